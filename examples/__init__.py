@@ -1,0 +1,1 @@
+"""Five workflows on real input: validation, enrichment, batch, mapreduce and pipeline."""

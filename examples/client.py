@@ -1,0 +1,103 @@
+"""How the examples reach the service: one address and one HTTP session a run."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+from yarl import URL
+
+from examples.services import Services
+from kaygraph import Graph, Node, Retry
+
+
+class SourceError(Exception):
+    """A source answered with something other than 200.
+
+    ``retry_after`` is what the source asked for, in seconds; 0 where it did not say.
+    """
+
+    def __init__(self, source: str, status: int, retry_after: float = 0.0) -> None:
+        super().__init__(source, status, retry_after)
+        self.source, self.status, self.retry_after = source, status, retry_after
+
+    def __str__(self) -> str:
+        return f"{self.source} answered {self.status}"
+
+
+def worth_retrying(error: Exception) -> bool:
+    """Another attempt can help against too many requests, a failing server, a lost connection."""
+    if isinstance(error, SourceError):
+        return error.status == 429 or error.status >= 500
+    return isinstance(error, aiohttp.ClientConnectionError | TimeoutError)
+
+
+def wait_as_told(attempt: int, error: Exception) -> float:
+    """Wait as long as ``Retry-After`` asks, and a little longer each time without it."""
+    return getattr(error, "retry_after", 0.0) or 0.05 * attempt
+
+
+PATIENT = Retry(attempts=4, wait=wait_as_told, on=worth_retrying)
+
+
+class ServiceGraph(Graph):
+    """A graph that starts the bundled service for its run, unless one is named.
+
+    ``shared["services"]`` is the address; whoever fills it first is followed by the others.
+    """
+
+    def __init__(self, start: Any, *, name: str, seed: int, services: str | None) -> None:
+        super().__init__(start, name=name)
+        self.seed, self.services = seed, services
+
+    @asynccontextmanager
+    async def lifespan(self, shared: dict[str, Any], /) -> AsyncIterator[None]:
+        if "services" in shared or self.services is not None:
+            shared.setdefault("services", self.services)
+            yield
+            return
+        async with Services(self.seed) as services:
+            shared["services"] = services.url
+            try:
+                yield
+            finally:
+                del shared["services"]
+
+
+class Asking(Node[Any, Any]):
+    """A node that asks the service; its session is opened once a run and closed with it."""
+
+    @asynccontextmanager
+    async def lifespan(self, shared: dict[str, Any], /) -> AsyncIterator["Session"]:
+        async with aiohttp.ClientSession() as session:
+            yield Session(session, shared["services"])
+
+
+class Session:
+    """Asks the service for JSON."""
+
+    def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
+        self.session, self.url = session, url
+
+    async def ask(self, source: str, name: str) -> Mapping[str, Any]:
+        """Return what ``/source/name`` answers.
+
+        Raises:
+            SourceError: It answered with something other than 200.
+            aiohttp.ClientError: It could not be reached.
+        """
+        address = URL(f"{self.url}/{source}/{quote(name, safe='')}", encoded=True)
+        async with self.session.get(address) as response:
+            if response.status != 200:
+                seconds = response.headers.get("Retry-After", "0")
+                raise SourceError(source, response.status, _seconds(seconds))
+            answer: Mapping[str, Any] = await response.json()
+            return answer
+
+
+def _seconds(text: str) -> float:
+    try:
+        return max(0.0, float(text))
+    except ValueError:  # the other form, a date, is not worth a parser here
+        return 1.0

@@ -1,0 +1,60 @@
+"""kaygraph: nodes of three steps, wired into graphs that run in parallel and lose nothing."""
+
+from .batch import BatchNode as BatchNode
+from .batch import BatchSettings as BatchSettings
+from .batch import ParallelBatchNode as ParallelBatchNode
+from .batch import ParallelSettings as ParallelSettings
+from .branches import BranchGroup as BranchGroup
+from .branches import all_of as all_of
+from .branches import at_least as at_least
+from .branches import first_of as first_of
+from .branches import settle as settle
+from .errors import AttemptTimeoutError as AttemptTimeoutError
+from .errors import Drop as Drop
+from .errors import GraphDefinitionError as GraphDefinitionError
+from .errors import KayGraphError as KayGraphError
+from .errors import NodeDefinitionError as NodeDefinitionError
+from .errors import TooManyFailuresError as TooManyFailuresError
+from .errors import UnknownActionError as UnknownActionError
+from .errors import WorkerDiedError as WorkerDiedError
+from .events import Event as Event
+from .events import ItemFailed as ItemFailed
+from .events import ItemFinished as ItemFinished
+from .events import ItemRetried as ItemRetried
+from .events import ItemStarted as ItemStarted
+from .events import NodeFinished as NodeFinished
+from .events import NodeStarted as NodeStarted
+from .events import Observer as Observer
+from .events import RunFinished as RunFinished
+from .events import RunStarted as RunStarted
+from .events import StageFinished as StageFinished
+from .events import StageStarted as StageStarted
+from .graph import BatchGraph as BatchGraph
+from .graph import BatchGraphSettings as BatchGraphSettings
+from .graph import Graph as Graph
+from .map_reduce import MapReduceNode as MapReduceNode
+from .map_reduce import MapReduceSettings as MapReduceSettings
+from .node import AsyncNode as AsyncNode
+from .node import BaseNode as BaseNode
+from .node import Branch as Branch
+from .node import Chain as Chain
+from .node import Node as Node
+from .node import NodeSettings as NodeSettings
+from .outcome import Outcome as Outcome
+from .outcome import Status as Status
+from .report import NodeFigures as NodeFigures
+from .report import RunReport as RunReport
+from .report import WorkerFigures as WorkerFigures
+from .retry import Retry as Retry
+from .streams import Pipeline as Pipeline
+from .streams import StageReport as StageReport
+
+__version__ = "0.1.0"
+
+# A public name shows where users find it, in tracebacks, in pickles and in help().
+__all__ = [name for name in dir() if name[0].isupper() or name in ("all_of", "at_least")]
+__all__ += ["first_of", "settle"]
+for _name in __all__:
+    if hasattr(globals()[_name], "__module__") and _name != "Status":
+        globals()[_name].__module__ = "kaygraph"
+del _name

@@ -1,0 +1,192 @@
+"""The one place that calls ``exec`` when more is asked for than a plain await.
+
+Permits, attempts, time limits, the fallback, the place where it runs, and the events: in this
+order, for one item. What later work adds stands here too: a journal is asked before the first
+attempt and told after the last, an executor is what ``_once`` hands ``exec`` to.
+"""
+
+import asyncio
+from concurrent.futures import Future
+from contextvars import copy_context
+from types import CoroutineType
+from typing import Any
+
+from ._frame import FRAME, Frame, add_note, item_place
+from ._tasks import outlast
+from .errors import AttemptTimeoutError, Drop, NodeDefinitionError
+from .events import ItemFailed, ItemFinished, ItemRetried, ItemStarted
+from .executors import run_to_end
+from .limits import Slot
+from .outcome import status_of
+
+
+async def call(node: Any, item: Any, index: int | None, frame: Frame, slot: Slot) -> Any:
+    """Run a node's ``exec`` for one item and return its result, or what the fallback makes of it.
+
+    ``index`` is the item's place in its batch, None for a node that has only one. The slot's
+    permits are held while ``exec`` runs and may still be held afterwards; ``slot.attempts`` and
+    ``slot.seconds`` are those of this item.
+    """
+    emit = frame.run.emit
+    slot.attempts, slot.seconds = 0, 0.0
+    slot.timed = slot.timed or emit is not None
+    try:
+        await slot.take()
+        if emit is not None:
+            where = frame.name_of(node)
+            emit(ItemStarted(where, _now(), index or 0, slot.worker))
+        try:
+            if node.deadline is None:
+                value = await _attempts(node, item, index, frame, slot)
+            else:
+                attempts = _attempts(node, item, index, frame, slot)
+                value = await _within(node.deadline, "deadline", node, attempts)
+        except Drop:
+            raise
+        except Exception as error:
+            if not node._has_fallback:
+                raise
+            value = node.exec_fallback(item, error)
+            if node._fallback_is_async:
+                value = await value
+    except BaseException as error:
+        if isinstance(error, Exception):
+            add_note(error, _place(node, item, index, frame, slot))
+        if emit is not None:
+            status = status_of(error, node.on_error)
+            emit(
+                ItemFailed(
+                    frame.name_of(node), _now(), index or 0, slot.worker, slot.attempts,
+                    slot.seconds, status, error,
+                )
+            )  # fmt: skip
+        raise
+    if emit is not None:
+        emit(ItemFinished(where, _now(), index or 0, slot.worker, slot.attempts, slot.seconds))
+    return value
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _place(node: Any, item: Any, index: int | None, frame: Frame, slot: Slot) -> str:
+    """Say where an error happened: the node, the item and the attempt."""
+    name = frame.name_of(node)
+    place = repr(name) if index is None else item_place(name, index, item)
+    most = node.max_retries if node.retry is None else node.retry.attempts
+    return place + (f", attempt {slot.attempts} of {most}" if most > 1 else "")
+
+
+async def _attempts(node: Any, item: Any, index: int | None, frame: Frame, slot: Slot) -> Any:
+    """Try until an attempt works or the last has failed."""
+    retry = node.retry
+    most = node.max_retries if retry is None else retry.attempts
+    outer = frame
+    try:
+        while True:
+            await slot.take()
+            slot.attempts += 1
+            if slot.attempts > 1:
+                frame = outer.derive(attempt=slot.attempts)
+                FRAME.set(frame)
+            started = _now() if slot.timed else 0.0
+            try:
+                if node.timeout is None:
+                    return await _once(node, item, frame)
+                return await _within(node.timeout, "timeout", node, _once(node, item, frame))
+            except Drop:
+                raise
+            except Exception as error:
+                if slot.attempts >= most or not (retry is None or retry.applies_to(error)):
+                    raise
+                wait = node.wait if retry is None else retry.wait_after(slot.attempts, error)
+                failure = error
+            finally:
+                if slot.timed:
+                    slot.seconds += _now() - started
+            if outer.run.emit is not None:
+                outer.run.emit(
+                    ItemRetried(
+                        outer.name_of(node), _now(), index or 0, slot.worker, slot.attempts,
+                        failure, wait,
+                    )
+                )  # fmt: skip
+            del failure
+            slot.give()  # somebody else may work while we wait
+            await asyncio.sleep(wait)
+    finally:
+        if slot.attempts > 1:
+            FRAME.set(outer)
+
+
+async def _within(seconds: float, limit: str, node: Any, work: Any) -> Any:
+    """Await ``work``, and turn an overrun of its limit into an AttemptTimeoutError.
+
+    A coroutine is cancelled at its limit and a process is killed. A thread cannot be stopped: it
+    is waited for, its result is dropped, and the error says by how much it ran over.
+    """
+    scope = asyncio.timeout(seconds)
+    end = _now() + seconds
+    try:
+        async with scope:
+            result = await work
+    except TimeoutError as error:
+        if not scope.expired():
+            raise  # the work's own
+        over, cause = _now() - end, error.__cause__
+    else:
+        over, cause = _now() - end, None
+        if over < 0 or not _blocks(node):
+            return result
+    message = f"exec of {node.name!r} ran longer than {limit}={seconds:g} s"
+    if over > 0.05 and _blocks(node):
+        message += f"; written 'def' it cannot be stopped, and ended {over:.2f} s after it"
+    raise AttemptTimeoutError(message) from cause
+
+
+def _blocks(node: Any) -> bool:
+    return node._exec_kind in ("sync", "generator") and node.run_in in (None, "loop", "thread")
+
+
+async def _once(node: Any, item: Any, frame: Frame) -> Any:
+    """Call ``exec`` once, where it belongs."""
+    place = node.run_in
+    kind = node._exec_kind
+    if place is None:
+        place = "loop" if frame.alone or kind in ("async", "async_generator") else "thread"
+    if place == "loop":
+        result = node.exec(item)
+        if kind == "async":
+            return await result
+        if kind == "async_generator":
+            return [value async for value in result]
+        result = list(result) if kind == "generator" else result
+    elif place == "thread":
+        threads = frame.run.threads
+        result = await _submitted(threads.submit(copy_context().run, run_to_end, node, item))
+    elif place == "process":
+        return await frame.run.processes.call(node, item, frame.params, frame.attempt)
+    else:
+        return await _submitted(place.submit(run_to_end, node, item))
+    if type(result) is CoroutineType:
+        result.close()
+        raise NodeDefinitionError(
+            f"exec of {type(node).__name__} is written 'def' and returned a coroutine: write it "
+            "'async def'"
+        )
+    return result
+
+
+async def _submitted(future: "Future[Any]") -> Any:
+    """Wait for what an executor does; a call that has begun is waited for when cancelled."""
+    waiting = asyncio.wrap_future(future)
+    try:
+        await asyncio.wait([waiting])
+    except asyncio.CancelledError:
+        if not future.cancel():
+            await outlast([waiting])
+        if not waiting.cancelled():
+            waiting.exception()  # nobody is left to hear of it
+        raise
+    return waiting.result()

@@ -1,0 +1,218 @@
+"""The bounded gather: many items, at most ``max_workers`` at once, each accounted for once."""
+
+import asyncio
+import inspect
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Iterable,
+    Iterator,
+    Sized,
+)
+from operator import length_hint
+from typing import Any
+
+from ._buffer import Buffer
+from ._frame import add_note, item_place
+from ._tasks import gather
+from .errors import TooManyFailuresError
+from .limits import Permits, Slot
+from .outcome import Outcome, status_of
+
+Work = Callable[[Any, int, Slot], Awaitable[Any]]
+
+END = object()
+GONE = object()  # stands where an item was skipped, until the results are handed over
+
+# How many items that never suspend are run, by all workers together, between two looks of the
+# loop at its timers and sockets.
+TURN = 2048
+
+
+class FanOut:
+    """``asyncio.gather`` over workers that pull, each behind permits.
+
+    Not one task per item: a worker takes its permits, pulls the next item and runs it, and keeps
+    the permits from one item to the next unless somebody waits for one. The source is pulled
+    lazily, so that memory grows with the workers and not with the items.
+
+    Args:
+        name: The node's name, for outcomes.
+        items: An iterable or async iterable.
+        work: ``(item, index, slot) -> awaitable`` that runs one item; it takes the slot's permits.
+        bare: ``exec`` itself where nothing else is asked for; it is awaited in place of ``work``.
+        caps: The permits of a worker, the node's own first.
+        max_workers: How many workers there are at most.
+        ordered: Whether results come in the order of the input, or as they finish.
+        on_error: ``raise``, ``collect``, ``skip``, a number or a share of failures tolerated.
+        sink: Where outcomes go as they finish; results are not kept then.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        items: Any,
+        work: Work,
+        *,
+        bare: Callable[[Any], Awaitable[Any]] | None = None,
+        caps: tuple[Permits, ...],
+        max_workers: int = 1,
+        ordered: bool = True,
+        on_error: str | float = "raise",
+        sink: Buffer[Outcome[Any]] | None = None,
+    ) -> None:
+        self.name, self.work, self.caps = name, work, caps
+        self.ordered, self.sink = ordered, sink
+        self.workers = max(1, min(max_workers, length_hint(items, max_workers)))
+        self.timed = sink is not None or on_error not in ("raise", "skip")  # for the outcomes
+        self.bare = None if self.timed else bare
+        self.failures = Failures(name, on_error, len(items) if isinstance(items, Sized) else 0)
+        self.results: list[Any] = []
+        self.pulled = 0
+        self.gone = False
+        self._iterator: Iterator[Any] | None = None
+        self._async_iterator: AsyncIterator[Any] | None = None
+        if isinstance(items, AsyncIterable):
+            self._async_iterator = aiter(items)
+            self._pulling = asyncio.Lock()
+        elif isinstance(items, Iterable) or hasattr(items, "__getitem__"):
+            self._iterator = iter(items)
+        else:
+            raise TypeError(
+                f"prep of {name!r} must return an iterable or async iterable of items, "
+                f"got {type(items).__name__}"
+            )
+
+    async def run(self) -> list[Any]:
+        """Run all items and return the results."""
+        try:
+            if self.workers == 1:
+                await self._worker(0)
+            else:
+                await gather(self._worker(number) for number in range(self.workers))
+        finally:
+            await close(self._iterator or self._async_iterator)
+        self.failures.settle(self.pulled)
+        if self.gone:
+            return [result for result in self.results if result is not GONE]
+        return self.results
+
+    async def _worker(self, number: int) -> None:
+        # The loop that every item of every batch goes through: names are local, nothing that was
+        # not asked for is called, and it costs a coroutine for `exec` and none besides.
+        work, bare, iterator = self.work, self.bare, self._iterator
+        results, keep, ordered = self.results, self.sink is None, self.ordered
+        slot = Slot(self.caps, number, self.timed)
+        own, capped = self.caps[0], len(self.caps) > 1
+        turn = max(8, TURN // self.workers)
+        left = turn
+        try:
+            while True:
+                if iterator is not None:
+                    await slot.take() if not slot.held else None
+                    item = next(iterator, END)
+                else:
+                    slot.give()  # the source may be slow
+                    item = await self._pull()
+                if item is END:
+                    return
+                index = self.pulled
+                self.pulled = index + 1
+                if keep and ordered:
+                    results.append(GONE)
+                try:
+                    if bare is not None:
+                        await slot.take() if not slot.held else None
+                        value = await bare(item)
+                    else:
+                        value = await work(item, index, slot)
+                except Exception as error:
+                    await self._failed(item, index, slot, error)
+                else:
+                    if not keep:
+                        await self._deliver(item, index, slot, value)
+                    elif ordered:
+                        results[index] = value
+                    else:
+                        results.append(value)
+                if own.waiting or (capped and slot.wanted):
+                    slot.give()
+                left -= 1
+                if not left:
+                    left = turn
+                    await asyncio.sleep(0)
+        finally:
+            slot.give()
+
+    async def _pull(self) -> Any:
+        assert self._async_iterator is not None
+        async with self._pulling:  # an async generator can be asked by one at a time
+            return await anext(self._async_iterator, END)
+
+    async def _deliver(self, item: Any, index: int, slot: Slot, value: Any) -> None:
+        assert self.sink is not None
+        slot.give()  # the reader may be slow
+        await self.sink.put(
+            Outcome(self.name, index, "ok", value, None, slot.attempts, slot.seconds, item)
+        )
+
+    async def _failed(self, item: Any, index: int, slot: Slot, error: Exception) -> None:
+        self.failures.pulled = self.pulled
+        outcome = self.failures.bear(item, index, slot, error)
+        if self.sink is not None:
+            slot.give()
+            await self.sink.put(outcome)
+        elif outcome.status == "skipped":
+            self.gone = True
+        elif self.ordered:
+            self.results[index] = outcome
+        else:
+            self.results.append(outcome)
+
+
+class Failures:
+    """What ``on_error`` says of failed items, and the errors borne so far."""
+
+    def __init__(self, name: str, on_error: str | float, known: int = 0) -> None:
+        self.name, self.on_error = name, on_error
+        self.known = known  # the number of items, where it is known from the beginning
+        self.pulled = 0
+        self.errors: list[Exception] = []
+        self.skipped = 0
+
+    def bear(self, item: Any, index: int, slot: Slot, error: Exception) -> Outcome[Any]:
+        """Return the outcome of a failed item; raise when it cannot be borne."""
+        status = status_of(error, self.on_error)
+        if status == "skipped":
+            self.skipped += 1
+        else:
+            self.errors.append(error)
+            add_note(error, item_place(self.name, index, item))
+            if self.on_error == "raise":
+                raise error
+            allowed = self.on_error
+            if isinstance(allowed, float):  # of an unknown number the share is known at the end
+                allowed = allowed * self.known if self.known else float("inf")
+            if not isinstance(allowed, str) and len(self.errors) > allowed:
+                raise self._too_many()
+        return Outcome(self.name, index, status, None, error, slot.attempts, slot.seconds, item)
+
+    def settle(self, pulled: int) -> None:
+        """Raise when, of all items, a larger share has failed than is tolerated."""
+        self.pulled = pulled
+        if isinstance(self.on_error, float) and len(self.errors) > self.on_error * pulled:
+            raise self._too_many()
+
+    def _too_many(self) -> TooManyFailuresError:
+        message = f"{len(self.errors)} of {self.pulled} items of {self.name!r} failed"
+        return TooManyFailuresError(f"{message}, on_error={self.on_error}", self.errors)
+
+
+async def close(source: Any) -> None:
+    """Close a generator that was not read to its end, so that its ``finally`` runs now."""
+    if inspect.isgenerator(source):
+        source.close()
+    elif source is not None and hasattr(source, "aclose"):
+        await source.aclose()

@@ -1,0 +1,216 @@
+"""What is true for the current run and the current place in it.
+
+A node is not changed by a run. What a hook may ask about its run (``self.params``,
+``self.attempt``, …) stands in a frame, found through one context variable, so that the same node
+can run many times at once. The engine itself hands frames down as arguments.
+"""
+
+import asyncio
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import ContextVar
+from reprlib import Repr
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from ._lifespan import Lifespan
+from ._tasks import outlast
+from .events import Event, Observer
+from .limits import Permits
+from .outcome import Outcome
+
+if TYPE_CHECKING:
+    from .executors.process import ProcessPool
+
+NO_PARAMS: Mapping[str, Any] = MappingProxyType({})
+
+# Threads are started one by one, as calls find no idle one; caps belong to the nodes and graphs.
+MAX_THREADS = 1024
+
+
+class Run:
+    """Everything that one call of ``run`` holds; made lazily, closed when the run ends."""
+
+    emit: Callable[[Event], None] | None = None
+    opened = False  # there is something to close
+    _threads: ThreadPoolExecutor | None = None
+    _processes: "ProcessPool | None" = None
+    _lifespans: dict[Any, Lifespan] | None = None
+    _permits: dict[Any, Permits] | None = None
+
+    def observe(self, observers: Sequence[Observer]) -> None:
+        """Send the run's events to the observers, in the order given."""
+        if observers:
+            self._observers = list(observers)
+            self.emit = self._emit
+
+    def _emit(self, event: Event) -> None:
+        for observer in tuple(self._observers):
+            try:
+                observer(event)
+            except Exception as error:
+                self._observers.remove(observer)
+                asyncio.get_running_loop().call_exception_handler(
+                    {"message": f"observer {observer!r} failed", "exception": error}
+                )
+
+    @property
+    def threads(self) -> ThreadPoolExecutor:
+        """The run's own threads."""
+        if self._threads is None:
+            self.opened = True
+            self._threads = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="kaygraph")
+        return self._threads
+
+    @property
+    def processes(self) -> "ProcessPool":
+        """The run's own worker processes."""
+        if self._processes is None:
+            from .executors.process import ProcessPool  # multiprocessing loads where it is used
+
+            self._processes = ProcessPool(self.threads)
+        return self._processes
+
+    def permits(self, owner: Any, size: int) -> Permits:
+        """Return the owner's permits, the same for all that it does at once in this run."""
+        if self._permits is None:
+            self._permits = {}
+        if owner not in self._permits:
+            self._permits[owner] = Permits(size)
+        return self._permits[owner]
+
+    async def open(self, node: Any, shared: Any) -> None:
+        """Enter a node's ``lifespan`` unless it is open already."""
+        if self._lifespans is None:
+            self._lifespans = {}
+            self.opened = True
+        if node not in self._lifespans:
+            self._lifespans[node] = Lifespan(node.lifespan(shared))
+        await self._lifespans[node].resource()
+
+    def resource(self, node: Any) -> Any:
+        """Return what a node's ``lifespan`` yielded."""
+        if self._lifespans is None or node not in self._lifespans:
+            raise AttributeError(
+                f"{node!r} holds no resource: define lifespan(self, shared) as an async context "
+                "manager that yields it"
+            )
+        return self._lifespans[node].yielded
+
+    async def close(self, error: BaseException | None) -> None:
+        """Leave lifespans (last in, first out), then end processes and threads."""
+        closing = asyncio.get_running_loop().create_task(self._close(error))
+        await outlast([closing])
+        closing.result()
+
+    async def _close(self, error: BaseException | None) -> None:
+        failures: list[BaseException] = []
+        for lifespan in reversed((self._lifespans or {}).values()):
+            try:
+                await lifespan.leave(error)
+            except (Exception, asyncio.CancelledError) as failure:
+                failures.append(failure)
+        if self._processes is not None:
+            await self._processes.close()
+        if self._threads is not None:
+            self._threads.shutdown()
+        if len(failures) == 1:
+            raise failures[0]
+        if failures:
+            raise BaseExceptionGroup("lifespans failed to close", failures)
+
+
+class Cell:
+    """Keeps what the last ``exec`` of a branch returned."""
+
+    __slots__ = ("attempts", "value")
+
+    def __init__(self) -> None:
+        self.value: Any = None
+        self.attempts = 0
+
+
+class Scope:
+    """The graph around: its nodes' names, and what the groups in it came to in this walk."""
+
+    __slots__ = ("names", "outcomes", "path")
+
+    def __init__(self, path: str = "", names: Mapping[Any, str] = NO_PARAMS) -> None:
+        self.path = path  # the names of the graphs around, each with a slash
+        self.names = names
+        self.outcomes: dict[Any, list[Outcome[Any]]] = {}
+
+
+class Frame:
+    """The facts of one place in a run.
+
+    Attributes:
+        run: The run.
+        scope: The graph around; None for the node that ``run`` was called on.
+        params: Of the BatchGraph round.
+        attempt: The number of the attempt, from 1.
+        error: On an error route, what the node before failed with.
+        caps: The permits of the graphs around, innermost first.
+        alone: In the calling thread of ``run()``, with nothing running beside.
+        cell: Where the branch around keeps its last result.
+        bare: Nobody watches and nothing is capped: ``exec`` may be awaited directly.
+    """
+
+    __slots__ = ("alone", "attempt", "bare", "caps", "cell", "error", "params", "run", "scope")
+
+    def __init__(
+        self,
+        run: Run,
+        scope: Scope | None = None,
+        params: Mapping[str, Any] = NO_PARAMS,
+        attempt: int = 1,
+        error: BaseException | None = None,
+        caps: tuple[Permits, ...] = (),
+        alone: bool = False,
+        cell: Cell | None = None,
+    ) -> None:
+        self.run, self.scope, self.params, self.attempt = run, scope, params, attempt
+        self.error, self.caps, self.alone, self.cell = error, caps, alone, cell
+        self.bare = run.emit is None and not caps and cell is None
+
+    def derive(self, **changes: Any) -> "Frame":
+        """Return a frame that differs in the facts given."""
+        facts = {fact: getattr(self, fact) for fact in self.__slots__ if fact != "bare"}
+        return Frame(**{**facts, **changes})
+
+    def name_of(self, node: Any) -> str:
+        """Return a node's name with the names of the graphs around it."""
+        if self.scope is None:
+            return str(node.name)
+        return f"{self.scope.path}{self.scope.names.get(node, node.name)}"
+
+    def record(self, value: Any, attempts: int = 1) -> None:
+        """Note what an ``exec`` returned, for the branch around it."""
+        if self.cell is not None:
+            self.cell.value, self.cell.attempts = value, attempts
+
+
+FRAME: ContextVar[Frame] = ContextVar("kaygraph_frame")
+
+
+def add_note(error: BaseException, note: str) -> None:
+    """Say once where an error happened: the innermost place knows most."""
+    notes = getattr(error, "__notes__", ())
+    if not any(isinstance(known, str) and known.startswith("in node ") for known in notes):
+        error.add_note(f"in node {note}")
+
+
+_repr = Repr()
+_repr.maxstring = _repr.maxother = 60
+
+
+def item_place(name: str, index: int, item: Any) -> str:
+    """Return how an error names the item that it happened on."""
+    return f"{name!r}, item {index} ({_repr.repr(item)})"
+
+
+def in_running_loop() -> bool:
+    """Return whether an event loop runs in this thread; asks without importing or raising."""
+    asyncio_events = sys.modules["asyncio.events"]
+    return asyncio_events._get_running_loop() is not None

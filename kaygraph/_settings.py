@@ -1,0 +1,104 @@
+"""What may be set on a node, by keyword or as a class attribute, and what is refused."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from .errors import closest
+
+
+def check_count(name: str, value: Any) -> int:
+    """Return ``value`` when it is a whole number of at least 1."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+    if value < 1:
+        raise ValueError(f"{name} must be at least 1, got {value}")
+    return value
+
+
+def check_seconds(name: str, value: Any) -> float:
+    """Return ``value`` when it is a number of seconds, 0 included."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+        raise ValueError(f"{name} must be a number of seconds, 0 or more, got {value!r}")
+    return float(value)
+
+
+def check_limit(name: str, value: Any) -> float | None:
+    """Return ``value`` when it is a number of seconds above 0, or None for no limit."""
+    if value is None:
+        return None
+    if not check_seconds(name, value):
+        raise ValueError(f"{name} must be more than 0 seconds (None for no limit), got {value!r}")
+    return float(value)
+
+
+def check_flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} must be True or False, got {value!r}")
+    return value
+
+
+def check_name(name: str, value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{name} must be a string that is not empty, got {value!r}")
+    return value
+
+
+def check_on_error(name: str, value: Any) -> str | int | float:
+    """Return ``value`` when it is a way to deal with failed items."""
+    if value in ("raise", "collect", "skip") and isinstance(value, str):
+        return value
+    if not isinstance(value, bool):
+        if isinstance(value, int) and value >= 1:
+            return value
+        if isinstance(value, float) and 0 < value < 1:
+            return value
+    raise ValueError(
+        f"{name} must be 'raise', 'collect', 'skip', a number of failures to tolerate (1 or more) "
+        f"or a share of them (between 0.0 and 1.0), got {value!r}"
+    )
+
+
+def check_run_in(name: str, value: Any) -> Any:
+    """Return ``value`` when it says where ``exec`` may run."""
+    if value is None or value in ("loop", "thread", "process") or hasattr(value, "submit"):
+        return value
+    raise ValueError(
+        f"{name} must be 'loop', 'thread', 'process' or an executor with submit(), got {value!r}."
+        + (closest(value, ("loop", "thread", "process")) if isinstance(value, str) else "")
+    )
+
+
+def check_retry(name: str, value: Any) -> Any:
+    if value is not None and not hasattr(value, "wait_after"):
+        raise ValueError(f"{name} must be a Retry(attempts=..., wait=...), got {value!r}")
+    return value
+
+
+CHECKS: Mapping[str, Callable[[str, Any], Any]] = {
+    "name": check_name,
+    "max_retries": check_count,
+    "wait": check_seconds,
+    "retry": check_retry,
+    "timeout": check_limit,
+    "deadline": check_limit,
+    "run_in": check_run_in,
+    "on_error": check_on_error,
+    "ordered": check_flag,
+    "max_workers": check_count,
+    "buffer": check_count,
+    "collect": check_flag,
+    "map_workers": check_count,
+    "reduce_workers": check_count,
+    "partitions": check_count,
+}
+
+
+def refuse_unknown(owner: str, given: Mapping[str, Any], accepted: frozenset[str]) -> None:
+    """Raise a TypeError that names the nearest setting for the first one that is unknown."""
+    for name in given:
+        if name not in accepted:
+            known = ", ".join(sorted(accepted))
+            raise TypeError(
+                f"{owner} got an unknown setting {name!r}; it takes: {known}."
+                + closest(name, accepted)
+            )

@@ -1,0 +1,55 @@
+"""Structured concurrency in one page: tasks that end together."""
+
+import asyncio
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+async def outlast(futures: Iterable["asyncio.Future[Any]"]) -> None:
+    """Wait until all are done, however often the waiter is cancelled; then let that through."""
+    cancelled: asyncio.CancelledError | None = None
+    while pending := [future for future in futures if not future.done()]:
+        try:
+            await asyncio.wait(pending)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
+
+
+def errors_of(tasks: Iterable["asyncio.Future[Any]"]) -> list[BaseException]:
+    """Return the errors of finished tasks, in the tasks' order, without the cancellations."""
+    return [e for t in tasks if not t.cancelled() and (e := t.exception()) is not None]
+
+
+async def stop(tasks: Sequence["asyncio.Task[Any]"]) -> None:
+    """Cancel the tasks and wait until every ``finally`` in them has run."""
+    for task in tasks:
+        task.cancel()
+    await outlast(tasks)
+
+
+async def gather(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """``asyncio.gather`` that leaves nothing behind and drops no error.
+
+    The first failure cancels the siblings and waits for them. One error is raised as itself,
+    several as an ``ExceptionGroup`` in the coroutines' order. A cancellation stays one.
+    """
+    loop = asyncio.get_running_loop()
+    tasks = [loop.create_task(coroutine) for coroutine in coroutines]
+    try:
+        return await asyncio.gather(*tasks)
+    except BaseException as first:
+        await stop(tasks)
+        errors = errors_of(tasks)
+        if isinstance(first, asyncio.CancelledError):
+            if errors:
+                raise first from BaseExceptionGroup("failed while being cancelled", errors)
+            raise
+        if len(errors) == 1:
+            raise
+        raise BaseExceptionGroup(f"{len(errors)} branches failed", errors) from None
+    finally:
+        del tasks  # a task holds its error, the error this frame: no cycle may keep them alive

@@ -1,0 +1,168 @@
+"""Nodes whose ``exec`` runs once per item."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Iterable
+from contextlib import aclosing
+from typing import Any, ClassVar
+
+from ._buffer import Buffer
+from ._call import call
+from ._fan_out import FanOut
+from ._frame import Frame, Run
+from ._tasks import stop
+from .limits import Slot
+from .node import E, Node, NodeSettings, P, Unpack
+from .outcome import Outcome
+
+
+class BatchSettings(NodeSettings, total=False):
+    """What a BatchNode takes beside the settings of a Node."""
+
+    on_error: str | float
+
+
+class ParallelSettings(BatchSettings, total=False):
+    """What a ParallelBatchNode takes beside the settings of a BatchNode."""
+
+    max_workers: int
+    ordered: bool
+
+
+class BatchNode(Node[P, E]):
+    """Run ``exec`` once per item that ``prep`` returns, one after another.
+
+    ``prep`` returns any iterable or async iterable (a generator is one), pulled lazily. ``post``
+    gets the results in the order of the input. Retries, time limits and the fallback count per
+    item.
+
+    Args:
+        on_error: What happens when an item fails for good. ``"raise"``: the others are cancelled
+            and the error is raised. ``"collect"``: an Outcome stands in the item's place.
+            ``"skip"``: the item is left out, and counted. A whole number or a share below 1.0: as
+            ``"collect"``, up to that many failures, then TooManyFailuresError.
+
+    The other settings are those of Node.
+    """
+
+    on_error: str | float = "raise"
+    max_workers: int = 1
+    ordered: bool = True
+
+    _accepts: ClassVar[frozenset[str]] = frozenset(BatchSettings.__annotations__)
+    _is_batch = True
+
+    def __init__(
+        self,
+        max_retries: int | None = None,
+        wait: float | None = None,
+        **settings: Unpack[BatchSettings],
+    ) -> None:
+        self._configure(max_retries, wait, settings)
+
+    def prep(  # type: ignore[override]
+        self, shared: Any, /
+    ) -> Iterable[P] | AsyncIterable[P] | Awaitable[Iterable[P] | AsyncIterable[P]]:
+        """Return the items. Runs on the loop; an async generator is one."""
+        return ()
+
+    def post(  # type: ignore[override]
+        self, shared: Any, prep_res: Any, exec_res: list[E], /
+    ) -> str | None | Awaitable[str | None]:
+        """Write the results to the shared store; return the action that leads on."""
+        return None
+
+    async def stream(self, shared: Any = None, /) -> AsyncGenerator[Outcome[E], None]:
+        """Run on the current loop and yield an Outcome per item, as the items finish.
+
+        A reader that falls behind slows the node down: at most ``max_workers`` outcomes wait.
+        ``post`` is not called. A failure is an outcome too, unless ``on_error`` is ``"raise"``;
+        then it ends the stream. Leaving early cancels what runs (at once when the stream is
+        closed, as ``contextlib.aclosing`` does).
+        """
+        shared = {} if shared is None else shared
+        sink = Buffer[Outcome[E]](self.max_workers)
+
+        async def produce() -> None:
+            frame = Frame(Run())
+            try:
+                await self._launched(frame, self._streamed(shared, frame, sink))
+            finally:
+                sink.close()
+
+        async with aclosing(drained(sink, produce())) as outcomes:
+            async for outcome in outcomes:
+                yield outcome
+
+    async def _streamed(self, shared: Any, frame: Frame, sink: Buffer[Outcome[E]]) -> None:
+        has_lifespan, prep_is_async, _ = self._hooks
+        if has_lifespan:
+            await frame.run.open(self, shared)
+        items: Any = self.prep(shared)
+        await self._fan_out(await items if prep_is_async else items, frame, sink).run()
+
+    async def _exec(self, prep_res: Any, shared: Any, frame: Frame) -> Any:
+        results = await self._fan_out(prep_res, frame).run()
+        frame.record(results)
+        return results
+
+    def _fan_out(self, items: Any, frame: Frame, sink: Buffer[Outcome[E]] | None = None) -> FanOut:
+        bare = self.exec if self._plain and frame.bare else None
+        if self.max_workers > 1 and frame.alone:
+            frame = frame.derive(alone=False)
+
+        def work(item: Any, index: int, slot: Slot) -> Awaitable[Any]:
+            return call(self, item, index, frame, slot)
+
+        return FanOut(
+            frame.name_of(self),
+            items,
+            work,
+            bare=bare,  # type: ignore[arg-type]
+            caps=(frame.run.permits(self, self.max_workers), *frame.caps),
+            max_workers=self.max_workers,
+            ordered=self.ordered,
+            on_error=self.on_error,
+            sink=sink,
+        )
+
+
+class ParallelBatchNode(BatchNode[P, E]):
+    """Run ``exec`` for many items at once and keep their order.
+
+    At most ``max_workers`` items are in flight, over all that this node does at once in a run.
+    The first failure cancels the others, unless ``exec_fallback`` returns a value for that item
+    or ``on_error`` says otherwise. Memory grows with ``max_workers``, not with the items (beyond
+    the results).
+
+    Args:
+        max_workers: How many items run at once; 10 unless told.
+        ordered: Whether results come in the order of the input (the default) or as they finish.
+
+    The other settings are those of BatchNode and Node.
+    """
+
+    max_workers: int = 10
+
+    _accepts: ClassVar[frozenset[str]] = frozenset(ParallelSettings.__annotations__)
+
+    def __init__(
+        self,
+        max_retries: int | None = None,
+        wait: float | None = None,
+        **settings: Unpack[ParallelSettings],
+    ) -> None:
+        self._configure(max_retries, wait, settings)
+
+
+async def drained(sink: Buffer[Any], producer: Any) -> AsyncGenerator[Any, None]:
+    """Yield what a producer puts into a buffer, until it closes it; raise what it raised.
+
+    The producer runs in a task of its own, which has ended when the generator has.
+    """
+    task = asyncio.get_running_loop().create_task(producer)
+    try:
+        while await sink.filled():
+            yield sink.take()
+        await task
+    finally:
+        await stop([task])

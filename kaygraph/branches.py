@@ -1,0 +1,156 @@
+"""Branch groups: several branches at once, where the policy is not "all of them, or none"."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from ._frame import FRAME, Cell, Frame, Scope
+from ._settings import check_count
+from ._tasks import errors_of, stop
+from .graph import Graph
+from .node import BaseNode, _Wired
+from .outcome import Outcome, status_of
+
+
+class BranchGroup(BaseNode[Any, list[Any]]):
+    """A node whose branches run at once; it ends as soon as ``needed`` of them have succeeded.
+
+    ``self.outcomes`` holds one Outcome a branch, in the order written, for the group's own
+    ``post`` and for that of the next node. ``value`` is what the ``exec`` of the branch's last
+    node returned. ``exec_res`` is the list of values of the branches that succeeded, in the order
+    written.
+
+    Args:
+        branches: Nodes, chains (``a >> b``) or graphs.
+        needed: How many have to succeed; the rest are cancelled then, and waited for. None: all
+            run to their end, and a failure is an outcome, not an error.
+        name: What the group is called in events, reports and drawings.
+
+    Raises:
+        Exception: From a run, when so many failed that ``needed`` cannot be reached: the one
+            error as itself, several as an ExceptionGroup in the order written. The other
+            branches are cancelled and waited for.
+    """
+
+    def __init__(self, *branches: Any, needed: int | None = None, name: str | None = None) -> None:
+        super().__init__(name=name)
+        if not branches:
+            raise TypeError(f"{type(self).__name__} needs at least one branch")
+        if needed is not None and check_count("needed", needed) > len(branches):
+            raise ValueError(f"needed={needed}, but there are only {len(branches)} branches")
+        self.needed = needed
+        self.branches = tuple(_branch(branch) for branch in branches)
+        names: list[str] = []
+        for branch in self.branches:  # the second `Fetch` is `Fetch-2`, as in a graph
+            same = sum(known.rsplit("-", 1)[0] == branch.name for known in names)
+            names.append(f"{branch.name}-{same + 1}" if same else branch.name)
+        self._names = dict(zip(self.branches, names, strict=True))
+
+    def _inner(self) -> Sequence[BaseNode[Any, Any]]:
+        return self.branches
+
+    async def _exec(self, prep_res: Any, shared: Any, frame: Frame) -> list[Any]:
+        scope = Scope(f"{frame.name_of(self)}/", self._names)
+        cells = [Cell() for _ in self.branches]
+        now = asyncio.get_running_loop().time
+        ended = dict.fromkeys(self.branches, started := now())
+
+        async def run(branch: Graph, cell: Cell) -> None:
+            inner = frame.derive(scope=scope, cell=cell, alone=False)
+            FRAME.set(inner)
+            try:
+                await branch._run(shared, inner)
+            finally:
+                ended[branch] = now()
+
+        loop = asyncio.get_running_loop()
+        tasks = [
+            loop.create_task(run(branch, cell))
+            for branch, cell in zip(self.branches, cells, strict=True)
+        ]
+        try:
+            won = await self._decided(tasks)
+        finally:
+            await stop(tasks)
+            outcomes = [
+                self._outcome(index, task, cells[index], ended[self.branches[index]] - started)
+                for index, task in enumerate(tasks)
+            ]
+            frame.scope = frame.scope or Scope()  # none yet where the group is all that runs
+            frame.scope.outcomes[self] = outcomes
+        if not won:
+            errors = errors_of(tasks)
+            if len(errors) == 1:
+                raise errors[0]
+            raise BaseExceptionGroup(f"{len(errors)} branches of {self.name!r} failed", errors)
+        values = [outcome.value for outcome in outcomes if outcome.ok]
+        frame.record(values)
+        return values
+
+    async def _decided(self, tasks: "Sequence[asyncio.Task[None]]") -> bool:
+        """Wait until it is clear whether enough branches succeed; return whether they do."""
+        pending = set(tasks)
+        while pending:
+            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            if any(task.cancelled() for task in done):  # by itself: we have cancelled nobody yet
+                raise asyncio.CancelledError
+            if self.needed is not None:
+                failed = len(errors_of(task for task in tasks if task.done()))
+                if len(tasks) - len(pending) - failed >= self.needed:
+                    return True
+                if failed > len(tasks) - self.needed:
+                    return False
+        return True
+
+    def _outcome(
+        self, index: int, task: "asyncio.Task[None]", cell: Cell, seconds: float
+    ) -> Outcome[Any]:
+        name = self._names[self.branches[index]]
+        if task.cancelled():
+            return Outcome(name, index, "cancelled", attempts=cell.attempts, seconds=seconds)
+        error = task.exception()
+        if error is None:
+            return Outcome(name, index, "ok", cell.value, None, cell.attempts, seconds)
+        return Outcome(name, index, status_of(error), None, error, cell.attempts, seconds)
+
+
+def _branch(branch: Any) -> Graph:
+    if isinstance(branch, Graph) and not branch.successors:
+        return branch
+    if not isinstance(branch, _Wired):
+        raise TypeError(f"a branch is a node, a chain (a >> b) or a graph, got {branch!r}")
+    return _Line(branch)
+
+
+class _Line(Graph):
+    """A branch that was given as a node or a chain, named after its first node."""
+
+    def __init__(self, start: Any) -> None:
+        super().__init__(start)
+        self.name = self._starts[0].name
+
+    def _scope(self, frame: Frame) -> Scope:
+        assert frame.scope is not None
+        if len(self.plan.steps) > 1:
+            return super()._scope(frame)
+        return Scope(frame.scope.path, {self._starts[0]: frame.scope.names[self]})
+
+
+def all_of(*branches: Any, name: str | None = None) -> BranchGroup:
+    """All must succeed; the first failure cancels the rest and is raised."""
+    return BranchGroup(*branches, needed=len(branches) or None, name=name)
+
+
+def first_of(*branches: Any, name: str | None = None) -> BranchGroup:
+    """The first to succeed wins, the rest are cancelled; raises only when all fail."""
+    return BranchGroup(*branches, needed=1, name=name)
+
+
+def at_least(needed: int, /, *branches: Any, name: str | None = None) -> BranchGroup:
+    """A quorum: ``needed`` must succeed, the rest are cancelled then."""
+    return BranchGroup(*branches, needed=check_count("needed", needed), name=name)
+
+
+def settle(*branches: Any, name: str | None = None) -> BranchGroup:
+    """All run to their end; failures are outcomes, not exceptions."""
+    return BranchGroup(*branches, name=name)

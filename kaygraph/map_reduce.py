@@ -1,0 +1,212 @@
+"""Map, combine, shuffle, reduce, in one node."""
+
+import inspect
+from collections.abc import Coroutine, Hashable, Iterable
+from typing import Any, ClassVar
+from zlib import crc32
+
+from ._call import call
+from ._frame import Frame, Scope
+from ._settings import refuse_unknown
+from .batch import BatchSettings, ParallelBatchNode
+from .errors import NodeDefinitionError
+from .limits import Slot
+from .node import BaseNode, Unpack, _kind
+from .retry import Retry
+
+# How many values of a key are gathered before they are combined again.
+COMBINE_AT = 64
+
+Partition = dict[Any, list[Any]]
+
+
+class MapReduceSettings(BatchSettings, total=False):
+    """What a MapReduceNode takes beside the settings of a BatchNode."""
+
+    map_workers: int
+    reduce_workers: int
+    partitions: int
+
+
+class MapReduceNode(BaseNode[Any, dict[Any, Any]]):
+    """Turn items into pairs, and the values of each key into one result.
+
+    ``prep`` returns the items; ``exec_res`` is ``{key: reduce(key, values)}``, one partition's
+    keys after another's. ``map`` and ``reduce`` are written ``def`` (they run in threads, or where
+    ``run_in`` says) or ``async def``; ``map`` returns or yields pairs. Items are mapped, combined
+    and shuffled at the same time; reducing begins when all are. A key's values come in the order
+    in which their items were done, so a ``reduce`` that cares for order has to sort.
+
+    Args:
+        map_workers: How many items are mapped at once; 4 unless told.
+        reduce_workers: How many partitions are reduced at once; 2 unless told.
+        partitions: How many parts the keys are spread over; as many as ``reduce_workers`` unless
+            told.
+
+    The other settings are those of BatchNode and count per item (or partition), except that
+    ``on_error="collect"`` has no place in a dict of results and is refused.
+    """
+
+    max_retries: int = 1
+    wait: float = 0.0
+    retry: Retry | None = None
+    timeout: float | None = None
+    deadline: float | None = None
+    run_in: Any = None
+    on_error: str | float = "raise"
+    map_workers: int = 4
+    reduce_workers: int = 2
+    partitions: int | None = None
+
+    _accepts: ClassVar[frozenset[str]] = frozenset(MapReduceSettings.__annotations__)
+
+    def __init__(self, **settings: Unpack[MapReduceSettings]) -> None:
+        refuse_unknown(type(self).__name__, settings, self._accepts)
+        super().__init__()
+        for name, value in settings.items():
+            setattr(self, name, value)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for hook in ("combine", "partition"):
+            if inspect.iscoroutinefunction(getattr(cls, hook)):
+                raise NodeDefinitionError(
+                    f"{cls.__name__}.{hook} must be written 'def': it is called between awaits"
+                )
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == "on_error" and value == "collect":
+            raise ValueError(
+                "on_error='collect' has no place in a dict of results: use 'skip', or a number or "
+                "share of failures to tolerate"
+            )
+
+    # --- the hooks ---------------------------------------------------------------------------
+
+    def map(self, item: Any, /) -> Any:
+        """Return or yield ``(key, value)`` pairs for an item."""
+        raise NodeDefinitionError(f"{type(self).__name__} must define map(self, item)")
+
+    def combine(self, key: Any, values: list[Any], /) -> Any:
+        """Return one value for several of the same key, as if ``map`` had yielded it.
+
+        Called where ``map`` runs, and again as values come together. Not called unless overridden.
+        """
+        raise NodeDefinitionError(f"{type(self).__name__} defines no combine")
+
+    def partition(self, key: Hashable, /) -> int:
+        """Return a whole number; keys for which it is the same (modulo) are reduced together.
+
+        The same in every process, unlike ``hash``.
+        """
+        return crc32(key.encode() if isinstance(key, str) else repr(key).encode())
+
+    def reduce(self, key: Any, values: list[Any], /) -> Any:
+        """Return the result for a key; by default, its values."""
+        return values
+
+    # --- the engine ---------------------------------------------------------------------------
+
+    async def _exec(self, prep_res: Any, shared: Any, frame: Frame) -> dict[Any, Any]:
+        mapper, reducer = _Map(self), _Reduce(self)
+        scope = Scope(f"{frame.name_of(self)}/")
+        frame = frame.derive(scope=scope)
+        parts: list[Partition] = [{} for _ in range(self._parts)]
+        mapping = mapper._fan_out(() if prep_res is None else prep_res, frame)
+        inner = frame.derive(alone=frame.alone and self.map_workers == 1)
+
+        async def work(item: Any, index: int, slot: Slot) -> None:
+            for part, pairs in zip(
+                parts, await call(mapper, item, index, inner, slot), strict=True
+            ):
+                self._merge(part, pairs)
+
+        mapping.bare, mapping.work = None, work
+        await mapping.run()
+        reduced = await reducer._fan_out([part for part in parts if part], frame).run()
+        results = {key: result for part in reduced for key, result in part.items()}
+        frame.record(results)
+        return results
+
+    @property
+    def _parts(self) -> int:
+        return self.partitions or self.reduce_workers
+
+    @property
+    def _combines(self) -> bool:
+        return type(self).combine is not MapReduceNode.combine
+
+    def _spread(self, pairs: Iterable[tuple[Any, Any]]) -> list[Partition]:
+        """Group an item's pairs by partition and key, and combine them."""
+        parts: list[Partition] = [{} for _ in range(self._parts)]
+        grouped: Partition = {}
+        for key, value in pairs:
+            grouped.setdefault(key, []).append(value)
+        for key, values in grouped.items():
+            if self._combines and len(values) > 1:
+                values = [self.combine(key, values)]
+            parts[self.partition(key) % len(parts)][key] = values
+        return parts
+
+    def _merge(self, part: Partition, pairs: Partition) -> None:
+        """Shuffle: add an item's values to those that are there."""
+        for key, values in pairs.items():
+            known = part.setdefault(key, values)
+            if known is not values:
+                known += values
+                if self._combines and len(known) >= COMBINE_AT:
+                    known[:] = [self.combine(key, known)]
+
+
+class _Phase(ParallelBatchNode[Any, Any]):
+    """One phase as a batch: the settings are its owner's, and so is the way the hook is written."""
+
+    hook: ClassVar[str]
+
+    def __init__(self, owner: MapReduceNode, max_workers: int, on_error: str | float) -> None:
+        super().__init__(owner.max_retries, owner.wait, max_workers=max_workers, on_error=on_error)
+        self.owner = owner
+        self._exec_kind = _kind(getattr(owner, self.hook))
+        if self._exec_kind == "generator":
+            self._exec_kind = "sync"  # its pairs are taken up where it runs
+        elif self._exec_kind == "async_generator":
+            self._exec_kind = "async"
+        for name in ("retry", "timeout", "deadline", "run_in"):
+            setattr(self, name, getattr(owner, name))
+
+
+class _Map(_Phase):
+    name = "map"
+    hook = "map"
+
+    def __init__(self, owner: MapReduceNode) -> None:
+        super().__init__(owner, owner.map_workers, owner.on_error)
+
+    def exec(self, item: Any, /) -> Any:
+        pairs = self.owner.map(item)
+        return self._later(pairs) if self._exec_kind == "async" else self.owner._spread(pairs)
+
+    def _later(self, pairs: Any) -> Coroutine[Any, Any, list[Partition]]:
+        async def spread() -> list[Partition]:
+            if inspect.isasyncgen(pairs):
+                return self.owner._spread([pair async for pair in pairs])
+            return self.owner._spread(await pairs)
+
+        return spread()
+
+
+class _Reduce(_Phase):
+    name = "reduce"
+    hook = "reduce"
+
+    def __init__(self, owner: MapReduceNode) -> None:
+        super().__init__(owner, owner.reduce_workers, "raise")
+
+    def exec(self, part: Partition, /) -> Any:
+        if self._exec_kind == "async":
+            return self._later(part)
+        return {key: self.owner.reduce(key, values) for key, values in part.items()}
+
+    async def _later(self, part: Partition) -> dict[Any, Any]:
+        return {key: await self.owner.reduce(key, values) for key, values in part.items()}
