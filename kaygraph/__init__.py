@@ -1,5 +1,8 @@
 """kaygraph: nodes of three steps, wired into graphs that run in parallel and lose nothing."""
 
+from ._stage import StageReport as StageReport
+from ._wiring import Branch as Branch
+from ._wiring import Chain as Chain
 from .batch import BatchNode as BatchNode
 from .batch import BatchSettings as BatchSettings
 from .batch import ParallelBatchNode as ParallelBatchNode
@@ -36,8 +39,6 @@ from .map_reduce import MapReduceNode as MapReduceNode
 from .map_reduce import MapReduceSettings as MapReduceSettings
 from .node import AsyncNode as AsyncNode
 from .node import BaseNode as BaseNode
-from .node import Branch as Branch
-from .node import Chain as Chain
 from .node import Node as Node
 from .node import NodeSettings as NodeSettings
 from .outcome import Outcome as Outcome
@@ -47,14 +48,62 @@ from .report import RunReport as RunReport
 from .report import WorkerFigures as WorkerFigures
 from .retry import Retry as Retry
 from .streams import Pipeline as Pipeline
-from .streams import StageReport as StageReport
 
 __version__ = "0.1.0"
 
-# A public name shows where users find it, in tracebacks, in pickles and in help().
-__all__ = [name for name in dir() if name[0].isupper() or name in ("all_of", "at_least")]
-__all__ += ["first_of", "settle"]
-for _name in __all__:
-    if hasattr(globals()[_name], "__module__") and _name != "Status":
-        globals()[_name].__module__ = "kaygraph"
-del _name
+__all__ = [
+    "AsyncNode",
+    "AttemptTimeoutError",
+    "BaseNode",
+    "BatchGraph",
+    "BatchGraphSettings",
+    "BatchNode",
+    "BatchSettings",
+    "Branch",
+    "BranchGroup",
+    "Chain",
+    "Drop",
+    "Event",
+    "Graph",
+    "GraphDefinitionError",
+    "ItemFailed",
+    "ItemFinished",
+    "ItemRetried",
+    "ItemStarted",
+    "KayGraphError",
+    "MapReduceNode",
+    "MapReduceSettings",
+    "Node",
+    "NodeDefinitionError",
+    "NodeFigures",
+    "NodeFinished",
+    "NodeSettings",
+    "NodeStarted",
+    "Observer",
+    "Outcome",
+    "ParallelBatchNode",
+    "ParallelSettings",
+    "Pipeline",
+    "Retry",
+    "RunFinished",
+    "RunReport",
+    "RunStarted",
+    "StageFinished",
+    "StageReport",
+    "StageStarted",
+    "Status",
+    "TooManyFailuresError",
+    "UnknownActionError",
+    "WorkerDiedError",
+    "WorkerFigures",
+    "all_of",
+    "at_least",
+    "first_of",
+    "settle",
+]
+
+# A public name shows where users find it: in tracebacks, in pickles and in help().
+for _public in map(globals().__getitem__, __all__):
+    if isinstance(_public, type) or hasattr(_public, "__code__"):
+        _public.__module__ = __name__
+del _public

@@ -6,7 +6,6 @@ can run many times at once. The engine itself hands frames down as arguments.
 """
 
 import asyncio
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
@@ -208,9 +207,3 @@ _repr.maxstring = _repr.maxother = 60
 def item_place(name: str, index: int, item: Any) -> str:
     """Return how an error names the item that it happened on."""
     return f"{name!r}, item {index} ({_repr.repr(item)})"
-
-
-def in_running_loop() -> bool:
-    """Return whether an event loop runs in this thread; asks without importing or raising."""
-    asyncio_events = sys.modules["asyncio.events"]
-    return asyncio_events._get_running_loop() is not None

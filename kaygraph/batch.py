@@ -3,15 +3,16 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Iterable
 from contextlib import aclosing
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, Unpack
 
 from ._buffer import Buffer
 from ._call import call
 from ._fan_out import FanOut
 from ._frame import Frame, Run
+from ._launch import launched
 from ._tasks import stop
 from .limits import Slot
-from .node import E, Node, NodeSettings, P, Unpack
+from .node import POSITIONAL, I, Node, NodeSettings, R
 from .outcome import Outcome
 
 
@@ -28,7 +29,7 @@ class ParallelSettings(BatchSettings, total=False):
     ordered: bool
 
 
-class BatchNode(Node[P, E]):
+class BatchNode(Node[Iterable[I] | AsyncIterable[I], list[R], I, R], Generic[I, R]):
     """Run ``exec`` once per item that ``prep`` returns, one after another.
 
     ``prep`` returns any iterable or async iterable (a generator is one), pulled lazily. ``post``
@@ -48,7 +49,7 @@ class BatchNode(Node[P, E]):
     max_workers: int = 1
     ordered: bool = True
 
-    _accepts: ClassVar[frozenset[str]] = frozenset(BatchSettings.__annotations__)
+    _accepts: ClassVar[frozenset[str]] = POSITIONAL | BatchSettings.__annotations__.keys()
     _is_batch = True
 
     def __init__(
@@ -59,19 +60,13 @@ class BatchNode(Node[P, E]):
     ) -> None:
         self._configure(max_retries, wait, settings)
 
-    def prep(  # type: ignore[override]
+    def prep(
         self, shared: Any, /
-    ) -> Iterable[P] | AsyncIterable[P] | Awaitable[Iterable[P] | AsyncIterable[P]]:
+    ) -> Iterable[I] | AsyncIterable[I] | Awaitable[Iterable[I] | AsyncIterable[I]]:
         """Return the items. Runs on the loop; an async generator is one."""
         return ()
 
-    def post(  # type: ignore[override]
-        self, shared: Any, prep_res: Any, exec_res: list[E], /
-    ) -> str | None | Awaitable[str | None]:
-        """Write the results to the shared store; return the action that leads on."""
-        return None
-
-    async def stream(self, shared: Any = None, /) -> AsyncGenerator[Outcome[E], None]:
+    async def stream(self, shared: Any = None, /) -> AsyncGenerator[Outcome[R], None]:
         """Run on the current loop and yield an Outcome per item, as the items finish.
 
         A reader that falls behind slows the node down: at most ``max_workers`` outcomes wait.
@@ -80,12 +75,12 @@ class BatchNode(Node[P, E]):
         closed, as ``contextlib.aclosing`` does).
         """
         shared = {} if shared is None else shared
-        sink = Buffer[Outcome[E]](self.max_workers)
+        sink = Buffer[Outcome[R]](self.max_workers)
 
         async def produce() -> None:
             frame = Frame(Run())
             try:
-                await self._launched(frame, self._streamed(shared, frame, sink))
+                await launched(self.name, frame, self._streamed(shared, frame, sink))
             finally:
                 sink.close()
 
@@ -93,7 +88,7 @@ class BatchNode(Node[P, E]):
             async for outcome in outcomes:
                 yield outcome
 
-    async def _streamed(self, shared: Any, frame: Frame, sink: Buffer[Outcome[E]]) -> None:
+    async def _streamed(self, shared: Any, frame: Frame, sink: Buffer[Outcome[R]]) -> None:
         has_lifespan, prep_is_async, _ = self._hooks
         if has_lifespan:
             await frame.run.open(self, shared)
@@ -105,7 +100,7 @@ class BatchNode(Node[P, E]):
         frame.record(results)
         return results
 
-    def _fan_out(self, items: Any, frame: Frame, sink: Buffer[Outcome[E]] | None = None) -> FanOut:
+    def _fan_out(self, items: Any, frame: Frame, sink: Buffer[Outcome[R]] | None = None) -> FanOut:
         bare = self.exec if self._plain and frame.bare else None
         if self.max_workers > 1 and frame.alone:
             frame = frame.derive(alone=False)
@@ -126,7 +121,7 @@ class BatchNode(Node[P, E]):
         )
 
 
-class ParallelBatchNode(BatchNode[P, E]):
+class ParallelBatchNode(BatchNode[I, R]):
     """Run ``exec`` for many items at once and keep their order.
 
     At most ``max_workers`` items are in flight, over all that this node does at once in a run.
@@ -143,7 +138,7 @@ class ParallelBatchNode(BatchNode[P, E]):
 
     max_workers: int = 10
 
-    _accepts: ClassVar[frozenset[str]] = frozenset(ParallelSettings.__annotations__)
+    _accepts: ClassVar[frozenset[str]] = POSITIONAL | ParallelSettings.__annotations__.keys()
 
     def __init__(
         self,

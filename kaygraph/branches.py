@@ -7,8 +7,9 @@ from typing import Any
 from ._frame import FRAME, Cell, Frame, Scope
 from ._settings import check_count
 from ._tasks import errors_of, stop
+from ._wiring import Wired
 from .graph import Graph
-from .node import BaseNode, _Wired
+from .node import BaseNode
 from .outcome import Outcome, status_of
 
 
@@ -117,7 +118,7 @@ class BranchGroup(BaseNode[Any, list[Any]]):
 def _branch(branch: Any) -> Graph:
     if isinstance(branch, Graph) and not branch.successors:
         return branch
-    if not isinstance(branch, _Wired):
+    if not isinstance(branch, Wired):
         raise TypeError(f"a branch is a node, a chain (a >> b) or a graph, got {branch!r}")
     return _Line(branch)
 

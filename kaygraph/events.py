@@ -5,60 +5,59 @@ graphs around it before it (``Inner/Fetch``). One call of ``exec`` for one item 
 exactly one of ``ItemFinished`` and ``ItemFailed``.
 """
 
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from .outcome import Status
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
-    """The root of all events."""
+class RunStarted(NamedTuple):
+    """``run`` was called; ``node`` is the graph or node that runs."""
 
     node: str
     at: float
 
 
-@dataclass(frozen=True, slots=True)
-class RunStarted(Event):
-    """``run`` was called; ``node`` is the graph or node that runs."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunFinished(Event):
+class RunFinished(NamedTuple):
     """The run is over and everything it opened is closed."""
 
+    node: str
+    at: float
     seconds: float
     action: str | None
     error: BaseException | None
 
 
-@dataclass(frozen=True, slots=True)
-class NodeStarted(Event):
+class NodeStarted(NamedTuple):
     """A node is about to call ``prep``."""
 
+    node: str
+    at: float
 
-@dataclass(frozen=True, slots=True)
-class NodeFinished(Event):
+
+class NodeFinished(NamedTuple):
     """A node is done: ``post`` returned ``action``, or the node ended with ``error``."""
 
+    node: str
+    at: float
     seconds: float
     action: str | None
     error: BaseException | None
 
 
-@dataclass(frozen=True, slots=True)
-class ItemStarted(Event):
+class ItemStarted(NamedTuple):
     """``exec`` is about to be called for an item; ``worker`` counts from 0 within the node."""
 
+    node: str
+    at: float
     item: int
     worker: int
 
 
-@dataclass(frozen=True, slots=True)
-class ItemRetried(Event):
+class ItemRetried(NamedTuple):
     """Attempt number ``attempt`` failed; the next begins in ``wait_s`` seconds."""
 
+    node: str
+    at: float
     item: int
     worker: int
     attempt: int
@@ -66,20 +65,22 @@ class ItemRetried(Event):
     wait_s: float
 
 
-@dataclass(frozen=True, slots=True)
-class ItemFinished(Event):
+class ItemFinished(NamedTuple):
     """``exec`` (or its fallback) returned. ``seconds`` is the time spent in ``exec``."""
 
+    node: str
+    at: float
     item: int
     worker: int
     attempts: int
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class ItemFailed(Event):
+class ItemFailed(NamedTuple):
     """An item ended without a result; ``status`` says under what it is counted."""
 
+    node: str
+    at: float
     item: int
     worker: int
     attempts: int
@@ -88,22 +89,38 @@ class ItemFailed(Event):
     error: BaseException
 
 
-@dataclass(frozen=True, slots=True)
-class StageStarted(Event):
+class StageStarted(NamedTuple):
     """A pipeline's stage begins to work with so many workers."""
 
+    node: str
+    at: float
     workers: int
 
 
-@dataclass(frozen=True, slots=True)
-class StageFinished(Event):
+class StageFinished(NamedTuple):
     """A pipeline's stage has seen its last item. All times are sums over its workers."""
 
+    node: str
+    at: float
     workers: int
     items: int
     busy_s: float
     starved_s: float
     blocked_s: float
+
+
+Event = (
+    RunStarted
+    | RunFinished
+    | NodeStarted
+    | NodeFinished
+    | ItemStarted
+    | ItemRetried
+    | ItemFinished
+    | ItemFailed
+    | StageStarted
+    | StageFinished
+)
 
 
 class Observer(Protocol):

@@ -1,16 +1,17 @@
 """The walk: tokens that move along edges, and joins that run once."""
 
 from collections.abc import Coroutine, Mapping, Sequence
-from typing import Any, ClassVar, TypedDict
+from typing import Any, ClassVar, TypedDict, Unpack
 
 from . import draw
 from ._fan_out import FanOut
 from ._frame import FRAME, Frame, Scope, add_note
 from ._settings import refuse_unknown
 from ._tasks import gather
+from ._wiring import ends
 from .errors import GraphDefinitionError, UnknownActionError
 from .limits import Permits, Slot
-from .node import BaseNode, Unpack, _ends, watched
+from .node import BaseNode, watched
 from .plan import Plan, Step, validate
 
 AnyNode = BaseNode[Any, Any]
@@ -46,7 +47,7 @@ class Graph(BaseNode[Any, str | None]):
             self.max_workers = max_workers
 
     def _first(self, start: Any) -> Sequence[AnyNode]:
-        heads, _, action = _ends(start)
+        heads, _, action = ends(start)
         if action != "default":
             raise TypeError(f"the line ends in - {action!r}: write >> and the node it leads to")
         return heads
@@ -96,7 +97,8 @@ class Graph(BaseNode[Any, str | None]):
     def __repr__(self) -> str:
         if not self._starts:
             return f"<{type(self).__name__} without a start>"
-        parts, node, seen = [], self._starts[0], set[AnyNode]()
+        parts: list[str] = []
+        node, seen = self._starts[0], set[AnyNode]()
         while node not in seen and len(parts) < 8:
             seen.add(node)
             following = node.successors.get("default", ())
@@ -311,7 +313,8 @@ class _Tokens:
         held = 0
         for mask in self.masks:
             held |= mask
-        ready, waiting = [], []
+        ready: list[Step] = []
+        waiting: list[Step] = []
         for join in sorted(self.waiting, key=lambda join: join.index):
             (waiting if held & join.bit else ready).append(join)
             held |= join.mask

@@ -1,17 +1,18 @@
 """Map, combine, shuffle, reduce, in one node."""
 
 import inspect
-from collections.abc import Coroutine, Hashable, Iterable
-from typing import Any, ClassVar
+from collections.abc import Hashable, Iterable
+from typing import Any, ClassVar, Unpack
 from zlib import crc32
 
 from ._call import call
 from ._frame import Frame, Scope
+from ._hooks import kind_of
 from ._settings import refuse_unknown
 from .batch import BatchSettings, ParallelBatchNode
 from .errors import NodeDefinitionError
 from .limits import Slot
-from .node import BaseNode, Unpack, _kind
+from .node import POSITIONAL, BaseNode
 from .retry import Retry
 
 # How many values of a key are gathered before they are combined again.
@@ -23,6 +24,8 @@ Partition = dict[Any, list[Any]]
 class MapReduceSettings(BatchSettings, total=False):
     """What a MapReduceNode takes beside the settings of a BatchNode."""
 
+    max_retries: int
+    wait: float
     map_workers: int
     reduce_workers: int
     partitions: int
@@ -58,7 +61,7 @@ class MapReduceNode(BaseNode[Any, dict[Any, Any]]):
     reduce_workers: int = 2
     partitions: int | None = None
 
-    _accepts: ClassVar[frozenset[str]] = frozenset(MapReduceSettings.__annotations__)
+    _accepts: ClassVar[frozenset[str]] = POSITIONAL | MapReduceSettings.__annotations__.keys()
 
     def __init__(self, **settings: Unpack[MapReduceSettings]) -> None:
         refuse_unknown(type(self).__name__, settings, self._accepts)
@@ -145,7 +148,7 @@ class MapReduceNode(BaseNode[Any, dict[Any, Any]]):
             grouped.setdefault(key, []).append(value)
         for key, values in grouped.items():
             if self._combines and len(values) > 1:
-                values = [self.combine(key, values)]
+                values[:] = [self.combine(key, values)]
             parts[self.partition(key) % len(parts)][key] = values
         return parts
 
@@ -167,7 +170,7 @@ class _Phase(ParallelBatchNode[Any, Any]):
     def __init__(self, owner: MapReduceNode, max_workers: int, on_error: str | float) -> None:
         super().__init__(owner.max_retries, owner.wait, max_workers=max_workers, on_error=on_error)
         self.owner = owner
-        self._exec_kind = _kind(getattr(owner, self.hook))
+        self._exec_kind = kind_of(getattr(owner, self.hook))
         if self._exec_kind == "generator":
             self._exec_kind = "sync"  # its pairs are taken up where it runs
         elif self._exec_kind == "async_generator":
@@ -187,13 +190,10 @@ class _Map(_Phase):
         pairs = self.owner.map(item)
         return self._later(pairs) if self._exec_kind == "async" else self.owner._spread(pairs)
 
-    def _later(self, pairs: Any) -> Coroutine[Any, Any, list[Partition]]:
-        async def spread() -> list[Partition]:
-            if inspect.isasyncgen(pairs):
-                return self.owner._spread([pair async for pair in pairs])
-            return self.owner._spread(await pairs)
-
-        return spread()
+    async def _later(self, pairs: Any) -> list[Partition]:
+        if hasattr(pairs, "__aiter__"):
+            return self.owner._spread([pair async for pair in pairs])
+        return self.owner._spread(await pairs)
 
 
 class _Reduce(_Phase):

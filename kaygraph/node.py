@@ -2,18 +2,21 @@
 
 import asyncio
 import inspect
+import typing
 import warnings
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from contextvars import copy_context
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypedDict, Unpack
 
 from ._call import call
-from ._frame import FRAME, NO_PARAMS, Frame, Run, add_note, in_running_loop
+from ._frame import FRAME, NO_PARAMS, Frame, Run
+from ._hooks import ancestor_of, kind_of, not_async, note_plainness, nothing
+from ._launch import launched, run_in_new_loop
 from ._settings import CHECKS, refuse_unknown
+from ._wiring import Wired
 from .errors import NodeDefinitionError
-from .events import NodeFinished, NodeStarted, Observer, RunFinished, RunStarted
+from .events import NodeFinished, NodeStarted, Observer
 from .limits import Slot
 from .outcome import Outcome
 from .retry import Retry
@@ -21,162 +24,37 @@ from .retry import Retry
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-    from typing_extensions import TypeVar as DefaultingTypeVar
-    from typing_extensions import Unpack
-
-    P = DefaultingTypeVar("P", default=Any)
-    E = DefaultingTypeVar("E", default=Any)
+    from typing_extensions import TypeVar
 else:
-    from typing import Unpack
 
-    P = TypeVar("P")
-    E = TypeVar("E")
+    def TypeVar(name, default):  # noqa: N802 - its defaults are for type checkers, before 3.13
+        return typing.TypeVar(name)
+
+
+# What `prep` returns and what `post` gets from `exec`; of a batch, an item and its result.
+P = TypeVar("P", default=Any)
+E = TypeVar("E", default=Any)
+I = TypeVar("I", default=P)  # noqa: E741
+R = TypeVar("R", default=E)
 
 RunIn = Literal["loop", "thread", "process"]
-Wiring = "BaseNode[Any, Any] | Chain | Branch | Sequence[BaseNode[Any, Any] | Chain]"
+
+POSITIONAL = frozenset({"max_retries", "wait"})  # as in the ancestors: Node(3, 10)
 
 HOOKS = ("prep", "exec", "post", "exec_fallback")
 
 
-class _Wired:
-    """What can stand in a line of ``>>``: it has heads to lead to and tails to lead on from."""
-
-    _heads: "Sequence[BaseNode[Any, Any]]"
-    _tails: "Sequence[BaseNode[Any, Any]]"
-    _action = "default"
-
-    def __rshift__(self, other: Any) -> "Chain":
-        heads, tails, action = _ends(other)
-        for tail in self._tails:
-            for head in heads:
-                tail._connect(head, self._action)
-        if action != "default":
-            return Branch(self._heads, tails, action)
-        return Chain(self._heads, tails)
-
-    def __rrshift__(self, other: Any) -> "Chain":
-        heads, tails, _ = _ends(other)
-        return Chain(heads, tails) >> self
-
-    def __sub__(self, action: str) -> "Branch":
-        if not isinstance(action, str) or not action:
-            raise TypeError(f"an action is a string that is not empty, as in a - 'retry' >> b; "
-                            f"got {action!r}")  # fmt: skip
-        return Branch(self._heads, self._tails, action)
-
-
-class Chain(_Wired):
-    """What ``a >> b`` returns: it remembers where the line begins and where it ends."""
-
-    def __init__(
-        self, heads: "Sequence[BaseNode[Any, Any]]", tails: "Sequence[BaseNode[Any, Any]]"
-    ) -> None:
-        self._heads, self._tails = tuple(heads), tuple(tails)
-
-    def __or__(self, other: Any) -> "BaseNode[Any, Any]":
-        raise TypeError("'|' binds weaker than '>>': write (a | b) >> c, with the parentheses")
-
-    __ror__ = __or__
-
-    def __repr__(self) -> str:
-        def named(nodes: "Sequence[BaseNode[Any, Any]]") -> str:
-            names = ", ".join(node.name for node in nodes)
-            return names if len(nodes) == 1 else f"[{names}]"
-
-        return f"<{type(self).__name__} {named(self._heads)} … {named(self._tails)}>"
-
-
-class Branch(Chain):
-    """What ``a - "action"`` returns: the next ``>>`` listens to that action."""
-
-    def __init__(
-        self,
-        heads: "Sequence[BaseNode[Any, Any]]",
-        tails: "Sequence[BaseNode[Any, Any]]",
-        action: str,
-    ) -> None:
-        super().__init__(heads, tails)
-        self._action = action
-
-
-def _ends(
-    thing: Any,
-) -> "tuple[Sequence[BaseNode[Any, Any]], Sequence[BaseNode[Any, Any]], str]":
-    """Return the heads, the tails and the action of whatever stands beside a ``>>``."""
-    if isinstance(thing, _Wired):
-        return thing._heads, thing._tails, thing._action
-    if isinstance(thing, list | tuple) and thing:
-        ends = [_ends(part) for part in thing]
-        if all(action == "default" for _, _, action in ends):
-            return (
-                [head for heads, _, _ in ends for head in heads],
-                [tail for _, tails, _ in ends for tail in tails],
-                "default",
-            )
-    raise TypeError(
-        f"cannot wire {thing!r}: '>>' stands between nodes, chains and lists of these, "
-        "as in a >> [b, c >> d] >> e"
-    )
-
-
-def _note_plainness(owner: Any) -> None:
-    """Note, on a class or an instance, whether ``exec`` may simply be awaited.
-
-    That is so when no attempts, limits, fallback or executor are asked for. Found here, when a
-    class is made or a setting changes, so that no run has to look at seven settings.
-    """
-    plain = (
-        owner._exec_kind == "async"
-        and getattr(owner, "max_retries", 0) == 1
-        and owner.retry is None
-        and owner.timeout is None
-        and owner.deadline is None
-        and owner.run_in in (None, "loop")
-        and not owner._has_fallback
-    )
-    put = type.__setattr__ if isinstance(owner, type) else object.__setattr__
-    put(owner, "_plain", plain)
-    put(owner, "_bare", plain and not owner._is_batch)
-
-
-def _kind(function: Any) -> str:
-    if inspect.iscoroutinefunction(function):
-        return "async"
-    if inspect.isasyncgenfunction(function):
-        return "async_generator"
-    return "generator" if inspect.isgeneratorfunction(function) else "sync"
-
-
-def _not_async(node: "BaseNode[Any, Any]", hook: str, coroutine: Any) -> NodeDefinitionError:
-    coroutine.close()
-    return NodeDefinitionError(
-        f"{hook} of {type(node).__name__} is written 'def' and returned a coroutine: write it "
-        "'async def'"
-    )
-
-
-async def _nothing() -> Any:
-    return None
-
-
-def _ancestor(cls: type) -> str:
-    base = next(b.__name__ for b in cls.__mro__[1:] if b.__module__.startswith("kaygraph"))
-    return base if base.startswith("Async") else f"Async{base}"
-
-
 class NodeSettings(TypedDict, total=False):
-    """What every Node takes as a keyword, or as a class attribute of the same name."""
+    """What every Node takes as a keyword beside ``max_retries`` and ``wait``."""
 
     name: str
-    max_retries: int
-    wait: float
     retry: Retry | None
     timeout: float | None
     deadline: float | None
     run_in: "RunIn | Executor | None"
 
 
-class BaseNode(_Wired, Generic[P, E]):
+class BaseNode(Wired, Generic[P, E, I, R]):
     """Three steps: ``prep`` reads, ``exec`` works, ``post`` writes and names the way on.
 
     Any hook may be written ``def`` or ``async def``. A node is not changed by a run: the same
@@ -190,7 +68,7 @@ class BaseNode(_Wired, Generic[P, E]):
     _hooks = (False, False, False)  # has a lifespan; prep, post are async: one look-up a run
     _fallback_is_async = False
     _has_fallback = False
-    _exec_kind: ClassVar[str] = "async"
+    _exec_kind = "async"
     _has_exec = False
     _is_batch = False
     _plain = False
@@ -199,6 +77,11 @@ class BaseNode(_Wired, Generic[P, E]):
     _wirings: ClassVar[int] = 0
     # What `a | b` makes: set by the module that defines it, below this one in the layers.
     _pipeline: "ClassVar[Callable[..., BaseNode[Any, Any]]]"
+
+    if not TYPE_CHECKING:
+
+        def __class_getitem__(cls, _):  # types are for checkers; a class is the same without
+            return cls
 
     def __new__(cls, *_: Any, **__: Any) -> Any:
         node = super().__new__(cls)
@@ -217,13 +100,13 @@ class BaseNode(_Wired, Generic[P, E]):
             if f"{hook}_async" in vars(cls):
                 raise NodeDefinitionError(
                     f"{cls.__name__} defines {hook}_async(). Hooks have one name here: rename it "
-                    f"to 'async def {hook}', or import {_ancestor(cls)} from kaygraph.compat."
+                    f"to 'async def {hook}', or import {ancestor_of(cls)} from kaygraph.compat."
                 )
         for name in cls._accepts & vars(cls).keys():
             if vars(cls)[name] is not None:
                 setattr(cls, name, CHECKS[name](name, vars(cls)[name]))
         cls._has_exec = cls.exec is not BaseNode.exec
-        cls._exec_kind = _kind(cls.exec) if cls._has_exec else "async"
+        cls._exec_kind = kind_of(cls.exec) if cls._has_exec else "async"
         cls._hooks = (
             cls.lifespan is not BaseNode.lifespan,
             inspect.iscoroutinefunction(cls.prep),
@@ -232,12 +115,12 @@ class BaseNode(_Wired, Generic[P, E]):
         fallback = getattr(cls, "exec_fallback", None)
         cls._has_fallback = getattr(fallback, "__module__", __name__) != __name__
         cls._fallback_is_async = inspect.iscoroutinefunction(fallback)
-        _note_plainness(cls)
+        note_plainness(cls)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in self._accepts:
             object.__setattr__(self, name, CHECKS[name](name, value))
-            _note_plainness(self)
+            note_plainness(self)
         else:
             object.__setattr__(self, name, value)
 
@@ -256,11 +139,13 @@ class BaseNode(_Wired, Generic[P, E]):
         """Read from the shared store what ``exec`` needs. Runs on the loop; returns None."""
         return None  # type: ignore[return-value]
 
-    def exec(self, prep_res: P, /) -> E | Awaitable[E]:
+    def exec(self, prep_res: I, /) -> R | Awaitable[R]:
         """Work, without the shared store. ``async def`` runs on the loop, ``def`` in a thread."""
-        return _nothing()
+        return nothing()
 
-    def post(self, shared: Any, prep_res: P, exec_res: E, /) -> str | None | Awaitable[str | None]:
+    def post(
+        self, shared: Any, prep_res: Any, exec_res: E, /
+    ) -> str | Awaitable[str | None] | None:
         """Write to the shared store; return the action that leads on. Runs on the loop."""
         return None
 
@@ -321,7 +206,7 @@ class BaseNode(_Wired, Generic[P, E]):
     def _heads(self) -> "Sequence[BaseNode[Any, Any]]":  # type: ignore[override]
         return (self,)
 
-    _tails = _heads  # type: ignore[assignment]
+    _tails = _heads
 
     @property
     def successors(self) -> "Mapping[str, Sequence[BaseNode[Any, Any]]]":
@@ -361,23 +246,7 @@ class BaseNode(_Wired, Generic[P, E]):
             shared: The shared store; a new dict when left out.
             observers: Called with every event of the run.
         """
-        if not in_running_loop():
-            return asyncio.run(self._launch(shared, observers, alone=True))
-        from concurrent.futures import ThreadPoolExecutor
-
-        async def launch() -> str | None:
-            started.append((asyncio.get_running_loop(), asyncio.current_task()))
-            return await self._launch(shared, observers, alone=True)
-
-        started: list[Any] = []
-        with ThreadPoolExecutor(1, thread_name_prefix="kaygraph-run") as thread:
-            future = thread.submit(copy_context().run, lambda: asyncio.run(launch()))
-            try:
-                return future.result()
-            except BaseException:
-                for loop, task in started if not future.done() else ():
-                    loop.call_soon_threadsafe(task.cancel)
-                raise
+        return run_in_new_loop(lambda: self._launch(shared, observers, alone=True))
 
     async def run_async(
         self, shared: Any = None, /, *, observers: Sequence[Observer] = ()
@@ -400,34 +269,7 @@ class BaseNode(_Wired, Generic[P, E]):
         if observers:
             run.observe(observers)
         frame = Frame(run, alone=alone)
-        return self._launched(frame, self._run({} if shared is None else shared, frame))
-
-    async def _launched(self, frame: Frame, work: Awaitable[Any]) -> Any:
-        """Await the work of a run of its own, and close what the run has opened."""
-        run, error, action = frame.run, None, None
-        token = FRAME.set(frame)
-        started = 0.0
-        if run.emit is not None:
-            started = asyncio.get_running_loop().time()
-            run.emit(RunStarted(self.name, started))
-        try:
-            action = await work
-            return action
-        except BaseException as failure:
-            error = failure
-            if isinstance(failure, Exception):
-                add_note(failure, repr(self.name))
-            raise
-        finally:
-            try:
-                if run.opened:
-                    await run.close(error)
-            finally:
-                FRAME.reset(token)
-                if run.emit is not None:
-                    now = asyncio.get_running_loop().time()
-                    run.emit(RunFinished(self.name, now, now - started, action, error))
-                del error
+        return launched(self.name, frame, self._run({} if shared is None else shared, frame))
 
     async def _run(self, shared: Any, frame: Frame) -> str | None:
         """The lifecycle, once."""
@@ -438,7 +280,7 @@ class BaseNode(_Wired, Generic[P, E]):
         if prep_is_async:
             prep_res = await prep_res
         elif type(prep_res) is CoroutineType:
-            raise _not_async(self, "prep", prep_res)
+            raise not_async(self, "prep", prep_res)
         exec_res: Any
         if self._bare and frame.bare:
             exec_res = await self.exec(prep_res)  # type: ignore[misc]
@@ -448,7 +290,7 @@ class BaseNode(_Wired, Generic[P, E]):
         if post_is_async:
             action = await action
         elif type(action) is CoroutineType:
-            raise _not_async(self, "post", action)
+            raise not_async(self, "post", action)
         return action  # type: ignore[no-any-return]
 
     def _exec(self, prep_res: Any, shared: Any, frame: Frame) -> Coroutine[Any, Any, Any]:
@@ -456,7 +298,7 @@ class BaseNode(_Wired, Generic[P, E]):
         raise NotImplementedError
 
 
-class Node(BaseNode[P, E]):
+class Node(BaseNode[P, E, I, R]):
     """A node whose ``exec`` runs once, with retries, time limits and a fallback.
 
     Args:
@@ -484,7 +326,7 @@ class Node(BaseNode[P, E]):
     run_in: "RunIn | Executor | None" = None
     on_error: str | float = "raise"  # what a batch does; a single item can only raise
 
-    _accepts: ClassVar[frozenset[str]] = frozenset(NodeSettings.__annotations__)
+    _accepts: ClassVar[frozenset[str]] = POSITIONAL | NodeSettings.__annotations__.keys()
 
     def __init__(
         self,
@@ -500,14 +342,14 @@ class Node(BaseNode[P, E]):
         refuse_unknown(type(self).__name__, settings, self._accepts)
         super().__init__()
         for name, value in (("max_retries", max_retries), ("wait", wait), *settings.items()):
-            if value is not None or name not in ("max_retries", "wait"):
+            if value is not None or name not in POSITIONAL:
                 setattr(self, name, value)
         if settings.get("retry") is not None and (max_retries is not None or wait is not None):
             raise TypeError(
                 "give retry=Retry(attempts=..., wait=...) or max_retries= and wait=, not both"
             )
 
-    def exec_fallback(self, prep_res: P, exc: Exception, /) -> E | Awaitable[E]:
+    def exec_fallback(self, prep_res: I, exc: Exception, /) -> R | Awaitable[R]:
         """Return a result in place of the one that could not be had; by default, raise."""
         raise exc
 
@@ -524,7 +366,7 @@ class Node(BaseNode[P, E]):
         return value
 
 
-class AsyncNode(Node[P, E]):
+class AsyncNode(Node[P, E, I, R]):
     """A Node whose hooks are written ``async def``: a name for readers, the same engine."""
 
 

@@ -89,9 +89,9 @@ class Plan:
             if len(before[node]) > 1:
                 step.bit, bit = bit, bit << 1
         for node, step in reversed(self.steps.items()):
-            for source in before[node]:
-                if source is not None:
-                    self.steps[source].mask |= step.mask | step.bit
+            for previous in before[node]:
+                if previous is not None:
+                    self.steps[previous].mask |= step.mask | step.bit
 
     def _name_steps(self, owner: str) -> None:
         given: dict[str, AnyNode] = {}
@@ -142,7 +142,7 @@ def _depth_first(
 
 def _targets(node: AnyNode) -> Iterator[AnyNode]:
     # Last wired first: in reverse postorder the first branch then comes first.
-    return (t for nodes in reversed(node.successors.values()) for t in reversed(nodes))
+    return (t for nodes in reversed([*node.successors.values()]) for t in reversed(nodes))
 
 
 def validate(plan: Plan, owner: str) -> None:

@@ -224,8 +224,9 @@ class RunReport:
         rows = [node for node in self.nodes.values() if node.items or node.stage_workers]
         width = max((len(node.name) for node in rows), default=0)
         for node in rows:
+            items = max(sum(node.items.values()), node.stage_items)
             line = (
-                f"  {node.name:<{width}}  {max(sum(node.items.values()), node.stage_items):>6} items  "
+                f"  {node.name:<{width}}  {items:>6} items  "
                 f"{node.work_s:>8.3f} s work  peak {node.peak}"
             )
             if node.stage_workers:

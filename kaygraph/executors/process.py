@@ -13,10 +13,10 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from . import run_to_end
 from .._frame import FRAME, Frame, Run
 from .._tasks import outlast
 from ..errors import NodeDefinitionError, WorkerDiedError
+from . import run_to_end
 
 # A child is a fresh interpreter: a fork of a process with threads can deadlock.
 CONTEXT = multiprocessing.get_context("spawn")
@@ -98,14 +98,13 @@ class _Worker:
             self.dead = True
             self._connection.close()
             process.join()
-            message = (
+            text = (
                 f"the worker process {process.pid} ended with exit code {process.exitcode} while "
                 "it worked on an item"
             )
             if not self._known:  # it has never answered: a common reason can be named
-                message += ". A script that uses processes starts them under: if __name__ == "
-                message += "'__main__':"
-            raise WorkerDiedError(message) from None
+                text += ". A script starts its run under: if __name__ == '__main__':"
+            raise WorkerDiedError(text) from None
         self._known.add(node)
         if worked:
             return answer

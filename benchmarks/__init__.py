@@ -1,0 +1,5 @@
+"""What the engine costs, as a ratio to bare asyncio that does the same in the same process.
+
+``python -m benchmarks`` runs all and prints one JSON line each; ``--smoke`` runs them small, to see
+that they work. Nothing here asserts a time: machines differ, and are noisy.
+"""

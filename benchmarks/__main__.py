@@ -1,0 +1,44 @@
+"""``python -m benchmarks [--smoke] [NAME ...]``: run them all, or those named."""
+
+import argparse
+from collections.abc import Callable
+
+from benchmarks import w1_chain, w3_fan_out, w4_diamond, w6_stream, w7_import
+from benchmarks.harness import run
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="W1 W2 W3 W3s W4 W5 W6 W7 …")
+    parser.add_argument("--smoke", action="store_true", help="small sizes: does it work?")
+    options = parser.parse_args()
+    size = 10 if options.smoke else 1
+    suspended = w3_fan_out.Suspended()
+    benchmarks: dict[str, Callable[[], None]] = {
+        "W1": lambda: run(lambda: w1_chain.chain(50_000 // size)),
+        "W2": lambda: run(lambda: w1_chain.loop(50_000 // size)),
+        "W3": lambda: run(
+            lambda: w3_fan_out.fan_out(
+                10_000 // size, w3_fan_out.Items(), "W3", "items that do nothing", "<= 4"
+            )
+        ),
+        "W3s": lambda: run(
+            lambda: w3_fan_out.fan_out(
+                10_000 // size, suspended, "W3s", "items that suspend once", "<= 1.5"
+            )
+        ),
+        "W4": lambda: run(lambda: w4_diamond.diamond(10_400 // size)),
+        "W5": lambda: run(lambda: w3_fan_out.sleepers(2_000)),
+        "W6": lambda: run(lambda: w6_stream.stream(100_000 // size)),
+        "W7": lambda: w7_import.importing(9 // min(size, 3)),
+        "memory-100k": lambda: w3_fan_out.memory(100_000 // size, "<= 10"),
+        "memory-1M": lambda: w3_fan_out.memory(1_000_000 // size, "<= 60"),
+    }
+    for name in options.names or benchmarks:
+        if name not in benchmarks:
+            parser.error(f"no benchmark {name!r}; there are: {', '.join(benchmarks)}")
+        benchmarks[name]()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""W6: items through three stages with bounded buffers, against a queue per stage."""
+
+import asyncio
+from collections.abc import Iterable
+from itertools import pairwise
+from typing import Any
+
+from benchmarks.harness import compare
+from kaygraph import Graph, Node, Pipeline
+
+BUFFER = 64
+STAGES = 3
+END = object()
+
+
+class Numbers(Node[Any, Any]):
+    """The source."""
+
+    def prep(self, shared: Any) -> Iterable[int]:
+        return range(shared["n"])
+
+
+class Pass(Node[int, int]):
+    """A stage that does nothing."""
+
+    async def exec(self, prep_res: int) -> int:
+        return prep_res
+
+
+async def nothing(item: int) -> int:
+    return item
+
+
+async def stream(operations: int) -> None:
+    """One operation is one item, from end to end."""
+    pipeline = Pipeline(Numbers(), *(Pass() for _ in range(STAGES)), buffer=BUFFER)
+    graph = Graph(pipeline)
+
+    async def floor() -> None:
+        queues: list[asyncio.Queue[Any]] = [asyncio.Queue(BUFFER) for _ in range(STAGES + 1)]
+
+        async def source() -> None:
+            for number in range(operations):
+                await queues[0].put(number)
+            await queues[0].put(END)
+
+        async def stage(inbox: asyncio.Queue[Any], outbox: asyncio.Queue[Any]) -> None:
+            while (item := await inbox.get()) is not END:
+                await outbox.put(await nothing(item))
+            await outbox.put(END)
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(source())
+            for inbox, outbox in pairwise(queues):
+                group.create_task(stage(inbox, outbox))
+            total = 0
+            while (item := await queues[-1].get()) is not END:
+                total += item
+        assert total == sum(range(operations))
+
+    async def ours() -> None:
+        await graph.run_async({"n": operations})
+
+    await compare("W6", "3 stages, buffers of 64", operations, floor, ours, "<= 0.3")

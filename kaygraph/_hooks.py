@@ -1,0 +1,51 @@
+"""How hooks are written, which is found once per class and never per call."""
+
+import inspect
+from typing import Any
+
+from .errors import NodeDefinitionError
+
+
+def note_plainness(owner: Any) -> None:
+    """Note, on a class or an instance, whether ``exec`` may simply be awaited.
+
+    That is so when no attempts, limits, fallback or executor are asked for. Found here, when a
+    class is made or a setting changes, so that no run has to look at seven settings.
+    """
+    plain = (
+        owner._exec_kind == "async"
+        and getattr(owner, "max_retries", 0) == 1
+        and owner.retry is None
+        and owner.timeout is None
+        and owner.deadline is None
+        and owner.run_in in (None, "loop")
+        and not owner._has_fallback
+    )
+    put = type.__setattr__ if isinstance(owner, type) else object.__setattr__
+    put(owner, "_plain", plain)
+    put(owner, "_bare", plain and not owner._is_batch)
+
+
+def kind_of(function: Any) -> str:
+    if inspect.iscoroutinefunction(function):
+        return "async"
+    if inspect.isasyncgenfunction(function):
+        return "async_generator"
+    return "generator" if inspect.isgeneratorfunction(function) else "sync"
+
+
+def not_async(node: Any, hook: str, coroutine: Any) -> NodeDefinitionError:
+    coroutine.close()
+    return NodeDefinitionError(
+        f"{hook} of {type(node).__name__} is written 'def' and returned a coroutine: write it "
+        "'async def'"
+    )
+
+
+async def nothing() -> Any:
+    return None
+
+
+def ancestor_of(cls: type) -> str:
+    base = next(b.__name__ for b in cls.__mro__[1:] if b.__module__.startswith("kaygraph"))
+    return base if base.startswith("Async") else f"Async{base}"

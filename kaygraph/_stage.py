@@ -1,0 +1,267 @@
+"""A stage of a pipeline at work: its workers, its buffers, its figures."""
+
+import asyncio
+from collections import deque
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Sequence,
+)
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Any
+
+from ._buffer import Buffer, wake
+from ._call import call
+from ._fan_out import Failures, close
+from ._frame import Frame
+from .events import StageFinished
+from .limits import Slot
+from .node import Node
+from .outcome import Outcome
+
+UNBOUNDED = 2**62  # a buffer that never makes anybody wait
+
+
+@dataclass(frozen=True, slots=True)
+class StageReport:
+    """What a stage did, as its ``post`` gets it when the stream has ended.
+
+    ``busy_s``, ``starved_s`` (waiting for input) and ``blocked_s`` (waiting for room behind it)
+    are seconds, each summed over the stage's workers. ``items`` came in; each is one of ``ok``,
+    ``failed`` and ``skipped``. ``results`` are the pipeline's, for its last stage, where they are
+    collected.
+    """
+
+    name: str
+    workers: int
+    items: int
+    ok: int
+    failed: int
+    skipped: int
+    busy_s: float
+    starved_s: float
+    blocked_s: float
+    results: list[Any] | None = None
+
+
+class Stage:
+    """A node at work on a stream: its buffers, its workers and its figures."""
+
+    def __init__(
+        self,
+        node: Node[Any, Any],
+        inbox: Buffer[Any],
+        outbox: Buffer[Any],
+        frame: Frame,
+        outcomes: bool,
+    ) -> None:
+        self.node, self.inbox, self.outbox, self.frame = node, inbox, outbox, frame
+        self.outcomes = outcomes  # an earlier stage collects failures, which pass by
+        self.name = frame.name_of(node)
+        self.workers: int = getattr(node, "max_workers", 1)
+        self.running = self.workers
+        self.failures = Failures(self.name, node.on_error)
+        self.clock = asyncio.get_running_loop().time
+        self.taken = self.passed = 0
+        self.busy = self.starved = self.blocked = 0.0
+        # Ordered hand-over: results wait in `held` until those before them have come.
+        self.ordered = self.workers > 1 and getattr(node, "ordered", True)
+        self.window = max(outbox.size if outbox.size < UNBOUNDED else inbox.size, self.workers)
+        self.held: dict[int, Sequence[Any]] = {}
+        self.following = 0
+        self.passing = False
+        self.waiting: deque[asyncio.Future[None]] = deque()
+
+    @property
+    def items(self) -> int:
+        """How many items came in, without the outcomes that passed by."""
+        return self.taken - self.passed
+
+    def report(self, results: list[Any] | None) -> StageReport:
+        failed, skipped = len(self.failures.errors), self.failures.skipped
+        return StageReport(
+            self.name, self.workers, self.items, self.items - failed - skipped, failed, skipped,
+            self.busy, self.starved, self.blocked, results,
+        )  # fmt: skip
+
+    def event(self) -> StageFinished:
+        return StageFinished(
+            self.name, self.clock(), self.workers, self.items, self.busy, self.starved,
+            self.blocked,
+        )  # fmt: skip
+
+    async def feed(self, source: Any, outbox: Buffer[Any]) -> None:
+        """Read the source into a buffer, no faster than the buffer is read."""
+        started = self.clock()
+        self.workers = 1
+        items, size = outbox.items, outbox.size
+        async with aclosing(_each(source, self.name)) as each:
+            async for item in each:
+                if len(items) >= size:
+                    await self._block(outbox)
+                self.taken += 1
+                items.append(item)
+                if outbox.readers:
+                    wake(outbox.readers)
+        self.busy = self.clock() - started - self.blocked
+        outbox.close()
+
+    async def worker(self, number: int) -> None:
+        """Work on items until there are no more.
+
+        The loop that every item of every stage goes through; see FanOut.
+        """
+        node, frame, ordered, outcomes = self.node, self.frame, self.ordered, self.outcomes
+        inbox, outbox = self.inbox, self.outbox
+        source, sink, size = inbox.items, outbox.items, outbox.size
+        bare: Callable[[Any], Awaitable[Any]] | None = None
+        if not node._has_exec:
+            bare = _unchanged
+        elif node._plain and frame.bare:
+            bare = node.exec
+        several = node._exec_kind in ("generator", "async_generator")
+        own = frame.run.permits(node, self.workers)
+        slot = Slot((own, *frame.caps), number)
+        started = self.clock()
+        try:
+            while True:
+                if ordered and self.taken - self.following >= self.window:
+                    await self._block(None, slot)
+                    continue
+                if not source:
+                    if not await self._starve(slot):
+                        break
+                    continue
+                item = source.popleft()
+                if inbox.writers:
+                    wake(inbox.writers)
+                index = self.taken
+                self.taken = index + 1
+                values: Sequence[Any] | None = None
+                try:
+                    if outcomes and type(item) is Outcome:
+                        self.passed += 1
+                        value = item
+                    elif bare is not None:
+                        if not slot.held:
+                            await slot.take()
+                        value = await bare(item)
+                    else:
+                        value = await call(node, item, index, frame, slot)
+                        if several:
+                            values = value
+                except Exception as error:
+                    self.failures.pulled = self.items
+                    value = self.failures.bear(item, index, slot, error)
+                    if value.status == "skipped":
+                        values = ()
+                if ordered or values is not None:
+                    await self._hand_over(index, (value,) if values is None else values, slot)
+                else:
+                    if len(sink) >= size:
+                        await self._block(outbox, slot)
+                    sink.append(value)
+                    if outbox.readers:
+                        wake(outbox.readers)
+                if own.waiting or (frame.caps and slot.wanted):
+                    slot.give()
+        finally:
+            slot.give()
+            self.running -= 1
+            self.busy += self.clock() - started
+        if not self.running:
+            self.busy -= self.starved + self.blocked
+            self.failures.settle(self.items)
+            outbox.close()
+
+    async def _hand_over(self, index: int, values: Sequence[Any], slot: Slot) -> None:
+        """Pass results on, in order where that is asked for."""
+        if self.ordered:
+            self.held[index] = values
+            if self.passing:  # by another worker, which will find these in their turn
+                return
+        else:
+            await self._pass(values, slot)
+            return
+        self.passing = True
+        try:
+            while self.following in self.held:
+                await self._pass(self.held.pop(self.following), slot)
+                self.following += 1
+                while self.waiting:
+                    wake(self.waiting)
+        finally:
+            self.passing = False
+
+    async def _pass(self, values: Sequence[Any], slot: Slot) -> None:
+        outbox = self.outbox
+        for value in values:
+            if len(outbox.items) >= outbox.size:
+                await self._block(outbox, slot)
+            outbox.items.append(value)
+            if outbox.readers:
+                wake(outbox.readers)
+
+    async def _starve(self, slot: Slot) -> bool:
+        slot.give()
+        began = self.clock()
+        more = await self.inbox.filled()
+        self.starved += self.clock() - began
+        return more
+
+    async def _block(self, outbox: Buffer[Any] | None, slot: Slot | None = None) -> None:
+        """Wait for room behind this stage, or for the slow item that holds up the order."""
+        if slot is not None:
+            slot.give()
+        began = self.clock()
+        if outbox is not None:
+            await outbox.room()
+        else:
+            turn = asyncio.get_running_loop().create_future()
+            self.waiting.append(turn)
+            await turn
+        self.blocked += self.clock() - began
+
+
+async def _unchanged(item: Any) -> Any:
+    return item
+
+
+def begin(stages: Sequence[Stage], source: Any) -> list[Coroutine[Any, Any, None]]:
+    """Return the coroutines of all stages; the source is read by the first, or for it."""
+    feeder = first = stages[0]
+    if first.node._has_exec:
+        feeder = Stage(first.node, first.inbox, first.inbox, first.frame, False)
+    working = [stage for stage in stages if stage is not feeder]
+    return [
+        feeder.feed(source, feeder.outbox),
+        *(stage.worker(number) for stage in working for number in range(stage.workers)),
+    ]
+
+
+async def _each(source: Any, name: str) -> AsyncGenerator[Any, None]:
+    """Yield a source's items one by one; a generator among sources is closed in the end."""
+    if isinstance(source, AsyncIterable):
+        several = aiter(source)
+        try:
+            async for item in several:
+                yield item
+        finally:
+            await close(several)
+    elif isinstance(source, Iterable) or hasattr(source, "__getitem__"):
+        items = iter(source)
+        try:
+            for item in items:
+                yield item
+        finally:
+            await close(items)
+    else:
+        raise TypeError(
+            f"prep of {name!r}, the first stage, must return an iterable or async iterable of "
+            f"items, got {type(source).__name__}"
+        )
