@@ -11,8 +11,9 @@ from ._fan_out import FanOut
 from ._frame import Frame, Run
 from ._launch import launched
 from ._tasks import stop
+from ._typing import Item, Result
 from .limits import Slot
-from .node import POSITIONAL, I, Node, NodeSettings, R
+from .node import POSITIONAL, Node, NodeSettings
 from .outcome import Outcome
 
 
@@ -29,7 +30,9 @@ class ParallelSettings(BatchSettings, total=False):
     ordered: bool
 
 
-class BatchNode(Node[Iterable[I] | AsyncIterable[I], list[R], I, R], Generic[I, R]):
+class BatchNode(
+    Node[Iterable[Item] | AsyncIterable[Item], list[Result], Item, Result], Generic[Item, Result]
+):
     """Run ``exec`` once per item that ``prep`` returns, one after another.
 
     ``prep`` returns any iterable or async iterable (a generator is one), pulled lazily. ``post``
@@ -62,11 +65,11 @@ class BatchNode(Node[Iterable[I] | AsyncIterable[I], list[R], I, R], Generic[I, 
 
     def prep(
         self, shared: Any, /
-    ) -> Iterable[I] | AsyncIterable[I] | Awaitable[Iterable[I] | AsyncIterable[I]]:
+    ) -> Iterable[Item] | AsyncIterable[Item] | Awaitable[Iterable[Item] | AsyncIterable[Item]]:
         """Return the items. Runs on the loop; an async generator is one."""
         return ()
 
-    async def stream(self, shared: Any = None, /) -> AsyncGenerator[Outcome[R], None]:
+    async def stream(self, shared: Any = None, /) -> AsyncGenerator[Outcome[Result], None]:
         """Run on the current loop and yield an Outcome per item, as the items finish.
 
         A reader that falls behind slows the node down: at most ``max_workers`` outcomes wait.
@@ -75,7 +78,7 @@ class BatchNode(Node[Iterable[I] | AsyncIterable[I], list[R], I, R], Generic[I, 
         closed, as ``contextlib.aclosing`` does).
         """
         shared = {} if shared is None else shared
-        sink = Buffer[Outcome[R]](self.max_workers)
+        sink = Buffer[Outcome[Result]](self.max_workers)
 
         async def produce() -> None:
             frame = Frame(Run())
@@ -88,7 +91,7 @@ class BatchNode(Node[Iterable[I] | AsyncIterable[I], list[R], I, R], Generic[I, 
             async for outcome in outcomes:
                 yield outcome
 
-    async def _streamed(self, shared: Any, frame: Frame, sink: Buffer[Outcome[R]]) -> None:
+    async def _streamed(self, shared: Any, frame: Frame, sink: Buffer[Outcome[Result]]) -> None:
         has_lifespan, prep_is_async, _ = self._hooks
         if has_lifespan:
             await frame.run.open(self, shared)
@@ -100,7 +103,9 @@ class BatchNode(Node[Iterable[I] | AsyncIterable[I], list[R], I, R], Generic[I, 
         frame.record(results)
         return results
 
-    def _fan_out(self, items: Any, frame: Frame, sink: Buffer[Outcome[R]] | None = None) -> FanOut:
+    def _fan_out(
+        self, items: Any, frame: Frame, sink: Buffer[Outcome[Result]] | None = None
+    ) -> FanOut:
         bare = self.exec if self._plain and frame.bare else None
         if self.max_workers > 1 and frame.alone:
             frame = frame.derive(alone=False)
@@ -121,7 +126,7 @@ class BatchNode(Node[Iterable[I] | AsyncIterable[I], list[R], I, R], Generic[I, 
         )
 
 
-class ParallelBatchNode(BatchNode[I, R]):
+class ParallelBatchNode(BatchNode[Item, Result]):
     """Run ``exec`` for many items at once and keep their order.
 
     At most ``max_workers`` items are in flight, over all that this node does at once in a run.

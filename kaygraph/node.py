@@ -2,7 +2,6 @@
 
 import asyncio
 import inspect
-import typing
 import warnings
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -14,6 +13,7 @@ from ._frame import FRAME, NO_PARAMS, Frame, Run
 from ._hooks import ancestor_of, kind_of, not_async, note_plainness, nothing
 from ._launch import launched, run_in_new_loop
 from ._settings import CHECKS, refuse_unknown
+from ._typing import E, I, P, R
 from ._wiring import Wired
 from .errors import NodeDefinitionError
 from .events import NodeFinished, NodeStarted, Observer
@@ -23,19 +23,6 @@ from .retry import Retry
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
-
-    from typing_extensions import TypeVar
-else:
-
-    def TypeVar(name, default):  # noqa: N802 - its defaults are for type checkers, before 3.13
-        return typing.TypeVar(name)
-
-
-# What `prep` returns and what `post` gets from `exec`; of a batch, an item and its result.
-P = TypeVar("P", default=Any)
-E = TypeVar("E", default=Any)
-I = TypeVar("I", default=P)  # noqa: E741
-R = TypeVar("R", default=E)
 
 RunIn = Literal["loop", "thread", "process"]
 
