@@ -93,7 +93,7 @@ class FanOut:
             else:
                 await gather(self._worker(number) for number in range(self.workers))
         finally:
-            await close(self._iterator or self._async_iterator)
+            await close(self._iterator if self._async_iterator is None else self._async_iterator)
         self.failures.settle(self.pulled)
         if self.gone:
             return [result for result in self.results if result is not GONE]

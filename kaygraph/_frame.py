@@ -138,7 +138,13 @@ class Scope:
     def __init__(self, path: str = "", names: Mapping[Any, str] = NO_PARAMS) -> None:
         self.path = path  # the names of the graphs around, each with a slash
         self.names = names
-        self.outcomes: dict[Any, list[Outcome[Any]]] = {}
+        self.outcomes: dict[Any, list[Outcome[Any]]] | None = None
+
+    def keep(self, group: Any, outcomes: list[Outcome[Any]]) -> None:
+        """Note what a group came to; the latest comes last."""
+        known = self.outcomes or {}
+        known.pop(group, None)
+        self.outcomes = {**known, group: outcomes}
 
 
 class Frame:

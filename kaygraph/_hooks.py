@@ -6,15 +6,16 @@ from typing import Any
 from .errors import NodeDefinitionError
 
 
-def note_plainness(owner: Any) -> None:
+def note_plainness(owner: Any, once: bool) -> None:
     """Note, on a class or an instance, whether ``exec`` may simply be awaited.
 
     That is so when no attempts, limits, fallback or executor are asked for. Found here, when a
-    class is made or a setting changes, so that no run has to look at seven settings.
+    class is made or a setting changes, so that no run has to look at seven settings. ``once``: the
+    node has a single item, so that its lifecycle may await ``exec`` itself.
     """
     plain = (
         owner._exec_kind == "async"
-        and getattr(owner, "max_retries", 0) == 1
+        and owner.max_retries == 1
         and owner.retry is None
         and owner.timeout is None
         and owner.deadline is None
@@ -23,7 +24,7 @@ def note_plainness(owner: Any) -> None:
     )
     put = type.__setattr__ if isinstance(owner, type) else object.__setattr__
     put(owner, "_plain", plain)
-    put(owner, "_bare", plain and not owner._is_batch)
+    put(owner, "_bare", plain and once)
 
 
 def kind_of(function: Any) -> str:

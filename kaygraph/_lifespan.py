@@ -18,6 +18,7 @@ class Lifespan:
         loop = asyncio.get_running_loop()
         self._entered: asyncio.Future[Any] = loop.create_future()
         self._leave: asyncio.Future[None] = loop.create_future()
+        self._told: BaseException | None = None  # the run's error, which is not ours to raise
         self._task = loop.create_task(self._hold(manager))
 
     async def _hold(self, manager: AbstractAsyncContextManager[Any]) -> None:
@@ -30,7 +31,7 @@ class Lifespan:
             if not self._entered.done():
                 self._entered.set_exception(error)
                 self._entered.exception()  # asked for by whoever waits; never "not retrieved"
-            elif not (self._leave.done() and error is self._leave.exception()):
+            elif error is not self._told:
                 raise
 
     async def resource(self) -> Any:
@@ -52,8 +53,8 @@ class Lifespan:
             elif isinstance(error, asyncio.CancelledError):
                 self._task.cancel()
             else:
+                self._told = error
                 self._leave.set_exception(error)
-                self._leave.exception()
         await outlast([self._task])
         if not self._task.cancelled() and (failure := self._task.exception()) is not None:
             raise failure

@@ -9,6 +9,22 @@ if TYPE_CHECKING:
     Nodes = Sequence[BaseNode[Any, Any]]
 
 
+class Edges:
+    """Counts the edges made, so that a graph sees whether its plan is still that of its nodes.
+
+    Not an attribute of the node classes: each change of a class makes CPython forget the methods
+    it has found in it and in its subclasses.
+    """
+
+    __slots__ = ("made",)
+
+    def __init__(self) -> None:
+        self.made = 0
+
+
+EDGES = Edges()
+
+
 class Wired:
     """What can stand in a line of ``>>``: it has heads to lead to and tails to lead on from."""
 

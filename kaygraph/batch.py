@@ -48,12 +48,10 @@ class BatchNode(
     The other settings are those of Node.
     """
 
-    on_error: str | float = "raise"
     max_workers: int = 1
     ordered: bool = True
 
     _accepts: ClassVar[frozenset[str]] = POSITIONAL | BatchSettings.__annotations__.keys()
-    _is_batch = True
 
     def __init__(
         self,
@@ -98,7 +96,7 @@ class BatchNode(
         items: Any = self.prep(shared)
         await self._fan_out(await items if prep_is_async else items, frame, sink).run()
 
-    async def _exec(self, prep_res: Any, shared: Any, frame: Frame) -> Any:
+    async def _exec(self, prep_res: Any, shared: Any, frame: Frame) -> list[Result]:
         results = await self._fan_out(prep_res, frame).run()
         frame.record(results)
         return results

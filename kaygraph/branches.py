@@ -78,7 +78,7 @@ class BranchGroup(BaseNode[Any, list[Any]]):
                 for index, task in enumerate(tasks)
             ]
             frame.scope = frame.scope or Scope()  # none yet where the group is all that runs
-            frame.scope.outcomes[self] = outcomes
+            frame.scope.keep(self, outcomes)
         if not won:
             errors = errors_of(tasks)
             if len(errors) == 1:

@@ -1,6 +1,7 @@
 """The walk: tokens that move along edges, and joins that run once."""
 
 from collections.abc import Coroutine, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, ClassVar, TypedDict, Unpack
 
 from . import draw
@@ -8,7 +9,7 @@ from ._fan_out import FanOut
 from ._frame import FRAME, Frame, Scope, add_note
 from ._settings import refuse_unknown
 from ._tasks import gather
-from ._wiring import ends
+from ._wiring import EDGES, ends
 from .errors import GraphDefinitionError, UnknownActionError
 from .limits import Permits, Slot
 from .node import BaseNode, watched
@@ -59,8 +60,8 @@ class Graph(BaseNode[Any, str | None]):
     @property
     def plan(self) -> Plan:
         """The steps, edges and joins; found again after a node has been wired anew."""
-        if self._plan is None or self._plan[0] != BaseNode._wirings:
-            self._plan = (BaseNode._wirings, Plan(self._starts, repr(self.name)))
+        if self._plan is None or self._plan[0] != EDGES.made:
+            self._plan = (EDGES.made, Plan(self._starts, repr(self.name)))
             try:
                 validate(self._plan[1], repr(self.name))
             except GraphDefinitionError:
@@ -117,33 +118,28 @@ class Graph(BaseNode[Any, str | None]):
         return f"<{type(self).__name__}{named} {' → '.join(parts)}>"
 
     def _exec(self, prep_res: Any, shared: Any, frame: Frame) -> Coroutine[Any, Any, Any]:
-        return self._walk(shared, frame)
+        if frame.scope is None and self.max_workers is None:
+            frame.scope = self._scope(frame)  # the outermost graph: the run's own frame will do
+            return self._walk(shared, frame)
+        return self._walk_within(shared, frame, frame.params)
 
-    async def _walk(
-        self, shared: Any, frame: Frame, params: Mapping[str, Any] | None = None
+    async def _walk_within(
+        self, shared: Any, frame: Frame, params: Mapping[str, Any]
     ) -> str | None:
-        """Walk the graph once and return the last action."""
-        first = self.plan.first
-        frame = Frame(
-            frame.run,
-            self._scope(frame),
-            frame.params if params is None else params,
-            1,
-            frame.error,
-            self._caps(frame),
-            frame.alone,
-            frame.cell,
-        )
+        """Walk the graph once in a frame of its own; return the last action."""
+        scope, caps = self._scope(frame), self._caps(frame)
+        frame = Frame(frame.run, scope, params, 1, frame.error, caps, frame.alone, frame.cell)
         token = FRAME.set(frame)
         try:
-            walk = _Walk(self, shared, frame)
-            if isinstance(first, Step):
-                await walk.along(first)
-            else:
-                await walk.along(await walk.begin(first))
-            return walk.action
+            return await self._walk(shared, frame)
         finally:
             FRAME.reset(token)
+
+    async def _walk(self, shared: Any, frame: Frame) -> str | None:
+        walk = _Walk(self, shared, frame)
+        first = self.plan.first
+        await walk.along(first if isinstance(first, Step) else await walk.begin(first))
+        return walk.action
 
     def _scope(self, frame: Frame) -> Scope:
         """What its nodes are called in this place."""
@@ -160,14 +156,15 @@ class _Walk:
     """One walk through a graph.
 
     While one token is all there is, ``along`` is a plain loop. ``tokens`` exists from a fork
-    until a single token is left again.
+    until a single token is left again. ``errors`` are on their way along an "error" edge.
     """
+
+    action: str | None = None
+    tokens: "_Tokens | None" = None
+    errors: Mapping[Step, Exception] = MappingProxyType({})
 
     def __init__(self, graph: Graph, shared: Any, frame: Frame) -> None:
         self.graph, self.shared, self.frame = graph, shared, frame
-        self.action: str | None = None
-        self.tokens: _Tokens | None = None
-        self.errors: dict[Step, Exception] = {}  # on their way along an "error" edge
 
     async def along(self, step: Step | None, fork: "_Fork | None" = None) -> Step | None:
         """Move a token until it ends.
@@ -190,15 +187,15 @@ class _Walk:
                 following = step.after.get("error")
                 if following is None:
                     raise
-                for target in (following,) if isinstance(following, Step) else following:
-                    self.errors[target] = error
+                targets = (following,) if isinstance(following, Step) else following
+                self.errors = {**self.errors, **dict.fromkeys(targets, error)}
                 action = "error"
             else:
                 following = step.after.get(action)
             if following is None:
                 self._ended(step, action)
             if self.tokens is None:
-                if following is None or isinstance(following, Step):
+                if following is None or type(following) is Step:
                     step = following
                     if fork is not None and fork.alive == 1:
                         return step
@@ -229,9 +226,10 @@ class _Walk:
 
     async def _special(self, step: Step, frame: Frame) -> str | None:
         """Run a node that is watched, or that stands on an error route."""
-        error = self.errors.pop(step, None)
+        error = self.errors.get(step)
         if error is None:
             return await watched(step.node, self.shared, frame)
+        self.errors = {other: e for other, e in self.errors.items() if other is not step}
         frame = frame.derive(error=error)
         token = FRAME.set(frame)
         try:
@@ -346,7 +344,6 @@ class BatchGraph(Graph):
     """
 
     max_workers: int = 1
-    on_error: str | float = "raise"
     _accepts: ClassVar[frozenset[str]] = frozenset(BatchGraphSettings.__annotations__)
 
     def __init__(self, start: Any = None, **settings: Unpack[BatchGraphSettings]) -> None:
@@ -362,14 +359,14 @@ class BatchGraph(Graph):
     async def _exec(self, prep_res: Any, shared: Any, frame: Frame) -> Any:
         async def walk(params: Mapping[str, Any], index: int, slot: Slot) -> str | None:
             await slot.take()
-            return await self._walk(shared, inner, {**frame.params, **params})
+            return await self._walk_within(shared, inner, {**frame.params, **params})
 
         inner = frame
         if frame.alone and self.max_workers > 1:
             inner = frame.derive(alone=False)
         rounds = FanOut(
             frame.name_of(self),
-            () if prep_res is None else prep_res,
+            prep_res,
             walk,
             caps=(frame.run.permits(self, self.max_workers),),
             max_workers=self.max_workers,

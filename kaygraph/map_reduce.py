@@ -13,7 +13,6 @@ from .batch import BatchSettings, ParallelBatchNode
 from .errors import NodeDefinitionError
 from .limits import Slot
 from .node import POSITIONAL, BaseNode
-from .retry import Retry
 
 # How many values of a key are gathered before they are combined again.
 COMBINE_AT = 64
@@ -50,13 +49,6 @@ class MapReduceNode(BaseNode[Any, dict[Any, Any]]):
     ``on_error="collect"`` has no place in a dict of results and is refused.
     """
 
-    max_retries: int = 1
-    wait: float = 0.0
-    retry: Retry | None = None
-    timeout: float | None = None
-    deadline: float | None = None
-    run_in: Any = None
-    on_error: str | float = "raise"
     map_workers: int = 4
     reduce_workers: int = 2
     partitions: int | None = None
@@ -116,7 +108,7 @@ class MapReduceNode(BaseNode[Any, dict[Any, Any]]):
         scope = Scope(f"{frame.name_of(self)}/")
         frame = frame.derive(scope=scope)
         parts: list[Partition] = [{} for _ in range(self._parts)]
-        mapping = mapper._fan_out(() if prep_res is None else prep_res, frame)
+        mapping = mapper._fan_out(prep_res, frame)
         inner = frame.derive(alone=frame.alone and self.map_workers == 1)
 
         async def work(item: Any, index: int, slot: Slot) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import inspect
 import warnings
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, nullcontext
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypedDict, Unpack
 
@@ -14,7 +14,7 @@ from ._hooks import ancestor_of, kind_of, not_async, note_plainness, nothing
 from ._launch import launched, run_in_new_loop
 from ._settings import CHECKS, refuse_unknown
 from ._typing import E, I, P, R
-from ._wiring import Wired
+from ._wiring import EDGES, Wired
 from .errors import NodeDefinitionError
 from .events import NodeFinished, NodeStarted, Observer
 from .limits import Slot
@@ -49,6 +49,15 @@ class BaseNode(Wired, Generic[P, E, I, R]):
     """
 
     name: str
+    # The settings of Node, as they are for a node that does not take them.
+    max_retries: int = 1
+    wait: float = 0.0
+    retry: Retry | None = None
+    timeout: float | None = None
+    deadline: float | None = None
+    run_in: "RunIn | Executor | None" = None
+    on_error: str | float = "raise"  # what a batch does; a single item can only raise
+
     _successors: "dict[str, list[BaseNode[Any, Any]]]"
 
     _accepts: ClassVar[frozenset[str]] = frozenset({"name"})
@@ -57,11 +66,8 @@ class BaseNode(Wired, Generic[P, E, I, R]):
     _has_fallback = False
     _exec_kind = "async"
     _has_exec = False
-    _is_batch = False
     _plain = False
     _bare = False
-    # Wiring is counted, so that a graph sees whether its plan is still that of its nodes.
-    _wirings: ClassVar[int] = 0
     # What `a | b` makes: set by the module that defines it, below this one in the layers.
     _pipeline: "ClassVar[Callable[..., BaseNode[Any, Any]]]"
 
@@ -102,12 +108,12 @@ class BaseNode(Wired, Generic[P, E, I, R]):
         fallback = getattr(cls, "exec_fallback", None)
         cls._has_fallback = getattr(fallback, "__module__", __name__) != __name__
         cls._fallback_is_async = inspect.iscoroutinefunction(fallback)
-        note_plainness(cls)
+        note_plainness(cls, cls._exec is BaseNode._exec)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in self._accepts:
             object.__setattr__(self, name, CHECKS[name](name, value))
-            note_plainness(self)
+            note_plainness(self, type(self)._exec is BaseNode._exec)
         else:
             object.__setattr__(self, name, value)
 
@@ -139,7 +145,7 @@ class BaseNode(Wired, Generic[P, E, I, R]):
     def lifespan(self, shared: Any, /) -> AbstractAsyncContextManager[Any]:
         """Hold something open for a run: an async context manager, entered before the first
         ``prep`` and left when the run ends, however it ends. What it yields is ``resource``."""
-        raise NotImplementedError(f"{type(self).__name__} defines no lifespan")
+        return nullcontext()
 
     # --- what a hook may ask about its run ----------------------------------------------------
 
@@ -165,7 +171,7 @@ class BaseNode(Wired, Generic[P, E, I, R]):
     def outcomes(self) -> Sequence[Outcome[Any]]:
         """In a group and in the node after it: one outcome a branch, in the order written."""
         frame = FRAME.get(None)
-        known = {} if frame is None or frame.scope is None else frame.scope.outcomes
+        known = (frame.scope.outcomes if frame is not None and frame.scope else None) or {}
         if self in known:
             return known[self]
         for group in reversed(known):
@@ -209,7 +215,7 @@ class BaseNode(Wired, Generic[P, E, I, R]):
         nodes = self._successors.setdefault(action, [])
         if node not in nodes:
             nodes.append(node)
-            BaseNode._wirings += 1
+            EDGES.made += 1
 
     def __or__(self, other: Any) -> "BaseNode[Any, Any]":
         return BaseNode._pipeline(self, other)
@@ -233,16 +239,16 @@ class BaseNode(Wired, Generic[P, E, I, R]):
             shared: The shared store; a new dict when left out.
             observers: Called with every event of the run.
         """
-        return run_in_new_loop(lambda: self._launch(shared, observers, alone=True))
+        return run_in_new_loop(lambda: self._launch(shared, observers, True))
 
-    async def run_async(
+    def run_async(
         self, shared: Any = None, /, *, observers: Sequence[Observer] = ()
-    ) -> str | None:
+    ) -> Coroutine[Any, Any, str | None]:
         """Run on the current event loop and return the last action; see ``run``.
 
         When it returns, raises or is cancelled, nothing that it started is left behind.
         """
-        return await self._launch(shared, observers, alone=False)
+        return self._launch(shared, observers, False)
 
     def _launch(
         self, shared: Any, observers: Sequence[Observer], alone: bool
@@ -280,9 +286,18 @@ class BaseNode(Wired, Generic[P, E, I, R]):
             raise not_async(self, "post", action)
         return action  # type: ignore[no-any-return]
 
-    def _exec(self, prep_res: Any, shared: Any, frame: Frame) -> Coroutine[Any, Any, Any]:
+    async def _exec(self, prep_res: Any, shared: Any, frame: Frame) -> Any:
         """What stands between ``prep`` and ``post``; the kinds of node differ here."""
-        raise NotImplementedError
+        if not self._has_exec:  # prep and post are all it is: there is no work to account for
+            frame.record(None)
+            return None
+        slot = Slot(frame.caps)
+        try:
+            value = await call(self, prep_res, None, frame, slot)
+        finally:
+            slot.give()
+        frame.record(value, slot.attempts)
+        return value
 
 
 class Node(BaseNode[P, E, I, R]):
@@ -304,14 +319,6 @@ class Node(BaseNode[P, E, I, R]):
     Raises:
         AttemptTimeoutError: from a run, when a limit ran out.
     """
-
-    max_retries: int = 1
-    wait: float = 0.0
-    retry: Retry | None = None
-    timeout: float | None = None
-    deadline: float | None = None
-    run_in: "RunIn | Executor | None" = None
-    on_error: str | float = "raise"  # what a batch does; a single item can only raise
 
     _accepts: ClassVar[frozenset[str]] = POSITIONAL | NodeSettings.__annotations__.keys()
 
@@ -339,18 +346,6 @@ class Node(BaseNode[P, E, I, R]):
     def exec_fallback(self, prep_res: I, exc: Exception, /) -> R | Awaitable[R]:
         """Return a result in place of the one that could not be had; by default, raise."""
         raise exc
-
-    async def _exec(self, prep_res: Any, shared: Any, frame: Frame) -> Any:
-        if not self._has_exec:  # prep and post are all it is: there is no work to account for
-            frame.record(None)
-            return None
-        slot = Slot(frame.caps)
-        try:
-            value = await call(self, prep_res, None, frame, slot)
-        finally:
-            slot.give()
-        frame.record(value, slot.attempts)
-        return value
 
 
 class AsyncNode(Node[P, E, I, R]):
