@@ -3,17 +3,37 @@
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import aiohttp
 from yarl import URL
 
 from examples.services import Services
+from examples.workflow import Options
 from kaygraph import Graph, Node, Retry
 
 
+def check_options(options: Options) -> None:
+    """Raise a ValueError, with one line that says what to type, for what cannot be followed."""
+    if options.workers is not None and options.workers < 1:
+        raise ValueError(f"--workers must be at least 1, got {options.workers}.")
+    if options.services is not None and not _is_address(options.services):
+        raise ValueError(
+            f"--services must be an address such as http://127.0.0.1:8000, "
+            f"got {options.services!r}."
+        )
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port beyond 65535, a bracket that is not closed
+        return False
+
+
 class SourceError(Exception):
-    """A source answered with something other than 200.
+    """A source answered with something other than 200, or with something that is no JSON object.
 
     ``retry_after`` is what the source asked for, in seconds; 0 where it did not say.
     """
@@ -23,6 +43,8 @@ class SourceError(Exception):
         self.source, self.status, self.retry_after = source, status, retry_after
 
     def __str__(self) -> str:
+        if self.status == 200:
+            return f"{self.source} answered with something that is no JSON object"
         return f"{self.source} answered {self.status}"
 
 
@@ -78,21 +100,28 @@ class Session:
     """Asks the service for JSON."""
 
     def __init__(self, session: aiohttp.ClientSession, url: str) -> None:
-        self.session, self.url = session, url
+        self.session, self.url = session, url.rstrip("/")
 
     async def ask(self, source: str, name: str) -> Mapping[str, Any]:
         """Return what ``/source/name`` answers.
 
         Raises:
-            SourceError: It answered with something other than 200.
+            SourceError: It answered with something other than 200 and a JSON object.
             aiohttp.ClientError: It could not be reached.
         """
-        address = URL(f"{self.url}/{source}/{quote(name, safe='')}", encoded=True)
+        # JSON can hold half a surrogate pair ("\ud83d"), which no address can.
+        quoted = quote(name, safe="", errors="replace")
+        address = URL(f"{self.url}/{source}/{quoted}", encoded=True)
         async with self.session.get(address) as response:
             if response.status != 200:
                 seconds = response.headers.get("Retry-After", "0")
                 raise SourceError(source, response.status, _seconds(seconds))
-            answer: Mapping[str, Any] = await response.json()
+            try:
+                answer = await response.json()
+            except (ValueError, aiohttp.ContentTypeError):
+                answer = None
+            if not isinstance(answer, dict):
+                raise SourceError(source, response.status)
             return answer
 
 

@@ -6,6 +6,7 @@ to show what came out. ``main.py`` and the interactive prompt know nothing else 
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,6 +14,13 @@ from kaygraph import BaseNode, Observer, RunReport
 
 Shared = dict[str, Any]
 Row = dict[str, Any]
+
+# In the order in which `--example all` runs them.
+NAMES = ("validation", "enrichment", "batch", "mapreduce", "pipeline")
+# These work on files (Options.paths), the others on records (Options.records).
+FILE_READERS = frozenset({"batch", "mapreduce"})
+# Keeps a slip of the finger from starting a million processes.
+MAX_WORKERS = 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +77,12 @@ class Workflow:
     rows: Callable[[Shared], Iterable[Row]]
     show: Callable[[Shared, RunReport, Screen], None]
     progress: Callable[[Shared], tuple[str, int | None]]
+
+
+def load(name: str) -> Workflow:
+    """Return one of the five, importing no other."""
+    workflow: Workflow = import_module(f"examples.{name}").WORKFLOW
+    return workflow
 
 
 def workers_or(options: Options, default: int) -> int:

@@ -24,7 +24,9 @@ class Buffer(Generic[T]):
         self.closed = False
 
     async def put(self, item: T) -> None:
-        """Add an item, and wait while there is no room for another."""
+        """Add an item once there is room, and wait while there is none for another."""
+        if len(self.items) >= self.size:
+            await self.room()
         self.items.append(item)
         if self.readers:
             wake(self.readers)

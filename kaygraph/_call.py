@@ -12,8 +12,9 @@ from types import CoroutineType
 from typing import Any
 
 from ._frame import FRAME, Frame, add_note, item_place
+from ._hooks import not_async
 from ._tasks import outlast
-from .errors import AttemptTimeoutError, Drop, NodeDefinitionError
+from .errors import AttemptTimeoutError, Drop
 from .events import ItemFailed, ItemFinished, ItemRetried, ItemStarted
 from .executors import run_to_end
 from .limits import Slot
@@ -49,6 +50,8 @@ async def call(node: Any, item: Any, index: int | None, frame: Frame, slot: Slot
             value = node.exec_fallback(item, error)
             if node._fallback_is_async:
                 value = await value
+            elif type(value) is CoroutineType:
+                raise not_async(node, "exec_fallback", value) from error
     except BaseException as error:
         if isinstance(error, Exception):
             add_note(error, _place(node, item, index, frame, slot))
@@ -170,11 +173,7 @@ async def _once(node: Any, item: Any, frame: Frame) -> Any:
     else:
         return await _submitted(place.submit(run_to_end, node, item))
     if type(result) is CoroutineType:
-        result.close()
-        raise NodeDefinitionError(
-            f"exec of {type(node).__name__} is written 'def' and returned a coroutine: write it "
-            "'async def'"
-        )
+        raise not_async(node, "exec", result)
     return result
 
 

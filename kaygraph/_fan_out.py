@@ -72,18 +72,9 @@ class FanOut:
         self.results: list[Any] = []
         self.pulled = 0
         self.gone = False
-        self._iterator: Iterator[Any] | None = None
-        self._async_iterator: AsyncIterator[Any] | None = None
-        if isinstance(items, AsyncIterable):
-            self._async_iterator = aiter(items)
+        self._iterator, self._async_iterator = opened(items, name)
+        if self._async_iterator is not None:
             self._pulling = asyncio.Lock()
-        elif isinstance(items, Iterable) or hasattr(items, "__getitem__"):
-            self._iterator = iter(items)
-        else:
-            raise TypeError(
-                f"prep of {name!r} must return an iterable or async iterable of items, "
-                f"got {type(items).__name__}"
-            )
 
     async def run(self) -> list[Any]:
         """Run all items and return the results."""
@@ -92,8 +83,12 @@ class FanOut:
                 await self._worker(0)
             else:
                 await gather(self._worker(number) for number in range(self.workers))
+        except TooManyFailuresError as error:
+            if len(error.exceptions) < len(self.failures.errors):  # more failed meanwhile
+                raise self.failures.too_many() from None
+            raise
         finally:
-            await close(self._iterator if self._async_iterator is None else self._async_iterator)
+            await close(self._iterator, self._async_iterator)
         self.failures.settle(self.pulled)
         if self.gone:
             return [result for result in self.results if result is not GONE]
@@ -106,6 +101,10 @@ class FanOut:
         results, keep, ordered = self.results, self.sink is None, self.ordered
         slot = Slot(self.caps, number, self.timed)
         own, capped = self.caps[0], len(self.caps) > 1
+        task = asyncio.current_task()
+        assert task is not None
+        cancelling = task.cancelling
+        before = cancelling()
         turn = max(8, TURN // self.workers)
         left = turn
         try:
@@ -137,6 +136,8 @@ class FanOut:
                         results[index] = value
                     else:
                         results.append(value)
+                if cancelling() != before:  # exec has swallowed it; the run must end all the same
+                    raise asyncio.CancelledError
                 if own.waiting or (capped and slot.wanted):
                     slot.give()
                 left -= 1
@@ -179,6 +180,7 @@ class Failures:
         self.name, self.on_error = name, on_error
         self.known = known  # the number of items, where it is known from the beginning
         self.pulled = 0
+        self.given_up = False
         self.errors: list[Exception] = []
         self.skipped = 0
 
@@ -195,24 +197,37 @@ class Failures:
             allowed = self.on_error
             if isinstance(allowed, float):  # of an unknown number the share is known at the end
                 allowed = allowed * self.known if self.known else float("inf")
-            if not isinstance(allowed, str) and len(self.errors) > allowed:
-                raise self._too_many()
+            if not isinstance(allowed, str) and len(self.errors) > allowed and not self.given_up:
+                self.given_up = True  # what fails while the others are stopped joins the errors
+                raise self.too_many()
         return Outcome(self.name, index, status, None, error, slot.attempts, slot.seconds, item)
 
     def settle(self, pulled: int) -> None:
         """Raise when, of all items, a larger share has failed than is tolerated."""
         self.pulled = pulled
         if isinstance(self.on_error, float) and len(self.errors) > self.on_error * pulled:
-            raise self._too_many()
+            raise self.too_many()
 
-    def _too_many(self) -> TooManyFailuresError:
+    def too_many(self) -> TooManyFailuresError:
         message = f"{len(self.errors)} of {self.pulled} items of {self.name!r} failed"
         return TooManyFailuresError(f"{message}, on_error={self.on_error}", self.errors)
 
 
-async def close(source: Any) -> None:
+def opened(items: Any, name: str) -> tuple[Iterator[Any] | None, AsyncIterator[Any] | None]:
+    """Return an iterator or an async iterator over what ``prep`` returned."""
+    if isinstance(items, AsyncIterable):
+        return None, aiter(items)
+    if isinstance(items, Iterable) or hasattr(items, "__getitem__"):
+        return iter(items), None
+    raise TypeError(
+        f"prep of {name!r} must return an iterable or async iterable of items, "
+        f"got {type(items).__name__}"
+    )
+
+
+async def close(items: Iterator[Any] | None, later_items: AsyncIterator[Any] | None) -> None:
     """Close a generator that was not read to its end, so that its ``finally`` runs now."""
-    if inspect.isgenerator(source):
-        source.close()
-    elif source is not None and hasattr(source, "aclose"):
-        await source.aclose()
+    if inspect.isgenerator(items):
+        items.close()
+    if later_items is not None and hasattr(later_items, "aclose"):
+        await later_items.aclose()

@@ -212,4 +212,8 @@ _repr.maxstring = _repr.maxother = 60
 
 def item_place(name: str, index: int, item: Any) -> str:
     """Return how an error names the item that it happened on."""
-    return f"{name!r}, item {index} ({_repr.repr(item)})"
+    try:
+        shown = _repr.repr(item)
+    except Exception:  # a repr that fails must not hide the error that is to be told
+        shown = f"a {type(item).__name__}"
+    return f"{name!r}, item {index} ({shown})"

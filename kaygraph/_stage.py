@@ -3,22 +3,19 @@
 import asyncio
 from collections import deque
 from collections.abc import (
-    AsyncGenerator,
-    AsyncIterable,
     Awaitable,
     Callable,
     Coroutine,
-    Iterable,
     Sequence,
 )
-from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
 from ._buffer import Buffer, wake
 from ._call import call
-from ._fan_out import Failures, close
+from ._fan_out import Failures, close, opened
 from ._frame import Frame
+from ._tasks import raise_if_cancelled
 from .events import StageFinished
 from .limits import Slot
 from .node import Node
@@ -95,19 +92,28 @@ class Stage:
             self.blocked,
         )  # fmt: skip
 
-    async def feed(self, source: Any, outbox: Buffer[Any]) -> None:
-        """Read the source into a buffer, no faster than the buffer is read."""
+    async def feed(self, source: Any) -> None:
+        """Read the source into the outbox, no faster than that is read."""
         started = self.clock()
         self.workers = 1
-        items, size = outbox.items, outbox.size
-        async with aclosing(_each(source, self.name)) as each:
-            async for item in each:
-                if len(items) >= size:
-                    await self._block(outbox)
-                self.taken += 1
-                items.append(item)
-                if outbox.readers:
-                    wake(outbox.readers)
+        outbox = self.outbox
+        sink, size = outbox.items, outbox.size
+        items, later_items = opened(source, self.name)
+        try:
+            if items is not None:
+                for item in items:
+                    if len(sink) >= size:
+                        await self._block(outbox)
+                    sink.append(item)
+                    self.taken += 1
+                    if outbox.readers:
+                        wake(outbox.readers)
+            elif later_items is not None:
+                async for item in later_items:
+                    await self._pass((item,))
+                    self.taken += 1
+        finally:
+            await close(items, later_items)
         self.busy = self.clock() - started - self.blocked
         outbox.close()
 
@@ -198,7 +204,7 @@ class Stage:
         finally:
             self.passing = False
 
-    async def _pass(self, values: Sequence[Any], slot: Slot) -> None:
+    async def _pass(self, values: Sequence[Any], slot: Slot | None = None) -> None:
         outbox = self.outbox
         for value in values:
             if len(outbox.items) >= outbox.size:
@@ -212,6 +218,7 @@ class Stage:
         began = self.clock()
         more = await self.inbox.filled()
         self.starved += self.clock() - began
+        raise_if_cancelled()
         return more
 
     async def _block(self, outbox: Buffer[Any] | None, slot: Slot | None = None) -> None:
@@ -226,6 +233,7 @@ class Stage:
             self.waiting.append(turn)
             await turn
         self.blocked += self.clock() - began
+        raise_if_cancelled()
 
 
 async def _unchanged(item: Any) -> Any:
@@ -239,29 +247,6 @@ def begin(stages: Sequence[Stage], source: Any) -> list[Coroutine[Any, Any, None
         feeder = Stage(first.node, first.inbox, first.inbox, first.frame, False)
     working = [stage for stage in stages if stage is not feeder]
     return [
-        feeder.feed(source, feeder.outbox),
+        feeder.feed(source),
         *(stage.worker(number) for stage in working for number in range(stage.workers)),
     ]
-
-
-async def _each(source: Any, name: str) -> AsyncGenerator[Any, None]:
-    """Yield a source's items one by one; a generator among sources is closed in the end."""
-    if isinstance(source, AsyncIterable):
-        several = aiter(source)
-        try:
-            async for item in several:
-                yield item
-        finally:
-            await close(several)
-    elif isinstance(source, Iterable) or hasattr(source, "__getitem__"):
-        items = iter(source)
-        try:
-            for item in items:
-                yield item
-        finally:
-            await close(items)
-    else:
-        raise TypeError(
-            f"prep of {name!r}, the first stage, must return an iterable or async iterable of "
-            f"items, got {type(source).__name__}"
-        )

@@ -31,6 +31,13 @@ async def stop(tasks: Sequence["asyncio.Task[Any]"]) -> None:
     await outlast(tasks)
 
 
+def raise_if_cancelled() -> None:
+    """End a task of ``gather`` that was cancelled, even where the code within has swallowed it."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
 async def gather(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     """``asyncio.gather`` that leaves nothing behind and drops no error.
 
@@ -38,18 +45,23 @@ async def gather(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     several as an ``ExceptionGroup`` in the coroutines' order. A cancellation stays one.
     """
     loop = asyncio.get_running_loop()
+    current = asyncio.current_task()
+    before = 0 if current is None else current.cancelling()
     tasks = [loop.create_task(coroutine) for coroutine in coroutines]
+    errors: list[BaseException] | None = None
     try:
         return await asyncio.gather(*tasks)
     except BaseException as first:
         await stop(tasks)
         errors = errors_of(tasks)
-        if isinstance(first, asyncio.CancelledError):
+        cancelled = isinstance(first, asyncio.CancelledError)
+        if cancelled or (current is not None and current.cancelling() > before):
+            cancellation = first if cancelled else asyncio.CancelledError()
             if errors:
-                raise first from BaseExceptionGroup("failed while being cancelled", errors)
-            raise
+                raise cancellation from BaseExceptionGroup("failed while cancelled", errors)
+            raise cancellation from None
         if len(errors) == 1:
             raise
         raise BaseExceptionGroup(f"{len(errors)} branches failed", errors) from None
     finally:
-        del tasks  # a task holds its error, the error this frame: no cycle may keep them alive
+        del tasks, errors  # they hold errors, an error holds this frame: no cycle may stay

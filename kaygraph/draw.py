@@ -32,6 +32,8 @@ def _lines(plan: "Plan", prefix: str, indent: str) -> list[str]:
 def _node(node: BaseNode[Any, Any], name: str, key: str, join: bool, indent: str) -> list[str]:
     plan: Plan | None = getattr(node, "plan", None)
     inner = node._inner()
+    if len(inner) == 1 and inner[0].name == node.name:  # a branch that is a single node
+        return _node(inner[0], name, key, join, indent)
     if plan is None and not inner:
         opened, closed = ("{{", "}}") if join else ("[", "]")
         return [f'{indent}{key}{opened}"{_escape(name)}"{closed}']

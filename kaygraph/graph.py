@@ -161,7 +161,7 @@ class _Walk:
 
     action: str | None = None
     tokens: "_Tokens | None" = None
-    errors: Mapping[Step, Exception] = MappingProxyType({})
+    errors: Mapping[Step, tuple[Exception, ...]] = MappingProxyType({})
 
     def __init__(self, graph: Graph, shared: Any, frame: Frame) -> None:
         self.graph, self.shared, self.frame = graph, shared, frame
@@ -175,6 +175,7 @@ class _Walk:
         shared = self.shared
         frame = self.frame if fork is None else fork.frame
         bare = frame.run.emit is None
+        following: Step | tuple[Step, ...] | None
         while step is not None:
             node = step.node
             try:
@@ -187,49 +188,68 @@ class _Walk:
                 following = step.after.get("error")
                 if following is None:
                     raise
-                targets = (following,) if isinstance(following, Step) else following
-                self.errors = {**self.errors, **dict.fromkeys(targets, error)}
+                self._send(error, following)
                 action = "error"
             else:
-                following = step.after.get(action)
+                try:
+                    following = step.after.get(action)
+                except TypeError:  # it cannot be hashed: no action is like that
+                    following = None
             if following is None:
                 self._ended(step, action)
-            if self.tokens is None:
-                if following is None or type(following) is Step:
-                    step = following
-                    if fork is not None and fork.alive == 1:
-                        return step
-                    continue
-                self.tokens = _Tokens()
-                self.tokens.enter(step)
-            begun = self.tokens.move(step, following)
-            if self.tokens.single:
-                self.tokens = None
-            if len(begun) > 1:
-                step = await self._fork(begun)
+            if self.tokens is None and not isinstance(following, tuple):
+                step = following
             else:
-                step = begun[0] if begun else None
-            if fork is not None and fork.alive == 1:
-                return step
+                begun = self._move(step, following)
+                if len(begun) > 1:
+                    step = await self._fork(begun, fork)
+                    if step is None:  # the tokens have ended, and were counted where they did
+                        return None
+                else:
+                    step = begun[0] if begun else None
+            if fork is not None:
+                if step is None:
+                    fork.ended()
+                if fork.live == 1:
+                    return step
         return None
 
     async def begin(self, steps: tuple[Step, ...]) -> Step | None:
         """Begin with several tokens."""
         self.tokens = _Tokens()
-        return await self._fork(self.tokens.move(None, steps))
+        return await self._fork(self.tokens.move(None, steps), None)
 
-    async def _fork(self, steps: Sequence[Step]) -> Step | None:
+    async def _fork(self, steps: Sequence[Step], around: "_Fork | None") -> Step | None:
         """Move several tokens at once; return the step on which the last of them stands."""
-        fork = _Fork(len(steps), self.frame)
-        left = await gather(fork.count(self.along(step, fork)) for step in steps)
+        fork = _Fork(len(steps), self.frame, around)
+        left = await gather(self.along(step, fork) for step in steps)
         return next((step for step in left if step is not None), None)
+
+    def _move(self, step: Step, following: Step | tuple[Step, ...] | None) -> Sequence[Step]:
+        """Move a token among others; return the steps that begin by it."""
+        if self.tokens is None:
+            self.tokens = _Tokens()
+            self.tokens.enter(step)
+        begun = self.tokens.move(step, following)
+        if self.tokens.single:
+            self.tokens = None
+        return begun
+
+    def _send(self, error: Exception, following: Step | tuple[Step, ...]) -> None:
+        """Put an error on its way to the steps that an "error" edge leads to."""
+        targets = (following,) if isinstance(following, Step) else following
+        self.errors = {**self.errors, **{t: (*self.errors.get(t, ()), error) for t in targets}}
 
     async def _special(self, step: Step, frame: Frame) -> str | None:
         """Run a node that is watched, or that stands on an error route."""
-        error = self.errors.get(step)
-        if error is None:
+        errors = self.errors.get(step, ())
+        if not errors:
             return await watched(step.node, self.shared, frame)
-        self.errors = {other: e for other, e in self.errors.items() if other is not step}
+        error, left = errors[0], errors[1:]
+        if step.bit and left:  # a join runs once for all that has failed before it
+            error, left = ExceptionGroup(f"{len(errors)} nodes failed", errors), ()
+        others = {other: e for other, e in self.errors.items() if other is not step}
+        self.errors = {**others, step: left} if left else others
         frame = frame.derive(error=error)
         token = FRAME.set(frame)
         try:
@@ -240,7 +260,9 @@ class _Walk:
     def _ended(self, step: Step, action: str | None) -> None:
         """A path ends quietly where nothing was to follow; any other action is a mistake."""
         self.action = action
-        if action is None or action == "default" or action in self.graph.successors:
+        if action is None or action == "default":
+            return
+        if isinstance(action, str) and action in self.graph.successors:
             return
         known = step.node.successors
         if any(name != "error" for name in known):
@@ -248,18 +270,20 @@ class _Walk:
 
 
 class _Fork:
-    """Tokens that began together, and how many of them are still under way."""
+    """Tokens that began together, and how many of them are still under way.
 
-    def __init__(self, alive: int, frame: Frame) -> None:
-        self.alive = alive
+    A token that forks again is under way as long as one of those within is: what is counted are
+    tokens, not the tasks that may still have to hear that theirs have ended.
+    """
+
+    def __init__(self, live: int, frame: Frame, around: "_Fork | None") -> None:
+        self.live, self.around = live, around
         self.frame = frame.derive(alone=False) if frame.alone else frame
 
-    async def count(self, work: Any) -> Step | None:
-        try:
-            step: Step | None = await work
-            return step
-        finally:
-            self.alive -= 1
+    def ended(self) -> None:
+        self.live -= 1
+        if not self.live and self.around is not None:
+            self.around.ended()
 
 
 class _Tokens:

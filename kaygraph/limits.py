@@ -27,10 +27,10 @@ class Permits:
         try:
             await turn
         except asyncio.CancelledError:
-            if turn.cancelled():
-                self.waiting.remove(turn)
-            else:  # handed over in the very step in which we were cancelled
+            if not turn.cancelled():  # handed over in the very step in which we were cancelled
                 self.give()
+            elif turn in self.waiting:  # give() may have passed it over already
+                self.waiting.remove(turn)
             raise
 
     def give(self) -> None:

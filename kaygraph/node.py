@@ -64,6 +64,7 @@ class BaseNode(Wired, Generic[P, E, I, R]):
     _hooks = (False, False, False)  # has a lifespan; prep, post are async: one look-up a run
     _fallback_is_async = False
     _has_fallback = False
+    _named = False  # by name=
     _exec_kind = "async"
     _has_exec = False
     _plain = False
@@ -113,6 +114,8 @@ class BaseNode(Wired, Generic[P, E, I, R]):
     def __setattr__(self, name: str, value: Any) -> None:
         if name in self._accepts:
             object.__setattr__(self, name, CHECKS[name](name, value))
+            if name == "name":
+                object.__setattr__(self, "_named", True)
             note_plainness(self, type(self)._exec is BaseNode._exec)
         else:
             object.__setattr__(self, name, value)
@@ -292,11 +295,12 @@ class BaseNode(Wired, Generic[P, E, I, R]):
             frame.record(None)
             return None
         slot = Slot(frame.caps)
+        value = None
         try:
             value = await call(self, prep_res, None, frame, slot)
         finally:
             slot.give()
-        frame.record(value, slot.attempts)
+            frame.record(value, slot.attempts)
         return value
 
 

@@ -1,7 +1,7 @@
 """What became of one item or one branch."""
 
 from dataclasses import dataclass
-from typing import Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from .errors import AttemptTimeoutError, Drop
 
@@ -33,6 +33,11 @@ class Outcome(Generic[T]):
     attempts: int = 1
     seconds: float = 0.0
     item: Any = None
+
+    if not TYPE_CHECKING:  # Generic sets an attribute on what Outcome[int](…) makes: not on this
+
+        def __class_getitem__(cls, _):
+            return cls
 
     @property
     def ok(self) -> bool:

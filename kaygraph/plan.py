@@ -5,7 +5,7 @@ A *back edge* leads to a node that stands on the depth-first path from the start
 1972). A *join* has more than one predecessor over forward edges.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from .errors import GraphDefinitionError
@@ -96,7 +96,7 @@ class Plan:
     def _name_steps(self, owner: str) -> None:
         given: dict[str, AnyNode] = {}
         for node in self.steps:
-            if node.name != type(node).name:  # (a look into vars(node) would make CPython slower)
+            if node._named:
                 if node.name in given:
                     raise GraphDefinitionError(
                         f"{owner} has two nodes named {node.name!r}: give each a name of its own "
@@ -116,33 +116,49 @@ class Plan:
 def _depth_first(
     starts: Sequence[AnyNode],
 ) -> tuple[list[AnyNode], set[tuple[AnyNode, AnyNode]]]:
-    """Return the nodes in reverse postorder (topological but for back edges) and the back edges."""
-    finished: list[AnyNode] = []
-    state: dict[AnyNode, Literal["on path", "finished"]] = {}
+    """Return the nodes in a topological order of the forward edges, and the back edges.
+
+    Edges are followed in the order in which they were wired. Then once more, last wired first and
+    without the back edges: in the reverse of that postorder the first branch comes first.
+    """
     back_edges: set[tuple[AnyNode, AnyNode]] = set()
+
+    def wired(node: AnyNode) -> Iterator[AnyNode]:
+        return (target for targets in node.successors.values() for target in targets)
+
+    def forward(node: AnyNode) -> Iterator[AnyNode]:
+        return (t for t in reversed([*wired(node)]) if (node, t) not in back_edges)
+
+    _finished(starts, wired, back_edges)
+    return _finished(starts[::-1], forward, set())[::-1], back_edges
+
+
+def _finished(
+    starts: Sequence[AnyNode],
+    following: Callable[[AnyNode], Iterator[AnyNode]],
+    back_edges: set[tuple[AnyNode, AnyNode]],
+) -> list[AnyNode]:
+    """Walk depth-first without recursion; return the nodes in postorder, add the back edges."""
+    finished: list[AnyNode] = []
+    on_path: dict[AnyNode, bool] = {}  # False once finished
     for start in starts:
-        if start in state:
+        if start in on_path:
             continue
-        state[start] = "on path"
-        path = [(start, _targets(start))]
+        on_path[start] = True
+        path = [(start, following(start))]
         while path:
             node, targets = path[-1]
             target = next(targets, None)
             if target is None:
                 path.pop()
-                state[node] = "finished"
+                on_path[node] = False
                 finished.append(node)
-            elif target not in state:
-                state[target] = "on path"
-                path.append((target, _targets(target)))
-            elif state[target] == "on path":
+            elif target not in on_path:
+                on_path[target] = True
+                path.append((target, following(target)))
+            elif on_path[target]:
                 back_edges.add((node, target))
-    return finished[::-1], back_edges
-
-
-def _targets(node: AnyNode) -> Iterator[AnyNode]:
-    # Last wired first: in reverse postorder the first branch then comes first.
-    return (t for nodes in reversed([*node.successors.values()]) for t in reversed(nodes))
+    return finished
 
 
 def validate(plan: Plan, owner: str) -> None:

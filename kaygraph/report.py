@@ -35,7 +35,8 @@ class NodeFigures:
     """What one node did. Times are in seconds.
 
     ``wall_s`` is the node's own time from start to end, summed over its runs; ``work_s`` the time
-    in ``exec``, summed over items; ``peak`` the most items in flight. The last five are those of a
+    in ``exec``, summed over items; ``in_flight`` the items
+    that run now and ``peak`` the most there were. The last five are those of a
     pipeline's stage, summed over its workers.
     """
 
@@ -43,6 +44,7 @@ class NodeFigures:
     runs: int = 0
     wall_s: float = 0.0
     work_s: float = 0.0
+    in_flight: int = 0
     peak: int = 0
     retries: int = 0
     items: Counter[str] = field(default_factory=Counter)
@@ -97,22 +99,20 @@ class RunReport:
         self.peak_in_flight = 0
         self.nodes: dict[str, NodeFigures] = {}
         self._started_at = 0.0
-        self._flying: dict[str, set[tuple[int, int]]] = {}
         self._in_flight = 0
 
     def __call__(self, event: Event, /) -> None:
         match event:
-            case ItemStarted(name, _, item, worker):
+            case ItemStarted(name):
                 self._in_flight += 1
                 self.peak_in_flight = max(self.peak_in_flight, self._in_flight)
                 figures = self._figures(name)
-                flying = self._flying.setdefault(name, set())
-                flying.add((item, worker))
-                figures.peak = max(figures.peak, len(flying))
-            case ItemFinished(name, _, item, worker, _, seconds):
-                self._ended(name, item, worker, seconds, "ok")
-            case ItemFailed(name, _, item, worker, _, seconds, status):
-                self._ended(name, item, worker, seconds, status)
+                figures.in_flight += 1
+                figures.peak = max(figures.peak, figures.in_flight)
+            case ItemFinished(name, _, _, worker, attempts, seconds):
+                self._ended(name, worker, attempts, seconds, "ok")
+            case ItemFailed(name, _, _, worker, attempts, seconds, status):
+                self._ended(name, worker, attempts, seconds, status)
             case ItemRetried(name):
                 self._figures(name).retries += 1
             case NodeFinished(name, _, seconds):
@@ -137,11 +137,10 @@ class RunReport:
             self.nodes[name] = NodeFigures(name)
         return self.nodes[name]
 
-    def _ended(self, name: str, item: int, worker: int, seconds: float, status: str) -> None:
+    def _ended(self, name: str, worker: int, attempts: int, seconds: float, status: str) -> None:
         figures = self._figures(name)
-        flying = self._flying.get(name, set())
-        if (item, worker) in flying:
-            flying.discard((item, worker))
+        if attempts:  # one that was cancelled while it waited for a permit was never in flight
+            figures.in_flight -= 1
             self._in_flight -= 1
         figures.items[status] += 1
         figures.work_s += seconds

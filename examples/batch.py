@@ -1,0 +1,194 @@
+"""Batch: read every file of the standard library, in chunks, with a pool of workers.
+
+::
+
+    --example batch                      Split ──▶ Threads ──▶ Summarise
+    --example batch --run-in process     Split ──▶ Threads ──▶ Processes ──▶ Summarise
+
+``Split`` cuts the list of files into chunks. A pool works on several chunks at once: of every
+file it takes the SHA-256, counts the lines, and lets ``ast`` find the functions and classes.
+``Summarise`` adds the figures up.
+
+Parsing is work for the processor, and the threads of one Python process take turns at that. With
+``--run-in process`` the same chunks go through a pool of threads and then through a pool of
+processes (which finds the files in the system's cache), and both wall times are shown.
+
+Some files of the standard library are wrong on purpose: they are there to test the parser. What is
+wrong with a file is kept as that file's result, so that it does not take its chunk along.
+
+The shared store: ``files`` in; ``chunks`` on the way; ``file_rows`` (one dict per file, in the
+order of the files) and ``file_totals`` out.
+"""
+
+import ast
+import hashlib
+import re
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from examples.sources import pool_of, python_files
+from examples.workflow import Options, Row, Screen, Shared, Workflow
+from kaygraph import Graph, Node, NodeFigures, ParallelBatchNode, RunReport
+
+# Large enough that sending a chunk to a process costs little beside the work on it, small enough
+# that no worker is left with the last one for long.
+FILES_A_CHUNK = 16
+FAULTS_SHOWN = 20
+
+# The parser warns of doubtful code (a stray backslash, say) under the name of the file, and this
+# is what every file is called here. Those warnings are for the file's authors.
+SOURCE_NAME = "<source>"
+warnings.filterwarnings("ignore", module=re.escape(SOURCE_NAME))
+
+Chunk = list[Path]
+
+
+class Split(Node[list[Path], list[Chunk]]):
+    """Cut the list of files into chunks."""
+
+    def prep(self, shared: Shared, /) -> list[Path]:
+        files: list[Path] = shared["files"]
+        return files
+
+    def exec(self, files: list[Path], /) -> list[Chunk]:
+        return [files[at : at + FILES_A_CHUNK] for at in range(0, len(files), FILES_A_CHUNK)]
+
+    def post(self, shared: Shared, files: list[Path], chunks: list[Chunk], /) -> None:
+        shared["chunks"] = chunks
+
+
+class Measure(ParallelBatchNode[Chunk, list[Row]]):
+    """Measure every file of a chunk; several chunks at once.
+
+    The class says nothing of threads or processes: ``run_in`` does, where the node is made.
+    """
+
+    def prep(self, shared: Shared, /) -> list[Chunk]:
+        chunks: list[Chunk] = shared["chunks"]
+        return chunks
+
+    def exec(self, chunk: Chunk, /) -> list[Row]:
+        return [measure(path) for path in chunk]
+
+    def post(self, shared: Shared, chunks: Any, measured: list[list[Row]], /) -> None:
+        shared["file_rows"] = [row for rows_of_a_chunk in measured for row in rows_of_a_chunk]
+
+
+class Summarise(Node[list[Row], Row]):
+    """Add up what was found, file by file."""
+
+    def prep(self, shared: Shared, /) -> list[Row]:
+        file_rows: list[Row] = shared["file_rows"]
+        return file_rows
+
+    def exec(self, file_rows: list[Row], /) -> Row:
+        measured = [row for row in file_rows if "error" not in row]
+        sums = ("bytes", "lines", "functions", "classes")
+        return {
+            "files": len(file_rows),
+            "measured": len(measured),
+            **{name: sum(row[name] for row in measured) for name in sums},
+        }
+
+    def post(self, shared: Shared, file_rows: list[Row], totals: Row, /) -> None:
+        shared["file_totals"] = totals
+
+
+def measure(path: Path) -> Row:
+    """Return a file's figures, or ``{"path", "error"}`` when it cannot be read or parsed."""
+    try:
+        data = path.read_bytes()
+        nodes = list(ast.walk(ast.parse(data, SOURCE_NAME)))
+    except Exception as error:  # whatever is wrong with a file is a fact about that file only
+        fault = str(error).replace(f"{SOURCE_NAME}, ", "")
+        return {"path": str(path), "error": f"{type(error).__name__}: {fault}"}
+    return {
+        "path": str(path),
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "bytes": len(data),
+        "lines": len(data.splitlines()),
+        "functions": sum(isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef) for n in nodes),
+        "classes": sum(isinstance(n, ast.ClassDef) for n in nodes),
+    }
+
+
+def prepare(options: Options) -> Shared:
+    _, run_in = pool_of(options)
+    return {"files": python_files(options), "compares": run_in == "process"}
+
+
+def build(options: Options) -> Graph:
+    workers, run_in = pool_of(options)
+    line = Split() >> Measure(name="Threads", run_in="thread", max_workers=workers)
+    if run_in == "process":
+        line = line >> Measure(name="Processes", run_in="process", max_workers=workers)
+    return Graph(line >> Summarise(), name="batch")
+
+
+def rows(shared: Shared) -> Iterable[Row]:
+    file_rows: list[Row] = shared["file_rows"]
+    return file_rows
+
+
+def progress(shared: Shared) -> tuple[str, int | None]:
+    chunks = -(-len(shared["files"]) // FILES_A_CHUNK)
+    return ("Processes" if shared["compares"] else "Threads"), chunks
+
+
+def show(shared: Shared, report: RunReport, screen: Screen) -> None:
+    totals = shared["file_totals"]
+    faults = [row for row in shared["file_rows"] if "error" in row]
+    screen.print(
+        f"{totals['files']:,} files: {totals['measured']:,} measured, {len(faults):,} that cannot "
+        f"be read or parsed\n{totals['lines']:,} lines, {totals['functions']:,} functions, "
+        f"{totals['classes']:,} classes, {totals['bytes'] / 1e6:.1f} MB"
+    )
+    for row in faults[:FAULTS_SHOWN]:
+        screen.print(f"  {row['path']}: {row['error']}")
+    if len(faults) > FAULTS_SHOWN:
+        screen.print(f"  … and {len(faults) - FAULTS_SHOWN:,} more")
+    threads = pool_figures(report, "Threads")
+    show_pool(threads, totals, screen)
+    if not shared["compares"]:
+        screen.print("Threads take turns at the interpreter; to compare: --run-in process")
+        return
+    processes = pool_figures(report, "Processes")
+    show_pool(processes, totals, screen)
+    screen.print(
+        f"The same files: {threads.wall_s:.2f} s in threads, {processes.wall_s:.2f} s in processes "
+        f"(their start included): {threads.wall_s / processes.wall_s:.2f} times as fast"
+    )
+
+
+def pool_figures(report: RunReport, name: str) -> NodeFigures:
+    """Return a pool's figures; graphs around this one put their names before the pool's."""
+    return next(node for path, node in report.nodes.items() if path.split("/")[-1] == name)
+
+
+def show_pool(pool: NodeFigures, totals: Row, screen: Screen) -> None:
+    """Print how fast a pool was, and what each of its workers did."""
+    screen.print(
+        f"{pool.name.split('/')[-1]}: {pool.wall_s:.2f} s, "
+        f"{totals['measured'] / pool.wall_s:,.0f} files/s, "
+        f"{totals['bytes'] / pool.wall_s / 1e6:.1f} MB/s, "
+        f"{totals['lines'] / pool.wall_s:,.0f} lines/s"
+    )
+    for number, load in sorted(pool.workers.items()):
+        # Of a thread, that includes the time in which it waited for its turn.
+        screen.print(f"  worker {number}: {load.items} chunks in {load.work_s:.2f} s")
+
+
+WORKFLOW = Workflow(
+    name="batch",
+    summary="hash, parse and measure the files of the standard library with a pool of workers",
+    words=frozenset(
+        {"batch", "batches", "chunk", "chunks", "hash", "hashes", "library", "measure", "parse"}
+    ),
+    prepare=prepare,
+    build=build,
+    rows=rows,
+    show=show,
+    progress=progress,
+)

@@ -1,0 +1,187 @@
+"""What the command line asks for, turned into jobs: an example, all of them, or a free text."""
+
+import glob
+import io
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from examples.inputs import InputError, parse_records, piped_text, read_records, read_stream
+from examples.prompt import Request, understand
+from examples.runner import TAKEN_BY, Job, Runner, check_options, make_job, output_to
+from examples.screen import Terminal
+from examples.workflow import FILE_READERS, NAMES, Options, load
+
+BUNDLED = {
+    "validation": "the bundled sample",
+    "enrichment": "the bundled sample",
+    "batch": "this Python's standard library",
+    "mapreduce": "this Python's standard library",
+    "pipeline": "the service's records",
+}
+
+
+class Command:
+    """One call of the command. ``run`` returns the exit code.
+
+    Raises:
+        InputError: From ``run``: the command was wrong; nothing has run.
+        KeyboardInterrupt: From ``run``: see ``Runner.run``.
+    """
+
+    def __init__(self, arguments: Namespace) -> None:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # a lone surrogate must not end a run
+                stream.reconfigure(errors="backslashreplace")
+        self.arguments = arguments
+        self.screen = Terminal(json=arguments.json)
+        self.options = Options(
+            workers=arguments.workers,
+            limit=arguments.limit,
+            output=arguments.output,
+            seed=arguments.seed,
+            services=arguments.services,
+            run_in=arguments.run_in,
+            mapper=arguments.mapper,
+            reducer=arguments.reducer,
+            verbose=arguments.verbose,
+        )
+
+    def run(self) -> int:
+        """Do what was asked for: 0, or 1 when a run failed."""
+        if self.arguments.interactive:
+            return self._interactive()
+        if self.arguments.example:
+            jobs = self._examples(self.arguments.example)
+        elif self.arguments.text:
+            jobs = [self._free_text(" ".join(self.arguments.text))]
+        else:
+            raise InputError("nothing to do: name an --example, type a text, or --interactive")
+        worked = True
+        with output_to(self.options.output, self.screen) as output:
+            runner = Runner(self.screen, verbose=self.options.verbose, output=output)
+            for job in jobs:
+                if len(jobs) > 1:
+                    self.screen.print("", f"── {job.name}: {job.workflows[0].summary}")
+                worked = runner.run(job) and worked  # one that fails does not keep the next
+        return 0 if worked else 1
+
+    def _interactive(self) -> int:
+        from examples.shell import Shell  # prompt-toolkit loads where it is used
+
+        for option in ("input", "output"):
+            if getattr(self.arguments, option) is not None:
+                raise InputError(f"--{option} goes with --example or a text, not --interactive")
+        return Shell(Runner(self.screen, verbose=self.options.verbose), self.options).run()
+
+    def _examples(self, names: Sequence[str]) -> list[Job]:
+        options = self.options
+        check_options(options, names)
+        if self.arguments.input is not None:
+            takers = self._takers(names)
+            if takers != names:
+                self.screen.tell(f"--input {self.arguments.input} goes to {', '.join(takers)} only")
+            options = with_input(options, takers, self.arguments.input)
+        # All of them first: what cannot be followed is told before any work is done.
+        return [make_job([load(name)], options) for name in names]
+
+    def _takers(self, names: Sequence[str]) -> Sequence[str]:
+        """Return those of all five examples that ``--input`` is meant for."""
+        if len(names) < len(NAMES):
+            return names
+        name = self.arguments.input
+        files = Path(name).is_dir() or (glob.has_magic(name) and not Path(name).exists())
+        return [name for name in names if (name in FILE_READERS) == files]
+
+    def _free_text(self, text: str) -> Job:
+        request = understand(text)
+        check_options(self.options, request.workflows)
+        options, source = self.options, None
+        if self.arguments.input is not None:
+            if request.found.what:
+                raise InputError("the text holds data and --input names more: give one of them")
+            source = self.arguments.input
+            options = with_input(options, request.workflows, source)
+        elif not request.found.what and set(request.workflows) != {"batch"}:
+            piped = piped_text(sys.stdin.buffer if sys.stdin else None, self.screen.tell)
+            if piped.strip():
+                source = "standard input"
+                options = with_text(options, request.workflows, piped)
+        job, line = make_requested(request, options, source)
+        self.screen.print(line)
+        return job
+
+
+def with_input(options: Options, names: Sequence[str], name: str) -> Options:
+    """Return the options with the data that ``--input`` names: records, files, or both.
+
+    Raises:
+        InputError: There is no such file, or it is malformed.
+    """
+    if name == "-":
+        if set(names) == {"batch"}:
+            raise InputError("batch works on files: name a file, a directory or a glob")
+        return with_text(options, names, read_stream(sys.stdin.buffer))
+    if not FILE_READERS.isdisjoint(names):
+        options = replace(options, paths=name)
+    if not FILE_READERS.issuperset(names):
+        options = replace(options, records=read_records(name))
+    return options
+
+
+def with_text(options: Options, names: Sequence[str], text: str) -> Options:
+    """Return the options with text as data: words for mapreduce, records for the others."""
+    if "mapreduce" in names:
+        options = replace(options, text=text)
+    if not FILE_READERS.issuperset(names):
+        options = replace(options, records=parse_records(text))
+    return options
+
+
+def make_requested(
+    request: Request, options: Options, source: str | None = None
+) -> tuple[Job, str]:
+    """Return the job that a free text asks for, and the line that says what was understood.
+
+    ``source`` names data that stands in the options already.
+
+    Raises:
+        InputError: What was asked for cannot be done.
+    """
+    names, found, notes = request.workflows, request.found, list(request.notes)
+    if request.workers is not None and options.workers is None:
+        options = replace(options, workers=request.workers)
+        notes.append(f"{request.workers} workers")
+    if request.limit is not None and options.limit is None:
+        if set(names) & set(TAKEN_BY["limit"]):
+            options = replace(options, limit=request.limit)
+            notes.append(f"at most {request.limit:,}")
+        else:
+            notes.append(f"not used: the number {request.limit:,}")
+    used: list[str] = []
+    if not FILE_READERS.issuperset(names) and (found.records or found.files):
+        records = list(found.records or ())
+        for name in found.files:
+            records += read_records(name)
+        options = replace(options, records=records)
+        used += found.what
+    if not FILE_READERS.isdisjoint(names) and found.files:
+        if len(found.files) > 1:
+            raise InputError("one file, directory or glob at a time, for batch and mapreduce")
+        options = replace(options, paths=found.files[0])
+        used += found.files
+    if found.text is not None:
+        if "mapreduce" in names:
+            options = replace(options, text=found.text)
+            used.append("the words in quotes")
+        else:
+            notes.append(f"not used: {found.text!r}")
+    notes += [f"not used: {what}" for what in found.what if what not in used]
+    where = [*dict.fromkeys(used)] or [source or ""]
+    if where == [""]:
+        where = [*dict.fromkeys(BUNDLED[name] for name in names)]
+    job = make_job([load(name) for name in names], options)
+    noted = f" ({'; '.join(notes)})" if notes else ""
+    return job, f"Understood: {job.name}, on {' and '.join(where)}{noted}"

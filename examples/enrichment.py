@@ -1,0 +1,386 @@
+"""Enrichment: what four sources know about each person, asked at once; what is missing, and why.
+
+::
+
+    People ──▶ EachPerson: once per person
+               ┌───────────────────────────────────────────┐
+               │   Sources          "ask again"            │
+               │  ┌──────────┐ ◀───────────────┐           │
+               │  │ Profile  │                 │           │
+               │  │ Location │ ──────────▶ Merge ──▶ Score │
+               │  │ Social   │                             │
+               │  │ Company  │                             │
+               │  └──────────┘                             │
+               └───────────────────────────────────────────┘
+
+The four run at once over HTTP. One of them refuses too many requests and says when to come back,
+one fails now and then: each is asked up to four times, after as long as it was told to wait. In a
+``settle`` group a branch that fails is no error but an outcome: ``Merge`` reads ``self.outcomes``
+and notes what was found, and why the rest is missing.
+
+Each source needs something to ask by: an e-mail address, a city, a handle, a company. What the
+record does not hold may stand in the profile. Then ``Merge`` returns "ask again", and the sources
+that could not be asked before are asked now. So the loop goes round twice at most.
+
+``Score`` adds up how far the findings can be trusted, and keeps the reasons.
+
+The shared store: ``valid`` in, where a validation has left it, else ``records``; ``people`` out, in
+the order in which they are first named. Several records of one e-mail address are one person.
+"""
+
+import json
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+from rich.table import Table
+
+from examples.client import PATIENT, Asking, ServiceGraph, SourceError, check_options
+from examples.record_checks import shown
+from examples.workflow import Options, Row, Screen, Shared, Workflow, workers_or
+from kaygraph import AttemptTimeoutError, BatchGraph, Drop, Node, Outcome, RunReport, settle
+
+PEOPLE = Path(__file__).parent / "data" / "people.json"
+SAMPLE = 40
+WORKERS = 20
+SHOWN = 40
+FIELDS = ("email", "name", "handle", "city", "country", "company")  # what a record may tell
+MAX_TEXT = 254  # characters; no address and no name of a place is longer
+
+
+@dataclass(slots=True)
+class Person:
+    """One person, from the record to the findings.
+
+    Attributes:
+        record: What the records told: those of the ``FIELDS`` that they hold.
+        known: The same, and what the profile added.
+        asked: The sources that were asked and have answered or failed.
+        found: The answers, by source.
+        missing: Why there is no answer, by source.
+        why: What speaks for the findings and against them: ``{"reason", "points"}``.
+        confidence: The sum of the points, from 0 to 1.
+    """
+
+    record: dict[str, str]
+    known: dict[str, str] = field(default_factory=dict)
+    asked: set[str] = field(default_factory=set)
+    found: dict[str, Any] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+    why: list[Row] = field(default_factory=list)
+    confidence: float = 0.0
+
+
+# --- who ------------------------------------------------------------------------------------------
+
+
+class People(Node[Any, Any]):
+    """Makes a person of each e-mail address, and of each record that has none."""
+
+    def post(self, shared: Shared, prep_res: Any, exec_res: Any, /) -> None:
+        shared["people"] = people_in(shared["valid"] if "valid" in shared else shared["records"])
+
+
+def people_in(records: Iterable[Any]) -> list[Person]:
+    people: dict[str | int, Person] = {}
+    for place, record in enumerate(records):
+        told = texts(record)
+        person = people.setdefault(told.get("email", "").casefold() or place, Person(told))
+        person.record = {**told, **person.record}  # the first record to tell is believed
+        person.known = dict(person.record)
+        if "email" not in told:
+            fault = "has no e-mail address" if isinstance(record, dict) else "is not an object"
+            person.missing["email"] = f"the record {fault}: there is nobody to ask about"
+    return list(people.values())
+
+
+def texts(source: Any) -> dict[str, str]:
+    """Return those of the ``FIELDS`` that hold a text of a length to ask by."""
+    values = {name: source.get(name) for name in FIELDS} if isinstance(source, Mapping) else {}
+    return {
+        name: value.strip()
+        for name, value in values.items()
+        if isinstance(value, str) and 0 < len(value.strip()) <= MAX_TEXT
+    }
+
+
+class EachPerson(BatchGraph):
+    """Walks its graph once per person; nodes find theirs in ``self.params``."""
+
+    def prep(self, shared: Shared, /) -> Iterable[Mapping[str, Any]]:
+        return ({"person": one} for one in shared["people"] if "email" in one.record)
+
+
+# --- the four sources -----------------------------------------------------------------------------
+
+
+class Source(Asking):
+    """One source: ``path`` is where it is asked, ``key`` is what must be known to ask it.
+
+    ``Drop`` is no failure: the run report counts a question that was not asked as skipped.
+    """
+
+    path: str
+    key: str
+    retry = PATIENT
+    timeout = 2.0
+
+    def prep(self, shared: Shared, /) -> Any:
+        return self.params["person"]
+
+    async def exec(self, person: Person, /) -> Mapping[str, Any]:
+        if self.name in person.asked:
+            raise Drop("was asked before")
+        if self.key not in person.known:
+            raise Drop(f"no {self.key} is known")
+        answer: Mapping[str, Any] = await self.resource.ask(self.path, person.known[self.key])
+        return answer
+
+
+class Profile(Source):
+    """What people told about themselves: name, handle, city, company."""
+
+    name, path, key = "profile", "people", "email"
+
+
+class Location(Source):
+    """Country, position and time zone of a city."""
+
+    name, path, key = "location", "places", "city"
+
+
+class Social(Source):
+    """What is public about a handle. Above 10 requests in 0.2 s: 429 with Retry-After."""
+
+    name, path, key = "social", "social", "handle"
+
+
+class Company(Source):
+    """The company that owns a domain. Fails for one request in four, and for one domain always."""
+
+    name, path, key = "company", "companies", "company"
+
+
+SOURCES = ("profile", "location", "social", "company")
+
+
+class Merge(Node[Any, Any]):
+    """Notes what came of the four, and asks again when the profile made known what was not."""
+
+    def post(self, shared: Shared, prep_res: Any, exec_res: Any, /) -> str | None:
+        person: Person = self.params["person"]
+        for outcome in self.outcomes:
+            source = outcome.name
+            if source in person.asked:
+                continue
+            if outcome.status != "skipped":
+                person.asked.add(source)
+            if outcome.ok:
+                person.found[source] = outcome.value
+                person.missing.pop(source, None)
+            else:
+                person.missing[source] = why_missing(outcome)
+        profile = texts(person.found.get("profile"))
+        news = profile.keys() - person.known.keys()
+        person.known = {**profile, **person.known}
+        return "ask again" if news & {"handle", "city", "company"} else None
+
+
+def why_missing(outcome: Outcome[Any]) -> str:
+    """Return why a source gave nothing; an error that no source can be blamed for is raised."""
+    tried = "1 attempt" if outcome.attempts == 1 else f"{outcome.attempts} attempts"
+    match outcome.error:
+        case Drop() as reason:
+            return str(reason)
+        case SourceError(status=404):
+            return "not known there"
+        case SourceError() as error:
+            return f"{error} ({tried})"
+        case AttemptTimeoutError():
+            return f"no answer within {Source.timeout:g} s ({tried})"
+        case aiohttp.ClientError():
+            return f"could not be reached ({tried})"
+        case error:
+            assert error is not None  # an outcome that is not ok has one
+            raise error
+
+
+# --- how far to trust it --------------------------------------------------------------------------
+
+# They add up to 1. Where two sources contradict each other, the points are taken off.
+POINTS = {
+    "profile": 0.30,  # the address is somebody's
+    "name": 0.15,  # record and profile agree on the name
+    "place": 0.15,  # record and profile agree on the city; without one, the country is the city's
+    "location": 0.10,  # the city exists
+    "social": 0.10,  # the handle exists
+    "company": 0.10,  # the company exists
+    "domain": 0.10,  # the mail address belongs to the company
+}
+
+
+class Score(Node[Person, list[Row]]):
+    """Computes the confidence. Written ``async def`` because it takes microseconds."""
+
+    def prep(self, shared: Shared, /) -> Person:
+        person: Person = self.params["person"]
+        return person
+
+    async def exec(self, person: Person, /) -> list[Row]:
+        return [{"reason": reason, "points": points} for reason, points in evidence(person)]
+
+    def post(self, shared: Shared, person: Person, why: list[Row], /) -> None:
+        person.why = why
+        person.confidence = max(0.0, round(sum(row["points"] for row in why), 2))
+
+
+def evidence(person: Person) -> Iterator[tuple[str, float]]:
+    """Yield what speaks for the findings, and against them, with its points."""
+    record = person.record
+    profile, location, social, company = (person.found.get(source) for source in SOURCES)
+    if profile:
+        yield "the address has a profile", POINTS["profile"]
+        yield from agreement("record and profile", "name", record.get("name"), profile.get("name"))
+    if profile and "city" in record:
+        yield from agreement("record and profile", "place", record["city"], profile.get("city"))
+    elif location and "country" in record:
+        there = location.get("country_code")
+        yield from agreement("record and location", "place", record["country"], there)
+    if location:
+        yield "the city exists", POINTS["location"]
+    if social:
+        yield "the handle exists", POINTS["social"]
+    if company:
+        yield "the company exists", POINTS["company"]
+        if same(record["email"].rpartition("@")[2], company.get("domain")):
+            yield "the mail address belongs to the company", POINTS["domain"]
+
+
+def agreement(who: str, what: str, one: Any, other: Any) -> Iterator[tuple[str, float]]:
+    """Compare what two sources say; where one says nothing there is nothing to compare."""
+    if one and other and same(one, other):
+        yield f"{who} agree on the {what}", POINTS[what]
+    elif one and other:
+        yield f"{who} contradict each other on the {what}", -POINTS[what]
+
+
+def same(one: Any, other: Any) -> bool:
+    """Compare texts as people do: letter case, spacing and ways to encode an accent are nothing."""
+    one, other = (
+        " ".join(unicodedata.normalize("NFKC", str(text)).casefold().split())
+        for text in (one, other)
+    )
+    return bool(one == other)
+
+
+# --- the graph ------------------------------------------------------------------------------------
+
+
+def build(options: Options) -> ServiceGraph:
+    sources = settle(Profile(), Location(), Social(), Company(), name="Sources")
+    merge = Merge()
+    merge - "ask again" >> sources
+    each = EachPerson(sources >> merge >> Score(), max_workers=workers_or(options, WORKERS))
+    line = People() >> each
+    return ServiceGraph(line, name="enrichment", seed=options.seed, services=options.services)
+
+
+# --- what goes in and what comes out --------------------------------------------------------------
+
+
+def prepare(options: Options) -> Shared:
+    check_options(options)
+    if options.records is not None:
+        return {"records": options.records}
+    people = json.loads(PEOPLE.read_text("utf-8"))[:SAMPLE]
+    return {"records": [texts(person) for person in people]}
+
+
+def rows(shared: Shared) -> Iterable[Row]:
+    """Yield ``{"email", "found", "missing", "confidence", "why"}`` a person.
+
+    ``found`` and ``missing`` are by source: the answer, or the reason why there is none. ``why``
+    is a list of ``{"reason", "points"}``. A record without an e-mail address has None for
+    ``email`` and one reason, under "email", in ``missing``.
+    """
+    for person in shared["people"]:
+        yield {
+            "email": person.record.get("email"),
+            "found": person.found,
+            "missing": person.missing,
+            "confidence": person.confidence,
+            "why": person.why,
+        }
+
+
+def show(shared: Shared, report: RunReport, screen: Screen) -> None:
+    people: list[Person] = shared["people"]
+    complete = sum(not person.missing for person in people)
+    partial = sum(bool(person.missing and person.found) for person in people)
+    screen.print(
+        f"{len(people)} people: {complete} complete, {partial} partial, "
+        f"{len(people) - complete - partial} of whom nothing was found"
+    )
+    if people:
+        screen.print(table_of_people(people[:SHOWN], len(people)))
+        screen.print(table_of_sources(people))
+
+
+def table_of_people(people: list[Person], total: int) -> Table:
+    some = "" if len(people) == total else f"the first {len(people)} of "
+    table = Table("person", "found", "missing", title=f"{some}{total} people")
+    table.add_column("confidence", justify="right")
+    for person in people:
+        missing = "\n".join(f"{source}: {why}" for source, why in person.missing.items())
+        email = shown(person.record["email"])[1:-1] if "email" in person.record else "(no e-mail)"
+        table.add_row(email, summary(person.found), missing, f"{person.confidence:.2f}")
+    return table
+
+
+def summary(found: Mapping[str, Any]) -> str:
+    """Return the findings in a line: who, where, how many follow them, what company."""
+    parts = [
+        found.get("profile", {}).get("name"),
+        found.get("location", {}).get("country"),
+        f"{found['social'].get('followers')} followers" if "social" in found else None,
+        found.get("company", {}).get("name"),
+    ]
+    return ", ".join(str(part) for part in parts if part)
+
+
+def table_of_sources(people: list[Person]) -> Table:
+    """How many people each source knew, and how often it gave nothing for which reason."""
+    table = Table("source", "result", title="Sources")
+    table.add_column("people", justify="right")
+    reasons = Counter(pair for person in people for pair in person.missing.items())
+    for source in (*SOURCES, "email"):
+        if source in SOURCES:
+            table.add_row(source, "found", str(sum(source in person.found for person in people)))
+        for (by, why), times in reasons.most_common():
+            if by == source:
+                table.add_row("" if source in SOURCES else "none asked", why, str(times))
+        table.add_section()
+    return table
+
+
+def progress(shared: Shared) -> tuple[str, int | None]:
+    return "Score", sum("email" in person.record for person in people_in(shared["records"]))
+
+
+WORKFLOW = Workflow(
+    name="enrichment",
+    summary="four sources at once on each person: profile, location, social media, company",
+    words=frozenset(
+        {"enrich", "enriches", "enriched", "enrichment", "augment", "complete", "lookup", "profile"}
+        | {"profiles"}
+    ),
+    prepare=prepare,
+    build=build,
+    rows=rows,
+    show=show,
+    progress=progress,
+)

@@ -1,0 +1,360 @@
+"""Where the data comes from: a file, standard input, or the words of a person.
+
+Nothing is dropped in silence: what cannot be read is an InputError that names the place.
+"""
+
+import csv
+import difflib
+import glob
+import io
+import json
+import os
+import re
+import select
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, NoReturn
+
+MAX_BYTES = 256 * 2**20
+PATIENCE_S = 1.0  # how long standard input may be silent before we say what we wait for
+
+EMAIL = re.compile(r"[^\s@<>()\"',;:{}\[\]]+@[^\s@<>()\"',;:{}\[\]]*[^\s@<>()\"',;:{}\[\].!?]")
+NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,15})?")
+QUOTED = re.compile(r"(?<!\S)(?:\"([^\"]+)\"|'([^']+)'|“([^”]+)”)(?=[\s,.;:!?]|$)")
+DATA_SUFFIXES = frozenset(
+    {".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".txt", ".md", ".py", ".log"}
+)
+
+
+class InputError(ValueError):
+    """What was asked for cannot be done; the message is one line that says what to type."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return `` Did you mean x?`` for the known name nearest to ``name``, or nothing."""
+    found = difflib.get_close_matches(name, list(known), n=1)
+    return f" Did you mean {found[0]}?" if found else ""
+
+
+# --- records from a file or from standard input -------------------------------------------------
+
+
+def read_records(name: str) -> list[Any]:
+    """Read the records of a file: JSON, JSON lines or CSV.
+
+    Raises:
+        InputError: There is no such file, it cannot be read, or a line of it is malformed.
+    """
+    path = existing_file(name)
+    return parse_records(read_text(path), name, path.suffix.lower())
+
+
+def existing_file(name: str) -> Path:
+    """Return the path of a file that exists; an InputError says what may have been meant."""
+    path = Path(name).expanduser()
+    if path.is_dir():
+        raise InputError(f"{name} is a directory: name a JSON, JSON lines or CSV file in it")
+    if not path.exists():
+        raise InputError(f"there is no file {name!r} here.{_nearest(path)}")
+    return path
+
+
+def _nearest(path: Path) -> str:
+    """Return a hint at the file beside ``path`` whose name is nearest."""
+    try:
+        names = [child.name for child in path.parent.iterdir()]
+    except OSError:
+        return f" There is no directory {str(path.parent)!r} either."
+    found = difflib.get_close_matches(path.name, names, n=1)
+    return f" Did you mean {str(path.parent / found[0])!r}?" if found else ""
+
+
+def read_text(path: Path) -> str:
+    """Return a file's text, which must be UTF-8 (a byte order mark is left out)."""
+    try:
+        with path.open("rb") as file:
+            return read_stream(file, str(path))
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def _up_to_the_limit(file: IO[bytes], name: str) -> bytes:
+    content = file.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise InputError(f"{name} is larger than {MAX_BYTES >> 20} MiB: split it")
+    return content
+
+
+def _text(content: bytes, name: str) -> str:
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise InputError(
+            f"{name}, line {line}: byte 0x{content[error.start]:02x} is not UTF-8 text; "
+            "save the file as UTF-8"
+        ) from error
+
+
+def read_stream(file: IO[bytes], name: str = "standard input") -> str:
+    """Return the text that is left to read from a file that is open."""
+    return _text(_up_to_the_limit(file, name), name)
+
+
+def parse_records(text: str, name: str = "standard input", suffix: str = "") -> list[Any]:
+    """Return the records in ``text``: what it is, is told by the suffix or by looking.
+
+    An array gives its elements, an object is one record, and a CSV row a dict by the header, in
+    which numbers are numbers, true and false are booleans and an empty field is None.
+
+    Raises:
+        InputError: It is malformed (with the line number), or it holds no record.
+    """
+    if suffix in (".csv", ".tsv"):
+        records = list(_csv_rows(text, name))
+    elif suffix in (".jsonl", ".ndjson"):
+        records = list(_json_lines(text, name))
+    elif text.lstrip()[:1] in ("{", "["):
+        records = _json(text, name)
+    elif suffix == ".json" and text.strip():
+        load_json(text, name)
+        raise InputError(f"{name} holds a single value: write an object or an array of objects")
+    else:
+        lines = text.split()
+        if lines and all(EMAIL.fullmatch(line) for line in lines):
+            records = [{"email": line} for line in lines]
+        elif not text.strip() or re.search(r"[,;\t]", text.lstrip().splitlines()[0]):
+            records = list(_csv_rows(text, name))
+        else:
+            raise InputError(
+                f"{name} is neither JSON, JSON lines nor CSV: it begins with {text.strip()[:20]!r}"
+            )
+    if not records:
+        raise InputError(f"{name} holds no records")
+    return records
+
+
+def _json(text: str, name: str) -> list[Any]:
+    """Parse one JSON document, or JSON lines when the first line is a document by itself."""
+    try:
+        document = load_json(text, name)
+    except InputError:
+        lines = text.strip().splitlines()
+        try:
+            load_json(lines[0], name)
+        except InputError:
+            lines = []
+        if len(lines) < 2:
+            raise
+        return list(_json_lines(text, name))
+    return document if isinstance(document, list) else [document]
+
+
+def _json_lines(text: str, name: str) -> Iterator[Any]:
+    # Not splitlines(): a JSON string may hold U+2028, which is no end of a line here.
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.strip():
+            yield load_json(line, name, number)
+
+
+def load_json(text: str, name: str, line: int | None = None) -> Any:
+    """Parse JSON as the standard has it: no NaN, and no key twice in an object.
+
+    Raises:
+        InputError: With the line (``line``, or that in ``text``) and the column.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
+    except json.JSONDecodeError as error:
+        place = f"line {error.lineno if line is None else line}, column {error.colno}"
+        raise InputError(f"{name}, {place}: malformed JSON: {error.msg}") from error
+    except (ValueError, RecursionError) as error:
+        place = name if line is None else f"{name}, line {line}"
+        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise InputError(f"{place}: malformed JSON: {reason}") from error
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {twice!r} stands twice in one object")
+    return result
+
+
+def _no_constant(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _csv_rows(text: str, name: str) -> Iterator[dict[str, Any]]:
+    first = text.lstrip("\r\n").split("\n", 1)[0]
+    reader = csv.reader(
+        io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count), strict=True
+    )
+    header: list[str] = []
+    try:
+        for fields in reader:
+            place = f"{name}, line {reader.line_num}"
+            if not fields:
+                continue
+            if not header:
+                header = [field.strip() for field in fields]
+                if "" in header or len(set(header)) < len(header):
+                    raise InputError(f"{place}: each column needs a name of its own; got {header}")
+            elif len(fields) != len(header):
+                raise InputError(
+                    f"{place}: {_many(len(fields), 'field')} where the header has {len(header)}"
+                )
+            else:
+                yield dict(zip(header, map(_value, fields), strict=True))
+    except csv.Error as error:
+        hint = ": is a quote left open?" if "end of data" in str(error) else ""
+        raise InputError(f"{name}, line {reader.line_num}: malformed CSV: {error}{hint}") from error
+
+
+def _value(field: str) -> Any:
+    if NUMBER.fullmatch(field):
+        return float(field) if "." in field else int(field)
+    return {"": None, "true": True, "false": False}.get(field, field)
+
+
+def piped_text(stdin: IO[bytes] | None, notify: Callable[[str], object]) -> str:
+    """Return what was piped into standard input; nothing when it is a terminal or empty.
+
+    ``notify`` is called with a line when nothing has come for a second.
+    """
+    if stdin is None or stdin.closed or stdin.isatty():
+        return ""
+    try:
+        descriptor = stdin.fileno()
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISCHR(mode):  # /dev/null and its like
+            return ""
+        if not stat.S_ISREG(mode) and not select.select([descriptor], [], [], PATIENCE_S)[0]:
+            notify("waiting for data on standard input (for the bundled sample: < /dev/null)")
+    except (OSError, ValueError):  # not a file of the operating system
+        pass
+    return read_stream(stdin)
+
+
+# --- data in the words of a person --------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The data in a free text, and what is left of the text without it.
+
+    Attributes:
+        records: From JSON and e-mail addresses, in this order; None when there are none.
+        files: Files, directories and globs that were named and exist.
+        text: What stood in quotes and was none of these.
+        rest: The words around the data.
+        what: What was found, for people.
+    """
+
+    records: list[Any] | None
+    files: list[str]
+    text: str | None
+    rest: str
+    what: list[str]
+
+
+def find_data(text: str) -> Found:
+    """Find JSON, e-mail addresses, files and quoted words in a free text.
+
+    Raises:
+        InputError: JSON in it is malformed, or what looks like a file is not there.
+    """
+    what: list[str] = []
+    documents, text = _take_json(text)
+    records = [r for d in documents for r in (d if isinstance(d, list) else [d])]
+    records = [{"email": r} if isinstance(r, str) and EMAIL.fullmatch(r) else r for r in records]
+    if documents:
+        what.append(f"{_many(len(records), 'record')} in the text")
+
+    quotes: list[str] = []
+    files: list[str] = []
+
+    def take_quote(match: re.Match[str]) -> str:
+        words = next(group for group in match.groups() if group)
+        if EMAIL.fullmatch(words):
+            return f" {words} "
+        if is_file(words):
+            files.append(words)
+        else:
+            quotes.append(words)
+        return " "
+
+    text = QUOTED.sub(take_quote, text)
+    addresses = EMAIL.findall(text)
+    text = EMAIL.sub(" ", text)
+    if addresses:
+        records += [{"email": address} for address in addresses]
+        what.append(f"{_many(len(addresses), 'e-mail address', 'es')} in the text")
+
+    rest = []
+    for word in text.split():
+        name = word.strip("\"'()").rstrip(",.;:!?")
+        if re.match(r"[a-z]+://", name):
+            raise InputError(f"cannot read {name}: save it to a file and name the file")
+        if is_file(name):
+            files.append(name)
+            rest.append(word[len(name) :] if word.startswith(name) else "")  # "a.csv, then …"
+        else:
+            rest.append(word)
+    what += files
+    return Found(records or None, files, " ".join(quotes) or None, " ".join(rest), what)
+
+
+def _take_json(text: str) -> tuple[list[Any], str]:
+    """Return the JSON objects and arrays in a text, and the text without them."""
+    documents: list[Any] = []
+    decoder = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_no_constant)
+    start = 0
+    while match := re.compile(r"[\[{]").search(text, start):
+        at = match.start()
+        try:
+            document, end = decoder.raw_decode(text, at)
+        except (ValueError, RecursionError) as error:
+            if re.match(r"\{|\[\s*[\[{\"]", text[at:]):
+                where = f"at character {error.pos + 1}" if hasattr(error, "pos") else ""
+                reason = getattr(error, "msg", None) or str(error) or "nested too deeply"
+                raise InputError(f"the JSON in the text is malformed {where}: {reason}") from error
+            start = at + 1  # a glob such as *.[ch]
+        else:
+            documents.append(document)
+            text = f"{text[:at]} {text[end:]}"
+            start = at
+    return documents, text
+
+
+def is_file(name: str) -> bool:
+    """Return whether a word names files that exist; a word that only may is no file.
+
+    Raises:
+        InputError: It can be nothing but a file, and there is none.
+    """
+    if not re.search(r"[/.*?]", name.strip(".?")):
+        return False
+    path = Path(name).expanduser()
+    try:
+        if path.exists():
+            return True
+        if glob.has_magic(name):
+            if next(glob.iglob(str(path), recursive=True), None) is not None:
+                return True
+            if "*" not in name:
+                return False
+            raise InputError(f"no file matches {name!r}")
+    except OSError:  # far too long to be a name
+        return False
+    if name.startswith(("/", "./", "../", "~/")) or path.suffix.lower() in DATA_SUFFIXES:
+        raise InputError(f"there is no file {name!r} here.{_nearest(path)}")
+    return False
+
+
+def _many(count: int, thing: str, plural: str = "s") -> str:
+    return f"{count:,} {thing}{'' if count == 1 else plural}"

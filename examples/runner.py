@@ -1,0 +1,273 @@
+"""Runs workflows and shows what came of them: the one way for the command and for the prompt."""
+
+import asyncio
+import json
+import os
+import shutil
+import sys
+import traceback
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from examples.inputs import InputError
+from examples.screen import Log, Terminal, only, visible
+from examples.workflow import Options, Row, Shared, Workflow
+from kaygraph import Graph, Observer, RunReport
+
+# Which workflows follow an option that is not for all of them.
+TAKEN_BY = {
+    "run_in": ("batch", "mapreduce"),
+    "mapper": ("mapreduce",),
+    "reducer": ("mapreduce",),
+    "limit": ("batch", "mapreduce", "pipeline"),
+    "services": ("validation", "enrichment", "pipeline"),
+}
+ERRORS_SHOWN = 5
+DATABASE_SUFFIXES = (".db", ".sqlite", ".sqlite3")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Workflows wired into one graph, ready to run over one shared store."""
+
+    workflows: Sequence[Workflow]
+    graph: Graph
+    shared: Shared
+
+    @property
+    def name(self) -> str:
+        return " >> ".join(workflow.name for workflow in self.workflows)
+
+    def rows(self) -> Iterator[Row]:
+        """Yield the rows of the results; with the workflow's name when there are several."""
+        for workflow in self.workflows:
+            for row in workflow.rows(self.shared):
+                yield row if len(self.workflows) == 1 else {"workflow": workflow.name, **row}
+
+
+def check_options(options: Options, names: Sequence[str]) -> None:
+    """Refuse, with an InputError, an option that none of the workflows named would follow."""
+    for option, takers in TAKEN_BY.items():
+        if getattr(options, option) is not None and not set(takers) & set(names):
+            raise InputError(
+                f"--{option.replace('_', '-')} goes with {_listed(takers)}, not with "
+                f"{_listed(names)}"
+            )
+    output = options.output
+    if output is not None and _is_database(output) and list(names) != ["pipeline"]:
+        raise InputError(
+            f"--output {output}: only the pipeline alone writes a database; for JSON lines name "
+            f"the file {output.with_suffix('.jsonl').name!r}"
+        )
+
+
+def _is_database(path: Path) -> bool:
+    return path.suffix.lower() in DATABASE_SUFFIXES
+
+
+def make_job(workflows: Sequence[Workflow], options: Options) -> Job:
+    """Fill a shared store and wire the graphs one after another.
+
+    Raises:
+        InputError: The options cannot be followed.
+    """
+    names = [workflow.name for workflow in workflows]
+    shared: Shared = {}
+    try:
+        for workflow in reversed(workflows):  # where two fill the same place, the first does
+            shared |= workflow.prepare(options)
+        graphs = [workflow.build(options) for workflow in workflows]
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    if len(graphs) == 1 and isinstance(graphs[0], Graph):
+        return Job(workflows, graphs[0], shared)
+    line: Any = graphs[0]
+    for graph in graphs[1:]:
+        line = line >> graph
+    return Job(workflows, Graph(line, name=" >> ".join(names)), shared)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+class Runner:
+    """Runs jobs on the main thread, one after another.
+
+    Args:
+        screen: Where people read.
+        verbose: Log the events on standard error, and show the traceback of a failure.
+        output: Where rows are written, or None.
+    """
+
+    def __init__(
+        self, screen: Terminal, *, verbose: bool = False, output: "Output | None" = None
+    ) -> None:
+        self.screen, self.verbose, self.output = screen, verbose, output
+        self.last: tuple[Job, RunReport] | None = None
+
+    def run(self, job: Job) -> bool:
+        """Run a job, show its results and its report; return whether it worked.
+
+        A failure is shown, not raised.
+
+        Raises:
+            KeyboardInterrupt: SIGINT came; its text says how far the run had got. Whatever the
+                run had started has ended by then.
+        """
+        report = RunReport()
+        self.last = job, report
+        try:
+            # run_async(), so that work written `def` has a thread of its own and SIGINT is heard.
+            asyncio.run(job.graph.run_async(job.shared, observers=self._observers(job, report)))
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(_interrupted(job, report)) from None
+        except Exception as error:
+            self._failed(job, error)
+            return False
+        try:
+            self._hand_over(job, report)
+        except OSError:  # standard output was closed, or the disk is full: no fault of the job's
+            raise
+        except Exception as error:
+            self._failed(job, error)
+            return False
+        return True
+
+    def _hand_over(self, job: Job, report: RunReport) -> None:
+        if self.output is not None:
+            self.output.write(job.rows())
+        for workflow in job.workflows:
+            workflow.show(job.shared, report, self.screen)
+        self.screen.report(report)
+        if self.screen.json:
+            print_rows(job.rows(), sys.stdout)
+            print_rows([{"example": job.name, "report": report.to_dict()}], sys.stdout)
+            sys.stdout.flush()
+
+    def _observers(self, job: Job, report: RunReport) -> list[Observer]:
+        if self.verbose:  # a bar would be torn apart by the lines
+            return [report, Log()]
+        node, total = job.workflows[0].progress(job.shared)
+        return [report, only(node, self.screen.progress(job.workflows[0].name, total))]
+
+    def _failed(self, job: Job, error: Exception) -> None:
+        if self.verbose:
+            traceback.print_exception(error)
+        for line in explain(error):
+            self.screen.tell(f"{job.name} failed: {line}")
+
+
+def explain(error: BaseException) -> Iterator[str]:
+    """Yield a line per kind of error: what happened, the node and item where, and how often."""
+    counts: dict[str, int] = {}
+    for line in _errors(error):
+        counts[line] = counts.get(line, 0) + 1
+    for line, count in list(counts.items())[:ERRORS_SHOWN]:
+        yield line if count == 1 else f"{line} ({count:,} times)"
+    if len(counts) > ERRORS_SHOWN:
+        yield f"and {len(counts) - ERRORS_SHOWN:,} other errors"
+
+
+def _errors(error: BaseException) -> Iterator[str]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _errors(inner)
+        return
+    place = next((n for n in getattr(error, "__notes__", ()) if n.startswith("in node")), "")
+    text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    yield visible(f"{text} ({place})" if place else text).replace("\n", " ")
+
+
+def _interrupted(job: Job, report: RunReport) -> str:
+    items = ", ".join(
+        f"{count:,} {status.replace('_', ' ')}" for status, count in report.items.items() if count
+    )
+    return f"{job.name} interrupted after {report.wall_s:.1f} s; items: {items or 'none'}"
+
+
+# --- rows -----------------------------------------------------------------------------------------
+
+
+def print_rows(rows: Iterable[Row], file: IO[str]) -> None:
+    """Write JSON lines, all or none. What JSON has no form for is written as its text."""
+    file.writelines(
+        [json.dumps(row, ensure_ascii=False, allow_nan=False, default=str) + "\n" for row in rows]
+    )
+
+
+class Output:
+    """A file of JSON lines that is there whole or not at all.
+
+    Rows go to a file beside it, which takes its place at the end. What is no regular file (a
+    pipe, a terminal) is written directly.
+
+    Raises:
+        InputError: The file cannot be written; told before any work is done.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.count = 0
+        self._target = path.expanduser().resolve()  # a symbolic link stays one
+        self._direct = self._target.exists() and not self._target.is_file()
+        self._beside = self._target.with_name(f".{self._target.name}.{os.getpid()}.tmp")
+        if str(path) == "-":
+            raise InputError("--output names a file; for JSON lines on standard output: --json")
+        if self._target.is_dir():
+            raise InputError(f"--output {path} is a directory: name a file in it")
+        if not self._target.parent.is_dir():
+            raise InputError(f"there is no directory for --output {path}: make it first")
+        try:
+            # A lone surrogate, which UTF-8 cannot hold, becomes the \udxxx that JSON has for it.
+            self._file = (self._target if self._direct else self._beside).open(
+                "w", encoding="utf-8", errors="backslashreplace"
+            )
+        except OSError as error:
+            raise InputError(f"cannot write --output {path}: {error.strerror}") from error
+
+    def write(self, rows: Iterable[Row]) -> None:
+        """Add the rows of a job, all or none."""
+        listed = list(rows)
+        print_rows(listed, self._file)
+        self.count += len(listed)
+
+    def close(self, *, keep: bool) -> None:
+        """Put the rows in their place, or leave what was there as it was."""
+        try:
+            if keep:
+                self._file.flush()
+                if not self._direct:
+                    os.fsync(self._file.fileno())
+            self._file.close()
+            if keep and not self._direct:
+                if self._target.exists():
+                    shutil.copymode(self._target, self._beside)
+                self._beside.replace(self._target)
+        finally:
+            if not self._direct:
+                self._beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def output_to(path: Path | None, screen: Terminal) -> Iterator[Output | None]:
+    """Open ``--output`` for a block; at its end, keep what the workflows that worked have written.
+
+    Raises:
+        OSError: The file could not be written in full; what stood there before still does.
+    """
+    if path is None or _is_database(path):  # the pipeline writes that itself
+        yield None
+        return
+    output = Output(path)
+    try:
+        yield output
+    finally:
+        output.close(keep=output.count > 0)
+        if output.count:
+            screen.tell(f"{output.count:,} rows written to {path}")
+        else:
+            screen.tell(f"nothing written to {path}")

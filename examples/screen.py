@@ -1,0 +1,197 @@
+"""What a person sees of a run: text, tables, a progress bar, the run report, a log.
+
+Results go to standard output, or to standard error beside ``--json``. Text that comes from data
+is shown with its control characters escaped, and is never read as markup.
+"""
+
+import os
+import sys
+from typing import IO, Any
+
+import structlog
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+from rich.text import Text
+
+from kaygraph import (
+    Event,
+    ItemFailed,
+    ItemFinished,
+    ItemStarted,
+    Observer,
+    RunFinished,
+    RunReport,
+    RunStarted,
+)
+
+WIDTH_OF_A_FILE = 120  # where standard output is no terminal and nobody told the width
+
+
+def visible(text: str) -> str:
+    """Return the text with control characters (all but newline and tab) escaped."""
+    return "".join(
+        c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text
+    )
+
+
+class _Console(Console):
+    """A console on which a string is never more than its text."""
+
+    def on_broken_pipe(self) -> None:
+        """Leave it to the command to end quietly; rich would end the process here."""
+        raise BrokenPipeError
+
+    def render_str(self, text: str, **settings: Any) -> Text:
+        return super().render_str(visible(text), **settings)
+
+
+def _console(file: IO[str]) -> Console:
+    width = None if file.isatty() or "COLUMNS" in os.environ else WIDTH_OF_A_FILE
+    return _Console(file=file, width=width, markup=False, emoji=False, highlight=False)
+
+
+class Terminal:
+    """The Screen of the command line.
+
+    Args:
+        json: Standard output belongs to JSON lines: people read standard error.
+    """
+
+    def __init__(self, *, json: bool = False) -> None:
+        self.json = json
+        self._console = _console(sys.stderr if json else sys.stdout)
+        self._errors = _console(sys.stderr)
+
+    def print(self, *things: Any) -> None:
+        """Print text or anything that rich can draw."""
+        for thing in things:
+            # soft_wrap: a long line of text is the terminal's to wrap, and whole in a file.
+            self._console.print(thing, soft_wrap=isinstance(thing, str))
+
+    def tell(self, line: str) -> None:
+        """Print a line about the run itself on standard error."""
+        self._errors.print(line, soft_wrap=True)
+
+    def progress(self, title: str, total: int | None) -> Observer:
+        """Return an observer that draws a progress bar, one step per item that has ended.
+
+        It draws on standard error, and only when that is a terminal.
+        """
+        return _Bar(self._errors, title, total) if self._errors.is_terminal else _ignore
+
+    def report(self, report: RunReport) -> None:
+        """Print the run report."""
+        self.print(*report_lines(report))
+
+
+def _ignore(event: Event, /) -> None:
+    """Observe nothing."""
+
+
+class _Bar:
+    """A progress bar from a run's start to its end; it leaves nothing on the screen."""
+
+    def __init__(self, console: Console, title: str, total: int | None) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+        )
+        self._task = self._progress.add_task(title, total=total)
+
+    def __call__(self, event: Event, /) -> None:
+        match event:
+            case ItemFinished() | ItemFailed():
+                self._progress.advance(self._task)
+            case RunStarted():
+                self._progress.start()
+            case RunFinished():
+                self._progress.stop()
+
+
+def only(node: str, observer: Observer) -> Observer:
+    """Return an observer that hears of the run, and of one node's items wherever it stands."""
+
+    def hear(event: Event, /) -> None:
+        inside = event.node == node or event.node.endswith(f"/{node}")
+        if inside or isinstance(event, RunStarted | RunFinished):
+            observer(event)
+
+    return hear
+
+
+class Log:
+    """An observer that writes a structlog line per event (of items, those that went wrong)."""
+
+    def __init__(self) -> None:
+        self._log = structlog.wrap_logger(
+            structlog.PrintLogger(sys.stderr),
+            processors=[
+                structlog.processors.TimeStamper(fmt="%H:%M:%S.%f", utc=False),
+                structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), sort_keys=False),
+            ],
+        )
+
+    def __call__(self, event: Event, /) -> None:
+        if isinstance(event, ItemStarted | ItemFinished):
+            return
+        facts = {
+            name: _loggable(value)
+            for name, value in event._asdict().items()
+            if name != "at" and value is not None
+        }
+        self._log.info(_words(type(event).__name__), **facts)
+
+
+def _loggable(value: object) -> object:
+    if isinstance(value, float):
+        return round(value, 4)
+    if isinstance(value, BaseException):
+        return visible(f"{type(value).__name__}: {value}").replace("\n", "\\n")
+    return value
+
+
+def _words(name: str) -> str:
+    """``NodeFinished`` → ``node finished``."""
+    return "".join(f" {c.lower()}" if c.isupper() else c for c in name).strip()
+
+
+# --- the run report -----------------------------------------------------------------------------
+
+
+def report_lines(report: RunReport) -> list[str | Table]:
+    """Return the run report for people: what was measured, and nothing else."""
+    shown = {
+        status: status.replace("_", " ")
+        for status, count in report.items.items()
+        if count or status in ("ok", "failed", "skipped")
+    }
+    items = [f"{report.items[status]:,} {name}" for status, name in shown.items()]
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    for number, column in enumerate(
+        ("  node", "items", *shown.values(), "retries", "peak", "work s")
+    ):
+        table.add_column(column, justify="right" if number else "left", overflow="fold")
+    for node in report.nodes.values():
+        if node.items or node.stage_workers:
+            table.add_row(
+                f"  {node.name}",
+                f"{max(sum(node.items.values()), node.stage_items):,}",
+                *(f"{node.items[status]:,}" for status in shown),
+                f"{node.retries:,}",
+                str(node.peak),
+                f"{node.work_s:.3f}",
+            )
+    return [
+        "",
+        f"run report: {report.name}",
+        f"  wall {report.wall_s:.3f} s, work {report.work_s:.3f} s, "
+        f"speedup {report.speedup:.2f}, efficiency {report.efficiency:.0%}, "
+        f"peak in flight {report.peak_in_flight}",
+        f"  items: {', '.join(items)}; retries: {report.retries:,}",
+        table,
+    ]

@@ -1,0 +1,67 @@
+"""What batch and mapreduce share: the files that they work on, and the pool that works."""
+
+import glob
+import os
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+
+from examples.workflow import Options
+
+# Installed packages live below the standard library and are not part of it.
+INSTALLED = frozenset({"site-packages", "dist-packages"})
+
+
+def pool_of(options: Options) -> tuple[int, str]:
+    """Return how many workers there are to be (one for each core unless told), and where they
+    run: "thread" (unless told) or "process".
+
+    Raises:
+        ValueError: The options ask for something else.
+    """
+    workers = options.workers if options.workers is not None else os.cpu_count() or 1
+    if workers < 1:
+        raise ValueError(f"--workers must be at least 1, got {workers}.")
+    run_in = options.run_in or "thread"
+    if run_in not in ("thread", "process"):
+        raise ValueError(f"--run-in must be 'thread' or 'process', got {run_in!r}.")
+    return workers, run_in
+
+
+def python_files(options: Options) -> list[Path]:
+    """Return the files to work on, sorted: what ``options.paths`` names, the first
+    ``options.limit`` of them.
+
+    A directory stands for every ``.py`` file below it; a file and a glob are what they say. No
+    path at all stands for the running Python's standard library without installed packages.
+
+    Raises:
+        ValueError: There is no such file, or the limit is below 1.
+    """
+    if options.limit is not None and options.limit < 1:
+        raise ValueError(f"The number of files must be at least 1, got {options.limit}.")
+    if options.paths is None:
+        folder = Path(sysconfig.get_paths()["stdlib"])
+        found = [p for p in _below(folder) if INSTALLED.isdisjoint(p.relative_to(folder).parts)]
+    else:
+        found = list(_named(Path(options.paths).expanduser()))
+    if not found:
+        where = "in the standard library" if options.paths is None else f"at {options.paths!r}"
+        raise ValueError(
+            f"There are no files {where}. Type a file, a directory or a glob in quotes, "
+            "such as 'src/**/*.py'."
+        )
+    return sorted(found)[: options.limit]
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.rglob("*.py") if path.is_file())
+
+
+def _named(path: Path) -> Iterator[Path]:
+    if path.is_dir():
+        return _below(path)
+    if path.is_file():  # its name may hold what would mean something in a glob
+        return iter([path])
+    matches = (Path(match) for match in glob.iglob(str(path), recursive=True))
+    return (match for match in matches if match.is_file())

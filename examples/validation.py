@@ -1,0 +1,253 @@
+"""Validation: a thousand records, four checks at once on each, fifty records at once.
+
+::
+
+    EachRecord: once per record
+    ┌───────────────────────────────────────────┐
+    │  Security ──┐                             │
+    │  Format   ──┤         ┌─ "valid" ─▶ Keep  │
+    │             ├─▶ Judge ┤                   │
+    │  Rules    ──┤         └─ "invalid" ▶ Reject
+    │  External ──┘                             │
+    └───────────────────────────────────────────┘
+
+Four nodes start at once and look at the same record, each in its own way. ``Judge`` joins them:
+it runs once, when all four are done, and the action that it returns chooses the way on. A
+``BatchGraph`` walks this small graph once per record. ``External`` sends a real HTTP request for
+each record, and while one record waits for its answer, others are worked on.
+
+The shared store: ``records`` in (any JSON values); ``valid`` (the records as they came),
+``invalid`` (``{"index", "record", "problems"}``) and ``problems`` (a list for each record) out, in
+the order of the input. A record that breaks several things has several problems.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from examples import record_checks
+from examples.client import PATIENT, Asking, ServiceGraph, SourceError, check_options
+from examples.record_checks import Fault, shown
+from examples.workflow import Options, Row, Screen, Shared, Workflow, workers_or
+from kaygraph import BatchGraph, Node, RunReport
+
+RECORDS = Path(__file__).parent / "data" / "records.jsonl"
+WORKERS = 50
+CHECKS = ("security", "format", "rules", "external")
+SHOWN = 10
+
+Problem = dict[str, str]  # check, field, kind (one word to count by), reason
+
+
+class Check(Node[Any, Any]):
+    """One of the four: it reads the record of its round, and notes the faults it finds.
+
+    Three of them take microseconds and wait for nothing. They are written ``async def`` all the
+    same: a ``def exec`` runs in a thread, and the way there and back costs more than the check.
+    """
+
+    def prep(self, shared: Shared, /) -> Any:
+        return self.params["record"]
+
+    def post(self, shared: Shared, record: Any, faults: list[Fault], /) -> None:
+        check = type(self).__name__.lower()
+        shared["problems"][self.params["index"]] += [
+            {"check": check, "field": field, "kind": kind, "reason": reason}
+            for field, kind, reason in faults
+        ]
+
+
+class Security(Check):
+    """SQL injection, cross-site scripts, path traversal, leaked secrets, in any text."""
+
+    async def exec(self, record: Any, /) -> list[Fault]:
+        return list(record_checks.security(record))
+
+
+class Format(Check):
+    """Each field by itself: is it there, of the right type, of the right form?"""
+
+    async def exec(self, record: Any, /) -> list[Fault]:
+        return list(record_checks.format(record))
+
+
+class Rules(Check):
+    """Fields together: amounts, ages, dates in order."""
+
+    async def exec(self, record: Any, /) -> list[Fault]:
+        return list(record_checks.rules(record))
+
+
+class External(Check, Asking):
+    """Asks a service over HTTP whether mail can reach the address.
+
+    ``Asking`` opens one HTTP session for the whole run. A service that is busy or slow is asked
+    again, as ``PATIENT`` says. Where that did not help the record has not been checked, which is
+    a problem of its own. A service that cannot be reached at all ends the run.
+    """
+
+    retry = PATIENT
+    timeout = 2.0
+
+    def prep(self, shared: Shared, /) -> Any:
+        record = self.params["record"]
+        return record.get("email") if isinstance(record, dict) else None
+
+    async def exec(self, email: Any, /) -> list[Fault]:
+        if not isinstance(email, str) or not 0 < len(email) <= record_checks.MAX_EMAIL:
+            return [("email", "not_checked", "there is no address to ask about")]
+        answer = await self.resource.ask("check", email)
+        faults = []
+        if answer["disposable"]:
+            reason = f"{shown(answer['domain'])} gives out addresses to be thrown away"
+            faults.append(("email", "disposable_email", reason))
+        if not answer["deliverable"]:
+            reason = f"no mail can reach the domain {shown(answer['domain'])}"
+            faults.append(("email", "undeliverable_email", reason))
+        return faults
+
+    def exec_fallback(self, email: Any, exc: Exception, /) -> list[Fault]:
+        if not isinstance(exc, SourceError | TimeoutError):
+            raise exc
+        return [("email", "not_checked", f"could not be checked: {exc}")]
+
+
+class Judge(Node[list[Problem], str]):
+    """Joins the four checks and chooses the way on."""
+
+    def prep(self, shared: Shared, /) -> list[Problem]:
+        problems: list[Problem] = shared["problems"][self.params["index"]]
+        problems.sort(key=lambda problem: CHECKS.index(problem["check"]))  # not: who came first
+        return problems
+
+    async def exec(self, problems: list[Problem], /) -> str:
+        return "invalid" if problems else "valid"
+
+    def post(self, shared: Shared, problems: list[Problem], verdict: str, /) -> str:
+        return verdict
+
+
+class Keep(Node[Any, Any]):
+    """Stores a valid record."""
+
+    def post(self, shared: Shared, prep_res: Any, exec_res: Any, /) -> None:
+        shared["valid"][self.params["index"]] = self.params["record"]
+
+
+class Reject(Node[Any, Any]):
+    """Stores an invalid record with all that is wrong with it."""
+
+    def post(self, shared: Shared, prep_res: Any, exec_res: Any, /) -> None:
+        index = self.params["index"]
+        problems = shared["problems"][index]
+        row = {"index": index, "record": self.params["record"], "problems": problems}
+        shared["invalid"][index] = row
+
+
+class EachRecord(BatchGraph):
+    """Walks its graph once per record; nodes find theirs in ``self.params``."""
+
+    def prep(self, shared: Shared, /) -> Iterable[Mapping[str, Any]]:
+        records = shared["records"]
+        shared["problems"] = [[] for _ in records]
+        shared["valid"], shared["invalid"] = {}, {}
+        return ({"record": record, "index": index} for index, record in enumerate(records))
+
+    def post(self, shared: Shared, prep_res: Any, exec_res: Any, /) -> None:
+        for verdict in ("valid", "invalid"):  # rounds end in any order: back to that of the input
+            stored = shared[verdict]
+            shared[verdict] = [stored[index] for index in sorted(stored)]
+
+
+def build(options: Options) -> ServiceGraph:
+    judge = Judge()
+    judge - "valid" >> Keep()
+    judge - "invalid" >> Reject()
+    each = EachRecord(
+        [Security(), Format(), Rules(), External()] >> judge,
+        max_workers=workers_or(options, WORKERS),
+    )
+    return ServiceGraph(each, name="validation", seed=options.seed, services=options.services)
+
+
+# --- what goes in and what comes out --------------------------------------------------------------
+
+
+def prepare(options: Options) -> Shared:
+    check_options(options)
+    if options.records is not None:
+        return {"records": options.records}
+    lines = RECORDS.read_text("utf-8").splitlines()
+    return {"records": [json.loads(line) for line in lines]}
+
+
+def rows(shared: Shared) -> Iterable[Row]:
+    """Yield ``{"id", "status", "problems": [{"check", "field", "kind", "reason"}]}`` a record.
+
+    ``id`` is the record's own where that is a text or a whole number, else None.
+    """
+    for record, problems in zip(shared["records"], shared["problems"], strict=True):
+        status = "invalid" if problems else "valid"
+        yield {"id": identity(record), "status": status, "problems": problems}
+
+
+def identity(record: Any) -> str | int | None:
+    found = record.get("id") if isinstance(record, dict) else None
+    return found if isinstance(found, str | int) and not isinstance(found, bool) else None
+
+
+def show(shared: Shared, report: RunReport, screen: Screen) -> None:
+    valid, invalid = shared["valid"], shared["invalid"]
+    screen.print(f"{len(shared['records'])} records: {len(valid)} valid, {len(invalid)} invalid")
+    if invalid:
+        screen.print(table_of_kinds(invalid), table_of_records(invalid[:SHOWN]))
+
+
+def table_of_kinds(invalid: list[Row]) -> Table:
+    """How often each kind of problem was found, by check."""
+    table = Table("check", "kind of problem", title="What failed")
+    table.add_column("times", justify="right")
+    found = Counter((p["check"], p["kind"]) for one in invalid for p in one["problems"])
+    for check in CHECKS:
+        kinds = [(kind, times) for (by, kind), times in found.most_common() if by == check]
+        table.add_row(check, "all of them", str(sum(times for _, times in kinds)))
+        for kind, times in kinds:
+            table.add_row("", kind.replace("_", " "), str(times))
+        table.add_section()
+    return table
+
+
+def table_of_records(invalid: list[Row]) -> Table:
+    """What is wrong with each of these records, and why."""
+    table = Table("record", "check", "field", "why", title=f"The first {len(invalid)} invalid")
+    for one in invalid:
+        number = identity(one["record"])
+        name = f"in place {one['index'] + 1}" if number is None else shown(number)
+        for problem in one["problems"]:
+            table.add_row(name, problem["check"], problem["field"], problem["reason"])
+            name = ""
+        table.add_section()
+    return table
+
+
+def progress(shared: Shared) -> tuple[str, int | None]:
+    return "Judge", len(shared["records"])
+
+
+WORKFLOW = Workflow(
+    name="validation",
+    summary="four checks at once on each of many records: security, format, rules, external",
+    words=frozenset(
+        {"validate", "validates", "validation", "valid", "invalid", "check", "checks", "checked"}
+        | {"verify", "verifies", "verification"}
+    ),
+    prepare=prepare,
+    build=build,
+    rows=rows,
+    show=show,
+    progress=progress,
+)

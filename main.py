@@ -1,0 +1,173 @@
+"""The demonstration: five parallel workflows, by name, by free text, or in a prompt.
+
+Exit codes: 0 the run worked, 1 it failed, 2 the command was wrong, 130 interrupted.
+"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any, NoReturn
+
+from examples.inputs import InputError, did_you_mean
+from examples.workflow import MAX_WORKERS, NAMES
+
+PROGRAM = "python main.py"
+
+BEGIN = f"""\
+three ways to begin:
+  an example    {PROGRAM} --example validation     (or {", ".join(NAMES[1:])}, all)
+  free text     {PROGRAM} "Validate and enrich this user data"
+  a prompt      {PROGRAM} --interactive
+
+exit codes: 0 the run worked, 1 it failed, 2 the command was wrong, 130 interrupted
+"""
+MISSING = 'the command needs rich and prompt-toolkit: python -m pip install -e ".[cli]"'
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise SystemExit(_wrong(message))
+
+
+def _wrong(message: str) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return 2
+
+
+def example(name: str) -> list[str]:
+    """Return the names of the examples that ``--example`` asks for."""
+    if name == "all":
+        return list(NAMES)
+    if name not in NAMES:
+        raise argparse.ArgumentTypeError(
+            f"there is no example {name!r}.{did_you_mean(name.lower(), [*NAMES, 'all'])} "
+            f"Type one of: {', '.join(NAMES)}, all"
+        )
+    return [name]
+
+
+def workers(text: str) -> int:
+    """Return a number of workers."""
+    return _whole(text, 1, MAX_WORKERS)
+
+
+def limit(text: str) -> int:
+    """Return a number of records or files."""
+    return _whole(text, 1, 10**12)
+
+
+def seed(text: str) -> int:
+    """Return a seed."""
+    return _whole(text, -(10**12), 10**12)
+
+
+def _whole(text: str, low: int, high: int) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"a whole number is needed, got {text!r}") from None
+    if not low <= number <= high:
+        raise argparse.ArgumentTypeError(f"must be from {low} to {high}, got {number}")
+    return number
+
+
+def make_parser() -> Parser:
+    """Return the parser of the command line."""
+    parser = Parser(
+        prog=PROGRAM,
+        usage=f'{PROGRAM} --example NAME | "free text" | --interactive  [options]',
+        description="Five parallel workflows on real input, each a kaygraph graph.",
+        epilog=BEGIN,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("text", nargs="*", help="what to do, in plain words; may hold JSON, e-mail addresses, "
+        "the name of a file")  # fmt: skip
+    add("--example", metavar="NAME", type=example, help=f"{', '.join(NAMES)}, or all")
+    add("--interactive", action="store_true", help="a prompt that takes commands and free text")
+    add("--workers", metavar="N", type=workers, help="how many work at once")
+    add("--input", metavar="FILE", help="records: JSON, JSON lines or CSV, - is standard input; "
+        "for batch and mapreduce a file, a directory or a glob")  # fmt: skip
+    add("--output", metavar="FILE", type=Path, help="write the results here as JSON lines "
+        "(pipeline: an SQLite database if FILE ends in .db)")  # fmt: skip
+    add(
+        "--json",
+        action="store_true",
+        help="JSON lines on standard output, the rest on standard error",
+    )
+    add("--seed", metavar="N", type=seed, default=7, help="of the bundled service (default 7)")
+    add("--services", metavar="URL", help="use the service that runs there, not a bundled one")
+    add(
+        "--limit",
+        metavar="N",
+        type=limit,
+        help="how many files (batch, mapreduce) or records (pipeline)",
+    )
+    add("--run-in", metavar="PLACE", choices=("thread", "process"), help="thread or process "
+        "(batch, mapreduce)")  # fmt: skip
+    add("--mapper", metavar="MODULE:FUNCTION", help="your own map function (mapreduce)")
+    add("--reducer", metavar="MODULE:FUNCTION", help="your own reduce function (mapreduce)")
+    add("-v", "--verbose", action="store_true", help="a line per event on standard error")
+    return parser
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """Parse the command line; a wrong one ends in SystemExit(2) after one clear line."""
+    parser = make_parser()
+    arguments, unknown = parser.parse_known_intermixed_args(argv)
+    known = [option for action in parser._actions for option in action.option_strings]
+    for word in unknown:
+        name = word.split("=")[0]
+        hint = did_you_mean(name, known) or f" For the options type: {PROGRAM} --help"
+        parser.error(f"there is no option {name}.{hint}")
+    ways = [bool(arguments.example), arguments.interactive, bool(arguments.text)]
+    if sum(ways) > 1:
+        parser.error("one way at a time: --example, --interactive or a free text")
+    return arguments
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    argv = sys.argv[1:] if argv is None else argv
+    try:
+        if not argv:
+            make_parser().print_help()
+            return 0
+        return run(parse(argv))
+    except KeyboardInterrupt as interrupt:
+        print(str(interrupt) or "interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # whoever read our output has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 1
+
+
+def run(arguments: Any) -> int:
+    """Do what the arguments ask for and return the exit code."""
+    try:
+        from examples.command import Command
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] not in ("rich", "prompt_toolkit"):
+            raise
+        print(f"error: {MISSING}", file=sys.stderr)
+        return 1
+
+    try:
+        return Command(arguments).run()
+    except InputError as error:
+        return _wrong(str(error))
+    finally:
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

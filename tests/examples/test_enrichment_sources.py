@@ -1,0 +1,225 @@
+"""How the enrichment example asks its four sources, and what becomes of one that fails."""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from examples.enrichment import PEOPLE, POINTS, SOURCES, WORKFLOW, Source, why_missing
+from examples.services import Services, social_profile
+from examples.workflow import Options, Row
+from kaygraph import Outcome, RunReport
+
+pytestmark = pytest.mark.anyio
+
+
+async def enrich(records: list[Any], services: str | None = None) -> list[Row]:
+    options = Options(records=records, services=services)
+    shared = WORKFLOW.prepare(options)
+    await WORKFLOW.build(options).run_async(shared)
+    return list(WORKFLOW.rows(shared))
+
+
+ANSWERS = {
+    "people": {"name": "Anna Sato", "handle": "anna", "city": "Oslo", "company": "inc.example"},
+    "places": {"city": "Oslo", "country": "Norway", "country_code": "NO"},
+    "social": {"handle": "anna", "followers": 3},
+    "companies": {"domain": "inc.example", "name": "Inc"},
+}
+ANNA = {
+    "name": "Anna Sato",
+    "email": "anna@inc.example",
+    "handle": "anna",
+    "city": "Oslo",
+    "company": "inc.example",
+}
+
+
+@asynccontextmanager
+async def answering(handler: Callable[[web.Request], Any]) -> AsyncIterator[str]:
+    """A service of our own in the place of the bundled one."""
+    application = web.Application()
+    application.router.add_get("/{source}/{name}", handler)
+    async with TestServer(application) as server:
+        yield str(server.make_url(""))
+
+
+def answer(request: web.Request) -> web.Response:
+    return web.json_response(ANSWERS[request.match_info["source"]])
+
+
+async def test_four_sources_are_asked_at_once() -> None:
+    """None of them is answered before all have been asked."""
+    asked: set[str] = set()
+    all_asked = asyncio.Event()
+
+    async def answer_when_all_are_here(request: web.Request) -> web.Response:
+        asked.add(request.match_info["source"])
+        if len(asked) == 4:
+            all_asked.set()
+        await all_asked.wait()
+        return answer(request)
+
+    async with answering(answer_when_all_are_here) as url:
+        (row,) = await enrich([ANNA], url)
+    assert row["missing"] == {}
+    assert row["confidence"] == 1.0
+
+
+async def test_what_the_record_lacks_is_taken_from_the_profile() -> None:
+    """With only an address, the profile is asked once, then the three others, once each."""
+    asked: list[str] = []
+
+    async def note(request: web.Request) -> web.Response:
+        asked.append(request.path)
+        return answer(request)
+
+    async with answering(note) as url:
+        (row,) = await enrich([{"email": "anna@inc.example"}], url)
+    assert asked[0] == "/people/anna@inc.example"
+    assert sorted(asked[1:]) == ["/companies/inc.example", "/places/Oslo", "/social/anna"]
+    assert row["found"].keys() == set(SOURCES)
+    assert row["missing"] == {}
+
+
+async def test_source_that_failed_is_not_asked_in_the_second_round() -> None:
+    """The first reason stays: the second round is for those that could not be asked before."""
+    asked: Counter[str] = Counter()
+
+    async def know_no_place(request: web.Request) -> web.Response:
+        source = request.match_info["source"]
+        asked[source] += 1
+        return web.json_response({}, status=404) if source == "places" else answer(request)
+
+    async with answering(know_no_place) as url:
+        (row,) = await enrich([{"email": "anna@inc.example", "city": "Atlantis"}], url)
+    assert asked == {"people": 1, "places": 1, "social": 1, "companies": 1}
+    assert row["missing"] == {"location": "not known there"}
+
+
+async def test_profile_that_is_not_there_leaves_reasons() -> None:
+    """Without a profile there is nothing to ask the others by, and each says what it lacks."""
+    (row,) = await enrich([{"email": "nobody@example.com"}])
+    assert row["found"] == {}
+    assert row["missing"] == {
+        "profile": "not known there",
+        "location": "no city is known",
+        "social": "no handle is known",
+        "company": "no company is known",
+    }
+    assert (row["confidence"], row["why"]) == (0.0, [])
+
+
+async def test_retry_after_is_honoured() -> None:
+    """Whoever is told to come back in 0.2 s does so, and not before."""
+    asked: list[float] = []
+
+    async def refuse_once(request: web.Request) -> web.Response:
+        if request.match_info["source"] == "social":
+            asked.append(asyncio.get_running_loop().time())
+            if len(asked) == 1:
+                return web.json_response({}, status=429, headers={"Retry-After": "0.2"})
+        return answer(request)
+
+    async with answering(refuse_once) as url:
+        (row,) = await enrich([ANNA], url)
+    assert row["missing"] == {}
+    assert len(asked) == 2
+    assert asked[1] - asked[0] >= 0.19
+
+
+async def test_crowd_gets_through_the_narrow_source() -> None:
+    """Sixty people at once, ten requests in 0.2 s: all are refused at most as often as borne."""
+    bundled = json.loads(PEOPLE.read_text("utf-8"))
+    people = [p for p in bundled if social_profile(p["handle"])][:60]
+    records = [{"email": p["email"], "handle": p["handle"]} for p in people]
+    options = Options(records=records, workers=60)
+    report = RunReport()
+    async with Services() as services:
+        shared = WORKFLOW.prepare(options) | {"services": services.url}
+        await WORKFLOW.build(options).run_async(shared, observers=[report])
+        requests = sum(services.requests.values())
+    assert all("social" in row["found"] for row in WORKFLOW.rows(shared))
+    questions = sum(report.items[status] for status in ("ok", "failed")) - 60  # less the scores
+    assert requests == questions + report.retries
+
+
+async def test_failing_source_leaves_a_partial_result() -> None:
+    """After four attempts the source is given up; what the others found is kept."""
+    asked: Counter[str] = Counter()
+
+    async def fail_at_companies(request: web.Request) -> web.Response:
+        source = request.match_info["source"]
+        asked[source] += 1
+        return web.json_response({}, status=503) if source == "companies" else answer(request)
+
+    async with answering(fail_at_companies) as url:
+        (row,) = await enrich([ANNA], url)
+    assert asked["companies"] == 4
+    assert row["found"].keys() == {"profile", "location", "social"}
+    assert row["missing"] == {"company": "companies answered 503 (4 attempts)"}
+    assert row["confidence"] == pytest.approx(1 - POINTS["company"] - POINTS["domain"])
+
+
+async def test_silent_source_leaves_a_partial_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A source that never answers costs its own finding and no other."""
+    monkeypatch.setattr(Source, "timeout", 0.2)
+    over = asyncio.Event()
+
+    async def keep_silent(request: web.Request) -> web.Response:
+        if request.match_info["source"] == "social":
+            await over.wait()
+        return answer(request)
+
+    async with answering(keep_silent) as url:
+        (row,) = await enrich([ANNA], url)
+        over.set()
+    assert row["found"].keys() == {"profile", "location", "company"}
+    assert row["missing"]["social"].startswith("no answer within 0.2 s")
+
+
+async def test_source_that_answers_nonsense_leaves_a_reason() -> None:
+    """Text that is no JSON, and JSON that is no object, are answers that cannot be used."""
+
+    async def babble(request: web.Request) -> web.Response:
+        match request.match_info["source"]:
+            case "places":
+                return web.Response(text="<html>")
+            case "social":
+                return web.json_response([1])
+            case "companies":
+                return web.Response(text="{", content_type="application/json")
+        return answer(request)
+
+    async with answering(babble) as url:
+        (row,) = await enrich([ANNA], url)
+    assert row["found"].keys() == {"profile"}
+    assert {why.split(" with ")[1].split(" (")[0] for why in row["missing"].values()} == {
+        "something that is no JSON object"
+    }
+
+
+async def test_sources_that_nobody_runs_fail_no_run() -> None:
+    """Every source has the reason that it could not be reached."""
+    async with Services() as services:
+        url = services.url
+    (row,) = await enrich([ANNA], url)
+    assert row["found"] == {}
+    assert row["missing"].keys() == set(SOURCES)
+    assert all(why.startswith("could not be reached") for why in row["missing"].values())
+
+
+def test_mistake_in_the_program_is_no_reason() -> None:
+    """An error that no source can be blamed for is raised, not written into a result."""
+    mistake: Outcome[Any] = Outcome("social", 0, "failed", error=KeyError("handle"))
+    with pytest.raises(KeyError, match="handle"):
+        why_missing(mistake)
+    unreachable: Outcome[Any] = Outcome("social", 0, "failed", error=aiohttp.ClientError())
+    assert why_missing(unreachable) == "could not be reached (1 attempt)"

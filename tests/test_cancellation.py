@@ -1,0 +1,244 @@
+"""A run is cancelled at every step of the loop, and nothing is left behind."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from kaygraph import (
+    Graph,
+    Node,
+    ParallelBatchNode,
+    first_of,
+)
+from kaygraph._frame import Run
+from kaygraph.limits import Permits
+from tests.clock import VIRTUAL, VirtualClockLoop
+from tests.shapes import SHAPES, Ledger, Shape, Work, WorkMany, timeout
+
+pytestmark = pytest.mark.anyio
+
+STEP_S = 0.5  # how far the clock moves at each step of the loop
+
+
+@pytest.fixture
+def anyio_backend() -> Any:
+    return VIRTUAL
+
+
+async def cancelled_after(shape: Shape, ledger: Ledger, *steps: int) -> asyncio.Task[Any]:
+    """Run a shape and cancel it after so many steps of the loop, and again after so many more.
+
+    Return its task. Each step moves the clock, so that timers pass as steps do.
+    """
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualClockLoop)
+    left = list(steps)
+    cancelled = False
+
+    def step() -> None:
+        nonlocal cancelled
+        if task.done():
+            return
+        if left and left[0] == 0:
+            left.pop(0)
+            ledger.cancelled = cancelled = task.cancel() or cancelled
+        if left:
+            left[0] -= 1
+        loop.advance(STEP_S)
+        loop.call_soon(step)
+
+    task = loop.create_task(shape(ledger))
+    loop.call_soon(step)
+    await asyncio.wait([task])
+    assert task.cancelled() or not cancelled, (steps, task)
+    return task
+
+
+@pytest.fixture
+def ledger_of_permits(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Permits, int]]:
+    """Keep every Permits that a run makes, with its size."""
+    made: list[tuple[Permits, int]] = []
+    original = Run.permits
+
+    def permits(run: Run, owner: Any, size: int) -> Permits:
+        result = original(run, owner, size)
+        if not any(known is result for known, _ in made):
+            made.append((result, result.free))
+        return result
+
+    monkeypatch.setattr(Run, "permits", permits)
+    return made
+
+
+@pytest.mark.parametrize("again", [None, 0, 1, 2, 5], ids="then{}".format)
+@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.__name__)
+async def test_a_run_cancelled_at_any_step_leaves_nothing_behind(
+    shape: Shape, again: int | None, ledger_of_permits: list[tuple[Permits, int]]
+) -> None:
+    """No task, thread or permit is left, every finally has run, and the run ends as cancelled."""
+    tasks = asyncio.all_tasks()
+    for step in range(2000):
+        ledger = Ledger()
+        ledger_of_permits.clear()
+        ledger.permits = ledger_of_permits
+        steps = (step,) if again is None else (step, again)
+        task = await cancelled_after(shape, ledger, *steps)
+        ledger.check(tasks, steps)
+        if again is None and shape is not timeout:  # cancelled once, nothing is cancelled twice
+            assert ledger.interrupted == 0, steps
+        if not task.cancelled():
+            task.result()  # it ended by itself before it could be cancelled: all steps are done
+            assert step > 4
+            return
+    raise AssertionError("the run never ended by itself")
+
+
+async def test_a_cancellation_that_exec_raises_by_itself_is_not_swallowed() -> None:
+    """CancelledError out of exec ends the run as one, in every kind of node."""
+
+    class Single(Node[Any, Any]):
+        async def exec(self, _: Any) -> None:
+            raise asyncio.CancelledError
+
+    class Many(ParallelBatchNode[Any, Any]):
+        def prep(self, _: Any) -> range:
+            return range(5)
+
+        async def exec(self, item: int) -> None:
+            if item == 2:
+                raise asyncio.CancelledError
+            await asyncio.sleep(1)
+
+    for node in (
+        Single(max_retries=3),
+        Many(max_workers=1, max_retries=3),
+        Many(max_workers=5, on_error="collect"),
+        Many(on_error="skip"),
+        Many(on_error=3),
+        Graph([Single(), Many()]),
+        Many() | Many(name="second"),
+        Graph(first_of(Single(), Many())),
+    ):
+        with pytest.raises(asyncio.CancelledError):
+            await node.run_async({})
+
+
+async def test_cancellation_does_not_take_the_error_route() -> None:
+    """A cancelled node is not a failed one: its `- "error" >>` edge is not followed."""
+
+    class Cancels(Node[Any, Any]):
+        async def exec(self, _: Any) -> None:
+            raise asyncio.CancelledError
+
+    class Handles(Node[Any, Any]):
+        def prep(self, _: Any) -> None:
+            raise AssertionError("ran")
+
+    node = Cancels()
+    node - "error" >> Handles()
+    with pytest.raises(asyncio.CancelledError):
+        await Graph(node).run_async({})
+
+
+async def test_user_code_that_holds_a_cancellation_up_is_waited_for() -> None:
+    """The run ends when the last finally has run, however long that takes."""
+
+    class Slow(ParallelBatchNode[Any, Any]):
+        def prep(self, _: Any) -> range:
+            return range(3)
+
+        async def exec(self, item: int) -> None:
+            try:
+                await asyncio.sleep(1000)
+            finally:
+                await asyncio.sleep(10 * item)
+                ended.append(item)
+
+    ended: list[int] = []
+    loop = asyncio.get_running_loop()
+    task = asyncio.create_task(Slow().run_async({}))
+    loop.call_later(5, task.cancel)
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert ended == [0, 1, 2]
+    assert loop.time() == pytest.approx(25)
+
+
+async def test_an_error_raised_while_a_run_is_cancelled_does_not_hide_the_cancellation() -> None:
+    """A finally that fails does not turn a cancelled run into a failed one, nor is it lost."""
+
+    class Breaks(ParallelBatchNode[Any, Any]):
+        def prep(self, _: Any) -> range:
+            return range(2)
+
+        async def exec(self, item: int) -> None:
+            try:
+                await asyncio.sleep(1000)
+            finally:
+                raise OSError("cleanup failed")
+
+    task = asyncio.create_task(Breaks(max_workers=2).run_async({}))
+    await asyncio.sleep(1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError) as caught:
+        await task
+    cause: Any = caught.value.__cause__
+    assert "cleanup failed" in str(cause.exceptions)
+
+
+async def test_a_failure_lets_the_siblings_clean_up_undisturbed() -> None:
+    """A sibling is cancelled once, at every depth: its finally may wait for something itself."""
+
+    class Fails(Node[Any, Any]):
+        async def exec(self, _: Any) -> None:
+            await asyncio.sleep(0.5)
+            raise ValueError("first")
+
+    ledger = Ledger()
+    ledger.cancelled = True  # every clean-up counts
+    deep = Graph([Graph([WorkMany(ledger, [1, 2, 4, 5]), Work(ledger)]), Work(ledger)])
+    with pytest.raises(ValueError, match="first"):
+        await Graph([Fails(), deep, WorkMany(ledger, [1, 2])]).run_async({})
+    assert ledger.begun == ledger.ended == 6
+    assert ledger.interrupted == 0
+
+
+async def test_a_timeout_around_a_run_works() -> None:
+    """asyncio.timeout around run_async turns its cancellation into a TimeoutError."""
+
+    class Slow(ParallelBatchNode[Any, Any]):
+        def prep(self, _: Any) -> range:
+            return range(30)
+
+        async def exec(self, item: int) -> None:
+            await asyncio.sleep(1000)
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(3):
+            await Graph(Slow()).run_async({})
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+
+
+async def test_an_error_of_the_cleanup_of_a_stream_left_early_is_not_lost() -> None:
+    """What fails while a stream is closed comes out of closing it."""
+
+    class Breaks(ParallelBatchNode[Any, Any]):
+        def prep(self, _: Any) -> range:
+            return range(3)
+
+        async def exec(self, item: int) -> int:
+            try:
+                await asyncio.sleep(item * 1000)
+            finally:
+                if item:
+                    raise OSError("cleanup failed")
+            return item
+
+    outcomes = Breaks(max_workers=1).stream()
+    await anext(outcomes)
+    await asyncio.sleep(1)
+    with pytest.raises(OSError, match="cleanup failed"):
+        await outcomes.aclose()

@@ -1,0 +1,337 @@
+"""How a node is defined: its hooks, in every combination, and its settings."""
+
+import threading
+from collections.abc import Callable, Coroutine
+from itertools import product
+from typing import Any
+
+import pytest
+
+from kaygraph import (
+    AsyncNode,
+    BaseNode,
+    BatchGraph,
+    BatchNode,
+    Graph,
+    Node,
+    NodeDefinitionError,
+    ParallelBatchNode,
+    Retry,
+)
+
+HOOKS = ("prep", "exec", "post", "exec_fallback")
+
+
+# --- hooks -------------------------------------------------------------------------------------
+
+
+class Renamed(ParallelBatchNode):
+    """Hooks whose parameters are called what their author likes."""
+
+    def prep(self, store: Any) -> Any:
+        return store["urls"]
+
+    def exec(self, url: Any) -> Any:
+        if url == "bad":
+            raise ValueError(url)
+        return url.upper()
+
+    def exec_fallback(self, url: Any, why: Exception) -> Any:
+        return f"{url}: {type(why).__name__}"
+
+    def post(self, store: Any, urls: Any, pages: Any) -> None:
+        store["pages"] = pages
+
+
+def test_parameters_of_hooks_may_be_called_anything() -> None:
+    """Hooks are called by position."""
+    shared = {"urls": ["a", "bad"]}
+    Renamed().run(shared)
+    assert shared["pages"] == ["A", "bad: ValueError"]
+
+
+def _sync(function: Callable[..., Any]) -> Callable[..., Any]:
+    def hook(self: Any, *given: Any) -> Any:
+        return function(*given)
+
+    return hook
+
+
+def _async(function: Callable[..., Any]) -> Callable[..., Any]:
+    async def hook(self: Any, *given: Any) -> Any:
+        return function(*given)
+
+    return hook
+
+
+def _fail(item: int) -> int:
+    raise ValueError(item)
+
+
+def _post(shared: dict[str, Any], prep_res: Any, exec_res: Any) -> str:
+    shared["seen"] = (prep_res, exec_res)
+    return "done"
+
+
+HOOK_BODIES: dict[str, Callable[..., Any]] = {
+    "prep": lambda shared: shared["number"],
+    "exec": _fail,
+    "exec_fallback": lambda item, error: (item, type(error)),
+    "post": _post,
+}
+
+
+@pytest.mark.parametrize("asynchronous", list(product((False, True), repeat=4)))
+def test_any_hook_may_be_def_or_async_def(asynchronous: tuple[bool, ...]) -> None:
+    """All 16 ways to write four hooks give the same, under `run()` and inside of a graph."""
+    hooks = {
+        name: (_async if chosen else _sync)(HOOK_BODIES[name])
+        for name, chosen in zip(HOOKS, asynchronous, strict=True)
+    }
+    kind = type("Probe", (Node,), hooks)
+    for runner in (kind(), Graph(kind()), Graph(Graph(kind(max_retries=2)))):
+        shared: dict[str, Any] = {"number": 7}
+        assert runner.run(shared) == "done"
+        assert shared["seen"] == (7, (7, ValueError))
+
+
+@pytest.mark.parametrize("asynchronous", list(product((False, True), repeat=2)))
+def test_hooks_of_a_graph_may_be_def_or_async_def(asynchronous: tuple[bool, ...]) -> None:
+    """A Graph's own prep and post are hooks like any other."""
+    prep, post = (_async if chosen else _sync for chosen in asynchronous)
+    hooks = {"prep": prep(lambda shared: shared["number"]), "post": post(_post)}
+    shared: dict[str, Any] = {"number": 7}
+    assert type("Probe", (Graph,), hooks)(Node()).run(shared) == "done"
+    assert shared["seen"] == (7, None)
+
+
+def test_node_without_hooks_runs() -> None:
+    """Every hook may be left out."""
+    assert Node().run() is None
+    assert AsyncNode().run() is None
+    assert BatchNode().run() is None
+    assert ParallelBatchNode().run() is None
+
+
+async def _answer() -> int:
+    return 42
+
+
+def _returns_coroutine(self: Any, *given: Any) -> Coroutine[Any, Any, int]:
+    return _answer()
+
+
+@pytest.mark.parametrize("base", [Node, ParallelBatchNode])
+@pytest.mark.parametrize("hook", HOOKS)
+def test_def_that_returns_a_coroutine_is_refused(base: type[Node], hook: str) -> None:
+    """A hook written `def` whose result was never awaited is told to be `async def`."""
+    hooks: dict[str, Any] = {"prep": lambda self, shared: (1,), hook: _returns_coroutine}
+    if hook == "exec_fallback":
+        hooks["exec"] = _sync(_fail)
+    kind = type("Probe", (base,), hooks)
+    with pytest.raises(NodeDefinitionError, match=f"{hook} of Probe is written 'def'"):
+        kind().run()
+
+
+@pytest.mark.parametrize("base", [Node, AsyncNode, BatchNode, ParallelBatchNode, Graph, BatchGraph])
+@pytest.mark.parametrize("hook", HOOKS)
+def test_async_suffix_is_refused_with_the_way_out(
+    base: type[BaseNode[Any, Any]], hook: str
+) -> None:
+    """The suffixed hook of an ancestor is refused when the class is made."""
+    ancestor = base.__name__ if base is AsyncNode else f"Async{base.__name__}"
+    with pytest.raises(NodeDefinitionError) as caught:
+        type("Fetch", (base,), {f"{hook}_async": _returns_coroutine})
+    assert str(caught.value) == (
+        f"Fetch defines {hook}_async(). Hooks have one name here: rename it to 'async def {hook}', "
+        f"or import {ancestor} from kaygraph.compat."
+    )
+    assert isinstance(caught.value, TypeError)
+
+
+def test_forgotten_super_init_does_not_break_a_node() -> None:
+    """A subclass whose `__init__` does not call its parent's can be wired and run."""
+
+    class Careless(Node):
+        def __init__(self, value: int) -> None:
+            self.value = value
+
+        def exec(self, prep_res: Any) -> int:
+            return self.value
+
+        def post(self, shared: Any, prep_res: Any, exec_res: Any) -> None:
+            shared["value"] = exec_res
+
+    shared: dict[str, Any] = {}
+    Graph(Node() >> Careless(3)).run(shared)
+    assert shared["value"] == 3
+
+
+# --- settings ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "typed", "meant"),
+    [
+        (Node, "max_retry", "max_retries"),
+        (Node, "time_out", "timeout"),
+        (AsyncNode, "run_inn", "run_in"),
+        (BatchNode, "on_errors", "on_error"),
+        (ParallelBatchNode, "max_worker", "max_workers"),
+        (ParallelBatchNode, "order", "ordered"),
+        (BatchGraph, "max_worker", "max_workers"),
+    ],
+)
+def test_unknown_setting_is_refused_with_the_closest(kind: Any, typed: str, meant: str) -> None:
+    """A misspelt setting is a TypeError that names the right one."""
+    with pytest.raises(TypeError, match=f"unknown setting {typed!r}.*Did you mean {meant!r}"):
+        kind(**{typed: 2})
+
+
+def test_setting_of_another_kind_of_node_is_refused() -> None:
+    """A Node takes no max_workers, a Graph no timeout."""
+    with pytest.raises(TypeError, match="max_workers"):
+        Node(max_workers=2)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="timeout"):
+        Graph(Node(), timeout=2)  # type: ignore[call-arg]
+
+
+COUNTS = [
+    (Node, "max_retries"),
+    (BatchNode, "max_retries"),
+    (ParallelBatchNode, "max_workers"),
+    (Graph, "max_workers"),
+    (BatchGraph, "max_workers"),
+]
+
+
+@pytest.mark.parametrize("value", [0, -1, True, False, 1.5, "2"])
+@pytest.mark.parametrize(("kind", "setting"), COUNTS)
+def test_count_below_one_and_bool_are_refused(kind: Any, setting: str, value: Any) -> None:
+    """A count is a whole number of at least 1: by keyword, on the class and set later."""
+    message = f"{setting} must be .*at least 1, got {value}|got {value!r}"
+    with pytest.raises(ValueError, match=message):
+        kind(**{setting: value})
+    with pytest.raises(ValueError, match=message):
+        type("Sub", (kind,), {setting: value})
+    with pytest.raises(ValueError, match=message):
+        setattr(kind(), setting, value)
+
+
+@pytest.mark.parametrize("value", [0, -1, True, False, "2", float("nan")])
+@pytest.mark.parametrize("setting", ["timeout", "deadline"])
+def test_time_limit_that_is_no_time_is_refused(setting: str, value: Any) -> None:
+    """A limit is a number of seconds above 0; None is no limit."""
+    with pytest.raises(ValueError, match=f"{setting} must be"):
+        Node(**{setting: value})
+    assert getattr(Node(**{setting: None}), setting) is None
+
+
+@pytest.mark.parametrize("value", [-0.1, True, "2", float("nan")])
+def test_wait_that_is_no_time_is_refused(value: Any) -> None:
+    """A wait is a number of seconds, 0 included."""
+    with pytest.raises(ValueError, match="wait must be a number of seconds"):
+        Node(wait=value)
+    assert Node(wait=0).wait == 0
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("run_in", "threads"),
+        ("run_in", 3),
+        ("retry", 3),
+        ("on_error", "ignore"),
+        ("on_error", 0),
+        ("on_error", 1.0),
+        ("on_error", True),
+        ("on_error", -1),
+        ("ordered", 1),
+    ],
+)
+def test_setting_outside_of_its_values_is_refused(setting: str, value: Any) -> None:
+    """The error names the setting, what it takes and what it got."""
+    with pytest.raises(ValueError, match=f"{setting} must be .*got {value!r}"):
+        ParallelBatchNode(**{setting: value})
+
+
+def test_retry_beside_max_retries_is_refused() -> None:
+    """There is one way to say how often."""
+    with pytest.raises(TypeError, match="not both"):
+        Node(max_retries=2, retry=Retry(attempts=3))
+
+
+class Tuned(ParallelBatchNode):
+    max_workers = 3
+    max_retries = 2
+    timeout = 5
+
+
+def test_class_attribute_is_a_setting_that_a_keyword_overrides() -> None:
+    """A setting may stand on the class, on the instance, or be set later."""
+    assert (Tuned().max_workers, Tuned().max_retries, Tuned().timeout) == (3, 2, 5.0)
+    node = Tuned(max_workers=7)
+    assert (node.max_workers, node.max_retries) == (7, 2)
+    node.max_retries = 4
+    assert (node.max_retries, Tuned.max_retries) == (4, 2)
+
+
+def test_setting_changed_later_is_obeyed() -> None:
+    """A node that was plain before its first run retries once it is told to."""
+
+    class Flaky(AsyncNode):
+        async def exec(self, prep_res: Any) -> int:
+            if self.attempt < 3:
+                raise ValueError(self.attempt)
+            return self.attempt
+
+        def post(self, shared: Any, prep_res: Any, exec_res: Any) -> None:
+            shared["attempts"] = exec_res
+
+    node = Flaky()
+    with pytest.raises(ValueError, match="1"):
+        node.run()
+    node.max_retries = 3
+    shared: dict[str, Any] = {}
+    node.run(shared)
+    assert shared["attempts"] == 3
+
+
+def test_max_retries_and_wait_may_be_given_by_position() -> None:
+    """`Node(3, 0.5)` is what the ancestors' users write."""
+    node = Node(3, 0.5)
+    assert (node.max_retries, node.wait) == (3, 0.5)
+
+
+# --- where a hook runs -------------------------------------------------------------------------
+
+
+class Where(Node):
+    """Notes the thread of every hook."""
+
+    def prep(self, shared: Any) -> Any:
+        shared["prep"] = threading.current_thread()
+        return shared
+
+    def exec(self, prep_res: Any) -> threading.Thread:
+        return threading.current_thread()
+
+    def post(self, shared: Any, prep_res: Any, exec_res: Any) -> None:
+        shared["exec"], shared["post"] = exec_res, threading.current_thread()
+
+
+def test_sync_exec_under_run_stays_in_the_calling_thread() -> None:
+    """With nothing beside it, a sync exec runs in place, in a nested graph too."""
+    for runner in (Where(), Graph(Where()), Graph(Node() >> Graph(Where()))):
+        shared: dict[str, Any] = {}
+        runner.run(shared)
+        assert set(shared.values()) == {threading.current_thread()}
+
+
+@pytest.mark.anyio
+async def test_sync_exec_under_run_async_leaves_the_loop() -> None:
+    """On a running loop a sync exec goes to a worker thread; prep and post stay on the loop."""
+    shared: dict[str, Any] = {}
+    await Graph(Where()).run_async(shared)
+    assert shared["prep"] is shared["post"] is threading.current_thread()
+    assert shared["exec"] is not threading.current_thread()

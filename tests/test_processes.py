@@ -1,0 +1,153 @@
+"""exec in worker processes: results, errors, deaths, and none left behind."""
+
+import asyncio
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kaygraph import (
+    AttemptTimeoutError,
+    Node,
+    NodeDefinitionError,
+    ParallelBatchNode,
+    Retry,
+    WorkerDiedError,
+)
+
+pytestmark = pytest.mark.anyio
+
+
+class Keeps(Node[Any, Any]):
+    """Keeps what exec returned."""
+
+    def post(self, shared: Any, _: Any, result: Any) -> None:
+        shared["result"] = result
+
+
+# --- processes ---
+
+
+class InProcess(Keeps):
+    """Does in a process what its item says."""
+
+    run_in = "process"
+
+    def prep(self, shared: Any) -> Any:
+        return shared["item"]
+
+    def exec(self, item: Any) -> Any:
+        kind, value = item
+        match kind:
+            case "square":
+                return value * value, os.getpid()
+            case "raise":
+                raise KeyError(value)
+            case "exit":
+                os._exit(value)
+            case "hang":
+                Path(value).write_text(str(os.getpid()))
+                time.sleep(600)
+            case "lambda":
+                return lambda: value
+        return None
+
+
+class ManyInProcess(ParallelBatchNode[Any, Any]):
+    run_in = "process"
+
+    def prep(self, _: Any) -> range:
+        return range(6)
+
+    async def exec(self, item: int) -> tuple[int, int]:
+        await asyncio.sleep(0)
+        return item * item, os.getpid()
+
+    def post(self, shared: Any, _: Any, results: Any) -> None:
+        shared["results"] = results
+
+
+def gone(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False
+
+
+async def test_exec_in_processes_uses_no_more_of_them_than_workers() -> None:
+    """An `async def` too; the processes are reused, and gone when the run ends."""
+    shared: dict[str, Any] = {}
+    await ManyInProcess(max_workers=2).run_async(shared)
+    values, pids = zip(*shared["results"], strict=True)
+    assert values == (0, 1, 4, 9, 16, 25)
+    assert os.getpid() not in pids
+    assert len(set(pids)) <= 2
+    assert all(gone(pid) for pid in pids)
+
+
+async def test_an_error_in_a_process_comes_back_with_its_class_and_its_traceback() -> None:
+    """The class and the message are exec's; a note holds the traceback."""
+    with pytest.raises(KeyError, match="lost") as caught:
+        await InProcess().run_async({"item": ("raise", "lost")})
+    assert any("raise KeyError(value)" in note for note in caught.value.__notes__)
+    assert any("in node 'InProcess'" in note for note in caught.value.__notes__)
+
+
+async def test_a_result_that_cannot_be_pickled_is_an_error() -> None:
+    """It is raised, and the process is not blamed for it."""
+    with pytest.raises(Exception, match=r"lambda|pickle") as caught:
+        await InProcess().run_async({"item": ("lambda", 1)})
+    assert not isinstance(caught.value, WorkerDiedError)
+
+
+async def test_a_process_that_ends_in_the_middle_is_an_error_worth_another_attempt() -> None:
+    """WorkerDiedError names the exit code; every attempt gets a fresh process."""
+    with pytest.raises(WorkerDiedError, match="exit code 7") as caught:
+        await InProcess(retry=Retry(attempts=2)).run_async({"item": ("exit", 7)})
+    assert any("attempt 2 of 2" in note for note in caught.value.__notes__)
+
+
+@pytest.mark.parametrize("how", ["timeout", "cancel"])
+async def test_a_process_is_killed(how: str, tmp_path: Path) -> None:
+    """At its timeout, or when the run is cancelled: its pid is gone when the run has ended."""
+    pipe = tmp_path / "pid"
+    os.mkfifo(pipe)
+    node = InProcess(timeout=2 if how == "timeout" else None)
+    task = asyncio.create_task(node.run_async({"item": ("hang", str(pipe))}))
+    pid = int(await asyncio.to_thread(pipe.read_text))  # waits until exec runs in the process
+    if how == "cancel":
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    else:
+        with pytest.raises(AttemptTimeoutError) as caught:
+            await task
+        assert "cannot be stopped" not in str(caught.value)
+    assert gone(pid)
+
+
+async def test_a_node_that_cannot_be_pickled_is_refused_with_the_way_out() -> None:
+    """A class inside a function cannot go to a process: the error says what to do."""
+
+    class Local(Node[Any, Any]):
+        def exec(self, _: Any) -> None:
+            return None
+
+    with pytest.raises(NodeDefinitionError, match="top level of a module"):
+        await Local(run_in="process").run_async({})
+
+
+async def test_a_process_that_is_cancelled_at_once_leaves_nothing() -> None:
+    """Cancelled before it has started, it does not start later."""
+    before = threading.active_count()
+    task = asyncio.create_task(InProcess().run_async({"item": ("square", 3)}))
+    for _ in range(4):
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert threading.active_count() == before
