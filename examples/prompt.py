@@ -226,7 +226,10 @@ class _Reader:
             workflow = STRONG_STEMS.get(stem(word))
             before = words[at - 1] if at else ""
             kind_of_work = (
-                placed and word in GENERIC and (before in BEFORE_A_NOUN or _is_noun(before))
+                placed
+                and word in GENERIC
+                and (before in BEFORE_A_NOUN or _is_noun(before))
+                and words[at - 2] not in ("before", "after")
             )
             if workflow is not None and not kind_of_work:
                 placed[word] = workflow

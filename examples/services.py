@@ -355,7 +355,7 @@ class Services:
                     # the other requests must have their turn.
                     await asyncio.sleep(0)
             await response.write_eof()
-        except ConnectionResetError:
+        except ConnectionError:
             pass  # The client has what it wanted.
         finally:
             self.open_streams -= 1

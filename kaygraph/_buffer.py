@@ -37,6 +37,8 @@ class Buffer(Generic[T]):
         """Wait until there is room for an item."""
         while len(self.items) >= self.size and not self.closed:
             await _turn(self.writers)
+        if self.writers:  # not every writer that was woken adds an item
+            wake(self.writers)
 
     async def filled(self) -> bool:
         """Wait until there is an item, or return False when there will be none."""

@@ -13,10 +13,10 @@ from typing import Any
 
 from ._frame import FRAME, Frame, add_note, item_place
 from ._hooks import not_async
-from ._tasks import outlast
+from ._tasks import heard, outlast
 from .errors import AttemptTimeoutError, Drop
 from .events import ItemFailed, ItemFinished, ItemRetried, ItemStarted
-from .executors import run_to_end
+from .executors import run_elsewhere, run_to_end
 from .limits import Slot
 from .outcome import status_of
 
@@ -40,6 +40,7 @@ async def call(node: Any, item: Any, index: int | None, frame: Frame, slot: Slot
             if node.deadline is None:
                 value = await _attempts(node, item, index, frame, slot)
             else:
+                slot.until = _now() + node.deadline
                 attempts = _attempts(node, item, index, frame, slot)
                 value = await _within(node.deadline, "deadline", node, attempts)
         except Drop:
@@ -117,6 +118,8 @@ async def _attempts(node: Any, item: Any, index: int | None, frame: Frame, slot:
                 )  # fmt: skip
             del failure
             slot.give()  # somebody else may work while we wait
+            if slot.until is not None and _now() >= slot.until:
+                await asyncio.Event().wait()  # the deadline's timer is due, and ends this
             await asyncio.sleep(wait)
     finally:
         if slot.attempts > 1:
@@ -171,7 +174,8 @@ async def _once(node: Any, item: Any, frame: Frame) -> Any:
     elif place == "process":
         return await frame.run.processes.call(node, item, frame.params, frame.attempt)
     else:
-        return await _submitted(place.submit(run_to_end, node, item))
+        facts = (dict(frame.params), frame.attempt)
+        return await _submitted(place.submit(run_elsewhere, node, item, *facts))
     if type(result) is CoroutineType:
         raise not_async(node, "exec", result)
     return result
@@ -183,9 +187,8 @@ async def _submitted(future: "Future[Any]") -> Any:
     try:
         await asyncio.wait([waiting])
     except asyncio.CancelledError:
+        waiting.add_done_callback(heard)
         if not future.cancel():
             await outlast([waiting])
-        if not waiting.cancelled():
-            waiting.exception()  # nobody is left to hear of it
         raise
     return waiting.result()

@@ -19,6 +19,12 @@ async def outlast(futures: Iterable["asyncio.Future[Any]"]) -> None:
         raise cancelled
 
 
+def heard(future: "asyncio.Future[Any]") -> None:
+    """A callback that takes note of an error which nobody is left to hear of."""
+    if not future.cancelled():
+        future.exception()
+
+
 def errors_of(tasks: Iterable["asyncio.Future[Any]"]) -> list[BaseException]:
     """Return the errors of finished tasks, in the tasks' order, without the cancellations."""
     return [e for t in tasks if not t.cancelled() and (e := t.exception()) is not None]
@@ -50,7 +56,9 @@ async def gather(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     tasks = [loop.create_task(coroutine) for coroutine in coroutines]
     errors: list[BaseException] | None = None
     try:
-        return await asyncio.gather(*tasks)
+        # Shielded: a cancellation of ours is passed on by stop(), and once; a second one would cut
+        # short what the tasks do in their `finally`.
+        return await asyncio.shield(asyncio.gather(*tasks))
     except BaseException as first:
         await stop(tasks)
         errors = errors_of(tasks)

@@ -10,7 +10,7 @@ from ._call import call
 from ._fan_out import FanOut
 from ._frame import Frame, Run
 from ._launch import launched
-from ._tasks import stop
+from ._tasks import errors_of, stop
 from ._typing import Item, Result
 from .limits import Slot
 from .node import POSITIONAL, Node, NodeSettings
@@ -70,7 +70,8 @@ class BatchNode(
     async def stream(self, shared: Any = None, /) -> AsyncGenerator[Outcome[Result], None]:
         """Run on the current loop and yield an Outcome per item, as the items finish.
 
-        A reader that falls behind slows the node down: at most ``max_workers`` outcomes wait.
+        A reader that falls behind slows the node down: at most ``max_workers`` outcomes wait for
+        it, and one more with each worker.
         ``post`` is not called. A failure is an outcome too, unless ``on_error`` is ``"raise"``;
         then it ends the stream. Leaving early cancels what runs (at once when the stream is
         closed, as ``contextlib.aclosing`` does).
@@ -162,5 +163,10 @@ async def drained(sink: Buffer[Any], producer: Any) -> AsyncGenerator[Any, None]
         while await sink.filled():
             yield sink.take()
         await task
+    except GeneratorExit:  # left early: nobody else can tell what fails while it is stopped
+        await stop([task])
+        for error in errors_of([task]):
+            raise error from None
+        raise
     finally:
         await stop([task])

@@ -11,6 +11,7 @@ from ._wiring import Wired
 from .graph import Graph
 from .node import BaseNode
 from .outcome import Outcome, status_of
+from .plan import unique
 
 
 class BranchGroup(BaseNode[Any, list[Any]]):
@@ -41,40 +42,34 @@ class BranchGroup(BaseNode[Any, list[Any]]):
             raise ValueError(f"needed={needed}, but there are only {len(branches)} branches")
         self.needed = needed
         self.branches = tuple(_branch(branch) for branch in branches)
-        names: list[str] = []
-        for branch in self.branches:  # the second `Fetch` is `Fetch-2`, as in a graph
-            same = sum(known.rsplit("-", 1)[0] == branch.name for known in names)
-            names.append(f"{branch.name}-{same + 1}" if same else branch.name)
-        self._names = dict(zip(self.branches, names, strict=True))
+        self._names = unique([branch.name for branch in self.branches])
 
     def _inner(self) -> Sequence[BaseNode[Any, Any]]:
         return self.branches
 
     async def _exec(self, prep_res: Any, shared: Any, frame: Frame) -> list[Any]:
-        scope = Scope(f"{frame.name_of(self)}/", self._names)
+        path = f"{frame.name_of(self)}/"
         cells = [Cell() for _ in self.branches]
-        now = asyncio.get_running_loop().time
-        ended = dict.fromkeys(self.branches, started := now())
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        ended = [started for _ in self.branches]
 
-        async def run(branch: Graph, cell: Cell) -> None:
-            inner = frame.derive(scope=scope, cell=cell, alone=False)
+        async def run(index: int, branch: Graph) -> None:
+            scope = Scope(path, {branch: self._names[index]})
+            inner = frame.derive(scope=scope, cell=cells[index], alone=False)
             FRAME.set(inner)
             try:
                 await branch._run(shared, inner)
             finally:
-                ended[branch] = now()
+                ended[index] = loop.time()
 
-        loop = asyncio.get_running_loop()
-        tasks = [
-            loop.create_task(run(branch, cell))
-            for branch, cell in zip(self.branches, cells, strict=True)
-        ]
+        tasks = [loop.create_task(run(i, branch)) for i, branch in enumerate(self.branches)]
         try:
             won = await self._decided(tasks)
         finally:
             await stop(tasks)
             outcomes = [
-                self._outcome(index, task, cells[index], ended[self.branches[index]] - started)
+                self._outcome(index, task, cells[index], ended[index] - started)
                 for index, task in enumerate(tasks)
             ]
             frame.scope = frame.scope or Scope()  # none yet where the group is all that runs
@@ -106,7 +101,7 @@ class BranchGroup(BaseNode[Any, list[Any]]):
     def _outcome(
         self, index: int, task: "asyncio.Task[None]", cell: Cell, seconds: float
     ) -> Outcome[Any]:
-        name = self._names[self.branches[index]]
+        name = self._names[index]
         if task.cancelled():
             return Outcome(name, index, "cancelled", attempts=cell.attempts, seconds=seconds)
         error = task.exception()

@@ -30,7 +30,7 @@ def _lines(plan: "Plan", prefix: str, indent: str) -> list[str]:
 
 
 def _node(node: BaseNode[Any, Any], name: str, key: str, join: bool, indent: str) -> list[str]:
-    plan: Plan | None = getattr(node, "plan", None)
+    plan: Plan | None = node._inner_plan()
     inner = node._inner()
     if len(inner) == 1 and inner[0].name == node.name:  # a branch that is a single node
         return _node(inner[0], name, key, join, indent)
@@ -44,7 +44,7 @@ def _node(node: BaseNode[Any, Any], name: str, key: str, join: bool, indent: str
         ids = [f"{key}_{number}" for number in range(len(inner))]
         for part, part_id in zip(inner, ids, strict=True):
             lines += _node(part, part.name, part_id, False, indent + "    ")
-        if getattr(node, "streams", False):
+        if node._streams:
             lines.append(f"{indent}    {' ==> '.join(ids)}")
     return [*lines, f"{indent}end"]
 

@@ -80,6 +80,9 @@ class Graph(BaseNode[Any, str | None]):
         """Return the graph as a Mermaid flowchart."""
         return draw.mermaid(self.plan)
 
+    def _inner_plan(self) -> Plan | None:
+        return self.plan if self._starts else None
+
     def _inner(self) -> Sequence[AnyNode]:
         return tuple(self.plan.steps) if self._starts else ()
 
@@ -289,9 +292,9 @@ class _Fork:
 class _Tokens:
     """Where the tokens of a walk stand, and which joins wait for them.
 
-    Tokens are counted by the mask of the joins that they can reach: a join may run when no mask
-    that is left has its bit. The first waiting join in topological order always can, once nothing
-    runs, so no graph deadlocks.
+    Tokens are counted by the mask of the joins that they hold up: a join may run when no mask that
+    is left has its bit. The first waiting join in topological order always can, once nothing runs,
+    so no graph deadlocks.
     """
 
     def __init__(self) -> None:
@@ -332,18 +335,26 @@ class _Tokens:
         return begun
 
     def _ready(self) -> list[Step]:
-        held = 0
-        for mask in self.masks:
-            held |= mask
-        ready: list[Step] = []
-        waiting: list[Step] = []
-        for join in sorted(self.waiting, key=lambda join: join.index):
-            (waiting if held & join.bit else ready).append(join)
-            held |= join.mask
-        self.waiting = waiting
-        for join in ready:
+        begun: list[Step] = []
+        while (join := self._first_ready()) is not None:
+            self.waiting.remove(join)
             self.enter(join)
-        return ready
+            begun.append(join)
+        return begun
+
+    def _first_ready(self) -> Step | None:
+        """Return the first join, in topological order, that nothing holds up."""
+        running = 0
+        for mask in self.masks:
+            running |= mask
+        free = sorted((j for j in self.waiting if not running & j.bit), key=lambda j: j.index)
+        for join in free:
+            if not any(other.mask & join.bit for other in self.waiting if other is not join):
+                return join
+        for join in free:  # joins of two loops may hold each other up: forward edges decide
+            if not any(other.forward & join.bit for other in self.waiting):
+                return join
+        return None
 
 
 class BatchGraphSettings(TypedDict, total=False):

@@ -50,7 +50,7 @@ class Slot:
     that no two holders can wait for each other.
     """
 
-    __slots__ = ("attempts", "caps", "held", "seconds", "timed", "worker")
+    __slots__ = ("attempts", "caps", "held", "seconds", "timed", "until", "worker")
 
     def __init__(
         self, caps: tuple[Permits, ...] = (), worker: int = 0, timed: bool = False
@@ -59,6 +59,7 @@ class Slot:
         self.held = 0
         self.attempts = 0
         self.seconds = 0.0
+        self.until: float | None = None  # the deadline of its item, by the loop's clock
 
     async def take(self) -> None:
         """Hold every permit; at once when they are held already."""

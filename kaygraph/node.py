@@ -227,6 +227,12 @@ class BaseNode(Wired, Generic[P, E, I, R]):
         kind = type(self).__name__
         return f"<{kind}>" if self.name == kind else f"<{kind} {self.name!r}>"
 
+    _streams = False  # those work at the same time, from one to the next
+
+    def _inner_plan(self) -> Any:
+        """The plan of the graph that this node is."""
+        return None
+
     def _inner(self) -> "Sequence[BaseNode[Any, Any]]":
         """The graphs or stages that this node is made of."""
         return ()

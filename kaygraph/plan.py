@@ -1,11 +1,14 @@
 """What can be known of a graph before it runs: edges, joins, reachability. No asyncio here.
 
-A *back edge* leads to a node that stands on the depth-first path from the start; the others are
-*forward* edges and have no cycle (Tarjan, "Depth-first search and linear graph algorithms",
-1972). A *join* has more than one predecessor over forward edges.
+Edges are taken breadth-first from the start, in the order in which they were wired. One that would
+close a cycle with those taken is a *back edge*; the others are *forward* edges. (Where every loop
+has one way in, these are the back edges of any depth-first search; Hecht and Ullman,
+"Characterizations of reducible flow graphs", 1974. Elsewhere the edge nearer to the start is the
+forward one.) A *join* has more than one predecessor over forward edges.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from .errors import GraphDefinitionError
@@ -22,10 +25,13 @@ class Step:
             leads where "default" does.
         index: Its place in a topological order of the forward edges.
         bit: For a join, its own bit; 0 for any other step.
-        mask: The bits of the joins that can be reached from here over forward edges.
+        forward: The bits of the joins that can be reached from here over forward edges.
+        mask: The bits of the joins that a token here holds up: those in ``forward``, and those
+            that it can reach by going back into loops of which the join is no part. (Within its
+            loop, a join is not held by a token that is past it: going back begins a new round.)
     """
 
-    __slots__ = ("after", "bit", "index", "mask", "name", "node")
+    __slots__ = ("after", "bit", "forward", "index", "mask", "name", "node")
 
     def __init__(self, node: AnyNode) -> None:
         self.node = node
@@ -33,6 +39,7 @@ class Step:
         self.after: dict[str | None, Step | tuple[Step, ...]] = {}
         self.index = 0
         self.bit = 0
+        self.forward = 0
         self.mask = 0
 
 
@@ -50,8 +57,8 @@ class Plan:
                 f"{owner} has no start: pass its first node, as in Graph(first >> second)"
             )
         self.starts = tuple(dict.fromkeys(starts))
-        order, self.back_edges = _depth_first(self.starts)
-        self.steps = {node: Step(node) for node in order}
+        self.back_edges = _back_edges(self.starts)
+        self.steps = {node: Step(node) for node in _in_order(self.starts, self.back_edges)}
         for step in self.steps.values():
             for action, nodes in step.node.successors.items():
                 steps = tuple(self.steps[node] for node in nodes)
@@ -91,7 +98,47 @@ class Plan:
         for node, step in reversed(self.steps.items()):
             for previous in before[node]:
                 if previous is not None:
-                    self.steps[previous].mask |= step.mask | step.bit
+                    self.steps[previous].forward |= step.forward | step.bit
+        for step in self.steps.values():
+            step.mask = step.forward
+        if self.back_edges:
+            self._hold_from_loops()
+
+    def _hold_from_loops(self) -> None:
+        """Add to the masks what is reached by going back into loops."""
+        before: dict[AnyNode, list[AnyNode]] = {node: [] for node in self.steps}
+        for source, _, target in self.edges():
+            before[target].append(source)
+        loops = [(edge, self._loop(*edge, before)) for edge in self.back_edges]
+        for join in self.joins():
+            within = {edge for edge, loop in loops if join in loop}
+            reaching, seen = [join], {join}
+            while reaching:
+                node = reaching.pop()
+                for source in before[node]:
+                    if (source, node) not in within and source not in seen:
+                        seen.add(source)
+                        reaching.append(source)
+                        self.steps[source].mask |= self.steps[join].bit
+
+    def _loop(
+        self, last: AnyNode, first: AnyNode, before: dict[AnyNode, list[AnyNode]]
+    ) -> set[AnyNode]:
+        """Return the nodes of the loop that the back edge ``last`` to ``first`` closes."""
+        loop, reaching = {first, last}, [last] if last is not first else []
+        while reaching:
+            for source in before[reaching.pop()]:
+                if source not in loop:
+                    loop.add(source)
+                    reaching.append(source)
+        inside, leading = {first}, [first]
+        while leading:
+            node = leading.pop()
+            for target in _targets(node):
+                if (node, target) not in self.back_edges and target not in inside:
+                    inside.add(target)
+                    leading.append(target)
+        return loop & inside
 
     def _name_steps(self, owner: str) -> None:
         given: dict[str, AnyNode] = {}
@@ -113,52 +160,62 @@ class Plan:
                 taken.add(name)
 
 
-def _depth_first(
-    starts: Sequence[AnyNode],
-) -> tuple[list[AnyNode], set[tuple[AnyNode, AnyNode]]]:
-    """Return the nodes in a topological order of the forward edges, and the back edges.
+def _targets(node: AnyNode) -> list[AnyNode]:
+    return [target for targets in node.successors.values() for target in targets]
 
-    Edges are followed in the order in which they were wired. Then once more, last wired first and
-    without the back edges: in the reverse of that postorder the first branch comes first.
-    """
+
+def _back_edges(starts: Sequence[AnyNode]) -> set[tuple[AnyNode, AnyNode]]:
+    """Take the edges breadth-first; return those that would close a cycle with those taken."""
+    forward: dict[AnyNode, list[AnyNode]] = {start: [] for start in starts}
     back_edges: set[tuple[AnyNode, AnyNode]] = set()
+    nodes = deque(starts)
+    while nodes:
+        node = nodes.popleft()
+        for target in _targets(node):
+            if target not in forward:
+                forward[target] = []
+                nodes.append(target)
+            elif target is node or _leads(forward, target, node):
+                back_edges.add((node, target))
+                continue
+            forward[node].append(target)
+    return back_edges
 
-    def wired(node: AnyNode) -> Iterator[AnyNode]:
-        return (target for targets in node.successors.values() for target in targets)
+
+def _leads(forward: dict[AnyNode, list[AnyNode]], source: AnyNode, target: AnyNode) -> bool:
+    seen, leading = {source}, [source]
+    while leading:
+        for following in forward[leading.pop()]:
+            if following is target:
+                return True
+            if following not in seen:
+                seen.add(following)
+                leading.append(following)
+    return False
+
+
+def _in_order(starts: Sequence[AnyNode], back_edges: set[tuple[AnyNode, AnyNode]]) -> list[AnyNode]:
+    """Return the nodes in a topological order of the forward edges, the first branch first.
+
+    The reverse of a depth-first postorder in which the last edge wired is followed first.
+    """
+    finished: list[AnyNode] = []
+    seen: set[AnyNode] = set()
 
     def forward(node: AnyNode) -> Iterator[AnyNode]:
-        return (t for t in reversed([*wired(node)]) if (node, t) not in back_edges)
+        return (t for t in reversed(_targets(node)) if (node, t) not in back_edges)
 
-    _finished(starts, wired, back_edges)
-    return _finished(starts[::-1], forward, set())[::-1], back_edges
-
-
-def _finished(
-    starts: Sequence[AnyNode],
-    following: Callable[[AnyNode], Iterator[AnyNode]],
-    back_edges: set[tuple[AnyNode, AnyNode]],
-) -> list[AnyNode]:
-    """Walk depth-first without recursion; return the nodes in postorder, add the back edges."""
-    finished: list[AnyNode] = []
-    on_path: dict[AnyNode, bool] = {}  # False once finished
-    for start in starts:
-        if start in on_path:
-            continue
-        on_path[start] = True
-        path = [(start, following(start))]
+    for start in reversed(starts):
+        path = [] if start in seen else [(start, forward(start))]
+        seen.add(start)
         while path:
-            node, targets = path[-1]
-            target = next(targets, None)
+            target = next(path[-1][1], None)
             if target is None:
-                path.pop()
-                on_path[node] = False
-                finished.append(node)
-            elif target not in on_path:
-                on_path[target] = True
-                path.append((target, following(target)))
-            elif on_path[target]:
-                back_edges.add((node, target))
-    return finished
+                finished.append(path.pop()[0])
+            elif target not in seen:
+                seen.add(target)
+                path.append((target, forward(target)))
+    return finished[::-1]
 
 
 def validate(plan: Plan, owner: str) -> None:
@@ -195,3 +252,15 @@ def _declared_actions(node: AnyNode) -> set[str]:
     if not all(part is type(None) or get_origin(part) is Literal for part in parts):
         return set()
     return {value for part in parts for value in get_args(part) if isinstance(value, str)}
+
+
+def unique(names: Sequence[str]) -> list[str]:
+    """Number the names that come again: ``Fetch``, ``Fetch-2``."""
+    taken: list[str] = []
+    for name in names:
+        number, candidate = 1, name
+        while candidate in taken:
+            number += 1
+            candidate = f"{name}-{number}"
+        taken.append(candidate)
+    return taken

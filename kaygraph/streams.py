@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import Any, ClassVar
+from typing import Any
 
 from ._buffer import Buffer
 from ._frame import Frame, Run, Scope
@@ -14,6 +14,7 @@ from ._tasks import gather
 from .batch import drained
 from .events import StageStarted
 from .node import BaseNode, Node
+from .plan import unique
 
 
 class Pipeline(BaseNode[Any, list[Any] | None]):
@@ -40,7 +41,7 @@ class Pipeline(BaseNode[Any, list[Any] | None]):
         name: What it is called in events, reports and drawings.
     """
 
-    streams: ClassVar[bool] = True
+    _streams = True
 
     def __init__(
         self, *stages: Any, buffer: int = 64, collect: bool = True, name: str | None = None
@@ -99,7 +100,7 @@ class Pipeline(BaseNode[Any, list[Any] | None]):
 
     async def _flow(self, shared: Any, frame: Frame, last: Buffer[Any]) -> bool:
         """Run the stages from the source to ``last``; return whether results were kept there."""
-        names = _unique([stage.name for stage in self.stages])
+        names = unique([stage.name for stage in self.stages])
         scope = Scope(f"{frame.name_of(self)}/", dict(zip(self.stages, names, strict=True)))
         frame = frame.derive(scope=scope, alone=False)
         prepared = []
@@ -147,17 +148,6 @@ def _stages(given: Any) -> Sequence[Node[Any, Any]]:
         f"a stage of a Pipeline is a Node, whose exec takes one item; got {given!r}. "
         "'|' binds weaker than '>>': write (a | b) >> c"
     )
-
-
-def _unique(names: Sequence[str]) -> list[str]:
-    taken: list[str] = []
-    for name in names:
-        number, unique = 1, name
-        while unique in taken:
-            number += 1
-            unique = f"{name}-{number}"
-        taken.append(unique)
-    return taken
 
 
 BaseNode._pipeline = Pipeline

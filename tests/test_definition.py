@@ -1,12 +1,17 @@
 """How a node is defined: its hooks, in every combination, and its settings."""
 
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Coroutine
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import kaygraph
 from kaygraph import (
     AsyncNode,
     BaseNode,
@@ -335,3 +340,28 @@ async def test_sync_exec_under_run_async_leaves_the_loop() -> None:
     await Graph(Where()).run_async(shared)
     assert shared["prep"] is shared["post"] is threading.current_thread()
     assert shared["exec"] is not threading.current_thread()
+
+
+EMPTY = """
+import asyncio
+from kaygraph import Node
+class Empty(Node):
+    def exec(self, prep_res):
+        return next(iter([]))
+try:
+    asyncio.run(Empty().run_async())
+except RuntimeError as error:
+    print(error)
+"""
+
+
+def test_stop_iteration_in_a_thread_ends_the_run() -> None:
+    """`next()` of something empty is an error like any other: a future cannot carry it as it is.
+
+    In a process of its own, because a run that waits for that future cannot be cancelled.
+    """
+    environment = {**os.environ, "PYTHONPATH": str(Path(kaygraph.__file__).parent.parent)}
+    ended = subprocess.run(
+        [sys.executable, "-c", EMPTY], env=environment, capture_output=True, text=True, timeout=10
+    )
+    assert "StopIteration" in ended.stdout

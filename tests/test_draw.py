@@ -59,12 +59,19 @@ def test_nested_graph_is_a_subgraph_that_edges_lead_to() -> None:
 
 
 def test_group_draws_its_branches_side_by_side() -> None:
-    """Each branch is a subgraph of the group."""
-    a, b, c = nodes("abc")
-    lines = Graph(a >> settle(b, c, name="both")).to_mermaid().splitlines()
-    assert '    subgraph n1["both"]' in lines
-    assert '            n1_0_0["b"]' in lines
-    assert '            n1_1_0["c"]' in lines
+    """A branch of one node is a box of the group, a longer one a subgraph of it."""
+    a, b, c, d = nodes("abcd")
+    assert Graph(a >> settle(b, c >> d, name="both")).to_mermaid().splitlines()[2:] == [
+        '    subgraph n1["both"]',
+        '        n1_0["b"]',
+        '        subgraph n1_1["c"]',
+        '            n1_1_0["c"]',
+        '            n1_1_1["d"]',
+        "            n1_1_0 --> n1_1_1",
+        "        end",
+        "    end",
+        "    n0 --> n1",
+    ]
 
 
 def test_pipeline_draws_its_stages_in_a_row() -> None:

@@ -101,15 +101,13 @@ async def test_no_more_items_are_pulled_than_there_are_workers(kind: str) -> Non
 
 
 async def test_a_reader_that_falls_behind_stops_the_pulling() -> None:
-    """At most max_workers outcomes wait for a reader, and at most max_workers more are pulled."""
+    """At most max_workers outcomes wait for the reader, and one more with each worker."""
     node = Endless("sync", max_workers=3)
     async with aclosing(node.stream()) as outcomes:
         await anext(outcomes)
         await asyncio.sleep(1000)
-        assert node.pulled <= 1 + 3 + 3
+        assert 1 + 3 <= node.pulled <= 1 + 3 + 3
         assert node.running == 0
-        waiting = node.pulled - 1
-    assert waiting == 3
 
 
 @pytest.mark.parametrize("kind", ["sync", "async"])

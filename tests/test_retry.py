@@ -242,3 +242,21 @@ async def test_cancelling_during_the_wait_makes_no_further_attempt() -> None:
         await task
     assert node.attempts == [1]
     assert loop.time() == pytest.approx(1)
+
+
+async def test_an_attempt_that_turns_its_cancellation_into_an_error_is_the_last() -> None:
+    """Client libraries do so: the item was cancelled all the same, and is not tried again."""
+
+    class Wraps(Node[Any, Any]):
+        async def exec(self, _: Any) -> None:
+            begun.append(self.attempt)
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                raise OSError("connection closed") from None
+
+    begun: list[int] = []
+    task = asyncio.create_task(Wraps(max_retries=5, wait=1).run_async({}))
+    asyncio.get_running_loop().call_later(1, task.cancel)
+    await asyncio.wait([task])
+    assert begun == [1]

@@ -1,7 +1,18 @@
 """Where ``exec`` can run besides the loop."""
 
 import asyncio
+from collections.abc import Mapping
+from contextvars import copy_context
 from typing import Any
+
+from .._frame import FRAME, Frame, Run
+
+
+def run_elsewhere(node: Any, item: Any, params: Mapping[str, Any], attempt: int) -> Any:
+    """Run a node's ``exec`` where the run's context does not reach: it is told the facts."""
+    context = copy_context()
+    context.run(FRAME.set, Frame(Run(), params=params, attempt=attempt))
+    return context.run(run_to_end, node, item)
 
 
 async def _listed(values: Any) -> list[Any]:
@@ -13,7 +24,10 @@ def run_to_end(node: Any, item: Any) -> Any:
 
     An ``async def`` gets a loop of its own; what a generator yields comes back as a list.
     """
-    result = node.exec(item)
+    try:
+        result = node.exec(item)
+    except StopIteration as error:  # no future can carry it
+        raise RuntimeError("exec raised StopIteration") from error
     match node._exec_kind:
         case "async":
             return asyncio.run(result)

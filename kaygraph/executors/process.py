@@ -13,10 +13,9 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from .._frame import FRAME, Frame, Run
-from .._tasks import outlast
+from .._tasks import heard, outlast
 from ..errors import NodeDefinitionError, WorkerDiedError
-from . import run_to_end
+from . import run_elsewhere
 
 # A child is a fresh interpreter: a fork of a process with threads can deadlock.
 CONTEXT = multiprocessing.get_context("spawn")
@@ -50,9 +49,9 @@ class ProcessPool:
         try:
             await asyncio.wait([future])
         except asyncio.CancelledError:
+            future.add_done_callback(heard)
             worker.kill()
             await outlast([future])
-            future.exception()
             raise
         if not worker.dead:
             self._idle.append(worker)
@@ -95,14 +94,16 @@ class _Worker:
             # Both ends are ours: what comes back was pickled by the process that we started.
             worked, answer = pickle.loads(self._connection.recv_bytes())
         except (EOFError, OSError):
-            self.dead = True
+            killed, self.dead = self.dead, True
             self._connection.close()
             process.join()
             text = (
                 f"the worker process {process.pid} ended with exit code {process.exitcode} while "
                 "it worked on an item"
             )
-            if not self._known:  # it has never answered: a common reason can be named
+            if (
+                not self._known and not killed
+            ):  # it has never answered: a common reason can be named
                 text += ". A script starts its run under: if __name__ == '__main__':"
             raise WorkerDiedError(text) from None
         self._known.add(node)
@@ -157,8 +158,7 @@ def _answer(nodes: dict[int, Any], message: bytes) -> bytes:
         key, sent, item, params, attempt = pickle.loads(message)
         if sent is not None:
             nodes[key] = pickle.loads(sent)
-        FRAME.set(Frame(Run(), params=params, attempt=attempt))
-        return pickle.dumps((True, run_to_end(nodes[key], item)))
+        return pickle.dumps((True, run_elsewhere(nodes[key], item, params, attempt)))
     except BaseException as error:
         where = traceback.format_exc()
         try:

@@ -1,0 +1,273 @@
+"""The command as people call it: exit codes, streams, signals."""
+
+import json
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import main as command
+from examples.workflow import NAMES
+
+MAIN = str(Path(command.__file__))
+
+
+def run(*words: str, text: str = "", **settings: Any) -> subprocess.CompletedProcess[str]:
+    """Call the command with ``text`` as piped standard input."""
+    return subprocess.run(
+        [sys.executable, MAIN, *words],
+        input=text,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        **settings,
+    )
+
+
+def test_without_arguments_the_ways_to_begin_are_shown() -> None:
+    """Help, an example, a free text and the prompt; exit 0."""
+    done = run()
+    assert done.returncode == 0
+    for words in ("--example validation", '"Validate and enrich', "--interactive", "--workers"):
+        assert words in done.stdout
+    assert done.stderr == ""
+
+
+def test_help_loads_nothing_heavy() -> None:
+    """Help does not wait for aiohttp, rich, prompt-toolkit or an example."""
+    script = (
+        "import sys, main; main.main([]); "
+        "print(sorted({'aiohttp', 'rich', 'prompt_toolkit', 'structlog', 'examples.batch'}"
+        " & set(sys.modules)))"
+    )
+    folder = Path(MAIN).parent
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=folder, timeout=60
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_loading_one_example_imports_no_other() -> None:
+    """The registry is lazy."""
+    script = (
+        "import sys; from examples.workflow import load; load('batch'); "
+        "print(*[n for n in sys.modules if n in ('examples.pipeline', 'examples.validation')])"
+    )
+    folder = Path(MAIN).parent
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=folder, timeout=60
+    )
+    assert (done.returncode, done.stdout) == (0, "\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("--example batsh", "Did you mean batch?"),
+        ("--exampel batch", "Did you mean --example?"),
+        ("--worker=3 --example batch", "Did you mean --workers?"),
+        ("--example batch --workers 0", "must be from 1 to"),
+        ("--example batch --workers x", "a whole number is needed, got 'x'"),
+        ("--example batch --workers", "expected one argument"),
+        ("--example batch --run-in moon", "choose from 'thread', 'process'"),
+        ("--example batch --interactive", "one way at a time"),
+        ("--example batch hello", "one way at a time"),
+        ("--workers 3", "nothing to do"),
+        ("--example validation --input nope.json", "no file 'nope.json'"),
+        ("--example validation --limit 5", "--limit goes with"),
+        ("--example validation --services ftp://x", "--services must be an address"),
+        ("--example validation --output nowhere/x", "there is no directory"),
+        ("--example all --output x.db", "only the pipeline alone"),
+        ("--example batch --input -", "batch works on files"),
+        ("--example batch --input nothere/*.py", "nothere/*.py"),
+        ("--example mapreduce --mapper nothere:f", "cannot import 'nothere'"),
+        ("--interactive --output x", "goes with --example or a text"),
+        ("make me a sandwich", "I understand: validate"),
+        ("validate nothere.csv", "no file 'nothere.csv'"),
+        ('validate {"email":', "malformed"),
+    ],
+)
+def test_a_wrong_command_is_one_line_and_exit_2(
+    words: str, told: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says what to type; nothing has run, and there is no traceback."""
+    monkeypatch.setattr("sys.stdin", open(os.devnull))  # noqa: SIM115 - pytest ends it
+    assert command.main(words.split(" ")) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert told in err
+    assert err.count("\n") == 1
+    sys.stdin.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("a.jsonl", '{"a": 1}\n{"a": \n', "line 2"),
+        ("a.csv", "a,b\n1,2\n3\n", "line 3"),
+        ("a.json", '[{"a": 1},\n{]', "line 2"),
+    ],
+)
+def test_malformed_input_names_the_line(name: str, content: str, told: str, tmp_path: Path) -> None:
+    """Exit 2, before anything has run."""
+    (tmp_path / name).write_text(content)
+    done = run("--example", "validation", "--input", str(tmp_path / name))
+    assert done.returncode == 2
+    assert told in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+
+
+def test_a_run_that_fails_is_exit_1() -> None:
+    """A service that cannot be reached is told in a line."""
+    record = '{"email": "a@example.com"}'
+    arguments = ("--example", "enrichment", "--services", "http://127.0.0.1:1", "--mapper", "a:b")
+    done = run(*arguments[:4], "--input", "-", text=record)
+    assert done.returncode in (0, 1)  # enrichment keeps partial results
+    done = run("--example", "pipeline", "--services", "http://127.0.0.1:1")
+    assert done.returncode == 1
+    assert done.stderr.startswith("pipeline failed: ClientConnectorError")
+    assert done.stderr.count("\n") == 1
+
+
+SMALL = {
+    "validation": ["--input", "-"],
+    "enrichment": ["--input", "-"],
+    "batch": ["--limit", "20"],
+    "mapreduce": ["--limit", "20"],
+    "pipeline": ["--limit", "20"],
+}
+KEYS = {"wall_s", "work_s", "speedup", "efficiency", "peak_in_flight", "items", "retries", "nodes"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_json_lines_end_with_the_report(name: str) -> None:
+    """Standard output is JSON lines alone; the last is the report; the rest is for people."""
+    done = run("--example", name, "--json", *SMALL[name], text='{"email": "a@example.com"}')
+    assert done.returncode == 0, done.stderr
+    *rows, last = map(json.loads, done.stdout.splitlines())
+    assert rows
+    assert last["example"] == name
+    assert last["report"].keys() >= KEYS
+    assert last["report"]["items"].keys() == {"ok", "failed", "skipped", "cancelled", "timed_out"}
+    assert last["report"]["wall_s"] > 0
+    assert f"run report: {name}" in done.stderr
+
+
+def test_all_runs_the_five_in_order() -> None:
+    """Each ends with its report; --input goes to those that take records."""
+    done = run(
+        "--example", "all", "--json", "--limit", "20", "--input", "-",
+        text='{"email": "a@example.com"}\n{"email": "b@example.com"}\n',
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["example"] for line in lines if "report" in line] == list(NAMES)
+
+
+def test_output_holds_the_rows(tmp_path: Path) -> None:
+    """The file has what --json prints, less the report."""
+    path = tmp_path / "rows.jsonl"
+    done = run("--example", "batch", "--limit", "20", "--json", "--output", str(path))
+    assert done.returncode == 0
+    assert path.read_text().splitlines() == done.stdout.splitlines()[:-1]
+    assert f"20 rows written to {path}" in done.stderr
+
+
+def test_output_of_the_pipeline_may_be_a_database(tmp_path: Path) -> None:
+    """A name that ends in .db is an SQLite file."""
+    path = tmp_path / "records.db"
+    done = run("--example", "pipeline", "--limit", "20", "--json", "--output", str(path))
+    assert done.returncode == 0
+    with sqlite3.connect(path) as database:
+        (count,) = database.execute("SELECT count(*) FROM records").fetchone()
+    database.close()
+    assert count == len(done.stdout.splitlines()) - 1
+
+
+def test_free_text_runs_on_the_data_in_it() -> None:
+    """Words choose, the text gives the data, and one line says so."""
+    done = run("Validate and enrich this user: a@example.com", "--json")
+    assert done.returncode == 0, done.stderr
+    assert "Understood: validation >> enrichment, on 1 e-mail address in the text" in done.stderr
+    *rows, last = map(json.loads, done.stdout.splitlines())
+    assert [row["workflow"] for row in rows] == ["validation", "enrichment"]
+    assert last["example"] == "validation >> enrichment"
+
+
+def test_free_text_runs_on_piped_data() -> None:
+    """Without data in the text, standard input is read; without that, the bundled sample."""
+    done = run("validate this", text="email\na@example.com\nb@example.com\n")
+    assert "Understood: validation, on standard input" in done.stdout
+    assert "2 records" in done.stdout
+    done = run("validate", "this")
+    assert "Understood: validation, on the bundled sample" in done.stdout
+    assert "1000 records" in done.stdout
+
+
+def test_free_text_counts_the_words_in_quotes() -> None:
+    """Quoted words are the text of mapreduce."""
+    done = run('count the words in "the cat the dog"', "--json")
+    assert json.loads(done.stdout.splitlines()[0])["key"] == "the"
+
+
+def test_a_reader_that_leaves_is_no_error() -> None:
+    """A broken pipe ends the command quietly."""
+    with subprocess.Popen(
+        [sys.executable, MAIN, "--example", "mapreduce", "--limit", "200", "--json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        told = process.stderr.read()
+    assert process.returncode == 0
+    assert "Error" not in told
+
+
+def interrupted(*words: str, when: str) -> tuple[int, str, int]:
+    """Send SIGINT when a line of the log has ``when``; return code, the rest, and the group."""
+    with subprocess.Popen(
+        [sys.executable, MAIN, "--verbose", *words],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert process.stderr is not None
+        while not re.search(when, line := process.stderr.readline()):
+            assert line, "the run was over before it could be interrupted"
+        os.killpg(process.pid, signal.SIGINT)
+        told = process.stderr.read()
+    return process.returncode, told, process.pid
+
+
+def test_interruption_is_a_line_and_exit_130() -> None:
+    """SIGINT cancels the graph, says how far it got, and shows no traceback."""
+    code, told, _ = interrupted("--example", "pipeline", "--limit", "9999999", when="stage started")
+    assert code == 130
+    assert told.splitlines()[-1].startswith("pipeline interrupted after")
+    assert "Traceback" not in told
+
+
+def test_interruption_leaves_no_worker_process(tmp_path: Path) -> None:
+    """Worker processes end with the command that started them."""
+    for number in range(200):
+        (tmp_path / f"{number}.py").write_text("x = [" + "1, " * 20_000 + "]\n")
+    code, told, group = interrupted(
+        "--example", "batch", "--run-in", "process", "--input", str(tmp_path),
+        when="node started +node=Processes",
+    )  # fmt: skip
+    assert code == 130
+    assert "Traceback" not in told
+    with pytest.raises(ProcessLookupError):
+        os.killpg(group, 0)

@@ -1,0 +1,239 @@
+"""The run report: its arithmetic from hand-made events, and its figures from real runs."""
+
+import asyncio
+import json
+import random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kaygraph import (
+    BatchGraph,
+    Drop,
+    Graph,
+    ItemFailed,
+    ItemFinished,
+    ItemRetried,
+    ItemStarted,
+    Node,
+    NodeFinished,
+    NodeStarted,
+    ParallelBatchNode,
+    RunFinished,
+    RunReport,
+    RunStarted,
+    StageFinished,
+    StageStarted,
+)
+from tests.clock import VIRTUAL
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> Any:
+    return VIRTUAL
+
+
+def report_of(*events: Any) -> RunReport:
+    report = RunReport()
+    for event in events:
+        report(event)
+    return report
+
+
+ERROR = ValueError("x")
+RUN = [
+    RunStarted("Flow", 100),
+    NodeStarted("a", 100),
+    ItemStarted("a", 100, 0, 0),
+    ItemStarted("a", 100, 1, 1),
+    ItemRetried("a", 102, 1, 1, 1, ERROR, 0),
+    ItemFinished("a", 104, 0, 0, 1, 4),
+    ItemStarted("a", 104, 2, 0),
+    ItemFailed("a", 106, 1, 1, 2, 6, "failed", ERROR),
+    ItemFailed("a", 108, 2, 0, 1, 4, "timed_out", ERROR),
+    NodeFinished("a", 108, 8, None, None),
+    NodeStarted("b", 108),
+    ItemStarted("b", 108, 0, 0),
+    ItemFinished("b", 110, 0, 0, 1, 2),
+    NodeFinished("b", 110, 2, None, None),
+    RunFinished("Flow", 110, 10, None, None),
+]
+
+
+def test_the_arithmetic_of_a_run() -> None:
+    """Wall, work, their ratio as speedup, and the ratio of that to the peak."""
+    report = report_of(*RUN)
+    assert report.wall_s == 10
+    assert report.work_s == 4 + 6 + 4 + 2
+    assert report.speedup == pytest.approx(1.6)
+    assert report.peak_in_flight == 2
+    assert report.efficiency == pytest.approx(0.8)
+    assert report.retries == 1
+    assert report.items == {"ok": 2, "failed": 1, "skipped": 0, "cancelled": 0, "timed_out": 1}
+    assert report.bottleneck == "a"
+
+
+def test_the_figures_of_a_node() -> None:
+    """Runs, wall, work, peak, retries, and what each worker did."""
+    node = report_of(*RUN).nodes["a"]
+    assert (node.runs, node.wall_s, node.work_s, node.peak, node.retries) == (1, 8, 14, 2, 1)
+    load = {number: (w.items, w.work_s) for number, w in node.workers.items()}
+    assert load == {0: (2, 8), 1: (1, 6)}
+
+
+def test_the_keys_of_the_report_as_data() -> None:
+    """Those that scripts read; all of it is JSON."""
+    data = report_of(*RUN).to_dict()
+    assert {
+        "wall_s": 10,
+        "work_s": 16,
+        "speedup": 1.6,
+        "efficiency": 0.8,
+        "peak_in_flight": 2,
+        "items": {"ok": 2, "failed": 1, "skipped": 0, "cancelled": 0, "timed_out": 1},
+        "retries": 1,
+    }.items() <= data.items()
+    assert [node["name"] for node in data["nodes"]] == ["a", "b"]
+    assert json.loads(json.dumps(data)) == data
+
+
+def test_the_report_as_text() -> None:
+    """The figures a person wants, and a line for each node that worked."""
+    text = str(report_of(*RUN))
+    first, second, *rows = text.splitlines()
+    assert "Flow: 10.000 s for 16.000 s of work" in first
+    assert "speedup 1.6, efficiency 80%, peak in flight 2" in first
+    assert second == "items: 2 ok, 1 failed, 0 skipped, 1 timed out; retries: 1"
+    assert [row.split()[0] for row in rows] == ["a", "b"]
+
+
+def test_an_empty_report_divides_by_nothing() -> None:
+    """Before any run the figures are zero, and it can be printed."""
+    report = RunReport()
+    assert (report.speedup, report.efficiency, report.bottleneck) == (0, 0, None)
+    assert report.to_dict()["nodes"] == []
+    assert "0 ok" in str(report)
+
+
+STAGES = [
+    StageStarted("p/read", 0, 1),
+    StageStarted("p/parse", 0, 4),
+    StageStarted("p/store", 0, 1),
+    StageFinished("p/read", 10, 1, 50, 2, 0, 8),
+    StageFinished("p/parse", 10, 4, 50, 36, 4, 0),
+    StageFinished("p/store", 10, 1, 50, 5, 5, 0),
+]
+
+
+def test_the_bottleneck_is_the_stage_with_the_most_work_per_worker() -> None:
+    """Not the one with the most work: four workers share theirs."""
+    report = report_of(*STAGES)
+    assert report.bottleneck == "p/parse"
+    assert report.advised_workers == {"p/parse": 8}  # 36 s over 8 are less than 5 s
+    text = str(report)
+    assert "busy 36.000 s, starved 4.000 s, blocked 0.000 s" in text
+    assert text.endswith("bottleneck: p/parse")
+
+
+def test_a_stages_figures_as_data() -> None:
+    """Workers, items, busy, starved and blocked."""
+    row = report_of(*STAGES).to_dict()["nodes"][1]
+    assert (row["name"], row["workers"], row["stage_items"]) == ("p/parse", 4, 50)
+    assert (row["busy_s"], row["starved_s"], row["blocked_s"]) == (36, 4, 0)
+
+
+def test_the_same_item_in_several_rounds_counts_each_time() -> None:
+    """Two rounds at once run item 0 of the same node: two are in flight, and two end."""
+    twice = [ItemStarted("a", 0, 0, 0)] * 2 + [ItemFinished("a", 1, 0, 0, 1, 1)] * 2
+    report = report_of(*twice * 5)
+    assert report.peak_in_flight == 2
+    assert report.nodes["a"].peak == 2
+    assert report.items["ok"] == 10
+
+
+def test_an_item_that_ended_without_starting_takes_nobodys_place() -> None:
+    """Cancelled before its permit: it is counted, and who is in flight stays so."""
+    report = report_of(
+        ItemStarted("a", 0, 0, 0),
+        ItemFailed("a", 1, 1, 1, 0, 0, "cancelled", ERROR),
+        ItemStarted("a", 1, 2, 1),
+        ItemFinished("a", 2, 0, 0, 1, 2),
+        ItemFinished("a", 2, 2, 1, 1, 1),
+    )
+    assert report.peak_in_flight == 2
+    assert report.items["cancelled"] == 1
+
+
+@given(st.integers(1, 5), st.integers(0, 40), st.integers())
+def test_the_peak_is_the_most_that_were_between_start_and_end(
+    nodes: int, items: int, seed: int
+) -> None:
+    """For any order of starts and ends."""
+    choices, report, flying, most = random.Random(seed), RunReport(), list[Any](), 0
+    for item in range(items):
+        if flying and choices.random() < 0.5:
+            node, ended = flying.pop(choices.randrange(len(flying)))
+            report(ItemFinished(node, 0, ended, 0, 1, 1))
+        node = f"n{choices.randrange(nodes)}"
+        flying.append((node, item))
+        report(ItemStarted(node, 0, item, 0))
+        most = max(most, len(flying))
+    assert report.peak_in_flight == most
+
+
+class Batch(ParallelBatchNode[Any, Any]):
+    def prep(self, _: Any) -> range:
+        return range(12)
+
+    async def exec(self, item: int) -> None:
+        await asyncio.sleep(1)
+        if item % 4 == 1:
+            raise ValueError
+        if item % 4 == 2:
+            raise Drop
+        if item == 3:
+            await asyncio.sleep(100)
+
+
+async def test_a_real_run_reports_what_it_did() -> None:
+    """Twelve items by four workers, on a clock that tells exactly how long they take."""
+    report = RunReport()
+    node = Batch(max_workers=4, on_error="collect", max_retries=2, timeout=3)
+    await Graph(node, name="Flow").run_async({}, observers=[report])
+    assert report.items == {"ok": 5, "failed": 3, "skipped": 3, "cancelled": 0, "timed_out": 1}
+    assert report.retries == 3 + 1
+    assert report.work_s == pytest.approx(5 * 1 + 3 * 2 + 3 * 1 + 2 * 3)
+    assert report.wall_s == pytest.approx(asyncio.get_running_loop().time())
+    assert report.peak_in_flight == 4
+    assert report.speedup == pytest.approx(report.work_s / report.wall_s)
+    assert sum(worker.items for worker in report.nodes["Batch"].workers.values()) == 12
+
+
+async def test_rounds_at_once_do_not_raise_the_peak_for_ever() -> None:
+    """A BatchGraph that runs two rounds at once has two in flight, to the end."""
+
+    class Rounds(BatchGraph):
+        def prep(self, _: Any) -> Any:
+            return [{"n": n} for n in range(20)]
+
+    class Wait(Node[Any, Any]):
+        async def exec(self, _: Any) -> None:
+            await asyncio.sleep(1 + self.params["n"] % 3)
+
+    report = RunReport()
+    await Rounds(Wait(), max_workers=2).run_async({}, observers=[report])
+    assert report.peak_in_flight == 2
+    assert report.items["ok"] == 20
+
+
+async def test_a_report_may_watch_several_runs() -> None:
+    """Times and items add up."""
+    report = RunReport()
+    for _ in range(2):
+        await Batch(on_error="skip", timeout=3).run_async({}, observers=[report])
+    assert sum(report.items.values()) == 24
+    assert report.wall_s == pytest.approx(asyncio.get_running_loop().time())
