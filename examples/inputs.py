@@ -122,9 +122,11 @@ def parse_records(text: str, name: str = "standard input", suffix: str = "") -> 
         load_json(text, name)
         raise InputError(f"{name} holds a single value: write an object or an array of objects")
     else:
-        lines = text.split()
-        if lines and all(EMAIL.fullmatch(line) for line in lines):
-            records = [{"email": line} for line in lines]
+        first, *others = text.split() or [""]
+        if others and not EMAIL.fullmatch(first) and all(map(EMAIL.fullmatch, others)):
+            records = [{first: address} for address in others]  # a CSV of one column
+        elif all(map(EMAIL.fullmatch, [first, *others])):
+            records = [{"email": address} for address in [first, *others]]
         elif not text.strip() or re.search(r"[,;\t]", text.lstrip().splitlines()[0]):
             records = list(_csv_rows(text, name))
         else:

@@ -6,7 +6,7 @@ is shown with its control characters escaped, and is never read as markup.
 
 import os
 import sys
-from typing import IO, Any
+from typing import Any
 
 import structlog
 from rich.console import Console
@@ -46,9 +46,10 @@ class _Console(Console):
         return super().render_str(visible(text), **settings)
 
 
-def _console(file: IO[str]) -> Console:
-    width = None if file.isatty() or "COLUMNS" in os.environ else WIDTH_OF_A_FILE
-    return _Console(file=file, width=width, markup=False, emoji=False, highlight=False)
+def _console(*, stderr: bool) -> Console:
+    is_terminal = (sys.stderr if stderr else sys.stdout).isatty()
+    width = None if is_terminal or "COLUMNS" in os.environ else WIDTH_OF_A_FILE
+    return _Console(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
 
 
 class Terminal:
@@ -60,8 +61,8 @@ class Terminal:
 
     def __init__(self, *, json: bool = False) -> None:
         self.json = json
-        self._console = _console(sys.stderr if json else sys.stdout)
-        self._errors = _console(sys.stderr)
+        self._console = _console(stderr=json)
+        self._errors = _console(stderr=True)
 
     def print(self, *things: Any) -> None:
         """Print text or anything that rich can draw."""

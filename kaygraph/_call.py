@@ -9,9 +9,9 @@ import asyncio
 from concurrent.futures import Future
 from contextvars import copy_context
 from types import CoroutineType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ._frame import FRAME, Frame, add_note, item_place
+from ._frame import FRAME, Frame, Run, add_note, item_place
 from ._hooks import not_async
 from ._tasks import heard, outlast
 from .errors import AttemptTimeoutError, Drop
@@ -19,6 +19,9 @@ from .events import ItemFailed, ItemFinished, ItemRetried, ItemStarted
 from .executors import run_elsewhere, run_to_end
 from .limits import Slot
 from .outcome import status_of
+
+if TYPE_CHECKING:
+    from .executors.process import ProcessPool
 
 
 async def call(node: Any, item: Any, index: int | None, frame: Frame, slot: Slot) -> Any:
@@ -87,6 +90,9 @@ async def _attempts(node: Any, item: Any, index: int | None, frame: Frame, slot:
     retry = node.retry
     most = node.max_retries if retry is None else retry.attempts
     outer = frame
+    task = asyncio.current_task()
+    assert task is not None
+    cancelling = task.cancelling()
     try:
         while True:
             await slot.take()
@@ -102,6 +108,8 @@ async def _attempts(node: Any, item: Any, index: int | None, frame: Frame, slot:
             except Drop:
                 raise
             except Exception as error:
+                if task.cancelling() > cancelling:  # exec has made an error of its cancellation
+                    raise asyncio.CancelledError from error
                 if slot.attempts >= most or not (retry is None or retry.applies_to(error)):
                     raise
                 wait = node.wait if retry is None else retry.wait_after(slot.attempts, error)
@@ -172,13 +180,22 @@ async def _once(node: Any, item: Any, frame: Frame) -> Any:
         threads = frame.run.threads
         result = await _submitted(threads.submit(copy_context().run, run_to_end, node, item))
     elif place == "process":
-        return await frame.run.processes.call(node, item, frame.params, frame.attempt)
+        return await _processes(frame.run).call(node, item, frame.params, frame.attempt)
     else:
         facts = (dict(frame.params), frame.attempt)
         return await _submitted(place.submit(run_elsewhere, node, item, *facts))
     if type(result) is CoroutineType:
         raise not_async(node, "exec", result)
     return result
+
+
+def _processes(run: Run) -> "ProcessPool":
+    """Return the run's own worker processes."""
+    if run.processes is None:
+        from .executors.process import ProcessPool  # multiprocessing loads where it is used
+
+        run.processes = ProcessPool(run.threads)
+    return run.processes
 
 
 async def _submitted(future: "Future[Any]") -> Any:

@@ -34,7 +34,7 @@ class Run:
     emit: Callable[[Event], None] | None = None
     opened = False  # there is something to close
     _threads: ThreadPoolExecutor | None = None
-    _processes: "ProcessPool | None" = None
+    processes: "ProcessPool | None" = None  # made by the call that first needs one
     _lifespans: dict[Any, Lifespan] | None = None
     _permits: dict[Any, Permits] | None = None
 
@@ -61,15 +61,6 @@ class Run:
             self.opened = True
             self._threads = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="kaygraph")
         return self._threads
-
-    @property
-    def processes(self) -> "ProcessPool":
-        """The run's own worker processes."""
-        if self._processes is None:
-            from .executors.process import ProcessPool  # multiprocessing loads where it is used
-
-            self._processes = ProcessPool(self.threads)
-        return self._processes
 
     def permits(self, owner: Any, size: int) -> Permits:
         """Return the owner's permits, the same for all that it does at once in this run."""
@@ -110,8 +101,8 @@ class Run:
                 await lifespan.leave(error)
             except (Exception, asyncio.CancelledError) as failure:
                 failures.append(failure)
-        if self._processes is not None:
-            await self._processes.close()
+        if self.processes is not None:
+            await self.processes.close()
         if self._threads is not None:
             self._threads.shutdown()
         if len(failures) == 1:

@@ -13,7 +13,7 @@ from typing import Any
 
 from ._buffer import Buffer, wake
 from ._call import call
-from ._fan_out import Failures, close, opened
+from ._fan_out import TURN, Failures, close, opened
 from ._frame import Frame
 from ._tasks import raise_if_cancelled
 from .events import StageFinished
@@ -98,6 +98,7 @@ class Stage:
         self.workers = 1
         outbox = self.outbox
         sink, size = outbox.items, outbox.size
+        endless = size == UNBOUNDED  # there is never a wait in which others have their turn
         items, later_items = opened(source, self.name)
         try:
             if items is not None:
@@ -108,6 +109,8 @@ class Stage:
                     self.taken += 1
                     if outbox.readers:
                         wake(outbox.readers)
+                    if endless and not self.taken % TURN:
+                        await asyncio.sleep(0)
             elif later_items is not None:
                 async for item in later_items:
                     await self._pass((item,))

@@ -54,11 +54,13 @@ async def gather(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     current = asyncio.current_task()
     before = 0 if current is None else current.cancelling()
     tasks = [loop.create_task(coroutine) for coroutine in coroutines]
+    gathering = asyncio.gather(*tasks)
+    gathering.add_done_callback(heard)  # what it raises is raised below, once all have ended
     errors: list[BaseException] | None = None
     try:
         # Shielded: a cancellation of ours is passed on by stop(), and once; a second one would cut
         # short what the tasks do in their `finally`.
-        return await asyncio.shield(asyncio.gather(*tasks))
+        return await asyncio.shield(gathering)
     except BaseException as first:
         await stop(tasks)
         errors = errors_of(tasks)
@@ -72,4 +74,8 @@ async def gather(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
             raise
         raise BaseExceptionGroup(f"{len(errors)} branches failed", errors) from None
     finally:
-        del tasks, errors  # they hold errors, an error holds this frame: no cycle may stay
+        del (
+            tasks,
+            errors,
+            gathering,
+        )  # they hold errors, an error holds this frame: no cycle may stay

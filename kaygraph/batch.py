@@ -10,7 +10,7 @@ from ._call import call
 from ._fan_out import FanOut
 from ._frame import Frame, Run
 from ._launch import launched
-from ._tasks import errors_of, stop
+from ._tasks import errors_of, heard, stop
 from ._typing import Item, Result
 from .limits import Slot
 from .node import POSITIONAL, Node, NodeSettings
@@ -158,7 +158,8 @@ async def drained(sink: Buffer[Any], producer: Any) -> AsyncGenerator[Any, None]
 
     The producer runs in a task of its own, which has ended when the generator has.
     """
-    task = asyncio.get_running_loop().create_task(producer)
+    task = asyncio.get_running_loop().create_task(_telling(producer))
+    task.add_done_callback(heard)
     try:
         while await sink.filled():
             yield sink.take()
@@ -170,3 +171,13 @@ async def drained(sink: Buffer[Any], producer: Any) -> AsyncGenerator[Any, None]
         raise
     finally:
         await stop([task])
+
+
+async def _telling(producer: Any) -> None:
+    """Await a producer; what failed while it was cancelled is raised, not its cancellation."""
+    try:
+        await producer
+    except asyncio.CancelledError as error:
+        if error.__cause__ is not None:
+            raise error.__cause__ from None
+        raise

@@ -51,8 +51,8 @@ class UnknownActionError(KayGraphError, LookupError):
         listed = ", ".join(repr(name) for name in self.known)
         super().__init__(f"{message} Known actions: {listed}.{closest(action, self.known)}")
 
-    def __reduce__(self) -> tuple[type, tuple[object, ...]]:
-        return type(self), (self.node, self.action, self.known)
+    def __reduce__(self) -> tuple[type, tuple[object, ...], dict[str, object]]:
+        return type(self), (self.node, self.action, self.known), self.__dict__
 
 
 class AttemptTimeoutError(KayGraphError, TimeoutError):

@@ -9,6 +9,7 @@ from ._fan_out import FanOut
 from ._frame import FRAME, Frame, Scope, add_note
 from ._settings import refuse_unknown
 from ._tasks import gather
+from ._tokens import Fork, Tokens
 from ._wiring import EDGES, ends
 from .errors import GraphDefinitionError, UnknownActionError
 from .limits import Permits, Slot
@@ -101,16 +102,20 @@ class Graph(BaseNode[Any, str | None]):
     def __repr__(self) -> str:
         if not self._starts:
             return f"<{type(self).__name__} without a start>"
+        try:
+            names = self.plan.names
+        except GraphDefinitionError:  # a graph that cannot work can still be shown
+            names = {}
         parts: list[str] = []
         node, seen = self._starts[0], set[AnyNode]()
         while node not in seen and len(parts) < 8:
             seen.add(node)
             following = node.successors.get("default", ())
-            parts.append(self.plan.names[node])
+            parts.append(names.get(node, node.name))
             if not following:
                 break
             if len(following) > 1:
-                parts.append(f"[{', '.join(self.plan.names[n] for n in following)}]")
+                parts.append(f"[{', '.join(names.get(n, n.name) for n in following)}]")
                 following = following[0].successors.get("default", ())
                 if not following:
                     break
@@ -163,13 +168,13 @@ class _Walk:
     """
 
     action: str | None = None
-    tokens: "_Tokens | None" = None
+    tokens: Tokens | None = None
     errors: Mapping[Step, tuple[Exception, ...]] = MappingProxyType({})
 
     def __init__(self, graph: Graph, shared: Any, frame: Frame) -> None:
         self.graph, self.shared, self.frame = graph, shared, frame
 
-    async def along(self, step: Step | None, fork: "_Fork | None" = None) -> Step | None:
+    async def along(self, step: Step | None, fork: Fork | None = None) -> Step | None:
         """Move a token until it ends.
 
         The last token of a fork is handed back to the one that forked, as the step it stands on:
@@ -219,19 +224,19 @@ class _Walk:
 
     async def begin(self, steps: tuple[Step, ...]) -> Step | None:
         """Begin with several tokens."""
-        self.tokens = _Tokens()
+        self.tokens = Tokens()
         return await self._fork(self.tokens.move(None, steps), None)
 
-    async def _fork(self, steps: Sequence[Step], around: "_Fork | None") -> Step | None:
+    async def _fork(self, steps: Sequence[Step], around: Fork | None) -> Step | None:
         """Move several tokens at once; return the step on which the last of them stands."""
-        fork = _Fork(len(steps), self.frame, around)
+        fork = Fork(len(steps), self.frame, around)
         left = await gather(self.along(step, fork) for step in steps)
         return next((step for step in left if step is not None), None)
 
     def _move(self, step: Step, following: Step | tuple[Step, ...] | None) -> Sequence[Step]:
         """Move a token among others; return the steps that begin by it."""
         if self.tokens is None:
-            self.tokens = _Tokens()
+            self.tokens = Tokens()
             self.tokens.enter(step)
         begun = self.tokens.move(step, following)
         if self.tokens.single:
@@ -270,91 +275,6 @@ class _Walk:
         known = step.node.successors
         if any(name != "error" for name in known):
             raise UnknownActionError(self.frame.name_of(step.node), action, list(known))
-
-
-class _Fork:
-    """Tokens that began together, and how many of them are still under way.
-
-    A token that forks again is under way as long as one of those within is: what is counted are
-    tokens, not the tasks that may still have to hear that theirs have ended.
-    """
-
-    def __init__(self, live: int, frame: Frame, around: "_Fork | None") -> None:
-        self.live, self.around = live, around
-        self.frame = frame.derive(alone=False) if frame.alone else frame
-
-    def ended(self) -> None:
-        self.live -= 1
-        if not self.live and self.around is not None:
-            self.around.ended()
-
-
-class _Tokens:
-    """Where the tokens of a walk stand, and which joins wait for them.
-
-    Tokens are counted by the mask of the joins that they hold up: a join may run when no mask that
-    is left has its bit. The first waiting join in topological order always can, once nothing runs,
-    so no graph deadlocks.
-    """
-
-    def __init__(self) -> None:
-        self.masks: dict[int, int] = {}
-        self.waiting: list[Step] = []
-
-    @property
-    def single(self) -> bool:
-        """Whether one token or none is left, and no join waits."""
-        if self.waiting or len(self.masks) > 1:
-            return False
-        return sum(self.masks.values()) <= 1
-
-    def enter(self, step: Step) -> None:
-        self.masks[step.mask] = self.masks.get(step.mask, 0) + 1
-
-    def move(self, step: Step | None, following: Step | tuple[Step, ...] | None) -> Sequence[Step]:
-        """Move a token along the edges followed; return the steps that begin now."""
-        changed = False
-        if step is not None:
-            left = self.masks[step.mask] - 1
-            if left:
-                self.masks[step.mask] = left
-            else:
-                del self.masks[step.mask]
-                changed = True
-        begun: list[Step] = []
-        if following is not None:
-            for target in (following,) if isinstance(following, Step) else following:
-                if not target.bit:
-                    self.enter(target)
-                    begun.append(target)
-                elif target not in self.waiting:
-                    self.waiting.append(target)
-                    changed = True
-        if changed and self.waiting:
-            begun += self._ready()
-        return begun
-
-    def _ready(self) -> list[Step]:
-        begun: list[Step] = []
-        while (join := self._first_ready()) is not None:
-            self.waiting.remove(join)
-            self.enter(join)
-            begun.append(join)
-        return begun
-
-    def _first_ready(self) -> Step | None:
-        """Return the first join, in topological order, that nothing holds up."""
-        running = 0
-        for mask in self.masks:
-            running |= mask
-        free = sorted((j for j in self.waiting if not running & j.bit), key=lambda j: j.index)
-        for join in free:
-            if not any(other.mask & join.bit for other in self.waiting if other is not join):
-                return join
-        for join in free:  # joins of two loops may hold each other up: forward edges decide
-            if not any(other.forward & join.bit for other in self.waiting):
-                return join
-        return None
 
 
 class BatchGraphSettings(TypedDict, total=False):

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Hashable, Iterable
+from numbers import Number
 from typing import Any, ClassVar, Unpack
 from zlib import crc32
 
@@ -95,7 +96,7 @@ class MapReduceNode(BaseNode[Any, dict[Any, Any]]):
 
         The same in every process, unlike ``hash``.
         """
-        return crc32(key.encode() if isinstance(key, str) else repr(key).encode())
+        return _stable_hash(key)
 
     def reduce(self, key: Any, values: list[Any], /) -> Any:
         """Return the result for a key; by default, its values."""
@@ -152,6 +153,19 @@ class MapReduceNode(BaseNode[Any, dict[Any, Any]]):
                 known += values
                 if self._combines and len(known) >= COMBINE_AT:
                     known[:] = [self.combine(key, known)]
+
+
+def _stable_hash(key: Hashable) -> int:
+    """Return a hash that is the same for equal keys, and in every process."""
+    if isinstance(key, str):
+        return crc32(key.encode(errors="surrogatepass"))
+    if isinstance(key, Number):
+        return hash(key)  # of numbers alone it does not differ from process to process
+    if isinstance(key, tuple):
+        return crc32(repr([_stable_hash(part) for part in key]).encode())
+    if isinstance(key, frozenset):
+        return sum(_stable_hash(part) for part in key)
+    return crc32(repr(key).encode(errors="surrogatepass"))
 
 
 class _Phase(ParallelBatchNode[Any, Any]):

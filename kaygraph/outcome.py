@@ -41,6 +41,7 @@ class Outcome(Generic[T]):
 
     @property
     def ok(self) -> bool:
+        """Whether there is a value."""
         return self.status == "ok"
 
 

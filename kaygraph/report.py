@@ -56,6 +56,7 @@ class NodeFigures:
     blocked_s: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
+        """Return the figures as plain data; times in seconds."""
         row: dict[str, Any] = {
             "name": self.name,
             "runs": self.runs,

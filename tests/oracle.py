@@ -94,7 +94,8 @@ class Oracle:
     Args:
         successors: Node, then action, then targets.
         starts: Where tokens stand when the run begins.
-        back_edges: The pairs that lead back onto the path; see ``assert_back_edges``.
+        back_edges: The pairs that close a cycle; see ``assert_back_edges``.
+        order: The nodes in a topological order of the forward edges.
 
     Attributes:
         running: The nodes on which a token stands, each as often as it runs.
@@ -102,9 +103,14 @@ class Oracle:
     """
 
     def __init__(
-        self, successors: Successors, starts: Sequence[str], back_edges: set[tuple[str, str]]
+        self,
+        successors: Successors,
+        starts: Sequence[str],
+        back_edges: set[tuple[str, str]],
+        order: Sequence[str],
     ) -> None:
         self.successors, self.starts, self.back_edges = successors, starts, back_edges
+        self.order = order
         self.running: list[str] = []
         self.waiting: set[str] = set()
 
@@ -144,15 +150,56 @@ class Oracle:
         begun = [target for target in targets if not self.is_join(target)]
         self.running += begun
         self.waiting |= {target for target in targets if self.is_join(target)}
-        # Rule 2: a join runs when nothing that is still running or waiting can reach it.
-        while ready := [join for join in sorted(self.waiting) if not self._is_held(join)]:
-            self.waiting.remove(ready[0])
-            self.running.append(ready[0])
-            begun.append(ready[0])
+        # Rule 2: a join runs when nothing that is still running or waiting holds it up.
+        while (join := self._first_ready()) is not None:
+            self.waiting.remove(join)
+            self.running.append(join)
+            begun.append(join)
         return begun
 
-    def _is_held(self, join: str) -> bool:
-        return any(self.can_reach(node, join) for node in [*self.running, *self.waiting])
+    def _first_ready(self) -> str | None:
+        free = [
+            join
+            for join in sorted(self.waiting, key=self.order.index)
+            if not any(self.holds_up(node, join) for node in self.running)
+        ]
+        for join in free:
+            if not any(self.holds_up(node, join) for node in self.waiting - {join}):
+                return join
+        for join in free:  # joins of two loops that hold each other up: forward edges decide
+            if not any(self.can_reach(node, join) for node in self.waiting):
+                return join
+        return None
+
+    def holds_up(self, source: str, join: str) -> bool:
+        """Whether the join can be reached, forward or back into loops that it stands outside of."""
+        reached, looking = set[str](), [source]
+        while looking:
+            node = looking.pop()
+            for target in self._targets(node):
+                back = (node, target) in self.back_edges
+                if target not in reached and not (back and join in self.loop(node, target)):
+                    reached.add(target)
+                    looking.append(target)
+        return join in reached
+
+    def loop(self, last: str, first: str) -> set[str]:
+        """Return the nodes on a way from ``first``, by forward edges, that leads to ``last``."""
+        ahead = {first} | {node for node in self.successors if self.can_reach(first, node)}
+        return {node for node in ahead if node == first or self._leads(node, last, first)}
+
+    def _leads(self, source: str, last: str, first: str) -> bool:
+        """Whether any edges lead from source to last without passing ``first``."""
+        reached, looking = {source}, [source]
+        while looking:
+            for target in self._targets(looking.pop()):
+                if target != first and target not in reached:
+                    reached.add(target)
+                    looking.append(target)
+        return last in reached
+
+    def _targets(self, node: str) -> list[str]:
+        return [target for targets in self.successors[node].values() for target in targets]
 
     def assert_back_edges(self) -> None:
         """Check that the forward edges have no cycle, and that each back edge closes one.

@@ -35,6 +35,7 @@ LAYERS = [
     "batch",
     "plan",
     "draw",
+    "_tokens",
     "graph",
     "branches",
     "_stage",

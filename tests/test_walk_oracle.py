@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from kaygraph import AsyncNode, Graph
 from tests.oracle import Oracle
 
-EXAMPLES = int(os.environ.get("KAYGRAPH_EXAMPLES", "300"))
+EXAMPLES = int(os.environ.get("KAYGRAPH_EXAMPLES", "1000"))
 
 HELD = -1  # in the place of a number of pauses: wait until everything else stands still
 LEAVE = "leave"  # an action that only the outer graph knows: it ends a path anywhere
@@ -130,6 +130,7 @@ async def run(case: Case) -> None:
         case.successors,
         case.starts,
         {(source.name, target.name) for source, target in inner.plan.back_edges},
+        [node.name for node in inner.plan.steps],
     )
     oracle.assert_back_edges()
     record = Record()

@@ -40,6 +40,7 @@ JSON_VALUES = st.recursive(
         ('n;t\n1.5;"a;\nb"\n', "", [{"n": 1.5, "t": "a;\nb"}]),
         ("a\tb\n\ttrue\n", ".tsv", [{"a": None, "b": True}]),
         ("zip,id\n01234,-7\n", "", [{"zip": "01234", "id": -7}]),
+        ("mail\na@b.co\nc@d.org\n", "", [{"mail": "a@b.co"}, {"mail": "c@d.org"}]),
         ("a@b.co\nc@d.org\n", "", [{"email": "a@b.co"}, {"email": "c@d.org"}]),
     ],
 )

@@ -25,6 +25,7 @@ from examples.shell import LineCompleter, Shell, open_history
 from examples.workflow import Options
 
 ROOT = Path(__file__).parents[2]
+CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 COMMAND = [sys.executable, str(ROOT / "main.py"), "--interactive"]
 
 
@@ -209,9 +210,10 @@ class Keyboard:
             if left <= 0 or not select.select([self._descriptor], [], [], left)[0]:
                 pytest.fail(f"no {pattern!r} within {seconds} s; the screen has {self.seen!r}")
             try:
-                self.seen += os.read(self._descriptor, 65536).decode(errors="replace")
+                written = os.read(self._descriptor, 65536).decode(errors="replace")
             except OSError:  # the program has left
                 pytest.fail(f"the program left without {pattern!r}: {self.seen!r}")
+            self.seen += CONTROL.sub("", written)
         return time.monotonic() - started
 
 
@@ -239,7 +241,7 @@ def prompt(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], Keyboard]]
         )
         stack.callback(process.kill)
         keyboard = Keyboard(ours)
-        keyboard.wait_for("kaygraph> ")
+        keyboard.wait_for("kaygraph>")
         os.close(theirs)
         yield process, keyboard
 
@@ -252,11 +254,11 @@ def test_ctrl_c_comes_back_to_the_prompt_within_a_second(
     keyboard.type("pipeline 10000000\r")
     keyboard.wait_for(r"[1-9]\d*/10000000")
     keyboard.type("\x03")
-    seconds = keyboard.wait_for(r"interrupted after[\s\S]*kaygraph> ")
+    seconds = keyboard.wait_for(r"interrupted after[\s\S]*kaygraph>")
     assert seconds < 1
     assert "Traceback" not in keyboard.seen
     keyboard.type("mapreduce a b a\r")
-    keyboard.wait_for(r"run report: mapreduce[\s\S]*kaygraph> ")
+    keyboard.wait_for(r"run report: mapreduce[\s\S]*kaygraph>")
     keyboard.type("\x04")
     assert process.wait(30) == 0
 
@@ -269,11 +271,11 @@ def test_ctrl_c_at_the_prompt_empties_the_line(
     keyboard.type("frobnicate")
     keyboard.wait_for("frobnicate")
     keyboard.type("\x03")
-    keyboard.wait_for("kaygraph> ")
+    keyboard.wait_for("kaygraph>")
     keyboard.type("workers 3\r")
-    keyboard.wait_for(r"workers: 3[\s\S]*kaygraph> ")
+    keyboard.wait_for(r"workers: 3[\s\S]*kaygraph>")
     keyboard.type("reprot\r")
-    keyboard.wait_for(r"Did you mean report\?[\s\S]*kaygraph> ")
+    keyboard.wait_for(r"Did you mean report\?[\s\S]*kaygraph>")
     keyboard.type("\x04")
     assert process.wait(30) == 0
 
