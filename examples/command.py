@@ -85,7 +85,7 @@ class Command:
                 self.screen.tell(f"--input {self.arguments.input} goes to {', '.join(takers)} only")
             options = with_input(options, takers, self.arguments.input)
         # All of them first: what cannot be followed is told before any work is done.
-        return [make_job([load(name)], options) for name in names]
+        return [make_job([load(name)], options, named=len(names) > 1) for name in names]
 
     def _takers(self, names: Sequence[str]) -> Sequence[str]:
         """Return those of all five examples that ``--input`` is meant for."""

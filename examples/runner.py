@@ -31,21 +31,25 @@ DATABASE_SUFFIXES = (".db", ".sqlite", ".sqlite3")
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Workflows wired into one graph, ready to run over one shared store."""
+    """Workflows wired into one graph, ready to run over one shared store.
+
+    ``named`` rows say which workflow they come from.
+    """
 
     workflows: Sequence[Workflow]
     graph: Graph
     shared: Shared
+    named: bool
 
     @property
     def name(self) -> str:
         return " >> ".join(workflow.name for workflow in self.workflows)
 
     def rows(self) -> Iterator[Row]:
-        """Yield the rows of the results; with the workflow's name when there are several."""
+        """Yield the rows of the results."""
         for workflow in self.workflows:
             for row in workflow.rows(self.shared):
-                yield row if len(self.workflows) == 1 else {"workflow": workflow.name, **row}
+                yield {"workflow": workflow.name, **row} if self.named else row
 
 
 def check_options(options: Options, names: Sequence[str]) -> None:
@@ -68,8 +72,10 @@ def _is_database(path: Path) -> bool:
     return path.suffix.lower() in DATABASE_SUFFIXES
 
 
-def make_job(workflows: Sequence[Workflow], options: Options) -> Job:
+def make_job(workflows: Sequence[Workflow], options: Options, *, named: bool = False) -> Job:
     """Fill a shared store and wire the graphs one after another.
+
+    Rows are ``named`` when asked for, and always where there are several workflows.
 
     Raises:
         InputError: The options cannot be followed.
@@ -83,11 +89,11 @@ def make_job(workflows: Sequence[Workflow], options: Options) -> Job:
     except ValueError as error:
         raise InputError(str(error)) from error
     if len(graphs) == 1 and isinstance(graphs[0], Graph):
-        return Job(workflows, graphs[0], shared)
+        return Job(workflows, graphs[0], shared, named)
     line: Any = graphs[0]
     for graph in graphs[1:]:
         line = line >> graph
-    return Job(workflows, Graph(line, name=" >> ".join(names)), shared)
+    return Job(workflows, Graph(line, name=" >> ".join(names)), shared, len(graphs) > 1 or named)
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -126,10 +126,6 @@ def test_malformed_input_names_the_line(name: str, content: str, told: str, tmp_
 
 def test_a_run_that_fails_is_exit_1() -> None:
     """A service that cannot be reached is told in a line."""
-    record = '{"email": "a@example.com"}'
-    arguments = ("--example", "enrichment", "--services", "http://127.0.0.1:1", "--mapper", "a:b")
-    done = run(*arguments[:4], "--input", "-", text=record)
-    assert done.returncode in (0, 1)  # enrichment keeps partial results
     done = run("--example", "pipeline", "--services", "http://127.0.0.1:1")
     assert done.returncode == 1
     assert done.stderr.startswith("pipeline failed: ClientConnectorError")
@@ -169,6 +165,7 @@ def test_all_runs_the_five_in_order() -> None:
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     assert [line["example"] for line in lines if "report" in line] == list(NAMES)
+    assert list(dict.fromkeys(line["workflow"] for line in lines if "workflow" in line)) == [*NAMES]
 
 
 def test_output_holds_the_rows(tmp_path: Path) -> None:
@@ -261,13 +258,17 @@ def test_interruption_is_a_line_and_exit_130() -> None:
 
 def test_interruption_leaves_no_worker_process(tmp_path: Path) -> None:
     """Worker processes end with the command that started them."""
-    for number in range(200):
-        (tmp_path / f"{number}.py").write_text("x = [" + "1, " * 20_000 + "]\n")
+    for number in range(64):
+        (tmp_path / f"{number}.py").write_text("x = [" + "1, " * 2_000 + "]\n")
     code, told, group = interrupted(
         "--example", "batch", "--run-in", "process", "--input", str(tmp_path),
         when="node started +node=Processes",
     )  # fmt: skip
     assert code == 130
     assert "Traceback" not in told
-    with pytest.raises(ProcessLookupError):
-        os.killpg(group, 0)
+    listed = subprocess.run(
+        ["ps", "-eo", "pgid=,stat=,args="], capture_output=True, text=True, check=True
+    ).stdout
+    # One that has ended may still be listed, as a zombie, until the system's first process looks.
+    processes = [line.split(None, 2) for line in listed.splitlines()]
+    assert [p for p in processes if p[0] == str(group) and not p[1].startswith("Z")] == []

@@ -1,0 +1,48 @@
+"""The README keeps its word: every program in it runs and prints what stands below it."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
+PROGRAMS = re.findall(r"```python\n(.*?)```\n```text\n(.*?)```", TEXT, re.DOTALL)
+MODULES = re.findall(r"\| `([\w/]+\.py)` \| [^|]+ \| (\d+) \|", TEXT)
+
+
+def test_every_program_is_followed_by_its_output() -> None:
+    """No snippet stands without the output that a test can compare."""
+    assert len(PROGRAMS) == TEXT.count("```python\n") > 0
+
+
+@pytest.mark.parametrize(("program", "output"), PROGRAMS, ids=range(len(PROGRAMS)))
+def test_program_prints_what_the_readme_shows(
+    program: str, output: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Run one, and compare to the letter."""
+    exec(compile(program, "README.md", "exec"), {"__name__": "readme"})
+    assert capsys.readouterr().out == output
+
+
+def test_first_program_is_short() -> None:
+    """The first screen shows a whole program."""
+    lines = [line for line in PROGRAMS[0][0].splitlines() if line.strip()]
+    assert len(lines) <= 15
+
+
+@pytest.mark.parametrize(("name", "lines"), MODULES)
+def test_module_has_about_as_many_lines_as_the_readme_says(name: str, lines: str) -> None:
+    """Within a tenth; the table is renewed when it drifts."""
+    actual = len((ROOT / "kaygraph" / name).read_text(encoding="utf-8").splitlines())
+    assert int(lines) == pytest.approx(actual, rel=0.1, abs=10)
+
+
+def test_every_module_stands_in_the_table() -> None:
+    """A new module is shown to those who read the core."""
+    there = {
+        path.relative_to(ROOT / "kaygraph").as_posix()
+        for path in (ROOT / "kaygraph").rglob("*.py")
+        if path.name != "__init__.py" or path.parent.name == "executors"
+    }
+    assert {name for name, _ in MODULES} == there
