@@ -23,6 +23,7 @@ order of the files) and ``file_totals`` out.
 import ast
 import hashlib
 import re
+import threading
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -34,7 +35,11 @@ from kaygraph import Graph, Node, NodeFigures, ParallelBatchNode, RunReport
 
 # Large enough that sending a chunk to a process costs little beside the work on it, small enough
 # that no worker is left with the last one for long.
-FILES_A_CHUNK = 16
+FILES_A_CHUNK = 8
+
+# CPython 3.11 counts how deep a tree is in one place for all threads, and takes a good file for a
+# broken one when two parse at once. Threads take turns at the interpreter anyway.
+PARSING = threading.Lock()
 FAULTS_SHOWN = 20
 
 # The parser warns of doubtful code (a stray backslash, say) under the name of the file, and this
@@ -100,7 +105,9 @@ def measure(path: Path) -> Row:
     """Return a file's figures, or ``{"path", "error"}`` when it cannot be read or parsed."""
     try:
         data = path.read_bytes()
-        nodes = list(ast.walk(ast.parse(data, SOURCE_NAME)))
+        with PARSING:
+            tree = ast.parse(data, SOURCE_NAME)
+        nodes = list(ast.walk(tree))
     except Exception as error:  # whatever is wrong with a file is a fact about that file only
         fault = str(error).replace(f"{SOURCE_NAME}, ", "")
         return {"path": str(path), "error": f"{type(error).__name__}: {fault}"}

@@ -341,11 +341,11 @@ class Services:
         if limit is not None and not re.fullmatch(r"[0-9]{1,12}", limit):
             return _error(400, f"limit must be a whole number of at least 0, got {limit!r}.")
         response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
-        await response.prepare(request)
         records = itertools.cycle(self._records)
         sequences = itertools.count(1) if limit is None else range(1, int(limit) + 1)
         self.open_streams += 1
         try:
+            await response.prepare(request)
             for sequence, record in zip(sequences, records, strict=False):
                 line = json.dumps({**record, "sequence": sequence}, ensure_ascii=False)
                 await response.write(line.encode() + b"\n")

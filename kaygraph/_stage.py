@@ -100,22 +100,23 @@ class Stage:
         sink, size = outbox.items, outbox.size
         endless = size == UNBOUNDED  # there is never a wait in which others have their turn
         items, later_items = opened(source, self.name)
+        taken = 0
         try:
             if items is not None:
-                for item in items:
+                for taken, item in enumerate(items, 1):
                     if len(sink) >= size:
                         await self._block(outbox)
                     sink.append(item)
-                    self.taken += 1
                     if outbox.readers:
                         wake(outbox.readers)
-                    if endless and not self.taken % TURN:
+                    if endless and not taken % TURN:
                         await asyncio.sleep(0)
             elif later_items is not None:
                 async for item in later_items:
                     await self._pass((item,))
-                    self.taken += 1
+                    taken += 1
         finally:
+            self.taken = taken
             await close(items, later_items)
         self.busy = self.clock() - started - self.blocked
         outbox.close()
@@ -134,8 +135,14 @@ class Stage:
         elif node._plain and frame.bare:
             bare = node.exec
         several = node._exec_kind in ("generator", "async_generator")
+        direct = bare is not None and not outcomes
+        # One worker alone empties its inbox and fills its outbox: what there is, and room for, can
+        # be worked off in one go.
+        sole = direct and self.workers == 1
         own = frame.run.permits(node, self.workers)
         slot = Slot((own, *frame.caps), number)
+        capped = bool(frame.caps)
+        values: Sequence[Any] | None = None
         started = self.clock()
         try:
             while True:
@@ -146,38 +153,44 @@ class Stage:
                     if not await self._starve(slot):
                         break
                     continue
-                item = source.popleft()
-                if inbox.writers:
-                    wake(inbox.writers)
-                index = self.taken
-                self.taken = index + 1
-                values: Sequence[Any] | None = None
-                try:
-                    if outcomes and type(item) is Outcome:
-                        self.passed += 1
-                        value = item
-                    elif bare is not None:
-                        if not slot.held:
-                            await slot.take()
-                        value = await bare(item)
-                    else:
-                        value = await call(node, item, index, frame, slot)
-                        if several:
-                            values = value
-                except Exception as error:
-                    self.failures.pulled = self.items
-                    value = self.failures.bear(item, index, slot, error)
-                    if value.status == "skipped":
-                        values = ()
-                if ordered or values is not None:
-                    await self._hand_over(index, (value,) if values is None else values, slot)
-                else:
-                    if len(sink) >= size:
+                if direct and not slot.held:
+                    await slot.take()
+                    continue  # others may have emptied the buffer meanwhile
+                if sole and len(sink) >= size:
+                    await self._block(outbox, slot)
+                    continue
+                for _ in range(min(len(source), size - len(sink)) if sole else 1):
+                    item = source.popleft()
+                    if inbox.writers:
+                        wake(inbox.writers)
+                    index = self.taken
+                    self.taken = index + 1
+                    try:
+                        if direct:
+                            value = await bare(item)  # type: ignore[misc]
+                        elif outcomes and type(item) is Outcome:
+                            self.passed += 1
+                            value = item
+                        elif node._has_exec:
+                            value = await call(node, item, index, frame, slot)
+                            values = value if several else None
+                        else:
+                            value = item
+                    except Exception as error:
+                        self.failures.pulled = self.items
+                        value = self.failures.bear(item, index, slot, error)
+                        if value.status == "skipped":
+                            values = ()
+                    if ordered or values is not None:
+                        await self._hand_over(index, (value,) if values is None else values, slot)
+                        values = None
+                        continue
+                    if not sole and len(sink) >= size:
                         await self._block(outbox, slot)
                     sink.append(value)
                     if outbox.readers:
                         wake(outbox.readers)
-                if own.waiting or (frame.caps and slot.wanted):
+                if own.waiting or (capped and slot.wanted):
                     slot.give()
         finally:
             slot.give()

@@ -116,6 +116,15 @@ async def test_diamond_that_sends_one_branch_back_joins_once_before_it(sent_back
     assert trace.ended == ["a", "b", "c", "d", sent_back_to, "d"]
 
 
+async def test_diamond_that_sends_its_longer_branch_back_joins_once_before_it() -> None:
+    """The same where the branches differ in length, and only the last of the longer is redone."""
+    a, b, b2, b3, c = (Visit(name) for name in ("a", "b", "b2", "b3", "c"))
+    d = Visit("d", "redo")
+    a >> [b >> b2 >> b3, c] >> d
+    d - "redo" >> b3
+    assert (await walk(a)).ended == ["a", "b", "b2", "b3", "c", "d", "b3", "d"]
+
+
 async def test_edge_from_the_fan_out_into_the_join_waits_for_the_branch() -> None:
     """`a >> [b, c]; b >> c`: c is a join, and runs once, after b."""
     a, b, c = visits("abc")

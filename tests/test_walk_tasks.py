@@ -122,6 +122,20 @@ async def test_sequential_rounds_do_not_pile_up() -> None:
     assert shared == {"most": 3000, "rounds": 3000, "tasks": before}
 
 
+# --- joins of two loops ----------------------------------------------------------------------
+
+
+async def test_joins_of_two_loops_that_hold_each_other_up_do_not_deadlock() -> None:
+    """Each of two joins may send the walk back to where the other is reached from: both run."""
+    v, p, q, r, j, k = visits("vpqrjk")
+    v >> [p, q, r]
+    [p, r] >> j
+    [q, r] >> k
+    [j - "again" >> v, k - "again" >> v]
+    trace = await walk(v)
+    assert sorted(trace.ended) == sorted("vpqrjk")
+
+
 # --- error routes ------------------------------------------------------------------------------
 
 
