@@ -1,6 +1,7 @@
 """A run is cancelled at every step of the loop, and nothing is left behind."""
 
 import asyncio
+import contextlib
 from typing import Any
 
 import pytest
@@ -242,3 +243,88 @@ async def test_an_error_of_the_cleanup_of_a_stream_left_early_is_not_lost() -> N
     await asyncio.sleep(1)
     with pytest.raises(OSError, match="cleanup failed"):
         await outcomes.aclose()
+
+
+class Swallows(ParallelBatchNode[Any, Any]):
+    """Notes what it began, and reports success when it is cancelled."""
+
+    max_workers = 2
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.begun: list[Any] = []
+
+    def prep(self, _: Any) -> range:
+        return range(1000)
+
+    async def exec(self, item: Any) -> Any:
+        self.begun.append(item)
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(5)
+        return item
+
+
+class Source(Node[Any, Any]):
+    def prep(self, _: Any) -> range:
+        return range(1000)
+
+
+@pytest.mark.parametrize("where", ["stage", "last stage", "batch"])
+async def test_items_after_a_swallowed_cancellation_are_not_begun(where: str) -> None:
+    """exec may hold up its own end and not that of the run."""
+    node = Swallows()
+    match where:
+        case "stage":
+            run: BaseNode[Any, Any] = Source() | node | Swallows()
+        case "last stage":
+            run = Source() | node
+        case _:
+            run = node
+    task = asyncio.create_task(run.run_async({}))
+    await asyncio.sleep(1)
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    assert node.begun == [0, 1]
+
+
+class SwallowsOnce(Node[Any, Any]):
+    """Reports success when it is cancelled."""
+
+    async def exec(self, _: Any) -> None:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.sleep(5)
+
+
+async def test_nodes_after_a_swallowed_cancellation_are_not_begun() -> None:
+    """A run that was cancelled goes no further, whatever its node made of it."""
+
+    class After(Node[Any, Any]):
+        def prep(self, _: Any) -> None:
+            began.append("after")
+
+    began: list[str] = []
+    task = asyncio.create_task(Graph(SwallowsOnce() >> After()).run_async({}))
+    await asyncio.sleep(1)
+    task.cancel()
+    await asyncio.wait([task])
+    assert began == []
+    assert task.cancelled()
+
+
+async def test_a_branch_that_swallowed_its_cancellation_goes_no_further() -> None:
+    """One failure ends the siblings, at the latest with the node that they are at."""
+
+    class Fails(Node[Any, Any]):
+        async def exec(self, _: Any) -> None:
+            await asyncio.sleep(1)
+            raise ValueError("first")
+
+    class After(Node[Any, Any]):
+        def prep(self, _: Any) -> None:
+            began.append("after")
+
+    began: list[str] = []
+    with pytest.raises(ValueError, match="first"):
+        await Graph([Fails(), SwallowsOnce() >> After()]).run_async({})
+    assert began == []

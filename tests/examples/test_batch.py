@@ -106,8 +106,9 @@ def test_totals_are_the_sums_of_the_rows(folder: Path) -> None:
     for name in ("bytes", "lines", "functions", "classes"):
         assert shared["file_totals"][name] == sum(row[name] for row in rows) > 0
     text = "\n".join(shown(shared, report))
-    assert "36 files: 32 measured, 4 that cannot be read or parsed" in text
-    assert "160 lines, 64 functions, 32 classes" in text
+    good = 2 * FILES_A_CHUNK
+    assert f"{good + 4} files: {good} measured, 4 that cannot be read or parsed" in text
+    assert f"{5 * good} lines, {2 * good} functions, {good} classes" in text
     assert all(name in text for name in BAD)
 
 
@@ -211,7 +212,7 @@ def test_standard_library_is_found_whole_and_alone() -> None:
 @pytest.mark.parametrize(
     ("named", "count"),
     [
-        (lambda folder: folder, 36),
+        (lambda folder: folder, 2 * FILES_A_CHUNK + 4),
         (lambda folder: folder / "good_01.py", 1),
         (lambda folder: folder / "notes.txt", 1),
         (lambda folder: folder / "good_0*.py", 10),
