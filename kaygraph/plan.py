@@ -1,10 +1,10 @@
 """What can be known of a graph before it runs: edges, joins, reachability. No asyncio here.
 
-Edges are taken breadth-first from the start, in the order in which they were wired. One that would
-close a cycle with those taken is a *back edge*; the others are *forward* edges. (Where every loop
-has one way in, these are the back edges of any depth-first search; Hecht and Ullman,
-"Characterizations of reducible flow graphs", 1974. Elsewhere the edge nearer to the start is the
-forward one.) A *join* has more than one predecessor over forward edges.
+Edges are taken breadth-first from the start, default edges before named ones. One that would close
+a cycle with those taken is a *back edge*; the others are *forward* edges. (Where every loop has one
+way in, these are the back edges of any depth-first search; Hecht and Ullman, "Characterizations of
+reducible flow graphs", 1974. Elsewhere the edge taken first is the forward one.) A *join* has more
+than one predecessor over forward edges.
 """
 
 from collections import deque
@@ -165,20 +165,29 @@ def _targets(node: AnyNode) -> list[AnyNode]:
 
 
 def _back_edges(starts: Sequence[AnyNode]) -> set[tuple[AnyNode, AnyNode]]:
-    """Take the edges breadth-first; return those that would close a cycle with those taken."""
-    forward: dict[AnyNode, list[AnyNode]] = {start: [] for start in starts}
+    """Take default edges first, then named ones; return those that would close a cycle.
+
+    A reviewer who sends one of two branches back comes after both, however long they are.
+    """
+    forward: dict[AnyNode, list[AnyNode]] = {}
     back_edges: set[tuple[AnyNode, AnyNode]] = set()
-    nodes = deque(starts)
-    while nodes:
-        node = nodes.popleft()
-        for target in _targets(node):
-            if target not in forward:
-                forward[target] = []
-                nodes.append(target)
-            elif target is node or _leads(forward, target, node):
-                back_edges.add((node, target))
-                continue
+    edges: deque[tuple[AnyNode | None, AnyNode]] = deque((None, start) for start in starts)
+    named: deque[tuple[AnyNode | None, AnyNode]] = deque()
+    while edges or named:
+        node, target = (edges or named).popleft()
+        if (
+            target in forward
+            and node is not None
+            and (target is node or _leads(forward, target, node))
+        ):
+            back_edges.add((node, target))
+            continue
+        if node is not None:
             forward[node].append(target)
+        if target not in forward:
+            forward[target] = []
+            for action, targets in target.successors.items():
+                (edges if action == "default" else named).extend((target, t) for t in targets)
     return back_edges
 
 

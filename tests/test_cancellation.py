@@ -275,7 +275,7 @@ async def test_items_after_a_swallowed_cancellation_are_not_begun(where: str) ->
     node = Swallows()
     match where:
         case "stage":
-            run: BaseNode[Any, Any] = Source() | node | Swallows()
+            run: Any = Source() | node | Swallows()
         case "last stage":
             run = Source() | node
         case _:
