@@ -1,12 +1,9 @@
 """The wiring: what ``>>``, ``-`` and lists mean between nodes."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from .node import BaseNode
-
-    Nodes = Sequence[BaseNode[Any, Any]]
+Nodes = Sequence[Any]  # of BaseNode, which stands below
 
 
 class Edges:
@@ -28,8 +25,8 @@ EDGES = Edges()
 class Wired:
     """What can stand in a line of ``>>``: it has heads to lead to and tails to lead on from."""
 
-    _heads: "Nodes"
-    _tails: "Nodes"
+    _heads: Nodes
+    _tails: Nodes
     _action = "default"
 
     def __rshift__(self, other: Any) -> "Chain":
@@ -56,16 +53,16 @@ class Wired:
 class Chain(Wired):
     """What ``a >> b`` returns: it remembers where the line begins and where it ends."""
 
-    def __init__(self, heads: "Nodes", tails: "Nodes") -> None:
+    def __init__(self, heads: Nodes, tails: Nodes) -> None:
         self._heads, self._tails = tuple(heads), tuple(tails)
 
-    def __or__(self, other: Any) -> "BaseNode[Any, Any]":
+    def __or__(self, other: Any) -> Any:
         raise TypeError("'|' binds weaker than '>>': write (a | b) >> c, with the parentheses")
 
     __ror__ = __or__
 
     def __repr__(self) -> str:
-        def named(nodes: "Nodes") -> str:
+        def named(nodes: Nodes) -> str:
             names = ", ".join(node.name for node in nodes)
             return names if len(nodes) == 1 else f"[{names}]"
 
@@ -77,8 +74,8 @@ class Branch(Chain):
 
     def __init__(
         self,
-        heads: "Nodes",
-        tails: "Nodes",
+        heads: Nodes,
+        tails: Nodes,
         action: str,
     ) -> None:
         super().__init__(heads, tails)
@@ -87,7 +84,7 @@ class Branch(Chain):
 
 def ends(
     thing: Any,
-) -> "tuple[Nodes, Nodes, str]":
+) -> tuple[Nodes, Nodes, str]:
     """Return the heads, the tails and the action of whatever stands beside a ``>>``."""
     if isinstance(thing, Wired):
         return thing._heads, thing._tails, thing._action
