@@ -146,6 +146,7 @@ class Stage:
         started = self.clock()
         try:
             while True:
+                raise_if_cancelled()  # exec may have swallowed it; the run must end all the same
                 if ordered and self.taken - self.following >= self.window:
                     await self._block(None, slot)
                     continue
@@ -234,7 +235,6 @@ class Stage:
         began = self.clock()
         more = await self.inbox.filled()
         self.starved += self.clock() - began
-        raise_if_cancelled()
         return more
 
     async def _block(self, outbox: Buffer[Any] | None, slot: Slot | None = None) -> None:
@@ -249,7 +249,6 @@ class Stage:
             self.waiting.append(turn)
             await turn
         self.blocked += self.clock() - began
-        raise_if_cancelled()
 
 
 async def _unchanged(item: Any) -> Any:

@@ -8,7 +8,7 @@ from . import draw
 from ._fan_out import FanOut
 from ._frame import FRAME, Frame, Scope, add_note
 from ._settings import refuse_unknown
-from ._tasks import gather
+from ._tasks import gather, raise_if_cancelled
 from ._tokens import Fork, Tokens
 from ._wiring import EDGES, ends
 from .errors import GraphDefinitionError, UnknownActionError
@@ -203,6 +203,8 @@ class _Walk:
                     following = step.after.get(action)
                 except TypeError:  # it cannot be hashed: no action is like that
                     following = None
+            if fork is not None:
+                raise_if_cancelled()  # a hook may have swallowed it; siblings must end together
             if following is None:
                 self._ended(step, action)
             if self.tokens is None and not isinstance(following, tuple):

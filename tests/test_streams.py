@@ -14,8 +14,10 @@ from kaygraph import (
     Drop,
     Graph,
     Outcome,
+    ParallelBatchNode,
     Pipeline,
     StageFinished,
+    StageReport,
     StageStarted,
 )
 from tests.clock import VIRTUAL, run_virtually
@@ -282,3 +284,66 @@ async def test_a_stage_before_a_slow_one_is_blocked_and_not_busy() -> None:
     assert quick.report.blocked_s > 50
     assert slow.report.busy_s == pytest.approx(100)
     assert slow.report.starved_s == pytest.approx(1)
+
+
+class Fated(ParallelBatchNode[Any, Any]):
+    """Does with each item what its fate says; keeps its report."""
+
+    def __init__(self, fates: list[str], **settings: Any) -> None:
+        super().__init__(**settings)
+        self.fates = fates
+        self.report: StageReport | None = None
+
+    async def exec(self, item: int) -> Any:
+        fate = self.fates[item]
+        await asyncio.sleep(len(fate) % 4)
+        if fate == "fail":
+            raise ValueError(item)
+        if fate == "drop":
+            raise Drop
+        return item
+
+    def post(self, _: Any, __: Any, report: Any) -> None:
+        self.report = report
+
+
+FATES = st.sampled_from(["ok", "okay!", "fail", "drop"])
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.tuples(FATES, FATES), max_size=15),
+    st.lists(st.tuples(st.integers(1, 4), st.sampled_from(["collect", "skip"])), min_size=2).map(
+        lambda stages: stages[:2]
+    ),
+    st.integers(1, 3),
+    st.booleans(),
+)
+def test_every_item_of_every_stage_is_accounted_for(
+    fates: list[tuple[str, str]], stages: list[tuple[int, str]], buffer: int, ordered: bool
+) -> None:
+    """items = ok + failed + skipped in each stage, and the results are a serial oracle's."""
+    nodes = [
+        Fated([pair[place] for pair in fates], max_workers=w, on_error=e, ordered=ordered)
+        for place, (w, e) in enumerate(stages)
+    ]
+    expected: list[Any] = list(range(len(fates)))
+    counts = []
+    for node in nodes:
+        items = [item for item in expected if isinstance(item, int)]
+        ok = [item for item in items if node.fates[item].startswith("ok")]
+        bad = [item for item in items if node.fates[item] == "fail" and node.on_error == "collect"]
+        counts.append((len(items), len(ok), len(bad), len(items) - len(ok) - len(bad)))
+        passed = {*ok, *(i for i in expected if not isinstance(i, int))}
+        expected = [
+            ("failed", item) if item in bad else item
+            for item in expected
+            if item in passed or item in bad
+        ]
+    results = run_virtually(results_of(Pipeline(Read(range(len(fates))), *nodes, buffer=buffer)))
+    got = [(r.status, r.item) if isinstance(r, Outcome) else r for r in results]
+    assert got == expected if ordered else sorted(map(str, got)) == sorted(map(str, expected))
+    for node, figures in zip(nodes, counts, strict=True):
+        report = node.report
+        assert report is not None
+        assert (report.items, report.ok, report.failed, report.skipped) == figures
