@@ -11,7 +11,7 @@ from ._settings import refuse_unknown
 from ._tasks import gather, raise_if_cancelled
 from ._tokens import Fork, Tokens
 from ._wiring import EDGES, ends
-from .errors import GraphDefinitionError, UnknownActionError
+from .errors import GraphDefinitionError, NodeDefinitionError, UnknownActionError
 from .limits import Permits, Slot
 from .node import BaseNode, watched
 from .plan import Plan, Step, validate
@@ -47,6 +47,14 @@ class Graph(BaseNode[Any, str | None]):
             self._starts = self._first(start)
         if max_workers is not None:
             self.max_workers = max_workers
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls._has_exec:
+            raise NodeDefinitionError(
+                f"{cls.__name__} defines exec(), which a graph does not call: its nodes are its "
+                "work. Use prep() before the walk, post() after it, or a node of its own"
+            )
 
     def _first(self, start: Any) -> Sequence[AnyNode]:
         heads, _, action = ends(start)

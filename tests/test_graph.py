@@ -14,6 +14,7 @@ from kaygraph import (
     Graph,
     GraphDefinitionError,
     Node,
+    NodeDefinitionError,
     UnknownActionError,
     settle,
 )
@@ -288,3 +289,12 @@ def test_long_graph_is_pickled_without_recursion() -> None:
         chain = chain >> Fetch()
     copy = pickle.loads(pickle.dumps(Graph(chain)))
     assert len(copy.plan.steps) == 1500
+
+
+def test_exec_on_a_graph_is_refused() -> None:
+    """A graph's work is its nodes: an exec that nobody would call is named at once."""
+    with pytest.raises(NodeDefinitionError, match="Busy defines exec"):
+
+        class Busy(Graph):
+            def exec(self, prep_res: Any) -> Any:
+                return prep_res
