@@ -45,8 +45,3 @@ def not_async(node: Any, hook: str, coroutine: Any) -> NodeDefinitionError:
 
 async def nothing() -> Any:
     return None
-
-
-def ancestor_of(cls: type) -> str:
-    base = next(b.__name__ for b in cls.__mro__[1:] if b.__module__.startswith("kaygraph"))
-    return base if base.startswith("Async") else f"Async{base}"

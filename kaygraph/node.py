@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypedDict, Un
 
 from ._call import call
 from ._frame import FRAME, NO_PARAMS, Frame, Run
-from ._hooks import ancestor_of, kind_of, not_async, note_plainness, nothing
+from ._hooks import kind_of, not_async, note_plainness, nothing
 from ._launch import launched, run_in_new_loop
 from ._settings import CHECKS, refuse_unknown
 from ._typing import E, I, P, R
@@ -94,7 +94,7 @@ class BaseNode(Wired, Generic[P, E, I, R]):
             if f"{hook}_async" in vars(cls):
                 raise NodeDefinitionError(
                     f"{cls.__name__} defines {hook}_async(). Hooks have one name here: rename it "
-                    f"to 'async def {hook}', or import {ancestor_of(cls)} from kaygraph.compat."
+                    f"to 'async def {hook}'."
                 )
         for name in cls._accepts & vars(cls).keys():
             if vars(cls)[name] is not None:
