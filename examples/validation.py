@@ -36,7 +36,7 @@ from examples.workflow import Options, Row, Screen, Shared, Workflow, workers_or
 from kaygraph import BatchGraph, Node, RunReport
 
 RECORDS = Path(__file__).parent / "data" / "records.jsonl"
-WORKERS = 50
+WORKERS = 16  # more would wait for one another: the checks share one processor
 CHECKS = ("security", "format", "rules", "external")
 SHOWN = 10
 
