@@ -19,6 +19,9 @@ from .plan import Plan, Step, validate
 AnyNode = BaseNode[Any, Any]
 
 
+NONE: Mapping[Any, Any] = MappingProxyType({})
+
+
 class Graph(BaseNode[Any, str | None]):
     """A node that walks nodes, from its start along the actions that they return.
 
@@ -175,12 +178,11 @@ class _Walk:
     until a single token is left again. ``errors`` are on their way along an "error" edge.
     """
 
-    action: str | None = None
-    tokens: Tokens | None = None
-    errors: Mapping[Step, tuple[Exception, ...]] = MappingProxyType({})
-
     def __init__(self, graph: Graph, shared: Any, frame: Frame) -> None:
         self.graph, self.shared, self.frame = graph, shared, frame
+        self.action: str | None = None
+        self.tokens: Tokens | None = None
+        self.errors: Mapping[Step, tuple[Exception, ...]] = NONE
 
     async def along(self, step: Step | None, fork: Fork | None = None) -> Step | None:
         """Move a token until it ends.
@@ -211,11 +213,9 @@ class _Walk:
                     following = step.after.get(action)
                 except TypeError:  # it cannot be hashed: no action is like that
                     following = None
-            if fork is not None:
-                raise_if_cancelled()  # a hook may have swallowed it; siblings must end together
             if following is None:
                 self._ended(step, action)
-            if self.tokens is None and not isinstance(following, tuple):
+            if self.tokens is None and (following is None or type(following) is Step):
                 step = following
             else:
                 begun = self._move(step, following)
@@ -228,8 +228,10 @@ class _Walk:
             if fork is not None:
                 if step is None:
                     fork.ended()
+                    return None
                 if fork.live == 1:
                     return step
+                raise_if_cancelled()  # a hook may have swallowed it; siblings must end together
         return None
 
     async def begin(self, steps: tuple[Step, ...]) -> Step | None:
@@ -239,6 +241,8 @@ class _Walk:
 
     async def _fork(self, steps: Sequence[Step], around: Fork | None) -> Step | None:
         """Move several tokens at once; return the step on which the last of them stands."""
+        if around is not None:
+            raise_if_cancelled()
         fork = Fork(len(steps), self.frame, around)
         left = await gather(self.along(step, fork) for step in steps)
         return next((step for step in left if step is not None), None)
