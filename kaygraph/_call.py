@@ -34,6 +34,8 @@ async def call(node: Any, item: Any, index: int | None, frame: Frame, slot: Slot
     emit = frame.run.emit
     slot.attempts, slot.seconds = 0, 0.0
     slot.timed = slot.timed or emit is not None
+    task = asyncio.current_task()
+    cancelling = 0 if task is None else task.cancelling()
     try:
         await slot.take()
         if emit is not None:
@@ -49,7 +51,7 @@ async def call(node: Any, item: Any, index: int | None, frame: Frame, slot: Slot
         except Drop:
             raise
         except Exception as error:
-            if not node._has_fallback:
+            if not node._has_fallback or (task is not None and task.cancelling() > cancelling):
                 raise
             value = node.exec_fallback(item, error)
             if node._fallback_is_async:
@@ -109,7 +111,9 @@ async def _attempts(node: Any, item: Any, index: int | None, frame: Frame, slot:
                 raise
             except Exception as error:
                 if task.cancelling() > cancelling:  # exec has made an error of its cancellation
-                    raise asyncio.CancelledError from error
+                    if slot.until is not None and _now() >= slot.until:
+                        raise asyncio.CancelledError from error  # as the deadline expects it
+                    raise
                 if slot.attempts >= most or not (retry is None or retry.applies_to(error)):
                     raise
                 wait = node.wait if retry is None else retry.wait_after(slot.attempts, error)
@@ -169,7 +173,15 @@ async def _once(node: Any, item: Any, frame: Frame) -> Any:
     kind = node._exec_kind
     if place is None:
         place = "loop" if frame.alone or kind in ("async", "async_generator") else "thread"
-    if place == "loop":
+    if node.run_in is None and place == "loop" and kind in ("sync", "generator"):
+        # In the calling thread of run(), where code that brings a loop of its own may run.
+        loop = asyncio._get_running_loop()
+        asyncio._set_running_loop(None)
+        try:
+            result = run_to_end(node, item)
+        finally:
+            asyncio._set_running_loop(loop)
+    elif place == "loop":
         result = node.exec(item)
         if kind == "async":
             return await result

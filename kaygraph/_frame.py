@@ -82,10 +82,10 @@ class Run:
     def resource(self, node: Any) -> Any:
         """Return what a node's ``lifespan`` yielded."""
         if self._lifespans is None or node not in self._lifespans:
-            raise AttributeError(
-                f"{node!r} holds no resource: define lifespan(self, shared) as an async context "
-                "manager that yields it"
-            )
+            hint = "define lifespan(self, shared) as an async context manager that yields it"
+            if node._hooks[0]:
+                hint = "what lifespan opens does not reach a process; open it in exec()"
+            raise AttributeError(f"{node!r} holds no resource here: {hint}")
         return self._lifespans[node].yielded
 
     async def close(self, error: BaseException | None) -> None:

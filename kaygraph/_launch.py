@@ -12,8 +12,8 @@ from .events import RunFinished, RunStarted
 T = TypeVar("T")
 
 
-async def launched(name: str, frame: Frame, work: Awaitable[T]) -> T:
-    """Await the work of a run of its own, and close whatever the run has opened."""
+async def launched(name: str, frame: Frame, work: Callable[[], Awaitable[T]]) -> T:
+    """Do the work of a run of its own, and close whatever the run has opened."""
     run, error, action = frame.run, None, None
     token = FRAME.set(frame)
     started = 0.0
@@ -21,7 +21,7 @@ async def launched(name: str, frame: Frame, work: Awaitable[T]) -> T:
         started = asyncio.get_running_loop().time()
         run.emit(RunStarted(name, started))
     try:
-        result = await work
+        result = await work()
         action = result if isinstance(result, str) else None
         return result
     except BaseException as failure:
@@ -33,6 +33,9 @@ async def launched(name: str, frame: Frame, work: Awaitable[T]) -> T:
         try:
             if run.opened:
                 await run.close(error)
+        except BaseException as failure:
+            error = error or failure
+            raise
         finally:
             FRAME.reset(token)
             if run.emit is not None:

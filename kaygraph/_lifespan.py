@@ -4,7 +4,7 @@ import asyncio
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
-from ._tasks import outlast
+from ._tasks import heard, outlast
 
 
 class Lifespan:
@@ -19,6 +19,7 @@ class Lifespan:
         self._entered: asyncio.Future[Any] = loop.create_future()
         self._leave: asyncio.Future[None] = loop.create_future()
         self._told: BaseException | None = None  # the run's error, which is not ours to raise
+        self._leave.add_done_callback(heard)  # it may come when the task has ended already
         self._task = loop.create_task(self._hold(manager))
 
     async def _hold(self, manager: AbstractAsyncContextManager[Any]) -> None:

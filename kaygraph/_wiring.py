@@ -96,6 +96,8 @@ def ends(
                 [tail for _, tails, _ in parts for tail in tails],
                 "default",
             )
+    if isinstance(thing, type):
+        raise TypeError(f"cannot wire the class {thing.__name__}: did you mean {thing.__name__}()?")
     raise TypeError(
         f"cannot wire {thing!r}: '>>' stands between nodes, chains and lists of these, "
         "as in a >> [b, c >> d] >> e"

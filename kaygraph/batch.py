@@ -82,7 +82,7 @@ class BatchNode(
         async def produce() -> None:
             frame = Frame(Run())
             try:
-                await launched(self.name, frame, self._streamed(shared, frame, sink))
+                await launched(self.name, frame, lambda: self._streamed(shared, frame, sink))
             finally:
                 sink.close()
 

@@ -328,6 +328,11 @@ class BatchGraph(Graph):
     async def _exec(self, prep_res: Any, shared: Any, frame: Frame) -> Any:
         async def walk(params: Mapping[str, Any], index: int, slot: Slot) -> str | None:
             await slot.take()
+            if not isinstance(params, Mapping):
+                raise TypeError(
+                    f"prep of {frame.name_of(self)!r} must return mappings of params, as in "
+                    f"[{{'key': ...}}, ...]; got {params!r}"
+                )
             return await self._walk_within(shared, inner, {**frame.params, **params})
 
         inner = frame

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Hashable, Iterable
+from contextlib import suppress
 from numbers import Number
 from typing import Any, ClassVar, Unpack
 from zlib import crc32
@@ -11,7 +12,7 @@ from ._frame import Frame, Scope
 from ._hooks import kind_of
 from ._settings import refuse_unknown
 from .batch import BatchSettings, ParallelBatchNode
-from .errors import NodeDefinitionError
+from .errors import Drop, NodeDefinitionError
 from .limits import Slot
 from .node import POSITIONAL, BaseNode
 
@@ -54,6 +55,7 @@ class MapReduceNode(BaseNode[Any, dict[Any, Any]]):
     reduce_workers: int = 2
     partitions: int | None = None
 
+    _phases: "tuple[_Map, _Reduce] | None" = None
     _accepts: ClassVar[frozenset[str]] = POSITIONAL | MapReduceSettings.__annotations__.keys()
 
     def __init__(self, **settings: Unpack[MapReduceSettings]) -> None:
@@ -64,6 +66,13 @@ class MapReduceNode(BaseNode[Any, dict[Any, Any]]):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        _refuse_collecting(cls.on_error)
+        for hook in ("exec", "exec_fallback"):
+            if hasattr(cls, hook) and getattr(cls, hook) is not getattr(BaseNode, hook, None):
+                raise NodeDefinitionError(
+                    f"{cls.__name__} defines {hook}(), which map-reduce does not call: its work is "
+                    "map() and reduce()"
+                )
         for hook in ("combine", "partition"):
             if inspect.iscoroutinefunction(getattr(cls, hook)):
                 raise NodeDefinitionError(
@@ -71,12 +80,14 @@ class MapReduceNode(BaseNode[Any, dict[Any, Any]]):
                 )
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if name == "on_error":
+            _refuse_collecting(value)
         super().__setattr__(name, value)
-        if name == "on_error" and value == "collect":
-            raise ValueError(
-                "on_error='collect' has no place in a dict of results: use 'skip', or a number or "
-                "share of failures to tolerate"
-            )
+        if name in self._accepts:
+            object.__setattr__(self, "_phases", None)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_phases": None}
 
     # --- the hooks ---------------------------------------------------------------------------
 
@@ -99,13 +110,16 @@ class MapReduceNode(BaseNode[Any, dict[Any, Any]]):
         return _stable_hash(key)
 
     def reduce(self, key: Any, values: list[Any], /) -> Any:
-        """Return the result for a key; by default, its values."""
+        """Return the result for a key; by default, its values. ``raise Drop`` leaves it out."""
         return values
 
     # --- the engine ---------------------------------------------------------------------------
 
     async def _exec(self, prep_res: Any, shared: Any, frame: Frame) -> dict[Any, Any]:
-        mapper, reducer = _Map(self), _Reduce(self)
+        if self._phases is None:  # once per node: its caps hold over all that it does in a run
+            object.__setattr__(self, "_phases", (_Map(self), _Reduce(self)))
+        assert self._phases is not None
+        mapper, reducer = self._phases
         scope = Scope(f"{frame.name_of(self)}/")
         frame = frame.derive(scope=scope)
         parts: list[Partition] = [{} for _ in range(self._parts)]
@@ -121,7 +135,15 @@ class MapReduceNode(BaseNode[Any, dict[Any, Any]]):
         mapping.bare, mapping.work = None, work
         await mapping.run()
         reduced = await reducer._fan_out([part for part in parts if part], frame).run()
-        results = {key: result for part in reduced for key, result in part.items()}
+        results: dict[Any, Any] = {}
+        for part in reduced:
+            for key, result in part.items():
+                if key in results:
+                    raise NodeDefinitionError(
+                        f"{type(self).__name__}: equal keys went to different partitions, one of "
+                        f"them {key!r}: define partition(self, key) so that equal keys go together"
+                    )
+                results[key] = result
         frame.record(results)
         return results
 
@@ -153,6 +175,14 @@ class MapReduceNode(BaseNode[Any, dict[Any, Any]]):
                 known += values
                 if self._combines and len(known) >= COMBINE_AT:
                     known[:] = [self.combine(key, known)]
+
+
+def _refuse_collecting(on_error: Any) -> None:
+    if on_error == "collect":
+        raise ValueError(
+            "on_error='collect' has no place in a dict of results: use 'skip', or a number or "
+            "share of failures to tolerate"
+        )
 
 
 def _stable_hash(key: Hashable) -> int:
@@ -212,7 +242,15 @@ class _Reduce(_Phase):
     def exec(self, part: Partition, /) -> Any:
         if self._exec_kind == "async":
             return self._later(part)
-        return {key: self.owner.reduce(key, values) for key, values in part.items()}
+        results = {}
+        for key, values in part.items():
+            with suppress(Drop):
+                results[key] = self.owner.reduce(key, values)
+        return results
 
     async def _later(self, part: Partition) -> dict[Any, Any]:
-        return {key: await self.owner.reduce(key, values) for key, values in part.items()}
+        results = {}
+        for key, values in part.items():
+            with suppress(Drop):
+                results[key] = await self.owner.reduce(key, values)
+        return results

@@ -96,6 +96,13 @@ class BaseNode(Wired, Generic[P, E, I, R]):
                     f"{cls.__name__} defines {hook}_async(). Hooks have one name here: rename it "
                     f"to 'async def {hook}'."
                 )
+        for name in (CHECKS.keys() & vars(cls).keys()) - cls._accepts:
+            inherited = any(name in vars(base) for base in cls.__mro__[1:])
+            if inherited and not cls.__module__.startswith("kaygraph."):
+                raise NodeDefinitionError(
+                    f"{cls.__name__} sets {name}, which it does not take; it takes: "
+                    f"{', '.join(sorted(cls._accepts))}"
+                )
         for name in cls._accepts & vars(cls).keys():
             if vars(cls)[name] is not None:
                 setattr(cls, name, CHECKS[name](name, vars(cls)[name]))
@@ -185,7 +192,10 @@ class BaseNode(Wired, Generic[P, E, I, R]):
     @property
     def resource(self) -> Any:
         """What this node's ``lifespan`` yielded in this run."""
-        return FRAME.get().run.resource(self)
+        frame = FRAME.get(None)
+        if frame is None:
+            raise AttributeError(f"{self!r} holds a resource only while it runs")
+        return frame.run.resource(self)
 
     @property
     def log(self) -> Any:
@@ -268,10 +278,13 @@ class BaseNode(Wired, Generic[P, E, I, R]):
                 stacklevel=2,
             )
         run = Run()
+        if callable(observers):
+            raise TypeError("observers is a list, as in run(shared, observers=[report])")
         if observers:
             run.observe(observers)
         frame = Frame(run, alone=alone)
-        return launched(self.name, frame, self._run({} if shared is None else shared, frame))
+        shared = {} if shared is None else shared
+        return launched(self.name, frame, lambda: self._run(shared, frame))
 
     async def _run(self, shared: Any, frame: Frame) -> str | None:
         """The lifecycle, once."""
@@ -348,6 +361,8 @@ class Node(BaseNode[P, E, I, R]):
         for name, value in (("max_retries", max_retries), ("wait", wait), *settings.items()):
             if value is not None or name not in POSITIONAL:
                 setattr(self, name, value)
+        if "retry" not in settings and (max_retries is not None or wait is not None):
+            self.retry = None  # what is given here stands above what the class says
         if settings.get("retry") is not None and (max_retries is not None or wait is not None):
             raise TypeError(
                 "give retry=Retry(attempts=..., wait=...) or max_retries= and wait=, not both"

@@ -3,10 +3,12 @@
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from types import CoroutineType
 from typing import Any
 
 from ._buffer import Buffer
 from ._frame import Frame, Run, Scope
+from ._hooks import not_async
 from ._launch import launched
 from ._settings import check_count, check_flag
 from ._stage import UNBOUNDED, Stage, begin
@@ -82,7 +84,7 @@ class Pipeline(BaseNode[Any, list[Any] | None]):
         async def produce() -> None:
             frame = Frame(Run())
             try:
-                await launched(self.name, frame, self._flow(shared, frame, last))
+                await launched(self.name, frame, lambda: self._flow(shared, frame, last))
             finally:
                 last.close()
 
@@ -109,6 +111,8 @@ class Pipeline(BaseNode[Any, list[Any] | None]):
             if has_lifespan:
                 await frame.run.open(node, shared)
             prep_res: Any = node.prep(shared)
+            if type(prep_res) is CoroutineType and not prep_is_async:
+                raise not_async(node, "prep", prep_res)
             prepared.append(await prep_res if prep_is_async else prep_res)
         stages = self._connected(frame, last)
         emit = frame.run.emit
@@ -124,6 +128,8 @@ class Pipeline(BaseNode[Any, list[Any] | None]):
             action: Any = stage.node.post(shared, prep_res, stage.report(results))
             if stage.node._hooks[2]:
                 await action
+            elif type(action) is CoroutineType:
+                raise not_async(stage.node, "post", action)
         return kept
 
     def _connected(self, frame: Frame, last: Buffer[Any]) -> list[Stage]:

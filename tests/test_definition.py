@@ -22,6 +22,7 @@ from kaygraph import (
     NodeDefinitionError,
     ParallelBatchNode,
     Retry,
+    RunReport,
 )
 
 HOOKS = ("prep", "exec", "post", "exec_fallback")
@@ -363,3 +364,34 @@ def test_stop_iteration_in_a_thread_ends_the_run() -> None:
         [sys.executable, "-c", EMPTY], env=environment, capture_output=True, text=True, timeout=10
     )
     assert "StopIteration" in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("base", "name"), [(BatchNode, "max_workers"), (Node, "on_error"), (Graph, "timeout")]
+)
+def test_setting_of_another_kind_is_refused_on_a_class(base: Any, name: str) -> None:
+    """A class attribute that would do nothing, or harm, is named at once."""
+    with pytest.raises(NodeDefinitionError, match=f"Mine sets {name}, which it does not take"):
+        type("Mine", (base,), {name: 5})
+
+
+def test_max_retries_given_stands_above_the_retry_of_the_class() -> None:
+    """What is said nearer to the node counts."""
+
+    class Patient(Node):
+        retry = Retry(attempts=5)
+
+        async def exec(self, prep_res: Any) -> None:
+            begun.append(self.attempt)
+            raise ValueError
+
+    begun: list[int] = []
+    with pytest.raises(ValueError):  # noqa: PT011 - it carries no message
+        Patient(max_retries=2).run()
+    assert begun == [1, 2]
+
+
+def test_observer_in_the_place_of_a_list_is_told_so() -> None:
+    """The list is easily forgotten."""
+    with pytest.raises(TypeError, match=r"observers=\[report\]"):
+        Node().run(observers=RunReport())  # type: ignore[arg-type]

@@ -1,7 +1,10 @@
 """How graphs are run: from synchronous code, on a loop, beside themselves, again."""
 
 import asyncio
+import gc
 import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -141,3 +144,67 @@ def test_shared_store_may_be_anything_and_is_a_dict_unless_given() -> None:
     empty: list[Any] = []
     Graph(Keeps()).run(empty)
     assert stores[2] is empty
+
+
+def test_sync_exec_under_run_may_bring_a_loop_of_its_own() -> None:
+    """Code that calls asyncio.run runs in the calling thread as it would in any other."""
+
+    class Own(Node):
+        def exec(self, prep_res: Any) -> int:
+            return asyncio.run(asyncio.sleep(0, 5))
+
+        def post(self, shared: Any, prep_res: Any, exec_res: int) -> None:
+            shared["result"] = exec_res
+
+    for run in (Graph(Own()).run, lambda shared: asyncio.run(Graph(Own()).run_async(shared))):
+        shared: dict[str, Any] = {}
+        run(shared)
+        assert shared["result"] == 5
+
+
+def test_task_cancelled_before_its_first_step_leaves_no_coroutine() -> None:
+    """Nothing was begun, and Python has nothing to warn of."""
+
+    async def main() -> None:
+        task = asyncio.create_task(Graph(Node()).run_async({}))
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+
+    asyncio.run(main())
+    gc.collect()
+
+
+@pytest.mark.parametrize("watched", [False, True])
+def test_errors_are_the_same_with_an_observer(watched: bool) -> None:
+    """What a sibling raises while it is cancelled is kept, whether anybody watches or not."""
+
+    class Fails(Node):
+        async def exec(self, prep_res: Any) -> None:
+            await asyncio.sleep(0)
+            raise KeyError("first")
+
+    class Wraps(Node):
+        async def exec(self, prep_res: Any) -> None:
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                raise ValueError("cleanup") from None
+
+    with pytest.raises(ExceptionGroup) as caught:
+        Graph([Fails(), Wraps()]).run(observers=[lambda event: None] if watched else [])
+    assert [type(error) for error in caught.value.exceptions] == [KeyError, ValueError]
+
+
+def test_lifespan_that_cannot_be_entered_is_told_once() -> None:
+    """The run raises what it raised, and nothing is reported behind its back."""
+
+    class Broken(Node):
+        @asynccontextmanager
+        async def lifespan(self, shared: Any, /) -> AsyncIterator[None]:
+            raise ValueError("enter")
+            yield
+
+    with pytest.raises(ValueError, match="enter"):
+        Graph(Broken()).run()
+    gc.collect()

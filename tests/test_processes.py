@@ -1,7 +1,9 @@
 """exec in worker processes: results, errors, deaths, and none left behind."""
 
 import asyncio
+import multiprocessing
 import os
+import signal
 import threading
 import time
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 
 from kaygraph import (
     AttemptTimeoutError,
+    Graph,
     Node,
     NodeDefinitionError,
     ParallelBatchNode,
@@ -151,3 +154,33 @@ async def test_a_process_that_is_cancelled_at_once_leaves_nothing() -> None:
     await asyncio.wait([task])
     assert task.cancelled()
     assert threading.active_count() == before
+
+
+class PidOf(Node[Any, Any]):
+    """Notes the process that it ran in."""
+
+    run_in = "process"
+
+    def exec(self, _: Any) -> int:
+        return os.getpid()
+
+    def post(self, shared: Any, _: Any, pid: int) -> None:
+        shared.setdefault("pids", []).append(pid)
+
+
+class EndsThat(Node[Any, Any]):
+    """Kills the process noted last, and waits until it is gone."""
+
+    def prep(self, shared: Any) -> int:
+        return int(shared["pids"][-1])
+
+    def exec(self, pid: int) -> None:
+        os.kill(pid, signal.SIGKILL)
+        next(c for c in multiprocessing.active_children() if c.pid == pid).join()
+
+
+async def test_process_that_died_idle_is_replaced() -> None:
+    """It had no item in hand, so no item has to fail for it."""
+    shared: dict[str, Any] = {}
+    await Graph(PidOf(name="a") >> EndsThat() >> PidOf(name="b")).run_async(shared)
+    assert len(set(shared["pids"])) == 2

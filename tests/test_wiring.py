@@ -221,7 +221,7 @@ def test_brackets_do_not_matter(line: tuple[list[int], list[str], Tree]) -> None
 # --- what cannot be wired ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("thing", [None, "b", 3, [], (), {}, Node, [None], print])
+@pytest.mark.parametrize("thing", [None, "b", 3, [], (), {}, [None], print])
 def test_what_is_no_node_cannot_be_wired(thing: Any) -> None:
     """The error names the thing and says what can stand beside `>>`."""
     with pytest.raises(TypeError, match=r"cannot wire .*'>>' stands between nodes"):
@@ -230,6 +230,12 @@ def test_what_is_no_node_cannot_be_wired(thing: Any) -> None:
         thing >> Node(name="a")
     with pytest.raises(TypeError, match="cannot wire"):
         Graph(thing) if thing is not None else Node().next(thing)
+
+
+def test_class_in_the_place_of_a_node_is_told_so() -> None:
+    """The brackets are easily forgotten."""
+    with pytest.raises(TypeError, match=r"did you mean Node\(\)\?"):
+        Node(name="a") >> Node
 
 
 @pytest.mark.parametrize("action", ["", None, 3, ["x"]])

@@ -42,6 +42,8 @@ class ProcessPool:
         """
         if node not in self._pickled:
             self._pickled[node] = _pickled(node)
+        while self._idle and not self._idle[-1].alive:
+            self._idle.pop().close()  # it died with no item in hand: nobody has to hear of it
         worker = self._idle.pop() if self._idle else _Worker()
         future = asyncio.get_running_loop().run_in_executor(
             self._threads, worker.call, self._pickled[node], item, dict(params), attempt
@@ -129,6 +131,10 @@ class _Worker:
         finally:
             theirs.close()
         return process
+
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.is_alive()
 
     def kill(self) -> None:
         """End the process now; the call that waits for it gets a WorkerDiedError."""
