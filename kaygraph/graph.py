@@ -1,11 +1,12 @@
 """The walk: tokens that move along edges, and joins that run once."""
 
+from asyncio import sleep
 from collections.abc import Coroutine, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar, TypedDict, Unpack
 
 from . import draw
-from ._fan_out import FanOut
+from ._fan_out import TURN, FanOut
 from ._frame import FRAME, Frame, Scope, add_note
 from ._settings import refuse_unknown
 from ._tasks import gather, raise_if_cancelled
@@ -155,8 +156,9 @@ class Graph(BaseNode[Any, str | None]):
             FRAME.reset(token)
 
     async def _walk(self, shared: Any, frame: Frame) -> str | None:
-        walk = _Walk(self, shared, frame)
-        first = self.plan.first
+        plan = self.plan
+        walk = _Walk(self, shared, frame, plan.loops)
+        first = plan.first
         await walk.along(first if isinstance(first, Step) else await walk.begin(first))
         return walk.action
 
@@ -178,8 +180,8 @@ class _Walk:
     until a single token is left again. ``errors`` are on their way along an "error" edge.
     """
 
-    def __init__(self, graph: Graph, shared: Any, frame: Frame) -> None:
-        self.graph, self.shared, self.frame = graph, shared, frame
+    def __init__(self, graph: Graph, shared: Any, frame: Frame, loops: bool) -> None:
+        self.graph, self.shared, self.frame, self.loops = graph, shared, frame, loops
         self.action: str | None = None
         self.tokens: Tokens | None = None
         self.errors: Mapping[Step, tuple[Exception, ...]] = NONE
@@ -194,7 +196,13 @@ class _Walk:
         frame = self.frame if fork is None else fork.frame
         bare = frame.run.emit is None
         following: Step | tuple[Step, ...] | None
+        left = TURN
         while step is not None:
+            if self.loops:  # nodes that never suspend must not starve the event loop
+                left -= 1
+                if not left:
+                    left = TURN
+                    await sleep(0)
             node = step.node
             try:
                 if bare and not self.errors:

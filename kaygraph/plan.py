@@ -58,6 +58,7 @@ class Plan:
             )
         self.starts = tuple(dict.fromkeys(starts))
         self.back_edges = _back_edges(self.starts)
+        self.loops = bool(self.back_edges)
         self.steps = {node: Step(node) for node in _in_order(self.starts, self.back_edges)}
         for step in self.steps.values():
             for action, nodes in step.node.successors.items():

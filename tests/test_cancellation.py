@@ -328,3 +328,22 @@ async def test_a_branch_that_swallowed_its_cancellation_goes_no_further() -> Non
     with pytest.raises(ValueError, match="first"):
         await Graph([Fails(), SwallowsOnce() >> After()]).run_async({})
     assert began == []
+
+
+async def test_a_loop_of_nodes_that_never_suspend_can_be_cancelled() -> None:
+    """The walk gives the event loop its turn now and then, as a batch does."""
+
+    class Forever(Node[Any, Any]):
+        async def exec(self, _: Any) -> None:
+            pass
+
+        def post(self, shared: Any, _: Any, __: Any) -> str:
+            return "again"
+
+    node = Forever()
+    node - "again" >> node
+    task = asyncio.create_task(Graph(node).run_async({}))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
