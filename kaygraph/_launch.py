@@ -12,7 +12,9 @@ from .events import RunFinished, RunStarted
 T = TypeVar("T")
 
 
-async def launched(name: str, frame: Frame, work: Callable[[], Awaitable[T]]) -> T:
+async def launched(
+    name: str, frame: Frame, work: Callable[[Any, Frame], Awaitable[T]], shared: Any
+) -> T:
     """Do the work of a run of its own, and close whatever the run has opened."""
     run, error, action = frame.run, None, None
     token = FRAME.set(frame)
@@ -21,7 +23,7 @@ async def launched(name: str, frame: Frame, work: Callable[[], Awaitable[T]]) ->
         started = asyncio.get_running_loop().time()
         run.emit(RunStarted(name, started))
     try:
-        result = await work()
+        result = await work(shared, frame)
         action = result if isinstance(result, str) else None
         return result
     except BaseException as failure:

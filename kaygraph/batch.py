@@ -80,9 +80,11 @@ class BatchNode(
         sink = Buffer[Outcome[Result]](self.max_workers)
 
         async def produce() -> None:
-            frame = Frame(Run())
+            def work(shared: Any, frame: Frame) -> Awaitable[None]:
+                return self._streamed(shared, frame, sink)
+
             try:
-                await launched(self.name, frame, lambda: self._streamed(shared, frame, sink))
+                await launched(self.name, Frame(Run()), work, shared)
             finally:
                 sink.close()
 

@@ -278,13 +278,12 @@ class BaseNode(Wired, Generic[P, E, I, R]):
                 stacklevel=2,
             )
         run = Run()
-        if callable(observers):
-            raise TypeError("observers is a list, as in run(shared, observers=[report])")
         if observers:
+            if callable(observers):
+                raise TypeError("observers is a list, as in run(shared, observers=[report])")
             run.observe(observers)
         frame = Frame(run, alone=alone)
-        shared = {} if shared is None else shared
-        return launched(self.name, frame, lambda: self._run(shared, frame))
+        return launched(self.name, frame, self._run, {} if shared is None else shared)
 
     async def _run(self, shared: Any, frame: Frame) -> str | None:
         """The lifecycle, once."""

@@ -1,7 +1,7 @@
 """Pipelines: ``a | b`` starts b on each item as a yields it."""
 
 from collections import deque
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Sequence
 from contextlib import aclosing
 from types import CoroutineType
 from typing import Any
@@ -82,9 +82,11 @@ class Pipeline(BaseNode[Any, list[Any] | None]):
         last = Buffer[Any](self.buffer)
 
         async def produce() -> None:
-            frame = Frame(Run())
+            def work(shared: Any, frame: Frame) -> Awaitable[bool]:
+                return self._flow(shared, frame, last)
+
             try:
-                await launched(self.name, frame, lambda: self._flow(shared, frame, last))
+                await launched(self.name, Frame(Run()), work, shared)
             finally:
                 last.close()
 
