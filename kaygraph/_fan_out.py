@@ -84,9 +84,7 @@ class FanOut:
             else:
                 await gather(self._worker(number) for number in range(self.workers))
         except TooManyFailuresError as error:
-            if len(error.exceptions) < len(self.failures.errors):  # more failed meanwhile
-                raise self.failures.too_many() from None
-            raise
+            raise self.failures.whole(error) from None
         finally:
             await close(self._iterator, self._async_iterator)
         self.failures.settle(self.pulled)
@@ -110,7 +108,8 @@ class FanOut:
         try:
             while True:
                 if iterator is not None:
-                    await slot.take() if not slot.held else None
+                    if not slot.held:
+                        await slot.take()
                     item = next(iterator, END)
                 else:
                     slot.give()  # the source may be slow
@@ -123,7 +122,8 @@ class FanOut:
                     results.append(GONE)
                 try:
                     if bare is not None:
-                        await slot.take() if not slot.held else None
+                        if not slot.held:
+                            await slot.take()
                         value = await bare(item)
                     else:
                         value = await work(item, index, slot)
@@ -207,6 +207,10 @@ class Failures:
         self.pulled = pulled
         if isinstance(self.on_error, float) and len(self.errors) > self.on_error * pulled:
             raise self.too_many()
+
+    def whole(self, error: TooManyFailuresError) -> TooManyFailuresError:
+        """Return the error with all that failed until the others were stopped."""
+        return self.too_many() if len(error.exceptions) < len(self.errors) else error
 
     def too_many(self) -> TooManyFailuresError:
         message = f"{len(self.errors)} of {self.pulled} items of {self.name!r} failed"

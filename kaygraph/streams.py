@@ -14,6 +14,7 @@ from ._settings import check_count, check_flag
 from ._stage import UNBOUNDED, Stage, begin
 from ._tasks import gather
 from .batch import drained
+from .errors import TooManyFailuresError
 from .events import StageStarted
 from .node import BaseNode, Node
 from .plan import unique
@@ -121,7 +122,13 @@ class Pipeline(BaseNode[Any, list[Any] | None]):
         if emit is not None:
             for stage in stages:
                 emit(StageStarted(stage.name, stage.clock(), stage.workers))
-        await gather(begin(stages, prepared[0]))
+        try:
+            await gather(begin(stages, prepared[0]))
+        except TooManyFailuresError as error:
+            for stage in stages:
+                if stage.failures.given_up:
+                    raise stage.failures.whole(error) from None
+            raise
         kept = self.collect and last.size == UNBOUNDED
         for stage, prep_res in zip(stages, prepared, strict=True):
             if emit is not None:

@@ -19,6 +19,7 @@ from kaygraph import (
     StageFinished,
     StageReport,
     StageStarted,
+    TooManyFailuresError,
 )
 from tests.clock import VIRTUAL, run_virtually
 from tests.stages import Picky, Read, Stage, results_of
@@ -347,3 +348,21 @@ def test_every_item_of_every_stage_is_accounted_for(
         report = node.report
         assert report is not None
         assert (report.items, report.ok, report.failed, report.skipped) == figures
+
+
+async def test_a_stage_past_its_failures_keeps_every_error() -> None:
+    """Workers that fail at the same time are all in the one error that ends the pipeline."""
+
+    class Fails(ParallelBatchNode[Any, Any]):
+        async def exec(self, item: int) -> int:
+            await together.wait()
+            raise ValueError(item)
+
+        def prep(self, shared: Any) -> Any:
+            return ()
+
+    together = asyncio.Event()
+    asyncio.get_running_loop().call_later(1, together.set)
+    with pytest.raises(TooManyFailuresError) as caught:
+        await Pipeline(Read(range(3)), Fails(max_workers=3, on_error=1)).run_async({})
+    assert sorted(error.args[0] for error in caught.value.exceptions) == [0, 1, 2]
