@@ -1,30 +1,45 @@
 """kaygraph: nodes of three steps, wired into graphs that run in parallel and lose nothing."""
 
+from ._keywords import BatchGraphSettings as BatchGraphSettings
+from ._keywords import BatchSettings as BatchSettings
+from ._keywords import GraphSettings as GraphSettings
+from ._keywords import MapReduceSettings as MapReduceSettings
+from ._keywords import NodeSettings as NodeSettings
+from ._keywords import ParallelSettings as ParallelSettings
+from ._launch import RunTask as RunTask
 from ._stage import StageReport as StageReport
 from ._wiring import Branch as Branch
 from ._wiring import Chain as Chain
 from .batch import BatchNode as BatchNode
-from .batch import BatchSettings as BatchSettings
 from .batch import ParallelBatchNode as ParallelBatchNode
-from .batch import ParallelSettings as ParallelSettings
 from .branches import BranchGroup as BranchGroup
 from .branches import all_of as all_of
 from .branches import at_least as at_least
 from .branches import first_of as first_of
 from .branches import settle as settle
+from .breaker import CircuitBreaker as CircuitBreaker
 from .errors import AttemptTimeoutError as AttemptTimeoutError
+from .errors import CircuitOpenError as CircuitOpenError
+from .errors import DeadlineExceededError as DeadlineExceededError
 from .errors import Drop as Drop
 from .errors import GraphDefinitionError as GraphDefinitionError
 from .errors import KayGraphError as KayGraphError
+from .errors import MemoryLimitError as MemoryLimitError
 from .errors import NodeDefinitionError as NodeDefinitionError
+from .errors import RunInterrupted as RunInterrupted
+from .errors import SlowHookWarning as SlowHookWarning
 from .errors import TooManyFailuresError as TooManyFailuresError
 from .errors import UnknownActionError as UnknownActionError
 from .errors import WorkerDiedError as WorkerDiedError
+from .errors import WriteConflictError as WriteConflictError
+from .errors import WriteConflictWarning as WriteConflictWarning
+from .events import CircuitChanged as CircuitChanged
 from .events import Event as Event
 from .events import ItemFailed as ItemFailed
 from .events import ItemFinished as ItemFinished
 from .events import ItemRetried as ItemRetried
 from .events import ItemStarted as ItemStarted
+from .events import LimitChanged as LimitChanged
 from .events import NodeFinished as NodeFinished
 from .events import NodeStarted as NodeStarted
 from .events import Observer as Observer
@@ -33,14 +48,12 @@ from .events import RunStarted as RunStarted
 from .events import StageFinished as StageFinished
 from .events import StageStarted as StageStarted
 from .graph import BatchGraph as BatchGraph
-from .graph import BatchGraphSettings as BatchGraphSettings
 from .graph import Graph as Graph
+from .limits import RateLimit as RateLimit
 from .map_reduce import MapReduceNode as MapReduceNode
-from .map_reduce import MapReduceSettings as MapReduceSettings
 from .node import AsyncNode as AsyncNode
 from .node import BaseNode as BaseNode
 from .node import Node as Node
-from .node import NodeSettings as NodeSettings
 from .outcome import Outcome as Outcome
 from .outcome import Status as Status
 from .report import NodeFigures as NodeFigures
@@ -62,17 +75,24 @@ __all__ = [
     "Branch",
     "BranchGroup",
     "Chain",
+    "CircuitBreaker",
+    "CircuitChanged",
+    "CircuitOpenError",
+    "DeadlineExceededError",
     "Drop",
     "Event",
     "Graph",
     "GraphDefinitionError",
+    "GraphSettings",
     "ItemFailed",
     "ItemFinished",
     "ItemRetried",
     "ItemStarted",
     "KayGraphError",
+    "LimitChanged",
     "MapReduceNode",
     "MapReduceSettings",
+    "MemoryLimitError",
     "Node",
     "NodeDefinitionError",
     "NodeFigures",
@@ -84,10 +104,14 @@ __all__ = [
     "ParallelBatchNode",
     "ParallelSettings",
     "Pipeline",
+    "RateLimit",
     "Retry",
     "RunFinished",
+    "RunInterrupted",
     "RunReport",
     "RunStarted",
+    "RunTask",
+    "SlowHookWarning",
     "StageFinished",
     "StageReport",
     "StageStarted",
@@ -96,6 +120,8 @@ __all__ = [
     "UnknownActionError",
     "WorkerDiedError",
     "WorkerFigures",
+    "WriteConflictError",
+    "WriteConflictWarning",
     "all_of",
     "at_least",
     "first_of",

@@ -1,11 +1,12 @@
 """The one place that calls ``exec`` when more is asked for than a plain await.
 
-Permits, attempts, time limits, the fallback, the place where it runs, and the events: in this
-order, for one item. What later work adds stands here too: a journal is asked before the first
-attempt and told after the last, an executor is what ``_once`` hands ``exec`` to.
+Limits, attempts, time limits, the fallback, the place where it runs, and the events: for one item.
+What later work adds stands here too: a journal is asked before the first attempt and told after
+the last, an executor is what ``_once`` hands ``exec`` to.
 """
 
 import asyncio
+from collections.abc import Hashable
 from concurrent.futures import Future
 from contextvars import copy_context
 from types import CoroutineType
@@ -13,11 +14,19 @@ from typing import TYPE_CHECKING, Any
 
 from ._frame import FRAME, Frame, Run, add_note, item_place
 from ._hooks import not_async
+from ._permits import KeyedPermits, Slot
 from ._tasks import heard, outlast
-from .errors import AttemptTimeoutError, Drop
-from .events import ItemFailed, ItemFinished, ItemRetried, ItemStarted
+from ._timeouts import within
+from .errors import CircuitOpenError, Drop
+from .events import (
+    CircuitChanged,
+    ItemFailed,
+    ItemFinished,
+    ItemRetried,
+    ItemStarted,
+    LimitChanged,
+)
 from .executors import run_elsewhere, run_to_end
-from .limits import Slot
 from .outcome import status_of
 
 if TYPE_CHECKING:
@@ -27,8 +36,8 @@ if TYPE_CHECKING:
 async def call(node: Any, item: Any, index: int | None, frame: Frame, slot: Slot) -> Any:
     """Run a node's ``exec`` for one item and return its result, or what the fallback makes of it.
 
-    ``index`` is the item's place in its batch, None for a node that has only one. The slot's
-    permits are held while ``exec`` runs and may still be held afterwards; ``slot.attempts`` and
+    ``index`` is the item's place in its batch, None for a node that has only one. The slot's caps
+    are held while ``exec`` runs and may still be held afterwards; ``slot.attempts`` and
     ``slot.seconds`` are those of this item.
     """
     emit = frame.run.emit
@@ -36,18 +45,24 @@ async def call(node: Any, item: Any, index: int | None, frame: Frame, slot: Slot
     slot.timed = slot.timed or emit is not None
     task = asyncio.current_task()
     cancelling = 0 if task is None else task.cancelling()
+    keyed: KeyedPermits | None = None
+    key: Hashable = None
     try:
-        await slot.take()
-        if emit is not None:
-            where = frame.name_of(node)
-            emit(ItemStarted(where, _now(), index or 0, slot.worker))
         try:
+            if node.limit_by is not None:
+                key = node.limit_by(item)
+                by_key = frame.run.cap((node, "by key"), lambda: KeyedPermits(node.max_per_key))
+                slot.item = (by_key.begin(key),)
+                keyed = by_key
+            if node.rate is not None:
+                slot.item += tuple(rate.claim(item) for rate in node.rate)
+            attempts = _attempts(node, item, index, frame, slot)
             if node.deadline is None:
-                value = await _attempts(node, item, index, frame, slot)
+                value = await attempts
             else:
                 slot.until = _now() + node.deadline
-                attempts = _attempts(node, item, index, frame, slot)
-                value = await _within(node.deadline, "deadline", node, attempts)
+                what = f"exec of {node.name!r}"
+                value = await within(node.deadline, "deadline", what, attempts, _blocks(node))
         except Drop:
             raise
         except Exception as error:
@@ -70,8 +85,15 @@ async def call(node: Any, item: Any, index: int | None, frame: Frame, slot: Slot
                 )
             )  # fmt: skip
         raise
+    finally:
+        slot.item = ()
+        if keyed is not None:
+            keyed.end(key)
+        if slot.attempts > 1:
+            FRAME.set(frame)
     if emit is not None:
-        emit(ItemFinished(where, _now(), index or 0, slot.worker, slot.attempts, slot.seconds))
+        name = frame.name_of(node)
+        emit(ItemFinished(name, _now(), index or 0, slot.worker, slot.attempts, slot.seconds))
     return value
 
 
@@ -89,78 +111,81 @@ def _place(node: Any, item: Any, index: int | None, frame: Frame, slot: Slot) ->
 
 async def _attempts(node: Any, item: Any, index: int | None, frame: Frame, slot: Slot) -> Any:
     """Try until an attempt works or the last has failed."""
-    retry = node.retry
+    retry, emit = node.retry, frame.run.emit
     most = node.max_retries if retry is None else retry.attempts
     outer = frame
     task = asyncio.current_task()
     assert task is not None
     cancelling = task.cancelling()
-    try:
-        while True:
-            await slot.take()
-            slot.attempts += 1
-            if slot.attempts > 1:
-                frame = outer.derive(attempt=slot.attempts)
-                FRAME.set(frame)
-            started = _now() if slot.timed else 0.0
-            try:
-                if node.timeout is None:
-                    return await _once(node, item, frame)
-                return await _within(node.timeout, "timeout", node, _once(node, item, frame))
-            except Drop:
+    while True:
+        try:
+            return await _attempt(node, item, index, frame, slot)
+        except (Drop, CircuitOpenError):
+            raise
+        except Exception as error:
+            if task.cancelling() > cancelling:  # exec has made an error of its cancellation
+                if slot.until is not None and _now() >= slot.until:
+                    raise asyncio.CancelledError from error  # as the deadline expects it
                 raise
-            except Exception as error:
-                if task.cancelling() > cancelling:  # exec has made an error of its cancellation
-                    if slot.until is not None and _now() >= slot.until:
-                        raise asyncio.CancelledError from error  # as the deadline expects it
-                    raise
-                if slot.attempts >= most or not (retry is None or retry.applies_to(error)):
-                    raise
-                wait = node.wait if retry is None else retry.wait_after(slot.attempts, error)
-                failure = error
-            finally:
-                if slot.timed:
-                    slot.seconds += _now() - started
-            if outer.run.emit is not None:
-                outer.run.emit(
+            if slot.attempts >= most or not (retry is None or retry.applies_to(error)):
+                raise
+            wait = node.wait if retry is None else retry.wait_after(slot.attempts, error)
+            if emit is not None:
+                emit(
                     ItemRetried(
                         outer.name_of(node), _now(), index or 0, slot.worker, slot.attempts,
-                        failure, wait,
+                        error, wait,
                     )
                 )  # fmt: skip
-            del failure
-            slot.give()  # somebody else may work while we wait
-            if slot.until is not None and _now() >= slot.until:
-                await asyncio.Event().wait()  # the deadline's timer is due, and ends this
-            await asyncio.sleep(wait)
-    finally:
-        if slot.attempts > 1:
-            FRAME.set(outer)
+        slot.give()  # somebody else may work while we wait
+        if slot.until is not None and _now() >= slot.until:
+            await asyncio.Event().wait()  # the deadline's timer is due, and ends this
+        await asyncio.sleep(wait)
+        frame = outer.derive(attempt=slot.attempts + 1)
+        FRAME.set(frame)
 
 
-async def _within(seconds: float, limit: str, node: Any, work: Any) -> Any:
-    """Await ``work``, and turn an overrun of its limit into an AttemptTimeoutError.
-
-    A coroutine is cancelled at its limit and a process is killed. A thread cannot be stopped: it
-    is waited for, its result is dropped, and the error says by how much it ran over.
-    """
-    scope = asyncio.timeout(seconds)
-    end = _now() + seconds
+async def _attempt(node: Any, item: Any, index: int | None, frame: Frame, slot: Slot) -> Any:
+    """Call ``exec`` once, within its limits, and tell those that it feeds on how it went."""
+    breaker, emit = node.breaker, frame.run.emit
+    if breaker is not None:
+        breaker.check()  # an open one fails fast, and does not stand in a line first
+    if slot.item:
+        await slot.begin()
+    elif not slot.held:
+        await slot.take()
+    ticket: Any = None
+    error: BaseException | None = None
+    started = _now() if slot.timed else 0.0
     try:
-        async with scope:
-            result = await work
-    except TimeoutError as error:
-        if not scope.expired():
-            raise  # the work's own
-        over, cause = _now() - end, error.__cause__
-    else:
-        over, cause = _now() - end, None
-        if over < 0 or not _blocks(node):
-            return result
-    message = f"exec of {node.name!r} ran longer than {limit}={seconds:g} s"
-    if over > 0.05 and _blocks(node):
-        message += f"; written 'def' it cannot be stopped, and ended {over:.2f} s after it"
-    raise AttemptTimeoutError(message) from cause
+        if breaker is not None:
+            ticket = breaker.admit()
+            if ticket.moved and emit is not None:
+                emit(CircuitChanged(frame.name_of(node), _now(), "half_open"))
+        slot.attempts += 1
+        if emit is not None and slot.attempts == 1:
+            emit(ItemStarted(frame.name_of(node), started, index or 0, slot.worker))
+        timeout = frame.rules.timeout if node.timeout is None else node.timeout
+        if timeout is None:
+            return await _once(node, item, frame)
+        what, once = f"exec of {node.name!r}", _once(node, item, frame)
+        return await within(timeout, "timeout", what, once, _blocks(node))
+    except BaseException as failure:
+        error = failure
+        raise
+    finally:
+        if slot.timed:
+            seconds = _now() - started
+            slot.seconds += seconds
+            if slot.auto is not None and slot.auto.sampled(seconds, _now(), error) and emit:
+                emit(LimitChanged(frame.name_of(node), _now(), slot.auto.size))
+        if ticket is not None:
+            state = breaker.leave(ticket, error)
+            if state is not None and emit is not None:
+                emit(CircuitChanged(frame.name_of(node), _now(), state))
+        if slot.item:
+            slot.end()
+        del error  # it holds this frame: no cycle may keep them alive
 
 
 def _blocks(node: Any) -> bool:
@@ -192,7 +217,8 @@ async def _once(node: Any, item: Any, frame: Frame) -> Any:
         threads = frame.run.threads
         result = await _submitted(threads.submit(copy_context().run, run_to_end, node, item))
     elif place == "process":
-        return await _processes(frame.run).call(node, item, frame.params, frame.attempt)
+        limit = frame.rules.memory_limit if node.memory_limit is None else node.memory_limit
+        return await _processes(frame.run).call(node, item, frame.params, frame.attempt, limit)
     else:
         facts = (dict(frame.params), frame.attempt)
         return await _submitted(place.submit(run_elsewhere, node, item, *facts))

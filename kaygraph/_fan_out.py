@@ -1,30 +1,25 @@
 """The bounded gather: many items, at most ``max_workers`` at once, each accounted for once."""
 
 import asyncio
-import inspect
-from collections.abc import (
-    AsyncIterable,
-    AsyncIterator,
-    Awaitable,
-    Callable,
-    Iterable,
-    Iterator,
-    Sized,
-)
+from collections.abc import Awaitable, Callable, Coroutine, Sized
 from operator import length_hint
 from typing import Any
 
 from ._buffer import Buffer
-from ._frame import add_note, item_place
+from ._frame import Frame, Run, add_note, item_place
+from ._permits import Permits, Slot
+from ._slow import timed
+from ._source import close, opened
 from ._tasks import gather
 from .errors import TooManyFailuresError
-from .limits import Permits, Slot
 from .outcome import Outcome, status_of
 
 Work = Callable[[Any, int, Slot], Awaitable[Any]]
 
 END = object()
 GONE = object()  # stands where an item was skipped, until the results are handed over
+
+NEVER = Run()  # it does not drain
 
 # How many items that never suspend are run, by all workers together, between two looks of the
 # loop at its timers and sockets.
@@ -40,6 +35,7 @@ class FanOut:
 
     Args:
         name: The node's name, for outcomes.
+        frame: Where this is in the run; while that drains, no more items are pulled.
         items: An iterable or async iterable.
         work: ``(item, index, slot) -> awaitable`` that runs one item; it takes the slot's permits.
         bare: ``exec`` itself where nothing else is asked for; it is awaited in place of ``work``.
@@ -55,6 +51,7 @@ class FanOut:
         name: str,
         items: Any,
         work: Work,
+        frame: Frame,
         *,
         bare: Callable[[Any], Awaitable[Any]] | None = None,
         caps: tuple[Permits, ...],
@@ -63,7 +60,7 @@ class FanOut:
         on_error: str | float = "raise",
         sink: Buffer[Outcome[Any]] | None = None,
     ) -> None:
-        self.name, self.work, self.caps = name, work, caps
+        self.name, self.work, self.frame, self.caps = name, work, frame, caps
         self.ordered, self.sink = ordered, sink
         self.workers = max(1, min(max_workers, length_hint(items, max_workers)))
         self.timed = sink is not None or on_error not in ("raise", "skip")  # for the outcomes
@@ -72,7 +69,7 @@ class FanOut:
         self.results: list[Any] = []
         self.pulled = 0
         self.gone = False
-        self._iterator, self._async_iterator = opened(items, name)
+        self._iterator, self._async_iterator = opened(items, name, frame)
         if self._async_iterator is not None:
             self._pulling = asyncio.Lock()
 
@@ -80,17 +77,27 @@ class FanOut:
         """Run all items and return the results."""
         try:
             if self.workers == 1:
-                await self._worker(0)
+                await self._work(0)
             else:
-                await gather(self._worker(number) for number in range(self.workers))
+                await gather(self._work(number) for number in range(self.workers))
         except TooManyFailuresError as error:
             raise self.failures.whole(error) from None
+        except asyncio.CancelledError:
+            if not (self.frame.drains and self.frame.run.expired):
+                raise
+            self.gone = True  # what is done is given; what was cancelled is left out
         finally:
             await close(self._iterator, self._async_iterator)
         self.failures.settle(self.pulled)
         if self.gone:
             return [result for result in self.results if result is not GONE]
         return self.results
+
+    def _work(self, number: int) -> Coroutine[Any, Any, None]:
+        work = self._worker(number)
+        if self.frame.rules.slow_hook_s is None:
+            return work
+        return timed(work, self.name, self.frame)
 
     async def _worker(self, number: int) -> None:
         # The loop that every item of every batch goes through: names are local, nothing that was
@@ -103,6 +110,7 @@ class FanOut:
         assert task is not None
         cancelling = task.cancelling
         before = cancelling()
+        run = NEVER if self.frame.rules.whole else self.frame.run
         turn = max(8, TURN // self.workers)
         left = turn
         try:
@@ -110,7 +118,7 @@ class FanOut:
                 if iterator is not None:
                     if not slot.held:
                         await slot.take()
-                    item = next(iterator, END)
+                    item = END if run.draining else next(iterator, END)
                 else:
                     slot.give()  # the source may be slow
                     item = await self._pull()
@@ -215,23 +223,3 @@ class Failures:
     def too_many(self) -> TooManyFailuresError:
         message = f"{len(self.errors)} of {self.pulled} items of {self.name!r} failed"
         return TooManyFailuresError(f"{message}, on_error={self.on_error}", self.errors)
-
-
-def opened(items: Any, name: str) -> tuple[Iterator[Any] | None, AsyncIterator[Any] | None]:
-    """Return an iterator or an async iterator over what ``prep`` returned."""
-    if isinstance(items, AsyncIterable):
-        return None, aiter(items)
-    if isinstance(items, Iterable) or hasattr(items, "__getitem__"):
-        return iter(items), None
-    raise TypeError(
-        f"prep of {name!r} must return an iterable or async iterable of items, "
-        f"got {type(items).__name__}"
-    )
-
-
-async def close(items: Iterator[Any] | None, later_items: AsyncIterator[Any] | None) -> None:
-    """Close a generator that was not read to its end, so that its ``finally`` runs now."""
-    if inspect.isgenerator(items):
-        items.close()
-    if later_items is not None and hasattr(later_items, "aclose"):
-        await later_items.aclose()

@@ -6,21 +6,24 @@ can run many times at once. The engine itself hands frames down as arguments.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from reprlib import Repr
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 from ._lifespan import Lifespan
+from ._permits import KeyedPermits, Permits
 from ._tasks import outlast
 from .events import Event, Observer
-from .limits import Permits
 from .outcome import Outcome
 
 if TYPE_CHECKING:
+    from ._conflicts import Token
     from .executors.process import ProcessPool
+
+C = TypeVar("C", Permits, KeyedPermits)
 
 NO_PARAMS: Mapping[str, Any] = MappingProxyType({})
 
@@ -31,17 +34,24 @@ MAX_THREADS = 1024
 class Run:
     """Everything that one call of ``run`` holds; made lazily, closed when the run ends."""
 
+    ambient: ClassVar[tuple[Observer, ...]] = ()  # those who watch every run that begins
     emit: Callable[[Event], None] | None = None
     opened = False  # there is something to close
+    marked = False  # walks have to look closer: an error is on its way, or the run drains
+    draining = False  # no more items are taken, and no more nodes begin
+    slow_at = 0.0  # when a node has last held the loop for too long
+    slow_nodes: Set[Any] = frozenset()  # those of which that was told
+    expired = False  # what was in flight has had its time, and is cancelled
+    _sources: Sequence[Callable[[], None]] = ()
     _threads: ThreadPoolExecutor | None = None
     processes: "ProcessPool | None" = None  # made by the call that first needs one
     _lifespans: dict[Any, Lifespan] | None = None
-    _permits: dict[Any, Permits] | None = None
+    _caps: dict[Any, Permits | KeyedPermits] | None = None
 
     def observe(self, observers: Sequence[Observer]) -> None:
         """Send the run's events to the observers, in the order given."""
-        if observers:
-            self._observers = list(observers)
+        self._observers = [*self.ambient, *observers]
+        if self._observers:
             self.emit = self._emit
 
     def _emit(self, event: Event) -> None:
@@ -59,16 +69,42 @@ class Run:
         """The run's own threads."""
         if self._threads is None:
             self.opened = True
-            self._threads = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="kaygraph")
+            # A loop may bring its own: in a simulation calls run at once, in the loop's thread.
+            self._threads = getattr(asyncio.get_running_loop(), "threads", None)
+            self._threads = self._threads or ThreadPoolExecutor(
+                MAX_THREADS, thread_name_prefix="kaygraph"
+            )
         return self._threads
 
+    def cap(self, owner: Any, make: Callable[[], C]) -> C:
+        """Return an owner's cap, the same for all that it does at once in this run."""
+        if self._caps is None:
+            self._caps = {}
+        if owner not in self._caps:
+            self._caps[owner] = make()
+        return self._caps[owner]  # type: ignore[return-value]
+
     def permits(self, owner: Any, size: int) -> Permits:
-        """Return the owner's permits, the same for all that it does at once in this run."""
-        if self._permits is None:
-            self._permits = {}
-        if owner not in self._permits:
-            self._permits[owner] = Permits(size)
-        return self._permits[owner]
+        """Return an owner's permits."""
+        return self.cap(owner, lambda: Permits(size))
+
+    def leaks(self) -> list[str]:
+        """Return what was not given back, by owner; nothing, when the run is over."""
+        caps = (self._caps or {}).items()
+        return [f"{owner!r}: {cap.leak}" for owner, cap in caps if cap.leak is not None]
+
+    def drain(self) -> None:
+        """Take no more items and begin no more nodes; what has begun goes on to its end."""
+        self.draining = self.marked = True
+        for stop in self._sources:
+            stop()
+
+    def read(self, stop: Callable[[], None]) -> None:
+        """Note how to end a wait for a source when the run drains."""
+        self._sources = [*self._sources, stop]
+
+    def read_out(self, stop: Callable[[], None]) -> None:
+        self._sources = [other for other in self._sources if other != stop]
 
     async def open(self, node: Any, shared: Any) -> None:
         """Enter a node's ``lifespan`` unless it is open already."""
@@ -111,6 +147,34 @@ class Run:
             raise BaseExceptionGroup("lifespans failed to close", failures)
 
 
+class Rules(NamedTuple):
+    """What graphs say of all that runs within them; an inner graph's word stands above.
+
+    Attributes:
+        workers: Of a batch that is not told how many.
+        timeout: Seconds for an attempt of a node that is not told, or None.
+        memory_limit: Bytes for a worker process of a node that is not told, or None.
+        slow_hook_s: How long a hook may hold the loop, in seconds; None: nobody looks.
+        on_conflict: What happens when branches write the same key.
+        whole: All this is one item (a round, a branch): it goes on while the run drains.
+    """
+
+    workers: int | None = None
+    timeout: float | None = None
+    memory_limit: int | None = None
+    slow_hook_s: float | None = None
+    on_conflict: str = "warn"
+    whole: bool = False
+
+    @property
+    def plain(self) -> bool:
+        """Whether ``exec`` may be awaited as if there were no rules."""
+        return self.timeout is None and self.slow_hook_s is None
+
+
+RULES = Rules()
+
+
 class Cell:
     """Keeps what the last ``exec`` of a branch returned."""
 
@@ -150,10 +214,15 @@ class Frame:
         caps: The permits of the graphs around, innermost first.
         alone: In the calling thread of ``run()``, with nothing running beside.
         cell: Where the branch around keeps its last result.
-        bare: Nobody watches and nothing is capped: ``exec`` may be awaited directly.
+        rules: What the graphs around say.
+        token: What the branch around has seen of others' writes; None when nothing runs beside.
+        bare: Nobody watches and nothing is limited: ``exec`` may be awaited directly.
     """
 
-    __slots__ = ("alone", "attempt", "bare", "caps", "cell", "error", "params", "run", "scope")
+    __slots__ = (
+        "alone", "attempt", "bare", "caps", "cell", "error", "params", "rules", "run", "scope",
+        "token",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -165,10 +234,15 @@ class Frame:
         caps: tuple[Permits, ...] = (),
         alone: bool = False,
         cell: Cell | None = None,
+        rules: Rules = RULES,
+        token: "Token | None" = None,
     ) -> None:
         self.run, self.scope, self.params, self.attempt = run, scope, params, attempt
         self.error, self.caps, self.alone, self.cell = error, caps, alone, cell
-        self.bare = run.emit is None and not caps and cell is None
+        self.rules, self.token = rules, token
+        self.bare = (
+            run.emit is None and not caps and cell is None and (rules is RULES or rules.plain)
+        )
 
     def derive(self, **changes: Any) -> "Frame":
         """Return a frame that differs in the facts given."""
@@ -180,6 +254,11 @@ class Frame:
         if self.scope is None:
             return str(node.name)
         return f"{self.scope.path}{self.scope.names.get(node, node.name)}"
+
+    @property
+    def drains(self) -> bool:
+        """Whether no more items are to be taken here, and no more nodes to begin."""
+        return self.run.draining and not self.rules.whole
 
     def record(self, value: Any, attempts: int = 1) -> None:
         """Note what an ``exec`` returned, for the branch around it."""

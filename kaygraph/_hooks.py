@@ -5,13 +5,25 @@ from typing import Any
 
 from .errors import NodeDefinitionError
 
+# What a graph may say of all that runs within it.
+RULES = (
+    "max_workers",
+    "max_parallel_tasks",
+    "task_timeout",
+    "memory_limit",
+    "deadline",
+    "slow_hook_s",
+    "on_conflict",
+)
+
 
 def note_plainness(owner: Any, once: bool) -> None:
     """Note, on a class or an instance, whether ``exec`` may simply be awaited.
 
     That is so when no attempts, limits, fallback or executor are asked for. Found here, when a
     class is made or a setting changes, so that no run has to look at seven settings. ``once``: the
-    node has a single item, so that its lifecycle may await ``exec`` itself.
+    node has a single item, so that its lifecycle may await ``exec`` itself. Of a graph it is
+    noted whether it says anything of what runs within it.
     """
     plain = (
         owner._exec_kind == "async"
@@ -19,12 +31,17 @@ def note_plainness(owner: Any, once: bool) -> None:
         and owner.retry is None
         and owner.timeout is None
         and owner.deadline is None
+        and owner.rate is None
+        and owner.limit_by is None
+        and owner.breaker is None
+        and getattr(owner, "max_workers", 1) != "auto"
         and owner.run_in in (None, "loop")
         and not owner._has_fallback
     )
     put = type.__setattr__ if isinstance(owner, type) else object.__setattr__
     put(owner, "_plain", plain)
     put(owner, "_bare", plain and once)
+    put(owner, "_ruled", any(getattr(owner, rule, None) is not None for rule in RULES))
 
 
 def kind_of(function: Any) -> str:

@@ -2,14 +2,175 @@
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
+import warnings
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
 from contextvars import copy_context
 from typing import Any, TypeVar
 
-from ._frame import FRAME, Frame, add_note
-from .events import RunFinished, RunStarted
+from ._frame import FRAME, Frame, Run, add_note
+from ._settings import check_limit
+from ._signals import Signals
+from ._timeouts import within
+from .errors import DeadlineExceededError
+from .events import Observer, RunFinished, RunStarted
 
 T = TypeVar("T")
+
+# How long what is in flight may take to end after the first SIGINT or SIGTERM, unless told.
+GRACE_S = 10.0
+
+
+class Runnable:
+    """How a node is run: from synchronous code, on a loop, or as something to hold on to."""
+
+    name: str
+    _successors: Mapping[str, Any]
+    _run: Callable[[Any, Frame], Coroutine[Any, Any, str | None]]
+
+    def run(
+        self,
+        shared: Any = None,
+        /,
+        *,
+        observers: Sequence[Observer] = (),
+        deadline: float | None = None,
+        grace: float | None = GRACE_S,
+    ) -> str | None:
+        """Run from synchronous code and return the last action.
+
+        Where an event loop runs already (a notebook), a thread with a loop of its own is used. In
+        the main thread, the first SIGINT or SIGTERM drains the run: no more items are taken, no
+        more nodes begin, what is in flight comes to its end and is handed to ``post``. The second
+        ends the process within a second.
+
+        Args:
+            shared: The shared store; a new dict when left out.
+            observers: Called with every event of the run.
+            deadline: Seconds that the run may take, all included.
+            grace: Seconds that what is in flight has after the first signal, before it is
+                cancelled; None: as long as it takes.
+
+        Raises:
+            RunInterrupted: The run has ended early because of a signal.
+            DeadlineExceededError: It was cancelled because ``deadline`` ran out.
+        """
+        run = Run()
+        signals = Signals(run, check_limit("grace", grace))
+        return run_in_new_loop(
+            lambda: self._launch(shared, observers, True, deadline, run), signals
+        )
+
+    def run_async(
+        self,
+        shared: Any = None,
+        /,
+        *,
+        observers: Sequence[Observer] = (),
+        deadline: float | None = None,
+    ) -> Coroutine[Any, Any, str | None]:
+        """Run on the current event loop and return the last action; see ``run``.
+
+        When it returns, raises or is cancelled, nothing that it started is left behind.
+        """
+        return self._launch(shared, observers, False, deadline, Run())
+
+    def launch(
+        self,
+        shared: Any = None,
+        /,
+        *,
+        observers: Sequence[Observer] = (),
+        deadline: float | None = None,
+    ) -> "RunTask":
+        """Begin a run on the current event loop, in a task of its own, and return it."""
+        run = Run()
+        return RunTask(run, self._launch(shared, observers, False, deadline, run))
+
+    def _launch(
+        self,
+        shared: Any,
+        observers: Sequence[Observer],
+        alone: bool,
+        deadline: float | None,
+        run: Run,
+    ) -> Coroutine[Any, Any, str | None]:
+        if self._successors:
+            warnings.warn(
+                f"{self!r} runs alone; to run what follows it too, put it in a Graph",
+                stacklevel=3,
+            )
+        if observers or run.ambient:
+            if callable(observers):
+                raise TypeError("observers is a list, as in run(shared, observers=[report])")
+            run.observe(observers)
+        frame = Frame(run, alone=alone)
+        shared = {} if shared is None else shared
+        if deadline is None:
+            return launched(self.name, frame, self._run, shared)
+        check_limit("deadline", deadline)
+        whole = launched(self.name, frame, self._run, shared)
+        return within(deadline, "deadline", f"the run of {self.name!r}", whole)
+
+
+class RunTask:
+    """A run under way. Awaiting it gives the last action, or raises what the run raised."""
+
+    def __init__(self, run: Run, work: Coroutine[Any, Any, str | None]) -> None:
+        self._run = run
+        self._grace: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._task = asyncio.get_running_loop().create_task(self._ended(work))
+
+    def __await__(self) -> Generator[Any, None, str | None]:
+        return self._task.__await__()
+
+    def done(self) -> bool:
+        """Whether the run is over."""
+        return self._task.done()
+
+    def cancel(self) -> None:
+        """End the run now; whoever awaits it gets a CancelledError when all is cleaned up."""
+        self._task.cancel()
+
+    def drain(self, grace: float | None = None) -> None:
+        """Take no more items and begin no more nodes; what is in flight comes to its end.
+
+        What is done then is handed to ``post``, and the run returns. A round of a BatchGraph and
+        the branches of a group are in flight as a whole.
+
+        Args:
+            grace: Seconds after which what is still in flight is cancelled. Batches and pipelines
+                hand over what was done until then; where something else was in flight, the run
+                raises a DeadlineExceededError. None: as long as it takes.
+        """
+        self._grace = check_limit("grace", grace)
+        self._run.drain()
+        if self._timer is not None:
+            self._timer.cancel()
+        if grace is not None and not self.done():
+            self._timer = asyncio.get_running_loop().call_later(grace, self._expire)
+
+    @property
+    def draining(self) -> bool:
+        """Whether ``drain`` was called."""
+        return self._run.draining
+
+    def _expire(self) -> None:
+        self._run.expired = True
+        self._task.cancel()
+
+    async def _ended(self, work: Coroutine[Any, Any, str | None]) -> str | None:
+        try:
+            return await work
+        except asyncio.CancelledError:
+            if not self._run.expired:
+                raise
+            raise DeadlineExceededError(
+                f"what was in flight was not done within grace={self._grace:g} s, and was cancelled"
+            ) from None
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
 
 
 async def launched(
@@ -46,10 +207,10 @@ async def launched(
             del error  # it holds this frame: no cycle may keep them alive
 
 
-def run_in_new_loop(launch: Callable[[], Coroutine[Any, Any, T]]) -> T:
+def run_in_new_loop(launch: Callable[[], Coroutine[Any, Any, T]], signals: Signals) -> T:
     """Run to the end in this thread, or in another where a loop runs here already."""
     if sys.modules["asyncio.events"]._get_running_loop() is None:
-        return asyncio.run(launch())
+        return signals.run(launch())
     from concurrent.futures import ThreadPoolExecutor
 
     started: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any] | None]] = []

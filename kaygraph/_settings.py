@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ._memory import check_memory
 from .errors import closest
 
 
@@ -74,6 +75,48 @@ def check_retry(name: str, value: Any) -> Any:
     return value
 
 
+def check_workers(name: str, value: Any) -> Any:
+    """Return ``value`` when it is a whole number of at least 1, or "auto"."""
+    if value == "auto" and isinstance(value, str):
+        return value
+    if isinstance(value, str):
+        raise ValueError(f"{name} must be a whole number or 'auto', got {value!r}")
+    return check_count(name, value)
+
+
+def check_choice(*choices: str) -> Callable[[str, Any], Any]:
+    def check(name: str, value: Any) -> Any:
+        if value in choices and isinstance(value, str):
+            return value
+        listed = ", ".join(repr(choice) for choice in choices)
+        raise ValueError(f"{name} must be one of {listed}; got {value!r}.{closest(value, choices)}")
+
+    return check
+
+
+def check_rate(name: str, value: Any) -> Any:
+    """Return ``value`` when it is a RateLimit, several of them, or None."""
+    several = value if isinstance(value, list | tuple) else () if value is None else (value,)
+    for rate in several:
+        if not hasattr(rate, "claim"):
+            raise ValueError(
+                f"{name} must be a RateLimit(calls, per=seconds) or a list of them, got {rate!r}"
+            )
+    return tuple(several) or None
+
+
+def check_breaker(name: str, value: Any) -> Any:
+    if value is not None and not hasattr(value, "admit"):
+        raise ValueError(f"{name} must be a CircuitBreaker(failures=...), got {value!r}")
+    return value
+
+
+def check_callable(name: str, value: Any) -> Any:
+    if value is not None and not callable(value):
+        raise ValueError(f"{name} must be callable, as in lambda item: item.host; got {value!r}")
+    return value
+
+
 CHECKS: Mapping[str, Callable[[str, Any], Any]] = {
     "name": check_name,
     "max_retries": check_count,
@@ -84,13 +127,34 @@ CHECKS: Mapping[str, Callable[[str, Any], Any]] = {
     "run_in": check_run_in,
     "on_error": check_on_error,
     "ordered": check_flag,
-    "max_workers": check_count,
+    "max_workers": check_workers,
+    "rate": check_rate,
+    "limit_by": check_callable,
+    "max_per_key": check_count,
+    "breaker": check_breaker,
+    "memory_limit": check_memory,
+    "batch_deadline": check_limit,
+    "max_parallel_tasks": check_count,
+    "task_timeout": check_limit,
+    "slow_hook_s": check_limit,
+    "on_conflict": check_choice("warn", "raise", "ignore"),
     "buffer": check_count,
     "collect": check_flag,
     "map_workers": check_count,
     "reduce_workers": check_count,
     "partitions": check_count,
 }
+
+
+def check_together(owner: Any) -> None:
+    """Refuse settings, of a class or an instance, of which one makes no sense without another."""
+    if owner.memory_limit is not None and owner.run_in != "process":
+        raise ValueError(
+            "memory_limit needs run_in='process': what a thread uses cannot be told from what "
+            "others use"
+        )
+    if owner.max_per_key != 1 and owner.limit_by is None:
+        raise ValueError("max_per_key needs limit_by=, as in limit_by=lambda item: item.host")
 
 
 def refuse_unknown(owner: str, given: Mapping[str, Any], accepted: frozenset[str]) -> None:

@@ -13,11 +13,14 @@ from typing import Any
 
 from ._buffer import Buffer, wake
 from ._call import call
-from ._fan_out import TURN, Failures, close, opened
+from ._fan_out import TURN, Failures
 from ._frame import Frame
+from ._permits import Slot
+from ._slow import timed
+from ._source import close, opened
 from ._tasks import raise_if_cancelled
+from .batch import cap_of, workers_of
 from .events import StageFinished
-from .limits import Slot
 from .node import Node
 from .outcome import Outcome
 
@@ -60,7 +63,8 @@ class Stage:
         self.node, self.inbox, self.outbox, self.frame = node, inbox, outbox, frame
         self.outcomes = outcomes  # an earlier stage collects failures, which pass by
         self.name = frame.name_of(node)
-        self.workers: int = getattr(node, "max_workers", 1)
+        self.cap = cap_of(node, frame)
+        self.workers = workers_of(node, frame)
         self.running = self.workers
         self.failures = Failures(self.name, node.on_error)
         self.clock = asyncio.get_running_loop().time
@@ -96,21 +100,26 @@ class Stage:
         """Read the source into the outbox, no faster than that is read."""
         started = self.clock()
         self.workers = 1
-        outbox = self.outbox
+        outbox, frame = self.outbox, self.frame
         sink, size = outbox.items, outbox.size
         endless = size == UNBOUNDED  # there is never a wait in which others have their turn
-        items, later_items = opened(source, self.name)
+        items, later_items = opened(source, self.name, self.frame)
         taken = 0
         try:
             if items is not None:
                 for taken, item in enumerate(items, 1):
                     if len(sink) >= size:
                         await self._block(outbox)
+                        if frame.drains:  # what has been taken is not lost
+                            await self._pass((item,))
+                            break
                     sink.append(item)
                     if outbox.readers:
                         wake(outbox.readers)
                     if endless and not taken % TURN:
                         await asyncio.sleep(0)
+                        if frame.drains:
+                            break
             elif later_items is not None:
                 async for item in later_items:
                     await self._pass((item,))
@@ -139,7 +148,7 @@ class Stage:
         # One worker alone empties its inbox and fills its outbox: what there is, and room for, can
         # be worked off in one go.
         sole = direct and self.workers == 1
-        own = frame.run.permits(node, self.workers)
+        own = self.cap
         slot = Slot((own, *frame.caps), number)
         capped = bool(frame.caps)
         values: Sequence[Any] | None = None
@@ -262,6 +271,10 @@ def begin(stages: Sequence[Stage], source: Any) -> list[Coroutine[Any, Any, None
         feeder = Stage(first.node, first.inbox, first.inbox, first.frame, False)
     working = [stage for stage in stages if stage is not feeder]
     return [
-        feeder.feed(source),
-        *(stage.worker(number) for stage in working for number in range(stage.workers)),
+        timed(feeder.feed(source), feeder.name, feeder.frame),
+        *(
+            timed(stage.worker(number), stage.name, stage.frame)
+            for stage in working
+            for number in range(stage.workers)
+        ),
     ]

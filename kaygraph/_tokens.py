@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from ._conflicts import Token
 from ._frame import Frame
 from .plan import Step
 
@@ -15,6 +16,7 @@ class Fork:
 
     def __init__(self, live: int, frame: Frame, around: "Fork | None") -> None:
         self.live, self.around = live, around
+        self.token: Token | None = None  # of the last one, when it is handed back
         self.frame = frame.derive(alone=False) if frame.alone else frame
 
     def ended(self) -> None:

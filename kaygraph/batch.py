@@ -3,31 +3,20 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Iterable
 from contextlib import aclosing
-from typing import Any, ClassVar, Generic, Unpack
+from typing import Any, ClassVar, Generic, Literal, Unpack
 
 from ._buffer import Buffer
 from ._call import call
 from ._fan_out import FanOut
 from ._frame import Frame, Run
+from ._keywords import BatchSettings, ParallelSettings
 from ._launch import launched
+from ._permits import AUTO_MOST, AutoPermits, Permits, Slot
 from ._tasks import errors_of, heard, stop
+from ._timeouts import within
 from ._typing import Item, Result
-from .limits import Slot
-from .node import POSITIONAL, Node, NodeSettings
+from .node import POSITIONAL, Node
 from .outcome import Outcome
-
-
-class BatchSettings(NodeSettings, total=False):
-    """What a BatchNode takes beside the settings of a Node."""
-
-    on_error: str | float
-
-
-class ParallelSettings(BatchSettings, total=False):
-    """What a ParallelBatchNode takes beside the settings of a BatchNode."""
-
-    max_workers: int
-    ordered: bool
 
 
 class BatchNode(
@@ -44,12 +33,15 @@ class BatchNode(
             and the error is raised. ``"collect"``: an Outcome stands in the item's place.
             ``"skip"``: the item is left out, and counted. A whole number or a share below 1.0: as
             ``"collect"``, up to that many failures, then TooManyFailuresError.
+        batch_deadline: Seconds that the whole batch may take, its source included; ``deadline``
+            is an item's.
 
     The other settings are those of Node.
     """
 
-    max_workers: int = 1
+    max_workers: int | Literal["auto"] = 1
     ordered: bool = True
+    batch_deadline: float | None = None
 
     _accepts: ClassVar[frozenset[str]] = POSITIONAL | BatchSettings.__annotations__.keys()
 
@@ -77,14 +69,17 @@ class BatchNode(
         closed, as ``contextlib.aclosing`` does).
         """
         shared = {} if shared is None else shared
-        sink = Buffer[Outcome[Result]](self.max_workers)
+        run = Run()
+        run.observe(())
+        frame = Frame(run)
+        sink = Buffer[Outcome[Result]](workers_of(self, frame))
 
         async def produce() -> None:
             def work(shared: Any, frame: Frame) -> Awaitable[None]:
                 return self._streamed(shared, frame, sink)
 
             try:
-                await launched(self.name, Frame(Run()), work, shared)
+                await launched(self.name, frame, work, shared)
             finally:
                 sink.close()
 
@@ -97,18 +92,25 @@ class BatchNode(
         if has_lifespan:
             await frame.run.open(self, shared)
         items: Any = self.prep(shared)
-        await self._fan_out(await items if prep_is_async else items, frame, sink).run()
+        items = await items if prep_is_async else items
+        await self._in_time(self._fan_out(items, frame, sink))
 
     async def _exec(self, prep_res: Any, shared: Any, frame: Frame) -> list[Result]:
-        results = await self._fan_out(prep_res, frame).run()
+        results = await self._in_time(self._fan_out(prep_res, frame))
         frame.record(results)
         return results
+
+    def _in_time(self, items: FanOut) -> Awaitable[list[Any]]:
+        if self.batch_deadline is None:
+            return items.run()
+        return within(self.batch_deadline, "batch_deadline", repr(items.name), items.run())
 
     def _fan_out(
         self, items: Any, frame: Frame, sink: Buffer[Outcome[Result]] | None = None
     ) -> FanOut:
         bare = self.exec if self._plain and frame.bare else None
-        if self.max_workers > 1 and frame.alone:
+        workers = workers_of(self, frame)
+        if workers > 1 and frame.alone:
             frame = frame.derive(alone=False)
 
         def work(item: Any, index: int, slot: Slot) -> Awaitable[Any]:
@@ -118,9 +120,10 @@ class BatchNode(
             frame.name_of(self),
             items,
             work,
+            frame,
             bare=bare,  # type: ignore[arg-type]
-            caps=(frame.run.permits(self, self.max_workers), *frame.caps),
-            max_workers=self.max_workers,
+            caps=(cap_of(self, frame), *frame.caps),
+            max_workers=workers,
             ordered=self.ordered,
             on_error=self.on_error,
             sink=sink,
@@ -136,13 +139,14 @@ class ParallelBatchNode(BatchNode[Item, Result]):
     the results).
 
     Args:
-        max_workers: How many items run at once; 10 unless told.
+        max_workers: How many items run at once; 10 unless told. ``"auto"``: the limit finds itself
+            from how long calls take and how they fail, see ``kaygraph.adaptive``.
         ordered: Whether results come in the order of the input (the default) or as they finish.
 
     The other settings are those of BatchNode and Node.
     """
 
-    max_workers: int = 10
+    max_workers: int | Literal["auto"] = 10
 
     _accepts: ClassVar[frozenset[str]] = POSITIONAL | ParallelSettings.__annotations__.keys()
 
@@ -153,6 +157,26 @@ class ParallelBatchNode(BatchNode[Item, Result]):
         **settings: Unpack[ParallelSettings],
     ) -> None:
         self._configure(max_retries, wait, settings)
+
+
+def workers_of(node: Node[Any, Any], frame: Frame) -> int:
+    """Return how many workers a node has here, whatever its limit is at the moment."""
+    told: Any = getattr(node, "max_workers", 1)
+    if told == "auto":
+        return AUTO_MOST
+    if frame.rules.workers is not None and isinstance(node, ParallelBatchNode):
+        classes = type(node).__mro__
+        owners = (node, *classes[: classes.index(ParallelBatchNode)])
+        if not any("max_workers" in vars(owner) for owner in owners):
+            return frame.rules.workers
+    return int(told)
+
+
+def cap_of(node: Node[Any, Any], frame: Frame) -> Permits:
+    """Return a node's own permits."""
+    if getattr(node, "max_workers", 1) == "auto":
+        return frame.run.cap(node, AutoPermits)
+    return frame.run.permits(node, workers_of(node, frame))
 
 
 async def drained(sink: Buffer[Any], producer: Any) -> AsyncGenerator[Any, None]:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+from ._conflicts import Token, merged, token_for
 from ._frame import FRAME, Cell, Frame, Scope
 from ._settings import check_count
 from ._tasks import errors_of, stop
@@ -44,22 +45,29 @@ class BranchGroup(BaseNode[Any, list[Any]]):
         self.branches = tuple(_branch(branch) for branch in branches)
         self._names = unique([branch.name for branch in self.branches])
 
+    _inner_walks = True
+
     def _inner(self) -> Sequence[BaseNode[Any, Any]]:
         return self.branches
 
     async def _exec(self, prep_res: Any, shared: Any, frame: Frame) -> list[Any]:
         path = f"{frame.name_of(self)}/"
+        rules = frame.rules._replace(whole=True)  # while a run drains, a group comes to its end
         cells = [Cell() for _ in self.branches]
+        inner = [frame] * len(cells)
+        view = token_for(shared, frame, frame.token) if len(cells) > 1 else frame.token
         loop = asyncio.get_running_loop()
         started = loop.time()
         ended = [started for _ in self.branches]
 
         async def run(index: int, branch: Graph) -> None:
             scope = Scope(path, {branch: self._names[index]})
-            inner = frame.derive(scope=scope, cell=cells[index], alone=False)
-            FRAME.set(inner)
+            inner[index] = frame.derive(
+                scope=scope, cell=cells[index], alone=False, rules=rules, token=view
+            )
+            FRAME.set(inner[index])
             try:
-                await branch._run(shared, inner)
+                await branch._run(shared, inner[index])
             finally:
                 ended[index] = loop.time()
 
@@ -74,6 +82,9 @@ class BranchGroup(BaseNode[Any, list[Any]]):
             ]
             frame.scope = frame.scope or Scope()  # none yet where the group is all that runs
             frame.scope.keep(self, outcomes)
+            if frame.token is not None:
+                seen = merged(branch.token.seen for branch in inner if branch.token is not None)
+                frame.token = Token(frame.token.writes, seen)
         if not won:
             errors = errors_of(tasks)
             if len(errors) == 1:

@@ -109,6 +109,22 @@ class StageFinished(NamedTuple):
     blocked_s: float
 
 
+class LimitChanged(NamedTuple):
+    """``max_workers="auto"`` has found another limit."""
+
+    node: str
+    at: float
+    limit: int
+
+
+class CircuitChanged(NamedTuple):
+    """A call of this node has moved a circuit breaker: ``closed``, ``open`` or ``half_open``."""
+
+    node: str
+    at: float
+    state: str
+
+
 Event = (
     RunStarted
     | RunFinished
@@ -120,6 +136,8 @@ Event = (
     | ItemFailed
     | StageStarted
     | StageFinished
+    | LimitChanged
+    | CircuitChanged
 )
 
 

@@ -1,26 +1,23 @@
-"""The walk: tokens that move along edges, and joins that run once."""
+"""Graphs: nodes that walk nodes."""
 
-from asyncio import sleep
 from collections.abc import Coroutine, Mapping, Sequence
-from types import MappingProxyType
-from typing import Any, ClassVar, TypedDict, Unpack
+from typing import Any, ClassVar, Literal, Unpack
 
 from . import draw
-from ._fan_out import TURN, FanOut
-from ._frame import FRAME, Frame, Scope, add_note
-from ._settings import refuse_unknown
-from ._tasks import gather, raise_if_cancelled
-from ._tokens import Fork, Tokens
+from ._conflicts import NOTHING, Seen, Token, merged, token_for
+from ._fan_out import FanOut
+from ._frame import FRAME, Frame, Rules, Scope
+from ._keywords import BatchGraphSettings, GraphSettings
+from ._permits import Permits, Slot
+from ._settings import CHECKS, check_count, refuse_unknown
+from ._timeouts import within
+from ._walk import Walk
 from ._wiring import EDGES, ends
-from .errors import GraphDefinitionError, NodeDefinitionError, UnknownActionError
-from .limits import Permits, Slot
-from .node import BaseNode, watched
+from .errors import GraphDefinitionError, NodeDefinitionError
+from .node import BaseNode
 from .plan import Plan, Step, validate
 
 AnyNode = BaseNode[Any, Any]
-
-
-NONE: Mapping[Any, Any] = MappingProxyType({})
 
 
 class Graph(BaseNode[Any, str | None]):
@@ -33,24 +30,40 @@ class Graph(BaseNode[Any, str | None]):
         start: A node, a chain (``a >> b``) or a list of them that begin at once.
         name: What it is called in events, reports and drawings.
         max_workers: The most calls of ``exec`` at once in this graph and all graphs within it.
+        max_parallel_tasks: The same, and the ``max_workers`` of every ParallelBatchNode within it
+            that is not told its own.
+        task_timeout: The ``timeout`` of every node within it that is not told its own.
+        memory_limit: The ``memory_limit`` of every node within it that runs in processes and is
+            not told its own: bytes, or a string such as "512 MB".
+        deadline: Seconds that a walk through it may take, all included.
+        on_conflict: When branches that run at once write the same top-level key of ``shared``:
+            "warn" (the default), "raise" a WriteConflictError, or "ignore".
+        slow_hook_s: Warn, once a node, when a hook holds the event loop for longer. Nobody looks
+            unless told.
 
     Raises:
         GraphDefinitionError: at the first run, or from ``validate()``.
     """
 
+    _inner_walks = True
     max_workers: int | None = None
-    _accepts: ClassVar[frozenset[str]] = frozenset({"name", "max_workers"})
+    max_parallel_tasks: int | None = None
+    task_timeout: float | None = None
+    on_conflict: Literal["warn", "raise", "ignore"] | None = None
+    slow_hook_s: float | None = None
+    _accepts: ClassVar[frozenset[str]] = frozenset(GraphSettings.__annotations__)
+    _checks = {**CHECKS, "max_workers": check_count}  # noqa: RUF012 - never changed
     _starts: Sequence[AnyNode] = ()
     _plan: tuple[int, Plan] | None = None
 
-    def __init__(
-        self, start: Any = None, *, name: str | None = None, max_workers: int | None = None
-    ) -> None:
-        super().__init__(name=name)
+    def __init__(self, start: Any = None, **settings: Unpack[GraphSettings]) -> None:
+        refuse_unknown(type(self).__name__, settings, self._accepts)
+        super().__init__()
         if start is not None:
             self._starts = self._first(start)
-        if max_workers is not None:
-            self.max_workers = max_workers
+        for name, value in settings.items():
+            if value is not None:
+                setattr(self, name, value)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -138,7 +151,7 @@ class Graph(BaseNode[Any, str | None]):
         return f"<{type(self).__name__}{named} {' → '.join(parts)}>"
 
     def _exec(self, prep_res: Any, shared: Any, frame: Frame) -> Coroutine[Any, Any, Any]:
-        if frame.scope is None and self.max_workers is None:
+        if frame.scope is None and not self._ruled:
             frame.scope = self._scope(frame)  # the outermost graph: the run's own frame will do
             return self._walk(shared, frame)
         return self._walk_within(shared, frame, frame.params)
@@ -148,163 +161,51 @@ class Graph(BaseNode[Any, str | None]):
     ) -> str | None:
         """Walk the graph once in a frame of its own; return the last action."""
         scope, caps = self._scope(frame), self._caps(frame)
-        frame = Frame(frame.run, scope, params, 1, frame.error, caps, frame.alone, frame.cell)
-        token = FRAME.set(frame)
+        rules = self._rules(frame.rules) if self._ruled else frame.rules
+        around = frame
+        frame = Frame(
+            frame.run, scope, params, 1, frame.error, caps, frame.alone, frame.cell, rules,
+            frame.token,
+        )  # fmt: skip
+        context = FRAME.set(frame)
         try:
-            return await self._walk(shared, frame)
+            walk = self._walk(shared, frame)
+            if self.deadline is None:
+                return await walk
+            return await within(self.deadline, "deadline", repr(self.name), walk)
         finally:
-            FRAME.reset(token)
+            FRAME.reset(context)
+            around.token = frame.token
 
     async def _walk(self, shared: Any, frame: Frame) -> str | None:
         plan = self.plan
-        walk = _Walk(self, shared, frame, plan.loops)
+        walk = Walk(self, shared, frame, plan.loops)
         first = plan.first
-        await walk.along(first if isinstance(first, Step) else await walk.begin(first))
+        token = frame.token
+        await walk.along(first if isinstance(first, Step) else await walk.begin(first), None, token)
         return walk.action
 
     def _scope(self, frame: Frame) -> Scope:
         """What its nodes are called in this place."""
         return Scope("" if frame.scope is None else f"{frame.name_of(self)}/", self.plan.names)
 
+    def _rules(self, around: Rules) -> Rules:
+        """What holds for all that runs in this graph."""
+        own: dict[str, Any] = {
+            "workers": self.max_parallel_tasks,
+            "timeout": self.task_timeout,
+            "memory_limit": self.memory_limit,
+            "slow_hook_s": self.slow_hook_s,
+            "on_conflict": self.on_conflict,
+        }
+        return around._replace(**{rule: said for rule, said in own.items() if said is not None})
+
     def _caps(self, frame: Frame) -> tuple[Permits, ...]:
         """The permits that every ``exec`` in this graph takes, innermost graph first."""
-        if self.max_workers is None:
+        most = [n for n in (self.max_workers, self.max_parallel_tasks) if n is not None]
+        if not most:
             return frame.caps
-        return (frame.run.permits(self, self.max_workers), *frame.caps)
-
-
-class _Walk:
-    """One walk through a graph.
-
-    While one token is all there is, ``along`` is a plain loop. ``tokens`` exists from a fork
-    until a single token is left again. ``errors`` are on their way along an "error" edge.
-    """
-
-    def __init__(self, graph: Graph, shared: Any, frame: Frame, loops: bool) -> None:
-        self.graph, self.shared, self.frame, self.loops = graph, shared, frame, loops
-        self.action: str | None = None
-        self.tokens: Tokens | None = None
-        self.errors: Mapping[Step, tuple[Exception, ...]] = NONE
-
-    async def along(self, step: Step | None, fork: Fork | None = None) -> Step | None:
-        """Move a token until it ends.
-
-        The last token of a fork is handed back to the one that forked, as the step it stands on:
-        so a loop around a fan-out does not nest deeper round by round.
-        """
-        shared = self.shared
-        frame = self.frame if fork is None else fork.frame
-        bare = frame.run.emit is None
-        following: Step | tuple[Step, ...] | None
-        left = TURN
-        while step is not None:
-            if self.loops:  # nodes that never suspend must not starve the event loop
-                left -= 1
-                if not left:
-                    left = TURN
-                    await sleep(0)
-            node = step.node
-            try:
-                if bare and not self.errors:
-                    action = await node._run(shared, frame)
-                else:
-                    action = await self._special(step, frame)
-            except Exception as error:
-                add_note(error, repr(frame.name_of(node)))
-                following = step.after.get("error")
-                if following is None:
-                    raise
-                self._send(error, following)
-                action = "error"
-            else:
-                try:
-                    following = step.after.get(action)
-                except TypeError:  # it cannot be hashed: no action is like that
-                    following = None
-            if following is None:
-                self._ended(step, action)
-            if self.tokens is None and (following is None or type(following) is Step):
-                step = following
-            else:
-                begun = self._move(step, following)
-                if len(begun) > 1:
-                    step = await self._fork(begun, fork)
-                    if step is None:  # the tokens have ended, and were counted where they did
-                        return None
-                else:
-                    step = begun[0] if begun else None
-            if fork is not None:
-                if step is None:
-                    fork.ended()
-                    return None
-                if fork.live == 1:
-                    return step
-                raise_if_cancelled()  # a hook may have swallowed it; siblings must end together
-        return None
-
-    async def begin(self, steps: tuple[Step, ...]) -> Step | None:
-        """Begin with several tokens."""
-        self.tokens = Tokens()
-        return await self._fork(self.tokens.move(None, steps), None)
-
-    async def _fork(self, steps: Sequence[Step], around: Fork | None) -> Step | None:
-        """Move several tokens at once; return the step on which the last of them stands."""
-        if around is not None:
-            raise_if_cancelled()
-        fork = Fork(len(steps), self.frame, around)
-        left = await gather(self.along(step, fork) for step in steps)
-        return next((step for step in left if step is not None), None)
-
-    def _move(self, step: Step, following: Step | tuple[Step, ...] | None) -> Sequence[Step]:
-        """Move a token among others; return the steps that begin by it."""
-        if self.tokens is None:
-            self.tokens = Tokens()
-            self.tokens.enter(step)
-        begun = self.tokens.move(step, following)
-        if self.tokens.single:
-            self.tokens = None
-        return begun
-
-    def _send(self, error: Exception, following: Step | tuple[Step, ...]) -> None:
-        """Put an error on its way to the steps that an "error" edge leads to."""
-        targets = (following,) if isinstance(following, Step) else following
-        self.errors = {**self.errors, **{t: (*self.errors.get(t, ()), error) for t in targets}}
-
-    async def _special(self, step: Step, frame: Frame) -> str | None:
-        """Run a node that is watched, or that stands on an error route."""
-        errors = self.errors.get(step, ())
-        if not errors:
-            return await watched(step.node, self.shared, frame)
-        error, left = errors[0], errors[1:]
-        if step.bit and left:  # a join runs once for all that has failed before it
-            error, left = ExceptionGroup(f"{len(errors)} nodes failed", errors), ()
-        others = {other: e for other, e in self.errors.items() if other is not step}
-        self.errors = {**others, step: left} if left else others
-        frame = frame.derive(error=error)
-        token = FRAME.set(frame)
-        try:
-            return await watched(step.node, self.shared, frame)
-        finally:
-            FRAME.reset(token)
-
-    def _ended(self, step: Step, action: str | None) -> None:
-        """A path ends quietly where nothing was to follow; any other action is a mistake."""
-        self.action = action
-        if action is None or action == "default":
-            return
-        if isinstance(action, str) and action in self.graph.successors:
-            return
-        known = step.node.successors
-        if any(name != "error" for name in known):
-            raise UnknownActionError(self.frame.name_of(step.node), action, list(known))
-
-
-class BatchGraphSettings(TypedDict, total=False):
-    """What a BatchGraph takes beside its start."""
-
-    name: str
-    max_workers: int
-    on_error: str | float
+        return (frame.run.permits(self, min(most)), *frame.caps)
 
 
 class BatchGraph(Graph):
@@ -317,23 +218,25 @@ class BatchGraph(Graph):
         start: As for Graph.
         max_workers: How many rounds run at once; 1 unless told.
         on_error: As for BatchNode, an item being a round.
-        name: What it is called in events, reports and drawings.
+
+    The other settings are those of Graph; ``deadline`` is a round's.
     """
 
     max_workers: int = 1
-    _accepts: ClassVar[frozenset[str]] = frozenset(BatchGraphSettings.__annotations__)
+    _accepts: ClassVar[frozenset[str]] = (
+        frozenset(GraphSettings.__annotations__) | BatchGraphSettings.__annotations__.keys()
+    )
 
     def __init__(self, start: Any = None, **settings: Unpack[BatchGraphSettings]) -> None:
-        refuse_unknown(type(self).__name__, settings, self._accepts)
-        super().__init__(start)
-        for name, value in settings.items():
-            setattr(self, name, value)
+        super().__init__(start, **settings)  # type: ignore[misc]
 
     def post(self, shared: Any, prep_res: Any, exec_res: Any, /) -> Any:
         """Return None: there is no one last action."""
         return None
 
     async def _exec(self, prep_res: Any, shared: Any, frame: Frame) -> Any:
+        seen: Seen = NOTHING
+
         async def walk(params: Mapping[str, Any], index: int, slot: Slot) -> str | None:
             await slot.take()
             if not isinstance(params, Mapping):
@@ -341,20 +244,32 @@ class BatchGraph(Graph):
                     f"prep of {frame.name_of(self)!r} must return mappings of params, as in "
                     f"[{{'key': ...}}, ...]; got {params!r}"
                 )
-            return await self._walk_within(shared, inner, {**frame.params, **params})
+            nonlocal seen
+            within = inner if view is None else inner.derive(token=view)
+            action = await self._walk_within(shared, within, {**frame.params, **params})
+            if within.token is not None:
+                seen = merged((seen, within.token.seen))
+            return action
 
-        inner = frame
-        if frame.alone and self.max_workers > 1:
-            inner = frame.derive(alone=False)
+        # A round is an item: one that has begun goes through all of its nodes.
+        rules = self._rules(frame.rules)._replace(whole=True)
+        inner = frame.derive(alone=frame.alone and self.max_workers == 1, rules=rules)
+        view = token_for(shared, inner, frame.token) if self.max_workers > 1 else None
         rounds = FanOut(
             frame.name_of(self),
             prep_res,
             walk,
+            frame,
             caps=(frame.run.permits(self, self.max_workers),),
             max_workers=self.max_workers,
             on_error=self.on_error,
         )
-        return await rounds.run()
+        actions = await rounds.run()
+        if frame.token is not None:
+            frame.token = Token(frame.token.writes, merged((frame.token.seen, seen)))
+        return actions
 
     def _caps(self, frame: Frame) -> tuple[Permits, ...]:
-        return frame.caps  # max_workers counts rounds here, not calls of exec
+        if self.max_parallel_tasks is None:
+            return frame.caps  # max_workers counts rounds here, not calls of exec
+        return (frame.run.permits((self, "tasks"), self.max_parallel_tasks), *frame.caps)

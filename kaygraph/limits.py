@@ -1,79 +1,172 @@
-"""Permits: how many may work at once."""
+"""How often calls may begin."""
 
 import asyncio
+import threading
 from collections import deque
+from collections.abc import Callable, Sequence
+from heapq import heappop, heappush
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from ._clock import Clocked
+from ._permits import Turn
+from ._settings import check_limit
+
+Weight = float | Callable[[Any], float]
 
 
-class Permits:
-    """A counting semaphore that serves in order and can be asked whether somebody waits.
+class RateLimit:
+    """Never more than ``calls`` in any window of ``per`` seconds.
 
-    Made for one run and its loop. A permit given back goes straight to the one who has waited
-    longest, so that a worker who keeps taking cannot overtake.
+    A sliding log of the calls that were begun, not a bucket: no burst crosses the border of two
+    windows. Every attempt counts, retries too, at the moment at which ``exec`` is called. One
+    object may be shared by many nodes and runs, in several threads as well; it counts them
+    together.
+
+    Args:
+        calls: How much may be begun in a window, in units of ``weight``.
+        per: The length of the window in seconds.
+        weight: What a call counts for: a number, or ``(item) -> number`` (the tokens of a prompt,
+            say). 1 unless told.
+
+    Raises:
+        ValueError: from a run, for an item that weighs more than ``calls``: it could never begin.
     """
 
-    __slots__ = ("free", "waiting")
+    def __init__(self, calls: float, per: float = 1.0, *, weight: Weight = 1) -> None:
+        if isinstance(calls, bool) or not isinstance(calls, int | float) or not calls > 0:
+            raise ValueError(f"calls must be a number above 0, got {calls!r}")
+        if per is None:
+            raise ValueError("per must be a number of seconds above 0, got None")
+        self.calls, self.per = calls, check_limit("per", per) or 0.0
+        self.weight = weight
+        if not callable(weight):
+            self._weighed(weight)
+        self._windows = Clocked(_Window)
 
-    def __init__(self, size: int) -> None:
-        self.free = size
-        self.waiting: deque[asyncio.Future[None]] = deque()
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rate_limit, (self.calls, self.per, self.weight)
 
-    async def take(self) -> None:
-        """Wait for a permit and take it."""
-        if self.free:  # nobody waits while one is free: give() would have handed it over
-            self.free -= 1
-            return
-        turn = asyncio.get_running_loop().create_future()
-        self.waiting.append(turn)
-        try:
-            await turn
-        except asyncio.CancelledError:
-            if not turn.cancelled():  # handed over in the very step in which we were cancelled
-                self.give()
-            elif turn in self.waiting:  # give() may have passed it over already
-                self.waiting.remove(turn)
-            raise
+    def __repr__(self) -> str:
+        return f"RateLimit({self.calls:g}, per={self.per:g})"
 
-    def give(self) -> None:
-        """Give a permit back."""
-        while self.waiting:
-            turn = self.waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                return
-        self.free += 1
+    def _weighed(self, weight: Any) -> float:
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not weight >= 0:
+            raise ValueError(f"weight must be a number, 0 or more, got {weight!r}")
+        if weight > self.calls:
+            raise ValueError(
+                f"an item weighs {weight:g}, and {self!r} lets no more than {self.calls:g} begin "
+                "in a window: split the item, or raise calls"
+            )
+        return weight
+
+    def claim(self, item: Any) -> "RateClaim":
+        """Return what stands for an item among a slot's caps."""
+        weight = self.weight(item) if callable(self.weight) else self.weight
+        return RateClaim(self, self._windows.here()[0], self._weighed(weight))
 
 
-class Slot:
-    """The place in which a worker works: the permits it holds and the figures of its item.
+def _rate_limit(calls: float, per: float, weight: Weight) -> RateLimit:
+    return RateLimit(calls, per, weight=weight)
 
-    All caps are taken in the order given (the node's own first, the outermost graph's last), so
-    that no two holders can wait for each other.
-    """
 
-    __slots__ = ("attempts", "caps", "held", "seconds", "timed", "until", "worker")
+class _Window:
+    """The calls begun in the last ``per`` seconds, over all loops that share a clock."""
 
-    def __init__(
-        self, caps: tuple[Permits, ...] = (), worker: int = 0, timed: bool = False
-    ) -> None:
-        self.caps, self.worker, self.timed = caps, worker, timed
-        self.held = 0
-        self.attempts = 0
-        self.seconds = 0.0
-        self.until: float | None = None  # the deadline of its item, by the loop's clock
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.log: deque[list[float]] = deque()  # when, and with which weight
+        self.used = 0.0
+        self.lines: WeakKeyDictionary[asyncio.AbstractEventLoop, _Line] = WeakKeyDictionary()
 
-    async def take(self) -> None:
-        """Hold every permit; at once when they are held already."""
-        while self.held < len(self.caps):
-            await self.caps[self.held].take()
-            self.held += 1
+    def forget(self, before: float) -> None:
+        while self.log and self.log[0][0] <= before:
+            self.used -= self.log.popleft()[1]
+        if not self.log:
+            self.used = 0.0  # what is left of sums of floats
+
+
+class _Line:
+    """Those on one loop who wait for a window, and the timer that serves them."""
+
+    def __init__(self) -> None:
+        self.waiting: list[tuple[Turn, RateClaim]] = []
+        self.timer: asyncio.TimerHandle | None = None
+        self.serving = False
+
+
+class RateClaim:
+    """One item's claim on a RateLimit: a cap of its slot."""
+
+    __slots__ = ("_entry", "_line", "_rate", "_weight", "_window")
+
+    def __init__(self, rate: RateLimit, window: _Window, weight: float) -> None:
+        self._rate, self._window, self._weight = rate, window, weight
+        self._line = window.lines.setdefault(asyncio.get_running_loop(), _Line())
+        self._entry: list[float] = []
 
     @property
-    def wanted(self) -> bool:
-        """Whether somebody waits for one of the permits."""
-        return any(cap.waiting for cap in self.caps)
+    def waiting(self) -> Sequence[Any]:
+        return self._line.waiting
 
-    def give(self) -> None:
-        """Hold none."""
-        while self.held:
-            self.held -= 1
-            self.caps[self.held].give()
+    def enter(self) -> bool:
+        if self._line.waiting and not self._line.serving:
+            return False  # a light one does not overtake a heavy one that waits
+        window, now = self._window, self._now()
+        with window.lock:
+            window.forget(now - self._rate.per)
+            if window.used + self._weight > self._rate.calls:
+                return False
+            self._entry = [now, self._weight]
+            window.log.append(self._entry)
+            window.used += self._weight
+        return True
+
+    def begun(self) -> None:
+        self._entry[0] = self._now()  # the loop may have been busy since it was let in
+
+    def leave(self) -> None:
+        pass  # it counts until it is out of the window
+
+    def undo(self) -> None:
+        with self._window.lock:
+            self._window.used -= self._entry[1]
+            self._entry[1] = 0.0
+
+    def stand(self, turn: Turn) -> None:
+        heappush(self._line.waiting, (turn, self))
+        self._arm()
+
+    def serve(self) -> None:
+        line = self._line
+        line.serving = True
+        while line.waiting:
+            turn, claim = heappop(line.waiting)
+            turn.try_again()
+            if not turn.future.done() and turn.obstacle is claim:
+                break  # it stands here again, and nobody overtakes it
+        line.serving = False
+        self._arm()
+
+    def _arm(self) -> None:
+        """Wake the line when there is room for the first in it."""
+        line, window, now = self._line, self._window, self._now()
+        if line.serving:
+            return
+        if line.timer is not None:
+            line.timer.cancel()
+            line.timer = None
+        if not line.waiting:
+            return
+        first, due = line.waiting[0][1], now
+        with window.lock:
+            excess = window.used + first._weight - self._rate.calls
+            for at, weight in window.log:
+                if excess <= 0:
+                    break
+                excess -= weight
+                due = at + self._rate.per
+        line.timer = asyncio.get_running_loop().call_later(max(0.0, due - now), self.serve)
+
+    def _now(self) -> float:
+        return self._rate._windows.here()[1]

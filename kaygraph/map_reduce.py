@@ -1,7 +1,7 @@
 """Map, combine, shuffle, reduce, in one node."""
 
 import inspect
-from collections.abc import Hashable, Iterable
+from collections.abc import Coroutine, Hashable, Iterable
 from contextlib import suppress
 from numbers import Number
 from typing import Any, ClassVar, Unpack
@@ -10,26 +10,18 @@ from zlib import crc32
 from ._call import call
 from ._frame import Frame, Scope
 from ._hooks import kind_of
+from ._keywords import MapReduceSettings
+from ._permits import Slot
 from ._settings import refuse_unknown
-from .batch import BatchSettings, ParallelBatchNode
+from ._timeouts import within
+from .batch import ParallelBatchNode
 from .errors import Drop, NodeDefinitionError
-from .limits import Slot
 from .node import POSITIONAL, BaseNode
 
 # How many values of a key are gathered before they are combined again.
 COMBINE_AT = 64
 
 Partition = dict[Any, list[Any]]
-
-
-class MapReduceSettings(BatchSettings, total=False):
-    """What a MapReduceNode takes beside the settings of a BatchNode."""
-
-    max_retries: int
-    wait: float
-    map_workers: int
-    reduce_workers: int
-    partitions: int
 
 
 class MapReduceNode(BaseNode[Any, dict[Any, Any]]):
@@ -54,6 +46,7 @@ class MapReduceNode(BaseNode[Any, dict[Any, Any]]):
     map_workers: int = 4
     reduce_workers: int = 2
     partitions: int | None = None
+    batch_deadline: float | None = None
 
     _phases: "tuple[_Map, _Reduce] | None" = None
     _accepts: ClassVar[frozenset[str]] = POSITIONAL | MapReduceSettings.__annotations__.keys()
@@ -115,7 +108,13 @@ class MapReduceNode(BaseNode[Any, dict[Any, Any]]):
 
     # --- the engine ---------------------------------------------------------------------------
 
-    async def _exec(self, prep_res: Any, shared: Any, frame: Frame) -> dict[Any, Any]:
+    def _exec(self, prep_res: Any, shared: Any, frame: Frame) -> Coroutine[Any, Any, Any]:
+        phases = self._map_and_reduce(prep_res, frame)
+        if self.batch_deadline is None:
+            return phases
+        return within(self.batch_deadline, "batch_deadline", repr(self.name), phases)
+
+    async def _map_and_reduce(self, prep_res: Any, frame: Frame) -> dict[Any, Any]:
         if self._phases is None:  # once per node: its caps hold over all that it does in a run
             object.__setattr__(self, "_phases", (_Map(self), _Reduce(self)))
         assert self._phases is not None
@@ -134,6 +133,8 @@ class MapReduceNode(BaseNode[Any, dict[Any, Any]]):
 
         mapping.bare, mapping.work = None, work
         await mapping.run()
+        # What was mapped is reduced, even where the run drains.
+        frame = frame.derive(rules=frame.rules._replace(whole=True))
         reduced = await reducer._fan_out([part for part in parts if part], frame).run()
         results: dict[Any, Any] = {}
         for part in reduced:
@@ -198,6 +199,10 @@ def _stable_hash(key: Hashable) -> int:
     return crc32(repr(key).encode(errors="surrogatepass"))
 
 
+# What holds for each call of map and of reduce.
+SHARED = ("retry", "timeout", "deadline", "run_in", "memory_limit", "rate", "breaker")
+
+
 class _Phase(ParallelBatchNode[Any, Any]):
     """One phase as a batch: the settings are its owner's, and so is the way the hook is written."""
 
@@ -211,7 +216,7 @@ class _Phase(ParallelBatchNode[Any, Any]):
             self._exec_kind = "sync"  # its pairs are taken up where it runs
         elif self._exec_kind == "async_generator":
             self._exec_kind = "async"
-        for name in ("retry", "timeout", "deadline", "run_in"):
+        for name in SHARED:
             setattr(self, name, getattr(owner, name))
 
 
@@ -221,6 +226,7 @@ class _Map(_Phase):
 
     def __init__(self, owner: MapReduceNode) -> None:
         super().__init__(owner, owner.map_workers, owner.on_error)
+        self.limit_by, self.max_per_key = owner.limit_by, owner.max_per_key
 
     def exec(self, item: Any, /) -> Any:
         pairs = self.owner.map(item)

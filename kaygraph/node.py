@@ -2,46 +2,36 @@
 
 import asyncio
 import inspect
-import warnings
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Unpack
 
 from ._call import call
-from ._frame import FRAME, NO_PARAMS, Frame, Run
+from ._frame import FRAME, NO_PARAMS, Frame
 from ._hooks import kind_of, not_async, note_plainness, nothing
-from ._launch import launched, run_in_new_loop
-from ._settings import CHECKS, refuse_unknown
+from ._keywords import NodeSettings, RunIn
+from ._launch import Runnable
+from ._permits import Slot
+from ._settings import CHECKS, check_together, refuse_unknown
 from ._typing import E, I, P, R
 from ._wiring import EDGES, Wired
+from .breaker import CircuitBreaker
 from .errors import NodeDefinitionError
-from .events import NodeFinished, NodeStarted, Observer
-from .limits import Slot
+from .events import NodeFinished, NodeStarted
+from .limits import RateLimit
 from .outcome import Outcome
 from .retry import Retry
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
-RunIn = Literal["loop", "thread", "process"]
-
 POSITIONAL = frozenset({"max_retries", "wait"})  # as in the ancestors: Node(3, 10)
 
 HOOKS = ("prep", "exec", "post", "exec_fallback")
 
 
-class NodeSettings(TypedDict, total=False):
-    """What every Node takes as a keyword beside ``max_retries`` and ``wait``."""
-
-    name: str
-    retry: Retry | None
-    timeout: float | None
-    deadline: float | None
-    run_in: "RunIn | Executor | None"
-
-
-class BaseNode(Wired, Generic[P, E, I, R]):
+class BaseNode(Wired, Runnable, Generic[P, E, I, R]):
     """Three steps: ``prep`` reads, ``exec`` works, ``post`` writes and names the way on.
 
     Any hook may be written ``def`` or ``async def``. A node is not changed by a run: the same
@@ -56,11 +46,17 @@ class BaseNode(Wired, Generic[P, E, I, R]):
     timeout: float | None = None
     deadline: float | None = None
     run_in: "RunIn | Executor | None" = None
+    memory_limit: int | str | None = None
+    rate: RateLimit | Sequence[RateLimit] | None = None
+    limit_by: Callable[[Any], Hashable] | None = None
+    max_per_key: int = 1
+    breaker: CircuitBreaker | None = None
     on_error: str | float = "raise"  # what a batch does; a single item can only raise
 
     _successors: "dict[str, list[BaseNode[Any, Any]]]"
 
     _accepts: ClassVar[frozenset[str]] = frozenset({"name"})
+    _checks = CHECKS
     _hooks = (False, False, False)  # has a lifespan; prep, post are async: one look-up a run
     _fallback_is_async = False
     _has_fallback = False
@@ -69,6 +65,7 @@ class BaseNode(Wired, Generic[P, E, I, R]):
     _has_exec = False
     _plain = False
     _bare = False
+    _ruled = False
     # What `a | b` makes: set by the module that defines it, below this one in the layers.
     _pipeline: "ClassVar[Callable[..., BaseNode[Any, Any]]]"
 
@@ -105,7 +102,7 @@ class BaseNode(Wired, Generic[P, E, I, R]):
                 )
         for name in cls._accepts & vars(cls).keys():
             if vars(cls)[name] is not None:
-                setattr(cls, name, CHECKS[name](name, vars(cls)[name]))
+                setattr(cls, name, cls._checks[name](name, vars(cls)[name]))
         cls._has_exec = cls.exec is not BaseNode.exec
         cls._exec_kind = kind_of(cls.exec) if cls._has_exec else "async"
         cls._hooks = (
@@ -116,11 +113,12 @@ class BaseNode(Wired, Generic[P, E, I, R]):
         fallback = getattr(cls, "exec_fallback", None)
         cls._has_fallback = getattr(fallback, "__module__", __name__) != __name__
         cls._fallback_is_async = inspect.iscoroutinefunction(fallback)
+        check_together(cls)
         note_plainness(cls, cls._exec is BaseNode._exec)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in self._accepts:
-            object.__setattr__(self, name, CHECKS[name](name, value))
+            object.__setattr__(self, name, self._checks[name](name, value))
             if name == "name":
                 object.__setattr__(self, "_named", True)
             note_plainness(self, type(self)._exec is BaseNode._exec)
@@ -237,6 +235,8 @@ class BaseNode(Wired, Generic[P, E, I, R]):
         kind = type(self).__name__
         return f"<{kind}>" if self.name == kind else f"<{kind} {self.name!r}>"
 
+    _inner_walks = False  # those within may run beside what is outside
+
     _streams = False  # those work at the same time, from one to the next
 
     def _inner_plan(self) -> Any:
@@ -248,42 +248,6 @@ class BaseNode(Wired, Generic[P, E, I, R]):
         return ()
 
     # --- running --------------------------------------------------------------------------------
-
-    def run(self, shared: Any = None, /, *, observers: Sequence[Observer] = ()) -> str | None:
-        """Run from synchronous code and return the last action.
-
-        Where an event loop runs already (a notebook), a thread with a loop of its own is used.
-
-        Args:
-            shared: The shared store; a new dict when left out.
-            observers: Called with every event of the run.
-        """
-        return run_in_new_loop(lambda: self._launch(shared, observers, True))
-
-    def run_async(
-        self, shared: Any = None, /, *, observers: Sequence[Observer] = ()
-    ) -> Coroutine[Any, Any, str | None]:
-        """Run on the current event loop and return the last action; see ``run``.
-
-        When it returns, raises or is cancelled, nothing that it started is left behind.
-        """
-        return self._launch(shared, observers, False)
-
-    def _launch(
-        self, shared: Any, observers: Sequence[Observer], alone: bool
-    ) -> Coroutine[Any, Any, str | None]:
-        if self._successors:
-            warnings.warn(
-                f"{self!r} runs alone; to run what follows it too, put it in a Graph",
-                stacklevel=2,
-            )
-        run = Run()
-        if observers:
-            if callable(observers):
-                raise TypeError("observers is a list, as in run(shared, observers=[report])")
-            run.observe(observers)
-        frame = Frame(run, alone=alone)
-        return launched(self.name, frame, self._run, {} if shared is None else shared)
 
     async def _run(self, shared: Any, frame: Frame) -> str | None:
         """The lifecycle, once."""
@@ -332,14 +296,23 @@ class Node(BaseNode[P, E, I, R]):
         retry: Attempts, backoff, jitter and what to retry; instead of ``max_retries``.
         timeout: Seconds that one attempt may take. A ``def`` in a thread cannot be stopped: it is
             waited for, and the overrun is reported.
-        deadline: Seconds that all attempts and the waits between them may take together.
+        deadline: Seconds that an item may take, from where it is taken up: the wait for its turn,
+            all attempts and the waits between them.
         run_in: Where ``exec`` runs: "loop", "thread", "process", or an executor with ``submit``.
             Unless told, ``async def`` runs on the loop and ``def`` in a thread, or in the calling
             thread where ``run()`` has nothing else to do.
+        memory_limit: Of ``run_in="process"``: bytes, or a string such as "512 MB". A worker process
+            that grows past it is killed, and the item fails with a MemoryLimitError.
+        rate: A RateLimit, or several: how often ``exec`` may be called.
+        limit_by: ``(item) -> key``; at most ``max_per_key`` items of one key are worked on at once.
+        max_per_key: 1 unless told.
+        breaker: A CircuitBreaker: a service that fails is left alone for a while.
         name: What it is called in events, reports and drawings; the class name unless told.
 
     Raises:
-        AttemptTimeoutError: from a run, when a limit ran out.
+        AttemptTimeoutError: from a run, when ``timeout`` ran out.
+        DeadlineExceededError: from a run, when ``deadline`` did.
+        CircuitOpenError: from a run, when ``breaker`` is open. It is not retried.
     """
 
     _accepts: ClassVar[frozenset[str]] = POSITIONAL | NodeSettings.__annotations__.keys()
@@ -366,6 +339,7 @@ class Node(BaseNode[P, E, I, R]):
             raise TypeError(
                 "give retry=Retry(attempts=..., wait=...) or max_retries= and wait=, not both"
             )
+        check_together(self)
 
     def exec_fallback(self, prep_res: I, exc: Exception, /) -> R | Awaitable[R]:
         """Return a result in place of the one that could not be had; by default, raise."""

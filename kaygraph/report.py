@@ -154,6 +154,11 @@ class RunReport:
         return sum(node.work_s for node in self.nodes.values())
 
     @property
+    def submitted(self) -> int:
+        """Items that were taken up: those that have ended, and those in flight."""
+        return sum(self.items.values()) + self._in_flight
+
+    @property
     def retries(self) -> int:
         return sum(node.retries for node in self.nodes.values())
 

@@ -1,5 +1,6 @@
 """Pipelines: ``a | b`` starts b on each item as a yields it."""
 
+import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Sequence
 from contextlib import aclosing
@@ -87,7 +88,9 @@ class Pipeline(BaseNode[Any, list[Any] | None]):
                 return self._flow(shared, frame, last)
 
             try:
-                await launched(self.name, Frame(Run()), work, shared)
+                run = Run()
+                run.observe(())
+                await launched(self.name, Frame(run), work, shared)
             finally:
                 last.close()
 
@@ -124,6 +127,10 @@ class Pipeline(BaseNode[Any, list[Any] | None]):
                 emit(StageStarted(stage.name, stage.clock(), stage.workers))
         try:
             await gather(begin(stages, prepared[0]))
+        except asyncio.CancelledError:
+            if not (frame.drains and frame.run.expired):
+                raise
+            # What is done is given; what was cancelled is left out.
         except TooManyFailuresError as error:
             for stage in stages:
                 if stage.failures.given_up:

@@ -16,7 +16,7 @@ from kaygraph import (
     ParallelBatchNode,
     first_of,
 )
-from kaygraph.limits import Permits
+from kaygraph._permits import Permits
 
 CLEANING_S = 1.5
 

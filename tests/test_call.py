@@ -280,10 +280,10 @@ async def test_the_fallback_is_called_after_a_timeout() -> None:
         def exec_fallback(self, _: Any, error: Exception) -> Any:
             return type(error).__name__
 
-    for limit in ("timeout", "deadline"):
+    for limit, error in (("timeout", "AttemptTimeoutError"), ("deadline", "DeadlineExceededError")):
         shared: dict[str, Any] = {}
         await Saved(60, **{limit: 0.01}).run_async(shared)
-        assert shared["result"] == "AttemptTimeoutError"
+        assert shared["result"] == error
 
 
 async def test_the_fallback_is_not_called_for_a_cancellation_or_a_drop() -> None:

@@ -13,7 +13,7 @@ from kaygraph import (
     first_of,
 )
 from kaygraph._frame import Run
-from kaygraph.limits import Permits
+from kaygraph._permits import Permits
 from tests.clock import VIRTUAL, VirtualClockLoop
 from tests.shapes import SHAPES, Ledger, Shape, Work, WorkMany, timeout
 

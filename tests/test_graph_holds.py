@@ -19,7 +19,7 @@ from kaygraph import (
     first_of,
     settle,
 )
-from kaygraph.limits import Permits
+from kaygraph._permits import Permits
 from tests.oracle import settle as let_run
 
 # --- caps ---------------------------------------------------------------------------------------

@@ -15,18 +15,30 @@ ROOT = Path(kaygraph.__file__).parent
 # From the top, which imports nothing, to the bottom, which nothing imports.
 LAYERS = [
     "errors",
+    "_memory",
     "outcome",
     "events",
     "_settings",
     "retry",
+    "_clock",
     "_tasks",
+    "_timeouts",
+    "adaptive",
+    "_permits",
     "limits",
+    "breaker",
+    "_keywords",
     "_buffer",
     "_lifespan",
     "_frame",
+    "_steps",
+    "_conflicts",
+    "_slow",
+    "_source",
     "executors",
     "_hooks",
     "_call",
+    "_signals",
     "_launch",
     "_fan_out",
     "_typing",
@@ -36,6 +48,7 @@ LAYERS = [
     "plan",
     "draw",
     "_tokens",
+    "_walk",
     "graph",
     "branches",
     "_stage",
@@ -43,9 +56,11 @@ LAYERS = [
     "map_reduce",
     "report",
     "__init__",
+    "testing",
 ]
 ALLOWED = {"anyio"}
 LAZY = {("node", "structlog")}  # loads where it is used: in a function
+PLUGIN = ("testing", "pytest")  # loads the kit, and not the other way round
 MOST_LINES = 400
 
 
@@ -101,13 +116,14 @@ def complaints_of(path: Path, source: str | None = None) -> list[str]:
             asked = module.removeprefix("kaygraph").lstrip(".").split(".")[0]
             if not (ROOT / asked).is_dir() and not (ROOT / f"{asked}.py").is_file():
                 asked = layer  # a name of the package around, as in `from . import run_to_end`
-            if asked == layer and path.name != "__init__.py":
+            if asked == layer:
                 continue  # a package may import its own modules
             if LAYERS.index(asked) >= LAYERS.index(layer):
                 found.append(f"{where}, which does not stand above it")
         elif module.split(".")[0] not in sys.stdlib_module_names:
             top = module.split(".")[0]
-            if top not in ALLOWED and not (lazy and (layer, top) in LAZY):
+            known = (layer, top) == PLUGIN or (lazy and (layer, top) in LAZY)
+            if top not in ALLOWED and not known:
                 found.append(f"{where}, a third party")
     return found
 

@@ -81,7 +81,7 @@ def test_map_workers_hold_over_all_rounds_at_once() -> None:
 
     report = RunReport()
     started: list[ItemStarted] = []
-    Rounds(Ones(map_workers=2), max_workers=5).run(
+    Rounds(Ones(map_workers=2), max_workers=5, on_conflict="ignore").run(
         {"items": range(20)},
         observers=[report, lambda e: started.append(e) if isinstance(e, ItemStarted) else None],
     )

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import multiprocessing
 import pickle
 import signal
@@ -13,12 +14,19 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from .._memory import growth_limited, human, require_measurable, resident
 from .._tasks import heard, outlast
-from ..errors import NodeDefinitionError, WorkerDiedError
+from ..errors import MemoryLimitError, NodeDefinitionError, WorkerDiedError
 from . import run_elsewhere
 
 # A child is a fresh interpreter: a fork of a process with threads can deadlock.
 CONTEXT = multiprocessing.get_context("spawn")
+
+# The memory of a process is looked at again before it can have reached its limit.
+FASTEST_GROWTH = 4e9  # bytes per second, more than one thread can fill
+SHORTEST_LOOK_S, LONGEST_LOOK_S = 0.002, 0.05
+
+LEAVE_S = 5.0  # for a process that has been told to leave; then it is killed
 
 
 class ProcessPool:
@@ -33,27 +41,50 @@ class ProcessPool:
         self._idle: list[_Worker] = []
         self._pickled: dict[Any, bytes] = {}
 
-    async def call(self, node: Any, item: Any, params: Mapping[str, Any], attempt: int) -> Any:
+    async def call(
+        self,
+        node: Any,
+        item: Any,
+        params: Mapping[str, Any],
+        attempt: int,
+        memory_limit: int | None = None,
+    ) -> Any:
         """Run ``node.exec(item)`` in a process and return its result.
 
+        ``memory_limit`` is in bytes, for the whole process: the interpreter and the imported
+        modules (some 20 MB without any), the item, the result, and what earlier items have left,
+        which is never more than half of the room. The memory of processes that ``exec`` starts
+        does not count.
+
         Raises:
+            MemoryLimitError: The process grew past ``memory_limit``, or asked at once for more
+                than that. It is killed, and another takes the next item.
             WorkerDiedError: The process ended before it could answer.
+            NodeDefinitionError: The node cannot be pickled, or there is a ``memory_limit`` and no
+                ``/proc`` to see by (only Linux has it).
             Exception: Whatever ``exec`` raised. A cancellation kills the process.
         """
+        if memory_limit is not None:
+            require_measurable()
         if node not in self._pickled:
             self._pickled[node] = _pickled(node)
         while self._idle and not self._idle[-1].alive:
             self._idle.pop().close()  # it died with no item in hand: nobody has to hear of it
         worker = self._idle.pop() if self._idle else _Worker()
-        future = asyncio.get_running_loop().run_in_executor(
-            self._threads, worker.call, self._pickled[node], item, dict(params), attempt
-        )
+        loop = asyncio.get_running_loop()
+        future = loop.run_in_executor(
+            self._threads, worker.call, self._pickled[node], item, dict(params), attempt,
+            memory_limit,
+        )  # fmt: skip
         try:
             await asyncio.wait([future])
         except asyncio.CancelledError:
             future.add_done_callback(heard)
             worker.kill()
-            await outlast([future])
+            try:
+                await outlast([future])
+            finally:  # it may have answered in this very step: then nobody has waited for its end
+                await outlast([loop.run_in_executor(self._threads, worker.close)])
             raise
         if not worker.dead:
             self._idle.append(worker)
@@ -79,97 +110,159 @@ def _pickled(node: Any) -> bytes:
 class _Worker:
     """One process, and the pipe to it. Its methods block and run in a thread."""
 
-    _process: BaseProcess | None = None
-    _connection: "Connection[Any, Any]"
+    _running: "tuple[BaseProcess, Connection[Any, Any]] | None" = None
 
     def __init__(self) -> None:
         self.dead = False
         self._lock = threading.Lock()
         self._known: set[bytes] = set()
+        self._own = 0  # bytes that the process holds before any item: its code and its nodes
 
-    def call(self, node: bytes, item: Any, params: dict[str, Any], attempt: int) -> Any:
-        process = self._process or self._start()
+    def call(
+        self, node: bytes, item: Any, params: dict[str, Any], attempt: int, limit: int | None
+    ) -> Any:
+        if limit is not None and self._is_full(limit):
+            self.close()
+        process, connection = self._running or self._start()
+        pid = process.pid
         sent = None if node in self._known else node
-        message = pickle.dumps((hash(node), sent, item, params, attempt))
+        message = pickle.dumps((hash(node), sent, item, params, attempt, limit))
         try:
-            self._connection.send_bytes(message)
+            connection.send_bytes(message)
+            held = 0 if limit is None else _watched(pid, connection, limit)
+            if limit is not None and held > limit:
+                raise self._past(limit, f"grew to {human(held)}, past")
             # Both ends are ours: what comes back was pickled by the process that we started.
-            worked, answer = pickle.loads(self._connection.recv_bytes())
+            worked, answer, self._own = pickle.loads(connection.recv_bytes())
         except (EOFError, OSError):
-            killed, self.dead = self.dead, True
-            self._connection.close()
-            process.join()
+            answered, killed = bool(self._known), self.dead
+            self.dead = True
             text = (
-                f"the worker process {process.pid} ended with exit code {process.exitcode} while "
-                "it worked on an item"
+                f"the worker process {pid} ended with exit code {self.close()} while it worked on "
+                "an item"
             )
-            if (
-                not self._known and not killed
-            ):  # it has never answered: a common reason can be named
+            if not answered and not killed:  # a common reason can be named
                 text += ". A script starts its run under: if __name__ == '__main__':"
             raise WorkerDiedError(text) from None
         self._known.add(node)
         if worked:
             return answer
         error, where = answer
-        error.add_note(f"in process {process.pid}:\n{where}")
+        error.add_note(f"in process {pid}:\n{where}")
+        if limit is not None and _is_refusal(error):
+            what = f"holds {human(resident(pid))} and asked for more than fits into"
+            raise self._past(limit, what) from error
         raise error
 
-    def _start(self) -> BaseProcess:
-        self._connection, theirs = CONTEXT.Pipe()
+    def _past(self, limit: int, what: str) -> MemoryLimitError:
+        """End the process and return the error that says why."""
+        pid = self._running[0].pid if self._running else None
+        self.kill()
+        self.close()
+        return MemoryLimitError(
+            f"the worker process {pid} {what} memory_limit={human(limit)}, and was killed. Raise "
+            "memory_limit, or give exec smaller items"
+        )
+
+    def _is_full(self, limit: int) -> bool:
+        """Whether earlier items have left more than half of the room that a fresh process has."""
+        if self._running is None:
+            return False
+        return resident(self._running[0].pid) - self._own > (limit - self._own) / 2
+
+    def _start(self) -> "tuple[BaseProcess, Connection[Any, Any]]":
+        connection, theirs = CONTEXT.Pipe()
         process = CONTEXT.Process(target=_serve, args=(theirs,), daemon=True)
         try:
             with self._lock:
                 if self.dead:
                     raise WorkerDiedError("cancelled before the process had started")
                 process.start()
-                self._process = process
+                self._running = process, connection
         except BaseException:
             self.dead = True
-            self._connection.close()
+            connection.close()
             raise
         finally:
             theirs.close()
-        return process
+        return process, connection
 
     @property
     def alive(self) -> bool:
-        return self._process is not None and self._process.is_alive()
+        return self._running is not None and self._running[0].is_alive()
 
     def kill(self) -> None:
         """End the process now; the call that waits for it gets a WorkerDiedError."""
         with self._lock:
             self.dead = True
-            if self._process is not None:
-                self._process.kill()
+            if self._running is not None:
+                self._running[0].kill()
 
-    def close(self) -> None:
-        self._connection.close()  # the process reads the end of its input and leaves
-        if self._process is not None:
-            self._process.join()
-            self._process.close()
+    def close(self) -> int | None:
+        """Let the process leave, wait for its end and return its exit code."""
+        if self._running is None:
+            return None
+        process, connection = self._running
+        connection.close()  # the process reads the end of its input and leaves
+        process.join(LEAVE_S)
+        process.kill()  # a thread that exec has left behind would keep it for ever
+        process.join()
+        code = process.exitcode
+        with self._lock:
+            self._running = None
+            process.close()
+        self._known.clear()
+        return code
+
+
+def _watched(pid: int | None, connection: "Connection[Any, Any]", limit: int) -> int:
+    """Wait until a process answers, ends or has grown past the limit; return what it then holds."""
+    held, look_s = 0, SHORTEST_LOOK_S
+    while held <= limit and not connection.poll(look_s):
+        held = resident(pid)
+        look_s = min(max((limit - held) / FASTEST_GROWTH, SHORTEST_LOOK_S), LONGEST_LOOK_S)
+    return held
+
+
+def _is_refusal(error: BaseException) -> bool:
+    """Whether it says that the system has no more memory to give."""
+    return isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM
 
 
 def _serve(connection: "Connection[Any, Any]") -> None:
     """Answer calls until the other side hangs up. Runs in the process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    nodes: dict[int, Any] = {}
+    server = _Server()
     with contextlib.suppress(EOFError, OSError):
         while True:
-            connection.send_bytes(_answer(nodes, connection.recv_bytes()))
+            connection.send_bytes(server.answer(connection.recv_bytes()))
 
 
-def _answer(nodes: dict[int, Any], message: bytes) -> bytes:
-    try:
-        key, sent, item, params, attempt = pickle.loads(message)
-        if sent is not None:
-            nodes[key] = pickle.loads(sent)
-        return pickle.dumps((True, run_elsewhere(nodes[key], item, params, attempt)))
-    except BaseException as error:
-        where = traceback.format_exc()
+class _Server:
+    """What a worker process knows."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[int, Any] = {}
+        self._own = resident()
+
+    def answer(self, message: bytes) -> bytes:
+        """Return, pickled: whether exec worked, what came of it, and the bytes held before it."""
         try:
-            answer = pickle.dumps((False, (error, where)))
-            pickle.loads(answer)  # an error may pickle and yet not come back
-            return answer
-        except Exception:
-            return pickle.dumps((False, (RuntimeError(f"{type(error).__name__}: {error}"), where)))
+            key, sent, item, params, attempt, limit = pickle.loads(message)
+            if sent is not None:
+                before = resident()
+                self._nodes[key] = pickle.loads(sent)
+                self._own += resident() - before
+            with growth_limited(limit):
+                result = run_elsewhere(self._nodes[key], item, params, attempt)
+                return pickle.dumps((True, result, self._own))
+        except BaseException as error:
+            where = traceback.format_exc()
+            try:
+                answer = pickle.dumps((False, (error, where), self._own))
+                pickle.loads(answer)  # an error may pickle and yet not come back
+                return answer
+            except Exception:
+                kind = MemoryError if _is_refusal(error) else RuntimeError
+                stand_in = kind(f"{type(error).__name__}: {error}")
+                return pickle.dumps((False, (stand_in, where), self._own))

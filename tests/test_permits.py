@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kaygraph import Graph, Node, ParallelBatchNode
-from kaygraph.limits import Permits, Slot
+from kaygraph._permits import Permits, Slot
 from tests.clock import VIRTUAL, run_virtually
 
 pytestmark = pytest.mark.anyio

@@ -1,0 +1,71 @@
+"""What each class takes as keywords: for editors, type checkers, and to refuse all others."""
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
+
+from .breaker import CircuitBreaker
+from .limits import RateLimit
+from .retry import Retry
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+RunIn = Literal["loop", "thread", "process"]
+
+
+class NodeSettings(TypedDict, total=False):
+    """What every Node takes as a keyword beside ``max_retries`` and ``wait``."""
+
+    name: str
+    retry: Retry | None
+    timeout: float | None
+    deadline: float | None
+    run_in: "RunIn | Executor | None"
+    memory_limit: int | str | None
+    rate: RateLimit | Sequence[RateLimit] | None
+    limit_by: Callable[[Any], Hashable] | None
+    max_per_key: int
+    breaker: CircuitBreaker | None
+
+
+class BatchSettings(NodeSettings, total=False):
+    """What a BatchNode takes beside the settings of a Node."""
+
+    on_error: str | float
+    batch_deadline: float | None
+
+
+class ParallelSettings(BatchSettings, total=False):
+    """What a ParallelBatchNode takes beside the settings of a BatchNode."""
+
+    max_workers: int | Literal["auto"]
+    ordered: bool
+
+
+class MapReduceSettings(BatchSettings, total=False):
+    """What a MapReduceNode takes beside the settings of a BatchNode."""
+
+    max_retries: int
+    wait: float
+    map_workers: int
+    reduce_workers: int
+    partitions: int
+
+
+class GraphSettings(TypedDict, total=False):
+    """What a Graph takes beside its start."""
+
+    name: str
+    max_workers: int | None
+    max_parallel_tasks: int | None
+    task_timeout: float | None
+    memory_limit: int | str | None
+    deadline: float | None
+    on_conflict: Literal["warn", "raise", "ignore"] | None
+    slow_hook_s: float | None
+
+
+class BatchGraphSettings(GraphSettings, total=False):
+    """What a BatchGraph takes beside its start."""
+
+    on_error: str | float

@@ -1,0 +1,93 @@
+"""How much memory a process has, and how much it may have."""
+
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from mmap import PAGESIZE
+from pathlib import Path
+from typing import Any
+
+from .errors import NodeDefinitionError
+
+PROC = "/proc"  # where Linux shows its processes
+
+LEAST = 1_000_000  # no interpreter starts in less; whoever gives 512 has meant megabytes
+UNITS = {"kb": 1000, "mb": 1000**2, "gb": 1000**3, "kib": 1024, "mib": 1024**2, "gib": 1024**3}
+SIZE = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?) ?([kmg]i?b)", re.IGNORECASE)
+
+
+def check_memory(name: str, value: Any) -> int | None:
+    """Return a size of at least 1 MB in bytes, or None for no limit.
+
+    A whole number is bytes. A string has a unit: KB, MB and GB are powers of 1000, KiB, MiB and
+    GiB of 1024.
+    """
+    if value is None:
+        return None
+    size = value
+    if isinstance(value, str) and (found := SIZE.fullmatch(value.strip())):
+        size = round(float(found[1]) * UNITS[found[2].lower()])
+    if isinstance(size, bool) or not isinstance(size, int):
+        raise ValueError(
+            f"{name} must be a size such as '512 MB' or '2 GiB', or a whole number of bytes, got "
+            f"{value!r}"
+        )
+    if size < LEAST:
+        raise ValueError(f"{name} must be at least '1 MB' (a number is bytes), got {value!r}")
+    return size
+
+
+def human(size: int) -> str:
+    """Return a size in a unit that suits it: ``256 MB``, ``1.5 GB``."""
+    unit = "GB" if size >= UNITS["gb"] else "MB" if size >= UNITS["mb"] else "KB"
+    return f"{size / UNITS[unit.lower()]:.4g} {unit}"
+
+
+def require_measurable() -> None:
+    """Raise a NodeDefinitionError where the memory of a process cannot be seen."""
+    if not Path(PROC, "self", "statm").exists():
+        raise NodeDefinitionError(
+            f"memory_limit needs Linux's {PROC}, and there is none here ({sys.platform}). Leave "
+            "memory_limit out, or run this on Linux"
+        )
+
+
+def resident(process: int | str | None = "self") -> int:
+    """Return how many bytes of memory a process holds, shared ones included; 0 when it is gone.
+
+    What is swapped out is not counted.
+    """
+    return _pages(process)[1] * PAGESIZE
+
+
+@contextmanager
+def growth_limited(limit: int | None) -> Iterator[None]:
+    """Let this process ask for ``limit`` bytes more than it has now, and for no more.
+
+    Asking for more is a MemoryError at once, used or not. It counts what no other process can
+    see (``RLIMIT_DATA``), with the stacks of threads, and is inherited by the processes that are
+    started meanwhile.
+    """
+    if limit is None:
+        yield
+        return
+    import resource  # only where there is a /proc: Windows has none of the two
+
+    before = resource.getrlimit(resource.RLIMIT_DATA)
+    most = _pages("self")[5] * PAGESIZE + limit
+    most = min(most, sys.maxsize, *(had for had in before if had != resource.RLIM_INFINITY))
+    resource.setrlimit(resource.RLIMIT_DATA, (most, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, before)
+
+
+def _pages(process: int | str | None) -> list[int]:
+    """Return what proc(5) tells under ``statm``, in pages; zeros for one that is gone."""
+    try:
+        with open(f"{PROC}/{process}/statm", "rb", buffering=0) as statm:
+            return list(map(int, statm.read().split()))
+    except OSError:
+        return [0] * 7

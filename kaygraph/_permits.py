@@ -1,0 +1,261 @@
+"""Caps, and the slots that hold them.
+
+All that an attempt needs is taken in one step, or nothing is: whoever waits holds nothing, so no
+two can wait for each other. A waiter stands in the line of the one cap that is in its way, and is
+served by age.
+"""
+
+import asyncio
+from collections.abc import Hashable, Sequence
+from heapq import heappop, heappush
+from itertools import count
+from typing import Any, Protocol
+
+AUTO_MOST = 512  # how many may work at once, at most, where the limit finds itself
+
+_ages = count()
+
+
+class Cap(Protocol):
+    """What a slot can hold. Nobody stands in its line while there is room."""
+
+    @property
+    def waiting(self) -> Sequence[Any]: ...
+
+    def enter(self) -> bool:
+        """Take one if there is room."""
+
+    def begun(self) -> None:
+        """``exec`` is called now."""
+
+    def leave(self) -> None:
+        """Give back what was used; ``serve`` follows."""
+
+    def undo(self) -> None:
+        """Give back what was taken and not used; ``serve`` follows where somebody can wait."""
+
+    def stand(self, turn: "Turn") -> None:
+        """Put one who waits in the line."""
+
+    def serve(self) -> None:
+        """Let those in the line go on, as far as there is room, and forget who has left it."""
+
+
+class Turn:
+    """One who waits for several caps at once, in the line of the one that is in the way."""
+
+    __slots__ = ("age", "caps", "future", "obstacle")
+
+    def __init__(self, caps: tuple[Cap, ...], obstacle: Cap) -> None:
+        self.caps, self.obstacle = caps, obstacle
+        self.age = next(_ages)
+        self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        obstacle.stand(self)
+
+    def __lt__(self, other: "Turn") -> bool:
+        return self.age < other.age
+
+    def try_again(self) -> None:
+        """Take all, or change to the line of what is in the way now."""
+        if self.future.done():
+            return
+        obstacle = entered(self.caps)
+        if obstacle is None:
+            self.future.set_result(None)
+        else:
+            self.obstacle = obstacle
+            obstacle.stand(self)
+
+
+def entered(caps: Sequence[Cap]) -> Cap | None:
+    """Take all, or none and return the one that is in the way."""
+    for number, cap in enumerate(caps):
+        if not cap.enter():
+            for taken in caps[:number]:
+                taken.undo()
+            return cap
+    return None
+
+
+class Permits:
+    """A counting semaphore that serves by age and can be asked whether somebody waits.
+
+    Made for one run and its loop.
+    """
+
+    __slots__ = ("free", "size", "waiting")
+
+    def __init__(self, size: int) -> None:
+        self.free = self.size = size
+        self.waiting: list[Turn] = []
+
+    def enter(self) -> bool:
+        if self.free <= 0:
+            return False
+        self.free -= 1
+        return True
+
+    def begun(self) -> None:
+        pass
+
+    def leave(self) -> None:
+        self.free += 1
+
+    undo = leave
+
+    def stand(self, turn: Turn) -> None:
+        heappush(self.waiting, turn)
+
+    def serve(self) -> None:
+        while self.waiting and (self.free > 0 or self.waiting[0].future.done()):
+            heappop(self.waiting).try_again()
+
+    def resize(self, size: int) -> None:
+        """Allow so many from now on; those that are too many end by themselves."""
+        self.free += size - self.size
+        self.size = size
+        self.serve()
+
+    @property
+    def leak(self) -> str | None:
+        """What is wrong with them when a run is over."""
+        waiting = sum(not turn.future.done() for turn in self.waiting)
+        if self.free == self.size and not waiting:
+            return None
+        return f"{self.size - self.free} of {self.size} permits not given back, {waiting} waiting"
+
+
+class AutoPermits(Permits):
+    """Permits whose number finds itself; see ``adaptive``."""
+
+    __slots__ = ("adaptive",)
+
+    def __init__(self) -> None:
+        from .adaptive import Adaptive  # loads where it is used
+
+        self.adaptive = Adaptive()
+        super().__init__(self.adaptive.limit)
+
+    def sampled(self, seconds: float, now: float, error: BaseException | None) -> bool:
+        """Take note of a call that has ended; return whether the limit is another one now."""
+        if error is not None and not isinstance(error, Exception):
+            return False  # it was cancelled, which says nothing of the service
+        from .adaptive import overloaded
+
+        in_flight = self.size - self.free
+        refused = error is not None and overloaded(error)
+        if not self.adaptive.sampled(seconds, now, in_flight, refused):
+            return False
+        self.resize(self.adaptive.limit)
+        return True
+
+
+class KeyedPermits:
+    """Permits for each key, kept as long as an item with that key is under way."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.known: dict[Hashable, Permits] = {}
+        self._items: dict[Hashable, int] = {}
+
+    def begin(self, key: Hashable) -> Permits:
+        """Return the permits of a key for an item; ``end`` follows when that has ended."""
+        if key not in self.known:
+            self.known[key] = Permits(self.size)
+            self._items[key] = 0
+        self._items[key] += 1
+        return self.known[key]
+
+    def end(self, key: Hashable) -> None:
+        self._items[key] -= 1
+        if not self._items[key]:
+            del self._items[key], self.known[key]
+
+    @property
+    def leak(self) -> str | None:
+        """What is wrong with them when a run is over."""
+        return f"permits of {len(self.known)} keys in use" if self.known else None
+
+
+class Slot:
+    """The place in which a worker works: what it holds, and the figures of its item.
+
+    Args:
+        caps: What is held from one item to the next unless somebody waits for it.
+        worker: Its number within the node.
+        timed: Whether the time in ``exec`` is measured.
+    """
+
+    __slots__ = (
+        "attempts", "auto", "caps", "held", "item", "seconds", "timed", "until", "worker",
+    )  # fmt: skip
+
+    def __init__(self, caps: tuple[Cap, ...] = (), worker: int = 0, timed: bool = False) -> None:
+        self.caps, self.worker = caps, worker
+        # The limit that learns from what is measured here.
+        self.auto = caps[0] if caps and isinstance(caps[0], AutoPermits) else None
+        self.timed = timed or self.auto is not None
+        self.item: tuple[Cap, ...] = ()  # taken for every attempt of this item, beside the caps
+        self.held: tuple[Cap, ...] = ()
+        self.attempts = 0
+        self.seconds = 0.0
+        self.until: float | None = None  # the deadline of its item, by the loop's clock
+
+    async def take(self) -> None:
+        """Hold the caps; at once when they are held already."""
+        if not self.held:
+            await self._take(self.caps)
+
+    async def begin(self) -> None:
+        """Hold all that an attempt needs."""
+        whole = (*self.caps, *self.item)
+        if self.held and entered(self.item) is None:
+            self.held = whole
+        else:
+            self.give()  # whoever waits holds nothing
+            await self._take(whole)
+        for cap in self.item:
+            cap.begun()
+
+    async def _take(self, caps: tuple[Cap, ...]) -> None:
+        obstacle = entered(caps)
+        if obstacle is not None:
+            turn = Turn(caps, obstacle)
+            try:
+                await turn.future
+            except asyncio.CancelledError:
+                if turn.future.cancelled():
+                    turn.obstacle.serve()
+                else:  # let in, in the very step of the cancellation
+                    for cap in caps:
+                        cap.undo()
+                    _serve(caps)
+                raise
+        self.held = caps
+
+    @property
+    def wanted(self) -> bool:
+        """Whether somebody waits for one of the caps."""
+        return any(cap.waiting for cap in self.caps)
+
+    def end(self) -> None:
+        """Give back what an attempt alone has needed."""
+        if len(self.held) > len(self.caps):
+            self._leave(self.item)
+            self.held = self.caps
+
+    def give(self) -> None:
+        """Hold none."""
+        held, self.held = self.held, ()
+        self._leave(held)
+
+    def _leave(self, caps: tuple[Cap, ...]) -> None:
+        for cap in caps:
+            cap.leave()
+        _serve(caps)
+
+
+def _serve(caps: Sequence[Cap]) -> None:
+    for cap in caps:
+        if cap.waiting:
+            cap.serve()

@@ -1,0 +1,216 @@
+"""The walk: tokens that move along edges, and joins that run once."""
+
+from asyncio import sleep
+from collections.abc import Mapping, Sequence
+from functools import partial
+from itertools import repeat
+from types import MappingProxyType
+from typing import Any
+
+from ._conflicts import NOTHING, Seen, Token, merged, token_for
+from ._fan_out import TURN
+from ._frame import FRAME, Frame, add_note
+from ._slow import timed
+from ._steps import stepped
+from ._tasks import gather, raise_if_cancelled
+from ._tokens import Fork, Tokens
+from .errors import UnknownActionError
+from .node import BaseNode, watched
+from .plan import Step
+
+NONE: Mapping[Any, Any] = MappingProxyType({})
+DRAINED = object()  # the action of a node that was not begun, as the run drains
+
+
+class Walk:
+    """One walk through a graph.
+
+    While one token is all there is, ``along`` is a plain loop. ``tokens`` exists from a fork
+    until a single token is left again. ``errors`` are on their way along an "error" edge.
+    """
+
+    # By those who have left a step that holds up certain joins, for each such mask.
+    seen: Mapping[int, Seen] = NONE
+
+    def __init__(self, graph: BaseNode[Any, Any], shared: Any, frame: Frame, loops: bool) -> None:
+        self.graph, self.shared, self.frame, self.loops = graph, shared, frame, loops
+        self.action: str | None = None
+        self.tokens: Tokens | None = None
+        self.errors: Mapping[Step, tuple[Exception, ...]] = NONE
+
+    async def along(
+        self, step: Step | None, fork: Fork | None = None, token: Token | None = None
+    ) -> Step | None:
+        """Move a token until it ends.
+
+        The last token of a fork is handed back to the one that forked, as the step it stands on:
+        so a loop around a fan-out does not nest deeper round by round.
+        """
+        shared = self.shared
+        frame = self.frame if fork is None else fork.frame
+        run = frame.run
+        plain = run.emit is None and frame.rules.slow_hook_s is None
+        bare = plain and token is None
+        following: Step | tuple[Step, ...] | None
+        left = TURN
+        while step is not None:
+            if self.loops:  # nodes that never suspend must not starve the event loop
+                left -= 1
+                if not left:
+                    left = TURN
+                    await sleep(0)
+            node = step.node
+            try:
+                if bare and not run.marked:
+                    action = await node._run(shared, frame)
+                elif token is None or not plain or run.marked or node._inner_walks:
+                    action, token = await self._special(step, frame, token)
+                else:  # branches run beside each other: look at what each step writes
+                    work = node._run(shared, frame)
+                    try:
+                        waited = work.send(None)
+                    except StopIteration as end:  # it has not waited for anything
+                        action = end.value
+                    else:
+                        token, rest = token.rest(work, waited, node, frame)
+                        action = await rest
+                    if token.writes.store or token.writes.known:
+                        token = token.after(node, frame)
+            except Exception as error:
+                if token is not None:
+                    token = token.after(node, frame)
+                add_note(error, repr(frame.name_of(node)))
+                following = step.after.get("error")
+                if following is None:
+                    raise
+                self._send(error, following)
+                action = "error"
+            else:
+                try:
+                    following = step.after.get(action)
+                except TypeError:  # it cannot be hashed: no action is like that
+                    following = None
+            if following is None:
+                self._ended(step, action)
+            if self.tokens is None and (following is None or type(following) is Step):
+                step = following
+            else:
+                begun = self._move(step, following, token)
+                if len(begun) > 1:
+                    step, token = await self._fork(begun, fork, token)
+                    if step is None:  # the tokens have ended, and were counted where they did
+                        return None
+                else:
+                    step = begun[0] if begun else None
+                    if token is not None and step is not None and step.bit:
+                        token = self._joined(step, token, fork)
+                bare = plain and token is None
+            if fork is not None:
+                if step is None:
+                    fork.ended()
+                    return None
+                if fork.live == 1:
+                    fork.token = token
+                    return step
+                raise_if_cancelled()  # a hook may have swallowed it; siblings must end together
+        if token is not None:
+            self.frame.token = token
+        return None
+
+    async def begin(self, steps: tuple[Step, ...]) -> Step | None:
+        """Begin with several tokens."""
+        self.tokens = Tokens()
+        return (await self._fork(self.tokens.move(None, steps), None, self.frame.token))[0]
+
+    async def _fork(
+        self, steps: Sequence[Step], around: Fork | None, token: Token | None
+    ) -> tuple[Step | None, Token | None]:
+        """Move several tokens at once; return the last of them, and the step it stands on."""
+        if around is not None:
+            raise_if_cancelled()
+        fork = Fork(len(steps), self.frame, around)
+        view = token_for(self.shared, self.frame, token)
+        views = [view] * len(steps)
+        if view is not None and self.seen:
+            for number, step in enumerate(steps):
+                if step.bit:
+                    views[number] = Token(view.writes, self._before(step))
+        left = await gather(map(self.along, steps, repeat(fork), views))
+        last = next((step for step in left if step is not None), None)
+        if last is None and token is not None:
+            return None, Token(token.writes, merged((token.seen, *self.seen.values())))
+        return last, fork.token
+
+    def _before(self, join: Step) -> Seen:
+        """What those have seen for whom a join has waited."""
+        return merged(seen for mask, seen in self.seen.items() if mask & join.bit)
+
+    def _joined(self, join: Step, token: Token, fork: Fork | None) -> Token | None:
+        """Return what the token that goes through a join has seen."""
+        if fork is None and self.tokens is None and self.frame.token is None:
+            return None  # nothing runs beside it any more
+        return Token(token.writes, self._before(join))
+
+    def _move(
+        self, step: Step, following: Step | tuple[Step, ...] | None, token: Token | None
+    ) -> Sequence[Step]:
+        """Move a token among others; return the steps that begin by it."""
+        if token is not None and token.seen:
+            seen = merged((self.seen.get(step.mask, NOTHING), token.seen))
+            self.seen = {**self.seen, step.mask: seen}
+        if self.tokens is None:
+            self.tokens = Tokens()
+            self.tokens.enter(step)
+        begun = self.tokens.move(step, following)
+        if self.tokens.single:
+            self.tokens = None
+        return begun
+
+    def _send(self, error: Exception, following: Step | tuple[Step, ...]) -> None:
+        """Put an error on its way to the steps that an "error" edge leads to."""
+        targets = (following,) if isinstance(following, Step) else following
+        self.errors = {**self.errors, **{t: (*self.errors.get(t, ()), error) for t in targets}}
+        self.frame.run.marked = True
+
+    async def _special(
+        self, step: Step, frame: Frame, token: Token | None
+    ) -> tuple[Any, Token | None]:
+        """Run a node that stands on an error route, at which somebody looks, or that walks."""
+        if frame.drains:  # what has begun comes to its end, and nothing else begins
+            return DRAINED, token
+        node, errors = step.node, self.errors.get(step, ())
+        if errors:
+            error, left = errors[0], errors[1:]
+            if step.bit and left:  # a join runs once for all that has failed before it
+                error, left = ExceptionGroup(f"{len(errors)} nodes failed", errors), ()
+            others = {other: e for other, e in self.errors.items() if other is not step}
+            self.errors = {**others, step: left} if left else others
+        if errors or token is not None:
+            frame = frame.derive(error=error if errors else frame.error, token=token)
+        context = FRAME.set(frame)
+        try:
+            work = watched(node, self.shared, frame)
+            if frame.rules.slow_hook_s is not None:
+                work = timed(work, frame.name_of(node), frame)
+            if token is None:
+                return await work, None
+            if not node._inner_walks:
+                frame.token = token = Token(token.writes, token.seen)
+                work = stepped(work, partial(token.look, node, frame))
+            action = await work
+            return action, frame.token and frame.token.after(node, frame)
+        finally:
+            FRAME.reset(context)
+
+    def _ended(self, step: Step, action: str | None) -> None:
+        """A path ends quietly where nothing was to follow; any other action is a mistake."""
+        if action is DRAINED:
+            return
+        self.action = action
+        if action is None or action == "default":
+            return
+        if isinstance(action, str) and action in self.graph.successors:
+            return
+        known = step.node.successors
+        if any(name != "error" for name in known):
+            raise UnknownActionError(self.frame.name_of(step.node), action, list(known))

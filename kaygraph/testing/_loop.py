@@ -1,0 +1,222 @@
+"""Event loops whose clock jumps: waits cost nothing and can be asserted exactly."""
+
+import asyncio
+import sys
+import threading
+from collections import deque
+from collections.abc import Coroutine, Iterator
+from heapq import heapify, heappop
+from time import sleep
+from typing import Any, NoReturn, TypeVar
+
+from ..errors import KayGraphError
+
+T = TypeVar("T")
+
+LONGEST_SILENCE_S = 5.0  # of threads, in real seconds, where no timer is set
+
+# Timers closer to each other than this are due together, as on a real clock.
+RESOLUTION_S = 1e-9
+
+# Cancelled timers are thrown away when there are more than these, and more than of the others.
+CANCELLED_TIMERS = 100
+
+_NETWORK = (
+    "add_reader", "add_writer", "connect_read_pipe", "connect_write_pipe", "create_connection",
+    "create_datagram_endpoint", "create_server", "create_unix_connection", "create_unix_server",
+    "getaddrinfo", "getnameinfo", "sock_accept", "sock_connect", "sock_recv", "sock_sendall",
+    "subprocess_exec", "subprocess_shell",
+)  # fmt: skip
+
+
+class SimulationError(KayGraphError, RuntimeError):
+    """A run on a virtual clock cannot go on."""
+
+
+class DeadlockError(SimulationError):
+    """Every task waits, no timer is set, and nothing will ever wake one."""
+
+
+class EndlessRunError(SimulationError):
+    """A run has taken more steps of the loop, or more virtual seconds, than it may."""
+
+
+class VirtualClockLoop(asyncio.BaseEventLoop):
+    """A loop that starts at 0 seconds and jumps to the next timer when nothing is ready.
+
+    Where no timer is set it waits for threads, as any loop does. Threads do not hold the clock:
+    use it for coroutines. There is no network and there are no child processes.
+
+    Raises:
+        DeadlockError: Nothing is ready, no timer is set and no thread calls. It says which tasks
+            wait, and where.
+    """
+
+    # What asyncio keeps here on every Python that we run on.
+    _ready: deque[asyncio.Handle]
+    _scheduled: list[asyncio.TimerHandle]
+    _stopping: bool
+    _timer_cancelled_count: int
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seconds = 0.0
+        self._called = threading.Event()  # by another thread
+
+    def time(self) -> float:
+        return self._seconds
+
+    def advance(self, seconds: float) -> None:
+        """Move the clock without waiting for anything, as a call that blocks the loop would."""
+        self._seconds += seconds
+
+    # --- what asyncio calls ---------------------------------------------------------------------
+
+    def _run_once(self) -> None:
+        """Run all that is ready now; where nothing is, go to the next timer first."""
+        ready = self._ready
+        if not ready and not self._stopping:
+            self._wait()
+        self._let_threads_run()
+        if self._scheduled:
+            ready.extend(self._due())
+        if len(ready) > 1:
+            self._arrange(ready)
+        for _ in range(len(ready)):
+            if ready[0]._cancelled:
+                ready.popleft()
+            else:
+                self._step()  # which may raise: what is ready stays so
+                ready.popleft()._run()
+
+    def _write_to_self(self) -> None:
+        self._called.set()
+
+    def _process_events(self, _: Any) -> None:
+        pass
+
+    # --- what simulations do in another way -----------------------------------------------------
+
+    def _let_threads_run(self) -> None:
+        """Give up the interpreter for a moment, as a loop does that asks for its sockets."""
+        sleep(0)
+
+    def _step(self) -> None:
+        """Called before each callback."""
+
+    def _arrange(self, ready: deque[asyncio.Handle]) -> None:
+        """Put what is ready into the order in which it runs."""
+
+    def _jump(self, seconds: float) -> None:
+        """Nothing is ready: move the clock to the next timer."""
+        self._seconds = seconds
+
+    def _due(self) -> list[asyncio.TimerHandle]:
+        """Take out the timers that are due, the earliest first."""
+        timers = self._scheduled
+        due = []
+        while timers and timers[0].when() < self._seconds + RESOLUTION_S:
+            timer = heappop(timers)
+            timer._scheduled = False  # type: ignore[attr-defined]
+            if timer.cancelled():
+                self._timer_cancelled_count -= 1
+            else:
+                due.append(timer)
+        return due
+
+    # --- waiting --------------------------------------------------------------------------------
+
+    def _wait(self) -> None:
+        self._forget_cancelled_timers()
+        if self._scheduled:
+            if self._scheduled[0].when() > self._seconds:
+                self._jump(self._scheduled[0].when())
+            return
+        self._called.clear()
+        if not self._ready and not (_threads_run() and self._called.wait(LONGEST_SILENCE_S)):
+            raise DeadlockError(f"deadlock: nothing will ever wake {waiting_tasks(self)}")
+
+    def _forget_cancelled_timers(self) -> None:
+        timers = self._scheduled
+        cancelled = self._timer_cancelled_count
+        if cancelled > CANCELLED_TIMERS and cancelled * 2 > len(timers):
+            kept = [timer for timer in timers if not timer.cancelled()]
+            for timer in timers:
+                timer._scheduled = not timer.cancelled()  # type: ignore[attr-defined]
+            timers[:] = kept
+            heapify(timers)
+            self._timer_cancelled_count = 0
+        while timers and timers[0].cancelled():
+            self._timer_cancelled_count -= 1
+            heappop(timers)._scheduled = False  # type: ignore[attr-defined]
+
+
+def _no_network(*_: Any, **__: Any) -> NoReturn:
+    raise NotImplementedError(
+        "a virtual clock has no network and no child processes: give the node a stand-in for its "
+        "service, or run the graph on a real loop"
+    )
+
+
+for _name in _NETWORK:
+    setattr(VirtualClockLoop, _name, _no_network)
+
+
+def run_virtually(work: Coroutine[Any, Any, T]) -> T:
+    """Run a coroutine on a loop of its own whose clock jumps, and return its result."""
+    with asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
+        return runner.run(work)
+
+
+def _threads_run() -> bool:
+    """Return whether there is a thread that may call the loop: those of pools are no daemons."""
+    ours = (threading.current_thread(), threading.main_thread())
+    return any(not thread.daemon and thread not in ours for thread in threading.enumerate())
+
+
+def tasks_of(loop: asyncio.AbstractEventLoop) -> list["asyncio.Task[Any]"]:
+    """Return the tasks that have not ended, in the order of their numbers."""
+    tasks = asyncio.all_tasks(loop)
+    return sorted(tasks, key=lambda task: (len(task.get_name()), task.get_name()))
+
+
+def waiting_tasks(loop: asyncio.AbstractEventLoop) -> str:
+    """Return, a line each, which tasks have not ended and where they wait."""
+    lines = [f"\n  {place_of(task)}" for task in tasks_of(loop)]
+    return "".join(lines) or "the loop: it has no task"
+
+
+def place_of(task: "asyncio.Task[Any]") -> str:
+    """Return a task's name and where it waits: in whose code, if anybody's but asyncio's."""
+    found, best = None, 0
+    for frame in _frames(task.get_coro()):
+        module = frame.f_globals.get("__name__", "").split(".")[0]
+        rank = 1 if module == "asyncio" else 2 if module == "kaygraph" else 3
+        if rank >= best:  # the innermost of the user's own, if there is one
+            found, best = frame, rank
+    if found is None:
+        return f"{task.get_name()}, which has not begun"
+    code = found.f_code
+    where = f"{code.co_qualname} ({code.co_filename}:{found.f_lineno})"
+    node = found.f_locals.get("self")
+    named = f" of {node.name!r}" if isinstance(getattr(node, "name", None), str) else ""
+    return f"{task.get_name()}, in {where}{named}"
+
+
+def _frames(awaited: Any) -> Iterator[Any]:
+    """Yield the frames of a suspended coroutine, from the outermost to where it waits."""
+    while awaited is not None:
+        kind = next((kind for kind in ("cr", "gi", "ag") if hasattr(awaited, f"{kind}_frame")), "")
+        frame = getattr(awaited, f"{kind}_frame", None)
+        if frame is None:
+            return
+        yield frame
+        if frame.f_globals.get("__name__") == "kaygraph._steps":  # it drives a coroutine by hand
+            awaited = frame.f_locals.get("work")
+        else:
+            awaited = getattr(awaited, "gi_yieldfrom" if kind == "gi" else f"{kind}_await")
+
+
+def running_loop() -> asyncio.AbstractEventLoop | None:
+    """Return the loop that runs in this thread, or None."""
+    return sys.modules["asyncio.events"]._get_running_loop()  # type: ignore[no-any-return]

@@ -1,0 +1,187 @@
+"""``explore``: many runs of a graph, each in another order, and those that break it."""
+
+import asyncio
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from copy import deepcopy
+from dataclasses import dataclass
+from reprlib import Repr
+from typing import Any
+
+from ._simulated import MAX_STEPS
+from .accounting import unaccounted
+from .simulation import Simulated, Simulation, add_seed, play
+
+Allowed = type[BaseException] | tuple[type[BaseException], ...]
+
+# How many runs are spent on a shorter way to the same failure.
+SHORTER_RUNS = 300
+
+# How much of the trace is shown.
+LINES_SHOWN = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A run that broke.
+
+    Attributes:
+        seed: What repeats it, with ``simulate(graph, shared, seed=…, deviations=…)``.
+        error: What the run, or the check, raised.
+        deviations: How many times its order was not asyncio's own; from then on it was.
+        run: The run as it went.
+    """
+
+    seed: int
+    error: BaseException
+    deviations: int
+    run: Simulation
+
+    @property
+    def trace(self) -> list[str]:
+        """What happened, up to the end of the run; see ``Simulation.trace``."""
+        return self.run.trace
+
+    def __str__(self) -> str:
+        lines = [
+            f"{type(self.error).__name__}: {self.error}",
+            *getattr(self.error, "__notes__", ()),
+            f"shared: {_repr.repr(self.run.shared)}",
+            *self.trace[:LINES_SHOWN],
+        ]
+        if len(self.trace) > LINES_SHOWN:
+            lines.append(f"… and {len(self.trace) - LINES_SHOWN} lines more")
+        return "\n  ".join(lines)
+
+
+class Exploration:
+    """What ``explore`` found. It is true when it found something: ``assert not found, found``.
+
+    Attributes:
+        seeds: How many seeds were run.
+        failures: Those that broke, in the order of the seeds.
+        shortest: The failure to look at: the one with the shortest trace, with the fewest
+            deviations with which its seed still breaks. None when nothing broke.
+    """
+
+    def __init__(self, seeds: int, failures: list[Failure], shortest: Failure | None) -> None:
+        self.seeds, self.failures, self.shortest = seeds, failures, shortest
+
+    def __bool__(self) -> bool:
+        return bool(self.failures)
+
+    def __len__(self) -> int:
+        return len(self.failures)
+
+    def __iter__(self) -> Iterator[Failure]:
+        return iter(self.failures)
+
+    def __repr__(self) -> str:
+        return f"<Exploration {len(self.failures)} of {self.seeds} seeds break it>"
+
+    def __str__(self) -> str:
+        if self.shortest is None:
+            return f"none of {self.seeds} seeds breaks it"
+        counts = f"{len(self.failures)} of {self.seeds} seeds break it"
+        return f"{counts}; the shortest:\n{self.shortest}"
+
+
+def explore(
+    graph: Simulated,
+    shared: Any = None,
+    /,
+    *,
+    check: Callable[[Any], object] | None = None,
+    seeds: int | Iterable[int] = 1000,
+    allowed: Allowed = (),
+    watched: bool = True,
+    max_steps: int = MAX_STEPS,
+    max_seconds: float | None = None,
+) -> Exploration:
+    """Simulate a graph with many seeds and collect those that break it.
+
+    A seed breaks it when the run raises; when ``check`` raises or returns False; when an item has
+    not ended exactly once; when the run leaves something behind (a task, a permit, an async
+    generator) or an error that only the loop's exception handler hears of.
+
+    Args:
+        graph: Any node, or a coroutine function that is called with the shared store.
+        shared: The shared store, copied deeply for each run; or a function that returns a new one.
+        check: Called with the shared store of a run that has ended without an error.
+        seeds: How many, from 0 (the order of asyncio itself), or which.
+        allowed: What a run may raise: classes of errors (a group, if all in it are of these).
+            ``check`` is not called then.
+        watched: As for ``simulate``, as are ``max_steps`` and ``max_seconds``.
+    """
+    listed = range(seeds) if isinstance(seeds, int) else list(seeds)
+
+    def attempt(seed: int, deviations: int | None = None) -> Failure | None:
+        run = play(graph, fresh(shared), seed, (), watched, deviations, max_steps, max_seconds)
+        error = _complaint(run, check, allowed)
+        if error is None:
+            return None
+        add_seed(error, seed, deviations)
+        _let_go([error, *(getattr(event, "error", None) for event in run.events)])
+        return Failure(seed, error, run.deviations, run)
+
+    failures = [failure for seed in listed if (failure := attempt(seed)) is not None]
+    shortest = min(failures, key=lambda found: (len(found.trace), found.deviations), default=None)
+    if shortest is not None:
+        shorter = (attempt(shortest.seed, most) for most in _fewer(shortest.deviations))
+        shortest = next((failure for failure in shorter if failure is not None), shortest)
+    return Exploration(len(listed), failures, shortest)
+
+
+def _fewer(deviations: int) -> Iterable[int]:
+    """Return smaller numbers to try, from 0: all of them, or some that are spread evenly."""
+    tries = min(deviations, SHORTER_RUNS)
+    return (deviations * number // tries for number in range(tries))
+
+
+def fresh(shared: Any) -> Any:
+    """Return a shared store of a run's own."""
+    if shared is None:
+        return {}
+    return shared() if callable(shared) else deepcopy(shared)
+
+
+def _complaint(
+    run: Simulation, check: Callable[[Any], object] | None, allowed: Allowed
+) -> BaseException | None:
+    """Return what is wrong with a run."""
+    if run.error is not None and not _is(allowed, run.error):
+        return run.error
+    wrong = run.left + unaccounted(run.events)
+    if wrong:
+        return AssertionError("\n".join(["the run has ended and left behind", *wrong]))
+    if check is None or run.error is not None:
+        return None
+    try:
+        held = check(run.shared)
+    except (Exception, asyncio.CancelledError) as error:
+        return error
+    return AssertionError("check(shared) returned False") if held is False else None
+
+
+def _let_go(errors: list[BaseException | None]) -> None:
+    """Keep the lines of tracebacks and not what was in the frames, or every run stays whole."""
+    known = set[int]()
+    while errors:
+        error = errors.pop()
+        if error is None or id(error) in known:
+            continue
+        known.add(id(error))
+        traceback.clear_frames(error.__traceback__)
+        errors += [error.__cause__, error.__context__]
+        if isinstance(error, BaseExceptionGroup):
+            errors += error.exceptions
+
+
+def _is(allowed: Allowed, error: BaseException) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return all(_is(allowed, inner) for inner in error.exceptions)
+    return isinstance(error, allowed)
+
+
+_repr = Repr()
+_repr.maxdict = _repr.maxlist = _repr.maxstring = _repr.maxother = 80

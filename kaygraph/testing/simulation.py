@@ -1,0 +1,215 @@
+"""``simulate``: one run on a clock and in an order of our own, and what there is to see of it."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from functools import cached_property
+from typing import Any
+
+from .._frame import Run
+from ..events import Event, Observer
+from ..node import BaseNode
+from ..report import RunReport
+from ._loop import EndlessRunError, place_of, tasks_of
+from ._schedule import Order
+from ._simulated import MAX_STEPS, SimulationLoop, simulating
+from .capture import capturing, runs_begun
+
+# What can be simulated: a node, or a coroutine function that takes the shared store.
+Simulated = BaseNode[Any, Any] | Callable[[Any], Coroutine[Any, Any, Any]]
+
+
+class Simulation:
+    """A run as it went.
+
+    Attributes:
+        action: The last action, as ``run`` returns it.
+        shared: The shared store.
+        seed: What repeats the run.
+        deviations: How many times the order in which tasks went on was not asyncio's own.
+        seconds: How long the run took, by the loop's own clock.
+        steps: How many callbacks the loop ran; a jump of the clock counts as one.
+        left: What the run has left behind, a line each: tasks, permits, async generators.
+        events: What observers were told, in order.
+        error: What the run failed with; always None in what ``simulate`` returns.
+    """
+
+    def __init__(self, seed: int, shared: Any) -> None:
+        self.seed, self.shared = seed, shared
+        self.action: Any = None
+        self.deviations = self.steps = 0
+        self.seconds = 0.0
+        self.left: list[str] = []
+        self.error: BaseException | None = None
+        self._log: list[tuple[str, Event] | Order] = []
+
+    @cached_property
+    def events(self) -> list[Event]:
+        return [entry[1] for entry in self._log if not isinstance(entry, Order)]
+
+    @cached_property
+    def report(self) -> RunReport:
+        """The run report of its events; times are the loop's."""
+        report = RunReport()
+        for event in self.events:
+            report(event)
+        return report
+
+    @cached_property
+    def trace(self) -> list[str]:
+        """What happened and when, a line each; the same for the same seed, in every process.
+
+        Seconds, the task, the event and its facts, errors by their class. ``Order`` says in which
+        order tasks went on that were ready at the same time, where that was not asyncio's own.
+        """
+        nodes: dict[str, str] = {}
+        return [_line(entry, nodes) for entry in self._log]
+
+    def __repr__(self) -> str:
+        return (
+            f"<Simulation seed={self.seed} action={self.action!r} seconds={self.seconds:g} "
+            f"steps={self.steps}>"
+        )
+
+
+def simulate(
+    graph: Simulated,
+    shared: Any = None,
+    /,
+    *,
+    seed: int = 0,
+    observers: Sequence[Observer] = (),
+    watched: bool = True,
+    deviations: int | None = None,
+    max_steps: int = MAX_STEPS,
+    max_seconds: float | None = None,
+) -> Simulation:
+    """Run a graph on a virtual clock, in an order of tasks that the seed decides.
+
+    Hours of waits pass in no time. Tasks that are ready at the same moment go on in a seeded order,
+    and so do timers that are due at the same moment: another seed is another legal interleaving,
+    the same seed is the same run. Seed 0 is the order in which asyncio itself runs them.
+
+    A ``def exec`` runs at once, in the thread of the loop; what it sleeps with ``time.sleep``
+    passes on the loop's clock. ``random`` is seeded for the run. ``time.monotonic`` and the like
+    are as always. There is no network: nodes that need one get a stand-in for their service.
+
+    May be called where an event loop runs, which stands still meanwhile.
+
+    Args:
+        graph: Any node, or a coroutine function that is called with the shared store.
+        shared: The shared store; a new dict when left out. It is not copied.
+        seed: Of the order, of ``random`` and of ``Faults`` without a seed.
+        observers: Called with every event of the run.
+        watched: Whether the run has observers at all. Without, there are no events, and the run
+            goes the shorter way that nodes take when nobody watches.
+        deviations: Follow the seed only so many times where it differs from asyncio's order.
+        max_steps: How many callbacks the loop may run.
+        max_seconds: How long the run may take on its own clock; no limit unless told.
+
+    Raises:
+        Exception: Whatever the run raises, with a note that says what repeats it.
+        DeadlockError: Everything waits and nothing will wake it; it says what waits where.
+        EndlessRunError: A limit was reached.
+    """
+    result = play(
+        graph, {} if shared is None else shared, seed, observers, watched, deviations, max_steps,
+        max_seconds,
+    )  # fmt: skip
+    if result.error is not None:
+        add_seed(result.error, result.seed, deviations)
+        raise result.error
+    return result
+
+
+def add_seed(error: BaseException, seed: int, deviations: int | None) -> None:
+    """Say on an error what repeats the run."""
+    prefix = "" if deviations is None else f", deviations={deviations}"
+    error.add_note(f"simulate(…, seed={seed}{prefix}) repeats this run")
+
+
+def play(
+    work: Simulated,
+    shared: Any,
+    seed: int,
+    observers: Sequence[Observer] = (),
+    watched: bool = True,
+    deviations: int | None = None,
+    max_steps: int = MAX_STEPS,
+    max_seconds: float | None = None,
+    prepare: "Callable[[SimulationLoop, asyncio.Task[Any]], None] | None" = None,
+) -> Simulation:
+    """Simulate a run; its error is kept. ``prepare`` is called before its first step."""
+    result = Simulation(seed, shared)
+    recorder = Recorder(result._log)
+    loop = SimulationLoop(seed, deviations, max_steps, max_seconds, recorder.choose)
+    with simulating(loop), runs_begun() as runs:
+        try:
+            seen = (recorder, *observers) if watched else ()
+            task = loop.create_task(begun(work, shared, seen))
+            if prepare is not None:
+                prepare(loop, task)
+            try:
+                result.action = loop.run_until_complete(task)
+            except (Exception, asyncio.CancelledError) as error:
+                result.error = error
+            result.seconds, result.steps = loop.time(), loop.steps
+            result.deviations = loop.schedule.deviations
+            if not isinstance(result.error, EndlessRunError) and task.done():
+                result.left = left_on(loop, runs)
+        finally:
+            loop.finish()
+    return result
+
+
+async def begun(work: Simulated, shared: Any, observers: Sequence[Observer]) -> Any:
+    """Run a node or a coroutine function, with the observers on all runs that it begins."""
+    if isinstance(work, BaseNode):
+        return await work.run_async(shared, observers=observers)
+    with capturing(*observers):
+        return await work(shared)
+
+
+def left_on(loop: SimulationLoop, runs: Sequence[Run]) -> list[str]:
+    """Return what is there that should have ended with the run."""
+    return [
+        *(f"a task: {place_of(task)}" for task in tasks_of(loop)),
+        *(f"an async generator that is not closed: {name}" for name in loop.open_generators()),
+        *(f"an async generator that nobody closed: {name}" for name in loop.abandoned),
+        *(f"a complaint of the loop: {complaint}" for complaint in loop.complaints),
+        *(f"permits of {leak}" for run in runs for leak in run.leaks()),
+    ]
+
+
+class Recorder:
+    """Keeps events and choices as they come."""
+
+    def __init__(self, log: list[tuple[str, Event] | Order]) -> None:
+        self._log = log
+
+    def __call__(self, event: Event, /) -> None:
+        task = asyncio.current_task()
+        self._log.append(("" if task is None else task.get_name(), event))
+
+    def choose(self, order: Order) -> None:
+        self._log.append(order)
+
+
+def _line(entry: tuple[str, Event] | Order, nodes: dict[str, str]) -> str:
+    """Return an entry of the trace as text; ``nodes`` are those that tasks were last seen at."""
+    if isinstance(entry, Order):
+        names = (f"{name} ({nodes[name]})" if name in nodes else name for name in entry.names)
+        return f"{round(entry.at, 6)} Order {', '.join(names)}"
+    task, event = entry
+    nodes[task] = event.node
+    facts = "".join(
+        f" {name}={_shown(value)}"
+        for name, value in event._asdict().items()
+        if name not in ("node", "at") and value is not None
+    )
+    return f"{round(event.at, 6)} {task} {type(event).__name__} {event.node}{facts}"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, BaseException):
+        return type(value).__name__  # its text may hold addresses
+    return str(round(value, 6)) if isinstance(value, float) else str(value)

@@ -1,0 +1,174 @@
+"""The order of tasks: what a seed may change, and what it may not."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from kaygraph.testing import simulate
+from kaygraph.testing._schedule import task_of
+
+SEEDS = range(40)
+
+
+def orders_of(work: Any) -> set[tuple[Any, ...]]:
+    """Return what came of a coroutine function under many seeds; it fills a list."""
+    found = set()
+    for seed in SEEDS:
+        noted: list[Any] = []
+        simulate(work, noted, seed=seed)
+        found.add(tuple(noted))
+    return found
+
+
+def test_tasks_that_are_ready_at_once_go_on_in_every_order() -> None:
+    """Of three tasks all six orders come up, and nothing else."""
+
+    async def work(noted: list[str]) -> None:
+        async def note(name: str) -> None:
+            noted.append(name)
+
+        async with asyncio.TaskGroup() as group:
+            for name in "abc":
+                group.create_task(note(name))
+
+    assert len(orders_of(work)) == 6
+
+
+def test_seed_0_is_the_order_of_asyncio() -> None:
+    """Tasks begin in the order in which they were made."""
+
+    async def work(noted: list[int]) -> None:
+        async def note(number: int) -> None:
+            noted.append(number)
+            await asyncio.sleep(0)
+            noted.append(number + 10)
+
+        await asyncio.gather(*map(note, range(5)))
+
+    noted: list[int] = []
+    run = simulate(work, noted)
+    assert noted == [0, 1, 2, 3, 4, 10, 11, 12, 13, 14]
+    assert run.deviations == 0
+
+
+def test_callbacks_keep_their_order() -> None:
+    """call_soon promises it; so does a `task.cancel` that is called like that."""
+
+    async def work(noted: list[int]) -> None:
+        loop = asyncio.get_running_loop()
+        sleeping = [asyncio.create_task(asyncio.sleep(9)) for _ in range(3)]
+        await asyncio.sleep(0)
+        for number, task in enumerate(sleeping):
+            loop.call_soon(noted.append, number)
+            loop.call_soon(task.cancel)
+            loop.call_soon(lambda task=task: noted.append(task.cancelling()))
+        await asyncio.wait(sleeping)
+
+    assert orders_of(work) == {(0, 1, 1, 1, 2, 1)}
+
+
+def test_tasks_change_places_only_with_tasks() -> None:
+    """What stands between them stays where it is."""
+
+    async def work(noted: list[str]) -> None:
+        async def note(name: str) -> None:
+            noted.append(name)
+
+        loop = asyncio.get_running_loop()
+        first = asyncio.create_task(note("task"))
+        loop.call_soon(noted.append, "callback")
+        second = asyncio.create_task(note("other"))
+        await asyncio.wait([first, second])
+
+    assert orders_of(work) == {("task", "callback", "other"), ("other", "callback", "task")}
+
+
+def test_timers_of_one_moment_come_in_every_order_and_others_in_theirs() -> None:
+    """asyncio promises no order where the time is the same."""
+
+    async def work(noted: list[str]) -> None:
+        loop = asyncio.get_running_loop()
+        ended = loop.create_future()
+        loop.call_at(1, noted.append, "a")
+        loop.call_at(1, noted.append, "b")
+        loop.call_at(1 + 1e-12, noted.append, "later")
+        loop.call_at(2, ended.set_result, None)
+        await ended
+
+    assert orders_of(work) == {("a", "b", "later"), ("b", "a", "later")}
+
+
+def test_only_so_many_deviations_are_followed() -> None:
+    """The first choices are those of the seed, the others are asyncio's."""
+
+    async def work(noted: list[int]) -> None:
+        async def note(number: int) -> None:
+            for turn in range(10):
+                noted.append(turn * 10 + number)
+                await asyncio.sleep(1)
+
+        await asyncio.gather(*map(note, range(4)))
+
+    whole: list[int] = []
+    run = simulate(work, whole, seed=1)
+    assert run.deviations > 5
+    part: list[int] = []
+    assert simulate(work, part, seed=1, deviations=3).deviations == 3
+    straight: list[int] = []
+    simulate(work, straight, seed=1, deviations=0)
+    assert straight == sorted(straight)
+    same = next(place for place in range(40) if whole[place] != part[place])
+    assert 8 <= same < 30  # at least two turns are as the seed has them
+    assert part[-8:] != whole[-8:]
+
+
+def test_steps_of_python_tasks_are_known_as_such() -> None:
+    """Not only those of the tasks written in C."""
+
+    class Probe(asyncio.AbstractEventLoop):
+        """Takes handles and runs nothing."""
+
+        def __init__(self) -> None:
+            self.handles: list[asyncio.Handle] = []
+
+        def call_soon(self, callback: Any, *args: Any, context: Any = None) -> asyncio.Handle:
+            handle = asyncio.Handle(callback, args, self, context)
+            self.handles.append(handle)
+            return handle
+
+        def get_debug(self) -> bool:
+            return False
+
+    async def nothing() -> None:
+        pass
+
+    probe, work = Probe(), nothing()
+    task = asyncio.Task(work, loop=probe)
+    (handle,) = probe.handles
+    assert task_of(handle) is task
+    assert task_of(asyncio.Handle(task.cancel, (), probe)) is None
+    assert task_of(asyncio.Handle(print, (), probe)) is None
+    handle.cancel()
+    assert task_of(handle) is None
+    task._log_destroy_pending = False  # type: ignore[attr-defined]
+    work.close()
+    del task
+
+
+@pytest.mark.parametrize("seed", [0, 1, 7])
+def test_a_seed_gives_the_same_order_again(seed: int) -> None:
+    """Run by run, in one process."""
+
+    async def work(noted: list[int]) -> None:
+        async def note(number: int) -> None:
+            await asyncio.sleep(number % 3)
+            noted.append(number)
+
+        await asyncio.gather(*map(note, range(12)))
+
+    first: list[int] = []
+    simulate(work, first, seed=seed)
+    second: list[int] = []
+    simulate(work, second, seed=seed)
+    assert first == second
