@@ -139,8 +139,8 @@ def main(argv: list[str] | None = None) -> int:
             return 0
         return run(parse(argv))
     except KeyboardInterrupt as interrupt:
-        print(str(interrupt) or "interrupted", file=sys.stderr)
-        return 130
+        print("; ".join(getattr(interrupt, "__notes__", ["interrupted"])), file=sys.stderr)
+        return getattr(interrupt, "code", 130)
     except BrokenPipeError:  # whoever read our output has had enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -1,6 +1,5 @@
 """Runs workflows and shows what came of them: the one way for the command and for the prompt."""
 
-import asyncio
 import json
 import os
 import shutil
@@ -15,7 +14,7 @@ from typing import IO, Any
 from examples.inputs import InputError
 from examples.screen import Log, Terminal, only, visible
 from examples.workflow import Options, Row, Shared, Workflow
-from kaygraph import Graph, Observer, RunReport
+from kaygraph import Graph, Observer, RunInterrupted, RunReport
 
 # Which workflows follow an option that is not for all of them.
 TAKEN_BY = {
@@ -100,6 +99,10 @@ def _listed(names: Sequence[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
+# How long what is in flight has to end after an interrupt.
+GRACE_S = 2.0
+
+
 class Runner:
     """Runs jobs on the main thread, one after another.
 
@@ -121,16 +124,16 @@ class Runner:
         A failure is shown, not raised.
 
         Raises:
-            KeyboardInterrupt: SIGINT came; its text says how far the run had got. Whatever the
-                run had started has ended by then.
+            RunInterrupted: SIGINT or SIGTERM came; a note says how far the run had got. What was in
+                flight had GRACE_S seconds to end, and nothing that was started is left.
         """
         report = RunReport()
         self.last = job, report
         try:
-            # run_async(), so that work written `def` has a thread of its own and SIGINT is heard.
-            asyncio.run(job.graph.run_async(job.shared, observers=self._observers(job, report)))
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(_interrupted(job, report)) from None
+            job.graph.run(job.shared, observers=self._observers(job, report), grace=GRACE_S)
+        except RunInterrupted as interrupt:
+            interrupt.add_note(_interrupted(job, report))
+            raise
         except Exception as error:
             self._failed(job, error)
             return False
@@ -186,6 +189,11 @@ def _errors(error: BaseException) -> Iterator[str]:
     place = next((n for n in getattr(error, "__notes__", ()) if n.startswith("in node")), "")
     text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     yield visible(f"{text} ({place})" if place else text).replace("\n", " ")
+
+
+def told(interrupt: KeyboardInterrupt) -> str:
+    """Return what a person is told of an interrupt."""
+    return "; ".join(getattr(interrupt, "__notes__", ["interrupted"]))
 
 
 def _interrupted(job: Job, report: RunReport) -> str:

@@ -21,7 +21,7 @@ from prompt_toolkit.output import create_output
 from examples.command import make_requested
 from examples.inputs import InputError, did_you_mean, find_data, is_file, read_records
 from examples.prompt import NotUnderstoodError, understand
-from examples.runner import Runner, explain, make_job
+from examples.runner import Runner, explain, make_job, told
 from examples.workflow import MAX_WORKERS, NAMES, Options, load
 
 COMMANDS = {
@@ -84,7 +84,7 @@ class Shell:
             if command is None or not command(rest.strip()):
                 self._free_text(line)
         except KeyboardInterrupt as interrupt:
-            self.screen.tell(str(interrupt) or "interrupted")
+            self.screen.tell(told(interrupt))
         except BrokenPipeError:
             raise
         except NotUnderstoodError as error:

@@ -11,6 +11,7 @@ from .events import (
     ItemFinished,
     ItemRetried,
     ItemStarted,
+    LimitChanged,
     NodeFinished,
     RunFinished,
     RunStarted,
@@ -36,8 +37,8 @@ class NodeFigures:
 
     ``wall_s`` is the node's own time from start to end, summed over its runs; ``work_s`` the time
     in ``exec``, summed over items; ``in_flight`` the items
-    that run now and ``peak`` the most there were. The last five are those of a
-    pipeline's stage, summed over its workers.
+    that run now and ``peak`` the most there were; ``limit`` what ``max_workers="auto"`` has found.
+    The last five are those of a pipeline's stage, summed over its workers.
     """
 
     name: str
@@ -47,6 +48,7 @@ class NodeFigures:
     in_flight: int = 0
     peak: int = 0
     retries: int = 0
+    limit: int | None = None
     items: Counter[str] = field(default_factory=Counter)
     workers: dict[int, WorkerFigures] = field(default_factory=dict)
     stage_workers: int = 0
@@ -67,6 +69,8 @@ class NodeFigures:
             "retries": self.retries,
             "workers": len(self.workers),
         }
+        if self.limit is not None:
+            row["limit"] = self.limit
         if self.stage_workers:
             row |= {
                 "workers": self.stage_workers,
@@ -128,6 +132,8 @@ class RunReport:
                 figures.busy_s += busy_s
                 figures.starved_s += starved_s
                 figures.blocked_s += blocked_s
+            case LimitChanged(name, _, limit):
+                self._figures(name).limit = limit
             case RunStarted(name, at):
                 self.name, self._started_at = name, at
             case RunFinished(_, _, seconds):
@@ -234,6 +240,8 @@ class RunReport:
                 f"  {node.name:<{width}}  {items:>6} items  "
                 f"{node.work_s:>8.3f} s work  peak {node.peak}"
             )
+            if node.limit is not None:
+                line += f"  limit found {node.limit}"
             if node.stage_workers:
                 line += (
                     f"  busy {node.busy_s:.3f} s, starved {node.starved_s:.3f} s, "

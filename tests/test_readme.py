@@ -1,4 +1,4 @@
-"""The README keeps its word: every program in it runs and prints what stands below it."""
+"""README and docs keep their word: every program runs and prints what stands below it."""
 
 import re
 from pathlib import Path
@@ -7,13 +7,18 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
-PROGRAMS = re.findall(r"```python\n(.*?)```\n```text\n(.*?)```", TEXT, re.DOTALL)
+PAGES = [TEXT, *(page.read_text(encoding="utf-8") for page in sorted(ROOT.glob("docs/*.md")))]
+PROGRAMS = [
+    program
+    for page in PAGES
+    for program in re.findall(r"```python\n(.*?)```\n```text\n(.*?)```", page, re.DOTALL)
+]
 MODULES = re.findall(r"\| `([\w/]+\.py)` \| [^|]+ \| (\d+) \|", TEXT)
 
 
 def test_every_program_is_followed_by_its_output() -> None:
     """No snippet stands without the output that a test can compare."""
-    assert len(PROGRAMS) == TEXT.count("```python\n") > 0
+    assert len(PROGRAMS) == sum(page.count("```python\n") for page in PAGES) > 0
 
 
 @pytest.mark.parametrize(("program", "output"), PROGRAMS, ids=range(len(PROGRAMS)))

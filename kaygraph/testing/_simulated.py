@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Executor, Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import Context
 from functools import partial
 from typing import Any
@@ -199,8 +199,10 @@ class SimulationLoop(VirtualClockLoop):
         except SimulationError:  # they will not: that was said, or will be, by whoever looks
             pass
         finally:
-            for task in tasks_of(self):
+            for task in tasks_of(self):  # given up: closed now, not by the garbage collector
                 task._log_destroy_pending = False  # type: ignore[attr-defined]
+                with suppress(Exception, asyncio.CancelledError):
+                    task.get_coro().close()
             self.close()
 
 

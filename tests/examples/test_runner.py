@@ -137,8 +137,9 @@ def test_results_that_cannot_be_shown_are_a_failure(capsys: pytest.CaptureFixtur
     assert "odd failed: ValueError" in err
 
 
-def test_interruption_says_how_far_the_run_had_got() -> None:
-    """SIGINT cancels the graph, and the interrupt carries the figures."""
+def test_interruption_says_how_far_the_run_had_got(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGINT ends the run when its grace is over, and the interrupt carries the figures."""
+    monkeypatch.setattr("examples.runner.GRACE_S", 0.05)
     with pytest.raises(KeyboardInterrupt, match=r"wait interrupted after .* s; items: 1 cancelled"):
         Runner(Terminal()).run(make_job([workflow("wait", Interrupt)], Options()))
 

@@ -1,0 +1,245 @@
+"""explore(): the seeds that break a graph, and the shortest way to show it."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from kaygraph import Graph, Node, ParallelBatchNode
+from kaygraph.testing import Faults, InjectedError, explore, simulate
+from tests.testing.graphs import Add, Fails, Sleep, Work, race
+
+
+def both_count(shared: Any) -> bool:
+    return bool(shared["total"] == 2)
+
+
+def test_a_lost_update_is_found_in_five_lines() -> None:
+    """Read in prep, await in exec, write in post, two branches."""
+    graph = Graph([Add(name="left"), Add(name="right")])
+    found = explore(graph, {"total": 0}, check=lambda shared: shared["total"] == 2)
+    assert found
+    assert "check(shared) returned False" in str(found)
+
+
+def test_a_race_that_some_orders_win_is_told_by_its_seeds() -> None:
+    """Those that break are listed; each repeats; the others hold."""
+    found = explore(race(), {"total": 0}, check=both_count, seeds=60)
+    seeds = {failure.seed for failure in found}
+    assert 0 < len(seeds) == len(found) < 60
+    assert repr(found) == f"<Exploration {len(seeds)} of 60 seeds break it>"
+    for seed in range(60):
+        held = both_count(simulate(race(), {"total": 0}, seed=seed).shared)
+        assert held == (seed not in seeds)
+
+
+def test_the_shortest_failure_needs_no_deviation_too_many() -> None:
+    """With one less the seed would hold; with as many as it says, the run is that of the trace."""
+    found = explore(race(), {"total": 0}, check=both_count)
+    shortest = found.shortest
+    assert shortest is not None
+    assert shortest.deviations == 1
+    assert len(shortest.trace) == min(len(failure.trace) for failure in found)
+    again = simulate(race(), {"total": 0}, seed=shortest.seed, deviations=shortest.deviations)
+    assert again.trace == shortest.trace
+    assert not both_count(again.shared)
+    fewer = simulate(race(), {"total": 0}, seed=shortest.seed, deviations=0)
+    assert both_count(fewer.shared)
+
+
+def test_what_is_shown_can_be_read_and_repeated() -> None:
+    """The count, the error, the call that repeats it, the store and the trace."""
+    found = explore(race(), {"total": 0}, check=both_count, seeds=30)
+    shortest = found.shortest
+    assert shortest is not None
+    lines = str(found).splitlines()
+    assert lines[0] == f"{len(found)} of 30 seeds break it; the shortest:"
+    assert lines[1] == "AssertionError: check(shared) returned False"
+    assert f"simulate(…, seed={shortest.seed}, deviations=1) repeats this run" in lines[2]
+    assert lines[3].strip() == "shared: {'total': 1}"
+    assert [line.strip() for line in lines[4:]] == shortest.trace
+
+
+def test_a_long_trace_is_cut_where_it_is_shown() -> None:
+    """The whole of it is at hand."""
+    found = explore(Graph(Work(range(40)) >> Fails()), seeds=1)
+    assert found.shortest is not None
+    assert len(found.shortest.trace) > 80
+    assert len(str(found).splitlines()) < 70
+    assert "lines more" in str(found)
+
+
+def test_a_graph_that_holds_gives_nothing() -> None:
+    """It is false, has no shortest failure, and says how much was tried."""
+
+    class Counts(Add):
+        def post(self, shared: Any, _: Any, __: Any) -> None:
+            shared["total"] += 1
+
+    found = explore(Graph([Counts(), Counts()]), {"total": 0}, check=both_count, seeds=50)
+    assert not found, found
+    assert found.shortest is None
+    assert list(found) == []
+    assert str(found) == "none of 50 seeds breaks it"
+
+
+def test_each_run_gets_a_store_of_its_own() -> None:
+    """A deep copy of what was given, or what a function returns."""
+    stores: list[Any] = []
+
+    def check(shared: Any) -> None:
+        stores.append(shared)
+        assert shared == {"total": 1, "list": [[]]}
+
+    shared = {"total": 0, "list": [[]]}
+    assert not explore(Graph(Add()), shared, check=check, seeds=3)
+    assert not explore(Graph(Add()), lambda: {"total": 0, "list": [[]]}, check=check, seeds=3)
+    assert shared == {"total": 0, "list": [[]]}
+    inner = [id(store["list"][0]) for store in stores]
+    assert len(set(inner)) == 6
+    assert not explore(Graph(Sleep()), seeds=2, check=lambda shared: shared == {})
+
+
+def test_what_the_check_raises_is_the_failure() -> None:
+    """As itself, with what repeats it; returning nothing is fine."""
+
+    def check(shared: Any) -> None:
+        assert shared["total"] == 2, "one is lost"
+
+    found = explore(race(), {"total": 0}, check=check, seeds=20)
+    assert found.shortest is not None
+    assert str(found.shortest.error).startswith("one is lost")
+    assert any("repeats this run" in note for note in found.shortest.error.__notes__)
+
+
+def test_what_the_run_raises_is_the_failure() -> None:
+    """The check is not asked then."""
+
+    def check(_: Any) -> None:
+        raise AssertionError("asked")
+
+    found = explore(Graph([Fails(), Sleep()]), seeds=[3, 8], check=check)
+    assert [failure.seed for failure in found] == [3, 8]
+    assert {type(failure.error) for failure in found} == {ValueError}
+
+
+def test_errors_that_are_allowed_are_no_failures() -> None:
+    """Alone and in groups; an error of another kind in the group is one."""
+
+    class Other(Sleep):
+        async def exec(self, _: Any) -> None:
+            await asyncio.sleep(self.seconds)
+            raise OSError("other")
+
+    two = Graph([Fails(), Other()])
+    assert not explore(Graph(Fails()), seeds=5, allowed=ValueError)
+    assert not explore(two, seeds=20, allowed=(ValueError, OSError))
+    assert explore(two, seeds=20, allowed=ValueError)
+
+
+def test_a_task_that_is_left_is_a_failure_even_where_errors_are_allowed() -> None:
+    """A gather that does not cancel is what this finds."""
+
+    class Gathers(Node[Any, Any]):
+        async def exec(self, _: Any) -> None:
+            async def fails() -> None:
+                raise ValueError
+
+            await asyncio.gather(asyncio.sleep(5), fails())
+
+    found = explore(Graph(Gathers()), seeds=3, allowed=ValueError)
+    assert len(found) == 3
+    assert "left behind\na task: task-2, in sleep" in str(found)
+
+
+@pytest.mark.parametrize("watched", [True, False])
+def test_a_permit_that_is_left_is_a_failure(watched: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether anybody watches or not."""
+    from kaygraph._frame import Run
+
+    class Keeps(Work):
+        async def exec(self, item: int) -> int:
+            self.taken = True
+            return item
+
+    monkeypatch.setattr(Run, "leaks", lambda run: ["'Keeps': 1 of 3 permits not given back"])
+    found = explore(Graph(Keeps()), seeds=1, watched=watched)
+    assert "permits of 'Keeps'" in str(found)
+
+
+def test_an_item_that_is_lost_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Events are counted in every run that is watched."""
+    from kaygraph._frame import Run
+
+    original = Run._emit
+
+    def loses(run: Any, event: Any) -> None:
+        if getattr(event, "attempts", 0) == 1 and event.item == 4:
+            return
+        original(run, event)
+
+    monkeypatch.setattr(Run, "_emit", loses)
+    found = explore(Graph(Work()), seeds=1)
+    assert "item 4 of 'Work' was begun and has not ended" in str(found)
+    assert not explore(Graph(Work()), seeds=1, watched=False)
+
+
+def test_an_endless_run_is_a_failure() -> None:
+    """The limits are those of simulate."""
+    loop = Sleep()
+    loop - "default" >> loop
+    assert "max_steps" in str(explore(Graph(loop), seeds=1, max_steps=100))
+    assert "max_seconds" in str(explore(Graph(loop), seeds=1, max_seconds=50))
+
+
+def test_a_coroutine_function_can_be_explored() -> None:
+    """It is given the store."""
+
+    async def read(shared: Any) -> None:
+        async for outcome in Work([1, 2, 3]).stream(shared):
+            shared["total"] += outcome.value
+            if outcome.value == shared["stop_at"]:
+                break  # the generator is left open
+
+    assert not explore(read, {"total": 0, "stop_at": 9}, seeds=5)
+    found = explore(read, {"total": 0, "stop_at": 2}, seeds=5)
+    assert "an async generator" in str(found)
+
+
+def test_faults_without_a_seed_differ_from_seed_to_seed() -> None:
+    """The same graph, wrapped once, meets other faults in every run, and the same ones again."""
+    graph = Faults(fail=0.5).wrap(Graph(Work(max_retries=1)))
+    found = explore(graph, seeds=40, allowed=())
+    assert 0 < len(found) <= 40
+    single = Faults(fail=0.5).wrap(Graph(Sleep()))
+    first = [failure.seed for failure in explore(single, seeds=40)]
+    assert 5 < len(first) < 35
+    assert [failure.seed for failure in explore(single, seeds=40)] == first
+    assert not explore(single, seeds=40, allowed=InjectedError)
+
+
+def test_a_thousand_failures_do_not_keep_their_runs_alive() -> None:
+    """Errors keep the lines of their tracebacks and let go of the frames' contents."""
+    alive: list[int] = []
+
+    class Big:
+        def __init__(self) -> None:
+            alive.append(1)
+
+        def __del__(self) -> None:
+            alive.pop()
+
+    class Holds(ParallelBatchNode[Any, Any]):
+        def prep(self, _: Any) -> range:
+            return range(2)
+
+        async def exec(self, item: int) -> None:
+            big = Big()
+            await asyncio.sleep(item)
+            raise ValueError(big is None)
+
+    found = explore(Graph(Holds()), seeds=100)
+    assert len(found) == 100
+    assert len(alive) < 10
+    assert found.shortest is not None
+    assert found.shortest.error.__traceback__ is not None

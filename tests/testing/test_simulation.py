@@ -1,0 +1,405 @@
+"""simulate(): one run on a clock and in an order of our own."""
+
+import asyncio
+import random
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from kaygraph import (
+    Graph,
+    ItemFinished,
+    Node,
+    NodeStarted,
+    Retry,
+    RunReport,
+)
+from kaygraph.testing import DeadlockError, EndlessRunError, simulate
+from tests.testing.graphs import Add, Fails, Sleep, Work, race
+
+
+def block(seconds: float) -> None:
+    """Hold up whoever calls."""
+    time.sleep(seconds)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+# --- what comes back ---
+
+
+def test_a_run_gives_its_action_store_time_and_events() -> None:
+    """All that run() gives, and all that an observer hears."""
+
+    class Ends(Sleep):
+        def post(self, shared: Any, _: Any, __: Any) -> str:
+            shared["ended"] = True
+            return "done"
+
+    shared: dict[str, Any] = {}
+    heard: list[Any] = []
+    graph = Graph(Ends(3600))
+    graph - "done" >> Node()
+    outer = Graph(graph)
+    run = simulate(outer, shared, observers=[heard.append])
+    assert run.shared is shared
+    assert shared == {"ended": True}
+    assert run.seconds == 3600
+    assert run.events == heard
+    assert [type(event).__name__ for event in run.events].count("NodeStarted") == 3
+    assert run.report.wall_s == 3600
+    assert run.report.items["ok"] == 1
+    assert (run.seed, run.left, run.error) == (0, [], None)
+    assert simulate(Ends(1)).action == "done"
+
+
+def test_a_store_is_made_where_none_is_given() -> None:
+    """As run() does."""
+    assert simulate(Graph(Sleep())).shared == {}
+
+
+def test_the_trace_says_what_happened_and_when() -> None:
+    """Lines to read: seconds, task, event and facts; the order where it is not asyncio's."""
+    run = simulate(race(), {"total": 0}, seed=1)
+    assert run.trace[0] == "0.0 task-1 RunStarted Graph"
+    assert "1.0 task-3 NodeStarted right" in run.trace
+    assert any(line.startswith("0.0 Order task-3, task-2") for line in run.trace)
+    assert len(run.trace) == len(run.events) + run.deviations
+    assert all(isinstance(line, str) for line in run.trace)
+    failed = simulate(Graph([Work([0, 3], on_error="collect")]))
+    assert "0.0 task-2 ItemFinished Work item=0 worker=0 attempts=1 seconds=0.0" in failed.trace
+
+
+def test_an_order_names_the_nodes_that_tasks_are_at() -> None:
+    """A task that has been at a node is named after it."""
+    traces = [simulate(race(), {"total": 0}, seed=seed).trace for seed in range(1, 9)]
+    assert any("1.0 Order task-3 (pause), task-2 (left)" in trace for trace in traces)
+
+
+def test_seeds_differ_and_a_seed_does_not() -> None:
+    """Other seeds find other results, the same one the same."""
+    totals = [simulate(race(), {"total": 0}, seed=seed).shared["total"] for seed in range(20)]
+    assert set(totals) == {1, 2}
+    again = [simulate(race(), {"total": 0}, seed=seed).shared["total"] for seed in range(20)]
+    assert totals == again
+
+
+def test_a_graph_is_simulated_the_shorter_way_when_nobody_watches() -> None:
+    """No events, the same result."""
+    ran: list[bool] = []
+
+    class Looks(Sleep):
+        async def exec(self, _: Any) -> None:
+            from kaygraph._frame import FRAME
+
+            ran.append(FRAME.get().bare)
+
+    run = simulate(Graph(Looks() >> Looks()), watched=False)
+    assert run.events == []
+    assert run.trace == []
+    assert ran == [True, True]
+    simulate(Graph(Looks()))
+    assert ran == [True, True, False]
+
+
+# --- how a run ends ---
+
+
+def test_an_error_is_raised_as_itself_with_what_repeats_it() -> None:
+    """The note names the seed, beside the engine's own that names the node."""
+    with pytest.raises(ValueError, match="broken") as caught:
+        simulate(Graph([Fails(), Sleep()]), seed=11)
+    assert "simulate(…, seed=11) repeats this run" in caught.value.__notes__
+    assert any("in node 'Fails'" in note for note in caught.value.__notes__)
+
+
+def test_a_cancellation_out_of_a_node_is_raised() -> None:
+    """It is no result."""
+
+    class Cancels(Node[Any, Any]):
+        async def exec(self, _: Any) -> None:
+            raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        simulate(Graph(Cancels()))
+
+
+def test_a_deadlock_is_an_error_and_the_rest_is_ended() -> None:
+    """The tasks that wait are cancelled, and their finally runs."""
+
+    class Waits(Node[Any, Any]):
+        async def exec(self, _: Any) -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                cleaned.append(self.name)
+
+    cleaned: list[str] = []
+    with pytest.raises(DeadlockError, match=r"Waits\.exec"):
+        simulate(Graph([Waits(name="a"), Waits(name="b")]))
+    assert sorted(cleaned) == ["a", "b"]
+
+
+def test_an_endless_run_ends_at_its_limits() -> None:
+    """Of steps, and of virtual seconds."""
+    sleepy = Sleep(60)
+    sleepy - "default" >> sleepy
+    with pytest.raises(EndlessRunError, match=r"1000 steps.*max_steps"):
+        simulate(Graph(sleepy), max_steps=1000)
+    with pytest.raises(EndlessRunError, match=r"max_seconds=3600"):
+        simulate(Graph(sleepy), max_seconds=3600)
+    assert simulate(Graph(Sleep(3600)), max_seconds=3600).seconds == 3600
+
+
+def test_a_task_that_will_not_end_does_not_hold_simulate_up() -> None:
+    """Code that swallows every cancellation is given up."""
+
+    class Stubborn(Node[Any, Any]):
+        async def exec(self, _: Any) -> None:
+            while True:
+                try:
+                    await asyncio.sleep(1)
+                except asyncio.CancelledError:
+                    swallowed.append(True)
+
+    swallowed: list[bool] = []
+    with pytest.raises(EndlessRunError):
+        simulate(Graph(Stubborn()), max_steps=50)
+    assert swallowed
+
+
+def test_what_a_run_leaves_behind_is_listed() -> None:
+    """A task, with the line where it is, and an async generator; they are ended all the same."""
+
+    async def numbers() -> Any:
+        try:
+            yield 1
+            yield 2
+        finally:
+            ended.append("generator")
+
+    async def background() -> None:
+        try:
+            await asyncio.sleep(100)
+        finally:
+            ended.append("task")
+
+    class Leaves(Node[Any, Any]):
+        async def exec(self, _: Any) -> None:
+            self.task = asyncio.create_task(background(), name="forgotten")
+            self.numbers = numbers()
+            await anext(self.numbers)
+
+    ended: list[str] = []
+    run = simulate(Graph(Leaves()))
+    task, generator = run.left
+    assert task.startswith("a task: forgotten, in ")
+    assert "background" in task
+    assert "numbers" in generator
+    assert sorted(ended) == ["generator", "task"]
+
+
+def test_an_error_that_only_the_loop_hears_of_is_listed() -> None:
+    """A callback that fails, a task that nobody awaits."""
+
+    class Careless(Node[Any, Any]):
+        async def exec(self, _: Any) -> None:
+            asyncio.get_running_loop().call_soon(self.fails)
+            await asyncio.sleep(1)
+
+        def fails(self) -> None:
+            raise OSError("unheard")
+
+    (complaint,) = simulate(Graph(Careless())).left
+    assert "OSError: unheard" in complaint
+
+
+# --- threads, sleeps and chance ---
+
+
+def test_def_runs_inline_and_its_sleep_takes_virtual_time() -> None:
+    """time.sleep in a def takes as long as it says, beside others that do the same."""
+
+    class Blocks(Work):
+        def exec(self, item: int) -> str:  # type: ignore[override]
+            time.sleep(100)
+            return threading.current_thread().name
+
+        def post(self, shared: Any, _: Any, names: list[str]) -> None:
+            shared["names"] = names
+
+    began = time.monotonic()
+    run = simulate(Graph([Blocks(max_workers=3, name="a"), Blocks(max_workers=6, name="b")]))
+    assert time.monotonic() - began < 5
+    assert run.seconds == 200
+    assert run.report.peak_in_flight == 9
+    assert set(run.shared["names"]) == {threading.current_thread().name}
+
+
+def test_a_def_that_overruns_is_waited_for_and_reported() -> None:
+    """As a thread is, which cannot be stopped."""
+
+    class Blocks(Node[Any, Any]):
+        def exec(self, _: Any) -> None:
+            time.sleep(10)
+
+    with pytest.raises(TimeoutError, match=r"timeout=3 s.*ended 7\.00 s after it"):
+        simulate(Graph(Blocks(timeout=3)))
+
+
+def test_a_def_that_fails_raises_its_error() -> None:
+    """Through the future that stands for the thread."""
+
+    class Breaks(Node[Any, Any]):
+        def exec(self, _: Any) -> None:
+            time.sleep(1)
+            raise KeyError("gone")
+
+    with pytest.raises(KeyError, match="gone"):
+        simulate(Graph(Breaks()))
+
+
+def test_a_def_may_bring_a_loop_of_its_own() -> None:
+    """It does not see the simulation's."""
+
+    class Own(Node[Any, Any]):
+        def exec(self, _: Any) -> int:
+            return asyncio.run(asyncio.sleep(0, 7))
+
+        def post(self, shared: Any, _: Any, value: int) -> None:
+            shared["value"] = value
+
+    assert simulate(Graph(Own())).shared == {"value": 7}
+
+
+def test_to_thread_runs_inline_too() -> None:
+    """Whatever asks the loop for a thread gets the simulation's."""
+
+    async def work(noted: list[Any]) -> None:
+        await asyncio.to_thread(time.sleep, 5)
+        noted.append(await asyncio.to_thread(threading.current_thread))
+        noted.append(asyncio.get_running_loop().time())
+
+    noted: list[Any] = []
+    simulate(work, noted)
+    assert noted == [threading.current_thread(), 5]
+
+
+def test_a_blocking_sleep_on_the_loop_stops_it() -> None:
+    """It passes on the clock, and nothing else runs meanwhile."""
+
+    async def work(noted: list[float]) -> None:
+        block(30)
+        noted.append(asyncio.get_running_loop().time())
+
+    noted: list[float] = []
+    simulate(work, noted)
+    assert noted == [30]
+
+
+def test_time_and_chance_are_as_before_afterwards() -> None:
+    """time.sleep is the real one again, and random goes on where it was."""
+    sleep, state = time.sleep, random.getstate()
+    simulate(Graph(Sleep()), seed=5)
+    with pytest.raises(ValueError, match="broken"):
+        simulate(Graph(Fails()), seed=5)
+    assert time.sleep is sleep
+    assert random.getstate() == state
+
+
+def test_other_threads_sleep_as_always() -> None:
+    """What the simulation does to time.sleep is its own thread's."""
+
+    class Starts(Node[Any, Any]):
+        async def exec(self, _: Any) -> None:
+            def sleeper() -> None:
+                began = time.monotonic()
+                time.sleep(0.02)
+                took.append(time.monotonic() - began)
+
+            thread = threading.Thread(target=sleeper)
+            thread.start()
+            thread.join()
+
+    took: list[float] = []
+    simulate(Graph(Starts()))
+    assert took[0] >= 0.02
+
+
+def test_jitter_follows_the_seed() -> None:
+    """Random waits are the same for the same seed, and others for another."""
+    node = Fails(0, retry=Retry(attempts=4, wait=10, jitter=1))
+
+    def waits(seed: int) -> list[float]:
+        events: list[Any] = []
+        with pytest.raises(ValueError, match="broken"):
+            simulate(Graph(node), seed=seed, observers=[events.append])
+        return [event.wait_s for event in events if hasattr(event, "wait_s")]
+
+    assert waits(3) == waits(3)
+    assert len(waits(3)) == 3
+    assert waits(3) != waits(4)
+
+
+# --- what can be simulated ---
+
+
+def test_a_single_node_and_a_coroutine_function_can_be_simulated() -> None:
+    """A coroutine function gets the store; the runs that it begins are watched."""
+
+    async def twice(shared: Any) -> str:
+        await Graph(Add()).run_async(shared)
+        async for outcome in Work([1, 2]).stream(shared):
+            shared["total"] += outcome.value
+        return "both"
+
+    assert simulate(Add(), {"total": 1}).shared == {"total": 2}
+    run = simulate(twice, {"total": 1})
+    assert run.action == "both"
+    assert run.shared == {"total": 5}
+    assert sum(isinstance(event, ItemFinished) for event in run.events) == 3
+    assert NodeStarted("Add", 0.0) in run.events
+
+
+@pytest.mark.anyio
+async def test_simulate_works_where_a_loop_runs() -> None:
+    """The loop around stands still meanwhile and goes on afterwards."""
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    before = loop.time()
+    assert simulate(Graph([Sleep(9000), Work()])).seconds == 9000
+    assert loop.time() - before < 5
+    assert asyncio.get_running_loop() is loop
+    assert asyncio.current_task() is task
+    await asyncio.sleep(0)
+
+
+def test_a_simulation_within_a_simulation_has_a_clock_of_its_own() -> None:
+    """An exec that simulates does not move the clock around it."""
+
+    class Inner(Node[Any, Any]):
+        async def exec(self, _: Any) -> float:
+            block(2)
+            seconds = simulate(Graph(Sleep(50)), seed=1).seconds
+            block(1)
+            return seconds + asyncio.get_running_loop().time()
+
+        def post(self, shared: Any, _: Any, seconds: float) -> None:
+            shared["seconds"] = seconds
+
+    run = simulate(Graph(Inner()))
+    assert run.shared["seconds"] == 53
+    assert run.seconds == 3
+
+
+def test_reports_are_observers_as_anywhere() -> None:
+    """A report handed over gets the same events as the run's own."""
+    report = RunReport()
+    run = simulate(Graph(Work()), observers=[report])
+    assert report.to_dict() == run.report.to_dict()
+    assert report.wall_s == pytest.approx(3)
