@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable
 
-from benchmarks import w1_chain, w3_fan_out, w4_diamond, w6_stream, w7_import
+from benchmarks import auto_limit, w1_chain, w3_fan_out, w4_diamond, w6_stream, w7_import
 from benchmarks.harness import run
 
 
@@ -31,6 +31,8 @@ def main() -> None:
         "W5": lambda: run(lambda: w3_fan_out.sleepers(2_000)),
         "W6": lambda: run(lambda: w6_stream.stream(100_000 // size)),
         "W7": lambda: w7_import.importing(9 // min(size, 3)),
+        "auto": lambda: auto_limit.simulated(size),
+        "auto-http": lambda: auto_limit.real(size),
         "memory-100k": lambda: w3_fan_out.memory(100_000 // size, "<= 10"),
         "memory-1M": lambda: w3_fan_out.memory(1_000_000 // size, "<= 60"),
     }

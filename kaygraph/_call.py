@@ -174,17 +174,16 @@ async def _attempt(node: Any, item: Any, index: int | None, frame: Frame, slot: 
         error = failure
         raise
     finally:
-        if slot.timed:
-            seconds = _now() - started
-            slot.seconds += seconds
-            if slot.auto is not None and slot.auto.sampled(seconds, _now(), error) and emit:
-                emit(LimitChanged(frame.name_of(node), _now(), slot.auto.size))
+        ended = _now() if slot.timed else 0.0
+        slot.seconds += ended - started
+        if slot.item:
+            slot.end()
         if ticket is not None:
             state = breaker.leave(ticket, error)
             if state is not None and emit is not None:
-                emit(CircuitChanged(frame.name_of(node), _now(), state))
-        if slot.item:
-            slot.end()
+                emit(CircuitChanged(frame.name_of(node), ended, state))
+        if slot.auto is not None and slot.auto.sampled(ended - started, ended, error) and emit:
+            emit(LimitChanged(frame.name_of(node), ended, slot.auto.size))
         del error  # it holds this frame: no cycle may keep them alive
 
 

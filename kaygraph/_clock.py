@@ -8,8 +8,9 @@ from weakref import WeakKeyDictionary
 
 State = TypeVar("State")
 
-# A loop whose time is further from the machine's than this has a clock of its own.
-APART_S = 1.0
+# A loop whose time is further from the machine's than this has a clock of its own. Some loops keep
+# the time of their last turn, so that one that was blocked is late.
+APART_S = 60.0
 
 
 class Clocked(Generic[State]):

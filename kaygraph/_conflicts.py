@@ -7,14 +7,15 @@ come out otherwise in another order.
 """
 
 import warnings
-from collections.abc import Awaitable, Coroutine, Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from functools import partial
 from operator import is_
+from os.path import commonprefix
 from types import MappingProxyType
 from typing import Any
 
-from ._frame import Frame
-from ._steps import rest
+from ._frame import Frame, Rules
+from ._steps import rest, stepped
 from .errors import WriteConflictError, WriteConflictWarning
 
 Seen = Mapping[Any, int]  # key -> how many of its writes
@@ -26,18 +27,27 @@ GONE = object()
 class Writes:
     """What branches that run at once have written to the top level of ``shared``."""
 
-    __slots__ = ("known", "mode", "store", "told", "versions")
+    __slots__ = ("known", "store", "versions")
 
-    def __init__(self, store: dict[Any, Any], mode: str) -> None:
-        self.store, self.mode = store, mode
+    def __init__(self, store: dict[Any, Any]) -> None:
+        self.store = store
         self.known = dict(store)
         self.versions: dict[Any, tuple[int, str]] = {}  # key -> its writes, and who was the last
-        self.told: set[tuple[Any, str, str]] = set()
 
     @property
     def changed(self) -> bool:
+        """Whether a key has come, gone or got another object as its value."""
         store, known = self.store, self.known
-        return len(store) != len(known) or not all(map(is_, store.values(), known.values()))
+        return not (
+            len(store) == len(known)
+            and all(map(is_, store.values(), known.values()))
+            and all(map(is_, store, known))
+        )
+
+    def pass_over(self) -> None:
+        """Take what was written between two steps for nobody's: a task of a hook, say."""
+        if (self.store or self.known) and self.changed:
+            self.known = dict(self.store)
 
 
 class Token:
@@ -60,29 +70,40 @@ class Token:
         """
         token, writes = self, self.writes
         if writes.changed:
-            token = Token(writes, self.seen)
-            token.error = self.error
-            token._note(frame.name_of(node))
+            token = self.own()
+            token._note(node, frame)
         if token.error is not None:
             error, token.error = token.error, None
             raise error
         return token
 
-    def rest(
-        self, work: Coroutine[Any, Any, Any], waited: Any, node: Any, frame: Frame
-    ) -> "tuple[Token, Awaitable[Any]]":
-        """Return a view of one's own, and what to await: a node that was begun and waits."""
+    def own(self) -> "Token":
+        """Return the same view, to be changed by one branch."""
         token = Token(self.writes, self.seen)
-        look = partial(token.look, node, frame)
+        token.error = self.error
+        return token
+
+    async def rest(
+        self, work: Coroutine[Any, Any, Any], waited: Any, node: Any, frame: Frame
+    ) -> Any:
+        """Go on with a node that was begun and waits; this view is its own."""
+        look = partial(self.look, node, frame)
         look()
-        return token, rest(work, waited, look)
+        return await rest(work, waited, look, self.writes.pass_over)
+
+    def failed(self, error: Exception, node: Any, frame: Frame) -> Exception:
+        """Return what a node that has failed fails with: a conflict comes first."""
+        self.look(node, frame)
+        conflict, self.error = self.error, None
+        return conflict or error
 
     def look(self, node: Any, frame: Frame) -> None:
+        """Note what a node has written in the step that has just ended."""
         if self.writes.changed:
-            self._note(frame.name_of(node))
+            self._note(node, frame)
 
-    def _note(self, name: str) -> None:
-        writes = self.writes
+    def _note(self, node: Any, frame: Frame) -> None:
+        writes, name = self.writes, frame.name_of(node)
         store, known = writes.store, writes.known
         changed = [key for key in store if known.get(key, GONE) is not store[key]]
         changed += [key for key in known if key not in store]
@@ -90,22 +111,23 @@ class Token:
         for key in changed:
             version, other = writes.versions.get(key, (0, ""))
             if version > self.seen.get(key, 0):
-                self._conflict(key, other, name)
+                self._conflict(key, other, name, frame)
             writes.versions[key] = version + 1, name
             self.seen = {**self.seen, key: version + 1}
 
-    def _conflict(self, key: Any, other: str, name: str) -> None:
-        told = self.writes.told
-        if (key, other, name) in told:
+    def _conflict(self, key: Any, other: str, name: str, frame: Frame) -> None:
+        # The graph in which the two part ways has the say.
+        mode = mode_in(commonprefix((other, name)).rpartition("/")[0], frame.rules)  # noqa: RUF071
+        if mode == "ignore" or (key, other, name) in frame.run.conflicts:
             return
-        told |= {(key, other, name), (key, name, other)}
+        frame.run.conflicts |= {(key, other, name), (key, name, other)}
         who = f"node {name!r}, twice at once," if name == other else f"nodes {other!r} and {name!r}"
         message = (
             f"{who} run in branches beside each other and both write shared[{key!r}]: which value "
             "stays depends on their order. Write different keys and join them afterwards, wire one "
             "after the other, or allow it with Graph(on_conflict='ignore')"
         )
-        if self.writes.mode == "raise":
+        if mode == "raise":
             self.error = WriteConflictError(message)
         else:
             try:
@@ -114,12 +136,37 @@ class Token:
                 self.error = error  # and not in the middle of a step
 
 
+def looked_at(work: Coroutine[Any, Any, Any], node: Any, frame: Frame) -> Coroutine[Any, Any, Any]:
+    """Return ``work``, which is a node's, with a look at each of its steps.
+
+    The frame is the node's alone, and so is its token.
+    """
+    token = frame.token
+    if token is None:
+        return work
+    frame.token = token.own()
+
+    def look() -> None:
+        assert frame.token is not None
+        frame.token.look(node, frame)
+
+    return stepped(work, look, token.writes.pass_over)
+
+
+def mode_in(path: str, rules: Rules) -> str:
+    """Return what is to happen about conflicts in a graph, given the names of those around it."""
+    path = f"{path}/" if path else ""
+    said = [mode for around, mode in rules.on_conflict if path.startswith(around)]
+    return said[-1] if said else "warn"
+
+
 def token_for(shared: Any, frame: Frame, around: Token | None) -> Token | None:
     """Return what branches that begin at once have seen; None: nobody looks."""
-    if around is not None or frame.rules.on_conflict == "ignore":
+    said = frame.rules.on_conflict
+    if around is not None or (said and said[-1][1] == "ignore"):
         return around
     store = shared if isinstance(shared, dict) else getattr(shared, "__dict__", None)
-    return Token(Writes(store, frame.rules.on_conflict)) if isinstance(store, dict) else None
+    return Token(Writes(store)) if isinstance(store, dict) else None
 
 
 def merged(seen: Iterable[Seen]) -> Seen:

@@ -39,6 +39,7 @@ class Run:
     opened = False  # there is something to close
     marked = False  # walks have to look closer: an error is on its way, or the run drains
     draining = False  # no more items are taken, and no more nodes begin
+    conflicts: Set[tuple[Any, str, str]] = frozenset()  # the writes of which was told
     slow_at = 0.0  # when a node has last held the loop for too long
     slow_nodes: Set[Any] = frozenset()  # those of which that was told
     expired = False  # what was in flight has had its time, and is cancelled
@@ -155,7 +156,8 @@ class Rules(NamedTuple):
         timeout: Seconds for an attempt of a node that is not told, or None.
         memory_limit: Bytes for a worker process of a node that is not told, or None.
         slow_hook_s: How long a hook may hold the loop, in seconds; None: nobody looks.
-        on_conflict: What happens when branches write the same key.
+        on_conflict: What happens when branches write the same key: what each graph around has said,
+            outermost first, with the names of the graphs around and its own.
         whole: All this is one item (a round, a branch): it goes on while the run drains.
     """
 
@@ -163,7 +165,7 @@ class Rules(NamedTuple):
     timeout: float | None = None
     memory_limit: int | None = None
     slow_hook_s: float | None = None
-    on_conflict: str = "warn"
+    on_conflict: tuple[tuple[str, str], ...] = ()
     whole: bool = False
 
     @property

@@ -1,11 +1,10 @@
 """How much memory a process has, and how much it may have."""
 
+import os
 import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from mmap import PAGESIZE
-from pathlib import Path
 from typing import Any
 
 from .errors import NodeDefinitionError
@@ -14,7 +13,7 @@ PROC = "/proc"  # where Linux shows its processes
 
 LEAST = 1_000_000  # no interpreter starts in less; whoever gives 512 has meant megabytes
 UNITS = {"kb": 1000, "mb": 1000**2, "gb": 1000**3, "kib": 1024, "mib": 1024**2, "gib": 1024**3}
-SIZE = re.compile(r"([0-9]{1,12}(?:\.[0-9]{1,6})?) ?([kmg]i?b)", re.IGNORECASE)
+SIZE = r"([0-9]{1,12}(?:\.[0-9]{1,6})?) ?([kmg]i?b)"
 
 
 def check_memory(name: str, value: Any) -> int | None:
@@ -26,7 +25,7 @@ def check_memory(name: str, value: Any) -> int | None:
     if value is None:
         return None
     size = value
-    if isinstance(value, str) and (found := SIZE.fullmatch(value.strip())):
+    if isinstance(value, str) and (found := re.fullmatch(SIZE, value.strip(), re.IGNORECASE)):
         size = round(float(found[1]) * UNITS[found[2].lower()])
     if isinstance(size, bool) or not isinstance(size, int):
         raise ValueError(
@@ -46,7 +45,7 @@ def human(size: int) -> str:
 
 def require_measurable() -> None:
     """Raise a NodeDefinitionError where the memory of a process cannot be seen."""
-    if not Path(PROC, "self", "statm").exists():
+    if not os.path.exists(f"{PROC}/self/statm"):
         raise NodeDefinitionError(
             f"memory_limit needs Linux's {PROC}, and there is none here ({sys.platform}). Leave "
             "memory_limit out, or run this on Linux"
@@ -58,7 +57,7 @@ def resident(process: int | str | None = "self") -> int:
 
     What is swapped out is not counted.
     """
-    return _pages(process)[1] * PAGESIZE
+    return _sizes(process)[1]
 
 
 @contextmanager
@@ -75,7 +74,7 @@ def growth_limited(limit: int | None) -> Iterator[None]:
     import resource  # only where there is a /proc: Windows has none of the two
 
     before = resource.getrlimit(resource.RLIMIT_DATA)
-    most = _pages("self")[5] * PAGESIZE + limit
+    most = _sizes("self")[5] + limit
     most = min(most, sys.maxsize, *(had for had in before if had != resource.RLIM_INFINITY))
     resource.setrlimit(resource.RLIMIT_DATA, (most, before[1]))
     try:
@@ -84,10 +83,11 @@ def growth_limited(limit: int | None) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_DATA, before)
 
 
-def _pages(process: int | str | None) -> list[int]:
-    """Return what proc(5) tells under ``statm``, in pages; zeros for one that is gone."""
+def _sizes(process: int | str | None) -> list[int]:
+    """Return what proc(5) tells under ``statm``, in bytes; zeros for one that is gone."""
     try:
         with open(f"{PROC}/{process}/statm", "rb", buffering=0) as statm:
-            return list(map(int, statm.read().split()))
+            page = os.sysconf("SC_PAGE_SIZE")  # here, for Windows has none
+            return [int(pages) * page for pages in statm.read().split()]
     except OSError:
         return [0] * 7

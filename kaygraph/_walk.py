@@ -2,16 +2,14 @@
 
 from asyncio import sleep
 from collections.abc import Mapping, Sequence
-from functools import partial
 from itertools import repeat
 from types import MappingProxyType
 from typing import Any
 
-from ._conflicts import NOTHING, Seen, Token, merged, token_for
+from ._conflicts import NOTHING, Seen, Token, looked_at, merged, token_for
 from ._fan_out import TURN
 from ._frame import FRAME, Frame, add_note
 from ._slow import timed
-from ._steps import stepped
 from ._tasks import gather, raise_if_cancelled
 from ._tokens import Fork, Tokens
 from .errors import UnknownActionError
@@ -31,6 +29,7 @@ class Walk:
 
     # By those who have left a step that holds up certain joins, for each such mask.
     seen: Mapping[int, Seen] = NONE
+    arrived: Mapping[Step, Seen] = NONE  # by those who have come to a join
 
     def __init__(self, graph: BaseNode[Any, Any], shared: Any, frame: Frame, loops: bool) -> None:
         self.graph, self.shared, self.frame, self.loops = graph, shared, frame, loops
@@ -64,27 +63,41 @@ class Walk:
                 if bare and not run.marked:
                     action = await node._run(shared, frame)
                 elif token is None or not plain or run.marked or node._inner_walks:
-                    action, token = await self._special(step, frame, token)
+                    token = token and token.own()
+                    action = await self._special(step, frame, token)
+                    if token is not None:
+                        token = token.after(node, frame)
                 else:  # branches run beside each other: look at what each step writes
+                    token.writes.pass_over()
                     work = node._run(shared, frame)
                     try:
                         waited = work.send(None)
                     except StopIteration as end:  # it has not waited for anything
                         action = end.value
                     else:
-                        token, rest = token.rest(work, waited, node, frame)
-                        action = await rest
-                    if token.writes.store or token.writes.known:
+                        token = token.own()
+                        action = await token.rest(work, waited, node, frame)
+                    if token.writes.store or token.writes.known or token.error is not None:
                         token = token.after(node, frame)
-            except Exception as error:
+            except Exception as failure:
+                error = failure
                 if token is not None:
-                    token = token.after(node, frame)
+                    token = token.own()
+                    error = token.failed(failure, node, frame)
                 add_note(error, repr(frame.name_of(node)))
                 following = step.after.get("error")
                 if following is None:
+                    self._left(step, token)
+                    if error is not failure:
+                        raise error from failure
+                    del error
                     raise
                 self._send(error, following)
                 action = "error"
+                del error  # it holds this frame: no cycle may keep them alive
+            except BaseException:
+                self._left(step, token)
+                raise
             else:
                 try:
                     following = step.after.get(action)
@@ -93,6 +106,8 @@ class Walk:
             if following is None:
                 self._ended(step, action)
             if self.tokens is None and (following is None or type(following) is Step):
+                if following is None:
+                    self._left(step, token)
                 step = following
             else:
                 begun = self._move(step, following, token)
@@ -103,7 +118,9 @@ class Walk:
                 else:
                     step = begun[0] if begun else None
                     if token is not None and step is not None and step.bit:
-                        token = self._joined(step, token, fork)
+                        token = Token(token.writes, self._before(step))
+                if fork is None and step is not None and step.bit and self._alone:
+                    token, self.seen, self.arrived = None, NONE, NONE  # all that ran beside ended
                 bare = plain and token is None
             if fork is not None:
                 if step is None:
@@ -113,14 +130,12 @@ class Walk:
                     fork.token = token
                     return step
                 raise_if_cancelled()  # a hook may have swallowed it; siblings must end together
-        if token is not None:
-            self.frame.token = token
         return None
 
-    async def begin(self, steps: tuple[Step, ...]) -> Step | None:
+    async def begin(self, steps: tuple[Step, ...]) -> tuple[Step | None, Token | None]:
         """Begin with several tokens."""
         self.tokens = Tokens()
-        return (await self._fork(self.tokens.move(None, steps), None, self.frame.token))[0]
+        return await self._fork(self.tokens.move(None, steps), None, self.frame.token)
 
     async def _fork(
         self, steps: Sequence[Step], around: Fork | None, token: Token | None
@@ -136,28 +151,34 @@ class Walk:
                 if step.bit:
                     views[number] = Token(view.writes, self._before(step))
         left = await gather(map(self.along, steps, repeat(fork), views))
-        last = next((step for step in left if step is not None), None)
-        if last is None and token is not None:
-            return None, Token(token.writes, merged((token.seen, *self.seen.values())))
-        return last, fork.token
+        return next((step for step in left if step is not None), None), fork.token
+
+    def _left(self, step: Step, token: Token | None) -> None:
+        """Note what a token has seen that leaves a step."""
+        if token is not None and token.seen:
+            seen = merged((self.seen.get(step.mask, NOTHING), token.seen))
+            self.seen = {**self.seen, step.mask: seen}
 
     def _before(self, join: Step) -> Seen:
         """What those have seen for whom a join has waited."""
-        return merged(seen for mask, seen in self.seen.items() if mask & join.bit)
+        waited_for = [seen for mask, seen in self.seen.items() if mask & join.bit]
+        return merged((*waited_for, self.arrived.get(join, NOTHING)))
 
-    def _joined(self, join: Step, token: Token, fork: Fork | None) -> Token | None:
-        """Return what the token that goes through a join has seen."""
-        if fork is None and self.tokens is None and self.frame.token is None:
-            return None  # nothing runs beside it any more
-        return Token(token.writes, self._before(join))
+    @property
+    def _alone(self) -> bool:
+        """Whether nothing runs beside the one token that is left."""
+        return self.tokens is None and self.frame.token is None
 
     def _move(
         self, step: Step, following: Step | tuple[Step, ...] | None, token: Token | None
     ) -> Sequence[Step]:
         """Move a token among others; return the steps that begin by it."""
-        if token is not None and token.seen:
-            seen = merged((self.seen.get(step.mask, NOTHING), token.seen))
-            self.seen = {**self.seen, step.mask: seen}
+        self._left(step, token)
+        if token is not None and token.seen and following is not None:
+            for target in (following,) if isinstance(following, Step) else following:
+                if target.bit:
+                    seen = merged((self.arrived.get(target, NOTHING), token.seen))
+                    self.arrived = {**self.arrived, target: seen}
         if self.tokens is None:
             self.tokens = Tokens()
             self.tokens.enter(step)
@@ -172,12 +193,10 @@ class Walk:
         self.errors = {**self.errors, **{t: (*self.errors.get(t, ()), error) for t in targets}}
         self.frame.run.marked = True
 
-    async def _special(
-        self, step: Step, frame: Frame, token: Token | None
-    ) -> tuple[Any, Token | None]:
+    async def _special(self, step: Step, frame: Frame, token: Token | None) -> Any:
         """Run a node that stands on an error route, at which somebody looks, or that walks."""
         if frame.drains:  # what has begun comes to its end, and nothing else begins
-            return DRAINED, token
+            return DRAINED
         node, errors = step.node, self.errors.get(step, ())
         if errors:
             error, left = errors[0], errors[1:]
@@ -189,18 +208,14 @@ class Walk:
             frame = frame.derive(error=error if errors else frame.error, token=token)
         context = FRAME.set(frame)
         try:
-            work = watched(node, self.shared, frame)
+            work = looked_at(watched(node, self.shared, frame), node, frame)
             if frame.rules.slow_hook_s is not None:
                 work = timed(work, frame.name_of(node), frame)
-            if token is None:
-                return await work, None
-            if not node._inner_walks:
-                frame.token = token = Token(token.writes, token.seen)
-                work = stepped(work, partial(token.look, node, frame))
-            action = await work
-            return action, frame.token and frame.token.after(node, frame)
+            return await work
         finally:
             FRAME.reset(context)
+            if token is not None and frame.token is not None:
+                token.seen, token.error = frame.token.seen, frame.token.error
 
     def _ended(self, step: Step, action: str | None) -> None:
         """A path ends quietly where nothing was to follow; any other action is a mistake."""

@@ -107,8 +107,8 @@ class Adaptive:
             return False  # begun under another limit
         if overloaded and self.limit > self._safe and self._usual(self.limit) < 1:
             return self._change(self._below(self.limit, self._safe), now, now + self._unloaded)
-        if now < window.opens:
-            return False
+        if now < window.opens or in_flight > self.limit:
+            return False  # the limit is not in effect yet
         window.peak = max(window.peak, in_flight)
         if overloaded:
             window.refused += 1
@@ -165,7 +165,7 @@ class Adaptive:
         queue = limit * (1 - gradient)
         if queue > 2 * headroom:
             self._met = limit
-        elif self._doubling and queue < limit / 4:
+        elif self._doubling and queue < min(limit / 4, 2 * headroom):
             return 2 * limit if used else limit
         elif not self._doubling and now < self._probe_at:
             return self._stepped(queue, used)
@@ -184,7 +184,7 @@ class Adaptive:
         if used and limit == self._ceiling - 1 < self._most:
             return self._ceiling
         knee = max(self.limit, limit * self._unloaded / loaded if loaded else 0.0)
-        self._doubling = self._doubling and knee > 0.75 * limit
+        self._doubling = self._doubling and knee > limit - min(limit / 4, 2 * sqrt(limit))
         above = 2 * limit if self._doubling else knee + sqrt(knee)
         return min(above, self._ceiling - 1 if used else limit)
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from ._conflicts import Token, merged, token_for
+from ._conflicts import Token, looked_at, merged, token_for
 from ._frame import FRAME, Cell, Frame, Scope
 from ._settings import check_count
 from ._tasks import errors_of, stop
@@ -55,6 +55,8 @@ class BranchGroup(BaseNode[Any, list[Any]]):
         rules = frame.rules._replace(whole=True)  # while a run drains, a group comes to its end
         cells = [Cell() for _ in self.branches]
         inner = [frame] * len(cells)
+        if frame.token is not None:
+            frame.token.look(self, frame)  # what prep has written is not the branches'
         view = token_for(shared, frame, frame.token) if len(cells) > 1 else frame.token
         loop = asyncio.get_running_loop()
         started = loop.time()
@@ -67,7 +69,7 @@ class BranchGroup(BaseNode[Any, list[Any]]):
             )
             FRAME.set(inner[index])
             try:
-                await branch._run(shared, inner[index])
+                await looked_at(branch._run(shared, inner[index]), branch, inner[index])
             finally:
                 ended[index] = loop.time()
 

@@ -2,7 +2,8 @@
 
 ``at`` is the event loop's clock in seconds. ``node`` is the node's name, with the names of the
 graphs around it before it (``Inner/Fetch``). One call of ``exec`` for one item is followed by
-exactly one of ``ItemFinished`` and ``ItemFailed``.
+exactly one of ``ItemFinished`` and ``ItemFailed``. An item that ends before its first call has no
+``ItemStarted``, and 0 attempts.
 """
 
 from typing import NamedTuple, Protocol

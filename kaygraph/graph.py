@@ -160,13 +160,15 @@ class Graph(BaseNode[Any, str | None]):
         self, shared: Any, frame: Frame, params: Mapping[str, Any]
     ) -> str | None:
         """Walk the graph once in a frame of its own; return the last action."""
-        scope, caps = self._scope(frame), self._caps(frame)
-        rules = self._rules(frame.rules) if self._ruled else frame.rules
         around = frame
+        scope, caps = self._scope(frame), self._caps(frame)
+        rules = self._rules(frame.rules, scope.path) if self._ruled else frame.rules
         frame = Frame(
             frame.run, scope, params, 1, frame.error, caps, frame.alone, frame.cell, rules,
             frame.token,
         )  # fmt: skip
+        if around.token is not None:
+            around.token.look(self, around)  # what prep has written is not the first node's
         context = FRAME.set(frame)
         try:
             walk = self._walk(shared, frame)
@@ -181,22 +183,31 @@ class Graph(BaseNode[Any, str | None]):
         plan = self.plan
         walk = Walk(self, shared, frame, plan.loops)
         first = plan.first
-        token = frame.token
-        await walk.along(first if isinstance(first, Step) else await walk.begin(first), None, token)
+        try:
+            if isinstance(first, Step):
+                await walk.along(first, None, frame.token)
+            else:
+                step, token = await walk.begin(first)
+                await walk.along(step, None, token)
+        finally:
+            if frame.token is not None:
+                seen = merged((frame.token.seen, *walk.seen.values()))
+                frame.token = Token(frame.token.writes, seen)
         return walk.action
 
     def _scope(self, frame: Frame) -> Scope:
         """What its nodes are called in this place."""
         return Scope("" if frame.scope is None else f"{frame.name_of(self)}/", self.plan.names)
 
-    def _rules(self, around: Rules) -> Rules:
+    def _rules(self, around: Rules, path: str) -> Rules:
         """What holds for all that runs in this graph."""
+        said = self.on_conflict and (*around.on_conflict, (path, self.on_conflict))
         own: dict[str, Any] = {
             "workers": self.max_parallel_tasks,
             "timeout": self.task_timeout,
             "memory_limit": self.memory_limit,
             "slow_hook_s": self.slow_hook_s,
-            "on_conflict": self.on_conflict,
+            "on_conflict": said,
         }
         return around._replace(**{rule: said for rule, said in own.items() if said is not None})
 
@@ -246,14 +257,18 @@ class BatchGraph(Graph):
                 )
             nonlocal seen
             within = inner if view is None else inner.derive(token=view)
-            action = await self._walk_within(shared, within, {**frame.params, **params})
-            if within.token is not None:
-                seen = merged((seen, within.token.seen))
-            return action
+            try:
+                return await self._walk_within(shared, within, {**frame.params, **params})
+            finally:
+                if within.token is not None:
+                    seen = merged((seen, within.token.seen))
 
         # A round is an item: one that has begun goes through all of its nodes.
-        rules = self._rules(frame.rules)._replace(whole=True)
+        path = "" if frame.scope is None else f"{frame.name_of(self)}/"
+        rules = self._rules(frame.rules, path)._replace(whole=True)
         inner = frame.derive(alone=frame.alone and self.max_workers == 1, rules=rules)
+        if frame.token is not None:
+            frame.token.look(self, frame)
         view = token_for(shared, inner, frame.token) if self.max_workers > 1 else None
         rounds = FanOut(
             frame.name_of(self),
@@ -264,10 +279,11 @@ class BatchGraph(Graph):
             max_workers=self.max_workers,
             on_error=self.on_error,
         )
-        actions = await rounds.run()
-        if frame.token is not None:
-            frame.token = Token(frame.token.writes, merged((frame.token.seen, seen)))
-        return actions
+        try:
+            return await rounds.run()
+        finally:
+            if frame.token is not None:
+                frame.token = Token(frame.token.writes, merged((frame.token.seen, seen)))
 
     def _caps(self, frame: Frame) -> tuple[Permits, ...]:
         if self.max_parallel_tasks is None:

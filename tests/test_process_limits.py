@@ -461,3 +461,13 @@ def test_size_is_shown_in_a_unit_that_suits_it(size: int, text: str) -> None:
 async def test_limit_beyond_all_memory_is_none(run: Runner) -> None:
     """A number that no system could hold is no reason to fail."""
     assert await run("square", 3, limit=2**70) == 9
+
+
+async def test_process_works_where_there_is_no_memory_to_see(
+    run: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows, which has no os.sysconf either: nothing is asked for that is not there."""
+    monkeypatch.setattr(memory, "PROC", "/nowhere")
+    monkeypatch.delattr(os, "sysconf")
+    assert resident() == 0
+    assert await run("square", 3, limit=None) == 9

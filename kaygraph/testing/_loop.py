@@ -4,12 +4,13 @@ import asyncio
 import sys
 import threading
 from collections import deque
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Iterable, Iterator
 from heapq import heapify, heappop
 from time import sleep
 from typing import Any, NoReturn, TypeVar
 
 from ..errors import KayGraphError
+from ..node import BaseNode
 
 T = TypeVar("T")
 
@@ -83,11 +84,11 @@ class VirtualClockLoop(asyncio.BaseEventLoop):
         if len(ready) > 1:
             self._arrange(ready)
         for _ in range(len(ready)):
-            if ready[0]._cancelled:
-                ready.popleft()
-            else:
+            if not ready[0]._cancelled:
                 self._step()  # which may raise: what is ready stays so
-                ready.popleft()._run()
+            handle = ready.popleft()
+            if not handle._cancelled:
+                handle._run()
 
     def _write_to_self(self) -> None:
         self._called.set()
@@ -115,7 +116,7 @@ class VirtualClockLoop(asyncio.BaseEventLoop):
         """Take out the timers that are due, the earliest first."""
         timers = self._scheduled
         due = []
-        while timers and timers[0].when() < self._seconds + RESOLUTION_S:
+        while timers and timers[0].when() <= self._seconds + RESOLUTION_S:
             timer = heappop(timers)
             timer._scheduled = False  # type: ignore[attr-defined]
             if timer.cancelled():
@@ -123,6 +124,10 @@ class VirtualClockLoop(asyncio.BaseEventLoop):
             else:
                 due.append(timer)
         return due
+
+    def unfinished(self) -> "Iterable[asyncio.Task[Any]]":
+        """Return the tasks that have not ended."""
+        return asyncio.all_tasks(self)
 
     # --- waiting --------------------------------------------------------------------------------
 
@@ -174,32 +179,32 @@ def _threads_run() -> bool:
     return any(not thread.daemon and thread not in ours for thread in threading.enumerate())
 
 
-def tasks_of(loop: asyncio.AbstractEventLoop) -> list["asyncio.Task[Any]"]:
+def tasks_of(loop: VirtualClockLoop) -> list["asyncio.Task[Any]"]:
     """Return the tasks that have not ended, in the order of their numbers."""
-    tasks = asyncio.all_tasks(loop)
-    return sorted(tasks, key=lambda task: (len(task.get_name()), task.get_name()))
+    return sorted(loop.unfinished(), key=lambda task: (len(task.get_name()), task.get_name()))
 
 
-def waiting_tasks(loop: asyncio.AbstractEventLoop) -> str:
+def waiting_tasks(loop: VirtualClockLoop) -> str:
     """Return, a line each, which tasks have not ended and where they wait."""
     lines = [f"\n  {place_of(task)}" for task in tasks_of(loop)]
     return "".join(lines) or "the loop: it has no task"
 
 
 def place_of(task: "asyncio.Task[Any]") -> str:
-    """Return a task's name and where it waits: in whose code, if anybody's but asyncio's."""
-    found, best = None, 0
+    """Return a task's name and where it waits: at which node, and in whose code."""
+    found, best, node = None, 0, None
     for frame in _frames(task.get_coro()):
         module = frame.f_globals.get("__name__", "").split(".")[0]
         rank = 1 if module == "asyncio" else 2 if module == "kaygraph" else 3
         if rank >= best:  # the innermost of the user's own, if there is one
             found, best = frame, rank
+        owner = frame.f_locals.get("self")
+        node = owner if isinstance(owner, BaseNode) else node
     if found is None:
         return f"{task.get_name()}, which has not begun"
     code = found.f_code
+    named = "" if node is None else f" of {node.name!r}"
     where = f"{code.co_qualname} ({code.co_filename}:{found.f_lineno})"
-    node = found.f_locals.get("self")
-    named = f" of {node.name!r}" if isinstance(getattr(node, "name", None), str) else ""
     return f"{task.get_name()}, in {where}{named}"
 
 

@@ -5,12 +5,13 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager, suppress
 from contextvars import Context
 from functools import partial
 from typing import Any
+from weakref import WeakSet
 
 from .._tasks import heard
 from ._loop import EndlessRunError, SimulationError, VirtualClockLoop, running_loop, tasks_of
@@ -93,6 +94,7 @@ class SimulationLoop(VirtualClockLoop):
         self._alarm: Callable[[], object] = self._give_up
         self._note = note
         self._made = 0
+        self._tasks: WeakSet[asyncio.Task[Any]] = WeakSet()
 
     def alarm(self, at_step: int, call: Callable[[], object]) -> None:
         """Call something before a step, once; steps are counted from 1."""
@@ -153,7 +155,12 @@ class SimulationLoop(VirtualClockLoop):
     ) -> "asyncio.Task[Any]":
         self._made += 1
         name = name or f"task-{self._made}"
-        return super().create_task(coro, name=name, context=context, **options)
+        task = super().create_task(coro, name=name, context=context, **options)
+        self._tasks.add(task)
+        return task
+
+    def unfinished(self) -> "Iterable[asyncio.Task[Any]]":
+        return [task for task in self._tasks if not task.done()]  # few, beside all of the process
 
     def run_in_executor(  # type: ignore[override]
         self, executor: Executor | None, func: Callable[..., Any], *args: Any

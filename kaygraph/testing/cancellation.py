@@ -11,7 +11,7 @@ from typing import Any
 from ._loop import waiting_tasks
 from ._simulated import MAX_STEPS, SimulationLoop
 from .accounting import unaccounted
-from .exploration import fresh
+from .exploration import Allowed, fresh, is_allowed
 from .simulation import Simulated, play
 
 MAX_POINTS = 100_000
@@ -25,6 +25,7 @@ def cancel_everywhere(
     seeds: int | Iterable[int] = 1,
     again: int | None = None,
     check: Callable[[Any], object] | None = None,
+    allowed: Allowed = (),
     watched: bool = True,
     max_points: int = MAX_POINTS,
     max_steps: int = MAX_STEPS,
@@ -43,6 +44,8 @@ def cancel_everywhere(
         again: Cancel a second time, so many steps after the first.
         check: Called with the shared store after each run. It raises, or returns False, when
             something of the caller's own is left.
+        allowed: What the run may raise by itself, as for ``explore``. Cancelled before that, it
+            ends as cancelled all the same.
         watched: As for ``simulate``. Items are accounted for in runs that are watched.
         max_points: How many times a seed may be run before it ends by itself.
         max_steps: How many steps of the loop one run may take.
@@ -52,7 +55,7 @@ def cancel_everywhere(
 
     Raises:
         AssertionError: Something is left. It says what, and at which seed and step.
-        Exception: The run fails by itself.
+        Exception: The run fails by itself, with what is not ``allowed``.
     """
     points = 0
     with _unawaited() as unawaited:
@@ -60,12 +63,13 @@ def cancel_everywhere(
             for step in range(1, max_points + 2):
                 if step > max_points:
                     raise AssertionError(f"seed {seed}: not at its end after {max_points} points")
-                point = _Point(step, again)
+                point = _Point(step, again, allowed)
                 wrong = point.play(graph, fresh(shared), seed, watched, max_steps, check)
                 wrong += unawaited.found()
                 if wrong:
                     point.explains = True
                     point.play(graph, fresh(shared), seed, watched, max_steps, None)
+                    gc.collect()  # what is left is told of here, and not to whoever comes next
                     listed = "".join(f"\n  {line}" for line in wrong)
                     raise AssertionError(
                         f"seed {seed}, cancelled at {point}: what is wrong then:{listed}\n"
@@ -83,8 +87,8 @@ def cancel_everywhere(
 class _Point:
     """A step at which a run is cancelled, and what is left then."""
 
-    def __init__(self, step: int, again: int | None) -> None:
-        self.step, self.again = step, again
+    def __init__(self, step: int, again: int | None, allowed: Allowed) -> None:
+        self.step, self.again, self.allowed = step, again, allowed
         self.cancelled = self.explains = False
         self.waited = ""  # where the run's tasks were when it was cancelled
 
@@ -105,12 +109,13 @@ class _Point:
         threads = set(threading.enumerate())
         run = play(work, shared, seed, (), watched, max_steps=max_steps, prepare=self._arm)
         wrong = run.left + unaccounted(run.events)
-        if not self.cancelled and run.error is not None:
+        if not self.cancelled and run.error is not None and not is_allowed(run.error, self.allowed):
             raise run.error
         if self.cancelled and not isinstance(run.error, asyncio.CancelledError):
             error = run.error
             how = "with a result" if error is None else f"with {type(error).__name__}: {error}"
             wrong.append(f"the run, which was cancelled, has ended {how}")
+        run.let_go()  # of coroutines, say, that nobody has awaited
         wrong += [
             f"a thread: {thread.name}"
             for thread in threading.enumerate()

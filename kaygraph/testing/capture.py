@@ -1,7 +1,8 @@
 """``capture_events``: what runs tell, without handing observers over."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from .._frame import Run
 from ..events import Event, Observer
@@ -22,17 +23,17 @@ def capturing(*observers: Observer) -> Iterator[None]:
 def runs_begun() -> Iterator[list[Run]]:
     """Collect every run that begins within, whether anybody watches it or not."""
     runs: list[Run] = []
-    observe = Run.observe
+    make = Run.__init__
 
-    def observed(self: Run, observers: Sequence[Observer]) -> None:
+    def noted(self: Run, *args: Any, **settings: Any) -> None:
+        make(self, *args, **settings)
         runs.append(self)
-        observe(self, observers)
 
-    Run.observe = observed  # type: ignore[method-assign]
+    Run.__init__ = noted  # type: ignore[method-assign, assignment]
     try:
         yield runs
     finally:
-        Run.observe = observe  # type: ignore[method-assign]
+        Run.__init__ = make  # type: ignore[method-assign]
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """``explore``: many runs of a graph, each in another order, and those that break it."""
 
 import asyncio
-import traceback
 from collections.abc import Callable, Iterable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
@@ -55,7 +54,7 @@ class Failure:
 
 
 class Exploration:
-    """What ``explore`` found. It is true when it found something: ``assert not found, found``.
+    """What ``explore`` found; it is true when that is anything: ``assert not found, str(found)``.
 
     Attributes:
         seeds: How many seeds were run.
@@ -121,7 +120,7 @@ def explore(
         if error is None:
             return None
         add_seed(error, seed, deviations)
-        _let_go([error, *(getattr(event, "error", None) for event in run.events)])
+        run.let_go(error)
         return Failure(seed, error, run.deviations, run)
 
     failures = [failure for seed in listed if (failure := attempt(seed)) is not None]
@@ -149,7 +148,7 @@ def _complaint(
     run: Simulation, check: Callable[[Any], object] | None, allowed: Allowed
 ) -> BaseException | None:
     """Return what is wrong with a run."""
-    if run.error is not None and not _is(allowed, run.error):
+    if run.error is not None and not is_allowed(run.error, allowed):
         return run.error
     wrong = run.left + unaccounted(run.events)
     if wrong:
@@ -163,23 +162,10 @@ def _complaint(
     return AssertionError("check(shared) returned False") if held is False else None
 
 
-def _let_go(errors: list[BaseException | None]) -> None:
-    """Keep the lines of tracebacks and not what was in the frames, or every run stays whole."""
-    known = set[int]()
-    while errors:
-        error = errors.pop()
-        if error is None or id(error) in known:
-            continue
-        known.add(id(error))
-        traceback.clear_frames(error.__traceback__)
-        errors += [error.__cause__, error.__context__]
-        if isinstance(error, BaseExceptionGroup):
-            errors += error.exceptions
-
-
-def _is(allowed: Allowed, error: BaseException) -> bool:
-    if isinstance(error, BaseExceptionGroup):
-        return all(_is(allowed, inner) for inner in error.exceptions)
+def is_allowed(error: BaseException, allowed: Allowed) -> bool:
+    """Return whether an error, or all that a group holds, is of these classes."""
+    if isinstance(error, BaseExceptionGroup) and not isinstance(error, allowed):
+        return all(is_allowed(inner, allowed) for inner in error.exceptions)
     return isinstance(error, allowed)
 
 

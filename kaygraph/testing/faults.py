@@ -132,7 +132,8 @@ class Faults:
         return max(counts[place], attempt)  # in a process, every attempt is the first that it sees
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**vars(self), "_counts": None}
+        # Where it goes there is no simulation around: the seed of the one here goes with it.
+        return {**vars(self), "_counts": None, "seed": self._seed()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _counts=WeakKeyDictionary())

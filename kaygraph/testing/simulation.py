@@ -1,6 +1,7 @@
 """``simulate``: one run on a clock and in an order of our own, and what there is to see of it."""
 
 import asyncio
+import traceback
 from collections.abc import Callable, Coroutine, Sequence
 from functools import cached_property
 from typing import Any
@@ -63,6 +64,24 @@ class Simulation:
         """
         nodes: dict[str, str] = {}
         return [_line(entry, nodes) for entry in self._log]
+
+    def let_go(self, *others: BaseException) -> None:
+        """Keep the lines of the errors' tracebacks, and not what was in the frames.
+
+        That would be all of the run, for as long as somebody keeps one of its errors.
+        """
+        told = (getattr(event, "error", None) for event in self.events)
+        errors: list[BaseException | None] = [self.error, *others, *told]
+        known = set[int]()
+        while errors:
+            error = errors.pop()
+            if error is None or id(error) in known:
+                continue
+            known.add(id(error))
+            traceback.clear_frames(error.__traceback__)
+            errors += [error.__cause__, error.__context__]
+            if isinstance(error, BaseExceptionGroup):
+                errors += error.exceptions
 
     def __repr__(self) -> str:
         return (
@@ -201,10 +220,10 @@ def _line(entry: tuple[str, Event] | Order, nodes: dict[str, str]) -> str:
         return f"{round(entry.at, 6)} Order {', '.join(names)}"
     task, event = entry
     nodes[task] = event.node
-    facts = "".join(
+    facts = "".join(  # of every event, the first two are `node` and `at`
         f" {name}={_shown(value)}"
-        for name, value in event._asdict().items()
-        if name not in ("node", "at") and value is not None
+        for name, value in zip(event._fields[2:], event[2:], strict=True)
+        if value is not None
     )
     return f"{round(event.at, 6)} {task} {type(event).__name__} {event.node}{facts}"
 

@@ -60,7 +60,12 @@ class Work(ParallelBatchNode[Any, Any]):
 
 def race() -> Graph:
     """Two branches that add one each; the second begins in the moment in which the first ends."""
-    return Graph([Add(name="left"), Sleep(name="pause") >> Add(name="right")])
+    return beside(Add(name="left"), Sleep(name="pause") >> Add(name="right"))
+
+
+def beside(*branches: Any) -> Graph:
+    """Branches that may write the same keys, which the engine would warn of by itself."""
+    return Graph(list(branches), on_conflict="ignore")
 
 
 class Fails(Sleep):
@@ -137,9 +142,10 @@ def threads() -> AnyNode:
 def reducing() -> AnyNode:
     class Count(MapReduceNode):
         def prep(self, _: Any) -> Any:
-            return ["some words", "and some more words"]
+            return ["some words", "and some more words", "words", "more"]
 
-        def map(self, line: str) -> Any:
+        async def map(self, line: str) -> Any:
+            await asyncio.sleep(1)
             return [(word, 1) for word in line.split()]
 
         async def reduce(self, _: Any, values: list[int]) -> int:

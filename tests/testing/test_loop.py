@@ -28,6 +28,18 @@ def test_the_clock_jumps_to_the_next_timer() -> None:
     assert time.monotonic() - began < 5
 
 
+def test_a_thousand_years_pass_as_well() -> None:
+    """Where a nanosecond is less than what a float can tell apart."""
+
+    async def years() -> float:
+        for _ in range(3):
+            await asyncio.sleep(1e10)
+        await asyncio.sleep(1)
+        return loop_time()
+
+    assert run_virtually(years()) == 3e10 + 1
+
+
 def test_timers_fire_in_the_order_of_their_times() -> None:
     """Whatever the order in which they were set."""
 

@@ -1,0 +1,331 @@
+"""Branches that run at once and write the same key: in one graph, without others in it."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from kaygraph import AsyncNode, Graph, Node, ParallelBatchNode, WriteConflictWarning
+from tests.writing import Writer, conflicts, give_turns, once, reports_of
+
+A_B = {("a", "b", "k")}
+MOMENTS = ["prep", "prep_late", "post", "post_late"]
+
+
+def beside(*branches: Any, **settings: Any) -> Graph:
+    """Return a graph that begins all of them at once, and joins them."""
+    return Graph(Writer("start") >> list(branches) >> Writer("join"), **settings)
+
+
+# --- what is reported ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("first", "second"), [(0, 5), (5, 0), (1, 1), (0, 0)])
+@pytest.mark.parametrize("at", MOMENTS)
+def test_two_branches_that_write_the_same_key_are_reported(
+    first: int, second: int, at: str
+) -> None:
+    """Whoever comes first, and wherever in its life a node writes."""
+    a, b = Writer("a", "k", at=at, pauses=first), Writer("b", "k", pauses=second)
+    assert conflicts(beside(a, b)) == A_B
+
+
+def test_warning_names_both_nodes_the_key_and_what_to_do() -> None:
+    """The message is one that a user can act on."""
+    graph = Graph(beside(Writer("a", "k"), Writer("b", "k"), name="inner"))
+    with pytest.warns(WriteConflictWarning) as caught:
+        graph.run({})
+    assert [str(one.message) for one in caught] == [
+        "nodes 'inner/a' and 'inner/b' run in branches beside each other and both write "
+        "shared['k']: which value stays depends on their order. Write different keys and join "
+        "them afterwards, wire one after the other, or allow it with Graph(on_conflict='ignore')"
+    ]
+
+
+@pytest.mark.parametrize("hook", ["prep", "post"])
+def test_hooks_that_never_wait_are_seen(hook: str) -> None:
+    """Nodes whose hooks are plain functions are told apart as well."""
+
+    class Plain(Node):
+        def prep(self, shared: Any) -> None:
+            if hook == "prep":
+                shared["k"] = object()
+
+        def post(self, shared: Any, *_: Any) -> None:
+            if hook == "post":
+                shared["k"] = object()
+
+    class WithExec(Plain):
+        def exec(self, _: Any) -> None:
+            pass
+
+    assert conflicts(beside(Plain(name="a"), Plain(name="b"))) == A_B
+    assert conflicts(beside(WithExec(name="a"), Writer("b", "k"))) == A_B
+
+
+def test_only_those_who_write_are_named_however_others_wait() -> None:
+    """A node that only waits beside is never taken for one that has written."""
+    for at in MOMENTS:
+        others = [Writer(f"w{turns}", pauses=turns) for turns in (0, 2, 3)]
+        chain = Writer("o1", pauses=2) >> Writer("o2") >> Writer("o3", pauses=0)
+        branches = (Writer("a", "k", at=at, pauses=2), Writer("b", "k", pauses=3))
+        assert conflicts(beside(chain, *branches, *others)) == A_B
+
+
+def test_every_key_is_reported_by_itself() -> None:
+    """Two keys are two reports."""
+    found = conflicts(beside(Writer("a", "k", "l", "m"), Writer("b", "l", "k")))
+    assert found == {("a", "b", "k"), ("a", "b", "l")}
+
+
+def test_three_branches_are_all_named() -> None:
+    """Each is reported with the one that wrote before it."""
+    graph = beside(*(Writer(name, "k") for name in "abc"))
+    for seed in range(20):
+        found = reports_of(graph, seed=seed)
+        assert len(found) == 2
+        assert {name for report in found for name in report} == {*"abc", "k"}
+
+
+def test_branches_of_uneven_length_are_reported() -> None:
+    """The last of a long branch runs beside the only one of a short branch."""
+    for early, late in ((0, 9), (9, 0)):
+        long = Writer("a1", pauses=early) >> Writer("a2") >> Writer("a", "k")
+        assert conflicts(beside(long, Writer("b", "k", pauses=late))) == A_B
+        long = Writer("a1", "k", pauses=early) >> Writer("a2") >> Writer("a3")
+        assert conflicts(beside(Writer("b", "k", pauses=late), long)) == {("a1", "b", "k")}
+
+
+@pytest.mark.parametrize(("one", "other"), [("c", "f"), ("e", "f"), ("b", "f"), ("c", "d")])
+def test_nested_diamonds_are_reported(one: str, other: str) -> None:
+    """Whoever is on the other side of a fork, inner or outer, runs beside."""
+    a, b, c, d, e, f, g = (Writer(name, *("k" if name in (one, other) else "")) for name in "abcdefg")
+    a >> [b >> [c, d] >> e, f] >> g
+    assert conflicts(Graph(a)) == {(one, other, "k")}
+
+
+def test_what_left_runs_beside_the_join() -> None:
+    """A branch that has taken another way is not waited for by the join."""
+    b, away = Writer("b", action="away"), Writer("a", "k", pauses=3)
+    graph = Graph(Writer("start") >> [b, Writer("c")] >> Writer("join", "k"))
+    b - "away" >> away
+    assert conflicts(graph) == {("a", "join", "k")}
+
+
+def test_several_starts_run_beside_each_other() -> None:
+    """A graph may begin with several nodes at once."""
+    assert conflicts(Graph([Writer("a", "k"), Writer("b", "k")])) == A_B
+
+
+@pytest.mark.parametrize("start", [lambda fork: fork, lambda fork: Writer("start") >> fork])
+def test_branch_that_is_left_alone_is_beside_those_that_have_ended(start: Any) -> None:
+    """Where nothing joins them, the last of the branches comes after none of the others."""
+    left = Writer("a1", pauses=5) >> Writer("a2") >> Writer("a", "k")
+    graph = Graph(start([left, Writer("b", "k")]))
+    assert conflicts(graph) == A_B
+    assert conflicts(Graph(Writer("before") >> graph)) == {("Graph/a", "Graph/b", "k")}
+
+
+def test_join_in_a_loop_is_after_its_last_round() -> None:
+    """A join that stands in a loop, and is gone back to, has seen what it wrote itself."""
+    join, end = Writer("j", "k"), Writer("end", "l", action=once("again"))
+    branch = Writer("a") >> [Writer("b", "k"), Writer("c")] >> join >> end
+    end - "again" >> join
+    assert conflicts(Graph(Writer("start") >> [branch, Writer("other", pauses=20)])) == set()
+
+
+@pytest.mark.parametrize("several_starts", [False, True])
+def test_later_fork_is_looked_at_as_closely_as_the_first(several_starts: bool) -> None:
+    """What was written in an earlier fork does not hide what is written in a later one."""
+    first, d = [Writer("b", "k"), Writer("c")], Writer("d")
+    e, f, h = Writer("e"), Writer("f", "k"), Writer("h", "k")
+    first >> d >> [e >> [Writer("x"), Writer("y", pauses=9)] >> h, f] >> Writer("g")
+    graph = Graph(first if several_starts else Writer("start") >> first)
+    assert conflicts(graph) == {("f", "h", "k")}
+
+
+def test_conflict_that_comes_again_is_told_once() -> None:
+    """A loop around a fan-out does not repeat itself."""
+    start, join = Writer("start"), Writer("join", action=once("again"))
+    start >> [Writer("a", "k"), Writer("b", "k")] >> join
+    join - "again" >> start
+    assert conflicts(Graph(start)) == A_B
+
+
+def test_deletion_is_a_write() -> None:
+    """A key that one takes away is not there for the other."""
+
+    class Deletes(AsyncNode):
+        async def post(self, shared: Any, *_: Any) -> None:
+            await give_turns(2)
+            shared.pop("k", None)
+
+    for pauses in (0, 5):
+        graph = beside(Deletes(name="a"), Writer("b", "k", pauses=pauses))
+        assert conflicts(graph, {"k": 1, "other": 2}) == A_B
+
+
+def test_key_that_takes_the_place_of_another_is_a_write() -> None:
+    """A value that moves from one key to another has changed both."""
+
+    class Renames(AsyncNode):
+        def post(self, shared: Any, *_: Any) -> None:
+            shared["k"] = shared.pop("old")
+
+    def store() -> dict[str, Any]:
+        return {"first": 1, "old": object()}
+
+    for pauses in (0, 5):
+        assert conflicts(beside(Renames(name="a"), Writer("b", "k", pauses=pauses)), store) == A_B
+    chain = Writer("b1", "new", pauses=5) >> Writer("b", "k")
+    assert conflicts(beside(Renames(name="a"), chain), store) == A_B
+
+
+def test_object_with_attributes_is_a_store_as_well() -> None:
+    """The attributes of an object are its top level."""
+
+    @dataclass
+    class Store:
+        k: Any = None
+
+    assert conflicts(beside(Writer("a", "k"), Writer("b", "k")), Store) == A_B
+    assert conflicts(beside(Writer("a", "k"), Writer("b", "k")), SimpleNamespace) == A_B
+    assert conflicts(beside(Writer("a", "k"), Writer("b", "l")), Store) == set()
+
+
+def test_store_without_attributes_is_left_alone() -> None:
+    """Nobody can look into an object with slots; it runs as ever."""
+
+    class Slots:
+        __slots__ = ("k",)
+
+    class Sets(AsyncNode):
+        def post(self, shared: Any, *_: Any) -> None:
+            shared.k = self.name
+
+    assert conflicts(beside(Sets(name="a"), Sets(name="b")), Slots) == set()
+
+
+# --- what is not ---------------------------------------------------------------------------------
+
+
+def test_node_after_another_may_write_the_same_key() -> None:
+    """In a line, before the fork, in the join, after it, and one after the other in a branch."""
+    a, b, c, d, e, f, g = (Writer(name, "k") for name in "abcdefg")
+    assert conflicts(Graph(a >> b >> [c >> d >> e, Writer("other", pauses=5)] >> f >> g)) == set()
+
+
+@pytest.mark.parametrize("names", ["bcdeg", "bceg", "abdeg"])
+def test_nested_diamonds_that_join_are_in_order(names: str) -> None:
+    """The inner join comes after the inner branches, and the outer one after all."""
+    a, b, c, d, e, f, g = (Writer(name, *("k" if name in names else "")) for name in "abcdefg")
+    a >> [b >> [c, d] >> e, f] >> g
+    expected = {("c", "d", "k")} if "cd" in names else set()
+    assert conflicts(Graph(a)) == expected
+
+
+def test_next_round_of_a_loop_is_after_this_one() -> None:
+    """A node that writes in each round, in one branch, has nobody beside it."""
+    start, join = Writer("start", "k"), Writer("join", "k", action=once("again"))
+    start >> [Writer("a", "k") >> Writer("a2", "k"), Writer("b", pauses=5)] >> join
+    join - "again" >> start
+    assert conflicts(Graph(start)) == set()
+
+
+def test_branch_that_loops_is_in_order_with_itself() -> None:
+    """A loop within a branch comes back to what it has written."""
+    a, a2 = Writer("a", "k"), Writer("a2", "k", action=once("again"))
+    a >> a2
+    a2 - "again" >> a
+    assert conflicts(Graph(Writer("start") >> [a, Writer("b", pauses=9)])) == set()
+
+
+def test_different_keys_are_no_conflict() -> None:
+    """Branches that share nothing are left in peace."""
+    assert conflicts(beside(Writer("a", "k", "l"), Writer("b", "m"), Writer("c", "n"))) == set()
+
+
+def test_value_that_is_changed_in_place_is_no_write() -> None:
+    """Only the top level is looked at: appending to a list both know is not."""
+
+    class Appends(AsyncNode):
+        async def post(self, shared: Any, *_: Any) -> None:
+            shared["k"].append(self.name)
+            await give_turns(1)
+            shared["k"] = shared["k"]  # the same object written back
+
+    def store() -> dict[str, Any]:
+        return {"k": []}
+
+    assert conflicts(beside(Appends(name="a"), Appends(name="b")), store) == set()
+
+
+def test_values_are_not_compared() -> None:
+    """A value whose comparison fails, or is no bool, is nothing special."""
+
+    class Odd:
+        def __eq__(self, _: object) -> bool:
+            raise AssertionError("compared")
+
+        __hash__ = None  # type: ignore[assignment]
+
+    graph = beside(Writer("a", "k"), Writer("b", "k"))
+    assert conflicts(graph, lambda: {"odd": Odd(), "k": Odd()}) == A_B
+
+
+def test_error_route_is_after_the_node_that_failed() -> None:
+    """What handles an error may write what the failed node has written."""
+    for at, pauses in (("prep", 0), ("post", 0), ("prep", 2), ("post_late", 2)):
+        a, handler = Writer("a", "k", at=at, pauses=pauses, fails=True), Writer("handler", "k")
+        a - "error" >> handler
+        assert conflicts(beside(a, Writer("b", pauses=5))) == set()
+
+
+def test_error_route_runs_beside_the_other_branches() -> None:
+    """What handles an error is in its branch, and a join of errors is after all of them."""
+    a, b, handler = Writer("a", fails=True), Writer("b", "k", pauses=5), Writer("handler", "k")
+    a - "error" >> handler
+    assert conflicts(Graph(Writer("start") >> [a, b])) == {("b", "handler", "k")}
+    a, b, handler = Writer("a", "k", fails=True), Writer("b", fails=True), Writer("handler", "k")
+    Writer("start") >> [a, b]
+    [a - "error" >> handler, b - "error" >> handler]
+    assert conflicts(Graph([a, b])) == set()
+
+
+def test_tasks_of_a_hook_do_not_put_the_blame_on_others() -> None:
+    """What a hook writes in tasks of its own is not taken for a write of those beside it."""
+
+    class Spreads(AsyncNode):
+        async def post(self, shared: Any, *_: Any) -> None:
+            async def write() -> None:
+                await give_turns(3)
+                shared["k"] = object()
+
+            await asyncio.gather(write(), write())
+            shared["k"] = object()
+
+    waiting = Writer("b1", pauses=2) >> Writer("b2", pauses=2)
+    assert conflicts(beside(Spreads(name="a"), waiting)) == set()
+
+
+def test_source_of_a_batch_does_not_put_the_blame_on_others() -> None:
+    """What a generator in prep writes while it is pulled is not taken for a write of others."""
+
+    class Pulls(ParallelBatchNode[int, None]):
+        def prep(self, shared: Any) -> Iterator[int]:
+            for item in range(4):
+                shared["k"] = object()
+                yield item
+
+        async def exec(self, item: int) -> None:
+            await give_turns(item)
+
+        def post(self, shared: Any, *_: Any) -> None:
+            shared["k"] = object()
+
+    for workers in (1, 2):
+        waiting = Writer("b1", pauses=2) >> Writer("b2", pauses=2)
+        assert conflicts(beside(Pulls(name="a", max_workers=workers), waiting)) == set()

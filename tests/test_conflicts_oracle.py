@@ -1,0 +1,236 @@
+"""Conflicts on random graphs of forks and joins, against an order that is read off their shape.
+
+Set ``KAYGRAPH_EXAMPLES`` to try more graphs than the usual ones.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations, product
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from kaygraph import BaseNode, BatchGraph, Graph, all_of, settle
+from tests.writing import Writer, once, reports_of
+
+EXAMPLES = int(os.environ.get("KAYGRAPH_EXAMPLES", "400"))
+KEYS = "klm"
+SEEDS = 3  # orders that are tried of each graph
+
+AnyNode = BaseNode[Any, Any]
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A node: when it writes which keys, and how many turns its hooks give away."""
+
+    writes: tuple[tuple[str, str], ...]  # moment, key
+    pauses: int
+    handled: "Leaf | None" = None  # this one fails, and that one is on its error route
+
+
+@dataclass(frozen=True)
+class Line:
+    """Parts, one after the other; twice where it loops."""
+
+    parts: "tuple[Part, ...]"
+    loops: bool = False
+
+
+@dataclass(frozen=True)
+class Fork:
+    """Lines at once; a join is whatever comes after it."""
+
+    branches: tuple[Line, ...]
+
+
+@dataclass(frozen=True)
+class Within:
+    """A graph, a group or rounds, as one node.
+
+    ``kind`` is "graph", "all_of", "settle", or a number of workers for three rounds.
+    """
+
+    kind: str | int
+    branches: tuple[Line, ...]
+
+
+Part = Leaf | Line | Fork | Within
+
+
+# --- the order, from the shape --------------------------------------------------------------------
+
+Named = tuple[str, frozenset[str]]  # a node and what it writes
+
+
+def writers(part: Part, name: str) -> list[Named]:
+    """Return every node within; a node is named after its place in the shape."""
+    if isinstance(part, Leaf):
+        own = (name, frozenset(key for _, key in part.writes))
+        return [own] if part.handled is None else [own, *writers(part.handled, f"{name}h")]
+    return [named for inner, place in inner_parts(part, name) for named in writers(inner, place)]
+
+
+def inner_parts(part: Part, name: str) -> Iterator[tuple[Part, str]]:
+    parts: Sequence[Part] = ()
+    if isinstance(part, Line):
+        parts = part.parts
+    elif isinstance(part, Fork | Within):
+        parts = part.branches
+    for number, inner in enumerate(parts):
+        yield inner, f"{name}{'abcdefgh'[number]}"
+
+
+def beside(part: Part, name: str) -> set[tuple[str, str, str]]:
+    """Return the conflicts: two nodes that nothing puts in order, sorted, and the key."""
+    inner = list(inner_parts(part, name))
+    found = {conflict for one, place in inner for conflict in beside(one, place)}
+    pairs: list[tuple[Named, Named]] = []
+    if isinstance(part, Fork | Within):
+        lines = [writers(one, place) for one, place in inner]
+        pairs += (pair for two in combinations(lines, 2) for pair in product(*two))
+    if isinstance(part, Within) and part.kind == 2:  # rounds at once: all are beside all
+        pairs += product(writers(part, name), repeat=2)
+    for (one, keys), (other, others) in pairs:
+        first, second = sorted((one, other))
+        found |= {(first, second, key) for key in keys & others}
+    return found
+
+
+# --- the shapes -----------------------------------------------------------------------------------
+
+moments = st.sampled_from(["prep", "prep_late", "post", "post_late"])
+writes = st.lists(st.tuples(moments, st.sampled_from(KEYS)), max_size=2).map(tuple)
+leaves = st.builds(Leaf, writes, st.integers(0, 3))
+failing = st.builds(Leaf, writes, st.integers(0, 3), leaves)
+
+
+def lines(depth: int, nested: bool) -> st.SearchStrategy[Line]:
+    """Return lines that begin and end with a node, so that a fork has one before and after it."""
+    parts: st.SearchStrategy[Part] = leaves
+    if nested:
+        parts |= failing
+    if depth:
+        inner = lines(depth - 1, nested)
+        branches = st.lists(inner, min_size=2, max_size=3).map(tuple)
+        looping = inner.map(lambda line: Line(line.parts, loops=True))
+        forks = st.builds(Fork, branches)
+        parts = parts | forks | forks | looping
+        if nested:
+            kinds = st.sampled_from(["graph", "all_of", "settle", 1, 2])
+            parts |= st.builds(Within, kinds, branches)
+    whole = st.lists(parts, max_size=3)
+    return st.builds(lambda a, between, b: Line((a, *between, b)), leaves, whole, leaves)
+
+
+# --- the graph ------------------------------------------------------------------------------------
+
+Ends = tuple[list[AnyNode], list[AnyNode]]  # where a part begins and where it ends
+
+
+class Scripted(Writer):
+    """A node that writes as its leaf says; it has one waiting hook for each moment."""
+
+    def __init__(self, name: str, leaf: Leaf, **settings: Any) -> None:
+        fails = leaf.handled is not None
+        super().__init__(name, pauses=leaf.pauses, fails=fails, **settings)
+        self.leaf = leaf
+
+    def write(self, shared: Any, moment: str) -> None:
+        for when, key in self.leaf.writes:
+            if when == moment:
+                shared[key] = object()
+
+
+class Rounds(BatchGraph):
+    def prep(self, _: Any) -> list[dict[str, Any]]:
+        return [{}, {}, {}]
+
+
+def built(part: Part, name: str, **settings: Any) -> Ends:
+    """Return where a part begins and ends, wired within."""
+    if isinstance(part, Leaf):
+        node = Scripted(name, part, **settings)
+        if part.handled is None:
+            return [node], [node]
+        handler = Scripted(f"{name}h", part.handled)
+        node - "error" >> handler
+        return [node], [handler]
+    if isinstance(part, Within):
+        return [whole := within(part, name)], [whole]
+    if isinstance(part, Fork):
+        ends = [built(line, place) for line, place in inner_parts(part, name)]
+        return [n for heads, _ in ends for n in heads], [n for _, tails in ends for n in tails]
+    again = {"action": once("again", f"rounds of {name}")} if part.loops else {}
+    places = list(inner_parts(part, name))
+    ends = [
+        built(inner, place, **(again if inner is part.parts[-1] else {}))
+        for inner, place in places
+    ]
+    for (_, tails), (heads, _) in zip(ends, ends[1:], strict=False):
+        for tail, head in product(tails, heads):
+            tail >> head
+    (first, *_), (last, *_) = ends[0][0], ends[-1][1]
+    if part.loops:
+        last - "again" >> first
+    return [first], [last]
+
+
+def within(part: Within, name: str) -> AnyNode:
+    ends = [built(line, place) for line, place in inner_parts(part, name)]
+    starts = [head for heads, _ in ends for head in heads]
+    if part.kind == "graph":
+        return Graph(starts, name=f"{name}-graph")
+    if isinstance(part.kind, int):  # three rounds, of which the branches are in no order either
+        return Rounds(starts, name=f"{name}-rounds", max_workers=part.kind)
+    group = all_of if part.kind == "all_of" else settle
+    return group(*starts, name=f"{name}-group")
+
+
+def check(line: Line) -> None:
+    """Run a graph in several orders and compare what is reported with what its shape says."""
+    expected = beside(line, "n")
+    keys = {key for *_, key in expected}
+    for seed in range(SEEDS):
+        for watched in (False, True):
+            starts, _ = built(line, "n")
+            rounds = {f"rounds of {place}": [] for place in looping(line, "n")}
+            found = reports_of(Graph(starts), rounds, seed=seed, watched=watched)
+            pairs = {(*(name.rsplit("/")[-1] for name in names), key) for *names, key in found}
+            pairs = {pair if len(pair) == 3 else (pair[0], *pair) for pair in pairs}
+            assert {key for *_, key in pairs} == keys, (seed, watched, found, expected)
+            assert pairs <= expected, (seed, watched, found, expected)
+
+
+def looping(part: Part, name: str) -> Iterator[str]:
+    """Yield the names of the lines that loop."""
+    if isinstance(part, Line) and part.loops:
+        yield name
+    for inner, place in inner_parts(part, name):
+        yield from looping(inner, place)
+
+
+tried = settings(
+    max_examples=EXAMPLES,
+    derandomize="KAYGRAPH_EXAMPLES" not in os.environ,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+
+
+@tried
+@given(lines(2, nested=False))
+def test_conflict_is_reported_where_nothing_puts_two_writers_in_order(line: Line) -> None:
+    """Forks, joins and loops in each other: a key is reported if and only if the shape says so."""
+    check(line)
+
+
+@tried
+@given(lines(2, nested=True))
+def test_graphs_groups_rounds_and_error_routes_are_in_the_order_of_their_shape(
+    line: Line,
+) -> None:
+    """The same with graphs, groups and rounds as nodes, and nodes that fail."""
+    check(line)
