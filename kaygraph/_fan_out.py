@@ -82,9 +82,11 @@ class FanOut:
                 await gather(self._work(number) for number in range(self.workers))
         except TooManyFailuresError as error:
             raise self.failures.whole(error) from None
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
             if not (self.frame.drains and self.frame.run.expired):
                 raise
+            if error.__cause__ is not None:  # what failed while it was cancelled
+                raise error.__cause__ from None
             self.gone = True  # what is done is given; what was cancelled is left out
         finally:
             await close(self._iterator, self._async_iterator)

@@ -84,7 +84,7 @@ class Runnable:
     ) -> "RunTask":
         """Begin a run on the current event loop, in a task of its own, and return it."""
         run = Run()
-        return RunTask(run, self._launch(shared, observers, False, deadline, run))
+        return RunTask(run, lambda: self._launch(shared, observers, False, deadline, run))
 
     def _launch(
         self,
@@ -108,18 +108,23 @@ class Runnable:
         if deadline is None:
             return launched(self.name, frame, self._run, shared)
         check_limit("deadline", deadline)
-        whole = launched(self.name, frame, self._run, shared)
-        return within(deadline, "deadline", f"the run of {self.name!r}", whole)
+
+        async def in_time() -> str | None:
+            whole = launched(self.name, frame, self._run, shared)
+            return await within(deadline, "deadline", f"the run of {self.name!r}", whole)
+
+        return in_time()
 
 
 class RunTask:
     """A run under way. Awaiting it gives the last action, or raises what the run raised."""
 
-    def __init__(self, run: Run, work: Coroutine[Any, Any, str | None]) -> None:
+    def __init__(self, run: Run, launch: Callable[[], Coroutine[Any, Any, str | None]]) -> None:
         self._run = run
         self._grace: float | None = None
         self._timer: asyncio.TimerHandle | None = None
-        self._task = asyncio.get_running_loop().create_task(self._ended(work))
+        self._task = asyncio.get_running_loop().create_task(self._ended(launch))
+        self._task.add_done_callback(self._over)
 
     def __await__(self) -> Generator[Any, None, str | None]:
         return self._task.__await__()
@@ -143,11 +148,14 @@ class RunTask:
                 hand over what was done until then; where something else was in flight, the run
                 raises a DeadlineExceededError. None: as long as it takes.
         """
-        self._grace = check_limit("grace", grace)
+        grace = check_limit("grace", grace)
         self._run.drain()
+        if self._run.expired or self.done():
+            return
+        self._grace = grace
         if self._timer is not None:
             self._timer.cancel()
-        if grace is not None and not self.done():
+        if grace is not None:
             self._timer = asyncio.get_running_loop().call_later(grace, self._expire)
 
     @property
@@ -156,21 +164,23 @@ class RunTask:
         return self._run.draining
 
     def _expire(self) -> None:
-        self._run.expired = True
-        self._task.cancel()
+        if not self._task.cancelling():  # else it ends already, as somebody has asked
+            self._run.expired = True
+            self._task.cancel()
 
-    async def _ended(self, work: Coroutine[Any, Any, str | None]) -> str | None:
+    def _over(self, _: Any) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    async def _ended(self, launch: Callable[[], Coroutine[Any, Any, str | None]]) -> str | None:
         try:
-            return await work
-        except asyncio.CancelledError:
+            return await launch()
+        except asyncio.CancelledError as error:
             if not self._run.expired:
                 raise
             raise DeadlineExceededError(
                 f"what was in flight was not done within grace={self._grace:g} s, and was cancelled"
-            ) from None
-        finally:
-            if self._timer is not None:
-                self._timer.cancel()
+            ) from error.__cause__
 
 
 async def launched(

@@ -22,6 +22,10 @@ class Cap(Protocol):
     @property
     def waiting(self) -> Sequence[Any]: ...
 
+    @property
+    def first(self) -> "Turn":
+        """Who has stood in the line for longest."""
+
     def enter(self) -> bool:
         """Take one if there is room."""
 
@@ -102,6 +106,10 @@ class Permits:
         self.free += 1
 
     undo = leave
+
+    @property
+    def first(self) -> Turn:
+        return self.waiting[0]
 
     def stand(self, turn: Turn) -> None:
         heappush(self.waiting, turn)
@@ -256,6 +264,9 @@ class Slot:
 
 
 def _serve(caps: Sequence[Cap]) -> None:
-    for cap in caps:
-        if cap.waiting:
-            cap.serve()
+    """Let go on who can, by age whichever line they stand in."""
+    lines = [cap for cap in caps if cap.waiting]
+    if len(lines) > 1:
+        lines.sort(key=lambda cap: cap.first)
+    for cap in lines:
+        cap.serve()

@@ -85,8 +85,9 @@ class Signals:
             asyncio.get_running_loop().call_later(self._grace, self._expire)
 
     def _expire(self) -> None:
-        self._run.expired = True
-        self._cancel()
+        if self._task is not None and not self._task.cancelling():
+            self._run.expired = True
+            self._cancel()
 
     def _cancel(self) -> None:
         if self._task is not None:

@@ -37,7 +37,7 @@ class Awaited(AsyncIterator[Any]):
         self._items = aiter(items)
         self._frame = frame
         self._reader: asyncio.Task[Any] | None = None
-        self._stopped = False
+        self._stopping = False
         frame.run.read(self._stop)
 
     async def __anext__(self) -> Any:
@@ -50,17 +50,30 @@ class Awaited(AsyncIterator[Any]):
             return await anext(self._items)
         except asyncio.CancelledError:
             # The cancellation by _stop is for this wait alone; any other is the reader's.
-            if self._stopped and reader.uncancel() <= cancelling:
+            if self._stopping and reader.cancelling() - 1 <= cancelling:
                 raise StopAsyncIteration from None
             raise
         finally:
             self._reader = None
+            if self._stopping:  # heard, or overheard by an iterator that still has its say
+                self._stopping = False
+                reader.uncancel()
 
     def _stop(self) -> None:
-        if self._reader is not None and self._frame.drains and not self._stopped:
-            self._stopped = self._reader.cancel()
+        reader = self._reader
+        if reader is None or reader is _current_task() or not self._frame.drains:
+            return  # nobody waits; where the source itself drains the run it is heard to its end
+        if not self._stopping:
+            self._stopping = reader.cancel()
 
     async def aclose(self) -> None:
         self._frame.run.read_out(self._stop)
         if hasattr(self._items, "aclose"):
             await self._items.aclose()
+
+
+def _current_task() -> "asyncio.Task[Any] | None":
+    try:
+        return asyncio.current_task()
+    except RuntimeError:  # called from a signal's callback, outside of any task
+        return None

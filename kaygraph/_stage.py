@@ -13,14 +13,14 @@ from typing import Any
 
 from ._buffer import Buffer, wake
 from ._call import call
-from ._fan_out import TURN, Failures
+from ._fan_out import NEVER, TURN, Failures
 from ._frame import Frame
 from ._permits import Slot
 from ._slow import timed
 from ._source import close, opened
 from ._tasks import raise_if_cancelled
 from .batch import cap_of, workers_of
-from .events import StageFinished
+from .events import ItemFailed, StageFinished
 from .node import Node
 from .outcome import Outcome
 
@@ -33,8 +33,8 @@ class StageReport:
 
     ``busy_s``, ``starved_s`` (waiting for input) and ``blocked_s`` (waiting for room behind it)
     are seconds, each summed over the stage's workers. ``items`` came in; each is one of ``ok``,
-    ``failed`` and ``skipped``. ``results`` are the pipeline's, for its last stage, where they are
-    collected.
+    ``failed``, ``skipped`` and, where a run has drained and its grace was over, ``cancelled``.
+    ``results`` are the pipeline's, for its last stage, where they are collected.
     """
 
     name: str
@@ -47,6 +47,7 @@ class StageReport:
     starved_s: float
     blocked_s: float
     results: list[Any] | None = None
+    cancelled: int = 0
 
 
 class Stage:
@@ -68,7 +69,7 @@ class Stage:
         self.running = self.workers
         self.failures = Failures(self.name, node.on_error)
         self.clock = asyncio.get_running_loop().time
-        self.taken = self.passed = 0
+        self.taken = self.passed = self.cancelled = 0
         self.busy = self.starved = self.blocked = 0.0
         # Ordered hand-over: results wait in `held` until those before them have come.
         self.ordered = self.workers > 1 and getattr(node, "ordered", True)
@@ -85,10 +86,27 @@ class Stage:
 
     def report(self, results: list[Any] | None) -> StageReport:
         failed, skipped = len(self.failures.errors), self.failures.skipped
+        ok = self.items - failed - skipped - self.cancelled
         return StageReport(
-            self.name, self.workers, self.items, self.items - failed - skipped, failed, skipped,
-            self.busy, self.starved, self.blocked, results,
+            self.name, self.workers, self.items, ok, failed, skipped, self.busy, self.starved,
+            self.blocked, results, self.cancelled,
         )  # fmt: skip
+
+    def hand_on(self) -> None:
+        """Pass on, without a wait, what is done and has waited for its order."""
+        for index in sorted(self.held):
+            self.outbox.items.extend(self.held.pop(index))
+
+    def account_for_rest(self) -> None:
+        """Tell of the items that were to be worked on here and were not taken up."""
+        emit = self.frame.run.emit
+        if emit is None or not self.node._has_exec:
+            return
+        for index, item in enumerate(self.inbox.items, self.taken):
+            if not (self.outcomes and type(item) is Outcome):
+                error = asyncio.CancelledError()
+                at = self.clock()
+                emit(ItemFailed(self.name, at, index, 0, 0, 0.0, "cancelled", error))
 
     def event(self) -> StageFinished:
         return StageFinished(
@@ -100,26 +118,24 @@ class Stage:
         """Read the source into the outbox, no faster than that is read."""
         started = self.clock()
         self.workers = 1
-        outbox, frame = self.outbox, self.frame
+        outbox = self.outbox
+        run = NEVER if self.frame.rules.whole else self.frame.run
         sink, size = outbox.items, outbox.size
         endless = size == UNBOUNDED  # there is never a wait in which others have their turn
         items, later_items = opened(source, self.name, self.frame)
         taken = 0
         try:
             if items is not None:
-                for taken, item in enumerate(items, 1):
+                for taken, item in enumerate(() if run.draining else items, 1):
                     if len(sink) >= size:
-                        await self._block(outbox)
-                        if frame.drains:  # what has been taken is not lost
-                            await self._pass((item,))
-                            break
+                        await self._block(outbox, values=(item,))
                     sink.append(item)
                     if outbox.readers:
                         wake(outbox.readers)
                     if endless and not taken % TURN:
                         await asyncio.sleep(0)
-                        if frame.drains:
-                            break
+                    if run.draining:
+                        break
             elif later_items is not None:
                 async for item in later_items:
                     await self._pass((item,))
@@ -186,6 +202,9 @@ class Stage:
                             values = value if several else None
                         else:
                             value = item
+                    except asyncio.CancelledError:
+                        self.cancelled += 1
+                        raise
                     except Exception as error:
                         self.failures.pulled = self.items
                         value = self.failures.bear(item, index, slot, error)
@@ -196,7 +215,7 @@ class Stage:
                         values = None
                         continue
                     if not sole and len(sink) >= size:
-                        await self._block(outbox, slot)
+                        await self._block(outbox, slot, (value,))
                     sink.append(value)
                     if outbox.readers:
                         wake(outbox.readers)
@@ -232,9 +251,9 @@ class Stage:
 
     async def _pass(self, values: Sequence[Any], slot: Slot | None = None) -> None:
         outbox = self.outbox
-        for value in values:
+        for number, value in enumerate(values):
             if len(outbox.items) >= outbox.size:
-                await self._block(outbox, slot)
+                await self._block(outbox, slot, values[number:])
             outbox.items.append(value)
             if outbox.readers:
                 wake(outbox.readers)
@@ -246,13 +265,25 @@ class Stage:
         self.starved += self.clock() - began
         return more
 
-    async def _block(self, outbox: Buffer[Any] | None, slot: Slot | None = None) -> None:
-        """Wait for room behind this stage, or for the slow item that holds up the order."""
+    async def _block(
+        self,
+        outbox: Buffer[Any] | None,
+        slot: Slot | None = None,
+        values: Sequence[Any] = (),
+    ) -> None:
+        """Wait for room behind this stage, or for the slow item that holds up the order.
+
+        ``values`` are in hand: when the wait is cancelled they are accounted for with the others.
+        """
         if slot is not None:
             slot.give()
         began = self.clock()
         if outbox is not None:
-            await outbox.room()
+            try:
+                await outbox.room()
+            except asyncio.CancelledError:
+                outbox.items.extend(values)
+                raise
         else:
             turn = asyncio.get_running_loop().create_future()
             self.waiting.append(turn)

@@ -16,6 +16,7 @@ class Fork:
 
     def __init__(self, live: int, frame: Frame, around: "Fork | None") -> None:
         self.live, self.around = live, around
+        self.broken = False  # one of them did not come to its end
         self.token: Token | None = None  # of the last one, when it is handed back
         self.frame = frame.derive(alone=False) if frame.alone else frame
 

@@ -1,6 +1,6 @@
 """The walk: tokens that move along edges, and joins that run once."""
 
-from asyncio import sleep
+from asyncio import CancelledError, sleep
 from collections.abc import Mapping, Sequence
 from itertools import repeat
 from types import MappingProxyType
@@ -51,6 +51,7 @@ class Walk:
         plain = run.emit is None and frame.rules.slow_hook_s is None
         bare = plain and token is None
         following: Step | tuple[Step, ...] | None
+        action: Any = None
         left = TURN
         while step is not None:
             if self.loops:  # nodes that never suspend must not starve the event loop
@@ -64,7 +65,10 @@ class Walk:
                     action = await node._run(shared, frame)
                 elif token is None or not plain or run.marked or node._inner_walks:
                     token = token and token.own()
-                    action = await self._special(step, frame, token)
+                    following = await self._special(step, frame, token)
+                    if following is DRAINED and action is not None:
+                        self.action = action
+                    action = following
                     if token is not None:
                         token = token.after(node, frame)
                 else:  # branches run beside each other: look at what each step writes
@@ -97,6 +101,8 @@ class Walk:
                 del error  # it holds this frame: no cycle may keep them alive
             except BaseException:
                 self._left(step, token)
+                if fork is not None:
+                    fork.broken = True
                 raise
             else:
                 try:
@@ -129,7 +135,8 @@ class Walk:
                 if fork.live == 1:
                     fork.token = token
                     return step
-                raise_if_cancelled()  # a hook may have swallowed it; siblings must end together
+                if not run.expired:
+                    raise_if_cancelled()  # a hook may have swallowed it; siblings end together
         return None
 
     async def begin(self, steps: tuple[Step, ...]) -> tuple[Step | None, Token | None]:
@@ -150,7 +157,14 @@ class Walk:
             for number, step in enumerate(steps):
                 if step.bit:
                     views[number] = Token(view.writes, self._before(step))
-        left = await gather(map(self.along, steps, repeat(fork), views))
+        try:
+            left = await gather(map(self.along, steps, repeat(fork), views))
+        except CancelledError as error:
+            # The grace of a run that drains is over, and the branches have given what was done.
+            given = self.frame.drains and self.frame.run.expired and not fork.broken
+            if not given or error.__cause__ is not None:
+                raise
+            return None, None
         return next((step for step in left if step is not None), None), fork.token
 
     def _left(self, step: Step, token: Token | None) -> None:
@@ -195,9 +209,13 @@ class Walk:
 
     async def _special(self, step: Step, frame: Frame, token: Token | None) -> Any:
         """Run a node that stands on an error route, at which somebody looks, or that walks."""
-        if frame.drains:  # what has begun comes to its end, and nothing else begins
-            return DRAINED
         node, errors = step.node, self.errors.get(step, ())
+        if frame.drains:  # what has begun comes to its end, and nothing else begins
+            if len(errors) > 1:
+                raise ExceptionGroup(f"{len(errors)} nodes failed", errors)
+            if errors:
+                raise errors[0]  # the node that would handle it does not begin any more
+            return DRAINED
         if errors:
             error, left = errors[0], errors[1:]
             if step.bit and left:  # a join runs once for all that has failed before it

@@ -60,6 +60,8 @@ class _Window:
     squares: float = 0.0  # of the latencies of those served
     refused: int = 0
     refused_s: float = 0.0
+    begun: int = 0  # and ended, from the change of the limit on
+    turned_away: int = 0  # of these
     peak: int = 0  # the most in flight
 
     def variance(self, mean: float) -> float:
@@ -89,7 +91,7 @@ class Adaptive:
         self._changed_at = self._probe_at = 0.0
         self._unloaded = 0.0  # the latency without load, in seconds; 0 as long as it is unknown
         self._probing: tuple[int, float, bool] | None = None  # limit, latency and use before
-        self._safe = 1  # a limit at which no call was refused
+        self._safe = self.limit  # a limit at which no call was refused
         self._ceiling = most + 1  # the least limit at which one was
         self._failing = 0.0  # the share of calls that are refused at any limit
         self._met = 0  # the limit at which load was last met
@@ -105,7 +107,9 @@ class Adaptive:
         window = self._window
         if now - seconds < self._changed_at:
             return False  # begun under another limit
-        if overloaded and self.limit > self._safe and self._usual(self.limit) < 1:
+        window.begun += 1
+        window.turned_away += overloaded
+        if self.limit > self._safe and window.turned_away > self._usual(window.begun):
             return self._change(self._below(self.limit, self._safe), now, now + self._unloaded)
         if now < window.opens or in_flight > self.limit:
             return False  # the limit is not in effect yet
@@ -133,7 +137,7 @@ class Adaptive:
     def _usual(self, calls: int) -> float:
         """Return how many of so many calls may fail for other reasons than load."""
         expected = self._failing * calls
-        return expected + 2 * sqrt(expected)
+        return 1 + expected + 3 * sqrt(expected)
 
     def _judged(self, window: _Window, latency: float, now: float) -> float:
         """Return the limit that follows from a window."""
@@ -159,12 +163,11 @@ class Adaptive:
             return limit
         if not self._unloaded:
             self._unloaded, self._probe_at = latency, now + PROBE_EVERY * latency
-        elif latency < self._unloaded * (1 - 1 / headroom):
-            self._unloaded = (self._unloaded + latency) / 2
-        gradient = min(1.0, self._unloaded / latency) if latency else 1.0
-        queue = limit * (1 - gradient)
+        queue = max(0.0, limit * (1 - self._unloaded / latency)) if latency else 0.0
         if queue > 2 * headroom:
             self._met = limit
+        elif latency < self._unloaded * (1 - 1 / headroom):
+            pass  # the service is faster
         elif self._doubling and queue < min(limit / 4, 2 * headroom):
             return 2 * limit if used else limit
         elif not self._doubling and now < self._probe_at:

@@ -109,6 +109,10 @@ class RateClaim:
     def waiting(self) -> Sequence[Any]:
         return self._line.waiting
 
+    @property
+    def first(self) -> Turn:
+        return self._line.waiting[0][0]
+
     def enter(self) -> bool:
         if self._line.waiting and not self._line.serving:
             return False  # a light one does not overtake a heavy one that waits

@@ -127,14 +127,21 @@ class Pipeline(BaseNode[Any, list[Any] | None]):
                 emit(StageStarted(stage.name, stage.clock(), stage.workers))
         try:
             await gather(begin(stages, prepared[0]))
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
+            self._cut(stages)
             if not (frame.drains and frame.run.expired):
                 raise
+            if error.__cause__ is not None:  # what failed while it was cancelled
+                raise error.__cause__ from None
             # What is done is given; what was cancelled is left out.
         except TooManyFailuresError as error:
+            self._cut(stages)
             for stage in stages:
                 if stage.failures.given_up:
                     raise stage.failures.whole(error) from None
+            raise
+        except BaseException:
+            self._cut(stages)
             raise
         kept = self.collect and last.size == UNBOUNDED
         for stage, prep_res in zip(stages, prepared, strict=True):
@@ -147,6 +154,13 @@ class Pipeline(BaseNode[Any, list[Any] | None]):
             elif type(action) is CoroutineType:
                 raise not_async(stage.node, "post", action)
         return kept
+
+    def _cut(self, stages: Sequence[Stage]) -> None:
+        """Account for what no stage has taken up, when a stream ends before its end."""
+        for stage in stages:
+            stage.hand_on()
+        for stage in stages:
+            stage.account_for_rest()
 
     def _connected(self, frame: Frame, last: Buffer[Any]) -> list[Stage]:
         """Return the stages with a buffer before each, and ``last`` behind the last."""

@@ -1,16 +1,16 @@
-"""Permits: served in order, never exceeded, never lost."""
+"""Permits and slots: all of them or none, served by age, never exceeded, never lost."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine
+from itertools import permutations
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from kaygraph import Graph, Node, ParallelBatchNode
-from kaygraph._permits import Permits, Slot
-from tests.clock import VIRTUAL, run_virtually
+from kaygraph import Graph, Node, ParallelBatchNode, RateLimit
+from kaygraph._permits import KeyedPermits, Permits, Slot
+from kaygraph.testing import simulate
+from tests.clock import VIRTUAL
 
 pytestmark = pytest.mark.anyio
 
@@ -26,11 +26,26 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-async def test_a_free_permit_is_taken_without_waiting() -> None:
+async def waiting(work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+    """Begin to take something in a task of its own, and return the task when it waits."""
+    task = asyncio.create_task(work)
+    await settle()
+    assert not task.done()
+    return task
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+# --- one cap ---
+
+
+async def test_free_permit_is_taken_without_waiting() -> None:
     """Taking a permit that is free does not suspend."""
     permits = Permits(1)
     with pytest.raises(StopIteration):
-        permits.take().send(None)
+        Slot((permits,)).take().send(None)
     assert permits.free == 0
 
 
@@ -39,159 +54,246 @@ async def test_permits_are_served_in_order() -> None:
     permits, served = Permits(1), list[int]()
 
     async def work(number: int) -> None:
-        await permits.take()
+        slot = Slot((permits,))
+        await slot.take()
         served.append(number)
         await asyncio.sleep(1)
-        permits.give()
+        slot.give()
 
     await asyncio.gather(*map(work, range(5)))
     assert served == [0, 1, 2, 3, 4]
     assert permits.free == 1
 
 
-async def test_a_permit_given_back_cannot_be_taken_past_those_who_wait() -> None:
+async def test_permit_given_back_cannot_be_taken_past_those_who_wait() -> None:
     """Giving hands the permit over: whoever gave it has to queue behind."""
     permits, order = Permits(1), list[str]()
-    await permits.take()
+    giver = Slot((permits,))
+    await giver.take()
 
     async def wait() -> None:
-        await permits.take()
+        slot = Slot((permits,))
+        await slot.take()
         order.append("waiter")
-        permits.give()
+        slot.give()
 
-    waiter = asyncio.create_task(wait())
-    await settle()
-    permits.give()
-    await permits.take()
+    waiter = await waiting(wait())
+    assert giver.wanted
+    giver.give()
+    await giver.take()
     order.append("giver")
     await waiter
     assert order == ["waiter", "giver"]
+    assert not giver.wanted
 
 
 async def test_cancelling_one_who_waits_passes_the_permit_by() -> None:
     """A cancelled waiter is forgotten, and the one behind it is served."""
     permits = Permits(1)
-    await permits.take()
-    first, second = (asyncio.create_task(permits.take()) for _ in range(2))
-    await settle()
+    holder = Slot((permits,))
+    await holder.take()
+    first, second = [await waiting(Slot((permits,)).take()) for _ in range(2)]
     first.cancel()
     await settle()
-    permits.give()
+    holder.give()
     await second
     assert first.cancelled()
     assert (permits.free, len(permits.waiting)) == (0, 0)
 
 
-async def test_a_waiter_cancelled_in_the_step_of_its_turn_gives_it_on() -> None:
-    """Handed a permit and cancelled at once: the permit is not lost."""
-    permits = Permits(1)
-    await permits.take()
-    waiter = asyncio.create_task(permits.take())
-    await settle()
-    permits.give()
-    waiter.cancel()
+@pytest.mark.parametrize("gives_first", [True, False])
+async def test_waiter_cancelled_in_the_step_of_its_turn_loses_nothing(gives_first: bool) -> None:
+    """Let in and cancelled in one step, in either order: all of it goes to the next in line."""
+    rate = RateLimit(1, per=60)
+    caps = Permits(1), Permits(2), rate.claim(None)
+    holder = Slot(caps[:2])
+    await holder.take()
+    slot, after = Slot(caps), Slot(caps[:2])
+    waiter, following = await waiting(slot.begin()), await waiting(after.take())
+    steps = [holder.give, waiter.cancel]
+    for step in steps if gives_first else reversed(steps):
+        step()
     await settle()
     assert waiter.cancelled()
-    assert permits.free == 1
+    assert (slot.held, following.done(), after.held) == ((), True, after.caps)
+    after.give()
+    assert [cap.leak for cap in caps[:2]] == [None, None]
+    assert rate.claim(None).enter()
 
 
-async def test_a_waiter_cancelled_just_before_a_permit_is_given_ends_as_cancelled() -> None:
-    """Cancelled, and a permit given back before it has noticed: still a plain cancellation."""
-    permits = Permits(1)
-    await permits.take()
-    waiter = asyncio.create_task(permits.take())
-    await settle()
-    waiter.cancel()
-    permits.give()
-    await asyncio.wait([waiter])
-    assert waiter.cancelled()
-    assert permits.free == 1
-
-
-@given(
-    st.integers(1, 3),
-    st.lists(st.tuples(st.sampled_from(["take", "give", "cancel", "step"]), st.integers(0, 5))),
-)
-def test_no_order_of_events_exceeds_or_loses_a_permit(
-    size: int, actions: Sequence[tuple[str, int]]
-) -> None:
-    """Whatever is taken, given and cancelled in which order: held + free = size."""
-
-    async def play() -> None:
-        permits = Permits(size)
-        takers: list[asyncio.Task[None]] = []
-        given: set[asyncio.Task[None]] = set()
-
-        def holders() -> list[asyncio.Task[None]]:
-            done = [task for task in takers if task.done() and not task.cancelled()]
-            return [task for task in done if task not in given]
-
-        for action, number in actions:
-            match action:
-                case "take":
-                    takers.append(asyncio.create_task(permits.take()))
-                case "give" if holders():
-                    given.add(holders()[0])
-                    permits.give()
-                case "cancel" if number < len(takers):
-                    takers[number].cancel()
-                case "step":
-                    await asyncio.sleep(0)
-            assert len(holders()) <= size
+async def test_fewer_permits_from_now_on_end_by_themselves() -> None:
+    """Three are held when the size becomes one: nobody is let in before two too many are back."""
+    permits = Permits(3)
+    holders = [Slot((permits,)) for _ in range(3)]
+    for holder in holders:
+        await holder.take()
+    permits.resize(1)
+    waiter = await waiting(Slot((permits,)).take())
+    for holder in holders[:2]:
+        holder.give()
         await settle()
-        for task in takers:
-            task.cancel()
-        await asyncio.wait([*takers, asyncio.create_task(asyncio.sleep(0))])
-        for task in takers:
-            assert task.cancelled() or task.exception() is None, task
-        assert permits.free + len(holders()) == size
-
-    run_virtually(play())
+        assert not waiter.done()
+    holders[2].give()
+    await waiter
+    assert (permits.free, permits.size) == (0, 1)
 
 
-async def test_a_slot_takes_all_its_caps_and_gives_all_back() -> None:
-    """A slot holds every permit or waits; giving twice gives once."""
+async def test_more_permits_let_those_in_who_wait() -> None:
+    """Two more are handed to the two that have waited longest."""
+    permits = Permits(1)
+    await Slot((permits,)).take()
+    waiters = [await waiting(Slot((permits,)).take()) for _ in range(3)]
+    permits.resize(3)
+    await settle()
+    assert [waiter.done() for waiter in waiters] == [True, True, False]
+    waiters[2].cancel()
+    await asyncio.wait(waiters)
+
+
+async def test_leak_tells_what_is_held_and_who_waits() -> None:
+    """In words while something is wrong, None when all is back and nobody waits."""
+    permits = Permits(2)
+    slots = [Slot((permits,)) for _ in range(2)]
+    for slot in slots:
+        await slot.take()
+    waiter = await waiting(Slot((permits,)).take())
+    assert permits.leak == "2 of 2 permits not given back, 1 waiting"
+    waiter.cancel()
+    assert permits.leak == "2 of 2 permits not given back, 0 waiting"
+    await asyncio.wait([waiter])
+    for slot in slots:
+        slot.give()
+    assert permits.leak is None
+
+
+async def test_permits_of_a_key_are_forgotten_with_its_last_item() -> None:
+    """As long as an item of a key is under way the permits are the same; then they are gone."""
+    keyed = KeyedPermits(2)
+    permits = keyed.begin("a")
+    assert keyed.begin("a") is permits
+    assert keyed.begin("b") is not permits
+    assert keyed.leak == "permits of 2 keys in use"
+    for key in "aba":
+        keyed.end(key)
+    assert (keyed.known, keyed._items, keyed.leak) == ({}, {}, None)
+
+
+# --- several caps in one step ---
+
+
+async def test_slot_takes_all_its_caps_and_gives_all_back() -> None:
+    """Taking and giving twice is taking and giving once."""
     inner, outer = Permits(2), Permits(1)
     slot = Slot((inner, outer))
-    await slot.take()
-    await slot.take()
-    assert (inner.free, outer.free, slot.held) == (1, 0, 2)
-    slot.give()
-    slot.give()
-    assert (inner.free, outer.free, slot.held) == (2, 1, 0)
+    for _ in range(2):
+        await slot.take()
+    assert (inner.free, outer.free, slot.held) == (1, 0, (inner, outer))
+    for _ in range(2):
+        slot.give()
+    assert (inner.free, outer.free, slot.held) == (2, 1, ())
 
 
-async def test_a_slot_cancelled_between_two_caps_gives_back_what_it_holds() -> None:
-    """Cancelled while it waits for the second cap, a slot still knows that it holds the first."""
-    inner, outer = Permits(1), Permits(1)
-    await outer.take()
-    slot = Slot((inner, outer))
-    waiter = asyncio.create_task(slot.take())
+@pytest.mark.parametrize("busy", [0, 1, 2])
+async def test_one_who_waits_holds_nothing(busy: int) -> None:
+    """Whichever of three caps is in the way, the other two stay free for others."""
+    caps = [Permits(1) for _ in range(3)]
+    holder = Slot((caps[busy],))
+    await holder.take()
+    slot = Slot(tuple(caps))
+    waiter = await waiting(slot.take())
+    others = [cap for cap in caps if cap is not caps[busy]]
+    assert [cap.free for cap in others] == [1, 1]
+    await Slot(tuple(others)).take()
+    holder.give()
     await settle()
-    assert slot.held == 1
+    assert not waiter.done()  # it stands in the line of another now
+    assert caps[busy].free == 1
     waiter.cancel()
-    await settle()
+    await asyncio.wait([waiter])
+    assert not any(cap.waiting for cap in caps)
+
+
+async def test_attempt_that_has_to_wait_gives_the_workers_caps_back() -> None:
+    """What a worker keeps from item to item is free while it waits for a key."""
+    permits, key = Permits(1), Permits(1)
+    holder, slot = Slot((key,)), Slot((permits,))
+    await holder.take()
+    await slot.take()
+    slot.item = (key,)
+    waiter = await waiting(slot.begin())
+    assert (slot.held, permits.free) == ((), 1)
+    holder.give()
+    await waiter
+    assert (permits.free, key.free) == (0, 0)
+    slot.end()
+    assert (slot.held, permits.free, key.free) == ((permits,), 0, 1)
     slot.give()
-    assert inner.free == 1
-    assert outer.free == 0
+    assert permits.leak is None
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_caps_in_any_order_never_lock_up(seed: int) -> None:
+    """Six slots want the same three caps, each in another order, thirty times each."""
+    ended = list[int]()
+
+    async def play(_: Any) -> None:
+        caps = [Permits(1), Permits(2), Permits(1)]
+
+        async def work(own: tuple[Permits, ...]) -> None:
+            slot = Slot(own)
+            for _ in range(30):
+                await slot.take()
+                await asyncio.sleep(0)
+                slot.give()
+            ended.append(1)
+
+        await asyncio.gather(*map(work, permutations(caps)))
+        assert [cap.leak for cap in caps] == [None] * 3
+
+    simulate(play, seed=seed, max_steps=100_000)
+    assert len(ended) == 6
+
+
+async def test_line_is_served_by_age_whoever_waits_for_more() -> None:
+    """Both are free at the same moment: the one who came first goes first, in whichever line."""
+    inner, outer = Permits(1), Permits(1)
+    holder = Slot((inner, outer))
+    await holder.take()
+    older, younger = await waiting(Slot((outer,)).take()), await waiting(Slot(holder.caps).take())
+    holder.give()
+    await settle()
+    assert (older.done(), younger.done()) == (True, False)
+    younger.cancel()
+    await asyncio.wait([younger])
+
+
+# --- whole graphs ---
+
+
+class Batch(ParallelBatchNode[Any, Any]):
+    """Notes whose turn it is."""
+
+    def __init__(self, order: list[str], **settings: Any) -> None:
+        super().__init__(**settings)
+        self.order = order
+
+    def prep(self, _: Any) -> range:
+        return range(8)
+
+    async def exec(self, item: int) -> int:
+        self.order.append(self.name)
+        await asyncio.sleep(0)
+        return item
+
+
+@pytest.mark.parametrize("nested", [False, True])
 @pytest.mark.parametrize("workers", [1, 2])
-async def test_a_shared_permit_is_handed_over_fairly(workers: int) -> None:
-    """Two batches under one cap of one take turns: neither gets two turns more than the other."""
-
-    class Batch(ParallelBatchNode[Any, Any]):
-        def prep(self, _: Any) -> range:
-            return range(8)
-
-        async def exec(self, item: int) -> int:
-            order.append(self.name)
-            await asyncio.sleep(0)
-            return item
-
+async def test_shared_permit_is_handed_over_fairly(workers: int, nested: bool) -> None:
+    """Two batches under one cap of one take turns, also where one stands behind another cap."""
     order: list[str] = []
-    nodes = [Batch(name=name, max_workers=workers) for name in "ab"]
-    await Graph(nodes, max_workers=1).run_async({})
+    a, b = (Batch(order, name=name, max_workers=workers) for name in "ab")
+    graph = Graph([Graph(a, max_workers=1) if nested else a, b], max_workers=1)
+    await graph.run_async({})
     leads = [order[:place].count("a") - order[:place].count("b") for place in range(17)]
     assert max(map(abs, leads)) <= workers, order
 
@@ -205,24 +307,24 @@ async def test_nested_graphs_share_the_cap_of_the_run(cap: int) -> None:
             return range(6)
 
         async def exec(self, item: int) -> int:
-            nonlocal now, most
-            now += 1
-            most = max(most, now)
+            nonlocal running, most
+            running += 1
+            most = max(most, running)
             await asyncio.sleep(1)
-            now -= 1
+            running -= 1
             return item
 
     class One(Node[Any, None]):
         async def exec(self, _: Any) -> None:
             await Work.exec(Work(), 0)
 
-    now = most = 0
+    running = most = 0
     inner = Graph([Work(name="x"), One(name="y"), Graph(Work(name="deep"), max_workers=5)])
     await Graph([inner, Work(name="z"), One(name="w")], max_workers=cap).run_async({})
     assert most == cap
 
 
-async def test_a_parent_holds_no_permit_while_its_children_run() -> None:
+async def test_parent_holds_no_permit_while_its_children_run() -> None:
     """Graphs nested in graphs, each capped at one, do not wait for one another."""
 
     class Leaf(Node[Any, None]):
@@ -234,18 +336,13 @@ async def test_a_parent_holds_no_permit_while_its_children_run() -> None:
         graph = Graph(graph >> Leaf(), max_workers=1)
     async with asyncio.timeout(60):
         await graph.run_async({})
-    assert asyncio.get_running_loop().time() == pytest.approx(6)
+    assert now() == pytest.approx(6)
 
 
 async def test_one_failure_under_a_shared_cap_is_raised_as_itself() -> None:
     """Siblings cancelled while they wait for the cap add no error of their own."""
 
-    class Batch(ParallelBatchNode[int, int]):
-        max_workers = 3
-
-        def prep(self, _: Any) -> range:
-            return range(9)
-
+    class Fails(Batch):
         async def exec(self, item: int) -> int:
             await asyncio.sleep(1)
             if self.name == "a":
@@ -253,4 +350,4 @@ async def test_one_failure_under_a_shared_cap_is_raised_as_itself() -> None:
             return item
 
     with pytest.raises(ValueError, match="0"):
-        await Graph([Batch(name="a"), Batch(name="b")], max_workers=1).run_async({})
+        await Graph([Fails([], name=name) for name in "ab"], max_workers=1).run_async({})
