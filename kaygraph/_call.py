@@ -50,7 +50,7 @@ async def call(node: Any, item: Any, index: int | None, frame: Frame, slot: Slot
     try:
         try:
             if node.limit_by is not None:
-                key = node.limit_by(item)
+                key = _key(node, item)
                 by_key = frame.run.cap((node, "by key"), lambda: KeyedPermits(node.max_per_key))
                 slot.item = (by_key.begin(key),)
                 keyed = by_key
@@ -95,6 +95,18 @@ async def call(node: Any, item: Any, index: int | None, frame: Frame, slot: Slot
         name = frame.name_of(node)
         emit(ItemFinished(name, _now(), index or 0, slot.worker, slot.attempts, slot.seconds))
     return value
+
+
+def _key(node: Any, item: Any) -> Hashable:
+    key = node.limit_by(item)
+    try:
+        hash(key)
+    except TypeError as error:
+        raise TypeError(
+            f"limit_by of {node.name!r} returned {key!r}, which cannot be a key: return a string, "
+            "a number or a tuple of them"
+        ) from error
+    return key  # type: ignore[no-any-return]
 
 
 def _now() -> float:

@@ -9,7 +9,11 @@ import asyncio
 from collections.abc import Hashable, Sequence
 from heapq import heappop, heappush
 from itertools import count
+from math import inf
 from typing import Any, Protocol
+
+# How often one who waits changes lines before it keeps its permits while it waits for a rate.
+PATIENCE = 3
 
 AUTO_MOST = 512  # how many may work at once, at most, where the limit finds itself
 
@@ -26,8 +30,10 @@ class Cap(Protocol):
     def first(self) -> "Turn":
         """Who has stood in the line for longest."""
 
-    def enter(self) -> bool:
-        """Take one if there is room."""
+    timed: bool  # time makes room in it, and nobody who holds it
+
+    def enter(self, age: float = inf) -> bool:
+        """Take one if there is room, and nobody older stands in the line for it."""
 
     def begun(self) -> None:
         """``exec`` is called now."""
@@ -46,12 +52,18 @@ class Cap(Protocol):
 
 
 class Turn:
-    """One who waits for several caps at once, in the line of the one that is in the way."""
+    """One who waits for several caps at once, in the line of the one that is in the way.
 
-    __slots__ = ("age", "caps", "future", "obstacle")
+    It holds nothing meanwhile, with one exception: where permits and a rate never happen to be
+    free at the same time, it keeps its permits in the line for the rate. Rates are nobody's to
+    hold, so even then no two can wait for each other.
+    """
+
+    __slots__ = ("age", "caps", "future", "kept", "moves", "obstacle")
 
     def __init__(self, caps: tuple[Cap, ...], obstacle: Cap) -> None:
         self.caps, self.obstacle = caps, obstacle
+        self.kept = self.moves = 0
         self.age = next(_ages)
         self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         obstacle.stand(self)
@@ -63,18 +75,24 @@ class Turn:
         """Take all, or change to the line of what is in the way now."""
         if self.future.done():
             return
-        obstacle = entered(self.caps)
+        obstacle = entered(self.caps[self.kept :], self.age)
         if obstacle is None:
             self.future.set_result(None)
-        else:
-            self.obstacle = obstacle
-            obstacle.stand(self)
+            return
+        if obstacle is not self.obstacle:
+            self.moves += 1
+        if obstacle.timed and self.moves > PATIENCE and not self.kept:
+            permits = [cap for cap in self.caps if not cap.timed]  # they come first
+            if entered(permits, self.age) is None:
+                self.kept = len(permits)
+        self.obstacle = obstacle
+        obstacle.stand(self)
 
 
-def entered(caps: Sequence[Cap]) -> Cap | None:
+def entered(caps: Sequence[Cap], age: float = inf) -> Cap | None:
     """Take all, or none and return the one that is in the way."""
     for number, cap in enumerate(caps):
-        if not cap.enter():
+        if not cap.enter(age):
             for taken in caps[:number]:
                 taken.undo()
             return cap
@@ -89,11 +107,13 @@ class Permits:
 
     __slots__ = ("free", "size", "waiting")
 
+    timed = False
+
     def __init__(self, size: int) -> None:
         self.free = self.size = size
         self.waiting: list[Turn] = []
 
-    def enter(self) -> bool:
+    def enter(self, age: float = inf) -> bool:
         if self.free <= 0:
             return False
         self.free -= 1
@@ -232,12 +252,12 @@ class Slot:
             try:
                 await turn.future
             except asyncio.CancelledError:
-                if turn.future.cancelled():
-                    turn.obstacle.serve()
-                else:  # let in, in the very step of the cancellation
-                    for cap in caps:
-                        cap.undo()
-                    _serve(caps)
+                # It may have been let in, in the very step of the cancellation.
+                held = caps[: turn.kept] if turn.future.cancelled() else caps
+                for cap in held:
+                    cap.undo()
+                _serve(held)
+                turn.obstacle.serve()
                 raise
         self.held = caps
 

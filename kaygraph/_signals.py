@@ -1,6 +1,7 @@
 """SIGINT and SIGTERM under ``run()``: the first one drains the run, the second one ends it."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -19,6 +20,7 @@ DEFAULTS = (signal.default_int_handler, signal.SIG_DFL)
 
 # How long a run has for its clean-up after a second signal; the process is gone within a second.
 LAST_S = 0.7
+FLUSH_S = 0.1
 
 
 class Signals:
@@ -67,6 +69,8 @@ class Signals:
 
     def _came(self, number: int, _: FrameType | None) -> None:
         first, self._number = self._number is None, self._number or number
+        # At once, since code that holds the loop may be followed by another node, or item.
+        self._run.draining = self._run.marked = True
         loop = self._loop
         if first:
             if loop is not None:
@@ -99,4 +103,11 @@ class Signals:
             for process in sys.modules["multiprocessing"].active_children():
                 process.kill()
         assert self._number is not None
-        os._exit(128 + self._number)
+        code = 128 + self._number
+        flushed = threading.Timer(FLUSH_S, os._exit, (code,))  # whoever is in the way may hold it
+        flushed.daemon = True
+        flushed.start()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):
+                stream.flush()
+        os._exit(code)

@@ -11,9 +11,9 @@ the rate at which calls end under load, times the latency without load.
   the limit, the knee has moved; where it does not, the service is slower and the limit goes back.
 - **Memory.** Growth begins with doubling, later goes half the way to where load was last met and
   faster again beyond: BIC (Xu, Harfoush and Rhee, 2004), from which CUBIC comes.
-- **Overload.** A raise at which a call is refused is taken back, and that limit stays out of reach
-  until, after a probe, one call more is tried. Where more are refused than at any limit, the limit
-  falls to the share that was served: once a window, by half at most.
+- **Overload.** Where more calls are refused than are at any limit, a raise is taken back at once;
+  that limit stays out of reach until, after a probe, one call more is tried. A limit that had been
+  safe falls to the share that was served: once a window, by half at most.
 """
 
 from dataclasses import dataclass
@@ -32,11 +32,10 @@ FILES = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryErr
 
 
 def overloaded(error: Exception) -> bool:
-    """Whether an error says that the service has too much to do.
+    """Whether an error is a sign of load; one of a bad record is not.
 
-    An error with a status (``status``, ``status_code`` or ``code``, its own or its ``response``'s)
-    does when that is 429, 502, 503 or 504. Any other does when it, or what it was raised from, is a
-    timeout or an error of the connection. A bad record is no sign of load.
+    With a status (``status``, ``status_code`` or ``code``, its own or its ``response``'s) it is at
+    429, 502, 503 and 504; any other when it or its cause is a timeout or an error of a connection.
     """
     cause: BaseException | None = error
     while cause is not None and not isinstance(cause, CircuitOpenError):
@@ -60,7 +59,7 @@ class _Window:
     squares: float = 0.0  # of the latencies of those served
     refused: int = 0
     refused_s: float = 0.0
-    begun: int = 0  # and ended, from the change of the limit on
+    ended: int = 0  # since the limit has changed
     turned_away: int = 0  # of these
     peak: int = 0  # the most in flight
 
@@ -105,11 +104,11 @@ class Adaptive:
         with ``in_flight`` calls running, itself included. ``overloaded``: refused or timed out.
         """
         window = self._window
-        if now - seconds < self._changed_at:
-            return False  # begun under another limit
-        window.begun += 1
+        if now - seconds < self._changed_at:  # begun under another limit
+            return False
+        window.ended += 1
         window.turned_away += overloaded
-        if self.limit > self._safe and window.turned_away > self._usual(window.begun):
+        if self.limit > self._safe and window.turned_away > self._usual(window.ended):
             return self._change(self._below(self.limit, self._safe), now, now + self._unloaded)
         if now < window.opens or in_flight > self.limit:
             return False  # the limit is not in effect yet
@@ -128,11 +127,10 @@ class Adaptive:
         return self._change(round(self._judged(window, latency, now)), now, settled)
 
     def _change(self, limit: int, now: float, settled: float) -> bool:
-        limit = max(1, min(limit, self._most))
-        changed = limit != self.limit
-        self._window = _Window(settled if changed else now)
-        self.limit, self._changed_at = limit, now if changed else self._changed_at
-        return changed
+        before, self.limit = self.limit, max(1, min(limit, self._most))
+        self._changed_at = self._changed_at if self.limit == before else now
+        self._window = _Window(now if self.limit == before else settled)
+        return self.limit != before
 
     def _usual(self, calls: int) -> float:
         """Return how many of so many calls may fail for other reasons than load."""
@@ -144,7 +142,7 @@ class Adaptive:
         limit, headroom = self.limit, sqrt(self.limit)
         probing, self._probing = self._probing, None
         calls, used = window.served + window.refused, window.peak >= limit
-        refused_more = window.refused > self._usual(calls)
+        refused_more = window.refused > self._usual(calls) or not window.served
         if limit < self._ceiling:
             share = min(window.refused / calls, MOST_FAILING)
             self._failing += (share - self._failing) / 8
@@ -155,22 +153,21 @@ class Adaptive:
             return self._below(lowered + 1, lowered)
         if used:
             self._safe = max(self._safe, limit)
-            self._ceiling = self._ceiling if limit < self._ceiling else self._most + 1
+            if limit >= self._ceiling or (window.refused and self._failing * calls > 0.5):
+                self._ceiling = self._most + 1  # it was none: calls fail as often under it
         if probing is not None and latency <= probing[1] * (1 + 1 / headroom):
             return self._probed(*probing, latency, now)
-        if not self._probe_at:  # these began at once: the short ones have ended first
+        if not self._probe_at:
             self._probe_at = now
-            return limit
+            return limit  # these began at once: the short ones have ended first
         if not self._unloaded:
             self._unloaded, self._probe_at = latency, now + PROBE_EVERY * latency
         queue = max(0.0, limit * (1 - self._unloaded / latency)) if latency else 0.0
-        if queue > 2 * headroom:
-            self._met = limit
-        elif latency < self._unloaded * (1 - 1 / headroom):
-            pass  # the service is faster
-        elif self._doubling and queue < min(limit / 4, 2 * headroom):
+        faster = latency < self._unloaded * (1 - 1 / headroom)
+        self._met = limit if queue > 2 * headroom else self._met
+        if self._doubling and not faster and queue < min(limit / 4, 2 * headroom):
             return 2 * limit if used else limit
-        elif not self._doubling and now < self._probe_at:
+        if not (self._doubling or faster or queue > 2 * headroom or now >= self._probe_at):
             return self._stepped(queue, used)
         self._calm, self._probing = 0, (limit, latency, used)
         return min(limit - PROBE_DEPTH * headroom, limit - queue)

@@ -5,6 +5,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
+from math import inf
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -100,6 +101,8 @@ class RateClaim:
 
     __slots__ = ("_entry", "_line", "_rate", "_weight", "_window")
 
+    timed = True
+
     def __init__(self, rate: RateLimit, window: _Window, weight: float) -> None:
         self._rate, self._window, self._weight = rate, window, weight
         self._line = window.lines.setdefault(asyncio.get_running_loop(), _Line())
@@ -113,8 +116,8 @@ class RateClaim:
     def first(self) -> Turn:
         return self._line.waiting[0][0]
 
-    def enter(self) -> bool:
-        if self._line.waiting and not self._line.serving:
+    def enter(self, age: float = inf) -> bool:
+        if self._line.waiting and self.first.age < age:
             return False  # a light one does not overtake a heavy one that waits
         window, now = self._window, self._now()
         with window.lock:

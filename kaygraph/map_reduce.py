@@ -12,7 +12,7 @@ from ._frame import Frame, Scope
 from ._hooks import kind_of
 from ._keywords import MapReduceSettings
 from ._permits import Slot
-from ._settings import refuse_unknown
+from ._settings import check_together, refuse_unknown
 from ._timeouts import within
 from .batch import ParallelBatchNode
 from .errors import Drop, NodeDefinitionError
@@ -56,6 +56,7 @@ class MapReduceNode(BaseNode[Any, dict[Any, Any]]):
         super().__init__()
         for name, value in settings.items():
             setattr(self, name, value)
+        check_together(self)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)

@@ -42,8 +42,8 @@ def test_rates_in_whose_lines_others_wait_are_both_entered_in_the_end() -> None:
         call(0, (1, 5), first, second),
         call(0.25, (0, 5), second),
         both,
-        call(0.5, (10, 0), first),
-        call(0.5, (0, 10), second),
+        call(0.625, (10, 0), first),
+        call(0.75, (0, 10), second),
     ]
     played(*(after(at, node) for at, node in calls))
     assert both[1].starts == [1]
@@ -71,7 +71,7 @@ def test_rate_holds_under_caps_of_a_node_and_a_graph(workers: int) -> None:
 def test_call_behind_a_busy_cap_is_not_overtaken_for_ever() -> None:
     """It needs the graph's only permit and the rate, and both are never free at once by chance."""
     rate = RateLimit(1, per=1)
-    others = Calls(range(30), rate=rate)
+    others = Calls(range(30), rate=rate, max_workers=1)  # each in turn, younger than the one below
     busy, both = Calls(range(30), 0.7, max_workers=2), Calls(range(1), rate=rate)
     played(others.run_async({}), Graph([busy, both], max_workers=1).run_async({}))
     assert both.starts[0] < 10

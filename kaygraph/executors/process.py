@@ -231,7 +231,8 @@ def _is_refusal(error: BaseException) -> bool:
 
 def _serve(connection: "Connection[Any, Any]") -> None:
     """Answer calls until the other side hangs up. Runs in the process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    for number in (signal.SIGINT, signal.SIGTERM):  # sent to a whole group, they are the parent's
+        signal.signal(number, signal.SIG_IGN)
     server = _Server()
     with contextlib.suppress(EOFError, OSError):
         while True:

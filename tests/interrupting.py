@@ -1,0 +1,261 @@
+"""A script that runs in a process of its own and is sent signals."""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+SCRIPT = '''
+import asyncio, os, sys, time
+from itertools import count
+from kaygraph import BatchGraph, BatchNode, Graph, Node, ParallelBatchNode, Pipeline, RunInterrupted
+
+def say(text):
+    sys.stdout.write(f"{text}\\n")  # in one piece, unlike print
+
+class Shape(ParallelBatchNode):
+    """Tells of each item that it has done, and in the end of all that it hands over."""
+    max_workers = 4
+    seconds = 0.01
+    def prep(self, shared): return count()
+    def post(self, shared, items, results): say(f"handed {results}")
+    def done(self, item):
+        say(f"done {item}")
+        if item == 9: say("begun")
+        moment.item()
+        return item
+
+class Async(Shape):
+    async def exec(self, item):
+        await asyncio.sleep(self.seconds)
+        return self.done(item)
+
+class Thread(Shape):
+    def exec(self, item):
+        time.sleep(self.seconds)
+        return self.done(item)
+
+class Process(Shape):
+    run_in = "process"
+    max_workers = 2
+    def exec(self, item):
+        time.sleep(0.05)
+        say(f"done {item}")
+        if item == 1: say("begun")
+        sys.stdout.flush()
+        return item
+
+class PlainBatch(BatchNode):
+    """In the calling thread, and never waits for anything."""
+    def prep(self, shared): return count()
+    def exec(self, item):
+        time.sleep(0.01)
+        return Shape.done(None, item)
+    def post(self, shared, items, results): say(f"handed {results}")
+
+class Plain(Node):
+    def exec(self, _):
+        say("begun")
+        time.sleep(0.5)
+        say("done 0")
+        return [0]
+    def post(self, shared, _, results): say(f"handed {results}")
+
+class Endless(Async):
+    """Its source has nothing more to give and does not end."""
+    given = 10
+    async def prep(self, shared):
+        async def items():
+            try:
+                for item in range(self.given): yield item
+                await asyncio.sleep(1000)
+            finally:
+                say("closed")
+        return items()
+
+class Pass(ParallelBatchNode):
+    def prep(self, shared): return count()
+    async def exec(self, item): return item
+
+class Last(Async):
+    def post(self, shared, _, report): pass
+
+class Stream(Pipeline):
+    def __init__(self): super().__init__(Pass(), Pass(), Last(max_workers=2), buffer=4)
+    def post(self, shared, _, results): say(f"handed {results}")
+
+class Rounds(BatchGraph):
+    def __init__(self): super().__init__(Round() >> Round2(), max_workers=3)
+    def prep(self, shared): return ({"number": number} for number in count())
+    def post(self, shared, _, actions): say(f"handed {[int(action) for action in actions]}")
+
+class Round(Node):
+    async def exec(self, _): await asyncio.sleep(0.005)
+
+class Round2(Round):
+    def post(self, shared, _, result):
+        Shape.done(None, self.params["number"])
+        return str(self.params["number"])
+
+# What does not end by itself, in so many ways.
+
+class BlockedThread(Shape):
+    def exec(self, item):
+        if item == 1: say("begun")
+        time.sleep(1000)
+
+class BusyProcess(Process):
+    def exec(self, item):
+        if item == 1: print("begun", flush=True)
+        while True: pass
+
+class LongFinally(Shape):
+    async def exec(self, item):
+        if item < 4: return self.done(item)
+        if item == 6: say("begun")
+        try: await asyncio.sleep(1000)
+        finally:
+            if sys.argv[2:] != ["0.2"]: await asyncio.sleep(1000)
+
+class Blocked(Node):
+    def exec(self, _):
+        say("begun")
+        time.sleep(1000)
+
+class BlockedLoop(Node):
+    def post(self, shared, _, __):
+        say("begun")
+        time.sleep(1000)
+
+class BlockedEndless(Endless):
+    given = 3
+    def exec(self, item):
+        if item == 2: say("begun")
+        time.sleep(1000)
+
+class Never(Node):
+    def prep(self, shared): say("never")
+
+class Moment:
+    """Sends this process the signals after so many items, or steps of the loop."""
+    def __init__(self, after="", *numbers):
+        self.kind, _, left = after.partition("=")
+        self.left = int(left or -1)
+        self.numbers = [int(number) for number in numbers]
+    def item(self):
+        if self.kind == "items": self.passed()
+    def step(self):
+        if self.kind != "steps": return
+        self.passed()
+        if self.left >= 0: asyncio.get_running_loop().call_soon(self.step)
+    def passed(self):
+        self.left -= 1
+        if self.left == -1:
+            for number in self.numbers: os.kill(os.getpid(), number)
+
+class Counts(Node):
+    def prep(self, shared): moment.step()
+
+if __name__ == "__main__":
+    moment = Moment(*sys.argv[3:])
+    grace = float(sys.argv[2]) if sys.argv[2:] and sys.argv[2] else 10
+    node = globals()[sys.argv[1]]()
+    start = [Counts(), node >> Never()] if moment.kind == "steps" else node >> Never()
+    try:
+        Graph(start).run({}, grace=grace)
+    except RunInterrupted as end:
+        say(f"drained {end.drained}")
+        if end.__cause__ is not None: say(f"cause {end.__cause__!r}")
+        raise
+    finally:
+        say("end")
+else:
+    moment = None
+'''
+
+
+class Script:
+    """The script at work in a session of its own."""
+
+    def __init__(self, path: Path, *args: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-u", path, *args],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=ENVIRONMENT,
+            start_new_session=True,
+        )
+        assert self.process.stdout is not None
+        assert self.process.stderr is not None
+        self.output, self.errors = self.process.stdout, self.process.stderr
+        self.lines: list[str] = []
+
+    def until(self, text: str) -> None:
+        """Wait until it prints a line."""
+        for line in self.output:
+            self.lines.append(line.strip())
+            if line.strip() == text:
+                return
+        raise AssertionError(self.ended())
+
+    def ended(self) -> str:
+        """Wait for its end, read what else it printed and return its errors; nothing is left."""
+        self.process.wait(60)
+        for pid in session(self.process.pid):  # one that was told to leave may do so just now
+            assert gone(pid), pid
+        self.lines += self.output.read().splitlines()
+        return self.errors.read()
+
+    def end(self) -> None:
+        """Leave nothing of it, whatever has happened."""
+        for pid in session(self.process.pid):
+            os.kill(pid, signal.SIGKILL)
+        self.process.wait()
+        self.output.close()
+        self.errors.close()
+
+    def numbers(self, word: str) -> list[int]:
+        """The items of all lines that begin with a word."""
+        found = [line.removeprefix(word) for line in self.lines if line.startswith(word)]
+        return [int(number) for line in found for number in line.strip(" []").split(", ") if number]
+
+    def checked(self, number: signal.Signals) -> None:
+        """It ended as a drained run does: what was done is handed over, once, and told."""
+        err = self.ended()
+        assert (self.process.returncode, err) == (128 + number, ""), self.lines
+        handed, done = self.numbers("handed"), self.numbers("done")
+        assert self.lines[-2:] == ["drained True", "end"]
+        assert "never" not in self.lines
+        assert len(set(handed)) == len(handed)
+        assert sorted(handed) == sorted(set(done))
+
+
+def session(leader: int) -> list[int]:
+    """The processes of a session that are not the dead ones of somebody who does not look."""
+    found = []
+    for directory in Path("/proc").glob("[0-9]*"):
+        try:
+            state, _, _, its = (directory / "stat").read_text().rpartition(")")[2].split()[:4]
+        except OSError:  # it has just ended
+            continue
+        if int(its) == leader and state != "Z":
+            found.append(int(directory.name))
+    return found
+
+
+def gone(pid: int, seconds: float = 2.0) -> bool:
+    """Wait for the end of a process that is not ours."""
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        return bool(select.select([handle], [], [], seconds)[0])
+    finally:
+        os.close(handle)

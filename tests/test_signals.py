@@ -1,0 +1,191 @@
+"""SIGINT and SIGTERM under run(): the first drains, the second ends the process at once."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.interrupting import ENVIRONMENT, SCRIPT, Script
+
+SIGNALS = [signal.SIGINT, signal.SIGTERM]
+
+# How long the process may still be there after the second signal, in seconds.
+LAST_S = 1.0
+
+
+@pytest.fixture(scope="module")
+def script(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Script]]:
+    """Begin the script in one of its shapes."""
+    path = tmp_path_factory.mktemp("signals") / "script.py"
+    path.write_text(SCRIPT)
+    begun: list[Script] = []
+
+    def begin(*args: str) -> Script:
+        begun.append(Script(path, *args))
+        return begun[-1]
+
+    yield begin
+    for one in begun:
+        one.end()
+
+
+# --- the first signal ---
+
+
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    "shape", ["Async", "Thread", "Process", "Plain", "PlainBatch", "Endless", "Stream", "Rounds"]
+)
+def test_the_first_signal_drains_the_run(
+    script: Callable[..., Script], shape: str, number: signal.Signals
+) -> None:
+    """What is done is handed over, nothing more begins, and the exit code names the signal."""
+    one = script(shape)
+    one.until("begun")
+    one.process.send_signal(number)
+    one.checked(number)
+    assert ("closed" in one.lines) == (shape == "Endless")
+
+
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+def test_a_signal_to_the_whole_group_leaves_the_workers_to_their_items(
+    script: Callable[..., Script], number: signal.Signals
+) -> None:
+    """A terminal sends Ctrl-C, and a supervisor SIGTERM, to worker processes as well."""
+    one = script("Process")
+    one.until("begun")
+    os.killpg(one.process.pid, number)
+    one.checked(number)
+
+
+@pytest.mark.parametrize("shape", ["LongFinally", "BusyProcess"])
+def test_what_is_not_done_within_the_grace_is_cancelled(
+    script: Callable[..., Script], shape: str
+) -> None:
+    """What was done until then is handed over."""
+    one = script(shape, "0.2")
+    one.until("begun")
+    one.process.send_signal(signal.SIGTERM)
+    assert one.ended() == ""
+    assert one.process.returncode == 143
+    assert one.numbers("handed") == ([0, 1, 2, 3] if shape == "LongFinally" else [])
+    assert one.lines[-2:] == ["drained False", "end"]
+
+
+# --- the second signal ---
+
+
+@pytest.mark.parametrize(
+    "shape",
+    ["Async", "LongFinally", "BlockedThread", "BusyProcess", "Blocked", "BlockedLoop"],
+)
+def test_the_second_signal_ends_the_process_within_a_second(
+    script: Callable[..., Script], shape: str
+) -> None:
+    """Whatever is in the way: a ``finally``, a thread, a process, a hook that blocks the loop."""
+    one = script(shape)
+    one.until("begun")
+    one.process.send_signal(signal.SIGINT)
+    began = time.monotonic()
+    one.process.send_signal(signal.SIGTERM)
+    one.process.wait(10)
+    assert time.monotonic() - began <= LAST_S
+    assert one.ended() == ""
+    assert one.process.returncode == 130
+    assert not [line for line in one.lines if line.startswith("handed")]
+
+
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+def test_the_same_signal_twice_ends_the_process_within_a_second(
+    script: Callable[..., Script], number: signal.Signals
+) -> None:
+    """Ctrl-C, and once more when that takes too long."""
+    one = script("BlockedEndless")
+    one.until("begun")
+    one.process.send_signal(number)
+    one.until("closed")  # the first was taken note of
+    began = time.monotonic()
+    one.process.send_signal(number)
+    one.process.wait(10)
+    assert time.monotonic() - began <= LAST_S
+    assert one.ended() == ""
+    assert one.process.returncode == 128 + number
+
+
+def test_what_was_printed_is_not_lost_by_the_second_signal(tmp_path: Path) -> None:
+    """Output that is buffered reaches its file, though something is in the way."""
+    path = tmp_path / "script.py"
+    path.write_text(SCRIPT)
+    environment = {name: ENVIRONMENT[name] for name in ENVIRONMENT if name != "PYTHONUNBUFFERED"}
+    with (tmp_path / "out").open("w+") as out:
+        arguments = [sys.executable, path, "LongFinally", "", "items=1", "2", "15"]
+        ended = subprocess.run(arguments, stdout=out, env=environment, timeout=60)
+        out.seek(0)
+        assert ended.returncode == 130
+        assert out.read().startswith("done 0\n")
+
+
+# --- G13 ---
+
+MIX = [
+    "PlainBatch",
+    "Async",
+    "Thread",
+    "Endless",
+    "Stream",
+    "Rounds",
+    "Async",
+    "Thread",
+    "Stream",
+    "Process",
+]
+
+
+def interrupted(script: Callable[..., Script], seed: int) -> None:
+    """Run a shape that gets one signal or two after a number of items or steps."""
+    chance = random.Random(seed)
+    shape, number = chance.choice(MIX), chance.choice(SIGNALS)
+    twice = chance.random() < 0.25
+    numbers = [2, 15] if twice else [int(number)]
+    number = signal.SIGINT if twice else number
+    if shape in ("Process", "Endless") or chance.random() < 0.5:
+        moment = f"steps={chance.randrange(400)}"
+    else:
+        moment = f"items={chance.randrange(60)}"
+    one = script(shape, "", moment, *map(str, numbers))
+    try:
+        if not twice:
+            one.checked(number)
+            return
+        err = one.ended()
+        assert (one.process.returncode, err) == (130, "")
+        handed, done = one.numbers("handed"), one.numbers("done")
+        assert len(set(handed)) == len(handed)
+        assert set(handed) <= set(done)
+    except AssertionError as error:
+        error.add_note(f"seed {seed}: {shape} {moment} {numbers}, printed {one.lines}")
+        raise
+
+
+def many(script: Callable[..., Script], seeds: range) -> None:
+    with ThreadPoolExecutor(4) as threads:
+        for ended in [threads.submit(interrupted, script, seed) for seed in seeds]:
+            ended.result()
+
+
+def test_signals_at_any_time_lose_nothing(script: Callable[..., Script]) -> None:
+    """60 of them: the exit code is right, each item is handed over once, nothing is left."""
+    many(script, range(60))
+
+
+@pytest.mark.soak
+def test_many_signals_at_any_time_lose_nothing(script: Callable[..., Script]) -> None:
+    """As above, 500 of them."""
+    many(script, range(1000, 1500))
