@@ -90,12 +90,12 @@ class Adaptive:
         self._changed_at = self._probe_at = 0.0
         self._unloaded = 0.0  # the latency without load, in seconds; 0 as long as it is unknown
         self._probing: tuple[int, float, bool] | None = None  # limit, latency and use before
-        self._safe = self.limit  # a limit at which no call was refused
+        self._safe = 1  # a limit at which no call was refused
         self._ceiling = most + 1  # the least limit at which one was
+        self._patience, self._try_at = 1, 0.0  # latencies until, and when the ceiling is tried
         self._failing = 0.0  # the share of calls that are refused at any limit
         self._met = 0  # the limit at which load was last met
-        self._doubling = True
-        self._calm = 0  # windows without load, one after another
+        self._doubling, self._calm = True, 0  # how many windows without load, in a row
 
     def sampled(self, seconds: float, now: float, in_flight: int, overloaded: bool) -> bool:
         """Learn from one call that has ended; return whether the limit has changed.
@@ -109,7 +109,7 @@ class Adaptive:
         window.ended += 1
         window.turned_away += overloaded
         if self.limit > self._safe and window.turned_away > self._usual(window.ended):
-            return self._change(self._below(self.limit, self._safe), now, now + self._unloaded)
+            return self._change(self._below(self.limit, self._safe, now), now, now + self._unloaded)
         if now < window.opens or in_flight > self.limit:
             return False  # the limit is not in effect yet
         window.peak = max(window.peak, in_flight)
@@ -134,27 +134,25 @@ class Adaptive:
 
     def _usual(self, calls: int) -> float:
         """Return how many of so many calls may fail for other reasons than load."""
-        expected = self._failing * calls
-        return 1 + expected + 3 * sqrt(expected)
+        return self._failing * calls + 3 * sqrt(self._failing * calls)
 
     def _judged(self, window: _Window, latency: float, now: float) -> float:
         """Return the limit that follows from a window."""
         limit, headroom = self.limit, sqrt(self.limit)
         probing, self._probing = self._probing, None
         calls, used = window.served + window.refused, window.peak >= limit
-        refused_more = window.refused > self._usual(calls) or not window.served
+        refused_more = window.refused > 1 + self._usual(calls) or not window.served
         if limit < self._ceiling:
-            share = min(window.refused / calls, MOST_FAILING)
-            self._failing += (share - self._failing) / 8
+            self._failing += (min(window.refused / calls, MOST_FAILING) - self._failing) / 8
         if refused_more:  # of few that hang, and of many refused at once, most were served
             in_time = window.served_s / ((window.served_s + window.refused_s) or 1.0)
             served = round(limit * max(window.served / calls, in_time))
             lowered = max(1, limit // 2, min(limit - 1, served))
-            return self._below(lowered + 1, lowered)
+            return self._below(lowered + 1, lowered, now)
         if used:
             self._safe = max(self._safe, limit)
             if limit >= self._ceiling or (window.refused and self._failing * calls > 0.5):
-                self._ceiling = self._most + 1  # it was none: calls fail as often under it
+                self._ceiling, self._patience = self._most + 1, 1  # it was none, or is no longer
         if probing is not None and latency <= probing[1] * (1 + 1 / headroom):
             return self._probed(*probing, latency, now)
         if not self._probe_at:
@@ -168,29 +166,31 @@ class Adaptive:
         if self._doubling and not faster and queue < min(limit / 4, 2 * headroom):
             return 2 * limit if used else limit
         if not (self._doubling or faster or queue > 2 * headroom or now >= self._probe_at):
-            return self._stepped(queue, used)
+            return self._stepped(queue, used, now)
         self._calm, self._probing = 0, (limit, latency, used)
         return min(limit - PROBE_DEPTH * headroom, limit - queue)
 
-    def _below(self, ceiling: int, safe: int) -> int:
-        """Return a limit to stay at, under one at which calls were refused."""
+    def _below(self, ceiling: int, safe: int, now: float) -> int:
+        """Return a limit to stay at, under one that is too high; for longer each time."""
         self._ceiling, self._safe = ceiling, min(self._safe, safe)
+        self._patience = min(2 * self._patience, PROBE_EVERY)
+        self._try_at = now + self._patience * self._unloaded
         self._doubling, self._calm, self._probing = False, 0, None
         return safe
 
     def _probed(self, limit: int, loaded: float, used: bool, latency: float, now: float) -> float:
         """Return the knee, by Little's law, and the headroom; or what is to be tried."""
         self._unloaded, self._probe_at = min(latency, loaded), now + PROBE_EVERY * latency
-        if used and limit == self._ceiling - 1 < self._most:
-            return self._ceiling
         knee = max(self.limit, limit * self._unloaded / loaded if loaded else 0.0)
         self._doubling = self._doubling and knee > limit - min(limit / 4, 2 * sqrt(limit))
         above = 2 * limit if self._doubling else knee + sqrt(knee)
         return min(above, self._ceiling - 1 if used else limit)
 
-    def _stepped(self, queue: float, used: bool) -> float:
+    def _stepped(self, queue: float, used: bool, now: float) -> float:
         """Return the limit less its queue, and the headroom; more after windows without load."""
         limit, headroom = self.limit, sqrt(self.limit)
+        if used and now >= self._try_at and limit == self._ceiling - 1 < self._most:
+            return self._ceiling
         self._calm = 0 if queue > headroom else self._calm + (queue < headroom / 2)
         step = headroom * max(1, self._calm)
         if limit < self._met:

@@ -93,12 +93,14 @@ def test_the_same_calls_give_the_same_limits(calls: Sequence[Sample]) -> None:
 
 
 def test_one_window_halves_the_limit_at_most() -> None:
-    """When all are refused it falls by half, round after round, down to 1."""
+    """When all are refused it falls by half at most, once a round, down to 1."""
     adaptive = Adaptive()
     now, _ = feed(adaptive, 10_000)
     _, limits = feed(adaptive, 20_000, refused=lambda *_: True, now=now)
-    falls = [(before, after) for before, after in pairwise(limits) if before != after]
-    assert falls == [(2 * after, after) for after in (256, 128, 64, 32, 16, 8, 4, 2, 1)]
+    falls = [index for index, (one, next_) in enumerate(pairwise(limits)) if one != next_]
+    assert all(limits[index] > limits[index + 1] >= limits[index] // 2 for index in falls)
+    assert all(later - index >= limits[later] for index, later in pairwise(falls))
+    assert limits[-1] == 1
 
 
 def test_it_grows_to_the_most_where_there_is_no_knee() -> None:
@@ -151,15 +153,21 @@ def test_it_settles_under_a_cap_and_tries_it_now_and_then(knee: int) -> None:
     assert 1 <= len(refusals) <= 0.03 * len(limits) + 2
 
 
-def test_a_raise_at_which_calls_are_refused_is_taken_back_at_once() -> None:
-    """From 16 to 32, two refusals, and it is 16 again; one alone may have other reasons."""
+def test_a_raise_at_which_a_call_is_refused_is_taken_back_at_once() -> None:
+    """From 16 to 32, one refusal, and it is 16 again."""
     adaptive, now = Adaptive(), 0.0
     while adaptive.limit < 32:
         now, _ = feed(adaptive, 1, now=now)
-    assert not adaptive.sampled(0.001, now + 0.001, 32, True)
-    assert adaptive.limit == 32
     assert adaptive.sampled(0.001, now + 0.002, 32, True)
     assert adaptive.limit == 16
+
+
+def test_one_refusal_at_a_limit_that_has_been_safe_is_let_pass() -> None:
+    """It may have other reasons than load; the limit stays."""
+    adaptive = Adaptive()
+    now, _ = feed(adaptive, 10_000)
+    _, limits = feed(adaptive, 2_000, refused=lambda number, _: number == 1000, now=now)
+    assert set(limits) == {MOST}
 
 
 def test_calls_begun_under_another_limit_say_nothing() -> None:
@@ -221,7 +229,7 @@ def test_calls_that_take_no_time_do_not_break_it() -> None:
 
 
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("knee", [8, 60])
+@pytest.mark.parametrize("knee", [8, 40])
 def test_auto_serves_nine_tenths_of_what_is_possible(model: type[Queueing], knee: int) -> None:
     """A batch with ``max_workers="auto"`` comes close to the best that the service can do."""
     service = model(knee, LATENCY_S)
@@ -235,7 +243,7 @@ def test_auto_serves_nine_tenths_of_what_is_possible(model: type[Queueing], knee
 @pytest.mark.parametrize("model", MODELS)
 def test_auto_follows_a_knee_that_moves(model: type[Queueing]) -> None:
     """Down to a third and up again, it is back within 10 % in five seconds each time."""
-    knee, third = 48, 16
+    knee, third = 30, 10
 
     async def moved() -> Any:
         service, loop = model(knee, LATENCY_S), asyncio.get_running_loop()

@@ -33,6 +33,26 @@ def test_every_step_is_tried_once_per_seed() -> None:
     assert cancel_everywhere(graph, seeds=[5]) == simulate(graph, seed=5).steps - 1
 
 
+def test_again_is_so_many_steps_later() -> None:
+    """At once with 0: the task is cancelled twice before it goes on."""
+
+    class Notes(Node[Any, Any]):
+        async def exec(self, _: Any) -> None:
+            try:
+                await asyncio.sleep(1)
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                noted.append(0 if task is None else task.cancelling())
+                raise
+
+    noted: list[int] = []
+    cancel_everywhere(Notes())
+    assert set(noted) == {1}
+    noted.clear()
+    cancel_everywhere(Notes(), again=0)
+    assert set(noted) == {2}
+
+
 def test_a_jump_is_cancelled_half_way() -> None:
     """While everything waits for a timer, a cancellation comes at another time than the timer."""
     times: list[float] = []

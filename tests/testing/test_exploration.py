@@ -47,6 +47,24 @@ def test_the_shortest_failure_needs_no_deviation_too_many() -> None:
     assert both_count(fewer.shared)
 
 
+def test_a_failure_with_many_deviations_is_shown_with_as_few_as_do() -> None:
+    """The choices that have nothing to do with it are asyncio's own."""
+    graph = beside(Add(name="left"), Sleep(name="pause") >> Add(name="right"), *[Work()] * 3)
+    for seed in range(1, 60):
+        found = explore(graph, {"total": 0}, check=both_count, seeds=[seed])
+        if found and found.failures[0].deviations > 3:
+            break
+    (failure,), shortest = found, found.shortest
+    assert shortest is not None
+    assert shortest.deviations < failure.deviations
+    fewer = {"seed": seed, "deviations": shortest.deviations}
+    assert not both_count(simulate(graph, {"total": 0}, **fewer).shared)
+    for deviations in range(shortest.deviations):
+        fewer["deviations"] = deviations
+        assert both_count(simulate(graph, {"total": 0}, **fewer).shared)
+    assert f"seed={seed}, deviations={shortest.deviations}) repeats this run" in str(found)
+
+
 def test_what_is_shown_can_be_read_and_repeated() -> None:
     """The count, the error, the call that repeats it, the store and the trace."""
     found = explore(race(), {"total": 0}, check=both_count, seeds=30)

@@ -189,6 +189,8 @@ def test_the_loop_can_be_stopped_and_run_again() -> None:
         task = loop.create_task(asyncio.sleep(10))
         loop.call_soon(loop.stop)
         loop.run_forever()
+        loop.stop()  # now nothing is ready, and it must not go to the timer for that
+        loop.run_forever()
         assert loop.time() == 0
         loop.run_until_complete(task)
         assert loop.time() == 10

@@ -76,6 +76,14 @@ def test_a_graph_is_wrapped_with_all_within() -> None:
     assert simulate(graph).trace == plain.trace  # as it was
 
 
+def test_a_graph_that_has_run_can_be_wrapped() -> None:
+    """What it knows of its own nodes is not taken over."""
+    graph = Graph(Sleep())
+    assert simulate(graph).seconds == 1
+    assert simulate(Faults(delay=5).wrap(graph)).seconds == 6
+    assert simulate(graph).seconds == 1
+
+
 def test_an_error_route_is_taken_when_a_wrapped_node_fails() -> None:
     """It leads to the wrapped neighbour."""
 
@@ -124,6 +132,7 @@ def test_map_and_reduce_meet_faults() -> None:
             shared["counts"] = results
 
     node = Count(max_retries=2)
+    assert simulate(node).seconds == 0  # what a run has noted on it is not handed on
     run = simulate(Faults(script={"a b": [ValueError], "c": [(4.0, OSError)]}).wrap(node))
     assert run.shared["counts"] == {"a": 1, "b": 2, "c": 1}
     assert run.report.retries == 2
