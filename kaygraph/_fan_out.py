@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sized
+from functools import partial
 from operator import length_hint
 from typing import Any
 
@@ -96,10 +97,9 @@ class FanOut:
         return self.results
 
     def _work(self, number: int) -> Coroutine[Any, Any, None]:
-        work = self._worker(number)
         if self.frame.rules.slow_hook_s is None:
-            return work
-        return timed(work, self.name, self.frame)
+            return self._worker(number)
+        return timed(partial(self._worker, number), self.name, self.frame)
 
     async def _worker(self, number: int) -> None:
         # The loop that every item of every batch goes through: names are local, nothing that was

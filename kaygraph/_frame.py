@@ -40,7 +40,7 @@ class Run:
     marked = False  # walks have to look closer: an error is on its way, or the run drains
     draining = False  # no more items are taken, and no more nodes begin
     conflicts: Set[tuple[Any, str, str]] = frozenset()  # the writes of which was told
-    slow_at = 0.0  # when a node has last held the loop for too long
+    looked_after_s = 0.0  # how long nodes have held the loop where somebody looked
     slow_nodes: Set[Any] = frozenset()  # those of which that was told
     expired = False  # what was in flight has had its time, and is cancelled
     _sources: Sequence[Callable[[], None]] = ()

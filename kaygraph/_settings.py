@@ -148,7 +148,8 @@ CHECKS: Mapping[str, Callable[[str, Any], Any]] = {
 
 def check_together(owner: Any) -> None:
     """Refuse settings, of a class or an instance, of which one makes no sense without another."""
-    if owner.memory_limit is not None and owner.run_in != "process":
+    graph = "run_in" not in owner._accepts  # it speaks for the nodes within it
+    if owner.memory_limit is not None and owner.run_in != "process" and not graph:
         raise ValueError(
             "memory_limit needs run_in='process': what a thread uses cannot be told from what "
             "others use"

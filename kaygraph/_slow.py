@@ -3,7 +3,7 @@
 import asyncio
 import time
 import warnings
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from ._frame import Frame
@@ -11,37 +11,38 @@ from ._steps import stepped
 from .errors import SlowHookWarning
 
 
-def timed(work: Coroutine[Any, Any, Any], name: str, frame: Frame) -> Coroutine[Any, Any, Any]:
-    """Return ``work`` with a warning, once a node and run, when it holds the loop for too long.
+def timed(
+    begin: Callable[[], Coroutine[Any, Any, Any]], name: str, frame: Frame
+) -> Coroutine[Any, Any, Any]:
+    """Return the work that ``begin`` begins, with a warning when it holds the loop for too long.
 
-    Measured by the machine's clock. Where the frame is alone nothing else waits for the loop, and
-    nobody has to hear of it.
+    The warning comes once a node and run. Measured by the machine's clock; where the frame is
+    alone nothing else waits for the loop, and nobody has to hear of it.
     """
-    limit, run = frame.rules.slow_hook_s, frame.run
-    if limit is None or frame.alone:
-        return work
-    most = limit
-    began = 0.0
+    most, run = frame.rules.slow_hook_s, frame.run
+    if most is None or frame.alone:
+        return begin()
+    limit = most
+    began = others = 0.0
 
     def before() -> None:
-        nonlocal began
-        began = time.monotonic()
+        nonlocal began, others
+        began, others = time.monotonic(), run.looked_after_s
 
     def after() -> None:
-        now = time.monotonic()
-        # A node within has told already of a step that was too long for it.
-        if now - began <= most or run.slow_at >= began:
-            return
-        run.slow_at = now
-        if name in run.slow_nodes:
+        took = time.monotonic() - began
+        own = took - (run.looked_after_s - others)  # nodes within answer for themselves
+        run.looked_after_s = others + took
+        if own <= limit or name in run.slow_nodes:
             return
         run.slow_nodes = {*run.slow_nodes, name}
-        loop = asyncio.get_running_loop()
         message = (
-            f"node {name!r} held the event loop for {now - began:.2f} s "
-            f"(slow_hook_s={most:g}): nothing else could run. Await what waits, or write exec as "
-            "'def', which runs in a thread"
+            f"node {name!r} held the event loop for {own:.2f} s (slow_hook_s={limit:g}): nothing "
+            "else could run. Await what waits, or write exec as 'def', which runs in a thread"
         )
-        loop.call_soon(warnings.warn, message, SlowHookWarning)
+        asyncio.get_running_loop().call_soon(warnings.warn, message, SlowHookWarning)
 
-    return stepped(work, after, before)
+    async def work() -> Any:  # begun when it is awaited: it may be cancelled before
+        return await stepped(begin(), after, before)
+
+    return work()

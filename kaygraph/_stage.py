@@ -9,6 +9,7 @@ from collections.abc import (
     Sequence,
 )
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ._buffer import Buffer, wake
@@ -302,9 +303,9 @@ def begin(stages: Sequence[Stage], source: Any) -> list[Coroutine[Any, Any, None
         feeder = Stage(first.node, first.inbox, first.inbox, first.frame, False)
     working = [stage for stage in stages if stage is not feeder]
     return [
-        timed(feeder.feed(source), feeder.name, feeder.frame),
+        timed(partial(feeder.feed, source), feeder.name, feeder.frame),
         *(
-            timed(stage.worker(number), stage.name, stage.frame)
+            timed(partial(stage.worker, number), stage.name, stage.frame)
             for stage in working
             for number in range(stage.workers)
         ),

@@ -29,15 +29,16 @@ def rest(
 ) -> Generator[Any, None, Any]:
     """Go on with a coroutine that waits for something."""
     while True:
+        value: Any = None
         error: BaseException | None = None
         try:
-            yield waited
+            value = yield waited
         except BaseException as failure:  # a cancellation, or the end of the generator
             error = failure
         if before is not None:
             before()
         try:
-            waited = work.send(None) if error is None else work.throw(error)
+            waited = work.send(value) if error is None else work.throw(error)
         except StopIteration as end:
             return end.value
         finally:

@@ -37,10 +37,15 @@ async def stop(tasks: Sequence["asyncio.Task[Any]"]) -> None:
     await outlast(tasks)
 
 
+def is_cancelled() -> bool:
+    """Whether this task was cancelled, whatever the code within has made of it."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 def raise_if_cancelled() -> None:
     """End a task of ``gather`` that was cancelled, even where the code within has swallowed it."""
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
+    if is_cancelled():
         raise asyncio.CancelledError
 
 

@@ -25,6 +25,7 @@ async def within(
         DeadlineExceededError: where it is any other.
     """
     now = asyncio.get_running_loop().time
+    cause: BaseException | None
     scope = asyncio.timeout(seconds)
     end = now() + seconds
     try:
@@ -34,6 +35,10 @@ async def within(
         if not scope.expired():
             raise  # the work's own
         over, cause = now() - end, error.__cause__
+    except Exception as error:
+        if not scope.expired():
+            raise
+        over, cause = now() - end, error  # what the work has made of its cancellation
     else:
         over, cause = now() - end, None
         if over < 0 or not blocks:

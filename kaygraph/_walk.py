@@ -1,7 +1,7 @@
 """The walk: tokens that move along edges, and joins that run once."""
 
 from asyncio import CancelledError, sleep
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from itertools import repeat
 from types import MappingProxyType
 from typing import Any
@@ -10,7 +10,7 @@ from ._conflicts import NOTHING, Seen, Token, looked_at, merged, token_for
 from ._fan_out import TURN
 from ._frame import FRAME, Frame, add_note
 from ._slow import timed
-from ._tasks import gather, raise_if_cancelled
+from ._tasks import gather, is_cancelled, raise_if_cancelled
 from ._tokens import Fork, Tokens
 from .errors import UnknownActionError
 from .node import BaseNode, watched
@@ -90,7 +90,7 @@ class Walk:
                     error = token.failed(failure, node, frame)
                 add_note(error, repr(frame.name_of(node)))
                 following = step.after.get("error")
-                if following is None:
+                if following is None or is_cancelled():  # of which it has made an error
                     self._left(step, token)
                     if error is not failure:
                         raise error from failure
@@ -226,10 +226,13 @@ class Walk:
             frame = frame.derive(error=error if errors else frame.error, token=token)
         context = FRAME.set(frame)
         try:
-            work = looked_at(watched(node, self.shared, frame), node, frame)
-            if frame.rules.slow_hook_s is not None:
-                work = timed(work, frame.name_of(node), frame)
-            return await work
+            if frame.rules.slow_hook_s is None:
+                return await looked_at(watched(node, self.shared, frame), node, frame)
+
+            def begin() -> Coroutine[Any, Any, Any]:
+                return looked_at(watched(node, self.shared, frame), node, frame)
+
+            return await timed(begin, frame.name_of(node), frame)
         finally:
             FRAME.reset(context)
             if token is not None and frame.token is not None:

@@ -1,12 +1,13 @@
 """Branch groups: several branches at once, where the policy is not "all of them, or none"."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from ._conflicts import Token, looked_at, merged, token_for
 from ._frame import FRAME, Cell, Frame, Scope
 from ._settings import check_count
+from ._slow import timed
 from ._tasks import errors_of, stop
 from ._wiring import Wired
 from .graph import Graph
@@ -69,7 +70,11 @@ class BranchGroup(BaseNode[Any, list[Any]]):
             )
             FRAME.set(inner[index])
             try:
-                await looked_at(branch._run(shared, inner[index]), branch, inner[index])
+
+                def begin() -> Coroutine[Any, Any, Any]:
+                    return looked_at(branch._run(shared, inner[index]), branch, inner[index])
+
+                await timed(begin, f"{path}{self._names[index]}", inner[index])
             finally:
                 ended[index] = loop.time()
 

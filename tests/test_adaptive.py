@@ -179,6 +179,24 @@ def test_calls_begun_under_another_limit_say_nothing() -> None:
         assert not adaptive.sampled(1.0, now + number / 1000, 64, True)
 
 
+def test_calls_that_end_while_too_many_run_say_nothing() -> None:
+    """As long as more run than the limit allows, it is not in effect and teaches nothing."""
+    adaptive = Adaptive()
+    for number in range(1, 1000):
+        assert not adaptive.sampled(LATENCY_S, number / 10, FIRST + 1, False)
+
+
+def test_a_knee_that_falls_in_the_middle_of_a_probe_is_seen() -> None:
+    """A probe with a higher latency than under load tells of the move, not of the service."""
+    adaptive = Adaptive()
+    now, limits = feed(adaptive, 5_000, queue(50))
+    while adaptive.limit > 50 - sqrt(50) / 4:
+        now, limits = feed(adaptive, 1, queue(50), now=now)
+    now, limits = feed(adaptive, 1_500, queue(12), now=now)
+    assert max(limits) <= 50
+    assert limits[-1] <= 12 + 3 * sqrt(12)
+
+
 @pytest.mark.parametrize("slower", [1.5, 3.0, 10.0])
 def test_a_slower_service_is_not_taken_for_a_lower_knee(slower: float) -> None:
     """Where latency does not follow the limit down, the limit goes back to where it was."""

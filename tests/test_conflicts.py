@@ -102,17 +102,44 @@ def test_branches_of_uneven_length_are_reported() -> None:
 @pytest.mark.parametrize(("one", "other"), [("c", "f"), ("e", "f"), ("b", "f"), ("c", "d")])
 def test_nested_diamonds_are_reported(one: str, other: str) -> None:
     """Whoever is on the other side of a fork, inner or outer, runs beside."""
-    a, b, c, d, e, f, g = (Writer(name, *("k" if name in (one, other) else "")) for name in "abcdefg")
+    a, b, c, d, e, f, g = (
+        Writer(name, *("k" if name in (one, other) else "")) for name in "abcdefg"
+    )
     a >> [b >> [c, d] >> e, f] >> g
     assert conflicts(Graph(a)) == {(one, other, "k")}
 
 
-def test_what_left_runs_beside_the_join() -> None:
-    """A branch that has taken another way is not waited for by the join."""
-    b, away = Writer("b", action="away"), Writer("a", "k", pauses=3)
-    graph = Graph(Writer("start") >> [b, Writer("c")] >> Writer("join", "k"))
-    b - "away" >> away
-    assert conflicts(graph) == {("a", "join", "k")}
+@pytest.mark.parametrize("slow", ["away", "branch"])
+def test_what_left_runs_beside_the_join(slow: str) -> None:
+    """A branch that has taken another way is not waited for, whether it has ended or not."""
+    for writer in ("join", "after"):
+        left = Writer("left", action="away")
+        away = Writer("a", "k", pauses=9 if slow == "away" else 0)
+        left - "away" >> away
+        branch = Writer("c", pauses=9 if slow == "branch" else 0)
+        join, after = (Writer(name, *("k" if name == writer else "")) for name in ("join", "after"))
+        graph = Graph(Writer("start") >> [left, branch, Writer("d")] >> join >> after)
+        assert conflicts(graph) == {(*sorted(("a", writer)), "k")}
+
+
+def test_join_in_a_branch_is_beside_those_that_have_ended() -> None:
+    """What joins the forks of one branch has not waited for the other."""
+    branch = Writer("a1", pauses=5) >> [Writer("c"), Writer("d")] >> Writer("a", "k")
+    assert conflicts(Graph(Writer("start") >> [branch, Writer("b", "k", pauses=0)])) == A_B
+
+
+def test_node_that_runs_beside_itself_is_named_once() -> None:
+    """Two branches may lead back to the same node."""
+
+    def ways(shared: Any) -> str:
+        shared["rounds"].append("n")
+        return "both" if len(shared["rounds"]) == 1 else "end"
+
+    n, b, c = Writer("n", "k", action=ways), Writer("b", action="back"), Writer("c", action="back")
+    n - "both" >> [b, c]
+    [b - "back" >> n, c - "back" >> n]
+    n - "end" >> Writer("end")
+    assert conflicts(Graph(n)) == {("n", "k")}
 
 
 def test_several_starts_run_beside_each_other() -> None:

@@ -11,6 +11,7 @@ from kaygraph import (
     AsyncNode,
     BatchGraph,
     BatchNode,
+    BranchGroup,
     Graph,
     Node,
     ParallelBatchNode,
@@ -33,6 +34,33 @@ def beside(*branches: Any, **settings: Any) -> Graph:
 def pair(**settings: Any) -> Graph:
     """Return a graph in which a and b write the same key."""
     return beside(Writer("a", "k"), Writer("b", "k", pauses=3), **settings)
+
+
+class Rounds(BatchGraph):
+    """Three rounds."""
+
+    def prep(self, _: Any) -> Any:
+        return [{}, {}, {}]
+
+
+def writing(kind: type[Any], hook: str) -> type[Any]:
+    """Return a kind of graph or group with a hook of its own that waits, writes k and waits."""
+
+    async def write(shared: Any) -> None:
+        await give_turns(3)
+        shared["k"] = object()
+        await give_turns(1)
+
+    class WritesInPrep(kind):  # type: ignore[misc]
+        async def prep(self, shared: Any) -> Any:
+            await write(shared)
+            return [{}]
+
+    class WritesInPost(kind):  # type: ignore[misc]
+        async def post(self, shared: Any, *_: Any) -> None:
+            await write(shared)
+
+    return WritesInPrep if hook == "prep" else WritesInPost
 
 
 # --- raise and ignore ----------------------------------------------------------------------------
@@ -110,6 +138,28 @@ def test_conflict_of_a_value_that_is_gone_again_is_raised() -> None:
     for shared in ({}, {"other": 1}):
         with pytest.raises(WriteConflictError):
             asyncio.run(graph.run_async(shared))
+
+
+@pytest.mark.parametrize("hook", ["prep", "post"])
+@pytest.mark.parametrize("kind", [Graph, BranchGroup, Rounds])
+def test_conflict_of_a_hook_of_what_holds_nodes_is_raised(kind: type[Any], hook: str) -> None:
+    """By a graph or a group as by a node: once, and in its own name."""
+    for pauses in (0, 50):
+        branches = [Writer("x", pauses=0), Writer("y")]
+        own = (writing(kind, hook))(*(branches if kind is BranchGroup else [branches]), name="own")
+        graph = beside(own, Writer("b", "k", pauses=pauses), on_conflict="raise")
+        with pytest.raises(WriteConflictError) as caught:
+            asyncio.run(graph.run_async({}))
+        second = "own" if pauses == 0 else "b"
+        assert f"in node {second!r}" in caught.value.__notes__
+
+
+@pytest.mark.parametrize("hook", ["prep", "post"])
+def test_conflict_of_a_hook_of_a_branch_that_is_a_graph_is_raised(hook: str) -> None:
+    """A graph that is a branch of a group is no exception."""
+    group = all_of(*(writing(Graph, hook)(Writer("x"), name=name) for name in ("one", "two")))
+    with pytest.raises(WriteConflictError):
+        asyncio.run(Graph(group, on_conflict="raise").run_async({}))
 
 
 @pytest.mark.parametrize("pauses", [0, 3])
@@ -194,16 +244,20 @@ def test_outer_graph_says_what_holds_between_its_branches(outer: Any, inner: Any
 def test_batch_graph_says_what_holds_between_its_rounds(outer: Any, mode: Any) -> None:
     """Of its own rounds a BatchGraph says it itself, and stands above the graph around."""
 
-    class Rounds(BatchGraph):
-        def prep(self, _: Any) -> list[dict[str, Any]]:
-            return [{"round": number} for number in range(3)]
-
     def rounds() -> Rounds:
         return Rounds(Writer("a", "k"), max_workers=2, on_conflict=mode)
 
     assert outcome(rounds()) == mode
     assert outcome(Graph(Writer("first") >> rounds(), on_conflict=outer)) == mode
     assert outcome(beside(rounds(), Writer("b"), on_conflict=outer)) == mode
+
+
+@pytest.mark.parametrize("inner", ["warn", "raise", "ignore"])
+@pytest.mark.parametrize("mode", ["warn", "raise", "ignore"])
+def test_batch_graph_has_the_say_of_graphs_in_its_rounds(mode: Any, inner: Any) -> None:
+    """Two rounds part ways in the BatchGraph, though the node is in a graph within."""
+    within = Graph(Writer("a", "k"), name="inner", on_conflict=inner)
+    assert outcome(Rounds(within, max_workers=2, on_conflict=mode)) == mode
 
 
 # --- at no cost where nothing runs beside ---------------------------------------------------------
@@ -266,10 +320,6 @@ def test_nobody_looks_where_nothing_runs_beside(made: list[Any]) -> None:
     class InThread(Node):
         def exec(self, _: Any) -> None:
             pass
-
-    class Rounds(BatchGraph):
-        def prep(self, _: Any) -> list[dict[str, Any]]:
-            return [{}, {}]
 
     loop, end = Writer("loop", "k"), Writer("end", action=lambda s: None if s["k"] else "x")
     loop >> end

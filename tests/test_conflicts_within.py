@@ -50,7 +50,10 @@ def test_nodes_of_inner_graphs_are_named_with_their_graphs() -> None:
 
 def test_fork_in_an_inner_graph_is_looked_at() -> None:
     """In a line, and in a branch beside others."""
-    for make in (lambda inner: Graph(Writer("s") >> inner), lambda inner: beside(inner, Writer("o"))):
+    for make in (
+        lambda inner: Graph(Writer("s") >> inner),
+        lambda inner: beside(inner, Writer("o")),
+    ):
         inner = Graph(Writer("i") >> [Writer("a", "k"), Writer("b", "k")], name="inner")
         assert conflicts(make(inner)) == {("inner/a", "inner/b", "k")}
 

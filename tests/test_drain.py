@@ -228,6 +228,24 @@ async def test_a_failure_that_nothing_handles_any_more_is_raised(at: float) -> N
     assert "handles began" not in log
 
 
+@pytest.mark.timeout(20)
+async def test_a_handler_that_would_try_itself_again_does_not_begin_either() -> None:
+    """An error route that leads back to its own node ends like any other."""
+
+    class Fails(Step):
+        async def exec(self, _: Any) -> None:
+            await asyncio.sleep(2)
+            raise ValueError("told")
+
+    log: list[str] = []
+    fails, handles = Fails(log, "fails"), Fails(log, "handles")
+    fails - "error" >> handles
+    handles - "error" >> handles
+    with pytest.raises(ValueError, match="told"):
+        await drained(Graph(fails), 1)
+    assert log == ["fails began"]
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_a_round_goes_through_all_its_nodes_and_no_round_begins(workers: int) -> None:
     """So does a batch within it: a round is one item."""
@@ -255,10 +273,13 @@ async def test_a_round_goes_through_all_its_nodes_and_no_round_begins(workers: i
 async def test_the_branches_of_a_group_are_in_flight_as_a_whole(group: Any) -> None:
     """Their later nodes begin, batches in them take all their items; what follows does not."""
     log, shared = list[str](), dict[str, Any]()
-    branches = group(Step(log, "a") >> Batch(range(5), name="batch"), Step(log, "b"))
+    branches = group(
+        Step(log, "a") >> Batch(range(5), name="batch"),
+        Step(log, "b") >> Kept(Read(iter(range(5))), Stage(1), buffer=1, name="pipeline"),
+    )
     await drained(Graph(branches >> Step(log, "never")), 1, shared)
     assert log == ["a began", "b began", "a ended", "b ended"]
-    assert shared["batch"] == [0, 1, 2, 3, 4]
+    assert shared["batch"] == shared["pipeline"] == [0, 1, 2, 3, 4]
 
 
 # --- pipelines, map-reduce ---

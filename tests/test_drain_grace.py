@@ -238,6 +238,23 @@ async def test_another_grace_replaces_the_first() -> None:
     assert now() == 100
 
 
+@pytest.mark.parametrize("workers", [1, 3])
+async def test_the_grace_counts_for_a_source_that_tidies_up(workers: int) -> None:
+    """What a source does when its wait is ended is in flight as well."""
+
+    async def source() -> AsyncIterator[int]:
+        yield 1
+        try:
+            await asyncio.sleep(1000)
+        finally:
+            await asyncio.sleep(5000)
+
+    shared: dict[str, Any] = {}
+    await drained(Batch(source(), max_workers=workers), 10, shared, grace=5)
+    assert shared["Batch"] == [1]
+    assert now() == 15
+
+
 async def test_draining_again_while_the_cancelled_tidy_up_keeps_the_error() -> None:
     """It is the error of the grace that has run out."""
 

@@ -21,6 +21,11 @@ from tests.clock import VIRTUAL
 pytestmark = pytest.mark.anyio
 
 
+# By so much a busy machine may hold a thread up between the moment that the limit counts and the
+# one that is noted in ``exec``. On the virtual clock it is the same moment.
+HELD_UP_S = 0.15
+
+
 @pytest.fixture
 def anyio_backend() -> Any:
     return VIRTUAL
@@ -204,16 +209,16 @@ def test_nodes_and_runs_share_one_rate() -> None:
 
 def test_runs_one_after_another_share_one_rate() -> None:
     """The second asyncio.run remembers the calls of the first."""
-    node = Calls(range(2), rate=RateLimit(2, per=0.2))
+    node = Calls(range(2), rate=RateLimit(2, per=0.3))
     node.run({})
     asyncio.run(node.run_async({}))
-    assert 0.2 <= node.starts[2] - node.starts[0] < 1.0
-    assert most_in_a_window(node.starts, 0.19) == 2
+    assert len(node.starts) == 4
+    assert most_in_a_window(node.starts, 0.3 - HELD_UP_S) == 2
 
 
 def test_threads_share_one_rate() -> None:
     """Three loops in three threads at once: never more than four in a window, and no error."""
-    rate = RateLimit(4, per=0.15)
+    rate = RateLimit(4, per=0.3)
     nodes = [Calls(range(4), rate=rate) for _ in range(3)]
     threads = [threading.Thread(target=node.run, args=({},)) for node in nodes]
     for thread in threads:
@@ -222,8 +227,7 @@ def test_threads_share_one_rate() -> None:
         thread.join()
     starts = [at for node in nodes for at in node.starts]
     assert len(starts) == 12
-    # A thread may be held up between the moment that is counted and the moment that is noted.
-    assert most_in_a_window(starts, 0.12) <= 4
+    assert most_in_a_window(starts, 0.3 - HELD_UP_S) <= 4
 
 
 def test_hooks_in_threads_keep_to_the_rate() -> None:
@@ -234,9 +238,9 @@ def test_hooks_in_threads_keep_to_the_rate() -> None:
         def exec(self, item: int) -> None:
             begun.append(time.monotonic())
 
-    asyncio.run(Sync(range(7), rate=RateLimit(3, per=0.1)).run_async({}))
+    asyncio.run(Sync(range(7), rate=RateLimit(3, per=0.3)).run_async({}))
     assert len(begun) == 7
-    assert most_in_a_window(begun, 0.08) <= 3
+    assert most_in_a_window(begun, 0.3 - HELD_UP_S) <= 3
 
 
 def test_both_phases_of_map_reduce_share_their_rate() -> None:

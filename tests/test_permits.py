@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from kaygraph import Graph, Node, ParallelBatchNode, RateLimit
-from kaygraph._permits import KeyedPermits, Permits, Slot
-from kaygraph.testing import simulate
+from kaygraph._permits import PATIENCE, KeyedPermits, Permits, Slot
+from kaygraph.testing import VirtualClockLoop, simulate
+from tests.calls import Gauge, now
 from tests.clock import VIRTUAL
 
 pytestmark = pytest.mark.anyio
@@ -32,10 +33,6 @@ async def waiting(work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
     await settle()
     assert not task.done()
     return task
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
 
 
 # --- one cap ---
@@ -68,8 +65,7 @@ async def test_permits_are_served_in_order() -> None:
 async def test_permit_given_back_cannot_be_taken_past_those_who_wait() -> None:
     """Giving hands the permit over: whoever gave it has to queue behind."""
     permits, order = Permits(1), list[str]()
-    giver = Slot((permits,))
-    await giver.take()
+    await (giver := Slot((permits,))).take()
 
     async def wait() -> None:
         slot = Slot((permits,))
@@ -267,6 +263,61 @@ async def test_line_is_served_by_age_whoever_waits_for_more() -> None:
     await asyncio.wait([younger])
 
 
+async def test_age_counts_also_where_the_first_in_line_has_to_go_elsewhere() -> None:
+    """The oldest waits for another cap now: next comes who is older, not who is in its line."""
+    inner, outer, other = Permits(1), Permits(1), Permits(1)
+    holder = Slot((inner, outer))
+    await holder.take()
+    await Slot((other,)).take()
+    wants = [(inner, outer, other), (outer,), (inner, outer)]
+    tasks = [await waiting(Slot(caps).take()) for caps in wants]
+    holder.give()
+    await settle()
+    assert [task.done() for task in tasks] == [False, True, False]
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+
+
+@pytest.mark.parametrize("ends", ["let in", "cancelled", "cancelled when let in"])
+async def test_one_who_never_finds_both_free_keeps_its_permits(ends: str) -> None:
+    """Turned away often enough it holds them in the line for the rate, and gives them back."""
+    permits, rate = Permits(1), RateLimit(1, per=1)
+    slot = Slot((permits,))
+    slot.item = (rate.claim(None),)
+    other, calls = Slot((permits,)), Slot()
+
+    async def fill_the_window() -> None:
+        calls.item = (rate.claim(None),)
+        await calls.begin()
+        calls.end()
+
+    await fill_the_window()
+    waiter = await waiting(slot.begin())
+    for _ in range(PATIENCE // 2 + 1):  # the line changes twice in each
+        await other.take()  # when there is room in the window, there is no permit
+        await asyncio.sleep(1)
+        assert not waiter.done()
+        await fill_the_window()
+        other.give()  # and when there is a permit, the window is full
+        await settle()
+    assert (waiter.done(), slot.held, permits.free) == (False, (), 0)
+    after = await waiting(other.take())
+    if ends != "cancelled":
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualClockLoop)
+        loop.advance(1)
+        slot.item[0].serve()  # as its timer will
+    if ends != "let in":
+        waiter.cancel()
+    await asyncio.wait([waiter])
+    assert waiter.cancelled() == (ends != "let in")
+    slot.give()
+    await after
+    other.give()
+    assert permits.leak is None
+
+
 # --- whole graphs ---
 
 
@@ -301,27 +352,22 @@ async def test_shared_permit_is_handed_over_fairly(workers: int, nested: bool) -
 @pytest.mark.parametrize("cap", [1, 2, 3, 7])
 async def test_nested_graphs_share_the_cap_of_the_run(cap: int) -> None:
     """However deep a node stands, exec counts against the outermost graph's cap."""
+    gauge = Gauge()
 
-    class Work(ParallelBatchNode[int, int]):
+    class Work(ParallelBatchNode[int, None]):
         def prep(self, _: Any) -> range:
             return range(6)
 
-        async def exec(self, item: int) -> int:
-            nonlocal running, most
-            running += 1
-            most = max(most, running)
-            await asyncio.sleep(1)
-            running -= 1
-            return item
+        async def exec(self, item: int) -> None:
+            await gauge(1)
 
     class One(Node[Any, None]):
         async def exec(self, _: Any) -> None:
-            await Work.exec(Work(), 0)
+            await gauge(1)
 
-    running = most = 0
     inner = Graph([Work(name="x"), One(name="y"), Graph(Work(name="deep"), max_workers=5)])
     await Graph([inner, Work(name="z"), One(name="w")], max_workers=cap).run_async({})
-    assert most == cap
+    assert gauge.most == cap
 
 
 async def test_parent_holds_no_permit_while_its_children_run() -> None:

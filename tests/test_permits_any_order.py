@@ -60,6 +60,12 @@ class World:
             if key is not None:
                 self.keyed.end(key)
 
+    def kept(self, permits: Permits) -> int:
+        """Return how many are held in the line for a rate by those who have waited in vain."""
+        lines = [rate.claim(0).waiting for rate in self.rates]
+        turns = [turn for line in lines for turn, _ in line if not turn.future.done()]
+        return sum(turn.caps[: turn.kept].count(permits) for turn in turns)
+
     def check(self) -> None:
         for permits in [*self.permits, *self.keyed.known.values()]:
             holders = sum(slot.held.count(permits) for _, slot, _ in self.wanted)
@@ -74,7 +80,7 @@ class World:
         """Nothing is under way: all that is not held is free, and whoever waits has to."""
         for permits in [*self.permits, *self.keyed.known.values()]:
             holders = sum(slot.held.count(permits) for _, slot, _ in self.wanted)
-            assert permits.free == permits.size - holders
+            assert permits.free == permits.size - holders - self.kept(permits)
         for task, slot, _ in self.wanted:
             caps = (*slot.caps, *slot.item)
             if not task.done() and not slot.held and all(isinstance(c, Permits) for c in caps):

@@ -54,13 +54,17 @@ def test_the_first_signal_drains_the_run(
     assert ("closed" in one.lines) == (shape == "Endless")
 
 
+@pytest.mark.parametrize("moment", ["booting", "begun"])
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
 def test_a_signal_to_the_whole_group_leaves_the_workers_to_their_items(
-    script: Callable[..., Script], number: signal.Signals
+    script: Callable[..., Script], number: signal.Signals, moment: str
 ) -> None:
-    """A terminal sends Ctrl-C, and a supervisor SIGTERM, to worker processes as well."""
+    """A terminal sends Ctrl-C, and a supervisor SIGTERM, to worker processes as well.
+
+    Also to one that is only just starting: its item was taken, and is in flight.
+    """
     one = script("Process")
-    one.until("begun")
+    one.until(moment)
     os.killpg(one.process.pid, number)
     one.checked(number)
 

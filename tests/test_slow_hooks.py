@@ -1,0 +1,384 @@
+"""``slow_hook_s``: a hook that holds the event loop is told of once, with its node's name.
+
+What is measured is real time: nodes hold the loop with ``time.sleep``.
+"""
+
+import asyncio
+import re
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from kaygraph import (
+    AsyncNode,
+    BatchGraph,
+    BatchNode,
+    BranchGroup,
+    Graph,
+    MapReduceNode,
+    Node,
+    ParallelBatchNode,
+    Retry,
+    SlowHookWarning,
+    _slow,
+    all_of,
+    first_of,
+    settle,
+)
+
+LIMIT_S = 0.03
+HELD_S = 0.05
+
+HOOKS = ["prep", "exec", "post", "prep_late", "exec_late", "post_late"]
+
+
+class Holds(AsyncNode):
+    """A node that holds the loop in one of its hooks, before it waits there or after."""
+
+    def __init__(self, name: str, hook: str = "", seconds: float = HELD_S, **settings: Any) -> None:
+        super().__init__(name=name, **settings)
+        self.hook, self.seconds = hook, seconds
+
+    async def part(self, hook: str) -> None:
+        if self.hook == hook:
+            time.sleep(self.seconds)  # noqa: ASYNC251 - that is what is looked for
+        await asyncio.sleep(0)
+        if self.hook == f"{hook}_late":
+            time.sleep(self.seconds)  # noqa: ASYNC251
+
+    async def prep(self, _: Any) -> Any:
+        await self.part("prep")
+        return [1]
+
+    async def exec(self, item: Any) -> Any:
+        await self.part("exec")
+        return item
+
+    async def post(self, *_: Any) -> Any:
+        await self.part("post")
+
+
+class HoldsSync(Node):
+    """The same with hooks that are plain functions."""
+
+    def __init__(self, name: str, hook: str = "", **settings: Any) -> None:
+        super().__init__(name=name, **settings)
+        self.hook = hook
+
+    def prep(self, _: Any) -> Any:
+        self.part("prep")
+        return [1]
+
+    def exec(self, item: Any) -> Any:
+        self.part("exec")
+        return item
+
+    def post(self, *_: Any) -> Any:
+        self.part("post")
+
+    def part(self, hook: str) -> None:
+        if self.hook == hook:
+            time.sleep(HELD_S)
+
+
+class Rounds(BatchGraph):
+    def prep(self, _: Any) -> Any:
+        return [{}, {}]
+
+
+def told(graph: Graph, alone: bool = False) -> list[str]:
+    """Run a graph, on a loop or alone in this thread; return the names told of, in order."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        graph.run({}) if alone else asyncio.run(graph.run_async({}))
+    assert all(one.category is SlowHookWarning for one in caught), caught
+    return [re.findall(r"node '([^']*)'", str(one.message))[0] for one in caught]
+
+
+# --- who is told of -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_hook_that_holds_the_loop_is_told_of(hook: str) -> None:
+    """Each hook, before and after its waits, in a line and beside another branch."""
+    for graph in (
+        Graph(Holds("a") >> Holds("b", hook) >> Holds("c"), slow_hook_s=LIMIT_S),
+        Graph(Holds("a") >> [Holds("b", hook), Holds("c")], slow_hook_s=LIMIT_S),
+    ):
+        assert told(graph) == ["b"]
+
+
+@pytest.mark.parametrize("hook", ["prep", "exec", "post"])
+def test_plain_hook_that_holds_the_loop_is_told_of(hook: str) -> None:
+    """A ``def exec`` does so only where it was asked to run on the loop."""
+    for place, expected in (("loop", ["b"]), (None, [] if hook == "exec" else ["b"])):
+        node = HoldsSync("b", hook, run_in=place)
+        assert told(Graph(Holds("a") >> node, slow_hook_s=LIMIT_S)) == expected
+
+
+def test_warning_says_how_long_and_what_to_do() -> None:
+    """The message is one that a user can act on."""
+    with pytest.warns(SlowHookWarning) as caught:
+        asyncio.run(Graph(Holds("a", "exec"), slow_hook_s=LIMIT_S).run_async({}))
+    (message,) = (str(one.message) for one in caught)
+    seconds = re.search(r"for ([0-9.]+) s", message)
+    assert seconds is not None
+    assert HELD_S <= float(seconds[1]) < 10
+    assert message.replace(seconds[1], "…") == (
+        "node 'a' held the event loop for … s (slow_hook_s=0.03): nothing else could run. Await "
+        "what waits, or write exec as 'def', which runs in a thread"
+    )
+
+
+def test_node_is_told_of_once_a_run() -> None:
+    """However often it holds the loop, and again in the next run."""
+
+    class Often(Holds):
+        async def exec(self, item: Any) -> Any:
+            for _ in range(3):
+                await self.part("exec")
+
+        def post(self, shared: Any, *_: Any) -> str | None:  # type: ignore[override]
+            shared["rounds"] = shared.get("rounds", 0) + 1
+            return "again" if shared["rounds"] < 2 else None
+
+    node = Often("a", "exec", seconds=0.035)
+    node - "again" >> node
+    graph = Graph(node, slow_hook_s=LIMIT_S)
+    assert told(graph) == ["a"]
+    assert told(graph) == ["a"]
+
+
+def test_every_slow_node_is_told_of() -> None:
+    """Two nodes are two warnings, in the order in which they held the loop."""
+    nodes = Holds("a", "post") >> Holds("b", "prep") >> [Holds("c", "exec"), Holds("d")]
+    assert told(Graph(nodes, slow_hook_s=LIMIT_S)) == ["a", "b", "c"]
+
+
+def test_node_that_fails_is_told_of() -> None:
+    """Also where the next step is on its error route, or another attempt, or the fallback."""
+
+    class Fails(Holds):
+        async def exec(self, _: Any) -> Any:
+            await self.part("exec")
+            raise ValueError
+
+    class FallsBack(Fails):
+        async def exec_fallback(self, *_: Any) -> None:
+            await self.part("fallback")
+
+    a, handler = Fails("a", "exec"), Holds("handler", "exec")
+    a - "error" >> handler
+    assert told(Graph(a, slow_hook_s=LIMIT_S)) == ["a", "handler"]
+    assert told(Graph(FallsBack("a", "fallback"), slow_hook_s=LIMIT_S)) == ["a"]
+    again = FallsBack("a", "exec", retry=Retry(attempts=2))
+    assert told(Graph(again, slow_hook_s=LIMIT_S)) == ["a"]
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_item_of_a_batch_is_told_of_with_the_node(workers: int) -> None:
+    """Items that hold the loop, whichever worker has them."""
+
+    class Batch(ParallelBatchNode[int, int]):
+        def prep(self, _: Any) -> range:
+            return range(5)
+
+        async def exec(self, item: int) -> int:
+            if item == 3:
+                time.sleep(HELD_S)  # noqa: ASYNC251
+            await asyncio.sleep(0)
+            return item
+
+    assert told(Graph(Batch(max_workers=workers), slow_hook_s=LIMIT_S)) == ["Batch"]
+
+
+def test_source_of_a_batch_is_told_of_with_the_node() -> None:
+    """A generator that takes long to give the next item holds the loop as well."""
+
+    class Batch(ParallelBatchNode[int, int]):
+        def prep(self, _: Any) -> Iterator[int]:
+            yield 1
+            time.sleep(HELD_S)
+            yield 2
+
+        async def exec(self, item: int) -> int:
+            return item
+
+    class Single(Batch, BatchNode[int, int]):
+        max_workers = 1
+
+    for batch in (Batch(name="a"), Single(name="a")):
+        assert told(Graph(Holds("first") >> batch, slow_hook_s=LIMIT_S)) == ["a"]
+
+
+@pytest.mark.parametrize("slow", ["one", "two", "three"])
+def test_stage_of_a_pipeline_is_told_of(slow: str) -> None:
+    """The stage that holds the loop, and not the pipeline."""
+    stages = [Holds(name, "exec" if name == slow else "") for name in ("one", "two", "three")]
+    pipeline = stages[0] | stages[1] | stages[2]
+    assert told(Graph(pipeline >> Holds("after"), slow_hook_s=LIMIT_S)) == [f"Pipeline/{slow}"]
+
+
+def test_hooks_of_map_reduce_are_told_of() -> None:
+    """A MapReduceNode that maps or reduces on the loop."""
+
+    class Count(MapReduceNode):
+        def prep(self, _: Any) -> range:
+            return range(3)
+
+        async def map(self, item: int) -> Any:
+            if self.name == "map" and item == 1:
+                time.sleep(HELD_S)  # noqa: ASYNC251
+            return [(0, item)]
+
+        async def reduce(self, _: Any, values: list[int]) -> int:
+            if self.name == "reduce":
+                time.sleep(HELD_S)  # noqa: ASYNC251
+            return sum(values)
+
+    for name in ("map", "reduce"):
+        (named,) = told(Graph(Count(name=name), slow_hook_s=LIMIT_S))
+        assert named.startswith(name)
+
+
+@pytest.mark.parametrize("group", [all_of, settle, first_of])
+def test_branch_of_a_group_is_told_of(group: Callable[..., BranchGroup]) -> None:
+    """The node in the branch, and not the group."""
+    branches = Holds("a") >> Holds("b", "post"), Holds("c", "exec")
+    names = told(Graph(group(*branches, name="group"), slow_hook_s=LIMIT_S))
+    assert set(names) <= {"group/a/b", "group/c"}
+    assert "group/c" in names
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_node_in_a_round_is_told_of(workers: int) -> None:
+    """The node in the round, once for all rounds, and not the graph of the rounds."""
+    rounds = Rounds(Holds("a") >> Holds("b", "exec"), max_workers=workers)
+    assert told(Graph(rounds, slow_hook_s=LIMIT_S)) == ["Rounds/b"]
+    rounds = Rounds(Holds("a", "post"), max_workers=workers, slow_hook_s=LIMIT_S)
+    assert told(Graph(Holds("first") >> rounds)) == ["Rounds/a"]
+
+
+# --- graphs in graphs -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+def test_inner_node_is_told_of_and_not_the_graph_around(hook: str) -> None:
+    """However deep a node is, it is told of alone."""
+    inner = Graph(Graph(Holds("a", hook), name="inmost") >> Holds("b"), name="inner")
+    assert told(Graph(Holds("first") >> inner, slow_hook_s=LIMIT_S)) == ["inner/inmost/a"]
+
+
+@pytest.mark.parametrize("hook", ["prep", "post"])
+def test_hooks_of_graphs_are_told_of_with_the_graph(hook: str) -> None:
+    """A graph's own hooks: of the outermost, of one within, and of one that is a branch."""
+
+    class Own(Graph):
+        def prep(self, _: Any) -> None:
+            if hook == "prep":
+                time.sleep(HELD_S)
+
+        def post(self, *_: Any) -> None:
+            if hook == "post":
+                time.sleep(HELD_S)
+
+    def own(**settings: Any) -> Own:
+        return Own(Holds("a"), name="own", **settings)
+
+    assert told(Graph(own(), slow_hook_s=LIMIT_S)) == ["own"]
+    group = all_of(own(), Holds("b"), name="group")
+    assert told(Graph(group, slow_hook_s=LIMIT_S)) == ["group/own"]
+
+
+def test_inner_graph_says_what_holds_within_it() -> None:
+    """A limit of its own stands above the outer one, whichever is longer."""
+
+    def graph(outer: float | None, inner: float | None, fork: bool) -> Graph:
+        within = Graph(Holds("a", "exec"), name="inner", slow_hook_s=inner)
+        start = Holds("first")
+        nodes = start >> [within, Holds("other")] if fork else start >> within
+        return Graph(nodes, slow_hook_s=outer)
+
+    for fork in (False, True):
+        assert told(graph(LIMIT_S, None, fork)) == ["inner/a"]
+        assert told(graph(None, LIMIT_S, fork)) == ["inner/a"]
+        assert told(graph(60, LIMIT_S, fork)) == ["inner/a"]
+        assert told(graph(LIMIT_S, 60, fork)) == []
+
+
+# --- who is not -----------------------------------------------------------------------------------
+
+
+def test_node_that_waits_is_not_told_of() -> None:
+    """What is awaited may take as long as it likes, in every hook and every kind of node."""
+
+    class Waits(Holds):
+        async def part(self, hook: str) -> None:
+            await asyncio.sleep(0.3)
+
+    inner = Graph([Waits("b"), Rounds(Waits("c"), max_workers=2)], name="inner")
+    branches = [Waits("a"), inner, all_of(Waits("d"), Waits("e"))]
+    assert told(Graph(Holds("first") >> branches, slow_hook_s=0.25)) == []
+
+
+def test_threads_are_not_told_of() -> None:
+    """A ``def exec`` runs in a thread and holds nobody up."""
+
+    class Many(ParallelBatchNode[int, None]):
+        def prep(self, _: Any) -> range:
+            return range(2)
+
+        def exec(self, item: int) -> None:
+            time.sleep(0.3)
+
+    graph = Graph(Holds("first") >> [Many(max_workers=4), Many(max_workers=2)], slow_hook_s=0.25)
+    assert told(graph) == told(graph, alone=True) == []
+
+
+def test_run_that_is_alone_in_its_thread_is_not_told_of() -> None:
+    """Where nothing runs beside, nobody waits for the loop; from a fork on, somebody does."""
+    line = Graph(HoldsSync("a", "exec") >> Holds("b", "prep"), slow_hook_s=LIMIT_S)
+    assert told(line, alone=True) == []
+    rounds = Rounds(Holds("a", "exec"), slow_hook_s=LIMIT_S)
+    assert told(rounds, alone=True) == []
+    fork = Graph(Holds("a", "exec") >> [Holds("b", "exec"), Holds("c")], slow_hook_s=LIMIT_S)
+    assert told(fork, alone=True) == ["b"]
+
+
+def test_nobody_looks_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is wrapped, and nothing is told of, where no limit is given."""
+
+    def refuse(work: Any, *_: Any) -> Any:
+        work.close()
+        raise AssertionError("wrapped")
+
+    monkeypatch.setattr(_slow, "stepped", refuse)
+    graph = Graph(
+        Holds("a", "exec")
+        >> [Graph(Holds("b", "prep"), name="inner"), all_of(Holds("c"), Holds("d", "post"))]
+        >> Rounds(Holds("e"))
+        >> (Holds("f") | Holds("g", "exec"))
+    )
+    assert told(graph) == told(graph, alone=True) == []
+    with pytest.raises(AssertionError, match="wrapped"):
+        asyncio.run(Graph(Holds("a"), slow_hook_s=LIMIT_S).run_async({}))
+
+
+def test_warning_that_is_an_error_does_not_fail_the_node() -> None:
+    """It is told to the loop's exception handler: the run itself is in order."""
+    heard: list[Any] = []
+
+    async def main() -> str | None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: heard.append(context["exception"]))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            action = await Graph(Holds("a", "post"), slow_hook_s=LIMIT_S).run_async({})
+            await asyncio.sleep(0)
+        return action
+
+    assert asyncio.run(main()) is None
+    assert [type(error) for error in heard] == [SlowHookWarning]
