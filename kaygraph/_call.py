@@ -168,12 +168,16 @@ async def _attempt(node: Any, item: Any, index: int | None, frame: Frame, slot: 
         await slot.take()
     ticket: Any = None
     error: BaseException | None = None
+    if breaker is not None:
+        try:
+            ticket = breaker.admit()
+        except CircuitOpenError:
+            slot.undo()
+            raise
     started = _now() if slot.timed else 0.0
     try:
-        if breaker is not None:
-            ticket = breaker.admit()
-            if ticket.moved and emit is not None:
-                emit(CircuitChanged(frame.name_of(node), _now(), "half_open"))
+        if ticket is not None and ticket.moved and emit is not None:
+            emit(CircuitChanged(frame.name_of(node), _now(), "half_open"))
         slot.attempts += 1
         if emit is not None and slot.attempts == 1:
             emit(ItemStarted(frame.name_of(node), started, index or 0, slot.worker))
@@ -217,6 +221,7 @@ async def _once(node: Any, item: Any, frame: Frame) -> Any:
             result = run_to_end(node, item)
         finally:
             asyncio._set_running_loop(loop)
+        await asyncio.sleep(0)  # a deadline that has passed meanwhile is heard
     elif place == "loop":
         result = node.exec(item)
         if kind == "async":

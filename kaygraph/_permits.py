@@ -99,6 +99,13 @@ def entered(caps: Sequence[Cap], age: float = inf) -> Cap | None:
     return None
 
 
+def older(line: list[Turn], age: float) -> bool:
+    """Whether somebody in the line is older; those who have left it are forgotten."""
+    while line and line[0].future.done():
+        heappop(line)
+    return bool(line) and line[0].age < age
+
+
 class Permits:
     """A counting semaphore that serves by age and can be asked whether somebody waits.
 
@@ -114,7 +121,7 @@ class Permits:
         self.waiting: list[Turn] = []
 
     def enter(self, age: float = inf) -> bool:
-        if self.free <= 0:
+        if self.free <= 0 or (self.waiting and older(self.waiting, age)):
             return False
         self.free -= 1
         return True
@@ -265,6 +272,14 @@ class Slot:
     def wanted(self) -> bool:
         """Whether somebody waits for one of the caps."""
         return any(cap.waiting for cap in self.caps)
+
+    def undo(self) -> None:
+        """Give back what an attempt alone would have needed: it is not made."""
+        if len(self.held) > len(self.caps):
+            for cap in self.item:
+                cap.undo()
+            self.held = self.caps
+            _serve(self.item)
 
     def end(self) -> None:
         """Give back what an attempt alone has needed."""

@@ -90,7 +90,8 @@ class Walk:
                     error = token.failed(failure, node, frame)
                 add_note(error, repr(frame.name_of(node)))
                 following = step.after.get("error")
-                if following is None or is_cancelled():  # of which it has made an error
+                # Of a cancellation a node may make an error; and nothing else begins in a drained run.
+                if following is None or is_cancelled() or frame.drains:
                     self._left(step, token)
                     if error is not failure:
                         raise error from failure

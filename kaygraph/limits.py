@@ -77,13 +77,15 @@ class _Window:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.log: deque[list[float]] = deque()  # when, and with which weight
-        self.used = 0.0
+        self.used = 0.0  # by those in the log, and by those that are let in and have not begun
+        self.pending = 0
         self.lines: WeakKeyDictionary[asyncio.AbstractEventLoop, _Line] = WeakKeyDictionary()
 
-    def forget(self, before: float) -> None:
-        while self.log and self.log[0][0] <= before:
+    def forget(self, now: float, per: float) -> None:
+        # As a timer reckons: of floats, what is added and taken away again is not always 0.
+        while self.log and self.log[0][0] + per <= now:
             self.used -= self.log.popleft()[1]
-        if not self.log:
+        if not self.log and not self.pending:
             self.used = 0.0  # what is left of sums of floats
 
 
@@ -121,24 +123,33 @@ class RateClaim:
             return False  # a light one does not overtake a heavy one that waits
         window, now = self._window, self._now()
         with window.lock:
-            window.forget(now - self._rate.per)
+            window.forget(now, self._rate.per)
             if window.used + self._weight > self._rate.calls:
                 return False
-            self._entry = [now, self._weight]
-            window.log.append(self._entry)
+            self._entry = []
+            window.pending += 1
             window.used += self._weight
         return True
 
     def begun(self) -> None:
-        self._entry[0] = self._now()  # the loop may have been busy since it was let in
+        window = self._window
+        with window.lock:  # now, not when it was let in: the loop may have been busy since
+            self._entry = [self._now(), self._weight]
+            window.log.append(self._entry)
+            window.pending -= 1
 
     def leave(self) -> None:
         pass  # it counts until it is out of the window
 
     def undo(self) -> None:
-        with self._window.lock:
-            self._window.used -= self._entry[1]
-            self._entry[1] = 0.0
+        window = self._window
+        with window.lock:
+            if not self._entry:
+                window.pending -= 1
+                window.used -= self._weight
+            elif any(entry is self._entry for entry in window.log):
+                window.used -= self._weight
+                self._entry[1] = 0.0
 
     def stand(self, turn: Turn) -> None:
         heappush(self._line.waiting, (turn, self))
@@ -173,6 +184,8 @@ class RateClaim:
                     break
                 excess -= weight
                 due = at + self._rate.per
+            if excess > 0:  # in the way is who has not begun, and it will not be out before this
+                due = now + self._rate.per
         line.timer = asyncio.get_running_loop().call_later(max(0.0, due - now), self.serve)
 
     def _now(self) -> float:

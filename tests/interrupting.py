@@ -12,6 +12,7 @@ ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 
 SCRIPT = '''
 import asyncio, os, sys, time
+if __name__ != "__main__": print("booting", flush=True)  # a worker process, long before it works
 from itertools import count
 from kaygraph import BatchGraph, BatchNode, Graph, Node, ParallelBatchNode, Pipeline, RunInterrupted
 

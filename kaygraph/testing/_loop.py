@@ -54,6 +54,7 @@ class VirtualClockLoop(asyncio.BaseEventLoop):
     """
 
     # What asyncio keeps here on every Python that we run on.
+    own_clock = True
     _ready: deque[asyncio.Handle]
     _scheduled: list[asyncio.TimerHandle]
     _stopping: bool
