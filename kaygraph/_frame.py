@@ -43,6 +43,7 @@ class Run:
     looked_after_s = 0.0  # how long nodes have held the loop where somebody looked
     slow_nodes: Set[Any] = frozenset()  # those of which that was told
     expired = False  # what was in flight has had its time, and is cancelled
+    stopped: Sequence[Any] = ()  # tasks whose wait for a source is being ended
     _sources: Sequence[Callable[[], None]] = ()
     _threads: ThreadPoolExecutor | None = None
     processes: "ProcessPool | None" = None  # made by the call that first needs one
@@ -103,6 +104,12 @@ class Run:
     def read(self, stop: Callable[[], None]) -> None:
         """Note how to end a wait for a source when the run drains."""
         self._sources = [*self._sources, stop]
+
+    def expire(self, task: "asyncio.Task[Any]") -> None:
+        """Cancel the run's task, as what is in flight has had its time; once is enough."""
+        if task.cancelling() <= sum(task is reader for reader in self.stopped):
+            self.expired = True
+            task.cancel()
 
     def read_out(self, stop: Callable[[], None]) -> None:
         self._sources = [other for other in self._sources if other != stop]

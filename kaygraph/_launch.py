@@ -164,9 +164,7 @@ class RunTask:
         return self._run.draining
 
     def _expire(self) -> None:
-        if not self._task.cancelling():  # else it ends already, as somebody has asked
-            self._run.expired = True
-            self._task.cancel()
+        self._run.expire(self._task)
 
     def _over(self, _: Any) -> None:
         if self._timer is not None:

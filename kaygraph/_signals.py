@@ -89,9 +89,8 @@ class Signals:
             asyncio.get_running_loop().call_later(self._grace, self._expire)
 
     def _expire(self) -> None:
-        if self._task is not None and not self._task.cancelling():
-            self._run.expired = True
-            self._cancel()
+        if self._task is not None:
+            self._run.expire(self._task)
 
     def _cancel(self) -> None:
         if self._task is not None:

@@ -57,6 +57,7 @@ class Awaited(AsyncIterator[Any]):
             self._reader = None
             if self._stopping:  # heard, or overheard by an iterator that still has its say
                 self._stopping = False
+                self._frame.run.stopped = [r for r in self._frame.run.stopped if r is not reader]
                 reader.uncancel()
 
     def _stop(self) -> None:
@@ -65,6 +66,7 @@ class Awaited(AsyncIterator[Any]):
             return  # nobody waits; where the source itself drains the run it is heard to its end
         if not self._stopping:
             self._stopping = reader.cancel()
+            self._frame.run.stopped = [*self._frame.run.stopped, reader]
 
     async def aclose(self) -> None:
         self._frame.run.read_out(self._stop)

@@ -168,7 +168,7 @@ class Adaptive:
         if not (self._doubling or faster or queue > 2 * headroom or now >= self._probe_at):
             return self._stepped(queue, used, now)
         self._calm, self._probing = 0, (limit, latency, used)
-        return min(limit - PROBE_DEPTH * headroom, limit - queue)
+        return min(limit - PROBE_DEPTH * headroom, (limit - queue) ** 2 / limit)
 
     def _below(self, ceiling: int, safe: int, now: float) -> int:
         """Return a limit to stay at, under one that is too high; for longer each time."""
@@ -180,14 +180,10 @@ class Adaptive:
 
     def _probed(self, limit: int, loaded: float, used: bool, latency: float, now: float) -> float:
         """Return the knee, by Little's law, and the headroom; or what is to be tried."""
-        slower = latency > self._unloaded * (1 + 1 / sqrt(self.limit))
         self._unloaded, self._probe_at = min(latency, loaded), now + PROBE_EVERY * latency
-        knee = limit * self._unloaded / loaded if loaded else 0.0
-        if slower and knee < self.limit + sqrt(self.limit) / 4 and self.limit > 1:
-            self._probing = self.limit, latency, used  # latency has followed: still a queue
-            return self.limit / 2
+        knee = max(self.limit, limit * self._unloaded / loaded if loaded else 0.0)
         self._doubling = self._doubling and knee > limit - min(limit / 4, 2 * sqrt(limit))
-        above = 2 * limit if self._doubling else max(knee, self.limit) + sqrt(knee)
+        above = 2 * limit if self._doubling else knee + sqrt(knee)
         return min(above, self._ceiling - 1 if used else limit)
 
     def _stepped(self, queue: float, used: bool, now: float) -> float:

@@ -103,6 +103,19 @@ class Round2(Round):
         Shape.done(None, self.params["number"])
         return str(self.params["number"])
 
+class TriesAgain(Graph):
+    """Fails, and is the way out of its own failure."""
+    def __init__(self):
+        fails = Fails()
+        fails - "error" >> fails
+        super().__init__(fails)
+
+class Fails(Node):
+    async def exec(self, _):
+        await asyncio.sleep(0.01)
+        say("begun")
+        raise ValueError("told")
+
 # What does not end by itself, in so many ways.
 
 class BlockedThread(Shape):

@@ -228,24 +228,6 @@ async def test_a_failure_that_nothing_handles_any_more_is_raised(at: float) -> N
     assert "handles began" not in log
 
 
-@pytest.mark.timeout(20)
-async def test_a_handler_that_would_try_itself_again_does_not_begin_either() -> None:
-    """An error route that leads back to its own node ends like any other."""
-
-    class Fails(Step):
-        async def exec(self, _: Any) -> None:
-            await asyncio.sleep(2)
-            raise ValueError("told")
-
-    log: list[str] = []
-    fails, handles = Fails(log, "fails"), Fails(log, "handles")
-    fails - "error" >> handles
-    handles - "error" >> handles
-    with pytest.raises(ValueError, match="told"):
-        await drained(Graph(fails), 1)
-    assert log == ["fails began"]
-
-
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_a_round_goes_through_all_its_nodes_and_no_round_begins(workers: int) -> None:
     """So does a batch within it: a round is one item."""

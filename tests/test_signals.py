@@ -69,6 +69,19 @@ def test_a_signal_to_the_whole_group_leaves_the_workers_to_their_items(
     one.checked(number)
 
 
+def test_a_node_that_handles_its_own_failure_does_not_begin_again(
+    script: Callable[..., Script],
+) -> None:
+    """The error that it would have handled is told."""
+    one = script("TriesAgain")
+    one.until("begun")
+    one.process.send_signal(signal.SIGINT)
+    one.process.wait(20)
+    assert one.ended() == ""
+    assert one.process.returncode == 130
+    assert one.lines[-3:] == ["drained True", "cause ValueError('told')", "end"]
+
+
 @pytest.mark.parametrize("shape", ["LongFinally", "BusyProcess"])
 def test_what_is_not_done_within_the_grace_is_cancelled(
     script: Callable[..., Script], shape: str
