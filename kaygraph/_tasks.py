@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
+WHILE_CANCELLED = "failed while cancelled"
+
 
 async def outlast(futures: Iterable["asyncio.Future[Any]"]) -> None:
     """Wait until all are done, however often the waiter is cancelled; then let that through."""
@@ -26,8 +28,34 @@ def heard(future: "asyncio.Future[Any]") -> None:
 
 
 def errors_of(tasks: Iterable["asyncio.Future[Any]"]) -> list[BaseException]:
-    """Return the errors of finished tasks, in the tasks' order, without the cancellations."""
-    return [e for t in tasks if not t.cancelled() and (e := t.exception()) is not None]
+    """Return the errors of finished tasks, in the tasks' order, without the cancellations.
+
+    What had failed within a task before it was cancelled is among them.
+    """
+    errors: list[BaseException] = []
+    for task in tasks:
+        if not task.done():
+            continue
+        try:
+            error = task.exception()
+        except asyncio.CancelledError as cancellation:
+            error = cancellation
+        found: Sequence[BaseException] = () if error is None else (error,)
+        if isinstance(error, asyncio.CancelledError):
+            within = error.__cause__
+            group = isinstance(within, BaseExceptionGroup) and within.message == WHILE_CANCELLED
+            found = within.exceptions if group else ()  # type: ignore[union-attr]
+        errors += [one for one in found if not any(one is known for known in errors)]
+    return errors
+
+
+def with_errors(
+    cancellation: asyncio.CancelledError, tasks: Iterable["asyncio.Future[Any]"]
+) -> asyncio.CancelledError:
+    """Return the cancellation with what has failed in the same moment as its cause."""
+    if errors := errors_of(tasks):
+        cancellation.__cause__ = BaseExceptionGroup(WHILE_CANCELLED, errors)
+    return cancellation
 
 
 async def stop(tasks: Sequence["asyncio.Task[Any]"]) -> None:
@@ -67,13 +95,17 @@ async def gather(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
         # short what the tasks do in their `finally`.
         return await asyncio.shield(gathering)
     except BaseException as first:
-        await stop(tasks)
-        errors = errors_of(tasks)
+        try:
+            await stop(tasks)
+        except asyncio.CancelledError as late:  # while we waited for them
+            raise with_errors(late, (*tasks, gathering)) from late.__cause__
+        # A task tells once how it was cancelled, and may have told asyncio's gather.
+        errors = errors_of((*tasks, gathering))
         cancelled = isinstance(first, asyncio.CancelledError)
         if cancelled or (current is not None and current.cancelling() > before):
             cancellation = first if cancelled else asyncio.CancelledError()
             if errors:
-                raise cancellation from BaseExceptionGroup("failed while cancelled", errors)
+                raise cancellation from BaseExceptionGroup(WHILE_CANCELLED, errors)
             raise cancellation from None
         if len(errors) == 1:
             raise

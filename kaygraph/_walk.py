@@ -90,7 +90,7 @@ class Walk:
                     error = token.failed(failure, node, frame)
                 add_note(error, repr(frame.name_of(node)))
                 following = step.after.get("error")
-                # A node may make an error of its cancellation; in a drained run nothing else begins.
+                # A node may make an error of its cancellation; in a drained run nothing begins.
                 if following is None or is_cancelled() or frame.drains:
                     self._left(step, token)
                     if error is not failure:

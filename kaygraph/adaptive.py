@@ -22,8 +22,7 @@ from math import sqrt
 from .errors import CircuitOpenError
 
 FIRST, MOST = 8, 512  # the limit at the start, and at most
-LEAST_CALLS = 4  # in a window
-MOST_ROUNDS = 8  # of calls in a window, however much their latencies differ
+LEAST_CALLS, MOST_ROUNDS = 4, 8  # in a window: calls, and rounds of as many as are in flight
 PROBE_EVERY = 50  # latencies
 PROBE_DEPTH = 1.5  # headrooms: with one above the knee, half a headroom under it
 MOST_FAILING = 0.25  # no greater share of failures is taken for the usual one
@@ -168,7 +167,8 @@ class Adaptive:
         if not (self._doubling or faster or queue > 2 * headroom or now >= self._probe_at):
             return self._stepped(queue, used, now)
         self._calm, self._probing = 0, (limit, latency, used)
-        return min(limit - PROBE_DEPTH * headroom, (limit - queue) ** 2 / limit)
+        gradient = 1 - queue / limit  # a jump may have more to come: probe deeper
+        return limit * min(1 - PROBE_DEPTH / headroom, gradient, 1.4 * gradient**2)
 
     def _below(self, ceiling: int, safe: int, now: float) -> int:
         """Return a limit to stay at, under one that is too high; for longer each time."""

@@ -8,7 +8,7 @@ from ._conflicts import Token, looked_at, merged, token_for
 from ._frame import FRAME, Cell, Frame, Scope
 from ._settings import check_count
 from ._slow import timed
-from ._tasks import errors_of, stop
+from ._tasks import errors_of, stop, with_errors
 from ._wiring import Wired
 from .graph import Graph
 from .node import BaseNode
@@ -80,9 +80,13 @@ class BranchGroup(BaseNode[Any, list[Any]]):
 
         tasks = [loop.create_task(run(i, branch)) for i, branch in enumerate(self.branches)]
         try:
-            won = await self._decided(tasks)
+            try:
+                won = await self._decided(tasks)
+            finally:
+                await stop(tasks)
+        except asyncio.CancelledError as cancellation:
+            raise with_errors(cancellation, tasks) from cancellation.__cause__
         finally:
-            await stop(tasks)
             outcomes = [
                 self._outcome(index, task, cells[index], ended[index] - started)
                 for index, task in enumerate(tasks)

@@ -74,6 +74,7 @@ class Endless(Async):
         async def items():
             try:
                 for item in range(self.given): yield item
+                say("waits")
                 await asyncio.sleep(1000)
             finally:
                 say("closed")
@@ -148,9 +149,7 @@ class BlockedLoop(Node):
 
 class BlockedEndless(Endless):
     given = 3
-    def exec(self, item):
-        if item == 2: say("begun")
-        time.sleep(1000)
+    def exec(self, item): time.sleep(1000)
 
 class Never(Node):
     def prep(self, shared): say("never")

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.auto_limit import Congested, Queueing, Refusing, drive
+from benchmarks.auto_limit import Congested, Queueing, Refusing, Trace, drive
 from kaygraph import AttemptTimeoutError, CircuitOpenError
 from kaygraph.adaptive import FIRST, MOST, Adaptive, overloaded
 from tests.clock import run_virtually
@@ -263,7 +263,7 @@ def test_auto_follows_a_knee_that_moves(model: type[Queueing]) -> None:
     """Down to a third and up again, it is back within 10 % in five seconds each time."""
     knee, third = 30, 10
 
-    async def moved() -> Any:
+    async def moved() -> Trace:
         service, loop = model(knee, LATENCY_S), asyncio.get_running_loop()
         loop.call_later(6, service.move, third)
         loop.call_later(12, service.move, knee)
@@ -278,6 +278,22 @@ def test_auto_follows_a_knee_that_moves(model: type[Queueing]) -> None:
         limit = trace.limit_back(start, start + 6, now)
         assert limit is not None
         assert limit <= 5
+
+
+def test_a_lowered_limit_takes_effect_though_nobody_waits() -> None:
+    """When every worker there can be is at work, a lower limit still sends some of them waiting."""
+    service, inside = Queueing(600, LATENCY_S), list[int]()
+
+    async def lowered() -> Trace:
+        loop = asyncio.get_running_loop()
+        loop.call_later(1, service.move, 50)
+        loop.call_later(4, lambda: inside.append(service.inside))
+        return await drive(service.call, 4.1, "auto")
+
+    trace = run_virtually(lowered())
+    assert max(limit for _, limit in trace.limits) == MOST
+    assert trace.limits[-1][1] < MOST / 2
+    assert inside[0] < MOST / 2
 
 
 class StatusError(Exception):

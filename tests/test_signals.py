@@ -125,7 +125,7 @@ def test_the_same_signal_twice_ends_the_process_within_a_second(
 ) -> None:
     """Ctrl-C, and once more when that takes too long."""
     one = script("BlockedEndless")
-    one.until("begun")
+    one.until("waits")
     one.process.send_signal(number)
     one.until("closed")  # the first was taken note of
     began = time.monotonic()

@@ -35,6 +35,7 @@ class InlineThreads(Executor):
     def __init__(self, loop: "SimulationLoop") -> None:
         self._loop = loop
         self.slept: float | None = None  # by the call that runs now
+        self.running: list[Future[Any]] = []
 
     def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         future: Future[Any] = Future()
@@ -50,6 +51,7 @@ class InlineThreads(Executor):
             asyncio._set_running_loop(running)
             seconds, self.slept = self.slept, around
         if seconds:
+            self.running = [*(one for one in self.running if not one.done()), future]
             self._loop.call_later(seconds, finish)
         else:
             finish()

@@ -169,7 +169,7 @@ def play(
                 prepare(loop, task)
             try:
                 result.action = loop.run_until_complete(task)
-            except (Exception, asyncio.CancelledError) as error:
+            except (Exception, asyncio.CancelledError, BaseExceptionGroup) as error:
                 result.error = error
             result.seconds, result.steps = loop.time(), loop.steps
             result.deviations = loop.schedule.deviations
@@ -192,6 +192,7 @@ def left_on(loop: SimulationLoop, runs: Sequence[Run]) -> list[str]:
     """Return what is there that should have ended with the run."""
     return [
         *(f"a task: {place_of(task)}" for task in tasks_of(loop)),
+        *("a call in a thread" for call in loop.threads.running if not call.done()),
         *(f"an async generator that is not closed: {name}" for name in loop.open_generators()),
         *(f"an async generator that nobody closed: {name}" for name in loop.abandoned),
         *(f"a complaint of the loop: {complaint}" for complaint in loop.complaints),

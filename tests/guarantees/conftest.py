@@ -1,0 +1,36 @@
+"""Counts that can be quoted: what the tests of the promises have tried, at the end of a session."""
+
+import gc
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from tests.guarantees.figures import TALLY
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _young_garbage_alone() -> Iterator[None]:
+    """Keep the collector away from what is there already: many short runs collect often."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.fixture
+def tally(record_property: Callable[[str, object], None]) -> Callable[[str, int], None]:
+    """``tally("G1 points", 5)``: shown at the end of the session, and in the test's report."""
+
+    def add(what: str, count: int) -> None:
+        TALLY[what] += count
+        record_property(what, count)
+
+    return add
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    if TALLY:
+        terminalreporter.section("promises")
+        for name, count in sorted(TALLY.items()):
+            terminalreporter.write_line(f"{name}: {count:,}")

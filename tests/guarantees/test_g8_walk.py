@@ -1,0 +1,55 @@
+"""G8: joins run exactly once, whatever the shape, and no graph deadlocks."""
+
+from collections import Counter
+from collections.abc import Callable
+from random import Random
+
+import pytest
+
+from kaygraph.testing import simulate
+from tests.guarantees.figures import part_size, parts, seeds_of, tell
+from tests.guarantees.walks import AFTER, HERE, LEAVE, Case, Record, built, case
+
+GRAPHS = 20_000
+PARTS = 20
+SOAK_PARTS = 80  # 80,000 more
+
+
+def walk(seed: int) -> tuple[Case, list[Record], int]:
+    """Walk a random graph and compare each walk with the oracle; return how many joins ran."""
+    random = Random(seed)
+    outer = Case({"g": {LEAVE: [AFTER]}, AFTER: {}}, ["g"], {"g": [], AFTER: []}, {}, None)
+    outer.nested["g"] = case(random, "abcdefgh", nested=True)
+    records: list[Record] = []
+    graph = built(outer, records, name="whole")
+    # A store that can be looked at for conflicts, or none: walks go by other ways.
+    shared = {} if random.random() < 0.5 else object()
+    watched = random.random() < 0.3
+
+    async def main(shared: object) -> None:
+        HERE.set(Record(Case({}, [], {"whole": []}, {}, None), graph.oracle))
+        await graph.run_async(shared)
+
+    run = simulate(main, shared, seed=seed, watched=watched)
+    assert not run.left
+    return outer.nested["g"], records, sum(one.oracle.compare(one.log) for one in records)
+
+
+@pytest.mark.parametrize("part", parts(PARTS, SOAK_PARTS))
+def test_random_graphs_walk_as_the_oracle_says(
+    part: int, tally: Callable[[str, int], None]
+) -> None:
+    """Each join runs once a round, nothing deadlocks, and exactly what the rules say has run."""
+    counts: Counter[str] = Counter()
+    for seed in seeds_of(part, part_size(GRAPHS, PARTS)):
+        try:
+            graph, records, joins = walk(seed)
+        except BaseException as error:
+            error.add_note(f"walk({seed}) repeats this")
+            raise
+        counts["graphs"] += 1
+        counts["graphs within them"] += len(graph.nested)
+        counts["visits of nodes"] += sum(sum(one.visits.values()) for one in records)
+        counts["joins that ran"] += joins
+        counts["graphs with loops"] += any(one.oracle.back_edges for one in records)
+    tell(tally, "G8", counts, counts["graphs"])

@@ -1,0 +1,274 @@
+"""Runs that end before all of their work has, and errors that nobody is told of."""
+
+# ruff: noqa: E501 - a line of a diff is longer than the line that it changes
+
+from kaygraph import _call, _fan_out, _launch, _permits, _source, _tasks, _walk, branches
+from kaygraph._frame import Run
+from kaygraph._lifespan import Lifespan
+from tests.planted.checks_of_endings import (
+    every_error_is_told,
+    nothing_is_left_after_a_failure,
+    nothing_is_left_wherever_it_is_cancelled,
+)
+from tests.planted.planting import Bug
+
+BUGS = [
+    Bug(
+        "gather leaves the siblings of a failure running",
+        nothing_is_left_wherever_it_is_cancelled,
+        "a task: ",
+        {
+            _tasks.gather: """
+                - await stop(tasks)
+                + tasks = [task for task in tasks if task.done()]  # as asyncio's own does
+            """
+        },
+    ),
+    Bug(
+        "gather cancels the siblings and does not wait for them",
+        nothing_is_left_after_a_failure,
+        "begun, .* ended|a task: ",
+        {
+            _tasks.stop: """
+                - await outlast(tasks)
+                + await asyncio.sleep(0)  # the finally of some takes longer
+            """,
+            _tasks.errors_of: """
+                - errors: list[BaseException] = []
+                + tasks, errors = [task for task in tasks if task.done()], []
+            """,
+        },
+    ),
+    Bug(
+        "gather passes a cancellation on twice",
+        nothing_is_left_wherever_it_is_cancelled,
+        r"check\(shared\) returned False",
+        {
+            _tasks.gather: """
+                - return await asyncio.shield(gathering)
+                + return await gathering  # which cancels the tasks, as stop() does
+            """
+        },
+    ),
+    Bug(
+        "the branches of a group that are no longer needed run on",
+        nothing_is_left_wherever_it_is_cancelled,
+        "a task: ",
+        {
+            branches.BranchGroup._exec: """
+                - finally:
+                -     await stop(tasks)
+                + finally:
+                +     await asyncio.wait(tasks)
+            """
+        },
+    ),
+    Bug(
+        "a thread that has begun is not waited for",
+        nothing_is_left_wherever_it_is_cancelled,
+        "thread",
+        {
+            _call._submitted: """
+                - if not future.cancel():
+                -     await outlast([waiting])
+                + future.cancel()
+            """
+        },
+    ),
+    Bug(
+        "a second cancellation cuts the cleaning up short",
+        nothing_is_left_wherever_it_is_cancelled,
+        "a task: ",
+        {
+            _tasks.outlast: """
+                - cancelled = error
+                + raise error  # there are some that have not ended
+            """
+        },
+    ),
+    Bug(
+        "a permit is lost when it is handed to one who is cancelled in that step",
+        nothing_is_left_wherever_it_is_cancelled,
+        "permits not given back",
+        {
+            _permits.Slot._take: """
+                - held = caps[: turn.kept] if turn.future.cancelled() else caps
+                + held = caps[: turn.kept]
+            """
+        },
+    ),
+    Bug(
+        "a permit is lost when it is kept in the line for a rate by one who is cancelled",
+        nothing_is_left_wherever_it_is_cancelled,
+        "permits not given back",
+        {
+            _permits.Slot._take: """
+                - held = caps[: turn.kept] if turn.future.cancelled() else caps
+                + held = () if turn.future.cancelled() else caps
+            """
+        },
+    ),
+    Bug(
+        "a permit is not given back by a worker that fails",
+        nothing_is_left_after_a_failure,
+        "permits not given back",
+        {
+            _fan_out.FanOut._worker: """
+                - finally:
+                -     slot.give()
+                + except asyncio.CancelledError:  # and no other
+                +     slot.give()
+                +     raise
+            """
+        },
+    ),
+    Bug(
+        "a cancelled item has no event that says so",
+        nothing_is_left_wherever_it_is_cancelled,
+        "was begun and has not ended",
+        {
+            _call.call: """
+                - except BaseException as error:
+                -     if isinstance(error, Exception):
+                + except Exception as error:  # which a CancelledError is not
+                +     if isinstance(error, Exception):
+            """
+        },
+    ),
+    Bug(
+        "a cancelled attempt is tried again",
+        nothing_is_left_wherever_it_is_cancelled,
+        "which was cancelled, has ended with ",
+        {
+            _call._attempts: """
+                - except Exception as error:
+                -     if task.cancelling() > cancelling:  # exec has made an error of its cancellation
+                + except BaseException as error:
+                +     if isinstance(error, Exception) and task.cancelling() > cancelling:
+            """
+        },
+    ),
+    Bug(
+        "a cancellation is given to the fallback",
+        nothing_is_left_wherever_it_is_cancelled,
+        "which was cancelled, has ended with ",
+        {
+            _call.call: """
+                - except Exception as error:
+                -     if not node._has_fallback or (task is not None and task.cancelling() > cancelling):
+                + except BaseException as error:
+                +     if not node._has_fallback:
+            """
+        },
+    ),
+    Bug(
+        "a cancelled item becomes an outcome, and the batch goes on",
+        nothing_is_left_wherever_it_is_cancelled,
+        "which was cancelled, has ended with ",
+        {
+            _fan_out.FanOut._worker: """
+                - except Exception as error:
+                + except BaseException as error:
+                ...
+                - if cancelling() != before:  # exec has swallowed it; the run must end all the same
+                -     raise asyncio.CancelledError
+            """
+        },
+    ),
+    Bug(
+        "a batch goes on where exec has made a result of its cancellation",
+        nothing_is_left_wherever_it_is_cancelled,
+        "which was cancelled, has ended with a result",
+        {
+            _fan_out.FanOut._worker: """
+                - if cancelling() != before:  # exec has swallowed it; the run must end all the same
+                -     raise asyncio.CancelledError
+            """
+        },
+    ),
+    Bug(
+        "an async source is not closed",
+        nothing_is_left_wherever_it_is_cancelled,
+        "an async generator that is not closed: queueing",
+        {
+            _source.Awaited.aclose: """
+                - if hasattr(self._items, "aclose"):
+                -     await self._items.aclose()
+            """
+        },
+    ),
+    Bug(
+        "what is held open for a run stays open when the run fails",
+        nothing_is_left_after_a_failure,
+        "begun, .* ended",
+        {
+            _launch.launched: """
+                - if run.opened:
+                + if run.opened and error is None:
+            """
+        },
+    ),
+    Bug(
+        "a second cancellation reaches those who close what a run has opened",
+        nothing_is_left_wherever_it_is_cancelled,
+        "a task: ",
+        {
+            Run.close: """
+                - closing = asyncio.get_running_loop().create_task(self._close(error))
+                - await outlast([closing])
+                - closing.result()
+                + await self._close(error)  # in a task that may be cancelled again
+            """,
+            Lifespan.leave: """
+                - await outlast([self._task])
+                + await asyncio.wait([self._task])
+            """,
+        },
+    ),
+    Bug(
+        "gather drops all errors but the first",
+        every_error_is_told,
+        "errors that nobody was told of",
+        {
+            _tasks.gather: """
+                - if len(errors) == 1:
+                -     raise
+                - raise BaseExceptionGroup(f"{len(errors)} branches failed", errors) from None
+                + raise
+            """
+        },
+    ),
+    Bug(
+        "an outcome has lost its error",
+        every_error_is_told,
+        "errors that nobody was told of",
+        {
+            _fan_out.Failures.bear: """
+                - return Outcome(self.name, index, status, None, error, slot.attempts, slot.seconds, item)
+                + return Outcome(self.name, index, status, None, None, slot.attempts, slot.seconds, item)
+            """
+        },
+    ),
+    Bug(
+        "errors that come while the others are stopped are not counted",
+        every_error_is_told,
+        "errors that nobody was told of",
+        {
+            _fan_out.Failures.whole: """
+                - return self.too_many() if len(error.exceptions) < len(self.errors) else error
+                + return error
+            """
+        },
+    ),
+    Bug(
+        "an error route hands over the first of several errors",
+        every_error_is_told,
+        "errors that nobody was told of",
+        {
+            _walk.Walk._special: """
+                - error, left = ExceptionGroup(f"{len(errors)} nodes failed", errors), ()
+                + left = ()
+            """
+        },
+    ),
+]

@@ -1,0 +1,98 @@
+"""Items that are lost, counted twice, tried too seldom or too often, or put in another's place."""
+
+from kaygraph import _call, _fan_out, _source
+from tests.planted.checks_of_items import items_end_as_an_oracle_says
+from tests.planted.planting import Bug
+
+BUGS = [
+    Bug(
+        "attempts are counted on the node, which its items share",
+        items_end_as_an_oracle_says,
+        "expected",
+        {
+            _call.call: """
+                - slot.attempts, slot.seconds = 0, 0.0
+                + slot.attempts, slot.seconds = 0, 0.0
+                + node.__dict__["tried"] = 0
+            """,
+            _call._attempt: """
+                - slot.attempts += 1
+                + node.__dict__["tried"] += 1
+                + slot.attempts = node.__dict__["tried"]
+            """,
+        },
+    ),
+    Bug(
+        "there is one attempt too many",
+        items_end_as_an_oracle_says,
+        "expected",
+        {
+            _call._attempts: """
+                - if slot.attempts >= most or not (retry is None or retry.applies_to(error)):
+                + if slot.attempts > most or not (retry is None or retry.applies_to(error)):
+            """
+        },
+    ),
+    Bug(
+        "a worker's next item begins with the number of the attempt before",
+        items_end_as_an_oracle_says,
+        "expected",
+        {
+            _call.call: """
+                - if slot.attempts > 1:
+                -     FRAME.set(frame)
+            """
+        },
+    ),
+    Bug(
+        "an attempt that is tried again is counted as an item that failed",
+        items_end_as_an_oracle_says,
+        "ended without having begun",
+        {
+            _call._attempts: """
+                - ItemRetried(
+                -     outer.name_of(node), _now(), index or 0, slot.worker, slot.attempts,
+                -     error, wait,
+                - )
+                + ItemFailed(
+                +     outer.name_of(node), _now(), index or 0, slot.worker, slot.attempts,
+                +     slot.seconds, "failed", error,
+                + )
+            """
+        },
+    ),
+    Bug(
+        "the time limit of an attempt is one for all attempts",
+        items_end_as_an_oracle_says,
+        "expected",
+        {
+            _call._attempt: """
+                  if timeout is None:
+                      return await _once(node, item, frame)
+                + timeout -= slot.seconds  # which earlier attempts have taken
+            """
+        },
+    ),
+    Bug(
+        "results stand in the order in which they were done",
+        items_end_as_an_oracle_says,
+        "results .* expected",
+        {
+            _fan_out.FanOut.__init__: """
+                - self.ordered, self.sink = ordered, sink
+                + self.ordered, self.sink = False, sink
+            """
+        },
+    ),
+    Bug(
+        "a source is read to its end before anything begins",
+        items_end_as_an_oracle_says,
+        "items were taken and had not ended",
+        {
+            _source.opened: """
+                - return iter(items), None
+                + return iter(list(items)), None
+            """
+        },
+    ),
+]

@@ -1,0 +1,233 @@
+"""Limits that are exceeded, multiplied, leaked, unfair, or in the way of each other."""
+
+from kaygraph import _call, _fan_out, _permits, breaker, graph, limits
+from tests.planted.checks_of_breakers import breakers_act_as_the_reference_does
+from tests.planted.checks_of_deadlines import nothing_takes_longer_than_its_deadline
+from tests.planted.checks_of_limits import limits_hold
+from tests.planted.planting import Bug
+
+BUGS = [
+    Bug(
+        "an inner graph has a cap in place of the outer one",
+        limits_hold,
+        "the outer graph allows",
+        {
+            graph.Graph._caps: """
+                - return (frame.run.permits(self, min(most)), *frame.caps)
+                + return (frame.run.permits(self, min(most)),)
+            """
+        },
+    ),
+    Bug(
+        "each round of a graph has a cap of its own",
+        limits_hold,
+        "the inner graph allows",
+        {
+            graph.Graph._caps: """
+                - return (frame.run.permits(self, min(most)), *frame.caps)
+                + return (Permits(min(most)), *frame.caps)
+            """
+        },
+    ),
+    Bug(
+        "the permits of a key are forgotten with its first item",
+        limits_hold,
+        "key allows",
+        {
+            _permits.KeyedPermits.end: """
+                - self._items[key] -= 1
+                - if not self._items[key]:
+                -     del self._items[key], self.known[key]
+                + self._items.pop(key, None)  # others may be under way
+                + self.known.pop(key, None)
+            """
+        },
+    ),
+    Bug(
+        "a permit is held during the wait for another attempt",
+        limits_hold,
+        "while nobody worked",
+        {
+            _call._attempts: """
+                - slot.give()  # somebody else may work while we wait
+            """
+        },
+    ),
+    Bug(
+        "a graph holds a permit while its nodes wait for theirs",
+        limits_hold,
+        "deadlock",
+        {
+            graph.Graph._walk_within: """
+                  context = FRAME.set(frame)
+                + slot = Slot(caps)
+                + await slot.take()
+                ...
+                + slot.give()
+                  FRAME.reset(context)
+            """
+        },
+    ),
+    Bug(
+        "limits are taken one after the other, by each in another order",
+        limits_hold,
+        "deadlock|has not ended",  # a rate's timer goes on for ever
+        {
+            _permits.Slot.begin: """
+                - else:
+                -     self.give()  # whoever waits holds nothing
+                -     await self._take(whole)
+                + else:
+                +     self.give()
+                +     for cap in whole if self.worker % 2 else whole[::-1]:
+                +         await self._take((cap,))
+                +     self.held = whole
+            """
+        },
+    ),
+    Bug(
+        "the one who came last is served first",
+        limits_hold,
+        "items ahead",
+        {
+            _permits.Turn.__init__: """
+                - self.age = next(_ages)
+                + self.age = -next(_ages)
+            """
+        },
+    ),
+    Bug(
+        "a worker keeps its permits though others wait for them",
+        limits_hold,
+        "items ahead",
+        {
+            _fan_out.FanOut._worker: """
+                - if own.waiting or (capped and slot.wanted):
+                -     slot.give()
+            """
+        },
+    ),
+    Bug(
+        "who gives back several permits wakes those in one line only",
+        limits_hold,
+        "deadlock",
+        {
+            _permits._serve: """
+                - for cap in lines:
+                -     cap.serve()
+                + for cap in lines[:1]:
+                +     cap.serve()
+            """
+        },
+    ),
+    Bug(
+        "a rate is counted from one full window to the next",
+        limits_hold,
+        "calls in 10 s",
+        {
+            limits._Window.forget: """
+                - while self.log and self.log[0][0] + per <= now:
+                + while self.log and self.log[0][0] < now - now % per:
+            """,
+            limits.RateClaim._arm: """
+                - due = at + self._rate.per
+                + due = at - at % self._rate.per + self._rate.per
+            """,
+        },
+    ),
+    Bug(
+        "a rate does not count other attempts than the first",
+        limits_hold,
+        "calls in 10 s",
+        {
+            _call._attempt: """
+                - if slot.item:
+                -     await slot.begin()
+                + if slot.item and not slot.attempts:
+                +     await slot.begin()
+            """
+        },
+    ),
+    Bug(
+        "a breaker counts cancellations as failures",
+        breakers_act_as_the_reference_does,
+        "a call was refused",
+        {
+            breaker.CircuitBreaker._is_failure: """
+                - if not isinstance(error, Exception):
+                -     return None
+                + if not isinstance(error, Exception):
+                +     return True
+            """
+        },
+    ),
+    Bug(
+        "a breaker that is half open lets everybody through",
+        breakers_act_as_the_reference_does,
+        "a call was made beside the probe",
+        {
+            breaker.CircuitBreaker.admit: """
+                - if circuit.state == "half_open" and not circuit.probing:
+                + if circuit.state == "half_open":
+            """,
+            breaker.CircuitBreaker.check: """
+                - if circuit.probing or (circuit.state == "open" and now < circuit.until):
+                + if circuit.state == "open" and now < circuit.until:
+            """,
+        },
+    ),
+    Bug(
+        "a breaker whose probe is cancelled waits for it for ever",
+        breakers_act_as_the_reference_does,
+        "a call was refused: half_open",
+        {
+            breaker.CircuitBreaker._count: """
+                - probe, circuit.probing = circuit.probing, False
+                - if failed is None:
+                + probe = circuit.probing
+                + circuit.probing = probe and failed is None
+                + if failed is None:
+            """
+        },
+    ),
+    Bug(
+        "a breaker is moved by calls that began before it opened",
+        breakers_act_as_the_reference_does,
+        "a call was refused|was made|it is",
+        {
+            breaker.CircuitBreaker._count: """
+                - if ticket.generation != circuit.generation:
+                -     return None
+            """
+        },
+    ),
+    Bug(
+        "a deadline begins when an item has its turn",
+        nothing_takes_longer_than_its_deadline,
+        "has taken",
+        {
+            _call.call: """
+                + if not slot.held:
+                +     await slot.take()
+                  attempts = _attempts(node, item, index, frame, slot)
+            """
+        },
+    ),
+    Bug(
+        "a deadline is one for each attempt",
+        nothing_takes_longer_than_its_deadline,
+        "has taken",
+        {
+            _call.call: """
+                - if node.deadline is None:
+                -     value = await attempts
+                + if True:
+                +     value = await attempts
+            """,
+            _call._attempt: """
+                - timeout = frame.rules.timeout if node.timeout is None else node.timeout
+                + timeout = node.deadline if node.timeout is None else node.timeout
+            """,
+        },
+    ),
+]

@@ -1,0 +1,243 @@
+"""How runs end: nothing is left behind, and every error is told."""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from kaygraph import (
+    AttemptTimeoutError,
+    BaseNode,
+    Graph,
+    Node,
+    Outcome,
+    ParallelBatchNode,
+    RateLimit,
+    settle,
+)
+from kaygraph.testing import Faults, InjectedError, cancel_everywhere
+from tests.planted.exploring import assert_holds
+from tests.shapes import SHAPES, Ledger, Work, WorkMany, launched, timeout
+
+AnyNode = BaseNode[Any, Any]
+
+FAILING_SEEDS = 100
+ERROR_SEEDS = 200
+
+
+class Forgiving(Work):
+    """Has a second way to its result."""
+
+    def exec_fallback(self, item: Any, _: Exception) -> Any:
+        return item
+
+
+class Stubborn(WorkMany):
+    """Makes a result of its cancellation."""
+
+    async def exec(self, item: Any) -> Any:
+        with suppress(asyncio.CancelledError):
+            return await super().exec(item)
+
+
+class Brief(WorkMany):
+    """Takes less than a second for each of its items."""
+
+    def prep(self, _: Any) -> range:
+        return range(8)
+
+    async def exec(self, item: Any) -> Any:
+        with self.ledger.entry():
+            await asyncio.sleep(0.7)
+
+
+class Blocks(Node[Any, Any]):
+    """Waits in a thread."""
+
+    def exec(self, _: Any) -> None:
+        time.sleep(2)
+
+
+@launched
+def second_ways(ledger: Ledger) -> AnyNode:
+    """Nodes that would rather return anything than fail, in each way that there is."""
+    collects = WorkMany(ledger, range(3), max_workers=1, on_error="collect", max_retries=3)
+    stubborn = Stubborn(ledger, range(3), max_workers=1)
+    branches = settle(Work(ledger), Work(ledger))
+    return Graph(Forgiving(ledger, max_retries=2) >> collects >> stubborn >> branches)
+
+
+@launched
+def queueing(ledger: Ledger) -> AnyNode:
+    """Two batches that stand in line for one permit and for keys; one waits for its items too."""
+
+    async def source() -> AsyncIterator[int]:
+        for item in range(4):
+            await asyncio.sleep(1)
+            yield item
+
+    keyed = {"limit_by": lambda item: item % 2, "max_per_key": 1}
+    return Graph([WorkMany(ledger, **keyed), WorkMany(ledger, source, **keyed)], max_workers=1)
+
+
+@launched
+def waiting_for_both(ledger: Ledger) -> AnyNode:
+    """A node that needs a permit and a rate, each of which others take as soon as it is there."""
+    rate = RateLimit(1, per=1)
+    rated, busy = Brief(ledger, rate=rate), Brief(ledger, max_workers=2)
+    return Graph([rated, Graph([busy, Work(ledger, rate=rate)], max_workers=1)])
+
+
+@launched
+def blocking(ledger: Ledger) -> AnyNode:
+    """A thread that works beside others."""
+    return Graph([Blocks(), Work(ledger) >> Blocks()])
+
+
+def ledger_of_clean_ups() -> Ledger:
+    """A ledger that counts every cancellation that cuts a clean-up short."""
+    ledger = Ledger()
+    ledger.cancelled = True
+    return ledger
+
+
+def nothing_is_cut_short(ledger: Ledger) -> bool:
+    return all_has_ended(ledger) and not ledger.interrupted
+
+
+def all_has_ended(ledger: Ledger) -> bool:
+    return ledger.begun == ledger.ended
+
+
+def nothing_is_left_wherever_it_is_cancelled() -> None:
+    """Runs of every shape, cancelled at every step; some of them again three steps later."""
+    own = (second_ways, queueing, waiting_for_both, blocking)
+    for shape in own:
+        cancel_everywhere(shape, Ledger, again=3, check=all_has_ended)
+    for shape in (*own, *reversed(SHAPES)):
+        # A deadline may cut short what an attempt does after its timeout.
+        whole = all_has_ended if shape is timeout else nothing_is_cut_short
+        cancel_everywhere(shape, ledger_of_clean_ups, check=whole)
+
+
+# --- failures -------------------------------------------------------------------------------------
+
+
+class Holds(WorkMany):
+    """Holds something open while the run lasts."""
+
+    @asynccontextmanager
+    async def lifespan(self, _: Any) -> AsyncIterator[None]:
+        with self.ledger.entry():
+            yield
+
+
+def failing(ledger: Ledger) -> AnyNode:
+    """All that can be left behind, and who may fail beside it."""
+
+    async def source() -> AsyncIterator[int]:
+        with ledger.entry():
+            for item in range(4):
+                await asyncio.sleep(item % 2)
+                yield item
+
+    inner = Graph(Work(ledger) >> WorkMany(ledger, source), max_workers=2)
+    stream = WorkMany(ledger, source) | WorkMany(ledger, ()) | Work(ledger)
+    branches = [inner, Holds(ledger, range(3)), stream, Work(ledger)]
+    return Graph(branches, max_workers=3, task_timeout=5)
+
+
+async def fail(ledger: Ledger) -> None:
+    """Run it with faults that follow from the seed."""
+    try:
+        await Faults(fail=0.03, hang=0.02, delay=(0.0, 2.0)).wrap(failing(ledger)).run_async({})
+    except* (InjectedError, AttemptTimeoutError):
+        assert all_has_ended(ledger), f"{ledger.begun} begun, {ledger.ended} ended"
+
+
+def nothing_is_left_after_a_failure() -> None:
+    """Runs in which nodes fail and hang by chance."""
+    assert_holds(fail, Ledger, seeds=FAILING_SEEDS)
+
+
+# --- errors ---------------------------------------------------------------------------------------
+
+
+class Breaks(Node[Any, Any]):
+    """Fails after a while, and says so in a list."""
+
+    def __init__(self, raised: list[BaseException], **settings: Any) -> None:
+        super().__init__(**settings)
+        self.raised, self.seconds = raised, random.randrange(2)
+
+    async def exec(self, item: Any) -> None:
+        await asyncio.sleep(self.seconds)
+        error = ValueError(f"{self.name} on {item}")
+        self.raised.append(error)
+        raise error
+
+
+class BreaksOften(ParallelBatchNode[Any, Any]):
+    """A batch in which every item fails; hands over what it is told of that."""
+
+    def __init__(self, raised: list[BaseException], **settings: Any) -> None:
+        super().__init__(max_workers=random.randint(1, 4), **settings)
+        self.single = Breaks(raised)
+
+    def prep(self, _: Any) -> range:
+        return range(4)
+
+    async def exec(self, item: Any) -> None:
+        await self.single.exec(item)
+
+    def post(self, shared: Any, _: Any, outcomes: list[Outcome[Any]]) -> None:
+        shared["told"] += [outcome.error for outcome in outcomes]
+
+
+class Hears(Node[Any, Any]):
+    """Stands at the end of error routes."""
+
+    def prep(self, shared: Any) -> None:
+        shared["told"].append(self.error)
+
+
+def broken(raised: list[BaseException]) -> AnyNode:
+    """A graph in which several nodes fail, each with its own way of telling."""
+    match random.randrange(4):
+        case 0:  # the run raises
+            return Graph([Breaks(raised) for _ in range(3)])
+        case 1:
+            return BreaksOften(raised, on_error=random.choice(["raise", 1, 2, 0.5]))
+        case 2:  # outcomes tell
+            return Graph([BreaksOften(raised, on_error="collect"), BreaksOften(raised, on_error=4)])
+    hears, branches = Hears(), [Breaks(raised) for _ in range(3)]  # the next node is told
+    for branch in branches:
+        branch - "error" >> hears
+    return Graph(branches)
+
+
+def leaves(error: BaseException | None) -> Iterator[BaseException | None]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from leaves(inner)
+    else:
+        yield error
+
+
+async def break_(shared: dict[str, Any]) -> None:
+    raised: list[BaseException] = []
+    told = shared["told"] = []
+    try:
+        await broken(raised).run_async(shared)
+    except (ValueError, ExceptionGroup) as error:
+        told.append(error)
+    known = [leaf for error in told for leaf in leaves(error)]
+    lost = [error for error in raised if not any(error is leaf for leaf in known)]
+    assert not lost, f"errors that nobody was told of: {lost}"
+
+
+def every_error_is_told() -> None:
+    """Runs in which several items and branches fail, some in the same moment."""
+    assert_holds(break_, seeds=ERROR_SEEDS)
