@@ -148,7 +148,7 @@ class FanOut:
                         results.append(value)
                 if cancelling() != before:  # exec has swallowed it; the run must end all the same
                     raise asyncio.CancelledError
-                if own.waiting or (capped and slot.wanted):
+                if own.waiting or own.free < 0 or (capped and slot.wanted):
                     slot.give()
                 left -= 1
                 if not left:

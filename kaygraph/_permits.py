@@ -168,7 +168,7 @@ class AutoPermits(Permits):
     def __init__(self) -> None:
         from .adaptive import Adaptive  # loads where it is used
 
-        self.adaptive = Adaptive()
+        self.adaptive = Adaptive(AUTO_MOST)
         super().__init__(self.adaptive.limit)
 
     def sampled(self, seconds: float, now: float, error: BaseException | None) -> bool:

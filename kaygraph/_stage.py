@@ -220,7 +220,7 @@ class Stage:
                     sink.append(value)
                     if outbox.readers:
                         wake(outbox.readers)
-                if own.waiting or (capped and slot.wanted):
+                if own.waiting or own.free < 0 or (capped and slot.wanted):
                     slot.give()
         finally:
             slot.give()

@@ -245,6 +245,19 @@ def test_node_after_another_may_write_the_same_key() -> None:
     assert conflicts(Graph(a >> b >> [c >> d >> e, Writer("other", pauses=5)] >> f >> g)) == set()
 
 
+def test_joins_that_begin_at_once_are_beside_each_other_and_after_all_before() -> None:
+    """A fan-out may lead into several joins, which are the branches of the next one."""
+
+    def graph(keys: str) -> Graph:
+        a, b, c, d, e, f = (Writer(name, *("k" if name in keys else "")) for name in "abcdef")
+        a >> [b, c] >> [d, e] >> f
+        return Graph(a)
+
+    assert conflicts(graph("abdf")) == set()
+    assert conflicts(graph("bd")) == conflicts(graph("ce")) == set()
+    assert conflicts(graph("bde")) == {("d", "e", "k")}
+
+
 @pytest.mark.parametrize("names", ["bcdeg", "bceg", "abdeg"])
 def test_nested_diamonds_that_join_are_in_order(names: str) -> None:
     """The inner join comes after the inner branches, and the outer one after all."""
@@ -328,14 +341,16 @@ def test_tasks_of_a_hook_do_not_put_the_blame_on_others() -> None:
     class Spreads(AsyncNode):
         async def post(self, shared: Any, *_: Any) -> None:
             async def write() -> None:
-                await give_turns(3)
-                shared["k"] = object()
+                for _ in range(6):
+                    await give_turns(1)
+                    shared["k"] = object()
 
             await asyncio.gather(write(), write())
             shared["k"] = object()
 
-    waiting = Writer("b1", pauses=2) >> Writer("b2", pauses=2)
-    assert conflicts(beside(Spreads(name="a"), waiting)) == set()
+    chain = Writer("b1") >> [Writer("c1"), Writer("c2")] >> Writer("b2", pauses=2)
+    graph = beside(Spreads(name="a"), chain, Writer("d", pauses=2) >> Writer("e", pauses=2))
+    assert conflicts(graph, seeds=30) == set()
 
 
 def test_source_of_a_batch_does_not_put_the_blame_on_others() -> None:

@@ -274,7 +274,7 @@ def test_inner_node_is_told_of_and_not_the_graph_around(hook: str) -> None:
 
 @pytest.mark.parametrize("hook", ["prep", "post"])
 def test_hooks_of_graphs_are_told_of_with_the_graph(hook: str) -> None:
-    """A graph's own hooks: of the outermost, of one within, and of one that is a branch."""
+    """A graph's own hooks: of one in a line, and of one that is a branch of a group."""
 
     class Own(Graph):
         def prep(self, _: Any) -> None:
@@ -285,11 +285,8 @@ def test_hooks_of_graphs_are_told_of_with_the_graph(hook: str) -> None:
             if hook == "post":
                 time.sleep(HELD_S)
 
-    def own(**settings: Any) -> Own:
-        return Own(Holds("a"), name="own", **settings)
-
-    assert told(Graph(own(), slow_hook_s=LIMIT_S)) == ["own"]
-    group = all_of(own(), Holds("b"), name="group")
+    assert told(Graph(Own(Holds("a"), name="own"), slow_hook_s=LIMIT_S)) == ["own"]
+    group = all_of(Own(Holds("a"), name="own"), Holds("b"), name="group")
     assert told(Graph(group, slow_hook_s=LIMIT_S)) == ["group/own"]
 
 

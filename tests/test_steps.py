@@ -28,8 +28,7 @@ async def by_steps(work: Work) -> Any:
 
 
 async def by_rest(work: Work) -> Any:
-    """As the walk does: the first step is taken before."""
-    try:
+    try:  # as the walk does: the first step is taken before
         waited = work.send(None)
     except StopIteration as end:
         return end.value

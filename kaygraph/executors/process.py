@@ -8,8 +8,9 @@ import pickle
 import signal
 import threading
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -27,6 +28,24 @@ FASTEST_GROWTH = 4e9  # bytes per second, more than one thread can fill
 SHORTEST_LOOK_S, LONGEST_LOOK_S = 0.002, 0.05
 
 LEAVE_S = 5.0  # for a process that has been told to leave; then it is killed
+
+
+# Sent to a whole group of processes, they are the parent's to handle.
+NUMBERS = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def _signals_held() -> Iterator[None]:
+    """Start a process that hears no signal until it can ignore it: its mask is this thread's."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # on its way it lets signals through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, NUMBERS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class ProcessPool:
@@ -177,7 +196,8 @@ class _Worker:
             with self._lock:
                 if self.dead:
                     raise WorkerDiedError("cancelled before the process had started")
-                process.start()
+                with _signals_held():
+                    process.start()
                 self._running = process, connection
         except BaseException:
             self.dead = True
@@ -231,8 +251,10 @@ def _is_refusal(error: BaseException) -> bool:
 
 def _serve(connection: "Connection[Any, Any]") -> None:
     """Answer calls until the other side hangs up. Runs in the process."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # sent to a whole group, they are the parent's
+    for number in NUMBERS:
         signal.signal(number, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, NUMBERS)
     server = _Server()
     with contextlib.suppress(EOFError, OSError):
         while True:
