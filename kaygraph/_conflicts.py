@@ -72,9 +72,7 @@ class Token:
         if writes.changed:
             token = self.own()
             token._note(node, frame)
-        if token.error is not None:
-            error, token.error = token.error, None
-            raise error
+        token.settle()
         return token
 
     def own(self) -> "Token":
@@ -90,6 +88,18 @@ class Token:
         look = partial(self.look, node, frame)
         look()
         return await rest(work, waited, look, self.writes.pass_over)
+
+    @property
+    def seen_all(self) -> bool:
+        """Whether every write so far was before this."""
+        versions = self.writes.versions
+        return all(self.seen.get(key, 0) == version for key, (version, _) in versions.items())
+
+    def settle(self) -> None:
+        """Raise the conflict that a look has found, where that is an error."""
+        if self.error is not None:
+            error, self.error = self.error, None
+            raise error
 
     def failed(self, error: Exception, node: Any, frame: Frame) -> Exception:
         """Return what a node that has failed fails with: a conflict comes first."""

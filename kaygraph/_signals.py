@@ -73,7 +73,7 @@ class Signals:
         self._run.draining = self._run.marked = True
         loop = self._loop
         if first:
-            if loop is not None:
+            if loop is not None and not loop.is_closed():
                 loop.call_soon_threadsafe(self._drain)
         elif not self._again:
             self._again = True

@@ -126,7 +126,8 @@ class Walk:
                     step = begun[0] if begun else None
                     if token is not None and step is not None and step.bit:
                         token = Token(token.writes, self._before(step))
-                if fork is None and step is not None and step.bit and self._alone:
+                alone = fork is None and step is not None and step.bit and self._alone
+                if alone and (token is None or token.seen_all):
                     token, self.seen, self.arrived = None, NONE, NONE  # all that ran beside ended
                 bare = plain and token is None
             if fork is not None:

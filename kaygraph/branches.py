@@ -58,6 +58,7 @@ class BranchGroup(BaseNode[Any, list[Any]]):
         inner = [frame] * len(cells)
         if frame.token is not None:
             frame.token.look(self, frame)  # what prep has written is not the branches'
+            frame.token.settle()
         view = token_for(shared, frame, frame.token) if len(cells) > 1 else frame.token
         loop = asyncio.get_running_loop()
         started = loop.time()
@@ -75,6 +76,8 @@ class BranchGroup(BaseNode[Any, list[Any]]):
                     return looked_at(branch._run(shared, inner[index]), branch, inner[index])
 
                 await timed(begin, f"{path}{self._names[index]}", inner[index])
+                if (token := inner[index].token) is not None:
+                    token.settle()
             finally:
                 ended[index] = loop.time()
 

@@ -169,6 +169,7 @@ class Graph(BaseNode[Any, str | None]):
         )  # fmt: skip
         if around.token is not None:
             around.token.look(self, around)  # what prep has written is not the first node's
+            around.token.settle()
         context = FRAME.set(frame)
         try:
             walk = self._walk(shared, frame)
@@ -269,6 +270,7 @@ class BatchGraph(Graph):
         inner = frame.derive(alone=frame.alone and self.max_workers == 1, rules=rules)
         if frame.token is not None:
             frame.token.look(self, frame)
+            frame.token.settle()
         view = token_for(shared, inner, frame.token) if self.max_workers > 1 else None
         rounds = FanOut(
             frame.name_of(self),
