@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 
 SCRIPT = '''
-import asyncio, os, sys, time
+import asyncio, multiprocessing, os, sys, time
 if __name__ != "__main__": print("booting", flush=True)  # a worker process, long before it works
 from itertools import count
 from kaygraph import BatchGraph, BatchNode, Graph, Node, ParallelBatchNode, Pipeline, RunInterrupted
@@ -146,6 +146,15 @@ class BlockedLoop(Node):
     def post(self, shared, _, __):
         say("begun")
         time.sleep(1000)
+
+class BusyAndBlocked(Graph):
+    """The loop is blocked, and cannot end the processes."""
+    def __init__(self): super().__init__([BusyProcess(), BlocksLater()])
+
+class BlocksLater(Node):
+    async def exec(self, _):
+        while not multiprocessing.active_children(): await asyncio.sleep(0)
+    def post(self, shared, _, __): time.sleep(1000)
 
 class BlockedEndless(Endless):
     given = 3

@@ -270,7 +270,7 @@ def test_graph_is_pickled_with_its_wiring() -> None:
     d - "again" >> a
     d - "stored" >> Parse()
     inner - "stored" >> d
-    graph = Graph(a, name="outer", max_workers=2)
+    graph = Graph(a, name="outer", max_workers=2, on_conflict="ignore")
     shared: dict[str, Any] = {}
     graph.run(shared)
     graph >> Fetch()  # a neighbour, which stays behind

@@ -107,32 +107,43 @@ def test_a_run_elsewhere_than_in_the_main_thread_touches_no_handler() -> None:
     assert inside[1] == outside[1] == outside[2]
 
 
-@pytest.mark.parametrize("kind", ["sync", "async"])
-def test_no_node_begins_after_the_signal(kind: str) -> None:
+def interrupts(_: Any, item: Any) -> Any:
+    """As an exec: sends this process a signal, at once or with item 5."""
+    if item in (None, 5):
+        os.kill(os.getpid(), signal.SIGINT)
+    return item
+
+
+async def interrupts_without_a_wait(node: Any, item: Any) -> Any:
+    """As an exec: the same, on the loop, which has no turn meanwhile."""
+    return interrupts(node, item)
+
+
+EXECS = pytest.mark.parametrize("hook", [interrupts, interrupts_without_a_wait])
+
+
+@EXECS
+def test_no_node_begins_after_the_signal(hook: Any) -> None:
     """Not even where no node ever waits, and the loop has no turn."""
 
     class Here(Node[Any, Any]):
-        def exec(self, _: Any) -> None:
-            os.kill(os.getpid(), signal.SIGINT)
+        exec = hook
 
     shared: dict[str, Any] = {}
-    first: Any = Signals(signal.SIGINT) if kind == "async" else Here()
     with pytest.raises(RunInterrupted):
-        Graph(first >> Notes()).run(shared)
+        Graph(Here() >> Notes()).run(shared)
     assert shared == {}
 
 
-def test_no_item_is_taken_after_the_signal() -> None:
-    """Of a batch in the calling thread, whose items never wait."""
+@EXECS
+def test_no_item_is_taken_after_the_signal(hook: Any) -> None:
+    """Of a batch whose items never wait."""
 
     class Here(BatchNode[Any, Any]):
+        exec = hook
+
         def prep(self, _: Any) -> range:
             return range(5000)
-
-        def exec(self, item: int) -> int:
-            if item == 5:
-                os.kill(os.getpid(), signal.SIGINT)
-            return item
 
         def post(self, shared: Any, _: Any, results: Any) -> None:
             shared["results"] = results

@@ -101,7 +101,15 @@ def test_what_is_not_done_within_the_grace_is_cancelled(
 
 @pytest.mark.parametrize(
     "shape",
-    ["Async", "LongFinally", "BlockedThread", "BusyProcess", "Blocked", "BlockedLoop"],
+    [
+        "Async",
+        "LongFinally",
+        "BlockedThread",
+        "BusyProcess",
+        "Blocked",
+        "BlockedLoop",
+        "BusyAndBlocked",
+    ],
 )
 def test_the_second_signal_ends_the_process_within_a_second(
     script: Callable[..., Script], shape: str
