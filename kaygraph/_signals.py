@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Coroutine
@@ -49,7 +50,7 @@ class Signals:
         before = [signal.signal(number, self._came) for number in numbers]
         error: BaseException | None = None
         try:
-            return asyncio.run(self._begun(work))
+            return asyncio.run(self._heard(work) if numbers else self._begun(work))
         except BaseException as failure:
             error = failure
             raise
@@ -60,6 +61,26 @@ class Signals:
                 drained = not self._again and not self._run.expired
                 cause = None if isinstance(error, asyncio.CancelledError) else error
                 raise RunInterrupted(self._number, drained) from cause
+
+    async def _heard(self, work: Coroutine[Any, Any, T]) -> T:
+        """Do the work on a loop that every signal wakes.
+
+        One that comes to another thread, or in the moment before the loop begins to wait, would
+        not interrupt the wait.
+        """
+        loop = asyncio.get_running_loop()
+        reader, writer = socket.socketpair()
+        for end in (reader, writer):
+            end.setblocking(False)
+        loop.add_reader(reader, reader.recv, 4096)
+        before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        try:
+            return await self._begun(work)
+        finally:
+            signal.set_wakeup_fd(before)
+            loop.remove_reader(reader)
+            reader.close()
+            writer.close()
 
     async def _begun(self, work: Coroutine[Any, Any, T]) -> T:
         self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()

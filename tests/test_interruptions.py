@@ -167,7 +167,6 @@ def test_an_error_in_what_was_in_flight_is_the_cause() -> None:
     assert isinstance(caught.value.__cause__, ValueError)
 
 
-@pytest.mark.xfail(reason="given to another thread, it is heard when the loop wakes next")
 def test_a_signal_is_noticed_by_a_loop_that_waits() -> None:
     """Also one that came to another thread, or in the moment before the loop begins to wait."""
 
