@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 
 SCRIPT = '''
-import asyncio, multiprocessing, os, sys, time
+import asyncio, multiprocessing, os, sys, threading, time
 if __name__ != "__main__": print("booting", flush=True)  # a worker process, long before it works
 from itertools import count
 from kaygraph import BatchGraph, BatchNode, Graph, Node, ParallelBatchNode, Pipeline, RunInterrupted
@@ -154,7 +154,16 @@ class BusyAndBlocked(Graph):
 class BlocksLater(Node):
     async def exec(self, _):
         while not multiprocessing.active_children(): await asyncio.sleep(0)
-    def post(self, shared, _, __): time.sleep(1000)
+    def post(self, shared, _, __):
+        while True: time.sleep(0.01)
+
+class BlockedBesideThreads(Node):
+    """In one long call, while there are threads that a signal may come to."""
+    def prep(self, shared):
+        for _ in range(4): threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()
+    def post(self, shared, _, __):
+        say("begun")
+        time.sleep(1000)
 
 class BlockedEndless(Endless):
     given = 3
@@ -225,6 +234,12 @@ class Script:
             if line.strip() == text:
                 return
         raise AssertionError(self.ended())
+
+    def asleep(self) -> None:
+        """Wait until its main thread waits for something."""
+        stat = Path(f"/proc/{self.process.pid}/stat")
+        while stat.read_text().rpartition(")")[2].split()[0] != "S":
+            pass
 
     def ended(self) -> str:
         """Wait for its end, read what else it printed and return its errors; nothing is left."""

@@ -16,6 +16,9 @@ from tests.interrupting import ENVIRONMENT, SCRIPT, Script
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 
+# Sent at once, either of the two may come first.
+EITHER = (130, 143)
+
 # How long the process may still be there after the second signal, in seconds.
 LAST_S = 1.0
 
@@ -123,8 +126,30 @@ def test_the_second_signal_ends_the_process_within_a_second(
     one.process.wait(10)
     assert time.monotonic() - began <= LAST_S
     assert one.ended() == ""
-    assert one.process.returncode == 130
+    assert one.process.returncode in EITHER
     assert not [line for line in one.lines if line.startswith("handed")]
+
+
+@pytest.mark.xfail(
+    reason="given to other threads, they do not interrupt a main thread that is blocked"
+)
+def test_two_signals_at_once_reach_a_main_thread_that_is_blocked(
+    script: Callable[..., Script],
+) -> None:
+    """The system may give both to other threads, and the main one hears of neither by itself."""
+
+    def twice(_: int) -> float:
+        one = script("BlockedBesideThreads")
+        one.until("begun")
+        one.asleep()
+        began = time.monotonic()
+        one.process.send_signal(signal.SIGINT)
+        one.process.send_signal(signal.SIGTERM)
+        assert one.process.wait(10) in EITHER
+        return time.monotonic() - began
+
+    with ThreadPoolExecutor(2) as threads:
+        assert max(threads.map(twice, range(10))) <= LAST_S
 
 
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
@@ -153,7 +178,7 @@ def test_what_was_printed_is_not_lost_by_the_second_signal(tmp_path: Path) -> No
         arguments = [sys.executable, path, "LongFinally", "", "items=1", "2", "15"]
         ended = subprocess.run(arguments, stdout=out, env=environment, timeout=60)
         out.seek(0)
-        assert ended.returncode == 130
+        assert ended.returncode in EITHER
         assert out.read().startswith("done 0\n")
 
 
@@ -190,7 +215,8 @@ def interrupted(script: Callable[..., Script], seed: int) -> None:
             one.checked(number)
             return
         err = one.ended()
-        assert (one.process.returncode, err) == (130, "")
+        assert one.process.returncode in EITHER
+        assert err == ""
         handed, done = one.numbers("handed"), one.numbers("done")
         assert len(set(handed)) == len(handed)
         assert set(handed) <= set(done)
