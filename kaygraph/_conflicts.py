@@ -7,14 +7,13 @@ come out otherwise in another order.
 """
 
 import warnings
-from collections.abc import Coroutine, Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from functools import partial
 from operator import is_
-from os.path import commonprefix
 from types import MappingProxyType
 from typing import Any
 
-from ._frame import Frame, Rules
+from ._frame import Frame
 from ._steps import rest, stepped
 from .errors import WriteConflictError, WriteConflictWarning
 
@@ -22,6 +21,15 @@ Seen = Mapping[Any, int]  # key -> how many of its writes
 
 NOTHING: Seen = MappingProxyType({})
 GONE = object()
+
+
+class Level:
+    """Where branches part ways, and what its graph says of conflicts between them."""
+
+    __slots__ = ("mode",)
+
+    def __init__(self, mode: str) -> None:
+        self.mode = mode
 
 
 class Writes:
@@ -32,7 +40,8 @@ class Writes:
     def __init__(self, store: dict[Any, Any]) -> None:
         self.store = store
         self.known = dict(store)
-        self.versions: dict[Any, tuple[int, str]] = {}  # key -> its writes, and who was the last
+        # key -> its writes, who was the last, and in which branches of which branches
+        self.versions: dict[Any, tuple[int, str, Sequence[Level]]] = {}
 
     @property
     def changed(self) -> bool:
@@ -46,7 +55,7 @@ class Writes:
 
     def pass_over(self) -> None:
         """Take what was written between two steps for nobody's: a task of a hook, say."""
-        if (self.store or self.known) and self.changed:
+        if self.changed:
             self.known = dict(self.store)
 
 
@@ -56,10 +65,10 @@ class Token:
     Branches share one until they write or wait; it is not changed while it is shared.
     """
 
-    __slots__ = ("error", "seen", "writes")
+    __slots__ = ("error", "levels", "seen", "writes")
 
-    def __init__(self, writes: Writes, seen: Seen = NOTHING) -> None:
-        self.writes, self.seen = writes, seen
+    def __init__(self, writes: Writes, seen: Seen = NOTHING, levels: Sequence[Level] = ()) -> None:
+        self.writes, self.seen, self.levels = writes, seen, levels
         self.error: Exception | None = None
 
     def after(self, node: Any, frame: Frame) -> "Token":
@@ -77,7 +86,11 @@ class Token:
 
     def own(self) -> "Token":
         """Return the same view, to be changed by one branch."""
-        token = Token(self.writes, self.seen)
+        return self.having(self.seen)
+
+    def having(self, seen: Seen, levels: Sequence[Level] | None = None) -> "Token":
+        """Return a view that has seen this, on the same levels unless told."""
+        token = Token(self.writes, seen, self.levels if levels is None else levels)
         token.error = self.error
         return token
 
@@ -93,7 +106,7 @@ class Token:
     def seen_all(self) -> bool:
         """Whether every write so far was before this."""
         versions = self.writes.versions
-        return all(self.seen.get(key, 0) == version for key, (version, _) in versions.items())
+        return all(self.seen.get(key, 0) == version for key, (version, *_) in versions.items())
 
     def settle(self) -> None:
         """Raise the conflict that a look has found, where that is an error."""
@@ -119,15 +132,14 @@ class Token:
         changed += [key for key in known if key not in store]
         writes.known = dict(store)
         for key in changed:
-            version, other = writes.versions.get(key, (0, ""))
+            version, other, levels = writes.versions.get(key, (0, "", ()))
             if version > self.seen.get(key, 0):
-                self._conflict(key, other, name, frame)
-            writes.versions[key] = version + 1, name
+                common = [one for one, its in zip(self.levels, levels, strict=False) if one is its]
+                self._conflict(key, other, name, common[-1].mode, frame)
+            writes.versions[key] = version + 1, name, self.levels
             self.seen = {**self.seen, key: version + 1}
 
-    def _conflict(self, key: Any, other: str, name: str, frame: Frame) -> None:
-        # The graph in which the two part ways has the say.
-        mode = mode_in(commonprefix((other, name)).rpartition("/")[0], frame.rules)  # noqa: RUF071
+    def _conflict(self, key: Any, other: str, name: str, mode: str, frame: Frame) -> None:
         if mode == "ignore" or (key, other, name) in frame.run.conflicts:
             return
         frame.run.conflicts |= {(key, other, name), (key, name, other)}
@@ -163,20 +175,15 @@ def looked_at(work: Coroutine[Any, Any, Any], node: Any, frame: Frame) -> Corout
     return stepped(work, look, token.writes.pass_over)
 
 
-def mode_in(path: str, rules: Rules) -> str:
-    """Return what is to happen about conflicts in a graph, given the names of those around it."""
-    path = f"{path}/" if path else ""
-    said = [mode for around, mode in rules.on_conflict if path.startswith(around)]
-    return said[-1] if said else "warn"
-
-
 def token_for(shared: Any, frame: Frame, around: Token | None) -> Token | None:
     """Return what branches that begin at once have seen; None: nobody looks."""
-    said = frame.rules.on_conflict
-    if around is not None or (said and said[-1][1] == "ignore"):
-        return around
-    store = shared if isinstance(shared, dict) else getattr(shared, "__dict__", None)
-    return Token(Writes(store)) if isinstance(store, dict) else None
+    mode = frame.rules.on_conflict
+    if around is None:
+        store = shared if isinstance(shared, dict) else getattr(shared, "__dict__", None)
+        if mode == "ignore" or not isinstance(store, dict):
+            return None
+        around = Token(Writes(store))
+    return around.having(around.seen, (*around.levels, Level(mode)))
 
 
 def merged(seen: Iterable[Seen]) -> Seen:

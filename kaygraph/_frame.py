@@ -37,18 +37,22 @@ class Run:
     ambient: ClassVar[tuple[Observer, ...]] = ()  # those who watch every run that begins
     emit: Callable[[Event], None] | None = None
     opened = False  # there is something to close
-    marked = False  # walks have to look closer: an error is on its way, or the run drains
-    draining = False  # no more items are taken, and no more nodes begin
     conflicts: Set[tuple[Any, str, str]] = frozenset()  # the writes of which was told
     looked_after_s = 0.0  # how long nodes have held the loop where somebody looked
     slow_nodes: Set[Any] = frozenset()  # those of which that was told
     expired = False  # what was in flight has had its time, and is cancelled
+    threaded: Callable[[], None] | None = None  # called when the run gets threads of its own
     stopped: Sequence[Any] = ()  # tasks whose wait for a source is being ended
     _sources: Sequence[Callable[[], None]] = ()
     _threads: ThreadPoolExecutor | None = None
     processes: "ProcessPool | None" = None  # made by the call that first needs one
     _lifespans: dict[Any, Lifespan] | None = None
     _caps: dict[Any, Permits | KeyedPermits] | None = None
+
+    def __init__(self) -> None:
+        # Read at every step and every item, which is cheapest from the instance.
+        self.marked = False  # walks have to look closer: an error is on its way, or the run drains
+        self.draining = False  # no more items are taken, and no more nodes begin
 
     def observe(self, observers: Sequence[Observer]) -> None:
         """Send the run's events to the observers, in the order given."""
@@ -71,6 +75,8 @@ class Run:
         """The run's own threads."""
         if self._threads is None:
             self.opened = True
+            if self.threaded is not None:
+                self.threaded()
             # A loop may bring its own: in a simulation calls run at once, in the loop's thread.
             self._threads = getattr(asyncio.get_running_loop(), "threads", None)
             self._threads = self._threads or ThreadPoolExecutor(
@@ -163,8 +169,7 @@ class Rules(NamedTuple):
         timeout: Seconds for an attempt of a node that is not told, or None.
         memory_limit: Bytes for a worker process of a node that is not told, or None.
         slow_hook_s: How long a hook may hold the loop, in seconds; None: nobody looks.
-        on_conflict: What happens when branches write the same key: what each graph around has said,
-            outermost first, with the names of the graphs around and its own.
+        on_conflict: What happens when branches write the same key.
         whole: All this is one item (a round, a branch): it goes on while the run drains.
     """
 
@@ -172,13 +177,8 @@ class Rules(NamedTuple):
     timeout: float | None = None
     memory_limit: int | None = None
     slow_hook_s: float | None = None
-    on_conflict: tuple[tuple[str, str], ...] = ()
+    on_conflict: str = "warn"
     whole: bool = False
-
-    @property
-    def plain(self) -> bool:
-        """Whether ``exec`` may be awaited as if there were no rules."""
-        return self.timeout is None and self.slow_hook_s is None
 
 
 RULES = Rules()
@@ -211,6 +211,9 @@ class Scope:
         self.outcomes = {**known, group: outcomes}
 
 
+FOUND = ("bare", "watched")  # the facts of a frame that follow from the others
+
+
 class Frame:
     """The facts of one place in a run.
 
@@ -225,12 +228,13 @@ class Frame:
         cell: Where the branch around keeps its last result.
         rules: What the graphs around say.
         token: What the branch around has seen of others' writes; None when nothing runs beside.
+        watched: Somebody looks at what nodes do, or at how long they take.
         bare: Nobody watches and nothing is limited: ``exec`` may be awaited directly.
     """
 
     __slots__ = (
         "alone", "attempt", "bare", "caps", "cell", "error", "params", "rules", "run", "scope",
-        "token",
+        "token", "watched",
     )  # fmt: skip
 
     def __init__(
@@ -249,13 +253,15 @@ class Frame:
         self.run, self.scope, self.params, self.attempt = run, scope, params, attempt
         self.error, self.caps, self.alone, self.cell = error, caps, alone, cell
         self.rules, self.token = rules, token
-        self.bare = (
-            run.emit is None and not caps and cell is None and (rules is RULES or rules.plain)
+        told = rules is not RULES
+        self.watched = run.emit is not None or (told and rules.slow_hook_s is not None)
+        self.bare = not (
+            self.watched or caps or cell is not None or (told and rules.timeout is not None)
         )
 
     def derive(self, **changes: Any) -> "Frame":
         """Return a frame that differs in the facts given."""
-        facts = {fact: getattr(self, fact) for fact in self.__slots__ if fact != "bare"}
+        facts = {fact: getattr(self, fact) for fact in self.__slots__ if fact not in FOUND}
         return Frame(**{**facts, **changes})
 
     def name_of(self, node: Any) -> str:

@@ -109,11 +109,11 @@ class Runnable:
             return launched(self.name, frame, self._run, shared)
         check_limit("deadline", deadline)
 
-        async def in_time() -> str | None:
-            whole = launched(self.name, frame, self._run, shared)
-            return await within(deadline, "deadline", f"the run of {self.name!r}", whole)
+        def in_time(shared: Any, frame: Frame) -> Coroutine[Any, Any, str | None]:
+            what = f"the run of {self.name!r}"
+            return within(deadline, "deadline", what, self._run(shared, frame))
 
-        return in_time()
+        return launched(self.name, frame, in_time, shared)
 
 
 class RunTask:
@@ -135,6 +135,7 @@ class RunTask:
 
     def cancel(self) -> None:
         """End the run now; whoever awaits it gets a CancelledError when all is cleaned up."""
+        self._run.expired = False  # it is not for a grace that was over that it ends
         self._task.cancel()
 
     def drain(self, grace: float | None = None) -> None:

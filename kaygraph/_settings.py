@@ -1,6 +1,7 @@
 """What may be set on a node, by keyword or as a class attribute, and what is refused."""
 
 from collections.abc import Callable, Mapping
+from inspect import iscoroutinefunction
 from typing import Any
 
 from ._memory import check_memory
@@ -102,6 +103,8 @@ def check_rate(name: str, value: Any) -> Any:
             raise ValueError(
                 f"{name} must be a RateLimit(calls, per=seconds) or a list of them, got {rate!r}"
             )
+    if len({id(rate) for rate in several}) < len(several):
+        raise ValueError(f"{name} holds the same RateLimit twice: give each once")
     return tuple(several) or None
 
 
@@ -114,6 +117,8 @@ def check_breaker(name: str, value: Any) -> Any:
 def check_callable(name: str, value: Any) -> Any:
     if value is not None and not callable(value):
         raise ValueError(f"{name} must be callable, as in lambda item: item.host; got {value!r}")
+    if iscoroutinefunction(value):
+        raise ValueError(f"{name} must be written 'def': it is called between awaits")
     return value
 
 

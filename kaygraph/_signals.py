@@ -2,13 +2,13 @@
 
 import asyncio
 import contextlib
+import itertools
 import os
+import select
 import signal
-import socket
 import sys
 import threading
-from collections.abc import Coroutine
-from types import FrameType
+from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, TypeVar
 
 from ._frame import Run
@@ -27,14 +27,19 @@ FLUSH_S = 0.1
 class Signals:
     """Handles signals while a run goes on in the main thread; a handler of the user's own stays.
 
-    The handlers are Python's own kind, not the loop's: they are called while the loop is blocked
-    as well.
+    Each signal is written to a pipe the moment it comes, in whichever thread that is. Who comes to
+    it first reads it from there: the handler, which the main thread calls between two steps of
+    Python; the loop, which it wakes; or, where the run has threads and the main one may never be
+    interrupted, a thread of its own.
     """
 
     def __init__(self, run: Run, grace: float | None) -> None:
         self._run, self._grace = run, grace
         self._number: int | None = None
         self._again = False
+        self._counts = itertools.count(1)
+        self._last = threading.Timer(LAST_S, self._exit)
+        self._watcher: threading.Thread | None = None
         self._task: asyncio.Task[Any] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -47,62 +52,96 @@ class Signals:
         numbers = []
         if threading.current_thread() is threading.main_thread():
             numbers = [n for n in NUMBERS if signal.getsignal(n) in DEFAULTS]
-        before = [signal.signal(number, self._came) for number in numbers]
+        if not numbers:
+            return asyncio.run(work)
         error: BaseException | None = None
+        with self._heard(numbers):
+            try:
+                return asyncio.run(self._begun(work))
+            except BaseException as failure:
+                error = failure
+                raise
+            finally:
+                self._take()
+                if self._number is not None:
+                    drained = not self._again and not self._run.expired
+                    cause = None if isinstance(error, asyncio.CancelledError) else error
+                    raise RunInterrupted(self._number, drained) from cause
+
+    @contextlib.contextmanager
+    def _heard(self, numbers: list[signal.Signals]) -> Iterator[None]:
+        """Have the signals written to a pipe, and put all back as it was."""
+        self._numbers = numbers
+        self._pipe, end = os.pipe()
+        for descriptor in (self._pipe, end):
+            os.set_blocking(descriptor, False)
+        before = signal.set_wakeup_fd(end, warn_on_full_buffer=False)
+        handlers = [signal.signal(number, self._take) for number in numbers]
+        self._run.threaded = self._watch
         try:
-            return asyncio.run(self._heard(work) if numbers else self._begun(work))
-        except BaseException as failure:
-            error = failure
-            raise
+            yield
         finally:
-            for number, handler in zip(numbers, before, strict=True):
+            for number, handler in zip(numbers, handlers, strict=True):
                 signal.signal(number, handler)
-            if self._number is not None:
-                drained = not self._again and not self._run.expired
-                cause = None if isinstance(error, asyncio.CancelledError) else error
-                raise RunInterrupted(self._number, drained) from cause
-
-    async def _heard(self, work: Coroutine[Any, Any, T]) -> T:
-        """Do the work on a loop that every signal wakes.
-
-        One that comes to another thread, or in the moment before the loop begins to wait, would
-        not interrupt the wait.
-        """
-        loop = asyncio.get_running_loop()
-        reader, writer = socket.socketpair()
-        for end in (reader, writer):
-            end.setblocking(False)
-        loop.add_reader(reader, reader.recv, 4096)
-        before = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-        try:
-            return await self._begun(work)
-        finally:
             signal.set_wakeup_fd(before)
-            loop.remove_reader(reader)
-            reader.close()
-            writer.close()
+            os.close(end)  # which ends the watcher
+            if self._watcher is not None:
+                self._watcher.join()
+            os.close(self._pipe)
+            self._last.cancel()
 
     async def _begun(self, work: Coroutine[Any, Any, T]) -> T:
         self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
+        self._loop.add_reader(self._pipe, self._take)
         if self._number is not None:  # it came before there was a loop
             self._drain()
-        return await work
+        try:
+            return await work
+        except Exception as error:
+            if self._number is not None:  # what is raised in its place shows no traceback
+                message = "the run failed while it was drained"
+                self._loop.call_exception_handler({"message": message, "exception": error})
+            raise
+        finally:
+            self._loop.remove_reader(self._pipe)
 
-    def _came(self, number: int, _: FrameType | None) -> None:
-        first, self._number = self._number is None, self._number or number
-        # At once, since code that holds the loop may be followed by another node, or item.
-        self._run.draining = self._run.marked = True
-        loop = self._loop
-        if first:
-            if loop is not None and not loop.is_closed():
-                loop.call_soon_threadsafe(self._drain)
-        elif not self._again:
+    def _watch(self) -> None:
+        """Read in a thread from now on."""
+
+        def read() -> None:
+            while select.select([self._pipe], [], []) and self._take():
+                pass
+
+        self._watcher = threading.Thread(target=read, name="kaygraph-signals", daemon=True)
+        self._watcher.start()
+
+    def _take(self, *_: Any) -> bool:
+        """Act on the signals that have come; return whether more may come."""
+        try:
+            came = os.read(self._pipe, 4096)
+        except BlockingIOError:
+            return True
+        for number in came:
+            if number in self._numbers:
+                self._came(number, next(self._counts))
+        return bool(came)
+
+    def _came(self, number: int, count: int) -> None:
+        if count == 1:
+            self._number = number
+            # At once, since code that holds the loop may be followed by another node, or item.
+            self._run.draining = self._run.marked = True
+            self._call(self._drain)
+        elif count == 2:
             self._again = True
-            if loop is not None and not loop.is_closed():
-                loop.call_soon_threadsafe(self._cancel)
-            last = threading.Timer(LAST_S, self._exit)
-            last.daemon = True
-            last.start()
+            self._call(self._cancel)
+            self._last.daemon = True
+            self._last.start()
+
+    def _call(self, step: Callable[[], None]) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: there is nothing to stop
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(step)
 
     def _drain(self) -> None:
         self._run.drain()

@@ -48,7 +48,7 @@ class Walk:
         shared = self.shared
         frame = self.frame if fork is None else fork.frame
         run = frame.run
-        plain = run.emit is None and frame.rules.slow_hook_s is None
+        plain = not frame.watched
         bare = plain and token is None
         following: Step | tuple[Step, ...] | None
         action: Any = None
@@ -63,7 +63,7 @@ class Walk:
             try:
                 if bare and not run.marked:
                     action = await node._run(shared, frame)
-                elif token is None or not plain or run.marked or node._inner_walks:
+                elif token is None or not plain or run.marked or step.walks:
                     token = token and token.own()
                     following = await self._special(step, frame, token)
                     if following is DRAINED and action is not None:
@@ -72,7 +72,9 @@ class Walk:
                     if token is not None:
                         token = token.after(node, frame)
                 else:  # branches run beside each other: look at what each step writes
-                    token.writes.pass_over()
+                    writes = token.writes
+                    if writes.store or writes.known:
+                        writes.pass_over()
                     work = node._run(shared, frame)
                     try:
                         waited = work.send(None)
@@ -81,7 +83,7 @@ class Walk:
                     else:
                         token = token.own()
                         action = await token.rest(work, waited, node, frame)
-                    if token.writes.store or token.writes.known or token.error is not None:
+                    if writes.store or writes.known or token.error is not None:
                         token = token.after(node, frame)
             except Exception as failure:
                 error = failure
@@ -113,7 +115,7 @@ class Walk:
             if following is None:
                 self._ended(step, action)
             if self.tokens is None and (following is None or type(following) is Step):
-                if following is None:
+                if following is None and token is not None:
                     self._left(step, token)
                 step = following
             else:
@@ -125,10 +127,10 @@ class Walk:
                 else:
                     step = begun[0] if begun else None
                     if token is not None and step is not None and step.bit:
-                        token = Token(token.writes, self._before(step))
-                alone = fork is None and step is not None and step.bit and self._alone
-                if alone and (token is None or token.seen_all):
-                    token, self.seen, self.arrived = None, NONE, NONE  # all that ran beside ended
+                        token = token.having(self._before(step))
+                over = token is not None and fork is None and step is not None and step.bit
+                if over and token is not None and self._alone and token.seen_all:
+                    token, self.seen, self.arrived = None, NONE, NONE  # it came after all of them
                 bare = plain and token is None
             if fork is not None:
                 if step is None:
@@ -158,7 +160,7 @@ class Walk:
         if view is not None and self.seen:
             for number, step in enumerate(steps):
                 if step.bit:
-                    views[number] = Token(view.writes, self._before(step))
+                    views[number] = view.having(self._before(step))
         try:
             left = await gather(map(self.along, steps, repeat(fork), views))
         except CancelledError as error:
@@ -167,7 +169,10 @@ class Walk:
             if not given or error.__cause__ is not None:
                 raise
             return None, None
-        return next((step for step in left if step is not None), None), fork.token
+        last = fork.token
+        if last is not None and token is not None:
+            last = last.having(last.seen, token.levels)
+        return next((step for step in left if step is not None), None), last
 
     def _left(self, step: Step, token: Token | None) -> None:
         """Note what a token has seen that leaves a step."""
@@ -189,9 +194,9 @@ class Walk:
         self, step: Step, following: Step | tuple[Step, ...] | None, token: Token | None
     ) -> Sequence[Step]:
         """Move a token among others; return the steps that begin by it."""
-        self._left(step, token)
-        if token is not None and token.seen and following is not None:
-            for target in (following,) if isinstance(following, Step) else following:
+        if token is not None and token.seen:
+            self._left(step, token)
+            for target in (following,) if isinstance(following, Step) else following or ():
                 if target.bit:
                     seen = merged((self.arrived.get(target, NOTHING), token.seen))
                     self.arrived = {**self.arrived, target: seen}

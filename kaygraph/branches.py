@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Coroutine, Sequence
 from typing import Any
 
-from ._conflicts import Token, looked_at, merged, token_for
+from ._conflicts import looked_at, merged, token_for
 from ._frame import FRAME, Cell, Frame, Scope
 from ._settings import check_count
 from ._slow import timed
@@ -98,7 +98,7 @@ class BranchGroup(BaseNode[Any, list[Any]]):
             frame.scope.keep(self, outcomes)
             if frame.token is not None:
                 seen = merged(branch.token.seen for branch in inner if branch.token is not None)
-                frame.token = Token(frame.token.writes, seen)
+                frame.token = frame.token.having(seen)
         if not won:
             errors = errors_of(tasks)
             if len(errors) == 1:

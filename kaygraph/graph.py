@@ -4,7 +4,7 @@ from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Unpack
 
 from . import draw
-from ._conflicts import NOTHING, Seen, Token, merged, token_for
+from ._conflicts import NOTHING, Seen, merged, token_for
 from ._fan_out import FanOut
 from ._frame import FRAME, Frame, Rules, Scope
 from ._keywords import BatchGraphSettings, GraphSettings
@@ -162,7 +162,7 @@ class Graph(BaseNode[Any, str | None]):
         """Walk the graph once in a frame of its own; return the last action."""
         around = frame
         scope, caps = self._scope(frame), self._caps(frame)
-        rules = self._rules(frame.rules, scope.path) if self._ruled else frame.rules
+        rules = self._rules(frame.rules) if self._ruled else frame.rules
         frame = Frame(
             frame.run, scope, params, 1, frame.error, caps, frame.alone, frame.cell, rules,
             frame.token,
@@ -193,22 +193,21 @@ class Graph(BaseNode[Any, str | None]):
         finally:
             if frame.token is not None:
                 seen = merged((frame.token.seen, *walk.seen.values()))
-                frame.token = Token(frame.token.writes, seen)
+                frame.token = frame.token.having(seen)
         return walk.action
 
     def _scope(self, frame: Frame) -> Scope:
         """What its nodes are called in this place."""
         return Scope("" if frame.scope is None else f"{frame.name_of(self)}/", self.plan.names)
 
-    def _rules(self, around: Rules, path: str) -> Rules:
+    def _rules(self, around: Rules) -> Rules:
         """What holds for all that runs in this graph."""
-        said = self.on_conflict and (*around.on_conflict, (path, self.on_conflict))
         own: dict[str, Any] = {
             "workers": self.max_parallel_tasks,
             "timeout": self.task_timeout,
             "memory_limit": self.memory_limit,
             "slow_hook_s": self.slow_hook_s,
-            "on_conflict": said,
+            "on_conflict": self.on_conflict,
         }
         return around._replace(**{rule: said for rule, said in own.items() if said is not None})
 
@@ -265,8 +264,7 @@ class BatchGraph(Graph):
                     seen = merged((seen, within.token.seen))
 
         # A round is an item: one that has begun goes through all of its nodes.
-        path = "" if frame.scope is None else f"{frame.name_of(self)}/"
-        rules = self._rules(frame.rules, path)._replace(whole=True)
+        rules = self._rules(frame.rules)._replace(whole=True)
         inner = frame.derive(alone=frame.alone and self.max_workers == 1, rules=rules)
         if frame.token is not None:
             frame.token.look(self, frame)
@@ -285,7 +283,7 @@ class BatchGraph(Graph):
             return await rounds.run()
         finally:
             if frame.token is not None:
-                frame.token = Token(frame.token.writes, merged((frame.token.seen, seen)))
+                frame.token = frame.token.having(merged((frame.token.seen, seen)))
 
     def _caps(self, frame: Frame) -> tuple[Permits, ...]:
         if self.max_parallel_tasks is None:

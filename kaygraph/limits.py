@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 
 from ._clock import Clocked
 from ._permits import Turn
-from ._settings import check_limit
+from ._settings import check_seconds
 
 Weight = float | Callable[[Any], float]
 
@@ -37,9 +37,9 @@ class RateLimit:
     def __init__(self, calls: float, per: float = 1.0, *, weight: Weight = 1) -> None:
         if isinstance(calls, bool) or not isinstance(calls, int | float) or not calls > 0:
             raise ValueError(f"calls must be a number above 0, got {calls!r}")
-        if per is None:
-            raise ValueError("per must be a number of seconds above 0, got None")
-        self.calls, self.per = calls, check_limit("per", per) or 0.0
+        if not check_seconds("per", per):
+            raise ValueError(f"per must be more than 0 seconds, got {per!r}")
+        self.calls, self.per = calls, float(per)
         self.weight = weight
         if not callable(weight):
             self._weighed(weight)

@@ -1,5 +1,6 @@
 """Map, combine, shuffle, reduce, in one node."""
 
+import asyncio
 import inspect
 from collections.abc import Coroutine, Hashable, Iterable
 from contextlib import suppress
@@ -134,6 +135,8 @@ class MapReduceNode(BaseNode[Any, dict[Any, Any]]):
 
         mapping.bare, mapping.work = None, work
         await mapping.run()
+        if frame.drains and frame.run.expired:  # of half of the values no key can be reduced
+            raise asyncio.CancelledError
         # What was mapped is reduced, even where the run drains.
         frame = frame.derive(rules=frame.rules._replace(whole=True))
         reduced = await reducer._fan_out([part for part in parts if part], frame).run()

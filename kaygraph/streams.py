@@ -128,20 +128,21 @@ class Pipeline(BaseNode[Any, list[Any] | None]):
         try:
             await gather(begin(stages, prepared[0]))
         except asyncio.CancelledError as error:
-            self._cut(stages)
-            if not (frame.drains and frame.run.expired):
+            given = frame.drains and frame.run.expired
+            self._cut(stages, given)
+            if not given:
                 raise
             if error.__cause__ is not None:  # what failed while it was cancelled
                 raise error.__cause__ from None
             # What is done is given; what was cancelled is left out.
         except TooManyFailuresError as error:
-            self._cut(stages)
+            self._cut(stages, False)
             for stage in stages:
                 if stage.failures.given_up:
                     raise stage.failures.whole(error) from None
             raise
         except BaseException:
-            self._cut(stages)
+            self._cut(stages, False)
             raise
         kept = self.collect and last.size == UNBOUNDED
         for stage, prep_res in zip(stages, prepared, strict=True):
@@ -155,9 +156,12 @@ class Pipeline(BaseNode[Any, list[Any] | None]):
                 raise not_async(stage.node, "post", action)
         return kept
 
-    def _cut(self, stages: Sequence[Stage]) -> None:
-        """Account for what no stage has taken up, when a stream ends before its end."""
-        for stage in stages:
+    def _cut(self, stages: Sequence[Stage], given: bool) -> None:
+        """Account for what no stage has taken up, when a stream ends before its end.
+
+        ``given``: what the last stage has done is a result, also where it waited for its order.
+        """
+        for stage in stages if given else stages[:-1]:
             stage.hand_on()
         for stage in stages:
             stage.account_for_rest()

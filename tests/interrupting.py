@@ -165,6 +165,14 @@ class BlockedBesideThreads(Node):
         say("begun")
         time.sleep(1000)
 
+class BlockedBesidePool(ParallelBatchNode):
+    """In one long call, while the run has threads of its own."""
+    def prep(self, shared): return range(4)
+    def exec(self, item): return item
+    def post(self, shared, _, __):
+        say("begun")
+        time.sleep(1000)
+
 class BlockedEndless(Endless):
     given = 3
     def exec(self, item): time.sleep(1000)

@@ -173,7 +173,7 @@ async def test_key_that_cannot_be_one_is_told_of() -> None:
         (lambda: RateLimit(float("nan")), "calls must be a number above 0, got nan"),
         (lambda: RateLimit(5, per=0), "per must be more than 0 seconds"),
         (lambda: RateLimit(5, per=-1), "per must be a number of seconds"),
-        (lambda: RateLimit(5, per=None), "per must be a number of seconds above 0, got None"),  # type: ignore[arg-type]
+        (lambda: RateLimit(5, per=None), "per must be a number of seconds, 0 or more, got None"),  # type: ignore[arg-type]
         (lambda: RateLimit(5, weight=6), r"an item weighs 6, and RateLimit\(5, per=1\)"),
         (lambda: RateLimit(5, weight=-1), "weight must be a number, 0 or more, got -1"),
         (lambda: Calls(rate=5), r"rate must be a RateLimit\(calls, per=seconds\)"),

@@ -29,7 +29,7 @@ def runs_begun() -> Iterator[list[Run]]:
         make(self, *args, **settings)
         runs.append(self)
 
-    Run.__init__ = noted  # type: ignore[method-assign, assignment]
+    Run.__init__ = noted  # type: ignore[method-assign]
     try:
         yield runs
     finally:

@@ -102,7 +102,7 @@ BUGS = [
         "items ahead",
         {
             _fan_out.FanOut._worker: """
-                - if own.waiting or (capped and slot.wanted):
+                - if own.waiting or own.free < 0 or (capped and slot.wanted):
                 -     slot.give()
             """
         },
