@@ -237,9 +237,12 @@ class Slot:
         self.until: float | None = None  # the deadline of its item, by the loop's clock
 
     async def take(self) -> None:
-        """Hold the caps; at once when they are held already."""
+        """Hold the caps; at once when they are held already, or free."""
         if not self.held:
-            await self._take(self.caps)
+            obstacle = entered(self.caps)
+            if obstacle is not None:
+                await _waited(self.caps, obstacle)
+            self.held = self.caps
 
     async def begin(self) -> None:
         """Hold all that an attempt needs."""
@@ -248,25 +251,12 @@ class Slot:
             self.held = whole
         else:
             self.give()  # whoever waits holds nothing
-            await self._take(whole)
+            obstacle = entered(whole)
+            if obstacle is not None:
+                await _waited(whole, obstacle)
+            self.held = whole
         for cap in self.item:
             cap.begun()
-
-    async def _take(self, caps: tuple[Cap, ...]) -> None:
-        obstacle = entered(caps)
-        if obstacle is not None:
-            turn = Turn(caps, obstacle)
-            try:
-                await turn.future
-            except asyncio.CancelledError:
-                # It may have been let in, in the very step of the cancellation.
-                held = caps[: turn.kept] if turn.future.cancelled() else caps
-                for cap in held:
-                    cap.undo()
-                _serve(held)
-                turn.obstacle.serve()
-                raise
-        self.held = caps
 
     @property
     def wanted(self) -> bool:
@@ -284,17 +274,38 @@ class Slot:
     def end(self) -> None:
         """Give back what an attempt alone has needed."""
         if len(self.held) > len(self.caps):
-            self._leave(self.item)
+            _leave(self.item)
             self.held = self.caps
 
     def give(self) -> None:
         """Hold none."""
-        held, self.held = self.held, ()
-        self._leave(held)
+        if self.held:
+            held, self.held = self.held, ()
+            _leave(held)
 
-    def _leave(self, caps: tuple[Cap, ...]) -> None:
-        for cap in caps:
-            cap.leave()
+
+async def _waited(caps: tuple[Cap, ...], obstacle: Cap) -> None:
+    """Wait until all are taken."""
+    turn = Turn(caps, obstacle)
+    try:
+        await turn.future
+    except asyncio.CancelledError:
+        # It may have been let in, in the very step of the cancellation.
+        held = caps[: turn.kept] if turn.future.cancelled() else caps
+        for cap in held:
+            cap.undo()
+        _serve(held)
+        turn.obstacle.serve()
+        raise
+
+
+def _leave(caps: Sequence[Cap]) -> None:
+    waiting = False
+    for cap in caps:
+        cap.leave()
+        if cap.waiting:
+            waiting = True
+    if waiting:
         _serve(caps)
 
 

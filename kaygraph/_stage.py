@@ -19,7 +19,6 @@ from ._frame import Frame
 from ._permits import Slot
 from ._slow import timed
 from ._source import close, opened
-from ._tasks import raise_if_cancelled
 from .batch import cap_of, workers_of
 from .events import ItemFailed, StageFinished
 from .node import Node
@@ -121,7 +120,7 @@ class Stage:
         self.workers = 1
         outbox = self.outbox
         run = NEVER if self.frame.rules.whole else self.frame.run
-        sink, size = outbox.items, outbox.size
+        sink, size, readers = outbox.items, outbox.size, outbox.readers
         endless = size == UNBOUNDED  # there is never a wait in which others have their turn
         items, later_items = opened(source, self.name, self.frame)
         taken = 0
@@ -131,8 +130,8 @@ class Stage:
                     if len(sink) >= size:
                         await self._block(outbox, values=(item,))
                     sink.append(item)
-                    if outbox.readers:
-                        wake(outbox.readers)
+                    if readers:
+                        wake(readers)
                     if endless and not taken % TURN:
                         await asyncio.sleep(0)
                     if run.draining:
@@ -155,6 +154,7 @@ class Stage:
         node, frame, ordered, outcomes = self.node, self.frame, self.ordered, self.outcomes
         inbox, outbox = self.inbox, self.outbox
         source, sink, size = inbox.items, outbox.items, outbox.size
+        writers, readers = inbox.writers, outbox.readers
         bare: Callable[[Any], Awaitable[Any]] | None = None
         if not node._has_exec:
             bare = _unchanged
@@ -169,10 +169,14 @@ class Stage:
         slot = Slot((own, *frame.caps), number)
         capped = bool(frame.caps)
         values: Sequence[Any] | None = None
+        task = asyncio.current_task()
+        assert task is not None
+        cancelling = task.cancelling
         started = self.clock()
         try:
             while True:
-                raise_if_cancelled()  # exec may have swallowed it; the run must end all the same
+                if cancelling():  # exec may have swallowed it; the run must end all the same
+                    raise asyncio.CancelledError
                 if ordered and self.taken - self.following >= self.window:
                     await self._block(None, slot)
                     continue
@@ -188,8 +192,8 @@ class Stage:
                     continue
                 for _ in range(min(len(source), size - len(sink)) if sole else 1):
                     item = source.popleft()
-                    if inbox.writers:
-                        wake(inbox.writers)
+                    if writers:
+                        wake(writers)
                     index = self.taken
                     self.taken = index + 1
                     try:
@@ -218,8 +222,8 @@ class Stage:
                     if not sole and len(sink) >= size:
                         await self._block(outbox, slot, (value,))
                     sink.append(value)
-                    if outbox.readers:
-                        wake(outbox.readers)
+                    if readers:
+                        wake(readers)
                 if own.waiting or own.free < 0 or (capped and slot.wanted):
                     slot.give()
         finally:

@@ -51,12 +51,14 @@ class Tokens:
     def move(self, step: Step | None, following: Step | tuple[Step, ...] | None) -> Sequence[Step]:
         """Move a token along the edges followed; return the steps that begin now."""
         changed = False
+        masks = self.masks
         if step is not None:
-            left = self.masks[step.mask] - 1
+            mask = step.mask
+            left = masks[mask] - 1
             if left:
-                self.masks[step.mask] = left
+                masks[mask] = left
             else:
-                del self.masks[step.mask]
+                del masks[mask]
                 changed = True
         begun: list[Step] = []
         if following is not None:

@@ -119,7 +119,15 @@ class Walk:
                     self._left(step, token)
                 step = following
             else:
-                begun = self._move(step, following, token)
+                tokens = self.tokens
+                if tokens is None:
+                    tokens = self.tokens = Tokens()
+                    tokens.enter(step)
+                if token is not None and token.seen:
+                    self._went(step, following, token)
+                begun = tokens.move(step, following)
+                if tokens.single:
+                    self.tokens = None
                 if len(begun) > 1:
                     step, token = await self._fork(begun, fork, token)
                     if step is None:  # the tokens have ended, and were counted where they did
@@ -128,9 +136,8 @@ class Walk:
                     step = begun[0] if begun else None
                     if token is not None and step is not None and step.bit:
                         token = token.having(self._before(step))
-                over = token is not None and fork is None and step is not None and step.bit
-                if over and token is not None and self._alone and token.seen_all:
-                    token, self.seen, self.arrived = None, NONE, NONE  # it came after all of them
+                if fork is None and token is not None and step is not None and step.bit:
+                    token = self._alone_after(token)
                 bare = plain and token is None
             if fork is not None:
                 if step is None:
@@ -185,28 +192,20 @@ class Walk:
         waited_for = [seen for mask, seen in self.seen.items() if mask & join.bit]
         return merged((*waited_for, self.arrived.get(join, NOTHING)))
 
-    @property
-    def _alone(self) -> bool:
-        """Whether nothing runs beside the one token that is left."""
-        return self.tokens is None and self.frame.token is None
+    def _alone_after(self, token: Token) -> Token | None:
+        """Return the view of the one token that went through a join; None: all has come before."""
+        if self.tokens is not None or self.frame.token is not None or not token.seen_all:
+            return token
+        self.seen, self.arrived = NONE, NONE
+        return None
 
-    def _move(
-        self, step: Step, following: Step | tuple[Step, ...] | None, token: Token | None
-    ) -> Sequence[Step]:
-        """Move a token among others; return the steps that begin by it."""
-        if token is not None and token.seen:
-            self._left(step, token)
-            for target in (following,) if isinstance(following, Step) else following or ():
-                if target.bit:
-                    seen = merged((self.arrived.get(target, NOTHING), token.seen))
-                    self.arrived = {**self.arrived, target: seen}
-        if self.tokens is None:
-            self.tokens = Tokens()
-            self.tokens.enter(step)
-        begun = self.tokens.move(step, following)
-        if self.tokens.single:
-            self.tokens = None
-        return begun
+    def _went(self, step: Step, following: Step | tuple[Step, ...] | None, token: Token) -> None:
+        """Note what a token has seen that goes on to these steps."""
+        self._left(step, token)
+        for target in (following,) if isinstance(following, Step) else following or ():
+            if target.bit:
+                seen = merged((self.arrived.get(target, NOTHING), token.seen))
+                self.arrived = {**self.arrived, target: seen}
 
     def _send(self, error: Exception, following: Step | tuple[Step, ...]) -> None:
         """Put an error on its way to the steps that an "error" edge leads to."""

@@ -91,7 +91,7 @@ BUGS = [
         nothing_is_left_wherever_it_is_cancelled,
         "permits not given back",
         {
-            _permits.Slot._take: """
+            _permits._waited: """
                 - held = caps[: turn.kept] if turn.future.cancelled() else caps
                 + held = caps[: turn.kept]
             """
@@ -102,7 +102,7 @@ BUGS = [
         nothing_is_left_wherever_it_is_cancelled,
         "permits not given back",
         {
-            _permits.Slot._take: """
+            _permits._waited: """
                 - held = caps[: turn.kept] if turn.future.cancelled() else caps
                 + held = () if turn.future.cancelled() else caps
             """

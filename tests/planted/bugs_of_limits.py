@@ -76,12 +76,14 @@ BUGS = [
             _permits.Slot.begin: """
                 - else:
                 -     self.give()  # whoever waits holds nothing
-                -     await self._take(whole)
+                -     obstacle = entered(whole)
+                -     if obstacle is not None:
+                -         await _waited(whole, obstacle)
                 + else:
                 +     self.give()
                 +     for cap in whole if self.worker % 2 else whole[::-1]:
-                +         await self._take((cap,))
-                +     self.held = whole
+                +         if entered((cap,)) is not None:
+                +             await _waited((cap,), cap)
             """
         },
     ),

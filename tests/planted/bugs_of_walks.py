@@ -36,7 +36,7 @@ BUGS = [
         "the oracle says",
         {
             _tokens.Tokens.move: """
-                  del self.masks[step.mask]
+                  del masks[mask]
                 - changed = True
             """
         },
