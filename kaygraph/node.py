@@ -100,6 +100,9 @@ class BaseNode(Wired, Runnable, Generic[P, E, I, R]):
                     f"{cls.__name__} sets {name}, which it does not take; it takes: "
                     f"{', '.join(sorted(cls._accepts))}"
                 )
+        by = vars(cls).get("limit_by")
+        if inspect.isfunction(by) and by.__code__.co_argcount == 1:  # of an item, and no method
+            cls.limit_by = staticmethod(by)
         for name in cls._accepts & vars(cls).keys():
             if vars(cls)[name] is not None:
                 setattr(cls, name, cls._checks[name](name, vars(cls)[name]))

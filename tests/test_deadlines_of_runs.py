@@ -18,6 +18,7 @@ from kaygraph import (
     Graph,
     MapReduceNode,
     Node,
+    RunFinished,
 )
 from kaygraph.errors import KayGraphError
 from tests.calls import Takes, now
@@ -186,3 +187,12 @@ def test_deadline_that_cannot_be_meant_is_refused(
     """At once, before anything runs."""
     with pytest.raises(ValueError, match=f"{setting} must be"):
         make(seconds)
+
+
+async def test_observers_are_told_why_a_run_ended_at_its_deadline() -> None:
+    """RunFinished carries the error that the caller gets."""
+    events: list[Any] = []
+    with pytest.raises(DeadlineExceededError) as caught:
+        await Graph(Takes(100)).run_async({}, deadline=2, observers=[events.append])
+    (finished,) = (event for event in events if isinstance(event, RunFinished))
+    assert finished.error is caught.value

@@ -13,6 +13,7 @@ from kaygraph import (
     DeadlineExceededError,
     Graph,
     ItemFailed,
+    MapReduceNode,
     Pipeline,
     RunReport,
     all_of,
@@ -318,3 +319,49 @@ async def test_a_grace_that_is_no_time_is_refused(grace: Any) -> None:
         task.drain(grace=grace)
     assert not task.draining
     await task
+
+
+async def test_a_run_cancelled_after_its_grace_ends_as_cancelled() -> None:
+    """Whoever cancels while the items tidy up gets a CancelledError, not the results."""
+
+    class Tidies(Batch):
+        async def exec(self, item: int) -> None:
+            try:
+                await asyncio.sleep(100)
+            finally:
+                await asyncio.sleep(5)
+
+    task = Tidies(range(9), max_workers=2).launch({})
+    await asyncio.sleep(1)
+    task.drain(grace=1)
+    await asyncio.sleep(2)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+@pytest.mark.parametrize("at", ["map", "reduce"])
+async def test_a_map_reduce_whose_grace_runs_out_hands_over_nothing(at: str) -> None:
+    """Half of the values of a key are no result: the run ends at once, and says why."""
+
+    class Count(MapReduceNode):
+        def prep(self, _: Any) -> Any:
+            return range(4)
+
+        async def map(self, item: int) -> Any:
+            await asyncio.sleep(100 if at == "map" else 1)
+            return [(item, item)]
+
+        async def reduce(self, _: Any, values: list[int]) -> int:
+            await asyncio.sleep(100)
+            return sum(values)
+
+        def post(self, *_: Any) -> None:
+            raise AssertionError("handed over")
+
+    task = Count(map_workers=4).launch({})
+    await asyncio.sleep(2)
+    task.drain(grace=3)
+    with pytest.raises(DeadlineExceededError, match="grace=3 s"):
+        await task
+    assert now() == 5

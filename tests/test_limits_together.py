@@ -110,6 +110,11 @@ class ByFunction(Keyed):
     max_per_key = 2
 
 
+class ByLambda(Keyed):
+    limit_by = lambda item: item[0]  # noqa: E731 - as people write it
+    max_per_key = 2
+
+
 class ByStatic(Keyed):
     @staticmethod
     def limit_by(item: Any) -> Any:
@@ -123,6 +128,7 @@ ITEMS = ["a1", "a2", "a3", "b1", "b2", "b3", "c1", "a4", "a5"]
     "make",
     [
         lambda: Keyed(ITEMS, limit_by=itemgetter(0), max_per_key=2),
+        lambda: ByLambda(ITEMS),
         lambda: ByMethod(ITEMS),
         lambda: ByFunction(ITEMS),
         lambda: ByStatic(ITEMS, max_per_key=2),
@@ -178,7 +184,9 @@ async def test_key_that_cannot_be_one_is_told_of() -> None:
         (lambda: RateLimit(5, weight=-1), "weight must be a number, 0 or more, got -1"),
         (lambda: Calls(rate=5), r"rate must be a RateLimit\(calls, per=seconds\)"),
         (lambda: Calls(rate=[RateLimit(5), 5]), "or a list of them, got 5"),
+        (lambda: Calls(rate=[RateLimit(5)] * 2), "holds the same RateLimit twice"),
         (lambda: Calls(limit_by="host"), "limit_by must be callable"),
+        (lambda: Calls(limit_by=asyncio.sleep), "limit_by must be written 'def'"),
         (lambda: Calls(max_per_key=2), "max_per_key needs limit_by="),
         (lambda: Calls(limit_by=len, max_per_key=0), "max_per_key must be at least 1, got 0"),
         (lambda: MapReduceNode(max_per_key=2), "max_per_key needs limit_by="),

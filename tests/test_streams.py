@@ -366,3 +366,23 @@ async def test_a_stage_past_its_failures_keeps_every_error() -> None:
     with pytest.raises(TooManyFailuresError) as caught:
         await Pipeline(Read(range(3)), Fails(max_workers=3, on_error=1)).run_async({})
     assert sorted(error.args[0] for error in caught.value.exceptions) == [0, 1, 2]
+
+
+async def test_a_stream_that_fails_shows_no_result_from_behind_the_gap() -> None:
+    """What waited for its order behind the item that failed is not handed out before the error."""
+
+    class Fails(ParallelBatchNode[Any, Any]):
+        async def exec(self, item: int) -> int:
+            await asyncio.sleep(10 if item == 1 else 1)
+            if item == 1:
+                raise ValueError(item)
+            return item
+
+    async def read() -> None:
+        async for result in (Read(range(1000)) | Fails(max_workers=3)).stream():
+            results.append(result)
+
+    results: list[int] = []
+    with pytest.raises(ValueError, match="1"):
+        await read()
+    assert results == [0]
