@@ -79,46 +79,46 @@ def test_conflict_that_is_raised_leaves_nothing_behind() -> None:
     graph = beside(Writer("a", "k"), Writer("b", "k"), Writer("c"), on_conflict="raise")
     for watched in (False, True):
         found = explore(graph, seeds=50, allowed=WriteConflictError, watched=watched)
-        assert not found, found
+        assert not found, str(found)
+
+
+class Cleans(AsyncNode):
+    """Writes, waits, and waits again while it ends; notes that it has."""
+
+    def __init__(self, name: str, ended: list[str]) -> None:
+        super().__init__(name=name)
+        self.ended = ended
+
+    async def post(self, shared: Any, *_: Any) -> None:
+        shared["k"] = object()
+        try:
+            await give_turns(3)
+        finally:
+            await give_turns(1)
+            self.ended.append(self.name)
 
 
 def test_conflict_in_a_node_that_goes_on_ends_that_node_first() -> None:
     """A node comes to its end before the conflict is raised, whatever it does after writing."""
-    ended = []
-
-    class Cleans(AsyncNode):
-        async def post(self, shared: Any, *_: Any) -> None:
-            shared["k"] = object()
-            try:
-                await give_turns(3)
-            finally:
-                await give_turns(1)
-                ended.append(self.name)
+    ended: list[str] = []
 
     with pytest.raises(WriteConflictError):
-        asyncio.run(Graph([Cleans(name="a"), Cleans(name="b")], on_conflict="raise").run_async())
+        asyncio.run(
+            Graph([Cleans("a", ended), Cleans("b", ended)], on_conflict="raise").run_async()
+        )
     assert sorted(ended) == ["a", "b"]
 
 
 def test_warnings_that_are_errors_end_the_node_first() -> None:
     """The same where the user has made errors of warnings."""
-    ended = []
+    ended: list[str] = []
 
-    class Cleans(AsyncNode):
-        async def post(self, shared: Any, *_: Any) -> None:
-            shared["k"] = object()
-            try:
-                await give_turns(3)
-            finally:
-                await give_turns(1)
-                ended.append(self.name)
-
-    graph = Graph([Cleans(name="a"), Cleans(name="b")])
+    graph = Graph([Cleans("a", ended), Cleans("b", ended)])
     for watched in (False, True):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             found = explore(graph, seeds=20, allowed=WriteConflictWarning, watched=watched)
-            assert not found, found
+            assert not found, str(found)
             with pytest.raises(WriteConflictWarning):
                 asyncio.run(graph.run_async({}))
     assert len(ended) % 2 == 0

@@ -112,15 +112,18 @@ async def test_fallback_stands_in_at_the_deadline() -> None:
     assert now() == 2
 
 
+class Wraps(Takes):
+    """Makes an error of its own of a cancellation, as some clients do."""
+
+    async def exec(self, item: Any) -> float:
+        try:
+            return await super().exec(item)
+        except asyncio.CancelledError:
+            raise ConnectionError from None
+
+
 async def test_error_made_of_the_cancellation_is_still_the_deadline() -> None:
     """A client that turns a cancellation into an error of its own is not tried again."""
-
-    class Wraps(Takes):
-        async def exec(self, item: Any) -> float:
-            try:
-                return await super().exec(item)
-            except asyncio.CancelledError:
-                raise ConnectionError from None
 
     node = Wraps(100, deadline=2, max_retries=5)
     with pytest.raises(DeadlineExceededError):
@@ -253,13 +256,6 @@ async def test_deadline_of_a_batch_graph_is_a_rounds(workers: int) -> None:
 @pytest.mark.parametrize("of", ["graph", "run"])
 async def test_deadline_around_is_no_error_of_the_node(of: str) -> None:
     """A client turns the cancellation into an error of its own: the error edge is not taken."""
-
-    class Wraps(Takes):
-        async def exec(self, item: Any) -> float:
-            try:
-                return await super().exec(item)
-            except asyncio.CancelledError:
-                raise ConnectionError from None
 
     node, rescue = Wraps(100), Takes(7)
     node - "error" >> rescue

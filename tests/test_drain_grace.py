@@ -2,7 +2,7 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import count
 from typing import Any
 
@@ -32,6 +32,15 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 def anyio_backend() -> Any:
     return VIRTUAL
+
+
+async def tidily(note: Callable[[], None] = lambda: None) -> None:
+    """Take 100 seconds, and 5 more to tidy up however that ends."""
+    try:
+        await asyncio.sleep(100)
+    finally:
+        await asyncio.sleep(5)
+        note()
 
 
 # --- what is handed over ---
@@ -155,11 +164,7 @@ async def test_anything_else_raises_that_it_was_cancelled(shape: str) -> None:
 
     class Tidies(Step):
         async def exec(self, _: Any) -> None:
-            try:
-                await asyncio.sleep(100)
-            finally:
-                await asyncio.sleep(5)
-                log.append("tidied")
+            await tidily(lambda: log.append("tidied"))
 
     log: list[str] = []
     tidies = Tidies(log, "tidies")
@@ -261,10 +266,7 @@ async def test_draining_again_while_the_cancelled_tidy_up_keeps_the_error() -> N
 
     class Tidies(Step):
         async def exec(self, _: Any) -> None:
-            try:
-                await asyncio.sleep(100)
-            finally:
-                await asyncio.sleep(5)
+            await tidily()
 
     task = Tidies([], "tidies").launch({})
     task.drain(grace=1)
@@ -280,11 +282,7 @@ async def test_a_cancelled_run_stays_cancelled_when_the_grace_runs_out(kind: str
 
     class Tidies(Batch):
         async def exec(self, item: int) -> None:
-            try:
-                await asyncio.sleep(100)
-            finally:
-                await asyncio.sleep(5)
-                tidied.append(item)
+            await tidily(lambda: tidied.append(item))
 
     tidied: list[int] = []
     node = Tidies(range(9), max_workers=2)
@@ -326,10 +324,7 @@ async def test_a_run_cancelled_after_its_grace_ends_as_cancelled() -> None:
 
     class Tidies(Batch):
         async def exec(self, item: int) -> None:
-            try:
-                await asyncio.sleep(100)
-            finally:
-                await asyncio.sleep(5)
+            await tidily()
 
     task = Tidies(range(9), max_workers=2).launch({})
     await asyncio.sleep(1)
