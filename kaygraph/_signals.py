@@ -88,7 +88,9 @@ class Signals:
             if self._watcher is not None:
                 self._watcher.join()
             os.close(self._pipe)
-            self._last.cancel()
+            self._last.cancel()  # nothing is in the way any more; what follows has its time
+            if self._last.is_alive():
+                self._last.join()
 
     async def _begun(self, work: Coroutine[Any, Any, T]) -> T:
         self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()

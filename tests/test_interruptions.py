@@ -238,3 +238,19 @@ def test_a_grace_that_is_no_time_is_refused(grace: Any) -> None:
     with pytest.raises((ValueError, TypeError), match="grace"):
         Notes().run(shared, grace=grace)
     assert shared == {}
+
+
+def test_what_follows_an_interrupted_run_has_its_time() -> None:
+    """A program that catches it after two signals may save what it has: nothing ends it any more."""
+
+    class Twice(Signals):
+        async def exec(self, _: Any) -> None:
+            for _ in range(2):
+                os.kill(os.getpid(), self.number)
+                await asyncio.sleep(0)
+            await asyncio.sleep(60)
+
+    with pytest.raises(RunInterrupted) as caught:
+        Twice(signal.SIGINT).run()
+    assert not caught.value.drained
+    assert not [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]
