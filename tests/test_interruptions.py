@@ -241,7 +241,7 @@ def test_a_grace_that_is_no_time_is_refused(grace: Any) -> None:
 
 
 def test_what_follows_an_interrupted_run_has_its_time() -> None:
-    """A program that catches it after two signals may save what it has: nothing ends it any more."""
+    """A program that catches it after two signals may save what it has: nothing ends it now."""
 
     class Twice(Signals):
         async def exec(self, _: Any) -> None:
