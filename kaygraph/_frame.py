@@ -7,11 +7,10 @@ can run many times at once. The engine itself hands frames down as arguments.
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence, Set
-from concurrent.futures import ThreadPoolExecutor
 from contextvars import ContextVar
 from reprlib import Repr
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from ._lifespan import Lifespan
 from ._permits import KeyedPermits, Permits
@@ -20,6 +19,8 @@ from .events import Event, Observer
 from .outcome import Outcome
 
 if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
     from ._conflicts import Token
     from .executors.process import ProcessPool
 
@@ -44,7 +45,7 @@ class Run:
     threaded: Callable[[], None] | None = None  # called when the run gets threads of its own
     stopped: Sequence[Any] = ()  # tasks whose wait for a source is being ended
     _sources: Sequence[Callable[[], None]] = ()
-    _threads: ThreadPoolExecutor | None = None
+    _threads: "ThreadPoolExecutor | None" = None
     processes: "ProcessPool | None" = None  # made by the call that first needs one
     _lifespans: dict[Any, Lifespan] | None = None
     _caps: dict[Any, Permits | KeyedPermits] | None = None
@@ -71,9 +72,11 @@ class Run:
                 )
 
     @property
-    def threads(self) -> ThreadPoolExecutor:
+    def threads(self) -> "ThreadPoolExecutor":
         """The run's own threads."""
         if self._threads is None:
+            from concurrent.futures import ThreadPoolExecutor  # loads where it is used
+
             self.opened = True
             if self.threaded is not None:
                 self.threaded()
@@ -161,7 +164,7 @@ class Run:
             raise BaseExceptionGroup("lifespans failed to close", failures)
 
 
-class Rules(NamedTuple):
+class Rules:
     """What graphs say of all that runs within them; an inner graph's word stands above.
 
     Attributes:
@@ -173,12 +176,23 @@ class Rules(NamedTuple):
         whole: All this is one item (a round, a branch): it goes on while the run drains.
     """
 
-    workers: int | None = None
-    timeout: float | None = None
-    memory_limit: int | None = None
-    slow_hook_s: float | None = None
-    on_conflict: str = "warn"
-    whole: bool = False
+    __slots__ = ("memory_limit", "on_conflict", "slow_hook_s", "timeout", "whole", "workers")
+
+    def __init__(
+        self,
+        workers: int | None = None,
+        timeout: float | None = None,
+        memory_limit: int | None = None,
+        slow_hook_s: float | None = None,
+        on_conflict: str = "warn",
+        whole: bool = False,
+    ) -> None:
+        self.workers, self.timeout, self.memory_limit = workers, timeout, memory_limit
+        self.slow_hook_s, self.on_conflict, self.whole = slow_hook_s, on_conflict, whole
+
+    def having(self, **changes: Any) -> "Rules":
+        """Return rules that differ in these."""
+        return Rules(**{**{rule: getattr(self, rule) for rule in self.__slots__}, **changes})
 
 
 RULES = Rules()

@@ -5,14 +5,16 @@ import sys
 import warnings
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
 from contextvars import copy_context
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ._frame import FRAME, Frame, Run, add_note
 from ._settings import check_limit
-from ._signals import Signals
 from ._timeouts import within
 from .errors import DeadlineExceededError
 from .events import Observer, RunFinished, RunStarted
+
+if TYPE_CHECKING:
+    from ._signals import Signals
 
 T = TypeVar("T")
 
@@ -54,6 +56,8 @@ class Runnable:
             RunInterrupted: The run has ended early because of a signal.
             DeadlineExceededError: It was cancelled because ``deadline`` ran out.
         """
+        from ._signals import Signals  # only here are there signals to hear
+
         run = Run()
         signals = Signals(run, check_limit("grace", grace))
         return run_in_new_loop(
@@ -216,7 +220,7 @@ async def launched(
             del error  # it holds this frame: no cycle may keep them alive
 
 
-def run_in_new_loop(launch: Callable[[], Coroutine[Any, Any, T]], signals: Signals) -> T:
+def run_in_new_loop(launch: Callable[[], Coroutine[Any, Any, T]], signals: "Signals") -> T:
     """Run to the end in this thread, or in another where a loop runs here already."""
     if sys.modules["asyncio.events"]._get_running_loop() is None:
         return signals.run(launch())

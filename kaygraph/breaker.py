@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import deque
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from ._clock import Clocked
 from ._settings import check_count, check_name, check_seconds
@@ -13,7 +13,7 @@ from .retry import On
 State = Literal["closed", "open", "half_open"]
 
 
-class Ticket(NamedTuple):
+class Ticket:
     """What a call that was let through holds until it ends.
 
     Attributes:
@@ -21,8 +21,10 @@ class Ticket(NamedTuple):
         moved: Whether letting it through has moved the breaker to ``half_open``.
     """
 
-    generation: int
-    moved: bool = False
+    __slots__ = ("generation", "moved")
+
+    def __init__(self, generation: int, moved: bool = False) -> None:
+        self.generation, self.moved = generation, moved
 
 
 class CircuitBreaker:

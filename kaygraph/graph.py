@@ -209,7 +209,7 @@ class Graph(BaseNode[Any, str | None]):
             "slow_hook_s": self.slow_hook_s,
             "on_conflict": self.on_conflict,
         }
-        return around._replace(**{rule: said for rule, said in own.items() if said is not None})
+        return around.having(**{rule: said for rule, said in own.items() if said is not None})
 
     def _caps(self, frame: Frame) -> tuple[Permits, ...]:
         """The permits that every ``exec`` in this graph takes, innermost graph first."""
@@ -264,7 +264,7 @@ class BatchGraph(Graph):
                     seen = merged((seen, within.token.seen))
 
         # A round is an item: one that has begun goes through all of its nodes.
-        rules = self._rules(frame.rules)._replace(whole=True)
+        rules = self._rules(frame.rules).having(whole=True)
         inner = frame.derive(alone=frame.alone and self.max_workers == 1, rules=rules)
         if frame.token is not None:
             frame.token.look(self, frame)

@@ -138,7 +138,7 @@ class MapReduceNode(BaseNode[Any, dict[Any, Any]]):
         if frame.drains and frame.run.expired:  # of half of the values no key can be reduced
             raise asyncio.CancelledError
         # What was mapped is reduced, even where the run drains.
-        frame = frame.derive(rules=frame.rules._replace(whole=True))
+        frame = frame.derive(rules=frame.rules.having(whole=True))
         reduced = await reducer._fan_out([part for part in parts if part], frame).run()
         results: dict[Any, Any] = {}
         for part in reduced:
