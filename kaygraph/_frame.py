@@ -310,9 +310,11 @@ _repr.maxstring = _repr.maxother = 60
 
 
 def item_place(name: str, index: int, item: Any) -> str:
-    """Return how an error names the item that it happened on."""
+    """Return how an error names the item that it happened on, without the secrets in it."""
+    from ._redaction import redacted  # only a failure pays for it
+
     try:
-        shown = _repr.repr(item)
+        shown = redacted(_repr.repr(item))
     except Exception:  # a repr that fails must not hide the error that is to be told
         shown = f"a {type(item).__name__}"
     return f"{name!r}, item {index} ({shown})"

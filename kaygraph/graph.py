@@ -53,6 +53,7 @@ class Graph(BaseNode[Any, str | None]):
     slow_hook_s: float | None = None
     _accepts: ClassVar[frozenset[str]] = frozenset(GraphSettings.__annotations__)
     _checks = {**CHECKS, "max_workers": check_count}  # noqa: RUF012 - never changed
+    _walks_by: ClassVar[type[Walk]] = Walk
     _starts: Sequence[AnyNode] = ()
     _plan: tuple[int, Plan] | None = None
 
@@ -182,7 +183,7 @@ class Graph(BaseNode[Any, str | None]):
 
     async def _walk(self, shared: Any, frame: Frame) -> str | None:
         plan = self.plan
-        walk = Walk(self, shared, frame, plan.loops)
+        walk = self._walks_by(self, shared, frame, plan.loops)
         first = plan.first
         try:
             if isinstance(first, Step):

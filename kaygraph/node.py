@@ -88,10 +88,11 @@ class BaseNode(Wired, Runnable, Generic[P, E, I, R]):
         if "name" not in vars(cls):
             cls.name = cls.__name__
         for hook in HOOKS:
-            if f"{hook}_async" in vars(cls):
+            leftover = f"{hook}_async"
+            if leftover in vars(cls) and not hasattr(super(cls, cls), leftover):
                 raise NodeDefinitionError(
-                    f"{cls.__name__} defines {hook}_async(). Hooks have one name here: rename it "
-                    f"to 'async def {hook}'."
+                    f"{cls.__name__} defines {leftover}(). Hooks have one name here: rename it to "
+                    f"'async def {hook}', or import AsyncNode from kaygraph.compat."
                 )
         for name in (CHECKS.keys() & vars(cls).keys()) - cls._accepts:
             inherited = any(name in vars(base) for base in cls.__mro__[1:])

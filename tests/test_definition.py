@@ -148,7 +148,8 @@ def test_async_suffix_is_refused_with_the_way_out(
     with pytest.raises(NodeDefinitionError) as caught:
         type("Fetch", (base,), {f"{hook}_async": _returns_coroutine})
     assert str(caught.value) == (
-        f"Fetch defines {hook}_async(). Hooks have one name here: rename it to 'async def {hook}'."
+        f"Fetch defines {hook}_async(). Hooks have one name here: rename it to 'async def {hook}', "
+        "or import AsyncNode from kaygraph.compat."
     )
     assert isinstance(caught.value, TypeError)
 

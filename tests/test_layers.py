@@ -15,6 +15,7 @@ ROOT = Path(kaygraph.__file__).parent
 # From the top, which imports nothing, to the bottom, which nothing imports.
 LAYERS = [
     "errors",
+    "_redaction",
     "_memory",
     "outcome",
     "events",
@@ -56,6 +57,7 @@ LAYERS = [
     "map_reduce",
     "report",
     "__init__",
+    "compat",
     "testing",
 ]
 ALLOWED = {"anyio"}

@@ -1,0 +1,217 @@
+"""What every node and flow of the ancestors can do beside its three steps."""
+
+import logging
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from inspect import isawaitable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from .._frame import FRAME, NO_PARAMS, Cell, Frame, Scope
+from ..errors import NodeDefinitionError
+from ..node import BaseNode
+from ._wiring import Replacing
+from .config import EMPTY, Config
+
+# What the ancestors' engines call; nothing here would.
+GONE = {
+    "get_next_node": "wire the way on with - 'action' >> and return the action from post()",
+    "_orch": "put the work into prep(), post() or a node",
+    "_orch_async": "put the work into prep(), post() or a node",
+    "_run": "override prep(), exec() or post()",
+    "_run_async": "override prep_async(), exec_async() or post_async()",
+    "_exec": "override exec()",
+}
+
+
+class Told:
+    """A fact about the run that a program may cover with an attribute of its own."""
+
+    def __init__(self, read: Callable[[Any], Any]) -> None:
+        self.read = read
+
+    def __get__(self, node: Any, owner: type | None = None) -> Any:
+        return self if node is None else self.read(node)
+
+
+class FlowScope(Scope):
+    """The flow around a node."""
+
+    __slots__ = ("config",)
+
+    def __init__(self, path: str, names: Mapping[Any, str], config: Config) -> None:
+        super().__init__(path, names)
+        self.config = config
+
+
+async def settled(value: Any) -> Any:
+    """Return what a hook returned, be it written ``def`` or ``async def``."""
+    return await value if isawaitable(value) else value
+
+
+class Ancestral(Replacing, BaseNode[Any, Any]):
+    """Params, hooks, context and config; and the copy that runs in place of the node.
+
+    A node that a flow comes to is copied, and the copy runs: what a hook sets on ``self`` is there
+    for the hooks after it and gone with the run, however many run at once. The copy equals its
+    node, as everything that a run keeps by node (names, caps, resources) is the node's.
+    """
+
+    config: Config = EMPTY
+    params: Any  # a plain attribute, as in the ancestors
+    _origin: "Ancestral | None" = None  # of a copy: the node it stands for
+    _failed: ClassVar[Callable[..., Any] | None] = None  # the hook on_error(shared, error)
+    _execution_context: dict[str, Any]
+
+    # A program that has attributes of these names did not mean ours.
+    if not TYPE_CHECKING:
+        attempt, error = Told(BaseNode.attempt.fget), Told(BaseNode.error.fget)
+        outcomes, resource = Told(BaseNode.outcomes.fget), Told(BaseNode.resource.fget)
+        log = Told(BaseNode.log.fget)
+        logger = Told(lambda node: logging.getLogger(type(node).__name__))
+        cur_retry = Told(lambda node: BaseNode.attempt.fget(node) - 1)
+        params = NO_PARAMS
+    else:
+        logger: logging.Logger
+        cur_retry: int
+
+    def __new__(cls, *_: Any, **__: Any) -> Any:
+        node = super().__new__(cls)
+        node.__dict__.update(params={}, _execution_context={})
+        return node
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        if not cls.__module__.startswith("kaygraph."):
+            for name in GONE.keys() & vars(cls).keys():
+                raise NodeDefinitionError(
+                    f"{cls.__name__} defines {name}(), which is not called here: {GONE[name]}"
+                )
+        failed: Any = cls.on_error
+        if callable(failed):  # a hook in KayGraph; here the name is a setting of batches
+            cls._failed = failed
+            if "on_error" in vars(cls):
+                del cls.on_error
+        super().__init_subclass__(**kwargs)
+        if callable(failed):
+            cls.on_error = "raise"
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "name":  # a program's own, often: two nodes may have the same
+            self.__dict__["name"] = value
+        else:
+            super().__setattr__(name, value)
+
+    def _identify(self, node_id: str | None, config: Config | None) -> None:
+        if node_id is not None:
+            self.node_id = node_id
+        if config is not None:
+            self.config = config
+
+    # --- what a program asks for and sets ---------------------------------------------------------
+
+    @property
+    def node_id(self) -> str:
+        """The node's name."""
+        return self.name
+
+    @node_id.setter
+    def node_id(self, node_id: str) -> None:
+        self.name = node_id
+
+    def set_params(self, params: Mapping[str, Any]) -> None:
+        """Set ``self.params``; a flow that runs the node sets its own in their place."""
+        if not isinstance(params, Mapping):
+            raise TypeError(f"params must be a mapping, as in {{'key': ...}}; got {params!r}")
+        self.params = params
+
+    def get_context(self, key: str, default: Any = None) -> Any:
+        """Return what ``set_context`` has noted in this run of the node."""
+        return self._execution_context.get(key, default)
+
+    def set_context(self, key: str, value: Any) -> None:
+        """Note something until this run of the node ends."""
+        self._execution_context[key] = value
+
+    def __enter__(self) -> Any:
+        self.setup_resources()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.cleanup_resources()
+
+    # --- KayGraph's hooks, each ``def`` or ``async def`` ------------------------------------------
+
+    def before_prep(self, shared: Any, /) -> Any:
+        """Called before ``prep``."""
+
+    def after_exec(self, shared: Any, prep_res: Any, exec_res: Any, /) -> Any:
+        """Called between ``exec`` and ``post``."""
+
+    def setup_resources(self) -> None:
+        """Called by ``with node:`` when it begins."""
+
+    def cleanup_resources(self) -> None:
+        """Called by ``with node:`` when it ends."""
+
+    # --- running ----------------------------------------------------------------------------------
+
+    def run(self, shared: Any = None, **options: Any) -> Any:
+        """Run and return the last action; see ``kaygraph.Node.run``."""
+        return super().run(shared, **options)
+
+    def run_async(self, shared: Any = None, **options: Any) -> Coroutine[Any, Any, Any]:
+        """Run on the current event loop; see ``kaygraph.Node.run_async``."""
+        return super().run_async(shared, **options)
+
+    async def _run(self, shared: Any, frame: Frame) -> str | None:
+        if frame.scope is None:  # run() was called on this very node
+            frame.params = dict(self.params)
+            node = self
+        else:
+            node = self._copied(frame)
+        node._execution_context = {"start_time": time.time()}
+        context = FRAME.set(frame)
+        try:
+            await settled(node.before_prep(shared))
+            return await super(Ancestral, node)._run(shared, frame) or None
+        except Exception as error:
+            if node._failed is None or not await settled(node._failed(shared, error)):
+                raise
+            return None
+        finally:
+            FRAME.reset(context)
+
+    def _copied(self, frame: Frame) -> "Ancestral":
+        """Return the copy that runs in place of this node."""
+        node: Ancestral = object.__new__(type(self))
+        node.__dict__.update(self.__dict__, _origin=self, params=frame.params)
+        if isinstance(frame.scope, FlowScope):
+            node.__dict__.setdefault("config", frame.scope.config)
+        return node
+
+    async def _exec(self, prep_res: Any, shared: Any, frame: Frame) -> Any:
+        exec_res = await self._work(prep_res, shared, frame)
+        self.set_context("duration", time.time() - self.get_context("start_time"))
+        await settled(self.after_exec(shared, prep_res, exec_res))
+        return exec_res
+
+    async def _work(self, prep_res: Any, shared: Any, frame: Frame) -> Any:
+        """Do what the engine does between ``prep`` and ``post``, and keep ``cur_retry`` for it."""
+        if self.max_retries == 1 and self.retry is None:
+            return await super()._exec(prep_res, shared, frame)
+        cell = Cell()
+        try:
+            return await super()._exec(prep_res, shared, frame.derive(cell=cell))
+        finally:
+            frame.record(cell.value, cell.attempts)
+            FRAME.set(frame.derive(attempt=max(cell.attempts, 1)))
+
+    def __eq__(self, other: object) -> bool:
+        return _node_of(self) is _node_of(other)
+
+    def __hash__(self) -> int:
+        return object.__hash__(_node_of(self))
+
+
+def _node_of(thing: Any) -> Any:
+    origin = getattr(thing, "_origin", None)
+    return thing if origin is None else origin

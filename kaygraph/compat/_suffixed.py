@@ -1,0 +1,60 @@
+"""The hook names of the ancestors' asynchronous classes."""
+
+from typing import TYPE_CHECKING, Any
+
+from ..node import HOOKS, BaseNode
+from ._ancestral import settled
+
+if TYPE_CHECKING:
+    _Hooked = BaseNode[Any, Any]
+else:
+    _Hooked = object
+
+
+class Suffixed(_Hooked):
+    """The hooks ``prep_async``, ``exec_async``, ``exec_fallback_async`` and ``post_async``.
+
+    A class that defines one of them gets the hook of the plain name, which the engine calls. By
+    default each does what the plain hook of the class below does.
+    """
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        for hook in HOOKS:
+            if f"{hook}_async" in vars(cls):
+                setattr(cls, hook, FORWARDS[hook])
+        super().__init_subclass__(**kwargs)
+
+    async def prep_async(self, shared: Any, /) -> Any:
+        """Read from the shared store what ``exec_async`` needs."""
+        return await settled(super().prep(shared))
+
+    async def exec_async(self, prep_res: Any, /) -> Any:
+        """Work, without the shared store."""
+        return await settled(super().exec(prep_res))
+
+    async def exec_fallback_async(self, prep_res: Any, exc: Exception, /) -> Any:
+        """Return a result in place of the one that could not be had; by default, raise."""
+        return await settled(super().exec_fallback(prep_res, exc))  # type: ignore[misc]
+
+    async def post_async(self, shared: Any, prep_res: Any, exec_res: Any, /) -> Any:
+        """Write to the shared store; return the action that leads on."""
+        return await settled(super().post(shared, prep_res, exec_res))
+
+
+async def _prep(self: Any, shared: Any, /) -> Any:
+    return await self.prep_async(shared)
+
+
+async def _exec(self: Any, prep_res: Any, /) -> Any:
+    return await self.exec_async(prep_res)
+
+
+async def _exec_fallback(self: Any, prep_res: Any, exc: Exception, /) -> Any:
+    return await self.exec_fallback_async(prep_res, exc)
+
+
+async def _post(self: Any, shared: Any, prep_res: Any, exec_res: Any, /) -> Any:
+    return await self.post_async(shared, prep_res, exec_res)
+
+
+FORWARDS = {"prep": _prep, "exec": _exec, "exec_fallback": _exec_fallback, "post": _post}

@@ -1,0 +1,43 @@
+"""The wiring of the ancestors: one successor an action, and the last one wired counts."""
+
+import warnings
+from typing import Any
+
+from .._wiring import Branch, Wired, ends
+
+
+class Replacing(Wired):
+    """``>>`` leads to one place for each action: what is wired anew stands for what was there."""
+
+    def __rshift__(self, other: Any) -> "Line":
+        if isinstance(other, tuple) and len(other) == 2 and isinstance(other[0], str):
+            action, node = other  # KayGraph's a >> ("action", b)
+            line: Line = (self - action) >> node
+            return line
+        ends(other)  # refuses what cannot be wired, before anything is forgotten
+        for tail in self._tails:
+            if isinstance(tail, Replacing):
+                _forget(tail, self._action)
+        chain = super().__rshift__(other)
+        return Line(chain._heads, chain._tails, chain._action)
+
+    def __sub__(self, action: str) -> "Line":
+        branch = super().__sub__(action)
+        return Line(branch._heads, branch._tails, action)
+
+
+class Line(Replacing, Branch):
+    """What ``a >> b`` and ``a - "action"`` return."""
+
+    def __getattr__(self, name: str) -> Any:
+        """Look at the last node: in the ancestors ``a >> b`` is ``b``."""
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._tails[-1], name)
+
+
+def _forget(node: Any, action: str) -> None:
+    successors: dict[str, Any] = node._successors
+    if action in successors:
+        warnings.warn(f"{node!r} already had a successor for {action!r}: replaced", stacklevel=4)
+        del successors[action]

@@ -1,0 +1,105 @@
+"""Flows: graphs that begin at one node and end where no action leads on."""
+
+import warnings
+from typing import Any
+
+from .. import graph
+from .._frame import Frame
+from .._walk import DRAINED, Walk
+from ..errors import closest
+from ..plan import Step
+from ._ancestral import Ancestral, FlowScope
+from ._suffixed import Suffixed
+from .config import Config
+from .nodes import UNLIMITED, first_error, listed
+
+
+class FlowWalk(Walk):
+    """A walk in which an unknown action is an end and "error" an action like any other."""
+
+    def _ended(self, step: Step, action: Any) -> None:
+        if action is DRAINED:
+            return
+        self.action = action
+        known = list(step.node.successors)
+        if known:
+            warnings.warn(
+                f"{self.graph!r} ends: {self.frame.name_of(step.node)!r} returned {action!r}, and "
+                f"what follows it listens to {', '.join(map(repr, known))}."
+                + closest(action, known),
+                stacklevel=2,
+            )
+
+    def _send(self, error: Exception, following: Step | tuple[Step, ...]) -> None:
+        raise error
+
+
+class Flow(Ancestral, graph.Graph):
+    """A graph in the manner of the ancestors.
+
+    Args:
+        start: The first node.
+        node_id: What it is called.
+        config: A Config for all nodes in it that have none of their own.
+        settings: Those of ``kaygraph.Graph``.
+    """
+
+    _walks_by = FlowWalk
+
+    def __init__(
+        self,
+        start: Any = None,
+        node_id: str | None = None,
+        config: Config | None = None,
+        **settings: Any,
+    ) -> None:
+        super().__init__(start, **settings)
+        self._identify(node_id, config)
+
+    def start(self, start: Any) -> Any:
+        """Begin at this node, and return it."""
+        self._starts, self._plan = self._first(start), None
+        return start
+
+    @property
+    def start_node(self) -> Any:
+        """The node that the flow begins at, or None."""
+        return self._starts[0] if self._starts else None
+
+    @start_node.setter
+    def start_node(self, start: Any) -> None:
+        self.start(start)
+
+    def _scope(self, frame: Frame) -> FlowScope:
+        scope = super()._scope(frame)
+        return FlowScope(scope.path, scope.names, self.config)
+
+
+class BatchFlow(Flow, graph.BatchGraph):
+    """A flow that runs once for each mapping of params that ``prep`` returns; None is none."""
+
+    async def _work(self, prep_res: Any, shared: Any, frame: Frame) -> Any:
+        await super()._work(() if prep_res is None else prep_res, shared, frame)
+        return None  # as in the ancestors, post gets no result of a batch
+
+
+class AsyncFlow(Suffixed, Flow):
+    """A Flow with the hooks ``prep_async`` and ``post_async``."""
+
+
+class AsyncBatchFlow(AsyncFlow, BatchFlow):
+    """A BatchFlow with the hooks ``prep_async`` and ``post_async``: one round after another."""
+
+
+class AsyncParallelBatchFlow(AsyncBatchFlow):
+    """An AsyncBatchFlow with all rounds at once, unless ``max_workers`` is given.
+
+    Rounds that write the same key of ``shared`` are nobody's business, unless ``on_conflict`` is
+    given. Of several errors in one moment the first is raised, from a group of the others.
+    """
+
+    max_workers = UNLIMITED
+    on_conflict = "ignore"
+
+    async def _work(self, prep_res: Any, shared: Any, frame: Frame) -> Any:
+        return await first_error(super()._work(listed(prep_res, self), shared, frame))

@@ -1,0 +1,118 @@
+"""Nodes with the ancestors' names, arguments and habits."""
+
+from collections.abc import AsyncIterable, Awaitable
+from typing import Any
+
+from .. import batch, node
+from .._fan_out import FanOut
+from .._frame import Frame
+from ._ancestral import Ancestral, FlowScope
+from ._suffixed import Suffixed
+from .config import Config
+
+UNLIMITED = 1_000_000  # how many may run at once where the ancestors set no limit
+
+
+class BaseNode(Ancestral):
+    """Three steps, without attempts."""
+
+    def __init__(self, node_id: str | None = None, config: Config | None = None) -> None:
+        super().__init__()
+        self._identify(node_id, config)
+
+
+class Node(Ancestral, node.Node[Any, Any]):
+    """Three steps; ``exec`` is tried ``max_retries`` times, ``wait`` seconds apart.
+
+    ``cur_retry`` is the number of the attempt from 0, in ``exec`` and in the hooks after it.
+    In a flow, an ``exec`` written ``def`` runs in the thread of the flow, as in the ancestors.
+
+    Args:
+        max_retries: As for ``kaygraph.Node``.
+        wait: As for ``kaygraph.Node``.
+        node_id: What it is called; may also be the first argument.
+        config: Its own Config; that of the flow around it unless given.
+        settings: Those of the class in ``kaygraph`` (``timeout``, ``run_in``, …).
+    """
+
+    def __init__(
+        self,
+        max_retries: int | str | None = None,
+        wait: float | None = None,
+        node_id: str | None = None,
+        config: Config | None = None,
+        **settings: Any,
+    ) -> None:
+        if isinstance(max_retries, str):
+            max_retries, node_id = None, max_retries
+        given = {name: value for name, value in settings.items() if value is not None}
+        super().__init__(max_retries, wait, **given)
+        self._identify(node_id, config)
+
+    _stays = True  # in the flow's thread
+
+    def _copied(self, frame: Frame) -> "Ancestral":
+        copied = super()._copied(frame)
+        in_flow = isinstance(frame.scope, FlowScope) and not frame.alone
+        if self._stays and in_flow and self._exec_kind == "sync" and self.run_in is None:
+            copied.__dict__["run_in"] = "loop"
+        return copied
+
+
+class AsyncNode(Suffixed, Node):
+    """A Node with ``prep_async``, ``exec_async``, ``exec_fallback_async`` and ``post_async``."""
+
+
+class BatchNode(Node, batch.BatchNode[Any, Any]):
+    """``exec`` once per item that ``prep`` returns, one after another; None is no items."""
+
+    def _fan_out(self, items: Any, frame: Frame, *sink: Any) -> FanOut:
+        return super()._fan_out(() if items is None else items, frame, *sink)
+
+
+class ParallelBatchNode(BatchNode, batch.ParallelBatchNode[Any, Any]):
+    """A BatchNode with ``max_workers`` items at once, each ``def exec`` in a thread."""
+
+    _stays = False
+
+
+class AsyncBatchNode(AsyncNode, BatchNode):
+    """A BatchNode with the hooks of AsyncNode: one item after another."""
+
+
+class AsyncParallelBatchNode(AsyncBatchNode, batch.ParallelBatchNode[Any, Any]):
+    """A BatchNode with the hooks of AsyncNode: all items at once, unless ``max_workers`` is given.
+
+    Of several errors in one moment the first is raised, from a group of the others.
+    """
+
+    max_workers = UNLIMITED
+
+    def _fan_out(self, items: Any, frame: Frame, *sink: Any) -> FanOut:
+        return super()._fan_out(listed(items, self), frame, *sink)
+
+    async def _work(self, prep_res: Any, shared: Any, frame: Frame) -> Any:
+        return await first_error(super()._work(prep_res, shared, frame))
+
+
+def listed(items: Any, owner: Any) -> Any:
+    """Return the items in a list where as many workers as items are needed."""
+    if owner.max_workers != UNLIMITED or items is None:
+        return items
+    if isinstance(items, AsyncIterable):
+        raise TypeError(
+            f"prep of {owner.name!r} gives its items one by one: say how many may run at once with "
+            "max_workers="
+        )
+    return list(items)
+
+
+async def first_error(work: Awaitable[Any]) -> Any:
+    """Await items that run at once; raise the first error as itself, as the ancestors do."""
+    try:
+        return await work
+    except ExceptionGroup as group:
+        if type(group) is not ExceptionGroup or hasattr(group, "__notes__"):
+            raise  # an item's own: what has a place noted is one error
+        first, *others = group.exceptions
+        raise first from ExceptionGroup("failed at the same time", others)
