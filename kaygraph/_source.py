@@ -47,7 +47,7 @@ class Awaited(AsyncIterator[Any]):
         assert reader is not None
         cancelling = reader.cancelling()
         try:
-            return await anext(self._items)
+            item = await anext(self._items)
         except asyncio.CancelledError:
             # The cancellation by _stop is for this wait alone; any other is the reader's.
             if self._stopping and reader.cancelling() - 1 <= cancelling:
@@ -59,6 +59,9 @@ class Awaited(AsyncIterator[Any]):
                 self._stopping = False
                 self._frame.run.stopped = [r for r in self._frame.run.stopped if r is not reader]
                 reader.uncancel()
+        if reader.cancelling() > cancelling:  # the iterator has swallowed it; the run must end
+            raise asyncio.CancelledError
+        return item
 
     def _stop(self) -> None:
         reader = self._reader

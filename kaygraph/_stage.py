@@ -13,7 +13,6 @@ from functools import partial
 from typing import Any
 
 from ._buffer import Buffer, wake
-from ._call import call
 from ._fan_out import NEVER, TURN, Failures
 from ._frame import Frame
 from ._permits import Slot
@@ -203,7 +202,7 @@ class Stage:
                             self.passed += 1
                             value = item
                         elif node._has_exec:
-                            value = await call(node, item, index, frame, slot)
+                            value = await node._call(item, index, frame, slot)
                             values = value if several else None
                         else:
                             value = item

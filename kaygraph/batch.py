@@ -6,7 +6,6 @@ from contextlib import aclosing
 from typing import Any, ClassVar, Generic, Literal, Unpack
 
 from ._buffer import Buffer
-from ._call import call
 from ._fan_out import FanOut
 from ._frame import Frame, Run
 from ._keywords import BatchSettings, ParallelSettings
@@ -114,7 +113,7 @@ class BatchNode(
             frame = frame.derive(alone=False)
 
         def work(item: Any, index: int, slot: Slot) -> Awaitable[Any]:
-            return call(self, item, index, frame, slot)
+            return self._call(item, index, frame, slot)
 
         return FanOut(
             frame.name_of(self),

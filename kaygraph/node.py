@@ -2,7 +2,7 @@
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Unpack
@@ -25,6 +25,8 @@ from .retry import Retry
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
+
+    from .streams import Pipeline
 
 POSITIONAL = frozenset({"max_retries", "wait"})  # as in the ancestors: Node(3, 10)
 
@@ -67,7 +69,7 @@ class BaseNode(Wired, Runnable, Generic[P, E, I, R]):
     _bare = False
     _ruled = False
     # What `a | b` makes: set by the module that defines it, below this one in the layers.
-    _pipeline: "ClassVar[Callable[..., BaseNode[Any, Any]]]"
+    _pipeline: "ClassVar[Callable[..., Pipeline]]"
 
     if not TYPE_CHECKING:
 
@@ -232,7 +234,7 @@ class BaseNode(Wired, Runnable, Generic[P, E, I, R]):
             nodes.append(node)
             EDGES.made += 1
 
-    def __or__(self, other: Any) -> "BaseNode[Any, Any]":
+    def __or__(self, other: Any) -> "Pipeline":
         return BaseNode._pipeline(self, other)
 
     def __repr__(self) -> str:
@@ -283,11 +285,17 @@ class BaseNode(Wired, Runnable, Generic[P, E, I, R]):
         slot = Slot(frame.caps)
         value = None
         try:
-            value = await call(self, prep_res, None, frame, slot)
+            value = await self._call(prep_res, None, frame, slot)
         finally:
             slot.give()
             frame.record(value, slot.attempts)
         return value
+
+    def _call(
+        self, item: Any, index: int | None, frame: Frame, slot: Slot
+    ) -> Coroutine[Any, Any, Any]:
+        """Run ``exec`` for one item; a node whose work is that of other nodes differs here."""
+        return call(self, item, index, frame, slot)
 
 
 class Node(BaseNode[P, E, I, R]):

@@ -8,7 +8,7 @@ from types import CoroutineType
 from typing import Any
 
 from ._buffer import Buffer
-from ._frame import Frame, Run, Scope
+from ._frame import FRAME, Frame, Run, Scope
 from ._hooks import not_async
 from ._launch import launched
 from ._settings import check_count, check_flag
@@ -111,6 +111,13 @@ class Pipeline(BaseNode[Any, list[Any] | None]):
         names = unique([stage.name for stage in self.stages])
         scope = Scope(f"{frame.name_of(self)}/", dict(zip(self.stages, names, strict=True)))
         frame = frame.derive(scope=scope, alone=False)
+        context = FRAME.set(frame)  # hooks ask what they are called; workers begin with a copy
+        try:
+            return await self._worked(shared, frame, last)
+        finally:
+            FRAME.reset(context)
+
+    async def _worked(self, shared: Any, frame: Frame, last: Buffer[Any]) -> bool:
         prepared = []
         for node in self.stages:
             has_lifespan, prep_is_async, _ = node._hooks

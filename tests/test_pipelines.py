@@ -2,11 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from itertools import count
 from typing import Any
 
 import pytest
+import structlog
 
 from kaygraph import (
     BatchGraph,
@@ -268,3 +269,45 @@ async def test_a_source_alone_does_not_starve_the_loop() -> None:
     await Pipeline(Read(range(20_000)), collect=False).run_async({})
     looking.cancel()
     assert turns - before > 20_000 / 2048
+
+
+def test_hooks_of_a_stage_log_under_the_name_that_its_events_have() -> None:
+    """Two stages of one class are told apart, in prep and in exec."""
+
+    class Same(Node[Any, Any]):
+        def prep(self, shared: Any, /) -> list[int]:
+            self.log.info("prep")
+            return [1]
+
+        async def exec(self, item: int, /) -> int:
+            self.log.info("exec")
+            return item
+
+    with structlog.testing.capture_logs() as lines:
+        (Same() | Same()).run()
+    assert [(line["event"], line["node"]) for line in lines] == [
+        (hook, f"Pipeline/{name}") for hook in ("prep", "exec") for name in ("Same", "Same-2")
+    ]
+
+
+async def test_a_source_that_swallows_the_cancellation_does_not_keep_the_run() -> None:
+    """A cancelled pipeline ends, whatever its async source does with the cancellation."""
+    begun = asyncio.Event()
+
+    class Deaf(Node[Any, Any]):
+        async def prep(self, shared: Any, /) -> AsyncIterator[int]:
+            async def items() -> AsyncIterator[int]:
+                for number in count():
+                    begun.set()
+                    with suppress(asyncio.CancelledError):
+                        await asyncio.sleep(1)
+                    yield number
+
+            return items()
+
+    task = asyncio.create_task((Deaf() | Stage()).run_async({}))
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        async with asyncio.timeout(60):
+            await task
