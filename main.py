@@ -15,10 +15,14 @@ from examples.workflow import MAX_WORKERS, NAMES
 PROGRAM = "python main.py"
 
 BEGIN = f"""\
-three ways to begin:
+ways to begin:
   an example    {PROGRAM} --example validation     (or {", ".join(NAMES[1:])}, all)
+  the patterns  {PROGRAM} --example patterns       (fourteen short programs, see examples/patterns)
   free text     {PROGRAM} "Validate and enrich this user data"
   a prompt      {PROGRAM} --interactive
+
+KAYGRAPH_LLM_URL names a language model that reads free text, such as http://127.0.0.1:8080/v1 (see
+examples/planner.py); without it, and whenever it fails, the words of the text decide
 
 exit codes: 0 the run worked, 1 it failed, 2 the command was wrong, 130 interrupted
 """
@@ -41,10 +45,11 @@ def example(name: str) -> list[str]:
     """Return the names of the examples that ``--example`` asks for."""
     if name == "all":
         return list(NAMES)
-    if name not in NAMES:
+    known = (*NAMES, "all", "patterns")
+    if name not in known:
         raise argparse.ArgumentTypeError(
-            f"there is no example {name!r}.{did_you_mean(name.lower(), [*NAMES, 'all'])} "
-            f"Type one of: {', '.join(NAMES)}, all"
+            f"there is no example {name!r}.{did_you_mean(name.lower(), known)} "
+            f"Type one of: {', '.join(known)}"
         )
     return [name]
 
@@ -87,7 +92,7 @@ def make_parser() -> Parser:
     add = parser.add_argument
     add("text", nargs="*", help="what to do, in plain words; may hold JSON, e-mail addresses, "
         "the name of a file")  # fmt: skip
-    add("--example", metavar="NAME", type=example, help=f"{', '.join(NAMES)}, or all")
+    add("--example", metavar="NAME", type=example, help=f"{', '.join(NAMES)}, all or patterns")
     add("--interactive", action="store_true", help="a prompt that takes commands and free text")
     add("--workers", metavar="N", type=workers, help="how many work at once")
     add("--input", metavar="FILE", help="records: JSON, JSON lines or CSV, - is standard input; "

@@ -13,7 +13,7 @@ model. Whatever the rules could not use is told, never dropped:
 
 import difflib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from examples.inputs import Found, InputError, find_data
@@ -75,6 +75,9 @@ GENERIC = _words("batch batches pipeline pipelines stream streams pipe")
 BEFORE_A_NOUN = _words("a an the this that these those my our your each in of as from")
 
 
+Choice = tuple[list[str], list[str]]  # workflows in their order, and what to tell about them
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """What a free text asks for.
@@ -106,8 +109,28 @@ class NotUnderstoodError(InputError):
         )
 
 
-def understand(text: str) -> Request:
-    """Return what a free text asks for.
+def by_words(text: str) -> Choice:
+    """Return the workflows that the words of a text name, and what to tell about them.
+
+    Raises:
+        NotUnderstoodError: Words in it cannot be placed, or it rules out all that it names.
+    """
+    words = re.sub(r"\bmap[- ]?(and )?[- ]?reduc", "mapreduc", text.replace("\u2019", "'").lower())
+    words = re.sub(r"'s?(?!\w)", "", words)  # the user's, the users'
+    clauses = list(_clauses(WORD.findall(words)))
+    weak = _weak_stems()
+    rare = {key: name for key, name in weak.items() if key not in SMALL_STEMS}
+    try:
+        return _read(clauses, rare)
+    except NotUnderstoodError as error:
+        try:  # "the files please" asks for what works on files, where nothing else is asked for
+            return _read(clauses, weak)
+        except NotUnderstoodError:
+            raise error from None
+
+
+def understand(text: str, choose: Callable[[str], Choice] = by_words) -> Request:
+    """Return what a free text asks for; ``choose`` gets its words, without the data in it.
 
     Raises:
         NotUnderstoodError: Words in it cannot be placed, or it rules out all that it names.
@@ -122,23 +145,11 @@ def understand(text: str) -> Request:
         numbers[kind] = int(match["number"].replace(",", ""))
         return f" {match['adjective'] or ''} {thing} "
 
-    words = COUNT.sub(take_count, found.rest).replace("\u2019", "'").lower()
-    words = re.sub(r"\bmap[- ]?(and )?[- ]?reduc", "mapreduc", words)
-    words = re.sub(r"'s?(?!\w)", "", words)  # the user's, the users'
-    clauses = list(_clauses(WORD.findall(words)))
-    weak = _weak_stems()
-    rare = {key: name for key, name in weak.items() if key not in SMALL_STEMS}
-    try:
-        workflows, notes = _read(clauses, rare)
-    except NotUnderstoodError as error:
-        try:  # "the files please" asks for what works on files, where nothing else is asked for
-            workflows, notes = _read(clauses, weak)
-        except NotUnderstoodError:
-            raise error from None
+    workflows, notes = choose(COUNT.sub(take_count, found.rest))
     return Request(workflows, found, numbers.get("workers"), numbers.get("limit"), notes)
 
 
-def _read(clauses: "list[_Clause]", weak_stems: dict[str, str]) -> tuple[list[str], list[str]]:
+def _read(clauses: "list[_Clause]", weak_stems: dict[str, str]) -> Choice:
     """Return the workflows that the clauses ask for, and what to tell about them."""
     reader = _Reader(weak_stems)
     for clause in clauses:

@@ -20,6 +20,7 @@ from prompt_toolkit.output import create_output
 
 from examples.command import make_requested
 from examples.inputs import InputError, did_you_mean, find_data, is_file, read_records
+from examples.planner import chooser
 from examples.prompt import NotUnderstoodError, understand
 from examples.runner import Runner, explain, make_job, told
 from examples.workflow import MAX_WORKERS, NAMES, Options, load
@@ -97,7 +98,8 @@ class Shell:
                 self.screen.tell(f"error: {text}")
 
     def _free_text(self, line: str) -> None:
-        job, understood = make_requested(understand(line), self.options)
+        request = understand(line, chooser(self.screen.tell))
+        job, understood = make_requested(request, self.options)
         self.screen.print(understood)
         self.runner.run(job)
 

@@ -11,14 +11,16 @@ _NAMES = (
     rf"(?>{_IN_NAME}*?(?:token|secret|pass(?:word|wd|phrase)|pwd|(?:api|access|private)[_-]?key|"
     rf"signature|authorization|credential|cookie|session[_-]?id)){_IN_NAME}*+"
 )
-_QUOTED = r"""(?:'(?:[^'\\]|\\.)*+'?|"(?:[^"\\]|\\.)*+"?)"""
+# A quote after backslashes, however many, is no end: the text may be shown within another.
+_QUOTED = r"""(?:'(?:[^'\\]|\\++.)*+'?|"(?:[^"\\]|\\++.)*+"?)"""
 # `https://user:password@host`; a password may hold a slash that nobody has quoted, a port not.
 _USER = re.compile(
     r"""(?P<name>://)(?:[^/?#\s]*|[^/?#:@\s]*:(?!\d*(?:[/?#\s'"]|$))[^@\s]{0,256})@"""
 )
 # `Authorization: ApiKey abc`: all of the line.
 _LINE = re.compile(
-    rf"(?P<name>(?<!{_IN_NAME})(?:(?:proxy-)?authorization|(?:set-)?cookie):[ \t]*)[^\s'\"][^\r\n]*",
+    rf"(?P<name>(?<!{_IN_NAME})(?:(?:proxy-)?authorization|(?:set-)?cookie):[ \t]*)"
+    r"[^\s'\"][^\r\n]*",
     re.IGNORECASE,
 )
 # `?token=a,b`: up to the next name, but for what may end the text around it.
@@ -27,7 +29,7 @@ _QUERY = re.compile(
 )
 # `token=abc`, `'token': 'abc'`, `"tokens": ["abc"]`.
 _VALUE = re.compile(
-    rf"""(?P<name>(?<!{_IN_NAME})(?:\\*['"])?{_NAMES}(?:\\*['"])?\s*+[=:]\s*+)(?!\*\*\*)"""
+    rf"""(?P<name>(?<!{_IN_NAME}){_NAMES}(?:\\*+['"])?\s*+[=:]\s*+)(?!\*\*\*)"""
     rf"""(?:[bru\\]*+{_QUOTED}|[(\[{{](?:{_QUOTED}|[^)\]}}'"])*+[)\]}}]?"""
     r"""|(?:(?:bearer|basic|digest)\s+)?[^\s&#'",;)}\]]+)""",
     re.IGNORECASE | re.DOTALL,

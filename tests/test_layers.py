@@ -57,11 +57,14 @@ LAYERS = [
     "map_reduce",
     "report",
     "__init__",
+    "nodes",
+    "patterns",
     "compat",
     "testing",
 ]
 ALLOWED = {"anyio"}
-LAZY = {("node", "structlog")}  # loads where it is used: in a function
+LIBRARIES = {("nodes", "aiohttp"), ("nodes", "yarl")}  # that a layer stands on
+LAZY = {("node", "structlog"), ("nodes", "structlog")}  # loads where it is used: in a function
 PLUGIN = ("testing", "pytest")  # loads the kit, and not the other way round
 MOST_LINES = 400
 
@@ -124,7 +127,7 @@ def complaints_of(path: Path, source: str | None = None) -> list[str]:
                 found.append(f"{where}, which does not stand above it")
         elif module.split(".")[0] not in sys.stdlib_module_names:
             top = module.split(".")[0]
-            known = (layer, top) == PLUGIN or (lazy and (layer, top) in LAZY)
+            known = (layer, top) in LIBRARIES | {PLUGIN} or (lazy and (layer, top) in LAZY)
             if top not in ALLOWED and not known:
                 found.append(f"{where}, a third party")
     return found
@@ -157,6 +160,10 @@ def test_a_module_can_be_read_in_one_sitting(path: Path) -> None:
         ("errors", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import rich", False),
         ("errors", "if TYPE_CHECKING:\n    pass\nelse:\n    import rich", True),
         ("graph", "import aiohttp", True),
+        ("nodes/http", "import aiohttp", False),
+        ("nodes/http", "import psycopg", True),
+        ("nodes/http", "from ..patterns import x", True),
+        ("patterns/race", "from ..nodes import HTTPNode", False),
         ("graph", "import anyio, asyncio", False),
         ("node", "import structlog", True),
         ("node", "def log():\n    import structlog", False),

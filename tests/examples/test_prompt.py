@@ -145,3 +145,17 @@ def test_valid_does_not_mean_validate() -> None:
     """What records are is not what is done with them."""
     assert stem("valid") != stem("validate")
     assert understand("enrich the valid records").workflows == [E]
+
+
+def test_another_may_choose_and_gets_the_words_alone() -> None:
+    """What chooses workflows gets neither data nor counts, and its notes are kept."""
+    seen: list[str] = []
+
+    def choose(words: str) -> tuple[list[str], list[str]]:
+        seen.append(words)
+        return [B], ["noted"]
+
+    request = understand('do 3 records {"a": 1} and "some words"', choose)
+    assert (request.workflows, request.notes, request.limit) == ([B], ["noted"], 3)
+    assert request.found.records == [{"a": 1}]
+    assert seen[0].split() == ["do", "records", "and"]

@@ -1,0 +1,24 @@
+"""Libraries that only some nodes need: they load where they are used."""
+
+from importlib import import_module
+from typing import Any
+
+
+class MissingExtraError(ImportError):
+    """A node needs a library that is not installed; the message says what to type."""
+
+
+def extra(module: str, name: str) -> Any:
+    """Import and return a module that the extra ``name`` installs.
+
+    Raises:
+        MissingExtraError: It is not installed.
+    """
+    try:
+        return import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] != module.split(".")[0]:
+            raise
+        raise MissingExtraError(
+            f"{module} is not installed. Type: python -m pip install 'kaygraph[{name}]'"
+        ) from error

@@ -1,0 +1,103 @@
+"""Functions that settings name: callables, or "module:function" for one that stands elsewhere."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any
+
+from .._hooks import kind_of
+from ..errors import KayGraphError, closest
+
+Function = Callable[..., Any]
+
+
+class FunctionReferenceError(KayGraphError, ValueError):
+    """A "module:function" that leads to no function.
+
+    Attributes:
+        reference: What was given.
+    """
+
+    def __init__(self, reference: str, reason: str) -> None:
+        self.reference, self.reason = reference, reason
+        super().__init__(reference, reason)
+
+    def __str__(self) -> str:
+        return f"{self.reference!r} names no function: {self.reason}"
+
+
+def resolve(reference: str) -> Function:
+    """Import and return the function that ``"module:function"`` names.
+
+    The function may stand in a class: ``"shop.prices:Prices.parse"``. Importing a module runs it,
+    so a reference is code: take it from whom you would take code.
+
+    Raises:
+        FunctionReferenceError: It is written in another way, there is no such module, no such
+            name in it, or what it names cannot be called.
+        Exception: Whatever the module raises while it is imported.
+    """
+    module, _, path = reference.partition(":")
+    parts = path.split(".")
+    if not all(part.isidentifier() for part in (*module.split("."), *parts)):
+        raise FunctionReferenceError(
+            reference, "it must be written 'module:function', as in 'shop.prices:parse'"
+        )
+    try:
+        found: Any = import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            raise  # the module is there, and misses another one
+        raise FunctionReferenceError(reference, f"there is no module {error.name!r}") from error
+    for part in parts:
+        owner, found = found, getattr(found, part, None)
+        if found is None:
+            place = getattr(owner, "__name__", repr(owner))
+            raise FunctionReferenceError(
+                reference, f"{place!r} has no {part!r}.{closest(part, dir(owner))}"
+            )
+    if not callable(found):
+        raise FunctionReferenceError(reference, f"it is a {type(found).__name__}, not a function")
+    return found  # type: ignore[no-any-return]
+
+
+def check_function(name: str, value: Any) -> Function:
+    """Return the function that ``value`` is, or names."""
+    if isinstance(value, str):
+        return resolve(value)
+    if not callable(value):
+        raise ValueError(f"{name} must be a function or 'module:function', got {value!r}")
+    return value  # type: ignore[no-any-return]
+
+
+def check_plain_function(name: str, value: Any) -> Function:
+    """Return the function that ``value`` is, or names, when it is written ``def``."""
+    function = check_function(name, value)
+    if kind_of_function(function) != "sync":
+        raise ValueError(
+            f"{name} must be written 'def', and return rather than yield: it is called between "
+            f"awaits; got {value!r}. Work that waits belongs in a node of its own"
+        )
+    return function
+
+
+def check_plain_functions(name: str, value: Any) -> Mapping[str, Function]:
+    """Return a mapping of names to functions that are written ``def``."""
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise ValueError(
+            f"{name} must be a mapping of names to functions, as in "
+            f"{name}={{'email': str.lower}}; got {value!r}"
+        )
+    return {key: check_plain_function(f"{name}[{key!r}]", value[key]) for key in value}
+
+
+def kind_of_function(function: Function) -> str:
+    """Return how any callable is written, an object with a ``__call__`` included."""
+    kind = kind_of(function)
+    return kind_of(type(function).__call__) if kind == "sync" else kind
+
+
+def keep_from_binding(owner: type, name: str) -> None:
+    """Make a function that a class has as a setting no method of it."""
+    if inspect.isfunction(function := vars(owner).get(name)):
+        setattr(owner, name, staticmethod(function))

@@ -1,0 +1,180 @@
+"""Plain functions as nodes."""
+
+import functools
+import inspect
+import sys
+from collections.abc import Callable
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Unpack, overload
+
+from ..errors import NodeDefinitionError
+from ..node import Node
+from ._references import Function, check_function, keep_from_binding, kind_of_function
+from ._store import STORE_CHECKS, Stored, StoreSettings, configure
+
+if TYPE_CHECKING:
+    from typing_extensions import ParamSpec, TypeVar
+
+    Arguments = ParamSpec("Arguments", default=...)
+    Returned = TypeVar("Returned", default=Any)
+else:
+    from typing import ParamSpec, TypeVar
+
+    Arguments = ParamSpec("Arguments")
+    Returned = TypeVar("Returned")
+
+
+def _function(name: str, value: Any) -> Function:
+    """Return the function that ``value`` is or names; that of a node, where it is one."""
+    function = check_function(name, value)
+    return function.function if isinstance(function, FunctionNode) else function
+
+
+class FunctionNode(Stored, Node[Any, Any], Generic[Arguments, Returned]):
+    """A plain function as a node: ``exec`` calls it, and runs where the function's kind says.
+
+    ``async def`` runs on the loop, ``def`` in a thread; a generator yields several results. The
+    function gets what ``reads`` names: the value of one key, or the values of several as its
+    positional arguments. Without ``reads`` it gets the item that a pipeline hands on, or nothing
+    where it takes no argument. A parameter with a default keeps it where there is nothing to give
+    (no ``reads``, and an item that is None).
+
+    The node may still be called as the function: ``fetch("https://…")``. It is one node wherever
+    its name stands; ``copy.copy(fetch)`` is another, for a second place or another graph.
+
+    Args:
+        function: The function, or ``"module:function"``.
+        reads: A key of the shared store, or several.
+        writes: A key for the result, or several for a result that is a tuple.
+        name: The function's name unless told.
+
+    The other settings are those of Node.
+
+    Raises:
+        NodeDefinitionError: The function does not take as many arguments as it would get.
+        FunctionReferenceError: ``"module:function"`` leads to no function.
+    """
+
+    function: Callable[Arguments, Returned]
+
+    _accepts: ClassVar[frozenset[str]] = Node._accepts | {"reads", "writes", "function"}
+    _checks = STORE_CHECKS | {"function": _function}
+    # Which calls the function takes: without an argument, with one.
+    _takes: tuple[bool, bool] = (False, True)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        keep_from_binding(cls, "function")
+
+    def __init__(
+        self,
+        function: Callable[Arguments, Returned] | str | None = None,
+        **settings: Unpack[StoreSettings],
+    ) -> None:
+        given = getattr(self, "function", None) if function is None else function
+        if given is None:
+            raise NodeDefinitionError(
+                f"{type(self).__name__} needs a function, as in {type(self).__name__}(fetch, "
+                "reads='urls')"
+            )
+        configure(self, {"function": given}, settings)
+        if function is not None and "name" not in settings:
+            self._call_like(self.function)
+        self._check_arguments()
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "function":
+            # How a function is written is a fact of the instance here, and it comes first: with
+            # each setting the core notes whether `exec` may simply be awaited.
+            value = _function(name, value)
+            if type(self).exec is FunctionNode.exec:
+                object.__setattr__(self, "_exec_kind", kind_of_function(value))
+            object.__setattr__(self, "_takes", (_may_take(value, 0), _may_take(value, 1)))
+        super().__setattr__(name, value)
+
+    def __call__(self, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Returned:
+        """Call the function itself, outside of any run."""
+        return self.function(*args, **kwargs)
+
+    def exec(self, item: Any, /) -> Any:
+        """Call the function with what was read, or with the item of a pipeline."""
+        call: Function = self.function
+        if isinstance(self.reads, tuple):
+            return call(*item)
+        without, with_item = self._takes
+        if without and (not with_item or (item is None and self.reads is None)):
+            return call()
+        return call(item)
+
+    def _call_like(self, function: Function) -> None:
+        """Name the node after its function; two of one name are told apart as two of a class."""
+        name = getattr(getattr(function, "func", function), "__name__", "")
+        if name.isidentifier():
+            object.__setattr__(self, "name", name)
+
+    def _check_arguments(self) -> None:
+        if type(self).exec is not FunctionNode.exec:
+            return
+        if self.reads is None:
+            fits, gets = any(self._takes), "nothing, or the item of a pipeline"
+        else:
+            keys = (self.reads,) if isinstance(self.reads, str) else self.reads
+            fits, gets = _may_take(self.function, len(keys)), ", ".join(map(repr, keys))
+        if not fits:
+            signature = inspect.signature(self.function)
+            raise NodeDefinitionError(
+                f"{self.name!r} takes {signature}, and would get {gets}: reads= names a key for "
+                "each argument, in their order"
+            )
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        reference = _reference_past_node(self.function)
+        return state if reference is None else {**state, "function": reference}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self.function = self.function  # which may be a name, as pickled
+
+
+@overload
+def node(
+    function: Callable[Arguments, Returned], /, **settings: Unpack[StoreSettings]
+) -> FunctionNode[Arguments, Returned]: ...
+@overload
+def node(
+    **settings: Unpack[StoreSettings],
+) -> Callable[[Callable[Arguments, Returned]], FunctionNode[Arguments, Returned]]: ...
+def node(function: Any = None, /, **settings: Any) -> Any:
+    """Make a function a node: ``@node``, or ``@node(reads="urls", writes="pages", max_retries=3)``.
+
+    What comes back is a FunctionNode, which is to be wired and may still be called.
+    """
+    if function is None:
+        return functools.partial(FunctionNode, **settings)
+    return FunctionNode(function, **settings)
+
+
+def _may_take(function: Function, count: int) -> bool:
+    """Return whether a function may be called with so many positional arguments."""
+    try:
+        inspect.signature(function).bind(*[None] * count)
+    except TypeError:
+        return False
+    except ValueError:  # a function written in C that does not tell: its first call will
+        return count > 0
+    return True
+
+
+def _reference_past_node(function: Function) -> str | None:
+    """Return ``"module:function"`` where pickle would find, in a function's place, its node.
+
+    A function is pickled by its name, and ``@node`` has given that name to a node.
+    """
+    module, path = getattr(function, "__module__", None), getattr(function, "__qualname__", "")
+    try:
+        found = attrgetter(path)(sys.modules[module])  # type: ignore[index]
+    except (AttributeError, KeyError):
+        return None
+    stands_there = isinstance(found, FunctionNode) and found.function is function
+    return f"{module}:{path}" if stands_there else None

@@ -1,0 +1,327 @@
+"""What branches came to, merged."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Literal, NamedTuple, Unpack, get_args
+
+from .._keywords import NodeSettings
+from .._redaction import redacted
+from .._settings import check_choice, check_count, check_flag
+from ..errors import KayGraphError, NodeDefinitionError, closest
+from ..node import Node
+from ..outcome import Outcome
+from ._joins import How, KeyConflictError, Prefer, join
+from ._store import STORE_CHECKS, Keys, Stored, configure
+
+Strategy = Literal[
+    "combine_dict", "collect_all", "collect_available", "concat", "zip", "join", "first"
+]  # fmt: skip
+
+
+class Available(NamedTuple):
+    """What is there of the inputs of a merge, and why the others are not.
+
+    Attributes:
+        found: Values by name, in the order of the inputs.
+        missing: What became of each of the others, by name; secrets are taken out.
+    """
+
+    found: dict[str, Any]
+    missing: dict[str, str]
+
+
+class MissingInputsError(KayGraphError, LookupError):
+    """A merge has fewer inputs than it needs.
+
+    Attributes:
+        required: How many it needs.
+        found: The names of those that are there.
+        missing: What became of each of the others, by name.
+    """
+
+    def __init__(self, required: int, found: Iterable[str], missing: Mapping[str, str]) -> None:
+        self.required, self.found, self.missing = required, tuple(found), dict(missing)
+        super().__init__(required, self.found, self.missing)
+
+    def __str__(self) -> str:
+        inputs = len(self.found) + len(self.missing)
+        there = ", ".join(map(repr, self.found)) or "none"
+        reasons = "; ".join(f"{name!r} ({reason})" for name, reason in self.missing.items())
+        return (
+            f"{self.required} of {inputs} inputs are needed, {len(self.found)} are there: {there}. "
+            f"Missing: {reasons}. required_inputs= says how many are enough, and the strategy "
+            "'collect_available' which are missing"
+        )
+
+
+def check_inputs(name: str, value: Any) -> dict[str, str]:
+    """Return the keys of the shared store by the names of the inputs."""
+    names = value if isinstance(value, Mapping) else None
+    if names is None and isinstance(value, list | tuple):
+        names = {key: key for key in value if isinstance(key, str)}
+    if (
+        not names
+        or len(names) < len(value)
+        or not all(isinstance(text, str) and text for pair in names.items() for text in pair)
+    ):
+        raise ValueError(
+            f"{name} must be keys of the shared store, each once, as in {name}=('eu', 'us'), or a "
+            f"mapping of names to keys; got {value!r}"
+        )
+    return dict(names)
+
+
+def check_key(name: str, value: Any) -> tuple[str, ...]:
+    """Return the fields that make a key."""
+    fields = (value,) if isinstance(value, str) else value
+    if (
+        not isinstance(fields, tuple | list)
+        or not fields
+        or not all(isinstance(field, str) and field for field in fields)
+    ):
+        raise ValueError(f"{name} must be a field of the records, or several, got {value!r}")
+    return tuple(dict.fromkeys(fields))
+
+
+class MergeSettings(NodeSettings, total=False):
+    """What a MergeNode takes beside its own arguments."""
+
+    max_retries: int
+    wait: float
+    writes: Keys
+
+
+MAX_REASON = 500  # characters of what a branch failed with
+
+# The strategies that each of these settings speaks of.
+SPEAKS_OF = {
+    "key": ("join",),
+    "how": ("join",),
+    "prefer": ("combine_dict", "join"),
+    "required_inputs": ("collect_available", "combine_dict", "concat", "zip", "join", "first"),
+}
+
+
+class MergeNode(Stored, Node[Any, Any]):
+    """Merges what several nodes have written, or what the branches of the group before came to.
+
+    - ``collect_all``, the strategy unless told: a dict of all inputs by name.
+    - ``collect_available``: the inputs that are there and, by name, why the others are not, as an
+      ``Available(found, missing)``; ``writes=("found", "missing")`` takes it apart.
+    - ``combine_dict``: one dict of the keys of all inputs, which are mappings.
+    - ``concat``: one list, an input after the other.
+    - ``zip``: a list of tuples: the first elements of all inputs, the second ones, …; inputs of
+      different length are refused.
+    - ``join``: a list of the records that agree in ``key``, put together.
+    - ``first``: the first input that is there, in the order of the inputs.
+
+    An input is missing when nobody has written its key, or its branch has not succeeded. All
+    inputs are needed unless ``required_inputs`` says how many are enough; of
+    ``collect_available`` and ``first`` one is. Without any there is nothing to merge.
+
+    A join takes time in proportion to the records that go in and come out. Records stand in the
+    order of the first input, those that it has no partner for last. A key may occur several times
+    on one side, and each of its records is put together with the one of the other side; on both
+    sides it is refused, as records would multiply. None is no key: it agrees with nothing. A
+    record without a partner gets no fields that it has not. More than two inputs are joined one
+    after another.
+
+    Args:
+        strategy: One of the above.
+        inputs: Keys of the shared store, or a mapping of names to keys. Unless told, the branches
+            of the group that stands before this node (``settle(eu, us) >> MergeNode(…)``).
+        writes: A key for the result.
+        required_inputs: How many inputs are enough.
+        skip_none: Whether an input that is None is left out, and not needed.
+        prefer: Whose value counts when inputs have the same key (or, in a join, the same field
+            beside those of ``key``): that of the ``"first"`` or the ``"last"``. Unless told, that
+            is an error.
+        key: A field of the records, or several, to join by.
+        how: ``"inner"`` (the default): only records with partners in all inputs. ``"left"``: all
+            of the first input. ``"outer"``: all.
+
+    The other settings are those of Node. A ``prep`` of one's own may return a mapping of names to
+    values.
+
+    Raises:
+        MissingInputsError: From a run, when there are not enough inputs.
+        KeyConflictError: From a run, when two have the same key and ``prefer`` is not told.
+        TypeError, ValueError: From a run, when an input is not of the kind that is merged.
+    """
+
+    strategy: Strategy = "collect_all"
+    inputs: Mapping[str, str] | None = None
+    required_inputs: int | None = None
+    skip_none: bool = False
+    prefer: Prefer | None = None
+    key: tuple[str, ...] | None = None
+    how: How | None = None
+
+    _accepts: ClassVar[frozenset[str]] = Node._accepts | {
+        "strategy", "inputs", "writes", "required_inputs", "skip_none", "prefer", "key", "how",
+    }  # fmt: skip
+    _checks = STORE_CHECKS | {
+        "strategy": check_choice(*get_args(Strategy)),
+        "inputs": check_inputs,
+        "required_inputs": check_count,
+        "skip_none": check_flag,
+        "prefer": check_choice(*get_args(Prefer)),
+        "key": check_key,
+        "how": check_choice(*get_args(How)),
+    }
+
+    def __init__(
+        self,
+        strategy: Strategy | None = None,
+        *,
+        inputs: Mapping[str, str] | Sequence[str] | None = None,
+        required_inputs: int | None = None,
+        skip_none: bool | None = None,
+        prefer: Prefer | None = None,
+        key: str | Sequence[str] | None = None,
+        how: How | None = None,
+        **settings: Unpack[MergeSettings],
+    ) -> None:
+        own = {
+            "strategy": strategy, "inputs": inputs, "required_inputs": required_inputs,
+            "skip_none": skip_none, "prefer": prefer, "key": key, "how": how,
+        }  # fmt: skip
+        configure(self, own, settings)
+        for name, strategies in SPEAKS_OF.items():
+            if getattr(self, name) is not None and self.strategy not in strategies:
+                raise ValueError(
+                    f"{name} says nothing to strategy={self.strategy!r}; it is for "
+                    f"{', '.join(map(repr, strategies))}"
+                )
+        if self.strategy == "join" and self.key is None:
+            raise ValueError("strategy='join' needs key=, a field of the records, as in key='id'")
+        if self.inputs is not None and (self.required_inputs or 0) > len(self.inputs):
+            raise ValueError(
+                f"required_inputs={self.required_inputs}, but there are only "
+                f"{len(self.inputs)} inputs"
+            )
+
+    def prep(self, shared: Any, /) -> Available | Mapping[str, Any]:
+        """Return what is there of the inputs, and why the others are not."""
+        if self.inputs is not None:
+            return _written(shared, self.inputs)
+        if not self.outcomes:
+            raise NodeDefinitionError(
+                f"{self.name!r} has nothing to merge: name inputs=('eu', 'us'), or put it right "
+                "after a group, as in settle(eu, us) >> MergeNode(…)"
+            )
+        return _succeeded(self.outcomes)
+
+    def exec(self, inputs: Available | Mapping[str, Any], /) -> Any:
+        """Return the inputs, merged. A large merge takes its time: it runs in a thread."""
+        given = inputs if isinstance(inputs, Available) else Available(dict(inputs), {})
+        available = self._enough(given)
+        if self.strategy == "collect_available":
+            return available
+        return MERGES[self.strategy](self, available.found)
+
+    def _enough(self, given: Available) -> Available:
+        """Return what is there when it is enough; what is None and skipped is not there."""
+        skipped: dict[str, str] = {}
+        if self.skip_none:
+            skipped = {name: "is None" for name, value in given.found.items() if value is None}
+        found = {name: value for name, value in given.found.items() if name not in skipped}
+        if self.required_inputs is not None:
+            required = self.required_inputs
+        elif self.strategy in ("collect_available", "first"):
+            required = 1
+        else:
+            required = max(1, len(found) + len(given.missing))
+        missing = given.missing | skipped
+        if len(found) < required:
+            raise MissingInputsError(required, found, missing)
+        return Available(found, missing)
+
+
+def _written(shared: Mapping[str, Any], inputs: Mapping[str, str]) -> Available:
+    found = {name: shared[key] for name, key in inputs.items() if key in shared}
+    missing = {
+        name: f"nobody has written shared[{key!r}].{closest(key, shared)}".rstrip(".")
+        for name, key in inputs.items()
+        if key not in shared
+    }
+    return Available(found, missing)
+
+
+def _succeeded(outcomes: Iterable[Outcome[Any]]) -> Available:
+    found, missing = {}, {}
+    for outcome in outcomes:
+        if outcome.ok:
+            found[outcome.name] = outcome.value
+        else:
+            error = outcome.error
+            why = "" if error is None else f": {type(error).__name__}: {error}"
+            missing[outcome.name] = redacted(outcome.status + why)[:MAX_REASON]
+    return Available(found, missing)
+
+
+def _collected(node: MergeNode, found: dict[str, Any]) -> dict[str, Any]:
+    return found
+
+
+def _first(node: MergeNode, found: dict[str, Any]) -> Any:
+    return next(iter(found.values()))
+
+
+def _combined(node: MergeNode, found: dict[str, Any]) -> dict[str, Any]:
+    combined: dict[str, Any] = {}
+    owners: dict[str, str] = {}
+    for name, value in found.items():
+        if not isinstance(value, Mapping):
+            raise _unfit(node, name, value, "mappings")
+        for key in value:
+            if key in owners and node.prefer is None:
+                raise KeyConflictError(key, (owners[key], name))
+            if key not in owners or node.prefer == "last":
+                combined[key], owners[key] = value[key], name
+    return combined
+
+
+def _concatenated(node: MergeNode, found: dict[str, Any]) -> list[Any]:
+    return [element for elements in _lists(node, found).values() for element in elements]
+
+
+def _zipped(node: MergeNode, found: dict[str, Any]) -> list[tuple[Any, ...]]:
+    lists = _lists(node, found)
+    if len({len(elements) for elements in lists.values()}) > 1:
+        lengths = ", ".join(f"{name!r} has {len(elements)}" for name, elements in lists.items())
+        raise ValueError(f"zip needs inputs of one length: {lengths}")
+    return list(zip(*lists.values(), strict=True))
+
+
+def _joined(node: MergeNode, found: dict[str, Any]) -> list[dict[str, Any]]:
+    lists = _lists(node, found)
+    for name, records in lists.items():
+        for record in records:
+            if not isinstance(record, Mapping):
+                raise _unfit(node, name, record, "lists of mappings")
+    assert node.key is not None
+    return join(lists, node.key, node.how or "inner", node.prefer)
+
+
+MERGES: Mapping[Strategy, Callable[[MergeNode, dict[str, Any]], Any]] = {
+    "collect_all": _collected,
+    "combine_dict": _combined,
+    "concat": _concatenated,
+    "zip": _zipped,
+    "join": _joined,
+    "first": _first,
+}
+
+
+def _lists(node: MergeNode, found: dict[str, Any]) -> dict[str, list[Any]]:
+    for name, value in found.items():
+        if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+            raise _unfit(node, name, value, "lists")
+    return {name: list(value) for name, value in found.items()}
+
+
+def _unfit(node: MergeNode, name: str, value: Any, kind: str) -> TypeError:
+    hint = "; skip_none=True leaves it out" if value is None else ""
+    return TypeError(
+        f"{node.strategy} merges {kind}, and input {name!r} has a {type(value).__name__}{hint}"
+    )

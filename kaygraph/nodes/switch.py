@@ -1,0 +1,250 @@
+"""Which way to go on, by what was read."""
+
+import operator as operators
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping
+from dataclasses import dataclass
+from dataclasses import field as data_field
+from inspect import isawaitable
+from itertools import islice
+from typing import Any, ClassVar, Literal, Unpack
+
+from ..errors import KayGraphError, NodeDefinitionError, closest
+from ..node import Node
+from ._fields import field_of
+from ._references import check_function
+from ._store import STORE_CHECKS, Stored, StoreSettings, configure
+
+Operator = Literal[
+    "==", "!=", ">", "<", ">=", "<=", "in", "contains", "is_null", "is_not_null"
+]  # fmt: skip
+
+Predicate = Callable[[Any], bool | Awaitable[bool]]
+
+LOOKED_AT = 100  # elements, to see whether any of a container can be compared
+
+
+class ComparisonError(KayGraphError, TypeError):
+    """A case compares what cannot be compared; what the values are is not told, as in all errors.
+
+    Attributes:
+        action: The action of the case.
+        field: The field, or None where the whole of what was read is compared.
+        operator: As the case has it.
+    """
+
+    def __init__(self, action: str, field: str | None, operator: str, types: tuple[str, str]):
+        self.action, self.field, self.operator, self.types = action, field, operator, types
+        super().__init__(action, field, operator, types)
+
+    def __str__(self) -> str:
+        what = "what was read" if self.field is None else repr(self.field)
+        return (
+            f"Case {self.action!r} cannot compare: {what} is a {self.types[0]}, and stands before "
+            f"{self.operator!r} and a {self.types[1]}. Convert one of them first, or put a case "
+            "before this one that tells such values apart, as with is_null"
+        )
+
+
+@dataclass(frozen=True)
+class Case:
+    """When to go which way: a field, an operator and a value, or a predicate.
+
+    ``Case("adult", "user.age", ">=", 18)``, ``Case("new", "user.name", "is_null")``,
+    ``Case("late", when=is_late)``.
+
+    Attributes:
+        action: What the switch returns when this case matches.
+        field: A key of the mapping that was read, or an attribute of the object; with dots into
+            what it holds. None: the whole of what was read.
+        operator: ``==``, ``!=``, ``>``, ``<``, ``>=``, ``<=``, ``in`` (the field is an element of
+            ``value``), ``contains`` (the other way round), ``is_null``, ``is_not_null``.
+        value: What to compare with.
+        when: ``(what was read) -> bool``, sync or async, or ``"module:function"``; in place of the
+            others.
+    """
+
+    action: str
+    field: str | None = None
+    operator: Operator | None = None
+    value: Any = ...
+    when: Predicate | str | None = data_field(default=None, kw_only=True)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.action, str) or not self.action:
+            raise ValueError(f"action must be a string that is not empty, got {self.action!r}")
+        if self.action == "default":
+            raise ValueError(
+                "'default' is what a switch returns when no case matches: leave it out"
+            )
+        if self.when is not None:
+            if (self.field, self.operator, self.value) != (None, None, ...):
+                raise ValueError(
+                    f"Case {self.action!r} takes when=, or a field with an operator; not both"
+                )
+            object.__setattr__(self, "when", check_function("when", self.when))
+        else:
+            self._check_comparison()
+
+    def _check_comparison(self) -> None:
+        if self.operator not in OPERATORS:
+            known = ", ".join(repr(name) for name in OPERATORS)
+            meant = ELSEWHERE.get(self.operator, self.operator)
+            raise ValueError(
+                f"Case {self.action!r} needs when= or an operator, one of {known}; got "
+                f"{self.operator!r}.{closest(meant, OPERATORS)}"
+            )
+        if self.field is not None and not (
+            isinstance(self.field, str) and all(self.field.split("."))
+        ):
+            raise ValueError(f"field must be a name, as in 'user.age', got {self.field!r}")
+        if (self.value is ...) != (self.operator in TESTS):
+            wants = "takes no value" if self.operator in TESTS else "needs a value"
+            raise ValueError(f"Case {self.action!r}: {self.operator!r} {wants}")
+        if self.operator == "in" and not isinstance(self.value, Container):
+            raise ValueError(
+                f"Case {self.action!r}: 'in' needs a container, got a {type(self.value).__name__}"
+            )
+
+    async def matches(self, read: Any) -> bool:
+        """Return whether this case matches what was read.
+
+        Raises:
+            MissingFieldError: There is no such field.
+            ComparisonError: The field and the value cannot be compared.
+        """
+        if callable(self.when):
+            answer = self.when(read)
+            return bool(await answer if isawaitable(answer) else answer)
+        assert self.operator is not None
+        found = read if self.field is None else field_of(read, self.field)
+        if self.operator in TESTS:
+            return TESTS[self.operator](found)
+        try:
+            return bool(COMPARISONS[self.operator](found, self.value))
+        except (TypeError, ValueError) as error:
+            types = (type(found).__name__, type(self.value).__name__)
+            raise ComparisonError(self.action, self.field, self.operator, types) from error
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Return whether two values are equal; None equals nothing but itself.
+
+    Raises:
+        TypeError: Neither type knows the other: Python would call them unequal.
+    """
+    if one is None or other is None:
+        return one is other
+    for left, right in ((one, other), (other, one)):
+        answer = operators.attrgetter("__eq__")(type(left))(left, right)
+        if answer is not NotImplemented:
+            return bool(answer)
+    if type(one) is type(other):
+        return one is other
+    raise TypeError("these types cannot be compared")
+
+
+def _is_in(element: Any, container: Any) -> bool:
+    """Return whether a container holds an element.
+
+    Raises:
+        TypeError: It is no container, or holds nothing that such an element compares with.
+    """
+    if element in container:
+        return True
+    some = list(islice(container, LOOKED_AT)) if isinstance(container, Iterable) else []
+    if some and not any(_comparable(element, other) for other in some):
+        raise TypeError("it holds nothing that can be compared with that")
+    return False
+
+
+def _comparable(one: Any, other: Any) -> bool:
+    try:
+        _equal(one, other)
+    except TypeError:
+        return False
+    return True
+
+
+TESTS: Mapping[str, Callable[[Any], bool]] = {
+    "is_null": lambda found: found is None,
+    "is_not_null": lambda found: found is not None,
+}
+COMPARISONS: Mapping[str, Callable[[Any, Any], Any]] = {
+    "==": _equal,
+    "!=": lambda found, value: not _equal(found, value),
+    ">": operators.gt,
+    "<": operators.lt,
+    ">=": operators.ge,
+    "<=": operators.le,
+    "in": _is_in,
+    "contains": lambda found, value: _is_in(value, found),
+}
+OPERATORS = (*COMPARISONS, *TESTS)
+# How other languages write them: letters tell less than that of what was meant.
+ELSEWHERE: Mapping[str | None, str] = {"=": "==", "===": "==", "<>": "!=", "=>": ">=", "=<": "<="}
+
+
+def check_cases(name: str, value: Any) -> tuple[Case, ...]:
+    if not isinstance(value, tuple | list) or not all(isinstance(case, Case) for case in value):
+        raise ValueError(
+            f"{name} must be Cases, as in Case('adult', 'user.age', '>=', 18); got {value!r}"
+        )
+    return tuple(value)
+
+
+class SwitchNode(Stored, Node[Any, str]):
+    """Goes the way of the first case that matches, and on to "default" when none does.
+
+    .. code-block:: python
+
+        switch = SwitchNode(
+            Case("new", "age", "is_null"), Case("adult", "age", ">=", 18), reads="user"
+        )
+        switch - "new" >> ask
+        switch - "adult" >> admit
+        switch >> refuse
+
+    Cases are looked at in their order, on the loop. What cannot be told is an error, and never
+    "no": a field that is missing, types that cannot be compared.
+
+    Args:
+        cases: One or several.
+        reads: A key of the shared store with what the cases look at; of several, a tuple.
+        writes: A key for the action, where it is to be kept.
+
+    The other settings are those of Node.
+
+    Raises:
+        MissingFieldError: From a run, when a field is not there.
+        ComparisonError: From a run, when a field cannot be compared with the case's value.
+    """
+
+    cases: tuple[Case, ...] = ()
+
+    _accepts: ClassVar[frozenset[str]] = Node._accepts | {"reads", "writes", "cases"}
+    _checks = STORE_CHECKS | {"cases": check_cases}
+
+    def __init__(self, *cases: Case, **settings: Unpack[StoreSettings]) -> None:
+        configure(self, {"cases": cases or None}, settings)
+        if not self.cases:
+            raise NodeDefinitionError(
+                f"{type(self).__name__} needs at least one Case, as in "
+                "Case('adult', 'user.age', '>=', 18)"
+            )
+        if self.reads is None and type(self).prep is Stored.prep:
+            raise NodeDefinitionError(
+                f"{type(self).__name__} has nothing to look at: reads= names a key of the shared "
+                "store, as in reads='user'"
+            )
+
+    async def exec(self, read: Any, /) -> str:
+        """Return the action of the first case that matches, or "default"."""
+        for case in self.cases:
+            if await case.matches(read):
+                return case.action
+        return "default"
+
+    def post(self, shared: Any, prep_res: Any, action: str, /) -> str:
+        """Go the way that was found."""
+        super().post(shared, prep_res, action)
+        return action

@@ -1,0 +1,183 @@
+"""Records, changed field by field."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import CoroutineType
+from typing import Any, ClassVar, Unpack
+
+from ..errors import Drop
+from ..node import Node
+from ._fields import MissingFieldError
+from ._references import (
+    Function,
+    check_plain_function,
+    check_plain_functions,
+    keep_from_binding,
+)
+from ._store import STORE_CHECKS, Stored, StoreSettings, configure
+
+Record = dict[str, Any]
+
+TURN = 1024  # records between two looks of the loop at what else there is to do
+
+
+def check_names(name: str, value: Any) -> Any:
+    """Return the names of fields, of which ``value`` is one or several."""
+    names = (value,) if isinstance(value, str) else value
+    if not isinstance(names, list | tuple | set | frozenset) or not all(
+        isinstance(field, str) for field in names
+    ):
+        raise ValueError(f"{name} must be a field or a tuple of fields, got {value!r}")
+    return tuple(dict.fromkeys(names))
+
+
+def check_rename(name: str, value: Any) -> Any:
+    """Return a mapping of old names to new ones, each given once."""
+    if not isinstance(value, Mapping) or not all(
+        isinstance(field, str) for pair in value.items() for field in pair
+    ):
+        raise ValueError(
+            f"{name} must be a mapping of old names to new ones, as in "
+            f"{name}={{'mail': 'email'}}; got {value!r}"
+        )
+    if len(set(value.values())) < len(value):
+        raise ValueError(f"{name} gives two fields the same name: {value!r}")
+    return dict(value)
+
+
+class TransformNode(Stored, Node[Any, Any]):
+    """Changes records: one (a mapping), or each of a list of them; as a stage, one at a time.
+
+    What is asked for is done in this order: ``where``, ``fields``, ``compute``, ``rename``,
+    ``keep``, ``drop``. A record that is given is never changed: what comes back is a new dict, or
+    a list of them in the order of the input.
+
+    The functions are short ones, written ``def``, and run on the loop, which has its turn every
+    thousand records; ``run_in="thread"`` takes them off it.
+
+    Args:
+        where: ``(record) -> bool``: other records are left out of a list, and of a pipeline. For
+            a record that is alone in a graph ``Drop`` is raised. A function may raise that, too.
+        fields: Of each field the function that makes its new value of the old one.
+        compute: Of each field, new or old, the function that makes it of the whole record, as
+            the functions before have left it.
+        rename: Old names to new ones. A name that another field has is refused.
+        keep: The only fields to keep.
+        drop: Fields to leave out.
+        reads: A key of the shared store with the record, or the records.
+        writes: A key for the result.
+
+    A function may be given as ``"module:function"``. The other settings are those of Node.
+
+    Raises:
+        MissingFieldError: From a run, when a record has not a field that is named here.
+    """
+
+    where: "Callable[[Any], Any] | None" = None
+    fields: Mapping[str, Function] = {}
+    compute: Mapping[str, Function] = {}
+    rename: Mapping[str, str] = {}
+    keep: Sequence[str] | None = None
+    drop: Sequence[str] = ()
+
+    _accepts: ClassVar[frozenset[str]] = Node._accepts | {
+        "reads", "writes", "where", "fields", "compute", "rename", "keep", "drop",
+    }  # fmt: skip
+    _checks = STORE_CHECKS | {
+        "where": check_plain_function,
+        "fields": check_plain_functions,
+        "compute": check_plain_functions,
+        "rename": check_rename,
+        "keep": check_names,
+        "drop": check_names,
+    }
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        keep_from_binding(cls, "where")
+
+    def __init__(
+        self,
+        *,
+        where: Callable[[Any], Any] | str | None = None,
+        fields: Mapping[str, Function | str] | None = None,
+        compute: Mapping[str, Function | str] | None = None,
+        rename: Mapping[str, str] | None = None,
+        keep: str | Sequence[str] | None = None,
+        drop: str | Sequence[str] | None = None,
+        **settings: Unpack[StoreSettings],
+    ) -> None:
+        own = {
+            "where": where, "fields": fields, "compute": compute, "rename": rename, "keep": keep,
+            "drop": drop,
+        }  # fmt: skip
+        configure(self, own, settings)
+
+    async def exec(self, records: Any, /) -> Record | list[Record]:
+        """Return the changed record, or the changed records of those that were given."""
+        if isinstance(records, Mapping):
+            return self._changed(records)
+        if isinstance(records, str | bytes) or not isinstance(records, Iterable):
+            raise _not_a_record(records)
+        changed = []
+        for number, record in enumerate(records):
+            if not number % TURN:
+                await asyncio.sleep(0)
+            try:
+                changed.append(self._changed(record))
+            except Drop:
+                continue
+            except Exception as error:
+                error.add_note(f"record {number}, counted from 0")
+                raise
+        return changed
+
+    def _changed(self, given: Any) -> Record:
+        if not isinstance(given, Mapping):
+            raise _not_a_record(given)
+        if self.where is not None and not _called(self.where, given):
+            raise Drop
+        record = dict(given)
+        for field, function in self.fields.items():
+            record[field] = _called(function, _value(record, field))
+        for field, function in self.compute.items():
+            record[field] = _called(function, record)
+        if self.rename:
+            record = self._renamed(record)
+        if self.keep is not None:
+            record = {field: _value(record, field) for field in self.keep}
+        for field in self.drop:
+            _value(record, field)
+            del record[field]
+        return record
+
+    def _renamed(self, record: Record) -> Record:
+        for old, new in self.rename.items():
+            _value(record, old)
+            if new in record and new not in self.rename:
+                raise ValueError(
+                    f"rename gives {old!r} the name {new!r}, which another field has: drop or "
+                    "rename that one"
+                )
+        return {self.rename.get(field, field): value for field, value in record.items()}
+
+
+def _called(function: Function, argument: Any) -> Any:
+    value = function(argument)
+    if type(value) is CoroutineType:  # it would count as true, or stand in a field unseen
+        value.close()
+        raise TypeError(f"{function!r} returned a coroutine: it must be written 'def'")
+    return value
+
+
+def _value(record: Record, field: str) -> Any:
+    if field not in record:
+        raise MissingFieldError(field, field, map(str, record))
+    return record[field]
+
+
+def _not_a_record(given: Any) -> TypeError:
+    return TypeError(
+        f"a record is a mapping of names to values, got a {type(given).__name__}; "
+        "a TransformNode takes one record or a list of them"
+    )

@@ -1,0 +1,79 @@
+"""What a decorator notes on a method: that it is a part of its node, and with which settings."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from types import FunctionType
+from typing import Any, TypeVar
+
+from .._keywords import NodeSettings
+from .._settings import refuse_unknown
+
+F = TypeVar("F", bound=Callable[..., Any])
+Checks = Mapping[str, Callable[[str, Any], Any]]
+
+MARK = "_kaygraph_mark"
+
+
+class PartSettings(NodeSettings, total=False):
+    """What each part may be told; ``name`` is what it is called, its method's name unless told."""
+
+    max_retries: int
+    wait: float
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A function is a part of this kind, with these settings."""
+
+    kind: str
+    settings: Mapping[str, Any]
+
+
+def mark(
+    kind: str, function: Any, settings: Mapping[str, Any], accepted: frozenset[str], checks: Checks
+) -> Any:
+    """Note it on a function; without one, return what will (``@check(timeout=2)``)."""
+    refuse_unknown(f"@{kind}", settings, accepted)
+    checked = {name: checks[name](name, value) for name, value in settings.items()}
+
+    def noted(function: F) -> F:
+        if not callable(function):
+            raise TypeError(f"@{kind} stands before a function, got {function!r}")
+        if not isinstance(function, FunctionType) or hasattr(function, MARK):
+            function = partial(function)  # type: ignore[assignment]  # its own marks stay as they are
+        setattr(function, MARK, Mark(kind, checked))
+        return function
+
+    return noted if function is None else noted(function)
+
+
+def is_marked(function: Any) -> bool:
+    """Whether a callable has a mark, of whatever kind."""
+    return isinstance(getattr(function, MARK, None), Mark)
+
+
+def settings_of(kind: str, function: Any) -> Mapping[str, Any]:
+    """Return what a mark of this kind says of a callable; nothing where it has none."""
+    found = getattr(function, MARK, None)
+    return found.settings if isinstance(found, Mark) and found.kind == kind else {}
+
+
+def marked(owner: Any, kind: str) -> dict[str, tuple[Any, Mapping[str, Any]]]:
+    """Return the marked methods of a node and their settings, by name, in the order written.
+
+    Those of its base classes come first. A method that overrides a marked one is one as well, with
+    the same settings unless it has a mark of its own; None in its place takes it out.
+    """
+    marks: dict[str, Mapping[str, Any]] = {}
+    for cls in reversed(type(owner).__mro__):
+        for name, value in vars(cls).items():
+            found = getattr(value, MARK, None)
+            if isinstance(found, Mark) and found.kind == kind:
+                marks[name] = found.settings
+    methods = {}
+    for name, settings in marks.items():
+        method = getattr(owner, name)
+        if method is not None:
+            methods[settings.get("name", name)] = (method, settings)
+    return methods

@@ -1,0 +1,255 @@
+"""Many sources at once on one record: what they know, what is missing, and why."""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, Unpack, overload
+
+from .._redaction import redacted
+from .._settings import CHECKS, check_count
+from .._typing import Item
+from ..errors import Drop, KayGraphError, closest
+from ..node import Node
+from ..nodes._store import configure
+from ..outcome import Outcome
+from ._compound import COMPOUND_CHECKS, Called, CompoundNode, CompoundSettings
+from ._marks import F, PartSettings, mark, marked, settings_of
+
+SOURCE = "source"
+
+
+def check_confidence(name: str, value: Any) -> float:
+    """Return ``value`` when it says how far an answer can be trusted, from 0 to 1."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise ValueError(f"{name} must be a number from 0 to 1, got {value!r}")
+    return float(value)
+
+
+def check_confidences(name: str, value: Any) -> Mapping[str, float]:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{name} must be a mapping, as in {name}={{'crm': 0.8}}; got {value!r}")
+    return {source: check_confidence(f"{name} of {source!r}", one) for source, one in value.items()}
+
+
+def check_required(name: str, value: Any) -> Any:
+    """Return ``value`` when it is the names of sources, or how many there have to be."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return check_count(name, value)
+    names = (value,) if isinstance(value, str) else value
+    if not isinstance(names, Collection) or not all(isinstance(one, str) for one in names):
+        raise ValueError(
+            f"{name} must be the names of sources or how many have to answer, as in "
+            f"{name}=('crm',) or {name}=2; got {value!r}"
+        )
+    return tuple(names)
+
+
+class SourceSettings(PartSettings, total=False):
+    """What a source may be told."""
+
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Enrichment(Generic[Item]):
+    """What the sources know of one record. A source stands either in ``found`` or in ``missing``.
+
+    Attributes:
+        found: The answers, by source, in the order in which the sources are written.
+        missing: Why there is no answer, in words, by source.
+        errors: What those sources failed with that did fail, by source.
+        confidence: How far all of it can be trusted, from 0 to 1; see ``confidence_of``.
+        attempts: How many times each source was asked.
+        seconds: The time that each took, over all attempts, in seconds.
+        record: The record.
+    """
+
+    found: Mapping[str, Any]
+    missing: Mapping[str, str]
+    errors: Mapping[str, BaseException]
+    confidence: float
+    attempts: Mapping[str, int]
+    seconds: Mapping[str, float]
+    record: Item
+
+    @property
+    def complete(self) -> bool:
+        """Whether every source has an answer."""
+        return not self.missing
+
+
+class MissingSourcesError(KayGraphError):
+    """Sources that a record cannot do without have no answer.
+
+    What they failed with is its cause: the one error, or a group of several.
+
+    Attributes:
+        enrichment: What is known, and why the rest is missing.
+    """
+
+    def __init__(self, message: str, enrichment: Enrichment[Any]) -> None:
+        self.enrichment = enrichment
+        super().__init__(message, enrichment)
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+@overload
+def source(function: F, /, **settings: Unpack[SourceSettings]) -> F: ...
+@overload
+def source(**settings: Unpack[SourceSettings]) -> Callable[[F], F]: ...
+def source(function: Any = None, /, **settings: Any) -> Any:
+    """Mark a method (or a function that is given as ``sources=``) as a source.
+
+    ``@source`` or ``@source(timeout=2, max_retries=3, confidence=0.8)``: it takes the settings of a
+    Node, which stand above those of the node that it is a source of, and ``confidence``: how far
+    its answers can be trusted, from 0 to 1 (1 unless told). The source takes the record and returns
+    its answer; None: it knows nothing of it. ``raise Drop("why")`` says that it was not asked.
+    """
+    return mark(SOURCE, function, settings, ACCEPTED, SOURCE_CHECKS)
+
+
+ACCEPTED = Node._accepts | {"confidence"}
+SOURCE_CHECKS = {**CHECKS, "confidence": check_confidence}
+
+
+class ParallelEnrichmentNode(CompoundNode[Item, Enrichment[Item]]):
+    """Ask all sources about a record at once, and make do with what they answer.
+
+    ::
+
+        class Person(ParallelEnrichmentNode):
+            required = ("profile",)
+
+            @source(timeout=2, max_retries=3)
+            async def profile(self, person):
+                return await self.resource.profile(person["email"])
+
+            @source(timeout=0.5, confidence=0.6)
+            async def place(self, person):
+                if "city" not in person:
+                    raise Drop("no city is known")
+                return await self.resource.place(person["city"])
+
+        Graph(Person(reads="person", writes="enriched"))
+
+    ``exec`` takes a record and returns its Enrichment; ``post`` writes that where ``writes`` says.
+    A source that fails, is too slow or knows nothing leaves a reason, and the others their answers.
+
+    Args:
+        sources: Callables or Nodes by name, beside the methods that are marked with ``@source``.
+        required: The names of sources that must have an answer, or how many must. None unless told.
+        confidence: By source, how far its answers can be trusted; it stands above the mark's.
+
+    For the other settings see CompoundNode: ``timeout`` and attempts are each source's.
+
+    Raises:
+        MissingSourcesError: from ``exec``, when all sources have ended and what is ``required``
+            is missing.
+    """
+
+    sources: Mapping[str, Called] = {}
+    required: str | Collection[str] | int = ()
+    confidence: Mapping[str, float] = {}
+
+    _accepts: ClassVar[frozenset[str]] = CompoundNode._accepts | {
+        "sources",
+        "required",
+        "confidence",
+    }
+    _checks = {  # noqa: RUF012 - never changed
+        **COMPOUND_CHECKS,
+        "required": check_required,
+        "confidence": check_confidences,
+    }
+
+    def __init__(
+        self,
+        sources: Mapping[str, Called] | None = None,
+        required: str | Collection[str] | int | None = None,
+        confidence: Mapping[str, float] | None = None,
+        **settings: Unpack[CompoundSettings],
+    ) -> None:
+        own = {"sources": sources, "required": required, "confidence": confidence}
+        configure(self, own, settings)
+        known = self._parts
+        if not known:
+            raise TypeError(
+                f"{type(self).__name__} has no source: mark methods with @source, or give "
+                "sources={'name': function}"
+            )
+        if isinstance(self.required, int) and self.required > len(known):
+            raise ValueError(f"required={self.required}, but there are {len(known)} sources")
+        named = () if isinstance(self.required, int) else self.required
+        for name in (*named, *self.confidence):
+            if name not in known:
+                raise ValueError(
+                    f"{type(self).__name__} has no source {name!r}; it has: {', '.join(known)}."
+                    + closest(name, known)
+                )
+
+    def _make(self) -> Mapping[str, Node[Any, Any]]:
+        return self._named_parts(SOURCE, self.sources)
+
+    async def exec(self, record: Item, /) -> Enrichment[Item]:
+        """Ask the sources and return what they know."""
+        outcomes = await self._settle(record)
+        found = {one.name: one.value for one in outcomes if one.ok and one.value is not None}
+        enrichment = Enrichment(
+            found,
+            {one.name: self.reason(one) for one in outcomes if one.name not in found},
+            {one.name: one.error for one in outcomes if one.error and one.status != "skipped"},
+            self.confidence_of(record, found),
+            {one.name: one.attempts for one in outcomes},
+            {one.name: one.seconds for one in outcomes},
+            record,
+        )
+        self._require(enrichment)
+        return enrichment
+
+    def reason(self, outcome: Outcome[Any], /) -> str:
+        """Return in words why a source has no answer; an error raised here fails the record."""
+        error = outcome.error
+        if error is None:
+            return "knows nothing of it"
+        if isinstance(error, Drop):
+            return str(error) or "was not asked"
+        tried = "1 attempt" if outcome.attempts == 1 else f"{outcome.attempts} attempts"
+        return redacted(f"{type(error).__name__}: {error} ({tried})")
+
+    def confidence_of(self, record: Item, found: Mapping[str, Any], /) -> float:
+        """Return how far the answers can be trusted together, from 0 to 1.
+
+        It is the mean, over all sources, of the confidence of their answers, where a source
+        without one counts 0: so it is 1 when every source is fully trusted and has answered.
+        """
+        return sum(self._trust[name] for name in found) / len(self._trust)
+
+    @property
+    def _trust(self) -> Mapping[str, float]:
+        """The confidence of every source."""
+        marks = {name: settings for name, (_, settings) in marked(self, SOURCE).items()}
+        marks |= {name: settings_of(SOURCE, thing) for name, thing in self.sources.items()}
+        return {
+            name: self.confidence.get(name, settings.get("confidence", 1.0))
+            for name, settings in marks.items()
+        }
+
+    def _require(self, enrichment: Enrichment[Item]) -> None:
+        missing, required = enrichment.missing, self.required
+        if isinstance(required, int):
+            lacking = dict(missing) if len(enrichment.found) < required else {}
+            asked = f"{required} of {len(enrichment.attempts)} sources"
+        else:
+            lacking = {name: missing[name] for name in required if name in missing}
+            asked = ", ".join(required)
+        if not lacking:
+            return
+        reasons = "; ".join(f"{name}: {why}" for name, why in lacking.items())
+        errors = [enrichment.errors[name] for name in lacking if name in enrichment.errors]
+        error = MissingSourcesError(
+            f"{self.name!r} requires {asked}, and has no answer from {reasons}", enrichment
+        )
+        if len(errors) > 1:
+            raise error from BaseExceptionGroup("sources failed", errors)
+        raise error from (errors[0] if errors else None)

@@ -1,0 +1,119 @@
+"""Candidates for one answer: the first to have it wins."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from math import inf
+from typing import Any, ClassVar, Unpack
+
+from .._frame import Frame
+from .._settings import check_seconds
+from .._tasks import stop, with_errors
+from .._typing import Result
+from ..node import Node
+from ..nodes._store import configure
+from ..outcome import Outcome
+from ..plan import unique
+from ._compound import COMPOUND_CHECKS, Called, CompoundNode, CompoundSettings
+
+
+def check_candidates(name: str, value: Any) -> tuple[Called, ...]:
+    if not isinstance(value, list | tuple):
+        raise TypeError(f"{name} must be a tuple of callables or Nodes, got {value!r}")
+    return tuple(value)
+
+
+class RaceNode(CompoundNode[Any, Result]):
+    """Ask one candidate, and the next when it takes too long or fails: hedged requests.
+
+    ::
+
+        quote = RaceNode(ask_frankfurt, ask_dublin, delay=0.1, timeout=2, writes="quote")
+
+    ``exec`` takes a record, which every candidate gets, and returns the answer of the first to
+    succeed. The first candidate is asked at once; each further one when ``delay`` seconds have
+    passed without an answer since the one before was asked, or at once when one has failed.
+    The first to succeed wins; the others are cancelled and waited for (a ``def`` in a thread cannot
+    be stopped, and comes to its end first).
+
+    A delay of the 95th percentile of how long an answer takes asks a second time for one request
+    in twenty, and cuts the tail off (Dean and Barroso, "The Tail at Scale", Communications of the
+    ACM 56(2), 2013). What is asked twice may be done twice: give it a key, or let it only read.
+
+    Args:
+        candidates: Callables or Nodes, in the order in which they are asked.
+        delay: Seconds before the next is asked too; 0 (all at once) unless told. ``math.inf``:
+            only when one has failed.
+
+    For the other settings see CompoundNode: ``timeout`` and attempts are each candidate's.
+
+    Raises:
+        ExceptionGroup: from ``exec``, when all have failed, with all their errors in the order of
+            the candidates.
+    """
+
+    candidates: Sequence[Called] = ()
+    delay: float = 0.0
+
+    _accepts: ClassVar[frozenset[str]] = CompoundNode._accepts | {"candidates", "delay"}
+    _checks = {  # noqa: RUF012 - never changed
+        **COMPOUND_CHECKS,
+        "candidates": check_candidates,
+        "delay": check_seconds,
+    }
+
+    def __init__(
+        self,
+        *candidates: Called,
+        delay: float | None = None,
+        **settings: Unpack[CompoundSettings],
+    ) -> None:
+        configure(self, {"candidates": candidates or None, "delay": delay}, settings)
+        if not self._parts:
+            raise TypeError(f"{type(self).__name__} needs candidates, as in RaceNode(ask_a, ask_b)")
+
+    def _make(self) -> Mapping[str, Node[Any, Any]]:
+        names = unique([_name(candidate) for candidate in self.candidates])
+        pairs = zip(names, self.candidates, strict=True)
+        return {name: self._part(candidate, name) for name, candidate in pairs}
+
+    async def exec(self, record: Any, /) -> Result:
+        """Ask the candidates and return the first answer."""
+
+        async def race(frame: Frame) -> Result:
+            return await self._race(record, frame)
+
+        return await self._in_place(race)
+
+    async def _race(self, record: Any, frame: Frame) -> Result:
+        create_task = asyncio.get_running_loop().create_task
+        tasks: list[asyncio.Task[Outcome[Result]]] = []
+        waiting = list(self._parts)
+        delay = None if self.delay == inf else self.delay
+        pending: set[asyncio.Task[Outcome[Result]]] = set()
+        try:
+            try:
+                while waiting or pending:
+                    if waiting:
+                        tasks.append(create_task(self._begin(waiting.pop(0), record, frame)))
+                        pending.add(tasks[-1])
+                    done, pending = await asyncio.wait(
+                        pending,
+                        timeout=delay if waiting else None,
+                        return_when=asyncio.FIRST_COMPLETED,
+                    )
+                    for task in (task for task in tasks if task in done):
+                        if (outcome := task.result()).ok:
+                            return outcome.value  # type: ignore[return-value]
+            finally:
+                await stop(tasks)
+        except asyncio.CancelledError as cancellation:
+            raise with_errors(cancellation, tasks) from cancellation.__cause__
+        errors = [error for task in tasks if (error := task.result().error) is not None]
+        raise BaseExceptionGroup(f"all {len(errors)} candidates of {self.name!r} failed", errors)
+
+
+def _name(candidate: Any) -> str:
+    if isinstance(candidate, Node):
+        return candidate.name
+    name = getattr(candidate, "__name__", type(candidate).__name__)
+    return "candidate" if name == "<lambda>" else str(name)

@@ -1,0 +1,246 @@
+"""A call that may fail, and what is done then: one result in every case."""
+
+import asyncio
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Generic, Literal, Unpack
+
+from .._frame import Frame
+from .._settings import check_limit
+from .._stage import StageReport
+from .._typing import Result
+from ..errors import KayGraphError, NodeDefinitionError
+from ..node import Node
+from ..nodes._store import Keys, configure
+from ._compound import COMPOUND_CHECKS, OWN, Called, CompoundNode, Part
+from ._marks import PartSettings
+
+WAYS = frozenset({"success", "fallback", "failed"})
+
+
+def as_given(name: str, value: Any) -> Any:
+    """Return ``value``: it is looked at where the parts are made."""
+    return value
+
+
+class ResilientSettings(PartSettings, total=False):
+    """What a ResilientBranch takes beside its own arguments."""
+
+    reads: Keys
+    writes: Keys
+    max_workers: int
+    ordered: bool
+
+
+class RefusedAnswerError(KayGraphError):
+    """There was an answer, and ``check`` has refused it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResilientResult(Generic[Result]):
+    """What came of one call.
+
+    Attributes:
+        status: "success", "fallback" or "failed".
+        value: The answer, or what the fallback returned; None when both failed.
+        source: Whose value it is: "primary" or "fallback"; None when both failed.
+        error: What the call failed with; None when it succeeded. Where the fallback failed too, an
+            ExceptionGroup of the two, the call's first.
+        attempts: How many times the call was begun.
+        seconds: How long all of it took, its waits and the fallback included, in seconds.
+    """
+
+    status: Literal["success", "fallback", "failed"]
+    value: Result | None
+    source: Literal["primary", "fallback"] | None
+    error: BaseException | None
+    attempts: int
+    seconds: float
+
+    @property
+    def ok(self) -> bool:
+        """Whether there is a value, of whomever."""
+        return self.source is not None
+
+
+class ResilientBranch(CompoundNode[Any, ResilientResult[Result]]):
+    """Call, check the answer, else fall back: always exactly one ResilientResult.
+
+    ::
+
+        class Quote(ResilientBranch):
+            timeout, max_retries = 2, 3
+            breaker = CircuitBreaker(failures=5)
+
+            async def call(self, symbol):
+                return await self.resource.quote(symbol)
+
+            def check(self, quote):
+                return quote["price"] > 0
+
+            def fallback(self, symbol):
+                return LAST_KNOWN[symbol]
+
+        quote = Quote(reads="symbol", writes="quote")
+
+    ``exec`` takes a request and returns a ResilientResult; it raises nothing. ``post`` writes the
+    result where ``writes`` says, and returns "success", "fallback" or "failed" where one of these
+    is wired; where only ``>>`` is, what follows begins in every case.
+
+    The settings of a Node (``timeout``, ``retry``, ``deadline``, ``breaker``, ``rate``, …) are the
+    call's. A refused answer is a failed attempt: it is retried, and a breaker counts it.
+
+    Args:
+        call: A method, a callable or a Node that takes the request and returns the answer. A Node
+            keeps the settings that it was made with; an answer of it that is refused is not asked
+            for again.
+        check: Takes the answer; returns None or True to accept it, False or a reason (a text) to
+            refuse it. What it raises refuses the answer too. It runs where ``call`` does, and may
+            be ``async def`` where that is. Without one, every answer is accepted.
+        fallback: Takes the request and returns a value in place of the answer; a method, a
+            callable or a Node. In it ``self.error`` is what the call failed with. Without one,
+            what has failed is "failed".
+        fallback_timeout: Seconds that the fallback may take.
+
+    ``max_workers`` and ``ordered`` count where it is a stage of a pipeline; see CompoundNode.
+    """
+
+    call: Any = None
+    check: Any = None
+    fallback: Any = None
+    fallback_timeout: float | None = None
+
+    _accepts: ClassVar[frozenset[str]] = (
+        Node._accepts | (OWN - {"on_error"}) | {"call", "check", "fallback", "fallback_timeout"}
+    )
+    _checks = {  # noqa: RUF012 - never changed
+        **COMPOUND_CHECKS,
+        "call": as_given,
+        "check": as_given,
+        "fallback": as_given,
+        "fallback_timeout": check_limit,
+    }
+    _inherited: ClassVar[frozenset[str]] = Node._accepts - {"name"}
+
+    def __init__(
+        self,
+        call: Called | None = None,
+        *,
+        check: Any = None,
+        fallback: Called | None = None,
+        fallback_timeout: float | None = None,
+        **settings: Unpack[ResilientSettings],
+    ) -> None:
+        hooks = {"call": call, "check": check, "fallback": fallback}
+        configure(self, {**hooks, "fallback_timeout": fallback_timeout}, settings)
+        if self.call is None:
+            raise TypeError(
+                f"{type(self).__name__} has nothing to call: define call(self, request), or give "
+                "call=function"
+            )
+        self._all()
+
+    def _make(self) -> Mapping[str, Node[Any, Any]]:
+        primary = self._part(self.call, "call", make=_Call)
+        parts = {"call": primary}
+        if isinstance(primary, _Call):
+            primary.check = self.check
+            if primary._exec_kind == "sync" and inspect.iscoroutinefunction(self.check):
+                raise NodeDefinitionError(
+                    f"check of {type(self).__name__} is written 'async def' and call is not: write "
+                    "both alike"
+                )
+        if self.fallback is not None:
+            # It is there for when the call is slow or refused: none of the call's limits is its.
+            alone = dict.fromkeys(self._inherited - {"max_retries", "wait", "max_per_key"})
+            told = {**alone, "timeout": self.fallback_timeout}
+            parts["fallback"] = self._part(self.fallback, "fallback", told)
+            if isinstance(self.fallback, Node) and self.fallback_timeout is not None:
+                raise ValueError(
+                    "fallback_timeout is for a callable: a Node has a timeout of its own"
+                )
+        return parts
+
+    @property
+    def _limit(self) -> None:
+        return None  # the deadline is the call's: the fallback comes after it
+
+    async def exec(self, request: Any, /) -> ResilientResult[Result]:
+        """Call, check, and fall back where that fails."""
+        return await self._in_place(lambda frame: self._answered(request, frame))
+
+    async def _answered(self, request: Any, frame: Frame) -> ResilientResult[Result]:
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        primary = await self._ask("call", request, frame)
+        error = primary.error
+        if error is None and isinstance(self.call, Node):
+            error = await self._refusal(primary.value)
+        tries = primary.attempts
+        if error is None:
+            seconds = clock() - began
+            return ResilientResult("success", primary.value, "primary", None, tries, seconds)
+        if self.fallback is None:
+            return ResilientResult("failed", None, None, error, tries, clock() - began)
+        second = await self._ask("fallback", request, frame.derive(error=error))
+        seconds = clock() - began
+        if second.error is None:
+            return ResilientResult("fallback", second.value, "fallback", error, tries, seconds)
+        both = BaseExceptionGroup(
+            f"the call of {self.name!r} and its fallback failed", [error, second.error]
+        )
+        return ResilientResult("failed", None, None, both, tries, seconds)
+
+    async def _refusal(self, answer: Any) -> Exception | None:
+        """Return why the answer of a Node is refused, or None."""
+        try:
+            await _accept_later(self.name, self.check, answer)
+        except Exception as error:
+            return error
+        return None
+
+    def post(self, shared: Any, request: Any, result: Any, /) -> Any:
+        """Write the result; return its status, unless only the plain way on is wired."""
+        super().post(shared, request, result)
+        wired = self.successors
+        if isinstance(result, StageReport) or ("default" in wired and not wired.keys() & WAYS):
+            return None
+        return result.status
+
+
+class _Call(Part):
+    """A call as a node, in which a refused answer is a failure."""
+
+    check: Any = None
+
+    def now(self, request: Any) -> Any:
+        answer = super().now(request)
+        if self.check is not None:
+            _accept(self.name, self.check(answer))
+        return answer
+
+    async def later(self, request: Any) -> Any:
+        answer = await super().later(request)
+        await _accept_later(self.name, self.check, answer)
+        return answer
+
+
+async def _accept_later(name: str, check: Any, answer: Any) -> None:
+    if check is not None:
+        verdict = check(answer)
+        _accept(name, await verdict if inspect.isawaitable(verdict) else verdict)
+
+
+def _accept(name: str, verdict: Any) -> None:
+    """Raise when a verdict is not an acceptance; the answer itself may hold secrets."""
+    if verdict is None or verdict is True:
+        return
+    if verdict is False:
+        raise RefusedAnswerError(f"check of {name!r} refused the answer")
+    if isinstance(verdict, str) and verdict:
+        raise RefusedAnswerError(f"check of {name!r} refused the answer: {verdict}")
+    raise TypeError(
+        f"check of {name!r} returned {verdict!r:.100}: return None or True to accept an answer; "
+        "False or a reason (a text) to refuse it"
+    )

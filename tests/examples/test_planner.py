@@ -1,0 +1,194 @@
+"""Free text planned by a language model, against a server that speaks the protocol."""
+
+import asyncio
+import json
+import os
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from examples import planner
+from examples.planner import chooser
+from examples.prompt import NotUnderstoodError, by_words, understand
+from examples.workflow import NAMES
+from tests.chat_server import Answer, ChatServer, Fails, Says, Sends, Waits
+
+pytestmark = pytest.mark.anyio
+
+MAIN = str(Path(__file__).parents[2] / "main.py")
+KEY = "sk-5ecret-0123456789"
+V, E, B, M, P = NAMES
+
+
+@pytest.fixture(autouse=True)
+def _no_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("URL", "MODEL", "KEY"):
+        monkeypatch.delenv(f"KAYGRAPH_LLM_{name}", raising=False)
+
+
+def plan(*names: str) -> Says:
+    return Says(json.dumps({"workflows": names}))
+
+
+async def planned(
+    monkeypatch: pytest.MonkeyPatch, text: str, *answers: Answer, key: str | None = None
+) -> tuple[Any, list[str], ChatServer]:
+    """Understand a text by a model that answers so: what is understood, what was told."""
+    told: list[str] = []
+    async with ChatServer(*answers, key=key) as server:
+        monkeypatch.setenv("KAYGRAPH_LLM_URL", server.url)
+        request = await asyncio.to_thread(understand, text, chooser(told.append))
+    return request, told, server
+
+
+def test_without_an_address_the_words_choose() -> None:
+    """Nothing is asked, nothing is told."""
+    told: list[str] = []
+    assert chooser(told.append) is by_words
+    assert told == []
+
+
+async def test_the_model_chooses_and_orders(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What no word names is planned, each workflow once."""
+    monkeypatch.setenv("KAYGRAPH_LLM_MODEL", "tiny")
+    text = "look these people up, then see whether all is in order, with 3 workers"
+    with pytest.raises(NotUnderstoodError):
+        understand(text)
+    request, told, server = await planned(monkeypatch, text, plan(E, V, E))
+    assert (request.workflows, request.workers, request.notes) == ([E, V], 3, ["planned by tiny"])
+    assert told == []
+    (body,) = server.bodies
+    assert body["model"] == "tiny"
+    schema = body["response_format"]["json_schema"]["schema"]
+    assert schema["properties"]["workflows"]["items"]["enum"] == list(NAMES)
+    assert all(name in body["messages"][0]["content"] for name in NAMES)
+
+
+async def test_the_model_sees_no_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Records in the text stay here: the model gets the words around them."""
+    text = 'check {"name": "Ada Lovelace"} and ada@example.com "a secret"'
+    request, _, server = await planned(monkeypatch, text, plan(V))
+    assert request.found.records == [{"name": "Ada Lovelace"}, {"email": "ada@example.com"}]
+    sent = json.dumps(server.bodies)
+    assert "check" in sent
+    assert not any(word in sent for word in ("Lovelace", "ada@", "secret"))
+
+
+async def test_the_key_goes_to_the_server_and_nowhere_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A key that is refused, and repeated by the server, is not told."""
+    monkeypatch.setenv("KAYGRAPH_LLM_KEY", KEY)
+    request, told, _ = await planned(monkeypatch, "validate", plan(E), key=KEY)
+    assert (request.workflows, told) == ([E], [])
+    request, told, server = await planned(monkeypatch, "validate", plan(E), key="another")
+    assert server.headers[0]["authorization"] == f"Bearer {KEY}"
+    assert request.workflows == [V]
+    (line,) = told
+    assert "Incorrect API key" in line
+    assert KEY not in line
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        (Fails(404, "no such model"), "no such model"),
+        (Fails(503, headers={"Retry-After": "0"}), "answered 503"),
+        (Fails(429, headers={"Retry-After": "600"}), "answered 429"),
+        (Says("validation"), "no JSON"),
+        (Says('{"workflows": ["validation", "format_disk"]}'), "'format_disk' is not one of"),
+        (Says('{"workflows": "validation"}'), "is not of type 'array'"),
+        (Says('{"workflows": [], "run": "rm"}'), "unexpected"),
+        (plan(), "it chose no workflow"),
+        (Says(None, refusal="No."), "refuses"),
+        (Sends("<html>Not here</html>", "text/html"), "no chat completion"),
+        (Waits(asyncio.Event()), "timeout=1"),
+    ],
+)
+async def test_when_the_model_fails_the_words_choose(
+    monkeypatch: pytest.MonkeyPatch, answer: Answer, reason: str
+) -> None:
+    """One line says why, and the rest is as without a model."""
+    monkeypatch.setattr(planner, "TIMEOUT_S", 1.0)
+    request, told, _ = await planned(monkeypatch, "validate and enrich this", answer)
+    assert request == understand("validate and enrich this")
+    (line,) = told
+    assert line.startswith("the model of KAYGRAPH_LLM_URL made no plan, so the words decide: ")
+    assert reason in line
+    assert "\n" not in line
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("http://127.0.0.1:{port}/v1", "Cannot connect"),
+        ("localhost:8080", "must begin with http"),
+        ("http://me:hunter2@127.0.0.1/v1", "names a user"),
+    ],
+)
+def test_an_address_without_a_model_is_told(
+    monkeypatch: pytest.MonkeyPatch, url: str, reason: str
+) -> None:
+    """A server that is down, or no address at all, keeps nothing from running."""
+    with socket.socket() as taken:  # bound, and nobody listens
+        taken.bind(("127.0.0.1", 0))
+        monkeypatch.setattr(planner, "TIMEOUT_S", 1.0)
+        monkeypatch.setenv("KAYGRAPH_LLM_URL", url.format(port=taken.getsockname()[1]))
+        told: list[str] = []
+        assert understand("validate", chooser(told.append)).workflows == [V]
+    (line,) = told
+    assert reason in line
+    assert "hunter2" not in line
+
+
+async def test_what_neither_understands_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model that chooses nothing leaves the refusal to the words."""
+    with pytest.raises(NotUnderstoodError, match="cannot place 'sandwich'"):
+        await planned(monkeypatch, "make me a sandwich", plan())
+
+
+async def run(url: str, *words: str, text: str = "") -> tuple[int | None, str, str]:
+    """Call the command with a model at ``url``: exit code, standard output, standard error."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, MAIN, *words,
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "KAYGRAPH_LLM_URL": url, "KAYGRAPH_LLM_MODEL": "tiny"},
+    )  # fmt: skip
+    out, errors = await process.communicate(text.encode())
+    return process.returncode, out.decode(), errors.decode()
+
+
+ASKS: list[tuple[str, Callable[[str], Any]]] = [
+    ("the command", lambda url: run(url, 'are these fine? {"name": "Ada"}')),
+    ("the prompt", lambda url: run(url, "--interactive", text='are these fine? {"name": "Ada"}\n')),
+]
+
+
+@pytest.mark.parametrize(("way", "ask"), ASKS, ids=[way for way, _ in ASKS])
+async def test_free_text_is_planned_and_run(way: str, ask: Callable[[str], Any]) -> None:
+    """From the command line and in the prompt, what the model has chosen runs."""
+    async with ChatServer(plan(V)) as server:
+        code, out, _ = await ask(server.url)
+    assert code == 0
+    assert "Understood: validation, on" in out
+    assert "planned by tiny" in out
+    assert len(server.bodies) == 1
+
+
+async def test_a_failing_model_changes_one_line_only() -> None:
+    """Standard output and the exit code are those of a command without a model."""
+    words = ("--json", 'validate {"name": "Ada"}')
+    async with ChatServer(Fails(400, "no")) as server:
+        code, out, errors = await run(server.url, *words)
+        assert len(server.bodies) == 1
+    row, report = out.splitlines()
+    assert "report" in json.loads(report)
+    plain_code, plain_out, _ = await run("", *words)
+    assert (code, row) == (plain_code, plain_out.splitlines()[0])
+    assert code == 0
+    assert len([line for line in errors.splitlines() if "KAYGRAPH_LLM_URL" in line]) == 1
