@@ -305,7 +305,16 @@ def add_note(error: BaseException, note: str) -> None:
         error.add_note(f"in node {note}")
 
 
-_repr = Repr()
+class _Redacting(Repr):
+    """Hides secrets before a text is cut: what is left of one would not be known as one."""
+
+    def repr_str(self, x: str, level: int) -> str:
+        from ._redaction import redacted  # only a failure pays for it
+
+        return super().repr_str(redacted(x), level)
+
+
+_repr = _Redacting()
 _repr.maxstring = _repr.maxother = 60
 
 

@@ -32,21 +32,15 @@ ASKED = {
 }
 
 
-class API(RESTNode):
-    """One of the four; of its answer only the data are wanted."""
-
-    raise_for_status = True
-
-    async def exec(self, item: Any, /) -> Any:
-        return (await super().exec(item))["data"]
-
-
 def build(world: World) -> Graph:
+    def api(name: str, path: str, reads: str) -> RESTNode:
+        return RESTNode(world.services, path, reads=reads, name=name, result="data")
+
     apis = all_of(
-        API(world.services, "people/{email}", name="people", reads="email"),
-        API(world.services, "places/{city}", name="places", reads="city"),
-        API(world.services, "social/{handle}", name="social", reads="handle"),
-        API(world.services, "companies/{domain}", name="companies", reads="domain"),
+        api("people", "people/{email}", "email"),
+        api("places", "places/{city}", "city"),
+        api("social", "social/{handle}", "handle"),
+        api("companies", "companies/{domain}", "domain"),
         name="apis",
     )
     return Graph(apis >> MergeNode("combine_dict", prefer="first", writes="profile"))

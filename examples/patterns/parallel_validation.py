@@ -34,8 +34,8 @@ class Compliance(RESTNode):
     """Asks a service about an address, which may not be one that is thrown away after use."""
 
     async def exec(self, order: Order, /) -> Any:
-        answer = await super().exec(order["email"])
-        return [("email", "disposable", "is disposable")] if answer["data"]["disposable"] else None
+        judged = await super().exec(order["email"])
+        return [("email", "disposable", "is disposable")] if judged["disposable"] else None
 
 
 class Orders(ParallelValidationNode[Order]):
@@ -63,7 +63,7 @@ def refuse(summary: ValidationSummary[Order]) -> list[str]:
 
 
 def build(world: World) -> Graph:
-    compliance = Compliance(world.services, "check/{email}", timeout=2, max_retries=3)
+    compliance = Compliance(world.services, "check/{email}", result="data", timeout=2)
     orders = Orders({"compliance": compliance}, reads="order", writes="summary")
     orders - "valid" >> accept
     orders - "invalid" >> refuse

@@ -28,7 +28,7 @@ from kaygraph.nodes import HTTPNode, MergeNode
 class Source(HTTPNode):
     """Anything but a success is a failure, after three attempts where those help."""
 
-    raise_for_status = True
+    result = "data"
     timeout = 0.5
     max_retries = 3
     wait = 0.01

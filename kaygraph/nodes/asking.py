@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import fields, replace
 from typing import Any, TypedDict
 
-from .._settings import check_count, check_flag, check_limit, check_retry
+from .._settings import check_choice, check_count, check_flag, check_limit, check_retry
 from ..errors import AttemptTimeoutError, closest
 from ..retry import Retry
 from ._addresses import HTTPRequestError, parsed
@@ -118,6 +118,7 @@ HTTP_CHECKS = {
     "method": check_method,
     "params": check_mapping,
     "raise_for_status": check_flag,
+    "result": check_choice("answer", "data"),
     "headers": check_headers,
     "auth": check_auth,
     "allow_private": check_flag,
@@ -164,14 +165,14 @@ class Asking(Stored):
             settings = {**settings, "retry": patience(self.retry, max_retries, wait)}
             max_retries = wait = None
         super()._configure(max_retries, wait, settings)  # type: ignore[misc]
-
-    @property
-    def client_settings(self) -> HTTPSettings:
         if self.auth is not None and self.url is None:
             raise HTTPRequestError(
                 f"auth= of {self.name!r} needs url=: credentials are for one address, not for "
                 "whatever comes from data"
             )
+
+    @property
+    def client_settings(self) -> HTTPSettings:
         return HTTPSettings(**{f.name: getattr(self, f.name) for f in fields(HTTPSettings)})
 
     @asynccontextmanager

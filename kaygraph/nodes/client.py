@@ -135,16 +135,19 @@ class Answer:
         Raises:
             HTTPBodyError: A line is longer than ``max_line`` bytes.
         """
-        rest = b""
+        held: list[bytes] = []  # the pieces of a line whose end has not come
         async with aclosing(self.chunks()) as chunks:  # type: ignore[type-var]
             async for chunk in chunks:
-                *lines, rest = (rest + chunk).split(b"\n")
-                if len(rest) > max_line or any(len(line) > max_line for line in lines):
+                *lines, rest = chunk.split(b"\n")
+                if lines:
+                    lines[0], held = b"".join((*held, lines[0])), []
+                held.append(rest)
+                if max(map(len, lines), default=0) > max_line or sum(map(len, held)) > max_line:
                     raise HTTPBodyError(f"a line is longer than {max_line} bytes")
                 for line in lines:
                     yield line.removesuffix(b"\r")
-        if rest:
-            yield rest
+        if last := b"".join(held).removesuffix(b"\r"):
+            yield last
 
     async def result(self, max_depth: int, seconds: float) -> HTTPResult:
         """Read the whole body and return the result; ``seconds`` is when the request began."""

@@ -1,13 +1,13 @@
 """Nodes that ask over HTTP."""
 
-from typing import Any, ClassVar, Unpack
+from typing import Any, ClassVar, Literal, Unpack
 
 from ..batch import ParallelBatchNode
 from ..node import Node
 from ._store import StoreParallelSettings, StoreSettings, configure
 from .asking import CLIENT, ClientSettings, Requesting
 from .client import Client
-from .messages import HTTPResult, HTTPStatusError, Params
+from .messages import HTTPResult, HTTPStatusError, Params, Request
 
 
 class HTTPNodeSettings(StoreSettings, ClientSettings, total=False):
@@ -15,6 +15,7 @@ class HTTPNodeSettings(StoreSettings, ClientSettings, total=False):
 
     params: Params
     raise_for_status: bool
+    result: Literal["answer", "data"]
 
 
 class ParallelHTTPSettings(StoreParallelSettings, ClientSettings, total=False):
@@ -22,31 +23,42 @@ class ParallelHTTPSettings(StoreParallelSettings, ClientSettings, total=False):
 
     params: Params
     raise_for_status: bool
+    result: Literal["answer", "data"]
 
 
 class Answering(Requesting):
     """Asks in ``exec``, and makes a result of the answer."""
 
     raise_for_status = False
+    result: Literal["answer", "data"] = "answer"
 
-    async def exec(self, item: Any, /) -> HTTPResult:
-        """Ask, and return ``{data, status_code, success, headers, seconds}``.
+    async def exec(self, item: Any, /) -> Any:
+        """Ask, and return ``{data, status_code, success, headers, seconds}``, or the data alone.
 
         Raises:
             HTTPError: There is no answer (or, with ``raise_for_status``, no success).
             HTTPRequestError: The request is not one, or is not allowed.
         """
-        client: Client = self.resource  # type: ignore[attr-defined]
-        return await client.ask(self.request(item), self.raise_for_status)
+        answer = await self.answer(self.request(item))
+        return answer["data"] if self.result == "data" else answer
 
-    def exec_fallback(self, item: Any, exc: Exception, /) -> HTTPResult:
+    async def answer(self, request: Request, /) -> HTTPResult:
+        """Make a request and return the whole answer."""
+        client: Client = self.resource  # type: ignore[attr-defined]
+        return await client.ask(request, self._strict)
+
+    def exec_fallback(self, item: Any, exc: Exception, /) -> Any:
         """An answer that says that there is no success is a result as well, unless told."""
-        if isinstance(exc, HTTPStatusError) and not self.raise_for_status:
+        if isinstance(exc, HTTPStatusError) and not self._strict:
             return exc.result
         raise exc
 
+    @property
+    def _strict(self) -> bool:
+        return self.raise_for_status or self.result == "data"
 
-class HTTPNode(Answering, Node[Any, HTTPResult]):
+
+class HTTPNode(Answering, Node[Any, Any]):
     """Makes one HTTP request: that which ``prep`` returns (or ``shared[reads]`` holds).
 
     It may be a URL, a mapping of the fields of a Request, a Request, or None where ``url`` says it
@@ -71,6 +83,8 @@ class HTTPNode(Answering, Node[Any, HTTPResult]):
         max_redirects: 5 unless told.
         ssl_context: For certificates of one's own.
         raise_for_status: Whether a status from 400 is an HTTPStatusError.
+        result: ``"answer"``: all of it, as above. ``"data"``: the data alone; a status from 400 is
+            an HTTPStatusError then.
         reads, writes: Keys of the shared store.
 
     The other settings are those of Node. ``max_retries``, ``wait`` and a ``retry`` without ``on``
@@ -91,7 +105,7 @@ class HTTPNode(Answering, Node[Any, HTTPResult]):
         configure(self, {"url": url, "method": method}, settings)
 
 
-class ParallelHTTPNode(Answering, ParallelBatchNode[Any, HTTPResult]):
+class ParallelHTTPNode(Answering, ParallelBatchNode[Any, Any]):
     """Makes many HTTP requests at once: those that ``prep`` returns (or ``shared[reads]`` holds).
 
     As a stage of a pipeline it makes one for each item. The settings are those of HTTPNode and

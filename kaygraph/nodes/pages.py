@@ -107,9 +107,7 @@ class HTTPPages(Requesting, BatchNode[Page, Any]):
 
     async def exec(self, page: Page, /) -> AsyncIterator[Any]:
         """Ask for a page and yield its items."""
-        result: HTTPResult = await self.resource.ask(page.request)
-        if not result["success"]:
-            raise HTTPStatusError(f"{page.request!r} answered {result['status_code']}", result)
+        result: HTTPResult = await self.resource.ask(page.request, raise_for_status=True)
         items = value_at(result["data"], self.items)
         if not isinstance(items, list):
             where = f"no list at items={self.items!r}" if self.items else "JSON that is no list"

@@ -39,7 +39,7 @@ def places_of(name: str, path: str) -> list[str]:
         raise HTTPRequestError(f"{name} is {path!r}: {error}") from None
 
 
-class RESTNode(Answering, Node[Any, HTTPResult]):
+class RESTNode(Answering, Node[Any, Any]):
     """Calls a JSON API: ``RESTNode("https://host/api", "users/{id}")`` with ``{"id": 7}``.
 
     What ``prep`` returns (or ``shared[reads]`` holds) is a mapping: the places of ``path`` are
@@ -107,13 +107,13 @@ class RESTNode(Answering, Node[Any, HTTPResult]):
             return Request(url=url, json=left if left or not places else None)
         return Request(url=url, params=left)
 
-    async def exec(self, item: Any, /) -> HTTPResult:
-        """Call, and return ``{data, status_code, success, headers, seconds}``."""
-        result = await super().exec(item)
+    async def answer(self, request: Request, /) -> HTTPResult:
+        """Make a request and return the whole answer, which is JSON."""
+        result = await super().answer(request)
         kind = result["headers"].get("content-type", "").partition(";")[0].strip().lower()
         if result["success"] and result["data"] is not None and not kind.endswith("json"):
             raise HTTPBodyError(
-                f"{self.request(item)!r} answered {kind or 'something'}, not JSON: is "
+                f"{request!r} answered {kind or 'something'}, not JSON: is "
                 f"{self.url!r} the address of the API?"
             )
         return result

@@ -638,3 +638,20 @@ def test_the_repr_of_a_node_is_its_name() -> None:
     """It shows no setting, and so no secret."""
     node = HTTPNode("http://h/?token=s3cret", name="Ask", headers={"X": "s3cret"})
     assert repr(node) == "<HTTPNode 'Ask'>"
+
+
+async def test_the_data_alone_are_the_result_where_that_is_asked_for() -> None:
+    """result="data" leaves out the rest, and a status from 400 is an error."""
+
+    async def answer(request: web.Request) -> web.Response:
+        status = int(request.query["status"])
+        return web.json_response({"status": status}, status=status)
+
+    async with serving(answer) as site:
+        node = HTTPNode(site.url, reads="params", writes="found", result="data")
+        await node.run_async(shared := {"params": {"params": {"status": 200}}})
+        assert shared["found"] == {"status": 200}
+        with pytest.raises(HTTPStatusError, match="answered 404"):
+            await node.run_async({"params": {"params": {"status": 404}}})
+    with pytest.raises(ValueError, match="result must be one of 'answer', 'data'"):
+        HTTPNode(site.url, result="date")  # type: ignore[arg-type]
