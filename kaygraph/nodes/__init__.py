@@ -8,159 +8,159 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ._addresses import AddressRefusedError as AddressRefusedError
-    from ._addresses import HTTPRequestError as HTTPRequestError
-    from ._completion import ChatFormatError as ChatFormatError
-    from ._completion import ChatRefusedError as ChatRefusedError
-    from ._completion import ChatReply as ChatReply
-    from ._completion import tokens_of as tokens_of
-    from ._database import Database as Database
-    from ._decoding import HTTPBodyError as HTTPBodyError
     from ._fields import MissingFieldError as MissingFieldError
     from ._joins import KeyConflictError as KeyConflictError
     from ._joins import RepeatedKeyError as RepeatedKeyError
-    from ._paths import PathError as PathError
     from ._references import FunctionReferenceError as FunctionReferenceError
-    from ._rows import Row as Row
-    from ._rows import RowError as RowError
-    from ._smtp import MailError as MailError
-    from ._sql_errors import DatabaseError as DatabaseError
-    from ._sql_errors import DatabaseLockedError as DatabaseLockedError
-    from ._sql_errors import DatabaseUnavailableError as DatabaseUnavailableError
-    from ._sql_errors import RowRefusedError as RowRefusedError
-    from ._sql_errors import StatementError as StatementError
     from ._store import MissingInputError as MissingInputError
-    from .auth import APIKey as APIKey
-    from .auth import Auth as Auth
-    from .auth import AuthError as AuthError
-    from .auth import Basic as Basic
-    from .auth import Bearer as Bearer
-    from .auth import ClientCredentials as ClientCredentials
-    from .channels import Channel as Channel
-    from .channels import Delivery as Delivery
-    from .channels import Log as Log
-    from .chat import ChatNode as ChatNode
-    from .chat import ParallelChatNode as ParallelChatNode
-    from .file_map import FileMap as FileMap
+    from .chat._completion import ChatFormatError as ChatFormatError
+    from .chat._completion import ChatRefusedError as ChatRefusedError
+    from .chat._completion import ChatReply as ChatReply
+    from .chat._completion import tokens_of as tokens_of
+    from .chat.chat import ChatNode as ChatNode
+    from .chat.chat import ParallelChatNode as ParallelChatNode
+    from .files._paths import PathError as PathError
+    from .files._rows import Row as Row
+    from .files._rows import RowError as RowError
+    from .files.file_map import FileMap as FileMap
+    from .files.reading import ReadCSV as ReadCSV
+    from .files.reading import ReadJSONLines as ReadJSONLines
+    from .files.reading import ReadText as ReadText
+    from .files.writing import WriteCSV as WriteCSV
+    from .files.writing import WriteJSONLines as WriteJSONLines
     from .functions import FunctionNode as FunctionNode
     from .functions import node as node
-    from .http import HTTPNode as HTTPNode
-    from .http import ParallelHTTPNode as ParallelHTTPNode
-    from .mail import Email as Email
+    from .http._addresses import AddressRefusedError as AddressRefusedError
+    from .http._addresses import HTTPRequestError as HTTPRequestError
+    from .http._decoding import HTTPBodyError as HTTPBodyError
+    from .http.auth import APIKey as APIKey
+    from .http.auth import Auth as Auth
+    from .http.auth import AuthError as AuthError
+    from .http.auth import Basic as Basic
+    from .http.auth import Bearer as Bearer
+    from .http.auth import ClientCredentials as ClientCredentials
+    from .http.messages import HTTPConnectionError as HTTPConnectionError
+    from .http.messages import HTTPError as HTTPError
+    from .http.messages import HTTPResult as HTTPResult
+    from .http.messages import HTTPStatusError as HTTPStatusError
+    from .http.messages import HTTPTimeoutError as HTTPTimeoutError
+    from .http.messages import Request as Request
+    from .http.pages import HTTPLines as HTTPLines
+    from .http.pages import HTTPPages as HTTPPages
+    from .http.pagination import Cursor as Cursor
+    from .http.pagination import LinkHeader as LinkHeader
+    from .http.pagination import Offset as Offset
+    from .http.pagination import PageNumber as PageNumber
+    from .http.pagination import Pagination as Pagination
+    from .http.requests import HTTPNode as HTTPNode
+    from .http.requests import ParallelHTTPNode as ParallelHTTPNode
+    from .http.rest import RESTNode as RESTNode
     from .merge import Available as Available
     from .merge import MergeNode as MergeNode
     from .merge import MissingInputsError as MissingInputsError
-    from .messages import HTTPConnectionError as HTTPConnectionError
-    from .messages import HTTPError as HTTPError
-    from .messages import HTTPResult as HTTPResult
-    from .messages import HTTPStatusError as HTTPStatusError
-    from .messages import HTTPTimeoutError as HTTPTimeoutError
-    from .messages import Request as Request
-    from .notify import Message as Message
-    from .notify import MessageError as MessageError
-    from .notify import NotDeliveredError as NotDeliveredError
-    from .notify import NotifyNode as NotifyNode
-    from .pages import HTTPLines as HTTPLines
-    from .pages import HTTPPages as HTTPPages
-    from .pagination import Cursor as Cursor
-    from .pagination import LinkHeader as LinkHeader
-    from .pagination import Offset as Offset
-    from .pagination import PageNumber as PageNumber
-    from .pagination import Pagination as Pagination
-    from .reading import ReadCSV as ReadCSV
-    from .reading import ReadJSONLines as ReadJSONLines
-    from .reading import ReadText as ReadText
-    from .rest import RESTNode as RESTNode
-    from .sms import SMS as SMS
-    from .sql import SQLExecute as SQLExecute
-    from .sql import SQLRead as SQLRead
-    from .sql import SQLWrite as SQLWrite
+    from .notify._smtp import MailError as MailError
+    from .notify.channels import Channel as Channel
+    from .notify.channels import Delivery as Delivery
+    from .notify.channels import Log as Log
+    from .notify.mail import Email as Email
+    from .notify.notify import Message as Message
+    from .notify.notify import MessageError as MessageError
+    from .notify.notify import NotDeliveredError as NotDeliveredError
+    from .notify.notify import NotifyNode as NotifyNode
+    from .notify.sms import SMS as SMS
+    from .notify.webhooks import ChatWebhook as ChatWebhook
+    from .notify.webhooks import Webhook as Webhook
+    from .sql._database import Database as Database
+    from .sql.errors import DatabaseError as DatabaseError
+    from .sql.errors import DatabaseLockedError as DatabaseLockedError
+    from .sql.errors import DatabaseUnavailableError as DatabaseUnavailableError
+    from .sql.errors import RowRefusedError as RowRefusedError
+    from .sql.errors import StatementError as StatementError
+    from .sql.queries import SQLExecute as SQLExecute
+    from .sql.queries import SQLRead as SQLRead
+    from .sql.queries import SQLWrite as SQLWrite
     from .switch import Case as Case
     from .switch import ComparisonError as ComparisonError
     from .switch import SwitchNode as SwitchNode
     from .transform import TransformNode as TransformNode
-    from .webhooks import ChatWebhook as ChatWebhook
-    from .webhooks import Webhook as Webhook
-    from .writing import WriteCSV as WriteCSV
-    from .writing import WriteJSONLines as WriteJSONLines
 
 # The module that each public name stands in.
 _PLACES = {
-    "APIKey": "auth",
-    "AddressRefusedError": "_addresses",
-    "Auth": "auth",
-    "AuthError": "auth",
+    "APIKey": "http.auth",
+    "AddressRefusedError": "http._addresses",
+    "Auth": "http.auth",
+    "AuthError": "http.auth",
     "Available": "merge",
-    "Basic": "auth",
-    "Bearer": "auth",
+    "Basic": "http.auth",
+    "Bearer": "http.auth",
     "Case": "switch",
-    "Channel": "channels",
-    "ChatFormatError": "_completion",
-    "ChatNode": "chat",
-    "ChatRefusedError": "_completion",
-    "ChatReply": "_completion",
-    "ChatWebhook": "webhooks",
-    "ClientCredentials": "auth",
+    "Channel": "notify.channels",
+    "ChatFormatError": "chat._completion",
+    "ChatNode": "chat.chat",
+    "ChatRefusedError": "chat._completion",
+    "ChatReply": "chat._completion",
+    "ChatWebhook": "notify.webhooks",
+    "ClientCredentials": "http.auth",
     "ComparisonError": "switch",
-    "Cursor": "pagination",
-    "Database": "_database",
-    "DatabaseError": "_sql_errors",
-    "DatabaseLockedError": "_sql_errors",
-    "DatabaseUnavailableError": "_sql_errors",
-    "Delivery": "channels",
-    "Email": "mail",
-    "FileMap": "file_map",
+    "Cursor": "http.pagination",
+    "Database": "sql._database",
+    "DatabaseError": "sql.errors",
+    "DatabaseLockedError": "sql.errors",
+    "DatabaseUnavailableError": "sql.errors",
+    "Delivery": "notify.channels",
+    "Email": "notify.mail",
+    "FileMap": "files.file_map",
     "FunctionNode": "functions",
     "FunctionReferenceError": "_references",
-    "HTTPBodyError": "_decoding",
-    "HTTPConnectionError": "messages",
-    "HTTPError": "messages",
-    "HTTPLines": "pages",
-    "HTTPNode": "http",
-    "HTTPPages": "pages",
-    "HTTPRequestError": "_addresses",
-    "HTTPResult": "messages",
-    "HTTPStatusError": "messages",
-    "HTTPTimeoutError": "messages",
+    "HTTPBodyError": "http._decoding",
+    "HTTPConnectionError": "http.messages",
+    "HTTPError": "http.messages",
+    "HTTPLines": "http.pages",
+    "HTTPNode": "http.requests",
+    "HTTPPages": "http.pages",
+    "HTTPRequestError": "http._addresses",
+    "HTTPResult": "http.messages",
+    "HTTPStatusError": "http.messages",
+    "HTTPTimeoutError": "http.messages",
     "KeyConflictError": "_joins",
-    "LinkHeader": "pagination",
-    "Log": "channels",
-    "MailError": "_smtp",
+    "LinkHeader": "http.pagination",
+    "Log": "notify.channels",
+    "MailError": "notify._smtp",
     "MergeNode": "merge",
-    "Message": "notify",
-    "MessageError": "notify",
+    "Message": "notify.notify",
+    "MessageError": "notify.notify",
     "MissingFieldError": "_fields",
     "MissingInputError": "_store",
     "MissingInputsError": "merge",
-    "NotDeliveredError": "notify",
-    "NotifyNode": "notify",
-    "Offset": "pagination",
-    "PageNumber": "pagination",
-    "Pagination": "pagination",
-    "ParallelChatNode": "chat",
-    "ParallelHTTPNode": "http",
-    "PathError": "_paths",
-    "RESTNode": "rest",
-    "ReadCSV": "reading",
-    "ReadJSONLines": "reading",
-    "ReadText": "reading",
+    "NotDeliveredError": "notify.notify",
+    "NotifyNode": "notify.notify",
+    "Offset": "http.pagination",
+    "PageNumber": "http.pagination",
+    "Pagination": "http.pagination",
+    "ParallelChatNode": "chat.chat",
+    "ParallelHTTPNode": "http.requests",
+    "PathError": "files._paths",
+    "RESTNode": "http.rest",
+    "ReadCSV": "files.reading",
+    "ReadJSONLines": "files.reading",
+    "ReadText": "files.reading",
     "RepeatedKeyError": "_joins",
-    "Request": "messages",
-    "Row": "_rows",
-    "RowError": "_rows",
-    "RowRefusedError": "_sql_errors",
-    "SMS": "sms",
-    "SQLExecute": "sql",
-    "SQLRead": "sql",
-    "SQLWrite": "sql",
-    "StatementError": "_sql_errors",
+    "Request": "http.messages",
+    "Row": "files._rows",
+    "RowError": "files._rows",
+    "RowRefusedError": "sql.errors",
+    "SMS": "notify.sms",
+    "SQLExecute": "sql.queries",
+    "SQLRead": "sql.queries",
+    "SQLWrite": "sql.queries",
+    "StatementError": "sql.errors",
     "SwitchNode": "switch",
     "TransformNode": "transform",
-    "Webhook": "webhooks",
-    "WriteCSV": "writing",
-    "WriteJSONLines": "writing",
+    "Webhook": "notify.webhooks",
+    "WriteCSV": "files.writing",
+    "WriteJSONLines": "files.writing",
     "node": "functions",
-    "tokens_of": "_completion",
+    "tokens_of": "chat._completion",
 }
 
 __all__ = sorted(_PLACES)

@@ -1,0 +1,264 @@
+"""The protocol of ``/v1/chat/completions``: what is asked, what comes back, what may be wrong."""
+
+from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from ..._redaction import HIDDEN, redacted
+from ..._settings import check_count
+from ...errors import closest
+from .._extras import extra
+from .._json import decode
+from ..http._addresses import HTTPRequestError
+from ..http.auth import Auth
+from ..http.messages import HTTPError
+
+SHOWN = 300  # characters of what a server or a model says that stand in an error
+
+
+class ChatFormatError(HTTPError):
+    """An answer is no chat completion, or does not fit the schema; another may."""
+
+    def __init__(self, message: str, repeatable: bool = True) -> None:
+        super().__init__(message, repeatable)
+
+
+class ChatRefusedError(HTTPError):
+    """The model would not answer, or a filter has held its answer back. It is not asked again."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatReply:
+    """What a model has answered.
+
+    Attributes:
+        text: The answer.
+        data: With a schema: what the answer's JSON says; it fits the schema.
+        finish_reason: ``"stop"``: the answer has come to its end. ``"length"``: it was cut at
+            ``max_tokens``, or at what the model can hold. None where the server does not say.
+        model: Which model has answered, by the server's word.
+        usage: Tokens, as the server counts them: ``prompt_tokens``, ``completion_tokens``,
+            ``total_tokens``; empty where it does not say.
+    """
+
+    text: str
+    data: Any = None
+    finish_reason: str | None = None
+    model: str | None = None
+    usage: Mapping[str, int] = field(default_factory=dict)
+
+
+def check_temperature(name: str, value: Any) -> Any:
+    if value is not None and (
+        isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 2
+    ):
+        raise ValueError(f"{name} must be a number from 0 to 2, got {value!r}")
+    return value
+
+
+def check_tokens(name: str, value: Any) -> Any:
+    return None if value is None else check_count(name, value)
+
+
+# What a prompt may say for itself beside its messages.
+PROMPT_CHECKS = {"temperature": check_temperature, "max_tokens": check_tokens}
+PROMPT_FIELDS = ("messages", *PROMPT_CHECKS)
+
+
+def prompt_of(item: Any) -> dict[str, Any]:
+    """Return an item as ``{"messages": […]}``, perhaps with ``temperature`` and ``max_tokens``.
+
+    Raises:
+        HTTPRequestError: It is no prompt.
+        ValueError: What it says beside its messages cannot be.
+    """
+    if isinstance(item, ChatReply):  # of the stage before
+        item = item.text
+    if isinstance(item, str):
+        return {"messages": [{"role": "user", "content": item}]}
+    prompt = dict(item) if isinstance(item, Mapping) else {"messages": item}
+    for name, value in prompt.items():
+        if name in PROMPT_CHECKS:
+            PROMPT_CHECKS[name](name, value)
+        elif name not in PROMPT_FIELDS:
+            raise HTTPRequestError(
+                f"a prompt has no {name!r}; it has: {', '.join(PROMPT_FIELDS)}."
+                f"{closest(name, PROMPT_FIELDS)}"
+            )
+    messages = prompt.get("messages")
+    if (
+        not isinstance(messages, list | tuple)
+        or not messages
+        or not all(map(_is_message, messages))
+    ):
+        raise HTTPRequestError(
+            "a prompt is a text, a list of messages such as {'role': 'user', 'content': 'Hello'}, "
+            f"or {{'messages': […]}}; got {item!r:.100}"
+        )
+    return prompt
+
+
+def _is_message(message: Any) -> bool:
+    return isinstance(message, Mapping) and isinstance(message.get("role"), str)
+
+
+def tokens_of(item: Any, *, system: str = "", max_tokens: int = 0) -> int:
+    """Return about how many tokens a prompt costs: the ``weight`` of a RateLimit.
+
+    A token is reckoned as four bytes of UTF-8; pictures are not counted. To it comes what the
+    answer may take: the item's own ``max_tokens``, else that which is given here.
+    ``RateLimit(90_000, per=60, weight=partial(tokens_of, max_tokens=500))`` says it for a node.
+
+    Args:
+        item: A prompt, as a ChatNode takes it.
+        system: The node's ``system``.
+        max_tokens: The node's ``max_tokens``.
+
+    Raises:
+        HTTPRequestError: The item is no prompt.
+    """
+    prompt = prompt_of(item)
+    texts = [system, *(text for one in prompt["messages"] for text in _texts(one.get("content")))]
+    size = sum(len(text.encode("utf-8", "replace")) for text in texts)
+    own = prompt.get("max_tokens")
+    return -(-size // 4) + (max_tokens if own is None else own)
+
+
+def _texts(content: Any) -> Sequence[str]:
+    if isinstance(content, str):
+        return (content,)
+    parts = content if isinstance(content, list | tuple) else ()
+    texts = [part.get("text") for part in parts if isinstance(part, Mapping)]
+    return [text for text in texts if isinstance(text, str)]
+
+
+async def events(lines: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+    """Yield the data of server-sent events (WHATWG HTML, 9.2.6); one that breaks off is dropped."""
+    data: list[bytes] = []
+    async for line in lines:
+        if line.startswith(b"data:"):
+            data.append(line[5:].removeprefix(b" "))
+        elif not line and data:
+            yield b"\n".join(data)
+            data = []
+
+
+class Completion:
+    """An answer as it is put together: of one object, or of those of a stream."""
+
+    def __init__(self) -> None:
+        self._texts: list[str] = []
+        self._refusals: list[str] = []
+        self._chosen = self._has_text = False
+        self.finish_reason: str | None = None
+        self._model: str | None = None
+        self._usage: dict[str, int] = {}
+
+    def add(self, said: Any) -> str:
+        """Take in what one object says and return the text that it adds.
+
+        Raises:
+            ChatFormatError: It is none of the protocol, or it tells of an error.
+        """
+        if not isinstance(said, dict) or not isinstance(said.get("choices", []), list):
+            raise ChatFormatError(f"the answer is no chat completion: {said!r:.100}")
+        if said.get("error"):
+            raise ChatFormatError(f"the answer tells of an error: {complaint_of(said)!r}")
+        if isinstance(said.get("model"), str):
+            self._model = said["model"]
+        if isinstance(said.get("usage"), dict):
+            usage = said["usage"].items()
+            self._usage = {name: number for name, number in usage if type(number) is int}
+        # A stream has objects without choices as well: that with the usage, say.
+        return "".join([self._choice(choice) for choice in said.get("choices", [])[:1]])
+
+    def _choice(self, choice: Any) -> str:
+        choice = choice if isinstance(choice, dict) else {}
+        message = choice.get("message", choice.get("delta"))  # the whole, or a piece of a stream
+        text = message.get("content") if isinstance(message, dict) else message
+        if not isinstance(message, dict) or not isinstance(text, str | None):
+            raise ChatFormatError(f"the answer holds no message: {message!r:.100}")
+        self._chosen = True
+        self._has_text = self._has_text or text is not None
+        self._texts.append(text or "")
+        if isinstance(message.get("refusal"), str):
+            self._refusals.append(message["refusal"])
+        if isinstance(choice.get("finish_reason"), str):
+            self.finish_reason = choice["finish_reason"] or self.finish_reason
+        return text or ""
+
+    def reply(self) -> ChatReply:
+        """Return the whole answer.
+
+        Raises:
+            ChatFormatError: There is none.
+            ChatRefusedError: There is one that says no.
+        """
+        if not self._chosen:
+            raise ChatFormatError("the answer holds no choices")
+        if refusal := "".join(self._refusals):
+            raise ChatRefusedError(f"the model refuses: {refusal[:SHOWN]!r}")
+        if self.finish_reason == "content_filter":
+            raise ChatRefusedError("a filter held the answer back: finish_reason 'content_filter'")
+        if not self._has_text and self.finish_reason != "length":
+            raise ChatFormatError(f"the answer holds no text: finish_reason {self.finish_reason!r}")
+        text = "".join(self._texts)
+        return ChatReply(text, None, self.finish_reason, self._model, self._usage)
+
+
+def complaint_of(data: Any, auth: Auth | None = None) -> str:
+    """Return what an answer without success says of the reason; servers differ in the form.
+
+    What is secret of ``auth`` is hidden in it: some repeat the key that they do not know.
+    """
+    if isinstance(data, dict):
+        error = data.get("error") or data
+        data = (error.get("message") or error.get("detail")) if isinstance(error, dict) else error
+    if not isinstance(data, str):
+        return ""
+    for one in () if auth is None else fields(auth):  # type: ignore[arg-type]
+        secret = getattr(auth, one.name)
+        if not one.repr and isinstance(secret, str) and secret:
+            data = data.replace(secret, HIDDEN)
+    return redacted(data)[:SHOWN]
+
+
+def check_schema(name: str, value: Any) -> Any:
+    """Return ``value`` when it is a JSON schema, or None."""
+    if value is None:
+        return None
+    if not isinstance(value, dict):
+        raise ValueError(f"{name} must be a JSON schema, as in {{'type': 'object'}}, got {value!r}")
+    jsonschema = extra("jsonschema", "chat")
+    try:
+        _validator(value).check_schema(value)
+    except jsonschema.SchemaError as error:
+        raise ValueError(
+            f"{name} is no JSON schema, at {error.json_path}: {error.message}"
+        ) from None
+    return value
+
+
+def _validator(schema: Any) -> Any:
+    validators = extra("jsonschema", "chat").validators
+    return validators.validator_for(schema, default=validators.Draft202012Validator)
+
+
+def fitting(text: str, schema: Any, max_depth: int) -> Any:
+    """Return what JSON says that a model has written, when it fits the schema.
+
+    Raises:
+        ChatFormatError: It is no JSON, is nested too deep, or does not fit.
+    """
+    try:
+        data = decode(text.encode(), max_depth)
+    except ValueError as error:
+        raise ChatFormatError(f"the answer is no JSON: {error}") from error
+    # The registry is empty: what a schema refers to stands in the schema, nothing is fetched.
+    registry = extra("referencing", "chat").Registry()
+    validator = _validator(schema)(schema, registry=registry)
+    wrong = extra("jsonschema", "chat").exceptions.best_match(validator.iter_errors(data))
+    if wrong is not None:
+        what = f"{wrong.json_path}: {wrong.message[:SHOWN]}"
+        raise ChatFormatError(f"the answer does not fit the schema, at {what}")
+    return data

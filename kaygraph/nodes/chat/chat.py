@@ -1,0 +1,307 @@
+"""Nodes that ask a language model."""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any, ClassVar, TypedDict, Unpack
+
+from ..._settings import check_flag, check_name
+from ..._stage import StageReport
+from ...batch import ParallelBatchNode
+from ...node import Node
+from .._json import decode
+from .._store import StoreParallelSettings, StoreSettings, configure
+from ..http._decoding import HTTPBodyError
+from ..http.asking import CLIENT, HTTP_CHECKS, Asking, ClientSettings, check_mapping, check_text
+from ..http.client import Answer
+from ..http.messages import HTTPConnectionError, HTTPResult, HTTPStatusError, Request
+from ._completion import (
+    PROMPT_CHECKS,
+    ChatFormatError,
+    ChatReply,
+    Completion,
+    check_schema,
+    complaint_of,
+    events,
+    fitting,
+    prompt_of,
+)
+
+PATH = "/chat/completions"
+OWN = CLIENT | {"model"}
+
+
+class ChatFields(TypedDict, total=False):
+    """What a ChatNode takes beside ``url``, ``model`` and the settings of every node that asks."""
+
+    system: str | None
+    temperature: float | None
+    max_tokens: int | None
+    schema: dict[str, Any] | None
+    schema_name: str
+    streaming: bool
+    options: Mapping[str, Any]
+
+
+# What the settings say, and what makes answers that a ChatReply cannot hold.
+SAID = frozenset(ChatFields.__annotations__) | {"model", "messages", "stream", "response_format"}
+UNSUPPORTED = frozenset({"n", "tools", "tool_choice", "functions", "function_call"})
+
+
+class ChatNodeSettings(StoreSettings, ClientSettings, ChatFields, total=False):
+    """What a ChatNode takes beside ``url`` and ``model``."""
+
+
+class ParallelChatSettings(StoreParallelSettings, ClientSettings, ChatFields, total=False):
+    """What a ParallelChatNode takes beside ``url`` and ``model``."""
+
+
+def check_system(name: str, value: Any) -> Any:
+    return None if value is None else check_text(name, value)
+
+
+def check_schema_name(name: str, value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", value):
+        raise ValueError(
+            f"{name} must be up to 64 letters, digits, '_' and '-' (ASCII), got {value!r}"
+        )
+    return value
+
+
+def check_options(name: str, value: Any) -> Any:
+    for field in check_mapping(name, value):
+        if field in SAID | UNSUPPORTED:
+            why = "is not supported" if field in UNSUPPORTED else "is for the node's own settings"
+            raise ValueError(
+                f"{name} must be further fields of the request, as in {{'top_p': 0.9}}; "
+                f"{field!r} {why}"
+            )
+    return dict(value)
+
+
+CHAT_CHECKS = {
+    **HTTP_CHECKS,
+    "model": check_name,
+    "system": check_system,
+    **PROMPT_CHECKS,
+    "schema": check_schema,
+    "schema_name": check_schema_name,
+    "streaming": check_flag,
+    "options": check_options,
+}
+
+
+class Chatting(Asking):
+    """Makes requests of prompts, and replies of answers."""
+
+    model: str | None = None
+    system: str | None = None
+    temperature: float | None = None
+    max_tokens: int | None = None
+    schema: dict[str, Any] | None = None
+    schema_name = "answer"
+    streaming = False
+    options: Mapping[str, Any] = {}
+    read_timeout: float | None = 120.0
+    total_timeout: float | None = 600.0
+    _checks: Mapping[str, Callable[[str, Any], Any]] = CHAT_CHECKS
+
+    def request(self, item: Any, /) -> Request:
+        """Return the request for a prompt."""
+        prompt = prompt_of(item)
+        if self.system is not None:
+            prompt["messages"] = [{"role": "system", "content": self.system}, *prompt["messages"]]
+        body = {
+            "model": self.model,
+            "temperature": self.temperature,
+            "max_tokens": self.max_tokens,
+            **prompt,
+        }
+        if self.schema is not None:
+            told = {"name": self.schema_name, "strict": True, "schema": self.schema}
+            body["response_format"] = {"type": "json_schema", "json_schema": told}
+        if self.streaming:
+            body |= {"stream": True, "stream_options": {"include_usage": True}}
+        body = {
+            name: value for name, value in (body | {**self.options}).items() if value is not None
+        }
+        # Whatever was made of a question that is asked again, nothing was changed by it.
+        return Request(
+            url=_address(self.url or ""),
+            method="POST",
+            headers=self.headers,
+            json=body,
+            repeatable=True,
+        )
+
+    async def exec(self, item: Any, /) -> ChatReply:
+        """Ask, and return the reply.
+
+        Raises:
+            HTTPStatusError: The server refuses; its reason stands in the message.
+            HTTPConnectionError: There is no answer, or it broke off, or came too late.
+            ChatFormatError: The answer is none of the protocol, or does not fit the schema.
+            ChatRefusedError: The model would not answer.
+            HTTPRequestError: The item is no prompt.
+        """
+        request = self.request(item)
+        completion = Completion()
+        asked = asyncio.get_running_loop().time()
+        try:
+            async with self.resource.open(request) as answer:  # type: ignore[attr-defined]
+                if answer.success and answer.content_type == "text/event-stream":
+                    await self._read_stream(item, answer, completion)
+                else:
+                    result = await answer.result(self.max_depth, asked)
+                    if not result["success"]:
+                        raise self._refused(request, result)
+                    await self._take(item, result["data"], completion)
+        except HTTPBodyError as error:
+            raise ChatFormatError(str(error)) from error
+        reply = completion.reply()
+        if self.schema is None:
+            return reply
+        if reply.finish_reason == "length":
+            text = "the answer was cut off in the middle of its JSON: raise max_tokens"
+            raise ChatFormatError(text, repeatable=False)
+        return replace(reply, data=fitting(reply.text, self.schema, self.max_depth))
+
+    async def _read_stream(self, item: Any, answer: Answer, completion: Completion) -> None:
+        async with (
+            aclosing(answer.lines()) as lines,  # type: ignore[type-var]
+            aclosing(events(lines)) as pieces,  # type: ignore[type-var]
+        ):
+            async for data in pieces:
+                if data == b"[DONE]":
+                    return
+                try:
+                    said = decode(data, self.max_depth)
+                except ValueError as error:
+                    raise ChatFormatError(f"a piece of the answer is no JSON: {error}") from error
+                await self._take(item, said, completion)
+        if completion.finish_reason is None:  # not every server says [DONE]
+            text = f"{answer.request!r}: the answer broke off before its end"
+            raise HTTPConnectionError(text, repeatable=True)
+
+    async def _take(self, item: Any, said: Any, completion: Completion) -> None:
+        text = completion.add(said)
+        if text:
+            heard = self.receive(item, text)
+            if heard is not None:
+                await heard
+
+    def _refused(self, request: Request, result: HTTPResult) -> HTTPStatusError:
+        """Return the error for an answer without success, in which the server may repeat a key."""
+        status, said = result["status_code"], complaint_of(result["data"], self.auth)
+        result = {**result, "data": said}
+        again = status == 429 or status >= 500
+        return HTTPStatusError(f"{request!r} answered {status}: {said!r}", result, again)
+
+    def receive(self, item: Any, text: str, /) -> Awaitable[None] | None:
+        """Called with each piece of an answer as it comes; with all of it if not ``streaming``.
+
+        It may be written ``async def``: then the next piece is read when it is done. An attempt
+        that follows one that failed (``self.attempt`` is above 1) begins the answer anew: drop
+        what was received for the item before.
+        """
+        return None
+
+    def post(self, shared: Any, prep_res: Any, exec_res: Any, /) -> Any:
+        """Write what was answered: the text, or with a schema the data."""
+        return super().post(shared, prep_res, self._answers(exec_res))
+
+    def _answers(self, result: Any) -> Any:
+        if isinstance(result, StageReport):
+            return replace(result, results=self._answers(result.results))
+        if isinstance(result, list):
+            return [self._answers(one) for one in result]
+        if isinstance(result, ChatReply):
+            return result.text if self.schema is None else result.data
+        return result  # what stands in the place of an item that failed
+
+
+def _address(url: str) -> str:
+    """Return where to ask, of an API's address; what is in its query (a version) is kept."""
+    base, mark, query = url.partition("?")
+    base = base.rstrip("/")
+    return f"{base if base.endswith(PATH) else base + PATH}{mark}{query}"
+
+
+def _configure(node: Chatting, url: str | None, model: str | None, settings: Any) -> None:
+    configure(node, {"url": url, "model": model}, settings)
+    if node.url is None or node.model is None:
+        kind = type(node).__name__
+        raise TypeError(
+            f"a {kind} needs {kind}(url, model), as in 'http://127.0.0.1:8080/v1', 'phi'"
+        )
+
+
+class ChatNode(Chatting, Node[Any, ChatReply]):
+    """Asks a language model, over any API that has OpenAI's ``/v1/chat/completions``.
+
+    What ``prep`` returns (or ``shared[reads]`` holds) is a prompt: a text; a list of messages
+    such as ``{"role": "user", "content": "Hello"}``; or ``{"messages": [...]}``, which may hold
+    ``temperature`` and ``max_tokens`` of its own. ``exec`` returns a ChatReply; ``writes`` gets
+    its text, or with a ``schema`` its data (a ``post`` of one's own gets the whole reply).
+
+    429, a status from 500, lost connections, and answers that are none of the protocol or do not
+    fit the schema are tried again, four times in all, after as long as Retry-After says. Not
+    tried again are other refusals (a bad key, an unknown model), those of the model itself, and
+    JSON that was cut at ``max_tokens``. Text that was cut is a reply: see ``finish_reason``.
+    Tools are not supported.
+
+    Args:
+        url: The API, such as ``https://host/v1``; the program's own word, so it may be private.
+        model: Which model is to answer.
+        system: What stands as a system message before each prompt.
+        temperature: From 0 to 2; the server's own unless told.
+        max_tokens: How long an answer may be; the server's own unless told.
+        schema: A JSON schema: the server is told to keep to it, and the answer is checked. It
+            needs the extra ``chat``.
+        schema_name: What the schema is called in the request; ``answer`` unless told.
+        streaming: Whether the answer is sent as it is written. Each piece goes to ``receive``,
+            and ``read_timeout`` counts from one to the next.
+        options: Further fields of the request, such as ``{"top_p": 0.9}``; None leaves one out.
+        auth: ``Bearer(key)``, or ``APIKey(key, header="api-key")``. It is shown nowhere.
+        headers: Of each request.
+        rate: A RateLimit counts tokens with ``weight=tokens_of``.
+        read_timeout: Seconds from one piece of the answer to the next; 120 unless told.
+        total_timeout: Seconds for all of one attempt; 600 unless told.
+        reads, writes: Keys of the shared store.
+
+    The other settings are those of HTTPNode and Node.
+    """
+
+    _accepts: ClassVar[frozenset[str]] = frozenset(ChatNodeSettings.__annotations__) | OWN
+
+    def __init__(
+        self,
+        url: str | None = None,
+        model: str | None = None,
+        **settings: Unpack[ChatNodeSettings],
+    ) -> None:
+        _configure(self, url, model, settings)
+
+
+class ParallelChatNode(Chatting, ParallelBatchNode[Any, ChatReply]):
+    """Asks a language model many things at once: the prompts that ``prep`` returns (or
+    ``shared[reads]`` holds).
+
+    ``exec`` returns a ChatReply for each, in the order of the prompts; ``writes`` gets the list of
+    their texts or data. As a stage of a pipeline it takes a prompt and gives a ChatReply; to a
+    stage like it, the text of that is the prompt. The last stage writes as it does by itself.
+
+    The settings are those of ChatNode and ParallelBatchNode.
+    """
+
+    _accepts: ClassVar[frozenset[str]] = frozenset(ParallelChatSettings.__annotations__) | OWN
+
+    def __init__(
+        self,
+        url: str | None = None,
+        model: str | None = None,
+        **settings: Unpack[ParallelChatSettings],
+    ) -> None:
+        _configure(self, url, model, settings)

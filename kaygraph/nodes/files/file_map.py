@@ -1,0 +1,143 @@
+"""Many files at once."""
+
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any, Generic, Unpack
+
+from ..._fan_out import GONE
+from ..._frame import Frame
+from ..._settings import check_count, check_flag
+from ..._typing import Result
+from ...batch import ParallelBatchNode
+from .._references import check_function, keep_from_binding, kind_of_function
+from .._store import STORE_CHECKS, Stored, StoreParallelSettings, configure
+from ._paths import AnyPath, PathError, check_path, in_thread, resolved, text_of
+
+MAX_FILES = 10_000
+
+
+class FileMap(Stored, ParallelBatchNode[Path, Result], Generic[Result]):
+    """Work on every file that matches a pattern, many at once.
+
+    The result is a dict from each path to what came of it, in the order of the paths; with
+    ``on_error="collect"`` an Outcome stands for a file that failed, with ``"skip"`` nothing. In a
+    pipeline FileMap stands first, and hands on the bare results.
+
+    The work is a function, or the ``exec(self, path)`` of a subclass: ``def`` runs in a thread,
+    ``async def`` on the loop. It gets a ``pathlib.Path`` below ``root``, and is alone in knowing
+    how large a file it is willing to read; ``ReadCSV`` and its like read within bounds.
+
+    Args:
+        glob: What ``pathlib.Path.glob`` takes: ``"logs/**/*.txt"``. ``**`` stands for any folders
+            below and follows no links. Without it, ``reads`` names the key that holds it.
+        function: The work, or ``"module:function"``.
+        root: The folder that the pattern is taken from. A pattern or a link that leads out of it
+            is refused.
+        max_files: How many files may match; 10,000 unless told.
+        missing_ok: Whether there may be none.
+
+    The other settings are those of ParallelBatchNode, results being always in order, and
+    ``writes``: the key for the dict.
+
+    Raises:
+        FileNotFoundError: from a run: no file matches.
+        PathError: from a run: the pattern, or a file that matches, leads out of the root.
+        ValueError: from a run: more than ``max_files`` match.
+    """
+
+    glob: AnyPath | None = None
+    function: Callable[[Path], Any] | None = None
+    root: AnyPath | None = None
+    max_files: int = MAX_FILES
+    missing_ok: bool = False
+
+    _accepts = (
+        ParallelBatchNode._accepts
+        | {"reads", "writes", "glob", "function", "root", "max_files", "missing_ok"}
+    ) - {"ordered"}
+    _checks = {  # noqa: RUF012
+        **STORE_CHECKS,
+        "glob": check_path,
+        "function": lambda name, value: value if value is None else check_function(name, value),
+        "root": check_path,
+        "max_files": check_count,
+        "missing_ok": check_flag,
+    }
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        keep_from_binding(cls, "function")
+
+    def __init__(
+        self,
+        glob: AnyPath | None = None,
+        function: Callable[[Path], Any] | str | None = None,
+        *,
+        root: AnyPath | None = None,
+        max_files: int | None = None,
+        missing_ok: bool | None = None,
+        **settings: Unpack[StoreParallelSettings],
+    ) -> None:
+        work = self.function if function is None else function
+        own = {"glob": glob, "function": work, "root": root}
+        configure(self, {**own, "max_files": max_files, "missing_ok": missing_ok}, settings)
+        kind = type(self).__name__
+        if self.function is None and type(self).exec is FileMap.exec:
+            raise TypeError(f"{kind} needs its work, as in {kind}('*.txt', count_words)")
+        if self.glob is None and self.reads is None:
+            raise TypeError(f"{kind} needs a pattern, or reads= with the key that holds it")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "function" and value is not None and type(self).exec is FileMap.exec:
+            # How the work is written is a fact of the instance here; the core asks for it when a
+            # setting changes, and so it comes first.
+            value = check_function(name, value)
+            object.__setattr__(self, "_exec_kind", kind_of_function(value))
+        super().__setattr__(name, value)
+
+    async def prep(self, shared: Any, /) -> list[Path]:
+        """Return the files that match, sorted."""
+        glob = super().prep(shared) if self.glob is None else self.glob
+        files = await in_thread(_found, text_of(glob), self.root, self.max_files)
+        if not files and not self.missing_ok:
+            below = "" if self.root is None else f" in {str(self.root)!r}"
+            raise FileNotFoundError(
+                f"no file matches {str(glob)!r}{below}. If there may be none: missing_ok=True"
+            )
+        return files
+
+    def exec(self, path: Path, /) -> Any:
+        """Call the function with a path."""
+        assert self.function is not None
+        return self.function(path)
+
+    async def _exec(self, prep_res: Any, shared: Any, frame: Frame) -> Any:
+        # By the place of a file and not by the order of results, from which what was skipped
+        # is missing.
+        files = list(prep_res)
+        work = self._fan_out(files, frame)
+        await self._in_time(work)
+        pairs = zip(files, work.results, strict=False)  # a run that drains leaves off the last
+        results: Mapping[Path, Any] = {path: value for path, value in pairs if value is not GONE}
+        frame.record(results)
+        return results
+
+
+def _found(pattern: str, root: AnyPath | None, most: int) -> list[Path]:
+    """Return the files that match, sorted; folders, devices and dangling links do not."""
+    files = list(islice(_matches(Path(pattern), root), most + 1))
+    if len(files) > most:
+        raise ValueError(f"more than {most} files match {pattern!r} (max_files)")
+    return sorted(files)
+
+
+def _matches(pattern: Path, root: AnyPath | None) -> Iterator[Path]:
+    if root is not None and (pattern.is_absolute() or ".." in pattern.parts):
+        raise PathError(str(pattern), f"leads out of the root {str(root)!r}")
+    base = Path(pattern.anchor if root is None else root)
+    for path in base.glob(str(pattern.relative_to(pattern.anchor))):
+        if root is not None:
+            resolved(path.absolute(), root)
+        if path.is_file():
+            yield path

@@ -1,0 +1,261 @@
+"""Records to a file, which is there as a whole or not at all."""
+
+import codecs
+import csv
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Unpack
+
+from ..._settings import check_flag
+from ...batch import BatchNode
+from ...errors import closest
+from .._extras import extra
+from .._store import STORE_CHECKS, StoreBatchSettings, Stored, configure, store
+from ._draft import Draft, begin, cut_short, draft_of
+from ._paths import FILE_CHECKS, AnyPath, in_thread
+from .reading import check_delimiter, check_fields
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet begins to calculate at
+ELSEWHERE = {"run_in", "memory_limit"}  # an open file does not go to a process
+
+
+class _Writer(Stored, BatchNode[Any, None]):
+    """What all writers of files are: ``exec`` adds a record, ``post`` makes the file."""
+
+    path: AnyPath | None = None
+    root: AnyPath | None = None
+
+    _accepts = (BatchNode._accepts | {"reads", "writes", "path", "root"}) - ELSEWHERE
+    _checks = {**STORE_CHECKS, **FILE_CHECKS}  # noqa: RUF012
+
+    def _set(self, settings: Any, **own: Any) -> None:
+        configure(self, own, settings)
+        if self.path is None and type(self).path_of is _Writer.path_of:
+            raise TypeError(f"{type(self).__name__} needs a path, as in path='data/rows.csv'")
+
+    def path_of(self, shared: Any, /) -> AnyPath:
+        """Return the file to write: ``path``. A subclass may take it from ``self.params``."""
+        assert self.path is not None
+        return self.path
+
+    @asynccontextmanager
+    async def lifespan(self, shared: Any, /) -> AsyncGenerator[set[Draft], None]:
+        """Hold the drafts of a run; those that were not published leave nothing behind."""
+        drafts = set[Draft]()
+        try:
+            yield drafts
+        finally:
+            for draft in drafts:
+                await in_thread(draft.discard)
+
+    def prep(self, shared: Any, /) -> Any:
+        """Begin a file and return the records; in a pipeline they come from the stage before.
+
+        A subclass that reads its records from elsewhere calls this too.
+        """
+        begin(self.resource, self.path_of(shared), self.root)
+        return super().prep(shared)
+
+    async def exec(self, record: Any, /) -> None:
+        """Add a record to the file.
+
+        Raises:
+            ValueError: It cannot be written in this format: it is left out, as ``on_error`` says.
+            OSError: The file cannot be written; none of it will be.
+        """
+        draft = self._draft()
+        if draft.full:  # before, so that an attempt that fails has added nothing
+            await in_thread(draft.write)
+        draft.add(self._encoded(draft, record))
+
+    async def post(self, shared: Any, prep_res: Any, exec_res: Any, /) -> Any:
+        """Give the file its name, and write the number of rows to the shared store.
+
+        A run that drains may have lost rows that were still to come: the file stays as it was.
+        """
+        draft = self._draft()
+        if cut_short():
+            return
+        self._begin(draft)
+        await in_thread(draft.publish)
+        self.resource.discard(draft)
+        if self.writes is not None:
+            store(shared, self.writes, draft.rows, self.name)
+
+    def _draft(self) -> Draft:
+        draft = draft_of(self.resource)
+        if draft is None:
+            raise RuntimeError(
+                f"{self.name} has no file open: prep() of {type(self).__name__} must call "
+                "super().prep(shared)"
+            )
+        draft.check()
+        return draft
+
+    def _encoded(self, draft: Draft, record: Any) -> bytes:
+        """Return what a record is in the file."""
+        raise NotImplementedError
+
+    def _begin(self, draft: Draft) -> None:
+        """Add what stands at the beginning also of a file without records."""
+
+
+class WriteJSONLines(_Writer):
+    """Write values as JSON, one a line, in UTF-8.
+
+    Values are what msgspec encodes: dicts, lists, text, numbers, None, dates, UUIDs, Structs,
+    dataclasses, …; NaN and infinity become null. The file is written beside its target and takes
+    its name when all rows are written: if anything fails before, or the run is cancelled or
+    drained, the old file stays as it was. Needs msgspec: ``pip install 'kaygraph[files]'``.
+
+    In a graph, ``reads`` names the records; in a pipeline they come from the stage before:
+    ``ReadCSV("a.csv") | Check() | WriteJSONLines("b.jsonl")``.
+
+    Args:
+        path: The file. Its mode is kept; a new one follows the umask. A subclass may say it in
+            ``path_of(self, shared)``.
+        root: The folder that the path is taken from and must not lead out of, by ``..`` or links.
+
+    The other settings are those of BatchNode, and ``reads`` and ``writes``: the keys of the
+    records and for the number of rows written.
+
+    Raises:
+        MissingExtraError: msgspec is not installed.
+        PathError: from a run: the path leads out of the root, or to what is not a file.
+        OSError: from a run: the file cannot be written.
+    """
+
+    def __init__(
+        self,
+        path: AnyPath | None = None,
+        *,
+        root: AnyPath | None = None,
+        **settings: Unpack[StoreBatchSettings],
+    ) -> None:
+        extra("msgspec", "files")
+        self._set(settings, path=path, root=root)
+
+    def _encoded(self, draft: Draft, record: Any) -> bytes:
+        if draft.format is None:
+            draft.format = extra("msgspec.json", "files").Encoder().encode
+        line: bytes = draft.format(record)
+        return line + b"\n"
+
+
+class WriteCSV(_Writer):
+    """Write records as CSV: a header, then one row for each, with ``\\r\\n`` behind them.
+
+    A record is a mapping that has all of the fields and no others; None is written as nothing,
+    other values by ``str``. The file is written beside its target and takes its name when all rows
+    are written: if anything fails before, or the run is cancelled or drained, the old file stays
+    as it was.
+
+    In a graph, ``reads`` names the records; in a pipeline they come from the stage before:
+    ``ReadCSV("a.csv") | Check() | WriteCSV("b.csv")``.
+
+    Args:
+        path: The file. Its mode is kept; a new one follows the umask. A subclass may say it in
+            ``path_of(self, shared)``.
+        fields: The names of the fields, in order; those of the first record unless told.
+        delimiter: What stands between two fields; "," unless told.
+        escape_formulas: Put a ``'`` before text that begins with ``=``, ``+``, ``-``, ``@``, a tab
+            or a carriage return, which a spreadsheet would calculate. For files that people open
+            there and that hold text from strangers; ReadCSV does not take it away again.
+        root: The folder that the path is taken from and must not lead out of, by ``..`` or links.
+        encoding: "utf-8" unless told; "utf-8-sig" puts a byte order mark first, as Excel wants.
+
+    The other settings are those of BatchNode, and ``reads`` and ``writes``: the keys of the
+    records and for the number of rows written.
+
+    Raises:
+        PathError: from a run: the path leads out of the root, or to what is not a file.
+        OSError: from a run: the file cannot be written.
+    """
+
+    fields: Sequence[str] | None = None
+    delimiter: str = ","
+    escape_formulas: bool = False
+    encoding: str = "utf-8"
+
+    _accepts = _Writer._accepts | {"fields", "delimiter", "escape_formulas", "encoding"}
+    _checks = {  # noqa: RUF012
+        **_Writer._checks,
+        "fields": check_fields,
+        "delimiter": check_delimiter,
+        "escape_formulas": check_flag,
+    }
+
+    def __init__(
+        self,
+        path: AnyPath | None = None,
+        *,
+        fields: Sequence[str] | None = None,
+        delimiter: str | None = None,
+        escape_formulas: bool | None = None,
+        root: AnyPath | None = None,
+        encoding: str | None = None,
+        **settings: Unpack[StoreBatchSettings],
+    ) -> None:
+        self._set(
+            settings, path=path, fields=fields, delimiter=delimiter, root=root, encoding=encoding,
+            escape_formulas=escape_formulas,
+        )  # fmt: skip
+
+    def _encoded(self, draft: Draft, record: Any) -> bytes:
+        if not isinstance(record, Mapping):
+            raise ValueError(f"a record for {self.name} must be a mapping, got {record!r:.100}")
+        table = self._table(draft, tuple(record))
+        if record.keys() != table.known:
+            raise ValueError(_difference(record, table.fields, str(draft.path)))
+        return table.line([record[field] for field in table.fields])
+
+    def _begin(self, draft: Draft) -> None:
+        if self.fields is not None:
+            self._table(draft, self.fields)
+
+    def _table(self, draft: Draft, names: Sequence[str]) -> "_Table":
+        """Return the table of a draft; the first record makes it, and the header with it."""
+        if draft.format is None:
+            names = self.fields or check_fields("the first record", names)
+            draft.format = _Table(names, self)
+            draft.add(draft.format.line(names), 0)
+        table: _Table = draft.format
+        return table
+
+
+class _Table:
+    """The fields of a CSV file that is being written, and how a row of them is said."""
+
+    def __init__(self, fields: Sequence[str], writer: WriteCSV) -> None:
+        self.fields, self.known = fields, frozenset(fields)
+        self._escapes = writer.escape_formulas
+        self._encode = codecs.getincrementalencoder(writer.encoding)().encode
+        self._writer = csv.writer(_Echo(), delimiter=writer.delimiter)
+
+    def line(self, values: Sequence[Any]) -> bytes:
+        if self._escapes:
+            values = [
+                f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+                for value in values
+            ]
+        text: Any = self._writer.writerow(values)
+        return self._encode(text)
+
+
+class _Echo:
+    """What csv writes a row to: ``writerow`` returns what this returns, the text."""
+
+    def write(self, text: str) -> Any:
+        return text
+
+
+def _difference(record: Mapping[str, Any], fields: Sequence[str], path: str) -> str:
+    """Say which field a record lacks, or has beyond those of its file."""
+    listed = ", ".join(repr(field) for field in fields)
+    beyond = [str(key) for key in record if key not in fields]
+    for field in fields:
+        if field not in record:
+            said = f"a record for {path} has no {field!r}; the fields are {listed}."
+            return said + closest(field, beyond)
+    said = f"a record for {path} has {beyond[0]!r}, which is not one of the fields {listed}."
+    return said + closest(beyond[0], fields)

@@ -1,0 +1,1 @@
+"""Nodes that ask over HTTP, and the client under them."""

@@ -1,0 +1,137 @@
+"""Which addresses may be asked: for a URL that comes from data, public ones only.
+
+An address is checked where the connection is made, so that nothing can change between the check
+and the use: every answer of the name service, and literals, which no resolver sees.
+"""
+
+import re
+import socket
+from collections.abc import Collection
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import Any
+
+from aiohttp import ThreadedResolver
+from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
+
+from ..._redaction import redacted
+from ...errors import KayGraphError
+
+Origin = tuple[str, str, int]  # scheme, host, port
+
+_NAME = re.compile(r"(?:[\w-]{1,63}\.)*[\w-]{1,63}\.?", re.ASCII)
+_HEXADECIMAL = re.compile("0x[0-9a-f]*")
+
+_NAT64 = ip_network("64:ff9b::/96")  # RFC 6052: the last four bytes are an IPv4 address
+_UNICAST = ip_network("2000::/3")  # what IANA gives out of IPv6; all that is public is in it
+# What the standard library takes for public, or took before Python 3.11.10: addresses for special
+# use (RFC 6890), of which some clouds tell secrets at 192.0.0.192, and Azure at the other.
+_SPECIAL = (ip_network("192.0.0.0/24"), ip_network("168.63.129.16/32"))
+
+
+class HTTPRequestError(KayGraphError, ValueError):
+    """A request that is not made, because it is not one or is not allowed."""
+
+
+class AddressRefusedError(HTTPRequestError):
+    """A URL leads to an address that is not public."""
+
+
+def origin_of(url: URL) -> Origin:
+    """Return what must be the same for two addresses to trust one another (RFC 6454)."""
+    return url.scheme, (url.host or "").lower().rstrip("."), url.port or 0
+
+
+def parsed(text: object) -> URL:
+    """Return an address that can be asked: http or https, with a host, without a user.
+
+    Raises:
+        HTTPRequestError: It is not one.
+    """
+    shown = redacted(repr(text))
+    if not isinstance(text, str | URL):
+        raise HTTPRequestError(f"a URL is a string such as 'https://host/path', got {shown}")
+    try:
+        str(text).encode()  # what is no text, yarl would leave out
+        url = URL(text)
+        port = url.port  # raises for one that is out of range
+    except (ValueError, UnicodeError) as error:
+        raise HTTPRequestError(f"{shown} is not a URL: {redacted(str(error))}") from None
+    if url.scheme not in ("http", "https") or not url.host or not port:
+        raise HTTPRequestError(f"a URL must begin with http:// or https:// and a host, got {shown}")
+    if ":" not in url.host and not _NAME.fullmatch(str(url.raw_host)):
+        raise HTTPRequestError(f"{shown} is not a URL: its host is neither a name nor an address")
+    if url.user is not None or url.password is not None:
+        raise HTTPRequestError(
+            f"{shown} names a user: leave it out and give auth=Basic(user, password)"
+        )
+    return url
+
+
+def is_public(address: str) -> bool:
+    """Return whether an IP address can be reached by anybody, so that asking it tells nothing."""
+    try:
+        ip = ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(ip, IPv6Address):
+        inner = _within(ip)
+        if inner is None:
+            return ip.is_global and ip in _UNICAST
+        ip = inner
+    return ip.is_global and not ip.is_multicast and not any(ip in some for some in _SPECIAL)
+
+
+def _within(ip: IPv6Address) -> IPv4Address | None:
+    """Return the address that an IPv6 address leads to, and is as public as; None: to itself."""
+    if ip in _NAT64:
+        return IPv4Address(int(ip) & 0xFFFFFFFF)
+    return ip.ipv4_mapped or ip.sixtofour
+
+
+def literal(host: str) -> bool:
+    """Return whether a host is read as an IP address, so that no resolver is asked about it.
+
+    Names do not end in a number; what does is taken for an address, as in 127.1, 0x7f.0.0.1 or
+    2130706433 (WHATWG URL, "ends in a number").
+    """
+    last = host.lower().rstrip(".").rpartition(".")[2]
+    return ":" in host or last.isdigit() or _HEXADECIMAL.fullmatch(last) is not None
+
+
+def refused(host: str, address: str) -> AddressRefusedError:
+    leads = "is" if host == address else f"leads to {address}, which is"
+    return AddressRefusedError(
+        f"{host} {leads} not a public address. Where a URL from data may ask it, say "
+        "allow_private=True"
+    )
+
+
+def check_literal(url: URL) -> None:
+    """Raise an AddressRefusedError when the host is an IP address that is not public."""
+    host = url.host or ""
+    if literal(host) and not is_public(host):
+        raise refused(host, host)
+
+
+class PublicResolver(AbstractResolver):
+    """Answers with public addresses only, except for the hosts that the program itself names.
+
+    One answer that is not public refuses them all: the name's owner does not get to choose.
+    """
+
+    def __init__(self, trusted: Collection[tuple[str, int]]) -> None:
+        self._resolver, self._trusted = ThreadedResolver(), trusted
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        answers = await self._resolver.resolve(host, port, family)
+        if (host.lower().rstrip("."), port) not in self._trusted:
+            for answer in answers:
+                if not is_public(answer["host"]):
+                    raise refused(host, answer["host"])
+        return answers
+
+    async def close(self, *_: Any) -> None:
+        await self._resolver.close()

@@ -1,0 +1,72 @@
+"""Bodies of answers, decoded piece by piece, so that a small one cannot grow into a huge one."""
+
+import zlib
+from collections.abc import AsyncGenerator, AsyncIterable
+from contextlib import aclosing
+
+from ...errors import KayGraphError
+
+PIECE = 64 * 1024
+
+
+class HTTPBodyError(KayGraphError, ValueError):
+    """The body of an answer is larger than allowed, or is not what it says it is."""
+
+
+async def decoded(
+    chunks: AsyncIterable[bytes], encoding: str, most: int | None
+) -> AsyncGenerator[bytes, None]:
+    """Yield a body in pieces of at most 64 KiB, decompressed.
+
+    Args:
+        chunks: The body as it came.
+        encoding: The Content-Encoding header: gzip, deflate, or nothing.
+        most: How many decoded bytes there may be; None: no limit.
+
+    Raises:
+        HTTPBodyError: There are more, or they cannot be decompressed.
+    """
+    size = 0
+    async with aclosing(_pieces(chunks, encoding.strip().lower())) as pieces:
+        async for piece in pieces:
+            size += len(piece)
+            if most is not None and size > most:
+                raise HTTPBodyError(f"the body is larger than max_bytes={most}")
+            yield piece
+
+
+async def _pieces(chunks: AsyncIterable[bytes], encoding: str) -> AsyncGenerator[bytes, None]:
+    if encoding in ("", "identity"):
+        async for chunk in chunks:
+            for start in range(0, len(chunk), PIECE):
+                yield chunk[start : start + PIECE]
+        return
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        raise HTTPBodyError(f"the body is encoded with {encoding!r}, which was not asked for")
+    stream: zlib._Decompress | None = None
+    try:
+        async for chunk in chunks:
+            while chunk:
+                if stream is None:
+                    if encoding != "deflate":  # a gzip file may be several, with zeros between
+                        chunk = chunk.lstrip(b"\0")
+                        if not chunk:
+                            break
+                    stream = zlib.decompressobj(_window(encoding, chunk))
+                if piece := stream.decompress(chunk, PIECE):
+                    yield piece
+                chunk = stream.unconsumed_tail
+                if stream.eof:
+                    chunk, stream = stream.unused_data, None
+        while stream is not None and (piece := stream.decompress(b"", PIECE)):
+            yield piece
+    except zlib.error as error:
+        raise HTTPBodyError(f"the body is not {encoding}: {error}") from error
+    if stream is not None and not stream.eof:
+        raise HTTPBodyError(f"the body ends in the middle of its {encoding}")
+
+
+def _window(encoding: str, chunk: bytes) -> int:
+    # "deflate" means zlib's format (RFC 9110), but some servers send what is inside of it.
+    raw = encoding == "deflate" and chunk[0] & 0x0F != 8
+    return -zlib.MAX_WBITS if raw else zlib.MAX_WBITS | 32

@@ -1,0 +1,217 @@
+"""What the nodes have in common that ask over HTTP: settings, the session, when to try again."""
+
+import random
+import ssl
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import fields, replace
+from typing import Any, TypedDict
+
+from ..._settings import check_choice, check_count, check_flag, check_limit, check_retry
+from ...errors import AttemptTimeoutError, closest
+from ...retry import Retry
+from .._json import MAX_DEPTH
+from .._store import STORE_CHECKS, Stored
+from ._addresses import HTTPRequestError, parsed
+from .auth import Auth
+from .client import Client, HTTPSettings, client
+from .messages import HTTPError, HTTPStatusError, Params, Request, check_headers, check_method
+from .messages import check_mapping as check_mapping
+
+MAX_WAIT_S = 60.0
+
+
+def worth_retrying(error: Exception) -> bool:
+    """Return whether another attempt may help and does no harm.
+
+    That is so after 429, a status from 500, or a lost connection, where the request may be made
+    again (see ``Request``); not when the server asks to wait for more than a minute.
+    """
+    if isinstance(error, AttemptTimeoutError):
+        return bool(getattr(error.__cause__, "repeatable", False))
+    if not isinstance(error, HTTPError) or not error.repeatable:
+        return False
+    asked = error.retry_after if isinstance(error, HTTPStatusError) else None
+    return asked is None or asked <= MAX_WAIT_S
+
+
+def wait_as_told(attempt: int, error: Exception) -> float:
+    """Return how many seconds to wait: as Retry-After says, else exponentially, with full jitter.
+
+    A little is added to what the server asks for, or all that were refused together would come
+    back together.
+    """
+    backoff = min(MAX_WAIT_S, 0.25 * 2.0 ** (attempt - 1)) * random.random()
+    asked = error.retry_after if isinstance(error, HTTPStatusError) else None
+    return backoff if asked is None else asked + 0.1 * backoff
+
+
+PATIENT = Retry(attempts=4, wait=wait_as_told, on=worth_retrying)
+
+
+def check_patience(name: str, value: Any) -> Any:
+    """Return a Retry, which tries again what is worth it, unless it says what."""
+    value = check_retry(name, value)
+    if isinstance(value, Retry) and value.on is Exception:
+        return replace(value, on=worth_retrying)
+    return value
+
+
+def patience(retry: Retry | None, attempts: int | None, wait: float | None) -> Retry:
+    """Return a Retry with what ``max_retries`` and ``wait`` say, where they are told."""
+    retry = retry or PATIENT
+    if attempts is not None:
+        retry = replace(retry, attempts=check_count("max_retries", attempts))
+    return retry if wait is None else replace(retry, wait=wait)
+
+
+class ClientSettings(TypedDict, total=False):
+    """What every node takes that asks over HTTP."""
+
+    headers: Mapping[str, str]
+    auth: Auth | None
+    allow_private: bool
+    connect_timeout: float | None
+    read_timeout: float | None
+    total_timeout: float | None
+    max_bytes: int | None
+    max_depth: int
+    max_redirects: int
+    ssl_context: ssl.SSLContext | None
+
+
+def check_url(name: str, value: Any) -> str:
+    return value if isinstance(value, str) and parsed(value) else str(parsed(value))
+
+
+def check_auth(name: str, value: Any) -> Any:
+    if value is not None and not isinstance(value, Auth):
+        raise ValueError(f"{name} must be Bearer(token), Basic(user, password), APIKey(key) or "
+                         f"ClientCredentials(…), got a {type(value).__name__}")  # fmt: skip
+    return value
+
+
+def check_text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{name} must be a string, got {value!r}")
+    return value
+
+
+def check_bytes(name: str, value: Any) -> Any:
+    return None if value is None else check_count(name, value)
+
+
+def check_redirects(name: str, value: Any) -> Any:
+    return value if value == 0 and not isinstance(value, bool) else check_count(name, value)
+
+
+def check_ssl(name: str, value: Any) -> Any:
+    if value is not None and not isinstance(value, ssl.SSLContext):
+        raise ValueError(f"{name} must be an ssl.SSLContext, got {value!r}")
+    return value
+
+
+HTTP_CHECKS = {
+    **STORE_CHECKS,
+    "retry": check_patience,
+    "url": check_url,
+    "method": check_method,
+    "params": check_mapping,
+    "raise_for_status": check_flag,
+    "result": check_choice("answer", "data"),
+    "headers": check_headers,
+    "auth": check_auth,
+    "allow_private": check_flag,
+    "connect_timeout": check_limit,
+    "read_timeout": check_limit,
+    "total_timeout": check_limit,
+    "max_bytes": check_bytes,
+    "max_depth": check_count,
+    "max_redirects": check_redirects,
+    "ssl_context": check_ssl,
+}
+CLIENT = frozenset(ClientSettings.__annotations__) | {"url"}
+
+
+class Asking(Stored):
+    """What the nodes that ask over HTTP have in common; it stands before Node in their bases.
+
+    ``self.resource`` is a Client. The session is the run's: it is opened when it is first needed,
+    shared by the nodes whose ``url`` has the same origin, and closed when the run ends.
+    """
+
+    url: str | None = None
+    headers: Mapping[str, str] = {}
+    auth: Auth | None = None
+    allow_private = False
+    connect_timeout: float | None = 10.0
+    read_timeout: float | None = 30.0
+    total_timeout: float | None = 60.0
+    max_bytes: int | None = 16 * 1024 * 1024
+    max_depth = MAX_DEPTH
+    max_redirects = 5
+    ssl_context: ssl.SSLContext | None = None
+    retry: Retry | None = PATIENT
+    _checks: Mapping[str, Callable[[str, Any], Any]] = HTTP_CHECKS
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        told = vars(cls)
+        if "retry" not in told and ("max_retries" in told or "wait" in told):
+            cls.retry = patience(cls.retry, told.get("max_retries"), told.get("wait"))
+        super().__init_subclass__(**kwargs)
+
+    def _configure(self, max_retries: int | None, wait: float | None, settings: Any) -> None:
+        if "retry" not in settings and (max_retries is not None or wait is not None):
+            settings = {**settings, "retry": patience(self.retry, max_retries, wait)}
+            max_retries = wait = None
+        super()._configure(max_retries, wait, settings)  # type: ignore[misc]
+        if self.auth is not None and self.url is None:
+            raise HTTPRequestError(
+                f"auth= of {self.name!r} needs url=: credentials are for one address, not for "
+                "whatever comes from data"
+            )
+
+    @property
+    def client_settings(self) -> HTTPSettings:
+        return HTTPSettings(**{f.name: getattr(self, f.name) for f in fields(HTTPSettings)})
+
+    @asynccontextmanager
+    async def lifespan(self, shared: Any, /) -> AsyncIterator[Client]:
+        async with client(self.client_settings, shared) as asking:
+            yield asking
+
+
+class Requesting(Asking):
+    """Makes a request of what ``prep`` returns, or of an item."""
+
+    method = "GET"
+    params: Params = {}  # noqa: RUF012 - never changed
+
+    def request(self, item: Any, /) -> Request:
+        """Return the request for an item, with what the node itself says."""
+        request = _as_request(item)
+        return replace(
+            request,
+            method=request.method or self.method,
+            headers={**self.headers, **request.headers},
+            params={**self.params, **request.params},
+        )
+
+
+def _as_request(item: Any) -> Request:
+    if isinstance(item, Request):
+        return item
+    if item is None or isinstance(item, str):
+        return Request(url=item or "")
+    if isinstance(item, Mapping):
+        known = [one.name for one in fields(Request)]
+        for name in item:
+            if name not in known:
+                raise HTTPRequestError(
+                    f"a request has no {name!r}; it has: {', '.join(known)}.{closest(name, known)}"
+                )
+        return Request(**item)
+    raise HTTPRequestError(
+        f"a request is a URL, a mapping such as {{'url': …, 'params': …}}, or a Request; "
+        f"got a {type(item).__name__}"
+    )

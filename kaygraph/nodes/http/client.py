@@ -1,0 +1,337 @@
+"""An HTTP client for nodes: one session a run, over aiohttp, with limits on all that comes back."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, replace
+from io import BytesIO
+from typing import Any
+
+import aiohttp
+from yarl import URL
+
+from ..._frame import FRAME
+from ..._redaction import redacted
+from .._json import MAX_DEPTH, decode
+from ._addresses import (
+    AddressRefusedError,
+    HTTPRequestError,
+    Origin,
+    PublicResolver,
+    check_literal,
+    origin_of,
+    parsed,
+)
+from ._decoding import HTTPBodyError, decoded
+from .auth import Auth, Headers, Tokens
+from .messages import (
+    HTTPConnectionError,
+    HTTPError,
+    HTTPResult,
+    HTTPStatusError,
+    HTTPTimeoutError,
+    Request,
+)
+
+REFUSED_FOR_NOW = frozenset({429, 503})  # the request was not worked on
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+# All that goes to another origin than the request was made for: the others may be secrets.
+HARMLESS = frozenset({"accept", "accept-language", "content-type", "user-agent"})
+IN_A_THREAD = 256 * 1024  # bytes of JSON whose decoding would hold the loop for long
+
+
+@dataclass(frozen=True, kw_only=True)
+class HTTPSettings:
+    """How a node asks; see ``HTTPNode`` for what each is."""
+
+    url: str | None = None
+    auth: Auth | None = None
+    allow_private: bool = False
+    connect_timeout: float | None = 10.0
+    read_timeout: float | None = 30.0
+    total_timeout: float | None = 60.0
+    max_bytes: int | None = 16 * 1024 * 1024
+    max_depth: int = MAX_DEPTH
+    max_redirects: int = 5
+    ssl_context: ssl.SSLContext | None = None
+
+
+@dataclass(frozen=True)
+class Sessions:
+    """The key of a session: nodes that name the same origin share one in a run.
+
+    Attributes:
+        trusted: The origin that the program names itself, which may be private.
+    """
+
+    allow_private: bool
+    trusted: Origin | None
+
+    @asynccontextmanager
+    async def lifespan(self, shared: Any, /) -> "AsyncIterator[Session]":
+        named = set() if self.trusted is None else {self.trusted[1:]}
+        resolver = None if self.allow_private else PublicResolver(named)
+        async with aiohttp.ClientSession(
+            # How many connections there are at once is for max_workers to say.
+            connector=aiohttp.TCPConnector(limit=0, resolver=resolver),
+            cookie_jar=aiohttp.DummyCookieJar(),  # what one item is told is not for the next
+            auto_decompress=False,  # done in pieces, see _decoding
+            headers={"Accept-Encoding": "gzip, deflate", "User-Agent": "kaygraph"},
+        ) as session:
+            # An attempt is one request: on a connection that it has kept, aiohttp would make some
+            # twice, also those that must not be repeated. There is no public name for this.
+            session._retry_connection = False
+            yield Session(session)
+
+
+class Session:
+    """An HTTP session, and the tokens that were fetched in it."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self.http = session
+        self.tokens = Tokens()
+
+
+@asynccontextmanager
+async def client(settings: HTTPSettings, shared: Any) -> "AsyncIterator[Client]":
+    """Open a client for the run that goes on; its session is shared and closed with the run."""
+    trusted = None if settings.url is None else origin_of(parsed(settings.url))
+    sessions, run = Sessions(settings.allow_private, trusted), FRAME.get().run
+    await run.open(sessions, shared)
+    yield Client(run.resource(sessions), settings)
+
+
+class Answer:
+    """An answer whose body is still on its way."""
+
+    def __init__(self, response: aiohttp.ClientResponse, request: Request, most: int | None):
+        self._response, self.request, self._most = response, request, most
+        self.status_code = response.status
+        self.success = response.status < 400
+        self.headers = {  # several of a name are one, RFC 9110, 5.3
+            name.lower(): ", ".join(response.headers.getall(name)) for name in response.headers
+        }
+        self.content_type = response.content_type
+        self.url = response.url
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the body, decompressed, in pieces of at most 64 KiB.
+
+        Raises:
+            HTTPBodyError: It is larger than ``max_bytes``, or not what it says it is.
+        """
+        encoding = self.headers.get("content-encoding", "")
+        return decoded(self._response.content.iter_any(), encoding, self._most)
+
+    async def read(self) -> bytes:
+        """Return the whole body."""
+        async with aclosing(self.chunks()) as chunks:  # type: ignore[type-var]
+            return b"".join([chunk async for chunk in chunks])
+
+    async def lines(self, max_line: int = 1024 * 1024) -> AsyncIterator[bytes]:
+        """Yield the body line by line, without the ends of the lines.
+
+        Raises:
+            HTTPBodyError: A line is longer than ``max_line`` bytes.
+        """
+        held: list[bytes] = []  # the pieces of a line whose end has not come
+        async with aclosing(self.chunks()) as chunks:  # type: ignore[type-var]
+            async for chunk in chunks:
+                *lines, rest = chunk.split(b"\n")
+                if lines:
+                    lines[0], held = b"".join((*held, lines[0])), []
+                held.append(rest)
+                if max(map(len, lines), default=0) > max_line or sum(map(len, held)) > max_line:
+                    raise HTTPBodyError(f"a line is longer than {max_line} bytes")
+                for line in lines:
+                    yield line.removesuffix(b"\r")
+        if last := b"".join(held).removesuffix(b"\r"):
+            yield last
+
+    async def result(self, max_depth: int, seconds: float) -> HTTPResult:
+        """Read the whole body and return the result; ``seconds`` is when the request began."""
+        body = await self.read()
+        return {
+            "data": await self._data(body, max_depth),
+            "status_code": self.status_code,
+            "success": self.success,
+            "headers": self.headers,
+            "seconds": asyncio.get_running_loop().time() - seconds,
+        }
+
+    async def _data(self, body: bytes, max_depth: int) -> Any:
+        if not body:
+            return None
+        if self.content_type == "application/json" or self.content_type.endswith("+json"):
+            try:
+                if len(body) < IN_A_THREAD:
+                    return decode(body, max_depth)
+                threads = FRAME.get().run.threads
+                return await asyncio.wrap_future(threads.submit(decode, body, max_depth))
+            except ValueError as error:
+                if self.success:
+                    text = f"{self.request!r} answered JSON that cannot be read: {error}"
+                    raise HTTPBodyError(text) from error
+        charset = self._response.charset
+        if charset is None and not self.content_type.startswith("text/"):
+            return body if self.success else body.decode("utf-8", "replace")
+        try:
+            return body.decode(charset or "utf-8", "replace")
+        except LookupError:  # a charset that nobody knows
+            return body.decode("utf-8", "replace")
+
+
+class Client:
+    """Asks over the run's session, as a node's settings say."""
+
+    def __init__(self, session: Session, settings: HTTPSettings) -> None:
+        self._session, self._settings = session, settings
+        self._base = None if settings.url is None else parsed(settings.url)
+
+    async def ask(self, request: Request, raise_for_status: bool = False) -> HTTPResult:
+        """Make a request and return the whole answer, whatever its status is.
+
+        Raises:
+            HTTPStatusError: 429 or a status from 500: another attempt may help. With
+                ``raise_for_status``, any status from 400.
+            HTTPConnectionError: There is no answer, or none in time.
+            HTTPBodyError: The answer is too large, or is not what it says it is.
+            HTTPRequestError: The request is not one, or is not allowed.
+        """
+        started = asyncio.get_running_loop().time()
+        async with self.open(request) as answer:
+            result = await answer.result(self._settings.max_depth, started)
+        status = answer.status_code
+        passing = status == 429 or status >= 500
+        if passing or (raise_for_status and not answer.success):
+            again = passing and (request.may_be_repeated or status in REFUSED_FOR_NOW)
+            raise HTTPStatusError(f"{answer.request!r} answered {status}", result, again)
+        return result
+
+    @asynccontextmanager
+    async def open(self, request: Request) -> AsyncIterator[Answer]:
+        """Make a request and give its answer, whose body can be read as it comes.
+
+        Raises:
+            As ``ask``, HTTPStatusError apart.
+        """
+        url, answering = self._url_of(request), False
+        request = replace(request, url=str(url))  # so that errors name it
+        limit = asyncio.timeout(self._settings.total_timeout)
+        try:
+            async with limit, self._answered(request, url) as response:
+                answering = True
+                yield Answer(response, request, self._settings.max_bytes)
+        except AddressRefusedError as error:
+            # The resolver's error is one for all that wait for a name: each gets its own.
+            raise AddressRefusedError(f"{request!r}: {error}") from None
+        except asyncio.CancelledError as cancellation:
+            # It may be the timeout= of an attempt: whether another may follow is for us to tell.
+            cancellation.repeatable = request.may_be_repeated  # type: ignore[attr-defined]
+            raise
+        except (aiohttp.ClientError, TimeoutError) as error:
+            if limit.expired():
+                text = f"{request!r} took longer than total_timeout={self._settings.total_timeout}"
+                raise HTTPTimeoutError(text, request.may_be_repeated) from None
+            if not isinstance(error, aiohttp.ClientError):
+                raise  # of whoever reads the answer
+            raise _translated(error, request, answering) from None
+
+    def _url_of(self, request: Request) -> URL:
+        if self._base is None:
+            url = parsed(request.url)
+        else:
+            url = _joined(self._base, request.url) if request.url else self._base
+        pairs = request.query()
+        return url.extend_query(pairs) if pairs else url
+
+    @asynccontextmanager
+    async def _answered(self, request: Request, url: URL) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Follow redirects; where they lead is looked at like any address that comes from data."""
+        auth, home = self._settings.auth, origin_of(self._base or url)
+        public_only = not self._settings.allow_private
+        method, headers, body = request.verb, dict(request.headers), request.body()
+        if request.idempotency_key is not None:
+            headers["idempotency-key"] = request.idempotency_key
+        if body is not None:
+            headers.setdefault("content-type", body[1])
+        redirects, renewed, at_home = 0, False, True
+        while True:
+            at_home = at_home and origin_of(url) == home
+            if not at_home:
+                headers = {name: headers[name] for name in HARMLESS & headers.keys()}
+            if public_only and (self._base is None or origin_of(url) != home):
+                check_literal(url)
+            sent, asked = headers, url
+            if auth is not None and at_home:
+                sent, asked = await auth.added(headers, url, self._session.tokens, self._post)
+            response = await self._session.http.request(
+                method, asked, headers=sent, data=body and BytesIO(body[0]), timeout=self._timeout,
+                ssl=self._settings.ssl_context or True, allow_redirects=False,
+            )  # fmt: skip
+            async with response:
+                if response.status == 401 and auth is not None and at_home and not renewed:
+                    renewed = True
+                    if self._session.tokens.forget(auth, sent):
+                        continue
+                location = response.headers.get("Location")
+                if response.status not in REDIRECTS or location is None:
+                    yield response
+                    return
+            redirects += 1
+            if redirects > self._settings.max_redirects:
+                raise HTTPRequestError(
+                    f"{request!r} was redirected more than "
+                    f"max_redirects={self._settings.max_redirects} times"
+                )
+            url = _joined(url, location)
+            if response.status == 303 or (response.status < 303 and method == "POST"):
+                method, body = "HEAD" if method == "HEAD" else "GET", None
+                headers.pop("content-type", None)
+
+    @property
+    def _timeout(self) -> aiohttp.ClientTimeout:
+        connect, read = self._settings.connect_timeout, self._settings.read_timeout
+        return aiohttp.ClientTimeout(total=None, connect=connect, sock_read=read)
+
+    async def _post(self, url: str, form: Mapping[str, str], headers: Headers) -> tuple[int, Any]:
+        settings = replace(self._settings, url=url, auth=None, max_redirects=0)
+        request = Request(method="POST", data=form, headers=headers, repeatable=True)
+        try:
+            async with client(settings, None) as asking:
+                result = await asking.ask(request)
+        except HTTPStatusError as error:
+            result = error.result
+        return result["status_code"], result["data"]
+
+
+def _translated(
+    error: aiohttp.ClientError, request: Request, answering: bool
+) -> HTTPError | HTTPRequestError:
+    """Return our error for one of aiohttp's, without the address that was asked, and its key."""
+    if isinstance(error, aiohttp.InvalidURL):
+        return HTTPRequestError(f"{request!r} cannot be asked: its host is not one")
+    unheard = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
+    again = request.may_be_repeated or unheard
+    if isinstance(error, TimeoutError):
+        step = "no connection in time" if unheard else "the answer stopped"
+        return HTTPTimeoutError(f"{request!r}: {step}", again)
+    text = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
+    what = redacted(text) or type(error).__name__
+    if isinstance(error, aiohttp.ClientSSLError):
+        return HTTPConnectionError(f"{request!r}: {what}")
+    step = "the answer broke off: " if answering else ""
+    return HTTPConnectionError(f"{request!r}: {step}{what}", again)
+
+
+def _joined(base: URL, reference: str) -> URL:
+    """Return where a URL leads that is relative to another."""
+    try:
+        reference.encode()  # what is no text, yarl would leave out
+        return parsed(base.join(URL(reference)))
+    except HTTPRequestError:
+        raise
+    except ValueError as error:
+        shown = redacted(repr(reference))
+        raise HTTPRequestError(f"{shown} is not a URL: {redacted(str(error))}") from None

@@ -1,0 +1,184 @@
+"""Answers that come in pages, or line by line: sources of items."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Unpack
+
+from ..._settings import check_count
+from ...batch import BatchNode
+from .._json import decode
+from .._store import StoreBatchSettings, configure
+from ._decoding import HTTPBodyError
+from .asking import CLIENT, HTTP_CHECKS, ClientSettings, Requesting, check_text
+from .messages import HTTPResult, HTTPStatusError, Params, Request
+from .pagination import LinkHeader, Pagination, value_at
+
+MAX_PAGES = 10_000
+
+
+class HTTPPagesSettings(StoreBatchSettings, ClientSettings, total=False):
+    """What HTTPPages takes beside its own arguments."""
+
+    params: Params
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page that is to be asked for, and where its answer says which comes after it."""
+
+    request: Request
+    following: "asyncio.Future[Request | None]" = field(repr=False)
+
+    def __repr__(self) -> str:
+        return repr(self.request)
+
+
+def check_pagination(name: str, value: Any) -> Any:
+    if not isinstance(value, Pagination):
+        raise ValueError(
+            f"{name} must be LinkHeader(), Cursor(at), Offset(size) or PageNumber(), got {value!r}"
+        )
+    return value
+
+
+class HTTPPages(Requesting, BatchNode[Page, Any]):
+    """The items of an API that answers in pages: ``HTTPPages(url, Offset(100), items="data")``.
+
+    A page is asked for when its turn comes, with the retries, limits and time limits of the node;
+    its items are results one by one, in order: as the first stage of a pipeline they stream on,
+    ``node.stream(shared)`` is an async iterable, and ``writes`` gets the list of all. A page that
+    cannot be had is the last one: what comes after it cannot be known.
+
+    Args:
+        url: The address of the first page, and the origin that ``auth`` and ``headers`` are for.
+        pagination: LinkHeader(), Cursor(at), Offset(size) or PageNumber(); LinkHeader unless told.
+        items: Where the list of items stands in the JSON, with dots; "" where the JSON is the list.
+        max_pages: More are an error: 10,000 unless told.
+
+    ``reads`` may name what goes into the first request; the other settings are those of HTTPNode
+    and BatchNode.
+
+    Raises:
+        HTTPError: From a run, when a page cannot be had.
+        HTTPBodyError: A page does not hold what ``items`` and ``pagination`` say.
+    """
+
+    pagination: Pagination = LinkHeader()
+    items: str = ""
+    max_pages: int = MAX_PAGES
+    _accepts: ClassVar[frozenset[str]] = (
+        frozenset(HTTPPagesSettings.__annotations__) | CLIENT | {"pagination", "items", "max_pages"}
+    )
+    _checks = {  # noqa: RUF012 - never changed
+        **HTTP_CHECKS,
+        "pagination": check_pagination,
+        "items": check_text,
+        "max_pages": check_count,
+    }
+
+    def __init__(
+        self,
+        url: str | None = None,
+        pagination: Pagination | None = None,
+        *,
+        items: str | None = None,
+        max_pages: int | None = None,
+        **settings: Unpack[HTTPPagesSettings],
+    ) -> None:
+        own = {"url": url, "pagination": pagination, "items": items, "max_pages": max_pages}
+        configure(self, own, settings)
+
+    async def prep(self, shared: Any, /) -> AsyncIterator[Page]:
+        """Yield the pages; each answer says which comes next."""
+        loop = asyncio.get_running_loop()
+        request = self.pagination.first(self.request(super().prep(shared)))
+        for _ in range(self.max_pages):
+            page = Page(request, loop.create_future())
+            yield page
+            following = await page.following
+            if following is None:
+                return
+            if following == request:
+                raise HTTPBodyError(f"{request!r} names itself as the page after it")
+            request = following
+        raise HTTPBodyError(f"there are more than max_pages={self.max_pages} pages")
+
+    async def exec(self, page: Page, /) -> AsyncIterator[Any]:
+        """Ask for a page and yield its items."""
+        result: HTTPResult = await self.resource.ask(page.request, raise_for_status=True)
+        items = value_at(result["data"], self.items)
+        if not isinstance(items, list):
+            where = f"no list at items={self.items!r}" if self.items else "JSON that is no list"
+            raise HTTPBodyError(f"{page.request!r} answered {where}")
+        page.following.set_result(self.pagination.following(page.request, result, len(items)))
+        for item in items:
+            yield item
+
+    def exec_fallback(self, page: Page, exc: Exception, /) -> Any:
+        """There is no page after one that cannot be had."""
+        page.following.set_result(None)
+        raise exc
+
+    def post(self, shared: Any, prep_res: Any, exec_res: Any, /) -> Any:
+        """Write the items of all pages; a page that failed is an Outcome in its place."""
+        if isinstance(exec_res, list):
+            pages = [page if isinstance(page, list) else [page] for page in exec_res]
+            exec_res = [item for page in pages for item in page]
+        return super().post(shared, prep_res, exec_res)
+
+
+class HTTPLines(Requesting, BatchNode[bytes, Any]):
+    """The lines of an answer, each JSON, as they come: logs, exports, streams without an end.
+
+    The body is read as fast as its reader takes it up: it may be larger than memory, so
+    ``max_bytes`` and ``total_timeout`` are None unless told. A line that is not JSON is an item
+    that fails; ``on_error`` says what then. Blank lines are left out. The request is made once:
+    what has been taken up already cannot be asked for again.
+
+    Args:
+        url, method, …: As for HTTPNode.
+        max_line: The longest line in bytes; 1 MiB unless told.
+    """
+
+    max_bytes = None
+    total_timeout = None
+    max_line = 1024 * 1024
+    _accepts: ClassVar[frozenset[str]] = (
+        frozenset(HTTPPagesSettings.__annotations__) | CLIENT | {"method", "max_line"}
+    )
+    _checks = {**HTTP_CHECKS, "max_line": check_count}  # noqa: RUF012 - never changed
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        method: str | None = None,
+        max_line: int | None = None,
+        **settings: Unpack[HTTPPagesSettings],
+    ) -> None:
+        configure(self, {"url": url, "method": method, "max_line": max_line}, settings)
+
+    async def prep(self, shared: Any, /) -> AsyncIterator[bytes]:
+        """Yield the lines.
+
+        Raises:
+            HTTPStatusError: The answer is no success.
+        """
+        request = self.request(super().prep(shared))
+        async with self.resource.open(request) as answer:
+            if not answer.success:
+                result = await answer.result(self.max_depth, asyncio.get_running_loop().time())
+                raise HTTPStatusError(f"{answer.request!r} answered {answer.status_code}", result)
+            async with aclosing(answer.lines(self.max_line)) as lines:
+                async for line in lines:
+                    if line.strip():
+                        yield line
+
+    async def exec(self, line: bytes, /) -> Any:
+        """Return what a line says."""
+        try:
+            return decode(line, self.max_depth)
+        except ValueError as error:
+            raise HTTPBodyError(f"a line is not JSON: {error}") from error

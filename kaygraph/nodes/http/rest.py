@@ -1,0 +1,133 @@
+"""A node for JSON APIs: a path with places to fill, and JSON both ways."""
+
+from collections.abc import Mapping
+from string import Formatter
+from typing import Any, ClassVar, Unpack
+from urllib.parse import quote
+
+from ...node import Node
+from .._store import configure
+from ._addresses import HTTPRequestError
+from ._decoding import HTTPBodyError
+from .asking import CLIENT, HTTP_CHECKS, check_text, check_url
+from .messages import HTTPResult, Request
+from .requests import Answering, HTTPNodeSettings
+
+BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
+
+
+def check_base(name: str, value: Any) -> str:
+    url = check_url(name, value)
+    if "?" in url or "#" in url:
+        raise HTTPRequestError(f"{name} is what paths are added to: give its query as params=")
+    return url
+
+
+def check_path(name: str, value: Any) -> str:
+    if not all(place.isidentifier() for place in places_of(name, check_text(name, value))):
+        raise HTTPRequestError(
+            f"{name} has places with names in braces, as in 'users/{{id}}'; got {value!r}"
+        )
+    return str(value)
+
+
+def places_of(name: str, path: str) -> list[str]:
+    """Return the names in braces."""
+    try:
+        return [place for _, place, _, _ in Formatter().parse(path) if place is not None]
+    except ValueError as error:
+        raise HTTPRequestError(f"{name} is {path!r}: {error}") from None
+
+
+class RESTNode(Answering, Node[Any, Any]):
+    """Calls a JSON API: ``RESTNode("https://host/api", "users/{id}")`` with ``{"id": 7}``.
+
+    What ``prep`` returns (or ``shared[reads]`` holds) is a mapping: the places of ``path`` are
+    filled from it, quoted; what is left over is the JSON body of a POST, PUT or PATCH, and the
+    query of any other method. A path with one place takes a string or a number as well, one with
+    none takes None; a Request is taken as it is. Results, errors and retries are those of HTTPNode;
+    an answer with success that is not JSON is an HTTPBodyError.
+
+    Args:
+        url: The API: what all paths begin with.
+        path: What follows, with places in braces.
+        method: GET unless told.
+
+    The other settings are those of HTTPNode.
+    """
+
+    path: str = ""
+
+    _checks = {  # noqa: RUF012 - never changed
+        **HTTP_CHECKS,
+        "url": check_base,
+        "path": check_path,
+    }
+    _accepts: ClassVar[frozenset[str]] = (
+        frozenset(HTTPNodeSettings.__annotations__) | CLIENT | {"method", "path"}
+    )
+
+    def __init__(
+        self,
+        url: str | None = None,
+        path: str | None = None,
+        *,
+        method: str | None = None,
+        **settings: Unpack[HTTPNodeSettings],
+    ) -> None:
+        configure(self, {"url": url, "path": path, "method": method}, settings)
+
+    def request(self, item: Any, /) -> Request:
+        if not isinstance(item, Request):
+            item = self._filled(item)
+        return super().request(item)
+
+    def _filled(self, item: Any) -> Request:
+        if self.url is None:
+            raise HTTPRequestError(f"{self.name!r} needs a url, as in 'https://host/api'")
+        places = places_of("path", self.path)
+        if item is None:
+            item = {}
+        elif not isinstance(item, Mapping) and len(set(places)) == 1:
+            item = {places[0]: item}
+        if not isinstance(item, Mapping):
+            raise HTTPRequestError(
+                f"{self.name!r} takes a mapping with {_listed(places)}, got a {type(item).__name__}"
+            )
+        missing = [name for name in places if name not in item]
+        if missing:
+            raise HTTPRequestError(
+                f"{self.name!r} needs {_listed(missing)} for its path {self.path!r}; there are "
+                f"{_listed(list(item))}"
+            )
+        path = self.path.format_map({name: _segment(name, item[name]) for name in places})
+        url = f"{self.url.rstrip('/')}/{path.lstrip('/')}" if path else self.url
+        left = {name: value for name, value in item.items() if name not in places}
+        if self.method in BODY_METHODS:
+            return Request(url=url, json=left if left or not places else None)
+        return Request(url=url, params=left)
+
+    async def answer(self, request: Request, /) -> HTTPResult:
+        """Make a request and return the whole answer, which is JSON."""
+        result = await super().answer(request)
+        kind = result["headers"].get("content-type", "").partition(";")[0].strip().lower()
+        if result["success"] and result["data"] is not None and not kind.endswith("json"):
+            raise HTTPBodyError(
+                f"{request!r} answered {kind or 'something'}, not JSON: is "
+                f"{self.url!r} the address of the API?"
+            )
+        return result
+
+
+def _segment(name: str, value: Any) -> str:
+    """Return a value as one segment of a path: it can neither end it nor climb out of it."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise HTTPRequestError(f"{name!r} must be text or a number, got a {type(value).__name__}")
+    text = str(value)
+    if text in ("", ".", ".."):
+        raise HTTPRequestError(f"{name!r} must be a name that can stand in a path, got {text!r}")
+    return quote(text, safe="", errors="replace")
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(repr(name) for name in names) or "nothing"

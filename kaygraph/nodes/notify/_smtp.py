@@ -1,0 +1,114 @@
+"""A connection to a mail server, over aiosmtplib."""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from ..._redaction import redacted
+from ...errors import KayGraphError
+from .._extras import extra
+from ..http.auth import Basic
+from .channels import escaped
+
+QUIT_S = 5.0
+
+
+class MailError(KayGraphError):
+    """An e-mail was not delivered.
+
+    Attributes:
+        code: What the server answered, such as 550; None where it did not.
+        repeatable: Whether another attempt may help: the connection was lost, or the code is below
+            500.
+    """
+
+    def __init__(self, message: str, code: int | None = None, repeatable: bool = False) -> None:
+        super().__init__(message, code, repeatable)
+        self.code, self.repeatable = code, repeatable
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class Connection:
+    """A connection to a server, opened when there is something to send."""
+
+    def __init__(
+        self, host: str, port: int, tls: str, auth: Basic | None, context: ssl.SSLContext | None
+    ) -> None:
+        self._library = extra("aiosmtplib", "mail")
+        self._turn = asyncio.Lock()
+        self._where = f"{host}:{port}"
+        here = socket.gethostname()
+        self._smtp = self._library.SMTP(
+            hostname=host,
+            port=port,
+            username=None if auth is None else auth.user,
+            password=None if auth is None else auth.password,
+            # RFC 5321, 4.1.4: a name that can be looked up, else an address
+            local_hostname=here if "." in here and here.isascii() else "[127.0.0.1]",
+            timeout=None,  # the node's own counts: theirs is wait_for, which can lose a cancel()
+            use_tls=tls == "tls",
+            start_tls=tls == "starttls",
+            tls_context=context,
+        )
+
+    async def send(self, sender: str, recipients: Sequence[str], mail: bytes) -> dict[str, str]:
+        """Send a mail and return who was refused, with the reason.
+
+        Raises:
+            MailError: Nobody has got it.
+        """
+        library = self._library
+        async with self._turn:
+            try:
+                if not self._smtp.is_connected:
+                    await self._smtp.connect()
+                refused, _ = await self._smtp.sendmail(sender, recipients, mail)
+            except (library.SMTPResponseException, library.SMTPRecipientsRefused) as error:
+                raise self._translated(error) from None  # the server waits for the next mail
+            except BaseException as error:
+                self.drop()  # nobody knows where in the dialogue it stands
+                if isinstance(error, library.SMTPException | OSError):
+                    raise self._translated(error) from None
+                raise
+        return {to: said(why.code, why.message) for to, why in refused.items()}
+
+    def _translated(self, error: Any) -> MailError:
+        if isinstance(error, self._library.SMTPRecipientsRefused):
+            codes = [one.code for one in error.recipients]
+            listed = ", ".join(
+                f"{one.recipient} ({said(*one.args[:2])})" for one in error.recipients
+            )
+            return MailError(f"{self._where} refused {listed}", min(codes), min(codes) < 500)
+        if isinstance(error, self._library.SMTPResponseException):
+            text = f"{self._where} answered {said(error.code, error.message)}"
+            return MailError(text, error.code, error.code < 500)
+        # A certificate that is not trusted now will not be in a second.
+        lost = isinstance(error, OSError) and not isinstance(
+            error.__cause__ or error, ssl.SSLCertVerificationError
+        )
+        return MailError(f"{self._where}: {said(None, str(error))}", None, lost)
+
+    async def quit(self) -> None:
+        """Say goodbye; what has been sent is sent, whatever comes of it."""
+        if self._smtp.is_connected:
+            with suppress(self._library.SMTPException, OSError):  # TimeoutError is one
+                async with asyncio.timeout(QUIT_S):
+                    await self._smtp.quit()
+
+    def drop(self) -> None:
+        """Close the connection at once."""
+        transport = self._smtp.transport
+        self._smtp.close()
+        if transport is not None:
+            transport.abort()
+
+
+def said(code: int | None, text: str) -> str:
+    """Return what a server said, in one line without secrets."""
+    shown = escaped(redacted(" ".join(text.split())))[:200]
+    return shown if code is None else f"{code} {shown}"

@@ -1,0 +1,194 @@
+"""E-mail as a channel: one connection a run, opened again when it is lost."""
+
+import asyncio
+import re
+import ssl
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from email.header import Header
+from email.mime.text import MIMEText
+from email.utils import formataddr, formatdate
+from hashlib import sha256
+from typing import Any, ClassVar, Unpack
+
+from ..._frame import FRAME
+from ..._settings import check_choice, check_count, check_name, check_retry
+from ...errors import AttemptTimeoutError
+from ...retry import Retry
+from .._store import STORE_CHECKS, StoreSettings, configure
+from ..http.asking import check_ssl, patience, wait_as_told
+from ..http.auth import Basic
+from ._smtp import Connection, MailError
+from .channels import Channel, Delivery, shortened
+from .notify import Addresses, Message, MessageError, addresses, one_line
+
+_ADDRESS = re.compile(r"[^\s<>@,;:\"()\[\]\\]+@[^\s<>@,;:\"()\[\]\\]+", re.ASCII)
+_PORTS = {"starttls": 587, "tls": 465, "none": 25}
+
+
+def worth_sending_again(error: Exception) -> bool:
+    """Return whether another attempt may help; it has the same Message-ID."""
+    return isinstance(error, AttemptTimeoutError) or (
+        isinstance(error, MailError) and error.repeatable
+    )
+
+
+def check_mail(name: str, value: Any) -> tuple[str, ...]:
+    for address in addresses(name, value):
+        if not _ADDRESS.fullmatch(address) or not address.isascii():
+            raise MessageError(
+                f"{name} must be such as 'ann@example.org', in ASCII, got {address!r:.80}"
+            )
+    return addresses(name, value)
+
+
+def check_sender(name: str, value: Any) -> str:
+    check_mail(name, split_sender(one_line(name, value))[1])
+    return str(value)
+
+
+def split_sender(text: str) -> tuple[str, str]:
+    """Return name and address of ``Name <address>``, or of an address alone."""
+    name, _, address = text.rpartition("<")
+    return (name.strip(' "'), address[:-1]) if address.endswith(">") else ("", text)
+
+
+def check_retry_mail(name: str, value: Any) -> Any:
+    """Return a Retry, which tries again what is worth it, unless it says what."""
+    value = check_retry(name, value)
+    if isinstance(value, Retry) and value.on is Exception:
+        return replace(value, on=worth_sending_again)
+    return value
+
+
+def check_basic(name: str, value: Any) -> Any:
+    if value is not None and not isinstance(value, Basic):
+        raise ValueError(f"{name} must be Basic(user, password), got a {type(value).__name__}")
+    return value
+
+
+class Email(Channel):
+    """Sends a message by e-mail, over aiosmtplib (``pip install 'kaygraph[mail]'``).
+
+    All its messages go over one connection, one after another. Lost connections, answers below 500
+    and attempts that take too long are tried again, four times in all, with the same Message-ID,
+    which is made of the message's key. Where some recipients are refused and others are not, the
+    mail is delivered: ``refused`` of the Delivery tells who has not got it, and those are not
+    tried again, as the others would get it twice.
+
+    Args:
+        host: The server.
+        sender: Who it comes from: ``alerts@example.org``, or ``Alerts <alerts@example.org>``.
+        to: Whom it goes to, where the message does not say; each sees the others.
+        port: 587, 465 or 25 unless told, by ``tls``.
+        tls: "starttls" (no mail is sent where the server does not offer it), "tls" from the first
+            byte, or "none". "starttls" unless told.
+        auth: Basic(user, password); not with ``tls="none"``, which all could read.
+        ssl_context: For certificates of one's own.
+        timeout: Seconds for one attempt; 60 unless told.
+
+    The other settings are those of Node.
+
+    Raises:
+        MailError: From a run: nobody has got it.
+        MessageError: From a run: there is nobody to send it to, or an address is none.
+    """
+
+    host: str | None = None
+    sender: str | None = None
+    to: Addresses = ()
+    port: int | None = None
+    tls: str = "starttls"
+    auth: Basic | None = None
+    ssl_context: ssl.SSLContext | None = None
+    timeout: float | None = 60.0
+    retry: Retry | None = Retry(attempts=4, wait=wait_as_told, on=worth_sending_again)
+
+    _accepts: ClassVar[frozenset[str]] = Channel._accepts | {
+        "host",
+        "sender",
+        "to",
+        "port",
+        "tls",
+        "auth",
+        "ssl_context",
+    }
+    _checks: Mapping[str, Callable[[str, Any], Any]] = {
+        **STORE_CHECKS,
+        "retry": check_retry_mail,
+        "host": check_name,
+        "sender": check_sender,
+        "to": check_mail,
+        "port": check_count,
+        "tls": check_choice(*_PORTS),
+        "auth": check_basic,
+        "ssl_context": check_ssl,
+    }
+
+    def __init__(
+        self,
+        host: str | None = None,
+        sender: str | None = None,
+        *,
+        to: Addresses | None = None,
+        port: int | None = None,
+        tls: str | None = None,
+        auth: Basic | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        **settings: Unpack[StoreSettings],
+    ) -> None:
+        own = {
+            "host": host, "sender": sender, "to": to, "port": port, "tls": tls, "auth": auth,
+            "ssl_context": ssl_context,
+        }  # fmt: skip
+        configure(self, own, settings)
+        if self.host is None or self.sender is None:
+            raise TypeError(f"{type(self).__name__} needs a host and a sender")
+        if self.auth is not None and self.tls == "none":
+            raise ValueError("auth= with tls='none' would show the password to all on the way")
+
+    def _configure(self, max_retries: int | None, wait: float | None, settings: Any) -> None:
+        if "retry" not in settings and (max_retries is not None or wait is not None):
+            settings = {**settings, "retry": patience(self.retry, max_retries, wait)}
+            max_retries = wait = None
+        super()._configure(max_retries, wait, settings)
+
+    @asynccontextmanager
+    async def lifespan(self, shared: Any, /) -> AsyncIterator[Connection]:
+        context = self.ssl_context
+        if context is None and self.tls != "none":  # it reads files
+            making = FRAME.get().run.threads.submit(ssl.create_default_context)
+            context = await asyncio.wrap_future(making)
+        connection = Connection(
+            str(self.host), self.port or _PORTS[self.tls], self.tls, self.auth, context
+        )
+        try:
+            yield connection
+            await connection.quit()
+        finally:
+            connection.drop()
+            await asyncio.sleep(0)  # the socket is closed in the loop's next round
+
+    async def exec(self, message: Message, /) -> Delivery:
+        """Send it."""
+        message = self.taken(message)
+        recipients = self.recipients(message)
+        name, address = split_sender(str(self.sender))
+        reference = f"<{sha256(message.key.encode()).hexdigest()[:32]}@{address.split('@')[1]}>"
+        # Header writes each text as it is. EmailMessage reads it first, and makes a second header
+        # of a subject such as "=?utf-8?q?=0ABcc:…?=" (CVE-2024-6923).
+        mail = MIMEText(message.text, "plain", "utf-8")
+        mail["From"] = formataddr((name, address))
+        mail["To"] = ", ".join(recipients)
+        mail["Subject"] = Header(subject_of(message), "utf-8")  # type: ignore[assignment]
+        mail["Date"] = formatdate()
+        mail["Message-ID"] = reference
+        mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: nobody's absence is to answer
+        refused = await self.resource.send(address, recipients, mail.as_bytes())
+        return Delivery(message.key, reference, refused)
+
+
+def subject_of(message: Message) -> str:
+    """Return a subject: where the message has none, as much of its first line as fits on one."""
+    return message.subject or shortened(message.text.strip().splitlines()[0], 72)

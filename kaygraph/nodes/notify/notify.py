@@ -1,0 +1,229 @@
+"""Messages, and the node that sends one over several channels at once."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, TypedDict, Unpack
+from uuid import uuid4
+
+from ..._frame import Frame
+from ..._settings import refuse_unknown
+from ...branches import BranchGroup
+from ...errors import KayGraphError, closest
+from ...outcome import Outcome
+from .._store import STORE_CHECKS, Keys, Stored, store
+
+Addresses = str | Sequence[str]
+
+MAX_TEXT = 1_000_000  # characters of a message
+_KEY = re.compile(r"[!-~]{1,255}")  # what a header can hold in one word
+
+
+class MessageError(KayGraphError, ValueError):
+    """A message that is not sent, because it is not one, or has nobody to go to."""
+
+
+class NotDeliveredError(KayGraphError, ExceptionGroup[Exception]):
+    """Fewer channels have delivered a message than ``required``.
+
+    Attributes:
+        exceptions: What the channels failed with, in the order written.
+        outcomes: One Outcome a channel, those that have delivered it included.
+    """
+
+    outcomes: Sequence[Outcome[Any]] = ()
+
+    def derive(self, excs: Sequence[Exception], /) -> "NotDeliveredError":  # type: ignore[override]
+        error = NotDeliveredError(self.message, excs)
+        error.outcomes = self.outcomes
+        return error
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What people are told. Its ``repr`` shows the key and nothing of what it says.
+
+    Attributes:
+        text: What it says.
+        subject: One line above it.
+        to: Whom to tell: an address or several, or a mapping from the names of channels to those.
+            Where nobody is named for a channel, it tells those of its own ``to``.
+        key: The idempotency key: the same over all attempts and channels, so that a receiver
+            knows a message again. Another for each message unless told; give the name of what has
+            happened (``"order-17-paid"``) where it has to outlive the program.
+        data: What goes with it, for programs; a Webhook sends it as JSON.
+
+    Raises:
+        MessageError: It is not one.
+    """
+
+    text: str = field(repr=False)
+    subject: str | None = field(default=None, repr=False)
+    to: Addresses | Mapping[str, Addresses] = field(default=(), repr=False)
+    key: str = field(default_factory=lambda: uuid4().hex)
+    data: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.text, str) or not self.text.strip():
+            raise MessageError("the text of a message must be a string that is not empty")
+        if len(self.text) > MAX_TEXT:
+            raise MessageError(f"a text has at most {MAX_TEXT} characters, got {len(self.text)}")
+        if self.subject is not None:
+            one_line("subject", self.subject)
+        _encodable(self.text, self.subject or "")
+        if not isinstance(self.key, str) or not _KEY.fullmatch(self.key):
+            raise MessageError(
+                "the key of a message must be a word in ASCII such as 'order-17-paid', of at most "
+                f"255 characters, got {self.key!r:.80}"
+            )
+        if not isinstance(self.data, Mapping):
+            raise MessageError(f"data must be a mapping, got a {type(self.data).__name__}")
+        to: Any = self.to
+        if isinstance(to, Mapping):
+            to = {name: addresses(f"to[{name!r}]", some) for name, some in to.items()}
+        else:
+            to = addresses("to", to)
+        object.__setattr__(self, "to", to)
+
+    @classmethod
+    def of(cls, value: Any) -> "Message":
+        """Return a message: itself, or one of a string, or of a mapping of its fields."""
+        if isinstance(value, Message):
+            return value
+        if isinstance(value, str):
+            return cls(value)
+        if not isinstance(value, Mapping):
+            raise MessageError(
+                "a message is a string, a mapping such as {'text': …, 'subject': …}, or a "
+                f"Message; got a {type(value).__name__}"
+            )
+        known = [one.name for one in fields(cls)]
+        for name in value:
+            if name not in known:
+                raise MessageError(
+                    f"a message has no {name!r}; it has: {', '.join(known)}.{closest(name, known)}"
+                )
+        if "text" not in value:
+            raise MessageError("a message needs a text, as in {'text': 'Disk full'}")
+        return cls(**value)
+
+    def recipients(self, channel: str) -> tuple[str, ...]:
+        """Return whom a channel of that name is to tell; nobody, where that is not said here."""
+        to: Any = self.to.get(channel, ()) if isinstance(self.to, Mapping) else self.to
+        return tuple(to)
+
+    @property
+    def plain(self) -> str:
+        """The subject, where there is one, and the text."""
+        return self.text if self.subject is None else f"{self.subject}\n{self.text}"
+
+
+def one_line(name: str, value: Any) -> str:
+    """Return a text of one line; a second would become a header, or a line of its own in a log."""
+    if (
+        not isinstance(value, str)
+        or not value
+        or any(c < " " or c in "\x7f\x85\u2028\u2029" for c in value)
+    ):
+        raise MessageError(f"{name} must be one line of text, got {value!r:.80}")
+    return value
+
+
+def addresses(name: str, value: Any) -> tuple[str, ...]:
+    """Return addresses, of which each is there once."""
+    several = (value,) if isinstance(value, str) else value
+    if not isinstance(several, list | tuple):
+        raise MessageError(f"{name} must be an address or a list of them, got {value!r:.80}")
+    return tuple(dict.fromkeys(one_line(name, one) for one in several))
+
+
+def _encodable(*texts: str) -> None:
+    try:
+        "".join(texts).encode()
+    except UnicodeEncodeError:
+        raise MessageError("a message holds half of a surrogate pair, which is no text") from None
+
+
+def check_required(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"{name} must be a number of channels, 0 or more, got {value!r}")
+    return value
+
+
+class NotifySettings(TypedDict, total=False):
+    """What a NotifyNode takes beside its channels and ``required``."""
+
+    name: str
+    reads: Keys
+    writes: Keys
+
+
+class NotifyNode(Stored, BranchGroup):
+    """Sends a message over several channels at once; what one fails with does not stop the others.
+
+    The message is what ``prep`` returns, or ``shared[reads]`` holds: a string, a mapping of the
+    fields of a Message, or a Message. It is made once, so that all channels send the same key.
+    Each channel has its own retries, limits and time, and exactly one Outcome: in
+    ``self.outcomes`` here and in the next node, and in ``shared[writes]``, in the order written.
+    The value of one that is ``ok`` is a Delivery.
+
+    The action is always "default": where some have failed, the run goes on.
+
+    A channel may be any branch: ``first_of(Email(…), SMS(…))``, or a node of one's own. Its
+    shared store is the message, and nothing else.
+
+    Args:
+        channels: Channels, or other branches.
+        required: How many have to deliver; 1 unless told. 0: a failure is never an error.
+        reads, writes: Keys of the shared store; "message" and "deliveries" unless told.
+        name: What it is called in events, reports and drawings.
+
+    Raises:
+        NotDeliveredError: From a run, when fewer than ``required`` have delivered, after all have
+            come to their end. It leads on to ``notify - "error" >> …`` where that is wired.
+        MessageError: From a run: what is read is no message.
+    """
+
+    reads: Keys = "message"
+    writes: Keys = "deliveries"
+    required: int = 1
+
+    _accepts: ClassVar[frozenset[str]] = frozenset({"name", "reads", "writes", "required"})
+    _checks = {**STORE_CHECKS, "required": check_required}  # noqa: RUF012 - never changed
+
+    def __init__(
+        self, *channels: Any, required: int | None = None, **settings: Unpack[NotifySettings]
+    ) -> None:
+        refuse_unknown(type(self).__name__, settings, self._accepts)
+        super().__init__(*channels)
+        for name, value in settings.items():
+            setattr(self, name, value)
+        if required is not None:
+            self.required = required
+        if self.required > len(channels):
+            raise ValueError(
+                f"required={self.required}, but there are only {len(channels)} channels"
+            )
+
+    async def _exec(self, prep_res: Any, shared: Any, frame: Frame) -> list[Any]:
+        values = await super()._exec(prep_res, Message.of(prep_res), frame)
+        if len(values) < self.required:
+            raise self._not_delivered(len(values))
+        return values
+
+    def _not_delivered(self, delivered: int) -> NotDeliveredError:
+        outcomes = self.outcomes
+        errors = [one.error for one in outcomes if isinstance(one.error, Exception)]
+        listed = ", ".join(f"{one.name} {one.status}" for one in outcomes if not one.ok)
+        error = NotDeliveredError(
+            f"{delivered} of {len(outcomes)} channels of {self.name!r} have delivered the "
+            f"message, required={self.required}: {listed}",
+            errors,
+        )
+        error.outcomes = outcomes
+        return error
+
+    def post(self, shared: Any, prep_res: Any, exec_res: Any, /) -> Any:
+        """Write the outcomes to the shared store."""
+        if self.writes is not None:
+            store(shared, self.writes, list(self.outcomes), self.name)

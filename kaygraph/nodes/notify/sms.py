@@ -1,0 +1,111 @@
+"""Text messages to telephones as a channel."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Unpack
+
+from ..._settings import check_count, check_name
+from .._store import configure
+from ..http.auth import Basic
+from .channels import Delivery, shortened
+from .notify import Addresses, Message, MessageError, addresses
+from .webhooks import ChannelSettings, Posting
+
+_NUMBER = re.compile(r"(?:[a-z]+:)?\+[1-9][0-9]{6,14}")  # E.164, and as in whatsapp:+47…
+_ACCOUNT = re.compile(r"[A-Za-z0-9]+")
+
+
+class SMSSettings(ChannelSettings, total=False):
+    """What an SMS takes beside its account, token, sender and recipient."""
+
+    max_length: int
+
+
+def check_numbers(name: str, value: Any) -> tuple[str, ...]:
+    for number in addresses(name, value):
+        if not _NUMBER.fullmatch(number):
+            raise MessageError(f"{name} must be such as '+4790000000', got {number!r:.40}")
+    return addresses(name, value)
+
+
+def check_account(name: str, value: Any) -> str:
+    if not isinstance(value, str) or not _ACCOUNT.fullmatch(value):
+        raise ValueError(f"{name} must be letters and digits, got {value!r:.40}")
+    return value
+
+
+class SMS(Posting):
+    """Sends a message to one telephone, over an HTTP interface like Twilio's.
+
+    One message goes to one number: several are several channels, or messages, each with its own
+    attempts and outcome, so that nobody gets it twice because another did not get it.
+    ``reference`` of the Delivery is the message's ``sid``.
+
+    Twilio itself does not look at ``Idempotency-Key``. Tried again is therefore only what was
+    surely not sent: no connection, 429 and 503. Say ``idempotent=True`` for a service that does.
+
+    Args:
+        account: The account's ``sid``.
+        token: Its password.
+        sender: The number, or name, that it comes from.
+        to: The number that it goes to, where the message does not say.
+        url: Where the service is; Twilio's own unless told.
+        max_length: Characters; what is longer is cut. 1600 unless told.
+
+    The other settings are those of Webhook.
+    """
+
+    url: str | None = "https://api.twilio.com"
+    account: str | None = None
+    sender: str | None = None
+    to: Addresses = ()
+    max_length = 1600
+    idempotent = False
+
+    _accepts: ClassVar[frozenset[str]] = Posting._accepts | {
+        "account",
+        "sender",
+        "to",
+        "max_length",
+    }
+    _checks: Mapping[str, Callable[[str, Any], Any]] = {
+        **Posting._checks,
+        "account": check_account,
+        "sender": check_name,
+        "to": check_numbers,
+        "max_length": check_count,
+    }
+
+    def __init__(
+        self,
+        account: str | None = None,
+        token: str | None = None,
+        sender: str | None = None,
+        *,
+        to: Addresses | None = None,
+        url: str | None = None,
+        **settings: Unpack[SMSSettings],
+    ) -> None:
+        auth = None if account is None or token is None else Basic(account, token)
+        own = {"account": account, "sender": sender, "to": to, "url": url, "auth": auth}
+        configure(self, own, settings)
+        if self.account is None or self.auth is None or self.sender is None:
+            raise TypeError(f"{type(self).__name__} needs account, token and sender")
+
+    async def exec(self, message: Message, /) -> Delivery:
+        """Send it."""
+        message = self.taken(message)
+        number, *others = self.recipients(message)
+        if others:
+            raise MessageError(
+                f"{self.name!r} sends a message to one number, got {1 + len(others)}: make a "
+                "message for each, or an SMS(…, to=number) for each"
+            )
+        text = shortened(message.plain, self.max_length)
+        result = await self.posted(
+            message,
+            url=f"/2010-04-01/Accounts/{self.account}/Messages.json",
+            data={"From": str(self.sender), "To": number, "Body": text},
+        )
+        data = result["data"]
+        return Delivery(message.key, data.get("sid") if isinstance(data, Mapping) else None)

@@ -1,0 +1,179 @@
+"""Channels over HTTP: a webhook of one's own, and one of a chat."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Unpack
+
+from yarl import URL
+
+from ..._redaction import HIDDEN, redacted
+from ..._settings import check_count, check_flag
+from ...errors import KayGraphError
+from .._store import StoreSettings, configure
+from ..http._addresses import HTTPRequestError, parsed
+from ..http.asking import CLIENT, HTTP_CHECKS, Asking, ClientSettings
+from ..http.messages import HTTPResult, HTTPStatusError, Request
+from .channels import Channel, Delivery, escaped, shortened
+from .notify import Message
+
+
+class ChannelSettings(StoreSettings, ClientSettings, total=False):
+    """What a channel takes that asks over HTTP."""
+
+    idempotent: bool
+
+
+class Posting(Asking, Channel):
+    """Delivers by an HTTP request. The path and the query of ``url`` may be secrets: no error
+    names them.
+
+    Attributes:
+        idempotent: Whether it does no harm when the same key is sent twice. If not, a request is
+            made again only where it was surely not worked on.
+    """
+
+    url: str | None = None
+    idempotent = True
+    max_redirects = 0  # a POST that is led on may arrive as a GET, and tell nobody
+
+    _accepts: ClassVar[frozenset[str]] = (
+        frozenset(ChannelSettings.__annotations__) | CLIENT | Channel._accepts
+    )
+    _checks: Mapping[str, Callable[[str, Any], Any]] = {**HTTP_CHECKS, "idempotent": check_flag}
+
+    async def posted(self, message: Message, **body: Any) -> HTTPResult:
+        """Make the request and return its answer.
+
+        Raises:
+            HTTPError: It has not been delivered.
+        """
+        request = Request(
+            method="POST",
+            headers=self.headers,
+            idempotency_key=message.key,
+            repeatable=self.idempotent,
+            **body,
+        )
+        try:
+            result: HTTPResult = await self.resource.ask(request)
+            if not 200 <= result["status_code"] < 300 or not self.accepts(result):
+                raise HTTPStatusError(f"{self.name!r}: {said(result)}", result)
+        except KayGraphError as error:
+            _hide(error, str(self.url))
+            raise
+        return result
+
+    def accepts(self, result: HTTPResult, /) -> bool:
+        """Return whether an answer with a status below 300 says that it is delivered."""
+        return True
+
+
+def said(result: HTTPResult) -> str:
+    """Return what an answer says, in one line without secrets."""
+    data = result["data"]
+    if isinstance(data, Mapping):
+        data = ", ".join(str(data[name]) for name in ("code", "message", "error") if name in data)
+    text = "" if data is None else f": {escaped(redacted(str(data)))[:200]}"
+    return f"the server answered {result['status_code']}{text}"
+
+
+def _hide(error: KayGraphError, url: str) -> None:
+    """Take the path and the query of an address out of what an error says."""
+    address, text = URL(url), str(error.args[0])
+    for part in (address.raw_path_qs, address.path_qs, address.raw_path, address.path):
+        if len(part) > 1:
+            text = text.replace(part, f"/{HIDDEN}")
+    error.args = (text, *error.args[1:])
+
+
+def check_secret_url(name: str, value: Any) -> str:
+    try:
+        return str(parsed(value))
+    except HTTPRequestError:
+        pass
+    raise HTTPRequestError(
+        f"{name} must be an address that begins with http:// or https:// and a host, and names no "
+        "user; what was given is not shown, as it may be a secret"
+    )
+
+
+class Webhook(Posting):
+    """Posts a message as JSON: ``{"key": …, "text": …, "subject": …, "data": …}``.
+
+    It is delivered when the answer has a status from 200 to 299. 429, a status from 500 and lost
+    connections are tried again, four times in all. ``Idempotency-Key`` is sent with each attempt.
+
+    Args:
+        url: Where to; no error, event or report shows more of it than its host.
+        headers: Sent with each request.
+        auth: Bearer, Basic, APIKey or ClientCredentials.
+        idempotent: See Posting; True unless told.
+
+    The other settings are those of HTTPNode and Node.
+    """
+
+    _checks: Mapping[str, Callable[[str, Any], Any]] = {
+        **Posting._checks,
+        "url": check_secret_url,
+    }
+
+    def __init__(self, url: str | None = None, **settings: Unpack[ChannelSettings]) -> None:
+        configure(self, {"url": url}, settings)
+        if self.url is None:
+            raise TypeError(f"{type(self).__name__} needs the address that it posts to")
+
+    def body(self, message: Message, /) -> Any:
+        """Return what is posted, as JSON. It is for overriding."""
+        return {
+            "key": message.key,
+            "text": message.text,
+            "subject": message.subject,
+            "data": dict(message.data),
+        }
+
+    async def exec(self, message: Message, /) -> Delivery:
+        """Post it."""
+        message = self.taken(message)
+        await self.posted(message, json=self.body(message))
+        return Delivery(message.key)
+
+
+class ChatSettings(ChannelSettings, total=False):
+    """What a ChatWebhook takes beside its address."""
+
+    max_length: int
+
+
+class ChatWebhook(Webhook):
+    """Posts a message to a chat, over a webhook like Slack's: ``{"text": …}``, answered "ok".
+
+    ``&``, ``<`` and ``>`` are escaped, so that a text can call nobody (``<!channel>``) and hide no
+    link. One that is longer than ``max_length`` is cut.
+
+    Args:
+        url: The webhook: whoever knows it can post there.
+        max_length: Characters, as they are sent; 4000 unless told.
+
+    The other settings are those of Webhook.
+    """
+
+    max_length = 4000
+
+    _accepts: ClassVar[frozenset[str]] = Webhook._accepts | {"max_length"}
+    _checks: Mapping[str, Callable[[str, Any], Any]] = {
+        **Webhook._checks,
+        "max_length": check_count,
+    }
+
+    def __init__(self, url: str | None = None, **settings: Unpack[ChatSettings]) -> None:
+        super().__init__(url, **settings)  # type: ignore[misc]
+
+    def body(self, message: Message, /) -> Any:
+        text = message.plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+        short = shortened(text, self.max_length)
+        if short != text:  # where an entity was cut in two, what is left of it goes as well
+            short = re.sub("&[a-z]*…$", "…", short)
+        return {"text": short}
+
+    def accepts(self, result: HTTPResult, /) -> bool:
+        return result["data"] in ("ok", b"ok")

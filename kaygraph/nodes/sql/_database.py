@@ -1,0 +1,182 @@
+"""Which database a node works on, and what a connected one does."""
+
+import asyncio
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import unquote
+
+from ..._settings import check_count, check_flag, check_limit
+from ...errors import closest
+from ._statement import Bound, Statement
+from .errors import DatabaseError, DatabaseUnavailableError, StatementError
+
+Row = dict[str, Any]
+# What came of a row: the rows that its statement gave back, None for one that gives none, or why it
+# alone was not written.
+Written = list[Row] | None | DatabaseError
+
+SCHEMES = ("sqlite", "postgresql", "postgres")
+# One @ at most: where it is clear what the password is, it is clear what is not.
+_SERVER = re.compile(r"(?:(?P<user>[^:@/?#]*)(?::[^@/?#]*)?@)?(?P<place>[^@?#]*)(?:\?[^@]*)?")
+_FILE = re.compile(r"/[^?#]+")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Database:
+    """The database that a node works on, and how long it is waited for.
+
+    Its repr, and every error, leaves the password out.
+
+    Args:
+        url: ``sqlite:///relative.db``, ``sqlite:////absolute.db``, or
+            ``postgresql://user:password@host:port/name?setting=...`` as libpq takes it.
+        root: A folder that a SQLite file must lie in, symlinks followed. A relative path begins
+            there.
+        durable: A row in SQLite counts as written when it is on the disk (``synchronous=FULL``).
+            False: when the operating system has it, so that a loss of power may take the last rows.
+        pool_size: How many connections to PostgreSQL a node has at most in a run.
+        connect_timeout: Seconds that a try to connect to PostgreSQL may take, 2 or more; it is
+            tried twice.
+        lock_timeout: Seconds to wait for a lock that another transaction holds.
+        timeout: Seconds that a transaction may take, or a batch of rows may take to come; None for
+            no limit.
+    """
+
+    url: str
+    root: str | Path | None = None
+    durable: bool = True
+    pool_size: int = 4
+    connect_timeout: float = 10.0
+    lock_timeout: float = 10.0
+    timeout: float | None = 60.0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.url, str):
+            raise TypeError(f"the url of a Database is a string, got {type(self.url).__name__}")
+        scheme, colon, rest = self.url.partition("://")
+        if not colon or scheme not in SCHEMES:
+            known = (
+                f"got {scheme + colon!r}.{closest(scheme, SCHEMES)}" if colon else "got no '://'"
+            )
+            raise ValueError(
+                f"the url of a Database begins with 'sqlite:///' or 'postgresql://', {known}"
+            )
+        if self.is_sqlite and (not _FILE.fullmatch(rest) or rest == "/:memory:"):
+            raise ValueError(
+                "a SQLite url is the path of a file and no more, as in 'sqlite:///shop.db' or "
+                "'sqlite:////srv/shop.db'; a database in memory would be gone with its connection"
+            )
+        if not self.is_sqlite and not _SERVER.fullmatch(rest):
+            raise ValueError(
+                "a PostgreSQL url is 'postgresql://user:password@host:port/name'; write the "
+                "characters @ : / ? # in a user or a password as %40 %3A %2F %3F %23"
+            )
+        if not self.is_sqlite and self.root is not None:
+            raise ValueError("root= confines the file of a SQLite database; this one has none")
+        check_count("pool_size", self.pool_size)
+        for name in ("connect_timeout", "lock_timeout"):
+            if check_limit(name, getattr(self, name)) is None:
+                raise ValueError(f"{name} must be a number of seconds above 0, got None")
+        check_limit("timeout", self.timeout)
+        check_flag("durable", self.durable)
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.url.startswith("sqlite:")
+
+    @property
+    def path(self) -> Path:
+        """Where the SQLite file lies, as it is written."""
+        return Path(self.root or "", unquote(self.url.removeprefix("sqlite:///")))
+
+    def __str__(self) -> str:
+        if self.is_sqlite:
+            return self.url
+        parts = _SERVER.fullmatch(self.url.partition("://")[2])
+        assert parts is not None
+        user = f"{parts['user']}@" if parts["user"] else ""
+        return f"postgresql://{user}{parts['place']}"
+
+    def __repr__(self) -> str:
+        return f"Database({str(self)!r})"
+
+
+def check_database(name: str, value: Any) -> Database:
+    """Return the Database that a setting names: one, or a url."""
+    if isinstance(value, Database):
+        return value
+    if isinstance(value, str):
+        return Database(value)
+    raise ValueError(
+        f"{name} must be a url, as in 'sqlite:///shop.db', or a Database; got "
+        f"{type(value).__name__}"
+    )
+
+
+class Connected(Protocol):
+    """A database as a node's ``lifespan`` opens it for a run.
+
+    A transaction that is cancelled, or has had its time, is rolled back before that is heard,
+    unless it was committed already.
+    """
+
+    def rows(self, statement: Statement, bound: Bound, batch: int) -> AsyncGenerator[Row, None]:
+        """Yield the rows of a statement that only reads; at most ``batch`` are held at once."""
+
+    async def execute(
+        self, statements: Sequence[tuple[Statement, Bound]], max_rows: int
+    ) -> list[Row] | int:
+        """Run all in one transaction; return the last one's rows, or how many rows were changed."""
+
+    async def write(self, statement: Statement, rows: Sequence[Bound]) -> Sequence[Written]:
+        """Run a statement once per row, all in one transaction, and return what came of each.
+
+        Raises:
+            RowRefusedError: One of the rows is to blame that nothing could be committed.
+            DatabaseError: Nothing is written, unless the connection was lost while it committed.
+        """
+
+
+@asynccontextmanager
+async def in_time(database: Database) -> AsyncIterator[None]:
+    """Cancel what is done within when the database's ``timeout`` is over.
+
+    A driver may overhear a cancellation, as ``asyncio.wait_for`` does on Python 3.11; it is raised
+    at the end then.
+    """
+    task = asyncio.current_task()
+    assert task is not None
+    cancelling = task.cancelling()
+    try:
+        async with asyncio.timeout(database.timeout) as limit:
+            yield
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        raise DatabaseUnavailableError(
+            f"{database} was not done within timeout={database.timeout:g} s"
+        ) from error
+    if task.cancelling() > cancelling:
+        raise asyncio.CancelledError
+
+
+def column_names(names: Sequence[str]) -> Sequence[str]:
+    """Return the names of a result's columns, which must differ."""
+    for name in names:
+        if names.count(name) > 1:
+            raise StatementError(
+                f"the result has two columns {name!r}, and a row is a mapping of its columns: "
+                f"call one of them something else, as in SELECT ... AS other_{name}"
+            )
+    return names
+
+
+def too_many(max_rows: int) -> StatementError:
+    return StatementError(
+        f"the statement returned more than max_rows={max_rows} rows, and was undone; SQLRead reads "
+        "any number in batches"
+    )

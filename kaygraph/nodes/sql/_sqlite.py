@@ -1,0 +1,254 @@
+"""SQLite: one connection in a thread of its own, where every job is a whole transaction."""
+
+import asyncio
+import sqlite3
+import threading
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from ..._tasks import heard
+from ._database import Database, Row, Written, column_names, in_time, too_many
+from ._statement import Bound, Statement
+from .errors import (
+    OF_A_ROW,
+    DatabaseError,
+    DatabaseLockedError,
+    DatabaseUnavailableError,
+    RowRefusedError,
+    StatementError,
+)
+
+T = TypeVar("T")
+
+PAUSE_S = 0.01  # between two tries to get a lock
+LOOK_S = 0.05  # between two interruptions of a job that has not heard the first
+
+_KINDS = {
+    sqlite3.SQLITE_BUSY: DatabaseLockedError,
+    sqlite3.SQLITE_LOCKED: DatabaseLockedError,
+    sqlite3.SQLITE_CANTOPEN: DatabaseUnavailableError,
+    sqlite3.SQLITE_IOERR: DatabaseUnavailableError,
+    sqlite3.SQLITE_CONSTRAINT: RowRefusedError,
+    sqlite3.SQLITE_MISMATCH: RowRefusedError,
+    sqlite3.SQLITE_TOOBIG: RowRefusedError,
+    sqlite3.SQLITE_ERROR: StatementError,
+}
+
+
+class _GivenUpError(Exception):
+    """Nobody waits for this job any more."""
+
+
+class SQLite:
+    """A SQLite file as a node's ``lifespan`` opens it; see Connected.
+
+    A connection that writes makes the file where there is none, and turns on WAL, so that readers
+    and the writer do not wait for each other, and foreign keys. One that reads cannot write.
+    """
+
+    def __init__(self, database: Database, reads: bool) -> None:
+        self._database, self._reads = database, reads
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="kaygraph-sqlite")
+        self._lock = threading.Lock()  # what is interrupted is the job meant, and no later one
+        self._job: threading.Event | None = None
+        self._connection: sqlite3.Connection | None = None
+
+    @classmethod
+    @asynccontextmanager
+    async def opened(cls, database: Database, reads: bool) -> AsyncIterator["SQLite"]:
+        file = cls(database, reads)
+        try:
+            await file._do(file._connect)
+            yield file
+        finally:
+            try:
+                await asyncio.get_running_loop().run_in_executor(file._thread, file._close)
+            finally:
+                file._thread.shutdown()
+
+    async def rows(
+        self, statement: Statement, bound: Bound, batch: int
+    ) -> AsyncGenerator[Row, None]:
+        cursor = self._open().cursor()
+
+        def first() -> tuple[Sequence[str], list[tuple[object, ...]]]:
+            cursor.execute(statement.text, bound or ())
+            return _columns(cursor), cursor.fetchmany(batch)
+
+        try:
+            names, found = await self._do(first)
+            while found:
+                for values in found:
+                    yield dict(zip(names, values, strict=True))
+                found = await self._do(lambda: cursor.fetchmany(batch))
+        finally:  # it ends the reader's transaction, so that the WAL can be taken over
+            await asyncio.get_running_loop().run_in_executor(self._thread, cursor.close)
+
+    async def execute(
+        self, statements: Sequence[tuple[Statement, Bound]], max_rows: int
+    ) -> list[Row] | int:
+        def job() -> list[Row] | int:
+            changed, rows = 0, None
+            with self._transaction():
+                for statement, bound in statements:
+                    cursor = self._run(statement, bound)
+                    rows = _rows(cursor, max_rows)
+                    changed += max(0, cursor.rowcount)
+            return changed if rows is None else rows
+
+        return await self._do(job)
+
+    async def write(self, statement: Statement, rows: Sequence[Bound]) -> list[Written]:
+        def job() -> list[Written]:
+            written: list[Written] = []
+            with self._transaction():
+                for bound in rows:
+                    try:
+                        with self._told():
+                            written.append(_rows(self._run(statement, bound)))
+                    except OF_A_ROW as error:
+                        # The statement alone was undone, unless it asks for more (a trigger that
+                        # raises ROLLBACK).
+                        if not self._open().in_transaction:
+                            raise
+                        written.append(error)
+            return written
+
+        return await self._do(job)
+
+    def _run(self, statement: Statement, bound: Bound) -> sqlite3.Cursor:
+        assert self._job is not None
+        if self._job.is_set():
+            raise _GivenUpError
+        return self._open().execute(statement.text, bound or ())
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        connection = self._open()
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+
+    # --- the thread --------------------------------------------------------------------------
+
+    async def _do(self, job: Callable[[], T]) -> T:
+        """Do a job in the thread, within the database's ``timeout``.
+
+        Cancelled, it is interrupted and has come to its end, a rollback, before that is heard.
+        """
+        given_up = threading.Event()
+        async with in_time(self._database):
+            loop = asyncio.get_running_loop()
+            doing = loop.run_in_executor(self._thread, self._patiently, job, given_up)
+            try:
+                await asyncio.wait([doing])
+            except asyncio.CancelledError:
+                doing.add_done_callback(heard)
+                given_up.set()
+                await self._interrupted(doing, given_up)
+                raise
+            return doing.result()
+
+    async def _interrupted(self, doing: "asyncio.Future[T]", given_up: threading.Event) -> None:
+        """Interrupt a job until it has ended: between two statements it does not hear it."""
+        while not doing.done():
+            with self._lock:
+                if self._job is given_up and self._connection is not None:
+                    self._connection.interrupt()
+            try:
+                await asyncio.wait([doing], timeout=LOOK_S)
+            except asyncio.CancelledError:
+                continue  # the first is raised, when the job has ended
+
+    def _patiently(self, job: Callable[[], T], given_up: threading.Event) -> T:
+        """Do a job, again and again while the file is locked by others."""
+        self._job = given_up
+        until = time.monotonic() + self._database.lock_timeout
+        try:
+            while True:
+                if given_up.is_set():
+                    raise _GivenUpError
+                try:
+                    with self._told():
+                        return job()
+                except DatabaseLockedError:
+                    if time.monotonic() >= until:
+                        raise
+                given_up.wait(PAUSE_S)
+        finally:
+            with self._lock:
+                self._job = None
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Raise what the driver raises as an error of ours."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            code = getattr(error, "sqlite_errorcode", None)
+            if code is None:  # the driver's own: it cannot bind a value
+                raise RowRefusedError(f"{self._database}: {error}") from error
+            kind = _KINDS.get(code & 0xFF, DatabaseError)
+            what = str(error)
+            if kind is DatabaseLockedError:
+                what += f", for lock_timeout={self._database.lock_timeout:g} s"
+            raise kind(f"{self._database}: {what}") from error
+        except (OverflowError, UnicodeEncodeError) as error:  # a number or a text it cannot bind
+            raise RowRefusedError(f"{self._database}: {error}") from error
+
+    def _connect(self) -> None:
+        connection = self._connection
+        if connection is None:
+            path = self._database.path.resolve()
+            root = self._database.root
+            if root is not None and not path.is_relative_to(Path(root).resolve()):
+                raise DatabaseError(f"{self._database} lies outside of root={str(root)!r}")
+            mode = "rw" if self._reads else "rwc"
+            connection = self._connection = sqlite3.connect(
+                f"{path.as_uri()}?mode={mode}",
+                timeout=0,
+                isolation_level=None,
+                check_same_thread=False,
+                uri=True,
+            )
+        # Another file, named in data perhaps, is no part of this database.
+        connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
+        connection.execute("PRAGMA foreign_keys = ON")
+        if self._reads:
+            connection.execute("PRAGMA query_only = ON")
+            return
+        connection.execute("PRAGMA journal_mode = WAL")
+        synchronous = "FULL" if self._database.durable else "NORMAL"
+        connection.execute(f"PRAGMA synchronous = {synchronous}")
+
+    def _open(self) -> sqlite3.Connection:
+        assert self._connection is not None
+        return self._connection
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+
+
+def _columns(cursor: sqlite3.Cursor) -> Sequence[str]:
+    return column_names([column[0] for column in cursor.description or ()])
+
+
+def _rows(cursor: sqlite3.Cursor, max_rows: int | None = None) -> list[Row] | None:
+    """Return the rows of a statement that gives any, and None for one that gives none."""
+    if cursor.description is None:
+        return None
+    names = _columns(cursor)
+    rows = cursor.fetchall() if max_rows is None else cursor.fetchmany(max_rows + 1)
+    if max_rows is not None and len(rows) > max_rows:
+        raise too_many(max_rows)
+    return [dict(zip(names, values, strict=True)) for values in rows]

@@ -1,0 +1,170 @@
+"""One constant SQL statement: its placeholders, and what is bound to them."""
+
+import re
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from ...errors import closest
+from .errors import StatementError
+
+Bound = dict[str, Any] | tuple[Any, ...] | None
+
+# What a placeholder or a semicolon does not count in. Names in brackets are SQLite's alone: in
+# PostgreSQL these are the elements of an array; texts between dollars are PostgreSQL's.
+_QUOTED = r"""'(?:[^']|'')*' | "(?:[^"]|"")*" | --[^\n]* | /\*.*?(?:\*/|\Z)"""
+_SQLITE = re.compile(
+    rf"{_QUOTED} | `[^`]*` | \[[^\]]*\] | (?P<end>;) | (?<!:):(?P<name>\w+) "
+    r"| (?P<other>[@$]\w+|\?\d+) | (?P<mark>\?)",
+    re.DOTALL | re.VERBOSE,
+)
+_POSTGRES = re.compile(rf"{_QUOTED} | \$(\w*)\$.*?\$\1\$ | (?P<end>;)", re.DOTALL | re.VERBOSE)
+# psycopg looks for its placeholders everywhere, in quotes too.
+_PERCENT = re.compile(r"%% | %\((?P<name>[^)]+)\)[sbt] | (?P<mark>%[sbt])", re.VERBOSE)
+_NOTHING = re.compile(r"(?>[\s;]|--[^\n]*|/\*.*?(?:\*/|\Z))*+", re.DOTALL)
+_TRANSACTION = re.compile(
+    rf"{_NOTHING.pattern}(BEGIN|START|COMMIT|END|ROLLBACK|ABORT|SAVEPOINT|RELEASE)\b",
+    re.IGNORECASE | re.DOTALL,
+)
+
+STYLES = {True: ("?", ":{}"), False: ("%s", "%({})s")}
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """A statement that was found to be one, with what it needs to be bound.
+
+    Attributes:
+        text: As the driver takes it.
+        names: Of the named placeholders, each once, in order.
+        marks: How many placeholders have no name.
+        style: How a placeholder without and with a name is written for this database.
+    """
+
+    text: str
+    names: tuple[str, ...]
+    marks: int
+    style: tuple[str, str]
+
+    @classmethod
+    @lru_cache(maxsize=512)  # it is asked for with every item
+    def of(cls, text: str, sqlite: bool) -> "Statement":
+        """Read a statement.
+
+        Raises:
+            StatementError: It is several, ends or begins a transaction, or has placeholders of two
+                kinds or of one that is not for this database.
+        """
+        if _NOTHING.fullmatch(text):
+            raise StatementError("a statement must not be empty")
+        if begins := _TRANSACTION.match(text):
+            raise StatementError(
+                f"{begins[1].upper()} is not for a node to say: what a node does at once is one "
+                "transaction. Give SQLExecute several statements for several in one"
+            )
+        found = list((_SQLITE if sqlite else _POSTGRES).finditer(text))
+        _refuse_several(text, [match.end() for match in found if match["end"]], sqlite)
+        style = STYLES[sqlite]
+        if sqlite and (others := [match["other"] for match in found if match["other"]]):
+            raise StatementError(f"write the placeholder {others[0]!r} as ':name' or '?'")
+        placeholders = found if sqlite else list(_PERCENT.finditer(text))
+        names = tuple(dict.fromkeys(match["name"] for match in placeholders if match["name"]))
+        marks = sum(match["mark"] is not None for match in placeholders)
+        if names and marks:
+            raise StatementError(
+                f"a statement has named placeholders ({style[1].format(names[0])}) or {style[0]}, "
+                "not both"
+            )
+        return cls(text, names, marks, style)
+
+    @property
+    def placeholders(self) -> tuple[str, ...]:
+        """The placeholders as they are written."""
+        return tuple(map(self.style[1].format, self.names)) or (self.style[0],) * self.marks
+
+    def require_placeholders(self, why: str) -> None:
+        """Raise a StatementError that names the style when there is none."""
+        if not self.placeholders:
+            named = self.style[1].format("name")
+            other = STYLES[self.style == STYLES[False]]
+            hint = ""
+            others = r"%\((\w+)\)s|%s" if other[0] == "%s" else r"(?<![:\w]):(\w+)|\?"
+            wrong = re.search(others, self.text)
+            if wrong:
+                right = self.style[0] if wrong[1] is None else self.style[1].format(wrong[1])
+                hint = f". Instead of {wrong[0]!r} write {right!r}"
+            raise StatementError(
+                f"the statement has no placeholder, {named!r} or {self.style[0]!r}, {why}{hint}"
+            )
+
+    def bound(self, parameters: Any) -> Bound:
+        """Return what the driver binds, out of a mapping or a sequence.
+
+        Raises:
+            StatementError: It does not have what the placeholders need.
+        """
+        if self.names:
+            if not isinstance(parameters, Mapping):
+                raise StatementError(
+                    f"the placeholder {self.placeholders[0]!r} needs a mapping with "
+                    f"{self.names[0]!r}, got {_kind(parameters)}"
+                )
+            for name in self.names:
+                if name not in parameters:
+                    raise StatementError(
+                        f"the placeholder {self.style[1].format(name)!r} needs {name!r}, which is "
+                        f"not among {_listed(parameters)}.{closest(name, map(str, parameters))}"
+                    )
+            return {name: parameters[name] for name in self.names}
+        if not self.marks:
+            return None
+        if not isinstance(parameters, Sequence) or isinstance(parameters, str | bytes | bytearray):
+            raise StatementError(
+                f"the placeholder {self.style[0]!r} needs a sequence of {self.marks} values, got "
+                f"{_kind(parameters)}; with {self.style[1].format('name')!r} it may be a mapping"
+            )
+        if len(parameters) != self.marks:
+            raise StatementError(
+                f"the statement has {self.marks} placeholders {self.style[0]!r}, and "
+                f"{len(parameters)} values were given"
+            )
+        return tuple(parameters)
+
+
+def _kind(parameters: Any) -> str:
+    return "none" if parameters is None else f"{type(parameters).__name__}"
+
+
+def _listed(parameters: Mapping[Any, Any]) -> str:
+    names = [repr(name) for name in list(parameters)[:20]]
+    return ", ".join(names) + (", ..." if len(parameters) > 20 else "") or "no parameters at all"
+
+
+def _refuse_several(text: str, ends: Sequence[int], sqlite: bool) -> None:
+    """A semicolon may end a statement; what a trigger or a function does may have several."""
+    for end in ends:
+        if _NOTHING.fullmatch(text, end):
+            return
+        if sqlite and sqlite3.complete_statement(text[:end]):
+            raise StatementError("this is more than one statement: give SQLExecute each by itself")
+        if not sqlite and not re.search(r"\bBEGIN\s+ATOMIC\b", text[:end], re.IGNORECASE):
+            raise StatementError("this is more than one statement: give SQLExecute each by itself")
+
+
+def check_statement(name: str, value: Any) -> str:
+    """Return ``value`` when it is a string; what it says is read when its database is known."""
+    if not isinstance(value, str):
+        raise TypeError(
+            f"{name} must be a string with placeholders for what comes from data, as in "
+            f"'SELECT name FROM users WHERE id = :id'; got {type(value).__name__}"
+        )
+    return value
+
+
+def check_statements(name: str, value: Any) -> tuple[str, ...]:
+    """Return the statements as a tuple."""
+    if not isinstance(value, tuple | list) or not value:
+        raise TypeError(f"{name} must be a tuple of statements, got {type(value).__name__}")
+    return tuple(check_statement(name, statement) for statement in value)

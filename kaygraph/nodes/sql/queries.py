@@ -1,0 +1,242 @@
+"""SQL: rows read in batches, rows written as they come, statements in one transaction.
+
+SQLite comes with Python; PostgreSQL takes ``pip install 'kaygraph[postgres]'``. What a node does at
+once is one transaction, and a value comes to a statement through its placeholders alone: ``:name``
+or ``?`` in SQLite, ``%(name)s`` or ``%s`` in PostgreSQL.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from typing import Any, Unpack
+
+from ..._settings import check_count
+from ..._stage import StageReport
+from ...batch import BatchNode, ParallelBatchNode
+from ...node import Node
+from ...outcome import Outcome
+from .._store import (
+    STORE_CHECKS,
+    StoreBatchSettings,
+    Stored,
+    StoreParallelSettings,
+    StoreSettings,
+    configure,
+    store,
+    values_of,
+)
+from ._database import Connected, Database, Row, check_database
+from ._group_commit import GroupCommit
+from ._statement import Statement, check_statement, check_statements
+from .errors import StatementError
+
+SQL_CHECKS = {
+    **STORE_CHECKS,
+    "database": check_database,
+    "statement": check_statement,
+    "statements": check_statements,
+    "batch": check_count,
+    "max_rows": check_count,
+}
+
+
+class OnDatabase(Stored):
+    """What the nodes of this module share: the database, and how its statements are read."""
+
+    database: Database
+    _checks: Mapping[str, Callable[[str, Any], Any]] = SQL_CHECKS
+
+    def _configured(self, own: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+        configure(self, own, settings)
+        for name in own:
+            if not hasattr(self, name):
+                raise TypeError(f"{type(self).__name__} needs {name}=")
+
+    def _statement(self, text: str) -> Statement:
+        return Statement.of(text, self.database.is_sqlite)
+
+    def _connected(self, reads: bool = False) -> AbstractAsyncContextManager[Connected]:
+        """Open the database for a run; the driver that it needs loads, and no other."""
+        if self.database.is_sqlite:
+            from ._sqlite import SQLite
+
+            return SQLite.opened(self.database, reads)
+        from ._postgres import Postgres
+
+        return Postgres.opened(self.database, reads)
+
+
+class SQLRead(OnDatabase, BatchNode[Row, Row]):
+    """Read the rows of a query, ``{column: value}`` each, in batches.
+
+    In ``SQLRead(...) | stage`` the rows go to the next stage as they come, so that a table of any
+    size is read in bounded memory; when the stream ends early the query is closed at once. In
+    ``SQLRead(...) >> node`` the list of the rows is written to ``shared[writes]``. All rows are of
+    one transaction, which can only read. A subclass may change each of them in ``exec(row)``.
+
+    Args:
+        database: A url or a Database.
+        statement: One constant query, with placeholders for its parameters.
+        batch: How many rows are fetched at once, and held; 1000 unless told.
+        reads: The key of the parameters, a mapping or a sequence as the placeholders ask for.
+        writes: The key of the rows.
+
+    Raises:
+        StatementError: The statement cannot work; from a run: or the parameters do not fit it.
+        DatabaseError: From a run; its kinds tell whether another attempt may work.
+    """
+
+    statement: str
+    batch: int = 1000
+
+    _accepts = BatchNode._accepts | {"reads", "writes", "database", "statement", "batch"}
+
+    def __init__(
+        self,
+        database: Database | str | None = None,
+        statement: str | None = None,
+        *,
+        batch: int | None = None,
+        **settings: Unpack[StoreBatchSettings],
+    ) -> None:
+        own = {"database": database, "statement": statement, "batch": batch}
+        self._configured(own, settings)
+        placeholders = self._statement(self.statement).placeholders
+        if self.reads is None and placeholders:
+            raise StatementError(
+                f"the statement has the placeholder {placeholders[0]!r}, so that reads= must be "
+                "told: the key of its parameters"
+            )
+        if self.reads is not None:
+            self._statement(self.statement).require_placeholders("and reads= names its parameters")
+
+    def lifespan(self, shared: Any, /) -> AbstractAsyncContextManager[Connected]:
+        return self._connected(reads=True)
+
+    def prep(self, shared: Any, /) -> AsyncGenerator[Row, None]:
+        """Return the rows, which are not read yet.
+
+        Raises:
+            MissingInputError: The parameters are not there.
+        """
+        statement = self._statement(self.statement)
+        parameters = None if self.reads is None else values_of(shared, self.reads, self.name)
+        database: Connected = self.resource
+        return database.rows(statement, statement.bound(parameters), self.batch)
+
+    async def exec(self, row: Row, /) -> Row:
+        return row
+
+
+class SQLWrite(OnDatabase, ParallelBatchNode[Any, Any]):
+    """Write each item by a statement; an item is done when its row is committed, and not before.
+
+    The rows that wait at the same moment are written in one transaction, in the order in which they
+    came: many items at once make it fast. A row that the database refuses fails alone, with its
+    own error, and the others of its transaction are committed.
+
+    ``exec(item)`` returns the item, for a stage that follows; where the statement has RETURNING, it
+    returns the row that this gives back, or None.
+
+    An item that is cancelled (a deadline, the end of the run) while it waits for its transaction is
+    not written. When that was in work already, the row may be written all the same; and when a
+    connection is lost in the middle of a commit, nobody can tell. Where items may come again
+    (retries, a second run), say so in the statement, as ``ON CONFLICT (id) DO NOTHING`` does.
+
+    Args:
+        database: A url or a Database. A SQLite file is made where there is none.
+        statement: One constant statement; its placeholders are bound to the item, a mapping or a
+            sequence.
+        max_workers: How many items wait at once, and are written together; 500 unless told.
+        reads: The key of the items, for a node that is not a stage.
+        writes: The key of how many were written.
+
+    Raises:
+        StatementError: The statement cannot work; of an item: it does not fit the placeholders.
+        RowRefusedError: Of an item: the database does not take its values.
+        DatabaseError: Of an item; its kinds tell whether another attempt may work.
+    """
+
+    statement: str
+    max_workers = 500
+
+    _accepts = ParallelBatchNode._accepts | {"reads", "writes", "database", "statement"}
+
+    def __init__(
+        self,
+        database: Database | str | None = None,
+        statement: str | None = None,
+        **settings: Unpack[StoreParallelSettings],
+    ) -> None:
+        self._configured({"database": database, "statement": statement}, settings)
+        self._statement(self.statement).require_placeholders("and would write each item alike")
+
+    @asynccontextmanager
+    async def lifespan(self, shared: Any, /) -> AsyncIterator[GroupCommit]:
+        async with self._connected() as database:
+            commit = partial(database.write, self._statement(self.statement))
+            async with GroupCommit(commit).working() as group:
+                yield group
+
+    async def exec(self, item: Any, /) -> Any:
+        group: GroupCommit = self.resource
+        rows = await group.write(self._statement(self.statement).bound(item))
+        if rows is None:
+            return item
+        return rows[0] if rows else None
+
+    def post(self, shared: Any, prep_res: Any, exec_res: Any, /) -> Any:
+        if self.writes is not None:
+            if isinstance(exec_res, StageReport):
+                written = exec_res.ok
+            else:
+                written = sum(not isinstance(result, Outcome) for result in exec_res)
+            store(shared, self.writes, written, self.name)
+
+
+class SQLExecute(OnDatabase, Node[Any, Any]):
+    """Run one statement or several in one transaction: all of them, or nothing.
+
+    The result is the list of the rows, ``{column: value}`` each, that the last statement gives, or
+    how many rows were changed by all, where it gives none.
+
+    Args:
+        database: A url or a Database. A SQLite file is made where there is none.
+        statements: Constant statements, run in this order.
+        max_rows: How many rows the result may have; 100,000 unless told.
+        reads: The key of the parameters, which each statement with placeholders is bound to. As a
+            stage, each item is bound.
+        writes: The key of the result.
+
+    Raises:
+        StatementError: A statement cannot work; from a run: or the parameters do not fit it, or it
+            gives more than ``max_rows`` rows.
+        DatabaseError: From a run; its kinds tell whether another attempt may work.
+    """
+
+    statements: tuple[str, ...]
+    max_rows: int = 100_000
+
+    _accepts = Node._accepts | {"reads", "writes", "database", "statements", "max_rows"}
+
+    def __init__(
+        self,
+        database: Database | str | None = None,
+        *statements: str,
+        max_rows: int | None = None,
+        **settings: Unpack[StoreSettings],
+    ) -> None:
+        own = {"database": database, "statements": statements or None, "max_rows": max_rows}
+        self._configured(own, settings)
+        for text in self.statements:
+            self._statement(text)
+
+    def lifespan(self, shared: Any, /) -> AbstractAsyncContextManager[Connected]:
+        return self._connected()
+
+    async def exec(self, parameters: Any, /) -> list[Row] | int:
+        statements = [self._statement(text) for text in self.statements]
+        database: Connected = self.resource
+        return await database.execute(
+            [(statement, statement.bound(parameters)) for statement in statements], self.max_rows
+        )

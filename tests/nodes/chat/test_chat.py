@@ -1,0 +1,660 @@
+"""Nodes that ask a language model, against a server that speaks the protocol."""
+
+import asyncio
+import json
+import pickle
+import sys
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kaygraph import Graph, Node, Outcome, RateLimit, RunReport
+from kaygraph.events import ItemRetried
+from kaygraph.nodes import (
+    APIKey,
+    Bearer,
+    ChatFormatError,
+    ChatNode,
+    ChatRefusedError,
+    ChatReply,
+    HTTPConnectionError,
+    HTTPRequestError,
+    HTTPStatusError,
+    HTTPTimeoutError,
+    ParallelChatNode,
+    tokens_of,
+)
+from kaygraph.nodes.chat._completion import events
+from kaygraph.nodes.http.asking import PATIENT
+from kaygraph.testing import capture_events, simulate
+from tests.calls import Calls
+from tests.chat_server import USAGE, Answer, ChatServer, Fails, Says, Sends, Waits
+
+pytestmark = pytest.mark.anyio
+
+QUICK = replace(PATIENT, wait=0.0)
+AGAIN = Fails(429, "slow down", {"Retry-After": "0"})
+PERSON = {
+    "type": "object",
+    "properties": {"name": {"type": "string"}, "age": {"type": "integer"}},
+    "required": ["name", "age"],
+    "additionalProperties": False,
+}
+KEY = "sk-5ecret-0123456789"
+
+
+class Keeps(ChatNode):
+    """A ChatNode that keeps the whole reply beside what is written."""
+
+    def post(self, shared: Any, prep_res: Any, exec_res: Any, /) -> Any:
+        shared["reply"] = exec_res
+        return super().post(shared, prep_res, exec_res)
+
+
+async def asked(
+    *answers: Answer,
+    item: Any = "Hello",
+    kind: Any = Keeps,
+    key: str | None = None,
+    **settings: Any,
+) -> tuple[dict[str, Any], ChatServer]:
+    """Ask a server that answers so, and return the store and the server."""
+    shared: dict[str, Any] = {"prompt": item}
+    async with ChatServer(*answers, key=key) as server:
+        told = {"retry": QUICK, "reads": "prompt", "writes": "answer", **settings}
+        await Graph(kind(server.url, "tiny", **told)).run_async(shared)
+    return shared, server
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+async def test_an_answer_is_written_with_its_figures(streaming: bool) -> None:
+    """The text goes to the store; the reply says how it ended, who answered, what it cost."""
+    shared, server = await asked(Says("Bonjour à tous, 你好!"), streaming=streaming)
+    assert shared["answer"] == "Bonjour à tous, 你好!"
+    assert shared["reply"] == ChatReply("Bonjour à tous, 你好!", None, "stop", "tiny", USAGE)
+    (body,) = server.bodies
+    assert body["messages"] == [{"role": "user", "content": "Hello"}]
+    assert body.get("stream", False) is streaming
+    assert body.keys() <= {"model", "messages", "stream", "stream_options"}
+
+
+async def test_settings_are_sent_in_the_protocols_words() -> None:
+    """What a node says stands in each request, and what is None does not."""
+    _, server = await asked(
+        Says("ok"),
+        system="Be brief.",
+        temperature=0.5,
+        max_tokens=20,
+        options={"top_p": 0.9, "stop": None},
+        headers={"X-Team": "a"},
+    )
+    assert server.bodies == [
+        {
+            "model": "tiny",
+            "messages": [
+                {"role": "system", "content": "Be brief."},
+                {"role": "user", "content": "Hello"},
+            ],
+            "temperature": 0.5,
+            "max_tokens": 20,
+            "top_p": 0.9,
+        }
+    ]
+    assert server.headers[0]["x-team"] == "a"
+
+
+async def test_a_prompt_may_hold_messages_and_say_more_than_its_node() -> None:
+    """A list of messages is sent as it is, and a mapping may have figures of its own."""
+    talk = [
+        {"role": "user", "content": "What is 1 + 1?"},
+        {"role": "assistant", "content": "2"},
+        {"role": "user", "content": [{"type": "text", "text": "Sure?"}]},
+    ]
+    _, server = await asked(Says("ok"), item=talk)
+    assert server.bodies[0]["messages"] == talk
+    _, server = await asked(
+        Says("ok"), item={"messages": talk, "max_tokens": 7}, max_tokens=20, temperature=0
+    )
+    assert (server.bodies[0]["max_tokens"], server.bodies[0]["temperature"]) == (7, 0)
+
+
+@pytest.mark.parametrize(
+    ("item", "words"),
+    [
+        (None, "a prompt is a text, a list of messages"),
+        ([], "a prompt is a text"),
+        ([{"content": "no role"}], "a prompt is a text"),
+        (["Hello"], "a prompt is a text"),
+        ({"message": []}, "Did you mean 'messages'?"),
+        ({"messages": [{"role": "user"}], "tools": []}, "a prompt has no 'tools'"),
+        ({"messages": [{"role": "user"}], "max_tokens": 0}, "max_tokens must be at least 1"),
+    ],
+)
+async def test_what_is_no_prompt_is_refused_before_anything_is_asked(item: Any, words: str) -> None:
+    """Nothing goes out, and there is no second attempt."""
+    async with ChatServer(Says("ok")) as server:
+        node = ChatNode(server.url, "tiny", reads="prompt")
+        with pytest.raises(ValueError, match=r"prompt|max_tokens") as caught:
+            await Graph(node).run_async({"prompt": item})
+        assert words in str(caught.value)
+        assert server.bodies == []
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+async def test_a_schema_is_sent_and_the_data_is_written(streaming: bool) -> None:
+    """The request holds the schema, and the store what the JSON says."""
+    shared, server = await asked(
+        Says('{"name": "Ada", "age": 36}'), schema=PERSON, schema_name="person", streaming=streaming
+    )
+    assert shared["answer"] == {"name": "Ada", "age": 36}
+    assert shared["reply"].text == '{"name": "Ada", "age": 36}'
+    assert server.bodies[0]["response_format"] == {
+        "type": "json_schema",
+        "json_schema": {"name": "person", "strict": True, "schema": PERSON},
+    }
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "Ada is 36.",
+        '{"name": "Ada"}',
+        '{"name": "Ada", "age": "36"}',
+        '{"name": "Ada", "age": 36, "more": 1}',
+        '```json\n{"name": "Ada", "age": 36}\n```',
+        "[" * 200 + "]" * 200,
+        "",
+    ],
+)
+async def test_an_answer_that_does_not_fit_is_asked_for_again(wrong: str) -> None:
+    """A wrong answer is an error, which another attempt mends, and never a result."""
+    right = '{"name": "Ada", "age": 36}'
+    shared, server = await asked(Says(wrong), Says(right), schema=PERSON)
+    assert shared["answer"] == {"name": "Ada", "age": 36}
+    assert len(server.bodies) == 2
+    with pytest.raises(ChatFormatError):
+        await asked(Says(wrong), schema=PERSON)
+
+
+async def test_the_place_that_does_not_fit_is_named() -> None:
+    """The error says where in the JSON, and what was expected there."""
+    with pytest.raises(ChatFormatError, match=r"at \$\.age: '36' is not of type 'integer'"):
+        await asked(Says('{"name": "Ada", "age": "36"}'), schema=PERSON)
+
+
+async def test_a_schema_fetches_nothing() -> None:
+    """What a schema refers to stands in the schema; an address in it is not asked."""
+    async with ChatServer(Says("{}")) as server:
+        schema = {"$ref": f"{server.url}/schema.json"}
+        node = ChatNode(server.url, "tiny", schema=schema, reads="prompt")
+        with pytest.raises(Exception, match=r"schema\.json"):
+            await Graph(node).run_async({"prompt": "Hello"})
+        assert len(server.bodies) == 1
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Says(None, refusal="I will not do that."),
+        Says("I was about", finish_reason="content_filter"),
+    ],
+)
+async def test_a_refusal_is_an_error_and_not_asked_again(answer: Says, streaming: bool) -> None:
+    """Asking again would change nothing; neither is half an answer passed on."""
+    async with ChatServer(answer) as server:
+        node = ChatNode(server.url, "tiny", retry=QUICK, streaming=streaming, reads="prompt")
+        with pytest.raises(ChatRefusedError, match=r"I will not|content_filter"):
+            await Graph(node).run_async({"prompt": "Hello"})
+        assert len(server.bodies) == 1
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+async def test_a_cut_answer_says_so(streaming: bool) -> None:
+    """Text that ended at max_tokens is a reply, with its reason; JSON that did is an error."""
+    shared, _ = await asked(Says("Once upon", finish_reason="length"), streaming=streaming)
+    assert (shared["answer"], shared["reply"].finish_reason) == ("Once upon", "length")
+    async with ChatServer(Says('{"name": "A', finish_reason="length")) as server:
+        node = ChatNode(
+            server.url, "tiny", schema=PERSON, retry=QUICK, streaming=streaming, reads="prompt"
+        )
+        with pytest.raises(ChatFormatError, match="raise max_tokens"):
+            await Graph(node).run_async({"prompt": "Hello"})
+        assert len(server.bodies) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("{", "JSON that cannot be read"),
+        ("[1]", "no chat completion"),
+        ('{"choices": 3}', "no chat completion"),
+        ('{"choices": []}', "no choices"),
+        ('{"choices": [7]}', "no message"),
+        ('{"choices": [{"message": "Hello"}]}', "no message"),
+        ('{"choices": [{"message": {"content": [1]}}]}', "no message"),
+        ('{"choices": [{"message": {"content": null}, "finish_reason": "stop"}]}', "no text"),
+        ('{"error": {"message": "overloaded"}}', "tells of an error: 'overloaded'"),
+        ('{"choices": ' + "[" * 200 + "]" * 200 + "}", "deeper than 100"),
+    ],
+)
+async def test_what_is_no_completion_is_asked_for_again(body: str, words: str) -> None:
+    """It is one clear error when it stays so, and no matter when the next is one."""
+    with pytest.raises(ChatFormatError, match=words):
+        await asked(Sends(body))
+    shared, server = await asked(Sends(body), Sends(body), Says("ok"))
+    assert shared["answer"] == "ok"
+    assert len(server.bodies) == 3
+
+
+async def test_a_web_page_is_no_completion() -> None:
+    """An address that is not that of an API is told."""
+    with pytest.raises(ChatFormatError, match="no chat completion: '<html>"):
+        await asked(Sends("<html>Welcome</html>", "text/html"))
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+async def test_refusals_for_now_are_tried_again(streaming: bool) -> None:
+    """429 and a status from 500 are followed by another attempt, as Retry-After says."""
+    with capture_events() as seen:
+        shared, server = await asked(
+            AGAIN, Fails(500), Fails(503, headers={"Retry-After": "0"}), Says("ok"),
+            streaming=streaming, retry=PATIENT,
+        )  # fmt: skip
+    assert shared["answer"] == "ok"
+    assert len(server.bodies) == 4
+    waits = [event.wait_s for event in seen if isinstance(event, ItemRetried)]
+    assert waits[0] <= 0.025
+    assert waits[2] <= 0.1
+
+
+async def test_retry_after_is_waited_for() -> None:
+    """A server that asks for a second is given a second."""
+    with capture_events() as seen:
+        await asked(Fails(429, headers={"Retry-After": "1"}), Says("ok"), retry=PATIENT)
+    (wait,) = [event.wait_s for event in seen if isinstance(event, ItemRetried)]
+    assert 1.0 <= wait < 1.1
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
+@pytest.mark.parametrize("streaming", [False, True])
+async def test_other_refusals_are_not_tried_again(status: int, streaming: bool) -> None:
+    """One request, and one error with the server's own words."""
+    async with ChatServer(Fails(status, "no such model: tiny")) as server:
+        node = ChatNode(server.url, "tiny", streaming=streaming, reads="prompt")
+        with pytest.raises(HTTPStatusError, match="no such model: tiny") as caught:
+            await Graph(node).run_async({"prompt": "Hello"})
+        assert caught.value.status == status
+        assert f"answered {status}" in str(caught.value)
+        assert len(server.bodies) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ('{"error": "model not loaded"}', "'model not loaded'"),
+        ('{"detail": "Not Found"}', "'Not Found'"),
+        ('{"message": "bad\\nthing"}', r"'bad\nthing'"),
+        ("[]", "''"),
+    ],
+)
+async def test_the_reason_is_found_in_whatever_form_it_comes(body: str, words: str) -> None:
+    """Servers differ; what is shown is one line."""
+
+    class Odd(ChatServer):
+        async def _answer(self, request: Any) -> Any:
+            response = await super()._answer(request)
+            response.set_status(404)
+            return response
+
+    async with Odd(Sends(body)) as server:
+        with pytest.raises(HTTPStatusError) as caught:
+            await Graph(ChatNode(server.url, "tiny", reads="p")).run_async({"p": "Hello"})
+        assert str(caught.value).endswith(f"answered 404: {words}")
+
+
+async def test_the_key_is_sent_and_shown_nowhere() -> None:
+    """The server gets it; errors, their parts, events and reprs do not, though it is repeated."""
+    shared, server = await asked(Says("ok"), key=KEY, auth=Bearer(KEY))
+    assert shared["answer"] == "ok"
+    assert server.headers[0]["authorization"] == f"Bearer {KEY}"
+    for auth in (Bearer(KEY), APIKey(KEY, header="api-key")):
+        async with ChatServer(Says("ok"), key="another") as server:
+            node = ChatNode(server.url, "tiny", auth=auth, reads="prompt")
+            with (
+                capture_events() as seen,
+                pytest.raises(HTTPStatusError, match="Incorrect API key") as caught,
+            ):
+                await Graph(node).run_async({"prompt": "Hello"})
+        error = caught.value
+        shown = f"{error}{error!r}{error.result}{node!r}{node.auth!r}{seen}{error.__notes__}"
+        assert KEY not in shown
+        assert "***" in str(error)
+
+
+async def test_a_stream_is_received_as_it_comes() -> None:
+    """The first piece is heard while the server still writes the others."""
+    hold = asyncio.Event()
+    heard: list[str] = []
+
+    class Listens(ChatNode):
+        async def receive(self, item: Any, text: str, /) -> None:
+            assert item == "Hello"
+            heard.append(text)
+            hold.set()  # the server goes on when we have heard
+
+    shared, _ = await asked(Says("one two three", hold=hold), kind=Listens, streaming=True)
+    assert heard == ["one", " two", " three"]
+    assert shared["answer"] == "one two three"
+
+
+async def test_what_is_not_streamed_is_received_at_once() -> None:
+    """A listener need not know how the answer comes."""
+    heard: list[str] = []
+
+    class Listens(ChatNode):
+        def receive(self, item: Any, text: str, /) -> None:
+            heard.append(text)
+
+    await asked(Says("one two three"), kind=Listens)
+    assert heard == ["one two three"]
+
+
+@pytest.mark.parametrize("pieces", [0, 1, 2])
+async def test_a_stream_that_breaks_off_begins_anew(pieces: int) -> None:
+    """Nothing is lost and nothing doubled in the text; who listens is told of the new attempt."""
+    heard: dict[int, list[str]] = {}
+
+    class Listens(ChatNode):
+        def receive(self, item: Any, text: str, /) -> None:
+            heard.setdefault(self.attempt, []).append(text)
+
+    shared, server = await asked(
+        Says("one two three", breaks_off_after=pieces), Says("one two three"),
+        kind=Listens, streaming=True,
+    )  # fmt: skip
+    assert shared["answer"] == "one two three"
+    assert "".join(heard[2]) == "one two three"
+    assert "".join(heard.get(1, [])) == "one two three"[: (0, 3, 7)[pieces]]
+    assert len(server.bodies) == 2
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+async def test_connections_that_are_lost_for_good_are_an_error(streaming: bool) -> None:
+    """After all attempts the loss is told."""
+    async with ChatServer(Says("one two", breaks_off_after=1)) as server:
+        node = ChatNode(server.url, "tiny", retry=QUICK, streaming=streaming, reads="prompt")
+        with pytest.raises(HTTPConnectionError):
+            await Graph(node).run_async({"prompt": "Hello"})
+        assert len(server.bodies) == 4
+
+
+@pytest.mark.parametrize(
+    ("finish_reason", "done", "whole"),
+    [("stop", True, True), ("stop", False, True), (None, True, True), (None, False, False)],
+)
+async def test_a_stream_ends_with_a_word(
+    finish_reason: str | None, done: bool, whole: bool
+) -> None:
+    """[DONE] or a finish_reason makes it whole; one that merely stops has broken off."""
+    answer = Says("one two", finish_reason=finish_reason, done=done)
+    shared, server = await asked(answer, Says("again"), streaming=True)
+    assert shared["answer"] == ("one two" if whole else "again")
+    assert shared["reply"].finish_reason == (finish_reason if whole else "stop")
+    assert len(server.bodies) == (1 if whole else 2)
+
+
+async def test_what_follows_the_end_of_a_stream_is_not_waited_for() -> None:
+    """[DONE] is the end, and nothing that read the stream is left for others to close."""
+    left: list[Any] = []
+    hooks = sys.get_asyncgen_hooks()
+    sys.set_asyncgen_hooks(finalizer=left.append)
+    try:
+        body = 'data: {"choices": [{"delta": {"content": "ok"}}]}\n\ndata: [DONE]\n\ndata: {\n\n'
+        shared, server = await asked(Sends(body, "text/event-stream"), streaming=True)
+    finally:
+        sys.set_asyncgen_hooks(*hooks)
+    assert shared["answer"] == "ok"
+    assert len(server.bodies) == 1
+    assert left == []
+
+
+@pytest.mark.parametrize(
+    "event", ['{"error": {"message": "out of memory"}}', "{", '{"choices": [3]}', "[1]"]
+)
+async def test_an_error_in_a_stream_is_one(event: str) -> None:
+    """What goes wrong after a status of 200 is asked for again as well."""
+    with pytest.raises(ChatFormatError):
+        await asked(Sends(f"data: {event}\n\n", "text/event-stream"), streaming=True)
+
+
+async def test_a_server_that_does_not_stream_is_read_as_it_answers() -> None:
+    """Some take no notice of what was asked."""
+    body = {"choices": [{"message": {"content": "ok"}, "finish_reason": "stop"}]}
+    shared, _ = await asked(Sends(json.dumps(body)), streaming=True)
+    assert shared["answer"] == "ok"
+
+
+async def test_a_slow_answer_is_given_up() -> None:
+    """Seconds that an attempt may take are counted, and another attempt is made."""
+    event = asyncio.Event()
+    with pytest.raises(HTTPTimeoutError, match="total_timeout"):
+        await asked(Waits(event), total_timeout=0.05)
+    shared, server = await asked(Waits(event), Says("ok"), read_timeout=0.05)
+    assert shared["answer"] == "ok"
+    assert len(server.bodies) == 2
+
+
+async def test_many_prompts_are_asked_at_once_and_keep_their_order() -> None:
+    """Answers stand where their prompts stood, and a failure in its place when asked for."""
+    async with ChatServer(Says("ok")) as server:
+        node = ParallelChatNode(
+            server.url, "tiny", on_error="collect", retry=QUICK, reads="prompts", writes="answers"
+        )
+        shared = {"prompts": ["one", 2, [{"role": "user", "content": "three"}]]}
+        await Graph(node).run_async(shared)
+    first, second, third = shared["answers"]
+    assert (first, third) == ("ok", "ok")
+    assert isinstance(second, Outcome)
+    assert isinstance(second.error, HTTPRequestError)
+    assert len(server.bodies) == 2
+
+
+async def test_answers_flow_from_stage_to_stage() -> None:
+    """In a pipeline each item is a prompt, and the reply of one stage is the prompt of the next."""
+
+    class Lengths(Node[Any, Any]):
+        async def exec(self, reply: ChatReply, /) -> int:
+            return len(reply.text)
+
+        def post(self, shared: Any, prep_res: Any, report: Any, /) -> None:
+            shared["lengths"] = report.results
+
+    async with ChatServer(Says("four")) as server:
+        asks = ParallelChatNode(server.url, "tiny", reads="prompts", name="Asks")
+        again = ParallelChatNode(server.url, "tiny", system="Shorten.", name="Again")
+        shared = {"prompts": (f"prompt {number}" for number in range(5))}
+        await Graph(asks | again | Lengths()).run_async(shared)
+    assert shared["lengths"] == [4] * 5  # type: ignore[comparison-overlap]
+    assert len(server.bodies) == 10
+    shortened = [body["messages"][1] for body in server.bodies if len(body["messages"]) == 2]
+    assert shortened == [{"role": "user", "content": "four"}] * 5
+
+
+async def test_the_last_stage_writes_texts() -> None:
+    """What a pipeline ends with is written as a node by itself writes it."""
+    async with ChatServer(Says("four")) as server:
+        asks = ParallelChatNode(server.url, "tiny", reads="prompts", name="Asks")
+        last = ParallelChatNode(server.url, "tiny", writes="answers", name="Last")
+        written: dict[str, Any] = {"prompts": ["one", "two"]}
+        await Graph(asks | last).run_async(written)
+    assert written["answers"] == ["four", "four"]
+
+
+async def test_a_node_serves_many_runs_and_loops() -> None:
+    """The same object runs at once in several graphs, and in a second loop."""
+    async with ChatServer(Says("ok")) as server:
+        node = ChatNode(server.url, "tiny", reads="prompt", writes="answer")
+        stores = [{"prompt": "Hello"} for _ in range(5)]
+        await asyncio.gather(*(Graph(node).run_async(shared) for shared in stores))
+        last = {"prompt": "Hello"}
+        await asyncio.to_thread(Graph(node).run, last)
+    assert [shared["answer"] for shared in [*stores, last]] == ["ok"] * 6
+
+
+async def test_a_cancelled_question_is_not_waited_for() -> None:
+    """The connection is closed with the run, though the server has not answered."""
+    event = asyncio.Event()
+    async with ChatServer(Waits(event)) as server:
+        node = ChatNode(server.url, "tiny", deadline=0.1, reads="prompt")
+        with pytest.raises(TimeoutError):
+            await Graph(node).run_async({"prompt": "Hello"})
+        assert len(server.bodies) == 1
+
+
+async def test_the_report_counts_what_was_asked() -> None:
+    """Items and attempts stand in the run report, as of any node."""
+    report = RunReport()
+    async with ChatServer(AGAIN, Says("ok")) as server:
+        node = ParallelChatNode(server.url, "tiny", max_workers=1, retry=QUICK, reads="prompts")
+        await Graph(node).run_async({"prompts": ["a", "b"]}, observers=[report])
+    figures = report.nodes["ParallelChatNode"]
+    assert (figures.items["ok"], figures.retries) == (2, 1)
+
+
+def test_tokens_are_reckoned_from_prompt_and_answer() -> None:
+    """Four bytes are a token, and what the answer may take is added."""
+    assert tokens_of("x" * 400) == 100
+    assert tokens_of("x" * 401, max_tokens=50) == 151
+    assert tokens_of("é" * 4) == 2
+    assert tokens_of("x" * 40, system="y" * 40) == 20
+    picture = {"type": "image_url", "image_url": {"url": "data:…"}}
+    talk = [{"role": "user", "content": [{"type": "text", "text": "x" * 8}, picture]}]
+    assert tokens_of(talk) == 2
+    assert tokens_of({"messages": talk, "max_tokens": 5}, max_tokens=50) == 7
+    with pytest.raises(HTTPRequestError):
+        tokens_of(None)
+
+
+@given(st.text(), st.text(), st.integers(0, 10_000))
+def test_more_text_never_weighs_less(text: str, more: str, max_tokens: int) -> None:
+    """The weight of a prompt grows with it, and is never below what the answer may take."""
+    lighter = tokens_of(text, max_tokens=max_tokens)
+    assert max_tokens <= lighter <= tokens_of(text + more, max_tokens=max_tokens)
+
+
+def test_a_rate_limit_counts_tokens() -> None:
+    """In no window of a minute do prompts of more tokens begin than were allowed."""
+    weight = partial(tokens_of, max_tokens=20)
+    prompts = ["x" * (40 * (1 + number % 4)) for number in range(30)]  # of 30 to 60 tokens
+    calls = Calls(prompts, rate=RateLimit(100, per=60, weight=weight))
+    simulate(Graph(calls))
+    assert sorted(item for _, item in calls.begun) == sorted(prompts)
+    for start, _ in calls.begun:
+        window = [weight(item) for at, item in calls.begun if start <= at < start + 60]
+        assert sum(window) <= 100
+
+
+async def test_a_prompt_that_could_never_begin_is_told() -> None:
+    """A prompt of more tokens than a window holds is an error, not a wait without end."""
+    rate = RateLimit(10, per=60, weight=tokens_of)
+    with pytest.raises(ValueError, match="weighs 25"):
+        await asked(Says("ok"), item="x" * 100, rate=rate)
+
+
+@given(
+    st.lists(st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]))),
+    st.sampled_from([b"\n", b"\r\n"]),
+)
+def test_events_are_read_whatever_is_in_them(texts: list[str], end: bytes) -> None:
+    """What was sent as server-sent events is what is read, one for one, comments left out."""
+    sent = b"".join(
+        b"event: x" + end + b"data: " + text.encode() + end + b": note" + end + end
+        for text in texts
+    )
+
+    async def read() -> list[bytes]:
+        async def lines() -> Any:
+            for line in (sent + b"data: cut off").split(b"\n"):
+                yield line.removesuffix(b"\r")
+
+        return [event async for event in events(lines())]
+
+    assert asyncio.run(read()) == [text.encode() for text in texts]
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"temperature": 3}, "temperature must be a number from 0 to 2, got 3"),
+        ({"temperature": True}, "temperature must be a number"),
+        ({"max_tokens": 0}, "max_tokens must be at least 1"),
+        ({"system": 7}, "system must be a string"),
+        ({"schema": "object"}, "schema must be a JSON schema"),
+        ({"schema": {"type": "objekt"}}, "schema is no JSON schema, at $.type"),
+        ({"schema_name": "a person"}, "schema_name must be up to 64 letters"),
+        ({"streaming": 1}, "streaming must be True or False"),
+        ({"options": {"tools": []}}, "'tools' is not supported"),
+        ({"options": {"stream": True}}, "'stream' is for the node's own settings"),
+        ({"options": 5}, "options must be a mapping"),
+        ({"auth": "key"}, "auth must be Bearer(token)"),
+        ({"model": ""}, "model must be a string that is not empty"),
+        ({"url": "localhost:8080"}, "a URL must begin with http:// or https://"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(settings: dict[str, Any], words: str) -> None:
+    """At construction, in one line that says what was expected."""
+    told = {"url": "http://127.0.0.1/v1", "model": "tiny", **settings}
+    with pytest.raises(ValueError, match=r"must|no JSON schema") as caught:
+        ChatNode(**told)
+    assert words in str(caught.value)
+    with pytest.raises(ValueError, match=r"must|no JSON schema"):
+        type("Mine", (ParallelChatNode,), told)
+
+
+def test_a_schema_without_the_library_says_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told at construction, and a node without a schema does without."""
+    monkeypatch.setitem(sys.modules, "jsonschema", None)
+    ChatNode("http://host/v1", "tiny")
+    with pytest.raises(ImportError, match=r"jsonschema is not installed.*'kaygraph\[chat\]'"):
+        ChatNode("http://host/v1", "tiny", schema=PERSON)
+
+
+def test_an_unknown_setting_is_told_with_the_nearest() -> None:
+    """A slip of the finger is an error, with what was meant."""
+    with pytest.raises(TypeError, match="Did you mean 'streaming'"):
+        ChatNode("http://127.0.0.1/v1", "tiny", streamin=True)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("kind", [ChatNode, ParallelChatNode])
+def test_a_node_without_url_or_model_is_refused(kind: Any) -> None:
+    """Unless its class says them."""
+    for told in ({}, {"url": "http://127.0.0.1/v1"}, {"model": "tiny"}):
+        with pytest.raises(TypeError, match=f"a {kind.__name__} needs"):
+            kind(**told)
+    told = {"url": "http://127.0.0.1/v1", "model": "tiny"}
+    assert type("ChatNode", (kind,), told)().model == "tiny"
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("http://host/v1", "http://host/v1/chat/completions"),
+        ("http://host/v1/", "http://host/v1/chat/completions"),
+        ("http://host/v1/chat/completions", "http://host/v1/chat/completions"),
+        ("https://host/d?api-version=1", "https://host/d/chat/completions?api-version=1"),
+    ],
+)
+def test_the_address_is_that_of_the_api(url: str, address: str) -> None:
+    """The base of an API is enough; the whole address is as good."""
+    assert ChatNode(url, "tiny").request("Hello").url == address
+
+
+def test_a_node_can_be_pickled() -> None:
+    """It goes elsewhere with its settings, its schema among them."""
+    node = pickle.loads(pickle.dumps(ChatNode("http://host/v1", "tiny", schema=PERSON)))
+    assert (node.model, node.schema) == ("tiny", PERSON)

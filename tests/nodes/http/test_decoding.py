@@ -1,0 +1,168 @@
+"""Bodies are decompressed piece by piece."""
+
+import asyncio
+import gzip
+import tracemalloc
+import zlib
+from collections.abc import AsyncIterator, Iterable
+from itertools import pairwise
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from kaygraph.nodes.http._decoding import PIECE, HTTPBodyError, decoded
+
+RAW = -zlib.MAX_WBITS
+
+
+def compressed(data: bytes, window: int, level: int = 6) -> bytes:
+    stream = zlib.compressobj(level, wbits=window)
+    return stream.compress(data) + stream.flush()
+
+
+async def chunks_of(chunks: Iterable[bytes]) -> AsyncIterator[bytes]:
+    for chunk in chunks:
+        yield chunk
+
+
+def pieces_of(chunks: Iterable[bytes], encoding: str, most: int | None = None) -> list[bytes]:
+    async def collect() -> list[bytes]:
+        return [piece async for piece in decoded(chunks_of(chunks), encoding, most)]
+
+    return asyncio.run(collect())
+
+
+def split(data: bytes, places: Iterable[int]) -> list[bytes]:
+    cuts = [0, *sorted(place % (len(data) + 1) for place in places), len(data)]
+    return [data[start:end] for start, end in pairwise(cuts)]
+
+
+@pytest.mark.parametrize("encoding", ["", "identity", "gzip", " GZIP ", "x-gzip", "deflate", "raw"])
+@given(
+    st.binary(max_size=300),
+    st.sampled_from([1, 7, 400, PIECE]),
+    st.lists(st.integers(0), max_size=8),
+    st.sampled_from([0, 1, 6, 9]),
+)
+@example(b"x", PIECE, [1], 6)
+@example(b"x", 2 * PIECE, [3], 0)
+def test_what_was_compressed_comes_out_however_it_is_cut(
+    encoding: str, seed: bytes, times: int, cuts: list[int], level: int
+) -> None:
+    """For any data and any split into chunks, in pieces that are not too large."""
+    data = seed * times
+    sent = {
+        "": data,
+        "identity": data,
+        "deflate": compressed(data, zlib.MAX_WBITS, level),
+        "raw": compressed(data, RAW, level),
+    }.get(encoding, compressed(data, zlib.MAX_WBITS | 16, level))
+    pieces = pieces_of(split(sent, cuts), "deflate" if encoding == "raw" else encoding)
+    assert b"".join(pieces) == data
+    assert all(0 < len(piece) <= PIECE for piece in pieces)
+
+
+@pytest.mark.parametrize("size", [PIECE - 1, PIECE, PIECE + 1, 3 * PIECE + 1])
+@pytest.mark.parametrize("window", [zlib.MAX_WBITS | 16, zlib.MAX_WBITS, RAW])
+def test_what_is_still_within_at_the_end_comes_out(size: int, window: int) -> None:
+    """The last byte that came may hold more than one piece has room for."""
+    encoding = "gzip" if window > zlib.MAX_WBITS else "deflate"
+    pieces = pieces_of([compressed(b"\0" * size, window)], encoding)
+    assert b"".join(pieces) == b"\0" * size
+
+
+@given(
+    st.lists(st.tuples(st.binary(max_size=100), st.integers(0, 5)), min_size=1, max_size=5),
+    st.lists(st.integers(0), max_size=8),
+)
+def test_a_gzip_body_may_be_several_one_after_another(
+    members: list[tuple[bytes, int]], cuts: list[int]
+) -> None:
+    """With zeros after each, as archives have them, wherever the chunks end (RFC 1952, 2.2)."""
+    sent = b"".join(gzip.compress(data) + b"\0" * zeros for data, zeros in members)
+    assert b"".join(pieces_of(split(sent, cuts), "gzip")) == b"".join(data for data, _ in members)
+
+
+@pytest.mark.parametrize("window", [zlib.MAX_WBITS | 16, zlib.MAX_WBITS, RAW])
+def test_a_body_that_is_cut_off_is_an_error(window: int) -> None:
+    """Wherever it ends but at its end: half a body is never taken for a whole one."""
+    sent = compressed(b"hello " * 100, window)
+    encoding = "gzip" if window > zlib.MAX_WBITS else "deflate"
+    for size in range(1, len(sent)):
+        with pytest.raises(HTTPBodyError, match=f"in the middle of its {encoding}"):
+            pieces_of([sent[:size]], encoding)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_a_body_that_is_not_compressed_as_it_says_is_an_error(encoding: str) -> None:
+    """It is told of as what it is, and not as an error of zlib."""
+    with pytest.raises(HTTPBodyError, match=f"the body is not {encoding}"):
+        pieces_of([b"<html>no</html>"], encoding)
+
+
+def test_a_body_with_a_wrong_checksum_is_an_error() -> None:
+    """Data that were changed on the way are not handed over as if nothing had been."""
+    sent = bytearray(gzip.compress(b"hello"))
+    sent[-8] ^= 1
+    with pytest.raises(HTTPBodyError, match="not gzip"):
+        pieces_of([bytes(sent)], "gzip")
+
+
+@pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, gzip", "compress"])
+def test_an_encoding_that_was_not_asked_for_is_an_error(encoding: str) -> None:
+    """It names what came."""
+    with pytest.raises(HTTPBodyError, match=f"encoded with '{encoding}'"):
+        pieces_of([b"x"], encoding)
+
+
+@pytest.mark.parametrize("encoding", ["", "gzip", "deflate"])
+def test_a_body_without_a_byte_is_empty(encoding: str) -> None:
+    """An answer to HEAD names an encoding and has no body."""
+    assert pieces_of([], encoding) == []
+
+
+@pytest.mark.parametrize("encoding", ["", "gzip"])
+def test_a_body_may_be_as_large_as_allowed_and_no_larger(encoding: str) -> None:
+    """The limit counts what comes out."""
+    sent = gzip.compress(b"x" * 1000) if encoding else b"x" * 1000
+    assert len(b"".join(pieces_of([sent], encoding, 1000))) == 1000
+    with pytest.raises(HTTPBodyError, match="larger than max_bytes=999"):
+        pieces_of([sent], encoding, 999)
+
+
+def test_a_bomb_is_given_up_before_it_has_gone_off() -> None:
+    """A megabyte that would be a gigabyte takes no more memory than what is allowed of it."""
+    bomb = gzip.compress(b"\0" * (64 * 1024 * 1024), 9)
+    bomb *= 16  # several members
+    tracemalloc.start()
+    try:
+        with pytest.raises(HTTPBodyError, match="max_bytes"):
+            pieces_of([bomb], "gzip", 4 * 1024 * 1024)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 16 * 1024 * 1024
+
+
+def test_a_reader_that_leaves_early_leaves_nothing_open() -> None:
+    """The body's own source is closed at once, and not when somebody collects it."""
+    closed = []
+
+    async def source() -> AsyncIterator[bytes]:
+        try:
+            for _ in range(10):
+                yield gzip.compress(b"x" * 100)
+        finally:
+            closed.append(True)
+
+    async def read() -> list[bool]:
+        chunks = source()
+        body = decoded(chunks, "gzip", None)
+        async for _ in body:
+            break
+        await body.aclose()
+        await chunks.aclose()  # type: ignore[attr-defined]
+        return list(closed)
+
+    assert asyncio.run(read()) == [True]

@@ -1,0 +1,331 @@
+"""PostgreSQL: connections that fail, fall silent, come back; and what a cancellation leaves."""
+
+import asyncio
+import time
+from typing import Any
+
+import psycopg
+import pytest
+
+from kaygraph import DeadlineExceededError, Graph, Outcome, Retry
+from kaygraph.nodes import (
+    Database,
+    DatabaseLockedError,
+    DatabaseUnavailableError,
+    RowRefusedError,
+    SQLExecute,
+    SQLRead,
+    SQLWrite,
+    StatementError,
+)
+from kaygraph.nodes.sql._statement import Statement
+from tests.databases import (
+    connections,
+    needs_postgres,
+    postgres,
+    proxied,
+    query,
+    server,
+    until_no_connections,
+)
+from tests.stages import Stage
+
+pytestmark = [pytest.mark.anyio, needs_postgres]
+
+INSERT = "INSERT INTO t VALUES (%(id)s)"
+
+
+@pytest.fixture
+async def database():
+    database = postgres()
+    await query(database, "DROP TABLE IF EXISTS t", "CREATE TABLE t (id INTEGER PRIMARY KEY)")
+    yield database
+    assert await until_no_connections(database) == []
+
+
+def ids(count: int, start: int = 0) -> list[dict[str, int]]:
+    return [{"id": n} for n in range(start, start + count)]
+
+
+async def count(database: Database) -> int:
+    return int((await query(database, "SELECT count(*) AS n FROM t"))[0]["n"])
+
+
+def now() -> float:
+    return time.monotonic()
+
+
+async def test_a_refused_connection_is_told_at_once():
+    """The driver's reason, and no wait for a server that is not there."""
+    database = Database("postgresql://ada:secret@127.0.0.1:1/shop")
+    began = now()
+    with pytest.raises(DatabaseUnavailableError, match="refused") as told:
+        await query(database, "SELECT 1")
+    assert now() - began < 5
+    assert isinstance(told.value.__cause__, psycopg.OperationalError)
+    assert "ada@127.0.0.1:1/shop" in str(told.value)
+    assert "secret" not in str(told.value)
+
+
+async def test_a_wrong_password_is_told_and_not_shown(database):
+    """The server's own reason."""
+    login, _, place = database.url.removeprefix("postgresql://").rpartition("@")
+    user = login.partition(":")[0]
+    wrong = Database(f"postgresql://{user}:wr0ng-one@{place}")
+    with pytest.raises(DatabaseUnavailableError, match="password authentication failed") as told:
+        await query(wrong, "SELECT 1")
+    assert "wr0ng-one" not in f"{told.value} {told.value.__cause__}"
+
+
+async def test_a_url_that_libpq_cannot_read_is_not_shown():
+    """Neither what is wrong in it, which may be the password, nor a log of it."""
+    with pytest.raises(ValueError, match=r"libpq cannot read the url of .*ada@h") as told:
+        await query(Database("postgresql://ada:se%cret@h/x"), "SELECT 1")
+    assert "se%cret" not in str(told.value)
+
+
+async def test_a_server_that_does_not_answer_is_told_in_time(database):
+    """One that takes connections and says nothing, from the first moment or in the middle."""
+    async with proxied(database) as proxy:
+        proxy.silent = True
+        began = now()
+        with pytest.raises(DatabaseUnavailableError, match="timeout"):
+            await query(Database(proxy.url, connect_timeout=2), "SELECT 1")
+        assert now() - began < 8
+
+
+async def test_a_server_that_falls_silent_is_told_in_time(database):
+    """The database's timeout ends the wait for rows, and the run gets back its connection."""
+    async with proxied(database) as proxy:
+        impatient = Database(proxy.url, timeout=0.5, connect_timeout=2)
+
+        class Silences(Stage):
+            async def exec(self, row):
+                proxy.silent = True
+                proxy.refuse()  # the request to cancel the query, that is
+                return row
+
+        pipeline = SQLRead(impatient, "SELECT generate_series(1, 1000) AS n", batch=10) | Silences()
+        with pytest.raises(DatabaseUnavailableError, match=r"not done within timeout=0\.5 s"):
+            await Graph(pipeline).run_async({})
+
+
+async def test_a_connection_that_is_cut_is_told(database):
+    """In the middle of a query: an error that is worth another attempt, with its cause."""
+    async with proxied(database) as proxy:
+
+        class Cuts(Stage):
+            async def exec(self, row):
+                proxy.cut()
+                return row
+
+        pipeline = SQLRead(Database(proxy.url), "SELECT generate_series(1, 9000) AS n") | Cuts()
+        with pytest.raises(DatabaseUnavailableError) as told:
+            await Graph(pipeline).run_async({})
+        assert isinstance(told.value.__cause__, psycopg.OperationalError)
+
+
+async def test_writes_go_on_when_the_server_comes_back(database):
+    """Retries write the rest over new connections; each row is there once."""
+    async with proxied(database) as proxy:
+
+        class Cuts(Stage):
+            async def exec(self, row):
+                if row["id"] in (100, 300):
+                    proxy.cut()
+                return row
+
+        class Ids(Stage):
+            def prep(self, _):
+                return ids(500)
+
+        write = SQLWrite(
+            Database(proxy.url, connect_timeout=2),
+            f"{INSERT} ON CONFLICT DO NOTHING",
+            max_workers=20,
+            writes="written",
+            retry=Retry(attempts=5, wait=0.05, on=DatabaseUnavailableError),
+        )
+        shared: dict[str, Any] = {}
+        await Graph(Ids() | write | Cuts()).run_async(shared)
+        assert shared["written"] == 500
+        assert proxy.accepted >= 3
+    assert await count(database) == 500
+
+
+async def test_a_server_that_is_stopped_and_started_is_used_again():
+    """A real server ends in the middle of a run: its error is clear, and retries go on after."""
+    with server() as (url, control):
+        database = Database(url, connect_timeout=2)
+        await query(database, "CREATE TABLE t (id INTEGER PRIMARY KEY)")
+        errors: list[BaseException] = []
+
+        class Restarts(SQLExecute):
+            async def exec(self, parameters):
+                if self.attempt == 1 and parameters["id"] == 3:
+                    await asyncio.to_thread(control, "stop")
+                if self.attempt == 3:
+                    await asyncio.to_thread(control, "start")
+                try:
+                    return await super().exec(parameters)
+                except DatabaseUnavailableError as error:
+                    errors.append(error)
+                    raise
+
+        class Ids(Stage):
+            def prep(self, _):
+                return ids(6)
+
+        write = Restarts(database, INSERT, retry=Retry(attempts=4, on=DatabaseUnavailableError))
+        await Graph(Ids() | write).run_async({})
+        assert await count(database) == 6
+        assert len(errors) == 2
+        assert all(isinstance(error.__cause__, psycopg.OperationalError) for error in errors)
+
+
+async def test_a_killed_backend_is_told_and_replaced(database):
+    """As an administrator ends a connection."""
+    attempts = []
+
+    class Killed(SQLExecute):
+        async def exec(self, parameters):
+            attempts.append(self.attempt)
+            return await super().exec(parameters)
+
+    node = Killed(
+        database,
+        "SELECT pg_terminate_backend(pg_backend_pid())",
+        retry=Retry(attempts=2, on=DatabaseUnavailableError),
+    )
+    with pytest.raises(DatabaseUnavailableError, match="administrator command"):
+        await node.run_async({})
+    assert attempts == [1, 2]
+
+
+async def test_a_lock_is_waited_for_and_then_told(database):
+    """After lock_timeout there is one clear error."""
+    impatient = Database(database.url, lock_timeout=0.1)
+    with psycopg.connect(database.url) as other:
+        other.execute("LOCK TABLE t")
+        with pytest.raises(DatabaseLockedError, match="lock timeout"):
+            await query(impatient, "INSERT INTO t VALUES (1)")
+        other.rollback()
+
+
+async def test_a_refusal_at_the_commit_is_that_rows_alone(database):
+    """A constraint that is checked at the commit fails a group as a whole; the row is found."""
+    await query(database, "ALTER TABLE t ADD COLUMN u INTEGER UNIQUE DEFERRABLE INITIALLY DEFERRED")
+    shared: dict[str, Any] = {"rows": [{"id": n, "u": 5 if n == 30 else n} for n in range(40)]}
+
+    class Kept(SQLWrite):
+        def post(self, shared, prep_res, exec_res):
+            shared["results"] = exec_res
+
+    node = Kept(database, "INSERT INTO t VALUES (%(id)s, %(u)s)", reads="rows", on_error="collect")
+    await node.run_async(shared)
+    failed = [r for r in shared["results"] if isinstance(r, Outcome)]
+    assert [outcome.index for outcome in failed] == [30]
+    assert isinstance(failed[0].error, RowRefusedError)
+    assert "(u)=(5)" not in str(failed[0].error)  # what is in a row stays in the cause
+    assert await count(database) == 39
+
+
+async def test_rows_are_read_by_a_cursor_on_the_server(database):
+    """Rows that never end are read in bounded memory: the server holds what was not asked for."""
+    cursors: list[Any] = []
+
+    class Looks(Stage):
+        async def exec(self, row):
+            if row["n"] == 25:
+                cursors.extend(await connections(database))
+            return row
+
+    endless = "SELECT generate_series(1, 10000000) AS n"
+    node = SQLRead(database, endless, batch=10)
+    stream = (node | Looks()).stream({})
+    async for row in stream:
+        if row["n"] == 30:
+            await stream.aclose()
+            break
+    assert [(c["state"], c["query"][:5]) for c in cursors] == [("idle in transaction", "FETCH")]
+
+
+async def test_a_deadline_ends_the_query_on_the_server(database):
+    """No backend works on after the run has ended."""
+    for node in (
+        SQLRead(database, "SELECT pg_sleep(60)"),
+        SQLExecute(database, "SELECT pg_sleep(60)"),
+    ):
+        with pytest.raises(DeadlineExceededError):
+            await node.run_async({}, deadline=0.2)
+        assert await until_no_connections(database) == []
+
+
+async def test_a_statement_has_its_time(database):
+    """The database's timeout ends it, on the server too."""
+    impatient = Database(database.url, timeout=0.2)
+    with pytest.raises(DatabaseUnavailableError, match=r"not done within timeout=0\.2 s"):
+        await query(impatient, "SELECT pg_sleep(60)")
+
+
+async def test_a_run_cancelled_at_any_moment_leaves_nothing(database):
+    """No connection, no transaction, no task; what is one transaction is whole."""
+    await query(database, "DROP TABLE IF EXISTS u", "CREATE TABLE u (id INTEGER)")
+    before = asyncio.all_tasks()
+    for step in range(40):
+        graph = Graph(
+            (
+                SQLRead(database, "SELECT generate_series(1, 400) AS id", batch=50)
+                | SQLWrite(database, f"INSERT INTO t VALUES (%(id)s + {1000 * step})")
+            )
+            >> SQLExecute(database, "INSERT INTO u VALUES (1)", "INSERT INTO u VALUES (2)")
+        )
+
+        task = asyncio.ensure_future(graph.run_async({}))
+        await asyncio.sleep(0.002 * step)
+        task.cancel()
+        await asyncio.wait([task])
+        assert asyncio.all_tasks() == before
+    assert await until_no_connections(database) == []
+    assert (await query(database, "SELECT count(*) % 2 AS odd FROM u")) == [{"odd": 0}]
+
+
+async def test_a_pool_has_a_size(database):
+    """At most pool_size connections, however many ask at once; the others wait their turn."""
+    asking = Statement.of(
+        "SELECT count(*) AS n, pg_sleep(0.02) FROM pg_stat_activity "
+        "WHERE datname = current_database() AND backend_type = 'client backend'",
+        False,
+    )
+    node = SQLExecute(Database(database.url, pool_size=2), "SELECT 1")
+    async with node.lifespan({}) as pool:
+        results = await asyncio.gather(*(pool.execute([(asking, None)], 1) for _ in range(8)))
+    assert max(rows[0]["n"] for rows in results) == 2
+
+
+async def test_options_of_the_url_are_kept(database):
+    """What the url sets stands beside what a Database sets, and above it."""
+    both = Database(f"{database.url}&options=-c%20lock_timeout%3D77%20-c%20work_mem%3D128kB")
+    shown = "SELECT current_setting('lock_timeout') AS l, current_setting('work_mem') AS w"
+    assert await query(both, shown) == [{"l": "77ms", "w": "128kB"}]
+    plain = "SELECT current_setting('lock_timeout') AS l"
+    assert await query(database, plain) == [{"l": "10s"}]
+
+
+async def test_a_function_that_writes_is_refused_to_a_reader(database):
+    """SQLRead's transaction can only read, whatever a query calls."""
+    await query(
+        database,
+        "CREATE OR REPLACE FUNCTION sneak() RETURNS int LANGUAGE sql AS "
+        "$$ INSERT INTO t VALUES (1); SELECT 1 $$",
+    )
+    with pytest.raises(Exception, match="read-only transaction"):
+        await SQLRead(database, "SELECT sneak()").run_async({})
+    assert await count(database) == 0
+
+
+async def test_a_percent_sign_without_parameters_is_one(database):
+    """As psycopg has it: where nothing is bound nothing is escaped."""
+    assert await query(database, "SELECT 'ab' LIKE 'a%' AS yes") == [{"yes": True}]
+    with pytest.raises(StatementError, match="placeholder"):
+        SQLRead(database, "SELECT 'ab' LIKE '%s'")

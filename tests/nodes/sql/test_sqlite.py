@@ -1,0 +1,375 @@
+"""SQLite: locks, commits, confinement, and what a cancellation leaves."""
+
+import asyncio
+import sqlite3
+import threading
+import time
+from contextlib import closing
+from typing import Any
+
+import pytest
+
+from kaygraph import DeadlineExceededError, Graph, Outcome, Retry
+from kaygraph.nodes import (
+    Database,
+    DatabaseError,
+    DatabaseLockedError,
+    DatabaseUnavailableError,
+    RowRefusedError,
+    SQLExecute,
+    SQLRead,
+    SQLWrite,
+)
+from kaygraph.nodes.sql._statement import Statement
+from kaygraph.testing import cancel_everywhere
+from tests.databases import query
+from tests.stages import Stage
+
+pytestmark = pytest.mark.anyio
+
+INSERT = "INSERT INTO t VALUES (:id)"
+ENDLESS = (
+    "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) AS n FROM n"
+)
+
+
+@pytest.fixture
+async def database(tmp_path):
+    database = Database(f"sqlite:///{tmp_path}/shop.db", lock_timeout=5)
+    await query(database, "CREATE TABLE t (id INTEGER PRIMARY KEY)")
+    return database
+
+
+def ids(count: int, start: int = 0) -> list[dict[str, int]]:
+    return [{"id": n} for n in range(start, start + count)]
+
+
+def count(database: Database) -> int:
+    with closing(sqlite3.connect(database.path)) as connection:
+        return int(connection.execute("SELECT count(*) FROM t").fetchone()[0])
+
+
+def threads() -> list[str]:
+    return [t.name for t in threading.enumerate() if t.name.startswith("kaygraph")]
+
+
+def writable(database: Database) -> bool:
+    """Whether nobody holds the lock of a transaction that writes."""
+    with closing(sqlite3.connect(database.path, timeout=0, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
+    return True
+
+
+async def test_the_file_is_made_in_wal_mode_with_foreign_keys(tmp_path):
+    """Writing makes the file; readers and the writer do not wait for each other then."""
+    database = Database(f"sqlite:///{tmp_path}/new.db")
+    assert await query(database, "PRAGMA foreign_keys") == [{"foreign_keys": 1}]
+    assert await query(database, "PRAGMA journal_mode") == [{"journal_mode": "wal"}]
+
+
+@pytest.mark.parametrize(("durable", "level"), [(True, 2), (False, 1)])
+async def test_durable_says_how_a_commit_is_synced(tmp_path, durable, level):
+    """What is acknowledged is on the disk (FULL), unless told otherwise (NORMAL)."""
+    database = Database(f"sqlite:///{tmp_path}/new.db", durable=durable)
+    assert await query(database, "PRAGMA synchronous") == [{"synchronous": level}]
+
+
+async def test_reading_a_file_that_is_not_there_is_told(tmp_path):
+    """A name that is mistyped makes no empty database."""
+    database = Database(f"sqlite:///{tmp_path}/shpo.db")
+    with pytest.raises(DatabaseUnavailableError, match=r"shpo\.db: unable to open"):
+        await SQLRead(database, "SELECT 1").run_async({})
+    assert not list(tmp_path.iterdir())
+
+
+async def test_a_file_that_is_no_database_is_told(tmp_path):
+    """It is not something that another attempt could mend."""
+    (tmp_path / "notes.txt").write_text("not a database at all, but a text" * 100)
+    database = Database(f"sqlite:///{tmp_path}/notes.txt")
+    with pytest.raises(DatabaseError, match="not a database") as caught:
+        await query(database, "SELECT 1")
+    assert not isinstance(caught.value, DatabaseUnavailableError)
+
+
+async def test_rows_that_wait_together_are_one_transaction(database):
+    """Hundreds of rows take a few commits, and none is told before its commit."""
+    for start, workers in ((0, 100), (1000, 1)):
+        shared = {"rows": ids(500, start)}
+        await SQLWrite(database, INSERT, reads="rows", max_workers=workers).run_async(shared)
+    assert count(database) == 1000
+
+
+async def test_a_row_is_told_when_others_can_see_it(database):
+    """What a later stage gets is in the file: another connection reads it there."""
+    seen = []
+
+    class Looks(Stage):
+        async def exec(self, row):
+            with closing(sqlite3.connect(database.path)) as other:
+                found = other.execute("SELECT id FROM t WHERE id = ?", [row["id"]]).fetchone()
+            seen.append(found == (row["id"],))
+
+    class Ids(Stage):
+        def prep(self, _):
+            return ids(200)
+
+    await Graph(Ids() | SQLWrite(database, INSERT, max_workers=20) | Looks()).run_async({})
+    assert seen == [True] * 200
+
+
+async def test_groups_are_commits_and_few(database):
+    """As many transactions as were needed, counted at the connection."""
+    commits = 0
+    real = sqlite3.connect
+
+    class Counting(sqlite3.Connection):
+        def execute(self, sql, *args):
+            nonlocal commits
+            commits += sql == "COMMIT"
+            return super().execute(sql, *args)
+
+    def connect(*args, **kwargs):
+        return real(*args, factory=Counting, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sqlite3, "connect", connect)
+        node = SQLWrite(database, INSERT, reads="rows", max_workers=100)
+        await node.run_async({"rows": ids(1000)})
+    assert 10 <= commits <= 30
+    assert count(database) == 1000
+
+
+async def test_a_refusal_at_the_commit_is_that_rows_alone(tmp_path):
+    """A foreign key that is checked at the commit fails a group as a whole; the row is found."""
+    database = Database(f"sqlite:///{tmp_path}/keys.db")
+    await query(
+        database,
+        "CREATE TABLE u (id INTEGER PRIMARY KEY)",
+        "INSERT INTO u VALUES (1)",
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, "
+        "u INTEGER REFERENCES u DEFERRABLE INITIALLY DEFERRED)",
+    )
+    shared: dict[str, Any] = {"rows": [{"id": n, "u": 2 if n in (3, 30) else 1} for n in range(40)]}
+
+    class Kept(SQLWrite):
+        def post(self, shared, prep_res, exec_res):
+            shared["results"] = exec_res
+
+    node = Kept(database, "INSERT INTO t VALUES (:id, :u)", reads="rows", on_error="collect")
+    await node.run_async(shared)
+    failed = [r for r in shared["results"] if isinstance(r, Outcome)]
+    assert [outcome.index for outcome in failed] == [3, 30]
+    assert all(isinstance(outcome.error, RowRefusedError) for outcome in failed)
+    assert count(database) == 38
+
+
+async def test_a_trigger_that_rolls_back_takes_no_other_row_with_it(database):
+    """RAISE(ROLLBACK) ends the transaction of the group; the others are written all the same."""
+    await query(
+        database,
+        "CREATE TRIGGER no BEFORE INSERT ON t WHEN NEW.id % 10 = 3 "
+        "BEGIN SELECT RAISE(ROLLBACK, 'no threes'); END",
+    )
+    shared = {"rows": ids(40)}
+    node = SQLWrite(database, INSERT, reads="rows", writes="written", on_error="collect")
+    await node.run_async(shared)
+    assert shared["written"] == 36
+    assert count(database) == 36
+
+
+async def test_a_locked_file_is_waited_for(database):
+    """Another writer's transaction is waited for, up to lock_timeout."""
+    other = sqlite3.connect(database.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    asyncio.get_running_loop().call_later(0.1, other.execute, "COMMIT")
+    await query(database, "INSERT INTO t VALUES (1)")
+    other.close()
+    assert count(database) == 1
+
+
+async def test_a_file_that_stays_locked_is_told(tmp_path, database):
+    """After lock_timeout there is one clear error, which is worth another attempt."""
+    impatient = Database(database.url, lock_timeout=0.05)
+    with closing(sqlite3.connect(database.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(DatabaseLockedError, match=r"locked, for lock_timeout=0\.05 s") as told:
+            await query(impatient, "INSERT INTO t VALUES (1)")
+        assert isinstance(told.value.__cause__, sqlite3.OperationalError)
+        other.execute("ROLLBACK")
+    assert threads() == []
+
+
+async def test_a_locked_write_is_retried(database):
+    """Retry(on=DatabaseUnavailableError) tries again, and each item once more only."""
+    impatient = Database(database.url, lock_timeout=0.02)
+    tries = []
+
+    class Counted(SQLWrite):
+        async def exec(self, item):
+            tries.append(item["id"])
+            if self.attempt == 3:
+                other.execute("ROLLBACK") if other.in_transaction else None
+            return await super().exec(item)
+
+    with closing(sqlite3.connect(database.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        node = Counted(
+            impatient, INSERT, reads="rows", retry=Retry(attempts=4, on=DatabaseUnavailableError)
+        )
+        await node.run_async({"rows": ids(3)})
+    assert count(database) == 3
+    assert sorted(tries) == sorted([0, 1, 2] * 3)
+
+
+async def test_a_wait_for_a_lock_is_cancelled_at_once(database):
+    """A deadline does not wait for lock_timeout."""
+    with closing(sqlite3.connect(database.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        began = time.monotonic()
+        with pytest.raises(DeadlineExceededError):
+            await SQLExecute(database, "INSERT INTO t VALUES (1)").run_async({}, deadline=0.05)
+        assert time.monotonic() - began < 2
+    assert threads() == []
+    assert count(database) == 0
+
+
+@pytest.mark.parametrize("kind", [SQLRead, SQLExecute])
+async def test_a_query_without_an_end_is_interrupted(database, kind):
+    """A deadline stops the query itself; no thread is left, and no transaction."""
+    with pytest.raises(DeadlineExceededError):
+        await kind(database, ENDLESS, writes="n").run_async({}, deadline=0.1)
+    assert threads() == []
+    assert writable(database)
+
+
+async def test_a_statement_has_its_time(database):
+    """The database's own timeout interrupts it, with an error that says so."""
+    impatient = Database(database.url, timeout=0.1)
+    with pytest.raises(DatabaseUnavailableError, match=r"not done within timeout=0\.1 s"):
+        await query(impatient, ENDLESS)
+    assert threads() == []
+    assert writable(database)
+
+
+async def test_an_interruption_meets_the_job_that_is_meant(database):
+    """One that is given up while it waits for its turn does not end the one that runs."""
+    node = SQLExecute(database, "SELECT 1")
+    endless, short = (Statement.of(text, True) for text in (ENDLESS, "SELECT 7 AS n"))
+    async with node.lifespan({}) as file:
+        running, queued, given_up = (
+            asyncio.ensure_future(file.execute([(statement, None)], 10))
+            for statement in (endless, short, endless)
+        )
+        await asyncio.sleep(0)
+        given_up.cancel()
+        await asyncio.wait([running], timeout=0.2)
+        assert not running.done()
+        running.cancel()
+        assert await queued == [{"n": 7}]
+        await asyncio.wait([running, given_up])
+        assert running.cancelled()
+        assert given_up.cancelled()
+
+
+def test_cancelled_anywhere_nothing_is_left(tmp_path):
+    """At every step of the loop: no thread, no open transaction, no half of a transaction."""
+    database = Database(f"sqlite:///{tmp_path}/shop.db")
+    with closing(sqlite3.connect(database.path, isolation_level=None)) as other:
+        other.execute("PRAGMA journal_mode = WAL")
+        other.execute("CREATE TABLE t (id INTEGER)")
+        other.execute("CREATE TABLE u (id INTEGER)")
+        other.execute("INSERT INTO t VALUES (1), (2), (3), (4), (5)")
+
+        def untouched(_: Any) -> bool:
+            other.execute("BEGIN IMMEDIATE")  # fails where a transaction is open
+            pairs = other.execute("SELECT count(*) FROM u").fetchone()[0]
+            other.execute("DELETE FROM u WHERE id < 100")
+            twos = other.execute("SELECT count(*) FROM u").fetchone()[0]
+            other.execute("DELETE FROM u")
+            other.execute("COMMIT")
+            return pairs <= 7 and twos % 2 == 0
+
+        graph = Graph(
+            (
+                SQLRead(database, "SELECT id FROM t", batch=2)
+                | SQLWrite(database, "INSERT INTO u VALUES (:id)", max_workers=2)
+            )
+            >> SQLExecute(database, "INSERT INTO u VALUES (100)", "INSERT INTO u VALUES (101)")
+        )
+        points = sum(cancel_everywhere(graph, again=n, check=untouched) for n in (None, 0, 2))
+    assert points > 50
+
+
+async def test_a_cancelled_run_with_real_threads_leaves_nothing(database):
+    """Cancelled at many moments, each row is written whole or not at all, and the file is free."""
+    for step in range(30):
+        node = SQLWrite(database, INSERT, reads="rows", max_workers=50)
+        task = asyncio.ensure_future(node.run_async({"rows": ids(400, 1000 * step)}))
+        await asyncio.sleep(0.001 * step)
+        task.cancel()
+        await asyncio.wait([task])
+        assert threads() == []
+        assert writable(database)
+
+
+async def test_a_run_that_drains_commits_what_is_in_flight(database):
+    """Items that were taken are written; each is accounted for."""
+
+    class Many(Stage):
+        def prep(self, _):
+            return ({"id": n} for n in range(10**9))
+
+    class Drains(Stage):
+        async def exec(self, row):
+            if row["id"] == 100:
+                run.drain()
+
+    shared: dict[str, Any] = {}
+    write = SQLWrite(database, INSERT, max_workers=20, writes="written")
+    run = Graph(Many() | write | Drains()).launch(shared)
+    await run
+    assert 100 < shared["written"] < 1000
+    assert shared["written"] == count(database)
+    assert threads() == []
+
+
+@pytest.mark.parametrize("inside", [True, False])
+async def test_root_confines_the_file(tmp_path, inside):
+    """A relative path begins at the root; a way out of it is refused, and makes nothing."""
+    root = tmp_path / "data"
+    root.mkdir()
+    name = "shop.db" if inside else "../shop.db"
+    database = Database(f"sqlite:///{name}", root=root)
+    if inside:
+        await query(database, "CREATE TABLE t (id)")
+        assert (root / "shop.db").exists()
+    else:
+        with pytest.raises(DatabaseError, match="outside of root="):
+            await query(database, "CREATE TABLE t (id)")
+        assert not (tmp_path / "shop.db").exists()
+
+
+async def test_root_follows_symlinks(tmp_path):
+    """A link within the root that leads out of it is a way out."""
+    root = tmp_path / "data"
+    root.mkdir()
+    (root / "link.db").symlink_to(tmp_path / "outside.db")
+    with pytest.raises(DatabaseError, match="outside of root="):
+        await query(Database("sqlite:///link.db", root=root), "CREATE TABLE t (id)")
+
+
+async def test_no_other_file_can_be_attached(database, tmp_path):
+    """A path in data reaches no file: neither ATTACH nor VACUUM INTO works."""
+    shared = {"path": {"path": str(tmp_path / "stolen.db")}}
+    for statement in ("ATTACH :path AS other", "VACUUM INTO :path"):
+        with pytest.raises(DatabaseError):
+            await SQLExecute(database, statement, reads="path").run_async(shared)
+    assert not (tmp_path / "stolen.db").exists()
+
+
+async def test_names_with_every_character_are_files(tmp_path):
+    """A path is percent-encoded once; what looks like a setting is a part of the name."""
+    database = Database(f"sqlite:///{tmp_path}/a%20b%3Fmode=ro%23%25.db")
+    await query(database, "CREATE TABLE t (id)")
+    assert (tmp_path / "a b?mode=ro#%.db").exists()
