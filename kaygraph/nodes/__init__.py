@@ -29,10 +29,13 @@ if TYPE_CHECKING:
     from .files.writing import WriteCSV as WriteCSV
     from .files.writing import WriteJSONLines as WriteJSONLines
     from .functions import FunctionNode as FunctionNode
+    from .functions import ParallelFunctionNode as ParallelFunctionNode
     from .functions import node as node
+    from .functions import parallel_node as parallel_node
     from .http._addresses import AddressRefusedError as AddressRefusedError
     from .http._addresses import HTTPRequestError as HTTPRequestError
     from .http._decoding import HTTPBodyError as HTTPBodyError
+    from .http.asking import Asking as Asking
     from .http.auth import APIKey as APIKey
     from .http.auth import Auth as Auth
     from .http.auth import AuthError as AuthError
@@ -88,6 +91,7 @@ if TYPE_CHECKING:
 _PLACES = {
     "APIKey": "http.auth",
     "AddressRefusedError": "http._addresses",
+    "Asking": "http.asking",
     "Auth": "http.auth",
     "AuthError": "http.auth",
     "Available": "merge",
@@ -138,6 +142,7 @@ _PLACES = {
     "PageNumber": "http.pagination",
     "Pagination": "http.pagination",
     "ParallelChatNode": "chat.chat",
+    "ParallelFunctionNode": "functions",
     "ParallelHTTPNode": "http.requests",
     "PathError": "files._paths",
     "RESTNode": "http.rest",
@@ -160,6 +165,7 @@ _PLACES = {
     "WriteCSV": "files.writing",
     "WriteJSONLines": "files.writing",
     "node": "functions",
+    "parallel_node": "functions",
     "tokens_of": "chat._completion",
 }
 

@@ -3,14 +3,15 @@
 import functools
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Unpack, overload
 
+from ..batch import ParallelBatchNode
 from ..errors import NodeDefinitionError
 from ..node import Node
 from ._references import Function, check_function, keep_from_binding, kind_of_function
-from ._store import STORE_CHECKS, Stored, StoreSettings, configure
+from ._store import STORE_CHECKS, Stored, StoreParallelSettings, StoreSettings, configure
 
 if TYPE_CHECKING:
     from typing_extensions import ParamSpec, TypeVar
@@ -27,38 +28,15 @@ else:
 def _function(name: str, value: Any) -> Function:
     """Return the function that ``value`` is or names; that of a node, where it is one."""
     function = check_function(name, value)
-    return function.function if isinstance(function, FunctionNode) else function
+    return function.function if isinstance(function, Calling) else function
 
 
-class FunctionNode(Stored, Node[Any, Any], Generic[Arguments, Returned]):
-    """A plain function as a node: ``exec`` calls it, and runs where the function's kind says.
-
-    ``async def`` runs on the loop, ``def`` in a thread; a generator yields several results. The
-    function gets what ``reads`` names: the value of one key, or the values of several as its
-    positional arguments. Without ``reads`` it gets the item that a pipeline hands on, or nothing
-    where it takes no argument. A parameter with a default keeps it where there is nothing to give
-    (no ``reads``, and an item that is None).
-
-    The node may still be called as the function: ``fetch("https://…")``. It is one node wherever
-    its name stands; ``copy.copy(fetch)`` is another, for a second place or another graph.
-
-    Args:
-        function: The function, or ``"module:function"``.
-        reads: A key of the shared store, or several.
-        writes: A key for the result, or several for a result that is a tuple.
-        name: The function's name unless told.
-
-    The other settings are those of Node.
-
-    Raises:
-        NodeDefinitionError: The function does not take as many arguments as it would get.
-        FunctionReferenceError: ``"module:function"`` leads to no function.
-    """
+class Calling(Stored, Generic[Arguments, Returned]):
+    """What the nodes have in common that call a function; it stands before Node in their bases."""
 
     function: Callable[Arguments, Returned]
 
-    _accepts: ClassVar[frozenset[str]] = Node._accepts | {"reads", "writes", "function"}
-    _checks = STORE_CHECKS | {"function": _function}
+    _checks: Mapping[str, Callable[[str, Any], Any]] = STORE_CHECKS | {"function": _function}
     # Which calls the function takes: without an argument, with one.
     _takes: tuple[bool, bool] = (False, True)
 
@@ -66,11 +44,7 @@ class FunctionNode(Stored, Node[Any, Any], Generic[Arguments, Returned]):
         super().__init_subclass__(**kwargs)
         keep_from_binding(cls, "function")
 
-    def __init__(
-        self,
-        function: Callable[Arguments, Returned] | str | None = None,
-        **settings: Unpack[StoreSettings],
-    ) -> None:
+    def _begin(self, function: Any, settings: Any) -> None:
         given = getattr(self, "function", None) if function is None else function
         if given is None:
             raise NodeDefinitionError(
@@ -87,7 +61,7 @@ class FunctionNode(Stored, Node[Any, Any], Generic[Arguments, Returned]):
             # How a function is written is a fact of the instance here, and it comes first: with
             # each setting the core notes whether `exec` may simply be awaited.
             value = _function(name, value)
-            if type(self).exec is FunctionNode.exec:
+            if type(self).exec is Calling.exec:
                 object.__setattr__(self, "_exec_kind", kind_of_function(value))
             object.__setattr__(self, "_takes", (_may_take(value, 0), _may_take(value, 1)))
         super().__setattr__(name, value)
@@ -113,7 +87,7 @@ class FunctionNode(Stored, Node[Any, Any], Generic[Arguments, Returned]):
             object.__setattr__(self, "name", name)
 
     def _check_arguments(self) -> None:
-        if type(self).exec is not FunctionNode.exec:
+        if type(self).exec is not Calling.exec:
             return
         if self.reads is None:
             fits, gets = any(self._takes), "nothing, or the item of a pipeline"
@@ -128,13 +102,84 @@ class FunctionNode(Stored, Node[Any, Any], Generic[Arguments, Returned]):
             )
 
     def __getstate__(self) -> dict[str, Any]:
-        state = super().__getstate__()
+        state: dict[str, Any] = super().__getstate__()  # type: ignore[assignment]
         reference = _reference_past_node(self.function)
         return state if reference is None else {**state, "function": reference}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(state)
+        super().__setstate__(state)  # type: ignore[misc]
         self.function = self.function  # which may be a name, as pickled
+
+
+class FunctionNode(Calling[Arguments, Returned], Node[Any, Any]):
+    """A plain function as a node: ``exec`` calls it, and runs where the function's kind says.
+
+    ``async def`` runs on the loop, ``def`` in a thread; a generator yields several results. The
+    function gets what ``reads`` names: the value of one key, or the values of several as its
+    positional arguments. Without ``reads`` it gets the item that a pipeline hands on, or nothing
+    where it takes no argument. A parameter with a default keeps it where there is nothing to give
+    (no ``reads``, and an item that is None).
+
+    The node may still be called as the function: ``fetch("https://…")``. It is one node wherever
+    its name stands; ``copy.copy(fetch)`` is another, for a second place or another graph.
+
+    Args:
+        function: The function, or ``"module:function"``.
+        reads: A key of the shared store, or several.
+        writes: A key for the result, or several for a result that is a tuple.
+        name: The function's name unless told.
+
+    The other settings are those of Node.
+
+    Raises:
+        NodeDefinitionError: The function does not take as many arguments as it would get.
+        FunctionReferenceError: ``"module:function"`` leads to no function.
+    """
+
+    _accepts: ClassVar[frozenset[str]] = Node._accepts | {"reads", "writes", "function"}
+
+    def __init__(
+        self,
+        function: Callable[Arguments, Returned] | str | None = None,
+        **settings: Unpack[StoreSettings],
+    ) -> None:
+        self._begin(function, settings)
+
+
+class ParallelFunctionNode(Calling[Arguments, Returned], ParallelBatchNode[Any, Returned]):
+    """A plain function as a node that calls it for many items at once, and keeps their order.
+
+    The function gets one item of what ``reads`` names, or of the pipeline it is a stage of. In all
+    else it is a FunctionNode.
+
+    Args:
+        function: The function, or ``"module:function"``.
+        reads: The key of the items.
+        writes: The key of the list of results.
+        name: The function's name unless told.
+
+    The other settings are those of ParallelBatchNode.
+
+    Raises:
+        NodeDefinitionError: The function does not take one argument.
+        FunctionReferenceError: ``"module:function"`` leads to no function.
+    """
+
+    _accepts: ClassVar[frozenset[str]] = ParallelBatchNode._accepts | {
+        "reads", "writes", "function",
+    }  # fmt: skip
+
+    def __init__(
+        self,
+        function: Callable[Arguments, Returned] | str | None = None,
+        **settings: Unpack[StoreParallelSettings],
+    ) -> None:
+        self._begin(function, settings)
+        if isinstance(self.reads, tuple):
+            raise NodeDefinitionError(
+                f"{self.name!r} works on the items of one key, and reads= names {self.reads}: "
+                "zip them in a node before this one"
+            )
 
 
 @overload
@@ -153,6 +198,24 @@ def node(function: Any = None, /, **settings: Any) -> Any:
     if function is None:
         return functools.partial(FunctionNode, **settings)
     return FunctionNode(function, **settings)
+
+
+@overload
+def parallel_node(
+    function: Callable[Arguments, Returned], /, **settings: Unpack[StoreParallelSettings]
+) -> ParallelFunctionNode[Arguments, Returned]: ...
+@overload
+def parallel_node(
+    **settings: Unpack[StoreParallelSettings],
+) -> Callable[[Callable[Arguments, Returned]], ParallelFunctionNode[Arguments, Returned]]: ...
+def parallel_node(function: Any = None, /, **settings: Any) -> Any:
+    """Make a function a node that calls it for many items at once.
+
+    ``@parallel_node(reads="urls", writes="pages", max_workers=20)`` makes a ParallelFunctionNode.
+    """
+    if function is None:
+        return functools.partial(ParallelFunctionNode, **settings)
+    return ParallelFunctionNode(function, **settings)
 
 
 def _may_take(function: Function, count: int) -> bool:
@@ -176,5 +239,5 @@ def _reference_past_node(function: Function) -> str | None:
         found = attrgetter(path)(sys.modules[module])  # type: ignore[index]
     except (AttributeError, KeyError):
         return None
-    stands_there = isinstance(found, FunctionNode) and found.function is function
+    stands_there = isinstance(found, Calling) and found.function is function
     return f"{module}:{path}" if stands_there else None

@@ -15,7 +15,14 @@ from typing import Any
 import pytest
 
 from kaygraph import AsyncNode, Graph, Node, NodeDefinitionError, RunReport
-from kaygraph.nodes import FunctionNode, FunctionReferenceError, MissingInputError, node
+from kaygraph.nodes import (
+    FunctionNode,
+    FunctionReferenceError,
+    MissingInputError,
+    ParallelFunctionNode,
+    node,
+    parallel_node,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -376,3 +383,48 @@ def test_a_node_class_runs_in_sync_code_twice() -> None:
 
 class Ends(AsyncNode[Any, Any]):
     """Does nothing."""
+
+
+async def test_a_function_is_called_for_each_item_and_the_order_is_kept() -> None:
+    """Many at once, each result in the place of its item; the node may still be called."""
+    begun: list[int] = []
+    all_begun = asyncio.Event()
+
+    @parallel_node(reads="numbers", writes="squares", max_workers=3)
+    async def square(number: int) -> int:
+        begun.append(number)
+        if len(begun) == 3:
+            all_begun.set()
+        await all_begun.wait()
+        return number * number
+
+    await square.run_async(shared := {"numbers": [3, 1, 2]})
+    assert shared["squares"] == [9, 1, 4]
+    assert await square(5) == 25
+    assert square.name == "square"
+
+
+def test_a_parallel_function_is_a_stage_and_takes_the_settings_of_a_batch() -> None:
+    """Items flow through it; a failure is an outcome where that is asked for."""
+
+    def half(number: int) -> float:
+        return 1 / number
+
+    node = ParallelFunctionNode(half, reads="numbers", writes="halves", on_error="skip")
+    node.run(shared := {"numbers": [2, 0, 4]})
+    assert shared["halves"] == [0.5, 0.25]
+    pipeline = ParallelFunctionNode(half, reads="numbers") | ParallelFunctionNode(str, writes="out")
+    pipeline.run(shared := {"numbers": [1, 2]})
+    assert shared["out"] == ["1.0", "0.5"]
+
+
+def test_a_parallel_function_works_in_processes() -> None:
+    """It is pickled past the node that has its name."""
+    ParallelFunctionNode("math:sqrt", reads="n", writes="r", run_in="process").run(s := {"n": [4]})
+    assert s["r"] == [2.0]
+
+
+def test_a_parallel_function_of_several_keys_is_refused() -> None:
+    """Items come from one key."""
+    with pytest.raises(NodeDefinitionError, match="the items of one key"):
+        ParallelFunctionNode(max, reads=("a", "b"))

@@ -1,0 +1,65 @@
+"""What users can import from kaygraph.nodes, and what importing it costs."""
+
+import ast
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import kaygraph.nodes as nodes
+
+LIBRARIES = ["aiohttp", "aiosmtplib", "jsonschema", "msgspec", "psycopg"]
+
+
+def loaded_by(program: str) -> set[str]:
+    """Run a program in a process of its own and return which of the libraries it has loaded."""
+    told = f"{program}; import sys; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    return set(LIBRARIES) & set(done.stdout.split())
+
+
+def test_each_name_stands_where_type_checkers_look_for_it() -> None:
+    """The table and the imports under TYPE_CHECKING say the same."""
+    tree = ast.parse(Path(nodes.__file__).read_text())
+    imported = {
+        alias.name: statement.module
+        for statement in ast.walk(tree)
+        if isinstance(statement, ast.ImportFrom) and statement.level == 1
+        for alias in statement.names
+    }
+    assert imported == nodes._PLACES
+    assert list(nodes._PLACES) == sorted(nodes._PLACES) == nodes.__all__ == dir(nodes)
+
+
+@pytest.mark.parametrize("name", nodes.__all__)
+def test_each_name_is_there_and_says_what_it_is(name: str) -> None:
+    """It can be imported, and has a text of its own."""
+    thing = getattr(nodes, name)
+    assert inspect.getdoc(thing)
+    if isinstance(thing, type) and thing.__mro__[1:]:
+        assert thing.__doc__ not in [base.__doc__ for base in thing.__mro__[1:]]
+
+
+def test_a_wrong_name_is_an_attribute_error() -> None:
+    """As of any module."""
+    with pytest.raises(AttributeError, match="has no attribute 'HTTPNod'"):
+        nodes.HTTPNod  # noqa: B018 - it is looked up
+
+
+@pytest.mark.parametrize(
+    ("program", "libraries"),
+    [
+        ("import kaygraph.nodes", set()),
+        ("from kaygraph.nodes import MergeNode, SwitchNode, node", set()),
+        ("from kaygraph.nodes import ReadCSV, WriteCSV, FileMap", set()),
+        ("from kaygraph.nodes import SQLRead; SQLRead('postgresql://h/d', 'SELECT 1')", set()),
+        ("from kaygraph.nodes import HTTPNode, NotifyNode, Email, ChatNode", {"aiohttp"}),
+        ("import kaygraph.patterns", set()),
+        ("import kaygraph.compat", set()),
+    ],
+)
+def test_a_library_loads_where_it_is_used(program: str, libraries: set[str]) -> None:
+    """Whoever does not ask over HTTP does not wait for an HTTP client."""
+    assert loaded_by(program) == libraries
