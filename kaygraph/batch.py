@@ -42,7 +42,7 @@ class BatchNode(
     ordered: bool = True
     batch_deadline: float | None = None
 
-    _accepts: ClassVar[frozenset[str]] = POSITIONAL | BatchSettings.__annotations__.keys()
+    _accepts: ClassVar[frozenset[str]] = POSITIONAL.union(BatchSettings.__annotations__)
 
     def __init__(
         self,
@@ -147,7 +147,7 @@ class ParallelBatchNode(BatchNode[Item, Result]):
 
     max_workers: int | Literal["auto"] = 10
 
-    _accepts: ClassVar[frozenset[str]] = POSITIONAL | ParallelSettings.__annotations__.keys()
+    _accepts: ClassVar[frozenset[str]] = POSITIONAL.union(ParallelSettings.__annotations__)
 
     def __init__(
         self,

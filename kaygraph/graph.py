@@ -235,9 +235,7 @@ class BatchGraph(Graph):
     """
 
     max_workers: int = 1
-    _accepts: ClassVar[frozenset[str]] = (
-        frozenset(GraphSettings.__annotations__) | BatchGraphSettings.__annotations__.keys()
-    )
+    _accepts: ClassVar[frozenset[str]] = frozenset(BatchGraphSettings.__annotations__)
 
     def __init__(self, start: Any = None, **settings: Unpack[BatchGraphSettings]) -> None:
         super().__init__(start, **settings)  # type: ignore[misc]

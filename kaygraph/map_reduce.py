@@ -50,7 +50,7 @@ class MapReduceNode(BaseNode[Any, dict[Any, Any]]):
     batch_deadline: float | None = None
 
     _phases: "tuple[_Map, _Reduce] | None" = None
-    _accepts: ClassVar[frozenset[str]] = POSITIONAL | MapReduceSettings.__annotations__.keys()
+    _accepts: ClassVar[frozenset[str]] = POSITIONAL.union(MapReduceSettings.__annotations__)
 
     def __init__(self, **settings: Unpack[MapReduceSettings]) -> None:
         refuse_unknown(type(self).__name__, settings, self._accepts)

@@ -327,7 +327,7 @@ class Node(BaseNode[P, E, I, R]):
         CircuitOpenError: from a run, when ``breaker`` is open. It is not retried.
     """
 
-    _accepts: ClassVar[frozenset[str]] = POSITIONAL | NodeSettings.__annotations__.keys()
+    _accepts: ClassVar[frozenset[str]] = POSITIONAL.union(NodeSettings.__annotations__)
 
     def __init__(
         self,

@@ -396,3 +396,9 @@ def test_observer_in_the_place_of_a_list_is_told_so() -> None:
     """The list is easily forgotten."""
     with pytest.raises(TypeError, match=r"observers=\[report\]"):
         Node().run(observers=RunReport())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("base", [Node, BatchNode, ParallelBatchNode, Graph, BatchGraph])
+def test_what_a_class_takes_cannot_be_changed_by_accident(base: type[BaseNode[Any, Any]]) -> None:
+    """A set that classes share is a frozen one."""
+    assert type(base._accepts) is frozenset

@@ -33,7 +33,7 @@ class Channel(Stored, Node[Message, Delivery]):
     Webhook(…)``. An attempt that fails may have been heard; it is made again with the same key.
     """
 
-    _accepts: ClassVar[frozenset[str]] = Node._accepts | StoreSettings.__annotations__.keys()
+    _accepts: ClassVar[frozenset[str]] = Node._accepts.union(StoreSettings.__annotations__)
 
     def __init__(self, **settings: Unpack[StoreSettings]) -> None:
         configure(self, {}, settings)
