@@ -16,8 +16,8 @@ processes (which finds the files in the system's cache), and both wall times are
 Some files of the standard library are wrong on purpose: they are there to test the parser. What is
 wrong with a file is kept as that file's result, so that it does not take its chunk along.
 
-The shared store: ``files`` in; ``chunks`` on the way; ``file_rows`` (one dict per file, in the
-order of the files) and ``file_totals`` out.
+The shared store: ``files`` in; ``chunks`` and ``measured`` (their rows) on the way; ``file_rows``
+(one dict per file, in the order of the files) and ``file_totals`` out.
 """
 
 import ast
@@ -26,12 +26,14 @@ import re
 import threading
 import warnings
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from examples.sources import pool_of, python_files
 from examples.workflow import Options, Row, Screen, Shared, Workflow
-from kaygraph import Graph, Node, NodeFigures, ParallelBatchNode, RunReport
+from kaygraph import Graph, NodeFigures, RunReport
+from kaygraph.nodes import ParallelFunctionNode, node
+from kaygraph.patterns import BatchSplitterNode
 
 # Large enough that sending a chunk to a process costs little beside the work on it, small enough
 # that no worker is left with the last one for long.
@@ -46,59 +48,6 @@ FAULTS_SHOWN = 20
 # is what every file is called here. Those warnings are for the file's authors.
 SOURCE_NAME = "<source>"
 warnings.filterwarnings("ignore", module=re.escape(SOURCE_NAME))
-
-Chunk = list[Path]
-
-
-class Split(Node[list[Path], list[Chunk]]):
-    """Cut the list of files into chunks."""
-
-    def prep(self, shared: Shared, /) -> list[Path]:
-        files: list[Path] = shared["files"]
-        return files
-
-    def exec(self, files: list[Path], /) -> list[Chunk]:
-        return [files[at : at + FILES_A_CHUNK] for at in range(0, len(files), FILES_A_CHUNK)]
-
-    def post(self, shared: Shared, files: list[Path], chunks: list[Chunk], /) -> None:
-        shared["chunks"] = chunks
-
-
-class Measure(ParallelBatchNode[Chunk, list[Row]]):
-    """Measure every file of a chunk; several chunks at once.
-
-    The class says nothing of threads or processes: ``run_in`` does, where the node is made.
-    """
-
-    def prep(self, shared: Shared, /) -> list[Chunk]:
-        chunks: list[Chunk] = shared["chunks"]
-        return chunks
-
-    def exec(self, chunk: Chunk, /) -> list[Row]:
-        return [measure(path) for path in chunk]
-
-    def post(self, shared: Shared, chunks: Any, measured: list[list[Row]], /) -> None:
-        shared["file_rows"] = [row for rows_of_a_chunk in measured for row in rows_of_a_chunk]
-
-
-class Summarise(Node[list[Row], Row]):
-    """Add up what was found, file by file."""
-
-    def prep(self, shared: Shared, /) -> list[Row]:
-        file_rows: list[Row] = shared["file_rows"]
-        return file_rows
-
-    def exec(self, file_rows: list[Row], /) -> Row:
-        measured = [row for row in file_rows if "error" not in row]
-        sums = ("bytes", "lines", "functions", "classes")
-        return {
-            "files": len(file_rows),
-            "measured": len(measured),
-            **{name: sum(row[name] for row in measured) for name in sums},
-        }
-
-    def post(self, shared: Shared, file_rows: list[Row], totals: Row, /) -> None:
-        shared["file_totals"] = totals
 
 
 def measure(path: Path) -> Row:
@@ -121,6 +70,25 @@ def measure(path: Path) -> Row:
     }
 
 
+def measure_chunk(chunk: list[Path]) -> list[Row]:
+    """Return the figures of every file of a chunk."""
+    return [measure(path) for path in chunk]
+
+
+@node(name="Summarise", reads="measured", writes=("file_rows", "file_totals"))
+def summarise(measured: list[list[Row]]) -> tuple[list[Row], Row]:
+    """Put the chunks together again, and add up what was found."""
+    file_rows = [row for rows_of_a_chunk in measured for row in rows_of_a_chunk]
+    good = [row for row in file_rows if "error" not in row]
+    sums = ("bytes", "lines", "functions", "classes")
+    totals = {
+        "files": len(file_rows),
+        "measured": len(good),
+        **{name: sum(row[name] for row in good) for name in sums},
+    }
+    return file_rows, totals
+
+
 def prepare(options: Options) -> Shared:
     _, run_in = pool_of(options)
     return {"files": python_files(options), "compares": run_in == "process"}
@@ -128,10 +96,15 @@ def prepare(options: Options) -> Shared:
 
 def build(options: Options) -> Graph:
     workers, run_in = pool_of(options)
-    line = Split() >> Measure(name="Threads", run_in="thread", max_workers=workers)
+    split = BatchSplitterNode(size=FILES_A_CHUNK, name="Split", reads="files", writes="chunks")
+    # The function says nothing of threads or processes: ``run_in`` does.
+    pool = partial(
+        ParallelFunctionNode, measure_chunk, reads="chunks", writes="measured", max_workers=workers
+    )
+    line = split >> pool(name="Threads", run_in="thread")
     if run_in == "process":
-        line = line >> Measure(name="Processes", run_in="process", max_workers=workers)
-    return Graph(line >> Summarise(), name="batch")
+        line = line >> pool(name="Processes", run_in="process")
+    return Graph(line >> summarise, name="batch")
 
 
 def rows(shared: Shared) -> Iterable[Row]:

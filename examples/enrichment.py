@@ -3,24 +3,25 @@
 ::
 
     People ──▶ EachPerson: once per person
-               ┌───────────────────────────────────────────┐
-               │   Sources          "ask again"            │
-               │  ┌──────────┐ ◀───────────────┐           │
-               │  │ Profile  │                 │           │
-               │  │ Location │ ──────────▶ Merge ──▶ Score │
-               │  │ Social   │                             │
-               │  │ Company  │                             │
-               │  └──────────┘                             │
-               └───────────────────────────────────────────┘
+               ┌──────────────────────────┐
+               │   Sources                │
+               │  ┌──────────┐            │
+               │  │ profile  │            │
+               │  │ location │ ──▶ Score  │
+               │  │ social   │            │
+               │  │ company  │            │
+               │  └──────────┘            │
+               │   ▲        │             │
+               │   └────────┘ "ask again" │
+               └──────────────────────────┘
 
 The four run at once over HTTP. One of them refuses too many requests and says when to come back,
-one fails now and then: each is asked up to four times, after as long as it was told to wait. In a
-``settle`` group a branch that fails is no error but an outcome: ``Merge`` reads ``self.outcomes``
-and notes what was found, and why the rest is missing.
+one fails now and then: each is asked up to four times, after as long as it was told to wait. A
+source that fails is no error: ``Sources`` notes what was found, and why the rest is missing.
 
 Each source needs something to ask by: an e-mail address, a city, a handle, a company. What the
-record does not hold may stand in the profile. Then ``Merge`` returns "ask again", and the sources
-that could not be asked before are asked now. So the loop goes round twice at most.
+record does not hold may stand in the profile. Then ``Sources`` returns "ask again", and those that
+could not be asked before are asked now. So the loop goes round twice at most.
 
 ``Score`` adds up how far the findings can be trusted, and keeps the reasons.
 
@@ -36,13 +37,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 from rich.table import Table
 
-from examples.client import PATIENT, Asking, ServiceGraph, SourceError, check_options
+from examples.client import ServiceGraph, ServiceNode, check_options, fault
 from examples.record_checks import shown
 from examples.workflow import Options, Row, Screen, Shared, Workflow, workers_or
-from kaygraph import AttemptTimeoutError, BatchGraph, Drop, Node, Outcome, RunReport, settle
+from kaygraph import BatchGraph, Drop, Node, Outcome, RunReport
+from kaygraph.nodes import HTTPStatusError
+from kaygraph.patterns import Enrichment, ParallelEnrichmentNode, source
 
 PEOPLE = Path(__file__).parent / "data" / "people.json"
 SAMPLE = 40
@@ -117,96 +119,68 @@ class EachPerson(BatchGraph):
 
 # --- the four sources -----------------------------------------------------------------------------
 
-
-class Source(Asking):
-    """One source: ``path`` is where it is asked, ``key`` is what must be known to ask it.
-
-    ``Drop`` is no failure: the run report counts a question that was not asked as skipped.
-    """
-
-    path: str
-    key: str
-    retry = PATIENT
-    timeout = 2.0
-
-    def prep(self, shared: Shared, /) -> Any:
-        return self.params["person"]
-
-    async def exec(self, person: Person, /) -> Mapping[str, Any]:
-        if self.name in person.asked:
-            raise Drop("was asked before")
-        if self.key not in person.known:
-            raise Drop(f"no {self.key} is known")
-        answer: Mapping[str, Any] = await self.resource.ask(self.path, person.known[self.key])
-        return answer
+# Where each is asked.
+SOURCES = {"profile": "people", "location": "places", "social": "social", "company": "companies"}
 
 
-class Profile(Source):
-    """What people told about themselves: name, handle, city, company."""
+class Sources(ServiceNode, ParallelEnrichmentNode[Person]):
+    """Asks all four, and again those that the profile has made something known to ask by."""
 
-    name, path, key = "profile", "people", "email"
-
-
-class Location(Source):
-    """Country, position and time zone of a city."""
-
-    name, path, key = "location", "places", "city"
-
-
-class Social(Source):
-    """What is public about a handle. Above 10 requests in 0.2 s: 429 with Retry-After."""
-
-    name, path, key = "social", "social", "handle"
-
-
-class Company(Source):
-    """The company that owns a domain. Fails for one request in four, and for one domain always."""
-
-    name, path, key = "company", "companies", "company"
-
-
-SOURCES = ("profile", "location", "social", "company")
-
-
-class Merge(Node[Any, Any]):
-    """Notes what came of the four, and asks again when the profile made known what was not."""
-
-    def post(self, shared: Shared, prep_res: Any, exec_res: Any, /) -> str | None:
+    def prep(self, shared: Shared, /) -> Person:
         person: Person = self.params["person"]
-        for outcome in self.outcomes:
-            source = outcome.name
-            if source in person.asked:
-                continue
-            if outcome.status != "skipped":
-                person.asked.add(source)
-            if outcome.ok:
-                person.found[source] = outcome.value
-                person.missing.pop(source, None)
-            else:
-                person.missing[source] = why_missing(outcome)
+        return person
+
+    @source
+    async def profile(self, person: Person) -> Any:
+        """What people told about themselves: name, handle, city, company."""
+        return await self.told("profile", person, by="email")
+
+    @source
+    async def location(self, person: Person) -> Any:
+        """Country, position and time zone of a city."""
+        return await self.told("location", person, by="city")
+
+    @source
+    async def social(self, person: Person) -> Any:
+        """What is public about a handle. Above 10 requests in 0.2 s: 429 with Retry-After."""
+        return await self.told("social", person, by="handle")
+
+    @source
+    async def company(self, person: Person) -> Any:
+        """The owner of a domain. Fails for one request in four, and for one domain always."""
+        return await self.told("company", person, by="company")
+
+    async def told(self, source: str, person: Person, by: str) -> Any:
+        """Ask a source. ``Drop`` is no failure: the run report counts the question as skipped."""
+        if source in person.asked:
+            raise Drop("was asked before")
+        if by not in person.known:
+            raise Drop(f"no {by} is known")
+        return await self.ask(SOURCES[source], person.known[by])
+
+    def reason(self, outcome: Outcome[Any], /) -> str:
+        """Say why a source gave nothing; an error that no source can be blamed for is raised."""
+        tried = "1 attempt" if outcome.attempts == 1 else f"{outcome.attempts} attempts"
+        match outcome.error:
+            case None | Drop():
+                return super().reason(outcome)
+            case HTTPStatusError(status=404):
+                return "not known there"
+            case error:
+                return f"{fault(SOURCES[outcome.name], error)} ({tried})"
+
+    def post(self, shared: Shared, person: Person, answers: Enrichment[Person], /) -> str | None:
+        """Note what is new, and ask again when the profile made known what was not."""
+        new = {by: why for by, why in answers.missing.items() if by not in person.asked}
+        person.asked |= answers.found.keys() | answers.errors.keys()
+        person.found |= answers.found
+        person.missing = {
+            by: why for by, why in (person.missing | new).items() if by not in person.found
+        }
         profile = texts(person.found.get("profile"))
         news = profile.keys() - person.known.keys()
         person.known = {**profile, **person.known}
         return "ask again" if news & {"handle", "city", "company"} else None
-
-
-def why_missing(outcome: Outcome[Any]) -> str:
-    """Return why a source gave nothing; an error that no source can be blamed for is raised."""
-    tried = "1 attempt" if outcome.attempts == 1 else f"{outcome.attempts} attempts"
-    match outcome.error:
-        case Drop() as reason:
-            return str(reason)
-        case SourceError(status=404):
-            return "not known there"
-        case SourceError() as error:
-            return f"{error} ({tried})"
-        case AttemptTimeoutError():
-            return f"no answer within {Source.timeout:g} s ({tried})"
-        case aiohttp.ClientError():
-            return f"could not be reached ({tried})"
-        case error:
-            assert error is not None  # an outcome that is not ok has one
-            raise error
 
 
 # --- how far to trust it --------------------------------------------------------------------------
@@ -281,10 +255,9 @@ def same(one: Any, other: Any) -> bool:
 
 
 def build(options: Options) -> ServiceGraph:
-    sources = settle(Profile(), Location(), Social(), Company(), name="Sources")
-    merge = Merge()
-    merge - "ask again" >> sources
-    each = EachPerson(sources >> merge >> Score(), max_workers=workers_or(options, WORKERS))
+    sources = Sources()
+    sources - "ask again" >> sources
+    each = EachPerson(sources >> Score(), max_workers=workers_or(options, WORKERS))
     line = People() >> each
     return ServiceGraph(line, name="enrichment", seed=options.seed, services=options.services)
 
@@ -357,12 +330,12 @@ def table_of_sources(people: list[Person]) -> Table:
     table = Table("source", "result", title="Sources")
     table.add_column("people", justify="right")
     reasons = Counter(pair for person in people for pair in person.missing.items())
-    for source in (*SOURCES, "email"):
-        if source in SOURCES:
-            table.add_row(source, "found", str(sum(source in person.found for person in people)))
+    for name in (*SOURCES, "email"):
+        if name in SOURCES:
+            table.add_row(name, "found", str(sum(name in person.found for person in people)))
         for (by, why), times in reasons.most_common():
-            if by == source:
-                table.add_row("" if source in SOURCES else "none asked", why, str(times))
+            if by == name:
+                table.add_row("" if name in SOURCES else "none asked", why, str(times))
         table.add_section()
     return table
 

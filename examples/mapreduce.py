@@ -37,7 +37,8 @@ from rich.text import Text
 
 from examples.sources import pool_of, python_files
 from examples.workflow import Options, Row, Screen, Shared, Workflow
-from kaygraph import Graph, MapReduceNode, Node, RunReport
+from kaygraph import Graph, MapReduceNode, RunReport
+from kaygraph.nodes import node
 
 Pairs = Iterable[tuple[Any, Any]]
 Mapper = Callable[[Any], Pairs]
@@ -113,23 +114,15 @@ class Count(MapReduce):
         return sum(values)
 
 
-class Rank(Node[dict[Any, Any], list[Row]]):
+@node(reads="key_results", writes="ranking", name="Rank")
+def rank(results: dict[Any, Any]) -> list[Row]:
     """Sort the results, the largest first; those that cannot be compared by their keys."""
-
-    def prep(self, shared: Shared, /) -> dict[Any, Any]:
-        results: dict[Any, Any] = shared["key_results"]
-        return results
-
-    def exec(self, results: dict[Any, Any], /) -> list[Row]:
-        by_key = sorted(results.items(), key=lambda pair: str(pair[0]))
-        try:
-            ranked = sorted(by_key, key=lambda pair: pair[1], reverse=True)
-        except TypeError:
-            ranked = by_key
-        return [{"key": key, "value": value} for key, value in ranked]
-
-    def post(self, shared: Shared, results: dict[Any, Any], ranking: list[Row], /) -> None:
-        shared["ranking"] = ranking
+    by_key = sorted(results.items(), key=lambda pair: str(pair[0]))
+    try:
+        ranked = sorted(by_key, key=lambda pair: pair[1], reverse=True)
+    except TypeError:
+        ranked = by_key
+    return [{"key": key, "value": value} for key, value in ranked]
 
 
 def resolve(option: str, name: str) -> Callable[..., Any]:
@@ -184,7 +177,7 @@ def prepare(options: Options) -> Shared:
 
 
 def build(options: Options) -> Graph:
-    return Graph(count_of(options) >> Rank(), name="mapreduce")
+    return Graph(count_of(options) >> rank, name="mapreduce")
 
 
 def rows(shared: Shared) -> Iterable[Row]:

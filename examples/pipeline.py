@@ -2,9 +2,9 @@
 
 ::
 
-    Receive ══▶ Validate (4) ══▶ Transform (3) ══▶ Enrich (2) ══▶ Store (1)
+    Empty ─▶ Receive ══▶ Validate (4) ══▶ Transform (3) ══▶ Enrich (2) ══▶ Store (16) ─▶ ReadBack
 
-All stages work at the same time, each on the records that the one before has finished with.
+The stages work at the same time, each on the records that the one before has finished with.
 Between two stages stands a buffer of 16 records, so that a slow stage slows those before it, back
 to the socket: the source has no end, and memory does not grow.
 
@@ -13,36 +13,36 @@ to the socket: the source has no end, and memory does not grow.
   table from the rest.
 * ``Enrich`` asks the service about every e-mail address, over HTTP. ``--workers`` says how many
   of these requests are under way at once.
-* ``Store`` writes to SQLite, fifty records a transaction: into the file of ``--output`` when its
-  name ends in .db, .sqlite or .sqlite3 (its table ``records`` is made anew), else into a
-  temporary one. What is shown was read back from there.
+* ``Store`` writes to SQLite: into the file of ``--output`` when its name ends in .db, .sqlite or
+  .sqlite3 (its table ``records`` is made anew by ``Empty``), else into a temporary one. Up to
+  sixteen records wait for the same moment, and are written in one transaction.
+* ``ReadBack`` reads what is shown.
 
 The shared store: ``incoming`` (records in place of the service's; those that another workflow
-found ``valid`` come before them), ``limit`` and ``database`` in; ``stages`` (a StageReport each)
-and ``stored`` (the rows) out.
+found ``valid`` come before them), ``limit`` and ``database`` in; ``stored`` (the rows) out.
 """
 
 import json
-import sqlite3
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager
+import shutil
+from collections.abc import AsyncIterator, Iterable
+from contextlib import aclosing, asynccontextmanager
 from itertools import chain
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from secrets import token_hex
+from tempfile import gettempdir
 from typing import Any
+from urllib.parse import quote
 
-import aiohttp
 from rich.table import Table
 
-from examples.client import PATIENT, ServiceGraph, Session, SourceError, check_options
+from examples.client import ServiceGraph, ServiceNode, check_options
 from examples.record_checks import day, format, is_whole, rules
 from examples.workflow import Options, Row, Screen, Shared, Workflow, workers_or
-from kaygraph import Drop, Node, ParallelBatchNode, Pipeline, RunReport
+from kaygraph import Drop, ParallelBatchNode, Pipeline, RunReport
+from kaygraph.nodes import HTTPError, Request, SQLExecute, SQLRead, SQLWrite
 
 LIMIT = 400
 BUFFER = 16
-RECORDS_A_TRANSACTION = 50
-SILENCE_S = 30.0  # how long the service may send nothing before it counts as gone
 DATABASES = frozenset({".db", ".sqlite", ".sqlite3"})
 SQLITE_HEADER = b"SQLite format 3\0"
 MOST = 2**53  # as a number of cents it still fits into the 64 bits of SQLite
@@ -51,16 +51,15 @@ COLUMNS = (
     "id", "name", "email", "country", "currency", "amount_cents", "ordered", "days_to_delivery",
     "deliverable", "disposable",
 )  # fmt: skip
+ANEW = ("DROP TABLE IF EXISTS records", f"CREATE TABLE records ({', '.join(COLUMNS)})")
+INSERT = f"INSERT INTO records VALUES ({', '.join(f':{column}' for column in COLUMNS)})"
+SELECT = "SELECT * FROM records ORDER BY rowid"
 
 
-class Receive(Node[Any, Any]):
+class Receive(ServiceNode):
     """The source. Without an ``exec``, what ``prep`` yields goes on as it is."""
 
-    @asynccontextmanager
-    async def lifespan(self, shared: Shared, /) -> AsyncIterator[aiohttp.ClientSession]:
-        timeout = aiohttp.ClientTimeout(total=None, sock_read=SILENCE_S)
-        async with aiohttp.ClientSession(timeout=timeout) as session:
-            yield session
+    total_timeout = max_bytes = None  # the source has no end
 
     async def prep(self, shared: Shared, /) -> AsyncIterator[Any]:
         given = shared.get("valid", shared["incoming"])
@@ -69,30 +68,20 @@ class Receive(Node[Any, Any]):
                 yield record
             return
         left = shared["limit"] or LIMIT
-        async with self.resource.get(f"{shared['services'].rstrip('/')}/records") as response:
-            if response.status != 200:
-                raise SourceError("records", response.status)
-            async for line in response.content:
+        async with (
+            self.resource.open(Request(url="records")) as answer,
+            aclosing(answer.lines()) as lines,
+        ):
+            if answer.status_code != 200:
+                raise HTTPError(f"records answered {answer.status_code}")
+            async for line in lines:
                 yield json.loads(line)
                 left -= 1
                 if not left:
                     return  # leaving `async with` hangs up, whatever is still on its way
 
-    def post(self, shared: Shared, source: Any, report: Any, /) -> None:
-        shared["stages"].append(report)
 
-
-class Stage(ParallelBatchNode[Row, Row]):
-    """A stage with several workers: ``exec`` takes one record and returns one.
-
-    When the stream has ended, ``post`` gets the stage's figures.
-    """
-
-    def post(self, shared: Shared, source: Any, report: Any, /) -> None:
-        shared["stages"].append(report)
-
-
-class Validate(Stage):
+class Validate(ParallelBatchNode[Any, Row]):
     """Leave out records at the first fault that is found.
 
     It takes some microseconds, so it is written ``async def`` and runs on the loop: a ``def``
@@ -107,7 +96,7 @@ class Validate(Stage):
         return dict(record)
 
 
-class Transform(Stage):
+class Transform(ParallelBatchNode[Row, Row]):
     """Make a record into a row of the table; what it lacks is None."""
 
     async def exec(self, record: Row, /) -> Row:
@@ -128,22 +117,16 @@ class Transform(Stage):
         }
 
 
-class Enrich(Stage):
+class Enrich(ServiceNode, ParallelBatchNode[Row, Row]):
     """Add what the service says of the e-mail address.
 
     What cannot be had after four attempts is a failed record: it is counted, and not stored.
     """
 
-    retry = PATIENT
     on_error = "collect"
 
-    @asynccontextmanager
-    async def lifespan(self, shared: Shared, /) -> AsyncIterator[Session]:
-        async with aiohttp.ClientSession() as session:
-            yield Session(session, shared["services"])
-
     async def exec(self, record: Row, /) -> Row:
-        answer = await self.resource.ask("check", record["email"])
+        answer = await self.ask("check", record["email"])
         return {
             **record,
             "deliverable": bool(answer.get("deliverable")),
@@ -151,66 +134,23 @@ class Enrich(Stage):
         }
 
 
-class Store(Node[Row, None]):
-    """Write the records to the database, in order; a ``def``, because a disk can be slow."""
+class PipelineGraph(ServiceGraph):
+    """The graph, and the folder that it has for itself where no file is named."""
+
+    def __init__(self, start: Any, folder: Path | None, **settings: Any) -> None:
+        super().__init__(start, name="pipeline", **settings)
+        self.folder = folder
 
     @asynccontextmanager
-    async def lifespan(self, shared: Shared, /) -> AsyncIterator["Database"]:
-        # Closed, and removed where it is temporary, when the run ends: however it ends.
-        with database_file(shared["database"]) as path, opened(path) as database:
-            yield database
-
-    def exec(self, record: Row, /) -> None:
-        self.resource.add(record)
-
-    def post(self, shared: Shared, source: Any, report: Any, /) -> None:
-        self.resource.commit()
-        shared["stored"] = self.resource.rows()
-        shared["stages"].append(report)
-
-
-class Database:
-    """The table ``records``, written some rows at a time: a transaction each would be slow."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self.connection = connection
-        self.waiting: list[Row] = []
-        with connection:
-            connection.execute("DROP TABLE IF EXISTS records")
-            connection.execute(f"CREATE TABLE records ({', '.join(COLUMNS)})")
-
-    def add(self, record: Row) -> None:
-        self.waiting.append(record)
-        if len(self.waiting) == RECORDS_A_TRANSACTION:
-            self.commit()
-
-    def commit(self) -> None:
-        values = ", ".join(f":{column}" for column in COLUMNS)
-        with self.connection:  # all of them or none
-            self.connection.executemany(f"INSERT INTO records VALUES ({values})", self.waiting)
-        self.waiting.clear()
-
-    def rows(self) -> list[Row]:
-        """Read all rows back, in the order in which they were written."""
-        cursor = self.connection.execute("SELECT * FROM records ORDER BY rowid")
-        return [dict(zip(COLUMNS, row, strict=True)) for row in cursor]
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[Database]:
-    # Store has one worker, so that one thread at a time uses the connection.
-    with closing(sqlite3.connect(path, check_same_thread=False)) as connection:
-        yield Database(connection)
-
-
-@contextmanager
-def database_file(path: Path | None) -> Iterator[Path]:
-    """Give the path of the database; a temporary one is removed in the end."""
-    if path is not None:
-        yield path
-        return
-    with TemporaryDirectory(prefix="kaygraph-") as folder:
-        yield Path(folder) / "records.db"
+    async def lifespan(self, shared: Shared, /) -> AsyncIterator[None]:
+        if self.folder is not None:
+            self.folder.mkdir(mode=0o700)
+        try:
+            async with super().lifespan(shared):
+                yield
+        finally:
+            if self.folder is not None:
+                shutil.rmtree(self.folder)
 
 
 def tidy(text: str) -> str:
@@ -222,17 +162,16 @@ def prepare(options: Options) -> Shared:
     check_options(options)
     if options.limit is not None and options.limit < 1:
         raise ValueError(f"The number of records must be at least 1, got {options.limit}.")
-    database = options.output
-    if database is None or database.suffix.lower() not in DATABASES:
-        database = None
-    else:
+    database = database_of(options)
+    if database is not None:
         check_database(database)
-    return {
-        "incoming": options.records,
-        "limit": options.limit,
-        "database": database,
-        "stages": [],
-    }
+    return {"incoming": options.records, "limit": options.limit, "database": database}
+
+
+def database_of(options: Options) -> Path | None:
+    """Return the file that the options name, when it is to be a database."""
+    named = options.output
+    return named if named is not None and named.suffix.lower() in DATABASES else None
 
 
 def check_database(path: Path) -> None:
@@ -251,16 +190,25 @@ def check_database(path: Path) -> None:
 
 
 def build(options: Options) -> ServiceGraph:
+    folder = Path(gettempdir()) / f"kaygraph-{token_hex(8)}"
+    named = database_of(options)
+    database = f"sqlite:///{quote(str(named or folder / 'records.db'))}"
     stages = (
         Receive()
         | Validate(max_workers=4)
         | Transform(max_workers=3)
         | Enrich(max_workers=workers_or(options, 2))
-        | Store()
+        | SQLWrite(database, INSERT, name="Store", max_workers=BUFFER)
     )
-    # What leaves the last stage is in the database, and not kept here as well.
-    pipeline = Pipeline(stages, buffer=BUFFER, collect=False)
-    return ServiceGraph(pipeline, name="pipeline", seed=options.seed, services=options.services)
+    line = (
+        SQLExecute(database, *ANEW, name="Empty")
+        # What leaves the last stage is in the database, and not kept here as well.
+        >> Pipeline(stages, buffer=BUFFER, collect=False)
+        >> SQLRead(database, SELECT, name="ReadBack", writes="stored")
+    )
+    return PipelineGraph(
+        line, None if named else folder, seed=options.seed, services=options.services
+    )
 
 
 def rows(shared: Shared) -> Iterable[Row]:
@@ -282,8 +230,12 @@ def show(shared: Shared, report: RunReport, screen: Screen) -> None:
     table = Table("stage", title=f"Stages, with room for {BUFFER} records between two")
     for column in columns:
         table.add_column(column, justify="right")
-    for stage in shared["stages"]:
-        counts = (stage.workers, stage.items, stage.ok, stage.skipped, stage.failed)
+    for stage in report.nodes.values():
+        if not stage.stage_workers:
+            continue
+        skipped, left_out = stage.items["skipped"], stage.items.total() - stage.items["ok"]
+        done, failed = stage.stage_items - left_out, left_out - skipped
+        counts = (stage.stage_workers, stage.stage_items, done, skipped, failed)
         times = (stage.busy_s, stage.starved_s, stage.blocked_s)
         table.add_row(
             last_name(stage.name),

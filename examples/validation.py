@@ -1,19 +1,21 @@
-"""Validation: a thousand records, four checks at once on each, fifty records at once.
+"""Validation: a thousand records, four checks at once on each, sixteen records at once.
 
 ::
 
     EachRecord: once per record
-    ┌───────────────────────────────────────────┐
-    │  Security ──┐                             │
-    │  Format   ──┤         ┌─ "valid" ─▶ Keep  │
-    │             ├─▶ Judge ┤                   │
-    │  Rules    ──┤         └─ "invalid" ▶ Reject
-    │  External ──┘                             │
-    └───────────────────────────────────────────┘
+    ┌────────────────────────────────────┐
+    │  Checks                            │
+    │ ┌──────────┐                       │
+    │ │ security │                       │
+    │ │ format   │  ┌─ "valid" ──▶ Keep  │
+    │ │ rules    ├──┤                    │
+    │ │ external │  └─ "invalid" ▶ Reject│
+    │ └──────────┘                       │
+    └────────────────────────────────────┘
 
-Four nodes start at once and look at the same record, each in its own way. ``Judge`` joins them:
-it runs once, when all four are done, and the action that it returns chooses the way on. A
-``BatchGraph`` walks this small graph once per record. ``External`` sends a real HTTP request for
+Four checks start at once and look at the same record, each in its own way. When all four are done
+the node sums up what they found, and the action that it returns chooses the way on. A
+``BatchGraph`` walks this small graph once per record. ``external`` sends a real HTTP request for
 each record, and while one record waits for its answer, others are worked on.
 
 The shared store: ``records`` in (any JSON values); ``valid`` (the records as they came),
@@ -30,77 +32,51 @@ from typing import Any
 from rich.table import Table
 
 from examples import record_checks
-from examples.client import PATIENT, Asking, ServiceGraph, SourceError, check_options
+from examples.client import ServiceGraph, ServiceNode, check_options, fault
 from examples.record_checks import Fault, shown
 from examples.workflow import Options, Row, Screen, Shared, Workflow, workers_or
 from kaygraph import BatchGraph, Node, RunReport
+from kaygraph.nodes import HTTPConnectionError, HTTPTimeoutError
+from kaygraph.patterns import ParallelValidationNode, ValidationSummary, check
 
 RECORDS = Path(__file__).parent / "data" / "records.jsonl"
 WORKERS = 16  # more would wait for one another: the checks share one processor
 CHECKS = ("security", "format", "rules", "external")
 SHOWN = 10
 
-Problem = dict[str, str]  # check, field, kind (one word to count by), reason
 
-
-class Check(Node[Any, Any]):
-    """One of the four: it reads the record of its round, and notes the faults it finds.
+class Checks(ServiceNode, ParallelValidationNode[Any]):
+    """The four: each looks at the record of its round, and returns the faults it finds.
 
     Three of them take microseconds and wait for nothing. They are written ``async def`` all the
-    same: a ``def exec`` runs in a thread, and the way there and back costs more than the check.
+    same: a ``def`` runs in a thread, and the way there and back costs more than the check.
     """
 
     def prep(self, shared: Shared, /) -> Any:
         return self.params["record"]
 
-    def post(self, shared: Shared, record: Any, faults: list[Fault], /) -> None:
-        check = type(self).__name__.lower()
-        shared["problems"][self.params["index"]] += [
-            {"check": check, "field": field, "kind": kind, "reason": reason}
-            for field, kind, reason in faults
-        ]
+    @check
+    async def security(self, record: Any) -> Iterable[Fault]:
+        """SQL injection, cross-site scripts, path traversal, leaked secrets, in any text."""
+        return record_checks.security(record)
 
+    @check
+    async def format(self, record: Any) -> Iterable[Fault]:
+        """Each field by itself: is it there, of the right type, of the right form?"""
+        return record_checks.format(record)
 
-class Security(Check):
-    """SQL injection, cross-site scripts, path traversal, leaked secrets, in any text."""
+    @check
+    async def rules(self, record: Any) -> Iterable[Fault]:
+        """Fields together: amounts, ages, dates in order."""
+        return record_checks.rules(record)
 
-    async def exec(self, record: Any, /) -> list[Fault]:
-        return list(record_checks.security(record))
-
-
-class Format(Check):
-    """Each field by itself: is it there, of the right type, of the right form?"""
-
-    async def exec(self, record: Any, /) -> list[Fault]:
-        return list(record_checks.format(record))
-
-
-class Rules(Check):
-    """Fields together: amounts, ages, dates in order."""
-
-    async def exec(self, record: Any, /) -> list[Fault]:
-        return list(record_checks.rules(record))
-
-
-class External(Check, Asking):
-    """Asks a service over HTTP whether mail can reach the address.
-
-    ``Asking`` opens one HTTP session for the whole run. A service that is busy or slow is asked
-    again, as ``PATIENT`` says. Where that did not help the record has not been checked, which is
-    a problem of its own. A service that cannot be reached at all ends the run.
-    """
-
-    retry = PATIENT
-    timeout = 2.0
-
-    def prep(self, shared: Shared, /) -> Any:
-        record = self.params["record"]
-        return record.get("email") if isinstance(record, dict) else None
-
-    async def exec(self, email: Any, /) -> list[Fault]:
+    @check
+    async def external(self, record: Any) -> list[Fault]:
+        """Asks a service over HTTP whether mail can reach the address; again where it is busy."""
+        email = record.get("email") if isinstance(record, dict) else None
         if not isinstance(email, str) or not 0 < len(email) <= record_checks.MAX_EMAIL:
             return [("email", "not_checked", "there is no address to ask about")]
-        answer = await self.resource.ask("check", email)
+        answer = await self.ask("check", email)
         faults = []
         if answer["disposable"]:
             reason = f"{shown(answer['domain'])} gives out addresses to be thrown away"
@@ -110,25 +86,24 @@ class External(Check, Asking):
             faults.append(("email", "undeliverable_email", reason))
         return faults
 
-    def exec_fallback(self, email: Any, exc: Exception, /) -> list[Fault]:
-        if not isinstance(exc, SourceError | TimeoutError):
-            raise exc
-        return [("email", "not_checked", f"could not be checked: {exc}")]
+    def post(self, shared: Shared, record: Any, summary: ValidationSummary[Any], /) -> str:
+        """Note the problems and choose the way on.
 
-
-class Judge(Node[list[Problem], str]):
-    """Joins the four checks and chooses the way on."""
-
-    def prep(self, shared: Shared, /) -> list[Problem]:
-        problems: list[Problem] = shared["problems"][self.params["index"]]
-        problems.sort(key=lambda problem: CHECKS.index(problem["check"]))  # not: who came first
-        return problems
-
-    async def exec(self, problems: list[Problem], /) -> str:
-        return "invalid" if problems else "valid"
-
-    def post(self, shared: Shared, problems: list[Problem], verdict: str, /) -> str:
-        return verdict
+        A record that the service failed to check has not been checked, which is a problem of its
+        own. A service that cannot be reached at all ends the run.
+        """
+        found = summary.problems
+        for by, error in summary.errors.items():
+            if isinstance(error, HTTPConnectionError) and not isinstance(error, HTTPTimeoutError):
+                # In the same words for all records, so that it is told once.
+                raise ConnectionError(f"{shared['services']} could not be reached") from error
+            reason = f"could not be checked: {fault('check', error)}"
+            found.append((by, ("email", "not_checked", reason)))
+        shared["problems"][self.params["index"]] = [
+            {"check": by, "field": field, "kind": kind, "reason": reason}
+            for by, (field, kind, reason) in found
+        ]
+        return "invalid" if found else "valid"
 
 
 class Keep(Node[Any, Any]):
@@ -153,7 +128,7 @@ class EachRecord(BatchGraph):
 
     def prep(self, shared: Shared, /) -> Iterable[Mapping[str, Any]]:
         records = shared["records"]
-        shared["problems"] = [[] for _ in records]
+        shared["problems"] = [None] * len(records)
         shared["valid"], shared["invalid"] = {}, {}
         return ({"record": record, "index": index} for index, record in enumerate(records))
 
@@ -164,13 +139,10 @@ class EachRecord(BatchGraph):
 
 
 def build(options: Options) -> ServiceGraph:
-    judge = Judge()
-    judge - "valid" >> Keep()
-    judge - "invalid" >> Reject()
-    each = EachRecord(
-        [Security(), Format(), Rules(), External()] >> judge,
-        max_workers=workers_or(options, WORKERS),
-    )
+    checks = Checks()
+    checks - "valid" >> Keep()
+    checks - "invalid" >> Reject()
+    each = EachRecord(checks, max_workers=workers_or(options, WORKERS))
     return ServiceGraph(each, name="validation", seed=options.seed, services=options.services)
 
 
@@ -212,9 +184,9 @@ def table_of_kinds(invalid: list[Row]) -> Table:
     table = Table("check", "kind of problem", title="What failed")
     table.add_column("times", justify="right")
     found = Counter((p["check"], p["kind"]) for one in invalid for p in one["problems"])
-    for check in CHECKS:
-        kinds = [(kind, times) for (by, kind), times in found.most_common() if by == check]
-        table.add_row(check, "all of them", str(sum(times for _, times in kinds)))
+    for name in CHECKS:
+        kinds = [(kind, times) for (by, kind), times in found.most_common() if by == name]
+        table.add_row(name, "all of them", str(sum(times for _, times in kinds)))
         for kind, times in kinds:
             table.add_row("", kind.replace("_", " "), str(times))
         table.add_section()
@@ -235,7 +207,7 @@ def table_of_records(invalid: list[Row]) -> Table:
 
 
 def progress(shared: Shared) -> tuple[str, int | None]:
-    return "Judge", len(shared["records"])
+    return "Checks", len(shared["records"])
 
 
 WORKFLOW = Workflow(

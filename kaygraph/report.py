@@ -56,6 +56,7 @@ class NodeFigures:
     busy_s: float = 0.0
     starved_s: float = 0.0
     blocked_s: float = 0.0
+    is_whole: bool = False  # its work is that of its parts, which have figures of their own
 
     def to_dict(self) -> dict[str, Any]:
         """Return the figures as plain data; times in seconds."""
@@ -109,9 +110,9 @@ class RunReport:
     def __call__(self, event: Event, /) -> None:
         match event:
             case ItemStarted(name):
-                self._in_flight += 1
-                self.peak_in_flight = max(self.peak_in_flight, self._in_flight)
                 figures = self._figures(name)
+                self._in_flight += not figures.is_whole
+                self.peak_in_flight = max(self.peak_in_flight, self._in_flight)
                 figures.in_flight += 1
                 figures.peak = max(figures.peak, figures.in_flight)
             case ItemFinished(name, _, _, worker, attempts, seconds):
@@ -142,13 +143,17 @@ class RunReport:
     def _figures(self, name: str) -> NodeFigures:
         if name not in self.nodes:
             self.nodes[name] = NodeFigures(name)
+            whole = self.nodes.get(name.rpartition("/")[0])
+            if whole is not None and whole.in_flight and not whole.is_whole:
+                whole.is_whole = True
+                self._in_flight -= whole.in_flight
         return self.nodes[name]
 
     def _ended(self, name: str, worker: int, attempts: int, seconds: float, status: str) -> None:
         figures = self._figures(name)
         if attempts:  # one that was cancelled while it waited for a permit was never in flight
             figures.in_flight -= 1
-            self._in_flight -= 1
+            self._in_flight -= not figures.is_whole
         figures.items[status] += 1
         figures.work_s += seconds
         load = figures.workers.setdefault(worker, WorkerFigures())
@@ -157,12 +162,12 @@ class RunReport:
 
     @property
     def work_s(self) -> float:
-        return sum(node.work_s for node in self.nodes.values())
+        return sum(node.work_s for node in self.nodes.values() if not node.is_whole)
 
     @property
     def submitted(self) -> int:
         """Items that were taken up: those that have ended, and those in flight."""
-        return sum(self.items.values()) + self._in_flight
+        return sum(self.items.values()) + sum(node.in_flight for node in self.nodes.values())
 
     @property
     def retries(self) -> int:
@@ -190,7 +195,7 @@ class RunReport:
         stages = [node for node in self.nodes.values() if node.stage_workers]
         if stages:
             return max(stages, key=lambda node: node.busy_s / node.stage_workers).name
-        worked = [node for node in self.nodes.values() if node.work_s]
+        worked = [node for node in self.nodes.values() if node.work_s and not node.is_whole]
         return max(worked, key=lambda node: node.work_s).name if worked else None
 
     @property

@@ -128,7 +128,7 @@ def test_a_run_that_fails_is_exit_1() -> None:
     """A service that cannot be reached is told in a line."""
     done = run("--example", "pipeline", "--services", "http://127.0.0.1:1")
     assert done.returncode == 1
-    assert done.stderr.startswith("pipeline failed: ClientConnectorError")
+    assert done.stderr.startswith("pipeline failed: HTTPConnectionError")
     assert done.stderr.count("\n") == 1
 
 

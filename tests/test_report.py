@@ -168,6 +168,23 @@ def test_an_item_that_ended_without_starting_takes_nobodys_place() -> None:
     assert report.items["cancelled"] == 1
 
 
+def test_a_node_that_waits_for_its_parts_adds_no_work_of_its_own() -> None:
+    """Two items with two parts each: work, peak and bottleneck are those of the parts."""
+    wholes = [ItemStarted("g/whole", 0, index, index) for index in range(2)]
+    starts = [ItemStarted(f"g/whole/{part}", 0, 0, 0) for part in "aabb"]
+    report = report_of(RunStarted("g", 0), *wholes, *starts)
+    assert report.submitted == 6
+    ends = [ItemFinished(f"g/whole/{part}", 3, 0, 0, 1, 3) for part in "aabb"]
+    ends += [ItemFinished("g/whole", 3, index, index, 1, 3) for index in range(2)]
+    for event in (*ends, RunFinished("g", 3, 3, None, None)):
+        report(event)
+    assert (report.peak_in_flight, report.work_s, report.speedup) == (4, 12, 4)
+    assert report.efficiency == 1.0
+    assert report.bottleneck == "g/whole/a"
+    assert report.items["ok"] == report.submitted == 6
+    assert report.nodes["g/whole"].work_s == 6
+
+
 @given(st.integers(1, 5), st.integers(0, 40), st.integers())
 def test_the_peak_is_the_most_that_were_between_start_and_end(
     nodes: int, items: int, seed: int

@@ -2,9 +2,18 @@
 
 ```mermaid
 flowchart LR
-    n0["reliable"]
-    n1["flaky"]
-    n2["slow"]
+    subgraph n0["reliable"]
+        n0_0["HTTPNode"]
+        n0_1["fallback"]
+    end
+    subgraph n1["flaky"]
+        n1_0["HTTPNode"]
+        n1_1["fallback"]
+    end
+    subgraph n2["slow"]
+        n2_0["HTTPNode"]
+        n2_1["fallback"]
+    end
     n3{{"reports"}}
     n0 --> n3
     n1 --> n3

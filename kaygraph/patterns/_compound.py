@@ -6,8 +6,16 @@ no permit of a graph while it waits for its parts, as a graph holds none for its
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Generator,
+    Mapping,
+    Sequence,
+)
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextvars import ContextVar
 from functools import partial
 from inspect import iscoroutine
@@ -19,7 +27,7 @@ from .._frame import FRAME, Frame, Run, Scope
 from .._hooks import kind_of
 from .._launch import launched
 from .._permits import Slot
-from .._settings import check_count
+from .._settings import CHECKS, check_count
 from .._slow import timed
 from .._tasks import gather
 from .._typing import E, P
@@ -28,7 +36,7 @@ from ..node import BaseNode, Node
 from ..nodes._store import STORE_CHECKS, Keys, Stored
 from ..outcome import Outcome, status_of
 from ..retry import Retry
-from ._marks import is_marked, marked, settings_of
+from ._marks import Checks, is_marked, marked, settings_of
 
 T = TypeVar("T")
 
@@ -76,7 +84,7 @@ class CompoundSettings(TypedDict, total=False):
 
 
 class Part(Node[Any, Any]):
-    """A callable as a node. What a generator yields is a list."""
+    """A callable as a node. What a generator yields, its own or one it returns, is a list."""
 
     def __init__(
         self, function: Callable[..., Any], name: str, settings: Mapping[str, Any]
@@ -87,7 +95,6 @@ class Part(Node[Any, Any]):
         kind = kind_of(function)
         if kind == "sync":
             kind = kind_of(type(function).__call__)  # an object that can be called
-        self.yields = "generator" in kind
         self._exec_kind = "async" if "async" in kind else "sync"
 
     def exec(self, item: Any, /) -> Any:
@@ -101,12 +108,15 @@ class Part(Node[Any, Any]):
             raise NodeDefinitionError(
                 f"{self.name!r} is written 'def' and returned a coroutine: write it 'async def'"
             )
-        return list(result) if self.yields else result
+        return list(result) if isinstance(result, Generator) else result
 
     async def later(self, item: Any) -> Any:
         """Call what is written ``async def``."""
         result = self.function(item)
-        return [value async for value in result] if self.yields else await result
+        if isinstance(result, AsyncGenerator):
+            return [value async for value in result]
+        result = await result
+        return list(result) if isinstance(result, Generator) else result
 
 
 class _Whole(Node[Any, Any]):
@@ -152,7 +162,7 @@ class CompoundNode(Stored, Node[P, E]):
     ordered: bool = True
 
     _accepts: ClassVar[frozenset[str]] = OWN | ATTEMPTS
-    _checks = COMPOUND_CHECKS
+    _checks: Checks = COMPOUND_CHECKS
     _inherited: ClassVar[frozenset[str]] = ATTEMPTS
     _made: "tuple[CompoundNode[Any, Any], _Whole, Mapping[str, Node[Any, Any]]] | None" = None
 
@@ -164,6 +174,12 @@ class CompoundNode(Stored, Node[P, E]):
                     f"{cls.__name__}.{name} is marked as a part, and {name!r} means something else "
                     f"on every node: call the method otherwise, and mark it with name={name!r}"
                 )
+        # Each of its bases brings checks of its own, also one such as Asking that stands beside.
+        brought = [vars(base).get("_checks", {}).items() for base in reversed(cls.__mro__)]
+        cls._checks = {
+            **CHECKS,
+            **{name: check for own in brought for name, check in own if check != CHECKS.get(name)},
+        }
         super().__init_subclass__(**kwargs)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -174,13 +190,19 @@ class CompoundNode(Stored, Node[P, E]):
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_made": None}
 
-    @asynccontextmanager
-    async def lifespan(self, shared: Any, /) -> AsyncIterator[Any]:
+    def lifespan(self, shared: Any, /) -> AbstractAsyncContextManager[Any]:
         """Open the lifespans of the nodes that are its parts."""
+        return self._opened(shared)
+
+    @asynccontextmanager
+    async def _opened(self, shared: Any) -> AsyncIterator[None]:
         for part in self._parts.values():
             if part._hooks[0]:
                 await FRAME.get().run.open(part, shared)
         yield
+
+    def _inner(self) -> Sequence[BaseNode[Any, Any]]:
+        return list(self._parts.values())
 
     # What differs from one class to the next.
 

@@ -11,8 +11,8 @@ from ..errors import Drop, KayGraphError, closest
 from ..node import Node
 from ..nodes._store import configure
 from ..outcome import Outcome
-from ._compound import COMPOUND_CHECKS, Called, CompoundNode, CompoundSettings
-from ._marks import F, PartSettings, mark, marked, settings_of
+from ._compound import Called, CompoundNode, CompoundSettings
+from ._marks import Checks, F, PartSettings, mark, marked, settings_of
 
 SOURCE = "source"
 
@@ -157,8 +157,7 @@ class ParallelEnrichmentNode(CompoundNode[Item, Enrichment[Item]]):
         "required",
         "confidence",
     }
-    _checks = {  # noqa: RUF012 - never changed
-        **COMPOUND_CHECKS,
+    _checks: Checks = {  # noqa: RUF012 - never changed
         "required": check_required,
         "confidence": check_confidences,
     }

@@ -13,7 +13,8 @@ from ..node import Node
 from ..nodes._store import configure
 from ..outcome import Outcome
 from ..plan import unique
-from ._compound import COMPOUND_CHECKS, Called, CompoundNode, CompoundSettings
+from ._compound import Called, CompoundNode, CompoundSettings
+from ._marks import Checks
 
 
 def check_candidates(name: str, value: Any) -> tuple[Called, ...]:
@@ -55,8 +56,7 @@ class RaceNode(CompoundNode[Any, Result]):
     delay: float = 0.0
 
     _accepts: ClassVar[frozenset[str]] = CompoundNode._accepts | {"candidates", "delay"}
-    _checks = {  # noqa: RUF012 - never changed
-        **COMPOUND_CHECKS,
+    _checks: Checks = {  # noqa: RUF012 - never changed
         "candidates": check_candidates,
         "delay": check_seconds,
     }

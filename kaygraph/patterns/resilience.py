@@ -13,8 +13,8 @@ from .._typing import Result
 from ..errors import KayGraphError, NodeDefinitionError
 from ..node import Node
 from ..nodes._store import Keys, configure
-from ._compound import COMPOUND_CHECKS, OWN, Called, CompoundNode, Part
-from ._marks import PartSettings
+from ._compound import OWN, Called, CompoundNode, Part
+from ._marks import Checks, PartSettings
 
 WAYS = frozenset({"success", "fallback", "failed"})
 
@@ -114,8 +114,7 @@ class ResilientBranch(CompoundNode[Any, ResilientResult[Result]]):
     _accepts: ClassVar[frozenset[str]] = (
         Node._accepts | (OWN - {"on_error"}) | {"call", "check", "fallback", "fallback_timeout"}
     )
-    _checks = {  # noqa: RUF012 - never changed
-        **COMPOUND_CHECKS,
+    _checks: Checks = {  # noqa: RUF012 - never changed
         "call": as_given,
         "check": as_given,
         "fallback": as_given,

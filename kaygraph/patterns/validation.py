@@ -75,7 +75,7 @@ def check(function: Any = None, /, **settings: Any) -> Any:
     ``@check`` or ``@check(timeout=2, max_retries=3)``: it takes the settings of a Node, which stand
     above those of the node that it is a check of. The check takes the record. The record passes
     when it returns None, True, or an empty list (tuple, set). It does not pass when it returns
-    False, a problem or a list (tuple, set) of problems, yields problems, or raises
+    False, a problem or a list (tuple, set, generator) of problems, yields problems, or raises
     ValidationFailure. A problem is whatever tells what is wrong: a text, a mapping, an object. A
     number, an empty text or an empty mapping could mean both: it is an error of the check.
     """

@@ -7,15 +7,16 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from examples.enrichment import PEOPLE, POINTS, SOURCES, WORKFLOW, Source, why_missing
+from examples.client import ServiceNode
+from examples.enrichment import PEOPLE, POINTS, SOURCES, WORKFLOW, Sources
 from examples.services import Services, social_profile
 from examples.workflow import Options, Row
 from kaygraph import Outcome, RunReport
+from kaygraph.nodes import HTTPConnectionError
 
 pytestmark = pytest.mark.anyio
 
@@ -146,8 +147,9 @@ async def test_crowd_gets_through_the_narrow_source() -> None:
         shared = WORKFLOW.prepare(options) | {"services": services.url}
         await WORKFLOW.build(options).run_async(shared, observers=[report])
         requests = sum(services.requests.values())
+    asked = [report.nodes[f"EachPerson/Sources/{source}"].items for source in SOURCES]
     assert all("social" in row["found"] for row in WORKFLOW.rows(shared))
-    questions = sum(report.items[status] for status in ("ok", "failed")) - 60  # less the scores
+    questions = sum(items["ok"] + items["failed"] for items in asked)
     assert requests == questions + report.retries
 
 
@@ -170,7 +172,7 @@ async def test_failing_source_leaves_a_partial_result() -> None:
 
 async def test_silent_source_leaves_a_partial_result(monkeypatch: pytest.MonkeyPatch) -> None:
     """A source that never answers costs its own finding and no other."""
-    monkeypatch.setattr(Source, "timeout", 0.2)
+    monkeypatch.setattr(ServiceNode, "total_timeout", 0.2)
     over = asyncio.Event()
 
     async def keep_silent(request: web.Request) -> web.Response:
@@ -220,6 +222,6 @@ def test_mistake_in_the_program_is_no_reason() -> None:
     """An error that no source can be blamed for is raised, not written into a result."""
     mistake: Outcome[Any] = Outcome("social", 0, "failed", error=KeyError("handle"))
     with pytest.raises(KeyError, match="handle"):
-        why_missing(mistake)
-    unreachable: Outcome[Any] = Outcome("social", 0, "failed", error=aiohttp.ClientError())
-    assert why_missing(unreachable) == "could not be reached (1 attempt)"
+        Sources().reason(mistake)
+    unreachable: Outcome[Any] = Outcome("social", 0, "failed", error=HTTPConnectionError("refused"))
+    assert Sources().reason(unreachable) == "could not be reached (1 attempt)"

@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import os
+import re
 import sqlite3
 import tempfile
 import threading
@@ -18,12 +19,13 @@ from aiohttp import web
 from anyio.lowlevel import checkpoint
 from rich.console import Console
 
-from examples.client import SourceError
+from examples.client import ServiceNode
 from examples.pipeline import BUFFER, COLUMNS, LIMIT, WORKFLOW
 from examples.record_checks import format, rules
 from examples.services import DATA, Services
 from examples.workflow import Options
-from kaygraph import Event, ItemFinished, RunReport
+from kaygraph import Event, ItemFinished, NodeFigures, RunReport
+from kaygraph.nodes import HTTPError
 
 pytestmark = pytest.mark.anyio
 
@@ -77,6 +79,10 @@ async def run(options: Options, *observers: Any) -> tuple[dict[str, Any], RunRep
     return shared, report
 
 
+def stages_of(report: RunReport) -> list[NodeFigures]:
+    return [report.nodes[f"Pipeline/{name}"] for name in STAGES]
+
+
 def valid_ids(count: int) -> list[int]:
     """Return the ids of the records that are well-formed and keep the rules, in order."""
     return [r["id"] for r in RECORDS[:count] if not [*format(r), *rules(r)]]
@@ -96,6 +102,17 @@ async def test_limit_ends_the_endless_source(services: Services, temporary: Path
         while services.open_streams:
             await checkpoint()
     assert os.listdir(temporary) == []
+
+
+async def test_a_stream_may_be_longer_than_an_answer(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What bounds an answer in time and size bounds no stream, which has no end."""
+    monkeypatch.setattr(ServiceNode, "total_timeout", 0.25)
+    monkeypatch.setattr(ServiceNode, "max_bytes", 4096)
+    shared, report = await run(Options(services=services.url, limit=200))
+    assert len(shared["stored"]) == len(valid_ids(200))
+    assert report.wall_s > 0.25
 
 
 async def test_hanging_up_early_leaves_no_word_in_the_log(
@@ -126,19 +143,24 @@ async def test_service_is_started_for_the_run_where_none_is_named(temporary: Pat
 async def test_every_record_is_counted_once_at_every_stage(services: Services) -> None:
     """What a stage hands on is what the next gets; what is left out is counted as skipped."""
     shared, report = await run(Options(services=services.url, limit=60))
-    stages = shared["stages"]
+    stages = stages_of(report)
     kept = len(valid_ids(60))
-    assert [stage.name.split("/")[-1] for stage in stages] == STAGES
-    assert [stage.workers for stage in stages] == [1, 4, 3, 2, 1]
-    assert [stage.items for stage in stages] == [60, 60, kept, kept, kept]
-    assert [stage.ok for stage in stages] == [60, kept, kept, kept, kept]
-    assert [stage.skipped for stage in stages] == [0, 60 - kept, 0, 0, 0]
-    assert [stage.failed for stage in stages] == [0] * 5
+    assert [stage.stage_workers for stage in stages] == [1, 4, 3, 2, 16]
+    assert [stage.stage_items for stage in stages] == [60, 60, kept, kept, kept]
+    assert [stage.items["ok"] for stage in stages] == [0, kept, kept, kept, kept]
+    assert [stage.items["skipped"] for stage in stages] == [0, 60 - kept, 0, 0, 0]
+    assert report.items["failed"] == 0
+    table = [re.findall(r"[\w.]+", line) for line in shown(shared, report).splitlines()]
+    rows = {words[0]: words[1:6] for words in table if words[:1] and words[0] in STAGES}
+    assert list(rows) == STAGES
+    assert rows["Receive"] == ["1", "60", "60", "0", "0"]
+    assert rows["Validate"] == ["4", "60", f"{kept}", f"{60 - kept}", "0"]
+    assert rows["Store"] == ["16", f"{kept}", f"{kept}", "0", "0"]
     node, total = WORKFLOW.progress(WORKFLOW.prepare(Options(limit=60)))
     assert sum(report.nodes[f"Pipeline/{node}"].items.values()) == total == 60
     for stage in stages:
         times = stage.busy_s + stage.starved_s + stage.blocked_s
-        assert 0 < times <= stage.workers * report.wall_s
+        assert 0 < times <= stage.stage_workers * report.wall_s
 
 
 async def test_buffers_bound_what_is_under_way(services: Services) -> None:
@@ -162,7 +184,7 @@ async def test_slow_stage_is_the_bottleneck_and_holds_up_those_before_it(
 ) -> None:
     """Requests take longest: the stages before wait for room, and the one after for records."""
     shared, report = await run(Options(services=services.url, limit=150))
-    receive, validate, transform, enrich, store = shared["stages"]
+    receive, validate, transform, enrich, store = stages_of(report)
     assert report.bottleneck == "Pipeline/Enrich"
     for stage in (receive, validate, transform):
         assert stage.blocked_s > stage.busy_s + stage.starved_s
@@ -179,8 +201,8 @@ async def test_slow_stage_is_the_bottleneck_and_holds_up_those_before_it(
 
 async def test_workers_set_how_many_requests_are_under_way(services: Services) -> None:
     """More workers for Enrich mean more requests at once, and no other stage has more."""
-    shared, report = await run(Options(services=services.url, limit=60, workers=6))
-    assert [stage.workers for stage in shared["stages"]] == [1, 4, 3, 6, 1]
+    _, report = await run(Options(services=services.url, limit=60, workers=6))
+    assert [stage.stage_workers for stage in stages_of(report)] == [1, 4, 3, 6, 16]
     assert report.nodes["Pipeline/Enrich"].peak == 6
 
 
@@ -276,15 +298,16 @@ async def test_record_that_cannot_be_enriched_is_counted_and_not_stored(failing:
     """Four attempts, then the record counts as failed; the others go on. A finite source ends."""
     shared, report = await run(Options(services=failing))
     assert [row["email"] for row in shared["stored"]] == ["good@example.com", "fine@example.com"]
-    enrich = shared["stages"][3]
-    assert (enrich.items, enrich.ok, enrich.failed) == (3, 2, 1)
-    assert shared["stages"][4].items == 2
+    *_, enrich, store = stages_of(report)
+    assert enrich.items == {"ok": 2, "failed": 1}
+    assert store.stage_items == 2
+    assert re.search(r"Enrich\W+2\W+3\W+2\W+0\W+1\W", shown(shared, report))
     assert report.retries == 3
 
 
 async def test_service_without_records_fails_the_run(failing: str, temporary: Path) -> None:
     """Where there is no stream, the error says what the service answered; nothing is left."""
-    with pytest.raises(SourceError, match="records answered 404"):
+    with pytest.raises(HTTPError, match="records answered 404"):
         await run(Options(services=f"{failing}nothing"))
     assert os.listdir(temporary) == []
 
@@ -296,7 +319,7 @@ async def test_output_becomes_a_database_and_a_second_run_replaces_it(
     services: Services, tmp_path: Path
 ) -> None:
     """A name that ends in .db is where the rows stand afterwards, those of the last run only."""
-    path = tmp_path / "orders.db"
+    path = tmp_path / "orders? #1 %41.db"
     for limit in (60, 55):
         shared, report = await run(Options(services=services.url, limit=limit, output=path))
         connection = sqlite3.connect(path)

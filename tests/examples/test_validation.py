@@ -9,17 +9,19 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from rich.console import Console
 
 from examples import validation
+from examples.client import ServiceNode
+from examples.runner import explain
 from examples.services import Services
-from examples.validation import WORKFLOW, External, Security
+from examples.validation import WORKFLOW, Checks
 from examples.workflow import Options, Shared
 from kaygraph import Observer, RunReport
+from kaygraph.patterns import check
 
 pytestmark = pytest.mark.anyio
 
@@ -129,10 +131,10 @@ def test_rows_say_status_and_problems_of_each_record(bundled: tuple[Shared, RunR
 
 
 def test_report_accounts_for_each_check_of_each_record(bundled: tuple[Shared, RunReport]) -> None:
-    """Four checks and a judge per record, all ok, and faster than one after another."""
+    """Four checks and the whole of them per record, all ok, faster than one after another."""
     _, report = bundled
     nodes = {name.rpartition("/")[2]: figures for name, figures in report.nodes.items()}
-    for name in ("Security", "Format", "Rules", "External", "Judge"):
+    for name in ("Checks", "security", "format", "rules", "external"):
         assert nodes[name].items == {"ok": 1000}
     assert sum(report.items.values()) == report.items["ok"] == 5000
     assert report.speedup > 1
@@ -141,9 +143,9 @@ def test_report_accounts_for_each_check_of_each_record(bundled: tuple[Shared, Ru
 def test_report_counts_the_checks_in_flight(bundled: tuple[Shared, RunReport]) -> None:
     """Many records ask the service at once, and never more than there are rounds at once."""
     _, report = bundled
-    external = next(f for name, f in report.nodes.items() if name.endswith("External"))
+    external = next(f for name, f in report.nodes.items() if name.endswith("Checks/external"))
     assert 2 <= external.peak <= validation.WORKERS
-    assert report.peak_in_flight <= 4 * validation.WORKERS
+    assert report.peak_in_flight <= 5 * validation.WORKERS
 
 
 def test_show_counts_and_explains(bundled: tuple[Shared, RunReport]) -> None:
@@ -157,7 +159,7 @@ def test_show_counts_and_explains(bundled: tuple[Shared, RunReport]) -> None:
         assert all(problem["reason"] in paper.text for problem in one["problems"])
 
 
-def test_progress_counts_a_judge_per_record(bundled: tuple[Shared, RunReport]) -> None:
+def test_progress_counts_the_checks_of_a_record_once(bundled: tuple[Shared, RunReport]) -> None:
     """The progress bar has as many steps as the node that it follows has items."""
     shared, report = bundled
     node, total = WORKFLOW.progress(shared)
@@ -183,13 +185,14 @@ async def test_several_faults_are_all_listed_in_the_order_of_the_checks() -> Non
 
 async def test_slow_check_is_listed_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
     """Security comes first in the list of problems even where it comes last in time."""
-    look = Security.exec
+    look = Checks.security
 
-    async def look_later(self: Security, record: Any, /) -> Any:
+    @check
+    async def look_later(self: Checks, record: Any) -> Any:
         await asyncio.sleep(0)  # the other checks have their turn
         return await look(self, record)
 
-    monkeypatch.setattr(Security, "exec", look_later)
+    monkeypatch.setattr(Checks, "security", look_later)
     shared = await validate([order(comment="../../x", seats=0, email=None)])
     checks = [problem["check"] for problem in shared["invalid"][0]["problems"]]
     assert checks == ["security", "format", "rules", "rules", "external"]
@@ -210,7 +213,7 @@ async def test_record_that_is_no_object_is_invalid(value: Any) -> None:
 
 @pytest.mark.parametrize("email", [None, "", 7, ["anna@example.com"], "a" * 255, "missing"])
 async def test_missing_address_is_said_without_a_request(email: Any) -> None:
-    """Without an address to ask about, External says so and the service hears nothing."""
+    """Without an address to ask about, the check says so and the service hears nothing."""
     record = {k: v for k, v in order(email=email).items() if v != "missing"}
     async with Services() as services:
         shared = await validate([record], services.url)
@@ -312,7 +315,7 @@ async def test_silent_service_leaves_the_record_unchecked(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """An answer that does not come in time is a reason too, not the end of the run."""
-    monkeypatch.setattr(External, "timeout", 0.05)
+    monkeypatch.setattr(ServiceNode, "total_timeout", 0.05)
     over = asyncio.Event()
 
     async def wait(request: web.Request) -> web.Response:
@@ -324,15 +327,18 @@ async def test_silent_service_leaves_the_record_unchecked(
         over.set()
     (problem,) = shared["invalid"][0]["problems"]
     assert problem["kind"] == "not_checked"
-    assert "longer than timeout=0.05 s" in problem["reason"]
+    assert problem["reason"] == "could not be checked: no answer within 0.05 s"
 
 
 async def test_service_that_nobody_runs_ends_the_run() -> None:
     """A wrong --services is one error, not a thousand invalid records."""
     async with Services() as services:
         url = services.url
-    with pytest.raises(aiohttp.ClientConnectionError):
-        await validate([ORDER], url)
+    records = [order(email=f"{number}@example.com") for number in range(40)]
+    with pytest.raises((ConnectionError, ExceptionGroup)) as raised:
+        await validate(records, url)
+    (line,) = explain(raised.value)
+    assert line.startswith(f"ConnectionError: {url} could not be reached")
 
 
 async def test_own_service_is_gone_after_the_run() -> None:

@@ -154,6 +154,24 @@ def test_a_check_that_is_not_for_the_record_is_skipped() -> None:
     assert (summary.passed, summary.skipped) == ((), {"one": "only for orders from abroad"})
 
 
+@pytest.mark.parametrize("problems", [[], ["first", "second"]])
+@pytest.mark.parametrize("is_async", [False, True])
+def test_problems_may_come_from_a_generator_that_is_returned(
+    problems: list[str], is_async: bool
+) -> None:
+    """It is no problem itself: what it yields are, and the record passes when that is nothing."""
+
+    def found(_: Any) -> Iterator[str]:
+        return (problem for problem in problems)
+
+    async def later(record: Any) -> Iterator[str]:
+        return found(record)
+
+    summary = only(later if is_async else found)
+    assert summary.problems == [("one", problem) for problem in problems]
+    assert summary.valid == (not problems)
+
+
 def test_problems_may_come_from_an_async_generator() -> None:
     """All that it yields are problems."""
 

@@ -182,7 +182,7 @@ class Chatting(Asking):
                     raise ChatFormatError(f"a piece of the answer is no JSON: {error}") from error
                 await self._take(item, said, completion)
         if completion.finish_reason is None:  # not every server says [DONE]
-            text = f"{answer.request!r}: the answer broke off before its end"
+            text = f"{answer!r}, and broke off before its end"
             raise HTTPConnectionError(text, repeatable=True)
 
     async def _take(self, item: Any, said: Any, completion: Completion) -> None:

@@ -48,24 +48,31 @@ def parsed(text: object) -> URL:
     Raises:
         HTTPRequestError: It is not one.
     """
-    shown = redacted(repr(text))
     if not isinstance(text, str | URL):
-        raise HTTPRequestError(f"a URL is a string such as 'https://host/path', got {shown}")
+        raise HTTPRequestError(f"a URL is a string such as 'https://host/path', got {_shown(text)}")
     try:
         str(text).encode()  # what is no text, yarl would leave out
         url = URL(text)
         port = url.port  # raises for one that is out of range
     except (ValueError, UnicodeError) as error:
-        raise HTTPRequestError(f"{shown} is not a URL: {redacted(str(error))}") from None
+        raise HTTPRequestError(f"{_shown(text)} is not a URL: {redacted(str(error))}") from None
     if url.scheme not in ("http", "https") or not url.host or not port:
-        raise HTTPRequestError(f"a URL must begin with http:// or https:// and a host, got {shown}")
+        raise HTTPRequestError(
+            f"a URL must begin with http:// or https:// and a host, got {_shown(text)}"
+        )
     if ":" not in url.host and not _NAME.fullmatch(str(url.raw_host)):
-        raise HTTPRequestError(f"{shown} is not a URL: its host is neither a name nor an address")
+        raise HTTPRequestError(
+            f"{_shown(text)} is not a URL: its host is neither a name nor an address"
+        )
     if url.user is not None or url.password is not None:
         raise HTTPRequestError(
-            f"{shown} names a user: leave it out and give auth=Basic(user, password)"
+            f"{_shown(text)} names a user: leave it out and give auth=Basic(user, password)"
         )
     return url
+
+
+def _shown(text: object) -> str:
+    return redacted(repr(text))
 
 
 def is_public(address: str) -> bool:

@@ -105,8 +105,10 @@ async def client(settings: HTTPSettings, shared: Any) -> "AsyncIterator[Client]"
 class Answer:
     """An answer whose body is still on its way."""
 
-    def __init__(self, response: aiohttp.ClientResponse, request: Request, most: int | None):
-        self._response, self.request, self._most = response, request, most
+    def __init__(
+        self, response: aiohttp.ClientResponse, request: Request, url: URL, most: int | None
+    ) -> None:
+        self._response, self._request, self._asked, self._most = response, request, url, most
         self.status_code = response.status
         self.success = response.status < 400
         self.headers = {  # several of a name are one, RFC 9110, 5.3
@@ -114,6 +116,9 @@ class Answer:
         }
         self.content_type = response.content_type
         self.url = response.url
+
+    def __repr__(self) -> str:
+        return f"{self._request.asking(self._asked)} answered {self.status_code}"
 
     def chunks(self) -> AsyncIterator[bytes]:
         """Yield the body, decompressed, in pieces of at most 64 KiB.
@@ -171,7 +176,7 @@ class Answer:
                 return await asyncio.wrap_future(threads.submit(decode, body, max_depth))
             except ValueError as error:
                 if self.success:
-                    text = f"{self.request!r} answered JSON that cannot be read: {error}"
+                    text = f"{self!r} with JSON that cannot be read: {error}"
                     raise HTTPBodyError(text) from error
         charset = self._response.charset
         if charset is None and not self.content_type.startswith("text/"):
@@ -206,7 +211,7 @@ class Client:
         passing = status == 429 or status >= 500
         if passing or (raise_for_status and not answer.success):
             again = passing and (request.may_be_repeated or status in REFUSED_FOR_NOW)
-            raise HTTPStatusError(f"{answer.request!r} answered {status}", result, again)
+            raise HTTPStatusError(repr(answer), result, again)
         return result
 
     @asynccontextmanager
@@ -217,26 +222,26 @@ class Client:
             As ``ask``, HTTPStatusError apart.
         """
         url, answering = self._url_of(request), False
-        request = replace(request, url=str(url))  # so that errors name it
         limit = asyncio.timeout(self._settings.total_timeout)
         try:
             async with limit, self._answered(request, url) as response:
                 answering = True
-                yield Answer(response, request, self._settings.max_bytes)
+                yield Answer(response, request, url, self._settings.max_bytes)
         except AddressRefusedError as error:
             # The resolver's error is one for all that wait for a name: each gets its own.
-            raise AddressRefusedError(f"{request!r}: {error}") from None
+            raise AddressRefusedError(f"{request.asking(url)}: {error}") from None
         except asyncio.CancelledError as cancellation:
             # It may be the timeout= of an attempt: whether another may follow is for us to tell.
             cancellation.repeatable = request.may_be_repeated  # type: ignore[attr-defined]
             raise
         except (aiohttp.ClientError, TimeoutError) as error:
             if limit.expired():
-                text = f"{request!r} took longer than total_timeout={self._settings.total_timeout}"
+                seconds, what = self._settings.total_timeout, request.asking(url)
+                text = f"{what} took longer than total_timeout={seconds}"
                 raise HTTPTimeoutError(text, request.may_be_repeated) from None
             if not isinstance(error, aiohttp.ClientError):
                 raise  # of whoever reads the answer
-            raise _translated(error, request, answering) from None
+            raise _translated(error, request, url, answering) from None
 
     def _url_of(self, request: Request) -> URL:
         if self._base is None:
@@ -282,7 +287,7 @@ class Client:
             redirects += 1
             if redirects > self._settings.max_redirects:
                 raise HTTPRequestError(
-                    f"{request!r} was redirected more than "
+                    f"{request.asking(url)} was redirected more than "
                     f"max_redirects={self._settings.max_redirects} times"
                 )
             url = _joined(url, location)
@@ -307,22 +312,23 @@ class Client:
 
 
 def _translated(
-    error: aiohttp.ClientError, request: Request, answering: bool
+    error: aiohttp.ClientError, request: Request, url: URL, answering: bool
 ) -> HTTPError | HTTPRequestError:
     """Return our error for one of aiohttp's, without the address that was asked, and its key."""
+    asked = request.asking(url)
     if isinstance(error, aiohttp.InvalidURL):
-        return HTTPRequestError(f"{request!r} cannot be asked: its host is not one")
+        return HTTPRequestError(f"{asked} cannot be asked: its host is not one")
     unheard = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
     again = request.may_be_repeated or unheard
     if isinstance(error, TimeoutError):
         step = "no connection in time" if unheard else "the answer stopped"
-        return HTTPTimeoutError(f"{request!r}: {step}", again)
+        return HTTPTimeoutError(f"{asked}: {step}", again)
     text = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
     what = redacted(text) or type(error).__name__
     if isinstance(error, aiohttp.ClientSSLError):
-        return HTTPConnectionError(f"{request!r}: {what}")
+        return HTTPConnectionError(f"{asked}: {what}")
     step = "the answer broke off: " if answering else ""
-    return HTTPConnectionError(f"{request!r}: {step}{what}", again)
+    return HTTPConnectionError(f"{asked}: {step}{what}", again)
 
 
 def _joined(base: URL, reference: str) -> URL:

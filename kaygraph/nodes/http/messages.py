@@ -112,10 +112,13 @@ class HTTPStatusError(HTTPError):
         return type(self), (self.args[0], self.result, self.repeatable), self.__dict__
 
 
+_SECONDS = re.compile(r"[0-9]+(\.[0-9]*)?")
+
+
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Return what a Retry-After header asks for, in seconds; it may be a number or a date."""
     text = headers.get("retry-after", "").strip()
-    if text.isascii() and text.isdigit():
+    if _SECONDS.fullmatch(text):  # some servers send fractions
         return float(text)
     try:
         return max(0.0, parsedate_to_datetime(text).timestamp() - time())
@@ -173,7 +176,11 @@ class Request:
             check_flag("repeatable", self.repeatable)
 
     def __repr__(self) -> str:
-        return f"<{self.verb} {redacted(self.url)}>"
+        return self.asking(self.url)
+
+    def asking(self, url: object) -> str:
+        """Return how errors name this request, when it goes to ``url``."""
+        return f"<{self.verb} {redacted(str(url))}>"
 
     @property
     def verb(self) -> str:

@@ -170,7 +170,7 @@ class HTTPLines(Requesting, BatchNode[bytes, Any]):
         async with self.resource.open(request) as answer:
             if not answer.success:
                 result = await answer.result(self.max_depth, asyncio.get_running_loop().time())
-                raise HTTPStatusError(f"{answer.request!r} answered {answer.status_code}", result)
+                raise HTTPStatusError(repr(answer), result)
             async with aclosing(answer.lines(self.max_line)) as lines:
                 async for line in lines:
                     if line.strip():

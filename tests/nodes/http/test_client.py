@@ -258,7 +258,7 @@ async def test_a_retry_that_says_what_to_try_again_stands() -> None:
         ("120", 120.0),
         ("", None),
         ("-5", None),
-        ("1.5", None),
+        ("1.5", 1.5),
         ("soon", None),
         ("\uff17", None),
         ("9" * 400, float("inf")),

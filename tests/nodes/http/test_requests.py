@@ -341,7 +341,7 @@ async def test_what_an_answer_without_success_says_is_text_where_it_is_no_json(k
 
 async def test_json_that_is_none_is_an_error() -> None:
     """A success whose data cannot be read is no success."""
-    with pytest.raises(HTTPError.__mro__[1], match="answered JSON that cannot be read"):
+    with pytest.raises(HTTPError.__mro__[1], match="with JSON that cannot be read"):
         await answered(reply(b"<html>", headers={"Content-Type": "application/json"}))
 
 

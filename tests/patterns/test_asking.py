@@ -1,0 +1,75 @@
+"""Patterns whose parts ask over HTTP: ``Asking`` stands beside them."""
+
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from kaygraph import Retry
+from kaygraph.nodes import Asking, HTTPStatusError, Request
+from kaygraph.patterns import MissingSourcesError, ParallelEnrichmentNode, source
+from tests.servers import Site, serving
+
+pytestmark = pytest.mark.anyio
+
+
+class Person(Asking, ParallelEnrichmentNode[str]):
+    """Two sources of one service, of which one must answer."""
+
+    retry = Retry(attempts=3)
+    required = "age"
+
+    @source
+    async def age(self, name: str) -> Any:
+        return (await self.resource.ask(Request(url=f"age/{name}"), True))["data"]
+
+    @source
+    async def town(self, name: str) -> Any:
+        return (await self.resource.ask(Request(url=f"town/{name}"), True))["data"]
+
+
+async def ask(site: Site) -> Any:
+    """Return what the site says of somebody."""
+    person, shared = Person(reads="name", writes="person"), {"name": "anna"}
+    person.url = site.url
+    await person.run_async(shared)
+    return shared["person"]
+
+
+async def failing(request: web.BaseRequest) -> web.Response:
+    """Answer that a town is failing, and that nobody's age is known."""
+    return web.json_response({}, status=503 if request.path.startswith("/town") else 404)
+
+
+async def test_methods_share_the_client_of_the_node() -> None:
+    """Each source asks by ``self.resource``, at addresses relative to the node's ``url``."""
+
+    async def answer(request: web.BaseRequest) -> web.Response:
+        return web.json_response(request.path)
+
+    async with serving(answer) as site:
+        person = await ask(site)
+    assert person.found == {"age": "/age/anna", "town": "/town/anna"}
+
+
+async def test_parts_try_again_what_is_worth_it() -> None:
+    """The retry of the node is each part's, and what it leaves open Asking has filled in."""
+    async with serving(failing) as site:
+        with pytest.raises(MissingSourcesError, match="requires age") as raised:
+            await ask(site)
+    found = raised.value.enrichment
+    assert found.attempts == {"age": 1, "town": 3}
+    assert all(isinstance(error, HTTPStatusError) for error in found.errors.values())
+
+
+def test_settings_of_both_are_checked() -> None:
+    """A class that stands beside takes away none of the pattern's checks, nor gets its own lost."""
+    with pytest.raises(ValueError, match="required must be"):
+
+        class Wrong(Asking, ParallelEnrichmentNode[Any]):
+            required = 3.5  # type: ignore[assignment]
+
+    with pytest.raises(ValueError, match="max_workers must be a whole number"):
+        Person(max_workers="auto")  # type: ignore[arg-type]
+    assert Person.retry is not None
+    assert not Person.retry.applies_to(ValueError())
