@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
@@ -19,17 +18,12 @@ from kaygraph.nodes import (
     HTTPTimeoutError,
     Request,
 )
-from kaygraph.nodes.http.client import Client, client
 
 
 def wait_as_told(attempt: int, error: Exception) -> float:
-    """Wait as long as ``Retry-After`` asks, if only for a part of a second; else a little longer
-    each time, and not for long: the service is near."""
-    headers = error.result["headers"] if isinstance(error, HTTPStatusError) else {}
-    try:
-        return min(float(headers["retry-after"]), 60.0)
-    except (KeyError, ValueError):  # it does not say, or names a date
-        return 0.05 * attempt
+    """Wait as long as the service asks; else a little longer each time: it is near."""
+    asked = error.retry_after if isinstance(error, HTTPStatusError) else None
+    return 0.05 * attempt if asked is None else asked
 
 
 def check_options(options: Options) -> None:
@@ -76,11 +70,8 @@ class ServiceNode(Asking, Node[Any, Any]):
     retry = Retry(attempts=4, wait=wait_as_told)
     total_timeout: float | None = 2.0
 
-    @asynccontextmanager
-    async def lifespan(self, shared: Shared, /) -> AsyncIterator[Client]:
-        url = f"{shared['services'].rstrip('/')}/"
-        async with client(replace(self.client_settings, url=url), shared) as asking:
-            yield asking
+    def url_of(self, shared: Shared, /) -> str:
+        return f"{shared['services'].rstrip('/')}/"
 
     async def ask(self, source: str, name: str) -> Mapping[str, Any]:
         """Return what ``/source/name`` answers.

@@ -143,7 +143,13 @@ class ResilientBranch(CompoundNode[Any, ResilientResult[Result]]):
     def _make(self) -> Mapping[str, Node[Any, Any]]:
         primary = self._part(self.call, "call", make=_Call)
         parts = {"call": primary}
-        if isinstance(primary, _Call):
+        if not isinstance(primary, _Call):
+            for name in sorted(self._inherited):
+                if getattr(self, name) != getattr(Node, name):
+                    raise ValueError(
+                        f"{name} is for a callable: the Node {primary!r} has settings of its own"
+                    )
+        else:
             primary.check = self.check
             if primary._exec_kind == "sync" and inspect.iscoroutinefunction(self.check):
                 raise NodeDefinitionError(

@@ -288,3 +288,14 @@ def test_cancelled_anywhere_it_leaves_nothing() -> None:
     """In the call, between its attempts, and in the fallback."""
     graph = Graph(Cached(**keys(max_retries=2, wait=1)), max_workers=1)
     assert cancel_everywhere(graph, {"request": {"seconds": 9}}, seeds=2) > 10
+
+
+def test_limits_beside_a_node_that_has_its_own_are_refused() -> None:
+    """They would count for nothing: it is said when the branch is made."""
+
+    class Ask(Node[Any, Any]):
+        async def exec(self, request: Any, /) -> Any:
+            return request
+
+    with pytest.raises(ValueError, match="timeout is for a callable: the Node <Ask> has settings"):
+        ResilientBranch(Ask(), timeout=2)

@@ -165,7 +165,7 @@ class Asking(Stored):
             settings = {**settings, "retry": patience(self.retry, max_retries, wait)}
             max_retries = wait = None
         super()._configure(max_retries, wait, settings)  # type: ignore[misc]
-        if self.auth is not None and self.url is None:
+        if self.auth is not None and self.url is None and type(self).url_of is Asking.url_of:
             raise HTTPRequestError(
                 f"auth= of {self.name!r} needs url=: credentials are for one address, not for "
                 "whatever comes from data"
@@ -177,8 +177,13 @@ class Asking(Stored):
 
     @asynccontextmanager
     async def lifespan(self, shared: Any, /) -> AsyncIterator[Client]:
-        async with client(self.client_settings, shared) as asking:
+        settings = replace(self.client_settings, url=self.url_of(shared))
+        async with client(settings, shared) as asking:
             yield asking
+
+    def url_of(self, shared: Any, /) -> str | None:
+        """Return the address for a run: ``url``. Override it where only the run knows."""
+        return self.url
 
 
 class Requesting(Asking):

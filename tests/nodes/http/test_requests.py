@@ -655,3 +655,20 @@ async def test_the_data_alone_are_the_result_where_that_is_asked_for() -> None:
             await node.run_async({"params": {"params": {"status": 404}}})
     with pytest.raises(ValueError, match="result must be one of 'answer', 'data'"):
         HTTPNode(site.url, result="date")  # type: ignore[arg-type]
+
+
+async def test_the_address_may_be_known_to_the_run_alone() -> None:
+    """url_of reads it from the store; it is trusted as the one of the constructor, with auth."""
+
+    class Ask(HTTPNode):
+        auth = Bearer("t0k")
+
+        def url_of(self, shared: Any, /) -> str:
+            return str(shared["service"])
+
+    async with serving(echo) as site:
+        await Ask(reads="path", writes="answer").run_async(
+            shared := {"service": site.url, "path": "where"}
+        )
+    assert shared["answer"]["status_code"] == 200
+    assert site.asked[0].headers["Authorization"] == "Bearer t0k"
