@@ -175,8 +175,9 @@ class EndsThat(Node[Any, Any]):
         return int(shared["pids"][-1])
 
     def exec(self, pid: int) -> None:
+        child = next(c for c in multiprocessing.active_children() if c.pid == pid)
         os.kill(pid, signal.SIGKILL)
-        next(c for c in multiprocessing.active_children() if c.pid == pid).join()
+        child.join()
 
 
 async def test_process_that_died_idle_is_replaced() -> None:
