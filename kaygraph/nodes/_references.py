@@ -1,8 +1,9 @@
 """Functions that settings name: callables, or "module:function" for one that stands elsewhere."""
 
-import inspect
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib import import_module
+from types import FunctionType
 from typing import Any
 
 from .._hooks import kind_of
@@ -99,5 +100,5 @@ def kind_of_function(function: Function) -> str:
 
 def keep_from_binding(owner: type, name: str) -> None:
     """Make a function that a class has as a setting no method of it."""
-    if inspect.isfunction(function := vars(owner).get(name)):
+    if isinstance(function := vars(owner).get(name), FunctionType | partial):
         setattr(owner, name, staticmethod(function))

@@ -36,7 +36,7 @@ from ..node import BaseNode, Node
 from ..nodes._store import STORE_CHECKS, Keys, Stored
 from ..outcome import Outcome, status_of
 from ..retry import Retry
-from ._marks import Checks, is_marked, marked, settings_of
+from ._marks import Checks, is_marked, marked, settings_of, unmarked
 
 T = TypeVar("T")
 
@@ -267,7 +267,9 @@ class CompoundNode(Stored, Node[P, E]):
                 f"{type(self).__name__} has two that are called {min(twice)!r}: a method, and one "
                 "that was given"
             )
-        found |= {name: (thing, settings_of(kind, thing)) for name, thing in given.items()}
+        found |= {
+            name: (unmarked(thing), settings_of(kind, thing)) for name, thing in given.items()
+        }
         return {
             name: self._part(thing, name, {k: settings[k] for k in settings.keys() & PART}, make)
             for name, (thing, settings) in found.items()

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from types import FunctionType
 from typing import Any, TypeVar
 
@@ -30,6 +29,28 @@ class Mark:
     settings: Mapping[str, Any]
 
 
+class Marked:
+    """A callable that bears a mark for another; a node has it as a method where it would that one.
+
+    For what has a mark already, or can have none: each mark is for the place where it is given.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = unmarked(function)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.function(*args, **kwargs)
+
+    def __get__(self, owner: Any, cls: type | None = None) -> Any:
+        bind = getattr(type(self.function), "__get__", None)
+        return bind(self.function, owner, cls) if bind else self.function
+
+
+def unmarked(function: Any) -> Any:
+    """Return what a mark was given for."""
+    return function.function if isinstance(function, Marked) else function
+
+
 def mark(
     kind: str, function: Any, settings: Mapping[str, Any], accepted: frozenset[str], checks: Checks
 ) -> Any:
@@ -41,7 +62,7 @@ def mark(
         if not callable(function):
             raise TypeError(f"@{kind} stands before a function, got {function!r}")
         if not isinstance(function, FunctionType) or hasattr(function, MARK):
-            function = partial(function)  # type: ignore[assignment]  # its own marks stay as they are
+            function = Marked(function)  # type: ignore[assignment]  # its own marks stay as they are
         setattr(function, MARK, Mark(kind, checked))
         return function
 

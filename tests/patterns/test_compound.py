@@ -312,6 +312,33 @@ def test_a_function_may_be_marked_twice() -> None:
     assert summary.attempts == {"one": 1, "two": 2}
 
 
+class Ready:
+    """An object that is a check."""
+
+    async def __call__(self, record: Any) -> bool:
+        return True
+
+
+def test_whatever_can_be_called_may_be_marked() -> None:
+    """It is called, bound and awaited as it would be without the mark."""
+
+    class Marked(ParallelValidationNode[Any]):
+        an_object = check(Ready(), timeout=3)
+        a_builtin = check(all, timeout=3)
+        inherited = check(Base.second, name="again", timeout=3)
+
+        @check
+        @staticmethod
+        async def static(record: Any) -> bool:
+            return True
+
+    summary = simulate(Marked(reads="text", writes="s"), {"text": "a"}).shared["s"]
+    assert summary.errors == {}
+    assert summary.passed == ("an_object", "a_builtin", "static")
+    given = ParallelValidationNode({"a": check(Ready(), timeout=3)}, writes="s")
+    assert simulate(given).shared["s"].passed == ("a",)
+
+
 def test_an_object_with_an_async_call_is_awaited() -> None:
     """It is written async def, where one has to look for it."""
 
