@@ -13,6 +13,7 @@ from kaygraph.nodes._references import (
     check_function,
     check_plain_function,
     check_plain_functions,
+    keep_from_binding,
     kind_of_function,
     resolve,
 )
@@ -131,3 +132,19 @@ def test_functions_by_name_are_checked_one_by_one() -> None:
         check_plain_functions("fields", {"a": len, "b": 1})
     with pytest.raises(ValueError, match="fields must be a mapping of names to functions"):
         check_plain_functions("fields", [len])
+
+
+def test_a_function_that_a_class_has_as_a_setting_is_no_method() -> None:
+    """Plain or partial, it is called with what the node gives it, and not with the node."""
+
+    class Owner:
+        partly = partial(max, 3)
+
+        def defined(*values: int) -> tuple[int, ...]:
+            return values
+
+    for name in ("partly", "defined"):
+        keep_from_binding(Owner, name)
+        assert isinstance(vars(Owner)[name], staticmethod)
+    assert Owner().partly(5) == 5
+    assert Owner().defined(1, 2) == (1, 2)
