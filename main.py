@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from examples.inputs import InputError, did_you_mean
-from examples.workflow import MAX_WORKERS, NAMES
+from examples.workflow import MAX_WORKERS, NAMES, PATTERNS
 
 PROGRAM = "python main.py"
 
 BEGIN = f"""\
 ways to begin:
   an example    {PROGRAM} --example validation     (or {", ".join(NAMES[1:])}, all)
-  the patterns  {PROGRAM} --example patterns       (fourteen short programs, see examples/patterns)
+  the patterns  {PROGRAM} --example patterns       (or one of them: {PATTERNS[0]}, …)
   free text     {PROGRAM} "Validate and enrich this user data"
   a prompt      {PROGRAM} --interactive
 
@@ -45,11 +45,11 @@ def example(name: str) -> list[str]:
     """Return the names of the examples that ``--example`` asks for."""
     if name == "all":
         return list(NAMES)
-    known = (*NAMES, "all", "patterns")
+    known = (*NAMES, "all", "patterns", *PATTERNS)
     if name not in known:
         raise argparse.ArgumentTypeError(
             f"there is no example {name!r}.{did_you_mean(name.lower(), known)} "
-            f"Type one of: {', '.join(known)}"
+            f"Type one of: {', '.join(known[: len(NAMES) + 2])}, or a file of examples/patterns"
         )
     return [name]
 

@@ -33,10 +33,9 @@ def check_options(options: Options) -> None:
     if options.services is not None:
         try:
             HTTPNode(options.services)
-        except HTTPRequestError:
+        except HTTPRequestError as error:  # it hides the password, should there be one
             raise ValueError(
-                f"--services must be an address such as http://127.0.0.1:8000, "
-                f"got {options.services!r}."
+                f"--services must be an address such as http://127.0.0.1:8000: {error}"
             ) from None
 
 

@@ -1,9 +1,7 @@
 """What the command line asks for, turned into jobs: an example, all of them, or a free text."""
 
-import asyncio
 import glob
 import io
-import json
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
@@ -15,7 +13,7 @@ from examples.planner import chooser
 from examples.prompt import Request, understand
 from examples.runner import TAKEN_BY, Job, Runner, check_options, make_job, output_to
 from examples.screen import Terminal
-from examples.workflow import FILE_READERS, NAMES, Options, load
+from examples.workflow import FILE_READERS, NAMES, PATTERNS, Options, load
 
 BUNDLED = {
     "validation": "the bundled sample",
@@ -24,10 +22,6 @@ BUNDLED = {
     "mapreduce": "this Python's standard library",
     "pipeline": "the service's records",
 }
-
-
-# What the five examples can be told, and the patterns cannot.
-OPTIONS = ("workers", "input", "limit", "output", "services", "run_in", "mapper", "reducer")
 
 
 class Command:
@@ -60,8 +54,6 @@ class Command:
         """Do what was asked for: 0, or 1 when a run failed."""
         if self.arguments.interactive:
             return self._interactive()
-        if self.arguments.example == ["patterns"]:
-            return asyncio.run(self._patterns())
         if self.arguments.example:
             jobs = self._examples(self.arguments.example)
         elif self.arguments.text:
@@ -85,24 +77,13 @@ class Command:
                 raise InputError(f"--{option} goes with --example or a text, not --interactive")
         return Shell(Runner(self.screen, verbose=self.options.verbose), self.options).run()
 
-    async def _patterns(self) -> int:
-        """Run the patterns and show what each has to say."""
-        from examples.patterns import NAMES, run_each  # with all the libraries that they need
-
-        for option in OPTIONS:
-            if getattr(self.arguments, option) is not None:
-                raise InputError(
-                    f"--{option.replace('_', '-')} goes with the five examples, not with patterns"
-                )
-        async for name, title, lines in run_each(NAMES):
-            self.screen.print(f"── {name}: {title}", *lines, "")
-            if self.arguments.json:
-                print(json.dumps({"pattern": name, "title": title, "lines": lines}))
-        return 0
-
     def _examples(self, names: Sequence[str]) -> list[Job]:
         options = self.options
+        if set(names) <= set(PATTERNS):
+            options, names = replace(options, patterns=tuple(names)), ["patterns"]
         check_options(options, names)
+        if self.arguments.input is not None and list(names) == ["patterns"]:
+            raise InputError("--input goes with the five examples, not with patterns")
         if self.arguments.input is not None:
             takers = self._takers(names)
             if takers != names:

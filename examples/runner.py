@@ -13,11 +13,12 @@ from typing import IO, Any
 
 from examples.inputs import InputError
 from examples.screen import Log, Terminal, only, visible
-from examples.workflow import Options, Row, Shared, Workflow
+from examples.workflow import NAMES, Options, Row, Shared, Workflow
 from kaygraph import Graph, Observer, RunInterrupted, RunReport
 
 # Which workflows follow an option that is not for all of them.
 TAKEN_BY = {
+    "workers": NAMES,
     "run_in": ("batch", "mapreduce"),
     "mapper": ("mapreduce",),
     "reducer": ("mapreduce",),

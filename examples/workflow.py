@@ -17,6 +17,23 @@ Row = dict[str, Any]
 
 # In the order in which `--example all` runs them.
 NAMES = ("validation", "enrichment", "batch", "mapreduce", "pipeline")
+# The modules of examples/patterns, in the order in which `--example patterns` runs them.
+PATTERNS = (
+    "api_aggregation",
+    "chunked_batches",
+    "error_isolation",
+    "map_reduce",
+    "multi_source",
+    "parallel_validation",
+    "notifications",
+    "parallel_files",
+    "timeouts",
+    "partial_failures",
+    "resource_limits",
+    "circuit_breaker",
+    "explicit_order",
+    "independence",
+)
 # These work on files (Options.paths), the others on records (Options.records).
 FILE_READERS = frozenset({"batch", "mapreduce"})
 # Keeps a slip of the finger from starting a million processes.
@@ -31,6 +48,7 @@ class Options:
     records: list[Any] | None = None  # from --input, from stdin, from the text of a prompt
     paths: str | None = None  # a glob, or a file or directory, for batch and mapreduce
     text: str | None = None  # words to count, for mapreduce
+    patterns: tuple[str, ...] | None = None  # those of examples/patterns to run
     limit: int | None = None  # how many records pipeline takes, or how many files batch works on
     output: Path | None = None
     seed: int = 7

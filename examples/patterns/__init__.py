@@ -2,32 +2,18 @@
 
 A module has ``build(world)``, its graph, which its docstring draws; and ``run(world)``, which runs
 it and returns the lines that a person reads. ``world`` is what the patterns talk to: servers on
-this machine, and a folder. ``python -m examples.patterns NAME`` runs one, without a name all.
+this machine, and a folder. ``python main.py --example patterns`` runs all of them, one after
+another in one world, and ``--example timeouts`` that one alone.
 """
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from importlib import import_module
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 from examples.patterns.world import World
-from kaygraph import Graph
-
-NAMES = (
-    "api_aggregation",
-    "chunked_batches",
-    "error_isolation",
-    "map_reduce",
-    "multi_source",
-    "parallel_validation",
-    "notifications",
-    "parallel_files",
-    "timeouts",
-    "partial_failures",
-    "resource_limits",
-    "circuit_breaker",
-    "explicit_order",
-    "independence",
-)
+from examples.workflow import PATTERNS, Options, Row, Screen, Shared, Workflow
+from kaygraph import BatchNode, Graph, RunReport
 
 
 class Pattern(Protocol):
@@ -47,14 +33,61 @@ def load(name: str) -> Pattern:
     return cast(Pattern, import_module(f"examples.patterns.{name}"))
 
 
-def title_of(pattern: Pattern) -> str:
-    """Return the first line of its docstring."""
-    return pattern.__doc__.partition("\n")[0]
+class Patterns(BatchNode[str, Row]):
+    """Runs patterns one after another; each gives ``{"pattern", "title", "lines"}``."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self.seed = seed
+
+    @asynccontextmanager
+    async def lifespan(self, shared: Shared, /) -> AsyncIterator[World]:
+        async with World(self.seed) as world:
+            yield world
+
+    def prep(self, shared: Shared, /) -> Sequence[str]:
+        names: Sequence[str] = shared["names"]
+        return names
+
+    async def exec(self, name: str, /) -> Row:
+        pattern = load(name)
+        title = pattern.__doc__.partition("\n")[0]
+        return {"pattern": name, "title": title, "lines": list(await pattern.run(self.resource))}
+
+    def post(self, shared: Shared, prep_res: Any, ran: list[Row], /) -> None:
+        shared["ran"] = ran
 
 
-async def run_each(names: Iterable[str]) -> AsyncIterator[tuple[str, str, list[str]]]:
-    """Run patterns one after another; yield the name, the title and the lines of each."""
-    async with World() as world:
-        for name in names:
-            pattern = load(name)
-            yield name, title_of(pattern), list(await pattern.run(world))
+def prepare(options: Options) -> Shared:
+    return {"names": options.patterns or PATTERNS}
+
+
+def build(options: Options) -> Graph:
+    return Graph(Patterns(options.seed), name="patterns")
+
+
+def rows(shared: Shared) -> Iterable[Row]:
+    """Yield ``{"pattern", "title", "lines"}`` a pattern."""
+    ran: list[Row] = shared["ran"]
+    return ran
+
+
+def show(shared: Shared, report: RunReport, screen: Screen) -> None:
+    for one in rows(shared):
+        screen.print(f"── {one['pattern']}: {one['title']}", *one["lines"], "")
+
+
+def progress(shared: Shared) -> tuple[str, int | None]:
+    return "Patterns", len(shared["names"])
+
+
+WORKFLOW = Workflow(
+    name="patterns",
+    summary="the patterns of parallel work, each a short program",
+    words=frozenset(),
+    prepare=prepare,
+    build=build,
+    rows=rows,
+    show=show,
+    progress=progress,
+)

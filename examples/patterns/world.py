@@ -35,6 +35,9 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 class World:
     """Servers and a folder, from ``async with World() as world`` to its end.
 
+    Args:
+        seed: Of the examples' own service.
+
     Attributes:
         url: The address of the servers above, without a slash at its end.
         services: The address of the examples' own service.
@@ -49,7 +52,8 @@ class World:
     smtp_port: int
     folder: Path
 
-    def __init__(self) -> None:
+    def __init__(self, seed: int = 7) -> None:
+        self._seed = seed
         self.received: dict[str, list[Any]] = {"hook": [], "chat": [], "sms": [], "mail": []}
         self.calls: Counter[str] = Counter()
         self._keys: set[str] = set()
@@ -60,7 +64,7 @@ class World:
         async with AsyncExitStack() as stack:
             self.folder = Path(tempfile.mkdtemp(prefix="kaygraph-"))
             stack.callback(shutil.rmtree, self.folder)
-            self.services = (await stack.enter_async_context(Services(seed=7))).url.rstrip("/")
+            self.services = (await stack.enter_async_context(Services(self._seed))).url.rstrip("/")
             await self._serve_http(stack)
             await self._serve_mail(stack)
             stack.callback(self._end.set)  # first of all: nobody waits for /slow any more

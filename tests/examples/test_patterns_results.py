@@ -16,7 +16,6 @@ import pytest
 
 from examples import record_checks
 from examples.patterns import (
-    NAMES,
     api_aggregation,
     chunked_batches,
     circuit_breaker,
@@ -35,6 +34,7 @@ from examples.patterns import (
 )
 from examples.patterns.world import World
 from examples.services import read_places, social_profile
+from examples.workflow import PATTERNS
 from kaygraph import (
     AttemptTimeoutError,
     CircuitOpenError,
@@ -93,7 +93,7 @@ def read(name: str) -> list[dict[str, Any]]:
     return rows
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "resource_limits"])
+@pytest.mark.parametrize("name", [name for name in PATTERNS if name != "resource_limits"])
 async def test_a_pattern_may_be_run_again(name: str, world: World) -> None:
     """A second run in the same world says as much, and a graph that is built again is the same."""
     pattern = load(name)
