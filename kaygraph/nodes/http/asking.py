@@ -12,9 +12,9 @@ from ...errors import AttemptTimeoutError, closest
 from ...retry import Retry
 from .._json import MAX_DEPTH
 from .._store import STORE_CHECKS, Stored
-from ._addresses import HTTPRequestError, parsed
+from ._addresses import HTTPRequestError, origin_of, parsed
 from .auth import Auth
-from .client import Client, HTTPSettings, client
+from .client import HARMLESS, Client, HTTPSettings, client, joined
 from .messages import HTTPError, HTTPStatusError, Params, Request, check_headers, check_method
 from .messages import check_mapping as check_mapping
 
@@ -165,9 +165,13 @@ class Asking(Stored):
             settings = {**settings, "retry": patience(self.retry, max_retries, wait)}
             max_retries = wait = None
         super()._configure(max_retries, wait, settings)  # type: ignore[misc]
-        if self.auth is not None and self.url is None and type(self).url_of is Asking.url_of:
+        if self.url is not None or type(self).url_of is not Asking.url_of:
+            return
+        own = ["auth="] if self.auth is not None else []
+        own += [f"headers[{name!r}]" for name in self.headers if name not in HARMLESS]
+        if own:
             raise HTTPRequestError(
-                f"auth= of {self.name!r} needs url=: credentials are for one address, not for "
+                f"{own[0]} of {self.name!r} needs url=: credentials are for one address, not for "
                 "whatever comes from data"
             )
 
@@ -195,12 +199,20 @@ class Requesting(Asking):
     def request(self, item: Any, /) -> Request:
         """Return the request for an item, with what the node itself says."""
         request = _as_request(item)
+        ours = {} if self.params and self._is_elsewhere(request.url) else self.params
         return replace(
             request,
             method=request.method or self.method,
             headers={**self.headers, **request.headers},
-            params={**self.params, **request.params},
+            params={**ours, **request.params},
         )
+
+    def _is_elsewhere(self, url: str) -> bool:
+        """Return whether a URL from data leads away from ``url``, for which ``params`` are."""
+        if self.url is None or not url:
+            return False
+        base = parsed(self.url)
+        return origin_of(joined(base, url)) != origin_of(base)
 
 
 def _as_request(item: Any) -> Request:

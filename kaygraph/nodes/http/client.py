@@ -2,8 +2,8 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
 from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import Any
@@ -32,9 +32,9 @@ from .messages import (
     HTTPStatusError,
     HTTPTimeoutError,
     Request,
+    refused_for_now,
 )
 
-REFUSED_FOR_NOW = frozenset({429, 503})  # the request was not worked on
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 # All that goes to another origin than the request was made for: the others may be secrets.
 HARMLESS = frozenset({"accept", "accept-language", "content-type", "user-agent"})
@@ -106,9 +106,15 @@ class Answer:
     """An answer whose body is still on its way."""
 
     def __init__(
-        self, response: aiohttp.ClientResponse, request: Request, url: URL, most: int | None
+        self,
+        response: aiohttp.ClientResponse,
+        request: Request,
+        url: URL,
+        most: int | None,
+        late: "Callable[[], AbstractAsyncContextManager[Any]]",
     ) -> None:
         self._response, self._request, self._asked, self._most = response, request, url, most
+        self._late = late
         self.status_code = response.status
         self.success = response.status < 400
         self.headers = {  # several of a name are one, RFC 9110, 5.3
@@ -120,18 +126,25 @@ class Answer:
     def __repr__(self) -> str:
         return f"{self._request.asking(self._asked)} answered {self.status_code}"
 
-    def chunks(self) -> AsyncIterator[bytes]:
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
         """Yield the body, decompressed, in pieces of at most 64 KiB.
 
         Raises:
             HTTPBodyError: It is larger than ``max_bytes``, or not what it says it is.
         """
         encoding = self.headers.get("content-encoding", "")
-        return decoded(self._response.content.iter_any(), encoding, self._most)
+        pieces = decoded(self._response.content.iter_any(), encoding, self._most)
+        async with aclosing(pieces):
+            while True:
+                async with self._late():  # over no yield: it would end its reader's own work
+                    piece = await anext(pieces, None)
+                if piece is None:
+                    return
+                yield piece
 
     async def read(self) -> bytes:
         """Return the whole body."""
-        async with aclosing(self.chunks()) as chunks:  # type: ignore[type-var]
+        async with aclosing(self.chunks()) as chunks:
             return b"".join([chunk async for chunk in chunks])
 
     async def lines(self, max_line: int = 1024 * 1024) -> AsyncIterator[bytes]:
@@ -141,7 +154,7 @@ class Answer:
             HTTPBodyError: A line is longer than ``max_line`` bytes.
         """
         held: list[bytes] = []  # the pieces of a line whose end has not come
-        async with aclosing(self.chunks()) as chunks:  # type: ignore[type-var]
+        async with aclosing(self.chunks()) as chunks:
             async for chunk in chunks:
                 *lines, rest = chunk.split(b"\n")
                 if lines:
@@ -210,7 +223,7 @@ class Client:
         status = answer.status_code
         passing = status == 429 or status >= 500
         if passing or (raise_for_status and not answer.success):
-            again = passing and (request.may_be_repeated or status in REFUSED_FOR_NOW)
+            again = passing and (request.may_be_repeated or refused_for_now(result))
             raise HTTPStatusError(repr(answer), result, again)
         return result
 
@@ -222,11 +235,26 @@ class Client:
             As ``ask``, HTTPStatusError apart.
         """
         url, answering = self._url_of(request), False
-        limit = asyncio.timeout(self._settings.total_timeout)
+        seconds = self._settings.total_timeout
+        until = None if seconds is None else asyncio.get_running_loop().time() + seconds
+
+        @asynccontextmanager
+        async def late() -> AsyncIterator[None]:
+            try:
+                async with asyncio.timeout_at(until) as limit:
+                    yield
+            except TimeoutError:
+                if not limit.expired():
+                    raise
+                text = f"{request.asking(url)} took longer than total_timeout={seconds}"
+                raise HTTPTimeoutError(text, request.may_be_repeated) from None
+
         try:
-            async with limit, self._answered(request, url) as response:
+            async with AsyncExitStack() as stack:
+                async with late():
+                    response = await stack.enter_async_context(self._answered(request, url))
                 answering = True
-                yield Answer(response, request, url, self._settings.max_bytes)
+                yield Answer(response, request, url, self._settings.max_bytes, late)
         except AddressRefusedError as error:
             # The resolver's error is one for all that wait for a name: each gets its own.
             raise AddressRefusedError(f"{request.asking(url)}: {error}") from None
@@ -234,20 +262,14 @@ class Client:
             # It may be the timeout= of an attempt: whether another may follow is for us to tell.
             cancellation.repeatable = request.may_be_repeated  # type: ignore[attr-defined]
             raise
-        except (aiohttp.ClientError, TimeoutError) as error:
-            if limit.expired():
-                seconds, what = self._settings.total_timeout, request.asking(url)
-                text = f"{what} took longer than total_timeout={seconds}"
-                raise HTTPTimeoutError(text, request.may_be_repeated) from None
-            if not isinstance(error, aiohttp.ClientError):
-                raise  # of whoever reads the answer
+        except aiohttp.ClientError as error:
             raise _translated(error, request, url, answering) from None
 
     def _url_of(self, request: Request) -> URL:
         if self._base is None:
             url = parsed(request.url)
         else:
-            url = _joined(self._base, request.url) if request.url else self._base
+            url = joined(self._base, request.url) if request.url else self._base
         pairs = request.query()
         return url.extend_query(pairs) if pairs else url
 
@@ -290,7 +312,7 @@ class Client:
                     f"{request.asking(url)} was redirected more than "
                     f"max_redirects={self._settings.max_redirects} times"
                 )
-            url = _joined(url, location)
+            url = joined(url, location)
             if response.status == 303 or (response.status < 303 and method == "POST"):
                 method, body = "HEAD" if method == "HEAD" else "GET", None
                 headers.pop("content-type", None)
@@ -331,7 +353,7 @@ def _translated(
     return HTTPConnectionError(f"{asked}: {step}{what}", again)
 
 
-def _joined(base: URL, reference: str) -> URL:
+def joined(base: URL, reference: str) -> URL:
     """Return where a URL leads that is relative to another."""
     try:
         reference.encode()  # what is no text, yarl would leave out

@@ -126,6 +126,16 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         return None
 
 
+def refused_for_now(result: HTTPResult) -> bool:
+    """Return whether an answer says that the request was not worked on, and may come again.
+
+    That is 429, and a 503 that says when. Any other 503 may come from a gateway that has lost the
+    server in the middle of its work.
+    """
+    status = result["status_code"]
+    return status == 429 or (status == 503 and "retry-after" in result["headers"])
+
+
 @dataclass(frozen=True, kw_only=True)
 class Request:
     """What to ask for. Its ``repr`` holds no secrets.

@@ -6,6 +6,8 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Unpack
 
+from ..._frame import Frame
+from ..._permits import Slot
 from ..._settings import check_count
 from ...batch import BatchNode
 from .._json import decode
@@ -112,14 +114,19 @@ class HTTPPages(Requesting, BatchNode[Page, Any]):
         if not isinstance(items, list):
             where = f"no list at items={self.items!r}" if self.items else "JSON that is no list"
             raise HTTPBodyError(f"{page.request!r} answered {where}")
-        page.following.set_result(self.pagination.following(page.request, result, len(items)))
+        if not page.following.done():  # it is another attempt: a subclass failed after the answer
+            following = self.pagination.following(page.request, result, len(items))
+            page.following.set_result(following)
         for item in items:
             yield item
 
-    def exec_fallback(self, page: Page, exc: Exception, /) -> Any:
-        """There is no page after one that cannot be had."""
-        page.following.set_result(None)
-        raise exc
+    async def _call(self, page: Page, index: int | None, frame: Frame, slot: Slot) -> Any:
+        """There is no page after one that cannot be had, whatever is made of that."""
+        try:
+            return await super()._call(page, index, frame, slot)
+        finally:
+            if not page.following.done():
+                page.following.set_result(None)
 
     def post(self, shared: Any, prep_res: Any, exec_res: Any, /) -> Any:
         """Write the items of all pages; a page that failed is an Outcome in its place."""

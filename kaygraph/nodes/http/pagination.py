@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from yarl import URL
+
 from ..._settings import check_count
 from ._decoding import HTTPBodyError
 from .messages import HTTPResult, Request
@@ -33,7 +35,7 @@ class LinkHeader(Pagination):
     def following(self, request: Request, result: HTTPResult, items: int) -> Request | None:
         for url, attributes in _LINK.findall(result["headers"].get("link", "")):
             if _NEXT.search(attributes):
-                return replace(request, url=url, params={})  # it holds the query already
+                return _referred(request, url)
         return None
 
 
@@ -56,7 +58,7 @@ class Cursor(Pagination):
         if isinstance(found, bool) or not isinstance(found, str | int):
             raise HTTPBodyError(f"{self.at!r} holds a {type(found).__name__}, not a cursor")
         if self.param is None:
-            return replace(request, url=str(found), params={})
+            return _referred(request, str(found))
         return replace(request, params={**request.params, self.param: found})
 
 
@@ -107,6 +109,15 @@ class PageNumber(Pagination):
         return (
             replace(request, params={**request.params, self.param: number + 1}) if items else None
         )
+
+
+def _referred(request: Request, url: str) -> Request:
+    """Return the request for what an answer names, relative to where it came from."""
+    try:
+        there = URL(request.url).join(URL(url))
+    except ValueError:
+        raise HTTPBodyError(f"{request!r} names a next page that is not a URL") from None
+    return replace(request, url=str(there), params={})  # it holds the query already
 
 
 def value_at(data: Any, place: str | None) -> Any:

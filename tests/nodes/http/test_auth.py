@@ -535,3 +535,36 @@ def test_no_secret_stands_in_a_repr(kind: str) -> None:
     shown += [ClientCredentials("http://h/", "me", "s3cret", extra={"assertion": "s3cret"})]
     shown += [Request(url="http://h/?token=s3cret", headers=HEADERS, **BODY)]  # type: ignore[arg-type]
     assert "s3cret" not in repr(shown)
+
+
+def test_headers_of_ones_own_need_an_address_that_they_are_for() -> None:
+    """As credentials do: what is no secret may go wherever a URL from data leads."""
+    with pytest.raises(HTTPRequestError, match=r"headers\['x-secret'\] of 'HTTPNode' needs url="):
+        HTTPNode(headers={"X-Secret": "s3cret"}, reads="url")
+    HTTPNode(headers={"Accept-Language": "no", "User-Agent": "me"}, reads="url")
+
+
+async def test_params_of_the_node_do_not_go_to_another_origin() -> None:
+    """A key in the query is for the address that the program names."""
+    async with serving(echo) as home, serving(echo) as away:
+        node = HTTPNode(home.url, params={"k": "s3cret"}, reads="url", allow_private=True)
+        for url in ("there", f"{away.url}there"):
+            await node.run_async({"url": {"url": url, "params": {"q": 1}}})
+    assert dict(home.asked[0].query) == {"k": "s3cret", "q": "1"}
+    assert dict(away.asked[0].query) == {"q": "1"}
+
+
+async def test_a_401_elsewhere_is_not_answered_with_a_new_token() -> None:
+    """After a redirect away there were no credentials, so that there are none to renew."""
+    async with serving(reply(None, 401)) as away:
+
+        async def home(request: web.BaseRequest) -> web.StreamResponse:
+            if request.path == "/token":
+                return web.json_response({"access_token": "t1"})
+            return web.Response(status=307, headers={"Location": away.url})
+
+        async with serving(home) as site:
+            auth = ClientCredentials(f"{site.url}token", "me", "s3cret")
+            node = HTTPNode(site.url, method="POST", auth=auth, reads="r", allow_private=True)
+            await node.run_async({"r": {"json": 1}})
+    assert len(away.asked) == 1

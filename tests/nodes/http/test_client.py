@@ -172,13 +172,23 @@ async def test_a_post_is_not_repeated_unless_it_may_be(
     assert len(set(site.asked)) == 1  # each says the same
 
 
-@pytest.mark.parametrize("status", [429, 503])
-async def test_a_post_that_was_not_worked_on_is_made_again(status: int) -> None:
+@pytest.mark.parametrize(("status", "headers"), [(429, {}), (503, {"Retry-After": "0"})])
+async def test_a_post_that_was_not_worked_on_is_made_again(
+    status: int, headers: dict[str, str]
+) -> None:
     """The server says that it has not begun."""
-    async with serving(in_turn(reply(None, status), echo)) as site:
+    async with serving(in_turn(reply(None, status, headers=headers), echo)) as site:
         result = await result_of(HTTPNode(site.url, method="POST", wait=0), {"json": [1]})
     assert result["data"]["body"] == "[1]"
     assert site.bodies == [b"[1]", b"[1]"]
+
+
+async def test_a_post_that_a_gateway_may_have_passed_on_is_not_made_again() -> None:
+    """A 503 that does not say when to come back may be that of a server lost in its work."""
+    async with serving(in_turn(reply(None, 503), echo)) as site:
+        result = await result_of(HTTPNode(site.url, method="POST", wait=0), {"json": [1]})
+    assert result["status_code"] == 503
+    assert site.bodies == [b"[1]"]
 
 
 async def test_a_post_that_nobody_heard_is_made_again() -> None:
@@ -313,6 +323,20 @@ def test_waits_grow_and_are_jittered() -> None:
         waits = [wait_as_told(attempt, error) for _ in range(200)]
         assert all(0 <= wait <= bound for wait in waits)
         assert max(waits) - min(waits) > bound / 2
+    asked = HTTPStatusError(
+        "x",
+        {
+            "data": None,
+            "status_code": 429,
+            "success": False,
+            "seconds": 0.1,
+            "headers": {"retry-after": "5"},
+        },
+        True,
+    )
+    waits = [wait_as_told(3, asked) for _ in range(200)]
+    assert all(5 <= wait <= 5.1 for wait in waits)
+    assert len(set(waits)) > 1  # or those who were refused together would come back together
 
 
 def test_only_errors_that_say_so_are_worth_another_attempt() -> None:
@@ -866,7 +890,7 @@ async def test_a_lost_answer_does_not_leave_its_connection() -> None:
 
 def test_a_second_run_in_another_loop_works() -> None:
     """The node object is the same; nothing of it belongs to the first loop."""
-    node = HTTPNode(method="POST", reads="item", writes="result", headers={"X-A": "b"})
+    node = HTTPNode(method="POST", reads="item", writes="result", headers={"User-Agent": "b"})
 
     async def main() -> Any:
         async with serving(echo) as site:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from kaygraph import AsyncNode, Graph, ParallelBatchNode, RunReport
+from kaygraph import AsyncNode, Drop, Graph, ParallelBatchNode, RunReport
 from kaygraph.nodes import (
     Bearer,
     Cursor,
@@ -18,6 +18,7 @@ from kaygraph.nodes import (
     HTTPLines,
     HTTPPages,
     HTTPStatusError,
+    HTTPTimeoutError,
     LinkHeader,
     Offset,
     PageNumber,
@@ -317,7 +318,7 @@ async def test_a_stream_without_an_end_is_read_as_far_as_wanted() -> None:
     async with serving(handler) as url:
         pipeline = HTTPLines(url) | Double(max_workers=2)
         taken = []
-        async for number in pipeline.stream({}):  # type: ignore[attr-defined]
+        async for number in pipeline.stream({}):
             taken.append(number)
             if len(taken) == 100:
                 break
@@ -344,3 +345,102 @@ def test_a_wrong_pagination_is_refused_at_construction() -> None:
         HTTPPages("http://example.com", "cursor")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="size must be at least 1"):
         Offset(0)
+
+
+async def test_lines_that_take_longer_than_total_timeout_are_an_error_of_the_node() -> None:
+    """Also where the time runs out while a line is worked on: nobody has cancelled the run."""
+
+    class Slow(HTTPLines):
+        async def exec(self, line: bytes, /) -> Any:
+            await asyncio.sleep(0.1)
+            return line
+
+    async def lines(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(b"1\n" * 3)
+        await asyncio.Event().wait()
+        return response
+
+    async with serving(lines) as url:
+        with pytest.raises(HTTPTimeoutError, match=r"total_timeout=0\.15"):
+            await Slow(url, total_timeout=0.15).run_async({})
+
+
+@pytest.mark.parametrize("hook", ["fallback", "drop", "later"])
+async def test_a_page_that_a_subclass_gives_up_is_the_last_one(hook: str) -> None:
+    """Whatever its hooks make of it, nothing waits for the page after it; errors are their own."""
+
+    class Pages(HTTPPages):
+        async def exec(self, page: Any, /) -> AsyncIterator[Any]:
+            if hook == "drop" and page.request.params["page"] == 2:
+                raise Drop
+            async for item in super().exec(page):
+                if hook == "later" and item == 2:
+                    raise ValueError("no 2")
+                yield item
+
+        if hook == "fallback":
+
+            def exec_fallback(self, page: Any, exc: Exception, /) -> Any:
+                return []
+
+    async def page(request: web.Request) -> web.Response:
+        number = int(request.query["page"])
+        bad = hook == "fallback" and number == 2
+        return web.json_response([number] if number < 4 else [], status=404 if bad else 200)
+
+    async with serving(page) as url, asyncio.timeout(5):
+        node = Pages(url, PageNumber(), on_error="collect")
+        items = await all_of(node)
+    if hook == "later":
+        assert (items[0], str(items[1].error), items[2]) == (1, "no 2", 3)
+    else:
+        assert items == [1]
+
+
+async def test_a_link_is_relative_to_the_page_that_names_it() -> None:
+    """And not to the node's address; the query of the first page is not added again."""
+    asked = []
+
+    async def page(request: web.Request) -> web.Response:
+        asked.append(request.path_qs)
+        more = len(asked) == 1
+        links = '</x>; rel="nextfoo", <?page=2>; rel="prev next"'
+        return web.json_response([len(asked)], headers={"Link": links} if more else {})
+
+    async with serving(page) as url:
+        node = HTTPPages(url + "v1/", reads="path", params={"a": 1}, writes="items")
+        shared: dict[str, Any] = {"path": "users"}
+        await node.run_async(shared)
+    assert (shared["items"], asked) == ([1, 2], ["/v1/users?a=1", "/v1/users?page=2"])
+
+
+async def test_a_page_that_is_not_full_is_the_last_that_is_asked_for() -> None:
+    """And one that holds more than was asked for moves the place by as many."""
+    asked = []
+
+    async def page(request: web.Request) -> web.Response:
+        asked.append(int(request.query["offset"]))
+        return web.json_response([0] * (3 if len(asked) == 1 else 1))
+
+    async with serving(page) as url:
+        await all_of(HTTPPages(url, Offset(2)))
+    assert asked == [0, 3]
+
+
+async def test_a_whole_line_that_is_too_long_is_an_error() -> None:
+    """Its end may have come in the same piece."""
+
+    async def lines(request: web.Request) -> web.Response:
+        return web.Response(body=b"1\n" + b"2" * 50 + b"\n3\n")
+
+    async with serving(lines) as url:
+        with pytest.raises(HTTPBodyError, match="longer than 20 bytes"):
+            await all_of(HTTPLines(url, max_line=20))
+
+
+def test_lines_have_no_end_unless_told() -> None:
+    """Neither in bytes nor in seconds."""
+    node = HTTPLines("http://h/")
+    assert (node.max_bytes, node.total_timeout) == (None, None)
