@@ -25,7 +25,7 @@ _LINE = re.compile(
 )
 # `?token=a,b`: up to the next name, but for what may end the text around it.
 _QUERY = re.compile(
-    rf"""(?P<name>[?&](?:{_NAMES}|sig|key|code)=)[^\s&#"<>]*(?<![)\]}}',;.:])""", re.IGNORECASE
+    rf"""(?P<name>[?&](?:{_NAMES}|auth|sig|key|code)=)[^\s&#"<>]*(?<![)\]}}',;.:])""", re.IGNORECASE
 )
 # `token=abc`, `'token': 'abc'`, `"tokens": ["abc"]`.
 _VALUE = re.compile(
@@ -34,6 +34,14 @@ _VALUE = re.compile(
     r"""|(?:(?:bearer|basic|digest)\s+)?[^\s&#'",;)}\]]+)""",
     re.IGNORECASE | re.DOTALL,
 )
+# `('X-Api-Key', 'abc')`: headers and forms are often lists of such.
+_PAIR = re.compile(
+    rf"""(?P<name>\([bru]*+['"]{_NAMES}['"],\s*+)(?:[bru]*+{_QUOTED})(?=\s*\))""",
+    re.IGNORECASE | re.DOTALL,
+)
+_PEM = re.compile(
+    r"(?P<name>-----BEGIN [A-Z ]*KEY-----).*?(?=-----END [A-Z ]*KEY-----|\Z)", re.DOTALL
+)
 _SCHEME = re.compile(r"(?P<name>\b(?:bearer|basic)\s+)[\w+/=.~-]{6,}", re.IGNORECASE)
 
 
@@ -41,9 +49,9 @@ def redacted(text: str) -> str:
     """Return a text with the secrets in it hidden.
 
     Hidden are who is named in an address (``https://user:password@host``), the values of names
-    such as ``token``, ``api_key`` or ``password``, and what follows ``Bearer`` or ``Basic``.
+    such as ``token``, ``api_key`` or ``password``, what follows ``Bearer`` or ``Basic``, and keys.
     """
     text = _USER.sub(rf"\g<name>{HIDDEN}@", text)
-    for secret in (_LINE, _QUERY, _VALUE, _SCHEME):
+    for secret in (_PEM, _LINE, _QUERY, _PAIR, _VALUE, _SCHEME):
         text = secret.sub(rf"\g<name>{HIDDEN}", text)
     return text

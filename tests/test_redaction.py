@@ -32,7 +32,7 @@ NAMES = [
     "private_key",
     "auth[token]",
 ]
-QUERY_NAMES = [*NAMES, "sig", "key", "code"]
+QUERY_NAMES = [*NAMES, "auth", "sig", "key", "code"]
 MARK = "zq9"  # stands in no name and in no text around
 
 
@@ -147,3 +147,23 @@ def test_a_long_text_does_not_take_its_length_squared(piece: str) -> None:
     redacted(text)
     redacted(piece + " " * 100_000)
     assert time.process_time() - started < 1.0
+
+
+@given(name=st.sampled_from(["X-Api-Key", "password", "authToken"]), secret=PLAIN)
+def test_a_secret_in_a_pair_is_hidden(name: str, secret: str) -> None:
+    """Headers and forms are shown as lists of pairs, of texts or of bytes."""
+    for pair in ((name, secret), (name.encode(), secret.encode())):
+        shown = redacted(repr([("Accept", "text/html"), pair, ("X", "y")]))
+        assert secret not in shown
+        assert "text/html" in shown
+        assert "'y'" in shown
+
+
+def test_a_private_key_is_hidden_to_its_end() -> None:
+    """All of its lines, and no more; without an end, all that follows."""
+    key = "-----BEGIN RSA PRIVATE KEY-----\nc2Vj\ncmV0\n-----END RSA PRIVATE KEY-----"
+    assert redacted(f"key: {key} in the file") == (
+        "key: -----BEGIN RSA PRIVATE KEY-----***-----END RSA PRIVATE KEY----- in the file"
+    )
+    assert "cmV0" not in redacted(key[:60])
+    assert "c2Vj" not in redacted(f"private_key: {key!r}")
