@@ -180,7 +180,8 @@ async def _attempt(node: Any, item: Any, index: int | None, frame: Frame, slot: 
             emit(CircuitChanged(frame.name_of(node), _now(), "half_open"))
         slot.attempts += 1
         if emit is not None and slot.attempts == 1:
-            emit(ItemStarted(frame.name_of(node), started, index or 0, slot.worker))
+            name = frame.name_of(node)
+            emit(ItemStarted(name, started, index or 0, slot.worker, node._is_whole))
         timeout = frame.rules.timeout if node.timeout is None else node.timeout
         if timeout is None:
             return await _once(node, item, frame)

@@ -21,11 +21,11 @@ import signal
 from collections.abc import Iterable, Sequence
 
 
-def closest(name: object, known: Iterable[str]) -> str:
+def closest(name: object, known: Iterable[object]) -> str:
     """Return `` Did you mean 'x'?`` for the known name nearest to ``name``, or nothing."""
     from difflib import get_close_matches  # only a mistake pays for it
 
-    found = get_close_matches(str(name), list(known), n=1)
+    found = get_close_matches(str(name), [*map(str, known)], n=1)
     return f" Did you mean {found[0]!r}?" if found else ""
 
 

@@ -46,12 +46,16 @@ class NodeFinished(NamedTuple):
 
 
 class ItemStarted(NamedTuple):
-    """``exec`` is about to be called for an item; ``worker`` counts from 0 within the node."""
+    """``exec`` is about to be called for an item; ``worker`` counts from 0 within the node.
+
+    ``whole``: its work is that of its parts, which have events of their own.
+    """
 
     node: str
     at: float
     item: int
     worker: int
+    whole: bool = False
 
 
 class ItemRetried(NamedTuple):

@@ -4,6 +4,7 @@ import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
+from functools import partial
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Unpack
 
@@ -60,6 +61,7 @@ class BaseNode(Wired, Runnable, Generic[P, E, I, R]):
     _accepts: ClassVar[frozenset[str]] = frozenset({"name"})
     _checks = CHECKS
     _hooks = (False, False, False)  # has a lifespan; prep, post are async: one look-up a run
+    _is_whole = False  # its work is that of its parts
     _fallback_is_async = False
     _has_fallback = False
     _named = False  # by name=
@@ -108,7 +110,9 @@ class BaseNode(Wired, Runnable, Generic[P, E, I, R]):
             cls.limit_by = staticmethod(by)
         for name in cls._accepts & vars(cls).keys():
             if vars(cls)[name] is not None:
-                setattr(cls, name, cls._checks[name](name, vars(cls)[name]))
+                value = cls._checks[name](name, vars(cls)[name])
+                # No method: from Python 3.14 on it would be one, and 3.13 warns.
+                setattr(cls, name, staticmethod(value) if isinstance(value, partial) else value)
         cls._has_exec = cls.exec is not BaseNode.exec
         cls._exec_kind = kind_of(cls.exec) if cls._has_exec else "async"
         cls._hooks = (

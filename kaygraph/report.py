@@ -109,8 +109,9 @@ class RunReport:
 
     def __call__(self, event: Event, /) -> None:
         match event:
-            case ItemStarted(name):
+            case ItemStarted(name, whole=whole):
                 figures = self._figures(name)
+                figures.is_whole = whole
                 self._in_flight += not figures.is_whole
                 self.peak_in_flight = max(self.peak_in_flight, self._in_flight)
                 figures.in_flight += 1
@@ -143,10 +144,6 @@ class RunReport:
     def _figures(self, name: str) -> NodeFigures:
         if name not in self.nodes:
             self.nodes[name] = NodeFigures(name)
-            whole = self.nodes.get(name.rpartition("/")[0])
-            if whole is not None and whole.in_flight and not whole.is_whole:
-                whole.is_whole = True
-                self._in_flight -= whole.in_flight
         return self.nodes[name]
 
     def _ended(self, name: str, worker: int, attempts: int, seconds: float, status: str) -> None:

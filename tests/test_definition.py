@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Coroutine
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -402,3 +403,21 @@ def test_observer_in_the_place_of_a_list_is_told_so() -> None:
 def test_what_a_class_takes_cannot_be_changed_by_accident(base: type[BaseNode[Any, Any]]) -> None:
     """A set that classes share is a frozen one."""
     assert type(base._accepts) is frozenset
+
+
+def test_a_partial_that_a_class_has_as_a_setting_is_no_method() -> None:
+    """It gets the item alone, on every Python."""
+
+    class Half(ParallelBatchNode[int, int]):
+        limit_by = partial(pow, 2)
+        max_per_key = 2
+
+        def prep(self, shared: Any, /) -> list[int]:
+            return [1, 2]
+
+        async def exec(self, number: int, /) -> int:
+            return number
+
+    assert isinstance(vars(Half)["limit_by"], staticmethod)
+    assert Half().limit_by(3) == 8  # type: ignore[misc]
+    Half().run()

@@ -112,6 +112,7 @@ def test_a_suggestion_is_only_made_when_it_is_close() -> None:
     assert closest("aprove", ["approve", "reject"]) == " Did you mean 'approve'?"
     assert closest("banana", ["approve", "reject"]) == ""
     assert closest("x", []) == ""
+    assert closest("aprove", [1, ("a", "b"), "approve"]) == " Did you mean 'approve'?"
 
 
 def test_a_timeout_error_can_be_caught_as_the_builtin_one() -> None:

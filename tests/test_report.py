@@ -170,7 +170,7 @@ def test_an_item_that_ended_without_starting_takes_nobodys_place() -> None:
 
 def test_a_node_that_waits_for_its_parts_adds_no_work_of_its_own() -> None:
     """Two items with two parts each: work, peak and bottleneck are those of the parts."""
-    wholes = [ItemStarted("g/whole", 0, index, index) for index in range(2)]
+    wholes = [ItemStarted("g/whole", 0, index, index, whole=True) for index in range(2)]
     starts = [ItemStarted(f"g/whole/{part}", 0, 0, 0) for part in "aabb"]
     report = report_of(RunStarted("g", 0), *wholes, *starts)
     assert report.submitted == 6

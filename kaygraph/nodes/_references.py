@@ -1,7 +1,6 @@
 """Functions that settings name: callables, or "module:function" for one that stands elsewhere."""
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from importlib import import_module
 from types import FunctionType
 from typing import Any
@@ -100,5 +99,5 @@ def kind_of_function(function: Function) -> str:
 
 def keep_from_binding(owner: type, name: str) -> None:
     """Make a function that a class has as a setting no method of it."""
-    if isinstance(function := vars(owner).get(name), FunctionType | partial):
+    if isinstance(function := vars(owner).get(name), FunctionType):
         setattr(owner, name, staticmethod(function))

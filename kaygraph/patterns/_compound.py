@@ -122,6 +122,8 @@ class Part(Node[Any, Any]):
 class _Whole(Node[Any, Any]):
     """All of a compound node's work on one item, as a node without any limit but a deadline."""
 
+    _is_whole = True
+
     def __init__(self, owner: "CompoundNode[Any, Any]", deadline: float | None) -> None:
         super().__init__(name=owner.name, deadline=deadline)
         self.owner, self.on_error = owner, owner.on_error

@@ -151,6 +151,7 @@ class ParallelEnrichmentNode(CompoundNode[Item, Enrichment[Item]]):
     sources: Mapping[str, Called] = {}
     required: str | Collection[str] | int = ()
     confidence: Mapping[str, float] = {}
+    _trust: Mapping[str, float]  # the confidence of every source, noted with the parts
 
     _accepts: ClassVar[frozenset[str]] = CompoundNode._accepts | {
         "sources",
@@ -188,6 +189,12 @@ class ParallelEnrichmentNode(CompoundNode[Item, Enrichment[Item]]):
                 )
 
     def _make(self) -> Mapping[str, Node[Any, Any]]:
+        marks = {name: settings for name, (_, settings) in marked(self, SOURCE).items()}
+        marks |= {name: settings_of(SOURCE, thing) for name, thing in self.sources.items()}
+        self._trust = {
+            name: self.confidence.get(name, settings.get("confidence", 1.0))
+            for name, settings in marks.items()
+        }
         return self._named_parts(SOURCE, self.sources)
 
     async def exec(self, record: Item, /) -> Enrichment[Item]:
@@ -223,16 +230,6 @@ class ParallelEnrichmentNode(CompoundNode[Item, Enrichment[Item]]):
         without one counts 0: so it is 1 when every source is fully trusted and has answered.
         """
         return sum(self._trust[name] for name in found) / len(self._trust)
-
-    @property
-    def _trust(self) -> Mapping[str, float]:
-        """The confidence of every source."""
-        marks = {name: settings for name, (_, settings) in marked(self, SOURCE).items()}
-        marks |= {name: settings_of(SOURCE, thing) for name, thing in self.sources.items()}
-        return {
-            name: self.confidence.get(name, settings.get("confidence", 1.0))
-            for name, settings in marks.items()
-        }
 
     def _require(self, enrichment: Enrichment[Item]) -> None:
         missing, required = enrichment.missing, self.required

@@ -224,7 +224,7 @@ def _line(entry: tuple[str, Event] | Order, nodes: dict[str, str]) -> str:
     facts = "".join(  # of every event, the first two are `node` and `at`
         f" {name}={_shown(value)}"
         for name, value in zip(event._fields[2:], event[2:], strict=True)
-        if value is not None
+        if value is not event._field_defaults.get(name)  # None, where it has no default
     )
     return f"{round(event.at, 6)} {task} {type(event).__name__} {event.node}{facts}"
 

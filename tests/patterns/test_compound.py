@@ -19,6 +19,7 @@ from kaygraph import (
     Node,
     NodeDefinitionError,
     Retry,
+    RunReport,
 )
 from kaygraph.patterns import (
     ParallelEnrichmentNode,
@@ -542,3 +543,22 @@ def test_generators_that_were_begun_are_read_to_their_end() -> None:
     shared: dict[str, Any] = {}
     ParallelValidationNode({"a": problems}, writes="s").run(shared)
     assert shared["s"].failed["a"][0].startswith("kaygraph")
+
+
+def test_the_peak_is_that_of_the_parts() -> None:
+    """A node that waits for its parts is not in flight, however many records it is worked on."""
+
+    async def work(record: Any) -> Any:
+        await asyncio.sleep(1)
+        return record
+
+    class Source(Node[Any, Any]):
+        def prep(self, shared: Any, /) -> Any:
+            return range(100)
+
+    report = RunReport()
+    enrich = ParallelEnrichmentNode({"a": work, "b": work}, max_workers=50)
+    graph = Graph(Source() | enrich, max_parallel_tasks=2)
+    for event in simulate(graph).events:
+        report(event)
+    assert report.peak_in_flight == 2
