@@ -154,7 +154,6 @@ async def _attempts(node: Any, item: Any, index: int | None, frame: Frame, slot:
             await asyncio.Event().wait()  # the deadline's timer is due, and ends this
         await asyncio.sleep(wait)
         frame = outer.derive(attempt=slot.attempts + 1)
-        FRAME.set(frame)
 
 
 async def _attempt(node: Any, item: Any, index: int | None, frame: Frame, slot: Slot) -> Any:
@@ -179,7 +178,9 @@ async def _attempt(node: Any, item: Any, index: int | None, frame: Frame, slot: 
         if ticket is not None and ticket.moved and emit is not None:
             emit(CircuitChanged(frame.name_of(node), _now(), "half_open"))
         slot.attempts += 1
-        if emit is not None and slot.attempts == 1:
+        if slot.attempts > 1:
+            FRAME.set(frame)  # here and no earlier: an attempt may end before it has begun
+        elif emit is not None:
             name = frame.name_of(node)
             emit(ItemStarted(name, started, index or 0, slot.worker, node._is_whole))
         timeout = frame.rules.timeout if node.timeout is None else node.timeout

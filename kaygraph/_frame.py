@@ -7,14 +7,16 @@ can run many times at once. The engine itself hands frames down as arguments.
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence, Set
+from contextlib import AbstractAsyncContextManager
 from contextvars import ContextVar
 from reprlib import Repr
-from types import MappingProxyType
+from types import CoroutineType, MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from ._lifespan import Lifespan
 from ._permits import KeyedPermits, Permits
 from ._tasks import outlast
+from .errors import NodeDefinitionError
 from .events import Event, Observer
 from .outcome import Outcome
 
@@ -129,7 +131,7 @@ class Run:
             self._lifespans = {}
             self.opened = True
         if node not in self._lifespans:
-            self._lifespans[node] = Lifespan(node.lifespan(shared))
+            self._lifespans[node] = Lifespan(_manager(node, shared))
         await self._lifespans[node].resource()
 
     def resource(self, node: Any) -> Any:
@@ -152,7 +154,7 @@ class Run:
         for lifespan in reversed((self._lifespans or {}).values()):
             try:
                 await lifespan.leave(error)
-            except (Exception, asyncio.CancelledError) as failure:
+            except BaseException as failure:  # whatever it is, the others are left as well
                 failures.append(failure)
         if self.processes is not None:
             await self.processes.close()
@@ -162,6 +164,18 @@ class Run:
             raise failures[0]
         if failures:
             raise BaseExceptionGroup("lifespans failed to close", failures)
+
+
+def _manager(node: Any, shared: Any) -> AbstractAsyncContextManager[Any]:
+    manager = node.lifespan(shared)
+    if not hasattr(manager, "__aenter__"):
+        if type(manager) is CoroutineType:
+            manager.close()  # nobody will await it
+        raise NodeDefinitionError(
+            f"lifespan of {node.name!r} must be an async context manager, got "
+            f"{type(manager).__name__}: write @asynccontextmanager above it, and yield what is held"
+        )
+    return manager  # type: ignore[no-any-return]
 
 
 class Rules:
@@ -305,17 +319,30 @@ def add_note(error: BaseException, note: str) -> None:
         error.add_note(f"in node {note}")
 
 
+SHOWN = 60  # characters of an item's text
+LOOKED_AT = 10_000  # of a longer text only the beginning is shown: it would hold the loop
+
+
 class _Redacting(Repr):
     """Hides secrets before a text is cut: what is left of one would not be known as one."""
 
     def repr_str(self, x: str, level: int) -> str:
-        from ._redaction import redacted  # only a failure pays for it
+        return super().repr_str(_beginning(x), level)
 
-        return super().repr_str(redacted(x), level)
+    def repr_instance(self, x: Any, level: int) -> str:
+        text = _beginning(repr(x))
+        return text if len(text) <= SHOWN else f"{text[: SHOWN // 2]}...{text[-SHOWN // 2 :]}"
+
+
+def _beginning(text: str) -> str:
+    from ._redaction import redacted  # only a failure pays for it
+
+    shown = redacted(text[:LOOKED_AT])
+    return shown if len(text) <= LOOKED_AT else shown[:SHOWN] + "…"
 
 
 _repr = _Redacting()
-_repr.maxstring = _repr.maxother = 60
+_repr.maxstring = SHOWN
 
 
 def item_place(name: str, index: int, item: Any) -> str:

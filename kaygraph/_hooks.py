@@ -17,16 +17,49 @@ RULES = (
 )
 
 
-def note_plainness(owner: Any, once: bool) -> None:
+HOOKS = ("prep", "exec", "post", "exec_fallback")
+
+
+def check_names(cls: type) -> None:
+    """Refuse a class that defines what is not called here, or what the engine calls its own.
+
+    Raises:
+        NodeDefinitionError: With what to write instead.
+    """
+    for hook in HOOKS:
+        leftover = f"{hook}_async"
+        if leftover in vars(cls) and not hasattr(super(cls, cls), leftover):
+            raise NodeDefinitionError(
+                f"{cls.__name__} defines {leftover}(). Hooks have one name here: rename it to "
+                f"'async def {hook}', or import AsyncNode from kaygraph.compat."
+            )
+    if is_own(cls):
+        return
+    for name in vars(cls):
+        private = name.startswith("_") and not name.startswith("__")
+        if private and any(name in vars(base) for base in filter(is_own, cls.__mro__)):
+            raise NodeDefinitionError(
+                f"{cls.__name__} defines {name}, which is a name of the engine's own: rename it"
+            )
+
+
+def is_own(cls: type) -> bool:
+    """Whether a class is one of kaygraph's."""
+    return cls.__module__.partition(".")[0] == "kaygraph"
+
+
+def note_plainness(owner: Any, called: bool, once: bool) -> None:
     """Note, on a class or an instance, whether ``exec`` may simply be awaited.
 
     That is so when no attempts, limits, fallback or executor are asked for. Found here, when a
-    class is made or a setting changes, so that no run has to look at seven settings. ``once``: the
-    node has a single item, so that its lifecycle may await ``exec`` itself. Of a graph it is
-    noted whether it says anything of what runs within it.
+    class is made or a setting changes, so that no run has to look at seven settings. ``called``:
+    the node calls ``exec`` as every node does. ``once``: it has a single item, so that its
+    lifecycle may await ``exec`` itself. Of a graph it is noted whether it says anything of what
+    runs within it.
     """
     plain = (
-        owner._exec_kind == "async"
+        called
+        and owner._exec_kind == "async"
         and owner.max_retries == 1
         and owner.retry is None
         and owner.timeout is None

@@ -104,8 +104,11 @@ class Runnable:
                 stacklevel=3,
             )
         if observers or run.ambient:
-            if callable(observers):
-                raise TypeError("observers is a list, as in run(shared, observers=[report])")
+            if callable(observers) or not all(map(callable, observers)):
+                raise TypeError(
+                    "observers is a list of what can be called with an event, as in "
+                    f"run(shared, observers=[report]); got {observers!r}"
+                )
             run.observe(observers)
         frame = Frame(run, alone=alone)
         shared = {} if shared is None else shared

@@ -48,6 +48,7 @@ class Lifespan:
         """Leave the manager; it sees the error with which the run ended, if there was one."""
         if not self._entered.done():  # cancelled while entering
             self._task.cancel()
+            self._leave.set_result(None)  # what swallows it and goes in is to come out at once
         elif not self._leave.done():
             if error is None:
                 self._leave.set_result(None)

@@ -8,7 +8,8 @@ _IN_NAME = r"[\w.%\[\]-]"
 # What a name must hold for its value to be hidden: in a query, a header, a mapping, a log line.
 # Nothing here goes back over what it has read, or a long text would take its length squared.
 _NAMES = (
-    rf"(?>{_IN_NAME}*?(?:token|secret|pass(?:word|wd|phrase)|pwd|(?:api|access|private)[_-]?key|"
+    rf"(?>{_IN_NAME}*?(?:token|secret|pass(?:word|wd|phrase)|(?<![a-z])pass(?![a-z_])|pwd|"
+    r"(?:api|access|account|private|signing|encryption)[_-]?key|"
     rf"signature|authorization|credential|cookie|session[_-]?id)){_IN_NAME}*+"
 )
 # A quote after backslashes, however many, is no end: the text may be shown within another.
@@ -27,16 +28,16 @@ _LINE = re.compile(
 _QUERY = re.compile(
     rf"""(?P<name>[?&](?:{_NAMES}|auth|sig|key|code)=)[^\s&#"<>]*(?<![)\]}}',;.:])""", re.IGNORECASE
 )
-# `token=abc`, `'token': 'abc'`, `"tokens": ["abc"]`.
+# `token=abc`, `'token': 'abc'`, `"tokens": ["abc"]`, `"token" => "abc"`.
 _VALUE = re.compile(
-    rf"""(?P<name>(?<!{_IN_NAME}){_NAMES}(?:\\*+['"])?\s*+[=:]\s*+)(?!\*\*\*)"""
+    rf"""(?P<name>(?<!{_IN_NAME}){_NAMES}(?:\\*+['"])?\s*+(?:=>|[=:])\s*+)(?!\*\*\*)"""
     rf"""(?:[bru\\]*+{_QUOTED}|[(\[{{](?:{_QUOTED}|[^)\]}}'"])*+[)\]}}]?"""
     r"""|(?:(?:bearer|basic|digest)\s+)?[^\s&#'",;)}\]]+)""",
     re.IGNORECASE | re.DOTALL,
 )
-# `('X-Api-Key', 'abc')`: headers and forms are often lists of such.
+# `('X-Api-Key', 'abc')`, `["X-Api-Key", "abc"]`: headers and forms are often lists of such.
 _PAIR = re.compile(
-    rf"""(?P<name>\([bru]*+['"]{_NAMES}['"],\s*+)(?:[bru]*+{_QUOTED})(?=\s*\))""",
+    rf"""(?P<name>[(\[][bru]*+['"]{_NAMES}['"],\s*+)(?:[bru]*+{_QUOTED})(?=\s*[)\]])""",
     re.IGNORECASE | re.DOTALL,
 )
 _PEM = re.compile(

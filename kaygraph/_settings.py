@@ -60,9 +60,14 @@ def check_on_error(name: str, value: Any) -> str | int | float:
     )
 
 
+def _can(value: Any, method: str) -> bool:
+    """Whether it has a method, and is not the class itself, given where ``()`` is missing."""
+    return hasattr(value, method) and not isinstance(value, type)
+
+
 def check_run_in(name: str, value: Any) -> Any:
     """Return ``value`` when it says where ``exec`` may run."""
-    if value is None or value in ("loop", "thread", "process") or hasattr(value, "submit"):
+    if value is None or value in ("loop", "thread", "process") or _can(value, "submit"):
         return value
     raise ValueError(
         f"{name} must be 'loop', 'thread', 'process' or an executor with submit(), got {value!r}."
@@ -71,7 +76,7 @@ def check_run_in(name: str, value: Any) -> Any:
 
 
 def check_retry(name: str, value: Any) -> Any:
-    if value is not None and not hasattr(value, "wait_after"):
+    if value is not None and not _can(value, "wait_after"):
         raise ValueError(f"{name} must be a Retry(attempts=..., wait=...), got {value!r}")
     return value
 
@@ -99,7 +104,7 @@ def check_rate(name: str, value: Any) -> Any:
     """Return ``value`` when it is a RateLimit, several of them, or None."""
     several = value if isinstance(value, list | tuple) else () if value is None else (value,)
     for rate in several:
-        if not hasattr(rate, "claim"):
+        if not _can(rate, "claim"):
             raise ValueError(
                 f"{name} must be a RateLimit(calls, per=seconds) or a list of them, got {rate!r}"
             )
@@ -109,7 +114,7 @@ def check_rate(name: str, value: Any) -> Any:
 
 
 def check_breaker(name: str, value: Any) -> Any:
-    if value is not None and not hasattr(value, "admit"):
+    if value is not None and not _can(value, "admit"):
         raise ValueError(f"{name} must be a CircuitBreaker(failures=...), got {value!r}")
     return value
 
@@ -117,12 +122,29 @@ def check_breaker(name: str, value: Any) -> Any:
 def check_callable(name: str, value: Any) -> Any:
     if value is not None and not callable(value):
         raise ValueError(f"{name} must be callable, as in lambda item: item.host; got {value!r}")
-    if iscoroutinefunction(value):
+    return check_def(name, value)
+
+
+def check_def(name: str, value: Any) -> Any:
+    """Return ``value`` unless it is a function that would have to be awaited."""
+    if iscoroutinefunction(getattr(value, "__func__", value)):  # of a static method, too
         raise ValueError(f"{name} must be written 'def': it is called between awaits")
     return value
 
 
-CHECKS: Mapping[str, Callable[[str, Any], Any]] = {
+def check_on(name: str, value: Any) -> Any:
+    """Return ``value`` when it tells errors apart: classes, or ``(error) -> bool``."""
+    classes = value if isinstance(value, tuple) else (value,)
+    if all(isinstance(kind, type) and issubclass(kind, Exception) for kind in classes):
+        return value
+    if callable(value) and not isinstance(value, type):
+        return check_def(name, value)
+    raise ValueError(f"{name} must be exception classes or (error) -> bool, got {value!r}")
+
+
+Checks = Mapping[str, Callable[[str, Any], Any]]
+
+CHECKS: Checks = {
     "name": check_name,
     "max_retries": check_count,
     "wait": check_seconds,

@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Iterable
 from contextlib import aclosing
+from types import CoroutineType
 from typing import Any, ClassVar, Generic, Literal, Unpack
 
 from ._buffer import Buffer
 from ._fan_out import FanOut
 from ._frame import Frame, Run
+from ._hooks import not_async
 from ._keywords import BatchSettings, ParallelSettings
 from ._launch import launched
 from ._permits import AUTO_MOST, AutoPermits, Permits, Slot
@@ -33,7 +35,7 @@ class BatchNode(
             ``"skip"``: the item is left out, and counted. A whole number or a share below 1.0: as
             ``"collect"``, up to that many failures, then TooManyFailuresError.
         batch_deadline: Seconds that the whole batch may take, its source included; ``deadline``
-            is an item's.
+            is an item's. Not of a stage: a pipeline has the ``deadline`` of the Graph around it.
 
     The other settings are those of Node.
     """
@@ -87,11 +89,7 @@ class BatchNode(
                 yield outcome
 
     async def _streamed(self, shared: Any, frame: Frame, sink: Buffer[Outcome[Result]]) -> None:
-        has_lifespan, prep_is_async, _ = self._hooks
-        if has_lifespan:
-            await frame.run.open(self, shared)
-        items: Any = self.prep(shared)
-        items = await items if prep_is_async else items
+        items = await prepared(self, shared, frame)
         await self._in_time(self._fan_out(items, frame, sink))
 
     async def _exec(self, prep_res: Any, shared: Any, frame: Frame) -> list[Result]:
@@ -176,6 +174,19 @@ def cap_of(node: Node[Any, Any], frame: Frame) -> Permits:
     if getattr(node, "max_workers", 1) == "auto":
         return frame.run.cap(node, AutoPermits)
     return frame.run.permits(node, workers_of(node, frame))
+
+
+async def prepared(node: Node[Any, Any], shared: Any, frame: Frame) -> Any:
+    """Open a node's ``lifespan`` and return what its ``prep`` returns."""
+    has_lifespan, prep_is_async, _ = node._hooks
+    if has_lifespan:
+        await frame.run.open(node, shared)
+    prep_res: Any = node.prep(shared)
+    if prep_is_async:
+        return await prep_res
+    if type(prep_res) is CoroutineType:
+        raise not_async(node, "prep", prep_res)
+    return prep_res
 
 
 async def drained(sink: Buffer[Any], producer: Any) -> AsyncGenerator[Any, None]:

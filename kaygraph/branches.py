@@ -33,7 +33,8 @@ class BranchGroup(BaseNode[Any, list[Any]]):
     Raises:
         Exception: From a run, when so many failed that ``needed`` cannot be reached: the one
             error as itself, several as an ExceptionGroup in the order written. The other
-            branches are cancelled and waited for.
+            branches are cancelled and waited for. What is no Exception is never an outcome:
+            it is raised in the same way, whatever is needed.
     """
 
     def __init__(self, *branches: Any, needed: int | None = None, name: str | None = None) -> None:
@@ -115,6 +116,8 @@ class BranchGroup(BaseNode[Any, list[Any]]):
             done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
             if any(task.cancelled() for task in done):  # by itself: we have cancelled nobody yet
                 raise asyncio.CancelledError
+            if not all(isinstance(error, Exception) for error in errors_of(done)):
+                return False  # as everywhere, it is no failure that could be borne
             if self.needed is not None:
                 failed = len(errors_of(task for task in tasks if task.done()))
                 if len(tasks) - len(pending) - failed >= self.needed:

@@ -6,7 +6,7 @@ from collections import deque
 from typing import Any, Literal
 
 from ._clock import Clocked
-from ._settings import check_count, check_name, check_seconds
+from ._settings import check_count, check_name, check_on, check_seconds
 from .errors import CircuitOpenError, Drop
 from .retry import On
 
@@ -77,7 +77,7 @@ class CircuitBreaker:
         self.share = None if share is None else _check_share(share)
         self.window = check_count("window", window)
         self.reset_after = check_seconds("reset_after", reset_after)
-        self.on = _check_on(on)
+        self.on = check_on("on", on)
         self.name = None if name is None else check_name("name", name)
         self._circuits = Clocked(_Circuit)
 
@@ -240,12 +240,3 @@ def _check_share(share: Any) -> float:
     if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share <= 1:
         raise ValueError(f"share must be above 0 and at most 1, got {share!r}")
     return float(share)
-
-
-def _check_on(on: Any) -> Any:
-    classes = on if isinstance(on, tuple) else (on,)
-    if all(isinstance(kind, type) and issubclass(kind, Exception) for kind in classes):
-        return on
-    if callable(on) and not isinstance(on, type):
-        return on
-    raise ValueError(f"on must be exception classes or (error) -> bool, got {on!r}")

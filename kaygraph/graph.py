@@ -9,7 +9,7 @@ from ._fan_out import FanOut
 from ._frame import FRAME, Frame, Rules, Scope
 from ._keywords import BatchGraphSettings, GraphSettings
 from ._permits import Permits, Slot
-from ._settings import CHECKS, check_count, refuse_unknown
+from ._settings import Checks, check_count, refuse_unknown
 from ._timeouts import within
 from ._walk import Walk
 from ._wiring import EDGES, ends
@@ -52,7 +52,7 @@ class Graph(BaseNode[Any, str | None]):
     on_conflict: Literal["warn", "raise", "ignore"] | None = None
     slow_hook_s: float | None = None
     _accepts: ClassVar[frozenset[str]] = frozenset(GraphSettings.__annotations__)
-    _checks = {**CHECKS, "max_workers": check_count}  # noqa: RUF012 - never changed
+    _checks: ClassVar[Checks] = {"max_workers": check_count}
     _walks_by: ClassVar[type[Walk]] = Walk
     _starts: Sequence[AnyNode] = ()
     _plan: tuple[int, Plan] | None = None

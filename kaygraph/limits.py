@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 
 from ._clock import Clocked
 from ._permits import Turn
-from ._settings import check_seconds
+from ._settings import check_def, check_seconds
 
 Weight = float | Callable[[Any], float]
 
@@ -40,7 +40,7 @@ class RateLimit:
         if not check_seconds("per", per):
             raise ValueError(f"per must be more than 0 seconds, got {per!r}")
         self.calls, self.per = calls, float(per)
-        self.weight = weight
+        self.weight = check_def("weight", weight)
         if not callable(weight):
             self._weighed(weight)
         self._windows = Clocked(_Window)

@@ -2,7 +2,7 @@
 
 import asyncio
 import inspect
-from collections.abc import Coroutine, Hashable, Iterable
+from collections.abc import Coroutine, Hashable, Iterable, Mapping
 from contextlib import suppress
 from numbers import Number
 from typing import Any, ClassVar, Unpack
@@ -164,13 +164,23 @@ class MapReduceNode(BaseNode[Any, dict[Any, Any]]):
         """Group an item's pairs by partition and key, and combine them."""
         parts: list[Partition] = [{} for _ in range(self._parts)]
         grouped: Partition = {}
-        for key, value in pairs:
+        if not isinstance(pairs, Iterable) or isinstance(pairs, Mapping | str):
+            raise self._no_pairs(pairs)  # of a dict the keys would be taken, which may be pairs
+        for pair in pairs:
+            try:
+                key, value = pair
+            except (TypeError, ValueError):
+                raise self._no_pairs(pair) from None
             grouped.setdefault(key, []).append(value)
         for key, values in grouped.items():
             if self._combines and len(values) > 1:
                 values[:] = [self.combine(key, values)]
             parts[self.partition(key) % len(parts)][key] = values
         return parts
+
+    def _no_pairs(self, given: Any) -> NodeDefinitionError:
+        text = f"map of {type(self).__name__} must return or yield (key, value) pairs, as in "
+        return NodeDefinitionError(f"{text}counts.items(); got {type(given).__name__}")
 
     def _merge(self, part: Partition, pairs: Partition) -> None:
         """Shuffle: add an item's values to those that are there."""

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Unpack
 
 from ._call import call
 from ._frame import FRAME, NO_PARAMS, Frame
-from ._hooks import kind_of, not_async, note_plainness, nothing
+from ._hooks import check_names, is_own, kind_of, not_async, note_plainness, nothing
 from ._keywords import NodeSettings, RunIn
 from ._launch import Runnable
 from ._permits import Slot
-from ._settings import CHECKS, check_together, refuse_unknown
+from ._settings import CHECKS, Checks, check_together, refuse_unknown
 from ._typing import E, I, P, R
 from ._wiring import EDGES, Wired
 from .breaker import CircuitBreaker
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from .streams import Pipeline
 
 POSITIONAL = frozenset({"max_retries", "wait"})  # as in the ancestors: Node(3, 10)
-
-HOOKS = ("prep", "exec", "post", "exec_fallback")
 
 
 class BaseNode(Wired, Runnable, Generic[P, E, I, R]):
@@ -58,10 +56,14 @@ class BaseNode(Wired, Runnable, Generic[P, E, I, R]):
 
     _successors: "dict[str, list[BaseNode[Any, Any]]]"
 
+    # The settings that a class takes: all of its bases' unless it says. `_checks` are what it
+    # brings for its own, `_checked` those of all its bases.
     _accepts: ClassVar[frozenset[str]] = frozenset({"name"})
-    _checks = CHECKS
+    _checks: ClassVar[Checks] = CHECKS
+    _checked: ClassVar[Checks] = CHECKS
     _hooks = (False, False, False)  # has a lifespan; prep, post are async: one look-up a run
     _is_whole = False  # its work is that of its parts
+    _is_source = False  # its `exec` takes what its own `prep` gives, and nothing else
     _fallback_is_async = False
     _has_fallback = False
     _named = False  # by name=
@@ -91,16 +93,14 @@ class BaseNode(Wired, Runnable, Generic[P, E, I, R]):
         super().__init_subclass__(**kwargs)
         if "name" not in vars(cls):
             cls.name = cls.__name__
-        for hook in HOOKS:
-            leftover = f"{hook}_async"
-            if leftover in vars(cls) and not hasattr(super(cls, cls), leftover):
-                raise NodeDefinitionError(
-                    f"{cls.__name__} defines {leftover}(). Hooks have one name here: rename it to "
-                    f"'async def {hook}', or import AsyncNode from kaygraph.compat."
-                )
+        check_names(cls)
+        if "_accepts" not in vars(cls):
+            cls._accepts = frozenset().union(*(getattr(b, "_accepts", ()) for b in cls.__bases__))
+        brought = [vars(base).get("_checks", {}) for base in reversed(cls.__mro__)]
+        cls._checked = {name: check for checks in brought for name, check in checks.items()}
         for name in (CHECKS.keys() & vars(cls).keys()) - cls._accepts:
             inherited = any(name in vars(base) for base in cls.__mro__[1:])
-            if inherited and not cls.__module__.startswith("kaygraph."):
+            if inherited and not is_own(cls):
                 raise NodeDefinitionError(
                     f"{cls.__name__} sets {name}, which it does not take; it takes: "
                     f"{', '.join(sorted(cls._accepts))}"
@@ -110,7 +110,7 @@ class BaseNode(Wired, Runnable, Generic[P, E, I, R]):
             cls.limit_by = staticmethod(by)
         for name in cls._accepts & vars(cls).keys():
             if vars(cls)[name] is not None:
-                value = cls._checks[name](name, vars(cls)[name])
+                value = cls._checked[name](name, vars(cls)[name])
                 # No method: from Python 3.14 on it would be one, and 3.13 warns.
                 setattr(cls, name, staticmethod(value) if isinstance(value, partial) else value)
         cls._has_exec = cls.exec is not BaseNode.exec
@@ -124,14 +124,15 @@ class BaseNode(Wired, Runnable, Generic[P, E, I, R]):
         cls._has_fallback = getattr(fallback, "__module__", __name__) != __name__
         cls._fallback_is_async = inspect.iscoroutinefunction(fallback)
         check_together(cls)
-        note_plainness(cls, cls._exec is BaseNode._exec)
+        note_plainness(cls, cls._call is BaseNode._call, cls._exec is BaseNode._exec)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in self._accepts:
-            object.__setattr__(self, name, self._checks[name](name, value))
+            object.__setattr__(self, name, self._checked[name](name, value))
             if name == "name":
                 object.__setattr__(self, "_named", True)
-            note_plainness(self, type(self)._exec is BaseNode._exec)
+            kind = type(self)
+            note_plainness(self, kind._call is BaseNode._call, kind._exec is BaseNode._exec)
         else:
             object.__setattr__(self, name, value)
 

@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ._settings import check_count, check_seconds
+from ._settings import check_count, check_def, check_on, check_seconds
 
 Wait = float | Callable[[int, Exception], float]
 On = type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool]
@@ -37,13 +37,16 @@ class Retry:
 
     def __post_init__(self) -> None:
         check_count("attempts", self.attempts)
-        if not callable(self.wait):
+        if callable(self.wait):
+            check_def("wait", self.wait)
+        else:
             check_seconds("wait", self.wait)
         check_seconds("max_wait", self.max_wait)
-        if self.backoff < 1:
-            raise ValueError(f"backoff must be at least 1, got {self.backoff}")
-        if not 0 <= self.jitter <= 1:
-            raise ValueError(f"jitter must be from 0 to 1, got {self.jitter}")
+        if not (_is_number(self.backoff) and self.backoff >= 1):
+            raise ValueError(f"backoff must be a number, at least 1, got {self.backoff!r}")
+        if not (_is_number(self.jitter) and 0 <= self.jitter <= 1):
+            raise ValueError(f"jitter must be a number from 0 to 1, got {self.jitter!r}")
+        check_on("on", self.on)
 
     def applies_to(self, error: Exception) -> bool:
         """Return whether an error of this kind is worth another attempt."""
@@ -54,9 +57,16 @@ class Retry:
     def wait_after(self, attempt: int, error: Exception) -> float:
         """Return how many seconds to wait after attempt number ``attempt`` (from 1) failed."""
         if callable(self.wait):
-            return max(0.0, self.wait(attempt, error))
+            seconds = self.wait(attempt, error)
+            if not _is_number(seconds):
+                raise TypeError(f"wait of a Retry must return seconds, got {seconds!r}")
+            return max(0.0, seconds)
         try:
             longest = min(self.wait * self.backoff ** (attempt - 1), self.max_wait)
         except OverflowError:
             longest = self.max_wait
         return longest * (1 - self.jitter * random.random()) if self.jitter else longest
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -14,7 +14,7 @@ from ._launch import launched
 from ._settings import check_count, check_flag
 from ._stage import UNBOUNDED, Stage, begin
 from ._tasks import gather
-from .batch import drained
+from .batch import drained, prepared
 from .errors import TooManyFailuresError
 from .events import StageStarted
 from .node import BaseNode, Node
@@ -58,6 +58,19 @@ class Pipeline(BaseNode[Any, list[Any] | None]):
             raise TypeError("a Pipeline needs at least one stage")
         if len(set(self.stages)) < len(self.stages):
             raise TypeError("a node can be only one stage of a Pipeline: make one for each")
+        for stage in self.stages[1:]:
+            if stage._is_source:
+                raise TypeError(
+                    f"{stage.name!r} is a source, which takes no items: it stands first in a "
+                    "pipeline"
+                )
+        for stage in self.stages:
+            if getattr(stage, "batch_deadline", None) is not None:
+                raise ValueError(
+                    f"{stage.name!r} sets batch_deadline, and a stage has no batch of its own: put "
+                    "the pipeline in a Graph(…, deadline=seconds), or give the stage deadline= for "
+                    "each of its items"
+                )
         self.buffer = check_count("buffer", buffer)
         self.collect = check_flag("collect", collect)
 
@@ -118,22 +131,14 @@ class Pipeline(BaseNode[Any, list[Any] | None]):
             FRAME.reset(context)
 
     async def _worked(self, shared: Any, frame: Frame, last: Buffer[Any]) -> bool:
-        prepared = []
-        for node in self.stages:
-            has_lifespan, prep_is_async, _ = node._hooks
-            if has_lifespan:
-                await frame.run.open(node, shared)
-            prep_res: Any = node.prep(shared)
-            if type(prep_res) is CoroutineType and not prep_is_async:
-                raise not_async(node, "prep", prep_res)
-            prepared.append(await prep_res if prep_is_async else prep_res)
+        prep_results = [await prepared(node, shared, frame) for node in self.stages]
         stages = self._connected(frame, last)
         emit = frame.run.emit
         if emit is not None:
             for stage in stages:
                 emit(StageStarted(stage.name, stage.clock(), stage.workers))
         try:
-            await gather(begin(stages, prepared[0]))
+            await gather(begin(stages, prep_results[0]))
         except asyncio.CancelledError as error:
             given = frame.drains and frame.run.expired
             self._cut(stages, given)
@@ -152,7 +157,7 @@ class Pipeline(BaseNode[Any, list[Any] | None]):
             self._cut(stages, False)
             raise
         kept = self.collect and last.size == UNBOUNDED
-        for stage, prep_res in zip(stages, prepared, strict=True):
+        for stage, prep_res in zip(stages, prep_results, strict=True):
             if emit is not None:
                 emit(stage.event())
             results = list(last.items) if kept and stage is stages[-1] else None

@@ -13,6 +13,7 @@ from kaygraph import (
     Drop,
     Graph,
     ItemStarted,
+    NodeDefinitionError,
     Outcome,
     ParallelBatchNode,
 )
@@ -283,6 +284,18 @@ async def test_a_failure_ends_a_stream_that_raises() -> None:
     async with aclosing(Batch(max_workers=1).stream({"items": [1, 2, -1, 3]})) as outcomes:
         assert [(await anext(outcomes)).value for _ in range(2)] == [10, 20]
         with pytest.raises(ValueError, match="-1"):
+            await anext(outcomes)
+
+
+async def test_a_stream_tells_a_prep_that_is_no_coroutine_function() -> None:
+    """As a run does, and nothing is left that was never awaited."""
+
+    class Returns(Batch):
+        def prep(self, _: Any) -> Any:
+            return asyncio.sleep(1)
+
+    async with aclosing(Returns().stream()) as outcomes:
+        with pytest.raises(NodeDefinitionError, match="prep of Returns is written 'def'"):
             await anext(outcomes)
 
 

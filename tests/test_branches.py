@@ -376,6 +376,23 @@ async def test_group_without_branches_is_refused(make: Any) -> None:
         make()
 
 
+@pytest.mark.parametrize("make", [all_of, first_of, settle])
+async def test_what_is_no_exception_is_no_outcome(make: Any) -> None:
+    """What pytest's fail() raises, say: it ends the run, and the others are cancelled."""
+
+    class Unusual(BaseException):
+        pass
+
+    class Raises(AsyncNode):
+        async def exec(self, _: Any) -> None:
+            raise Unusual
+
+    waiting = Ask("waiting", gate=never())
+    with pytest.raises(Unusual):
+        await outcomes_of(make(waiting, Raises()))
+    assert (waiting.began, waiting.left) == (1, 1)
+
+
 async def test_quorum_that_cannot_be_is_refused() -> None:
     """Zero, a bool, or more than there are branches."""
     for needed in (0, -1, True, 3):

@@ -559,6 +559,7 @@ def test_loop_with_a_clock_of_its_own_has_a_state_of_its_own() -> None:
         ({"on": str}, r"on must be exception classes or \(error\) -> bool, got <class 'str'>"),
         ({"on": (OSError, 5)}, r"on must be exception classes or \(error\) -> bool, got \("),
         ({"on": asyncio.CancelledError}, r"on must be exception classes"),
+        ({"on": asyncio.sleep}, "on must be written 'def'"),
         ({"name": ""}, "name must be a string that is not empty, got ''"),
     ],
 )

@@ -1,14 +1,16 @@
 """How a node is defined: its hooks, in every combination, and its settings."""
 
 import os
+import re
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -18,10 +20,12 @@ from kaygraph import (
     BaseNode,
     BatchGraph,
     BatchNode,
+    CircuitBreaker,
     Graph,
     Node,
     NodeDefinitionError,
     ParallelBatchNode,
+    RateLimit,
     Retry,
     RunReport,
 )
@@ -247,6 +251,10 @@ def test_wait_that_is_no_time_is_refused(value: Any) -> None:
         ("run_in", "threads"),
         ("run_in", 3),
         ("retry", 3),
+        ("retry", Retry),
+        ("rate", RateLimit),
+        ("breaker", CircuitBreaker),
+        ("run_in", ThreadPoolExecutor),
         ("on_error", "ignore"),
         ("on_error", 0),
         ("on_error", 1.0),
@@ -257,7 +265,7 @@ def test_wait_that_is_no_time_is_refused(value: Any) -> None:
 )
 def test_setting_outside_of_its_values_is_refused(setting: str, value: Any) -> None:
     """The error names the setting, what it takes and what it got."""
-    with pytest.raises(ValueError, match=f"{setting} must be .*got {value!r}"):
+    with pytest.raises(ValueError, match=f"{setting} must be .*got {re.escape(repr(value))}"):
         ParallelBatchNode(**{setting: value})
 
 
@@ -397,6 +405,8 @@ def test_observer_in_the_place_of_a_list_is_told_so() -> None:
     """The list is easily forgotten."""
     with pytest.raises(TypeError, match=r"observers=\[report\]"):
         Node().run(observers=RunReport())  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="observers is a list of what can be called"):
+        Node().run(observers=[RunReport(), "report"])  # type: ignore[list-item]
 
 
 @pytest.mark.parametrize("base", [Node, BatchNode, ParallelBatchNode, Graph, BatchGraph])
@@ -421,3 +431,56 @@ def test_a_partial_that_a_class_has_as_a_setting_is_no_method() -> None:
     assert isinstance(vars(Half)["limit_by"], staticmethod)
     assert Half().limit_by(3) == 8  # type: ignore[misc]
     Half().run()
+
+
+def test_an_async_static_method_is_no_setting_that_is_called_between_awaits() -> None:
+    """It is looked through."""
+    with pytest.raises(ValueError, match="limit_by must be written 'def'"):
+
+        class Wrong(ParallelBatchNode[int, int]):
+            @staticmethod
+            async def limit_by(number: int) -> int:  # type: ignore[override]
+                return number
+
+
+def test_a_class_takes_the_settings_of_all_its_bases() -> None:
+    """And each is checked as the class does that brings it, wherever it stands among the bases."""
+
+    def check_color(name: str, value: Any) -> Any:
+        if value not in ("red", "blue"):
+            raise ValueError(f"{name} must be red or blue")
+        return value
+
+    class Colored:  # stands beside a node, and is none
+        color = "red"
+        _accepts = frozenset({"color"})
+        _checks: ClassVar[dict[str, Any]] = {"color": check_color}
+
+    class Paint(Colored, Node[Any, Any]):
+        pass
+
+    class PaintAll(Paint, ParallelBatchNode[Any, Any]):
+        color = "blue"
+        max_workers = 2
+
+    node = PaintAll(timeout=5)
+    node.color = "red"
+    node.on_error = "skip"
+    assert {"color", "timeout", "max_workers", "on_error"} <= PaintAll._accepts
+    assert "on_error" not in Paint._accepts
+    with pytest.raises(ValueError, match="color must be red or blue"):
+        node.color = "green"
+    with pytest.raises(ValueError, match="max_workers must be"):
+        node.max_workers = 0
+    with pytest.raises(ValueError, match="color must be red or blue"):
+
+        class Wrong(PaintAll):
+            color = "green"
+
+
+@pytest.mark.parametrize("name", ["_call", "_exec", "_heads", "_plain"])
+def test_a_name_of_the_engine_is_refused(name: str) -> None:
+    """A method called like one of its own would run in its place, or be run over."""
+    with pytest.raises(NodeDefinitionError, match=f"Mine defines {name}, which is a name of the"):
+        type("Mine", (Node,), {name: lambda self, x: x})
+    type("Mine", (Node,), {"_mine": lambda self, x: x, "_Mine__call": 1})

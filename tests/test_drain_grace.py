@@ -13,6 +13,7 @@ from kaygraph import (
     DeadlineExceededError,
     Graph,
     ItemFailed,
+    ItemFinished,
     MapReduceNode,
     Pipeline,
     RunReport,
@@ -98,6 +99,24 @@ async def test_batches_beside_each_other_hand_over_what_is_done() -> None:
     assert now() == 5
 
 
+async def test_a_branch_whose_batch_was_cut_short_ends_with_the_action_of_its_batch() -> None:
+    """The node that it leads to does not begin, as anywhere in a run that is drained."""
+    log: list[str] = []
+
+    class Leads(Batch):
+        def post(self, shared: Any, prep_res: Any, results: Any) -> str:  # type: ignore[override]
+            super().post(shared, prep_res, results)
+            return "on"
+
+    branches = [Leads(range(9), name=name) for name in "ab"]
+    for branch in branches:
+        branch - "on" >> Step(log, f"after {branch.name}")
+    shared: dict[str, Any] = {}
+    assert await drained(Graph(branches), 2.5, shared, grace=0.25) == "on"
+    assert shared == {"a": [0, 1], "b": [0, 1]}
+    assert log == []
+
+
 async def test_a_pipeline_hands_over_what_has_come_through() -> None:
     """Each stage's ``post`` is called, and then its own."""
     shared: dict[str, Any] = {}
@@ -140,6 +159,31 @@ async def test_every_item_that_a_pipeline_has_pulled_is_accounted_for(reads: boo
     assert items["ok"] == sum(report.nodes["all/last"].items.values())
 
 
+@pytest.mark.parametrize("ordered", [True, False])
+async def test_what_a_stage_has_in_hand_behind_a_full_buffer_is_accounted_for(
+    ordered: bool,
+) -> None:
+    """It has made five of each item; the next stage, which took none of the last, tells of them."""
+
+    class Splits(Stage):
+        async def exec(self, item: Any) -> AsyncIterator[int]:  # type: ignore[override]
+            for number in range(5):
+                yield 10 * item + number
+
+    events: list[Any] = []
+    split = Splits(max_workers=2, ordered=ordered, name="split")
+    pipeline = Kept(Read(range(4)), split, Stage(3, name="slow"), buffer=1, name="all")
+    task = pipeline.launch({}, observers=[events.append])
+    await asyncio.sleep(1)
+    task.drain(grace=1)
+    await task
+    made = [event for event in events if isinstance(event, ItemFinished)]
+    told = [event for event in events if isinstance(event, ItemFailed)]
+    assert {event.node for event in made} == {"all/split"}
+    assert [event.status for event in told if event.node == "all/slow"] == ["cancelled"] * 10
+    assert len(made) == 2
+
+
 async def test_an_error_of_a_clean_up_is_not_lost() -> None:
     """What fails because it was cancelled is raised, or stands behind what is raised."""
 
@@ -153,6 +197,22 @@ async def test_an_error_of_a_clean_up_is_not_lost() -> None:
     with pytest.raises((OSError, ExceptionGroup, DeadlineExceededError)) as caught:
         await drained(Breaks(range(9), max_workers=2), 1, grace=1)
     assert "clean-up failed" in f"{caught.value!r} {caught.value.__cause__!r}"
+
+
+async def test_what_fails_beside_what_was_cut_short_stands_behind_the_error() -> None:
+    """The grace was over for both; what the one has failed with meanwhile is told."""
+
+    class Breaks(Step):
+        async def exec(self, _: Any) -> None:
+            try:
+                await super().exec(_)
+            finally:
+                raise OSError("clean-up failed")
+
+    graph = Graph([Step([], "slow", 100), Breaks([], "breaks", 100)])
+    with pytest.raises(DeadlineExceededError) as caught:
+        await drained(graph, 1, grace=1)
+    assert "clean-up failed" in repr(caught.value.__cause__)
 
 
 # --- what has nothing to hand over ---

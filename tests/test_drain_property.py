@@ -8,7 +8,15 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kaygraph import Drop, Graph, ItemFailed, ItemFinished, ParallelBatchNode
+from kaygraph import (
+    CircuitBreaker,
+    Drop,
+    Graph,
+    ItemFailed,
+    ItemFinished,
+    ParallelBatchNode,
+    RateLimit,
+)
 from kaygraph.testing import assert_accounted
 from kaygraph.testing.capture import runs_begun
 from tests.clock import run_virtually
@@ -23,11 +31,16 @@ class Erratic(ParallelBatchNode[Any, Any]):
         super().__init__(**settings)
         self.items, self.fates = items, random.Random(seed)
         self.done: list[Any] = []
+        self.begun: Counter[Any] = Counter()
+        self.miscounted: list[Any] = []  # an error raised in exec would be one of its failures
 
     def prep(self, _: Any) -> Any:
         return self.items
 
     async def exec(self, item: Any) -> Any:
+        self.begun[item] += 1
+        if self.attempt != self.begun[item]:
+            self.miscounted.append((item, self.attempt))
         await asyncio.sleep(self.fates.choice([0, 0.5, 1, 3]))
         fate = self.fates.random()
         if fate < 0.1:
@@ -74,18 +87,28 @@ GRACES = st.one_of(st.floats(0.01, 4), st.sampled_from([0.5, 1.0]))
 @given(
     TIMES, st.none() | GRACES, st.integers(), st.integers(1, 5), st.integers(1, 4),
     st.integers(1, 3), st.booleans(), st.booleans(), st.sampled_from(["skip", "collect", 10**6]),
+    st.sets(st.sampled_from(["breaker", "deadline", "rate", "limit_by"])),
 )  # fmt: skip
 def test_a_batch_drained_at_any_time_accounts_for_all_it_took(
     at: float, grace: float | None, seed: int, workers: int, cap: int, attempts: int,
-    ordered: bool, slowly: bool, on_error: Any,
+    ordered: bool, slowly: bool, on_error: Any, limits: set[str],
 ) -> None:  # fmt: skip
     """What was taken is ok, failed, skipped or cancelled, and the results are what was done."""
+    # An open breaker refuses at once: of endless items that come at once there would be no end.
+    slowly = slowly or "breaker" in limits
+    known: dict[str, Any] = {
+        "breaker": CircuitBreaker(failures=2, reset_after=1),
+        "deadline": 2.5,
+        "rate": RateLimit(3, per=1.5),
+        "limit_by": lambda item: item % 2,
+    }
 
     async def play() -> None:
         source, events = Source(wait=0.4), list[Any]()
         node = Erratic(
             seed, source.slowly() if slowly else iter(source), max_workers=workers,
             max_retries=attempts, wait=0.7, ordered=ordered, on_error=on_error,
+            **{name: known[name] for name in limits},
         )  # fmt: skip
         shared = await at_random(Graph(node, max_workers=cap), at, grace, events)
         ended = checked(events, "Erratic", source.pulled)
@@ -93,8 +116,9 @@ def test_a_batch_drained_at_any_time_accounts_for_all_it_took(
         values = [result for result in results if isinstance(result, int)]
         assert sorted(values) == sorted(node.done)
         assert not ordered or values == sorted(values)
-        assert len(results) - len(values) == ended["failed"]
+        assert len(results) - len(values) == ended["failed"] + ended["timed_out"]
         assert len(values) == ended["ok"]
+        assert not node.miscounted
         if grace is None:
             assert not ended["cancelled"]
 

@@ -3,6 +3,8 @@
 import asyncio
 import copy
 import pickle
+import time
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -19,6 +21,7 @@ from kaygraph import (
     UnknownActionError,
     WorkerDiedError,
 )
+from kaygraph._frame import item_place
 from kaygraph.errors import closest
 
 PARENTS: list[tuple[type[Exception], type[BaseException]]] = [
@@ -124,3 +127,45 @@ def test_a_timeout_error_can_be_caught_as_the_builtin_one() -> None:
 
     with pytest.raises(TimeoutError):
         Slow(timeout=0.001).run({})
+
+
+def test_an_item_is_shown_without_secrets_that_the_cut_would_have_torn() -> None:
+    """The name of a secret may stand in the part that is left out; its value is hidden still."""
+
+    @dataclass
+    class Login:
+        page: str
+        token: str
+
+    secret = "s3cr3t" * 20
+    items: list[Any] = [
+        Login("x" * 60, secret),
+        f"{'x' * 60}, token={secret}".encode(),
+        f"{'x' * 60}, token={secret}",
+        [Login("x" * 60, secret)],
+    ]
+    for item in items:
+        assert "3cr3t" not in item_place("Fetch", 0, item)
+        assert len(item_place("Fetch", 0, item)) < 100
+
+
+def test_an_item_of_megabytes_does_not_hold_the_loop() -> None:
+    """What is not shown is not looked at for secrets."""
+    page = "token=abc&" * 500_000
+    item = {"pages": [page] * 5, "password": "s3cr3t"}
+    began = time.process_time()
+    text = item_place("Fetch", 3, item)
+    assert time.process_time() - began < 1
+    assert text.startswith("'Fetch', item 3 ({'pages': ['token=***")
+    assert "abc" not in text
+    assert "s3cr3t" not in text
+
+
+def test_an_item_that_cannot_be_shown_is_named_by_its_class() -> None:
+    """What its own repr raises hides no error."""
+
+    class Broken:
+        def __repr__(self) -> str:
+            raise ValueError
+
+    assert item_place("Fetch", 0, Broken()) == "'Fetch', item 0 (a Broken)"

@@ -187,6 +187,37 @@ def test_calls_that_begin_in_another_order_than_let_in_are_all_counted() -> None
     assert begun == [(0, 1), (0.5, 2), (1.5, 3)]
 
 
+def test_a_call_that_was_let_in_and_not_made_is_taken_back_once() -> None:
+    """By a breaker that is open by then: when its moment leaves the window, nothing is left of it.
+
+    Taken back twice, it would make room for one more beside those that were made.
+    """
+    rate = RateLimit(2, per=1)
+    begun = list[float]()
+
+    async def call(made: bool = True) -> None:
+        slot = Slot((Permits(1),))
+        slot.item = (rate.claim(None),)
+        await slot.begin()
+        if made:
+            begun.append(now())
+            slot.end()
+        else:
+            slot.undo()
+        slot.give()
+
+    async def play() -> None:
+        await call(made=False)
+        await asyncio.sleep(0.5)
+        await call()
+        await asyncio.sleep(0.75)
+        for _ in range(3):
+            await call()
+
+    played(play)
+    assert begun == [0.5, 1.25, 1.5, 2.25]
+
+
 def test_clock_of_a_simulation_may_pass_the_machines() -> None:
     """After some hours of virtual time both clocks show the same, and the calls know no better."""
     node = Calls(range(3), rate=RateLimit(1, per=100))

@@ -182,6 +182,7 @@ async def test_key_that_cannot_be_one_is_told_of() -> None:
         (lambda: RateLimit(5, per=None), "per must be a number of seconds, 0 or more, got None"),  # type: ignore[arg-type]
         (lambda: RateLimit(5, weight=6), r"an item weighs 6, and RateLimit\(5, per=1\)"),
         (lambda: RateLimit(5, weight=-1), "weight must be a number, 0 or more, got -1"),
+        (lambda: RateLimit(5, weight=asyncio.sleep), "weight must be written 'def'"),  # type: ignore[arg-type]
         (lambda: Calls(rate=5), r"rate must be a RateLimit\(calls, per=seconds\)"),
         (lambda: Calls(rate=[RateLimit(5), 5]), "or a list of them, got 5"),
         (lambda: Calls(rate=[RateLimit(5)] * 2), "holds the same RateLimit twice"),

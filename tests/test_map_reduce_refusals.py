@@ -100,3 +100,33 @@ def test_collecting_is_refused_on_a_class_too() -> None:
     """A dict of results has no place for outcomes, however it is asked for."""
     with pytest.raises(ValueError, match="has no place"):
         type("Collects", (MapReduceNode,), {"on_error": "collect"})
+
+
+@pytest.mark.parametrize("given", [None, 7, {("a", "b"): 1}, "ab", [1], [("a", 1, 2)], ["word"]])
+@pytest.mark.parametrize("written", ["def", "async def"])
+def test_what_is_no_pair_is_told_of(written: str, given: Any) -> None:
+    """A dict, above all: its keys would be taken, and be pairs now and then."""
+
+    class Wrong(Ones):
+        def map(self, _: Any) -> Any:
+            return given
+
+    class WrongLater(Ones):
+        async def map(self, _: Any) -> Any:
+            return given
+
+    kind = Wrong if written == "def" else WrongLater
+    with pytest.raises(NodeDefinitionError, match=r"must return or yield \(key, value\) pairs"):
+        kind().run({"items": [1]})
+
+
+def test_an_error_of_a_generator_of_pairs_is_its_own() -> None:
+    """It is not taken for one of the pairs."""
+
+    class Fails(Ones):
+        def map(self, item: Any) -> Any:
+            yield item, 1
+            raise ValueError("mine")
+
+    with pytest.raises(ValueError, match="mine"):
+        Fails().run({"items": [1]})

@@ -16,6 +16,7 @@ from kaygraph import (
     ParallelBatchNode,
     Pipeline,
 )
+from kaygraph.nodes import HTTPLines, HTTPPages, ReadText, SQLRead
 from tests.clock import VIRTUAL
 from tests.stages import Picky, Read, Stage, results_of
 
@@ -205,6 +206,29 @@ def test_a_node_can_stand_in_a_pipeline_only_once() -> None:
     stage = Stage()
     with pytest.raises(TypeError, match="only one stage"):
         stage | Stage() | stage
+
+
+def test_a_stage_with_a_deadline_of_its_batch_is_refused() -> None:
+    """A stage has no batch: the limit would not hold, and the error says what does."""
+    with pytest.raises(ValueError, match=r"'Stage' sets batch_deadline.*deadline=seconds"):
+        Read([1]) | Stage(batch_deadline=5)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        ReadText("a.txt"),
+        SQLRead("sqlite:///a.db", "SELECT 1"),
+        HTTPPages("http://localhost/"),
+        HTTPLines("http://localhost/"),
+    ],
+    ids=repr,
+)
+def test_a_source_stands_first(source: Any) -> None:
+    """Later it would be handed items that it can make nothing of."""
+    Pipeline(source, Stage())
+    with pytest.raises(TypeError, match="is a source, which takes no items: it stands first"):
+        Read([1]) | Stage() | source
 
 
 @pytest.mark.parametrize("other", [Graph(Node()), Graph(Node()) >> Node(), 7, None])

@@ -19,6 +19,11 @@ NAMES = [
     "password",
     "passwd",
     "pwd",
+    "pass",
+    "SMTP_PASS",
+    "AccountKey",
+    "signing_key",
+    "encryption-key",
     "api_key",
     "apikey",
     "X-API-Key",
@@ -85,7 +90,13 @@ def test_a_secret_in_a_query_is_hidden(name: str, secret: str, before: str) -> N
 @given(names, PLAIN, around)
 def test_a_secret_in_a_line_is_hidden(name: str, secret: str, before: str) -> None:
     """The same in a log line, and in the header that a request begins with."""
-    for text in (f"{name}={secret}", f"{name}: {secret}", f"x {name} = '{secret}', and more"):
+    for text in (
+        f"{name}={secret}",
+        f"{name}: {secret}",
+        f"x {name} = '{secret}', and more",
+        f"'{name}' => '{secret}'",
+        f"{name} => {secret}",
+    ):
         assert MARK not in redacted(before + text)
 
 
@@ -120,6 +131,7 @@ def test_a_user_in_an_address_is_hidden(secret: str, at: str) -> None:
         ("postgres://user:pa/ss@host/db", f"postgres://{HIDDEN}@host/db"),
         ("https://host:8080/people/@me", "https://host:8080/people/@me"),
         ("https://host/a@b", "https://host/a@b"),
+        ("passed=3, pass_rate: 1, bypass: on", "passed=3, pass_rate: 1, bypass: on"),
         ("basic usage of a token", "basic usage of a token"),
         ("no token for client 'me'", "no token for client 'me'"),
         ("{'status': 200, 'keys': [1, 2]}", "{'status': 200, 'keys': [1, 2]}"),
@@ -153,10 +165,11 @@ def test_a_long_text_does_not_take_its_length_squared(piece: str) -> None:
 def test_a_secret_in_a_pair_is_hidden(name: str, secret: str) -> None:
     """Headers and forms are shown as lists of pairs, of texts or of bytes."""
     for pair in ((name, secret), (name.encode(), secret.encode())):
-        shown = redacted(repr([("Accept", "text/html"), pair, ("X", "y")]))
-        assert secret not in shown
-        assert "text/html" in shown
-        assert "'y'" in shown
+        for kind in (tuple, list):
+            shown = redacted(repr([kind(p) for p in (("Accept", "text/html"), pair, ("X", "y"))]))
+            assert secret not in shown
+            assert "text/html" in shown
+            assert "'y'" in shown
 
 
 def test_a_private_key_is_hidden_to_its_end() -> None:

@@ -1,12 +1,13 @@
 """How often exec is tried, and how long is waited in between."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from itertools import pairwise, product
 from typing import Any
 
 import pytest
 
-from kaygraph import Drop, Graph, ItemRetried, Node, ParallelBatchNode, Retry
+from kaygraph import CircuitBreaker, Drop, Graph, ItemRetried, Node, ParallelBatchNode, Retry
 from tests.clock import VIRTUAL, VirtualClockLoop
 
 pytestmark = pytest.mark.anyio
@@ -105,6 +106,42 @@ async def test_the_next_item_of_a_worker_starts_at_attempt_one() -> None:
     assert seen == [(item, attempt) for item in range(3) for attempt in (1, 2, 3)]
 
 
+@pytest.mark.parametrize("reason", ["the breaker is open", "the deadline is over"])
+async def test_an_attempt_that_was_not_made_leaves_no_number_behind(reason: str) -> None:
+    """Refused, or still in the line at its deadline: the worker's next item begins with its first.
+
+    So does what comes after the node.
+    """
+
+    class Unsteady(ParallelBatchNode[int, int]):
+        async def prep(self, _: Any) -> AsyncIterator[int]:  # type: ignore[override]
+            yield 0
+            await asyncio.sleep(9)
+            yield 1
+
+        async def exec(self, item: int) -> int:
+            seen.append((item, self.attempt))
+            if item == 0:
+                raise ValueError
+            return item
+
+    class Holds(Node[Any, Any]):
+        async def exec(self, _: Any) -> None:
+            await asyncio.sleep(8)
+
+    class After(Node[Any, Any]):
+        def post(self, *_: Any) -> None:
+            seen.append(("after", self.attempt))
+
+    seen: list[tuple[Any, int]] = []
+    settings: dict[str, Any] = {"deadline": 3}
+    if reason == "the breaker is open":
+        settings = {"breaker": CircuitBreaker(failures=1, reset_after=3)}
+    node = Unsteady(max_workers=1, max_retries=2, wait=1, on_error="skip", **settings)
+    await Graph([node >> After(), Holds()], max_workers=1).run_async({})
+    assert seen == [(0, 1), (1, 1), ("after", 1)]
+
+
 async def test_wait_passes_between_two_attempts() -> None:
     """wait= is the time from a failed attempt to the next; there is none after the last."""
     node = Scripted(("fail",) * 3, max_retries=3, wait=7)
@@ -143,6 +180,12 @@ def test_a_negative_wait_of_a_function_counts_as_none() -> None:
     assert Retry(wait=lambda _, __: -5.0).wait_after(1, ValueError()) == 0.0
 
 
+def test_a_wait_function_that_returns_no_seconds_is_told_of() -> None:
+    """A header that was not there, say."""
+    with pytest.raises(TypeError, match="wait of a Retry must return seconds, got None"):
+        Retry(wait=lambda _, __: None).wait_after(1, ValueError())  # type: ignore[arg-type, return-value]
+
+
 def test_jitter_takes_off_at_most_its_share() -> None:
     """With jitter j, a wait w lies between w * (1 - j) and w, and varies."""
     retry = Retry(wait=10, jitter=0.25)
@@ -174,6 +217,11 @@ async def test_on_may_ask_the_error() -> None:
     assert node.attempts == [1, 2]
 
 
+async def tell(*_: Any) -> bool:
+    """A function that would have to be awaited."""
+    return False
+
+
 @pytest.mark.parametrize(
     "settings",
     [
@@ -184,13 +232,22 @@ async def test_on_may_ask_the_error() -> None:
         {"wait": float("nan")},
         {"backoff": 0.5},
         {"max_wait": -1},
+        {"wait": tell},
+        {"backoff": "2"},
+        {"backoff": float("nan")},
+        {"backoff": True},
         {"jitter": 1.5},
         {"jitter": -0.1},
+        {"jitter": None},
+        {"on": [ValueError]},
+        {"on": asyncio.CancelledError},
+        {"on": None},
+        {"on": tell},
     ],
 )
 def test_a_retry_that_cannot_work_is_refused(settings: dict[str, Any]) -> None:
     """Out of range means a ValueError at construction that names the setting."""
-    with pytest.raises(ValueError, match=next(iter(settings))):
+    with pytest.raises(ValueError, match=f"^{next(iter(settings))} must be"):
         Retry(**settings)
 
 

@@ -6,6 +6,7 @@ which do the work. They stand in its graphs, and its nodes stand in their flows.
 kept, and what to write instead, is in docs/migrating.md.
 """
 
+from ._ancestral import BaseNode
 from .config import Config
 from .flows import (
     AsyncBatchFlow,
@@ -19,7 +20,6 @@ from .nodes import (
     AsyncBatchNode,
     AsyncNode,
     AsyncParallelBatchNode,
-    BaseNode,
     BatchNode,
     Node,
     ParallelBatchNode,

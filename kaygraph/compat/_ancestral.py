@@ -7,8 +7,9 @@ from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from .._frame import FRAME, NO_PARAMS, Cell, Frame, Scope
+from .._hooks import is_own
 from ..errors import NodeDefinitionError
-from ..node import BaseNode
+from ..node import BaseNode as CoreNode
 from ._wiring import Replacing
 from .config import EMPTY, Config
 
@@ -48,8 +49,8 @@ async def settled(value: Any) -> Any:
     return await value if isawaitable(value) else value
 
 
-class Ancestral(Replacing, BaseNode[Any, Any]):
-    """Params, hooks, context and config; and the copy that runs in place of the node.
+class BaseNode(Replacing, CoreNode[Any, Any]):
+    """Three steps, without attempts; and the params, hooks, context and config of every class here.
 
     A node that a flow comes to is copied, and the copy runs: what a hook sets on ``self`` is there
     for the hooks after it and gone with the run, however many run at once. The copy equals its
@@ -58,17 +59,17 @@ class Ancestral(Replacing, BaseNode[Any, Any]):
 
     config: Config = EMPTY
     params: Any  # a plain attribute, as in the ancestors
-    _origin: "Ancestral | None" = None  # of a copy: the node it stands for
+    _origin: "BaseNode | None" = None  # of a copy: the node it stands for
     _failed: ClassVar[Callable[..., Any] | None] = None  # the hook on_error(shared, error)
     _execution_context: dict[str, Any]
 
     # A program that has attributes of these names did not mean ours.
     if not TYPE_CHECKING:
-        attempt, error = Told(BaseNode.attempt.fget), Told(BaseNode.error.fget)
-        outcomes, resource = Told(BaseNode.outcomes.fget), Told(BaseNode.resource.fget)
-        log = Told(BaseNode.log.fget)
+        attempt, error = Told(CoreNode.attempt.fget), Told(CoreNode.error.fget)
+        outcomes, resource = Told(CoreNode.outcomes.fget), Told(CoreNode.resource.fget)
+        log = Told(CoreNode.log.fget)
         logger = Told(lambda node: logging.getLogger(type(node).__name__))
-        cur_retry = Told(lambda node: BaseNode.attempt.fget(node) - 1)
+        cur_retry = Told(lambda node: CoreNode.attempt.fget(node) - 1)
         params = NO_PARAMS
     else:
         logger: logging.Logger
@@ -79,20 +80,22 @@ class Ancestral(Replacing, BaseNode[Any, Any]):
         node.__dict__.update(params={}, _execution_context={})
         return node
 
+    def __init__(self, node_id: str | None = None, config: Config | None = None) -> None:
+        super().__init__()
+        self._identify(node_id, config)
+
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        if not cls.__module__.startswith("kaygraph."):
+        if not is_own(cls):
             for name in GONE.keys() & vars(cls).keys():
                 raise NodeDefinitionError(
                     f"{cls.__name__} defines {name}(), which is not called here: {GONE[name]}"
                 )
         failed: Any = cls.on_error
-        if callable(failed):  # a hook in KayGraph; here the name is a setting of batches
-            cls._failed = failed
-            if "on_error" in vars(cls):
-                del cls.on_error
+        if callable(failed) and "on_error" in vars(cls):
+            del cls.on_error  # a hook in KayGraph; here the name is a setting of batches
         super().__init_subclass__(**kwargs)
         if callable(failed):
-            cls.on_error = "raise"
+            cls._failed, cls.on_error = failed, "raise"
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "name":  # a program's own, often: two nodes may have the same
@@ -110,15 +113,18 @@ class Ancestral(Replacing, BaseNode[Any, Any]):
 
     @property
     def node_id(self) -> str:
-        """The node's name."""
-        return self.name
+        """What the node is called; its ``name`` too, unless that is a program's own."""
+        node_id: str = self.__dict__.get("_node_id", type(self).__name__)
+        return node_id
 
     @node_id.setter
     def node_id(self, node_id: str) -> None:
-        self.name = node_id
+        if self.name == self.node_id:
+            self.name = node_id
+        self.__dict__["_node_id"] = node_id
 
     def set_params(self, params: Mapping[str, Any]) -> None:
-        """Set ``self.params``; a flow that runs the node sets its own in their place."""
+        """Set ``self.params``; a flow that runs the node calls it with its own."""
         if not isinstance(params, Mapping):
             raise TypeError(f"params must be a mapping, as in {{'key': ...}}; got {params!r}")
         self.params = params
@@ -172,7 +178,9 @@ class Ancestral(Replacing, BaseNode[Any, Any]):
         context = FRAME.set(frame)
         try:
             await settled(node.before_prep(shared))
-            return await super(Ancestral, node)._run(shared, frame) or None
+            action: Any = await super(BaseNode, node)._run(shared, frame)
+            # Where something follows, any false value is "default"; else it is a result.
+            return action or None if self._successors else action
         except Exception as error:
             if node._failed is None or not await settled(node._failed(shared, error)):
                 raise
@@ -180,10 +188,12 @@ class Ancestral(Replacing, BaseNode[Any, Any]):
         finally:
             FRAME.reset(context)
 
-    def _copied(self, frame: Frame) -> "Ancestral":
+    def _copied(self, frame: Frame) -> "BaseNode":
         """Return the copy that runs in place of this node."""
-        node: Ancestral = object.__new__(type(self))
-        node.__dict__.update(self.__dict__, _origin=self, params=frame.params)
+        node: BaseNode = object.__new__(type(self))
+        node.__dict__.update(self.__dict__, _origin=self)
+        # NO_PARAMS is no dict: a program may write to its own, and a process could not take it.
+        node.set_params({} if frame.params is NO_PARAMS else frame.params)
         if isinstance(frame.scope, FlowScope):
             node.__dict__.setdefault("config", frame.scope.config)
         return node

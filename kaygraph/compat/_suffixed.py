@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-from ..node import HOOKS, BaseNode
+from .._hooks import HOOKS
+from ..node import BaseNode
 from ._ancestral import settled
 
 if TYPE_CHECKING:

@@ -39,5 +39,5 @@ class Line(Replacing, Branch):
 def _forget(node: Any, action: str) -> None:
     successors: dict[str, Any] = node._successors
     if action in successors:
-        warnings.warn(f"{node!r} already had a successor for {action!r}: replaced", stacklevel=4)
+        warnings.warn(f"{node!r} already had a successor for {action!r}: replaced", stacklevel=3)
         del successors[action]

@@ -8,7 +8,7 @@ from .._frame import Frame
 from .._walk import DRAINED, Walk
 from ..errors import closest
 from ..plan import Step
-from ._ancestral import Ancestral, FlowScope
+from ._ancestral import BaseNode, FlowScope
 from ._suffixed import Suffixed
 from .config import Config
 from .nodes import UNLIMITED, first_error, listed
@@ -34,7 +34,7 @@ class FlowWalk(Walk):
         raise error
 
 
-class Flow(Ancestral, graph.Graph):
+class Flow(BaseNode, graph.Graph):
     """A graph in the manner of the ancestors.
 
     Args:
@@ -53,7 +53,7 @@ class Flow(Ancestral, graph.Graph):
         config: Config | None = None,
         **settings: Any,
     ) -> None:
-        super().__init__(start, **settings)
+        super(BaseNode, self).__init__(start, **settings)
         self._identify(node_id, config)
 
     def start(self, start: Any) -> Any:

@@ -6,22 +6,14 @@ from typing import Any
 from .. import batch, node
 from .._fan_out import FanOut
 from .._frame import Frame
-from ._ancestral import Ancestral, FlowScope
+from ._ancestral import BaseNode, FlowScope
 from ._suffixed import Suffixed
 from .config import Config
 
 UNLIMITED = 1_000_000  # how many may run at once where the ancestors set no limit
 
 
-class BaseNode(Ancestral):
-    """Three steps, without attempts."""
-
-    def __init__(self, node_id: str | None = None, config: Config | None = None) -> None:
-        super().__init__()
-        self._identify(node_id, config)
-
-
-class Node(Ancestral, node.Node[Any, Any]):
+class Node(BaseNode, node.Node[Any, Any]):
     """Three steps; ``exec`` is tried ``max_retries`` times, ``wait`` seconds apart.
 
     ``cur_retry`` is the number of the attempt from 0, in ``exec`` and in the hooks after it.
@@ -46,12 +38,12 @@ class Node(Ancestral, node.Node[Any, Any]):
         if isinstance(max_retries, str):
             max_retries, node_id = None, max_retries
         given = {name: value for name, value in settings.items() if value is not None}
-        super().__init__(max_retries, wait, **given)
+        super(BaseNode, self).__init__(max_retries, wait, **given)
         self._identify(node_id, config)
 
     _stays = True  # in the flow's thread
 
-    def _copied(self, frame: Frame) -> "Ancestral":
+    def _copied(self, frame: Frame) -> "BaseNode":
         copied = super()._copied(frame)
         in_flow = isinstance(frame.scope, FlowScope) and not frame.alone
         if self._stays and in_flow and self._exec_kind == "sync" and self.run_in is None:

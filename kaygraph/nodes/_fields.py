@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from typing import Any
 
 from ..errors import KayGraphError, closest
@@ -56,5 +57,11 @@ def field_of(record: Any, field: str) -> Any:
 
 
 def _attributes(owner: Any) -> list[str]:
+    """Return the names of its public attributes; none of them is read, as that may run code."""
     names = [name for name in dir(owner) if not name.startswith("_")]
-    return [name for name in names if not inspect.isroutine(getattr(owner, name, NO_FIELD))]
+    static = {name: inspect.getattr_static(owner, name, None) for name in names}
+    return [
+        name
+        for name, found in static.items()
+        if isinstance(found, cached_property) or not inspect.isroutine(found)
+    ]

@@ -100,7 +100,7 @@ def _joined(
         for partner in found:
             joined.append(_together(record, partner, fields, names, prefer))
         if not found and how != "inner":
-            joined.append(dict(record))
+            joined.append(record)
         keys += [key] * (len(joined) - len(keys))
     if how == "outer":
         for record, key in zip(right[1], right[2], strict=True):

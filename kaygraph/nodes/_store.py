@@ -1,10 +1,10 @@
 """Which keys of the shared store a ready-made node reads and writes."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
 
 from .._keywords import BatchSettings, NodeSettings, ParallelSettings
-from .._settings import CHECKS
+from .._settings import Checks
 from .._stage import StageReport
 from ..errors import KayGraphError, closest
 
@@ -72,7 +72,14 @@ def check_keys(name: str, value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-STORE_CHECKS = {**CHECKS, "reads": check_keys, "writes": check_keys}
+def check_on_loop(name: str, value: Any) -> Any:
+    """Return where ``exec`` runs, of a node that holds open what belongs to the run's loop."""
+    if value not in (None, "loop"):
+        raise ValueError(
+            f"{name} must be 'loop': what this node holds open belongs to the event loop of the "
+            f"run; got {value!r}"
+        )
+    return value
 
 
 class Stored:
@@ -91,7 +98,7 @@ class Stored:
     name: str
     reads: Keys = None
     writes: Keys = None
-    _checks: Mapping[str, Callable[[str, Any], Any]] = STORE_CHECKS
+    _checks: ClassVar[Checks] = {"reads": check_keys, "writes": check_keys}
 
     def prep(self, shared: Any, /) -> Any:
         """Return what is read from the shared store.
@@ -123,9 +130,10 @@ def store(shared: Any, keys: str | Sequence[str], value: Any, node: str) -> None
         shared[keys] = value
         return
     if not isinstance(value, tuple | list) or len(value) != len(keys):
+        number = f" of {len(value)}" if isinstance(value, tuple | list) else ""
         raise ValueError(
             f"Node {node!r} writes {len(keys)} keys ({', '.join(keys)}), so its result must be a "
-            f"tuple of {len(keys)} values; got {value!r:.100}"
+            f"tuple of {len(keys)} values; got a {type(value).__name__}{number}"
         )
     shared.update(zip(keys, value, strict=True))
 

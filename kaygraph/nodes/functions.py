@@ -3,15 +3,16 @@
 import functools
 import inspect
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Unpack, overload
 
+from .._settings import Checks
 from ..batch import ParallelBatchNode
 from ..errors import NodeDefinitionError
 from ..node import Node
 from ._references import Function, check_function, keep_from_binding, kind_of_function
-from ._store import STORE_CHECKS, Stored, StoreParallelSettings, StoreSettings, configure
+from ._store import Stored, StoreParallelSettings, StoreSettings, configure
 
 if TYPE_CHECKING:
     from typing_extensions import ParamSpec, TypeVar
@@ -36,7 +37,7 @@ class Calling(Stored, Generic[Arguments, Returned]):
 
     function: Callable[Arguments, Returned]
 
-    _checks: Mapping[str, Callable[[str, Any], Any]] = STORE_CHECKS | {"function": _function}
+    _checks: ClassVar[Checks] = {"function": _function}
     # Which calls the function takes: without an argument, with one.
     _takes: tuple[bool, bool] = (False, True)
 

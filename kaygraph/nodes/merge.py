@@ -5,12 +5,12 @@ from typing import Any, ClassVar, Literal, NamedTuple, Unpack, get_args
 
 from .._keywords import NodeSettings
 from .._redaction import redacted
-from .._settings import check_choice, check_count, check_flag
+from .._settings import Checks, check_choice, check_count, check_flag
 from ..errors import KayGraphError, NodeDefinitionError, closest
 from ..node import Node
 from ..outcome import Outcome
 from ._joins import How, KeyConflictError, Prefer, join
-from ._store import STORE_CHECKS, Keys, Stored, configure
+from ._store import Keys, Stored, configure
 
 Strategy = Literal[
     "combine_dict", "collect_all", "collect_available", "concat", "zip", "join", "first"
@@ -46,6 +46,7 @@ class MissingInputsError(KayGraphError, LookupError):
         inputs = len(self.found) + len(self.missing)
         there = ", ".join(map(repr, self.found)) or "none"
         reasons = "; ".join(f"{name!r} ({reason})" for name, reason in self.missing.items())
+        reasons = reasons or "none"
         return (
             f"{self.required} of {inputs} inputs are needed, {len(self.found)} are there: {there}. "
             f"Missing: {reasons}. required_inputs= says how many are enough, and the strategy "
@@ -159,7 +160,7 @@ class MergeNode(Stored, Node[Any, Any]):
     _accepts: ClassVar[frozenset[str]] = Node._accepts | {
         "strategy", "inputs", "writes", "required_inputs", "skip_none", "prefer", "key", "how",
     }  # fmt: skip
-    _checks = STORE_CHECKS | {
+    _checks: ClassVar[Checks] = {
         "strategy": check_choice(*get_args(Strategy)),
         "inputs": check_inputs,
         "required_inputs": check_count,
@@ -213,6 +214,11 @@ class MergeNode(Stored, Node[Any, Any]):
 
     def exec(self, inputs: Available | Mapping[str, Any], /) -> Any:
         """Return the inputs, merged. A large merge takes its time: it runs in a thread."""
+        if not isinstance(inputs, Available | Mapping):
+            raise TypeError(
+                f"{self.name!r} merges values by name, as prep returns them: it wants a mapping of "
+                f"names to values, and got a {type(inputs).__name__}"
+            )
         given = inputs if isinstance(inputs, Available) else Available(dict(inputs), {})
         available = self._enough(given)
         if self.strategy == "collect_available":

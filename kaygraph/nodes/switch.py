@@ -8,11 +8,12 @@ from inspect import isawaitable
 from itertools import islice
 from typing import Any, ClassVar, Literal, Unpack
 
+from .._settings import Checks
 from ..errors import KayGraphError, NodeDefinitionError, closest
 from ..node import Node
 from ._fields import field_of
-from ._references import check_function
-from ._store import STORE_CHECKS, Stored, StoreSettings, configure
+from ._references import check_function, kind_of_function
+from ._store import Stored, StoreSettings, configure
 
 Operator = Literal[
     "==", "!=", ">", "<", ">=", "<=", "in", "contains", "is_null", "is_not_null"
@@ -81,14 +82,17 @@ class Case:
                 raise ValueError(
                     f"Case {self.action!r} takes when=, or a field with an operator; not both"
                 )
-            object.__setattr__(self, "when", check_function("when", self.when))
+            function = check_function("when", self.when)
+            if kind_of_function(function) not in ("sync", "async"):
+                raise ValueError(f"when must return, not yield: {function!r} would always match")
+            object.__setattr__(self, "when", function)
         else:
             self._check_comparison()
 
     def _check_comparison(self) -> None:
         if self.operator not in OPERATORS:
             known = ", ".join(repr(name) for name in OPERATORS)
-            meant = ELSEWHERE.get(self.operator, self.operator)
+            meant = ELSEWHERE.get(str(self.operator), self.operator)
             raise ValueError(
                 f"Case {self.action!r} needs when= or an operator, one of {known}; got "
                 f"{self.operator!r}.{closest(meant, OPERATORS)}"
@@ -181,7 +185,7 @@ COMPARISONS: Mapping[str, Callable[[Any, Any], Any]] = {
 }
 OPERATORS = (*COMPARISONS, *TESTS)
 # How other languages write them: letters tell less than that of what was meant.
-ELSEWHERE: Mapping[str | None, str] = {"=": "==", "===": "==", "<>": "!=", "=>": ">=", "=<": "<="}
+ELSEWHERE: Mapping[str, str] = {"=": "==", "===": "==", "<>": "!=", "=>": ">=", "=<": "<="}
 
 
 def check_cases(name: str, value: Any) -> tuple[Case, ...]:
@@ -222,7 +226,7 @@ class SwitchNode(Stored, Node[Any, str]):
     cases: tuple[Case, ...] = ()
 
     _accepts: ClassVar[frozenset[str]] = Node._accepts | {"reads", "writes", "cases"}
-    _checks = STORE_CHECKS | {"cases": check_cases}
+    _checks: ClassVar[Checks] = {"cases": check_cases}
 
     def __init__(self, *cases: Case, **settings: Unpack[StoreSettings]) -> None:
         configure(self, {"cases": cases or None}, settings)

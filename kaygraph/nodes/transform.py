@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import CoroutineType
 from typing import Any, ClassVar, Unpack
 
+from .._settings import Checks
 from ..errors import Drop
 from ..node import Node
 from ._fields import MissingFieldError
@@ -14,7 +15,7 @@ from ._references import (
     check_plain_functions,
     keep_from_binding,
 )
-from ._store import STORE_CHECKS, Stored, StoreSettings, configure
+from ._store import Stored, StoreSettings, configure
 
 Record = dict[str, Any]
 
@@ -73,7 +74,7 @@ class TransformNode(Stored, Node[Any, Any]):
         MissingFieldError: From a run, when a record has not a field that is named here.
     """
 
-    where: "Callable[[Any], Any] | None" = None
+    where: Callable[[Any], Any] | None = None
     fields: Mapping[str, Function] = {}
     compute: Mapping[str, Function] = {}
     rename: Mapping[str, str] = {}
@@ -83,7 +84,7 @@ class TransformNode(Stored, Node[Any, Any]):
     _accepts: ClassVar[frozenset[str]] = Node._accepts | {
         "reads", "writes", "where", "fields", "compute", "rename", "keep", "drop",
     }  # fmt: skip
-    _checks = STORE_CHECKS | {
+    _checks: ClassVar[Checks] = {
         "where": check_plain_function,
         "fields": check_plain_functions,
         "compute": check_plain_functions,
@@ -177,7 +178,8 @@ def _value(record: Record, field: str) -> Any:
 
 
 def _not_a_record(given: Any) -> TypeError:
+    hint = "; reads= names the key that has them" if given is None else ""
     return TypeError(
         f"a record is a mapping of names to values, got a {type(given).__name__}; "
-        "a TransformNode takes one record or a list of them"
+        f"a TransformNode takes one record or a list of them{hint}"
     )

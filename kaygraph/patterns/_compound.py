@@ -24,19 +24,19 @@ from typing import Any, ClassVar, TypedDict, TypeVar
 
 from .._call import call
 from .._frame import FRAME, Frame, Run, Scope
-from .._hooks import kind_of
+from .._hooks import is_own, kind_of
 from .._launch import launched
 from .._permits import Slot
-from .._settings import CHECKS, check_count
+from .._settings import Checks, check_count
 from .._slow import timed
 from .._tasks import gather
 from .._typing import E, P
 from ..errors import NodeDefinitionError
 from ..node import BaseNode, Node
-from ..nodes._store import STORE_CHECKS, Keys, Stored
+from ..nodes._store import Keys, Stored
 from ..outcome import Outcome, status_of
 from ..retry import Retry
-from ._marks import Checks, is_marked, marked, settings_of, unmarked
+from ._marks import mark_of, marked, settings_of, unmarked
 
 T = TypeVar("T")
 
@@ -59,8 +59,7 @@ def check_named(name: str, value: Any) -> Mapping[str, Any]:
     return value
 
 
-COMPOUND_CHECKS = {
-    **STORE_CHECKS,
+COMPOUND_CHECKS: Checks = {
     "max_workers": check_count,
     "checks": check_named,
     "sources": check_named,
@@ -83,6 +82,11 @@ class CompoundSettings(TypedDict, total=False):
     on_error: str | float
 
 
+def is_async(function: Any) -> bool:
+    """Whether a callable is written ``async def``, or is an object whose ``__call__`` is."""
+    return any("async" in kind_of(one) for one in (function, type(function).__call__))
+
+
 class Part(Node[Any, Any]):
     """A callable as a node. What a generator yields, its own or one it returns, is a list."""
 
@@ -92,10 +96,7 @@ class Part(Node[Any, Any]):
         rest = {**settings, "name": name}
         self._configure(rest.pop("max_retries", None), rest.pop("wait", None), rest)
         self.function = function
-        kind = kind_of(function)
-        if kind == "sync":
-            kind = kind_of(type(function).__call__)  # an object that can be called
-        self._exec_kind = "async" if "async" in kind else "sync"
+        self._exec_kind = "async" if is_async(function) else "sync"
 
     def exec(self, item: Any, /) -> Any:
         return self.later(item) if self._exec_kind == "async" else self.now(item)
@@ -137,10 +138,8 @@ class _Whole(Node[Any, Any]):
         return self.owner.exec_fallback(item, exc)
 
 
-# Which node works here, and in which place of the run.
-_WORK: ContextVar["tuple[CompoundNode[Any, Any], Frame] | None"] = ContextVar(
-    "kaygraph_compound", default=None
-)
+# The place of a compound node's work, which holds no permit.
+_WORK: ContextVar[Frame | None] = ContextVar("kaygraph_compound", default=None)
 
 
 class CompoundNode(Stored, Node[P, E]):
@@ -164,24 +163,20 @@ class CompoundNode(Stored, Node[P, E]):
     ordered: bool = True
 
     _accepts: ClassVar[frozenset[str]] = OWN | ATTEMPTS
-    _checks: Checks = COMPOUND_CHECKS
+    _checks: ClassVar[Checks] = COMPOUND_CHECKS
     _inherited: ClassVar[frozenset[str]] = ATTEMPTS
     _made: "tuple[CompoundNode[Any, Any], _Whole, Mapping[str, Node[Any, Any]]] | None" = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        ours = [base for base in cls.__mro__[1:] if base.__module__.split(".")[0] == "kaygraph"]
-        for name, value in vars(cls).items():
-            if is_marked(value) and any(name in vars(base) for base in ours):
-                raise NodeDefinitionError(
-                    f"{cls.__name__}.{name} is marked as a part, and {name!r} means something else "
-                    f"on every node: call the method otherwise, and mark it with name={name!r}"
-                )
-        # Each of its bases brings checks of its own, also one such as Asking that stands beside.
-        brought = [vars(base).get("_checks", {}).items() for base in reversed(cls.__mro__)]
-        cls._checks = {
-            **CHECKS,
-            **{name: check for own in brought for name, check in own if check != CHECKS.get(name)},
-        }
+        ours = [base for base in cls.__mro__[1:] if is_own(base)]
+        for theirs in cls.__mro__:  # also a class that stands beside
+            for name, value in vars(theirs).items():
+                if mark_of(value) is not None and any(name in vars(base) for base in ours):
+                    raise NodeDefinitionError(
+                        f"{theirs.__name__}.{name} is marked as a part, and {name!r} means "
+                        "something else on every node: call the method otherwise, and mark it with "
+                        f"name={name!r}"
+                    )
         super().__init_subclass__(**kwargs)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -239,6 +234,7 @@ class CompoundNode(Stored, Node[P, E]):
         make: type[Part] = Part,
     ) -> Node[Any, Any]:
         """Return a callable as a node, with its settings laid over those of this node."""
+        thing = unmarked(thing)
         if isinstance(thing, Node):
             return thing
         if not callable(thing) or isinstance(thing, type | BaseNode):
@@ -269,9 +265,7 @@ class CompoundNode(Stored, Node[P, E]):
                 f"{type(self).__name__} has two that are called {min(twice)!r}: a method, and one "
                 "that was given"
             )
-        found |= {
-            name: (unmarked(thing), settings_of(kind, thing)) for name, thing in given.items()
-        }
+        found |= {name: (thing, settings_of(kind, thing)) for name, thing in given.items()}
         return {
             name: self._part(thing, name, {k: settings[k] for k in settings.keys() & PART}, make)
             for name, (thing, settings) in found.items()
@@ -286,7 +280,7 @@ class CompoundNode(Stored, Node[P, E]):
         if rules.timeout is not None:
             rules = rules.having(timeout=None)  # it is for each of the parts
         own = Slot(slot.caps[: len(slot.caps) - len(frame.caps)], slot.worker, slot.timed)
-        context, work = FRAME.set(frame), _WORK.set((self, frame))
+        context, work = FRAME.set(frame), _WORK.set(frame)
         try:
             return await call(whole, item, index, frame.derive(scope=scope, rules=rules), own)
         finally:
@@ -297,12 +291,11 @@ class CompoundNode(Stored, Node[P, E]):
 
     async def _in_place(self, work: Callable[[Frame], Awaitable[T]]) -> T:
         """Do what ``exec`` does in the place where its parts run."""
-        working = _WORK.get()
-        if working is not None and working[0] is self:
-            return await work(self._within(working[1]))
         around = FRAME.get(None)
-        if around is not None:  # called by hand, in an exec that has its permits
-            return await work(self._within(around.derive(caps=())))
+        if around is not None:
+            if around is not _WORK.get():  # called by hand, in an exec that has its permits
+                around = around.derive(caps=())
+            return await work(self._within(around))
 
         def alone(_: Any, frame: Frame) -> Awaitable[T]:
             return work(self._within(frame))
@@ -312,7 +305,7 @@ class CompoundNode(Stored, Node[P, E]):
     def _within(self, frame: Frame) -> Frame:
         names = {part: name for name, part in self._parts.items()}
         scope = Scope(f"{frame.name_of(self)}/", names)
-        return frame.derive(scope=scope, alone=False, cell=None, token=None)
+        return frame.derive(scope=scope, alone=False)
 
     async def _ask(self, name: str, item: Any, frame: Frame) -> Outcome[Any]:
         """Let one part work on the item; a failure is an outcome, a cancellation is none."""

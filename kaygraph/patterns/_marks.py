@@ -6,10 +6,9 @@ from types import FunctionType
 from typing import Any, TypeVar
 
 from .._keywords import NodeSettings
-from .._settings import refuse_unknown
+from .._settings import Checks, refuse_unknown
 
 F = TypeVar("F", bound=Callable[..., Any])
-Checks = Mapping[str, Callable[[str, Any], Any]]
 
 MARK = "_kaygraph_mark"
 
@@ -59,7 +58,7 @@ def mark(
     checked = {name: checks[name](name, value) for name, value in settings.items()}
 
     def noted(function: F) -> F:
-        if not callable(function):
+        if not callable(function) and not hasattr(function, "__get__"):
             raise TypeError(f"@{kind} stands before a function, got {function!r}")
         if not isinstance(function, FunctionType) or hasattr(function, MARK):
             function = Marked(function)  # type: ignore[assignment]  # its own marks stay as they are
@@ -69,15 +68,18 @@ def mark(
     return noted if function is None else noted(function)
 
 
-def is_marked(function: Any) -> bool:
-    """Whether a callable has a mark, of whatever kind."""
-    return isinstance(getattr(function, MARK, None), Mark)
+def mark_of(thing: Any) -> Mark | None:
+    """Return the mark of a callable, also where a static method, say, was made of it."""
+    for function in ("__func__", "fget"):  # of a static or class method; of a property
+        thing = getattr(thing, function, thing)
+    found = getattr(thing, MARK, None)
+    return found if isinstance(found, Mark) else None
 
 
-def settings_of(kind: str, function: Any) -> Mapping[str, Any]:
-    """Return what a mark of this kind says of a callable; nothing where it has none."""
-    found = getattr(function, MARK, None)
-    return found.settings if isinstance(found, Mark) and found.kind == kind else {}
+def settings_of(kind: str, thing: Any) -> Mapping[str, Any]:
+    """Return what a mark of this kind says; nothing where there is none."""
+    found = mark_of(thing)
+    return found.settings if found is not None and found.kind == kind else {}
 
 
 def marked(owner: Any, kind: str) -> dict[str, tuple[Any, Mapping[str, Any]]]:
@@ -89,12 +91,16 @@ def marked(owner: Any, kind: str) -> dict[str, tuple[Any, Mapping[str, Any]]]:
     marks: dict[str, Mapping[str, Any]] = {}
     for cls in reversed(type(owner).__mro__):
         for name, value in vars(cls).items():
-            found = getattr(value, MARK, None)
-            if isinstance(found, Mark) and found.kind == kind:
+            found = mark_of(value)
+            if found is not None and found.kind == kind:
                 marks[name] = found.settings
-    methods = {}
-    for name, settings in marks.items():
-        method = getattr(owner, name)
-        if method is not None:
-            methods[settings.get("name", name)] = (method, settings)
+    methods: dict[str, tuple[Any, Mapping[str, Any]]] = {}
+    for attribute, settings in marks.items():
+        method = getattr(owner, attribute)
+        if method is None:
+            continue
+        name = settings.get("name", attribute)
+        if name in methods:
+            raise TypeError(f"{type(owner).__name__} has two methods that are called {name!r}")
+        methods[name] = (method, settings)
     return methods

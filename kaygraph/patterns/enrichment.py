@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Unpack, overload
 
 from .._redaction import redacted
-from .._settings import CHECKS, check_count
+from .._settings import CHECKS, Checks, check_count
 from .._typing import Item
 from ..errors import Drop, KayGraphError, closest
 from ..node import Node
 from ..nodes._store import configure
 from ..outcome import Outcome
 from ._compound import Called, CompoundNode, CompoundSettings
-from ._marks import Checks, F, PartSettings, mark, marked, settings_of
+from ._marks import F, PartSettings, mark, marked, settings_of
 
 SOURCE = "source"
 
@@ -158,7 +158,7 @@ class ParallelEnrichmentNode(CompoundNode[Item, Enrichment[Item]]):
         "required",
         "confidence",
     }
-    _checks: Checks = {  # noqa: RUF012 - never changed
+    _checks: ClassVar[Checks] = {
         "required": check_required,
         "confidence": check_confidences,
     }

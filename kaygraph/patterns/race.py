@@ -6,7 +6,7 @@ from math import inf
 from typing import Any, ClassVar, Unpack
 
 from .._frame import Frame
-from .._settings import check_seconds
+from .._settings import Checks, check_seconds
 from .._tasks import stop, with_errors
 from .._typing import Result
 from ..node import Node
@@ -14,7 +14,7 @@ from ..nodes._store import configure
 from ..outcome import Outcome
 from ..plan import unique
 from ._compound import Called, CompoundNode, CompoundSettings
-from ._marks import Checks
+from ._marks import unmarked
 
 
 def check_candidates(name: str, value: Any) -> tuple[Called, ...]:
@@ -56,7 +56,7 @@ class RaceNode(CompoundNode[Any, Result]):
     delay: float = 0.0
 
     _accepts: ClassVar[frozenset[str]] = CompoundNode._accepts | {"candidates", "delay"}
-    _checks: Checks = {  # noqa: RUF012 - never changed
+    _checks: ClassVar[Checks] = {
         "candidates": check_candidates,
         "delay": check_seconds,
     }
@@ -113,6 +113,7 @@ class RaceNode(CompoundNode[Any, Result]):
 
 
 def _name(candidate: Any) -> str:
+    candidate = unmarked(candidate)
     if isinstance(candidate, Node):
         return candidate.name
     name = getattr(candidate, "__name__", type(candidate).__name__)

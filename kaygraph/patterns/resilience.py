@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, Unpack
 
 from .._frame import Frame
-from .._settings import check_limit
+from .._settings import Checks, check_limit
 from .._stage import StageReport
 from .._typing import Result
 from ..errors import KayGraphError, NodeDefinitionError
 from ..node import Node
 from ..nodes._store import Keys, configure
-from ._compound import OWN, Called, CompoundNode, Part
-from ._marks import Checks, PartSettings
+from ._compound import OWN, Called, CompoundNode, Part, is_async
+from ._marks import PartSettings
 
 WAYS = frozenset({"success", "fallback", "failed"})
 
@@ -114,7 +114,7 @@ class ResilientBranch(CompoundNode[Any, ResilientResult[Result]]):
     _accepts: ClassVar[frozenset[str]] = (
         Node._accepts | (OWN - {"on_error"}) | {"call", "check", "fallback", "fallback_timeout"}
     )
-    _checks: Checks = {  # noqa: RUF012 - never changed
+    _checks: ClassVar[Checks] = {
         "call": as_given,
         "check": as_given,
         "fallback": as_given,
@@ -141,6 +141,8 @@ class ResilientBranch(CompoundNode[Any, ResilientResult[Result]]):
         self._all()
 
     def _make(self) -> Mapping[str, Node[Any, Any]]:
+        if self.check is not None and not callable(self.check):
+            raise TypeError(f"check of {self!r} must be a callable, got {self.check!r}")
         primary = self._part(self.call, "call", make=_Call)
         parts = {"call": primary}
         if not isinstance(primary, _Call):
@@ -151,7 +153,7 @@ class ResilientBranch(CompoundNode[Any, ResilientResult[Result]]):
                     )
         else:
             primary.check = self.check
-            if primary._exec_kind == "sync" and inspect.iscoroutinefunction(self.check):
+            if is_async(self.check) and not is_async(primary.function):
                 raise NodeDefinitionError(
                     f"check of {type(self).__name__} is written 'async def' and call is not: write "
                     "both alike"

@@ -13,13 +13,14 @@ from collections.abc import (
     Sized,
 )
 from itertools import islice
+from numbers import Real
 from typing import Any, ClassVar, Generic, NamedTuple, TypedDict, Unpack
 
-from .._settings import check_callable, check_count
+from .._settings import Checks, check_callable, check_count
 from .._stage import StageReport
 from .._typing import Item
 from ..node import Node
-from ..nodes._store import STORE_CHECKS, Keys, Stored, configure, store
+from ..nodes._store import Keys, Stored, configure, store
 from ..outcome import Outcome
 
 WAYS = ("size", "count", "max_bytes")
@@ -163,11 +164,7 @@ class BatchSplitterNode(Stored, Node[Any, Any]):
     max_bytes: int | None = None
 
     _accepts: ClassVar[frozenset[str]] = frozenset({"name", "reads", "writes", "size_of", *WAYS})
-    _checks = {  # noqa: RUF012 - never changed
-        **STORE_CHECKS,
-        **dict.fromkeys(WAYS, check_count),
-        "size_of": check_callable,
-    }
+    _checks: ClassVar[Checks] = {**dict.fromkeys(WAYS, check_count), "size_of": check_callable}
 
     def __init__(
         self,
@@ -215,10 +212,19 @@ class BatchSplitterNode(Stored, Node[Any, Any]):
                     f"length, and a {type(items).__name__} has none: use size= or list(items)"
                 )
             return EvenChunks[Any](items, self.count)
-        most, weigh = (self.size, _one) if self.size else (self.max_bytes, self.size_of)
+        most, weigh = (self.size, _one) if self.size else (self.max_bytes, self._weight_of)
         if isinstance(items, AsyncIterable):
             return AsyncChunks(items, most or 1, weigh)
         return Chunks(items, most or 1, weigh)
+
+    def _weight_of(self, item: Any) -> Any:
+        weight = self.size_of(item)
+        if not isinstance(weight, Real) or not weight >= 0:  # nan, say, would fill no chunk
+            raise TypeError(
+                f"size_of of {self.name!r} returned {weight!r:.100}: return how many bytes an item "
+                "counts for"
+            )
+        return weight
 
     def post(self, shared: Any, chunks: Any, exec_res: Any, /) -> Any:
         """Write the chunks."""
@@ -267,7 +273,7 @@ class AggregationNode(Stored, Node[Any, Any]):
     initial: Any = UNTOLD
 
     _accepts: ClassVar[frozenset[str]] = frozenset({"name", "reads", "writes", "reduce"})
-    _checks = {**STORE_CHECKS, "reduce": check_callable}  # noqa: RUF012 - never changed
+    _checks: ClassVar[Checks] = {"reduce": check_callable}
 
     def __init__(
         self,

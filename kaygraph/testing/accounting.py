@@ -45,7 +45,7 @@ def unaccounted(events: Iterable[Event]) -> list[str]:
     for event in events:
         if isinstance(event, ItemStarted):
             running[event.node, event.item] += 1
-        elif isinstance(event, ItemFinished) or (isinstance(event, ItemFailed) and event.attempts):
+        elif isinstance(event, ItemFinished | ItemFailed) and event.attempts:
             running[event.node, event.item] -= 1
             if running[event.node, event.item] < 0:
                 wrong.append(f"item {event.item} of {event.node!r} ended without having begun")

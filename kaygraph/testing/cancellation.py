@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from .._settings import check_def
 from ._loop import waiting_tasks
 from ._simulated import MAX_STEPS, SimulationLoop
 from .accounting import unaccounted
-from .exploration import Allowed, fresh, is_allowed
+from .exploration import Allowed, fresh, is_allowed, seeds_of
 from .simulation import Simulated, play
 
 MAX_POINTS = 100_000
@@ -58,8 +59,9 @@ def cancel_everywhere(
         Exception: The run fails by itself, with what is not ``allowed``.
     """
     points = 0
+    check_def("check", check)
     with _unawaited() as unawaited:
-        for seed in range(seeds) if isinstance(seeds, int) else seeds:
+        for seed in seeds_of(seeds):
             for step in range(1, max_points + 2):
                 if step > max_points:
                     raise AssertionError(f"seed {seed}: not at its end after {max_points} points")

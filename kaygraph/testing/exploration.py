@@ -1,12 +1,13 @@
 """``explore``: many runs of a graph, each in another order, and those that break it."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from reprlib import Repr
 from typing import Any
 
+from .._settings import check_count, check_def
 from ._simulated import MAX_STEPS
 from .accounting import unaccounted
 from .simulation import Simulated, Simulation, add_seed, play
@@ -112,7 +113,8 @@ def explore(
             ``check`` is not called then.
         watched: As for ``simulate``, as are ``max_steps`` and ``max_seconds``.
     """
-    listed = range(seeds) if isinstance(seeds, int) else list(seeds)
+    listed = seeds_of(seeds)
+    check_def("check", check)
 
     def attempt(seed: int, deviations: int | None = None) -> Failure | None:
         run = play(graph, fresh(shared), seed, (), watched, deviations, max_steps, max_seconds)
@@ -129,6 +131,14 @@ def explore(
         shorter = (attempt(shortest.seed, most) for most in _fewer(shortest.deviations))
         shortest = next((failure for failure in shorter if failure is not None), shortest)
     return Exploration(len(listed), failures, shortest)
+
+
+def seeds_of(seeds: int | Iterable[int]) -> Sequence[int]:
+    """Return which seeds to run; one at least, or nothing could be found."""
+    listed = range(check_count("seeds", seeds)) if isinstance(seeds, int) else list(seeds)
+    if not listed:
+        raise ValueError("seeds must be a number of at least 1, or seeds; got none")
+    return listed
 
 
 def _fewer(deviations: int) -> Iterable[int]:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from .._frame import Run
-from .._settings import check_seconds
+from .._settings import check_callable, check_seconds
 from ..errors import KayGraphError
 from ..node import BaseNode
 from ._fates import chances, text_of
@@ -83,10 +83,12 @@ class Faults:
         key: Callable[[Any], Any] | None = None,
         hang_s: float = HANG_S,
     ) -> None:
-        self.seed, self.key = seed, key
+        self.seed, self.key = seed, check_callable("key", key)
         self.error = InjectedError("injected") if error is None else error
+        if not _raises(self.error):
+            raise ValueError(f"error must be an exception or a class of them, got {error!r}")
         self.fail, self.hang = _share("fail", fail), _share("hang", hang)
-        least, most = delay if isinstance(delay, tuple) else (delay, delay)
+        least, most = delay if isinstance(delay, tuple) and len(delay) == 2 else (delay, delay)
         self.delay = check_seconds("delay", least), check_seconds("delay", most)
         if least > most:
             raise ValueError(f"delay={delay!r}: the least comes first")
@@ -182,6 +184,10 @@ def _checked(script: Script | None) -> Script | None:
     """Return a script in which every step means something."""
     if script is not None:
         for steps in script.values() if isinstance(script, Mapping) else [script]:
+            if isinstance(steps, str) or not isinstance(steps, Sequence):
+                raise ValueError(
+                    f"a script is a sequence of steps, as in ['hang', 'ok']; got {steps!r}"
+                )
             for step in steps:
                 _scripted(step)
     return script

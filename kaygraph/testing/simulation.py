@@ -158,6 +158,12 @@ def play(
     prepare: "Callable[[SimulationLoop, asyncio.Task[Any]], None] | None" = None,
 ) -> Simulation:
     """Simulate a run; its error is kept. ``prepare`` is called before its first step."""
+    if isinstance(work, type) or not (isinstance(work, BaseNode) or callable(work)):
+        hint = f" Did you mean {work.__name__}()?" if isinstance(work, type) else ""
+        raise TypeError(
+            "what is simulated is a node, a graph or an 'async def' that takes the shared store, "
+            f"got {work!r}.{hint}"
+        )
     result = Simulation(seed, shared)
     recorder = Recorder(result._log)
     loop = SimulationLoop(seed, deviations, max_steps, max_seconds, recorder.choose)

@@ -97,8 +97,9 @@ def test_successor_is_replaced_with_a_warning() -> None:
     """There is one successor for an action: the last one wired."""
     one, two, three = Say("one"), Say("two"), Say("three")
     one >> two
-    with pytest.warns(UserWarning, match="already had a successor for 'default'"):
+    with pytest.warns(UserWarning, match="already had a successor for 'default'") as warned:
         one >> three
+    assert warned[0].filename == __file__
     assert said(Flow(start=one)) == ["one", "three"]
     with pytest.warns(UserWarning, match="replaced"):
         one.next(two)
@@ -137,6 +138,14 @@ def test_empty_action_is_the_default_one() -> None:
     one = Say("one", "")
     one >> Say("two")
     assert said(Flow(start=one)) == ["one", "two"]
+
+
+@pytest.mark.parametrize("result", [[], 0, "", False, {}, [1], 5])
+def test_what_nothing_follows_is_a_result_as_it_is(result: Any) -> None:
+    """run() returns what post did, be it true or false."""
+    node = Say("one", result)
+    for run in (node.run, Flow(start=node).run, Flow(start=Flow(start=node)).run):
+        assert run({}) is result
 
 
 def test_exception_does_not_follow_the_action_named_error() -> None:
@@ -211,8 +220,28 @@ def test_params_of_a_node_hold_when_it_runs_alone() -> None:
     flow.set_params({"of": "flow"})
     assert params_seen(flow) == [{"of": "flow"}]
     assert node.params == {"of": "node"}
+
+    class Writes(Node):
+        def post(self, shared: Any, prep_res: Any, exec_res: Any) -> None:
+            self.params["written"] = True
+
+    flow = Flow(start=Writes() >> Params())
+    assert params_seen(flow) == [{"written": True}]
+    assert flow.params == {}
     with pytest.raises(TypeError, match="params must be a mapping"):
         node.set_params("flow")
+
+
+def test_set_params_of_a_program_is_called() -> None:
+    """A flow hands its params to the copy that runs."""
+
+    class Upper(Params):
+        def set_params(self, params: Any) -> None:
+            super().set_params({key.upper(): value for key, value in params.items()})
+
+    flow = Flow(start=Upper())
+    flow.set_params({"key": 1})
+    assert params_seen(flow) == [{"KEY": 1}]
 
 
 def test_params_of_the_uppermost_flow_hold_for_all_within() -> None:

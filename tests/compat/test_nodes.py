@@ -122,6 +122,24 @@ def test_class_attributes_set_the_attempts() -> None:
     assert shared["exec"] == [0, 1, 2]
 
 
+def test_nothing_tried_is_no_attempt_below_zero() -> None:
+    """Where a breaker lets no call through, cur_retry is that of an attempt that was not made."""
+
+    class Refused(Node):
+        def exec(self, prep_res: Any) -> None:
+            raise ConnectionError("busy")
+
+        def on_error(self, shared: Any, error: Exception) -> bool:
+            shared["errors"].append((type(error), self.cur_retry))
+            return True
+
+    shared: dict[str, Any] = {"errors": []}
+    flow = Flow(start=Refused(2, breaker=kaygraph.CircuitBreaker(failures=2)))
+    flow.run(shared)
+    flow.run(shared)
+    assert shared["errors"] == [(ConnectionError, 1), (kaygraph.CircuitOpenError, 0)]
+
+
 def test_node_id_may_come_first() -> None:
     """KayGraph's Node("name"), and node_id= and config= beside the rest."""
     assert Node("first").node_id == Node("first").name == "first"
@@ -130,6 +148,11 @@ def test_node_id_may_come_first() -> None:
     assert BaseNode("base").node_id == "base"
     node.node_id = "renamed"
     assert node.name == "renamed"
+    node.name = "a program's own"
+    assert node.node_id == "renamed"
+    node.node_id = "again"
+    assert (node.name, node.node_id) == ("a program's own", "again")
+    assert Fails().node_id == "Fails"
     with pytest.raises(TypeError, match="unknown setting 'max_retry'"):
         Node(max_retry=3)
 
@@ -364,6 +387,21 @@ async def test_group_that_an_item_raises_stays_one() -> None:
 
 
 @pytest.mark.anyio
+async def test_failures_beyond_what_is_tolerated_stay_together() -> None:
+    """Where on_error= is asked for, its own error tells of all of them."""
+
+    class Breaks(AsyncParallelBatchNode):
+        async def prep_async(self, shared: Any) -> Any:
+            return [1, 2, 3]
+
+        async def exec_async(self, item: int) -> int:
+            raise ValueError(item)
+
+    with pytest.raises(kaygraph.TooManyFailuresError):
+        await Breaks(on_error=1).run_async({})
+
+
+@pytest.mark.anyio
 async def test_async_batch_node_takes_one_item_after_another() -> None:
     """The next item begins when the one before has ended."""
     events: list[str] = []
@@ -474,6 +512,46 @@ def test_params_and_config_reach_a_process() -> None:
     flow.set_params({"factor": 2})
     flow.run(shared)
     assert shared["results"] == [(2, "m"), (4, "m"), (6, "m")]
+
+
+def test_node_goes_to_a_process_from_a_graph_of_the_core() -> None:
+    """Its params are a dict there too, which it may write to."""
+
+    class Writes(Node):
+        def post(self, shared: Any, prep_res: Any, exec_res: Any) -> None:
+            self.params["written"] = True
+            shared["params"] = self.params
+
+    shared: dict[str, Any] = {}
+    kaygraph.Graph(Writes() >> Known()).run(shared)
+    assert shared == {"params": {"written": True}, "known": {}}
+
+
+class Known(Node):
+    """At the top of a module, where a process finds it."""
+
+    run_in = "process"
+
+    def exec(self, prep_res: Any) -> Any:
+        return self.params
+
+    def post(self, shared: Any, prep_res: Any, exec_res: Any) -> None:
+        shared["known"] = exec_res
+
+
+def test_every_node_and_flow_is_a_base_node() -> None:
+    """As in the ancestors; BaseNode itself has three steps."""
+    for thing in (Node(), BatchNode(), AsyncNode(), Flow(), AsyncFlow(), BaseNode()):
+        assert isinstance(thing, BaseNode)
+    assert not isinstance(BaseNode(), Node)
+
+
+@pytest.mark.parametrize("name", ["_call", "_configure", "_work", "_plain", "_run"])
+def test_names_of_the_engine_are_refused(name: str) -> None:
+    """What would be called in its place is said when the class is made, and not in a run."""
+    with pytest.raises(kaygraph.NodeDefinitionError, match=f"Own defines {name}.*: (re|over)"):
+        type("Own", (Node,), {name: lambda self, prompt: prompt})
+    assert type("Own", (Node,), {"_ask": lambda self, prompt: prompt})()._ask("hi") == "hi"
 
 
 def test_refused_hook_names_the_way_out() -> None:

@@ -122,10 +122,45 @@ async def test_when_the_model_fails_the_words_choose(
     assert "\n" not in line
 
 
+async def test_a_person_waits_for_one_answer_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that is out of order is asked once; without a name the model is the server's own."""
+    fails = Fails(503, headers={"Retry-After": "0"})
+    _, _, server = await planned(monkeypatch, "validate", fails)
+    assert [body["model"] for body in server.bodies] == ["default"]
+
+
+async def test_a_key_of_a_file_may_end_with_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `$(cat key)` would not, but an environment file may."""
+    monkeypatch.setenv("KAYGRAPH_LLM_KEY", f" {KEY}\n")
+    request, told, _ = await planned(monkeypatch, "validate", plan(E), key=KEY)
+    assert (request.workflows, told) == ([E], [])
+
+
+async def test_what_is_no_http_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a stranger at that address says, it cannot write over the terminal."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readline()
+        writer.write(b"\x1b[2J\r\nforged: all is well\r\n\r\n")
+        writer.close()
+
+    stranger = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = stranger.sockets[0].getsockname()[1]
+    monkeypatch.setenv("KAYGRAPH_LLM_URL", f"http://127.0.0.1:{port}/v1")
+    told: list[str] = []
+    request = await asyncio.to_thread(understand, "validate", chooser(told.append))
+    stranger.close()
+    await stranger.wait_closed()
+    assert request.workflows == [V]
+    (line,) = told
+    assert line.isprintable()
+    assert line.startswith("the model of KAYGRAPH_LLM_URL made no plan")
+
+
 @pytest.mark.parametrize(
     ("url", "reason"),
     [
-        ("http://127.0.0.1:{port}/v1", "Cannot connect"),
+        ("http://127.0.0.1:{port}/v1", "Connection refused"),
         ("localhost:8080", "must begin with http"),
         ("http://me:hunter2@127.0.0.1/v1", "names a user"),
     ],

@@ -72,6 +72,18 @@ async def test_a_function_that_takes_nothing_gets_nothing() -> None:
     assert shared == {"one": 1, "two": 2}
 
 
+@pytest.mark.parametrize(
+    ("result", "shown"),
+    [({"a": "geheim"}, "a dict"), ("ab", "a str"), ((1, "geheim", 3), "a tuple of 3")],
+)
+async def test_a_result_that_does_not_fit_several_keys_is_refused(result: Any, shown: str) -> None:
+    """With its kind, and nothing of what is in it."""
+    wrong: FunctionNode[..., Any] = FunctionNode(lambda: result, writes=("one", "two"))
+    with pytest.raises(ValueError, match=rf"a tuple of 2 values; got {shown}\n") as caught:
+        await wrong.run_async({})
+    assert "geheim" not in str(caught.value)
+
+
 async def test_a_key_that_nobody_has_written_is_named() -> None:
     """The error says what reads it."""
     with pytest.raises(MissingInputError, match="Node 'total' reads shared\\['numbers'\\]"):
@@ -114,6 +126,21 @@ async def test_stages_hand_items_to_functions() -> None:
     )
     found = [result async for result in pipeline.stream({"numbers": [1, 2]})]
     assert found == [1, -1, 10, -10, 2, -2, 20, -20]
+
+
+async def test_a_function_that_does_not_tell_what_it_takes_gets_its_item() -> None:
+    """Also when the item is None: one written in C says so by its first call."""
+    pipeline = Numbers() | FunctionNode(type, writes="kinds")
+    await pipeline.run_async(shared := {"numbers": [None, 1]})
+    assert shared["kinds"] == [type(None), int]
+
+
+async def test_a_stage_before_the_last_writes_its_report() -> None:
+    """The results are the last one's."""
+    pipeline = Numbers() | FunctionNode(str, writes="report") | FunctionNode(int, writes="results")
+    await pipeline.run_async(shared := {"numbers": [1, 2]})
+    report: Any = shared["report"]
+    assert (report.ok, report.results, shared["results"]) == (2, None, [1, 2])
 
 
 async def test_a_first_stage_reads_its_items() -> None:

@@ -143,8 +143,8 @@ async def after(group: Any, node: MergeNode) -> Any:
 
 async def test_branches_are_the_inputs_after_a_group() -> None:
     """Their values by name, in the order written."""
-    group = all_of(Gives(1, "eu"), Gives(2, "us") >> Gives(3, "end"))
-    assert await after(group, MergeNode()) == {"eu": 1, "us": 3}
+    group = all_of(Gives(1, "eu"), Gives(2, "us") >> Gives(3, "end"), Gives(None, "asia"))
+    assert await after(group, MergeNode()) == {"eu": 1, "us": 3, "asia": None}
 
 
 async def test_failed_branches_are_missing_with_their_reason() -> None:
@@ -164,6 +164,15 @@ async def test_a_long_error_of_a_branch_is_cut() -> None:
     group = settle(Gives(1, "eu"), Gives(ValueError("x" * 10_000), "us"))
     _, missing = await after(group, MergeNode("collect_available"))
     assert len(missing["us"]) == 500
+
+
+async def test_a_secret_at_the_cut_is_hidden_before_it() -> None:
+    """What is left of an address would not be known as one."""
+    text = "x" * 450 + f" https://ann:{'geheim' * 20}@host/ is down"
+    group = settle(Gives(1, "eu"), Gives(ValueError(text), "us"))
+    _, missing = await after(group, MergeNode("collect_available"))
+    assert "geheim" not in missing["us"]
+    assert "https://***@host/" in missing["us"]
 
 
 async def test_the_winners_of_a_quorum_are_merged() -> None:
@@ -200,6 +209,25 @@ async def test_a_prep_of_ones_own_gives_the_inputs() -> None:
     shared: dict[str, Any] = {"deep": {"a": {"x": 1}, "b": {"x": 2}}}
     await Pick().run_async(shared)
     assert shared["picked"] == {"x": 2}
+
+
+@pytest.mark.parametrize("given", [None, [1, 2], "ab"])
+async def test_a_prep_that_gives_no_mapping_is_refused(given: Any) -> None:
+    """Also where such a thing is the item of a pipeline."""
+
+    class Wrong(MergeNode):
+        def prep(self, shared: Any) -> Any:
+            return given
+
+    with pytest.raises(TypeError, match=r"'Wrong' merges values by name.* got a (None|list|str)"):
+        await Wrong().run_async({})
+
+
+async def test_more_than_there_are_cannot_be_there() -> None:
+    """The error says that none is missing."""
+    group = settle(Gives(1, "eu"), Gives(2, "us"))
+    with pytest.raises(MissingInputsError, match=r"5 of 2 inputs.* 'us'\. Missing: none\."):
+        await after(group, MergeNode("first", required_inputs=5))
 
 
 async def test_a_merge_runs_in_a_thread() -> None:

@@ -4,6 +4,7 @@ import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 from typing import Any
 
 import pytest
@@ -144,6 +145,27 @@ async def test_types_that_cannot_be_compared_are_an_error(
     assert isinstance(error, TypeError)
 
 
+class Ambiguous:
+    """Compares element by element, as arrays do."""
+
+    def __eq__(self, other: object) -> Any:
+        return self
+
+    def __bool__(self) -> bool:
+        raise ValueError("the truth of several elements is ambiguous")
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+async def test_objects_of_one_class_are_equal_as_python_says() -> None:
+    """Those that do not say are equal to themselves; an answer that is none is an error."""
+    one, other = Lazy(), Lazy()
+    assert await action(one, Case("yes", operator="==", value=one)) == "yes"
+    assert await action(other, Case("yes", operator="==", value=one)) == "default"
+    with pytest.raises(ComparisonError, match="is a Ambiguous"):
+        await action(Ambiguous(), Case("yes", operator="==", value=5))
+
+
 async def test_a_container_with_nothing_in_it_holds_nothing() -> None:
     """There is nothing that it could not be compared with."""
     assert await action(5, Case("yes", operator="in", value=())) == "default"
@@ -194,6 +216,28 @@ async def test_a_field_may_be_an_attribute() -> None:
         await action("text", Case("yes", "title", "is_not_null"))
 
 
+class Lazy:
+    """Reads what it has when it is asked for it."""
+
+    @property
+    def total(self) -> int:
+        raise ConnectionError("the database is gone")
+
+    @cached_property
+    def parts(self) -> int:
+        raise ConnectionError("the database is gone")
+
+    @classmethod
+    def load(cls) -> None:
+        """Not a field."""
+
+
+async def test_an_error_reads_no_field_to_name_it() -> None:
+    """That may be slow, or fail, and then another error would be told."""
+    with pytest.raises(MissingFieldError, match=r"there: 'parts', 'total'\. Did you mean 'total'"):
+        await action(Lazy(), Case("yes", "totl", "is_null"))
+
+
 def is_even(number: int) -> bool:
     return number % 2 == 0
 
@@ -238,6 +282,8 @@ def build(*args: Any, **settings: Any) -> Callable[[], Any]:
     [
         (build("a", "x", "=", 1), r"one of '==', '!='.*got '='\. Did you mean '=='"),
         (build("a", "x", "<>", 1), r"Did you mean '!='"),
+        (build("a", "x", [">"], 1), r"needs when= or an operator.*got \['>'\]"),
+        (build("a", when=lambda read: (yield)), "when must return, not yield: .* always match"),
         (build("a", "x", "is_nul"), r"Did you mean 'is_null'"),
         (build("a", "x"), "needs when= or an operator"),
         (build("a"), "needs when= or an operator"),

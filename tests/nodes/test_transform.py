@@ -122,6 +122,12 @@ async def test_what_is_no_record_is_refused(given: Any) -> None:
         await changed(given)
 
 
+async def test_without_anything_read_the_error_says_so() -> None:
+    """Nobody has given it a record."""
+    with pytest.raises(TypeError, match="reads= names the key"):
+        await TransformNode(keep="a").run_async({})
+
+
 async def test_the_loop_has_its_turn_in_a_long_list() -> None:
     """And a thread takes the work off it."""
     turns: list[int] = []

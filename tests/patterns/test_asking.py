@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from kaygraph import Retry
-from kaygraph.nodes import Asking, HTTPStatusError, Request
+from kaygraph import Node, Retry
+from kaygraph.nodes import Asking, HTTPNode, HTTPStatusError, Request
 from kaygraph.patterns import MissingSourcesError, ParallelEnrichmentNode, source
 from tests.servers import Site, serving
 
@@ -60,6 +60,42 @@ async def test_parts_try_again_what_is_worth_it() -> None:
     found = raised.value.enrichment
     assert found.attempts == {"age": 1, "town": 3}
     assert all(isinstance(error, HTTPStatusError) for error in found.errors.values())
+
+
+async def test_nodes_that_are_parts_are_open_beside_what_asking_holds() -> None:
+    """Asking opens a client for the methods, and each Node has its own."""
+
+    async def answer(request: web.Request) -> web.Response:
+        return web.json_response(request.path)
+
+    class Others(Asking, ParallelEnrichmentNode[str | None]):
+        @source
+        async def here(self, _: Any) -> Any:
+            return (await self.resource.ask(Request(url="here")))["data"]
+
+    async with serving(answer) as site:
+        there = HTTPNode(f"{site.url}there", result="data")
+        node: Any = Others
+        shared: dict[str, Any] = {}
+        await node({"there": there}, url=site.url, writes="found").run_async(shared)
+    assert shared["found"].found == {"here": "/here", "there": "/there"}
+
+
+def test_a_class_of_ones_own_takes_and_checks_the_settings_of_asking() -> None:
+    """Beside a Node as beside a pattern, as keywords and as attributes."""
+
+    class Mine(Asking, Node[Any, Any]):
+        """A node that asks."""
+
+    for kind in (Mine, Person):
+        node: Any = kind
+        made = node(url="http://h/", headers={"X-A": "b"}, total_timeout=3, reads="key")
+        assert (made.headers, made.total_timeout, made.reads) == ({"x-a": "b"}, 3.0, "key")
+        with pytest.raises(TypeError, match="Did you mean 'total_timeout'"):
+            node(totl_timeout=3)
+        for wrong in ({"auth": "t0k"}, {"url": "ftp://h/"}, {"headers": {"X-A": "b\r\nX-B: c"}}):
+            with pytest.raises(ValueError, match=f"{next(iter(wrong))}|must begin with http"):
+                type("Wrong", (kind,), wrong)
 
 
 def test_settings_of_both_are_checked() -> None:

@@ -229,6 +229,7 @@ def test_a_stream_bears_failed_records() -> None:
     )
     run = simulate(Records() | node, {"records": [1, 0, 2]})
     assert [getattr(one, "found", None) for one in run.shared["out"]] == [{"a": 1}, None, {"a": 2}]
+    assert run.shared["out"][1].attempts == 1
     assert_accounted(run.events)
 
 
@@ -356,6 +357,109 @@ def test_a_def_that_returns_a_coroutine_is_an_error() -> None:
     assert isinstance(summary.errors["a"], NodeDefinitionError)
 
 
+def test_a_mark_counts_whatever_was_made_of_the_method() -> None:
+    """On either side of staticmethod, classmethod or property: no check is left out unnoticed."""
+    marked: Any = check
+
+    class Below(ParallelValidationNode[Any]):
+        @staticmethod
+        @check
+        async def static(record: Any) -> bool:
+            return bool(record)
+
+        @classmethod
+        @check
+        def of_class(cls, record: Any) -> bool:
+            return bool(record)
+
+    class Above(ParallelValidationNode[Any]):
+        of_class = marked(classmethod(lambda cls, record: bool(record)))
+        chosen = marked(property(lambda self: all))
+
+    assert asyncio.run(Below().exec("")).failed.keys() == {"static", "of_class"}
+    assert asyncio.run(Above().exec("")).failed.keys() == {"of_class"}
+    assert asyncio.run(Above().exec("a")).passed == ("of_class", "chosen")
+
+    class Getter(ParallelValidationNode[Any]):
+        getter = property(marked(lambda self: True))
+
+    with pytest.raises(TypeError, match="'getter' of <Getter> must be a callable"):
+        Getter()
+
+
+def test_two_methods_of_one_name_are_refused() -> None:
+    """One of the two would not be carried out."""
+
+    class Twice(ParallelValidationNode[Any]):
+        @check(name="second")
+        def first(self, record: Any) -> None: ...
+
+        @check
+        def second(self, record: Any) -> None: ...
+
+    with pytest.raises(TypeError, match="Twice has two methods that are called 'second'"):
+        Twice()
+
+
+def test_a_function_that_is_marked_for_one_place_may_stand_in_others() -> None:
+    """A mark says nothing there."""
+
+    async def ask(record: Any) -> Any:
+        return record
+
+    class Sources(ParallelValidationNode[Any]):
+        asked = source(ask)
+
+    with pytest.raises(TypeError, match="Sources has no check"):
+        Sources()
+
+    twice: Any = source(check(ask))
+    race = RaceNode(twice, writes="answer")
+    assert asyncio.run(race.exec(1)) == 1
+    assert list(race._parts) == ["ask"]
+    assert asyncio.run(ResilientBranch(twice).exec(2)).value == 2
+
+
+@pytest.mark.parametrize("settings", [{}, {"max_parallel_tasks": 1}])
+def test_a_part_may_ask_its_own_node_about_a_record_within(settings: Any) -> None:
+    """It holds a permit then, which those that it waits for cannot have."""
+
+    class Tree(ParallelValidationNode[Any]):
+        @check
+        async def below(self, tree: Any) -> list[Any]:
+            return [one for part in tree[1:] for one in (await self.exec(part)).problems]
+
+        @check
+        async def positive(self, tree: Any) -> bool:
+            return bool(tree[0] > 0)
+
+    run = simulate(
+        Graph(Tree(reads="tree", writes="s"), **settings),
+        {"tree": (1, (2, (-1,)), (0,))},
+        observers=[report := RunReport()],
+    )
+    assert [name for name, _ in run.shared["s"].problems] == ["below", "below"]
+    assert "Tree/Tree/positive" in report.nodes
+
+
+@pytest.mark.parametrize("kind", ["inner", "subclass"])
+def test_a_cap_counts_the_parts_of_a_node_that_is_asked_by_hand_in_its_exec(kind: str) -> None:
+    """The exec of a compound node holds no permit, so that all below take theirs."""
+    gauge = Gauge()
+    inner = three(gauge)
+
+    class Outer(ParallelEnrichmentNode[Any]):
+        @source
+        async def ask(self, record: Any) -> Any:
+            return await gauge(1.0)
+
+        async def exec(self, record: Any, /) -> Any:
+            return await (inner.exec if kind == "inner" else super().exec)(record)
+
+    simulate(Graph(Outer(), max_parallel_tasks=2), observers=[RunReport()])
+    assert gauge.most == (2 if kind == "inner" else 1)
+
+
 untyped: Any = ParallelValidationNode
 untyped_base: Any = Base
 untyped_check: Any = check
@@ -368,6 +472,13 @@ def test_a_part_that_is_called_like_a_setting_is_refused() -> None:
         class Waits(ParallelValidationNode[Any]):
             @check
             def wait(self, record: Any) -> None: ...  # type: ignore[override]
+
+    class Beside:
+        @check
+        def exec(self, record: Any) -> None: ...
+
+    with pytest.raises(NodeDefinitionError, match=r"Beside\.exec is marked as a part"):
+        type("Mixed", (Beside, ParallelValidationNode), {})
 
 
 @pytest.mark.parametrize(

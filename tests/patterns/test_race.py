@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from math import inf
 from typing import Any
 
@@ -81,6 +82,25 @@ def test_without_a_delay_all_are_asked_at_once(track: Track) -> None:
     node = RaceNode(track.runner("a", 3), track.runner("b", 2), writes="answer")
     assert raced(node) == ("b", 2.0)
     assert track.asked == [("a", 0.0), ("b", 0.0)]
+
+
+def test_of_answers_in_the_same_moment_the_first_candidates_wins() -> None:
+    """It does not depend on how the tasks lie in memory."""
+
+    async def race() -> int:
+        all_asked = asyncio.Event()
+        asked: list[int] = []
+
+        async def ask(number: int, _: Any) -> int:
+            asked.append(number)
+            if len(asked) == 8:
+                all_asked.set()
+            await all_asked.wait()
+            return number
+
+        return await RaceNode[int](*[partial(ask, number) for number in range(8)]).exec(None)
+
+    assert [asyncio.run(race()) for _ in range(3)] == [0, 0, 0]
 
 
 def test_an_endless_delay_waits_for_a_failure(track: Track) -> None:

@@ -220,7 +220,19 @@ def test_a_check_of_another_kind_than_the_call_is_refused() -> None:
     async def check(_: Any) -> bool:
         return True
 
-    with pytest.raises(NodeDefinitionError, match="write both alike"):
+    class Checks:
+        async def __call__(self, answer: Any) -> bool:
+            return True
+
+    for one in (check, Checks()):
+        with pytest.raises(NodeDefinitionError, match="write both alike"):
+            ResilientBranch(print, check=one)
+
+
+@pytest.mark.parametrize("check", [7, Node(name="check")])
+def test_a_check_that_cannot_be_called_is_refused(check: Any) -> None:
+    """At construction, as a call and a fallback that cannot be."""
+    with pytest.raises(TypeError, match="check of <ResilientBranch> must be a callable, got"):
         ResilientBranch(print, check=check)
 
 

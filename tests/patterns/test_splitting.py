@@ -89,6 +89,14 @@ def test_an_item_of_unknown_bytes_is_an_error() -> None:
         cut([object()], max_bytes=4)
 
 
+@pytest.mark.parametrize("size", [None, "7", -1, float("nan")])
+def test_bytes_that_are_none_are_an_error(size: Any) -> None:
+    """They would fill no chunk."""
+    message = f"size_of of 'BatchSplitterNode' returned {size!r}: return how many bytes"
+    with pytest.raises(TypeError, match=message):
+        cut([1, 2], max_bytes=4, size_of=lambda item: size)
+
+
 def test_items_are_read_when_a_chunk_is_asked_for() -> None:
     """And no further: an endless source is one that can be cut."""
     read: list[int] = []

@@ -5,8 +5,17 @@ from typing import Any
 
 import pytest
 
-from kaygraph import Event, Graph, ItemFailed, ItemFinished, ItemStarted, RunReport
-from kaygraph.testing import Faults, assert_accounted, simulate
+from kaygraph import (
+    CircuitBreaker,
+    Event,
+    Graph,
+    ItemFailed,
+    ItemFinished,
+    ItemStarted,
+    ParallelBatchNode,
+    RunReport,
+)
+from kaygraph.testing import Faults, assert_accounted, explore, simulate
 from tests.testing.graphs import SHAPES, Work
 
 
@@ -27,6 +36,10 @@ def reported(events: list[Event]) -> RunReport:
     for event in events:
         report(event)
     return report
+
+
+def finished_by_fallback(item: int) -> Event:
+    return ItemFinished("Work", 1.0, item, 0, 0, 0.0)
 
 
 GOOD = [started(0), started(1), finished(1), failed(0), failed(2, 0, "cancelled")]
@@ -51,6 +64,26 @@ def test_every_shape_is_accounted_for(make: Any) -> None:
         assert events
         assert_accounted(report)
         assert_accounted(events)
+
+
+def test_a_fallback_may_stand_for_an_item_that_was_never_begun() -> None:
+    """Its breaker was open, say: it has ended well, and nobody has to hear of a mistake."""
+
+    class Guarded(ParallelBatchNode[int, int]):
+        def prep(self, _: Any) -> range:
+            return range(3)
+
+        async def exec(self, item: int) -> int:
+            raise OSError
+
+        def exec_fallback(self, item: int, _: Exception) -> int:
+            return -item
+
+    assert_accounted([*GOOD, finished_by_fallback(3)])
+    assert_accounted(reported([*GOOD, finished_by_fallback(3)]))
+    node = Guarded(breaker=CircuitBreaker(failures=1), max_workers=1)
+    found = explore(node, seeds=3)
+    assert not found, str(found)
 
 
 def test_an_item_that_has_not_ended_is_told_of() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from kaygraph import Graph, Node, ParallelBatchNode
-from kaygraph.testing import Faults, InjectedError, explore, simulate
+from kaygraph.testing import Faults, InjectedError, cancel_everywhere, explore, simulate
 from tests.testing.graphs import Add, Fails, Sleep, Work, beside, race
 
 
@@ -261,3 +261,22 @@ def test_a_thousand_failures_do_not_keep_their_runs_alive() -> None:
     assert len(alive) < 10
     assert found.shortest is not None
     assert found.shortest.error.__traceback__ is not None
+
+
+@pytest.mark.parametrize("seeds", [0, -1, True, [], ()])
+def test_no_seed_at_all_is_refused(seeds: Any) -> None:
+    """Nothing would be run, and nothing found: a test that cannot fail."""
+    for run in (explore, cancel_everywhere):
+        with pytest.raises(ValueError, match="seeds must be"):
+            run(Work(), seeds=seeds)
+
+
+def test_a_check_that_would_have_to_be_awaited_is_refused() -> None:
+    """What it returns is a coroutine, which is never False."""
+
+    async def check(_: Any) -> bool:
+        return False
+
+    for run in (explore, cancel_everywhere):
+        with pytest.raises(ValueError, match="check must be written 'def'"):
+            run(Work(), check=check)

@@ -104,12 +104,30 @@ def test_a_step_that_means_nothing_is_refused(step: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{"fail": 2}, {"hang": -0.1}, {"fail": True}, {"delay": (2, 1)}, {"delay": -1}]
+    "settings",
+    [
+        {"fail": 2},
+        {"hang": -0.1},
+        {"fail": True},
+        {"delay": (2, 1)},
+        {"delay": -1},
+        {"delay": (0, 1, 2)},
+        {"error": "boom"},
+        {"error": KeyboardInterrupt},
+        {"key": "name"},
+    ],
 )
-def test_chances_and_times_are_checked(settings: Any) -> None:
-    """Shares are from 0 to 1, times are not negative and in order."""
+def test_what_faults_take_is_checked(settings: Any) -> None:
+    """Shares are from 0 to 1, times are not negative and in order, errors are exceptions."""
     with pytest.raises(ValueError, match=r"must be|comes first"):
         Faults(**settings)
+
+
+@pytest.mark.parametrize("script", ["ok", ValueError, 3.0, {"item": "hang"}, {"item": OSError}])
+def test_a_single_step_is_no_script(script: Any) -> None:
+    """A script is a sequence: of a step alone it would not be clear which attempts it is for."""
+    with pytest.raises(ValueError, match="a script is a sequence of steps, as in"):
+        Faults(script=script)
 
 
 # --- by chance ---

@@ -8,22 +8,26 @@ from pathlib import Path
 import pytest
 
 from kaygraph.testing.simulation import play
+from tests.guarantees.figures import part_size, parts, seeds_of
 from tests.testing import digests
 from tests.testing.graphs import SHAPES
 
 ROOT = Path(__file__).parent.parent.parent
-SEEDS = int(os.environ.get("KAYGRAPH_SEEDS", "1000"))
+SEEDS = part_size(1000, 1)
 
 
-def started(hash_seed: str, seeds: int, litter: int) -> "subprocess.Popen[str]":
+def started(hash_seed: str, seeds: range, litter: int) -> "subprocess.Popen[str]":
     environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, str(Path(digests.__file__)), "0", str(seeds), str(litter)]
+    numbers = map(str, (seeds.start, len(seeds), litter))
+    command = [sys.executable, str(Path(digests.__file__)), *numbers]
     return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
 
 
-def test_a_seed_is_the_same_trace_in_any_process() -> None:
+@pytest.mark.parametrize("part", parts(1, soak=9))
+def test_a_seed_is_the_same_trace_in_any_process(part: int) -> None:
     """Whatever the hashes of strings and the addresses of objects are."""
-    processes = [started("1", SEEDS, 0), started("4711", SEEDS, 100_003)]
+    seeds = seeds_of(part, SEEDS)
+    processes = [started("1", seeds, 0), started("4711", seeds, 100_003)]
     printed = [process.communicate()[0].strip() for process in processes]
     assert [process.returncode for process in processes] == [0, 0]
     assert printed[0] == printed[1]

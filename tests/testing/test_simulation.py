@@ -236,6 +236,14 @@ def test_a_single_node_and_a_coroutine_function_can_be_simulated() -> None:
     assert NodeStarted("Add", 0.0) in run.events
 
 
+@pytest.mark.parametrize("work", [Work, None, 7, [Work()]])
+def test_what_cannot_be_simulated_is_refused(work: Any) -> None:
+    """With what can be; of a class, that it was not called."""
+    with pytest.raises(TypeError, match="what is simulated is a node") as caught:
+        simulate(work)
+    assert ("Did you mean Work()?" in str(caught.value)) is (work is Work)
+
+
 @pytest.mark.anyio
 async def test_simulate_works_where_a_loop_runs() -> None:
     """The loop around stands still meanwhile and goes on afterwards."""

@@ -1,16 +1,15 @@
 """The protocol of ``/v1/chat/completions``: what is asked, what comes back, what may be wrong."""
 
 from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
-from ..._redaction import HIDDEN, redacted
 from ..._settings import check_count
 from ...errors import closest
 from .._extras import extra
 from .._json import decode
+from .._quoted import quoted
 from ..http._addresses import HTTPRequestError
-from ..http.auth import Auth
 from ..http.messages import HTTPError
 
 SHOWN = 300  # characters of what a server or a model says that stand in an error
@@ -144,9 +143,14 @@ async def events(lines: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
 
 
 class Completion:
-    """An answer as it is put together: of one object, or of those of a stream."""
+    """An answer as it is put together: of one object, or of those of a stream.
 
-    def __init__(self) -> None:
+    Args:
+        secrets: What no error shows, though the server says it again.
+    """
+
+    def __init__(self, secrets: Sequence[str] = ()) -> None:
+        self._secrets = secrets
         self._texts: list[str] = []
         self._refusals: list[str] = []
         self._chosen = self._has_text = False
@@ -161,9 +165,10 @@ class Completion:
             ChatFormatError: It is none of the protocol, or it tells of an error.
         """
         if not isinstance(said, dict) or not isinstance(said.get("choices", []), list):
-            raise ChatFormatError(f"the answer is no chat completion: {said!r:.100}")
+            raise ChatFormatError(f"the answer is no chat completion: {self._shown(said)}")
         if said.get("error"):
-            raise ChatFormatError(f"the answer tells of an error: {complaint_of(said)!r}")
+            why = complaint_of(said, self._secrets)
+            raise ChatFormatError(f"the answer tells of an error: {why!r}")
         if isinstance(said.get("model"), str):
             self._model = said["model"]
         if isinstance(said.get("usage"), dict):
@@ -177,7 +182,7 @@ class Completion:
         message = choice.get("message", choice.get("delta"))  # the whole, or a piece of a stream
         text = message.get("content") if isinstance(message, dict) else message
         if not isinstance(message, dict) or not isinstance(text, str | None):
-            raise ChatFormatError(f"the answer holds no message: {message!r:.100}")
+            raise ChatFormatError(f"the answer holds no message: {self._shown(message)}")
         self._chosen = True
         self._has_text = self._has_text or text is not None
         self._texts.append(text or "")
@@ -186,6 +191,9 @@ class Completion:
         if isinstance(choice.get("finish_reason"), str):
             self.finish_reason = choice["finish_reason"] or self.finish_reason
         return text or ""
+
+    def _shown(self, said: Any) -> str:
+        return quoted(repr(said), self._secrets)[:100]
 
     def reply(self) -> ChatReply:
         """Return the whole answer.
@@ -206,21 +214,13 @@ class Completion:
         return ChatReply(text, None, self.finish_reason, self._model, self._usage)
 
 
-def complaint_of(data: Any, auth: Auth | None = None) -> str:
-    """Return what an answer without success says of the reason; servers differ in the form.
-
-    What is secret of ``auth`` is hidden in it: some repeat the key that they do not know.
-    """
+def complaint_of(data: Any, secrets: Sequence[str] = ()) -> str:
+    """Return what an answer without success says of the reason; servers differ in the form."""
     if isinstance(data, dict):
-        error = data.get("error") or data
-        data = (error.get("message") or error.get("detail")) if isinstance(error, dict) else error
-    if not isinstance(data, str):
-        return ""
-    for one in () if auth is None else fields(auth):  # type: ignore[arg-type]
-        secret = getattr(auth, one.name)
-        if not one.repr and isinstance(secret, str) and secret:
-            data = data.replace(secret, HIDDEN)
-    return redacted(data)[:SHOWN]
+        data = data.get("error") or data
+    if isinstance(data, dict):
+        data = data.get("message") or data.get("detail") or data
+    return quoted(str(data or ""), secrets)[:SHOWN]
 
 
 def check_schema(name: str, value: Any) -> Any:
@@ -249,6 +249,7 @@ def fitting(text: str, schema: Any, max_depth: int) -> Any:
 
     Raises:
         ChatFormatError: It is no JSON, is nested too deep, or does not fit.
+        ValueError: The schema refers to what is not in it.
     """
     try:
         data = decode(text.encode(), max_depth)
@@ -257,7 +258,13 @@ def fitting(text: str, schema: Any, max_depth: int) -> Any:
     # The registry is empty: what a schema refers to stands in the schema, nothing is fetched.
     registry = extra("referencing", "chat").Registry()
     validator = _validator(schema)(schema, registry=registry)
-    wrong = extra("jsonschema", "chat").exceptions.best_match(validator.iter_errors(data))
+    try:
+        wrong = extra("jsonschema", "chat").exceptions.best_match(validator.iter_errors(data))
+    except extra("referencing", "chat").exceptions.Unresolvable as error:
+        raise ValueError(f"schema refers to what is not in it: {str(error)[:SHOWN]}") from None
+    except RecursionError:
+        text = "the answer cannot be checked: it, or the schema, goes deeper than Python can follow"
+        raise ChatFormatError(text) from None
     if wrong is not None:
         what = f"{wrong.json_path}: {wrong.message[:SHOWN]}"
         raise ChatFormatError(f"the answer does not fit the schema, at {what}")

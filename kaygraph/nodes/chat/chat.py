@@ -2,19 +2,20 @@
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, ClassVar, TypedDict, Unpack
 
-from ..._settings import check_flag, check_name
+from ..._settings import Checks, check_flag, check_name
 from ..._stage import StageReport
 from ...batch import ParallelBatchNode
 from ...node import Node
 from .._json import decode
+from .._quoted import secrets_of
 from .._store import StoreParallelSettings, StoreSettings, configure
 from ..http._decoding import HTTPBodyError
-from ..http.asking import CLIENT, HTTP_CHECKS, Asking, ClientSettings, check_mapping, check_text
+from ..http.asking import Asking, ClientSettings, check_mapping, check_text
 from ..http.client import Answer
 from ..http.messages import HTTPConnectionError, HTTPResult, HTTPStatusError, Request
 from ._completion import (
@@ -30,7 +31,7 @@ from ._completion import (
 )
 
 PATH = "/chat/completions"
-OWN = CLIENT | {"model"}
+OWN = {"url", "model"}
 
 
 class ChatFields(TypedDict, total=False):
@@ -81,8 +82,7 @@ def check_options(name: str, value: Any) -> Any:
     return dict(value)
 
 
-CHAT_CHECKS = {
-    **HTTP_CHECKS,
+CHAT_CHECKS: Checks = {
     "model": check_name,
     "system": check_system,
     **PROMPT_CHECKS,
@@ -106,7 +106,7 @@ class Chatting(Asking):
     options: Mapping[str, Any] = {}
     read_timeout: float | None = 120.0
     total_timeout: float | None = 600.0
-    _checks: Mapping[str, Callable[[str, Any], Any]] = CHAT_CHECKS
+    _checks: ClassVar[Checks] = CHAT_CHECKS
 
     def request(self, item: Any, /) -> Request:
         """Return the request for a prompt."""
@@ -147,7 +147,7 @@ class Chatting(Asking):
             HTTPRequestError: The item is no prompt.
         """
         request = self.request(item)
-        completion = Completion()
+        completion = Completion(secrets_of(self.auth))
         asked = asyncio.get_running_loop().time()
         try:
             async with self.resource.open(request) as answer:  # type: ignore[attr-defined]
@@ -194,7 +194,7 @@ class Chatting(Asking):
 
     def _refused(self, request: Request, result: HTTPResult) -> HTTPStatusError:
         """Return the error for an answer without success, in which the server may repeat a key."""
-        status, said = result["status_code"], complaint_of(result["data"], self.auth)
+        status, said = result["status_code"], complaint_of(result["data"], secrets_of(self.auth))
         result = {**result, "data": said}
         again = status == 429 or status >= 500
         return HTTPStatusError(f"{request!r} answered {status}: {said!r}", result, again)

@@ -1,5 +1,6 @@
 """A file that comes into being whole: written beside its target, whose name it then takes."""
 
+import asyncio
 import os
 from contextlib import suppress
 from contextvars import ContextVar
@@ -17,17 +18,21 @@ BUFFERED = 65_536  # bytes that wait to be written
 class Draft:
     """What one execution of a writer has open, from its ``prep`` to its ``post``.
 
-    ``write``, ``publish`` and ``discard`` block; the first two run in a thread. What has failed to
-    be written once is not written any more: rows are missing.
+    ``write``, ``publish`` and ``discard`` block. What has failed to be written once is not written
+    any more: rows are missing.
 
     Attributes:
         owner: Whose it is: the resource of one node in one run.
+        task: The one that runs the ``prep`` and the ``post``.
         rows: How many rows were added.
         format: What the writer keeps for the file, such as the names of its fields.
     """
 
     def __init__(self, owner: Any, path: AnyPath, root: AnyPath | None) -> None:
         self.owner, self.path, self.root = owner, path, root
+        task = asyncio.current_task()
+        assert task is not None
+        self.task = task
         self.rows = 0
         self.format: Any = None
         self._data = bytearray()
@@ -79,14 +84,16 @@ class Draft:
         """Close the file and, unless it was published, remove it; nothing, the second time."""
         self._closed = True
         self._data.clear()
-        if self._name:
-            with suppress(FileNotFoundError):
-                os.unlink(self._name, dir_fd=self._folder)
+        try:
+            if self._name:
+                with suppress(FileNotFoundError):
+                    os.unlink(self._name, dir_fd=self._folder)
+        finally:
+            for descriptor in (self._file, self._folder):
+                if descriptor >= 0:
+                    os.close(descriptor)
+            self._file = self._folder = -1
             self._name = ""
-        for descriptor in (self._file, self._folder):
-            if descriptor >= 0:
-                os.close(descriptor)
-        self._file = self._folder = -1
 
     def check(self) -> None:
         """Raise what has failed before: another one like it, which has not been raised yet."""
@@ -94,7 +101,7 @@ class Draft:
             raise copy(self._error)
 
     def _fail(self, error: BaseException) -> None:
-        if isinstance(error, OSError):
+        if isinstance(error, OSError) and error.filename in (None, self._name):  # not the root
             error.filename = os.fspath(self.path)
         self._error = copy(error)
 
@@ -123,12 +130,12 @@ _OPEN: ContextVar[tuple[Draft, ...]] = ContextVar("kaygraph_drafts", default=())
 
 
 def begin(drafts: set[Draft], path: AnyPath, root: AnyPath | None) -> None:
-    """Begin a draft; one that failed here before, in a loop or an earlier round, is discarded."""
-    for stale in _OPEN.get():
-        if stale.owner is drafts:
-            stale.discard()
-            drafts.discard(stale)
+    """Begin a draft; those whose execution has ended, here or in a branch, are discarded."""
     draft = Draft(drafts, path, root)
+    for other in tuple(drafts):
+        if other.task is draft.task or other.task.done():
+            drafts.discard(other)
+            other.discard()
     drafts.add(draft)
     _OPEN.set((*(other for other in _OPEN.get() if not other._closed), draft))
 

@@ -48,11 +48,15 @@ def text_of(path: Any) -> str:
     if isinstance(path, os.PathLike):
         path = os.fspath(path)
     if not isinstance(path, str):
-        raise PathError(repr(path), "is neither a string nor a pathlib.Path")
+        raise PathError(f"{path!r:.100}", "is neither a string nor a pathlib.Path")
     if not path:
         raise PathError(path, "is empty")
     if "\0" in path:
         raise PathError(path, "holds a null byte")
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        raise PathError(path, "holds a character that no file name can hold") from None
     return path
 
 
@@ -76,10 +80,11 @@ def resolved(path: AnyPath, root: AnyPath | None) -> str:
 def folder_of(path: AnyPath, root: AnyPath | None) -> Iterator[tuple[int, str]]:
     """Open the folder that a path leads to; yield its descriptor and the name in it.
 
-    An OSError within is told with the path as it was given.
+    An OSError within is told with the path as it was given, or the root where that is wrong.
     """
     real = resolved(path, root)
     above, name = os.path.split(real)
+    place = path if root is None else root
     if root is None:
         steps = [above]
     else:
@@ -88,13 +93,14 @@ def folder_of(path: AnyPath, root: AnyPath | None) -> Iterator[tuple[int, str]]:
     folder = -1
     try:
         folder = os.open(steps[0], _FOLDER)
+        place = path
         for step in steps[1:]:
             below = os.open(step, _FOLDER | os.O_NOFOLLOW, dir_fd=folder)
             os.close(folder)
             folder = below
         yield folder, name
     except OSError as error:
-        error.filename = os.fspath(path)
+        error.filename = os.fspath(place)
         raise
     finally:
         if folder >= 0:
@@ -106,7 +112,8 @@ def refuse_special(path: AnyPath, mode: int) -> None:
     if stat.S_ISDIR(mode):
         raise PathError(os.fspath(path), "is a folder; a file was expected")
     if not stat.S_ISREG(mode):
-        raise PathError(os.fspath(path), "is a device, a pipe or a socket; a file was expected")
+        found = "a device, a pipe, a socket or an endless link"
+        raise PathError(os.fspath(path), f"is {found}; a file was expected")
 
 
 def opened(path: AnyPath, root: AnyPath | None) -> BinaryIO:
@@ -137,6 +144,9 @@ async def in_thread(function: Callable[..., T], *args: Any) -> T:
     return result
 
 
+_EXAMPLES = {"path": "data/rows.csv", "root": "data", "glob": "data/*.csv"}
+
+
 def check_path(name: str, value: Any) -> Any:
     """Return ``value`` when it is a path, or None."""
     if value is not None:
@@ -144,7 +154,7 @@ def check_path(name: str, value: Any) -> Any:
             text_of(value)
         except PathError as error:
             raise ValueError(
-                f"{name} must be a path, as in {name}='data/rows.csv': {error}"
+                f"{name} must be a path, as in {name}={_EXAMPLES[name]!r}: {error}"
             ) from None
     return value
 
@@ -154,7 +164,7 @@ def check_encoding(name: str, value: Any) -> str:
     try:
         codecs.lookup(value)
         "".encode(value)
-    except (LookupError, TypeError):
+    except (LookupError, TypeError, ValueError):
         raise ValueError(
             f"{name} must name a text encoding, as in {name}='utf-8' or 'latin-1'; got {value!r}"
         ) from None

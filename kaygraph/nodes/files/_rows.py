@@ -134,7 +134,11 @@ class Lines(Iterator[str]):
         return self.error(f"the byte 0x{ord(found[0]) & 0xFF:02x} is not {self.encoding}")
 
     def _read(self) -> None:
-        data = self._file.read(CHUNK)
+        try:
+            data = self._file.read(CHUNK)
+        except OSError as error:
+            error.filename = self.path
+            raise
         self.chunks += 1
         self._ended = not data
         text = self._decoder.decode(data, final=not data)
@@ -200,7 +204,12 @@ def json_rows(lines: Lines, decode: Callable[[str], Any], max_depth: int) -> Ite
 
     def parse(line: str) -> Any:
         check_depth(line.encode(), max_depth)
-        return decode(line)
+        try:
+            return decode(line)
+        except ValueError:
+            raise
+        except Exception as error:  # of the code of a type, or a depth beyond the decoder's
+            raise ValueError(repr(error)) from error
 
     return each_line(lines, parse, blank=False)
 
@@ -214,6 +223,7 @@ def csv_rows(
         RowError: The header cannot be used.
     """
     reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    named = "the header names" if fields is None else "fields= names"
     while True:
         lines.begin()
         error, values = None, []
@@ -239,7 +249,7 @@ def csv_rows(
             fields = _header(lines, values, max_fields)
         elif len(values) != len(fields):
             had = f"{len(values)} field{'' if len(values) == 1 else 's'}"
-            error = lines.error(f"{had}, but the header names {len(fields)}")
+            error = lines.error(f"{had}, but {named} {len(fields)}")
             yield Row(lines.first, error=error)
         else:
             yield Row(lines.first, dict(zip(fields, values, strict=True)))
@@ -258,16 +268,18 @@ def _header(lines: Lines, names: Sequence[str], max_fields: int) -> Sequence[str
     return names
 
 
-def wrong_with(names: Sequence[str]) -> str:
+def wrong_with(names: Sequence[Any]) -> str:
     """Return what is wrong with the names of fields, or nothing."""
     seen = set[str]()
     for number, name in enumerate(names, 1):
+        if not isinstance(name, str):
+            return f"has {name!r:.100} as the name of field {number}; text was expected"
         if not name.strip():
             return f"has no name for field {number}"
         if name in seen:
-            return f"names {name!r} twice"
+            return f"names {name!r:.100} twice"
         seen.add(name)
-    return ""
+    return "" if names else "names no fields"
 
 
 def _reason(error: csv.Error) -> str:

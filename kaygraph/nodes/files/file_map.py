@@ -3,15 +3,15 @@
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import Any, Generic, Unpack
+from typing import Any, ClassVar, Generic, Unpack
 
 from ..._fan_out import GONE
 from ..._frame import Frame
-from ..._settings import check_count, check_flag
+from ..._settings import Checks, check_count, check_flag
 from ..._typing import Result
 from ...batch import ParallelBatchNode
 from .._references import check_function, keep_from_binding, kind_of_function
-from .._store import STORE_CHECKS, Stored, StoreParallelSettings, configure
+from .._store import Stored, StoreParallelSettings, configure
 from ._paths import AnyPath, PathError, check_path, in_thread, resolved, text_of
 
 MAX_FILES = 10_000
@@ -56,8 +56,7 @@ class FileMap(Stored, ParallelBatchNode[Path, Result], Generic[Result]):
         ParallelBatchNode._accepts
         | {"reads", "writes", "glob", "function", "root", "max_files", "missing_ok"}
     ) - {"ordered"}
-    _checks = {  # noqa: RUF012
-        **STORE_CHECKS,
+    _checks: ClassVar[Checks] = {
         "glob": check_path,
         "function": lambda name, value: value if value is None else check_function(name, value),
         "root": check_path,
@@ -135,8 +134,11 @@ def _found(pattern: str, root: AnyPath | None, most: int) -> list[Path]:
 def _matches(pattern: Path, root: AnyPath | None) -> Iterator[Path]:
     if root is not None and (pattern.is_absolute() or ".." in pattern.parts):
         raise PathError(str(pattern), f"leads out of the root {str(root)!r}")
+    below = pattern.relative_to(pattern.anchor)
+    if not below.parts:
+        raise PathError(str(pattern), "is a folder; a pattern was expected, as in 'logs/*.txt'")
     base = Path(pattern.anchor if root is None else root)
-    for path in base.glob(str(pattern.relative_to(pattern.anchor))):
+    for path in base.glob(str(below)):
         if root is not None:
             resolved(path.absolute(), root)
         if path.is_file():

@@ -2,14 +2,14 @@
 
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from functools import partial
-from typing import Any, Generic, Unpack
+from typing import Any, ClassVar, Generic, Unpack
 
-from ..._settings import check_count
+from ..._settings import Checks, check_count
 from ..._typing import Result
 from ...batch import BatchNode
 from .._extras import extra
 from .._json import MAX_DEPTH
-from .._store import STORE_CHECKS, StoreBatchSettings, Stored, configure
+from .._store import StoreBatchSettings, Stored, configure
 from ._paths import FILE_CHECKS, AnyPath
 from ._rows import Lines, Row, csv_rows, json_rows, rows_of, text_rows, wrong_with
 
@@ -21,8 +21,7 @@ def check_fields(name: str, value: Any) -> Any:
     """Return ``value`` as a tuple when it names the fields of a table, or None."""
     if value is None:
         return None
-    several = isinstance(value, list | tuple) and all(isinstance(field, str) for field in value)
-    if not several or not value:
+    if not isinstance(value, list | tuple) or not value:
         raise ValueError(
             f"{name} must be a list of names, as in {name}=['name', 'age']; got {value!r}"
         )
@@ -47,7 +46,8 @@ class _Reader(Stored, BatchNode[Row, Result], Generic[Result]):
     max_row: int = MAX_ROW
 
     _accepts = BatchNode._accepts | {"reads", "writes", "path", "root", "encoding", "max_row"}
-    _checks = {**STORE_CHECKS, **FILE_CHECKS, "max_row": check_count}  # noqa: RUF012
+    _checks: ClassVar[Checks] = {**FILE_CHECKS, "max_row": check_count}
+    _is_source = True
 
     def _set(self, settings: Any, **own: Any) -> None:
         configure(self, own, settings)
@@ -74,11 +74,6 @@ class _Reader(Stored, BatchNode[Row, Result], Generic[Result]):
         Raises:
             RowError: It holds none.
         """
-        if type(row) is not Row:
-            raise TypeError(
-                f"{self.name} reads a file: it stands first in a pipeline and takes no items; "
-                f"got {row!r:.100}"
-            )
         if row.error is not None:
             raise row.error
         record: Result = row.record
@@ -157,8 +152,7 @@ class ReadCSV(_Reader[dict[str, str]]):
     max_fields: int = MAX_FIELDS
 
     _accepts = _Reader._accepts | {"fields", "delimiter", "max_fields"}
-    _checks = {  # noqa: RUF012
-        **_Reader._checks,
+    _checks: ClassVar[Checks] = {
         "fields": check_fields,
         "delimiter": check_delimiter,
         "max_fields": check_count,
@@ -231,7 +225,7 @@ class ReadJSONLines(_Reader[Result], Generic[Result]):
     max_depth: int = MAX_DEPTH
 
     _accepts = _Reader._accepts | {"type", "max_depth"}
-    _checks = {**_Reader._checks, "type": check_type, "max_depth": check_count}  # noqa: RUF012
+    _checks: ClassVar[Checks] = {"type": check_type, "max_depth": check_count}
 
     def __init__(
         self,

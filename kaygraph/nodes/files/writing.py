@@ -3,19 +3,25 @@
 import codecs
 import csv
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
-from typing import Any, Unpack
+from contextlib import ExitStack, asynccontextmanager
+from itertools import islice
+from numbers import Number
+from typing import Any, ClassVar, Unpack
 
-from ..._settings import check_flag
+from ..._settings import Checks, check_flag
 from ...batch import BatchNode
 from ...errors import closest
+from ...outcome import Outcome
 from .._extras import extra
-from .._store import STORE_CHECKS, StoreBatchSettings, Stored, configure, store
+from .._store import StoreBatchSettings, Stored, configure, store
 from ._draft import Draft, begin, cut_short, draft_of
 from ._paths import FILE_CHECKS, AnyPath, in_thread
+from ._rows import wrong_with
 from .reading import check_delimiter, check_fields
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet begins to calculate at
+# What a spreadsheet begins to calculate at, some only where people write in full width.
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\0", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+SAID = 100  # how many names an error looks at, and characters of one that a record has beyond
 ELSEWHERE = {"run_in", "memory_limit"}  # an open file does not go to a process
 
 
@@ -26,7 +32,7 @@ class _Writer(Stored, BatchNode[Any, None]):
     root: AnyPath | None = None
 
     _accepts = (BatchNode._accepts | {"reads", "writes", "path", "root"}) - ELSEWHERE
-    _checks = {**STORE_CHECKS, **FILE_CHECKS}  # noqa: RUF012
+    _checks: ClassVar[Checks] = FILE_CHECKS
 
     def _set(self, settings: Any, **own: Any) -> None:
         configure(self, own, settings)
@@ -45,8 +51,10 @@ class _Writer(Stored, BatchNode[Any, None]):
         try:
             yield drafts
         finally:
+            left = ExitStack()  # goes on to the others where one cannot be removed
             for draft in drafts:
-                await in_thread(draft.discard)
+                left.callback(draft.discard)
+            await in_thread(left.close)
 
     def prep(self, shared: Any, /) -> Any:
         """Begin a file and return the records; in a pipeline they come from the stage before.
@@ -60,7 +68,8 @@ class _Writer(Stored, BatchNode[Any, None]):
         """Add a record to the file.
 
         Raises:
-            ValueError: It cannot be written in this format: it is left out, as ``on_error`` says.
+            ValueError, TypeError: It cannot be written in this format: it is left out, as
+                ``on_error`` says.
             OSError: The file cannot be written; none of it will be.
         """
         draft = self._draft()
@@ -78,9 +87,15 @@ class _Writer(Stored, BatchNode[Any, None]):
             return
         self._begin(draft)
         await in_thread(draft.publish)
-        self.resource.discard(draft)
         if self.writes is not None:
             store(shared, self.writes, draft.rows, self.name)
+
+    def stream(self, shared: Any = None, /) -> AsyncGenerator[Outcome[None], None]:
+        """Refuse: it is ``post`` that makes the file, which the stream of a node does not call."""
+        raise TypeError(
+            f"{self.name} makes its file when all rows are written, which a stream of its own "
+            "does not come to: run it, or stream a pipeline that it stands in"
+        )
 
     def _draft(self) -> Draft:
         draft = draft_of(self.resource)
@@ -158,9 +173,10 @@ class WriteCSV(_Writer):
             ``path_of(self, shared)``.
         fields: The names of the fields, in order; those of the first record unless told.
         delimiter: What stands between two fields; "," unless told.
-        escape_formulas: Put a ``'`` before text that begins with ``=``, ``+``, ``-``, ``@``, a tab
-            or a carriage return, which a spreadsheet would calculate. For files that people open
-            there and that hold text from strangers; ReadCSV does not take it away again.
+        escape_formulas: Put a ``'`` before what is no number and begins with ``=``, ``+``, ``-``,
+            ``@`` (also in full width), a tab, a line end or a null character, which a spreadsheet
+            would calculate. For files that people open there and that hold text from strangers;
+            ReadCSV does not take it away again.
         root: The folder that the path is taken from and must not lead out of, by ``..`` or links.
         encoding: "utf-8" unless told; "utf-8-sig" puts a byte order mark first, as Excel wants.
 
@@ -178,8 +194,7 @@ class WriteCSV(_Writer):
     encoding: str = "utf-8"
 
     _accepts = _Writer._accepts | {"fields", "delimiter", "escape_formulas", "encoding"}
-    _checks = {  # noqa: RUF012
-        **_Writer._checks,
+    _checks: ClassVar[Checks] = {
         "fields": check_fields,
         "delimiter": check_delimiter,
         "escape_formulas": check_flag,
@@ -203,10 +218,11 @@ class WriteCSV(_Writer):
 
     def _encoded(self, draft: Draft, record: Any) -> bytes:
         if not isinstance(record, Mapping):
-            raise ValueError(f"a record for {self.name} must be a mapping, got {record!r:.100}")
-        table = self._table(draft, tuple(record))
+            kind = type(record).__name__
+            raise ValueError(f"a record for {self.name} must be a mapping, got a {kind}")
+        table = self._table(draft, self.fields or tuple(record))
         if record.keys() != table.known:
-            raise ValueError(_difference(record, table.fields, str(draft.path)))
+            raise ValueError(_difference(record, table, str(draft.path)))
         return table.line([record[field] for field in table.fields])
 
     def _begin(self, draft: Draft) -> None:
@@ -215,11 +231,13 @@ class WriteCSV(_Writer):
 
     def _table(self, draft: Draft, names: Sequence[str]) -> "_Table":
         """Return the table of a draft; the first record makes it, and the header with it."""
-        if draft.format is None:
-            names = self.fields or check_fields("the first record", names)
-            draft.format = _Table(names, self)
-            draft.add(draft.format.line(names), 0)
-        table: _Table = draft.format
+        table: _Table | None = draft.format
+        if table is None:
+            if wrong := wrong_with(names):
+                raise ValueError(f"the first record {wrong}")
+            table = _Table(names, self)
+            draft.add(table.line(names), 0)
+            draft.format = table  # after the header, which an encoding may not know
         return table
 
 
@@ -229,17 +247,24 @@ class _Table:
     def __init__(self, fields: Sequence[str], writer: WriteCSV) -> None:
         self.fields, self.known = fields, frozenset(fields)
         self._escapes = writer.escape_formulas
-        self._encode = codecs.getincrementalencoder(writer.encoding)().encode
+        self._encoder = codecs.getincrementalencoder(writer.encoding)()
         self._writer = csv.writer(_Echo(), delimiter=writer.delimiter)
 
     def line(self, values: Sequence[Any]) -> bytes:
         if self._escapes:
             values = [
-                f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
+                f"'{value}"
+                if not isinstance(value, Number) and str(value).startswith(FORMULA)
+                else value
                 for value in values
             ]
         text: Any = self._writer.writerow(values)
-        return self._encode(text)
+        before = self._encoder.getstate()
+        try:
+            return self._encoder.encode(text)
+        except UnicodeError:
+            self._encoder.setstate(before)  # where a row breaks off is not where the next begins
+            raise
 
 
 class _Echo:
@@ -249,11 +274,12 @@ class _Echo:
         return text
 
 
-def _difference(record: Mapping[str, Any], fields: Sequence[str], path: str) -> str:
+def _difference(record: Mapping[str, Any], table: _Table, path: str) -> str:
     """Say which field a record lacks, or has beyond those of its file."""
-    listed = ", ".join(repr(field) for field in fields)
-    beyond = [str(key) for key in record if key not in fields]
-    for field in fields:
+    fields = table.fields[:SAID]
+    listed = ", ".join(map(repr, fields)) + ", …" * (len(table.fields) > SAID)
+    beyond = [str(key)[:SAID] for key in islice((k for k in record if k not in table.known), SAID)]
+    for field in table.fields:
         if field not in record:
             said = f"a record for {path} has no {field!r}; the fields are {listed}."
             return said + closest(field, beyond)

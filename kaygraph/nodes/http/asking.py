@@ -2,16 +2,16 @@
 
 import random
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import fields, replace
-from typing import Any, TypedDict
+from typing import Any, ClassVar, TypedDict
 
-from ..._settings import check_choice, check_count, check_flag, check_limit, check_retry
+from ..._settings import Checks, check_choice, check_count, check_flag, check_limit, check_retry
 from ...errors import AttemptTimeoutError, closest
 from ...retry import Retry
 from .._json import MAX_DEPTH
-from .._store import STORE_CHECKS, Stored
+from .._store import Stored, check_on_loop
 from ._addresses import HTTPRequestError, origin_of, parsed
 from .auth import Auth
 from .client import HARMLESS, Client, HTTPSettings, client, joined
@@ -111,8 +111,8 @@ def check_ssl(name: str, value: Any) -> Any:
     return value
 
 
-HTTP_CHECKS = {
-    **STORE_CHECKS,
+HTTP_CHECKS: Checks = {
+    "run_in": check_on_loop,
     "retry": check_patience,
     "url": check_url,
     "method": check_method,
@@ -136,6 +136,7 @@ CLIENT = frozenset(ClientSettings.__annotations__) | {"url"}
 class Asking(Stored):
     """What the nodes that ask over HTTP have in common; it stands before Node in their bases.
 
+    A class of your own takes its settings as well, as keywords and as attributes.
     ``self.resource`` is a Client. The session is the run's: it is opened when it is first needed,
     shared by the nodes whose ``url`` has the same origin, and closed when the run ends.
     """
@@ -152,7 +153,8 @@ class Asking(Stored):
     max_redirects = 5
     ssl_context: ssl.SSLContext | None = None
     retry: Retry | None = PATIENT
-    _checks: Mapping[str, Callable[[str, Any], Any]] = HTTP_CHECKS
+    _accepts: ClassVar[frozenset[str]] = CLIENT | {"reads", "writes"}
+    _checks: ClassVar[Checks] = HTTP_CHECKS
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         told = vars(cls)
@@ -182,7 +184,8 @@ class Asking(Stored):
     @asynccontextmanager
     async def lifespan(self, shared: Any, /) -> AsyncIterator[Client]:
         settings = replace(self.client_settings, url=self.url_of(shared))
-        async with client(settings, shared) as asking:
+        around = super().lifespan(shared)  # type: ignore[misc]  # of a pattern: that of its parts
+        async with around, client(settings, shared) as asking:
             yield asking
 
     def url_of(self, shared: Any, /) -> str | None:
@@ -208,11 +211,12 @@ class Requesting(Asking):
         )
 
     def _is_elsewhere(self, url: str) -> bool:
-        """Return whether a URL from data leads away from ``url``, for which ``params`` are."""
-        if self.url is None or not url:
-            return False
-        base = parsed(self.url)
-        return origin_of(joined(base, url)) != origin_of(base)
+        """Return whether a URL from data leads away from the node's own, which gets ``params``."""
+        if type(self).url_of is not Asking.url_of:  # only the run knows it
+            base = self.resource.base  # type: ignore[attr-defined]
+        else:
+            base = None if self.url is None else parsed(self.url)
+        return bool(base and url) and origin_of(joined(base, url)) != origin_of(base)
 
 
 def _as_request(item: Any) -> Request:

@@ -1,6 +1,7 @@
 """An HTTP client for nodes: one session a run, over aiohttp, with limits on all that comes back."""
 
 import asyncio
+import os
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
@@ -201,11 +202,15 @@ class Answer:
 
 
 class Client:
-    """Asks over the run's session, as a node's settings say."""
+    """Asks over the run's session, as a node's settings say.
+
+    Attributes:
+        base: What the addresses of requests are relative to, or None.
+    """
 
     def __init__(self, session: Session, settings: HTTPSettings) -> None:
         self._session, self._settings = session, settings
-        self._base = None if settings.url is None else parsed(settings.url)
+        self.base = None if settings.url is None else parsed(settings.url)
 
     async def ask(self, request: Request, raise_for_status: bool = False) -> HTTPResult:
         """Make a request and return the whole answer, whatever its status is.
@@ -266,17 +271,17 @@ class Client:
             raise _translated(error, request, url, answering) from None
 
     def _url_of(self, request: Request) -> URL:
-        if self._base is None:
+        if self.base is None:
             url = parsed(request.url)
         else:
-            url = joined(self._base, request.url) if request.url else self._base
+            url = joined(self.base, request.url) if request.url else self.base
         pairs = request.query()
         return url.extend_query(pairs) if pairs else url
 
     @asynccontextmanager
     async def _answered(self, request: Request, url: URL) -> AsyncIterator[aiohttp.ClientResponse]:
         """Follow redirects; where they lead is looked at like any address that comes from data."""
-        auth, home = self._settings.auth, origin_of(self._base or url)
+        auth, home = self._settings.auth, origin_of(self.base or url)
         public_only = not self._settings.allow_private
         method, headers, body = request.verb, dict(request.headers), request.body()
         if request.idempotency_key is not None:
@@ -288,7 +293,7 @@ class Client:
             at_home = at_home and origin_of(url) == home
             if not at_home:
                 headers = {name: headers[name] for name in HARMLESS & headers.keys()}
-            if public_only and (self._base is None or origin_of(url) != home):
+            if public_only and (self.base is None or origin_of(url) != home):
                 check_literal(url)
             sent, asked = headers, url
             if auth is not None and at_home:
@@ -345,12 +350,23 @@ def _translated(
     if isinstance(error, TimeoutError):
         step = "no connection in time" if unheard else "the answer stopped"
         return HTTPTimeoutError(f"{asked}: {step}", again)
-    text = error.message if isinstance(error, aiohttp.ClientResponseError) else str(error)
-    what = redacted(text) or type(error).__name__
+    what = redacted(_reason(error)) or type(error).__name__
     if isinstance(error, aiohttp.ClientSSLError):
         return HTTPConnectionError(f"{asked}: {what}")
     step = "the answer broke off: " if answering else ""
     return HTTPConnectionError(f"{asked}: {step}{what}", again)
+
+
+def _reason(error: aiohttp.ClientError) -> str:
+    """Return what one of aiohttp's errors says, in the system's words where it has none."""
+    if isinstance(error, aiohttp.ClientResponseError):
+        return error.message
+    if isinstance(error, aiohttp.ClientConnectorError) and not isinstance(
+        error, aiohttp.ClientSSLError
+    ):
+        cause, code = error.os_error, error.os_error.errno or 0  # below 0: of the name service
+        return f"no connection: {os.strerror(code) if code > 0 else cause.strerror or cause}"
+    return str(error)
 
 
 def joined(base: URL, reference: str) -> URL:

@@ -21,6 +21,9 @@ Params = Mapping[str, Value | Sequence[Value]]
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 
+# They say where a request ends and the next one on its connection begins, which the body does.
+_FRAMING = frozenset({"content-length", "transfer-encoding"})
+
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})  # RFC 9110, 9.2.2
 
 
@@ -45,6 +48,8 @@ def check_headers(name: str, value: Any) -> dict[str, str]:
     for header, text in check_mapping(name, value).items():
         if not _NAME.fullmatch(header):
             raise HTTPRequestError(f"{name} holds {header!r}, which is no name of a header")
+        if header.lower() in _FRAMING:
+            raise HTTPRequestError(f"{name} holds {header!r}: leave it out, the body says it")
         check_line(f"{name}[{header!r}]", text)
     return {header.lower(): text for header, text in value.items()}
 

@@ -8,12 +8,12 @@ from typing import Any, ClassVar, Unpack
 
 from ..._frame import Frame
 from ..._permits import Slot
-from ..._settings import check_count
+from ..._settings import Checks, check_count
 from ...batch import BatchNode
 from .._json import decode
 from .._store import StoreBatchSettings, configure
 from ._decoding import HTTPBodyError
-from .asking import CLIENT, HTTP_CHECKS, ClientSettings, Requesting, check_text
+from .asking import ClientSettings, Requesting, check_text
 from .messages import HTTPResult, HTTPStatusError, Params, Request
 from .pagination import LinkHeader, Pagination, value_at
 
@@ -70,11 +70,12 @@ class HTTPPages(Requesting, BatchNode[Page, Any]):
     pagination: Pagination = LinkHeader()
     items: str = ""
     max_pages: int = MAX_PAGES
-    _accepts: ClassVar[frozenset[str]] = (
-        frozenset(HTTPPagesSettings.__annotations__) | CLIENT | {"pagination", "items", "max_pages"}
+
+    _is_source = True
+    _accepts: ClassVar[frozenset[str]] = frozenset(
+        {*HTTPPagesSettings.__annotations__, "url", "pagination", "items", "max_pages"}
     )
-    _checks = {  # noqa: RUF012 - never changed
-        **HTTP_CHECKS,
+    _checks: ClassVar[Checks] = {
         "pagination": check_pagination,
         "items": check_text,
         "max_pages": check_count,
@@ -152,10 +153,12 @@ class HTTPLines(Requesting, BatchNode[bytes, Any]):
     max_bytes = None
     total_timeout = None
     max_line = 1024 * 1024
-    _accepts: ClassVar[frozenset[str]] = (
-        frozenset(HTTPPagesSettings.__annotations__) | CLIENT | {"method", "max_line"}
+
+    _is_source = True
+    _accepts: ClassVar[frozenset[str]] = frozenset(
+        {*HTTPPagesSettings.__annotations__, "url", "method", "max_line"}
     )
-    _checks = {**HTTP_CHECKS, "max_line": check_count}  # noqa: RUF012 - never changed
+    _checks: ClassVar[Checks] = {"max_line": check_count}
 
     def __init__(
         self,

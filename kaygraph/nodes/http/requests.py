@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal, Unpack
 from ...batch import ParallelBatchNode
 from ...node import Node
 from .._store import StoreParallelSettings, StoreSettings, configure
-from .asking import CLIENT, ClientSettings, Requesting
+from .asking import ClientSettings, Requesting
 from .client import Client
 from .messages import HTTPResult, HTTPStatusError, Params, Request
 
@@ -91,8 +91,8 @@ class HTTPNode(Answering, Node[Any, Any]):
     change how often a request is made again and when, and not which.
     """
 
-    _accepts: ClassVar[frozenset[str]] = (
-        frozenset(HTTPNodeSettings.__annotations__) | CLIENT | {"method"}
+    _accepts: ClassVar[frozenset[str]] = frozenset(
+        {*HTTPNodeSettings.__annotations__, "url", "method"}
     )
 
     def __init__(
@@ -112,8 +112,8 @@ class ParallelHTTPNode(Answering, ParallelBatchNode[Any, Any]):
     ParallelBatchNode.
     """
 
-    _accepts: ClassVar[frozenset[str]] = (
-        frozenset(ParallelHTTPSettings.__annotations__) | CLIENT | {"method"}
+    _accepts: ClassVar[frozenset[str]] = frozenset(
+        {*ParallelHTTPSettings.__annotations__, "url", "method"}
     )
 
     def __init__(

@@ -5,11 +5,12 @@ from string import Formatter
 from typing import Any, ClassVar, Unpack
 from urllib.parse import quote
 
+from ..._settings import Checks
 from ...node import Node
 from .._store import configure
 from ._addresses import HTTPRequestError
 from ._decoding import HTTPBodyError
-from .asking import CLIENT, HTTP_CHECKS, check_text, check_url
+from .asking import check_text, check_url
 from .messages import HTTPResult, Request
 from .requests import Answering, HTTPNodeSettings
 
@@ -32,9 +33,13 @@ def check_path(name: str, value: Any) -> str:
 
 
 def places_of(name: str, path: str) -> list[str]:
-    """Return the names in braces."""
+    """Return what stands in braces: names, where nothing is to be converted or formatted."""
     try:
-        return [place for _, place, _, _ in Formatter().parse(path) if place is not None]
+        return [
+            place + (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "")
+            for _, place, spec, conversion in Formatter().parse(path)
+            if place is not None
+        ]
     except ValueError as error:
         raise HTTPRequestError(f"{name} is {path!r}: {error}") from None
 
@@ -58,13 +63,9 @@ class RESTNode(Answering, Node[Any, Any]):
 
     path: str = ""
 
-    _checks = {  # noqa: RUF012 - never changed
-        **HTTP_CHECKS,
-        "url": check_base,
-        "path": check_path,
-    }
-    _accepts: ClassVar[frozenset[str]] = (
-        frozenset(HTTPNodeSettings.__annotations__) | CLIENT | {"method", "path"}
+    _checks: ClassVar[Checks] = {"url": check_base, "path": check_path}
+    _accepts: ClassVar[frozenset[str]] = frozenset(
+        {*HTTPNodeSettings.__annotations__, "url", "method", "path"}
     )
 
     def __init__(

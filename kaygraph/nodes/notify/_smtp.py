@@ -3,13 +3,14 @@
 import asyncio
 import socket
 import ssl
+from base64 import b64encode
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from ..._redaction import redacted
 from ...errors import KayGraphError
 from .._extras import extra
+from .._quoted import quoted
 from ..http.auth import Basic
 from .channels import escaped
 
@@ -20,9 +21,9 @@ class MailError(KayGraphError):
     """An e-mail was not delivered.
 
     Attributes:
-        code: What the server answered, such as 550; None where it did not.
-        repeatable: Whether another attempt may help: the connection was lost, or the code is below
-            500.
+        code: What the server answered, such as 550; None where it did not, or made no sense.
+        repeatable: Whether another attempt may help: the connection was lost, the answer made no
+            sense, or the code is below 500.
     """
 
     def __init__(self, message: str, code: int | None = None, repeatable: bool = False) -> None:
@@ -42,6 +43,7 @@ class Connection:
         self._library = extra("aiosmtplib", "mail")
         self._turn = asyncio.Lock()
         self._where = f"{host}:{port}"
+        self._secrets = _as_sent(auth)
         here = socket.gethostname()
         self._smtp = self._library.SMTP(
             hostname=host,
@@ -68,30 +70,42 @@ class Connection:
                 if not self._smtp.is_connected:
                     await self._smtp.connect()
                 refused, _ = await self._smtp.sendmail(sender, recipients, mail)
-            except (library.SMTPResponseException, library.SMTPRecipientsRefused) as error:
-                raise self._translated(error) from None  # the server waits for the next mail
             except BaseException as error:
-                self.drop()  # nobody knows where in the dialogue it stands
+                if not self._refuses(error):
+                    self.drop()  # nobody knows where in the dialogue it stands
                 if isinstance(error, library.SMTPException | OSError):
                     raise self._translated(error) from None
                 raise
-        return {to: said(why.code, why.message) for to, why in refused.items()}
+        return {to: self._said(why.code, why.message) for to, why in refused.items()}
+
+    def _refuses(self, error: Any) -> bool:
+        """Return whether an error is an answer, after which the server waits for the next mail."""
+        if isinstance(error, self._library.SMTPResponseException):
+            return bool(error.code >= 0)  # below is what the library cannot read
+        return isinstance(error, self._library.SMTPRecipientsRefused)
 
     def _translated(self, error: Any) -> MailError:
         if isinstance(error, self._library.SMTPRecipientsRefused):
             codes = [one.code for one in error.recipients]
             listed = ", ".join(
-                f"{one.recipient} ({said(*one.args[:2])})" for one in error.recipients
+                f"{one.recipient} ({self._said(*one.args[:2])})" for one in error.recipients
             )
             return MailError(f"{self._where} refused {listed}", min(codes), min(codes) < 500)
         if isinstance(error, self._library.SMTPResponseException):
-            text = f"{self._where} answered {said(error.code, error.message)}"
+            if not self._refuses(error):
+                return MailError(f"{self._where}: {self._said(None, error.message)}", None, True)
+            text = f"{self._where} answered {self._said(error.code, error.message)}"
             return MailError(text, error.code, error.code < 500)
         # A certificate that is not trusted now will not be in a second.
         lost = isinstance(error, OSError) and not isinstance(
             error.__cause__ or error, ssl.SSLCertVerificationError
         )
-        return MailError(f"{self._where}: {said(None, str(error))}", None, lost)
+        return MailError(f"{self._where}: {self._said(None, str(error))}", None, lost)
+
+    def _said(self, code: int | None, text: str) -> str:
+        """Return what a server said, in one line without secrets."""
+        shown = escaped(quoted(" ".join(text.split()), self._secrets))[:200]
+        return shown if code is None else f"{code} {shown}"
 
     async def quit(self) -> None:
         """Say goodbye; what has been sent is sent, whatever comes of it."""
@@ -108,7 +122,9 @@ class Connection:
             transport.abort()
 
 
-def said(code: int | None, text: str) -> str:
-    """Return what a server said, in one line without secrets."""
-    shown = escaped(redacted(" ".join(text.split())))[:200]
-    return shown if code is None else f"{code} {shown}"
+def _as_sent(auth: Basic | None) -> list[str]:
+    """Return a password as it goes to a server, which may repeat what it does not understand."""
+    if auth is None:
+        return []
+    lines = (auth.password, f"\0{auth.user}\0{auth.password}")
+    return [auth.password, *(b64encode(line.encode()).decode() for line in lines)]

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Unpack
 
-from ..._settings import check_choice
+from ..._settings import Checks, check_choice
 from ...node import Node
-from .._store import STORE_CHECKS, Stored, StoreSettings, configure
-from .notify import Message, MessageError, addresses
+from .._store import StoreSettings, configure
+from .notify import Message, MessageError, Told, addresses
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,13 @@ class Delivery:
     refused: Mapping[str, str] = field(default_factory=dict)
 
 
-class Channel(Stored, Node[Message, Delivery]):
+class Channel(Told, Node[Message, Delivery]):
     """A way to tell people: ``exec`` takes a Message, tells, and returns a Delivery.
 
-    In a NotifyNode it gets the message from there. Alone, it reads it from ``shared[reads]``. As a
-    stage of a pipeline it takes items that are Messages: ``rows | FunctionNode(Message.of) |
-    Webhook(…)``. An attempt that fails may have been heard; it is made again with the same key.
+    In a NotifyNode it gets the message from there. Alone, it reads it from ``shared[reads]``, and
+    writes the Delivery to ``shared[writes]``. As a stage of a pipeline it takes items that are
+    Messages: ``rows | FunctionNode(Message.of) | Webhook(…)``. An attempt that fails may have been
+    heard; it is made again with the same key.
     """
 
     _accepts: ClassVar[frozenset[str]] = Node._accepts.union(StoreSettings.__annotations__)
@@ -40,9 +41,8 @@ class Channel(Stored, Node[Message, Delivery]):
 
     def prep(self, shared: Any, /) -> Any:
         """Return the message."""
-        if isinstance(shared, Message):  # of the NotifyNode around
-            return shared
-        return None if self.reads is None else Message.of(super().prep(shared))
+        message = super().prep(shared)
+        return None if message is None and self.reads is None else Message.of(message)
 
     def taken(self, item: Any) -> Message:
         """Return an item of ``exec``, which has to be a Message.
@@ -64,7 +64,7 @@ class Channel(Stored, Node[Message, Delivery]):
             raise MessageError(
                 f"{self.name!r} has nobody to tell: give to= to the channel or to the message"
             )
-        check: Callable[[str, Any], tuple[str, ...]] = self._checks.get("to", addresses)
+        check: Callable[[str, Any], tuple[str, ...]] = self._checked.get("to", addresses)
         return check("to", to)
 
 
@@ -78,9 +78,8 @@ class Log(Channel):
     level = "info"
 
     _accepts: ClassVar[frozenset[str]] = Channel._accepts | {"level"}
-    _checks: Mapping[str, Callable[[str, Any], Any]] = {
-        **STORE_CHECKS,
-        "level": check_choice("debug", "info", "warning", "error", "critical"),
+    _checks: ClassVar[Checks] = {
+        "level": check_choice("debug", "info", "warning", "error", "critical")
     }
 
     def __init__(self, level: str | None = None, **settings: Unpack[StoreSettings]) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import re
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from email.header import Header
@@ -13,10 +13,10 @@ from hashlib import sha256
 from typing import Any, ClassVar, Unpack
 
 from ..._frame import FRAME
-from ..._settings import check_choice, check_count, check_name, check_retry
+from ..._settings import Checks, check_choice, check_retry
 from ...errors import AttemptTimeoutError
 from ...retry import Retry
-from .._store import STORE_CHECKS, StoreSettings, configure
+from .._store import StoreSettings, check_on_loop, configure
 from ..http.asking import check_ssl, patience, wait_as_told
 from ..http.auth import Basic
 from ._smtp import Connection, MailError
@@ -24,6 +24,7 @@ from .channels import Channel, Delivery, shortened
 from .notify import Addresses, Message, MessageError, addresses, one_line
 
 _ADDRESS = re.compile(r"[^\s<>@,;:\"()\[\]\\]+@[^\s<>@,;:\"()\[\]\\]+", re.ASCII)
+_HOST = re.compile(r"[\w-]{1,63}(?:\.[\w-]{1,63})*\.?|[0-9a-fA-F]*:[0-9a-fA-F]*:[\w.:%]*")
 _PORTS = {"starttls": 587, "tls": 465, "none": 25}
 
 
@@ -32,6 +33,25 @@ def worth_sending_again(error: Exception) -> bool:
     return isinstance(error, AttemptTimeoutError) or (
         isinstance(error, MailError) and error.repeatable
     )
+
+
+PATIENT = Retry(attempts=4, wait=wait_as_told, on=worth_sending_again)
+
+
+def check_host(name: str, value: Any) -> str:
+    """Return the name or the address of a server."""
+    if not isinstance(value, str) or not _HOST.fullmatch(value):
+        raise ValueError(
+            f"{name} must be the name of a server, such as 'mail.example.org' (its port is for "
+            f"port=), got {value!r:.80}"
+        )
+    return value
+
+
+def check_port(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 65536:
+        raise ValueError(f"{name} must be a number from 1 to 65535, got {value!r:.80}")
+    return value
 
 
 def check_mail(name: str, value: Any) -> tuple[str, ...]:
@@ -86,7 +106,7 @@ class Email(Channel):
             byte, or "none". "starttls" unless told.
         auth: Basic(user, password); not with ``tls="none"``, which all could read.
         ssl_context: For certificates of one's own.
-        timeout: Seconds for one attempt; 60 unless told.
+        timeout: Seconds for one attempt, with the wait for its turn; 60 unless told.
 
     The other settings are those of Node.
 
@@ -103,7 +123,7 @@ class Email(Channel):
     auth: Basic | None = None
     ssl_context: ssl.SSLContext | None = None
     timeout: float | None = 60.0
-    retry: Retry | None = Retry(attempts=4, wait=wait_as_told, on=worth_sending_again)
+    retry: Retry | None = PATIENT
 
     _accepts: ClassVar[frozenset[str]] = Channel._accepts | {
         "host",
@@ -114,13 +134,13 @@ class Email(Channel):
         "auth",
         "ssl_context",
     }
-    _checks: Mapping[str, Callable[[str, Any], Any]] = {
-        **STORE_CHECKS,
+    _checks: ClassVar[Checks] = {
+        "run_in": check_on_loop,
         "retry": check_retry_mail,
-        "host": check_name,
+        "host": check_host,
         "sender": check_sender,
         "to": check_mail,
-        "port": check_count,
+        "port": check_port,
         "tls": check_choice(*_PORTS),
         "auth": check_basic,
         "ssl_context": check_ssl,
@@ -148,9 +168,15 @@ class Email(Channel):
         if self.auth is not None and self.tls == "none":
             raise ValueError("auth= with tls='none' would show the password to all on the way")
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        told = vars(cls)
+        if "retry" not in told and ("max_retries" in told or "wait" in told):
+            cls.retry = patience(cls.retry or PATIENT, told.get("max_retries"), told.get("wait"))
+        super().__init_subclass__(**kwargs)
+
     def _configure(self, max_retries: int | None, wait: float | None, settings: Any) -> None:
         if "retry" not in settings and (max_retries is not None or wait is not None):
-            settings = {**settings, "retry": patience(self.retry, max_retries, wait)}
+            settings = {**settings, "retry": patience(self.retry or PATIENT, max_retries, wait)}
             max_retries = wait = None
         super()._configure(max_retries, wait, settings)
 

@@ -7,11 +7,11 @@ from typing import Any, ClassVar, TypedDict, Unpack
 from uuid import uuid4
 
 from ..._frame import Frame
-from ..._settings import refuse_unknown
+from ..._settings import Checks, refuse_unknown
 from ...branches import BranchGroup
 from ...errors import KayGraphError, closest
 from ...outcome import Outcome
-from .._store import STORE_CHECKS, Keys, Stored, store
+from .._store import Keys, Stored
 
 Addresses = str | Sequence[str]
 
@@ -150,6 +150,18 @@ def check_required(name: str, value: Any) -> int:
     return value
 
 
+class Told(Stored):
+    """Reads a message and writes what became of it; in a NotifyNode both are that one's part."""
+
+    def prep(self, shared: Any, /) -> Any:
+        """Return the message."""
+        return shared if isinstance(shared, Message) else super().prep(shared)
+
+    def post(self, shared: Any, prep_res: Any, exec_res: Any, /) -> Any:
+        """Write the result to the shared store; the outcomes of a NotifyNode around hold it too."""
+        return None if isinstance(shared, Message) else super().post(shared, prep_res, exec_res)
+
+
 class NotifySettings(TypedDict, total=False):
     """What a NotifyNode takes beside its channels and ``required``."""
 
@@ -158,7 +170,7 @@ class NotifySettings(TypedDict, total=False):
     writes: Keys
 
 
-class NotifyNode(Stored, BranchGroup):
+class NotifyNode(Told, BranchGroup):
     """Sends a message over several channels at once; what one fails with does not stop the others.
 
     The message is what ``prep`` returns, or ``shared[reads]`` holds: a string, a mapping of the
@@ -169,8 +181,9 @@ class NotifyNode(Stored, BranchGroup):
 
     The action is always "default": where some have failed, the run goes on.
 
-    A channel may be any branch: ``first_of(Email(…), SMS(…))``, or a node of one's own. Its
-    shared store is the message, and nothing else.
+    A channel may be any branch: ``first_of(Email(…), SMS(…))``, another NotifyNode, or a node of
+    one's own. Its shared store is the message, and nothing else: what a channel ``reads`` and
+    ``writes`` counts where it stands alone.
 
     Args:
         channels: Channels, or other branches.
@@ -189,7 +202,7 @@ class NotifyNode(Stored, BranchGroup):
     required: int = 1
 
     _accepts: ClassVar[frozenset[str]] = frozenset({"name", "reads", "writes", "required"})
-    _checks = {**STORE_CHECKS, "required": check_required}  # noqa: RUF012 - never changed
+    _checks: ClassVar[Checks] = {"required": check_required}
 
     def __init__(
         self, *channels: Any, required: int | None = None, **settings: Unpack[NotifySettings]
@@ -225,5 +238,4 @@ class NotifyNode(Stored, BranchGroup):
 
     def post(self, shared: Any, prep_res: Any, exec_res: Any, /) -> Any:
         """Write the outcomes to the shared store."""
-        if self.writes is not None:
-            store(shared, self.writes, list(self.outcomes), self.name)
+        return super().post(shared, prep_res, list(self.outcomes))

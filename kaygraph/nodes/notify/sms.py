@@ -1,10 +1,12 @@
 """Text messages to telephones as a channel."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar, Unpack
 
-from ..._settings import check_count, check_name
+from yarl import URL
+
+from ..._settings import Checks, check_count, check_name
 from .._store import configure
 from ..http.auth import Basic
 from .channels import Delivery, shortened
@@ -49,7 +51,7 @@ class SMS(Posting):
         token: Its password.
         sender: The number, or name, that it comes from.
         to: The number that it goes to, where the message does not say.
-        url: Where the service is; Twilio's own unless told.
+        url: Where the service is, up to ``/2010-04-01``; Twilio's own unless told.
         max_length: Characters; what is longer is cut. 1600 unless told.
 
     The other settings are those of Webhook.
@@ -68,8 +70,7 @@ class SMS(Posting):
         "to",
         "max_length",
     }
-    _checks: Mapping[str, Callable[[str, Any], Any]] = {
-        **Posting._checks,
+    _checks: ClassVar[Checks] = {
         "account": check_account,
         "sender": check_name,
         "to": check_numbers,
@@ -86,7 +87,8 @@ class SMS(Posting):
         url: str | None = None,
         **settings: Unpack[SMSSettings],
     ) -> None:
-        auth = None if account is None or token is None else Basic(account, token)
+        user = account or self.account
+        auth = None if user is None or token is None else Basic(user, token)
         own = {"account": account, "sender": sender, "to": to, "url": url, "auth": auth}
         configure(self, own, settings)
         if self.account is None or self.auth is None or self.sender is None:
@@ -102,9 +104,10 @@ class SMS(Posting):
                 "message for each, or an SMS(…, to=number) for each"
             )
         text = shortened(message.plain, self.max_length)
+        path = f"2010-04-01/Accounts/{self.account}/Messages.json"
         result = await self.posted(
             message,
-            url=f"/2010-04-01/Accounts/{self.account}/Messages.json",
+            url=str(URL(str(self.url)) / path),
             data={"From": str(self.sender), "To": number, "Body": text},
         )
         data = result["data"]

@@ -1,20 +1,25 @@
 """Channels over HTTP: a webhook of one's own, and one of a chat."""
 
+import asyncio
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar, Unpack
 
 from yarl import URL
 
-from ..._redaction import HIDDEN, redacted
-from ..._settings import check_count, check_flag
+from ..._redaction import HIDDEN
+from ..._settings import Checks, check_count, check_flag
 from ...errors import KayGraphError
+from .._quoted import quoted, secrets_of
 from .._store import StoreSettings, configure
 from ..http._addresses import HTTPRequestError, parsed
-from ..http.asking import CLIENT, HTTP_CHECKS, Asking, ClientSettings
-from ..http.messages import HTTPResult, HTTPStatusError, Request
+from ..http._decoding import HTTPBodyError
+from ..http.asking import Asking, ClientSettings
+from ..http.messages import HTTPResult, HTTPStatusError, Request, refused_for_now
 from .channels import Channel, Delivery, escaped, shortened
 from .notify import Message
+
+SHOWN = 400  # characters of an error, which may hold a page of the server
 
 
 class ChannelSettings(StoreSettings, ClientSettings, total=False):
@@ -36,10 +41,8 @@ class Posting(Asking, Channel):
     idempotent = True
     max_redirects = 0  # a POST that is led on may arrive as a GET, and tell nobody
 
-    _accepts: ClassVar[frozenset[str]] = (
-        frozenset(ChannelSettings.__annotations__) | CLIENT | Channel._accepts
-    )
-    _checks: Mapping[str, Callable[[str, Any], Any]] = {**HTTP_CHECKS, "idempotent": check_flag}
+    _accepts: ClassVar[frozenset[str]] = frozenset({*ChannelSettings.__annotations__, "url"})
+    _checks: ClassVar[Checks] = {"idempotent": check_flag}
 
     async def posted(self, message: Message, **body: Any) -> HTTPResult:
         """Make the request and return its answer.
@@ -54,36 +57,56 @@ class Posting(Asking, Channel):
             repeatable=self.idempotent,
             **body,
         )
+        now = asyncio.get_running_loop().time
+        began = now()
         try:
-            result: HTTPResult = await self.resource.ask(request)
-            if not 200 <= result["status_code"] < 300 or not self.accepts(result):
-                raise HTTPStatusError(f"{self.name!r}: {said(result)}", result)
+            async with self.resource.open(request) as answer:
+                result: HTTPResult
+                try:
+                    result = await answer.result(self.max_depth, began)
+                except HTTPBodyError:
+                    result = {
+                        "data": None,
+                        "status_code": answer.status_code,
+                        "success": answer.success,
+                        "headers": answer.headers,
+                        "seconds": now() - began,
+                    }
+                    if not self._delivers(result):  # its status says it, whatever follows
+                        raise
+            if not self._delivers(result):
+                again = refused_for_now(result) or (answer.status_code >= 500 and self.idempotent)
+                raise HTTPStatusError(f"{answer!r}{self._said(result)}", result, again)
         except KayGraphError as error:
-            _hide(error, str(self.url))
+            error.args = (_without(str(self.url), str(error))[:SHOWN], *error.args[1:])
             raise
         return result
 
+    def _delivers(self, result: HTTPResult) -> bool:
+        return 200 <= result["status_code"] < 300 and self.accepts(result)
+
     def accepts(self, result: HTTPResult, /) -> bool:
-        """Return whether an answer with a status below 300 says that it is delivered."""
+        """Return whether an answer with a status from 200 to 299 says that it is delivered."""
         return True
 
-
-def said(result: HTTPResult) -> str:
-    """Return what an answer says, in one line without secrets."""
-    data = result["data"]
-    if isinstance(data, Mapping):
-        data = ", ".join(str(data[name]) for name in ("code", "message", "error") if name in data)
-    text = "" if data is None else f": {escaped(redacted(str(data)))[:200]}"
-    return f"the server answered {result['status_code']}{text}"
+    def _said(self, result: HTTPResult) -> str:
+        """Return what an answer says, in one line without what is secret of ``auth``."""
+        data = result["data"]
+        if isinstance(data, Mapping):
+            data = ", ".join(str(data[one]) for one in ("code", "message", "error") if one in data)
+        return "" if data is None else f": {escaped(quoted(str(data), secrets_of(self.auth)))}"
 
 
-def _hide(error: KayGraphError, url: str) -> None:
-    """Take the path and the query of an address out of what an error says."""
-    address, text = URL(url), str(error.args[0])
+def _without(url: str, text: str) -> str:
+    """Take the path and the query of an address out of a text, whole and in parts."""
+    address = URL(url)
     for part in (address.raw_path_qs, address.path_qs, address.raw_path, address.path):
         if len(part) > 1:
             text = text.replace(part, f"/{HIDDEN}")
-    error.args = (text, *error.args[1:])
+    for part in (*address.raw_parts, *address.parts, *address.query.values()):
+        if len(part) > 7:  # shorter ones are words, that stand in others as well
+            text = text.replace(part, HIDDEN)
+    return text
 
 
 def check_secret_url(name: str, value: Any) -> str:
@@ -112,10 +135,7 @@ class Webhook(Posting):
     The other settings are those of HTTPNode and Node.
     """
 
-    _checks: Mapping[str, Callable[[str, Any], Any]] = {
-        **Posting._checks,
-        "url": check_secret_url,
-    }
+    _checks: ClassVar[Checks] = {"url": check_secret_url}
 
     def __init__(self, url: str | None = None, **settings: Unpack[ChannelSettings]) -> None:
         configure(self, {"url": url}, settings)
@@ -160,10 +180,7 @@ class ChatWebhook(Webhook):
     max_length = 4000
 
     _accepts: ClassVar[frozenset[str]] = Webhook._accepts | {"max_length"}
-    _checks: Mapping[str, Callable[[str, Any], Any]] = {
-        **Webhook._checks,
-        "max_length": check_count,
-    }
+    _checks: ClassVar[Checks] = {"max_length": check_count}
 
     def __init__(self, url: str | None = None, **settings: Unpack[ChatSettings]) -> None:
         super().__init__(url, **settings)  # type: ignore[misc]

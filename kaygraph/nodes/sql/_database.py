@@ -22,7 +22,7 @@ Written = list[Row] | None | DatabaseError
 SCHEMES = ("sqlite", "postgresql", "postgres")
 # One @ at most: where it is clear what the password is, it is clear what is not.
 _SERVER = re.compile(r"(?:(?P<user>[^:@/?#]*)(?::[^@/?#]*)?@)?(?P<place>[^@?#]*)(?:\?[^@]*)?")
-_FILE = re.compile(r"/[^?#]+")
+_FILE = re.compile(r"/(?:(?!%00)[^?#\0])+")
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -39,8 +39,8 @@ class Database:
         durable: A row in SQLite counts as written when it is on the disk (``synchronous=FULL``).
             False: when the operating system has it, so that a loss of power may take the last rows.
         pool_size: How many connections to PostgreSQL a node has at most in a run.
-        connect_timeout: Seconds that a try to connect to PostgreSQL may take, 2 or more; it is
-            tried twice.
+        connect_timeout: Seconds that a try to connect to PostgreSQL may take, 2 or more, for each
+            address that the host has; it is tried twice.
         lock_timeout: Seconds to wait for a lock that another transaction holds.
         timeout: Seconds that a transaction may take, or a batch of rows may take to come; None for
             no limit.
@@ -75,6 +75,8 @@ class Database:
                 "a PostgreSQL url is 'postgresql://user:password@host:port/name'; write the "
                 "characters @ : / ? # in a user or a password as %40 %3A %2F %3F %23"
             )
+        if self.root is not None and not isinstance(self.root, str | Path):
+            raise TypeError(f"root is the path of a folder, got {type(self.root).__name__}")
         if not self.is_sqlite and self.root is not None:
             raise ValueError("root= confines the file of a SQLite database; this one has none")
         check_count("pool_size", self.pool_size)
@@ -136,8 +138,8 @@ class Connected(Protocol):
         """Run a statement once per row, all in one transaction, and return what came of each.
 
         Raises:
-            RowRefusedError: One of the rows is to blame that nothing could be committed.
-            DatabaseError: Nothing is written, unless the connection was lost while it committed.
+            DatabaseUnavailableError: No row is written, unless it was lost while it committed.
+            Exception: No row is written, and one of them may be to blame.
         """
 
 

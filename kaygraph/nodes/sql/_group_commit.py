@@ -10,10 +10,10 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
-from ..._tasks import heard, stop
+from ..._tasks import stop
 from ._database import Row, Written
 from ._statement import Bound
-from .errors import OF_A_ROW, DatabaseError
+from .errors import DatabaseError, DatabaseUnavailableError
 
 Commit = Callable[[Sequence[Bound]], Awaitable[Sequence[Written]]]
 
@@ -48,7 +48,6 @@ class GroupCommit:
         group that it is in goes on.
         """
         done: asyncio.Future[list[Row] | None] = asyncio.get_running_loop().create_future()
-        done.add_done_callback(heard)  # an error may come when nobody waits for it any more
         self._waiting.append((row, done))
         self._more.set()
         try:
@@ -79,9 +78,9 @@ class GroupCommit:
         try:
             return await self._commit(rows)
         except Exception as error:
-            if len(rows) == 1 or not isinstance(error, OF_A_ROW):
+            if len(rows) == 1 or isinstance(error, DatabaseUnavailableError):
                 return [error] * len(rows)
-            # Refused as a whole, by a check at the commit, say: the row that is to blame is found
-            # by halves, and the others are written.
+            # Refused as a whole, by a check at the commit, say, or by what turns a value into one
+            # of the database: the row that is to blame is found by halves, and the others written.
             half = len(rows) // 2
             return [*await self._written(rows[:half]), *await self._written(rows[half:])]

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from ..._tasks import outlast
@@ -11,7 +11,6 @@ from .._extras import extra
 from ._database import Database, Row, Written, column_names, in_time, too_many
 from ._statement import Bound, Statement
 from .errors import (
-    OF_A_ROW,
     DatabaseError,
     DatabaseLockedError,
     DatabaseUnavailableError,
@@ -53,6 +52,7 @@ class Postgres:
         self._database = database
         self._psycopg = extra("psycopg", "postgres")
         self._waiting: set[asyncio.Timeout] = set()  # for a connection
+        self._connecting: set[asyncio.Timeout] = set()
         self._refusal: Exception | None = None  # why the last try to connect has failed
         self._pool = self._made(reads)
 
@@ -66,7 +66,8 @@ class Postgres:
             await server._pool.open()
             yield server
         finally:
-            await server._pool.close(timeout=database.connect_timeout + 1)  # one may be connecting
+            _end(server._connecting)  # the pool would wait for a server that does not answer
+            await server._pool.close()
 
     def _made(self, reads: bool) -> "AsyncConnectionPool[AsyncConnection[Row]]":
         """Return the pool, which notes why it cannot connect: by itself it tells that to a log, and
@@ -77,17 +78,20 @@ class Postgres:
         class Connection(psycopg.AsyncConnection):  # type: ignore[misc, name-defined]
             @classmethod
             async def connect(cls, *args: Any, **kwargs: Any) -> Any:
-                try:
-                    return await super().connect(*args, **kwargs)
-                except Exception as error:
-                    server._refusal = error
-                    raise
+                with suppress(TimeoutError):  # psycopg's own is another
+                    async with _until_ended(server._connecting):
+                        try:
+                            return await super().connect(*args, **kwargs)
+                        except Exception as error:
+                            server._refusal = error
+                            raise
+                # Raised here it leads to no frame, where it would keep what was connecting open.
+                raise psycopg.OperationalError("the pool was closed")
 
         async def refused(_: Any) -> None:
-            for wait in self._waiting:
-                wait.reschedule(0)
+            _end(self._waiting)
 
-        options = f"-c lock_timeout={round(database.lock_timeout * 1000)}"
+        options = f"-c lock_timeout={_whole(database.lock_timeout * 1000)}"
         if reads:
             options += " -c default_transaction_read_only=on"
         pools = extra("psycopg_pool", "postgres").AsyncConnectionPool
@@ -97,8 +101,8 @@ class Postgres:
             kwargs={
                 "autocommit": True,
                 "row_factory": psycopg.rows.dict_row,
-                "connect_timeout": max(2, round(database.connect_timeout)),
-                "options": f"{options} {_settings(psycopg, database).get('options', '')}",
+                "connect_timeout": _whole(database.connect_timeout),
+                "options": f"{options} {_told_in_url(psycopg, database).get('options', '')}",
             },
             min_size=0,
             max_size=database.pool_size,
@@ -112,27 +116,21 @@ class Postgres:
     async def rows(
         self, statement: Statement, bound: Bound, batch: int
     ) -> AsyncGenerator[Row, None]:
-        held = AsyncExitStack()
+        declare = f"DECLARE kaygraph NO SCROLL CURSOR FOR {statement.text}"
         with self._told():
-            try:
+            async with AsyncExitStack() as held:
                 async with in_time(self._database):
                     connection = await held.enter_async_context(self._connection())
-                    await held.enter_async_context(connection.transaction())
-                    cursor = await held.enter_async_context(connection.cursor(name="kaygraph"))
-                    await cursor.execute(statement.text, bound)
-                    _check_columns(cursor)
-                    found = await cursor.fetchmany(batch)
+                    await connection.execute("BEGIN")
+                    await connection.execute(declare, bound, prepare=False)
+                    found = await _fetched(connection, batch)
                 while found:
                     for row in found:
                         yield row
                     async with in_time(self._database):
-                        found = await cursor.fetchmany(batch)
-            finally:
-                await _to_its_end(self._close(held))
-
-    async def _close(self, held: AsyncExitStack) -> None:
-        async with in_time(self._database):  # the server may have fallen silent
-            await held.aclose()
+                        found = await _fetched(connection, batch)
+                async with in_time(self._database):
+                    await connection.execute("COMMIT")
 
     async def execute(
         self, statements: Sequence[tuple[Statement, Bound]], max_rows: int
@@ -161,7 +159,9 @@ class Postgres:
                 while cursor.nextset():
                     results.append(await _returned(cursor))
                 return results
-        except OF_A_ROW:
+        except DatabaseUnavailableError:
+            raise
+        except DatabaseError:
             if len(rows) == 1:
                 raise
         written: list[Written] = []
@@ -171,8 +171,11 @@ class Postgres:
                     with self._told():
                         async with connection.transaction():  # a savepoint
                             cursor = await connection.execute(statement.text, bound)
-                    written.append(await _returned(cursor))
-                except OF_A_ROW as error:
+                            returned = await _returned(cursor)
+                    written.append(returned)
+                except DatabaseUnavailableError:
+                    raise
+                except DatabaseError as error:
                     written.append(error)
         return written
 
@@ -185,13 +188,11 @@ class Postgres:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator["AsyncConnection[Row]"]:
+        """A connection for one transaction. One that is left in the middle of it is closed, which
+        ends it on the server without a word from there."""
         try:
-            async with asyncio.timeout(None) as wait:
-                self._waiting.add(wait)
-                try:
-                    connection = await self._pool.getconn()
-                finally:
-                    self._waiting.discard(wait)
+            async with _until_ended(self._waiting) as wait:
+                connection = await self._pool.getconn()
         except TimeoutError:
             if not wait.expired():
                 raise
@@ -200,6 +201,8 @@ class Postgres:
         try:
             yield connection
         finally:
+            if connection.pgconn.transaction_status != self._psycopg.pq.TransactionStatus.IDLE:
+                await connection.close()
             await _to_its_end(self._pool.putconn(connection))
 
     @contextmanager
@@ -213,6 +216,23 @@ class Postgres:
             raise RowRefusedError(f"{self._database}: {error}") from error
 
 
+@asynccontextmanager
+async def _until_ended(waits: set[asyncio.Timeout]) -> AsyncIterator[asyncio.Timeout]:
+    """Let what is waited for here raise a TimeoutError when the waits of this set are ended."""
+    async with asyncio.timeout(None) as wait:
+        waits.add(wait)
+        try:
+            yield wait
+        finally:
+            waits.discard(wait)
+
+
+def _end(waits: set[asyncio.Timeout]) -> None:
+    for wait in waits:
+        if not wait.expired():
+            wait.reschedule(0)
+
+
 async def _to_its_end(giving_back: Coroutine[Any, Any, None]) -> None:
     """Let this be done, cancelled or not: the pool would miss a connection for ever."""
     task = asyncio.get_running_loop().create_task(giving_back)
@@ -220,7 +240,12 @@ async def _to_its_end(giving_back: Coroutine[Any, Any, None]) -> None:
     task.result()
 
 
-def _settings(psycopg: Any, database: Database) -> dict[str, Any]:
+def _whole(value: float) -> int:
+    """Return a limit as PostgreSQL takes it: a whole number, where 0 would be no limit."""
+    return round(min(max(value, 1), 2**31 - 1))
+
+
+def _told_in_url(psycopg: Any, database: Database) -> dict[str, Any]:
     """Return what libpq reads in the url.
 
     Raises:
@@ -253,6 +278,12 @@ def _primary(error: Any) -> str:
 
 def _check_columns(cursor: "AsyncCursor[Any]") -> None:
     column_names([column.name for column in cursor.description or ()])
+
+
+async def _fetched(connection: "AsyncConnection[Row]", batch: int) -> list[Row]:
+    cursor = await connection.execute(f"FETCH FORWARD {batch} FROM kaygraph", prepare=False)
+    _check_columns(cursor)
+    return await cursor.fetchall()
 
 
 async def _returned(cursor: "AsyncCursor[Row]") -> list[Row] | None:

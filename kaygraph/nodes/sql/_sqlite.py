@@ -10,11 +10,10 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from ..._tasks import heard
+from ..._tasks import heard, outlast
 from ._database import Database, Row, Written, column_names, in_time, too_many
 from ._statement import Bound, Statement
 from .errors import (
-    OF_A_ROW,
     DatabaseError,
     DatabaseLockedError,
     DatabaseUnavailableError,
@@ -25,13 +24,15 @@ from .errors import (
 T = TypeVar("T")
 
 PAUSE_S = 0.01  # between two tries to get a lock
-LOOK_S = 0.05  # between two interruptions of a job that has not heard the first
+STEPS = 10_000  # of SQLite's machine, between two looks at whether anybody waits for the job
 
 _KINDS = {
     sqlite3.SQLITE_BUSY: DatabaseLockedError,
     sqlite3.SQLITE_LOCKED: DatabaseLockedError,
     sqlite3.SQLITE_CANTOPEN: DatabaseUnavailableError,
     sqlite3.SQLITE_IOERR: DatabaseUnavailableError,
+    sqlite3.SQLITE_FULL: DatabaseUnavailableError,
+    sqlite3.SQLITE_INTERRUPT: DatabaseUnavailableError,
     sqlite3.SQLITE_CONSTRAINT: RowRefusedError,
     sqlite3.SQLITE_MISMATCH: RowRefusedError,
     sqlite3.SQLITE_TOOBIG: RowRefusedError,
@@ -53,7 +54,6 @@ class SQLite:
     def __init__(self, database: Database, reads: bool) -> None:
         self._database, self._reads = database, reads
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="kaygraph-sqlite")
-        self._lock = threading.Lock()  # what is interrupted is the job meant, and no later one
         self._job: threading.Event | None = None
         self._connection: sqlite3.Connection | None = None
 
@@ -109,20 +109,23 @@ class SQLite:
                 for bound in rows:
                     try:
                         with self._told():
-                            written.append(_rows(self._run(statement, bound)))
-                    except OF_A_ROW as error:
+                            cursor = self._run(statement, bound)
+                    except DatabaseUnavailableError:
+                        raise
+                    except DatabaseError as error:
                         # The statement alone was undone, unless it asks for more (a trigger that
                         # raises ROLLBACK).
                         if not self._open().in_transaction:
                             raise
                         written.append(error)
+                    else:
+                        written.append(_rows(cursor))
             return written
 
         return await self._do(job)
 
     def _run(self, statement: Statement, bound: Bound) -> sqlite3.Cursor:
-        assert self._job is not None
-        if self._job.is_set():
+        if self._given_up():
             raise _GivenUpError
         return self._open().execute(statement.text, bound or ())
 
@@ -132,6 +135,8 @@ class SQLite:
         connection.execute("BEGIN IMMEDIATE")
         try:
             yield
+            if self._given_up():
+                raise _GivenUpError
             connection.execute("COMMIT")
         except BaseException:
             if connection.in_transaction:
@@ -152,22 +157,16 @@ class SQLite:
             try:
                 await asyncio.wait([doing])
             except asyncio.CancelledError:
-                doing.add_done_callback(heard)
                 given_up.set()
-                await self._interrupted(doing, given_up)
-                raise
+                doing.add_done_callback(heard)
+                await outlast([doing])
+                if doing.exception() is not None:
+                    raise
+            # What was committed in the last moment is told so, unless it was a cancellation.
             return doing.result()
 
-    async def _interrupted(self, doing: "asyncio.Future[T]", given_up: threading.Event) -> None:
-        """Interrupt a job until it has ended: between two statements it does not hear it."""
-        while not doing.done():
-            with self._lock:
-                if self._job is given_up and self._connection is not None:
-                    self._connection.interrupt()
-            try:
-                await asyncio.wait([doing], timeout=LOOK_S)
-            except asyncio.CancelledError:
-                continue  # the first is raised, when the job has ended
+    def _given_up(self) -> bool:
+        return self._job is not None and self._job.is_set()
 
     def _patiently(self, job: Callable[[], T], given_up: threading.Event) -> T:
         """Do a job, again and again while the file is locked by others."""
@@ -185,8 +184,7 @@ class SQLite:
                         raise
                 given_up.wait(PAUSE_S)
         finally:
-            with self._lock:
-                self._job = None
+            self._job = None
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -220,6 +218,7 @@ class SQLite:
                 check_same_thread=False,
                 uri=True,
             )
+        connection.set_progress_handler(self._given_up, STEPS)
         # Another file, named in data perhaps, is no part of this database.
         connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
         connection.execute("PRAGMA foreign_keys = ON")

@@ -17,12 +17,18 @@ Bound = dict[str, Any] | tuple[Any, ...] | None
 _QUOTED = r"""'(?:[^']|'')*' | "(?:[^"]|"")*" | --[^\n]* | /\*.*?(?:\*/|\Z)"""
 _SQLITE = re.compile(
     rf"{_QUOTED} | `[^`]*` | \[[^\]]*\] | (?P<end>;) | (?<!:):(?P<name>\w+) "
-    r"| (?P<other>[@$]\w+|\?\d+) | (?P<mark>\?)",
+    r"| (?P<other>(?<!\w)[@$]\w+|\?\d+) | (?P<mark>\?)",
     re.DOTALL | re.VERBOSE,
 )
-_POSTGRES = re.compile(rf"{_QUOTED} | \$(\w*)\$.*?\$\1\$ | (?P<end>;)", re.DOTALL | re.VERBOSE)
+_POSTGRES = re.compile(
+    rf"\b[eE]'(?:[^'\\]|\\.|'')*' | {_QUOTED} | \$(\w*)\$.*?\$\1\$ | (?P<end>;)",
+    re.DOTALL | re.VERBOSE,
+)
 # psycopg looks for its placeholders everywhere, in quotes too.
-_PERCENT = re.compile(r"%% | %\((?P<name>[^)]+)\)[sbt] | (?P<mark>%[sbt])", re.VERBOSE)
+_PERCENT = re.compile(
+    r"%% | %\((?P<name>[^)]+)\)[sbt] | (?P<mark>%[sbt]) | (?P<other>%(?:\(\w*\))?.?)",
+    re.DOTALL | re.VERBOSE,
+)
 _NOTHING = re.compile(r"(?>[\s;]|--[^\n]*|/\*.*?(?:\*/|\Z))*+", re.DOTALL)
 _TRANSACTION = re.compile(
     rf"{_NOTHING.pattern}(BEGIN|START|COMMIT|END|ROLLBACK|ABORT|SAVEPOINT|RELEASE)\b",
@@ -67,8 +73,6 @@ class Statement:
         found = list((_SQLITE if sqlite else _POSTGRES).finditer(text))
         _refuse_several(text, [match.end() for match in found if match["end"]], sqlite)
         style = STYLES[sqlite]
-        if sqlite and (others := [match["other"] for match in found if match["other"]]):
-            raise StatementError(f"write the placeholder {others[0]!r} as ':name' or '?'")
         placeholders = found if sqlite else list(_PERCENT.finditer(text))
         names = tuple(dict.fromkeys(match["name"] for match in placeholders if match["name"]))
         marks = sum(match["mark"] is not None for match in placeholders)
@@ -76,6 +80,14 @@ class Statement:
             raise StatementError(
                 f"a statement has named placeholders ({style[1].format(names[0])}) or {style[0]}, "
                 "not both"
+            )
+        others = [match["other"] for match in placeholders if match["other"]]
+        if others and sqlite:
+            raise StatementError(f"write the placeholder {others[0]!r} as ':name' or '?'")
+        if others and (names or marks):  # where nothing is bound psycopg leaves a % alone
+            raise StatementError(
+                f"a % begins a placeholder, %s or %(name)s, and is written %% where it stands for "
+                f"itself; got {others[0]!r}"
             )
         return cls(text, names, marks, style)
 
@@ -166,5 +178,6 @@ def check_statement(name: str, value: Any) -> str:
 def check_statements(name: str, value: Any) -> tuple[str, ...]:
     """Return the statements as a tuple."""
     if not isinstance(value, tuple | list) or not value:
-        raise TypeError(f"{name} must be a tuple of statements, got {type(value).__name__}")
+        got = "none" if value == () or value == [] else type(value).__name__
+        raise TypeError(f"{name} must be a tuple of one statement or more, got {got}")
     return tuple(check_statement(name, statement) for statement in value)

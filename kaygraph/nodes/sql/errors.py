@@ -18,7 +18,7 @@ class DatabaseUnavailableError(DatabaseError):
     """It cannot be reached, the connection was lost, or it did not answer in time.
 
     Another attempt may work: ``retry=Retry(on=DatabaseUnavailableError)``. When a connection is
-    lost in the middle of a commit nobody can tell whether that was done.
+    lost, or its time is over, in the middle of a commit, nobody can tell whether that was done.
     """
 
 
@@ -32,7 +32,3 @@ class StatementError(DatabaseError, ValueError):
 
 class RowRefusedError(DatabaseError):
     """The database does not take the values of a row: a constraint, a type, a length."""
-
-
-# What may be the fault of the values of one row alone.
-OF_A_ROW = (RowRefusedError, StatementError)

@@ -5,22 +5,22 @@ once is one transaction, and a value comes to a statement through its placeholde
 or ``?`` in SQLite, ``%(name)s`` or ``%s`` in PostgreSQL.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
-from typing import Any, Unpack
+from typing import Any, ClassVar, Unpack
 
-from ..._settings import check_count
+from ..._settings import Checks, check_count
 from ..._stage import StageReport
 from ...batch import BatchNode, ParallelBatchNode
 from ...node import Node
 from ...outcome import Outcome
 from .._store import (
-    STORE_CHECKS,
     StoreBatchSettings,
     Stored,
     StoreParallelSettings,
     StoreSettings,
+    check_on_loop,
     configure,
     store,
     values_of,
@@ -30,8 +30,8 @@ from ._group_commit import GroupCommit
 from ._statement import Statement, check_statement, check_statements
 from .errors import StatementError
 
-SQL_CHECKS = {
-    **STORE_CHECKS,
+SQL_CHECKS: Checks = {
+    "run_in": check_on_loop,
     "database": check_database,
     "statement": check_statement,
     "statements": check_statements,
@@ -44,7 +44,7 @@ class OnDatabase(Stored):
     """What the nodes of this module share: the database, and how its statements are read."""
 
     database: Database
-    _checks: Mapping[str, Callable[[str, Any], Any]] = SQL_CHECKS
+    _checks: ClassVar[Checks] = SQL_CHECKS
 
     def _configured(self, own: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
         configure(self, own, settings)
@@ -90,6 +90,7 @@ class SQLRead(OnDatabase, BatchNode[Row, Row]):
     batch: int = 1000
 
     _accepts = BatchNode._accepts | {"reads", "writes", "database", "statement", "batch"}
+    _is_source = True
 
     def __init__(
         self,
@@ -203,7 +204,8 @@ class SQLExecute(OnDatabase, Node[Any, Any]):
     Args:
         database: A url or a Database. A SQLite file is made where there is none.
         statements: Constant statements, run in this order.
-        max_rows: How many rows the result may have; 100,000 unless told.
+        max_rows: How many rows the result may have; 100,000 unless told. PostgreSQL sends all of
+            them before they are counted.
         reads: The key of the parameters, which each statement with placeholders is bound to. As a
             stage, each item is bound.
         writes: The key of the result.
@@ -228,8 +230,9 @@ class SQLExecute(OnDatabase, Node[Any, Any]):
     ) -> None:
         own = {"database": database, "statements": statements or None, "max_rows": max_rows}
         self._configured(own, settings)
-        for text in self.statements:
-            self._statement(text)
+        read = [self._statement(text) for text in self.statements]
+        if self.reads is not None and not any(statement.placeholders for statement in read):
+            read[-1].require_placeholders("and reads= names its parameters")
 
     def lifespan(self, shared: Any, /) -> AbstractAsyncContextManager[Connected]:
         return self._connected()

@@ -16,6 +16,7 @@ from kaygraph import Graph, Node, Outcome, RateLimit, RunReport
 from kaygraph.events import ItemRetried
 from kaygraph.nodes import (
     APIKey,
+    Auth,
     Bearer,
     ChatFormatError,
     ChatNode,
@@ -122,6 +123,33 @@ async def test_a_prompt_may_hold_messages_and_say_more_than_its_node() -> None:
     assert (server.bodies[0]["max_tokens"], server.bodies[0]["temperature"]) == (7, 0)
 
 
+async def test_a_prompt_is_left_as_it_is() -> None:
+    """The system message is not added to it, and stands in each attempt once."""
+    prompt = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 7}
+    _, server = await asked(AGAIN, Says("ok"), item=prompt, system="Be brief.")
+    assert prompt == {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 7}
+    assert [len(body["messages"]) for body in server.bodies] == [2, 2]
+
+
+async def test_of_what_an_answer_holds_more_nothing_is_mixed_in() -> None:
+    """The first choice is the answer; figures are numbers; an empty reason is none."""
+    two = [{"message": {"content": text}, "finish_reason": "stop"} for text in ("one", "two")]
+    usage = {"prompt_tokens": 9, "details": {"cached": 3}, "exact": True}
+    shared, _ = await asked(Sends(json.dumps({"choices": two, "usage": usage})))
+    assert shared["reply"] == ChatReply("one", finish_reason="stop", usage={"prompt_tokens": 9})
+    pieces = [{"delta": {"content": "one"}, "finish_reason": why} for why in ("stop", "")]
+    body = "".join(f"data: {json.dumps({'choices': [piece]})}\n\n" for piece in pieces)
+    shared, _ = await asked(Sends(body, "text/event-stream"), streaming=True)
+    assert shared["reply"] == ChatReply("oneone", finish_reason="stop")
+
+
+async def test_an_answer_cut_before_its_first_word_is_a_reply() -> None:
+    """Models that think first may have used up max_tokens."""
+    shared, server = await asked(Says(None, finish_reason="length"))
+    assert shared["reply"] == ChatReply("", None, "length", "tiny", USAGE)
+    assert len(server.bodies) == 1
+
+
 @pytest.mark.parametrize(
     ("item", "words"),
     [
@@ -180,10 +208,34 @@ async def test_an_answer_that_does_not_fit_is_asked_for_again(wrong: str) -> Non
         await asked(Says(wrong), schema=PERSON)
 
 
+async def test_the_depth_of_data_is_that_of_the_node() -> None:
+    """It counts for what the model writes as for the answer around it."""
+    schema, deep = {"type": "array"}, "[[[[[[]]]]]]"
+    assert (await asked(Says(deep), schema=schema, max_depth=6))[0]["answer"] == [[[[[[]]]]]]
+    with pytest.raises(ChatFormatError, match="deeper than 5 levels"):
+        await asked(Says(deep), schema=schema, max_depth=5)
+
+
 async def test_the_place_that_does_not_fit_is_named() -> None:
     """The error says where in the JSON, and what was expected there."""
     with pytest.raises(ChatFormatError, match=r"at \$\.age: '36' is not of type 'integer'"):
         await asked(Says('{"name": "Ada", "age": "36"}'), schema=PERSON)
+
+
+@pytest.mark.parametrize("ref", ["#/$defs/person", "#person"])
+async def test_a_schema_that_refers_to_nothing_is_told(ref: str) -> None:
+    """In the words of this library, and without a second question."""
+    async with ChatServer(Says("{}")) as server:
+        node = ChatNode(server.url, "tiny", schema={"$ref": ref}, reads="prompt")
+        with pytest.raises(ValueError, match=r"schema refers to what is not in it: .*person"):
+            await Graph(node).run_async({"prompt": "Hello"})
+        assert len(server.bodies) == 1
+
+
+async def test_an_answer_that_is_too_deep_to_be_checked_is_told() -> None:
+    """A schema that refers to itself follows the answer down."""
+    with pytest.raises(ChatFormatError, match="deeper than Python can follow"):
+        await asked(Says("{}"), schema={"$ref": "#"})
 
 
 async def test_a_schema_fetches_nothing() -> None:
@@ -191,7 +243,7 @@ async def test_a_schema_fetches_nothing() -> None:
     async with ChatServer(Says("{}")) as server:
         schema = {"$ref": f"{server.url}/schema.json"}
         node = ChatNode(server.url, "tiny", schema=schema, reads="prompt")
-        with pytest.raises(Exception, match=r"schema\.json"):
+        with pytest.raises(ValueError, match=r"not in it: .*schema\.json"):
             await Graph(node).run_async({"prompt": "Hello"})
         assert len(server.bodies) == 1
 
@@ -299,6 +351,8 @@ async def test_other_refusals_are_not_tried_again(status: int, streaming: bool) 
         ('{"error": "model not loaded"}', "'model not loaded'"),
         ('{"detail": "Not Found"}', "'Not Found'"),
         ('{"message": "bad\\nthing"}', r"'bad\nthing'"),
+        ('{"detail": [{"msg": "Field required"}]}', """\"[{'msg': 'Field required'}]\""""),
+        ('{"error": {"code": 5}}', "\"{'code': 5}\""),
         ("[]", "''"),
     ],
 )
@@ -334,6 +388,38 @@ async def test_the_key_is_sent_and_shown_nowhere() -> None:
         shown = f"{error}{error!r}{error.result}{node!r}{node.auth!r}{seen}{error.__notes__}"
         assert KEY not in shown
         assert "***" in str(error)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"error": {"message": "the key %s is worn out"}}',
+        '{"choices": 3, "heard": "%s"}',
+        '["%s"]',
+        '{"choices": [{"message": ["%s"]}]}',
+    ],
+)
+@pytest.mark.parametrize("content_type", ["application/json", "text/event-stream"])
+async def test_the_key_is_not_shown_where_an_answer_makes_no_sense(
+    body: str, content_type: str
+) -> None:
+    """The status is 200, and what the server repeats stands in the error."""
+    text = body % KEY
+    sent = f"data: {text}\n\n" if content_type == "text/event-stream" else text
+    with pytest.raises(ChatFormatError, match=r"\*\*\*") as caught:
+        await asked(Sends(sent, content_type), auth=Bearer(KEY))
+    assert KEY not in f"{caught.value}{caught.value!r}"
+
+
+async def test_an_auth_of_ones_own_keeps_the_servers_reason() -> None:
+    """It need not be a dataclass."""
+
+    class Signed(Auth):
+        async def added(self, headers: Any, url: Any, tokens: Any, post: Any) -> Any:
+            return {**headers, "x-signature": "4711"}, url
+
+    with pytest.raises(HTTPStatusError, match="answered 403: 'not yours'"):
+        await asked(Fails(403, "not yours"), auth=Signed())
 
 
 async def test_a_stream_is_received_as_it_comes() -> None:

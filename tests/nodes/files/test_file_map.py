@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from kaygraph import Graph, Node, Outcome, Pipeline
-from kaygraph.nodes import FileMap, ReadText
+from kaygraph.nodes import FileMap, PathError, ReadText
 from kaygraph.testing import cancel_everywhere
 from tests.stages import results_of
 
@@ -136,6 +136,13 @@ async def test_no_file_is_an_error_that_names_the_pattern(folder: Path) -> None:
     assert await found(FileMap("*.md", size_of, root=folder, missing_ok=True)) == {}
 
 
+@pytest.mark.parametrize("glob", [".", "/"])
+async def test_a_folder_is_no_pattern(glob: str) -> None:
+    """It is said, with what would be one."""
+    with pytest.raises(PathError, match=r"is a folder; a pattern was expected, as in"):
+        await found(FileMap(glob, size_of))
+
+
 async def test_more_files_than_may_match_are_an_error(folder: Path) -> None:
     """Nothing is done with any of them."""
     seen: list[Path] = []
@@ -220,7 +227,7 @@ def test_a_run_cancelled_at_any_step_leaves_nothing_behind(folder: Path) -> None
         (lambda: FileMap(None, size_of), "FileMap needs a pattern, or reads="),
         (lambda: FileMap("*", 7), "function must be a function or 'module:function'"),  # type: ignore[arg-type]
         (lambda: FileMap("*", "os.path:getsise"), "Did you mean 'getsize'?"),
-        (lambda: FileMap("", size_of), "glob must be a path"),
+        (lambda: FileMap("", size_of), "glob must be a path, as in glob='data/*.csv': "),
         (lambda: FileMap("*", size_of, max_files=0), "max_files must be at least 1"),
         (lambda: FileMap("*", size_of, missing_ok=1), "missing_ok must be True or False"),  # type: ignore[arg-type]
         (lambda: FileMap("*", size_of, ordered=False), "unknown setting 'ordered'"),

@@ -144,19 +144,27 @@ def test_no_path_resolves_outside_of_its_root(steps: list[str]) -> None:
     assert Path(real) == here or here in Path(real).parents
 
 
+async def test_a_pattern_does_not_tell_what_is_outside(root: Path) -> None:
+    """It is refused for its dots, whether there is such a file or not."""
+    for pattern in ("../*/a.txt", "../*/no.txt", "inner/../../*/no.txt"):
+        with pytest.raises(PathError, match="leads out of the root"):
+            await FileMap(pattern, print, root=root).run_async({})
+
+
 @each_node
-@pytest.mark.parametrize("path", ["a\0.txt", ""])
+@pytest.mark.parametrize("path", ["a\0.txt", "", "a\ud800.txt"])
 def test_what_is_no_path_is_refused_at_construction(kind: str, path: str) -> None:
     """A null byte ends a path for the system, and not for Python."""
     with pytest.raises(ValueError, match="must be a path"):
         NODES[kind](path, None)
 
 
-@pytest.mark.parametrize("path", ["a\0.txt", "", 7, None, b"a.txt"])
+@pytest.mark.parametrize("path", ["a\0.txt", "", 7, None, b"a.txt", "a\ud800.txt", ["a"] * 999])
 async def test_what_is_no_path_is_refused_from_data(path: Any, root: Path) -> None:
-    """Whatever stands under the key."""
-    with pytest.raises(PathError):
+    """Whatever stands under the key, and however long it is."""
+    with pytest.raises(PathError) as caught:
         await ReadText(reads="path", root=root).run_async({"path": path})
+    assert len(str(caught.value)) < 200
 
 
 @pytest.mark.parametrize("kind", [kind for kind in NODES if kind != "FileMap"])
@@ -178,7 +186,7 @@ async def test_what_is_not_a_file_is_refused(
         listener.close()
     else:
         rooted, path = False, Path("/dev/zero")
-    expected = "is a folder" if special == "folder" else "is a device, a pipe or a socket"
+    expected = "is a folder" if special == "folder" else "is a device, a pipe, a socket or"
     before = stat.S_IFMT(path.stat().st_mode)
     with pytest.raises(PathError, match=expected):
         await NODES[kind](path, tmp_path if rooted else None).run_async({"rows": []})
@@ -221,6 +229,33 @@ async def test_an_error_of_the_system_names_the_path_as_it_was_given(
             with pytest.raises(error) as caught:
                 await NODES[kind](given_path, given_root).run_async({"rows": []})
             assert caught.value.filename == given_path
+
+
+@pytest.mark.parametrize("kind", [kind for kind in NODES if kind != "FileMap"])
+async def test_an_error_of_the_root_names_the_root(kind: str, tmp_path: Path) -> None:
+    """Who has misspelled it looks in vain for the file, which is there."""
+    (tmp_path / "file").write_text("")
+    for wrong, error in (("no", FileNotFoundError), ("file", NotADirectoryError)):
+        with pytest.raises(error) as caught:
+            await NODES[kind]("a.txt", tmp_path / wrong).run_async({"rows": []})
+        assert caught.value.filename == str(tmp_path / wrong)
+
+
+async def test_an_error_while_a_file_is_read_names_its_path() -> None:
+    """The system tells the path of what it opens, and not of what it reads."""
+    path = "/proc/self/mem"  # a file that opens, and whose beginning cannot be read
+    with pytest.raises(OSError, match="Input/output error") as caught:
+        await ReadText(path).run_async({})
+    assert caught.value.filename == path
+
+
+@pytest.mark.parametrize("kind", [kind for kind in NODES if kind != "FileMap"])
+async def test_a_link_that_leads_to_itself_is_refused(kind: str, tmp_path: Path) -> None:
+    """With or without a root."""
+    (tmp_path / "loop").symlink_to("loop")
+    for root in (None, tmp_path):
+        with pytest.raises(PathError, match="an endless link"):
+            await NODES[kind](tmp_path / "loop", root).run_async({"rows": []})
 
 
 async def test_a_file_that_may_not_be_read_is_an_error_of_the_system(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from kaygraph.nodes import (
     Row,
     RowError,
 )
-from kaygraph.nodes.files._rows import Lines, csv_rows, text_rows
+from kaygraph.nodes.files._rows import CHUNK, Lines, _blocks, csv_rows, text_rows
 from kaygraph.testing import cancel_everywhere
 from tests.stages import Stage
 
@@ -99,6 +99,8 @@ async def test_fields_and_delimiter_can_be_told(tmp_path: Path) -> None:
     path = written(tmp_path, "1;2\n")
     assert await read(ReadCSV(path, fields=["a", "b"], delimiter=";")) == [{"a": "1", "b": "2"}]
     assert await read(Semicolons(path)) == [{"a": "1", "b": "2"}]
+    (bad,) = await read(ReadCSV(path, fields=["a", "b"], on_error="collect"))
+    assert bad.error.reason == "1 field, but fields= names 2"
 
 
 async def test_an_empty_file_has_no_records(tmp_path: Path) -> None:
@@ -183,6 +185,23 @@ async def test_reading_goes_on_after_the_line_that_is_bad(
         assert {error.line: error.reason for error in errors} == bad
     else:
         assert [error.line for error in errors] == list(range(3, 64))
+
+
+@pytest.mark.parametrize("end", ["", "\n"])
+async def test_a_row_may_be_as_long_as_is_told(end: str, tmp_path: Path) -> None:
+    """Its end included; by one more it is too long."""
+    path = written(tmp_path, "x" * 9 + end)
+    for most, good in ((9 + len(end), True), (8 + len(end), False)):
+        (row,) = await read(ReadText(path, max_row=most, on_error="collect"))
+        assert (row == "x" * 9) is good
+
+
+def test_rows_come_in_as_many_blocks_as_the_file_has_chunks(tmp_path: Path) -> None:
+    """Each is a hop to a thread: one for each line would be many times slower."""
+    path = written(tmp_path, "x\n" * 3 * CHUNK)
+    blocks = list(_blocks(path, None, "utf-8", 100, text_rows))
+    assert len(blocks) == 6
+    assert sum(map(len, blocks)) == 3 * CHUNK
 
 
 async def test_a_field_that_is_too_long_is_a_bad_row(tmp_path: Path) -> None:
@@ -334,6 +353,22 @@ async def test_json_lines_are_of_the_type_asked_for(tmp_path: Path) -> None:
     assert await read(ReadJSONLines[Place](path, type=Place)) == [Place("Rome")]
 
 
+class Picky(msgspec.Struct):
+    n: int
+
+    def __post_init__(self) -> None:
+        if self.n == 2:
+            raise KeyError(self.n)
+
+
+async def test_an_error_of_the_code_of_a_type_is_one_of_its_row(tmp_path: Path) -> None:
+    """Whatever it is; its kind is said, and where it came from."""
+    path = written(tmp_path, '{"n": 1}\n{"n": 2}\n{"n": 3}\n')
+    one, bad, three = await read(ReadJSONLines(path, type=Picky, on_error="collect"))
+    assert (one, three) == (Picky(1), Picky(3))
+    assert str(bad.error) == f"{path}, line 2: KeyError(2)"
+
+
 @pytest.mark.parametrize("line", ["{", "nul", "1 2", '{"a": NaN}', "\x00", "'a'"])
 async def test_a_line_that_is_not_json_is_a_bad_row(line: str, tmp_path: Path) -> None:
     """And the next one is read."""
@@ -353,6 +388,14 @@ async def test_json_that_is_nested_too_deeply_is_not_decoded(tmp_path: Path) -> 
         assert deep.error.reason == deeper.error.reason
         assert "nested deeper than 2 levels" in deep.error.reason
         assert good == ([[]] if kind is not msgspec.Raw else msgspec.Raw(b"[[]]"))
+
+
+async def test_a_depth_that_the_decoder_cannot_read_is_a_bad_row(tmp_path: Path) -> None:
+    """Where more is allowed than it can do."""
+    path = written(tmp_path, "[" * 200_000 + "]" * 200_000 + "\n1\n")
+    bad, good = await read(ReadJSONLines(path, max_depth=10**6, on_error="collect"))
+    assert "RecursionError" in bad.error.reason
+    assert good == 1
 
 
 def test_a_type_that_json_cannot_become_is_refused_at_construction() -> None:
@@ -418,15 +461,6 @@ async def test_a_reader_is_the_first_stage_of_a_pipeline(tmp_path: Path) -> None
     assert shared["ages"] == ["36", "8"]
     await Keeps(ReadCSV(path, on_error="collect"), Check()).run_async(shared)
     assert [type(age) for age in shared["ages"]] == [str, Outcome, str]
-
-
-async def test_a_reader_in_the_middle_of_a_pipeline_says_that_it_cannot_be_there(
-    tmp_path: Path,
-) -> None:
-    """It would be handed items that are no rows."""
-    path = written(tmp_path, PEOPLE)
-    with pytest.raises(TypeError, match="stands first in a pipeline"):
-        await Pipeline(ReadText(path), ReadCSV(path)).run_async({})
 
 
 @pytest.mark.parametrize("kind", [ReadCSV, ReadText, ReadJSONLines])
@@ -567,10 +601,15 @@ async def test_a_record_over_many_lines_is_bounded_as_well(tmp_path: Path) -> No
         (lambda: ReadCSV("a", fields=[]), "fields must be a list of names"),
         (lambda: ReadCSV("a", fields="ab"), "fields must be a list of names"),
         (lambda: ReadCSV("a", fields=["a", "a"]), "fields names 'a' twice"),
+        (lambda: ReadCSV("a", fields=["a", 7]), "fields has 7 as the name of field 2"),  # type: ignore[list-item]
+        (lambda: ReadCSV("a", fields=["a", "b" * 999, "b" * 999]), "bbb twice"),
+        (lambda: ReadCSV("a", root=7), "root must be a path, as in root='data': "),  # type: ignore[arg-type]
         (lambda: ReadCSV("a", delimiter=";;"), "delimiter must be one character"),
         (lambda: ReadCSV("a", delimiter='"'), "delimiter must be one character"),
         (lambda: ReadCSV("a", encoding="utf8x"), "encoding must name a text encoding"),
         (lambda: ReadCSV("a", encoding="hex"), "encoding must name a text encoding"),
+        (lambda: ReadCSV("a", encoding="undefined"), "encoding must name a text encoding"),
+        (lambda: ReadCSV("a", encoding="utf\0"), "encoding must name a text encoding"),
         (lambda: ReadCSV("a", max_row=0), "max_row must be at least 1"),
         (lambda: ReadCSV("a", max_fields=True), "max_fields must be a whole number"),
         (lambda: ReadCSV("a", on_eror="skip"), "Did you mean 'on_error'?"),  # type: ignore[call-arg]

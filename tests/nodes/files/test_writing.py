@@ -9,6 +9,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaygraph import BatchGraph, BatchNode, Drop, Graph, Node, Outcome, Pipeline
+from kaygraph import (
+    BatchGraph,
+    BatchNode,
+    Drop,
+    Graph,
+    Node,
+    Outcome,
+    Pipeline,
+    TooManyFailuresError,
+)
 from kaygraph.nodes import ReadCSV, ReadJSONLines, WriteCSV, WriteJSONLines
+from kaygraph.nodes.files import _draft
 from kaygraph.testing import cancel_everywhere
 from tests.stages import Stage
 
@@ -71,6 +82,46 @@ async def test_the_encoding_of_csv_can_be_told(tmp_path: Path) -> None:
         assert await content_of(node, rows) == "ä\r\né\r\nü\r\n".encode(encoding)
 
 
+@pytest.mark.parametrize("settings", [{}, {"fields": ["€"]}])
+async def test_a_header_that_an_encoding_does_not_know_fails_every_row(
+    settings: Any, tmp_path: Path
+) -> None:
+    """Neither the next record nor the next attempt makes a file without a header."""
+    node = WriteCSV(tmp_path / "a.csv", encoding="latin-1", reads="rows", **settings)
+    rows = [{"€": 1}, {"€": 2}]
+    for changes in ({"on_error": 1}, {"on_error": "raise", "max_retries": 2}):
+        for name, value in changes.items():
+            setattr(node, name, value)
+        with pytest.raises((UnicodeEncodeError, TooManyFailuresError)):
+            await node.run_async({"rows": rows})
+    node.on_error = "collect"
+    if not settings:
+        await node.run_async({"rows": [*rows, {"a": 1}]})
+        assert content(tmp_path / "a.csv") == b"a\r\n1\r\n"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "iso2022_jp", "iso2022_kr", "hz"])
+async def test_a_row_that_cannot_be_encoded_leaves_the_next_ones_as_they_are(
+    encoding: str, tmp_path: Path
+) -> None:
+    """Also in encodings in which a character means what those before it say."""
+    rows = [{"a": text} for text in ("x", "日\udcff", "日", "本")]
+    node = WriteCSV(tmp_path / "a.csv", encoding=encoding, reads="rows", on_error="skip")
+    await node.run_async({"rows": rows})
+    assert content(tmp_path / "a.csv").decode(encoding) == "a\r\nx\r\n日\r\n本\r\n"
+
+
+async def test_an_error_of_a_record_stays_short_and_soon_said(tmp_path: Path) -> None:
+    """However many names there are, and however long."""
+    fields = [f"field{number}" for number in range(10_000)]
+    node = WriteCSV(tmp_path / "a.csv", fields=fields, reads="rows")
+    many, long = dict.fromkeys(range(100_000)), {**dict.fromkeys(fields), "x" * 100_000: 1}
+    for record in (many, long):
+        with pytest.raises(ValueError, match="'field99', …") as caught:
+            await node.run_async({"rows": [record]})
+        assert len(str(caught.value)) < 2000
+
+
 async def test_json_lines_are_what_msgspec_encodes(tmp_path: Path) -> None:
     """One value a line."""
 
@@ -112,7 +163,8 @@ def test_any_records_are_read_as_they_were_written(
             {"name": "x", "age": 1, "aje": 2},
             "has 'aje', which is not one of the fields 'name', 'age'. Did you mean 'age'?",
         ),
-        (["x", 1], "must be a mapping, got ['x', 1]"),
+        (["x", 1], "must be a mapping, got a list"),
+        ("token: hunter2", "must be a mapping, got a str"),
         ({"name": "\udcff", "age": 1}, "surrogates not allowed"),
     ],
 )
@@ -122,8 +174,9 @@ async def test_a_record_that_does_not_fit_is_an_item_that_fails(
     """The error names the field; with on_error the others are written."""
     path = tmp_path / "a.csv"
     shared: dict[str, Any] = {"rows": [*ROWS, record, ROWS[0]]}
-    with pytest.raises(ValueError, match=re.escape(message)):
+    with pytest.raises(ValueError, match=re.escape(message)) as caught:
         await WriteCSV(path, reads="rows").run_async(shared)
+    assert "hunter2" not in f"{caught.value} {caught.value.__notes__}"
     assert os.listdir(tmp_path) == []
     await WriteCSV(path, reads="rows", writes="count", on_error="skip").run_async(shared)
     assert shared["count"] == 3
@@ -133,19 +186,23 @@ async def test_a_record_that_does_not_fit_is_an_item_that_fails(
 @pytest.mark.parametrize("record", [{}, {"a": 1, "": 2}, {1: 2}])
 async def test_a_first_record_without_names_makes_no_header(record: Any, tmp_path: Path) -> None:
     """Nobody could read such a file."""
-    with pytest.raises(ValueError, match="the first record"):
+    said = r"the first record (names no fields|has no name for field 2|has 1 as the name of)"
+    with pytest.raises(ValueError, match=said):
         await WriteCSV(tmp_path / "a.csv", reads="rows").run_async({"rows": [record]})
 
 
 async def test_formulas_are_escaped_where_that_is_asked_for(tmp_path: Path) -> None:
-    """In the header as well; numbers are numbers."""
-    rows = [{"=a": text} for text in ("=1+1", "+1", "-1", "@x", "\tx", "\rx", "x=1", -1)]
+    """In the header as well; numbers are numbers, and all else is the text that it becomes."""
+    harmful = ["=1+1", "+1", "-1", "@x", "\tx", "\rx", "\nx", "\0x", "\uff1d1", Path("=1+1")]
+    harmless = ["x=1", -1, -1.5, Decimal(-1), None]
+    rows = [{"=a": value} for value in (*harmful, *harmless)]
     plain = await content_of(WriteCSV(tmp_path / "a.csv"), rows)
     assert plain.startswith(b"=a\r\n=1+1\r\n")
     await content_of(WriteCSV(tmp_path / "a.csv", escape_formulas=True), rows)
     with (tmp_path / "a.csv").open(newline="") as file:
         cells = [row[0] for row in csv.reader(file)]
-    assert cells == ["'=a", "'=1+1", "'+1", "'-1", "'@x", "'\tx", "'\rx", "x=1", "-1"]
+    assert cells[0] == "'=a"
+    assert cells[1:] == [*(f"'{value}" for value in harmful), "x=1", "-1", "-1.5", "-1", ""]
 
 
 # --- whole, or not at all ---
@@ -377,6 +434,44 @@ async def test_a_write_that_takes_only_a_part_goes_on_with_the_rest(
 
 
 @each_kind
+async def test_drafts_that_cannot_be_removed_leave_nothing_open(
+    kind: Any, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is said, and the other drafts are removed all the same."""
+    real, calls, before = os.unlink, 0, len(os.listdir("/proc/self/fd"))
+
+    def fails_once(*args: Any, **kwargs: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise PermissionError(1, "Operation not permitted")
+        real(*args, **kwargs)
+
+    monkeypatch.setattr(os, "unlink", fails_once)
+    meet = asyncio.Barrier(3)
+
+    async def rows() -> Any:
+        yield ROWS[0]
+        await meet.wait()
+        raise ValueError("no")
+
+    class Writer(kind):  # type: ignore[misc]
+        def prep(self, shared: Any) -> Any:
+            super().prep(shared)
+            return rows()
+
+    class Rounds(BatchGraph):
+        def prep(self, _: Any) -> Any:
+            return [{}] * 3
+
+    with pytest.raises((PermissionError, BaseExceptionGroup)):
+        await Rounds(Writer(target), max_workers=3).run_async({})
+    assert calls == 3
+    assert len(os.listdir(target.parent)) == 2  # the target, and what could not be removed
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+@each_kind
 async def test_a_file_that_cannot_be_made_is_an_error(kind: Any, tmp_path: Path) -> None:
     """Its folder is missing: with the first row, and without one."""
     for rows in ([], ROWS):
@@ -468,6 +563,18 @@ async def test_a_link_stays_and_its_file_is_written(tmp_path: Path, target: Path
     assert content(target).startswith(b"name,age")
 
 
+async def test_a_draft_takes_no_name_that_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What stands there is another's, and stays as it is."""
+    monkeypatch.setattr(_draft, "token_hex", lambda _: "known")
+    (tmp_path / ".known.part").write_text("x")
+    with pytest.raises(FileExistsError):
+        await content_of(WriteCSV(tmp_path / "a"))
+    assert (tmp_path / ".known.part").read_text() == "x"
+    assert os.listdir(tmp_path) == [".known.part"]
+
+
 async def test_a_name_may_be_as_long_as_the_system_allows(tmp_path: Path) -> None:
     """The file beside it has a name of its own."""
     assert await content_of(WriteJSONLines(tmp_path / ("x" * 255)), [1]) == b"1\n"
@@ -531,6 +638,46 @@ async def test_the_same_node_writes_again_in_a_loop(kind: Any, tmp_path: Path) -
     assert len(content(path).splitlines()) == 18 + (kind is WriteCSV)
     assert len(shared["left"]) <= 2
     assert os.listdir(tmp_path) == ["a"]
+
+
+@each_kind
+@pytest.mark.parametrize("in_pipeline", [True, False])
+async def test_writers_that_fail_in_branches_hold_nothing_open_while_the_run_goes_on(
+    kind: Any, in_pipeline: bool, tmp_path: Path
+) -> None:
+    """Round by round, each in tasks of its own: a run of many rounds would run out of files."""
+    most = before = len(os.listdir("/proc/self/fd"))
+
+    class Source(Stage):
+        async def prep(self, _: Any) -> Any:
+            nonlocal most
+            most = max(most, len(os.listdir("/proc/self/fd")))
+            yield ROWS[0]
+            await asyncio.sleep(0)
+            raise ValueError("no")
+
+    class Writer(kind):  # type: ignore[misc]
+        def path_of(self, _: Any) -> Path:
+            return tmp_path / "a"
+
+        def prep(self, shared: Any) -> Any:
+            super().prep(shared)
+            return None if in_pipeline else Source().prep(shared)
+
+    branch = Pipeline(Source(), Writer()) if in_pipeline else Writer()
+    results: list[Any] = []
+
+    class Rounds(BatchGraph):
+        def prep(self, _: Any) -> Any:
+            return [{}] * 50
+
+        def post(self, _: Any, __: Any, outcomes: Any) -> None:
+            results.extend(outcomes)
+
+    await Rounds(Node() >> [branch, Node()], on_error="collect").run_async({})
+    assert [outcome.status for outcome in results] == ["failed"] * 50
+    assert most - before < 20
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_writer_runs_again_in_another_loop(tmp_path: Path) -> None:
@@ -606,7 +753,7 @@ async def test_outcomes_pass_a_writer_by_in_a_pipeline(tmp_path: Path) -> None:
     rows = [json.loads(line) for line in (tmp_path / "b").read_text().splitlines()]
     assert rows == [{"x": "1", "y": "2"}, {"x": "4", "y": "5"}]
     shared = {"rows": [Outcome[Any]("x", 0, "failed")]}
-    with pytest.raises(ValueError, match="must be a mapping, got Outcome"):
+    with pytest.raises(ValueError, match="must be a mapping, got a Outcome"):
         await WriteCSV(tmp_path / "c", reads="rows").run_async(shared)
 
 
@@ -631,6 +778,33 @@ async def test_a_prep_that_forgets_the_one_it_overrides_is_told(tmp_path: Path) 
 
     with pytest.raises(RuntimeError, match=r"prep\(\) of Forgets must call super\(\)"):
         await Forgets(tmp_path / "a").run_async({})
+
+    class ForgetsLater(WriteCSV):
+        def prep(self, shared: Any) -> Any:
+            shared["rounds"] = shared.get("rounds", 0) + 1
+            return super().prep(shared) if shared["rounds"] == 1 else ROWS
+
+    again, write = Node(), ForgetsLater(tmp_path / "b", reads="rows")
+    _ = again >> write >> again
+    with pytest.raises(RuntimeError, match="ForgetsLater has no file open"):
+        await Graph(again).run_async({"rows": ROWS})
+    assert os.listdir(tmp_path) == ["b"]
+
+
+@each_kind
+async def test_a_stream_of_a_writer_is_refused_and_one_of_its_pipeline_is_not(
+    kind: Any, tmp_path: Path
+) -> None:
+    """A stream of its own would tell of rows that are written to no file."""
+    with pytest.raises(TypeError, match="run it, or stream a pipeline that it stands in"):
+        kind(tmp_path / "a", reads="rows").stream({"rows": ROWS})
+
+    class Source(Stage):
+        def prep(self, _: Any) -> Any:
+            return ROWS
+
+    assert [row async for row in Pipeline(Source(), kind(tmp_path / "a")).stream()] == [None, None]
+    assert len(content(tmp_path / "a").splitlines()) == 2 + (kind is WriteCSV)
 
 
 @pytest.mark.parametrize(

@@ -545,13 +545,20 @@ def test_headers_of_ones_own_need_an_address_that_they_are_for() -> None:
 
 
 async def test_params_of_the_node_do_not_go_to_another_origin() -> None:
-    """A key in the query is for the address that the program names."""
+    """A key in the query is for the address that the program names, be it only in the run."""
+
+    class Told(HTTPNode):
+        def url_of(self, shared: Any, /) -> str:
+            return str(shared["home"])
+
     async with serving(echo) as home, serving(echo) as away:
-        node = HTTPNode(home.url, params={"k": "s3cret"}, reads="url", allow_private=True)
-        for url in ("there", f"{away.url}there"):
-            await node.run_async({"url": {"url": url, "params": {"q": 1}}})
-    assert dict(home.asked[0].query) == {"k": "s3cret", "q": "1"}
-    assert dict(away.asked[0].query) == {"q": "1"}
+        settings: Any = {"params": {"k": "s3cret"}, "reads": "url", "allow_private": True}
+        for node in (HTTPNode(home.url, **settings), Told(**settings)):
+            for url in ("there", f"{away.url}there"):
+                asked = {"url": url, "params": {"q": 1}}
+                await node.run_async({"home": home.url, "url": asked})
+    assert [dict(one.query) for one in home.asked] == [{"k": "s3cret", "q": "1"}] * 2
+    assert [dict(one.query) for one in away.asked] == [{"q": "1"}] * 2
 
 
 async def test_a_401_elsewhere_is_not_answered_with_a_new_token() -> None:

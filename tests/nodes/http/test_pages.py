@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from kaygraph import AsyncNode, Drop, Graph, ParallelBatchNode, RunReport
+from kaygraph import AsyncNode, Drop, Graph, ParallelBatchNode, Retry, RunReport
 from kaygraph.nodes import (
     Bearer,
     Cursor,
@@ -397,6 +397,46 @@ async def test_a_page_that_a_subclass_gives_up_is_the_last_one(hook: str) -> Non
         assert (items[0], str(items[1].error), items[2]) == (1, "no 2", 3)
     else:
         assert items == [1]
+
+
+async def test_a_page_that_a_plain_coroutine_gives_up_is_the_last_one() -> None:
+    """Written so, and with no attempts or limits, exec could be awaited as it is: it is not."""
+
+    class Pages(HTTPPages):
+        retry = None
+
+        async def exec(self, page: Any, /) -> list[Any]:  # type: ignore[override]
+            return [item async for item in super().exec(page)]
+
+    async def page(request: web.Request) -> web.Response:
+        number = int(request.query["page"])
+        return web.json_response([number], status=200 if number < 3 else 404)
+
+    async with serving(page) as url, asyncio.timeout(5):
+        assert await all_of(Pages(url, PageNumber(), on_error="skip")) == [1, 2]
+
+
+async def test_a_page_that_is_asked_for_again_leads_on_once() -> None:
+    """A subclass may fail after the answer has said what comes next."""
+    failed = []
+
+    class Pages(HTTPPages):
+        retry = Retry(attempts=2, on=ValueError)
+
+        async def exec(self, page: Any, /) -> AsyncIterator[Any]:
+            async for item in super().exec(page):
+                if item == 2 and not failed:
+                    failed.append(item)
+                    raise ValueError("no 2")
+                yield item
+
+    async def page(request: web.Request) -> web.Response:
+        number = int(request.query["page"])
+        return web.json_response([number] if number < 4 else [])
+
+    async with serving(page) as url:
+        assert await all_of(Pages(url, PageNumber())) == [1, 2, 3]
+    assert failed == [2]
 
 
 async def test_a_link_is_relative_to_the_page_that_names_it() -> None:

@@ -19,6 +19,7 @@ from kaygraph import (
     Graph,
     ParallelBatchNode,
     RateLimit,
+    Retry,
     RunReport,
 )
 from kaygraph.nodes import (
@@ -227,6 +228,8 @@ async def test_a_request_is_a_url_a_mapping_or_a_request(make: Any) -> None:
         ({"headers": {"X A": "s3cret"}}, "'X A', which is no name of a header"),
         ({"headers": {"X-A:": "s3cret"}}, "which is no name of a header"),
         ({"headers": {"": "s3cret"}}, "which is no name of a header"),
+        ({"headers": {"Content-Length": "3"}}, "'Content-Length': leave it out, the body says it"),
+        ({"headers": {"transfer-Encoding": "chunked"}}, "leave it out, the body says it"),
         ({"headers": {"X-A": 7}}, r"headers\['X-A'\] must be a string, got a int"),
         ({"idempotency_key": "s3cret\r\nX: 1"}, "idempotency_key must be one line"),
         ({"idempotency_key": 7}, "idempotency_key must be a string"),
@@ -589,6 +592,7 @@ SETTINGS: Mapping[str, tuple[Any, str]] = {
     "max_retries": (0, "max_retries must be at least 1"),
     "wait": (-1, "wait must be a number of seconds"),
     "retry": (3, "retry must be a Retry"),
+    "run_in": ("thread", "run_in must be 'loop': what this node holds open"),
     "reads": (7, "reads must be a key of the shared store"),
 }
 
@@ -672,3 +676,14 @@ async def test_the_address_may_be_known_to_the_run_alone() -> None:
         )
     assert shared["answer"]["status_code"] == 200
     assert site.asked[0].headers["Authorization"] == "Bearer t0k"
+
+
+def test_max_retries_leaves_the_rest_of_the_classes_retry() -> None:
+    """It says how often, and nothing of when and what."""
+
+    class Ask(HTTPNode):
+        retry = Retry(attempts=5, wait=7.0, on=KeyError)
+
+    node = Ask(max_retries=2)
+    assert node.retry is not None
+    assert (node.retry.attempts, node.retry.wait, node.retry.on) == (2, 7.0, KeyError)

@@ -141,6 +141,8 @@ async def test_what_does_not_fit_the_path_is_an_error_at_once(
         ("users/{0}", "places with names in braces"),
         ("users/{a.__class__}", "places with names in braces"),
         ("users/{a[0]}", "places with names in braces"),
+        ("users/{a!r}", "places with names in braces"),
+        ("users/{a:05d}", "places with names in braces"),
         ("users/{id", "path is 'users/{id'"),
         ("users/id}", "path is 'users/id}'"),
         (7, "path must be a string"),

@@ -22,6 +22,7 @@ from kaygraph.nodes import (
     ChatWebhook,
     Delivery,
     FunctionNode,
+    HTTPBodyError,
     HTTPConnectionError,
     HTTPError,
     HTTPRequestError,
@@ -202,12 +203,71 @@ async def test_no_error_shows_the_secret_of_a_url(fault: str) -> None:
     assert "127.0.0.1" in shown or fault == "final"
 
 
+@pytest.mark.parametrize("status", [300, 304])
+async def test_an_answer_that_sends_elsewhere_is_no_delivery(status: int) -> None:
+    """Even where it does not say where to."""
+    async with receiver() as server:
+        server.faults = [web.Response(status=status)]
+        with pytest.raises(HTTPStatusError, match=f"answered {status}"):
+            await sent(Webhook(server.url))
+    assert len(server.heard) == 1
+
+
+@pytest.mark.parametrize("said", ["/caf\u00e9/%s?k=\u00fc", "/caf%%C3%%A9/%s?k=%%C3%%BC"])
+async def test_a_secret_is_hidden_however_it_is_written(said: str) -> None:
+    """As it was typed, and as it is sent."""
+    async with receiver() as server:
+        server.faults = [web.Response(status=404, text=f"no hook at {said % TOKEN[:7]}")]
+        with pytest.raises(HTTPStatusError, match=r"no hook at /\*\*\*\s"):
+            await sent(Webhook(f"{server.url}/caf\u00e9/{TOKEN[:7]}?k=\u00fc"))
+
+
 async def test_a_server_that_says_our_secret_again_is_not_quoted() -> None:
     """What it answers stands in the error, without the path and the query."""
     async with receiver() as server:
         server.faults = [web.Response(status=404, text=f"no hook at {SECRET}?k={TOKEN}")]
         with pytest.raises(HTTPStatusError, match=r"404: no hook at /\*\*\*\s"):
             await sent(Webhook(f"{server.url}{SECRET}?k={TOKEN}"))
+
+
+@pytest.mark.parametrize("kind", [Webhook, ChatWebhook])
+async def test_a_server_that_says_a_part_of_our_secret_again_is_not_quoted(kind: Any) -> None:
+    """A word of the path, a value of the query, or the key; not where the text is cut, either."""
+    key = uuid4().hex
+    texts = [f"no hook {TOKEN}", f"no {key}", f"bad key {TOKEN[::-1]}", "x" * 335 + TOKEN]
+    async with receiver() as server:
+        for status in (403, 500):
+            for text in texts:
+                server.faults = [web.Response(status=status, text=text)]
+                url = f"{server.url}{SECRET}?k={TOKEN[::-1]}"
+                with pytest.raises(HTTPStatusError, match=f"answered {status}: ") as caught:
+                    await sent(kind(url, auth=Bearer(key), max_retries=1))
+                for secret in (TOKEN, TOKEN[::-1], key):
+                    assert secret[:12] not in f"{caught.value}{caught.value!r}"
+
+
+async def test_a_long_page_is_quoted_in_part() -> None:
+    """To look for secrets in all of it would hold the loop for seconds."""
+    async with receiver() as server:
+        server.faults = [web.Response(status=404, text="token x " * 1_500_000)]
+        began = time.process_time()
+        with pytest.raises(HTTPStatusError) as caught:
+            await sent(Webhook(server.url))
+        assert time.process_time() - began < 1
+    assert len(str(caught.value)) <= 400
+
+
+@pytest.mark.parametrize("text", ["ok", "{", '{"a": ' + "[" * 200 + "]" * 200 + "}"])
+async def test_what_cannot_be_read_of_an_answer_does_not_undo_its_status(text: str) -> None:
+    """It is delivered, and is not sent again; where the text has to say it, it is not."""
+    async with receiver() as server:
+        server.faults = [web.Response(text=text, content_type="application/json") for _ in range(3)]
+        delivery = await sent(Webhook(server.url))
+        assert server.keys == [delivery.key]
+        assert (await sent(sms(server))).reference is None
+        with pytest.raises(HTTPBodyError, match="answered 200 with JSON that cannot be read"):
+            await sent(ChatWebhook(server.url))
+    assert len(server.heard) == 3
 
 
 def test_an_address_that_is_none_is_refused_without_showing_it() -> None:
@@ -268,6 +328,14 @@ def test_a_chat_text_is_cut_and_no_entity_is_cut_in_two(text: str, most: int) ->
     assert shown.endswith("…") or plain == text
 
 
+async def test_a_chat_may_say_ok_without_saying_that_it_is_text() -> None:
+    """Not every server names the type of two letters."""
+    async with receiver() as server:
+        server.faults = [web.Response(body=b"ok", content_type="application/octet-stream")]
+        await sent(ChatWebhook(server.url))
+    assert len(server.heard) == 1
+
+
 async def test_a_chat_that_does_not_answer_ok_has_not_delivered() -> None:
     """A page of a proxy with status 200 is no delivery."""
     async with receiver() as server:
@@ -294,6 +362,30 @@ async def test_an_sms_is_a_form_with_basic_auth() -> None:
         "To": ["+4790000000"],
         "Body": ["db1\nDisk full"],
     }
+
+
+@pytest.mark.parametrize("prefix", ["/api/laml", "/api/laml/"])
+async def test_an_sms_keeps_the_path_of_its_service(prefix: str) -> None:
+    """Services like Twilio's have the same interface further down."""
+    async with receiver() as server:
+        server.answers = {"sid": "SM1"}
+        channel = SMS("AC1", "t", "+4711111111", to="+4790000000", url=server.url + prefix)
+        await sent(channel)
+    assert server.heard[0].path == "/api/laml/2010-04-01/Accounts/AC1/Messages.json"
+
+
+async def test_an_sms_takes_what_its_class_says() -> None:
+    """The account of a class goes with the token that is given."""
+
+    class Ours(SMS):
+        account = "AC1"
+        sender = "+4711111111"
+        to = "+4790000000"
+
+    async with receiver() as server:
+        server.answers = {"sid": "SM1"}
+        await sent(Ours(token="the token", url=server.url))
+    assert server.heard[0].headers["Authorization"] == "Basic QUMxOnRoZSB0b2tlbg=="
 
 
 async def test_an_sms_goes_to_whom_the_message_says() -> None:
@@ -395,7 +487,10 @@ async def test_a_log_line_holds_text_subject_and_key() -> None:
 async def test_a_text_cannot_forge_a_line_of_the_log() -> None:
     """Control characters, and those that turn a line around, come out escaped."""
     with structlog.testing.capture_logs() as lines:
-        await sent(Log(), "ok\r\n2026 [error] forged \x1b[2J \u202e\u2028 naïve ✓")
+        await sent(
+            Log(), Message("ok\r\n2026 [error] forged \x1b[2J \u202e\u2028 naïve ✓", "\u202e")
+        )
+    assert lines[0]["subject"] == r"\u202e"
     assert lines[0]["text"] == r"ok\r\n2026 [error] forged \x1b[2J \u202e\u2028 naïve ✓"
 
 

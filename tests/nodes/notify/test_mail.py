@@ -1,6 +1,7 @@
 """E-mail as a channel, to a real mail server."""
 
 import asyncio
+import base64
 import email.policy
 import gc
 import shutil
@@ -8,6 +9,8 @@ import socket
 import ssl
 import subprocess
 import traceback
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,7 @@ from kaygraph import BatchGraph, Graph, Node, Retry
 from kaygraph.errors import AttemptTimeoutError
 from kaygraph.nodes import Basic, Bearer, Delivery, Email, MailError, Message, MessageError
 from kaygraph.nodes._extras import MissingExtraError
+from kaygraph.nodes.notify._smtp import Connection
 from tests.receiving import Mailbox, mailbox
 
 pytestmark = pytest.mark.anyio
@@ -86,6 +90,14 @@ async def test_a_mail_holds_subject_text_and_an_id_made_of_the_key() -> None:
     assert read(box.mails[1])["Subject"] == "other"
 
 
+async def test_a_first_line_that_is_long_is_a_subject_in_part() -> None:
+    """What the mail says is not cut."""
+    async with mailbox() as box:
+        await sent(channel(box), "x" * 100 + "\nmore")
+    assert read(box.mails[0])["Subject"] == "x" * 71 + "…"
+    assert read(box.mails[0]).get_content().splitlines() == ["x" * 100, "more"]
+
+
 async def test_all_mails_of_a_run_go_over_one_connection() -> None:
     """One after another, and the server is told goodbye at the end."""
 
@@ -145,6 +157,66 @@ async def test_a_mail_is_tried_again_with_the_same_id(fault: str) -> None:
     assert len(ids) == (3 if fault == "lost" else 2)
     assert len(set(ids)) == 2
     assert len(box.connections) == (1 if fault[0] == "4" else 2)
+
+
+@asynccontextmanager
+async def dialogue(answers: dict[bytes, bytes]) -> AsyncIterator[tuple[int, list[str]]]:
+    """Start a mail server that gives each answer once, else says yes; tell what it has done."""
+    done: list[str] = []
+    usual = {b"DATA": b"354 go on", b"QUIT": b"221 bye"}
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        done.append("connection")
+        writer.write(b"220 ready\r\n")
+        while line := await reader.readline():
+            verb = line[:4].strip().upper()
+            said = answers.pop(verb, usual.get(verb, b"250 fine"))
+            writer.write(said + b"\r\n")
+            if said.startswith(b"354"):
+                await reader.readuntil(b"\r\n.\r\n")
+                said = answers.pop(b".", b"250 fine")
+                done.extend(["mail"] if said.startswith(b"250") else [])
+                writer.write(said + b"\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1], done
+    finally:
+        server.close()
+        await server.wait_closed()
+
+
+@pytest.mark.parametrize("at", [b"MAIL", b"RCPT", b"DATA", b".", b"RSET"])
+async def test_an_answer_that_makes_no_sense_ends_the_connection(at: bytes) -> None:
+    """What was meant for one command is not read as the answer to the next."""
+    answers = {at: b"whoops"} | ({b"MAIL": b"451 later"} if at == b"RSET" else {})
+
+    class Twice(Node[Any, Any]):
+        def prep(self, shared: Any) -> Any:
+            return [Message("first"), Message("second")]
+
+        async def exec(self, message: Any) -> Any:
+            return message
+
+    async with dialogue(answers) as (port, done):
+        given: Any = {"to": ANN, "tls": "none", "port": port, "wait": 0}
+        await (Twice() | Email("127.0.0.1", SENDER, **given)).run_async({})
+        assert done == ["connection", "connection", "mail", "mail"]
+        answers[b"MAIL"] = b"whoops"
+        once = Email("127.0.0.1", SENDER, max_retries=1, reads="message", **given)
+        with pytest.raises(MailError, match=rf"{port}: .*whoops") as caught:
+            await once.run_async({"message": "x"})
+    assert (caught.value.code, caught.value.repeatable) == (None, True)
+
+
+async def test_a_server_that_says_our_password_again_is_not_quoted() -> None:
+    """Neither as it is, nor as it was sent."""
+    password = "open sesame 8c5a"
+    encoded = [base64.b64encode(text.encode()).decode() for text in (password, f"\0me\0{password}")]
+    connection = Connection("127.0.0.1", 25, "tls", Basic("me", password), None)
+    for secret in (password, *encoded):
+        assert connection._said(502, f"unknown: {secret}") == "502 unknown: ***"
 
 
 async def test_a_refusal_for_good_is_not_tried_again() -> None:
@@ -340,6 +412,50 @@ async def test_as_often_as_told_and_only_what_is_worth_it(settings: Any) -> None
         assert len(box.faults) == 8
 
 
+async def test_a_class_may_say_how_often() -> None:
+    """As one may say it to the constructor, also where nothing was to be tried again."""
+
+    class Hasty(Email):
+        max_retries = 2
+        wait = 0.0
+
+    class Once(Email):
+        retry = None
+
+    async with mailbox() as box:
+        given: Any = {"to": ANN, "tls": "none", "port": box.port, "reads": "message"}
+        hasty = Hasty("127.0.0.1", SENDER, **given)
+        for node in (hasty, Once("127.0.0.1", SENDER, max_retries=2, wait=0, **given)):
+            box.faults = ["451 later"] * 9
+            with pytest.raises(MailError, match="451 later"):
+                await node.run_async({"message": "x"})
+            assert len(box.faults) == 7
+
+
+@pytest.mark.parametrize(
+    "host", ["mail.example.org:587", "smtp://mail.example.org", "a..b", "", "ann@b", "a b", 3]
+)
+def test_a_host_that_is_none_is_refused(host: Any) -> None:
+    """When it is made; afterwards it would be looked up four times."""
+    with pytest.raises(ValueError, match=r"must be the name of a server.*port="):
+        Email(host, SENDER)
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "my_host", "10.0.0.1", "::1", "fe80::1%eth0", "ø.no"]
+)
+def test_a_host_that_is_one_is_kept(host: str) -> None:
+    """A name or an address."""
+    assert Email(host, SENDER).host == host
+
+
+@pytest.mark.parametrize("port", [0, -1, 65536, "25", True, 25.0])
+def test_a_port_that_is_none_is_refused(port: Any) -> None:
+    """When it is made."""
+    with pytest.raises(ValueError, match="port must be a number from 1 to 65535"):
+        Email("localhost", SENDER, port=port)
+
+
 def test_settings_that_cannot_work_are_refused() -> None:
     """Each with what was expected."""
     with pytest.raises(ValueError, match="show the password"):
@@ -348,6 +464,8 @@ def test_settings_that_cannot_work_are_refused() -> None:
         Email("localhost", SENDER, auth=Bearer("x"))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="Did you mean 'starttls'"):
         Email("localhost", SENDER, tls="starttl")
+    with pytest.raises(ValueError, match="run_in must be 'loop'"):
+        Email("localhost", SENDER, run_in="thread")
     with pytest.raises(TypeError, match="needs a host and a sender"):
         Email("localhost")
 
@@ -395,6 +513,40 @@ async def test_a_run_that_is_cancelled_leaves_nothing(
         await asyncio.wait_for(box.gone.wait(), 5)
         gc.collect()  # what is not closed warns, and warnings are errors
     assert box.mails == []
+
+
+async def test_a_mail_whose_run_is_cancelled_does_not_arrive_later() -> None:
+    """What the server has not taken yet is thrown away, and not sent when it goes on."""
+    stuck, go_on = asyncio.Event(), asyncio.Event()
+    heard = asyncio.get_running_loop().create_future()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 ready\r\n")
+        while not (await reader.readline()).startswith(b"DATA"):
+            writer.write(b"250 fine\r\n")
+        writer.write(b"354 go on\r\n")
+        await reader.readline()
+        stuck.set()
+        await go_on.wait()
+        got = bytearray()
+        with suppress(ConnectionError):
+            while piece := await reader.read(2**20):
+                got += piece
+        heard.set_result(bytes(got[-5:]))
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    box = Mailbox()
+    box.port = server.sockets[0].getsockname()[1]
+    message = Message("\U0001f600" * 1_000_000)  # more than the system holds for a socket
+    run = asyncio.create_task(sent(channel(box), message))
+    await stuck.wait()
+    run.cancel()
+    await asyncio.wait([run])
+    go_on.set()
+    assert await asyncio.wait_for(heard, 10) != b"\r\n.\r\n"
+    server.close()
+    await server.wait_closed()
 
 
 async def test_the_connection_ends_with_a_run_that_fails_elsewhere() -> None:

@@ -210,6 +210,31 @@ async def test_a_branch_may_be_more_than_a_channel() -> None:
     assert outcomes[1].value is kept[0]
 
 
+async def test_what_a_channel_writes_counts_where_it_stands_alone() -> None:
+    """In a NotifyNode its store is the message: what has been delivered does not fail of that."""
+    kept: list[Message] = []
+    channel = Kept(kept, reads="alert", writes="delivery")
+    (outcome,) = await notified(NotifyNode(channel))
+    assert outcome.value == Delivery(kept[0].key)
+    shared: dict[str, Any] = {"alert": "Disk full"}
+    await channel.run_async(shared)
+    assert shared["delivery"] == Delivery(kept[1].key)
+
+
+async def test_a_notify_node_may_be_a_channel() -> None:
+    """Of a team, say, of which one has to hear it; its channels get the same message."""
+    kept: list[Message] = []
+    ops = NotifyNode(Kept(kept, OSError()), Kept(kept), name="ops")
+    sales = NotifyNode(Kept(kept, OSError()), name="sales")
+    shared: dict[str, Any] = {"message": "Disk full"}
+    await NotifyNode(ops, sales).run_async(shared)
+    first, second = shared["deliveries"]
+    assert (first.name, first.value) == ("ops", [Delivery(kept[0].key)])
+    assert (second.name, type(second.error)) == ("sales", NotDeliveredError)
+    assert len({message.key for message in kept}) == 1
+    assert shared.keys() == {"message", "deliveries"}
+
+
 async def test_prep_may_say_the_message() -> None:
     """Of the round that runs, say: many rounds at once read one store."""
 

@@ -1,13 +1,14 @@
 """PostgreSQL: connections that fail, fall silent, come back; and what a cancellation leaves."""
 
 import asyncio
+import hashlib
 import time
 from typing import Any
 
 import psycopg
 import pytest
 
-from kaygraph import DeadlineExceededError, Graph, Outcome, Retry
+from kaygraph import DeadlineExceededError, Graph, Outcome, Pipeline, Retry
 from kaygraph.nodes import (
     Database,
     DatabaseLockedError,
@@ -92,6 +93,54 @@ async def test_a_server_that_does_not_answer_is_told_in_time(database):
         with pytest.raises(DatabaseUnavailableError, match="timeout"):
             await query(Database(proxy.url, connect_timeout=2), "SELECT 1")
         assert now() - began < 8
+
+
+async def test_a_deadline_does_not_wait_for_a_connection(database):
+    """A run that ends while it connects to a server that does not answer ends at once."""
+    before = asyncio.all_tasks()
+    async with proxied(database) as proxy:
+        proxy.silent = True
+        began = now()
+        with pytest.raises(DeadlineExceededError):
+            await SQLExecute(Database(proxy.url), "SELECT 1").run_async({}, deadline=0.2)
+        assert now() - began < 2
+    assert asyncio.all_tasks() == before
+
+
+async def test_a_reader_that_ends_early_needs_no_word_of_the_server(database):
+    """Between two batches the connection is closed, and nothing is asked or waited for."""
+    async with proxied(database) as proxy:
+        silent = asyncio.Event()
+
+        class Silences(Stage):
+            async def exec(self, row):
+                proxy.silent = True
+                silent.set()
+                await asyncio.Event().wait()
+
+        reading = SQLRead(Database(proxy.url, timeout=None), "SELECT generate_series(1, 99) AS n")
+        pipeline = Pipeline(reading, Silences(), buffer=1)
+        task = asyncio.ensure_future(pipeline.run_async({}))
+        await silent.wait()
+        began = now()
+        task.cancel()
+        await asyncio.wait([task], timeout=5)
+        assert task.cancelled()
+        assert now() - began < 2
+
+
+async def test_connections_are_used_again_and_replaced(database):
+    """One transaction after another takes one connection; one that the server ended is replaced."""
+    async with proxied(database) as proxy:
+        one, last = (Statement.of(text, False) for text in ("SELECT 1 AS n", "SELECT 2 AS n"))
+        async with SQLExecute(Database(proxy.url), "SELECT 1").lifespan({}) as server:
+            for _ in range(5):
+                await server.execute([(one, None)], 10)
+                assert [row async for row in server.rows(one, None, 10)] == [{"n": 1}]
+            assert proxy.accepted == 1
+            proxy.cut()
+            assert await server.execute([(last, None)], 10) == [{"n": 2}]
+            assert proxy.accepted > 1
 
 
 async def test_a_server_that_falls_silent_is_told_in_time(database):
@@ -202,6 +251,19 @@ async def test_a_killed_backend_is_told_and_replaced(database):
     assert attempts == [1, 2]
 
 
+async def test_rows_whose_connection_is_lost_are_not_tried_again(database):
+    """They may be written already: whether to try again is for ``retry=`` to say."""
+    await query(database, "DROP SEQUENCE IF EXISTS tries", "CREATE SEQUENCE tries")
+    statement = (
+        "INSERT INTO t SELECT %(id)s WHERE nextval('tries') > 0 "
+        "AND pg_terminate_backend(pg_backend_pid())"
+    )
+    node = SQLWrite(database, statement, reads="rows", writes="written", on_error="skip")
+    await node.run_async(shared := {"rows": ids(5)})
+    assert shared["written"] == 0
+    assert await query(database, "SELECT last_value AS n FROM tries") == [{"n": 1}]
+
+
 async def test_a_lock_is_waited_for_and_then_told(database):
     """After lock_timeout there is one clear error."""
     impatient = Database(database.url, lock_timeout=0.1)
@@ -210,6 +272,14 @@ async def test_a_lock_is_waited_for_and_then_told(database):
         with pytest.raises(DatabaseLockedError, match="lock timeout"):
             await query(impatient, "INSERT INTO t VALUES (1)")
         other.rollback()
+
+
+@pytest.mark.parametrize(("limit", "says"), [(0.0001, "1ms"), (float("inf"), "2147483647ms")])
+async def test_a_limit_that_postgres_cannot_say_is_the_nearest_that_it_can(database, limit, says):
+    """None is rounded to 0, which would be no limit."""
+    limited = Database(database.url, lock_timeout=limit, connect_timeout=limit)
+    shown = await query(limited, "SELECT current_setting('lock_timeout') AS limit")
+    assert shown == [{"limit": says}]
 
 
 async def test_a_refusal_at_the_commit_is_that_rows_alone(database):
@@ -228,6 +298,35 @@ async def test_a_refusal_at_the_commit_is_that_rows_alone(database):
     assert isinstance(failed[0].error, RowRefusedError)
     assert "(u)=(5)" not in str(failed[0].error)  # what is in a row stays in the cause
     assert await count(database) == 39
+
+
+async def test_a_row_that_is_refused_for_any_reason_fails_alone(database):
+    """A trigger with a code of its own, a key that is too long for an index: one item each."""
+    await query(
+        database,
+        "ALTER TABLE t ADD COLUMN name TEXT",
+        "CREATE INDEX ON t (name)",
+        "CREATE OR REPLACE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "IF NEW.id = 7 THEN RAISE EXCEPTION 'no sevens' USING ERRCODE = 'KG001'; END IF; "
+        "RETURN NEW; END $$",
+        "CREATE TRIGGER refuses BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION refuse()",
+    )
+    long = "".join(hashlib.sha256(bytes([n])).hexdigest() for n in range(250))
+    rows = [{"id": n, "name": long if n == 20 else "short"} for n in range(40)]
+
+    class Kept(SQLWrite):
+        def post(self, shared, prep_res, exec_res):
+            shared["results"] = exec_res
+
+    node = Kept(
+        database, "INSERT INTO t VALUES (%(id)s, %(name)s)", reads="rows", on_error="collect"
+    )
+    await node.run_async(shared := {"rows": rows})
+    failed = {r.index: str(r.error) for r in shared["results"] if isinstance(r, Outcome)}
+    assert list(failed) == [7, 20]
+    assert "no sevens" in failed[7]
+    assert "index row" in failed[20]
+    assert await count(database) == 38
 
 
 async def test_rows_are_read_by_a_cursor_on_the_server(database):

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from psycopg.types.json import Jsonb
 
 from kaygraph import AsyncNode, Graph, Outcome, Pipeline, RunReport
 from kaygraph.nodes import (
@@ -20,6 +21,7 @@ from kaygraph.nodes import (
     SQLWrite,
     StatementError,
 )
+from kaygraph.nodes.sql._database import in_time
 from kaygraph.testing import assert_accounted
 from tests.databases import placeholder, postgres, query
 from tests.stages import Stage
@@ -179,6 +181,44 @@ async def test_a_value_that_cannot_be_bound_fails_alone(database):
     items[3]["name"] = "\ud800"
     shared = await write(database, items, on_error="skip")
     assert shared["written"] == 3
+
+
+async def test_a_value_whose_own_code_fails_fails_alone(database):
+    """What turns a value into one of the database may raise anything: it is that item's error."""
+
+    class Broken:
+        def __conform__(self, _):
+            raise KeyError("broken")
+
+    def broken(_: Any) -> str:
+        raise KeyError("broken")
+
+    items = rows(6)
+    items[2]["name"] = Broken() if database.is_sqlite else Jsonb(1, dumps=broken)
+    shared: dict[str, Any] = {"items": items}
+
+    class Kept(SQLWrite):
+        def post(self, shared, prep_res, exec_res):
+            shared["results"] = exec_res
+
+    await Kept(database, insert(database), reads="items", on_error="collect").run_async(shared)
+    failed = [result for result in shared["results"] if isinstance(result, Outcome)]
+    assert [(outcome.index, type(outcome.error)) for outcome in failed] == [(2, KeyError)]
+    assert await query(database, "SELECT count(*) AS n FROM items") == [{"n": 5}]
+
+
+async def test_a_row_that_cannot_be_given_back_is_not_written(database):
+    """An item that fails with what RETURNING gives has left nothing behind."""
+    statement = f"{insert(database)} RETURNING id, id"
+    shared: dict[str, Any] = {"items": rows(9)}
+
+    class Kept(SQLWrite):
+        def post(self, shared, prep_res, exec_res):
+            shared["results"] = exec_res
+
+    await Kept(database, statement, reads="items", on_error="collect").run_async(shared)
+    assert all("two columns 'id'" in str(outcome.error) for outcome in shared["results"])
+    assert await query(database, "SELECT count(*) AS n FROM items") == [{"n": 0}]
 
 
 async def test_an_item_that_does_not_fit_fails_alone(database):
@@ -345,6 +385,13 @@ async def test_a_node_runs_twice_at_once_and_in_two_loops(database):
     assert [len(store["rows"]) for store in stores] == [10, 10]
 
 
+async def test_a_time_out_of_others_is_theirs():
+    """Only what the database's own limit has ended is told as unavailable."""
+    with pytest.raises(TimeoutError, match="mine"):
+        async with in_time(FILE):
+            raise TimeoutError("mine")
+
+
 async def test_missing_parameters_are_told_before_anything_is_read(database):
     """The key that nobody has written is named."""
     named = placeholder(database, "id")
@@ -379,6 +426,9 @@ async def test_every_item_of_a_failing_write_is_accounted_for(database):
         (SERVER, "SELECT %s, %(a)s", "not both"),
         (FILE, "SELECT @a", r"write the placeholder '@a' as ':name' or '\?'"),
         (FILE, "SELECT ?1", r"write the placeholder '\?1'"),
+        (SERVER, "SELECT %s LIKE 'a%'", r"is written %% where it stands for itself; got \"%'\""),
+        (SERVER, "SELECT 5 % 3, %(a)s", r"is written %%.*got '% '"),
+        (SERVER, "SELECT %s, %(a)d", r"got '%\(a\)d'"),
     ],
 )
 def test_a_statement_that_cannot_work_is_refused(database, statement, says):
@@ -403,13 +453,17 @@ def test_the_other_style_of_placeholders_is_told(database, statement, says):
         SQLWrite(database, statement)
     with pytest.raises(StatementError, match=says):
         SQLRead(database, statement, reads="key")
+    with pytest.raises(StatementError, match=says):
+        SQLExecute(database, "DELETE FROM t", statement, reads="key")
 
 
 @pytest.mark.parametrize(
     ("database", "statement"),
     [
-        (FILE, "SELECT ':a', \"x:b\", [y?], `z;` -- ;? :c\n FROM t;  -- the end"),
+        (FILE, "SELECT ':a', \"x:b\", [y?], `z;`, a$b -- ;? :c\n FROM t;  -- the end"),
         (SERVER, "SELECT 'a;b', $$;$$, $x$ ; $x$, data ? 'key', '[1:2]'::text FROM t;"),
+        (SERVER, r"SELECT E'it\'s; so', e'\\', name LIKE 'a%' FROM t"),
+        (SERVER, "SELECT 'a' LIKE 'a%%' AND 1 = %s"),
         (FILE, "CREATE TRIGGER x AFTER INSERT ON t BEGIN DELETE FROM u; DELETE FROM v; END"),
         (
             SERVER,
@@ -430,6 +484,8 @@ def test_what_stands_in_quotes_and_comments_does_not_count(database, statement):
         (lambda: Database("sqlite://shop.db"), ValueError, "the path of a file"),
         (lambda: Database("sqlite:///:memory:"), ValueError, "in memory would be gone"),
         (lambda: Database("sqlite:///x.db?mode=ro"), ValueError, "the path of a file"),
+        (lambda: Database("sqlite:///x%00y.db"), ValueError, "the path of a file"),
+        (lambda: Database("sqlite:///x.db", root=7), TypeError, "root is the path of a folder"),
         (lambda: Database("postgresql://h/x", root="/srv"), ValueError, "root= confines"),
         (lambda: Database("postgresql://h/x", pool_size=0), ValueError, "pool_size"),
         (lambda: Database("sqlite:///x", lock_timeout=None), ValueError, "lock_timeout"),
@@ -439,8 +495,15 @@ def test_what_stands_in_quotes_and_comments_does_not_count(database, statement):
         (lambda: SQLRead(statement="SELECT 1"), TypeError, "needs database="),
         (lambda: SQLWrite(FILE), TypeError, "needs statement="),
         (lambda: SQLExecute(FILE), TypeError, "needs statements="),
+        (lambda: SQLExecute(FILE, statements=()), TypeError, "one statement or more, got none"),
+        (lambda: SQLExecute(FILE, statements="SELECT 1"), TypeError, "or more, got str"),
         (lambda: SQLRead(FILE, "SELECT 1", batch=0), ValueError, "batch must be at least 1"),
         (lambda: SQLRead(FILE, "SELECT 1", max_workers=2), TypeError, "unknown setting"),
+        (
+            lambda: SQLWrite(FILE, "DELETE FROM t WHERE id = ?", run_in="process"),
+            ValueError,
+            "loop",
+        ),
     ],
 )
 def test_settings_that_cannot_work_are_refused(make, error, says):

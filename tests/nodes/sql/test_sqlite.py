@@ -272,6 +272,88 @@ async def test_an_interruption_meets_the_job_that_is_meant(database):
         assert given_up.cancelled()
 
 
+async def test_an_interruption_meets_no_other_query(database):
+    """One that is given up leaves alone those that are read beside it from the same file."""
+    await SQLWrite(database, INSERT, reads="rows").run_async({"rows": ids(100)})
+    endless, all_rows = (Statement.of(text, True) for text in (ENDLESS, "SELECT id FROM t"))
+    async with SQLRead(database, "SELECT 1").lifespan({}) as file:
+        read = [await anext(rows := file.rows(all_rows, None, 10))]
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await anext(file.rows(endless, None, 10))
+        read += [row async for row in rows]
+    assert read == ids(100)
+
+
+@pytest.fixture
+def slow(monkeypatch):
+    """Make a statement hold its thread until nobody waits for its job any more."""
+    slow: dict[str, Any] = {"statement": None, "file": None, "begun": threading.Event(), "ran": []}
+    real = sqlite3.connect
+
+    class Slow(sqlite3.Connection):
+        def execute(self, sql, *args):
+            cursor = super().execute(sql, *args)
+            slow["ran"].append(sql)
+            if sql == slow["statement"]:
+                slow["begun"].set()
+                assert slow["file"]._job.wait(10)
+            return cursor
+
+    monkeypatch.setattr(
+        sqlite3, "connect", lambda *a, **settings: real(*a, factory=Slow, **settings)
+    )
+    return slow
+
+
+async def test_what_is_committed_in_the_last_moment_is_told_so(database, slow):
+    """A transaction whose time is over while it commits is done: it is not to be tried again."""
+    impatient = Database(database.url, timeout=0.1)
+    statement = Statement.of("INSERT INTO t VALUES (1)", True)
+    async with SQLExecute(impatient, "SELECT 1").lifespan({}) as file:
+        slow |= {"statement": "COMMIT", "file": file}
+        assert await file.execute([(statement, None)], 10) == 1
+    assert count(database) == 1
+
+
+async def test_a_cancellation_while_it_commits_stays_one(database, slow):
+    """Whoever cancels hears of a cancellation, and the row is there."""
+    statement = Statement.of("INSERT INTO t VALUES (1)", True)
+    async with SQLExecute(database, "SELECT 1").lifespan({}) as file:
+        slow |= {"statement": "COMMIT", "file": file}
+        task = asyncio.ensure_future(file.execute([(statement, None)], 10))
+        await asyncio.to_thread(slow["begun"].wait)
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled()
+    assert count(database) == 1
+
+
+async def test_what_is_given_up_before_its_commit_is_rolled_back(database, slow):
+    """A job that nobody waits for begins neither another statement nor to commit."""
+    impatient = Database(database.url, timeout=0.1)
+    statement = Statement.of("INSERT INTO t VALUES (1)", True)
+    async with SQLExecute(impatient, "SELECT 1").lifespan({}) as file:
+        slow |= {"statement": statement.text, "file": file}
+        for statements in ([statement], [statement, Statement.of("DELETE FROM t", True)]):
+            slow["ran"] = []
+            with pytest.raises(DatabaseUnavailableError, match=r"not done within timeout=0\.1 s"):
+                await file.execute([(one, None) for one in statements], 10)
+            assert slow["ran"] == ["BEGIN IMMEDIATE", statement.text, "ROLLBACK"]
+    assert count(database) == 0
+
+
+async def test_a_disk_that_is_full_is_told_as_unavailable(database):
+    """When there is room again another attempt works."""
+    with pytest.raises(DatabaseUnavailableError, match="full"):
+        await query(
+            database,
+            "PRAGMA max_page_count = 3",
+            "CREATE TABLE large (bytes)",
+            "INSERT INTO large VALUES (zeroblob(100000))",
+        )
+
+
 def test_cancelled_anywhere_nothing_is_left(tmp_path):
     """At every step of the loop: no thread, no open transaction, no half of a transaction."""
     database = Database(f"sqlite:///{tmp_path}/shop.db")

@@ -1,0 +1,36 @@
+"""What servers say is quoted without what is secret, and not at any length."""
+
+import time
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kaygraph.nodes import APIKey, Auth, Basic, Bearer
+from kaygraph.nodes._quoted import quoted, secrets_of
+
+
+def test_secrets_are_hidden_the_longest_first() -> None:
+    """One that holds another leaves nothing of itself."""
+    assert quoted("no abc-def here, nor abc", ["abc", "abc-def", ""]) == "no *** here, nor ***"
+    assert quoted("password=hunter2 x") == "password=*** x"
+
+
+@given(st.text(), st.text("ab", min_size=1), st.text())
+def test_no_secret_is_left(before: str, secret: str, after: str) -> None:
+    """Whatever stands around it."""
+    assert secret not in quoted(f"{before}{secret}{after}".replace(secret, f" {secret} "), [secret])
+
+
+def test_of_a_long_text_only_the_beginning_is_read() -> None:
+    """A page of megabytes does not hold the loop."""
+    began = time.process_time()
+    assert len(quoted("token x " * 1_500_000)) <= 10_000
+    assert time.process_time() - began < 0.5
+
+
+def test_what_is_secret_of_an_auth_is_what_it_does_not_show() -> None:
+    """A user's name and a header's are none, and of one that is no dataclass nothing is known."""
+    assert secrets_of(Bearer("abc")) == ["abc"]
+    assert secrets_of(Basic("me", "sesame")) == ["sesame"]
+    assert secrets_of(APIKey("abc", header="api-key")) == ["abc"]
+    assert secrets_of(Auth()) == secrets_of(None) == []
