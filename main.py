@@ -1,6 +1,6 @@
 """The demonstration: five parallel workflows, by name, by free text, or in a prompt.
 
-Exit codes: 0 the run worked, 1 it failed, 2 the command was wrong, 130 interrupted.
+Exit codes: 0 the run worked, 1 it failed, 2 the command was wrong, 130 or 143 interrupted.
 """
 
 import argparse
@@ -16,17 +16,21 @@ PROGRAM = "python main.py"
 
 BEGIN = f"""\
 ways to begin:
-  an example    {PROGRAM} --example validation     (or {", ".join(NAMES[1:])}, all)
-  the patterns  {PROGRAM} --example patterns       (or one of them: {PATTERNS[0]}, …)
+  an example    {PROGRAM} --example validation
+                (or {", ".join(NAMES[1:])}, all)
+  the patterns  {PROGRAM} --example patterns
+                (or one of them: {PATTERNS[0]}, …)
   free text     {PROGRAM} "Validate and enrich this user data"
   a prompt      {PROGRAM} --interactive
 
-KAYGRAPH_LLM_URL names a language model that reads free text, such as http://127.0.0.1:8080/v1 (see
-examples/planner.py); without it, and whenever it fails, the words of the text decide
+KAYGRAPH_LLM_URL names a language model that reads free text, such as
+http://127.0.0.1:8080/v1 (see examples/planner.py); without it, and whenever it
+fails, the words of the text decide
 
-exit codes: 0 the run worked, 1 it failed, 2 the command was wrong, 130 interrupted
+exit codes: 0 the run worked, 1 it failed, 2 the command was wrong,
+130 or 143 it was interrupted
 """
-MISSING = 'the command needs rich and prompt-toolkit: python -m pip install -e ".[cli]"'
+NEEDED = ("aiohttp", "anyio", "structlog", "rich", "prompt_toolkit")
 
 
 class Parser(argparse.ArgumentParser):
@@ -138,6 +142,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
     argv = sys.argv[1:] if argv is None else argv
+    for stream in ("stdout", "stderr"):
+        if getattr(sys, stream) is None:  # the caller has closed it
+            setattr(sys, stream, open(os.devnull, "w"))  # noqa: SIM115 - until the process ends
     try:
         if not argv:
             make_parser().print_help()
@@ -161,9 +168,10 @@ def run(arguments: Any) -> int:
     try:
         from examples.command import Command
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.split(".")[0] not in ("rich", "prompt_toolkit"):
+        if error.name not in NEEDED:
             raise
-        print(f"error: {MISSING}", file=sys.stderr)
+        install = 'python -m pip install -e ".[cli]"'
+        print(f"error: the command needs {error.name}: {install}", file=sys.stderr)
         return 1
 
     try:

@@ -29,6 +29,7 @@ from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
+from examples.inputs import many
 from examples.sources import pool_of, python_files
 from examples.workflow import Options, Row, Screen, Shared, Workflow
 from kaygraph import Graph, NodeFigures, RunReport
@@ -121,9 +122,10 @@ def show(shared: Shared, report: RunReport, screen: Screen) -> None:
     totals = shared["file_totals"]
     faults = [row for row in shared["file_rows"] if "error" in row]
     screen.print(
-        f"{totals['files']:,} files: {totals['measured']:,} measured, {len(faults):,} that cannot "
-        f"be read or parsed\n{totals['lines']:,} lines, {totals['functions']:,} functions, "
-        f"{totals['classes']:,} classes, {totals['bytes'] / 1e6:.1f} MB"
+        f"{many(totals['files'], 'file')}: {totals['measured']:,} measured, "
+        f"{len(faults):,} that cannot be read or parsed\n{many(totals['lines'], 'line')}, "
+        f"{many(totals['functions'], 'function')}, {many(totals['classes'], 'class', 'classes')}, "
+        f"{totals['bytes'] / 1e6:.1f} MB"
     )
     for row in faults[:FAULTS_SHOWN]:
         screen.print(f"  {row['path']}: {row['error']}")
@@ -157,7 +159,7 @@ def show_pool(pool: NodeFigures, totals: Row, screen: Screen) -> None:
     )
     for number, load in sorted(pool.workers.items()):
         # Of a thread, that includes the time in which it waited for its turn.
-        screen.print(f"  worker {number}: {load.items} chunks in {load.work_s:.2f} s")
+        screen.print(f"  worker {number}: {many(load.items, 'chunk')} in {load.work_s:.2f} s")
 
 
 WORKFLOW = Workflow(

@@ -40,6 +40,7 @@ from typing import Any
 from rich.table import Table
 
 from examples.client import ServiceGraph, ServiceNode, check_options, fault
+from examples.inputs import many
 from examples.record_checks import shown
 from examples.workflow import Options, Row, Screen, Shared, Workflow, workers_or
 from kaygraph import BatchGraph, Drop, Node, Outcome, RunReport
@@ -295,8 +296,8 @@ def show(shared: Shared, report: RunReport, screen: Screen) -> None:
     complete = sum(not person.missing for person in people)
     partial = sum(bool(person.missing and person.found) for person in people)
     screen.print(
-        f"{len(people)} people: {complete} complete, {partial} partial, "
-        f"{len(people) - complete - partial} of whom nothing was found"
+        f"{many(len(people), 'person', 'people')}: {complete:,} complete, {partial:,} partial, "
+        f"{len(people) - complete - partial:,} of whom nothing was found"
     )
     if people:
         screen.print(table_of_people(people[:SHOWN], len(people)))
@@ -305,7 +306,7 @@ def show(shared: Shared, report: RunReport, screen: Screen) -> None:
 
 def table_of_people(people: list[Person], total: int) -> Table:
     some = "" if len(people) == total else f"the first {len(people)} of "
-    table = Table("person", "found", "missing", title=f"{some}{total} people")
+    table = Table("person", "found", "missing", title=some + many(total, "person", "people"))
     table.add_column("confidence", justify="right")
     for person in people:
         missing = "\n".join(f"{source}: {why}" for source, why in person.missing.items())

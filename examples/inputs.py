@@ -208,7 +208,7 @@ def _csv_rows(text: str, name: str) -> Iterator[dict[str, Any]]:
                     raise InputError(f"{place}: each column needs a name of its own; got {header}")
             elif len(fields) != len(header):
                 raise InputError(
-                    f"{place}: {_many(len(fields), 'field')} where the header has {len(header)}"
+                    f"{place}: {many(len(fields), 'field')} where the header has {len(header)}"
                 )
             else:
                 yield dict(zip(header, map(_value, fields), strict=True))
@@ -275,7 +275,7 @@ def find_data(text: str) -> Found:
     records = [r for d in documents for r in (d if isinstance(d, list) else [d])]
     records = [{"email": r} if isinstance(r, str) and EMAIL.fullmatch(r) else r for r in records]
     if documents:
-        what.append(f"{_many(len(records), 'record')} in the text")
+        what.append(f"{many(len(records), 'record')} in the text")
 
     quotes: list[str] = []
     files: list[str] = []
@@ -295,7 +295,7 @@ def find_data(text: str) -> Found:
     text = EMAIL.sub(" ", text)
     if addresses:
         records += [{"email": address} for address in addresses]
-        what.append(f"{_many(len(addresses), 'e-mail address', 'es')} in the text")
+        what.append(f"{many(len(addresses), 'e-mail address', 'e-mail addresses')} in the text")
 
     rest = []
     for word in text.split():
@@ -358,5 +358,6 @@ def is_file(name: str) -> bool:
     return False
 
 
-def _many(count: int, thing: str, plural: str = "s") -> str:
-    return f"{count:,} {thing}{'' if count == 1 else plural}"
+def many(count: int, thing: str, plural: str | None = None) -> str:
+    """Return the count and the thing, in the plural where there is not exactly one."""
+    return f"{count:,} {thing if count == 1 else plural or thing + 's'}"

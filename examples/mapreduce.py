@@ -35,6 +35,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
+from examples.inputs import many
 from examples.sources import pool_of, python_files
 from examples.workflow import Options, Row, Screen, Shared, Workflow
 from kaygraph import Graph, MapReduceNode, RunReport
@@ -195,7 +196,8 @@ def show(shared: Shared, report: RunReport, screen: Screen) -> None:
     values = [row["value"] for row in ranking]
     are_numbers = all(isinstance(value, int | float) for value in values)
     sums = f", {sum(values):,} in all" if are_numbers else ""
-    screen.print(f"{len(shared[kind]):,} {kind}: {len(ranking):,} keys{sums}")
+    inputs = many(len(shared[kind]), kind.removesuffix("s"))
+    screen.print(f"{inputs}: {many(len(ranking), 'key')}{sums}")
     table = Table("key", title=f"The top {len(ranking[:TOP])}")
     table.add_column("value", justify="right")
     for row in ranking[:TOP]:

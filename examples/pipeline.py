@@ -36,6 +36,7 @@ from urllib.parse import quote
 from rich.table import Table
 
 from examples.client import ServiceGraph, ServiceNode, check_options
+from examples.inputs import many
 from examples.record_checks import day, format, is_whole, rules
 from examples.workflow import Options, Row, Screen, Shared, Workflow, workers_or
 from kaygraph import Drop, ParallelBatchNode, Pipeline, RunReport
@@ -225,9 +226,10 @@ def progress(shared: Shared) -> tuple[str, int | None]:
 
 def show(shared: Shared, report: RunReport, screen: Screen) -> None:
     where = shared["database"] or "a temporary file"
-    screen.print(f"{len(shared['stored']):,} records stored, read back from {where}")
-    columns = ("workers", "items", "ok", "skipped", "failed", "busy s", "starved s", "blocked s")
-    table = Table("stage", title=f"Stages, with room for {BUFFER} records between two")
+    screen.print(f"{many(len(shared['stored']), 'record')} stored, read back from {where}")
+    columns = ("workers", "items", "ok", "skipped", "failed", "busy", "starved", "blocked")
+    screen.print("", f"stages, with room for {BUFFER} records between two; times in seconds")
+    table = Table("  stage", box=None, padding=(0, 2, 0, 0))
     for column in columns:
         table.add_column(column, justify="right")
     for stage in report.nodes.values():
@@ -238,15 +240,16 @@ def show(shared: Shared, report: RunReport, screen: Screen) -> None:
         counts = (stage.stage_workers, stage.stage_items, done, skipped, failed)
         times = (stage.busy_s, stage.starved_s, stage.blocked_s)
         table.add_row(
-            last_name(stage.name),
+            f"  {last_name(stage.name)}",
             *(f"{count:,}" for count in counts),
             *(f"{seconds:.2f}" for seconds in times),
         )
     screen.print(table)
-    screen.print("busy: at work; starved: waiting for records; blocked: waiting for room behind it")
+    screen.print("  busy: at work; starved: waiting for records; blocked: waiting for room behind")
     screen.print(f"The bottleneck is {last_name(report.bottleneck or '')}.")
     for name, workers in report.advised_workers.items():
-        screen.print(f"With {workers} workers in {last_name(name)}, another stage would be it.")
+        named = many(workers, "worker")
+        screen.print(f"With {named} in {last_name(name)}, another stage would be it.")
 
 
 def last_name(path: str) -> str:

@@ -13,7 +13,7 @@ model. Whatever the rules could not use is told, never dropped:
 
 import difflib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from examples.inputs import Found, InputError, find_data
@@ -73,6 +73,7 @@ COUNT = re.compile(
 # Kinds of work as much as names of a workflow: "this batch", "the validation pipeline".
 GENERIC = _words("batch batches pipeline pipelines stream streams pipe")
 BEFORE_A_NOUN = _words("a an the this that these those my our your each in of as from")
+MOST_SHOWN, LONGEST_SHOWN = 6, 40  # of the words that could not be used
 
 
 Choice = tuple[list[str], list[str]]  # workflows in their order, and what to tell about them
@@ -211,7 +212,7 @@ class _Reader:
             if not (_is_small_talk(word) or word in placed or stem(word) in fitting)
         ]
         if unused:
-            self.notes.append(f"not used: {', '.join(unused)}")
+            self.notes.append(f"not used: {_listed(unused)}")
 
     def _reaches(self, clause: _Clause, word: str) -> bool:
         """Return whether a negation in the clause before reaches this one."""
@@ -261,8 +262,9 @@ class _Reader:
     def _refuse_unless_small_talk(self, clause: _Clause) -> None:
         unknown = [word for word in clause.words if not _is_small_talk(word)]
         if unknown:
-            listed = ", ".join(repr(word) for word in unknown)
-            raise NotUnderstoodError(f"I cannot place {listed}.")
+            asked = {"pattern", "patterns"}.intersection(unknown)
+            hint = " The patterns are: python main.py --example patterns." if asked else ""
+            raise NotUnderstoodError(f"I cannot place {_listed(unknown, repr)}.{hint}")
 
     def in_order(self) -> list[str]:
         """Return the workflows asked for."""
@@ -282,6 +284,14 @@ def _is_negation(words: list[str], at: int) -> bool:
 
 def _is_noun(word: str) -> bool:
     return word in NAMES or NOUN.search(word) is not None
+
+
+def _listed(words: Iterable[str], form: Callable[[str], str] = str) -> str:
+    """Return words once each, the long ones shortened and the many cut off."""
+    once = [*dict.fromkeys(words)]
+    short = [w if len(w) <= LONGEST_SHOWN else f"{w[:LONGEST_SHOWN]}…" for w in once]
+    rest = len(once) - MOST_SHOWN
+    return ", ".join(map(form, short[:MOST_SHOWN])) + (f" and {rest:,} more" if rest > 0 else "")
 
 
 def _is_small_talk(word: str) -> bool:

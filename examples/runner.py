@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from examples.inputs import InputError
+from examples.inputs import InputError, many
 from examples.screen import Log, Terminal, only, visible
 from examples.workflow import NAMES, Options, Row, Shared, Workflow
 from kaygraph import Graph, Observer, RunInterrupted, RunReport
@@ -179,7 +179,7 @@ def explain(error: BaseException) -> Iterator[str]:
     for line, count in list(counts.items())[:ERRORS_SHOWN]:
         yield line if count == 1 else f"{line} ({count:,} times)"
     if len(counts) > ERRORS_SHOWN:
-        yield f"and {len(counts) - ERRORS_SHOWN:,} other errors"
+        yield f"and {many(len(counts) - ERRORS_SHOWN, 'other error')}"
 
 
 def _errors(error: BaseException) -> Iterator[str]:
@@ -283,6 +283,6 @@ def output_to(path: Path | None, screen: Terminal) -> Iterator[Output | None]:
     finally:
         output.close(keep=output.count > 0)
         if output.count:
-            screen.tell(f"{output.count:,} rows written to {path}")
+            screen.tell(f"{many(output.count, 'row')} written to {path}")
         else:
             screen.tell(f"nothing written to {path}")

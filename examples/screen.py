@@ -165,7 +165,7 @@ def _words(name: str) -> str:
 
 
 def report_lines(report: RunReport) -> list[str | Table]:
-    """Return the run report for people: what was measured, and nothing else."""
+    """Return the run report for people: what was measured, nodes under the graphs they are in."""
     shown = {
         status: status.replace("_", " ")
         for status, count in report.items.items()
@@ -177,12 +177,18 @@ def report_lines(report: RunReport) -> list[str | Table]:
         ("  node", "items", *shown.values(), "retries", "peak", "work s")
     ):
         table.add_column(column, justify="right" if number else "left", overflow="fold")
+    above: tuple[str, ...] = ()
     for node in report.nodes.values():
         if node.items or node.stage_workers:
+            parts = tuple(node.name.split("/"))
+            for depth, name in enumerate(parts[:-1], start=1):
+                if parts[:depth] != above[:depth]:
+                    table.add_row("  " * depth + name)
+            above = parts
             table.add_row(
-                f"  {node.name}",
+                "  " * len(parts) + parts[-1],
                 f"{max(sum(node.items.values()), node.stage_items):,}",
-                *(f"{node.items[status]:,}" for status in shown),
+                *(f"{node.items[status]:,}" if node.items else "" for status in shown),
                 f"{node.retries:,}",
                 str(node.peak),
                 f"{node.work_s:.3f}",

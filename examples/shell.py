@@ -89,7 +89,8 @@ class Shell:
         except BrokenPipeError:
             raise
         except NotUnderstoodError as error:
-            hint = did_you_mean(word.lower(), [*COMMANDS])
+            leave = word.lower() in QUIT  # with something behind it
+            hint = " To leave type quit." if leave else did_you_mean(word.lower(), [*COMMANDS])
             self.screen.tell(f"error: {error.reason}{hint} Type help for what there is.")
         except InputError as error:
             self.screen.tell(f"error: {error}")

@@ -2,9 +2,8 @@
 
     python -m examples.testing
 
-Under pytest the same tools are fixtures of the same names (``simulate``, ``explore``,
-``cancel_everywhere``, ``faults``, ``assert_accounted``, ``captured_events``), wherever kaygraph is
-installed::
+Under pytest the same tools are fixtures (``simulate``, ``explore``, ``cancel_everywhere``,
+``faults``, ``assert_accounted``, ``captured_events``), wherever kaygraph is installed::
 
     def test_no_booking_is_lost(explore):
         explore(bookings(Book), {"seats": 10}, check=lambda shared: shared["seats"] == 8)

@@ -33,6 +33,7 @@ from rich.table import Table
 
 from examples import record_checks
 from examples.client import ServiceGraph, ServiceNode, check_options, fault
+from examples.inputs import many
 from examples.record_checks import Fault, shown
 from examples.workflow import Options, Row, Screen, Shared, Workflow, workers_or
 from kaygraph import BatchGraph, Node, RunReport
@@ -174,7 +175,8 @@ def identity(record: Any) -> str | int | None:
 
 def show(shared: Shared, report: RunReport, screen: Screen) -> None:
     valid, invalid = shared["valid"], shared["invalid"]
-    screen.print(f"{len(shared['records'])} records: {len(valid)} valid, {len(invalid)} invalid")
+    records = many(len(shared["records"]), "record")
+    screen.print(f"{records}: {len(valid):,} valid, {len(invalid):,} invalid")
     if invalid:
         screen.print(table_of_kinds(invalid), table_of_records(invalid[:SHOWN]))
 

@@ -205,7 +205,7 @@ def test_free_text_runs_on_piped_data() -> None:
     assert "2 records" in done.stdout
     done = run("validate", "this")
     assert "Understood: validation, on the bundled sample" in done.stdout
-    assert "1000 records" in done.stdout
+    assert "1,000 records" in done.stdout
 
 
 def test_free_text_counts_the_words_in_quotes() -> None:
@@ -246,6 +246,34 @@ def interrupted(*words: str, when: str) -> tuple[int, str, int]:
         os.killpg(process.pid, signal.SIGINT)
         told = process.stderr.read()
     return process.returncode, told, process.pid
+
+
+@pytest.mark.parametrize("closed", ["", ">&-", "2>&-", ">&- 2>&-"])
+def test_a_closed_stream_is_no_error(closed: str, tmp_path: Path) -> None:
+    """The work is done and written all the same."""
+    output = tmp_path / "rows.jsonl"
+    line = f'exec "$@" {closed}'
+    words = ["--example", "validation", "--output", str(output)]
+    done = subprocess.run(
+        ["sh", "-c", line, "sh", sys.executable, MAIN, *words],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=100,
+    )
+    assert done.returncode == 0
+    assert output.read_text().count("\n") > 0
+
+
+def test_a_missing_package_is_one_line_with_the_way_out() -> None:
+    """As after a clone, before anything is installed."""
+    done = subprocess.run(
+        [sys.executable, "-S", MAIN, "--example", "validation"],
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 1
+    assert re.fullmatch(r'error: the command needs \w+: python -m pip .*"\.\[cli\]"\n', done.stderr)
 
 
 def test_interruption_is_a_line_and_exit_130() -> None:

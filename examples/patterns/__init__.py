@@ -73,8 +73,9 @@ def rows(shared: Shared) -> Iterable[Row]:
 
 
 def show(shared: Shared, report: RunReport, screen: Screen) -> None:
-    for one in rows(shared):
-        screen.print(f"── {one['pattern']}: {one['title']}", *one["lines"], "")
+    for number, one in enumerate(rows(shared)):
+        between = [""] if number else []
+        screen.print(*between, f"── {one['pattern']}: {one['title']}", *one["lines"])
 
 
 def progress(shared: Shared) -> tuple[str, int | None]:

@@ -28,6 +28,7 @@ the node after them, which waits for all, always finds three reports.
 from collections.abc import Iterable
 from typing import Any
 
+from examples.inputs import many
 from examples.patterns.world import World
 from kaygraph import Graph
 from kaygraph.nodes import HTTPNode, MergeNode
@@ -64,4 +65,4 @@ async def run(world: World) -> Iterable[str]:
 def said(report: ResilientResult[Any]) -> str:
     why = "" if report.error is None else f", {type(report.error).__name__}"
     data = report.value and report.value["data"]
-    return f"{report.status} after {report.attempts} attempts{why}: {data}"
+    return f"{report.status} after {many(report.attempts, 'attempt')}{why}: {data}"

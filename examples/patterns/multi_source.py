@@ -19,6 +19,7 @@ leave out all whom not every database knows, and ``"outer"`` nobody.
 from collections.abc import Iterable
 from typing import Any
 
+from examples.inputs import many
 from examples.patterns.world import World
 from kaygraph import Graph
 from kaygraph.nodes import MergeNode, SQLExecute, SQLRead, SQLWrite
@@ -64,6 +65,6 @@ async def run(world: World) -> Iterable[str]:
     await filling(world).run_async(shared)
     await build(world).run_async(shared)
     return [
-        f"{row['name']}: billed {row.get('billed', 0)}, {row.get('tickets', 0)} tickets"
+        f"{row['name']}: billed {row.get('billed', 0)}, {many(row.get('tickets', 0), 'ticket')}"
         for row in shared["rows"]
     ]

@@ -18,6 +18,7 @@ that it is sent again, with the same idempotency key: whoever receives it keeps 
 from collections.abc import Iterable
 from typing import Any
 
+from examples.inputs import many
 from examples.patterns.world import World
 from kaygraph import Graph
 from kaygraph.nodes import SMS, ChatWebhook, Email, NotifyNode, Webhook
@@ -50,7 +51,7 @@ async def run(world: World) -> Iterable[str]:
     await build(world).run_async(shared)
     return [
         *(
-            f"{one.name}: {one.status} after {one.attempts} attempts"
+            f"{one.name}: {one.status} after {many(one.attempts, 'attempt')}"
             for one in shared["deliveries"]
         ),
         f"the webhook heard it {world.calls['/hook'] - before} times and keeps it once",

@@ -31,7 +31,7 @@ class Digest(ParallelBatchNode[int, str]):
     def exec(self, size: int, /) -> str:
         while size < 0:
             pass
-        return hashlib.sha256(bytes(size * MEBIBYTE) or b"").hexdigest()[:12]
+        return hashlib.sha256(bytes(size * MEBIBYTE)).hexdigest()[:12]
 
     def post(self, shared: dict[str, object], prep_res: object, digests: list[str], /) -> None:
         shared["digests"] = digests
@@ -45,6 +45,10 @@ async def run(world: World) -> Iterable[str]:
     shared = {"sizes": [1, 2000, 2, -1, 3]}
     await build(world).run_async(shared)
     return [
-        f"{size} MiB: {type(digest.error).__name__ if isinstance(digest, Outcome) else digest}"
+        f"{said(size)}: {type(digest.error).__name__ if isinstance(digest, Outcome) else digest}"
         for size, digest in zip(shared["sizes"], shared["digests"], strict=True)
     ]
+
+
+def said(size: int) -> str:
+    return f"{size:,} MiB" if size >= 0 else "without an end"

@@ -11,6 +11,7 @@ graph. What ran out of time is an outcome in its place; the connection is closed
 
 from collections.abc import Iterable
 
+from examples.inputs import many
 from examples.patterns.world import World
 from kaygraph import Graph, Outcome
 from kaygraph.nodes import ParallelHTTPNode
@@ -42,5 +43,5 @@ async def run(world: World) -> Iterable[str]:
 
 def said(answer: object) -> str:
     if isinstance(answer, Outcome):
-        return f"{answer.status} after {answer.attempts} attempts"
+        return f"{answer.status} after {many(answer.attempts, 'attempt')}"
     return str(answer["status_code"]) if isinstance(answer, dict) else "?"

@@ -150,7 +150,7 @@ def test_show_gives_the_top_and_the_totals() -> None:
     paper = Paper()
     WORKFLOW.show(shared, report, paper)
     printed = paper.console.export_text()
-    assert f"1 lines: {len(words)} keys, {sum(range(len(words) + 1))} in all" in printed
+    assert f"1 line: {len(words)} keys, {sum(range(len(words) + 1))} in all" in printed
     places = [printed.find(f" {word} ") for word in words]
     assert places[:3] == [-1, -1, -1]
     assert places[3:] == sorted(places[3:], reverse=True)

@@ -81,6 +81,22 @@ def test_a_task_that_cannot_be_placed_is_refused(text: str, word: str) -> None:
     assert "I understand: validate" in str(caught.value)
 
 
+def test_words_that_cannot_be_placed_are_told_in_a_line() -> None:
+    """Each once, a few of them, and no longer than a name."""
+    text = f"{'x' * 500} sandwich sandwich a1 b2 c3 d4 e5 f6"
+    with pytest.raises(NotUnderstoodError) as caught:
+        understand(text)
+    shown = f"'{'x' * 40}…', 'sandwich', 'a1', 'b2', 'c3', 'd4' and 2 more"
+    assert caught.value.reason == f"I cannot place {shown}."
+
+
+def test_who_asks_for_the_patterns_is_told_how_they_run() -> None:
+    """They are no workflow."""
+    with pytest.raises(NotUnderstoodError, match=r"main\.py --example patterns") as caught:
+        understand("run the patterns")
+    assert "cannot place 'patterns'" in str(caught.value)
+
+
 @pytest.mark.parametrize("text", ["", "hello", "this data, please", "..."])
 def test_a_text_without_a_task_is_refused(text: str) -> None:
     """Small talk alone runs nothing."""

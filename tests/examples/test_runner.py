@@ -77,6 +77,18 @@ def test_a_run_shows_its_results_and_its_report(capsys: pytest.CaptureFixture[st
     assert err == ""
 
 
+def test_the_report_shows_nodes_under_the_graphs_that_they_are_in(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Each graph once; names stay short enough for a terminal."""
+    graph = Graph(Graph(Double(), name="inner") >> Double(name="Again") >> Double(name="Last"))
+    nested = workflow("nested", Double, build=lambda options: graph)
+    assert Runner(Terminal()).run(make_job([nested], Options()))
+    lines = capsys.readouterr().out.partition("  node")[2].splitlines()[1:]
+    names = [line[: len(line) - len(line.lstrip())] + line.split()[0] for line in lines]
+    assert names == ["  inner", "    Double", "  Again", "  Last"]
+
+
 def test_json_is_all_that_stands_on_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
     """Rows come first and the report last; people read standard error."""
     assert Runner(Terminal(json=True)).run(make_job([DOUBLE], Options()))

@@ -46,6 +46,7 @@ def lines_of(shell: Shell, capsys: Any, *lines: str) -> SimpleNamespace:
     [
         ("frobnicate", "I cannot place 'frobnicate'"),
         ("reprot", "Did you mean report?"),
+        ("quit please", "To leave type quit."),
         ("report", "nothing has run yet"),
         ("graph", "nothing has run yet"),
         ("graph validaton", "Did you mean validation?"),

@@ -153,7 +153,7 @@ def test_show_counts_and_explains(bundled: tuple[Shared, RunReport]) -> None:
     shared, report = bundled
     paper = Paper()
     WORKFLOW.show(shared, report, paper)
-    assert "1000 records: 850 valid, 150 invalid" in paper.text
+    assert "1,000 records: 850 valid, 150 invalid" in paper.text
     assert all(kind.replace("_", " ") in paper.text for kind in set(FAULTS.values()))
     for one in shared["invalid"][: validation.SHOWN]:
         assert all(problem["reason"] in paper.text for problem in one["problems"])
