@@ -9,6 +9,8 @@ model. Whatever the rules could not use is told, never dropped:
    placed, and nothing is run.
 3. "don't", "without", "skip" and the like rule out what follows them; "after" turns the order.
 4. A word of a clause that names nothing may be a misspelling. The nearest is taken, and told.
+5. "Everything", "all examples" and "the rest" ask for all, less what is ruled out; in "validate
+   everything" they are about the data.
 """
 
 import difflib
@@ -51,7 +53,7 @@ SMALL_TALK = _words(
     information info details detail field fields value values text texts word words string strings
     sample samples stuff thing things one ones parallel concurrently together up out standard
     python code source sources following given attached below above way line lines
-    worker workers thread threads process processes hi hello hey thanks thank"""
+    worker workers thread threads process processes hi hello hey thanks thank everything"""
 )
 NEGATIONS = _words("dont not never no without skip except excluding omit ignore")
 # Where a negation may reach over "and": "without validation and enrichment".
@@ -63,6 +65,15 @@ SUFFIXES = (
 # A clause ends here. "but" and "then" also end what a negation reaches.
 BREAKS = _words("and or nor & then but , ; . ! ? : + >> -> → plus followed instead")
 ENDS_NEGATION = BREAKS - {"and", "or", "nor", "&"}
+
+EVERYTHING = re.compile(
+    r"\b(?:everything(?: else)?|anything(?= (?:but|except))|the (?:rest|others)|"
+    r"(?:the )?(?:whole|full|entire) demo|"
+    r"(?:all|every|each)(?: of)?(?: the| these| those| your)?(?: five)? "
+    r"(?:example|workflow|demo)s?|"
+    r"all(?: of (?:them|these|it))?(?= but| except| excluding| without|\W*$))(?!\w)"
+)
+EXCEPT = re.compile(r"\b(everything) (?:but|apart from|other than|besides)(?!\w)")
 
 WORD = re.compile(r"[^\W_]+(?:['\u2019-][^\W_]+)*|>>|->|→|[,;.!?:+&]")
 COUNT = re.compile(
@@ -118,6 +129,7 @@ def by_words(text: str) -> Choice:
     """
     words = re.sub(r"\bmap[- ]?(and )?[- ]?reduc", "mapreduc", text.replace("\u2019", "'").lower())
     words = re.sub(r"'s?(?!\w)", "", words)  # the user's, the users'
+    words = EXCEPT.sub(r"\1 except", EVERYTHING.sub("everything", words))
     clauses = list(_clauses(WORD.findall(words)))
     weak = _weak_stems()
     rare = {key: name for key, name in weak.items() if key not in SMALL_STEMS}
@@ -186,6 +198,7 @@ class _Reader:
         self._weak_stems = weak_stems
         self._asked: list[str] = []
         self._ruled_out: list[str] = []
+        self._all = False  # whether "everything" was asked for
         self._negated: str | None = None  # the last word that a negation ruled out
         self._turned = False  # "before" or "after" turns the order of two
 
@@ -193,8 +206,8 @@ class _Reader:
         placed = self._placed(clause.words)
         if not placed:
             self._refuse_unless_small_talk(clause)
-            return
-        negated = self._reaches(clause, next(iter(placed)))
+        negated = bool(placed) and self._reaches(clause, next(iter(placed)))
+        named, everything = False, None  # whether that is ruled out, where it is said
         for at, word in enumerate(clause.words):
             if _is_negation(clause.words, at):
                 negated = True
@@ -204,6 +217,15 @@ class _Reader:
                 self._turned = True
             if word in placed:
                 self._ask(placed[word], negated)
+                named = named or not negated
+            elif word == "everything":
+                everything = negated
+        if everything is not None and not named:  # else it is about the data
+            self._all = not everything
+            for name in NAMES:
+                self._ask(name, everything)
+        if not placed:
+            return
         self._negated = next(reversed(placed)) if negated else None
         fitting = {key for key, name in self._weak_stems.items() if name in placed.values()}
         unused = [
@@ -219,8 +241,9 @@ class _Reader:
         if self._negated is None:
             return False
         if clause.opened_by in ENDS_NEGATION:
-            a_list = NOUN.search(self._negated) and NOUN.search(word)
-            return clause.opened_by == "," and a_list is not None
+            # "batch" may be what is to be done, but not in "everything but pipeline, batch".
+            listed = _is_noun if self._all else NOUN.search
+            return clause.opened_by == "," and bool(listed(self._negated) and listed(word))
         return clause.opened_by in ("or", "nor") or _is_noun(self._negated) == _is_noun(word)
 
     def _ask(self, workflow: str, negated: bool) -> None:

@@ -65,6 +65,32 @@ def test_all_ruled_out_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "less"),
+    [
+        ("run everything", []),
+        ("all examples, please", []),
+        ("run it all", []),
+        ("show me everything you can do", []),
+        ("everything but validation", [V]),
+        ("all of them except the pipeline", [P]),
+        ("all but validation and batch", [V, B]),
+        ("everything except mapreduce, batch and enrichment", [E, B, M]),
+        ("skip enrichment, run the rest", [E]),
+        ("run every workflow but not map-reduce", [M]),
+    ],
+)
+def test_everything_is_all_less_what_is_ruled_out(text: str, less: list[str]) -> None:
+    """In the order in which they are listed."""
+    assert understand(text).workflows == [name for name in NAMES if name not in less]
+
+
+@pytest.mark.parametrize("text", ["validate everything", "check all", "validate all of it again"])
+def test_everything_may_be_the_data(text: str) -> None:
+    """Where a workflow is named, it is what that works on."""
+    assert understand(text).workflows == [V]
+
+
+@pytest.mark.parametrize(
     ("text", "word"),
     [
         ("make me a sandwich", "sandwich"),
