@@ -1,4 +1,4 @@
-"""Nodes that note when their calls begin and end, and a clock to run them on."""
+"""Nodes that note how their calls go or what they return, and a clock to run them on."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
@@ -51,6 +51,13 @@ class Takes(Node[Any, Any]):
         finally:
             self.ended.append(now())
         return self.seconds
+
+
+class Keeps(Node[Any, Any]):
+    """Keeps what exec returned."""
+
+    def post(self, shared: Any, _: Any, result: Any) -> None:
+        shared["result"] = result
 
 
 class Gauge:

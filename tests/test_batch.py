@@ -10,13 +10,14 @@ import pytest
 from kaygraph import (
     BatchGraph,
     BatchNode,
-    Drop,
     Graph,
     ItemStarted,
     NodeDefinitionError,
     Outcome,
     ParallelBatchNode,
 )
+from tests.batches import Batch, results_of
+from tests.calls import Gauge
 from tests.clock import VIRTUAL
 
 pytestmark = pytest.mark.anyio
@@ -25,30 +26,6 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 def anyio_backend() -> Any:
     return VIRTUAL
-
-
-class Batch(ParallelBatchNode[Any, Any]):
-    """Takes its items from the shared store; fails on negative ones, drops the zeros."""
-
-    def prep(self, shared: Any) -> Any:
-        return shared["items"]
-
-    async def exec(self, item: int) -> int:
-        await asyncio.sleep(10 - item)  # later items end earlier
-        if item < 0:
-            raise ValueError(item)
-        if item == 0:
-            raise Drop
-        return item * 10
-
-    def post(self, shared: Any, items: Any, results: Any) -> None:
-        shared["results"] = results
-
-
-async def results_of(items: Any, **settings: Any) -> Any:
-    shared = {"items": items}
-    await Batch(**settings).run_async(shared)
-    return shared["results"]
 
 
 # --- what prep may return ---
@@ -193,17 +170,13 @@ async def test_as_many_items_run_at_once_as_there_are_workers(workers: int) -> N
 
     class Counts(Batch):
         async def exec(self, item: int) -> None:
-            nonlocal now, most
-            now += 1
-            most = max(most, now)
-            await asyncio.sleep(1)
-            now -= 1
+            await gauge(1)
 
-    now = most = 0
+    gauge = Gauge()
     settings = {} if workers == 10 else {"max_workers": workers}  # ten unless told
     shared: dict[str, Any] = {"items": range(40)}
     await Counts(**settings).run_async(shared)
-    assert most == workers
+    assert gauge.most == workers
     assert asyncio.get_running_loop().time() == pytest.approx(-(-40 // workers))
 
 

@@ -14,20 +14,10 @@ from kaygraph import (
     Node,
     ParallelBatchNode,
 )
+from tests.calls import Keeps, now
 from tests.clock import VirtualClockLoop, run_virtually
 
 pytestmark = pytest.mark.anyio
-
-
-def now() -> float:
-    return asyncio.get_running_loop().time()
-
-
-class Keeps(Node[Any, Any]):
-    """Keeps what exec returned."""
-
-    def post(self, shared: Any, _: Any, result: Any) -> None:
-        shared["result"] = result
 
 
 # --- timeout and deadline, on a clock that jumps ---

@@ -16,6 +16,7 @@ from kaygraph import (
     ParallelBatchNode,
 )
 from tests.clock import VIRTUAL
+from tests.turns import looking
 
 pytestmark = pytest.mark.anyio
 
@@ -261,16 +262,10 @@ async def test_another_task_gets_its_turn_while_no_op_items_run(
             nonlocal ran
             ran += 1
 
-    async def look() -> None:
-        while True:
-            seen.append(ran)
-            await asyncio.sleep(0)
-
-    ran, seen = 0, list[int]()
-    looking = asyncio.create_task(look())
+    ran = 0
     observers = [lambda event: None] if watched else []
-    await NoOp(max_workers=workers).run_async({}, observers=observers)
-    looking.cancel()
+    async with looking(lambda: ran) as seen:
+        await NoOp(max_workers=workers).run_async({}, observers=observers)
     assert ran == 60_000
     gaps = [later - earlier for earlier, later in pairwise(seen)]
     assert max(gaps) <= max(2048, 8 * workers), max(gaps)

@@ -6,11 +6,10 @@ from typing import Any
 import pytest
 
 from kaygraph import (
-    Drop,
     Outcome,
-    ParallelBatchNode,
     TooManyFailuresError,
 )
+from tests.batches import Batch, results_of
 from tests.clock import VIRTUAL
 
 pytestmark = pytest.mark.anyio
@@ -19,30 +18,6 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 def anyio_backend() -> Any:
     return VIRTUAL
-
-
-class Batch(ParallelBatchNode[Any, Any]):
-    """Takes its items from the shared store; fails on negative ones, drops the zeros."""
-
-    def prep(self, shared: Any) -> Any:
-        return shared["items"]
-
-    async def exec(self, item: int) -> int:
-        await asyncio.sleep(10 - item)  # later items end earlier
-        if item < 0:
-            raise ValueError(item)
-        if item == 0:
-            raise Drop
-        return item * 10
-
-    def post(self, shared: Any, items: Any, results: Any) -> None:
-        shared["results"] = results
-
-
-async def results_of(items: Any, **settings: Any) -> Any:
-    shared = {"items": items}
-    await Batch(**settings).run_async(shared)
-    return shared["results"]
 
 
 async def test_raise_is_the_default() -> None:

@@ -17,8 +17,10 @@ from kaygraph import (
     Pipeline,
 )
 from kaygraph.nodes import HTTPLines, HTTPPages, ReadText, SQLRead
+from tests.calls import Gauge
 from tests.clock import VIRTUAL
 from tests.stages import Picky, Read, Stage, results_of
+from tests.turns import looking
 
 pytestmark = pytest.mark.anyio
 
@@ -177,17 +179,13 @@ async def test_a_cap_of_one_around_a_pipeline_lets_every_stage_work() -> None:
 
     class Counts(Stage):
         async def exec(self, item: int) -> int:
-            nonlocal now, most
-            now += 1
-            most = max(most, now)
-            await asyncio.sleep(1)
-            now -= 1
+            await gauge(1)
             return item
 
-    now = most = 0
+    gauge = Gauge()
     stages = Counts(max_workers=3), Counts(max_workers=2), Counts()
     await Graph(Pipeline(Read(range(8)), *stages, buffer=1), max_workers=1).run_async({})
-    assert most == 1
+    assert gauge.most == 1
     assert asyncio.get_running_loop().time() == pytest.approx(24)
 
 
@@ -264,35 +262,20 @@ async def test_a_source_of_many_items_does_not_starve_the_loop() -> None:
             ran += 1
             return item
 
-    async def look() -> None:
-        while True:
-            seen.append(ran)
-            await asyncio.sleep(0)
-
-    ran, seen = 0, list[int]()
-    looking = asyncio.create_task(look())
-    await Pipeline(Read(range(20_000)), NoOp(), collect=False).run_async({})
-    looking.cancel()
+    ran = 0
+    async with looking(lambda: ran) as seen:
+        await Pipeline(Read(range(20_000)), NoOp(), collect=False).run_async({})
     assert ran == 20_000
     assert len(seen) > 20_000 / 2048
 
 
 async def test_a_source_alone_does_not_starve_the_loop() -> None:
     """A pipeline of one stage without an exec yields to others too."""
-
-    async def look() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await asyncio.sleep(0)
-
-    turns = 0
-    looking = asyncio.create_task(look())
-    await asyncio.sleep(0)
-    before = turns
-    await Pipeline(Read(range(20_000)), collect=False).run_async({})
-    looking.cancel()
-    assert turns - before > 20_000 / 2048
+    async with looking(lambda: None) as turns:
+        await asyncio.sleep(0)
+        before = len(turns)
+        await Pipeline(Read(range(20_000)), collect=False).run_async({})
+    assert len(turns) - before > 20_000 / 2048
 
 
 def test_hooks_of_a_stage_log_under_the_name_that_its_events_have() -> None:

@@ -20,15 +20,9 @@ from kaygraph import (
     NodeDefinitionError,
     ParallelBatchNode,
 )
+from tests.calls import Keeps
 
 pytestmark = pytest.mark.anyio
-
-
-class Keeps(Node[Any, Any]):
-    """Keeps what exec returned."""
-
-    def post(self, shared: Any, _: Any, result: Any) -> None:
-        shared["result"] = result
 
 
 # --- threads ---

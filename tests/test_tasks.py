@@ -27,6 +27,14 @@ async def fail(error: BaseException, when: asyncio.Event | None = None) -> None:
     raise error
 
 
+async def fail_to_clean_up(started: asyncio.Event) -> None:
+    try:
+        started.set()
+        await asyncio.Event().wait()
+    finally:
+        raise KeyError("cleanup")
+
+
 async def give(value: int, turns: int = 0) -> int:
     for _ in range(turns):
         await asyncio.sleep(0)
@@ -63,17 +71,9 @@ async def test_several_failures_are_a_group_that_keeps_all() -> None:
 
 async def test_a_failure_while_being_cancelled_is_kept() -> None:
     """A sibling whose cleanup fails is in the group beside the first error."""
-
-    async def bad_cleanup() -> None:
-        try:
-            started.set()
-            await asyncio.Event().wait()
-        finally:
-            raise KeyError("cleanup")
-
     started = asyncio.Event()
     with pytest.raises(ExceptionGroup) as caught:
-        await gather([bad_cleanup(), fail(ValueError("first"), started)])
+        await gather([fail_to_clean_up(started), fail(ValueError("first"), started)])
     assert [type(error) for error in caught.value.exceptions] == [KeyError, ValueError]
 
 
@@ -90,16 +90,8 @@ async def test_cancelling_gather_cancels_and_waits_for_all() -> None:
 
 async def test_an_error_during_a_cancellation_does_not_replace_it() -> None:
     """What failed while being cancelled is the cause of the CancelledError."""
-
-    async def bad_cleanup() -> None:
-        try:
-            started.set()
-            await asyncio.Event().wait()
-        finally:
-            raise KeyError("cleanup")
-
     started = asyncio.Event()
-    task = asyncio.create_task(gather([bad_cleanup()]))
+    task = asyncio.create_task(gather([fail_to_clean_up(started)]))
     await started.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError) as caught:

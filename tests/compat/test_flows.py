@@ -20,6 +20,7 @@ from kaygraph.compat import (
     Graph,
     Node,
 )
+from tests.calls import Gauge
 
 
 class Say(Node):
@@ -411,22 +412,18 @@ async def test_drained_flow_ends_without_a_warning() -> None:
 @pytest.mark.anyio
 async def test_limit_holds_rounds_back_where_it_is_given() -> None:
     """max_workers= counts rounds, as for kaygraph.BatchGraph."""
-    most = running = 0
+    gauge = Gauge()
 
     class Look(AsyncNode):
         async def exec_async(self, prep_res: Any) -> None:
-            nonlocal most, running
-            running += 1
-            most = max(most, running)
-            await asyncio.sleep(0)
-            running -= 1
+            await gauge(0)
 
     class Rounds(AsyncParallelBatchFlow):
         async def prep_async(self, shared: Any) -> Any:
             return ({"n": n} for n in range(20))
 
     await Rounds(start=Look(), max_workers=3).run_async({})
-    assert most == 3
+    assert gauge.most == 3
 
 
 @pytest.mark.anyio

@@ -24,6 +24,7 @@ from kaygraph.compat import (
     Node,
     ParallelBatchNode,
 )
+from tests.calls import Gauge
 
 
 def test_kaygraph_does_not_load_the_compatible_names() -> None:
@@ -472,21 +473,17 @@ async def test_time_limits_and_caps_hold() -> None:
         await AsyncFlow(start=Sleeps(timeout=0.01)).run_async({})
     with pytest.raises(kaygraph.AttemptTimeoutError):
         await AsyncFlow(start=Sleeps(), task_timeout=0.01).run_async({})
-    most = running = 0
+    gauge = Gauge()
 
     class Look(AsyncParallelBatchNode):
         async def prep_async(self, shared: Any) -> Any:
             return range(20)
 
         async def exec_async(self, item: int) -> None:
-            nonlocal most, running
-            running += 1
-            most = max(most, running)
-            await asyncio.sleep(0)
-            running -= 1
+            await gauge(0)
 
     await AsyncFlow(start=Look(), max_workers=4).run_async({})
-    assert most == 4
+    assert gauge.most == 4
 
 
 class Scaled(BatchNode):

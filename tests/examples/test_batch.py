@@ -20,6 +20,7 @@ from examples.batch import FILES_A_CHUNK, WORKFLOW, measure
 from examples.sources import python_files
 from examples.workflow import Options
 from kaygraph import Event, ItemFinished, RunReport
+from tests.examples.runs import run
 
 pytestmark = pytest.mark.anyio
 
@@ -56,12 +57,6 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(options: Options) -> tuple[dict[str, Any], RunReport]:
-    shared, report = WORKFLOW.prepare(options), RunReport()
-    WORKFLOW.build(options).run(shared, observers=[report])
-    return shared, report
-
-
 def shown(shared: dict[str, Any], report: RunReport) -> list[str]:
     paper = Paper()
     WORKFLOW.show(shared, report, paper)
@@ -73,7 +68,7 @@ def shown(shared: dict[str, Any], report: RunReport) -> list[str]:
 
 def test_every_file_is_accounted_for_once_and_a_bad_one_leaves_its_chunk(folder: Path) -> None:
     """Each .py file has one row, in order: its figures, or what is wrong with it."""
-    shared, _ = run(Options(paths=str(folder), workers=3))
+    shared, _ = run(WORKFLOW, Options(paths=str(folder), workers=3))
     rows = list(WORKFLOW.rows(shared))
     assert [row["path"] for row in rows] == sorted(str(path) for path in folder.glob("*.py"))
     good = [row for row in rows if "error" not in row]
@@ -101,7 +96,7 @@ def test_file_that_cannot_be_read_is_an_error_of_that_file(tmp_path: Path) -> No
 
 def test_totals_are_the_sums_of_the_rows(folder: Path) -> None:
     """What is shown adds up to what the rows say."""
-    shared, report = run(Options(paths=str(folder)))
+    shared, report = run(WORKFLOW, Options(paths=str(folder)))
     rows = [row for row in WORKFLOW.rows(shared) if "error" not in row]
     for name in ("bytes", "lines", "functions", "classes"):
         assert shared["file_totals"][name] == sum(row[name] for row in rows) > 0
@@ -136,7 +131,7 @@ def test_warnings_of_parsed_files_do_not_reach_the_screen(tmp_path: Path) -> Non
 
 def test_threads_are_shown_alone_unless_processes_are_asked_for(folder: Path) -> None:
     """A run in threads shows no comparison, and says how to get one."""
-    shared, report = run(Options(paths=str(folder)))
+    shared, report = run(WORKFLOW, Options(paths=str(folder)))
     lines = shown(shared, report)
     assert "Processes" not in report.nodes
     assert any(line.startswith("Threads: ") for line in lines)
@@ -148,8 +143,8 @@ def test_processes_find_the_same_and_both_are_measured(folder: Path) -> None:
 
     That the class is imported by name in another interpreter is part of what is tested.
     """
-    in_threads, _ = run(Options(paths=str(folder)))
-    shared, report = run(Options(paths=str(folder), run_in="process", workers=2))
+    in_threads, _ = run(WORKFLOW, Options(paths=str(folder)))
+    shared, report = run(WORKFLOW, Options(paths=str(folder), run_in="process", workers=2))
     assert list(WORKFLOW.rows(shared)) == list(WORKFLOW.rows(in_threads))
     threads, processes = report.nodes["Threads"], report.nodes["Processes"]
     for pool in (threads, processes):
@@ -166,7 +161,7 @@ def test_progress_counts_the_items_of_the_pool(folder: Path) -> None:
     """The bar's node is one that runs, and its total the number of items that end there."""
     for options in (Options(paths=str(folder)), Options(paths=str(folder), run_in="process")):
         node, total = WORKFLOW.progress(WORKFLOW.prepare(options))
-        _, report = run(options)
+        _, report = run(WORKFLOW, options)
         assert sum(report.nodes[node].items.values()) == total == 3
 
 

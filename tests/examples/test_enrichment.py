@@ -1,86 +1,29 @@
 """The enrichment example: four sources at once, partial results with reasons, a confidence."""
 
 import asyncio
-import io
-import json
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer
-from rich.console import Console
 
 from examples import enrichment, validation
 from examples.enrichment import POINTS, SOURCES, WORKFLOW, Person, evidence
 from examples.services import DOWN_DOMAIN, Services, social_profile
-from examples.workflow import Options, Row, Shared
-from kaygraph import Graph, ItemFailed, ItemFinished, Observer, RunReport
+from examples.workflow import Options, Shared
+from kaygraph import Graph, ItemFailed, ItemFinished, RunReport
+from tests.examples.asking import answering
+from tests.examples.bundled import PEOPLE
+from tests.examples.enriching import ANNA, ASKED, answer, enrich
+from tests.examples.paper import Paper
+from tests.examples.runs import run
 
 pytestmark = pytest.mark.anyio
 
-PEOPLE: list[dict[str, Any]] = json.loads(
-    (Path(enrichment.__file__).parent / "data" / "people.json").read_text("utf-8")
-)
 BY_EMAIL = {person["email"]: person for person in PEOPLE}
 # Somebody whom every source knows, but for the register that fails now and then.
 SOMEBODY = next(p for p in PEOPLE if social_profile(p["handle"]) and p["company"] != DOWN_DOMAIN)
 RECORD = {key: SOMEBODY[key] for key in ("name", "email", "handle", "city", "company")}
-
-
-class Paper:
-    """A Screen whose text can be read."""
-
-    def __init__(self) -> None:
-        self.console = Console(width=200, markup=False, record=True, file=io.StringIO())
-
-    def print(self, *things: Any) -> None:
-        self.console.print(*things)
-
-    def progress(self, title: str, total: int | None) -> Observer:
-        raise AssertionError("a workflow draws no progress bar itself")
-
-    @property
-    def text(self) -> str:
-        return self.console.export_text(clear=False)
-
-
-async def enrich(records: list[Any], services: str | None = None) -> list[Row]:
-    options = Options(records=records, services=services)
-    shared = WORKFLOW.prepare(options)
-    await WORKFLOW.build(options).run_async(shared)
-    return list(WORKFLOW.rows(shared))
-
-
-ANSWERS = {
-    "people": {"name": "Anna Sato", "handle": "anna", "city": "Oslo", "company": "inc.example"},
-    "places": {"city": "Oslo", "country": "Norway", "country_code": "NO"},
-    "social": {"handle": "anna", "followers": 3},
-    "companies": {"domain": "inc.example", "name": "Inc"},
-}
-ANNA = {
-    "name": "Anna Sato",
-    "email": "anna@inc.example",
-    "handle": "anna",
-    "city": "Oslo",
-    "company": "inc.example",
-}
-
-
-@asynccontextmanager
-async def answering(handler: Callable[[web.Request], Any]) -> AsyncIterator[str]:
-    """A service of our own in the place of the bundled one."""
-    application = web.Application()
-    application.router.add_get("/{source}/{name}", handler)
-    async with TestServer(application) as server:
-        yield str(server.make_url(""))
-
-
-def answer(request: web.Request) -> web.Response:
-    return web.json_response(ANSWERS[request.match_info["source"]])
 
 
 # The bundled sample
@@ -89,10 +32,7 @@ def answer(request: web.Request) -> web.Response:
 @pytest.fixture(scope="module")
 def bundled() -> tuple[Shared, RunReport]:
     """One run over the sample, as the command does it."""
-    options, report = Options(), RunReport()
-    shared = WORKFLOW.prepare(options)
-    WORKFLOW.build(options).run(shared, observers=[report])
-    return shared, report
+    return run(WORKFLOW, Options())
 
 
 def test_sample_tells_what_a_customer_list_would(bundled: tuple[Shared, RunReport]) -> None:
@@ -209,7 +149,7 @@ async def test_records_of_one_address_are_one_person() -> None:
         asked[request.match_info["source"]] += 1
         return answer(request)
 
-    async with answering(note) as url:
+    async with answering(ASKED, note) as url:
         rows = await enrich([first, ANNA | {"email": "ANNA@inc.example"}], url)
     assert len(rows) == 1
     assert rows[0]["email"] == "anna@inc.example"

@@ -1,59 +1,23 @@
 """How the enrichment example asks its four sources, and what becomes of one that fails."""
 
 import asyncio
-import json
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer
 
 from examples.client import ServiceNode
-from examples.enrichment import PEOPLE, POINTS, SOURCES, WORKFLOW, Sources
+from examples.enrichment import POINTS, SOURCES, WORKFLOW, Sources
 from examples.services import Services, social_profile
-from examples.workflow import Options, Row
+from examples.workflow import Options
 from kaygraph import Outcome, RunReport
 from kaygraph.nodes import HTTPConnectionError
+from tests.examples.asking import answering
+from tests.examples.bundled import PEOPLE
+from tests.examples.enriching import ANNA, ASKED, answer, enrich
 
 pytestmark = pytest.mark.anyio
-
-
-async def enrich(records: list[Any], services: str | None = None) -> list[Row]:
-    options = Options(records=records, services=services)
-    shared = WORKFLOW.prepare(options)
-    await WORKFLOW.build(options).run_async(shared)
-    return list(WORKFLOW.rows(shared))
-
-
-ANSWERS = {
-    "people": {"name": "Anna Sato", "handle": "anna", "city": "Oslo", "company": "inc.example"},
-    "places": {"city": "Oslo", "country": "Norway", "country_code": "NO"},
-    "social": {"handle": "anna", "followers": 3},
-    "companies": {"domain": "inc.example", "name": "Inc"},
-}
-ANNA = {
-    "name": "Anna Sato",
-    "email": "anna@inc.example",
-    "handle": "anna",
-    "city": "Oslo",
-    "company": "inc.example",
-}
-
-
-@asynccontextmanager
-async def answering(handler: Callable[[web.Request], Any]) -> AsyncIterator[str]:
-    """A service of our own in the place of the bundled one."""
-    application = web.Application()
-    application.router.add_get("/{source}/{name}", handler)
-    async with TestServer(application) as server:
-        yield str(server.make_url(""))
-
-
-def answer(request: web.Request) -> web.Response:
-    return web.json_response(ANSWERS[request.match_info["source"]])
 
 
 async def test_four_sources_are_asked_at_once() -> None:
@@ -68,7 +32,7 @@ async def test_four_sources_are_asked_at_once() -> None:
         await all_asked.wait()
         return answer(request)
 
-    async with answering(answer_when_all_are_here) as url:
+    async with answering(ASKED, answer_when_all_are_here) as url:
         (row,) = await enrich([ANNA], url)
     assert row["missing"] == {}
     assert row["confidence"] == 1.0
@@ -82,7 +46,7 @@ async def test_what_the_record_lacks_is_taken_from_the_profile() -> None:
         asked.append(request.path)
         return answer(request)
 
-    async with answering(note) as url:
+    async with answering(ASKED, note) as url:
         (row,) = await enrich([{"email": "anna@inc.example"}], url)
     assert asked[0] == "/people/anna@inc.example"
     assert sorted(asked[1:]) == ["/companies/inc.example", "/places/Oslo", "/social/anna"]
@@ -99,7 +63,7 @@ async def test_source_that_failed_is_not_asked_in_the_second_round() -> None:
         asked[source] += 1
         return web.json_response({}, status=404) if source == "places" else answer(request)
 
-    async with answering(know_no_place) as url:
+    async with answering(ASKED, know_no_place) as url:
         (row,) = await enrich([{"email": "anna@inc.example", "city": "Atlantis"}], url)
     assert asked == {"people": 1, "places": 1, "social": 1, "companies": 1}
     assert row["missing"] == {"location": "not known there"}
@@ -129,7 +93,7 @@ async def test_retry_after_is_honoured() -> None:
                 return web.json_response({}, status=429, headers={"Retry-After": "0.2"})
         return answer(request)
 
-    async with answering(refuse_once) as url:
+    async with answering(ASKED, refuse_once) as url:
         (row,) = await enrich([ANNA], url)
     assert row["missing"] == {}
     assert len(asked) == 2
@@ -138,8 +102,7 @@ async def test_retry_after_is_honoured() -> None:
 
 async def test_crowd_gets_through_the_narrow_source() -> None:
     """Sixty people at once, ten requests in 0.2 s: all are refused at most as often as borne."""
-    bundled = json.loads(PEOPLE.read_text("utf-8"))
-    people = [p for p in bundled if social_profile(p["handle"])][:60]
+    people = [p for p in PEOPLE if social_profile(p["handle"])][:60]
     records = [{"email": p["email"], "handle": p["handle"]} for p in people]
     options = Options(records=records, workers=60)
     report = RunReport()
@@ -162,7 +125,7 @@ async def test_failing_source_leaves_a_partial_result() -> None:
         asked[source] += 1
         return web.json_response({}, status=503) if source == "companies" else answer(request)
 
-    async with answering(fail_at_companies) as url:
+    async with answering(ASKED, fail_at_companies) as url:
         (row,) = await enrich([ANNA], url)
     assert asked["companies"] == 4
     assert row["found"].keys() == {"profile", "location", "social"}
@@ -180,7 +143,7 @@ async def test_silent_source_leaves_a_partial_result(monkeypatch: pytest.MonkeyP
             await over.wait()
         return answer(request)
 
-    async with answering(keep_silent) as url:
+    async with answering(ASKED, keep_silent) as url:
         (row,) = await enrich([ANNA], url)
         over.set()
     assert row["found"].keys() == {"profile", "location", "company"}
@@ -200,7 +163,7 @@ async def test_source_that_answers_nonsense_leaves_a_reason() -> None:
                 return web.Response(text="{", content_type="application/json")
         return answer(request)
 
-    async with answering(babble) as url:
+    async with answering(ASKED, babble) as url:
         (row,) = await enrich([ANNA], url)
     assert row["found"].keys() == {"profile"}
     assert {why.split(" with ")[1].split(" (")[0] for why in row["missing"].values()} == {

@@ -1,17 +1,10 @@
 """The bundled data of the examples is what it says it is."""
 
-import json
 from datetime import date
-from pathlib import Path
 
 from examples.data import make_data
 from examples.services import DOWN_DOMAIN, read_places
-
-DATA = Path(make_data.__file__).parent
-PEOPLE = json.loads((DATA / "people.json").read_text("utf-8"))
-COMPANIES = json.loads((DATA / "companies.json").read_text("utf-8"))
-RECORDS = [json.loads(line) for line in (DATA / "records.jsonl").read_text("utf-8").splitlines()]
-FAULTS = json.loads((DATA / "faults.json").read_text("utf-8"))
+from tests.examples.bundled import COMPANIES, DATA, FAULTS, PEOPLE, RECORDS
 
 
 def test_data_files_are_what_the_script_writes() -> None:

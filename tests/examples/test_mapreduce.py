@@ -1,7 +1,6 @@
 """The map-reduce example: identifiers, words, and functions of the user's own."""
 
 import asyncio
-import io
 import keyword
 import multiprocessing
 import threading
@@ -11,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from examples.mapreduce import TOP, WORKFLOW, identifiers
 from examples.workflow import Options
-from kaygraph import Event, ItemFinished, RunReport
+from kaygraph import Event, ItemFinished
+from tests.examples.paper import Paper
+from tests.examples.runs import run
 
 pytestmark = pytest.mark.anyio
 
@@ -43,19 +43,6 @@ def broken(item):
 '''
 
 
-class Paper:
-    """A screen that keeps what is printed on it."""
-
-    def __init__(self) -> None:
-        self.console = Console(file=io.StringIO(), width=100, record=True)
-
-    def print(self, *things: Any) -> None:
-        self.console.print(*things, markup=False, highlight=False)
-
-    def progress(self, title: str, total: int | None) -> Any:
-        raise AssertionError("a workflow draws no progress bar itself")
-
-
 @pytest.fixture
 def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The name of a module of the user's own, which can be imported."""
@@ -64,14 +51,8 @@ def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "own_functions"
 
 
-def run(options: Options) -> tuple[dict[str, Any], RunReport]:
-    shared, report = WORKFLOW.prepare(options), RunReport()
-    WORKFLOW.build(options).run(shared, observers=[report])
-    return shared, report
-
-
 def result(options: Options) -> dict[Any, Any]:
-    return {row["key"]: row["value"] for row in WORKFLOW.rows(run(options)[0])}
+    return {row["key"]: row["value"] for row in WORKFLOW.rows(run(WORKFLOW, options)[0])}
 
 
 def tokenized(path: Path) -> Counter[str]:
@@ -106,7 +87,7 @@ def test_comments_strings_and_keywords_hold_no_identifiers(tmp_path: Path) -> No
 def test_several_mappers_and_reducers_count_what_one_would() -> None:
     """The sums over many files are those of one file after another; every item is counted once."""
     options = Options(paths=str(LIBRARY / "json" / "*.py"), workers=3)
-    shared, report = run(options)
+    shared, report = run(WORKFLOW, options)
     expected: Counter[str] = Counter()
     for path in shared["files"]:
         for key, value in identifiers(path):
@@ -131,7 +112,7 @@ def test_processes_count_what_threads_count() -> None:
 
 def test_words_of_a_text_are_counted_instead_of_files() -> None:
     """Words are lower case, with the apostrophes and hyphens inside them; the largest first."""
-    shared, _ = run(Options(text="The cat, the DOG's well-known\nthe cat 42 ... cats!"))
+    shared, _ = run(WORKFLOW, Options(text="The cat, the DOG's well-known\nthe cat 42 ... cats!"))
     assert list(WORKFLOW.rows(shared)) == [
         {"key": "the", "value": 3},
         {"key": "cat", "value": 2},
@@ -146,10 +127,10 @@ def test_show_gives_the_top_and_the_totals() -> None:
     """The table holds the 20 largest, in order, and the line above it what there is in all."""
     words = [f"word{chr(97 + number)}" for number in range(TOP + 3)]
     text = " ".join(word for number, word in enumerate(words) for _ in range(number + 1))
-    shared, report = run(Options(text=text))
+    shared, report = run(WORKFLOW, Options(text=text))
     paper = Paper()
     WORKFLOW.show(shared, report, paper)
-    printed = paper.console.export_text()
+    printed = paper.text
     assert f"1 line: {len(words)} keys, {sum(range(len(words) + 1))} in all" in printed
     places = [printed.find(f" {word} ") for word in words]
     assert places[:3] == [-1, -1, -1]
@@ -180,7 +161,7 @@ def test_own_mapper_of_lines_is_summed_up() -> None:
 
 def test_values_that_cannot_be_compared_are_in_order_of_their_keys(own_module: str) -> None:
     """Ranking does not fail on what has no order."""
-    shared, report = run(Options(text="b a b c", reducer=f"{own_module}:imaginary"))
+    shared, report = run(WORKFLOW, Options(text="b a b c", reducer=f"{own_module}:imaginary"))
     assert list(WORKFLOW.rows(shared)) == [
         {"key": "a", "value": 1j},
         {"key": "b", "value": 2j},
@@ -192,7 +173,7 @@ def test_values_that_cannot_be_compared_are_in_order_of_their_keys(own_module: s
 def test_failure_of_an_own_function_names_the_item(own_module: str) -> None:
     """What the user's function raises is raised as it is, with a note of where."""
     with pytest.raises(RuntimeError, match="no pairs today") as raised:
-        run(Options(text="one line", mapper=f"{own_module}:broken"))
+        run(WORKFLOW, Options(text="one line", mapper=f"{own_module}:broken"))
     assert "'Count/map', item 0 ('one line')" in "".join(raised.value.__notes__)
 
 

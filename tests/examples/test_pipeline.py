@@ -22,14 +22,14 @@ from rich.console import Console
 from examples.client import ServiceNode
 from examples.pipeline import BUFFER, COLUMNS, LIMIT, WORKFLOW
 from examples.record_checks import format, rules
-from examples.services import DATA, Services
+from examples.services import Services
 from examples.workflow import Options
 from kaygraph import Event, ItemFinished, NodeFigures, RunReport
 from kaygraph.nodes import HTTPError
+from tests.examples.bundled import RECORDS
 
 pytestmark = pytest.mark.anyio
 
-RECORDS = [json.loads(line) for line in (DATA / "records.jsonl").read_text("utf-8").splitlines()]
 STAGES = ["Receive", "Validate", "Transform", "Enrich", "Store"]
 ORDER = {
     "id": 7, "name": "  Ada  King ", "email": "Ada@Example.COM", "birth_date": "1985-12-10",
@@ -56,12 +56,6 @@ def shown(shared: dict[str, Any], report: RunReport) -> str:
     with paper.console.capture() as capture:
         WORKFLOW.show(shared, report, paper)
     return capture.get()
-
-
-@pytest.fixture
-async def services() -> AsyncIterator[Services]:
-    async with Services(seed=7) as running:
-        yield running
 
 
 @pytest.fixture

@@ -7,31 +7,13 @@ from typing import Any
 import pytest
 
 from examples import record_checks
-
-ORDER: dict[str, Any] = {
-    "id": 1,
-    "name": "Siobhán O'Brien",
-    "email": "siobhan.o'brien@example.com",
-    "birth_date": "1990-05-17",
-    "country": "IE",
-    "plan": "team",
-    "seats": 3,
-    "amount": 27.0,
-    "currency": "EUR",
-    "ordered": "2026-03-02",
-    "delivered": None,
-    "comment": "",
-}
+from tests.examples.orders import ORDER, order
 
 
 def faults(record: Any) -> list[tuple[str, str]]:
     """Return what the three checks that ask nobody say: the field and the kind of each fault."""
     checks = (record_checks.security, record_checks.format, record_checks.rules)
     return [(field, kind) for check in checks for field, kind, _ in check(record)]
-
-
-def order(**changes: Any) -> dict[str, Any]:
-    return ORDER | changes
 
 
 def test_whole_order_has_no_fault() -> None:

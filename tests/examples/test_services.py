@@ -1,11 +1,7 @@
 """The HTTP service of the examples, asked over a real socket."""
 
 import asyncio
-import json
 import re
-from collections.abc import AsyncIterator
-from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 import aiohttp
@@ -13,7 +9,6 @@ import anyio
 import pytest
 from yarl import URL
 
-from examples.data import make_data
 from examples.services import (
     DOWN_DOMAIN,
     SOCIAL_LIMIT,
@@ -23,34 +18,11 @@ from examples.services import (
     fails,
     latency_s,
     parse_position,
-    social_profile,
 )
+from tests.examples.asking import get
+from tests.examples.bundled import COMPANIES, HANDLES, PEOPLE
 
 pytestmark = pytest.mark.anyio
-
-DATA = Path(make_data.__file__).parent
-PEOPLE = json.loads((DATA / "people.json").read_text("utf-8"))
-COMPANIES = json.loads((DATA / "companies.json").read_text("utf-8"))
-RECORDS = [json.loads(line) for line in (DATA / "records.jsonl").read_text("utf-8").splitlines()]
-HANDLES = [p["handle"] for p in PEOPLE if social_profile(p["handle"]) is not None]
-
-
-@pytest.fixture
-async def services() -> AsyncIterator[Services]:
-    async with Services(seed=7) as running:
-        yield running
-
-
-@pytest.fixture
-async def session(services: Services) -> AsyncIterator[aiohttp.ClientSession]:
-    connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(services.url, connector=connector) as opened:
-        yield opened
-
-
-async def get(session: aiohttp.ClientSession, path: str) -> tuple[int, Any]:
-    async with session.get(path) as response:
-        return response.status, await response.json()
 
 
 # What each endpoint answers

@@ -7,47 +7,17 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
-from pathlib import Path
-from typing import Any
 
 import aiohttp
 import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from examples.data import make_data
-from examples.services import (
-    Services,
-    fails,
-    social_profile,
-)
+from examples.services import Services, fails
+from tests.examples.asking import get
+from tests.examples.bundled import COMPANIES, DATA, HANDLES, RECORDS
 
 pytestmark = pytest.mark.anyio
-
-DATA = Path(make_data.__file__).parent
-PEOPLE = json.loads((DATA / "people.json").read_text("utf-8"))
-COMPANIES = json.loads((DATA / "companies.json").read_text("utf-8"))
-RECORDS = [json.loads(line) for line in (DATA / "records.jsonl").read_text("utf-8").splitlines()]
-HANDLES = [p["handle"] for p in PEOPLE if social_profile(p["handle"]) is not None]
-
-
-@pytest.fixture
-async def services() -> AsyncIterator[Services]:
-    async with Services(seed=7) as running:
-        yield running
-
-
-@pytest.fixture
-async def session(services: Services) -> AsyncIterator[aiohttp.ClientSession]:
-    connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(services.url, connector=connector) as opened:
-        yield opened
-
-
-async def get(session: aiohttp.ClientSession, path: str) -> tuple[int, Any]:
-    async with session.get(path) as response:
-        return response.status, await response.json()
 
 
 # The stream of records

@@ -1,18 +1,12 @@
 """The validation example, over the bundled records and over what a hostile person would send."""
 
 import asyncio
-import io
 import json
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer
-from rich.console import Console
 
 from examples import validation
 from examples.client import ServiceNode
@@ -20,45 +14,17 @@ from examples.runner import explain
 from examples.services import Services
 from examples.validation import WORKFLOW, Checks
 from examples.workflow import Options, Shared
-from kaygraph import Observer, RunReport
+from kaygraph import RunReport
 from kaygraph.patterns import check
+from tests.examples.asking import answering
+from tests.examples.bundled import FAULTS
+from tests.examples.orders import ORDER, order
+from tests.examples.paper import Paper
+from tests.examples.runs import run
 
 pytestmark = pytest.mark.anyio
 
-FAULTS: dict[str, str] = json.loads(
-    (Path(validation.__file__).parent / "data" / "faults.json").read_text("utf-8")
-)
-ORDER: dict[str, Any] = {
-    "id": 1,
-    "name": "Siobhán O'Brien",
-    "email": "siobhan.o'brien@example.com",
-    "birth_date": "1990-05-17",
-    "country": "IE",
-    "plan": "team",
-    "seats": 3,
-    "amount": 27.0,
-    "currency": "EUR",
-    "ordered": "2026-03-02",
-    "delivered": None,
-    "comment": "",
-}
-
-
-class Paper:
-    """A Screen whose text can be read."""
-
-    def __init__(self) -> None:
-        self.console = Console(width=200, markup=False, record=True, file=io.StringIO())
-
-    def print(self, *things: Any) -> None:
-        self.console.print(*things)
-
-    def progress(self, title: str, total: int | None) -> Observer:
-        raise AssertionError("a workflow draws no progress bar itself")
-
-    @property
-    def text(self) -> str:
-        return self.console.export_text(clear=False)
+ASKED = "/check/{email}"
 
 
 async def validate(records: list[Any], services: str | None = None) -> Shared:
@@ -68,29 +34,13 @@ async def validate(records: list[Any], services: str | None = None) -> Shared:
     return shared
 
 
-def order(**changes: Any) -> dict[str, Any]:
-    return ORDER | changes
-
-
-@asynccontextmanager
-async def answering(handler: Callable[[web.Request], Any]) -> AsyncIterator[str]:
-    """A service of our own in the place of the bundled one."""
-    application = web.Application()
-    application.router.add_get("/check/{email}", handler)
-    async with TestServer(application) as server:
-        yield str(server.make_url(""))
-
-
 # The bundled records
 
 
 @pytest.fixture(scope="module")
 def bundled() -> tuple[Shared, RunReport]:
     """One run over the thousand records, as the command does it."""
-    options, report = Options(), RunReport()
-    shared = WORKFLOW.prepare(options)
-    WORKFLOW.build(options).run(shared, observers=[report])
-    return shared, report
+    return run(WORKFLOW, Options())
 
 
 def test_bundled_faults_are_all_found(bundled: tuple[Shared, RunReport]) -> None:
@@ -285,7 +235,7 @@ async def test_busy_service_is_asked_again_after_what_it_said() -> None:
             return web.json_response({}, status=429, headers={"Retry-After": "0.2"})
         return web.json_response({"domain": "", "disposable": False, "deliverable": True})
 
-    async with answering(refuse_once) as url:
+    async with answering(ASKED, refuse_once) as url:
         shared = await validate([ORDER], url)
     assert shared["valid"] == [ORDER]
     assert asked[1] - asked[0] >= 0.19
@@ -299,7 +249,7 @@ async def test_failing_service_leaves_the_record_unchecked() -> None:
         asked.append(request.path)
         return web.json_response({}, status=503)
 
-    async with answering(fail) as url:
+    async with answering(ASKED, fail) as url:
         shared = await validate([ORDER], url)
     assert len(asked) == 4
     (problem,) = shared["invalid"][0]["problems"]
@@ -322,7 +272,7 @@ async def test_silent_service_leaves_the_record_unchecked(
         await over.wait()
         return web.json_response({})
 
-    async with answering(wait) as url:
+    async with answering(ASKED, wait) as url:
         shared = await validate([ORDER], url)
         over.set()
     (problem,) = shared["invalid"][0]["problems"]
@@ -379,7 +329,7 @@ async def test_one_worker_works_on_one_record_at_a_time() -> None:
         at_once -= 1
         return web.json_response({"domain": "", "disposable": False, "deliverable": True})
 
-    async with answering(count) as url:
+    async with answering(ASKED, count) as url:
         options = Options(records=[ORDER] * 20, services=url, workers=1)
         shared = WORKFLOW.prepare(options)
         await WORKFLOW.build(options).run_async(shared)
