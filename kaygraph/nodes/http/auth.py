@@ -1,6 +1,7 @@
 """How a request says who asks. What is secret stands in no ``repr``."""
 
 import asyncio
+from abc import ABC, abstractmethod
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -22,14 +23,14 @@ class AuthError(HTTPError):
     """A token could not be had; the request that needs it was not made."""
 
 
-class Auth:
+class Auth(ABC):
     """Adds to a request what says who asks; it goes to the origin that is asked, and no other."""
 
+    @abstractmethod
     async def added(
         self, headers: Headers, url: URL, tokens: "Tokens", post: Post
     ) -> tuple[Headers, URL]:
         """Return the headers and the address to ask with."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)

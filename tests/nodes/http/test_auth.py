@@ -96,6 +96,8 @@ async def test_a_kind_of_ones_own_is_a_class() -> None:
             return {**headers, "x-signature": str(len(url.path))}, url
 
     assert (await asked_with(Signed()))["headers"]["x-signature"] == "1"
+    with pytest.raises(TypeError, match=r"abstract.*added"):
+        Auth()  # type: ignore[abstract]
 
 
 @pytest.mark.parametrize(
