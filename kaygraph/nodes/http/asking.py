@@ -57,12 +57,30 @@ def check_patience(name: str, value: Any) -> Any:
     return value
 
 
-def patience(retry: Retry | None, attempts: int | None, wait: float | None) -> Retry:
-    """Return a Retry with what ``max_retries`` and ``wait`` say, where they are told."""
-    retry = retry or PATIENT
-    if attempts is not None:
-        retry = replace(retry, attempts=check_count("max_retries", attempts))
-    return retry if wait is None else replace(retry, wait=wait)
+class Patient:
+    """Where only ``max_retries`` and ``wait`` are told, what is worth another attempt stays."""
+
+    retry: Retry | None = PATIENT
+    _patience: ClassVar[Retry] = PATIENT  # where a class says ``retry = None``
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        told = vars(cls)
+        if "retry" not in told and ("max_retries" in told or "wait" in told):
+            cls.retry = cls._patient(cls.retry, told.get("max_retries"), told.get("wait"))
+        super().__init_subclass__(**kwargs)
+
+    def _configure(self, max_retries: int | None, wait: float | None, settings: Any) -> None:
+        if "retry" not in settings and (max_retries is not None or wait is not None):
+            settings = {**settings, "retry": self._patient(self.retry, max_retries, wait)}
+            max_retries = wait = None
+        super()._configure(max_retries, wait, settings)  # type: ignore[misc]
+
+    @classmethod
+    def _patient(cls, retry: Retry | None, attempts: int | None, wait: float | None) -> Retry:
+        retry = retry or cls._patience
+        if attempts is not None:
+            retry = replace(retry, attempts=check_count("max_retries", attempts))
+        return retry if wait is None else replace(retry, wait=wait)
 
 
 class ClientSettings(TypedDict, total=False):
@@ -133,7 +151,7 @@ HTTP_CHECKS: Checks = {
 CLIENT = frozenset(ClientSettings.__annotations__) | {"url"}
 
 
-class Asking(Stored):
+class Asking(Patient, Stored):
     """What the nodes that ask over HTTP have in common; it stands before Node in their bases.
 
     A class of your own takes its settings as well, as keywords and as attributes.
@@ -152,21 +170,11 @@ class Asking(Stored):
     max_depth = MAX_DEPTH
     max_redirects = 5
     ssl_context: ssl.SSLContext | None = None
-    retry: Retry | None = PATIENT
     _accepts: ClassVar[frozenset[str]] = CLIENT | {"reads", "writes"}
     _checks: ClassVar[Checks] = HTTP_CHECKS
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        told = vars(cls)
-        if "retry" not in told and ("max_retries" in told or "wait" in told):
-            cls.retry = patience(cls.retry, told.get("max_retries"), told.get("wait"))
-        super().__init_subclass__(**kwargs)
-
     def _configure(self, max_retries: int | None, wait: float | None, settings: Any) -> None:
-        if "retry" not in settings and (max_retries is not None or wait is not None):
-            settings = {**settings, "retry": patience(self.retry, max_retries, wait)}
-            max_retries = wait = None
-        super()._configure(max_retries, wait, settings)  # type: ignore[misc]
+        super()._configure(max_retries, wait, settings)
         if self.url is not None or type(self).url_of is not Asking.url_of:
             return
         own = ["auth="] if self.auth is not None else []

@@ -17,7 +17,7 @@ from ..._settings import Checks, check_choice, check_retry
 from ...errors import AttemptTimeoutError
 from ...retry import Retry
 from .._store import StoreSettings, check_on_loop, configure
-from ..http.asking import check_ssl, patience, wait_as_told
+from ..http.asking import Patient, check_ssl, wait_as_told
 from ..http.auth import Basic
 from ._smtp import Connection, MailError
 from .channels import Channel, Delivery, shortened
@@ -88,7 +88,7 @@ def check_basic(name: str, value: Any) -> Any:
     return value
 
 
-class Email(Channel):
+class Email(Patient, Channel):
     """Sends a message by e-mail, over aiosmtplib (``pip install 'kaygraph[mail]'``).
 
     All its messages go over one connection, one after another. Lost connections, answers below 500
@@ -124,6 +124,7 @@ class Email(Channel):
     ssl_context: ssl.SSLContext | None = None
     timeout: float | None = 60.0
     retry: Retry | None = PATIENT
+    _patience = PATIENT
 
     _accepts: ClassVar[frozenset[str]] = Channel._accepts | {
         "host",
@@ -167,18 +168,6 @@ class Email(Channel):
             raise TypeError(f"{type(self).__name__} needs a host and a sender")
         if self.auth is not None and self.tls == "none":
             raise ValueError("auth= with tls='none' would show the password to all on the way")
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        told = vars(cls)
-        if "retry" not in told and ("max_retries" in told or "wait" in told):
-            cls.retry = patience(cls.retry or PATIENT, told.get("max_retries"), told.get("wait"))
-        super().__init_subclass__(**kwargs)
-
-    def _configure(self, max_retries: int | None, wait: float | None, settings: Any) -> None:
-        if "retry" not in settings and (max_retries is not None or wait is not None):
-            settings = {**settings, "retry": patience(self.retry or PATIENT, max_retries, wait)}
-            max_retries = wait = None
-        super()._configure(max_retries, wait, settings)
 
     @asynccontextmanager
     async def lifespan(self, shared: Any, /) -> AsyncIterator[Connection]:
