@@ -44,7 +44,8 @@ class SMS(Posting):
     ``reference`` of the Delivery is the message's ``sid``.
 
     Twilio itself does not look at ``Idempotency-Key``. Tried again is therefore only what was
-    surely not sent: no connection, and 429. Say ``idempotent=True`` for a service that does.
+    surely not sent: no connection, 429, and a 503 that says when to come back. Say
+    ``idempotent=True`` for a service that does.
 
     Args:
         account: The account's ``sid``.
