@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.interrupting import ENVIRONMENT, SCRIPT, Script
+from tests.run.interrupting import ENVIRONMENT, SCRIPT, Script
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 

@@ -20,7 +20,7 @@ from kaygraph import (
 from kaygraph.testing import assert_accounted
 from kaygraph.testing.capture import runs_begun
 from tests.clock import run_virtually
-from tests.draining import Kept, Source
+from tests.run.draining import Kept, Source
 from tests.stages import Read
 
 

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from kaygraph import BaseNode, BatchGraph, Graph, all_of, settle
-from tests.writing import Writer, once, reports_of
+from tests.observability.writing import Writer, once, reports_of
 
 EXAMPLES = int(os.environ.get("KAYGRAPH_EXAMPLES", "100"))
 KEYS = "klm"

@@ -21,7 +21,7 @@ from kaygraph import (
     all_of,
 )
 from kaygraph.testing import cancel_everywhere, explore
-from tests.writing import Writer, conflicts, give_turns, read
+from tests.observability.writing import Writer, conflicts, give_turns, read
 
 A_B = ("a", "b", "k")
 

@@ -9,7 +9,7 @@ from kaygraph import (
     Outcome,
     TooManyFailuresError,
 )
-from tests.batches import Batch, results_of
+from tests.batch.batches import Batch, results_of
 from tests.clock import VIRTUAL
 
 pytestmark = pytest.mark.anyio

@@ -19,7 +19,7 @@ from kaygraph import (
     first_of,
     settle,
 )
-from tests.writing import Writer, conflicts, give_turns, reports_of
+from tests.observability.writing import Writer, conflicts, give_turns, reports_of
 
 AnyNode = BaseNode[Any, Any]
 Group = Callable[..., BranchGroup]

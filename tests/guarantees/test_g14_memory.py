@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 BUFFER, WORKERS = 64, 10
 
 # How far a source is ahead of its reader at most, and exactly that when the reader is stuck. A

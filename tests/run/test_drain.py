@@ -18,7 +18,7 @@ from kaygraph import (
     settle,
 )
 from tests.clock import VIRTUAL
-from tests.draining import AnyNode, Batch, Kept, Source, Step, drained, now
+from tests.run.draining import AnyNode, Batch, Kept, Source, Step, drained, now
 from tests.stages import Read, Stage
 
 pytestmark = pytest.mark.anyio

@@ -16,7 +16,7 @@ from kaygraph import (
     Outcome,
     ParallelBatchNode,
 )
-from tests.batches import Batch, results_of
+from tests.batch.batches import Batch, results_of
 from tests.calls import Gauge
 from tests.clock import VIRTUAL
 

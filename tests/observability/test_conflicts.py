@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from kaygraph import AsyncNode, Graph, Node, ParallelBatchNode, WriteConflictWarning
-from tests.writing import Writer, conflicts, give_turns, once, reports_of
+from tests.observability.writing import Writer, conflicts, give_turns, once, reports_of
 
 A_B = {("a", "b", "k")}
 MOMENTS = ["prep", "prep_late", "post", "post_late"]

@@ -24,7 +24,7 @@ from kaygraph import (
 from kaygraph.testing import assert_accounted
 from kaygraph.testing.capture import runs_begun
 from tests.clock import VIRTUAL
-from tests.draining import Batch, Kept, Source, Step, drained, now
+from tests.run.draining import Batch, Kept, Source, Step, drained, now
 from tests.stages import Read, Stage
 
 pytestmark = pytest.mark.anyio
