@@ -3,13 +3,21 @@
 import argparse
 from collections.abc import Callable
 
-from benchmarks import auto_limit, w1_chain, w3_fan_out, w4_diamond, w6_stream, w7_import
+from benchmarks import (
+    auto_limit,
+    w1_chain,
+    w3_fan_out,
+    w3_task_per_item,
+    w4_diamond,
+    w6_stream,
+    w7_import,
+)
 from benchmarks.harness import run
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="W1 W2 W3 W3s W4 W5 W6 W7 …")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="W1 W2 W3 W3s W3t W4 W5 W6 W7 …")
     parser.add_argument("--smoke", action="store_true", help="small sizes: does it work?")
     options = parser.parse_args()
     size = 10 if options.smoke else 1
@@ -33,6 +41,17 @@ def main() -> None:
         "W7": lambda: w7_import.importing(9 // min(size, 3)),
         "auto": lambda: auto_limit.simulated(size),
         "auto-http": lambda: auto_limit.real(size),
+        "W3t": lambda: run(
+            lambda: w3_task_per_item.fan_outs(
+                10_000 // size, w3_fan_out.Items(), "W3t", "items that do nothing"
+            )
+        ),
+        "W3ts": lambda: run(
+            lambda: w3_task_per_item.fan_outs(
+                10_000 // size, suspended, "W3ts", "items that suspend once"
+            )
+        ),
+        "W3t-memory": lambda: w3_task_per_item.memory(100_000 // size),
         "memory-100k": lambda: w3_fan_out.memory(100_000 // size, "<= 10"),
         "memory-1M": lambda: w3_fan_out.memory(1_000_000 // size, "<= 60"),
     }

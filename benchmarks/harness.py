@@ -21,6 +21,25 @@ async def seconds(work: Work) -> float:
     return time.perf_counter() - started
 
 
+async def interleaved(*works: Work, rehearsed: bool = False) -> list[tuple[float, ...]]:
+    """Return the seconds that each took, a tuple a round: they take turns in one process.
+
+    Args:
+        works: What is measured.
+        rehearsed: Run each once more before each measurement. Whoever comes after one that has
+            held much memory pays for getting its own from the system again.
+    """
+    for work in works:
+        await work()  # plans, caches and specialised bytecode are there for all
+
+    async def measured(work: Work) -> float:
+        if rehearsed:
+            await work()
+        return await seconds(work)
+
+    return [tuple([await measured(work) for work in works]) for _ in range(ROUNDS)]
+
+
 async def compare(
     name: str, what: str, operations: int, floor: Work, ours: Work, target: str, **more: Any
 ) -> None:
@@ -28,9 +47,7 @@ async def compare(
 
     The figures per operation are medians in microseconds.
     """
-    await floor()
-    await ours()  # plans, caches and specialised bytecode are there for both
-    pairs = [(await seconds(floor), await seconds(ours)) for _ in range(ROUNDS)]
+    pairs = await interleaved(floor, ours)
     emit(
         name,
         what,

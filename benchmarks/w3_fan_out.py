@@ -3,7 +3,7 @@
 import asyncio
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any
 
 from benchmarks.harness import compare, emit, seconds
@@ -104,23 +104,35 @@ async def sleepers(operations: int) -> None:
 
 def memory(operations: int, target: str) -> None:
     """RSS growth in MiB over a batch, in a process of its own (Linux only)."""
-    code = f"from benchmarks.w3_fan_out import grow; print(grow({operations}))"
+    emit("W3 memory", "MiB that a batch adds", operations=operations,
+         ratio=growth("benchmarks.w3_fan_out:batch", operations), target=target)  # fmt: skip
+
+
+async def batch(operations: int) -> None:
+    await Graph(Items()).run_async({"n": operations})
+
+
+def growth(function: str, operations: int) -> float:
+    """Return by how many MiB a call of ``module:function`` grows a process of its own."""
+    module, _, name = function.partition(":")
+    code = f"from benchmarks.w3_fan_out import grow; from {module} import {name} as run"
     answer = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, check=True, text=True
+        [sys.executable, "-c", f"{code}; print(grow(run, {operations}))"],
+        capture_output=True,
+        check=True,
+        text=True,
     )
-    emit("W3 memory", "MiB that a batch adds", operations=operations, ratio=float(answer.stdout),
-         target=target)  # fmt: skip
+    return float(answer.stdout)
 
 
-def grow(operations: int) -> float:
-    """Return by how many MiB the peak of the resident memory grows in a batch."""
-    graph = Graph(Items())
-    asyncio.run(graph.run_async({"n": 200}))
+def grow(run: Callable[[int], Coroutine[Any, Any, Any]], operations: int) -> float:
+    """Return by how many MiB the peak of the resident memory grows."""
+    asyncio.run(run(200))
     try:
         with open("/proc/self/clear_refs", "w") as file:
             file.write("5")  # the peak counts from here
         before = _status("VmRSS")
-        asyncio.run(graph.run_async({"n": operations}))
+        asyncio.run(run(operations))
         return round(_status("VmHWM") - before, 1)
     except OSError:
         return float("nan")
