@@ -4,6 +4,8 @@ import asyncio
 from collections import deque
 from typing import Generic, TypeVar
 
+from ._tasks import raise_if_cancelled
+
 T = TypeVar("T")
 
 
@@ -24,9 +26,16 @@ class Buffer(Generic[T]):
         self.closed = False
 
     async def put(self, item: T) -> None:
-        """Add an item once there is room, and wait while there is none for another."""
+        """Add an item once there is room, and wait while there is none for another.
+
+        The item is added even when the wait is cancelled: nothing is lost.
+        """
         if len(self.items) >= self.size:
-            await self.room()
+            try:
+                await self.room()
+            except asyncio.CancelledError:
+                self.items.append(item)
+                raise
         self.items.append(item)
         if self.readers:
             wake(self.readers)
@@ -36,6 +45,7 @@ class Buffer(Generic[T]):
     async def room(self) -> None:
         """Wait until there is room for an item."""
         while len(self.items) >= self.size and not self.closed:
+            await raise_if_cancelled()  # the reader may be gone
             await _turn(self.writers)
         if self.writers:  # not every writer that was woken adds an item
             wake(self.writers)

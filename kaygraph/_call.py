@@ -12,10 +12,10 @@ from contextvars import copy_context
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 
-from ._frame import FRAME, Frame, Run, add_note, item_place
+from ._frame import FRAME, Frame, Run, item_place, note_place
 from ._hooks import not_async
 from ._permits import KeyedPermits, Slot
-from ._tasks import heard, outlast
+from ._tasks import heard, is_cancelled, outlast
 from ._timeouts import within
 from .errors import CircuitOpenError, Drop
 from .events import (
@@ -43,8 +43,6 @@ async def call(node: Any, item: Any, index: int | None, frame: Frame, slot: Slot
     emit = frame.run.emit
     slot.attempts, slot.seconds = 0, 0.0
     slot.timed = slot.timed or emit is not None
-    task = asyncio.current_task()
-    cancelling = 0 if task is None else task.cancelling()
     keyed: KeyedPermits | None = None
     key: Hashable = None
     try:
@@ -66,7 +64,7 @@ async def call(node: Any, item: Any, index: int | None, frame: Frame, slot: Slot
         except Drop:
             raise
         except Exception as error:
-            if not node._has_fallback or (task is not None and task.cancelling() > cancelling):
+            if not node._has_fallback or is_cancelled():
                 raise
             value = node.exec_fallback(item, error)
             if node._fallback_is_async:
@@ -75,7 +73,7 @@ async def call(node: Any, item: Any, index: int | None, frame: Frame, slot: Slot
                 raise not_async(node, "exec_fallback", value) from error
     except BaseException as error:
         if isinstance(error, Exception):
-            add_note(error, _place(node, item, index, frame, slot))
+            note_place(error, _place(node, item, index, frame, slot))
         if emit is not None:
             status = status_of(error, node.on_error)
             emit(
@@ -126,16 +124,13 @@ async def _attempts(node: Any, item: Any, index: int | None, frame: Frame, slot:
     retry, emit = node.retry, frame.run.emit
     most = node.max_retries if retry is None else retry.attempts
     outer = frame
-    task = asyncio.current_task()
-    assert task is not None
-    cancelling = task.cancelling()
     while True:
         try:
             return await _attempt(node, item, index, frame, slot)
         except (Drop, CircuitOpenError):
             raise
         except Exception as error:
-            if task.cancelling() > cancelling:  # exec has made an error of its cancellation
+            if is_cancelled():  # exec has made an error of its cancellation
                 if slot.until is not None and _now() >= slot.until:
                     raise asyncio.CancelledError from error  # as the deadline expects it
                 raise

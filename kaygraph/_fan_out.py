@@ -7,11 +7,11 @@ from operator import length_hint
 from typing import Any
 
 from ._buffer import Buffer
-from ._frame import Frame, Run, add_note, item_place
+from ._frame import Frame, Run, item_place, note_place
 from ._permits import Permits, Slot
 from ._slow import timed
 from ._source import close, opened
-from ._tasks import gather
+from ._tasks import cancelled_again, earlier_cancellations, gather, raise_if_cancelled
 from .errors import TooManyFailuresError
 from .outcome import Outcome, status_of
 
@@ -77,6 +77,7 @@ class FanOut:
     async def run(self) -> list[Any]:
         """Run all items and return the results."""
         try:
+            await raise_if_cancelled()  # prep may have swallowed it
             if self.workers == 1:
                 await self._work(0)
             else:
@@ -111,7 +112,7 @@ class FanOut:
         task = asyncio.current_task()
         assert task is not None
         cancelling = task.cancelling
-        before = cancelling()
+        before = earlier_cancellations(task)
         run = NEVER if self.frame.rules.whole else self.frame.run
         turn = max(8, TURN // self.workers)
         left = turn
@@ -146,8 +147,8 @@ class FanOut:
                         results[index] = value
                     else:
                         results.append(value)
-                if cancelling() != before:  # exec has swallowed it; the run must end all the same
-                    raise asyncio.CancelledError
+                if cancelling() > before:  # exec may have swallowed it: the run ends all the same
+                    await cancelled_again()
                 if own.waiting or own.free < 0 or (capped and slot.wanted):
                     slot.give()
                 left -= 1
@@ -201,7 +202,7 @@ class Failures:
             self.skipped += 1
         else:
             self.errors.append(error)
-            add_note(error, item_place(self.name, index, item))
+            note_place(error, item_place(self.name, index, item))
             if self.on_error == "raise":
                 raise error
             allowed = self.on_error

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from ._lifespan import Lifespan
 from ._permits import KeyedPermits, Permits
 from ._tasks import outlast
-from .errors import NodeDefinitionError
+from .errors import NodeDefinitionError, add_note
 from .events import Event, Observer
 from .outcome import Outcome
 
@@ -312,11 +312,11 @@ class Frame:
 FRAME: ContextVar[Frame] = ContextVar("kaygraph_frame")
 
 
-def add_note(error: BaseException, note: str) -> None:
-    """Say once where an error happened: the innermost place knows most."""
+def note_place(error: BaseException, place: str) -> None:
+    """Note on an error, once, where it happened: the innermost place knows most."""
     notes = getattr(error, "__notes__", ())
     if not any(isinstance(known, str) and known.startswith("in node ") for known in notes):
-        error.add_note(f"in node {note}")
+        add_note(error, f"in node {place}")
 
 
 SHOWN = 60  # characters of an item's text

@@ -6,9 +6,11 @@ import warnings
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import ref
 
-from ._frame import FRAME, Frame, Run, add_note
+from ._frame import FRAME, Frame, Run, note_place
 from ._settings import check_limit
+from ._tasks import CALLER, Caller
 from ._timeouts import within
 from .errors import DeadlineExceededError
 from .events import Observer, RunFinished, RunStarted
@@ -194,6 +196,9 @@ async def launched(
 ) -> T:
     """Do the work of a run of its own, and close whatever the run has opened."""
     run, error, action = frame.run, None, None
+    task = asyncio.current_task()
+    assert task is not None
+    caller = CALLER.set(Caller(ref(task), task.cancelling()))
     token = FRAME.set(frame)
     started = 0.0
     if run.emit is not None:
@@ -206,7 +211,7 @@ async def launched(
     except BaseException as failure:
         error = failure
         if isinstance(failure, Exception):
-            add_note(failure, repr(name))
+            note_place(failure, repr(name))
         raise
     finally:
         try:
@@ -217,6 +222,7 @@ async def launched(
             raise
         finally:
             FRAME.reset(token)
+            CALLER.reset(caller)
             if run.emit is not None:
                 now = asyncio.get_running_loop().time()
                 run.emit(RunFinished(name, now, now - started, action, error))

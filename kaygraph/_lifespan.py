@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import AbstractAsyncContextManager
+from dataclasses import FrozenInstanceError
 from typing import Any
 
 from ._tasks import heard, outlast
@@ -32,8 +33,12 @@ class Lifespan:
             if not self._entered.done():
                 self._entered.set_exception(error)
                 self._entered.exception()  # asked for by whoever waits; never "not retrieved"
-            elif error is not self._told:
+            elif error is not self._told and not self._froze(error):
                 raise
+
+    def _froze(self, error: BaseException) -> bool:
+        """Whether it is contextlib's, which cannot put a traceback on a frozen dataclass."""
+        return isinstance(error, FrozenInstanceError) and error.__context__ is self._told
 
     async def resource(self) -> Any:
         """Return what the manager yielded, or raise what entering it raised."""

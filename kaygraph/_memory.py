@@ -3,8 +3,6 @@
 import os
 import re
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from .errors import NodeDefinitionError
@@ -60,27 +58,34 @@ def resident(process: int | str | None = "self") -> int:
     return _sizes(process)[1]
 
 
-@contextmanager
-def growth_limited(limit: int | None) -> Iterator[None]:
+class GrowthLimit:
     """Let this process ask for ``limit`` bytes more than it has now, and for no more.
 
     Asking for more is a MemoryError at once, used or not. It counts what no other process can
     see (``RLIMIT_DATA``), with the stacks of threads, and is inherited by the processes that are
     started meanwhile.
     """
-    if limit is None:
-        yield
-        return
-    import resource  # only where there is a /proc: Windows has none of the two
 
-    before = resource.getrlimit(resource.RLIMIT_DATA)
-    most = _sizes("self")[5] + limit
-    most = min(most, sys.maxsize, *(had for had in before if had != resource.RLIM_INFINITY))
-    resource.setrlimit(resource.RLIMIT_DATA, (most, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_DATA, before)
+    _before: tuple[int, int] | None = None
+
+    def __init__(self, limit: int | None) -> None:
+        self._limit = limit
+
+    def __enter__(self) -> None:
+        if self._limit is None:
+            return
+        import resource  # only where there is a /proc: Windows has none of the two
+
+        self._before = before = resource.getrlimit(resource.RLIMIT_DATA)
+        most = _sizes("self")[5] + self._limit
+        most = min(most, sys.maxsize, *(had for had in before if had != resource.RLIM_INFINITY))
+        resource.setrlimit(resource.RLIMIT_DATA, (most, before[1]))
+
+    def __exit__(self, *_: object) -> None:
+        if self._before is not None:
+            import resource
+
+            resource.setrlimit(resource.RLIMIT_DATA, self._before)
 
 
 def _sizes(process: int | str | None) -> list[int]:

@@ -12,6 +12,8 @@ from itertools import count
 from math import inf
 from typing import Any, Protocol
 
+from ._tasks import raise_if_cancelled
+
 # How often one who waits changes lines before it keeps its permits while it waits for a rate.
 PATIENCE = 3
 
@@ -286,6 +288,7 @@ class Slot:
 
 async def _waited(caps: tuple[Cap, ...], obstacle: Cap) -> None:
     """Wait until all are taken."""
+    await raise_if_cancelled()  # whoever holds them may wait for this task to end
     turn = Turn(caps, obstacle)
     try:
         await turn.future

@@ -8,7 +8,7 @@ import select
 import signal
 import sys
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from ._frame import Run
@@ -55,22 +55,25 @@ class Signals:
         if not numbers:
             return asyncio.run(work)
         error: BaseException | None = None
-        with self._heard(numbers):
+        restore = self._listen(numbers)
+        try:
+            return asyncio.run(self._begun(work))
+        except BaseException as failure:
+            error = failure
+            raise
+        finally:
             try:
-                return asyncio.run(self._begun(work))
-            except BaseException as failure:
-                error = failure
-                raise
-            finally:
                 self._take()
                 if self._number is not None:
                     drained = not self._again and not self._run.expired
                     cause = None if isinstance(error, asyncio.CancelledError) else error
                     raise RunInterrupted(self._number, drained) from cause
+            finally:
+                restore()
+                del error  # it holds this frame: no cycle may keep them alive
 
-    @contextlib.contextmanager
-    def _heard(self, numbers: list[signal.Signals]) -> Iterator[None]:
-        """Have the signals written to a pipe, and put all back as it was."""
+    def _listen(self, numbers: list[signal.Signals]) -> Callable[[], None]:
+        """Have the signals written to a pipe; return what puts all back as it was."""
         self._numbers = numbers
         self._pipe, end = os.pipe()
         for descriptor in (self._pipe, end):
@@ -78,9 +81,8 @@ class Signals:
         before = signal.set_wakeup_fd(end, warn_on_full_buffer=False)
         handlers = [signal.signal(number, self._take) for number in numbers]
         self._run.threaded = self._watch
-        try:
-            yield
-        finally:
+
+        def restore() -> None:
             for number, handler in zip(numbers, handlers, strict=True):
                 signal.signal(number, handler)
             signal.set_wakeup_fd(before)
@@ -91,6 +93,8 @@ class Signals:
             self._last.cancel()  # nothing is in the way any more; what follows has its time
             if self._last.is_alive():
                 self._last.join()
+
+        return restore
 
     async def _begun(self, work: Coroutine[Any, Any, T]) -> T:
         self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()

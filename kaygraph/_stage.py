@@ -18,6 +18,7 @@ from ._frame import Frame
 from ._permits import Slot
 from ._slow import timed
 from ._source import close, opened
+from ._tasks import cancelled_again, raise_if_cancelled
 from .batch import cap_of, workers_of
 from .events import ItemFailed, StageFinished
 from .node import Node
@@ -174,8 +175,8 @@ class Stage:
         started = self.clock()
         try:
             while True:
-                if cancelling():  # exec may have swallowed it; the run must end all the same
-                    raise asyncio.CancelledError
+                if cancelling():  # exec may have swallowed it: the run ends all the same
+                    await cancelled_again()
                 if ordered and self.taken - self.following >= self.window:
                     await self._block(None, slot)
                     continue
@@ -223,6 +224,8 @@ class Stage:
                     sink.append(value)
                     if readers:
                         wake(readers)
+                    if cancelling():
+                        break
                 if own.waiting or own.free < 0 or (capped and slot.wanted):
                     slot.give()
         finally:
@@ -289,6 +292,7 @@ class Stage:
                 outbox.items.extend(values)
                 raise
         else:
+            await raise_if_cancelled()
             turn = asyncio.get_running_loop().create_future()
             self.waiting.append(turn)
             await turn

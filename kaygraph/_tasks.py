@@ -2,11 +2,23 @@
 
 import asyncio
 from collections.abc import Coroutine, Iterable, Sequence
-from typing import Any, TypeVar
+from contextvars import ContextVar
+from typing import Any, NamedTuple, NoReturn, TypeVar
+from weakref import ref
 
 T = TypeVar("T")
 
 WHILE_CANCELLED = "failed while cancelled"
+
+
+class Caller(NamedTuple):
+    """The task that called ``run_async``, and how often it had been cancelled before."""
+
+    task: "ref[asyncio.Task[Any]]"
+    cancellations: int
+
+
+CALLER: ContextVar[Caller] = ContextVar("kaygraph_caller")
 
 
 async def outlast(futures: Iterable["asyncio.Future[Any]"]) -> None:
@@ -65,16 +77,37 @@ async def stop(tasks: Sequence["asyncio.Task[Any]"]) -> None:
     await outlast(tasks)
 
 
+def earlier_cancellations(task: "asyncio.Task[Any]") -> int:
+    """Return how often a task had been cancelled when its run began.
+
+    A run may be part of a clean-up, in a task that was cancelled before: that is not the run's
+    cancellation. The engine's own tasks begin with none.
+    """
+    caller = CALLER.get(None)
+    return caller.cancellations if caller is not None and caller.task() is task else 0
+
+
 def is_cancelled() -> bool:
-    """Whether this task was cancelled, whatever the code within has made of it."""
+    """Whether this task was cancelled during its run, even if user code swallowed that."""
     task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
+    return task is not None and task.cancelling() > earlier_cancellations(task)
 
 
-def raise_if_cancelled() -> None:
-    """End a task of ``gather`` that was cancelled, even where the code within has swallowed it."""
+async def raise_if_cancelled() -> None:
+    """End a task that was cancelled, even if user code swallowed or converted that.
+
+    Called before every wait whose other side may have been cancelled as well: nobody is left to
+    end such a wait.
+    """
     if is_cancelled():
-        raise asyncio.CancelledError
+        await cancelled_again()
+
+
+async def cancelled_again() -> NoReturn:
+    """Raise the cancellation that user code has swallowed."""
+    for _ in range(2):  # an anyio scope delivers its own again, and accepts no other
+        await asyncio.sleep(0)
+    raise asyncio.CancelledError
 
 
 async def gather(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:

@@ -8,9 +8,9 @@ from typing import Any
 
 from ._conflicts import NOTHING, Seen, Token, looked_at, merged, token_for
 from ._fan_out import TURN
-from ._frame import FRAME, Frame, add_note
+from ._frame import FRAME, Frame, note_place
 from ._slow import timed
-from ._tasks import gather, is_cancelled, raise_if_cancelled
+from ._tasks import cancelled_again, gather, is_cancelled, raise_if_cancelled
 from ._tokens import Fork, Tokens
 from .errors import UnknownActionError
 from .node import BaseNode, watched
@@ -90,7 +90,7 @@ class Walk:
                 if token is not None:
                     token = token.own()
                     error = token.failed(failure, node, frame)
-                add_note(error, repr(frame.name_of(node)))
+                note_place(error, repr(frame.name_of(node)))
                 following = step.after.get("error")
                 # A node may make an error of its cancellation; in a drained run nothing begins.
                 if following is None or is_cancelled() or frame.drains:
@@ -146,8 +146,8 @@ class Walk:
                 if fork.live == 1:
                     fork.token = token
                     return step
-                if not run.expired:
-                    raise_if_cancelled()  # a hook may have swallowed it; siblings end together
+            if (fork is not None or self.loops) and not run.expired and is_cancelled():
+                await cancelled_again()  # a hook may have swallowed it
         return None
 
     async def begin(self, steps: tuple[Step, ...]) -> tuple[Step | None, Token | None]:
@@ -160,7 +160,7 @@ class Walk:
     ) -> tuple[Step | None, Token | None]:
         """Move several tokens at once; return the last of them, and the step it stands on."""
         if around is not None:
-            raise_if_cancelled()
+            await raise_if_cancelled()
         fork = Fork(len(steps), self.frame, around)
         view = token_for(self.shared, self.frame, token)
         views = [view] * len(steps)

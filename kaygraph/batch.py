@@ -13,7 +13,7 @@ from ._hooks import not_async
 from ._keywords import BatchSettings, ParallelSettings
 from ._launch import launched
 from ._permits import AUTO_MOST, AutoPermits, Permits, Slot
-from ._tasks import errors_of, heard, stop
+from ._tasks import errors_of, heard, is_cancelled, stop
 from ._timeouts import within
 from ._typing import Item, Result
 from .node import POSITIONAL, Node
@@ -194,16 +194,23 @@ async def drained(sink: Buffer[Any], producer: Any) -> AsyncGenerator[Any, None]
 
     The producer runs in a task of its own, which has ended when the generator has.
     """
-    task = asyncio.get_running_loop().create_task(_telling(producer))
+    loop = asyncio.get_running_loop()
+    task = loop.create_task(_telling(producer))
     task.add_done_callback(heard)
     try:
         while await sink.filled():
             yield sink.take()
         await task
-    except GeneratorExit:  # left early: nobody else can tell what fails while it is stopped
-        await stop([task])
-        for error in errors_of([task]):
-            raise error from None
+    except (GeneratorExit, asyncio.CancelledError):  # left early
+        try:
+            await stop([task])
+        finally:
+            for error in errors_of([task]):  # nobody else can tell what failed meanwhile
+                if not is_cancelled():
+                    raise error from None
+                # The reader's cancellation goes on, and must not be replaced.
+                message = "a stream failed after its reader was cancelled"
+                loop.call_exception_handler({"message": message, "exception": error})
         raise
     finally:
         await stop([task])

@@ -19,6 +19,7 @@ WriteConflictWarning, SlowHookWarning    something works now and may not tomorro
 
 import signal
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 
 def closest(name: object, known: Iterable[object]) -> str:
@@ -27,6 +28,12 @@ def closest(name: object, known: Iterable[object]) -> str:
 
     found = get_close_matches(str(name), [*map(str, known)], n=1)
     return f" Did you mean {found[0]!r}?" if found else ""
+
+
+def add_note(error: BaseException, note: str) -> None:
+    """Add a note, unless the error takes none: a frozen dataclass stays what it is."""
+    with suppress(Exception):
+        error.add_note(note)
 
 
 class KayGraphError(Exception):

@@ -15,9 +15,9 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from .._memory import growth_limited, human, require_measurable, resident
+from .._memory import GrowthLimit, human, require_measurable, resident
 from .._tasks import heard, outlast
-from ..errors import MemoryLimitError, NodeDefinitionError, WorkerDiedError
+from ..errors import MemoryLimitError, NodeDefinitionError, WorkerDiedError, add_note
 from . import run_elsewhere
 
 # A child is a fresh interpreter: a fork of a process with threads can deadlock.
@@ -167,7 +167,7 @@ class _Worker:
         if worked:
             return answer
         error, where = answer
-        error.add_note(f"in process {pid}:\n{where}")
+        add_note(error, f"in process {pid}:\n{where}")
         if limit is not None and _is_refusal(error):
             what = f"holds {human(resident(pid))} and asked for more than fits into"
             raise self._past(limit, what) from error
@@ -276,7 +276,7 @@ class _Server:
                 before = resident()
                 self._nodes[key] = pickle.loads(sent)
                 self._own += resident() - before
-            with growth_limited(limit):
+            with GrowthLimit(limit):
                 result = run_elsewhere(self._nodes[key], item, params, attempt)
                 return pickle.dumps((True, result, self._own))
         except BaseException as error:

@@ -6,7 +6,7 @@ from types import CoroutineType
 from typing import Any, ClassVar, Unpack
 
 from .._settings import Checks
-from ..errors import Drop
+from ..errors import Drop, add_note
 from ..node import Node
 from ._fields import MissingFieldError
 from ._references import (
@@ -129,7 +129,7 @@ class TransformNode(Stored, Node[Any, Any]):
             except Drop:
                 continue
             except Exception as error:
-                error.add_note(f"record {number}, counted from 0")
+                add_note(error, f"record {number}, counted from 0")
                 raise
         return changed
 

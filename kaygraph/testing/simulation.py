@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from .._frame import Run
+from ..errors import add_note
 from ..events import Event, Observer
 from ..node import BaseNode
 from ..report import RunReport
@@ -143,7 +144,7 @@ def simulate(
 def add_seed(error: BaseException, seed: int, deviations: int | None) -> None:
     """Say on an error what repeats the run."""
     prefix = "" if deviations is None else f", deviations={deviations}"
-    error.add_note(f"simulate(…, seed={seed}{prefix}) repeats this run")
+    add_note(error, f"simulate(…, seed={seed}{prefix}) repeats this run")
 
 
 def play(
