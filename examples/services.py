@@ -186,6 +186,7 @@ class Services:
             "companies", "check", "records", "index"), the refused ones included.
         open_streams: How many clients are reading ``/records`` now.
         records_sent: How many records ``/records`` has written, to all clients.
+        domains: The domains that ``/companies`` answers for, DOWN_DOMAIN among them.
 
     Raises:
         OSError: On entering, if the port is taken.
@@ -208,6 +209,7 @@ class Services:
         self._people: dict[str, Record] = {p["email"].casefold(): p for p in people}
         self._handles = {person["handle"] for person in people}
         self._companies: dict[str, Record] = {c["domain"]: c for c in companies}
+        self.domains = list(self._companies)
         self._disposable = frozenset(d for d in domains if d and not d.startswith("#"))
         self._records: list[Record] = [json.loads(line) for line in records]
         self._places = read_places()

@@ -222,6 +222,12 @@ async def test_company_answers_when_a_failed_request_is_repeated(
     assert await get(session, path) == (200, company)
 
 
+async def test_domains_are_those_that_companies_answers_for(services: Services) -> None:
+    """Whoever wants all companies need not know the data."""
+    assert services.domains == [company["domain"] for company in COMPANIES]
+    assert DOWN_DOMAIN in services.domains
+
+
 async def test_one_company_is_always_down(session: aiohttp.ClientSession) -> None:
     """No number of attempts gets an answer for the company that is down."""
     assert DOWN_DOMAIN in {company["domain"] for company in COMPANIES}
