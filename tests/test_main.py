@@ -14,20 +14,14 @@ import pytest
 
 import main as command
 from examples.workflow import NAMES
+from tests.children import LONGEST_S, child, left_of, python, ran
 
 MAIN = str(Path(command.__file__))
 
 
 def run(*words: str, text: str = "", **settings: Any) -> subprocess.CompletedProcess[str]:
     """Call the command with ``text`` as piped standard input."""
-    return subprocess.run(
-        [sys.executable, MAIN, *words],
-        input=text,
-        capture_output=True,
-        text=True,
-        timeout=100,
-        **settings,
-    )
+    return python(MAIN, *words, text=text, **settings)
 
 
 def test_without_arguments_the_ways_to_begin_are_shown() -> None:
@@ -46,11 +40,7 @@ def test_help_loads_nothing_heavy() -> None:
         "print(sorted({'aiohttp', 'rich', 'prompt_toolkit', 'structlog', 'examples.batch'}"
         " & set(sys.modules)))"
     )
-    folder = Path(MAIN).parent
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, cwd=folder, timeout=60
-    )
-    assert done.stdout.splitlines()[-1] == "[]"
+    assert python("-c", script).stdout.splitlines()[-1] == "[]"
 
 
 def test_loading_one_example_imports_no_other() -> None:
@@ -59,10 +49,7 @@ def test_loading_one_example_imports_no_other() -> None:
         "import sys; from examples.workflow import load; load('batch'); "
         "print(*[n for n in sys.modules if n in ('examples.pipeline', 'examples.validation')])"
     )
-    folder = Path(MAIN).parent
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, cwd=folder, timeout=60
-    )
+    done = python("-c", script)
     assert (done.returncode, done.stdout) == (0, "\n")
 
 
@@ -216,36 +203,30 @@ def test_free_text_counts_the_words_in_quotes() -> None:
 
 def test_a_reader_that_leaves_is_no_error() -> None:
     """A broken pipe ends the command quietly."""
-    with subprocess.Popen(
-        [sys.executable, MAIN, "--example", "mapreduce", "--limit", "200", "--json"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+    words = ["--example", "mapreduce", "--limit", "200", "--json"]
+    with child(sys.executable, MAIN, *words) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()
         told = process.stderr.read()
-    assert process.returncode == 0
+        assert process.wait(LONGEST_S) == 0
     assert "Error" not in told
 
 
-def interrupted(*words: str, when: str) -> tuple[int, str, int]:
-    """Send SIGINT when a line of the log has ``when``; return code, the rest, and the group."""
-    with subprocess.Popen(
-        [sys.executable, MAIN, "--verbose", *words],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    ) as process:
+def interrupted(*words: str, when: str) -> tuple[int, str]:
+    """Send SIGINT when a line of the log has ``when``; return code, and the rest of the log.
+
+    No process is left then.
+    """
+    with child(sys.executable, MAIN, "--verbose", *words, stdout=subprocess.DEVNULL) as process:
         assert process.stderr is not None
         while not re.search(when, line := process.stderr.readline()):
             assert line, "the run was over before it could be interrupted"
         os.killpg(process.pid, signal.SIGINT)
         told = process.stderr.read()
-    return process.returncode, told, process.pid
+        code = process.wait(LONGEST_S)
+        assert left_of(process) == []
+    return code, told
 
 
 @pytest.mark.parametrize("closed", ["", ">&-", "2>&-", ">&- 2>&-"])
@@ -253,32 +234,22 @@ def test_a_closed_stream_is_no_error(closed: str, tmp_path: Path) -> None:
     """The work is done and written all the same."""
     output = tmp_path / "rows.jsonl"
     line = f'exec "$@" {closed}'
-    words = ["--example", "validation", "--output", str(output)]
-    done = subprocess.run(
-        ["sh", "-c", line, "sh", sys.executable, MAIN, *words],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=100,
-    )
+    words = ["--example", "validation", "--input", "-", "--output", output]
+    done = ran("sh", "-c", line, "sh", sys.executable, MAIN, *words, text="email\na@example.com\n")
     assert done.returncode == 0
-    assert output.read_text().count("\n") > 0
+    assert output.read_text().count("\n") == 1
 
 
 def test_a_missing_package_is_one_line_with_the_way_out() -> None:
     """As after a clone, before anything is installed."""
-    done = subprocess.run(
-        [sys.executable, "-S", MAIN, "--example", "validation"],
-        capture_output=True,
-        text=True,
-        timeout=100,
-    )
+    done = python("-S", MAIN, "--example", "validation")
     assert done.returncode == 1
     assert re.fullmatch(r'error: the command needs \w+: python -m pip .*"\.\[cli\]"\n', done.stderr)
 
 
 def test_interruption_is_a_line_and_exit_130() -> None:
     """SIGINT cancels the graph, says how far it got, and shows no traceback."""
-    code, told, _ = interrupted("--example", "pipeline", "--limit", "9999999", when="stage started")
+    code, told = interrupted("--example", "pipeline", "--limit", "9999999", when="stage started")
     assert code == 130
     assert told.splitlines()[-1].startswith("pipeline interrupted after")
     assert "Traceback" not in told
@@ -288,15 +259,9 @@ def test_interruption_leaves_no_worker_process(tmp_path: Path) -> None:
     """Worker processes end with the command that started them."""
     for number in range(64):
         (tmp_path / f"{number}.py").write_text("x = [" + "1, " * 2_000 + "]\n")
-    code, told, group = interrupted(
+    code, told = interrupted(
         "--example", "batch", "--run-in", "process", "--input", str(tmp_path),
         when="node started +node=Processes",
     )  # fmt: skip
     assert code == 130
     assert "Traceback" not in told
-    listed = subprocess.run(
-        ["ps", "-eo", "pgid=,stat=,args="], capture_output=True, text=True, check=True
-    ).stdout
-    # One that has ended may still be listed, as a zombie, until the system's first process looks.
-    processes = [line.split(None, 2) for line in listed.splitlines()]
-    assert [p for p in processes if p[0] == str(group) and not p[1].startswith("Z")] == []

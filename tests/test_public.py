@@ -2,8 +2,6 @@
 
 import ast
 import inspect
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 import pytest
 
 import kaygraph
+from tests.children import python
 
 ALIASES = {"Event", "Status"}  # unions of types, which have no place and no text of their own
 HEAVY = [
@@ -79,14 +78,7 @@ def test_star_import_gives_the_public_names() -> None:
 def test_importing_kaygraph_imports_nothing_heavy() -> None:
     """Neither third parties nor process pools load before they are used."""
     script = f"import kaygraph, sys; print([m for m in {HEAVY!r} if m in sys.modules])"
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=Path(kaygraph.__file__).parent.parent,
-    )
-    assert done.stdout.strip() == "[]"
+    assert python("-c", script, check=True).stdout.strip() == "[]"
 
 
 def test_types_are_shipped() -> None:

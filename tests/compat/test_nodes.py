@@ -2,8 +2,6 @@
 
 import asyncio
 import sqlite3
-import subprocess
-import sys
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -25,12 +23,13 @@ from kaygraph.compat import (
     ParallelBatchNode,
 )
 from tests.calls import Gauge
+from tests.children import python
 
 
 def test_kaygraph_does_not_load_the_compatible_names() -> None:
     """They cost nobody anything who does not ask for them."""
     code = "import sys, kaygraph; sys.exit('kaygraph.compat' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+    assert python("-c", code).returncode == 0
 
 
 class Fails(Node):

@@ -6,8 +6,6 @@ import hashlib
 import logging
 import multiprocessing
 import os
-import subprocess
-import sys
 import sysconfig
 import threading
 from collections.abc import Callable
@@ -20,6 +18,7 @@ from examples.batch import FILES_A_CHUNK, WORKFLOW, measure
 from examples.sources import python_files
 from examples.workflow import Options
 from kaygraph import Event, ItemFinished, RunReport
+from tests.children import python
 from tests.examples.runs import run
 
 pytestmark = pytest.mark.anyio
@@ -118,11 +117,7 @@ def test_warnings_of_parsed_files_do_not_reach_the_screen(tmp_path: Path) -> Non
         "    WORKFLOW.build(options).run(shared)\n"
         "    print(*('error' in row for row in WORKFLOW.rows(shared)))\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-W", "always", "-c", script],
-        capture_output=True, text=True, timeout=60, check=True,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-    )  # fmt: skip
+    done = python("-W", "always", "-c", script, check=True)
     assert (done.stdout, done.stderr) == ("False\n", "")
 
 

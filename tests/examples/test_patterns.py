@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import re
 import signal
 import subprocess
@@ -15,6 +14,7 @@ import pytest
 from examples.patterns import WORKFLOW, load
 from examples.patterns.world import World
 from examples.workflow import PATTERNS, Options
+from tests.children import child, python
 
 MAIN = Path(__file__).parents[2] / "main.py"
 FOLDER = MAIN.parent / "examples" / "patterns"
@@ -60,6 +60,7 @@ def test_a_title_is_one_sentence(name: str) -> None:
     assert len(title) < 90
 
 
+@pytest.mark.proofs
 def test_all_of_them_run_one_after_another_in_one_world() -> None:
     """Each has something to say, in the order of the list, and leaves no task behind."""
     shared = WORKFLOW.prepare(Options())
@@ -75,11 +76,10 @@ def test_all_of_them_run_one_after_another_in_one_world() -> None:
 
 
 def command(*arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, MAIN, *arguments], capture_output=True, text=True, check=False
-    )
+    return python(MAIN, *arguments)
 
 
+@pytest.mark.proofs
 def test_the_command_runs_them_offline() -> None:
     """``python main.py --example patterns`` ends with 0 and shows each of them."""
     done = command("--example", "patterns")
@@ -99,16 +99,13 @@ def test_one_of_them_may_be_run_alone() -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_them_and_leaves_nothing(number: int, tmp_path: Path) -> None:
     """One line, the exit code of the signal, and the folder of the world is gone."""
-    run = subprocess.Popen(
-        [sys.executable, MAIN, "--example", "patterns", "-v"],
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "TMPDIR": str(tmp_path)},
-    )  # fmt: skip
-    while not list(tmp_path.iterdir()):  # the world has its folder now, and its servers soon
-        assert run.poll() is None
-        time.sleep(0.01)
-    run.send_signal(number)
-    told = run.communicate()[1].splitlines()
+    command = [sys.executable, MAIN, "--example", "patterns", "-v"]
+    with child(*command, stdout=subprocess.DEVNULL, env={"TMPDIR": str(tmp_path)}) as run:
+        while not list(tmp_path.iterdir()):  # the world has its folder now, and its servers soon
+            assert run.poll() is None
+            time.sleep(0.01)
+        run.send_signal(number)
+        told = run.communicate()[1].splitlines()
     assert run.returncode == 128 + number
     assert told[-1].startswith("patterns interrupted after")
     assert list(tmp_path.iterdir()) == []

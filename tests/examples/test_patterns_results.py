@@ -322,6 +322,7 @@ async def test_fewer_sources_than_required_fail_the_run(world: World) -> None:
     assert set(caught.value.missing) == {"broken", "slow"}
 
 
+@pytest.mark.proofs
 async def test_what_goes_beyond_a_limit_fails_alone(world: World) -> None:
     """Too much memory and too much time are outcomes, and the digests of the others are right."""
     shared: dict[str, Any] = {"sizes": [1, 2000, 2, -1, 3]}

@@ -2,9 +2,7 @@
 
 import asyncio
 import json
-import os
 import socket
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from examples.planner import chooser
 from examples.prompt import NotUnderstoodError, by_words, understand
 from examples.workflow import NAMES
 from tests.chat_server import Answer, ChatServer, Fails, Says, Sends, Waits
+from tests.children import python
 
 pytestmark = pytest.mark.anyio
 
@@ -186,16 +185,11 @@ async def test_what_neither_understands_is_refused(monkeypatch: pytest.MonkeyPat
         await planned(monkeypatch, "make me a sandwich", plan())
 
 
-async def run(url: str, *words: str, text: str = "") -> tuple[int | None, str, str]:
+async def run(url: str, *words: str, text: str = "") -> tuple[int, str, str]:
     """Call the command with a model at ``url``: exit code, standard output, standard error."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, MAIN, *words,
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env={**os.environ, "KAYGRAPH_LLM_URL": url, "KAYGRAPH_LLM_MODEL": "tiny"},
-    )  # fmt: skip
-    out, errors = await process.communicate(text.encode())
-    return process.returncode, out.decode(), errors.decode()
+    model = {"KAYGRAPH_LLM_URL": url, "KAYGRAPH_LLM_MODEL": "tiny"}
+    done = await asyncio.to_thread(python, MAIN, *words, text=text, env=model)
+    return done.returncode, done.stdout, done.stderr
 
 
 ASKS: list[tuple[str, Callable[[str], Any]]] = [

@@ -3,7 +3,6 @@
 import asyncio
 import errno
 import json
-import os
 import signal
 import socket
 import sys
@@ -14,8 +13,9 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 from examples.services import Services, fails
+from tests.children import child, ran
 from tests.examples.asking import get
-from tests.examples.bundled import COMPANIES, DATA, HANDLES, RECORDS
+from tests.examples.bundled import COMPANIES, HANDLES, RECORDS
 
 pytestmark = pytest.mark.anyio
 
@@ -152,41 +152,27 @@ async def test_taken_port_raises_and_leaves_no_task(services: Services) -> None:
     assert asyncio.all_tasks() == before
 
 
-async def start_program(*options: str) -> asyncio.subprocess.Process:
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
-    # A test run in the background of a shell ignores Ctrl-C, and so would the program.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        return await asyncio.create_subprocess_exec(
-            sys.executable,
-            *("-m", "examples.services", *options),
-            cwd=DATA.parents[1],
-            env=environment,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-    finally:
-        signal.signal(signal.SIGINT, before)
+PROGRAM = (sys.executable, "-m", "examples.services")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows sends no SIGINT to one process")
 async def test_program_prints_its_address_and_stops_at_interrupt() -> None:
     """In the foreground it answers at the address that it prints, until Ctrl-C."""
-    process = await start_program("--port", "0", "--seed", "9")
-    assert process.stdout is not None
-    url = (await process.stdout.readline()).decode().strip()
-    async with aiohttp.ClientSession(url) as session:
-        assert (await get(session, "/"))[0] == 200
-    process.send_signal(signal.SIGINT)
-    assert await process.communicate() == (b"", b"")
+    buffered = {"PYTHONUNBUFFERED": ""}
+    with child(*PROGRAM, "--port", "0", "--seed", "9", env=buffered) as process:
+        assert process.stdout is not None
+        url = await asyncio.to_thread(process.stdout.readline)
+        async with aiohttp.ClientSession(url.strip()) as session:
+            assert (await get(session, "/"))[0] == 200
+        process.send_signal(signal.SIGINT)
+        assert process.communicate() == ("", "")
     assert process.returncode == 0
 
 
-async def test_program_with_a_taken_port_says_so_in_one_line() -> None:
+def test_program_with_a_taken_port_says_so_in_one_line() -> None:
     """A port in use is exit code 1 and one line that says what to type."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        process = await start_program("--port", str(taken.getsockname()[1]))
-        output, errors = await process.communicate()
-    assert (process.returncode, output) == (1, b"")
-    assert errors.decode().count("\n") == 1
-    assert "Try --port 0" in errors.decode()
+        done = ran(*PROGRAM, "--port", str(taken.getsockname()[1]))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.count("\n") == 1
+    assert "Try --port 0" in done.stderr

@@ -23,6 +23,7 @@ from examples.runner import Runner
 from examples.screen import Terminal
 from examples.shell import LineCompleter, Shell, open_history
 from examples.workflow import Options
+from tests.children import child, ran
 
 ROOT = Path(__file__).parents[2]
 CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -176,7 +177,7 @@ def test_history_that_cannot_be_written_is_no_error(
 def test_a_pipe_is_read_to_its_end_without_terminal_codes() -> None:
     """Mistakes on the way do not end it; at the end of input the exit code is 0."""
     lines = "frobnicate\nmapreduce a b a\nreport\n\n"
-    done = subprocess.run(COMMAND, input=lines, capture_output=True, text=True, timeout=60)
+    done = ran(*COMMAND, text=lines)
     assert done.returncode == 0
     assert done.stdout.count("run report: mapreduce") == 2
     assert "\x1b" not in done.stdout + done.stderr
@@ -185,7 +186,7 @@ def test_a_pipe_is_read_to_its_end_without_terminal_codes() -> None:
 
 def test_quit_leaves_the_rest_of_a_pipe_unread() -> None:
     """What stands after quit is not done."""
-    done = subprocess.run(COMMAND, input="quit\nhelp\n", capture_output=True, text=True, timeout=60)
+    done = ran(*COMMAND, text="quit\nhelp\n")
     assert (done.returncode, done.stdout) == (0, "")
 
 
@@ -219,7 +220,7 @@ class Keyboard:
 
 
 @pytest.fixture
-def prompt(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], Keyboard]]:
+def prompt(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], Keyboard]]:
     """The command at a prompt, on a terminal of its own, so that Ctrl-C is the terminal's."""
     ours, theirs = pty.openpty()
     # The first terminal that the leader of a session opens controls it.
@@ -233,14 +234,7 @@ def prompt(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], Keyboard]]
     }
     with contextlib.ExitStack() as stack:
         stack.callback(os.close, ours)
-        process = stack.enter_context(
-            subprocess.Popen(
-                ["sh", "-c", script, "sh", *COMMAND],
-                env=os.environ | settings,
-                start_new_session=True,
-            )
-        )
-        stack.callback(process.kill)
+        process = stack.enter_context(child("sh", "-c", script, "sh", *COMMAND, env=settings))
         keyboard = Keyboard(ours)
         keyboard.wait_for("kaygraph>")
         os.close(theirs)
@@ -248,7 +242,7 @@ def prompt(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], Keyboard]]
 
 
 def test_ctrl_c_comes_back_to_the_prompt_within_a_second(
-    prompt: tuple[subprocess.Popen[bytes], Keyboard],
+    prompt: tuple[subprocess.Popen[str], Keyboard],
 ) -> None:
     """It stops the graph in the middle of its work; the next command runs as ever."""
     process, keyboard = prompt
@@ -265,7 +259,7 @@ def test_ctrl_c_comes_back_to_the_prompt_within_a_second(
 
 
 def test_ctrl_c_at_the_prompt_empties_the_line(
-    prompt: tuple[subprocess.Popen[bytes], Keyboard],
+    prompt: tuple[subprocess.Popen[str], Keyboard],
 ) -> None:
     """What was typed is not done, and the prompt stands again; a wrong command is told."""
     process, keyboard = prompt
@@ -283,13 +277,7 @@ def test_ctrl_c_at_the_prompt_empties_the_line(
 
 def test_ctrl_c_stops_the_run_of_a_pipe_and_reads_on() -> None:
     """Without a terminal SIGINT ends the graph that runs, and the next line is done."""
-    with subprocess.Popen(
-        [*COMMAND, "--verbose"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+    with child(*COMMAND, "--verbose", stdin=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stderr is not None
         process.stdin.write("pipeline 10000000\nworkers 7\n")

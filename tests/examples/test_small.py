@@ -2,7 +2,6 @@
 
 import ast
 import asyncio
-import subprocess
 import sys
 import threading
 from pathlib import Path
@@ -14,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from examples import small
 from examples.small import AsyncNode, Graph, Node, ParallelBatchNode, Plan
 from kaygraph import compat
+from tests.children import python
 from tests.oracle import Oracle
 from tests.random_graphs import Case, Scripted, built, cases, walked
 
@@ -35,14 +35,10 @@ def test_file_is_read_in_a_sitting() -> None:
 
 def test_program_at_its_end_runs() -> None:
     """It shows a batch, two branches, a join and a loop."""
-    command = [sys.executable, "-m", "examples.small"]
-    ran = subprocess.run(
-        command, cwd=Path(small.__file__).parents[1], capture_output=True, text=True
-    )
-    assert ran.stderr == ""
-    assert (
-        ran.stdout.splitlines() == ["spelling [3, 5, 4]", "facts [3, 5, 4]", "review [3, 5, 4]"] * 2
-    )
+    done = python("-m", "examples.small")
+    assert done.stderr == ""
+    said = ["spelling [3, 5, 4]", "facts [3, 5, 4]", "review [3, 5, 4]"] * 2
+    assert done.stdout.splitlines() == said
 
 
 # --- the walk -------------------------------------------------------------------------------------
@@ -53,7 +49,7 @@ class ScriptedNode(Scripted, AsyncNode):
 
 
 @settings(
-    max_examples=500,
+    max_examples=150,
     derandomize=True,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],

@@ -5,6 +5,7 @@ Set ``KAYGRAPH_EXAMPLES`` to try more graphs than the usual ones.
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 
 from kaygraph import AsyncNode, Graph
@@ -18,6 +19,7 @@ class ScriptedNode(Scripted, AsyncNode):
     pass
 
 
+@pytest.mark.proofs
 @settings(
     max_examples=EXAMPLES,
     derandomize="KAYGRAPH_EXAMPLES" not in os.environ,

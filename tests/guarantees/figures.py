@@ -1,42 +1,42 @@
 """How many cases each promise is tried with, and where the counts go.
 
-``KAYGRAPH_SEEDS`` multiplies all of them: ``KAYGRAPH_SEEDS=0.1`` for a quick look, ``=10`` for a
-night. ``pytest -m soak`` runs those that the suite leaves out, in parts like those of the suite.
+``python -m pytest`` tries a twentieth of them, ``-m proofs`` all of them, and ``-m soak`` many
+others. ``KAYGRAPH_SEEDS`` multiplies the last two figures: ``KAYGRAPH_SEEDS=10`` for a night.
 """
 
 import math
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 FACTOR = float(os.environ.get("KAYGRAPH_SEEDS", "1"))
+FAST = 1 / 20  # of the figures of the proofs
 
 TALLY: Counter[str] = Counter()  # what was tried, over the whole session; shown at its end
 
 
-def part_size(total: int, parts: int) -> int:
-    """Return how many of ``total`` cases each of so many parts has."""
-    return max(1, math.ceil(total * min(1.0, FACTOR) / parts))
+def cases(proof: int, size: int, soak: int = 0) -> list[Any]:
+    """Return the ranges of seeds that a test is parametrized with.
 
-
-def parts(suite: int, soak: int = 0) -> list[Any]:
-    """Return the numbers of the parts of a test, of which the last are for the soak.
-
-    More cases are more parts: none takes longer than a test may.
+    Args:
+        proof: How many seeds are a proof. A twentieth of them is tried in every run.
+        size: How many a test tries at most: none takes longer than a test may.
+        soak: How many more the soak tries.
     """
-    times = max(1, math.ceil(FACTOR))
+    end = max(1, math.ceil(proof * FACTOR))
     return [
-        pytest.param(number, marks=pytest.mark.soak if number >= suite * times else ())
-        for number in range((suite + soak) * times)
+        pytest.param(range(math.ceil(proof * FAST)), id="fast"),
+        *_parts("proof", range(end), size, pytest.mark.proofs),
+        *_parts("soak", range(end, end + math.ceil(soak * FACTOR)), size, pytest.mark.soak),
     ]
 
 
-def seeds_of(part: int, size: int) -> range:
-    """Return the seeds of a part: no two parts share one."""
-    return range(part * size, (part + 1) * size)
+def _parts(name: str, seeds: range, size: int, mark: Any) -> Iterator[Any]:
+    for number, first in enumerate(range(0, len(seeds), size)):
+        yield pytest.param(seeds[first : first + size], id=f"{name}{number}", marks=mark)
 
 
 def tell(tally: Callable[[str, int], None], promise: str, counts: Counter[str], cases: int) -> None:

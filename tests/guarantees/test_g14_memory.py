@@ -1,16 +1,14 @@
 """Memory is bounded by the window, however many items a source gives and whoever reads them."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.children import python
+
 BUFFER, WORKERS = 64, 10
 
 # How far a source is ahead of its reader at most, and exactly that when the reader is stuck. A
@@ -107,15 +105,9 @@ CASES = [
 def measured(path: Path, case: Case, items: int) -> dict[str, float]:
     """Run a case in a process of its own; bytes of growth, bytes an item, items ahead."""
     arguments = [*case, *map(str, (items, BUFFER, WORKERS))]
-    ended = subprocess.run(
-        [sys.executable, path, *arguments],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    assert ended.returncode == 0, ended.stderr
-    print(*case, ended.stdout)
-    return json.loads(ended.stdout)  # type: ignore[no-any-return]
+    done = python(path, *arguments, check=True, timeout=None)
+    print(*case, done.stdout)
+    return json.loads(done.stdout)  # type: ignore[no-any-return]
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +121,18 @@ def figures(
         yield {case: threads.submit(measured, path, case, request.param) for case in CASES}
 
 
+@pytest.mark.parametrize("figures", [20_000], indirect=True, ids=["20k items"])
+@pytest.mark.parametrize("case", CASES, ids=" ".join)
+def test_a_source_is_ahead_of_its_reader_by_the_window(
+    figures: dict[Case, "Future[dict[str, float]]"], case: Case
+) -> None:
+    """Never by more, and all of it is used."""
+    figure = figures[case].result()
+    assert figure["ahead"] == WINDOWS[case[0]]
+    assert figure["growth"] <= MOST_GROWTH
+
+
+@pytest.mark.proofs
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("figures", [1_000_000], indirect=True, ids=["1M items"])
 @pytest.mark.parametrize("case", CASES, ids=" ".join)

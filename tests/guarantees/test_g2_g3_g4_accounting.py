@@ -23,13 +23,11 @@ from kaygraph import (
 )
 from kaygraph.testing import Simulation, assert_accounted, simulate
 from tests.guarantees.failures import leaves
-from tests.guarantees.figures import part_size, parts, seeds_of, tell
+from tests.guarantees.figures import cases, tell
 from tests.guarantees.leaves import plain
 from tests.guarantees.scenarios import Scenario
 
-SEEDS = 20_000
-PARTS = 20
-SOAK_PARTS = 80  # 80,000 more
+SEEDS, SOAK_SEEDS = 20_000, 80_000
 
 
 class Played:
@@ -175,13 +173,13 @@ class Played:
         return self.scenario.play.fates[place].after(self.scenario.attempts[place[0]])[1]
 
 
-@pytest.mark.parametrize("part", parts(PARTS, SOAK_PARTS))
+@pytest.mark.parametrize("seeds", cases(SEEDS, size=1_000, soak=SOAK_SEEDS))
 def test_items_results_and_caps_are_as_a_serial_oracle_says(
-    part: int, tally: Callable[[str, int], None]
+    seeds: range, tally: Callable[[str, int], None]
 ) -> None:
     """Each item once, results in order, every cap kept at every step and every permit back."""
     counts: Counter[str] = Counter()
-    for seed in seeds_of(part, part_size(SEEDS, PARTS)):
+    for seed in seeds:
         played = Played(seed)
         try:
             played.check()

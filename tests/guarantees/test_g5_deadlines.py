@@ -18,12 +18,11 @@ from kaygraph import (
 )
 from kaygraph.testing import simulate
 from tests.guarantees.failures import leaves
-from tests.guarantees.figures import part_size, parts, seeds_of, tell
+from tests.guarantees.figures import cases, tell
 from tests.guarantees.timed import Timed
 
-CASES = 5_000
-PARTS = 5
-SOAK_PARTS = 95  # 95,000 more
+CASES, SOAK_CASES = 5_000, 95_000
+BLOCKING_CASES = 500  # of each limit
 
 
 def check(seed: int) -> Timed:
@@ -56,13 +55,13 @@ def check(seed: int) -> Timed:
     return timed
 
 
-@pytest.mark.parametrize("part", parts(PARTS, SOAK_PARTS))
+@pytest.mark.parametrize("seeds", cases(CASES, size=1_000, soak=SOAK_CASES))
 def test_what_cooperates_ends_exactly_at_its_time_limit(
-    part: int, tally: Callable[[str, int], None]
+    seeds: range, tally: Callable[[str, int], None]
 ) -> None:
     """timeout, deadline, batch_deadline, a graph's and a run's: not a moment later, nor earlier."""
     counts: Counter[str] = Counter()
-    for seed in seeds_of(part, part_size(CASES, PARTS)):
+    for seed in seeds:
         try:
             timed = check(seed)
         except BaseException as error:
@@ -84,13 +83,12 @@ class Blocks(Node[Any, Any]):
         time.sleep(self.seconds)
 
 
-@pytest.mark.parametrize("part", parts(1))
+@pytest.mark.parametrize("seeds", cases(BLOCKING_CASES, size=500))
 @pytest.mark.parametrize("setting", ["timeout", "deadline"])
 def test_what_blocks_ends_when_it_is_done_and_is_reported(
-    setting: str, part: int, tally: Callable[[str, int], None]
+    setting: str, seeds: range, tally: Callable[[str, int], None]
 ) -> None:
     """The error says by how much a thread ran over; one that was in time is not touched."""
-    seeds = seeds_of(part, part_size(500, 1))
     for seed in seeds:
         random = Random(seed)
         node = Blocks(**{setting: random.randint(1, 16) / 4})  # type: ignore[arg-type]

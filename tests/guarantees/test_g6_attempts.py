@@ -1,7 +1,8 @@
 """G6: exactly the attempts asked for, counted per item; cancellation is never retried.
 
-Not seeded: every sequence of ok, fail, cancel and timeout up to five attempts is tried, by single
-nodes and by the items of batches, stages and rounds at once.
+Not seeded: every sequence of ok, fail, cancel and timeout up to five attempts is tried (up to three
+in every run, and to five as a proof), by single nodes and by the items of batches, stages and
+rounds at once.
 """
 
 import asyncio
@@ -26,12 +27,19 @@ from kaygraph import (
 )
 from kaygraph.testing import simulate
 
-MOST = 5
+MOST, FAST_MOST = 5, 3
 ENDS = ("ok", "fail", "cancel", "timeout")
 TIMEOUT_S = 2.0
-COUNTS = range(1, MOST + 1)
 
 Ends = tuple[str, ...]  # how the attempts at an item end, if they are made
+
+
+@pytest.fixture(
+    params=[FAST_MOST, pytest.param(MOST, marks=pytest.mark.proofs)], ids="to {}".format
+)
+def counts(request: pytest.FixtureRequest) -> range:
+    """Return how many attempts an item may have: one, two and so on."""
+    return range(1, request.param + 1)
 
 
 def sequences(attempts: int) -> list[Ends]:
@@ -187,11 +195,15 @@ SETTINGS: dict[str, Callable[[int], dict[str, Any]]] = {
 @pytest.mark.parametrize("settings", SETTINGS)
 @pytest.mark.parametrize("kind", [Follows, FallsBack])
 def test_a_node_is_tried_exactly_as_often_as_asked(
-    kind: type[Follows], settings: str, cancels: str, tally: Callable[[str, int], None]
+    kind: type[Follows],
+    settings: str,
+    cancels: str,
+    counts: range,
+    tally: Callable[[str, int], None],
 ) -> None:
     """Until it works, is cancelled, or has failed as often as it may; then the fallback, once."""
     tried = 0
-    for attempts in COUNTS:
+    for attempts in counts:
         for item in sequences(attempts):
             calls = Calls(cancels)
             node = kind(calls, item, **SETTINGS[settings](attempts))
@@ -209,11 +221,11 @@ def test_a_node_is_tried_exactly_as_often_as_asked(
 
 
 def test_a_node_in_a_thread_is_tried_exactly_as_often_as_asked(
-    tally: Callable[[str, int], None],
+    counts: range, tally: Callable[[str, int], None]
 ) -> None:
     """Written 'def' as well; a cancellation that comes while it blocks is not retried."""
     tried = 0
-    for attempts in COUNTS:
+    for attempts in counts:
         for item in sequences(attempts):
             calls = Calls()
             node = FollowsInThread(calls, item, max_retries=attempts)
@@ -228,12 +240,12 @@ def test_a_node_in_a_thread_is_tried_exactly_as_often_as_asked(
 
 @pytest.mark.parametrize("retried", ["fail", "timeout"])
 def test_an_error_that_is_not_worth_another_attempt_gets_none(
-    retried: str, tally: Callable[[str, int], None]
+    retried: str, counts: range, tally: Callable[[str, int], None]
 ) -> None:
     """Retry(on=…), a class or a function: the first other error is the last attempt."""
     tried = 0
     on: Any = ValueError if retried == "fail" else lambda error: isinstance(error, TimeoutError)
-    for attempts in COUNTS:
+    for attempts in counts:
         for item in sequences(attempts):
             calls = Calls()
             events, _ = calls.play(Follows(calls, item, retry=Retry(attempts=attempts, on=on)))
@@ -251,11 +263,15 @@ def settled(attempts: int) -> list[Ends]:
 @pytest.mark.parametrize("kind", [FollowMany, ManyFallBack])
 @pytest.mark.parametrize("where", ["batch", "stage"])
 def test_attempts_are_counted_for_each_item_by_itself(
-    where: str, kind: type[FollowMany], workers: int, tally: Callable[[str, int], None]
+    where: str,
+    kind: type[FollowMany],
+    workers: int,
+    counts: range,
+    tally: Callable[[str, int], None],
 ) -> None:
     """All sequences at once, in one batch: none of them uses up the attempts of another."""
     tried = 0
-    for attempts in COUNTS:
+    for attempts in counts:
         items = settled(attempts)
         calls = Calls()
         node = kind(calls, items, max_retries=attempts, wait=1, max_workers=workers)
@@ -293,11 +309,11 @@ class ParallelSource(Node[Any, Any]):
 
 @pytest.mark.parametrize("at_once", [1, 3, 2000])
 def test_attempts_of_a_node_in_many_rounds_at_once_are_counted_for_each(
-    at_once: int, tally: Callable[[str, int], None]
+    at_once: int, counts: range, tally: Callable[[str, int], None]
 ) -> None:
     """The same node object runs in all rounds: what it counts is not on the node."""
     tried = 0
-    for attempts in COUNTS:
+    for attempts in counts:
         calls = Calls()
         rounds = Rounds(
             FallsBack(calls, max_retries=attempts, wait=1), max_workers=at_once, on_error="collect"
@@ -315,11 +331,11 @@ def test_attempts_of_a_node_in_many_rounds_at_once_are_counted_for_each(
 
 @pytest.mark.parametrize("cancels", ["raised", "outside", "hidden"])
 def test_an_item_that_is_cancelled_is_not_tried_again(
-    cancels: str, tally: Callable[[str, int], None]
+    cancels: str, counts: range, tally: Callable[[str, int], None]
 ) -> None:
     """Nor are those beside it, which are cancelled with it; no fallback is asked for any."""
     tried = 0
-    for attempts in COUNTS:
+    for attempts in counts:
         for item in sequences(attempts):
             status, number = expected(item)
             if status != "cancelled":

@@ -7,12 +7,10 @@ from random import Random
 import pytest
 
 from kaygraph.testing import simulate
-from tests.guarantees.figures import part_size, parts, seeds_of, tell
+from tests.guarantees.figures import cases, tell
 from tests.guarantees.walks import AFTER, HERE, LEAVE, Case, Record, built, case
 
-GRAPHS = 20_000
-PARTS = 20
-SOAK_PARTS = 80  # 80,000 more
+GRAPHS, SOAK_GRAPHS = 20_000, 80_000
 
 
 def walk(seed: int) -> tuple[Case, list[Record], int]:
@@ -35,13 +33,13 @@ def walk(seed: int) -> tuple[Case, list[Record], int]:
     return outer.nested["g"], records, sum(one.oracle.compare(one.log) for one in records)
 
 
-@pytest.mark.parametrize("part", parts(PARTS, SOAK_PARTS))
+@pytest.mark.parametrize("seeds", cases(GRAPHS, size=1_000, soak=SOAK_GRAPHS))
 def test_random_graphs_walk_as_the_oracle_says(
-    part: int, tally: Callable[[str, int], None]
+    seeds: range, tally: Callable[[str, int], None]
 ) -> None:
     """Each join runs once a round, nothing deadlocks, and exactly what the rules say has run."""
     counts: Counter[str] = Counter()
-    for seed in seeds_of(part, part_size(GRAPHS, PARTS)):
+    for seed in seeds:
         try:
             graph, records, joins = walk(seed)
         except BaseException as error:

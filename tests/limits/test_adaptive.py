@@ -247,7 +247,7 @@ def test_calls_that_take_no_time_do_not_break_it() -> None:
 
 
 @pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("knee", [8, 40])
+@pytest.mark.parametrize("knee", [8, pytest.param(40, marks=pytest.mark.proofs)])
 def test_auto_serves_nine_tenths_of_what_is_possible(model: type[Queueing], knee: int) -> None:
     """A batch with ``max_workers="auto"`` comes close to the best that the service can do."""
     service = model(knee, LATENCY_S)
@@ -258,6 +258,7 @@ def test_auto_serves_nine_tenths_of_what_is_possible(model: type[Queueing], knee
     assert late <= 0.02 * len(trace.served)
 
 
+@pytest.mark.proofs
 @pytest.mark.parametrize("model", MODELS)
 def test_auto_follows_a_knee_that_moves(model: type[Queueing]) -> None:
     """Down to a third and up again, it is back within 10 % in five seconds each time."""

@@ -1,20 +1,15 @@
 """How a node is defined: its hooks, in every combination, and its settings."""
 
-import os
 import re
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import product
-from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
-import kaygraph
 from kaygraph import (
     AsyncNode,
     BaseNode,
@@ -29,6 +24,7 @@ from kaygraph import (
     Retry,
     RunReport,
 )
+from tests.children import python
 
 HOOKS = ("prep", "exec", "post", "exec_fallback")
 
@@ -369,11 +365,7 @@ def test_stop_iteration_in_a_thread_ends_the_run() -> None:
 
     In a process of its own, because a run that waits for that future cannot be cancelled.
     """
-    environment = {**os.environ, "PYTHONPATH": str(Path(kaygraph.__file__).parent.parent)}
-    ended = subprocess.run(
-        [sys.executable, "-c", EMPTY], env=environment, capture_output=True, text=True, timeout=10
-    )
-    assert "StopIteration" in ended.stdout
+    assert "StopIteration" in python("-c", EMPTY).stdout
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,6 @@ import copy
 import functools
 import os
 import pickle
-import subprocess
-import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -23,6 +21,7 @@ from kaygraph.nodes import (
     node,
     parallel_node,
 )
+from tests.children import python
 
 pytestmark = pytest.mark.anyio
 
@@ -247,15 +246,7 @@ def test_a_script_may_decorate_and_use_processes(tmp_path: Path) -> None:
         "    result, pid = shared['r']\n"
         "    print(result, pid != os.getpid())\n"
     )
-    root = str(Path(__file__).parents[2])
-    done = subprocess.run(
-        [sys.executable, str(script)],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "PYTHONPATH": root},
-    )
-    assert done.stdout.split() == ["8", "True"]
+    assert python(script, check=True).stdout.split() == ["8", "True"]
 
 
 def test_a_node_is_pickled_with_its_function_by_name() -> None:

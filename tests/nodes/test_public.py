@@ -2,13 +2,12 @@
 
 import ast
 import inspect
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import kaygraph.nodes as nodes
+from tests.children import python
 
 LIBRARIES = ["aiohttp", "aiosmtplib", "jsonschema", "msgspec", "psycopg"]
 
@@ -16,8 +15,7 @@ LIBRARIES = ["aiohttp", "aiosmtplib", "jsonschema", "msgspec", "psycopg"]
 def loaded_by(program: str) -> set[str]:
     """Run a program in a process of its own and return which of the libraries it has loaded."""
     told = f"{program}; import sys; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
-    return set(LIBRARIES) & set(done.stdout.split())
+    return set(LIBRARIES) & set(python("-c", told, check=True).stdout.split())
 
 
 def test_each_name_stands_where_type_checkers_look_for_it() -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise, product
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -252,6 +253,7 @@ def test_conflict_is_reported_where_nothing_puts_two_writers_in_order(line: Line
     check(line)
 
 
+@pytest.mark.proofs
 @tried
 @given(lines(2, nested=True))
 def test_graphs_groups_rounds_and_error_routes_are_in_the_order_of_their_shape(

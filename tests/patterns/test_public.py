@@ -2,14 +2,13 @@
 
 import ast
 import inspect
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import kaygraph
 from kaygraph import patterns
+from tests.children import python
 
 NODES = [
     getattr(patterns, name)
@@ -58,8 +57,4 @@ def test_importing_patterns_imports_no_http_client() -> None:
         "import kaygraph.patterns, sys; "
         "print([m for m in ('aiohttp', 'anyio', 'rich', 'structlog') if m in sys.modules])"
     )
-    root = Path(kaygraph.__file__).parent.parent
-    done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=root
-    )
-    assert done.stdout.strip() == "[]"
+    assert python("-c", script, check=True).stdout.strip() == "[]"

@@ -142,9 +142,10 @@ BUGS = [
         {
             _call._attempts: """
                 - except Exception as error:
-                -     if task.cancelling() > cancelling:  # exec has made an error of its cancellation
+                -     if is_cancelled():  # exec has made an error of its cancellation
                 + except BaseException as error:
-                +     if isinstance(error, Exception) and task.cancelling() > cancelling:
+                +     begun = slot.attempts == frame.attempt
+                +     if not begun or (isinstance(error, Exception) and is_cancelled()):
             """
         },
     ),
@@ -155,7 +156,7 @@ BUGS = [
         {
             _call.call: """
                 - except Exception as error:
-                -     if not node._has_fallback or (task is not None and task.cancelling() > cancelling):
+                -     if not node._has_fallback or is_cancelled():
                 + except BaseException as error:
                 +     if not node._has_fallback:
             """
@@ -170,8 +171,8 @@ BUGS = [
                 - except Exception as error:
                 + except BaseException as error:
                 ...
-                - if cancelling() != before:  # exec has swallowed it; the run must end all the same
-                -     raise asyncio.CancelledError
+                - if cancelling() > before:  # exec may have swallowed it: the run ends all the same
+                -     await cancelled_again()
             """
         },
     ),
@@ -181,8 +182,8 @@ BUGS = [
         "which was cancelled, has ended with a result",
         {
             _fan_out.FanOut._worker: """
-                - if cancelling() != before:  # exec has swallowed it; the run must end all the same
-                -     raise asyncio.CancelledError
+                - if cancelling() > before:  # exec may have swallowed it: the run ends all the same
+                -     await cancelled_again()
             """
         },
     ),

@@ -1,17 +1,15 @@
 """Which nodes run, against an oracle of the walk; and that the same seed is the same run."""
 
 import asyncio
-import os
 import random
-import subprocess
-import sys
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from itertools import zip_longest
-from pathlib import Path
 from typing import Any
 
 from kaygraph import Graph
 from kaygraph.testing import simulate
+from tests.children import python
 from tests.oracle import Oracle, Trace, Visit
 from tests.planted.exploring import assert_holds
 from tests.planted.planting import planted_now
@@ -93,16 +91,13 @@ def traces() -> list[str]:
 
 def the_same_seed_is_the_same_run_in_every_process() -> None:
     """The traces of two processes that have other hashes of strings."""
-    command = [sys.executable, "-m", "tests.planted.traces", *planted_now]
-    root = Path(__file__).parents[2]
-    processes = [
-        subprocess.Popen(
-            command, cwd=root, env={**os.environ, "PYTHONHASHSEED": seed}, stdout=subprocess.PIPE
-        )
-        for seed in ("1", "2")
-    ]
-    first, second = (process.communicate()[0].decode().splitlines() for process in processes)
-    assert [process.returncode for process in processes] == [0, 0]
+
+    def lines(hash_seed: str) -> list[str]:
+        command = ["-m", "tests.planted.traces", *planted_now]
+        return python(*command, env={"PYTHONHASHSEED": hash_seed}, check=True).stdout.splitlines()
+
+    with ThreadPoolExecutor() as threads:
+        first, second = threads.map(lines, ("1", "2"))
     assert first
     differing = [(a, b) for a, b in zip_longest(first, second) if a != b]
     assert not differing, f"{len(differing)} lines of the traces differ, first {differing[0]}"

@@ -1,5 +1,7 @@
 """The test kit finds what is planted: a check passes, and fails as soon as there is a bug.
 
+Every run looks whether the bugs can still be planted; the proofs let the checks find them.
+
 ``python -m tests.planted`` shows which of all checks find which bugs.
 """
 
@@ -12,12 +14,14 @@ from tests.planted.bugs import BUGS, CHECKS
 from tests.planted.planting import Bug, Check, patched
 
 
+@pytest.mark.proofs
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_check_passes_where_no_bug_is_planted(check: Check) -> None:
     """What finds bugs does not find any in kaygraph as it is."""
     check()
 
 
+@pytest.mark.proofs
 # Broken runs leave coroutines that nobody awaits.
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name.replace(" ", "_"))
@@ -26,6 +30,13 @@ def test_planted_bug_is_caught(bug: Bug) -> None:
     with bug.planted(), pytest.raises(AssertionError, match=bug.says):
         bug.check()
     gc.collect()  # here, and not in the midst of another test
+
+
+@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: bug.name.replace(" ", "_"))
+def test_bug_can_be_planted(bug: Bug) -> None:
+    """The lines that it changes stand where it looks for them."""
+    with bug.planted():
+        pass
 
 
 def test_bugs_have_names_of_their_own() -> None:

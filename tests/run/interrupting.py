@@ -1,23 +1,22 @@
 """A script that runs in a process of its own and is sent signals."""
 
-import os
-import select
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+from tests.children import LONGEST_S, left_of
 
 SCRIPT = '''
-import asyncio, multiprocessing, os, sys, threading, time
-if __name__ != "__main__": print("booting", flush=True)  # a worker process, long before it works
-from itertools import count
-from kaygraph import BatchGraph, BatchNode, Graph, Node, ParallelBatchNode, Pipeline, RunInterrupted
+import asyncio, multiprocessing, os, sys, time
 
 def say(text):
-    sys.stdout.write(f"{text}\\n")  # in one piece, unlike print
+    """Write a line in one piece: several processes write to this pipe, and a signal may come."""
+    line = f"{text}\\n".encode()
+    while line: line = line[os.write(1, line):]
+
+if __name__ != "__main__": say("booting")  # a worker process, long before it works
+from itertools import count
+from kaygraph import BatchGraph, BatchNode, Graph, Node, ParallelBatchNode, Pipeline, RunInterrupted
 
 class Shape(ParallelBatchNode):
     """Tells of each item that it has done, and in the end of all that it hands over."""
@@ -48,7 +47,6 @@ class Process(Shape):
         time.sleep(0.05)
         say(f"done {item}")
         if item == 1: say("begun")
-        sys.stdout.flush()
         return item
 
 class PlainBatch(BatchNode):
@@ -126,7 +124,7 @@ class BlockedThread(Shape):
 
 class BusyProcess(Process):
     def exec(self, item):
-        if item == 1: print("begun", flush=True)
+        if item == 1: say("begun")
         while True: pass
 
 class LongFinally(Shape):
@@ -136,6 +134,12 @@ class LongFinally(Shape):
         try: await asyncio.sleep(1000)
         finally:
             if sys.argv[2:] != ["0.2"]: await asyncio.sleep(1000)
+
+class Prints(LongFinally):
+    """As people do it, into the buffer of a file."""
+    def done(self, item):
+        print("done", item)
+        moment.item()
 
 class Blocked(Node):
     def exec(self, _):
@@ -156,14 +160,6 @@ class BlocksLater(Node):
         while not multiprocessing.active_children(): await asyncio.sleep(0)
     def post(self, shared, _, __):
         while True: time.sleep(0.01)
-
-class BlockedBesideThreads(Node):
-    """In one long call, while there are threads that a signal may come to."""
-    def prep(self, shared):
-        for _ in range(4): threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()
-    def post(self, shared, _, __):
-        say("begun")
-        time.sleep(1000)
 
 class BlockedBesidePool(ParallelBatchNode):
     """In one long call, while the run has threads of its own."""
@@ -219,20 +215,13 @@ else:
 
 
 class Script:
-    """The script at work in a session of its own."""
+    """The script at work."""
 
-    def __init__(self, path: Path, *args: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-u", path, *args],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=ENVIRONMENT,
-            start_new_session=True,
-        )
-        assert self.process.stdout is not None
-        assert self.process.stderr is not None
-        self.output, self.errors = self.process.stdout, self.process.stderr
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        self.process = process
+        self.output, self.errors = process.stdout, process.stderr
         self.lines: list[str] = []
 
     def until(self, text: str) -> None:
@@ -251,19 +240,10 @@ class Script:
 
     def ended(self) -> str:
         """Wait for its end, read what else it printed and return its errors; nothing is left."""
-        self.process.wait(60)
-        for pid in session(self.process.pid):  # one that was told to leave may do so just now
-            assert gone(pid), pid
+        self.process.wait(LONGEST_S)
+        assert left_of(self.process) == []
         self.lines += self.output.read().splitlines()
         return self.errors.read()
-
-    def end(self) -> None:
-        """Leave nothing of it, whatever has happened."""
-        for pid in session(self.process.pid):
-            os.kill(pid, signal.SIGKILL)
-        self.process.wait()
-        self.output.close()
-        self.errors.close()
 
     def numbers(self, word: str) -> list[int]:
         """The items of all lines that begin with a word."""
@@ -279,28 +259,3 @@ class Script:
         assert "never" not in self.lines
         assert len(set(handed)) == len(handed)
         assert sorted(handed) == sorted(set(done))
-
-
-def session(leader: int) -> list[int]:
-    """The processes of a session that are not the dead ones of somebody who does not look."""
-    found = []
-    for directory in Path("/proc").glob("[0-9]*"):
-        try:
-            state, _, _, its = (directory / "stat").read_text().rpartition(")")[2].split()[:4]
-        except OSError:  # it has just ended
-            continue
-        if int(its) == leader and state != "Z":
-            found.append(int(directory.name))
-    return found
-
-
-def gone(pid: int, seconds: float = 2.0) -> bool:
-    """Wait for the end of a process that is not ours."""
-    try:
-        handle = os.pidfd_open(pid)
-    except ProcessLookupError:
-        return True
-    try:
-        return bool(select.select([handle], [], [], seconds)[0])
-    finally:
-        os.close(handle)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from itertools import count, pairwise
 from typing import Any
 
+import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -214,6 +215,7 @@ def leaves(error: BaseException) -> list[BaseException]:
     return [error]
 
 
+@pytest.mark.proofs
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(plans(), st.one_of(st.none(), st.integers(1, 300).map(lambda tenths: tenths / 10)))
 def test_earliest_limit_wins_at_that_very_moment(plan: Walked, deadline: float | None) -> None:

@@ -3,16 +3,18 @@
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from tests.run.interrupting import ENVIRONMENT, SCRIPT, Script
+from tests.children import child, python
+from tests.guarantees.figures import cases
+from tests.run.interrupting import SCRIPT, Script
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 
@@ -23,20 +25,19 @@ EITHER = (130, 143)
 LAST_S = 1.0
 
 
-@pytest.fixture(scope="module")
-def script(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Script]]:
-    """Begin the script in one of its shapes."""
-    path = tmp_path_factory.mktemp("signals") / "script.py"
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """The file of the script."""
+    path = tmp_path / "script.py"
     path.write_text(SCRIPT)
-    begun: list[Script] = []
+    return path
 
-    def begin(*args: str) -> Script:
-        begun.append(Script(path, *args))
-        return begun[-1]
 
-    yield begin
-    for one in begun:
-        one.end()
+@pytest.fixture
+def script(path: Path) -> Iterator[Callable[..., Script]]:
+    """Begin the script in one of its shapes."""
+    with ExitStack() as stack:
+        yield lambda *args: Script(stack.enter_context(child(sys.executable, path, *args)))
 
 
 # --- the first signal ---
@@ -131,23 +132,14 @@ def test_the_second_signal_ends_the_process_within_a_second(
     assert not [line for line in one.lines if line.startswith("handed")]
 
 
-@pytest.mark.parametrize(
-    "shape",
-    [
-        "BlockedBesidePool",
-        pytest.param(
-            "BlockedBesideThreads",
-            marks=pytest.mark.xfail(reason="nobody reads for threads that are not the run's"),
-        ),
-    ],
-)
+@pytest.mark.parametrize("times", [2, pytest.param(10, marks=pytest.mark.proofs)])
 def test_two_signals_at_once_reach_a_main_thread_that_is_blocked(
-    script: Callable[..., Script], shape: str
+    script: Callable[..., Script], times: int
 ) -> None:
     """The system may give both to other threads, and the main one hears of neither by itself."""
 
     def twice(_: int) -> float:
-        one = script(shape)
+        one = script("BlockedBesidePool")
         one.until("begun")
         one.asleep()
         began = time.monotonic()
@@ -157,7 +149,7 @@ def test_two_signals_at_once_reach_a_main_thread_that_is_blocked(
         return time.monotonic() - began
 
     with ThreadPoolExecutor(2) as threads:
-        assert max(threads.map(twice, range(10))) <= LAST_S
+        assert max(threads.map(twice, range(times))) <= LAST_S
 
 
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
@@ -177,17 +169,11 @@ def test_the_same_signal_twice_ends_the_process_within_a_second(
     assert one.process.returncode == 128 + number
 
 
-def test_what_was_printed_is_not_lost_by_the_second_signal(tmp_path: Path) -> None:
-    """Output that is buffered reaches its file, though something is in the way."""
-    path = tmp_path / "script.py"
-    path.write_text(SCRIPT)
-    environment = {name: ENVIRONMENT[name] for name in ENVIRONMENT if name != "PYTHONUNBUFFERED"}
-    with (tmp_path / "out").open("w+") as out:
-        arguments = [sys.executable, path, "LongFinally", "", "items=1", "2", "15"]
-        ended = subprocess.run(arguments, stdout=out, env=environment, timeout=60)
-        out.seek(0)
-        assert ended.returncode in EITHER
-        assert out.read().startswith("done 0\n")
+def test_what_was_printed_is_not_lost_by_the_second_signal(path: Path) -> None:
+    """Output that is buffered is written, though something is in the way."""
+    done = python(path, "Prints", "", "items=1", "2", "15", env={"PYTHONUNBUFFERED": ""})
+    assert done.returncode in EITHER
+    assert "done 0\n" in done.stdout
 
 
 # --- G13 ---
@@ -233,18 +219,9 @@ def interrupted(script: Callable[..., Script], seed: int) -> None:
         raise
 
 
-def many(script: Callable[..., Script], seeds: range) -> None:
+@pytest.mark.parametrize("seeds", cases(60, size=60, soak=500))
+def test_signals_at_any_time_lose_nothing(script: Callable[..., Script], seeds: range) -> None:
+    """The exit code is right, each item is handed over once, nothing is left."""
     with ThreadPoolExecutor(4) as threads:
         for ended in [threads.submit(interrupted, script, seed) for seed in seeds]:
             ended.result()
-
-
-def test_signals_at_any_time_lose_nothing(script: Callable[..., Script]) -> None:
-    """60 of them: the exit code is right, each item is handed over once, nothing is left."""
-    many(script, range(60))
-
-
-@pytest.mark.soak
-def test_many_signals_at_any_time_lose_nothing(script: Callable[..., Script]) -> None:
-    """As above, 500 of them."""
-    many(script, range(1000, 1500))

@@ -1,37 +1,33 @@
 """The same seed is the same trace, in any process."""
 
-import os
-import subprocess
-import sys
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from kaygraph.testing.simulation import play
-from tests.guarantees.figures import part_size, parts, seeds_of
+from tests.children import python
+from tests.guarantees.figures import cases
 from tests.testing import digests
 from tests.testing.graphs import SHAPES
 
-ROOT = Path(__file__).parent.parent.parent
-SEEDS = part_size(1000, 1)
+SEEDS, SOAK_SEEDS = 1_000, 9_000
 
 
-def started(hash_seed: str, seeds: range, litter: int) -> "subprocess.Popen[str]":
-    environment = {**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONPATH": str(ROOT)}
+def printed(hash_seed: str, seeds: range, litter: int) -> str:
+    """Return what a process prints in which strings have other hashes."""
     numbers = map(str, (seeds.start, len(seeds), litter))
-    command = [sys.executable, str(Path(digests.__file__)), *numbers]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    done = python(digests.__file__, *numbers, env={"PYTHONHASHSEED": hash_seed}, check=True)
+    return done.stdout.strip()
 
 
-@pytest.mark.parametrize("part", parts(1, soak=9))
-def test_a_seed_is_the_same_trace_in_any_process(part: int) -> None:
+@pytest.mark.parametrize("seeds", cases(SEEDS, size=1_000, soak=SOAK_SEEDS))
+def test_a_seed_is_the_same_trace_in_any_process(seeds: range) -> None:
     """Whatever the hashes of strings and the addresses of objects are."""
-    seeds = seeds_of(part, SEEDS)
-    processes = [started("1", seeds, 0), started("4711", seeds, 100_003)]
-    printed = [process.communicate()[0].strip() for process in processes]
-    assert [process.returncode for process in processes] == [0, 0]
-    assert printed[0] == printed[1]
-    assert len(printed[0]) == 64
+    with ThreadPoolExecutor() as threads:
+        one = threads.submit(printed, "1", seeds, 0)
+        other = threads.submit(printed, "4711", seeds, 100_003)
+    assert one.result() == other.result()
+    assert len(one.result()) == 64
 
 
 @pytest.mark.parametrize("make", SHAPES, ids=lambda make: make.__name__)

@@ -4,8 +4,6 @@ import asyncio
 import csv
 import io
 import os
-import subprocess
-import sys
 import tracemalloc
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -28,6 +26,7 @@ from kaygraph.nodes import (
 )
 from kaygraph.nodes.files._rows import CHUNK, Lines, _blocks, csv_rows, text_rows
 from kaygraph.testing import cancel_everywhere
+from tests.children import ROOT, python
 from tests.stages import Stage
 
 pytestmark = pytest.mark.anyio
@@ -633,10 +632,7 @@ def test_without_msgspec_only_json_lines_are_missing(tmp_path: Path) -> None:
         "    try: node('a')\n"
         "    except ImportError as error: print(error)\n"
     )
-    places = os.pathsep.join([str(tmp_path), str(Path(__file__).parents[3])])
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": places},
-    )  # fmt: skip
+    places = os.pathsep.join(map(str, (tmp_path, ROOT)))
+    done = python("-c", script, env={"PYTHONPATH": places}, check=True)
     told = "msgspec is not installed. Type: python -m pip install 'kaygraph[files]'"
     assert done.stdout.splitlines() == [told, told]

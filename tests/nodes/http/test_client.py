@@ -6,7 +6,6 @@ import os
 import shutil
 import socket
 import ssl
-import subprocess
 import threading
 import time
 import tracemalloc
@@ -37,6 +36,7 @@ from kaygraph.nodes._json import decode
 from kaygraph.nodes.http.asking import wait_as_told, worth_retrying
 from kaygraph.nodes.http.messages import retry_after
 from kaygraph.testing import capture_events
+from tests.children import ran
 from tests.servers import (
     RawSite,
     echo,
@@ -757,7 +757,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 "
         "-subj /CN=loopback -addext subjectAltName=IP:127.0.0.1 -keyout both.pem -out cert.pem"
     )
-    subprocess.run(command.split(), cwd=path.parent, check=True, capture_output=True)
+    ran(*command.split(), cwd=path.parent, check=True)
     with path.open("a") as both:
         both.write((path.parent / "cert.pem").read_text())
     return path

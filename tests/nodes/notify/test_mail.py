@@ -7,7 +7,6 @@ import gc
 import shutil
 import socket
 import ssl
-import subprocess
 import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -24,6 +23,7 @@ from kaygraph.errors import AttemptTimeoutError
 from kaygraph.nodes import Basic, Bearer, Delivery, Email, MailError, Message, MessageError
 from kaygraph.nodes._extras import MissingExtraError
 from kaygraph.nodes.notify._smtp import Connection
+from tests.children import ran
 from tests.receiving import Mailbox, mailbox
 
 pytestmark = pytest.mark.anyio
@@ -59,11 +59,10 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContex
         pytest.skip("openssl, which makes a certificate, is not installed")
     folder = tmp_path_factory.mktemp("certificate")
     key, certificate = folder / "key.pem", folder / "certificate.pem"
-    subprocess.run(
-        [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
-         "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
-         "-keyout", str(key), "-out", str(certificate)],
-        check=True, capture_output=True,
+    ran(
+        openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj",
+        "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1",
+        "-keyout", key, "-out", certificate, check=True,
     )  # fmt: skip
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(certificate, key)

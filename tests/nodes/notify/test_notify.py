@@ -1,8 +1,6 @@
 """A message over several channels at once: each comes to its own end, and is accounted for once."""
 
 import asyncio
-import subprocess
-import sys
 from collections import Counter
 from typing import Any
 
@@ -31,6 +29,7 @@ from kaygraph.nodes import (
     Webhook,
 )
 from kaygraph.testing import assert_accounted, cancel_everywhere, capture_events
+from tests.children import python
 from tests.receiving import Mailbox, Receiver, mailbox, receiver
 
 pytestmark = pytest.mark.anyio
@@ -309,8 +308,7 @@ def test_the_node_loads_no_library_that_it_does_not_need() -> None:
         "import sys; from kaygraph.nodes import NotifyNode, Message; "
         "print([name for name in ('aiohttp', 'aiosmtplib', 'structlog') if name in sys.modules])"
     )
-    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert said.stdout.strip() == "[]"
+    assert python("-c", code, check=True).stdout.strip() == "[]"
 
 
 # --- Message -------------------------------------------------------------------------------------
