@@ -1,23 +1,7 @@
 """kaygraph: nodes of three steps, wired into graphs that run in parallel and lose nothing."""
 
-from ._keywords import BatchGraphSettings as BatchGraphSettings
-from ._keywords import BatchSettings as BatchSettings
-from ._keywords import GraphSettings as GraphSettings
-from ._keywords import MapReduceSettings as MapReduceSettings
-from ._keywords import NodeSettings as NodeSettings
-from ._keywords import ParallelSettings as ParallelSettings
-from ._launch import RunTask as RunTask
-from ._stage import StageReport as StageReport
-from ._wiring import Branch as Branch
-from ._wiring import Chain as Chain
-from .batch import BatchNode as BatchNode
-from .batch import ParallelBatchNode as ParallelBatchNode
-from .branches import BranchGroup as BranchGroup
-from .branches import all_of as all_of
-from .branches import at_least as at_least
-from .branches import first_of as first_of
-from .branches import settle as settle
-from .breaker import CircuitBreaker as CircuitBreaker
+from .batch.batch import BatchNode as BatchNode
+from .batch.batch import ParallelBatchNode as ParallelBatchNode
 from .errors import AttemptTimeoutError as AttemptTimeoutError
 from .errors import CircuitOpenError as CircuitOpenError
 from .errors import DeadlineExceededError as DeadlineExceededError
@@ -47,20 +31,36 @@ from .events import RunFinished as RunFinished
 from .events import RunStarted as RunStarted
 from .events import StageFinished as StageFinished
 from .events import StageStarted as StageStarted
-from .graph import BatchGraph as BatchGraph
-from .graph import Graph as Graph
-from .limits import RateLimit as RateLimit
-from .map_reduce import MapReduceNode as MapReduceNode
-from .node import AsyncNode as AsyncNode
-from .node import BaseNode as BaseNode
-from .node import Node as Node
+from .graph.graph import Graph as Graph
+from .graph.rounds import BatchGraph as BatchGraph
+from .groups.branches import BranchGroup as BranchGroup
+from .groups.branches import all_of as all_of
+from .groups.branches import at_least as at_least
+from .groups.branches import first_of as first_of
+from .groups.branches import settle as settle
+from .groups.map_reduce import MapReduceNode as MapReduceNode
+from .limits.breaker import CircuitBreaker as CircuitBreaker
+from .limits.rate import RateLimit as RateLimit
+from .limits.retry import Retry as Retry
+from .node.keywords import BatchGraphSettings as BatchGraphSettings
+from .node.keywords import BatchSettings as BatchSettings
+from .node.keywords import GraphSettings as GraphSettings
+from .node.keywords import MapReduceSettings as MapReduceSettings
+from .node.keywords import NodeSettings as NodeSettings
+from .node.keywords import ParallelSettings as ParallelSettings
+from .node.node import AsyncNode as AsyncNode
+from .node.node import BaseNode as BaseNode
+from .node.node import Node as Node
+from .node.wiring import Branch as Branch
+from .node.wiring import Chain as Chain
+from .observability.report import NodeFigures as NodeFigures
+from .observability.report import RunReport as RunReport
+from .observability.report import WorkerFigures as WorkerFigures
 from .outcome import Outcome as Outcome
 from .outcome import Status as Status
-from .report import NodeFigures as NodeFigures
-from .report import RunReport as RunReport
-from .report import WorkerFigures as WorkerFigures
-from .retry import Retry as Retry
-from .streams import Pipeline as Pipeline
+from .run.launch import RunTask as RunTask
+from .streams.pipeline import Pipeline as Pipeline
+from .streams.stage import StageReport as StageReport
 
 __version__ = "0.1.0"
 

@@ -140,3 +140,10 @@ class TooManyFailuresError(KayGraphError, ExceptionGroup[Exception]):
 
 class Drop(Exception):  # noqa: N818 - it is an instruction, not an error
     """Raise it in ``exec`` to leave an item out: it is counted as skipped, never retried."""
+
+
+def note_place(error: BaseException, place: str) -> None:
+    """Note on an error, once, where it happened: the innermost place knows most."""
+    notes = getattr(error, "__notes__", ())
+    if not any(isinstance(known, str) and known.startswith("in node ") for known in notes):
+        add_note(error, f"in node {place}")

@@ -16,7 +16,7 @@ from kaygraph import (
     ParallelBatchNode,
     first_of,
 )
-from kaygraph._permits import Permits
+from kaygraph.limits.permits import Permits
 
 CLEANING_S = 1.5
 

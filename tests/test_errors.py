@@ -21,7 +21,7 @@ from kaygraph import (
     UnknownActionError,
     WorkerDiedError,
 )
-from kaygraph._frame import item_place
+from kaygraph._formatting import item_place
 from kaygraph.errors import closest
 
 PARENTS: list[tuple[type[Exception], type[BaseException]]] = [

@@ -1,9 +1,12 @@
 """README and docs keep their word: every program runs and prints what stands below it."""
 
+import ast
 import re
 from pathlib import Path
 
 import pytest
+
+from tests.test_layers import LAYERS
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -15,7 +18,7 @@ PROGRAMS = [
 ]
 SECONDS = re.compile(r"\b\d+\.\d\d s$", re.MULTILINE)  # that a program has measured
 OVER_THE_CORE = {"testing", "nodes", "patterns", "compat"}
-MODULES = re.findall(r"\| `([\w/]+\.py)` \| [^|]+ \| (\d+) \|", TEXT)
+PACKAGE = ROOT / "kaygraph"
 
 
 def test_every_program_is_followed_by_its_output() -> None:
@@ -57,19 +60,22 @@ def test_first_program_is_many_times_slower_with_one_worker(
     assert alone_s > 3 * fast_s
 
 
-@pytest.mark.parametrize(("name", "lines"), MODULES)
-def test_module_has_about_as_many_lines_as_the_readme_says(name: str, lines: str) -> None:
-    """Within a tenth; the table is renewed when it drifts."""
-    actual = len((ROOT / "kaygraph" / name).read_text(encoding="utf-8").splitlines())
-    assert int(lines) == pytest.approx(actual, rel=0.1, abs=10)
+def test_the_picture_shows_every_package_with_its_own_line() -> None:
+    """It says of each what its docstring says, in the order of the layers."""
+    told = dict(re.findall(r"^(\w+)/ +(\S.*)$", TEXT, re.MULTILINE))
+    assert list(told) == [layer for layer in LAYERS if layer in told]
+    for package in [layer for layer in LAYERS if (PACKAGE / layer).is_dir()]:
+        if package not in OVER_THE_CORE:
+            docstring = ast.get_docstring(
+                ast.parse((PACKAGE / package / "__init__.py").read_text())
+            )
+            assert told.pop(package) == docstring
+    assert not told
 
 
-def test_every_module_stands_in_the_table() -> None:
-    """A new module is shown to those who read the core; the packages over it are for users."""
-    there = {
-        path.relative_to(ROOT / "kaygraph").as_posix()
-        for path in (ROOT / "kaygraph").rglob("*.py")
-        if (path.name != "__init__.py" or path.parent.name == "executors")
-        and OVER_THE_CORE.isdisjoint(path.relative_to(ROOT / "kaygraph").parts)
-    }
-    assert {name for name, _ in MODULES} == there
+def test_what_is_to_be_read_is_there() -> None:
+    """The files that the core is read in."""
+    order = TEXT[TEXT.index("Read it in this order") :]
+    files = re.findall(r"`(\w+/\w+\.py)`", order[: order.index("`tests/")])
+    assert len(files) == 9
+    assert [name for name in files if not (PACKAGE / name).is_file()] == []

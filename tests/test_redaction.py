@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
-from kaygraph._redaction import HIDDEN, redacted
+from kaygraph._formatting import HIDDEN, redacted
 
 NAMES = [
     "token",

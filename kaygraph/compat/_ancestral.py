@@ -6,10 +6,10 @@ from collections.abc import Callable, Coroutine, Mapping
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from .._frame import FRAME, NO_PARAMS, Cell, Frame, Scope
-from .._hooks import is_own
 from ..errors import NodeDefinitionError
-from ..node import BaseNode as CoreNode
+from ..node.hooks import is_own
+from ..node.node import BaseNode as CoreNode
+from ..run.frame import FRAME, NO_PARAMS, Cell, Frame, Scope
 from ._wiring import Replacing
 from .config import EMPTY, Config
 

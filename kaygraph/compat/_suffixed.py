@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-from .._hooks import HOOKS
-from ..node import BaseNode
+from ..node.hooks import HOOKS
+from ..node.node import BaseNode
 from ._ancestral import settled
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 import warnings
 from typing import Any
 
-from .._wiring import Branch, Wired, ends
+from ..node.wiring import Branch, Wired, ends
 
 
 class Replacing(Wired):

@@ -3,11 +3,11 @@
 import warnings
 from typing import Any
 
-from .. import graph
-from .._frame import Frame
-from .._walk import DRAINED, Walk
 from ..errors import closest
-from ..plan import Step
+from ..graph import graph, rounds
+from ..graph.plan import Step
+from ..graph.walk import DRAINED, Walk
+from ..run.frame import Frame
 from ._ancestral import BaseNode, FlowScope
 from ._suffixed import Suffixed
 from .config import Config
@@ -75,7 +75,7 @@ class Flow(BaseNode, graph.Graph):
         return FlowScope(scope.path, scope.names, self.config)
 
 
-class BatchFlow(Flow, graph.BatchGraph):
+class BatchFlow(Flow, rounds.BatchGraph):
     """A flow that runs once for each mapping of params that ``prep`` returns; None is none."""
 
     async def _work(self, prep_res: Any, shared: Any, frame: Frame) -> Any:

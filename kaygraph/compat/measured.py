@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-from .._frame import Frame
+from ..run.frame import Frame
 from .nodes import Node
 
 

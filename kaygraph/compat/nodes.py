@@ -3,9 +3,10 @@
 from collections.abc import AsyncIterable, Awaitable
 from typing import Any
 
-from .. import batch, node
-from .._fan_out import FanOut
-from .._frame import Frame
+from ..batch import batch
+from ..batch.fan_out import FanOut
+from ..node import node
+from ..run.frame import Frame
 from ._ancestral import BaseNode, FlowScope
 from ._suffixed import Suffixed
 from .config import Config

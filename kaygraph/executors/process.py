@@ -15,20 +15,21 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from .._memory import GrowthLimit, human, require_measurable, resident
-from .._tasks import heard, outlast
+from .._validation import human
+from ..aio.tasks import heard, outlast
 from ..errors import MemoryLimitError, NodeDefinitionError, WorkerDiedError, add_note
-from . import run_elsewhere
+from .elsewhere import run_elsewhere
+from .memory import GrowthLimit, require_measurable, resident
 
 # A child is a fresh interpreter: a fork of a process with threads can deadlock.
 CONTEXT = multiprocessing.get_context("spawn")
 
 # The memory of a process is looked at again before it can have reached its limit.
 FASTEST_GROWTH = 4e9  # bytes per second, more than one thread can fill
+
 SHORTEST_LOOK_S, LONGEST_LOOK_S = 0.002, 0.05
 
 LEAVE_S = 5.0  # for a process that has been told to leave; then it is killed
-
 
 # Sent to a whole group of processes, they are the parent's to handle.
 NUMBERS = (signal.SIGINT, signal.SIGTERM)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
 from typing import Any
 
-from .._redaction import HIDDEN, redacted
+from .._formatting import HIDDEN, redacted
 
 READ = 10_000  # characters that are looked at: to search all of a long page would hold the loop
 

@@ -5,8 +5,8 @@ from importlib import import_module
 from types import FunctionType
 from typing import Any
 
-from .._hooks import kind_of
 from ..errors import KayGraphError, closest
+from ..executors.kinds import kind_of
 
 Function = Callable[..., Any]
 

@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
-from .._keywords import BatchSettings, NodeSettings, ParallelSettings
-from .._settings import Checks
-from .._stage import StageReport
 from ..errors import KayGraphError, closest
+from ..node.keywords import BatchSettings, NodeSettings, ParallelSettings
+from ..node.settings import Checks
+from ..streams.stage import StageReport
 
 Keys = str | Sequence[str] | None
 

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Unpack, overload
 
-from .._settings import Checks
-from ..batch import ParallelBatchNode
+from ..batch.batch import ParallelBatchNode
 from ..errors import NodeDefinitionError
-from ..node import Node
+from ..node.node import Node
+from ..node.settings import Checks
 from ._references import Function, check_function, keep_from_binding, kind_of_function
 from ._store import Stored, StoreParallelSettings, StoreSettings, configure
 

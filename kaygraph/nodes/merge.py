@@ -3,11 +3,12 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple, Unpack, get_args
 
-from .._keywords import NodeSettings
-from .._redaction import redacted
-from .._settings import Checks, check_choice, check_count, check_flag
+from .._formatting import redacted
+from .._validation import check_choice, check_count, check_flag
 from ..errors import KayGraphError, NodeDefinitionError, closest
-from ..node import Node
+from ..node.keywords import NodeSettings
+from ..node.node import Node
+from ..node.settings import Checks
 from ..outcome import Outcome
 from ._joins import How, KeyConflictError, Prefer, join
 from ._store import Keys, Stored, configure

@@ -8,9 +8,9 @@ from inspect import isawaitable
 from itertools import islice
 from typing import Any, ClassVar, Literal, Unpack
 
-from .._settings import Checks
 from ..errors import KayGraphError, NodeDefinitionError, closest
-from ..node import Node
+from ..node.node import Node
+from ..node.settings import Checks
 from ._fields import field_of
 from ._references import check_function, kind_of_function
 from ._store import Stored, StoreSettings, configure

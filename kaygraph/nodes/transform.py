@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import CoroutineType
 from typing import Any, ClassVar, Unpack
 
-from .._settings import Checks
 from ..errors import Drop, add_note
-from ..node import Node
+from ..node.node import Node
+from ..node.settings import Checks
 from ._fields import MissingFieldError
 from ._references import (
     Function,

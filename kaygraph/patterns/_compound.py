@@ -22,20 +22,23 @@ from inspect import iscoroutine
 from types import MappingProxyType
 from typing import Any, ClassVar, TypedDict, TypeVar
 
-from .._call import call
-from .._frame import FRAME, Frame, Run, Scope
-from .._hooks import is_own, kind_of
-from .._launch import launched
-from .._permits import Slot
-from .._settings import Checks, check_count
-from .._slow import timed
-from .._tasks import gather
-from .._typing import E, P
+from .._validation import check_count
+from ..aio.tasks import gather
 from ..errors import NodeDefinitionError
-from ..node import BaseNode, Node
+from ..executors.kinds import kind_of
+from ..limits.retry import Retry
+from ..limits.slots import Slot
+from ..node.call import call
+from ..node.hooks import is_own
+from ..node.keywords import E, P
+from ..node.node import BaseNode, Node
+from ..node.settings import Checks
 from ..nodes._store import Keys, Stored
+from ..observability.slow_hooks import timed
 from ..outcome import Outcome, status_of
-from ..retry import Retry
+from ..run.frame import FRAME, Frame, Scope
+from ..run.launch import launched
+from ..run.run import Run
 from ._marks import mark_of, marked, settings_of, unmarked
 
 T = TypeVar("T")

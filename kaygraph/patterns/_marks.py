@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from types import FunctionType
 from typing import Any, TypeVar
 
-from .._keywords import NodeSettings
-from .._settings import Checks, refuse_unknown
+from ..node.keywords import NodeSettings
+from ..node.settings import Checks, refuse_unknown
 
 F = TypeVar("F", bound=Callable[..., Any])
 

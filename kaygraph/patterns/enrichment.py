@@ -4,11 +4,12 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Unpack, overload
 
-from .._redaction import redacted
-from .._settings import CHECKS, Checks, check_count
-from .._typing import Item
+from .._formatting import redacted
+from .._validation import check_count
 from ..errors import Drop, KayGraphError, closest
-from ..node import Node
+from ..node.keywords import Item
+from ..node.node import Node
+from ..node.settings import CHECKS, Checks
 from ..nodes._store import configure
 from ..outcome import Outcome
 from ._compound import Called, CompoundNode, CompoundSettings

@@ -5,14 +5,15 @@ from collections.abc import Mapping, Sequence
 from math import inf
 from typing import Any, ClassVar, Unpack
 
-from .._frame import Frame
-from .._settings import Checks, check_seconds
-from .._tasks import stop, with_errors
-from .._typing import Result
-from ..node import Node
+from .._validation import check_seconds
+from ..aio.tasks import stop, with_errors
+from ..node.keywords import Result
+from ..node.node import Node
+from ..node.settings import Checks
+from ..node.wiring import unique
 from ..nodes._store import configure
 from ..outcome import Outcome
-from ..plan import unique
+from ..run.frame import Frame
 from ._compound import Called, CompoundNode, CompoundSettings
 from ._marks import unmarked
 

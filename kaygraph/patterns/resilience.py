@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Literal, Unpack
 
-from .._frame import Frame
-from .._settings import Checks, check_limit
-from .._stage import StageReport
-from .._typing import Result
+from .._validation import check_limit
 from ..errors import KayGraphError, NodeDefinitionError
-from ..node import Node
+from ..node.keywords import Result
+from ..node.node import Node
+from ..node.settings import Checks
 from ..nodes._store import Keys, configure
+from ..run.frame import Frame
+from ..streams.stage import StageReport
 from ._compound import OWN, Called, CompoundNode, Part, is_async
 from ._marks import PartSettings
 

@@ -16,12 +16,13 @@ from itertools import islice
 from numbers import Real
 from typing import Any, ClassVar, Generic, NamedTuple, TypedDict, Unpack
 
-from .._settings import Checks, check_callable, check_count
-from .._stage import StageReport
-from .._typing import Item
-from ..node import Node
+from .._validation import check_callable, check_count
+from ..node.keywords import Item
+from ..node.node import Node
+from ..node.settings import Checks
 from ..nodes._store import Keys, Stored, configure, store
 from ..outcome import Outcome
+from ..streams.stage import StageReport
 
 WAYS = ("size", "count", "max_bytes")
 UNTOLD: Any = object()

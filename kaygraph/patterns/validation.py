@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from numbers import Number
 from typing import Any, ClassVar, Generic, Unpack, overload
 
-from .._settings import CHECKS
-from .._stage import StageReport
-from .._typing import Item
 from ..errors import Drop, KayGraphError
-from ..node import Node
+from ..node.keywords import Item
+from ..node.node import Node
+from ..node.settings import CHECKS
 from ..nodes._store import configure
 from ..outcome import Outcome
+from ..streams.stage import StageReport
 from ._compound import Called, CompoundNode, CompoundSettings, Part
 from ._marks import F, PartSettings, mark
 

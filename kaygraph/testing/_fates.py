@@ -1,9 +1,25 @@
 """Chances that follow from a text, in every process alike, and texts that stand for items."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Protocol
+
+
+class FateSource(Protocol):
+    """What a wrapped node asks before its work."""
+
+    def fate(self, name: str, item: Any, attempt: int, params: Mapping[str, Any]) -> Any: ...
+
+    def count(
+        self, run: Any, name: str, item: Any, attempt: int, params: Mapping[str, Any]
+    ) -> int: ...
+
+    async def meet(self, fate: Any) -> None: ...
+
+    def meet_blocking(self, fate: Any) -> None: ...
+
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 

@@ -10,7 +10,7 @@ from time import sleep
 from typing import Any, NoReturn, TypeVar
 
 from ..errors import KayGraphError
-from ..node import BaseNode
+from ..node.node import BaseNode
 
 T = TypeVar("T")
 
@@ -217,7 +217,8 @@ def _frames(awaited: Any) -> Iterator[Any]:
         if frame is None:
             return
         yield frame
-        if frame.f_globals.get("__name__") == "kaygraph._steps":  # it drives a coroutine by hand
+        # It drives a coroutine by hand.
+        if frame.f_globals.get("__name__") == "kaygraph.observability.steps":
             awaited = frame.f_locals.get("work")
         else:
             awaited = getattr(awaited, "gi_yieldfrom" if kind == "gi" else f"{kind}_await")

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 from weakref import WeakSet
 
-from .._tasks import heard
+from ..aio.tasks import heard
 from ._loop import EndlessRunError, SimulationError, VirtualClockLoop, running_loop, tasks_of
 from ._schedule import Order, Schedule, task_of
 

@@ -1,19 +1,17 @@
 """Nodes like others, whose work meets faults."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from .._frame import FRAME, NO_PARAMS
-from .._hooks import kind_of
-from ..batch import BatchNode
-from ..branches import BranchGroup
-from ..graph import Graph
-from ..map_reduce import MapReduceNode
-from ..node import BaseNode
-from ..streams import Pipeline
-
-if TYPE_CHECKING:
-    from .faults import Faults
+from ..batch.batch import BatchNode
+from ..executors.kinds import kind_of
+from ..graph.graph import Graph
+from ..groups.branches import BranchGroup
+from ..groups.map_reduce import MapReduceNode
+from ..node.node import BaseNode
+from ..run.frame import FRAME, NO_PARAMS
+from ..streams.pipeline import Pipeline
+from ._fates import FateSource
 
 AnyNode = BaseNode[Any, Any]
 
@@ -21,7 +19,7 @@ AnyNode = BaseNode[Any, Any]
 class Wrapping:
     """Wraps a node, and all that it is made of, each once."""
 
-    def __init__(self, faults: "Faults") -> None:
+    def __init__(self, faults: FateSource) -> None:
         self.faults = faults
         self.names: dict[str, int] = {}
         self.done: dict[AnyNode, AnyNode] = {}

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from ..events import Event, ItemFailed, ItemFinished, ItemStarted
-from ..report import STATUSES, RunReport
+from ..observability.report import STATUSES, RunReport
 
 
 def assert_accounted(run: RunReport | Iterable[Event]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from .._settings import check_def
+from .._validation import check_def
 from ._loop import waiting_tasks
 from ._simulated import MAX_STEPS, SimulationLoop
 from .accounting import unaccounted
@@ -73,10 +73,8 @@ def cancel_everywhere(
                     point.play(graph, fresh(shared), seed, watched, max_steps, None)
                     gc.collect()  # what is left is told of here, and not to whoever comes next
                     listed = "".join(f"\n  {line}" for line in wrong)
-                    raise AssertionError(
-                        f"seed {seed}, cancelled at {point}: what is wrong then:{listed}\n"
-                        f"where its tasks were at that step:{point.waited}"
-                    )
+                    place = f"where its tasks were at that step:{point.waited}"
+                    raise AssertionError(f"seed {seed}, cancelled at {point}:{listed}\n{place}")
                 if not point.cancelled:
                     break  # it ended by itself before its step had come: all steps are done
                 points += 1

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from .._frame import Run
 from ..events import Event, Observer
+from ..run.run import Run
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from reprlib import Repr
 from typing import Any
 
-from .._settings import check_count, check_def
+from .._validation import check_count, check_def
 from ._simulated import MAX_STEPS
 from .accounting import unaccounted
 from .simulation import Simulated, Simulation, add_seed, play

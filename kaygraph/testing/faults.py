@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
-from .._frame import Run
-from .._settings import check_callable, check_seconds
+from .._validation import check_callable, check_seconds
 from ..errors import KayGraphError
-from ..node import BaseNode
+from ..node.node import BaseNode
+from ..run.run import Run
 from ._fates import chances, text_of
 from ._simulated import ACTIVE
 from ._wrapping import Wrapping

@@ -6,11 +6,11 @@ from collections.abc import Callable, Coroutine, Sequence
 from functools import cached_property
 from typing import Any
 
-from .._frame import Run
 from ..errors import add_note
 from ..events import Event, Observer
-from ..node import BaseNode
-from ..report import RunReport
+from ..node.node import BaseNode
+from ..observability.report import RunReport
+from ..run.run import Run
 from ._loop import EndlessRunError, place_of, tasks_of
 from ._schedule import Order
 from ._simulated import MAX_STEPS, SimulationLoop, simulating

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaygraph._buffer import Buffer
+from kaygraph.aio.buffer import Buffer
 from tests.clock import VIRTUAL, run_virtually
 
 pytestmark = pytest.mark.anyio

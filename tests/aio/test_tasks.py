@@ -7,7 +7,7 @@ import weakref
 
 import pytest
 
-from kaygraph._tasks import errors_of, gather, outlast, stop
+from kaygraph.aio.tasks import errors_of, gather, outlast, stop
 
 pytestmark = pytest.mark.anyio
 

@@ -17,10 +17,11 @@ from typing import Any
 import pytest
 
 from kaygraph import Node, NodeDefinitionError
-from kaygraph import _memory as memory
-from kaygraph._memory import check_memory, human, resident
+from kaygraph._validation import check_memory, human
 from kaygraph.errors import MemoryLimitError, WorkerDiedError
+from kaygraph.executors import memory
 from kaygraph.executors import process as process_module
+from kaygraph.executors.memory import resident
 from kaygraph.executors.process import ProcessPool
 
 pytestmark = [

@@ -17,7 +17,7 @@ from kaygraph import (
     first_of,
     settle,
 )
-from kaygraph._permits import Permits
+from kaygraph.limits.permits import Permits
 from tests.oracle import settle as let_run
 
 # --- caps ---------------------------------------------------------------------------------------
@@ -132,7 +132,7 @@ def test_no_cap_is_exceeded_under_any_nesting(built: Built) -> None:
             await built.graph.run_async()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("kaygraph._frame.Permits", Watched)
+        patch.setattr("kaygraph.run.run.Permits", Watched)
         asyncio.run(run())
     for gauge, cap in built.capped:
         assert gauge.most <= cap
@@ -198,7 +198,7 @@ async def test_permits_come_back_however_a_part_ends(ends: str) -> None:
     parts = [Waits(), Ends(), Waits(), Waits()]
     start = first_of(*parts) if ends == "first_of" else Node() >> parts
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("kaygraph._frame.Permits", Watched)
+        patch.setattr("kaygraph.run.run.Permits", Watched)
         run = asyncio.create_task(Graph(start, max_workers=2).run_async())
         await let_run()
         if ends == "cancellation":

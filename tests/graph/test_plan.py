@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kaygraph import Graph, GraphDefinitionError, Node, settle
-from kaygraph.plan import Plan
+from kaygraph.graph.plan import Plan
 from tests.children import python
 
 

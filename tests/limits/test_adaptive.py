@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from benchmarks.auto_limit import Congested, Queueing, Refusing, Trace, drive
 from kaygraph import AttemptTimeoutError, CircuitOpenError
-from kaygraph.adaptive import FIRST, MOST, Adaptive, overloaded
+from kaygraph.limits.adaptive import FIRST, MOST, Adaptive, overloaded
 from tests.clock import run_virtually
 
 LATENCY_S = 0.05

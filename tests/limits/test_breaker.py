@@ -17,8 +17,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kaygraph.breaker import CircuitBreaker, Ticket
 from kaygraph.errors import CircuitOpenError, Drop
+from kaygraph.limits.breaker import CircuitBreaker, Ticket
 from tests.clock import VIRTUAL, VirtualClockLoop, run_virtually
 
 pytestmark = pytest.mark.anyio
@@ -445,7 +445,7 @@ def at_once(count: int, work: Callable[[], Any]) -> list[Any]:
     barrier = threading.Barrier(count)
 
     def change_places(frame: FrameType, _: str, __: Any) -> Any:
-        if frame.f_globals["__name__"] not in ("kaygraph.breaker", __name__):
+        if frame.f_globals["__name__"] not in ("kaygraph.limits.breaker", __name__):
             return None
         time.sleep(1e-6)  # long enough for another thread to be woken
         return change_places

@@ -16,8 +16,8 @@ from kaygraph import (
     ParallelBatchNode,
     RateLimit,
 )
-from kaygraph._permits import AutoPermits
-from kaygraph.adaptive import FIRST
+from kaygraph.limits.adaptive import FIRST
+from kaygraph.limits.permits import AutoPermits
 from kaygraph.testing import assert_accounted, simulate
 from tests.calls import Gauge, Takes, now
 from tests.clock import VIRTUAL

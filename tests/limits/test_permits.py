@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from kaygraph import Graph, Node, ParallelBatchNode, RateLimit
-from kaygraph._permits import PATIENCE, KeyedPermits, Permits, Slot
+from kaygraph.limits.permits import PATIENCE, KeyedPermits, Permits
+from kaygraph.limits.slots import Slot
 from kaygraph.testing import VirtualClockLoop, simulate
 from tests.calls import Gauge, now
 from tests.clock import VIRTUAL

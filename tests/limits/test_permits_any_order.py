@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kaygraph import RateLimit
-from kaygraph._permits import Cap, KeyedPermits, Permits, Slot
+from kaygraph.limits.permits import Cap, KeyedPermits, Permits
+from kaygraph.limits.slots import Slot
 from kaygraph.testing import simulate
 from tests.calls import now
 

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kaygraph import Graph, MapReduceNode, Outcome, RateLimit
-from kaygraph._permits import Permits, Slot
+from kaygraph.limits.permits import Permits
+from kaygraph.limits.slots import Slot
 from kaygraph.testing import VirtualClockLoop
 from tests.calls import Calls, after, most_in_a_window, now, played
 from tests.clock import VIRTUAL

@@ -17,9 +17,9 @@ from kaygraph import (
     ParallelBatchNode,
     WriteConflictError,
     WriteConflictWarning,
-    _conflicts,
     all_of,
 )
+from kaygraph.observability import conflicts as conflicts_module
 from kaygraph.testing import cancel_everywhere, explore
 from tests.observability.writing import Writer, conflicts, give_turns, read
 
@@ -286,14 +286,14 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The views of a store that were made."""
     views: list[Any] = []
 
-    class Counted(_conflicts.Writes):
+    class Counted(conflicts_module.Writes):
         __slots__ = ()
 
         def __init__(self, *args: Any) -> None:
             views.append(self)
             super().__init__(*args)
 
-    monkeypatch.setattr(_conflicts, "Writes", Counted)
+    monkeypatch.setattr(conflicts_module, "Writes", Counted)
     return views
 
 

@@ -23,11 +23,11 @@ from kaygraph import (
     ParallelBatchNode,
     Retry,
     SlowHookWarning,
-    _slow,
     all_of,
     first_of,
     settle,
 )
+from kaygraph.observability import slow_hooks
 
 LIMIT_S = 0.03
 HELD_S = 0.05
@@ -352,7 +352,7 @@ def test_nobody_looks_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
         work.close()
         raise AssertionError("wrapped")
 
-    monkeypatch.setattr(_slow, "stepped", refuse)
+    monkeypatch.setattr(slow_hooks, "stepped", refuse)
     graph = Graph(
         Holds("a", "exec")
         >> [Graph(Holds("b", "prep"), name="inner"), all_of(Holds("c"), Holds("d", "post"))]

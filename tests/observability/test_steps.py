@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from kaygraph._steps import rest, stepped
+from kaygraph.observability.steps import rest, stepped
 
 pytestmark = pytest.mark.anyio
 

@@ -2,9 +2,16 @@
 
 # ruff: noqa: E501 - a line of a diff is longer than the line that it changes
 
-from kaygraph import _call, _fan_out, _launch, _permits, _source, _tasks, _walk, branches
-from kaygraph._frame import Run
-from kaygraph._lifespan import Lifespan
+from kaygraph.aio import tasks
+from kaygraph.batch import failures, fan_out, source
+from kaygraph.executors import choice
+from kaygraph.graph import walk
+from kaygraph.groups import branches
+from kaygraph.limits import slots
+from kaygraph.node import call
+from kaygraph.run import launch
+from kaygraph.run.lifespan import Lifespan
+from kaygraph.run.run import Run
 from tests.planted.checks_of_endings import (
     every_error_is_told,
     nothing_is_left_after_a_failure,
@@ -18,7 +25,7 @@ BUGS = [
         nothing_is_left_wherever_it_is_cancelled,
         "a task: ",
         {
-            _tasks.gather: """
+            tasks.gather: """
                 - await stop(tasks)
                 + tasks = [task for task in tasks if task.done()]  # as asyncio's own does
             """
@@ -29,11 +36,11 @@ BUGS = [
         nothing_is_left_after_a_failure,
         "begun, .* ended|a task: ",
         {
-            _tasks.stop: """
+            tasks.stop: """
                 - await outlast(tasks)
                 + await asyncio.sleep(0)  # the finally of some takes longer
             """,
-            _tasks.errors_of: """
+            tasks.errors_of: """
                 - errors: list[BaseException] = []
                 + tasks, errors = [task for task in tasks if task.done()], []
             """,
@@ -44,7 +51,7 @@ BUGS = [
         nothing_is_left_wherever_it_is_cancelled,
         r"check\(shared\) returned False",
         {
-            _tasks.gather: """
+            tasks.gather: """
                 - return await asyncio.shield(gathering)
                 + return await gathering  # which cancels the tasks, as stop() does
             """
@@ -68,7 +75,7 @@ BUGS = [
         nothing_is_left_wherever_it_is_cancelled,
         "thread",
         {
-            _call._submitted: """
+            choice._submitted: """
                 - if not future.cancel():
                 -     await outlast([waiting])
                 + future.cancel()
@@ -80,7 +87,7 @@ BUGS = [
         nothing_is_left_wherever_it_is_cancelled,
         "a task: ",
         {
-            _tasks.outlast: """
+            tasks.outlast: """
                 - cancelled = error
                 + raise error  # there are some that have not ended
             """
@@ -91,7 +98,7 @@ BUGS = [
         nothing_is_left_wherever_it_is_cancelled,
         "permits not given back",
         {
-            _permits._waited: """
+            slots._waited: """
                 - held = caps[: turn.kept] if turn.future.cancelled() else caps
                 + held = caps[: turn.kept]
             """
@@ -102,7 +109,7 @@ BUGS = [
         nothing_is_left_wherever_it_is_cancelled,
         "permits not given back",
         {
-            _permits._waited: """
+            slots._waited: """
                 - held = caps[: turn.kept] if turn.future.cancelled() else caps
                 + held = () if turn.future.cancelled() else caps
             """
@@ -113,7 +120,7 @@ BUGS = [
         nothing_is_left_after_a_failure,
         "permits not given back",
         {
-            _fan_out.FanOut._worker: """
+            fan_out.FanOut._worker: """
                 - finally:
                 -     slot.give()
                 + except asyncio.CancelledError:  # and no other
@@ -127,7 +134,7 @@ BUGS = [
         nothing_is_left_wherever_it_is_cancelled,
         "was begun and has not ended",
         {
-            _call.call: """
+            call.call: """
                 - except BaseException as error:
                 -     if isinstance(error, Exception):
                 + except Exception as error:  # which a CancelledError is not
@@ -140,7 +147,7 @@ BUGS = [
         nothing_is_left_wherever_it_is_cancelled,
         "which was cancelled, has ended with ",
         {
-            _call._attempts: """
+            call._attempts: """
                 - except Exception as error:
                 -     if is_cancelled():  # exec has made an error of its cancellation
                 + except BaseException as error:
@@ -154,7 +161,7 @@ BUGS = [
         nothing_is_left_wherever_it_is_cancelled,
         "which was cancelled, has ended with ",
         {
-            _call.call: """
+            call.call: """
                 - except Exception as error:
                 -     if not node._has_fallback or is_cancelled():
                 + except BaseException as error:
@@ -167,7 +174,7 @@ BUGS = [
         nothing_is_left_wherever_it_is_cancelled,
         "which was cancelled, has ended with ",
         {
-            _fan_out.FanOut._worker: """
+            fan_out.FanOut._worker: """
                 - except Exception as error:
                 + except BaseException as error:
                 ...
@@ -181,7 +188,7 @@ BUGS = [
         nothing_is_left_wherever_it_is_cancelled,
         "which was cancelled, has ended with a result",
         {
-            _fan_out.FanOut._worker: """
+            fan_out.FanOut._worker: """
                 - if cancelling() > before:  # exec may have swallowed it: the run ends all the same
                 -     await cancelled_again()
             """
@@ -192,7 +199,7 @@ BUGS = [
         nothing_is_left_wherever_it_is_cancelled,
         "an async generator that is not closed: queueing",
         {
-            _source.Awaited.aclose: """
+            source.Awaited.aclose: """
                 - if hasattr(self._items, "aclose"):
                 -     await self._items.aclose()
             """
@@ -203,7 +210,7 @@ BUGS = [
         nothing_is_left_after_a_failure,
         "begun, .* ended",
         {
-            _launch.launched: """
+            launch.launched: """
                 - if run.opened:
                 + if run.opened and error is None:
             """
@@ -231,7 +238,7 @@ BUGS = [
         every_error_is_told,
         "errors that nobody was told of",
         {
-            _tasks.gather: """
+            tasks.gather: """
                 - if len(errors) == 1:
                 -     raise
                 - raise BaseExceptionGroup(f"{len(errors)} branches failed", errors) from None
@@ -244,7 +251,7 @@ BUGS = [
         every_error_is_told,
         "errors that nobody was told of",
         {
-            _fan_out.Failures.bear: """
+            failures.Failures.bear: """
                 - return Outcome(self.name, index, status, None, error, slot.attempts, slot.seconds, item)
                 + return Outcome(self.name, index, status, None, None, slot.attempts, slot.seconds, item)
             """
@@ -255,7 +262,7 @@ BUGS = [
         every_error_is_told,
         "errors that nobody was told of",
         {
-            _fan_out.Failures.whole: """
+            failures.Failures.whole: """
                 - return self.too_many() if len(error.exceptions) < len(self.errors) else error
                 + return error
             """
@@ -266,7 +273,7 @@ BUGS = [
         every_error_is_told,
         "errors that nobody was told of",
         {
-            _walk.Walk._special: """
+            walk.Walk._special: """
                 - error, left = ExceptionGroup(f"{len(errors)} nodes failed", errors), ()
                 + left = ()
             """

@@ -1,6 +1,7 @@
 """Items that are lost, counted twice, tried too seldom or too often, or put in another's place."""
 
-from kaygraph import _call, _fan_out, _source
+from kaygraph.batch import fan_out, source
+from kaygraph.node import call
 from tests.planted.checks_of_items import items_end_as_an_oracle_says
 from tests.planted.planting import Bug
 
@@ -10,12 +11,12 @@ BUGS = [
         items_end_as_an_oracle_says,
         "expected",
         {
-            _call.call: """
+            call.call: """
                 - slot.attempts, slot.seconds = 0, 0.0
                 + slot.attempts, slot.seconds = 0, 0.0
                 + node.__dict__["tried"] = 0
             """,
-            _call._attempt: """
+            call._attempt: """
                 - slot.attempts += 1
                 + node.__dict__["tried"] += 1
                 + slot.attempts = node.__dict__["tried"]
@@ -27,7 +28,7 @@ BUGS = [
         items_end_as_an_oracle_says,
         "expected",
         {
-            _call._attempts: """
+            call._attempts: """
                 - if slot.attempts >= most or not (retry is None or retry.applies_to(error)):
                 + if slot.attempts > most or not (retry is None or retry.applies_to(error)):
             """
@@ -38,7 +39,7 @@ BUGS = [
         items_end_as_an_oracle_says,
         "expected",
         {
-            _call.call: """
+            call.call: """
                 - if slot.attempts > 1:
                 -     FRAME.set(frame)
             """
@@ -49,7 +50,7 @@ BUGS = [
         items_end_as_an_oracle_says,
         "ended without having begun",
         {
-            _call._attempts: """
+            call._attempts: """
                 - ItemRetried(
                 -     outer.name_of(node), _now(), index or 0, slot.worker, slot.attempts,
                 -     error, wait,
@@ -66,9 +67,9 @@ BUGS = [
         items_end_as_an_oracle_says,
         "expected",
         {
-            _call._attempt: """
+            call._attempt: """
                   if timeout is None:
-                      return await _once(node, item, frame)
+                      return await execute(node, item, frame)
                 + timeout -= slot.seconds  # which earlier attempts have taken
             """
         },
@@ -78,7 +79,7 @@ BUGS = [
         items_end_as_an_oracle_says,
         "results .* expected",
         {
-            _fan_out.FanOut.__init__: """
+            fan_out.FanOut.__init__: """
                 - self.ordered, self.sink = ordered, sink
                 + self.ordered, self.sink = False, sink
             """
@@ -89,7 +90,7 @@ BUGS = [
         items_end_as_an_oracle_says,
         "items were taken and had not ended",
         {
-            _source.opened: """
+            source.opened: """
                 - return iter(items), None
                 + return iter(list(items)), None
             """

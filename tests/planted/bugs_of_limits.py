@@ -1,6 +1,9 @@
 """Limits that are exceeded, multiplied, leaked, unfair, or in the way of each other."""
 
-from kaygraph import _call, _fan_out, _permits, breaker, graph, limits
+from kaygraph.batch import fan_out
+from kaygraph.graph import graph
+from kaygraph.limits import breaker, permits, rate, slots
+from kaygraph.node import call
 from tests.planted.checks_of_breakers import breakers_act_as_the_reference_does
 from tests.planted.checks_of_deadlines import nothing_takes_longer_than_its_deadline
 from tests.planted.checks_of_limits import limits_hold
@@ -34,7 +37,7 @@ BUGS = [
         limits_hold,
         "key allows",
         {
-            _permits.KeyedPermits.end: """
+            permits.KeyedPermits.end: """
                 - self._items[key] -= 1
                 - if not self._items[key]:
                 -     del self._items[key], self.known[key]
@@ -48,7 +51,7 @@ BUGS = [
         limits_hold,
         "while nobody worked",
         {
-            _call._attempts: """
+            call._attempts: """
                 - slot.give()  # somebody else may work while we wait
             """
         },
@@ -60,6 +63,7 @@ BUGS = [
         {
             graph.Graph._walk_within: """
                   context = FRAME.set(frame)
+                + from kaygraph.limits.slots import Slot
                 + slot = Slot(caps)
                 + await slot.take()
                 ...
@@ -73,7 +77,7 @@ BUGS = [
         limits_hold,
         "deadlock|has not ended",  # a rate's timer goes on for ever
         {
-            _permits.Slot.begin: """
+            slots.Slot.begin: """
                 - else:
                 -     self.give()  # whoever waits holds nothing
                 -     obstacle = entered(whole)
@@ -92,7 +96,7 @@ BUGS = [
         limits_hold,
         "items ahead",
         {
-            _permits.Turn.__init__: """
+            permits.Turn.__init__: """
                 - self.age = next(_ages)
                 + self.age = -next(_ages)
             """
@@ -103,7 +107,7 @@ BUGS = [
         limits_hold,
         "items ahead",
         {
-            _fan_out.FanOut._worker: """
+            fan_out.FanOut._worker: """
                 - if own.waiting or own.free < 0 or (capped and slot.wanted):
                 -     slot.give()
             """
@@ -114,7 +118,7 @@ BUGS = [
         limits_hold,
         "deadlock",
         {
-            _permits._serve: """
+            slots._serve: """
                 - for cap in lines:
                 -     cap.serve()
                 + for cap in lines[:1]:
@@ -127,11 +131,11 @@ BUGS = [
         limits_hold,
         "calls in 10 s",
         {
-            limits._Window.forget: """
+            rate._Window.forget: """
                 - while self.log and self.log[0][0] + per <= now:
                 + while self.log and self.log[0][0] < now - now % per:
             """,
-            limits.RateClaim._arm: """
+            rate.RateClaim._arm: """
                 - due = at + self._rate.per
                 + due = at - at % self._rate.per + self._rate.per
             """,
@@ -142,7 +146,7 @@ BUGS = [
         limits_hold,
         "calls in 10 s",
         {
-            _call._attempt: """
+            call._attempt: """
                 - if slot.item:
                 -     await slot.begin()
                 + if slot.item and not slot.attempts:
@@ -208,7 +212,7 @@ BUGS = [
         nothing_takes_longer_than_its_deadline,
         "has taken",
         {
-            _call.call: """
+            call.call: """
                 + if not slot.held:
                 +     await slot.take()
                   attempts = _attempts(node, item, index, frame, slot)
@@ -220,13 +224,13 @@ BUGS = [
         nothing_takes_longer_than_its_deadline,
         "has taken",
         {
-            _call.call: """
+            call.call: """
                 - if node.deadline is None:
                 -     value = await attempts
                 + if True:
                 +     value = await attempts
             """,
-            _call._attempt: """
+            call._attempt: """
                 - timeout = frame.rules.timeout if node.timeout is None else node.timeout
                 + timeout = node.deadline if node.timeout is None else node.timeout
             """,

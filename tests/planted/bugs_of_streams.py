@@ -1,6 +1,7 @@
 """Streams that lose what they have taken, mix it up, take too much, or stand still."""
 
-from kaygraph import _fan_out, _stage
+from kaygraph.batch import fan_out
+from kaygraph.streams import stage
 from tests.planted.checks_of_streams import streams_keep_order_and_measure_and_lose_nothing
 from tests.planted.planting import Bug
 
@@ -10,7 +11,7 @@ BUGS = [
         streams_keep_order_and_measure_and_lose_nothing,
         "items were under way",
         {
-            _stage.Stage.feed: """
+            stage.Stage.feed: """
                 - if len(sink) >= size:
                 + if len(sink) >= UNBOUNDED:
             """
@@ -21,7 +22,7 @@ BUGS = [
         streams_keep_order_and_measure_and_lose_nothing,
         "items were under way",
         {
-            _stage.Stage.worker: """
+            stage.Stage.worker: """
                 - if ordered and self.taken - self.following >= self.window:
                 -     await self._block(None, slot)
                 -     continue
@@ -33,7 +34,7 @@ BUGS = [
         streams_keep_order_and_measure_and_lose_nothing,
         "came out",
         {
-            _stage.Stage.__init__: """
+            stage.Stage.__init__: """
                 - self.ordered = self.workers > 1 and getattr(node, "ordered", True)
                 + self.ordered = False
             """
@@ -44,7 +45,7 @@ BUGS = [
         streams_keep_order_and_measure_and_lose_nothing,
         "deadlock",
         {
-            _stage.Stage._hand_over: """
+            stage.Stage._hand_over: """
                 - while self.waiting:
                 -     wake(self.waiting)
             """
@@ -55,7 +56,7 @@ BUGS = [
         streams_keep_order_and_measure_and_lose_nothing,
         "came out",
         {
-            _stage.Stage.feed: """
+            stage.Stage.feed: """
                   await self._block(outbox, values=(item,))
                 + if run.draining:
                 +     break
@@ -67,7 +68,7 @@ BUGS = [
         streams_keep_order_and_measure_and_lose_nothing,
         "came out",
         {
-            _fan_out.FanOut._worker: """
+            fan_out.FanOut._worker: """
                 - item = END if run.draining else next(iterator, END)
                 + item = next(iterator, END)
                 + if run.draining:

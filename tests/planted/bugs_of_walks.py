@@ -1,6 +1,7 @@
 """Joins that run too often, too early or never, and what differs from process to process."""
 
-from kaygraph import _tokens, _walk, map_reduce, plan
+from kaygraph.graph import plan, tokens, walk
+from kaygraph.groups import map_reduce
 from tests.planted.checks_of_walks import (
     the_same_seed_is_the_same_run_in_every_process,
     walks_go_as_an_oracle_says,
@@ -13,7 +14,7 @@ BUGS = [
         walks_go_as_an_oracle_says,
         "was not to run|the oracle says",
         {
-            _tokens.Tokens.move: """
+            tokens.Tokens.move: """
                 - elif target not in self.waiting:
                 + else:
             """
@@ -24,7 +25,7 @@ BUGS = [
         walks_go_as_an_oracle_says,
         "was not to run|the oracle says",
         {
-            _tokens.Tokens._first_ready: """
+            tokens.Tokens._first_ready: """
                 - for mask in self.masks:
                 -     running |= mask
             """
@@ -35,7 +36,7 @@ BUGS = [
         walks_go_as_an_oracle_says,
         "the oracle says",
         {
-            _tokens.Tokens.move: """
+            tokens.Tokens.move: """
                   del masks[mask]
                 - changed = True
             """
@@ -57,7 +58,7 @@ BUGS = [
         walks_go_as_an_oracle_says,
         "was not to run|the oracle says",
         {
-            _tokens.Tokens._first_ready: """
+            tokens.Tokens._first_ready: """
                 - if not any(other.mask & join.bit for other in self.waiting if other is not join):
                 -     return join
                 + return join
@@ -69,7 +70,7 @@ BUGS = [
         walks_go_as_an_oracle_says,
         "was not to run|the oracle says",
         {
-            vars(_tokens.Tokens)["single"].fget: """
+            vars(tokens.Tokens)["single"].fget: """
                 - if self.waiting or len(self.masks) > 1:
                 + if len(self.masks) > 1:
             """
@@ -80,7 +81,7 @@ BUGS = [
         the_same_seed_is_the_same_run_in_every_process,
         "the traces differ",
         {
-            _walk.Walk._fork: """
+            walk.Walk._fork: """
                 - left = await gather(map(self.along, steps, repeat(fork), views))
                 + named = {step.name: step for step in steps}
                 + steps = [named[name] for name in set(named)]

@@ -12,8 +12,8 @@ from kaygraph import (
     ParallelBatchNode,
     first_of,
 )
-from kaygraph._frame import Run
-from kaygraph._permits import Permits
+from kaygraph.limits.permits import Permits
+from kaygraph.run.run import Run
 from tests.clock import VIRTUAL, VirtualClockLoop
 from tests.shapes import SHAPES, Ledger, Shape, Work, WorkMany, timeout
 

@@ -177,7 +177,7 @@ def test_a_thread_of_kaygraphs_that_is_left_is_told_of() -> None:
 
 def test_an_item_that_has_not_ended_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
     """An engine that forgets to say that an item was cancelled is found out."""
-    from kaygraph._frame import Run
+    from kaygraph.run.run import Run
 
     original = Run._emit
 

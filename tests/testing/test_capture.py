@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from kaygraph import Graph, ItemFinished, RunStarted
-from kaygraph._frame import Run
+from kaygraph.run.run import Run
 from kaygraph.testing import assert_accounted, capture_events, simulate
 from tests.testing.graphs import Fails, Sleep, Work
 

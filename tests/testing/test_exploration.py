@@ -173,7 +173,7 @@ def test_a_task_that_is_left_is_a_failure_even_where_errors_are_allowed() -> Non
 @pytest.mark.parametrize("watched", [True, False])
 def test_a_permit_that_is_left_is_a_failure(watched: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether anybody watches or not."""
-    from kaygraph._frame import Run
+    from kaygraph.run.run import Run
 
     class Keeps(Work):
         async def exec(self, item: int) -> int:
@@ -187,7 +187,7 @@ def test_a_permit_that_is_left_is_a_failure(watched: bool, monkeypatch: pytest.M
 
 def test_an_item_that_is_lost_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     """Events are counted in every run that is watched."""
-    from kaygraph._frame import Run
+    from kaygraph.run.run import Run
 
     original = Run._emit
 

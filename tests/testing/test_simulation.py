@@ -92,7 +92,7 @@ def test_a_graph_is_simulated_the_shorter_way_when_nobody_watches() -> None:
 
     class Looks(Sleep):
         async def exec(self, _: Any) -> None:
-            from kaygraph._frame import FRAME
+            from kaygraph.run.frame import FRAME
 
             ran.append(FRAME.get().bare)
 

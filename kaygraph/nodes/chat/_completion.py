@@ -4,7 +4,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..._settings import check_count
+from ..._validation import check_count
 from ...errors import closest
 from .._extras import extra
 from .._json import decode

@@ -7,10 +7,11 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, ClassVar, TypedDict, Unpack
 
-from ..._settings import Checks, check_flag, check_name
-from ..._stage import StageReport
-from ...batch import ParallelBatchNode
-from ...node import Node
+from ..._validation import check_flag, check_name
+from ...batch.batch import ParallelBatchNode
+from ...node.node import Node
+from ...node.settings import Checks
+from ...streams.stage import StageReport
 from .._json import decode
 from .._quoted import secrets_of
 from .._store import StoreParallelSettings, StoreSettings, configure

@@ -9,7 +9,7 @@ from secrets import token_hex
 from stat import S_IMODE
 from typing import Any
 
-from ..._frame import FRAME
+from ...run.frame import FRAME
 from ._paths import AnyPath, folder_of, refuse_special
 
 BUFFERED = 65_536  # bytes that wait to be written

@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO, TypeVar
 
-from ..._call import _submitted
-from ..._frame import FRAME
 from ...errors import KayGraphError
+from ...executors.choice import _submitted
+from ...run.frame import FRAME
 
 AnyPath = str | os.PathLike[str]
 T = TypeVar("T")

@@ -5,11 +5,12 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Unpack
 
-from ..._fan_out import GONE
-from ..._frame import Frame
-from ..._settings import Checks, check_count, check_flag
-from ..._typing import Result
-from ...batch import ParallelBatchNode
+from ..._validation import check_count, check_flag
+from ...batch.batch import ParallelBatchNode
+from ...batch.fan_out import GONE
+from ...node.keywords import Result
+from ...node.settings import Checks
+from ...run.frame import Frame
 from .._references import check_function, keep_from_binding, kind_of_function
 from .._store import Stored, StoreParallelSettings, configure
 from ._paths import AnyPath, PathError, check_path, in_thread, resolved, text_of

@@ -4,9 +4,10 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, ClassVar, Generic, Unpack
 
-from ..._settings import Checks, check_count
-from ..._typing import Result
-from ...batch import BatchNode
+from ..._validation import check_count
+from ...batch.batch import BatchNode
+from ...node.keywords import Result
+from ...node.settings import Checks
 from .._extras import extra
 from .._json import MAX_DEPTH
 from .._store import StoreBatchSettings, Stored, configure

@@ -8,9 +8,10 @@ from itertools import islice
 from numbers import Number
 from typing import Any, ClassVar, Unpack
 
-from ..._settings import Checks, check_flag
-from ...batch import BatchNode
+from ..._validation import check_flag
+from ...batch.batch import BatchNode
 from ...errors import closest
+from ...node.settings import Checks
 from ...outcome import Outcome
 from .._extras import extra
 from .._store import StoreBatchSettings, Stored, configure, store

@@ -14,7 +14,7 @@ from aiohttp import ThreadedResolver
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from ..._redaction import redacted
+from ..._formatting import redacted
 from ...errors import KayGraphError
 
 Origin = tuple[str, str, int]  # scheme, host, port

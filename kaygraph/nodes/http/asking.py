@@ -7,9 +7,10 @@ from contextlib import asynccontextmanager
 from dataclasses import fields, replace
 from typing import Any, ClassVar, TypedDict
 
-from ..._settings import Checks, check_choice, check_count, check_flag, check_limit, check_retry
+from ..._validation import check_choice, check_count, check_flag, check_limit, check_retry
 from ...errors import AttemptTimeoutError, closest
-from ...retry import Retry
+from ...limits.retry import Retry
+from ...node.settings import Checks
 from .._json import MAX_DEPTH
 from .._store import Stored, check_on_loop
 from ._addresses import HTTPRequestError, origin_of, parsed

@@ -12,8 +12,8 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from ..._frame import FRAME
-from ..._redaction import redacted
+from ..._formatting import redacted
+from ...run.frame import FRAME
 from .._json import MAX_DEPTH, decode
 from ._addresses import (
     AddressRefusedError,

@@ -11,8 +11,8 @@ from urllib.parse import urlencode
 
 from yarl import URL
 
-from ..._redaction import redacted
-from ..._settings import check_flag
+from ..._formatting import redacted
+from ..._validation import check_flag
 from ...errors import KayGraphError
 from ._addresses import HTTPRequestError
 

@@ -6,10 +6,11 @@ from contextlib import aclosing
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Unpack
 
-from ..._frame import Frame
-from ..._permits import Slot
-from ..._settings import Checks, check_count
-from ...batch import BatchNode
+from ..._validation import check_count
+from ...batch.batch import BatchNode
+from ...limits.slots import Slot
+from ...node.settings import Checks
+from ...run.frame import Frame
 from .._json import decode
 from .._store import StoreBatchSettings, configure
 from ._decoding import HTTPBodyError

@@ -8,7 +8,7 @@ from typing import Any
 
 from yarl import URL
 
-from ..._settings import check_count
+from ..._validation import check_count
 from ._decoding import HTTPBodyError
 from .messages import HTTPResult, Request
 

@@ -2,8 +2,8 @@
 
 from typing import Any, ClassVar, Literal, Unpack
 
-from ...batch import ParallelBatchNode
-from ...node import Node
+from ...batch.batch import ParallelBatchNode
+from ...node.node import Node
 from .._store import StoreParallelSettings, StoreSettings, configure
 from .asking import ClientSettings, Requesting
 from .client import Client

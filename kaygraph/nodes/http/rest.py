@@ -5,8 +5,8 @@ from string import Formatter
 from typing import Any, ClassVar, Unpack
 from urllib.parse import quote
 
-from ..._settings import Checks
-from ...node import Node
+from ...node.node import Node
+from ...node.settings import Checks
 from .._store import configure
 from ._addresses import HTTPRequestError
 from ._decoding import HTTPBodyError

@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Unpack
 
-from ..._settings import Checks, check_choice
-from ...node import Node
+from ..._validation import check_choice
+from ...node.node import Node
+from ...node.settings import Checks
 from .._store import StoreSettings, configure
 from .notify import Message, MessageError, Told, addresses
 

@@ -12,10 +12,11 @@ from email.utils import formataddr, formatdate
 from hashlib import sha256
 from typing import Any, ClassVar, Unpack
 
-from ..._frame import FRAME
-from ..._settings import Checks, check_choice, check_retry
+from ..._validation import check_choice, check_retry
 from ...errors import AttemptTimeoutError
-from ...retry import Retry
+from ...limits.retry import Retry
+from ...node.settings import Checks
+from ...run.frame import FRAME
 from .._store import StoreSettings, check_on_loop, configure
 from ..http.asking import Patient, check_ssl, wait_as_told
 from ..http.auth import Basic

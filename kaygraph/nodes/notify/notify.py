@@ -6,11 +6,11 @@ from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, TypedDict, Unpack
 from uuid import uuid4
 
-from ..._frame import Frame
-from ..._settings import Checks, refuse_unknown
-from ...branches import BranchGroup
 from ...errors import KayGraphError, closest
+from ...groups.branches import BranchGroup
+from ...node.settings import Checks, refuse_unknown
 from ...outcome import Outcome
+from ...run.frame import Frame
 from .._store import Keys, Stored
 
 Addresses = str | Sequence[str]

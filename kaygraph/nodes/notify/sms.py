@@ -6,7 +6,8 @@ from typing import Any, ClassVar, Unpack
 
 from yarl import URL
 
-from ..._settings import Checks, check_count, check_name
+from ..._validation import check_count, check_name
+from ...node.settings import Checks
 from .._store import configure
 from ..http.auth import Basic
 from .channels import Delivery, shortened

@@ -7,9 +7,10 @@ from typing import Any, ClassVar, Unpack
 
 from yarl import URL
 
-from ..._redaction import HIDDEN
-from ..._settings import Checks, check_count, check_flag
+from ..._formatting import HIDDEN
+from ..._validation import check_count, check_flag
 from ...errors import KayGraphError
+from ...node.settings import Checks
 from .._quoted import quoted, secrets_of
 from .._store import StoreSettings, configure
 from ..http._addresses import HTTPRequestError, parsed

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import unquote
 
-from ..._settings import check_count, check_flag, check_limit
+from ..._validation import check_count, check_flag, check_limit
 from ...errors import closest
 from ._statement import Bound, Statement
 from .errors import DatabaseError, DatabaseUnavailableError, StatementError

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
-from ..._tasks import stop
+from ...aio.tasks import stop
 from ._database import Row, Written
 from ._statement import Bound
 from .errors import DatabaseError, DatabaseUnavailableError

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator, 
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from ..._tasks import outlast
+from ...aio.tasks import outlast
 from .._extras import extra
 from ._database import Database, Row, Written, column_names, in_time, too_many
 from ._statement import Bound, Statement

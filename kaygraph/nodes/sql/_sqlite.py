@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from ..._tasks import heard, outlast
+from ...aio.tasks import heard, outlast
 from ._database import Database, Row, Written, column_names, in_time, too_many
 from ._statement import Bound, Statement
 from .errors import (

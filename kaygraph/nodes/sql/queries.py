@@ -10,11 +10,12 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Any, ClassVar, Unpack
 
-from ..._settings import Checks, check_count
-from ..._stage import StageReport
-from ...batch import BatchNode, ParallelBatchNode
-from ...node import Node
+from ..._validation import check_count
+from ...batch.batch import BatchNode, ParallelBatchNode
+from ...node.node import Node
+from ...node.settings import Checks
 from ...outcome import Outcome
+from ...streams.stage import StageReport
 from .._store import (
     StoreBatchSettings,
     Stored,

@@ -1,0 +1,105 @@
+"""What people read of items and errors: short, and without their secrets."""
+
+import re
+from reprlib import Repr
+from typing import Any
+
+HIDDEN = "***"
+
+_IN_NAME = r"[\w.%\[\]-]"
+
+# What a name must hold for its value to be hidden: in a query, a header, a mapping, a log line.
+# Nothing here goes back over what it has read, or a long text would take its length squared.
+_NAMES = (
+    rf"(?>{_IN_NAME}*?(?:token|secret|pass(?:word|wd|phrase)|(?<![a-z])pass(?![a-z_])|pwd|"
+    r"(?:api|access|account|private|signing|encryption)[_-]?key|"
+    rf"signature|authorization|credential|cookie|session[_-]?id)){_IN_NAME}*+"
+)
+
+# A quote after backslashes, however many, is no end: the text may be shown within another.
+_QUOTED = r"""(?:'(?:[^'\\]|\\++.)*+'?|"(?:[^"\\]|\\++.)*+"?)"""
+
+# `https://user:password@host`; a password may hold a slash that nobody has quoted, a port not.
+_USER = re.compile(
+    r"""(?P<name>://)(?:[^/?#\s]*|[^/?#:@\s]*:(?!\d*(?:[/?#\s'"]|$))[^@\s]{0,256})@"""
+)
+
+# `Authorization: ApiKey abc`: all of the line.
+_LINE = re.compile(
+    rf"(?P<name>(?<!{_IN_NAME})(?:(?:proxy-)?authorization|(?:set-)?cookie):[ \t]*)"
+    r"[^\s'\"][^\r\n]*",
+    re.IGNORECASE,
+)
+
+# `?token=a,b`: up to the next name, but for what may end the text around it.
+_QUERY = re.compile(
+    rf"""(?P<name>[?&](?:{_NAMES}|auth|sig|key|code)=)[^\s&#"<>]*(?<![)\]}}',;.:])""", re.IGNORECASE
+)
+
+# `token=abc`, `'token': 'abc'`, `"tokens": ["abc"]`, `"token" => "abc"`.
+_VALUE = re.compile(
+    rf"""(?P<name>(?<!{_IN_NAME}){_NAMES}(?:\\*+['"])?\s*+(?:=>|[=:])\s*+)(?!\*\*\*)"""
+    rf"""(?:[bru\\]*+{_QUOTED}|[(\[{{](?:{_QUOTED}|[^)\]}}'"])*+[)\]}}]?"""
+    r"""|(?:(?:bearer|basic|digest)\s+)?[^\s&#'",;)}\]]+)""",
+    re.IGNORECASE | re.DOTALL,
+)
+
+# `('X-Api-Key', 'abc')`, `["X-Api-Key", "abc"]`: headers and forms are often lists of such.
+_PAIR = re.compile(
+    rf"""(?P<name>[(\[][bru]*+['"]{_NAMES}['"],\s*+)(?:[bru]*+{_QUOTED})(?=\s*[)\]])""",
+    re.IGNORECASE | re.DOTALL,
+)
+
+_PEM = re.compile(
+    r"(?P<name>-----BEGIN [A-Z ]*KEY-----).*?(?=-----END [A-Z ]*KEY-----|\Z)", re.DOTALL
+)
+
+_SCHEME = re.compile(r"(?P<name>\b(?:bearer|basic)\s+)[\w+/=.~-]{6,}", re.IGNORECASE)
+
+
+def redacted(text: str) -> str:
+    """Return a text with the secrets in it hidden.
+
+    Hidden are who is named in an address (``https://user:password@host``), the values of names
+    such as ``token``, ``api_key`` or ``password``, what follows ``Bearer`` or ``Basic``, and keys.
+    """
+    text = _USER.sub(rf"\g<name>{HIDDEN}@", text)
+    for secret in (_PEM, _LINE, _QUERY, _PAIR, _VALUE, _SCHEME):
+        text = secret.sub(rf"\g<name>{HIDDEN}", text)
+    return text
+
+
+SHOWN = 60  # characters of an item's text
+
+LOOKED_AT = 10_000  # of a longer text only the beginning is shown: it would hold the loop
+
+
+class _Redacting(Repr):
+    """Hides secrets before a text is cut: what is left of one would not be known as one."""
+
+    def repr_str(self, x: str, level: int) -> str:
+        return super().repr_str(_beginning(x), level)
+
+    def repr_instance(self, x: Any, level: int) -> str:
+        text = _beginning(repr(x))
+        return text if len(text) <= SHOWN else f"{text[: SHOWN // 2]}...{text[-SHOWN // 2 :]}"
+
+
+def _beginning(text: str) -> str:
+
+    shown = redacted(text[:LOOKED_AT])
+    return shown if len(text) <= LOOKED_AT else shown[:SHOWN] + "…"
+
+
+_repr = _Redacting()
+_repr.maxstring = SHOWN
+
+
+def item_place(name: str, index: int, item: Any) -> str:
+    """Return how an error names the item that it happened on, without the secrets in it."""
+
+    try:
+        shown = redacted(_repr.repr(item))
+    except Exception:  # a repr that fails must not hide the error that is to be told
+        shown = f"a {type(item).__name__}"
+    return f"{name!r}, item {index} ({shown})"

@@ -1,0 +1,156 @@
+"""Structured concurrency in one page: tasks that end together."""
+
+import asyncio
+from collections.abc import Coroutine, Iterable, Sequence
+from contextvars import ContextVar
+from typing import Any, NamedTuple, NoReturn, TypeVar
+from weakref import ref
+
+T = TypeVar("T")
+
+WHILE_CANCELLED = "failed while cancelled"
+
+
+class Caller(NamedTuple):
+    """The task that called ``run_async``, and how often it had been cancelled before."""
+
+    task: "ref[asyncio.Task[Any]]"
+    cancellations: int
+
+
+CALLER: ContextVar[Caller] = ContextVar("kaygraph_caller")
+
+
+async def outlast(futures: Iterable["asyncio.Future[Any]"]) -> None:
+    """Wait until all are done, however often the waiter is cancelled; then let that through."""
+    cancelled: asyncio.CancelledError | None = None
+    while pending := [future for future in futures if not future.done()]:
+        try:
+            await asyncio.wait(pending)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
+
+
+def heard(future: "asyncio.Future[Any]") -> None:
+    """A callback that takes note of an error which nobody is left to hear of."""
+    if not future.cancelled():
+        future.exception()
+
+
+def errors_of(tasks: Iterable["asyncio.Future[Any]"]) -> list[BaseException]:
+    """Return the errors of finished tasks, in the tasks' order, without the cancellations.
+
+    What had failed within a task before it was cancelled is among them.
+    """
+    errors: list[BaseException] = []
+    for task in tasks:
+        if not task.done():
+            continue
+        try:
+            error = task.exception()
+        except asyncio.CancelledError as cancellation:
+            error = cancellation
+        found: Sequence[BaseException] = () if error is None else (error,)
+        if isinstance(error, asyncio.CancelledError):
+            within = error.__cause__
+            group = isinstance(within, BaseExceptionGroup) and within.message == WHILE_CANCELLED
+            found = within.exceptions if group else ()  # type: ignore[union-attr]
+        errors += [one for one in found if not any(one is known for known in errors)]
+    return errors
+
+
+def with_errors(
+    cancellation: asyncio.CancelledError, tasks: Iterable["asyncio.Future[Any]"]
+) -> asyncio.CancelledError:
+    """Return the cancellation with what has failed in the same moment as its cause."""
+    if errors := errors_of(tasks):
+        cancellation.__cause__ = BaseExceptionGroup(WHILE_CANCELLED, errors)
+    return cancellation
+
+
+async def stop(tasks: Sequence["asyncio.Task[Any]"]) -> None:
+    """Cancel the tasks and wait until every ``finally`` in them has run."""
+    for task in tasks:
+        task.cancel()
+    await outlast(tasks)
+
+
+def earlier_cancellations(task: "asyncio.Task[Any]") -> int:
+    """Return how often a task had been cancelled when its run began.
+
+    A run may be part of a clean-up, in a task that was cancelled before: that is not the run's
+    cancellation. The engine's own tasks begin with none.
+    """
+    caller = CALLER.get(None)
+    return caller.cancellations if caller is not None and caller.task() is task else 0
+
+
+def is_cancelled() -> bool:
+    """Whether this task was cancelled during its run, even if user code swallowed that."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > earlier_cancellations(task)
+
+
+async def raise_if_cancelled() -> None:
+    """End a task that was cancelled, even if user code swallowed or converted that.
+
+    Called before every wait whose other side may have been cancelled as well: nobody is left to
+    end such a wait.
+    """
+    if is_cancelled():
+        await cancelled_again()
+
+
+async def cancelled_again() -> NoReturn:
+    """Raise the cancellation that user code has swallowed."""
+    for _ in range(2):  # an anyio scope delivers its own again, and accepts no other
+        await asyncio.sleep(0)
+    raise asyncio.CancelledError
+
+
+async def gather(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """``asyncio.gather`` that leaves nothing behind and drops no error.
+
+    The first failure cancels the siblings and waits for them. One error is raised as itself,
+    several as an ``ExceptionGroup`` in the coroutines' order. A cancellation stays one.
+    """
+    loop = asyncio.get_running_loop()
+    current = asyncio.current_task()
+    before = 0 if current is None else current.cancelling()
+    tasks = [loop.create_task(coroutine) for coroutine in coroutines]
+    gathering = asyncio.gather(*tasks)
+    gathering.add_done_callback(heard)  # what it raises is raised below, once all have ended
+    errors: list[BaseException] | None = None
+    try:
+        # Shielded: a cancellation of ours is passed on by stop(), and once; a second one would cut
+        # short what the tasks do in their `finally`.
+        return await asyncio.shield(gathering)
+    except BaseException as first:
+        try:
+            await stop(tasks)
+        except asyncio.CancelledError as late:  # while we waited for them
+            raise with_errors(late, (*tasks, gathering)) from late.__cause__
+        # A task tells once how it was cancelled, and may have told asyncio's gather.
+        errors = errors_of((*tasks, gathering))
+        cancelled = isinstance(first, asyncio.CancelledError)
+        if cancelled or (current is not None and current.cancelling() > before):
+            cancellation = first if cancelled else asyncio.CancelledError()
+            if errors:
+                raise cancellation from BaseExceptionGroup(WHILE_CANCELLED, errors)
+            raise cancellation from None
+        if len(errors) == 1:
+            raise
+        raise BaseExceptionGroup(f"{len(errors)} branches failed", errors) from None
+    finally:
+        del (
+            tasks,
+            errors,
+            gathering,
+        )  # they hold errors, an error holds this frame: no cycle may stay
+
+
+# How many items that never suspend are run, by all workers together, between two looks of the
+# loop at its timers and sockets.
+TURN = 2048

@@ -1,0 +1,174 @@
+"""Nodes whose ``exec`` runs once per item."""
+
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Iterable
+from contextlib import aclosing
+from typing import Any, ClassVar, Generic, Literal, Unpack
+
+from ..aio.buffer import Buffer
+from ..aio.timeouts import within
+from ..limits.permits import AUTO_MOST, AutoPermits, Permits
+from ..limits.slots import Slot
+from ..node.keywords import BatchSettings, Item, ParallelSettings, Result
+from ..node.node import POSITIONAL, Node, prepared
+from ..node.streaming import drained
+from ..outcome import Outcome
+from ..run.frame import Frame
+from ..run.launch import launched
+from ..run.run import Run
+from .fan_out import FanOut
+
+
+class BatchNode(
+    Node[Iterable[Item] | AsyncIterable[Item], list[Result], Item, Result], Generic[Item, Result]
+):
+    """Run ``exec`` once per item that ``prep`` returns, one after another.
+
+    ``prep`` returns any iterable or async iterable (a generator is one), pulled lazily. ``post``
+    gets the results in the order of the input. Retries, time limits and the fallback count per
+    item.
+
+    Args:
+        on_error: What happens when an item fails for good. ``"raise"``: the others are cancelled
+            and the error is raised. ``"collect"``: an Outcome stands in the item's place.
+            ``"skip"``: the item is left out, and counted. A whole number or a share below 1.0: as
+            ``"collect"``, up to that many failures, then TooManyFailuresError.
+        batch_deadline: Seconds that the whole batch may take, its source included; ``deadline``
+            is an item's. Not of a stage: a pipeline has the ``deadline`` of the Graph around it.
+
+    The other settings are those of Node.
+    """
+
+    max_workers: int | Literal["auto"] = 1
+    ordered: bool = True
+    batch_deadline: float | None = None
+
+    _accepts: ClassVar[frozenset[str]] = POSITIONAL.union(BatchSettings.__annotations__)
+
+    def __init__(
+        self,
+        max_retries: int | None = None,
+        wait: float | None = None,
+        **settings: Unpack[BatchSettings],
+    ) -> None:
+        self._configure(max_retries, wait, settings)
+
+    def prep(
+        self, shared: Any, /
+    ) -> Iterable[Item] | AsyncIterable[Item] | Awaitable[Iterable[Item] | AsyncIterable[Item]]:
+        """Return the items. Runs on the loop; an async generator is one."""
+        return ()
+
+    async def stream(self, shared: Any = None, /) -> AsyncGenerator[Outcome[Result], None]:
+        """Run on the current loop and yield an Outcome per item, as the items finish.
+
+        A reader that falls behind slows the node down: at most ``max_workers`` outcomes wait for
+        it, and one more with each worker.
+        ``post`` is not called. A failure is an outcome too, unless ``on_error`` is ``"raise"``;
+        then it ends the stream. Leaving early cancels what runs (at once when the stream is
+        closed, as ``contextlib.aclosing`` does).
+        """
+        shared = {} if shared is None else shared
+        run = Run()
+        run.observe(())
+        frame = Frame(run)
+        sink = Buffer[Outcome[Result]](workers_of(self, frame))
+
+        async def produce() -> None:
+            def work(shared: Any, frame: Frame) -> Awaitable[None]:
+                return self._streamed(shared, frame, sink)
+
+            try:
+                await launched(self.name, frame, work, shared)
+            finally:
+                sink.close()
+
+        async with aclosing(drained(sink, produce())) as outcomes:
+            async for outcome in outcomes:
+                yield outcome
+
+    async def _streamed(self, shared: Any, frame: Frame, sink: Buffer[Outcome[Result]]) -> None:
+        items = await prepared(self, shared, frame)
+        await self._in_time(self._fan_out(items, frame, sink))
+
+    async def _exec(self, prep_res: Any, shared: Any, frame: Frame) -> list[Result]:
+        results = await self._in_time(self._fan_out(prep_res, frame))
+        frame.record(results)
+        return results
+
+    def _in_time(self, items: FanOut) -> Awaitable[list[Any]]:
+        if self.batch_deadline is None:
+            return items.run()
+        return within(self.batch_deadline, "batch_deadline", repr(items.name), items.run())
+
+    def _fan_out(
+        self, items: Any, frame: Frame, sink: Buffer[Outcome[Result]] | None = None
+    ) -> FanOut:
+        bare = self.exec if self._plain and frame.bare else None
+        workers = workers_of(self, frame)
+        if workers > 1 and frame.alone:
+            frame = frame.derive(alone=False)
+
+        def work(item: Any, index: int, slot: Slot) -> Awaitable[Any]:
+            return self._call(item, index, frame, slot)
+
+        return FanOut(
+            frame.name_of(self),
+            items,
+            work,
+            frame,
+            bare=bare,  # type: ignore[arg-type]
+            caps=(cap_of(self, frame), *frame.caps),
+            max_workers=workers,
+            ordered=self.ordered,
+            on_error=self.on_error,
+            sink=sink,
+        )
+
+
+class ParallelBatchNode(BatchNode[Item, Result]):
+    """Run ``exec`` for many items at once and keep their order.
+
+    At most ``max_workers`` items are in flight, over all that this node does at once in a run.
+    The first failure cancels the others, unless ``exec_fallback`` returns a value for that item
+    or ``on_error`` says otherwise. Memory grows with ``max_workers``, not with the items (beyond
+    the results).
+
+    Args:
+        max_workers: How many items run at once; 10 unless told. ``"auto"``: the limit finds itself
+            from how long calls take and how they fail, see ``kaygraph.limits.adaptive``.
+        ordered: Whether results come in the order of the input (the default) or as they finish.
+
+    The other settings are those of BatchNode and Node.
+    """
+
+    max_workers: int | Literal["auto"] = 10
+
+    _accepts: ClassVar[frozenset[str]] = POSITIONAL.union(ParallelSettings.__annotations__)
+
+    def __init__(
+        self,
+        max_retries: int | None = None,
+        wait: float | None = None,
+        **settings: Unpack[ParallelSettings],
+    ) -> None:
+        self._configure(max_retries, wait, settings)
+
+
+def workers_of(node: Node[Any, Any], frame: Frame) -> int:
+    """Return how many workers a node has here, whatever its limit is at the moment."""
+    told: Any = getattr(node, "max_workers", 1)
+    if told == "auto":
+        return AUTO_MOST
+    if frame.rules.workers is not None and isinstance(node, ParallelBatchNode):
+        classes = type(node).__mro__
+        owners = (node, *classes[: classes.index(ParallelBatchNode)])
+        if not any("max_workers" in vars(owner) for owner in owners):
+            return frame.rules.workers
+    return int(told)
+
+
+def cap_of(node: Node[Any, Any], frame: Frame) -> Permits:
+    """Return a node's own permits."""
+    if getattr(node, "max_workers", 1) == "auto":
+        return frame.run.cap(node, AutoPermits)
+    return frame.run.permits(node, workers_of(node, frame))

@@ -1,0 +1,184 @@
+"""The bounded gather: many items, at most ``max_workers`` at once, each accounted for once."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Sized
+from functools import partial
+from operator import length_hint
+from typing import Any
+
+from ..aio.buffer import Buffer
+from ..aio.tasks import TURN, cancelled_again, earlier_cancellations, gather, raise_if_cancelled
+from ..errors import TooManyFailuresError
+from ..limits.permits import Permits
+from ..limits.slots import Slot
+from ..observability.slow_hooks import timed
+from ..outcome import Outcome
+from ..run.frame import Frame
+from ..run.run import Run
+from .failures import Failures
+from .source import close, opened
+
+Work = Callable[[Any, int, Slot], Awaitable[Any]]
+
+END = object()
+
+GONE = object()  # stands where an item was skipped, until the results are handed over
+
+NEVER = Run()  # it does not drain
+
+
+class FanOut:
+    """``asyncio.gather`` over workers that pull, each behind permits.
+
+    Not one task per item: a worker takes its permits, pulls the next item and runs it, and keeps
+    the permits from one item to the next unless somebody waits for one. The source is pulled
+    lazily, so that memory grows with the workers and not with the items.
+
+    Args:
+        name: The node's name, for outcomes.
+        frame: Where this is in the run; while that drains, no more items are pulled.
+        items: An iterable or async iterable.
+        work: ``(item, index, slot) -> awaitable`` that runs one item; it takes the slot's permits.
+        bare: ``exec`` itself where nothing else is asked for; it is awaited in place of ``work``.
+        caps: The permits of a worker, the node's own first.
+        max_workers: How many workers there are at most.
+        ordered: Whether results come in the order of the input, or as they finish.
+        on_error: ``raise``, ``collect``, ``skip``, a number or a share of failures tolerated.
+        sink: Where outcomes go as they finish; results are not kept then.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        items: Any,
+        work: Work,
+        frame: Frame,
+        *,
+        bare: Callable[[Any], Awaitable[Any]] | None = None,
+        caps: tuple[Permits, ...],
+        max_workers: int = 1,
+        ordered: bool = True,
+        on_error: str | float = "raise",
+        sink: Buffer[Outcome[Any]] | None = None,
+    ) -> None:
+        self.name, self.work, self.frame, self.caps = name, work, frame, caps
+        self.ordered, self.sink = ordered, sink
+        self.workers = max(1, min(max_workers, length_hint(items, max_workers)))
+        self.timed = sink is not None or on_error not in ("raise", "skip")  # for the outcomes
+        self.bare = None if self.timed else bare
+        self.failures = Failures(name, on_error, len(items) if isinstance(items, Sized) else 0)
+        self.results: list[Any] = []
+        self.pulled = 0
+        self.gone = False
+        self._iterator, self._async_iterator = opened(items, name, frame)
+        if self._async_iterator is not None:
+            self._pulling = asyncio.Lock()
+
+    async def run(self) -> list[Any]:
+        """Run all items and return the results."""
+        try:
+            await raise_if_cancelled()  # prep may have swallowed it
+            if self.workers == 1:
+                await self._work(0)
+            else:
+                await gather(self._work(number) for number in range(self.workers))
+        except TooManyFailuresError as error:
+            raise self.failures.whole(error) from None
+        except asyncio.CancelledError as error:
+            if not (self.frame.drains and self.frame.run.expired):
+                raise
+            if error.__cause__ is not None:  # what failed while it was cancelled
+                raise error.__cause__ from None
+            self.gone = True  # what is done is given; what was cancelled is left out
+        finally:
+            await close(self._iterator, self._async_iterator)
+        self.failures.settle(self.pulled)
+        if self.gone:
+            return [result for result in self.results if result is not GONE]
+        return self.results
+
+    def _work(self, number: int) -> Coroutine[Any, Any, None]:
+        if self.frame.rules.slow_hook_s is None:
+            return self._worker(number)
+        return timed(partial(self._worker, number), self.name, self.frame)
+
+    async def _worker(self, number: int) -> None:
+        # The loop that every item of every batch goes through: names are local, nothing that was
+        # not asked for is called, and it costs a coroutine for `exec` and none besides.
+        work, bare, iterator = self.work, self.bare, self._iterator
+        results, keep, ordered = self.results, self.sink is None, self.ordered
+        slot = Slot(self.caps, number, self.timed)
+        own, capped = self.caps[0], len(self.caps) > 1
+        task = asyncio.current_task()
+        assert task is not None
+        cancelling = task.cancelling
+        before = earlier_cancellations(task)
+        run = NEVER if self.frame.rules.whole else self.frame.run
+        turn = max(8, TURN // self.workers)
+        left = turn
+        try:
+            while True:
+                if iterator is not None:
+                    if not slot.held:
+                        await slot.take()
+                    item = END if run.draining else next(iterator, END)
+                else:
+                    slot.give()  # the source may be slow
+                    item = await self._pull()
+                if item is END:
+                    return
+                index = self.pulled
+                self.pulled = index + 1
+                if keep and ordered:
+                    results.append(GONE)
+                try:
+                    if bare is not None:
+                        if not slot.held:
+                            await slot.take()
+                        value = await bare(item)
+                    else:
+                        value = await work(item, index, slot)
+                except Exception as error:
+                    await self._failed(item, index, slot, error)
+                else:
+                    if not keep:
+                        await self._deliver(item, index, slot, value)
+                    elif ordered:
+                        results[index] = value
+                    else:
+                        results.append(value)
+                if cancelling() > before:  # exec may have swallowed it: the run ends all the same
+                    await cancelled_again()
+                if own.waiting or own.free < 0 or (capped and slot.wanted):
+                    slot.give()
+                left -= 1
+                if not left:
+                    left = turn
+                    await asyncio.sleep(0)
+        finally:
+            slot.give()
+
+    async def _pull(self) -> Any:
+        assert self._async_iterator is not None
+        async with self._pulling:  # an async generator can be asked by one at a time
+            return await anext(self._async_iterator, END)
+
+    async def _deliver(self, item: Any, index: int, slot: Slot, value: Any) -> None:
+        assert self.sink is not None
+        slot.give()  # the reader may be slow
+        await self.sink.put(
+            Outcome(self.name, index, "ok", value, None, slot.attempts, slot.seconds, item)
+        )
+
+    async def _failed(self, item: Any, index: int, slot: Slot, error: Exception) -> None:
+        self.failures.pulled = self.pulled
+        outcome = self.failures.bear(item, index, slot, error)
+        if self.sink is not None:
+            slot.give()
+            await self.sink.put(outcome)
+        elif outcome.status == "skipped":
+            self.gone = True
+        elif self.ordered:
+            self.results[index] = outcome
+        else:
+            self.results.append(outcome)

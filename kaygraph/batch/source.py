@@ -1,0 +1,84 @@
+"""Where items come from: any iterable or async iterable, read until it ends or the run drains."""
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from typing import Any
+
+from ..run.frame import Frame
+
+Source = tuple[Iterator[Any] | None, "Awaited | None"]
+
+
+def opened(items: Any, name: str, frame: Frame) -> Source:
+    """Return an iterator or an async iterator over what ``prep`` returned."""
+    if isinstance(items, AsyncIterable):
+        return None, Awaited(items, frame)
+    if isinstance(items, Iterable) or hasattr(items, "__getitem__"):
+        return iter(items), None
+    raise TypeError(
+        f"prep of {name!r} must return an iterable or async iterable of items, "
+        f"got {type(items).__name__}"
+    )
+
+
+async def close(items: Iterator[Any] | None, later_items: "Awaited | None") -> None:
+    """Close a generator that was not read to its end, so that its ``finally`` runs now."""
+    if inspect.isgenerator(items):
+        items.close()
+    if later_items is not None:
+        await later_items.aclose()
+
+
+class Awaited(AsyncIterator[Any]):
+    """An async iterator that ends early when the run drains, even while it is waited for."""
+
+    def __init__(self, items: AsyncIterable[Any], frame: Frame) -> None:
+        self._items = aiter(items)
+        self._frame = frame
+        self._reader: asyncio.Task[Any] | None = None
+        self._stopping = False
+        frame.run.read(self._stop)
+
+    async def __anext__(self) -> Any:
+        if self._frame.drains:
+            raise StopAsyncIteration
+        self._reader = reader = asyncio.current_task()
+        assert reader is not None
+        cancelling = reader.cancelling()
+        try:
+            item = await anext(self._items)
+        except asyncio.CancelledError:
+            # The cancellation by _stop is for this wait alone; any other is the reader's.
+            if self._stopping and reader.cancelling() - 1 <= cancelling:
+                raise StopAsyncIteration from None
+            raise
+        finally:
+            self._reader = None
+            if self._stopping:  # heard, or overheard by an iterator that still has its say
+                self._stopping = False
+                self._frame.run.stopped = [r for r in self._frame.run.stopped if r is not reader]
+                reader.uncancel()
+        if reader.cancelling() > cancelling:  # the iterator has swallowed it; the run must end
+            raise asyncio.CancelledError
+        return item
+
+    def _stop(self) -> None:
+        reader = self._reader
+        if reader is None or reader is _current_task() or not self._frame.drains:
+            return  # nobody waits; where the source itself drains the run it is heard to its end
+        if not self._stopping:
+            self._stopping = reader.cancel()
+            self._frame.run.stopped = [*self._frame.run.stopped, reader]
+
+    async def aclose(self) -> None:
+        self._frame.run.read_out(self._stop)
+        if hasattr(self._items, "aclose"):
+            await self._items.aclose()
+
+
+def _current_task() -> "asyncio.Task[Any] | None":
+    try:
+        return asyncio.current_task()
+    except RuntimeError:  # called from a signal's callback, outside of any task
+        return None

@@ -1,0 +1,75 @@
+"""Where one call of ``exec`` runs: on the loop, in a thread, in a process, in an executor."""
+
+import asyncio
+from concurrent.futures import Future
+from contextvars import copy_context
+from types import CoroutineType
+from typing import Any
+
+from ..aio.tasks import heard, outlast
+from ..run.frame import Frame
+from ..run.run import Run, WorkerProcesses
+from .elsewhere import run_elsewhere, run_to_end
+from .kinds import not_async
+
+
+def blocks(node: Any) -> bool:
+    return node._exec_kind in ("sync", "generator") and node.run_in in (None, "loop", "thread")
+
+
+async def execute(node: Any, item: Any, frame: Frame) -> Any:
+    """Call ``exec`` once, where it belongs."""
+    place = node.run_in
+    kind = node._exec_kind
+    if place is None:
+        place = "loop" if frame.alone or kind in ("async", "async_generator") else "thread"
+    if node.run_in is None and place == "loop" and kind in ("sync", "generator"):
+        # In the calling thread of run(), where code that brings a loop of its own may run.
+        loop = asyncio._get_running_loop()
+        asyncio._set_running_loop(None)
+        try:
+            result = run_to_end(node, item)
+        finally:
+            asyncio._set_running_loop(loop)
+        await asyncio.sleep(0)  # a deadline that has passed meanwhile is heard
+    elif place == "loop":
+        result = node.exec(item)
+        if kind == "async":
+            return await result
+        if kind == "async_generator":
+            return [value async for value in result]
+        result = list(result) if kind == "generator" else result
+    elif place == "thread":
+        threads = frame.run.threads
+        result = await _submitted(threads.submit(copy_context().run, run_to_end, node, item))
+    elif place == "process":
+        limit = frame.rules.memory_limit if node.memory_limit is None else node.memory_limit
+        return await _processes(frame.run).call(node, item, frame.params, frame.attempt, limit)
+    else:
+        facts = (dict(frame.params), frame.attempt)
+        return await _submitted(place.submit(run_elsewhere, node, item, *facts))
+    if type(result) is CoroutineType:
+        raise not_async(node, "exec", result)
+    return result
+
+
+def _processes(run: Run) -> WorkerProcesses:
+    """Return the run's own worker processes."""
+    if run.processes is None:
+        from .process import ProcessPool  # multiprocessing loads where it is used
+
+        run.processes = ProcessPool(run.threads)
+    return run.processes
+
+
+async def _submitted(future: "Future[Any]") -> Any:
+    """Wait for what an executor does; a call that has begun is waited for when cancelled."""
+    waiting = asyncio.wrap_future(future)
+    try:
+        await asyncio.wait([waiting])
+    except asyncio.CancelledError:
+        waiting.add_done_callback(heard)
+        if not future.cancel():
+            await outlast([waiting])
+        raise
+    return waiting.result()

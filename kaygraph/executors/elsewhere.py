@@ -1,0 +1,39 @@
+"""Where ``exec`` can run besides the loop."""
+
+import asyncio
+from collections.abc import Mapping
+from contextvars import copy_context
+from typing import Any
+
+from ..run.frame import FRAME, Frame
+from ..run.run import Run
+
+
+def run_elsewhere(node: Any, item: Any, params: Mapping[str, Any], attempt: int) -> Any:
+    """Run a node's ``exec`` where the run's context does not reach: it is told the facts."""
+    context = copy_context()
+    context.run(FRAME.set, Frame(Run(), params=params, attempt=attempt))
+    return context.run(run_to_end, node, item)
+
+
+async def _listed(values: Any) -> list[Any]:
+    return [value async for value in values]
+
+
+def run_to_end(node: Any, item: Any) -> Any:
+    """Run a node's ``exec`` to its end in this thread, which has no running loop.
+
+    An ``async def`` gets a loop of its own; what a generator yields comes back as a list.
+    """
+    try:
+        result = node.exec(item)
+    except StopIteration as error:  # no future can carry it
+        raise RuntimeError("exec raised StopIteration") from error
+    match node._exec_kind:
+        case "async":
+            return asyncio.run(result)
+        case "generator":
+            return list(result)
+        case "async_generator":
+            return asyncio.run(_listed(result))
+    return result

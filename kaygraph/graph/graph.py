@@ -1,0 +1,219 @@
+"""Graphs: nodes that walk nodes."""
+
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any, ClassVar, Literal, Unpack
+
+from .._validation import check_count
+from ..aio.timeouts import within
+from ..errors import GraphDefinitionError, NodeDefinitionError
+from ..limits.permits import Permits
+from ..node.keywords import GraphSettings
+from ..node.node import BaseNode
+from ..node.settings import Checks, refuse_unknown
+from ..node.wiring import EDGES, ends
+from ..observability.conflicts import merged
+from ..run.frame import FRAME, Frame, Rules, Scope
+from . import draw
+from .loops import AnyNode
+from .plan import Plan, Step, validate
+from .walk import Walk
+
+
+class Graph(BaseNode[Any, str | None]):
+    """A node that walks nodes, from its start along the actions that they return.
+
+    ``prep`` runs before the walk; ``post`` gets the last action as ``exec_res`` and returns it
+    unless overridden, so that an inner graph routes the outer one.
+
+    Args:
+        start: A node, a chain (``a >> b``) or a list of them that begin at once.
+        name: What it is called in events, reports and drawings.
+        max_workers: The most calls of ``exec`` at once in this graph and all graphs within it.
+        max_parallel_tasks: The same, and the ``max_workers`` of every ParallelBatchNode within it
+            that is not told its own.
+        task_timeout: The ``timeout`` of every node within it that is not told its own.
+        memory_limit: The ``memory_limit`` of every node within it that runs in processes and is
+            not told its own: bytes, or a string such as "512 MB".
+        deadline: Seconds that a walk through it may take, all included.
+        on_conflict: When branches that run at once write the same top-level key of ``shared``:
+            "warn" (the default), "raise" a WriteConflictError, or "ignore".
+        slow_hook_s: Warn, once a node, when a hook holds the event loop for longer. Nobody looks
+            unless told.
+
+    Raises:
+        GraphDefinitionError: at the first run, or from ``validate()``.
+    """
+
+    _inner_walks = True
+    max_workers: int | None = None
+    max_parallel_tasks: int | None = None
+    task_timeout: float | None = None
+    on_conflict: Literal["warn", "raise", "ignore"] | None = None
+    slow_hook_s: float | None = None
+    _accepts: ClassVar[frozenset[str]] = frozenset(GraphSettings.__annotations__)
+    _checks: ClassVar[Checks] = {"max_workers": check_count}
+    _walks_by: ClassVar[type[Walk]] = Walk
+    _starts: Sequence[AnyNode] = ()
+    _plan: tuple[int, Plan] | None = None
+
+    def __init__(self, start: Any = None, **settings: Unpack[GraphSettings]) -> None:
+        refuse_unknown(type(self).__name__, settings, self._accepts)
+        super().__init__()
+        if start is not None:
+            self._starts = self._first(start)
+        for name, value in settings.items():
+            if value is not None:
+                setattr(self, name, value)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if cls._has_exec:
+            raise NodeDefinitionError(
+                f"{cls.__name__} defines exec(), which a graph does not call: its nodes are its "
+                "work. Use prep() before the walk, post() after it, or a node of its own"
+            )
+
+    def _first(self, start: Any) -> Sequence[AnyNode]:
+        heads, _, action = ends(start)
+        if action != "default":
+            raise TypeError(f"the line ends in - {action!r}: write >> and the node it leads to")
+        return heads
+
+    def post(self, shared: Any, prep_res: Any, exec_res: str | None, /) -> Any:
+        """Return the last action."""
+        return exec_res
+
+    @property
+    def plan(self) -> Plan:
+        """The steps, edges and joins; found again after a node has been wired anew."""
+        if self._plan is None or self._plan[0] != EDGES.made:
+            self._plan = (EDGES.made, Plan(self._starts, repr(self.name)))
+            try:
+                validate(self._plan[1], repr(self.name))
+            except GraphDefinitionError:
+                self._plan = None
+                raise
+        return self._plan[1]
+
+    def validate(self) -> None:
+        """Raise a GraphDefinitionError when the graph cannot work; see ``Plan``."""
+        for node in self.plan.steps:
+            for inner in (node, *node._inner()):
+                if isinstance(inner, Graph):
+                    inner.validate()
+
+    def to_mermaid(self) -> str:
+        """Return the graph as a Mermaid flowchart."""
+        return draw.mermaid(self.plan)
+
+    def _inner_plan(self) -> Plan | None:
+        return self.plan if self._starts else None
+
+    def _inner(self) -> Sequence[AnyNode]:
+        return tuple(self.plan.steps) if self._starts else ()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A graph goes elsewhere with its nodes and their wiring, not with its own neighbours."""
+        state = super().__getstate__()
+        state["_plan"] = None
+        state["_wiring"] = {node: node._successors for node in self.plan.steps}
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for node, successors in state.pop("_wiring").items():
+            node._successors.update(successors)
+        super().__setstate__(state)
+
+    def __repr__(self) -> str:
+        if not self._starts:
+            return f"<{type(self).__name__} without a start>"
+        try:
+            names = self.plan.names
+        except GraphDefinitionError:  # a graph that cannot work can still be shown
+            names = {}
+        parts: list[str] = []
+        node, seen = self._starts[0], set[AnyNode]()
+        while node not in seen and len(parts) < 8:
+            seen.add(node)
+            following = node.successors.get("default", ())
+            parts.append(names.get(node, node.name))
+            if not following:
+                break
+            if len(following) > 1:
+                parts.append(f"[{', '.join(names.get(n, n.name) for n in following)}]")
+                following = following[0].successors.get("default", ())
+                if not following:
+                    break
+            node = following[0]
+        else:
+            parts.append("…")
+        named = "" if self.name == type(self).__name__ else f" {self.name!r}"
+        return f"<{type(self).__name__}{named} {' → '.join(parts)}>"
+
+    def _exec(self, prep_res: Any, shared: Any, frame: Frame) -> Coroutine[Any, Any, Any]:
+        if frame.scope is None and not self._ruled:
+            frame.scope = self._scope(frame)  # the outermost graph: the run's own frame will do
+            return self._walk(shared, frame)
+        return self._walk_within(shared, frame, frame.params)
+
+    async def _walk_within(
+        self, shared: Any, frame: Frame, params: Mapping[str, Any]
+    ) -> str | None:
+        """Walk the graph once in a frame of its own; return the last action."""
+        around = frame
+        scope, caps = self._scope(frame), self._caps(frame)
+        rules = self._rules(frame.rules) if self._ruled else frame.rules
+        frame = Frame(
+            frame.run, scope, params, 1, frame.error, caps, frame.alone, frame.cell, rules,
+            frame.token,
+        )  # fmt: skip
+        if around.token is not None:
+            around.token.look(self, around)  # what prep has written is not the first node's
+            around.token.settle()
+        context = FRAME.set(frame)
+        try:
+            walk = self._walk(shared, frame)
+            if self.deadline is None:
+                return await walk
+            return await within(self.deadline, "deadline", repr(self.name), walk)
+        finally:
+            FRAME.reset(context)
+            around.token = frame.token
+
+    async def _walk(self, shared: Any, frame: Frame) -> str | None:
+        plan = self.plan
+        walk = self._walks_by(self, shared, frame, plan.loops)
+        first = plan.first
+        try:
+            if isinstance(first, Step):
+                await walk.along(first, None, frame.token)
+            else:
+                step, token = await walk.begin(first)
+                await walk.along(step, None, token)
+        finally:
+            if frame.token is not None:
+                seen = merged((frame.token.seen, *walk.seen.values()))
+                frame.token = frame.token.having(seen)
+        return walk.action
+
+    def _scope(self, frame: Frame) -> Scope:
+        """What its nodes are called in this place."""
+        return Scope("" if frame.scope is None else f"{frame.name_of(self)}/", self.plan.names)
+
+    def _rules(self, around: Rules) -> Rules:
+        """What holds for all that runs in this graph."""
+        own: dict[str, Any] = {
+            "workers": self.max_parallel_tasks,
+            "timeout": self.task_timeout,
+            "memory_limit": self.memory_limit,
+            "slow_hook_s": self.slow_hook_s,
+            "on_conflict": self.on_conflict,
+        }
+        return around.having(**{rule: said for rule, said in own.items() if said is not None})
+
+    def _caps(self, frame: Frame) -> tuple[Permits, ...]:
+        """The permits that every ``exec`` in this graph takes, innermost graph first."""
+        most = [n for n in (self.max_workers, self.max_parallel_tasks) if n is not None]
+        if not most:
+            return frame.caps
+        return (frame.run.permits(self, min(most)), *frame.caps)

@@ -1,0 +1,196 @@
+"""What can be known of a graph before it runs: edges, joins, reachability. No asyncio here.
+
+Edges are taken breadth-first from the start, default edges before named ones. One that would close
+a cycle with those taken is a *back edge*; the others are *forward* edges. (Where every loop has one
+way in, these are the back edges of any depth-first search; Hecht and Ullman, "Characterizations of
+reducible flow graphs", 1974. Elsewhere the edge taken first is the forward one.) A *join* has more
+than one predecessor over forward edges.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Literal, get_args, get_origin, get_type_hints
+
+from ..errors import GraphDefinitionError
+from .loops import AnyNode, back_edges, in_order, targets
+
+
+class Step:
+    """A node's place in a plan.
+
+    Attributes:
+        after: Per action, where it leads: a step, or a tuple of steps that begin at once. None
+            leads where "default" does.
+        index: Its place in a topological order of the forward edges.
+        bit: For a join, its own bit; 0 for any other step.
+        forward: The bits of the joins that can be reached from here over forward edges.
+        mask: The bits of the joins that a token here holds up: those in ``forward``, and those
+            that it can reach by going back into loops of which the join is no part. (Within its
+            loop, a join is not held by a token that is past it: going back begins a new round.)
+        walks: What is within its node may run beside what is outside.
+    """
+
+    __slots__ = ("after", "bit", "forward", "index", "mask", "name", "node", "walks")
+
+    def __init__(self, node: AnyNode) -> None:
+        self.node = node
+        self.name = node.name
+        self.walks = node._inner_walks
+        self.after: dict[str | None, Step | tuple[Step, ...]] = {}
+        self.index = 0
+        self.bit = 0
+        self.forward = 0
+        self.mask = 0
+
+
+class Plan:
+    """The steps of a graph, in a topological order of its forward edges.
+
+    Raises:
+        GraphDefinitionError: The graph has no start, two nodes carry the same given name, a graph
+            contains itself, or an edge listens to an action that ``post`` cannot return.
+    """
+
+    def __init__(self, starts: Sequence[AnyNode], owner: str = "Graph") -> None:
+        if not starts:
+            raise GraphDefinitionError(
+                f"{owner} has no start: pass its first node, as in Graph(first >> second)"
+            )
+        self.starts = tuple(dict.fromkeys(starts))
+        self.back_edges = back_edges(self.starts)
+        self.loops = bool(self.back_edges)
+        self.steps = {node: Step(node) for node in in_order(self.starts, self.back_edges)}
+        for step in self.steps.values():
+            for action, nodes in step.node.successors.items():
+                steps = tuple(self.steps[node] for node in nodes)
+                step.after[action] = steps[0] if len(steps) == 1 else steps
+            if "default" in step.after:
+                step.after[None] = step.after["default"]
+        self._find_joins()
+        self._name_steps(owner)
+        first = tuple(self.steps[node] for node in self.starts)
+        self.first = first[0] if len(first) == 1 else first
+        self.names = {node: step.name for node, step in self.steps.items()}
+
+    def edges(self) -> Iterator[tuple[AnyNode, str, AnyNode]]:
+        """Yield every edge once: from, action, to; in the order of the steps and the wiring."""
+        for node in self.steps:
+            for action, nodes in node.successors.items():
+                for target in nodes:
+                    yield node, action, target
+
+    def joins(self) -> list[AnyNode]:
+        """Return the joins in topological order."""
+        return [node for node, step in self.steps.items() if step.bit]
+
+    def _find_joins(self) -> None:
+        before: dict[AnyNode, set[AnyNode | None]] = {node: set() for node in self.steps}
+        if len(self.starts) > 1:  # they come from one fork, as if a node stood before them
+            for start in self.starts:
+                before[start].add(None)
+        for source, _, target in self.edges():
+            if (source, target) not in self.back_edges:
+                before[target].add(source)
+        bit = 1
+        for index, (node, step) in enumerate(self.steps.items()):
+            step.index = index
+            if len(before[node]) > 1:
+                step.bit, bit = bit, bit << 1
+        for node, step in reversed(self.steps.items()):
+            for previous in before[node]:
+                if previous is not None:
+                    self.steps[previous].forward |= step.forward | step.bit
+        for step in self.steps.values():
+            step.mask = step.forward
+        if self.back_edges:
+            self._hold_from_loops()
+
+    def _hold_from_loops(self) -> None:
+        """Add to the masks what is reached by going back into loops."""
+        before: dict[AnyNode, list[AnyNode]] = {node: [] for node in self.steps}
+        for source, _, target in self.edges():
+            before[target].append(source)
+        loops = [(edge, self._loop(*edge, before)) for edge in self.back_edges]
+        for join in self.joins():
+            within = {edge for edge, loop in loops if join in loop}
+            reaching, seen = [join], {join}
+            while reaching:
+                node = reaching.pop()
+                for source in before[node]:
+                    if (source, node) not in within and source not in seen:
+                        seen.add(source)
+                        reaching.append(source)
+                        self.steps[source].mask |= self.steps[join].bit
+
+    def _loop(
+        self, last: AnyNode, first: AnyNode, before: dict[AnyNode, list[AnyNode]]
+    ) -> set[AnyNode]:
+        """Return the nodes of the loop that the back edge ``last`` to ``first`` closes."""
+        loop, reaching = {first, last}, [last] if last is not first else []
+        while reaching:
+            for source in before[reaching.pop()]:
+                if source not in loop:
+                    loop.add(source)
+                    reaching.append(source)
+        inside, leading = {first}, [first]
+        while leading:
+            node = leading.pop()
+            for target in targets(node):
+                if (node, target) not in self.back_edges and target not in inside:
+                    inside.add(target)
+                    leading.append(target)
+        return loop & inside
+
+    def _name_steps(self, owner: str) -> None:
+        given: dict[str, AnyNode] = {}
+        for node in self.steps:
+            if node._named:
+                if node.name in given:
+                    raise GraphDefinitionError(
+                        f"{owner} has two nodes named {node.name!r}: give each a name of its own "
+                        "with name="
+                    )
+                given[node.name] = node
+        taken = set(given)
+        for step in self.steps.values():
+            if step.node not in given.values():
+                name, number = step.node.name, 2
+                while name in taken:
+                    name, number = f"{step.node.name}-{number}", number + 1
+                step.name = name
+                taken.add(name)
+
+
+def validate(plan: Plan, owner: str) -> None:
+    """Check what only a look at the nodes can tell; see Plan for what is raised."""
+    for node in plan.steps:
+        possible = _declared_actions(node)
+        for action in node.successors:
+            if possible and action not in possible and action not in ("default", "error"):
+                listed = ", ".join(repr(name) for name in sorted(possible))
+                raise GraphDefinitionError(
+                    f"{owner}: nothing leads along {node.name} - {action!r}: its post() is "
+                    f"declared to return {listed}"
+                )
+    _check_nesting([*plan.steps], ())
+
+
+def _check_nesting(nodes: Sequence[AnyNode], around: tuple[AnyNode, ...]) -> None:
+    for node in nodes:
+        if node in around:
+            raise GraphDefinitionError(f"{node!r} contains itself")
+        _check_nesting(node._inner(), (*around, node))
+
+
+def _declared_actions(node: AnyNode) -> set[str]:
+    """Return the actions in ``-> Literal[...]`` of ``post``; nothing when it says less."""
+    post = type(node).post
+    if "Literal" not in str(getattr(post, "__annotations__", {}).get("return", "")):
+        return set()
+    try:
+        hint = get_type_hints(post).get("return")
+    except Exception:  # a name that only a type checker can resolve
+        return set()
+    parts = [hint] if get_origin(hint) is Literal else get_args(hint)
+    if not all(part is type(None) or get_origin(part) is Literal for part in parts):
+        return set()
+    return {value for part in parts for value in get_args(part) if isinstance(value, str)}

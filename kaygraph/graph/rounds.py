@@ -1,0 +1,82 @@
+"""A graph that is walked once for each mapping of params."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Unpack
+
+from ..batch.fan_out import FanOut
+from ..limits.permits import Permits
+from ..limits.slots import Slot
+from ..node.keywords import BatchGraphSettings
+from ..observability.conflicts import NOTHING, Seen, merged, token_for
+from ..run.frame import Frame
+from .graph import Graph
+
+
+class BatchGraph(Graph):
+    """A graph that is walked once for each mapping of params that ``prep`` returns.
+
+    ``post`` gets the last actions, in the order of the params. Nodes read theirs at
+    ``self.params``, laid over those of the graphs around.
+
+    Args:
+        start: As for Graph.
+        max_workers: How many rounds run at once; 1 unless told.
+        on_error: As for BatchNode, an item being a round.
+
+    The other settings are those of Graph; ``deadline`` is a round's.
+    """
+
+    max_workers: int = 1
+    _accepts: ClassVar[frozenset[str]] = frozenset(BatchGraphSettings.__annotations__)
+
+    def __init__(self, start: Any = None, **settings: Unpack[BatchGraphSettings]) -> None:
+        super().__init__(start, **settings)  # type: ignore[misc]
+
+    def post(self, shared: Any, prep_res: Any, exec_res: Any, /) -> Any:
+        """Return None: there is no one last action."""
+        return None
+
+    async def _exec(self, prep_res: Any, shared: Any, frame: Frame) -> Any:
+        seen: Seen = NOTHING
+
+        async def walk(params: Mapping[str, Any], index: int, slot: Slot) -> str | None:
+            await slot.take()
+            if not isinstance(params, Mapping):
+                raise TypeError(
+                    f"prep of {frame.name_of(self)!r} must return mappings of params, as in "
+                    f"[{{'key': ...}}, ...]; got {params!r}"
+                )
+            nonlocal seen
+            within = inner if view is None else inner.derive(token=view)
+            try:
+                return await self._walk_within(shared, within, {**frame.params, **params})
+            finally:
+                if within.token is not None:
+                    seen = merged((seen, within.token.seen))
+
+        # A round is an item: one that has begun goes through all of its nodes.
+        rules = self._rules(frame.rules).having(whole=True)
+        inner = frame.derive(alone=frame.alone and self.max_workers == 1, rules=rules)
+        if frame.token is not None:
+            frame.token.look(self, frame)
+            frame.token.settle()
+        view = token_for(shared, inner, frame.token) if self.max_workers > 1 else None
+        rounds = FanOut(
+            frame.name_of(self),
+            prep_res,
+            walk,
+            frame,
+            caps=(frame.run.permits(self, self.max_workers),),
+            max_workers=self.max_workers,
+            on_error=self.on_error,
+        )
+        try:
+            return await rounds.run()
+        finally:
+            if frame.token is not None:
+                frame.token = frame.token.having(merged((frame.token.seen, seen)))
+
+    def _caps(self, frame: Frame) -> tuple[Permits, ...]:
+        if self.max_parallel_tasks is None:
+            return frame.caps  # max_workers counts rounds here, not calls of exec
+        return (frame.run.permits((self, "tasks"), self.max_parallel_tasks), *frame.caps)

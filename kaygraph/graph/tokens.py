@@ -1,0 +1,96 @@
+"""The tokens of a walk: where they stand, which began together, and which joins they hold up."""
+
+from collections.abc import Sequence
+
+from ..observability.conflicts import Token
+from ..run.frame import Frame
+from .plan import Step
+
+
+class Fork:
+    """Tokens that began together, and how many of them are still under way.
+
+    A token that forks again is under way as long as one of those within is: what is counted are
+    tokens, not the tasks that may still have to hear that theirs have ended.
+    """
+
+    def __init__(self, live: int, frame: Frame, around: "Fork | None") -> None:
+        self.live, self.around = live, around
+        self.broken = False  # one of them did not come to its end
+        self.token: Token | None = None  # of the last one, when it is handed back
+        self.frame = frame.derive(alone=False) if frame.alone else frame
+
+    def ended(self) -> None:
+        self.live -= 1
+        if not self.live and self.around is not None:
+            self.around.ended()
+
+
+class Tokens:
+    """Where the tokens of a walk stand, and which joins wait for them.
+
+    Tokens are counted by the mask of the joins that they hold up: a join may run when no mask that
+    is left has its bit. The first waiting join in topological order always can, once nothing runs,
+    so no graph deadlocks.
+    """
+
+    def __init__(self) -> None:
+        self.masks: dict[int, int] = {}
+        self.waiting: list[Step] = []
+
+    @property
+    def single(self) -> bool:
+        """Whether one token or none is left, and no join waits."""
+        if self.waiting or len(self.masks) > 1:
+            return False
+        return sum(self.masks.values()) <= 1
+
+    def enter(self, step: Step) -> None:
+        self.masks[step.mask] = self.masks.get(step.mask, 0) + 1
+
+    def move(self, step: Step | None, following: Step | tuple[Step, ...] | None) -> Sequence[Step]:
+        """Move a token along the edges followed; return the steps that begin now."""
+        changed = False
+        masks = self.masks
+        if step is not None:
+            mask = step.mask
+            left = masks[mask] - 1
+            if left:
+                masks[mask] = left
+            else:
+                del masks[mask]
+                changed = True
+        begun: list[Step] = []
+        if following is not None:
+            for target in (following,) if isinstance(following, Step) else following:
+                if not target.bit:
+                    self.enter(target)
+                    begun.append(target)
+                elif target not in self.waiting:
+                    self.waiting.append(target)
+                    changed = True
+        if changed and self.waiting:
+            begun += self._ready()
+        return begun
+
+    def _ready(self) -> list[Step]:
+        begun: list[Step] = []
+        while (join := self._first_ready()) is not None:
+            self.waiting.remove(join)
+            self.enter(join)
+            begun.append(join)
+        return begun
+
+    def _first_ready(self) -> Step | None:
+        """Return the first join, in topological order, that nothing holds up."""
+        running = 0
+        for mask in self.masks:
+            running |= mask
+        free = sorted((j for j in self.waiting if not running & j.bit), key=lambda j: j.index)
+        for join in free:
+            if not any(other.mask & join.bit for other in self.waiting if other is not join):
+                return join
+        for join in free:  # joins of two loops may hold each other up: forward edges decide
+            if not any(other.forward & join.bit for other in self.waiting):
+                return join
+        return None

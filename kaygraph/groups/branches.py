@@ -1,0 +1,179 @@
+"""Branch groups: several branches at once, where the policy is not "all of them, or none"."""
+
+import asyncio
+from collections.abc import Coroutine, Sequence
+from typing import Any
+
+from .._validation import check_count
+from ..aio.tasks import errors_of, stop, with_errors
+from ..graph.graph import Graph
+from ..node.node import BaseNode
+from ..node.wiring import Wired, unique
+from ..observability.conflicts import looked_at, merged, token_for
+from ..observability.slow_hooks import timed
+from ..outcome import Outcome, status_of
+from ..run.frame import FRAME, Cell, Frame, Scope
+
+
+class BranchGroup(BaseNode[Any, list[Any]]):
+    """A node whose branches run at once; it ends as soon as ``needed`` of them have succeeded.
+
+    ``self.outcomes`` holds one Outcome a branch, in the order written, for the group's own
+    ``post`` and for that of the next node. ``value`` is what the ``exec`` of the branch's last
+    node returned. ``exec_res`` is the list of values of the branches that succeeded, in the order
+    written.
+
+    Args:
+        branches: Nodes, chains (``a >> b``) or graphs.
+        needed: How many have to succeed; the rest are cancelled then, and waited for. None: all
+            run to their end, and a failure is an outcome, not an error.
+        name: What the group is called in events, reports and drawings.
+
+    Raises:
+        Exception: From a run, when so many failed that ``needed`` cannot be reached: the one
+            error as itself, several as an ExceptionGroup in the order written. The other
+            branches are cancelled and waited for. What is no Exception is never an outcome:
+            it is raised in the same way, whatever is needed.
+    """
+
+    def __init__(self, *branches: Any, needed: int | None = None, name: str | None = None) -> None:
+        super().__init__(name=name)
+        if not branches:
+            raise TypeError(f"{type(self).__name__} needs at least one branch")
+        if needed is not None and check_count("needed", needed) > len(branches):
+            raise ValueError(f"needed={needed}, but there are only {len(branches)} branches")
+        self.needed = needed
+        self.branches = tuple(_branch(branch) for branch in branches)
+        self._names = unique([branch.name for branch in self.branches])
+
+    _inner_walks = True
+
+    def _inner(self) -> Sequence[BaseNode[Any, Any]]:
+        return self.branches
+
+    async def _exec(self, prep_res: Any, shared: Any, frame: Frame) -> list[Any]:
+        path = f"{frame.name_of(self)}/"
+        rules = frame.rules.having(whole=True)  # while a run drains, a group comes to its end
+        cells = [Cell() for _ in self.branches]
+        inner = [frame] * len(cells)
+        if frame.token is not None:
+            frame.token.look(self, frame)  # what prep has written is not the branches'
+            frame.token.settle()
+        view = token_for(shared, frame, frame.token) if len(cells) > 1 else frame.token
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        ended = [started for _ in self.branches]
+
+        async def run(index: int, branch: Graph) -> None:
+            scope = Scope(path, {branch: self._names[index]})
+            inner[index] = frame.derive(
+                scope=scope, cell=cells[index], alone=False, rules=rules, token=view
+            )
+            FRAME.set(inner[index])
+            try:
+
+                def begin() -> Coroutine[Any, Any, Any]:
+                    return looked_at(branch._run(shared, inner[index]), branch, inner[index])
+
+                await timed(begin, f"{path}{self._names[index]}", inner[index])
+                if (token := inner[index].token) is not None:
+                    token.settle()
+            finally:
+                ended[index] = loop.time()
+
+        tasks = [loop.create_task(run(i, branch)) for i, branch in enumerate(self.branches)]
+        try:
+            try:
+                won = await self._decided(tasks)
+            finally:
+                await stop(tasks)
+        except asyncio.CancelledError as cancellation:
+            raise with_errors(cancellation, tasks) from cancellation.__cause__
+        finally:
+            outcomes = [
+                self._outcome(index, task, cells[index], ended[index] - started)
+                for index, task in enumerate(tasks)
+            ]
+            frame.scope = frame.scope or Scope()  # none yet where the group is all that runs
+            frame.scope.keep(self, outcomes)
+            if frame.token is not None:
+                seen = merged(branch.token.seen for branch in inner if branch.token is not None)
+                frame.token = frame.token.having(seen)
+        if not won:
+            errors = errors_of(tasks)
+            if len(errors) == 1:
+                raise errors[0]
+            raise BaseExceptionGroup(f"{len(errors)} branches of {self.name!r} failed", errors)
+        values = [outcome.value for outcome in outcomes if outcome.ok]
+        frame.record(values)
+        return values
+
+    async def _decided(self, tasks: "Sequence[asyncio.Task[None]]") -> bool:
+        """Wait until it is clear whether enough branches succeed; return whether they do."""
+        pending = set(tasks)
+        while pending:
+            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+            if any(task.cancelled() for task in done):  # by itself: we have cancelled nobody yet
+                raise asyncio.CancelledError
+            if not all(isinstance(error, Exception) for error in errors_of(done)):
+                return False  # as everywhere, it is no failure that could be borne
+            if self.needed is not None:
+                failed = len(errors_of(task for task in tasks if task.done()))
+                if len(tasks) - len(pending) - failed >= self.needed:
+                    return True
+                if failed > len(tasks) - self.needed:
+                    return False
+        return True
+
+    def _outcome(
+        self, index: int, task: "asyncio.Task[None]", cell: Cell, seconds: float
+    ) -> Outcome[Any]:
+        name = self._names[index]
+        if task.cancelled():
+            return Outcome(name, index, "cancelled", attempts=cell.attempts, seconds=seconds)
+        error = task.exception()
+        if error is None:
+            return Outcome(name, index, "ok", cell.value, None, cell.attempts, seconds)
+        return Outcome(name, index, status_of(error), None, error, cell.attempts, seconds)
+
+
+def _branch(branch: Any) -> Graph:
+    if isinstance(branch, Graph) and not branch.successors:
+        return branch
+    if not isinstance(branch, Wired):
+        raise TypeError(f"a branch is a node, a chain (a >> b) or a graph, got {branch!r}")
+    return _Line(branch)
+
+
+class _Line(Graph):
+    """A branch that was given as a node or a chain, named after its first node."""
+
+    def __init__(self, start: Any) -> None:
+        super().__init__(start)
+        self.name = self._starts[0].name
+
+    def _scope(self, frame: Frame) -> Scope:
+        assert frame.scope is not None
+        if len(self.plan.steps) > 1:
+            return super()._scope(frame)
+        return Scope(frame.scope.path, {self._starts[0]: frame.scope.names[self]})
+
+
+def all_of(*branches: Any, name: str | None = None) -> BranchGroup:
+    """All must succeed; the first failure cancels the rest and is raised."""
+    return BranchGroup(*branches, needed=len(branches) or None, name=name)
+
+
+def first_of(*branches: Any, name: str | None = None) -> BranchGroup:
+    """The first to succeed wins, the rest are cancelled; raises only when all fail."""
+    return BranchGroup(*branches, needed=1, name=name)
+
+
+def at_least(needed: int, /, *branches: Any, name: str | None = None) -> BranchGroup:
+    """A quorum: ``needed`` must succeed, the rest are cancelled then."""
+    return BranchGroup(*branches, needed=check_count("needed", needed), name=name)
+
+
+def settle(*branches: Any, name: str | None = None) -> BranchGroup:
+    """All run to their end; failures are outcomes, not exceptions."""
+    return BranchGroup(*branches, name=name)

@@ -1,0 +1,276 @@
+"""Map, combine, shuffle, reduce, in one node."""
+
+import asyncio
+import inspect
+from collections.abc import Coroutine, Hashable, Iterable, Mapping
+from contextlib import suppress
+from numbers import Number
+from typing import Any, ClassVar, Unpack
+from zlib import crc32
+
+from ..aio.timeouts import within
+from ..batch.batch import ParallelBatchNode
+from ..errors import Drop, NodeDefinitionError
+from ..executors.kinds import kind_of
+from ..limits.slots import Slot
+from ..node.call import call
+from ..node.keywords import MapReduceSettings
+from ..node.node import POSITIONAL, BaseNode
+from ..node.settings import check_together, refuse_unknown
+from ..run.frame import Frame, Scope
+
+# How many values of a key are gathered before they are combined again.
+COMBINE_AT = 64
+
+Partition = dict[Any, list[Any]]
+
+
+class MapReduceNode(BaseNode[Any, dict[Any, Any]]):
+    """Turn items into pairs, and the values of each key into one result.
+
+    ``prep`` returns the items; ``exec_res`` is ``{key: reduce(key, values)}``, one partition's
+    keys after another's. ``map`` and ``reduce`` are written ``def`` (they run in threads, or where
+    ``run_in`` says) or ``async def``; ``map`` returns or yields pairs. Items are mapped, combined
+    and shuffled at the same time; reducing begins when all are. A key's values come in the order
+    in which their items were done, so a ``reduce`` that cares for order has to sort.
+
+    Args:
+        map_workers: How many items are mapped at once; 4 unless told.
+        reduce_workers: How many partitions are reduced at once; 2 unless told.
+        partitions: How many parts the keys are spread over; as many as ``reduce_workers`` unless
+            told.
+
+    The other settings are those of BatchNode and count per item (or partition), except that
+    ``on_error="collect"`` has no place in a dict of results and is refused.
+    """
+
+    map_workers: int = 4
+    reduce_workers: int = 2
+    partitions: int | None = None
+    batch_deadline: float | None = None
+
+    _phases: "tuple[_Map, _Reduce] | None" = None
+    _accepts: ClassVar[frozenset[str]] = POSITIONAL.union(MapReduceSettings.__annotations__)
+
+    def __init__(self, **settings: Unpack[MapReduceSettings]) -> None:
+        refuse_unknown(type(self).__name__, settings, self._accepts)
+        super().__init__()
+        for name, value in settings.items():
+            setattr(self, name, value)
+        check_together(self)
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        _refuse_collecting(cls.on_error)
+        for hook in ("exec", "exec_fallback"):
+            if hasattr(cls, hook) and getattr(cls, hook) is not getattr(BaseNode, hook, None):
+                raise NodeDefinitionError(
+                    f"{cls.__name__} defines {hook}(), which map-reduce does not call: its work is "
+                    "map() and reduce()"
+                )
+        for hook in ("combine", "partition"):
+            if inspect.iscoroutinefunction(getattr(cls, hook)):
+                raise NodeDefinitionError(
+                    f"{cls.__name__}.{hook} must be written 'def': it is called between awaits"
+                )
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "on_error":
+            _refuse_collecting(value)
+        super().__setattr__(name, value)
+        if name in self._accepts:
+            object.__setattr__(self, "_phases", None)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_phases": None}
+
+    # --- the hooks ---------------------------------------------------------------------------
+
+    def map(self, item: Any, /) -> Any:
+        """Return or yield ``(key, value)`` pairs for an item."""
+        raise NodeDefinitionError(f"{type(self).__name__} must define map(self, item)")
+
+    def combine(self, key: Any, values: list[Any], /) -> Any:
+        """Return one value for several of the same key, as if ``map`` had yielded it.
+
+        Called where ``map`` runs, and again as values come together. Not called unless overridden.
+        """
+        raise NodeDefinitionError(f"{type(self).__name__} defines no combine")
+
+    def partition(self, key: Hashable, /) -> int:
+        """Return a whole number; keys for which it is the same (modulo) are reduced together.
+
+        The same in every process, unlike ``hash``.
+        """
+        return _stable_hash(key)
+
+    def reduce(self, key: Any, values: list[Any], /) -> Any:
+        """Return the result for a key; by default, its values. ``raise Drop`` leaves it out."""
+        return values
+
+    # --- the engine ---------------------------------------------------------------------------
+
+    def _exec(self, prep_res: Any, shared: Any, frame: Frame) -> Coroutine[Any, Any, Any]:
+        phases = self._map_and_reduce(prep_res, frame)
+        if self.batch_deadline is None:
+            return phases
+        return within(self.batch_deadline, "batch_deadline", repr(self.name), phases)
+
+    async def _map_and_reduce(self, prep_res: Any, frame: Frame) -> dict[Any, Any]:
+        if self._phases is None:  # once per node: its caps hold over all that it does in a run
+            object.__setattr__(self, "_phases", (_Map(self), _Reduce(self)))
+        assert self._phases is not None
+        mapper, reducer = self._phases
+        scope = Scope(f"{frame.name_of(self)}/")
+        frame = frame.derive(scope=scope)
+        parts: list[Partition] = [{} for _ in range(self._parts)]
+        mapping = mapper._fan_out(prep_res, frame)
+        inner = frame.derive(alone=frame.alone and self.map_workers == 1)
+
+        async def work(item: Any, index: int, slot: Slot) -> None:
+            for part, pairs in zip(
+                parts, await call(mapper, item, index, inner, slot), strict=True
+            ):
+                self._merge(part, pairs)
+
+        mapping.bare, mapping.work = None, work
+        await mapping.run()
+        if frame.drains and frame.run.expired:  # of half of the values no key can be reduced
+            raise asyncio.CancelledError
+        # What was mapped is reduced, even where the run drains.
+        frame = frame.derive(rules=frame.rules.having(whole=True))
+        reduced = await reducer._fan_out([part for part in parts if part], frame).run()
+        results: dict[Any, Any] = {}
+        for part in reduced:
+            for key, result in part.items():
+                if key in results:
+                    raise NodeDefinitionError(
+                        f"{type(self).__name__}: equal keys went to different partitions, one of "
+                        f"them {key!r}: define partition(self, key) so that equal keys go together"
+                    )
+                results[key] = result
+        frame.record(results)
+        return results
+
+    @property
+    def _parts(self) -> int:
+        return self.partitions or self.reduce_workers
+
+    @property
+    def _combines(self) -> bool:
+        return type(self).combine is not MapReduceNode.combine
+
+    def _spread(self, pairs: Iterable[tuple[Any, Any]]) -> list[Partition]:
+        """Group an item's pairs by partition and key, and combine them."""
+        parts: list[Partition] = [{} for _ in range(self._parts)]
+        grouped: Partition = {}
+        if not isinstance(pairs, Iterable) or isinstance(pairs, Mapping | str):
+            raise self._no_pairs(pairs)  # of a dict the keys would be taken, which may be pairs
+        for pair in pairs:
+            try:
+                key, value = pair
+            except (TypeError, ValueError):
+                raise self._no_pairs(pair) from None
+            grouped.setdefault(key, []).append(value)
+        for key, values in grouped.items():
+            if self._combines and len(values) > 1:
+                values[:] = [self.combine(key, values)]
+            parts[self.partition(key) % len(parts)][key] = values
+        return parts
+
+    def _no_pairs(self, given: Any) -> NodeDefinitionError:
+        text = f"map of {type(self).__name__} must return or yield (key, value) pairs, as in "
+        return NodeDefinitionError(f"{text}counts.items(); got {type(given).__name__}")
+
+    def _merge(self, part: Partition, pairs: Partition) -> None:
+        """Shuffle: add an item's values to those that are there."""
+        for key, values in pairs.items():
+            known = part.setdefault(key, values)
+            if known is not values:
+                known += values
+                if self._combines and len(known) >= COMBINE_AT:
+                    known[:] = [self.combine(key, known)]
+
+
+def _refuse_collecting(on_error: Any) -> None:
+    if on_error == "collect":
+        raise ValueError(
+            "on_error='collect' has no place in a dict of results: use 'skip', or a number or "
+            "share of failures to tolerate"
+        )
+
+
+def _stable_hash(key: Hashable) -> int:
+    """Return a hash that is the same for equal keys, and in every process."""
+    if isinstance(key, str):
+        return crc32(key.encode(errors="surrogatepass"))
+    if isinstance(key, Number):
+        return hash(key)  # of numbers alone it does not differ from process to process
+    if isinstance(key, tuple):
+        return crc32(repr([_stable_hash(part) for part in key]).encode())
+    if isinstance(key, frozenset):
+        return sum(_stable_hash(part) for part in key)
+    return crc32(repr(key).encode(errors="surrogatepass"))
+
+
+# What holds for each call of map and of reduce.
+SHARED = ("retry", "timeout", "deadline", "run_in", "memory_limit", "rate", "breaker")
+
+
+class _Phase(ParallelBatchNode[Any, Any]):
+    """One phase as a batch: the settings are its owner's, and so is the way the hook is written."""
+
+    hook: ClassVar[str]
+
+    def __init__(self, owner: MapReduceNode, max_workers: int, on_error: str | float) -> None:
+        super().__init__(owner.max_retries, owner.wait, max_workers=max_workers, on_error=on_error)
+        self.owner = owner
+        self._exec_kind = kind_of(getattr(owner, self.hook))
+        if self._exec_kind == "generator":
+            self._exec_kind = "sync"  # its pairs are taken up where it runs
+        elif self._exec_kind == "async_generator":
+            self._exec_kind = "async"
+        for name in SHARED:
+            setattr(self, name, getattr(owner, name))
+
+
+class _Map(_Phase):
+    name = "map"
+    hook = "map"
+
+    def __init__(self, owner: MapReduceNode) -> None:
+        super().__init__(owner, owner.map_workers, owner.on_error)
+        self.limit_by, self.max_per_key = owner.limit_by, owner.max_per_key
+
+    def exec(self, item: Any, /) -> Any:
+        pairs = self.owner.map(item)
+        return self._later(pairs) if self._exec_kind == "async" else self.owner._spread(pairs)
+
+    async def _later(self, pairs: Any) -> list[Partition]:
+        if hasattr(pairs, "__aiter__"):
+            return self.owner._spread([pair async for pair in pairs])
+        return self.owner._spread(await pairs)
+
+
+class _Reduce(_Phase):
+    name = "reduce"
+    hook = "reduce"
+
+    def __init__(self, owner: MapReduceNode) -> None:
+        super().__init__(owner, owner.reduce_workers, "raise")
+
+    def exec(self, part: Partition, /) -> Any:
+        if self._exec_kind == "async":
+            return self._later(part)
+        results = {}
+        for key, values in part.items():
+            with suppress(Drop):
+                results[key] = self.owner.reduce(key, values)
+        return results
+
+    async def _later(self, part: Partition) -> dict[Any, Any]:
+        results = {}
+        for key, values in part.items():
+            with suppress(Drop):
+                results[key] = await self.owner.reduce(key, values)
+        return results

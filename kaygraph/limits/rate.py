@@ -1,0 +1,192 @@
+"""How often calls may begin."""
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from heapq import heappop, heappush
+from math import inf
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from .._validation import check_def, check_seconds
+from .clock import Clocked
+from .permits import Turn
+
+Weight = float | Callable[[Any], float]
+
+
+class RateLimit:
+    """Never more than ``calls`` in any window of ``per`` seconds.
+
+    A sliding log of the calls that were begun, not a bucket: no burst crosses the border of two
+    windows. Every attempt counts, retries too, at the moment at which ``exec`` is called. One
+    object may be shared by many nodes and runs, in several threads as well; it counts them
+    together.
+
+    Args:
+        calls: How much may be begun in a window, in units of ``weight``.
+        per: The length of the window in seconds.
+        weight: What a call counts for: a number, or ``(item) -> number`` (the tokens of a prompt,
+            say). 1 unless told.
+
+    Raises:
+        ValueError: from a run, for an item that weighs more than ``calls``: it could never begin.
+    """
+
+    def __init__(self, calls: float, per: float = 1.0, *, weight: Weight = 1) -> None:
+        if isinstance(calls, bool) or not isinstance(calls, int | float) or not calls > 0:
+            raise ValueError(f"calls must be a number above 0, got {calls!r}")
+        if not check_seconds("per", per):
+            raise ValueError(f"per must be more than 0 seconds, got {per!r}")
+        self.calls, self.per = calls, float(per)
+        self.weight = check_def("weight", weight)
+        if not callable(weight):
+            self._weighed(weight)
+        self._windows = Clocked(_Window)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _rate_limit, (self.calls, self.per, self.weight)
+
+    def __repr__(self) -> str:
+        return f"RateLimit({self.calls:g}, per={self.per:g})"
+
+    def _weighed(self, weight: Any) -> float:
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not weight >= 0:
+            raise ValueError(f"weight must be a number, 0 or more, got {weight!r}")
+        if weight > self.calls:
+            raise ValueError(
+                f"an item weighs {weight:g}, and {self!r} lets no more than {self.calls:g} begin "
+                "in a window: split the item, or raise calls"
+            )
+        return weight
+
+    def claim(self, item: Any) -> "RateClaim":
+        """Return what stands for an item among a slot's caps."""
+        weight = self.weight(item) if callable(self.weight) else self.weight
+        return RateClaim(self, self._windows.here()[0], self._weighed(weight))
+
+
+def _rate_limit(calls: float, per: float, weight: Weight) -> RateLimit:
+    return RateLimit(calls, per, weight=weight)
+
+
+class _Window:
+    """The calls begun in the last ``per`` seconds, over all loops that share a clock."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.log: deque[list[float]] = deque()  # when, and with which weight
+        self.used = 0.0  # by those in the log, and by those that are let in and have not begun
+        self.pending = 0
+        self.lines: WeakKeyDictionary[asyncio.AbstractEventLoop, _Line] = WeakKeyDictionary()
+
+    def forget(self, now: float, per: float) -> None:
+        # As a timer reckons: of floats, what is added and taken away again is not always 0.
+        while self.log and self.log[0][0] + per <= now:
+            self.used -= self.log.popleft()[1]
+        if not self.log and not self.pending:
+            self.used = 0.0  # what is left of sums of floats
+
+
+class _Line:
+    """Those on one loop who wait for a window, and the timer that serves them."""
+
+    def __init__(self) -> None:
+        self.waiting: list[tuple[Turn, RateClaim]] = []
+        self.timer: asyncio.TimerHandle | None = None
+        self.serving = False
+
+
+class RateClaim:
+    """One item's claim on a RateLimit: a cap of its slot."""
+
+    __slots__ = ("_entry", "_line", "_rate", "_weight", "_window")
+
+    timed = True
+
+    def __init__(self, rate: RateLimit, window: _Window, weight: float) -> None:
+        self._rate, self._window, self._weight = rate, window, weight
+        self._line = window.lines.setdefault(asyncio.get_running_loop(), _Line())
+        self._entry: list[float] = []
+
+    @property
+    def waiting(self) -> Sequence[Any]:
+        return self._line.waiting
+
+    @property
+    def first(self) -> Turn:
+        return self._line.waiting[0][0]
+
+    def enter(self, age: float = inf) -> bool:
+        if self._line.waiting and self.first.age < age:
+            return False  # a light one does not overtake a heavy one that waits
+        window, now = self._window, self._now()
+        with window.lock:
+            window.forget(now, self._rate.per)
+            if window.used + self._weight > self._rate.calls:
+                return False
+            self._entry = []
+            window.pending += 1
+            window.used += self._weight
+        return True
+
+    def begun(self) -> None:
+        window = self._window
+        with window.lock:  # now, not when it was let in: the loop may have been busy since
+            self._entry = [self._now(), self._weight]
+            window.log.append(self._entry)
+            window.pending -= 1
+
+    def leave(self) -> None:
+        pass  # it counts until it is out of the window
+
+    def undo(self) -> None:
+        window = self._window
+        with window.lock:
+            if not self._entry:
+                window.pending -= 1
+                window.used -= self._weight
+            elif any(entry is self._entry for entry in window.log):
+                window.used -= self._weight
+                self._entry[1] = 0.0
+
+    def stand(self, turn: Turn) -> None:
+        heappush(self._line.waiting, (turn, self))
+        self._arm()
+
+    def serve(self) -> None:
+        line = self._line
+        line.serving = True
+        while line.waiting:
+            turn, claim = heappop(line.waiting)
+            turn.try_again()
+            if not turn.future.done() and turn.obstacle is claim:
+                break  # it stands here again, and nobody overtakes it
+        line.serving = False
+        self._arm()
+
+    def _arm(self) -> None:
+        """Wake the line when there is room for the first in it."""
+        line, window, now = self._line, self._window, self._now()
+        if line.serving:
+            return
+        if line.timer is not None:
+            line.timer.cancel()
+            line.timer = None
+        if not line.waiting:
+            return
+        first, due = line.waiting[0][1], now
+        with window.lock:
+            excess = window.used + first._weight - self._rate.calls
+            for at, weight in window.log:
+                if excess <= 0:
+                    break
+                excess -= weight
+                due = at + self._rate.per
+            if excess > 0:  # in the way is who has not begun, and it will not be out before this
+                due = now + self._rate.per
+        line.timer = asyncio.get_running_loop().call_later(max(0.0, due - now), self.serve)
+
+    def _now(self) -> float:
+        return self._rate._windows.here()[1]

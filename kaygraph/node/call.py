@@ -1,0 +1,198 @@
+"""The one place that calls ``exec`` when more is asked for than a plain await.
+
+Limits, attempts, time limits, the fallback, the place where it runs, and the events: for one item.
+What later work adds stands here too: a journal is asked before the first attempt and told after
+the last, an executor is what ``_once`` hands ``exec`` to.
+"""
+
+import asyncio
+from collections.abc import Hashable
+from types import CoroutineType
+from typing import Any
+
+from ..aio.tasks import is_cancelled
+from ..aio.timeouts import within
+from ..errors import CircuitOpenError, Drop, note_place
+from ..events import (
+    CircuitChanged,
+    ItemFailed,
+    ItemFinished,
+    ItemRetried,
+    ItemStarted,
+    LimitChanged,
+)
+from ..executors.choice import blocks, execute
+from ..executors.kinds import not_async
+from ..limits.permits import KeyedPermits
+from ..limits.slots import Slot
+from ..outcome import status_of
+from ..run.frame import FRAME, Frame
+
+
+async def call(node: Any, item: Any, index: int | None, frame: Frame, slot: Slot) -> Any:
+    """Run a node's ``exec`` for one item and return its result, or what the fallback makes of it.
+
+    ``index`` is the item's place in its batch, None for a node that has only one. The slot's caps
+    are held while ``exec`` runs and may still be held afterwards; ``slot.attempts`` and
+    ``slot.seconds`` are those of this item.
+    """
+    emit = frame.run.emit
+    slot.attempts, slot.seconds = 0, 0.0
+    slot.timed = slot.timed or emit is not None
+    keyed: KeyedPermits | None = None
+    key: Hashable = None
+    try:
+        try:
+            if node.limit_by is not None:
+                key = _key(node, item)
+                by_key = frame.run.cap((node, "by key"), lambda: KeyedPermits(node.max_per_key))
+                slot.item = (by_key.begin(key),)
+                keyed = by_key
+            if node.rate is not None:
+                slot.item += tuple(rate.claim(item) for rate in node.rate)
+            attempts = _attempts(node, item, index, frame, slot)
+            if node.deadline is None:
+                value = await attempts
+            else:
+                slot.until = _now() + node.deadline
+                what = f"exec of {node.name!r}"
+                value = await within(node.deadline, "deadline", what, attempts, blocks(node))
+        except Drop:
+            raise
+        except Exception as error:
+            if not node._has_fallback or is_cancelled():
+                raise
+            value = node.exec_fallback(item, error)
+            if node._fallback_is_async:
+                value = await value
+            elif type(value) is CoroutineType:
+                raise not_async(node, "exec_fallback", value) from error
+    except BaseException as error:
+        if isinstance(error, Exception):
+            note_place(error, _place(node, item, index, frame, slot))
+        if emit is not None:
+            status = status_of(error, node.on_error)
+            emit(
+                ItemFailed(
+                    frame.name_of(node), _now(), index or 0, slot.worker, slot.attempts,
+                    slot.seconds, status, error,
+                )
+            )  # fmt: skip
+        raise
+    finally:
+        slot.item = ()
+        if keyed is not None:
+            keyed.end(key)
+        if slot.attempts > 1:
+            FRAME.set(frame)
+    if emit is not None:
+        name = frame.name_of(node)
+        emit(ItemFinished(name, _now(), index or 0, slot.worker, slot.attempts, slot.seconds))
+    return value
+
+
+def _key(node: Any, item: Any) -> Hashable:
+    key = node.limit_by(item)
+    try:
+        hash(key)
+    except TypeError as error:
+        raise TypeError(
+            f"limit_by of {node.name!r} returned {key!r}, which cannot be a key: return a string, "
+            "a number or a tuple of them"
+        ) from error
+    return key  # type: ignore[no-any-return]
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _place(node: Any, item: Any, index: int | None, frame: Frame, slot: Slot) -> str:
+    """Say where an error happened: the node, the item and the attempt."""
+    from .._formatting import item_place  # only a failure pays for it
+
+    name = frame.name_of(node)
+    place = repr(name) if index is None else item_place(name, index, item)
+    most = node.max_retries if node.retry is None else node.retry.attempts
+    return place + (f", attempt {slot.attempts} of {most}" if most > 1 else "")
+
+
+async def _attempts(node: Any, item: Any, index: int | None, frame: Frame, slot: Slot) -> Any:
+    """Try until an attempt works or the last has failed."""
+    retry, emit = node.retry, frame.run.emit
+    most = node.max_retries if retry is None else retry.attempts
+    outer = frame
+    while True:
+        try:
+            return await _attempt(node, item, index, frame, slot)
+        except (Drop, CircuitOpenError):
+            raise
+        except Exception as error:
+            if is_cancelled():  # exec has made an error of its cancellation
+                if slot.until is not None and _now() >= slot.until:
+                    raise asyncio.CancelledError from error  # as the deadline expects it
+                raise
+            if slot.attempts >= most or not (retry is None or retry.applies_to(error)):
+                raise
+            wait = node.wait if retry is None else retry.wait_after(slot.attempts, error)
+            if emit is not None:
+                emit(
+                    ItemRetried(
+                        outer.name_of(node), _now(), index or 0, slot.worker, slot.attempts,
+                        error, wait,
+                    )
+                )  # fmt: skip
+        slot.give()  # somebody else may work while we wait
+        if slot.until is not None and _now() >= slot.until:
+            await asyncio.Event().wait()  # the deadline's timer is due, and ends this
+        await asyncio.sleep(wait)
+        frame = outer.derive(attempt=slot.attempts + 1)
+
+
+async def _attempt(node: Any, item: Any, index: int | None, frame: Frame, slot: Slot) -> Any:
+    """Call ``exec`` once, within its limits, and tell those that it feeds on how it went."""
+    breaker, emit = node.breaker, frame.run.emit
+    if breaker is not None:
+        breaker.check()  # an open one fails fast, and does not stand in a line first
+    if slot.item:
+        await slot.begin()
+    elif not slot.held:
+        await slot.take()
+    ticket: Any = None
+    error: BaseException | None = None
+    if breaker is not None:
+        try:
+            ticket = breaker.admit()
+        except CircuitOpenError:
+            slot.undo()
+            raise
+    started = _now() if slot.timed else 0.0
+    try:
+        if ticket is not None and ticket.moved and emit is not None:
+            emit(CircuitChanged(frame.name_of(node), _now(), "half_open"))
+        slot.attempts += 1
+        if slot.attempts > 1:
+            FRAME.set(frame)  # here and no earlier: an attempt may end before it has begun
+        elif emit is not None:
+            name = frame.name_of(node)
+            emit(ItemStarted(name, started, index or 0, slot.worker, node._is_whole))
+        timeout = frame.rules.timeout if node.timeout is None else node.timeout
+        if timeout is None:
+            return await execute(node, item, frame)
+        what, once = f"exec of {node.name!r}", execute(node, item, frame)
+        return await within(timeout, "timeout", what, once, blocks(node))
+    except BaseException as failure:
+        error = failure
+        raise
+    finally:
+        ended = _now() if slot.timed else 0.0
+        slot.seconds += ended - started
+        if slot.item:
+            slot.end()
+        if ticket is not None:
+            state = breaker.leave(ticket, error)
+            if state is not None and emit is not None:
+                emit(CircuitChanged(frame.name_of(node), ended, state))
+        if slot.auto is not None and slot.auto.sampled(ended - started, ended, error) and emit:
+            emit(LimitChanged(frame.name_of(node), ended, slot.auto.size))
+        del error  # it holds this frame: no cycle may keep them alive

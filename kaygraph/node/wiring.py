@@ -1,0 +1,116 @@
+"""The wiring: what ``>>``, ``-`` and lists mean between nodes."""
+
+from collections.abc import Sequence
+from typing import Any
+
+Nodes = Sequence[Any]  # of BaseNode, which stands below
+
+
+class Edges:
+    """Counts the edges made, so that a graph sees whether its plan is still that of its nodes.
+
+    Not an attribute of the node classes: each change of a class makes CPython forget the methods
+    it has found in it and in its subclasses.
+    """
+
+    __slots__ = ("made",)
+
+    def __init__(self) -> None:
+        self.made = 0
+
+
+EDGES = Edges()
+
+
+class Wired:
+    """What can stand in a line of ``>>``: it has heads to lead to and tails to lead on from."""
+
+    _heads: Nodes
+    _tails: Nodes
+    _action = "default"
+
+    def __rshift__(self, other: Any) -> "Chain":
+        heads, tails, action = ends(other)
+        for tail in self._tails:
+            for head in heads:
+                tail._connect(head, self._action)
+        if action != "default":
+            return Branch(self._heads, tails, action)
+        return Chain(self._heads, tails)
+
+    def __rrshift__(self, other: Any) -> "Chain":
+        heads, tails, _ = ends(other)
+        return Chain(heads, tails) >> self
+
+    def __sub__(self, action: str) -> "Branch":
+        if not isinstance(action, str) or not action:
+            raise TypeError(
+                f"an action is a string that is not empty, as in a - 'retry' >> b; got {action!r}"
+            )
+        return Branch(self._heads, self._tails, action)
+
+
+class Chain(Wired):
+    """What ``a >> b`` returns: it remembers where the line begins and where it ends."""
+
+    def __init__(self, heads: Nodes, tails: Nodes) -> None:
+        self._heads, self._tails = tuple(heads), tuple(tails)
+
+    def __or__(self, other: Any) -> Any:
+        raise TypeError("'|' binds weaker than '>>': write (a | b) >> c, with the parentheses")
+
+    __ror__ = __or__
+
+    def __repr__(self) -> str:
+        def named(nodes: Nodes) -> str:
+            names = ", ".join(node.name for node in nodes)
+            return names if len(nodes) == 1 else f"[{names}]"
+
+        return f"<{type(self).__name__} {named(self._heads)} … {named(self._tails)}>"
+
+
+class Branch(Chain):
+    """What ``a - "action"`` returns: the next ``>>`` listens to that action."""
+
+    def __init__(
+        self,
+        heads: Nodes,
+        tails: Nodes,
+        action: str,
+    ) -> None:
+        super().__init__(heads, tails)
+        self._action = action
+
+
+def ends(
+    thing: Any,
+) -> tuple[Nodes, Nodes, str]:
+    """Return the heads, the tails and the action of whatever stands beside a ``>>``."""
+    if isinstance(thing, Wired):
+        return thing._heads, thing._tails, thing._action
+    if isinstance(thing, list | tuple) and thing:
+        parts = [ends(part) for part in thing]
+        if all(action == "default" for _, _, action in parts):
+            return (
+                [head for heads, _, _ in parts for head in heads],
+                [tail for _, tails, _ in parts for tail in tails],
+                "default",
+            )
+    if isinstance(thing, type):
+        raise TypeError(f"cannot wire the class {thing.__name__}: did you mean {thing.__name__}()?")
+    raise TypeError(
+        f"cannot wire {thing!r}: '>>' stands between nodes, chains and lists of these, "
+        "as in a >> [b, c >> d] >> e"
+    )
+
+
+def unique(names: Sequence[str]) -> list[str]:
+    """Number the names that come again: ``Fetch``, ``Fetch-2``."""
+    taken: list[str] = []
+    for name in names:
+        number, candidate = 1, name
+        while candidate in taken:
+            number += 1
+            candidate = f"{name}-{number}"
+        taken.append(candidate)
+    return taken

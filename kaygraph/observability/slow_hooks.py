@@ -1,0 +1,48 @@
+"""Hooks that hold the event loop: found by how long a node runs between two of its waits."""
+
+import asyncio
+import time
+import warnings
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from ..errors import SlowHookWarning
+from ..run.frame import Frame
+from .steps import stepped
+
+
+def timed(
+    begin: Callable[[], Coroutine[Any, Any, Any]], name: str, frame: Frame
+) -> Coroutine[Any, Any, Any]:
+    """Return the work that ``begin`` begins, with a warning when it holds the loop for too long.
+
+    The warning comes once a node and run. Measured by the machine's clock; where the frame is
+    alone nothing else waits for the loop, and nobody has to hear of it.
+    """
+    most, run = frame.rules.slow_hook_s, frame.run
+    if most is None or frame.alone:
+        return begin()
+    limit = most
+    began = others = 0.0
+
+    def before() -> None:
+        nonlocal began, others
+        began, others = time.monotonic(), run.looked_after_s
+
+    def after() -> None:
+        took = time.monotonic() - began
+        own = took - (run.looked_after_s - others)  # nodes within answer for themselves
+        run.looked_after_s = others + took
+        if own <= limit or name in run.slow_nodes:
+            return
+        run.slow_nodes = {*run.slow_nodes, name}
+        message = (
+            f"node {name!r} held the event loop for {own:.2f} s (slow_hook_s={limit:g}): nothing "
+            "else could run. Await what waits, or write exec as 'def', which runs in a thread"
+        )
+        asyncio.get_running_loop().call_soon(warnings.warn, message, SlowHookWarning)
+
+    async def work() -> Any:  # begun when it is awaited: it may be cancelled before
+        return await stepped(begin(), after, before)
+
+    return work()

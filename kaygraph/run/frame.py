@@ -1,0 +1,151 @@
+"""What is true for the current run and the current place in it.
+
+A node is not changed by a run. What a hook may ask about its run (``self.params``,
+``self.attempt``, …) stands in a frame, found through one context variable, so that the same node
+can run many times at once. The engine itself hands frames down as arguments.
+"""
+
+from collections.abc import Mapping
+from contextvars import ContextVar
+from types import MappingProxyType
+from typing import Any
+
+from ..limits.permits import Permits
+from ..outcome import Outcome
+from .run import Run
+
+NO_PARAMS: Mapping[str, Any] = MappingProxyType({})
+
+
+class Rules:
+    """What graphs say of all that runs within them; an inner graph's word stands above.
+
+    Attributes:
+        workers: Of a batch that is not told how many.
+        timeout: Seconds for an attempt of a node that is not told, or None.
+        memory_limit: Bytes for a worker process of a node that is not told, or None.
+        slow_hook_s: How long a hook may hold the loop, in seconds; None: nobody looks.
+        on_conflict: What happens when branches write the same key.
+        whole: All this is one item (a round, a branch): it goes on while the run drains.
+    """
+
+    __slots__ = ("memory_limit", "on_conflict", "slow_hook_s", "timeout", "whole", "workers")
+
+    def __init__(
+        self,
+        workers: int | None = None,
+        timeout: float | None = None,
+        memory_limit: int | None = None,
+        slow_hook_s: float | None = None,
+        on_conflict: str = "warn",
+        whole: bool = False,
+    ) -> None:
+        self.workers, self.timeout, self.memory_limit = workers, timeout, memory_limit
+        self.slow_hook_s, self.on_conflict, self.whole = slow_hook_s, on_conflict, whole
+
+    def having(self, **changes: Any) -> "Rules":
+        """Return rules that differ in these."""
+        return Rules(**{**{rule: getattr(self, rule) for rule in self.__slots__}, **changes})
+
+
+RULES = Rules()
+
+
+class Cell:
+    """Keeps what the last ``exec`` of a branch returned."""
+
+    __slots__ = ("attempts", "value")
+
+    def __init__(self) -> None:
+        self.value: Any = None
+        self.attempts = 0
+
+
+class Scope:
+    """The graph around: its nodes' names, and what the groups in it came to in this walk."""
+
+    __slots__ = ("names", "outcomes", "path")
+
+    def __init__(self, path: str = "", names: Mapping[Any, str] = NO_PARAMS) -> None:
+        self.path = path  # the names of the graphs around, each with a slash
+        self.names = names
+        self.outcomes: dict[Any, list[Outcome[Any]]] | None = None
+
+    def keep(self, group: Any, outcomes: list[Outcome[Any]]) -> None:
+        """Note what a group came to; the latest comes last."""
+        known = self.outcomes or {}
+        known.pop(group, None)
+        self.outcomes = {**known, group: outcomes}
+
+
+FOUND = ("bare", "watched")  # the facts of a frame that follow from the others
+
+
+class Frame:
+    """The facts of one place in a run.
+
+    Attributes:
+        run: The run.
+        scope: The graph around; None for the node that ``run`` was called on.
+        params: Of the BatchGraph round.
+        attempt: The number of the attempt, from 1.
+        error: On an error route, what the node before failed with.
+        caps: The permits of the graphs around, innermost first.
+        alone: In the calling thread of ``run()``, with nothing running beside.
+        cell: Where the branch around keeps its last result.
+        rules: What the graphs around say.
+        token: What the branch around has seen of others' writes; None when nothing runs beside.
+        watched: Somebody looks at what nodes do, or at how long they take.
+        bare: Nobody watches and nothing is limited: ``exec`` may be awaited directly.
+    """
+
+    __slots__ = (
+        "alone", "attempt", "bare", "caps", "cell", "error", "params", "rules", "run", "scope",
+        "token", "watched",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        run: Run,
+        scope: Scope | None = None,
+        params: Mapping[str, Any] = NO_PARAMS,
+        attempt: int = 1,
+        error: BaseException | None = None,
+        caps: tuple[Permits, ...] = (),
+        alone: bool = False,
+        cell: Cell | None = None,
+        rules: Rules = RULES,
+        token: Any = None,
+    ) -> None:
+        self.run, self.scope, self.params, self.attempt = run, scope, params, attempt
+        self.error, self.caps, self.alone, self.cell = error, caps, alone, cell
+        self.rules, self.token = rules, token
+        told = rules is not RULES
+        self.watched = run.emit is not None or (told and rules.slow_hook_s is not None)
+        self.bare = not (
+            self.watched or caps or cell is not None or (told and rules.timeout is not None)
+        )
+
+    def derive(self, **changes: Any) -> "Frame":
+        """Return a frame that differs in the facts given."""
+        facts = {fact: getattr(self, fact) for fact in self.__slots__ if fact not in FOUND}
+        return Frame(**{**facts, **changes})
+
+    def name_of(self, node: Any) -> str:
+        """Return a node's name with the names of the graphs around it."""
+        if self.scope is None:
+            return str(node.name)
+        return f"{self.scope.path}{self.scope.names.get(node, node.name)}"
+
+    @property
+    def drains(self) -> bool:
+        """Whether no more items are to be taken here, and no more nodes to begin."""
+        return self.run.draining and not self.rules.whole
+
+    def record(self, value: Any, attempts: int = 1) -> None:
+        """Note what an ``exec`` returned, for the branch around it."""
+        if self.cell is not None:
+            self.cell.value, self.cell.attempts = value, attempts
+
+
+FRAME: ContextVar[Frame] = ContextVar("kaygraph_frame")

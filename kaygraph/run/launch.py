@@ -1,0 +1,254 @@
+"""How a run begins and ends."""
+
+import asyncio
+import sys
+import warnings
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import ref
+
+from .._validation import check_limit
+from ..aio.tasks import CALLER, Caller
+from ..aio.timeouts import within
+from ..errors import DeadlineExceededError, note_place
+from ..events import Observer, RunFinished, RunStarted
+from .frame import FRAME, Frame
+from .run import Run
+
+if TYPE_CHECKING:
+    from .signals import Signals
+
+
+T = TypeVar("T")
+
+# How long what is in flight may take to end after the first SIGINT or SIGTERM, unless told.
+GRACE_S = 10.0
+
+
+class Runnable:
+    """How a node is run: from synchronous code, on a loop, or as something to hold on to."""
+
+    name: str
+    _successors: Mapping[str, Any]
+    _run: Callable[[Any, Frame], Coroutine[Any, Any, str | None]]
+
+    def run(
+        self,
+        shared: Any = None,
+        /,
+        *,
+        observers: Sequence[Observer] = (),
+        deadline: float | None = None,
+        grace: float | None = GRACE_S,
+    ) -> str | None:
+        """Run from synchronous code and return the last action.
+
+        Where an event loop runs already (a notebook), a thread with a loop of its own is used. In
+        the main thread, the first SIGINT or SIGTERM drains the run: no more items are taken, no
+        more nodes begin, what is in flight comes to its end and is handed to ``post``. The second
+        ends the process within a second.
+
+        Args:
+            shared: The shared store; a new dict when left out.
+            observers: Called with every event of the run.
+            deadline: Seconds that the run may take, all included.
+            grace: Seconds that what is in flight has after the first signal, before it is
+                cancelled; None: as long as it takes.
+
+        Raises:
+            RunInterrupted: The run has ended early because of a signal.
+            DeadlineExceededError: It was cancelled because ``deadline`` ran out.
+        """
+        from .signals import Signals  # only here are there signals to hear
+
+        run = Run()
+        signals = Signals(run, check_limit("grace", grace))
+        return run_in_new_loop(
+            lambda: self._launch(shared, observers, True, deadline, run), signals
+        )
+
+    def run_async(
+        self,
+        shared: Any = None,
+        /,
+        *,
+        observers: Sequence[Observer] = (),
+        deadline: float | None = None,
+    ) -> Coroutine[Any, Any, str | None]:
+        """Run on the current event loop and return the last action; see ``run``.
+
+        When it returns, raises or is cancelled, nothing that it started is left behind.
+        """
+        return self._launch(shared, observers, False, deadline, Run())
+
+    def launch(
+        self,
+        shared: Any = None,
+        /,
+        *,
+        observers: Sequence[Observer] = (),
+        deadline: float | None = None,
+    ) -> "RunTask":
+        """Begin a run on the current event loop, in a task of its own, and return it."""
+        run = Run()
+        return RunTask(run, lambda: self._launch(shared, observers, False, deadline, run))
+
+    def _launch(
+        self,
+        shared: Any,
+        observers: Sequence[Observer],
+        alone: bool,
+        deadline: float | None,
+        run: Run,
+    ) -> Coroutine[Any, Any, str | None]:
+        if self._successors:
+            warnings.warn(
+                f"{self!r} runs alone; to run what follows it too, put it in a Graph",
+                stacklevel=3,
+            )
+        if observers or run.ambient:
+            if callable(observers) or not all(map(callable, observers)):
+                raise TypeError(
+                    "observers is a list of what can be called with an event, as in "
+                    f"run(shared, observers=[report]); got {observers!r}"
+                )
+            run.observe(observers)
+        frame = Frame(run, alone=alone)
+        shared = {} if shared is None else shared
+        if deadline is None:
+            return launched(self.name, frame, self._run, shared)
+        check_limit("deadline", deadline)
+
+        def in_time(shared: Any, frame: Frame) -> Coroutine[Any, Any, str | None]:
+            what = f"the run of {self.name!r}"
+            return within(deadline, "deadline", what, self._run(shared, frame))
+
+        return launched(self.name, frame, in_time, shared)
+
+
+class RunTask:
+    """A run under way. Awaiting it gives the last action, or raises what the run raised."""
+
+    def __init__(self, run: Run, launch: Callable[[], Coroutine[Any, Any, str | None]]) -> None:
+        self._run = run
+        self._grace: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._task = asyncio.get_running_loop().create_task(self._ended(launch))
+        self._task.add_done_callback(self._over)
+
+    def __await__(self) -> Generator[Any, None, str | None]:
+        return self._task.__await__()
+
+    def done(self) -> bool:
+        """Whether the run is over."""
+        return self._task.done()
+
+    def cancel(self) -> None:
+        """End the run now; whoever awaits it gets a CancelledError when all is cleaned up."""
+        self._run.expired = False  # it is not for a grace that was over that it ends
+        self._task.cancel()
+
+    def drain(self, grace: float | None = None) -> None:
+        """Take no more items and begin no more nodes; what is in flight comes to its end.
+
+        What is done then is handed to ``post``, and the run returns. A round of a BatchGraph and
+        the branches of a group are in flight as a whole.
+
+        Args:
+            grace: Seconds after which what is still in flight is cancelled. Batches and pipelines
+                hand over what was done until then; where something else was in flight, the run
+                raises a DeadlineExceededError. None: as long as it takes.
+        """
+        grace = check_limit("grace", grace)
+        self._run.drain()
+        if self._run.expired or self.done():
+            return
+        self._grace = grace
+        if self._timer is not None:
+            self._timer.cancel()
+        if grace is not None:
+            self._timer = asyncio.get_running_loop().call_later(grace, self._expire)
+
+    @property
+    def draining(self) -> bool:
+        """Whether ``drain`` was called."""
+        return self._run.draining
+
+    def _expire(self) -> None:
+        self._run.expire(self._task)
+
+    def _over(self, _: Any) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    async def _ended(self, launch: Callable[[], Coroutine[Any, Any, str | None]]) -> str | None:
+        try:
+            return await launch()
+        except asyncio.CancelledError as error:
+            if not self._run.expired:
+                raise
+            raise DeadlineExceededError(
+                f"what was in flight was not done within grace={self._grace:g} s, and was cancelled"
+            ) from error.__cause__
+
+
+async def launched(
+    name: str, frame: Frame, work: Callable[[Any, Frame], Awaitable[T]], shared: Any
+) -> T:
+    """Do the work of a run of its own, and close whatever the run has opened."""
+    run, error, action = frame.run, None, None
+    task = asyncio.current_task()
+    assert task is not None
+    caller = CALLER.set(Caller(ref(task), task.cancelling()))
+    token = FRAME.set(frame)
+    started = 0.0
+    if run.emit is not None:
+        started = asyncio.get_running_loop().time()
+        run.emit(RunStarted(name, started))
+    try:
+        result = await work(shared, frame)
+        action = result if isinstance(result, str) else None
+        return result
+    except BaseException as failure:
+        error = failure
+        if isinstance(failure, Exception):
+            note_place(failure, repr(name))
+        raise
+    finally:
+        try:
+            if run.opened:
+                await run.close(error)
+        except BaseException as failure:
+            error = error or failure
+            raise
+        finally:
+            FRAME.reset(token)
+            CALLER.reset(caller)
+            if run.emit is not None:
+                now = asyncio.get_running_loop().time()
+                run.emit(RunFinished(name, now, now - started, action, error))
+            del error  # it holds this frame: no cycle may keep them alive
+
+
+def run_in_new_loop(launch: Callable[[], Coroutine[Any, Any, T]], signals: "Signals") -> T:
+    """Run to the end in this thread, or in another where a loop runs here already."""
+    if sys.modules["asyncio.events"]._get_running_loop() is None:
+        return signals.run(launch())
+    from concurrent.futures import ThreadPoolExecutor
+
+    started: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any] | None]] = []
+
+    async def begin() -> T:
+        started.append((asyncio.get_running_loop(), asyncio.current_task()))
+        return await launch()
+
+    with ThreadPoolExecutor(1, thread_name_prefix="kaygraph-run") as thread:
+        future = thread.submit(copy_context().run, lambda: asyncio.run(begin()))
+        try:
+            return future.result()
+        except BaseException:
+            for loop, task in started:
+                if task is not None and not future.done():  # interrupted while it ran
+                    loop.call_soon_threadsafe(task.cancel)
+            raise

@@ -1,0 +1,181 @@
+"""Everything that one run holds: observers, caps, threads, processes, lifespans."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence, Set
+from contextlib import AbstractAsyncContextManager
+from types import CoroutineType
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+
+from ..aio.tasks import outlast
+from ..errors import NodeDefinitionError
+from ..events import Event, Observer
+from ..limits.permits import KeyedPermits, Permits
+from .lifespan import Lifespan
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
+
+C = TypeVar("C", Permits, KeyedPermits)
+
+# Threads are started one by one, as calls find no idle one; caps belong to the nodes and graphs.
+MAX_THREADS = 1024
+
+
+class WorkerProcesses(Protocol):
+    """Processes that call ``exec``; the run closes them when it ends."""
+
+    async def call(
+        self,
+        node: Any,
+        item: Any,
+        params: Mapping[str, Any],
+        attempt: int,
+        memory_limit: int | None = None,
+    ) -> Any: ...
+
+    async def close(self) -> None: ...
+
+
+class Run:
+    """Everything that one call of ``run`` holds; made lazily, closed when the run ends."""
+
+    ambient: ClassVar[tuple[Observer, ...]] = ()  # those who watch every run that begins
+    emit: Callable[[Event], None] | None = None
+    opened = False  # there is something to close
+    conflicts: Set[tuple[Any, str, str]] = frozenset()  # the writes of which was told
+    looked_after_s = 0.0  # how long nodes have held the loop where somebody looked
+    slow_nodes: Set[Any] = frozenset()  # those of which that was told
+    expired = False  # what was in flight has had its time, and is cancelled
+    threaded: Callable[[], None] | None = None  # called when the run gets threads of its own
+    stopped: Sequence[Any] = ()  # tasks whose wait for a source is being ended
+    _sources: Sequence[Callable[[], None]] = ()
+    _threads: "ThreadPoolExecutor | None" = None
+    processes: WorkerProcesses | None = None  # made by the call that first needs one
+    _lifespans: dict[Any, Lifespan] | None = None
+    _caps: dict[Any, Permits | KeyedPermits] | None = None
+
+    def __init__(self) -> None:
+        # Read at every step and every item, which is cheapest from the instance.
+        self.marked = False  # walks have to look closer: an error is on its way, or the run drains
+        self.draining = False  # no more items are taken, and no more nodes begin
+
+    def observe(self, observers: Sequence[Observer]) -> None:
+        """Send the run's events to the observers, in the order given."""
+        self._observers = [*self.ambient, *observers]
+        if self._observers:
+            self.emit = self._emit
+
+    def _emit(self, event: Event) -> None:
+        for observer in tuple(self._observers):
+            try:
+                observer(event)
+            except Exception as error:
+                self._observers.remove(observer)
+                asyncio.get_running_loop().call_exception_handler(
+                    {"message": f"observer {observer!r} failed", "exception": error}
+                )
+
+    @property
+    def threads(self) -> "ThreadPoolExecutor":
+        """The run's own threads."""
+        if self._threads is None:
+            from concurrent.futures import ThreadPoolExecutor  # loads where it is used
+
+            self.opened = True
+            if self.threaded is not None:
+                self.threaded()
+            # A loop may bring its own: in a simulation calls run at once, in the loop's thread.
+            self._threads = getattr(asyncio.get_running_loop(), "threads", None)
+            self._threads = self._threads or ThreadPoolExecutor(
+                MAX_THREADS, thread_name_prefix="kaygraph"
+            )
+        return self._threads
+
+    def cap(self, owner: Any, make: Callable[[], C]) -> C:
+        """Return an owner's cap, the same for all that it does at once in this run."""
+        if self._caps is None:
+            self._caps = {}
+        if owner not in self._caps:
+            self._caps[owner] = make()
+        return self._caps[owner]  # type: ignore[return-value]
+
+    def permits(self, owner: Any, size: int) -> Permits:
+        """Return an owner's permits."""
+        return self.cap(owner, lambda: Permits(size))
+
+    def leaks(self) -> list[str]:
+        """Return what was not given back, by owner; nothing, when the run is over."""
+        caps = (self._caps or {}).items()
+        return [f"{owner!r}: {cap.leak}" for owner, cap in caps if cap.leak is not None]
+
+    def drain(self) -> None:
+        """Take no more items and begin no more nodes; what has begun goes on to its end."""
+        self.draining = self.marked = True
+        for stop in self._sources:
+            stop()
+
+    def read(self, stop: Callable[[], None]) -> None:
+        """Note how to end a wait for a source when the run drains."""
+        self._sources = [*self._sources, stop]
+
+    def expire(self, task: "asyncio.Task[Any]") -> None:
+        """Cancel the run's task, as what is in flight has had its time; once is enough."""
+        if task.cancelling() <= sum(task is reader for reader in self.stopped):
+            self.expired = True
+            task.cancel()
+
+    def read_out(self, stop: Callable[[], None]) -> None:
+        self._sources = [other for other in self._sources if other != stop]
+
+    async def open(self, node: Any, shared: Any) -> None:
+        """Enter a node's ``lifespan`` unless it is open already."""
+        if self._lifespans is None:
+            self._lifespans = {}
+            self.opened = True
+        if node not in self._lifespans:
+            self._lifespans[node] = Lifespan(_manager(node, shared))
+        await self._lifespans[node].resource()
+
+    def resource(self, node: Any) -> Any:
+        """Return what a node's ``lifespan`` yielded."""
+        if self._lifespans is None or node not in self._lifespans:
+            hint = "define lifespan(self, shared) as an async context manager that yields it"
+            if node._hooks[0]:
+                hint = "what lifespan opens does not reach a process; open it in exec()"
+            raise AttributeError(f"{node!r} holds no resource here: {hint}")
+        return self._lifespans[node].yielded
+
+    async def close(self, error: BaseException | None) -> None:
+        """Leave lifespans (last in, first out), then end processes and threads."""
+        closing = asyncio.get_running_loop().create_task(self._close(error))
+        await outlast([closing])
+        closing.result()
+
+    async def _close(self, error: BaseException | None) -> None:
+        failures: list[BaseException] = []
+        for lifespan in reversed((self._lifespans or {}).values()):
+            try:
+                await lifespan.leave(error)
+            except BaseException as failure:  # whatever it is, the others are left as well
+                failures.append(failure)
+        if self.processes is not None:
+            await self.processes.close()
+        if self._threads is not None:
+            self._threads.shutdown()
+        if len(failures) == 1:
+            raise failures[0]
+        if failures:
+            raise BaseExceptionGroup("lifespans failed to close", failures)
+
+
+def _manager(node: Any, shared: Any) -> AbstractAsyncContextManager[Any]:
+    manager = node.lifespan(shared)
+    if not hasattr(manager, "__aenter__"):
+        if type(manager) is CoroutineType:
+            manager.close()  # nobody will await it
+        raise NodeDefinitionError(
+            f"lifespan of {node.name!r} must be an async context manager, got "
+            f"{type(manager).__name__}: write @asynccontextmanager above it, and yield what is held"
+        )
+    return manager  # type: ignore[no-any-return]

@@ -1,0 +1,206 @@
+"""Pipelines: ``a | b`` starts b on each item as a yields it."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Sequence
+from contextlib import aclosing
+from types import CoroutineType
+from typing import Any
+
+from .._validation import check_count, check_flag
+from ..aio.buffer import Buffer
+from ..aio.tasks import gather
+from ..errors import TooManyFailuresError
+from ..events import StageStarted
+from ..executors.kinds import not_async
+from ..node.node import BaseNode, Node, prepared
+from ..node.streaming import drained
+from ..node.wiring import unique
+from ..run.frame import FRAME, Frame, Scope
+from ..run.launch import launched
+from ..run.run import Run
+from .stage import UNBOUNDED, Stage, begin
+
+
+class Pipeline(BaseNode[Any, list[Any] | None]):
+    """Stages that work at the same time, each on the items that the one before has finished.
+
+    The first stage's ``prep`` gives the items (any iterable or async iterable); a stage's
+    ``exec`` takes one item and returns one result, yields several, or raises ``Drop``; a stage
+    without an ``exec`` passes items on. Between two stages stands a buffer of ``buffer`` items, so
+    that a slow stage slows its source and an endless source runs in bounded memory.
+
+    A ParallelBatchNode works on ``max_workers`` items at once and, unless ``ordered=False``, hands
+    them on in the order of the input: at most ``buffer`` items (or ``max_workers``, if that is
+    more) are held back behind a slow one. Any other Node works on one at a time. Outcomes of
+    ``on_error="collect"`` pass the later stages by. When the stream has ended, each stage's
+    ``post(shared, prep_res, stage_report)`` is called, in order.
+
+    ``exec_res`` for the pipeline's own ``post`` is the list of the last stage's results, or None
+    with ``collect=False``.
+
+    Args:
+        stages: Nodes; a Pipeline among them stands for its stages.
+        buffer: How many items may wait between two stages; 64 unless told.
+        collect: Whether the last stage's results are kept.
+        name: What it is called in events, reports and drawings.
+    """
+
+    _streams = True
+
+    def __init__(
+        self, *stages: Any, buffer: int = 64, collect: bool = True, name: str | None = None
+    ) -> None:
+        super().__init__(name=name)
+        self.stages: tuple[Node[Any, Any], ...] = tuple(
+            stage for given in stages for stage in _stages(given)
+        )
+        if not self.stages:
+            raise TypeError("a Pipeline needs at least one stage")
+        if len(set(self.stages)) < len(self.stages):
+            raise TypeError("a node can be only one stage of a Pipeline: make one for each")
+        for stage in self.stages[1:]:
+            if stage._is_source:
+                raise TypeError(
+                    f"{stage.name!r} is a source, which takes no items: it stands first in a "
+                    "pipeline"
+                )
+        for stage in self.stages:
+            if getattr(stage, "batch_deadline", None) is not None:
+                raise ValueError(
+                    f"{stage.name!r} sets batch_deadline, and a stage has no batch of its own: put "
+                    "the pipeline in a Graph(…, deadline=seconds), or give the stage deadline= for "
+                    "each of its items"
+                )
+        self.buffer = check_count("buffer", buffer)
+        self.collect = check_flag("collect", collect)
+
+    def __or__(self, other: Any) -> "Pipeline":
+        if type(self) is not Pipeline:
+            return Pipeline(self, other)
+        name = vars(self).get("name")
+        return Pipeline(self, other, buffer=self.buffer, collect=self.collect, name=name)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {' | '.join(stage.name for stage in self.stages)}>"
+
+    def _inner(self) -> Sequence[BaseNode[Any, Any]]:
+        return self.stages
+
+    async def stream(self, shared: Any = None, /) -> AsyncGenerator[Any, None]:
+        """Run on the current loop and yield the last stage's results as they come.
+
+        A slow reader slows the stages. The stages' ``post`` is called at the end of the stream,
+        the pipeline's own is not. A failure ends the stream and is raised from it. Leaving early
+        cancels what runs (at once when the stream is closed, as ``contextlib.aclosing`` does).
+        """
+        shared = {} if shared is None else shared
+        last = Buffer[Any](self.buffer)
+
+        async def produce() -> None:
+            def work(shared: Any, frame: Frame) -> Awaitable[bool]:
+                return self._flow(shared, frame, last)
+
+            try:
+                run = Run()
+                run.observe(())
+                await launched(self.name, Frame(run), work, shared)
+            finally:
+                last.close()
+
+        async with aclosing(drained(last, produce())) as results:
+            async for result in results:
+                yield result
+
+    async def _exec(self, prep_res: Any, shared: Any, frame: Frame) -> list[Any] | None:
+        last = Buffer[Any](UNBOUNDED)
+        if not self.collect:
+            last.items = deque(maxlen=0)  # it takes everything and keeps nothing
+        results = list(last.items) if await self._flow(shared, frame, last) else None
+        frame.record(results)
+        return results
+
+    async def _flow(self, shared: Any, frame: Frame, last: Buffer[Any]) -> bool:
+        """Run the stages from the source to ``last``; return whether results were kept there."""
+        names = unique([stage.name for stage in self.stages])
+        scope = Scope(f"{frame.name_of(self)}/", dict(zip(self.stages, names, strict=True)))
+        frame = frame.derive(scope=scope, alone=False)
+        context = FRAME.set(frame)  # hooks ask what they are called; workers begin with a copy
+        try:
+            return await self._worked(shared, frame, last)
+        finally:
+            FRAME.reset(context)
+
+    async def _worked(self, shared: Any, frame: Frame, last: Buffer[Any]) -> bool:
+        prep_results = [await prepared(node, shared, frame) for node in self.stages]
+        stages = self._connected(frame, last)
+        emit = frame.run.emit
+        if emit is not None:
+            for stage in stages:
+                emit(StageStarted(stage.name, stage.clock(), stage.workers))
+        try:
+            await gather(begin(stages, prep_results[0]))
+        except asyncio.CancelledError as error:
+            given = frame.drains and frame.run.expired
+            self._cut(stages, given)
+            if not given:
+                raise
+            if error.__cause__ is not None:  # what failed while it was cancelled
+                raise error.__cause__ from None
+            # What is done is given; what was cancelled is left out.
+        except TooManyFailuresError as error:
+            self._cut(stages, False)
+            for stage in stages:
+                if stage.failures.given_up:
+                    raise stage.failures.whole(error) from None
+            raise
+        except BaseException:
+            self._cut(stages, False)
+            raise
+        kept = self.collect and last.size == UNBOUNDED
+        for stage, prep_res in zip(stages, prep_results, strict=True):
+            if emit is not None:
+                emit(stage.event())
+            results = list(last.items) if kept and stage is stages[-1] else None
+            action: Any = stage.node.post(shared, prep_res, stage.report(results))
+            if stage.node._hooks[2]:
+                await action
+            elif type(action) is CoroutineType:
+                raise not_async(stage.node, "post", action)
+        return kept
+
+    def _cut(self, stages: Sequence[Stage], given: bool) -> None:
+        """Account for what no stage has taken up, when a stream ends before its end.
+
+        ``given``: what the last stage has done is a result, also where it waited for its order.
+        """
+        for stage in stages if given else stages[:-1]:
+            stage.hand_on()
+        for stage in stages:
+            stage.account_for_rest()
+
+    def _connected(self, frame: Frame, last: Buffer[Any]) -> list[Stage]:
+        """Return the stages with a buffer before each, and ``last`` behind the last."""
+        stages = []
+        inbox = Buffer[Any](self.buffer)
+        outcomes = False
+        for node in self.stages:
+            outbox = last if node is self.stages[-1] else Buffer[Any](self.buffer)
+            stages.append(Stage(node, inbox, outbox, frame, outcomes))
+            outcomes = outcomes or node.on_error not in ("raise", "skip")
+            inbox = outbox
+        return stages
+
+
+def _stages(given: Any) -> Sequence[Node[Any, Any]]:
+    if type(given) is Pipeline:
+        return given.stages
+    if isinstance(given, Node):
+        return (given,)
+    raise TypeError(
+        f"a stage of a Pipeline is a Node, whose exec takes one item; got {given!r}. "
+        "'|' binds weaker than '>>': write (a | b) >> c"
+    )
+
+
+BaseNode._pipeline = Pipeline
