@@ -13,8 +13,8 @@ INSTALLED = frozenset({"site-packages", "dist-packages"})
 
 
 def pool_of(options: Options) -> tuple[int, str]:
-    """Return how many workers there are to be (one for each core unless told), and where they
-    run: "thread" (unless told) or "process".
+    """Return how many workers there are to be (one for each core by default), and where they
+    run: "thread" (by default) or "process".
 
     Raises:
         ValueError: The options ask for something else.

@@ -33,7 +33,7 @@ async def outlast(futures: Iterable["asyncio.Future[Any]"]) -> None:
         raise cancelled
 
 
-def heard(future: "asyncio.Future[Any]") -> None:
+def retrieve_exception(future: "asyncio.Future[Any]") -> None:
     """A callback that takes note of an error which nobody is left to hear of."""
     if not future.cancelled():
         future.exception()
@@ -121,7 +121,8 @@ async def gather(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     before = 0 if current is None else current.cancelling()
     tasks = [loop.create_task(coroutine) for coroutine in coroutines]
     gathering = asyncio.gather(*tasks)
-    gathering.add_done_callback(heard)  # what it raises is raised below, once all have ended
+    # What it raises is raised below, once all have ended.
+    gathering.add_done_callback(retrieve_exception)
     errors: list[BaseException] | None = None
     try:
         # Shielded: a cancellation of ours is passed on by stop(), and once; a second one would cut

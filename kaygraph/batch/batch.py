@@ -134,7 +134,7 @@ class ParallelBatchNode(BatchNode[Item, Result]):
     the results).
 
     Args:
-        max_workers: How many items run at once; 10 unless told. ``"auto"``: the limit finds itself
+        max_workers: How many items run at once; 10 by default. ``"auto"``: the limit finds itself
             from how long calls take and how they fail, see ``kaygraph.limits.adaptive``.
         ordered: Whether results come in the order of the input (the default) or as they finish.
 

@@ -22,7 +22,7 @@ Work = Callable[[Any, int, Slot], Awaitable[Any]]
 
 END = object()
 
-GONE = object()  # stands where an item was skipped, until the results are handed over
+SKIPPED = object()  # stands where an item was skipped, until the results are handed over
 
 NEVER = Run()  # it does not drain
 
@@ -94,7 +94,7 @@ class FanOut:
             await close(self._iterator, self._async_iterator)
         self.failures.settle(self.pulled)
         if self.gone:
-            return [result for result in self.results if result is not GONE]
+            return [result for result in self.results if result is not SKIPPED]
         return self.results
 
     def _work(self, number: int) -> Coroutine[Any, Any, None]:
@@ -130,7 +130,7 @@ class FanOut:
                 index = self.pulled
                 self.pulled = index + 1
                 if keep and ordered:
-                    results.append(GONE)
+                    results.append(SKIPPED)
                 try:
                     if bare is not None:
                         if not slot.held:

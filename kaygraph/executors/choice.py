@@ -6,7 +6,7 @@ from contextvars import copy_context
 from types import CoroutineType
 from typing import Any
 
-from ..aio.tasks import heard, outlast
+from ..aio.tasks import outlast, retrieve_exception
 from ..run.frame import Frame
 from ..run.run import Run, WorkerProcesses
 from .elsewhere import run_elsewhere, run_to_end
@@ -68,7 +68,7 @@ async def _submitted(future: "Future[Any]") -> Any:
     try:
         await asyncio.wait([waiting])
     except asyncio.CancelledError:
-        waiting.add_done_callback(heard)
+        waiting.add_done_callback(retrieve_exception)
         if not future.cancel():
             await outlast([waiting])
         raise

@@ -16,7 +16,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from .._validation import human
-from ..aio.tasks import heard, outlast
+from ..aio.tasks import outlast, retrieve_exception
 from ..errors import MemoryLimitError, NodeDefinitionError, WorkerDiedError, add_note
 from .elsewhere import run_elsewhere
 from .memory import GrowthLimit, require_measurable, resident
@@ -99,7 +99,7 @@ class ProcessPool:
         try:
             await asyncio.wait([future])
         except asyncio.CancelledError:
-            future.add_done_callback(heard)
+            future.add_done_callback(retrieve_exception)
             worker.kill()
             try:
                 await outlast([future])

@@ -30,15 +30,15 @@ class Graph(BaseNode[Any, str | None]):
         name: What it is called in events, reports and drawings.
         max_workers: The most calls of ``exec`` at once in this graph and all graphs within it.
         max_parallel_tasks: The same, and the ``max_workers`` of every ParallelBatchNode within it
-            that is not told its own.
-        task_timeout: The ``timeout`` of every node within it that is not told its own.
+            without its own.
+        task_timeout: The ``timeout`` of every node within it without its own.
         memory_limit: The ``memory_limit`` of every node within it that runs in processes and is
-            not told its own: bytes, or a string such as "512 MB".
+            without its own: bytes, or a string such as "512 MB".
         deadline: Seconds that a walk through it may take, all included.
         on_conflict: When branches that run at once write the same top-level key of ``shared``:
             "warn" (the default), "raise" a WriteConflictError, or "ignore".
         slow_hook_s: Warn, once a node, when a hook holds the event loop for longer. Nobody looks
-            unless told.
+            by default.
 
     Raises:
         GraphDefinitionError: at the first run, or from ``validate()``.
@@ -209,7 +209,7 @@ class Graph(BaseNode[Any, str | None]):
             "slow_hook_s": self.slow_hook_s,
             "on_conflict": self.on_conflict,
         }
-        return around.having(**{rule: said for rule, said in own.items() if said is not None})
+        return around.changed(**{rule: said for rule, said in own.items() if said is not None})
 
     def _caps(self, frame: Frame) -> tuple[Permits, ...]:
         """The permits that every ``exec`` in this graph takes, innermost graph first."""

@@ -20,7 +20,7 @@ class BatchGraph(Graph):
 
     Args:
         start: As for Graph.
-        max_workers: How many rounds run at once; 1 unless told.
+        max_workers: How many rounds run at once; 1 by default.
         on_error: As for BatchNode, an item being a round.
 
     The other settings are those of Graph; ``deadline`` is a round's.
@@ -55,7 +55,7 @@ class BatchGraph(Graph):
                     seen = merged((seen, within.token.seen))
 
         # A round is an item: one that has begun goes through all of its nodes.
-        rules = self._rules(frame.rules).having(whole=True)
+        rules = self._rules(frame.rules).changed(whole=True)
         inner = frame.derive(alone=frame.alone and self.max_workers == 1, rules=rules)
         if frame.token is not None:
             frame.token.look(self, frame)

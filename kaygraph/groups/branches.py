@@ -53,7 +53,7 @@ class BranchGroup(BaseNode[Any, list[Any]]):
 
     async def _exec(self, prep_res: Any, shared: Any, frame: Frame) -> list[Any]:
         path = f"{frame.name_of(self)}/"
-        rules = frame.rules.having(whole=True)  # while a run drains, a group comes to its end
+        rules = frame.rules.changed(whole=True)  # while a run drains, a group comes to its end
         cells = [Cell() for _ in self.branches]
         inner = [frame] * len(cells)
         if frame.token is not None:

@@ -35,8 +35,8 @@ class MapReduceNode(BaseNode[Any, dict[Any, Any]]):
     in which their items were done, so a ``reduce`` that cares for order has to sort.
 
     Args:
-        map_workers: How many items are mapped at once; 4 unless told.
-        reduce_workers: How many partitions are reduced at once; 2 unless told.
+        map_workers: How many items are mapped at once; 4 by default.
+        reduce_workers: How many partitions are reduced at once; 2 by default.
         partitions: How many parts the keys are spread over; as many as ``reduce_workers`` unless
             told.
 
@@ -138,7 +138,7 @@ class MapReduceNode(BaseNode[Any, dict[Any, Any]]):
         if frame.drains and frame.run.expired:  # of half of the values no key can be reduced
             raise asyncio.CancelledError
         # What was mapped is reduced, even where the run drains.
-        frame = frame.derive(rules=frame.rules.having(whole=True))
+        frame = frame.derive(rules=frame.rules.changed(whole=True))
         reduced = await reducer._fan_out([part for part in parts if part], frame).run()
         results: dict[Any, Any] = {}
         for part in reduced:

@@ -27,7 +27,7 @@ class Cap(Protocol):
     def waiting(self) -> Sequence[Any]: ...
 
     @property
-    def first(self) -> "Turn":
+    def first(self) -> "Waiter":
         """Who has stood in the line for longest."""
 
     timed: bool  # time makes room in it, and nobody who holds it
@@ -44,14 +44,14 @@ class Cap(Protocol):
     def undo(self) -> None:
         """Give back what was taken and not used; ``serve`` follows where somebody can wait."""
 
-    def stand(self, turn: "Turn") -> None:
+    def stand(self, waiter: "Waiter") -> None:
         """Put one who waits in the line."""
 
     def serve(self) -> None:
         """Let those in the line go on, as far as there is room, and forget who has left it."""
 
 
-class Turn:
+class Waiter:
     """One who waits for several caps at once, in the line of the one that is in the way.
 
     It holds nothing meanwhile, with one exception: where permits and a rate never happen to be
@@ -68,7 +68,7 @@ class Turn:
         self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         obstacle.stand(self)
 
-    def __lt__(self, other: "Turn") -> bool:
+    def __lt__(self, other: "Waiter") -> bool:
         return self.age < other.age
 
     def try_again(self) -> None:
@@ -99,7 +99,7 @@ def entered(caps: Sequence[Cap], age: float = inf) -> Cap | None:
     return None
 
 
-def older(line: list[Turn], age: float) -> bool:
+def older(line: list[Waiter], age: float) -> bool:
     """Whether somebody in the line is older; those who have left it are forgotten."""
     while line and line[0].future.done():
         heappop(line)
@@ -118,7 +118,7 @@ class Permits:
 
     def __init__(self, size: int) -> None:
         self.free = self.size = size
-        self.waiting: list[Turn] = []
+        self.waiting: list[Waiter] = []
 
     def enter(self, age: float = inf) -> bool:
         if self.free <= 0 or (self.waiting and older(self.waiting, age)):
@@ -135,11 +135,11 @@ class Permits:
     undo = leave
 
     @property
-    def first(self) -> Turn:
+    def first(self) -> Waiter:
         return self.waiting[0]
 
-    def stand(self, turn: Turn) -> None:
-        heappush(self.waiting, turn)
+    def stand(self, waiter: Waiter) -> None:
+        heappush(self.waiting, waiter)
 
     def serve(self) -> None:
         while self.waiting and (self.free > 0 or self.waiting[0].future.done()):
@@ -154,7 +154,7 @@ class Permits:
     @property
     def leak(self) -> str | None:
         """What is wrong with them when a run is over."""
-        waiting = sum(not turn.future.done() for turn in self.waiting)
+        waiting = sum(not waiter.future.done() for waiter in self.waiting)
         if self.free == self.size and not waiting:
             return None
         return f"{self.size - self.free} of {self.size} permits not given back, {waiting} waiting"

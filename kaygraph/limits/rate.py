@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 
 from .._validation import check_def, check_seconds
 from .clock import Clocked
-from .permits import Turn
+from .permits import Waiter
 
 Weight = float | Callable[[Any], float]
 
@@ -28,7 +28,7 @@ class RateLimit:
         calls: How much may be begun in a window, in units of ``weight``.
         per: The length of the window in seconds.
         weight: What a call counts for: a number, or ``(item) -> number`` (the tokens of a prompt,
-            say). 1 unless told.
+            say). 1 by default.
 
     Raises:
         ValueError: from a run, for an item that weighs more than ``calls``: it could never begin.
@@ -93,7 +93,7 @@ class _Line:
     """Those on one loop who wait for a window, and the timer that serves them."""
 
     def __init__(self) -> None:
-        self.waiting: list[tuple[Turn, RateClaim]] = []
+        self.waiting: list[tuple[Waiter, RateClaim]] = []
         self.timer: asyncio.TimerHandle | None = None
         self.serving = False
 
@@ -115,7 +115,7 @@ class RateClaim:
         return self._line.waiting
 
     @property
-    def first(self) -> Turn:
+    def first(self) -> Waiter:
         return self._line.waiting[0][0]
 
     def enter(self, age: float = inf) -> bool:
@@ -151,8 +151,8 @@ class RateClaim:
                 window.used -= self._weight
                 self._entry[1] = 0.0
 
-    def stand(self, turn: Turn) -> None:
-        heappush(self._line.waiting, (turn, self))
+    def stand(self, waiter: Waiter) -> None:
+        heappush(self._line.waiting, (waiter, self))
         self._arm()
 
     def serve(self) -> None:

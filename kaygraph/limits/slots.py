@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from ..aio.tasks import raise_if_cancelled
-from .permits import AutoPermits, Cap, Turn, entered
+from .permits import AutoPermits, Cap, Waiter, entered
 
 
 class Slot:
@@ -82,16 +82,16 @@ class Slot:
 async def _waited(caps: tuple[Cap, ...], obstacle: Cap) -> None:
     """Wait until all are taken."""
     await raise_if_cancelled()  # whoever holds them may wait for this task to end
-    turn = Turn(caps, obstacle)
+    waiter = Waiter(caps, obstacle)
     try:
-        await turn.future
+        await waiter.future
     except asyncio.CancelledError:
         # It may have been let in, in the very step of the cancellation.
-        held = caps[: turn.kept] if turn.future.cancelled() else caps
+        held = caps[: waiter.kept] if waiter.future.cancelled() else caps
         for cap in held:
             cap.undo()
         _serve(held)
-        turn.obstacle.serve()
+        waiter.obstacle.serve()
         raise
 
 

@@ -315,15 +315,15 @@ class Node(BaseNode[P, E, I, R]):
         deadline: Seconds that an item may take, from where it is taken up: the wait for its turn,
             all attempts and the waits between them.
         run_in: Where ``exec`` runs: "loop", "thread", "process", or an executor with ``submit``.
-            Unless told, ``async def`` runs on the loop and ``def`` in a thread, or in the calling
+            By default, ``async def`` runs on the loop and ``def`` in a thread, or in the calling
             thread where ``run()`` has nothing else to do.
         memory_limit: Of ``run_in="process"``: bytes, or a string such as "512 MB". A worker process
             that grows past it is killed, and the item fails with a MemoryLimitError.
         rate: A RateLimit, or several: how often ``exec`` may be called.
         limit_by: ``(item) -> key``; at most ``max_per_key`` items of one key are worked on at once.
-        max_per_key: 1 unless told.
+        max_per_key: 1 by default.
         breaker: A CircuitBreaker: a service that fails is left alone for a while.
-        name: What it is called in events, reports and drawings; the class name unless told.
+        name: What it is called in events, reports and drawings; the class name by default.
 
     Raises:
         AttemptTimeoutError: from a run, when ``timeout`` ran out.

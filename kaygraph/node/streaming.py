@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 from ..aio.buffer import Buffer
-from ..aio.tasks import errors_of, heard, is_cancelled, stop
+from ..aio.tasks import errors_of, is_cancelled, retrieve_exception, stop
 
 
 async def drained(sink: Buffer[Any], producer: Any) -> AsyncGenerator[Any, None]:
@@ -15,7 +15,7 @@ async def drained(sink: Buffer[Any], producer: Any) -> AsyncGenerator[Any, None]
     """
     loop = asyncio.get_running_loop()
     task = loop.create_task(_telling(producer))
-    task.add_done_callback(heard)
+    task.add_done_callback(retrieve_exception)
     try:
         while await sink.filled():
             yield sink.take()

@@ -128,7 +128,7 @@ class FunctionNode(Calling[Arguments, Returned], Node[Any, Any]):
         function: The function, or ``"module:function"``.
         reads: A key of the shared store, or several.
         writes: A key for the result, or several for a result that is a tuple.
-        name: The function's name unless told.
+        name: The function's name by default.
 
     The other settings are those of Node.
 
@@ -157,7 +157,7 @@ class ParallelFunctionNode(Calling[Arguments, Returned], ParallelBatchNode[Any, 
         function: The function, or ``"module:function"``.
         reads: The key of the items.
         writes: The key of the list of results.
-        name: The function's name unless told.
+        name: The function's name by default.
 
     The other settings are those of ParallelBatchNode.
 

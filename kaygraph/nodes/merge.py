@@ -106,7 +106,7 @@ SPEAKS_OF = {
 class MergeNode(Stored, Node[Any, Any]):
     """Merges what several nodes have written, or what the branches of the group before came to.
 
-    - ``collect_all``, the strategy unless told: a dict of all inputs by name.
+    - ``collect_all``, the strategy by default: a dict of all inputs by name.
     - ``collect_available``: the inputs that are there and, by name, why the others are not, as an
       ``Available(found, missing)``; ``writes=("found", "missing")`` takes it apart.
     - ``combine_dict``: one dict of the keys of all inputs, which are mappings.
@@ -129,13 +129,13 @@ class MergeNode(Stored, Node[Any, Any]):
 
     Args:
         strategy: One of the above.
-        inputs: Keys of the shared store, or a mapping of names to keys. Unless told, the branches
+        inputs: Keys of the shared store, or a mapping of names to keys. By default, the branches
             of the group that stands before this node (``settle(eu, us) >> MergeNode(…)``).
         writes: A key for the result.
         required_inputs: How many inputs are enough.
         skip_none: Whether an input that is None is left out, and not needed.
         prefer: Whose value counts when inputs have the same key (or, in a join, the same field
-            beside those of ``key``): that of the ``"first"`` or the ``"last"``. Unless told, that
+            beside those of ``key``): that of the ``"first"`` or the ``"last"``. By default, that
             is an error.
         key: A field of the records, or several, to join by.
         how: ``"inner"`` (the default): only records with partners in all inputs. ``"left"``: all

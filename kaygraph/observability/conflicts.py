@@ -90,7 +90,7 @@ class Token:
         return self.having(self.seen)
 
     def having(self, seen: Seen, levels: Sequence[Level] | None = None) -> "Token":
-        """Return a view that has seen this, on the same levels unless told."""
+        """Return a view that has seen this, on the same levels by default."""
         token = Token(self.writes, seen, self.levels if levels is None else levels)
         token.error = self.error
         return token

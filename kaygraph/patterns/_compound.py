@@ -152,9 +152,9 @@ class CompoundNode(Stored, Node[P, E]):
     whatever it is called with by hand. Settings:
 
     * ``deadline``: seconds that the whole may take.
-    * ``timeout``, ``retry``, ``max_retries``, ``wait``: of each part that is not told its own.
+    * ``timeout``, ``retry``, ``max_retries``, ``wait``: of each part without its own.
     * ``max_workers``, ``ordered``, ``on_error``: as a stage of a pipeline, where this many records
-      are worked on at once; 1 unless told.
+      are worked on at once; 1 by default.
 
     A part is a method, a callable, or a Node. ``async def`` runs on the loop, ``def`` in a thread.
     Of a Node the ``exec`` gets the record, with the settings that the Node was made with, and with
@@ -281,7 +281,7 @@ class CompoundNode(Stored, Node[P, E]):
         if scope is not None:
             scope = Scope(scope.path, {whole: scope.names.get(self, self.name)})
         if rules.timeout is not None:
-            rules = rules.having(timeout=None)  # it is for each of the parts
+            rules = rules.changed(timeout=None)  # it is for each of the parts
         own = Slot(slot.caps[: len(slot.caps) - len(frame.caps)], slot.worker, slot.timed)
         context, work = FRAME.set(frame), _WORK.set(frame)
         try:

@@ -14,7 +14,7 @@ MARK = "_kaygraph_mark"
 
 
 class PartSettings(NodeSettings, total=False):
-    """What each part may be told; ``name`` is what it is called, its method's name unless told."""
+    """What each part may be told; ``name`` is what it is called, its method's name by default."""
 
     max_retries: int
     wait: float

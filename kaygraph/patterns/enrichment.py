@@ -104,7 +104,7 @@ def source(function: Any = None, /, **settings: Any) -> Any:
 
     ``@source`` or ``@source(timeout=2, max_retries=3, confidence=0.8)``: it takes the settings of a
     Node, which stand above those of the node that it is a source of, and ``confidence``: how far
-    its answers can be trusted, from 0 to 1 (1 unless told). The source takes the record and returns
+    its answers can be trusted, from 0 to 1 (1 by default). The source takes the record and returns
     its answer; None: it knows nothing of it. ``raise Drop("why")`` says that it was not asked.
     """
     return mark(SOURCE, function, settings, ACCEPTED, SOURCE_CHECKS)
@@ -139,7 +139,7 @@ class ParallelEnrichmentNode(CompoundNode[Item, Enrichment[Item]]):
 
     Args:
         sources: Callables or Nodes by name, beside the methods that are marked with ``@source``.
-        required: The names of sources that must have an answer, or how many must. None unless told.
+        required: The names of sources that must have an answer, or how many must. None by default.
         confidence: By source, how far its answers can be trusted; it stands above the mark's.
 
     For the other settings see CompoundNode: ``timeout`` and attempts are each source's.

@@ -43,7 +43,7 @@ class RaceNode(CompoundNode[Any, Result]):
 
     Args:
         candidates: Callables or Nodes, in the order in which they are asked.
-        delay: Seconds before the next is asked too; 0 (all at once) unless told. ``math.inf``:
+        delay: Seconds before the next is asked too; 0 (all at once) by default. ``math.inf``:
             only when one has failed.
 
     For the other settings see CompoundNode: ``timeout`` and attempts are each candidate's.

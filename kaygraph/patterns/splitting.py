@@ -153,7 +153,7 @@ class BatchSplitterNode(Stored, Node[Any, Any]):
             fewer items there are fewer chunks. The items must have a length.
         max_bytes: How many bytes a chunk has at most. An item that has more by itself is a chunk
             by itself.
-        size_of: With ``max_bytes``: ``(item) -> bytes``, a callable or a method. Unless told, the
+        size_of: With ``max_bytes``: ``(item) -> bytes``, a callable or a method. By default, the
             length of bytes, of a text in UTF-8, of anything else in compact JSON.
 
     Raises:
@@ -261,9 +261,9 @@ class AggregationNode(Stored, Node[Any, Any]):
 
     Args:
         reduce: ``(total, result) -> total``, called for each result in order, on the loop and
-            between awaits: a callable (``def``) or a method. Unless told, the results are lists,
+            between awaits: a callable (``def``) or a method. By default, the results are lists,
             and ``value`` is one list of all that is in them.
-        initial: The first total, copied for each run. Unless told it is the first result.
+        initial: The first total, copied for each run. By default it is the first result.
 
     Raises:
         TypeError: from a run, when a result is no list (tuple, set) and there is no ``reduce``;

@@ -43,7 +43,7 @@ class Rules:
         self.workers, self.timeout, self.memory_limit = workers, timeout, memory_limit
         self.slow_hook_s, self.on_conflict, self.whole = slow_hook_s, on_conflict, whole
 
-    def having(self, **changes: Any) -> "Rules":
+    def changed(self, **changes: Any) -> "Rules":
         """Return rules that differ in these."""
         return Rules(**{**{rule: getattr(self, rule) for rule in self.__slots__}, **changes})
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# How long what is in flight may take to end after the first SIGINT or SIGTERM, unless told.
+# How long what is in flight may take to end after the first SIGINT or SIGTERM, by default.
 GRACE_S = 10.0
 
 

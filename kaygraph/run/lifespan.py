@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import FrozenInstanceError
 from typing import Any
 
-from ..aio.tasks import heard, outlast
+from ..aio.tasks import outlast, retrieve_exception
 
 
 class Lifespan:
@@ -19,8 +19,9 @@ class Lifespan:
         loop = asyncio.get_running_loop()
         self._entered: asyncio.Future[Any] = loop.create_future()
         self._leave: asyncio.Future[None] = loop.create_future()
-        self._told: BaseException | None = None  # the run's error, which is not ours to raise
-        self._leave.add_done_callback(heard)  # it may come when the task has ended already
+        self._run_error: BaseException | None = None  # the run's error, which is not ours to raise
+        # It may come when the task has ended already.
+        self._leave.add_done_callback(retrieve_exception)
         self._task = loop.create_task(self._hold(manager))
 
     async def _hold(self, manager: AbstractAsyncContextManager[Any]) -> None:
@@ -33,12 +34,12 @@ class Lifespan:
             if not self._entered.done():
                 self._entered.set_exception(error)
                 self._entered.exception()  # asked for by whoever waits; never "not retrieved"
-            elif error is not self._told and not self._froze(error):
+            elif error is not self._run_error and not self._froze(error):
                 raise
 
     def _froze(self, error: BaseException) -> bool:
         """Whether it is contextlib's, which cannot put a traceback on a frozen dataclass."""
-        return isinstance(error, FrozenInstanceError) and error.__context__ is self._told
+        return isinstance(error, FrozenInstanceError) and error.__context__ is self._run_error
 
     async def resource(self) -> Any:
         """Return what the manager yielded, or raise what entering it raised."""
@@ -60,7 +61,7 @@ class Lifespan:
             elif isinstance(error, asyncio.CancelledError):
                 self._task.cancel()
             else:
-                self._told = error
+                self._run_error = error
                 self._leave.set_exception(error)
         await outlast([self._task])
         if not self._task.cancelled() and (failure := self._task.exception()) is not None:

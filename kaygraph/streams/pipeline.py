@@ -41,7 +41,7 @@ class Pipeline(BaseNode[Any, list[Any] | None]):
 
     Args:
         stages: Nodes; a Pipeline among them stands for its stages.
-        buffer: How many items may wait between two stages; 64 unless told.
+        buffer: How many items may wait between two stages; 64 by default.
         collect: Whether the last stage's results are kept.
         name: What it is called in events, reports and drawings.
     """

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 from weakref import WeakSet
 
-from ..aio.tasks import heard
+from ..aio.tasks import retrieve_exception
 from ._loop import EndlessRunError, SimulationError, VirtualClockLoop, running_loop, tasks_of
 from ._schedule import Order, Schedule, task_of
 
@@ -202,7 +202,7 @@ class SimulationLoop(VirtualClockLoop):
                     task.cancel()
                 self.run_until_complete(asyncio.wait(tasks))
                 for task in tasks:
-                    heard(task)
+                    retrieve_exception(task)
             if self.open_generators():
                 self.run_until_complete(self.shutdown_asyncgens())
         except SimulationError:  # they will not: that was said, or will be, by whoever looks

@@ -27,7 +27,7 @@ HANG_S = 3600.0
 
 
 class InjectedError(KayGraphError):
-    """What an attempt fails with when ``Faults`` lets it, unless told otherwise."""
+    """What an attempt fails with when ``Faults`` lets it, by default otherwise."""
 
 
 @dataclass(frozen=True, slots=True)

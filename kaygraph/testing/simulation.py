@@ -124,7 +124,7 @@ def simulate(
             goes the shorter way that nodes take when nobody watches.
         deviations: Follow the seed only so many times where it differs from asyncio's order.
         max_steps: How many callbacks the loop may run.
-        max_seconds: How long the run may take on its own clock; no limit unless told.
+        max_seconds: How long the run may take on its own clock; no limit by default.
 
     Raises:
         Exception: Whatever the run raises, with a note that says what repeats it.

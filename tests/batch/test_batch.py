@@ -173,7 +173,7 @@ async def test_as_many_items_run_at_once_as_there_are_workers(workers: int) -> N
             await gauge(1)
 
     gauge = Gauge()
-    settings = {} if workers == 10 else {"max_workers": workers}  # ten unless told
+    settings = {} if workers == 10 else {"max_workers": workers}  # ten by default
     shared: dict[str, Any] = {"items": range(40)}
     await Counts(**settings).run_async(shared)
     assert gauge.most == workers

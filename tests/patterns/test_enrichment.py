@@ -68,7 +68,7 @@ def test_confidence_is_the_mean_over_all_sources() -> None:
 
 
 def test_a_complete_answer_of_trusted_sources_has_confidence_one() -> None:
-    """The confidence of a source is 1 unless told."""
+    """The confidence of a source is 1 by default."""
     node = ParallelEnrichmentNode(
         {"a": lambda record: record + 1, "b": lambda record: 0}, reads="record", writes="person"
     )

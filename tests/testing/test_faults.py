@@ -67,7 +67,7 @@ def test_a_coroutine_that_hangs_ends_at_its_timeout() -> None:
 
 
 def test_a_def_that_hangs_is_waited_for() -> None:
-    """For an hour, unless told otherwise; its timeout reports the overrun."""
+    """For an hour, by default otherwise; its timeout reports the overrun."""
     node = GetsInThread([1], timeout=3)
     run = simulate(Faults(script=["hang"]).wrap(node))
     assert statuses(run.events) == {("GetsInThread", 0): ("timed_out", 1)}

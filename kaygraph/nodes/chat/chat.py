@@ -257,19 +257,19 @@ class ChatNode(Chatting, Node[Any, ChatReply]):
         url: The API, such as ``https://host/v1``; the program's own word, so it may be private.
         model: Which model is to answer.
         system: What stands as a system message before each prompt.
-        temperature: From 0 to 2; the server's own unless told.
-        max_tokens: How long an answer may be; the server's own unless told.
+        temperature: From 0 to 2; the server's own by default.
+        max_tokens: How long an answer may be; the server's own by default.
         schema: A JSON schema: the server is told to keep to it, and the answer is checked. It
             needs the extra ``chat``.
-        schema_name: What the schema is called in the request; ``answer`` unless told.
+        schema_name: What the schema is called in the request; ``answer`` by default.
         streaming: Whether the answer is sent as it is written. Each piece goes to ``receive``,
             and ``read_timeout`` counts from one to the next.
         options: Further fields of the request, such as ``{"top_p": 0.9}``; None leaves one out.
         auth: ``Bearer(key)``, or ``APIKey(key, header="api-key")``. It is shown nowhere.
         headers: Of each request.
         rate: A RateLimit counts tokens with ``weight=tokens_of``.
-        read_timeout: Seconds from one piece of the answer to the next; 120 unless told.
-        total_timeout: Seconds for all of one attempt; 600 unless told.
+        read_timeout: Seconds from one piece of the answer to the next; 120 by default.
+        total_timeout: Seconds for all of one attempt; 600 by default.
         reads, writes: Keys of the shared store.
 
     The other settings are those of HTTPNode and Node.

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Generic, Unpack
 
 from ..._validation import check_count, check_flag
 from ...batch.batch import ParallelBatchNode
-from ...batch.fan_out import GONE
+from ...batch.fan_out import SKIPPED
 from ...node.keywords import Result
 from ...node.settings import Checks
 from ...run.frame import Frame
@@ -35,7 +35,7 @@ class FileMap(Stored, ParallelBatchNode[Path, Result], Generic[Result]):
         function: The work, or ``"module:function"``.
         root: The folder that the pattern is taken from. A pattern or a link that leads out of it
             is refused.
-        max_files: How many files may match; 10,000 unless told.
+        max_files: How many files may match; 10,000 by default.
         missing_ok: Whether there may be none.
 
     The other settings are those of ParallelBatchNode, results being always in order, and
@@ -119,7 +119,7 @@ class FileMap(Stored, ParallelBatchNode[Path, Result], Generic[Result]):
         work = self._fan_out(files, frame)
         await self._in_time(work)
         pairs = zip(files, work.results, strict=False)  # a run that drains leaves off the last
-        results: Mapping[Path, Any] = {path: value for path, value in pairs if value is not GONE}
+        results: Mapping[Path, Any] = {path: value for path, value in pairs if value is not SKIPPED}
         frame.record(results)
         return results
 

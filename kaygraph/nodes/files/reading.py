@@ -95,8 +95,8 @@ class ReadText(_Reader[str]):
         path: The file; without it, ``reads`` names the key that holds the path. A subclass may
             say it in ``path_of(self, shared)``.
         root: The folder that the path is taken from and must not lead out of, by ``..`` or links.
-        encoding: "utf-8" unless told. A byte order mark is left out.
-        max_row: How many characters a line may have, its end included; 1,048,576 unless told.
+        encoding: "utf-8" by default. A byte order mark is left out.
+        max_row: How many characters a line may have, its end included; 1,048,576 by default.
 
     The other settings are those of BatchNode, and ``writes``: the key for the list of lines.
 
@@ -132,13 +132,13 @@ class ReadCSV(_Reader[dict[str, str]]):
         path: The file; without it, ``reads`` names the key that holds the path. A subclass may
             say it in ``path_of(self, shared)``.
         fields: The names of the fields, of a file without a header.
-        delimiter: What stands between two fields; "," unless told.
+        delimiter: What stands between two fields; "," by default.
         root: The folder that the path is taken from and must not lead out of, by ``..`` or links.
-        encoding: "utf-8" unless told. A byte order mark is left out.
-        max_row: How many characters a row may have, line ends included; 1,048,576 unless told. A
+        encoding: "utf-8" by default. A byte order mark is left out.
+        max_row: How many characters a row may have, line ends included; 1,048,576 by default. A
             field may have ``csv.field_size_limit()``, which is 131,072 unless a program says
             otherwise.
-        max_fields: How many fields a header may name; 10,000 unless told.
+        max_fields: How many fields a header may name; 10,000 by default.
 
     The other settings are those of BatchNode, and ``writes``: the key for the list of records.
 
@@ -207,11 +207,11 @@ class ReadJSONLines(_Reader[Result], Generic[Result]):
         path: The file; without it, ``reads`` names the key that holds the path. A subclass may
             say it in ``path_of(self, shared)``.
         type: What a line must be, and is made: a msgspec.Struct, a dataclass, a TypedDict,
-            ``dict[str, int]``, …; anything unless told.
+            ``dict[str, int]``, …; anything by default.
         root: The folder that the path is taken from and must not lead out of, by ``..`` or links.
-        encoding: "utf-8" unless told. A byte order mark is left out.
-        max_row: How many characters a line may have, its end included; 1,048,576 unless told.
-        max_depth: How deep arrays and objects may be nested; 100 unless told.
+        encoding: "utf-8" by default. A byte order mark is left out.
+        max_row: How many characters a line may have, its end included; 1,048,576 by default.
+        max_depth: How deep arrays and objects may be nested; 100 by default.
 
     The other settings are those of BatchNode, and ``writes``: the key for the list of values.
 

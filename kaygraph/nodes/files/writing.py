@@ -172,14 +172,14 @@ class WriteCSV(_Writer):
     Args:
         path: The file. Its mode is kept; a new one follows the umask. A subclass may say it in
             ``path_of(self, shared)``.
-        fields: The names of the fields, in order; those of the first record unless told.
-        delimiter: What stands between two fields; "," unless told.
+        fields: The names of the fields, in order; those of the first record by default.
+        delimiter: What stands between two fields; "," by default.
         escape_formulas: Put a ``'`` before what is no number and begins with ``=``, ``+``, ``-``,
             ``@`` (also in full width), a tab, a line end or a null character, which a spreadsheet
             would calculate. For files that people open there and that hold text from strangers;
             ReadCSV does not take it away again.
         root: The folder that the path is taken from and must not lead out of, by ``..`` or links.
-        encoding: "utf-8" unless told; "utf-8-sig" puts a byte order mark first, as Excel wants.
+        encoding: "utf-8" by default; "utf-8-sig" puts a byte order mark first, as Excel wants.
 
     The other settings are those of BatchNode, and ``reads`` and ``writes``: the keys of the
     records and for the number of rows written.

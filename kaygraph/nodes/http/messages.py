@@ -147,13 +147,13 @@ class Request:
 
     Attributes:
         url: http or https; where a node has a ``url`` of its own, relative to that.
-        method: That of the node unless told, which is GET unless told.
+        method: That of the node by default, which is GET by default.
         headers: Beside those of the node, which they replace; kept in lower case.
         params: Of the query, beside those in ``url``; None leaves one out, a list repeats it.
         json: The body, as JSON; None for no body.
         data: The body, as text or bytes, or as a mapping for a form.
         idempotency_key: Sent as Idempotency-Key: by it the server knows a request again.
-        repeatable: Whether it may be made again when it may have been heard; unless told, where
+        repeatable: Whether it may be made again when it may have been heard; by default, where
             the method is idempotent or there is an ``idempotency_key``.
     """
 

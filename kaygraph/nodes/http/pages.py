@@ -56,9 +56,9 @@ class HTTPPages(Requesting, BatchNode[Page, Any]):
 
     Args:
         url: The address of the first page, and the origin that ``auth`` and ``headers`` are for.
-        pagination: LinkHeader(), Cursor(at), Offset(size) or PageNumber(); LinkHeader unless told.
+        pagination: LinkHeader(), Cursor(at), Offset(size) or PageNumber(); LinkHeader by default.
         items: Where the list of items stands in the JSON, with dots; "" where the JSON is the list.
-        max_pages: More are an error: 10,000 unless told.
+        max_pages: More are an error: 10,000 by default.
 
     ``reads`` may name what goes into the first request; the other settings are those of HTTPNode
     and BatchNode.
@@ -142,13 +142,13 @@ class HTTPLines(Requesting, BatchNode[bytes, Any]):
     """The lines of an answer, each JSON, as they come: logs, exports, streams without an end.
 
     The body is read as fast as its reader takes it up: it may be larger than memory, so
-    ``max_bytes`` and ``total_timeout`` are None unless told. A line that is not JSON is an item
+    ``max_bytes`` and ``total_timeout`` are None by default. A line that is not JSON is an item
     that fails; ``on_error`` says what then. Blank lines are left out. The request is made once:
     what has been taken up already cannot be asked for again.
 
     Args:
         url, method, …: As for HTTPNode.
-        max_line: The longest line in bytes; 1 MiB unless told.
+        max_line: The longest line in bytes; 1 MiB by default.
     """
 
     max_bytes = None

@@ -48,7 +48,7 @@ class Answering(Requesting):
         return await client.ask(request, self._strict)
 
     def exec_fallback(self, item: Any, exc: Exception, /) -> Any:
-        """An answer that says that there is no success is a result as well, unless told."""
+        """An answer that says that there is no success is a result as well, by default."""
         if isinstance(exc, HTTPStatusError) and not self._strict:
             return exc.result
         raise exc
@@ -70,17 +70,17 @@ class HTTPNode(Answering, Node[Any, Any]):
         url: The address, or what the addresses of requests are relative to. It is the program's
             own word: it may be private, and it alone gets ``auth`` and ``headers``. Every other
             address has to be public, by each answer of the name service and at each redirect.
-        method: GET unless told.
+        method: GET by default.
         params: Of the query.
         headers: Of each request.
         auth: Bearer, Basic, APIKey or ClientCredentials; needs ``url``.
         allow_private: Whether a URL from data may lead to a private address.
-        connect_timeout: Seconds until there is a connection; 10 unless told.
-        read_timeout: Seconds from one piece of the answer to the next; 30 unless told.
-        total_timeout: Seconds for all of one attempt, redirects included; 60 unless told.
-        max_bytes: The largest body, decompressed; 16 MiB unless told.
-        max_depth: The deepest JSON; 100 unless told.
-        max_redirects: 5 unless told.
+        connect_timeout: Seconds until there is a connection; 10 by default.
+        read_timeout: Seconds from one piece of the answer to the next; 30 by default.
+        total_timeout: Seconds for all of one attempt, redirects included; 60 by default.
+        max_bytes: The largest body, decompressed; 16 MiB by default.
+        max_depth: The deepest JSON; 100 by default.
+        max_redirects: 5 by default.
         ssl_context: For certificates of one's own.
         raise_for_status: Whether a status from 400 is an HTTPStatusError.
         result: ``"answer"``: all of it, as above. ``"data"``: the data alone; a status from 400 is

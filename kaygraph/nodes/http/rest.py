@@ -56,7 +56,7 @@ class RESTNode(Answering, Node[Any, Any]):
     Args:
         url: The API: what all paths begin with.
         path: What follows, with places in braces.
-        method: GET unless told.
+        method: GET by default.
 
     The other settings are those of HTTPNode.
     """

@@ -73,7 +73,7 @@ class Log(Channel):
     """Writes a message to the log, in one line, whatever it holds.
 
     Args:
-        level: "debug", "info", "warning", "error" or "critical"; "info" unless told.
+        level: "debug", "info", "warning", "error" or "critical"; "info" by default.
     """
 
     level = "info"

@@ -102,12 +102,12 @@ class Email(Patient, Channel):
         host: The server.
         sender: Who it comes from: ``alerts@example.org``, or ``Alerts <alerts@example.org>``.
         to: Whom it goes to, where the message does not say; each sees the others.
-        port: 587, 465 or 25 unless told, by ``tls``.
+        port: 587, 465 or 25 by default, by ``tls``.
         tls: "starttls" (no mail is sent where the server does not offer it), "tls" from the first
-            byte, or "none". "starttls" unless told.
+            byte, or "none". "starttls" by default.
         auth: Basic(user, password); not with ``tls="none"``, which all could read.
         ssl_context: For certificates of one's own.
-        timeout: Seconds for one attempt, with the wait for its turn; 60 unless told.
+        timeout: Seconds for one attempt, with the wait for its turn; 60 by default.
 
     The other settings are those of Node.
 

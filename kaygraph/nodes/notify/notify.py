@@ -49,7 +49,7 @@ class Message:
         to: Whom to tell: an address or several, or a mapping from the names of channels to those.
             Where nobody is named for a channel, it tells those of its own ``to``.
         key: The idempotency key: the same over all attempts and channels, so that a receiver
-            knows a message again. Another for each message unless told; give the name of what has
+            knows a message again. Another for each message by default; give the name of what has
             happened (``"order-17-paid"``) where it has to outlive the program.
         data: What goes with it, for programs; a Webhook sends it as JSON.
 
@@ -187,8 +187,8 @@ class NotifyNode(Told, BranchGroup):
 
     Args:
         channels: Channels, or other branches.
-        required: How many have to deliver; 1 unless told. 0: a failure is never an error.
-        reads, writes: Keys of the shared store; "message" and "deliveries" unless told.
+        required: How many have to deliver; 1 by default. 0: a failure is never an error.
+        reads, writes: Keys of the shared store; "message" and "deliveries" by default.
         name: What it is called in events, reports and drawings.
 
     Raises:

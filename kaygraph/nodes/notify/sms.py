@@ -53,8 +53,8 @@ class SMS(Posting):
         token: Its password.
         sender: The number, or name, that it comes from.
         to: The number that it goes to, where the message does not say.
-        url: Where the service is, up to ``/2010-04-01``; Twilio's own unless told.
-        max_length: Characters; what is longer is cut. 1600 unless told.
+        url: Where the service is, up to ``/2010-04-01``; Twilio's own by default.
+        max_length: Characters; what is longer is cut. 1600 by default.
 
     The other settings are those of Webhook.
     """

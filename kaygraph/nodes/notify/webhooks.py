@@ -131,7 +131,7 @@ class Webhook(Posting):
         url: Where to; no error, event or report shows more of it than its host.
         headers: Sent with each request.
         auth: Bearer, Basic, APIKey or ClientCredentials.
-        idempotent: See Posting; True unless told.
+        idempotent: See Posting; True by default.
 
     The other settings are those of HTTPNode and Node.
     """
@@ -173,7 +173,7 @@ class ChatWebhook(Webhook):
 
     Args:
         url: The webhook: whoever knows it can post there.
-        max_length: Characters, as they are sent; 4000 unless told.
+        max_length: Characters, as they are sent; 4000 by default.
 
     The other settings are those of Webhook.
     """

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from ...aio.tasks import heard, outlast
+from ...aio.tasks import outlast, retrieve_exception
 from ._database import Database, Row, Written, column_names, in_time, too_many
 from ._statement import Bound, Statement
 from .errors import (
@@ -158,7 +158,7 @@ class SQLite:
                 await asyncio.wait([doing])
             except asyncio.CancelledError:
                 given_up.set()
-                doing.add_done_callback(heard)
+                doing.add_done_callback(retrieve_exception)
                 await outlast([doing])
                 if doing.exception() is not None:
                     raise

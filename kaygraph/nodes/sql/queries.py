@@ -78,7 +78,7 @@ class SQLRead(OnDatabase, BatchNode[Row, Row]):
     Args:
         database: A url or a Database.
         statement: One constant query, with placeholders for its parameters.
-        batch: How many rows are fetched at once, and held; 1000 unless told.
+        batch: How many rows are fetched at once, and held; 1000 by default.
         reads: The key of the parameters, a mapping or a sequence as the placeholders ask for.
         writes: The key of the rows.
 
@@ -149,7 +149,7 @@ class SQLWrite(OnDatabase, ParallelBatchNode[Any, Any]):
         database: A url or a Database. A SQLite file is made where there is none.
         statement: One constant statement; its placeholders are bound to the item, a mapping or a
             sequence.
-        max_workers: How many items wait at once, and are written together; 500 unless told.
+        max_workers: How many items wait at once, and are written together; 500 by default.
         reads: The key of the items, for a node that is not a stage.
         writes: The key of how many were written.
 
@@ -205,7 +205,7 @@ class SQLExecute(OnDatabase, Node[Any, Any]):
     Args:
         database: A url or a Database. A SQLite file is made where there is none.
         statements: Constant statements, run in this order.
-        max_rows: How many rows the result may have; 100,000 unless told. PostgreSQL sends all of
+        max_rows: How many rows the result may have; 100,000 by default. PostgreSQL sends all of
             them before they are counted.
         reads: The key of the parameters, which each statement with placeholders is bound to. As a
             stage, each item is bound.

@@ -70,7 +70,7 @@ async def test_the_file_is_made_in_wal_mode_with_foreign_keys(tmp_path):
 
 @pytest.mark.parametrize(("durable", "level"), [(True, 2), (False, 1)])
 async def test_durable_says_how_a_commit_is_synced(tmp_path, durable, level):
-    """What is acknowledged is on the disk (FULL), unless told otherwise (NORMAL)."""
+    """What is acknowledged is on the disk (FULL), by default otherwise (NORMAL)."""
     database = Database(f"sqlite:///{tmp_path}/new.db", durable=durable)
     assert await query(database, "PRAGMA synchronous") == [{"synchronous": level}]
 
