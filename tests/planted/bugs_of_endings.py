@@ -99,8 +99,8 @@ BUGS = [
         "permits not given back",
         {
             slots._waited: """
-                - held = caps[: turn.kept] if turn.future.cancelled() else caps
-                + held = caps[: turn.kept]
+                - held = caps[: waiter.kept] if waiter.future.cancelled() else caps
+                + held = caps[: waiter.kept]
             """
         },
     ),
@@ -110,8 +110,8 @@ BUGS = [
         "permits not given back",
         {
             slots._waited: """
-                - held = caps[: turn.kept] if turn.future.cancelled() else caps
-                + held = () if turn.future.cancelled() else caps
+                - held = caps[: waiter.kept] if waiter.future.cancelled() else caps
+                + held = () if waiter.future.cancelled() else caps
             """
         },
     ),

@@ -96,7 +96,7 @@ BUGS = [
         limits_hold,
         "items ahead",
         {
-            permits.Turn.__init__: """
+            permits.Waiter.__init__: """
                 - self.age = next(_ages)
                 + self.age = -next(_ages)
             """
