@@ -105,8 +105,6 @@ class BatchNode(
     ) -> FanOut:
         bare = self.exec if self._plain and frame.bare else None
         workers = workers_of(self, frame)
-        if workers > 1 and frame.alone:
-            frame = frame.derive(alone=False)
 
         def work(item: Any, index: int, slot: Slot) -> Awaitable[Any]:
             return self._call(item, index, frame, slot)

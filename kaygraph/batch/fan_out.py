@@ -63,6 +63,7 @@ class FanOut:
     ) -> None:
         self.name, self.work, self.frame, self.caps = name, work, frame, caps
         self.ordered, self.sink = ordered, sink
+        self.max_workers = max_workers
         self.workers = max(1, min(max_workers, length_hint(items, max_workers)))
         self.timed = sink is not None or on_error not in ("raise", "skip")  # for the outcomes
         self.bare = None if self.timed else bare
@@ -78,10 +79,11 @@ class FanOut:
         """Run all items and return the results."""
         try:
             await raise_if_cancelled()  # prep may have swallowed it
-            if self.workers == 1:
+            if self.max_workers == 1:
                 await self._work(0)
             else:
-                await gather(self._work(number) for number in range(self.workers))
+                with self.frame.run.beside:
+                    await self._gathered()
         except TooManyFailuresError as error:
             raise self.failures.whole(error) from None
         except asyncio.CancelledError as error:
@@ -96,6 +98,12 @@ class FanOut:
         if self.gone:
             return [result for result in self.results if result is not SKIPPED]
         return self.results
+
+    async def _gathered(self) -> None:
+        if self.workers == 1:  # there is no second item
+            await self._work(0)
+        else:
+            await gather(map(self._work, range(self.workers)))
 
     def _work(self, number: int) -> Coroutine[Any, Any, None]:
         if self.frame.rules.slow_hook_s is None:

@@ -46,7 +46,7 @@ class Node(BaseNode, node.Node[Any, Any]):
 
     def _copied(self, frame: Frame) -> "BaseNode":
         copied = super()._copied(frame)
-        in_flow = isinstance(frame.scope, FlowScope) and not frame.alone
+        in_flow = isinstance(frame.scope, FlowScope) and not frame.run.alone
         if self._stays and in_flow and self._exec_kind == "sync" and self.run_in is None:
             copied.__dict__["run_in"] = "loop"
         return copied

@@ -22,7 +22,7 @@ async def execute(node: Any, item: Any, frame: Frame) -> Any:
     place = node.run_in
     kind = node._exec_kind
     if place is None:
-        place = "loop" if frame.alone or kind in ("async", "async_generator") else "thread"
+        place = "loop" if frame.run.alone or kind in ("async", "async_generator") else "thread"
     if node.run_in is None and place == "loop" and kind in ("sync", "generator"):
         # In the calling thread of run(), where code that brings a loop of its own may run.
         loop = asyncio._get_running_loop()

@@ -164,7 +164,7 @@ class Graph(BaseNode[Any, str | None]):
         scope, caps = self._scope(frame), self._caps(frame)
         rules = self._rules(frame.rules) if self._ruled else frame.rules
         frame = Frame(
-            frame.run, scope, params, 1, frame.error, caps, frame.alone, frame.cell, rules,
+            frame.run, scope, params, 1, frame.error, caps, frame.cell, rules,
             frame.token,
         )  # fmt: skip
         if around.token is not None:

@@ -56,7 +56,7 @@ class BatchGraph(Graph):
 
         # A round is an item: one that has begun goes through all of its nodes.
         rules = self._rules(frame.rules).changed(whole=True)
-        inner = frame.derive(alone=frame.alone and self.max_workers == 1, rules=rules)
+        inner = frame.derive(rules=rules)
         if frame.token is not None:
             frame.token.look(self, frame)
             frame.token.settle()

@@ -18,7 +18,7 @@ class Fork:
         self.live, self.around = live, around
         self.broken = False  # one of them did not come to its end
         self.token: Token | None = None  # of the last one, when it is handed back
-        self.frame = frame.derive(alone=False) if frame.alone else frame
+        self.frame = frame
 
     def ended(self) -> None:
         self.live -= 1

@@ -169,7 +169,8 @@ class Walk:
                 if step.bit:
                     views[number] = view.having(self._before(step))
         try:
-            left = await gather(map(self.along, steps, repeat(fork), views))
+            with self.frame.run.beside:
+                left = await gather(map(self.along, steps, repeat(fork), views))
         except CancelledError as error:
             # The grace of a run that drains is over, and the branches have given what was done.
             given = self.frame.drains and self.frame.run.expired and not fork.broken

@@ -66,9 +66,7 @@ class BranchGroup(BaseNode[Any, list[Any]]):
 
         async def run(index: int, branch: Graph) -> None:
             scope = Scope(path, {branch: self._names[index]})
-            inner[index] = frame.derive(
-                scope=scope, cell=cells[index], alone=False, rules=rules, token=view
-            )
+            inner[index] = frame.derive(scope=scope, cell=cells[index], rules=rules, token=view)
             FRAME.set(inner[index])
             try:
 
@@ -83,10 +81,11 @@ class BranchGroup(BaseNode[Any, list[Any]]):
 
         tasks = [loop.create_task(run(i, branch)) for i, branch in enumerate(self.branches)]
         try:
-            try:
-                won = await self._decided(tasks)
-            finally:
-                await stop(tasks)
+            with frame.run.beside:
+                try:
+                    won = await self._decided(tasks)
+                finally:
+                    await stop(tasks)
         except asyncio.CancelledError as cancellation:
             raise with_errors(cancellation, tasks) from cancellation.__cause__
         finally:

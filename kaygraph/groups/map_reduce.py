@@ -125,11 +125,10 @@ class MapReduceNode(BaseNode[Any, dict[Any, Any]]):
         frame = frame.derive(scope=scope)
         parts: list[Partition] = [{} for _ in range(self._parts)]
         mapping = mapper._fan_out(prep_res, frame)
-        inner = frame.derive(alone=frame.alone and self.map_workers == 1)
 
         async def work(item: Any, index: int, slot: Slot) -> None:
             for part, pairs in zip(
-                parts, await call(mapper, item, index, inner, slot), strict=True
+                parts, await call(mapper, item, index, frame, slot), strict=True
             ):
                 self._merge(part, pairs)
 

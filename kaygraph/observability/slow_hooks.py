@@ -16,11 +16,11 @@ def timed(
 ) -> Coroutine[Any, Any, Any]:
     """Return the work that ``begin`` begins, with a warning when it holds the loop for too long.
 
-    The warning comes once a node and run. Measured by the machine's clock; where the frame is
+    The warning comes once a node and run. Measured by the machine's clock; where the run is
     alone nothing else waits for the loop, and nobody has to hear of it.
     """
     most, run = frame.rules.slow_hook_s, frame.run
-    if most is None or frame.alone:
+    if most is None or frame.run.alone:
         return begin()
     limit = most
     began = others = 0.0

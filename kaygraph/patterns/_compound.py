@@ -298,17 +298,21 @@ class CompoundNode(Stored, Node[P, E]):
         if around is not None:
             if around is not _WORK.get():  # called by hand, in an exec that has its permits
                 around = around.derive(caps=())
-            return await work(self._within(around))
+            return await self._beside(work, around)
 
-        def alone(_: Any, frame: Frame) -> Awaitable[T]:
-            return work(self._within(frame))
+        def by_hand(_: Any, frame: Frame) -> Awaitable[T]:
+            return self._beside(work, frame)
 
-        return await launched(self.name, Frame(Run()), alone, None)
+        return await launched(self.name, Frame(Run()), by_hand, None)
+
+    async def _beside(self, work: Callable[[Frame], Awaitable[T]], frame: Frame) -> T:
+        with frame.run.beside:
+            return await work(self._within(frame))
 
     def _within(self, frame: Frame) -> Frame:
         names = {part: name for name, part in self._parts.items()}
         scope = Scope(f"{frame.name_of(self)}/", names)
-        return frame.derive(scope=scope, alone=False)
+        return frame.derive(scope=scope)
 
     async def _ask(self, name: str, item: Any, frame: Frame) -> Outcome[Any]:
         """Let one part work on the item; a failure is an outcome, a cancellation is none."""

@@ -91,7 +91,6 @@ class Frame:
         attempt: The number of the attempt, from 1.
         error: On an error route, what the node before failed with.
         caps: The permits of the graphs around, innermost first.
-        alone: In the calling thread of ``run()``, with nothing running beside.
         cell: Where the branch around keeps its last result.
         rules: What the graphs around say.
         token: What the branch around has seen of others' writes; None when nothing runs beside.
@@ -100,7 +99,7 @@ class Frame:
     """
 
     __slots__ = (
-        "alone", "attempt", "bare", "caps", "cell", "error", "params", "rules", "run", "scope",
+        "attempt", "bare", "caps", "cell", "error", "params", "rules", "run", "scope",
         "token", "watched",
     )  # fmt: skip
 
@@ -112,13 +111,12 @@ class Frame:
         attempt: int = 1,
         error: BaseException | None = None,
         caps: tuple[Permits, ...] = (),
-        alone: bool = False,
         cell: Cell | None = None,
         rules: Rules = RULES,
         token: Any = None,
     ) -> None:
         self.run, self.scope, self.params, self.attempt = run, scope, params, attempt
-        self.error, self.caps, self.alone, self.cell = error, caps, alone, cell
+        self.error, self.caps, self.cell = error, caps, cell
         self.rules, self.token = rules, token
         told = rules is not RULES
         self.watched = run.emit is not None or (told and rules.slow_hook_s is not None)

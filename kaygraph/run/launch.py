@@ -63,10 +63,9 @@ class Runnable:
         from .signals import Signals  # only here are there signals to hear
 
         run = Run()
+        run.inline = True
         signals = Signals(run, check_limit("grace", grace))
-        return run_in_new_loop(
-            lambda: self._launch(shared, observers, True, deadline, run), signals
-        )
+        return run_in_new_loop(lambda: self._launch(shared, observers, deadline, run), signals)
 
     def run_async(
         self,
@@ -80,7 +79,7 @@ class Runnable:
 
         When it returns, raises or is cancelled, nothing that it started is left behind.
         """
-        return self._launch(shared, observers, False, deadline, Run())
+        return self._launch(shared, observers, deadline, Run())
 
     def launch(
         self,
@@ -92,13 +91,12 @@ class Runnable:
     ) -> "RunTask":
         """Begin a run on the current event loop, in a task of its own, and return it."""
         run = Run()
-        return RunTask(run, lambda: self._launch(shared, observers, False, deadline, run))
+        return RunTask(run, lambda: self._launch(shared, observers, deadline, run))
 
     def _launch(
         self,
         shared: Any,
         observers: Sequence[Observer],
-        alone: bool,
         deadline: float | None,
         run: Run,
     ) -> Coroutine[Any, Any, str | None]:
@@ -114,7 +112,7 @@ class Runnable:
                     f"run(shared, observers=[report]); got {observers!r}"
                 )
             run.observe(observers)
-        frame = Frame(run, alone=alone)
+        frame = Frame(run)
         shared = {} if shared is None else shared
         if deadline is None:
             return launched(self.name, frame, self._run, shared)

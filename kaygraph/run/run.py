@@ -37,6 +37,21 @@ class WorkerProcesses(Protocol):
     async def close(self) -> None: ...
 
 
+class SideBySide:
+    """Counts what a run does at once, as in ``with run.beside:`` around tasks of its own."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __enter__(self) -> None:
+        self.count += 1
+
+    def __exit__(self, *_: object) -> None:
+        self.count -= 1
+
+
 class Run:
     """Everything that one call of ``run`` holds; made lazily, closed when the run ends."""
 
@@ -46,6 +61,7 @@ class Run:
     conflicts: Set[tuple[Any, str, str]] = frozenset()  # the writes of which was told
     looked_after_s = 0.0  # how long nodes have held the loop where somebody looked
     slow_nodes: Set[Any] = frozenset()  # those of which that was told
+    inline = False  # in the calling thread of run()
     expired = False  # what was in flight has had its time, and is cancelled
     threaded: Callable[[], None] | None = None  # called when the run gets threads of its own
     stopped: Sequence[Any] = ()  # tasks whose wait for a source is being ended
@@ -57,8 +73,14 @@ class Run:
 
     def __init__(self) -> None:
         # Read at every step and every item, which is cheapest from the instance.
+        self.beside = SideBySide()
         self.marked = False  # walks have to look closer: an error is on its way, or the run drains
         self.draining = False  # no more items are taken, and no more nodes begin
+
+    @property
+    def alone(self) -> bool:
+        """Whether it is in the calling thread of ``run()``, with nothing running beside."""
+        return self.inline and not self.beside.count
 
     def observe(self, observers: Sequence[Observer]) -> None:
         """Send the run's events to the observers, in the order given."""

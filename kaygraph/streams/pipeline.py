@@ -124,10 +124,11 @@ class Pipeline(BaseNode[Any, list[Any] | None]):
         """Run the stages from the source to ``last``; return whether results were kept there."""
         names = unique([stage.name for stage in self.stages])
         scope = Scope(f"{frame.name_of(self)}/", dict(zip(self.stages, names, strict=True)))
-        frame = frame.derive(scope=scope, alone=False)
+        frame = frame.derive(scope=scope)
         context = FRAME.set(frame)  # hooks ask what they are called; workers begin with a copy
         try:
-            return await self._worked(shared, frame, last)
+            with frame.run.beside:
+                return await self._worked(shared, frame, last)
         finally:
             FRAME.reset(context)
 
