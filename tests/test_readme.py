@@ -73,6 +73,14 @@ def test_the_picture_shows_every_package_with_its_own_line() -> None:
     assert not told
 
 
+@pytest.mark.parametrize(
+    "path", sorted(set(re.findall(r"\b(?:kaygraph|examples)/[\w/]+\.py", TEXT)))
+)
+def test_file_that_is_named_is_there(path: str) -> None:
+    """README points to files that exist."""
+    assert (ROOT / path).is_file()
+
+
 def test_what_is_to_be_read_is_there() -> None:
     """The files that the core is read in."""
     order = TEXT[TEXT.index("Read it in this order") :]
