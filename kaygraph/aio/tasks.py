@@ -1,7 +1,9 @@
 """Structured concurrency in one page: tasks that end together."""
 
 import asyncio
+import sys
 from collections.abc import Coroutine, Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from typing import Any, NamedTuple, NoReturn, TypeVar
 from weakref import ref
@@ -24,13 +26,30 @@ CALLER: ContextVar[Caller] = ContextVar("kaygraph_caller")
 async def outlast(futures: Iterable["asyncio.Future[Any]"]) -> None:
     """Wait until all are done, however often the waiter is cancelled; then let that through."""
     cancelled: asyncio.CancelledError | None = None
+    shield: AbstractContextManager[object] = nullcontext()
     while pending := [future for future in futures if not future.done()]:
         try:
-            await asyncio.wait(pending)
+            with shield:
+                await asyncio.wait(pending)
         except asyncio.CancelledError as error:
             cancelled = error
+            shield = _anyio_shield()
     if cancelled is not None:
         raise cancelled
+
+
+def _anyio_shield() -> AbstractContextManager[object]:
+    """Return what keeps the cancellations of anyio's scopes away from a wait, and no others.
+
+    A scope that was cancelled cancels its task at every turn of the loop until the task has left
+    it: a wait that goes on all the same would keep a processor busy. Where anyio is not loaded,
+    there are no scopes.
+    """
+    if "anyio" not in sys.modules:
+        return nullcontext()
+    from anyio import CancelScope
+
+    return CancelScope(shield=True)
 
 
 def retrieve_exception(future: "asyncio.Future[Any]") -> None:

@@ -4,12 +4,13 @@ import asyncio
 import sys
 import warnings
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
+from contextlib import suppress
 from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import ref
 
 from .._validation import check_limit
-from ..aio.tasks import CALLER, Caller
+from ..aio.tasks import CALLER, Caller, outlast
 from ..aio.timeouts import within
 from ..errors import DeadlineExceededError, note_place
 from ..events import Observer, RunFinished, RunStarted
@@ -136,7 +137,7 @@ class RunTask:
         self._task.add_done_callback(self._over)
 
     def __await__(self) -> Generator[Any, None, str | None]:
-        return self._task.__await__()
+        return self._waited_for().__await__()
 
     def done(self) -> bool:
         """Whether the run is over."""
@@ -172,6 +173,16 @@ class RunTask:
     def draining(self) -> bool:
         """Whether ``drain`` was called."""
         return self._run.draining
+
+    async def _waited_for(self) -> str | None:
+        """Wait for the run; a cancellation of whoever waits is passed on to it, and once."""
+        try:
+            await asyncio.wait([self._task])
+        except asyncio.CancelledError as error:
+            self._task.cancel(*error.args)  # by which an anyio scope knows its own
+            with suppress(asyncio.CancelledError):
+                await outlast([self._task])
+        return self._task.result()
 
     def _expire(self) -> None:
         self._run.expire(self._task)
