@@ -1,14 +1,13 @@
 """A stage of a pipeline at work: its workers, its buffers, its figures."""
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from ..aio.buffer import Buffer, wake
-from ..aio.tasks import TURN, cancelled_again, raise_if_cancelled
+from ..aio.tasks import TURN, cancelled_again
 from ..batch.batch import cap_of, workers_of
 from ..batch.failures import Failures
 from ..batch.fan_out import NEVER
@@ -19,6 +18,7 @@ from ..node.node import Node
 from ..observability.slow_hooks import timed
 from ..outcome import Outcome
 from ..run.frame import Frame
+from .order import Order
 
 UNBOUNDED = 2**62  # a buffer that never makes anybody wait
 
@@ -67,13 +67,10 @@ class Stage:
         self.clock = asyncio.get_running_loop().time
         self.taken = self.passed = self.cancelled = 0
         self.busy = self.starved = self.blocked = 0.0
-        # Ordered hand-over: results wait in `held` until those before them have come.
-        self.ordered = self.workers > 1 and getattr(node, "ordered", True)
-        self.window = max(outbox.size if outbox.size < UNBOUNDED else inbox.size, self.workers)
-        self.held: dict[int, Sequence[Any]] = {}
-        self.following = 0
-        self.passing = False
-        self.waiting: deque[asyncio.Future[None]] = deque()
+        self.capped = bool(frame.caps)
+        window = max(outbox.size if outbox.size < UNBOUNDED else inbox.size, self.workers)
+        ordered = self.workers > 1 and getattr(node, "ordered", True)
+        self.order = Order(window) if ordered else None
 
     @property
     def items(self) -> int:
@@ -90,8 +87,8 @@ class Stage:
 
     def hand_on(self) -> None:
         """Pass on, without a wait, what is done and has waited for its order."""
-        for index in sorted(self.held):
-            self.outbox.items.extend(self.held.pop(index))
+        if self.order is not None:
+            self.outbox.items.extend(self.order.rest())
 
     def account_for_rest(self) -> None:
         """Tell of the items that were to be worked on here and were not taken up."""
@@ -124,7 +121,7 @@ class Stage:
             if items is not None:
                 for taken, item in enumerate(() if run.draining else items, 1):
                     if len(sink) >= size:
-                        await self._block(outbox, values=(item,))
+                        await self._block(values=(item,))
                     sink.append(item)
                     if readers:
                         wake(readers)
@@ -143,87 +140,20 @@ class Stage:
         outbox.close()
 
     async def worker(self, number: int) -> None:
-        """Work on items until there are no more.
-
-        The loop that every item of every stage goes through; see FanOut.
-        """
-        node, frame, ordered, outcomes = self.node, self.frame, self.ordered, self.outcomes
-        inbox, outbox = self.inbox, self.outbox
-        source, sink, size = inbox.items, outbox.items, outbox.size
-        writers, readers = inbox.writers, outbox.readers
-        bare: Callable[[Any], Awaitable[Any]] | None = None
+        """Work on items until there are no more."""
+        node, frame = self.node, self.frame
+        plain: Callable[[Any], Awaitable[Any]] | None = None
         if not node._has_exec:
-            bare = _unchanged
+            plain = _unchanged
         elif node._plain and frame.bare:
-            bare = node.exec
-        several = node._exec_kind in ("generator", "async_generator")
-        direct = bare is not None and not outcomes
-        # One worker alone empties its inbox and fills its outbox: what there is, and room for, can
-        # be worked off in one go.
-        sole = direct and self.workers == 1
-        own = self.cap
-        slot = Slot((own, *frame.caps), number)
-        capped = bool(frame.caps)
-        values: Sequence[Any] | None = None
-        task = asyncio.current_task()
-        assert task is not None
-        cancelling = task.cancelling
+            plain = node.exec
+        slot = Slot((self.cap, *frame.caps), number)
         started = self.clock()
         try:
-            while True:
-                if cancelling():  # exec may have swallowed it: the run ends all the same
-                    await cancelled_again()
-                if ordered and self.taken - self.following >= self.window:
-                    await self._block(None, slot)
-                    continue
-                if not source:
-                    if not await self._starve(slot):
-                        break
-                    continue
-                if direct and not slot.held:
-                    await slot.take()
-                    continue  # others may have emptied the buffer meanwhile
-                if sole and len(sink) >= size:
-                    await self._block(outbox, slot)
-                    continue
-                for _ in range(min(len(source), size - len(sink)) if sole else 1):
-                    item = source.popleft()
-                    if writers:
-                        wake(writers)
-                    index = self.taken
-                    self.taken = index + 1
-                    try:
-                        if direct:
-                            value = await bare(item)  # type: ignore[misc]
-                        elif outcomes and type(item) is Outcome:
-                            self.passed += 1
-                            value = item
-                        elif node._has_exec:
-                            value = await node._call(item, index, frame, slot)
-                            values = value if several else None
-                        else:
-                            value = item
-                    except asyncio.CancelledError:
-                        self.cancelled += 1
-                        raise
-                    except Exception as error:
-                        self.failures.pulled = self.items
-                        value = self.failures.bear(item, index, slot, error)
-                        if value.status == "skipped":
-                            values = ()
-                    if ordered or values is not None:
-                        await self._hand_over(index, (value,) if values is None else values, slot)
-                        values = None
-                        continue
-                    if not sole and len(sink) >= size:
-                        await self._block(outbox, slot, (value,))
-                    sink.append(value)
-                    if readers:
-                        wake(readers)
-                    if cancelling():
-                        break
-                if own.waiting or own.free < 0 or (capped and slot.wanted):
-                    slot.give()
+            if plain is not None and self.workers == 1 and not self.outcomes:
+                await self._in_runs(plain, slot)
+            else:
+                await self._one_by_one(plain, slot)
         finally:
             slot.give()
             self.running -= 1
@@ -231,68 +161,145 @@ class Stage:
         if not self.running:
             self.busy -= self.starved + self.blocked
             self.failures.settle(self.items)
-            outbox.close()
+            self.outbox.close()
 
-    async def _hand_over(self, index: int, values: Sequence[Any], slot: Slot) -> None:
-        """Pass results on, in order where that is asked for."""
-        if self.ordered:
-            self.held[index] = values
-            if self.passing:  # by another worker, which will find these in their turn
-                return
-        else:
-            await self._pass(values, slot)
-            return
-        self.passing = True
-        try:
-            while self.following in self.held:
-                await self._pass(self.held.pop(self.following), slot)
-                self.following += 1
-                while self.waiting:
-                    wake(self.waiting)
-        finally:
-            self.passing = False
+    async def _in_runs(self, plain: Callable[[Any], Awaitable[Any]], slot: Slot) -> None:
+        """Work on all items that are there, and that there is room for, in one go.
+
+        This is for one worker that only awaits ``exec``. Nobody else empties its inbox or fills
+        its outbox: items and room that were there before a wait are there after it.
+        """
+        inbox, outbox = self.inbox, self.outbox
+        source, sink, size = inbox.items, outbox.items, outbox.size
+        writers, readers = inbox.writers, outbox.readers
+        cancelling = _cancelling()
+        while source or await self._starve(slot):
+            if len(sink) >= size:
+                await self._block(slot)
+            if not slot.held:
+                await slot.take()
+            for _ in range(min(len(source), size - len(sink))):
+                item = source.popleft()
+                if writers:
+                    wake(writers)
+                index = self.taken
+                self.taken = index + 1
+                try:
+                    sink.append(await plain(item))
+                except asyncio.CancelledError:
+                    self.cancelled += 1
+                    raise
+                except Exception as error:
+                    sink.extend(self._failed(item, index, slot, error))
+                if readers:
+                    wake(readers)
+                if cancelling():  # exec may have swallowed it: the run ends all the same
+                    await cancelled_again()
+            self._share(slot)
+
+    async def _one_by_one(self, plain: Callable[[Any], Awaitable[Any]] | None, slot: Slot) -> None:
+        """Work on one item at a time, beside the other workers."""
+        node, frame, outcomes = self.node, self.frame, self.outcomes
+        several = node._exec_kind in ("generator", "async_generator")
+        inbox, outbox, order = self.inbox, self.outbox, self.order
+        source, sink, size = inbox.items, outbox.items, outbox.size
+        readers = outbox.readers
+        cancelling = _cancelling()
+        while True:
+            if order is not None and order.is_full(self.taken):
+                await self._wait_for_order(order, slot)
+            elif not source:
+                if not await self._starve(slot):
+                    return
+            elif plain is not None and not slot.held:
+                await slot.take()  # others may empty the buffer meanwhile
+            else:
+                item = inbox.take()
+                index = self.taken
+                self.taken = index + 1
+                values: Sequence[Any]
+                try:
+                    if outcomes and type(item) is Outcome:
+                        self.passed += 1
+                        values = (item,)
+                    elif plain is not None:
+                        values = (await plain(item),)
+                    else:
+                        value = await node._call(item, index, frame, slot)
+                        values = value if several else (value,)
+                except asyncio.CancelledError:
+                    self.cancelled += 1
+                    raise
+                except Exception as error:
+                    values = self._failed(item, index, slot, error)
+                for due in (values,) if order is None else order.due(index, values):
+                    if len(due) == 1 and len(sink) < size:  # as _pass does, without its cost
+                        sink.append(due[0])
+                        if readers:
+                            wake(readers)
+                    else:
+                        await self._pass(due, slot)
+                if cancelling():  # exec may have swallowed it: the run ends all the same
+                    await cancelled_again()
+                self._share(slot)
+
+    def _failed(self, item: Any, index: int, slot: Slot, error: Exception) -> Sequence[Any]:
+        """Return what stands in the place of a failed item; raise when it cannot be borne."""
+        self.failures.pulled = self.items
+        outcome = self.failures.bear(item, index, slot, error)
+        return () if outcome.status == "skipped" else (outcome,)
+
+    def _share(self, slot: Slot) -> None:
+        """Give the permits back if somebody waits for them, or if they have become fewer."""
+        own = self.cap
+        if own.waiting or own.free < 0 or (self.capped and slot.wanted):
+            slot.give()
 
     async def _pass(self, values: Sequence[Any], slot: Slot | None = None) -> None:
         outbox = self.outbox
         for number, value in enumerate(values):
             if len(outbox.items) >= outbox.size:
-                await self._block(outbox, slot, values[number:])
+                await self._block(slot, values[number:])
             outbox.items.append(value)
             if outbox.readers:
                 wake(outbox.readers)
 
     async def _starve(self, slot: Slot) -> bool:
+        """Wait for an item; return whether there is one, or False when none will come."""
         slot.give()
         began = self.clock()
         more = await self.inbox.filled()
         self.starved += self.clock() - began
         return more
 
-    async def _block(
-        self,
-        outbox: Buffer[Any] | None,
-        slot: Slot | None = None,
-        values: Sequence[Any] = (),
-    ) -> None:
-        """Wait for room behind this stage, or for the slow item that holds up the order.
+    async def _block(self, slot: Slot | None = None, values: Sequence[Any] = ()) -> None:
+        """Wait for room behind this stage.
 
         ``values`` are in hand: when the wait is cancelled they are accounted for with the others.
         """
         if slot is not None:
             slot.give()
         began = self.clock()
-        if outbox is not None:
-            try:
-                await outbox.room()
-            except asyncio.CancelledError:
-                outbox.items.extend(values)
-                raise
-        else:
-            await raise_if_cancelled()
-            turn = asyncio.get_running_loop().create_future()
-            self.waiting.append(turn)
-            await turn
+        try:
+            await self.outbox.room()
+        except asyncio.CancelledError:
+            self.outbox.items.extend(values)
+            raise
         self.blocked += self.clock() - began
+
+    async def _wait_for_order(self, order: Order, slot: Slot) -> None:
+        """Wait for the slow item that holds up the order."""
+        slot.give()
+        began = self.clock()
+        await order.advanced()
+        self.blocked += self.clock() - began
+
+
+def _cancelling() -> Callable[[], int]:
+    """Return what says how often the current task has been cancelled."""
+    task = asyncio.current_task()
+    assert task is not None
+    return task.cancelling
 
 
 async def _unchanged(item: Any) -> Any:

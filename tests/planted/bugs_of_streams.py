@@ -1,7 +1,7 @@
 """Streams that lose what they have taken, mix it up, take too much, or stand still."""
 
 from kaygraph.batch import fan_out
-from kaygraph.streams import stage
+from kaygraph.streams import order, stage
 from tests.planted.checks_of_streams import streams_keep_order_and_measure_and_lose_nothing
 from tests.planted.planting import Bug
 
@@ -22,10 +22,9 @@ BUGS = [
         streams_keep_order_and_measure_and_lose_nothing,
         "items were under way",
         {
-            stage.Stage.worker: """
-                - if ordered and self.taken - self.following >= self.window:
-                -     await self._block(None, slot)
-                -     continue
+            order.Order.is_full: """
+                - return taken - self._next >= self.window
+                + return False
             """
         },
     ),
@@ -35,8 +34,8 @@ BUGS = [
         "came out",
         {
             stage.Stage.__init__: """
-                - self.ordered = self.workers > 1 and getattr(node, "ordered", True)
-                + self.ordered = False
+                - self.order = Order(window) if ordered else None
+                + self.order = None
             """
         },
     ),
@@ -45,9 +44,9 @@ BUGS = [
         streams_keep_order_and_measure_and_lose_nothing,
         "deadlock",
         {
-            stage.Stage._hand_over: """
-                - while self.waiting:
-                -     wake(self.waiting)
+            order.Order.due: """
+                - while self._waiting:
+                -     wake(self._waiting)
             """
         },
     ),
@@ -57,7 +56,7 @@ BUGS = [
         "came out",
         {
             stage.Stage.feed: """
-                  await self._block(outbox, values=(item,))
+                  await self._block(values=(item,))
                 + if run.draining:
                 +     break
             """
