@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import kaygraph
+from kaygraph.node.facts import Fact
 from tests.children import python
 
 ALIASES = {"Event", "Status"}  # unions of types, which have no place and no text of their own
@@ -32,7 +33,7 @@ def members() -> list[Any]:
         thing = getattr(kaygraph, name)
         for member, value in vars(thing).items() if isinstance(thing, type) else ():
             if not member.startswith("_") and (
-                inspect.isfunction(value) or isinstance(value, property)
+                inspect.isfunction(value) or isinstance(value, property | Fact)
             ):
                 found.append(pytest.param(thing, member, id=f"{name}.{member}"))
     return found

@@ -4,9 +4,10 @@ import logging
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from inspect import isawaitable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from ..errors import NodeDefinitionError
+from ..node.facts import Fact, Facts
 from ..node.hooks import is_own
 from ..node.node import BaseNode as CoreNode
 from ..run.frame import FRAME, NO_PARAMS, Cell, Frame, Scope
@@ -22,16 +23,6 @@ GONE = {
     "_run_async": "override prep_async(), exec_async() or post_async()",
     "_exec": "override exec()",
 }
-
-
-class Told:
-    """A fact about the run that a program may cover with an attribute of its own."""
-
-    def __init__(self, read: Callable[[Any], Any]) -> None:
-        self.read = read
-
-    def __get__(self, node: Any, owner: type | None = None) -> Any:
-        return self if node is None else self.read(node)
 
 
 class FlowScope(Scope):
@@ -58,24 +49,22 @@ class BaseNode(Replacing, CoreNode[Any, Any]):
     """
 
     config: Config = EMPTY
-    params: Any  # a plain attribute, as in the ancestors
+    params: Any = NO_PARAMS  # a plain attribute, as in the ancestors
     _origin: "BaseNode | None" = None  # of a copy: the node it stands for
     _failed: ClassVar[Callable[..., Any] | None] = None  # the hook on_error(shared, error)
     _execution_context: dict[str, Any]
 
-    # A program that has attributes of these names did not mean ours.
-    if not TYPE_CHECKING:
-        attempt, error = Told(CoreNode.attempt.fget), Told(CoreNode.error.fget)
-        outcomes, resource = Told(CoreNode.outcomes.fget), Told(CoreNode.resource.fget)
-        log = Told(CoreNode.log.fget)
-        logger = Told(lambda node: logging.getLogger(type(node).__name__))
-        cur_retry = Told(lambda node: CoreNode.attempt.fget(node) - 1)
-        params = NO_PARAMS
-    else:
-        logger: logging.Logger
-        cur_retry: int
+    @Fact
+    def logger(self) -> logging.Logger:
+        """The logger with the name of the class."""
+        return logging.getLogger(type(self).__name__)
 
-    def __new__(cls, *_: Any, **__: Any) -> Any:
+    @Fact
+    def cur_retry(self) -> int:
+        """The number of the attempt from 0, in ``exec`` and in the hooks after it."""
+        return Facts.attempt.read(self) - 1
+
+    def __new__(cls, *_: Any, **__: Any) -> Self:
         node = super().__new__(cls)
         node.__dict__.update(params={}, _execution_context={})
         return node

@@ -21,7 +21,7 @@ class FlowWalk(Walk):
         if action is DRAINED:
             return
         self.action = action
-        known = list(step.node.successors)
+        known = list(step.node._successors)
         if known:
             warnings.warn(
                 f"{self.graph!r} ends: {self.frame.name_of(step.node)!r} returned {action!r}, and "

@@ -135,13 +135,13 @@ class Graph(BaseNode[Any, str | None]):
         node, seen = self._starts[0], set[AnyNode]()
         while node not in seen and len(parts) < 8:
             seen.add(node)
-            following = node.successors.get("default", ())
+            following = node._successors.get("default", ())
             parts.append(names.get(node, node.name))
             if not following:
                 break
             if len(following) > 1:
                 parts.append(f"[{', '.join(names.get(n, n.name) for n in following)}]")
-                following = following[0].successors.get("default", ())
+                following = following[0]._successors.get("default", ())
                 if not following:
                     break
             node = following[0]

@@ -10,7 +10,7 @@ AnyNode = BaseNode[Any, Any]
 
 
 def targets(node: AnyNode) -> list[AnyNode]:
-    return [target for targets in node.successors.values() for target in targets]
+    return [target for targets in node._successors.values() for target in targets]
 
 
 def back_edges(starts: Sequence[AnyNode]) -> set[tuple[AnyNode, AnyNode]]:
@@ -35,7 +35,7 @@ def back_edges(starts: Sequence[AnyNode]) -> set[tuple[AnyNode, AnyNode]]:
             forward[node].append(target)
         if target not in forward:
             forward[target] = []
-            for action, targets in target.successors.items():
+            for action, targets in target._successors.items():
                 (edges if action == "default" else named).extend((target, t) for t in targets)
     return back_edges
 

@@ -60,7 +60,7 @@ class Plan:
         self.loops = bool(self.back_edges)
         self.steps = {node: Step(node) for node in in_order(self.starts, self.back_edges)}
         for step in self.steps.values():
-            for action, nodes in step.node.successors.items():
+            for action, nodes in step.node._successors.items():
                 steps = tuple(self.steps[node] for node in nodes)
                 step.after[action] = steps[0] if len(steps) == 1 else steps
             if "default" in step.after:
@@ -74,7 +74,7 @@ class Plan:
     def edges(self) -> Iterator[tuple[AnyNode, str, AnyNode]]:
         """Yield every edge once: from, action, to; in the order of the steps and the wiring."""
         for node in self.steps:
-            for action, nodes in node.successors.items():
+            for action, nodes in node._successors.items():
                 for target in nodes:
                     yield node, action, target
 
@@ -164,7 +164,7 @@ def validate(plan: Plan, owner: str) -> None:
     """Check what only a look at the nodes can tell; see Plan for what is raised."""
     for node in plan.steps:
         possible = _declared_actions(node)
-        for action in node.successors:
+        for action in node._successors:
             if possible and action not in possible and action not in ("default", "error"):
                 listed = ", ".join(repr(name) for name in sorted(possible))
                 raise GraphDefinitionError(

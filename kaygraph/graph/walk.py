@@ -252,8 +252,8 @@ class Walk:
         self.action = action
         if action is None or action == "default":
             return
-        if isinstance(action, str) and action in self.graph.successors:
+        if isinstance(action, str) and action in self.graph._successors:
             return
-        known = step.node.successors
+        known = step.node._successors
         if any(name != "error" for name in known):
             raise UnknownActionError(self.frame.name_of(step.node), action, list(known))

@@ -137,7 +137,7 @@ class BranchGroup(BaseNode[Any, list[Any]]):
 
 
 def _branch(branch: Any) -> Graph:
-    if isinstance(branch, Graph) and not branch.successors:
+    if isinstance(branch, Graph) and not branch._successors:
         return branch
     if not isinstance(branch, Wired):
         raise TypeError(f"a branch is a node, a chain (a >> b) or a graph, got {branch!r}")

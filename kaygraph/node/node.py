@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping, S
 from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, Unpack
 
 from ..errors import NodeDefinitionError
 from ..events import NodeFinished, NodeStarted
@@ -15,10 +15,10 @@ from ..limits.breaker import CircuitBreaker
 from ..limits.rate import RateLimit
 from ..limits.retry import Retry
 from ..limits.slots import Slot
-from ..outcome import Outcome
-from ..run.frame import FRAME, NO_PARAMS, Frame
+from ..run.frame import Frame
 from ..run.launch import Runnable
 from .call import call
+from .facts import Fact, Facts
 from .hooks import check_names, is_own, nothing
 from .keywords import E, I, NodeSettings, P, R, RunIn
 from .settings import CHECKS, Checks, check_together, note_plainness, refuse_unknown
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 POSITIONAL = frozenset({"max_retries", "wait"})  # as in the ancestors: Node(3, 10)
 
 
-class BaseNode(Wired, Runnable, Generic[P, E, I, R]):
+class BaseNode(Wired, Facts, Runnable, Generic[P, E, I, R]):
     """Three steps: ``prep`` reads, ``exec`` works, ``post`` writes and names the way on.
 
     Any hook may be written ``def`` or ``async def``. A node is not changed by a run: the same
@@ -79,7 +79,7 @@ class BaseNode(Wired, Runnable, Generic[P, E, I, R]):
         def __class_getitem__(cls, _):  # types are for checkers; a class is the same without
             return cls
 
-    def __new__(cls, *_: Any, **__: Any) -> Any:
+    def __new__(cls, *_: Any, **__: Any) -> Self:
         node = super().__new__(cls)
         object.__setattr__(node, "_successors", {})  # a subclass may forget super().__init__()
         return node
@@ -125,15 +125,17 @@ class BaseNode(Wired, Runnable, Generic[P, E, I, R]):
         check_together(cls)
         note_plainness(cls, cls._call is BaseNode._call, cls._exec is BaseNode._exec)
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name in self._accepts:
-            object.__setattr__(self, name, self._checked[name](name, value))
-            if name == "name":
-                object.__setattr__(self, "_named", True)
-            kind = type(self)
-            note_plainness(self, kind._call is BaseNode._call, kind._exec is BaseNode._exec)
-        else:
-            object.__setattr__(self, name, value)
+    if not TYPE_CHECKING:  # so that a misspelt attribute is found
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            if name in self._accepts:
+                object.__setattr__(self, name, self._checked[name](name, value))
+                if name == "name":
+                    object.__setattr__(self, "_named", True)
+                kind = type(self)
+                note_plainness(self, kind._call is BaseNode._call, kind._exec is BaseNode._exec)
+            else:
+                object.__setattr__(self, name, value)
 
     def __getstate__(self) -> dict[str, Any]:
         """A node goes to a process or a cluster without its neighbours."""
@@ -165,55 +167,6 @@ class BaseNode(Wired, Runnable, Generic[P, E, I, R]):
         ``prep`` and left when the run ends, however it ends. What it yields is ``resource``."""
         return nullcontext()
 
-    # --- what a hook may ask about its run ----------------------------------------------------
-
-    @property
-    def params(self) -> Mapping[str, Any]:
-        """The parameters of the BatchGraph round that runs this node; empty outside of one."""
-        frame = FRAME.get(None)
-        return NO_PARAMS if frame is None else frame.params
-
-    @property
-    def attempt(self) -> int:
-        """The number of the attempt that runs, from 1."""
-        frame = FRAME.get(None)
-        return 1 if frame is None else frame.attempt
-
-    @property
-    def error(self) -> BaseException | None:
-        """On an ``- "error" >>`` route, what the node before failed with."""
-        frame = FRAME.get(None)
-        return None if frame is None else frame.error
-
-    @property
-    def outcomes(self) -> Sequence[Outcome[Any]]:
-        """In a group and in the node after it: one outcome a branch, in the order written."""
-        frame = FRAME.get(None)
-        known = (frame.scope.outcomes if frame is not None and frame.scope else None) or {}
-        if self in known:
-            return known[self]
-        for group in reversed(known):
-            if any(self in nodes for nodes in group._successors.values()):
-                return known[group]
-        return ()
-
-    @property
-    def resource(self) -> Any:
-        """What this node's ``lifespan`` yielded in this run."""
-        frame = FRAME.get(None)
-        if frame is None:
-            raise AttributeError(f"{self!r} holds a resource only while it runs")
-        return frame.run.resource(self)
-
-    @property
-    def log(self) -> Any:
-        """A structlog logger that is bound to the node's name."""
-        import structlog  # loads where it is used
-
-        frame = FRAME.get(None)
-        name = self.name if frame is None else frame.name_of(self)
-        return structlog.get_logger().bind(node=name)
-
     # --- wiring --------------------------------------------------------------------------------
 
     @property
@@ -222,7 +175,7 @@ class BaseNode(Wired, Runnable, Generic[P, E, I, R]):
 
     _tails = _heads
 
-    @property
+    @Fact
     def successors(self) -> "Mapping[str, Sequence[BaseNode[Any, Any]]]":
         """The nodes that each action leads to, in the order they were wired."""
         return self._successors

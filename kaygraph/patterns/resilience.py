@@ -211,7 +211,7 @@ class ResilientBranch(CompoundNode[Any, ResilientResult[Result]]):
     def post(self, shared: Any, request: Any, result: Any, /) -> Any:
         """Write the result; return its status, unless only the plain way on is wired."""
         super().post(shared, request, result)
-        wired = self.successors
+        wired = self._successors
         if isinstance(result, StageReport) or ("default" in wired and not wired.keys() & WAYS):
             return None
         return result.status

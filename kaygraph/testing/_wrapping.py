@@ -28,7 +28,7 @@ class Wrapping:
         if not isinstance(node, BaseNode):
             raise TypeError(f"faults are for nodes and graphs of them, got {node!r}")
         wrapped = self._wrapped(node)
-        for action, targets in node.successors.items():
+        for action, targets in node._successors.items():
             for target in targets:
                 wrapped._connect(self.done.get(target, target), action)
         return wrapped
@@ -47,9 +47,9 @@ class Wrapping:
         if isinstance(node, Graph) and node._starts:
             self._rewire(node, wrapped)
         elif isinstance(node, BranchGroup):
-            wrapped.branches = tuple(map(self._wrapped, node.branches))
+            vars(wrapped)["branches"] = tuple(map(self._wrapped, node.branches))
         elif isinstance(node, Pipeline):
-            wrapped.stages = tuple(map(self._wrapped, node.stages))
+            vars(wrapped)["stages"] = tuple(map(self._wrapped, node.stages))
         return wrapped
 
     def _rewire(self, graph: Graph, wrapped: Any) -> None:
@@ -57,7 +57,7 @@ class Wrapping:
         for step in steps:
             self._wrapped(step)
         for step in steps:
-            for action, targets in step.successors.items():
+            for action, targets in step._successors.items():
                 for target in targets:
                     self.done[step]._connect(self.done[target], action)
         wrapped._starts = [self.done[start] for start in graph._starts]
@@ -108,7 +108,7 @@ def _reduce(self: Any) -> tuple[Any, ...]:
 
 def _restored(cls: type[AnyNode], hooks: tuple[str, ...]) -> AnyNode:
     wrapper = wrapper_of(cls, hooks)
-    return wrapper.__new__(wrapper)  # type: ignore[no-any-return]
+    return wrapper.__new__(wrapper)
 
 
 def _meeting(hook: str, work: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,0 +1,86 @@
+"""What a hook may ask about its run, and attributes of a program's own with the same names."""
+
+import logging
+from typing import Any
+
+import pytest
+
+from kaygraph import AsyncNode, BatchGraph, Graph, Node
+
+FACTS = ("attempt", "error", "log", "outcomes", "resource", "successors")
+
+
+@pytest.mark.parametrize("fact", FACTS)
+def test_an_attribute_covers_the_fact_of_its_name(fact: str) -> None:
+    """In `__init__`, on the class, and for as long as it is there."""
+
+    class OnInstance(Node):
+        def __init__(self) -> None:
+            super().__init__()
+            setattr(self, fact, "mine")
+
+        async def exec(self, prep_res: Any, /) -> Any:
+            return getattr(self, fact)
+
+        def post(self, shared: Any, prep_res: Any, exec_res: Any, /) -> None:
+            shared["seen"] = exec_res
+
+    class OnClass(OnInstance):
+        def __init__(self) -> None:
+            Node.__init__(self)
+
+    setattr(OnClass, fact, "mine")
+    for kind in (OnInstance, OnClass):
+        shared: dict[str, Any] = {}
+        Graph(kind() >> Node()).run(shared)
+        assert shared == {"seen": "mine"}
+    node = OnInstance()
+    delattr(node, fact)
+    if fact != "resource":  # which a node has only while it runs
+        assert getattr(node, fact) != "mine"
+
+
+def test_an_edge_is_walked_whatever_covers_successors() -> None:
+    """The engine has names of its own for what it needs."""
+
+    class Ranked(AsyncNode):
+        def __init__(self, name: str) -> None:
+            super().__init__(name=name)
+            self.successors = ["of mine"]
+
+        def post(self, shared: Any, prep_res: Any, exec_res: Any, /) -> None:
+            shared.append(self.name)
+
+    seen: list[str] = []
+    graph = Graph(Ranked("a") >> Ranked("b"))
+    graph.run(seen)
+    assert seen == ["a", "b"]
+    assert repr(graph) == "<Graph a → b>"
+
+
+def test_params_are_the_round_s() -> None:
+    """They are refused as an attribute, with what to do instead."""
+    with pytest.raises(AttributeError, match=r"BatchGraph around, whose prep\(\) returns them"):
+        Node().params = {"key": 1}  # type: ignore[misc]
+
+    class Rounds(BatchGraph):
+        def prep(self, shared: Any, /) -> Any:
+            return [{"key": 1}, {"key": 2}]
+
+    class Note(AsyncNode):
+        def post(self, shared: Any, prep_res: Any, exec_res: Any, /) -> None:
+            shared.append(self.params["key"])
+
+    seen: list[int] = []
+    Rounds(Note()).run(seen)
+    assert seen == [1, 2]
+
+
+def test_facts_outside_of_a_run() -> None:
+    """They are those of nobody; a resource is held only by a run."""
+    node = Node()
+    assert (node.attempt, node.error, node.outcomes, node.params) == (1, None, (), {})
+    with pytest.raises(AttributeError, match="holds a resource only while it runs"):
+        _ = node.resource
+    node.log = logging.getLogger("mine")
+    assert node.log.name == "mine"
