@@ -1,0 +1,190 @@
+"""What type checkers know of the public API: mypy and pyright read this file, nothing runs it.
+
+A line marked as ignored is a mistake that both have to find; a mark that is not needed is an error.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from typing import Any, Literal, assert_type
+
+from structlog.typing import FilteringBoundLogger
+
+from kaygraph import (
+    AsyncNode,
+    BaseNode,
+    BatchGraph,
+    BatchNode,
+    Branch,
+    BranchGroup,
+    Chain,
+    CircuitBreaker,
+    Graph,
+    MapReduceNode,
+    Node,
+    Outcome,
+    ParallelBatchNode,
+    Pipeline,
+    RateLimit,
+    Retry,
+    RunTask,
+    StageReport,
+    first_of,
+    settle,
+)
+from kaygraph.nodes import node, parallel_node
+
+# --- what a program writes -------------------------------------------------------------------
+
+
+class Read(Node[str, int]):
+    """Steps whose types follow one another; ``def`` and ``async def`` alike."""
+
+    def prep(self, shared: dict[str, Any]) -> str:
+        return str(shared["path"])
+
+    async def exec(self, path: str) -> int:
+        return len(path)
+
+    def exec_fallback(self, path: str, error: Exception) -> int:
+        return 0
+
+    async def post(self, shared: dict[str, Any], path: str, size: int) -> str:
+        shared["size"] = size
+        return "default"
+
+
+class Fetch(ParallelBatchNode[str, bytes]):
+    """The items that ``prep`` gives are what ``exec`` takes."""
+
+    max_workers = 20
+    timeout = 2.5
+    retry = Retry(attempts=3)
+    rate = RateLimit(10, per=1)
+    breaker = CircuitBreaker()
+    on_error = "collect"
+
+    async def prep(self, shared: Any) -> AsyncIterator[str]:
+        async def urls() -> AsyncIterator[str]:
+            yield "a"
+
+        return urls()
+
+    def exec(self, url: str) -> bytes:
+        return url.encode()
+
+    def post(self, shared: Any, urls: Iterable[str] | Any, pages: list[bytes]) -> None:
+        shared["pages"] = pages
+
+
+class Stage(BatchNode[bytes, str]):
+    """A stage gets the report of what it did."""
+
+    def exec(self, page: bytes) -> str:
+        return page.decode()
+
+
+class Hooks(AsyncNode):
+    """What a hook may ask; a node without type arguments is one of Any."""
+
+    async def exec(self, prep_res: Any) -> Any:
+        assert_type(self.log, FilteringBoundLogger)
+        assert_type(self.attempt, int)
+        assert_type(self.params, Mapping[str, Any])
+        assert_type(self.error, BaseException | None)
+        assert_type(self.outcomes, Sequence[Outcome[Any]])
+        self.log.info("working", item=prep_res)
+        assert_type(self.successors, Mapping[str, Sequence[BaseNode]])
+        self.log.whisper("working")  # type: ignore[attr-defined] # pyright: ignore[reportAttributeAccessIssue]
+
+
+@node(reads="text", writes="words", timeout=3)
+def words(text: str) -> list[str]:
+    return text.split()
+
+
+@parallel_node(reads="urls", writes="pages", max_workers=5)
+async def pages(url: str) -> str:
+    return url
+
+
+# --- every object has the type of its class -----------------------------------------------------
+
+read, fetch, stage = Read(max_retries=3, wait=0.5), Fetch(max_workers="auto"), Stage()
+assert_type(read, Read)
+assert_type(fetch, Fetch)
+assert_type(read.timeout, float | None)
+assert_type(ParallelBatchNode().max_workers, int | Literal["auto"])
+assert_type(BatchNode().on_error, str | float)
+
+graph = Graph(read, max_workers=4, on_conflict="raise")
+assert_type(graph, Graph)
+assert_type(graph.max_workers, int | None)
+assert_type(graph.to_mermaid(), str)
+assert_type(BatchGraph(read, max_workers=4), BatchGraph)
+assert_type(MapReduceNode(map_workers=2), MapReduceNode)
+assert_type(first_of(read, fetch), BranchGroup)
+assert_type(settle(read), BranchGroup)
+
+# --- wiring -----------------------------------------------------------------------------------
+
+assert_type(read >> fetch, Chain)
+assert_type(read >> [fetch, stage] >> graph, Chain)
+assert_type(read - "retry", Branch)
+assert_type(read.name, str)
+
+
+async def run() -> None:
+    """What runs give back."""
+    assert_type(graph.launch({}), RunTask)
+    async for outcome in fetch.stream():
+        assert_type(outcome, Outcome[bytes])
+        assert_type(outcome.value, bytes | None)
+    async for result in Pipeline(fetch, stage).stream():
+        print(result)
+
+
+def of_stage(report: StageReport) -> None:
+    assert_type(report.busy_s, float)
+    assert_type(report.results, list[Any] | None)
+
+
+# --- mistakes that are found --------------------------------------------------------------------
+
+Read(timout=3)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
+Read(timeout="3")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+Read(max_workers=3)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
+Read(run_in="proces")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+Fetch(max_worker=3)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
+Fetch(max_workers="all")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+Fetch(rate=5)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+Stage(max_workers=3)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
+Graph(read, timeout=3)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
+Graph(read, on_conflict="warm")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+BatchGraph(read, map_workers=3)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
+MapReduceNode(max_workers=3)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
+Pipeline(fetch, stage, size=3)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
+graph.to_mermade()  # type: ignore[attr-defined] # pyright: ignore[reportAttributeAccessIssue]
+read.timout = 3  # type: ignore[attr-defined] # pyright: ignore[reportAttributeAccessIssue]
+Graph(read - 3)  # type: ignore[operator] # pyright: ignore[reportOperatorIssue]
+graph.run(observer=[])  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
+
+
+class Wrong(Node[str, int]):
+    """Steps that do not follow one another, and a setting of another type."""
+
+    timeout = "3"  # type: ignore[assignment] # pyright: ignore[reportAssignmentType]
+
+    def prep(self, shared: Any) -> int:  # type: ignore[override] # pyright: ignore[reportIncompatibleMethodOverride]
+        return 3
+
+    def post(self, shared: Any, number: str) -> None:  # type: ignore[override] # pyright: ignore[reportIncompatibleMethodOverride]
+        pass
+
+
+class Covered(Node):
+    """An attribute of one's own is one's own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log = logging.getLogger("covered")
+        self.error = "none so far"
