@@ -37,7 +37,6 @@ class Line(Replacing, Branch):
 
 
 def _forget(node: Any, action: str) -> None:
-    successors: dict[str, Any] = node._successors
-    if action in successors:
+    if action in node._successors:
         warnings.warn(f"{node!r} already had a successor for {action!r}: replaced", stacklevel=3)
-        del successors[action]
+        node._successors.remove(action)

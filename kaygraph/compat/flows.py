@@ -70,6 +70,11 @@ class Flow(BaseNode, graph.Graph):
     def start_node(self, start: Any) -> None:
         self.start(start)
 
+    def _copied(self, frame: Frame) -> BaseNode:
+        if self._starts:
+            _ = self.plan  # found here and now, it is there for all copies
+        return super()._copied(frame)
+
     def _scope(self, frame: Frame) -> FlowScope:
         scope = super()._scope(frame)
         return FlowScope(scope.path, scope.names, self.config)

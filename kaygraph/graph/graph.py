@@ -10,7 +10,7 @@ from ..limits.permits import Permits
 from ..node.keywords import GraphSettings
 from ..node.node import BaseNode
 from ..node.settings import Checks, refuse_unknown
-from ..node.wiring import EDGES, ends
+from ..node.wiring import ends
 from ..observability.conflicts import merged
 from ..run.frame import FRAME, Frame, Rules, Scope
 from . import draw
@@ -54,7 +54,7 @@ class Graph(BaseNode[Any, str | None]):
     _checks: ClassVar[Checks] = {"max_workers": check_count}
     _walks_by: ClassVar[type[Walk]] = Walk
     _starts: Sequence[AnyNode] = ()
-    _plan: tuple[int, Plan] | None = None
+    _plan: Plan | None = None
 
     def __init__(self, start: Any = None, **settings: Unpack[GraphSettings]) -> None:
         refuse_unknown(type(self).__name__, settings, self._accepts)
@@ -85,15 +85,16 @@ class Graph(BaseNode[Any, str | None]):
 
     @property
     def plan(self) -> Plan:
-        """The steps, edges and joins; found again after a node has been wired anew."""
-        if self._plan is None or self._plan[0] != EDGES.made:
-            self._plan = (EDGES.made, Plan(self._starts, repr(self.name)))
+        """The steps, edges and joins; found again after one of its nodes has been wired anew."""
+        plan = self._plan
+        if plan is None or plan.stale:
+            plan = self._plan = Plan(self._starts, repr(self.name))
             try:
-                validate(self._plan[1], repr(self.name))
+                validate(plan, repr(self.name))
             except GraphDefinitionError:
                 self._plan = None
                 raise
-        return self._plan[1]
+        return plan
 
     def validate(self) -> None:
         """Raise a GraphDefinitionError when the graph cannot work; see ``Plan``."""
@@ -116,7 +117,7 @@ class Graph(BaseNode[Any, str | None]):
         """A graph goes elsewhere with its nodes and their wiring, not with its own neighbours."""
         state = super().__getstate__()
         state["_plan"] = None
-        state["_wiring"] = {node: node._successors for node in self.plan.steps}
+        state["_wiring"] = {node: dict(node._successors) for node in self.plan.steps}
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ..node.node import BaseNode
+from ..node.wiring import Planned
 
 AnyNode = BaseNode[Any, Any]
 
@@ -13,7 +14,7 @@ def targets(node: AnyNode) -> list[AnyNode]:
     return [target for targets in node._successors.values() for target in targets]
 
 
-def back_edges(starts: Sequence[AnyNode]) -> set[tuple[AnyNode, AnyNode]]:
+def back_edges(starts: Sequence[AnyNode], plan: Planned) -> set[tuple[AnyNode, AnyNode]]:
     """Take default edges first, then named ones; return those that would close a cycle.
 
     A reviewer who sends one of two branches back comes after both, however long they are.
@@ -35,6 +36,7 @@ def back_edges(starts: Sequence[AnyNode]) -> set[tuple[AnyNode, AnyNode]]:
             forward[node].append(target)
         if target not in forward:
             forward[target] = []
+            target._successors.watch(plan)  # before its edges are read
             for action, targets in target._successors.items():
                 (edges if action == "default" else named).extend((target, t) for t in targets)
     return back_edges

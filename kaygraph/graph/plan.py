@@ -56,7 +56,8 @@ class Plan:
                 f"{owner} has no start: pass its first node, as in Graph(first >> second)"
             )
         self.starts = tuple(dict.fromkeys(starts))
-        self.back_edges = back_edges(self.starts)
+        self.stale = False
+        self.back_edges = back_edges(self.starts, self)
         self.loops = bool(self.back_edges)
         self.steps = {node: Step(node) for node in in_order(self.starts, self.back_edges)}
         for step in self.steps.values():

@@ -22,7 +22,7 @@ from .facts import Fact, Facts
 from .hooks import check_names, is_own, nothing
 from .keywords import E, I, NodeSettings, P, R, RunIn
 from .settings import CHECKS, Checks, check_together, note_plainness, refuse_unknown
-from .wiring import EDGES, Wired
+from .wiring import Successors, Wired
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -53,7 +53,7 @@ class BaseNode(Wired, Facts, Runnable, Generic[P, E, I, R]):
     breaker: CircuitBreaker | None = None
     on_error: str | float = "raise"  # what a batch does; a single item can only raise
 
-    _successors: "dict[str, list[BaseNode[Any, Any]]]"
+    _successors: Successors
 
     # The settings that a class takes: all of its bases' unless it says. `_checks` are what it
     # brings for its own, `_checked` those of all its bases.
@@ -81,7 +81,8 @@ class BaseNode(Wired, Facts, Runnable, Generic[P, E, I, R]):
 
     def __new__(cls, *_: Any, **__: Any) -> Self:
         node = super().__new__(cls)
-        object.__setattr__(node, "_successors", {})  # a subclass may forget super().__init__()
+        # Here, as a subclass may forget super().__init__().
+        object.__setattr__(node, "_successors", Successors())
         return node
 
     def __init__(self, *, name: str | None = None) -> None:
@@ -184,12 +185,6 @@ class BaseNode(Wired, Facts, Runnable, Generic[P, E, I, R]):
         """Wire ``node`` (or a chain, or a list) after this one and return it."""
         (self - action) >> node
         return node
-
-    def _connect(self, node: "BaseNode[Any, Any]", action: str) -> None:
-        nodes = self._successors.setdefault(action, [])
-        if node not in nodes:
-            nodes.append(node)
-            EDGES.made += 1
 
     def __or__(self, other: Any) -> Any:
         return BaseNode._pipeline(self, other)

@@ -1,25 +1,61 @@
 """The wiring: what ``>>``, ``-`` and lists mean between nodes."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
+from weakref import ref
 
 Nodes = Sequence[Any]  # of BaseNode, which stands below
 
 
-class Edges:
-    """Counts the edges made, so that a graph sees whether its plan is still that of its nodes.
+class Planned(Protocol):
+    """What was found out about a graph, and holds until one of its nodes is wired anew."""
 
-    Not an attribute of the node classes: each change of a class makes CPython forget the methods
-    it has found in it and in its subclasses.
+    stale: bool
+
+
+class Successors(dict[str, list[Any]]):
+    """Where one node leads: a list of nodes for each action, in the order they were wired.
+
+    It knows the plans that its node is part of, and marks them as stale when it changes: a run
+    looks at one attribute of its plan, and wiring elsewhere costs it nothing.
     """
 
-    __slots__ = ("made",)
+    __slots__ = ("_plans", "_room")
 
     def __init__(self) -> None:
-        self.made = 0
+        self._plans: set[ref[Planned]] = set()
+        self._room = 8  # how many plans there may be before those that are gone are looked for
 
+    def add(self, action: str, node: Any) -> None:
+        """Lead to a node along an action, if it does not yet."""
+        nodes = self.setdefault(action, [])
+        if node not in nodes:
+            nodes.append(node)
+            self._changed()
 
-EDGES = Edges()
+    def remove(self, action: str) -> None:
+        """Lead nowhere along an action that led somewhere."""
+        del self[action]
+        self._changed()
+
+    def watch(self, plan: Planned) -> None:
+        """Mark this plan as stale when the node is wired anew."""
+        if len(self._plans) >= self._room:
+            # One by one: another thread may be adding its own.
+            for known in tuple(self._plans):
+                if (kept := known()) is None or kept.stale:
+                    self._plans.discard(known)
+            self._room = 2 * len(self._plans) + 8
+        self._plans.add(ref(plan))
+
+    def _changed(self) -> None:
+        for known in tuple(self._plans):
+            self._plans.discard(known)
+            if (plan := known()) is not None:
+                plan.stale = True
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return dict, (dict(self),)  # the plans stay here
 
 
 class Wired:
@@ -33,7 +69,7 @@ class Wired:
         heads, tails, action = ends(other)
         for tail in self._tails:
             for head in heads:
-                tail._connect(head, self._action)
+                tail._successors.add(self._action, head)
         if action != "default":
             return Branch(self._heads, tails, action)
         return Chain(self._heads, tails)

@@ -30,7 +30,7 @@ class Wrapping:
         wrapped = self._wrapped(node)
         for action, targets in node._successors.items():
             for target in targets:
-                wrapped._connect(self.done.get(target, target), action)
+                wrapped._successors.add(action, self.done.get(target, target))
         return wrapped
 
     def _wrapped(self, node: AnyNode) -> AnyNode:
@@ -59,7 +59,7 @@ class Wrapping:
         for step in steps:
             for action, targets in step._successors.items():
                 for target in targets:
-                    self.done[step]._connect(self.done[target], action)
+                    self.done[step]._successors.add(action, self.done[target])
         wrapped._starts = [self.done[start] for start in graph._starts]
         wrapped._plan = None
 
