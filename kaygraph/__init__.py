@@ -1,135 +1,88 @@
 """kaygraph: nodes of three steps, wired into graphs that run in parallel and lose nothing."""
 
-from .batch.batch import BatchNode as BatchNode
-from .batch.batch import ParallelBatchNode as ParallelBatchNode
-from .errors import AttemptTimeoutError as AttemptTimeoutError
-from .errors import CircuitOpenError as CircuitOpenError
-from .errors import DeadlineExceededError as DeadlineExceededError
-from .errors import Drop as Drop
-from .errors import GraphDefinitionError as GraphDefinitionError
-from .errors import KayGraphError as KayGraphError
-from .errors import MemoryLimitError as MemoryLimitError
-from .errors import NodeDefinitionError as NodeDefinitionError
-from .errors import RunInterrupted as RunInterrupted
-from .errors import SlowHookWarning as SlowHookWarning
-from .errors import TooManyFailuresError as TooManyFailuresError
-from .errors import UnknownActionError as UnknownActionError
-from .errors import WorkerDiedError as WorkerDiedError
-from .errors import WriteConflictError as WriteConflictError
-from .errors import WriteConflictWarning as WriteConflictWarning
-from .events import CircuitChanged as CircuitChanged
-from .events import Event as Event
-from .events import ItemFailed as ItemFailed
-from .events import ItemFinished as ItemFinished
-from .events import ItemRetried as ItemRetried
-from .events import ItemStarted as ItemStarted
-from .events import LimitChanged as LimitChanged
-from .events import NodeFinished as NodeFinished
-from .events import NodeStarted as NodeStarted
-from .events import Observer as Observer
-from .events import RunFinished as RunFinished
-from .events import RunStarted as RunStarted
-from .events import StageFinished as StageFinished
-from .events import StageStarted as StageStarted
-from .graph.graph import Graph as Graph
-from .graph.rounds import BatchGraph as BatchGraph
-from .groups.branches import BranchGroup as BranchGroup
-from .groups.branches import all_of as all_of
-from .groups.branches import at_least as at_least
-from .groups.branches import first_of as first_of
-from .groups.branches import settle as settle
-from .groups.map_reduce import MapReduceNode as MapReduceNode
-from .limits.breaker import CircuitBreaker as CircuitBreaker
-from .limits.rate import RateLimit as RateLimit
-from .limits.retry import Retry as Retry
-from .node.keywords import BatchGraphSettings as BatchGraphSettings
-from .node.keywords import BatchSettings as BatchSettings
-from .node.keywords import GraphSettings as GraphSettings
-from .node.keywords import MapReduceSettings as MapReduceSettings
-from .node.keywords import NodeSettings as NodeSettings
-from .node.keywords import ParallelSettings as ParallelSettings
-from .node.node import AsyncNode as AsyncNode
-from .node.node import BaseNode as BaseNode
-from .node.node import Node as Node
-from .node.wiring import Branch as Branch
-from .node.wiring import Chain as Chain
-from .observability.report import NodeFigures as NodeFigures
-from .observability.report import RunReport as RunReport
-from .observability.report import WorkerFigures as WorkerFigures
-from .outcome import Outcome as Outcome
-from .outcome import Status as Status
-from .run.launch import RunTask as RunTask
-from .streams.pipeline import Pipeline as Pipeline
-from .streams.stage import StageReport as StageReport
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from ._public import NAMES, PLACES, load
+
+if TYPE_CHECKING:
+    from .batch.batch import BatchNode as BatchNode
+    from .batch.batch import ParallelBatchNode as ParallelBatchNode
+    from .errors import AttemptTimeoutError as AttemptTimeoutError
+    from .errors import CircuitOpenError as CircuitOpenError
+    from .errors import DeadlineExceededError as DeadlineExceededError
+    from .errors import Drop as Drop
+    from .errors import GraphDefinitionError as GraphDefinitionError
+    from .errors import KayGraphError as KayGraphError
+    from .errors import MemoryLimitError as MemoryLimitError
+    from .errors import NodeDefinitionError as NodeDefinitionError
+    from .errors import RunInterrupted as RunInterrupted
+    from .errors import SlowHookWarning as SlowHookWarning
+    from .errors import TooManyFailuresError as TooManyFailuresError
+    from .errors import UnknownActionError as UnknownActionError
+    from .errors import WorkerDiedError as WorkerDiedError
+    from .errors import WriteConflictError as WriteConflictError
+    from .errors import WriteConflictWarning as WriteConflictWarning
+    from .events import CircuitChanged as CircuitChanged
+    from .events import Event as Event
+    from .events import ItemFailed as ItemFailed
+    from .events import ItemFinished as ItemFinished
+    from .events import ItemRetried as ItemRetried
+    from .events import ItemStarted as ItemStarted
+    from .events import LimitChanged as LimitChanged
+    from .events import NodeFinished as NodeFinished
+    from .events import NodeStarted as NodeStarted
+    from .events import Observer as Observer
+    from .events import RunFinished as RunFinished
+    from .events import RunStarted as RunStarted
+    from .events import StageFinished as StageFinished
+    from .events import StageStarted as StageStarted
+    from .graph.graph import Graph as Graph
+    from .graph.rounds import BatchGraph as BatchGraph
+    from .groups.branches import BranchGroup as BranchGroup
+    from .groups.branches import all_of as all_of
+    from .groups.branches import at_least as at_least
+    from .groups.branches import first_of as first_of
+    from .groups.branches import settle as settle
+    from .groups.map_reduce import MapReduceNode as MapReduceNode
+    from .limits.breaker import CircuitBreaker as CircuitBreaker
+    from .limits.rate import RateLimit as RateLimit
+    from .limits.retry import Retry as Retry
+    from .node.keywords import BatchGraphSettings as BatchGraphSettings
+    from .node.keywords import BatchSettings as BatchSettings
+    from .node.keywords import GraphSettings as GraphSettings
+    from .node.keywords import MapReduceSettings as MapReduceSettings
+    from .node.keywords import NodeSettings as NodeSettings
+    from .node.keywords import ParallelSettings as ParallelSettings
+    from .node.node import AsyncNode as AsyncNode
+    from .node.node import BaseNode as BaseNode
+    from .node.node import Node as Node
+    from .node.wiring import Branch as Branch
+    from .node.wiring import Chain as Chain
+    from .observability.report import NodeFigures as NodeFigures
+    from .observability.report import RunReport as RunReport
+    from .observability.report import WorkerFigures as WorkerFigures
+    from .outcome import Outcome as Outcome
+    from .outcome import Status as Status
+    from .run.launch import RunTask as RunTask
+    from .streams.pipeline import Pipeline as Pipeline
+    from .streams.stage import StageReport as StageReport
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "AsyncNode",
-    "AttemptTimeoutError",
-    "BaseNode",
-    "BatchGraph",
-    "BatchGraphSettings",
-    "BatchNode",
-    "BatchSettings",
-    "Branch",
-    "BranchGroup",
-    "Chain",
-    "CircuitBreaker",
-    "CircuitChanged",
-    "CircuitOpenError",
-    "DeadlineExceededError",
-    "Drop",
-    "Event",
-    "Graph",
-    "GraphDefinitionError",
-    "GraphSettings",
-    "ItemFailed",
-    "ItemFinished",
-    "ItemRetried",
-    "ItemStarted",
-    "KayGraphError",
-    "LimitChanged",
-    "MapReduceNode",
-    "MapReduceSettings",
-    "MemoryLimitError",
-    "Node",
-    "NodeDefinitionError",
-    "NodeFigures",
-    "NodeFinished",
-    "NodeSettings",
-    "NodeStarted",
-    "Observer",
-    "Outcome",
-    "ParallelBatchNode",
-    "ParallelSettings",
-    "Pipeline",
-    "RateLimit",
-    "Retry",
-    "RunFinished",
-    "RunInterrupted",
-    "RunReport",
-    "RunStarted",
-    "RunTask",
-    "SlowHookWarning",
-    "StageFinished",
-    "StageReport",
-    "StageStarted",
-    "Status",
-    "TooManyFailuresError",
-    "UnknownActionError",
-    "WorkerDiedError",
-    "WorkerFigures",
-    "WriteConflictError",
-    "WriteConflictWarning",
-    "all_of",
-    "at_least",
-    "first_of",
-    "settle",
-]
+__all__ = sorted(PLACES)
 
-# A public name shows where users find it: in tracebacks, in pickles and in help().
-for _public in map(globals().__getitem__, __all__):
-    if isinstance(_public, type) or hasattr(_public, "__code__"):
-        _public.__module__ = __name__
-del _public
+
+if not TYPE_CHECKING:  # for checkers a name that is not there is an error
+
+    def __getattr__(name):
+        if name in PLACES:
+            globals()[name] = thing = load(name)
+            return thing
+        if any(name == module.partition(".")[0] for module in NAMES):
+            return import_module(f".{name}", __name__)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -14,6 +14,7 @@ ROOT = Path(kaygraph.__file__).parent
 
 # From the top, which imports nothing, to the bottom, which nothing imports.
 LAYERS = [
+    "_public",
     "errors",
     "_formatting",
     "_validation",

@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import pickle
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 import kaygraph
+from kaygraph._public import NAMES, PLACES
 from kaygraph.node.facts import Fact
 from tests.children import python
 
@@ -39,18 +41,42 @@ def members() -> list[Any]:
     return found
 
 
-def test_every_reexport_is_in_all() -> None:
-    """`from .x import Name as Name` and __all__ say the same, each name once."""
+def test_each_name_stands_where_type_checkers_look_for_it() -> None:
+    """The table and `from .x import Name as Name` under TYPE_CHECKING say the same."""
     tree = ast.parse(Path(kaygraph.__file__).read_text())
     imported = [
-        alias.asname
-        for node in tree.body
-        if isinstance(node, ast.ImportFrom)
-        for alias in node.names
-        if alias.asname == alias.name
+        (alias.asname, statement.module)
+        for block in tree.body
+        if isinstance(block, ast.If) and ast.unparse(block.test) == "TYPE_CHECKING"
+        for statement in block.body
+        if isinstance(statement, ast.ImportFrom)
+        for alias in statement.names
     ]
-    assert sorted(imported) == sorted(kaygraph.__all__)
-    assert len(set(kaygraph.__all__)) == len(kaygraph.__all__)
+    assert sorted(imported) == sorted(PLACES.items())
+    assert kaygraph.__all__ == sorted(PLACES)
+    assert sum(map(len, NAMES.values())) == len(PLACES)
+
+
+def test_dir_has_all_names_before_they_are_loaded() -> None:
+    """Completion and help() find them."""
+    program = "import kaygraph; print(*set(kaygraph.__all__) - set(dir(kaygraph)))"
+    assert python("-c", program, check=True).stdout.strip() == ""
+    assert "MapReduceNode" in python("-c", "import kaygraph; help(kaygraph)", check=True).stdout
+
+
+def test_a_wrong_name_is_an_attribute_error() -> None:
+    """As of any module."""
+    with pytest.raises(AttributeError, match="module 'kaygraph' has no attribute 'Grap'"):
+        kaygraph.Grap  # type: ignore[attr-defined]  # noqa: B018 - it is looked up
+    with pytest.raises(ImportError, match="cannot import name 'Grap'"):
+        exec("from kaygraph import Grap")
+
+
+@pytest.mark.parametrize("module", ["errors", "events", "limits"])
+def test_a_module_of_public_names_needs_no_import_of_its_own(module: str) -> None:
+    """`import kaygraph` is enough for `kaygraph.errors`, whatever has been loaded before."""
+    program = f"import kaygraph; print(kaygraph.{module}.__name__)"
+    assert python("-c", program, check=True).stdout.strip() == f"kaygraph.{module}"
 
 
 @pytest.mark.parametrize("name", sorted(set(kaygraph.__all__) - ALIASES))
@@ -68,6 +94,38 @@ def test_a_public_member_has_a_docstring(owner: Any, member: str) -> None:
     assert elsewhere or inspect.getdoc(getattr(owner, member)) or f"{member}:" in owner.__doc__
 
 
+@pytest.mark.parametrize(
+    "program",
+    [
+        "from kaygraph import Node",
+        "from kaygraph import Node; Node() | Node()",
+        "from kaygraph.nodes import ReadText",
+        "import kaygraph.patterns",
+        "import kaygraph.compat",
+        "import kaygraph.testing",
+    ],
+)
+def test_what_comes_along_shows_where_users_find_it(program: str) -> None:
+    """Also the classes that nobody has asked for by name, as those of errors and bases."""
+    program += f"""
+import sys
+for name, module in {PLACES!r}.items():
+    thing = vars(sys.modules.get("kaygraph." + module, sys)).get(name)
+    if isinstance(thing, type) and thing.__module__ == "kaygraph." + module:
+        print(thing)
+print("kaygraph.node.node" in sys.modules)"""
+    assert python("-c", program, check=True).stdout.split() == ["True"]
+
+
+@pytest.mark.parametrize("name", ["NodeStarted", "RunReport", "UnknownActionError", "all_of"])
+def test_a_pickle_finds_a_public_name_in_a_fresh_process(name: str) -> None:
+    """It says kaygraph, and kaygraph loads what it names."""
+    dumped = pickle.dumps(getattr(kaygraph, name))
+    assert b"kaygraph." not in dumped
+    program = f"import pickle; print(pickle.loads({dumped!r}).__name__)"
+    assert python("-c", program, check=True).stdout.strip() == name
+
+
 def test_star_import_gives_the_public_names() -> None:
     """And nothing that is private."""
     names: dict[str, Any] = {}
@@ -76,10 +134,31 @@ def test_star_import_gives_the_public_names() -> None:
     assert sorted(names) == sorted(kaygraph.__all__)
 
 
-def test_importing_kaygraph_imports_nothing_heavy() -> None:
+@pytest.mark.parametrize("program", ["import kaygraph", "from kaygraph import *"])
+def test_importing_kaygraph_imports_nothing_heavy(program: str) -> None:
     """Neither third parties nor process pools load before they are used."""
-    script = f"import kaygraph, sys; print([m for m in {HEAVY!r} if m in sys.modules])"
+    script = f"{program}; import sys; print([m for m in {HEAVY!r} if m in sys.modules])"
     assert python("-c", script, check=True).stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("program", "modules"),
+    [
+        ("import kaygraph", set()),
+        ("from kaygraph import KayGraphError", {"errors"}),
+        ("from kaygraph import RateLimit", {"limits.rate"}),
+        ("from kaygraph import Graph, Node", {"graph.graph", "node.node"}),
+        ("from kaygraph import Node; Node() | Node()", {"streams.pipeline"}),
+    ],
+)
+def test_a_module_loads_when_one_of_its_names_is_asked_for(program: str, modules: set[str]) -> None:
+    """Whoever makes no report and no branches does not wait for either."""
+    later = {"groups.branches", "groups.map_reduce", "observability.report"}
+    program += f"; import sys; print(*[m for m in {[*NAMES]!r} if 'kaygraph.' + m in sys.modules])"
+    loaded = set(python("-c", program, check=True).stdout.split())
+    assert modules <= loaded
+    assert not later & loaded
+    assert modules or not loaded
 
 
 def test_types_are_shipped() -> None:

@@ -6,6 +6,7 @@ which do the work. They stand in its graphs, and its nodes stand in their flows.
 kept, and what to write instead, is in docs/migrating.md.
 """
 
+from .._public import show_public
 from ._ancestral import BaseNode
 from .config import Config
 from .flows import (
@@ -54,3 +55,5 @@ __all__ = [
     "ParallelBatchNode",
     "ValidatedNode",
 ]
+
+show_public()

@@ -1,6 +1,5 @@
 """How often an ``exec`` is tried, and how long to wait in between."""
 
-import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -66,7 +65,11 @@ class Retry:
             longest = min(self.wait * self.backoff ** (attempt - 1), self.max_wait)
         except OverflowError:
             longest = self.max_wait
-        return longest * (1 - self.jitter * random.random()) if self.jitter else longest
+        if not self.jitter:
+            return longest
+        import random  # loads where it is used
+
+        return longest * (1 - self.jitter * random.random())
 
 
 def _is_number(value: object) -> bool:

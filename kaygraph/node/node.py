@@ -8,6 +8,7 @@ from functools import partial
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, Unpack
 
+from .._public import load
 from ..errors import NodeDefinitionError
 from ..events import NodeFinished, NodeStarted
 from ..executors.kinds import kind_of, not_async
@@ -71,8 +72,6 @@ class BaseNode(Wired, Facts, Runnable, Generic[P, E, I, R]):
     _plain = False
     _bare = False
     _ruled = False
-    # What `a | b` makes: set by the module that defines it, below this one in the layers.
-    _pipeline: ClassVar[Callable[..., Any]]
 
     if not TYPE_CHECKING:
 
@@ -187,7 +186,7 @@ class BaseNode(Wired, Facts, Runnable, Generic[P, E, I, R]):
         return node
 
     def __or__(self, other: Any) -> Any:
-        return BaseNode._pipeline(self, other)
+        return load("Pipeline")(self, other)
 
     def __repr__(self) -> str:
         kind = type(self).__name__

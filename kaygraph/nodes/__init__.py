@@ -5,7 +5,9 @@ A module loads when one of its names is asked for, and with it the library that 
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from .._public import show_public
 
 if TYPE_CHECKING:
     from ._fields import MissingFieldError as MissingFieldError
@@ -172,12 +174,15 @@ _PLACES = {
 __all__ = sorted(_PLACES)
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _PLACES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    thing = getattr(import_module(f".{_PLACES[name]}", __name__), name)
-    globals()[name] = thing
-    return thing
+if not TYPE_CHECKING:  # for checkers a name that is not there is an error
+
+    def __getattr__(name):
+        if name not in _PLACES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        thing = getattr(import_module(f".{_PLACES[name]}", __name__), name)
+        globals()[name] = thing
+        show_public()
+        return thing
 
 
 def __dir__() -> list[str]:

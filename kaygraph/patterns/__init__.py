@@ -9,6 +9,7 @@
 ==========================  ======================================================================
 """
 
+from .._public import show_public
 from .enrichment import Enrichment as Enrichment
 from .enrichment import MissingSourcesError as MissingSourcesError
 from .enrichment import ParallelEnrichmentNode as ParallelEnrichmentNode
@@ -47,3 +48,4 @@ __all__ = [
 for _public in map(globals().__getitem__, __all__):
     _public.__module__ = __name__
 del _public
+show_public()

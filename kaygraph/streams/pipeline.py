@@ -202,6 +202,3 @@ def _stages(given: Any) -> Sequence[Node[Any, Any]]:
         f"a stage of a Pipeline is a Node, whose exec takes one item; got {given!r}. "
         "'|' binds weaker than '>>': write (a | b) >> c"
     )
-
-
-BaseNode._pipeline = Pipeline

@@ -13,6 +13,7 @@
 ``examples/testing.py`` has a page for each. Under pytest they are fixtures; see ``plugin``.
 """
 
+from .._public import show_public
 from ._loop import DeadlockError as DeadlockError
 from ._loop import EndlessRunError as EndlessRunError
 from ._loop import SimulationError as SimulationError
@@ -46,3 +47,5 @@ __all__ = [
     "run_virtually",
     "simulate",
 ]
+
+show_public()

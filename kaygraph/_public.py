@@ -1,0 +1,86 @@
+"""The public names: where each stands. A module loads when one of its names is asked for."""
+
+import sys
+from importlib import import_module
+from typing import Any
+
+# The modules of this package that have public names.
+NAMES = {
+    "batch.batch": ("BatchNode", "ParallelBatchNode"),
+    "errors": (
+        "AttemptTimeoutError",
+        "CircuitOpenError",
+        "DeadlineExceededError",
+        "Drop",
+        "GraphDefinitionError",
+        "KayGraphError",
+        "MemoryLimitError",
+        "NodeDefinitionError",
+        "RunInterrupted",
+        "SlowHookWarning",
+        "TooManyFailuresError",
+        "UnknownActionError",
+        "WorkerDiedError",
+        "WriteConflictError",
+        "WriteConflictWarning",
+    ),
+    "events": (
+        "CircuitChanged",
+        "Event",
+        "ItemFailed",
+        "ItemFinished",
+        "ItemRetried",
+        "ItemStarted",
+        "LimitChanged",
+        "NodeFinished",
+        "NodeStarted",
+        "Observer",
+        "RunFinished",
+        "RunStarted",
+        "StageFinished",
+        "StageStarted",
+    ),
+    "graph.graph": ("Graph",),
+    "graph.rounds": ("BatchGraph",),
+    "groups.branches": ("BranchGroup", "all_of", "at_least", "first_of", "settle"),
+    "groups.map_reduce": ("MapReduceNode",),
+    "limits.breaker": ("CircuitBreaker",),
+    "limits.rate": ("RateLimit",),
+    "limits.retry": ("Retry",),
+    "node.keywords": (
+        "BatchGraphSettings",
+        "BatchSettings",
+        "GraphSettings",
+        "MapReduceSettings",
+        "NodeSettings",
+        "ParallelSettings",
+    ),
+    "node.node": ("AsyncNode", "BaseNode", "Node"),
+    "node.wiring": ("Branch", "Chain"),
+    "observability.report": ("NodeFigures", "RunReport", "WorkerFigures"),
+    "outcome": ("Outcome", "Status"),
+    "run.launch": ("RunTask",),
+    "streams.pipeline": ("Pipeline",),
+    "streams.stage": ("StageReport",),
+}
+
+PLACES = {name: module for module, names in NAMES.items() for name in names}
+
+
+def load(name: str) -> Any:
+    """Return what a public name stands for."""
+    thing = getattr(import_module(f"{__package__}.{PLACES[name]}"), name)
+    show_public()
+    return thing
+
+
+def show_public() -> None:
+    """Have what is public show where users find it: in tracebacks, in pickles and in help().
+
+    Called wherever users come in, for all modules that are loaded by then.
+    """
+    for module, names in NAMES.items():
+        loaded = sys.modules.get(f"{__package__}.{module}")
+        for thing in map(vars(loaded).get, names) if loaded is not None else ():
+            if getattr(thing, "__module__", None) == f"{__package__}.{module}":
+                thing.__module__ = __package__
