@@ -57,6 +57,7 @@ if TYPE_CHECKING:
     from .node.node import AsyncNode as AsyncNode
     from .node.node import BaseNode as BaseNode
     from .node.node import Node as Node
+    from .node.streaming import Streaming as Streaming
     from .node.wiring import Branch as Branch
     from .node.wiring import Chain as Chain
     from .observability.report import NodeFigures as NodeFigures

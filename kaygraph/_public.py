@@ -56,6 +56,7 @@ NAMES = {
         "ParallelSettings",
     ),
     "node.node": ("AsyncNode", "BaseNode", "Node"),
+    "node.streaming": ("Streaming",),
     "node.wiring": ("Branch", "Chain"),
     "observability.report": ("NodeFigures", "RunReport", "WorkerFigures"),
     "outcome": ("Outcome", "Status"),

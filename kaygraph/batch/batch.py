@@ -1,7 +1,6 @@
 """Nodes whose ``exec`` runs once per item."""
 
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Iterable
-from contextlib import aclosing
+from collections.abc import AsyncIterable, Awaitable, Iterable
 from typing import Any, ClassVar, Generic, Literal, Unpack
 
 from ..aio.buffer import Buffer
@@ -10,16 +9,16 @@ from ..limits.permits import AUTO_MOST, AutoPermits, Permits
 from ..limits.slots import Slot
 from ..node.keywords import BatchSettings, Item, ParallelSettings, Result
 from ..node.node import POSITIONAL, Node, prepared
-from ..node.streaming import drained
+from ..node.streaming import Streaming
 from ..outcome import Outcome
-from ..run.frame import Frame
-from ..run.launch import launched
-from ..run.run import Run
+from ..run.frame import RULES, Frame, Rules
 from .fan_out import FanOut
 
 
 class BatchNode(
-    Node[Iterable[Item] | AsyncIterable[Item], list[Result], Item, Result], Generic[Item, Result]
+    Node[Iterable[Item] | AsyncIterable[Item], list[Result], Item, Result],
+    Streaming[Outcome[Result]],
+    Generic[Item, Result],
 ):
     """Run ``exec`` once per item that ``prep`` returns, one after another.
 
@@ -58,35 +57,10 @@ class BatchNode(
         """Return the items. Runs on the loop; an async generator is one."""
         return ()
 
-    async def stream(self, shared: Any = None, /) -> AsyncGenerator[Outcome[Result], None]:
-        """Run on the current loop and yield an Outcome per item, as the items finish.
+    def _stream_buffer(self) -> int:
+        return workers_of(self, RULES)
 
-        A reader that falls behind slows the node down: at most ``max_workers`` outcomes wait for
-        it, and one more with each worker.
-        ``post`` is not called. A failure is an outcome too, unless ``on_error`` is ``"raise"``;
-        then it ends the stream. Leaving early cancels what runs (at once when the stream is
-        closed, as ``contextlib.aclosing`` does).
-        """
-        shared = {} if shared is None else shared
-        run = Run()
-        run.observe(())
-        frame = Frame(run)
-        sink = Buffer[Outcome[Result]](workers_of(self, frame))
-
-        async def produce() -> None:
-            def work(shared: Any, frame: Frame) -> Awaitable[None]:
-                return self._streamed(shared, frame, sink)
-
-            try:
-                await launched(self.name, frame, work, shared)
-            finally:
-                sink.close()
-
-        async with aclosing(drained(sink, produce())) as outcomes:
-            async for outcome in outcomes:
-                yield outcome
-
-    async def _streamed(self, shared: Any, frame: Frame, sink: Buffer[Outcome[Result]]) -> None:
+    async def _stream_into(self, sink: Buffer[Outcome[Result]], shared: Any, frame: Frame) -> None:
         items = await prepared(self, shared, frame)
         await self._in_time(self._fan_out(items, frame, sink))
 
@@ -104,7 +78,7 @@ class BatchNode(
         self, items: Any, frame: Frame, sink: Buffer[Outcome[Result]] | None = None
     ) -> FanOut:
         bare = self.exec if self._plain and frame.bare else None
-        workers = workers_of(self, frame)
+        workers = workers_of(self, frame.rules)
 
         def work(item: Any, index: int, slot: Slot) -> Awaitable[Any]:
             return self._call(item, index, frame, slot)
@@ -152,16 +126,16 @@ class ParallelBatchNode(BatchNode[Item, Result]):
         self._configure(max_retries, wait, settings)
 
 
-def workers_of(node: Node[Any, Any], frame: Frame) -> int:
+def workers_of(node: Node[Any, Any], rules: Rules) -> int:
     """Return how many workers a node has here, whatever its limit is at the moment."""
     told: Any = getattr(node, "max_workers", 1)
     if told == "auto":
         return AUTO_MOST
-    if frame.rules.workers is not None and isinstance(node, ParallelBatchNode):
+    if rules.workers is not None and isinstance(node, ParallelBatchNode):
         classes = type(node).__mro__
         owners = (node, *classes[: classes.index(ParallelBatchNode)])
         if not any("max_workers" in vars(owner) for owner in owners):
-            return frame.rules.workers
+            return rules.workers
     return int(told)
 
 
@@ -169,4 +143,4 @@ def cap_of(node: Node[Any, Any], frame: Frame) -> Permits:
     """Return a node's own permits."""
     if getattr(node, "max_workers", 1) == "auto":
         return frame.run.cap(node, AutoPermits)
-    return frame.run.permits(node, workers_of(node, frame))
+    return frame.run.permits(node, workers_of(node, frame.rules))

@@ -8,7 +8,6 @@ from functools import partial
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, Unpack
 
-from .._public import load
 from ..errors import NodeDefinitionError
 from ..events import NodeFinished, NodeStarted
 from ..executors.kinds import kind_of, not_async
@@ -23,6 +22,7 @@ from .facts import Fact, Facts
 from .hooks import check_names, is_own, nothing
 from .keywords import E, I, NodeSettings, P, R, RunIn
 from .settings import CHECKS, Checks, check_together, note_plainness, refuse_unknown
+from .streaming import Pipeable
 from .wiring import Successors, Wired
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 POSITIONAL = frozenset({"max_retries", "wait"})  # as in the ancestors: Node(3, 10)
 
 
-class BaseNode(Wired, Facts, Runnable, Generic[P, E, I, R]):
+class BaseNode(Pipeable, Wired, Facts, Runnable, Generic[P, E, I, R]):
     """Three steps: ``prep`` reads, ``exec`` works, ``post`` writes and names the way on.
 
     Any hook may be written ``def`` or ``async def``. A node is not changed by a run: the same
@@ -184,9 +184,6 @@ class BaseNode(Wired, Facts, Runnable, Generic[P, E, I, R]):
         """Wire ``node`` (or a chain, or a list) after this one and return it."""
         (self - action) >> node
         return node
-
-    def __or__(self, other: Any) -> Any:
-        return load("Pipeline")(self, other)
 
     def __repr__(self) -> str:
         kind = type(self).__name__

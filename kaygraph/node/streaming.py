@@ -1,20 +1,84 @@
-"""Results as they come: a producer in a task of its own, and its reader."""
+"""Results as they come: a run in a task of its own, and whoever reads what it makes."""
 
 import asyncio
-from collections.abc import AsyncGenerator
-from typing import Any
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from typing import Any, Generic, TypeVar
 
+from .._public import load
 from ..aio.buffer import Buffer
 from ..aio.tasks import errors_of, is_cancelled, retrieve_exception, stop
+from ..events import Observer
+from ..run.frame import Frame
+from ..run.launch import Runnable
+from ..run.run import Run
+from .wiring import Wired
+
+T = TypeVar("T")
 
 
-async def drained(sink: Buffer[Any], producer: Any) -> AsyncGenerator[Any, None]:
-    """Yield what a producer puts into a buffer, until it closes it; raise what it raised.
+class Pipeable:
+    """What can stand in a line of ``|``."""
 
-    The producer runs in a task of its own, which has ended when the generator has.
+    def __or__(self, other: Any) -> "Streaming[Any]":
+        pipeline: Streaming[Any] = load("Pipeline")(self, other)
+        return pipeline
+
+
+class Streaming(Pipeable, Wired, Runnable, Generic[T]):
+    """A node that can hand over its results while it runs: every batch, and what ``a | b`` is."""
+
+    def stream(
+        self,
+        shared: Any = None,
+        /,
+        *,
+        observers: Sequence[Observer] = (),
+        deadline: float | None = None,
+    ) -> AsyncGenerator[T, None]:
+        """Run on the current event loop and yield the results as they come.
+
+        A batch yields an Outcome per item, as the items finish; its ``post`` is not called. A
+        failure is an outcome too, unless ``on_error`` is ``"raise"``. A pipeline yields what its
+        last stage returns; the stages' ``post`` is called at the end of the stream, the pipeline's
+        own is not.
+
+        A slow reader slows the work: at most ``max_workers`` outcomes of a batch, and one more
+        with each worker, or ``buffer`` results of a pipeline wait for it. What fails the run ends
+        the stream and is raised from it, after the results that were there before. Leaving early
+        cancels what runs (at once when the stream is closed, as ``contextlib.aclosing`` does).
+
+        Args:
+            shared: The shared store; a new dict when left out.
+            observers: Called with every event of the run.
+            deadline: Seconds that the run may take, the reader's time included.
+
+        Raises:
+            DeadlineExceededError: From the stream, when ``deadline`` ran out.
+        """
+        sink = Buffer[T](self._stream_buffer())
+
+        def work(shared: Any, frame: Frame) -> Coroutine[Any, Any, Any]:
+            return self._stream_into(sink, shared, frame)
+
+        return _results(sink, self._launch(work, shared, observers, deadline, Run()))
+
+    def _stream_buffer(self) -> int:
+        """Return how many results may wait for the reader of a stream."""
+        raise NotImplementedError
+
+    async def _stream_into(self, sink: Buffer[T], shared: Any, frame: Frame) -> None:
+        """Run, and put the results into a buffer as they come."""
+        raise NotImplementedError
+
+
+async def _results(
+    sink: Buffer[T], launch: Callable[[], Coroutine[Any, Any, Any]]
+) -> AsyncGenerator[T, None]:
+    """Yield what a run puts into a buffer; raise what it raised.
+
+    The run has a task of its own, which has ended when the generator has.
     """
-    loop = asyncio.get_running_loop()
-    task = loop.create_task(_telling(producer))
+    task = asyncio.get_running_loop().create_task(_producing(sink, launch))
     task.add_done_callback(retrieve_exception)
     try:
         while await sink.filled():
@@ -29,17 +93,20 @@ async def drained(sink: Buffer[Any], producer: Any) -> AsyncGenerator[Any, None]
                     raise error from None
                 # The reader's cancellation goes on, and must not be replaced.
                 message = "a stream failed after its reader was cancelled"
-                loop.call_exception_handler({"message": message, "exception": error})
+                context = {"message": message, "exception": error}
+                asyncio.get_running_loop().call_exception_handler(context)
         raise
     finally:
         await stop([task])
 
 
-async def _telling(producer: Any) -> None:
-    """Await a producer; what failed while it was cancelled is raised, not its cancellation."""
+async def _producing(sink: Buffer[T], launch: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+    """Run to the end, and close the buffer; what failed while it was cancelled is raised."""
     try:
-        await producer
+        await launch()
     except asyncio.CancelledError as error:
         if error.__cause__ is not None:
             raise error.__cause__ from None
         raise
+    finally:
+        sink.close()

@@ -66,7 +66,7 @@ class Runnable:
         run = Run()
         run.inline = True
         signals = Signals(run, check_limit("grace", grace))
-        return run_in_new_loop(lambda: self._launch(shared, observers, deadline, run), signals)
+        return run_in_new_loop(self._launch(self._run, shared, observers, deadline, run), signals)
 
     def run_async(
         self,
@@ -80,7 +80,7 @@ class Runnable:
 
         When it returns, raises or is cancelled, nothing that it started is left behind.
         """
-        return self._launch(shared, observers, deadline, Run())
+        return self._launch(self._run, shared, observers, deadline, Run())()
 
     def launch(
         self,
@@ -92,15 +92,17 @@ class Runnable:
     ) -> "RunTask":
         """Begin a run on the current event loop, in a task of its own, and return it."""
         run = Run()
-        return RunTask(run, lambda: self._launch(shared, observers, deadline, run))
+        return RunTask(run, self._launch(self._run, shared, observers, deadline, run))
 
     def _launch(
         self,
+        work: Callable[[Any, Frame], Coroutine[Any, Any, T]],
         shared: Any,
         observers: Sequence[Observer],
         deadline: float | None,
         run: Run,
-    ) -> Coroutine[Any, Any, str | None]:
+    ) -> Callable[[], Coroutine[Any, Any, T]]:
+        """Check what is asked of a run, and return what begins it."""
         if self._successors:
             warnings.warn(
                 f"{self!r} runs alone; to run what follows it too, put it in a Graph",
@@ -113,17 +115,16 @@ class Runnable:
                     f"run(shared, observers=[report]); got {observers!r}"
                 )
             run.observe(observers)
-        frame = Frame(run)
         shared = {} if shared is None else shared
         if deadline is None:
-            return launched(self.name, frame, self._run, shared)
+            return lambda: launched(self.name, Frame(run), work, shared)
         check_limit("deadline", deadline)
 
-        def in_time(shared: Any, frame: Frame) -> Coroutine[Any, Any, str | None]:
+        def in_time(shared: Any, frame: Frame) -> Coroutine[Any, Any, T]:
             what = f"the run of {self.name!r}"
-            return within(deadline, "deadline", what, self._run(shared, frame))
+            return within(deadline, "deadline", what, work(shared, frame))
 
-        return launched(self.name, frame, in_time, shared)
+        return lambda: launched(self.name, Frame(run), in_time, shared)
 
 
 class RunTask:

@@ -2,8 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Sequence
-from contextlib import aclosing
+from collections.abc import Sequence
 from types import CoroutineType
 from typing import Any
 
@@ -14,15 +13,13 @@ from ..errors import TooManyFailuresError
 from ..events import StageStarted
 from ..executors.kinds import not_async
 from ..node.node import BaseNode, Node, prepared
-from ..node.streaming import drained
+from ..node.streaming import Streaming
 from ..node.wiring import unique
 from ..run.frame import FRAME, Frame, Scope
-from ..run.launch import launched
-from ..run.run import Run
 from .stage import UNBOUNDED, Stage, begin
 
 
-class Pipeline(BaseNode[Any, list[Any] | None]):
+class Pipeline(BaseNode[Any, list[Any] | None], Streaming[Any]):
     """Stages that work at the same time, each on the items that the one before has finished.
 
     The first stage's ``prep`` gives the items (any iterable or async iterable); a stage's
@@ -87,30 +84,11 @@ class Pipeline(BaseNode[Any, list[Any] | None]):
     def _inner(self) -> Sequence[BaseNode[Any, Any]]:
         return self.stages
 
-    async def stream(self, shared: Any = None, /) -> AsyncGenerator[Any, None]:
-        """Run on the current loop and yield the last stage's results as they come.
+    def _stream_buffer(self) -> int:
+        return self.buffer
 
-        A slow reader slows the stages. The stages' ``post`` is called at the end of the stream,
-        the pipeline's own is not. A failure ends the stream and is raised from it. Leaving early
-        cancels what runs (at once when the stream is closed, as ``contextlib.aclosing`` does).
-        """
-        shared = {} if shared is None else shared
-        last = Buffer[Any](self.buffer)
-
-        async def produce() -> None:
-            def work(shared: Any, frame: Frame) -> Awaitable[bool]:
-                return self._flow(shared, frame, last)
-
-            try:
-                run = Run()
-                run.observe(())
-                await launched(self.name, Frame(run), work, shared)
-            finally:
-                last.close()
-
-        async with aclosing(drained(last, produce())) as results:
-            async for result in results:
-                yield result
+    async def _stream_into(self, sink: Buffer[Any], shared: Any, frame: Frame) -> None:
+        await self._flow(shared, frame, sink)
 
     async def _exec(self, prep_res: Any, shared: Any, frame: Frame) -> list[Any] | None:
         last = Buffer[Any](UNBOUNDED)

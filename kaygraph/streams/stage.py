@@ -61,7 +61,7 @@ class Stage:
         self.outcomes = outcomes  # an earlier stage collects failures, which pass by
         self.name = frame.name_of(node)
         self.cap = cap_of(node, frame)
-        self.workers = workers_of(node, frame)
+        self.workers = workers_of(node, frame.rules)
         self.running = self.workers
         self.failures = Failures(self.name, node.on_error)
         self.clock = asyncio.get_running_loop().time

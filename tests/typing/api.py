@@ -28,6 +28,7 @@ from kaygraph import (
     Retry,
     RunTask,
     StageReport,
+    Streaming,
     first_of,
     settle,
 )
@@ -130,16 +131,22 @@ assert_type(settle(read), BranchGroup)
 assert_type(read >> fetch, Chain)
 assert_type(read >> [fetch, stage] >> graph, Chain)
 assert_type(read - "retry", Branch)
+assert_type(fetch | stage, Streaming[Any])
+assert_type(fetch | stage | stage, Streaming[Any])
+assert_type((fetch | stage) >> read, Chain)
 assert_type(read.name, str)
 
 
 async def run() -> None:
     """What runs give back."""
     assert_type(graph.launch({}), RunTask)
-    async for outcome in fetch.stream():
+    assert_type(await (fetch | stage).run_async({}), str | None)
+    async for outcome in fetch.stream({}, observers=[print], deadline=60):
         assert_type(outcome, Outcome[bytes])
         assert_type(outcome.value, bytes | None)
     async for result in Pipeline(fetch, stage).stream():
+        print(result)
+    async for result in (fetch | stage).stream(deadline=60):
         print(result)
 
 

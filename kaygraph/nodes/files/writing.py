@@ -91,7 +91,7 @@ class _Writer(Stored, BatchNode[Any, None]):
         if self.writes is not None:
             store(shared, self.writes, draft.rows, self.name)
 
-    def stream(self, shared: Any = None, /) -> AsyncGenerator[Outcome[None], None]:
+    def stream(self, shared: Any = None, /, **_: Any) -> AsyncGenerator[Outcome[None], None]:
         """Refuse: it is ``post`` that makes the file, which the stream of a node does not call."""
         raise TypeError(
             f"{self.name} makes its file when all rows are written, which a stream of its own "
