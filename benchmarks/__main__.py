@@ -36,6 +36,12 @@ def main() -> None:
             )
         ),
         "W4": lambda: run(lambda: w4_diamond.diamond(10_400 // size)),
+        "W4w": lambda: run(lambda: w4_diamond.writing(10_400 // size, 50, 0, "W4w")),
+        "W4w-keys": lambda: run(lambda: w4_diamond.writing(10_400 // size, 50, 10_000, "W4w-keys")),
+        "W4w-10": lambda: run(lambda: w4_diamond.writing(10_400 // size, 10, 0, "W4w-10")),
+        "W4w-wide": lambda: run(
+            lambda: w4_diamond.writing(10_000 // size, 10_000 // size, 0, "W4w-wide")
+        ),
         "W5": lambda: run(lambda: w3_fan_out.sleepers(2_000)),
         "W6": lambda: run(lambda: w6_stream.stream(100_000 // size)),
         "W7": lambda: w7_import.importing(9 // min(size, 3)),

@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import ContextVar
 from typing import Any, NamedTuple, NoReturn, TypeVar
@@ -110,6 +110,16 @@ def is_cancelled() -> bool:
     """Whether this task was cancelled during its run, even if user code swallowed that."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > earlier_cancellations(task)
+
+
+def cancellation_check() -> Callable[[], int]:
+    """Return what tells, at little cost, whether the current task was cancelled; see above."""
+    task = asyncio.current_task()
+    assert task is not None
+    cancelling = task.cancelling
+    if CALLER.get(None) is None or not (before := earlier_cancellations(task)):
+        return cancelling
+    return lambda: cancelling() > before
 
 
 async def raise_if_cancelled() -> None:

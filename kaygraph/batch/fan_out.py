@@ -11,7 +11,7 @@ from ..aio.tasks import TURN, cancelled_again, earlier_cancellations, gather, ra
 from ..errors import TooManyFailuresError
 from ..limits.permits import Permits
 from ..limits.slots import Slot
-from ..observability.slow_hooks import timed
+from ..node.observed import begun
 from ..outcome import Outcome
 from ..run.frame import Frame
 from ..run.run import Run
@@ -106,9 +106,7 @@ class FanOut:
             await gather(map(self._work, range(self.workers)))
 
     def _work(self, number: int) -> Coroutine[Any, Any, None]:
-        if self.frame.rules.slow_hook_s is None:
-            return self._worker(number)
-        return timed(partial(self._worker, number), self.name, self.frame)
+        return begun(partial(self._worker, number), self.name, self.frame)
 
     async def _worker(self, number: int) -> None:
         # The loop that every item of every batch goes through: names are local, nothing that was

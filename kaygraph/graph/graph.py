@@ -11,11 +11,11 @@ from ..node.keywords import GraphSettings
 from ..node.node import BaseNode
 from ..node.settings import Checks, refuse_unknown
 from ..node.wiring import ends
-from ..observability.conflicts import merged
+from ..observability.conflicts import look
 from ..run.frame import FRAME, Frame, Rules, Scope
 from . import draw
 from .loops import AnyNode
-from .plan import Plan, Step, validate
+from .plan import Plan, validate
 from .walk import Walk
 
 
@@ -36,7 +36,9 @@ class Graph(BaseNode[Any, str | None]):
             without its own: bytes, or a string such as "512 MB".
         deadline: Seconds that a walk through it may take, all included.
         on_conflict: When branches that run at once write the same top-level key of ``shared``:
-            "warn" (the default), "raise" a WriteConflictError, or "ignore".
+            "warn", "raise" a WriteConflictError, or "ignore". By default a warning, looked for
+            the first time the graph is walked, in a store of at most 1,000 keys: races come from
+            the wiring. What is given is looked for every time, at a cost of all keys a step.
         slow_hook_s: Warn, once a node, when a hook holds the event loop for longer. Nobody looks
             by default.
 
@@ -164,13 +166,9 @@ class Graph(BaseNode[Any, str | None]):
         around = frame
         scope, caps = self._scope(frame), self._caps(frame)
         rules = self._rules(frame.rules) if self._ruled else frame.rules
-        frame = Frame(
-            frame.run, scope, params, 1, frame.error, caps, frame.cell, rules,
-            frame.token,
-        )  # fmt: skip
-        if around.token is not None:
-            around.token.look(self, around)  # what prep has written is not the first node's
-            around.token.settle()
+        frame = Frame(frame.run, scope, params, 1, frame.error, caps, frame.cell, rules)
+        if frame.run.checking:
+            look(self, around)  # what prep has written is not the first node's
         context = FRAME.set(frame)
         try:
             walk = self._walk(shared, frame)
@@ -179,23 +177,9 @@ class Graph(BaseNode[Any, str | None]):
             return await within(self.deadline, "deadline", repr(self.name), walk)
         finally:
             FRAME.reset(context)
-            around.token = frame.token
 
-    async def _walk(self, shared: Any, frame: Frame) -> str | None:
-        plan = self.plan
-        walk = self._walks_by(self, shared, frame, plan.loops)
-        first = plan.first
-        try:
-            if isinstance(first, Step):
-                await walk.along(first, None, frame.token)
-            else:
-                step, token = await walk.begin(first)
-                await walk.along(step, None, token)
-        finally:
-            if frame.token is not None:
-                seen = merged((frame.token.seen, *walk.seen.values()))
-                frame.token = frame.token.having(seen)
-        return walk.action
+    def _walk(self, shared: Any, frame: Frame) -> Coroutine[Any, Any, str | None]:
+        return self._walks_by(self, shared, frame, self.plan).run()
 
     def _scope(self, frame: Frame) -> Scope:
         """What its nodes are called in this place."""

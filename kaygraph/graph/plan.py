@@ -71,6 +71,7 @@ class Plan:
         first = tuple(self.steps[node] for node in self.starts)
         self.first = first[0] if len(first) == 1 else first
         self.names = {node: step.name for node, step in self.steps.items()}
+        self.walked = False  # to its end, at least once
 
     def edges(self) -> Iterator[tuple[AnyNode, str, AnyNode]]:
         """Yield every edge once: from, action, to; in the order of the steps and the wiring."""

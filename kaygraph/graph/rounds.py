@@ -7,7 +7,7 @@ from ..batch.fan_out import FanOut
 from ..limits.permits import Permits
 from ..limits.slots import Slot
 from ..node.keywords import BatchGraphSettings
-from ..observability.conflicts import NOTHING, Seen, merged, token_for
+from ..observability.conflicts import branches, look
 from ..run.frame import Frame
 from .graph import Graph
 
@@ -37,8 +37,6 @@ class BatchGraph(Graph):
         return None
 
     async def _exec(self, prep_res: Any, shared: Any, frame: Frame) -> Any:
-        seen: Seen = NOTHING
-
         async def walk(params: Mapping[str, Any], index: int, slot: Slot) -> str | None:
             await slot.take()
             if not isinstance(params, Mapping):
@@ -46,21 +44,16 @@ class BatchGraph(Graph):
                     f"prep of {frame.name_of(self)!r} must return mappings of params, as in "
                     f"[{{'key': ...}}, ...]; got {params!r}"
                 )
-            nonlocal seen
-            within = inner if view is None else inner.derive(token=view)
-            try:
-                return await self._walk_within(shared, within, {**frame.params, **params})
-            finally:
-                if within.token is not None:
-                    seen = merged((seen, within.token.seen))
+            round_ = self._walk_within(shared, inner, {**frame.params, **params})
+            return await (round_ if beside is None else beside.within(round_))
 
         # A round is an item: one that has begun goes through all of its nodes.
-        rules = self._rules(frame.rules).changed(whole=True)
-        inner = frame.derive(rules=rules)
-        if frame.token is not None:
-            frame.token.look(self, frame)
-            frame.token.settle()
-        view = token_for(shared, inner, frame.token) if self.max_workers > 1 else None
+        inner = frame.derive(rules=self._rules(frame.rules).changed(whole=True))
+        beside = None
+        if self.max_workers > 1 and inner.checks_writes(not self.plan.walked):
+            beside = branches(self, shared, inner)
+        elif frame.run.checking:
+            look(self, frame)  # what prep has written is not the first round's
         rounds = FanOut(
             frame.name_of(self),
             prep_res,
@@ -73,8 +66,8 @@ class BatchGraph(Graph):
         try:
             return await rounds.run()
         finally:
-            if frame.token is not None:
-                frame.token = frame.token.having(merged((frame.token.seen, seen)))
+            if beside is not None:
+                beside.end()
 
     def _caps(self, frame: Frame) -> tuple[Permits, ...]:
         if self.max_parallel_tasks is None:

@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-from ..observability.conflicts import Token
-from ..run.frame import Frame
 from .plan import Step
 
 
@@ -11,14 +9,14 @@ class Fork:
     """Tokens that began together, and how many of them are still under way.
 
     A token that forks again is under way as long as one of those within is: what is counted are
-    tokens, not the tasks that may still have to hear that theirs have ended.
+    tokens, not the tasks that may still have to learn that theirs have ended.
     """
 
-    def __init__(self, live: int, frame: Frame, around: "Fork | None") -> None:
+    __slots__ = ("around", "broken", "live")
+
+    def __init__(self, live: int, around: "Fork | None") -> None:
         self.live, self.around = live, around
         self.broken = False  # one of them did not come to its end
-        self.token: Token | None = None  # of the last one, when it is handed back
-        self.frame = frame
 
     def ended(self) -> None:
         self.live -= 1
@@ -48,7 +46,7 @@ class Tokens:
     def enter(self, step: Step) -> None:
         self.masks[step.mask] = self.masks.get(step.mask, 0) + 1
 
-    def move(self, step: Step | None, following: Step | tuple[Step, ...] | None) -> Sequence[Step]:
+    def move(self, step: Step | None, following: Sequence[Step]) -> Sequence[Step]:
         """Move a token along the edges followed; return the steps that begin now."""
         changed = False
         masks = self.masks
@@ -61,14 +59,13 @@ class Tokens:
                 del masks[mask]
                 changed = True
         begun: list[Step] = []
-        if following is not None:
-            for target in (following,) if isinstance(following, Step) else following:
-                if not target.bit:
-                    self.enter(target)
-                    begun.append(target)
-                elif target not in self.waiting:
-                    self.waiting.append(target)
-                    changed = True
+        for target in following:
+            if not target.bit:
+                self.enter(target)
+                begun.append(target)
+            elif target not in self.waiting:
+                self.waiting.append(target)
+                changed = True
         if changed and self.waiting:
             begun += self._ready()
         return begun

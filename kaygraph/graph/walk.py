@@ -1,251 +1,116 @@
 """The walk: tokens that move along edges, and joins that run once."""
 
 from asyncio import CancelledError, sleep
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import repeat
 from types import MappingProxyType
 from typing import Any
 
-from ..aio.tasks import TURN, cancelled_again, gather, is_cancelled, raise_if_cancelled
+from ..aio.tasks import (
+    TURN,
+    cancellation_check,
+    cancelled_again,
+    gather,
+    is_cancelled,
+    raise_if_cancelled,
+)
 from ..errors import UnknownActionError, note_place
-from ..node.node import BaseNode, watched
-from ..observability.conflicts import NOTHING, Seen, Token, looked_at, merged, token_for
-from ..observability.slow_hooks import timed
+from ..node.node import BaseNode
+from ..node.observed import begun, lifecycle
+from ..observability.conflicts import Branches, Trail, branches, inherited_trail
 from ..run.frame import FRAME, Frame
-from .plan import Step
+from .plan import Plan, Step
 from .tokens import Fork, Tokens
 
 NONE: Mapping[Any, Any] = MappingProxyType({})
-
 DRAINED = object()  # the action of a node that was not begun, as the run drains
+
+Following = Step | tuple[Step, ...] | None  # where an action leads
 
 
 class Walk:
     """One walk through a graph.
 
     While one token is all there is, ``along`` is a plain loop. ``tokens`` exists from a fork
-    until a single token is left again. ``errors`` are on their way along an "error" edge.
+    until a single token is left again. ``errors`` are on their way along an "error" edge. A
+    ``trail`` is kept where somebody checks for conflicting writes.
     """
 
-    # By those who have left a step that holds up certain joins, for each such mask.
-    seen: Mapping[int, Seen] = NONE
-    arrived: Mapping[Step, Seen] = NONE  # by those who have come to a join
-
-    def __init__(self, graph: BaseNode[Any, Any], shared: Any, frame: Frame, loops: bool) -> None:
-        self.graph, self.shared, self.frame, self.loops = graph, shared, frame, loops
+    def __init__(self, graph: BaseNode[Any, Any], shared: Any, frame: Frame, plan: Plan) -> None:
+        self.graph, self.shared, self.frame, self.plan = graph, shared, frame, plan
         self.action: str | None = None
         self.tokens: Tokens | None = None
         self.errors: Mapping[Step, tuple[Exception, ...]] = NONE
+        self.trail = inherited_trail() if frame.run.checking else None
 
-    async def along(
-        self, step: Step | None, fork: Fork | None = None, token: Token | None = None
-    ) -> Step | None:
+    async def run(self) -> str | None:
+        """Walk from the start to the end; return the last action."""
+        plan = self.plan
+        try:
+            if isinstance(plan.first, Step):
+                await self.along(plan.first)
+            else:
+                self.tokens = Tokens()
+                await self.along(await self._forked(self.tokens.move(None, plan.first), None))
+        finally:
+            if self.trail is not None:
+                self.trail.end()
+        plan.walked = True
+        return self.action
+
+    async def along(self, step: Step | None, fork: Fork | None = None) -> Step | None:
         """Move a token until it ends.
 
         The last token of a fork is handed back to the one that forked, as the step it stands on:
         so a loop around a fan-out does not nest deeper round by round.
         """
-        shared = self.shared
-        frame = self.frame if fork is None else fork.frame
+        shared, frame, loops = self.shared, self.frame, self.plan.loops
         run = frame.run
+        cancelled = cancellation_check() if loops or fork is not None else None
         plain = not frame.watched
-        bare = plain and token is None
-        following: Step | tuple[Step, ...] | None
+        bare = plain and self.trail is None
+        following: Following
         action: Any = None
         left = TURN
         while step is not None:
-            if self.loops:  # nodes that never suspend must not starve the event loop
+            if loops:  # nodes that never suspend must not starve the event loop
                 left -= 1
                 if not left:
                     left = TURN
                     await sleep(0)
-            node = step.node
             try:
                 if bare and not run.marked:
-                    action = await node._run(shared, frame)
-                elif token is None or not plain or run.marked or step.walks:
-                    token = token and token.own()
-                    following = await self._special(step, frame, token)
-                    if following is DRAINED and action is not None:
-                        self.action = action
-                    action = following
-                    if token is not None:
-                        token = token.after(node, frame)
-                else:  # branches run beside each other: look at what each step writes
-                    writes = token.writes
-                    if writes.store or writes.known:
-                        writes.pass_over()
-                    work = node._run(shared, frame)
-                    try:
-                        waited = work.send(None)
-                    except StopIteration as end:  # it has not waited for anything
-                        action = end.value
-                    else:
-                        token = token.own()
-                        action = await token.rest(work, waited, node, frame)
-                    if writes.store or writes.known or token.error is not None:
-                        token = token.after(node, frame)
-            except Exception as failure:
-                error = failure
-                if token is not None:
-                    token = token.own()
-                    error = token.failed(failure, node, frame)
-                note_place(error, repr(frame.name_of(node)))
-                following = step.after.get("error")
-                # A node may make an error of its cancellation; in a drained run nothing begins.
-                if following is None or is_cancelled() or frame.drains:
-                    self._left(step, token)
-                    if error is not failure:
-                        raise error from failure
-                    del error
+                    action = await step.node._run(shared, frame)
+                else:
+                    action = await self._observed(step, action)
+            except Exception as error:
+                following, action = self._rerouted(step, error), "error"
+                if following is None:
                     raise
-                self._send(error, following)
-                action = "error"
-                del error  # it holds this frame: no cycle may keep them alive
             except BaseException:
-                self._left(step, token)
-                if fork is not None:
-                    fork.broken = True
+                self._interrupted(step, fork)
                 raise
             else:
                 try:
                     following = step.after.get(action)
                 except TypeError:  # it cannot be hashed: no action is like that
                     following = None
-            if following is None:
-                self._ended(step, action)
-            if self.tokens is None and (following is None or type(following) is Step):
-                if following is None and token is not None:
-                    self._left(step, token)
+                if following is None:
+                    self._ended(step, action)
+            if self.tokens is None and type(following) is Step:
                 step = following
             else:
-                tokens = self.tokens
-                if tokens is None:
-                    tokens = self.tokens = Tokens()
-                    tokens.enter(step)
-                if token is not None and token.seen:
-                    self._went(step, following, token)
-                begun = tokens.move(step, following)
-                if tokens.single:
-                    self.tokens = None
-                if len(begun) > 1:
-                    step, token = await self._fork(begun, fork, token)
-                    if step is None:  # the tokens have ended, and were counted where they did
-                        return None
-                else:
-                    step = begun[0] if begun else None
-                    if token is not None and step is not None and step.bit:
-                        token = token.having(self._before(step))
-                if fork is None and token is not None and step is not None and step.bit:
-                    token = self._alone_after(token)
-                bare = plain and token is None
-            if fork is not None:
-                if step is None:
-                    fork.ended()
-                    return None
-                if fork.live == 1:
-                    fork.token = token
-                    return step
-            if (fork is not None or self.loops) and not run.expired and is_cancelled():
+                target = self._moved(step, following, fork)
+                step = await self._forked(target, fork) if isinstance(target, tuple) else target
+                bare = plain and self.trail is None
+            if fork is not None and (step is None or fork.live == 1):
+                return step
+            if cancelled is not None and cancelled() and not run.expired:
                 await cancelled_again()  # a hook may have swallowed it
         return None
 
-    async def begin(self, steps: tuple[Step, ...]) -> tuple[Step | None, Token | None]:
-        """Begin with several tokens."""
-        self.tokens = Tokens()
-        return await self._fork(self.tokens.move(None, steps), None, self.frame.token)
-
-    async def _fork(
-        self, steps: Sequence[Step], around: Fork | None, token: Token | None
-    ) -> tuple[Step | None, Token | None]:
-        """Move several tokens at once; return the last of them, and the step it stands on."""
-        if around is not None:
-            await raise_if_cancelled()
-        fork = Fork(len(steps), self.frame, around)
-        view = token_for(self.shared, self.frame, token)
-        views = [view] * len(steps)
-        if view is not None and self.seen:
-            for number, step in enumerate(steps):
-                if step.bit:
-                    views[number] = view.having(self._before(step))
-        try:
-            with self.frame.run.beside:
-                left = await gather(map(self.along, steps, repeat(fork), views))
-        except CancelledError as error:
-            # The grace of a run that drains is over, and the branches have given what was done.
-            given = self.frame.drains and self.frame.run.expired and not fork.broken
-            if not given or error.__cause__ is not None:
-                raise
-            return None, None
-        last = fork.token
-        if last is not None and token is not None:
-            last = last.having(last.seen, token.levels)
-        return next((step for step in left if step is not None), None), last
-
-    def _left(self, step: Step, token: Token | None) -> None:
-        """Note what a token has seen that leaves a step."""
-        if token is not None and token.seen:
-            seen = merged((self.seen.get(step.mask, NOTHING), token.seen))
-            self.seen = {**self.seen, step.mask: seen}
-
-    def _before(self, join: Step) -> Seen:
-        """What those have seen for whom a join has waited."""
-        waited_for = [seen for mask, seen in self.seen.items() if mask & join.bit]
-        return merged((*waited_for, self.arrived.get(join, NOTHING)))
-
-    def _alone_after(self, token: Token) -> Token | None:
-        """Return the view of the one token that went through a join; None: all has come before."""
-        if self.tokens is not None or self.frame.token is not None or not token.seen_all:
-            return token
-        self.seen, self.arrived = NONE, NONE
-        return None
-
-    def _went(self, step: Step, following: Step | tuple[Step, ...] | None, token: Token) -> None:
-        """Note what a token has seen that goes on to these steps."""
-        self._left(step, token)
-        for target in (following,) if isinstance(following, Step) else following or ():
-            if target.bit:
-                seen = merged((self.arrived.get(target, NOTHING), token.seen))
-                self.arrived = {**self.arrived, target: seen}
-
-    def _send(self, error: Exception, following: Step | tuple[Step, ...]) -> None:
-        """Put an error on its way to the steps that an "error" edge leads to."""
-        targets = (following,) if isinstance(following, Step) else following
-        self.errors = {**self.errors, **{t: (*self.errors.get(t, ()), error) for t in targets}}
-        self.frame.run.marked = True
-
-    async def _special(self, step: Step, frame: Frame, token: Token | None) -> Any:
-        """Run a node that stands on an error route, at which somebody looks, or that walks."""
-        node, errors = step.node, self.errors.get(step, ())
-        if frame.drains:  # what has begun comes to its end, and nothing else begins
-            if len(errors) > 1:
-                raise ExceptionGroup(f"{len(errors)} nodes failed", errors)
-            if errors:
-                raise errors[0]  # the node that would handle it does not begin any more
-            return DRAINED
-        if errors:
-            error, left = errors[0], errors[1:]
-            if step.bit and left:  # a join runs once for all that has failed before it
-                error, left = ExceptionGroup(f"{len(errors)} nodes failed", errors), ()
-            others = {other: e for other, e in self.errors.items() if other is not step}
-            self.errors = {**others, step: left} if left else others
-        if errors or token is not None:
-            frame = frame.derive(error=error if errors else frame.error, token=token)
-        context = FRAME.set(frame)
-        try:
-            if frame.rules.slow_hook_s is None:
-                return await looked_at(watched(node, self.shared, frame), node, frame)
-
-            def begin() -> Coroutine[Any, Any, Any]:
-                return looked_at(watched(node, self.shared, frame), node, frame)
-
-            return await timed(begin, frame.name_of(node), frame)
-        finally:
-            FRAME.reset(context)
-            if token is not None and frame.token is not None:
-                token.seen, token.error = frame.token.seen, frame.token.error
-
-    def _ended(self, step: Step, action: str | None) -> None:
+    def _ended(self, step: Step, action: Any) -> None:
         """A path ends quietly where nothing was to follow; any other action is a mistake."""
         if action is DRAINED:
             return
@@ -257,3 +122,137 @@ class Walk:
         known = step.node._successors
         if any(name != "error" for name in known):
             raise UnknownActionError(self.frame.name_of(step.node), action, list(known))
+
+    def _moved(self, step: Step, following: Following, fork: Fork | None) -> Following:
+        """Move a token that is one of several, or ends, or forks; return where it goes on."""
+        targets = (following,) if isinstance(following, Step) else following or ()
+        if self.trail is not None:
+            self.trail.leave(step, targets)
+        if self.tokens is None and following is not None:
+            self.tokens = Tokens()
+            self.tokens.enter(step)
+        begun: Sequence[Step] = ()
+        if self.tokens is not None:
+            begun = self.tokens.move(step, targets)
+            if self.tokens.single:
+                self.tokens = None
+        if len(begun) > 1:
+            return tuple(begun)
+        if not begun:
+            if fork is not None:
+                fork.ended()
+            return None
+        if self.trail is not None:
+            self.trail.enter(begun[0])
+            self._end_checks(begun[0], fork)
+        return begun[0]
+
+    def _end_checks(self, step: Step | None, fork: Fork | None) -> None:
+        """Check no more where the only token, at a join, knows all that was written before."""
+        if self.trail is None or self.tokens is not None or fork is not None:
+            return
+        if step is not None and step.bit and self.trail.is_over():
+            self.trail.end()
+            self.trail = None
+
+    async def _forked(self, steps: Sequence[Step], around: Fork | None) -> Step | None:
+        """Move several tokens at once; return the step that the last of them stands on."""
+        if around is not None:
+            await raise_if_cancelled()
+        fork = Fork(len(steps), around)
+        beside = self._checked_branches(around)
+        if beside is None:
+            tokens = map(self.along, steps, repeat(fork))
+        else:
+            tokens = map(self._along_branch, steps, repeat(fork), repeat(beside))
+        try:
+            with self.frame.run.beside:
+                left = await gather(tokens)
+        except CancelledError as error:
+            # The grace of a run that drains is over, and the branches have given what was done.
+            given = self.frame.drains and self.frame.run.expired and not fork.broken
+            if not given or error.__cause__ is not None:
+                raise
+            return None  # the tokens have ended, and were counted where they did
+        last = next((step for step in left if step is not None), None)
+        if beside is not None:
+            beside.joined()
+            self._end_checks(last, around)
+        return last
+
+    async def _along_branch(self, step: Step, fork: Fork, beside: Branches) -> Step | None:
+        """Move a token whose writes are checked against those of the others."""
+        assert self.trail is not None
+        beside.enter(self.trail.before(step))
+        last = await self.along(step, fork)
+        if last is not None:
+            beside.leave()
+        return last
+
+    def _checked_branches(self, around: Fork | None) -> Branches | None:
+        """Return the branches of a fork whose writes are checked."""
+        frame = self.frame
+        if self.trail is not None:
+            return Branches(self.shared, frame)
+        if around is not None or not frame.checks_writes(not self.plan.walked):
+            return None
+        beside = branches(self.graph, self.shared, frame)
+        if beside is not None:
+            self.trail = Trail(beside)
+        return beside
+
+    def _interrupted(self, step: Step, fork: Fork | None) -> None:
+        """Note that a token was cancelled where it stands."""
+        if self.trail is not None:
+            self.trail.leave(step)
+        if fork is not None:
+            fork.broken = True
+
+    def _rerouted(self, step: Step, error: Exception) -> Following:
+        """Send the error of a node along its "error" edge; None: there is none to take."""
+        note_place(error, repr(self.frame.name_of(step.node)))
+        following = step.after.get("error")
+        # A node may make an error of its cancellation; in a drained run nothing begins.
+        if following is None or is_cancelled() or self.frame.drains:
+            if self.trail is not None:
+                self.trail.leave(step)
+            return None
+        self._send(error, following)
+        return following
+
+    def _send(self, error: Exception, following: Step | tuple[Step, ...]) -> None:
+        """Put an error on its way to the steps that an "error" edge leads to."""
+        targets = (following,) if isinstance(following, Step) else following
+        self.errors = {**self.errors, **{t: (*self.errors.get(t, ()), error) for t in targets}}
+        self.frame.run.marked = True
+
+    async def _observed(self, step: Step, last: Any) -> Any:
+        """Run a node that somebody observes, or on an error route, or while the run drains.
+
+        ``last`` is the action of the node before.
+        """
+        node, frame, errors = step.node, self.frame, self.errors.get(step, ())
+        if frame.drains:  # what has begun comes to its end, and nothing else begins
+            if len(errors) > 1:
+                raise ExceptionGroup(f"{len(errors)} nodes failed", errors)
+            if errors:
+                raise errors[0]  # the node that would handle it does not begin any more
+            self.action = self.action if last is None else last
+            return DRAINED
+        if errors:
+            frame = frame.derive(error=self._taken(step, errors))
+        begin = partial(lifecycle, node, self.shared, frame)
+        context = FRAME.set(frame)
+        try:
+            return await begun(begin, frame.name_of(node), frame, node)
+        finally:
+            FRAME.reset(context)
+
+    def _taken(self, step: Step, errors: tuple[Exception, ...]) -> Exception:
+        """Take the error that a node is to handle; a join takes all that failed before it."""
+        error, left = errors[0], errors[1:]
+        if step.bit and left:
+            error, left = ExceptionGroup(f"{len(errors)} nodes failed", errors), ()
+        others = {other: e for other, e in self.errors.items() if other is not step}
+        self.errors = {**others, step: left} if left else others
+        return error

@@ -1,16 +1,17 @@
 """Branch groups: several branches at once, where the policy is not "all of them, or none"."""
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from .._validation import check_count
 from ..aio.tasks import errors_of, stop, with_errors
 from ..graph.graph import Graph
 from ..node.node import BaseNode
+from ..node.observed import begun
 from ..node.wiring import Wired, unique
-from ..observability.conflicts import looked_at, merged, token_for
-from ..observability.slow_hooks import timed
+from ..observability.conflicts import branches, look
 from ..outcome import Outcome, status_of
 from ..run.frame import FRAME, Cell, Frame, Scope
 
@@ -47,6 +48,7 @@ class BranchGroup(BaseNode[Any, list[Any]]):
         self._names = unique([branch.name for branch in self.branches])
 
     _inner_walks = True
+    _has_run = False
 
     def _inner(self) -> Sequence[BaseNode[Any, Any]]:
         return self.branches
@@ -55,29 +57,29 @@ class BranchGroup(BaseNode[Any, list[Any]]):
         path = f"{frame.name_of(self)}/"
         rules = frame.rules.changed(whole=True)  # while a run drains, a group comes to its end
         cells = [Cell() for _ in self.branches]
-        inner = [frame] * len(cells)
-        if frame.token is not None:
-            frame.token.look(self, frame)  # what prep has written is not the branches'
-            frame.token.settle()
-        view = token_for(shared, frame, frame.token) if len(cells) > 1 else frame.token
+        beside = None
+        if len(cells) > 1 and frame.checks_writes(not self._has_run):
+            beside = branches(self, shared, frame)
+        elif frame.run.checking:
+            look(self, frame)  # what prep has written is not the branch's
         loop = asyncio.get_running_loop()
         started = loop.time()
         ended = [started for _ in self.branches]
 
         async def run(index: int, branch: Graph) -> None:
             scope = Scope(path, {branch: self._names[index]})
-            inner[index] = frame.derive(scope=scope, cell=cells[index], rules=rules, token=view)
-            FRAME.set(inner[index])
+            inner = frame.derive(scope=scope, cell=cells[index], rules=rules)
+            FRAME.set(inner)
+            if beside is not None:
+                beside.enter()
+
+            begin = partial(branch._run, shared, inner)
             try:
-
-                def begin() -> Coroutine[Any, Any, Any]:
-                    return looked_at(branch._run(shared, inner[index]), branch, inner[index])
-
-                await timed(begin, f"{path}{self._names[index]}", inner[index])
-                if (token := inner[index].token) is not None:
-                    token.settle()
+                await begun(begin, f"{path}{self._names[index]}", inner, branch)
             finally:
                 ended[index] = loop.time()
+                if beside is not None:
+                    beside.leave()
 
         tasks = [loop.create_task(run(i, branch)) for i, branch in enumerate(self.branches)]
         try:
@@ -95,9 +97,9 @@ class BranchGroup(BaseNode[Any, list[Any]]):
             ]
             frame.scope = frame.scope or Scope()  # none yet where the group is all that runs
             frame.scope.keep(self, outcomes)
-            if frame.token is not None:
-                seen = merged(branch.token.seen for branch in inner if branch.token is not None)
-                frame.token = frame.token.having(seen)
+            if beside is not None:
+                beside.end()
+        object.__setattr__(self, "_has_run", True)
         if not won:
             errors = errors_of(tasks)
             if len(errors) == 1:

@@ -1,6 +1,5 @@
 """Nodes: three steps each, and the wiring between them."""
 
-import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
@@ -9,7 +8,6 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, Unpack
 
 from ..errors import NodeDefinitionError
-from ..events import NodeFinished, NodeStarted
 from ..executors.kinds import kind_of, not_async
 from ..limits.breaker import CircuitBreaker
 from ..limits.rate import RateLimit
@@ -308,23 +306,6 @@ class Node(BaseNode[P, E, I, R]):
 
 class AsyncNode(Node[P, E, I, R]):
     """A Node whose hooks are written ``async def``: a name for readers, the same engine."""
-
-
-async def watched(node: BaseNode[Any, Any], shared: Any, frame: Frame) -> str | None:
-    """Run a node's lifecycle and tell the observers of its start and its end."""
-    emit = frame.run.emit
-    if emit is None:
-        return await node._run(shared, frame)
-    now = asyncio.get_running_loop().time
-    name, started = frame.name_of(node), now()
-    emit(NodeStarted(name, started))
-    try:
-        action = await node._run(shared, frame)
-    except BaseException as error:
-        emit(NodeFinished(name, at := now(), at - started, None, error))
-        raise
-    emit(NodeFinished(name, at := now(), at - started, action, None))
-    return action
 
 
 async def prepared(node: Node[Any, Any], shared: Any, frame: Frame) -> Any:

@@ -1,27 +1,35 @@
-"""Branches that run at once and write the same key: seen by what has changed after each step.
+"""Branches that run at once and write the same key of ``shared``: seen by what a step has changed.
 
 Nothing but the step itself runs between two of a node's waits, so what has changed after it was
-written by that node. Of every key the writes are counted, and a branch knows up to which of them
-it has seen: those of the nodes before it. A write on top of one that it has not seen would have
+written by that node. The writes of a branch between two forks or joins are a *segment*, and a
+branch knows which segments came before it. A write on top of one that it does not know would have
 come out otherwise in another order.
+
+What a branch knows, its view, stands in a context variable, which tasks copy by themselves.
 """
 
 import warnings
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
-from functools import partial
-from operator import is_
-from types import MappingProxyType
-from typing import Any
+from collections.abc import Coroutine, Mapping, Sequence
+from contextvars import ContextVar
+from contextvars import Token as Reset
+from itertools import compress, islice
+from operator import is_, is_not
+from typing import Any, NamedTuple, Protocol
+from weakref import WeakKeyDictionary
 
 from ..errors import WriteConflictError, WriteConflictWarning
 from ..run.frame import Frame
-from .steps import rest, stepped
+from ..run.run import Run
+from .steps import stepped
 
-Seen = Mapping[Any, int]  # key -> how many of its writes
+# A larger store is checked only when that is asked for: every look goes through all of its keys.
+MOST_KEYS = 1000
 
-NOTHING: Seen = MappingProxyType({})
+MISSING = object()
 
-GONE = object()
+Reported = set[tuple[Any, str, str]]  # a key and two nodes, both ways round
+
+_reported: WeakKeyDictionary[Run, Reported] = WeakKeyDictionary()
 
 
 class Level:
@@ -33,117 +41,108 @@ class Level:
         self.mode = mode
 
 
+class Write(NamedTuple):
+    """The last write of a key: its segment (one bit), who it was, in which branches of branches."""
+
+    segment: int
+    name: str
+    levels: Sequence[Level]
+
+
 class Writes:
-    """What branches that run at once have written to the top level of ``shared``."""
+    """What branches that run at once have written to the top level of ``shared``.
 
-    __slots__ = ("known", "store", "versions")
+    Args:
+        shared: A dict, another mapping, or an object whose attributes are the keys.
+        most_keys: With more keys than this nobody looks any more.
+    """
 
-    def __init__(self, store: dict[Any, Any]) -> None:
-        self.store = store
-        self.known = dict(store)
-        # key -> its writes, who was the last, and in which branches of which branches
-        self.versions: dict[Any, tuple[int, str, Sequence[Level]]] = {}
+    __slots__ = ("_shared", "known", "last", "most_keys", "segments")
+
+    def __init__(self, shared: Any, most_keys: float) -> None:
+        self._shared, self.most_keys = shared, most_keys
+        self.known = dict(self.store)
+        self.last: dict[Any, Write] = {}
+        self.segments = 0  # the bits of all
 
     @property
+    def store(self) -> dict[Any, Any]:
+        shared = self._shared
+        if isinstance(shared, dict):
+            return shared
+        return dict(shared) if isinstance(shared, Mapping) else vars(shared)
+
     def changed(self) -> bool:
         """Whether a key has come, gone or got another object as its value."""
         store, known = self.store, self.known
+        if len(store) > self.most_keys:
+            return False
         return not (
             len(store) == len(known)
             and all(map(is_, store.values(), known.values()))
             and all(map(is_, store, known))
         )
 
+    def changes(self) -> list[Any]:
+        """Return the keys that have changed since the last look, and take note of them."""
+        store, known = self.store, self.known
+        if len(store) >= len(known) and all(map(is_, store, known)):
+            changed = list(compress(known, map(is_not, store.values(), known.values())))
+            changed += islice(store, len(known), None)
+            known.update((key, store[key]) for key in changed)
+        else:
+            changed = [key for key in store if known.get(key, MISSING) is not store[key]]
+            changed += [key for key in known if key not in store]
+            self.known = dict(store)
+        return changed
+
     def pass_over(self) -> None:
         """Take what was written between two steps for nobody's: a task of a hook, say."""
-        if self.changed:
+        if self.changed():
             self.known = dict(self.store)
 
+    def new_segment(self) -> int:
+        segment = self.segments + 1
+        self.segments |= segment
+        return segment
 
-class Token:
-    """A branch's own view: what it has seen of the writes.
 
-    Branches share one until they write or wait; it is not changed while it is shared.
-    """
+class View:
+    """What one branch knows of the writes of the others."""
 
-    __slots__ = ("error", "levels", "seen", "writes")
+    __slots__ = ("error", "levels", "own", "seen", "writes")
 
-    def __init__(self, writes: Writes, seen: Seen = NOTHING, levels: Sequence[Level] = ()) -> None:
-        self.writes, self.seen, self.levels = writes, seen, levels
+    def __init__(self, writes: Writes, seen: int = 0, levels: Sequence[Level] = ()) -> None:
+        self.writes, self.levels = writes, levels
+        self.seen = seen  # the segments before it
+        self.own = 0  # its own segment, once it has written
         self.error: Exception | None = None
 
-    def after(self, node: Any, frame: Frame) -> "Token":
-        """Return the view after a node's last step.
+    def close(self) -> int:
+        """End the segment, as others are to know it from now on; return all that is known."""
+        self.seen |= self.own
+        self.own = 0
+        return self.seen
 
-        Raises:
-            WriteConflictError: The node has written what another has, where that is an error.
-        """
-        token, writes = self, self.writes
-        if writes.changed:
-            token = self.own()
-            token._note(node, frame)
-        token.settle()
-        return token
-
-    def own(self) -> "Token":
-        """Return the same view, to be changed by one branch."""
-        return self.having(self.seen)
-
-    def having(self, seen: Seen, levels: Sequence[Level] | None = None) -> "Token":
-        """Return a view that has seen this, on the same levels by default."""
-        token = Token(self.writes, seen, self.levels if levels is None else levels)
-        token.error = self.error
-        return token
-
-    async def rest(
-        self, work: Coroutine[Any, Any, Any], waited: Any, node: Any, frame: Frame
-    ) -> Any:
-        """Go on with a node that was begun and waits; this view is its own."""
-        look = partial(self.look, node, frame)
-        look()
-        return await rest(work, waited, look, self.writes.pass_over)
-
-    @property
-    def seen_all(self) -> bool:
-        """Whether every write so far was before this."""
-        versions = self.writes.versions
-        return all(self.seen.get(key, 0) == version for key, (version, *_) in versions.items())
-
-    def settle(self) -> None:
-        """Raise the conflict that a look has found, where that is an error."""
-        if self.error is not None:
-            error, self.error = self.error, None
-            raise error
-
-    def failed(self, error: Exception, node: Any, frame: Frame) -> Exception:
-        """Return what a node that has failed fails with: a conflict comes first."""
-        self.look(node, frame)
-        conflict, self.error = self.error, None
-        return conflict or error
-
-    def look(self, node: Any, frame: Frame) -> None:
+    def look(self, name: str, run: Run) -> None:
         """Note what a node has written in the step that has just ended."""
-        if self.writes.changed:
-            self._note(node, frame)
-
-    def _note(self, node: Any, frame: Frame) -> None:
-        writes, name = self.writes, frame.name_of(node)
-        store, known = writes.store, writes.known
-        changed = [key for key in store if known.get(key, GONE) is not store[key]]
-        changed += [key for key in known if key not in store]
-        writes.known = dict(store)
-        for key in changed:
-            version, other, levels = writes.versions.get(key, (0, "", ()))
-            if version > self.seen.get(key, 0):
-                common = [one for one, its in zip(self.levels, levels, strict=False) if one is its]
-                self._conflict(key, other, name, common[-1].mode, frame)
-            writes.versions[key] = version + 1, name, self.levels
-            self.seen = {**self.seen, key: version + 1}
-
-    def _conflict(self, key: Any, other: str, name: str, mode: str, frame: Frame) -> None:
-        if mode == "ignore" or (key, other, name) in frame.run.conflicts:
+        if not self.writes.changed():
             return
-        frame.run.conflicts |= {(key, other, name), (key, name, other)}
+        writes = self.writes
+        for key in writes.changes():
+            last = writes.last.get(key)
+            if last is not None and not last.segment & (self.seen | self.own):
+                self._conflict(key, last, name, run)
+            self.own = self.own or writes.new_segment()
+            writes.last[key] = Write(self.own, name, self.levels)
+
+    def _conflict(self, key: Any, last: Write, name: str, run: Run) -> None:
+        common = [one for one, its in zip(self.levels, last.levels, strict=False) if one is its]
+        mode, other = common[-1].mode, last.name
+        reported = _reported.setdefault(run, set())
+        if mode == "ignore" or (key, other, name) in reported:
+            return
+        reported.update([(key, other, name), (key, name, other)])
         who = f"node {name!r}, twice at once," if name == other else f"nodes {other!r} and {name!r}"
         message = (
             f"{who} run in branches beside each other and both write shared[{key!r}]: which value "
@@ -153,44 +152,202 @@ class Token:
         if mode == "raise":
             self.error = WriteConflictError(message)
         else:
-            try:
-                warnings.warn(message, WriteConflictWarning, stacklevel=2)
-            except WriteConflictWarning as error:  # warnings are errors here: of the whole node,
-                self.error = error  # and not in the middle of a step
+            self.warn(message)
+
+    def warn(self, message: str) -> None:
+        try:
+            warnings.warn(message, WriteConflictWarning, stacklevel=2)
+        except WriteConflictWarning as error:  # warnings are errors here: of the whole node,
+            self.error = error  # and not in the middle of a step
+
+    def settle(self) -> None:
+        """Raise the conflict that a look has found, where that is an error."""
+        if self.error is not None:
+            error, self.error = self.error, None
+            raise error
 
 
-def looked_at(work: Coroutine[Any, Any, Any], node: Any, frame: Frame) -> Coroutine[Any, Any, Any]:
-    """Return ``work``, which is a node's, with a look at each of its steps.
+VIEW: ContextVar[View | None] = ContextVar("kaygraph_view", default=None)
 
-    The frame is the node's alone, and so is its token.
+
+async def checked(work: Coroutine[Any, Any, Any], node: Any, frame: Frame) -> Any:
+    """Await a node's work, with a look at each of its steps.
+
+    Raises:
+        WriteConflictError: It has written what another branch has, where that is an error; an
+            error of its own is the context.
     """
-    token = frame.token
-    if token is None:
-        return work
-    frame.token = token.own()
-
-    def look() -> None:
-        assert frame.token is not None
-        frame.token.look(node, frame)
-
-    return stepped(work, look, token.writes.pass_over)
-
-
-def token_for(shared: Any, frame: Frame, around: Token | None) -> Token | None:
-    """Return what branches that begin at once have seen; None: nobody looks."""
-    mode = frame.rules.on_conflict
-    if around is None:
-        store = shared if isinstance(shared, dict) else getattr(shared, "__dict__", None)
-        if mode == "ignore" or not isinstance(store, dict):
-            return None
-        around = Token(Writes(store))
-    return around.having(around.seen, (*around.levels, Level(mode)))
-
-
-def merged(seen: Iterable[Seen]) -> Seen:
-    """Return what all of them have seen together."""
-    result: dict[Any, int] = {}
-    for one in seen:
-        for key, version in one.items():
-            result[key] = max(version, result.get(key, 0))
+    view = VIEW.get()
+    if view is None:
+        return await work
+    name, run = frame.name_of(node), frame.run
+    try:
+        result = await stepped(work, lambda: view.look(name, run), view.writes.pass_over)
+    except Exception:
+        view.settle()
+        raise
+    view.settle()
     return result
+
+
+class Branches:
+    """Branches that begin at once, each with a view of its own, and what is known after them.
+
+    Made in the task that goes on after them; ``end`` is called there.
+    """
+
+    def __init__(self, shared: Any, frame: Frame) -> None:
+        mode = frame.rules.on_conflict
+        self.run = frame.run
+        self._reset: Reset[View | None] | None = None
+        view = VIEW.get()
+        if view is None:
+            view = View(Writes(shared, MOST_KEYS if mode is None else float("inf")))
+            self._reset = VIEW.set(view)
+            self.run.checking += 1
+        self.view = view
+        self.levels = (*view.levels, Level(mode or "warn"))
+        self.known = view.close()
+
+    def enter(self, known: int = 0) -> Reset[View | None]:
+        """Begin a branch in the current context; it knows these segments as well."""
+        return VIEW.set(View(self.view.writes, self.view.seen | known, self.levels))
+
+    def leave(self) -> None:
+        """Keep what the branch of this context knows for what comes after all of them."""
+        view = VIEW.get()
+        assert view is not None
+        self.known |= view.close()
+
+    async def within(self, work: Coroutine[Any, Any, Any]) -> Any:
+        """Await the work of one branch in the current task, which goes on to another."""
+        reset = self.enter()
+        try:
+            return await work
+        finally:
+            self.leave()
+            VIEW.reset(reset)
+
+    def joined(self) -> None:
+        """Go on with what was kept, as one of the branches where these are the outermost."""
+        self.view.seen |= self.known
+        self.view.levels = self.view.levels or self.levels
+
+    def end(self) -> None:
+        """Go on with what was kept; nobody looks any more where these were the outermost."""
+        self.joined()
+        if self._reset is not None:
+            VIEW.reset(self._reset)
+            self._reset = None
+            self.run.checking -= 1
+
+
+def branches(node: Any, shared: Any, frame: Frame) -> Branches | None:
+    """Begin with several branches of a node, after what its ``prep`` has written; None: unseen."""
+    look(node, frame)
+    if VIEW.get() is None and not _can_be_seen(shared, frame):
+        return None
+    return Branches(shared, frame)
+
+
+def look(node: Any, frame: Frame) -> None:
+    """Note what a node has written so far: what runs within it begins, with names of its own."""
+    view = VIEW.get()
+    if view is not None:
+        view.look(frame.name_of(node), frame.run)
+        view.settle()
+
+
+def _can_be_seen(shared: Any, frame: Frame) -> bool:
+    """Whether writes to the store can be seen, and the store is small or checks were asked for."""
+    mode = frame.rules.on_conflict
+    if isinstance(shared, Mapping):
+        keys = len(shared)
+    elif hasattr(shared, "__dict__"):
+        keys = len(vars(shared))
+    else:
+        reported = _reported.setdefault(frame.run, set())
+        if mode is not None and (what := (type(shared), "", "")) not in reported:
+            reported.add(what)
+            warnings.warn(
+                f"on_conflict={mode!r} sees no writes to a {type(shared).__name__}, which has "
+                "neither keys nor a __dict__: use a dict, or a class without __slots__",
+                WriteConflictWarning,
+                stacklevel=2,
+            )
+        return False
+    return mode is not None or keys <= MOST_KEYS
+
+
+class Place(Protocol):
+    """A node's place in a plan, as far as its joins are concerned: see ``Step``."""
+
+    @property
+    def bit(self) -> int: ...
+
+    @property
+    def mask(self) -> int: ...
+
+
+class Trail:
+    """What the tokens of one walk know of each other's writes.
+
+    A join begins after all that could have come to it: those who have arrived, and those who have
+    left the last step from which they could.
+    """
+
+    def __init__(self, outermost: Branches | None = None) -> None:
+        self._outermost = outermost
+        self._left: dict[int, int] = {}  # by the mask of the step that was left
+        self._arrived: dict[Place, int] = {}
+
+    def leave(self, step: Place, following: Sequence[Place] = ()) -> None:
+        """Note what the token knows that goes on from a step to others."""
+        view = VIEW.get()
+        assert view is not None
+        onward = joins = 0
+        for target in following:
+            onward |= target.mask
+            joins |= target.bit
+        if following and not joins and not step.mask & ~onward:
+            return  # it still holds up all the joins that it has held up
+        known = view.close()
+        if known:
+            self._left[step.mask] = self._left.get(step.mask, 0) | known
+            for target in following:
+                if target.bit:
+                    self._arrived[target] = self._arrived.get(target, 0) | known
+
+    def before(self, step: Place) -> int:
+        """Return the segments that come before a step, if it is a join."""
+        known = self._arrived.get(step, 0) if step.bit else 0
+        for mask, left in self._left.items() if step.bit else ():
+            if mask & step.bit:
+                known |= left
+        return known
+
+    def enter(self, step: Place) -> None:
+        """Let the token know what comes before a step."""
+        view = VIEW.get()
+        if view is not None and step.bit:
+            view.seen |= self.before(step)
+
+    def is_over(self) -> bool:
+        """Whether nobody has to look any more: the only token knows all that was written."""
+        view = VIEW.get()
+        assert view is not None
+        return self._outermost is not None and not view.writes.segments & ~view.close()
+
+    def end(self) -> None:
+        """Let who comes after the walk know all that was written in it."""
+        view = VIEW.get()
+        if view is not None:
+            for known in self._left.values():
+                view.seen |= known
+        if self._outermost is not None:
+            self._outermost.end()
+
+
+def inherited_trail() -> Trail | None:
+    """Return the trail of a walk in a branch that is checked, or None."""
+    return None if VIEW.get() is None else Trail()

@@ -32,9 +32,9 @@ from ..node.call import call
 from ..node.hooks import is_own
 from ..node.keywords import E, P
 from ..node.node import BaseNode, Node
+from ..node.observed import begun
 from ..node.settings import Checks
 from ..nodes._store import Keys, Stored
-from ..observability.slow_hooks import timed
 from ..outcome import Outcome, status_of
 from ..run.frame import FRAME, Frame, Scope
 from ..run.launch import launched
@@ -336,7 +336,7 @@ class CompoundNode(Stored, Node[P, E]):
     def _begin(self, name: str, item: Any, frame: Frame) -> Any:
         """Return the coroutine of one part, for a task of its own."""
         path = f"{frame.scope.path if frame.scope else ''}{name}"
-        return timed(partial(self._ask, name, item, frame), path, frame)
+        return begun(partial(self._ask, name, item, frame), path, frame)
 
     async def _settle(self, item: Any) -> list[Outcome[Any]]:
         """Let all parts work on the item at once; return an outcome each, in the order written."""

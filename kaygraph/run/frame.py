@@ -25,7 +25,8 @@ class Rules:
         timeout: Seconds for an attempt of a node that is not told, or None.
         memory_limit: Bytes for a worker process of a node that is not told, or None.
         slow_hook_s: How long a hook may hold the loop, in seconds; None: nobody looks.
-        on_conflict: What happens when branches write the same key.
+        on_conflict: What happens when branches write the same key; None: a warning, where a fork
+            is walked for the first time.
         whole: All this is one item (a round, a branch): it goes on while the run drains.
     """
 
@@ -37,7 +38,7 @@ class Rules:
         timeout: float | None = None,
         memory_limit: int | None = None,
         slow_hook_s: float | None = None,
-        on_conflict: str = "warn",
+        on_conflict: str | None = None,
         whole: bool = False,
     ) -> None:
         self.workers, self.timeout, self.memory_limit = workers, timeout, memory_limit
@@ -93,14 +94,13 @@ class Frame:
         caps: The permits of the graphs around, innermost first.
         cell: Where the branch around keeps its last result.
         rules: What the graphs around say.
-        token: What the branch around has seen of others' writes; None when nothing runs beside.
         watched: Somebody looks at what nodes do, or at how long they take.
         bare: Nobody watches and nothing is limited: ``exec`` may be awaited directly.
     """
 
     __slots__ = (
         "attempt", "bare", "caps", "cell", "error", "params", "rules", "run", "scope",
-        "token", "watched",
+        "watched",
     )  # fmt: skip
 
     def __init__(
@@ -113,11 +113,10 @@ class Frame:
         caps: tuple[Permits, ...] = (),
         cell: Cell | None = None,
         rules: Rules = RULES,
-        token: Any = None,
     ) -> None:
         self.run, self.scope, self.params, self.attempt = run, scope, params, attempt
         self.error, self.caps, self.cell = error, caps, cell
-        self.rules, self.token = rules, token
+        self.rules = rules
         told = rules is not RULES
         self.watched = run.emit is not None or (told and rules.slow_hook_s is not None)
         self.bare = not (
@@ -134,6 +133,16 @@ class Frame:
         if self.scope is None:
             return str(node.name)
         return f"{self.scope.path}{self.scope.names.get(node, node.name)}"
+
+    def checks_writes(self, first: bool) -> bool:
+        """Whether branches that begin at once are checked for writes of the same key.
+
+        ``first``: they belong to a graph or a group that runs for the first time.
+        """
+        if self.run.checking:  # a fork around may be: only observability knows which
+            return True
+        mode = self.rules.on_conflict
+        return mode != "ignore" and (first or mode is not None or self.run.checks_all)
 
     @property
     def drains(self) -> bool:

@@ -209,8 +209,9 @@ async def launched(
     """Do the work of a run of its own, and close whatever the run has opened."""
     run, error, action = frame.run, None, None
     task = asyncio.current_task()
-    assert task is not None
-    caller = CALLER.set(Caller(ref(task), task.cancelling()))
+    caller = None
+    if task is not None and (task.cancelling() or CALLER.get(None) is not None):
+        caller = CALLER.set(Caller(ref(task), task.cancelling()))
     token = FRAME.set(frame)
     started = 0.0
     if run.emit is not None:
@@ -234,7 +235,8 @@ async def launched(
             raise
         finally:
             FRAME.reset(token)
-            CALLER.reset(caller)
+            if caller is not None:
+                CALLER.reset(caller)
             if run.emit is not None:
                 now = asyncio.get_running_loop().time()
                 run.emit(RunFinished(name, now, now - started, action, error))

@@ -40,16 +40,16 @@ class WorkerProcesses(Protocol):
 class SideBySide:
     """Counts what a run does at once, as in ``with run.beside:`` around tasks of its own."""
 
-    __slots__ = ("count",)
+    __slots__ = ("_run",)
 
-    def __init__(self) -> None:
-        self.count = 0
+    def __init__(self, run: "Run") -> None:
+        self._run = run
 
     def __enter__(self) -> None:
-        self.count += 1
+        self._run.side_by_side += 1
 
     def __exit__(self, *_: object) -> None:
-        self.count -= 1
+        self._run.side_by_side -= 1
 
 
 class Run:
@@ -58,9 +58,11 @@ class Run:
     ambient: ClassVar[tuple[Observer, ...]] = ()  # those who watch every run that begins
     emit: Callable[[Event], None] | None = None
     opened = False  # there is something to close
-    conflicts: Set[tuple[Any, str, str]] = frozenset()  # the writes of which was told
+    checks_all: ClassVar[bool] = False  # every fork is checked for conflicting writes
+    checking = 0  # how many forks are, each with all that runs within it
     looked_after_s = 0.0  # how long nodes have held the loop where somebody looked
     slow_nodes: Set[Any] = frozenset()  # those of which that was told
+    side_by_side = 0  # how many have begun tasks that run at once
     inline = False  # in the calling thread of run()
     expired = False  # what was in flight has had its time, and is cancelled
     threaded: Callable[[], None] | None = None  # called when the run gets threads of its own
@@ -73,14 +75,18 @@ class Run:
 
     def __init__(self) -> None:
         # Read at every step and every item, which is cheapest from the instance.
-        self.beside = SideBySide()
         self.marked = False  # walks have to look closer: an error is on its way, or the run drains
         self.draining = False  # no more items are taken, and no more nodes begin
 
     @property
     def alone(self) -> bool:
         """Whether it is in the calling thread of ``run()``, with nothing running beside."""
-        return self.inline and not self.beside.count
+        return self.inline and not self.side_by_side
+
+    @property
+    def beside(self) -> SideBySide:
+        """What is entered by who begins tasks that run at once."""
+        return SideBySide(self)
 
     def observe(self, observers: Sequence[Observer]) -> None:
         """Send the run's events to the observers, in the order given."""

@@ -15,7 +15,7 @@ from ..batch.source import close, opened
 from ..events import ItemFailed, StageFinished
 from ..limits.slots import Slot
 from ..node.node import Node
-from ..observability.slow_hooks import timed
+from ..node.observed import begun
 from ..outcome import Outcome
 from ..run.frame import Frame
 from .order import Order
@@ -313,9 +313,9 @@ def begin(stages: Sequence[Stage], source: Any) -> list[Coroutine[Any, Any, None
         feeder = Stage(first.node, first.inbox, first.inbox, first.frame, False)
     working = [stage for stage in stages if stage is not feeder]
     return [
-        timed(partial(feeder.feed, source), feeder.name, feeder.frame),
+        begun(partial(feeder.feed, source), feeder.name, feeder.frame),
         *(
-            timed(partial(stage.worker, number), stage.name, stage.frame)
+            begun(partial(stage.worker, number), stage.name, stage.frame)
             for stage in working
             for number in range(stage.workers)
         ),

@@ -14,6 +14,7 @@ from typing import Any
 from weakref import WeakSet
 
 from ..aio.tasks import retrieve_exception
+from ..run.run import Run
 from ._loop import EndlessRunError, SimulationError, VirtualClockLoop, running_loop, tasks_of
 from ._schedule import Order, Schedule, task_of
 
@@ -219,7 +220,8 @@ class SimulationLoop(VirtualClockLoop):
 def simulating(loop: SimulationLoop) -> Iterator[None]:
     """Run what stands within on a loop that may be one of several, one in the other.
 
-    ``random`` is seeded and ``time.sleep`` takes the loop's time; both are as before afterwards.
+    ``random`` is seeded, ``time.sleep`` takes the loop's time, and every fork is checked for
+    conflicting writes; all are as before afterwards.
     """
     outer, around = running_loop(), getattr(ACTIVE, "loop", None)
     state, sleep = random.getstate(), time.sleep
@@ -232,9 +234,11 @@ def simulating(loop: SimulationLoop) -> Iterator[None]:
     ACTIVE.loop = loop
     random.seed(loop.seed)
     time.sleep = virtual_sleep
+    checks_all, Run.checks_all = Run.checks_all, True
     try:
         yield
     finally:
+        Run.checks_all = checks_all
         time.sleep = sleep
         random.setstate(state)
         ACTIVE.loop = around

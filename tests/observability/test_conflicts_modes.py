@@ -1,7 +1,9 @@
 """What ``on_conflict`` says, for which part of a run, and what looking costs."""
 
 import asyncio
+import sys
 import warnings
+from collections import UserDict
 from collections.abc import Iterator
 from typing import Any
 
@@ -258,6 +260,155 @@ def test_batch_graph_has_the_say_of_graphs_in_its_rounds(mode: Any, inner: Any) 
     """Two rounds part ways in the BatchGraph, though the node is in a graph within."""
     within = Graph(Writer("a", "k"), name="inner", on_conflict=inner)
     assert outcome(Rounds(within, max_workers=2, on_conflict=mode)) == mode
+
+
+# --- when nobody has asked ------------------------------------------------------------------------
+
+
+def warned(graph: Graph, shared: Any) -> list[str]:
+    """Run a graph on a loop of its own; return what it warns of."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        asyncio.run(graph.run_async(shared))
+    return [str(one.message) for one in caught]
+
+
+@pytest.mark.parametrize(("mode", "runs"), [(None, [1, 0, 0]), ("warn", [1, 1, 1])])
+def test_a_graph_is_checked_by_default_the_first_time_it_is_walked(mode: Any, runs: Any) -> None:
+    """A race comes from the wiring and shows at once; with on_conflict every walk is checked."""
+    graph = pair(on_conflict=mode)
+    assert [len(warned(graph, {})) for _ in runs] == runs
+
+
+def test_a_graph_that_is_wired_anew_is_checked_again() -> None:
+    """A new edge may bring a new race."""
+    start, a, b = Writer("start"), Writer("a", "k"), Writer("b")
+    graph = Graph(start >> [a, b])
+    assert warned(graph, {}) == []
+    start >> Writer("c", "k", pauses=3)
+    assert [read(text) for text in warned(graph, {})] == [("a", "c", "k")]
+
+
+@pytest.mark.parametrize("group", [True, False])
+def test_groups_and_rounds_are_checked_by_default_the_first_time(group: bool) -> None:
+    """As graphs are."""
+    inner: Any = all_of(Writer("a", "k"), Writer("b", "k", pauses=3))
+    if not group:
+        inner = Rounds(Writer("a", "k", at="post_late", pauses=3), max_workers=3)
+    graph = Graph(Writer("start") >> inner)
+    assert [bool(warned(graph, {})) for _ in range(3)] == [True, False, False]
+
+
+def test_a_walk_that_failed_is_no_first_walk() -> None:
+    """Its race may not have come yet."""
+    fails = Writer("fails", action="nowhere", pauses=0)
+    fails - "somewhere" >> Writer("after")
+    graph = Graph([fails, Writer("a", "k", pauses=9), Writer("b", "k", pauses=9)])
+    with pytest.raises(LookupError):
+        warned(graph, {})
+    fails.action = "somewhere"
+    assert len(warned(graph, {})) == 1
+
+
+@pytest.mark.parametrize(("mode", "found"), [(None, 0), ("warn", 1)])
+@pytest.mark.parametrize("grows", [True, False])
+def test_a_large_store_is_checked_only_when_asked_for(mode: Any, found: int, grows: bool) -> None:
+    """Every look goes through all of its keys; it may have grown since the branches began."""
+
+    class Grows(AsyncNode):
+        def post(self, shared: Any, *_: Any) -> None:
+            if grows:
+                shared.update(dict.fromkeys(range(1001)))
+
+    shared: dict[Any, Any] = {} if grows else dict.fromkeys(range(1001))
+    graph = beside(Grows(), Writer("a", "k", pauses=3), Writer("b", "k"), on_conflict=mode)
+    assert len(warned(graph, shared)) == found
+
+
+def test_a_fork_within_a_fork_that_is_checked_is_checked() -> None:
+    """What an inner graph writes meets what is beside it, although it has been walked before."""
+    inner = Graph(Writer("i") >> [Writer("a", "k"), Writer("c")], name="inner")
+    assert warned(inner, {}) == []
+    graph = beside(inner, Writer("b", "k", pauses=9))
+    assert [read(text) for text in warned(graph, {})] == [("b", "inner/a", "k")]
+
+
+def test_a_model_that_replaces_its_dict_is_seen() -> None:
+    """As pydantic does where it validates assignments."""
+
+    class Model:
+        def __setattr__(self, name: str, value: Any) -> None:
+            object.__setattr__(self, "__dict__", {**self.__dict__, name: value})
+
+    assert [read(text) for text in warned(pair(), Model())] == [A_B]
+
+
+def test_a_mapping_that_is_no_dict_is_seen() -> None:
+    """By its keys, not by its attributes."""
+
+    class Storing(AsyncNode):
+        def post(self, shared: Any, *_: Any) -> None:
+            shared["k"] = object()
+
+    graph = Graph([Storing(name="a"), Storing(name="b")])
+    assert [read(text) for text in warned(graph, UserDict[str, Any]())] == [A_B]
+
+
+@pytest.mark.parametrize(("mode", "found"), [(None, 0), ("warn", 1)])
+def test_a_store_that_cannot_be_seen_is_said_so_once(mode: Any, found: int) -> None:
+    """Where checks were asked for, and with what to do."""
+
+    class Slotted:
+        __slots__ = ("k",)
+
+    graph = beside(Writer("a"), all_of(Writer("b"), Writer("c")), on_conflict=mode)
+    told = warned(graph, Slotted())
+    assert len(told) == found
+    assert all("use a dict, or a class without __slots__" in text for text in told)
+
+
+@pytest.mark.parametrize("width", [10, 1000])
+def test_checking_takes_time_in_proportion_to_what_is_written(width: int) -> None:
+    """A branch that writes often costs no more a write than one that writes once."""
+
+    class Often(AsyncNode):
+        def post(self, shared: Any, *_: Any) -> str | None:
+            shared["n"] = shared.get("n", 0) + 1
+            return "again" if shared["n"] < width else None
+
+    often = Often(name="often")
+    often - "again" >> often
+    made: list[int] = []
+    original = conflicts_module.Writes.new_segment
+
+    def counted(self: Any) -> int:
+        made.append(1)
+        return original(self)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(conflicts_module.Writes, "new_segment", counted)
+        asyncio.run(Graph([often, Writer("b", "k")], on_conflict="raise").run_async({}))
+    assert len(made) == 2  # a segment for each branch, however often it writes
+
+
+def test_a_run_that_nobody_watches_enters_no_line_of_observability() -> None:
+    """No observers, no slow_hook_s, and forks that have been walked before."""
+    graph = beside(Writer("a", "k"), Writer("b", "k"), all_of(Writer("c"), Writer("d")))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        asyncio.run(graph.run_async({}))
+    entered: list[str] = []
+
+    def profile(frame: Any, event: str, _: Any) -> None:
+        if event == "call" and "/kaygraph/observability/" in frame.f_code.co_filename:
+            entered.append(frame.f_code.co_qualname)
+
+    sys.setprofile(profile)
+    try:
+        asyncio.run(graph.run_async({}))
+    finally:
+        sys.setprofile(None)
+    assert entered == []
 
 
 # --- at no cost where nothing runs beside ---------------------------------------------------------

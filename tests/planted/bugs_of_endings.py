@@ -273,7 +273,7 @@ BUGS = [
         every_error_is_told,
         "errors that nobody was told of",
         {
-            walk.Walk._special: """
+            walk.Walk._taken: """
                 - error, left = ExceptionGroup(f"{len(errors)} nodes failed", errors), ()
                 + left = ()
             """

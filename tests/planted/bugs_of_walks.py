@@ -81,11 +81,10 @@ BUGS = [
         the_same_seed_is_the_same_run_in_every_process,
         "the traces differ",
         {
-            walk.Walk._fork: """
-                - left = await gather(map(self.along, steps, repeat(fork), views))
+            walk.Walk._forked: """
                 + named = {step.name: step for step in steps}
                 + steps = [named[name] for name in set(named)]
-                + left = await gather(map(self.along, steps, repeat(fork), views))
+                  fork = Fork(len(steps), around)
             """
         },
     ),

@@ -1,0 +1,42 @@
+"""How the work of a node is begun where somebody observes it, and where nobody does."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from ..events import NodeFinished, NodeStarted
+from ..observability.conflicts import checked
+from ..observability.slow_hooks import timed
+from ..run.frame import Frame
+from .node import BaseNode
+
+
+async def lifecycle(node: BaseNode[Any, Any], shared: Any, frame: Frame) -> str | None:
+    """Run a node's lifecycle and tell the observers of its start and its end."""
+    emit = frame.run.emit
+    if emit is None:
+        return await node._run(shared, frame)
+    now = asyncio.get_running_loop().time
+    name, started = frame.name_of(node), now()
+    emit(NodeStarted(name, started))
+    try:
+        action = await node._run(shared, frame)
+    except BaseException as error:
+        emit(NodeFinished(name, at := now(), at - started, None, error))
+        raise
+    emit(NodeFinished(name, at := now(), at - started, action, None))
+    return action
+
+
+def begun(
+    begin: Callable[[], Coroutine[Any, Any, Any]], name: str, frame: Frame, node: Any = None
+) -> Coroutine[Any, Any, Any]:
+    """Begin some work, with a look at each of its steps if that was asked for.
+
+    Looks are asked for by ``slow_hook_s`` and, for the work of a ``node`` on the shared store, by
+    a fork that is checked for conflicting writes.
+    """
+    checks = node is not None and frame.run.checking
+    if frame.rules.slow_hook_s is None:
+        return checked(begin(), node, frame) if checks else begin()
+    return timed((lambda: checked(begin(), node, frame)) if checks else begin, name, frame)
