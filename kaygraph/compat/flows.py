@@ -5,7 +5,7 @@ from typing import Any
 
 from ..errors import closest
 from ..graph import graph, rounds
-from ..graph.plan import Step
+from ..graph.plan import Plan, Step
 from ..graph.walk import DRAINED, Walk
 from ..run.frame import Frame
 from ._ancestral import BaseNode, FlowScope
@@ -75,8 +75,8 @@ class Flow(BaseNode, graph.Graph):
             _ = self.plan  # found here and now, it is there for all copies
         return super()._copied(frame)
 
-    def _scope(self, frame: Frame) -> FlowScope:
-        scope = super()._scope(frame)
+    def _scope(self, frame: Frame, plan: Plan) -> FlowScope:
+        scope = super()._scope(frame, plan)
         return FlowScope(scope.path, scope.names, self.config)
 
 

@@ -155,35 +155,33 @@ class Graph(BaseNode[Any, str | None]):
 
     def _exec(self, prep_res: Any, shared: Any, frame: Frame) -> Coroutine[Any, Any, Any]:
         if frame.scope is None and not self._ruled:
-            frame.scope = self._scope(frame)  # the outermost graph: the run's own frame will do
-            return self._walk(shared, frame)
+            plan = self.plan
+            frame.scope = self._scope(frame, plan)  # the outermost graph: the run's frame will do
+            return self._walks_by(self, shared, frame, plan).run()
         return self._walk_within(shared, frame, frame.params)
 
     async def _walk_within(
         self, shared: Any, frame: Frame, params: Mapping[str, Any]
     ) -> str | None:
         """Walk the graph once in a frame of its own; return the last action."""
-        around = frame
-        scope, caps = self._scope(frame), self._caps(frame)
+        around, plan = frame, self.plan
+        scope, caps = self._scope(frame, plan), self._caps(frame)
         rules = self._rules(frame.rules) if self._ruled else frame.rules
         frame = Frame(frame.run, scope, params, 1, frame.error, caps, frame.cell, rules)
         if frame.run.checking:
             look(self, around)  # what prep has written is not the first node's
         context = FRAME.set(frame)
         try:
-            walk = self._walk(shared, frame)
+            walk = self._walks_by(self, shared, frame, plan).run()
             if self.deadline is None:
                 return await walk
             return await within(self.deadline, "deadline", repr(self.name), walk)
         finally:
             FRAME.reset(context)
 
-    def _walk(self, shared: Any, frame: Frame) -> Coroutine[Any, Any, str | None]:
-        return self._walks_by(self, shared, frame, self.plan).run()
-
-    def _scope(self, frame: Frame) -> Scope:
+    def _scope(self, frame: Frame, plan: Plan) -> Scope:
         """What its nodes are called in this place."""
-        return Scope("" if frame.scope is None else f"{frame.name_of(self)}/", self.plan.names)
+        return Scope("" if frame.scope is None else f"{frame.name_of(self)}/", plan.names)
 
     def _rules(self, around: Rules) -> Rules:
         """What holds for all that runs in this graph."""

@@ -26,15 +26,15 @@ class Step:
         mask: The bits of the joins that a token here holds up: those in ``forward``, and those
             that it can reach by going back into loops of which the join is no part. (Within its
             loop, a join is not held by a token that is past it: going back begins a new round.)
-        walks: What is within its node may run beside what is outside.
+        run: The node's lifecycle: ``(shared, frame)``, to be awaited.
     """
 
-    __slots__ = ("after", "bit", "forward", "index", "mask", "name", "node", "walks")
+    __slots__ = ("after", "bit", "forward", "index", "mask", "name", "node", "run")
 
     def __init__(self, node: AnyNode) -> None:
         self.node = node
         self.name = node.name
-        self.walks = node._inner_walks
+        self.run = node._run
         self.after: dict[str | None, Step | tuple[Step, ...]] = {}
         self.index = 0
         self.bit = 0

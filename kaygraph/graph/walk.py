@@ -37,12 +37,15 @@ class Walk:
     ``trail`` is kept where somebody checks for conflicting writes.
     """
 
+    action: str | None = None
+    tokens: Tokens | None = None
+    errors: Mapping[Step, tuple[Exception, ...]] = NONE
+    trail: Trail | None = None
+
     def __init__(self, graph: BaseNode[Any, Any], shared: Any, frame: Frame, plan: Plan) -> None:
         self.graph, self.shared, self.frame, self.plan = graph, shared, frame, plan
-        self.action: str | None = None
-        self.tokens: Tokens | None = None
-        self.errors: Mapping[Step, tuple[Exception, ...]] = NONE
-        self.trail = inherited_trail() if frame.run.checking else None
+        if frame.run.checking:
+            self.trail = inherited_trail()
 
     async def run(self) -> str | None:
         """Walk from the start to the end; return the last action."""
@@ -81,7 +84,7 @@ class Walk:
                     await sleep(0)
             try:
                 if bare and not run.marked:
-                    action = await step.node._run(shared, frame)
+                    action = await step.run(shared, frame)
                 else:
                     action = await self._observed(step, action)
             except Exception as error:
@@ -98,7 +101,9 @@ class Walk:
                     following = None
                 if following is None:
                     self._ended(step, action)
-            if self.tokens is None and type(following) is Step:
+            if self.tokens is None and (
+                type(following) is Step or (fork is None and following is None)
+            ):
                 step = following
             else:
                 target = self._moved(step, following, fork)

@@ -8,6 +8,7 @@ from typing import Any
 from .._validation import check_count
 from ..aio.tasks import errors_of, stop, with_errors
 from ..graph.graph import Graph
+from ..graph.plan import Plan
 from ..node.node import BaseNode
 from ..node.observed import begun
 from ..node.wiring import Wired, unique
@@ -153,10 +154,10 @@ class _Line(Graph):
         super().__init__(start)
         self.name = self._starts[0].name
 
-    def _scope(self, frame: Frame) -> Scope:
+    def _scope(self, frame: Frame, plan: Plan) -> Scope:
         assert frame.scope is not None
-        if len(self.plan.steps) > 1:
-            return super()._scope(frame)
+        if len(plan.steps) > 1:
+            return super()._scope(frame, plan)
         return Scope(frame.scope.path, {self._starts[0]: frame.scope.names[self]})
 
 
