@@ -88,6 +88,7 @@ class BatchNode(
             items,
             work,
             frame,
+            owner=self,
             bare=bare,  # type: ignore[arg-type]
             caps=(cap_of(self, frame), *frame.caps),
             max_workers=workers,

@@ -14,6 +14,7 @@ from ..limits.slots import Slot
 from ..node.observed import begun
 from ..outcome import Outcome
 from ..run.frame import Frame
+from ..run.place import WORKING
 from ..run.run import Run
 from .failures import Failures
 from .source import close, opened
@@ -39,6 +40,7 @@ class FanOut:
         frame: Where this is in the run; while that drains, no more items are pulled.
         items: An iterable or async iterable.
         work: ``(item, index, slot) -> awaitable`` that runs one item; it takes the slot's permits.
+        owner: The node that the items are of.
         bare: ``exec`` itself where nothing else is asked for; it is awaited in place of ``work``.
         caps: The permits of a worker, the node's own first.
         max_workers: How many workers there are at most.
@@ -54,6 +56,7 @@ class FanOut:
         work: Work,
         frame: Frame,
         *,
+        owner: Any = None,
         bare: Callable[[Any], Awaitable[Any]] | None = None,
         caps: tuple[Permits, ...],
         max_workers: int = 1,
@@ -62,6 +65,7 @@ class FanOut:
         sink: Buffer[Outcome[Any]] | None = None,
     ) -> None:
         self.name, self.work, self.frame, self.caps = name, work, frame, caps
+        self.owner = owner
         self.ordered, self.sink = ordered, sink
         self.max_workers = max_workers
         self.workers = max(1, min(max_workers, length_hint(items, max_workers)))
@@ -122,6 +126,7 @@ class FanOut:
         run = NEVER if self.frame.rules.whole else self.frame.run
         turn = max(8, TURN // self.workers)
         left = turn
+        working = WORKING.set((self.owner, slot))
         try:
             while True:
                 if iterator is not None:
@@ -133,7 +138,7 @@ class FanOut:
                     item = await self._pull()
                 if item is END:
                     return
-                index = self.pulled
+                slot.index = index = self.pulled
                 self.pulled = index + 1
                 if keep and ordered:
                     results.append(SKIPPED)
@@ -163,6 +168,7 @@ class FanOut:
                     await asyncio.sleep(0)
         finally:
             slot.give()
+            WORKING.reset(working)
 
     async def _pull(self) -> Any:
         assert self._async_iterator is not None

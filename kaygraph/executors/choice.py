@@ -8,6 +8,7 @@ from typing import Any
 
 from ..aio.tasks import outlast, retrieve_exception
 from ..run.frame import Frame
+from ..run.place import place_of
 from ..run.run import Run, WorkerProcesses
 from .elsewhere import run_elsewhere, run_to_end
 from .kinds import not_async
@@ -44,10 +45,11 @@ async def execute(node: Any, item: Any, frame: Frame) -> Any:
         result = await _submitted(threads.submit(copy_context().run, run_to_end, node, item))
     elif place == "process":
         limit = frame.rules.memory_limit if node.memory_limit is None else node.memory_limit
-        return await _processes(frame.run).call(node, item, frame.params, frame.attempt, limit)
+        facts = (frame.params, frame.attempt, limit, place_of(node))
+        return await _processes(frame.run).call(node, item, *facts)
     else:
-        facts = (dict(frame.params), frame.attempt)
-        return await _submitted(place.submit(run_elsewhere, node, item, *facts))
+        told = (dict(frame.params), frame.attempt, place_of(node))
+        return await _submitted(place.submit(run_elsewhere, node, item, *told))
     if type(result) is CoroutineType:
         raise not_async(node, "exec", result)
     return result

@@ -6,12 +6,16 @@ from contextvars import copy_context
 from typing import Any
 
 from ..run.frame import FRAME, Frame
+from ..run.place import SENT
 from ..run.run import Run
 
 
-def run_elsewhere(node: Any, item: Any, params: Mapping[str, Any], attempt: int) -> Any:
+def run_elsewhere(
+    node: Any, item: Any, params: Mapping[str, Any], attempt: int, place: Mapping[str, Any]
+) -> Any:
     """Run a node's ``exec`` where the run's context does not reach: it is told the facts."""
     context = copy_context()
+    context.run(SENT.set, (node, place))
     context.run(FRAME.set, Frame(Run(), params=params, attempt=attempt))
     return context.run(run_to_end, node, item)
 

@@ -29,6 +29,8 @@ FASTEST_GROWTH = 4e9  # bytes per second, more than one thread can fill
 
 SHORTEST_LOOK_S, LONGEST_LOOK_S = 0.002, 0.05
 
+NOWHERE: Mapping[str, Any] = {}
+
 LEAVE_S = 5.0  # for a process that has been told to leave; then it is killed
 
 # Sent to a whole group of processes, they are the parent's to handle.
@@ -68,6 +70,7 @@ class ProcessPool:
         params: Mapping[str, Any],
         attempt: int,
         memory_limit: int | None = None,
+        place: Mapping[str, Any] = NOWHERE,
     ) -> Any:
         """Run ``node.exec(item)`` in a process and return its result.
 
@@ -93,8 +96,8 @@ class ProcessPool:
         worker = self._idle.pop() if self._idle else _Worker()
         loop = asyncio.get_running_loop()
         future = loop.run_in_executor(
-            self._threads, worker.call, self._pickled[node], item, dict(params), attempt,
-            memory_limit,
+            self._threads, worker.call, self._pickled[node], item,
+            (dict(params), attempt, dict(place)), memory_limit,
         )  # fmt: skip
         try:
             await asyncio.wait([future])
@@ -138,15 +141,13 @@ class _Worker:
         self._known: set[bytes] = set()
         self._own = 0  # bytes that the process holds before any item: its code and its nodes
 
-    def call(
-        self, node: bytes, item: Any, params: dict[str, Any], attempt: int, limit: int | None
-    ) -> Any:
+    def call(self, node: bytes, item: Any, facts: tuple[Any, ...], limit: int | None) -> Any:
         if limit is not None and self._is_full(limit):
             self.close()
         process, connection = self._running or self._start()
         pid = process.pid
         sent = None if node in self._known else node
-        message = pickle.dumps((hash(node), sent, item, params, attempt, limit))
+        message = pickle.dumps((hash(node), sent, item, facts, limit))
         try:
             connection.send_bytes(message)
             held = 0 if limit is None else _watched(pid, connection, limit)
@@ -272,13 +273,13 @@ class _Server:
     def answer(self, message: bytes) -> bytes:
         """Return, pickled: whether exec worked, what came of it, and the bytes held before it."""
         try:
-            key, sent, item, params, attempt, limit = pickle.loads(message)
+            key, sent, item, facts, limit = pickle.loads(message)
             if sent is not None:
                 before = resident()
                 self._nodes[key] = pickle.loads(sent)
                 self._own += resident() - before
             with GrowthLimit(limit):
-                result = run_elsewhere(self._nodes[key], item, params, attempt)
+                result = run_elsewhere(self._nodes[key], item, *facts)
                 return pickle.dumps((True, result, self._own))
         except BaseException as error:
             where = traceback.format_exc()

@@ -17,11 +17,12 @@ class Slot:
     """
 
     __slots__ = (
-        "attempts", "auto", "caps", "held", "item", "seconds", "timed", "until", "worker",
+        "attempts", "auto", "caps", "held", "index", "item", "seconds", "timed", "until", "worker",
     )  # fmt: skip
 
     def __init__(self, caps: tuple[Cap, ...] = (), worker: int = 0, timed: bool = False) -> None:
         self.caps, self.worker = caps, worker
+        self.index = 0  # of its item in the batch
         # The limit that learns from what is measured here.
         self.auto = caps[0] if caps and isinstance(caps[0], AutoPermits) else None
         self.timed = timed or self.auto is not None

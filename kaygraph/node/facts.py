@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
 from ..outcome import Outcome
 from ..run.frame import FRAME, NO_PARAMS
+from ..run.place import place_of
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
@@ -88,10 +89,12 @@ class Facts:
 
     @Fact
     def log(self: Any) -> "FilteringBoundLogger":
-        """A structlog logger that is bound to the node's name."""
+        """A structlog logger, bound to what is known of ``run``, ``node``, ``item``, ``attempt``.
+
+        The run has an id of eight letters. The item is that of a batch or a pipeline's stage: its
+        index. The attempt is told from the second on.
+        """
         import structlog  # loads where it is used
 
-        frame = FRAME.get(None)
-        name = self.name if frame is None else frame.name_of(self)
         logger: FilteringBoundLogger = structlog.get_logger()
-        return logger.bind(node=name)
+        return logger.bind(**place_of(self))

@@ -234,12 +234,14 @@ async def launched(
             error = error or failure
             raise
         finally:
-            FRAME.reset(token)
-            if caller is not None:
-                CALLER.reset(caller)
-            if run.emit is not None:
-                now = asyncio.get_running_loop().time()
-                run.emit(RunFinished(name, now, now - started, action, error))
+            try:
+                if run.emit is not None:
+                    now = asyncio.get_running_loop().time()
+                    run.emit(RunFinished(name, now, now - started, action, error))
+            finally:
+                FRAME.reset(token)
+                if caller is not None:
+                    CALLER.reset(caller)
             del error  # it holds this frame: no cycle may keep them alive
 
 

@@ -1,8 +1,10 @@
 """Everything that one run holds: observers, caps, threads, processes, lifespans."""
 
 import asyncio
+import os
 from collections.abc import Callable, Mapping, Sequence, Set
 from contextlib import AbstractAsyncContextManager
+from functools import cached_property
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
@@ -32,6 +34,7 @@ class WorkerProcesses(Protocol):
         params: Mapping[str, Any],
         attempt: int,
         memory_limit: int | None = None,
+        place: Mapping[str, Any] = ...,
     ) -> Any: ...
 
     async def close(self) -> None: ...
@@ -87,6 +90,11 @@ class Run:
     def beside(self) -> SideBySide:
         """What is entered by who begins tasks that run at once."""
         return SideBySide(self)
+
+    @cached_property
+    def id(self) -> str:
+        """What tells this run from others in a log."""
+        return os.urandom(4).hex()
 
     def observe(self, observers: Sequence[Observer]) -> None:
         """Send the run's events to the observers, in the order given."""

@@ -18,6 +18,7 @@ from ..node.node import Node
 from ..node.observed import begun
 from ..outcome import Outcome
 from ..run.frame import Frame
+from ..run.place import WORKING
 from .order import Order
 
 UNBOUNDED = 2**62  # a buffer that never makes anybody wait
@@ -148,6 +149,7 @@ class Stage:
         elif node._plain and frame.bare:
             plain = node.exec
         slot = Slot((self.cap, *frame.caps), number)
+        WORKING.set((node, slot))  # in a task of its own
         started = self.clock()
         try:
             if plain is not None and self.workers == 1 and not self.outcomes:
@@ -182,7 +184,7 @@ class Stage:
                 item = source.popleft()
                 if writers:
                     wake(writers)
-                index = self.taken
+                slot.index = index = self.taken
                 self.taken = index + 1
                 try:
                     sink.append(await plain(item))
@@ -215,7 +217,7 @@ class Stage:
                 await slot.take()  # others may empty the buffer meanwhile
             else:
                 item = inbox.take()
-                index = self.taken
+                slot.index = index = self.taken
                 self.taken = index + 1
                 values: Sequence[Any]
                 try:
