@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from .node.streaming import Streaming as Streaming
     from .node.wiring import Branch as Branch
     from .node.wiring import Chain as Chain
+    from .observability.log import RunLog as RunLog
     from .observability.report import NodeFigures as NodeFigures
     from .observability.report import RunReport as RunReport
     from .observability.report import WorkerFigures as WorkerFigures

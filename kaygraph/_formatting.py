@@ -95,6 +95,14 @@ _repr = _Redacting()
 _repr.maxstring = SHOWN
 
 
+def error_text(error: BaseException) -> str:
+    """Return the class and the message of an error, without the secrets in it."""
+    try:
+        return _beginning(f"{type(error).__name__}: {error}".removesuffix(": "))
+    except Exception:  # a message that fails must not hide the error that is to be told
+        return type(error).__name__
+
+
 def item_place(name: str, index: int, item: Any) -> str:
     """Return how an error names the item that it happened on, without the secrets in it."""
 

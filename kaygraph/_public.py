@@ -58,6 +58,7 @@ NAMES = {
     "node.node": ("AsyncNode", "BaseNode", "Node"),
     "node.streaming": ("Streaming",),
     "node.wiring": ("Branch", "Chain"),
+    "observability.log": ("RunLog",),
     "observability.report": ("NodeFigures", "RunReport", "WorkerFigures"),
     "outcome": ("Outcome", "Status"),
     "run.launch": ("RunTask",),

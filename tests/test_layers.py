@@ -38,7 +38,11 @@ LAYERS = [
 ]
 ALLOWED = {"anyio"}
 LIBRARIES = {("nodes", "aiohttp"), ("nodes", "yarl")}  # that a layer stands on
-LAZY = {("node", "structlog"), ("nodes", "structlog")}  # loads where it is used: in a function
+LAZY = {
+    ("node", "structlog"),
+    ("observability", "structlog"),
+    ("nodes", "structlog"),
+}  # loads where it is used: in a function
 PLUGIN = ("testing", "pytest")  # loads the kit, and not the other way round
 MOST_LINES = 400
 MOST_LINES_OF_A_FUNCTION = 65

@@ -1,0 +1,77 @@
+"""A run as lines of a log, made from its events."""
+
+from typing import TYPE_CHECKING
+
+from .._formatting import error_text
+from ..errors import Drop
+from ..events import (
+    CircuitChanged,
+    Event,
+    ItemFailed,
+    ItemFinished,
+    ItemRetried,
+    ItemStarted,
+    NodeFinished,
+    NodeStarted,
+    RunFinished,
+    StageStarted,
+)
+from ..run.frame import FRAME
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
+
+LEFT_OUT = ("at", "worker", "whole")  # a line has its own time; the report counts workers
+
+
+class RunLog:
+    """An observer that writes the run to structlog, a line for each event.
+
+    ``graph.run(shared, observers=[RunLog()])``
+
+    What fails or is tried again is a warning, and an error where the run itself fails; what begins,
+    and items that end well, are for debugging; the rest is information. The lines say ``run``, as
+    those of ``self.log`` do, then the fields of the event; times are in seconds. An error stands
+    as its class and message, without its secrets.
+
+    Args:
+        logger: Where the lines go; by default ``structlog.get_logger()``, and so wherever the
+            program has configured structlog to write.
+    """
+
+    def __init__(self, logger: "FilteringBoundLogger | None" = None) -> None:
+        import structlog  # loads where it is used
+
+        self._log: FilteringBoundLogger = structlog.get_logger() if logger is None else logger
+
+    def __call__(self, event: Event, /) -> None:
+        frame = FRAME.get(None)
+        line: dict[str, object] = {} if frame is None else {"run": frame.run.id}
+        for name, value in event._asdict().items():
+            if isinstance(value, BaseException):
+                line[name] = error_text(value)
+            elif value is not None and name not in LEFT_OUT:
+                line[name] = round(value, 6) if isinstance(value, float) else value
+        getattr(self._log, level_of(event))(words_of(event), **line)
+
+
+def level_of(event: Event) -> str:
+    """Return how much attention an event asks for."""
+    match event:
+        case NodeStarted() | ItemStarted() | ItemFinished() | StageStarted():
+            return "debug"
+        case ItemFailed(status="cancelled") | ItemFailed(error=Drop()):
+            return "debug"  # as was asked for
+        case RunFinished(error=Exception() | BaseExceptionGroup()):
+            return "error"
+        case ItemRetried() | ItemFailed() | CircuitChanged(state="open"):
+            return "warning"
+        case NodeFinished(error=Exception() | BaseExceptionGroup()):
+            return "warning"
+    return "info"
+
+
+def words_of(event: Event) -> str:
+    """Return ``node finished`` for a NodeFinished."""
+    name = type(event).__name__
+    return "".join(f" {char.lower()}" if char.isupper() else char for char in name).strip()
