@@ -7,7 +7,15 @@ from operator import length_hint
 from typing import Any
 
 from ..aio.buffer import Buffer
-from ..aio.tasks import TURN, cancelled_again, earlier_cancellations, gather, raise_if_cancelled
+from ..aio.tasks import (
+    TURN,
+    WHILE_CANCELLED,
+    cancelled_again,
+    earlier_cancellations,
+    gather,
+    is_cancelled,
+    raise_if_cancelled,
+)
 from ..errors import TooManyFailuresError
 from ..limits.permits import Permits
 from ..limits.slots import Slot
@@ -84,7 +92,7 @@ class FanOut:
         try:
             await raise_if_cancelled()  # prep may have swallowed it
             if self.max_workers == 1:
-                await self._work(0)
+                await self._alone()
             else:
                 with self.frame.run.beside:
                     await self._gathered()
@@ -108,6 +116,21 @@ class FanOut:
             await self._work(0)
         else:
             await gather(map(self._work, range(self.workers)))
+
+    async def _alone(self) -> None:
+        """Run the only worker in the task of the batch itself.
+
+        As by ``gather``, a cancellation stays one, whatever ``exec`` has made of it.
+        """
+        try:
+            await self._work(0)
+        except Exception as error:
+            if not is_cancelled():
+                raise
+            try:
+                await cancelled_again()
+            except asyncio.CancelledError as cancellation:
+                raise cancellation from BaseExceptionGroup(WHILE_CANCELLED, [error])
 
     def _work(self, number: int) -> Coroutine[Any, Any, None]:
         return begun(partial(self._worker, number), self.name, self.frame)

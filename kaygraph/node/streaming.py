@@ -101,12 +101,18 @@ async def _results(
 
 
 async def _producing(sink: Buffer[T], launch: Callable[[], Coroutine[Any, Any, Any]]) -> None:
-    """Run to the end, and close the buffer; what failed while it was cancelled is raised."""
+    """Run to the end, and close the buffer.
+
+    What failed while it was cancelled is raised: one error as itself, several as a group.
+    """
     try:
         await launch()
     except asyncio.CancelledError as error:
-        if error.__cause__ is not None:
-            raise error.__cause__ from None
-        raise
+        failed = error.__cause__
+        if failed is None:
+            raise
+        if isinstance(failed, BaseExceptionGroup) and len(failed.exceptions) == 1:
+            failed = failed.exceptions[0]
+        raise failed from None
     finally:
         sink.close()
