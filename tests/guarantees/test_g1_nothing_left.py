@@ -11,11 +11,12 @@ import pytest
 
 from kaygraph.testing import VirtualClockLoop, cancel_everywhere
 from tests import shapes
+from tests.guarantees import shapes_that_swallow
 from tests.guarantees.figures import cases
 from tests.guarantees.shapes_of_limits import SHAPES, THREADED
 from tests.shapes import Ledger, Shape
 
-ALL = [*shapes.SHAPES, *SHAPES]
+ALL = [*shapes.SHAPES, *SHAPES, *shapes_that_swallow.SHAPES]
 
 # Points at which a run is cancelled, over all shapes.
 POINTS, SOAK_POINTS = 50_000, 450_000

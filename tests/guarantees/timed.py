@@ -12,9 +12,13 @@ from typing import Any, NamedTuple
 
 from kaygraph import BranchGroup, Graph, Pipeline, RateLimit
 from tests.guarantees.timed_nodes import (
+    ENDLESS,
+    SWALLOWING,
     HangsAlways,
+    HangsAtTheFirst,
     HangsInReduce,
     Reads,
+    ReadsOn,
     Repeats,
     Try,
     Works,
@@ -107,8 +111,8 @@ class Timed:
         part: Part = self.random.choice(kinds)(self, depth)
         return part
 
-    def tries(self, count: int) -> tuple[Try, ...]:
-        ends = ("ok", "ok", "fail", "hang")
+    def tries(self, count: int, *more: str) -> tuple[Try, ...]:
+        ends = ("ok", "ok", "fail", "hang", *more)
         choice = self.random.choice
         return tuple(Try(self.random.randint(0, 8) / 4, choice(ends)) for _ in range(count))
 
@@ -121,8 +125,14 @@ class Timed:
 def tried(node: Any, tries: tuple[Try, ...], start: float) -> Ended:
     """Return how an item ends, attempt by attempt."""
     at, error = start, None
+    until = inf if node.deadline is None else start + node.deadline
     for number, planned in enumerate(tries, 1):
-        seconds = inf if planned.end == "hang" else planned.seconds
+        if planned.end == "swallow" and at <= until:
+            if at == until:
+                raise TieError
+            # Whichever limit ends it, what it makes of that is its result.
+            return Ended(limited(Ended(until), at, node.timeout, "").at)
+        seconds = inf if planned.end in ENDLESS else planned.seconds
         ended = Ended(at + seconds, f"{node.name} fails" if planned.end == "fail" else None)
         text = f"exec of {node.name!r} ran longer than timeout"
         at, error = limited(ended, at, node.timeout, text)
@@ -152,7 +162,9 @@ class Batch(Part):
         self.timed = timed
         self.node = node = WorksOften(name=timed.named("batch"))
         node.max_retries = timed.random.randint(1, 2)
-        node.items = tuple(timed.tries(node.max_retries) for _ in range(timed.random.randint(1, 4)))
+        node.items = tuple(
+            timed.tries(node.max_retries, *SWALLOWING) for _ in range(timed.random.randint(1, 4))
+        )
         node.max_workers = timed.random.randint(1, 3)
         node.on_error = timed.random.choice(("raise", "collect", "collect"))
         node.source_hangs = timed.random.random() < 0.1
@@ -166,7 +178,8 @@ class Batch(Part):
         for index, item in enumerate(node.items):
             ended = tried(node, item, free[0])
             heapreplace(free, ended.at)
-            self.timed.items.setdefault((node.name, index), set()).add(ended.at)
+            if not any(planned.end in SWALLOWING for planned in item):
+                self.timed.items.setdefault((node.name, index), set()).add(ended.at)
             last = max(last, Ended(ended.at), key=lambda one: one.at)
             if ended.error is not None:
                 first_error = earliest(first_error, ended)
@@ -224,6 +237,12 @@ class Hangs(Part):
         if timed.random.random() < 0.5:
             stages = Reads(name=timed.named("source")), HangsAlways(name=timed.named("stage"))
             self.node = Pipeline(*stages, name=timed.named("flow"))
+            if timed.random.random() < 0.5:  # behind a full buffer, and it goes on when cancelled
+                source = ReadsOn(name=timed.named("source"))
+                first = HangsAtTheFirst(name=timed.named("first"))
+                first.on_error = timed.random.choice(("raise", "collect"))
+                first.end = timed.random.choice(SWALLOWING)
+                self.node = Pipeline(source, first, stages[1], buffer=1, name=self.node.name)
         else:
             self.node = HangsInReduce(name=timed.named("reduce"))
             self.node.batch_deadline = self.limit = timed.limit("batch_deadline", 0.8, 4)

@@ -2,13 +2,21 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from itertools import count
 from typing import Any, NamedTuple
 
 from kaygraph import BatchGraph, MapReduceNode, Node, ParallelBatchNode
 
+SWALLOWING = ("swallow", "convert")
+ENDLESS = ("hang", *SWALLOWING)
+
 
 class Try(NamedTuple):
-    """What one attempt does: how long it takes, and its end (ok, fail; hang: it has none)."""
+    """What one attempt does: how long it takes, and its end.
+
+    The end is ok or fail. What is to hang has none; swallow and convert have none either, and make
+    a result, or an error, of their cancellation.
+    """
 
     seconds: float
     end: str
@@ -71,13 +79,41 @@ class Repeats(BatchGraph):
 
 
 async def attempt(planned: Try, name: str) -> None:
+    if planned.end in ENDLESS:
+        await hang(planned.end)
+        return
     await asyncio.sleep(planned.seconds)
     if planned.end == "fail":
         raise ValueError(f"{name} fails")
-    if planned.end == "hang":
+
+
+async def hang(end: str) -> None:
+    try:
         await asyncio.get_running_loop().create_future()
+    except asyncio.CancelledError:
+        if end == "convert":
+            raise ConnectionError("as drivers do") from None
+        if end == "hang":
+            raise
 
 
 class HangsAlways(ParallelBatchNode[Any, Any]):
+    end = "hang"
+
     async def exec(self, _: Any) -> None:
-        await asyncio.get_running_loop().create_future()
+        await hang(self.end)
+
+
+class HangsAtTheFirst(HangsAlways):
+    """Hands on all other items, until there is no room for them."""
+
+    ordered = False
+
+    async def exec(self, item: int) -> None:
+        if item == 0:
+            await hang(self.end)
+
+
+class ReadsOn(Reads):
+    def prep(self, _: Any) -> Any:
+        return count()

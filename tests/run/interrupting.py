@@ -15,7 +15,9 @@ def say(text):
     while line: line = line[os.write(1, line):]
 
 if __name__ != "__main__": say("booting")  # a worker process, long before it works
+from contextlib import suppress
 from itertools import count
+from math import inf
 from kaygraph import BatchGraph, BatchNode, Graph, Node, ParallelBatchNode, Pipeline, RunInterrupted
 
 class Shape(ParallelBatchNode):
@@ -88,6 +90,32 @@ class Last(Async):
 class Stream(Pipeline):
     def __init__(self): super().__init__(Pass(), Pass(), Last(max_workers=2), buffer=4)
     def post(self, shared, _, results): say(f"handed {results}")
+
+class Swallows(Async):
+    """Makes a result of its cancellation."""
+    quick = inf  # how many items do not wait for it
+    async def exec(self, item):
+        if item == self.quick + 3: say("begun")
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(self.seconds if item < self.quick else 1000)
+        return self.done(item)
+
+class SwallowsLate(Swallows):
+    quick = 5
+
+class LastSwallows(SwallowsLate):
+    def post(self, shared, _, report): pass
+
+class Floods(Pass):
+    """Fills the buffer behind it, and makes a result of its cancellation."""
+    max_workers, ordered = 2, False
+    async def exec(self, item):
+        if item == 0:
+            with suppress(asyncio.CancelledError): await asyncio.sleep(1000)
+        return item
+
+class SwallowingStream(Stream):
+    def __init__(self): Pipeline.__init__(self, Pass(), Floods(), LastSwallows(), buffer=1)
 
 class Rounds(BatchGraph):
     def __init__(self): super().__init__(Round() >> Round2(), max_workers=3)

@@ -101,6 +101,22 @@ def test_what_is_not_done_within_the_grace_is_cancelled(
     assert one.lines[-2:] == ["drained False", "end"]
 
 
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
+@pytest.mark.parametrize("shape", ["SwallowsLate", "SwallowingStream"])
+def test_what_swallows_its_cancellation_when_the_grace_is_over_ends_the_run(
+    script: Callable[..., Script], shape: str, number: signal.Signals
+) -> None:
+    """What it has made of it is handed over, and it does not go on, also behind a full buffer."""
+    one = script(shape, "0.2")
+    one.until("begun")
+    one.process.send_signal(number)
+    assert one.ended() == ""
+    assert one.process.returncode == 128 + number
+    assert one.numbers("handed") == list(range(shape == "SwallowingStream", 9))
+    assert sorted(one.numbers("done")) == one.numbers("handed")
+    assert one.lines[-2:] == ["drained False", "end"]
+
+
 # --- the second signal ---
 
 
@@ -109,6 +125,8 @@ def test_what_is_not_done_within_the_grace_is_cancelled(
     [
         "Async",
         "LongFinally",
+        "SwallowsLate",
+        "SwallowingStream",
         "BlockedThread",
         "BusyProcess",
         "Blocked",
@@ -185,7 +203,7 @@ MIX = [
     "Endless",
     "Stream",
     "Rounds",
-    "Async",
+    "Swallows",
     "Thread",
     "Stream",
     "Process",
