@@ -2,7 +2,7 @@
 
 # ruff: noqa: E501 - a line of a diff is longer than the line that it changes
 
-from kaygraph.aio import tasks
+from kaygraph.aio import buffer, tasks
 from kaygraph.batch import failures, fan_out, source
 from kaygraph.executors import choice
 from kaygraph.graph import walk
@@ -13,9 +13,11 @@ from kaygraph.run import launch
 from kaygraph.run.lifespan import Lifespan
 from kaygraph.run.run import Run
 from tests.planted.checks_of_endings import (
+    error_routes_are_taken_in_clean_up_code,
     every_error_is_told,
     nothing_is_left_after_a_failure,
     nothing_is_left_wherever_it_is_cancelled,
+    runs_end_whatever_their_nodes_make_of_it,
 )
 from tests.planted.planting import Bug
 
@@ -191,6 +193,27 @@ BUGS = [
             fan_out.FanOut._worker: """
                 - if cancelling() > before:  # exec may have swallowed it: the run ends all the same
                 -     await cancelled_again()
+            """
+        },
+    ),
+    Bug(
+        "a worker that has swallowed its cancellation waits for room that nobody makes",
+        runs_end_whatever_their_nodes_make_of_it,
+        "has ended with DeadlockError",
+        {
+            buffer.Buffer.room: """
+                - await raise_if_cancelled()  # the reader may be gone
+            """
+        },
+    ),
+    Bug(
+        "a run in clean-up code takes an earlier cancellation for its own",
+        error_routes_are_taken_in_clean_up_code,
+        "in_except, in_finally_after_a_timeout, under_a_shield, in_a_worker_that_has_swallowed_one",
+        {
+            tasks.is_cancelled: """
+                - return task is not None and task.cancelling() > earlier_cancellations(task)
+                + return task is not None and task.cancelling() > 0
             """
         },
     ),

@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+import anyio
+
 from kaygraph import (
     AttemptTimeoutError,
     BaseNode,
@@ -17,7 +19,8 @@ from kaygraph import (
     RateLimit,
     settle,
 )
-from kaygraph.testing import Faults, InjectedError, cancel_everywhere
+from kaygraph.testing import Faults, InjectedError, cancel_everywhere, explore
+from tests.guarantees import shapes_that_swallow
 from tests.planted.exploring import assert_holds
 from tests.shapes import SHAPES, Ledger, Work, WorkMany, launched, timeout
 
@@ -25,6 +28,7 @@ AnyNode = BaseNode[Any, Any]
 
 FAILING_SEEDS = 100
 ERROR_SEEDS = 200
+CLEAN_UP_SEEDS = 10
 
 
 class Forgiving(Work):
@@ -120,6 +124,99 @@ def nothing_is_left_wherever_it_is_cancelled() -> None:
         # A deadline may cut short what an attempt does after its timeout.
         whole = all_has_ended if shape is timeout else nothing_is_cut_short
         cancel_everywhere(shape, ledger_of_clean_ups, check=whole)
+
+
+def runs_end_whatever_their_nodes_make_of_it() -> None:
+    """Runs whose nodes swallow or convert their cancellation, cancelled at every step."""
+    for shape in shapes_that_swallow.SHAPES:
+        cancel_everywhere(shape, Ledger, check=all_has_ended)
+
+
+# --- runs in clean-up code ------------------------------------------------------------------------
+
+
+class Fails(Node[Any, Any]):
+    """Fails after a moment."""
+
+    async def exec(self, _: Any) -> None:
+        await asyncio.sleep(1)
+        raise ValueError("the error route was not taken")
+
+
+class Handles(Node[Any, Any]):
+    """Stands at the end of an error route."""
+
+    def prep(self, shared: Any) -> None:
+        shared["handled"] = self.error
+
+
+async def handled(shared: Any) -> None:
+    """Run a graph whose only node fails, and is handled."""
+    fails = Fails()
+    fails - "error" >> Handles()
+    await Graph(fails).run_async(shared)
+    assert isinstance(shared["handled"], ValueError)
+
+
+async def cancelled_when_it_waits(work: Any) -> None:
+    """Cancel a task a second after it has begun, and wait until it has ended."""
+    task = asyncio.create_task(work)
+    asyncio.get_running_loop().call_later(1, task.cancel)
+    await asyncio.wait([task])
+    if not task.cancelled():
+        task.result()
+
+
+async def in_except(shared: Any) -> None:
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            await handled(shared)
+            raise
+
+    await cancelled_when_it_waits(work())
+
+
+async def in_finally_after_a_timeout(shared: Any) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(1):
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await handled(shared)
+
+
+async def under_a_shield(shared: Any) -> None:
+    with anyio.move_on_after(1):
+        try:
+            await asyncio.Event().wait()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await handled(shared)
+
+
+async def in_a_worker_that_has_swallowed_one(shared: Any) -> None:
+    async def work() -> None:
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await handled(shared)
+
+    await cancelled_when_it_waits(work())
+
+
+SITUATIONS = (
+    in_except,
+    in_finally_after_a_timeout,
+    under_a_shield,
+    in_a_worker_that_has_swallowed_one,
+)
+
+
+def error_routes_are_taken_in_clean_up_code() -> None:
+    """Graphs that run in tasks which were cancelled before."""
+    broken = [work.__name__ for work in SITUATIONS if explore(work, dict, seeds=CLEAN_UP_SEEDS)]
+    assert not broken, f"an error was not handled {', '.join(broken)}"
 
 
 # --- failures -------------------------------------------------------------------------------------

@@ -7,9 +7,11 @@ Every run looks whether the bugs can still be planted; the proofs let the checks
 
 import gc
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
+from tests.guarantees.test_g1_nothing_left import ALL
 from tests.planted.bugs import BUGS, CHECKS
 from tests.planted.planting import Bug, Check, patched
 
@@ -42,6 +44,13 @@ def test_bug_can_be_planted(bug: Bug) -> None:
 def test_bugs_have_names_of_their_own() -> None:
     """A bug is planted in other processes by its name."""
     assert len({bug.name for bug in BUGS}) == len(BUGS)
+
+
+def test_the_page_of_the_guarantees_counts_them() -> None:
+    """docs/guarantees.md says how many faults there are, and how many shapes of runs."""
+    page = (Path(__file__).parents[2] / "docs" / "guarantees.md").read_text("utf-8")
+    assert f" {len(BUGS)} faults planted " in page
+    assert f" Runs of {len(ALL)} shapes " in page
 
 
 # --- planting itself ------------------------------------------------------------------------------
