@@ -11,13 +11,14 @@ from benchmarks import (
     w4_diamond,
     w6_stream,
     w7_import,
+    w8_planning,
 )
 from benchmarks.harness import run
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="W1 W2 W3 W3s W3t W4 W5 W6 W7 …")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="W1 W2 W3 W3s W3t W4 W5 W6 W8 …")
     parser.add_argument("--smoke", action="store_true", help="small sizes: does it work?")
     options = parser.parse_args()
     size = 10 if options.smoke else 1
@@ -45,6 +46,8 @@ def main() -> None:
         "W5": lambda: run(lambda: w3_fan_out.sleepers(2_000)),
         "W6": lambda: run(lambda: w6_stream.stream(100_000 // size)),
         "W7": lambda: w7_import.importing(9 // min(size, 3)),
+        "W8": lambda: run(lambda: w8_planning.planning(10_000 // size)),
+        "W8r": lambda: run(lambda: w8_planning.rerun(500 // size, 1000 // size)),
         "auto": lambda: auto_limit.simulated(size),
         "auto-http": lambda: auto_limit.real(size),
         "W3t": lambda: run(

@@ -11,7 +11,9 @@ from collections.abc import Iterator, Sequence
 from typing import Literal, get_args, get_origin, get_type_hints
 
 from ..errors import GraphDefinitionError
-from .loops import AnyNode, back_edges, in_order, targets
+from ..node.wiring import unique
+from .joins import Joins
+from .loops import AnyNode, Layout
 
 
 class Step:
@@ -57,17 +59,22 @@ class Plan:
             )
         self.starts = tuple(dict.fromkeys(starts))
         self.stale = False
-        self.back_edges = back_edges(self.starts, self)
-        self.loops = bool(self.back_edges)
-        self.steps = {node: Step(node) for node in in_order(self.starts, self.back_edges)}
-        for step in self.steps.values():
-            for action, nodes in step.node._successors.items():
-                steps = tuple(self.steps[node] for node in nodes)
+        layout = Layout(self.starts, self)
+        nodes = layout.nodes
+        self.loops = bool(layout.back)
+        self.back_edges = {(nodes[source], nodes[target]) for source, target in layout.back}
+        joins = Joins(layout)
+        self.steps = {node: Step(node) for node in nodes}
+        for index, (step, name) in enumerate(
+            zip(self.steps.values(), _names(nodes, owner), strict=True)
+        ):
+            step.index, step.name, step.bit = index, name, joins.bits[index]
+            step.forward, step.mask = joins.forward[index], joins.masks[index]
+            for action, targets in step.node._successors.items():
+                steps = tuple([self.steps[target] for target in targets])
                 step.after[action] = steps[0] if len(steps) == 1 else steps
             if "default" in step.after:
                 step.after[None] = step.after["default"]
-        self._find_joins()
-        self._name_steps(owner)
         first = tuple(self.steps[node] for node in self.starts)
         self.first = first[0] if len(first) == 1 else first
         self.names = {node: step.name for node, step in self.steps.items()}
@@ -84,82 +91,20 @@ class Plan:
         """Return the joins in topological order."""
         return [node for node, step in self.steps.items() if step.bit]
 
-    def _find_joins(self) -> None:
-        before: dict[AnyNode, set[AnyNode | None]] = {node: set() for node in self.steps}
-        if len(self.starts) > 1:  # they come from one fork, as if a node stood before them
-            for start in self.starts:
-                before[start].add(None)
-        for source, _, target in self.edges():
-            if (source, target) not in self.back_edges:
-                before[target].add(source)
-        bit = 1
-        for index, (node, step) in enumerate(self.steps.items()):
-            step.index = index
-            if len(before[node]) > 1:
-                step.bit, bit = bit, bit << 1
-        for node, step in reversed(self.steps.items()):
-            for previous in before[node]:
-                if previous is not None:
-                    self.steps[previous].forward |= step.forward | step.bit
-        for step in self.steps.values():
-            step.mask = step.forward
-        if self.back_edges:
-            self._hold_from_loops()
 
-    def _hold_from_loops(self) -> None:
-        """Add to the masks what is reached by going back into loops."""
-        before: dict[AnyNode, list[AnyNode]] = {node: [] for node in self.steps}
-        for source, _, target in self.edges():
-            before[target].append(source)
-        loops = [(edge, self._loop(*edge, before)) for edge in self.back_edges]
-        for join in self.joins():
-            within = {edge for edge, loop in loops if join in loop}
-            reaching, seen = [join], {join}
-            while reaching:
-                node = reaching.pop()
-                for source in before[node]:
-                    if (source, node) not in within and source not in seen:
-                        seen.add(source)
-                        reaching.append(source)
-                        self.steps[source].mask |= self.steps[join].bit
-
-    def _loop(
-        self, last: AnyNode, first: AnyNode, before: dict[AnyNode, list[AnyNode]]
-    ) -> set[AnyNode]:
-        """Return the nodes of the loop that the back edge ``last`` to ``first`` closes."""
-        loop, reaching = {first, last}, [last] if last is not first else []
-        while reaching:
-            for source in before[reaching.pop()]:
-                if source not in loop:
-                    loop.add(source)
-                    reaching.append(source)
-        inside, leading = {first}, [first]
-        while leading:
-            node = leading.pop()
-            for target in targets(node):
-                if (node, target) not in self.back_edges and target not in inside:
-                    inside.add(target)
-                    leading.append(target)
-        return loop & inside
-
-    def _name_steps(self, owner: str) -> None:
-        given: dict[str, AnyNode] = {}
-        for node in self.steps:
-            if node._named:
-                if node.name in given:
-                    raise GraphDefinitionError(
-                        f"{owner} has two nodes named {node.name!r}: give each a name of its own "
-                        "with name="
-                    )
-                given[node.name] = node
-        taken = set(given)
-        for step in self.steps.values():
-            if step.node not in given.values():
-                name, number = step.node.name, 2
-                while name in taken:
-                    name, number = f"{step.node.name}-{number}", number + 1
-                step.name = name
-                taken.add(name)
+def _names(nodes: Sequence[AnyNode], owner: str) -> list[str]:
+    """Return what each node is called: as it was given, or numbered."""
+    given: set[str] = set()
+    for node in nodes:
+        if node._named:
+            if node.name in given:
+                raise GraphDefinitionError(
+                    f"{owner} has two nodes named {node.name!r}: give each a name of its own "
+                    "with name="
+                )
+            given.add(node.name)
+    others = iter(unique([node.name for node in nodes if not node._named], given))
+    return [node.name if node._named else next(others) for node in nodes]
 
 
 def validate(plan: Plan, owner: str) -> None:

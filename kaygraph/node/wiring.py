@@ -1,6 +1,6 @@
 """The wiring: what ``>>``, ``-`` and lists mean between nodes."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Protocol
 from weakref import ref
 
@@ -140,13 +140,17 @@ def ends(
     )
 
 
-def unique(names: Sequence[str]) -> list[str]:
-    """Number the names that come again: ``Fetch``, ``Fetch-2``."""
-    taken: list[str] = []
+def unique(names: Sequence[str], taken: Collection[str] = ()) -> list[str]:
+    """Number the names that come again or are taken: ``Fetch``, ``Fetch-2``."""
+    used = set(taken)
+    last: dict[str, int] = {}  # the number that was given last
+    numbered = []
     for name in names:
-        number, candidate = 1, name
-        while candidate in taken:
+        number, candidate = last.get(name, 1), name
+        while candidate in used:
             number += 1
             candidate = f"{name}-{number}"
-        taken.append(candidate)
-    return taken
+        last[name] = number
+        used.add(candidate)
+        numbered.append(candidate)
+    return numbered

@@ -1,6 +1,6 @@
 """Joins that run too often, too early or never, and what differs from process to process."""
 
-from kaygraph.graph import plan, tokens, walk
+from kaygraph.graph import joins, tokens, walk
 from kaygraph.groups import map_reduce
 from tests.planted.checks_of_walks import (
     the_same_seed_is_the_same_run_in_every_process,
@@ -47,9 +47,9 @@ BUGS = [
         walks_go_as_an_oracle_says,
         "was not to run|the oracle says",
         {
-            plan.Plan._find_joins: """
-                - if self.back_edges:
-                -     self._hold_from_loops()
+            joins.Joins.__init__: """
+                - if layout.back and bit > 1:
+                -     self.masks = _Holding(layout, before, self.bits, self.forward).masks
             """
         },
     ),
