@@ -8,7 +8,7 @@ from typing import Any
 
 from .._validation import check_count, check_flag
 from ..aio.buffer import Buffer
-from ..aio.tasks import gather
+from ..aio.tasks import gather, raise_if_cancelled
 from ..errors import TooManyFailuresError
 from ..events import StageStarted
 from ..executors.kinds import not_async
@@ -112,6 +112,7 @@ class Pipeline(BaseNode[Any, list[Any] | None], Streaming[Any]):
 
     async def _worked(self, shared: Any, frame: Frame, last: Buffer[Any]) -> bool:
         prep_results = [await prepared(node, shared, frame) for node in self.stages]
+        await raise_if_cancelled()  # prep may have swallowed it
         stages = self._connected(frame, last)
         emit = frame.run.emit
         if emit is not None:

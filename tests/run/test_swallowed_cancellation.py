@@ -270,25 +270,32 @@ async def test_a_drain_ends_what_swallows_its_cancellation(
 # --- other places that wait after user code ------------------------------------------------------
 
 
-async def test_a_batch_does_not_begin_after_its_prep_has_swallowed_the_cancellation() -> None:
-    """An endless source would never end."""
+class Late(ParallelBatchNode):
+    """Swallows its cancellation in prep, and has items without end."""
 
-    class Late(ParallelBatchNode):
-        async def prep(self, shared: Any) -> Any:
-            preparing.set()
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.Event().wait()
-            return count()
+    def __init__(self) -> None:
+        super().__init__()
+        self.preparing = asyncio.Event()
 
-        async def exec(self, item: int) -> None:
-            raise AssertionError("no item is worked on")
+    async def prep(self, shared: Any) -> Any:
+        self.preparing.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        return count()
 
-    preparing = asyncio.Event()
-    task = asyncio.create_task(Late().run_async({}))
-    await preparing.wait()
+    async def exec(self, item: int) -> None:
+        raise AssertionError("no item is worked on")
+
+
+@pytest.mark.parametrize("whole", [Graph, Pipeline, lambda node: Pipeline(Stuck(), node)])
+async def test_nothing_begins_after_prep_has_swallowed_the_cancellation(whole: Any) -> None:
+    """A batch and a pipeline end: an endless source never would."""
+    late = Late()
+    task = asyncio.create_task(whole(late).run_async({}))
+    await late.preparing.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await task
+        await asyncio.wait_for(task, LONGEST_S)
 
 
 async def test_a_loop_ends_although_its_node_swallows_the_cancellation() -> None:
