@@ -123,6 +123,15 @@ def check_workers(name: str, value: Any) -> Any:
     return check_count(name, value)
 
 
+def optional(check: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
+    """Return a check that lets None pass, which says that nothing is set."""
+
+    def check_or_none(name: str, value: Any) -> Any:
+        return None if value is None else check(name, value)
+
+    return check_or_none
+
+
 def check_choice(*choices: str) -> Callable[[str, Any], Any]:
     def check(name: str, value: Any) -> Any:
         if value in choices and isinstance(value, str):

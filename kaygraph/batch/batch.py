@@ -7,8 +7,9 @@ from ..aio.buffer import Buffer
 from ..aio.timeouts import within
 from ..limits.permits import AUTO_MOST, AutoPermits, Permits
 from ..limits.slots import Slot
-from ..node.keywords import BatchSettings, Item, ParallelSettings, Result
-from ..node.node import POSITIONAL, Node, prepared
+from ..node.keywords import Attempts, BatchSettings, Item, ParallelSettings, Result
+from ..node.node import Node, prepared
+from ..node.settings import Checks, checks_of
 from ..node.streaming import Streaming
 from ..outcome import Outcome
 from ..run.frame import RULES, Frame, Rules
@@ -37,11 +38,11 @@ class BatchNode(
     The other settings are those of Node.
     """
 
-    max_workers: int | Literal["auto"] = 1
-    ordered: bool = True
+    on_error: str | float = "raise"
     batch_deadline: float | None = None
 
-    _accepts: ClassVar[frozenset[str]] = POSITIONAL.union(BatchSettings.__annotations__)
+    _checks: ClassVar[Checks] = checks_of(Attempts, BatchSettings)
+    _accepts: ClassVar[frozenset[str]] = frozenset(_checks)
 
     def __init__(
         self,
@@ -92,7 +93,7 @@ class BatchNode(
             bare=bare,  # type: ignore[arg-type]
             caps=(cap_of(self, frame), *frame.caps),
             max_workers=workers,
-            ordered=self.ordered,
+            ordered=getattr(self, "ordered", True),
             on_error=self.on_error,
             sink=sink,
         )
@@ -115,8 +116,10 @@ class ParallelBatchNode(BatchNode[Item, Result]):
     """
 
     max_workers: int | Literal["auto"] = 10
+    ordered: bool = True
 
-    _accepts: ClassVar[frozenset[str]] = POSITIONAL.union(ParallelSettings.__annotations__)
+    _checks: ClassVar[Checks] = checks_of(Attempts, ParallelSettings)
+    _accepts: ClassVar[frozenset[str]] = frozenset(_checks)
 
     def __init__(
         self,

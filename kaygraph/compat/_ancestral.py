@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from inspect import isawaitable
 from typing import Any, ClassVar, Self
 
@@ -10,6 +10,7 @@ from ..errors import NodeDefinitionError
 from ..node.facts import Fact, Facts
 from ..node.hooks import is_own
 from ..node.node import BaseNode as CoreNode
+from ..node.settings import Checks, Limits
 from ..run.frame import FRAME, NO_PARAMS, Cell, Frame, Scope
 from ._wiring import Replacing
 from .config import EMPTY, Config
@@ -50,6 +51,7 @@ class BaseNode(Replacing, CoreNode[Any, Any]):
 
     config: Config = EMPTY
     params: Any = NO_PARAMS  # a plain attribute, as in the ancestors
+    _checks: ClassVar[Checks] = {"name": lambda _, value: value}
     _origin: "BaseNode | None" = None  # of a copy: the node it stands for
     _failed: ClassVar[Callable[..., Any] | None] = None  # the hook on_error(shared, error)
     _execution_context: dict[str, Any]
@@ -79,18 +81,17 @@ class BaseNode(Replacing, CoreNode[Any, Any]):
                 raise NodeDefinitionError(
                     f"{cls.__name__} defines {name}(), which is not called here: {GONE[name]}"
                 )
-        failed: Any = cls.on_error
+        failed: Any = getattr(cls, "on_error", None)
         if callable(failed) and "on_error" in vars(cls):
-            del cls.on_error  # a hook in KayGraph; here the name is a setting of batches
+            delattr(cls, "on_error")  # a hook in KayGraph; here the name is a setting of batches
         super().__init_subclass__(**kwargs)
         if callable(failed):
-            cls._failed, cls.on_error = failed, "raise"
+            cls._failed = failed
+            type.__setattr__(cls, "on_error", "raise")
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name == "name":  # a program's own, often: two nodes may have the same
-            self.__dict__["name"] = value
-        else:
-            super().__setattr__(name, value)
+    def _changed(self, names: Collection[str]) -> None:
+        # A name is a program's own, often: two nodes may have the same.
+        super()._changed([name for name in names if name != "name"])
 
     def _identify(self, node_id: str | None, config: Config | None) -> None:
         if node_id is not None:
@@ -195,7 +196,7 @@ class BaseNode(Replacing, CoreNode[Any, Any]):
 
     async def _work(self, prep_res: Any, shared: Any, frame: Frame) -> Any:
         """Do what the engine does between ``prep`` and ``post``, and keep ``cur_retry`` for it."""
-        if self.max_retries == 1 and self.retry is None:
+        if not isinstance(self, Limits) or (self.max_retries == 1 and self.retry is None):
             return await super()._exec(prep_res, shared, frame)
         cell = Cell()
         try:

@@ -58,7 +58,7 @@ class Flow(BaseNode, graph.Graph):
 
     def start(self, start: Any) -> Any:
         """Begin at this node, and return it."""
-        self._starts, self._plan = self._first(start), None
+        self.__dict__.update(_starts=self._first(start), _plan=None)
         return start
 
     @property
@@ -72,7 +72,7 @@ class Flow(BaseNode, graph.Graph):
 
     def _copied(self, frame: Frame) -> BaseNode:
         if self._starts:
-            _ = self.plan  # found here and now, it is there for all copies
+            _ = self._planned()  # found here and now, it is there for all copies
         return super()._copied(frame)
 
     def _scope(self, frame: Frame, plan: Plan) -> FlowScope:

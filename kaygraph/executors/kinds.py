@@ -1,17 +1,37 @@
 """How a hook is written, which decides where it can run."""
 
 import inspect
+from types import FunctionType
 from typing import Any
 
 from ..errors import NodeDefinitionError
 
+FLAGS = (
+    (inspect.CO_COROUTINE, "async"),
+    (inspect.CO_ASYNC_GENERATOR, "async_generator"),
+    (inspect.CO_GENERATOR, "generator"),
+)
+
 
 def kind_of(function: Any) -> str:
-    if inspect.iscoroutinefunction(function):
-        return "async"
-    if inspect.isasyncgenfunction(function):
-        return "async_generator"
-    return "generator" if inspect.isgeneratorfunction(function) else "sync"
+    """Return how a function is written, or the ``__call__`` of another object."""
+    plain = getattr(function, "__func__", function)
+    if type(plain) is FunctionType and not plain.__dict__:  # not marked as what it is not
+        flags = plain.__code__.co_flags
+        return next((kind for flag, kind in FLAGS if flags & flag), "sync")
+    for one in (function, type(function).__call__):
+        if inspect.iscoroutinefunction(one):
+            return "async"
+        if inspect.isasyncgenfunction(one):
+            return "async_generator"
+        if inspect.isgeneratorfunction(one):
+            return "generator"
+    return "sync"
+
+
+def is_async(function: Any) -> bool:
+    """Whether what a call returns has to be awaited."""
+    return kind_of(function) == "async"
 
 
 def not_async(node: Any, hook: str, coroutine: Any) -> NodeDefinitionError:

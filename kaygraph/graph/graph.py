@@ -1,15 +1,15 @@
 """Graphs: nodes that walk nodes."""
 
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Mapping, Sequence
 from typing import Any, ClassVar, Literal, Unpack
 
-from .._validation import check_count
 from ..aio.timeouts import within
 from ..errors import GraphDefinitionError, NodeDefinitionError
 from ..limits.permits import Permits
+from ..node.facts import Fact
 from ..node.keywords import GraphSettings
 from ..node.node import BaseNode
-from ..node.settings import Checks, refuse_unknown
+from ..node.settings import Checks, checks_of
 from ..node.wiring import ends
 from ..observability.conflicts import look
 from ..run.frame import FRAME, Frame, Rules, Scope
@@ -50,22 +50,23 @@ class Graph(BaseNode[Any, str | None]):
     max_workers: int | None = None
     max_parallel_tasks: int | None = None
     task_timeout: float | None = None
+    memory_limit: int | str | None = None
+    deadline: float | None = None
     on_conflict: Literal["warn", "raise", "ignore"] | None = None
     slow_hook_s: float | None = None
-    _accepts: ClassVar[frozenset[str]] = frozenset(GraphSettings.__annotations__)
-    _checks: ClassVar[Checks] = {"max_workers": check_count}
+    _checks: ClassVar[Checks] = checks_of(GraphSettings)
+    _accepts: ClassVar[frozenset[str]] = frozenset(_checks)
+    _hook_names = BaseNode._hook_names - {"exec"}
+    _ruled = False  # it says something of what runs within it
     _walks_by: ClassVar[type[Walk]] = Walk
     _starts: Sequence[AnyNode] = ()
     _plan: Plan | None = None
 
     def __init__(self, start: Any = None, **settings: Unpack[GraphSettings]) -> None:
-        refuse_unknown(type(self).__name__, settings, self._accepts)
-        super().__init__()
         if start is not None:
-            self._starts = self._first(start)
-        for name, value in settings.items():
-            if value is not None:
-                setattr(self, name, value)
+            self.__dict__["_starts"] = self._first(start)
+        if settings:
+            self._set_all({name: value for name, value in settings.items() if value is not None})
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -74,6 +75,11 @@ class Graph(BaseNode[Any, str | None]):
                 f"{cls.__name__} defines exec(), which a graph does not call: its nodes are its "
                 "work. Use prep() before the walk, post() after it, or a node of its own"
             )
+        cls._ruled = _rules_anything(cls)
+
+    def _changed(self, names: Collection[str]) -> None:
+        super()._changed(names)
+        self.__dict__["_ruled"] = _rules_anything(self)
 
     def _first(self, start: Any) -> Sequence[AnyNode]:
         heads, _, action = ends(start)
@@ -85,41 +91,45 @@ class Graph(BaseNode[Any, str | None]):
         """Return the last action."""
         return exec_res
 
-    @property
+    @Fact
     def plan(self) -> Plan:
         """The steps, edges and joins; found again after one of its nodes has been wired anew."""
+        return self._planned()
+
+    def _planned(self) -> Plan:
         plan = self._plan
         if plan is None or plan.stale:
-            plan = self._plan = Plan(self._starts, repr(self.name))
+            # Kept at once: a graph that contains itself asks for it while it is validated.
+            plan = self.__dict__["_plan"] = Plan(self._starts, repr(self.name))
             try:
                 validate(plan, repr(self.name))
             except GraphDefinitionError:
-                self._plan = None
+                self.__dict__["_plan"] = None
                 raise
         return plan
 
     def validate(self) -> None:
         """Raise a GraphDefinitionError when the graph cannot work; see ``Plan``."""
-        for node in self.plan.steps:
+        for node in self._planned().steps:
             for inner in (node, *node._inner()):
                 if isinstance(inner, Graph):
                     inner.validate()
 
     def to_mermaid(self) -> str:
         """Return the graph as a Mermaid flowchart."""
-        return draw.mermaid(self.plan)
+        return draw.mermaid(self._planned())
 
     def _inner_plan(self) -> Plan | None:
-        return self.plan if self._starts else None
+        return self._planned() if self._starts else None
 
     def _inner(self) -> Sequence[AnyNode]:
-        return tuple(self.plan.steps) if self._starts else ()
+        return tuple(self._planned().steps) if self._starts else ()
 
     def __getstate__(self) -> dict[str, Any]:
         """A graph goes elsewhere with its nodes and their wiring, not with its own neighbours."""
         state = super().__getstate__()
         state["_plan"] = None
-        state["_wiring"] = {node: dict(node._successors) for node in self.plan.steps}
+        state["_wiring"] = {node: dict(node._successors) for node in self._planned().steps}
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -131,7 +141,7 @@ class Graph(BaseNode[Any, str | None]):
         if not self._starts:
             return f"<{type(self).__name__} without a start>"
         try:
-            names = self.plan.names
+            names = self._planned().names
         except GraphDefinitionError:  # a graph that cannot work can still be shown
             names = {}
         parts: list[str] = []
@@ -155,7 +165,7 @@ class Graph(BaseNode[Any, str | None]):
 
     def _exec(self, prep_res: Any, shared: Any, frame: Frame) -> Coroutine[Any, Any, Any]:
         if frame.scope is None and not self._ruled:
-            plan = self.plan
+            plan = self._planned()
             frame.scope = self._scope(frame, plan)  # the outermost graph: the run's frame will do
             return self._walks_by(self, shared, frame, plan).run()
         return self._walk_within(shared, frame, frame.params)
@@ -164,7 +174,7 @@ class Graph(BaseNode[Any, str | None]):
         self, shared: Any, frame: Frame, params: Mapping[str, Any]
     ) -> str | None:
         """Walk the graph once in a frame of its own; return the last action."""
-        around, plan = frame, self.plan
+        around, plan = frame, self._planned()
         scope, caps = self._scope(frame, plan), self._caps(frame)
         rules = self._rules(frame.rules) if self._ruled else frame.rules
         frame = Frame(frame.run, scope, params, 1, frame.error, caps, frame.cell, rules)
@@ -200,3 +210,12 @@ class Graph(BaseNode[Any, str | None]):
         if not most:
             return frame.caps
         return (frame.run.permits(self, min(most)), *frame.caps)
+
+
+# What a graph may say of all that runs within it.
+GRAPH_SETTINGS = tuple(GraphSettings.__annotations__.keys() - {"name"})
+
+
+def _rules_anything(graph: Any) -> bool:
+    """Whether a graph, or its class, says anything of what runs within it."""
+    return any(getattr(graph, setting) is not None for setting in GRAPH_SETTINGS)

@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar, Unpack
 
+from .._validation import check_count
 from ..batch.fan_out import FanOut
 from ..limits.permits import Permits
 from ..limits.slots import Slot
 from ..node.keywords import BatchGraphSettings
+from ..node.settings import Checks, checks_of
 from ..observability.conflicts import branches, look
 from ..run.frame import Frame
 from .graph import Graph
@@ -27,7 +29,9 @@ class BatchGraph(Graph):
     """
 
     max_workers: int = 1
-    _accepts: ClassVar[frozenset[str]] = frozenset(BatchGraphSettings.__annotations__)
+    on_error: str | float = "raise"
+    _checks: ClassVar[Checks] = {**checks_of(BatchGraphSettings), "max_workers": check_count}
+    _accepts: ClassVar[frozenset[str]] = frozenset(_checks)
 
     def __init__(self, start: Any = None, **settings: Unpack[BatchGraphSettings]) -> None:
         super().__init__(start, **settings)  # type: ignore[misc]
@@ -50,7 +54,7 @@ class BatchGraph(Graph):
         # A round is an item: one that has begun goes through all of its nodes.
         inner = frame.derive(rules=self._rules(frame.rules).changed(whole=True))
         beside = None
-        if self.max_workers > 1 and inner.checks_writes(not self.plan.walked):
+        if self.max_workers > 1 and inner.checks_writes(not self._planned().walked):
             beside = branches(self, shared, inner)
         elif frame.run.checking:
             look(self, frame)  # what prep has written is not the first round's

@@ -2,12 +2,13 @@
 
 import asyncio
 import inspect
-from collections.abc import Coroutine, Hashable, Iterable, Mapping
+from collections.abc import Collection, Coroutine, Hashable, Iterable, Mapping
 from contextlib import suppress
 from numbers import Number
 from typing import Any, ClassVar, Unpack
 from zlib import crc32
 
+from .._validation import check_on_error
 from ..aio.timeouts import within
 from ..batch.batch import ParallelBatchNode
 from ..errors import Drop, NodeDefinitionError
@@ -15,8 +16,8 @@ from ..executors.kinds import kind_of
 from ..limits.slots import Slot
 from ..node.call import call
 from ..node.keywords import MapReduceSettings
-from ..node.node import POSITIONAL, BaseNode
-from ..node.settings import check_together, refuse_unknown
+from ..node.node import BaseNode
+from ..node.settings import Checks, Limits, check_together, checks_of
 from ..run.frame import Frame, Scope
 
 # How many values of a key are gathered before they are combined again.
@@ -25,7 +26,16 @@ COMBINE_AT = 64
 Partition = dict[Any, list[Any]]
 
 
-class MapReduceNode(BaseNode[Any, dict[Any, Any]]):
+def _check_on_error(name: str, value: Any) -> Any:
+    if value == "collect":
+        raise ValueError(
+            "on_error='collect' has no place in a dict of results: use 'skip', or a number or "
+            "share of failures to tolerate"
+        )
+    return check_on_error(name, value)
+
+
+class MapReduceNode(BaseNode[Any, dict[Any, Any]], Limits):
     """Turn items into pairs, and the values of each key into one result.
 
     ``prep`` returns the items; ``exec_res`` is ``{key: reduce(key, values)}``, one partition's
@@ -47,21 +57,21 @@ class MapReduceNode(BaseNode[Any, dict[Any, Any]]):
     map_workers: int = 4
     reduce_workers: int = 2
     partitions: int | None = None
+    on_error: str | float = "raise"
     batch_deadline: float | None = None
 
     _phases: "tuple[_Map, _Reduce] | None" = None
-    _accepts: ClassVar[frozenset[str]] = POSITIONAL.union(MapReduceSettings.__annotations__)
+    _checks: ClassVar[Checks] = {**checks_of(MapReduceSettings), "on_error": _check_on_error}
+    _accepts: ClassVar[frozenset[str]] = frozenset(_checks)
+    _hook_names = (BaseNode._hook_names - {"exec"}) | {"map", "combine", "partition", "reduce"}
 
     def __init__(self, **settings: Unpack[MapReduceSettings]) -> None:
-        refuse_unknown(type(self).__name__, settings, self._accepts)
-        super().__init__()
-        for name, value in settings.items():
-            setattr(self, name, value)
-        check_together(self)
+        if settings:
+            self._set_all(settings)
+            check_together(self)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        _refuse_collecting(cls.on_error)
         for hook in ("exec", "exec_fallback"):
             if hasattr(cls, hook) and getattr(cls, hook) is not getattr(BaseNode, hook, None):
                 raise NodeDefinitionError(
@@ -74,12 +84,9 @@ class MapReduceNode(BaseNode[Any, dict[Any, Any]]):
                     f"{cls.__name__}.{hook} must be written 'def': it is called between awaits"
                 )
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name == "on_error":
-            _refuse_collecting(value)
-        super().__setattr__(name, value)
-        if name in self._accepts:
-            object.__setattr__(self, "_phases", None)
+    def _changed(self, names: Collection[str]) -> None:
+        super()._changed(names)
+        self.__dict__["_phases"] = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_phases": None}
@@ -118,7 +125,7 @@ class MapReduceNode(BaseNode[Any, dict[Any, Any]]):
 
     async def _map_and_reduce(self, prep_res: Any, frame: Frame) -> dict[Any, Any]:
         if self._phases is None:  # once per node: its caps hold over all that it does in a run
-            object.__setattr__(self, "_phases", (_Map(self), _Reduce(self)))
+            self.__dict__["_phases"] = (_Map(self), _Reduce(self))
         assert self._phases is not None
         mapper, reducer = self._phases
         scope = Scope(f"{frame.name_of(self)}/")
@@ -191,14 +198,6 @@ class MapReduceNode(BaseNode[Any, dict[Any, Any]]):
                     known[:] = [self.combine(key, known)]
 
 
-def _refuse_collecting(on_error: Any) -> None:
-    if on_error == "collect":
-        raise ValueError(
-            "on_error='collect' has no place in a dict of results: use 'skip', or a number or "
-            "share of failures to tolerate"
-        )
-
-
 def _stable_hash(key: Hashable) -> int:
     """Return a hash that is the same for equal keys, and in every process."""
     if isinstance(key, str):
@@ -224,13 +223,10 @@ class _Phase(ParallelBatchNode[Any, Any]):
     def __init__(self, owner: MapReduceNode, max_workers: int, on_error: str | float) -> None:
         super().__init__(owner.max_retries, owner.wait, max_workers=max_workers, on_error=on_error)
         self.owner = owner
-        self._exec_kind = kind_of(getattr(owner, self.hook))
-        if self._exec_kind == "generator":
-            self._exec_kind = "sync"  # its pairs are taken up where it runs
-        elif self._exec_kind == "async_generator":
-            self._exec_kind = "async"
-        for name in SHARED:
-            setattr(self, name, getattr(owner, name))
+        # What a generator yields is taken up where it runs.
+        kind = "async" if "async" in kind_of(getattr(owner, self.hook)) else "sync"
+        self.__dict__["_exec_kind"] = kind
+        self._set_all({name: getattr(owner, name) for name in SHARED})
 
 
 class _Map(_Phase):
@@ -239,7 +235,7 @@ class _Map(_Phase):
 
     def __init__(self, owner: MapReduceNode) -> None:
         super().__init__(owner, owner.map_workers, owner.on_error)
-        self.limit_by, self.max_per_key = owner.limit_by, owner.max_per_key
+        self._set_all({"limit_by": owner.limit_by, "max_per_key": owner.max_per_key})
 
     def exec(self, item: Any, /) -> Any:
         pairs = self.owner.map(item)

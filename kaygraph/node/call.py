@@ -71,7 +71,7 @@ async def call(node: Any, item: Any, index: int | None, frame: Frame, slot: Slot
         if isinstance(error, Exception):
             note_place(error, _place(node, item, index, frame, slot))
         if emit is not None:
-            status = status_of(error, node.on_error)
+            status = status_of(error, getattr(node, "on_error", "raise"))
             emit(
                 ItemFailed(
                     frame.name_of(node), _now(), index or 0, slot.worker, slot.attempts,

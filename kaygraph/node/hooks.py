@@ -1,13 +1,29 @@
-"""The names of the hooks, and of the engine's own attributes: what a class may define."""
+"""The hooks of a node: what they are called, what with, and how they are written."""
 
+import inspect
+from types import FunctionType
 from typing import Any
 
 from ..errors import NodeDefinitionError
+from ..executors.kinds import is_async, kind_of
 
 HOOKS = ("prep", "exec", "post", "exec_fallback")
 
+# What each hook is called with; a class calls those that its `_hook_names` has.
+GIVEN = {
+    "prep": ("shared",),
+    "exec": ("prep_res",),
+    "post": ("shared", "prep_res", "exec_res"),
+    "lifespan": ("shared",),
+    "exec_fallback": ("prep_res", "exc"),
+    "map": ("item",),
+    "combine": ("key", "values"),
+    "partition": ("key",),
+    "reduce": ("key", "values"),
+}
 
-def check_names(cls: type) -> None:
+
+def check_names(cls: Any) -> None:
     """Refuse a class that defines what is not called here, or what the engine calls its own.
 
     Raises:
@@ -20,14 +36,79 @@ def check_names(cls: type) -> None:
                 f"{cls.__name__} defines {leftover}(). Hooks have one name here: rename it to "
                 f"'async def {hook}', or import AsyncNode from kaygraph.compat."
             )
+    if is_own(cls) or len(cls.__bases__) > 1:
+        cls._private = MADE.union(*map(_private_of, cls.__mro__))
     if is_own(cls):
         return
     for name in vars(cls):
-        private = name.startswith("_") and not name.startswith("__")
-        if private and any(name in vars(base) for base in filter(is_own, cls.__mro__)):
+        if name in cls._private:
             raise NodeDefinitionError(
                 f"{cls.__name__} defines {name}, which is a name of the engine's own: rename it"
             )
+
+
+def check_hook(name: str, value: Any) -> Any:
+    """Return what is put on a node in the place of a hook, when it can be called as one."""
+    if not callable(value):
+        raise NodeDefinitionError(f"{name} is a hook, which is called; got {value!r}")
+    if not _takes(value, len(GIVEN[name])):
+        raise NodeDefinitionError(_refused(f"the {name} of a node", name, value, ()))
+    return value
+
+
+def _refused(what: str, hook: str, function: Any, first: tuple[str, ...]) -> str:
+    written = "async def" if is_async(function) else "def"
+    return (
+        f"{what} takes {inspect.signature(function, follow_wrapped=False)}, and is called with "
+        f"({', '.join(GIVEN[hook])}): write '{written} {hook}({', '.join(first + GIVEN[hook])})'"
+    )
+
+
+def _takes(function: Any, number: int) -> bool:
+    """Whether a call with so many arguments may work; False only where it certainly fails."""
+    if isinstance(function, FunctionType):  # quicker than a signature, and it is nearly always one
+        code = function.__code__
+        most, least = code.co_argcount, code.co_argcount - len(function.__defaults__ or ())
+        needed = code.co_kwonlyargcount > len(function.__kwdefaults__ or ())
+        several = bool(code.co_flags & inspect.CO_VARARGS)
+        return least <= number and (number <= most or several) and not needed
+    try:
+        # What a decorator stands before may take others than the decorator's function does.
+        inspect.signature(function, follow_wrapped=False).bind(*[None] * number)
+    except ValueError:  # it has no signature
+        return True
+    except TypeError:
+        return False
+    return True
+
+
+def note_hooks(owner: Any, base: Any) -> None:
+    """Note, on a class or an instance, which hooks it has and how they are written."""
+    put = type.__setattr__ if isinstance(owner, type) else object.__setattr__
+    has_exec = getattr(owner.exec, "__func__", owner.exec) is not base.exec
+    put(owner, "_has_exec", has_exec)
+    put(owner, "_exec_kind", kind_of(owner.exec) if has_exec else "async")
+    lifespan = getattr(owner.lifespan, "__func__", owner.lifespan) is not base.lifespan
+    put(owner, "_hooks", (lifespan, is_async(owner.prep), is_async(owner.post)))
+    fallback = getattr(owner, "exec_fallback", None)
+    ours = base.exec.__module__  # where the one that raises is defined
+    put(owner, "_has_fallback", getattr(fallback, "__module__", ours) != ours)
+    put(owner, "_fallback_is_async", is_async(fallback))
+
+
+def _private_of(cls: type) -> frozenset[str]:
+    """Return the names that a class of ours keeps for itself."""
+    if not is_own(cls):
+        return frozenset()
+    if (known := _PRIVATE.get(cls)) is None:
+        known = _PRIVATE[cls] = frozenset(
+            name for name in vars(cls) if name[0] == "_" and name[1] != "_"
+        )
+    return known
+
+
+MADE = frozenset({"_successors"})  # on the object alone
+_PRIVATE: dict[type, frozenset[str]] = {}
 
 
 def is_own(cls: type) -> bool:

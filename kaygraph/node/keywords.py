@@ -1,9 +1,26 @@
-"""What each class takes as keywords: for editors, type checkers, and to refuse all others."""
+"""What each class takes as keywords: the type of each setting, and the check of its values."""
 
 import typing
 from collections.abc import Callable, Hashable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
 
+from .._validation import (
+    check_breaker,
+    check_callable,
+    check_choice,
+    check_count,
+    check_flag,
+    check_limit,
+    check_memory,
+    check_name,
+    check_on_error,
+    check_rate,
+    check_retry,
+    check_run_in,
+    check_seconds,
+    check_workers,
+    optional,
+)
 from ..limits.breaker import CircuitBreaker
 from ..limits.rate import RateLimit
 from ..limits.retry import Retry
@@ -14,63 +31,78 @@ if TYPE_CHECKING:
 
 RunIn = Literal["loop", "thread", "process"]
 
+check_on_conflict = optional(check_choice("warn", "raise", "ignore"))
+
+
+class Attempts(TypedDict, total=False):
+    """What the ancestors' nodes take, there by position too: ``Node(3, 10)``."""
+
+    max_retries: Annotated[int, check_count]
+    wait: Annotated[float, check_seconds]
+
 
 class NodeSettings(TypedDict, total=False):
     """What every Node takes as a keyword beside ``max_retries`` and ``wait``."""
 
-    name: str
-    retry: Retry | None
-    timeout: float | None
-    deadline: float | None
-    run_in: "RunIn | Executor | None"
-    memory_limit: int | str | None
-    rate: RateLimit | Sequence[RateLimit] | None
-    limit_by: Callable[[Any], Hashable] | None
-    max_per_key: int
-    breaker: CircuitBreaker | None
+    name: Annotated[str, check_name]
+    retry: Annotated[Retry | None, check_retry]
+    timeout: Annotated[float | None, check_limit]
+    deadline: Annotated[float | None, check_limit]
+    run_in: Annotated["RunIn | Executor | None", check_run_in]
+    memory_limit: Annotated[int | str | None, check_memory]
+    rate: Annotated[RateLimit | Sequence[RateLimit] | None, check_rate]
+    limit_by: Annotated[Callable[[Any], Hashable] | None, check_callable]
+    max_per_key: Annotated[int, check_count]
+    breaker: Annotated[CircuitBreaker | None, check_breaker]
 
 
 class BatchSettings(NodeSettings, total=False):
     """What a BatchNode takes beside the settings of a Node."""
 
-    on_error: str | float
-    batch_deadline: float | None
+    on_error: Annotated[str | float, check_on_error]
+    batch_deadline: Annotated[float | None, check_limit]
 
 
 class ParallelSettings(BatchSettings, total=False):
     """What a ParallelBatchNode takes beside the settings of a BatchNode."""
 
-    max_workers: int | Literal["auto"]
-    ordered: bool
+    max_workers: Annotated[int | Literal["auto"], check_workers]
+    ordered: Annotated[bool, check_flag]
 
 
-class MapReduceSettings(BatchSettings, total=False):
+class MapReduceSettings(BatchSettings, Attempts, total=False):
     """What a MapReduceNode takes beside the settings of a BatchNode."""
 
-    max_retries: int
-    wait: float
-    map_workers: int
-    reduce_workers: int
-    partitions: int
+    map_workers: Annotated[int, check_count]
+    reduce_workers: Annotated[int, check_count]
+    partitions: Annotated[int | None, optional(check_count)]
+
+
+class PipelineSettings(TypedDict, total=False):
+    """What a Pipeline takes beside its stages."""
+
+    name: Annotated[str, check_name]
+    buffer: Annotated[int, check_count]
+    collect: Annotated[bool, check_flag]
 
 
 class GraphSettings(TypedDict, total=False):
     """What a Graph takes beside its start."""
 
-    name: str
-    max_workers: int | None
-    max_parallel_tasks: int | None
-    task_timeout: float | None
-    memory_limit: int | str | None
-    deadline: float | None
-    on_conflict: Literal["warn", "raise", "ignore"] | None
-    slow_hook_s: float | None
+    name: Annotated[str, check_name]
+    max_workers: Annotated[int | None, optional(check_count)]
+    max_parallel_tasks: Annotated[int | None, optional(check_count)]
+    task_timeout: Annotated[float | None, check_limit]
+    memory_limit: Annotated[int | str | None, check_memory]
+    deadline: Annotated[float | None, check_limit]
+    on_conflict: Annotated[Literal["warn", "raise", "ignore"] | None, check_on_conflict]
+    slow_hook_s: Annotated[float | None, check_limit]
 
 
 class BatchGraphSettings(GraphSettings, total=False):
     """What a BatchGraph takes beside its start."""
 
-    on_error: str | float
+    on_error: Annotated[str | float, check_on_error]
 
 
 if TYPE_CHECKING:

@@ -1,33 +1,30 @@
 """Nodes: three steps each, and the wiring between them."""
 
-import inspect
-from collections.abc import Awaitable, Callable, Coroutine, Hashable, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
-from functools import partial
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, Unpack
 
-from ..errors import NodeDefinitionError
-from ..executors.kinds import kind_of, not_async
-from ..limits.breaker import CircuitBreaker
-from ..limits.rate import RateLimit
-from ..limits.retry import Retry
+from .._validation import check_name
+from ..executors.kinds import not_async
 from ..limits.slots import Slot
 from ..run.frame import Frame
 from ..run.launch import Runnable
 from .call import call
 from .facts import Fact, Facts
-from .hooks import check_names, is_own, nothing
-from .keywords import E, I, NodeSettings, P, R, RunIn
-from .settings import CHECKS, Checks, check_together, note_plainness, refuse_unknown
+from .hooks import check_names, note_hooks, nothing
+from .keywords import Attempts, E, I, NodeSettings, P, R
+from .settings import (
+    Checks,
+    Limits,
+    check_together,
+    checks_of,
+    note_plainness,
+    note_settings,
+    refuse_unknown,
+)
 from .streaming import Pipeable
 from .wiring import Successors, Wired
-
-if TYPE_CHECKING:
-    from concurrent.futures import Executor
-
-
-POSITIONAL = frozenset({"max_retries", "wait"})  # as in the ancestors: Node(3, 10)
 
 
 class BaseNode(Pipeable, Wired, Facts, Runnable, Generic[P, E, I, R]):
@@ -38,27 +35,15 @@ class BaseNode(Pipeable, Wired, Facts, Runnable, Generic[P, E, I, R]):
     """
 
     name: str
-    # The settings of Node, as they are for a node that does not take them.
-    max_retries: int = 1
-    wait: float = 0.0
-    retry: Retry | None = None
-    timeout: float | None = None
-    deadline: float | None = None
-    run_in: "RunIn | Executor | None" = None
-    memory_limit: int | str | None = None
-    rate: RateLimit | Sequence[RateLimit] | None = None
-    limit_by: Callable[[Any], Hashable] | None = None
-    max_per_key: int = 1
-    breaker: CircuitBreaker | None = None
-    on_error: str | float = "raise"  # what a batch does; a single item can only raise
-
     _successors: Successors
 
-    # The settings that a class takes: all of its bases' unless it says. `_checks` are what it
-    # brings for its own, `_checked` those of all its bases.
+    # See note_settings: what a class takes, what it checks itself, and what follows from both.
     _accepts: ClassVar[frozenset[str]] = frozenset({"name"})
-    _checks: ClassVar[Checks] = CHECKS
-    _checked: ClassVar[Checks] = CHECKS
+    _checks: ClassVar[Checks] = {"name": check_name}
+    _checked: ClassVar[Checks]
+    _guards: ClassVar[Checks]
+    _private: ClassVar[frozenset[str]]
+    _hook_names: ClassVar[frozenset[str]] = frozenset({"prep", "exec", "post", "lifespan"})
     _hooks = (False, False, False)  # has a lifespan; prep, post are async: one look-up a run
     _is_whole = False  # its work is that of its parts
     _is_source = False  # its `exec` takes what its own `prep` gives, and nothing else
@@ -69,7 +54,6 @@ class BaseNode(Pipeable, Wired, Facts, Runnable, Generic[P, E, I, R]):
     _has_exec = False
     _plain = False
     _bare = False
-    _ruled = False
 
     if not TYPE_CHECKING:
 
@@ -84,56 +68,47 @@ class BaseNode(Pipeable, Wired, Facts, Runnable, Generic[P, E, I, R]):
 
     def __init__(self, *, name: str | None = None) -> None:
         if name is not None:
-            self.name = name
+            self._set_all({"name": name})
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         if "name" not in vars(cls):
             cls.name = cls.__name__
         check_names(cls)
-        if "_accepts" not in vars(cls):
-            cls._accepts = frozenset().union(*(getattr(b, "_accepts", ()) for b in cls.__bases__))
-        brought = [vars(base).get("_checks", {}) for base in reversed(cls.__mro__)]
-        cls._checked = {name: check for checks in brought for name, check in checks.items()}
-        for name in (CHECKS.keys() & vars(cls).keys()) - cls._accepts:
-            inherited = any(name in vars(base) for base in cls.__mro__[1:])
-            if inherited and not is_own(cls):
-                raise NodeDefinitionError(
-                    f"{cls.__name__} sets {name}, which it does not take; it takes: "
-                    f"{', '.join(sorted(cls._accepts))}"
-                )
-        by = vars(cls).get("limit_by")
-        if inspect.isfunction(by) and by.__code__.co_argcount == 1:  # of an item, and no method
-            cls.limit_by = staticmethod(by)
-        for name in cls._accepts & vars(cls).keys():
-            if vars(cls)[name] is not None:
-                value = cls._checked[name](name, vars(cls)[name])
-                # No method: from Python 3.14 on it would be one, and 3.13 warns.
-                setattr(cls, name, staticmethod(value) if isinstance(value, partial) else value)
-        cls._has_exec = cls.exec is not BaseNode.exec
-        cls._exec_kind = kind_of(cls.exec) if cls._has_exec else "async"
-        cls._hooks = (
-            cls.lifespan is not BaseNode.lifespan,
-            inspect.iscoroutinefunction(cls.prep),
-            inspect.iscoroutinefunction(cls.post),
-        )
-        fallback = getattr(cls, "exec_fallback", None)
-        cls._has_fallback = getattr(fallback, "__module__", __name__) != __name__
-        cls._fallback_is_async = inspect.iscoroutinefunction(fallback)
+        note_settings(cls)
+        note_hooks(cls, BaseNode)
         check_together(cls)
-        note_plainness(cls, cls._call is BaseNode._call, cls._exec is BaseNode._exec)
+        note_plainness(cls, BaseNode)
 
-    if not TYPE_CHECKING:  # so that a misspelt attribute is found
+    if not TYPE_CHECKING:  # checkers find a misspelt attribute where there is no __setattr__
 
         def __setattr__(self, name: str, value: Any) -> None:
-            if name in self._accepts:
-                object.__setattr__(self, name, self._checked[name](name, value))
-                if name == "name":
-                    object.__setattr__(self, "_named", True)
-                kind = type(self)
-                note_plainness(self, kind._call is BaseNode._call, kind._exec is BaseNode._exec)
-            else:
+            check = self._guards.get(name)
+            if check is None:
                 object.__setattr__(self, name, value)
+            else:
+                object.__setattr__(self, name, check(name, value))
+                self._changed((name,))
+
+        def __delattr__(self, name: str) -> None:
+            object.__delattr__(self, name)
+            if name in self._guards:
+                self._changed((name,))
+
+    def _set_all(self, settings: Mapping[str, Any]) -> None:
+        """Set what a constructor was given."""
+        refuse_unknown(type(self).__name__, settings, self._accepts)
+        for name, value in settings.items():
+            self.__dict__[name] = self._checked[name](name, value)
+        self._changed(settings)
+
+    def _changed(self, names: Collection[str]) -> None:
+        """Note what follows from settings or hooks that are others now."""
+        if "name" in names:
+            self.__dict__["_named"] = True
+        if not self._hook_names.isdisjoint(names):
+            note_hooks(self, BaseNode)
+        note_plainness(self, BaseNode)
 
     def __getstate__(self) -> dict[str, Any]:
         """A node goes to a process or a cluster without its neighbours."""
@@ -244,7 +219,11 @@ class BaseNode(Pipeable, Wired, Facts, Runnable, Generic[P, E, I, R]):
         return call(self, item, index, frame, slot)
 
 
-class Node(BaseNode[P, E, I, R]):
+for _note in (check_names, note_settings):  # as for every class that is made of it
+    _note(BaseNode)
+
+
+class Node(BaseNode[P, E, I, R], Limits):
     """A node whose ``exec`` runs once, with retries, time limits and a fallback.
 
     Args:
@@ -273,7 +252,9 @@ class Node(BaseNode[P, E, I, R]):
         CircuitOpenError: from a run, when ``breaker`` is open. It is not retried.
     """
 
-    _accepts: ClassVar[frozenset[str]] = POSITIONAL.union(NodeSettings.__annotations__)
+    _checks: ClassVar[Checks] = checks_of(Attempts, NodeSettings)
+    _accepts: ClassVar[frozenset[str]] = frozenset(_checks)
+    _hook_names = BaseNode._hook_names | {"exec_fallback"}
 
     def __init__(
         self,
@@ -286,18 +267,20 @@ class Node(BaseNode[P, E, I, R]):
     def _configure(
         self, max_retries: int | None, wait: float | None, settings: Mapping[str, Any]
     ) -> None:
-        refuse_unknown(type(self).__name__, settings, self._accepts)
-        super().__init__()
-        for name, value in (("max_retries", max_retries), ("wait", wait), *settings.items()):
-            if value is not None or name not in POSITIONAL:
-                setattr(self, name, value)
-        if "retry" not in settings and (max_retries is not None or wait is not None):
-            self.retry = None  # what is given here stands above what the class says
-        if settings.get("retry") is not None and (max_retries is not None or wait is not None):
-            raise TypeError(
-                "give retry=Retry(attempts=..., wait=...) or max_retries= and wait=, not both"
-            )
-        check_together(self)
+        given: dict[str, Any] = {**settings}
+        if max_retries is not None:
+            given["max_retries"] = max_retries
+        if wait is not None:
+            given["wait"] = wait
+        if max_retries is not None or wait is not None:
+            if given.get("retry") is not None:
+                raise TypeError(
+                    "give retry=Retry(attempts=..., wait=...) or max_retries= and wait=, not both"
+                )
+            given["retry"] = None  # what is given here stands above what the class says
+        if given:
+            self._set_all(given)
+            check_together(self)
 
     def exec_fallback(self, prep_res: I, exc: Exception, /) -> R | Awaitable[R]:
         """Return a result in place of the one that could not be had; by default, raise."""

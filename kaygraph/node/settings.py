@@ -1,66 +1,131 @@
 """What may be set on a node, by keyword or as a class attribute, and what that means."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import partial
+from inspect import isfunction
+from typing import TYPE_CHECKING, Any
 
-from .._validation import (
-    check_breaker,
-    check_callable,
-    check_choice,
-    check_count,
-    check_flag,
-    check_limit,
-    check_memory,
-    check_name,
-    check_on_error,
-    check_rate,
-    check_retry,
-    check_run_in,
-    check_seconds,
-    check_workers,
-)
-from ..errors import closest
+from ..errors import NodeDefinitionError, closest
+from ..limits.breaker import CircuitBreaker
+from ..limits.rate import RateLimit
+from ..limits.retry import Retry
+from .hooks import check_hook, is_own
+from .keywords import Attempts, BatchGraphSettings, ParallelSettings, RunIn
 
-Checks = Mapping[str, Callable[[str, Any], Any]]
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
 
-CHECKS: Checks = {
-    "name": check_name,
-    "max_retries": check_count,
-    "wait": check_seconds,
-    "retry": check_retry,
-    "timeout": check_limit,
-    "deadline": check_limit,
-    "run_in": check_run_in,
-    "on_error": check_on_error,
-    "ordered": check_flag,
-    "max_workers": check_workers,
-    "rate": check_rate,
-    "limit_by": check_callable,
-    "max_per_key": check_count,
-    "breaker": check_breaker,
-    "memory_limit": check_memory,
-    "batch_deadline": check_limit,
-    "max_parallel_tasks": check_count,
-    "task_timeout": check_limit,
-    "slow_hook_s": check_limit,
-    "on_conflict": check_choice("warn", "raise", "ignore"),
-    "buffer": check_count,
-    "collect": check_flag,
-    "map_workers": check_count,
-    "reduce_workers": check_count,
-    "partitions": check_count,
-}
+Check = Callable[[str, Any], Any]
+Checks = Mapping[str, Check]
+
+
+class Limits:
+    """What holds for each call of ``exec``: the settings of a Node where nothing is set."""
+
+    max_retries: int = 1
+    wait: float = 0.0
+    retry: Retry | None = None
+    timeout: float | None = None
+    deadline: float | None = None
+    run_in: "RunIn | Executor | None" = None
+    memory_limit: int | str | None = None
+    rate: RateLimit | Sequence[RateLimit] | None = None
+    limit_by: Callable[[Any], Hashable] | None = None
+    max_per_key: int = 1
+    breaker: CircuitBreaker | None = None
+
+
+def checks_of(*keywords: type) -> Checks:
+    """Return the check of each keyword, by name, as the annotations have them."""
+    return {
+        name: annotation.__metadata__[0]
+        for keyword in keywords
+        for name, annotation in keyword.__annotations__.items()
+    }
+
+
+# Whoever sets one of these where it is not taken expects it to do something.
+FAMILY = frozenset(checks_of(Attempts, ParallelSettings, BatchGraphSettings))
+
+
+def note_settings(cls: Any) -> None:
+    """Note on a class what it takes, all of its bases' unless it says, and check what it sets.
+
+    ``_checked`` has a check for each setting of the class; ``_guards`` one for every name that
+    cannot be set like any other: settings, hooks, and what is refused.
+
+    Raises:
+        NodeDefinitionError: It sets what it does not take.
+        ValueError: A value makes no sense; so do other errors of a check.
+    """
+    said = vars(cls)
+    own = is_own(cls)
+    if own or len(cls.__bases__) > 1 or "_accepts" in said or "_checks" in said:
+        if "_accepts" not in said:
+            cls._accepts = frozenset().union(*(getattr(b, "_accepts", ()) for b in cls.__bases__))
+        brought = [vars(base).get("_checks", {}) for base in reversed(cls.__mro__)]
+        cls._checked = {name: check for checks in brought for name, check in checks.items()}
+        cls._guards = _guards_of(cls)
+    accepts: frozenset[str] = cls._accepts
+    for name in (FAMILY & said.keys()) - accepts if not own else ():
+        known = ", ".join(sorted(accepts))
+        raise NodeDefinitionError(
+            f"{cls.__name__} sets {name}, which it does not take; it takes: {known}."
+            + closest(name, accepts)
+        )
+    by = said.get("limit_by")
+    if isfunction(by) and by.__code__.co_argcount == 1:  # of an item, and no method
+        cls.limit_by = staticmethod(by)
+    for name in accepts & said.keys():
+        if said[name] is not None:
+            value = checked(cls, name, said[name])
+            # No method: from Python 3.14 on it would be one, and 3.13 warns.
+            setattr(cls, name, staticmethod(value) if isinstance(value, partial) else value)
+
+
+def _guards_of(cls: Any) -> Checks:
+    return {
+        **dict.fromkeys(FAMILY - cls._accepts, partial(_refuse_setting, cls)),
+        **dict.fromkeys(cls._private, _refuse_private),
+        **dict.fromkeys(cls._hook_names, check_hook),
+        **{name: partial(checked, cls) for name in cls._accepts},
+    }
+
+
+def checked(cls: Any, name: str, value: Any) -> Any:
+    """Return the value of a setting as it is kept; an error says whose setting it is."""
+    try:
+        return cls._checked[name](name, value)
+    except (TypeError, ValueError) as error:
+        takes = [base for base in cls.__mro__ if name in getattr(base, "_accepts", ())]
+        error.add_note(
+            f"{name!r} is a setting of every {takes[-1].__name__}: an attribute of your own needs "
+            "another name"
+        )
+        raise
+
+
+def _refuse_setting(cls: Any, name: str, value: Any) -> Any:
+    known = ", ".join(sorted(cls._accepts))
+    raise AttributeError(
+        f"{name} is no setting of a {cls.__name__}, which takes: {known}."
+        + closest(name, cls._accepts)
+    )
+
+
+def _refuse_private(name: str, value: Any) -> Any:
+    raise AttributeError(f"{name} is a name of the engine's own: take another one")
 
 
 def check_together(owner: Any) -> None:
     """Refuse settings, of a class or an instance, of which one makes no sense without another."""
-    graph = "run_in" not in owner._accepts  # it speaks for the nodes within it
-    if owner.memory_limit is not None and owner.run_in != "process" and not graph:
+    accepts = owner._accepts
+    if "run_in" in accepts and owner.memory_limit is not None and owner.run_in != "process":
         raise ValueError(
             "memory_limit needs run_in='process': what a thread uses cannot be told from what "
             "others use"
         )
-    if owner.max_per_key != 1 and owner.limit_by is None:
+    if "max_per_key" in accepts and owner.max_per_key != 1 and owner.limit_by is None:
         raise ValueError("max_per_key needs limit_by=, as in limit_by=lambda item: item.host")
 
 
@@ -75,42 +140,33 @@ def refuse_unknown(owner: str, given: Mapping[str, Any], accepted: frozenset[str
             )
 
 
-# What a graph may say of all that runs within it.
-RULES = (
-    "max_workers",
-    "max_parallel_tasks",
-    "task_timeout",
-    "memory_limit",
-    "deadline",
-    "slow_hook_s",
-    "on_conflict",
-)
-
-
-def note_plainness(owner: Any, called: bool, once: bool) -> None:
+def note_plainness(owner: Any, base: Any) -> None:
     """Note, on a class or an instance, whether ``exec`` may simply be awaited.
 
     That is so when no attempts, limits, fallback or executor are asked for. Found here, when a
-    class is made or a setting changes, so that no run has to look at seven settings. ``called``:
-    the node calls ``exec`` as every node does. ``once``: it has a single item, so that its
-    lifecycle may await ``exec`` itself. Of a graph it is noted whether it says anything of what
-    runs within it.
+    class is made or a setting changes, so that no run has to look at a dozen of them: ``_plain``
+    says it of each item, ``_bare`` of the one item that a lifecycle of its own has.
     """
-    plain = (
-        called
-        and owner._exec_kind == "async"
-        and owner.max_retries == 1
-        and owner.retry is None
-        and owner.timeout is None
-        and owner.deadline is None
-        and owner.rate is None
-        and owner.limit_by is None
-        and owner.breaker is None
-        and getattr(owner, "max_workers", 1) != "auto"
-        and owner.run_in in (None, "loop")
-        and not owner._has_fallback
+    is_class = isinstance(owner, type)
+    put, cls = (type.__setattr__, owner) if is_class else (object.__setattr__, type(owner))
+    if owner._has_exec and not issubclass(cls, Limits):
+        for name in Limits.__annotations__:  # it takes none of them, and the engine asks
+            put(owner, name, getattr(Limits, name))
+    plain = cls._call is base._call and (
+        not owner._has_exec
+        or (
+            owner._exec_kind == "async"
+            and owner.max_retries == 1
+            and owner.retry is None
+            and owner.timeout is None
+            and owner.deadline is None
+            and owner.rate is None
+            and owner.limit_by is None
+            and owner.breaker is None
+            and getattr(owner, "max_workers", 1) != "auto"
+            and owner.run_in in (None, "loop")
+            and not owner._has_fallback
+        )
     )
-    put = type.__setattr__ if isinstance(owner, type) else object.__setattr__
     put(owner, "_plain", plain)
-    put(owner, "_bare", plain and once)
-    put(owner, "_ruled", any(getattr(owner, rule, None) is not None for rule in RULES))
+    put(owner, "_bare", plain and cls._exec is base._exec)

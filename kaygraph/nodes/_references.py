@@ -73,7 +73,7 @@ def check_function(name: str, value: Any) -> Function:
 def check_plain_function(name: str, value: Any) -> Function:
     """Return the function that ``value`` is, or names, when it is written ``def``."""
     function = check_function(name, value)
-    if kind_of_function(function) != "sync":
+    if kind_of(function) != "sync":
         raise ValueError(
             f"{name} must be written 'def', and return rather than yield: it is called between "
             f"awaits; got {value!r}. Work that waits belongs in a node of its own"
@@ -89,12 +89,6 @@ def check_plain_functions(name: str, value: Any) -> Mapping[str, Function]:
             f"{name}={{'email': str.lower}}; got {value!r}"
         )
     return {key: check_plain_function(f"{name}[{key!r}]", value[key]) for key in value}
-
-
-def kind_of_function(function: Function) -> str:
-    """Return how any callable is written, an object with a ``__call__`` included."""
-    kind = kind_of(function)
-    return kind_of(type(function).__call__) if kind == "sync" else kind
 
 
 def keep_from_binding(owner: type, name: str) -> None:

@@ -3,15 +3,16 @@
 import functools
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Unpack, overload
 
 from ..batch.batch import ParallelBatchNode
 from ..errors import NodeDefinitionError
+from ..executors.kinds import kind_of
 from ..node.node import Node
 from ..node.settings import Checks
-from ._references import Function, check_function, keep_from_binding, kind_of_function
+from ._references import Function, check_function, keep_from_binding
 from ._store import Stored, StoreParallelSettings, StoreSettings, configure
 
 if TYPE_CHECKING:
@@ -57,15 +58,13 @@ class Calling(Stored, Generic[Arguments, Returned]):
             self._call_like(self.function)
         self._check_arguments()
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name == "function":
-            # How a function is written is a fact of the instance here, and it comes first: with
-            # each setting the core notes whether `exec` may simply be awaited.
-            value = _function(name, value)
-            if type(self).exec is Calling.exec:
-                object.__setattr__(self, "_exec_kind", kind_of_function(value))
-            object.__setattr__(self, "_takes", (_may_take(value, 0), _may_take(value, 1)))
-        super().__setattr__(name, value)
+    def _changed(self, names: Collection[str]) -> None:
+        if "function" in names:  # how it is written is a fact of the instance here
+            function = self.function
+            if type(self).exec is Calling.exec and "exec" not in vars(self):
+                self.__dict__["_exec_kind"] = kind_of(function)
+            self.__dict__["_takes"] = (_may_take(function, 0), _may_take(function, 1))
+        super()._changed(names)  # type: ignore[misc]
 
     def __call__(self, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Returned:
         """Call the function itself, outside of any run."""
@@ -85,7 +84,7 @@ class Calling(Stored, Generic[Arguments, Returned]):
         """Name the node after its function; two of one name are told apart as two of a class."""
         name = getattr(getattr(function, "func", function), "__name__", "")
         if name.isidentifier():
-            object.__setattr__(self, "name", name)
+            self.__dict__["name"] = name
 
     def _check_arguments(self) -> None:
         if type(self).exec is not Calling.exec:

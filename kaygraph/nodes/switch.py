@@ -9,10 +9,11 @@ from itertools import islice
 from typing import Any, ClassVar, Literal, Unpack
 
 from ..errors import KayGraphError, NodeDefinitionError, closest
+from ..executors.kinds import kind_of
 from ..node.node import Node
 from ..node.settings import Checks
 from ._fields import field_of
-from ._references import check_function, kind_of_function
+from ._references import check_function
 from ._store import Stored, StoreSettings, configure
 
 Operator = Literal[
@@ -83,7 +84,7 @@ class Case:
                     f"Case {self.action!r} takes when=, or a field with an operator; not both"
                 )
             function = check_function("when", self.when)
-            if kind_of_function(function) not in ("sync", "async"):
+            if kind_of(function) not in ("sync", "async"):
                 raise ValueError(f"when must return, not yield: {function!r} would always match")
             object.__setattr__(self, "when", function)
         else:

@@ -117,7 +117,7 @@ class TransformNode(Stored, Node[Any, Any]):
     async def exec(self, records: Any, /) -> Record | list[Record]:
         """Return the changed record, or the changed records of those that were given."""
         if isinstance(records, Mapping):
-            return self._changed(records)
+            return self._with_fields(records)
         if isinstance(records, str | bytes) or not isinstance(records, Iterable):
             raise _not_a_record(records)
         changed = []
@@ -125,7 +125,7 @@ class TransformNode(Stored, Node[Any, Any]):
             if not number % TURN:
                 await asyncio.sleep(0)
             try:
-                changed.append(self._changed(record))
+                changed.append(self._with_fields(record))
             except Drop:
                 continue
             except Exception as error:
@@ -133,7 +133,7 @@ class TransformNode(Stored, Node[Any, Any]):
                 raise
         return changed
 
-    def _changed(self, given: Any) -> Record:
+    def _with_fields(self, given: Any) -> Record:
         if not isinstance(given, Mapping):
             raise _not_a_record(given)
         if self.where is not None and not _called(self.where, given):

@@ -11,6 +11,7 @@ from collections.abc import (
     AsyncIterator,
     Awaitable,
     Callable,
+    Collection,
     Generator,
     Mapping,
     Sequence,
@@ -30,10 +31,10 @@ from ..limits.retry import Retry
 from ..limits.slots import Slot
 from ..node.call import call
 from ..node.hooks import is_own
-from ..node.keywords import E, P
+from ..node.keywords import Attempts, E, P, ParallelSettings
 from ..node.node import BaseNode, Node
 from ..node.observed import begun
-from ..node.settings import Checks
+from ..node.settings import Checks, checks_of
 from ..nodes._store import Keys, Stored
 from ..outcome import Outcome, status_of
 from ..run.frame import FRAME, Frame, Scope
@@ -63,6 +64,7 @@ def check_named(name: str, value: Any) -> Mapping[str, Any]:
 
 
 COMPOUND_CHECKS: Checks = {
+    **checks_of(Attempts, ParallelSettings),
     "max_workers": check_count,
     "checks": check_named,
     "sources": check_named,
@@ -86,8 +88,8 @@ class CompoundSettings(TypedDict, total=False):
 
 
 def is_async(function: Any) -> bool:
-    """Whether a callable is written ``async def``, or is an object whose ``__call__`` is."""
-    return any("async" in kind_of(one) for one in (function, type(function).__call__))
+    """Whether it is written ``async def``, also where it yields."""
+    return "async" in kind_of(function)
 
 
 class Part(Node[Any, Any]):
@@ -99,7 +101,7 @@ class Part(Node[Any, Any]):
         rest = {**settings, "name": name}
         self._configure(rest.pop("max_retries", None), rest.pop("wait", None), rest)
         self.function = function
-        self._exec_kind = "async" if is_async(function) else "sync"
+        self.__dict__["_exec_kind"] = "async" if is_async(function) else "sync"
 
     def exec(self, item: Any, /) -> Any:
         return self.later(item) if self._exec_kind == "async" else self.now(item)
@@ -130,9 +132,9 @@ class _Whole(Node[Any, Any]):
 
     def __init__(self, owner: "CompoundNode[Any, Any]", deadline: float | None) -> None:
         super().__init__(name=owner.name, deadline=deadline)
-        self.owner, self.on_error = owner, owner.on_error
-        self._exec_kind = owner._exec_kind
-        self._has_fallback, self._fallback_is_async = owner._has_fallback, owner._fallback_is_async
+        self.owner = owner
+        for fact in ("on_error", "_exec_kind", "_has_fallback", "_fallback_is_async"):
+            self.__dict__[fact] = getattr(owner, fact)
 
     def exec(self, item: Any, /) -> Any:
         return self.owner.exec(item)
@@ -164,6 +166,7 @@ class CompoundNode(Stored, Node[P, E]):
 
     max_workers: int = 1
     ordered: bool = True
+    on_error: str | float = "raise"
 
     _accepts: ClassVar[frozenset[str]] = OWN | ATTEMPTS
     _checks: ClassVar[Checks] = COMPOUND_CHECKS
@@ -182,10 +185,9 @@ class CompoundNode(Stored, Node[P, E]):
                     )
         super().__init_subclass__(**kwargs)
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(name, value)
-        if name in self._accepts:
-            object.__setattr__(self, "_made", None)
+    def _changed(self, names: Collection[str]) -> None:
+        super()._changed(names)
+        self.__dict__["_made"] = None
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_made": None}
@@ -226,7 +228,7 @@ class CompoundNode(Stored, Node[P, E]):
         made = self._made
         if made is None or made[0] is not self:  # a copy of a node has parts of its own
             made = (self, _Whole(self, self._limit), self._make())
-            object.__setattr__(self, "_made", made)
+            self.__dict__["_made"] = made
         return made
 
     def _part(

@@ -9,7 +9,7 @@ from .._validation import check_count
 from ..errors import Drop, KayGraphError, closest
 from ..node.keywords import Item
 from ..node.node import Node
-from ..node.settings import CHECKS, Checks
+from ..node.settings import Checks
 from ..nodes._store import configure
 from ..outcome import Outcome
 from ._compound import Called, CompoundNode, CompoundSettings
@@ -111,7 +111,7 @@ def source(function: Any = None, /, **settings: Any) -> Any:
 
 
 ACCEPTED = Node._accepts | {"confidence"}
-SOURCE_CHECKS = {**CHECKS, "confidence": check_confidence}
+SOURCE_CHECKS = {**Node._checks, "confidence": check_confidence}
 
 
 class ParallelEnrichmentNode(CompoundNode[Item, Enrichment[Item]]):

@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Generic, Unpack, overload
 from ..errors import Drop, KayGraphError
 from ..node.keywords import Item
 from ..node.node import Node
-from ..node.settings import CHECKS
 from ..nodes._store import configure
 from ..outcome import Outcome
 from ..streams.stage import StageReport
@@ -79,7 +78,7 @@ def check(function: Any = None, /, **settings: Any) -> Any:
     ValidationFailure. A problem is whatever tells what is wrong: a text, a mapping, an object. A
     number, an empty text or an empty mapping could mean both: it is an error of the check.
     """
-    return mark(CHECK, function, settings, Node._accepts, CHECKS)
+    return mark(CHECK, function, settings, Node._accepts, Node._checks)
 
 
 class ParallelValidationNode(CompoundNode[Item, ValidationSummary[Item]]):

@@ -4,15 +4,16 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from types import CoroutineType
-from typing import Any
+from typing import Any, ClassVar, Unpack
 
-from .._validation import check_count, check_flag
 from ..aio.buffer import Buffer
 from ..aio.tasks import gather, raise_if_cancelled
 from ..errors import TooManyFailuresError
 from ..events import StageStarted
 from ..executors.kinds import not_async
+from ..node.keywords import PipelineSettings
 from ..node.node import BaseNode, Node, prepared
+from ..node.settings import Checks, checks_of
 from ..node.streaming import Streaming
 from ..node.wiring import unique
 from ..run.frame import FRAME, Frame, Scope
@@ -45,10 +46,15 @@ class Pipeline(BaseNode[Any, list[Any] | None], Streaming[Any]):
 
     _streams = True
 
-    def __init__(
-        self, *stages: Any, buffer: int = 64, collect: bool = True, name: str | None = None
-    ) -> None:
-        super().__init__(name=name)
+    buffer: int = 64
+    collect: bool = True
+    _checks: ClassVar[Checks] = checks_of(PipelineSettings)
+    _accepts: ClassVar[frozenset[str]] = frozenset(_checks)
+    _hook_names = BaseNode._hook_names - {"exec"}
+
+    def __init__(self, *stages: Any, **settings: Unpack[PipelineSettings]) -> None:
+        if settings:
+            self._set_all(settings)
         self.stages: tuple[Node[Any, Any], ...] = tuple(
             stage for given in stages for stage in _stages(given)
         )
@@ -69,14 +75,12 @@ class Pipeline(BaseNode[Any, list[Any] | None], Streaming[Any]):
                     "the pipeline in a Graph(…, deadline=seconds), or give the stage deadline= for "
                     "each of its items"
                 )
-        self.buffer = check_count("buffer", buffer)
-        self.collect = check_flag("collect", collect)
 
     def __or__(self, other: Any) -> "Pipeline":
         if type(self) is not Pipeline:
             return Pipeline(self, other)
-        name = vars(self).get("name")
-        return Pipeline(self, other, buffer=self.buffer, collect=self.collect, name=name)
+        said = {name: value for name, value in vars(self).items() if name in self._accepts}
+        return Pipeline(self, other, **said)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {' | '.join(stage.name for stage in self.stages)}>"
@@ -167,7 +171,7 @@ class Pipeline(BaseNode[Any, list[Any] | None], Streaming[Any]):
         for node in self.stages:
             outbox = last if node is self.stages[-1] else Buffer[Any](self.buffer)
             stages.append(Stage(node, inbox, outbox, frame, outcomes))
-            outcomes = outcomes or node.on_error not in ("raise", "skip")
+            outcomes = outcomes or stages[-1].failures.on_error not in ("raise", "skip")
             inbox = outbox
         return stages
 

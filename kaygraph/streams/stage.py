@@ -64,7 +64,7 @@ class Stage:
         self.cap = cap_of(node, frame)
         self.workers = workers_of(node, frame.rules)
         self.running = self.workers
-        self.failures = Failures(self.name, node.on_error)
+        self.failures = Failures(self.name, getattr(node, "on_error", "raise"))
         self.clock = asyncio.get_running_loop().time
         self.taken = self.passed = self.cancelled = 0
         self.busy = self.starved = self.blocked = 0.0

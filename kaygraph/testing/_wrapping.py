@@ -53,15 +53,14 @@ class Wrapping:
         return wrapped
 
     def _rewire(self, graph: Graph, wrapped: Any) -> None:
-        steps = list(graph.plan.steps)
+        steps = list(graph._planned().steps)
         for step in steps:
             self._wrapped(step)
         for step in steps:
             for action, targets in step._successors.items():
                 for target in targets:
                     self.done[step]._successors.add(action, self.done[target])
-        wrapped._starts = [self.done[start] for start in graph._starts]
-        wrapped._plan = None
+        vars(wrapped).update(_starts=[self.done[start] for start in graph._starts], _plan=None)
 
 
 def _work_of(node: AnyNode) -> tuple[str, ...]:

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from kaygraph import KayGraphError
+from kaygraph.executors.kinds import kind_of
 from kaygraph.nodes import FunctionReferenceError
 from kaygraph.nodes._references import (
     check_function,
     check_plain_function,
     check_plain_functions,
     keep_from_binding,
-    kind_of_function,
     resolve,
 )
 
@@ -111,10 +111,10 @@ class _Waits:
 
 def test_every_callable_has_a_kind() -> None:
     """Functions, partials, methods, objects with a __call__, classes and builtins."""
-    assert kind_of_function(_waits) == kind_of_function(partial(_waits, 1)) == "async"
-    assert kind_of_function(_Waits()) == kind_of_function(_Waits().__call__) == "async"
-    assert kind_of_function(_yields) == "generator"
-    assert kind_of_function(len) == kind_of_function(_Waits) == kind_of_function(str) == "sync"
+    assert kind_of(_waits) == kind_of(partial(_waits, 1)) == "async"
+    assert kind_of(_Waits()) == kind_of(_Waits().__call__) == "async"
+    assert kind_of(_yields) == "generator"
+    assert kind_of(len) == kind_of(_Waits) == kind_of(str) == "sync"
 
 
 @pytest.mark.parametrize("function", [_waits, _yields, _Waits()])

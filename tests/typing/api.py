@@ -170,6 +170,8 @@ Graph(read, on_conflict="warm")  # type: ignore[arg-type] # pyright: ignore[repo
 BatchGraph(read, map_workers=3)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
 MapReduceNode(max_workers=3)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
 Pipeline(fetch, stage, size=3)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
+graph.timeout = 3  # type: ignore[attr-defined] # pyright: ignore[reportAttributeAccessIssue]
+stage.max_workers = 3  # type: ignore[attr-defined] # pyright: ignore[reportAttributeAccessIssue]
 graph.to_mermade()  # type: ignore[attr-defined] # pyright: ignore[reportAttributeAccessIssue]
 read.timout = 3  # type: ignore[attr-defined] # pyright: ignore[reportAttributeAccessIssue]
 Graph(read - 3)  # type: ignore[operator] # pyright: ignore[reportOperatorIssue]

@@ -1,6 +1,6 @@
 """Many files at once."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Unpack
@@ -8,10 +8,11 @@ from typing import Any, ClassVar, Generic, Unpack
 from ..._validation import check_count, check_flag
 from ...batch.batch import ParallelBatchNode
 from ...batch.fan_out import SKIPPED
+from ...executors.kinds import kind_of
 from ...node.keywords import Result
 from ...node.settings import Checks
 from ...run.frame import Frame
-from .._references import check_function, keep_from_binding, kind_of_function
+from .._references import check_function, keep_from_binding
 from .._store import Stored, StoreParallelSettings, configure
 from ._paths import AnyPath, PathError, check_path, in_thread, resolved, text_of
 
@@ -88,13 +89,11 @@ class FileMap(Stored, ParallelBatchNode[Path, Result], Generic[Result]):
         if self.glob is None and self.reads is None:
             raise TypeError(f"{kind} needs a pattern, or reads= with the key that holds it")
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        if name == "function" and value is not None and type(self).exec is FileMap.exec:
-            # How the work is written is a fact of the instance here; the core asks for it when a
-            # setting changes, and so it comes first.
-            value = check_function(name, value)
-            object.__setattr__(self, "_exec_kind", kind_of_function(value))
-        super().__setattr__(name, value)
+    def _changed(self, names: Collection[str]) -> None:
+        calls = type(self).exec is FileMap.exec and "exec" not in vars(self)
+        if "function" in names and calls:  # how it is written is a fact of the instance here
+            self.__dict__["_exec_kind"] = kind_of(self.function)
+        super()._changed(names)
 
     async def prep(self, shared: Any, /) -> list[Path]:
         """Return the files that match, sorted."""
