@@ -4,10 +4,10 @@ from collections.abc import Callable, Coroutine, Generator
 from types import coroutine
 from typing import Any
 
-Step = Callable[[], None]
+Look = Callable[[], None]
 
 
-async def stepped(work: Coroutine[Any, Any, Any], after: Step, before: Step | None = None) -> Any:
+async def stepped(work: Coroutine[Any, Any, Any], after: Look, before: Look | None = None) -> Any:
     """Await ``work``; call ``before`` and ``after`` around everything it does between two waits."""
     if before is not None:
         before()
@@ -25,7 +25,7 @@ async def stepped(work: Coroutine[Any, Any, Any], after: Step, before: Step | No
 
 @coroutine
 def rest(
-    work: Coroutine[Any, Any, Any], waited: Any, after: Step, before: Step | None = None
+    work: Coroutine[Any, Any, Any], waited: Any, after: Look, before: Look | None = None
 ) -> Generator[Any, None, Any]:
     """Go on with a coroutine that waits for something."""
     while True:

@@ -212,7 +212,7 @@ async def launched(
     caller = None
     if task is not None and (task.cancelling() or CALLER.get(None) is not None):
         caller = CALLER.set(Caller(ref(task), task.cancelling()))
-    token = FRAME.set(frame)
+    reset = FRAME.set(frame)
     started = 0.0
     if run.emit is not None:
         started = asyncio.get_running_loop().time()
@@ -239,7 +239,7 @@ async def launched(
                     now = asyncio.get_running_loop().time()
                     run.emit(RunFinished(name, now, now - started, action, error))
             finally:
-                FRAME.reset(token)
+                FRAME.reset(reset)
                 if caller is not None:
                     CALLER.reset(caller)
             del error  # it holds this frame: no cycle may keep them alive
