@@ -113,7 +113,7 @@ class FanOut:
 
     async def _gathered(self) -> None:
         if self.workers == 1:  # there is no second item
-            await self._work(0)
+            await self._alone()
         else:
             await gather(map(self._work, range(self.workers)))
 

@@ -85,6 +85,16 @@ async def batch_of_one_worker(work: Swallowing, on_error: str) -> Any:
     return await node.run_async({})
 
 
+async def batch_of_one_item(work: Swallowing, on_error: str) -> Any:
+    class One(Endless):
+        def prep(self, shared: Any) -> Any:
+            return [0]
+
+    node = One(max_workers=2, on_error=on_error)
+    node.work = work
+    return await node.run_async({})
+
+
 async def batch_stream(work: Swallowing, on_error: str) -> Any:
     async with aclosing(batch_of(work, on_error).stream({})) as outcomes:
         async for _ in outcomes:
@@ -180,7 +190,15 @@ def reported() -> Iterator[list[Any]]:
         loop.set_exception_handler(handler)
 
 
-SHAPES = (batch, batch_of_one_worker, batch_stream, pipeline, pipeline_stream, ordered_pipeline)
+SHAPES = (
+    batch,
+    batch_of_one_worker,
+    batch_of_one_item,
+    batch_stream,
+    pipeline,
+    pipeline_stream,
+    ordered_pipeline,
+)
 ON_ERROR = ("raise", "collect", "skip")
 WAYS = ("swallowed", "converted", "failed")
 ENDINGS: dict[str, Any] = {
