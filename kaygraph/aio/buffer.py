@@ -1,4 +1,4 @@
-"""The bounded buffer between two sides of a stream."""
+"""The bounded buffer between the writers and the readers of a stream."""
 
 import asyncio
 from collections import deque
@@ -10,10 +10,10 @@ T = TypeVar("T")
 
 
 class Buffer(Generic[T]):
-    """A queue of at most ``size`` items that a writer fills and a reader empties in one go.
+    """A queue of at most ``size`` items, which several may write to and read from.
 
-    Neither side suspends while it can go on: a fast stream crosses in runs of ``size`` items, a
-    slow one item by item.
+    A writer suspends only while the buffer is full, a reader only while it is empty: items of a
+    fast stream are passed on ``size`` at a time, those of a slow one one by one.
     """
 
     __slots__ = ("closed", "items", "readers", "size", "writers")
@@ -26,7 +26,7 @@ class Buffer(Generic[T]):
         self.closed = False
 
     async def put(self, item: T) -> None:
-        """Add an item once there is room, and wait while there is none for another.
+        """Add an item once there is room, then wait until there is room for the next.
 
         The item is added even when the wait is cancelled: nothing is lost.
         """
@@ -46,48 +46,49 @@ class Buffer(Generic[T]):
         """Wait until there is room for an item."""
         while len(self.items) >= self.size and not self.closed:
             await raise_if_cancelled()  # the reader may be gone
-            await _turn(self.writers)
+            await _wait(self.writers)
         if self.writers:  # not every writer that was woken adds an item
             wake(self.writers)
 
     async def filled(self) -> bool:
-        """Wait until there is an item, or return False when there will be none."""
+        """Wait for an item; return False when the buffer is empty and closed."""
         while not self.items:
             if self.closed:
                 return False
-            await _turn(self.readers)
+            await _wait(self.readers)
         return True
 
     def take(self) -> T:
-        """Take the first item; there is one."""
+        """Remove and return the first item. The buffer must not be empty."""
         item = self.items.popleft()
         if self.writers:
             wake(self.writers)
         return item
 
     def close(self) -> None:
-        """Say that no item will follow; readers take what is left."""
+        """Declare that no more items will be added. Readers still get those that are there."""
         self.closed = True
-        for waiting in (self.readers, self.writers):
-            while waiting:
-                wake(waiting)
+        for waiters in (self.readers, self.writers):
+            while waiters:
+                wake(waiters)
 
 
-def wake(waiting: "deque[asyncio.Future[None]]") -> None:
-    """Let the one who has waited longest go on."""
-    while waiting:
-        turn = waiting.popleft()
-        if not turn.done():
-            turn.set_result(None)
+def wake(waiters: "deque[asyncio.Future[None]]") -> None:
+    """Wake the task that has waited longest."""
+    while waiters:
+        waiter = waiters.popleft()
+        if not waiter.done():
+            waiter.set_result(None)
             return
 
 
-async def _turn(waiting: "deque[asyncio.Future[None]]") -> None:
-    turn = asyncio.get_running_loop().create_future()
-    waiting.append(turn)
+async def _wait(waiters: "deque[asyncio.Future[None]]") -> None:
+    """Wait until this task is woken."""
+    waiter = asyncio.get_running_loop().create_future()
+    waiters.append(waiter)
     try:
-        await turn
+        await waiter
     except asyncio.CancelledError:
-        if not turn.cancelled():
-            wake(waiting)  # the turn was ours and is passed on
+        if not waiter.cancelled():
+            wake(waiters)  # woken and cancelled in the same step: another task goes on instead
         raise

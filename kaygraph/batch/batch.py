@@ -131,16 +131,16 @@ class ParallelBatchNode(BatchNode[Item, Result]):
 
 
 def workers_of(node: Node[Any, Any], rules: Rules) -> int:
-    """Return how many workers a node has here, whatever its limit is at the moment."""
-    told: Any = getattr(node, "max_workers", 1)
-    if told == "auto":
+    """Return how many workers a node has here. With "auto", its limit may be lower."""
+    max_workers: Any = getattr(node, "max_workers", 1)
+    if max_workers == "auto":
         return AUTO_MOST
     if rules.workers is not None and isinstance(node, ParallelBatchNode):
         classes = type(node).__mro__
         owners = (node, *classes[: classes.index(ParallelBatchNode)])
         if not any("max_workers" in vars(owner) for owner in owners):
             return rules.workers
-    return int(told)
+    return int(max_workers)
 
 
 def cap_of(node: Node[Any, Any], frame: Frame) -> Permits:

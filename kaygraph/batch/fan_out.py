@@ -31,30 +31,30 @@ Work = Callable[[Any, int, Slot], Awaitable[Any]]
 
 END = object()
 
-SKIPPED = object()  # stands where an item was skipped, until the results are handed over
+SKIPPED = object()  # in place of a result that is not there: removed before results are returned
 
-NEVER = Run()  # it does not drain
+NEVER_DRAINS = Run()
 
 
 class FanOut:
     """``asyncio.gather`` over workers that pull, each behind permits.
 
-    Not one task per item: a worker takes its permits, pulls the next item and runs it, and keeps
-    the permits from one item to the next unless somebody waits for one. The source is pulled
-    lazily, so that memory grows with the workers and not with the items.
+    There is a task per worker and not per item. A worker takes its permits, pulls the next item
+    and runs it; it keeps the permits for the item after that unless somebody waits for one. The
+    source is pulled lazily, so memory grows with the number of workers and not of items.
 
     Args:
         name: The node's name, for outcomes.
-        frame: Where this is in the run; while that drains, no more items are pulled.
+        frame: The place in the run. While the run drains, no more items are pulled.
         items: An iterable or async iterable.
         work: ``(item, index, slot) -> awaitable`` that runs one item; it takes the slot's permits.
-        owner: The node that the items are of.
-        bare: ``exec`` itself where nothing else is asked for; it is awaited in place of ``work``.
+        owner: The node whose items these are.
+        bare: ``exec`` itself, for a node without settings: it is awaited in place of ``work``.
         caps: The permits of a worker, the node's own first.
         max_workers: How many workers there are at most.
         ordered: Whether results come in the order of the input, or as they finish.
-        on_error: ``raise``, ``collect``, ``skip``, a number or a share of failures tolerated.
-        sink: Where outcomes go as they finish; results are not kept then.
+        on_error: ``raise``, ``collect``, ``skip``, or a number or share of failures to tolerate.
+        sink: Receives an outcome per item as the items finish; results are not kept then.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class FanOut:
         self.failures = Failures(name, on_error, len(items) if isinstance(items, Sized) else 0)
         self.results: list[Any] = []
         self.pulled = 0
-        self.gone = False
+        self.has_gaps = False  # SKIPPED stands in the results
         self._iterator, self._async_iterator = opened(items, name, frame)
         if self._async_iterator is not None:
             self._pulling = asyncio.Lock()
@@ -103,11 +103,11 @@ class FanOut:
                 raise
             if error.__cause__ is not None:  # what failed while it was cancelled
                 raise error.__cause__ from None
-            self.gone = True  # what is done is given; what was cancelled is left out
+            self.has_gaps = True  # return what is done, and leave out what was cancelled
         finally:
             await close(self._iterator, self._async_iterator)
         self.failures.settle(self.pulled)
-        if self.gone:
+        if self.has_gaps:
             return [result for result in self.results if result is not SKIPPED]
         return self.results
 
@@ -118,9 +118,10 @@ class FanOut:
             await gather(map(self._work, range(self.workers)))
 
     async def _alone(self) -> None:
-        """Run the only worker in the task of the batch itself.
+        """Run the only worker in the batch's own task.
 
-        As by ``gather``, a cancellation stays one, whatever ``exec`` has made of it.
+        As with ``gather``, a cancelled batch raises CancelledError, even when ``exec`` turns its
+        cancellation into another error.
         """
         try:
             await self._work(0)
@@ -136,8 +137,8 @@ class FanOut:
         return begun(partial(self._worker, number), self.name, self.frame)
 
     async def _worker(self, number: int) -> None:
-        # The loop that every item of every batch goes through: names are local, nothing that was
-        # not asked for is called, and it costs a coroutine for `exec` and none besides.
+        # Every item of every batch goes through this loop. So names are local, nothing is called
+        # that was not asked for, and the only coroutine is that of `exec`.
         work, bare, iterator = self.work, self.bare, self._iterator
         results, keep, ordered = self.results, self.sink is None, self.ordered
         slot = Slot(self.caps, number, self.timed)
@@ -146,7 +147,7 @@ class FanOut:
         assert task is not None
         cancelling = task.cancelling
         before = earlier_cancellations(task)
-        run = NEVER if self.frame.rules.whole else self.frame.run
+        run = NEVER_DRAINS if self.frame.rules.whole else self.frame.run
         turn = max(8, TURN // self.workers)
         left = turn
         working = WORKING.set((self.owner, slot))
@@ -157,7 +158,7 @@ class FanOut:
                         await slot.take()
                     item = END if run.draining else next(iterator, END)
                 else:
-                    slot.give()  # the source may be slow
+                    slot.give()  # it may take long, and others can work meanwhile
                     item = await self._pull()
                 if item is END:
                     return
@@ -195,12 +196,12 @@ class FanOut:
 
     async def _pull(self) -> Any:
         assert self._async_iterator is not None
-        async with self._pulling:  # an async generator can be asked by one at a time
+        async with self._pulling:  # an async generator can serve one caller at a time
             return await anext(self._async_iterator, END)
 
     async def _deliver(self, item: Any, index: int, slot: Slot, value: Any) -> None:
         assert self.sink is not None
-        slot.give()  # the reader may be slow
+        slot.give()  # the reader may take long, and others can work meanwhile
         await self.sink.put(
             Outcome(self.name, index, "ok", value, None, slot.attempts, slot.seconds, item)
         )
@@ -212,7 +213,7 @@ class FanOut:
             slot.give()
             await self.sink.put(outcome)
         elif outcome.status == "skipped":
-            self.gone = True
+            self.has_gaps = True
         elif self.ordered:
             self.results[index] = outcome
         else:

@@ -7,13 +7,13 @@ from typing import Any
 
 from ..run.frame import Frame
 
-Source = tuple[Iterator[Any] | None, "Awaited | None"]
+Source = tuple[Iterator[Any] | None, "AsyncSource | None"]
 
 
 def opened(items: Any, name: str, frame: Frame) -> Source:
     """Return an iterator or an async iterator over what ``prep`` returned."""
     if isinstance(items, AsyncIterable):
-        return None, Awaited(items, frame)
+        return None, AsyncSource(items, frame)
     if isinstance(items, Iterable) or hasattr(items, "__getitem__"):
         return iter(items), None
     raise TypeError(
@@ -22,21 +22,21 @@ def opened(items: Any, name: str, frame: Frame) -> Source:
     )
 
 
-async def close(items: Iterator[Any] | None, later_items: "Awaited | None") -> None:
+async def close(items: Iterator[Any] | None, async_items: "AsyncSource | None") -> None:
     """Close a generator that was not read to its end, so that its ``finally`` runs now."""
     if inspect.isgenerator(items):
         items.close()
-    if later_items is not None:
-        await later_items.aclose()
+    if async_items is not None:
+        await async_items.aclose()
 
 
-class Awaited(AsyncIterator[Any]):
-    """An async iterator that ends early when the run drains, even while it is waited for."""
+class AsyncSource(AsyncIterator[Any]):
+    """An async iterator that ends when the run drains, also in the middle of a wait for an item."""
 
     def __init__(self, items: AsyncIterable[Any], frame: Frame) -> None:
         self._items = aiter(items)
         self._frame = frame
-        self._reader: asyncio.Task[Any] | None = None
+        self._reader: asyncio.Task[Any] | None = None  # the task that waits for an item
         self._stopping = False
         frame.run.read(self._stop)
 
@@ -49,24 +49,24 @@ class Awaited(AsyncIterator[Any]):
         try:
             item = await anext(self._items)
         except asyncio.CancelledError:
-            # The cancellation by _stop is for this wait alone; any other is the reader's.
+            # _stop cancels this wait only; any other cancellation is meant for the reader.
             if self._stopping and reader.cancelling() - 1 <= cancelling:
                 raise StopAsyncIteration from None
             raise
         finally:
             self._reader = None
-            if self._stopping:  # heard, or overheard by an iterator that still has its say
+            if self._stopping:  # also when the iterator has swallowed it and given an item
                 self._stopping = False
                 self._frame.run.stopped = [r for r in self._frame.run.stopped if r is not reader]
                 reader.uncancel()
-        if reader.cancelling() > cancelling:  # the iterator has swallowed it; the run must end
+        if reader.cancelling() > cancelling:  # the iterator has swallowed a cancellation
             raise asyncio.CancelledError
         return item
 
     def _stop(self) -> None:
         reader = self._reader
         if reader is None or reader is _current_task() or not self._frame.drains:
-            return  # nobody waits; where the source itself drains the run it is heard to its end
+            return  # nobody waits, or the source itself drains the run: it gives its item first
         if not self._stopping:
             self._stopping = reader.cancel()
             self._frame.run.stopped = [*self._frame.run.stopped, reader]

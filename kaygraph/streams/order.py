@@ -1,4 +1,4 @@
-"""The order of a stream, behind workers that finish in any order."""
+"""Puts the results of several workers back into the order of their items."""
 
 import asyncio
 from collections import deque
@@ -9,10 +9,10 @@ from ..aio.buffer import wake
 
 
 class Order:
-    """Keeps the results of items until those of all earlier items have been handed over.
+    """Keeps the results of an item until those of all earlier items have been handed over.
 
     Args:
-        window: How many items, counted from the first that is not done, may have been taken.
+        window: How many items may be taken, counted from the first that is not done.
     """
 
     def __init__(self, window: int) -> None:
@@ -20,7 +20,7 @@ class Order:
         self._next = 0  # the index of the item whose results come next
         self._kept: dict[int, Sequence[Any]] = {}
         self._handing_over = False
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiters: deque[asyncio.Future[None]] = deque()
 
     def is_full(self, taken: int) -> bool:
         """Whether no more items may be taken until the first that is not done is done."""
@@ -28,14 +28,15 @@ class Order:
 
     async def advanced(self) -> None:
         """Wait until the results of another item have been handed over."""
-        turn = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
-        await turn
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        await waiter
 
     def due(self, index: int, results: Sequence[Any]) -> Iterator[Sequence[Any]]:
-        """Keep an item's results, and yield those of all items whose turn has come.
+        """Keep an item's results, and yield all results whose turn has come, in order.
 
-        While one worker hands over, another gets none: the first finds the new ones in their turn.
+        Only one worker hands over at a time: it also yields what others add meanwhile, and they
+        get nothing.
         """
         kept = self._kept
         kept[index] = results
@@ -45,8 +46,8 @@ class Order:
         while self._next in kept:
             yield kept.pop(self._next)
             self._next += 1
-            while self._waiting:
-                wake(self._waiting)
+            while self._waiters:
+                wake(self._waiters)
         self._handing_over = False
 
     def rest(self) -> Iterator[Any]:

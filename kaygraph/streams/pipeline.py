@@ -25,13 +25,13 @@ class Pipeline(BaseNode[Any, list[Any] | None], Streaming[Any]):
 
     The first stage's ``prep`` gives the items (any iterable or async iterable); a stage's
     ``exec`` takes one item and returns one result, yields several, or raises ``Drop``; a stage
-    without an ``exec`` passes items on. Between two stages stands a buffer of ``buffer`` items, so
-    that a slow stage slows its source and an endless source runs in bounded memory.
+    without an ``exec`` passes items on. Between two stages is a buffer of ``buffer`` items, so a
+    slow stage slows its source, and an endless source runs in bounded memory.
 
-    A ParallelBatchNode works on ``max_workers`` items at once and, unless ``ordered=False``, hands
+    A ParallelBatchNode works on ``max_workers`` items at once and, unless ``ordered=False``, passes
     them on in the order of the input: at most ``buffer`` items (or ``max_workers``, if that is
-    more) are held back behind a slow one. Any other Node works on one at a time. Outcomes of
-    ``on_error="collect"`` pass the later stages by. When the stream has ended, each stage's
+    more) wait behind a slow one. Any other Node works on one at a time. Outcomes of
+    ``on_error="collect"`` skip the later stages. When the stream has ended, each stage's
     ``post(shared, prep_res, stage_report)`` is called, in order.
 
     ``exec_res`` for the pipeline's own ``post`` is the list of the last stage's results, or None
@@ -97,7 +97,7 @@ class Pipeline(BaseNode[Any, list[Any] | None], Streaming[Any]):
     async def _exec(self, prep_res: Any, shared: Any, frame: Frame) -> list[Any] | None:
         last = Buffer[Any](UNBOUNDED)
         if not self.collect:
-            last.items = deque(maxlen=0)  # it takes everything and keeps nothing
+            last.items = deque(maxlen=0)  # keeps nothing
         results = list(last.items) if await self._flow(shared, frame, last) else None
         frame.record(results)
         return results
@@ -107,17 +107,17 @@ class Pipeline(BaseNode[Any, list[Any] | None], Streaming[Any]):
         names = unique([stage.name for stage in self.stages])
         scope = Scope(f"{frame.name_of(self)}/", dict(zip(self.stages, names, strict=True)))
         frame = frame.derive(scope=scope)
-        context = FRAME.set(frame)  # hooks ask what they are called; workers begin with a copy
+        context = FRAME.set(frame)  # for hooks that ask for their name; the workers' tasks copy it
         try:
             with frame.run.beside:
-                return await self._worked(shared, frame, last)
+                return await self._run_stages(shared, frame, last)
         finally:
             FRAME.reset(context)
 
-    async def _worked(self, shared: Any, frame: Frame, last: Buffer[Any]) -> bool:
+    async def _run_stages(self, shared: Any, frame: Frame, last: Buffer[Any]) -> bool:
         prep_results = [await prepared(node, shared, frame) for node in self.stages]
         await raise_if_cancelled()  # prep may have swallowed it
-        stages = self._connected(frame, last)
+        stages = self._connect_stages(frame, last)
         emit = frame.run.emit
         if emit is not None:
             for stage in stages:
@@ -125,21 +125,21 @@ class Pipeline(BaseNode[Any, list[Any] | None], Streaming[Any]):
         try:
             await gather(begin(stages, prep_results[0]))
         except asyncio.CancelledError as error:
-            given = frame.drains and frame.run.expired
-            self._cut(stages, given)
-            if not given:
+            out_of_grace = frame.drains and frame.run.expired
+            self._cut_short(stages, keeps_results=out_of_grace)
+            if not out_of_grace:
                 raise
             if error.__cause__ is not None:  # what failed while it was cancelled
                 raise error.__cause__ from None
-            # What is done is given; what was cancelled is left out.
+            # What is done is the result; what was cancelled is left out.
         except TooManyFailuresError as error:
-            self._cut(stages, False)
+            self._cut_short(stages, keeps_results=False)
             for stage in stages:
                 if stage.failures.given_up:
                     raise stage.failures.whole(error) from None
             raise
         except BaseException:
-            self._cut(stages, False)
+            self._cut_short(stages, keeps_results=False)
             raise
         kept = self.collect and last.size == UNBOUNDED
         for stage, prep_res in zip(stages, prep_results, strict=True):
@@ -153,18 +153,19 @@ class Pipeline(BaseNode[Any, list[Any] | None], Streaming[Any]):
                 raise not_async(stage.node, "post", action)
         return kept
 
-    def _cut(self, stages: Sequence[Stage], given: bool) -> None:
-        """Account for what no stage has taken up, when a stream ends before its end.
+    def _cut_short(self, stages: Sequence[Stage], *, keeps_results: bool) -> None:
+        """Account for the items that no stage has worked on when a stream ends early.
 
-        ``given``: what the last stage has done is a result, also where it waited for its order.
+        ``keeps_results``: what the last stage has done is a result, also behind an item that is
+        not done.
         """
-        for stage in stages if given else stages[:-1]:
-            stage.hand_on()
+        for stage in stages if keeps_results else stages[:-1]:
+            stage.hand_over_kept()
         for stage in stages:
             stage.account_for_rest()
 
-    def _connected(self, frame: Frame, last: Buffer[Any]) -> list[Stage]:
-        """Return the stages with a buffer before each, and ``last`` behind the last."""
+    def _connect_stages(self, frame: Frame, last: Buffer[Any]) -> list[Stage]:
+        """Return the stages, with a buffer before each of them and ``last`` behind the last."""
         stages = []
         inbox = Buffer[Any](self.buffer)
         outcomes = False

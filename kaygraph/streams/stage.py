@@ -1,4 +1,4 @@
-"""A stage of a pipeline at work: its workers, its buffers, its figures."""
+"""A running stage of a pipeline: its workers, its buffers, its figures."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -10,7 +10,7 @@ from ..aio.buffer import Buffer, wake
 from ..aio.tasks import TURN, cancelled_again
 from ..batch.batch import cap_of, workers_of
 from ..batch.failures import Failures
-from ..batch.fan_out import NEVER
+from ..batch.fan_out import NEVER_DRAINS
 from ..batch.source import close, opened
 from ..events import ItemFailed, StageFinished
 from ..limits.slots import Slot
@@ -21,17 +21,17 @@ from ..run.frame import Frame
 from ..run.place import WORKING
 from .order import Order
 
-UNBOUNDED = 2**62  # a buffer that never makes anybody wait
+UNBOUNDED = 2**62  # the size of a buffer that is never full
 
 
 @dataclass(frozen=True, slots=True)
 class StageReport:
-    """What a stage did, as its ``post`` gets it when the stream has ended.
+    """What a stage did; its ``post`` gets it when the stream has ended.
 
     ``busy_s``, ``starved_s`` (waiting for input) and ``blocked_s`` (waiting for room behind it)
-    are seconds, each summed over the stage's workers. ``items`` came in; each is one of ``ok``,
-    ``failed``, ``skipped`` and, where a run has drained and its grace was over, ``cancelled``.
-    ``results`` are the pipeline's, for its last stage, where they are collected.
+    are seconds, each summed over the stage's workers. Of the ``items`` that came in, so many were
+    ``ok``, ``failed``, ``skipped`` and, where the grace of a draining run ran out, ``cancelled``.
+    ``results`` are those of the pipeline: in the report of its last stage, if they are collected.
     """
 
     name: str
@@ -48,7 +48,7 @@ class StageReport:
 
 
 class Stage:
-    """A node at work on a stream: its buffers, its workers and its figures."""
+    """A node that works on a stream, from its inbox to its outbox."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class Stage:
         outcomes: bool,
     ) -> None:
         self.node, self.inbox, self.outbox, self.frame = node, inbox, outbox, frame
-        self.outcomes = outcomes  # an earlier stage collects failures, which pass by
+        self.outcomes = outcomes  # earlier stages' outcomes are among the items: not worked on
         self.name = frame.name_of(node)
         self.cap = cap_of(node, frame)
         self.workers = workers_of(node, frame.rules)
@@ -75,7 +75,7 @@ class Stage:
 
     @property
     def items(self) -> int:
-        """How many items came in, without the outcomes that passed by."""
+        """How many items came in, without the outcomes of earlier stages."""
         return self.taken - self.passed
 
     def report(self, results: list[Any] | None) -> StageReport:
@@ -86,13 +86,13 @@ class Stage:
             self.blocked, results, self.cancelled,
         )  # fmt: skip
 
-    def hand_on(self) -> None:
-        """Pass on, without a wait, what is done and has waited for its order."""
+    def hand_over_kept(self) -> None:
+        """Put what is done and waits for its turn into the outbox, however full that is."""
         if self.order is not None:
             self.outbox.items.extend(self.order.rest())
 
     def account_for_rest(self) -> None:
-        """Tell of the items that were to be worked on here and were not taken up."""
+        """Emit an event for each item in the inbox: it is cancelled before it was worked on."""
         emit = self.frame.run.emit
         if emit is None or not self.node._has_exec:
             return
@@ -109,34 +109,34 @@ class Stage:
         )  # fmt: skip
 
     async def feed(self, source: Any) -> None:
-        """Read the source into the outbox, no faster than that is read."""
+        """Read the source into the outbox, and wait whenever that is full."""
         started = self.clock()
         self.workers = 1
         outbox = self.outbox
-        run = NEVER if self.frame.rules.whole else self.frame.run
+        run = NEVER_DRAINS if self.frame.rules.whole else self.frame.run
         sink, size, readers = outbox.items, outbox.size, outbox.readers
-        endless = size == UNBOUNDED  # there is never a wait in which others have their turn
-        items, later_items = opened(source, self.name, self.frame)
+        never_waits = size == UNBOUNDED
+        items, async_items = opened(source, self.name, self.frame)
         taken = 0
         try:
             if items is not None:
                 for taken, item in enumerate(() if run.draining else items, 1):
                     if len(sink) >= size:
-                        await self._block(values=(item,))
+                        await self._wait_for_room(values=(item,))
                     sink.append(item)
                     if readers:
                         wake(readers)
-                    if endless and not taken % TURN:
-                        await asyncio.sleep(0)
+                    if never_waits and not taken % TURN:
+                        await asyncio.sleep(0)  # let other tasks run
                     if run.draining:
                         break
-            elif later_items is not None:
-                async for item in later_items:
+            elif async_items is not None:
+                async for item in async_items:
                     await self._pass((item,))
                     taken += 1
         finally:
             self.taken = taken
-            await close(items, later_items)
+            await close(items, async_items)
         self.busy = self.clock() - started - self.blocked
         outbox.close()
 
@@ -166,18 +166,18 @@ class Stage:
             self.outbox.close()
 
     async def _in_runs(self, plain: Callable[[Any], Awaitable[Any]], slot: Slot) -> None:
-        """Work on all items that are there, and that there is room for, in one go.
+        """Work on all items that are in the inbox, as far as there is room behind them, in one go.
 
-        This is for one worker that only awaits ``exec``. Nobody else empties its inbox or fills
-        its outbox: items and room that were there before a wait are there after it.
+        This is for a single worker that only awaits ``exec``. No other worker empties its inbox or
+        fills its outbox, so items and room that were there before a wait are there after it.
         """
         inbox, outbox = self.inbox, self.outbox
         source, sink, size = inbox.items, outbox.items, outbox.size
         writers, readers = inbox.writers, outbox.readers
         cancelling = _cancelling()
-        while source or await self._starve(slot):
+        while source or await self._wait_for_item(slot):
             if len(sink) >= size:
-                await self._block(slot)
+                await self._wait_for_room(slot)
             if not slot.held:
                 await slot.take()
             for _ in range(min(len(source), size - len(sink))):
@@ -200,7 +200,7 @@ class Stage:
             self._share(slot)
 
     async def _one_by_one(self, plain: Callable[[Any], Awaitable[Any]] | None, slot: Slot) -> None:
-        """Work on one item at a time, beside the other workers."""
+        """Work on one item at a time: other workers share the inbox and the outbox."""
         node, frame, outcomes = self.node, self.frame, self.outcomes
         several = node._exec_kind in ("generator", "async_generator")
         inbox, outbox, order = self.inbox, self.outbox, self.order
@@ -211,10 +211,10 @@ class Stage:
             if order is not None and order.is_full(self.taken):
                 await self._wait_for_order(order, slot)
             elif not source:
-                if not await self._starve(slot):
+                if not await self._wait_for_item(slot):
                     return
             elif plain is not None and not slot.held:
-                await slot.take()  # others may empty the buffer meanwhile
+                await slot.take()  # another worker may take the item meanwhile, so look again
             else:
                 item = inbox.take()
                 slot.index = index = self.taken
@@ -246,38 +246,40 @@ class Stage:
                 self._share(slot)
 
     def _failed(self, item: Any, index: int, slot: Slot, error: Exception) -> Sequence[Any]:
-        """Return what stands in the place of a failed item; raise when it cannot be borne."""
+        """Return what is passed on for a failed item, or raise when ``on_error`` says so."""
         self.failures.pulled = self.items
         outcome = self.failures.bear(item, index, slot, error)
         return () if outcome.status == "skipped" else (outcome,)
 
     def _share(self, slot: Slot) -> None:
-        """Give the permits back if somebody waits for them, or if they have become fewer."""
+        """Give the permits back if somebody waits for them, or if the limit is lower now."""
         own = self.cap
         if own.waiting or own.free < 0 or (self.capped and slot.wanted):
             slot.give()
 
     async def _pass(self, values: Sequence[Any], slot: Slot | None = None) -> None:
+        """Put values into the outbox, and wait whenever that is full."""
         outbox = self.outbox
         for number, value in enumerate(values):
             if len(outbox.items) >= outbox.size:
-                await self._block(slot, values[number:])
+                await self._wait_for_room(slot, values[number:])
             outbox.items.append(value)
             if outbox.readers:
                 wake(outbox.readers)
 
-    async def _starve(self, slot: Slot) -> bool:
-        """Wait for an item; return whether there is one, or False when none will come."""
+    async def _wait_for_item(self, slot: Slot) -> bool:
+        """Wait for an item; return False when none will come."""
         slot.give()
         began = self.clock()
         more = await self.inbox.filled()
         self.starved += self.clock() - began
         return more
 
-    async def _block(self, slot: Slot | None = None, values: Sequence[Any] = ()) -> None:
-        """Wait for room behind this stage.
+    async def _wait_for_room(self, slot: Slot | None = None, values: Sequence[Any] = ()) -> None:
+        """Wait for room in the outbox.
 
-        ``values`` are in hand: when the wait is cancelled they are accounted for with the others.
+        When the wait is cancelled, ``values``, which have not been passed on yet, are put there all
+        the same: so they are accounted for.
         """
         if slot is not None:
             slot.give()
@@ -290,7 +292,7 @@ class Stage:
         self.blocked += self.clock() - began
 
     async def _wait_for_order(self, order: Order, slot: Slot) -> None:
-        """Wait for the slow item that holds up the order."""
+        """Wait until the item that holds up the order is done."""
         slot.give()
         began = self.clock()
         await order.advanced()
@@ -298,7 +300,7 @@ class Stage:
 
 
 def _cancelling() -> Callable[[], int]:
-    """Return what says how often the current task has been cancelled."""
+    """Return the current task's ``cancelling`` method."""
     task = asyncio.current_task()
     assert task is not None
     return task.cancelling
@@ -309,7 +311,10 @@ async def _unchanged(item: Any) -> Any:
 
 
 def begin(stages: Sequence[Stage], source: Any) -> list[Coroutine[Any, Any, None]]:
-    """Return the coroutines of all stages; the source is read by the first, or for it."""
+    """Return the coroutines of all stages, of which the first reads the source.
+
+    A first stage with an ``exec`` has workers like any other, and a coroutine more to feed them.
+    """
     feeder = first = stages[0]
     if first.node._has_exec:
         feeder = Stage(first.node, first.inbox, first.inbox, first.frame, False)

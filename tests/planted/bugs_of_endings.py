@@ -222,7 +222,7 @@ BUGS = [
         nothing_is_left_wherever_it_is_cancelled,
         "an async generator that is not closed: queueing",
         {
-            source.Awaited.aclose: """
+            source.AsyncSource.aclose: """
                 - if hasattr(self._items, "aclose"):
                 -     await self._items.aclose()
             """

@@ -45,8 +45,8 @@ BUGS = [
         "deadlock",
         {
             order.Order.due: """
-                - while self._waiting:
-                -     wake(self._waiting)
+                - while self._waiters:
+                -     wake(self._waiters)
             """
         },
     ),
@@ -56,7 +56,7 @@ BUGS = [
         "came out",
         {
             stage.Stage.feed: """
-                  await self._block(values=(item,))
+                  await self._wait_for_room(values=(item,))
                 + if run.draining:
                 +     break
             """
