@@ -1,4 +1,4 @@
-"""A circuit breaker: calls that would fail anyway are not made."""
+"""A circuit breaker: it refuses calls that would fail anyway."""
 
 import threading
 import time
@@ -14,11 +14,12 @@ State = Literal["closed", "open", "half_open"]
 
 
 class Ticket:
-    """What a call that was let through holds until it ends.
+    """An admitted call, until it ends.
 
     Attributes:
-        generation: Of the breaker, when the call was let through; every move begins another.
-        moved: Whether letting it through has moved the breaker to ``half_open``.
+        generation: The generation of the breaker at admission. Each change of state begins a new
+            generation.
+        moved: Whether the admission has moved the breaker to ``half_open``.
     """
 
     __slots__ = ("generation", "moved")
@@ -28,31 +29,32 @@ class Ticket:
 
 
 class CircuitBreaker:
-    """Stop calling what does not work, and try it with one call at a time until it does.
+    """Stop calling a service that fails, then try one call at a time until it works again.
 
-    - *closed*: every call is let through. It opens after ``failures`` failures in a row, or when
-      at least the share ``share`` of the last ``window`` calls has failed, as soon as there have
-      been so many. Where both rules are given, either opens it.
-    - *open*: no call is let through for ``reset_after`` seconds; each is a CircuitOpenError, at
-      once.
-    - *half open*: the first call after that is the probe; all others are refused while it runs.
-      When it works the breaker closes and counts from nothing, when it fails the breaker is open
-      for ``reset_after`` seconds more, and when it is cancelled the next call is the probe.
+    - *closed*: every call is admitted. The breaker opens after ``failures`` failures in a row, or
+      when at least the fraction ``share`` of the last ``window`` calls has failed, counted once
+      there have been that many calls. When both rules are set, either opens it.
+    - *open*: for ``reset_after`` seconds, every call fails at once with a CircuitOpenError.
+    - *half open*: the first call after that is the probe; all other calls are refused while it
+      runs. If the probe succeeds, the breaker closes and resets its counts. If it fails, the
+      breaker is open for another ``reset_after`` seconds. If it is cancelled, the next call is
+      the probe.
 
-    A call counts when it ends. A call that is cancelled does not count, nor does one that was let
-    through before the breaker last moved. One object may be shared by many nodes, runs and
-    threads; it counts them together.
+    A call counts when it ends. Cancelled calls do not count, nor do calls that were admitted
+    before the breaker last changed its state. Nodes, runs and threads may share one object; it
+    counts their calls together.
 
     The pattern is Michael Nygard's (*Release It!*, Pragmatic Bookshelf, 2007).
 
     Args:
-        failures: So many failures in a row open it, at least 1; None: this rule is off.
-        share: This share of failures opens it, above 0 and up to 1; None: this rule is off.
-        window: Of how many calls ``share`` is taken, the latest ones.
-        reset_after: For how many seconds it stays open.
-        on: What counts as a failure: exception classes, or ``(error) -> bool``. With any other
-            error the service has answered: a success, as ``Drop`` always is.
-        name: Stands in its errors.
+        failures: How many failures in a row open the breaker, at least 1; None disables this rule.
+        share: The fraction of failures that opens the breaker, above 0 and up to 1; None disables
+            this rule.
+        window: The number of latest calls from which ``share`` is computed.
+        reset_after: How long the breaker stays open, in seconds.
+        on: What counts as a failure: exception classes, or ``(error) -> bool``. Any other error
+            means that the service has answered, and counts as a success; so does ``Drop``.
+        name: The name to show in errors.
 
     Raises:
         ValueError: An argument is out of range, or both rules are off.
@@ -96,16 +98,16 @@ class CircuitBreaker:
     def state(self) -> State:
         """``closed``, ``open`` or ``half_open``.
 
-        It stays ``open`` after ``reset_after`` seconds, until a call comes that can be the probe.
+        After ``reset_after`` seconds, it is still ``open`` until the next call becomes the probe.
         """
         return self._here()[0].state
 
     def admit(self) -> Ticket:
-        """Let a call through; ``leave`` follows when it ends, however it ends.
+        """Admit a call. The caller calls ``leave`` when the call ends, however it ends.
 
         Raises:
-            CircuitOpenError: The call is not to be made. ``retry_after`` is in seconds; while a
-                probe runs, as if it failed now.
+            CircuitOpenError: The call must not be made. ``retry_after`` is in seconds; while a
+                probe runs, it assumes that the probe fails now.
         """
         circuit, now = self._here()
         with circuit.lock:
@@ -120,7 +122,7 @@ class CircuitBreaker:
             raise self._refusal(circuit, now)
 
     def check(self) -> None:
-        """Raise the CircuitOpenError that ``admit`` would raise now, and change nothing."""
+        """Raise the CircuitOpenError that ``admit`` would raise now; do not change the state."""
         circuit, now = self._here()
         if circuit.state != "closed":
             with circuit.lock:
@@ -138,20 +140,20 @@ class CircuitBreaker:
         return CircuitOpenError(f"{who} is {text} in {max(wait, 0.1):.1f} s", wait)
 
     def leave(self, ticket: Ticket, error: BaseException | None) -> State | None:
-        """Take note of how a call has ended, and return the state to which that has moved it.
+        """Record how a call has ended, and return the new state, or None if it has not changed.
 
-        ``error`` is what the call raised; None for a success. What is no ``Exception`` (a
-        cancellation) moves nothing.
+        ``error`` is what the call raised, or None for a success. An ``error`` that is not an
+        ``Exception`` (a cancellation) does not change the state.
         """
         try:
             failed = self._is_failure(error)
         except BaseException:
-            self._count(ticket, None, None)  # on= has failed, not the call; no probe runs now
+            self._count(ticket, None, None)  # on= has failed, not the call; the probe is over
             raise
         return self._count(ticket, failed, error)
 
     def _is_failure(self, error: BaseException | None) -> bool | None:
-        """Return whether an end of a call counts as a failure; None when it does not count."""
+        """Return whether a call counts as a failure; None when it does not count at all."""
         if error is None or isinstance(error, Drop):
             return False
         if not isinstance(error, Exception):
@@ -169,7 +171,7 @@ class CircuitBreaker:
                 return None
             probe, circuit.probing = circuit.probing, False
             if failed is None:
-                circuit.generation += probe  # its ticket is used up
+                circuit.generation += probe  # the ticket of a probe cannot be used twice
                 return None
             if probe and not failed:
                 return circuit.move("closed")
@@ -181,7 +183,7 @@ class CircuitBreaker:
             return circuit.move("open")
 
     def _reason_to_open(self, circuit: "_Circuit", failed: bool) -> str | None:
-        """Count a call on a closed circuit and return why it has to open, if it has to."""
+        """Count a call on a closed circuit; return why it must open, or None."""
         circuit.streak = circuit.streak + 1 if failed else 0
         if circuit.streak == self.failures:
             return f"{self.failures} failures in a row" if self.failures > 1 else "a failure"
@@ -190,7 +192,7 @@ class CircuitBreaker:
             circuit.failed += failed
             if len(circuit.results) > self.window:
                 circuit.failed -= circuit.results.popleft()
-            # Divided, not multiplied: 7 of 100 are a share of 0.07, but 0.07 * 100 is above 7.
+            # Divide, since 0.07 * 100 is greater than 7 in floating point.
             if len(circuit.results) == self.window and circuit.failed / self.window >= self.share:
                 return f"{circuit.failed} failures in {self.window} calls"
         return None
@@ -203,7 +205,7 @@ class CircuitBreaker:
 
 
 class _Circuit:
-    """What is known of the calls on one clock. Whoever changes it holds its lock."""
+    """The state of a breaker on one clock. Hold ``lock`` to change it."""
 
     __slots__ = (
         "failed", "generation", "lock", "probing", "reason", "results", "state", "streak", "until",
@@ -211,7 +213,7 @@ class _Circuit:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.results: deque[bool] = deque()  # of the calls in the window: whether they failed
+        self.results: deque[bool] = deque()  # whether each call in the window has failed
         self.generation = 0
         self.probing = False
         self.reason = ""
@@ -219,7 +221,7 @@ class _Circuit:
         self.move("closed")
 
     def move(self, state: State) -> State:
-        """Begin another generation, with nothing counted."""
+        """Change the state: begin a new generation and reset all counts."""
         self.state = state
         self.generation += 1
         self.streak = self.failed = 0

@@ -1,4 +1,4 @@
-"""Which clock a limit goes by that outlives a run."""
+"""The clock of a limit that outlives a run."""
 
 import asyncio
 import time
@@ -8,16 +8,16 @@ from weakref import WeakKeyDictionary
 
 State = TypeVar("State")
 
-# A loop whose time is further from the machine's than this has a clock of its own. Some loops keep
-# the time of their last turn, so that one that was blocked is late.
+# A loop whose time differs from the machine's by more than this has its own clock. The difference
+# must be large: some loops cache the time of an iteration, so a blocked loop is late.
 APART_S = 60.0
 
 
 class Clocked(Generic[State]):
-    """State that runs share: one for all who go by the machine's clock.
+    """State that runs share: one for all loops that use the machine's clock.
 
-    A loop with a clock of its own (a simulation's) has a state of its own, so that its seconds and
-    the real ones never meet in one window.
+    A loop with its own clock (in a simulation) has its own state, so that virtual and real seconds
+    never share a window.
     """
 
     def __init__(self, make: Callable[[], State]) -> None:
@@ -26,7 +26,7 @@ class Clocked(Generic[State]):
         self._own: WeakKeyDictionary[asyncio.AbstractEventLoop, State] = WeakKeyDictionary()
 
     def here(self) -> tuple[State, float]:
-        """Return the state that holds on the running loop, and the time in seconds."""
+        """Return the state for the running loop, and the time in seconds."""
         loop = asyncio.get_running_loop()
         now, real = loop.time(), time.monotonic()
         if abs(now - real) < APART_S and not getattr(loop, "own_clock", False):

@@ -1,8 +1,8 @@
-"""Caps, and the lines in which one waits for them.
+"""Caps, and the queues of those who wait for them.
 
-All that an attempt needs is taken in one step, or nothing is: whoever waits holds nothing, so no
-two can wait for each other. A waiter stands in the line of the one cap that is in its way, and is
-served by age.
+An attempt acquires all of its caps in one step, or none. A waiter holds nothing, so there can be no
+deadlock. It waits in the queue of the one cap that blocks it, and the oldest waiter is served
+first.
 """
 
 import asyncio
@@ -12,51 +12,51 @@ from itertools import count
 from math import inf
 from typing import Any, Protocol
 
-# How often one who waits changes lines before it keeps its permits while it waits for a rate.
+# How often a waiter changes queues before it keeps its permits while it waits for a rate.
 PATIENCE = 3
 
-AUTO_MOST = 512  # how many may work at once, at most, where the limit finds itself
+AUTO_MOST = 512  # the highest limit of max_workers="auto"
 
 _ages = count()
 
 
 class Cap(Protocol):
-    """What a slot can hold. Nobody stands in its line while there is room."""
+    """Something that a slot can acquire. Its queue is empty while there is room."""
 
     @property
     def waiting(self) -> Sequence[Any]: ...
 
     @property
     def first(self) -> "Waiter":
-        """Who has stood in the line for longest."""
+        """The oldest waiter in the queue."""
 
-    timed: bool  # time makes room in it, and nobody who holds it
+    timed: bool  # whether room comes with time (a rate) and not from holders that leave
 
     def enter(self, age: float = inf) -> bool:
-        """Take one if there is room, and nobody older stands in the line for it."""
+        """Acquire one permit; return False if there is no room or an older waiter in the queue."""
 
     def begun(self) -> None:
-        """``exec`` is called now."""
+        """Note that ``exec`` is called now."""
 
     def leave(self) -> None:
-        """Give back what was used; ``serve`` follows."""
+        """Release a permit that was used; the caller then calls ``serve``."""
 
     def undo(self) -> None:
-        """Give back what was taken and not used; ``serve`` follows where somebody can wait."""
+        """Release a permit that was not used; the caller then calls ``serve`` if anyone waits."""
 
     def stand(self, waiter: "Waiter") -> None:
-        """Put one who waits in the line."""
+        """Add a waiter to the queue."""
 
     def serve(self) -> None:
-        """Let those in the line go on, as far as there is room, and forget who has left it."""
+        """Admit waiters as far as there is room, and drop those that no longer wait."""
 
 
 class Waiter:
-    """One who waits for several caps at once, in the line of the one that is in the way.
+    """A waiter for several caps at once, in the queue of the one that blocks it.
 
-    It holds nothing meanwhile, with one exception: where permits and a rate never happen to be
-    free at the same time, it keeps its permits in the line for the rate. Rates are nobody's to
-    hold, so even then no two can wait for each other.
+    It holds nothing while it waits, with one exception: when permits and a rate are never free at
+    the same time, it keeps its permits while it waits for the rate. A rate frees itself with time,
+    so even then there can be no deadlock.
     """
 
     __slots__ = ("age", "caps", "future", "kept", "moves", "obstacle")
@@ -72,7 +72,7 @@ class Waiter:
         return self.age < other.age
 
     def try_again(self) -> None:
-        """Take all, or change to the line of what is in the way now."""
+        """Acquire all caps, or move to the queue of the one that blocks now."""
         if self.future.done():
             return
         obstacle = entered(self.caps[self.kept :], self.age)
@@ -82,7 +82,7 @@ class Waiter:
         if obstacle is not self.obstacle:
             self.moves += 1
         if obstacle.timed and self.moves > PATIENCE and not self.kept:
-            permits = [cap for cap in self.caps if not cap.timed]  # they come first
+            permits = [cap for cap in self.caps if not cap.timed]  # they precede the rates
             if entered(permits, self.age) is None:
                 self.kept = len(permits)
         self.obstacle = obstacle
@@ -90,7 +90,7 @@ class Waiter:
 
 
 def entered(caps: Sequence[Cap], age: float = inf) -> Cap | None:
-    """Take all, or none and return the one that is in the way."""
+    """Acquire all caps and return None, or acquire none and return the one that blocks."""
     for number, cap in enumerate(caps):
         if not cap.enter(age):
             for taken in caps[:number]:
@@ -100,16 +100,16 @@ def entered(caps: Sequence[Cap], age: float = inf) -> Cap | None:
 
 
 def older(line: list[Waiter], age: float) -> bool:
-    """Whether somebody in the line is older; those who have left it are forgotten."""
+    """Return whether the queue has an older waiter; drop those at its head that are done."""
     while line and line[0].future.done():
         heappop(line)
     return bool(line) and line[0].age < age
 
 
 class Permits:
-    """A counting semaphore that serves by age and can be asked whether somebody waits.
+    """A counting semaphore that serves the oldest waiter first and shows who waits.
 
-    Made for one run and its loop.
+    An object belongs to one run and its event loop.
     """
 
     __slots__ = ("free", "size", "waiting")
@@ -146,14 +146,14 @@ class Permits:
             heappop(self.waiting).try_again()
 
     def resize(self, size: int) -> None:
-        """Allow so many from now on; those that are too many end by themselves."""
+        """Allow ``size`` permits from now on; calls above a lower size run to their end."""
         self.free += size - self.size
         self.size = size
         self.serve()
 
     @property
     def leak(self) -> str | None:
-        """What is wrong with them when a run is over."""
+        """What was not returned by the end of a run, or None."""
         waiting = sum(not waiter.future.done() for waiter in self.waiting)
         if self.free == self.size and not waiting:
             return None
@@ -161,20 +161,20 @@ class Permits:
 
 
 class AutoPermits(Permits):
-    """Permits whose number finds itself; see ``adaptive``."""
+    """Permits with an adaptive size; see ``adaptive``."""
 
     __slots__ = ("adaptive",)
 
     def __init__(self) -> None:
-        from .adaptive import Adaptive  # loads where it is used
+        from .adaptive import Adaptive  # imported only when it is used
 
         self.adaptive = Adaptive(AUTO_MOST)
         super().__init__(self.adaptive.limit)
 
     def sampled(self, seconds: float, now: float, error: BaseException | None) -> bool:
-        """Take note of a call that has ended; return whether the limit is another one now."""
+        """Record a call that has ended, and return whether the limit has changed."""
         if error is not None and not isinstance(error, Exception):
-            return False  # it was cancelled, which says nothing of the service
+            return False  # a cancellation says nothing about the service
         from .adaptive import overloaded
 
         in_flight = self.size - self.free
@@ -186,7 +186,7 @@ class AutoPermits(Permits):
 
 
 class KeyedPermits:
-    """Permits for each key, kept as long as an item with that key is under way."""
+    """Permits for each key, kept as long as an item with that key is in progress."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -194,7 +194,7 @@ class KeyedPermits:
         self._items: dict[Hashable, int] = {}
 
     def begin(self, key: Hashable) -> Permits:
-        """Return the permits of a key for an item; ``end`` follows when that has ended."""
+        """Return the permits of an item's key; the caller calls ``end`` when the item ends."""
         if key not in self.known:
             self.known[key] = Permits(self.size)
             self._items[key] = 0
@@ -208,5 +208,5 @@ class KeyedPermits:
 
     @property
     def leak(self) -> str | None:
-        """What is wrong with them when a run is over."""
+        """What was not returned by the end of a run, or None."""
         return f"permits of {len(self.known)} keys in use" if self.known else None

@@ -19,19 +19,19 @@ Weight = float | Callable[[Any], float]
 class RateLimit:
     """Never more than ``calls`` in any window of ``per`` seconds.
 
-    A sliding log of the calls that were begun, not a bucket: no burst crosses the border of two
-    windows. Every attempt counts, retries too, at the moment at which ``exec`` is called. One
-    object may be shared by many nodes and runs, in several threads as well; it counts them
-    together.
+    The algorithm is a sliding log, not a token bucket: there is no burst across the border of two
+    windows. Every attempt counts, retries included, at the moment when ``exec`` is called. Nodes,
+    runs and threads may share one object; it counts their calls together.
 
     Args:
-        calls: How much may be begun in a window, in units of ``weight``.
+        calls: How much may begin in a window, in units of ``weight``.
         per: The length of the window in seconds.
-        weight: What a call counts for: a number, or ``(item) -> number`` (the tokens of a prompt,
-            say). 1 by default.
+        weight: The weight of a call: a number, or ``(item) -> number`` (for instance the number of
+            tokens of a prompt). 1 by default.
 
     Raises:
-        ValueError: from a run, for an item that weighs more than ``calls``: it could never begin.
+        ValueError: An argument is out of range. A run raises it for an item whose weight is more
+            than ``calls``, since it could never begin.
     """
 
     def __init__(self, calls: float, per: float = 1.0, *, weight: Weight = 1) -> None:
@@ -62,7 +62,7 @@ class RateLimit:
         return weight
 
     def claim(self, item: Any) -> "RateClaim":
-        """Return what stands for an item among a slot's caps."""
+        """Return the cap that represents an item in a slot."""
         weight = self.weight(item) if callable(self.weight) else self.weight
         return RateClaim(self, self._windows.here()[0], self._weighed(weight))
 
@@ -72,25 +72,25 @@ def _rate_limit(calls: float, per: float, weight: Weight) -> RateLimit:
 
 
 class _Window:
-    """The calls begun in the last ``per`` seconds, over all loops that share a clock."""
+    """The calls that began in the last ``per`` seconds, on all loops that share a clock."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.log: deque[list[float]] = deque()  # when, and with which weight
-        self.used = 0.0  # by those in the log, and by those that are let in and have not begun
-        self.pending = 0
+        self.log: deque[list[float]] = deque()  # [time, weight] of each call
+        self.used = 0.0  # the weight of the calls in the log and of the pending ones
+        self.pending = 0  # calls that are admitted and have not begun
         self.lines: WeakKeyDictionary[asyncio.AbstractEventLoop, _Line] = WeakKeyDictionary()
 
     def forget(self, now: float, per: float) -> None:
-        # As a timer reckons: of floats, what is added and taken away again is not always 0.
+        # The comparison is that of a timer (at + per); in floats, now - per can differ from it.
         while self.log and self.log[0][0] + per <= now:
             self.used -= self.log.popleft()[1]
         if not self.log and not self.pending:
-            self.used = 0.0  # what is left of sums of floats
+            self.used = 0.0  # drop the rounding error of the float sums
 
 
 class _Line:
-    """Those on one loop who wait for a window, and the timer that serves them."""
+    """The waiters for a window on one loop, and the timer that serves them."""
 
     def __init__(self) -> None:
         self.waiting: list[tuple[Waiter, RateClaim]] = []
@@ -120,7 +120,7 @@ class RateClaim:
 
     def enter(self, age: float = inf) -> bool:
         if self._line.waiting and self.first.age < age:
-            return False  # a light one does not overtake a heavy one that waits
+            return False  # a light call does not overtake a heavy one that waits
         window, now = self._window, self._now()
         with window.lock:
             window.forget(now, self._rate.per)
@@ -133,13 +133,13 @@ class RateClaim:
 
     def begun(self) -> None:
         window = self._window
-        with window.lock:  # now, not when it was let in: the loop may have been busy since
+        with window.lock:  # log the time of the call: the loop may have been busy since admission
             self._entry = [self._now(), self._weight]
             window.log.append(self._entry)
             window.pending -= 1
 
     def leave(self) -> None:
-        pass  # it counts until it is out of the window
+        pass  # the call counts until the window has passed
 
     def undo(self) -> None:
         window = self._window
@@ -162,12 +162,12 @@ class RateClaim:
             turn, claim = heappop(line.waiting)
             turn.try_again()
             if not turn.future.done() and turn.obstacle is claim:
-                break  # it stands here again, and nobody overtakes it
+                break  # it is blocked here again, and nobody overtakes it
         line.serving = False
         self._arm()
 
     def _arm(self) -> None:
-        """Wake the line when there is room for the first in it."""
+        """Set the timer to the moment when there is room for the first waiter."""
         line, window, now = self._line, self._window, self._now()
         if line.serving:
             return
@@ -184,7 +184,7 @@ class RateClaim:
                     break
                 excess -= weight
                 due = at + self._rate.per
-            if excess > 0:  # in the way is who has not begun, and it will not be out before this
+            if excess > 0:  # a pending call blocks; it stays in the window at least this long
                 due = now + self._rate.per
         line.timer = asyncio.get_running_loop().call_later(max(0.0, due - now), self.serve)
 

@@ -1,4 +1,4 @@
-"""How often an ``exec`` is tried, and how long to wait in between."""
+"""How many attempts ``exec`` gets, and how long to wait between them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,18 +14,22 @@ On = type[Exception] | tuple[type[Exception], ...] | Callable[[Exception], bool]
 class Retry:
     """Attempts per item, with exponential backoff and jitter.
 
-    The wait after attempt ``n`` is ``min(wait * backoff ** (n - 1), max_wait)`` seconds, of which
-    a random share of up to ``jitter`` is taken off ("full jitter" at 1.0; Marc Brooker,
-    "Exponential Backoff and Jitter", AWS Architecture Blog, 2015).
+    The wait after attempt ``n`` is ``min(wait * backoff ** (n - 1), max_wait)`` seconds, minus a
+    random fraction of at most ``jitter`` ("full jitter" at 1.0; Marc Brooker, "Exponential Backoff
+    and Jitter", AWS Architecture Blog, 2015).
 
     Args:
-        attempts: How often ``exec`` is tried in total, at least 1.
-        wait: Seconds before the second attempt, or ``(attempt, error) -> seconds`` for every one
-            (a ``Retry-After`` header, say); backoff and jitter do not touch what it returns.
+        attempts: The number of attempts in total, at least 1.
+        wait: Seconds before the second attempt, or ``(attempt, error) -> seconds`` for every wait
+            (for instance from a ``Retry-After`` header). Backoff and jitter do not apply to what
+            the function returns.
         backoff: The factor from one wait to the next, at least 1.
         max_wait: The longest wait in seconds.
-        jitter: The share of a wait that is random, from 0 to 1.
-        on: What is worth another attempt: exception classes, or ``(error) -> bool``.
+        jitter: The fraction of a wait that is random, from 0 to 1.
+        on: Which errors to retry: exception classes, or ``(error) -> bool``.
+
+    Raises:
+        ValueError: An argument is out of range.
     """
 
     attempts: int = 3
@@ -49,13 +53,13 @@ class Retry:
         check_on("on", self.on)
 
     def applies_to(self, error: Exception) -> bool:
-        """Return whether an error of this kind is worth another attempt."""
+        """Return whether to retry after an error."""
         if isinstance(self.on, (type, tuple)):
             return isinstance(error, self.on)
         return bool(self.on(error))
 
     def wait_after(self, attempt: int, error: Exception) -> float:
-        """Return how many seconds to wait after attempt number ``attempt`` (from 1) failed."""
+        """Return how many seconds to wait after a failed attempt; attempts count from 1."""
         if callable(self.wait):
             seconds = self.wait(attempt, error)
             if not _is_number(seconds):
@@ -67,7 +71,7 @@ class Retry:
             longest = self.max_wait
         if not self.jitter:
             return longest
-        import random  # loads where it is used
+        import random  # imported only when it is used
 
         return longest * (1 - self.jitter * random.random())
 

@@ -1,4 +1,4 @@
-"""What a worker holds while it works: its caps, taken in one step."""
+"""What a worker holds while it works: its caps, acquired in one step."""
 
 import asyncio
 from collections.abc import Sequence
@@ -8,12 +8,12 @@ from .permits import AutoPermits, Cap, Waiter, entered
 
 
 class Slot:
-    """The place in which a worker works: what it holds, and the figures of its item.
+    """The caps that a worker holds, and the figures of its current item.
 
     Args:
-        caps: What is held from one item to the next unless somebody waits for it.
-        worker: Its number within the node.
-        timed: Whether the time in ``exec`` is measured.
+        caps: The caps that are kept from one item to the next while nobody waits for them.
+        worker: The number of the worker within the node.
+        timed: Whether to measure the time in ``exec``.
     """
 
     __slots__ = (
@@ -22,18 +22,18 @@ class Slot:
 
     def __init__(self, caps: tuple[Cap, ...] = (), worker: int = 0, timed: bool = False) -> None:
         self.caps, self.worker = caps, worker
-        self.index = 0  # of its item in the batch
-        # The limit that learns from what is measured here.
+        self.index = 0  # of the current item in the batch
+        # The adaptive limit that gets the measurements.
         self.auto = caps[0] if caps and isinstance(caps[0], AutoPermits) else None
         self.timed = timed or self.auto is not None
-        self.item: tuple[Cap, ...] = ()  # taken for every attempt of this item, beside the caps
+        self.item: tuple[Cap, ...] = ()  # the caps that each attempt of the item needs as well
         self.held: tuple[Cap, ...] = ()
         self.attempts = 0
         self.seconds = 0.0
-        self.until: float | None = None  # the deadline of its item, by the loop's clock
+        self.until: float | None = None  # the deadline of the item, by the loop's clock
 
     async def take(self) -> None:
-        """Hold the caps; at once when they are held already, or free."""
+        """Acquire the caps of the worker; this waits only when they are neither held nor free."""
         if not self.held:
             obstacle = entered(self.caps)
             if obstacle is not None:
@@ -41,12 +41,12 @@ class Slot:
             self.held = self.caps
 
     async def begin(self) -> None:
-        """Hold all that an attempt needs."""
+        """Acquire everything that an attempt needs."""
         whole = (*self.caps, *self.item)
         if self.held and entered(self.item) is None:
             self.held = whole
         else:
-            self.give()  # whoever waits holds nothing
+            self.give()  # a waiter must hold nothing
             obstacle = entered(whole)
             if obstacle is not None:
                 await _waited(whole, obstacle)
@@ -56,11 +56,11 @@ class Slot:
 
     @property
     def wanted(self) -> bool:
-        """Whether somebody waits for one of the caps."""
+        """Whether anyone waits for one of the caps."""
         return any(cap.waiting for cap in self.caps)
 
     def undo(self) -> None:
-        """Give back what an attempt alone would have needed: it is not made."""
+        """Release the caps of an attempt that is not made; keep those of the worker."""
         if len(self.held) > len(self.caps):
             for cap in self.item:
                 cap.undo()
@@ -68,26 +68,26 @@ class Slot:
             _serve(self.item)
 
     def end(self) -> None:
-        """Give back what an attempt alone has needed."""
+        """Release the caps of an attempt that has ended; keep those of the worker."""
         if len(self.held) > len(self.caps):
             _leave(self.item)
             self.held = self.caps
 
     def give(self) -> None:
-        """Hold none."""
+        """Release everything."""
         if self.held:
             held, self.held = self.held, ()
             _leave(held)
 
 
 async def _waited(caps: tuple[Cap, ...], obstacle: Cap) -> None:
-    """Wait until all are taken."""
-    await raise_if_cancelled()  # whoever holds them may wait for this task to end
+    """Wait until all caps are acquired."""
+    await raise_if_cancelled()  # the holder of a cap may be waiting for this task to end
     waiter = Waiter(caps, obstacle)
     try:
         await waiter.future
     except asyncio.CancelledError:
-        # It may have been let in, in the very step of the cancellation.
+        # The waiter may have been admitted in the same step in which it was cancelled.
         held = caps[: waiter.kept] if waiter.future.cancelled() else caps
         for cap in held:
             cap.undo()
@@ -107,7 +107,7 @@ def _leave(caps: Sequence[Cap]) -> None:
 
 
 def _serve(caps: Sequence[Cap]) -> None:
-    """Let go on who can, by age whichever line they stand in."""
+    """Serve the queues of these caps, the one with the oldest waiter first."""
     lines = [cap for cap in caps if cap.waiting]
     if len(lines) > 1:
         lines.sort(key=lambda cap: cap.first)

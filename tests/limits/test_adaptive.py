@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from benchmarks.auto_limit import Congested, Queueing, Refusing, Trace, drive
 from kaygraph import AttemptTimeoutError, CircuitOpenError
-from kaygraph.limits.adaptive import FIRST, MOST, Adaptive, overloaded
+from kaygraph.limits.adaptive import INITIAL_LIMIT, MAX_LIMIT, Adaptive, overloaded
 from tests.clock import run_virtually
 
 LATENCY_S = 0.05
@@ -47,7 +47,7 @@ def feed(
     calls: int,
     latency: Callable[[int], float] = flat,
     refused: Callable[[int, int], bool] = never,
-    demand: int = MOST,
+    demand: int = MAX_LIMIT,
     now: float = 0.0,
 ) -> tuple[float, list[int]]:
     """End so many calls, evenly one after another; return the time then, and all limits seen."""
@@ -107,7 +107,7 @@ def test_it_grows_to_the_most_where_there_is_no_knee() -> None:
     """Latency that stays the same lets the limit double until its bound."""
     adaptive = Adaptive()
     _, limits = feed(adaptive, 3000)
-    assert adaptive.limit == MOST
+    assert adaptive.limit == MAX_LIMIT
     assert sorted(set(limits)) == [8, 16, 32, 64, 128, 256, 512]
 
 
@@ -115,7 +115,7 @@ def test_it_grows_to_the_most_where_there_is_no_knee() -> None:
 def test_it_does_not_grow_where_it_is_not_in_use(demand: int) -> None:
     """With fewer calls than it allows, nothing is known of more: it stays where it began."""
     _, limits = feed(Adaptive(), 20_000, demand=demand)
-    assert max(limits) == FIRST
+    assert max(limits) == INITIAL_LIMIT
 
 
 def test_unused_it_does_not_grow_again_after_it_has_found_a_knee() -> None:
@@ -167,7 +167,7 @@ def test_one_refusal_at_a_limit_that_has_been_safe_is_let_pass() -> None:
     adaptive = Adaptive()
     now, _ = feed(adaptive, 10_000)
     _, limits = feed(adaptive, 2_000, refused=lambda number, _: number == 1000, now=now)
-    assert set(limits) == {MOST}
+    assert set(limits) == {MAX_LIMIT}
 
 
 def test_calls_begun_under_another_limit_say_nothing() -> None:
@@ -183,7 +183,7 @@ def test_calls_that_end_while_too_many_run_say_nothing() -> None:
     """As long as more run than the limit allows, it is not in effect and teaches nothing."""
     adaptive = Adaptive()
     for number in range(1, 1000):
-        assert not adaptive.sampled(LATENCY_S, number / 10, FIRST + 1, False)
+        assert not adaptive.sampled(LATENCY_S, number / 10, INITIAL_LIMIT + 1, False)
 
 
 def test_a_knee_that_falls_in_the_middle_of_a_probe_is_seen() -> None:
@@ -243,7 +243,7 @@ def test_calls_that_take_no_time_do_not_break_it() -> None:
     for _ in range(1000):
         now += 0.001
         adaptive.sampled(0.0, now, adaptive.limit, False)
-    assert adaptive.limit > FIRST
+    assert adaptive.limit > INITIAL_LIMIT
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -292,9 +292,9 @@ def test_a_lowered_limit_takes_effect_though_nobody_waits() -> None:
         return await drive(service.call, 4.1, "auto")
 
     trace = run_virtually(lowered())
-    assert max(limit for _, limit in trace.limits) == MOST
-    assert trace.limits[-1][1] < MOST / 2
-    assert inside[0] < MOST / 2
+    assert max(limit for _, limit in trace.limits) == MAX_LIMIT
+    assert trace.limits[-1][1] < MAX_LIMIT / 2
+    assert inside[0] < MAX_LIMIT / 2
 
 
 class StatusError(Exception):

@@ -16,7 +16,7 @@ from kaygraph import (
     ParallelBatchNode,
     RateLimit,
 )
-from kaygraph.limits.adaptive import FIRST
+from kaygraph.limits.adaptive import INITIAL_LIMIT
 from kaygraph.limits.permits import AutoPermits
 from kaygraph.testing import assert_accounted, simulate
 from tests.calls import Gauge, Takes, now
@@ -181,7 +181,7 @@ async def test_limit_finds_itself_and_results_keep_their_order() -> None:
     await node.run_async(shared, observers=[events.append])
     assert shared["Auto"] == list(range(1500))
     limits = [event.limit for event in events if isinstance(event, LimitChanged)]
-    assert limits[0] > FIRST
+    assert limits[0] > INITIAL_LIMIT
     assert 24 <= limits[-1] <= 48
     assert node.gauge.most <= max(limits)
     assert now() < 3 * 1500 / 24

@@ -79,7 +79,7 @@ BUGS = [
         {
             slots.Slot.begin: """
                 - else:
-                -     self.give()  # whoever waits holds nothing
+                -     self.give()  # a waiter must hold nothing
                 -     obstacle = entered(whole)
                 -     if obstacle is not None:
                 -         await _waited(whole, obstacle)
