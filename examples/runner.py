@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from examples.inputs import InputError, many
-from examples.screen import Log, Terminal, only, visible
+from examples.screen import Terminal, only, run_log, visible
 from examples.workflow import NAMES, Options, Row, Shared, Workflow
 from kaygraph import Graph, Observer, RunInterrupted, RunReport
 
@@ -160,7 +160,7 @@ class Runner:
 
     def _observers(self, job: Job, report: RunReport) -> list[Observer]:
         if self.verbose:  # a bar would be torn apart by the lines
-            return [report, Log()]
+            return [report, run_log()]
         node, total = job.workflows[0].progress(job.shared)
         return [report, only(node, self.screen.progress(job.workflows[0].name, total))]
 

@@ -13,14 +13,15 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
+from structlog.typing import EventDict
 
 from kaygraph import (
     Event,
     ItemFailed,
     ItemFinished,
-    ItemStarted,
     Observer,
     RunFinished,
+    RunLog,
     RunReport,
     RunStarted,
 )
@@ -125,40 +126,29 @@ def only(node: str, observer: Observer) -> Observer:
     return hear
 
 
-class Log:
-    """An observer that writes a structlog line per event (of items, those that went wrong)."""
-
-    def __init__(self) -> None:
-        self._log = structlog.wrap_logger(
-            structlog.PrintLogger(sys.stderr),
-            processors=[
-                structlog.processors.TimeStamper(fmt="%H:%M:%S.%f", utc=False),
-                structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), sort_keys=False),
-            ],
-        )
-
-    def __call__(self, event: Event, /) -> None:
-        if isinstance(event, ItemStarted | ItemFinished):
-            return
-        facts = {
-            name: _loggable(value)
-            for name, value in event._asdict().items()
-            if name != "at" and value is not None
-        }
-        self._log.info(_words(type(event).__name__), **facts)
+def run_log() -> RunLog:
+    """Return an observer that logs a run on standard error, without the items that went well."""
+    logger = structlog.wrap_logger(
+        structlog.PrintLogger(sys.stderr),
+        processors=[
+            _worth_a_line,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="%H:%M:%S.%f", utc=False),
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), sort_keys=False),
+        ],
+    )
+    return RunLog(logger)
 
 
-def _loggable(value: object) -> object:
-    if isinstance(value, float):
-        return round(value, 4)
-    if isinstance(value, BaseException):
-        return visible(f"{type(value).__name__}: {value}").replace("\n", "\\n")
-    return value
+def _worth_a_line(_: Any, __: str, line: EventDict) -> EventDict:
+    """Leave out items that begin or go well, and escape control characters."""
+    if line["event"] in ("item started", "item finished"):
+        raise structlog.DropEvent
+    return {name: one_line(value) for name, value in line.items()}
 
 
-def _words(name: str) -> str:
-    """``NodeFinished`` → ``node finished``."""
-    return "".join(f" {c.lower()}" if c.isupper() else c for c in name).strip()
+def one_line(value: object) -> object:
+    return visible(value).replace("\n", "\\n") if isinstance(value, str) else value
 
 
 # --- the run report -----------------------------------------------------------------------------

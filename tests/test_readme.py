@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+import structlog
 
 from tests.test_layers import LAYERS
 
@@ -37,7 +38,10 @@ def test_program_prints_what_the_readme_shows(
 
 def run(program: str, capsys: pytest.CaptureFixture[str]) -> str:
     """Return what a program prints."""
-    exec(compile(program, "README.md", "exec"), {"__name__": "readme"})
+    try:
+        exec(compile(program, "README.md", "exec"), {"__name__": "readme"})
+    finally:
+        structlog.reset_defaults()  # one configures it
     return capsys.readouterr().out
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from examples.inputs import InputError
 from examples.runner import Output, Runner, check_options, explain, make_job, output_to, print_rows
-from examples.screen import Log, Terminal, only, visible
+from examples.screen import Terminal, only, run_log, visible
 from examples.workflow import NAMES, Options, Workflow, load
 from kaygraph import Graph, ItemFinished, Node, ParallelBatchNode, RunReport, RunStarted
 
@@ -320,7 +320,7 @@ def test_progress_is_not_drawn_into_a_file(capsys: pytest.CaptureFixture[str]) -
 
 def test_log_leaves_out_items_that_went_well(capsys: pytest.CaptureFixture[str]) -> None:
     """A million good items are no million lines."""
-    Graph(Double()).run({"numbers": [1, 2]}, observers=[Log(), RunReport()])
+    Graph(Double()).run({"numbers": [1, 2]}, observers=[run_log(), RunReport()])
     err = capsys.readouterr().err
     assert "run finished" in err
     assert "item" not in err

@@ -470,6 +470,7 @@ async def test_a_log_line_holds_text_subject_and_key() -> None:
     """At the level that is asked for, by the node's name."""
     with structlog.testing.capture_logs() as lines:
         await sent(Log("warning"), Message("Disk full", subject="db1", key="k1"))
+    assert len(lines[0].pop("run")) == 8
     assert lines == [
         {
             "event": "message",
