@@ -1,4 +1,4 @@
-"""kaygraph: nodes of three steps, wired into graphs that run in parallel and lose nothing."""
+"""kaygraph: small asyncio nodes with three steps, wired into graphs that run in parallel."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -75,7 +75,7 @@ __version__ = "0.1.0"
 __all__ = sorted(PLACES)
 
 
-if not TYPE_CHECKING:  # for checkers a name that is not there is an error
+if not TYPE_CHECKING:  # so that type checkers report an unknown name
 
     def __getattr__(name):
         if name in PLACES:

@@ -1,4 +1,4 @@
-"""What people read of items and errors: short, and without their secrets."""
+"""Text about items and errors for people to read: short, and without secrets."""
 
 import re
 from reprlib import Repr
@@ -8,30 +8,30 @@ HIDDEN = "***"
 
 _IN_NAME = r"[\w.%\[\]-]"
 
-# What a name must hold for its value to be hidden: in a query, a header, a mapping, a log line.
-# Nothing here goes back over what it has read, or a long text would take its length squared.
+# Names whose values are hidden, in a query, a header, a mapping or a log line. The patterns do not
+# backtrack; with backtracking, a long text would take quadratic time.
 _NAMES = (
     rf"(?>{_IN_NAME}*?(?:token|secret|pass(?:word|wd|phrase)|(?<![a-z])pass(?![a-z_])|pwd|"
     r"(?:api|access|account|private|signing|encryption)[_-]?key|"
     rf"signature|authorization|credential|cookie|session[_-]?id)){_IN_NAME}*+"
 )
 
-# A quote after backslashes, however many, is no end: the text may be shown within another.
+# A quote after any number of backslashes does not end the text, which may be nested in another.
 _QUOTED = r"""(?:'(?:[^'\\]|\\++.)*+'?|"(?:[^"\\]|\\++.)*+"?)"""
 
-# `https://user:password@host`; a password may hold a slash that nobody has quoted, a port not.
+# `https://user:password@host`; a password may contain an unquoted slash, a port may not.
 _USER = re.compile(
     r"""(?P<name>://)(?:[^/?#\s]*|[^/?#:@\s]*:(?!\d*(?:[/?#\s'"]|$))[^@\s]{0,256})@"""
 )
 
-# `Authorization: ApiKey abc`: all of the line.
+# `Authorization: ApiKey abc`: the whole line.
 _LINE = re.compile(
     rf"(?P<name>(?<!{_IN_NAME})(?:(?:proxy-)?authorization|(?:set-)?cookie):[ \t]*)"
     r"[^\s'\"][^\r\n]*",
     re.IGNORECASE,
 )
 
-# `?token=a,b`: up to the next name, but for what may end the text around it.
+# `?token=a,b`: up to the next name, without characters that may end the surrounding text.
 _QUERY = re.compile(
     rf"""(?P<name>[?&](?:{_NAMES}|auth|sig|key|code)=)[^\s&#"<>]*(?<![)\]}}',;.:])""", re.IGNORECASE
 )
@@ -44,7 +44,7 @@ _VALUE = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 
-# `('X-Api-Key', 'abc')`, `["X-Api-Key", "abc"]`: headers and forms are often lists of such.
+# `('X-Api-Key', 'abc')`, `["X-Api-Key", "abc"]`: headers and forms are often lists of pairs.
 _PAIR = re.compile(
     rf"""(?P<name>[(\[][bru]*+['"]{_NAMES}['"],\s*+)(?:[bru]*+{_QUOTED})(?=\s*[)\]])""",
     re.IGNORECASE | re.DOTALL,
@@ -58,10 +58,11 @@ _SCHEME = re.compile(r"(?P<name>\b(?:bearer|basic)\s+)[\w+/=.~-]{6,}", re.IGNORE
 
 
 def redacted(text: str) -> str:
-    """Return a text with the secrets in it hidden.
+    """Return a text with its secrets hidden.
 
-    Hidden are who is named in an address (``https://user:password@host``), the values of names
-    such as ``token``, ``api_key`` or ``password``, what follows ``Bearer`` or ``Basic``, and keys.
+    Secrets are the user and password in a URL (``https://user:password@host``), the values of
+    names such as ``token``, ``api_key`` or ``password``, what follows ``Bearer`` or ``Basic``, and
+    keys in PEM format.
     """
     text = _USER.sub(rf"\g<name>{HIDDEN}@", text)
     for secret in (_PEM, _LINE, _QUERY, _PAIR, _VALUE, _SCHEME):
@@ -71,11 +72,11 @@ def redacted(text: str) -> str:
 
 SHOWN = 60  # characters of an item's text
 
-LOOKED_AT = 10_000  # of a longer text only the beginning is shown: it would hold the loop
+LOOKED_AT = 10_000  # of a longer text only the beginning is searched: it would block the loop
 
 
 class _Redacting(Repr):
-    """Hides secrets before a text is cut: what is left of one would not be known as one."""
+    """Hide secrets before a text is cut: a part of a secret would not be recognised as one."""
 
     def repr_str(self, x: str, level: int) -> str:
         return super().repr_str(_beginning(x), level)
@@ -86,7 +87,6 @@ class _Redacting(Repr):
 
 
 def _beginning(text: str) -> str:
-
     shown = redacted(text[:LOOKED_AT])
     return shown if len(text) <= LOOKED_AT else shown[:SHOWN] + "…"
 
@@ -96,18 +96,17 @@ _repr.maxstring = SHOWN
 
 
 def error_text(error: BaseException) -> str:
-    """Return the class and the message of an error, without the secrets in it."""
+    """Return the class and the message of an error, with its secrets hidden."""
     try:
         return _beginning(f"{type(error).__name__}: {error}".removesuffix(": "))
-    except Exception:  # a message that fails must not hide the error that is to be told
+    except Exception:  # an error in __str__ must not hide the error to report
         return type(error).__name__
 
 
 def item_place(name: str, index: int, item: Any) -> str:
-    """Return how an error names the item that it happened on, without the secrets in it."""
-
+    """Return the place of an error: the node, the index and the item, with its secrets hidden."""
     try:
         shown = redacted(_repr.repr(item))
-    except Exception:  # a repr that fails must not hide the error that is to be told
+    except Exception:  # an error in __repr__ must not hide the error to report
         shown = f"a {type(item).__name__}"
     return f"{name!r}, item {index} ({shown})"

@@ -1,4 +1,4 @@
-"""The public names: where each stands. A module loads when one of its names is asked for."""
+"""The public names and their modules. A module is imported when one of its names is first used."""
 
 import sys
 from importlib import import_module
@@ -70,16 +70,16 @@ PLACES = {name: module for module, names in NAMES.items() for name in names}
 
 
 def load(name: str) -> Any:
-    """Return what a public name stands for."""
+    """Import and return the object with a public name."""
     thing = getattr(import_module(f"{__package__}.{PLACES[name]}"), name)
     show_public()
     return thing
 
 
 def show_public() -> None:
-    """Have what is public show where users find it: in tracebacks, in pickles and in help().
+    """Make public objects show ``kaygraph`` as their module in tracebacks, pickles and help().
 
-    Called wherever users come in, for all modules that are loaded by then.
+    Every entry point calls this, for the modules that are loaded by then.
     """
     for module, names in NAMES.items():
         loaded = sys.modules.get(f"{__package__}.{module}")

@@ -1,4 +1,4 @@
-"""What may be given as a setting, and what is refused with what to write instead."""
+"""Checks of settings. An error says what to write instead."""
 
 import re
 from collections.abc import Callable
@@ -7,7 +7,8 @@ from typing import Any
 
 from .errors import closest
 
-LEAST = 1_000_000  # no interpreter starts in less; whoever gives 512 has meant megabytes
+# No interpreter starts with less; a smaller number, such as 512, was meant as megabytes.
+MIN_MEMORY = 1_000_000
 
 UNITS = {"kb": 1000, "mb": 1000**2, "gb": 1000**3, "kib": 1024, "mib": 1024**2, "gib": 1024**3}
 
@@ -15,10 +16,10 @@ SIZE = r"([0-9]{1,12}(?:\.[0-9]{1,6})?) ?([kmg]i?b)"
 
 
 def check_memory(name: str, value: Any) -> int | None:
-    """Return a size of at least 1 MB in bytes, or None for no limit.
+    """Return a size in bytes, at least 1 MB, or None for no limit.
 
-    A whole number is bytes. A string has a unit: KB, MB and GB are powers of 1000, KiB, MiB and
-    GiB of 1024.
+    A whole number is in bytes. A string has a unit: KB, MB and GB are powers of 1000, KiB, MiB
+    and GiB powers of 1024.
     """
     if value is None:
         return None
@@ -30,19 +31,19 @@ def check_memory(name: str, value: Any) -> int | None:
             f"{name} must be a size such as '512 MB' or '2 GiB', or a whole number of bytes, got "
             f"{value!r}"
         )
-    if size < LEAST:
+    if size < MIN_MEMORY:
         raise ValueError(f"{name} must be at least '1 MB' (a number is bytes), got {value!r}")
     return size
 
 
 def human(size: int) -> str:
-    """Return a size in a unit that suits it: ``256 MB``, ``1.5 GB``."""
+    """Return a size in a readable unit: ``256 MB``, ``1.5 GB``."""
     unit = "GB" if size >= UNITS["gb"] else "MB" if size >= UNITS["mb"] else "KB"
     return f"{size / UNITS[unit.lower()]:.4g} {unit}"
 
 
 def check_count(name: str, value: Any) -> int:
-    """Return ``value`` when it is a whole number of at least 1."""
+    """Return ``value`` if it is a whole number of at least 1."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
     if value < 1:
@@ -51,14 +52,14 @@ def check_count(name: str, value: Any) -> int:
 
 
 def check_seconds(name: str, value: Any) -> float:
-    """Return ``value`` when it is a number of seconds, 0 included."""
+    """Return ``value`` if it is a number of seconds, 0 included."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
         raise ValueError(f"{name} must be a number of seconds, 0 or more, got {value!r}")
     return float(value)
 
 
 def check_limit(name: str, value: Any) -> float | None:
-    """Return ``value`` when it is a number of seconds above 0, or None for no limit."""
+    """Return ``value`` if it is a number of seconds above 0, or None for no limit."""
     if value is None:
         return None
     if not check_seconds(name, value):
@@ -79,7 +80,7 @@ def check_name(name: str, value: Any) -> str:
 
 
 def check_on_error(name: str, value: Any) -> str | int | float:
-    """Return ``value`` when it is a way to deal with failed items."""
+    """Return ``value`` if it is a valid ``on_error``."""
     if value in ("raise", "collect", "skip") and isinstance(value, str):
         return value
     if not isinstance(value, bool):
@@ -94,12 +95,12 @@ def check_on_error(name: str, value: Any) -> str | int | float:
 
 
 def _can(value: Any, method: str) -> bool:
-    """Whether it has a method, and is not the class itself, given where ``()`` is missing."""
+    """Return whether an object has a method. A class does not count: its ``()`` was forgotten."""
     return hasattr(value, method) and not isinstance(value, type)
 
 
 def check_run_in(name: str, value: Any) -> Any:
-    """Return ``value`` when it says where ``exec`` may run."""
+    """Return ``value`` if it is a valid ``run_in``."""
     if value is None or value in ("loop", "thread", "process") or _can(value, "submit"):
         return value
     raise ValueError(
@@ -115,7 +116,7 @@ def check_retry(name: str, value: Any) -> Any:
 
 
 def check_workers(name: str, value: Any) -> Any:
-    """Return ``value`` when it is a whole number of at least 1, or "auto"."""
+    """Return ``value`` if it is a whole number of at least 1, or "auto"."""
     if value == "auto" and isinstance(value, str):
         return value
     if isinstance(value, str):
@@ -124,7 +125,7 @@ def check_workers(name: str, value: Any) -> Any:
 
 
 def optional(check: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
-    """Return a check that lets None pass, which says that nothing is set."""
+    """Return a check that also accepts None, which means that nothing is set."""
 
     def check_or_none(name: str, value: Any) -> Any:
         return None if value is None else check(name, value)
@@ -143,7 +144,7 @@ def check_choice(*choices: str) -> Callable[[str, Any], Any]:
 
 
 def check_rate(name: str, value: Any) -> Any:
-    """Return ``value`` when it is a RateLimit, several of them, or None."""
+    """Return a RateLimit or several of them as a tuple; None when there is none."""
     several = value if isinstance(value, list | tuple) else () if value is None else (value,)
     for rate in several:
         if not _can(rate, "claim"):
@@ -168,14 +169,14 @@ def check_callable(name: str, value: Any) -> Any:
 
 
 def check_def(name: str, value: Any) -> Any:
-    """Return ``value`` unless it is a function that would have to be awaited."""
+    """Return ``value`` if it is not a coroutine function."""
     if iscoroutinefunction(getattr(value, "__func__", value)):  # of a static method, too
         raise ValueError(f"{name} must be written 'def': it is called between awaits")
     return value
 
 
 def check_on(name: str, value: Any) -> Any:
-    """Return ``value`` when it tells errors apart: classes, or ``(error) -> bool``."""
+    """Return ``value`` if it selects errors: exception classes, or ``(error) -> bool``."""
     classes = value if isinstance(value, tuple) else (value,)
     if all(isinstance(kind, type) and issubclass(kind, Exception) for kind in classes):
         return value

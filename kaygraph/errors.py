@@ -1,20 +1,20 @@
-"""What can go wrong, as a tree.
+"""All errors and warnings that kaygraph raises.
 
 KayGraphError
-├── NodeDefinitionError      a class that cannot work (also a TypeError)
-├── GraphDefinitionError     wiring that cannot work (also a ValueError)
-├── UnknownActionError       an action that leads nowhere (also a LookupError)
-├── AttemptTimeoutError      ``timeout=`` ran out (also a TimeoutError)
-│   └── DeadlineExceededError    ``deadline=`` ran out, of an item, a node or a run
-├── CircuitOpenError         a circuit breaker lets no call through
-├── WorkerDiedError          a worker process ended in the middle of an item
-│   └── MemoryLimitError     it was ended because it grew past ``memory_limit=``
-├── WriteConflictError       branches that run at once have written the same key of ``shared``
+├── NodeDefinitionError      a class or its settings cannot work (also a TypeError)
+├── GraphDefinitionError     the wiring cannot work (also a ValueError)
+├── UnknownActionError       an action has no edge (also a LookupError)
+├── AttemptTimeoutError      ``timeout=`` has expired (also a TimeoutError)
+│   └── DeadlineExceededError    ``deadline=`` of an item, a node or a run has expired
+├── CircuitOpenError         a circuit breaker refused the call
+├── WorkerDiedError          a worker process ended while it worked on an item
+│   └── MemoryLimitError     it was killed because it exceeded ``memory_limit=``
+├── WriteConflictError       parallel branches have written the same key of ``shared``
 └── TooManyFailuresError     more items failed than ``on_error`` tolerates (also an ExceptionGroup)
 
 RunInterrupted               a signal has ended ``run()`` (a SystemExit and a KeyboardInterrupt)
 Drop                         not an error: ``raise Drop`` in ``exec`` leaves the item out
-WriteConflictWarning, SlowHookWarning    something works now and may not tomorrow
+WriteConflictWarning, SlowHookWarning    something works now but can fail later
 """
 
 import signal
@@ -23,21 +23,21 @@ from contextlib import suppress
 
 
 def closest(name: object, known: Iterable[object]) -> str:
-    """Return `` Did you mean 'x'?`` for the known name nearest to ``name``, or nothing."""
-    from difflib import get_close_matches  # only a mistake pays for it
+    """Return `` Did you mean 'x'?`` for the known name closest to ``name``, or ``""``."""
+    from difflib import get_close_matches  # imported only after a mistake
 
     found = get_close_matches(str(name), [*map(str, known)], n=1)
     return f" Did you mean {found[0]!r}?" if found else ""
 
 
 def add_note(error: BaseException, note: str) -> None:
-    """Add a note, unless the error takes none: a frozen dataclass stays what it is."""
+    """Add a note if the error accepts notes; a frozen dataclass does not."""
     with suppress(Exception):
         error.add_note(note)
 
 
 class KayGraphError(Exception):
-    """The root of everything that kaygraph itself raises."""
+    """The base class of all errors that kaygraph itself raises."""
 
 
 class NodeDefinitionError(KayGraphError, TypeError):
@@ -49,12 +49,12 @@ class GraphDefinitionError(KayGraphError, ValueError):
 
 
 class UnknownActionError(KayGraphError, LookupError):
-    """``post`` returned an action that no edge listens to.
+    """``post`` returned an action that has no edge, from a node that has edges.
 
     Attributes:
         node: The name of the node.
         action: What ``post`` returned.
-        known: The actions that lead somewhere, in the order they were wired.
+        known: The actions that have an edge, in the order of the wiring.
     """
 
     def __init__(self, node: str, action: object, known: Sequence[str]) -> None:
@@ -74,14 +74,14 @@ class AttemptTimeoutError(KayGraphError, TimeoutError):
 
 
 class DeadlineExceededError(AttemptTimeoutError):
-    """An item, a node or a run was not done by its ``deadline``, queueing and waits included."""
+    """An item, a node or a run exceeded its ``deadline``, queueing and waits included."""
 
 
 class CircuitOpenError(KayGraphError):
     """A circuit breaker is open: the call was not made.
 
     Attributes:
-        retry_after: In how many seconds the next call will be let through, as a probe.
+        retry_after: The time until the next call is admitted, as a probe, in seconds.
     """
 
     def __init__(self, message: str, retry_after: float = 0.0) -> None:
@@ -93,32 +93,33 @@ class CircuitOpenError(KayGraphError):
 
 
 class WorkerDiedError(KayGraphError):
-    """A worker process ended (was killed, ran out of memory) while it worked on an item."""
+    """A worker process ended while it worked on an item: it was killed or ran out of memory."""
 
 
 class MemoryLimitError(WorkerDiedError, MemoryError):
-    """A worker process was ended because its memory grew past ``memory_limit``."""
+    """A worker process was killed because it exceeded its ``memory_limit``."""
 
 
 class WriteConflictError(KayGraphError):
-    """Two branches that run at once have written the same top-level key of ``shared``."""
+    """Two parallel branches have written the same top-level key of ``shared``."""
 
 
 class WriteConflictWarning(UserWarning):
-    """As WriteConflictError, where ``on_conflict="warn"``."""
+    """The warning in place of a WriteConflictError, by default and with ``on_conflict="warn"``."""
 
 
 class SlowHookWarning(UserWarning):
-    """A hook held the event loop for longer than ``slow_hook_s``: nothing else could run."""
+    """A hook blocked the event loop for longer than ``slow_hook_s`` seconds."""
 
 
 class RunInterrupted(SystemExit, KeyboardInterrupt):
-    """A signal has ended ``run()``; uncaught, the process exits with ``code`` and no traceback.
+    """A signal has ended ``run()``; if uncaught, the process exits with ``code``, no traceback.
 
     Attributes:
-        code: 128 and the number of the signal: 130 for SIGINT, 143 for SIGTERM.
-        drained: Whether what was in flight came to its end; False when ``grace`` ran out, or a
-            second signal came.
+        code: 128 plus the number of the signal: 130 for SIGINT, 143 for SIGTERM.
+        drained: Whether the work in flight has finished; False when ``grace`` expired or a second
+            signal came.
+        signal: The signal, as a ``signal.Signals``.
     """
 
     def __init__(self, number: int, drained: bool) -> None:
@@ -132,18 +133,18 @@ class RunInterrupted(SystemExit, KeyboardInterrupt):
 
 
 class TooManyFailuresError(KayGraphError, ExceptionGroup[Exception]):
-    """More items failed than ``on_error`` tolerates; ``exceptions`` holds every failure."""
+    """More items failed than ``on_error`` tolerates; ``exceptions`` has the error of each."""
 
     def derive(self, excs: Sequence[Exception], /) -> "TooManyFailuresError":  # type: ignore[override]
         return TooManyFailuresError(self.message, excs)
 
 
 class Drop(Exception):  # noqa: N818 - it is an instruction, not an error
-    """Raise it in ``exec`` to leave an item out: it is counted as skipped, never retried."""
+    """Raise it in ``exec`` to leave an item out: the item counts as skipped, without a retry."""
 
 
 def note_place(error: BaseException, place: str) -> None:
-    """Note on an error, once, where it happened: the innermost place knows most."""
+    """Add a note to an error about where it happened; only the innermost place is noted."""
     notes = getattr(error, "__notes__", ())
     if not any(isinstance(known, str) and known.startswith("in node ") for known in notes):
         add_note(error, f"in node {place}")

@@ -1,8 +1,8 @@
-"""What a run tells its observers: frozen events, in the order in which things happen.
+"""The events that a run sends to its observers: immutable, in chronological order.
 
-``at`` is the event loop's clock in seconds. ``node`` is the node's name, with the names of the
-graphs around it before it (``Inner/Fetch``). One call of ``exec`` for one item is followed by
-exactly one of ``ItemFinished`` and ``ItemFailed``. An item that ends before its first call has no
+``at`` is the time by the event loop's clock, in seconds. ``node`` is the name of the node, after
+the names of the graphs that enclose it (``Inner/Fetch``). Every item ends with exactly one
+``ItemFinished`` or ``ItemFailed``. An item that ends before its first call of ``exec`` has no
 ``ItemStarted``, and 0 attempts.
 """
 
@@ -19,7 +19,7 @@ class RunStarted(NamedTuple):
 
 
 class RunFinished(NamedTuple):
-    """The run is over and everything it opened is closed."""
+    """The run is over, and everything that it opened is closed."""
 
     node: str
     at: float
@@ -36,7 +36,7 @@ class NodeStarted(NamedTuple):
 
 
 class NodeFinished(NamedTuple):
-    """A node is done: ``post`` returned ``action``, or the node ended with ``error``."""
+    """A node has finished: ``post`` returned ``action``, or the node ended with ``error``."""
 
     node: str
     at: float
@@ -48,7 +48,7 @@ class NodeFinished(NamedTuple):
 class ItemStarted(NamedTuple):
     """``exec`` is about to be called for an item; ``worker`` counts from 0 within the node.
 
-    ``whole``: its work is that of its parts, which have events of their own.
+    ``whole`` is True when the item consists of parts that have their own events.
     """
 
     node: str
@@ -82,7 +82,7 @@ class ItemFinished(NamedTuple):
 
 
 class ItemFailed(NamedTuple):
-    """An item ended without a result; ``status`` says under what it is counted."""
+    """An item ended without a result; it is counted under ``status``."""
 
     node: str
     at: float
@@ -95,7 +95,7 @@ class ItemFailed(NamedTuple):
 
 
 class StageStarted(NamedTuple):
-    """A pipeline's stage begins to work with so many workers."""
+    """A pipeline stage starts with ``workers`` workers."""
 
     node: str
     at: float
@@ -103,7 +103,7 @@ class StageStarted(NamedTuple):
 
 
 class StageFinished(NamedTuple):
-    """A pipeline's stage has seen its last item. All times are sums over its workers."""
+    """A pipeline stage has finished its last item. All times are sums over its workers."""
 
     node: str
     at: float
@@ -115,7 +115,7 @@ class StageFinished(NamedTuple):
 
 
 class LimitChanged(NamedTuple):
-    """``max_workers="auto"`` has found another limit."""
+    """``max_workers="auto"`` has changed its limit."""
 
     node: str
     at: float
@@ -123,7 +123,7 @@ class LimitChanged(NamedTuple):
 
 
 class CircuitChanged(NamedTuple):
-    """A call of this node has moved a circuit breaker: ``closed``, ``open`` or ``half_open``."""
+    """A call of this node has set a circuit breaker to ``closed``, ``open`` or ``half_open``."""
 
     node: str
     at: float
@@ -147,9 +147,10 @@ Event = (
 
 
 class Observer(Protocol):
-    """Anything that can be called with an event, on the loop; ``events.append`` will do.
+    """A callable that accepts an event, such as ``events.append``; it is called on the event loop.
 
-    An observer that raises is reported to the loop's exception handler and not called again.
+    When an observer raises, the loop's exception handler gets the error, and the observer is not
+    called again.
     """
 
     def __call__(self, event: Event, /) -> object: ...

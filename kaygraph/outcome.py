@@ -1,4 +1,4 @@
-"""What became of one item or one branch."""
+"""The outcome of one item or one branch."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
@@ -16,13 +16,13 @@ class Outcome(Generic[T]):
 
     Attributes:
         name: The node or branch that worked on it.
-        index: Its place in the input, counted from 0.
+        index: The position in the input, counted from 0.
         status: ``ok``, ``failed``, ``skipped``, ``cancelled`` or ``timed_out``.
-        value: What ``exec`` returned, when ``ok``.
-        error: What it failed with, when not.
-        attempts: How many times ``exec`` was begun.
-        seconds: Time spent in ``exec``, over all attempts, in seconds; of a branch, its wall time.
-        item: The item itself (None for a branch).
+        value: What ``exec`` returned, if ``ok``; otherwise None.
+        error: The error, if not ``ok``; otherwise None.
+        attempts: How many times ``exec`` was called.
+        seconds: The time in ``exec`` over all attempts, in seconds; for a branch, its wall time.
+        item: The item itself; None for a branch.
     """
 
     name: str
@@ -34,7 +34,8 @@ class Outcome(Generic[T]):
     seconds: float = 0.0
     item: Any = None
 
-    if not TYPE_CHECKING:  # Generic sets an attribute on what Outcome[int](…) makes: not on this
+    # The alias of Generic sets an attribute on each new object, which slots refuse.
+    if not TYPE_CHECKING:
 
         def __class_getitem__(cls, _):
             return cls
@@ -46,7 +47,7 @@ class Outcome(Generic[T]):
 
 
 def status_of(error: BaseException, on_error: object = "raise") -> Status:
-    """Return the one status under which a failure is counted."""
+    """Return the status of an item that ended with ``error``."""
     if isinstance(error, Drop):
         return "skipped"
     if not isinstance(error, Exception):
