@@ -28,15 +28,13 @@ class Step:
         mask: The bits of the joins that a token here holds up: those in ``forward``, and those
             that it can reach by going back into loops of which the join is no part. (Within its
             loop, a join is not held by a token that is past it: going back begins a new round.)
-        run: The node's lifecycle: ``(shared, frame)``, to be awaited.
     """
 
-    __slots__ = ("after", "bit", "forward", "index", "mask", "name", "node", "run")
+    __slots__ = ("after", "bit", "forward", "index", "mask", "name", "node")
 
     def __init__(self, node: AnyNode) -> None:
         self.node = node
         self.name = node.name
-        self.run = node._run
         self.after: dict[str | None, Step | tuple[Step, ...]] = {}
         self.index = 0
         self.bit = 0

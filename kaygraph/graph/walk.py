@@ -84,7 +84,7 @@ class Walk:
                     await sleep(0)
             try:
                 if bare and not run.marked:
-                    action = await step.run(shared, frame)
+                    action = await step.node._run(shared, frame)
                 else:
                     action = await self._observed(step, action)
             except Exception as error:

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
 from contextlib import suppress
 from contextvars import copy_context
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import ref
 
@@ -116,15 +117,19 @@ class Runnable:
                 )
             run.observe(observers)
         shared = {} if shared is None else shared
-        if deadline is None:
-            return lambda: launched(self.name, Frame(run), work, shared)
-        check_limit("deadline", deadline)
+        if deadline is not None:
+            work = _in_time(work, check_limit("deadline", deadline), self.name)
+        return partial(launched, self.name, Frame(run), work, shared)
 
-        def in_time(shared: Any, frame: Frame) -> Coroutine[Any, Any, T]:
-            what = f"the run of {self.name!r}"
-            return within(deadline, "deadline", what, work(shared, frame))
 
-        return lambda: launched(self.name, Frame(run), in_time, shared)
+def _in_time(
+    work: Callable[[Any, Frame], Coroutine[Any, Any, T]], deadline: float | None, name: str
+) -> Callable[[Any, Frame], Coroutine[Any, Any, T]]:
+    def in_time(shared: Any, frame: Frame) -> Coroutine[Any, Any, T]:
+        assert deadline is not None
+        return within(deadline, "deadline", f"the run of {name!r}", work(shared, frame))
+
+    return in_time
 
 
 class RunTask:
