@@ -131,7 +131,8 @@ def worked(scenario: "Scenario", node: Any, round_: Round, items: Sequence[Any])
         else:
             failures += 1
             values.append((status, item, attempts))
-    return values, failures, skipped, fails(node.on_error, failures, len(items) - passed)
+    on_error = getattr(node, "on_error", "raise")  # a node of one item has no such setting
+    return values, failures, skipped, fails(on_error, failures, len(items) - passed)
 
 
 class Block:

@@ -171,7 +171,7 @@ class Scenario:
         if status in ("failed", "timed_out"):
             if isinstance(node, SingleWithFallback | ManyWithFallback):
                 status = "ok with fallback"
-            elif node.on_error == "skip":
+            elif getattr(node, "on_error", "raise") == "skip":
                 status = "skipped"
             else:
                 self.bad.setdefault(node.name, set()).add(item)
