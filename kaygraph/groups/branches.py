@@ -49,7 +49,6 @@ class BranchGroup(BaseNode[Any, list[Any]]):
         self._names = unique([branch.name for branch in self.branches])
 
     _inner_walks = True
-    _has_run = False
 
     def _inner(self) -> Sequence[BaseNode[Any, Any]]:
         return self.branches
@@ -59,7 +58,8 @@ class BranchGroup(BaseNode[Any, list[Any]]):
         rules = frame.rules.changed(whole=True)  # while a run drains, a group comes to its end
         cells = [Cell() for _ in self.branches]
         beside = None
-        if len(cells) > 1 and frame.checks_writes(not self._has_run):
+        first = not any(branch.plan.walked for branch in self.branches)
+        if len(cells) > 1 and frame.checks_writes(first):
             beside = branches(self, shared, frame)
         elif frame.run.checking:
             look(self, frame)  # what prep has written is not the branch's
@@ -100,7 +100,6 @@ class BranchGroup(BaseNode[Any, list[Any]]):
             frame.scope.keep(self, outcomes)
             if beside is not None:
                 beside.end()
-        object.__setattr__(self, "_has_run", True)
         if not won:
             errors = errors_of(tasks)
             if len(errors) == 1:
