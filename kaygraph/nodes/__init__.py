@@ -1,6 +1,6 @@
-"""Ready-made nodes: a job each, over a well-kept library.
+"""Ready-made nodes for common jobs, on top of well-maintained libraries.
 
-A module loads when one of its names is asked for, and with it the library that it stands on:
+A module, with the library that it needs, is imported when one of its names is first used:
 ``from kaygraph.nodes import MergeNode`` imports no HTTP client.
 """
 
@@ -89,7 +89,7 @@ if TYPE_CHECKING:
     from .switch import SwitchNode as SwitchNode
     from .transform import TransformNode as TransformNode
 
-# The module that each public name stands in.
+# The module of each public name.
 _PLACES = {
     "APIKey": "http.auth",
     "AddressRefusedError": "http._addresses",
@@ -174,7 +174,7 @@ _PLACES = {
 __all__ = sorted(_PLACES)
 
 
-if not TYPE_CHECKING:  # for checkers a name that is not there is an error
+if not TYPE_CHECKING:  # so that type checkers report an unknown name
 
     def __getattr__(name):
         if name not in _PLACES:

@@ -1,4 +1,4 @@
-"""The fields of records: keys of mappings, attributes of objects, with dots into what they hold."""
+"""The fields of records: keys of mappings, attributes of objects, and dotted paths."""
 
 import inspect
 from collections.abc import Iterable, Mapping
@@ -8,16 +8,16 @@ from typing import Any
 from ..errors import KayGraphError, closest
 
 SHOWN = 20  # names in an error
-NO_FIELD = len  # as any function: methods are no fields
+NO_FIELD = len  # a stand-in for a missing attribute: functions and methods are not fields
 
 
 class MissingFieldError(KayGraphError, LookupError):
     """A record has no field of this name.
 
     Attributes:
-        field: The field that was asked for, with its dots.
-        part: The part of it that is not there.
-        known: The fields that are there in its place.
+        field: The requested field, a dotted path.
+        part: The part of the path that is missing.
+        known: The fields that the record has there.
     """
 
     def __init__(self, field: str, part: str, known: Iterable[str]) -> None:
@@ -35,12 +35,12 @@ class MissingFieldError(KayGraphError, LookupError):
 
 
 def field_of(record: Any, field: str) -> Any:
-    """Return a field of a record, as in ``"user.age"``.
+    """Return a field of a record; ``field`` may be a dotted path, as in ``"user.age"``.
 
-    In a mapping a field is a key; in any other object it is a public attribute, and no method.
+    A field is a key of a mapping, or a public attribute of any other object, except methods.
 
     Raises:
-        MissingFieldError: It is not there.
+        MissingFieldError: The record has no such field.
     """
     found = record
     for part in field.split("."):
@@ -57,7 +57,7 @@ def field_of(record: Any, field: str) -> Any:
 
 
 def _attributes(owner: Any) -> list[str]:
-    """Return the names of its public attributes; none of them is read, as that may run code."""
+    """Return the names of the public attributes, without reading them, which could run code."""
     names = [name for name in dir(owner) if not name.startswith("_")]
     static = {name: inspect.getattr_static(owner, name, None) for name in names}
     return [

@@ -1,4 +1,4 @@
-"""Joins of lists of records: by a key, in time that grows with the records in and out."""
+"""Joins of lists of records by a key, in time linear in the number of input and output records."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, Literal
@@ -49,22 +49,22 @@ class RepeatedKeyError(KayGraphError, ValueError):
         pairs = zip(self.fields, self.key, strict=True)
         what = ", ".join(f"{field} {value!r:.40}" for field, value in pairs)
         return (
-            f"{what} occurs several times in {left!r} and in {right!r}: joined, each record of "
-            "one would be put together with each of the other. Add a field to key=, or leave all "
-            "but one of them out on one side"
+            f"{what} occurs several times in {left!r} and in {right!r}: a join would combine each "
+            "record of one with each of the other. Add a field to key=, or remove the duplicates "
+            "on one side"
         )
 
 
 def join(
     inputs: Mapping[str, Sequence[Record]], fields: Sequence[str], how: How, prefer: Prefer | None
 ) -> list[dict[str, Any]]:
-    """Return the records of all inputs, those that agree in the fields put together.
+    """Return the records of all inputs; records with equal values in ``fields`` are combined.
 
     Raises:
-        MissingFieldError: A record has not a field of the key.
+        MissingFieldError: A record lacks a field of the key.
         TypeError: The value of such a field cannot be a key.
         RepeatedKeyError: A key occurs several times on both sides.
-        KeyConflictError: Records that agree have another field in common, and no side is preferred.
+        KeyConflictError: Two records to combine share another field, and ``prefer`` is None.
     """
     (name, records), *others = inputs.items()
     joined = [dict(record) for record in records]

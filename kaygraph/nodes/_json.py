@@ -1,4 +1,4 @@
-"""JSON from outside: how deep it may be is checked before a decoder goes down into it."""
+"""Untrusted JSON: its depth is checked before it is decoded."""
 
 import json
 import re
@@ -13,14 +13,14 @@ _STEPS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
 
 class JSONDepthError(ValueError):
-    """JSON is nested deeper than is allowed."""
+    """The JSON is nested too deeply."""
 
 
 def check_depth(data: bytes, most: int = MAX_DEPTH) -> None:
     """Raise a JSONDepthError when arrays and objects are nested deeper than ``most``.
 
-    Brackets in strings do not count. The time is linear in the size, and far below that of
-    decoding.
+    Brackets in strings do not count. The time is linear in the size, and much shorter than that
+    of decoding.
     """
     if data.count(b"[") + data.count(b"{") <= most:
         return
@@ -30,15 +30,15 @@ def check_depth(data: bytes, most: int = MAX_DEPTH) -> None:
 
 
 def decode(data: bytes, max_depth: int = MAX_DEPTH) -> Any:
-    """Return what JSON in UTF-8 says.
+    """Decode JSON in UTF-8.
 
     Raises:
-        JSONDepthError: It is nested deeper than ``max_depth``.
-        ValueError: It is not JSON.
+        JSONDepthError: The JSON is nested deeper than ``max_depth``.
+        ValueError: ``data`` is not JSON.
     """
     check_depth(data, max_depth)
     try:
-        # As text: given bytes, json would guess UTF-16, of which the depth says nothing.
+        # Decode first: from bytes, json could detect UTF-16, for which the depth was not checked.
         return json.loads(data.decode("utf-8-sig"))
-    except RecursionError:  # max_depth is beyond what Python can do
+    except RecursionError:  # max_depth is greater than Python's own limit
         raise JSONDepthError("the JSON is nested deeper than Python can read") from None

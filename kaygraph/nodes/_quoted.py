@@ -1,4 +1,4 @@
-"""What a server says, as it may stand in an error: short, and without what is secret."""
+"""Text from a server for use in an error: short, and without secrets."""
 
 from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
@@ -6,11 +6,11 @@ from typing import Any
 
 from .._formatting import HIDDEN, redacted
 
-READ = 10_000  # characters that are looked at: to search all of a long page would hold the loop
+READ = 10_000  # characters to search: a search of a whole long page would block the loop
 
 
 def quoted(text: str, secrets: Iterable[str] = ()) -> str:
-    """Return the beginning of a text without ``secrets``, and what else looks like one."""
+    """Return the beginning of a text without ``secrets`` and anything else that looks like one."""
     text = text[:READ]
     for secret in sorted(filter(None, secrets), key=len, reverse=True):
         text = text.replace(secret, HIDDEN)
@@ -18,7 +18,7 @@ def quoted(text: str, secrets: Iterable[str] = ()) -> str:
 
 
 def secrets_of(auth: Any) -> list[str]:
-    """Return what is secret of an Auth: what its ``repr`` does not show. Some servers repeat it."""
+    """Return the secrets of an Auth, which a server may repeat: the fields outside its ``repr``."""
     known = fields(auth) if is_dataclass(auth) else ()
     values = [getattr(auth, one.name) for one in known if not one.repr]
     return [value for value in values if isinstance(value, str)]

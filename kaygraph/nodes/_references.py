@@ -1,4 +1,4 @@
-"""Functions that settings name: callables, or "module:function" for one that stands elsewhere."""
+"""Functions in settings: callables, or "module:function" for a function to import."""
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -12,10 +12,11 @@ Function = Callable[..., Any]
 
 
 class FunctionReferenceError(KayGraphError, ValueError):
-    """A "module:function" that leads to no function.
+    """A "module:function" does not name a function.
 
     Attributes:
-        reference: What was given.
+        reference: The given string.
+        reason: Why it does not name a function.
     """
 
     def __init__(self, reference: str, reason: str) -> None:
@@ -29,13 +30,13 @@ class FunctionReferenceError(KayGraphError, ValueError):
 def resolve(reference: str) -> Function:
     """Import and return the function that ``"module:function"`` names.
 
-    The function may stand in a class: ``"shop.prices:Prices.parse"``. Importing a module runs it,
-    so a reference is code: take it from whom you would take code.
+    The function may belong to a class: ``"shop.prices:Prices.parse"``. The import runs the module,
+    so accept a reference only from a source whose code you would run.
 
     Raises:
-        FunctionReferenceError: It is written in another way, there is no such module, no such
-            name in it, or what it names cannot be called.
-        Exception: Whatever the module raises while it is imported.
+        FunctionReferenceError: The form is wrong, the module or the name in it does not exist, or
+            the object is not callable.
+        Exception: Whatever the module raises during the import.
     """
     module, _, path = reference.partition(":")
     parts = path.split(".")
@@ -47,7 +48,7 @@ def resolve(reference: str) -> Function:
         found: Any = import_module(module)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-            raise  # the module is there, and misses another one
+            raise  # the module exists, and one of its own imports is missing
         raise FunctionReferenceError(reference, f"there is no module {error.name!r}") from error
     for part in parts:
         owner, found = found, getattr(found, part, None)
@@ -62,7 +63,7 @@ def resolve(reference: str) -> Function:
 
 
 def check_function(name: str, value: Any) -> Function:
-    """Return the function that ``value`` is, or names."""
+    """Return the function that ``value`` is or names."""
     if isinstance(value, str):
         return resolve(value)
     if not callable(value):
@@ -71,7 +72,7 @@ def check_function(name: str, value: Any) -> Function:
 
 
 def check_plain_function(name: str, value: Any) -> Function:
-    """Return the function that ``value`` is, or names, when it is written ``def``."""
+    """Return the function that ``value`` is or names, if it is a plain ``def``."""
     function = check_function(name, value)
     if kind_of(function) != "sync":
         raise ValueError(
@@ -82,7 +83,7 @@ def check_plain_function(name: str, value: Any) -> Function:
 
 
 def check_plain_functions(name: str, value: Any) -> Mapping[str, Function]:
-    """Return a mapping of names to functions that are written ``def``."""
+    """Return a mapping of names to plain ``def`` functions."""
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
         raise ValueError(
             f"{name} must be a mapping of names to functions, as in "
@@ -92,6 +93,6 @@ def check_plain_functions(name: str, value: Any) -> Mapping[str, Function]:
 
 
 def keep_from_binding(owner: type, name: str) -> None:
-    """Make a function that a class has as a setting no method of it."""
+    """Keep a function that is a setting of a class from becoming a method of it."""
     if isinstance(function := vars(owner).get(name), FunctionType):
         setattr(owner, name, staticmethod(function))

@@ -1,4 +1,4 @@
-"""Which keys of the shared store a ready-made node reads and writes."""
+"""The keys of the shared store that a ready-made node reads and writes."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
@@ -12,7 +12,7 @@ Keys = str | Sequence[str] | None
 
 
 class StoreSettings(NodeSettings, total=False):
-    """What a ready-made node takes beside its own arguments."""
+    """The settings of a ready-made node, besides its own arguments."""
 
     max_retries: int
     wait: float
@@ -21,7 +21,7 @@ class StoreSettings(NodeSettings, total=False):
 
 
 class StoreBatchSettings(BatchSettings, total=False):
-    """What a ready-made node takes that works on items, one after another."""
+    """The settings of a ready-made node that works on items, one after another."""
 
     max_retries: int
     wait: float
@@ -30,7 +30,7 @@ class StoreBatchSettings(BatchSettings, total=False):
 
 
 class StoreParallelSettings(ParallelSettings, total=False):
-    """What a ready-made node takes that works on many items at once."""
+    """The settings of a ready-made node that works on many items at once."""
 
     max_retries: int
     wait: float
@@ -39,12 +39,12 @@ class StoreParallelSettings(ParallelSettings, total=False):
 
 
 class MissingInputError(KayGraphError, KeyError):
-    """A node reads a key of the shared store that nobody has written.
+    """A node reads a key of the shared store that has not been written.
 
     Attributes:
         node: The name of the node.
-        key: The key that is missing.
-        known: The keys that are there, in the order in which they were written.
+        key: The missing key.
+        known: The keys that exist, in the order in which they were written.
     """
 
     def __init__(self, node: str, key: str, known: Iterable[str]) -> None:
@@ -54,13 +54,13 @@ class MissingInputError(KayGraphError, KeyError):
     def __str__(self) -> str:
         listed = ", ".join(repr(name) for name in self.known) or "none"
         return (
-            f"Node {self.node!r} reads shared[{self.key!r}], which nobody has written. "
+            f"Node {self.node!r} reads shared[{self.key!r}], which has not been written. "
             f"Keys that are there: {listed}.{closest(self.key, self.known)}"
         )
 
 
 def check_keys(name: str, value: Any) -> Any:
-    """Return ``value`` when it names a key of the shared store, or several, or is None."""
+    """Return ``value`` if it is a key of the shared store, several keys, or None."""
     keys = (value,) if isinstance(value, str) else value
     if keys is not None and not (
         isinstance(keys, list | tuple) and keys and all(isinstance(k, str) and k for k in keys)
@@ -73,7 +73,7 @@ def check_keys(name: str, value: Any) -> Any:
 
 
 def check_on_loop(name: str, value: Any) -> Any:
-    """Return where ``exec`` runs, of a node that holds open what belongs to the run's loop."""
+    """Return ``value`` if it is "loop" or None: the node keeps resources of the loop open."""
     if value not in (None, "loop"):
         raise ValueError(
             f"{name} must be 'loop': what this node holds open belongs to the event loop of the "
@@ -83,16 +83,16 @@ def check_on_loop(name: str, value: Any) -> Any:
 
 
 class Stored:
-    """Reads from the shared store in ``prep`` and writes to it in ``post``, by the keys it is told.
+    """A mixin that reads keys of the shared store in ``prep`` and writes keys in ``post``.
 
-    It stands before Node or BatchNode in the bases of a ready-made node.
+    It precedes Node or BatchNode in the bases of a ready-made node.
 
     Attributes:
-        reads: A key: ``prep`` returns its value. Several: a tuple of their values, in that order.
-            None: ``prep`` returns None.
-        writes: A key: ``post`` writes the result there. Several: the result is a tuple (or list)
-            of as many values. None: nothing is written. In a pipeline it is the results of the
-            last stage that are written, of any other its StageReport.
+        reads: For one key, ``prep`` returns its value. For several, it returns a tuple of their
+            values, in the same order. For None, it returns None.
+        writes: For one key, ``post`` writes the result there. For several, the result must be a
+            tuple or list with one value per key. For None, nothing is written. In a pipeline, the
+            last stage writes its results, and any other stage its StageReport.
     """
 
     name: str
@@ -101,10 +101,10 @@ class Stored:
     _checks: ClassVar[Checks] = {"reads": check_keys, "writes": check_keys}
 
     def prep(self, shared: Any, /) -> Any:
-        """Return what is read from the shared store.
+        """Return the values of the keys in ``reads``.
 
         Raises:
-            MissingInputError: A key is not there.
+            MissingInputError: A key is missing.
         """
         return None if self.reads is None else values_of(shared, self.reads, self.name)
 
@@ -117,7 +117,7 @@ class Stored:
 
 
 def values_of(shared: Mapping[str, Any], keys: str | Sequence[str], node: str) -> Any:
-    """Return the value of a key, or the tuple of the values of several."""
+    """Return the value of one key, or a tuple of the values of several keys."""
     for key in (keys,) if isinstance(keys, str) else keys:
         if key not in shared:
             raise MissingInputError(node, key, shared)
@@ -125,7 +125,7 @@ def values_of(shared: Mapping[str, Any], keys: str | Sequence[str], node: str) -
 
 
 def store(shared: Any, keys: str | Sequence[str], value: Any, node: str) -> None:
-    """Write a result under a key, or a tuple of results under as many keys."""
+    """Write a result under one key, or a tuple of results under as many keys."""
     if isinstance(keys, str):
         shared[keys] = value
         return
@@ -139,7 +139,7 @@ def store(shared: Any, keys: str | Sequence[str], value: Any, node: str) -> None
 
 
 def configure(node: Any, own: Mapping[str, Any], settings: Any) -> None:
-    """Set what a constructor was given; None of a node's own arguments means: not told."""
-    told = {name: value for name, value in own.items() if value is not None}
-    told |= settings
-    node._configure(told.pop("max_retries", None), told.pop("wait", None), told)
+    """Apply the arguments of a constructor; None in ``own`` means that an argument is not set."""
+    given = {name: value for name, value in own.items() if value is not None}
+    given |= settings
+    node._configure(given.pop("max_retries", None), given.pop("wait", None), given)

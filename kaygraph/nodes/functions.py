@@ -28,18 +28,18 @@ else:
 
 
 def _function(name: str, value: Any) -> Function:
-    """Return the function that ``value`` is or names; that of a node, where it is one."""
+    """Return the function that ``value`` is or names; for a function node, its function."""
     function = check_function(name, value)
     return function.function if isinstance(function, Calling) else function
 
 
 class Calling(Stored, Generic[Arguments, Returned]):
-    """What the nodes have in common that call a function; it stands before Node in their bases."""
+    """The common part of nodes that call a function; it precedes Node in their bases."""
 
     function: Callable[Arguments, Returned]
 
     _checks: ClassVar[Checks] = {"function": _function}
-    # Which calls the function takes: without an argument, with one.
+    # Whether the function can be called without an argument, and with one.
     _takes: tuple[bool, bool] = (False, True)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -59,7 +59,7 @@ class Calling(Stored, Generic[Arguments, Returned]):
         self._check_arguments()
 
     def _changed(self, names: Collection[str]) -> None:
-        if "function" in names:  # how it is written is a fact of the instance here
+        if "function" in names:  # each instance may have a function of another kind
             function = self.function
             if type(self).exec is Calling.exec and "exec" not in vars(self):
                 self.__dict__["_exec_kind"] = kind_of(function)
@@ -67,11 +67,11 @@ class Calling(Stored, Generic[Arguments, Returned]):
         super()._changed(names)  # type: ignore[misc]
 
     def __call__(self, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Returned:
-        """Call the function itself, outside of any run."""
+        """Call the function directly, outside of any run."""
         return self.function(*args, **kwargs)
 
     def exec(self, item: Any, /) -> Any:
-        """Call the function with what was read, or with the item of a pipeline."""
+        """Call the function with the values of ``reads``, or with the item of a pipeline."""
         call: Function = self.function
         if isinstance(self.reads, tuple):
             return call(*item)
@@ -81,7 +81,7 @@ class Calling(Stored, Generic[Arguments, Returned]):
         return call(item)
 
     def _call_like(self, function: Function) -> None:
-        """Name the node after its function; two of one name are told apart as two of a class."""
+        """Name the node after its function."""
         name = getattr(getattr(function, "func", function), "__name__", "")
         if name.isidentifier():
             self.__dict__["name"] = name
@@ -108,20 +108,20 @@ class Calling(Stored, Generic[Arguments, Returned]):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)  # type: ignore[misc]
-        self.function = self.function  # which may be a name, as pickled
+        self.function = self.function  # the pickled value may be a name to resolve
 
 
 class FunctionNode(Calling[Arguments, Returned], Node[Any, Any]):
-    """A plain function as a node: ``exec`` calls it, and runs where the function's kind says.
+    """A plain function as a node: ``exec`` calls the function.
 
-    ``async def`` runs on the loop, ``def`` in a thread; a generator yields several results. The
-    function gets what ``reads`` names: the value of one key, or the values of several as its
-    positional arguments. Without ``reads`` it gets the item that a pipeline hands on, or nothing
-    where it takes no argument. A parameter with a default keeps it where there is nothing to give
-    (no ``reads``, and an item that is None).
+    An ``async def`` runs on the event loop, a ``def`` in a thread; a generator yields several
+    results. The function gets the value of the key in ``reads``, or the values of several keys as
+    positional arguments. Without ``reads``, it gets the item from the previous stage of a
+    pipeline, or nothing if it takes no argument. A parameter keeps its default when there is
+    nothing to pass (no ``reads``, and an item that is None).
 
-    The node may still be called as the function: ``fetch("https://…")``. It is one node wherever
-    its name stands; ``copy.copy(fetch)`` is another, for a second place or another graph.
+    You can still call the node as the function: ``fetch("https://…")``. Wherever you use the name
+    in a graph, it is the same node; ``copy.copy(fetch)`` makes a second one.
 
     Args:
         function: The function, or ``"module:function"``.
@@ -132,8 +132,8 @@ class FunctionNode(Calling[Arguments, Returned], Node[Any, Any]):
     The other settings are those of Node.
 
     Raises:
-        NodeDefinitionError: The function does not take as many arguments as it would get.
-        FunctionReferenceError: ``"module:function"`` leads to no function.
+        NodeDefinitionError: The function does not accept the number of arguments that it would get.
+        FunctionReferenceError: ``"module:function"`` does not name a function.
     """
 
     _accepts: ClassVar[frozenset[str]] = Node._accepts | {"reads", "writes", "function"}
@@ -147,10 +147,10 @@ class FunctionNode(Calling[Arguments, Returned], Node[Any, Any]):
 
 
 class ParallelFunctionNode(Calling[Arguments, Returned], ParallelBatchNode[Any, Returned]):
-    """A plain function as a node that calls it for many items at once, and keeps their order.
+    """A plain function as a node that calls it for many items at once and keeps their order.
 
-    The function gets one item of what ``reads`` names, or of the pipeline it is a stage of. In all
-    else it is a FunctionNode.
+    The function gets one item of the value under ``reads``, or one item of the pipeline.
+    Otherwise the node works like a FunctionNode.
 
     Args:
         function: The function, or ``"module:function"``.
@@ -161,8 +161,8 @@ class ParallelFunctionNode(Calling[Arguments, Returned], ParallelBatchNode[Any, 
     The other settings are those of ParallelBatchNode.
 
     Raises:
-        NodeDefinitionError: The function does not take one argument.
-        FunctionReferenceError: ``"module:function"`` leads to no function.
+        NodeDefinitionError: The function does not accept exactly one argument.
+        FunctionReferenceError: ``"module:function"`` does not name a function.
     """
 
     _accepts: ClassVar[frozenset[str]] = ParallelBatchNode._accepts | {
@@ -191,9 +191,9 @@ def node(
     **settings: Unpack[StoreSettings],
 ) -> Callable[[Callable[Arguments, Returned]], FunctionNode[Arguments, Returned]]: ...
 def node(function: Any = None, /, **settings: Any) -> Any:
-    """Make a function a node: ``@node``, or ``@node(reads="urls", writes="pages", max_retries=3)``.
+    """Turn a function into a node: ``@node`` or ``@node(reads="urls", writes="pages")``.
 
-    What comes back is a FunctionNode, which is to be wired and may still be called.
+    Returns a FunctionNode. You can wire it, and still call it as the function.
     """
     if function is None:
         return functools.partial(FunctionNode, **settings)
@@ -209,9 +209,10 @@ def parallel_node(
     **settings: Unpack[StoreParallelSettings],
 ) -> Callable[[Callable[Arguments, Returned]], ParallelFunctionNode[Arguments, Returned]]: ...
 def parallel_node(function: Any = None, /, **settings: Any) -> Any:
-    """Make a function a node that calls it for many items at once.
+    """Turn a function into a node that calls it for many items at once.
 
-    ``@parallel_node(reads="urls", writes="pages", max_workers=20)`` makes a ParallelFunctionNode.
+    ``@parallel_node(reads="urls", writes="pages", max_workers=20)`` returns a
+    ParallelFunctionNode.
     """
     if function is None:
         return functools.partial(ParallelFunctionNode, **settings)
@@ -219,25 +220,25 @@ def parallel_node(function: Any = None, /, **settings: Any) -> Any:
 
 
 def _may_take(function: Function, count: int) -> bool:
-    """Return whether a function may be called with so many positional arguments."""
+    """Return whether a function accepts ``count`` positional arguments."""
     try:
         inspect.signature(function).bind(*[None] * count)
     except TypeError:
         return False
-    except ValueError:  # a function written in C that does not tell: its first call will
+    except ValueError:  # a C function without a signature: the first call will show
         return count > 0
     return True
 
 
 def _reference_past_node(function: Function) -> str | None:
-    """Return ``"module:function"`` where pickle would find, in a function's place, its node.
+    """Return ``"module:function"`` if pickle would find the node in place of its function.
 
-    A function is pickled by its name, and ``@node`` has given that name to a node.
+    Pickle stores a function by its name, and ``@node`` has given that name to the node.
     """
     module, path = getattr(function, "__module__", None), getattr(function, "__qualname__", "")
     try:
         found = attrgetter(path)(sys.modules[module])  # type: ignore[index]
     except (AttributeError, KeyError):
         return None
-    stands_there = isinstance(found, Calling) and found.function is function
-    return f"{module}:{path}" if stands_there else None
+    is_its_node = isinstance(found, Calling) and found.function is function
+    return f"{module}:{path}" if is_its_node else None

@@ -1,4 +1,4 @@
-"""What branches came to, merged."""
+"""A node that merges the results of branches."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple, Unpack, get_args
@@ -19,11 +19,11 @@ Strategy = Literal[
 
 
 class Available(NamedTuple):
-    """What is there of the inputs of a merge, and why the others are not.
+    """The available inputs of a merge, and the reasons why others are missing.
 
     Attributes:
         found: Values by name, in the order of the inputs.
-        missing: What became of each of the others, by name; secrets are taken out.
+        missing: For each missing input, by name, why it is missing; secrets are hidden.
     """
 
     found: dict[str, Any]
@@ -34,9 +34,9 @@ class MissingInputsError(KayGraphError, LookupError):
     """A merge has fewer inputs than it needs.
 
     Attributes:
-        required: How many it needs.
-        found: The names of those that are there.
-        missing: What became of each of the others, by name.
+        required: How many inputs the merge needs.
+        found: The names of the available inputs.
+        missing: For each missing input, by name, why it is missing.
     """
 
     def __init__(self, required: int, found: Iterable[str], missing: Mapping[str, str]) -> None:
@@ -50,13 +50,13 @@ class MissingInputsError(KayGraphError, LookupError):
         reasons = reasons or "none"
         return (
             f"{self.required} of {inputs} inputs are needed, {len(self.found)} are there: {there}. "
-            f"Missing: {reasons}. required_inputs= says how many are enough, and the strategy "
-            "'collect_available' which are missing"
+            f"Missing: {reasons}. Set required_inputs= to the number that is enough, or use the "
+            "strategy 'collect_available', which reports the missing ones"
         )
 
 
 def check_inputs(name: str, value: Any) -> dict[str, str]:
-    """Return the keys of the shared store by the names of the inputs."""
+    """Return a mapping of input names to keys of the shared store."""
     names = value if isinstance(value, Mapping) else None
     if names is None and isinstance(value, list | tuple):
         names = {key: key for key in value if isinstance(key, str)}
@@ -73,7 +73,7 @@ def check_inputs(name: str, value: Any) -> dict[str, str]:
 
 
 def check_key(name: str, value: Any) -> tuple[str, ...]:
-    """Return the fields that make a key."""
+    """Return the fields of a join key."""
     fields = (value,) if isinstance(value, str) else value
     if (
         not isinstance(fields, tuple | list)
@@ -85,17 +85,17 @@ def check_key(name: str, value: Any) -> tuple[str, ...]:
 
 
 class MergeSettings(NodeSettings, total=False):
-    """What a MergeNode takes beside its own arguments."""
+    """The settings of a MergeNode, besides its own arguments."""
 
     max_retries: int
     wait: float
     writes: Keys
 
 
-MAX_REASON = 500  # characters of what a branch failed with
+MAX_REASON = 500  # characters of the error of a branch
 
-# The strategies that each of these settings speaks of.
-SPEAKS_OF = {
+# The strategies that use each of these settings.
+USED_BY = {
     "key": ("join",),
     "how": ("join",),
     "prefer": ("combine_dict", "join"),
@@ -104,50 +104,50 @@ SPEAKS_OF = {
 
 
 class MergeNode(Stored, Node[Any, Any]):
-    """Merges what several nodes have written, or what the branches of the group before came to.
+    """Merges the values that several nodes have written, or the results of the group before it.
 
-    - ``collect_all``, the strategy by default: a dict of all inputs by name.
-    - ``collect_available``: the inputs that are there and, by name, why the others are not, as an
-      ``Available(found, missing)``; ``writes=("found", "missing")`` takes it apart.
-    - ``combine_dict``: one dict of the keys of all inputs, which are mappings.
-    - ``concat``: one list, an input after the other.
-    - ``zip``: a list of tuples: the first elements of all inputs, the second ones, …; inputs of
-      different length are refused.
-    - ``join``: a list of the records that agree in ``key``, put together.
-    - ``first``: the first input that is there, in the order of the inputs.
+    - ``collect_all`` (the default): a dict of all inputs by name.
+    - ``collect_available``: the available inputs and, by name, why others are missing, as an
+      ``Available(found, missing)``; ``writes=("found", "missing")`` unpacks it.
+    - ``combine_dict``: one dict with the keys of all inputs, which must be mappings.
+    - ``concat``: one list of the elements of all inputs, one input after another.
+    - ``zip``: a list of tuples with the first elements of all inputs, the second elements, and so
+      on; inputs of different lengths are an error.
+    - ``join``: a list of combined records; records with equal values in ``key`` are combined.
+    - ``first``: the first available input, in the order of the inputs.
 
-    An input is missing when nobody has written its key, or its branch has not succeeded. All
-    inputs are needed unless ``required_inputs`` says how many are enough; of
-    ``collect_available`` and ``first`` one is. Without any there is nothing to merge.
+    An input is missing when its key has not been written, or when its branch has not succeeded.
+    By default, all inputs are required; ``collect_available`` and ``first`` require one.
+    ``required_inputs`` changes that. A merge without any input is an error.
 
-    A join takes time in proportion to the records that go in and come out. Records stand in the
-    order of the first input, those that it has no partner for last. A key may occur several times
-    on one side, and each of its records is put together with the one of the other side; on both
-    sides it is refused, as records would multiply. None is no key: it agrees with nothing. A
-    record without a partner gets no fields that it has not. More than two inputs are joined one
-    after another.
+    A join takes time linear in the number of input and output records. The result keeps the order
+    of the first input; records of other inputs without a partner come last. A key may occur
+    several times on one side: each of these records is combined with the record of the other side.
+    A key that occurs several times on both sides is an error, since the records would multiply.
+    None never matches. A record without a partner keeps only its own fields. More than two inputs
+    are joined one after another.
 
     Args:
         strategy: One of the above.
         inputs: Keys of the shared store, or a mapping of names to keys. By default, the branches
-            of the group that stands before this node (``settle(eu, us) >> MergeNode(…)``).
+            of the group before this node (``settle(eu, us) >> MergeNode(…)``).
         writes: A key for the result.
         required_inputs: How many inputs are enough.
-        skip_none: Whether an input that is None is left out, and not needed.
-        prefer: Whose value counts when inputs have the same key (or, in a join, the same field
-            beside those of ``key``): that of the ``"first"`` or the ``"last"``. By default, that
-            is an error.
-        key: A field of the records, or several, to join by.
-        how: ``"inner"`` (the default): only records with partners in all inputs. ``"left"``: all
-            of the first input. ``"outer"``: all.
+        skip_none: Whether to leave out inputs that are None; they are then not required.
+        prefer: Whose value to take when two inputs have the same key (or, in a join, the same
+            field outside of ``key``): that of the ``"first"`` or the ``"last"`` input. By default,
+            such a conflict is an error.
+        key: The field, or several fields, of the records to join by.
+        how: ``"inner"`` (the default) keeps records with partners in all inputs, ``"left"`` all
+            records of the first input, ``"outer"`` all records.
 
-    The other settings are those of Node. A ``prep`` of one's own may return a mapping of names to
+    The other settings are those of Node. If you override ``prep``, return a mapping of names to
     values.
 
     Raises:
         MissingInputsError: From a run, when there are not enough inputs.
-        KeyConflictError: From a run, when two have the same key and ``prefer`` is not told.
-        TypeError, ValueError: From a run, when an input is not of the kind that is merged.
+        KeyConflictError: From a run, when two inputs have the same key and ``prefer`` is not set.
+        TypeError, ValueError: From a run, when an input does not fit the strategy.
     """
 
     strategy: Strategy = "collect_all"
@@ -188,10 +188,10 @@ class MergeNode(Stored, Node[Any, Any]):
             "skip_none": skip_none, "prefer": prefer, "key": key, "how": how,
         }  # fmt: skip
         configure(self, own, settings)
-        for name, strategies in SPEAKS_OF.items():
+        for name, strategies in USED_BY.items():
             if getattr(self, name) is not None and self.strategy not in strategies:
                 raise ValueError(
-                    f"{name} says nothing to strategy={self.strategy!r}; it is for "
+                    f"{name} has no effect with strategy={self.strategy!r}; it is for "
                     f"{', '.join(map(repr, strategies))}"
                 )
         if self.strategy == "join" and self.key is None:
@@ -203,22 +203,22 @@ class MergeNode(Stored, Node[Any, Any]):
             )
 
     def prep(self, shared: Any, /) -> Available | Mapping[str, Any]:
-        """Return what is there of the inputs, and why the others are not."""
+        """Return the available inputs, and why others are missing."""
         if self.inputs is not None:
             return _written(shared, self.inputs)
         if not self.outcomes:
             raise NodeDefinitionError(
-                f"{self.name!r} has nothing to merge: name inputs=('eu', 'us'), or put it right "
+                f"{self.name!r} has nothing to merge: pass inputs=('eu', 'us'), or put it right "
                 "after a group, as in settle(eu, us) >> MergeNode(…)"
             )
         return _succeeded(self.outcomes)
 
     def exec(self, inputs: Available | Mapping[str, Any], /) -> Any:
-        """Return the inputs, merged. A large merge takes its time: it runs in a thread."""
+        """Return the merged inputs. It runs in a thread, since a large merge takes time."""
         if not isinstance(inputs, Available | Mapping):
             raise TypeError(
-                f"{self.name!r} merges values by name, as prep returns them: it wants a mapping of "
-                f"names to values, and got a {type(inputs).__name__}"
+                f"{self.name!r} merges values by name: prep must return a mapping of names to "
+                f"values, got a {type(inputs).__name__}"
             )
         given = inputs if isinstance(inputs, Available) else Available(dict(inputs), {})
         available = self._enough(given)
@@ -227,7 +227,7 @@ class MergeNode(Stored, Node[Any, Any]):
         return MERGES[self.strategy](self, available.found)
 
     def _enough(self, given: Available) -> Available:
-        """Return what is there when it is enough; what is None and skipped is not there."""
+        """Return the inputs if there are enough; an input that is skipped counts as missing."""
         skipped: dict[str, str] = {}
         if self.skip_none:
             skipped = {name: "is None" for name, value in given.found.items() if value is None}
@@ -247,7 +247,7 @@ class MergeNode(Stored, Node[Any, Any]):
 def _written(shared: Mapping[str, Any], inputs: Mapping[str, str]) -> Available:
     found = {name: shared[key] for name, key in inputs.items() if key in shared}
     missing = {
-        name: f"nobody has written shared[{key!r}].{closest(key, shared)}".rstrip(".")
+        name: f"shared[{key!r}] has not been written.{closest(key, shared)}".rstrip(".")
         for name, key in inputs.items()
         if key not in shared
     }
@@ -296,7 +296,7 @@ def _zipped(node: MergeNode, found: dict[str, Any]) -> list[tuple[Any, ...]]:
     lists = _lists(node, found)
     if len({len(elements) for elements in lists.values()}) > 1:
         lengths = ", ".join(f"{name!r} has {len(elements)}" for name, elements in lists.items())
-        raise ValueError(f"zip needs inputs of one length: {lengths}")
+        raise ValueError(f"zip needs inputs of the same length: {lengths}")
     return list(zip(*lists.values(), strict=True))
 
 

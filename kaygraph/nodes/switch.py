@@ -1,4 +1,4 @@
-"""Which way to go on, by what was read."""
+"""A node that selects the next action by a value of the shared store."""
 
 import operator as operators
 from collections.abc import Awaitable, Callable, Container, Iterable, Mapping
@@ -22,16 +22,17 @@ Operator = Literal[
 
 Predicate = Callable[[Any], bool | Awaitable[bool]]
 
-LOOKED_AT = 100  # elements, to see whether any of a container can be compared
+LOOKED_AT = 100  # elements of a container to check for one that can be compared
 
 
 class ComparisonError(KayGraphError, TypeError):
-    """A case compares what cannot be compared; what the values are is not told, as in all errors.
+    """A case compares values that cannot be compared. The error shows their types, not the values.
 
     Attributes:
         action: The action of the case.
-        field: The field, or None where the whole of what was read is compared.
-        operator: As the case has it.
+        field: The field, or None when the case compares the whole value that was read.
+        operator: The operator of the case.
+        types: The names of the two types.
     """
 
     def __init__(self, action: str, field: str | None, operator: str, types: tuple[str, str]):
@@ -39,30 +40,35 @@ class ComparisonError(KayGraphError, TypeError):
         super().__init__(action, field, operator, types)
 
     def __str__(self) -> str:
-        what = "what was read" if self.field is None else repr(self.field)
+        what = "the value" if self.field is None else repr(self.field)
         return (
-            f"Case {self.action!r} cannot compare: {what} is a {self.types[0]}, and stands before "
-            f"{self.operator!r} and a {self.types[1]}. Convert one of them first, or put a case "
-            "before this one that tells such values apart, as with is_null"
+            f"Case {self.action!r} cannot compare {what} of type {self.types[0]} with a value of "
+            f"type {self.types[1]} by {self.operator!r}. Convert one of them first, or put a case "
+            "for such values before this one, as with is_null"
         )
 
 
 @dataclass(frozen=True)
 class Case:
-    """When to go which way: a field, an operator and a value, or a predicate.
+    """A condition and its action: a field, an operator and a value, or a predicate.
 
     ``Case("adult", "user.age", ">=", 18)``, ``Case("new", "user.name", "is_null")``,
     ``Case("late", when=is_late)``.
 
     Attributes:
         action: What the switch returns when this case matches.
-        field: A key of the mapping that was read, or an attribute of the object; with dots into
-            what it holds. None: the whole of what was read.
+        field: A key of the mapping that was read, or an attribute of the object; a dotted path
+            reaches nested values. None stands for the whole value that was read.
         operator: ``==``, ``!=``, ``>``, ``<``, ``>=``, ``<=``, ``in`` (the field is an element of
-            ``value``), ``contains`` (the other way round), ``is_null``, ``is_not_null``.
-        value: What to compare with.
-        when: ``(what was read) -> bool``, sync or async, or ``"module:function"``; in place of the
-            others.
+            ``value``), ``contains`` (``value`` is an element of the field), ``is_null``,
+            ``is_not_null``.
+        value: The value to compare with.
+        when: A predicate ``(value that was read) -> bool``, sync or async, or
+            ``"module:function"``, instead of a field, an operator and a value.
+
+    Raises:
+        ValueError: The operator is unknown, or the arguments do not fit together.
+        FunctionReferenceError: ``"module:function"`` does not name a function.
     """
 
     action: str
@@ -111,10 +117,10 @@ class Case:
             )
 
     async def matches(self, read: Any) -> bool:
-        """Return whether this case matches what was read.
+        """Return whether this case matches the value that was read.
 
         Raises:
-            MissingFieldError: There is no such field.
+            MissingFieldError: The value has no such field.
             ComparisonError: The field and the value cannot be compared.
         """
         if callable(self.when):
@@ -135,7 +141,7 @@ def _equal(one: Any, other: Any) -> bool:
     """Return whether two values are equal; None equals nothing but itself.
 
     Raises:
-        TypeError: Neither type knows the other: Python would call them unequal.
+        TypeError: Neither type can compare with the other. Python's ``==`` would return False.
     """
     if one is None or other is None:
         return one is other
@@ -149,10 +155,10 @@ def _equal(one: Any, other: Any) -> bool:
 
 
 def _is_in(element: Any, container: Any) -> bool:
-    """Return whether a container holds an element.
+    """Return whether an element is in a container.
 
     Raises:
-        TypeError: It is no container, or holds nothing that such an element compares with.
+        TypeError: It is not a container, or has no element that can be compared with this one.
     """
     if element in container:
         return True
@@ -185,7 +191,7 @@ COMPARISONS: Mapping[str, Callable[[Any, Any], Any]] = {
     "contains": lambda found, value: _is_in(value, found),
 }
 OPERATORS = (*COMPARISONS, *TESTS)
-# How other languages write them: letters tell less than that of what was meant.
+# Operators of other languages; the closest name by spelling would be a wrong suggestion.
 ELSEWHERE: Mapping[str, str] = {"=": "==", "===": "==", "<>": "!=", "=>": ">=", "=<": "<="}
 
 
@@ -198,7 +204,7 @@ def check_cases(name: str, value: Any) -> tuple[Case, ...]:
 
 
 class SwitchNode(Stored, Node[Any, str]):
-    """Goes the way of the first case that matches, and on to "default" when none does.
+    """Returns the action of the first case that matches, or "default" when none does.
 
     .. code-block:: python
 
@@ -209,18 +215,19 @@ class SwitchNode(Stored, Node[Any, str]):
         switch - "adult" >> admit
         switch >> refuse
 
-    Cases are looked at in their order, on the loop. What cannot be told is an error, and never
-    "no": a field that is missing, types that cannot be compared.
+    Cases are checked in order, on the event loop. A missing field and types that cannot be
+    compared are errors, never a mismatch.
 
     Args:
-        cases: One or several.
-        reads: A key of the shared store with what the cases look at; of several, a tuple.
-        writes: A key for the action, where it is to be kept.
+        cases: One or more cases.
+        reads: The key of the shared store with the value to check; for several keys, the cases
+            check the tuple of their values.
+        writes: A key under which to store the action.
 
     The other settings are those of Node.
 
     Raises:
-        MissingFieldError: From a run, when a field is not there.
+        MissingFieldError: From a run, when a field is missing.
         ComparisonError: From a run, when a field cannot be compared with the case's value.
     """
 
@@ -250,6 +257,6 @@ class SwitchNode(Stored, Node[Any, str]):
         return "default"
 
     def post(self, shared: Any, prep_res: Any, action: str, /) -> str:
-        """Go the way that was found."""
+        """Return the action that ``exec`` found."""
         super().post(shared, prep_res, action)
         return action

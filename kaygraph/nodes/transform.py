@@ -1,4 +1,4 @@
-"""Records, changed field by field."""
+"""A node that changes records field by field."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,11 +19,11 @@ from ._store import Stored, StoreSettings, configure
 
 Record = dict[str, Any]
 
-TURN = 1024  # records between two looks of the loop at what else there is to do
+TURN = 1024  # records between two points at which other tasks of the loop can run
 
 
 def check_names(name: str, value: Any) -> Any:
-    """Return the names of fields, of which ``value`` is one or several."""
+    """Return the field names in ``value``, one or several, as a tuple."""
     names = (value,) if isinstance(value, str) else value
     if not isinstance(names, list | tuple | set | frozenset) or not all(
         isinstance(field, str) for field in names
@@ -33,7 +33,7 @@ def check_names(name: str, value: Any) -> Any:
 
 
 def check_rename(name: str, value: Any) -> Any:
-    """Return a mapping of old names to new ones, each given once."""
+    """Return a mapping of old names to new ones; no new name may occur twice."""
     if not isinstance(value, Mapping) or not all(
         isinstance(field, str) for pair in value.items() for field in pair
     ):
@@ -47,31 +47,32 @@ def check_rename(name: str, value: Any) -> Any:
 
 
 class TransformNode(Stored, Node[Any, Any]):
-    """Changes records: one (a mapping), or each of a list of them; as a stage, one at a time.
+    """Changes one record (a mapping), each record of a list, or the items of a pipeline.
 
-    What is asked for is done in this order: ``where``, ``fields``, ``compute``, ``rename``,
-    ``keep``, ``drop``. A record that is given is never changed: what comes back is a new dict, or
-    a list of them in the order of the input.
+    The steps have this order: ``where``, ``fields``, ``compute``, ``rename``, ``keep``, ``drop``.
+    Input records are never changed: the result is a new dict, or a list of new dicts in the order
+    of the input.
 
-    The functions are short ones, written ``def``, and run on the loop, which has its turn every
-    thousand records; ``run_in="thread"`` takes them off it.
+    The functions should be short and must be plain ``def`` functions. They run on the event loop,
+    and other tasks get a turn every 1,024 records; ``run_in="thread"`` moves them to a thread.
 
     Args:
-        where: ``(record) -> bool``: other records are left out of a list, and of a pipeline. For
-            a record that is alone in a graph ``Drop`` is raised. A function may raise that, too.
-        fields: Of each field the function that makes its new value of the old one.
-        compute: Of each field, new or old, the function that makes it of the whole record, as
-            the functions before have left it.
-        rename: Old names to new ones. A name that another field has is refused.
+        where: ``(record) -> bool``. Records for which it is false are left out of a list or a
+            pipeline; for a single record outside of a pipeline, ``Drop`` is raised. Any of the
+            functions may raise ``Drop`` too.
+        fields: A function per field, which gets the old value and returns the new one.
+        compute: A function per field, new or old, which gets the whole record, with the changes of
+            the functions before it, and returns the value of the field.
+        rename: A mapping of old names to new ones. A name that another field has is refused.
         keep: The only fields to keep.
         drop: Fields to leave out.
-        reads: A key of the shared store with the record, or the records.
+        reads: The key of the shared store with the record or the records.
         writes: A key for the result.
 
-    A function may be given as ``"module:function"``. The other settings are those of Node.
+    Every function may be given as ``"module:function"``. The other settings are those of Node.
 
     Raises:
-        MissingFieldError: From a run, when a record has not a field that is named here.
+        MissingFieldError: From a run, when a record lacks a field that is named here.
     """
 
     where: Callable[[Any], Any] | None = None
@@ -115,7 +116,7 @@ class TransformNode(Stored, Node[Any, Any]):
         configure(self, own, settings)
 
     async def exec(self, records: Any, /) -> Record | list[Record]:
-        """Return the changed record, or the changed records of those that were given."""
+        """Return the changed record, or the list of changed records."""
         if isinstance(records, Mapping):
             return self._with_fields(records)
         if isinstance(records, str | bytes) or not isinstance(records, Iterable):
@@ -165,7 +166,7 @@ class TransformNode(Stored, Node[Any, Any]):
 
 def _called(function: Function, argument: Any) -> Any:
     value = function(argument)
-    if type(value) is CoroutineType:  # it would count as true, or stand in a field unseen
+    if type(value) is CoroutineType:  # as a condition it would be true, as a value unnoticed
         value.close()
         raise TypeError(f"{function!r} returned a coroutine: it must be written 'def'")
     return value

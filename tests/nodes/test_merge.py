@@ -69,16 +69,19 @@ async def test_inputs_that_are_missing_are_named(strategy: Any) -> None:
     error = caught.value
     assert (error.required, error.found) == (2, ("other",))
     assert error.missing == {
-        "pagse": "nobody has written shared['pagse']. Did you mean 'pages'?"
+        "pagse": "shared['pagse'] has not been written. Did you mean 'pages'?"
     }  # fmt: skip
-    assert "2 of 2 inputs are needed, 1 are there: 'other'. Missing: 'pagse' (nobody" in str(error)
+    assert (
+        "2 of 2 inputs are needed, 1 are there: 'other'. Missing: 'pagse' (shared['pagse']"
+        in str(error)
+    )
 
 
 async def test_what_is_available_is_collected_with_what_is_missing() -> None:
     """Two keys take it apart."""
     inputs = {"eu": 1, "asia": 3}
     found = await merged(inputs, "collect_available", inputs=("eu", "us", "asia"))
-    assert found == Available({"eu": 1, "asia": 3}, {"us": "nobody has written shared['us']"})
+    assert found == Available({"eu": 1, "asia": 3}, {"us": "shared['us'] has not been written"})
     shared: dict[str, Any] = dict(inputs)
     node = MergeNode("collect_available", inputs=("eu", "us"), writes=("found", "missing"))
     await node.run_async(shared)
@@ -191,7 +194,7 @@ async def test_the_winners_of_a_quorum_are_merged() -> None:
 
 async def test_without_inputs_and_group_there_is_nothing_to_merge() -> None:
     """The error says what to write."""
-    with pytest.raises(NodeDefinitionError, match="has nothing to merge: name inputs="):
+    with pytest.raises(NodeDefinitionError, match="has nothing to merge: pass inputs="):
         await Graph(Gives(1, "eu") >> MergeNode()).run_async({})
 
 
@@ -277,7 +280,9 @@ async def test_lists_are_put_one_after_the_other() -> None:
 async def test_lists_of_one_length_are_zipped() -> None:
     """Others are refused with their lengths."""
     assert await merged({"a": [1, 2], "b": ["xy"] * 2}, "zip") == [(1, "xy"), (2, "xy")]
-    with pytest.raises(ValueError, match="zip needs inputs of one length: 'a' has 1, 'b' has 2"):
+    with pytest.raises(
+        ValueError, match="zip needs inputs of the same length: 'a' has 1, 'b' has 2"
+    ):
         await merged({"a": [1], "b": [1, 2]}, "zip")
 
 
@@ -434,12 +439,12 @@ async def test_a_join_is_that_of_two_loops(left: Any, right: Any, how: str) -> N
         ({"inputs": ("eu", "")}, "inputs must be keys"),
         ({"strategy": "join"}, "strategy='join' needs key="),
         ({"strategy": "join", "key": ()}, "key must be a field of the records"),
-        ({"strategy": "concat", "key": "id"}, "key says nothing to strategy='concat'; it is for"),
-        ({"how": "left"}, "how says nothing to strategy='collect_all'"),
+        ({"strategy": "concat", "key": "id"}, "key has no effect with strategy='concat'"),
+        ({"how": "left"}, "how has no effect with strategy='collect_all'"),
         ({"strategy": "join", "key": "id", "how": "right"}, "how must be one of 'inner'"),
-        ({"strategy": "zip", "prefer": "last"}, "prefer says nothing to strategy='zip'"),
+        ({"strategy": "zip", "prefer": "last"}, "prefer has no effect with strategy='zip'"),
         ({"strategy": "combine_dict", "prefer": "left"}, "prefer must be one of 'first', 'last'"),
-        ({"required_inputs": 1}, "required_inputs says nothing to strategy='collect_all'"),
+        ({"required_inputs": 1}, "required_inputs has no effect with strategy='collect_all'"),
         ({"strategy": "first", "required_inputs": 0}, "required_inputs must be at least 1"),
         (
             {"strategy": "collect_available", "required_inputs": 3, "inputs": ("a", "b")},
