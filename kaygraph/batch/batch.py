@@ -14,6 +14,7 @@ from ..node.streaming import Streaming
 from ..outcome import Outcome
 from ..run.frame import RULES, Frame, Rules
 from .fan_out import FanOut
+from .source import NO_ITEMS
 
 
 class BatchNode(
@@ -56,7 +57,7 @@ class BatchNode(
         self, shared: Any, /
     ) -> Iterable[Item] | AsyncIterable[Item] | Awaitable[Iterable[Item] | AsyncIterable[Item]]:
         """Return the items. Runs on the loop; an async generator is one."""
-        return ()
+        return NO_ITEMS
 
     def _stream_buffer(self) -> int:
         return workers_of(self, RULES)

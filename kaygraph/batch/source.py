@@ -2,10 +2,18 @@
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
 from typing import Any
 
+from ..errors import NodeDefinitionError
 from ..run.frame import Frame
+
+
+class _NoItems(tuple[Any, ...]):
+    __slots__ = ()
+
+
+NO_ITEMS = _NoItems()  # what the inherited prep returns; later stages of a pipeline need none
 
 Source = tuple[Iterator[Any] | None, "AsyncSource | None"]
 
@@ -14,12 +22,24 @@ def opened(items: Any, name: str, frame: Frame) -> Source:
     """Return an iterator or an async iterator over what ``prep`` returned."""
     if isinstance(items, AsyncIterable):
         return None, AsyncSource(items, frame)
+    if items is NO_ITEMS:
+        raise NodeDefinitionError(
+            f"{name!r} has no items: define prep(self, shared), which returns them"
+        )
+    if isinstance(items, str | bytes | bytearray | Mapping):
+        raise TypeError(f"prep of {name!r} returned a {type(items).__name__}: {_meant(items)}")
     if isinstance(items, Iterable) or hasattr(items, "__getitem__"):
         return iter(items), None
     raise TypeError(
         f"prep of {name!r} must return an iterable or async iterable of items, "
         f"got {type(items).__name__}"
     )
+
+
+def _meant(items: Any) -> str:
+    if isinstance(items, Mapping):
+        return "for its pairs return items.items(), for its keys list(items); for one item [items]"
+    return "for one item return [text], for its parts list(text) or text.split()"
 
 
 async def close(items: Iterator[Any] | None, async_items: "AsyncSource | None") -> None:

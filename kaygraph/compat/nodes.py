@@ -1,10 +1,11 @@
 """Nodes with the ancestors' names, arguments and habits."""
 
-from collections.abc import AsyncIterable, Awaitable
+from collections.abc import AsyncIterable, Awaitable, Mapping
 from typing import Any
 
 from ..batch import batch
 from ..batch.fan_out import FanOut
+from ..batch.source import NO_ITEMS
 from ..node import node
 from ..run.frame import Frame
 from ._ancestral import BaseNode, FlowScope
@@ -60,7 +61,11 @@ class BatchNode(Node, batch.BatchNode[Any, Any]):
     """``exec`` once per item that ``prep`` returns, one after another; None is no items."""
 
     def _fan_out(self, items: Any, frame: Frame, *sink: Any) -> FanOut:
-        return super()._fan_out(() if items is None else items, frame, *sink)
+        if items is None or items is NO_ITEMS:
+            items = ()
+        elif isinstance(items, str | bytes | Mapping):
+            items = list(items)  # as in the ancestors: letters, keys
+        return super()._fan_out(items, frame, *sink)
 
 
 class ParallelBatchNode(BatchNode, batch.ParallelBatchNode[Any, Any]):

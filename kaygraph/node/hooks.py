@@ -8,6 +8,10 @@ from ..errors import NodeDefinitionError
 from ..executors.kinds import is_async, kind_of
 
 HOOKS = ("prep", "exec", "post", "exec_fallback")
+ALSO_WRITTEN = {"prepare": "prep", "execute": "exec", "fallback": "exec_fallback"}
+
+# Where hooks are defined that do nothing: whoever has no other has not written one.
+DEFAULTS = ("kaygraph.node.", "kaygraph.batch.", "kaygraph.graph.", "kaygraph.groups.")
 
 # What each hook is called with; a class calls those that its `_hook_names` has.
 GIVEN = {
@@ -40,10 +44,17 @@ def check_names(cls: Any) -> None:
         cls._private = MADE.union(*map(_private_of, cls.__mro__))
     if is_own(cls):
         return
-    for name in vars(cls):
+    for name, value in vars(cls).items():
         if name in cls._private:
             raise NodeDefinitionError(
                 f"{cls.__name__} defines {name}, which is a name of the engine's own: rename it"
+            )
+        if name in cls._hook_names:
+            _check_arity(cls, name, value)
+        elif name[0] != "_" and (meant := _meant(cls, name, value)):
+            raise NodeDefinitionError(
+                f"{cls.__name__} defines {name}(), which nothing calls: did you mean {meant}()? "
+                f"What is no hook needs another name, such as _{name}."
             )
 
 
@@ -54,6 +65,15 @@ def check_hook(name: str, value: Any) -> Any:
     if not _takes(value, len(GIVEN[name])):
         raise NodeDefinitionError(_refused(f"the {name} of a node", name, value, ()))
     return value
+
+
+def _check_arity(cls: Any, hook: str, value: Any) -> None:
+    function: Any = value
+    first: tuple[str, ...] = ("self",)
+    if isinstance(value, staticmethod):
+        function, first = value.__func__, ()
+    if isinstance(function, FunctionType) and not _takes(function, len(first + GIVEN[hook])):
+        raise NodeDefinitionError(_refused(f"{cls.__name__}.{hook}", hook, function, first))
 
 
 def _refused(what: str, hook: str, function: Any, first: tuple[str, ...]) -> str:
@@ -80,6 +100,31 @@ def _takes(function: Any, number: int) -> bool:
     except TypeError:
         return False
     return True
+
+
+def _meant(cls: Any, name: str, value: Any) -> str | None:
+    """Return the hook that a method is a slip of: nearly its name, and just its arguments."""
+    if not isinstance(value, FunctionType):
+        return None
+    called: frozenset[str] = cls._hook_names
+    for hook in called:
+        if hook == ALSO_WRITTEN.get(name) or (name[0] == hook[0] and _is_slip(name, hook)):
+            # Where the hook is there as well, or a base has the name, it is what it says.
+            missing: bool = getattr(cls, hook).__module__.startswith(DEFAULTS)
+            known = any(name in vars(base) for base in cls.__mro__[1:])
+            if missing and not known and _takes(value, 1 + len(GIVEN[hook])):
+                return hook
+    return None
+
+
+def _is_slip(name: str, hook: str) -> bool:
+    """Whether letters have changed places, or one is missing or too many."""
+    if len(name) == len(hook):
+        return sorted(name) == sorted(hook)
+    short, long = sorted((name, hook), key=len)
+    return len(long) - len(short) == 1 and any(
+        long[:at] + long[at + 1 :] == short for at in range(len(long))
+    )
 
 
 def note_hooks(owner: Any, base: Any) -> None:

@@ -57,7 +57,7 @@ async def numbers() -> AsyncIterator[int]:
         lambda: [1, 2, 3],
         lambda: (1, 2, 3),
         lambda: range(1, 4),
-        lambda: {1: "a", 2: "b", 3: "c"},
+        lambda: {1: "a", 2: "b", 3: "c"}.keys(),
         lambda: iter([1, 2, 3]),
         lambda: (number for number in (1, 2, 3)),
         lambda: map(int, "123"),
@@ -95,10 +95,51 @@ async def test_prep_may_be_async_or_a_generator_itself() -> None:
         assert shared["results"] == [10, 20], node
 
 
-@pytest.mark.parametrize("items", [[], (), iter(()), {}])
+@pytest.mark.parametrize("items", [[], (), iter(()), {}.items()])
 async def test_no_items_give_no_results(items: Any) -> None:
     """post is called with an empty list."""
     assert await results_of(items) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("abc", r"returned a str: for one item return \[text\], for its parts list\(text\)"),
+        (b"abc", "returned a bytes: for one item return"),
+        ({1: "a"}, r"returned a dict: for its pairs return items.items\(\)"),
+    ],
+)
+async def test_what_is_rather_one_item_than_several_is_refused(given: Any, told: str) -> None:
+    """A batch of letters, or of keys, is what nobody has meant; at the head of a pipeline too."""
+
+    class First(BatchNode[Any, Any]):
+        def prep(self, shared: Any, /) -> Any:
+            return given
+
+    for node in (First(), First() | BatchNode()):
+        with pytest.raises(TypeError, match=f"prep of '.*First' {told}"):
+            await node.run_async()
+
+
+async def test_a_batch_without_a_prep_is_refused_and_a_later_stage_is_not() -> None:
+    """It has no items of its own; a stage gets those of the stage before."""
+
+    class Double(ParallelBatchNode[int, int]):
+        async def exec(self, number: int, /) -> int:
+            return number * 2
+
+    class Numbers(BatchNode[int, int]):
+        def prep(self, shared: Any, /) -> Any:
+            return [1, 2]
+
+    for node in (Double(), Double() | Double()):
+        with pytest.raises(NodeDefinitionError, match=r"Double' has no items: define prep\(self"):
+            await node.run_async()
+    results = [result async for result in (Numbers() | Double() | Double()).stream()]
+    assert results == [4, 8]
+    patched = Double()
+    patched.prep = lambda shared: [3]  # type: ignore[method-assign]
+    assert [outcome.value async for outcome in patched.stream()] == [6]
 
 
 async def test_a_prep_that_returns_no_items_is_refused_by_name() -> None:

@@ -254,13 +254,50 @@ class Items(BatchNode):
 
 @pytest.mark.parametrize(
     ("items", "results"),
-    [(None, []), ([], []), ("ab", ["aa", "bb"]), (range(3), [0, 2, 4]), ((5,), [10])],
+    [
+        (None, []),
+        ([], []),
+        ("ab", ["aa", "bb"]),
+        ({"a": 1, "b": 2}, ["aa", "bb"]),
+        (range(3), [0, 2, 4]),
+        ((5,), [10]),
+    ],
 )
 def test_batch_node_takes_any_iterable_and_none(items: Any, results: list[Any]) -> None:
     """None is no items."""
     shared: dict[str, Any] = {"items": items}
     Items().run(shared)
     assert shared["results"] == results
+
+
+@pytest.mark.parametrize("kind", [BatchNode, ParallelBatchNode, AsyncParallelBatchNode])
+def test_batch_node_without_a_prep_has_no_items(kind: Any) -> None:
+    """As in the ancestors, where its prep returns None."""
+    shared: dict[str, Any] = {}
+    type("Empty", (kind,), {"post": _noted})().run(shared)
+    assert shared["results"] == []
+
+
+async def _noted(self: Any, shared: Any, prep_res: Any, exec_res_list: Any) -> None:
+    shared["results"] = exec_res_list
+
+
+def test_helpers_beside_the_hooks_of_the_ancestors_are_no_slips() -> None:
+    """`exec_async` is the exec of its class."""
+
+    class Queries(AsyncNode):
+        async def exec_async(self, prep_res: Any) -> Any:
+            return self.execute(prep_res)
+
+        def execute(self, statement: Any) -> str:
+            return "done"
+
+        async def post_async(self, shared: Any, prep_res: Any, exec_res: Any) -> None:
+            shared["seen"] = exec_res
+
+    shared: dict[str, Any] = {}
+    Queries().run(shared)
+    assert shared["seen"] == "done"
 
 
 def test_parallel_batch_node_runs_in_threads() -> None:

@@ -266,10 +266,14 @@ async def test_retries_and_limits_count_per_item() -> None:
             return [(line, 1)]
 
     tries: list[str] = []
-    assert await counted(Slow(timeout=5, max_retries=3), "abc") == {"a": 1, "b": 1, "c": 1}
+    assert await counted(Slow(timeout=5, max_retries=3), ["a", "b", "c"]) == {
+        "a": 1,
+        "b": 1,
+        "c": 1,
+    }
     assert Counter(tries) == {"a": 3, "b": 3, "c": 3}
     with pytest.raises(AttemptTimeoutError):
-        await counted(Slow(timeout=5, max_retries=2, map_workers=1), "abc")
+        await counted(Slow(timeout=5, max_retries=2, map_workers=1), ["a", "b", "c"])
 
 
 async def test_mapping_and_reducing_keep_within_their_workers_and_the_runs_cap() -> None:

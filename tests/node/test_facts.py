@@ -58,6 +58,22 @@ def test_an_edge_is_walked_whatever_covers_successors() -> None:
     assert repr(graph) == "<Graph a → b>"
 
 
+def test_a_graph_is_walked_whatever_covers_its_plan() -> None:
+    """And it is drawn as it is wired."""
+
+    class Planned(Graph):
+        def __init__(self, start: Any) -> None:
+            super().__init__(start)
+            self.plan = "of mine"
+
+    graph = Planned(Node(name="a") >> Node(name="b"))
+    graph.run()
+    graph.validate()
+    assert "a" in graph.to_mermaid()
+    assert str(graph.plan) == "of mine"
+    assert [step.name for step in Graph(Node(name="a")).plan.steps] == ["a"]
+
+
 def test_params_are_the_round_s() -> None:
     """They are refused as an attribute, with what to do instead."""
     with pytest.raises(AttributeError, match=r"BatchGraph around, whose prep\(\) returns them"):

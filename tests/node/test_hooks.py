@@ -1,5 +1,6 @@
 """Hooks: put on an object as on a class, and refused where they could not be called."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 from unittest.mock import AsyncMock, Mock, patch
@@ -9,6 +10,7 @@ import pytest
 from kaygraph import (
     AsyncNode,
     Graph,
+    MapReduceNode,
     Node,
     NodeDefinitionError,
     ParallelBatchNode,
@@ -164,3 +166,152 @@ def test_what_cannot_be_called_as_a_hook_is_refused_on_an_object(
     """At once, and not in the run."""
     with pytest.raises(NodeDefinitionError, match=told):
         setattr(Steps(), name, value)
+
+
+SHARED = "is called with \\(shared\\): write 'def prep\\(self, shared\\)'"
+
+
+@pytest.mark.parametrize(
+    ("base", "hooks", "told"),
+    [
+        (Node, {"prep": lambda: 1}, rf"Mine.prep takes \(\), and {SHARED}"),
+        (Node, {"prep": lambda self, shared, more: 1}, SHARED),
+        (Graph, {"prep": lambda self: 1}, SHARED),
+        (Node, {"exec": lambda self: 1}, r"'def exec\(self, prep_res\)'"),
+        (ParallelBatchNode, {"exec": lambda item: 1}, r"takes \(item\), and is called with"),
+        (Node, {"post": lambda self, shared: 1}, r"'def post\(self, shared, prep_res, exec_res\)'"),
+        (Node, {"exec_fallback": lambda self, item: 1}, r"exec_fallback\(self, prep_res, exc\)"),
+        (Node, {"exec": staticmethod(lambda: 1)}, r"'def exec\(prep_res\)'"),
+        (Node, {"exec": lambda self, item, *, more: 1}, "and is called with"),
+        (Node, {"lifespan": lambda self: 1}, r"'def lifespan\(self, shared\)'"),
+        (MapReduceNode, {"reduce": lambda self, key: 1}, r"'def reduce\(self, key, values\)'"),
+    ],
+)
+def test_a_hook_that_could_not_be_called_is_refused_with_its_class(
+    base: Any, hooks: dict[str, Any], told: str
+) -> None:
+    """With how it is to be written; it used to be a TypeError in the run."""
+    with pytest.raises(NodeDefinitionError, match=told):
+        type("Mine", (base,), hooks)
+
+
+def test_an_async_hook_is_told_to_stay_async() -> None:
+    """What is to be typed stands in the error."""
+    with pytest.raises(NodeDefinitionError, match=r"write 'async def exec\(self, prep_res\)'"):
+
+        class Mine(Node):
+            async def exec(self) -> None:  # type: ignore[override]
+                pass
+
+
+def _logged(function: Any) -> Any:
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, "logged", **kwargs)
+
+    return wrapper
+
+
+def _of_three(first: Any, second: Any, third: Any = 3) -> Any:
+    return first
+
+
+TAKEN = {
+    "defaults": lambda self, item, more=1, *, most=2: item,
+    "any number": lambda *given: given[1],
+    "a decorator that gives more": _logged(lambda self, item, how: item),
+    "a static method": staticmethod(lambda item: item),
+    "a partial": staticmethod(functools.partial(_of_three, second=2)),
+    "a method of a class": classmethod(lambda cls, item: item),
+    "a mock": Mock(return_value="item"),
+    "a builtin": staticmethod(str),
+    "defaults for all": lambda self, item="item", *more: item,
+}
+
+
+@pytest.mark.parametrize("how", TAKEN)
+def test_a_hook_that_can_be_called_is_taken_however_it_is_written(how: str) -> None:
+    """Refused is only what fails for certain."""
+
+    class Mine(Node):
+        def prep(self, shared: Any, /) -> Any:
+            return "item"
+
+        exec = TAKEN[how]
+
+        def post(self, shared: Any, prep_res: Any, exec_res: Any, /) -> None:
+            shared["seen"] = exec_res
+
+    shared: dict[str, Any] = {}
+    Mine().run(shared)
+    assert shared["seen"] == "item"
+
+
+@pytest.mark.parametrize(
+    ("base", "name", "method", "meant"),
+    [
+        (Node, "exce", lambda self, item: 1, "exec"),
+        (Node, "exe", lambda self, item: 1, "exec"),
+        (ParallelBatchNode, "execc", lambda self, item: 1, "exec"),
+        (Node, "execute", lambda self, item: 1, "exec"),
+        (Node, "prepare", lambda self, shared: 1, "prep"),
+        (Node, "pre", lambda self, shared: 1, "prep"),
+        (Graph, "prpe", lambda self, shared: 1, "prep"),
+        (Node, "psot", lambda self, shared, prep_res, exec_res: 1, "post"),
+        (Node, "exec_fallbak", lambda self, item, error: 1, "exec_fallback"),
+        (Node, "fallback", lambda self, item, error: 1, "exec_fallback"),
+        (MapReduceNode, "reduces", lambda self, key, values: 1, "reduce"),
+    ],
+)
+def test_a_slip_in_the_name_of_a_hook_is_refused(
+    base: Any, name: str, method: Any, meant: str
+) -> None:
+    """It ran nothing, and nothing was said."""
+    expected = rf"Mine defines {name}\(\), which nothing calls: did you mean {meant}\(\)"
+    with pytest.raises(NodeDefinitionError, match=expected):
+        type("Mine", (base,), {name: method})
+    hooked = {meant: method, name: method}
+    if base is not Graph or meant != "exec":
+        type("Mine", (base,), hooked)  # beside the hook it is what it says
+
+
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [
+        ("prepare", lambda self: 1),  # takes no shared store
+        ("execute", lambda self, sql, parameters: 1),
+        ("cost", lambda self, shared, prep_res, exec_res: 1),
+        ("host", lambda self, shared, prep_res, exec_res: 1),
+        ("posts", lambda self, page: 1),
+        ("post_process", lambda self, shared, prep_res, exec_res: 1),
+        ("process", lambda self, item: 1),
+        ("extract", lambda self, item: 1),
+        ("_exce", lambda self, item: 1),
+        ("prop", "a string"),
+        ("exe", "/bin/true"),
+    ],
+)
+def test_a_helper_is_no_slip(name: str, method: Any) -> None:
+    """It has another name, or other arguments."""
+    assert type("Mine", (Node,), {name: method})().run() is None
+
+
+def test_a_method_that_a_base_calls_is_no_slip() -> None:
+    """A class that defines it is where it is looked at."""
+
+    class Base(Node):
+        def exec(self, item: Any, /) -> Any:
+            return self.execute(item)
+
+        def execute(self, item: Any) -> Any:
+            return 1
+
+    class Mine(Base):
+        def execute(self, item: Any) -> Any:
+            return 2
+
+    shared: dict[str, Any] = {}
+    node: Any = Mine()
+    node.post = lambda shared, prep_res, exec_res: shared.update(seen=exec_res)
+    node.run(shared)
+    assert shared == {"seen": 2}
