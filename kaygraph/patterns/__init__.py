@@ -1,11 +1,11 @@
-"""Patterns: nodes people subclass, for jobs that come again and again.
+"""Patterns: base classes for common jobs.
 
 ==========================  ======================================================================
-``ParallelValidationNode``  many checks at once on one record
-``ParallelEnrichmentNode``  many sources at once on one record, and why something is missing
-``BatchSplitterNode``       items in chunks; ``AggregationNode`` puts their results together again
-``ResilientBranch``         a call, a check, a fallback: one result in every case
-``RaceNode``                the first answer wins, and a second is asked for after a delay
+``ParallelValidationNode``  runs many checks on one record at once
+``ParallelEnrichmentNode``  asks many sources about one record at once, and reports what is missing
+``BatchSplitterNode``       splits items into chunks; ``AggregationNode`` combines their results
+``ResilientBranch``         calls, checks and falls back: one result in every case
+``RaceNode``                takes the first answer; asks the next candidate after a delay
 ==========================  ======================================================================
 """
 

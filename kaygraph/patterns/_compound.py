@@ -1,8 +1,9 @@
-"""Nodes whose ``exec`` is made of several calls, each with limits, attempts and a name of its own.
+"""Nodes whose ``exec`` consists of several calls, each with its own limits, attempts and name.
 
-Every part is a node, and runs through the same function as any node's ``exec``: so retries, time
-limits, threads, breakers, events and the caps of the graphs around hold for each. The whole holds
-no permit of a graph while it waits for its parts, as a graph holds none for its nodes.
+Every part is a node and runs through the same function as the ``exec`` of any node. Retries, time
+limits, threads, breakers, events and the caps of enclosing graphs therefore apply to each part. The
+compound node holds no permit of a graph while it waits for its parts, as a graph holds none while
+it waits for its nodes.
 """
 
 import asyncio
@@ -47,15 +48,15 @@ T = TypeVar("T")
 Called = Callable[..., Any] | Node[Any, Any]
 
 OWN = frozenset({"name", "reads", "writes", "deadline", "max_workers", "ordered", "on_error"})
-# What the node says for each of its parts that is not told otherwise.
+# The settings of the node that apply to each part without its own.
 ATTEMPTS = frozenset({"timeout", "retry", "max_retries", "wait"})
 
-# What a part may be told; its name is that under which it is known.
+# The settings of a part; its name comes from its key or its method.
 PART = Node._accepts - {"name"}
 
 
 def check_named(name: str, value: Any) -> Mapping[str, Any]:
-    """Return ``value`` when it is a mapping from names to whatever the parts are."""
+    """Return ``value`` if it is a mapping with names as keys."""
     if not isinstance(value, Mapping) or not all(isinstance(key, str) and key for key in value):
         raise TypeError(
             f"{name} must be a mapping, as in {name}={{'name': function}}; got {value!r}"
@@ -72,7 +73,7 @@ COMPOUND_CHECKS: Checks = {
 
 
 class CompoundSettings(TypedDict, total=False):
-    """What a node of several parts takes beside its own arguments."""
+    """The settings of a compound node, besides its own arguments."""
 
     name: str
     reads: Keys
@@ -88,12 +89,12 @@ class CompoundSettings(TypedDict, total=False):
 
 
 def is_async(function: Any) -> bool:
-    """Whether it is written ``async def``, also where it yields."""
+    """Return whether a function is an ``async def``, also if it yields."""
     return "async" in kind_of(function)
 
 
 class Part(Node[Any, Any]):
-    """A callable as a node. What a generator yields, its own or one it returns, is a list."""
+    """A callable as a node. The values of a generator are collected into a list."""
 
     def __init__(
         self, function: Callable[..., Any], name: str, settings: Mapping[str, Any]
@@ -107,7 +108,7 @@ class Part(Node[Any, Any]):
         return self.later(item) if self._exec_kind == "async" else self.now(item)
 
     def now(self, item: Any) -> Any:
-        """Call what is written ``def``."""
+        """Call a ``def``."""
         result = self.function(item)
         if iscoroutine(result):
             result.close()
@@ -117,7 +118,7 @@ class Part(Node[Any, Any]):
         return list(result) if isinstance(result, Generator) else result
 
     async def later(self, item: Any) -> Any:
-        """Call what is written ``async def``."""
+        """Call an ``async def``."""
         result = self.function(item)
         if isinstance(result, AsyncGenerator):
             return [value async for value in result]
@@ -126,7 +127,7 @@ class Part(Node[Any, Any]):
 
 
 class _Whole(Node[Any, Any]):
-    """All of a compound node's work on one item, as a node without any limit but a deadline."""
+    """The whole work of a compound node on one item, as a node whose only limit is a deadline."""
 
     _is_whole = True
 
@@ -143,25 +144,25 @@ class _Whole(Node[Any, Any]):
         return self.owner.exec_fallback(item, exc)
 
 
-# The place of a compound node's work, which holds no permit.
+# The frame of a compound node's work, which holds no permit.
 _WORK: ContextVar[Frame | None] = ContextVar("kaygraph_compound", default=None)
 
 
 class CompoundNode(Stored, Node[P, E]):
-    """A node whose ``exec`` asks several parts, in whatever way its class does it.
+    """A node whose ``exec`` calls several parts; each subclass defines how.
 
-    ``exec`` takes one record: what ``reads`` names in a graph, an item in a pipeline, and
-    whatever it is called with by hand. Settings:
+    ``exec`` takes one record: the value under ``reads`` in a graph, an item in a pipeline, or the
+    argument of a direct call. Settings:
 
-    * ``deadline``: seconds that the whole may take.
-    * ``timeout``, ``retry``, ``max_retries``, ``wait``: of each part without its own.
-    * ``max_workers``, ``ordered``, ``on_error``: as a stage of a pipeline, where this many records
-      are worked on at once; 1 by default.
+    * ``deadline``: the time limit of the whole, in seconds.
+    * ``timeout``, ``retry``, ``max_retries``, ``wait``: the settings of each part without its own.
+    * ``max_workers``, ``ordered``, ``on_error``: the settings as a stage of a pipeline.
+      ``max_workers`` records are processed at once; 1 by default.
 
-    A part is a method, a callable, or a Node. ``async def`` runs on the loop, ``def`` in a thread.
-    Of a Node the ``exec`` gets the record, with the settings that the Node was made with, and with
-    its ``lifespan`` open; its ``prep`` and ``post`` are not called. (A subclass that has a
-    ``lifespan`` of its own enters ``super().lifespan(shared)`` in it.)
+    A part is a method, a callable or a Node. An ``async def`` runs on the event loop, a ``def`` in
+    a thread. For a Node, ``exec`` is called with the record, with the Node's own settings and with
+    its ``lifespan`` open; its ``prep`` and ``post`` are not called. (A subclass with its own
+    ``lifespan`` must enter ``super().lifespan(shared)`` in it.)
     """
 
     max_workers: int = 1
@@ -193,7 +194,7 @@ class CompoundNode(Stored, Node[P, E]):
         return {**super().__getstate__(), "_made": None}
 
     def lifespan(self, shared: Any, /) -> AbstractAsyncContextManager[Any]:
-        """Open the lifespans of the nodes that are its parts."""
+        """Open the lifespans of the parts that are nodes."""
         return self._opened(shared)
 
     @asynccontextmanager
@@ -206,7 +207,7 @@ class CompoundNode(Stored, Node[P, E]):
     def _inner(self) -> Sequence[BaseNode[Any, Any]]:
         return list(self._parts.values())
 
-    # What differs from one class to the next.
+    # Subclasses override these.
 
     def _make(self) -> Mapping[str, Node[Any, Any]]:
         """Make the parts, by name."""
@@ -217,16 +218,16 @@ class CompoundNode(Stored, Node[P, E]):
         """The deadline of the whole."""
         return self.deadline
 
-    # What its classes build upon.
+    # Subclasses use these.
 
     @property
     def _parts(self) -> Mapping[str, Node[Any, Any]]:
-        """The parts. Made once a node: their caps hold over all that it does in a run."""
+        """The parts by name. They are made once per node, so their caps hold for a whole run."""
         return self._all()[2]
 
     def _all(self) -> "tuple[CompoundNode[Any, Any], _Whole, Mapping[str, Node[Any, Any]]]":
         made = self._made
-        if made is None or made[0] is not self:  # a copy of a node has parts of its own
+        if made is None or made[0] is not self:  # a copy of a node has its own parts
             made = (self, _Whole(self, self._limit), self._make())
             self.__dict__["_made"] = made
         return made
@@ -238,7 +239,7 @@ class CompoundNode(Stored, Node[P, E]):
         settings: Mapping[str, Any] = MappingProxyType({}),
         make: type[Part] = Part,
     ) -> Node[Any, Any]:
-        """Return a callable as a node, with its settings laid over those of this node."""
+        """Return a callable as a node; its settings override those of this node."""
         thing = unmarked(thing)
         if isinstance(thing, Node):
             return thing
@@ -263,7 +264,7 @@ class CompoundNode(Stored, Node[P, E]):
     def _named_parts(
         self, kind: str, given: Mapping[str, Called], make: type[Part] = Part
     ) -> Mapping[str, Node[Any, Any]]:
-        """Return the methods that are marked, and after them what was given, as parts."""
+        """Return the marked methods, then the given callables, as parts by name."""
         found = marked(self, kind)
         if twice := found.keys() & given.keys():
             raise TypeError(
@@ -277,13 +278,13 @@ class CompoundNode(Stored, Node[P, E]):
         }
 
     async def _call(self, item: Any, index: int | None, frame: Frame, slot: Slot) -> Any:
-        """Run ``exec`` for one item, and hold nothing that its parts have to take."""
+        """Run ``exec`` for one item without holding the caps that the parts must acquire."""
         whole = self._all()[1]
         scope, rules = frame.scope, frame.rules
         if scope is not None:
             scope = Scope(scope.path, {whole: scope.names.get(self, self.name)})
         if rules.timeout is not None:
-            rules = rules.changed(timeout=None)  # it is for each of the parts
+            rules = rules.changed(timeout=None)  # it applies to each part instead
         own = Slot(slot.caps[: len(slot.caps) - len(frame.caps)], slot.worker, slot.timed)
         context, work = FRAME.set(frame), _WORK.set(frame)
         try:
@@ -295,10 +296,10 @@ class CompoundNode(Stored, Node[P, E]):
             slot.attempts, slot.seconds = own.attempts, own.seconds
 
     async def _in_place(self, work: Callable[[Frame], Awaitable[T]]) -> T:
-        """Do what ``exec`` does in the place where its parts run."""
+        """Do the work of ``exec`` in the frame of the parts."""
         around = FRAME.get(None)
         if around is not None:
-            if around is not _WORK.get():  # called by hand, in an exec that has its permits
+            if around is not _WORK.get():  # a direct call from another exec, which holds permits
                 around = around.derive(caps=())
             return await self._beside(work, around)
 
@@ -317,7 +318,7 @@ class CompoundNode(Stored, Node[P, E]):
         return frame.derive(scope=scope)
 
     async def _ask(self, name: str, item: Any, frame: Frame) -> Outcome[Any]:
-        """Let one part work on the item; a failure is an outcome, a cancellation is none."""
+        """Run one part for the item. A failure becomes an outcome; a cancellation is raised."""
         part, index = self._parts[name], list(self._parts).index(name)
         task = asyncio.current_task()
         assert task is not None
@@ -327,7 +328,7 @@ class CompoundNode(Stored, Node[P, E]):
         try:
             value = await part._call(item, None, frame, slot)
         except Exception as error:
-            if task.cancelling() > cancelling:  # what it has made of its cancellation
+            if task.cancelling() > cancelling:  # the part has converted its cancellation
                 raise
             return Outcome(name, index, status_of(error), None, error, slot.attempts, slot.seconds)
         finally:
@@ -336,12 +337,12 @@ class CompoundNode(Stored, Node[P, E]):
         return Outcome(name, index, "ok", value, None, slot.attempts, slot.seconds)
 
     def _begin(self, name: str, item: Any, frame: Frame) -> Any:
-        """Return the coroutine of one part, for a task of its own."""
+        """Return the coroutine of one part, to run in its own task."""
         path = f"{frame.scope.path if frame.scope else ''}{name}"
         return begun(partial(self._ask, name, item, frame), path, frame)
 
     async def _settle(self, item: Any) -> list[Outcome[Any]]:
-        """Let all parts work on the item at once; return an outcome each, in the order written."""
+        """Run all parts for the item at once; return their outcomes in the order of the parts."""
 
         def work(frame: Frame) -> Awaitable[list[Outcome[Any]]]:
             return gather(self._begin(name, item, frame) for name in self._parts)

@@ -1,4 +1,4 @@
-"""What a decorator notes on a method: that it is a part of its node, and with which settings."""
+"""Marks that decorators put on methods: the method is a part of its node, with settings."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ MARK = "_kaygraph_mark"
 
 
 class PartSettings(NodeSettings, total=False):
-    """What each part may be told; ``name`` is what it is called, its method's name by default."""
+    """The settings of a part; ``name`` is the name of its method by default."""
 
     max_retries: int
     wait: float
@@ -22,16 +22,16 @@ class PartSettings(NodeSettings, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A function is a part of this kind, with these settings."""
+    """The kind and the settings of a part."""
 
     kind: str
     settings: Mapping[str, Any]
 
 
 class Marked:
-    """A callable that bears a mark for another; a node has it as a method where it would that one.
+    """A wrapper that carries a mark for a callable and binds to a node as the callable would.
 
-    For what has a mark already, or can have none: each mark is for the place where it is given.
+    It is for a callable that already has a mark for another place, or that cannot have attributes.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -46,20 +46,20 @@ class Marked:
 
 
 def unmarked(function: Any) -> Any:
-    """Return what a mark was given for."""
+    """Return the callable inside a wrapper; return anything else unchanged."""
     return function.function if isinstance(function, Marked) else function
 
 
 def mark(
     kind: str, function: Any, settings: Mapping[str, Any], accepted: frozenset[str], checks: Checks
 ) -> Any:
-    """Note it on a function; without one, return what will (``@check(timeout=2)``)."""
+    """Mark a function; without one, return the decorator (``@check(timeout=2)``)."""
     refuse_unknown(f"@{kind}", settings, accepted)
     checked = {name: checks[name](name, value) for name, value in settings.items()}
 
     def noted(function: F) -> F:
         if not callable(function) and not hasattr(function, "__get__"):
-            raise TypeError(f"@{kind} stands before a function, got {function!r}")
+            raise TypeError(f"@{kind} must decorate a function, got {function!r}")
         if not isinstance(function, FunctionType) or hasattr(function, MARK):
             function = Marked(function)  # type: ignore[assignment]  # its own marks stay as they are
         setattr(function, MARK, Mark(kind, checked))
@@ -69,7 +69,7 @@ def mark(
 
 
 def mark_of(thing: Any) -> Mark | None:
-    """Return the mark of a callable, also where a static method, say, was made of it."""
+    """Return the mark of a callable, also of a static method, class method or property."""
     for function in ("__func__", "fget"):  # of a static or class method; of a property
         thing = getattr(thing, function, thing)
     found = getattr(thing, MARK, None)
@@ -77,16 +77,16 @@ def mark_of(thing: Any) -> Mark | None:
 
 
 def settings_of(kind: str, thing: Any) -> Mapping[str, Any]:
-    """Return what a mark of this kind says; nothing where there is none."""
+    """Return the settings of a mark of this kind, or an empty mapping."""
     found = mark_of(thing)
     return found.settings if found is not None and found.kind == kind else {}
 
 
 def marked(owner: Any, kind: str) -> dict[str, tuple[Any, Mapping[str, Any]]]:
-    """Return the marked methods of a node and their settings, by name, in the order written.
+    """Return the marked methods of a node and their settings, by name, in order of definition.
 
-    Those of its base classes come first. A method that overrides a marked one is one as well, with
-    the same settings unless it has a mark of its own; None in its place takes it out.
+    The methods of base classes come first. A method that overrides a marked method is marked too,
+    with the same settings if it has no mark of its own. Setting it to None removes the part.
     """
     marks: dict[str, Mapping[str, Any]] = {}
     for cls in reversed(type(owner).__mro__):

@@ -1,4 +1,4 @@
-"""Many sources at once on one record: what they know, what is missing, and why."""
+"""Many sources for one record at once: their answers, and why some are missing."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ SOURCE = "source"
 
 
 def check_confidence(name: str, value: Any) -> float:
-    """Return ``value`` when it says how far an answer can be trusted, from 0 to 1."""
+    """Return ``value`` if it is a confidence from 0 to 1."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
         raise ValueError(f"{name} must be a number from 0 to 1, got {value!r}")
     return float(value)
@@ -32,7 +32,7 @@ def check_confidences(name: str, value: Any) -> Mapping[str, float]:
 
 
 def check_required(name: str, value: Any) -> Any:
-    """Return ``value`` when it is the names of sources, or how many there have to be."""
+    """Return ``value`` if it is a number of sources, or their names."""
     if isinstance(value, int) and not isinstance(value, bool):
         return check_count(name, value)
     names = (value,) if isinstance(value, str) else value
@@ -45,22 +45,22 @@ def check_required(name: str, value: Any) -> Any:
 
 
 class SourceSettings(PartSettings, total=False):
-    """What a source may be told."""
+    """The settings of a source."""
 
     confidence: float
 
 
 @dataclass(frozen=True, slots=True)
 class Enrichment(Generic[Item]):
-    """What the sources know of one record. A source stands either in ``found`` or in ``missing``.
+    """The answers of all sources for one record. Each source is in ``found`` or in ``missing``.
 
     Attributes:
-        found: The answers, by source, in the order in which the sources are written.
-        missing: Why there is no answer, in words, by source.
-        errors: What those sources failed with that did fail, by source.
-        confidence: How far all of it can be trusted, from 0 to 1; see ``confidence_of``.
-        attempts: How many times each source was asked.
-        seconds: The time that each took, over all attempts, in seconds.
+        found: The answers by source, in the order in which the sources are defined.
+        missing: Why there is no answer, as text, by source.
+        errors: The errors of the sources that failed, by source.
+        confidence: The confidence in all answers together, from 0 to 1; see ``confidence_of``.
+        attempts: The number of attempts of each source.
+        seconds: The time of each source over all attempts, in seconds.
         record: The record.
     """
 
@@ -79,12 +79,12 @@ class Enrichment(Generic[Item]):
 
 
 class MissingSourcesError(KayGraphError):
-    """Sources that a record cannot do without have no answer.
+    """Required sources have no answer.
 
-    What they failed with is its cause: the one error, or a group of several.
+    ``__cause__`` is the error of the source that failed, or a group of several errors.
 
     Attributes:
-        enrichment: What is known, and why the rest is missing.
+        enrichment: The answers of the other sources, and why the rest is missing.
     """
 
     def __init__(self, message: str, enrichment: Enrichment[Any]) -> None:
@@ -100,12 +100,14 @@ def source(function: F, /, **settings: Unpack[SourceSettings]) -> F: ...
 @overload
 def source(**settings: Unpack[SourceSettings]) -> Callable[[F], F]: ...
 def source(function: Any = None, /, **settings: Any) -> Any:
-    """Mark a method (or a function that is given as ``sources=``) as a source.
+    """Mark a method, or a function in ``sources=``, as a source.
 
-    ``@source`` or ``@source(timeout=2, max_retries=3, confidence=0.8)``: it takes the settings of a
-    Node, which stand above those of the node that it is a source of, and ``confidence``: how far
-    its answers can be trusted, from 0 to 1 (1 by default). The source takes the record and returns
-    its answer; None: it knows nothing of it. ``raise Drop("why")`` says that it was not asked.
+    Use ``@source`` or ``@source(timeout=2, max_retries=3, confidence=0.8)``. The settings are those
+    of a Node, and override those of the node that owns the source. ``confidence`` is how far the
+    answers can be trusted, from 0 to 1 (1 by default).
+
+    The source gets the record and returns its answer, or None if it has none.
+    ``raise Drop("why")`` means that the source does not apply to the record.
     """
     return mark(SOURCE, function, settings, ACCEPTED, SOURCE_CHECKS)
 
@@ -115,7 +117,7 @@ SOURCE_CHECKS = {**Node._checks, "confidence": check_confidence}
 
 
 class ParallelEnrichmentNode(CompoundNode[Item, Enrichment[Item]]):
-    """Ask all sources about a record at once, and make do with what they answer.
+    """Ask all sources about a record at once, and use the answers that there are.
 
     ::
 
@@ -134,25 +136,27 @@ class ParallelEnrichmentNode(CompoundNode[Item, Enrichment[Item]]):
 
         Graph(Person(reads="person", writes="enriched"))
 
-    ``exec`` takes a record and returns its Enrichment; ``post`` writes that where ``writes`` says.
-    A source that fails, is too slow or knows nothing leaves a reason, and the others their answers.
+    ``exec`` takes a record and returns its Enrichment. ``post`` writes it under ``writes``. When a
+    source fails, times out or has no answer, ``missing`` has the reason, and the other answers are
+    kept.
 
     Args:
-        sources: Callables or Nodes by name, beside the methods that are marked with ``@source``.
-        required: The names of sources that must have an answer, or how many must. None by default.
-        confidence: By source, how far its answers can be trusted; it stands above the mark's.
+        sources: Callables or Nodes by name, in addition to the methods marked with ``@source``.
+        required: The names of sources that must have an answer, or how many sources must have one.
+            No source is required by default.
+        confidence: The confidence by source; it overrides that of ``@source``.
 
-    For the other settings see CompoundNode: ``timeout`` and attempts are each source's.
+    For the other settings see CompoundNode; ``timeout`` and attempts apply to each source.
 
     Raises:
-        MissingSourcesError: from ``exec``, when all sources have ended and what is ``required``
+        MissingSourcesError: from ``exec``, after all sources have ended, when a ``required`` answer
             is missing.
     """
 
     sources: Mapping[str, Called] = {}
     required: str | Collection[str] | int = ()
     confidence: Mapping[str, float] = {}
-    _trust: Mapping[str, float]  # the confidence of every source, noted with the parts
+    _trust: Mapping[str, float]  # the confidence of every source, set when the parts are made
 
     _accepts: ClassVar[frozenset[str]] = CompoundNode._accepts | {
         "sources",
@@ -199,7 +203,7 @@ class ParallelEnrichmentNode(CompoundNode[Item, Enrichment[Item]]):
         return self._named_parts(SOURCE, self.sources)
 
     async def exec(self, record: Item, /) -> Enrichment[Item]:
-        """Ask the sources and return what they know."""
+        """Ask the sources and return their answers."""
         outcomes = await self._settle(record)
         found = {one.name: one.value for one in outcomes if one.ok and one.value is not None}
         enrichment = Enrichment(
@@ -215,7 +219,7 @@ class ParallelEnrichmentNode(CompoundNode[Item, Enrichment[Item]]):
         return enrichment
 
     def reason(self, outcome: Outcome[Any], /) -> str:
-        """Return in words why a source has no answer; an error raised here fails the record."""
+        """Return as text why a source has no answer; an error raised here fails the record."""
         error = outcome.error
         if error is None:
             return "knows nothing of it"
@@ -225,10 +229,10 @@ class ParallelEnrichmentNode(CompoundNode[Item, Enrichment[Item]]):
         return redacted(f"{type(error).__name__}: {error} ({tried})")
 
     def confidence_of(self, record: Item, found: Mapping[str, Any], /) -> float:
-        """Return how far the answers can be trusted together, from 0 to 1.
+        """Return the confidence in all answers together, from 0 to 1.
 
-        It is the mean, over all sources, of the confidence of their answers, where a source
-        without one counts 0: so it is 1 when every source is fully trusted and has answered.
+        It is the mean confidence over all sources; a source without an answer counts as 0. It is 1
+        when every source has answered with a confidence of 1.
         """
         return sum(self._trust[name] for name in found) / len(self._trust)
 

@@ -1,4 +1,4 @@
-"""Candidates for one answer: the first to have it wins."""
+"""Several candidates for one answer: the first answer wins."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -31,26 +31,27 @@ class RaceNode(CompoundNode[Any, Result]):
 
         quote = RaceNode(ask_frankfurt, ask_dublin, delay=0.1, timeout=2, writes="quote")
 
-    ``exec`` takes a record, which every candidate gets, and returns the answer of the first to
-    succeed. The first candidate is asked at once; each further one when ``delay`` seconds have
-    passed without an answer since the one before was asked, or at once when one has failed.
-    The first to succeed wins; the others are cancelled and waited for (a ``def`` in a thread cannot
-    be stopped, and comes to its end first).
+    ``exec`` takes a record, passes it to every candidate that it asks, and returns the answer of
+    the first one to succeed. It asks the first candidate at once. It asks the next one when
+    ``delay`` seconds have passed since the previous one was asked, or at once when one has failed.
+    When a candidate succeeds, the others are cancelled, and ``exec`` waits for them to end (a
+    ``def`` in a thread cannot be stopped and runs to its end).
 
-    A delay of the 95th percentile of how long an answer takes asks a second time for one request
-    in twenty, and cuts the tail off (Dean and Barroso, "The Tail at Scale", Communications of the
-    ACM 56(2), 2013). What is asked twice may be done twice: give it a key, or let it only read.
+    With a delay of the 95th percentile of the response time, one request in twenty is sent twice,
+    and the slowest responses are avoided (Dean and Barroso, "The Tail at Scale", Communications of
+    the ACM 56(2), 2013). A request that is sent twice may be executed twice: add an idempotency
+    key, or only read.
 
     Args:
-        candidates: Callables or Nodes, in the order in which they are asked.
-        delay: Seconds before the next is asked too; 0 (all at once) by default. ``math.inf``:
-            only when one has failed.
+        candidates: Callables or Nodes, in the order in which to ask them.
+        delay: Seconds before the next candidate is asked as well. 0, the default, asks all at
+            once; ``math.inf`` asks the next one only after a failure.
 
-    For the other settings see CompoundNode: ``timeout`` and attempts are each candidate's.
+    For the other settings see CompoundNode; ``timeout`` and attempts apply to each candidate.
 
     Raises:
-        ExceptionGroup: from ``exec``, when all have failed, with all their errors in the order of
-            the candidates.
+        ExceptionGroup: from ``exec``, when all candidates have failed, with their errors in the
+            order of the candidates.
     """
 
     candidates: Sequence[Called] = ()

@@ -1,4 +1,4 @@
-"""A call that may fail, and what is done then: one result in every case."""
+"""A call with a fallback: one result in every case."""
 
 import asyncio
 import inspect
@@ -21,12 +21,12 @@ WAYS = frozenset({"success", "fallback", "failed"})
 
 
 def as_given(name: str, value: Any) -> Any:
-    """Return ``value``: it is looked at where the parts are made."""
+    """Return ``value`` unchecked; it is checked when the parts are made."""
     return value
 
 
 class ResilientSettings(PartSettings, total=False):
-    """What a ResilientBranch takes beside its own arguments."""
+    """The settings of a ResilientBranch, besides its own arguments."""
 
     reads: Keys
     writes: Keys
@@ -35,21 +35,21 @@ class ResilientSettings(PartSettings, total=False):
 
 
 class RefusedAnswerError(KayGraphError):
-    """There was an answer, and ``check`` has refused it."""
+    """``check`` has refused an answer."""
 
 
 @dataclass(frozen=True, slots=True)
 class ResilientResult(Generic[Result]):
-    """What came of one call.
+    """The result of one call.
 
     Attributes:
         status: "success", "fallback" or "failed".
         value: The answer, or what the fallback returned; None when both failed.
-        source: Whose value it is: "primary" or "fallback"; None when both failed.
-        error: What the call failed with; None when it succeeded. Where the fallback failed too, an
-            ExceptionGroup of the two, the call's first.
-        attempts: How many times the call was begun.
-        seconds: How long all of it took, its waits and the fallback included, in seconds.
+        source: Where the value comes from: "primary" or "fallback"; None when both failed.
+        error: The error of the call; None when it succeeded. When the fallback failed too, an
+            ExceptionGroup of both errors, that of the call first.
+        attempts: The number of attempts of the call.
+        seconds: The total time, waits and fallback included, in seconds.
     """
 
     status: Literal["success", "fallback", "failed"]
@@ -61,12 +61,12 @@ class ResilientResult(Generic[Result]):
 
     @property
     def ok(self) -> bool:
-        """Whether there is a value, of whomever."""
+        """Whether there is a value, from the call or from the fallback."""
         return self.source is not None
 
 
 class ResilientBranch(CompoundNode[Any, ResilientResult[Result]]):
-    """Call, check the answer, else fall back: always exactly one ResilientResult.
+    """Make a call, check the answer, and fall back on failure: always exactly one ResilientResult.
 
     ::
 
@@ -85,26 +85,25 @@ class ResilientBranch(CompoundNode[Any, ResilientResult[Result]]):
 
         quote = Quote(reads="symbol", writes="quote")
 
-    ``exec`` takes a request and returns a ResilientResult; it raises nothing. ``post`` writes the
-    result where ``writes`` says, and returns "success", "fallback" or "failed" where one of these
-    is wired; where only ``>>`` is, what follows begins in every case.
+    ``exec`` takes a request and returns a ResilientResult; it does not raise. ``post`` writes the
+    result under ``writes``. It returns "success", "fallback" or "failed" if one of these actions
+    is wired; with only ``>>``, the next node runs in every case.
 
-    The settings of a Node (``timeout``, ``retry``, ``deadline``, ``breaker``, ``rate``, …) are the
-    call's. A refused answer is a failed attempt: it is retried, and a breaker counts it.
+    The settings of a Node (``timeout``, ``retry``, ``deadline``, ``breaker``, ``rate``, …) apply to
+    the call. A refused answer is a failed attempt: it is retried, and a breaker counts it.
 
     Args:
         call: A method, a callable or a Node that takes the request and returns the answer. A Node
-            keeps the settings that it was made with; an answer of it that is refused is not asked
-            for again.
-        check: Takes the answer; returns None or True to accept it, False or a reason (a text) to
-            refuse it. What it raises refuses the answer too. It runs where ``call`` does, and may
-            be ``async def`` where that is. Without one, every answer is accepted.
-        fallback: Takes the request and returns a value in place of the answer; a method, a
-            callable or a Node. In it ``self.error`` is what the call failed with. Without one,
-            what has failed is "failed".
-        fallback_timeout: Seconds that the fallback may take.
+            keeps its own settings, and is not called again after a refused answer.
+        check: Takes the answer; returns None or True to accept it, False or a reason (a string) to
+            refuse it. If it raises, the answer is refused too. It runs where ``call`` runs, and
+            may be ``async def`` if ``call`` is. Without it, every answer is accepted.
+        fallback: A method, a callable or a Node that takes the request and returns a substitute
+            for the answer. In it, ``self.error`` is the error of the call. Without it, a failed
+            call has the status "failed".
+        fallback_timeout: The time limit of the fallback in seconds.
 
-    ``max_workers`` and ``ordered`` count where it is a stage of a pipeline; see CompoundNode.
+    ``max_workers`` and ``ordered`` apply to a stage of a pipeline; see CompoundNode.
     """
 
     call: Any = None

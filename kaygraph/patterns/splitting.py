@@ -1,4 +1,4 @@
-"""Items cut into chunks, and the chunks' results put together again."""
+"""Items split into chunks, and the results of the chunks combined again."""
 
 import copy
 import json
@@ -25,11 +25,11 @@ from ..outcome import Outcome
 from ..streams.stage import StageReport
 
 WAYS = ("size", "count", "max_bytes")
-UNTOLD: Any = object()
+NOT_GIVEN: Any = object()
 
 
 class SplittingSettings(TypedDict, total=False):
-    """What a node takes that reads and writes, and does no work of its own."""
+    """The settings of a node that only reads and writes."""
 
     name: str
     reads: Keys
@@ -37,10 +37,10 @@ class SplittingSettings(TypedDict, total=False):
 
 
 def bytes_of(item: Any) -> int:
-    """Return how many bytes an item has: a text in UTF-8, all else but bytes in compact JSON.
+    """Return the size of an item in bytes: of bytes, of a string in UTF-8, or of compact JSON.
 
     Raises:
-        TypeError: It cannot be written as JSON.
+        TypeError: The item cannot be encoded as JSON.
     """
     if isinstance(item, bytes | bytearray | memoryview):
         return memoryview(item).nbytes
@@ -55,9 +55,9 @@ def bytes_of(item: Any) -> int:
 
 
 class Chunks(Generic[Item]):
-    """Lists of items that follow each other in an iterable, made as they are asked for.
+    """The chunks of an iterable, made lazily; each is a list of consecutive items.
 
-    It can be gone through as often as the iterable: a list again and again, a generator once.
+    It can be iterated as often as the iterable: over a list many times, over a generator once.
     """
 
     def __init__(self, items: Iterable[Item], most: int, weigh: Callable[[Item], int]) -> None:
@@ -75,7 +75,7 @@ class Chunks(Generic[Item]):
 
 
 class AsyncChunks(Generic[Item]):
-    """The same of an async iterable."""
+    """The chunks of an async iterable, made lazily."""
 
     def __init__(self, items: AsyncIterable[Item], most: int, weigh: Callable[[Item], int]) -> None:
         self.items, self.most, self.weigh = items, most, weigh
@@ -94,7 +94,7 @@ class AsyncChunks(Generic[Item]):
 
 
 class EvenChunks(Generic[Item]):
-    """So many chunks, of which none has more than one item more than another."""
+    """At most ``count`` chunks whose lengths differ by one item at most."""
 
     def __init__(self, items: Any, count: int) -> None:
         self.items, self.count = items, count
@@ -110,7 +110,7 @@ class EvenChunks(Generic[Item]):
 
 
 class _Chunk(Generic[Item]):
-    """The chunk that is being filled, up to so much weight."""
+    """The chunk that is being filled, up to the weight ``most``."""
 
     def __init__(self, most: int, weigh: Callable[[Item], int]) -> None:
         self.most, self.weigh = most, weigh
@@ -118,7 +118,7 @@ class _Chunk(Generic[Item]):
         self.weight = 0
 
     def add(self, item: Item) -> list[list[Item]]:
-        """Put an item in; return what is full now: the chunk before it, one with it, or both."""
+        """Add an item; return the chunks that are full now: without it, with it, or both."""
         weight = self.weigh(item)
         full = self.rest() if self.weight + weight > self.most else []
         self.items.append(item)
@@ -126,38 +126,37 @@ class _Chunk(Generic[Item]):
         return full + self.rest() if self.weight >= self.most else full
 
     def rest(self) -> list[list[Item]]:
-        """Return the chunk as it is, unless it is empty, and begin another."""
+        """Return the current chunk if it is not empty, and begin a new one."""
         full = [self.items] if self.items else []
         self.items, self.weight = [], 0
         return full
 
 
 class BatchSplitterNode(Stored, Node[Any, Any]):
-    """Cut items into chunks, lazily and in order; each chunk is a list.
+    """Split items into chunks, lazily and in order; each chunk is a list.
 
     ::
 
         split = BatchSplitterNode(reads="rows", size=100)
         Graph(split | Work(max_workers=8) | AggregationNode(writes="done"))
 
-    It is the source of a pipeline, or writes the chunks where ``writes`` says, for a
-    ParallelBatchNode that follows. Either pulls the next chunk when a worker is free, so that a
-    worker with quick chunks does more of them. ``reads`` names any iterable or async iterable;
-    nothing is read before a chunk is asked for, and no more than one chunk is held.
+    It is the source of a pipeline, or it writes the chunks under ``writes`` for the next
+    ParallelBatchNode. In both cases a free worker pulls the next chunk, so a worker with quick
+    chunks takes more of them. ``reads`` names any iterable or async iterable. Items are read only
+    when a chunk is needed, and at most one chunk is held.
 
-    One of these says how it cuts:
+    Give exactly one of ``size``, ``count`` and ``max_bytes``.
 
     Args:
-        size: How many items a chunk has; the last may have fewer.
-        count: How many chunks there are. They differ by one item at most, and none is empty: of
-            fewer items there are fewer chunks. The items must have a length.
-        max_bytes: How many bytes a chunk has at most. An item that has more by itself is a chunk
-            by itself.
+        size: The number of items in a chunk; the last chunk may have fewer.
+        count: The number of chunks. Their lengths differ by one item at most, and none is empty:
+            with fewer items there are fewer chunks. The items must have a length.
+        max_bytes: The maximum size of a chunk in bytes. A larger item is a chunk of its own.
         size_of: With ``max_bytes``: ``(item) -> bytes``, a callable or a method. By default, the
-            length of bytes, of a text in UTF-8, of anything else in compact JSON.
+            length of bytes, of a string in UTF-8, or of anything else in compact JSON.
 
     Raises:
-        TypeError: from a run, when ``reads`` names nothing that can be cut in this way.
+        TypeError: from a run, when the value under ``reads`` cannot be split in this way.
     """
 
     size: int | None = None
@@ -178,19 +177,19 @@ class BatchSplitterNode(Stored, Node[Any, Any]):
     ) -> None:
         ways = {"size": size, "count": count, "max_bytes": max_bytes}
         configure(self, {**ways, "size_of": size_of}, settings)
-        if any(way is not None for way in ways.values()):  # it stands above what the class says
+        if any(way is not None for way in ways.values()):  # it overrides the setting of the class
             vars(self).update(ways)
-        told = [way for way in WAYS if getattr(self, way) is not None]
-        if len(told) != 1:
+        given = [way for way in WAYS if getattr(self, way) is not None]
+        if len(given) != 1:
             raise TypeError(
                 f"{type(self).__name__} needs one of size=, count= and max_bytes=, got "
-                + (" and ".join(told) or "none")
+                + (" and ".join(given) or "none")
             )
         if size_of is not None and self.max_bytes is None:
             raise TypeError("size_of= is for max_bytes=")
 
     def size_of(self, item: Any, /) -> int:
-        """Return how many bytes an item counts for."""
+        """Return the size of an item in bytes."""
         return bytes_of(item)
 
     def prep(self, shared: Any, /) -> Any:
@@ -198,7 +197,7 @@ class BatchSplitterNode(Stored, Node[Any, Any]):
         return self.chunks_of(super().prep(shared))
 
     def chunks_of(self, items: Any, /) -> Any:
-        """Return the chunks of an iterable, or as an async iterable those of one."""
+        """Return the chunks of an iterable; those of an async iterable are an async iterable."""
         if isinstance(items, str | bytes | bytearray | Mapping) or not isinstance(
             items, Iterable | AsyncIterable
         ):
@@ -229,7 +228,7 @@ class BatchSplitterNode(Stored, Node[Any, Any]):
 
     def post(self, shared: Any, chunks: Any, exec_res: Any, /) -> Any:
         """Write the chunks."""
-        if not isinstance(exec_res, StageReport):  # a stream has taken them
+        if not isinstance(exec_res, StageReport):  # a pipeline has consumed them
             super().post(shared, chunks, chunks)
 
 
@@ -238,9 +237,9 @@ def _one(_: Any) -> int:
 
 
 class Aggregation(NamedTuple):
-    """What the results of all chunks come to.
+    """The combined result of all chunks, and the failures.
 
-    ``writes=("rows", "failures")`` stores the two apart.
+    ``writes=("rows", "failures")`` stores the two separately.
     """
 
     value: Any
@@ -253,25 +252,25 @@ class Aggregation(NamedTuple):
 
 
 class AggregationNode(Stored, Node[Any, Any]):
-    """Put the results of chunks together, in order.
+    """Combine the results of chunks, in order.
 
-    It stands last in a pipeline, or ``reads`` the list of results that a batch has written. It
-    writes an Aggregation: ``value``, and ``failures``, which are the Outcomes that stand in the
-    place of chunks that failed (``on_error="collect"`` of the node that worked on them).
+    It is the last stage of a pipeline, or ``reads`` the list of results of a batch. It writes an
+    Aggregation: ``value``, and ``failures`` with the Outcomes of the chunks that failed (with
+    ``on_error="collect"`` on the node that worked on them).
 
     Args:
-        reduce: ``(total, result) -> total``, called for each result in order, on the loop and
-            between awaits: a callable (``def``) or a method. By default, the results are lists,
-            and ``value`` is one list of all that is in them.
+        reduce: ``(total, result) -> total``, called on the event loop for each result in order: a
+            plain ``def``, as a callable or a method. By default, the results must be lists, and
+            ``value`` is one list with all their elements.
         initial: The first total, copied for each run. By default it is the first result.
 
     Raises:
-        TypeError: from a run, when a result is no list (tuple, set) and there is no ``reduce``;
-            when there is no result and no ``initial``; when it is not the last stage.
+        TypeError: from a run, when a result is not a list (tuple, set) and there is no ``reduce``;
+            when there is neither a result nor ``initial``; when it is not the last stage.
     """
 
     reduce: Any = None
-    initial: Any = UNTOLD
+    initial: Any = NOT_GIVEN
 
     _accepts: ClassVar[frozenset[str]] = frozenset({"name", "reads", "writes", "reduce"})
     _checks: ClassVar[Checks] = {"reduce": check_callable}
@@ -279,17 +278,17 @@ class AggregationNode(Stored, Node[Any, Any]):
     def __init__(
         self,
         reduce: Callable[[Any, Any], Any] | None = None,
-        initial: Any = UNTOLD,
+        initial: Any = NOT_GIVEN,
         **settings: Unpack[SplittingSettings],
     ) -> None:
         configure(self, {"reduce": reduce}, settings)
-        if initial is not UNTOLD:
+        if initial is not NOT_GIVEN:
             self.initial = initial
-        if self.reduce is None and self.initial is not UNTOLD:
+        if self.reduce is None and self.initial is not NOT_GIVEN:
             raise TypeError("initial= is for reduce=")
 
     def post(self, shared: Any, prep_res: Any, exec_res: Any, /) -> Any:
-        """Put the results together and write them."""
+        """Combine the results and write them."""
         results = exec_res.results if isinstance(exec_res, StageReport) else prep_res
         if not isinstance(results, Iterable) or isinstance(results, str | bytes | Mapping):
             raise TypeError(
@@ -300,7 +299,7 @@ class AggregationNode(Stored, Node[Any, Any]):
             store(shared, self.writes, self.aggregated(results), self.name)
 
     def aggregated(self, results: Iterable[Any], /) -> Aggregation:
-        """Return what the results come to, and those that are failures."""
+        """Return the combined results, and the failures."""
         failures: list[Outcome[Any]] = []
         done: list[Any] = []
         for result in results:
@@ -321,7 +320,7 @@ class AggregationNode(Stored, Node[Any, Any]):
         return [item for result in results for item in result]
 
     def _reduced(self, results: Sequence[Any]) -> Any:
-        totals = results if self.initial is UNTOLD else [copy.deepcopy(self.initial), *results]
+        totals = results if self.initial is NOT_GIVEN else [copy.deepcopy(self.initial), *results]
         if not totals:
             raise TypeError(f"{self.name!r} has no result to reduce: give initial=")
         total = totals[0]

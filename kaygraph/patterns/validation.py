@@ -1,4 +1,4 @@
-"""Many checks at once on one record, and what they have found."""
+"""Many checks on one record at once, and their results."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,12 +18,12 @@ CHECK = "check"
 
 
 class ValidationFailure(KayGraphError):  # noqa: N818 - it is a verdict, not a mishap
-    """A check raises it when the record does not pass, with one problem or several.
+    """A check raises this when the record does not pass, with one or more problems.
 
     It is a verdict: it is not retried, and no breaker counts it.
 
     Attributes:
-        problems: What is wrong with the record, in the order given.
+        problems: What is wrong with the record, in the given order.
     """
 
     def __init__(self, *problems: Any) -> None:
@@ -33,15 +33,15 @@ class ValidationFailure(KayGraphError):  # noqa: N818 - it is a verdict, not a m
 
 @dataclass(frozen=True, slots=True)
 class ValidationSummary(Generic[Item]):
-    """What became of each check of one record. A check stands in exactly one of the first four.
+    """The results of all checks of one record. Each check is in one of the first four attributes.
 
     Attributes:
-        passed: The checks that the record passes, in the order written.
-        failed: Those that it does not pass, each with its problems.
-        errors: Those that could not be carried out, each with what it raised.
-        skipped: Those that say, by ``raise Drop``, that they are not for this record, with why.
-        attempts: How many times each check was begun.
-        seconds: The time that each took, over all attempts, in seconds.
+        passed: The checks that the record passes, in the order of their definition.
+        failed: The checks that it does not pass, each with its problems.
+        errors: The checks that could not be completed, each with its error.
+        skipped: The checks that do not apply to the record (``raise Drop``), each with its reason.
+        attempts: The number of attempts of each check.
+        seconds: The time of each check over all attempts, in seconds.
         record: The record.
     """
 
@@ -55,12 +55,12 @@ class ValidationSummary(Generic[Item]):
 
     @property
     def valid(self) -> bool:
-        """Whether no check has failed, and none could not be carried out."""
+        """Whether no check has failed and every check could be completed."""
         return not self.failed and not self.errors
 
     @property
     def problems(self) -> list[tuple[str, Any]]:
-        """All problems as ``(check, problem)``, in the order in which the checks are written."""
+        """All problems as ``(check, problem)``, in the order in which the checks are defined."""
         return [(check, problem) for check, found in self.failed.items() for problem in found]
 
 
@@ -69,20 +69,22 @@ def check(function: F, /, **settings: Unpack[PartSettings]) -> F: ...
 @overload
 def check(**settings: Unpack[PartSettings]) -> Callable[[F], F]: ...
 def check(function: Any = None, /, **settings: Any) -> Any:
-    """Mark a method (or a function that is given as ``checks=``) as a check.
+    """Mark a method, or a function in ``checks=``, as a check.
 
-    ``@check`` or ``@check(timeout=2, max_retries=3)``: it takes the settings of a Node, which stand
-    above those of the node that it is a check of. The check takes the record. The record passes
-    when it returns None, True, or an empty list (tuple, set). It does not pass when it returns
-    False, a problem or a list (tuple, set, generator) of problems, yields problems, or raises
-    ValidationFailure. A problem is whatever tells what is wrong: a text, a mapping, an object. A
-    number, an empty text or an empty mapping could mean both: it is an error of the check.
+    Use ``@check`` or ``@check(timeout=2, max_retries=3)``. The settings are those of a Node, and
+    override those of the node that owns the check.
+
+    The check gets the record. The record passes when the check returns None, True, or an empty
+    list (tuple, set). It does not pass when the check returns False, a problem or a list (tuple,
+    set, generator) of problems, yields problems, or raises ValidationFailure. A problem is any
+    object that says what is wrong, such as a string or a mapping. A number, an empty string and an
+    empty mapping are ambiguous, and count as an error of the check.
     """
     return mark(CHECK, function, settings, Node._accepts, Node._checks)
 
 
 class ParallelValidationNode(CompoundNode[Item, ValidationSummary[Item]]):
-    """Carry out all checks on a record at once.
+    """Run all checks on a record at once.
 
     ::
 
@@ -99,15 +101,15 @@ class ParallelValidationNode(CompoundNode[Item, ValidationSummary[Item]]):
         order - "valid" >> Ship()
         order - "invalid" >> Refuse()
 
-    ``exec`` takes a record and returns its ValidationSummary; ``post`` writes that where ``writes``
-    says, and returns "valid" or "invalid". All checks come to their end, whatever the others find.
-    A check that could not be carried out (it raised something else, or its time was over) has not
-    passed: the record is "invalid", and ``errors`` tells.
+    ``exec`` takes a record and returns its ValidationSummary. ``post`` writes the summary under
+    ``writes`` and returns "valid" or "invalid". Every check runs to its end, whatever the others
+    find. When a check could not be completed (it raised another error or timed out), the record is
+    "invalid", and ``errors`` has the error.
 
     Args:
-        checks: Callables or Nodes by name, beside the methods that are marked with ``@check``.
+        checks: Callables or Nodes by name, in addition to the methods marked with ``@check``.
 
-    For the other settings see CompoundNode: ``timeout`` and attempts are each check's.
+    For the other settings see CompoundNode; ``timeout`` and attempts apply to each check.
     """
 
     checks: Mapping[str, Called] = {}
@@ -130,7 +132,7 @@ class ParallelValidationNode(CompoundNode[Item, ValidationSummary[Item]]):
         return self._named_parts(CHECK, self.checks, _Check)
 
     async def exec(self, record: Item, /) -> ValidationSummary[Item]:
-        """Carry out the checks and return their summary."""
+        """Run the checks and return their summary."""
         return summary_of(record, await self._settle(record))
 
     def post(self, shared: Any, record: Any, summary: Any, /) -> Any:
@@ -142,7 +144,7 @@ class ParallelValidationNode(CompoundNode[Item, ValidationSummary[Item]]):
 
 
 class _Check(Part):
-    """A check as a node, in which a verdict that is raised is one that is returned."""
+    """A check as a node; it returns the problems of a ValidationFailure that the check raises."""
 
     def now(self, record: Any) -> Any:
         try:
@@ -158,7 +160,7 @@ class _Check(Part):
 
 
 def summary_of(record: Any, outcomes: Sequence[Outcome[Any]]) -> ValidationSummary[Any]:
-    """Return what the outcomes of all checks come to."""
+    """Return the summary of the outcomes of all checks."""
     passed: list[str] = []
     failed: dict[str, tuple[Any, ...]] = {}
     errors: dict[str, BaseException] = {}
@@ -194,7 +196,7 @@ def problems_in(check: str, found: Any) -> tuple[Any, ...]:
         return ("does not pass",)
     if type(found) in (list, tuple, set, frozenset):
         return tuple(found)
-    # What is nearly a bool, and what is nearly nothing, must not let a record pass by mistake.
+    # A record must not pass by mistake because of 0, 1 or an empty value.
     if isinstance(found, Number) or not found:
         raise TypeError(
             f"check {check!r} returned {found!r:.100}: return None or True when the record passes; "

@@ -491,7 +491,7 @@ def test_a_part_that_is_called_like_a_setting_is_refused() -> None:
         (lambda: Base({"first": print}), "two that are called 'first'"),
         (lambda: untyped_base(checks=None, timout=3), "Did you mean 'timeout'"),
         (lambda: untyped_check(timout=3), "@check got an unknown setting 'timout'"),
-        (lambda: untyped_check(7), "@check stands before a function, got 7"),
+        (lambda: untyped_check(7), "@check must decorate a function, got 7"),
     ],
 )
 def test_what_cannot_be_a_part_is_refused(make: Any, message: str) -> None:
