@@ -1,13 +1,13 @@
-"""The test kit: runs that can be repeated, broken on purpose and checked for what they leave.
+"""The test kit: repeatable runs, injected faults, and checks that nothing is left or lost.
 
 =====================  =====================================================================
-``simulate``           one run on a virtual clock, in an order of tasks that a seed decides
-``explore``            many of them, and those that break what must hold
-``cancel_everywhere``  a run cancelled at every step, after which nothing may be left
-``Faults``             makes the work of nodes fail, take its time or hang
-``assert_accounted``   every item begun has ended, exactly once
-``capture_events``     what runs tell, without handing observers over
-``run_virtually``      a coroutine on a loop whose clock jumps
+``simulate``           runs a graph once on a virtual clock, in a task order set by a seed
+``explore``            simulates many seeds and returns those that fail
+``cancel_everywhere``  cancels a run at every step and checks that nothing is left
+``Faults``             makes the work of nodes fail, slow down or hang
+``assert_accounted``   checks that every item that began has ended exactly once
+``capture_events``     collects the events of runs without passing observers
+``run_virtually``      runs a coroutine on a loop with a virtual clock
 =====================  =====================================================================
 
 ``examples/testing.py`` has a page for each. Under pytest they are fixtures; see ``plugin``.

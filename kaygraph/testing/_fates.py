@@ -43,6 +43,6 @@ def text_of(value: Any) -> str:
         pairs = sorted((text_of(key), text_of(item)) for key, item in value.items())
         return f"{{{', '.join(f'{key}: {item}' for key, item in pairs)}}}"
     if is_dataclass(value) and not isinstance(value, type):
-        told = ((field.name, getattr(value, field.name)) for field in fields(value) if field.repr)
-        return f"{type(value).__name__}{text_of(dict(told))}"
+        shown = ((field.name, getattr(value, field.name)) for field in fields(value) if field.repr)
+        return f"{type(value).__name__}{text_of(dict(shown))}"
     return _ADDRESS.sub("", repr(value))

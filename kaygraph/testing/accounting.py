@@ -1,4 +1,4 @@
-"""``assert_accounted``: every item begun has ended, exactly once."""
+"""``assert_accounted``: every item that began has ended exactly once."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -10,14 +10,15 @@ from ..observability.report import STATUSES, RunReport
 def assert_accounted(run: RunReport | Iterable[Event]) -> None:
     """Check that no item of a run was lost or counted twice.
 
-    ``submitted = ok + failed + skipped + cancelled + timed_out``, over the run and for each node,
-    and nothing is in flight. Of events, each item that was begun has ended exactly once.
+    It checks that ``submitted = ok + failed + skipped + cancelled + timed_out``, for the run and
+    for each node, and that nothing is in flight. Given events, it also checks that each item that
+    began has ended exactly once.
 
     Args:
-        run: The report of a run that is over, or its events in order.
+        run: The report of a finished run, or its events in order.
 
     Raises:
-        AssertionError: With the figures.
+        AssertionError: Items are not accounted for; the message has the figures.
     """
     wrong = [] if isinstance(run, RunReport) else unaccounted(run := list(run))
     if isinstance(run, RunReport):
@@ -39,7 +40,7 @@ def assert_accounted(run: RunReport | Iterable[Event]) -> None:
 
 
 def unaccounted(events: Iterable[Event]) -> list[str]:
-    """Return, a line each, which items did not end exactly once."""
+    """Return one line for each item that did not end exactly once."""
     running: Counter[tuple[str, int]] = Counter()
     wrong = []
     for event in events:
@@ -56,7 +57,7 @@ def unaccounted(events: Iterable[Event]) -> list[str]:
 
 
 def _figures(report: RunReport) -> list[str]:
-    """Return the figures of the run and of each node, a line each."""
+    """Return one line of figures for the run, and one for each node."""
     rows = [("all nodes", report.items), *((n.name, n.items) for n in report.nodes.values())]
     return [
         f"  {name}: " + ", ".join(f"{items[status]} {status}" for status in STATUSES)

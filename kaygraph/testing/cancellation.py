@@ -1,4 +1,4 @@
-"""``cancel_everywhere``: a run is cancelled at every step of the loop, and nothing is left."""
+"""``cancel_everywhere``: cancel a run at every step of the loop, and check that nothing is left."""
 
 import asyncio
 import gc
@@ -31,32 +31,32 @@ def cancel_everywhere(
     max_points: int = MAX_POINTS,
     max_steps: int = MAX_STEPS,
 ) -> int:
-    """Simulate a graph again and again, cancelled one step later each time, until it ends first.
+    """Simulate a graph repeatedly, cancelled one step later each time, until it ends by itself.
 
     A step is a callback that the loop runs, or a jump of its clock from one timer to the next (the
-    cancellation comes half-way). After each run no task is left, no thread of kaygraph's and no
-    permit; every item that was begun has ended exactly once; every async generator is closed;
-    every coroutine was awaited; and the run has ended as cancelled.
+    cancellation then comes half-way). After each run, this checks that no task, no thread of
+    kaygraph and no permit is left, every item that began has ended exactly once, every async
+    generator is closed, every coroutine was awaited, and the run has ended as cancelled.
 
     Args:
         graph: Any node, or a coroutine function that is called with the shared store.
         shared: The shared store, copied deeply for each run; or a function that returns a new one.
-        seeds: How many, from 0 (the order of asyncio itself), or which.
-        again: Cancel a second time, so many steps after the first.
-        check: Called with the shared store after each run. It raises, or returns False, when
-            something of the caller's own is left.
-        allowed: What the run may raise by itself, as for ``explore``. Cancelled before that, it
-            ends as cancelled all the same.
-        watched: As for ``simulate``. Items are accounted for in runs that are watched.
-        max_points: How many times a seed may be run before it ends by itself.
-        max_steps: How many steps of the loop one run may take.
+        seeds: The number of seeds, from 0 (the order of asyncio itself), or the seeds themselves.
+        again: Cancel a second time, this many steps after the first.
+        check: A function that is called with the shared store after each run. It raises or returns
+            False to report that something of your own is left.
+        allowed: The errors that the run may raise by itself, as for ``explore``. When it is
+            cancelled before such an error, it must still end as cancelled.
+        watched: As for ``simulate``. The accounting of items is checked only in watched runs.
+        max_points: The maximum number of runs of a seed.
+        max_steps: The maximum number of steps of the loop in one run.
 
     Returns:
-        How many times a run was cancelled.
+        The number of cancelled runs.
 
     Raises:
-        AssertionError: Something is left. It says what, and at which seed and step.
-        Exception: The run fails by itself, with what is not ``allowed``.
+        AssertionError: Something is left. The message says what, and at which seed and step.
+        Exception: The run fails by itself with an error that is not ``allowed``.
     """
     points = 0
     check_def("check", check)
@@ -71,21 +71,21 @@ def cancel_everywhere(
                 if wrong:
                     point.explains = True
                     point.play(graph, fresh(shared), seed, watched, max_steps, None)
-                    gc.collect()  # what is left is told of here, and not to whoever comes next
+                    gc.collect()  # so that leftovers are reported here and not in a later test
                     listed = "".join(f"\n  {line}" for line in wrong)
                     place = f"where its tasks were at that step:{point.waited}"
                     raise AssertionError(f"seed {seed}, cancelled at {point}:{listed}\n{place}")
                 if not point.cancelled:
-                    break  # it ended by itself before its step had come: all steps are done
+                    break  # the run ended before this step, so all steps are done
                 points += 1
-        gc.collect()  # those in cycles are told of when they are collected
+        gc.collect()  # coroutines in cycles warn only when they are collected
         if wrong := unawaited.found():
             raise AssertionError(f"somewhere among {points} points: {'; '.join(wrong)}")
     return points
 
 
 class _Point:
-    """A step at which a run is cancelled, and what is left then."""
+    """A step at which a run is cancelled, and the check of what is left."""
 
     def __init__(self, step: int, again: int | None, allowed: Allowed) -> None:
         self.step, self.again, self.allowed = step, again, allowed
@@ -105,7 +105,7 @@ class _Point:
         max_steps: int,
         check: Callable[[Any], object] | None,
     ) -> list[str]:
-        """Run until the run has ended; return what is wrong then."""
+        """Run to the end and return what is wrong."""
         threads = set(threading.enumerate())
         run = play(work, shared, seed, (), watched, max_steps=max_steps, prepare=self._arm)
         wrong = run.left + unaccounted(run.events)
@@ -115,7 +115,7 @@ class _Point:
             error = run.error
             how = "with a result" if error is None else f"with {type(error).__name__}: {error}"
             wrong.append(f"the run, which was cancelled, has ended {how}")
-        run.let_go()  # of coroutines, say, that nobody has awaited
+        run.let_go()  # drop references, for instance to coroutines that were never awaited
         wrong += [
             f"a thread: {thread.name}"
             for thread in threading.enumerate()
@@ -145,14 +145,14 @@ class _Point:
 
 
 class _Warnings:
-    """Warnings as they come, of which those of coroutines that were never awaited are ours."""
+    """Caught warnings: those about coroutines that were never awaited, and all others."""
 
     def __init__(self, caught: list[warnings.WarningMessage]) -> None:
         self._caught = caught
         self.others: dict[tuple[Any, ...], warnings.WarningMessage] = {}
 
     def found(self) -> list[str]:
-        """Return what has come since the last time."""
+        """Return the warnings about coroutines since the last call."""
         texts = []
         for warning in self._caught:
             text = str(warning.message)
@@ -167,11 +167,11 @@ class _Warnings:
 
 @contextmanager
 def _unawaited() -> Iterator[_Warnings]:
-    """Hear of coroutines that were never awaited; other warnings are passed on at the end, once."""
+    """Catch warnings about coroutines that were never awaited; issue the others at the end."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        heard = _Warnings(caught)
-        yield heard
-        heard.found()
-    for warning in heard.others.values():
+        collected = _Warnings(caught)
+        yield collected
+        collected.found()
+    for warning in collected.others.values():
         warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)

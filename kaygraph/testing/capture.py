@@ -1,4 +1,4 @@
-"""``capture_events``: what runs tell, without handing observers over."""
+"""``capture_events``: the events of runs, without passing observers to them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +10,7 @@ from ..run.run import Run
 
 @contextmanager
 def capturing(*observers: Observer) -> Iterator[None]:
-    """Let observers watch every run that begins within, in whatever thread."""
+    """Add observers to every run that begins inside the ``with`` block, in any thread."""
     ours = [_Ours(observer) for observer in observers]
     Run.ambient = (*Run.ambient, *ours)
     try:
@@ -21,7 +21,7 @@ def capturing(*observers: Observer) -> Iterator[None]:
 
 @contextmanager
 def runs_begun() -> Iterator[list[Run]]:
-    """Collect every run that begins within, whether anybody watches it or not."""
+    """Collect every run that begins inside the ``with`` block, with or without observers."""
     runs: list[Run] = []
     make = Run.__init__
 
@@ -38,15 +38,15 @@ def runs_begun() -> Iterator[list[Run]]:
 
 @contextmanager
 def capture_events() -> Iterator[list[Event]]:
-    """Collect the events of every run that begins within, in the order in which they came.
+    """Collect the events of every run that begins inside the ``with`` block, in order.
 
     ::
 
         with capture_events() as events:
             graph.run(shared)
 
-    The list goes on to grow until the runs that began within have ended. They may stand within
-    each other; each gets all that happens in it.
+    The list grows until the runs that began inside the block have ended. Blocks can be nested; each
+    collects all events of the runs inside it.
     """
     events: list[Event] = []
     with capturing(events.append):
@@ -54,7 +54,7 @@ def capture_events() -> Iterator[list[Event]]:
 
 
 class _Ours:
-    """An observer that is equal to itself alone: two lists that hold the same are not the same."""
+    """An observer compared by identity: ``append`` methods of equal lists would be equal."""
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer

@@ -1,4 +1,4 @@
-"""``explore``: many runs of a graph, each in another order, and those that break it."""
+"""``explore``: many runs of a graph in different orders, and those that fail."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,22 +14,23 @@ from .simulation import Simulated, Simulation, add_seed, play
 
 Allowed = type[BaseException] | tuple[type[BaseException], ...]
 
-# How many runs are spent on a shorter way to the same failure.
+# The number of runs spent on finding a shorter trace of the same failure.
 SHORTER_RUNS = 300
 
-# How much of the trace is shown.
+# The number of lines of the trace to show.
 LINES_SHOWN = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A run that broke.
+    """A run that failed.
 
     Attributes:
-        seed: What repeats it, with ``simulate(graph, shared, seed=…, deviations=…)``.
-        error: What the run, or the check, raised.
-        deviations: How many times its order was not asyncio's own; from then on it was.
-        run: The run as it went.
+        seed: The seed; ``simulate(graph, shared, seed=…, deviations=…)`` repeats the run.
+        error: The error that the run or the check raised.
+        deviations: How many times the order differed from that of asyncio. After the last of
+            these, the run followed the order of asyncio.
+        run: The simulated run.
     """
 
     seed: int
@@ -55,13 +56,13 @@ class Failure:
 
 
 class Exploration:
-    """What ``explore`` found; it is true when that is anything: ``assert not found, str(found)``.
+    """The result of ``explore``. It is true if any seed failed: ``assert not found, str(found)``.
 
     Attributes:
-        seeds: How many seeds were run.
-        failures: Those that broke, in the order of the seeds.
-        shortest: The failure to look at: the one with the shortest trace, with the fewest
-            deviations with which its seed still breaks. None when nothing broke.
+        seeds: The number of seeds.
+        failures: The failures, in the order of the seeds.
+        shortest: The failure to look at first: that with the shortest trace, run with the fewest
+            deviations with which its seed still fails. None when no seed failed.
     """
 
     def __init__(self, seeds: int, failures: list[Failure], shortest: Failure | None) -> None:
@@ -98,20 +99,22 @@ def explore(
     max_steps: int = MAX_STEPS,
     max_seconds: float | None = None,
 ) -> Exploration:
-    """Simulate a graph with many seeds and collect those that break it.
+    """Simulate a graph with many seeds and collect the failures.
 
-    A seed breaks it when the run raises; when ``check`` raises or returns False; when an item has
-    not ended exactly once; when the run leaves something behind (a task, a permit, an async
-    generator) or an error that only the loop's exception handler hears of.
+    A seed fails when the run raises, when ``check`` raises or returns False, when an item has not
+    ended exactly once, when the run leaves something behind (a task, a permit, an async
+    generator), or when the loop's exception handler gets an error.
 
     Args:
         graph: Any node, or a coroutine function that is called with the shared store.
         shared: The shared store, copied deeply for each run; or a function that returns a new one.
-        check: Called with the shared store of a run that has ended without an error.
-        seeds: How many, from 0 (the order of asyncio itself), or which.
-        allowed: What a run may raise: classes of errors (a group, if all in it are of these).
-            ``check`` is not called then.
-        watched: As for ``simulate``, as are ``max_steps`` and ``max_seconds``.
+        check: A function that is called with the shared store of each run without an error.
+        seeds: The number of seeds, from 0 (the order of asyncio itself), or the seeds themselves.
+        allowed: The error classes that a run may raise; a group is allowed if all errors in it
+            are. ``check`` is not called after such an error.
+        watched: As for ``simulate``.
+        max_steps: As for ``simulate``.
+        max_seconds: As for ``simulate``.
     """
     listed = seeds_of(seeds)
     check_def("check", check)
@@ -134,7 +137,7 @@ def explore(
 
 
 def seeds_of(seeds: int | Iterable[int]) -> Sequence[int]:
-    """Return which seeds to run; one at least, or nothing could be found."""
+    """Return the seeds to run; an empty list is an error, since it could find nothing."""
     listed = range(check_count("seeds", seeds)) if isinstance(seeds, int) else list(seeds)
     if not listed:
         raise ValueError("seeds must be a number of at least 1, or seeds; got none")
@@ -142,13 +145,13 @@ def seeds_of(seeds: int | Iterable[int]) -> Sequence[int]:
 
 
 def _fewer(deviations: int) -> Iterable[int]:
-    """Return smaller numbers to try, from 0: all of them, or some that are spread evenly."""
+    """Return smaller numbers to try, from 0: all of them, or an evenly spaced selection."""
     tries = min(deviations, SHORTER_RUNS)
     return (deviations * number // tries for number in range(tries))
 
 
 def fresh(shared: Any) -> Any:
-    """Return a shared store of a run's own."""
+    """Return a new shared store for a run."""
     if shared is None:
         return {}
     return shared() if callable(shared) else deepcopy(shared)
@@ -157,7 +160,7 @@ def fresh(shared: Any) -> Any:
 def _complaint(
     run: Simulation, check: Callable[[Any], object] | None, allowed: Allowed
 ) -> BaseException | None:
-    """Return what is wrong with a run."""
+    """Return what is wrong with a run, or None."""
     if run.error is not None and not is_allowed(run.error, allowed):
         return run.error
     wrong = run.left + unaccounted(run.events)
@@ -173,7 +176,7 @@ def _complaint(
 
 
 def is_allowed(error: BaseException, allowed: Allowed) -> bool:
-    """Return whether an error, or all that a group holds, is of these classes."""
+    """Return whether an error, or every error of a group, is an instance of these classes."""
     if isinstance(error, BaseExceptionGroup) and not isinstance(error, allowed):
         return all(is_allowed(inner, allowed) for inner in error.exceptions)
     return isinstance(error, allowed)

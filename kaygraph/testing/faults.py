@@ -1,4 +1,4 @@
-"""``Faults``: what can go wrong with a node's work, by chance or by script, and repeatable."""
+"""``Faults``: faults in the work of nodes, by chance or by script, and repeatable."""
 
 import asyncio
 import copy
@@ -27,12 +27,12 @@ HANG_S = 3600.0
 
 
 class InjectedError(KayGraphError):
-    """What an attempt fails with when ``Faults`` lets it, by default otherwise."""
+    """The default error of an attempt that ``Faults`` makes fail."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fate:
-    """What happens to one attempt: it takes its time, then hangs, fails or goes on."""
+    """What happens to one attempt: it is delayed, then hangs, fails or continues."""
 
     seconds: float = 0.0
     hangs: bool = False
@@ -40,7 +40,7 @@ class Fate:
 
 
 class Faults:
-    """Makes the work of nodes fail, take its time or hang.
+    """Makes the work of nodes fail, slow down or hang.
 
     ::
 
@@ -48,27 +48,27 @@ class Faults:
         graph = faults.wrap(Graph(Fetch(timeout=5, max_retries=3) >> Store()))
         found = explore(graph, {"urls": [...]})
 
-    What happens to an attempt follows from the seed, the node's name, the ``params`` around it, the
-    item and the number of the attempt, and from nothing else: not from the order in which things
-    run. The items of a batch count their attempts each for itself, and equal ones meet an equal
-    fate. A node that is visited again (in a loop) goes on to count where it was.
+    The fault of an attempt depends only on the seed, the name of the node, its ``params``, the item
+    and the number of the attempt, not on the order in which things run. Each item of a batch counts
+    its own attempts, and equal items get the same faults. A node that runs again (in a loop)
+    continues its count.
 
     Args:
-        seed: What decides. Unless given, that of the simulation around, and 0 outside of one: the
-            same wrapped graph meets other faults with every seed of ``explore``.
-        fail: The share of attempts that raise ``error``, from 0 to 1.
-        hang: The share of attempts that never come back (a ``def``: for ``hang_s`` seconds).
-        delay: Seconds that an attempt takes before its work: one number, or the least and the
-            most. On the clock of the loop; a ``def`` sleeps with ``time.sleep``.
-        error: What to fail with: an exception class, or an exception, of which each attempt gets
-            a copy; an InjectedError unless given.
-        script: Instead of chance: per attempt ``"ok"``, ``"hang"``, seconds to take, an error, or
-            ``(seconds, error)``. A sequence is for every item; a mapping from items (or their
-            keys) to sequences is for those, and chance decides about the others. Attempts after
-            the last of a sequence are ``"ok"``.
-        key: ``key(item)`` stands for an item. Unless given, an item is known by its text, where
-            addresses do not count: items that have no text of their own are all alike.
-        hang_s: How long a ``def`` hangs, which nobody can stop.
+        seed: The seed of the faults. By default that of the surrounding simulation, so every seed
+            of ``explore`` gives other faults; 0 outside of a simulation.
+        fail: The fraction of attempts that raise ``error``, from 0 to 1.
+        hang: The fraction of attempts that never return (a ``def`` hangs for ``hang_s`` seconds).
+        delay: The delay before the work of an attempt, in seconds: one number, or a tuple of
+            minimum and maximum. It is by the loop's clock; a ``def`` calls ``time.sleep``.
+        error: The error to raise: an exception class, or an exception, which is copied for each
+            attempt. An InjectedError by default.
+        script: Faults without chance. Each attempt is ``"ok"``, ``"hang"``, a delay in seconds, an
+            error, or ``(seconds, error)``. A sequence applies to every item. A mapping from items
+            (or their keys) to sequences applies to these items, and chance to all others. Attempts
+            after the end of a sequence are ``"ok"``.
+        key: ``key(item)`` identifies an item. By default, an item is identified by its ``repr``
+            without memory addresses, so items with the default ``repr`` of their class are equal.
+        hang_s: How long a ``def`` hangs, in seconds; it cannot be stopped.
     """
 
     def __init__(
@@ -97,11 +97,11 @@ class Faults:
         self._counts: WeakKeyDictionary[Run, Counter[str]] = WeakKeyDictionary()
 
     def wrap(self, node: N) -> N:
-        """Return a node like this one, whose work meets faults.
+        """Return a copy of a node with faults in its work.
 
-        Of a graph, a group or a pipeline, all nodes within are wrapped. Names, settings and the
-        way in which ``exec`` is written stay; the node that was given is as it was. Nodes of one
-        name that are wrapped one by one meet the same faults: name them to tell them apart.
+        For a graph, a group or a pipeline, all nodes inside it are wrapped. The copy keeps names,
+        settings and the kind of ``exec``; the given node is not changed. Nodes with the same name
+        that are wrapped separately get the same faults; give them different names to avoid that.
         """
         wrapped: N = Wrapping(self)(node)
         return wrapped
@@ -112,7 +112,7 @@ class Faults:
         )
 
     def fate(self, name: str, item: Any, attempt: int, params: Mapping[str, Any]) -> Fate:
-        """Return what happens to an attempt (counted from 1) at an item of a node."""
+        """Return the fate of an attempt (counted from 1) for an item of a node."""
         known = item if self.key is None else self.key(item)
         steps = self._steps(known)
         if steps is not None:

@@ -2,7 +2,7 @@
 
 ========================  ==================================================================
 ``simulate``              ``kaygraph.testing.simulate``
-``explore``               the same as there, and the test fails when a seed breaks
+``explore``               ``kaygraph.testing.explore``; the test fails when a seed fails
 ``cancel_everywhere``     ``kaygraph.testing.cancel_everywhere``
 ``assert_accounted``      ``kaygraph.testing.assert_accounted``
 ``faults``                ``kaygraph.testing.Faults``
@@ -25,7 +25,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--kaygraph-seeds",
         type=int,
         metavar="N",
-        help="how many seeds the fixture `explore` runs where a test names no number (1000)",
+        help="the number of seeds of the fixture `explore` when a test gives none (1000)",
     )
 
 
@@ -37,10 +37,10 @@ def simulate() -> Any:
 
 @pytest.fixture(scope="session")
 def explore(request: pytest.FixtureRequest) -> Any:
-    """``explore(graph, shared, check=…)``: many seeds; fails the test when one breaks.
+    """``explore(graph, shared, check=…)``: many seeds; the test fails when a seed fails.
 
-    As ``kaygraph.testing.explore``, and returns what that returns, but raises an AssertionError
-    that shows the shortest failure. ``--kaygraph-seeds`` is how many where ``seeds`` is left out.
+    It works like ``kaygraph.testing.explore`` and returns the same, but raises an AssertionError
+    that shows the shortest failure. ``--kaygraph-seeds`` sets the default of ``seeds``.
     """
     default = request.config.getoption("--kaygraph-seeds") or 1000
 
@@ -56,13 +56,13 @@ def explore(request: pytest.FixtureRequest) -> Any:
 
 @pytest.fixture(scope="session")
 def cancel_everywhere() -> Any:
-    """``cancel_everywhere(graph, shared)``: cancelled at every step, and nothing may be left."""
+    """``cancel_everywhere(graph, shared)``: cancel at every step; nothing may be left."""
     return testing.cancel_everywhere
 
 
 @pytest.fixture(scope="session")
 def assert_accounted() -> Any:
-    """``assert_accounted(report)``: every item begun has ended, exactly once."""
+    """``assert_accounted(report)``: every item that began has ended exactly once."""
     return testing.assert_accounted
 
 

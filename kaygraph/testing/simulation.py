@@ -1,4 +1,4 @@
-"""``simulate``: one run on a clock and in an order of our own, and what there is to see of it."""
+"""``simulate``: one run on a virtual clock in a seeded order, and its result."""
 
 import asyncio
 import traceback
@@ -21,18 +21,18 @@ Simulated = BaseNode[Any, Any] | Callable[[Any], Coroutine[Any, Any, Any]]
 
 
 class Simulation:
-    """A run as it went.
+    """The result of a simulated run.
 
     Attributes:
         action: The last action, as ``run`` returns it.
         shared: The shared store.
-        seed: What repeats the run.
-        deviations: How many times the order in which tasks went on was not asyncio's own.
-        seconds: How long the run took, by the loop's own clock.
-        steps: How many callbacks the loop ran; a jump of the clock counts as one.
-        left: What the run has left behind, a line each: tasks, permits, async generators.
-        events: What observers were told, in order.
-        error: What the run failed with; always None in what ``simulate`` returns.
+        seed: The seed that repeats the run.
+        deviations: How many times the order of tasks differed from that of asyncio.
+        seconds: The duration of the run by the loop's virtual clock.
+        steps: The number of callbacks that the loop ran; a jump of the clock counts as one.
+        left: What the run has left behind, one line each: tasks, permits, async generators.
+        events: The events of the run, in order.
+        error: The error of the run; always None in the result of ``simulate``.
     """
 
     def __init__(self, seed: int, shared: Any) -> None:
@@ -58,21 +58,22 @@ class Simulation:
 
     @cached_property
     def trace(self) -> list[str]:
-        """What happened and when, a line each; the same for the same seed, in every process.
+        """One line per event; the same for the same seed, in every process.
 
-        Seconds, the task, the event and its facts, errors by their class. ``Order`` says in which
-        order tasks went on that were ready at the same time, where that was not asyncio's own.
+        A line has the time in seconds, the task, the event and its attributes; errors are shown by
+        their class. An ``Order`` line gives the order of tasks that were ready at the same time,
+        when it differed from that of asyncio.
         """
         nodes: dict[str, str] = {}
         return [_line(entry, nodes) for entry in self._log]
 
     def let_go(self, *others: BaseException) -> None:
-        """Keep the lines of the errors' tracebacks, and not what was in the frames.
+        """Clear the frames of all tracebacks, and keep their lines.
 
-        That would be all of the run, for as long as somebody keeps one of its errors.
+        Otherwise one kept error would keep the objects of the whole run alive.
         """
-        told = (getattr(event, "error", None) for event in self.events)
-        errors: list[BaseException | None] = [self.error, *others, *told]
+        reported = (getattr(event, "error", None) for event in self.events)
+        errors: list[BaseException | None] = [self.error, *others, *reported]
         known = set[int]()
         while errors:
             error = errors.pop()
@@ -105,31 +106,31 @@ def simulate(
 ) -> Simulation:
     """Run a graph on a virtual clock, in an order of tasks that the seed decides.
 
-    Hours of waits pass in no time. Tasks that are ready at the same moment go on in a seeded order,
-    and so do timers that are due at the same moment: another seed is another legal interleaving,
-    the same seed is the same run. Seed 0 is the order in which asyncio itself runs them.
+    Waits take no real time. Tasks that are ready at the same moment run in a seeded order, and so
+    do timers that are due at the same moment. Each seed gives one legal interleaving; the same seed
+    gives the same run. Seed 0 is the order of asyncio itself.
 
-    A ``def exec`` runs at once, in the thread of the loop; what it sleeps with ``time.sleep``
-    passes on the loop's clock. ``random`` is seeded for the run. ``time.monotonic`` and the like
-    are as always. There is no network: nodes that need one get a stand-in for their service.
+    A ``def exec`` runs at once, in the thread of the loop; ``time.sleep`` in it advances the
+    virtual clock. ``random`` is seeded for the run. ``time.monotonic`` and similar functions are
+    not changed. There is no network: give nodes that need one a stand-in for their service.
 
-    May be called where an event loop runs, which stands still meanwhile.
+    You may call this while an event loop runs; that loop is blocked meanwhile.
 
     Args:
         graph: Any node, or a coroutine function that is called with the shared store.
-        shared: The shared store; a new dict when left out. It is not copied.
-        seed: Of the order, of ``random`` and of ``Faults`` without a seed.
-        observers: Called with every event of the run.
-        watched: Whether the run has observers at all. Without, there are no events, and the run
-            goes the shorter way that nodes take when nobody watches.
-        deviations: Follow the seed only so many times where it differs from asyncio's order.
-        max_steps: How many callbacks the loop may run.
-        max_seconds: How long the run may take on its own clock; no limit by default.
+        shared: The shared store; a new dict by default. It is not copied.
+        seed: The seed of the order, of ``random``, and of ``Faults`` without a seed.
+        observers: Observers that are called with every event of the run.
+        watched: Whether the run has observers at all. Without them there are no events, and nodes
+            take the shorter code path of an unobserved run.
+        deviations: Deviate from the order of asyncio at most this many times.
+        max_steps: The maximum number of callbacks that the loop runs.
+        max_seconds: The maximum duration by the virtual clock; no limit by default.
 
     Raises:
-        Exception: Whatever the run raises, with a note that says what repeats it.
-        DeadlockError: Everything waits and nothing will wake it; it says what waits where.
-        EndlessRunError: A limit was reached.
+        Exception: Whatever the run raises, with a note that says how to repeat the run.
+        DeadlockError: All tasks wait and nothing will wake them; the message says where they wait.
+        EndlessRunError: ``max_steps`` or ``max_seconds`` was reached.
     """
     result = play(
         graph, {} if shared is None else shared, seed, observers, watched, deviations, max_steps,
@@ -142,7 +143,7 @@ def simulate(
 
 
 def add_seed(error: BaseException, seed: int, deviations: int | None) -> None:
-    """Say on an error what repeats the run."""
+    """Add a note to an error that says how to repeat the run."""
     prefix = "" if deviations is None else f", deviations={deviations}"
     add_note(error, f"simulate(…, seed={seed}{prefix}) repeats this run")
 
@@ -158,7 +159,7 @@ def play(
     max_seconds: float | None = None,
     prepare: "Callable[[SimulationLoop, asyncio.Task[Any]], None] | None" = None,
 ) -> Simulation:
-    """Simulate a run; its error is kept. ``prepare`` is called before its first step."""
+    """Simulate a run and keep its error. ``prepare`` is called before the first step."""
     if isinstance(work, type) or not (isinstance(work, BaseNode) or callable(work)):
         hint = f" Did you mean {work.__name__}()?" if isinstance(work, type) else ""
         raise TypeError(
@@ -188,7 +189,7 @@ def play(
 
 
 async def begun(work: Simulated, shared: Any, observers: Sequence[Observer]) -> Any:
-    """Run a node or a coroutine function, with the observers on all runs that it begins."""
+    """Run a node or a coroutine function; the observers watch all runs that it begins."""
     if isinstance(work, BaseNode):
         return await work.run_async(shared, observers=observers)
     with capturing(*observers):
@@ -196,7 +197,7 @@ async def begun(work: Simulated, shared: Any, observers: Sequence[Observer]) -> 
 
 
 def left_on(loop: SimulationLoop, runs: Sequence[Run]) -> list[str]:
-    """Return what is there that should have ended with the run."""
+    """Return what should have ended with the run, one line each."""
     return [
         *(f"a task: {place_of(task)}" for task in tasks_of(loop)),
         *("a call in a thread" for call in loop.threads.running if not call.done()),
@@ -208,7 +209,7 @@ def left_on(loop: SimulationLoop, runs: Sequence[Run]) -> list[str]:
 
 
 class Recorder:
-    """Keeps events and choices as they come."""
+    """Records events and scheduling choices in order."""
 
     def __init__(self, log: list[tuple[str, Event] | Order]) -> None:
         self._log = log
@@ -222,7 +223,7 @@ class Recorder:
 
 
 def _line(entry: tuple[str, Event] | Order, nodes: dict[str, str]) -> str:
-    """Return an entry of the trace as text; ``nodes`` are those that tasks were last seen at."""
+    """Return an entry of the trace as text; ``nodes`` maps a task to the last node it was at."""
     if isinstance(entry, Order):
         names = (f"{name} ({nodes[name]})" if name in nodes else name for name in entry.names)
         return f"{round(entry.at, 6)} Order {', '.join(names)}"
