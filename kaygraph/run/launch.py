@@ -46,8 +46,11 @@ class Runnable:
     ) -> str | None:
         """Run from synchronous code and return the last action.
 
-        Where an event loop runs already (a notebook), a thread with a loop of its own is used. In
-        the main thread, the first SIGINT or SIGTERM drains the run: no more items are taken, no
+        If an event loop runs in this thread already, it is blocked while the run takes place in a
+        thread with a loop of its own. Outside of notebooks this gives a RuntimeWarning: use
+        ``run_async`` there.
+
+        In the main thread, the first SIGINT or SIGTERM drains the run: no more items are taken, no
         more nodes begin, what is in flight comes to its end and is handed to ``post``. The second
         ends the process within a second.
 
@@ -250,10 +253,23 @@ async def launched(
             del error  # it holds this frame: no cycle may keep them alive
 
 
+def _in_a_notebook() -> bool:
+    """Whether IPython runs what is typed: its loop has nothing else to do meanwhile."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and ipython.get_ipython() is not None
+
+
 def run_in_new_loop(launch: Callable[[], Coroutine[Any, Any, T]], signals: "Signals") -> T:
     """Run to the end in this thread, or in another where a loop runs here already."""
     if sys.modules["asyncio.events"]._get_running_loop() is None:
         return signals.run(launch())
+    if not _in_a_notebook():
+        warnings.warn(
+            "run() blocks the event loop of this thread until the run has ended: write "
+            "'await graph.run_async(shared)'",
+            RuntimeWarning,
+            stacklevel=3,
+        )
     from concurrent.futures import ThreadPoolExecutor
 
     started: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any] | None]] = []

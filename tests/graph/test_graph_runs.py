@@ -2,9 +2,11 @@
 
 import asyncio
 import gc
+import sys
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -52,8 +54,26 @@ def test_sync_exec_leaves_the_calling_thread_in_rounds_that_run_at_once() -> Non
     assert shared["branch"] is not here
 
 
+@pytest.fixture
+def notebook(monkeypatch: pytest.MonkeyPatch) -> None:
+    """IPython runs what is typed."""
+    shell = SimpleNamespace(get_ipython=object)
+    monkeypatch.setitem(sys.modules, "IPython", shell)
+
+
 @pytest.mark.anyio
-async def test_run_inside_of_a_running_loop_works() -> None:
+async def test_run_that_blocks_a_running_loop_says_so_where_it_is_called() -> None:
+    """A web handler names run_async; where IPython is only imported, nobody types."""
+    for shell in (None, SimpleNamespace(get_ipython=lambda: None)):
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setitem(sys.modules, "IPython", shell)
+            with pytest.warns(RuntimeWarning, match=r"'await graph.run_async\(shared\)'") as caught:
+                Graph(Node()).run()
+        assert caught[0].filename == __file__
+
+
+@pytest.mark.anyio
+async def test_run_inside_of_a_running_loop_works(notebook: None) -> None:
     """As in a notebook: another thread runs a loop of its own, and the action comes back."""
 
     class Ends(Node):
@@ -69,7 +89,7 @@ async def test_run_inside_of_a_running_loop_works() -> None:
 
 
 @pytest.mark.anyio
-async def test_failure_of_a_run_inside_of_a_running_loop_is_raised() -> None:
+async def test_failure_of_a_run_inside_of_a_running_loop_is_raised(notebook: None) -> None:
     """The error is the node's own."""
 
     class Fails(Node):

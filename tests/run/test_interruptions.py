@@ -96,7 +96,8 @@ def test_a_run_elsewhere_than_in_the_main_thread_touches_no_handler() -> None:
 
     async def notebook() -> None:
         outside.append(handlers())  # asyncio.run has set one of its own
-        Looks().run()
+        with pytest.warns(RuntimeWarning, match="run_async"):
+            Looks().run()
         outside.append(handlers())
 
     outside, inside = [handlers()], list[Any]()
