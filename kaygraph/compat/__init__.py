@@ -1,9 +1,9 @@
-"""The ancestors' names: code for PocketFlow 0.0.3 or KayGraph 0.3 runs with its import changed.
+"""Compatibility: code for PocketFlow 0.0.3 or KayGraph 0.3 runs with its import line changed.
 
-The classes are thin: they bring the ancestors' hook names and habits (a node is copied before it
-runs, an unknown action ends a flow with a warning, …) to the nodes and graphs of this library,
-which do the work. They stand in its graphs, and its nodes stand in their flows. What could not be
-kept, and what to write instead, is in docs/migrating.md.
+The classes are thin subclasses of the nodes and graphs of kaygraph. They add the hook names and the
+behaviour of those libraries: a node is copied before it runs, an unknown action ends a flow with a
+warning, and so on. Nodes of both kinds can share a graph. docs/migrating.md lists the
+incompatibilities and what to write instead.
 """
 
 from .._public import show_public

@@ -1,4 +1,4 @@
-"""What every node and flow of the ancestors can do beside its three steps."""
+"""What nodes and flows of PocketFlow and KayGraph have besides their three steps."""
 
 import logging
 import time
@@ -15,7 +15,7 @@ from ..run.frame import FRAME, NO_PARAMS, Cell, Frame, Scope
 from ._wiring import Replacing
 from .config import EMPTY, Config
 
-# What the ancestors' engines call; nothing here would.
+# Methods that the engines of PocketFlow and KayGraph call, and this one does not.
 GONE = {
     "get_next_node": "wire the way on with - 'action' >> and return the action from post()",
     "_orch": "put the work into prep(), post() or a node",
@@ -37,7 +37,7 @@ class FlowScope(Scope):
 
 
 async def settled(value: Any) -> Any:
-    """Return what a hook returned, be it written ``def`` or ``async def``."""
+    """Return the result of a hook, sync or async."""
     return await value if isawaitable(value) else value
 
 
@@ -50,7 +50,7 @@ class BaseNode(Replacing, CoreNode[Any, Any]):
     """
 
     config: Config = EMPTY
-    params: Any = NO_PARAMS  # a plain attribute, as in the ancestors
+    params: Any = NO_PARAMS  # a plain attribute, as in PocketFlow
     _checks: ClassVar[Checks] = {"name": lambda _, value: value}
     _origin: "BaseNode | None" = None  # of a copy: the node it stands for
     _failed: ClassVar[Callable[..., Any] | None] = None  # the hook on_error(shared, error)

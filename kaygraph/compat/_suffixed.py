@@ -1,4 +1,4 @@
-"""The hook names of the ancestors' asynchronous classes."""
+"""The hook names of the asynchronous classes of PocketFlow and KayGraph."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +15,8 @@ else:
 class Suffixed(_Hooked):
     """The hooks ``prep_async``, ``exec_async``, ``exec_fallback_async`` and ``post_async``.
 
-    A class that defines one of them gets the hook of the plain name, which the engine calls. By
-    default each does what the plain hook of the class below does.
+    A class that defines one of them gets the hook with the plain name, which the engine calls. By
+    default, each calls the plain hook of the next class in the MRO.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -34,11 +34,11 @@ class Suffixed(_Hooked):
         return await settled(super().exec(prep_res))
 
     async def exec_fallback_async(self, prep_res: Any, exc: Exception, /) -> Any:
-        """Return a result in place of the one that could not be had; by default, raise."""
+        """Return a result after the last attempt has failed; by default, raise the error."""
         return await settled(super().exec_fallback(prep_res, exc))  # type: ignore[misc]
 
     async def post_async(self, shared: Any, prep_res: Any, exec_res: Any, /) -> Any:
-        """Write to the shared store; return the action that leads on."""
+        """Write to the shared store; return the next action."""
         return await settled(super().post(shared, prep_res, exec_res))
 
 

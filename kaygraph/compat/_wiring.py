@@ -1,4 +1,4 @@
-"""The wiring of the ancestors: one successor an action, and the last one wired counts."""
+"""Wiring as in PocketFlow and KayGraph: one successor per action; the last one wired counts."""
 
 import warnings
 from typing import Any
@@ -30,7 +30,7 @@ class Line(Replacing, Branch):
     """What ``a >> b`` and ``a - "action"`` return."""
 
     def __getattr__(self, name: str) -> Any:
-        """Look at the last node: in the ancestors ``a >> b`` is ``b``."""
+        """Look at the last node: in PocketFlow, ``a >> b`` is ``b``."""
         if name.startswith("_"):
             raise AttributeError(name)
         return getattr(self._tails[-1], name)

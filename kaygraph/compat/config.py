@@ -1,4 +1,4 @@
-"""Settings of a program's own (models, prompts, …) that a graph hands down to its nodes."""
+"""The settings of an application (models, prompts, …) that a flow passes to its nodes."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -7,7 +7,7 @@ from typing import Any
 class Config(Mapping[str, Any]):
     """A read-only mapping, made from keywords: ``Config(model="small", temperature=0.3)``.
 
-    A node reads it at ``self.config``: its own, or that of the flow around it.
+    A node reads ``self.config``: its own Config, or that of the enclosing flow.
     """
 
     def __init__(self, **settings: Any) -> None:

@@ -1,4 +1,4 @@
-"""Flows: graphs that begin at one node and end where no action leads on."""
+"""Flows: graphs that begin at one node and end at an action without an edge."""
 
 import warnings
 from typing import Any
@@ -15,7 +15,7 @@ from .nodes import UNLIMITED, first_error, listed
 
 
 class FlowWalk(Walk):
-    """A walk in which an unknown action is an end and "error" an action like any other."""
+    """A walk in which an unknown action ends the flow and "error" is an ordinary action."""
 
     def _ended(self, step: Step, action: Any) -> None:
         if action is DRAINED:
@@ -35,13 +35,13 @@ class FlowWalk(Walk):
 
 
 class Flow(BaseNode, graph.Graph):
-    """A graph in the manner of the ancestors.
+    """A graph that behaves like a flow of PocketFlow or a graph of KayGraph.
 
     Args:
         start: The first node.
-        node_id: What it is called.
-        config: A Config for all nodes in it that have none of their own.
-        settings: Those of ``kaygraph.Graph``.
+        node_id: The name of the flow.
+        config: The Config of all nodes in it without their own.
+        settings: The settings of ``kaygraph.Graph``.
     """
 
     _walks_by = FlowWalk
@@ -57,7 +57,7 @@ class Flow(BaseNode, graph.Graph):
         self._identify(node_id, config)
 
     def start(self, start: Any) -> Any:
-        """Begin at this node, and return it."""
+        """Set the first node, and return it."""
         self.__dict__.update(_starts=self._first(start), _plan=None)
         return start
 
@@ -72,7 +72,7 @@ class Flow(BaseNode, graph.Graph):
 
     def _copied(self, frame: Frame) -> BaseNode:
         if self._starts:
-            _ = self._planned()  # found here and now, it is there for all copies
+            _ = self._planned()  # plan once, for all copies
         return super()._copied(frame)
 
     def _scope(self, frame: Frame, plan: Plan) -> FlowScope:
@@ -81,11 +81,11 @@ class Flow(BaseNode, graph.Graph):
 
 
 class BatchFlow(Flow, rounds.BatchGraph):
-    """A flow that runs once for each mapping of params that ``prep`` returns; None is none."""
+    """A flow that runs once for each mapping of params that ``prep`` returns; None means none."""
 
     async def _work(self, prep_res: Any, shared: Any, frame: Frame) -> Any:
         await super()._work(() if prep_res is None else prep_res, shared, frame)
-        return None  # as in the ancestors, post gets no result of a batch
+        return None  # as in PocketFlow and KayGraph, post gets no result of a batch
 
 
 class AsyncFlow(Suffixed, Flow):
@@ -97,10 +97,10 @@ class AsyncBatchFlow(AsyncFlow, BatchFlow):
 
 
 class AsyncParallelBatchFlow(AsyncBatchFlow):
-    """An AsyncBatchFlow with all rounds at once, unless ``max_workers`` is given.
+    """An AsyncBatchFlow that runs all rounds at once by default; ``max_workers`` limits them.
 
-    Rounds that write the same key of ``shared`` are nobody's business, unless ``on_conflict`` is
-    given. Of several errors in one moment the first is raised, from a group of the others.
+    By default, rounds may write the same key of ``shared``; ``on_conflict`` checks for conflicts.
+    Of several simultaneous errors, the first is raised, from a group of the others.
     """
 
     max_workers = UNLIMITED

@@ -1,4 +1,4 @@
-"""Nodes with the ancestors' names, arguments and habits."""
+"""Nodes with the names, arguments and behaviour of PocketFlow and KayGraph."""
 
 from collections.abc import AsyncIterable, Awaitable, Mapping
 from typing import Any
@@ -12,21 +12,21 @@ from ._ancestral import BaseNode, FlowScope
 from ._suffixed import Suffixed
 from .config import Config
 
-UNLIMITED = 1_000_000  # how many may run at once where the ancestors set no limit
+UNLIMITED = 1_000_000  # max_workers where PocketFlow and KayGraph have no limit
 
 
 class Node(BaseNode, node.Node[Any, Any]):
-    """Three steps; ``exec`` is tried ``max_retries`` times, ``wait`` seconds apart.
+    """Three steps; ``exec`` has ``max_retries`` attempts, ``wait`` seconds apart.
 
-    ``cur_retry`` is the number of the attempt from 0, in ``exec`` and in the hooks after it.
-    In a flow, an ``exec`` written ``def`` runs in the thread of the flow, as in the ancestors.
+    ``cur_retry`` is the number of the attempt, counted from 0, in ``exec`` and in the hooks after
+    it. In a flow, a plain ``def exec`` runs in the thread of the flow.
 
     Args:
         max_retries: As for ``kaygraph.Node``.
         wait: As for ``kaygraph.Node``.
-        node_id: What it is called; may also be the first argument.
-        config: Its own Config; that of the flow around it unless given.
-        settings: Those of the class in ``kaygraph`` (``timeout``, ``run_in``, …).
+        node_id: The name of the node; it may also be the first argument.
+        config: The Config of the node; that of the enclosing flow by default.
+        settings: The settings of the class in ``kaygraph`` (``timeout``, ``run_in``, …).
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class BatchNode(Node, batch.BatchNode[Any, Any]):
         if items is None or items is NO_ITEMS:
             items = ()
         elif isinstance(items, str | bytes | Mapping):
-            items = list(items)  # as in the ancestors: letters, keys
+            items = list(items)  # as in PocketFlow: the letters of a string, the keys of a dict
         return super()._fan_out(items, frame, *sink)
 
 
@@ -79,9 +79,9 @@ class AsyncBatchNode(AsyncNode, BatchNode):
 
 
 class AsyncParallelBatchNode(AsyncBatchNode, batch.ParallelBatchNode[Any, Any]):
-    """A BatchNode with the hooks of AsyncNode: all items at once, unless ``max_workers`` is given.
+    """A BatchNode with the hooks of AsyncNode: all items at once; ``max_workers`` limits them.
 
-    Of several errors in one moment the first is raised, from a group of the others.
+    Of several simultaneous errors, the first is raised, from a group of the others.
     """
 
     max_workers = UNLIMITED
@@ -106,7 +106,7 @@ def listed(items: Any, owner: Any) -> Any:
 
 
 async def first_error(work: Awaitable[Any]) -> Any:
-    """Await items that run at once; raise the first error as itself, as the ancestors do."""
+    """Await items that run at once; raise the first error, as PocketFlow and KayGraph do."""
     try:
         return await work
     except ExceptionGroup as group:

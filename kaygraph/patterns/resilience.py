@@ -161,8 +161,8 @@ class ResilientBranch(CompoundNode[Any, ResilientResult[Result]]):
         if self.fallback is not None:
             # It is there for when the call is slow or refused: none of the call's limits is its.
             alone = dict.fromkeys(self._inherited - {"max_retries", "wait", "max_per_key"})
-            told = {**alone, "timeout": self.fallback_timeout}
-            parts["fallback"] = self._part(self.fallback, "fallback", told)
+            settings = {**alone, "timeout": self.fallback_timeout}
+            parts["fallback"] = self._part(self.fallback, "fallback", settings)
             if isinstance(self.fallback, Node) and self.fallback_timeout is not None:
                 raise ValueError(
                     "fallback_timeout is for a callable: a Node has a timeout of its own"

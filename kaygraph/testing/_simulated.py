@@ -174,8 +174,8 @@ class SimulationLoop(VirtualClockLoop):
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         error = context.get("exception")
-        told = "" if error is None else f": {type(error).__name__}: {error}"
-        self.complaints.append(f"{context.get('message')}{told}")
+        suffix = "" if error is None else f": {type(error).__name__}: {error}"
+        self.complaints.append(f"{context.get('message')}{suffix}")
         super().call_exception_handler(context)
 
     def _asyncgen_finalizer_hook(self, agen: Any) -> None:

@@ -158,24 +158,24 @@ class Completion:
         self._model: str | None = None
         self._usage: dict[str, int] = {}
 
-    def add(self, said: Any) -> str:
+    def add(self, message: Any) -> str:
         """Take in what one object says and return the text that it adds.
 
         Raises:
             ChatFormatError: It is none of the protocol, or it tells of an error.
         """
-        if not isinstance(said, dict) or not isinstance(said.get("choices", []), list):
-            raise ChatFormatError(f"the answer is no chat completion: {self._shown(said)}")
-        if said.get("error"):
-            why = complaint_of(said, self._secrets)
+        if not isinstance(message, dict) or not isinstance(message.get("choices", []), list):
+            raise ChatFormatError(f"the answer is no chat completion: {self._shown(message)}")
+        if message.get("error"):
+            why = complaint_of(message, self._secrets)
             raise ChatFormatError(f"the answer tells of an error: {why!r}")
-        if isinstance(said.get("model"), str):
-            self._model = said["model"]
-        if isinstance(said.get("usage"), dict):
-            usage = said["usage"].items()
+        if isinstance(message.get("model"), str):
+            self._model = message["model"]
+        if isinstance(message.get("usage"), dict):
+            usage = message["usage"].items()
             self._usage = {name: number for name, number in usage if type(number) is int}
         # A stream has objects without choices as well: that with the usage, say.
-        return "".join([self._choice(choice) for choice in said.get("choices", [])[:1]])
+        return "".join([self._choice(choice) for choice in message.get("choices", [])[:1]])
 
     def _choice(self, choice: Any) -> str:
         choice = choice if isinstance(choice, dict) else {}
@@ -192,8 +192,8 @@ class Completion:
             self.finish_reason = choice["finish_reason"] or self.finish_reason
         return text or ""
 
-    def _shown(self, said: Any) -> str:
-        return quoted(repr(said), self._secrets)[:100]
+    def _shown(self, message: Any) -> str:
+        return quoted(repr(message), self._secrets)[:100]
 
     def reply(self) -> ChatReply:
         """Return the whole answer.

@@ -121,8 +121,8 @@ class Chatting(Asking):
             **prompt,
         }
         if self.schema is not None:
-            told = {"name": self.schema_name, "strict": True, "schema": self.schema}
-            body["response_format"] = {"type": "json_schema", "json_schema": told}
+            json_schema = {"name": self.schema_name, "strict": True, "schema": self.schema}
+            body["response_format"] = {"type": "json_schema", "json_schema": json_schema}
         if self.streaming:
             body |= {"stream": True, "stream_options": {"include_usage": True}}
         body = {
@@ -178,27 +178,30 @@ class Chatting(Asking):
                 if data == b"[DONE]":
                     return
                 try:
-                    said = decode(data, self.max_depth)
+                    chunk = decode(data, self.max_depth)
                 except ValueError as error:
                     raise ChatFormatError(f"a piece of the answer is no JSON: {error}") from error
-                await self._take(item, said, completion)
+                await self._take(item, chunk, completion)
         if completion.finish_reason is None:  # not every server says [DONE]
             text = f"{answer!r}, and broke off before its end"
             raise HTTPConnectionError(text, repeatable=True)
 
-    async def _take(self, item: Any, said: Any, completion: Completion) -> None:
-        text = completion.add(said)
+    async def _take(self, item: Any, chunk: Any, completion: Completion) -> None:
+        text = completion.add(chunk)
         if text:
-            heard = self.receive(item, text)
-            if heard is not None:
-                await heard
+            received = self.receive(item, text)
+            if received is not None:
+                await received
 
     def _refused(self, request: Request, result: HTTPResult) -> HTTPStatusError:
         """Return the error for an answer without success, in which the server may repeat a key."""
-        status, said = result["status_code"], complaint_of(result["data"], secrets_of(self.auth))
-        result = {**result, "data": said}
+        status, complaint = (
+            result["status_code"],
+            complaint_of(result["data"], secrets_of(self.auth)),
+        )
+        result = {**result, "data": complaint}
         again = status == 429 or status >= 500
-        return HTTPStatusError(f"{request!r} answered {status}: {said!r}", result, again)
+        return HTTPStatusError(f"{request!r} answered {status}: {complaint!r}", result, again)
 
     def receive(self, item: Any, text: str, /) -> Awaitable[None] | None:
         """Called with each piece of an answer as it comes; with all of it if not ``streaming``.

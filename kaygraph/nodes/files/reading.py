@@ -52,8 +52,8 @@ class _Reader(Stored, BatchNode[Row, Result], Generic[Result]):
 
     def _set(self, settings: Any, **own: Any) -> None:
         configure(self, own, settings)
-        told = type(self).path_of is not _Reader.path_of
-        if self.path is None and self.reads is None and not told:
+        has_path_of = type(self).path_of is not _Reader.path_of
+        if self.path is None and self.reads is None and not has_path_of:
             raise TypeError(
                 f"{type(self).__name__} needs a path, or reads= with the key of the shared store "
                 "that holds it"

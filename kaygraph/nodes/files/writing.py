@@ -282,7 +282,7 @@ def _difference(record: Mapping[str, Any], table: _Table, path: str) -> str:
     beyond = [str(key)[:SAID] for key in islice((k for k in record if k not in table.known), SAID)]
     for field in table.fields:
         if field not in record:
-            said = f"a record for {path} has no {field!r}; the fields are {listed}."
-            return said + closest(field, beyond)
-    said = f"a record for {path} has {beyond[0]!r}, which is not one of the fields {listed}."
-    return said + closest(beyond[0], fields)
+            text = f"a record for {path} has no {field!r}; the fields are {listed}."
+            return text + closest(field, beyond)
+    text = f"a record for {path} has {beyond[0]!r}, which is not one of the fields {listed}."
+    return text + closest(beyond[0], fields)

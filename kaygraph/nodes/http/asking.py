@@ -65,9 +65,9 @@ class Patient:
     _patience: ClassVar[Retry] = PATIENT  # where a class says ``retry = None``
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
-        told = vars(cls)
-        if "retry" not in told and ("max_retries" in told or "wait" in told):
-            cls.retry = cls._patient(cls.retry, told.get("max_retries"), told.get("wait"))
+        own = vars(cls)
+        if "retry" not in own and ("max_retries" in own or "wait" in own):
+            cls.retry = cls._patient(cls.retry, own.get("max_retries"), own.get("wait"))
         super().__init_subclass__(**kwargs)
 
     def _configure(self, max_retries: int | None, wait: float | None, settings: Any) -> None:

@@ -140,17 +140,17 @@ class ClientCredentials(Auth):
         if self.scope is not None:
             form["scope"] = self.scope
         who = {"authorization": basic(self.client_id, self.client_secret)}
-        status, said = await post(self.token_url, form, who)
-        token = said.get("access_token") if isinstance(said, dict) else None
+        status, reply = await post(self.token_url, form, who)
+        token = reply.get("access_token") if isinstance(reply, dict) else None
         if status != 200 or not isinstance(token, str) or not token.isprintable():
             # RFC 6749, 5.2: a short code, which is no secret
-            code = said.get("error") if isinstance(said, dict) else None
+            code = reply.get("error") if isinstance(reply, dict) else None
             why = f" ({code})" if isinstance(code, str) and code.isidentifier() else ""
             raise AuthError(
                 f"no token for client {self.client_id!r}: the server answered {status}{why}",
                 repeatable=status == 429 or status >= 500,
             )
-        seconds = said.get("expires_in")
+        seconds = reply.get("expires_in")
         known = isinstance(seconds, int | float) and not isinstance(seconds, bool)
         return token, float(seconds) if known else None
 
