@@ -20,15 +20,15 @@ _KEY = re.compile(r"[!-~]{1,255}")  # what a header can hold in one word
 
 
 class MessageError(KayGraphError, ValueError):
-    """A message that is not sent, because it is not one, or has nobody to go to."""
+    """A message is invalid or has no recipients; it is not sent."""
 
 
 class NotDeliveredError(KayGraphError, ExceptionGroup[Exception]):
     """Fewer channels have delivered a message than ``required``.
 
     Attributes:
-        exceptions: What the channels failed with, in the order written.
-        outcomes: One Outcome a channel, those that have delivered it included.
+        exceptions: The errors of the channels, in the order of the channels.
+        outcomes: One Outcome per channel, including those that have delivered the message.
     """
 
     outcomes: Sequence[Outcome[Any]] = ()
@@ -41,20 +41,20 @@ class NotDeliveredError(KayGraphError, ExceptionGroup[Exception]):
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What people are told. Its ``repr`` shows the key and nothing of what it says.
+    """A message to people. Its ``repr`` shows only the key.
 
     Attributes:
-        text: What it says.
-        subject: One line above it.
-        to: Whom to tell: an address or several, or a mapping from the names of channels to those.
-            Where nobody is named for a channel, it tells those of its own ``to``.
-        key: The idempotency key: the same over all attempts and channels, so that a receiver
-            knows a message again. Another for each message by default; give the name of what has
-            happened (``"order-17-paid"``) where it has to outlive the program.
-        data: What goes with it, for programs; a Webhook sends it as JSON.
+        text: The body.
+        subject: The subject, a single line.
+        to: The recipients: one or more addresses, or a mapping from names of channels to addresses.
+            A channel without recipients here uses its own ``to``.
+        key: The idempotency key. It is the same for all attempts and channels, so that a receiver
+            can recognise duplicates. By default each message has a new key; to keep it across
+            restarts, use the name of the event (``"order-17-paid"``).
+        data: Additional data for programs; a Webhook sends it as JSON.
 
     Raises:
-        MessageError: It is not one.
+        MessageError: The message is invalid.
     """
 
     text: str = field(repr=False)
@@ -87,7 +87,7 @@ class Message:
 
     @classmethod
     def of(cls, value: Any) -> "Message":
-        """Return a message: itself, or one of a string, or of a mapping of its fields."""
+        """Return a Message from a Message, a string, or a mapping of its fields."""
         if isinstance(value, Message):
             return value
         if isinstance(value, str):
