@@ -1,6 +1,7 @@
 """Graphs: nodes that walk nodes."""
 
 from collections.abc import Collection, Coroutine, Mapping, Sequence
+from operator import attrgetter
 from typing import Any, ClassVar, Literal, Unpack
 
 from ..aio.timeouts import within
@@ -214,8 +215,9 @@ class Graph(BaseNode[Any, str | None]):
 
 # What a graph may say of all that runs within it.
 GRAPH_SETTINGS = tuple(GraphSettings.__annotations__.keys() - {"name"})
+_settings_of = attrgetter(*GRAPH_SETTINGS)
 
 
 def _rules_anything(graph: Any) -> bool:
     """Whether a graph, or its class, says anything of what runs within it."""
-    return any(getattr(graph, setting) is not None for setting in GRAPH_SETTINGS)
+    return any(value is not None for value in _settings_of(graph))
