@@ -146,6 +146,20 @@ def leaves(error: BaseException) -> list[BaseException]:
     return [error]
 
 
+def tolerated_by(plan: Plan) -> float:
+    """Return how many items may fail before the batch does."""
+    match plan.on_error:
+        case "raise":
+            return 0
+        case "collect" | "skip":
+            return float("inf")
+        case int(number):
+            return number
+        case share:
+            assert isinstance(share, float)
+            return share * len(plan.fates)
+
+
 async def play(plan: Plan) -> None:
     node = Planned(plan)
     events: list[Event] = []
@@ -192,16 +206,7 @@ async def play(plan: Plan) -> None:
     if cancelled:
         assert task.cancelled()
         return
-    match plan.on_error:
-        case "raise":
-            tolerated = 0.0
-        case "collect" | "skip":
-            tolerated = float("inf")
-        case int(number):
-            tolerated = number
-        case share:
-            assert isinstance(share, float)
-            tolerated = share * len(plan.fates)
+    tolerated = tolerated_by(plan)
     if len(bad) > tolerated:
         error = task.exception()
         assert error is not None
