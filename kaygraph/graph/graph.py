@@ -2,11 +2,12 @@
 
 from collections.abc import Collection, Coroutine, Mapping, Sequence
 from operator import attrgetter
-from typing import Any, ClassVar, Literal, Unpack
+from typing import Any, ClassVar, Literal, Self, Unpack
 
 from ..aio.timeouts import within
 from ..errors import GraphDefinitionError, NodeDefinitionError
 from ..limits.permits import Permits
+from ..node.composition import Composition
 from ..node.facts import Fact
 from ..node.keywords import GraphSettings
 from ..node.node import BaseNode
@@ -47,7 +48,6 @@ class Graph(BaseNode[Any, str | None]):
         GraphDefinitionError: at the first run, or from ``validate()``.
     """
 
-    _inner_walks = True
     max_workers: int | None = None
     max_parallel_tasks: int | None = None
     task_timeout: float | None = None
@@ -99,32 +99,40 @@ class Graph(BaseNode[Any, str | None]):
 
     def _planned(self) -> Plan:
         plan = self._plan
+        if plan is None or plan.stale or not plan.valid:
+            self.validate()
+            plan = self._laid_out()
+        return plan
+
+    def _laid_out(self) -> Plan:
+        """Return the plan, which may still have to be validated."""
+        plan = self._plan
         if plan is None or plan.stale:
-            # Kept at once: a graph that contains itself asks for it while it is validated.
             plan = self.__dict__["_plan"] = Plan(self._starts, repr(self.name))
-            try:
-                validate(plan, repr(self.name))
-            except GraphDefinitionError:
-                self.__dict__["_plan"] = None
-                raise
         return plan
 
     def validate(self) -> None:
-        """Raise a GraphDefinitionError when the graph cannot work; see ``Plan``."""
-        for node in self._planned().steps:
-            for inner in (node, *node._inner()):
-                if isinstance(inner, Graph):
-                    inner.validate()
+        """Raise a GraphDefinitionError when the graph, or one within it, cannot work."""
+        validate(self._laid_out(), repr(self.name))
 
     def to_mermaid(self) -> str:
         """Return the graph as a Mermaid flowchart."""
         return draw.mermaid(self._planned())
 
-    def _inner_plan(self) -> Plan | None:
-        return self._planned() if self._starts else None
+    @property
+    def composition(self) -> Composition[AnyNode]:
+        plan = self._laid_out()
+        return Composition("graph", tuple(plan.steps), plan)
 
-    def _inner(self) -> Sequence[AnyNode]:
-        return tuple(self._planned().steps) if self._starts else ()
+    def with_parts(self, parts: Sequence[AnyNode] | None = None) -> Self:
+        copied = super().with_parts(parts)
+        if parts is not None:
+            plan = self._laid_out()
+            new = dict(zip(plan.steps, parts, strict=True))
+            for source, action, target in plan.edges():
+                new[source]._successors.add(action, new[target])
+            copied.__dict__.update(_starts=[new[start] for start in plan.starts], _plan=None)
+        return copied
 
     def __getstate__(self) -> dict[str, Any]:
         """A graph goes elsewhere with its nodes and their wiring, not with its own neighbours."""
@@ -142,7 +150,7 @@ class Graph(BaseNode[Any, str | None]):
         if not self._starts:
             return f"<{type(self).__name__} without a start>"
         try:
-            names = self._planned().names
+            names = self._laid_out().names
         except GraphDefinitionError:  # a graph that cannot work can still be shown
             names = {}
         parts: list[str] = []

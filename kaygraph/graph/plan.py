@@ -57,6 +57,7 @@ class Plan:
             )
         self.starts = tuple(dict.fromkeys(starts))
         self.stale = False
+        self.valid = False  # found to be so by validate()
         layout = Layout(self.starts, self)
         nodes = layout.nodes
         self.loops = bool(layout.back)
@@ -106,29 +107,57 @@ def _names(nodes: Sequence[AnyNode], owner: str) -> list[str]:
 
 
 def validate(plan: Plan, owner: str) -> None:
-    """Check what only a look at the nodes can tell; see Plan for what is raised."""
+    """Check what only a look at the nodes can tell, in a graph and in all that is within it.
+
+    Each graph is looked at once, however often and however deep it stands within others.
+
+    Raises:
+        GraphDefinitionError: As for Plan.
+    """
+    declared: dict[type[AnyNode], set[str]] = {}
+    _check_actions(plan, owner, declared)
+    plans, around, done = [plan], set[AnyNode](), set[AnyNode]()
+    path: list[tuple[AnyNode | None, Iterator[AnyNode]]] = [(None, iter(plan.steps))]
+    while path:
+        outer, rest = path[-1]
+        for node in rest:
+            parts = node.composition
+            if node in around:
+                raise GraphDefinitionError(f"{node!r} contains itself")
+            if parts.nodes and node not in done:
+                if isinstance(parts.plan, Plan):
+                    _check_actions(parts.plan, repr(node.name), declared)
+                    plans.append(parts.plan)
+                around.add(node)
+                path.append((node, iter(parts.nodes)))
+                break
+        else:
+            path.pop()
+            if outer is not None:
+                around.remove(outer)
+                done.add(outer)
+    for one in plans:
+        one.valid = True
+
+
+def _check_actions(plan: Plan, owner: str, declared: dict[type[AnyNode], set[str]]) -> None:
     for node in plan.steps:
-        possible = _declared_actions(node)
-        for action in node._successors:
-            if possible and action not in possible and action not in ("default", "error"):
+        kind = type(node)
+        if kind not in declared:
+            declared[kind] = _declared_actions(kind)
+        possible = declared[kind]
+        for action in node._successors if possible else ():
+            if action not in possible and action not in ("default", "error"):
                 listed = ", ".join(repr(name) for name in sorted(possible))
                 raise GraphDefinitionError(
                     f"{owner}: nothing leads along {node.name} - {action!r}: its post() is "
                     f"declared to return {listed}"
                 )
-    _check_nesting([*plan.steps], ())
 
 
-def _check_nesting(nodes: Sequence[AnyNode], around: tuple[AnyNode, ...]) -> None:
-    for node in nodes:
-        if node in around:
-            raise GraphDefinitionError(f"{node!r} contains itself")
-        _check_nesting(node._inner(), (*around, node))
-
-
-def _declared_actions(node: AnyNode) -> set[str]:
+def _declared_actions(kind: type[AnyNode]) -> set[str]:
     """Return the actions in ``-> Literal[...]`` of ``post``; nothing when it says less."""
-    post = type(node).post
+    post = kind.post
     if "Literal" not in str(getattr(post, "__annotations__", {}).get("return", "")):
         return set()
     try:

@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 from .._validation import check_count
 from ..aio.tasks import errors_of, stop, with_errors
 from ..graph.graph import Graph
 from ..graph.plan import Plan
+from ..node.composition import Composition
 from ..node.node import BaseNode
 from ..node.observed import begun
 from ..node.wiring import Wired, unique
@@ -48,10 +49,15 @@ class BranchGroup(BaseNode[Any, list[Any]]):
         self.branches = tuple(_branch(branch) for branch in branches)
         self._names = unique([branch.name for branch in self.branches])
 
-    _inner_walks = True
+    @property
+    def composition(self) -> Composition[BaseNode[Any, Any]]:
+        return Composition("group", self.branches)
 
-    def _inner(self) -> Sequence[BaseNode[Any, Any]]:
-        return self.branches
+    def with_parts(self, parts: Sequence[Any] | None = None) -> Self:
+        copied = super().with_parts(parts)
+        if parts is not None:
+            copied.branches = tuple(parts)
+        return copied
 
     async def _exec(self, prep_res: Any, shared: Any, frame: Frame) -> list[Any]:
         path = f"{frame.name_of(self)}/"

@@ -2,10 +2,10 @@
 
 import asyncio
 import inspect
-from collections.abc import Collection, Coroutine, Hashable, Iterable, Mapping
+from collections.abc import Collection, Coroutine, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from numbers import Number
-from typing import Any, ClassVar, Unpack
+from typing import Any, ClassVar, Self, Unpack
 from zlib import crc32
 
 from .._validation import check_on_error
@@ -90,6 +90,11 @@ class MapReduceNode(BaseNode[Any, dict[Any, Any]], Limits):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**super().__getstate__(), "_phases": None}
+
+    def with_parts(self, parts: Sequence[Any] | None = None) -> Self:
+        copied = super().with_parts(parts)
+        object.__setattr__(copied, "_phases", None)  # they belong to their owner
+        return copied
 
     # --- the hooks ---------------------------------------------------------------------------
 

@@ -174,8 +174,8 @@ async def _attempt(node: Any, item: Any, index: int | None, frame: Frame, slot: 
         if slot.attempts > 1:
             FRAME.set(frame)  # here and no earlier: an attempt may end before it has begun
         elif emit is not None:
-            name = frame.name_of(node)
-            emit(ItemStarted(name, started, index or 0, slot.worker, node._is_whole))
+            name, whole = frame.name_of(node), node.composition.kind == "compound"
+            emit(ItemStarted(name, started, index or 0, slot.worker, whole))
         timeout = frame.rules.timeout if node.timeout is None else node.timeout
         if timeout is None:
             return await execute(node, item, frame)

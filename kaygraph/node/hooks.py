@@ -152,7 +152,8 @@ def _private_of(cls: type) -> frozenset[str]:
     return known
 
 
-MADE = frozenset({"_successors"})  # on the object alone
+# What stands on the object alone, and what the packages of the engine ask of each other's nodes.
+MADE = frozenset({"_successors", "composition", "with_parts"})
 _PRIVATE: dict[type, frozenset[str]] = {}
 
 

@@ -11,6 +11,7 @@ from ..limits.slots import Slot
 from ..run.frame import Frame
 from ..run.launch import Runnable
 from .call import call
+from .composition import Composition
 from .facts import Fact, Facts
 from .hooks import check_names, note_hooks, nothing
 from .keywords import Attempts, E, I, NodeSettings, P, R
@@ -25,6 +26,8 @@ from .settings import (
 )
 from .streaming import Pipeable
 from .wiring import Successors, Wired
+
+SINGLE: Composition[Any] = Composition()  # of a node without parts
 
 
 class BaseNode(Pipeable, Wired, Facts, Runnable, Generic[P, E, I, R]):
@@ -45,7 +48,6 @@ class BaseNode(Pipeable, Wired, Facts, Runnable, Generic[P, E, I, R]):
     _private: ClassVar[frozenset[str]]
     _hook_names: ClassVar[frozenset[str]] = frozenset({"prep", "exec", "post", "lifespan"})
     _hooks = (False, False, False)  # has a lifespan; prep, post are async: one look-up a run
-    _is_whole = False  # its work is that of its parts
     _is_source = False  # its `exec` takes what its own `prep` gives, and nothing else
     _fallback_is_async = False
     _has_fallback = False
@@ -162,17 +164,30 @@ class BaseNode(Pipeable, Wired, Facts, Runnable, Generic[P, E, I, R]):
         kind = type(self).__name__
         return f"<{kind}>" if self.name == kind else f"<{kind} {self.name!r}>"
 
-    _inner_walks = False  # those within may run beside what is outside
+    # --- what it is made of --------------------------------------------------------------------
 
-    _streams = False  # those work at the same time, from one to the next
+    @property
+    def composition(self) -> "Composition[BaseNode[Any, Any]]":
+        """Its kind and its parts; for the engine."""
+        return SINGLE
 
-    def _inner_plan(self) -> Any:
-        """The plan of the graph that this node is."""
-        return None
+    def with_parts(self, parts: "Sequence[BaseNode[Any, Any]] | None" = None) -> Self:
+        """Return a copy without neighbours; for the engine.
 
-    def _inner(self) -> "Sequence[BaseNode[Any, Any]]":
-        """The graphs or stages that this node is made of."""
-        return ()
+        Args:
+            parts: What it is made of: one for each of ``composition.nodes``, in that order. Those
+                of a graph have no neighbours yet, and are wired as those in whose place they are.
+                None: as this one.
+        """
+        if parts is not None and len(parts) != len(self.composition.nodes):
+            raise ValueError(
+                f"{self!r} is made of {len(self.composition.nodes)} nodes, got {len(parts)}"
+            )
+        cls = type(self)
+        copied = cls.__new__(cls)
+        own = {name: value for name, value in vars(self).items() if name != "_successors"}
+        copied.__dict__.update(own)
+        return copied
 
     # --- running --------------------------------------------------------------------------------
 

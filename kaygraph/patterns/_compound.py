@@ -22,7 +22,7 @@ from contextvars import ContextVar
 from functools import partial
 from inspect import iscoroutine
 from types import MappingProxyType
-from typing import Any, ClassVar, TypedDict, TypeVar
+from typing import Any, ClassVar, Self, TypedDict, TypeVar
 
 from .._validation import check_count
 from ..aio.tasks import gather
@@ -31,6 +31,7 @@ from ..executors.kinds import kind_of
 from ..limits.retry import Retry
 from ..limits.slots import Slot
 from ..node.call import call
+from ..node.composition import Composition
 from ..node.hooks import is_own
 from ..node.keywords import Attempts, E, P, ParallelSettings
 from ..node.node import BaseNode, Node
@@ -129,13 +130,15 @@ class Part(Node[Any, Any]):
 class _Whole(Node[Any, Any]):
     """The whole work of a compound node on one item, as a node whose only limit is a deadline."""
 
-    _is_whole = True
-
     def __init__(self, owner: "CompoundNode[Any, Any]", deadline: float | None) -> None:
         super().__init__(name=owner.name, deadline=deadline)
         self.owner = owner
         for fact in ("on_error", "_exec_kind", "_has_fallback", "_fallback_is_async"):
             self.__dict__[fact] = getattr(owner, fact)
+
+    @property
+    def composition(self) -> Composition[BaseNode[Any, Any]]:
+        return self.owner.composition
 
     def exec(self, item: Any, /) -> Any:
         return self.owner.exec(item)
@@ -204,8 +207,16 @@ class CompoundNode(Stored, Node[P, E]):
                 await FRAME.get().run.open(part, shared)
         yield
 
-    def _inner(self) -> Sequence[BaseNode[Any, Any]]:
-        return list(self._parts.values())
+    @property
+    def composition(self) -> Composition[BaseNode[Any, Any]]:
+        return Composition("compound", tuple(self._parts.values()))
+
+    def with_parts(self, parts: Sequence[Any] | None = None) -> Self:
+        copied = super().with_parts(parts)
+        if parts is not None:
+            made = dict(zip(self._parts, parts, strict=True))
+            object.__setattr__(copied, "_made", (copied, _Whole(copied, copied._limit), made))
+        return copied
 
     # Subclasses override these.
 

@@ -4,13 +4,14 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from types import CoroutineType
-from typing import Any, ClassVar, Unpack
+from typing import Any, ClassVar, Self, Unpack
 
 from ..aio.buffer import Buffer
 from ..aio.tasks import gather, raise_if_cancelled
 from ..errors import TooManyFailuresError
 from ..events import StageStarted
 from ..executors.kinds import not_async
+from ..node.composition import Composition
 from ..node.keywords import PipelineSettings
 from ..node.node import BaseNode, Node, prepared
 from ..node.settings import Checks, checks_of
@@ -43,8 +44,6 @@ class Pipeline(BaseNode[Any, list[Any] | None], Streaming[Any]):
         collect: Whether the last stage's results are kept.
         name: What it is called in events, reports and drawings.
     """
-
-    _streams = True
 
     buffer: int = 64
     collect: bool = True
@@ -85,8 +84,15 @@ class Pipeline(BaseNode[Any, list[Any] | None], Streaming[Any]):
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {' | '.join(stage.name for stage in self.stages)}>"
 
-    def _inner(self) -> Sequence[BaseNode[Any, Any]]:
-        return self.stages
+    @property
+    def composition(self) -> Composition[BaseNode[Any, Any]]:
+        return Composition("pipeline", self.stages)
+
+    def with_parts(self, parts: Sequence[Any] | None = None) -> Self:
+        copied = super().with_parts(parts)
+        if parts is not None:
+            copied.stages = tuple(parts)
+        return copied
 
     def _stream_buffer(self) -> int:
         return self.buffer

@@ -1,16 +1,14 @@
 """Nodes like others, whose work meets faults."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..batch.batch import BatchNode
 from ..executors.kinds import kind_of
 from ..graph.graph import Graph
-from ..groups.branches import BranchGroup
 from ..groups.map_reduce import MapReduceNode
 from ..node.node import BaseNode
 from ..run.frame import FRAME, NO_PARAMS
-from ..streams.pipeline import Pipeline
 from ._fates import FateSource
 
 AnyNode = BaseNode[Any, Any]
@@ -27,57 +25,45 @@ class Wrapping:
     def __call__(self, node: Any) -> Any:
         if not isinstance(node, BaseNode):
             raise TypeError(f"faults are for nodes and graphs of them, got {node!r}")
-        wrapped = self._wrapped(node)
-        for action, targets in node._successors.items():
-            for target in targets:
-                wrapped._successors.add(action, self.done.get(target, target))
+        for graph in (node, *_parts_of(node)):
+            if isinstance(graph, Graph):
+                graph.validate()  # one that contains itself has no end
+        waiting: list[AnyNode] = [node]
+        while waiting:  # what is within comes first, however deep
+            parts = _parts_of(waiting[-1])
+            if missing := [part for part in parts if part not in self.done]:
+                waiting += reversed(missing)
+            else:
+                self._wrap(waiting.pop(), parts)
+        wrapped: Any = self.done[node]
+        for action, targets in BaseNode.successors.read(node).items():
+            wrapped.next([self.done.get(target, target) for target in targets], action)
         return wrapped
 
-    def _wrapped(self, node: AnyNode) -> AnyNode:
+    def _wrap(self, node: AnyNode, parts: Sequence[AnyNode]) -> None:
         if node in self.done:
-            return self.done[node]
+            return
         hooks = _work_of(node)
-        wrapped = _like(node, wrapper_of(type(node), hooks) if hooks else type(node))
+        wrapped: Any = node.with_parts([self.done[part] for part in parts] if parts else None)
         self.done[node] = wrapped
         if hooks:
             # Two nodes of one name are two: what happens to one says nothing of the other.
             number = self.names[node.name] = self.names.get(node.name, 0) + 1
             name = node.name if number == 1 else f"{node.name}#{number}"
+            object.__setattr__(wrapped, "__class__", wrapper_of(type(node), hooks))
             object.__setattr__(wrapped, "_faults", (self.faults, name))
-        if isinstance(node, Graph) and node._starts:
-            self._rewire(node, wrapped)
-        elif isinstance(node, BranchGroup):
-            vars(wrapped)["branches"] = tuple(map(self._wrapped, node.branches))
-        elif isinstance(node, Pipeline):
-            vars(wrapped)["stages"] = tuple(map(self._wrapped, node.stages))
-        return wrapped
 
-    def _rewire(self, graph: Graph, wrapped: Any) -> None:
-        steps = list(graph._planned().steps)
-        for step in steps:
-            self._wrapped(step)
-        for step in steps:
-            for action, targets in step._successors.items():
-                for target in targets:
-                    self.done[step]._successors.add(action, self.done[target])
-        vars(wrapped).update(_starts=[self.done[start] for start in graph._starts], _plan=None)
+
+def _parts_of(node: AnyNode) -> Sequence[AnyNode]:
+    """Return the nodes that meet faults in the place of a node without work of its own."""
+    return () if _work_of(node) else node.composition.nodes
 
 
 def _work_of(node: AnyNode) -> tuple[str, ...]:
     """Return the names of the methods that are a node's work."""
     if isinstance(node, MapReduceNode):
         return ("map", "reduce")
-    return ("exec",) if node._has_exec else ()
-
-
-def _like(node: AnyNode, cls: type[AnyNode]) -> AnyNode:
-    """Return a node of that class in the same state, without neighbours."""
-    state = {name: value for name, value in vars(node).items() if name != "_successors"}
-    if isinstance(node, MapReduceNode):
-        state["_phases"] = None  # they belong to their owner
-    copied: AnyNode = cls.__new__(cls)
-    copied.__dict__.update(state)
-    return copied
+    return ("exec",) if type(node).exec is not BaseNode.exec else ()
 
 
 _WRAPPERS: dict[type[AnyNode], type[AnyNode]] = {}
