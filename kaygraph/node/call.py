@@ -123,6 +123,7 @@ async def _attempts(node: Any, item: Any, index: int | None, frame: Frame, slot:
     most = node.max_retries if retry is None else retry.attempts
     outer = frame
     while True:
+        made = slot.attempts
         try:
             return await _attempt(node, item, index, frame, slot)
         except (Drop, CircuitOpenError):
@@ -131,6 +132,8 @@ async def _attempts(node: Any, item: Any, index: int | None, frame: Frame, slot:
             if is_cancelled():  # exec has made an error of its cancellation
                 if slot.until is not None and _now() >= slot.until:
                     raise asyncio.CancelledError from error  # as the deadline expects it
+                raise
+            if slot.attempts == made:  # it failed before it began: no attempt would end this
                 raise
             if slot.attempts >= most or not (retry is None or retry.applies_to(error)):
                 raise

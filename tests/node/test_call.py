@@ -14,6 +14,10 @@ from kaygraph import (
     Node,
     ParallelBatchNode,
 )
+from kaygraph.limits.slots import Slot
+from kaygraph.node.call import call
+from kaygraph.run.frame import Frame
+from kaygraph.run.run import Run
 from tests.calls import Keeps, now
 from tests.clock import VirtualClockLoop, run_virtually
 
@@ -289,3 +293,17 @@ async def test_the_fallback_is_not_called_for_a_cancellation_or_a_drop() -> None
     for error in (asyncio.CancelledError(), Drop()):
         with pytest.raises(type(error)):
             await Ends(max_retries=3).run_async({})
+
+
+async def test_what_fails_before_an_attempt_begins_is_not_tried_again() -> None:
+    """It counts as none, so that no attempt would ever be the last."""
+
+    class Refusing(Slot):
+        async def take(self) -> None:
+            raise RecursionError("too deep")
+
+    node = Slow(max_retries=3)
+    async with asyncio.timeout(5):
+        with pytest.raises(RecursionError, match="too deep"):
+            await call(node, None, None, Frame(Run()), Refusing(()))
+    assert node.begun == []
