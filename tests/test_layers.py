@@ -3,6 +3,7 @@
 import ast
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -172,6 +173,68 @@ def test_a_function_can_be_seen_at_once(path: Path) -> None:
 def test_modules_of_a_package_point_one_way(package: str) -> None:
     """There is an order in which each imports only those before it."""
     assert circle_in(package) == []
+
+
+# Of the standard library's objects: handles of asyncio and named tuples.
+FOREIGN = {
+    "event._asdict",
+    "event._field_defaults",
+    "event._fields",
+    "handle._callback",
+    "handle._cancelled",
+    "handle._run",
+    "ready[0]._cancelled",
+}
+
+
+@cache
+def private_names() -> dict[str, set[str]]:
+    """Return the names with an underscore that the classes and modules of each package define."""
+    names: dict[str, set[str]] = {}
+    for path in modules():
+        own = names.setdefault(layer_of(path), set())
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                own.add(node.name)
+            elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                own.add(node.id)
+            elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+                if isinstance(node.value, ast.Name) and node.value.id in ("self", "cls"):
+                    own.add(node.attr)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                own.add(node.value)  # put with object.__setattr__, say
+    return {
+        layer: {name for name in own if name.startswith("_") and not name.startswith("__")}
+        for layer, own in names.items()
+    }
+
+
+def private_accesses(path: Path, source: str | None = None) -> list[str]:
+    """Return where a module reaches for what another package keeps for itself."""
+    names, layer, found = private_names(), layer_of(path), []
+    others = set[str]().union(*(own for other, own in names.items() if other != layer))
+    for node in ast.walk(ast.parse(path.read_text() if source is None else source)):
+        if not isinstance(node, ast.Attribute) or node.attr in names[layer]:
+            continue
+        owner = ast.unparse(node.value)
+        if owner in ("self", "cls") or owner.startswith("super("):
+            continue
+        if node.attr in others and f"{owner}.{node.attr}" not in FOREIGN:
+            found.append(f"{path.relative_to(ROOT)}:{node.lineno} reads {owner}.{node.attr}")
+    return found
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_package_keeps_to_what_others_show(path: Path) -> None:
+    """No attribute with an underscore is read of another package's object."""
+    assert private_accesses(path) == []
+
+
+def test_the_test_of_private_names_can_fail() -> None:
+    """It sees a private name of another package, and not one of its own."""
+    walk = ROOT / "graph" / "walk.py"
+    assert private_accesses(walk, "node._successors") != []
+    assert private_accesses(walk, "walk._ended(step, action)") == []
 
 
 @pytest.mark.parametrize(

@@ -64,10 +64,10 @@ class BatchNode(
 
     async def _stream_into(self, sink: Buffer[Outcome[Result]], shared: Any, frame: Frame) -> None:
         items = await prepared(self, shared, frame)
-        await self._in_time(self._fan_out(items, frame, sink))
+        await self._in_time(self.fan_out_of(items, frame, sink))
 
     async def _exec(self, prep_res: Any, shared: Any, frame: Frame) -> list[Result]:
-        results = await self._in_time(self._fan_out(prep_res, frame))
+        results = await self._in_time(self.fan_out_of(prep_res, frame))
         frame.record(results)
         return results
 
@@ -76,14 +76,14 @@ class BatchNode(
             return items.run()
         return within(self.batch_deadline, "batch_deadline", repr(items.name), items.run())
 
-    def _fan_out(
+    def fan_out_of(
         self, items: Any, frame: Frame, sink: Buffer[Outcome[Result]] | None = None
     ) -> FanOut:
-        bare = self.exec if self._plain and frame.bare else None
+        bare = self.exec if self.exec_is_plain and frame.bare else None
         workers = workers_of(self, frame.rules)
 
         def work(item: Any, index: int, slot: Slot) -> Awaitable[Any]:
-            return self._call(item, index, frame, slot)
+            return self.run_item(item, index, frame, slot)
 
         return FanOut(
             frame.name_of(self),

@@ -11,6 +11,7 @@ from ..node.facts import Fact, Facts
 from ..node.hooks import is_own
 from ..node.node import BaseNode as CoreNode
 from ..node.settings import Checks, Limits
+from ..node.wiring import successors_of
 from ..run.frame import FRAME, NO_PARAMS, Cell, Frame, Scope
 from ._wiring import Replacing
 from .config import EMPTY, Config
@@ -158,7 +159,7 @@ class BaseNode(Replacing, CoreNode[Any, Any]):
         """Run on the current event loop; see ``kaygraph.Node.run_async``."""
         return super().run_async(shared, **options)
 
-    async def _run(self, shared: Any, frame: Frame) -> str | None:
+    async def run_within(self, shared: Any, frame: Frame) -> str | None:
         if frame.scope is None:  # run() was called on this very node
             frame.params = dict(self.params)
             node = self
@@ -168,9 +169,9 @@ class BaseNode(Replacing, CoreNode[Any, Any]):
         context = FRAME.set(frame)
         try:
             await settled(node.before_prep(shared))
-            action: Any = await super(BaseNode, node)._run(shared, frame)
+            action: Any = await super(BaseNode, node).run_within(shared, frame)
             # Where something follows, any false value is "default"; else it is a result.
-            return action or None if self._successors else action
+            return action or None if successors_of(self) else action
         except Exception as error:
             if node._failed is None or not await settled(node._failed(shared, error)):
                 raise

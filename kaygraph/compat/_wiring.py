@@ -3,7 +3,7 @@
 import warnings
 from typing import Any
 
-from ..node.wiring import Branch, Wired, ends
+from ..node.wiring import Branch, Wired, ends, successors_of
 
 
 class Replacing(Wired):
@@ -18,12 +18,10 @@ class Replacing(Wired):
         for tail in self._tails:
             if isinstance(tail, Replacing):
                 _forget(tail, self._action)
-        chain = super().__rshift__(other)
-        return Line(chain._heads, chain._tails, chain._action)
+        return Line(*ends(super().__rshift__(other)))
 
     def __sub__(self, action: str) -> "Line":
-        branch = super().__sub__(action)
-        return Line(branch._heads, branch._tails, action)
+        return Line(*ends(super().__sub__(action)))
 
 
 class Line(Replacing, Branch):
@@ -37,6 +35,6 @@ class Line(Replacing, Branch):
 
 
 def _forget(node: Any, action: str) -> None:
-    if action in node._successors:
+    if action in successors_of(node):
         warnings.warn(f"{node!r} already had a successor for {action!r}: replaced", stacklevel=3)
-        node._successors.remove(action)
+        successors_of(node).remove(action)

@@ -7,6 +7,7 @@ from ..errors import closest
 from ..graph import graph, rounds
 from ..graph.plan import Plan, Step
 from ..graph.walk import DRAINED, Walk
+from ..node.wiring import successors_of
 from ..run.frame import Frame
 from ._ancestral import BaseNode, FlowScope
 from ._suffixed import Suffixed
@@ -21,7 +22,7 @@ class FlowWalk(Walk):
         if action is DRAINED:
             return
         self.action = action
-        known = list(step.node._successors)
+        known = list(successors_of(step.node))
         if known:
             warnings.warn(
                 f"{self.graph!r} ends: {self.frame.name_of(step.node)!r} returned {action!r}, and "

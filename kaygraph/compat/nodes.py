@@ -48,7 +48,7 @@ class Node(BaseNode, node.Node[Any, Any]):
     def _copied(self, frame: Frame) -> "BaseNode":
         copied = super()._copied(frame)
         in_flow = isinstance(frame.scope, FlowScope) and not frame.run.alone
-        if self._stays and in_flow and self._exec_kind == "sync" and self.run_in is None:
+        if self._stays and in_flow and self.exec_kind == "sync" and self.run_in is None:
             copied.__dict__["run_in"] = "loop"
         return copied
 
@@ -60,12 +60,12 @@ class AsyncNode(Suffixed, Node):
 class BatchNode(Node, batch.BatchNode[Any, Any]):
     """``exec`` once per item that ``prep`` returns, one after another; None is no items."""
 
-    def _fan_out(self, items: Any, frame: Frame, *sink: Any) -> FanOut:
+    def fan_out_of(self, items: Any, frame: Frame, *sink: Any) -> FanOut:
         if items is None or items is NO_ITEMS:
             items = ()
         elif isinstance(items, str | bytes | Mapping):
             items = list(items)  # as in PocketFlow: the letters of a string, the keys of a dict
-        return super()._fan_out(items, frame, *sink)
+        return super().fan_out_of(items, frame, *sink)
 
 
 class ParallelBatchNode(BatchNode, batch.ParallelBatchNode[Any, Any]):
@@ -86,8 +86,8 @@ class AsyncParallelBatchNode(AsyncBatchNode, batch.ParallelBatchNode[Any, Any]):
 
     max_workers = UNLIMITED
 
-    def _fan_out(self, items: Any, frame: Frame, *sink: Any) -> FanOut:
-        return super()._fan_out(listed(items, self), frame, *sink)
+    def fan_out_of(self, items: Any, frame: Frame, *sink: Any) -> FanOut:
+        return super().fan_out_of(listed(items, self), frame, *sink)
 
     async def _work(self, prep_res: Any, shared: Any, frame: Frame) -> Any:
         return await first_error(super()._work(prep_res, shared, frame))

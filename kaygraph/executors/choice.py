@@ -15,13 +15,13 @@ from .kinds import not_async
 
 
 def blocks(node: Any) -> bool:
-    return node._exec_kind in ("sync", "generator") and node.run_in in (None, "loop", "thread")
+    return node.exec_kind in ("sync", "generator") and node.run_in in (None, "loop", "thread")
 
 
 async def execute(node: Any, item: Any, frame: Frame) -> Any:
     """Call ``exec`` once, where it belongs."""
     place = node.run_in
-    kind = node._exec_kind
+    kind = node.exec_kind
     if place is None:
         place = "loop" if frame.run.alone or kind in ("async", "async_generator") else "thread"
     if node.run_in is None and place == "loop" and kind in ("sync", "generator"):

@@ -33,7 +33,7 @@ def run_to_end(node: Any, item: Any) -> Any:
         result = node.exec(item)
     except StopIteration as error:  # no future can carry it
         raise RuntimeError("exec raised StopIteration") from error
-    match node._exec_kind:
+    match node.exec_kind:
         case "async":
             return asyncio.run(result)
         case "generator":

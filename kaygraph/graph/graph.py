@@ -12,7 +12,7 @@ from ..node.facts import Fact
 from ..node.keywords import GraphSettings
 from ..node.node import BaseNode
 from ..node.settings import Checks, checks_of
-from ..node.wiring import ends
+from ..node.wiring import ends, successors_of
 from ..observability.conflicts import look
 from ..run.frame import FRAME, Frame, Rules, Scope
 from . import draw
@@ -71,7 +71,7 @@ class Graph(BaseNode[Any, str | None]):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if cls._has_exec:
+        if cls.has_exec:
             raise NodeDefinitionError(
                 f"{cls.__name__} defines exec(), which a graph does not call: its nodes are its "
                 "work. Use prep() before the walk, post() after it, or a node of its own"
@@ -130,7 +130,7 @@ class Graph(BaseNode[Any, str | None]):
             plan = self._laid_out()
             new = dict(zip(plan.steps, parts, strict=True))
             for source, action, target in plan.edges():
-                new[source]._successors.add(action, new[target])
+                successors_of(new[source]).add(action, new[target])
             copied.__dict__.update(_starts=[new[start] for start in plan.starts], _plan=None)
         return copied
 
@@ -138,12 +138,12 @@ class Graph(BaseNode[Any, str | None]):
         """A graph goes elsewhere with its nodes and their wiring, not with its own neighbours."""
         state = super().__getstate__()
         state["_plan"] = None
-        state["_wiring"] = {node: dict(node._successors) for node in self._planned().steps}
+        state["_wiring"] = {node: dict(successors_of(node)) for node in self._planned().steps}
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         for node, successors in state.pop("_wiring").items():
-            node._successors.update(successors)
+            successors_of(node).update(successors)
         super().__setstate__(state)
 
     def __repr__(self) -> str:
@@ -157,13 +157,13 @@ class Graph(BaseNode[Any, str | None]):
         node, seen = self._starts[0], set[AnyNode]()
         while node not in seen and len(parts) < 8:
             seen.add(node)
-            following = node._successors.get("default", ())
+            following = successors_of(node).get("default", ())
             parts.append(names.get(node, node.name))
             if not following:
                 break
             if len(following) > 1:
                 parts.append(f"[{', '.join(names.get(n, n.name) for n in following)}]")
-                following = following[0]._successors.get("default", ())
+                following = successors_of(following[0]).get("default", ())
                 if not following:
                     break
             node = following[0]

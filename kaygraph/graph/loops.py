@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..node.node import BaseNode
-from ..node.wiring import Planned
+from ..node.wiring import Planned, successors_of
 
 AnyNode = BaseNode[Any, Any]
 Edge = tuple[int, int]
@@ -68,14 +68,14 @@ class _Found:
                 number = numbers[node] = len(self.nodes)
                 self.nodes.append(node)
                 self.above.append(source)
-                node._successors.watch(plan)  # before its edges are read
-                for action, targets in node._successors.items():
+                successors_of(node).watch(plan)  # before its edges are read
+                for action, targets in successors_of(node).items():
                     edges = default if action == "default" else named
                     edges.extend([(number, target) for target in targets])
             if source >= 0:
                 self.edges.append((source, number))
         self.targets = [
-            [numbers[target] for targets in node._successors.values() for target in targets]
+            [numbers[target] for targets in successors_of(node).values() for target in targets]
             for node in self.nodes
         ]
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import Literal, get_args, get_origin, get_type_hints
 
 from ..errors import GraphDefinitionError
-from ..node.wiring import unique
+from ..node.wiring import successors_of, unique
 from .joins import Joins
 from .loops import AnyNode, Layout
 
@@ -69,7 +69,7 @@ class Plan:
         ):
             step.index, step.name, step.bit = index, name, joins.bits[index]
             step.forward, step.mask = joins.forward[index], joins.masks[index]
-            for action, targets in step.node._successors.items():
+            for action, targets in successors_of(step.node).items():
                 steps = tuple([self.steps[target] for target in targets])
                 step.after[action] = steps[0] if len(steps) == 1 else steps
             if "default" in step.after:
@@ -82,7 +82,7 @@ class Plan:
     def edges(self) -> Iterator[tuple[AnyNode, str, AnyNode]]:
         """Yield every edge once: from, action, to; in the order of the steps and the wiring."""
         for node in self.steps:
-            for action, nodes in node._successors.items():
+            for action, nodes in successors_of(node).items():
                 for target in nodes:
                     yield node, action, target
 
@@ -95,15 +95,15 @@ def _names(nodes: Sequence[AnyNode], owner: str) -> list[str]:
     """Return what each node is called: as it was given, or numbered."""
     given: set[str] = set()
     for node in nodes:
-        if node._named:
+        if node.has_given_name:
             if node.name in given:
                 raise GraphDefinitionError(
                     f"{owner} has two nodes named {node.name!r}: give each a name of its own "
                     "with name="
                 )
             given.add(node.name)
-    others = iter(unique([node.name for node in nodes if not node._named], given))
-    return [node.name if node._named else next(others) for node in nodes]
+    others = iter(unique([node.name for node in nodes if not node.has_given_name], given))
+    return [node.name if node.has_given_name else next(others) for node in nodes]
 
 
 def validate(plan: Plan, owner: str) -> None:
@@ -146,7 +146,7 @@ def _check_actions(plan: Plan, owner: str, declared: dict[type[AnyNode], set[str
         if kind not in declared:
             declared[kind] = _declared_actions(kind)
         possible = declared[kind]
-        for action in node._successors if possible else ():
+        for action in successors_of(node) if possible else ():
             if action not in possible and action not in ("default", "error"):
                 listed = ", ".join(repr(name) for name in sorted(possible))
                 raise GraphDefinitionError(

@@ -18,6 +18,7 @@ from ..aio.tasks import (
 from ..errors import UnknownActionError, note_place
 from ..node.node import BaseNode
 from ..node.observed import begun, lifecycle
+from ..node.wiring import successors_of
 from ..observability.conflicts import Branches, Trail, branches, inherited_trail
 from ..run.frame import FRAME, Frame
 from .plan import Plan, Step
@@ -84,7 +85,7 @@ class Walk:
                     await sleep(0)
             try:
                 if bare and not run.marked:
-                    action = await step.node._run(shared, frame)
+                    action = await step.node.run_within(shared, frame)
                 else:
                     action = await self._observed(step, action)
             except Exception as error:
@@ -122,9 +123,9 @@ class Walk:
         self.action = action
         if action is None or action == "default":
             return
-        if isinstance(action, str) and action in self.graph._successors:
+        if isinstance(action, str) and action in successors_of(self.graph):
             return
-        known = step.node._successors
+        known = successors_of(step.node)
         if any(name != "error" for name in known):
             raise UnknownActionError(self.frame.name_of(step.node), action, list(known))
 

@@ -12,7 +12,7 @@ from ..graph.plan import Plan
 from ..node.composition import Composition
 from ..node.node import BaseNode
 from ..node.observed import begun
-from ..node.wiring import Wired, unique
+from ..node.wiring import Wired, successors_of, unique
 from ..observability.conflicts import branches, look
 from ..outcome import Outcome, status_of
 from ..run.frame import FRAME, Cell, Frame, Scope
@@ -80,7 +80,7 @@ class BranchGroup(BaseNode[Any, list[Any]]):
             if beside is not None:
                 beside.enter()
 
-            begin = partial(branch._run, shared, inner)
+            begin = partial(branch.run_within, shared, inner)
             try:
                 await begun(begin, f"{path}{self._names[index]}", inner, branch)
             finally:
@@ -145,7 +145,7 @@ class BranchGroup(BaseNode[Any, list[Any]]):
 
 
 def _branch(branch: Any) -> Graph:
-    if isinstance(branch, Graph) and not branch._successors:
+    if isinstance(branch, Graph) and not successors_of(branch):
         return branch
     if not isinstance(branch, Wired):
         raise TypeError(f"a branch is a node, a chain (a >> b) or a graph, got {branch!r}")

@@ -136,7 +136,7 @@ class MapReduceNode(BaseNode[Any, dict[Any, Any]], Limits):
         scope = Scope(f"{frame.name_of(self)}/")
         frame = frame.derive(scope=scope)
         parts: list[Partition] = [{} for _ in range(self._parts)]
-        mapping = mapper._fan_out(prep_res, frame)
+        mapping = mapper.fan_out_of(prep_res, frame)
 
         async def work(item: Any, index: int, slot: Slot) -> None:
             for part, pairs in zip(
@@ -150,7 +150,7 @@ class MapReduceNode(BaseNode[Any, dict[Any, Any]], Limits):
             raise asyncio.CancelledError
         # What was mapped is reduced, even where the run drains.
         frame = frame.derive(rules=frame.rules.changed(whole=True))
-        reduced = await reducer._fan_out([part for part in parts if part], frame).run()
+        reduced = await reducer.fan_out_of([part for part in parts if part], frame).run()
         results: dict[Any, Any] = {}
         for part in reduced:
             for key, result in part.items():
@@ -230,7 +230,7 @@ class _Phase(ParallelBatchNode[Any, Any]):
         self.owner = owner
         # What a generator yields is taken up where it runs.
         kind = "async" if "async" in kind_of(getattr(owner, self.hook)) else "sync"
-        self.__dict__["_exec_kind"] = kind
+        self.__dict__["exec_kind"] = kind
         self._set_all({name: getattr(owner, name) for name in SHARED})
 
 
@@ -244,7 +244,7 @@ class _Map(_Phase):
 
     def exec(self, item: Any, /) -> Any:
         pairs = self.owner.map(item)
-        return self._later(pairs) if self._exec_kind == "async" else self.owner._spread(pairs)
+        return self._later(pairs) if self.exec_kind == "async" else self.owner._spread(pairs)
 
     async def _later(self, pairs: Any) -> list[Partition]:
         if hasattr(pairs, "__aiter__"):
@@ -260,7 +260,7 @@ class _Reduce(_Phase):
         super().__init__(owner, owner.reduce_workers, "raise")
 
     def exec(self, part: Partition, /) -> Any:
-        if self._exec_kind == "async":
+        if self.exec_kind == "async":
             return self._later(part)
         results = {}
         for key, values in part.items():

@@ -131,10 +131,10 @@ def note_hooks(owner: Any, base: Any) -> None:
     """Note, on a class or an instance, which hooks it has and how they are written."""
     put = type.__setattr__ if isinstance(owner, type) else object.__setattr__
     has_exec = getattr(owner.exec, "__func__", owner.exec) is not base.exec
-    put(owner, "_has_exec", has_exec)
-    put(owner, "_exec_kind", kind_of(owner.exec) if has_exec else "async")
+    put(owner, "has_exec", has_exec)
+    put(owner, "exec_kind", kind_of(owner.exec) if has_exec else "async")
     lifespan = getattr(owner.lifespan, "__func__", owner.lifespan) is not base.lifespan
-    put(owner, "_hooks", (lifespan, is_async(owner.prep), is_async(owner.post)))
+    put(owner, "hook_kinds", (lifespan, is_async(owner.prep), is_async(owner.post)))
     fallback = getattr(owner, "exec_fallback", None)
     ours = base.exec.__module__  # where the one that raises is defined
     put(owner, "_has_fallback", getattr(fallback, "__module__", ours) != ours)
@@ -153,7 +153,22 @@ def _private_of(cls: type) -> frozenset[str]:
 
 
 # What stands on the object alone, and what the packages of the engine ask of each other's nodes.
-MADE = frozenset({"_successors", "composition", "with_parts"})
+MADE = frozenset(
+    {
+        "_successors",
+        "composition",
+        "exec_is_plain",
+        "exec_kind",
+        "fan_out_of",
+        "has_exec",
+        "has_given_name",
+        "hook_kinds",
+        "is_source",
+        "run_item",
+        "run_within",
+        "with_parts",
+    }
+)
 _PRIVATE: dict[type, frozenset[str]] = {}
 
 

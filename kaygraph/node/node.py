@@ -47,14 +47,14 @@ class BaseNode(Pipeable, Wired, Facts, Runnable, Generic[P, E, I, R]):
     _guards: ClassVar[Checks]
     _private: ClassVar[frozenset[str]]
     _hook_names: ClassVar[frozenset[str]] = frozenset({"prep", "exec", "post", "lifespan"})
-    _hooks = (False, False, False)  # has a lifespan; prep, post are async: one look-up a run
-    _is_source = False  # its `exec` takes what its own `prep` gives, and nothing else
+    hook_kinds = (False, False, False)  # has a lifespan; prep, post are async: one look-up a run
+    is_source = False  # its `exec` takes what its own `prep` gives, and nothing else
     _fallback_is_async = False
     _has_fallback = False
-    _named = False  # by name=
-    _exec_kind = "async"
-    _has_exec = False
-    _plain = False
+    has_given_name = False  # by name=
+    exec_kind = "async"
+    has_exec = False
+    exec_is_plain = False
     _bare = False
 
     if not TYPE_CHECKING:
@@ -107,7 +107,7 @@ class BaseNode(Pipeable, Wired, Facts, Runnable, Generic[P, E, I, R]):
     def _changed(self, names: Collection[str]) -> None:
         """Note what follows from settings or hooks that are others now."""
         if "name" in names:
-            self.__dict__["_named"] = True
+            self.__dict__["has_given_name"] = True
         if not self._hook_names.isdisjoint(names):
             note_hooks(self, BaseNode)
         note_plainness(self, BaseNode)
@@ -191,9 +191,9 @@ class BaseNode(Pipeable, Wired, Facts, Runnable, Generic[P, E, I, R]):
 
     # --- running --------------------------------------------------------------------------------
 
-    async def _run(self, shared: Any, frame: Frame) -> str | None:
+    async def run_within(self, shared: Any, frame: Frame) -> str | None:
         """The lifecycle, once."""
-        has_lifespan, prep_is_async, post_is_async = self._hooks
+        has_lifespan, prep_is_async, post_is_async = self.hook_kinds
         if has_lifespan:
             await frame.run.open(self, shared)
         prep_res: Any = self.prep(shared)
@@ -215,19 +215,19 @@ class BaseNode(Pipeable, Wired, Facts, Runnable, Generic[P, E, I, R]):
 
     async def _exec(self, prep_res: Any, shared: Any, frame: Frame) -> Any:
         """What stands between ``prep`` and ``post``; the kinds of node differ here."""
-        if not self._has_exec:  # prep and post are all it is: there is no work to account for
+        if not self.has_exec:  # prep and post are all it is: there is no work to account for
             frame.record(None)
             return None
         slot = Slot(frame.caps)
         value = None
         try:
-            value = await self._call(prep_res, None, frame, slot)
+            value = await self.run_item(prep_res, None, frame, slot)
         finally:
             slot.give()
             frame.record(value, slot.attempts)
         return value
 
-    def _call(
+    def run_item(
         self, item: Any, index: int | None, frame: Frame, slot: Slot
     ) -> Coroutine[Any, Any, Any]:
         """Run ``exec`` for one item; a node whose work is that of other nodes differs here."""
@@ -308,7 +308,7 @@ class AsyncNode(Node[P, E, I, R]):
 
 async def prepared(node: Node[Any, Any], shared: Any, frame: Frame) -> Any:
     """Open a node's ``lifespan`` and return what its ``prep`` returns."""
-    has_lifespan, prep_is_async, _ = node._hooks
+    has_lifespan, prep_is_async, _ = node.hook_kinds
     if has_lifespan:
         await frame.run.open(node, shared)
     prep_res: Any = node.prep(shared)

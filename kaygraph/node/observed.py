@@ -15,12 +15,12 @@ async def lifecycle(node: BaseNode[Any, Any], shared: Any, frame: Frame) -> str 
     """Run a node's lifecycle and tell the observers of its start and its end."""
     emit = frame.run.emit
     if emit is None:
-        return await node._run(shared, frame)
+        return await node.run_within(shared, frame)
     now = asyncio.get_running_loop().time
     name, started = frame.name_of(node), now()
     emit(NodeStarted(name, started))
     try:
-        action = await node._run(shared, frame)
+        action = await node.run_within(shared, frame)
     except BaseException as error:
         emit(NodeFinished(name, at := now(), at - started, None, error))
         raise

@@ -149,13 +149,13 @@ def note_plainness(owner: Any, base: Any) -> None:
     """
     is_class = isinstance(owner, type)
     put, cls = (type.__setattr__, owner) if is_class else (object.__setattr__, type(owner))
-    if owner._has_exec and not issubclass(cls, Limits):
+    if owner.has_exec and not issubclass(cls, Limits):
         for name in Limits.__annotations__:  # it takes none of them, and the engine asks
             put(owner, name, getattr(Limits, name))
-    plain = cls._call is base._call and (
-        not owner._has_exec
+    plain = cls.run_item is base.run_item and (
+        not owner.has_exec
         or (
-            owner._exec_kind == "async"
+            owner.exec_kind == "async"
             and owner.max_retries == 1
             and owner.retry is None
             and owner.timeout is None
@@ -168,5 +168,5 @@ def note_plainness(owner: Any, base: Any) -> None:
             and not owner._has_fallback
         )
     )
-    put(owner, "_plain", plain)
+    put(owner, "exec_is_plain", plain)
     put(owner, "_bare", plain and cls._exec is base._exec)

@@ -58,6 +58,12 @@ class Successors(dict[str, list[Any]]):
         return dict, (dict(self),)  # the plans stay here
 
 
+def successors_of(node: Any) -> Successors:
+    """Return where a node leads, also where an attribute of its own covers ``successors``."""
+    successors: Successors = node._successors
+    return successors
+
+
 class Wired:
     """What can stand in a line of ``>>``: it has heads to lead to and tails to lead on from."""
 

@@ -62,7 +62,7 @@ class Calling(Stored, Generic[Arguments, Returned]):
         if "function" in names:  # each instance may have a function of another kind
             function = self.function
             if type(self).exec is Calling.exec and "exec" not in vars(self):
-                self.__dict__["_exec_kind"] = kind_of(function)
+                self.__dict__["exec_kind"] = kind_of(function)
             self.__dict__["_takes"] = (_may_take(function, 0), _may_take(function, 1))
         super()._changed(names)  # type: ignore[misc]
 

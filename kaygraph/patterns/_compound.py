@@ -103,10 +103,10 @@ class Part(Node[Any, Any]):
         rest = {**settings, "name": name}
         self._configure(rest.pop("max_retries", None), rest.pop("wait", None), rest)
         self.function = function
-        self.__dict__["_exec_kind"] = "async" if is_async(function) else "sync"
+        self.__dict__["exec_kind"] = "async" if is_async(function) else "sync"
 
     def exec(self, item: Any, /) -> Any:
-        return self.later(item) if self._exec_kind == "async" else self.now(item)
+        return self.later(item) if self.exec_kind == "async" else self.now(item)
 
     def now(self, item: Any) -> Any:
         """Call a ``def``."""
@@ -133,7 +133,7 @@ class _Whole(Node[Any, Any]):
     def __init__(self, owner: "CompoundNode[Any, Any]", deadline: float | None) -> None:
         super().__init__(name=owner.name, deadline=deadline)
         self.owner = owner
-        for fact in ("on_error", "_exec_kind", "_has_fallback", "_fallback_is_async"):
+        for fact in ("on_error", "exec_kind", "_has_fallback", "_fallback_is_async"):
             self.__dict__[fact] = getattr(owner, fact)
 
     @property
@@ -203,7 +203,7 @@ class CompoundNode(Stored, Node[P, E]):
     @asynccontextmanager
     async def _opened(self, shared: Any) -> AsyncIterator[None]:
         for part in self._parts.values():
-            if part._hooks[0]:
+            if part.hook_kinds[0]:
                 await FRAME.get().run.open(part, shared)
         yield
 
@@ -288,7 +288,7 @@ class CompoundNode(Stored, Node[P, E]):
             for name, (thing, settings) in found.items()
         }
 
-    async def _call(self, item: Any, index: int | None, frame: Frame, slot: Slot) -> Any:
+    async def run_item(self, item: Any, index: int | None, frame: Frame, slot: Slot) -> Any:
         """Run ``exec`` for one item without holding the caps that the parts must acquire."""
         whole = self._all()[1]
         scope, rules = frame.scope, frame.rules
@@ -337,7 +337,7 @@ class CompoundNode(Stored, Node[P, E]):
         slot = Slot(frame.caps, index, timed=True)
         context = FRAME.set(frame)
         try:
-            value = await part._call(item, None, frame, slot)
+            value = await part.run_item(item, None, frame, slot)
         except Exception as error:
             if task.cancelling() > cancelling:  # the part has converted its cancellation
                 raise

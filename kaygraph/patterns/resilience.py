@@ -11,6 +11,7 @@ from ..errors import KayGraphError, NodeDefinitionError
 from ..node.keywords import Result
 from ..node.node import Node
 from ..node.settings import Checks
+from ..node.wiring import successors_of
 from ..nodes._store import Keys, configure
 from ..run.frame import Frame
 from ..streams.stage import StageReport
@@ -210,7 +211,7 @@ class ResilientBranch(CompoundNode[Any, ResilientResult[Result]]):
     def post(self, shared: Any, request: Any, result: Any, /) -> Any:
         """Write the result; return its status, unless only the plain way on is wired."""
         super().post(shared, request, result)
-        wired = self._successors
+        wired = successors_of(self)
         if isinstance(result, StageReport) or ("default" in wired and not wired.keys() & WAYS):
             return None
         return result.status

@@ -33,7 +33,7 @@ class Runnable:
 
     name: str
     _successors: Mapping[str, Any]
-    _run: Callable[[Any, Frame], Coroutine[Any, Any, str | None]]
+    run_within: Callable[[Any, Frame], Coroutine[Any, Any, str | None]]
 
     def run(
         self,
@@ -70,7 +70,8 @@ class Runnable:
         run = Run()
         run.inline = True
         signals = Signals(run, check_limit("grace", grace))
-        return run_in_new_loop(self._launch(self._run, shared, observers, deadline, run), signals)
+        launch = self._launch(self.run_within, shared, observers, deadline, run)
+        return run_in_new_loop(launch, signals)
 
     def run_async(
         self,
@@ -84,7 +85,7 @@ class Runnable:
 
         When it returns, raises or is cancelled, nothing that it started is left behind.
         """
-        return self._launch(self._run, shared, observers, deadline, Run())()
+        return self._launch(self.run_within, shared, observers, deadline, Run())()
 
     def launch(
         self,
@@ -96,7 +97,7 @@ class Runnable:
     ) -> "RunTask":
         """Begin a run on the current event loop, in a task of its own, and return it."""
         run = Run()
-        return RunTask(run, self._launch(self._run, shared, observers, deadline, run))
+        return RunTask(run, self._launch(self.run_within, shared, observers, deadline, run))
 
     def _launch(
         self,

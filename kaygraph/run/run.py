@@ -177,7 +177,7 @@ class Run:
         """Return what a node's ``lifespan`` yielded."""
         if self._lifespans is None or node not in self._lifespans:
             hint = "define lifespan(self, shared) as an async context manager that yields it"
-            if node._hooks[0]:
+            if node.hook_kinds[0]:
                 hint = "what lifespan opens does not reach a process; open it in exec()"
             raise AttributeError(f"{node!r} holds no resource here: {hint}")
         return self._lifespans[node].yielded

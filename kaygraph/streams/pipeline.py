@@ -62,7 +62,7 @@ class Pipeline(BaseNode[Any, list[Any] | None], Streaming[Any]):
         if len(set(self.stages)) < len(self.stages):
             raise TypeError("a node can be only one stage of a Pipeline: make one for each")
         for stage in self.stages[1:]:
-            if stage._is_source:
+            if stage.is_source:
                 raise TypeError(
                     f"{stage.name!r} is a source, which takes no items: it stands first in a "
                     "pipeline"
@@ -153,7 +153,7 @@ class Pipeline(BaseNode[Any, list[Any] | None], Streaming[Any]):
                 emit(stage.event())
             results = list(last.items) if kept and stage is stages[-1] else None
             action: Any = stage.node.post(shared, prep_res, stage.report(results))
-            if stage.node._hooks[2]:
+            if stage.node.hook_kinds[2]:
                 await action
             elif type(action) is CoroutineType:
                 raise not_async(stage.node, "post", action)

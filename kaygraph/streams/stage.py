@@ -94,7 +94,7 @@ class Stage:
     def account_for_rest(self) -> None:
         """Emit an event for each item in the inbox: it is cancelled before it was worked on."""
         emit = self.frame.run.emit
-        if emit is None or not self.node._has_exec:
+        if emit is None or not self.node.has_exec:
             return
         for index, item in enumerate(self.inbox.items, self.taken):
             if not (self.outcomes and type(item) is Outcome):
@@ -144,9 +144,9 @@ class Stage:
         """Work on items until there are no more."""
         node, frame = self.node, self.frame
         plain: Callable[[Any], Awaitable[Any]] | None = None
-        if not node._has_exec:
+        if not node.has_exec:
             plain = _unchanged
-        elif node._plain and frame.bare:
+        elif node.exec_is_plain and frame.bare:
             plain = node.exec
         slot = Slot((self.cap, *frame.caps), number)
         WORKING.set((node, slot))  # in a task of its own
@@ -202,7 +202,7 @@ class Stage:
     async def _one_by_one(self, plain: Callable[[Any], Awaitable[Any]] | None, slot: Slot) -> None:
         """Work on one item at a time: other workers share the inbox and the outbox."""
         node, frame, outcomes = self.node, self.frame, self.outcomes
-        several = node._exec_kind in ("generator", "async_generator")
+        several = node.exec_kind in ("generator", "async_generator")
         inbox, outbox, order = self.inbox, self.outbox, self.order
         source, sink, size = inbox.items, outbox.items, outbox.size
         readers = outbox.readers
@@ -227,7 +227,7 @@ class Stage:
                     elif plain is not None:
                         values = (await plain(item),)
                     else:
-                        value = await node._call(item, index, frame, slot)
+                        value = await node.run_item(item, index, frame, slot)
                         values = value if several else (value,)
                 except asyncio.CancelledError:
                     self.cancelled += 1
@@ -316,7 +316,7 @@ def begin(stages: Sequence[Stage], source: Any) -> list[Coroutine[Any, Any, None
     A first stage with an ``exec`` has workers like any other, and a coroutine more to feed them.
     """
     feeder = first = stages[0]
-    if first.node._has_exec:
+    if first.node.has_exec:
         feeder = Stage(first.node, first.inbox, first.inbox, first.frame, False)
     working = [stage for stage in stages if stage is not feeder]
     return [

@@ -579,7 +579,7 @@ def test_every_node_and_flow_is_a_base_node() -> None:
     assert not isinstance(BaseNode(), Node)
 
 
-@pytest.mark.parametrize("name", ["_call", "_configure", "_work", "_plain", "_run"])
+@pytest.mark.parametrize("name", ["run_item", "_configure", "_work", "exec_is_plain", "_run"])
 def test_names_of_the_engine_are_refused(name: str) -> None:
     """What would be called in its place is said when the class is made, and not in a run."""
     with pytest.raises(kaygraph.NodeDefinitionError, match=f"Own defines {name}.*: (re|over)"):

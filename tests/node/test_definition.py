@@ -469,7 +469,7 @@ def test_a_class_takes_the_settings_of_all_its_bases() -> None:
             color = "green"
 
 
-@pytest.mark.parametrize("name", ["_call", "_exec", "_heads", "_plain"])
+@pytest.mark.parametrize("name", ["run_item", "_exec", "_heads", "exec_is_plain"])
 def test_a_name_of_the_engine_is_refused(name: str) -> None:
     """A method called like one of its own would run in its place, or be run over."""
     with pytest.raises(NodeDefinitionError, match=f"Mine defines {name}, which is a name of the"):

@@ -138,7 +138,9 @@ def test_a_value_of_another_meaning_is_told_whose_name_it_takes(name: str, value
     assert not hasattr(caught.value, "__notes__")  # a keyword is nobody's attribute
 
 
-@pytest.mark.parametrize("name", ["_bare", "_plain", "_hooks", "_run", "_plan", "_successors"])
+@pytest.mark.parametrize(
+    "name", ["_bare", "exec_is_plain", "hook_kinds", "run_within", "_plan", "_successors"]
+)
 def test_a_name_of_the_engine_is_refused_on_the_object(name: str) -> None:
     """`self._bare = True` would turn retries off without a word."""
     with pytest.raises(AttributeError, match=f"{name} is a name of the engine's own"):

@@ -178,11 +178,11 @@ async def test_the_kind_is_a_fact_of_the_instance() -> None:
 
     first = FunctionNode(lambda: 2, writes="result")
     other = FunctionNode(waits, writes="other")
-    assert (first._exec_kind, first._plain) == ("sync", False)
-    assert (other._exec_kind, other._plain, other._bare) == ("async", True, True)
+    assert (first.exec_kind, first.exec_is_plain) == ("sync", False)
+    assert (other.exec_kind, other.exec_is_plain, other._bare) == ("async", True, True)
     later: Any = first
     later.function = waits
-    assert (first._exec_kind, first._plain) == ("async", True)
+    assert (first.exec_kind, first.exec_is_plain) == ("async", True)
     shared: dict[str, Any] = {}
     await Graph(first >> other).run_async(shared)
     assert shared == {"result": 1, "other": 1}
@@ -257,7 +257,7 @@ def test_a_node_is_pickled_with_its_function_by_name() -> None:
         assert got is not sent
         assert got.function is sent.function
         assert (got.reads, got.max_retries, got.name) == (sent.reads, sent.max_retries, sent.name)
-        assert (got._exec_kind, got._takes) == (sent._exec_kind, sent._takes)
+        assert (got.exec_kind, got._takes) == (sent.exec_kind, sent._takes)
     assert copy.deepcopy(area).function is area.function
 
 
@@ -343,7 +343,7 @@ async def test_a_subclass_may_have_the_function() -> None:
     assert (shared["double"], shared["loaded"]) == (4, 3)
     await Triples().run_async(shared)
     assert shared["double"] == 6
-    assert (Doubles().name, Doubles()._exec_kind, Triples()._exec_kind) == (
+    assert (Doubles().name, Doubles().exec_kind, Triples().exec_kind) == (
         "Doubles", "async", "sync",
     )  # fmt: skip
 

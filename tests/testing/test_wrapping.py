@@ -40,10 +40,10 @@ def test_names_settings_and_the_way_exec_is_written_stay(kind: type[Gets]) -> No
     node = kind(range(2), max_retries=2, timeout=9, name="mine")
     wrapped = Faults().wrap(node)
     assert wrapped.name == "mine"
-    assert wrapped._named
+    assert wrapped.has_given_name
     assert (wrapped.max_retries, wrapped.timeout, wrapped.max_workers) == (2, 9, 4)
-    assert wrapped._exec_kind == node._exec_kind
-    assert wrapped._plain == node._plain
+    assert wrapped.exec_kind == node.exec_kind
+    assert wrapped.exec_is_plain == node.exec_is_plain
     assert repr(wrapped) == repr(node)
     assert Faults().wrap(kind()).name == kind.__name__
     assert simulate(wrapped).shared == simulate(node).shared

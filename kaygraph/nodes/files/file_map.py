@@ -92,7 +92,7 @@ class FileMap(Stored, ParallelBatchNode[Path, Result], Generic[Result]):
     def _changed(self, names: Collection[str]) -> None:
         calls = type(self).exec is FileMap.exec and "exec" not in vars(self)
         if "function" in names and calls:  # how it is written is a fact of the instance here
-            self.__dict__["_exec_kind"] = kind_of(self.function)
+            self.__dict__["exec_kind"] = kind_of(self.function)
         super()._changed(names)
 
     async def prep(self, shared: Any, /) -> list[Path]:
@@ -115,7 +115,7 @@ class FileMap(Stored, ParallelBatchNode[Path, Result], Generic[Result]):
         # By the place of a file and not by the order of results, from which what was skipped
         # is missing.
         files = list(prep_res)
-        work = self._fan_out(files, frame)
+        work = self.fan_out_of(files, frame)
         await self._in_time(work)
         pairs = zip(files, work.results, strict=False)  # a run that drains leaves off the last
         results: Mapping[Path, Any] = {path: value for path, value in pairs if value is not SKIPPED}

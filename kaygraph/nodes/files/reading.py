@@ -48,7 +48,7 @@ class _Reader(Stored, BatchNode[Row, Result], Generic[Result]):
 
     _accepts = BatchNode._accepts | {"reads", "writes", "path", "root", "encoding", "max_row"}
     _checks: ClassVar[Checks] = {**FILE_CHECKS, "max_row": check_count}
-    _is_source = True
+    is_source = True
 
     def _set(self, settings: Any, **own: Any) -> None:
         configure(self, own, settings)

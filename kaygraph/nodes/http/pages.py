@@ -72,7 +72,7 @@ class HTTPPages(Requesting, BatchNode[Page, Any]):
     items: str = ""
     max_pages: int = MAX_PAGES
 
-    _is_source = True
+    is_source = True
     _accepts: ClassVar[frozenset[str]] = frozenset(
         {*HTTPPagesSettings.__annotations__, "url", "pagination", "items", "max_pages"}
     )
@@ -122,10 +122,10 @@ class HTTPPages(Requesting, BatchNode[Page, Any]):
         for item in items:
             yield item
 
-    async def _call(self, page: Page, index: int | None, frame: Frame, slot: Slot) -> Any:
+    async def run_item(self, page: Page, index: int | None, frame: Frame, slot: Slot) -> Any:
         """There is no page after one that cannot be had, whatever is made of that."""
         try:
-            return await super()._call(page, index, frame, slot)
+            return await super().run_item(page, index, frame, slot)
         finally:
             if not page.following.done():
                 page.following.set_result(None)
@@ -155,7 +155,7 @@ class HTTPLines(Requesting, BatchNode[bytes, Any]):
     total_timeout = None
     max_line = 1024 * 1024
 
-    _is_source = True
+    is_source = True
     _accepts: ClassVar[frozenset[str]] = frozenset(
         {*HTTPPagesSettings.__annotations__, "url", "method", "max_line"}
     )

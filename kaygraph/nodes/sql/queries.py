@@ -91,7 +91,7 @@ class SQLRead(OnDatabase, BatchNode[Row, Row]):
     batch: int = 1000
 
     _accepts = BatchNode._accepts | {"reads", "writes", "database", "statement", "batch"}
-    _is_source = True
+    is_source = True
 
     def __init__(
         self,
