@@ -112,6 +112,7 @@ class FanOut:
         return self.results
 
     async def _gathered(self) -> None:
+        """Run all workers at once, as ``asyncio.gather`` does; each stands behind its permits."""
         if self.workers == 1:  # there is no second item
             await self._alone()
         else:

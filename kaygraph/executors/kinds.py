@@ -1,7 +1,7 @@
 """How a hook is written, which decides where it can run."""
 
 import inspect
-from types import FunctionType
+from types import CoroutineType, FunctionType
 from typing import Any
 
 from ..errors import NodeDefinitionError
@@ -32,6 +32,19 @@ def kind_of(function: Any) -> str:
 def is_async(function: Any) -> bool:
     """Whether what a call returns has to be awaited."""
     return kind_of(function) == "async"
+
+
+async def result_of(node: Any, hook: str, returned: Any, is_awaited: bool) -> Any:
+    """Return the result of a hook, which is awaited if the hook is written ``async def``.
+
+    Raises:
+        NodeDefinitionError: A hook written ``def`` has returned a coroutine.
+    """
+    if is_awaited:
+        return await returned
+    if type(returned) is CoroutineType:
+        raise not_async(node, hook, returned)
+    return returned
 
 
 def not_async(node: Any, hook: str, coroutine: Any) -> NodeDefinitionError:

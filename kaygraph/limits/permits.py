@@ -107,9 +107,11 @@ def older(line: list[Waiter], age: float) -> bool:
 
 
 class Permits:
-    """A counting semaphore that serves the oldest waiter first and shows who waits.
+    """A semaphore of which several can be taken at once: a worker's, its graph's, its key's.
 
-    An object belongs to one run and its event loop.
+    What stands in front of every worker of a batch in the place of an ``asyncio.Semaphore``: it
+    serves the oldest waiter first, shows who waits, and whoever waits for one of several holds
+    none of the others. An object belongs to one run and its event loop.
     """
 
     __slots__ = ("free", "size", "waiting")

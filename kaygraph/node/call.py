@@ -7,7 +7,6 @@ the last, an executor is what ``_once`` hands ``exec`` to.
 
 import asyncio
 from collections.abc import Hashable
-from types import CoroutineType
 from typing import Any
 
 from ..aio.tasks import is_cancelled
@@ -22,7 +21,7 @@ from ..events import (
     LimitChanged,
 )
 from ..executors.choice import blocks, execute
-from ..executors.kinds import not_async
+from ..executors.kinds import result_of
 from ..limits.permits import KeyedPermits
 from ..limits.slots import Slot
 from ..outcome import status_of
@@ -62,11 +61,8 @@ async def call(node: Any, item: Any, index: int | None, frame: Frame, slot: Slot
         except Exception as error:
             if not node._has_fallback or is_cancelled():
                 raise
-            value = node.exec_fallback(item, error)
-            if node._fallback_is_async:
-                value = await value
-            elif type(value) is CoroutineType:
-                raise not_async(node, "exec_fallback", value) from error
+            returned = node.exec_fallback(item, error)
+            value = await result_of(node, "exec_fallback", returned, node._fallback_is_async)
     except BaseException as error:
         if isinstance(error, Exception):
             note_place(error, _place(node, item, index, frame, slot))

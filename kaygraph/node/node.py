@@ -6,7 +6,7 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, Unpack
 
 from .._validation import check_name
-from ..executors.kinds import not_async
+from ..executors.kinds import not_async, result_of
 from ..limits.slots import Slot
 from ..run.frame import Frame
 from ..run.launch import Runnable
@@ -192,7 +192,7 @@ class BaseNode(Pipeable, Wired, Facts, Runnable, Generic[P, E, I, R]):
     # --- running --------------------------------------------------------------------------------
 
     async def run_within(self, shared: Any, frame: Frame) -> str | None:
-        """The lifecycle, once."""
+        """The lifecycle, once. Hooks are called as by ``result_of``, without a coroutine more."""
         has_lifespan, prep_is_async, post_is_async = self.hook_kinds
         if has_lifespan:
             await frame.run.open(self, shared)
@@ -311,9 +311,4 @@ async def prepared(node: Node[Any, Any], shared: Any, frame: Frame) -> Any:
     has_lifespan, prep_is_async, _ = node.hook_kinds
     if has_lifespan:
         await frame.run.open(node, shared)
-    prep_res: Any = node.prep(shared)
-    if prep_is_async:
-        return await prep_res
-    if type(prep_res) is CoroutineType:
-        raise not_async(node, "prep", prep_res)
-    return prep_res
+    return await result_of(node, "prep", node.prep(shared), prep_is_async)

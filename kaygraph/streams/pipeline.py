@@ -3,14 +3,13 @@
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from types import CoroutineType
 from typing import Any, ClassVar, Self, Unpack
 
 from ..aio.buffer import Buffer
 from ..aio.tasks import gather, raise_if_cancelled
 from ..errors import TooManyFailuresError
 from ..events import StageStarted
-from ..executors.kinds import not_async
+from ..executors.kinds import result_of
 from ..node.composition import Composition
 from ..node.keywords import PipelineSettings
 from ..node.node import BaseNode, Node, prepared
@@ -152,11 +151,9 @@ class Pipeline(BaseNode[Any, list[Any] | None], Streaming[Any]):
             if emit is not None:
                 emit(stage.event())
             results = list(last.items) if kept and stage is stages[-1] else None
-            action: Any = stage.node.post(shared, prep_res, stage.report(results))
-            if stage.node.hook_kinds[2]:
-                await action
-            elif type(action) is CoroutineType:
-                raise not_async(stage.node, "post", action)
+            node = stage.node
+            returned = node.post(shared, prep_res, stage.report(results))
+            await result_of(node, "post", returned, node.hook_kinds[2])
         return kept
 
     def _cut_short(self, stages: Sequence[Stage], *, keeps_results: bool) -> None:
