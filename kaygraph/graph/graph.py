@@ -39,7 +39,7 @@ class Graph(BaseNode[Any, str | None]):
         deadline: Seconds that a walk through it may take, all included.
         on_conflict: When branches that run at once write the same top-level key of ``shared``:
             "warn", "raise" a WriteConflictError, or "ignore". By default a warning, looked for
-            the first time the graph is walked, in a store of at most 1,000 keys: races come from
+            the first time a fork is walked, in a store of at most 1,000 keys: races come from
             the wiring. What is given is looked for every time, at a cost of all keys a step.
         slow_hook_s: Warn, once a node, when a hook holds the event loop for longer. Nobody looks
             by default.

@@ -7,7 +7,7 @@ reducible flow graphs", 1974. Elsewhere the edge taken first is the forward one.
 than one predecessor over forward edges.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Literal, get_args, get_origin, get_type_hints
 
 from ..errors import GraphDefinitionError
@@ -77,7 +77,8 @@ class Plan:
         first = tuple(self.steps[node] for node in self.starts)
         self.first = first[0] if len(first) == 1 else first
         self.names = {node: step.name for node, step in self.steps.items()}
-        self.walked = False  # to its end, at least once
+        # What was begun at once in a walk, a group or a batch of rounds that came to its end.
+        self.walked: set[Hashable] = set()
 
     def edges(self) -> Iterator[tuple[AnyNode, str, AnyNode]]:
         """Yield every edge once: from, action, to; in the order of the steps and the wiring."""

@@ -54,7 +54,8 @@ class BatchGraph(Graph):
         # A round is an item: one that has begun goes through all of its nodes.
         inner = frame.derive(rules=self._rules(frame.rules).changed(whole=True))
         beside = None
-        if self.max_workers > 1 and inner.checks_writes(not self._planned().walked):
+        walked = self._planned().walked
+        if self.max_workers > 1 and inner.checks_writes(self not in walked):
             beside = branches(self, shared, inner)
         elif frame.run.checking:
             look(self, frame)  # what prep has written is not the first round's
@@ -68,10 +69,13 @@ class BatchGraph(Graph):
             on_error=self.on_error,
         )
         try:
-            return await rounds.run()
+            actions = await rounds.run()
         finally:
             if beside is not None:
                 beside.end()
+        if self.max_workers > 1:
+            walked.add(self)
+        return actions
 
     def _caps(self, frame: Frame) -> tuple[Permits, ...]:
         if self.max_parallel_tasks is None:

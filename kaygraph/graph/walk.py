@@ -1,7 +1,7 @@
 """The walk: tokens that move along edges, and joins that run once."""
 
 from asyncio import CancelledError, sleep
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from functools import partial
 from itertools import repeat
 from types import MappingProxyType
@@ -35,13 +35,14 @@ class Walk:
 
     While one token is all there is, ``along`` is a plain loop. ``tokens`` exists from a fork
     until a single token is left again. ``errors`` are on their way along an "error" edge. A
-    ``trail`` is kept where somebody checks for conflicting writes.
+    ``trail`` is kept where somebody checks for conflicting writes, in ``forks``.
     """
 
     action: str | None = None
     tokens: Tokens | None = None
     errors: Mapping[Step, tuple[Exception, ...]] = NONE
     trail: Trail | None = None
+    forks: Set[Sequence[Step]] = frozenset()
 
     def __init__(self, graph: BaseNode[Any, Any], shared: Any, frame: Frame, plan: Plan) -> None:
         self.graph, self.shared, self.frame, self.plan = graph, shared, frame, plan
@@ -56,11 +57,12 @@ class Walk:
                 await self.along(plan.first)
             else:
                 self.tokens = Tokens()
-                await self.along(await self._forked(self.tokens.move(None, plan.first), None))
+                first = tuple(self.tokens.move(None, plan.first))
+                await self.along(await self._forked(first, None))
         finally:
             if self.trail is not None:
                 self.trail.end()
-        plan.walked = True
+        plan.walked |= self.forks
         return self.action
 
     async def along(self, step: Step | None, fork: Fork | None = None) -> Step | None:
@@ -166,7 +168,7 @@ class Walk:
         if around is not None:
             await raise_if_cancelled()
         fork = Fork(len(steps), around)
-        beside = self._checked_branches(around)
+        beside = self._checked_branches(steps, around)
         if beside is None:
             tokens = map(self.along, steps, repeat(fork))
         else:
@@ -195,13 +197,15 @@ class Walk:
             beside.leave()
         return last
 
-    def _checked_branches(self, around: Fork | None) -> Branches | None:
+    def _checked_branches(self, steps: Sequence[Step], around: Fork | None) -> Branches | None:
         """Return the branches of a fork whose writes are checked."""
         frame = self.frame
         if self.trail is not None:
+            self.forks |= {steps}
             return Branches(self.shared, frame)
-        if around is not None or not frame.checks_writes(not self.plan.walked):
+        if around is not None or not frame.checks_writes(steps not in self.plan.walked):
             return None
+        self.forks |= {steps}
         beside = branches(self.graph, self.shared, frame)
         if beside is not None:
             self.trail = Trail(beside)

@@ -64,8 +64,8 @@ class BranchGroup(BaseNode[Any, list[Any]]):
         rules = frame.rules.changed(whole=True)  # while a run drains, a group comes to its end
         cells = [Cell() for _ in self.branches]
         beside = None
-        first = not any(branch.plan.walked for branch in self.branches)
-        if len(cells) > 1 and frame.checks_writes(first):
+        walked = self.branches[0].plan.walked
+        if len(cells) > 1 and frame.checks_writes(self not in walked):
             beside = branches(self, shared, frame)
         elif frame.run.checking:
             look(self, frame)  # what prep has written is not the branch's
@@ -111,6 +111,7 @@ class BranchGroup(BaseNode[Any, list[Any]]):
             if len(errors) == 1:
                 raise errors[0]
             raise BaseExceptionGroup(f"{len(errors)} branches of {self.name!r} failed", errors)
+        walked.add(self)
         values = [outcome.value for outcome in outcomes if outcome.ok]
         frame.record(values)
         return values

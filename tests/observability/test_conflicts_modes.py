@@ -299,6 +299,29 @@ def test_groups_and_rounds_are_checked_by_default_the_first_time(group: bool) ->
     assert [bool(warned(graph, {})) for _ in range(3)] == [True, False, False]
 
 
+def test_a_fork_is_checked_the_first_time_although_the_graph_has_been_walked() -> None:
+    """An earlier run took another way, and began nothing at once."""
+    start = Writer("start", action=lambda shared: shared.get("way"))
+    start - "fork" >> [Writer("a", "k"), Writer("b", "k", pauses=3)]
+    start >> Writer("plain")
+    graph = Graph(start)
+    assert [len(warned(graph, dict(shared))) for shared in ({}, {"way": "fork"})] == [0, 1]
+    assert warned(graph, {"way": "fork"}) == []
+
+
+@pytest.mark.parametrize("group", [True, False])
+def test_groups_and_rounds_are_checked_although_a_part_has_run_by_itself(group: bool) -> None:
+    """Then it ran beside nothing."""
+    part = Graph(Writer("a", "k", at="post_late", pauses=3))
+    warned(part, {})
+    inner: Any = all_of(part, Writer("b", "k", at="post_late", pauses=4))
+    if not group:
+        inner = Rounds(Writer("a", "k", at="post_late", pauses=3))
+        warned(inner, {})
+        inner.max_workers = 3
+    assert [bool(warned(Graph(inner), {})) for _ in range(2)] == [True, False]
+
+
 def test_a_walk_that_failed_is_no_first_walk() -> None:
     """Its race may not have come yet."""
     fails = Writer("fails", action="nowhere", pauses=0)
