@@ -73,7 +73,9 @@ class Walk:
         """
         shared, frame, loops = self.shared, self.frame, self.plan.loops
         run = frame.run
-        cancelled = cancellation_check() if loops or fork is not None else None
+        # In a task of the engine's, or a loop, who swallows a cancellation must not go on for long.
+        checks = loops or fork is not None or run.side_by_side
+        cancelled = cancellation_check() if checks else None
         plain = not frame.watched
         bare = plain and self.trail is None
         following: Following

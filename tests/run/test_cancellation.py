@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from kaygraph import (
+    BatchGraph,
     Graph,
     Node,
     ParallelBatchNode,
+    all_of,
     first_of,
 )
 from kaygraph.limits.permits import Permits
@@ -316,13 +318,30 @@ async def test_a_line_whose_node_swallows_the_cancellation_goes_on() -> None:
     assert not task.cancelled()
 
 
-async def test_a_branch_that_swallowed_its_cancellation_goes_no_further() -> None:
-    """One failure ends the siblings, at the latest with the node that they are at."""
+class Rounds(BatchGraph):
+    def prep(self, _: Any) -> list[dict[str, bool]]:
+        return [{"fails": True}, {"fails": False}]
 
-    class Fails(Node[Any, Any]):
-        async def exec(self, _: Any) -> None:
+
+class Fails(Node[Any, Any]):
+    async def exec(self, _: Any) -> None:
+        if self.params.get("fails", True):
             await asyncio.sleep(1)
             raise ValueError("first")
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [
+        lambda one, line: Graph([one, line]),
+        lambda one, line: Graph([one, Graph(line)]),
+        lambda one, line: all_of(one, line),
+        lambda one, line: Rounds(one >> line, max_workers=2),
+    ],
+    ids=["fork", "inner graph", "group", "rounds"],
+)
+async def test_a_branch_that_swallowed_its_cancellation_goes_no_further(beside: Any) -> None:
+    """One failure ends the siblings, at the latest with the node that they are at."""
 
     class After(Node[Any, Any]):
         def prep(self, _: Any) -> None:
@@ -330,7 +349,7 @@ async def test_a_branch_that_swallowed_its_cancellation_goes_no_further() -> Non
 
     began: list[str] = []
     with pytest.raises(ValueError, match="first"):
-        await Graph([Fails(), SwallowsOnce() >> After()]).run_async({})
+        await beside(Fails(), SwallowsOnce() >> After()).run_async({})
     assert began == []
 
 
