@@ -1,15 +1,21 @@
 """What all tests share."""
 
+import gc
 import multiprocessing
 import os
 import signal
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # A model that the developer's own environment names has no part in a test.
 for name in [name for name in os.environ if name.startswith("KAYGRAPH_LLM_")]:
     del os.environ[name]
+
+# How long an example takes says nothing where the machine is busy.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 # A shell has what it runs in the background ignore Ctrl-C, and so would the programs of the tests.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -19,6 +25,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 @pytest.fixture
 def anyio_backend():
     return "asyncio"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _young_garbage_alone() -> None:
+    """Keep the collector away from what is there already: many short runs collect often."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

@@ -227,7 +227,7 @@ async def play(plan: Plan) -> None:
     assert got == results if plan.ordered else sorted(map(str, got)) == sorted(map(str, results))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(PLANS)
 def test_every_item_is_accounted_for_exactly_once(plan: Plan) -> None:
     """submitted = ok + failed + skipped + cancelled + timed_out, whatever happens."""

@@ -161,11 +161,13 @@ def test_progress_counts_the_items_of_the_pool(folder: Path) -> None:
 
 
 async def test_cancelling_leaves_no_process_no_thread_and_no_word(
-    caplog: pytest.LogCaptureFixture,
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A run that is cancelled while processes work has ended them when it is over, quietly."""
+    for number in range(20 * FILES_A_CHUNK):
+        (tmp_path / f"{number}.py").write_text("x = [" + "1, " * 1_000 + "]\n")
     before = threading.active_count()
-    options = Options(limit=160, run_in="process", workers=2)
+    options = Options(paths=str(tmp_path), run_in="process", workers=2)
     working = asyncio.Event()
 
     def watch(event: Event, /) -> None:

@@ -14,6 +14,7 @@ import pytest
 from examples.patterns import WORKFLOW, load
 from examples.patterns.world import World
 from examples.workflow import PATTERNS, Options
+from main import main
 from tests.children import child, python
 
 MAIN = Path(__file__).parents[2] / "main.py"
@@ -119,10 +120,12 @@ def test_a_signal_ends_them_and_leaves_nothing(number: int, tmp_path: Path) -> N
         (("--input", "x.csv"), "--input goes with the five examples, not with patterns"),
     ],
 )
-def test_what_is_for_the_five_examples_is_refused(arguments: tuple[str, ...], told: str) -> None:
+def test_what_is_for_the_five_examples_is_refused(
+    arguments: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     """One line says so, and nothing runs."""
-    done = command("--example", "patterns", *arguments)
-    assert done.returncode == 2
-    assert done.stderr.startswith(f"error: {told}")
-    assert done.stderr.count("\n") == 1
-    assert done.stdout == ""
+    assert main(["--example", "patterns", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert err.startswith(f"error: {told}")
+    assert err.count("\n") == 1
+    assert out == ""

@@ -73,8 +73,8 @@ def test_plain_words_are_no_attack(text: str) -> None:
     "part", ["'", "<a ", "../", "/*", " or ", "a=a ", "%25", "&", "\t", "secret=", "a.", "-"]
 )
 def test_hostile_text_cannot_hang_the_checks(part: str) -> None:
-    """A hundred thousand characters made to be searched in vain are through in seconds."""
-    text = part * (100_000 // len(part))
+    """Tens of thousands of characters made to be searched in vain are through in seconds."""
+    text = part * (50_000 // len(part))
     faults(order(comment=text, email=text, currency=text, ordered=text))
 
 

@@ -19,6 +19,7 @@ def test_page_runs_and_says_what_it_found(
     assert capsys.readouterr().out.strip()
 
 
+@pytest.mark.proofs
 def test_main_shows_every_page(capsys: pytest.CaptureFixture[str]) -> None:
     """In order, each under its name."""
     testing.main()
@@ -27,6 +28,7 @@ def test_main_shows_every_page(capsys: pytest.CaptureFixture[str]) -> None:
     assert places == sorted(places)
 
 
+@pytest.mark.proofs
 def test_exploring_finds_the_lost_booking(capsys: pytest.CaptureFixture[str]) -> None:
     """And shows the order in which it is lost, and that the other way of writing holds."""
     testing.exploring()

@@ -5,7 +5,6 @@ import multiprocessing
 import os
 import signal
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
@@ -16,55 +15,15 @@ from kaygraph import (
     Graph,
     Node,
     NodeDefinitionError,
-    ParallelBatchNode,
     Retry,
     WorkerDiedError,
 )
-from tests.calls import Keeps
+from tests.executors.working import InProcess, ManyInProcess, PidOf
 
 pytestmark = pytest.mark.anyio
 
 
 # --- processes ---
-
-
-class InProcess(Keeps):
-    """Does in a process what its item says."""
-
-    run_in = "process"
-
-    def prep(self, shared: Any) -> Any:
-        return shared["item"]
-
-    def exec(self, item: Any) -> Any:
-        kind, value = item
-        match kind:
-            case "square":
-                return value * value, os.getpid()
-            case "raise":
-                raise KeyError(value)
-            case "exit":
-                os._exit(value)
-            case "hang":
-                Path(value).write_text(str(os.getpid()))
-                time.sleep(600)
-            case "lambda":
-                return lambda: value
-        return None
-
-
-class ManyInProcess(ParallelBatchNode[Any, Any]):
-    run_in = "process"
-
-    def prep(self, _: Any) -> range:
-        return range(6)
-
-    async def exec(self, item: int) -> tuple[int, int]:
-        await asyncio.sleep(0)
-        return item * item, os.getpid()
-
-    def post(self, shared: Any, _: Any, results: Any) -> None:
-        shared["results"] = results
 
 
 def gone(pid: int) -> bool:
@@ -113,8 +72,9 @@ async def test_a_process_is_killed(how: str, tmp_path: Path) -> None:
     """At its timeout, or when the run is cancelled: its pid is gone when the run has ended."""
     pipe = tmp_path / "pid"
     os.mkfifo(pipe)
-    node = InProcess(timeout=2 if how == "timeout" else None)
-    task = asyncio.create_task(node.run_async({"item": ("hang", str(pipe))}))
+    hang = InProcess(timeout=2 if how == "timeout" else None)
+    graph = Graph(PidOf() >> hang)  # the process is there before the time is counted
+    task = asyncio.create_task(graph.run_async({"item": ("hang", str(pipe))}))
     pid = int(await asyncio.to_thread(pipe.read_text))  # waits until exec runs in the process
     if how == "cancel":
         task.cancel()
@@ -148,18 +108,6 @@ async def test_a_process_that_is_cancelled_at_once_leaves_nothing() -> None:
     await asyncio.wait([task])
     assert task.cancelled()
     assert threading.active_count() == before
-
-
-class PidOf(Node[Any, Any]):
-    """Notes the process that it ran in."""
-
-    run_in = "process"
-
-    def exec(self, _: Any) -> int:
-        return os.getpid()
-
-    def post(self, shared: Any, _: Any, pid: int) -> None:
-        shared.setdefault("pids", []).append(pid)
 
 
 class EndsThat(Node[Any, Any]):

@@ -1,21 +1,11 @@
 """Counts that can be quoted: what the tests of the promises have tried, at the end of a session."""
 
-import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.guarantees.figures import TALLY
-
-
-@pytest.fixture(scope="package", autouse=True)
-def _young_garbage_alone() -> Iterator[None]:
-    """Keep the collector away from what is there already: many short runs collect often."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.fixture

@@ -393,7 +393,7 @@ async def follow(rules: tuple[int | None, Fraction | None, int], steps: list[Ste
         assert state_of(breaker) == oracle.state
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(RULES, STEPS)
 def test_breaker_does_what_the_rules_say(
     rules: tuple[int | None, Fraction | None, int], steps: list[Step]

@@ -390,10 +390,10 @@ async def test_a_join_takes_time_in_proportion_to_its_records() -> None:
     many = 100_000
     left = [{"id": number, "x": number} for number in range(many)]
     right = [{"id": max(0, number), "y": number} for number in range(-many // 2, many // 2)]
-    began = time.monotonic()
+    began = time.process_time()
     joined = await merged({"l": left, "r": right}, "join", key="id", how="outer")
     assert len(joined) == many // 2 + many
-    assert time.monotonic() - began < 10  # compared one by one it would be an hour
+    assert time.process_time() - began < 10  # compared one by one it would be an hour
 
 
 keyed = st.lists(st.fixed_dictionaries({"k": st.none() | st.integers(0, 5)}), max_size=6)

@@ -246,7 +246,7 @@ tried = settings(
 )
 
 
-@tried
+@settings(tried, max_examples=EXAMPLES // 2)
 @given(lines(2, nested=False))
 def test_conflict_is_reported_where_nothing_puts_two_writers_in_order(line: Line) -> None:
     """Forks, joins and loops in each other: a key is reported if and only if the shape says so."""

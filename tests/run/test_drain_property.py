@@ -83,7 +83,7 @@ TIMES = st.one_of(st.floats(0, 40), st.sampled_from([0.0, 0.5, 1.0, 3.0]))
 GRACES = st.one_of(st.floats(0.01, 4), st.sampled_from([0.5, 1.0]))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     TIMES, st.none() | GRACES, st.integers(), st.integers(1, 5), st.integers(1, 4),
     st.integers(1, 3), st.booleans(), st.booleans(), st.sampled_from(["skip", "collect", 10**6]),

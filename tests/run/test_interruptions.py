@@ -181,7 +181,7 @@ def test_a_signal_is_noticed_by_a_loop_that_waits() -> None:
             async def items() -> AsyncIterator[int]:
                 yield 1
                 waits.set()
-                await asyncio.sleep(3)
+                await asyncio.sleep(60)
 
             return items()
 
@@ -195,7 +195,7 @@ def test_a_signal_is_noticed_by_a_loop_that_waits() -> None:
     with pytest.raises(RunInterrupted):
         Waits().run()
     thread.join()
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 30
 
 
 class Early(asyncio.SelectorEventLoop):

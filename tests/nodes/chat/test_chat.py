@@ -530,7 +530,7 @@ async def test_a_slow_answer_is_given_up() -> None:
     event = asyncio.Event()
     with pytest.raises(HTTPTimeoutError, match="total_timeout"):
         await asked(Waits(event), total_timeout=0.05)
-    shared, server = await asked(Waits(event), Says("ok"), read_timeout=0.05)
+    shared, server = await asked(Waits(event), Says("ok"), read_timeout=0.5)
     assert shared["answer"] == "ok"
     assert len(server.bodies) == 2
 

@@ -164,7 +164,7 @@ async def test_a_post_is_not_repeated_unless_it_may_be(
     }[fault]
     async with speaking(talk) as site:
         node = HTTPNode(
-            site.url, method="POST", max_retries=3, wait=0, read_timeout=0.05, raise_for_status=True
+            site.url, method="POST", max_retries=3, wait=0, read_timeout=0.2, raise_for_status=True
         )
         with pytest.raises((HTTPConnectionError, HTTPStatusError)):
             await result_of(node, {"json": {"a": 1}, **request_})
@@ -353,7 +353,7 @@ def test_only_errors_that_say_so_are_worth_another_attempt() -> None:
 async def test_an_answer_that_stops_is_given_up() -> None:
     """One byte and then silence is no answer."""
     async with speaking(saying(OK + b"Content-Length: 9\r\n\r\n{", then="silence")) as site:
-        node = HTTPNode(site.url, read_timeout=0.05, max_retries=2, wait=0)
+        node = HTTPNode(site.url, read_timeout=0.2, max_retries=2, wait=0)
         with pytest.raises(HTTPTimeoutError, match="the answer stopped") as caught:
             await result_of(node)
     assert len(site.asked) == 2
@@ -364,7 +364,7 @@ async def test_a_server_that_says_nothing_is_given_up() -> None:
     """The wait for the first byte is one between pieces as well."""
     async with speaking(saying(then="silence")) as site:
         with pytest.raises(HTTPTimeoutError, match="the answer stopped"):
-            await result_of(HTTPNode(site.url, read_timeout=0.05, max_retries=1))
+            await result_of(HTTPNode(site.url, read_timeout=0.2, max_retries=1))
 
 
 async def test_an_answer_that_drips_is_given_up_in_the_end() -> None:
@@ -419,7 +419,7 @@ async def test_a_timeout_of_the_node_is_tried_again_where_the_request_may_be_rep
 ) -> None:
     """What an attempt has sent when its time is over may have been heard."""
     async with speaking(saying(then="silence")) as site:
-        node = HTTPNode(site.url, method="POST", timeout=0.05, max_retries=2, wait=0)
+        node = HTTPNode(site.url, method="POST", timeout=0.2, max_retries=2, wait=0)
         with pytest.raises(AttemptTimeoutError):
             await result_of(node, request_)
     assert len(site.asked) == attempts

@@ -506,10 +506,10 @@ async def test_a_timeout_of_the_node_ends_an_attempt() -> None:
 
     async with serving(hang) as site:
         with pytest.raises(AttemptTimeoutError):
-            await HTTPNode(site.url, timeout=0.05, max_retries=1).run_async({})
+            await HTTPNode(site.url, timeout=0.2, max_retries=1).run_async({})
         await site.left_alone()
         with pytest.raises(AttemptTimeoutError):
-            await HTTPNode(site.url, deadline=0.05).run_async({})
+            await HTTPNode(site.url, deadline=0.2).run_async({})
         await site.left_alone()
 
 

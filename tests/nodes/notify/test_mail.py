@@ -110,7 +110,7 @@ async def test_all_mails_of_a_run_go_over_one_connection() -> None:
     async with mailbox() as box:
         shared: dict[str, Any] = {}
         await (Messages() | channel(box, reads=None)).run_async(shared)
-        await asyncio.wait_for(box.gone.wait(), 5)
+        await asyncio.wait_for(box.gone.wait(), 10)
     assert [read(one).get_content() for one in box.mails] == [f"number {n}" for n in range(20)]
     assert (len(box.connections), box.goodbyes) == (1, 1)
     assert len({one.reference for one in shared["delivery"]}) == 20
@@ -281,7 +281,7 @@ async def test_an_attempt_that_takes_too_long_is_tried_again() -> None:
     """On a new connection, as nobody knows where in the dialogue the old one stands."""
     async with mailbox() as box:
         box.faults = ["slow"]
-        node = channel(box, timeout=0.2)
+        node = channel(box, timeout=0.5)
         delivery = await sent(node)
         assert len(box.connections) == 2
         box.faults = ["slow"] * 4
@@ -509,7 +509,7 @@ async def test_a_run_that_is_cancelled_leaves_nothing(
         assert run.cancelled()
         left = [task for task in asyncio.all_tasks() if "kaygraph" in repr(task.get_coro())]
         assert left == []
-        await asyncio.wait_for(box.gone.wait(), 5)
+        await asyncio.wait_for(box.gone.wait(), 10)
         gc.collect()  # what is not closed warns, and warnings are errors
     assert box.mails == []
 
@@ -558,5 +558,5 @@ async def test_the_connection_ends_with_a_run_that_fails_elsewhere() -> None:
     async with mailbox() as box:
         with pytest.raises(OSError, match="elsewhere"):
             await Graph(channel(box) >> Fails()).run_async({"message": "x"})
-        await asyncio.wait_for(box.gone.wait(), 2)
+        await asyncio.wait_for(box.gone.wait(), 10)
     assert len(box.mails) == 1

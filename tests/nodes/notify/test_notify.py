@@ -114,7 +114,7 @@ async def test_each_channel_has_limits_of_its_own() -> None:
         slow.faults = ["slow"]
         kept: list[Message] = []
         rate = RateLimit(1, per=0.2)
-        quick = Webhook(slow.url, timeout=0.1, max_retries=1)
+        quick = Webhook(slow.url, timeout=0.5, max_retries=1)
         node = NotifyNode(quick, Kept(kept, rate=rate))
         first, second = await asyncio.gather(notified(node), notified(node, "another"))
     assert [one.status for one in first] == ["timed_out", "ok"]
@@ -297,7 +297,7 @@ async def test_cancelled_among_requests_and_mails_nothing_is_left() -> None:
         assert run.cancelled()
         left = [task for task in asyncio.all_tasks() if "kaygraph" in repr(task.get_coro())]
         assert left == []
-        await asyncio.wait_for(box.gone.wait(), 5)
+        await asyncio.wait_for(box.gone.wait(), 10)
     assert len(kept) == 1
     assert box.mails == []
 

@@ -229,7 +229,7 @@ async def test_a_wait_for_a_lock_is_cancelled_at_once(database):
         began = time.monotonic()
         with pytest.raises(DeadlineExceededError):
             await SQLExecute(database, "INSERT INTO t VALUES (1)").run_async({}, deadline=0.05)
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 8
     assert threads() == []
     assert count(database) == 0
 
@@ -308,7 +308,7 @@ def slow(monkeypatch):
 
 async def test_what_is_committed_in_the_last_moment_is_told_so(database, slow):
     """A transaction whose time is over while it commits is done: it is not to be tried again."""
-    impatient = Database(database.url, timeout=0.1)
+    impatient = Database(database.url, timeout=0.5)
     statement = Statement.of("INSERT INTO t VALUES (1)", True)
     async with SQLExecute(impatient, "SELECT 1").lifespan({}) as file:
         slow |= {"statement": "COMMIT", "file": file}
@@ -331,13 +331,13 @@ async def test_a_cancellation_while_it_commits_stays_one(database, slow):
 
 async def test_what_is_given_up_before_its_commit_is_rolled_back(database, slow):
     """A job that nobody waits for begins neither another statement nor to commit."""
-    impatient = Database(database.url, timeout=0.1)
+    impatient = Database(database.url, timeout=0.5)
     statement = Statement.of("INSERT INTO t VALUES (1)", True)
     async with SQLExecute(impatient, "SELECT 1").lifespan({}) as file:
         slow |= {"statement": statement.text, "file": file}
         for statements in ([statement], [statement, Statement.of("DELETE FROM t", True)]):
             slow["ran"] = []
-            with pytest.raises(DatabaseUnavailableError, match=r"not done within timeout=0\.1 s"):
+            with pytest.raises(DatabaseUnavailableError, match=r"not done within timeout=0\.5 s"):
                 await file.execute([(one, None) for one in statements], 10)
             assert slow["ran"] == ["BEGIN IMMEDIATE", statement.text, "ROLLBACK"]
     assert count(database) == 0
