@@ -1,7 +1,7 @@
 """The hooks of a node: what they are called, what with, and how they are written."""
 
 import inspect
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import Any
 
 from ..errors import NodeDefinitionError
@@ -109,12 +109,24 @@ def _meant(cls: Any, name: str, value: Any) -> str | None:
     called: frozenset[str] = cls._hook_names
     for hook in called:
         if hook == ALSO_WRITTEN.get(name) or (name[0] == hook[0] and _is_slip(name, hook)):
-            # Where the hook is there as well, or a base has the name, it is what it says.
+            # Where the hook is there as well, or a base has the name, or another method mentions
+            # it, it is what it says.
             missing: bool = getattr(cls, hook).__module__.startswith(DEFAULTS)
-            known = any(name in vars(base) for base in cls.__mro__[1:])
+            known = any(name in vars(base) for base in cls.__mro__[1:]) or _mentions(cls, name)
             if missing and not known and _takes(value, 1 + len(GIVEN[hook])):
                 return hook
     return None
+
+
+def _mentions(cls: Any, name: str) -> bool:
+    """Whether another method of a class has a name in its code."""
+    methods = (inspect.unwrap(value) for key, value in vars(cls).items() if key != name)
+    codes: list[CodeType] = [one.__code__ for one in methods if isinstance(one, FunctionType)]
+    for code in codes:  # those within it, such as comprehensions, follow
+        if name in code.co_names:
+            return True
+        codes += [within for within in code.co_consts if isinstance(within, CodeType)]
+    return False
 
 
 def _is_slip(name: str, hook: str) -> bool:

@@ -296,6 +296,25 @@ def test_a_helper_is_no_slip(name: str, method: Any) -> None:
     assert type("Mine", (Node,), {name: method})().run() is None
 
 
+@pytest.mark.parametrize(
+    ("exec_", "result"),
+    [
+        (lambda self, _: self.prepare(1), -1),
+        (lambda self, _: [self.prepare(number) for number in (1, 2)], [-1, -2]),
+    ],
+    ids=["called", "in a comprehension"],
+)
+def test_a_method_that_the_class_itself_calls_is_no_slip(exec_: Any, result: Any) -> None:
+    """It is a helper, whatever it is called."""
+
+    def post(self: Any, shared: Any, _: Any, exec_res: Any, /) -> None:
+        shared["seen"] = exec_res
+
+    hooks = {"prepare": lambda self, number: -number, "exec": exec_, "post": post}
+    type("Mine", (Node,), hooks)().run(shared := {})
+    assert shared == {"seen": result}
+
+
 def test_a_method_that_a_base_calls_is_no_slip() -> None:
     """A class that defines it is where it is looked at."""
 
