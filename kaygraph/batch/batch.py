@@ -79,6 +79,7 @@ class BatchNode(
     def fan_out_of(
         self, items: Any, frame: Frame, sink: Buffer[Outcome[Result]] | None = None
     ) -> FanOut:
+        """Return what runs ``exec`` once for each of the items; a sink gets their outcomes."""
         bare = self.exec if self.exec_is_plain and frame.bare else None
         workers = workers_of(self, frame.rules)
 
