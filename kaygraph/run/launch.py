@@ -3,7 +3,15 @@
 import asyncio
 import sys
 import warnings
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
+from collections.abc import (
+    Awaitable,
+    Callable,
+    Collection,
+    Coroutine,
+    Generator,
+    Mapping,
+    Sequence,
+)
 from contextlib import suppress
 from contextvars import copy_context
 from functools import partial
@@ -114,7 +122,8 @@ class Runnable:
                 stacklevel=3,
             )
         if observers or run.ambient:
-            if callable(observers) or not all(map(callable, observers)):
+            several = isinstance(observers, Collection) and not callable(observers)
+            if not several or not all(map(callable, observers)):
                 raise TypeError(
                     "observers is a list of what can be called with an event, as in "
                     f"run(shared, observers=[report]); got {observers!r}"

@@ -398,6 +398,14 @@ def test_observer_in_the_place_of_a_list_is_told_so() -> None:
         Node().run(observers=RunReport())  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="observers is a list of what can be called"):
         Node().run(observers=[RunReport(), "report"])  # type: ignore[list-item]
+    with pytest.raises(TypeError, match="observers is a list of what can be called"):
+        Node().run(observers=5)  # type: ignore[arg-type]
+
+
+def test_observers_that_can_be_looked_at_only_once_are_refused() -> None:
+    """The check would leave none of them for the run."""
+    with pytest.raises(TypeError, match="observers is a list of what can be called"):
+        Node().run(observers=(report for report in [RunReport()]))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("base", [Node, BatchNode, ParallelBatchNode, Graph, BatchGraph])
