@@ -73,8 +73,8 @@ class Walk:
         """
         shared, frame, loops = self.shared, self.frame, self.plan.loops
         run = frame.run
-        # In a task of the engine's, or a loop, who swallows a cancellation must not go on for long.
-        checks = loops or fork is not None or run.side_by_side
+        # Where others wait for this walk, or it has no end, a swallowed cancellation ends it.
+        checks = loops or fork is not None or run.side_by_side or frame.rules.whole
         cancelled = cancellation_check() if checks else None
         plain = not frame.watched
         bare = plain and self.trail is None
@@ -116,7 +116,7 @@ class Walk:
                 bare = plain and self.trail is None
             if fork is not None and (step is None or fork.live == 1):
                 return step
-            if cancelled is not None and cancelled() and not run.expired:
+            if cancelled is not None and cancelled() and not (run.expired and frame.drains):
                 await cancelled_again()  # a hook may have swallowed it
         return None
 

@@ -13,6 +13,7 @@ import pytest
 
 from kaygraph import (
     AsyncNode,
+    BatchGraph,
     DeadlineExceededError,
     Graph,
     Node,
@@ -20,6 +21,7 @@ from kaygraph import (
     Pipeline,
     RateLimit,
     first_of,
+    settle,
 )
 
 LONGEST_S = 5.0  # for a run that hangs; none comes near it
@@ -283,6 +285,32 @@ async def test_a_drain_ends_what_swallows_its_cancellation(
         with contextlib.suppress(DeadlineExceededError, ExceptionGroup):
             await run
     assert asyncio.all_tasks() == before
+
+
+class Rounds(BatchGraph):
+    def prep(self, shared: Any) -> Any:
+        return [{}, {}]
+
+
+@pytest.mark.parametrize(
+    "whole", [settle, lambda line: Rounds(line), lambda line: Rounds(line, max_workers=2)]
+)
+async def test_a_drain_ends_a_chain_that_is_in_flight_as_a_whole(whole: Any) -> None:
+    """Its nodes begin although the run drains, but not when the grace is over."""
+
+    class First(Node):
+        async def exec(self, _: Any) -> None:
+            waiting.set()
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+
+    waiting = asyncio.Event()
+    run = Graph(whole(First() >> Stuck())).launch({})
+    await waiting.wait()
+    run.drain(grace=0.01)
+    async with asyncio.timeout(LONGEST_S):
+        with contextlib.suppress(DeadlineExceededError):
+            await run
 
 
 # --- other places that wait after user code ------------------------------------------------------
