@@ -83,7 +83,7 @@ BUGS = [
         {
             walk.Walk._forked: """
                 + named = {step.name: step for step in steps}
-                + steps = [named[name] for name in set(named)]
+                + steps = tuple(named[name] for name in set(named))
                   fork = Fork(len(steps), around)
             """
         },
