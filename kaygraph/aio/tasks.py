@@ -13,6 +13,22 @@ T = TypeVar("T")
 WHILE_CANCELLED = "failed while cancelled"
 
 
+if sys.version_info >= (3, 12):
+    current_task = asyncio.current_task
+else:
+
+    def current_task() -> "asyncio.Task[Any] | None":
+        """Return the running task: ``asyncio.current_task``, which takes 0.5 us before 3.12.
+
+        Most of it goes into asking the system for the id of the process.
+        """
+        try:
+            (task,) = asyncio.tasks._current_tasks.values()  # type: ignore[attr-defined]
+        except (ValueError, RuntimeError):  # other threads run tasks as well
+            return asyncio.current_task()
+        return task  # type: ignore[no-any-return]
+
+
 class Caller(NamedTuple):
     """The task that called ``run_async``, and how often it had been cancelled before."""
 
@@ -108,13 +124,13 @@ def earlier_cancellations(task: "asyncio.Task[Any]") -> int:
 
 def is_cancelled() -> bool:
     """Whether this task was cancelled during its run, even if user code swallowed that."""
-    task = asyncio.current_task()
+    task = current_task()
     return task is not None and task.cancelling() > earlier_cancellations(task)
 
 
 def cancellation_check() -> Callable[[], int]:
     """Return what tells, at little cost, whether the current task was cancelled; see above."""
-    task = asyncio.current_task()
+    task = current_task()
     assert task is not None
     cancelling = task.cancelling
     if CALLER.get(None) is None or not (before := earlier_cancellations(task)):
@@ -146,7 +162,7 @@ async def gather(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     several as an ``ExceptionGroup`` in the coroutines' order. A cancellation stays one.
     """
     loop = asyncio.get_running_loop()
-    current = asyncio.current_task()
+    current = current_task()
     before = 0 if current is None else current.cancelling()
     tasks = [loop.create_task(coroutine) for coroutine in coroutines]
     gathering = asyncio.gather(*tasks)

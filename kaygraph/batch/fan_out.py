@@ -11,6 +11,7 @@ from ..aio.tasks import (
     TURN,
     WHILE_CANCELLED,
     cancelled_again,
+    current_task,
     earlier_cancellations,
     gather,
     is_cancelled,
@@ -144,7 +145,7 @@ class FanOut:
         results, keep, ordered = self.results, self.sink is None, self.ordered
         slot = Slot(self.caps, number, self.timed)
         own, capped = self.caps[0], len(self.caps) > 1
-        task = asyncio.current_task()
+        task = current_task()
         assert task is not None
         cancelling = task.cancelling
         before = earlier_cancellations(task)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import ref
 
 from .._validation import check_limit
-from ..aio.tasks import CALLER, Caller, outlast
+from ..aio.tasks import CALLER, Caller, current_task, outlast
 from ..aio.timeouts import within
 from ..errors import DeadlineExceededError, note_place
 from ..events import Observer, RunFinished, RunStarted
@@ -226,7 +226,7 @@ async def launched(
 ) -> T:
     """Do the work of a run of its own, and close whatever the run has opened."""
     run, error, action = frame.run, None, None
-    task = asyncio.current_task()
+    task = current_task()
     caller = None
     if task is not None and (task.cancelling() or CALLER.get(None) is not None):
         caller = CALLER.set(Caller(ref(task), task.cancelling()))

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from ..aio.buffer import Buffer, wake
-from ..aio.tasks import TURN, cancelled_again
+from ..aio.tasks import TURN, cancelled_again, current_task
 from ..batch.batch import cap_of, workers_of
 from ..batch.failures import Failures
 from ..batch.fan_out import NEVER_DRAINS
@@ -301,7 +301,7 @@ class Stage:
 
 def _cancelling() -> Callable[[], int]:
     """Return the current task's ``cancelling`` method."""
-    task = asyncio.current_task()
+    task = current_task()
     assert task is not None
     return task.cancelling
 
