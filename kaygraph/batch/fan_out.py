@@ -10,9 +10,8 @@ from ..aio.buffer import Buffer
 from ..aio.tasks import (
     TURN,
     WHILE_CANCELLED,
+    cancellation_check,
     cancelled_again,
-    current_task,
-    earlier_cancellations,
     gather,
     is_cancelled,
     raise_if_cancelled,
@@ -145,10 +144,7 @@ class FanOut:
         results, keep, ordered = self.results, self.sink is None, self.ordered
         slot = Slot(self.caps, number, self.timed)
         own, capped = self.caps[0], len(self.caps) > 1
-        task = current_task()
-        assert task is not None
-        cancelling = task.cancelling
-        before = earlier_cancellations(task)
+        cancelled = cancellation_check()
         run = NEVER_DRAINS if self.frame.rules.whole else self.frame.run
         turn = max(8, TURN // self.workers)
         left = turn
@@ -162,6 +158,8 @@ class FanOut:
                 else:
                     slot.give()  # it may take long, and others can work meanwhile
                     item = await self._pull()
+                    if bare is not None and item is not END:
+                        await slot.take()
                 if item is END:
                     return
                 slot.index = index = self.pulled
@@ -170,8 +168,6 @@ class FanOut:
                     results.append(SKIPPED)
                 try:
                     if bare is not None:
-                        if not slot.held:
-                            await slot.take()
                         value = await bare(item)
                     else:
                         value = await work(item, index, slot)
@@ -184,7 +180,7 @@ class FanOut:
                         results[index] = value
                     else:
                         results.append(value)
-                if cancelling() > before:  # exec may have swallowed it: the run ends all the same
+                if cancelled():  # exec may have swallowed it: the run ends all the same
                     await cancelled_again()
                 if own.waiting or own.free < 0 or (capped and slot.wanted):
                     slot.give()

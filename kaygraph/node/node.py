@@ -47,7 +47,7 @@ class BaseNode(Pipeable, Wired, Facts, Runnable, Generic[P, E, I, R]):
     _guards: ClassVar[Checks]
     _private: ClassVar[frozenset[str]]
     _hook_names: ClassVar[frozenset[str]] = frozenset({"prep", "exec", "post", "lifespan"})
-    hook_kinds = (False, False, False)  # has a lifespan; prep, post are async: one look-up a run
+    hook_kinds = (False, False, False)  # has a lifespan; prep, post are async
     is_source = False  # its `exec` takes what its own `prep` gives, and nothing else
     _fallback_is_async = False
     _has_fallback = False
@@ -55,7 +55,7 @@ class BaseNode(Pipeable, Wired, Facts, Runnable, Generic[P, E, I, R]):
     exec_kind = "async"
     has_exec = False
     exec_is_plain = False
-    _bare = False
+    _lifecycle = (False, False, False, False)  # the same; exec is plain: one look-up a run
 
     if not TYPE_CHECKING:
 
@@ -193,7 +193,7 @@ class BaseNode(Pipeable, Wired, Facts, Runnable, Generic[P, E, I, R]):
 
     async def run_within(self, shared: Any, frame: Frame) -> str | None:
         """The lifecycle, once. Hooks are called as by ``result_of``, without a coroutine more."""
-        has_lifespan, prep_is_async, post_is_async = self.hook_kinds
+        has_lifespan, prep_is_async, post_is_async, bare = self._lifecycle
         if has_lifespan:
             await frame.run.open(self, shared)
         prep_res: Any = self.prep(shared)
@@ -202,7 +202,7 @@ class BaseNode(Pipeable, Wired, Facts, Runnable, Generic[P, E, I, R]):
         elif type(prep_res) is CoroutineType:
             raise not_async(self, "prep", prep_res)
         exec_res: Any
-        if self._bare and frame.bare:
+        if bare and frame.bare:
             exec_res = await self.exec(prep_res)  # type: ignore[misc]
         else:
             exec_res = await self._exec(prep_res, shared, frame)

@@ -144,8 +144,8 @@ def note_plainness(owner: Any, base: Any) -> None:
     """Note, on a class or an instance, whether ``exec`` may simply be awaited.
 
     That is so when no attempts, limits, fallback or executor are asked for. Found here, when a
-    class is made or a setting changes, so that no run has to look at a dozen of them: ``_plain``
-    says it of each item, ``_bare`` of the one item that a lifecycle of its own has.
+    class is made or a setting changes, so that no run has to look at a dozen of them:
+    ``exec_is_plain`` says it of each item, ``_lifecycle`` of a node that has only one.
     """
     is_class = isinstance(owner, type)
     put, cls = (type.__setattr__, owner) if is_class else (object.__setattr__, type(owner))
@@ -169,4 +169,4 @@ def note_plainness(owner: Any, base: Any) -> None:
         )
     )
     put(owner, "exec_is_plain", plain)
-    put(owner, "_bare", plain and cls._exec is base._exec)
+    put(owner, "_lifecycle", (*owner.hook_kinds, plain and cls._exec is base._exec))

@@ -139,10 +139,10 @@ def test_a_value_of_another_meaning_is_told_whose_name_it_takes(name: str, value
 
 
 @pytest.mark.parametrize(
-    "name", ["_bare", "exec_is_plain", "hook_kinds", "run_within", "_plan", "_successors"]
+    "name", ["_lifecycle", "exec_is_plain", "hook_kinds", "run_within", "_plan", "_successors"]
 )
 def test_a_name_of_the_engine_is_refused_on_the_object(name: str) -> None:
-    """`self._bare = True` would turn retries off without a word."""
+    """`self.exec_is_plain = True` would turn retries off without a word."""
     with pytest.raises(AttributeError, match=f"{name} is a name of the engine's own"):
         setattr(Graph(Node()), name, True)
     node = Node()

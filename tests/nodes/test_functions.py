@@ -179,7 +179,7 @@ async def test_the_kind_is_a_fact_of_the_instance() -> None:
     first = FunctionNode(lambda: 2, writes="result")
     other = FunctionNode(waits, writes="other")
     assert (first.exec_kind, first.exec_is_plain) == ("sync", False)
-    assert (other.exec_kind, other.exec_is_plain, other._bare) == ("async", True, True)
+    assert (other.exec_kind, other.exec_is_plain) == ("async", True)
     later: Any = first
     later.function = waits
     assert (first.exec_kind, first.exec_is_plain) == ("async", True)

@@ -180,7 +180,7 @@ BUGS = [
                 - except Exception as error:
                 + except BaseException as error:
                 ...
-                - if cancelling() > before:  # exec may have swallowed it: the run ends all the same
+                - if cancelled():  # exec may have swallowed it: the run ends all the same
                 -     await cancelled_again()
             """
         },
@@ -191,7 +191,7 @@ BUGS = [
         "which was cancelled, has ended with a result",
         {
             fan_out.FanOut._worker: """
-                - if cancelling() > before:  # exec may have swallowed it: the run ends all the same
+                - if cancelled():  # exec may have swallowed it: the run ends all the same
                 -     await cancelled_again()
             """
         },
