@@ -77,7 +77,7 @@ class Plan:
         first = tuple(self.steps[node] for node in self.starts)
         self.first = first[0] if len(first) == 1 else first
         self.names = {node: step.name for node, step in self.steps.items()}
-        # What was begun at once in a walk, a group or a batch of rounds that came to its end.
+        # What was begun at once, in a walk or a batch of rounds that came to its end.
         self.walked: set[Hashable] = set()
 
     def edges(self) -> Iterator[tuple[AnyNode, str, AnyNode]]:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, Self
+from weakref import WeakSet
 
 from .._validation import check_count
 from ..aio.tasks import errors_of, stop, with_errors
@@ -16,6 +17,9 @@ from ..node.wiring import Wired, successors_of, unique
 from ..observability.conflicts import branches, look
 from ..outcome import Outcome, status_of
 from ..run.frame import FRAME, Cell, Frame, Scope
+
+# Groups of which a run came to its end: what a plan keeps for the forks of a graph.
+WALKED: "WeakSet[BranchGroup]" = WeakSet()
 
 
 class BranchGroup(BaseNode[Any, list[Any]]):
@@ -64,8 +68,7 @@ class BranchGroup(BaseNode[Any, list[Any]]):
         rules = frame.rules.changed(whole=True)  # while a run drains, a group comes to its end
         cells = [Cell() for _ in self.branches]
         beside = None
-        walked = self.branches[0].plan.walked
-        if len(cells) > 1 and frame.checks_writes(self not in walked):
+        if len(cells) > 1 and frame.checks_writes(self not in WALKED):
             beside = branches(self, shared, frame)
         elif frame.run.checking:
             look(self, frame)  # what prep has written is not the branch's
@@ -111,7 +114,7 @@ class BranchGroup(BaseNode[Any, list[Any]]):
             if len(errors) == 1:
                 raise errors[0]
             raise BaseExceptionGroup(f"{len(errors)} branches of {self.name!r} failed", errors)
-        walked.add(self)
+        WALKED.add(self)
         values = [outcome.value for outcome in outcomes if outcome.ok]
         frame.record(values)
         return values

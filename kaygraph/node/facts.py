@@ -98,3 +98,9 @@ class Facts:
 
         logger: FilteringBoundLogger = structlog.get_logger()
         return logger.bind(**place_of(self))
+
+
+# What nodes of ours read, also where an attribute of a subclass covers it.
+log_of = Facts.log.read
+outcomes_of = Facts.outcomes.read
+resource_of = Facts.resource.read

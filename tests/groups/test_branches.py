@@ -54,6 +54,24 @@ class Reads(Node):
         shared["outcomes"] = self.outcomes
 
 
+class ReadsItsOwn(BranchGroup):
+    """Stores its outcomes; it is no graph, which would refuse a part that cannot work."""
+
+    def post(self, shared: Any, prep_res: Any, exec_res: Any) -> None:
+        shared["outcomes"] = self.outcomes
+
+
+@pytest.mark.parametrize("broken", [0, 1])
+async def test_a_branch_that_cannot_work_is_an_outcome(broken: int) -> None:
+    """Wherever it stands: its siblings run to their end."""
+    branches: list[Any] = [Ask("a", 1), Ask("b", 2)]
+    branches[broken] = Graph(name="broken")
+    shared: dict[str, Any] = {}
+    await ReadsItsOwn(*branches).run_async(shared)
+    found = [outcome.status for outcome in shared["outcomes"]]
+    assert found == (["failed", "ok"] if broken == 0 else ["ok", "failed"])
+
+
 def statuses(outcomes: Sequence[Outcome[Any]]) -> list[tuple[str, str, Any]]:
     return [(outcome.name, outcome.status, outcome.value) for outcome in outcomes]
 

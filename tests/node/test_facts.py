@@ -1,11 +1,13 @@
 """What a hook may ask about its run, and attributes of a program's own with the same names."""
 
 import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kaygraph import AsyncNode, BatchGraph, Graph, Node
+from kaygraph import AsyncNode, BatchGraph, Graph, Node, settle
+from kaygraph.nodes import Log, NotifyNode, WriteJSONLines
 
 FACTS = ("attempt", "error", "log", "outcomes", "resource", "successors")
 
@@ -72,6 +74,46 @@ def test_a_graph_is_walked_whatever_covers_its_plan() -> None:
     assert "a" in graph.to_mermaid()
     assert str(graph.plan) == "of mine"
     assert [step.name for step in Graph(Node(name="a")).plan.steps] == ["a"]
+
+
+def test_a_group_runs_graphs_whatever_covers_their_plan() -> None:
+    """The plan of a branch is asked for past its own attribute."""
+
+    class Planned(Graph):
+        def __init__(self, start: Any) -> None:
+            super().__init__(start)
+            self.plan = "of mine"
+
+    class Marks(Node):
+        def post(self, shared: Any, *_: Any) -> None:
+            shared.append(self.name)
+
+    seen: list[str] = []
+    settle(Planned(Marks(name="a")), Marks(name="b")).run(seen)
+    assert sorted(seen) == ["a", "b"]
+
+
+def test_a_ready_made_node_works_whatever_covers_its_facts(tmp_path: Path) -> None:
+    """What it holds open, and what its parts came to, is asked for past a subclass's attributes."""
+
+    class Numbers(Node):
+        def prep(self, shared: Any) -> Any:
+            return [{"n": 1}, {"n": 2}]
+
+    class Writes(WriteJSONLines):
+        def __init__(self, path: Path) -> None:
+            super().__init__(path)
+            self.resource = "of mine"
+
+    class Notifies(NotifyNode):
+        def __init__(self, *channels: Any) -> None:
+            super().__init__(*channels)
+            self.outcomes = self.log = "of mine"
+
+    (Numbers() | Writes(tmp_path / "out.jsonl")).run()
+    assert (tmp_path / "out.jsonl").read_text().count("\n") == 2
+    Notifies(Log()).run(shared := {"message": {"text": "hello"}})
+    assert [delivery.ok for delivery in shared["deliveries"]] == [True]
 
 
 def test_params_are_the_round_s() -> None:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, TypedDict, Unpack
 
 from ..._validation import check_flag, check_name
 from ...batch.batch import ParallelBatchNode
+from ...node.facts import resource_of
 from ...node.node import Node
 from ...node.settings import Checks
 from ...streams.stage import StageReport
@@ -151,7 +152,7 @@ class Chatting(Asking):
         completion = Completion(secrets_of(self.auth))
         asked = asyncio.get_running_loop().time()
         try:
-            async with self.resource.open(request) as answer:  # type: ignore[attr-defined]
+            async with resource_of(self).open(request) as answer:
                 if answer.success and answer.content_type == "text/event-stream":
                     await self._read_stream(item, answer, completion)
                 else:

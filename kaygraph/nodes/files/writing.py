@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Unpack
 from ..._validation import check_flag
 from ...batch.batch import BatchNode
 from ...errors import closest
+from ...node.facts import resource_of
 from ...node.settings import Checks
 from ...outcome import Outcome
 from .._extras import extra
@@ -62,7 +63,7 @@ class _Writer(Stored, BatchNode[Any, None]):
 
         A subclass that reads its records from elsewhere calls this too.
         """
-        begin(self.resource, self.path_of(shared), self.root)
+        begin(resource_of(self), self.path_of(shared), self.root)
         return super().prep(shared)
 
     async def exec(self, record: Any, /) -> None:
@@ -99,7 +100,7 @@ class _Writer(Stored, BatchNode[Any, None]):
         )
 
     def _draft(self) -> Draft:
-        draft = draft_of(self.resource)
+        draft = draft_of(resource_of(self))
         if draft is None:
             raise RuntimeError(
                 f"{self.name} has no file open: prep() of {type(self).__name__} must call "

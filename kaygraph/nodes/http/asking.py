@@ -10,6 +10,7 @@ from typing import Any, ClassVar, TypedDict
 from ..._validation import check_choice, check_count, check_flag, check_limit, check_retry
 from ...errors import AttemptTimeoutError, closest
 from ...limits.retry import Retry
+from ...node.facts import resource_of
 from ...node.settings import Checks
 from .._json import MAX_DEPTH
 from .._store import Stored, check_on_loop
@@ -222,7 +223,7 @@ class Requesting(Asking):
     def _is_elsewhere(self, url: str) -> bool:
         """Return whether a URL from data leads away from the node's own, which gets ``params``."""
         if type(self).url_of is not Asking.url_of:  # only the run knows it
-            base = self.resource.base  # type: ignore[attr-defined]
+            base = resource_of(self).base
         else:
             base = None if self.url is None else parsed(self.url)
         return bool(base and url) and origin_of(joined(base, url)) != origin_of(base)

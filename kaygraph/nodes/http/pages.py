@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Unpack
 from ..._validation import check_count
 from ...batch.batch import BatchNode
 from ...limits.slots import Slot
+from ...node.facts import resource_of
 from ...node.settings import Checks
 from ...run.frame import Frame
 from .._json import decode
@@ -111,7 +112,7 @@ class HTTPPages(Requesting, BatchNode[Page, Any]):
 
     async def exec(self, page: Page, /) -> AsyncIterator[Any]:
         """Ask for a page and yield its items."""
-        result: HTTPResult = await self.resource.ask(page.request, raise_for_status=True)
+        result: HTTPResult = await resource_of(self).ask(page.request, raise_for_status=True)
         items = value_at(result["data"], self.items)
         if not isinstance(items, list):
             where = f"no list at items={self.items!r}" if self.items else "JSON that is no list"
@@ -178,7 +179,7 @@ class HTTPLines(Requesting, BatchNode[bytes, Any]):
             HTTPStatusError: The answer is no success.
         """
         request = self.request(super().prep(shared))
-        async with self.resource.open(request) as answer:
+        async with resource_of(self).open(request) as answer:
             if not answer.success:
                 result = await answer.result(self.max_depth, asyncio.get_running_loop().time())
                 raise HTTPStatusError(repr(answer), result)

@@ -3,6 +3,7 @@
 from typing import Any, ClassVar, Literal, Unpack
 
 from ...batch.batch import ParallelBatchNode
+from ...node.facts import resource_of
 from ...node.node import Node
 from .._store import StoreParallelSettings, StoreSettings, configure
 from .asking import ClientSettings, Requesting
@@ -44,7 +45,7 @@ class Answering(Requesting):
 
     async def answer(self, request: Request, /) -> HTTPResult:
         """Make a request and return the whole answer."""
-        client: Client = self.resource  # type: ignore[attr-defined]
+        client: Client = resource_of(self)
         return await client.ask(request, self._strict)
 
     def exec_fallback(self, item: Any, exc: Exception, /) -> Any:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Unpack
 
 from ..._validation import check_choice
+from ...node.facts import log_of
 from ...node.node import Node
 from ...node.settings import Checks
 from .._store import StoreSettings, configure
@@ -92,7 +93,7 @@ class Log(Channel):
         line = {"text": escaped(message.text), "key": message.key}
         if message.subject is not None:
             line["subject"] = escaped(message.subject)
-        getattr(self.log, self.level)("message", **line)
+        getattr(log_of(self), self.level)("message", **line)
         return Delivery(message.key)
 
 

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Unpack
 from ..._validation import check_choice, check_retry
 from ...errors import AttemptTimeoutError
 from ...limits.retry import Retry
+from ...node.facts import resource_of
 from ...node.settings import Checks
 from ...run.frame import FRAME
 from .._store import StoreSettings, check_on_loop, configure
@@ -201,7 +202,7 @@ class Email(Patient, Channel):
         mail["Date"] = formatdate()
         mail["Message-ID"] = reference
         mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: nobody's absence is to answer
-        refused = await self.resource.send(address, recipients, mail.as_bytes())
+        refused = await resource_of(self).send(address, recipients, mail.as_bytes())
         return Delivery(message.key, reference, refused)
 
 

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from ...errors import KayGraphError, closest
 from ...groups.branches import BranchGroup
+from ...node.facts import outcomes_of
 from ...node.settings import Checks, refuse_unknown
 from ...outcome import Outcome
 from ...run.frame import Frame
@@ -225,7 +226,7 @@ class NotifyNode(Told, BranchGroup):
         return values
 
     def _not_delivered(self, delivered: int) -> NotDeliveredError:
-        outcomes = self.outcomes
+        outcomes = outcomes_of(self)
         errors = [one.error for one in outcomes if isinstance(one.error, Exception)]
         listed = ", ".join(f"{one.name} {one.status}" for one in outcomes if not one.ok)
         error = NotDeliveredError(
@@ -238,4 +239,4 @@ class NotifyNode(Told, BranchGroup):
 
     def post(self, shared: Any, prep_res: Any, exec_res: Any, /) -> Any:
         """Write the outcomes to the shared store."""
-        return super().post(shared, prep_res, list(self.outcomes))
+        return super().post(shared, prep_res, list(outcomes_of(self)))

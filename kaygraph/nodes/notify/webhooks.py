@@ -10,6 +10,7 @@ from yarl import URL
 from ..._formatting import HIDDEN
 from ..._validation import check_count, check_flag
 from ...errors import KayGraphError
+from ...node.facts import resource_of
 from ...node.settings import Checks
 from .._quoted import quoted, secrets_of
 from .._store import StoreSettings, configure
@@ -61,7 +62,7 @@ class Posting(Asking, Channel):
         now = asyncio.get_running_loop().time
         began = now()
         try:
-            async with self.resource.open(request) as answer:
+            async with resource_of(self).open(request) as answer:
                 result: HTTPResult
                 try:
                     result = await answer.result(self.max_depth, began)

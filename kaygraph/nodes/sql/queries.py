@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Unpack
 
 from ..._validation import check_count
 from ...batch.batch import BatchNode, ParallelBatchNode
+from ...node.facts import resource_of
 from ...node.node import Node
 from ...node.settings import Checks
 from ...outcome import Outcome
@@ -123,7 +124,7 @@ class SQLRead(OnDatabase, BatchNode[Row, Row]):
         """
         statement = self._statement(self.statement)
         parameters = None if self.reads is None else values_of(shared, self.reads, self.name)
-        database: Connected = self.resource
+        database: Connected = resource_of(self)
         return database.rows(statement, statement.bound(parameters), self.batch)
 
     async def exec(self, row: Row, /) -> Row:
@@ -181,7 +182,7 @@ class SQLWrite(OnDatabase, ParallelBatchNode[Any, Any]):
                 yield group
 
     async def exec(self, item: Any, /) -> Any:
-        group: GroupCommit = self.resource
+        group: GroupCommit = resource_of(self)
         rows = await group.write(self._statement(self.statement).bound(item))
         if rows is None:
             return item
@@ -240,7 +241,7 @@ class SQLExecute(OnDatabase, Node[Any, Any]):
 
     async def exec(self, parameters: Any, /) -> list[Row] | int:
         statements = [self._statement(text) for text in self.statements]
-        database: Connected = self.resource
+        database: Connected = resource_of(self)
         return await database.execute(
             [(statement, statement.bound(parameters)) for statement in statements], self.max_rows
         )
