@@ -190,11 +190,8 @@ async def gather(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
             raise
         raise BaseExceptionGroup(f"{len(errors)} branches failed", errors) from None
     finally:
-        del (
-            tasks,
-            errors,
-            gathering,
-        )  # they hold errors, an error holds this frame: no cycle may stay
+        # They hold errors, and an error holds this frame: no cycle may stay.
+        del tasks, errors, gathering
 
 
 # How many items that never suspend are run, by all workers together, between two looks of the

@@ -105,6 +105,8 @@ class BatchGraphSettings(GraphSettings, total=False):
     on_error: Annotated[str | float, check_on_error]
 
 
+# Type variables that default to Any, so that nobody has to write types who does not want to.
+# Type checkers know defaults on every Python; at run time they come with 3.13.
 if TYPE_CHECKING:
     from typing_extensions import TypeVar
 else:
@@ -114,13 +116,8 @@ else:
 
 
 P = TypeVar("P", default=Any)  # what prep returns
-
 E = TypeVar("E", default=Any)  # what post gets from exec
-
 I = TypeVar("I", default=P)  # noqa: E741 - what exec takes: of a batch, one item of P
-
 R = TypeVar("R", default=E)  # what exec returns: of a batch, one result of E
-
 Item = TypeVar("Item", default=Any)
-
 Result = TypeVar("Result", default=Any)

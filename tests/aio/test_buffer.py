@@ -128,6 +128,18 @@ async def test_a_cancelled_reader_passes_its_turn_on() -> None:
     assert got == [7]
 
 
+async def test_a_cancelled_writer_adds_its_item_all_the_same() -> None:
+    """What it has in hand is accounted for with the others."""
+    buffer = Buffer[int](1)
+    buffer.items.append(1)
+    writer = asyncio.create_task(buffer.put(2))
+    await turns()
+    writer.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await writer
+    assert list(buffer.items) == [1, 2]
+
+
 async def test_a_cancelled_writer_passes_its_turn_on() -> None:
     """Woken for room and cancelled at once: the next writer goes on."""
     buffer = Buffer[int](1)

@@ -122,6 +122,14 @@ def test_what_left_runs_beside_the_join(slow: str) -> None:
         assert conflicts(graph) == {(*sorted(("a", writer)), "k")}
 
 
+def test_join_is_after_what_a_branch_wrote_before_it_left() -> None:
+    """It has waited until that branch could not come any more: there is an order between them."""
+    left, join = Writer("left", "k", action="away"), Writer("join", "k")
+    left - "away" >> Writer("away", pauses=9)
+    graph = Graph(Writer("start") >> [left, Writer("b", pauses=5), Writer("c")] >> join)
+    assert conflicts(graph) == set()
+
+
 def test_join_in_a_branch_is_beside_those_that_have_ended() -> None:
     """What joins the forks of one branch has not waited for the other."""
     branch = Writer("a1", pauses=5) >> [Writer("c"), Writer("d")] >> Writer("a", "k")

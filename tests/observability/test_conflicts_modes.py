@@ -348,6 +348,12 @@ def test_a_large_store_is_checked_only_when_asked_for(mode: Any, found: int, gro
     assert len(warned(graph, shared)) == found
 
 
+def test_a_large_store_is_not_even_copied(made: list[Any]) -> None:
+    """Nothing of it is kept for a check that will not take place."""
+    asyncio.run(pair().run_async(dict.fromkeys(range(1001))))
+    assert made == []
+
+
 def test_a_fork_within_a_fork_that_is_checked_is_checked() -> None:
     """What an inner graph writes meets what is beside it, although it has been walked before."""
     inner = Graph(Writer("i") >> [Writer("a", "k"), Writer("c")], name="inner")

@@ -250,6 +250,12 @@ async def test_a_stream_that_is_left_early_ends(shape: Any, on_error: str, way: 
     assert asyncio.all_tasks() == before
 
 
+def node_of(shape: Any, work: Swallowing, on_error: str) -> Any:
+    """Return a batch, or a pipeline that is stuck behind one."""
+    node = batch_of(work, on_error, ordered=shape is ordered_pipeline)
+    return node if shape is batch_of else Pipeline(node, Stuck(), buffer=1)
+
+
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("on_error", ON_ERROR)
 @pytest.mark.parametrize("shape", [batch_of, pipeline, ordered_pipeline])
@@ -259,8 +265,7 @@ async def test_a_deadline_ends_what_swallows_its_cancellation(
     """The graph around says that its deadline has passed, and keeps what failed meanwhile."""
     before = asyncio.all_tasks()
     work = Swallowing(way)
-    node = batch_of(work, on_error, ordered=shape is ordered_pipeline)
-    inner: Any = node if shape is batch_of else Pipeline(node, Stuck(), buffer=1)
+    inner = node_of(shape, work, on_error)
     async with asyncio.timeout(LONGEST_S):
         with pytest.raises(DeadlineExceededError):
             await Graph(inner, deadline=0.05).run_async({})
@@ -276,8 +281,7 @@ async def test_a_drain_ends_what_swallows_its_cancellation(
     """When the grace is over what is in flight is cancelled, and the run ends."""
     before = asyncio.all_tasks()
     work = Swallowing(way)
-    node = batch_of(work, on_error, ordered=shape is ordered_pipeline)
-    inner: Any = node if shape is batch_of else Pipeline(node, Stuck(), buffer=1)
+    inner = node_of(shape, work, on_error)
     run = Graph(inner).launch({})
     await begun(run._task, work)
     run.drain(grace=0.01)
