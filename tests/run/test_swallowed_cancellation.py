@@ -29,6 +29,14 @@ LONGEST_S = 5.0  # for a run that hangs; none comes near it
 pytestmark = pytest.mark.anyio
 
 
+@contextlib.asynccontextmanager
+async def in_time() -> AsyncIterator[None]:
+    """Fail when what is within hangs, also where it takes the end of the time for its own."""
+    async with asyncio.timeout(LONGEST_S) as limit:
+        yield
+    assert not limit.expired(), "it hangs"
+
+
 class Swallowing:
     """The first item waits for ever; what it makes of its cancellation is given by ``way``."""
 
@@ -220,7 +228,7 @@ async def test_a_run_whose_exec_swallows_its_cancellation_ends(
     """Whoever ends it sees it end, and nothing is left."""
     before = asyncio.all_tasks()
     with reported() as errors:
-        async with asyncio.timeout(LONGEST_S):
+        async with in_time():
             await ENDINGS[ending](shape, Swallowing(way), on_error)
     assert asyncio.all_tasks() == before
     # A cancelled reader has its own cancellation to raise.
@@ -243,7 +251,7 @@ async def test_a_stream_that_is_left_early_ends(shape: Any, on_error: str, way: 
     if on_error == "raise" and way != "swallowed":
         leaves = pytest.raises(ConnectionError if way == "converted" else ValueError)
     with leaves:
-        async with asyncio.timeout(LONGEST_S), aclosing(source.stream({})) as results:
+        async with in_time(), aclosing(source.stream({})) as results:
             async for _ in results:
                 await begun(asyncio.current_task(), work)  # type: ignore[arg-type]
                 break
@@ -266,7 +274,7 @@ async def test_a_deadline_ends_what_swallows_its_cancellation(
     before = asyncio.all_tasks()
     work = Swallowing(way)
     inner = node_of(shape, work, on_error)
-    async with asyncio.timeout(LONGEST_S):
+    async with in_time():
         with pytest.raises(DeadlineExceededError):
             await Graph(inner, deadline=0.05).run_async({})
     assert asyncio.all_tasks() == before
@@ -285,7 +293,7 @@ async def test_a_drain_ends_what_swallows_its_cancellation(
     run = Graph(inner).launch({})
     await begun(run._task, work)
     run.drain(grace=0.01)
-    async with asyncio.timeout(LONGEST_S):
+    async with in_time():
         with contextlib.suppress(DeadlineExceededError, ExceptionGroup):
             await run
     assert asyncio.all_tasks() == before
@@ -312,7 +320,7 @@ async def test_a_drain_ends_a_chain_that_is_in_flight_as_a_whole(whole: Any) -> 
     run = Graph(whole(First() >> Stuck())).launch({})
     await waiting.wait()
     run.drain(grace=0.01)
-    async with asyncio.timeout(LONGEST_S):
+    async with in_time():
         with contextlib.suppress(DeadlineExceededError):
             await run
 
@@ -366,7 +374,7 @@ async def test_a_loop_ends_although_its_node_swallows_the_cancellation() -> None
     task = asyncio.create_task(Graph(node).run_async({}))
     await begun.wait()
     task.cancel()
-    async with asyncio.timeout(LONGEST_S):
+    async with in_time():
         with pytest.raises(asyncio.CancelledError):
             await task
 
@@ -387,7 +395,7 @@ async def test_nobody_stands_in_the_line_of_a_rate_after_swallowing_the_cancella
     task = asyncio.create_task(graph.run_async({}))
     await begun.wait()
     task.cancel()
-    async with asyncio.timeout(LONGEST_S):
+    async with in_time():
         with pytest.raises(asyncio.CancelledError):
             await task
 
@@ -405,7 +413,7 @@ async def test_the_losers_of_a_race_end_although_they_swallow_their_cancellation
 
     work = Swallowing("swallowed")
     shared: dict[str, Any] = {}
-    async with asyncio.timeout(LONGEST_S):
+    async with in_time():
         await first_of(Wins(), batch_of(work, "collect")).run_async(shared)
     assert shared == {"won": True}
 
@@ -430,7 +438,7 @@ async def test_an_async_source_that_swallows_its_cancellation_is_not_read_on() -
     task = asyncio.create_task(Reads(max_workers=2).run_async({}))
     await begun.wait()
     task.cancel()
-    async with asyncio.timeout(LONGEST_S):
+    async with in_time():
         with pytest.raises(asyncio.CancelledError):
             await task
     assert closed == [True]
@@ -444,3 +452,77 @@ async def test_one_worker_that_swallows_an_anyio_cancellation_ends_its_scope() -
     with anyio.move_on_after(0.05) as scope:
         await node.run_async({})
     assert scope.cancelled_caught
+
+
+# --- a run in clean-up code is not the run that was cancelled ------------------------------------
+
+
+async def in_an_except_clause(compensate: Callable[[], Awaitable[Any]]) -> None:
+    try:
+        await asyncio.Event().wait()
+    except asyncio.CancelledError:
+        await compensate()
+        raise
+
+
+async def in_a_finally_clause(compensate: Callable[[], Awaitable[Any]]) -> None:
+    try:
+        await asyncio.Event().wait()
+    finally:
+        await compensate()
+
+
+async def under_a_shield(compensate: Callable[[], Awaitable[Any]]) -> None:
+    try:
+        await asyncio.Event().wait()
+    finally:
+        with anyio.CancelScope(shield=True):
+            await compensate()
+
+
+async def after_swallowing_it(compensate: Callable[[], Awaitable[Any]]) -> None:
+    with contextlib.suppress(asyncio.CancelledError):
+        await asyncio.Event().wait()
+    await compensate()
+
+
+@pytest.mark.parametrize("end", ["cancel", "asyncio.timeout"])
+@pytest.mark.parametrize(
+    "place", [in_an_except_clause, in_a_finally_clause, under_a_shield, after_swallowing_it]
+)
+async def test_a_run_in_clean_up_code_takes_its_error_route(place: Any, end: str) -> None:
+    """It tries again, too, and loops: what was cancelled is the task, and before it began."""
+
+    class Refund(Node):
+        async def exec(self, _: Any) -> None:
+            calls.append("refund")
+            raise ConnectionError
+
+    class Note(AsyncNode):
+        def post(self, *_: Any) -> str | None:
+            calls.append("noted")
+            return "again" if len(calls) < 4 else None
+
+    async def compensate() -> None:
+        refund, note = Refund(max_retries=2), Note()
+        refund - "error" >> note
+        note - "again" >> note
+        await Graph(refund).run_async({})
+
+    async def ends() -> None:
+        if end == "asyncio.timeout":
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0):
+                    await place(compensate)
+        else:
+            await place(compensate)
+
+    calls: list[str] = []
+    task = asyncio.create_task(ends())
+    await asyncio.sleep(0)
+    if end == "cancel":
+        task.cancel()
+    await asyncio.wait([task], timeout=LONGEST_S)
+    if not task.cancelled():
+        task.result()
+    assert calls == ["refund", "refund", "noted", "noted"]
