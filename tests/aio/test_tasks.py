@@ -3,11 +3,13 @@
 import asyncio
 import contextlib
 import gc
+import threading
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from kaygraph.aio.tasks import errors_of, gather, outlast, stop
+from kaygraph.aio.tasks import current_task, errors_of, gather, outlast, stop
 
 pytestmark = pytest.mark.anyio
 
@@ -206,3 +208,31 @@ async def test_a_failed_gather_keeps_nothing_alive() -> None:
         assert [ref() for ref in seen] == [None, None]
     finally:
         gc.enable()
+
+
+async def test_the_current_task_is_that_of_this_thread_and_loop() -> None:
+    """Also while other threads run tasks, and in a loop within a loop."""
+
+    async def asked() -> bool:
+        return current_task() is asyncio.current_task()
+
+    async def held() -> bool:
+        there.set()
+        gone.wait(10)  # a task that runs, and blocks its loop
+        return await asked()
+
+    there, gone = threading.Event(), threading.Event()
+    assert await asked()
+    with ThreadPoolExecutor(1) as threads:
+        other = threads.submit(asyncio.run, held())
+        there.wait(10)
+        assert await asked()
+        gone.set()
+        assert other.result()
+    running = asyncio._get_running_loop()
+    asyncio._set_running_loop(None)
+    try:
+        assert asyncio.run(asked())
+    finally:
+        asyncio._set_running_loop(running)
+    assert await asked()
