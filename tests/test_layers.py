@@ -16,6 +16,7 @@ ROOT = Path(kaygraph.__file__).parent
 # From the top, which imports nothing, to the bottom, which nothing imports.
 LAYERS = [
     "_public",
+    "_stores",
     "errors",
     "_formatting",
     "_validation",

@@ -7,7 +7,7 @@ reducible flow graphs", 1974. Elsewhere the edge taken first is the forward one.
 than one predecessor over forward edges.
 """
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import Literal, get_args, get_origin, get_type_hints
 
 from ..errors import GraphDefinitionError
@@ -28,9 +28,11 @@ class Step:
         mask: The bits of the joins that a token here holds up: those in ``forward``, and those
             that it can reach by going back into loops of which the join is no part. (Within its
             loop, a join is not held by a token that is past it: going back begins a new round.)
+        before: For a merge of nodes, those that lead to it, in their order; see ``Arrivals``.
+        feeds: Whether it leads to such a merge.
     """
 
-    __slots__ = ("after", "bit", "forward", "index", "mask", "name", "node")
+    __slots__ = ("after", "before", "bit", "feeds", "forward", "index", "mask", "name", "node")
 
     def __init__(self, node: AnyNode) -> None:
         self.node = node
@@ -40,6 +42,8 @@ class Step:
         self.bit = 0
         self.forward = 0
         self.mask = 0
+        self.before: Sequence[Step] = ()
+        self.feeds = False
 
 
 class Plan:
@@ -74,6 +78,9 @@ class Plan:
                 step.after[action] = steps[0] if len(steps) == 1 else steps
             if "default" in step.after:
                 step.after[None] = step.after["default"]
+        self.merges = any(node.merges_branches for node in nodes)
+        if self.merges:
+            _note_merges(self.steps.values())
         first = tuple(self.steps[node] for node in self.starts)
         self.first = first[0] if len(first) == 1 else first
         self.names = {node: step.name for node, step in self.steps.items()}
@@ -90,6 +97,25 @@ class Plan:
     def joins(self) -> list[AnyNode]:
         """Return the joins in topological order."""
         return [node for node, step in self.steps.items() if step.bit]
+
+
+def _note_merges(steps: Iterable[Step]) -> None:
+    """Note what leads to each merge; a group alone before one has outcomes of its own."""
+    before: dict[Step, list[Step]] = {}
+    for step in steps:
+        targets = [t for after in step.after.values() for t in _listed(after)]
+        for target in dict.fromkeys(targets):
+            if target.node.merges_branches:
+                before.setdefault(target, []).append(step)
+    for merge, found in before.items():
+        if len(found) > 1 or found[0].node.composition.kind != "group":
+            merge.before = found
+            for step in found:
+                step.feeds = True
+
+
+def _listed(steps: "Step | tuple[Step, ...]") -> "tuple[Step, ...]":
+    return (steps,) if isinstance(steps, Step) else steps
 
 
 def _names(nodes: Sequence[AnyNode], owner: str) -> list[str]:

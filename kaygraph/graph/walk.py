@@ -21,6 +21,7 @@ from ..node.observed import begun, lifecycle
 from ..node.wiring import successors_of
 from ..observability.conflicts import Branches, Trail, branches, inherited_trail
 from ..run.frame import FRAME, Frame
+from .arrivals import Arrivals
 from .plan import Plan, Step
 from .tokens import Fork, Tokens
 
@@ -35,19 +36,23 @@ class Walk:
 
     While one token is all there is, ``along`` is a plain loop. ``tokens`` exists from a fork
     until a single token is left again. ``errors`` are on their way along an "error" edge. A
-    ``trail`` is kept where somebody checks for conflicting writes, in ``forks``.
+    ``trail`` is kept where somebody checks for conflicting writes, in ``forks``; ``arrivals``
+    where a merge asks what the nodes before it came to.
     """
 
     action: str | None = None
     tokens: Tokens | None = None
     errors: Mapping[Step, tuple[Exception, ...]] = NONE
     trail: Trail | None = None
+    arrivals: Arrivals | None = None
     forks: Set[Sequence[Step]] = frozenset()
 
     def __init__(self, graph: BaseNode[Any, Any], shared: Any, frame: Frame, plan: Plan) -> None:
         self.graph, self.shared, self.frame, self.plan = graph, shared, frame, plan
         if frame.run.checking:
             self.trail = inherited_trail()
+        if plan.merges:
+            self.arrivals = Arrivals()
 
     async def run(self) -> str | None:
         """Walk from the start to the end; return the last action."""
@@ -76,7 +81,7 @@ class Walk:
         # Where others wait for this walk, or it has no end, a swallowed cancellation ends it.
         checks = loops or fork is not None or run.side_by_side or frame.rules.whole
         cancelled = cancellation_check() if checks else None
-        plain = not frame.watched
+        plain = not frame.watched and self.arrivals is None
         bare = plain and self.trail is None
         following: Following
         action: Any = None
@@ -253,6 +258,11 @@ class Walk:
             return DRAINED
         if errors:
             frame = frame.derive(error=self._taken(step, errors))
+        if self.arrivals is None:
+            return await self._begun(node, frame)
+        return await self.arrivals.run(step, frame, partial(self._begun, node))
+
+    async def _begun(self, node: BaseNode[Any, Any], frame: Frame) -> Any:
         begin = partial(lifecycle, node, self.shared, frame)
         context = FRAME.set(frame)
         try:

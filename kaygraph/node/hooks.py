@@ -176,6 +176,7 @@ MADE = frozenset(
         "has_given_name",
         "hook_kinds",
         "is_source",
+        "merges_branches",
         "run_item",
         "run_within",
         "with_parts",

@@ -167,6 +167,11 @@ class BaseNode(Pipeable, Wired, Facts, Runnable, Generic[P, E, I, R]):
     # --- what it is made of --------------------------------------------------------------------
 
     @property
+    def merges_branches(self) -> bool:
+        """Whether ``outcomes`` are those of the nodes that lead to it; for the engine."""
+        return False
+
+    @property
     def composition(self) -> "Composition[BaseNode[Any, Any]]":
         """Its kind and its parts; for the engine."""
         return SINGLE

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
-from ..errors import KayGraphError, closest
+from .._stores import as_mapping
+from ..errors import KayGraphError, add_note, closest
 from ..node.keywords import BatchSettings, NodeSettings, ParallelSettings
 from ..node.settings import Checks
 from ..streams.stage import StageReport
@@ -85,6 +86,8 @@ def check_on_loop(name: str, value: Any) -> Any:
 class Stored:
     """A mixin that reads keys of the shared store in ``prep`` and writes keys in ``post``.
 
+    The store is a mapping, or an object whose public attributes are the keys.
+
     It precedes Node or BatchNode in the bases of a ready-made node.
 
     Attributes:
@@ -116,18 +119,19 @@ class Stored:
             store(shared, self.writes, exec_res, self.name)
 
 
-def values_of(shared: Mapping[str, Any], keys: str | Sequence[str], node: str) -> Any:
+def values_of(shared: Any, keys: str | Sequence[str], node: str) -> Any:
     """Return the value of one key, or a tuple of the values of several keys."""
+    stored = as_mapping(shared)
     for key in (keys,) if isinstance(keys, str) else keys:
-        if key not in shared:
-            raise MissingInputError(node, key, shared)
-    return shared[keys] if isinstance(keys, str) else tuple(shared[key] for key in keys)
+        if key not in stored:
+            raise MissingInputError(node, key, stored)
+    return stored[keys] if isinstance(keys, str) else tuple(stored[key] for key in keys)
 
 
 def store(shared: Any, keys: str | Sequence[str], value: Any, node: str) -> None:
     """Write a result under one key, or a tuple of results under as many keys."""
     if isinstance(keys, str):
-        shared[keys] = value
+        _write(shared, keys, value, node)
         return
     if not isinstance(value, tuple | list) or len(value) != len(keys):
         number = f" of {len(value)}" if isinstance(value, tuple | list) else ""
@@ -135,7 +139,19 @@ def store(shared: Any, keys: str | Sequence[str], value: Any, node: str) -> None
             f"Node {node!r} writes {len(keys)} keys ({', '.join(keys)}), so its result must be a "
             f"tuple of {len(keys)} values; got a {type(value).__name__}{number}"
         )
-    shared.update(zip(keys, value, strict=True))
+    for key, one in zip(keys, value, strict=True):
+        _write(shared, key, one, node)
+
+
+def _write(shared: Any, key: str, value: Any, node: str) -> None:
+    stored: Any = as_mapping(shared)
+    try:
+        stored[key] = value
+    except Exception as error:  # a model that checks what it is given, a frozen or read-only store
+        kind, known = type(shared).__name__, ", ".join(map(repr, stored)) or "none"
+        hint = "" if key in stored else closest(key, stored)
+        add_note(error, f"node {node!r} writes {key!r} to a {kind}, which has: {known}.{hint}")
+        raise
 
 
 def configure(node: Any, own: Mapping[str, Any], settings: Any) -> None:

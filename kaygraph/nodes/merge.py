@@ -4,8 +4,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple, Unpack, get_args
 
 from .._formatting import redacted
+from .._stores import as_mapping
 from .._validation import check_choice, check_count, check_flag
 from ..errors import KayGraphError, NodeDefinitionError, closest
+from ..node.facts import outcomes_of
 from ..node.keywords import NodeSettings
 from ..node.node import Node
 from ..node.settings import Checks
@@ -104,7 +106,7 @@ USED_BY = {
 
 
 class MergeNode(Stored, Node[Any, Any]):
-    """Merges the values that several nodes have written, or the results of the group before it.
+    """Merges the values that several nodes have written, or the results of the branches before it.
 
     - ``collect_all`` (the default): a dict of all inputs by name.
     - ``collect_available``: the available inputs and, by name, why others are missing, as an
@@ -116,7 +118,8 @@ class MergeNode(Stored, Node[Any, Any]):
     - ``join``: a list of combined records; records with equal values in ``key`` are combined.
     - ``first``: the first available input, in the order of the inputs.
 
-    An input is missing when its key has not been written, or when its branch has not succeeded.
+    An input is missing when its key has not been written, when its branch has not succeeded, or
+    when its node has led elsewhere.
     By default, all inputs are required; ``collect_available`` and ``first`` require one.
     ``required_inputs`` changes that. A merge without any input is an error.
 
@@ -129,8 +132,9 @@ class MergeNode(Stored, Node[Any, Any]):
 
     Args:
         strategy: One of the above.
-        inputs: Keys of the shared store, or a mapping of names to keys. By default, the branches
-            of the group before this node (``settle(eu, us) >> MergeNode(…)``).
+        inputs: Keys of the shared store, or a mapping of names to keys. By default, what ``exec``
+            of each node that leads here returned (``[eu, us] >> MergeNode(…)``), or of each branch
+            of a group (``settle(eu, us) >> MergeNode(…)``), by the names of nodes or branches.
         writes: A key for the result.
         required_inputs: How many inputs are enough.
         skip_none: Whether to leave out inputs that are None; they are then not required.
@@ -202,16 +206,21 @@ class MergeNode(Stored, Node[Any, Any]):
                 f"{len(self.inputs)} inputs"
             )
 
+    @property
+    def merges_branches(self) -> bool:
+        return self.inputs is None
+
     def prep(self, shared: Any, /) -> Available | Mapping[str, Any]:
         """Return the available inputs, and why others are missing."""
         if self.inputs is not None:
             return _written(shared, self.inputs)
-        if not self.outcomes:
+        outcomes = outcomes_of(self)
+        if not outcomes:
             raise NodeDefinitionError(
-                f"{self.name!r} has nothing to merge: pass inputs=('eu', 'us'), or put it right "
-                "after a group, as in settle(eu, us) >> MergeNode(…)"
+                f"{self.name!r} has nothing to merge: pass inputs=('eu', 'us'), or put it after "
+                "the branches, as in [eu, us] >> MergeNode(…) or settle(eu, us) >> MergeNode(…)"
             )
-        return _succeeded(self.outcomes)
+        return _succeeded(outcomes)
 
     def exec(self, inputs: Available | Mapping[str, Any], /) -> Any:
         """Return the merged inputs. It runs in a thread, since a large merge takes time."""
@@ -244,12 +253,13 @@ class MergeNode(Stored, Node[Any, Any]):
         return Available(found, missing)
 
 
-def _written(shared: Mapping[str, Any], inputs: Mapping[str, str]) -> Available:
-    found = {name: shared[key] for name, key in inputs.items() if key in shared}
+def _written(shared: Any, inputs: Mapping[str, str]) -> Available:
+    stored = as_mapping(shared)
+    found = {name: stored[key] for name, key in inputs.items() if key in stored}
     missing = {
-        name: f"shared[{key!r}] has not been written.{closest(key, shared)}".rstrip(".")
+        name: f"shared[{key!r}] has not been written.{closest(key, stored)}".rstrip(".")
         for name, key in inputs.items()
-        if key not in shared
+        if key not in stored
     }
     return Available(found, missing)
 

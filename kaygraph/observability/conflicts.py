@@ -17,6 +17,7 @@ from operator import is_, is_not
 from typing import Any, NamedTuple, Protocol
 from weakref import WeakKeyDictionary
 
+from .._stores import contents_of
 from ..errors import WriteConflictError, WriteConflictWarning
 from ..run.frame import Frame
 from ..run.run import Run
@@ -66,11 +67,8 @@ class Writes:
         self.segments = 0  # the bits of all
 
     @property
-    def store(self) -> dict[Any, Any]:
-        shared = self._shared
-        if isinstance(shared, dict):
-            return shared
-        return dict(shared) if isinstance(shared, Mapping) else vars(shared)
+    def store(self) -> Mapping[Any, Any]:
+        return contents_of(self._shared) or {}
 
     def changed(self) -> bool:
         """Whether a key has come, gone or got another object as its value."""
@@ -261,22 +259,19 @@ def look(node: Any, frame: Frame) -> None:
 def _can_be_seen(shared: Any, frame: Frame) -> bool:
     """Whether writes to the store can be seen, and the store is small or checks were asked for."""
     mode = frame.rules.on_conflict
-    if isinstance(shared, Mapping):
-        keys = len(shared)
-    elif hasattr(shared, "__dict__"):
-        keys = len(vars(shared))
-    else:
+    contents = contents_of(shared)
+    if contents is None:
         reported = _reported.setdefault(frame.run, set())
         if mode is not None and (what := (type(shared), "", "")) not in reported:
             reported.add(what)
             warnings.warn(
                 f"on_conflict={mode!r} sees no writes to a {type(shared).__name__}, which has "
-                "neither keys nor a __dict__: use a dict, or a class without __slots__",
+                "neither keys nor attributes: use a dict or a dataclass",
                 WriteConflictWarning,
                 stacklevel=2,
             )
         return False
-    return mode is not None or keys <= MOST_KEYS
+    return mode is not None or len(contents) <= MOST_KEYS
 
 
 class Place(Protocol):

@@ -9,7 +9,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaygraph import AsyncNode, Graph, Node, NodeDefinitionError, all_of, at_least, first_of, settle
+from kaygraph import (
+    AsyncNode,
+    BatchGraph,
+    BatchNode,
+    Graph,
+    Node,
+    NodeDefinitionError,
+    Pipeline,
+    all_of,
+    at_least,
+    first_of,
+    settle,
+)
 from kaygraph.nodes import (
     Available,
     KeyConflictError,
@@ -192,10 +204,152 @@ async def test_the_winners_of_a_quorum_are_merged() -> None:
     assert await after(race, MergeNode("first")) == 1
 
 
-async def test_without_inputs_and_group_there_is_nothing_to_merge() -> None:
+async def test_without_inputs_and_branches_there_is_nothing_to_merge() -> None:
     """The error says what to write."""
-    with pytest.raises(NodeDefinitionError, match="has nothing to merge: pass inputs="):
-        await Graph(Gives(1, "eu") >> MergeNode()).run_async({})
+    for alone in (MergeNode(), Graph(MergeNode()), Graph(MergeNode() >> Gives(1, "eu"))):
+        with pytest.raises(NodeDefinitionError, match="has nothing to merge: pass inputs="):
+            await alone.run_async({})
+
+
+class Routes(AsyncNode[Any, Any]):
+    """Gives its name, and leads along an action."""
+
+    def __init__(self, name: str, *actions: str) -> None:
+        super().__init__(name=name)
+        self.actions = list(actions)
+
+    async def exec(self, _: Any) -> Any:
+        return self.name
+
+    def post(self, shared: Any, *_: Any) -> str | None:
+        return self.actions.pop(0) if self.actions else None
+
+
+async def collected(graph: Any) -> Any:
+    """What a merge at the end of a graph finds and misses."""
+    await graph.run_async(shared := {})
+    return shared["found"], shared["missing"]
+
+
+def available() -> MergeNode:
+    return MergeNode("collect_available", writes=("found", "missing"))
+
+
+async def test_branches_of_a_list_are_merged_by_the_names_of_their_last_nodes() -> None:
+    """In the order written, whichever ends first; a chain comes to what its last node gave."""
+    graph = Graph([Gives(0, "a") >> Gives(1, "b"), Gives(2, "c")] >> MergeNode(writes="all"))
+    await graph.run_async(shared := {})
+    assert list(shared["all"].items()) == [("b", 1), ("c", 2)]
+
+    fork = Gives(0, "start") >> [Gives([1], "b") >> Gives([2], "c"), Gives([3], "d")]
+    await Graph(fork >> MergeNode("concat", writes="all")).run_async(shared)
+    assert shared["all"] == [2, 3]
+
+
+async def test_a_single_node_before_a_merge_is_an_input_like_others() -> None:
+    """Also a batch, a pipeline, a graph, and a node without an exec."""
+
+    class Doubles(BatchNode[int, int]):
+        def prep(self, shared: Any) -> list[int]:
+            return [1, 2]
+
+        async def exec(self, n: int) -> int:
+            return n * 2
+
+    class Nothing(Node):
+        pass
+
+    for before, value in [
+        (Gives(1, "eu"), 1),
+        (Doubles(name="eu"), [2, 4]),
+        (Pipeline(Doubles(), name="eu"), [2, 4]),
+        (Graph(Gives(0, "a") >> Gives(3, "b"), name="eu"), 3),
+        (Nothing(name="eu"), None),
+    ]:
+        assert await collected(Graph(before >> available())) == ({"eu": value}, {})
+
+
+async def test_a_group_among_the_branches_is_one_input() -> None:
+    """Alone before a merge, its branches are the inputs."""
+    group = settle(Gives(1, "a"), Gives(OSError("down"), "b"), name="both")
+    graph = Graph([group, Gives(2, "c")] >> available())
+    assert await collected(graph) == ({"both": [1], "c": 2}, {})
+
+
+async def test_a_node_that_leads_elsewhere_is_missing() -> None:
+    """It has run and is no input; so is one that has not run."""
+    a, b, c, merge = Routes("a", "other"), Routes("b"), Routes("c"), available()
+    start = Routes("start")
+    start >> [a, b]
+    a >> merge
+    b >> merge
+    a - "other" >> Routes("end")
+    c >> merge
+    start - "never" >> c
+    found, missing = await collected(Graph(start))
+    assert (found, missing) == ({"b": "b"}, {"a": "skipped", "c": "skipped"})
+
+
+async def test_an_error_that_leads_to_a_merge_is_a_missing_input() -> None:
+    """With its reason."""
+    a, b, merge = Gives(OSError("no route"), "a"), Gives(2, "b"), available()
+    a - "error" >> merge
+    b >> merge
+    found, missing = await collected(Graph([a, b]))
+    assert (found, missing) == ({"b": 2}, {"a": "failed: OSError: no route"})
+
+
+async def test_each_round_of_a_loop_is_merged_by_itself() -> None:
+    """What a branch came to in the round before is no input of this one."""
+    start, a, b = Routes("start"), Routes("a", "default", "away"), Routes("b")
+    seen: list[Any] = []
+
+    class Ends(Node):
+        def post(self, shared: Any, *_: Any) -> str | None:
+            seen.append((shared["found"], shared["missing"]))
+            return "again" if len(seen) < 2 else None
+
+    merge, ends = available(), Ends()
+    start >> [a, b] >> merge >> ends
+    a - "away" >> Routes("elsewhere")
+    ends - "again" >> start
+    await Graph(start).run_async({})
+    assert seen == [({"a": "a", "b": "b"}, {}), ({"b": "b"}, {"a": "skipped"})]
+
+
+async def test_merges_of_rounds_at_once_do_not_mix() -> None:
+    """Each round of a BatchGraph has inputs of its own, also within a graph and under observers."""
+
+    class Params(AsyncNode[Any, Any]):
+        async def prep(self, shared: Any) -> Any:
+            await asyncio.sleep(0)
+            return self.params["n"]
+
+        async def exec(self, n: Any) -> Any:
+            await asyncio.sleep(0)
+            return n
+
+    class Keeps(Node[Any, Any]):
+        def prep(self, shared: Any) -> None:
+            kept.append((self.params["n"], [outcome.value for outcome in self.outcomes]))
+
+    kept: list[Any] = []
+
+    class Rounds(BatchGraph):
+        def prep(self, shared: Any) -> list[dict[str, int]]:
+            return [{"n": n} for n in range(5)]
+
+    merge = MergeNode()
+    rounds = Rounds([Params(name="a"), Params(name="b")] >> merge >> Keeps(), max_workers=3)
+    await Graph(rounds).run_async({}, observers=[lambda event: None])
+    assert sorted(kept) == [(n, [n, n]) for n in range(5)]
+
+
+async def test_a_merge_with_inputs_asks_nothing_of_the_nodes_before_it() -> None:
+    """It reads the shared store, and the walk stays as it is."""
+    graph = Graph([Gives(1, "a"), Gives(2, "b")] >> MergeNode(inputs=("x",), writes="y"))
+    await graph.run_async(shared := {"x": 3})
+    assert shared["y"] == {"x": 3}
 
 
 async def test_a_prep_of_ones_own_gives_the_inputs() -> None:

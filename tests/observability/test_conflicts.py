@@ -231,17 +231,37 @@ def test_object_with_attributes_is_a_store_as_well() -> None:
     assert conflicts(beside(Writer("a", "k"), Writer("b", "l")), Store) == set()
 
 
-def test_store_without_attributes_is_left_alone() -> None:
-    """Nobody can look into an object with slots; it runs as ever."""
+class Sets(AsyncNode):
+    """Writes an attribute."""
 
-    class Slots:
+    def post(self, shared: Any, *_: Any) -> None:
+        shared.k = self.name
+
+
+def test_a_store_with_slots_is_seen_by_its_slots() -> None:
+    """As a msgspec Struct has them, also those of a base class."""
+
+    class Base:
         __slots__ = ("k",)
 
-    class Sets(AsyncNode):
-        def post(self, shared: Any, *_: Any) -> None:
-            shared.k = self.name
+    class Slots(Base):
+        __slots__ = ("l",)
 
-    assert conflicts(beside(Sets(name="a"), Sets(name="b")), Slots) == set()
+    class Other(Slots):
+        """It has a __dict__ as well."""
+
+    for store in (Base, Slots, Other):
+        assert conflicts(beside(Sets(name="a"), Sets(name="b")), store) == A_B
+
+
+def test_a_store_without_attributes_is_left_alone() -> None:
+    """Nobody can look into what has neither keys nor attributes; it runs as ever."""
+
+    class Appends(AsyncNode):
+        def post(self, shared: Any, *_: Any) -> None:
+            shared.append(self.name)
+
+    assert conflicts(beside(Appends(name="a"), Appends(name="b")), list) == set()
 
 
 # --- what is not ---------------------------------------------------------------------------------
