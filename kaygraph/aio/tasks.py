@@ -4,8 +4,8 @@ import asyncio
 import sys
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from contextvars import ContextVar
-from typing import Any, NamedTuple, NoReturn, TypeVar
+from contextvars import Context, ContextVar
+from typing import Any, Generic, NamedTuple, NoReturn, TypeVar
 from weakref import ref
 
 T = TypeVar("T")
@@ -155,43 +155,85 @@ async def cancelled_again() -> NoReturn:
     raise asyncio.CancelledError
 
 
-async def gather(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
-    """``asyncio.gather`` that leaves nothing behind and drops no error.
+class Gathering(Generic[T]):
+    """``asyncio.gather`` that leaves nothing behind and drops no error, and that can be added to.
 
-    The first failure cancels the siblings and waits for them. One error is raised as itself,
-    several as an ``ExceptionGroup`` in the coroutines' order. A cancellation stays one.
+    The first failure cancels the other tasks and waits for them. One error is raised as itself,
+    several as an ``ExceptionGroup`` in the order in which the tasks were added. A cancellation
+    stays one.
     """
-    loop = asyncio.get_running_loop()
-    current = current_task()
-    before = 0 if current is None else current.cancelling()
-    tasks = [loop.create_task(coroutine) for coroutine in coroutines]
-    gathering = asyncio.gather(*tasks)
-    # What it raises is raised below, once all have ended.
-    gathering.add_done_callback(retrieve_exception)
-    errors: list[BaseException] | None = None
-    try:
-        # Shielded: a cancellation of ours is passed on by stop(), and once; a second one would cut
-        # short what the tasks do in their `finally`.
-        return await asyncio.shield(gathering)
-    except BaseException as first:
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._over = self._loop.create_future()  # all have ended, or one has failed
+        self._tasks: dict[asyncio.Task[T], None] = {}  # those that have not ended well
+
+    def add(
+        self, coroutine: Coroutine[Any, Any, T], context: Context | None = None
+    ) -> "asyncio.Task[T]":
+        """Begin a task; only from within another one once ``ended`` is awaited."""
+        task = self._loop.create_task(coroutine, context=context)
+        self._tasks[task] = None
+        task.add_done_callback(self._one_ended)
+        return task
+
+    def _one_ended(self, task: "asyncio.Task[T]") -> None:
+        if task.cancelled() or task.exception() is not None:
+            over = True
+        else:
+            self._tasks.pop(task, None)
+            over = not self._tasks
+        if over and not self._over.done():
+            self._over.set_result(None)
+
+    async def ended(self) -> None:
+        """Wait until all tasks have ended."""
+        current = current_task()
+        before = 0 if current is None else current.cancelling()
+        cancellation: asyncio.CancelledError | None = None
+        tasks: list[asyncio.Task[T]] = []
+        errors: list[BaseException] = []
         try:
-            await stop(tasks)
-        except asyncio.CancelledError as late:  # while we waited for them
-            raise with_errors(late, (*tasks, gathering)) from late.__cause__
-        # A task tells once how it was cancelled, and may have told asyncio's gather.
-        errors = errors_of((*tasks, gathering))
-        cancelled = isinstance(first, asyncio.CancelledError)
-        if cancelled or (current is not None and current.cancelling() > before):
-            cancellation = first if cancelled else asyncio.CancelledError()
-            if errors:
-                raise cancellation from BaseExceptionGroup(WHILE_CANCELLED, errors)
-            raise cancellation from None
-        if len(errors) == 1:
-            raise
-        raise BaseExceptionGroup(f"{len(errors)} branches failed", errors) from None
+            if self._tasks:
+                # Not the tasks themselves: a cancellation of ours is passed on by stop(), and once;
+                # a second one would cut short what they do in their `finally`.
+                await self._over
+            if not self._tasks:
+                return
+        except asyncio.CancelledError as error:
+            cancellation = error
+        try:
+            tasks = list(self._tasks)
+            try:
+                await stop(tasks)
+            except asyncio.CancelledError as late:  # while we waited for them
+                raise with_errors(late, tasks) from late.__cause__
+            errors = errors_of(tasks)
+            if current is not None and current.cancelling() > before and cancellation is None:
+                cancellation = asyncio.CancelledError()
+            if cancellation is None and not errors:  # one was cancelled by itself
+                cancellation = asyncio.CancelledError()
+            if cancellation is not None:
+                cause = BaseExceptionGroup(WHILE_CANCELLED, errors) if errors else None
+                raise cancellation from cause
+            if len(errors) == 1:
+                raise errors[0]
+            raise BaseExceptionGroup(f"{len(errors)} branches failed", errors)
+        finally:
+            # They hold errors, and an error holds this frame: no cycle may stay.
+            self._tasks = {}
+            del tasks, errors, cancellation
+
+
+async def gather(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Run coroutines at once and return their results in order; see ``Gathering``."""
+    gathering = Gathering[T]()
+    tasks = [gathering.add(coroutine) for coroutine in coroutines]
+    try:
+        await gathering.ended()
+        return [task.result() for task in tasks]
     finally:
-        # They hold errors, and an error holds this frame: no cycle may stay.
-        del tasks, errors, gathering
+        del tasks
 
 
 # How many items that never suspend are run, by all workers together, between two looks of the

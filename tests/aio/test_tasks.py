@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from kaygraph.aio.tasks import current_task, errors_of, gather, outlast, stop
+from kaygraph.aio.tasks import Gathering, current_task, errors_of, gather, outlast, stop
 
 pytestmark = pytest.mark.anyio
 
@@ -61,6 +61,32 @@ async def test_one_failure_cancels_the_siblings_and_waits_for_them() -> None:
         await gather([forever(started, ended), fail(ValueError("first"), started)])
     assert ended == ["forever"]
     assert asyncio.all_tasks() == before
+
+
+async def test_a_task_may_add_others_which_end_with_the_rest() -> None:
+    """The wait lasts until those that were added have ended; a failure of one cancels all."""
+    gathering, ended = Gathering[None](), list[str]()
+
+    async def add(number: int) -> None:
+        if number:
+            gathering.add(add(number - 1))
+        await asyncio.sleep(0)
+        ended.append(str(number))
+
+    gathering.add(add(3))
+    await gathering.ended()
+    assert ended == ["3", "2", "1", "0"]
+    started = asyncio.Event()
+    gathering = Gathering()
+    gathering.add(forever(started, ended))
+
+    async def add_a_failure() -> None:
+        gathering.add(fail(ValueError("added"), started))
+
+    gathering.add(add_a_failure())
+    with pytest.raises(ValueError, match="added"):
+        await gathering.ended()
+    assert ended[-1] == "forever"
 
 
 async def test_several_failures_are_a_group_that_keeps_all() -> None:

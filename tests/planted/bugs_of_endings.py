@@ -27,7 +27,7 @@ BUGS = [
         nothing_is_left_wherever_it_is_cancelled,
         "a task: ",
         {
-            tasks.gather: """
+            tasks.Gathering.ended: """
                 - await stop(tasks)
                 + tasks = [task for task in tasks if task.done()]  # as asyncio's own does
             """
@@ -53,9 +53,9 @@ BUGS = [
         nothing_is_left_wherever_it_is_cancelled,
         r"check\(shared\) returned False",
         {
-            tasks.gather: """
-                - return await asyncio.shield(gathering)
-                + return await gathering  # which cancels the tasks, as stop() does
+            tasks.Gathering.ended: """
+                - await self._over
+                + await asyncio.gather(*self._tasks)  # is cancelled with its tasks, as by stop()
             """
         },
     ),
@@ -261,11 +261,11 @@ BUGS = [
         every_error_is_told,
         "errors that nobody was told of",
         {
-            tasks.gather: """
+            tasks.Gathering.ended: """
                 - if len(errors) == 1:
-                -     raise
-                - raise BaseExceptionGroup(f"{len(errors)} branches failed", errors) from None
-                + raise
+                -     raise errors[0]
+                - raise BaseExceptionGroup(f"{len(errors)} branches failed", errors)
+                + raise errors[0]
             """
         },
     ),
