@@ -30,10 +30,7 @@ class Failures:
             note_place(error, item_place(self.name, index, item))
             if self.on_error == "raise":
                 raise error
-            allowed = self.on_error
-            if isinstance(allowed, float):  # settle() looks where the number is not known yet
-                allowed = allowed * self.known if self.known else float("inf")
-            if not isinstance(allowed, str) and len(self.errors) > allowed and not self.given_up:
+            if not self.given_up and self.too_many_of(self.known):
                 self.given_up = True  # whole() adds the errors that come while the others stop
                 raise self.too_many()
         return Outcome(self.name, index, status, None, error, slot.attempts, slot.seconds, item)
@@ -41,8 +38,16 @@ class Failures:
     def settle(self, pulled: int) -> None:
         """Raise when a larger share of all items has failed than is tolerated."""
         self.pulled = pulled
-        if isinstance(self.on_error, float) and len(self.errors) > self.on_error * pulled:
+        if isinstance(self.on_error, float) and self.too_many_of(pulled):
             raise self.too_many()
+
+    def too_many_of(self, items: int) -> bool:
+        """Whether more have failed than is tolerated; of a share, the number of items is needed."""
+        allowed, failed = self.on_error, len(self.errors)
+        if isinstance(allowed, float):
+            # Divided, as 0.29 * 100 is less than 29 in floating point.
+            return items > 0 and failed / items > allowed
+        return not isinstance(allowed, str) and failed > allowed
 
     def whole(self, error: TooManyFailuresError) -> TooManyFailuresError:
         """Return the error with everything that had failed when the others had stopped."""

@@ -15,6 +15,12 @@ from .permits import Waiter
 
 Weight = float | Callable[[Any], float]
 
+# Weights are added up as whole numbers, of which FULL are `calls`: a sum of floats is off by its
+# last digit at once (0.1 + 0.1 + 0.1 > 0.3), and by more the longer a window is in use. Each weight
+# is rounded once, to within 2**-53 of itself: so a sum up to MOST is no more than `calls`.
+FULL = 2**96
+MOST = FULL + 2**56
+
 
 class RateLimit:
     """Never more than ``calls`` in any window of ``per`` seconds.
@@ -51,15 +57,16 @@ class RateLimit:
     def __repr__(self) -> str:
         return f"RateLimit({self.calls:g}, per={self.per:g})"
 
-    def _weighed(self, weight: Any) -> float:
+    def _weighed(self, weight: Any) -> int:
+        """Return a weight as a whole number, of which FULL are ``calls``."""
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not weight >= 0:
             raise ValueError(f"weight must be a number, 0 or more, got {weight!r}")
-        if weight > self.calls:
+        if weight > self.calls and weight / self.calls * FULL > MOST:
             raise ValueError(
                 f"an item weighs {weight:g}, and {self!r} lets no more than {self.calls:g} begin "
                 "in a window: split the item, or raise calls"
             )
-        return weight
+        return int(weight / self.calls * FULL)
 
     def claim(self, item: Any) -> "RateClaim":
         """Return the cap that represents an item in a slot."""
@@ -71,22 +78,29 @@ def _rate_limit(calls: float, per: float, weight: Weight) -> RateLimit:
     return RateLimit(calls, per, weight=weight)
 
 
+class _Begun:
+    """A call in the window: when it began, and its weight."""
+
+    __slots__ = ("at", "weight")
+
+    def __init__(self, at: float, weight: int) -> None:
+        self.at, self.weight = at, weight
+
+
 class _Window:
     """The calls that began in the last ``per`` seconds, on all loops that share a clock."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.log: deque[list[float]] = deque()  # [time, weight] of each call
-        self.used = 0.0  # the weight of the calls in the log and of the pending ones
+        self.log: deque[_Begun] = deque()
+        self.used = 0  # the weight of the calls in the log and of the pending ones
         self.pending = 0  # calls that are admitted and have not begun
         self.lines: WeakKeyDictionary[asyncio.AbstractEventLoop, _Line] = WeakKeyDictionary()
 
     def forget(self, now: float, per: float) -> None:
         # The comparison is that of a timer (at + per); in floats, now - per can differ from it.
-        while self.log and self.log[0][0] + per <= now:
-            self.used -= self.log.popleft()[1]
-        if not self.log and not self.pending:
-            self.used = 0.0  # drop the rounding error of the float sums
+        while self.log and self.log[0].at + per <= now:
+            self.used -= self.log.popleft().weight
 
 
 class _Line:
@@ -105,10 +119,10 @@ class RateClaim:
 
     timed = True
 
-    def __init__(self, rate: RateLimit, window: _Window, weight: float) -> None:
+    def __init__(self, rate: RateLimit, window: _Window, weight: int) -> None:
         self._rate, self._window, self._weight = rate, window, weight
         self._line = window.lines.setdefault(asyncio.get_running_loop(), _Line())
-        self._entry: list[float] = []
+        self._entry: _Begun | None = None
 
     @property
     def waiting(self) -> Sequence[Any]:
@@ -124,9 +138,9 @@ class RateClaim:
         window, now = self._window, self._now()
         with window.lock:
             window.forget(now, self._rate.per)
-            if window.used + self._weight > self._rate.calls:
+            if window.used + self._weight > MOST:
                 return False
-            self._entry = []
+            self._entry = None
             window.pending += 1
             window.used += self._weight
         return True
@@ -134,7 +148,7 @@ class RateClaim:
     def begun(self) -> None:
         window = self._window
         with window.lock:  # log the time of the call: the loop may have been busy since admission
-            self._entry = [self._now(), self._weight]
+            self._entry = _Begun(self._now(), self._weight)
             window.log.append(self._entry)
             window.pending -= 1
 
@@ -144,12 +158,12 @@ class RateClaim:
     def undo(self) -> None:
         window = self._window
         with window.lock:
-            if not self._entry:
+            if self._entry is None:
                 window.pending -= 1
                 window.used -= self._weight
             elif any(entry is self._entry for entry in window.log):
                 window.used -= self._weight
-                self._entry[1] = 0.0
+                self._entry.weight = 0
 
     def stand(self, waiter: Waiter) -> None:
         heappush(self._line.waiting, (waiter, self))
@@ -178,12 +192,12 @@ class RateClaim:
             return
         first, due = line.waiting[0][1], now
         with window.lock:
-            excess = window.used + first._weight - self._rate.calls
-            for at, weight in window.log:
+            excess = window.used + first._weight - MOST
+            for call in window.log:
                 if excess <= 0:
                     break
-                excess -= weight
-                due = at + self._rate.per
+                excess -= call.weight
+                due = call.at + self._rate.per
             if excess > 0:  # a pending call blocks; it stays in the window at least this long
                 due = now + self._rate.per
         line.timer = asyncio.get_running_loop().call_later(max(0.0, due - now), self.serve)

@@ -69,6 +69,16 @@ async def test_a_number_or_share_of_failures_is_tolerated(
     assert all(isinstance(error, ValueError) for error in caught.value.exceptions)
 
 
+@pytest.mark.parametrize(("on_error", "tolerated"), [(0.29, 29), (0.07, 7), (0.57, 57)])
+@pytest.mark.parametrize("known", [True, False])
+async def test_a_share_is_exact(on_error: float, tolerated: int, known: bool) -> None:
+    """29 of 100 are a share of 0.29, although 0.29 * 100 is less than 29 in floating point."""
+    items = [1] * (100 - tolerated) + [-1] * tolerated
+    assert len(await results_of(items if known else iter(items), on_error=on_error)) == 100
+    with pytest.raises(TooManyFailuresError):
+        await results_of([-1, *items[1:]] if known else iter([-1, *items[1:]]), on_error=on_error)
+
+
 async def test_too_many_failures_at_once_are_one_error_that_keeps_each_once() -> None:
     """Several workers that fail in the same step do not give a group of groups."""
 

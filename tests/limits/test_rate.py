@@ -92,6 +92,26 @@ def test_rate_holds_where_seconds_are_no_round_numbers(per: int) -> None:
         assert node.starts == pytest.approx([at / 10, (at + per) / 10])
 
 
+@pytest.mark.parametrize(
+    ("calls", "weight", "at_once"),
+    [(0.3, 0.1, 3), (0.7, 0.1, 7), (1, 1 / 3, 3), (2, 2 / 3, 3), (1, 1 / 49, 49), (6, 1.1, 5)],
+)
+def test_weights_add_up_without_an_error_of_rounding(
+    calls: float, weight: float, at_once: int
+) -> None:
+    """So many begin at once as weigh no more than ``calls``, also in the windows after the first."""
+    node = Calls(range(3 * at_once), rate=RateLimit(calls, per=10, weight=weight))
+    played(node.run_async({}))
+    assert node.starts == [0] * at_once + [10] * at_once + [20] * at_once
+
+
+def test_a_weight_that_was_computed_may_be_off_by_its_last_digit() -> None:
+    """0.1 + 0.2 is 0.30000000000000004, and no more than 0.3."""
+    node = Calls(range(2), rate=RateLimit(0.3, per=1, weight=0.1 + 0.2))
+    played(node.run_async({}))
+    assert node.starts == [0, 1]
+
+
 def test_every_attempt_counts() -> None:
     """Five attempts of two items at two a second take two seconds."""
 
