@@ -99,7 +99,7 @@ def test_rate_holds_where_seconds_are_no_round_numbers(per: int) -> None:
 def test_weights_add_up_without_an_error_of_rounding(
     calls: float, weight: float, at_once: int
 ) -> None:
-    """So many begin at once as weigh no more than ``calls``, also in the windows after the first."""
+    """So many begin at once as weigh no more than ``calls``, in each window."""
     node = Calls(range(3 * at_once), rate=RateLimit(calls, per=10, weight=weight))
     played(node.run_async({}))
     assert node.starts == [0] * at_once + [10] * at_once + [20] * at_once

@@ -132,8 +132,8 @@ BUGS = [
         "calls in 10 s",
         {
             rate._Window.forget: """
-                - while self.log and self.log[0][0] + per <= now:
-                + while self.log and self.log[0][0] < now - now % per:
+                - while self.log and self.log[0].at + per <= now:
+                + while self.log and self.log[0].at < now - now % per:
             """,
             rate.RateClaim._arm: """
                 - due = at + self._rate.per
