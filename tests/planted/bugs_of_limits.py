@@ -136,8 +136,8 @@ BUGS = [
                 + while self.log and self.log[0].at < now - now % per:
             """,
             rate.RateClaim._arm: """
-                - due = at + self._rate.per
-                + due = at - at % self._rate.per + self._rate.per
+                - due = call.at + self._rate.per
+                + due = call.at - call.at % self._rate.per + self._rate.per
             """,
         },
     ),
