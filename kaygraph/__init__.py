@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from .batch.batch import BatchNode as BatchNode
     from .batch.batch import ParallelBatchNode as ParallelBatchNode
     from .errors import AttemptTimeoutError as AttemptTimeoutError
+    from .errors import AwaitedCancelledError as AwaitedCancelledError
     from .errors import CircuitOpenError as CircuitOpenError
     from .errors import DeadlineExceededError as DeadlineExceededError
     from .errors import Drop as Drop

@@ -9,6 +9,7 @@ NAMES = {
     "batch.batch": ("BatchNode", "ParallelBatchNode"),
     "errors": (
         "AttemptTimeoutError",
+        "AwaitedCancelledError",
         "CircuitOpenError",
         "DeadlineExceededError",
         "Drop",

@@ -6,6 +6,7 @@ KayGraphError
 ├── UnknownActionError       an action has no edge (also a LookupError)
 ├── AttemptTimeoutError      ``timeout=`` has expired (also a TimeoutError)
 │   └── DeadlineExceededError    ``deadline=`` of an item, a node or a run has expired
+├── AwaitedCancelledError    what a hook awaited was cancelled, and the run was not
 ├── CircuitOpenError         a circuit breaker refused the call
 ├── WorkerDiedError          a worker process ended while it worked on an item
 │   └── MemoryLimitError     it was killed because it exceeded ``memory_limit=``
@@ -75,6 +76,14 @@ class AttemptTimeoutError(KayGraphError, TimeoutError):
 
 class DeadlineExceededError(AttemptTimeoutError):
     """An item, a node or a run exceeded its ``deadline``, queueing and waits included."""
+
+
+class AwaitedCancelledError(KayGraphError):
+    """What a hook awaited was cancelled by other code; nobody has cancelled the run.
+
+    An ordinary failure, which is retried, collected and routed like any other. The CancelledError
+    is its ``__cause__``.
+    """
 
 
 class CircuitOpenError(KayGraphError):

@@ -11,6 +11,7 @@ import pytest
 
 from kaygraph import (
     AttemptTimeoutError,
+    AwaitedCancelledError,
     Drop,
     Graph,
     GraphDefinitionError,
@@ -33,7 +34,10 @@ PARENTS: list[tuple[type[Exception], type[BaseException]]] = [
 ]
 
 
-@pytest.mark.parametrize(("error", "parent"), [*PARENTS, (WorkerDiedError, Exception)])
+@pytest.mark.parametrize(
+    ("error", "parent"),
+    [*PARENTS, (WorkerDiedError, Exception), (AwaitedCancelledError, Exception)],
+)
 def test_every_error_is_a_kaygraph_error_and_a_familiar_one(
     error: type[Exception], parent: type[BaseException]
 ) -> None:

@@ -5,8 +5,11 @@ import sys
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from contextvars import Context, ContextVar
+from math import inf
 from typing import Any, Generic, NamedTuple, NoReturn, TypeVar
 from weakref import ref
+
+from ..errors import AwaitedCancelledError
 
 T = TypeVar("T")
 
@@ -136,6 +139,41 @@ def cancellation_check() -> Callable[[], int]:
     if CALLER.get(None) is None or not (before := earlier_cancellations(task)):
         return cancelling
     return lambda: cancelling() > before
+
+
+def awaited_cancelled(error: BaseException) -> AwaitedCancelledError | None:
+    """Return what a hook has failed with when it ended with a cancellation that is not ours.
+
+    None: this task was cancelled, or the error is another. Asked wherever the code of a user is
+    called: a CancelledError comes out of every wait for something that was cancelled.
+    """
+    if not isinstance(error, asyncio.CancelledError) or is_cancelled() or _scope_is_cancelled():
+        return None
+    failure = AwaitedCancelledError(
+        "what was awaited here (a task, a future) had been cancelled by other code, while this run "
+        "was not cancelled: catch asyncio.CancelledError around that await if it may happen"
+    )
+    failure.__cause__ = error
+    return failure
+
+
+def raise_if_awaited(cancellation: asyncio.CancelledError) -> None:
+    """Raise what a hook has failed with, unless the cancellation is ours: raise that then."""
+    failure = awaited_cancelled(cancellation)
+    try:
+        if failure is not None:
+            raise failure
+    finally:
+        del failure  # it holds this frame: no cycle may keep them alive
+
+
+def _scope_is_cancelled() -> bool:
+    """Whether a scope of anyio has been cancelled whose cancellation is still to be delivered."""
+    if "anyio" not in sys.modules:
+        return False
+    from anyio import current_effective_deadline
+
+    return current_effective_deadline() == -inf
 
 
 async def raise_if_cancelled() -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from ..aio.tasks import awaited_cancelled
 from ..errors import TooManyFailuresError, note_place
 from ..limits.slots import Slot
 from ..outcome import Outcome, status_of
@@ -18,8 +19,14 @@ class Failures:
         self.errors: list[Exception] = []
         self.skipped = 0
 
-    def bear(self, item: Any, index: int, slot: Slot, error: Exception) -> Outcome[Any]:
-        """Return the outcome of a failed item, or raise when ``on_error`` does not tolerate it."""
+    def bear(self, item: Any, index: int, slot: Slot, raised: BaseException) -> Outcome[Any]:
+        """Return the outcome of a failed item, or raise when ``on_error`` does not tolerate it.
+
+        What is no failure of the item, such as a cancellation of the run, is raised as well.
+        """
+        error = awaited_cancelled(raised) or raised
+        if not isinstance(error, Exception):
+            raise error
         status = status_of(error, self.on_error)
         if status == "skipped":
             self.skipped += 1

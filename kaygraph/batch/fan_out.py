@@ -171,7 +171,7 @@ class FanOut:
                         value = await bare(item)
                     else:
                         value = await work(item, index, slot)
-                except Exception as error:
+                except BaseException as error:
                     await self._failed(item, index, slot, error)
                 else:
                     if not keep:
@@ -204,7 +204,7 @@ class FanOut:
             Outcome(self.name, index, "ok", value, None, slot.attempts, slot.seconds, item)
         )
 
-    async def _failed(self, item: Any, index: int, slot: Slot, error: Exception) -> None:
+    async def _failed(self, item: Any, index: int, slot: Slot, error: BaseException) -> None:
         self.failures.pulled = self.pulled
         outcome = self.failures.bear(item, index, slot, error)
         if self.sink is not None:

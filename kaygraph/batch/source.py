@@ -5,6 +5,7 @@ import inspect
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
 from typing import Any
 
+from ..aio.tasks import raise_if_awaited
 from ..errors import NodeDefinitionError
 from ..run.frame import Frame
 
@@ -68,10 +69,11 @@ class AsyncSource(AsyncIterator[Any]):
         cancelling = reader.cancelling()
         try:
             item = await anext(self._items)
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as cancellation:
             # _stop cancels this wait only; any other cancellation is meant for the reader.
             if self._stopping and reader.cancelling() - 1 <= cancelling:
                 raise StopAsyncIteration from None
+            raise_if_awaited(cancellation)
             raise
         finally:
             self._reader = None

@@ -2,10 +2,12 @@
 
 import logging
 import time
+from asyncio import CancelledError
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from inspect import isawaitable
 from typing import Any, ClassVar, Self
 
+from ..aio.tasks import raise_if_awaited
 from ..errors import NodeDefinitionError
 from ..node.facts import Fact, Facts
 from ..node.hooks import is_own
@@ -40,6 +42,15 @@ class FlowScope(Scope):
 async def settled(value: Any) -> Any:
     """Return the result of a hook, sync or async."""
     return await value if isawaitable(value) else value
+
+
+async def hooked(hook: Callable[..., Any], *given: Any) -> Any:
+    """Call a hook that stands around the three steps; a cancellation that is not ours fails it."""
+    try:
+        return await settled(hook(*given))
+    except CancelledError as cancellation:
+        raise_if_awaited(cancellation)
+        raise
 
 
 class BaseNode(Replacing, CoreNode[Any, Any]):
@@ -168,12 +179,12 @@ class BaseNode(Replacing, CoreNode[Any, Any]):
         node._execution_context = {"start_time": time.time()}
         context = FRAME.set(frame)
         try:
-            await settled(node.before_prep(shared))
+            await hooked(node.before_prep, shared)
             action: Any = await super(BaseNode, node).run_within(shared, frame)
             # Where something follows, any false value is "default"; else it is a result.
             return action or None if successors_of(self) else action
         except Exception as error:
-            if node._failed is None or not await settled(node._failed(shared, error)):
+            if node._failed is None or not await hooked(node._failed, shared, error):
                 raise
             return None
         finally:

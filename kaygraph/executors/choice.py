@@ -6,7 +6,7 @@ from contextvars import copy_context
 from types import CoroutineType
 from typing import Any
 
-from ..aio.tasks import outlast, retrieve_exception
+from ..aio.tasks import outlast, raise_if_awaited, retrieve_exception
 from ..run.frame import Frame
 from ..run.place import place_of
 from ..run.run import Run, WorkerProcesses
@@ -20,6 +20,14 @@ def blocks(node: Any) -> bool:
 
 async def execute(node: Any, item: Any, frame: Frame) -> Any:
     """Call ``exec`` once, where it belongs."""
+    try:
+        return await _executed(node, item, frame)
+    except asyncio.CancelledError as cancellation:
+        raise_if_awaited(cancellation)
+        raise
+
+
+async def _executed(node: Any, item: Any, frame: Frame) -> Any:
     place = node.run_in
     kind = node.exec_kind
     if place is None:
@@ -74,4 +82,5 @@ async def _submitted(future: "Future[Any]") -> Any:
         if not future.cancel():
             await outlast([waiting])
         raise
-    return waiting.result()
+    retrieve_exception(waiting)
+    return future.result()  # as it is: asyncio would make another error of some

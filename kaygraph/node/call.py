@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Hashable
 from typing import Any
 
-from ..aio.tasks import is_cancelled
+from ..aio.tasks import awaited_cancelled, is_cancelled
 from ..aio.timeouts import within
 from ..errors import CircuitOpenError, Drop, note_place
 from ..events import (
@@ -40,6 +40,7 @@ async def call(node: Any, item: Any, index: int | None, frame: Frame, slot: Slot
     slot.timed = slot.timed or emit is not None
     keyed: KeyedPermits | None = None
     key: Hashable = None
+    error: BaseException | None = None
     try:
         try:
             if node.limit_by is not None:
@@ -58,12 +59,13 @@ async def call(node: Any, item: Any, index: int | None, frame: Frame, slot: Slot
                 value = await within(node.deadline, "deadline", what, attempts, blocks(node))
         except Drop:
             raise
-        except Exception as error:
+        except Exception as failure:
             if not node._has_fallback or is_cancelled():
                 raise
-            returned = node.exec_fallback(item, error)
+            returned = node.exec_fallback(item, failure)
             value = await result_of(node, "exec_fallback", returned, node._fallback_is_async)
-    except BaseException as error:
+    except BaseException as raised:
+        error = awaited_cancelled(raised) or raised
         if isinstance(error, Exception):
             note_place(error, _place(node, item, index, frame, slot))
         if emit is not None:
@@ -74,8 +76,11 @@ async def call(node: Any, item: Any, index: int | None, frame: Frame, slot: Slot
                     slot.seconds, status, error,
                 )
             )  # fmt: skip
+        if error is not raised:
+            raise error from raised
         raise
     finally:
+        del error  # it holds this frame: no cycle may keep them alive
         slot.item = ()
         if keyed is not None:
             keyed.end(key)

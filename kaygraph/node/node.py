@@ -1,15 +1,18 @@
 """Nodes: three steps each, and the wiring between them."""
 
+from asyncio import CancelledError
 from collections.abc import Awaitable, Collection, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, Unpack
 
 from .._validation import check_name
+from ..aio.tasks import raise_if_awaited
 from ..executors.kinds import not_async, result_of
 from ..limits.slots import Slot
 from ..run.frame import Frame
 from ..run.launch import Runnable
+from ..run.place import InNode
 from .call import call
 from .composition import Composition
 from .facts import Fact, Facts
@@ -198,25 +201,29 @@ class BaseNode(Pipeable, Wired, Facts, Runnable, Generic[P, E, I, R]):
 
     async def run_within(self, shared: Any, frame: Frame) -> str | None:
         """The lifecycle, once. Hooks are called as by ``result_of``, without a coroutine more."""
-        has_lifespan, prep_is_async, post_is_async, bare = self._lifecycle
-        if has_lifespan:
-            await frame.run.open(self, shared)
-        prep_res: Any = self.prep(shared)
-        if prep_is_async:
-            prep_res = await prep_res
-        elif type(prep_res) is CoroutineType:
-            raise not_async(self, "prep", prep_res)
-        exec_res: Any
-        if bare and frame.bare:
-            exec_res = await self.exec(prep_res)  # type: ignore[misc]
-        else:
-            exec_res = await self._exec(prep_res, shared, frame)
-        action: Any = self.post(shared, prep_res, exec_res)
-        if post_is_async:
-            action = await action
-        elif type(action) is CoroutineType:
-            raise not_async(self, "post", action)
-        return action  # type: ignore[no-any-return]
+        try:
+            has_lifespan, prep_is_async, post_is_async, bare = self._lifecycle
+            if has_lifespan:
+                await frame.run.open(self, shared)
+            prep_res: Any = self.prep(shared)
+            if prep_is_async:
+                prep_res = await prep_res
+            elif type(prep_res) is CoroutineType:
+                raise not_async(self, "prep", prep_res)
+            exec_res: Any
+            if bare and frame.bare:
+                exec_res = await self.exec(prep_res)  # type: ignore[misc]
+            else:
+                exec_res = await self._exec(prep_res, shared, frame)
+            action: Any = self.post(shared, prep_res, exec_res)
+            if post_is_async:
+                action = await action
+            elif type(action) is CoroutineType:
+                raise not_async(self, "post", action)
+            return action  # type: ignore[no-any-return]
+        except CancelledError as cancellation:
+            raise_if_awaited(cancellation)
+            raise
 
     async def _exec(self, prep_res: Any, shared: Any, frame: Frame) -> Any:
         """What stands between ``prep`` and ``post``; the kinds of node differ here."""
@@ -314,6 +321,7 @@ class AsyncNode(Node[P, E, I, R]):
 async def prepared(node: Node[Any, Any], shared: Any, frame: Frame) -> Any:
     """Open a node's ``lifespan`` and return what its ``prep`` returns."""
     has_lifespan, prep_is_async, _ = node.hook_kinds
-    if has_lifespan:
-        await frame.run.open(node, shared)
-    return await result_of(node, "prep", node.prep(shared), prep_is_async)
+    with InNode(frame.name_of(node)):
+        if has_lifespan:
+            await frame.run.open(node, shared)
+        return await result_of(node, "prep", node.prep(shared), prep_is_async)

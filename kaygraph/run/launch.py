@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import ref
 
 from .._validation import check_limit
-from ..aio.tasks import CALLER, Caller, current_task, outlast
+from ..aio.tasks import CALLER, Caller, current_task, outlast, raise_if_awaited
 from ..aio.timeouts import within
 from ..errors import DeadlineExceededError, note_place
 from ..events import Observer, RunFinished, RunStarted
@@ -236,7 +236,11 @@ async def launched(
         started = asyncio.get_running_loop().time()
         run.emit(RunStarted(name, started))
     try:
-        result = await work(shared, frame)
+        try:
+            result = await work(shared, frame)
+        except asyncio.CancelledError as cancellation:  # of the hooks of a batch that is streamed
+            raise_if_awaited(cancellation)
+            raise
         action = result if isinstance(result, str) else None
         return result
     except BaseException as failure:

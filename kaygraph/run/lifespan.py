@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import FrozenInstanceError
 from typing import Any
 
-from ..aio.tasks import outlast, retrieve_exception
+from ..aio.tasks import outlast, raise_if_awaited, retrieve_exception
 
 
 class Lifespan:
@@ -26,10 +26,14 @@ class Lifespan:
 
     async def _hold(self, manager: AbstractAsyncContextManager[Any]) -> None:
         try:
-            async with manager as resource:
-                if not self._entered.done():
-                    self._entered.set_result(resource)
-                await self._leave  # raises the run's error, so that a transaction can roll back
+            try:
+                async with manager as resource:
+                    if not self._entered.done():
+                        self._entered.set_result(resource)
+                    await self._leave  # raises the run's error, so that a transaction can roll back
+            except asyncio.CancelledError as cancellation:
+                raise_if_awaited(cancellation)
+                raise
         except BaseException as error:
             if not self._entered.done():
                 self._entered.set_exception(error)

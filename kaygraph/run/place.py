@@ -1,9 +1,12 @@
 """Where in a run a hook is called, as its log says it. Nothing is looked up before a line is."""
 
+from asyncio import CancelledError
 from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any
 
+from ..aio.tasks import awaited_cancelled
+from ..errors import note_place
 from ..limits.slots import Slot
 from .frame import FRAME
 
@@ -12,6 +15,32 @@ WORKING: ContextVar[tuple[Any, Slot]] = ContextVar("kaygraph_working")
 
 # Where the context of a run does not reach: a node, and its place as it was there.
 SENT: ContextVar[tuple[Any, Mapping[str, Any]]] = ContextVar("kaygraph_sent")
+
+
+class InNode:
+    """Notes at an error in which node it happened; a cancellation that is not ours is one as well.
+
+    It is no generator, since contextlib sets the traceback of an error, which not every error lets
+    it do.
+    """
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        failure = None if error is None else awaited_cancelled(error)
+        try:
+            if failure is not None:
+                note_place(failure, repr(self.name))
+                raise failure
+            if error is not None and not isinstance(error, CancelledError):
+                note_place(error, repr(self.name))
+        finally:
+            del error, failure  # they hold this frame: no cycle may keep them alive
 
 
 def place_of(node: Any) -> Mapping[str, Any]:

@@ -9,7 +9,7 @@ from types import CoroutineType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from ..aio.tasks import outlast
-from ..errors import NodeDefinitionError
+from ..errors import NodeDefinitionError, note_place
 from ..events import Event, Observer
 from ..limits.permits import KeyedPermits, Permits
 from .lifespan import Lifespan
@@ -106,7 +106,7 @@ class Run:
         for observer in tuple(self._observers):
             try:
                 observer(event)
-            except Exception as error:
+            except (Exception, asyncio.CancelledError) as error:
                 self._observers.remove(observer)
                 asyncio.get_running_loop().call_exception_handler(
                     {"message": f"observer {observer!r} failed", "exception": error}
@@ -190,10 +190,11 @@ class Run:
 
     async def _close(self, error: BaseException | None) -> None:
         failures: list[BaseException] = []
-        for lifespan in reversed((self._lifespans or {}).values()):
+        for node, lifespan in reversed((self._lifespans or {}).items()):
             try:
                 await lifespan.leave(error)
             except BaseException as failure:  # whatever it is, the others are left as well
+                note_place(failure, f"{node.name!r}, as its lifespan ended")
                 failures.append(failure)
         if self.processes is not None:
             await self.processes.close()

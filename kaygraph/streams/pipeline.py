@@ -17,6 +17,7 @@ from ..node.settings import Checks, checks_of
 from ..node.streaming import Streaming
 from ..node.wiring import unique
 from ..run.frame import FRAME, Frame, Scope
+from ..run.place import InNode
 from .stage import UNBOUNDED, Stage, begin
 
 
@@ -152,8 +153,9 @@ class Pipeline(BaseNode[Any, list[Any] | None], Streaming[Any]):
                 emit(stage.event())
             results = list(last.items) if kept and stage is stages[-1] else None
             node = stage.node
-            returned = node.post(shared, prep_res, stage.report(results))
-            await result_of(node, "post", returned, node.hook_kinds[2])
+            with InNode(stage.name):
+                returned = node.post(shared, prep_res, stage.report(results))
+                await result_of(node, "post", returned, node.hook_kinds[2])
         return kept
 
     def _cut_short(self, stages: Sequence[Stage], *, keeps_results: bool) -> None:

@@ -18,7 +18,7 @@ from ..node.node import Node
 from ..node.observed import begun
 from ..outcome import Outcome
 from ..run.frame import Frame
-from ..run.place import WORKING
+from ..run.place import WORKING, InNode
 from .order import Order
 
 UNBOUNDED = 2**62  # the size of a buffer that is never full
@@ -188,10 +188,7 @@ class Stage:
                 self.taken = index + 1
                 try:
                     sink.append(await plain(item))
-                except asyncio.CancelledError:
-                    self.cancelled += 1
-                    raise
-                except Exception as error:
+                except BaseException as error:
                     sink.extend(self._failed(item, index, slot, error))
                 if readers:
                     wake(readers)
@@ -229,10 +226,7 @@ class Stage:
                     else:
                         value = await node.run_item(item, index, frame, slot)
                         values = value if several else (value,)
-                except asyncio.CancelledError:
-                    self.cancelled += 1
-                    raise
-                except Exception as error:
+                except BaseException as error:
                     values = self._failed(item, index, slot, error)
                 for due in (values,) if order is None else order.due(index, values):
                     if len(due) == 1 and len(sink) < size:  # as _pass does, without its cost
@@ -245,10 +239,14 @@ class Stage:
                     await cancelled_again()
                 self._share(slot)
 
-    def _failed(self, item: Any, index: int, slot: Slot, error: Exception) -> Sequence[Any]:
+    def _failed(self, item: Any, index: int, slot: Slot, error: BaseException) -> Sequence[Any]:
         """Return what is passed on for a failed item, or raise when ``on_error`` says so."""
         self.failures.pulled = self.items
-        outcome = self.failures.bear(item, index, slot, error)
+        try:
+            outcome = self.failures.bear(item, index, slot, error)
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
         return () if outcome.status == "skipped" else (outcome,)
 
     def _share(self, slot: Slot) -> None:
@@ -310,6 +308,11 @@ async def _unchanged(item: Any) -> Any:
     return item
 
 
+async def _fed(feeder: Stage, source: Any) -> None:
+    with InNode(feeder.name):
+        await feeder.feed(source)
+
+
 def begin(stages: Sequence[Stage], source: Any) -> list[Coroutine[Any, Any, None]]:
     """Return the coroutines of all stages, of which the first reads the source.
 
@@ -320,7 +323,7 @@ def begin(stages: Sequence[Stage], source: Any) -> list[Coroutine[Any, Any, None
         feeder = Stage(first.node, first.inbox, first.inbox, first.frame, False)
     working = [stage for stage in stages if stage is not feeder]
     return [
-        begun(partial(feeder.feed, source), feeder.name, feeder.frame),
+        begun(partial(_fed, feeder, source), feeder.name, feeder.frame),
         *(
             begun(partial(stage.worker, number), stage.name, stage.frame)
             for stage in working

@@ -34,7 +34,10 @@ class Scripted(Node[Any, Any]):
             case "fail":
                 raise ValueError(f"attempt {self.attempt}")
             case "cancel":
-                raise asyncio.CancelledError
+                task = asyncio.current_task()
+                assert task is not None
+                task.cancel()
+                await asyncio.sleep(0)
             case "drop":
                 raise Drop
         return "done"
@@ -51,13 +54,14 @@ async def test_every_sequence_of_attempts_ends_where_it_should(most: int) -> Non
         shared: dict[str, Any] = {}
         decisive = next((step for step in script if step != "fail"), "fail")
         expected = script.index(decisive) + 1 if decisive != "fail" else most
+        run = asyncio.create_task(node.run_async(shared))
         if decisive == "ok":
-            await node.run_async(shared)
+            await run
             assert shared["result"] == "done"
         else:
             kind = ValueError if decisive == "fail" else asyncio.CancelledError
             with pytest.raises(kind):
-                await node.run_async(shared)
+                await run
             assert shared == {}
         assert node.attempts == list(range(1, expected + 1)), script
 

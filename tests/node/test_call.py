@@ -285,14 +285,18 @@ async def test_the_fallback_is_not_called_for_a_cancellation_or_a_drop() -> None
 
     class Ends(Node[Any, Any]):
         async def exec(self, _: Any) -> None:
-            raise error
+            if drops:
+                raise Drop
+            await asyncio.Event().wait()
 
         def exec_fallback(self, _: Any, exc: Exception) -> Any:
             raise AssertionError("called")
 
-    for error in (asyncio.CancelledError(), Drop()):
-        with pytest.raises(type(error)):
-            await Ends(max_retries=3).run_async({})
+    for drops in (False, True):
+        task = asyncio.create_task(Ends(max_retries=3).run_async({}))
+        asyncio.get_running_loop().call_later(0.01, task.cancel)
+        with pytest.raises(Drop if drops else asyncio.CancelledError):
+            await task
 
 
 async def test_what_fails_before_an_attempt_begins_is_not_tried_again() -> None:

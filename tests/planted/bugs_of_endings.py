@@ -137,10 +137,8 @@ BUGS = [
         "was begun and has not ended",
         {
             call.call: """
-                - except BaseException as error:
-                -     if isinstance(error, Exception):
-                + except Exception as error:  # which a CancelledError is not
-                +     if isinstance(error, Exception):
+                - except BaseException as raised:
+                + except Exception as raised:  # which a CancelledError is not
             """
         },
     ),
@@ -164,9 +162,9 @@ BUGS = [
         "which was cancelled, has ended with ",
         {
             call.call: """
-                - except Exception as error:
+                - except Exception as failure:
                 -     if not node._has_fallback or is_cancelled():
-                + except BaseException as error:
+                + except BaseException as failure:
                 +     if not node._has_fallback:
             """
         },
@@ -176,13 +174,14 @@ BUGS = [
         nothing_is_left_wherever_it_is_cancelled,
         "which was cancelled, has ended with ",
         {
+            failures.Failures.bear: """
+                - if not isinstance(error, Exception):
+                -     raise error
+            """,
             fan_out.FanOut._worker: """
-                - except Exception as error:
-                + except BaseException as error:
-                ...
                 - if cancelled():  # exec may have swallowed it: the run ends all the same
                 -     await cancelled_again()
-            """
+            """,
         },
     ),
     Bug(
