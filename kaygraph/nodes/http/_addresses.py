@@ -16,6 +16,7 @@ from yarl import URL
 
 from ..._formatting import redacted
 from ...errors import KayGraphError
+from ._urls import as_given, resolved, shown
 
 Origin = tuple[str, str, int]  # scheme, host, port
 
@@ -45,6 +46,8 @@ def origin_of(url: URL) -> Origin:
 def parsed(text: object) -> URL:
     """Return an address that can be asked: http or https, with a host, without a user.
 
+    What is encoded in it stays as it is.
+
     Raises:
         HTTPRequestError: It is not one.
     """
@@ -52,10 +55,31 @@ def parsed(text: object) -> URL:
         raise HTTPRequestError(f"a URL is a string such as 'https://host/path', got {_shown(text)}")
     try:
         str(text).encode()  # what is no text, yarl would leave out
-        url = URL(text)
-        port = url.port  # raises for one that is out of range
+        url = as_given(str(text))
     except (ValueError, UnicodeError) as error:
-        raise HTTPRequestError(f"{_shown(text)} is not a URL: {redacted(str(error))}") from None
+        raise _no_url(text, error) from None
+    return _checked(url, text)
+
+
+def joined(base: URL, reference: str) -> URL:
+    """Return where a URL leads that is relative to another.
+
+    Raises:
+        HTTPRequestError: It leads to what cannot be asked.
+    """
+    try:
+        reference.encode()  # what is no text, yarl would leave out
+        url = resolved(base, reference)
+    except (ValueError, UnicodeError) as error:
+        raise _no_url(reference, error) from None
+    return _checked(url, reference)
+
+
+def _checked(url: URL, text: object) -> URL:
+    try:
+        port = url.port  # raises for one that is out of range
+    except ValueError as error:
+        raise _no_url(text, error) from None
     if url.scheme not in ("http", "https") or not url.host or not port:
         raise HTTPRequestError(
             f"a URL must begin with http:// or https:// and a host, got {_shown(text)}"
@@ -71,8 +95,12 @@ def parsed(text: object) -> URL:
     return url
 
 
+def _no_url(text: object, error: Exception) -> HTTPRequestError:
+    return HTTPRequestError(f"{_shown(text)} is not a URL: {redacted(str(error))}")
+
+
 def _shown(text: object) -> str:
-    return redacted(repr(text))
+    return redacted(repr(shown(text) if isinstance(text, str | URL) else text))
 
 
 def is_public(address: str) -> bool:

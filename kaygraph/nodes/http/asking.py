@@ -14,9 +14,9 @@ from ...node.facts import resource_of
 from ...node.settings import Checks
 from .._json import MAX_DEPTH
 from .._store import Stored, check_on_loop
-from ._addresses import HTTPRequestError, origin_of, parsed
+from ._addresses import HTTPRequestError, joined, origin_of, parsed
 from .auth import Auth
-from .client import HARMLESS, Client, HTTPSettings, client, joined
+from .client import HARMLESS, Client, HTTPSettings, client
 from .messages import HTTPError, HTTPStatusError, Params, Request, check_headers, check_method
 from .messages import check_mapping as check_mapping
 

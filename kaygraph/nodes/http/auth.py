@@ -10,6 +10,7 @@ from typing import Any
 from yarl import URL
 
 from ._addresses import parsed
+from ._urls import with_query
 from .messages import HTTPError, check_headers, check_line
 
 Headers = dict[str, str]
@@ -96,7 +97,7 @@ class APIKey(Auth):
         self, headers: Headers, url: URL, tokens: "Tokens", post: Post
     ) -> tuple[Headers, URL]:
         if self.param is not None:
-            return headers, url.update_query({self.param: self.key})
+            return headers, with_query(url, [(self.param, self.key)], instead_of={self.param})
         return {**headers, self.header.lower(): self.key}, url
 
 

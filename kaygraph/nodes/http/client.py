@@ -1,7 +1,6 @@
 """An HTTP client for nodes: one session a run, over aiohttp, with limits on all that comes back."""
 
 import asyncio
-import os
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
@@ -12,7 +11,6 @@ from typing import Any
 import aiohttp
 from yarl import URL
 
-from ..._formatting import redacted
 from ...run.frame import FRAME
 from .._json import MAX_DEPTH, decode
 from ._addresses import (
@@ -21,14 +19,15 @@ from ._addresses import (
     Origin,
     PublicResolver,
     check_literal,
+    joined,
     origin_of,
     parsed,
 )
 from ._decoding import HTTPBodyError, decoded
+from ._translation import translated
+from ._urls import from_header, with_query
 from .auth import Auth, Headers, Tokens
 from .messages import (
-    HTTPConnectionError,
-    HTTPError,
     HTTPResult,
     HTTPStatusError,
     HTTPTimeoutError,
@@ -213,7 +212,13 @@ class Client:
         self.base = None if settings.url is None else parsed(settings.url)
 
     async def ask(self, request: Request, raise_for_status: bool = False) -> HTTPResult:
-        """Make a request and return the whole answer, whatever its status is.
+        """Make a request and return the whole answer, as ``asked``."""
+        return (await self.asked(request, raise_for_status))[0]
+
+    async def asked(
+        self, request: Request, raise_for_status: bool = False
+    ) -> tuple[HTTPResult, URL]:
+        """Make a request and return the whole answer, whatever its status is, and who gave it.
 
         Raises:
             HTTPStatusError: 429 or a status from 500: another attempt may help. With
@@ -230,7 +235,7 @@ class Client:
         if passing or (raise_for_status and not answer.success):
             again = passing and (request.may_be_repeated or refused_for_now(result))
             raise HTTPStatusError(repr(answer), result, again)
-        return result
+        return result, answer.url
 
     @asynccontextmanager
     async def open(self, request: Request) -> AsyncIterator[Answer]:
@@ -239,7 +244,7 @@ class Client:
         Raises:
             As ``ask``, HTTPStatusError apart.
         """
-        url, answering = self._url_of(request), False
+        url, answering = self.url_of(request), False
         seconds = self._settings.total_timeout
         until = None if seconds is None else asyncio.get_running_loop().time() + seconds
 
@@ -268,15 +273,19 @@ class Client:
             cancellation.repeatable = request.may_be_repeated  # type: ignore[attr-defined]
             raise
         except aiohttp.ClientError as error:
-            raise _translated(error, request, url, answering) from None
+            raise translated(error, request, url, answering) from None
 
-    def _url_of(self, request: Request) -> URL:
+    def url_of(self, request: Request) -> URL:
+        """Return the address that a request goes to, with its query.
+
+        Raises:
+            HTTPRequestError: It is none.
+        """
         if self.base is None:
             url = parsed(request.url)
         else:
             url = joined(self.base, request.url) if request.url else self.base
-        pairs = request.query()
-        return url.extend_query(pairs) if pairs else url
+        return with_query(url, request.query())
 
     @asynccontextmanager
     async def _answered(self, request: Request, url: URL) -> AsyncIterator[aiohttp.ClientResponse]:
@@ -317,7 +326,7 @@ class Client:
                     f"{request.asking(url)} was redirected more than "
                     f"max_redirects={self._settings.max_redirects} times"
                 )
-            url = joined(url, location)
+            url = joined(url, from_header(location))
             if response.status == 303 or (response.status < 303 and method == "POST"):
                 method, body = "HEAD" if method == "HEAD" else "GET", None
                 headers.pop("content-type", None)
@@ -336,46 +345,3 @@ class Client:
         except HTTPStatusError as error:
             result = error.result
         return result["status_code"], result["data"]
-
-
-def _translated(
-    error: aiohttp.ClientError, request: Request, url: URL, answering: bool
-) -> HTTPError | HTTPRequestError:
-    """Return our error for one of aiohttp's, without the address that was asked, and its key."""
-    asked = request.asking(url)
-    if isinstance(error, aiohttp.InvalidURL):
-        return HTTPRequestError(f"{asked} cannot be asked: its host is not one")
-    unheard = isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
-    again = request.may_be_repeated or unheard
-    if isinstance(error, TimeoutError):
-        step = "no connection in time" if unheard else "the answer stopped"
-        return HTTPTimeoutError(f"{asked}: {step}", again)
-    what = redacted(_reason(error)) or type(error).__name__
-    if isinstance(error, aiohttp.ClientSSLError):
-        return HTTPConnectionError(f"{asked}: {what}")
-    step = "the answer broke off: " if answering else ""
-    return HTTPConnectionError(f"{asked}: {step}{what}", again)
-
-
-def _reason(error: aiohttp.ClientError) -> str:
-    """Return what one of aiohttp's errors says, in the system's words where it has none."""
-    if isinstance(error, aiohttp.ClientResponseError):
-        return error.message
-    if isinstance(error, aiohttp.ClientConnectorError) and not isinstance(
-        error, aiohttp.ClientSSLError
-    ):
-        cause, code = error.os_error, error.os_error.errno or 0  # below 0: of the name service
-        return f"no connection: {os.strerror(code) if code > 0 else cause.strerror or cause}"
-    return str(error)
-
-
-def joined(base: URL, reference: str) -> URL:
-    """Return where a URL leads that is relative to another."""
-    try:
-        reference.encode()  # what is no text, yarl would leave out
-        return parsed(base.join(URL(reference)))
-    except HTTPRequestError:
-        raise
-    except ValueError as error:
-        shown = redacted(repr(reference))
-        raise HTTPRequestError(f"{shown} is not a URL: {redacted(str(error))}") from None

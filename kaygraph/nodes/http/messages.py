@@ -15,6 +15,7 @@ from ..._formatting import redacted
 from ..._validation import check_flag
 from ...errors import KayGraphError
 from ._addresses import HTTPRequestError
+from ._urls import shown
 
 Value = str | int | float | bool | None
 Params = Mapping[str, Value | Sequence[Value]]
@@ -195,7 +196,7 @@ class Request:
 
     def asking(self, url: object) -> str:
         """Return how errors name this request, when it goes to ``url``."""
-        return f"<{self.verb} {redacted(str(url))}>"
+        return f"<{self.verb} {redacted(shown(url))}>"
 
     @property
     def verb(self) -> str:

@@ -4,8 +4,6 @@ import re
 from collections.abc import Mapping
 from typing import Any, ClassVar, Unpack
 
-from yarl import URL
-
 from ..._validation import check_count, check_name
 from ...node.settings import Checks
 from .._store import configure
@@ -109,7 +107,7 @@ class SMS(Posting):
         path = f"2010-04-01/Accounts/{self.account}/Messages.json"
         result = await self.posted(
             message,
-            url=str(URL(str(self.url)) / path),
+            url=f"{str(self.url).rstrip('/')}/{path}",
             data={"From": str(self.sender), "To": number, "Body": text},
         )
         data = result["data"]

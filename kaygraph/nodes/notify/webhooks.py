@@ -101,13 +101,13 @@ class Posting(Asking, Channel):
 
 def _without(url: str, text: str) -> str:
     """Take the path and the query of an address out of a text, whole and in parts."""
-    address = URL(url)
-    for part in (address.raw_path_qs, address.path_qs, address.raw_path, address.path):
-        if len(part) > 1:
-            text = text.replace(part, f"/{HIDDEN}")
-    for part in (*address.raw_parts, *address.parts, *address.query.values()):
-        if len(part) > 7:  # shorter ones are words, that stand in others as well
-            text = text.replace(part, HIDDEN)
+    for address in (parsed(url), URL(url)):  # as it is sent, and as it is shown
+        for part in (address.raw_path_qs, address.path_qs, address.raw_path, address.path):
+            if len(part) > 1:
+                text = text.replace(part, f"/{HIDDEN}")
+        for part in (*address.raw_parts, *address.parts, *address.query.values()):
+            if len(part) > 7:  # shorter ones are words, that stand in others as well
+                text = text.replace(part, HIDDEN)
     return text
 
 

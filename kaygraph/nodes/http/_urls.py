@@ -1,0 +1,125 @@
+"""URLs that are sent as they were given: what is already encoded stays as it is, byte for byte.
+
+A signature covers the bytes of a URL. ``yarl.URL(text)`` turns ``%2F`` in a query into ``/`` and
+``%7E`` into ``~``, which means the same and has another signature.
+"""
+
+import re
+from collections.abc import Collection, Iterable, Sequence
+from urllib.parse import unquote_plus
+
+from yarl import URL
+
+# RFC 3986, 3.3 and 3.4: all that may stand in a path, or in a query, without being encoded.
+_PATH = re.compile(r"(?:[^A-Za-z0-9._~!$&'()*+,;=:@/%-]|%(?![0-9A-Fa-f]{2}))+")
+_QUERY = re.compile(r"(?:[^A-Za-z0-9._~!$&'()*+,;=:@/?%-]|%(?![0-9A-Fa-f]{2}))+")
+
+_AROUND = "".join(map(chr, range(0x21)))  # what browsers drop at both ends of a URL
+_BYTES = re.compile("[\udc80-\udcff]")  # of a header, that are no UTF-8
+
+Pairs = Sequence[tuple[str, str]]
+
+
+def as_given(text: str) -> URL:
+    """Return a URL in which only that has been encoded which could not be sent otherwise.
+
+    Scheme and host are normalised, ``.`` and ``..`` are resolved, the fragment is dropped.
+
+    Raises:
+        ValueError: It is not a URL.
+    """
+    text = text.strip(_AROUND)
+    named, given = URL(text), URL(text, encoded=True)
+    path, query = _encoded(given)
+    if not named.raw_authority:  # a reference, or not a URL: its host is missing
+        return URL(f"{path}{query}", encoded=True)
+    return URL(f"{named.scheme}://{named.raw_authority}{_without_dots(path)}{query}", encoded=True)
+
+
+def resolved(base: URL, reference: str) -> URL:
+    """Return where a reference leads from a base (RFC 3986, 5.2), as ``as_given`` does."""
+    reference = reference.strip(_AROUND)
+    given = URL(reference, encoded=True)
+    if given.scheme and given.scheme != base.scheme:
+        return as_given(reference)
+    if given.raw_authority:
+        return as_given(reference if given.scheme else f"{base.scheme}:{reference}")
+    path, query = _encoded(given)
+    if not path:
+        path, query = base.raw_path, query or _marked(base.raw_query_string)
+    elif not path.startswith("/"):
+        path = base.raw_path.rpartition("/")[0] + "/" + path
+    return URL(f"{base.scheme}://{base.raw_authority}{_without_dots(path)}{query}", encoded=True)
+
+
+def with_query(url: URL, pairs: Pairs, instead_of: Collection[str] = ()) -> URL:
+    """Return a URL with more in its query.
+
+    Args:
+        url: Its query stays as it is.
+        pairs: What is added, encoded.
+        instead_of: Names that are taken out of the query before.
+    """
+    if not pairs and not instead_of:
+        return url
+    parts = _kept(url.raw_query_string, instead_of)
+    added = URL.build(query=pairs).raw_query_string
+    query = "&".join([*parts, added] if added else parts)
+    return URL(f"{url.with_query(None)}{_marked(query)}", encoded=True)
+
+
+def without(url: str, names: Collection[str]) -> str:
+    """Return the text of a URL, or of a reference, without some names of its query."""
+    address, mark, fragment = url.partition("#")
+    path, _, query = address.partition("?")
+    return f"{path}{_marked('&'.join(_kept(query, names)))}{mark}{fragment}"
+
+
+def from_header(text: str) -> str:
+    """Return the text of a URL in a header, which may hold bytes that are no UTF-8."""
+    return _BYTES.sub(lambda byte: f"%{ord(byte[0]) - 0xDC00:02X}", text)
+
+
+def shown(url: object) -> str:
+    """Return a URL for people: a name such as ``token`` is seen, however it is encoded."""
+    if "%" not in str(url):
+        return str(url)
+    try:
+        return str(URL(str(url)))
+    except ValueError:
+        return str(url)
+
+
+def _kept(query: str, dropped: Collection[str]) -> list[str]:
+    parts: Iterable[str] = query.split("&") if query else ()
+    return [part for part in parts if unquote_plus(part.partition("=")[0]) not in dropped]
+
+
+def _encoded(url: URL) -> tuple[str, str]:
+    """Return the path, and the query with its "?", of a URL as it was given."""
+    query = _QUERY.sub(_percent, url.raw_query_string)
+    return _PATH.sub(_percent, url.raw_path), _marked(query)
+
+
+def _percent(some: re.Match[str]) -> str:
+    return "".join(f"%{byte:02X}" for byte in some[0].encode())
+
+
+def _marked(query: str) -> str:
+    return f"?{query}" if query else ""
+
+
+def _without_dots(path: str) -> str:
+    """Resolve ``.`` and ``..`` (RFC 3986, 5.2.4)."""
+    if "/." not in path:
+        return path
+    kept: list[str] = []
+    segments = path.split("/")[1:]
+    for segment in segments:
+        if segment == "..":
+            del kept[-1:]
+        elif segment != ".":
+            kept.append(segment)
+    if segments[-1] in (".", ".."):
+        kept.append("")
+    return "/" + "/".join(kept)
