@@ -3,8 +3,10 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Unpack
+
+from yarl import URL
 
 from ..._validation import check_count
 from ...batch.batch import BatchNode
@@ -14,10 +16,12 @@ from ...node.settings import Checks
 from ...run.frame import Frame
 from .._json import decode
 from .._store import StoreBatchSettings, configure
+from ._addresses import HTTPRequestError, joined
 from ._decoding import HTTPBodyError
 from .asking import ClientSettings, Requesting, check_text
+from .client import Client
 from .messages import HTTPResult, HTTPStatusError, Params, Request
-from .pagination import LinkHeader, Pagination, value_at
+from .pagination import LinkHeader, Offset, PageNumber, Pagination, has, value_at
 
 MAX_PAGES = 10_000
 
@@ -34,6 +38,8 @@ class Page:
 
     request: Request
     following: "asyncio.Future[Request | None]" = field(repr=False)
+    before: list[Any] = field(repr=False)  # what the page before it held
+    held: list[Any] = field(default_factory=list, init=False, repr=False)
 
     def __repr__(self) -> str:
         return repr(self.request)
@@ -98,30 +104,88 @@ class HTTPPages(Requesting, BatchNode[Page, Any]):
     async def prep(self, shared: Any, /) -> AsyncIterator[Page]:
         """Yield the pages; each answer says which comes next."""
         loop = asyncio.get_running_loop()
-        request = self.pagination.first(self.request(super().prep(shared)))
+        request = self.request(super().prep(shared))
+        if not request.url:
+            request = replace(request, url=str(resource_of(self).base or ""))
+        request = self.pagination.first(request)
+        asked, before = set[int](), list[Any]()
         for _ in range(self.max_pages):
-            page = Page(request, loop.create_future())
+            page = Page(request, loop.create_future(), before)
             yield page
-            following = await page.following
+            following, before = await page.following, page.held
             if following is None:
                 return
-            if following == request:
+            asked.add(self._known(request))
+            if self._known(following) == self._known(request):
                 raise HTTPBodyError(f"{request!r} names itself as the page after it")
+            if self._known(following) in asked:
+                raise HTTPBodyError(
+                    f"{request!r} names {following!r} as the page after it, which came before: "
+                    "the pages go round in a circle"
+                )
             request = following
         raise HTTPBodyError(f"there are more than max_pages={self.max_pages} pages")
 
     async def exec(self, page: Page, /) -> AsyncIterator[Any]:
         """Ask for a page and yield its items."""
-        result: HTTPResult = await resource_of(self).ask(page.request, raise_for_status=True)
-        items = value_at(result["data"], self.items)
-        if not isinstance(items, list):
-            where = f"no list at items={self.items!r}" if self.items else "JSON that is no list"
-            raise HTTPBodyError(f"{page.request!r} answered {where}")
+        client: Client = resource_of(self)
+        result, url = await client.asked(page.request, raise_for_status=True)
+        items = self._items(page.request, result)
         if not page.following.done():  # it is another attempt: a subclass failed after the answer
-            following = self.pagination.following(page.request, result, len(items))
-            page.following.set_result(following)
+            self._check_new(page, items)
+            page.held[:] = items
+            page.following.set_result(self._following(page.request, url, result, len(items)))
         for item in items:
             yield item
+
+    def _check_new(self, page: Page, items: list[Any]) -> None:
+        """Refuse records that have come before: a server may not know what the pages count."""
+        param = getattr(self.pagination, "param", None)
+        counted = isinstance(self.pagination, Offset | PageNumber)
+        records = len(items) > 1 and all(isinstance(item, dict) for item in items)
+        if counted and records and items == page.before:
+            raise HTTPBodyError(
+                f"{page.request!r} answered the same items as the page before it: does the server "
+                f"know {param!r}?"
+            )
+
+    def _items(self, request: Request, result: HTTPResult) -> list[Any]:
+        data = result["data"]
+        items = value_at(data, self.items)
+        if items is None and (result["status_code"] == 204 or self._is_null(result)):
+            return []  # how some languages write a list without items
+        if not isinstance(items, list):
+            where = f"no list at items={self.items!r}" if self.items else "JSON that is no list"
+            raise HTTPBodyError(f"{request!r} answered {where}")
+        return items
+
+    def _is_null(self, result: HTTPResult) -> bool:
+        if self.items:
+            return has(result["data"], self.items)
+        return result["headers"].get("content-length", "0") != "0"  # the data of no body is None
+
+    def _following(
+        self, request: Request, url: URL, result: HTTPResult, items: int
+    ) -> Request | None:
+        following = self.pagination.following(request, result, items)
+        if following is None:
+            return None
+        if following.url != request.url:  # relative to what has answered, after redirects
+            try:
+                following = replace(following, url=str(joined(url, following.url)))
+            except HTTPRequestError as error:
+                text = f"{request!r} names a next page that cannot be asked: {error}"
+                raise HTTPBodyError(text) from None
+        if not items and self._known(following) == self._known(request):
+            return None  # a last page that is empty, and names itself
+        return following
+
+    def _known(self, request: Request) -> int:
+        """Return by what a request is known again."""
+        client: Client = resource_of(self)
+        return hash(
+            (str(client.url_of(request)), request.verb, repr(request.json), repr(request.data))
+        )
 
     async def run_item(self, page: Page, index: int | None, frame: Frame, slot: Slot) -> Any:
         """There is no page after one that cannot be had, whatever is made of that."""

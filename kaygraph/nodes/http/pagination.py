@@ -1,19 +1,16 @@
 """How one page of an answer leads to the next."""
 
-import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from yarl import URL
-
 from ..._validation import check_count
+from ._addresses import HTTPRequestError, joined, parsed
 from ._decoding import HTTPBodyError
-from .messages import HTTPResult, Request
-
-_LINK = re.compile(r'<([^<>]*)>((?:\s*;\s*[^\s;,="]+\s*(?:=\s*(?:"[^"]*"|[^\s;,"]+))?)*)')
-_NEXT = re.compile(r';\s*rel\s*=\s*(?:next\b|"(?:[^"]*\s)?next(?:\s[^"]*)?")', re.IGNORECASE)
+from ._links import links
+from ._urls import from_header, with_query, without
+from .messages import HTTPResult, Params, Request
 
 
 class Pagination(ABC):
@@ -25,7 +22,10 @@ class Pagination(ABC):
 
     @abstractmethod
     def following(self, request: Request, result: HTTPResult, items: int) -> Request | None:
-        """Return the request for the page after this one, which held so many items, or None."""
+        """Return the request for the page after this one, which held so many items, or None.
+
+        Its ``url`` may be relative to the address that has answered.
+        """
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,10 @@ class LinkHeader(Pagination):
     """The Link header names the next page (RFC 8288), as ``rel="next"``."""
 
     def following(self, request: Request, result: HTTPResult, items: int) -> Request | None:
-        for url, attributes in _LINK.findall(result["headers"].get("link", "")):
-            if _NEXT.search(attributes):
-                return _referred(request, url)
+        for target, params in links(result["headers"].get("link", "")):
+            is_next = "next" in params.get("rel", "").lower().split()
+            if is_next and _is_of(request, params.get("anchor", "")):
+                return _referred(request, from_header(target))
         return None
 
 
@@ -43,9 +44,11 @@ class LinkHeader(Pagination):
 class Cursor(Pagination):
     """The answer holds what asks for the next page, and nothing (or null, or "") in the last one.
 
+    A page may be empty and not be the last. One that is empty and names itself is.
+
     Args:
         at: Where it stands in the JSON, with dots: "meta.next".
-        param: What the query calls it; None where it is a whole URL.
+        param: What the query calls it; None where it is a whole URL, which may be relative.
     """
 
     at: str
@@ -59,69 +62,140 @@ class Cursor(Pagination):
             raise HTTPBodyError(f"{self.at!r} holds a {type(found).__name__}, not a cursor")
         if self.param is None:
             return _referred(request, str(found))
-        return replace(request, params={**request.params, self.param: found})
+        return _with(request, {self.param: found})
 
 
 @dataclass(frozen=True)
 class Offset(Pagination):
-    """Pages of ``size`` items are counted by their first item, until one is not full.
+    """Pages are counted by their first item, until one is empty, or all of ``total`` have come.
+
+    A page that is not full is not taken for the last one: many servers give fewer than they are
+    asked for. Where the answer names the total, the request for an empty page is saved.
 
     Args:
-        size: How many items a page holds.
+        size: How many items a page is asked for.
         param: What the query calls the place of the first item.
         size_param: What the query calls the size.
         start: The place of the very first item.
+        total: Where the answer says how many items there are in all: a place in the JSON, with
+            dots, or the name of a header, such as "X-Total-Count".
     """
 
     size: int = 100
     param: str = "offset"
     size_param: str | None = "limit"
     start: int = 0
+    total: str | None = None
 
     def __post_init__(self) -> None:
         check_count("size", self.size)
 
     def first(self, request: Request) -> Request:
         size = {} if self.size_param is None else {self.size_param: self.size}
-        return replace(request, params={**request.params, **size, self.param: self.start})
+        return _with(request, {**size, self.param: self.start})
 
     def following(self, request: Request, result: HTTPResult, items: int) -> Request | None:
-        if items < self.size:
+        place = _counted(request, self.param)
+        total, come = number_at(result, self.total), place - self.start + items
+        if total is None and not items:
             return None
-        place = request.params[self.param]
-        assert isinstance(place, int)
-        return replace(request, params={**request.params, self.param: place + items})
+        if total is not None and come >= total:
+            return None
+        if not items:
+            raise HTTPBodyError(
+                f"{request!r} answered no items, though {self.total!r} says that there are {total}"
+                f" and {come} have come"
+            )
+        return _with(request, {self.param: place + items})
 
 
 @dataclass(frozen=True)
 class PageNumber(Pagination):
-    """Pages are counted, until one is empty."""
+    """Pages are counted, until one is empty, or as many as ``pages`` says.
+
+    Args:
+        param: What the query calls the number.
+        start: The number of the first page.
+        pages: Where the answer says how many pages there are: a place in the JSON, with dots, or
+            the name of a header, such as "X-Total-Pages". Some servers answer what follows the
+            last page with an error.
+    """
 
     param: str = "page"
     start: int = 1
+    pages: str | None = None
 
     def first(self, request: Request) -> Request:
-        return replace(request, params={**request.params, self.param: self.start})
+        return _with(request, {self.param: self.start})
 
     def following(self, request: Request, result: HTTPResult, items: int) -> Request | None:
-        number = request.params[self.param]
-        assert isinstance(number, int)
-        return (
-            replace(request, params={**request.params, self.param: number + 1}) if items else None
-        )
+        number = _counted(request, self.param)
+        pages = number_at(result, self.pages)
+        over = not items if pages is None else number - self.start + 1 >= pages
+        return None if over else _with(request, {self.param: number + 1})
+
+
+def _with(request: Request, params: Params) -> Request:
+    """Return a request with these in its query, and only these of their names."""
+    url = without(request.url, params.keys())
+    return replace(request, url=url, params={**request.params, **params})
+
+
+def _counted(request: Request, param: str) -> int:
+    place = request.params[param]
+    assert isinstance(place, int)
+    return place
+
+
+def _is_of(request: Request, anchor: str) -> bool:
+    """Return whether a link with this anchor leads away from the page itself (RFC 8288, 3.2)."""
+    if not anchor:
+        return True
+    try:
+        page = with_query(parsed(request.url), request.query())
+        return "#" not in anchor and joined(page, from_header(anchor)) == page
+    except HTTPRequestError:
+        return False
 
 
 def _referred(request: Request, url: str) -> Request:
-    """Return the request for what an answer names, relative to where it came from."""
-    try:
-        there = URL(request.url).join(URL(url))
-    except ValueError:
-        raise HTTPBodyError(f"{request!r} names a next page that is not a URL") from None
-    return replace(request, url=str(there), params={})  # it holds the query already
+    """Return the request for what an answer names, relative to where that came from."""
+    return replace(request, url=url, params={})  # it holds the query already
+
+
+def number_at(result: HTTPResult, place: str | None) -> int | None:
+    """Return the number that an answer holds at a place in its JSON, or in a header, or None."""
+    if place is None:
+        return None
+    found = value_at(result["data"], place)
+    if found is None:
+        found = result["headers"].get(place.lower())
+    if isinstance(found, str) and found.isascii() and found.strip().isdigit():
+        found = int(found)
+    if isinstance(found, float) and found.is_integer():
+        found = int(found)
+    return found if isinstance(found, int) and not isinstance(found, bool) else None
 
 
 def value_at(data: Any, place: str | None) -> Any:
-    """Return what stands at a place such as "meta.next", or None."""
-    for name in place.split(".") if place else ():
-        data = data.get(name) if isinstance(data, Mapping) else None
-    return data
+    """Return what stands at a place such as "meta.next", or None.
+
+    A name may hold dots itself: "@odata.nextLink".
+    """
+    return next(_values(data, place or ""), None)
+
+
+def has(data: Any, place: str) -> bool:
+    """Return whether something stands at a place, be it null."""
+    return any(True for _ in _values(data, place))
+
+
+def _values(data: Any, place: str) -> Iterator[Any]:
+    if not place:
+        yield data
+    elif isinstance(data, Mapping):
+        names = place.split(".")
+        for count in (len(names), *range(1, len(names))):
+            name = ".".join(names[:count])
+            if name in data:
+                yield from _values(data[name], ".".join(names[count:]))

@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 
 from kaygraph.nodes import (
     APIKey,
+    Cursor,
     HTTPConnectionError,
     HTTPLines,
     HTTPNode,
+    HTTPPages,
     HTTPRequestError,
     HTTPStatusError,
     ParallelHTTPNode,
@@ -52,6 +54,21 @@ async def test_a_redirect_is_followed_byte_for_byte() -> None:
             async with serving(in_turn(redirect(location), echo)) as site:
                 await HTTPNode(site.url, allow_private=True).run_async({})
             assert [*site.asked[1:], *there.asked][0].raw_path == SIGNED
+
+
+@pytest.mark.parametrize("in_body", [False, True])
+async def test_a_next_page_is_asked_for_byte_for_byte(in_body: bool) -> None:
+    """Whether a header names it or the body does."""
+
+    async def page(request: web.BaseRequest) -> web.Response:
+        link = SIGNED if request.path == "/" else ""
+        headers = {"Link": f'<{link}>; rel="next"'} if link and not in_body else {}
+        return web.json_response({"items": [1], "next": link}, headers=headers)
+
+    pagination = Cursor("next", param=None) if in_body else None
+    async with serving(page) as site:
+        await HTTPPages(site.url, pagination, items="items").run_async({})
+    assert [request.raw_path for request in site.asked] == ["/", SIGNED]
 
 
 async def test_params_are_added_to_a_query_that_stays_as_it_is() -> None:
