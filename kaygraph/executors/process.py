@@ -17,9 +17,11 @@ from typing import Any
 
 from .._validation import human
 from ..aio.tasks import outlast, retrieve_exception
-from ..errors import MemoryLimitError, NodeDefinitionError, WorkerDiedError, add_note
+from ..errors import MemoryLimitError, NodeDefinitionError, WorkerDiedError
 from .elsewhere import run_elsewhere
+from .exceptions import pack
 from .memory import GrowthLimit, require_measurable, resident
+from .rebuilding import note, unpack
 
 # A child is a fresh interpreter: a fork of a process with threads can deadlock.
 CONTEXT = multiprocessing.get_context("spawn")
@@ -54,8 +56,9 @@ def _signals_held() -> Iterator[None]:
 class ProcessPool:
     """As many processes as there are items at once; they are started as they are needed.
 
-    A node is sent to a process once, an item for every call, both pickled. An error comes back
-    with its class, its message and, as a note, its traceback in the process.
+    A node is sent to a process once, an item for every call, both pickled. An error comes back as
+    it was raised, with its attributes, notes, cause and context; a note has its traceback in the
+    process.
     """
 
     def __init__(self, threads: ThreadPoolExecutor) -> None:
@@ -130,6 +133,30 @@ def _pickled(node: Any) -> bytes:
         ) from error
 
 
+def _item_pickled(item: Any) -> bytes:
+    try:
+        return pickle.dumps(item)
+    except BaseException as error:
+        note(error, "while the item was pickled for a worker process")
+        raise
+
+
+def _facts_pickled(facts: tuple[Any, ...]) -> bytes:
+    try:
+        return pickle.dumps(facts)
+    except BaseException as error:
+        note(error, "while params were pickled for a worker process")
+        raise
+
+
+def _result_of(answer: bytes) -> Any:
+    try:
+        return pickle.loads(answer)
+    except BaseException as error:
+        note(error, "while the result of exec was unpickled, as it came from a worker process")
+        raise
+
+
 class _Worker:
     """One process, and the pipe to it. Its methods block and run in a thread."""
 
@@ -147,14 +174,15 @@ class _Worker:
         process, connection = self._running or self._start()
         pid = process.pid
         sent = None if node in self._known else node
-        message = pickle.dumps((hash(node), sent, item, facts, limit))
+        pickled = _item_pickled(item)
+        message = pickle.dumps((hash(node), sent, pickled, _facts_pickled(facts), limit))
         try:
             connection.send_bytes(message)
             held = 0 if limit is None else _watched(pid, connection, limit)
             if limit is not None and held > limit:
                 raise self._past(limit, f"grew to {human(held)}, past")
             # Both ends are ours: what comes back was pickled by the process that we started.
-            worked, answer, self._own = pickle.loads(connection.recv_bytes())
+            answer, told, knows, self._own = pickle.loads(connection.recv_bytes())
         except (EOFError, OSError):
             answered, killed = bool(self._known), self.dead
             self.dead = True
@@ -165,11 +193,12 @@ class _Worker:
             if not answered and not killed:  # a common reason can be named
                 text += ". A script starts its run under: if __name__ == '__main__':"
             raise WorkerDiedError(text) from None
-        self._known.add(node)
-        if worked:
-            return answer
-        error, where = answer
-        add_note(error, f"in process {pid}:\n{where}")
+        if knows:
+            self._known.add(node)
+        if told is None:
+            return _result_of(answer)
+        error = unpack(answer)
+        note(error, f"in process {pid}:\n{told}")
         if limit is not None and _is_refusal(error):
             what = f"holds {human(resident(pid))} and asked for more than fits into"
             raise self._past(limit, what) from error
@@ -271,23 +300,25 @@ class _Server:
         self._own = resident()
 
     def answer(self, message: bytes) -> bytes:
-        """Return, pickled: whether exec worked, what came of it, and the bytes held before it."""
+        """Return, pickled: the result or the error, each pickled; of an error, its traceback;
+        whether the node is known now; and the bytes held before the item."""
+        key, sent, item, facts, limit = pickle.loads(message)  # plain data, and pickled data in it
+        doing = "while the node was unpickled in the process"
         try:
-            key, sent, item, facts, limit = pickle.loads(message)
             if sent is not None:
                 before = resident()
                 self._nodes[key] = pickle.loads(sent)
                 self._own += resident() - before
+            node = self._nodes[key]
+            doing = "while the item was unpickled in the process"
+            item, facts = pickle.loads(item), pickle.loads(facts)
+            doing = ""
             with GrowthLimit(limit):
-                result = run_elsewhere(self._nodes[key], item, *facts)
-                return pickle.dumps((True, result, self._own))
+                result = run_elsewhere(node, item, *facts)
+                doing = "while the result of exec was pickled in the process"
+                return pickle.dumps((pickle.dumps(result), None, True, self._own))
         except BaseException as error:
-            where = traceback.format_exc()
-            try:
-                answer = pickle.dumps((False, (error, where), self._own))
-                pickle.loads(answer)  # an error may pickle and yet not come back
-                return answer
-            except Exception:
-                kind = MemoryError if _is_refusal(error) else RuntimeError
-                stand_in = kind(f"{type(error).__name__}: {error}")
-                return pickle.dumps((False, (stand_in, where), self._own))
+            if doing:
+                note(error, doing)
+            told = traceback.format_exc()
+            return pickle.dumps((pack(error), told, key in self._nodes, self._own))

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,11 @@ from kaygraph import (
     Graph,
     Node,
     NodeDefinitionError,
+    Outcome,
     Retry,
     WorkerDiedError,
 )
+from tests.executors.failing import Each, Refused, Unloadable, Unread
 from tests.executors.working import InProcess, ManyInProcess, PidOf
 
 pytestmark = pytest.mark.anyio
@@ -58,6 +61,55 @@ async def test_a_result_that_cannot_be_pickled_is_an_error() -> None:
     with pytest.raises(Exception, match=r"lambda|pickle") as caught:
         await InProcess().run_async({"item": ("lambda", 1)})
     assert not isinstance(caught.value, WorkerDiedError)
+
+
+async def each_of(items: Sequence[Any], node: type[Each] = Each) -> list[Any]:
+    """Return what one process makes of each item, an error in place of what failed."""
+    shared: dict[str, Any] = {}
+    async with asyncio.timeout(60):
+        await node(items, max_workers=1).run_async(shared)
+    return [one.error if isinstance(one, Outcome) else one for one in shared["results"]]
+
+
+def whats_noted(error: BaseException) -> str:
+    return "\n".join(getattr(error, "__notes__", ()))
+
+
+async def test_item_that_cannot_be_unpickled_fails_alone() -> None:
+    """With its own error; the process goes on, and the other items work."""
+    failed, *others = await each_of([Refused(1, "x"), 2, 3, 4])
+    assert others == [2, 3, 4]
+    assert isinstance(failed, TypeError)
+    assert "missing 1 required positional argument: 'text'" in str(failed)
+    assert "while the item was unpickled in the process" in whats_noted(failed)
+    assert "in node 'Each', item 0" in whats_noted(failed)
+
+
+async def test_item_that_cannot_be_pickled_fails_alone() -> None:
+    """Before it is sent: nothing of it reaches the process."""
+    one, failed, two = await each_of([1, threading.Lock(), 2])
+    assert (one, two) == (1, 2)
+    assert isinstance(failed, TypeError)
+    assert "while the item was pickled for a worker process" in whats_noted(failed)
+
+
+async def test_result_that_does_not_travel_fails_alone() -> None:
+    """Whether it cannot be pickled in the process or cannot be unpickled here."""
+    one, lock, unloadable, two = await each_of([1, "lock", "unloadable", 2])
+    assert (one, two) == (1, 2)
+    assert isinstance(lock, TypeError)
+    assert "while the result of exec was pickled in the process" in whats_noted(lock)
+    assert isinstance(unloadable, ValueError)
+    assert "while the result of exec was unpickled" in whats_noted(unloadable)
+    item = (await each_of([Unloadable()]))[0]
+    assert isinstance(item, ValueError)
+
+
+async def test_node_that_cannot_be_unpickled_fails_with_its_own_error() -> None:
+    """For each item, and not only for the first."""
+    errors = await each_of([1, 2, 3], Unread)
+    assert [str(error) for error in errors] == ["'no state'"] * 3
+    assert all("while the node was unpickled" in whats_noted(error) for error in errors)
 
 
 async def test_a_process_that_ends_in_the_middle_is_an_error_worth_another_attempt() -> None:
