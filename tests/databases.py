@@ -80,6 +80,26 @@ def server() -> Iterator[tuple[str, Any]]:
             control("stop")
 
 
+@contextmanager
+def pooler(*settings: str) -> Iterator[tuple[str, Any]]:
+    """Start a server and PgBouncer in front of it, or skip the test; yield a url and a function.
+
+    The url has {} where the mode of the pool goes; the function stops or starts the server.
+    """
+    with server() as (url, control):
+        folder = Path(parse_qs(urlsplit(url).query)["host"][0]).parent
+        done = subprocess.run(
+            [SCRIPT, "start-pooler", folder, *settings], check=True, capture_output=True, timeout=60
+        )
+        url = done.stdout.decode().strip()
+        if not url:
+            pytest.skip(done.stderr.decode().strip())
+        try:
+            yield url, control
+        finally:
+            subprocess.run([SCRIPT, "stop-pooler", folder], check=True, timeout=60)
+
+
 class Proxy:
     """A port on loopback that leads to the server, until it is cut, closed or made silent."""
 

@@ -40,7 +40,7 @@ class Database:
             False: when the operating system has it, so that a loss of power may take the last rows.
         pool_size: How many connections to PostgreSQL a node has at most in a run.
         connect_timeout: Seconds that a try to connect to PostgreSQL may take, 2 or more, for each
-            address that the host has; it is tried twice.
+            address that the host has.
         lock_timeout: Seconds to wait for a lock that another transaction holds.
         timeout: Seconds that a transaction may take, or a batch of rows may take to come; None for
             no limit.

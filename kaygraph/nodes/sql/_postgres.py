@@ -1,14 +1,14 @@
-"""PostgreSQL: a pool of connections, opened as they are needed."""
+"""PostgreSQL: each transaction on one of a pool of connections, whatever pooler is in between."""
 
-import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from ...aio.tasks import outlast
 from .._extras import extra
 from ._database import Database, Row, Written, column_names, in_time, too_many
+from ._pool import PREPARED, Pool, whole
 from ._statement import Bound, Statement
 from .errors import (
     DatabaseError,
@@ -20,7 +20,8 @@ from .errors import (
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection, AsyncCursor
-    from psycopg_pool import AsyncConnectionPool
+
+T = TypeVar("T")
 
 # By the class of the SQLSTATE, or the whole of it; see the appendix "Error Codes" of PostgreSQL.
 _KINDS = {
@@ -38,11 +39,16 @@ _KINDS = {
     "P0001": RowRefusedError,  # RAISE, in a trigger
 }
 
-# What psycopg and its pool warn of is raised here as an error; it reaches those who set up logging,
+# What psycopg warns of is raised here as an error; it reaches those who set up logging,
 # and is not printed for those who did not.
 logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
-FOREVER_S = 1e7  # what the pool takes for no limit
+PROBE = "SELECT 1"
+NO_BLOCKS = "transaction blocks not allowed"  # PgBouncer, with pool_mode = statement
+
+
+class _ForgottenError(DatabaseUnavailableError):
+    """A statement that was prepared is not there."""
 
 
 class Postgres:
@@ -51,67 +57,26 @@ class Postgres:
     def __init__(self, database: Database, reads: bool) -> None:
         self._database = database
         self._psycopg = extra("psycopg", "postgres")
-        self._waiting: set[asyncio.Timeout] = set()  # for a connection
-        self._connecting: set[asyncio.Timeout] = set()
-        self._refusal: Exception | None = None  # why the last try to connect has failed
-        self._pool = self._made(reads)
+        options = _told_in_url(self._psycopg, database).get("options") or ""
+        self._begin = "BEGIN READ ONLY" if reads else "BEGIN"
+        self._limit = PROBE
+        if "lock_timeout" not in options:  # what the url says stands above
+            limit = whole(database.lock_timeout * 1000)
+            self._begin += f"; SET LOCAL lock_timeout = {limit}"
+            self._limit = f"SELECT set_config('lock_timeout', '{limit}', true)"
+        self._pool = Pool(database)
+        self._in_blocks = True  # transactions, from a BEGIN to a COMMIT
 
     @classmethod
     @asynccontextmanager
     async def opened(cls, database: Database, reads: bool) -> AsyncIterator["Postgres"]:
-        """Open the pool. It connects when the first connection is needed, so that a server which
+        """Open nothing yet: it connects when the first connection is needed, so that a server which
         is not there yet is the business of ``retry=``."""
         server = cls(database, reads)
         try:
-            await server._pool.open()
             yield server
         finally:
-            _end(server._connecting)  # the pool would wait for a server that does not answer
             await server._pool.close()
-
-    def _made(self, reads: bool) -> "AsyncConnectionPool[AsyncConnection[Row]]":
-        """Return the pool, which notes why it cannot connect: by itself it tells that to a log, and
-        tries on while those who wait for a connection hear nothing."""
-        database, psycopg = self._database, self._psycopg
-        server = self
-
-        class Connection(psycopg.AsyncConnection):  # type: ignore[misc, name-defined]
-            @classmethod
-            async def connect(cls, *args: Any, **kwargs: Any) -> Any:
-                with suppress(TimeoutError):  # psycopg's own is another
-                    async with _until_ended(server._connecting):
-                        try:
-                            return await super().connect(*args, **kwargs)
-                        except Exception as error:
-                            server._refusal = error
-                            raise
-                # Raised here it leads to no frame, where it would keep what was connecting open.
-                raise psycopg.OperationalError("the pool was closed")
-
-        async def refused(_: Any) -> None:
-            _end(self._waiting)
-
-        options = f"-c lock_timeout={_whole(database.lock_timeout * 1000)}"
-        if reads:
-            options += " -c default_transaction_read_only=on"
-        pools = extra("psycopg_pool", "postgres").AsyncConnectionPool
-        return pools(  # type: ignore[no-any-return]
-            database.url,
-            connection_class=Connection,
-            kwargs={
-                "autocommit": True,
-                "row_factory": psycopg.rows.dict_row,
-                "connect_timeout": _whole(database.connect_timeout),
-                "options": f"{options} {_told_in_url(psycopg, database).get('options', '')}",
-            },
-            min_size=0,
-            max_size=database.pool_size,
-            open=False,
-            check=pools.check_connection,
-            timeout=database.timeout or FOREVER_S,
-            reconnect_timeout=0.0,
-            reconnect_failed=refused,
-        )
 
     async def rows(
         self, statement: Statement, bound: Bound, batch: int
@@ -120,8 +85,9 @@ class Postgres:
         with self._told():
             async with AsyncExitStack() as held:
                 async with in_time(self._database):
-                    connection = await held.enter_async_context(self._connection())
-                    await connection.execute("BEGIN")
+                    connection = await self._begun(held)
+                    if connection is None:
+                        raise self._no_blocks()
                     await connection.execute(declare, bound, prepare=False)
                     found = await _fetched(connection, batch)
                 while found:
@@ -130,26 +96,38 @@ class Postgres:
                     async with in_time(self._database):
                         found = await _fetched(connection, batch)
                 async with in_time(self._database):
-                    await connection.execute("COMMIT")
+                    await connection.execute("COMMIT", prepare=False)
 
     async def execute(
+        self, statements: Sequence[tuple[Statement, Bound]], max_rows: int
+    ) -> list[Row] | int:
+        return await self._known_to_server(partial(self._execute, statements, max_rows))
+
+    async def write(self, statement: Statement, rows: Sequence[Bound]) -> Sequence[Written]:
+        return await self._known_to_server(partial(self._write, statement, rows))
+
+    async def _known_to_server(self, transaction: Callable[[], Awaitable[T]]) -> T:
+        """Do it again where nothing was done, because what was prepared is not there: behind a
+        pooler that passes for the server, or after a function that forgets all that is prepared."""
+        try:
+            return await transaction()
+        except _ForgottenError:
+            await self._pool.prepare_no_more()
+            return await transaction()
+
+    async def _execute(
         self, statements: Sequence[tuple[Statement, Bound]], max_rows: int
     ) -> list[Row] | int:
         changed, rows = 0, None
         async with self._transaction() as connection:
             for statement, bound in statements:
                 cursor = await connection.execute(statement.text, bound)
-                rows = None
-                if cursor.description is not None:
-                    _check_columns(cursor)
-                    rows = await cursor.fetchmany(max_rows + 1)
-                    if len(rows) > max_rows:
-                        raise too_many(max_rows)
-                else:
+                rows = await _returned(cursor, max_rows)
+                if rows is None:
                     changed += max(0, cursor.rowcount)
         return changed if rows is None else rows
 
-    async def write(self, statement: Statement, rows: Sequence[Bound]) -> Sequence[Written]:
+    async def _write(self, statement: Statement, rows: Sequence[Bound]) -> Sequence[Written]:
         """All at once, in a few round trips; one by one when a row of them is refused."""
         try:
             async with self._transaction() as connection:
@@ -164,6 +142,8 @@ class Postgres:
         except DatabaseError:
             if len(rows) == 1:
                 raise
+        if not self._in_blocks:
+            return [await self._alone(statement, bound) for bound in rows]
         written: list[Written] = []
         async with self._transaction() as connection:
             for bound in rows:
@@ -179,31 +159,61 @@ class Postgres:
                     written.append(error)
         return written
 
-    @asynccontextmanager
-    async def _transaction(self) -> AsyncIterator["AsyncConnection[Row]"]:
-        async with in_time(self._database):
-            with self._told():
-                async with self._connection() as connection, connection.transaction():
-                    yield connection
+    async def _alone(self, statement: Statement, bound: Bound) -> Written:
+        """Write a row in a transaction of its own."""
+        try:
+            async with self._transaction() as connection:
+                return await _returned(await connection.execute(statement.text, bound))
+        except DatabaseError as error:
+            return error
 
     @asynccontextmanager
-    async def _connection(self) -> AsyncIterator["AsyncConnection[Row]"]:
-        """A connection for one transaction. One that is left in the middle of it is closed, which
-        ends it on the server without a word from there."""
-        try:
-            async with _until_ended(self._waiting) as wait:
-                connection = await self._pool.getconn()
-        except TimeoutError:
-            if not wait.expired():
+    async def _transaction(self) -> AsyncIterator["AsyncConnection[Row]"]:
+        """Commit what is done within; undo it where an error is raised there."""
+        async with in_time(self._database):
+            with self._told():
+                async with AsyncExitStack() as held:
+                    connection = await self._begun(held)
+                    if connection is None:
+                        connection = await held.enter_async_context(self._pipelined())
+                        yield connection
+                        return
+                    try:
+                        yield connection
+                    except BaseException:
+                        with suppress(self._psycopg.Error):  # it is broken, and closed soon
+                            await connection.execute("ROLLBACK", prepare=False)
+                        raise
+                    await connection.execute("COMMIT", prepare=False)
+
+    async def _begun(self, held: AsyncExitStack) -> "AsyncConnection[Row] | None":
+        """Return a connection with a transaction that has begun, or None where none can be."""
+        if self._in_blocks:
+            try:
+                return await held.enter_async_context(self._pool.connection(self._begin))
+            except self._psycopg.errors.ProtocolViolation as error:
+                if NO_BLOCKS not in str(error):
+                    raise
+                self._in_blocks = False
+        return None
+
+    @asynccontextmanager
+    async def _pipelined(self) -> AsyncIterator["AsyncConnection[Row]"]:
+        """A transaction without a BEGIN: all that is sent before the end of a pipeline is one."""
+        async with self._pool.connection(PROBE) as connection, connection.pipeline():
+            try:
+                await connection.execute(self._limit, prepare=False)
+                yield connection
+            except BaseException:
+                await connection.close()  # the end of the pipeline would commit
                 raise
-            reason = str(self._refusal).strip()
-            raise DatabaseUnavailableError(f"{self._database}: {reason}") from self._refusal
-        try:
-            yield connection
-        finally:
-            if connection.pgconn.transaction_status != self._psycopg.pq.TransactionStatus.IDLE:
-                await connection.close()
-            await _to_its_end(self._pool.putconn(connection))
+
+    def _no_blocks(self) -> DatabaseError:
+        return DatabaseError(
+            f"{self._database}: the pooler allows no transaction (pool_mode = statement), which "
+            "rows are read in: ask for a pool with pool_mode = transaction or session, connect to "
+            "the server itself, or read up to max_rows rows with SQLExecute"
+        )
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -214,35 +224,6 @@ class Postgres:
             raise _kind(self._psycopg, error)(f"{self._database}: {_primary(error)}") from error
         except UnicodeEncodeError as error:
             raise RowRefusedError(f"{self._database}: {error}") from error
-
-
-@asynccontextmanager
-async def _until_ended(waits: set[asyncio.Timeout]) -> AsyncIterator[asyncio.Timeout]:
-    """Let what is waited for here raise a TimeoutError when the waits of this set are ended."""
-    async with asyncio.timeout(None) as wait:
-        waits.add(wait)
-        try:
-            yield wait
-        finally:
-            waits.discard(wait)
-
-
-def _end(waits: set[asyncio.Timeout]) -> None:
-    for wait in waits:
-        if not wait.expired():
-            wait.reschedule(0)
-
-
-async def _to_its_end(giving_back: Coroutine[Any, Any, None]) -> None:
-    """Let this be done, cancelled or not: the pool would miss a connection for ever."""
-    task = asyncio.get_running_loop().create_task(giving_back)
-    await outlast([task])
-    task.result()
-
-
-def _whole(value: float) -> int:
-    """Return a limit as PostgreSQL takes it: a whole number, where 0 would be no limit."""
-    return round(min(max(value, 1), 2**31 - 1))
 
 
 def _told_in_url(psycopg: Any, database: Database) -> dict[str, Any]:
@@ -263,6 +244,8 @@ def _told_in_url(psycopg: Any, database: Database) -> dict[str, Any]:
 
 def _kind(psycopg: Any, error: Any) -> type[DatabaseError]:
     state = error.sqlstate
+    if state == "26000" and PREPARED in str(error):
+        return _ForgottenError
     if state is not None:
         return _KINDS.get(state) or _KINDS.get(state[:2], DatabaseError)
     if isinstance(error, psycopg.OperationalError):
@@ -273,7 +256,13 @@ def _kind(psycopg: Any, error: Any) -> type[DatabaseError]:
 
 def _primary(error: Any) -> str:
     """Return the message without its details, which may hold what is in the row."""
-    return str(error.diag.message_primary or error).strip()
+    said = str(error.diag.message_primary or error).strip()
+    if "unsupported startup parameter" in said:
+        said += (
+            ". A pooler takes no settings when a connection is made: leave options= out of the "
+            "url, and PGOPTIONS out of the environment"
+        )
+    return said
 
 
 def _check_columns(cursor: "AsyncCursor[Any]") -> None:
@@ -286,8 +275,27 @@ async def _fetched(connection: "AsyncConnection[Row]", batch: int) -> list[Row]:
     return await cursor.fetchall()
 
 
-async def _returned(cursor: "AsyncCursor[Row]") -> list[Row] | None:
+async def _returned(cursor: "AsyncCursor[Row]", max_rows: int | None = None) -> list[Row] | None:
+    """Return the rows that a statement gave, or None for one that gives none."""
+    if cursor.connection.pgconn.pipeline_status:
+        await _arrived(cursor)
     if cursor.description is None:
         return None
     _check_columns(cursor)
-    return await cursor.fetchall()
+    if max_rows is None:
+        return await cursor.fetchall()
+    rows = await cursor.fetchmany(max_rows + 1)
+    if len(rows) > max_rows:
+        raise too_many(max_rows)
+    return rows
+
+
+async def _arrived(cursor: "AsyncCursor[Row]") -> None:
+    """Wait for the result of a statement in a pipeline."""
+    try:
+        await cursor.scroll(0)
+    except IndexError:
+        pass  # it is empty
+    except cursor.connection.ProgrammingError as error:
+        if error.sqlstate is not None:
+            raise

@@ -143,6 +143,65 @@ async def test_connections_are_used_again_and_replaced(database):
             assert proxy.accepted > 1
 
 
+@pytest.mark.parametrize("ended", ["all", "some"])
+@pytest.mark.parametrize("clients", [1, 2, 4, 6])
+async def test_connections_that_the_server_has_ended_are_replaced_at_once(database, clients, ended):
+    """However many of those that are idle have ended, the next statements take no second."""
+    who = Statement.of("SELECT pg_backend_pid() AS pid, pg_sleep(0.05)", False)
+    async with SQLExecute(Database(database.url, pool_size=clients), "SELECT 1").lifespan(
+        {}
+    ) as pool:
+
+        async def served_by() -> list[int]:
+            answers = await asyncio.gather(
+                *(pool.execute([(who, None)], 1) for _ in range(clients))
+            )
+            return [rows[0]["pid"] for rows in answers]
+
+        dead = (await served_by())[0 if ended == "all" else clients // 2 :]
+        with psycopg.connect(database.url, autocommit=True) as other:
+            for pid in dead:
+                assert other.execute("SELECT pg_terminate_backend(%s, 5000)", [pid]).fetchone()
+        began = now()
+        alive = await served_by()
+        assert now() - began < 1
+        assert not set(alive) & set(dead)
+
+
+async def test_statements_are_prepared_where_the_server_itself_answers(database):
+    """One that is executed again and again is planned once, under a name of its own."""
+    node = SQLExecute(Database(database.url, pool_size=1), "SELECT 1")
+    again = Statement.of("SELECT %(n)s::int AS n", False)
+    names = Statement.of("SELECT name FROM pg_prepared_statements", False)
+    seen = set()
+    for _ in range(2):
+        async with node.lifespan({}) as pool:
+            for n in range(8):
+                assert await pool.execute([(again, {"n": n})], 1) == [{"n": n}]
+            (found,) = await pool.execute([(names, None)], 9)
+            seen.add(found["name"])
+    assert len(seen) == 2
+
+
+async def test_a_prepared_statement_that_the_server_has_forgotten_is_no_failure(database):
+    """A pooler that passes for the server may forget what was prepared: nothing is any more."""
+    node = SQLExecute(Database(database.url, pool_size=1), "SELECT 1")
+    again = Statement.of("INSERT INTO t VALUES (%(id)s) RETURNING id", False)
+    forget = Statement.of("DO $$ BEGIN EXECUTE 'DEALLOCATE ALL'; END $$", False)
+    names = Statement.of("SELECT name FROM pg_prepared_statements", False)
+    async with node.lifespan({}) as pool:
+        for n in range(20):
+            assert await pool.execute([(again, {"id": n})], 1) == [{"id": n}]
+            if n in (7, 15):
+                await pool.execute([(forget, None)], 1)
+        written = await pool.write(again, ids(9, 20))
+        await pool.execute([(forget, None)], 1)
+        written += await pool.write(again, ids(9, 29))
+        assert written == [[row] for row in ids(18, 20)]
+        assert await pool.execute([(names, None)], 9) == []
+    assert await count(database) == 38
+
+
 async def test_a_server_that_falls_silent_is_told_in_time(database):
     """The database's timeout ends the wait for rows, and the run gets back its connection."""
     async with proxied(database) as proxy:

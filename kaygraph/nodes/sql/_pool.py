@@ -1,0 +1,120 @@
+"""Connections to PostgreSQL, opened as they are needed and used again.
+
+At the other end may be the server, or a pooler such as PgBouncer, where each transaction may come
+to another connection to the server. So nothing is relied on for longer than a transaction, and a
+transaction says all of its settings itself.
+"""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from .._extras import extra
+from ._database import Database, Row
+
+if TYPE_CHECKING:
+    from psycopg import AsyncConnection
+
+PREPARED = "_pg3_"  # what psycopg's names of prepared statements begin with
+PREPARED_AFTER = 5  # executions of a statement, as psycopg has it by default
+
+
+class Pool:
+    """The connections of a node in a run: as many as work at once, ``pool_size`` at most."""
+
+    def __init__(self, database: Database) -> None:
+        self._psycopg = extra("psycopg", "postgres")
+        self._database = database
+        self._free = asyncio.Semaphore(database.pool_size)
+        self._idle: list[AsyncConnection[Row]] = []  # the last is the one that was used last
+        self._prepares = True  # where it is the server itself
+
+    @asynccontextmanager
+    async def connection(self, begin: str) -> AsyncIterator["AsyncConnection[Row]"]:
+        """A connection on which ``begin`` was executed.
+
+        One that is left in the middle of a transaction is closed, which ends that on the server
+        without a word from there.
+        """
+        idle = self._psycopg.pq.TransactionStatus.IDLE
+        async with self._free:
+            connection = await self._begun(begin)
+            try:
+                yield connection
+            finally:
+                if connection.pgconn.transaction_status == idle:
+                    self._idle.append(connection)
+                else:
+                    await connection.close()
+
+    async def close(self) -> None:
+        """Close the connections that are not in use."""
+        while self._idle:
+            await self._idle.pop().close()
+
+    async def prepare_no_more(self) -> None:
+        """Prepare no statements, on any connection."""
+        self._prepares = False
+        await self.close()
+
+    async def _begun(self, begin: str) -> "AsyncConnection[Row]":
+        while True:
+            used_before = bool(self._idle)
+            connection = self._idle.pop() if used_before else await self._connected()
+            try:
+                await connection.execute(begin, prepare=False)
+                return connection
+            except BaseException as error:
+                await connection.close()
+                if not used_before or not isinstance(error, self._psycopg.OperationalError):
+                    raise
+                # It had ended meanwhile, and nothing was begun. The others have been idle for
+                # longer: that they are alive is not worth a wait for each of them.
+                await self.close()
+
+    async def _connected(self) -> "AsyncConnection[Row]":
+        connection: AsyncConnection[Row] = await self._psycopg.AsyncConnection.connect(
+            self._database.url,
+            autocommit=True,
+            row_factory=self._psycopg.rows.dict_row,
+            connect_timeout=whole(self._database.connect_timeout),
+            prepare_threshold=None,
+        )
+        try:
+            if self._prepares and _names_are_unique(connection) and await _is_direct(connection):
+                connection.prepare_threshold = PREPARED_AFTER
+        except BaseException:
+            await connection.close()
+            raise
+        return connection
+
+
+async def _is_direct(connection: "AsyncConnection[Row]") -> bool:
+    """Whether the server itself is at the other end: what serves the connection is the process that
+    was named when it was opened.
+
+    A pooler names one of its own, by which it knows what a request to cancel is meant for.
+    """
+    cursor = await connection.execute("SELECT pg_backend_pid() AS pid", prepare=False)
+    return await cursor.fetchone() == {"pid": connection.info.backend_pid}
+
+
+def _names_are_unique(connection: Any) -> bool:
+    """Number the prepared statements of a connection from a number that no other begins at, so that
+    none is taken for another where a pooler is not recognised.
+
+    psycopg numbers those of each connection from 0, in an attribute that is its own: where that is
+    not there any more, nothing is prepared.
+    """
+    names: Any = getattr(connection, "_prepared", None)
+    if not hasattr(names, "_prepared_idx"):
+        return False
+    names._prepared_idx = secrets.randbits(63)
+    return True
+
+
+def whole(value: float) -> int:
+    """Return a limit as PostgreSQL takes it: a whole number, where 0 would be no limit."""
+    return round(min(max(value, 1), 2**31 - 1))
