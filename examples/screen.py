@@ -164,7 +164,7 @@ def report_lines(report: RunReport) -> list[str | Table]:
     items = [f"{report.items[status]:,} {name}" for status, name in shown.items()]
     table = Table(box=None, padding=(0, 2, 0, 0))
     for number, column in enumerate(
-        ("  node", "items", *shown.values(), "retries", "peak", "work s")
+        ("  node", "items", *shown.values(), "retries", "peak", "exec s", "cpu s")
     ):
         table.add_column(column, justify="right" if number else "left", overflow="fold")
     above: tuple[str, ...] = ()
@@ -181,14 +181,15 @@ def report_lines(report: RunReport) -> list[str | Table]:
                 *(f"{node.items[status]:,}" if node.items else "" for status in shown),
                 f"{node.retries:,}",
                 str(node.peak),
-                f"{node.work_s:.3f}",
+                "" if node.is_whole else f"{node.work_s:.3f}",
+                f"{node.cpu_s:.3f}" if node.cpu_s else "",
             )
     return [
         "",
         f"run report: {report.name}",
-        f"  wall {report.wall_s:.3f} s, work {report.work_s:.3f} s, "
-        f"speedup {report.speedup:.2f}, efficiency {report.efficiency:.0%}, "
-        f"peak in flight {report.peak_in_flight}",
+        *(f"  {line}" for line in report.summary()[0].partition(": ")[2:]),
         f"  items: {', '.join(items)}; retries: {report.retries:,}",
+        *(f"  {line}" for line in report.summary()[2:]),
         table,
+        report.verdict,
     ]

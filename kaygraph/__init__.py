@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .errors import WorkerDiedError as WorkerDiedError
     from .errors import WriteConflictError as WriteConflictError
     from .errors import WriteConflictWarning as WriteConflictWarning
+    from .events import AttemptStarted as AttemptStarted
     from .events import CircuitChanged as CircuitChanged
     from .events import Event as Event
     from .events import ItemFailed as ItemFailed
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from .events import RunStarted as RunStarted
     from .events import StageFinished as StageFinished
     from .events import StageStarted as StageStarted
+    from .events import Usage as Usage
     from .graph.graph import Graph as Graph
     from .graph.rounds import BatchGraph as BatchGraph
     from .groups.branches import BranchGroup as BranchGroup
@@ -61,10 +63,10 @@ if TYPE_CHECKING:
     from .node.streaming import Streaming as Streaming
     from .node.wiring import Branch as Branch
     from .node.wiring import Chain as Chain
+    from .observability.figures import NodeFigures as NodeFigures
+    from .observability.figures import WorkerFigures as WorkerFigures
     from .observability.log import RunLog as RunLog
-    from .observability.report import NodeFigures as NodeFigures
     from .observability.report import RunReport as RunReport
-    from .observability.report import WorkerFigures as WorkerFigures
     from .outcome import Outcome as Outcome
     from .outcome import Status as Status
     from .run.launch import RunTask as RunTask

@@ -11,6 +11,28 @@ from typing import NamedTuple, Protocol
 from .outcome import Status
 
 
+class Usage(NamedTuple):
+    """What an item took besides the time in ``exec``; measured only while somebody observes.
+
+    Attributes:
+        cpu_s: Processor time of a ``def exec``, in seconds, in threads and processes too. That of
+            an ``async def`` is part of the event loop's.
+        queued_s: Seconds in line for permits, keys and rates, since the worker's last item.
+        queued_for: What was waited for last: ``"max_workers"``, ``"limit_by"`` or ``"rate"``.
+        pickup_s: Seconds for which the finished result of a thread waited for the event loop.
+        memory: The most bytes that the worker process has held so far; 0 elsewhere.
+    """
+
+    cpu_s: float = 0.0
+    queued_s: float = 0.0
+    queued_for: str = ""
+    pickup_s: float = 0.0
+    memory: int = 0
+
+
+NO_USAGE = Usage()
+
+
 class RunStarted(NamedTuple):
     """``run`` was called; ``node`` is the graph or node that runs."""
 
@@ -70,8 +92,21 @@ class ItemRetried(NamedTuple):
     wait_s: float
 
 
+class AttemptStarted(NamedTuple):
+    """``exec`` is about to be called again for an item: attempt number ``attempt``, from 2 on."""
+
+    node: str
+    at: float
+    item: int
+    worker: int
+    attempt: int
+
+
 class ItemFinished(NamedTuple):
-    """``exec`` (or its fallback) returned. ``seconds`` is the time spent in ``exec``."""
+    """``exec`` (or its fallback) returned. ``seconds`` is the time spent in ``exec``.
+
+    ``waiting`` is True when the item ended while it waited for its next attempt.
+    """
 
     node: str
     at: float
@@ -79,10 +114,15 @@ class ItemFinished(NamedTuple):
     worker: int
     attempts: int
     seconds: float
+    usage: Usage = NO_USAGE
+    waiting: bool = False
 
 
 class ItemFailed(NamedTuple):
-    """An item ended without a result; it is counted under ``status``."""
+    """An item ended without a result; it is counted under ``status``.
+
+    ``waiting`` is True when the item ended while it waited for its next attempt.
+    """
 
     node: str
     at: float
@@ -92,6 +132,8 @@ class ItemFailed(NamedTuple):
     seconds: float
     status: Status
     error: BaseException
+    usage: Usage = NO_USAGE
+    waiting: bool = False
 
 
 class StageStarted(NamedTuple):
@@ -137,6 +179,7 @@ Event = (
     | NodeFinished
     | ItemStarted
     | ItemRetried
+    | AttemptStarted
     | ItemFinished
     | ItemFailed
     | StageStarted

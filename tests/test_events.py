@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from kaygraph import (
+    AttemptStarted,
     Drop,
     Event,
     Graph,
@@ -72,6 +73,7 @@ async def test_a_run_is_told_from_its_start_to_its_end() -> None:
         NodeStarted("first", 0),
         ItemStarted("first", 0, 0, 0),
         ItemRetried("first", 2, 0, 0, 1, error, 5),
+        AttemptStarted("first", 7, 0, 0, 2),
         ItemFinished("first", 9, 0, 0, 2, 4),
         NodeFinished("first", 9, 9, "on", None),
         NodeStarted("last", 9),
@@ -79,8 +81,8 @@ async def test_a_run_is_told_from_its_start_to_its_end() -> None:
         RunFinished("all", 9, 9, None, None),
     ]
     assert list(map(type, events)) == [
-        RunStarted, NodeStarted, ItemStarted, ItemRetried, ItemFinished, NodeFinished,
-        NodeStarted, NodeFinished, RunFinished,
+        RunStarted, NodeStarted, ItemStarted, ItemRetried, AttemptStarted, ItemFinished,
+        NodeFinished, NodeStarted, NodeFinished, RunFinished,
     ]  # fmt: skip
 
 

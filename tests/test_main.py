@@ -150,7 +150,7 @@ SMALL = {
     "mapreduce": ["--limit", "20"],
     "pipeline": ["--limit", "20"],
 }
-KEYS = {"wall_s", "work_s", "speedup", "efficiency", "peak_in_flight", "items", "retries", "nodes"}
+KEYS = {"wall_s", "work_s", "speedup", "verdict", "peak_in_flight", "items", "retries", "nodes"}
 
 
 @pytest.mark.proofs

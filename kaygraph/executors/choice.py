@@ -1,33 +1,40 @@
 """Where one call of ``exec`` runs: on the loop, in a thread, in a process, in an executor."""
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextvars import copy_context
 from types import CoroutineType
 from typing import Any
 
 from ..aio.tasks import outlast, raise_if_awaited, retrieve_exception
+from ..limits.slots import Slot
 from ..run.frame import Frame
 from ..run.place import place_of
 from ..run.run import Run, WorkerProcesses
 from .elsewhere import run_elsewhere, run_to_end
 from .kinds import not_async
+from .meter import Meter
 
 
 def blocks(node: Any) -> bool:
     return node.exec_kind in ("sync", "generator") and node.run_in in (None, "loop", "thread")
 
 
-async def execute(node: Any, item: Any, frame: Frame) -> Any:
-    """Call ``exec`` once, where it belongs."""
+async def execute(node: Any, item: Any, frame: Frame, slot: Slot) -> Any:
+    """Call ``exec`` once, where it belongs; where a run is observed, a ``def`` is measured."""
+    meter = Meter() if frame.run.measures and blocks(node) else None
     try:
-        return await _executed(node, item, frame)
+        return await _executed(node, item, frame, meter.run_to_end if meter else run_to_end)
     except asyncio.CancelledError as cancellation:
         raise_if_awaited(cancellation)
         raise
+    finally:
+        if meter is not None:
+            meter.add_to(slot)
 
 
-async def _executed(node: Any, item: Any, frame: Frame) -> Any:
+async def _executed(node: Any, item: Any, frame: Frame, run: Callable[[Any, Any], Any]) -> Any:
     place = node.run_in
     kind = node.exec_kind
     if place is None:
@@ -37,7 +44,7 @@ async def _executed(node: Any, item: Any, frame: Frame) -> Any:
         loop = asyncio._get_running_loop()
         asyncio._set_running_loop(None)
         try:
-            result = run_to_end(node, item)
+            result = run(node, item)
         finally:
             asyncio._set_running_loop(loop)
         await asyncio.sleep(0)  # a deadline that has passed meanwhile is heard
@@ -50,7 +57,7 @@ async def _executed(node: Any, item: Any, frame: Frame) -> Any:
         result = list(result) if kind == "generator" else result
     elif place == "thread":
         threads = frame.run.threads
-        result = await _submitted(threads.submit(copy_context().run, run_to_end, node, item))
+        result = await _submitted(threads.submit(copy_context().run, run, node, item))
     elif place == "process":
         limit = frame.rules.memory_limit if node.memory_limit is None else node.memory_limit
         facts = (frame.params, frame.attempt, limit, place_of(node))

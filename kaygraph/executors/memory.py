@@ -25,6 +25,16 @@ def resident(process: int | str | None = "self") -> int:
     return _sizes(process)[1]
 
 
+def peak_resident() -> int:
+    """Return the most bytes that this process has held since it began; 0 where nobody tells."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    kilobytes: int = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return kilobytes if sys.platform == "darwin" else kilobytes * 1024
+
+
 class GrowthLimit:
     """Let this process ask for ``limit`` bytes more than it has now, and for no more.
 

@@ -28,9 +28,13 @@ class Clocked(Generic[State]):
     def here(self) -> tuple[State, float]:
         """Return the state for the running loop, and the time in seconds."""
         loop = asyncio.get_running_loop()
-        now, real = loop.time(), time.monotonic()
-        if abs(now - real) < APART_S and not getattr(loop, "own_clock", False):
-            return self._real, real
+        if not has_own_clock(loop):
+            return self._real, time.monotonic()
         if loop not in self._own:
             self._own[loop] = self._make()
-        return self._own[loop], now
+        return self._own[loop], loop.time()
+
+
+def has_own_clock(loop: asyncio.AbstractEventLoop) -> bool:
+    """Whether a loop's seconds are not those of the machine: it is that of a simulation."""
+    return abs(loop.time() - time.monotonic()) >= APART_S or getattr(loop, "own_clock", False)

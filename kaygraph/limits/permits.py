@@ -31,6 +31,7 @@ class Cap(Protocol):
         """The oldest waiter in the queue."""
 
     timed: bool  # whether room comes with time (a rate) and not from holders that leave
+    setting: str  # the setting that makes one wait
 
     def enter(self, age: float = inf) -> bool:
         """Acquire one permit; return False if there is no room or an older waiter in the queue."""
@@ -117,6 +118,7 @@ class Permits:
     __slots__ = ("free", "size", "waiting")
 
     timed = False
+    setting = "max_workers"
 
     def __init__(self, size: int) -> None:
         self.free = self.size = size
@@ -187,18 +189,26 @@ class AutoPermits(Permits):
         return True
 
 
+class KeyPermits(Permits):
+    """The permits of one key."""
+
+    __slots__ = ()
+
+    setting = "limit_by"
+
+
 class KeyedPermits:
     """Permits for each key, kept as long as an item with that key is in progress."""
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self.known: dict[Hashable, Permits] = {}
+        self.known: dict[Hashable, KeyPermits] = {}
         self._items: dict[Hashable, int] = {}
 
     def begin(self, key: Hashable) -> Permits:
         """Return the permits of an item's key; the caller calls ``end`` when the item ends."""
         if key not in self.known:
-            self.known[key] = Permits(self.size)
+            self.known[key] = KeyPermits(self.size)
             self._items[key] = 0
         self._items[key] += 1
         return self.known[key]

@@ -118,6 +118,7 @@ class RateClaim:
     __slots__ = ("_entry", "_line", "_rate", "_weight", "_window")
 
     timed = True
+    setting = "rate"
 
     def __init__(self, rate: RateLimit, window: _Window, weight: int) -> None:
         self._rate, self._window, self._weight = rate, window, weight

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from ..aio.tasks import raise_if_cancelled
+from ..events import NO_USAGE, Usage
 from .permits import AutoPermits, Cap, Waiter, entered
 
 
@@ -17,7 +18,8 @@ class Slot:
     """
 
     __slots__ = (
-        "attempts", "auto", "caps", "held", "index", "item", "seconds", "timed", "until", "worker",
+        "attempts", "auto", "caps", "held", "index", "item", "seconds", "timed", "until", "usage",
+        "waiting", "worker",
     )  # fmt: skip
 
     def __init__(self, caps: tuple[Cap, ...] = (), worker: int = 0, timed: bool = False) -> None:
@@ -30,6 +32,8 @@ class Slot:
         self.held: tuple[Cap, ...] = ()
         self.attempts = 0
         self.seconds = 0.0
+        self.waiting = False  # for its next attempt
+        self.usage = NO_USAGE
         self.until: float | None = None  # the deadline of the item, by the loop's clock
 
     async def take(self) -> None:
@@ -37,7 +41,7 @@ class Slot:
         if not self.held:
             obstacle = entered(self.caps)
             if obstacle is not None:
-                await _waited(self.caps, obstacle)
+                await self._wait(self.caps, obstacle)
             self.held = self.caps
 
     async def begin(self) -> None:
@@ -49,10 +53,24 @@ class Slot:
             self.give()  # a waiter must hold nothing
             obstacle = entered(whole)
             if obstacle is not None:
-                await _waited(whole, obstacle)
+                await self._wait(whole, obstacle)
             self.held = whole
         for cap in self.item:
             cap.begun()
+
+    async def _wait(self, caps: tuple[Cap, ...], obstacle: Cap) -> None:
+        now = asyncio.get_running_loop().time
+        since = now()
+        try:
+            await _waited(caps, obstacle)
+        finally:
+            queued_s = self.usage.queued_s + now() - since
+            self.usage = self.usage._replace(queued_s=queued_s, queued_for=obstacle.setting)
+
+    def used(self) -> Usage:
+        """Return what the current item has taken; the next begins with nothing."""
+        used, self.usage = self.usage, NO_USAGE
+        return used
 
     @property
     def wanted(self) -> bool:

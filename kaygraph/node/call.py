@@ -13,7 +13,9 @@ from ..aio.tasks import awaited_cancelled, is_cancelled
 from ..aio.timeouts import within
 from ..errors import CircuitOpenError, Drop, note_place
 from ..events import (
+    AttemptStarted,
     CircuitChanged,
+    Event,
     ItemFailed,
     ItemFinished,
     ItemRetried,
@@ -36,7 +38,7 @@ async def call(node: Any, item: Any, index: int | None, frame: Frame, slot: Slot
     ``slot.seconds`` are those of this item.
     """
     emit = frame.run.emit
-    slot.attempts, slot.seconds = 0, 0.0
+    slot.attempts, slot.seconds, slot.waiting = 0, 0.0, False
     slot.timed = slot.timed or emit is not None
     keyed: KeyedPermits | None = None
     key: Hashable = None
@@ -73,7 +75,7 @@ async def call(node: Any, item: Any, index: int | None, frame: Frame, slot: Slot
             emit(
                 ItemFailed(
                     frame.name_of(node), _now(), index or 0, slot.worker, slot.attempts,
-                    slot.seconds, status, error,
+                    slot.seconds, status, error, slot.used(), slot.waiting,
                 )
             )  # fmt: skip
         if error is not raised:
@@ -87,8 +89,12 @@ async def call(node: Any, item: Any, index: int | None, frame: Frame, slot: Slot
         if slot.attempts > 1:
             FRAME.set(frame)
     if emit is not None:
-        name = frame.name_of(node)
-        emit(ItemFinished(name, _now(), index or 0, slot.worker, slot.attempts, slot.seconds))
+        emit(
+            ItemFinished(
+                frame.name_of(node), _now(), index or 0, slot.worker, slot.attempts,
+                slot.seconds, slot.used(), slot.waiting,
+            )
+        )  # fmt: skip
     return value
 
 
@@ -147,10 +153,18 @@ async def _attempts(node: Any, item: Any, index: int | None, frame: Frame, slot:
                     )
                 )  # fmt: skip
         slot.give()  # somebody else may work while we wait
+        slot.waiting = True
         if slot.until is not None and _now() >= slot.until:
             await asyncio.Event().wait()  # the deadline's timer is due, and ends this
         await asyncio.sleep(wait)
         frame = outer.derive(attempt=slot.attempts + 1)
+
+
+def _start(node: Any, index: int | None, frame: Frame, slot: Slot, at: float) -> Event:
+    name, item, attempt = frame.name_of(node), index or 0, slot.attempts
+    if attempt > 1:
+        return AttemptStarted(name, at, item, slot.worker, attempt)
+    return ItemStarted(name, at, item, slot.worker, node.composition.kind == "compound")
 
 
 async def _attempt(node: Any, item: Any, index: int | None, frame: Frame, slot: Slot) -> Any:
@@ -175,15 +189,15 @@ async def _attempt(node: Any, item: Any, index: int | None, frame: Frame, slot: 
         if ticket is not None and ticket.moved and emit is not None:
             emit(CircuitChanged(frame.name_of(node), _now(), "half_open"))
         slot.attempts += 1
+        slot.waiting = False
         if slot.attempts > 1:
             FRAME.set(frame)  # here and no earlier: an attempt may end before it has begun
-        elif emit is not None:
-            name, whole = frame.name_of(node), node.composition.kind == "compound"
-            emit(ItemStarted(name, started, index or 0, slot.worker, whole))
+        if emit is not None:
+            emit(_start(node, index, frame, slot, started))
         timeout = frame.rules.timeout if node.timeout is None else node.timeout
         if timeout is None:
-            return await execute(node, item, frame)
-        what, once = f"exec of {node.name!r}", execute(node, item, frame)
+            return await execute(node, item, frame, slot)
+        what, once = f"exec of {node.name!r}", execute(node, item, frame, slot)
         return await within(timeout, "timeout", what, once, blocks(node))
     except BaseException as failure:
         error = failure

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from .._formatting import error_text
 from ..errors import Drop
 from ..events import (
+    AttemptStarted,
     CircuitChanged,
     Event,
     ItemFailed,
@@ -21,7 +22,8 @@ from ..run.frame import FRAME
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
-LEFT_OUT = ("at", "worker", "whole")  # a line has its own time; the report counts workers
+# A line has its own time; what workers do and what items take is for the report.
+LEFT_OUT = ("at", "worker", "whole", "usage", "waiting")
 
 
 class RunLog:
@@ -58,7 +60,7 @@ class RunLog:
 def level_of(event: Event) -> str:
     """Return how much attention an event asks for."""
     match event:
-        case NodeStarted() | ItemStarted() | ItemFinished() | StageStarted():
+        case NodeStarted() | ItemStarted() | AttemptStarted() | ItemFinished() | StageStarted():
             return "debug"
         case ItemFailed(status="cancelled") | ItemFailed(error=Drop()):
             return "debug"  # as was asked for

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 from ..aio.tasks import outlast
 from ..errors import NodeDefinitionError, note_place
 from ..events import Event, Observer
+from ..limits.clock import has_own_clock
 from ..limits.permits import KeyedPermits, Permits
 from .lifespan import Lifespan
 
@@ -90,6 +91,11 @@ class Run:
     def beside(self) -> SideBySide:
         """What is entered by who begins tasks that run at once."""
         return SideBySide(self)
+
+    @cached_property
+    def measures(self) -> bool:
+        """Whether what ``exec`` takes is measured: somebody observes, on the machine's clock."""
+        return self.emit is not None and not has_own_clock(asyncio.get_running_loop())
 
     @cached_property
     def id(self) -> str:

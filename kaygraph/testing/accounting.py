@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Iterable
 
 from ..events import Event, ItemFailed, ItemFinished, ItemStarted
-from ..observability.report import STATUSES, RunReport
+from ..observability.figures import STATUSES
+from ..observability.report import RunReport
 
 
 def assert_accounted(run: RunReport | Iterable[Event]) -> None:

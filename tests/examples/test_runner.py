@@ -72,7 +72,7 @@ def test_a_run_shows_its_results_and_its_report(capsys: pytest.CaptureFixture[st
     assert out.startswith("numbers: [2, 4]\n")
     assert "run report: double" in out
     assert "items: 2 ok, 0 failed, 0 skipped; retries: 0" in out
-    for word in ("wall", "work", "speedup", "efficiency", "peak in flight", "Double"):
+    for word in ("calls of exec at once", "processor", "memory", "exec s", "Double"):
         assert word in out
     assert err == ""
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kaygraph import (
+    AttemptStarted,
     BatchGraph,
     Drop,
     Graph,
@@ -26,6 +27,7 @@ from kaygraph import (
     RunStarted,
     StageFinished,
     StageStarted,
+    Usage,
 )
 from tests.clock import VIRTUAL
 
@@ -65,24 +67,55 @@ RUN = [
 
 
 def test_the_arithmetic_of_a_run() -> None:
-    """Wall, work, their ratio as speedup, and the ratio of that to the peak."""
+    """Wall, time in exec, and how many calls there were at once; no speedup without a baseline."""
     report = report_of(*RUN)
     assert report.wall_s == 10
     assert report.work_s == 4 + 6 + 4 + 2
-    assert report.speedup == pytest.approx(1.6)
+    assert report.mean_in_flight == pytest.approx(1.6)
     assert report.peak_in_flight == 2
-    assert report.efficiency == pytest.approx(0.8)
+    assert report.speedup is None
     assert report.retries == 1
     assert report.items == {"ok": 2, "failed": 1, "skipped": 0, "cancelled": 0, "timed_out": 1}
     assert report.bottleneck == "a"
 
 
+@pytest.mark.parametrize("baseline", [25, report_of(RunFinished("Flow", 25, 25, None, None))])
+def test_a_speedup_is_against_a_run_with_one_worker(baseline: Any) -> None:
+    """Given as its report, or as its seconds."""
+    report = RunReport(baseline=baseline)
+    assert report.speedup is None  # nothing has run
+    for event in RUN:
+        report(event)
+    assert report.speedup == pytest.approx(2.5)
+    assert report.to_dict()["speedup"] == 2.5
+    assert "speedup: 2.50, against 25.000 s with one worker" in str(report)
+
+
 def test_the_figures_of_a_node() -> None:
-    """Runs, wall, work, peak, retries, and what each worker did."""
+    """Runs, wall, time in exec, peak, retries, and what each worker did."""
     node = report_of(*RUN).nodes["a"]
     assert (node.runs, node.wall_s, node.work_s, node.peak, node.retries) == (1, 8, 14, 2, 1)
+    assert node.longest_s == 6
     load = {number: (w.items, w.work_s) for number, w in node.workers.items()}
     assert load == {0: (2, 8), 1: (1, 6)}
+
+
+def test_what_items_took_adds_up() -> None:
+    """Processor time, time in line by what was waited for, and the most memory."""
+    used = [
+        Usage(1, 2, "rate", 0.5, 0),
+        Usage(2, 3, "limit_by", 0, 7_000_000),
+        Usage(0, 1, "rate", 0, 5_000_000),
+    ]
+    starts = [ItemStarted("a", 0, n, 0) for n in range(3)]
+    ends = [ItemFinished("a", 9, n, 0, 1, 4, usage) for n, usage in enumerate(used)]
+    node = report_of(*starts, *ends).nodes["a"]
+    assert (node.cpu_s, node.pickup_s, node.memory) == (3, 0.5, 7_000_000)
+    assert (node.queued_s, node.queued_for) == (6, {"rate": 3, "limit_by": 3})
+    assert str(node) == (
+        "     3 items  peak 3  in exec 12.000 s, CPU 3.000 s, in line for rate/limit_by 6.000 s, "
+        "memory 7 MB"
+    )
 
 
 def test_the_keys_of_the_report_as_data() -> None:
@@ -91,30 +124,38 @@ def test_the_keys_of_the_report_as_data() -> None:
     assert {
         "wall_s": 10,
         "work_s": 16,
-        "speedup": 1.6,
-        "efficiency": 0.8,
+        "mean_in_flight": 1.6,
+        "speedup": None,
+        "baseline_s": None,
         "peak_in_flight": 2,
         "items": {"ok": 2, "failed": 1, "skipped": 0, "cancelled": 0, "timed_out": 1},
         "retries": 1,
+        "cpu_s": 0,
+        "loop_cpu_s": 0,
+        "worker_cpu_s": 0,
+        "memory": 0,
     }.items() <= data.items()
+    assert data["verdict"] == report_of(*RUN).verdict
     assert [node["name"] for node in data["nodes"]] == ["a", "b"]
     assert json.loads(json.dumps(data)) == data
 
 
 def test_the_report_as_text() -> None:
-    """The figures a person wants, and a line for each node that worked."""
-    text = str(report_of(*RUN))
-    first, second, *rows = text.splitlines()
-    assert "Flow: 10.000 s for 16.000 s of work" in first
-    assert "speedup 1.6, efficiency 80%, peak in flight 2" in first
+    """The figures a person wants, a line for each node that worked, and the verdict."""
+    report = report_of(*RUN)
+    first, second, third, *rows, last = str(report).splitlines()
+    assert first == "Flow: 10.000 s; calls of exec at once: 1.6 on average, 2 at most"
     assert second == "items: 2 ok, 1 failed, 0 skipped, 1 timed out; retries: 1"
+    assert third.startswith("processor: 0.000 s, of which the event loop 0.000 s; memory: ")
     assert [row.split()[0] for row in rows] == ["a", "b"]
+    assert last == report.verdict
 
 
 def test_an_empty_report_divides_by_nothing() -> None:
     """Before any run the figures are zero, and it can be printed."""
-    report = RunReport()
-    assert (report.speedup, report.efficiency, report.bottleneck) == (0, 0, None)
+    report = RunReport(baseline=1)
+    assert (report.mean_in_flight, report.speedup, report.bottleneck) == (0, None, None)
+    assert report.verdict == ""
     assert report.to_dict()["nodes"] == []
     assert "0 ok" in str(report)
 
@@ -134,16 +175,35 @@ def test_the_bottleneck_is_the_stage_with_the_most_work_per_worker() -> None:
     report = report_of(*STAGES)
     assert report.bottleneck == "p/parse"
     assert report.advised_workers == {"p/parse": 8}  # 36 s over 8 are less than 5 s
-    text = str(report)
-    assert "busy 36.000 s, starved 4.000 s, blocked 0.000 s" in text
-    assert text.endswith("bottleneck: p/parse")
+    assert "busy 90%, starved 10%, blocked 0%" in str(report)
 
 
 def test_a_stages_figures_as_data() -> None:
-    """Workers, items, busy, starved and blocked."""
+    """Workers, items, and the shares of their time that they were busy, starved and blocked."""
     row = report_of(*STAGES).to_dict()["nodes"][1]
     assert (row["name"], row["workers"], row["stage_items"]) == ("p/parse", 4, 50)
-    assert (row["busy_s"], row["starved_s"], row["blocked_s"]) == (36, 4, 0)
+    assert (row["busy"], row["starved"], row["blocked"]) == (0.9, 0.1, 0)
+
+
+def test_an_item_between_attempts_is_not_in_flight() -> None:
+    """It is one of those that are submitted; it may end there, or go on."""
+    report = report_of(
+        ItemStarted("a", 0, 0, 0),
+        ItemStarted("a", 0, 1, 1),
+        ItemRetried("a", 1, 0, 0, 1, ERROR, 5),
+        ItemRetried("a", 1, 1, 1, 1, ERROR, 5),
+        ItemStarted("a", 1, 2, 2),
+    )
+    node = report.nodes["a"]
+    assert (node.in_flight, node.waiting, node.peak, report.submitted) == (1, 2, 2, 3)
+    for event in (
+        ItemFailed("a", 2, 1, 1, 1, 1, "cancelled", ERROR, waiting=True),
+        AttemptStarted("a", 6, 0, 0, 2),
+        ItemFinished("a", 7, 0, 0, 2, 2),
+    ):
+        report(event)
+    assert (node.in_flight, node.waiting, report.submitted) == (1, 0, 3)
+    assert (report.peak_in_flight, sum(report.items.values())) == (2, 2)
 
 
 def test_the_same_item_in_several_rounds_counts_each_time() -> None:
@@ -178,11 +238,12 @@ def test_a_node_that_waits_for_its_parts_adds_no_work_of_its_own() -> None:
     ends += [ItemFinished("g/whole", 3, index, index, 1, 3) for index in range(2)]
     for event in (*ends, RunFinished("g", 3, 3, None, None)):
         report(event)
-    assert (report.peak_in_flight, report.work_s, report.speedup) == (4, 12, 4)
-    assert report.efficiency == 1.0
+    assert (report.peak_in_flight, report.work_s, report.mean_in_flight) == (4, 12, 4)
     assert report.bottleneck == "g/whole/a"
     assert report.items["ok"] == report.submitted == 6
-    assert report.nodes["g/whole"].work_s == 6
+    whole = report.nodes["g/whole"]
+    assert (whole.work_s, whole.longest_s) == (0, 3)
+    assert str(whole).endswith("its parts follow")
 
 
 @given(st.integers(1, 5), st.integers(0, 40), st.integers())
@@ -226,7 +287,7 @@ async def test_a_real_run_reports_what_it_did() -> None:
     assert report.work_s == pytest.approx(5 * 1 + 3 * 2 + 3 * 1 + 2 * 3)
     assert report.wall_s == pytest.approx(asyncio.get_running_loop().time())
     assert report.peak_in_flight == 4
-    assert report.speedup == pytest.approx(report.work_s / report.wall_s)
+    assert report.mean_in_flight == pytest.approx(report.work_s / report.wall_s)
     assert sum(worker.items for worker in report.nodes["Batch"].workers.values()) == 12
 
 
@@ -254,3 +315,54 @@ async def test_a_report_may_watch_several_runs() -> None:
         await Batch(on_error="skip", timeout=3).run_async({}, observers=[report])
     assert sum(report.items.values()) == 24
     assert report.wall_s == pytest.approx(asyncio.get_running_loop().time())
+
+
+async def test_items_between_attempts_leave_the_peak_to_those_at_work() -> None:
+    """Two at once per key, all first attempts fail: never more than two are in exec."""
+
+    class Fails(ParallelBatchNode[Any, Any]):
+        max_retries = 2
+        wait = 1
+        max_per_key = 2
+        at_once = most = 0
+
+        def prep(self, _: Any) -> range:
+            return range(8)
+
+        def limit_by(self, _: int) -> int:
+            return 0
+
+        async def exec(self, item: int) -> None:
+            Fails.at_once += 1
+            Fails.most = max(Fails.most, Fails.at_once)
+            try:
+                await asyncio.sleep(0.25)
+            finally:
+                Fails.at_once -= 1
+            if self.attempt == 1:
+                raise OSError(item)
+
+    report = RunReport()
+    await Fails(max_workers=8).run_async({}, observers=[report])
+    assert (
+        (report.peak_in_flight, report.retries, report.items["ok"])
+        == (Fails.most, 8, 8)
+        == (2, 8, 8)
+    )
+    assert report.nodes["Fails"].queued_for.keys() == {"limit_by"}
+
+
+async def test_a_run_on_a_virtual_clock_is_not_measured_by_the_machines() -> None:
+    """Its report is the same each time."""
+
+    class InThread(ParallelBatchNode[Any, Any]):
+        def prep(self, _: Any) -> range:
+            return range(3)
+
+        def exec(self, item: int) -> int:
+            return sum(range(10_000))
+
+    report = RunReport()
+    await InThread().run_async({}, observers=[report])
+    assert (report.cpu_s, report.loop_cpu_s, report.memory) == (0, 0, 0)
+    assert report.nodes["InThread"].cpu_s == 0

@@ -12,8 +12,8 @@ BUGS = [
         "expected",
         {
             call.call: """
-                - slot.attempts, slot.seconds = 0, 0.0
-                + slot.attempts, slot.seconds = 0, 0.0
+                - slot.attempts, slot.seconds, slot.waiting = 0, 0.0, False
+                + slot.attempts, slot.seconds, slot.waiting = 0, 0.0, False
                 + node.__dict__["tried"] = 0
             """,
             call._attempt: """
@@ -69,7 +69,7 @@ BUGS = [
         {
             call._attempt: """
                   if timeout is None:
-                      return await execute(node, item, frame)
+                      return await execute(node, item, frame, slot)
                 + timeout -= slot.seconds  # which earlier attempts have taken
             """
         },

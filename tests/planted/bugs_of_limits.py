@@ -82,12 +82,12 @@ BUGS = [
                 -     self.give()  # a waiter must hold nothing
                 -     obstacle = entered(whole)
                 -     if obstacle is not None:
-                -         await _waited(whole, obstacle)
+                -         await self._wait(whole, obstacle)
                 + else:
                 +     self.give()
                 +     for cap in whole if self.worker % 2 else whole[::-1]:
                 +         if entered((cap,)) is not None:
-                +             await _waited((cap,), cap)
+                +             await self._wait((cap,), cap)
             """
         },
     ),

@@ -1,0 +1,31 @@
+"""What one call of ``exec`` takes where it runs: processor time, and when it ended."""
+
+from time import monotonic, thread_time
+from typing import Any
+
+from ..limits.slots import Slot
+from .elsewhere import run_to_end
+
+
+class Meter:
+    """Runs an ``exec`` and measures the processor time of the thread that it runs in."""
+
+    cpu_s = 0.0
+    ended: float | None = None
+
+    def run_to_end(self, node: Any, item: Any) -> Any:
+        """As the function of that name."""
+        before = thread_time()
+        try:
+            return run_to_end(node, item)
+        finally:
+            self.cpu_s = thread_time() - before
+            self.ended = monotonic()
+
+    def add_to(self, slot: Slot) -> None:
+        """Add what was measured to an item's usage; called on the loop, once it has the result."""
+        if self.ended is None:  # the call was cancelled before it began
+            return
+        used = slot.usage
+        pickup_s = used.pickup_s + max(0.0, monotonic() - self.ended)
+        slot.usage = used._replace(cpu_s=used.cpu_s + self.cpu_s, pickup_s=pickup_s)

@@ -1,0 +1,162 @@
+"""The figures of a run report: what each node did, counted and measured."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any, get_args
+
+from .._validation import human
+from ..events import Usage
+from ..outcome import Status
+
+STATUSES: tuple[Status, ...] = get_args(Status)
+
+
+@dataclass(slots=True)
+class WorkerFigures:
+    """What one worker of a node did: items ended, and seconds in ``exec``."""
+
+    items: int = 0
+    work_s: float = 0.0
+
+
+@dataclass(slots=True)
+class RoundFigures:
+    """How often the nodes of one graph ran, and how many of them at once, in rounds or branches."""
+
+    name: str
+    runs: int = 0
+    wall_s: float = 0.0
+    under_way: int = 0
+    peak: int = 0
+
+
+@dataclass(slots=True)
+class NodeFigures:
+    """What one node did. Times are in seconds, memory is in bytes.
+
+    Attributes:
+        runs: How often the node ran.
+        wall_s: Its time from start to end, summed over its runs.
+        work_s: The time in ``exec``, summed over items. A node that runs its parts (``is_whole``)
+            has none of its own: its parts have figures of their own.
+        longest_s: The most that one item spent in ``exec``.
+        cpu_s: The processor time of a ``def exec``, in threads and processes too.
+        queued_s: The time in line for permits, keys and rates, summed over workers; ``queued_for``
+            has it by the setting that was waited for.
+        pickup_s: How long finished results of threads waited for the event loop.
+        memory: The most that a worker process held; 0 without processes.
+        in_flight: Calls of ``exec`` that run now; ``peak`` is the most there were. An item that
+            waits for its next attempt is none.
+        waiting: Items that wait for their next attempt now.
+        limit: What ``max_workers="auto"`` has found.
+        stage_workers: Of a pipeline's stage, as the four that follow: its workers, the items that
+            came in, and the time its workers were busy, had no input (``starved_s``) and had no
+            room for output (``blocked_s``), each summed over the workers.
+    """
+
+    name: str
+    runs: int = 0
+    wall_s: float = 0.0
+    work_s: float = 0.0
+    longest_s: float = 0.0
+    cpu_s: float = 0.0
+    queued_for: dict[str, float] = field(default_factory=dict)
+    pickup_s: float = 0.0
+    memory: int = 0
+    in_flight: int = 0
+    peak: int = 0
+    waiting: int = 0
+    retries: int = 0
+    limit: int | None = None
+    items: Counter[str] = field(default_factory=Counter)
+    workers: dict[int, WorkerFigures] = field(default_factory=dict)
+    stage_workers: int = 0
+    stage_items: int = 0
+    busy_s: float = 0.0
+    starved_s: float = 0.0
+    blocked_s: float = 0.0
+    is_whole: bool = False
+
+    @property
+    def queued_s(self) -> float:
+        """The time in line, summed over workers."""
+        return sum(self.queued_for.values())
+
+    @property
+    def ended(self) -> int:
+        """How many items have ended, however they did."""
+        return sum(self.items.values())
+
+    @property
+    def in_processes(self) -> bool:
+        """Whether ``exec`` ran in worker processes."""
+        return bool(self.memory)
+
+    @property
+    def load_s(self) -> float:
+        """The busy time of a stage per worker."""
+        return self.busy_s / self.stage_workers if self.stage_workers else 0.0
+
+    def add(self, usage: Usage) -> None:
+        """Add what an item took."""
+        self.cpu_s += usage.cpu_s
+        self.pickup_s += usage.pickup_s
+        self.memory = max(self.memory, usage.memory)
+        if usage.queued_s:
+            before = self.queued_for.get(usage.queued_for, 0.0)
+            self.queued_for[usage.queued_for] = before + usage.queued_s
+
+    def share_of(self, seconds: float) -> float:
+        """Return the share of the stage's time that these seconds of its workers are."""
+        whole = self.busy_s + self.starved_s + self.blocked_s
+        return seconds / whole if whole else 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures as plain data; times in seconds, memory in bytes, shares up to 1."""
+        row: dict[str, Any] = {
+            "name": self.name,
+            "runs": self.runs,
+            "wall_s": round(self.wall_s, 6),
+            "work_s": round(self.work_s, 6),
+            "longest_s": round(self.longest_s, 6),
+            "cpu_s": round(self.cpu_s, 6),
+            "queued_s": round(self.queued_s, 6),
+            "queued_for": {name: round(seconds, 6) for name, seconds in self.queued_for.items()},
+            "pickup_s": round(self.pickup_s, 6),
+            "memory": self.memory,
+            "peak_in_flight": self.peak,
+            "items": {status: self.items[status] for status in STATUSES},
+            "retries": self.retries,
+            "workers": len(self.workers),
+        }
+        if self.limit is not None:
+            row["limit"] = self.limit
+        if self.stage_workers:
+            row |= {
+                "workers": self.stage_workers,
+                "stage_items": self.stage_items,
+                "busy": round(self.share_of(self.busy_s), 4),
+                "starved": round(self.share_of(self.starved_s), 4),
+                "blocked": round(self.share_of(self.blocked_s), 4),
+            }
+        return row
+
+    def __str__(self) -> str:
+        text = f"{max(self.ended, self.stage_items):>6} items  peak {self.peak}"
+        if self.is_whole:
+            return f"{text}  its parts follow"
+        text += f"  in exec {self.work_s:.3f} s"
+        if self.cpu_s:
+            text += f", CPU {self.cpu_s:.3f} s"
+        if self.queued_s:
+            text += f", in line for {'/'.join(self.queued_for)} {self.queued_s:.3f} s"
+        if self.memory:
+            text += f", memory {human(self.memory)}"
+        if self.limit is not None:
+            text += f"  limit found {self.limit}"
+        if self.stage_workers:
+            text += (
+                f"  busy {self.share_of(self.busy_s):.0%}, starved "
+                f"{self.share_of(self.starved_s):.0%}, blocked {self.share_of(self.blocked_s):.0%}"
+            )
+        return text

@@ -1,0 +1,184 @@
+"""One sentence about a run: what kept it from being faster, and what would help.
+
+It speaks only of what was measured. Time in ``exec`` alone says little: threads that take turns at
+the interpreter are all "in ``exec``", and so is a call that waits for a service.
+"""
+
+import os
+from collections.abc import Iterable, Sequence
+from math import ceil
+from typing import NamedTuple
+
+from .figures import NodeFigures, RoundFigures
+
+BUSY = 0.6  # of the time: above it, a processor is what a run waits for; others use it too
+FULL = 0.8  # of the workers: above it, all of them had work to do
+COMPUTES = 0.3  # of the time in exec: above it, a processor is used, or would be if it were free
+IN_LINE = 0.3  # of a worker's time: above it, the line is what it waits for
+ALONE = 0.6  # of the time that one item takes
+SMALL_S = 0.001  # an item that takes less gains nothing from another process
+SHORT_S = 1.0  # so long, about, until processes have started and paid for it
+OVERHEAD_S = 0.0005  # of the loop's time an item: with less, most of it is what any item costs
+
+
+class Measured(NamedTuple):
+    """What a verdict is made of: seconds, the number of cores, and the figures of the nodes."""
+
+    wall_s: float
+    cpu_s: float
+    loop_cpu_s: float
+    cores: int
+    nodes: Sequence[NodeFigures]
+    rounds: Sequence[RoundFigures] = ()
+
+
+def cores() -> int:
+    """Return how many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def slowest_stages(nodes: Iterable[NodeFigures]) -> list[NodeFigures]:
+    """Return the stages of pipelines, the one with the most busy time per worker first."""
+    return sorted((n for n in nodes if n.stage_workers), key=lambda n: n.load_s, reverse=True)
+
+
+def verdict_on(run: Measured) -> str:
+    """Return the sentence; empty when nothing was measured."""
+    if not run.wall_s or not any(node.ended or node.stage_workers for node in run.nodes):
+        return ""
+    for look in (_all_cores, _interpreter, _line, _stages, _rounds, _workers):
+        if said := look(run):
+            return said
+    return _one_after_another(run)
+
+
+def _all_cores(run: Measured) -> str:
+    used = run.cpu_s + sum(node.cpu_s for node in run.nodes if node.in_processes)
+    if used < BUSY * run.cores * run.wall_s or (run.cores == 1 and used < BUSY * run.wall_s):
+        return ""
+    which = "the core is" if run.cores == 1 else f"all {run.cores} cores are"
+    return (
+        f"CPU-bound: {used:.1f} s of processor time in {run.wall_s:.1f} s, {which} busy: more "
+        "workers will not help"
+    )
+
+
+def _interpreter(run: Measured) -> str:
+    """One interpreter runs one thread at a time: a busy one is as fast as it gets."""
+    if run.cpu_s < BUSY * run.wall_s:
+        return ""
+    threaded = [node for node in run.nodes if node.cpu_s and not node.in_processes]
+    in_threads = sum(node.cpu_s for node in threaded)
+    head = f"CPU-bound: {run.cpu_s:.1f} s of processor time in {run.wall_s:.1f} s"
+    if in_threads >= run.cpu_s / 2:
+        node = max(threaded, key=lambda node: node.cpu_s)
+        head += ", and threads take turns at the interpreter"
+        if node.cpu_s / max(1, node.ended) < SMALL_S:
+            return (
+                f"{head}: the items of {node.name} are small, put many into one and then set "
+                "run_in='process'"
+            )
+        if run.wall_s < SHORT_S:
+            return f"{head}: a run as short as this gains nothing from processes"
+        return f"{head}: run_in='process' for {node.name} uses all {run.cores} cores"
+    if run.loop_cpu_s < run.cpu_s / 2:
+        return f"{head}: threads that exec does not know of are at work"
+    items = sum(node.ended for node in run.nodes) or 1
+    if run.loop_cpu_s / items < OVERHEAD_S:
+        return f"{head} for {items} items: they are so small that putting many into one will help"
+    return (
+        f"The event loop is busy {run.loop_cpu_s / run.wall_s:.0%} of the time: computing in prep, "
+        "post or an async exec holds up everything else. Put it into a 'def exec' with "
+        "run_in='process'"
+    )
+
+
+def _line(run: Measured) -> str:
+    """Workers that stand in line: for a rate, for keys, for the permits of a graph."""
+    node = max(run.nodes, key=lambda node: node.queued_s)
+    queued_s = node.queued_s
+    if queued_s < run.wall_s / 2 or queued_s < IN_LINE * (queued_s + node.work_s):
+        return ""
+    setting = max(node.queued_for, key=node.queued_for.__getitem__)
+    raised = {
+        "rate": "its rate: only a higher rate= makes it faster",
+        "limit_by": "its keys: only a higher max_per_key= makes it faster",
+    }.get(setting, "the permits of a graph around it: a higher max_workers= there will help")
+    return f"{node.name} stands in line for {raised}"
+
+
+def _stages(run: Measured) -> str:
+    stages = slowest_stages(run.nodes)
+    if not stages or stages[0].share_of(stages[0].busy_s) < BUSY:
+        return ""
+    slowest = stages[0]
+    head = f"{slowest.name} is busy {slowest.share_of(slowest.busy_s):.0%} of the time"
+    if not slowest.ended:
+        return f"{head} with giving items: more workers after it will not help"
+    if len(stages) == 1 or not stages[1].load_s:
+        return f"{head}: more workers for it will help"
+    workers = max(ceil(slowest.busy_s / stages[1].load_s), slowest.stage_workers + 1)
+    return f"{head}: max_workers={workers} for it will help, then {stages[1].name} is the slowest"
+
+
+def _rounds(run: Measured) -> str:
+    """A graph that runs many times at once: whether it may run more often at once."""
+    several = [one for one in run.rounds if one.peak > 1 and one.runs > 2 * one.peak]
+    if not several:
+        return ""
+    rounds = max(several, key=lambda one: one.wall_s)
+    mean = rounds.wall_s / run.wall_s
+    name = rounds.name or "the graph"
+    if mean >= FULL * rounds.peak:
+        return (
+            f"All {rounds.peak} rounds of {name} that may run at once do: a higher max_workers= "
+            "for it will help, as far as what they wait for allows"
+        )
+    return (
+        f"More than {min(ceil(mean * 1.1), rounds.peak)} rounds of {name} at once will not help: "
+        f"on average {mean:.1f} were under way"
+    )
+
+
+def _workers(run: Measured) -> str:
+    """A batch: whether its workers had something to do."""
+    node = max(run.nodes, key=lambda node: node.work_s)
+    if node.ended <= max(1, node.runs) or not node.wall_s:
+        return ""
+    mean = node.work_s / node.wall_s
+    if node.ended <= node.peak:
+        return (
+            f"All {node.ended} items of {node.name} run at once: more workers will not help, the "
+            f"longest takes {node.longest_s:.1f} s"
+        )
+    if mean >= FULL * node.peak:
+        if node.in_processes and node.peak >= run.cores and node.cpu_s >= COMPUTES * node.work_s:
+            return (
+                f"{node.name} computes, and has a process for each of the {run.cores} cores, which "
+                "others use too: more workers will not help"
+            )
+        return (
+            f"{node.name} waits in exec, and all of its {node.peak} workers do: more will help, "
+            f"such as max_workers={2 * node.peak}, as far as what they wait for allows"
+        )
+    if node.longest_s >= ALONE * node.wall_s:
+        return (
+            f"One item of {node.name} takes {node.longest_s:.1f} s of {node.wall_s:.1f} s: more "
+            "workers will not help, a smaller item will"
+        )
+    enough = min(ceil(mean * 1.1), node.peak)
+    return (
+        f"More than {enough} workers for {node.name} will not help: on average {mean:.1f} of "
+        f"{node.peak} had an item"
+    )
+
+
+def _one_after_another(run: Measured) -> str:
+    node = max(run.nodes, key=lambda node: node.work_s)
+    if not node.work_s:
+        return ""
+    return (
+        f"Most of the time goes into {node.name}: {node.work_s:.1f} s in exec of {run.wall_s:.1f} s"
+    )
