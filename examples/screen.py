@@ -191,5 +191,5 @@ def report_lines(report: RunReport) -> list[str | Table]:
         f"  items: {', '.join(items)}; retries: {report.retries:,}",
         *(f"  {line}" for line in report.summary()[2:]),
         table,
-        report.verdict,
+        *filter(None, [report.verdict]),
     ]

@@ -71,13 +71,7 @@ async def call(node: Any, item: Any, index: int | None, frame: Frame, slot: Slot
         if isinstance(error, Exception):
             note_place(error, _place(node, item, index, frame, slot))
         if emit is not None:
-            status = status_of(error, getattr(node, "on_error", "raise"))
-            emit(
-                ItemFailed(
-                    frame.name_of(node), _now(), index or 0, slot.worker, slot.attempts,
-                    slot.seconds, status, error, slot.used(), slot.waiting,
-                )
-            )  # fmt: skip
+            emit(_end(node, index, frame, slot, error))
         if error is not raised:
             raise error from raised
         raise
@@ -89,12 +83,7 @@ async def call(node: Any, item: Any, index: int | None, frame: Frame, slot: Slot
         if slot.attempts > 1:
             FRAME.set(frame)
     if emit is not None:
-        emit(
-            ItemFinished(
-                frame.name_of(node), _now(), index or 0, slot.worker, slot.attempts,
-                slot.seconds, slot.used(), slot.waiting,
-            )
-        )  # fmt: skip
+        emit(_end(node, index, frame, slot))
     return value
 
 
@@ -165,6 +154,17 @@ def _start(node: Any, index: int | None, frame: Frame, slot: Slot, at: float) ->
     if attempt > 1:
         return AttemptStarted(name, at, item, slot.worker, attempt)
     return ItemStarted(name, at, item, slot.worker, node.composition.kind == "compound")
+
+
+def _end(
+    node: Any, index: int | None, frame: Frame, slot: Slot, error: BaseException | None = None
+) -> Event:
+    name, item = frame.name_of(node), index or 0
+    ended = (name, _now(), item, slot.worker, slot.attempts, slot.seconds)
+    if error is None:
+        return ItemFinished(*ended, slot.used(), slot.waiting)
+    status = status_of(error, getattr(node, "on_error", "raise"))
+    return ItemFailed(*ended, status, error, slot.used(), slot.waiting)
 
 
 async def _attempt(node: Any, item: Any, index: int | None, frame: Frame, slot: Slot) -> Any:

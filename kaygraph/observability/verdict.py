@@ -16,6 +16,7 @@ FULL = 0.8  # of the workers: above it, all of them had work to do
 COMPUTES = 0.3  # of the time in exec: above it, a processor is used, or would be if it were free
 IN_LINE = 0.3  # of a worker's time: above it, the line is what it waits for
 ALONE = 0.6  # of the time that one item takes
+SHORTEST_S = 0.02  # a shorter run is over before anything can be said of it
 SMALL_S = 0.001  # an item that takes less gains nothing from another process
 SHORT_S = 1.0  # so long, about, until processes have started and paid for it
 OVERHEAD_S = 0.0005  # of the loop's time an item: with less, most of it is what any item costs
@@ -45,8 +46,8 @@ def slowest_stages(nodes: Iterable[NodeFigures]) -> list[NodeFigures]:
 
 
 def verdict_on(run: Measured) -> str:
-    """Return the sentence; empty when nothing was measured."""
-    if not run.wall_s or not any(node.ended or node.stage_workers for node in run.nodes):
+    """Return the sentence; empty when there is nothing to say, as of a very short run."""
+    if run.wall_s < SHORTEST_S or not any(node.ended or node.stage_workers for node in run.nodes):
         return ""
     for look in (_all_cores, _interpreter, _line, _stages, _rounds, _workers):
         if said := look(run):

@@ -43,6 +43,7 @@ def test_a_short_run_gains_nothing_from_processes() -> None:
     """They take time to start."""
     short = Measured(0.5, 0.5, 0, 4, [node(cpu_s=0.45, **CPU)])
     assert verdict_on(short).endswith("a run as short as this gains nothing from processes")
+    assert verdict_on(short._replace(wall_s=0.01)) == ""
 
 
 @pytest.mark.parametrize(
