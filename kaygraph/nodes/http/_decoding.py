@@ -7,6 +7,12 @@ from contextlib import aclosing
 from ...errors import KayGraphError
 
 PIECE = 64 * 1024
+SUPPORTED = frozenset({"gzip", "x-gzip", "deflate"})
+# What IANA lists. Other words say nothing of the bytes, though servers send them: "utf-8",
+# "aws-chunked".
+COMPRESSED = SUPPORTED | {
+    "aes128gcm", "br", "compress", "dcb", "dcz", "exi", "pack200-gzip", "x-compress", "zstd",
+}  # fmt: skip
 
 
 class HTTPBodyError(KayGraphError, ValueError):
@@ -26,8 +32,13 @@ async def decoded(
     Raises:
         HTTPBodyError: There are more, or they cannot be decompressed.
     """
+    codings = [one.strip().lower() for one in encoding.split(",")]
+    packed = [one for one in codings if one in COMPRESSED]
+    if len(packed) > 1 or not SUPPORTED.issuperset(packed):
+        raise HTTPBodyError(f"the body is encoded with {encoding!r}, which was not asked for")
+    each = _inflated(chunks, packed[0]) if packed else _pieces(chunks)
     size = 0
-    async with aclosing(_pieces(chunks, encoding.strip().lower())) as pieces:
+    async with aclosing(each) as pieces:
         async for piece in pieces:
             size += len(piece)
             if most is not None and size > most:
@@ -35,14 +46,13 @@ async def decoded(
             yield piece
 
 
-async def _pieces(chunks: AsyncIterable[bytes], encoding: str) -> AsyncGenerator[bytes, None]:
-    if encoding in ("", "identity"):
-        async for chunk in chunks:
-            for start in range(0, len(chunk), PIECE):
-                yield chunk[start : start + PIECE]
-        return
-    if encoding not in ("gzip", "x-gzip", "deflate"):
-        raise HTTPBodyError(f"the body is encoded with {encoding!r}, which was not asked for")
+async def _pieces(chunks: AsyncIterable[bytes]) -> AsyncGenerator[bytes, None]:
+    async for chunk in chunks:
+        for start in range(0, len(chunk), PIECE):
+            yield chunk[start : start + PIECE]
+
+
+async def _inflated(chunks: AsyncIterable[bytes], encoding: str) -> AsyncGenerator[bytes, None]:
     stream: zlib._Decompress | None = None
     try:
         async for chunk in chunks:
@@ -53,16 +63,20 @@ async def _pieces(chunks: AsyncIterable[bytes], encoding: str) -> AsyncGenerator
                         if not chunk:
                             break
                     stream = zlib.decompressobj(_window(encoding, chunk))
-                if piece := stream.decompress(chunk, PIECE):
+                piece = stream.decompress(chunk, PIECE)
+                while piece:
                     yield piece
+                    if stream.unconsumed_tail or len(piece) < PIECE:
+                        break
+                    # All has been taken in, and some may not have come out for want of room: it
+                    # must not wait for the next chunk, which a quiet stream never sends.
+                    piece = stream.decompress(b"", PIECE)
                 chunk = stream.unconsumed_tail
                 if stream.eof:
                     chunk, stream = stream.unused_data, None
-        while stream is not None and (piece := stream.decompress(b"", PIECE)):
-            yield piece
     except zlib.error as error:
         raise HTTPBodyError(f"the body is not {encoding}: {error}") from error
-    if stream is not None and not stream.eof:
+    if stream is not None:
         raise HTTPBodyError(f"the body ends in the middle of its {encoding}")
 
 

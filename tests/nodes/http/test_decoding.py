@@ -6,6 +6,7 @@ import tracemalloc
 import zlib
 from collections.abc import AsyncIterator, Iterable
 from itertools import pairwise
+from random import Random
 
 import pytest
 from hypothesis import example, given
@@ -107,6 +108,38 @@ def test_a_body_with_a_wrong_checksum_is_an_error() -> None:
     sent[-8] ^= 1
     with pytest.raises(HTTPBodyError, match="not gzip"):
         pieces_of([bytes(sent)], "gzip")
+
+
+@pytest.mark.parametrize("size", [1, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE, 3 * PIECE + 200])
+@pytest.mark.parametrize("random", [False, True])
+def test_what_was_flushed_comes_out_before_the_next_chunk(size: int, random: bool) -> None:
+    """What zlib holds for want of room does not wait for more to come."""
+    stream = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)
+    data = Random(size).randbytes(size) if random else bytes(size)
+    flushed = [stream.compress(data) + stream.flush(zlib.Z_SYNC_FLUSH) for _ in range(3)]
+    come = 0
+
+    async def read() -> None:
+        nonlocal come
+
+        async def chunks() -> AsyncIterator[bytes]:
+            for number, chunk in enumerate(flushed):
+                assert come == number * size  # all that was sent before is there
+                yield chunk
+            yield stream.flush()
+
+        async for piece in decoded(chunks(), "gzip", None):
+            come += len(piece)
+
+    asyncio.run(read())
+    assert come == 3 * size
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "aws-chunked", "none", "UTF-8, identity", ","])
+def test_an_encoding_that_says_nothing_of_the_bytes_is_passed_over(encoding: str) -> None:
+    """Objects are often stored with such a header."""
+    assert pieces_of([b"x"], encoding) == [b"x"]
+    assert pieces_of([gzip.compress(b"x")], f"{encoding}, gzip") == [b"x"]
 
 
 @pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, gzip", "compress"])
