@@ -1,6 +1,7 @@
 """The protocol of ``/v1/chat/completions``: what is asked, what comes back, what may be wrong."""
 
-from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +12,16 @@ from .._json import decode
 from .._quoted import quoted
 from ..http._addresses import HTTPRequestError
 from ..http.messages import HTTPError
+
+CALLS = frozenset({"tool_calls", "function_call"})  # of what is not supported
+
+# What errors are called that pass; a word may stand in the type, the code or the text of one.
+PASSING = (
+    "overload", "unavailable", "rate_limit", "rate limit", "timeout", "timed out", "capacity",
+    "server_error", "servererror", "server error", "api_error", "try again",
+)  # fmt: skip
+# And what does not pass, though its status is 429.
+FINAL = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
 
 SHOWN = 300  # characters of what a server or a model says that stand in an error
 
@@ -131,17 +142,6 @@ def _texts(content: Any) -> Sequence[str]:
     return [text for text in texts if isinstance(text, str)]
 
 
-async def events(lines: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
-    """Yield the data of server-sent events (WHATWG HTML, 9.2.6); one that breaks off is dropped."""
-    data: list[bytes] = []
-    async for line in lines:
-        if line.startswith(b"data:"):
-            data.append(line[5:].removeprefix(b" "))
-        elif not line and data:
-            yield b"\n".join(data)
-            data = []
-
-
 class Completion:
     """An answer as it is put together: of one object, or of those of a stream.
 
@@ -164,32 +164,44 @@ class Completion:
         Raises:
             ChatFormatError: It is none of the protocol, or it tells of an error.
         """
-        if not isinstance(message, dict) or not isinstance(message.get("choices", []), list):
+        choices = message.get("choices") if isinstance(message, dict) else 0
+        if not isinstance(choices, list | None):
             raise ChatFormatError(f"the answer is no chat completion: {self._shown(message)}")
-        if message.get("error"):
+        if error_of(message):
             why = complaint_of(message, self._secrets)
-            raise ChatFormatError(f"the answer tells of an error: {why!r}")
+            raise ChatFormatError(f"the answer tells of an error: {why!r}", is_passing(message))
         if isinstance(message.get("model"), str):
-            self._model = message["model"]
+            self._model = message["model"] or self._model
         if isinstance(message.get("usage"), dict):
             usage = message["usage"].items()
             self._usage = {name: number for name, number in usage if type(number) is int}
         # A stream has objects without choices as well: that with the usage, say.
-        return "".join([self._choice(choice) for choice in message.get("choices", [])[:1]])
+        return "".join([self._choice(choice) for choice in self._first(choices or ())])
 
-    def _choice(self, choice: Any) -> str:
-        choice = choice if isinstance(choice, dict) else {}
-        message = choice.get("message", choice.get("delta"))  # the whole, or a piece of a stream
-        text = message.get("content") if isinstance(message, dict) else message
-        if not isinstance(message, dict) or not isinstance(text, str | None):
-            raise ChatFormatError(f"the answer holds no message: {self._shown(message)}")
+    def _first(self, choices: Sequence[Any]) -> Sequence[Any]:
+        """Return the choice that is the answer, where there is one: one was asked for."""
+        for choice in choices:
+            if not isinstance(choice, dict):
+                raise ChatFormatError(f"the answer holds no message: {self._shown(choice)}")
+            if choice.get("index") in (0, None):
+                return (choice,)
+        return ()
+
+    def _choice(self, choice: Mapping[str, Any]) -> str:
         self._chosen = True
+        if isinstance(choice.get("finish_reason"), str):
+            self.finish_reason = choice["finish_reason"] or self.finish_reason
+        message = choice.get("message")  # the whole, or a piece of a stream
+        message = choice.get("delta") if message is None else message
+        if message is None:
+            return ""  # it says something else: why it has ended, what a filter has looked at
+        text = _text(message.get("content")) if isinstance(message, dict) else False
+        if not isinstance(text, str | None):
+            raise ChatFormatError(f"the answer holds no message: {self._shown(message)}")
         self._has_text = self._has_text or text is not None
         self._texts.append(text or "")
         if isinstance(message.get("refusal"), str):
             self._refusals.append(message["refusal"])
-        if isinstance(choice.get("finish_reason"), str):
-            self.finish_reason = choice["finish_reason"] or self.finish_reason
         return text or ""
 
     def _shown(self, message: Any) -> str:
@@ -209,9 +221,54 @@ class Completion:
         if self.finish_reason == "content_filter":
             raise ChatRefusedError("a filter held the answer back: finish_reason 'content_filter'")
         if not self._has_text and self.finish_reason != "length":
-            raise ChatFormatError(f"the answer holds no text: finish_reason {self.finish_reason!r}")
+            text = f"the answer holds no text: finish_reason {self.finish_reason!r}"
+            raise ChatFormatError(text, self.finish_reason not in CALLS)
         text = "".join(self._texts)
         return ChatReply(text, None, self.finish_reason, self._model, self._usage)
+
+
+def _text(content: Any) -> Any:
+    """Return the text of a message; some servers send it in parts, beside what was thought."""
+    if not isinstance(content, list):
+        return content
+    if not all(isinstance(part, dict) for part in content):
+        return False
+    return "".join(_texts([part for part in content if part.get("type", "text") == "text"]))
+
+
+def error_of(message: Any) -> Any:
+    """Return the error that an answer tells of, or None; some servers send it bare."""
+    if not isinstance(message, dict):
+        return None
+    bare = "error" in (message.get("object"), message.get("type"))
+    return message.get("error") or (message if bare else None)
+
+
+def is_passing(message: Any) -> bool:
+    """Return whether what an answer with status 200 tells of may be gone at the next attempt.
+
+    What no status, type or text says that of is not asked again: each question costs.
+    """
+    error = error_of(message)
+    known = [message, error] if isinstance(error, dict) else [message]
+    if is_final(message):
+        return False
+    for name in ("code", "status", "status_code"):
+        for one in known:
+            text = str(one.get(name))
+            if re.fullmatch("[1-5][0-9][0-9]", text):
+                return text == "429" or text >= "500"
+    said = [str(one.get(name, "")) for one in known for name in ("type", "code", "error_type")]
+    said += [complaint_of(message)]
+    return any(word in text.lower() for word in PASSING for text in said)
+
+
+def is_final(data: Any) -> bool:
+    """Return whether an answer says that nothing will come of another attempt."""
+    error = error_of(data)
+    return isinstance(error, dict) and not FINAL.isdisjoint(
+        {str(error.get("code")), str(error.get("type"))}
+    )
 
 
 def complaint_of(data: Any, secrets: Sequence[str] = ()) -> str:

@@ -18,7 +18,7 @@ from .._quoted import secrets_of
 from .._store import StoreParallelSettings, StoreSettings, configure
 from ..http._decoding import HTTPBodyError
 from ..http.asking import Asking, ClientSettings, check_mapping, check_text
-from ..http.client import Answer
+from ..http.client import EVENT_STREAM, UNCOMPRESSED, Answer
 from ..http.messages import HTTPConnectionError, HTTPResult, HTTPStatusError, Request
 from ._completion import (
     PROMPT_CHECKS,
@@ -27,13 +27,14 @@ from ._completion import (
     Completion,
     check_schema,
     complaint_of,
-    events,
     fitting,
+    is_final,
     prompt_of,
 )
 
 PATH = "/chat/completions"
 OWN = {"url", "model"}
+UNTOLD = frozenset({"text/plain", "application/octet-stream"})  # of a server that does not say
 
 
 class ChatFields(TypedDict, total=False):
@@ -133,7 +134,7 @@ class Chatting(Asking):
         return Request(
             url=_address(self.url or ""),
             method="POST",
-            headers=self.headers,
+            headers={**(UNCOMPRESSED if self.streaming else {}), **self.headers},
             json=body,
             repeatable=True,
         )
@@ -153,7 +154,7 @@ class Chatting(Asking):
         asked = asyncio.get_running_loop().time()
         try:
             async with resource_of(self).open(request) as answer:
-                if answer.success and answer.content_type == "text/event-stream":
+                if answer.success and self._streams(answer.content_type):
                     await self._read_stream(item, answer, completion)
                 else:
                     result = await answer.result(self.max_depth, asked)
@@ -170,19 +171,23 @@ class Chatting(Asking):
             raise ChatFormatError(text, repeatable=False)
         return replace(reply, data=fitting(reply.text, self.schema, self.max_depth))
 
+    def _streams(self, content_type: str) -> bool:
+        return content_type == EVENT_STREAM or (self.streaming and content_type in UNTOLD)
+
     async def _read_stream(self, item: Any, answer: Answer, completion: Completion) -> None:
-        async with (
-            aclosing(answer.lines()) as lines,  # type: ignore[type-var]
-            aclosing(events(lines)) as pieces,  # type: ignore[type-var]
-        ):
+        async with aclosing(answer.events()) as pieces:
             async for data in pieces:
+                data = data.strip()
                 if data == b"[DONE]":
                     return
+                if not data:
+                    continue
                 try:
                     chunk = decode(data, self.max_depth)
                 except ValueError as error:
                     raise ChatFormatError(f"a piece of the answer is no JSON: {error}") from error
-                await self._take(item, chunk, completion)
+                if chunk is not None:
+                    await self._take(item, chunk, completion)
         if completion.finish_reason is None:  # not every server says [DONE]
             text = f"{answer!r}, and broke off before its end"
             raise HTTPConnectionError(text, repeatable=True)
@@ -196,12 +201,10 @@ class Chatting(Asking):
 
     def _refused(self, request: Request, result: HTTPResult) -> HTTPStatusError:
         """Return the error for an answer without success, in which the server may repeat a key."""
-        status, complaint = (
-            result["status_code"],
-            complaint_of(result["data"], secrets_of(self.auth)),
-        )
+        status, data = result["status_code"], result["data"]
+        complaint = complaint_of(data, secrets_of(self.auth))
         result = {**result, "data": complaint}
-        again = status == 429 or status >= 500
+        again = (status == 429 or status >= 500) and not is_final(data)
         return HTTPStatusError(f"{request!r} answered {status}: {complaint!r}", result, again)
 
     def receive(self, item: Any, text: str, /) -> Awaitable[None] | None:
@@ -254,8 +257,9 @@ class ChatNode(Chatting, Node[Any, ChatReply]):
     429, a status from 500, lost connections, and answers that are none of the protocol or do not
     fit the schema are tried again, four times in all, after as long as Retry-After says. Not
     tried again are other refusals (a bad key, an unknown model), those of the model itself, and
-    JSON that was cut at ``max_tokens``. Text that was cut is a reply: see ``finish_reason``.
-    Tools are not supported.
+    JSON that was cut at ``max_tokens``; nor an error within an answer of status 200, unless it
+    says that it will pass. Text that was cut is a reply: see ``finish_reason``. Tools are not
+    supported.
 
     Args:
         url: The API, such as ``https://host/v1``; the program's own word, so it may be private.
@@ -267,13 +271,14 @@ class ChatNode(Chatting, Node[Any, ChatReply]):
             needs the extra ``chat``.
         schema_name: What the schema is called in the request; ``answer`` by default.
         streaming: Whether the answer is sent as it is written. Each piece goes to ``receive``,
-            and ``read_timeout`` counts from one to the next.
+            and ``read_timeout`` counts from one to the next. The server is asked not to compress.
         options: Further fields of the request, such as ``{"top_p": 0.9}``; None leaves one out.
         auth: ``Bearer(key)``, or ``APIKey(key, header="api-key")``. It is shown nowhere.
         headers: Of each request.
         rate: A RateLimit counts tokens with ``weight=tokens_of``.
         read_timeout: Seconds from one piece of the answer to the next; 120 by default.
         total_timeout: Seconds for all of one attempt; 600 by default.
+        max_bytes: The largest answer, and so the longest line of a stream; 16 MiB by default.
         reads, writes: Keys of the shared store.
 
     The other settings are those of HTTPNode and Node.

@@ -24,6 +24,7 @@ from ._addresses import (
     parsed,
 )
 from ._decoding import HTTPBodyError, decoded
+from ._events import Lines, events
 from ._translation import translated
 from ._urls import from_header, with_query
 from .auth import Auth, Headers, Tokens
@@ -37,7 +38,10 @@ from .messages import (
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 # All that goes to another origin than the request was made for: the others may be secrets.
-HARMLESS = frozenset({"accept", "accept-language", "content-type", "user-agent"})
+HARMLESS = frozenset({"accept", "accept-encoding", "accept-language", "content-type", "user-agent"})
+# For what is read as it comes: whoever compresses on the way may hold the last bytes back.
+UNCOMPRESSED = {"accept-encoding": "identity"}
+EVENT_STREAM = "text/event-stream"
 IN_A_THREAD = 256 * 1024  # bytes of JSON whose decoding would hold the loop for long
 
 
@@ -147,25 +151,38 @@ class Answer:
         async with aclosing(self.chunks()) as chunks:
             return b"".join([chunk async for chunk in chunks])
 
-    async def lines(self, max_line: int = 1024 * 1024) -> AsyncIterator[bytes]:
+    async def lines(
+        self, max_line: int | None = 1024 * 1024, *, carriage_returns: bool = False
+    ) -> AsyncGenerator[bytes, None]:
         """Yield the body line by line, without the ends of the lines.
 
+        Args:
+            max_line: The most bytes of a line; None: as many as ``max_bytes``.
+            carriage_returns: Whether one alone ends a line too, beside LF and CRLF.
+
         Raises:
-            HTTPBodyError: A line is longer than ``max_line`` bytes.
+            HTTPBodyError: A line is longer.
         """
-        held: list[bytes] = []  # the pieces of a line whose end has not come
+        lines = Lines(max_line, carriage_returns)
         async with aclosing(self.chunks()) as chunks:
             async for chunk in chunks:
-                *lines, rest = chunk.split(b"\n")
-                if lines:
-                    lines[0], held = b"".join((*held, lines[0])), []
-                held.append(rest)
-                if max(map(len, lines), default=0) > max_line or sum(map(len, held)) > max_line:
-                    raise HTTPBodyError(f"a line is longer than {max_line} bytes")
-                for line in lines:
-                    yield line.removesuffix(b"\r")
-        if last := b"".join(held).removesuffix(b"\r"):
+                for line in lines.feed(chunk):
+                    yield line
+        if last := lines.rest():
             yield last
+
+    async def events(self, max_line: int | None = None) -> AsyncGenerator[bytes, None]:
+        """Yield the data of each event of a ``text/event-stream``.
+
+        Raises:
+            HTTPBodyError: A line is longer than ``max_line``.
+        """
+        async with (
+            aclosing(self.lines(max_line, carriage_returns=True)) as lines,
+            aclosing(events(lines)) as each,
+        ):
+            async for data in each:
+                yield data
 
     async def result(self, max_depth: int, seconds: float) -> HTTPResult:
         """Read the whole body and return the result; ``seconds`` is when the request began."""

@@ -19,7 +19,7 @@ from .._store import StoreBatchSettings, configure
 from ._addresses import HTTPRequestError, joined
 from ._decoding import HTTPBodyError
 from .asking import ClientSettings, Requesting, check_text
-from .client import Client
+from .client import EVENT_STREAM, UNCOMPRESSED, Client
 from .messages import HTTPResult, HTTPStatusError, Params, Request
 from .pagination import LinkHeader, Offset, PageNumber, Pagination, has, value_at
 
@@ -206,6 +206,9 @@ class HTTPPages(Requesting, BatchNode[Page, Any]):
 class HTTPLines(Requesting, BatchNode[bytes, Any]):
     """The lines of an answer, each JSON, as they come: logs, exports, streams without an end.
 
+    Of a ``text/event-stream`` they are the data of its events. The server is asked not to compress:
+    what is compressed on the way may come a line late.
+
     The body is read as fast as its reader takes it up: it may be larger than memory, so
     ``max_bytes`` and ``total_timeout`` are None by default. A line that is not JSON is an item
     that fails; ``on_error`` says what then. Blank lines are left out. The request is made once:
@@ -243,11 +246,14 @@ class HTTPLines(Requesting, BatchNode[bytes, Any]):
             HTTPStatusError: The answer is no success.
         """
         request = self.request(super().prep(shared))
+        request = replace(request, headers={**UNCOMPRESSED, **request.headers})
         async with resource_of(self).open(request) as answer:
             if not answer.success:
                 result = await answer.result(self.max_depth, asyncio.get_running_loop().time())
                 raise HTTPStatusError(repr(answer), result)
-            async with aclosing(answer.lines(self.max_line)) as lines:
+            is_stream = answer.content_type == EVENT_STREAM
+            each = answer.events if is_stream else answer.lines
+            async with aclosing(each(self.max_line)) as lines:
                 async for line in lines:
                     if line.strip():
                         yield line

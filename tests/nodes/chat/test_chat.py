@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,11 +30,11 @@ from kaygraph.nodes import (
     ParallelChatNode,
     tokens_of,
 )
-from kaygraph.nodes.chat._completion import events
 from kaygraph.nodes.http.asking import PATIENT
 from kaygraph.testing import capture_events, simulate
 from tests.calls import Calls
 from tests.chat_server import USAGE, Answer, ChatServer, Fails, Says, Sends, Waits
+from tests.servers import serving
 
 pytestmark = pytest.mark.anyio
 
@@ -518,6 +519,180 @@ async def test_an_error_in_a_stream_is_one(event: str) -> None:
         await asked(Sends(f"data: {event}\n\n", "text/event-stream"), streaming=True)
 
 
+def chunk(content: Any = None, **more: Any) -> dict[str, Any]:
+    """Return an object of a stream, with a piece of text."""
+    return {"choices": [{"index": 0, "delta": {"content": content}, **more}]}
+
+
+def streamed(*data: Any, end: str = "\n\n") -> Sends:
+    """Return a stream of these objects, or texts."""
+    texts = [one if isinstance(one, str) else json.dumps(one) for one in data]
+    return Sends("".join(f"data: {text}{end}" for text in texts), "text/event-stream")
+
+
+@pytest.mark.parametrize(
+    "nothing",
+    [
+        # Azure's asynchronous filter, in every answer
+        {"id": "", "choices": [{"index": 0, "finish_reason": None, "content_filter_results": {},
+                                "content_filter_offsets": {"check_offset": 44}}]},
+        {"choices": [], "prompt_filter_results": [{"prompt_index": 0}]},
+        {"choices": [{"finish_reason": None}]},
+        {"choices": [{"index": 0, "delta": None}]},
+        {"choices": [{"index": 0, "delta": {}}]},
+        {"choices": [{"index": 0, "delta": {"role": "assistant"}}]},
+        {"choices": [{"index": 0, "delta": {"role": "assistant", "content": None}}]},
+        {"choices": [{"index": 0, "delta": {"content": ""}, "logprobs": None}]},
+        {"choices": [{"index": 0, "delta": {"reasoning_content": "hm", "content": None}}]},
+        {"choices": [{"index": 0, "delta": {"tool_calls": [{"index": 0, "id": "1"}]}}]},
+        {"choices": [{"index": 1, "delta": {"content": "another answer"}}]},
+        {"choices": [{"index": 0, "delta": {"refusal": None, "content": ""}}]},
+        {"choices": None, "usage": {"total_tokens": 12}},
+        {"usage": None},
+        {},
+        "",
+        " ",
+        "null",
+        '{"choices": []}\n\n: keep-alive',
+    ],
+)  # fmt: skip
+async def test_what_adds_nothing_adds_nothing(nothing: Any) -> None:
+    """Wherever it stands in a stream, one question has one answer."""
+    stop = {"choices": [{"finish_reason": "stop"}]}
+    events = (nothing, chunk("Col"), nothing, chunk("or"), nothing, stop, nothing, "[DONE]")
+    shared, server = await asked(streamed(*events), streaming=True)
+    assert (shared["answer"], shared["reply"].finish_reason) == ("Color", "stop")
+    assert len(server.bodies) == 1
+
+
+@pytest.mark.parametrize("done", ["[DONE]", "[DONE] ", "  [DONE]  ", "[DONE]\r"])
+async def test_the_last_word_of_a_stream_may_have_spaces_around_it(done: str) -> None:
+    """Without a finish_reason it is what makes the answer whole."""
+    shared, server = await asked(streamed(chunk("Hello"), done), streaming=True)
+    assert (shared["answer"], len(server.bodies)) == ("Hello", 1)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+async def test_a_stream_may_begin_with_a_mark_and_end_its_lines_in_any_way(end: str) -> None:
+    """As the standard of event streams says; events may have types, numbers and comments."""
+    first = json.dumps(chunk("a"))
+    lines = ["\ufeff: hello", "event: chunk", "id: 1", "retry: 10", f"data:{first}", "",
+             "data", "", "data: {", f'data: "choices": {json.dumps(chunk("b")["choices"])}',
+             "data: }", "", f"data: {json.dumps(chunk(finish_reason='stop'))}", "", ""]  # fmt: skip
+    shared, server = await asked(Sends(end.join(lines), "text/event-stream"), streaming=True)
+    assert (shared["answer"], len(server.bodies)) == ("ab", 1)
+
+
+async def test_an_event_that_did_not_come_to_its_end_is_none() -> None:
+    """The stream has broken off in it; the answer begins anew."""
+    broken = Sends(
+        f"data: {json.dumps(chunk('lost', finish_reason='stop'))}\n", "text/event-stream"
+    )
+    shared, server = await asked(broken, Says("whole"), streaming=True)
+    assert (shared["answer"], len(server.bodies)) == ("whole", 2)
+
+
+async def test_a_line_of_a_stream_may_be_as_long_as_the_answer() -> None:
+    """max_bytes says how long; a longer one is asked for again no more than any other."""
+    text = "x" * (3 << 20)
+    shared, server = await asked(streamed(chunk(text), "[DONE]"), streaming=True)
+    assert (len(shared["answer"]), len(server.bodies)) == (len(text), 1)
+    with pytest.raises(ChatFormatError, match="larger than max_bytes=1048576"):
+        await asked(streamed(chunk(text), "[DONE]"), streaming=True, max_bytes=1 << 20)
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/octet-stream"])
+async def test_a_stream_may_come_without_its_type(kind: str) -> None:
+    """Where it was asked for; some proxies lose it."""
+    body = streamed(chunk("Hello"), "[DONE]").body
+    shared, _ = await asked(Sends(body, kind), streaming=True)
+    assert shared["answer"] == "Hello"
+
+
+async def test_a_stream_is_asked_for_uncompressed() -> None:
+    """Whoever compresses on the way may hold its last bytes back."""
+    _, server = await asked(Says("Hello"), streaming=True)
+    assert server.headers[0]["accept-encoding"] == "identity"
+    _, server = await asked(Says("Hello"), streaming=True, headers={"Accept-Encoding": "gzip"})
+    assert server.headers[0]["accept-encoding"] == "gzip"
+    _, server = await asked(Says("Hello"))
+    assert server.headers[0]["accept-encoding"] == "gzip, deflate"
+
+
+PASSING = [
+    {"error": {"message": "sorry", "type": "server_error", "code": None}},
+    {"error": {"message": "sorry", "code": 502}},
+    {"error": {"message": "sorry", "code": "429"}},
+    {"error": {"message": "sorry", "type": "overloaded_error"}},
+    {"error": {"message": "The engine is overloaded"}},
+    {"error": "Rate limit reached", "status_code": 429},
+    {"object": "error", "message": "sorry", "type": "InternalServerError", "code": 500},
+]
+LASTING = [
+    {"error": {"message": "too long", "type": "invalid_request_error", "code": 400}},
+    {"error": {"message": "no", "type": "authentication_error"}},
+    {"error": {"message": "pay", "type": "server_error", "code": "insufficient_quota"}},
+    {"error": {"message": "the image has no pixels"}},
+    {"error": "Input validation error", "error_type": "validation"},
+    {"object": "error", "message": "too long", "type": "BadRequestError", "code": 400},
+    {"type": "error", "message": "no"},
+]
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+@pytest.mark.parametrize("message", PASSING + LASTING)
+async def test_an_error_is_asked_about_again_where_that_may_help(
+    message: Any, streaming: bool
+) -> None:
+    """The status was 200: what the error says decides, and questions cost."""
+    told = streamed(chunk("Hel"), message) if streaming else Sends(json.dumps(message))
+    async with ChatServer(told) as server:
+        node = ChatNode(server.url, "tiny", retry=QUICK, streaming=streaming, reads="prompt")
+        with pytest.raises(ChatFormatError, match="tells of an error"):
+            await Graph(node).run_async({"prompt": "Hello"})
+    assert len(server.bodies) == (4 if message in PASSING else 1)
+
+
+async def test_a_quota_that_is_used_up_is_not_asked_about_again() -> None:
+    """Its status is that of a rate limit."""
+    body = '{"error": {"message": "pay", "code": "insufficient_quota"}}'
+
+    async def answer(_: Any) -> web.Response:
+        return web.Response(text=body, status=429, content_type="application/json")
+
+    async with serving(answer) as site:
+        with pytest.raises(HTTPStatusError, match="429: 'pay'"):
+            await Graph(ChatNode(site.url, "tiny", reads="prompt")).run_async({"prompt": "Hello"})
+    assert len(site.asked) == 1
+
+
+async def test_a_call_of_a_tool_is_an_error_that_is_not_asked_about_again() -> None:
+    """Tools are not supported: another answer would be the same."""
+    calls = [{"index": 0, "id": "1", "function": {"name": "look", "arguments": "{}"}}]
+    answer = streamed(
+        {"choices": [{"index": 0, "delta": {"role": "assistant", "content": None}}]},
+        {"choices": [{"index": 0, "delta": {"tool_calls": calls}}]},
+        {"choices": [{"index": 0, "delta": {}, "finish_reason": "tool_calls"}]},
+        "[DONE]",
+    )
+    async with ChatServer(answer) as server:
+        node = ChatNode(server.url, "tiny", retry=QUICK, streaming=True, reads="prompt")
+        with pytest.raises(ChatFormatError, match="no text: finish_reason 'tool_calls'"):
+            await Graph(node).run_async({"prompt": "Hello"})
+    assert len(server.bodies) == 1
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+async def test_text_may_come_in_parts(streaming: bool) -> None:
+    """As from models that think first: what they thought is not the answer."""
+    content = [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]},
+               {"type": "text", "text": "Hel"}, {"text": "lo"}]  # fmt: skip
+    message = {"choices": [{"message": {"content": content}, "finish_reason": "stop"}]}
+    told = streamed(chunk(content), "[DONE]") if streaming else Sends(json.dumps(message))
+    shared, _ = await asked(told, streaming=streaming)
+    assert shared["answer"] == "Hello"
+
+
 async def test_a_server_that_does_not_stream_is_read_as_it_answers() -> None:
     """Some take no notice of what was asked."""
     body = {"choices": [{"message": {"content": "ok"}, "finish_reason": "stop"}]}
@@ -650,27 +825,6 @@ async def test_a_prompt_that_could_never_begin_is_told() -> None:
     rate = RateLimit(10, per=60, weight=tokens_of)
     with pytest.raises(ValueError, match="weighs 25"):
         await asked(Says("ok"), item="x" * 100, rate=rate)
-
-
-@given(
-    st.lists(st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]))),
-    st.sampled_from([b"\n", b"\r\n"]),
-)
-def test_events_are_read_whatever_is_in_them(texts: list[str], end: bytes) -> None:
-    """What was sent as server-sent events is what is read, one for one, comments left out."""
-    sent = b"".join(
-        b"event: x" + end + b"data: " + text.encode() + end + b": note" + end + end
-        for text in texts
-    )
-
-    async def read() -> list[bytes]:
-        async def lines() -> Any:
-            for line in (sent + b"data: cut off").split(b"\n"):
-                yield line.removesuffix(b"\r")
-
-        return [event async for event in events(lines())]
-
-    assert asyncio.run(read()) == [text.encode() for text in texts]
 
 
 @pytest.mark.parametrize(

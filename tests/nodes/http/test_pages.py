@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -16,6 +17,7 @@ from kaygraph.nodes import (
     Cursor,
     HTTPBodyError,
     HTTPLines,
+    HTTPNode,
     HTTPPages,
     HTTPStatusError,
     HTTPTimeoutError,
@@ -726,3 +728,57 @@ def test_lines_have_no_end_unless_told() -> None:
     """Neither in bytes nor in seconds."""
     node = HTTPLines("http://h/")
     assert (node.max_bytes, node.total_timeout) == (None, None)
+
+
+async def test_lines_are_asked_for_uncompressed() -> None:
+    """On a quiet stream, what is compressed on the way may come a line late."""
+    asked = []
+
+    async def lines(request: web.Request) -> web.Response:
+        asked.append(request.headers["Accept-Encoding"])
+        return web.Response(body=b"1\n")
+
+    async with serving(lines) as url:
+        assert await all_of(HTTPLines(url)) == [1]
+        await all_of(HTTPLines(url, headers={"accept-encoding": "gzip"}))
+        await HTTPNode(url).run_async({})
+    assert asked == ["identity", "gzip", "gzip, deflate"]
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+async def test_lines_that_are_compressed_all_the_same_come_as_they_are_sent(encoding: str) -> None:
+    """Each is there when the server has flushed it, however large what came with it."""
+    taken = asyncio.Semaphore(0)
+    sizes = [1, 10, 64 * 1024, 64 * 1024 - 3, 200_000]
+
+    async def lines(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Encoding": encoding})
+        await response.prepare(request)
+        window = zlib.MAX_WBITS | (16 if encoding == "gzip" else 0)
+        stream = zlib.compressobj(wbits=window)
+        for size in sizes:
+            line = b'"' + b"x" * size + b'"\n'
+            await response.write(stream.compress(line) + stream.flush(zlib.Z_SYNC_FLUSH))
+            await taken.acquire()  # the next one only when this one has come
+        await response.write(stream.flush())
+        return response
+
+    seen = []
+    async with serving(lines) as url:
+        async for outcome in HTTPLines(url).stream({}):
+            seen.append(len(outcome.value))
+            taken.release()
+    assert seen == sizes
+
+
+async def test_lines_of_an_event_stream_are_the_data_of_its_events() -> None:
+    """With comments, types and ends of any kind; an event may have several lines."""
+
+    async def stream(request: web.Request) -> web.Response:
+        body = b': hi\r\n\r\ndata: {"n":\rdata: 1}\r\revent: x\ndata: 2\n\ndata:\n\ndata: 3\n'
+        return web.Response(body=body, content_type="text/event-stream")
+
+    async with serving(stream) as url:
+        assert await all_of(HTTPLines(url)) == [{"n": 1}, 2]
+        with pytest.raises(HTTPBodyError, match="longer than 5 bytes"):
+            await all_of(HTTPLines(url, max_line=5))

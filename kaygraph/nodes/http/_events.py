@@ -1,0 +1,72 @@
+"""Lines of a body that comes in pieces, and server-sent events."""
+
+import re
+from collections.abc import AsyncGenerator, AsyncIterable
+
+from ._decoding import HTTPBodyError
+
+_LINE_FEED = re.compile(b"\n")
+_ANY_END = re.compile(b"\r\n|\n|\r")
+_BOM = b"\xef\xbb\xbf"
+
+
+class Lines:
+    """Cuts a body into lines, without their ends, whatever the pieces are that it comes in.
+
+    Args:
+        most: How many bytes a line may have; None: no limit.
+        carriage_returns: Whether one alone ends a line too. If not, lines end with LF or CRLF.
+    """
+
+    def __init__(self, most: int | None, carriage_returns: bool = False) -> None:
+        self._most, self._carriage_returns = most, carriage_returns
+        self._end = _ANY_END if carriage_returns else _LINE_FEED
+        self._held: list[bytes] = []  # the pieces of a line whose end has not come
+        self._size = 0  # of what is held
+        self._after_return = False  # a line feed that follows belongs to the end before it
+
+    def feed(self, piece: bytes) -> list[bytes]:
+        """Take in a piece and return the lines that have come to their end.
+
+        Raises:
+            HTTPBodyError: A line is too long.
+        """
+        if self._after_return and piece:
+            piece = piece.removeprefix(b"\n")
+            self._after_return = False
+        if not piece:
+            return []
+        *lines, rest = self._end.split(piece)
+        if lines:
+            lines[0] = b"".join((*self._held, lines[0]))
+            self._held, self._size = [], 0
+        if rest:
+            self._held.append(rest)
+            self._size += len(rest)
+        self._after_return = self._carriage_returns and piece.endswith(b"\r")
+        if self._most is not None and max(self._size, *map(len, lines), 0) > self._most:
+            raise HTTPBodyError(f"a line is longer than {self._most} bytes")
+        return [line.removesuffix(b"\r") for line in lines]
+
+    def rest(self) -> bytes:
+        """Return the last line, where no end has come."""
+        return b"".join(self._held).removesuffix(b"\r")
+
+
+async def events(lines: AsyncIterable[bytes]) -> AsyncGenerator[bytes, None]:
+    """Yield the data of each server-sent event (WHATWG HTML, 9.2.6).
+
+    Comments and other fields are left out; an event that does not come to its end is dropped. The
+    data may be empty.
+    """
+    data: list[bytes] = []
+    first = True
+    async for line in lines:
+        if first:
+            line, first = line.removeprefix(_BOM), False
+        name, _, value = line.partition(b":")
+        if name == b"data":
+            data.append(value.removeprefix(b" "))
+        elif not line and data:
+            yield b"\n".join(data)
+            data = []
