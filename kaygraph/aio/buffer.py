@@ -42,9 +42,9 @@ class Buffer(Generic[T]):
         if len(self.items) >= self.size:
             await self.room()
 
-    async def room(self) -> None:
-        """Wait until there is room for an item."""
-        while len(self.items) >= self.size and not self.closed:
+    async def room(self, number: int = 1) -> None:
+        """Wait until there is room for an item, or for so many."""
+        while len(self.items) > self.size - number and not self.closed:
             await raise_if_cancelled()  # the reader may be gone
             await _wait(self.writers)
         if self.writers:  # not every writer that was woken adds an item

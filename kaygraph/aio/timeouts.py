@@ -13,12 +13,18 @@ OVERRUN_S = 0.05
 
 
 async def within(
-    seconds: float, setting: str, what: str, work: Awaitable[T], blocks: bool = False
+    seconds: float,
+    setting: str,
+    what: str,
+    work: Awaitable[T],
+    blocks: bool = False,
+    limits: list[asyncio.Timeout] | None = None,
 ) -> T:
     """Await ``work``, and cancel it at its limit; the error names ``what`` and the setting.
 
     ``blocks``: a thread does the work, which cannot be stopped. It is waited for, its result is
-    dropped, and the error says by how much it ran over.
+    dropped, and the error says by how much it ran over. ``limits``: the limit is among them while
+    it runs, and may be put off.
 
     Raises:
         AttemptTimeoutError: where the setting is ``timeout``.
@@ -27,20 +33,27 @@ async def within(
     now = asyncio.get_running_loop().time
     cause: BaseException | None
     scope = asyncio.timeout(seconds)
-    end = now() + seconds
     try:
         async with scope:
-            result = await work
+            if limits is None:
+                result = await work
+            else:
+                limits.append(scope)
+                try:
+                    result = await work
+                finally:
+                    limits.remove(scope)
     except TimeoutError as error:
         if not scope.expired():
             raise  # the work's own
-        over, cause = now() - end, error.__cause__
+        over, cause = now() - (scope.when() or 0.0), error.__cause__
     except Exception as error:
         if not scope.expired():
             raise
-        over, cause = now() - end, error  # what the work has made of its cancellation
+        # What the work has made of its cancellation.
+        over, cause = now() - (scope.when() or 0.0), error
     else:
-        over, cause = now() - end, None
+        over, cause = now() - (scope.when() or 0.0), None
         if over < 0 or not blocks:
             return result
     message = f"{what} ran longer than {setting}={seconds:g} s"

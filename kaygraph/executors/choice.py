@@ -1,20 +1,20 @@
 """Where one call of ``exec`` runs: on the loop, in a thread, in a process, in an executor."""
 
 import asyncio
-from collections.abc import Callable
-from concurrent.futures import Future
 from contextvars import copy_context
 from types import CoroutineType
 from typing import Any
 
-from ..aio.tasks import outlast, raise_if_awaited, retrieve_exception
+from ..aio.outlet import Outlet, hand_on_all
+from ..aio.tasks import raise_if_awaited
 from ..limits.slots import Slot
 from ..run.frame import Frame
 from ..run.place import place_of
 from ..run.run import Run, WorkerProcesses
-from .elsewhere import run_elsewhere, run_to_end
-from .kinds import not_async
+from .elsewhere import run_elsewhere, run_to_end, submitted
+from .kinds import YIELDING, not_async
 from .meter import Meter
+from .yielding import taken_up, threaded
 
 
 def blocks(node: Any) -> bool:
@@ -22,10 +22,14 @@ def blocks(node: Any) -> bool:
 
 
 async def execute(node: Any, item: Any, frame: Frame, slot: Slot) -> Any:
-    """Call ``exec`` once, where it belongs; where a run is observed, a ``def`` is measured."""
+    """Call ``exec`` once, where it belongs; where a run is observed, a ``def`` is measured.
+
+    What a generator yields goes to the slot's outlet as it comes, or is returned as a list if it
+    has none.
+    """
     meter = Meter() if frame.run.measures and blocks(node) else None
     try:
-        return await _executed(node, item, frame, meter.run_to_end if meter else run_to_end)
+        return await _executed(node, item, frame, slot.outlet, meter)
     except asyncio.CancelledError as cancellation:
         raise_if_awaited(cancellation)
         raise
@@ -34,9 +38,13 @@ async def execute(node: Any, item: Any, frame: Frame, slot: Slot) -> Any:
             meter.add_to(slot)
 
 
-async def _executed(node: Any, item: Any, frame: Frame, run: Callable[[Any, Any], Any]) -> Any:
+async def _executed(
+    node: Any, item: Any, frame: Frame, outlet: Outlet[Any] | None, meter: Meter | None
+) -> Any:
+    run = meter.run_to_end if meter else run_to_end
     place = node.run_in
     kind = node.exec_kind
+    yields = kind in YIELDING
     if place is None:
         place = "loop" if frame.run.alone or kind in ("async", "async_generator") else "thread"
     if node.run_in is None and place == "loop" and kind in ("sync", "generator"):
@@ -52,19 +60,22 @@ async def _executed(node: Any, item: Any, frame: Frame, run: Callable[[Any, Any]
         result = node.exec(item)
         if kind == "async":
             return await result
-        if kind == "async_generator":
-            return [value async for value in result]
-        result = list(result) if kind == "generator" else result
+        if yields:
+            return await taken_up(result, outlet)
     elif place == "thread":
         threads = frame.run.threads
-        result = await _submitted(threads.submit(copy_context().run, run, node, item))
+        if yields and outlet is not None:
+            return await threaded(node, item, threads, outlet, meter)
+        result = await submitted(threads.submit(copy_context().run, run, node, item))
     elif place == "process":
         limit = frame.rules.memory_limit if node.memory_limit is None else node.memory_limit
         facts = (frame.params, frame.attempt, limit, place_of(node))
-        return await _processes(frame.run).call(node, item, *facts)
+        result = await _processes(frame.run).call(node, item, *facts)
     else:
         told = (dict(frame.params), frame.attempt, place_of(node))
-        return await _submitted(place.submit(run_elsewhere, node, item, *told))
+        result = await submitted(place.submit(run_elsewhere, node, item, *told))
+    if yields and outlet is not None:
+        return await hand_on_all(result, outlet)
     if type(result) is CoroutineType:
         raise not_async(node, "exec", result)
     return result
@@ -77,17 +88,3 @@ def _processes(run: Run) -> WorkerProcesses:
 
         run.processes = ProcessPool(run.threads)
     return run.processes
-
-
-async def _submitted(future: "Future[Any]") -> Any:
-    """Wait for what an executor does; a call that has begun is waited for when cancelled."""
-    waiting = asyncio.wrap_future(future)
-    try:
-        await asyncio.wait([waiting])
-    except asyncio.CancelledError:
-        waiting.add_done_callback(retrieve_exception)
-        if not future.cancel():
-            await outlast([waiting])
-        raise
-    retrieve_exception(waiting)
-    return future.result()  # as it is: asyncio would make another error of some

@@ -2,9 +2,11 @@
 
 import asyncio
 from collections.abc import Mapping
+from concurrent.futures import Future
 from contextvars import copy_context
 from typing import Any
 
+from ..aio.tasks import outlast, retrieve_exception
 from ..run.frame import FRAME, Frame
 from ..run.place import SENT
 from ..run.run import Run
@@ -41,3 +43,17 @@ def run_to_end(node: Any, item: Any) -> Any:
         case "async_generator":
             return asyncio.run(_listed(result))
     return result
+
+
+async def submitted(future: "Future[Any]") -> Any:
+    """Wait for what an executor does; a call that has begun is waited for when cancelled."""
+    waiting = asyncio.wrap_future(future)
+    try:
+        await asyncio.wait([waiting])
+    except asyncio.CancelledError:
+        waiting.add_done_callback(retrieve_exception)
+        if not future.cancel():
+            await outlast([waiting])
+        raise
+    retrieve_exception(waiting)
+    return future.result()  # as it is: asyncio would make another error of some

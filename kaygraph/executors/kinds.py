@@ -12,6 +12,8 @@ FLAGS = (
     (inspect.CO_GENERATOR, "generator"),
 )
 
+YIELDING = ("generator", "async_generator")  # an exec of these kinds gives several values
+
 
 def kind_of(function: Any) -> str:
     """Return how a function is written, or the ``__call__`` of another object."""

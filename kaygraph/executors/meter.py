@@ -1,10 +1,13 @@
 """What one call of ``exec`` takes where it runs: processor time, and when it ended."""
 
+from collections.abc import Callable
 from time import monotonic, thread_time
-from typing import Any
+from typing import Any, TypeVar
 
 from ..limits.slots import Slot
 from .elsewhere import run_to_end
+
+T = TypeVar("T")
 
 
 class Meter:
@@ -15,11 +18,15 @@ class Meter:
 
     def run_to_end(self, node: Any, item: Any) -> Any:
         """As the function of that name."""
+        return self.measured(run_to_end, node, item)
+
+    def measured(self, work: Callable[..., T], *args: Any) -> T:
+        """Do some of the work in this thread."""
         before = thread_time()
         try:
-            return run_to_end(node, item)
+            return work(*args)
         finally:
-            self.cpu_s = thread_time() - before
+            self.cpu_s += thread_time() - before
             self.ended = monotonic()
 
     def add_to(self, slot: Slot) -> None:

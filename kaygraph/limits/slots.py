@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
+from ..aio.outlet import Outlet
 from ..aio.tasks import raise_if_cancelled
 from ..events import NO_USAGE, Usage
 from .permits import AutoPermits, Cap, Waiter, entered
@@ -18,8 +20,8 @@ class Slot:
     """
 
     __slots__ = (
-        "attempts", "auto", "caps", "held", "index", "item", "seconds", "timed", "until", "usage",
-        "waiting", "worker",
+        "attempts", "auto", "caps", "held", "index", "item", "outlet", "seconds", "timed", "until",
+        "usage", "waiting", "worker",
     )  # fmt: skip
 
     def __init__(self, caps: tuple[Cap, ...] = (), worker: int = 0, timed: bool = False) -> None:
@@ -35,6 +37,12 @@ class Slot:
         self.waiting = False  # for its next attempt
         self.usage = NO_USAGE
         self.until: float | None = None  # the deadline of the item, by the loop's clock
+        self.outlet: Outlet[Any] | None = None  # where what exec yields goes on, one by one
+
+    @property
+    def waited_s(self) -> float:
+        """How long what exec has yielded for this item has waited for room, in seconds."""
+        return 0.0 if self.outlet is None else self.outlet.waited_s
 
     async def take(self) -> None:
         """Acquire the caps of the worker; this waits only when they are neither held nor free."""
@@ -57,6 +65,14 @@ class Slot:
             self.held = whole
         for cap in self.item:
             cap.begun()
+
+    async def go_on(self) -> None:
+        """Acquire again what an attempt has given in its middle; a rate counts its call once."""
+        whole = (*self.caps, *(cap for cap in self.item if not cap.timed))
+        obstacle = entered(whole)
+        if obstacle is not None:
+            await self._wait(whole, obstacle)
+        self.held = whole
 
     async def _wait(self, caps: tuple[Cap, ...], obstacle: Cap) -> None:
         now = asyncio.get_running_loop().time
@@ -88,7 +104,7 @@ class Slot:
     def end(self) -> None:
         """Release the caps of an attempt that has ended; keep those of the worker."""
         if len(self.held) > len(self.caps):
-            _leave(self.item)
+            _leave(self.held[len(self.caps) :])
             self.held = self.caps
 
     def give(self) -> None:

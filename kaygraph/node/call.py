@@ -11,7 +11,7 @@ from typing import Any
 
 from ..aio.tasks import awaited_cancelled, is_cancelled
 from ..aio.timeouts import within
-from ..errors import CircuitOpenError, Drop, note_place
+from ..errors import CircuitOpenError, Drop, add_note, note_place
 from ..events import (
     AttemptStarted,
     CircuitChanged,
@@ -23,7 +23,8 @@ from ..events import (
     LimitChanged,
 )
 from ..executors.choice import blocks, execute
-from ..executors.kinds import result_of
+from ..executors.kinds import YIELDING, result_of
+from ..executors.yielding import substitutes
 from ..limits.permits import KeyedPermits
 from ..limits.slots import Slot
 from ..outcome import status_of
@@ -40,6 +41,8 @@ async def call(node: Any, item: Any, index: int | None, frame: Frame, slot: Slot
     emit = frame.run.emit
     slot.attempts, slot.seconds, slot.waiting = 0, 0.0, False
     slot.timed = slot.timed or emit is not None
+    if slot.outlet is not None:
+        slot.outlet.begin(index or 0)
     keyed: KeyedPermits | None = None
     key: Hashable = None
     error: BaseException | None = None
@@ -58,14 +61,15 @@ async def call(node: Any, item: Any, index: int | None, frame: Frame, slot: Slot
             else:
                 slot.until = _now() + node.deadline
                 what = f"exec of {node.name!r}"
-                value = await within(node.deadline, "deadline", what, attempts, blocks(node))
+                value = await within(
+                    node.deadline, "deadline", what, attempts, blocks(node), _put_off(slot)
+                )
         except Drop:
             raise
         except Exception as failure:
             if not node._has_fallback or is_cancelled():
                 raise
-            returned = node.exec_fallback(item, failure)
-            value = await result_of(node, "exec_fallback", returned, node._fallback_is_async)
+            value = await _substitute(node, item, failure, slot)
     except BaseException as raised:
         error = awaited_cancelled(raised) or raised
         if isinstance(error, Exception):
@@ -97,6 +101,20 @@ def _key(node: Any, item: Any) -> Hashable:
             "a number or a tuple of them"
         ) from error
     return key  # type: ignore[no-any-return]
+
+
+async def _substitute(node: Any, item: Any, failure: Exception, slot: Slot) -> Any:
+    """Return what ``exec_fallback`` gives in the place of a result."""
+    returned = node.exec_fallback(item, failure)
+    value = await result_of(node, "exec_fallback", returned, node._fallback_is_async)
+    if node.exec_kind in YIELDING:
+        return await substitutes(node, value, slot.outlet)
+    return value
+
+
+def _put_off(slot: Slot) -> "list[asyncio.Timeout] | None":
+    """Return where the time limits stand that wait while what exec yields waits for room."""
+    return None if slot.outlet is None else slot.outlet.limits
 
 
 def _now() -> float:
@@ -132,6 +150,9 @@ async def _attempts(node: Any, item: Any, index: int | None, frame: Frame, slot:
             if slot.attempts == made:  # it failed before it began: no attempt would end this
                 raise
             if slot.attempts >= most or not (retry is None or retry.applies_to(error)):
+                raise
+            if slot.outlet is not None and slot.outlet.count:  # it would go on twice
+                add_note(error, f"not tried again: exec had yielded {slot.outlet.count} values")
                 raise
             wait = node.wait if retry is None else retry.wait_after(slot.attempts, error)
             if emit is not None:
@@ -198,19 +219,20 @@ async def _attempt(node: Any, item: Any, index: int | None, frame: Frame, slot: 
         if timeout is None:
             return await execute(node, item, frame, slot)
         what, once = f"exec of {node.name!r}", execute(node, item, frame, slot)
-        return await within(timeout, "timeout", what, once, blocks(node))
+        return await within(timeout, "timeout", what, once, blocks(node), _put_off(slot))
     except BaseException as failure:
         error = failure
         raise
     finally:
         ended = _now() if slot.timed else 0.0
-        slot.seconds += ended - started
+        took = max(0.0, ended - started - slot.waited_s)
+        slot.seconds += took
         if slot.item:
             slot.end()
         if ticket is not None:
             state = breaker.leave(ticket, error)
             if state is not None and emit is not None:
                 emit(CircuitChanged(frame.name_of(node), ended, state))
-        if slot.auto is not None and slot.auto.sampled(ended - started, ended, error) and emit:
+        if slot.auto is not None and slot.auto.sampled(took, ended, error) and emit:
             emit(LimitChanged(frame.name_of(node), ended, slot.auto.size))
         del error  # it holds this frame: no cycle may keep them alive

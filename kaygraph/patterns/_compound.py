@@ -297,6 +297,8 @@ class CompoundNode(Stored, Node[P, E]):
         if rules.timeout is not None:
             rules = rules.changed(timeout=None)  # it applies to each part instead
         own = Slot(slot.caps[: len(slot.caps) - len(frame.caps)], slot.worker, slot.timed)
+        if slot.outlet is not None:
+            own.outlet, slot.outlet.slot = slot.outlet, own
         context, work = FRAME.set(frame), _WORK.set(frame)
         try:
             return await call(whole, item, index, frame.derive(scope=scope, rules=rules), own)

@@ -9,48 +9,78 @@ from ..aio.buffer import wake
 
 
 class Order:
-    """Keeps the results of an item until those of all earlier items have been handed over.
+    """Keeps the values of an item until those of all earlier items have been handed over.
+
+    The first item that is not done hands its values over itself, as they come. Those of the items
+    behind it wait here: of each no more than a worker's share of ``window``.
 
     Args:
         window: How many items may be taken, counted from the first that is not done.
+        workers: How many items are worked on at once.
     """
 
-    def __init__(self, window: int) -> None:
+    def __init__(self, window: int, workers: int) -> None:
         self.window = window
-        self._next = 0  # the index of the item whose results come next
-        self._kept: dict[int, Sequence[Any]] = {}
+        self._share = max(1, window // workers)
+        self._next = 0  # the index of the item whose values come next
+        self._done: dict[int, Sequence[Any]] = {}
+        self._begun: dict[int, list[Any]] = {}  # what items have given that are not done
+        self._kept = 0  # how many values wait here
         self._handing_over = False
         self._waiters: deque[asyncio.Future[None]] = deque()
 
     def is_full(self, taken: int) -> bool:
         """Whether no more items may be taken until the first that is not done is done."""
-        return taken - self._next >= self.window
+        return taken - self._next >= self.window or self._kept >= self.window
 
     async def advanced(self) -> None:
-        """Wait until the results of another item have been handed over."""
+        """Wait until more values have been handed over."""
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         await waiter
 
+    def is_next(self, index: int) -> bool:
+        """Whether an item that is not done hands over its values itself."""
+        return index == self._next and not self._handing_over
+
+    def keep(self, index: int, value: Any) -> None:
+        """Keep a value of an item that is not done, and whose turn has not come."""
+        self._begun.setdefault(index, []).append(value)
+        self._kept += 1
+
+    def free(self, index: int) -> int:
+        """Return how many more values of such an item may be kept."""
+        return self._share - len(self._begun.get(index, ()))
+
     def due(self, index: int, results: Sequence[Any]) -> Iterator[Sequence[Any]]:
-        """Keep an item's results, and yield all results whose turn has come, in order.
+        """Keep an item's last values, and yield all values whose turn has come, in order.
 
         Only one worker hands over at a time: it also yields what others add meanwhile, and they
         get nothing.
         """
-        kept = self._kept
-        kept[index] = results
+        done, begun = self._done, self._begun
+        self._kept += len(results)
+        done[index] = [*begun.pop(index), *results] if index in begun else results
         if self._handing_over:
             return
         self._handing_over = True
-        while self._next in kept:
-            yield kept.pop(self._next)
-            self._next += 1
+        while True:
+            if ended := self._next in done:
+                values = done.pop(self._next)
+            elif self._next in begun:  # from here on it hands over itself
+                values = begun.pop(self._next)
+            else:
+                break
+            if values:
+                yield values
+            self._next += ended
+            self._kept -= len(values)
             while self._waiters:
                 wake(self._waiters)
         self._handing_over = False
 
     def rest(self) -> Iterator[Any]:
-        """Yield, in order, the results that still wait for their turn."""
-        for index in sorted(self._kept):
-            yield from self._kept.pop(index)
+        """Yield, in order, the values that still wait for their turn."""
+        for index in sorted({*self._done, *self._begun}):
+            yield from self._done.pop(index, ())
+            yield from self._begun.pop(index, ())

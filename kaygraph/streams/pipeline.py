@@ -18,7 +18,8 @@ from ..node.streaming import Streaming
 from ..node.wiring import unique
 from ..run.frame import FRAME, Frame, Scope
 from ..run.place import InNode
-from .stage import UNBOUNDED, Stage, begin
+from .outlet import UNBOUNDED
+from .stage import Stage, begin
 
 
 class Pipeline(BaseNode[Any, list[Any] | None], Streaming[Any]):
@@ -32,7 +33,19 @@ class Pipeline(BaseNode[Any, list[Any] | None], Streaming[Any]):
     A ParallelBatchNode works on ``max_workers`` items at once and, unless ``ordered=False``, passes
     them on in the order of the input: at most ``buffer`` items (or ``max_workers``, if that is
     more) wait behind a slow one. Any other Node works on one at a time. Outcomes of
-    ``on_error="collect"`` skip the later stages. When the stream has ended, each stage's
+    ``on_error="collect"`` skip the later stages.
+
+    What an ``exec`` yields goes on as it is yielded, and it is not asked for the next value while
+    there is no room: an endless one runs in bounded memory. While it waits for room it holds no
+    permit, and its ``timeout`` and ``deadline`` stand still. With several workers the first item
+    that is not done passes its values on as they come; each of the others may be as far ahead as
+    its share of the buffer. Written ``def`` it runs in one thread from its first step to its last.
+    In a process or an executor of your own it runs to its end first: its values come as one list.
+    An item that has yielded is not tried again, as its values would go on twice: they stay, and
+    the error is dealt with as ``on_error`` says, or ``exec_fallback`` gives (as a list or a
+    generator) what follows them.
+
+    When the stream has ended, each stage's
     ``post(shared, prep_res, stage_report)`` is called, in order.
 
     ``exec_res`` for the pipeline's own ``post`` is the list of the last stage's results, or None

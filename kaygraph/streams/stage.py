@@ -13,6 +13,7 @@ from ..batch.failures import Failures
 from ..batch.fan_out import NEVER_DRAINS
 from ..batch.source import close, opened
 from ..events import ItemFailed, StageFinished
+from ..executors.kinds import YIELDING
 from ..limits.slots import Slot
 from ..node.node import Node
 from ..node.observed import begun
@@ -20,8 +21,7 @@ from ..outcome import Outcome
 from ..run.frame import Frame
 from ..run.place import WORKING, InNode
 from .order import Order
-
-UNBOUNDED = 2**62  # the size of a buffer that is never full
+from .outlet import UNBOUNDED, StageOutlet
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +65,15 @@ class Stage:
         self.workers = workers_of(node, frame.rules)
         self.running = self.workers
         self.failures = Failures(self.name, getattr(node, "on_error", "raise"))
+        self.timed = self.failures.on_error not in ("raise", "skip")  # for the outcomes
         self.clock = asyncio.get_running_loop().time
         self.taken = self.passed = self.cancelled = 0
         self.busy = self.starved = self.blocked = 0.0
         self.capped = bool(frame.caps)
+        self.outlets: list[StageOutlet] = []  # of the workers, where exec yields
         window = max(outbox.size if outbox.size < UNBOUNDED else inbox.size, self.workers)
         ordered = self.workers > 1 and getattr(node, "ordered", True)
-        self.order = Order(window) if ordered else None
+        self.order = Order(window, self.workers) if ordered else None
 
     @property
     def items(self) -> int:
@@ -146,9 +148,12 @@ class Stage:
         plain: Callable[[Any], Awaitable[Any]] | None = None
         if not node.has_exec:
             plain = _unchanged
-        elif node.exec_is_plain and frame.bare:
+        elif node.exec_is_plain and frame.bare and not self.timed:
             plain = node.exec
-        slot = Slot((self.cap, *frame.caps), number)
+        slot = Slot((self.cap, *frame.caps), number, self.timed)
+        if node.exec_kind in YIELDING:
+            outlet = slot.outlet = StageOutlet(self.outbox, slot, self.order)
+            self.outlets.append(outlet)
         WORKING.set((node, slot))  # in a task of its own
         started = self.clock()
         try:
@@ -161,6 +166,7 @@ class Stage:
             self.running -= 1
             self.busy += self.clock() - started
         if not self.running:
+            self.blocked += sum(outlet.blocked_s for outlet in self.outlets)
             self.busy -= self.starved + self.blocked
             self.failures.settle(self.items)
             self.outbox.close()
@@ -199,7 +205,7 @@ class Stage:
     async def _one_by_one(self, plain: Callable[[Any], Awaitable[Any]] | None, slot: Slot) -> None:
         """Work on one item at a time: other workers share the inbox and the outbox."""
         node, frame, outcomes = self.node, self.frame, self.outcomes
-        several = node.exec_kind in ("generator", "async_generator")
+        yields = slot.outlet is not None  # then the values have gone on when exec has ended
         inbox, outbox, order = self.inbox, self.outbox, self.order
         source, sink, size = inbox.items, outbox.items, outbox.size
         readers = outbox.readers
@@ -225,7 +231,7 @@ class Stage:
                         values = (await plain(item),)
                     else:
                         value = await node.run_item(item, index, frame, slot)
-                        values = value if several else (value,)
+                        values = () if yields else (value,)
                 except BaseException as error:
                     values = self._failed(item, index, slot, error)
                 for due in (values,) if order is None else order.due(index, values):

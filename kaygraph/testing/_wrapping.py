@@ -1,6 +1,7 @@
 """Nodes like others, whose work meets faults."""
 
 from collections.abc import Callable, Sequence
+from contextlib import aclosing
 from typing import Any
 
 from ..batch.batch import BatchNode
@@ -119,8 +120,9 @@ def _meeting(hook: str, work: Callable[..., Any]) -> Callable[..., Any]:
     async def async_generator(self: Any, item: Any, *rest: Any) -> Any:
         faults, own = fate(self, item)
         await faults.meet(own)
-        async for value in work(self, item, *rest):
-            yield value
+        async with aclosing(work(self, item, *rest)) as values:
+            async for value in values:
+                yield value
 
     def generator(self: Any, item: Any, *rest: Any) -> Any:
         faults, own = fate(self, item)

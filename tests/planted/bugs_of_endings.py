@@ -4,7 +4,7 @@
 
 from kaygraph.aio import buffer, tasks
 from kaygraph.batch import failures, fan_out, source
-from kaygraph.executors import choice
+from kaygraph.executors import elsewhere
 from kaygraph.graph import walk
 from kaygraph.groups import branches
 from kaygraph.limits import slots
@@ -77,7 +77,7 @@ BUGS = [
         nothing_is_left_wherever_it_is_cancelled,
         "thread",
         {
-            choice._submitted: """
+            elsewhere.submitted: """
                 - if not future.cancel():
                 -     await outlast([waiting])
                 + future.cancel()

@@ -23,7 +23,7 @@ BUGS = [
         "items were under way",
         {
             order.Order.is_full: """
-                - return taken - self._next >= self.window
+                - return taken - self._next >= self.window or self._kept >= self.window
                 + return False
             """
         },
@@ -34,7 +34,7 @@ BUGS = [
         "came out",
         {
             stage.Stage.__init__: """
-                - self.order = Order(window) if ordered else None
+                - self.order = Order(window, self.workers) if ordered else None
                 + self.order = None
             """
         },

@@ -13,7 +13,6 @@ from kaygraph import (
     DeadlineExceededError,
     Graph,
     ItemFailed,
-    ItemFinished,
     MapReduceNode,
     Pipeline,
     RunReport,
@@ -163,13 +162,15 @@ async def test_every_item_that_a_pipeline_has_pulled_is_accounted_for(reads: boo
 async def test_what_a_stage_has_in_hand_behind_a_full_buffer_is_accounted_for(
     ordered: bool,
 ) -> None:
-    """It has made five of each item; the next stage, which took none of the last, tells of them."""
+    """What its items have yielded is told of by the next stage; they themselves are cancelled."""
 
     class Splits(Stage):
         async def exec(self, item: Any) -> AsyncIterator[int]:  # type: ignore[override]
             for number in range(5):
+                yielded.append(number)
                 yield 10 * item + number
 
+    yielded: list[int] = []
     events: list[Any] = []
     split = Splits(max_workers=2, ordered=ordered, name="split")
     pipeline = Kept(Read(range(4)), split, Stage(3, name="slow"), buffer=1, name="all")
@@ -177,11 +178,10 @@ async def test_what_a_stage_has_in_hand_behind_a_full_buffer_is_accounted_for(
     await asyncio.sleep(1)
     task.drain(grace=1)
     await task
-    made = [event for event in events if isinstance(event, ItemFinished)]
-    told = [event for event in events if isinstance(event, ItemFailed)]
-    assert {event.node for event in made} == {"all/split"}
-    assert [event.status for event in told if event.node == "all/slow"] == ["cancelled"] * 10
-    assert len(made) == 2
+    told = [(e.node, e.status) for e in events if isinstance(e, ItemFailed)]
+    assert told.count(("all/split", "cancelled")) == 4
+    assert told.count(("all/slow", "cancelled")) == len(yielded) < 10
+    assert len(told) == 4 + len(yielded)
 
 
 async def test_an_error_of_a_clean_up_is_not_lost() -> None:

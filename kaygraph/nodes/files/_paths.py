@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any, BinaryIO, TypeVar
 
 from ...errors import KayGraphError
-from ...executors.choice import _submitted
+from ...executors.elsewhere import submitted
 from ...run.frame import FRAME
 
 AnyPath = str | os.PathLike[str]
@@ -140,7 +140,7 @@ def opened(path: AnyPath, root: AnyPath | None) -> BinaryIO:
 
 async def in_thread(function: Callable[..., T], *args: Any) -> T:
     """Call what may block in a thread of the run; wait for its end, also when cancelled."""
-    result: T = await _submitted(FRAME.get().run.threads.submit(function, *args))
+    result: T = await submitted(FRAME.get().run.threads.submit(function, *args))
     return result
 
 

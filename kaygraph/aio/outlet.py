@@ -1,0 +1,79 @@
+"""How values go on one by one, and no faster than they are taken up."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator
+from typing import Any, Protocol, TypeVar
+
+from .tasks import cancellation_check, raise_if_cancelled
+
+T = TypeVar("T")
+V = TypeVar("V", contravariant=True)
+
+
+class Outlet(Protocol[V]):
+    """Where values go on to."""
+
+    slot: Any  # the worker's permits, which are given back while `ready` waits
+    limits: list[asyncio.Timeout]  # time limits that stand still while `ready` waits
+    count: int  # how many values of the current item have gone on
+    waited_s: float  # how long the current item has waited in `ready`
+
+    def begin(self, index: int, /) -> None:
+        """Begin with the values of another item."""
+
+    def put(self, value: V, /) -> bool:
+        """Pass a value on; return False when ``ready`` must be awaited before the next."""
+
+    @property
+    def free(self) -> int:
+        """How many values may be put before ``ready`` must be awaited again; at least 1."""
+
+    async def ready(self, chunk: bool = False, /) -> None:
+        """Wait until there is room for a value, or for a chunk of them; let other tasks run."""
+
+
+async def hand_on(values: AsyncIterator[T], outlet: Outlet[T]) -> None:
+    """Put each value into the outlet as it comes, and close the iterator at the end.
+
+    This task makes every step of the iterator, and makes none before there is room for its value.
+    A cancellation that comes while it waits for room is raised in the generator, at its yield: it
+    may be the cancellation of a scope that the generator holds, which then deals with it.
+    """
+    put, cancelled = outlet.put, cancellation_check()
+    try:
+        async for value in values:
+            if not put(value) or cancelled():
+                await _go_on(values, outlet)
+    except StopAsyncIteration:  # it has ended when a cancellation was raised in it
+        pass
+    finally:
+        if hasattr(values, "aclose"):
+            await values.aclose()
+
+
+async def _go_on(values: Any, outlet: Outlet[Any]) -> None:
+    """Wait for room; what cancels the wait is raised in the generator."""
+    while True:
+        try:
+            await raise_if_cancelled()
+            return await outlet.ready()
+        except asyncio.CancelledError as error:
+            if not hasattr(values, "athrow"):
+                raise
+            value = await values.athrow(error)
+        await raise_if_cancelled()  # it was no scope of the generator's, which has swallowed it
+        outlet.put(value)
+
+
+async def hand_on_all(values: Iterable[T], outlet: Outlet[T]) -> None:
+    """Put each value into the outlet, and close the iterator at the end if it is a generator."""
+    put, cancelled = outlet.put, cancellation_check()
+    iterator: Iterator[T] | Any = iter(values)
+    try:
+        for value in iterator:
+            if not put(value) or cancelled():
+                await raise_if_cancelled()
+                await outlet.ready()
+    finally:
+        if hasattr(iterator, "close"):
+            iterator.close()
