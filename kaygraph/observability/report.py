@@ -27,7 +27,8 @@ from ..events import (
 from ..executors.memory import peak_resident, resident
 from ..limits.clock import has_own_clock
 from .figures import STATUSES, NodeFigures, RoundFigures, WorkerFigures
-from .verdict import Measured, cores, slowest_stages, verdict_on
+from .processors import cores, ready_s
+from .verdict import Measured, slowest_stages, verdict_on
 
 LOOK_S = 0.05  # between two looks at the memory of the process
 
@@ -71,9 +72,11 @@ class RunReport:
         self.nodes: dict[str, NodeFigures] = {}
         self._rounds: dict[str, RoundFigures] = {}  # by the graph that the nodes belong to
         self._in_flight = 0
-        # Processor seconds, the loop's, and the highest memory so far; None on a virtual clock.
-        self._began: tuple[float, float, int] | None = None
+        # Processor seconds, the loop's, what it waited for a processor, and the highest memory so
+        # far; None on a virtual clock.
+        self._began: tuple[float, float, float, int] | None = None
         self._look_at = inf
+        self._ready_s = 0.0
 
     def __call__(self, event: Event, /) -> None:
         match event:
@@ -178,7 +181,8 @@ class RunReport:
     def _begin(self, at: float) -> None:
         loop = asyncio._get_running_loop()
         if loop is not None and not has_own_clock(loop):
-            self._began = time.process_time(), time.thread_time(), peak_resident()
+            times = time.process_time(), time.thread_time(), ready_s()
+            self._began = (*times, peak_resident())
             self._look(at)
 
     def _look(self, at: float) -> None:
@@ -189,9 +193,10 @@ class RunReport:
         """Add what the process has used since the run began."""
         if self._began is None:
             return
-        cpu_s, loop_cpu_s, memory = self._began
+        cpu_s, loop_cpu_s, waited_s, memory = self._began
         self.cpu_s += time.process_time() - cpu_s
         self.loop_cpu_s += max(0.0, time.thread_time() - loop_cpu_s)
+        self._ready_s += max(0.0, ready_s() - waited_s)
         self._look(at)
         if (peak := peak_resident()) > memory:  # it has never held as much before
             self.memory = max(self.memory, peak)
@@ -252,7 +257,7 @@ class RunReport:
     @property
     def verdict(self) -> str:
         nodes, rounds = tuple(self.nodes.values()), tuple(self._rounds.values())
-        times = self.wall_s, self.cpu_s, self.loop_cpu_s
+        times = self.wall_s, self.cpu_s, self.loop_cpu_s, self._ready_s
         return verdict_on(Measured(*times, cores(), nodes, rounds))
 
     def to_dict(self) -> dict[str, Any]:

@@ -4,40 +4,44 @@ It speaks only of what was measured. Time in ``exec`` alone says little: threads
 the interpreter are all "in ``exec``", and so is a call that waits for a service.
 """
 
-import os
 from collections.abc import Iterable, Sequence
 from math import ceil
 from typing import NamedTuple
 
 from .figures import NodeFigures, RoundFigures
 
-BUSY = 0.6  # of the time: above it, a processor is what a run waits for; others use it too
+BUSY = 0.7  # of the time: above it, a processor is what a run waits for
+MOST_CONTENTION = 4.0  # more cannot be told from a short run
 FULL = 0.8  # of the workers: above it, all of them had work to do
 COMPUTES = 0.3  # of the time in exec: above it, a processor is used, or would be if it were free
 IN_LINE = 0.3  # of a worker's time: above it, the line is what it waits for
 ALONE = 0.6  # of the time that one item takes
 SHORTEST_S = 0.02  # a shorter run is over before anything can be said of it
 SMALL_S = 0.001  # an item that takes less gains nothing from another process
-SHORT_S = 1.0  # so long, about, until processes have started and paid for it
+SHORT_S = 3.0  # so long, about, until processes have started and paid for it
 OVERHEAD_S = 0.0005  # of the loop's time an item: with less, most of it is what any item costs
 
 
 class Measured(NamedTuple):
-    """What a verdict is made of: seconds, the number of cores, and the figures of the nodes."""
+    """What a verdict is made of: seconds, the number of cores, and the figures of the nodes.
+
+    ``ready_s`` is how long the loop's thread waited for a processor that others used.
+    """
 
     wall_s: float
     cpu_s: float
     loop_cpu_s: float
+    ready_s: float
     cores: int
     nodes: Sequence[NodeFigures]
     rounds: Sequence[RoundFigures] = ()
 
-
-def cores() -> int:
-    """Return how many processors this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    @property
+    def contention(self) -> float:
+        """How many times as long as alone this process takes to compute; 1 on an idle machine."""
+        if not self.loop_cpu_s:
+            return 1.0
+        return min(1 + self.ready_s / self.loop_cpu_s, MOST_CONTENTION)
 
 
 def slowest_stages(nodes: Iterable[NodeFigures]) -> list[NodeFigures]:
@@ -56,8 +60,9 @@ def verdict_on(run: Measured) -> str:
 
 
 def _all_cores(run: Measured) -> str:
-    used = run.cpu_s + sum(node.cpu_s for node in run.nodes if node.in_processes)
-    if used < BUSY * run.cores * run.wall_s or (run.cores == 1 and used < BUSY * run.wall_s):
+    in_workers = sum(node.cpu_s for node in run.nodes if node.in_processes)
+    used = run.cpu_s + in_workers
+    if run.cpu_s + in_workers * run.contention < BUSY * run.cores * run.wall_s:
         return ""
     which = "the core is" if run.cores == 1 else f"all {run.cores} cores are"
     return (
@@ -68,7 +73,7 @@ def _all_cores(run: Measured) -> str:
 
 def _interpreter(run: Measured) -> str:
     """One interpreter runs one thread at a time: a busy one is as fast as it gets."""
-    if run.cpu_s < BUSY * run.wall_s:
+    if run.cpu_s * run.contention < BUSY * run.wall_s:
         return ""
     threaded = [node for node in run.nodes if node.cpu_s and not node.in_processes]
     in_threads = sum(node.cpu_s for node in threaded)
@@ -81,7 +86,7 @@ def _interpreter(run: Measured) -> str:
                 f"{head}: the items of {node.name} are small, put many into one and then set "
                 "run_in='process'"
             )
-        if run.wall_s < SHORT_S:
+        if run.cpu_s < SHORT_S:
             return f"{head}: a run as short as this gains nothing from processes"
         return f"{head}: run_in='process' for {node.name} uses all {run.cores} cores"
     if run.loop_cpu_s < run.cpu_s / 2:
@@ -89,11 +94,13 @@ def _interpreter(run: Measured) -> str:
     items = sum(node.ended for node in run.nodes) or 1
     if run.loop_cpu_s / items < OVERHEAD_S:
         return f"{head} for {items} items: they are so small that putting many into one will help"
-    return (
-        f"The event loop is busy {run.loop_cpu_s / run.wall_s:.0%} of the time: computing in prep, "
-        "post or an async exec holds up everything else. Put it into a 'def exec' with "
-        "run_in='process'"
+    head = (
+        f"The event loop computes for {run.loop_cpu_s:.1f} s of {run.wall_s:.1f} s, in prep, post "
+        "or an async exec, and holds up everything else"
     )
+    if run.cpu_s < SHORT_S:
+        return head
+    return f"{head}: put that into a 'def exec' with run_in='process'"
 
 
 def _line(run: Measured) -> str:
@@ -146,33 +153,35 @@ def _rounds(run: Measured) -> str:
 def _workers(run: Measured) -> str:
     """A batch: whether its workers had something to do."""
     node = max(run.nodes, key=lambda node: node.work_s)
-    if node.ended <= max(1, node.runs) or not node.wall_s:
+    if node.ended <= max(1, node.runs):
         return ""
-    mean = node.work_s / node.wall_s
+    wall_s = node.wall_s or run.wall_s  # a node that runs alone, in no graph
+    mean = node.work_s / wall_s
+    workers = max(node.peak, len(node.workers))
     if node.ended <= node.peak:
         return (
             f"All {node.ended} items of {node.name} run at once: more workers will not help, the "
             f"longest takes {node.longest_s:.1f} s"
         )
-    if mean >= FULL * node.peak:
+    if mean >= FULL * workers:
         if node.in_processes and node.peak >= run.cores and node.cpu_s >= COMPUTES * node.work_s:
             return (
                 f"{node.name} computes, and has a process for each of the {run.cores} cores, which "
                 "others use too: more workers will not help"
             )
         return (
-            f"{node.name} waits in exec, and all of its {node.peak} workers do: more will help, "
-            f"such as max_workers={2 * node.peak}, as far as what they wait for allows"
+            f"{node.name} waits in exec, and all of its {workers} workers do: more will help, "
+            f"such as max_workers={2 * workers}, as far as what they wait for allows"
         )
-    if node.longest_s >= ALONE * node.wall_s:
+    if node.longest_s >= ALONE * wall_s:
         return (
-            f"One item of {node.name} takes {node.longest_s:.1f} s of {node.wall_s:.1f} s: more "
+            f"One item of {node.name} takes {node.longest_s:.1f} s of {wall_s:.1f} s: more "
             "workers will not help, a smaller item will"
         )
-    enough = min(ceil(mean * 1.1), node.peak)
+    enough = min(ceil(mean * 1.1), workers)
     return (
         f"More than {enough} workers for {node.name} will not help: on average {mean:.1f} of "
-        f"{node.peak} had an item"
+        f"{workers} had an item"
     )
 
 

@@ -15,8 +15,14 @@ def node(name: str = "Work", *, items: int = 100, **figures: Any) -> NodeFigures
     return made
 
 
-def said(*nodes: NodeFigures, cpu_s: float = 0.1, loop_cpu_s: float = 0.1, cores: int = 4) -> str:
-    return verdict_on(Measured(10, cpu_s, loop_cpu_s, cores, nodes))
+def said(
+    *nodes: NodeFigures,
+    cpu_s: float = 0.1,
+    loop_cpu_s: float = 0.1,
+    ready_s: float = 0,
+    cores: int = 4,
+) -> str:
+    return verdict_on(Measured(10, cpu_s, loop_cpu_s, ready_s, cores, nodes))
 
 
 CPU = {"work_s": 40.0, "peak": 4, "longest_s": 0.5}
@@ -29,7 +35,7 @@ CPU = {"work_s": 40.0, "peak": 4, "longest_s": 0.5}
         ((node(cpu_s=9, **CPU),), {"cpu_s": 9, "cores": 1}, "the core is busy: more workers"),
         ((node(cpu_s=9, **CPU),), {"cpu_s": 9}, "run_in='process' for Work uses all 4 cores"),
         ((node(cpu_s=9, items=10**6, **CPU),), {"cpu_s": 9}, "put many into one and then"),
-        ((node(**CPU),), {"cpu_s": 9, "loop_cpu_s": 9}, "The event loop is busy 90% of the time"),
+        ((node(**CPU),), {"cpu_s": 9, "loop_cpu_s": 9}, "put that into a 'def exec'"),
         ((node(items=10**6, **CPU),), {"cpu_s": 9, "loop_cpu_s": 9}, "many into one will help"),
         ((node(**CPU),), {"cpu_s": 9}, "threads that exec does not know of"),
     ],
@@ -39,9 +45,16 @@ def test_a_busy_processor_is_what_a_run_waits_for(figures: Any, process: Any, wo
     assert words in said(*figures, **process)
 
 
+def test_a_busy_machine_does_not_hide_that_a_run_computes() -> None:
+    """The loop's thread has waited for a processor as long as it had one."""
+    figures = node(cpu_s=4.5, **CPU)
+    assert "all of its 4 workers do" in said(figures, cpu_s=4.6)
+    assert "run_in='process' for Work" in said(figures, cpu_s=4.6, loop_cpu_s=0.2, ready_s=0.2)
+
+
 def test_a_short_run_gains_nothing_from_processes() -> None:
     """They take time to start."""
-    short = Measured(0.5, 0.5, 0, 4, [node(cpu_s=0.45, **CPU)])
+    short = Measured(0.5, 0.5, 0, 0, 4, [node(cpu_s=0.45, **CPU)])
     assert verdict_on(short).endswith("a run as short as this gains nothing from processes")
     assert verdict_on(short._replace(wall_s=0.01)) == ""
 
@@ -108,7 +121,7 @@ def test_rounds_at_once_are_judged_as_workers_are(wall_s: float, words: str) -> 
     """A graph that runs many times at once, each time on something else."""
     inner = node("each/ask", work_s=wall_s / 2, peak=4)
     rounds = [RoundFigures("", 1, 10, peak=1), RoundFigures("each", 100, wall_s, peak=4)]
-    assert words in verdict_on(Measured(10, 0.1, 0.1, 4, [inner], rounds))
+    assert words in verdict_on(Measured(10, 0.1, 0.1, 0, 4, [inner], rounds))
 
 
 def test_nodes_one_after_another_are_told_by_the_longest() -> None:
