@@ -10,11 +10,9 @@ from typing import Any, Generic, NamedTuple, NoReturn, TypeVar
 from weakref import ref
 
 from ..errors import AwaitedCancelledError
+from .stopped import WHILE_CANCELLED, merge
 
 T = TypeVar("T")
-
-WHILE_CANCELLED = "failed while cancelled"
-
 
 if sys.version_info >= (3, 12):
     current_task = asyncio.current_task
@@ -82,7 +80,15 @@ def errors_of(tasks: Iterable["asyncio.Future[Any]"]) -> list[BaseException]:
 
     What had failed within a task before it was cancelled is among them.
     """
+    return _ends_of(tasks)[0]
+
+
+def _ends_of(
+    tasks: Iterable["asyncio.Future[Any]"],
+) -> tuple[list[BaseException], list[asyncio.CancelledError]]:
+    """Return the errors of finished tasks, and their cancellations, which a task tells once."""
     errors: list[BaseException] = []
+    cancellations: list[asyncio.CancelledError] = []
     for task in tasks:
         if not task.done():
             continue
@@ -92,18 +98,21 @@ def errors_of(tasks: Iterable["asyncio.Future[Any]"]) -> list[BaseException]:
             error = cancellation
         found: Sequence[BaseException] = () if error is None else (error,)
         if isinstance(error, asyncio.CancelledError):
+            cancellations.append(error)
             within = error.__cause__
             group = isinstance(within, BaseExceptionGroup) and within.message == WHILE_CANCELLED
             found = within.exceptions if group else ()  # type: ignore[union-attr]
         errors += [one for one in found if not any(one is known for known in errors)]
-    return errors
+    return errors, cancellations
 
 
 def with_errors(
     cancellation: asyncio.CancelledError, tasks: Iterable["asyncio.Future[Any]"]
 ) -> asyncio.CancelledError:
     """Return the cancellation with what has failed in the same moment as its cause."""
-    if errors := errors_of(tasks):
+    errors, cancellations = _ends_of(tasks)
+    merge(cancellation, cancellations)
+    if errors:
         cancellation.__cause__ = BaseExceptionGroup(WHILE_CANCELLED, errors)
     return cancellation
 
@@ -198,10 +207,11 @@ class Gathering(Generic[T]):
 
     The first failure cancels the other tasks and waits for them. One error is raised as itself,
     several as an ``ExceptionGroup`` in the order in which the tasks were added. A cancellation
-    stays one.
+    stays one. ``what`` they are called in the message of a group.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, what: str = "branches") -> None:
+        self._what = what
         self._loop = asyncio.get_running_loop()
         self._over = self._loop.create_future()  # all have ended, or one has failed
         self._tasks: dict[asyncio.Task[T], None] = {}  # those that have not ended well
@@ -231,6 +241,7 @@ class Gathering(Generic[T]):
         cancellation: asyncio.CancelledError | None = None
         tasks: list[asyncio.Task[T]] = []
         errors: list[BaseException] = []
+        cancellations: list[asyncio.CancelledError] = []
         try:
             if self._tasks:
                 # Not the tasks themselves: a cancellation of ours is passed on by stop(), and once;
@@ -246,26 +257,27 @@ class Gathering(Generic[T]):
                 await stop(tasks)
             except asyncio.CancelledError as late:  # while we waited for them
                 raise with_errors(late, tasks) from late.__cause__
-            errors = errors_of(tasks)
+            errors, cancellations = _ends_of(tasks)
             if current is not None and current.cancelling() > before and cancellation is None:
                 cancellation = asyncio.CancelledError()
             if cancellation is None and not errors:  # one was cancelled by itself
                 cancellation = asyncio.CancelledError()
             if cancellation is not None:
+                merge(cancellation, cancellations)
                 cause = BaseExceptionGroup(WHILE_CANCELLED, errors) if errors else None
                 raise cancellation from cause
             if len(errors) == 1:
                 raise errors[0]
-            raise BaseExceptionGroup(f"{len(errors)} branches failed", errors)
+            raise BaseExceptionGroup(f"{len(errors)} {self._what} failed", errors)
         finally:
             # They hold errors, and an error holds this frame: no cycle may stay.
             self._tasks = {}
-            del tasks, errors, cancellation
+            del tasks, errors, cancellation, cancellations
 
 
-async def gather(coroutines: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+async def gather(coroutines: Iterable[Coroutine[Any, Any, T]], what: str = "branches") -> list[T]:
     """Run coroutines at once and return their results in order; see ``Gathering``."""
-    gathering = Gathering[T]()
+    gathering = Gathering[T](what)
     tasks = [gathering.add(coroutine) for coroutine in coroutines]
     try:
         await gathering.ended()

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from ..aio.stopped import stopped_at
 from ..aio.tasks import awaited_cancelled
 from ..errors import TooManyFailuresError, note_place
 from ..limits.slots import Slot
@@ -26,6 +27,7 @@ class Failures:
         """
         error = awaited_cancelled(raised) or raised
         if not isinstance(error, Exception):
+            stopped_at(error, f"{self.name!r}, item {index}")
             raise error
         status = status_of(error, self.on_error)
         if status == "skipped":

@@ -7,9 +7,9 @@ from operator import length_hint
 from typing import Any
 
 from ..aio.buffer import Buffer
+from ..aio.stopped import WHILE_CANCELLED
 from ..aio.tasks import (
     TURN,
-    WHILE_CANCELLED,
     cancellation_check,
     cancelled_again,
     gather,
@@ -116,7 +116,8 @@ class FanOut:
         if self.workers == 1:  # there is no second item
             await self._alone()
         else:
-            await gather(map(self._work, range(self.workers)))
+            workers = map(self._work, range(self.workers))
+            await gather(workers, f"items of {self.name!r}")
 
     async def _alone(self) -> None:
         """Run the only worker in the batch's own task.

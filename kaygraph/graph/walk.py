@@ -7,6 +7,7 @@ from itertools import repeat
 from types import MappingProxyType
 from typing import Any
 
+from ..aio.stopped import stopped_at
 from ..aio.tasks import (
     TURN,
     cancellation_check,
@@ -101,8 +102,8 @@ class Walk:
                 following, action = self._rerouted(step, error), "error"
                 if following is None:
                     raise
-            except BaseException:
-                self._interrupted(step, fork)
+            except BaseException as error:
+                self._interrupted(step, fork, error)
                 raise
             else:
                 try:
@@ -218,8 +219,9 @@ class Walk:
             self.trail = Trail(beside)
         return beside
 
-    def _interrupted(self, step: Step, fork: Fork | None) -> None:
+    def _interrupted(self, step: Step, fork: Fork | None, error: BaseException) -> None:
         """Note that a token was cancelled where it stands."""
+        stopped_at(error, repr(self.frame.name_of(step.node)))
         if self.trail is not None:
             self.trail.leave(step)
         if fork is not None:

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Hashable
 from typing import Any
 
+from ..aio.stopped import stopped_after, stopped_at
 from ..aio.tasks import awaited_cancelled, is_cancelled
 from ..aio.timeouts import within
 from ..errors import CircuitOpenError, Drop, add_note, note_place
@@ -72,8 +73,7 @@ async def call(node: Any, item: Any, index: int | None, frame: Frame, slot: Slot
             value = await _substitute(node, item, failure, slot)
     except BaseException as raised:
         error = awaited_cancelled(raised) or raised
-        if isinstance(error, Exception):
-            note_place(error, _place(node, item, index, frame, slot))
+        _note(error, node, item, index, frame, slot)
         if emit is not None:
             emit(_end(node, index, frame, slot, error))
         if error is not raised:
@@ -121,53 +121,80 @@ def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
-def _place(node: Any, item: Any, index: int | None, frame: Frame, slot: Slot) -> str:
-    """Say where an error happened: the node, the item and the attempt."""
+def _note(
+    error: BaseException, node: Any, item: Any, index: int | None, frame: Frame, slot: Slot
+) -> None:
+    """Note where an error happened, or a cancellation: the node, the item and the attempt."""
+    most = node.max_retries if node.retry is None else node.retry.attempts
+    attempt = f", attempt {slot.attempts} of {most}" if most > 1 else ""
+    name = frame.name_of(node)
+    if isinstance(error, asyncio.CancelledError):  # of many at once: its item is not looked at
+        place = repr(name) if index is None else f"{name!r}, item {index}"
+        stopped_at(error, place + (attempt if slot.attempts else ", waiting to begin"))
+        return
     from .._formatting import item_place  # only a failure pays for it
 
-    name = frame.name_of(node)
-    place = repr(name) if index is None else item_place(name, index, item)
-    most = node.max_retries if node.retry is None else node.retry.attempts
-    return place + (f", attempt {slot.attempts} of {most}" if most > 1 else "")
+    note_place(error, (repr(name) if index is None else item_place(name, index, item)) + attempt)
 
 
 async def _attempts(node: Any, item: Any, index: int | None, frame: Frame, slot: Slot) -> Any:
     """Try until an attempt works or the last has failed."""
-    retry, emit = node.retry, frame.run.emit
-    most = node.max_retries if retry is None else retry.attempts
-    outer = frame
-    while True:
-        made = slot.attempts
-        try:
-            return await _attempt(node, item, index, frame, slot)
-        except (Drop, CircuitOpenError):
-            raise
-        except Exception as error:
-            if is_cancelled():  # exec has made an error of its cancellation
-                if slot.until is not None and _now() >= slot.until:
-                    raise asyncio.CancelledError from error  # as the deadline expects it
+    emit, outer = frame.run.emit, frame
+    last: Exception | None = None  # what the attempt before has failed with
+    try:
+        while True:
+            made = slot.attempts
+            try:
+                return await _attempt(node, item, index, frame, slot)
+            except Drop:
                 raise
-            if slot.attempts == made:  # it failed before it began: no attempt would end this
-                raise
-            if slot.attempts >= most or not (retry is None or retry.applies_to(error)):
-                raise
-            if slot.outlet is not None and slot.outlet.count:  # it would go on twice
-                add_note(error, f"not tried again: exec had yielded {slot.outlet.count} values")
-                raise
-            wait = node.wait if retry is None else retry.wait_after(slot.attempts, error)
-            if emit is not None:
-                emit(
-                    ItemRetried(
-                        outer.name_of(node), _now(), index or 0, slot.worker, slot.attempts,
-                        error, wait,
-                    )
-                )  # fmt: skip
-        slot.give()  # somebody else may work while we wait
-        slot.waiting = True
-        if slot.until is not None and _now() >= slot.until:
-            await asyncio.Event().wait()  # the deadline's timer is due, and ends this
-        await asyncio.sleep(wait)
-        frame = outer.derive(attempt=slot.attempts + 1)
+            except Exception as error:
+                wait = _wait_after(node, error, slot, made)
+                if wait is None:
+                    if is_cancelled() and slot.until is not None and _now() >= slot.until:
+                        raise asyncio.CancelledError from error  # as the deadline expects it
+                    if isinstance(error, CircuitOpenError) and slot.attempts == made:
+                        error.__cause__ = last
+                    raise
+                last = error
+                if emit is not None:
+                    emit(
+                        ItemRetried(
+                            outer.name_of(node), _now(), index or 0, slot.worker, slot.attempts,
+                            error, wait,
+                        )
+                    )  # fmt: skip
+            slot.give()  # somebody else may work while we wait
+            slot.waiting = True
+            if slot.until is not None and _now() >= slot.until:
+                await asyncio.Event().wait()  # the deadline's timer is due, and ends this
+            await asyncio.sleep(wait)
+            frame = outer.derive(attempt=slot.attempts + 1)
+    except asyncio.CancelledError as cancellation:
+        stopped_after(cancellation, last)
+        raise
+    finally:
+        del last  # it holds this frame: no cycle may keep them alive
+
+
+def _wait_after(node: Any, error: Exception, slot: Slot, made: int) -> float | None:
+    """Return how long to wait for the next attempt; None: there is to be none.
+
+    ``made`` is how many attempts there were before the one that has failed.
+    """
+    retry = node.retry
+    if is_cancelled() or isinstance(error, CircuitOpenError):
+        return None  # exec has made an error of its cancellation, or was not called
+    if slot.attempts == made:  # it failed before it began: no attempt would end this
+        return None
+    if slot.attempts >= (node.max_retries if retry is None else retry.attempts):
+        return None
+    if not (retry is None or retry.applies_to(error)):
+        return None
+    if slot.outlet is not None and slot.outlet.count:  # it would go on twice
+        add_note(error, f"not tried again: exec had yielded {slot.outlet.count} values")
+        return None
+    return node.wait if retry is None else retry.wait_after(slot.attempts, error)  # type: ignore[no-any-return]
 
 
 def _start(node: Any, index: int | None, frame: Frame, slot: Slot, at: float) -> Event:

@@ -258,8 +258,8 @@ class Node(BaseNode[P, E, I, R], Limits):
             ancestors'; ``retry=Retry(attempts=…)`` is the full form.
         wait: Seconds between two attempts.
         retry: Attempts, backoff, jitter and what to retry; instead of ``max_retries``.
-        timeout: Seconds that one attempt may take. A ``def`` in a thread cannot be stopped: it is
-            waited for, and the overrun is reported.
+        timeout: Seconds that one attempt may take; what it returns later is dropped. A ``def`` in a
+            thread cannot be stopped: it is waited for, and the error says by how much it ran over.
         deadline: Seconds that an item may take, from where it is taken up: the wait for its turn,
             all attempts and the waits between them.
         run_in: Where ``exec`` runs: "loop", "thread", "process", or an executor with ``submit``.

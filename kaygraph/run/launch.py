@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import ref
 
 from .._validation import check_limit
+from ..aio.stopped import tell
 from ..aio.tasks import CALLER, Caller, current_task, outlast, raise_if_awaited
 from ..aio.timeouts import within
 from ..errors import DeadlineExceededError, note_place
@@ -216,9 +217,13 @@ class RunTask:
         except asyncio.CancelledError as error:
             if not self._run.expired:
                 raise
-            raise DeadlineExceededError(
+            late = DeadlineExceededError(
                 f"what was in flight was not done within grace={self._grace:g} s, and was cancelled"
-            ) from error.__cause__
+            )
+            try:
+                raise late from tell(late, error)
+            finally:
+                del late  # it holds this frame: no cycle may keep them alive
 
 
 async def launched(

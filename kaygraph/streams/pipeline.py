@@ -142,7 +142,7 @@ class Pipeline(BaseNode[Any, list[Any] | None], Streaming[Any]):
             for stage in stages:
                 emit(StageStarted(stage.name, stage.clock(), stage.workers))
         try:
-            await gather(begin(stages, prep_results[0]))
+            await gather(begin(stages, prep_results[0]), f"items of {self.name!r}")
         except asyncio.CancelledError as error:
             out_of_grace = frame.drains and frame.run.expired
             self._cut_short(stages, keeps_results=out_of_grace)

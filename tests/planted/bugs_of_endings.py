@@ -42,7 +42,7 @@ BUGS = [
                 - await outlast(tasks)
                 + await asyncio.sleep(0)  # the finally of some takes longer
             """,
-            tasks.errors_of: """
+            tasks._ends_of: """
                 - errors: list[BaseException] = []
                 + tasks, errors = [task for task in tasks if task.done()], []
             """,
@@ -149,11 +149,15 @@ BUGS = [
         {
             call._attempts: """
                 - except Exception as error:
-                -     if is_cancelled():  # exec has made an error of its cancellation
+                -     wait = _wait_after(node, error, slot, made)
                 + except BaseException as error:
-                +     begun = slot.attempts == frame.attempt
-                +     if not begun or (isinstance(error, Exception) and is_cancelled()):
-            """
+                +     ours = isinstance(error, Exception) and is_cancelled()
+                +     wait = None if ours else _wait_after(node, error, slot, made)
+            """,
+            call._wait_after: """
+                - if is_cancelled() or isinstance(error, CircuitOpenError):
+                + if isinstance(error, CircuitOpenError):
+            """,
         },
     ),
     Bug(
@@ -176,7 +180,7 @@ BUGS = [
         {
             failures.Failures.bear: """
                 - if not isinstance(error, Exception):
-                -     raise error
+                + if False:
             """,
             fan_out.FanOut._worker: """
                 - if cancelled():  # exec may have swallowed it: the run ends all the same
@@ -263,7 +267,7 @@ BUGS = [
             tasks.Gathering.ended: """
                 - if len(errors) == 1:
                 -     raise errors[0]
-                - raise BaseExceptionGroup(f"{len(errors)} branches failed", errors)
+                - raise BaseExceptionGroup(f"{len(errors)} {self._what} failed", errors)
                 + raise errors[0]
             """
         },

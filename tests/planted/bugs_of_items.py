@@ -28,9 +28,9 @@ BUGS = [
         items_end_as_an_oracle_says,
         "expected",
         {
-            call._attempts: """
-                - if slot.attempts >= most or not (retry is None or retry.applies_to(error)):
-                + if slot.attempts > most or not (retry is None or retry.applies_to(error)):
+            call._wait_after: """
+                - if slot.attempts >= (node.max_retries if retry is None else retry.attempts):
+                + if slot.attempts > (node.max_retries if retry is None else retry.attempts):
             """
         },
     ),

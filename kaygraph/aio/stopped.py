@@ -1,0 +1,76 @@
+"""What was under way when it was cancelled: told by the error of the limit that cancelled it.
+
+It travels with the CancelledError, from the task that was cancelled to those that wait for it.
+"""
+
+from asyncio import CancelledError
+from collections.abc import Iterable, Sequence
+
+from ..errors import add_note
+
+WHILE_CANCELLED = "failed while cancelled"
+BEFORE_CANCELLED = "had failed before, and were to be tried again"
+
+MOST = 5  # places that an error names
+
+
+class Stopped:
+    """Where work was cancelled, and what it had failed with before, to be tried again."""
+
+    __slots__ = ("failures", "places")
+
+    def __init__(self) -> None:
+        self.places: list[str] = []
+        self.failures: list[BaseException] = []
+
+
+def _stopped(cancellation: BaseException) -> Stopped:
+    known: Stopped | None = vars(cancellation).get("stopped")
+    if known is None:
+        known = vars(cancellation)["stopped"] = Stopped()
+    return known
+
+
+def stopped_at(error: BaseException, place: str) -> None:
+    """Note where work was cancelled; only the innermost place is noted."""
+    if isinstance(error, CancelledError) and not (known := _stopped(error)).places:
+        known.places.append(place)
+
+
+def stopped_after(cancellation: CancelledError, failure: BaseException | None) -> None:
+    """Note what the attempt before the one that was cancelled has failed with."""
+    if failure is not None:
+        _stopped(cancellation).failures.append(failure)
+
+
+def merge(cancellation: CancelledError, others: Iterable[CancelledError]) -> None:
+    """Note at the cancellation of a task what is known of the tasks that were cancelled with it."""
+    known = _stopped(cancellation)
+    for other in others:
+        if other is not cancellation:
+            known.places += _stopped(other).places
+            known.failures += _stopped(other).failures
+
+
+def tell(error: BaseException, cancellation: BaseException | None) -> BaseException | None:
+    """Note at the error of a limit where it has cancelled the work; return the error's cause.
+
+    That is what failed while it was cancelled, or what it had failed with before, if anything.
+    """
+    if not isinstance(cancellation, CancelledError):
+        return cancellation
+    known = _stopped(cancellation)
+    for place in known.places[:MOST]:
+        add_note(error, f"it was in node {place}")
+    if (more := len(known.places) - MOST) > 0:
+        add_note(error, f"and in {more} other places")
+    cause = cancellation.__cause__
+    if isinstance(cause, BaseExceptionGroup) and cause.message == WHILE_CANCELLED:
+        return _together(WHILE_CANCELLED, cause.exceptions)
+    if cause is None and known.failures:
+        return _together(BEFORE_CANCELLED, known.failures)
+    return cancellation if cause is None else cause
+
+
+def _together(message: str, errors: Sequence[BaseException]) -> BaseException:
+    return errors[0] if len(errors) == 1 else BaseExceptionGroup(message, errors)
