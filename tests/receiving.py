@@ -91,8 +91,10 @@ class Mailbox:
         self.port = 0
         self.mails: list[Envelope] = []
         self.connections: list[Any] = []
+        self.carriers: list[Any] = []  # the connection of each mail, refused ones included
         self.users: list[str] = []
         self.goodbyes = 0
+        self.silent = False  # after a goodbye
         self.over_tls: list[bool] = []
         self.faults: list[str | None] = []
         self.refused: dict[str, list[str]] = {}
@@ -111,6 +113,7 @@ class Mailbox:
         self, server: SMTP, session: Session, envelope: Envelope
     ) -> str:
         self.came.set()
+        self.carriers.append(server)
         self.over_tls.append(session.ssl is not None)
         fault = self.faults.pop(0) if self.faults else None
         if fault == "slow":
@@ -127,6 +130,8 @@ class Mailbox:
 
     async def handle_QUIT(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
         self.goodbyes += 1
+        if self.silent:
+            await self.released.wait()
         return "221 Bye"
 
     def authenticated(

@@ -117,7 +117,7 @@ def check_text(name: str, value: Any) -> str:
     return value
 
 
-def check_bytes(name: str, value: Any) -> Any:
+def check_count_or_none(name: str, value: Any) -> Any:
     return None if value is None else check_count(name, value)
 
 
@@ -145,7 +145,7 @@ HTTP_CHECKS: Checks = {
     "connect_timeout": check_limit,
     "read_timeout": check_limit,
     "total_timeout": check_limit,
-    "max_bytes": check_bytes,
+    "max_bytes": check_count_or_none,
     "max_depth": check_count,
     "max_redirects": check_redirects,
     "ssl_context": check_ssl,

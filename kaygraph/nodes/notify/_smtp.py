@@ -35,13 +35,20 @@ class MailError(KayGraphError):
 
 
 class Connection:
-    """A connection to a server, opened when there is something to send."""
+    """A connection to a server, opened when there is something to send, and anew after ``most``."""
 
     def __init__(
-        self, host: str, port: int, tls: str, auth: Basic | None, context: ssl.SSLContext | None
+        self,
+        host: str,
+        port: int,
+        tls: str,
+        auth: Basic | None,
+        context: ssl.SSLContext | None,
+        most: int | None = None,
     ) -> None:
         self._library = extra("aiosmtplib", "mail")
         self._turn = asyncio.Lock()
+        self._most, self._sent = most, 0
         self._where = f"{host}:{port}"
         self._secrets = _as_sent(auth)
         here = socket.gethostname()
@@ -67,8 +74,13 @@ class Connection:
         library = self._library
         async with self._turn:
             try:
+                if self._sent == self._most:
+                    await self.quit()
+                    self.drop()  # where the server has not said goodbye
                 if not self._smtp.is_connected:
                     await self._smtp.connect()
+                    self._sent = 0
+                self._sent += 1
                 refused, _ = await self._smtp.sendmail(sender, recipients, mail)
             except BaseException as error:
                 if not self._refuses(error):

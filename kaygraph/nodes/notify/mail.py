@@ -19,7 +19,7 @@ from ...node.facts import resource_of
 from ...node.settings import Checks
 from ...run.frame import FRAME
 from .._store import StoreSettings, check_on_loop, configure
-from ..http.asking import Patient, check_ssl, wait_as_told
+from ..http.asking import Patient, check_count_or_none, check_ssl, wait_as_told
 from ..http.auth import Basic
 from ._smtp import Connection, MailError
 from .channels import Channel, Delivery, shortened
@@ -90,14 +90,21 @@ def check_basic(name: str, value: Any) -> Any:
     return value
 
 
+class EmailSettings(StoreSettings, total=False):
+    """What an Email takes beside its own arguments."""
+
+    messages_per_connection: int | None
+
+
 class Email(Patient, Channel):
     """Sends a message by e-mail, over aiosmtplib (``pip install 'kaygraph[mail]'``).
 
-    All its messages go over one connection, one after another. Lost connections, answers below 500
-    and attempts that take too long are tried again, four times in all, with the same Message-ID,
-    which is made of the message's key. Where some recipients are refused and others are not, the
-    mail is delivered: ``refused`` of the Delivery tells who has not got it, and those are not
-    tried again, as the others would get it twice.
+    Its messages go over one connection, one after another, and over a new one after every ten: some
+    servers, exim as it comes among them, take more than that and leave the rest for later. Lost
+    connections, answers below 500 and attempts that take too long are tried again, four times in
+    all, with the same Message-ID, which is made of the message's key. Where some recipients are
+    refused and others are not, the mail is delivered: ``refused`` of the Delivery tells who has not
+    got it, and those are not tried again, as the others would get it twice.
 
     Args:
         host: The server.
@@ -108,6 +115,8 @@ class Email(Patient, Channel):
             byte, or "none". "starttls" by default.
         auth: Basic(user, password); not with ``tls="none"``, which all could read.
         ssl_context: For certificates of one's own.
+        messages_per_connection: After how many there is a new connection, those that were refused
+            included; 10 by default, None: never.
         timeout: Seconds for one attempt, with the wait for its turn; 60 by default.
 
     The other settings are those of Node.
@@ -124,6 +133,7 @@ class Email(Patient, Channel):
     tls: str = "starttls"
     auth: Basic | None = None
     ssl_context: ssl.SSLContext | None = None
+    messages_per_connection: int | None = 10
     timeout: float | None = 60.0
     retry: Retry | None = PATIENT
     _patience = PATIENT
@@ -136,6 +146,7 @@ class Email(Patient, Channel):
         "tls",
         "auth",
         "ssl_context",
+        "messages_per_connection",
     }
     _checks: ClassVar[Checks] = {
         "run_in": check_on_loop,
@@ -147,6 +158,7 @@ class Email(Patient, Channel):
         "tls": check_choice(*_PORTS),
         "auth": check_basic,
         "ssl_context": check_ssl,
+        "messages_per_connection": check_count_or_none,
     }
 
     def __init__(
@@ -159,7 +171,7 @@ class Email(Patient, Channel):
         tls: str | None = None,
         auth: Basic | None = None,
         ssl_context: ssl.SSLContext | None = None,
-        **settings: Unpack[StoreSettings],
+        **settings: Unpack[EmailSettings],
     ) -> None:
         own = {
             "host": host, "sender": sender, "to": to, "port": port, "tls": tls, "auth": auth,
@@ -178,7 +190,12 @@ class Email(Patient, Channel):
             making = FRAME.get().run.threads.submit(ssl.create_default_context)
             context = await asyncio.wrap_future(making)
         connection = Connection(
-            str(self.host), self.port or _PORTS[self.tls], self.tls, self.auth, context
+            str(self.host),
+            self.port or _PORTS[self.tls],
+            self.tls,
+            self.auth,
+            context,
+            self.messages_per_connection,
         )
         try:
             yield connection

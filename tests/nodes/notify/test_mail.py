@@ -8,6 +8,7 @@ import shutil
 import socket
 import ssl
 import traceback
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from email.message import EmailMessage
@@ -97,23 +98,61 @@ async def test_a_first_line_that_is_long_is_a_subject_in_part() -> None:
     assert read(box.mails[0]).get_content().splitlines() == ["x" * 100, "more"]
 
 
-async def test_all_mails_of_a_run_go_over_one_connection() -> None:
-    """One after another, and the server is told goodbye at the end."""
+class Messages(Node[Any, Any]):
+    """Gives twenty-five messages."""
 
-    class Messages(Node[Any, Any]):
-        def prep(self, shared: Any) -> Any:
-            return [Message(f"number {number}") for number in range(20)]
+    def prep(self, shared: Any) -> Any:
+        return [Message(f"number {number}") for number in range(25)]
 
-        async def exec(self, message: Any) -> Any:
-            return message
+    async def exec(self, message: Any) -> Any:
+        return message
 
+
+@pytest.mark.parametrize(
+    ("given", "connections"),
+    [({}, [10, 10, 5]), ({"messages_per_connection": None}, [25]),
+     ({"messages_per_connection": 1}, [1] * 25), ({"messages_per_connection": 25}, [25])],
+)  # fmt: skip
+async def test_mails_of_a_run_go_over_few_connections(
+    given: dict[str, Any], connections: list[int]
+) -> None:
+    """One after another, ten over each by default; the server is told goodbye each time."""
     async with mailbox() as box:
         shared: dict[str, Any] = {}
-        await (Messages() | channel(box, reads=None)).run_async(shared)
-        await asyncio.wait_for(box.gone.wait(), 10)
-    assert [read(one).get_content() for one in box.mails] == [f"number {n}" for n in range(20)]
-    assert (len(box.connections), box.goodbyes) == (1, 1)
-    assert len({one.reference for one in shared["delivery"]}) == 20
+        await (Messages() | channel(box, reads=None, **given)).run_async(shared)
+    assert [read(one).get_content() for one in box.mails] == [f"number {n}" for n in range(25)]
+    assert list(Counter(box.carriers).values()) == connections
+    assert (len(box.connections), box.goodbyes) == (len(connections), len(connections))
+    assert len({one.reference for one in shared["delivery"]}) == 25
+
+
+async def test_mails_that_were_refused_count_for_their_connection() -> None:
+    """And are errors of their own messages alone."""
+    async with mailbox() as box:
+        box.faults = [None, "550 5.1.1 no", None, "451 4.3.0 later"]
+        connection = Connection("127.0.0.1", box.port, "none", None, None, 3)
+        codes = []
+        for _ in range(7):
+            try:
+                codes.append(await connection.send("a@example.org", [ANN], b"Subject: x\r\n\r\nx"))
+            except MailError as error:
+                codes.append(error.code)
+        await connection.quit()
+    assert codes == [{}, 550, {}, 451, {}, {}, {}]
+    assert list(Counter(box.carriers).values()) == [3, 3, 1]
+    assert box.goodbyes == 3
+
+
+async def test_a_server_that_says_no_goodbye_is_left_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After some seconds, which are those of the next message."""
+    monkeypatch.setattr("kaygraph.nodes.notify._smtp.QUIT_S", 0.01)
+    async with mailbox() as box:
+        box.silent = True
+        node = channel(box, reads=None, messages_per_connection=13)
+        await (Messages() | node).run_async({})
+    assert list(Counter(box.carriers).values()) == [13, 12]
 
 
 async def test_what_is_sent_at_once_takes_turns_on_the_connection() -> None:
@@ -133,7 +172,7 @@ async def test_what_is_sent_at_once_takes_turns_on_the_connection() -> None:
         await Rounds(node, max_workers=7).run_async({})
     texts = [read(one).get_content() for one in box.mails]
     assert sorted(texts) == sorted(f"number {number}" for number in range(20))
-    assert len(box.connections) == 2
+    assert list(Counter(box.carriers).values()) == [3, 10, 8]  # the third was lost, and tried again
 
 
 @pytest.mark.parametrize("fault", ["451 4.3.0 later", "drop", "lost", "421 closing"])
