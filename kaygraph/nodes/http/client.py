@@ -9,6 +9,7 @@ from io import BytesIO
 from typing import Any
 
 import aiohttp
+from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from ...run.frame import FRAME
@@ -76,17 +77,30 @@ class Sessions:
     async def lifespan(self, shared: Any, /) -> "AsyncIterator[Session]":
         named = set() if self.trusted is None else {self.trusted[1:]}
         resolver = None if self.allow_private else PublicResolver(named)
-        async with aiohttp.ClientSession(
-            # How many connections there are at once is for max_workers to say.
-            connector=aiohttp.TCPConnector(limit=0, resolver=resolver),
-            cookie_jar=aiohttp.DummyCookieJar(),  # what one item is told is not for the next
-            auto_decompress=False,  # done in pieces, see _decoding
-            headers={"Accept-Encoding": "gzip, deflate", "User-Agent": "kaygraph"},
-        ) as session:
-            # An attempt is one request: on a connection that it has kept, aiohttp would make some
-            # twice, also those that must not be repeated. There is no public name for this.
-            session._retry_connection = False
+        session = _session(resolver)
+        if not hasattr(session, RETRIES):
+            await session.close()
+            session = _session(resolver, keep_alive=False)
+        setattr(session, RETRIES, False)
+        async with session:
             yield Session(session)
+
+
+# An attempt is one request: on a connection that it has kept, aiohttp makes a request twice when
+# the server has closed it. The switch is private (aiohttp 3.14), and no public one does the same.
+# Where a later aiohttp does not have it, no connection is kept: none can be stale, and all that is
+# lost is time. A test says when that is so.
+RETRIES = "_retry_connection"
+
+
+def _session(resolver: AbstractResolver | None, keep_alive: bool = True) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        # How many connections there are at once is for max_workers to say.
+        connector=aiohttp.TCPConnector(limit=0, resolver=resolver, force_close=not keep_alive),
+        cookie_jar=aiohttp.DummyCookieJar(),  # what one item is told is not for the next
+        auto_decompress=False,  # done in pieces, see _decoding
+        headers={"Accept-Encoding": "gzip, deflate", "User-Agent": "kaygraph"},
+    )
 
 
 class Session:

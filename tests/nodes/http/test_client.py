@@ -15,6 +15,7 @@ from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 
@@ -34,6 +35,7 @@ from kaygraph.nodes import (
 )
 from kaygraph.nodes._json import decode
 from kaygraph.nodes.http.asking import wait_as_told, worth_retrying
+from kaygraph.nodes.http.client import RETRIES
 from kaygraph.nodes.http.messages import retry_after
 from kaygraph.testing import capture_events
 from tests.children import ran
@@ -224,6 +226,21 @@ async def test_a_request_on_a_kept_connection_is_made_once_an_attempt() -> None:
         await node.run_async(shared)
     assert [request.split()[1] for request in site.asked] == [b"/a", b"/b"]
     assert type(shared["found"][1].error) is HTTPConnectionError
+
+
+async def test_aiohttp_has_the_switch_that_keeps_it_from_asking_twice() -> None:
+    """Where it has gone, look for another: until then each request has a connection of its own."""
+    async with aiohttp.ClientSession() as session:
+        assert getattr(session, RETRIES) is True
+
+
+async def test_without_that_switch_no_connection_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What could be stale is not used, so that nothing is asked twice."""
+    monkeypatch.setattr("kaygraph.nodes.http.client.RETRIES", "_gone")
+    async with serving(echo) as site:
+        node = ParallelHTTPNode(site.url, reads="urls", method="POST", max_workers=1)
+        await node.run_async({"urls": ["/a", "/b", "/c"]})
+    assert (len(site.asked), site.connections) == (3, 3)
 
 
 @pytest.mark.parametrize(
