@@ -7,8 +7,6 @@ from typing import Any
 
 from ..._validation import check_count
 from ...errors import closest
-from .._extras import extra
-from .._json import decode
 from .._quoted import quoted
 from ..http._addresses import HTTPRequestError
 from ..http.messages import HTTPError
@@ -278,51 +276,3 @@ def complaint_of(data: Any, secrets: Sequence[str] = ()) -> str:
     if isinstance(data, dict):
         data = data.get("message") or data.get("detail") or data
     return quoted(str(data or ""), secrets)[:SHOWN]
-
-
-def check_schema(name: str, value: Any) -> Any:
-    """Return ``value`` when it is a JSON schema, or None."""
-    if value is None:
-        return None
-    if not isinstance(value, dict):
-        raise ValueError(f"{name} must be a JSON schema, as in {{'type': 'object'}}, got {value!r}")
-    jsonschema = extra("jsonschema", "chat")
-    try:
-        _validator(value).check_schema(value)
-    except jsonschema.SchemaError as error:
-        raise ValueError(
-            f"{name} is no JSON schema, at {error.json_path}: {error.message}"
-        ) from None
-    return value
-
-
-def _validator(schema: Any) -> Any:
-    validators = extra("jsonschema", "chat").validators
-    return validators.validator_for(schema, default=validators.Draft202012Validator)
-
-
-def fitting(text: str, schema: Any, max_depth: int) -> Any:
-    """Return what JSON says that a model has written, when it fits the schema.
-
-    Raises:
-        ChatFormatError: It is no JSON, is nested too deep, or does not fit.
-        ValueError: The schema refers to what is not in it.
-    """
-    try:
-        data = decode(text.encode(), max_depth)
-    except ValueError as error:
-        raise ChatFormatError(f"the answer is no JSON: {error}") from error
-    # The registry is empty: what a schema refers to stands in the schema, nothing is fetched.
-    registry = extra("referencing", "chat").Registry()
-    validator = _validator(schema)(schema, registry=registry)
-    try:
-        wrong = extra("jsonschema", "chat").exceptions.best_match(validator.iter_errors(data))
-    except extra("referencing", "chat").exceptions.Unresolvable as error:
-        raise ValueError(f"schema refers to what is not in it: {str(error)[:SHOWN]}") from None
-    except RecursionError:
-        text = "the answer cannot be checked: it, or the schema, goes deeper than Python can follow"
-        raise ChatFormatError(text) from None
-    if wrong is not None:
-        what = f"{wrong.json_path}: {wrong.message[:SHOWN]}"
-        raise ChatFormatError(f"the answer does not fit the schema, at {what}")
-    return data

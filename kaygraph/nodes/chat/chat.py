@@ -25,12 +25,11 @@ from ._completion import (
     ChatFormatError,
     ChatReply,
     Completion,
-    check_schema,
     complaint_of,
-    fitting,
     is_final,
     prompt_of,
 )
+from ._schema import check_schema, fitting
 
 PATH = "/chat/completions"
 OWN = {"url", "model"}

@@ -30,6 +30,7 @@ from kaygraph.nodes import (
     ParallelChatNode,
     tokens_of,
 )
+from kaygraph.nodes.chat._schema import check_schema, fitting
 from kaygraph.nodes.http.asking import PATIENT
 from kaygraph.testing import capture_events, simulate
 from tests.calls import Calls
@@ -215,6 +216,63 @@ async def test_the_depth_of_data_is_that_of_the_node() -> None:
     assert (await asked(Says(deep), schema=schema, max_depth=6))[0]["answer"] == [[[[[[]]]]]]
     with pytest.raises(ChatFormatError, match="deeper than 5 levels"):
         await asked(Says(deep), schema=schema, max_depth=5)
+
+
+CENTS = {"type": "number", "multipleOf": 0.01}
+
+
+@pytest.mark.parametrize("draft", [None, "2020-12/schema", "draft-07/schema#", "draft-04/schema#"])
+def test_every_price_is_a_multiple_of_a_cent(draft: str | None) -> None:
+    """Numbers are compared as they are written, and not as floats hold them; those come back."""
+    schema: dict[str, Any] = dict(CENTS)
+    if draft is not None:
+        host = "https" if draft[0] == "2" else "http"
+        schema["$schema"] = f"{host}://json-schema.org/{'draft/' if draft[0] == '2' else ''}{draft}"
+    for cents in range(0, 100_000, 7):
+        text = f"{cents // 100}.{cents % 100:02}"
+        price = fitting(text, schema, 10)
+        assert type(price) is float
+        assert price == float(text)
+
+
+@pytest.mark.parametrize(
+    ("schema", "fits", "fails"),
+    [
+        (CENTS, ["19.99", "-0.07", "1e2", "0", "0.0", "1E+300", "12345678901234567.89", "3"],
+         ["19.995", "1e-3", "1e-300", "1e999"]),
+        ({"multipleOf": 0.1}, ["0.3", "1e22", "0.7", "1" + "0" * 400], ["0.35"]),
+        ({"multipleOf": 1e-300}, ["1e300", "0.1"], ["5e-324"]),
+        ({"multipleOf": 3}, ["9", "9.0", "0"], ["10", "9.5", "1e999"]),
+        ({"multipleOf": 0.01, "minimum": 0.1, "maximum": 0.3}, ["0.1", "0.10", "0.3"],
+         ["0.09", "0.31"]),
+        ({"enum": [19.99, 1]}, ["19.99", "19.990", "1", "1.0"], ["19.98", "true"]),
+        ({"const": 0.1}, ["0.1", "1e-1"], ["0.11", '"0.1"']),
+        ({"type": "integer"}, ["1", "1.0"], ["1.5", "true"]),
+        ({"multipleOf": 0.01}, ['"text"', "true", "null"], []),
+        ({"uniqueItems": True}, ["[1, 2]"], ["[1, 1.0]", "[0.1, 0.10]"]),
+        ({"$ref": "#/$defs/price", "$defs": {"price": CENTS}}, ["0.07"], ["0.071"]),
+        ({"$schema": "https://json-schema.org/draft/2020-12/schema", "multipleOf": 0.01,
+          "items": {"$ref": "#"}}, ["[0.07, [0.29]]"], ["[0.07, [0.295]]"]),
+        ({"properties": {"$schema": {"multipleOf": 0.01}}}, ['{"$schema": 0.29}'],
+         ['{"$schema": 0.295}']),
+    ],
+)  # fmt: skip
+def test_numbers_fit_as_they_are_written(schema: Any, fits: list[str], fails: list[str]) -> None:
+    """Whatever keyword compares them, and wherever in the schema it stands."""
+    assert check_schema("schema", schema) == schema
+    for text in fits:
+        assert fitting(text, schema, 10) == json.loads(text)
+    for text in fails:
+        with pytest.raises(ChatFormatError, match="does not fit the schema"):
+            fitting(text, schema, 10)
+
+
+async def test_a_number_that_does_not_fit_is_told_as_it_was_written() -> None:
+    """And asked for again."""
+    with pytest.raises(ChatFormatError, match=r"at \$: 19\.995 is not a multiple of 0\.01"):
+        await asked(Says("19.995"), schema=CENTS)
+    shared, server = await asked(Says("19.99"), schema=CENTS)
+    assert (shared["answer"], len(server.bodies)) == (19.99, 1)
 
 
 async def test_the_place_that_does_not_fit_is_named() -> None:
