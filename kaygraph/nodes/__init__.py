@@ -80,6 +80,7 @@ if TYPE_CHECKING:
     from .sql.errors import DatabaseLockedError as DatabaseLockedError
     from .sql.errors import DatabaseUnavailableError as DatabaseUnavailableError
     from .sql.errors import RowRefusedError as RowRefusedError
+    from .sql.errors import RowUnreadableError as RowUnreadableError
     from .sql.errors import StatementError as StatementError
     from .sql.queries import SQLExecute as SQLExecute
     from .sql.queries import SQLRead as SQLRead
@@ -156,6 +157,7 @@ _PLACES = {
     "Row": "files._rows",
     "RowError": "files._rows",
     "RowRefusedError": "sql.errors",
+    "RowUnreadableError": "sql.errors",
     "SMS": "notify.sms",
     "SQLExecute": "sql.queries",
     "SQLRead": "sql.queries",

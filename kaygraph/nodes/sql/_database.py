@@ -12,9 +12,9 @@ from urllib.parse import unquote
 from ..._validation import check_count, check_flag, check_limit
 from ...errors import closest
 from ._statement import Bound, Statement
+from ._unreadable import Row, UnreadableRow
 from .errors import DatabaseError, DatabaseUnavailableError, StatementError
 
-Row = dict[str, Any]
 # What came of a row: the rows that its statement gave back, None for one that gives none, or why it
 # alone was not written.
 Written = list[Row] | None | DatabaseError
@@ -126,7 +126,9 @@ class Connected(Protocol):
     unless it was committed already.
     """
 
-    def rows(self, statement: Statement, bound: Bound, batch: int) -> AsyncGenerator[Row, None]:
+    def rows(
+        self, statement: Statement, bound: Bound, batch: int
+    ) -> AsyncGenerator[Row | UnreadableRow, None]:
         """Yield the rows of a statement that only reads; at most ``batch`` are held at once."""
 
     async def execute(

@@ -11,8 +11,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from ...aio.tasks import stop
-from ._database import Row, Written
+from ._database import Written
 from ._statement import Bound
+from ._unreadable import Row
 from .errors import DatabaseError, DatabaseUnavailableError
 
 Commit = Callable[[Sequence[Bound]], Awaitable[Sequence[Written]]]

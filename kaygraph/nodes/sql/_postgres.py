@@ -7,9 +7,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .._extras import extra
-from ._database import Database, Row, Written, column_names, in_time, too_many
+from ._database import Database, Written, column_names, in_time, too_many
 from ._pool import PREPARED, Pool, whole
 from ._statement import Bound, Statement
+from ._unreadable import Row, UnreadableRow, each_of_postgres
 from .errors import (
     DatabaseError,
     DatabaseLockedError,
@@ -80,7 +81,7 @@ class Postgres:
 
     async def rows(
         self, statement: Statement, bound: Bound, batch: int
-    ) -> AsyncGenerator[Row, None]:
+    ) -> AsyncGenerator[Row | UnreadableRow, None]:
         declare = f"DECLARE kaygraph NO SCROLL CURSOR FOR {statement.text}"
         with self._told():
             async with AsyncExitStack() as held:
@@ -89,12 +90,12 @@ class Postgres:
                     if connection is None:
                         raise self._no_blocks()
                     await connection.execute(declare, bound, prepare=False)
-                    found = await _fetched(connection, batch)
+                    found = await self._fetched(connection, batch)
                 while found:
                     for row in found:
                         yield row
                     async with in_time(self._database):
-                        found = await _fetched(connection, batch)
+                        found = await self._fetched(connection, batch)
                 async with in_time(self._database):
                     await connection.execute("COMMIT", prepare=False)
 
@@ -122,7 +123,7 @@ class Postgres:
         async with self._transaction() as connection:
             for statement, bound in statements:
                 cursor = await connection.execute(statement.text, bound)
-                rows = await _returned(cursor, max_rows)
+                rows = await self._returned(cursor, max_rows)
                 if rows is None:
                     changed += max(0, cursor.rowcount)
         return changed if rows is None else rows
@@ -133,9 +134,9 @@ class Postgres:
             async with self._transaction() as connection:
                 cursor = connection.cursor()
                 await cursor.executemany(statement.text, rows, returning=True)  # type: ignore[arg-type]
-                results = [await _returned(cursor)]
+                results = [await self._returned(cursor)]
                 while cursor.nextset():
-                    results.append(await _returned(cursor))
+                    results.append(await self._returned(cursor))
                 return results
         except DatabaseUnavailableError:
             raise
@@ -151,7 +152,7 @@ class Postgres:
                     with self._told():
                         async with connection.transaction():  # a savepoint
                             cursor = await connection.execute(statement.text, bound)
-                            returned = await _returned(cursor)
+                            returned = await self._returned(cursor)
                     written.append(returned)
                 except DatabaseUnavailableError:
                     raise
@@ -163,7 +164,7 @@ class Postgres:
         """Write a row in a transaction of its own."""
         try:
             async with self._transaction() as connection:
-                return await _returned(await connection.execute(statement.text, bound))
+                return await self._returned(await connection.execute(statement.text, bound))
         except DatabaseError as error:
             return error
 
@@ -207,6 +208,39 @@ class Postgres:
             except BaseException:
                 await connection.close()  # the end of the pipeline would commit
                 raise
+
+    async def _fetched(
+        self, connection: "AsyncConnection[Row]", batch: int
+    ) -> Sequence[Row | UnreadableRow]:
+        cursor = await connection.execute(f"FETCH FORWARD {batch} FROM kaygraph", prepare=False)
+        return await self._rows(cursor)
+
+    async def _returned(
+        self, cursor: "AsyncCursor[Row]", max_rows: int | None = None
+    ) -> list[Row] | None:
+        """Return the rows that a statement gave, or None for one that gives none."""
+        if cursor.connection.pgconn.pipeline_status:
+            await _arrived(cursor)
+        if cursor.description is None:
+            return None
+        if max_rows is not None and cursor.rowcount > max_rows:
+            raise too_many(max_rows)
+        rows: list[Row] = []
+        for row in await self._rows(cursor):
+            if isinstance(row, UnreadableRow):
+                raise row.error()
+            rows.append(row)
+        return rows
+
+    async def _rows(self, cursor: "AsyncCursor[Row]") -> Sequence[Row | UnreadableRow]:
+        """Return the rows of a result that has arrived, which are converted all at once; where that
+        fails, value by value."""
+        column_names([column.name for column in cursor.description or ()])
+        try:
+            return await cursor.fetchall()
+        except Exception:
+            transformer = self._psycopg.adapt.Transformer(cursor)
+            return list(each_of_postgres(str(self._database), cursor, transformer))
 
     def _no_blocks(self) -> DatabaseError:
         return DatabaseError(
@@ -263,31 +297,6 @@ def _primary(error: Any) -> str:
             "url, and PGOPTIONS out of the environment"
         )
     return said
-
-
-def _check_columns(cursor: "AsyncCursor[Any]") -> None:
-    column_names([column.name for column in cursor.description or ()])
-
-
-async def _fetched(connection: "AsyncConnection[Row]", batch: int) -> list[Row]:
-    cursor = await connection.execute(f"FETCH FORWARD {batch} FROM kaygraph", prepare=False)
-    _check_columns(cursor)
-    return await cursor.fetchall()
-
-
-async def _returned(cursor: "AsyncCursor[Row]", max_rows: int | None = None) -> list[Row] | None:
-    """Return the rows that a statement gave, or None for one that gives none."""
-    if cursor.connection.pgconn.pipeline_status:
-        await _arrived(cursor)
-    if cursor.description is None:
-        return None
-    _check_columns(cursor)
-    if max_rows is None:
-        return await cursor.fetchall()
-    rows = await cursor.fetchmany(max_rows + 1)
-    if len(rows) > max_rows:
-        raise too_many(max_rows)
-    return rows
 
 
 async def _arrived(cursor: "AsyncCursor[Row]") -> None:

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from ...aio.tasks import outlast, retrieve_exception
-from ._database import Database, Row, Written, column_names, in_time, too_many
+from ._database import Database, Written, column_names, in_time, too_many
 from ._statement import Bound, Statement
+from ._unreadable import Row, UnreadableRow, of_sqlite
 from .errors import (
     DatabaseError,
     DatabaseLockedError,
@@ -24,6 +25,7 @@ from .errors import (
 T = TypeVar("T")
 
 PAUSE_S = 0.01  # between two tries to get a lock
+UNDECODABLE = object()  # in place of a text
 STEPS = 10_000  # of SQLite's machine, between two looks at whether anybody waits for the job
 
 _KINDS = {
@@ -56,6 +58,7 @@ class SQLite:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="kaygraph-sqlite")
         self._job: threading.Event | None = None
         self._connection: sqlite3.Connection | None = None
+        self._undecodable = False  # whether there was any
 
     @classmethod
     @asynccontextmanager
@@ -72,7 +75,7 @@ class SQLite:
 
     async def rows(
         self, statement: Statement, bound: Bound, batch: int
-    ) -> AsyncGenerator[Row, None]:
+    ) -> AsyncGenerator[Row | UnreadableRow, None]:
         cursor = self._open().cursor()
 
         def first() -> tuple[Sequence[str], list[tuple[object, ...]]]:
@@ -82,8 +85,8 @@ class SQLite:
         try:
             names, found = await self._do(first)
             while found:
-                for values in found:
-                    yield dict(zip(names, values, strict=True))
+                for row in self._rows(names, found):
+                    yield row
                 found = await self._do(lambda: cursor.fetchmany(batch))
         finally:  # it ends the reader's transaction, so that the WAL can be taken over
             await asyncio.get_running_loop().run_in_executor(self._thread, cursor.close)
@@ -96,7 +99,7 @@ class SQLite:
             with self._transaction():
                 for statement, bound in statements:
                     cursor = self._run(statement, bound)
-                    rows = _rows(cursor, max_rows)
+                    rows = self._returned(cursor, max_rows)
                     changed += max(0, cursor.rowcount)
             return changed if rows is None else rows
 
@@ -119,10 +122,43 @@ class SQLite:
                             raise
                         written.append(error)
                     else:
-                        written.append(_rows(cursor))
+                        written.append(self._returned(cursor))
             return written
 
         return await self._do(job)
+
+    def _returned(self, cursor: sqlite3.Cursor, max_rows: int | None = None) -> list[Row] | None:
+        """Return the rows of a statement that gives any, and None for one that gives none."""
+        if cursor.description is None:
+            return None
+        names = _columns(cursor)
+        found = cursor.fetchall() if max_rows is None else cursor.fetchmany(max_rows + 1)
+        if max_rows is not None and len(found) > max_rows:
+            raise too_many(max_rows)
+        rows: list[Row] = []
+        for row in self._rows(names, found):
+            if isinstance(row, UnreadableRow):
+                raise row.error()
+            rows.append(row)
+        return rows
+
+    def _rows(
+        self, names: Sequence[str], found: list[tuple[object, ...]]
+    ) -> Iterator[Row | UnreadableRow]:
+        for values in found:
+            if self._undecodable and UNDECODABLE in values:
+                wrong = [n for n, value in zip(names, values, strict=True) if value is UNDECODABLE]
+                yield of_sqlite(str(self._database), wrong)
+            else:
+                yield dict(zip(names, values, strict=True))
+
+    def _text(self, data: bytes) -> object:
+        """Decode a text. An error here would end the query, and not the row alone."""
+        try:
+            return data.decode()
+        except UnicodeDecodeError:
+            self._undecodable = True
+            return UNDECODABLE
 
     def _run(self, statement: Statement, bound: Bound) -> sqlite3.Cursor:
         if self._given_up():
@@ -218,6 +254,7 @@ class SQLite:
                 check_same_thread=False,
                 uri=True,
             )
+        connection.text_factory = self._text
         connection.set_progress_handler(self._given_up, STEPS)
         # Another file, named in data perhaps, is no part of this database.
         connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
@@ -240,14 +277,3 @@ class SQLite:
 
 def _columns(cursor: sqlite3.Cursor) -> Sequence[str]:
     return column_names([column[0] for column in cursor.description or ()])
-
-
-def _rows(cursor: sqlite3.Cursor, max_rows: int | None = None) -> list[Row] | None:
-    """Return the rows of a statement that gives any, and None for one that gives none."""
-    if cursor.description is None:
-        return None
-    names = _columns(cursor)
-    rows = cursor.fetchall() if max_rows is None else cursor.fetchmany(max_rows + 1)
-    if max_rows is not None and len(rows) > max_rows:
-        raise too_many(max_rows)
-    return [dict(zip(names, values, strict=True)) for values in rows]

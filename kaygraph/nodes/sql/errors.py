@@ -4,7 +4,8 @@ DatabaseError                   a database did not do what it was asked to
 ├── DatabaseUnavailableError    it cannot be reached or did not answer; another attempt may work
 │   └── DatabaseLockedError     another transaction holds what this one needs
 ├── StatementError              a statement, or what is bound to it, cannot work (also a ValueError)
-└── RowRefusedError             the database does not take the values of a row
+├── RowRefusedError             the database does not take the values of a row
+└── RowUnreadableError          Python has nothing for a value of a row
 """
 
 from ...errors import KayGraphError
@@ -32,3 +33,10 @@ class StatementError(DatabaseError, ValueError):
 
 class RowRefusedError(DatabaseError):
     """The database does not take the values of a row: a constraint, a type, a length."""
+
+
+class RowUnreadableError(DatabaseError):
+    """Python has nothing for a value of a row: ``'infinity'`` as a date, text that is not UTF-8.
+
+    It names the column, and says how the statement can read the value all the same.
+    """

@@ -27,9 +27,10 @@ from .._store import (
     store,
     values_of,
 )
-from ._database import Connected, Database, Row, check_database
+from ._database import Connected, Database, check_database
 from ._group_commit import GroupCommit
 from ._statement import Statement, check_statement, check_statements
+from ._unreadable import Row, UnreadableRow
 from .errors import StatementError
 
 SQL_CHECKS: Checks = {
@@ -76,6 +77,10 @@ class SQLRead(OnDatabase, BatchNode[Row, Row]):
     ``SQLRead(...) >> node`` the list of the rows is written to ``shared[writes]``. All rows are of
     one transaction, which can only read. A subclass may change each of them in ``exec(row)``.
 
+    A row with a value that Python has nothing for (``'infinity'`` as a timestamp, years BC, text
+    that is not UTF-8) is an item that fails: with a RowUnreadableError, which names the column and
+    says how to read it. Those after it come all the same, as ``on_error`` says.
+
     Args:
         database: A url or a Database.
         statement: One constant query, with placeholders for its parameters.
@@ -85,6 +90,7 @@ class SQLRead(OnDatabase, BatchNode[Row, Row]):
 
     Raises:
         StatementError: The statement cannot work; from a run: or the parameters do not fit it.
+        RowUnreadableError: Of a row: Python has nothing for one of its values.
         DatabaseError: From a run; its kinds tell whether another attempt may work.
     """
 
@@ -125,9 +131,17 @@ class SQLRead(OnDatabase, BatchNode[Row, Row]):
         statement = self._statement(self.statement)
         parameters = None if self.reads is None else values_of(shared, self.reads, self.name)
         database: Connected = resource_of(self)
-        return database.rows(statement, statement.bound(parameters), self.batch)
+        rows: Any = database.rows(statement, statement.bound(parameters), self.batch)
+        return rows  # type: ignore[no-any-return]  # one that is unreadable does not pass exec
 
     async def exec(self, row: Row, /) -> Row:
+        """Return a row.
+
+        Raises:
+            RowUnreadableError: Python has nothing for a value of it.
+        """
+        if isinstance(row, UnreadableRow):
+            raise row.error()
         return row
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import time
+from datetime import date, datetime, timedelta
 from typing import Any
 
 import psycopg
@@ -14,6 +15,7 @@ from kaygraph.nodes import (
     DatabaseLockedError,
     DatabaseUnavailableError,
     RowRefusedError,
+    RowUnreadableError,
     SQLExecute,
     SQLRead,
     SQLWrite,
@@ -386,6 +388,100 @@ async def test_a_row_that_is_refused_for_any_reason_fails_alone(database):
     assert "no sevens" in failed[7]
     assert "index row" in failed[20]
     assert await count(database) == 38
+
+
+UNREADABLE = {
+    "timestamptz": ["infinity", "-infinity", "0044-03-15 12:00+00 BC", "12345-01-01 00:00+00"],
+    "timestamp": ["infinity", "0001-12-31 23:59:59 BC", "294276-12-31 00:00"],
+    "date": ["-infinity", "10000-01-01", "0001-01-01 BC"],
+    "time": ["24:00"],
+    "timetz": ["24:00+02"],
+    "interval": ["10000000 years", "-178000000 years", "3000000 years", "1000000000 days"],
+    "timestamptz[]": ["{2020-01-01,infinity}"],
+    "date[]": ["{{infinity},{2020-01-01}}"],
+    "daterange": ["[2020-01-01,infinity]"],
+    "tsmultirange": ["{[2020-01-01,infinity]}"],
+    "jsonb": ["9" * 5000],
+    "json": ["[" * 2000 + "]" * 2000],
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"), [(kind, value) for kind, values in UNREADABLE.items() for value in values]
+)
+async def test_a_value_that_python_has_nothing_for_fails_its_row_alone(database, kind, value):
+    """The error names the column and says what to write, which then works; the other rows come."""
+    here = f"(CASE n WHEN 7 THEN '{value}' WHEN 8 THEN NULL END)::{kind}"
+    query_of = f"SELECT n, {here} AS at FROM generate_series(0, 19) AS n"
+    node = SQLRead(database, query_of, batch=5, writes="rows", on_error="collect")
+    await node.run_async(shared := {})
+    (failed,) = (row for row in shared["rows"] if isinstance(row, Outcome))
+    assert failed.index == 7
+    assert isinstance(failed.error, RowUnreadableError)
+    assert f"column 'at' holds a {kind} that" in str(failed.error)
+    assert f"'{value}'" not in str(failed.error)
+    assert failed.error.__cause__ is not None
+    others = [row for row in shared["rows"] if not isinstance(row, Outcome)]
+    assert [row["n"] for row in others] == [n for n in range(20) if n != 7]
+    assert all(row["at"] is None for row in others)
+    written = query_of.replace(" AS at", "::text AS at")
+    assert "SELECT at::text AS at" in str(failed.error)
+    await SQLRead(database, written, writes="rows").run_async(shared)
+    assert shared["rows"][7]["at"] is not None
+
+
+async def test_values_at_the_edge_are_read(database):
+    """What Python has a value for is no failure, however odd it is."""
+    (row,) = await query(
+        database,
+        "SELECT '9999-12-31'::date AS d, '0001-01-01'::timestamp AS t, 'NaN'::numeric AS n, "
+        "'-infinity'::float8 AS f, '999999999 days'::interval AS i, 'null'::jsonb AS j, "
+        "'-1 year 2 mons -3 days -04:05:06.7'::interval AS k",
+    )
+    assert row["d"] == date.max
+    assert row["t"] == datetime.min
+    assert row["n"].is_nan()
+    assert row["f"] == float("-inf")
+    assert row["i"] == timedelta(days=999999999)
+    assert row["j"] is None
+    assert row["k"] == timedelta(days=-10 * 30 - 3, hours=-4, minutes=-5, seconds=-6.7)
+
+
+async def test_every_column_that_cannot_be_read_is_named(database):
+    """All of a row, so that one look at the error is enough."""
+    two = "SELECT 1 AS one, 'infinity'::date AS a, '24:00'::time AS b"
+    with pytest.raises(RowUnreadableError, match=r"'a' holds a date .*'b' holds a time "):
+        await SQLRead(database, two).run_async({})
+
+
+async def test_what_cannot_be_given_back_is_not_written(database):
+    """A row whose RETURNING cannot be read fails alone; of SQLExecute nothing is left."""
+    await query(database, "ALTER TABLE t ADD COLUMN at TIMESTAMPTZ")
+    insert = (
+        "INSERT INTO t VALUES (%(id)s, CASE WHEN %(id)s = 3 THEN 'infinity'::timestamptz END) "
+        "RETURNING at"
+    )
+    node = SQLWrite(database, insert, reads="rows", writes="written", on_error="skip")
+    await node.run_async(shared := {"rows": ids(9)})
+    assert shared["written"] == 8
+    with pytest.raises(RowUnreadableError, match="column 'at'"):
+        await query(database, "DELETE FROM t", "SELECT 'infinity'::timestamptz AS at")
+    assert await query(database, "SELECT id FROM t WHERE id = 3") == []
+    assert await count(database) == 8
+
+
+async def test_a_subclass_meets_the_error_where_it_looks_at_the_row(database):
+    """An exec of one's own is given a row that raises it."""
+
+    class Days(SQLRead):
+        async def exec(self, row):
+            return {**row, "day": row["at"].day}
+
+    rows = "SELECT * FROM (VALUES ('2020-01-05'::date), ('infinity')) AS v (at)"
+    await Days(database, rows, writes="days", on_error="skip").run_async(shared := {})
+    assert shared["days"] == [{"at": date(2020, 1, 5), "day": 5}]
+    with pytest.raises(RowUnreadableError, match="column 'at'"):
+        await Days(database, rows).run_async({})
 
 
 async def test_rows_are_read_by_a_cursor_on_the_server(database):

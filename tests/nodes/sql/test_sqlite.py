@@ -16,6 +16,7 @@ from kaygraph.nodes import (
     DatabaseLockedError,
     DatabaseUnavailableError,
     RowRefusedError,
+    RowUnreadableError,
     SQLExecute,
     SQLRead,
     SQLWrite,
@@ -430,6 +431,44 @@ async def test_root_confines_the_file(tmp_path, inside):
         with pytest.raises(DatabaseError, match="outside of root="):
             await query(database, "CREATE TABLE t (id)")
         assert not (tmp_path / "shop.db").exists()
+
+
+async def test_text_that_is_not_utf8_fails_its_row_alone(tmp_path):
+    """The error names the column and says what to write, which then works; the other rows come."""
+    database = Database(f"sqlite:///{tmp_path}/old.db")
+    await query(
+        database,
+        "CREATE TABLE t (id INTEGER, name TEXT)",
+        "WITH RECURSIVE n (i) AS (VALUES (0) UNION ALL SELECT i + 1 FROM n WHERE i < 19) "
+        "INSERT INTO t SELECT i, CASE i WHEN 7 THEN CAST(x'6361ff' AS TEXT) ELSE 'café' END FROM n",
+    )
+    reads = "SELECT id, name FROM t"
+    node = SQLRead(database, reads, batch=5, writes="rows", on_error="collect")
+    await node.run_async(shared := {})
+    (failed,) = (row for row in shared["rows"] if isinstance(row, Outcome))
+    assert failed.index == 7
+    assert isinstance(failed.error, RowUnreadableError)
+    assert "column 'name' holds bytes" in str(failed.error)
+    assert [row["id"] for row in shared["rows"] if not isinstance(row, Outcome)] == [
+        n for n in range(20) if n != 7
+    ]
+    assert {row["name"] for row in shared["rows"] if not isinstance(row, Outcome)} == {"café"}
+    assert "SELECT CAST(name AS BLOB) AS name" in str(failed.error)
+    raw = reads.replace("name FROM", "CAST(name AS BLOB) AS name FROM")
+    await SQLRead(database, raw, writes="rows").run_async(shared)
+    assert shared["rows"][7]["name"] == b"ca\xff"
+
+
+async def test_what_cannot_be_given_back_is_not_written(database):
+    """A row whose RETURNING cannot be read fails alone; of SQLExecute nothing is left."""
+    bad = "CAST(CASE :id WHEN 3 THEN x'ff' ELSE x'61' END AS TEXT) AS name"
+    insert = f"INSERT INTO t VALUES (:id) RETURNING {bad}"
+    node = SQLWrite(database, insert, reads="rows", writes="written", on_error="skip")
+    await node.run_async(shared := {"rows": ids(9)})
+    assert shared["written"] == 8
+    with pytest.raises(RowUnreadableError, match="column 'name'"):
+        await query(database, "DELETE FROM t", "SELECT CAST(x'ff' AS TEXT) AS name")
+    assert count(database) == 8
 
 
 async def test_root_follows_symlinks(tmp_path):
