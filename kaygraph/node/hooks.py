@@ -177,6 +177,7 @@ MADE = frozenset(
         "hook_kinds",
         "is_source",
         "merges_branches",
+        "regroup",
         "run_item",
         "run_within",
         "with_parts",

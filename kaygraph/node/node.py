@@ -1,7 +1,15 @@
 """Nodes: three steps each, and the wiring between them."""
 
 from asyncio import CancelledError
-from collections.abc import Awaitable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    Awaitable,
+    Callable,
+    Collection,
+    Coroutine,
+    Mapping,
+    Sequence,
+)
 from contextlib import AbstractAsyncContextManager, nullcontext
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, Unpack
@@ -54,6 +62,8 @@ class BaseNode(Pipeable, Wired, Facts, Runnable, Generic[P, E, I, R]):
     is_source = False  # its `exec` takes what its own `prep` gives, and nothing else
     _fallback_is_async = False
     _has_fallback = False
+    # Of a node that works on a stream and not on its items: what it makes of it, one for another.
+    regroup: Callable[[AsyncGenerator[Any, None]], AsyncGenerator[Any, None]] | None = None
     has_given_name = False  # by name=
     exec_kind = "async"
     has_exec = False

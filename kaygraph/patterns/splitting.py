@@ -8,6 +8,7 @@ from collections.abc import (
     Callable,
     Generator,
     Iterable,
+    Iterator,
     Mapping,
     Sequence,
     Sized,
@@ -109,6 +110,20 @@ class EvenChunks(Generic[Item]):
             yield list(islice(items, least + (number < larger)))
 
 
+class Unread(Iterable[Any]):
+    """The items of a splitter that reads none; to iterate over it is an error."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __iter__(self) -> Iterator[Any]:
+        raise TypeError(
+            f"{self.name!r} has no items: reads= names the key of the shared store that holds "
+            "them, or it stands after the stage that gives them, as in ReadCSV(…) | "
+            f"{self.name}(…)"
+        )
+
+
 class _Chunk(Generic[Item]):
     """The chunk that is being filled, up to the weight ``most``."""
 
@@ -140,10 +155,12 @@ class BatchSplitterNode(Stored, Node[Any, Any]):
         split = BatchSplitterNode(reads="rows", size=100)
         Graph(split | Work(max_workers=8) | AggregationNode(writes="done"))
 
-    It is the source of a pipeline, or it writes the chunks under ``writes`` for the next
+    It is a stage of a pipeline, or it writes the chunks under ``writes`` for the next
     ParallelBatchNode. In both cases a free worker pulls the next chunk, so a worker with quick
-    chunks takes more of them. ``reads`` names any iterable or async iterable. Items are read only
-    when a chunk is needed, and at most one chunk is held.
+    chunks takes more of them. ``reads`` names any iterable or async iterable; after another stage,
+    as in ``ReadCSV("rows.csv") | BatchSplitterNode(size=1000) | …``, there is no ``reads``, and the
+    items are those of the stage before. Items are read only when a chunk is needed, and at most one
+    chunk is held. Outcomes of items that failed before are in no chunk, and go on as they come.
 
     Give exactly one of ``size``, ``count`` and ``max_bytes``.
 
@@ -194,7 +211,20 @@ class BatchSplitterNode(Stored, Node[Any, Any]):
 
     def prep(self, shared: Any, /) -> Any:
         """Return the chunks."""
-        return self.chunks_of(super().prep(shared))
+        items = super().prep(shared)
+        if self.reads is None and items is None:  # those of a later stage come from the one before
+            return Unread(self.name)
+        return self.chunks_of(items)
+
+    async def regroup(self, items: AsyncGenerator[Any, None]) -> AsyncGenerator[Any, None]:
+        """Yield the chunks of a stream; for the engine."""
+        if self.reads is not None:
+            raise TypeError(
+                f"{self.name!r} reads {self.reads!r} and gets the items of the stage before it: "
+                "leave reads= out, or put it first"
+            )
+        async for chunk in self.chunks_of(items):
+            yield chunk
 
     def chunks_of(self, items: Any, /) -> Any:
         """Return the chunks of an iterable; those of an async iterable are an async iterable."""
@@ -207,9 +237,10 @@ class BatchSplitterNode(Stored, Node[Any, Any]):
             )
         if self.count is not None:
             if not isinstance(items, Sized):
+                kind = "stream" if isinstance(items, AsyncIterable) else type(items).__name__
                 raise TypeError(
                     f"{self.name!r} has count={self.count}, for which the items must have a "
-                    f"length, and a {type(items).__name__} has none: use size= or list(items)"
+                    f"length, and a {kind} has none: use size= or list(items)"
                 )
             return EvenChunks[Any](items, self.count)
         most, weigh = (self.size, _one) if self.size else (self.max_bytes, self._weight_of)
@@ -228,6 +259,8 @@ class BatchSplitterNode(Stored, Node[Any, Any]):
 
     def post(self, shared: Any, chunks: Any, exec_res: Any, /) -> Any:
         """Write the chunks."""
+        if isinstance(chunks, Unread) and not isinstance(exec_res, StageReport):
+            iter(chunks)
         if not isinstance(exec_res, StageReport):  # a pipeline has consumed them
             super().post(shared, chunks, chunks)
 

@@ -1,13 +1,13 @@
 """A running stage of a pipeline: its workers, its buffers, its figures."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from ..aio.buffer import Buffer, wake
-from ..aio.tasks import TURN, cancelled_again, current_task
+from ..aio.tasks import TURN, cancelled_again, current_task, raise_if_cancelled
 from ..batch.batch import cap_of, workers_of
 from ..batch.failures import Failures
 from ..batch.fan_out import NEVER_DRAINS
@@ -142,6 +142,31 @@ class Stage:
         self.busy = self.clock() - started - self.blocked
         outbox.close()
 
+    async def regroup(self) -> None:
+        """Let the node read the whole stream, and pass on what it makes of it."""
+        assert self.node.regroup is not None
+        started = self.clock()
+        outlet = self.node.regroup(self._arriving())
+        try:
+            async for value in outlet:
+                await self._pass((value,))
+        finally:
+            await outlet.aclose()
+            self.busy = self.clock() - started - self.starved - self.blocked
+        self.outbox.close()
+
+    async def _arriving(self) -> AsyncGenerator[Any, None]:
+        """Yield the items as they come; outcomes of earlier stages go past the node."""
+        inbox = self.inbox
+        while inbox.items or await self._wait_for_item():
+            item = inbox.take()
+            self.taken += 1
+            if self.outcomes and type(item) is Outcome:
+                self.passed += 1
+                await self._pass((item,))
+            else:
+                yield item
+
     async def worker(self, number: int) -> None:
         """Work on items until there are no more."""
         node, frame = self.node, self.frame
@@ -271,9 +296,12 @@ class Stage:
             if outbox.readers:
                 wake(outbox.readers)
 
-    async def _wait_for_item(self, slot: Slot) -> bool:
+    async def _wait_for_item(self, slot: Slot | None = None) -> bool:
         """Wait for an item; return False when none will come."""
-        slot.give()
+        if slot is None:
+            await raise_if_cancelled()  # the node may have swallowed it
+        else:
+            slot.give()
         began = self.clock()
         more = await self.inbox.filled()
         self.starved += self.clock() - began
@@ -319,6 +347,11 @@ async def _fed(feeder: Stage, source: Any) -> None:
         await feeder.feed(source)
 
 
+async def _regrouped(stage: Stage) -> None:
+    with InNode(stage.name):
+        await stage.regroup()
+
+
 def begin(stages: Sequence[Stage], source: Any) -> list[Coroutine[Any, Any, None]]:
     """Return the coroutines of all stages, of which the first reads the source.
 
@@ -327,12 +360,13 @@ def begin(stages: Sequence[Stage], source: Any) -> list[Coroutine[Any, Any, None
     feeder = first = stages[0]
     if first.node.has_exec:
         feeder = Stage(first.node, first.inbox, first.inbox, first.frame, False)
-    working = [stage for stage in stages if stage is not feeder]
-    return [
-        begun(partial(_fed, feeder, source), feeder.name, feeder.frame),
-        *(
-            begun(partial(stage.worker, number), stage.name, stage.frame)
-            for stage in working
-            for number in range(stage.workers)
-        ),
-    ]
+    work = [begun(partial(_fed, feeder, source), feeder.name, feeder.frame)]
+    for stage in stages:
+        if stage.node.regroup is not None and stage is not first:
+            work.append(begun(partial(_regrouped, stage), stage.name, stage.frame))
+        elif stage is not feeder:
+            work += [
+                begun(partial(stage.worker, number), stage.name, stage.frame)
+                for number in range(stage.workers)
+            ]
+    return work

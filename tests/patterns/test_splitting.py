@@ -1,6 +1,7 @@
 """Chunks: how items are cut, and how the results of chunks come together again."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -10,7 +11,10 @@ from hypothesis import strategies as st
 
 from kaygraph import Graph, Outcome, ParallelBatchNode
 from kaygraph.patterns import Aggregation, AggregationNode, BatchSplitterNode
+from kaygraph.run.frame import FRAME
 from kaygraph.testing import cancel_everywhere, simulate
+
+pytestmark = pytest.mark.anyio
 
 WAYS = st.sampled_from(["size", "count", "max_bytes"])
 
@@ -285,3 +289,111 @@ def test_cancelled_anywhere_it_leaves_nothing() -> None:
             yield number
 
     assert cancel_everywhere(Graph(stream()), lambda: {"numbers": numbers()}, seeds=2) > 20
+
+
+class Passes(ParallelBatchNode[Any, Any]):
+    """Hands numbers on; 13 fails, and each takes as many seconds as it says."""
+
+    on_error = "collect"
+
+    def __init__(self, source: Any = None, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.source = source
+
+    def prep(self, shared: Any) -> Any:
+        return self.source
+
+    async def exec(self, number: int) -> int:
+        await asyncio.sleep(number / 100)
+        if number == 13:
+            raise ValueError(number)
+        return number
+
+
+def middle(source: Any, **settings: Any) -> Any:
+    """A splitter after the stage that gives the numbers."""
+    split = BatchSplitterNode(size=3)
+    return Passes(source, **settings) | split | Double() | AggregationNode(writes="done")
+
+
+def test_a_splitter_cuts_what_the_stage_before_it_gives() -> None:
+    """In the order of the stream; the last chunk may be short."""
+    run = simulate(Graph(middle([5, 1, 2, 4, 3, 0, 1])))
+    assert run.shared["done"] == Aggregation([10, 2, 4, 8, 6, 0, 2], ())
+    assert run.report.nodes["Pipeline/Double"].items["ok"] == 3
+
+
+def test_what_failed_before_is_in_no_chunk() -> None:
+    """It goes past the splitter, and is accounted for at the end."""
+    done = simulate(Graph(middle([1, 13, 2, 3, 13, 4]))).shared["done"]
+    assert done.value == [2, 4, 6, 8]
+    assert [failure.item for failure in done.failures] == [13, 13]
+
+
+def test_chunks_by_bytes_too() -> None:
+    """With a method that weighs items."""
+
+    class ByValue(BatchSplitterNode):
+        def size_of(self, number: int) -> int:
+            return number
+
+    class Keeps(AggregationNode):
+        def aggregated(self, results: Any) -> Any:
+            return list(results)
+
+    pipeline = Passes([4, 4, 4, 9, 1]) | ByValue(max_bytes=8) | Keeps(writes="chunks")
+    assert simulate(pipeline).shared["chunks"] == [[4, 4], [4], [9], [1]]
+
+
+async def test_a_chunk_goes_on_as_soon_as_it_is_full() -> None:
+    """Also of a source without an end; it is read no further than there is room."""
+    read = 0
+
+    def numbers() -> Iterator[int]:
+        nonlocal read
+        while True:
+            read += 1
+            yield 1
+
+    pipeline = Passes(numbers(), max_workers=1) | BatchSplitterNode(size=3)
+    pipeline.buffer = 2
+    async with contextlib.aclosing(pipeline.stream()) as chunks:
+        async for chunk in chunks:
+            assert chunk == [1, 1, 1]
+            break
+    assert read <= 3 * 4 + 2 * 3
+
+
+def test_a_drained_run_hands_on_the_last_chunk() -> None:
+    """What had been taken comes to its end."""
+
+    class Drains(Passes):
+        async def exec(self, number: int) -> int:
+            if number == 3:
+                FRAME.get().run.drain()
+            return number
+
+    split = BatchSplitterNode(size=4)
+    pipeline = Drains(iter(range(100)), max_workers=1) | split | AggregationNode(writes="done")
+    pipeline.buffer = 1
+    done = simulate(pipeline).shared["done"].value
+    assert done == list(range(len(done)))
+    assert 4 <= len(done) < 10
+    assert len(done) % 4
+
+
+def test_a_splitter_in_the_middle_reads_no_key() -> None:
+    """Alone or first it has to; each is refused with what to write."""
+    for alone in (BatchSplitterNode(size=2), BatchSplitterNode(size=2) | Double()):
+        with pytest.raises(TypeError, match="has no items: reads= names the key"):
+            simulate(alone, {})
+    both = Passes([1]) | BatchSplitterNode(size=2, reads="numbers") | Double()
+    with pytest.raises(TypeError, match="leave reads= out, or put it first"):
+        simulate(both, {"numbers": [1]})
+    with pytest.raises(TypeError, match="a stream has none: use size="):
+        simulate(Passes([1]) | BatchSplitterNode(count=2) | Double(), {})
+
+
+def test_in_the_middle_too_it_leaves_nothing_when_cancelled_anywhere() -> None:
+    """With chunks under way."""
+    assert cancel_everywhere(Graph(middle([1, 0, 1, 13, 2])), seeds=2) > 20
