@@ -51,6 +51,13 @@ def check_count(name: str, value: Any) -> int:
     return value
 
 
+def check_number(name: str, value: Any) -> int:
+    """Return ``value`` if it is a whole number, 0 included."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"{name} must be a whole number, 0 or more, got {value!r}")
+    return value
+
+
 def check_seconds(name: str, value: Any) -> float:
     """Return ``value`` if it is a number of seconds, 0 included."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:

@@ -16,6 +16,8 @@ from ..run.frame import RULES, Frame, Rules
 from .fan_out import FanOut
 from .source import NO_ITEMS
 
+MAX_WAITING = 1000  # items of a node with several workers, unless told
+
 
 class BatchNode(
     Node[Iterable[Item] | AsyncIterable[Item], list[Result], Item, Result],
@@ -26,7 +28,7 @@ class BatchNode(
 
     ``prep`` returns any iterable or async iterable (a generator is one), pulled lazily. ``post``
     gets the results in the order of the input. Retries, time limits and the fallback count per
-    item.
+    item; an item that waits for its next attempt holds up the next.
 
     Args:
         on_error: What happens when an item fails for good. ``"raise"``: the others are cancelled
@@ -95,6 +97,7 @@ class BatchNode(
             bare=bare,  # type: ignore[arg-type]
             caps=(cap_of(self, frame), *frame.caps),
             max_workers=workers,
+            max_waiting=max_waiting_of(self, workers),
             ordered=getattr(self, "ordered", True),
             on_error=self.on_error,
             sink=sink,
@@ -106,18 +109,24 @@ class ParallelBatchNode(BatchNode[Item, Result]):
 
     At most ``max_workers`` items are in flight, over all that this node does at once in a run.
     The first failure cancels the others, unless ``exec_fallback`` returns a value for that item
-    or ``on_error`` says otherwise. Memory grows with ``max_workers``, not with the items (beyond
-    the results).
+    or ``on_error`` says otherwise. Memory grows with ``max_workers + max_waiting``, not with the
+    items (beyond the results).
 
     Args:
         max_workers: How many items run at once; 10 by default. ``"auto"``: the limit finds itself
             from how long calls take and how they fail, see ``kaygraph.limits.adaptive``.
+        max_waiting: How many items may wait while the workers go on with others: between two
+            attempts, or for a key that is full (``limit_by``). Such an item holds no permit and no
+            worker, and at most ``max_workers + max_waiting`` items are taken up and not done. Once
+            so many wait, they hold up those behind them. 1000 by default; 0 with
+            ``max_workers=1``, where items are worked on one after another.
         ordered: Whether results come in the order of the input (the default) or as they finish.
 
     The other settings are those of BatchNode and Node.
     """
 
     max_workers: int | Literal["auto"] = 10
+    max_waiting: int | None = None
     ordered: bool = True
 
     _checks: ClassVar[Checks] = checks_of(Attempts, ParallelSettings)
@@ -143,6 +152,17 @@ def workers_of(node: Node[Any, Any], rules: Rules) -> int:
         if not any("max_workers" in vars(owner) for owner in owners):
             return rules.workers
     return int(max_workers)
+
+
+def max_waiting_of(node: Node[Any, Any], workers: int) -> int:
+    """Return how many items of a node may wait while its workers go on with others."""
+    attempts = node.max_retries if node.retry is None else node.retry.attempts
+    if attempts == 1 and node.limit_by is None:
+        return 0  # no item ever waits for what does not hold up the others too
+    max_waiting: int | None = getattr(node, "max_waiting", 0)
+    if max_waiting is None:
+        return MAX_WAITING if workers > 1 else 0
+    return max_waiting
 
 
 def cap_of(node: Node[Any, Any], frame: Frame) -> Permits:

@@ -12,7 +12,6 @@ from ..aio.tasks import (
     TURN,
     cancellation_check,
     cancelled_again,
-    gather,
     is_cancelled,
     raise_if_cancelled,
 )
@@ -25,6 +24,7 @@ from ..run.frame import Frame
 from ..run.place import WORKING
 from ..run.run import Run
 from .failures import Failures
+from .pool import WorkerPool
 from .source import close, opened
 
 Work = Callable[[Any, int, Slot], Awaitable[Any]]
@@ -52,6 +52,7 @@ class FanOut:
         bare: ``exec`` itself, for a node without settings: it is awaited in place of ``work``.
         caps: The permits of a worker, the node's own first.
         max_workers: How many workers there are at most.
+        max_waiting: How many workers may be replaced while their items wait.
         ordered: Whether results come in the order of the input, or as they finish.
         on_error: ``raise``, ``collect``, ``skip``, or a number or share of failures to tolerate.
         sink: Receives an outcome per item as the items finish; results are not kept then.
@@ -68,6 +69,7 @@ class FanOut:
         bare: Callable[[Any], Awaitable[Any]] | None = None,
         caps: tuple[Permits, ...],
         max_workers: int = 1,
+        max_waiting: int = 0,
         ordered: bool = True,
         on_error: str | float = "raise",
         sink: Buffer[Outcome[Any]] | None = None,
@@ -75,7 +77,9 @@ class FanOut:
         self.name, self.work, self.frame, self.caps = name, work, frame, caps
         self.owner = owner
         self.ordered, self.sink = ordered, sink
-        self.max_workers = max_workers
+        self.max_workers, self.max_waiting = max_workers, max_waiting
+        self.pool: WorkerPool | None = None
+        self.is_over = False  # there are no more items
         self.workers = max(1, min(max_workers, length_hint(items, max_workers)))
         self.timed = sink is not None or on_error not in ("raise", "skip")  # for the outcomes
         self.bare = None if self.timed else bare
@@ -91,8 +95,8 @@ class FanOut:
         """Run all items and return the results."""
         try:
             await raise_if_cancelled()  # prep may have swallowed it
-            if self.max_workers == 1:
-                await self._alone()
+            if self.max_workers == 1:  # also if others wait, only one works: nothing runs beside
+                await self._gathered()
             else:
                 with self.frame.run.beside:
                     await self._gathered()
@@ -113,11 +117,20 @@ class FanOut:
 
     async def _gathered(self) -> None:
         """Run all workers at once, as ``asyncio.gather`` does; each stands behind its permits."""
-        if self.workers == 1:  # there is no second item
+        only_one = self.workers < self.max_workers  # there is no second item
+        if self.workers == 1 and (only_one or not self.max_waiting):
             await self._alone()
-        else:
-            workers = map(self._work, range(self.workers))
-            await gather(workers, f"items of {self.name!r}")
+            return
+        what = f"items of {self.name!r}"
+        pool = WorkerPool(self._work, self.workers, self.max_waiting, self._has_no_more, what)
+        self.pool = pool if self.max_waiting else None
+        try:
+            await pool.ended()
+        finally:
+            self.pool = None  # it has this object as well: no cycle may stay
+
+    def _has_no_more(self) -> bool:
+        return self.is_over or self.frame.drains
 
     async def _alone(self) -> None:
         """Run the only worker in the batch's own task.
@@ -143,7 +156,7 @@ class FanOut:
         # that was not asked for, and the only coroutine is that of `exec`.
         work, bare, iterator = self.work, self.bare, self._iterator
         results, keep, ordered = self.results, self.sink is None, self.ordered
-        slot = Slot(self.caps, number, self.timed)
+        slot = Slot(self.caps, number, self.timed, self.pool)
         own, capped = self.caps[0], len(self.caps) > 1
         cancelled = cancellation_check()
         run = NEVER_DRAINS if self.frame.rules.whole else self.frame.run
@@ -151,7 +164,7 @@ class FanOut:
         left = turn
         working = WORKING.set((self.owner, slot))
         try:
-            while True:
+            while not (slot.replaced and slot.is_surplus):
                 if iterator is not None:
                     if not slot.held:
                         await slot.take()
@@ -162,6 +175,7 @@ class FanOut:
                     if bare is not None and item is not END:
                         await slot.take()
                 if item is END:
+                    self.is_over = True
                     return
                 slot.index = index = self.pulled
                 self.pulled = index + 1

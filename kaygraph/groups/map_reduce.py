@@ -49,6 +49,8 @@ class MapReduceNode(BaseNode[Any, dict[Any, Any]], Limits):
         reduce_workers: How many partitions are reduced at once; 2 by default.
         partitions: How many parts the keys are spread over; as many as ``reduce_workers`` unless
             told.
+        max_waiting: How many items (and partitions) may wait while others go on, as for
+            ParallelBatchNode.
 
     The other settings are those of BatchNode and count per item (or partition), except that
     ``on_error="collect"`` has no place in a dict of results and is refused.
@@ -57,6 +59,7 @@ class MapReduceNode(BaseNode[Any, dict[Any, Any]], Limits):
     map_workers: int = 4
     reduce_workers: int = 2
     partitions: int | None = None
+    max_waiting: int | None = None
     on_error: str | float = "raise"
     batch_deadline: float | None = None
 
@@ -217,7 +220,9 @@ def _stable_hash(key: Hashable) -> int:
 
 
 # What holds for each call of map and of reduce.
-SHARED = ("retry", "timeout", "deadline", "run_in", "memory_limit", "rate", "breaker")
+SHARED = (
+    "retry", "timeout", "deadline", "run_in", "memory_limit", "rate", "breaker", "max_waiting",
+)  # fmt: skip
 
 
 class _Phase(ParallelBatchNode[Any, Any]):

@@ -6,7 +6,7 @@ first.
 """
 
 import asyncio
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from heapq import heappop, heappush
 from itertools import count
 from math import inf
@@ -32,6 +32,7 @@ class Cap(Protocol):
 
     timed: bool  # whether room comes with time (a rate) and not from holders that leave
     setting: str  # the setting that makes one wait
+    keyed: bool  # whether it is of some items only, so that others may go on
 
     def enter(self, age: float = inf) -> bool:
         """Acquire one permit; return False if there is no room or an older waiter in the queue."""
@@ -60,14 +61,16 @@ class Waiter:
     so even then there can be no deadlock.
     """
 
-    __slots__ = ("age", "caps", "future", "kept", "moves", "obstacle")
+    __slots__ = ("age", "caps", "future", "kept", "moves", "obstacle", "pause")
 
-    def __init__(self, caps: tuple[Cap, ...], obstacle: Cap) -> None:
-        self.caps, self.obstacle = caps, obstacle
+    def __init__(
+        self, caps: tuple[Cap, ...], obstacle: Cap, pause: Callable[[], None] | None = None
+    ) -> None:
+        self.caps, self.pause = caps, pause
         self.kept = self.moves = 0
         self.age = next(_ages)
         self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        obstacle.stand(self)
+        self._stand(obstacle)
 
     def __lt__(self, other: "Waiter") -> bool:
         return self.age < other.age
@@ -86,8 +89,13 @@ class Waiter:
             permits = [cap for cap in self.caps if not cap.timed]  # they precede the rates
             if entered(permits, self.age) is None:
                 self.kept = len(permits)
+        self._stand(obstacle)
+
+    def _stand(self, obstacle: Cap) -> None:
         self.obstacle = obstacle
         obstacle.stand(self)
+        if obstacle.keyed and self.pause is not None:
+            self.pause()
 
 
 def entered(caps: Sequence[Cap], age: float = inf) -> Cap | None:
@@ -117,7 +125,7 @@ class Permits:
 
     __slots__ = ("free", "size", "waiting")
 
-    timed = False
+    timed = keyed = False
     setting = "max_workers"
 
     def __init__(self, size: int) -> None:
@@ -190,11 +198,23 @@ class AutoPermits(Permits):
 
 
 class KeyPermits(Permits):
-    """The permits of one key."""
+    """The permits of a key.
+
+    Whoever waits here waits for the same other caps as the rest. So each free permit is offered to
+    one waiter: those behind it would only follow it to the next queue, all of them at every turn.
+    """
 
     __slots__ = ()
 
+    keyed = True
     setting = "limit_by"
+
+    def serve(self) -> None:
+        offers = self.free
+        while self.waiting and (offers > 0 or self.waiting[0].future.done()):
+            waiter = heappop(self.waiting)
+            offers -= not waiter.future.done()
+            waiter.try_again()
 
 
 class KeyedPermits:
@@ -202,6 +222,7 @@ class KeyedPermits:
 
     def __init__(self, size: int) -> None:
         self.size = size
+        self.taken = 0  # the items in progress, of all keys
         self.known: dict[Hashable, KeyPermits] = {}
         self._items: dict[Hashable, int] = {}
 
@@ -211,10 +232,12 @@ class KeyedPermits:
             self.known[key] = KeyPermits(self.size)
             self._items[key] = 0
         self._items[key] += 1
+        self.taken += 1
         return self.known[key]
 
     def end(self, key: Hashable) -> None:
         self._items[key] -= 1
+        self.taken -= 1
         if not self._items[key]:
             del self._items[key], self.known[key]
 

@@ -117,7 +117,7 @@ class RateClaim:
 
     __slots__ = ("_entry", "_line", "_rate", "_weight", "_window")
 
-    timed = True
+    timed, keyed = True, False
     setting = "rate"
 
     def __init__(self, rate: RateLimit, window: _Window, weight: int) -> None:

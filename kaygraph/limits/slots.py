@@ -1,13 +1,23 @@
 """What a worker holds while it works: its caps, acquired in one step."""
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 from ..aio.outlet import Outlet
 from ..aio.tasks import raise_if_cancelled
 from ..events import NO_USAGE, Usage
-from .permits import AutoPermits, Cap, Waiter, entered
+from .permits import AutoPermits, Cap, Permits, Waiter, entered
+
+
+class Pool(Protocol):
+    """Whoever replaces a worker while its item waits."""
+
+    def stand_in(self, slot: "Slot") -> None: ...
+
+    def keep(self, slot: "Slot") -> None: ...
+
+    def is_surplus(self, slot: "Slot") -> bool: ...
 
 
 class Slot:
@@ -17,15 +27,23 @@ class Slot:
         caps: The caps that are kept from one item to the next while nobody waits for them.
         worker: The number of the worker within the node.
         timed: Whether to measure the time in ``exec``.
+        pool: Replaces the worker while its item waits for what does not hold up others.
     """
 
     __slots__ = (
-        "attempts", "auto", "caps", "held", "index", "item", "outlet", "seconds", "timed", "until",
-        "usage", "waiting", "worker",
+        "attempts", "auto", "caps", "held", "index", "item", "outlet", "pool", "replaced",
+        "seconds", "timed", "until", "usage", "waiting", "worker",
     )  # fmt: skip
 
-    def __init__(self, caps: tuple[Cap, ...] = (), worker: int = 0, timed: bool = False) -> None:
-        self.caps, self.worker = caps, worker
+    def __init__(
+        self,
+        caps: tuple[Cap, ...] = (),
+        worker: int = 0,
+        timed: bool = False,
+        pool: Pool | None = None,
+    ) -> None:
+        self.caps, self.worker, self.pool = caps, worker, pool
+        self.replaced = False  # another worker goes on, and this one ends with its item
         self.index = 0  # of the current item in the batch
         # The adaptive limit that gets the measurements.
         self.auto = caps[0] if caps and isinstance(caps[0], AutoPermits) else None
@@ -53,7 +71,9 @@ class Slot:
             self.held = self.caps
 
     async def begin(self) -> None:
-        """Acquire everything that an attempt needs."""
+        """Acquire everything that an attempt needs, unless that is held already."""
+        if self.has_begun:
+            return
         whole = (*self.caps, *self.item)
         if self.held and entered(self.item) is None:
             self.held = whole
@@ -78,8 +98,9 @@ class Slot:
         now = asyncio.get_running_loop().time
         since = now()
         try:
-            await _waited(caps, obstacle)
+            await _waited(caps, obstacle, self.pause)
         finally:
+            self.resume()
             queued_s = self.usage.queued_s + now() - since
             self.usage = self.usage._replace(queued_s=queued_s, queued_for=obstacle.setting)
 
@@ -89,13 +110,38 @@ class Slot:
         return used
 
     @property
+    def has_begun(self) -> bool:
+        """Whether all that an attempt needs is held."""
+        return len(self.held) > len(self.caps)
+
+    def is_ahead(self, taken: int) -> bool:
+        """Whether the last of so many items was taken up only because others wait."""
+        own = self.caps[0] if self.pool is not None else None
+        return isinstance(own, Permits) and taken > own.size
+
+    @property
+    def is_surplus(self) -> bool:
+        """Whether the worker, which was replaced, is to end."""
+        return self.pool is not None and self.pool.is_surplus(self)
+
+    def pause(self) -> None:
+        """Give the worker's place to another one while its item waits; it must hold nothing."""
+        if self.pool is not None and not self.replaced:
+            self.pool.stand_in(self)
+
+    def resume(self) -> None:
+        """Note that the item waits no longer."""
+        if self.pool is not None and not self.replaced:
+            self.pool.keep(self)
+
+    @property
     def wanted(self) -> bool:
         """Whether anyone waits for one of the caps."""
         return any(cap.waiting for cap in self.caps)
 
     def undo(self) -> None:
         """Release the caps of an attempt that is not made; keep those of the worker."""
-        if len(self.held) > len(self.caps):
+        if self.has_begun:
             for cap in self.item:
                 cap.undo()
             self.held = self.caps
@@ -103,7 +149,7 @@ class Slot:
 
     def end(self) -> None:
         """Release the caps of an attempt that has ended; keep those of the worker."""
-        if len(self.held) > len(self.caps):
+        if self.has_begun:
             _leave(self.held[len(self.caps) :])
             self.held = self.caps
 
@@ -114,10 +160,12 @@ class Slot:
             _leave(held)
 
 
-async def _waited(caps: tuple[Cap, ...], obstacle: Cap) -> None:
-    """Wait until all caps are acquired."""
+async def _waited(
+    caps: tuple[Cap, ...], obstacle: Cap, pause: Callable[[], None] | None = None
+) -> None:
+    """Wait until all caps are acquired; ``pause`` is called when this holds up no others."""
     await raise_if_cancelled()  # the holder of a cap may be waiting for this task to end
-    waiter = Waiter(caps, obstacle)
+    waiter = Waiter(caps, obstacle, pause)
     try:
         await waiter.future
     except asyncio.CancelledError:
@@ -125,8 +173,7 @@ async def _waited(caps: tuple[Cap, ...], obstacle: Cap) -> None:
         held = caps[: waiter.kept] if waiter.future.cancelled() else caps
         for cap in held:
             cap.undo()
-        _serve(held)
-        waiter.obstacle.serve()
+        _serve(caps)  # the others of its key too, as they stand behind it wherever it waited
         raise
 
 

@@ -56,15 +56,10 @@ async def call(node: Any, item: Any, index: int | None, frame: Frame, slot: Slot
                 keyed = by_key
             if node.rate is not None:
                 slot.item += tuple(rate.claim(item) for rate in node.rate)
-            attempts = _attempts(node, item, index, frame, slot)
             if node.deadline is None:
-                value = await attempts
+                value = await _attempts(node, item, index, frame, slot)
             else:
-                slot.until = _now() + node.deadline
-                what = f"exec of {node.name!r}"
-                value = await within(
-                    node.deadline, "deadline", what, attempts, blocks(node), _put_off(slot)
-                )
+                value = await _in_time(node, item, index, frame, slot, keyed)
         except Drop:
             raise
         except Exception as failure:
@@ -89,6 +84,22 @@ async def call(node: Any, item: Any, index: int | None, frame: Frame, slot: Slot
     if emit is not None:
         emit(_end(node, index, frame, slot))
     return value
+
+
+async def _in_time(
+    node: Any, item: Any, index: int | None, frame: Frame, slot: Slot, keyed: KeyedPermits | None
+) -> Any:
+    """Try within the deadline of the item."""
+    if keyed is not None and slot.is_ahead(keyed.taken):
+        # It was taken up early, to look past a full key. That is not to be to its harm: its time
+        # begins with its first attempt.
+        if node.breaker is not None:
+            node.breaker.check()
+        await slot.begin()
+    slot.until = _now() + node.deadline
+    attempts = _attempts(node, item, index, frame, slot)
+    what = f"exec of {node.name!r}"
+    return await within(node.deadline, "deadline", what, attempts, blocks(node), _put_off(slot))
 
 
 def _key(node: Any, item: Any) -> Hashable:
@@ -166,15 +177,25 @@ async def _attempts(node: Any, item: Any, index: int | None, frame: Frame, slot:
                     )  # fmt: skip
             slot.give()  # somebody else may work while we wait
             slot.waiting = True
-            if slot.until is not None and _now() >= slot.until:
-                await asyncio.Event().wait()  # the deadline's timer is due, and ends this
-            await asyncio.sleep(wait)
+            await _waited(wait, slot)
             frame = outer.derive(attempt=slot.attempts + 1)
     except asyncio.CancelledError as cancellation:
         stopped_after(cancellation, last)
         raise
     finally:
         del last  # it holds this frame: no cycle may keep them alive
+
+
+async def _waited(seconds: float, slot: Slot) -> None:
+    """Wait between two attempts; the worker's place goes to another one meanwhile."""
+    if seconds:
+        slot.pause()
+    try:
+        if slot.until is not None and _now() >= slot.until:
+            await asyncio.Event().wait()  # the deadline's timer is due, and ends this
+        await asyncio.sleep(seconds)
+    finally:
+        slot.resume()
 
 
 def _wait_after(node: Any, error: Exception, slot: Slot, made: int) -> float | None:
@@ -218,7 +239,7 @@ def _end(
 async def _attempt(node: Any, item: Any, index: int | None, frame: Frame, slot: Slot) -> Any:
     """Call ``exec`` once, within its limits, and tell those that it feeds on how it went."""
     breaker, emit = node.breaker, frame.run.emit
-    if breaker is not None:
+    if breaker is not None and not slot.has_begun:
         breaker.check()  # an open one fails fast, and does not stand in a line first
     if slot.item:
         await slot.begin()

@@ -13,6 +13,7 @@ from .._validation import (
     check_limit,
     check_memory,
     check_name,
+    check_number,
     check_on_error,
     check_rate,
     check_retry,
@@ -67,6 +68,7 @@ class ParallelSettings(BatchSettings, total=False):
     """What a ParallelBatchNode takes beside the settings of a BatchNode."""
 
     max_workers: Annotated[int | Literal["auto"], check_workers]
+    max_waiting: Annotated[int | None, optional(check_number)]
     ordered: Annotated[bool, check_flag]
 
 
@@ -76,6 +78,7 @@ class MapReduceSettings(BatchSettings, Attempts, total=False):
     map_workers: Annotated[int, check_count]
     reduce_workers: Annotated[int, check_count]
     partitions: Annotated[int | None, optional(check_count)]
+    max_waiting: Annotated[int | None, optional(check_number)]
 
 
 class PipelineSettings(TypedDict, total=False):

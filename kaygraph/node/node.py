@@ -271,14 +271,16 @@ class Node(BaseNode[P, E, I, R], Limits):
         timeout: Seconds that one attempt may take; what it returns later is dropped. A ``def`` in a
             thread cannot be stopped: it is waited for, and the error says by how much it ran over.
         deadline: Seconds that an item may take, from where it is taken up: the wait for its turn,
-            all attempts and the waits between them.
+            all attempts and the waits between them. An item that was taken up early, as workers
+            look past a full key, has it from its first attempt.
         run_in: Where ``exec`` runs: "loop", "thread", "process", or an executor with ``submit``.
             By default, ``async def`` runs on the loop and ``def`` in a thread, or in the calling
             thread where ``run()`` has nothing else to do.
         memory_limit: Of ``run_in="process"``: bytes, or a string such as "512 MB". A worker process
             that grows past it is killed, and the item fails with a MemoryLimitError.
         rate: A RateLimit, or several: how often ``exec`` may be called.
-        limit_by: ``(item) -> key``; at most ``max_per_key`` items of one key are worked on at once.
+        limit_by: ``(item) -> key``; at most ``max_per_key`` items of one key are worked on at once,
+            in the order in which they came.
         max_per_key: 1 by default.
         breaker: A CircuitBreaker: a service that fails is left alone for a while.
         name: What it is called in events, reports and drawings; the class name by default.

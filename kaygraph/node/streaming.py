@@ -43,7 +43,8 @@ class Streaming(Pipeable, Wired, Runnable, Generic[T]):
         own is not.
 
         A slow reader slows the work: at most ``max_workers`` outcomes of a batch, and one more
-        with each worker, or ``buffer`` results of a pipeline wait for it. What fails the run ends
+        with each worker (with each item that has waited, too), or ``buffer`` results of a pipeline
+        wait for it. What fails the run ends
         the stream and is raised from it, after the results that were there before. Leaving early
         cancels what runs (at once when the stream is closed, as ``contextlib.aclosing`` does).
 

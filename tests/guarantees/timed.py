@@ -170,6 +170,8 @@ class Batch(Part):
         node.source_hangs = timed.random.random() < 0.1
         node.batch_deadline = timed.limit("batch_deadline", 0.4, 8)
         timed.limits_of(node)
+        if node.max_workers < len(node.items):
+            node.max_waiting = 0  # an item keeps its worker, so that it is plain who comes next
 
     def ends(self, start: float) -> Ended:
         node = self.node

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kaygraph import Graph, Node, ParallelBatchNode, RateLimit
-from kaygraph.limits.permits import PATIENCE, KeyedPermits, Permits
+from kaygraph.limits.permits import PATIENCE, KeyedPermits, KeyPermits, Permits
 from kaygraph.limits.slots import Slot
 from kaygraph.testing import VirtualClockLoop, simulate
 from tests.calls import Gauge, now
@@ -176,6 +176,27 @@ async def test_permits_of_a_key_are_forgotten_with_its_last_item() -> None:
 
 
 # --- several caps in one step ---
+
+
+async def test_one_who_leaves_after_an_offer_leaves_it_to_the_next_of_its_key() -> None:
+    """The key was free for it and the permit was not; it is cancelled in the permit's line."""
+    own, key = Permits(1), KeyPermits(1)
+    busy, holder = Slot(), Slot((own,))
+    slots = [Slot((own,)), Slot((own,))]
+    for slot in (busy, *slots):
+        slot.item = (key,)
+    await busy.begin()
+    first, second = [await waiting(slot.begin()) for slot in slots]
+    await holder.take()
+    busy.give()  # offers the key to the first, which goes into the permit's line
+    assert (len(own.waiting), len(key.waiting)) == (1, 1)
+    first.cancel()
+    await settle()
+    holder.give()
+    await settle()
+    assert second.done()
+    assert slots[1].has_begun
+    assert key.free == own.free == 0
 
 
 async def test_slot_takes_all_its_caps_and_gives_all_back() -> None:

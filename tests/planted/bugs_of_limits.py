@@ -39,6 +39,7 @@ BUGS = [
         {
             permits.KeyedPermits.end: """
                 - self._items[key] -= 1
+                - self.taken -= 1
                 - if not self._items[key]:
                 -     del self._items[key], self.known[key]
                 + self._items.pop(key, None)  # others may be under way
@@ -212,10 +213,10 @@ BUGS = [
         nothing_takes_longer_than_its_deadline,
         "has taken",
         {
-            call.call: """
+            call._in_time: """
                 + if not slot.held:
                 +     await slot.take()
-                  attempts = _attempts(node, item, index, frame, slot)
+                  slot.until = _now() + node.deadline
             """
         },
     ),
@@ -226,9 +227,7 @@ BUGS = [
         {
             call.call: """
                 - if node.deadline is None:
-                -     value = await attempts
                 + if True:
-                +     value = await attempts
             """,
             call._attempt: """
                 - timeout = frame.rules.timeout if node.timeout is None else node.timeout

@@ -65,7 +65,9 @@ async def work_off(shared: dict[str, Any]) -> None:
     number, workers, most = random.randint(0, 8), random.randint(1, 4), random.randint(1, 3)
     script = {item: random.choices(ATTEMPTS, k=random.randint(0, 3)) for item in range(number)}
     on_error = random.choice(["collect", "raise"])
+    waiting = random.choice([0, 2])
     settings = {"max_workers": workers, "max_retries": most, "on_error": on_error}
+    settings["max_waiting"] = waiting
     items = Items(number, wait=random.choice([0.0, 5.0]), **settings)
     batch = Faults(script=script).wrap(items)
     raised = False
@@ -76,7 +78,7 @@ async def work_off(shared: dict[str, Any]) -> None:
             raised = True
     assert_accounted(shared["events"])
     expected = {item: oracle(steps, most) for item, steps in script.items()}
-    assert batch.ahead <= workers, f"{batch.ahead} items were taken and had not ended"
+    assert batch.ahead <= workers + waiting, f"{batch.ahead} items were taken and had not ended"
     compare(expected, shared, raised)
 
 

@@ -121,7 +121,8 @@ def drawn() -> tuple[BaseNode[Any, Any], Limited]:
     rate: Any = {} if calls is None else {"rate": RateLimit(calls, PER_S)}
     by_key: Any = {"limit_by": lambda item: item % 2, "max_per_key": keys}
     keyed = Calls(limited, name="inner keyed", max_workers=workers, **by_key, **rate)
-    flaky = Calls(limited, 1, name="inner flaky", max_workers=2, **rate)
+    waiting = random.choice([0, None])
+    flaky = Calls(limited, 1, name="inner flaky", max_workers=2, max_waiting=waiting, **rate)
     rounds = Rounds(Graph([keyed, flaky], max_workers=inner), max_workers=2)
     steady = [Steady(limited, name=name, max_workers=2) for name in ("left", "right")]
     return Graph([rounds, *steady], max_workers=outer), limited

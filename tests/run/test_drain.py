@@ -149,18 +149,22 @@ async def test_a_source_may_drain_its_own_run(where: str, workers: int, kind: st
 
 
 async def test_an_item_in_flight_keeps_its_retries() -> None:
-    """A failed attempt is followed by the next one, waits included, while the run drains."""
+    """A failed attempt is followed by the next one, waits included, while the run drains.
+
+    Those that had begun while the first two waited are in flight as well.
+    """
 
     class Flaky(Batch):
         async def exec(self, item: int) -> int:
+            await asyncio.sleep(1)
             if self.attempt < 3:
                 raise ValueError(item)
             return item
 
     shared: dict[str, Any] = {}
-    await drained(Flaky(count(), max_workers=2, max_retries=3, wait=10), 1, shared)
-    assert shared["Flaky"] == [0, 1]
-    assert now() == 20
+    await drained(Flaky(count(), max_workers=2, max_retries=3, wait=10), 1.5, shared)
+    assert shared["Flaky"] == [0, 1, 2, 3]
+    assert now() == 24
 
 
 async def test_a_worker_that_waits_for_a_permit_takes_no_item() -> None:
