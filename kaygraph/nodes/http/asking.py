@@ -5,7 +5,7 @@ import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import fields, replace
-from typing import Any, ClassVar, TypedDict
+from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 
 from ..._validation import check_choice, check_count, check_flag, check_limit, check_retry
 from ...errors import AttemptTimeoutError, closest
@@ -207,12 +207,33 @@ class Requesting(Asking):
     """Makes a request of what ``prep`` returns, or of an item."""
 
     method = "GET"
-    params: Params = {}  # noqa: RUF012 - never changed
+    _params: Params = {}  # noqa: RUF012 - of the query; never changed
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "params" in vars(cls):  # a setting: read, they are those of the round, as on every node
+            cls._params = vars(cls)["params"]
+            del cls.params
+
+    if TYPE_CHECKING:
+        params: Mapping[str, Any]
+    else:
+
+        @property
+        def params(self):
+            """The parameters of the BatchGraph round that runs this node; empty outside of one."""
+            return super().params
+
+        @params.setter
+        def params(self, value):
+            vars(self)["params"] = value
 
     def request(self, item: Any, /) -> Request:
         """Return the request for an item, with what the node itself says."""
         request = _as_request(item)
-        ours = {} if self.params and self._is_elsewhere(request.url) else self.params
+        ours: Params = vars(self).get("params", self._params)
+        if ours and self._is_elsewhere(request.url):
+            ours = {}
         return replace(
             request,
             method=request.method or self.method,

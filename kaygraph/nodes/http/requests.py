@@ -72,7 +72,7 @@ class HTTPNode(Answering, Node[Any, Any]):
             own word: it may be private, and it alone gets ``auth`` and ``headers``. Every other
             address has to be public, by each answer of the name service and at each redirect.
         method: GET by default.
-        params: Of the query.
+        params: Of the query. ``self.params`` of a hook are those of the BatchGraph round, as ever.
         headers: Of each request.
         auth: Bearer, Basic, APIKey or ClientCredentials; needs ``url``.
         allow_private: Whether a URL from data may lead to a private address.

@@ -14,6 +14,7 @@ from yarl import URL
 
 from kaygraph import (
     AttemptTimeoutError,
+    BatchGraph,
     CircuitBreaker,
     CircuitOpenError,
     Graph,
@@ -32,6 +33,7 @@ from kaygraph.nodes import (
     MissingInputError,
     ParallelHTTPNode,
     Request,
+    RESTNode,
 )
 from kaygraph.testing import assert_accounted, capture_events
 from tests.servers import Answer, echo, in_turn, reply, serving
@@ -554,6 +556,52 @@ async def test_settings_may_be_class_attributes() -> None:
         await Post(site.url, method="PUT", headers={"x-a": "own"}).run_async(shared)
         assert shared["result"]["data"]["method"] == "PUT"
         assert shared["result"]["data"]["headers"]["x-a"] == "own"
+
+
+@pytest.mark.parametrize("how", ["keyword", "class", "attribute"])
+async def test_params_that_are_read_are_those_of_the_round(how: str) -> None:
+    """As on every node; those that are set go into the query, however they are set."""
+
+    class User(HTTPNode):
+        def prep(self, shared: Any, /) -> Any:
+            return f"users/{self.params['id']}"
+
+    class Old(User):
+        params = {"v": 1}  # noqa: RUF012
+
+    class Rounds(BatchGraph):
+        def prep(self, shared: Any, /) -> Any:
+            return [{"id": id} for id in (7, 8)]
+
+    async with serving(echo) as site:
+        node = Old(site.url) if how == "class" else User(site.url)
+        if how == "keyword":
+            node = User(site.url, params={"v": 1})
+        if how == "attribute":
+            node.params = {"v": 1}
+        assert node.params == {}
+        await Rounds(node).run_async({})
+    assert sorted(request.raw_path for request in site.asked) == ["/users/7?v=1", "/users/8?v=1"]
+
+
+async def test_the_path_of_an_api_is_filled_from_the_round() -> None:
+    """Each round asks for its own."""
+
+    class User(RESTNode):
+        def prep(self, shared: Any, /) -> Any:
+            return self.params["id"]
+
+        def post(self, shared: Any, prep_res: Any, exec_res: Any, /) -> None:
+            shared[self.params["id"]] = exec_res["data"]["path"]
+
+    class Rounds(BatchGraph):
+        def prep(self, shared: Any, /) -> Any:
+            return [{"id": id} for id in (7, 8)]
+
+    async with serving(echo) as site:
+        node = User(site.url, "users/{id}")
+        await Rounds(node, max_workers=2).run_async(shared := {})
+    assert shared == {7: "/users/7", 8: "/users/8"}
 
 
 async def test_a_subclass_may_make_its_requests_itself() -> None:
