@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from time import time
 from typing import Any, TypedDict
 from urllib.parse import urlencode
@@ -15,6 +14,7 @@ from ..._formatting import redacted
 from ..._validation import check_flag
 from ...errors import KayGraphError
 from ._addresses import HTTPRequestError
+from ._retry_after import seconds_asked
 from ._urls import shown
 
 Value = str | int | float | bool | None
@@ -118,18 +118,9 @@ class HTTPStatusError(HTTPError):
         return type(self), (self.args[0], self.result, self.repeatable), self.__dict__
 
 
-_SECONDS = re.compile(r"[0-9]+(\.[0-9]*)?")
-
-
 def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Return what a Retry-After header asks for, in seconds; it may be a number or a date."""
-    text = headers.get("retry-after", "").strip()
-    if _SECONDS.fullmatch(text):  # some servers send fractions
-        return float(text)
-    try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time())
-    except (TypeError, ValueError, OverflowError):
-        return None
+    """Return how many seconds an answer asks to wait, or None; see ``seconds_asked``."""
+    return seconds_asked(headers, time())
 
 
 def refused_for_now(result: HTTPResult) -> bool:

@@ -305,6 +305,45 @@ def test_retry_after_as_a_date_is_counted_from_now(monkeypatch: pytest.MonkeyPat
     assert retry_after({"retry-after": formatdate(1_000_030.0, usegmt=True)}) == 30.0
 
 
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        # RFC 9110, 5.6.7: the three ways to write a date
+        ({"retry-after": "Sun, 06 Nov 1994 08:50:07 GMT"}, 30.0),
+        ({"retry-after": "Sunday, 06-Nov-94 08:50:07 GMT"}, 30.0),
+        ({"retry-after": "Sun Nov  6 08:50:07 1994"}, 30.0),
+        ({"retry-after": "Sunday, 06-Nov-43 08:49:37 GMT"}, 1_546_300_800.0),
+        ({"retry-after": "Sunday, 06-Nov-45 08:49:37 GMT"}, 0.0),
+        # counted from the server's own clock, unless that is absurd
+        ({"retry-after": "Sun, 06 Nov 1994 08:50:07 GMT",
+          "date": "Sun, 06 Nov 1994 08:50:00 GMT"}, 7.0),
+        ({"retry-after": "Sun, 06 Nov 1994 08:50:07 GMT",
+          "date": "Thu, 01 Jan 1970 00:00:00 GMT"}, 30.0),
+        ({"retry-after": "Sun, 06 Nov 1994 08:50:07 GMT", "date": "now"}, 30.0),
+        ({"retry-after": "3, 5 ,4"}, 5.0),
+        ({"retry-after": "2", "retry-after-ms": "1500"}, 1.5),
+        ({"retry-after": "2", "retry-after-ms": "soon"}, 2.0),
+        ({"retry-after": "5; soon"}, None),
+        ({"retry-after": "1994-11-06T08:50:07Z"}, None),
+        ({"retry-after": ","}, None),
+        ({}, None),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York"])
+def test_retry_after_is_read_in_every_form(
+    monkeypatch: pytest.MonkeyPatch, headers: dict[str, str], seconds: float | None, zone: str
+) -> None:
+    """Wherever in the world the program runs."""
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        monkeypatch.setattr("kaygraph.nodes.http.messages.time", lambda: 784_111_777.0)
+        assert retry_after(headers) == seconds
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
 @pytest.mark.parametrize("as_date", [False, True])
 async def test_the_server_says_how_long_to_wait(as_date: bool) -> None:
     """Retry-After decides the wait, with a little added; the run is cancelled and does not wait."""
