@@ -3,13 +3,18 @@
 import asyncio
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    aclosing,
+    asynccontextmanager,
+    suppress,
+)
 from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import Any
 
 import aiohttp
-from aiohttp.abc import AbstractResolver
 from yarl import URL
 
 from ...run.frame import FRAME
@@ -17,18 +22,18 @@ from .._json import MAX_DEPTH, decode
 from ._addresses import (
     AddressRefusedError,
     HTTPRequestError,
-    Origin,
-    PublicResolver,
     check_literal,
     joined,
     origin_of,
     parsed,
 )
+from ._content import is_json, recoded, text_of
 from ._decoding import HTTPBodyError, decoded
 from ._events import Lines, events
+from ._sessions import Session, Sessions
 from ._translation import translated
 from ._urls import from_header, with_query
-from .auth import Auth, Headers, Tokens
+from .auth import Auth, Headers
 from .messages import (
     HTTPResult,
     HTTPStatusError,
@@ -60,55 +65,6 @@ class HTTPSettings:
     max_depth: int = MAX_DEPTH
     max_redirects: int = 5
     ssl_context: ssl.SSLContext | None = None
-
-
-@dataclass(frozen=True)
-class Sessions:
-    """The key of a session: nodes that name the same origin share one in a run.
-
-    Attributes:
-        trusted: The origin that the program names itself, which may be private.
-    """
-
-    allow_private: bool
-    trusted: Origin | None
-
-    @asynccontextmanager
-    async def lifespan(self, shared: Any, /) -> "AsyncIterator[Session]":
-        named = set() if self.trusted is None else {self.trusted[1:]}
-        resolver = None if self.allow_private else PublicResolver(named)
-        session = _session(resolver)
-        if not hasattr(session, RETRIES):
-            await session.close()
-            session = _session(resolver, keep_alive=False)
-        setattr(session, RETRIES, False)
-        async with session:
-            yield Session(session)
-
-
-# An attempt is one request: on a connection that it has kept, aiohttp makes a request twice when
-# the server has closed it. The switch is private (aiohttp 3.14), and no public one does the same.
-# Where a later aiohttp does not have it, no connection is kept: none can be stale, and all that is
-# lost is time. A test says when that is so.
-RETRIES = "_retry_connection"
-
-
-def _session(resolver: AbstractResolver | None, keep_alive: bool = True) -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(
-        # How many connections there are at once is for max_workers to say.
-        connector=aiohttp.TCPConnector(limit=0, resolver=resolver, force_close=not keep_alive),
-        cookie_jar=aiohttp.DummyCookieJar(),  # what one item is told is not for the next
-        auto_decompress=False,  # done in pieces, see _decoding
-        headers={"Accept-Encoding": "gzip, deflate", "User-Agent": "kaygraph"},
-    )
-
-
-class Session:
-    """An HTTP session, and the tokens that were fetched in it."""
-
-    def __init__(self, session: aiohttp.ClientSession) -> None:
-        self.http = session
-        self.tokens = Tokens()
 
 
 @asynccontextmanager
@@ -212,23 +168,29 @@ class Answer:
     async def _data(self, body: bytes, max_depth: int) -> Any:
         if not body:
             return None
-        if self.content_type == "application/json" or self.content_type.endswith("+json"):
+        charset = self._response.charset
+        if is_json(self.content_type):
+            if not body.strip():
+                return None  # some frameworks answer a space where they have nothing to say
             try:
-                if len(body) < IN_A_THREAD:
-                    return decode(body, max_depth)
-                threads = FRAME.get().run.threads
-                return await asyncio.wrap_future(threads.submit(decode, body, max_depth))
+                return await self._json(body, max_depth)
             except ValueError as error:
+                other = recoded(body, charset)
+                with suppress(ValueError):
+                    if other is not None:
+                        return await self._json(other, max_depth)
                 if self.success:
                     text = f"{self!r} with JSON that cannot be read: {error}"
                     raise HTTPBodyError(text) from error
-        charset = self._response.charset
-        if charset is None and not self.content_type.startswith("text/"):
-            return body if self.success else body.decode("utf-8", "replace")
-        try:
-            return body.decode(charset or "utf-8", "replace")
-        except LookupError:  # a charset that nobody knows
-            return body.decode("utf-8", "replace")
+        if self.success and charset is None and not self.content_type.startswith("text/"):
+            return body
+        return text_of(body, charset)
+
+    async def _json(self, body: bytes, max_depth: int) -> Any:
+        if len(body) < IN_A_THREAD:
+            return decode(body, max_depth)
+        threads = FRAME.get().run.threads
+        return await asyncio.wrap_future(threads.submit(decode, body, max_depth))
 
 
 class Client:
@@ -348,7 +310,7 @@ class Client:
                     if self._session.tokens.forget(auth, sent):
                         continue
                 location = response.headers.get("Location")
-                if response.status not in REDIRECTS or location is None:
+                if response.status not in REDIRECTS or not location:
                     yield response
                     return
             redirects += 1
@@ -360,7 +322,8 @@ class Client:
             url = joined(url, from_header(location))
             if response.status == 303 or (response.status < 303 and method == "POST"):
                 method, body = "HEAD" if method == "HEAD" else "GET", None
-                headers.pop("content-type", None)
+                # What they say is said of the body (RFC 9110, 15.4).
+                headers = {name: headers[name] for name in headers if name[:8] != "content-"}
 
     @property
     def _timeout(self) -> aiohttp.ClientTimeout:

@@ -9,6 +9,7 @@ from ...node.node import Node
 from ...node.settings import Checks
 from .._store import configure
 from ._addresses import HTTPRequestError
+from ._content import is_json
 from ._decoding import HTTPBodyError
 from .asking import check_text, check_url
 from .messages import HTTPResult, Request
@@ -112,7 +113,7 @@ class RESTNode(Answering, Node[Any, Any]):
         """Make a request and return the whole answer, which is JSON."""
         result = await super().answer(request)
         kind = result["headers"].get("content-type", "").partition(";")[0].strip().lower()
-        if result["success"] and result["data"] is not None and not kind.endswith("json"):
+        if result["success"] and result["data"] is not None and not is_json(kind):
             raise HTTPBodyError(
                 f"{request!r} answered {kind or 'something'}, not JSON: is "
                 f"{self.url!r} the address of the API?"

@@ -195,4 +195,6 @@ class ChatWebhook(Webhook):
         return {"text": short}
 
     def accepts(self, result: HTTPResult, /) -> bool:
-        return result["data"] in ("ok", b"ok")
+        data = result["data"]
+        text = data.decode("utf-8", "replace") if isinstance(data, bytes) else str(data)
+        return text.strip().lower() == "ok"

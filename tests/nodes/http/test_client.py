@@ -34,8 +34,8 @@ from kaygraph.nodes import (
     ParallelHTTPNode,
 )
 from kaygraph.nodes._json import decode
+from kaygraph.nodes.http._sessions import RETRIES
 from kaygraph.nodes.http.asking import wait_as_told, worth_retrying
-from kaygraph.nodes.http.client import RETRIES
 from kaygraph.nodes.http.messages import retry_after
 from kaygraph.testing import capture_events
 from tests.children import ran
@@ -236,7 +236,7 @@ async def test_aiohttp_has_the_switch_that_keeps_it_from_asking_twice() -> None:
 
 async def test_without_that_switch_no_connection_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """What could be stale is not used, so that nothing is asked twice."""
-    monkeypatch.setattr("kaygraph.nodes.http.client.RETRIES", "_gone")
+    monkeypatch.setattr("kaygraph.nodes.http._sessions.RETRIES", "_gone")
     async with serving(echo) as site:
         node = ParallelHTTPNode(site.url, reads="urls", method="POST", max_workers=1)
         await node.run_async({"urls": ["/a", "/b", "/c"]})
@@ -684,12 +684,13 @@ async def test_a_redirect_keeps_or_changes_the_method(status: int, method: str, 
     """As RFC 9110 (15.4) and browsers do; the body goes with the method, and so does its type."""
     async with serving(in_turn(redirect("/there?x=1", status), echo)) as site:
         body = {} if method in ("GET", "HEAD") else {"json": {"a": 1}}
-        await result_of(HTTPNode(site.url, method=method), body)
+        headers = {"Content-Language": "en"} if body else {}
+        await result_of(HTTPNode(site.url, method=method), {**body, "headers": headers})
     last = site.asked[-1]
     assert (last.method, last.raw_path) == (then, "/there?x=1")
     kept = method == then and bool(body)
     assert site.bodies[-1] == (b'{"a": 1}' if kept else b"")
-    assert ("Content-Type" in last.headers) == kept
+    assert ("Content-Type" in last.headers) == ("Content-Language" in last.headers) == kept
 
 
 @pytest.mark.parametrize(
@@ -724,9 +725,12 @@ async def test_as_many_redirects_as_are_allowed_are_followed() -> None:
 
 
 @pytest.mark.parametrize("status", [300, 304, 302])
-async def test_a_redirect_that_leads_nowhere_is_a_result(status: int) -> None:
+@pytest.mark.parametrize("headers", [{}, {"Location": ""}])
+async def test_a_redirect_that_leads_nowhere_is_a_result(
+    status: int, headers: dict[str, str]
+) -> None:
     """Without a Location there is nothing to follow."""
-    async with serving(reply(b"", status)) as site:
+    async with serving(reply(b"", status, headers)) as site:
         result = await result_of(HTTPNode(site.url))
     assert (result["status_code"], result["data"]) == (status, None)
 

@@ -331,9 +331,13 @@ def test_a_chat_text_is_cut_and_no_entity_is_cut_in_two(text: str, most: int) ->
 async def test_a_chat_may_say_ok_without_saying_that_it_is_text() -> None:
     """Not every server names the type of two letters."""
     async with receiver() as server:
-        server.faults = [web.Response(body=b"ok", content_type="application/octet-stream")]
+        server.faults = [
+            web.Response(body=b"ok", content_type="application/octet-stream"),
+            web.Response(text="OK\n"),
+        ]
         await sent(ChatWebhook(server.url))
-    assert len(server.heard) == 1
+        await sent(ChatWebhook(server.url))
+    assert len(server.heard) == 2
 
 
 async def test_a_chat_that_does_not_answer_ok_has_not_delivered() -> None:

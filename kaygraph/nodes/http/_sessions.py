@@ -1,0 +1,61 @@
+"""The sessions of a run, over aiohttp."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+from aiohttp.abc import AbstractResolver
+
+from ._addresses import Origin, PublicResolver
+from .auth import Tokens
+
+
+@dataclass(frozen=True)
+class Sessions:
+    """The key of a session: nodes that name the same origin share one in a run.
+
+    Attributes:
+        trusted: The origin that the program names itself, which may be private.
+    """
+
+    allow_private: bool
+    trusted: Origin | None
+
+    @asynccontextmanager
+    async def lifespan(self, shared: Any, /) -> "AsyncIterator[Session]":
+        named = set() if self.trusted is None else {self.trusted[1:]}
+        resolver = None if self.allow_private else PublicResolver(named)
+        session = _session(resolver)
+        if not hasattr(session, RETRIES):
+            await session.close()
+            session = _session(resolver, keep_alive=False)
+        setattr(session, RETRIES, False)
+        async with session:
+            yield Session(session)
+
+
+# An attempt is one request: on a connection that it has kept, aiohttp makes a request twice when
+# the server has closed it. The switch is private (aiohttp 3.14), and no public one does the same.
+# Where a later aiohttp does not have it, no connection is kept: none can be stale, and all that is
+# lost is time. A test says when that is so.
+RETRIES = "_retry_connection"
+
+
+def _session(resolver: AbstractResolver | None, keep_alive: bool = True) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        # How many connections there are at once is for max_workers to say.
+        connector=aiohttp.TCPConnector(limit=0, resolver=resolver, force_close=not keep_alive),
+        cookie_jar=aiohttp.DummyCookieJar(),  # what one item is told is not for the next
+        auto_decompress=False,  # done in pieces, see _decoding
+        headers={"Accept-Encoding": "gzip, deflate", "User-Agent": "kaygraph"},
+    )
+
+
+class Session:
+    """An HTTP session, and the tokens that were fetched in it."""
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self.http = session
+        self.tokens = Tokens()
