@@ -28,7 +28,25 @@ PAUSE_S = 0.01  # between two tries to get a lock
 UNDECODABLE = object()  # in place of a text
 STEPS = 10_000  # of SQLite's machine, between two looks at whether anybody waits for the job
 
+# A PRAGMA that is given a value changes something, but for these; of the others, these do.
+ASKS = frozenset(
+    [
+        "foreign_key_check",
+        "foreign_key_list",
+        "index_info",
+        "index_list",
+        "index_xinfo",
+        "integrity_check",
+        "quick_check",
+        "table_info",
+        "table_list",
+        "table_xinfo",
+    ]
+)
+CHANGES = frozenset(("incremental_vacuum", "optimize", "wal_checkpoint"))
+
 _KINDS = {
+    sqlite3.SQLITE_AUTH: StatementError,
     sqlite3.SQLITE_BUSY: DatabaseLockedError,
     sqlite3.SQLITE_LOCKED: DatabaseLockedError,
     sqlite3.SQLITE_CANTOPEN: DatabaseUnavailableError,
@@ -233,6 +251,8 @@ class SQLite:
                 raise RowRefusedError(f"{self._database}: {error}") from error
             kind = _KINDS.get(code & 0xFF, DatabaseError)
             what = str(error)
+            if code == sqlite3.SQLITE_AUTH:
+                what = "SQLRead only reads, and this PRAGMA changes something: try it in SQLExecute"
             if kind is DatabaseLockedError:
                 what += f", for lock_timeout={self._database.lock_timeout:g} s"
             raise kind(f"{self._database}: {what}") from error
@@ -261,6 +281,7 @@ class SQLite:
         connection.execute("PRAGMA foreign_keys = ON")
         if self._reads:
             connection.execute("PRAGMA query_only = ON")
+            connection.set_authorizer(_only_asks)  # which that does not keep some PRAGMAs to
             return
         connection.execute("PRAGMA journal_mode = WAL")
         synchronous = "FULL" if self._database.durable else "NORMAL"
@@ -273,6 +294,14 @@ class SQLite:
     def _close(self) -> None:
         if self._connection is not None:
             self._connection.close()
+
+
+def _only_asks(action: int, name: str | None, value: str | None, *_: object) -> int:
+    """Let a statement be, unless it is a PRAGMA that changes something."""
+    if action != sqlite3.SQLITE_PRAGMA or name is None:
+        return sqlite3.SQLITE_OK
+    changes = name.lower() in CHANGES if value is None else name.lower() not in ASKS
+    return sqlite3.SQLITE_DENY if changes else sqlite3.SQLITE_OK
 
 
 def _columns(cursor: sqlite3.Cursor) -> Sequence[str]:

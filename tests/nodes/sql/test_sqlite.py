@@ -20,6 +20,7 @@ from kaygraph.nodes import (
     SQLExecute,
     SQLRead,
     SQLWrite,
+    StatementError,
 )
 from kaygraph.nodes.sql._statement import Statement
 from kaygraph.testing import cancel_everywhere
@@ -431,6 +432,49 @@ async def test_root_confines_the_file(tmp_path, inside):
         with pytest.raises(DatabaseError, match="outside of root="):
             await query(database, "CREATE TABLE t (id)")
         assert not (tmp_path / "shop.db").exists()
+
+
+@pytest.mark.parametrize(
+    "pragma",
+    [
+        "journal_mode = DELETE",
+        "JOURNAL_MODE(truncate)",
+        "main.user_version = 7",
+        "query_only = off",
+        "wal_checkpoint(TRUNCATE)",
+        "WAL_CHECKPOINT",
+        "optimize",
+        "incremental_vacuum",
+        "locking_mode = exclusive",
+        "auto_vacuum = 1",
+    ],
+)
+async def test_a_reader_changes_nothing_by_a_pragma(database, pragma):
+    """Neither the file nor its settings; the error says which node is for that."""
+    await SQLWrite(database, INSERT, reads="rows").run_async({"rows": ids(9)})
+    before = database.path.read_bytes()
+    with pytest.raises(StatementError, match=r"SQLRead only reads.*SQLExecute"):
+        await SQLRead(database, f"/* */ PRAGMA {pragma}").run_async({})
+    assert database.path.read_bytes() == before
+    assert await query(database, "PRAGMA user_version") == [{"user_version": 0}]
+
+
+async def test_a_reader_can_ask_by_a_pragma(database):
+    """What only asks is answered."""
+    for pragma, answer in (
+        ("user_version", {"user_version": 0}),
+        ("journal_mode", {"journal_mode": "wal"}),
+        ("integrity_check(1)", {"integrity_check": "ok"}),
+        ("foreign_keys", {"foreign_keys": 1}),
+    ):
+        await SQLRead(database, f"PRAGMA {pragma}", writes="rows").run_async(shared := {})
+        assert shared["rows"] == [answer]
+    await SQLRead(database, "PRAGMA TABLE_INFO(t)", writes="rows").run_async(shared)
+    assert [row["name"] for row in shared["rows"]] == ["id"]
+    await SQLRead(database, "SELECT name FROM pragma_table_info('t')", writes="rows").run_async(
+        shared
+    )
+    assert shared["rows"] == [{"name": "id"}]
 
 
 async def test_text_that_is_not_utf8_fails_its_row_alone(tmp_path):
