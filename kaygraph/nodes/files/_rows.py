@@ -95,6 +95,11 @@ class Lines(Iterator[str]):
         self._row.clear()
         self._size = 0
 
+    @property
+    def begun(self) -> bool:
+        """Whether a line of the row has come."""
+        return self.number >= self.first
+
     def back(self) -> None:
         """Take all lines of the row back but its first one: that alone is a bad row.
 
@@ -243,7 +248,9 @@ def csv_rows(
             raise error
         if error is not None:
             yield Row(lines.first, error=error)
-        elif not values:  # a blank line
+        elif not values and fields is not None and len(fields) == 1 and lines.begun:
+            yield Row(lines.first, {fields[0]: ""})  # so an only field that is empty is written
+        elif not values:  # a blank line, or a part of one that is too long
             yield None
         elif fields is None:
             fields = _header(lines, values, max_fields)

@@ -123,10 +123,11 @@ class ReadText(_Reader[str]):
 class ReadCSV(_Reader[dict[str, str]]):
     """The records of a CSV file, each a dict from the names of the fields to their text.
 
-    Quoted fields may hold line ends; blank lines are passed over; quotes are read strictly. A row
-    with too many or too few fields, a broken quote, bytes that are not text: each is an item that
-    fails with a RowError, which says the line, and reading goes on with the next line. An empty
-    file has no records. A header with an empty name or the same name twice fails the node.
+    Quoted fields may hold line ends; quotes are read strictly. A blank line is passed over, but is
+    a record in a file of one field, which is empty then: psql, DuckDB and polars write NULL so. A
+    row with too many or too few fields, a broken quote, bytes that are not text: each is an item
+    that fails with a RowError, which says the line, and reading goes on with the next line. An
+    empty file has no records. A header with an empty name or the same name twice fails the node.
 
     Args:
         path: The file; without it, ``reads`` names the key that holds the path. A subclass may

@@ -8,9 +8,11 @@ import tracemalloc
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import msgspec
+import psycopg
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,10 +25,12 @@ from kaygraph.nodes import (
     ReadText,
     Row,
     RowError,
+    WriteCSV,
 )
 from kaygraph.nodes.files._rows import CHUNK, Lines, _blocks, csv_rows, text_rows
 from kaygraph.testing import cancel_everywhere
 from tests.children import ROOT, python
+from tests.databases import POSTGRES, needs_postgres
 from tests.stages import Stage
 
 pytestmark = pytest.mark.anyio
@@ -321,6 +325,53 @@ async def test_a_file_that_ends_within_a_character_has_a_bad_last_row(tmp_path: 
     first, bad = await read(ReadText(path, encoding="utf-16-le", on_error="collect"))
     assert first == "ab"
     assert bad.error.line == 2
+
+
+async def test_a_blank_line_is_a_record_where_there_is_one_field(tmp_path: Path) -> None:
+    """It is how an only field that is NULL is written, and "" how one that is empty is."""
+    path = written(tmp_path, '\n\na\nx\n\ny\r\n\r\n""\n \n\n')
+    assert await read(ReadCSV(path)) == [{"a": text} for text in ("x", "", "y", "", "", " ", "")]
+    path = written(tmp_path, "\nx\n\n\nz")
+    rows = await read(ReadCSV(path, fields=["a"]))
+    assert rows == [{"a": text} for text in ("", "x", "", "", "z")]
+
+
+async def test_a_blank_line_is_passed_over_where_there_are_several_fields(tmp_path: Path) -> None:
+    """It cannot be a record, and the lines after it keep their numbers."""
+    path = written(tmp_path, "a,b\n\n1,2\n\n3\n")
+    good, bad = await read(ReadCSV(path, on_error="collect"))
+    assert good == {"a": "1", "b": "2"}
+    assert str(bad.error) == f"{path}, line 5: 1 field, but the header names 2"
+
+
+async def test_blank_lines_count_among_the_lines(tmp_path: Path) -> None:
+    """An error after them tells its own line; what is left of a long line is no blank one."""
+    path = written(tmp_path, "a\n\n\n1,2\n" + "x" * 3 * CHUNK + "\n\nlast\n")
+    rows = await read(ReadCSV(path, max_row=100, on_error="collect"))
+    assert [row["a"] for row in rows if not isinstance(row, Outcome)] == ["", "", "", "last"]
+    errors = [row.error for row in rows if isinstance(row, Outcome)]
+    assert [error.line for error in errors] == [4, 5]
+
+
+@needs_postgres
+async def test_what_postgres_writes_is_read_record_for_record(tmp_path: Path) -> None:
+    """COPY writes NULL as a blank line."""
+    values = ["x", None, "y", "", None]
+    async with await psycopg.AsyncConnection.connect(str(POSTGRES)) as server:
+        copy = "COPY (SELECT unnest(%s::text[]) AS a) TO STDOUT (FORMAT csv, HEADER)"
+        async with server.cursor().copy(copy, [values]) as output:
+            path = written(tmp_path, b"".join([bytes(block) async for block in output]))
+    assert await read(ReadCSV(path)) == [{"a": value or ""} for value in values]
+
+
+@given(st.lists(st.text(st.characters(codec="utf-8"), max_size=3) | st.none()))
+async def test_one_field_is_read_as_it_was_written(values: list[str | None]) -> None:
+    """What WriteCSV writes is as many records, the empty ones among them."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "rows.csv")
+        rows = [{"a": value} for value in values]
+        await WriteCSV(path, fields=["a"], reads="rows").run_async({"rows": rows})
+        assert await read(ReadCSV(path)) == [{"a": value or ""} for value in values]
 
 
 # --- JSON lines ---
