@@ -5,11 +5,11 @@ import os
 from contextlib import suppress
 from contextvars import ContextVar
 from copy import copy
-from secrets import token_hex
 from stat import S_IMODE
 from typing import Any
 
 from ...run.frame import FRAME
+from ._parts import created, named
 from ._paths import AnyPath, folder_of, refuse_special
 
 BUFFERED = 65_536  # bytes that wait to be written
@@ -73,6 +73,7 @@ class Draft:
             if self._mode is not None:
                 os.fchmod(self._file, self._mode)
             os.fsync(self._file)  # the name must not come to stand for less after a power loss
+            self._name = self._name or named(self._file, self._folder, self._target)
             os.replace(self._name, self._target, src_dir_fd=self._folder, dst_dir_fd=self._folder)
         except BaseException as error:
             self._fail(error)
@@ -117,10 +118,7 @@ class Draft:
                 self._mode = S_IMODE(known.st_mode) & 0o777
                 mode = 0o600  # nobody reads before the end who may not read it then
             self._folder = os.dup(folder)
-            name = f".{token_hex(8)}.part"
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-            self._file = os.open(name, flags, mode, dir_fd=folder)
-            self._name = name
+            self._file, self._name = created(folder, self._target, mode)
 
 
 # The drafts that this place in a run has open. A node cannot hold them: it may run many times at

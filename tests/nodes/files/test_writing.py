@@ -2,11 +2,14 @@
 
 import asyncio
 import csv
+import fcntl
 import json
 import os
 import re
 import resource
+import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -27,7 +30,7 @@ from kaygraph import (
     TooManyFailuresError,
 )
 from kaygraph.nodes import ReadCSV, ReadJSONLines, WriteCSV, WriteJSONLines
-from kaygraph.nodes.files import _draft
+from kaygraph.nodes.files import _parts
 from kaygraph.testing import cancel_everywhere
 from tests.children import python
 from tests.stages import Stage
@@ -55,6 +58,25 @@ async def content_of(node: Any, rows: Any = ROWS) -> bytes:
 def numbers(count: int = 50_000) -> list[dict[str, Any]]:
     """Return rows that are more than a buffer holds."""
     return [{"n": number, "text": "x" * 20} for number in range(count)]
+
+
+@pytest.fixture(params=["nameless", "named"])
+def parts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is being written has a name, as where the system has no files without, or none."""
+    if request.param == "named":
+        monkeypatch.setattr(_parts, "NAMELESS", 0)
+
+
+def draft_in(folder: Path) -> Path:
+    """Return the one file that is being written in a folder."""
+    found = [path for path in folder.iterdir() if path.name.endswith(".part")]
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):
+            place = os.readlink(descriptor)
+            if place.startswith(f"{folder}/") and place.endswith(" (deleted)"):
+                found.append(descriptor)
+    (draft,) = found
+    return draft
 
 
 # --- formats ---
@@ -262,6 +284,7 @@ async def test_a_failed_row_leaves_the_old_file(kind: Any, untouched: Path) -> N
 
 
 @each_kind
+@pytest.mark.usefixtures("parts")
 async def test_a_cancelled_run_leaves_the_old_file(kind: Any, untouched: Path) -> None:
     """With rows written beside it already, which go too."""
     waits = asyncio.Event()
@@ -278,7 +301,7 @@ async def test_a_cancelled_run_leaves_the_old_file(kind: Any, untouched: Path) -
 
     task = asyncio.ensure_future(Pipeline(Source(), kind(untouched), collect=False).run_async({}))
     await waits.wait()
-    assert len(os.listdir(untouched.parent)) == 2
+    assert draft_in(untouched.parent).stat().st_size > 0
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -436,6 +459,7 @@ async def test_drafts_that_cannot_be_removed_leave_nothing_open(
     kind: Any, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is said, and the other drafts are removed all the same."""
+    monkeypatch.setattr(_parts, "NAMELESS", 0)
     real, calls, before = os.unlink, 0, len(os.listdir("/proc/self/fd"))
 
     def fails_once(*args: Any, **kwargs: Any) -> None:
@@ -477,6 +501,7 @@ async def test_a_file_that_cannot_be_made_is_an_error(kind: Any, tmp_path: Path)
             await kind(tmp_path / "no" / "a", reads="rows").run_async({"rows": rows})
 
 
+@pytest.mark.usefixtures("parts")
 async def test_a_file_is_written_while_rows_come_and_takes_its_name_at_the_end(
     target: Path,
 ) -> None:
@@ -487,8 +512,7 @@ async def test_a_file_is_written_while_rows_come_and_takes_its_name_at_the_end(
         async def prep(self, _: Any) -> Any:
             for row in numbers():
                 if row["n"] == 40_000:
-                    (draft,) = set(target.parent.iterdir()) - {target}
-                    sizes.append(draft.stat().st_size)
+                    sizes.append(draft_in(target.parent).stat().st_size)
                     assert content(target) == b"old"
                 yield row
 
@@ -522,6 +546,7 @@ async def test_a_file_is_on_the_disk_before_it_takes_its_name(
 
 
 @each_kind
+@pytest.mark.usefixtures("parts")
 async def test_the_mode_of_a_file_is_kept(kind: Any, target: Path) -> None:
     """And no one sees more in the meantime."""
     seen = []
@@ -530,8 +555,7 @@ async def test_the_mode_of_a_file_is_kept(kind: Any, target: Path) -> None:
         async def prep(self, _: Any) -> Any:
             for row in numbers():
                 yield row
-            (draft,) = set(target.parent.iterdir()) - {target}
-            seen.append(draft.stat().st_mode & 0o777)
+            seen.append(draft_in(target.parent).stat().st_mode & 0o777)
 
         async def exec(self, item: Any) -> Any:
             return item
@@ -561,16 +585,84 @@ async def test_a_link_stays_and_its_file_is_written(tmp_path: Path, target: Path
     assert content(target).startswith(b"name,age")
 
 
-async def test_a_draft_takes_no_name_that_is_taken(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.usefixtures("parts")
+async def test_names_that_are_taken_stay_as_they_are(tmp_path: Path) -> None:
+    """What is not a file, and what another writer of the same file works on."""
+    beside = tmp_path / ".a.kaygraph.part"
+    for make in (beside.mkdir, lambda: beside.symlink_to("b"), lambda: os.mkfifo(beside)):
+        make()
+        mode = beside.lstat().st_mode
+        assert await content_of(WriteJSONLines(tmp_path / "a"), [1]) == b"1\n"
+        assert beside.lstat().st_mode == mode
+        beside.rmdir() if beside.is_dir() else beside.unlink()
+    with beside.open("w") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        assert await content_of(WriteJSONLines(tmp_path / "a"), [2]) == b"2\n"
+    assert sorted(os.listdir(tmp_path)) == [".a.kaygraph.part", "a"]
+    assert await content_of(WriteJSONLines(tmp_path / "a"), [3]) == b"3\n"
+    assert os.listdir(tmp_path) == ["a"]
+
+
+@pytest.mark.usefixtures("parts")
+async def test_writers_of_one_file_do_not_meet(tmp_path: Path) -> None:
+    """Several at once each write a whole file; one of them is the last."""
+
+    class Rounds(BatchGraph):
+        def prep(self, _: Any) -> Any:
+            return [{"round": n} for n in range(20)]
+
+    class Writer(WriteJSONLines):
+        async def prep(self, shared: Any) -> Any:
+            super().prep(shared)
+            for row in numbers(200):
+                await asyncio.sleep(0)
+                yield {**row, "round": self.params["round"]}
+
+    await Rounds(Writer(tmp_path / "a"), max_workers=20).run_async({})
+    rows = [json.loads(line) for line in content(tmp_path / "a").splitlines()]
+    assert len(rows) == 200
+    assert len({row["round"] for row in rows}) == 1
+    assert os.listdir(tmp_path) == ["a"]
+
+
+KILLED = """
+import os, signal, sys
+from kaygraph import BatchNode, Pipeline
+from kaygraph.nodes import WriteCSV
+from kaygraph.nodes.files import _parts
+
+if sys.argv[2] == "named":
+    _parts.NAMELESS = 0
+if sys.argv[3] == "renaming":
+    os.replace = lambda *args, **kwargs: os.kill(os.getpid(), signal.SIGKILL)
+
+class Rows(BatchNode):
+    def prep(self, _):
+        for n in range(20_000):
+            yield {"n": n}
+        if sys.argv[3] == "writing":
+            os.kill(os.getpid(), signal.SIGKILL)
+    async def exec(self, row):
+        return row
+
+Pipeline(Rows(), WriteCSV(sys.argv[1]), collect=False).run({})
+"""
+
+
+@pytest.mark.parametrize("killed", ["writing", "renaming"])
+@pytest.mark.parametrize("kind", ["nameless", "named"])
+async def test_a_process_that_is_killed_leaves_nothing_for_ever(
+    kind: str, killed: str, target: Path
 ) -> None:
-    """What stands there is another's, and stays as it is."""
-    monkeypatch.setattr(_draft, "token_hex", lambda _: "known")
-    (tmp_path / ".known.part").write_text("x")
-    with pytest.raises(FileExistsError):
-        await content_of(WriteCSV(tmp_path / "a"))
-    assert (tmp_path / ".known.part").read_text() == "x"
-    assert os.listdir(tmp_path) == [".known.part"]
+    """At most one file, hidden beside its target, which the next writer removes."""
+    for _ in range(2):
+        done = python("-c", KILLED, str(target), kind, killed, check=False)
+        assert done.returncode == -signal.SIGKILL
+        assert content(target) == b"old"
+        left = [] if (kind, killed) == ("nameless", "writing") else [".target.kaygraph.part"]
+        assert sorted(os.listdir(target.parent)) == [*left, "target"]
+    await content_of(WriteCSV(target))
+    assert os.listdir(target.parent) == ["target"]
 
 
 async def test_a_name_may_be_as_long_as_the_system_allows(tmp_path: Path) -> None:
