@@ -2,6 +2,25 @@
 
 import codecs
 
+from ._urls import from_header
+
+
+def header_text(name: str, value: str) -> str:
+    """Return the value of a header as text that can be written anywhere.
+
+    Bytes that are no UTF-8 come as surrogates. In a header they are Latin-1 (RFC 9110, 5.5), and in
+    a URL they stay the bytes that they are.
+    """
+    if value.isascii():
+        return value
+    if name in ("link", "content-location", "location"):
+        return from_header(value)
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return value.encode("utf-8", "surrogateescape").decode("latin-1")
+    return value
+
 
 def is_json(kind: str) -> bool:
     """Return whether a media type is JSON, as application/problem+json and text/json are."""

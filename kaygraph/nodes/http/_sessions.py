@@ -43,6 +43,12 @@ class Sessions:
 RETRIES = "_retry_connection"
 
 
+# aiohttp stops at 8 KiB and 128; security policies and lists of links are longer. Browsers and curl
+# take about 300 KiB in all.
+MAX_HEADER = 64 * 1024
+MAX_HEADERS = 256
+
+
 def _session(resolver: AbstractResolver | None, keep_alive: bool = True) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         # How many connections there are at once is for max_workers to say.
@@ -50,6 +56,8 @@ def _session(resolver: AbstractResolver | None, keep_alive: bool = True) -> aioh
         cookie_jar=aiohttp.DummyCookieJar(),  # what one item is told is not for the next
         auto_decompress=False,  # done in pieces, see _decoding
         headers={"Accept-Encoding": "gzip, deflate", "User-Agent": "kaygraph"},
+        max_field_size=MAX_HEADER,
+        max_headers=MAX_HEADERS,
     )
 
 

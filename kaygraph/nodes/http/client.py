@@ -27,7 +27,7 @@ from ._addresses import (
     origin_of,
     parsed,
 )
-from ._content import is_json, recoded, text_of
+from ._content import header_text, is_json, recoded, text_of
 from ._decoding import HTTPBodyError, decoded
 from ._events import Lines, events
 from ._sessions import Session, Sessions
@@ -92,7 +92,8 @@ class Answer:
         self.status_code = response.status
         self.success = response.status < 400
         self.headers = {  # several of a name are one, RFC 9110, 5.3
-            name.lower(): ", ".join(response.headers.getall(name)) for name in response.headers
+            name.lower(): header_text(name.lower(), ", ".join(response.headers.getall(name)))
+            for name in response.headers
         }
         self.content_type = response.content_type
         self.url = response.url

@@ -9,7 +9,7 @@ from ..._validation import check_count
 from ._addresses import HTTPRequestError, joined, parsed
 from ._decoding import HTTPBodyError
 from ._links import links
-from ._urls import from_header, with_query, without
+from ._urls import with_query, without
 from .messages import HTTPResult, Params, Request
 
 
@@ -36,7 +36,7 @@ class LinkHeader(Pagination):
         for target, params in links(result["headers"].get("link", "")):
             is_next = "next" in params.get("rel", "").lower().split()
             if is_next and _is_of(request, params.get("anchor", "")):
-                return _referred(request, from_header(target))
+                return _referred(request, target)
         return None
 
 
@@ -153,7 +153,7 @@ def _is_of(request: Request, anchor: str) -> bool:
         return True
     try:
         page = with_query(parsed(request.url), request.query())
-        return "#" not in anchor and joined(page, from_header(anchor)) == page
+        return "#" not in anchor and joined(page, anchor) == page
     except HTTPRequestError:
         return False
 

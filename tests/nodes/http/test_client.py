@@ -668,6 +668,34 @@ async def test_an_answer_that_is_no_http_is_a_connection_error(answer: bytes) ->
             await result_of(HTTPNode(site.url, max_retries=1))
 
 
+# Headers
+
+
+@pytest.mark.parametrize(
+    "headers", [b"X-Policy: " + b"a" * 60_000, b"\r\n".join([b"Set-Cookie: a=b"] * 200)]
+)
+async def test_headers_may_be_long_and_many(headers: bytes) -> None:
+    """As those of large sites are."""
+    async with speaking(saying(OK + b"Content-Length: 1\r\n" + headers + b"\r\n\r\n1")) as site:
+        assert (await result_of(HTTPNode(site.url)))["data"] == 1
+
+
+@pytest.mark.parametrize("headers", [b"X-Policy: " + b"a" * 70_000, b"\r\n".join([b"X: 1"] * 300)])
+async def test_headers_are_limited(headers: bytes) -> None:
+    """They are held in memory."""
+    async with speaking(saying(OK + b"Content-Length: 1\r\n" + headers + b"\r\n\r\n1")) as site:
+        with pytest.raises(HTTPConnectionError, match=r"more than 65536|Too many headers"):
+            await result_of(HTTPNode(site.url, max_retries=1))
+
+
+async def test_headers_are_text_whatever_their_bytes_are() -> None:
+    """In UTF-8, else in Latin-1; in an address they stay bytes."""
+    headers = b"X-A: caf\xe9\r\nX-B: \xe2\x82\xac\r\nLink: </\xe9>; rel=x\r\nContent-Length: 0\r\n"
+    async with speaking(saying(OK + headers + b"\r\n")) as site:
+        got = (await result_of(HTTPNode(site.url)))["headers"]
+    assert (got["x-a"], got["x-b"], got["link"]) == ("café", "€", "</%E9>; rel=x")
+
+
 # Redirects
 
 
