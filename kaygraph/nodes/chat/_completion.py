@@ -221,7 +221,7 @@ class Completion:
         if not self._has_text and self.finish_reason != "length":
             text = f"the answer holds no text: finish_reason {self.finish_reason!r}"
             raise ChatFormatError(text, self.finish_reason not in CALLS)
-        text = "".join(self._texts)
+        text = _whole("".join(self._texts))
         return ChatReply(text, None, self.finish_reason, self._model, self._usage)
 
 
@@ -267,6 +267,15 @@ def is_final(data: Any) -> bool:
     return isinstance(error, dict) and not FINAL.isdisjoint(
         {str(error.get("code")), str(error.get("type"))}
     )
+
+
+def _whole(text: str) -> str:
+    """Join the two halves of a character that came in two pieces."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
 
 
 def complaint_of(data: Any, secrets: Sequence[str] = ()) -> str:

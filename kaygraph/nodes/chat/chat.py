@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections.abc import Awaitable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import Any, ClassVar, TypedDict, Unpack
 
@@ -19,7 +19,7 @@ from .._store import StoreParallelSettings, StoreSettings, configure
 from ..http._decoding import HTTPBodyError
 from ..http.asking import Asking, ClientSettings, check_mapping, check_text
 from ..http.client import EVENT_STREAM, UNCOMPRESSED, Answer
-from ..http.messages import HTTPConnectionError, HTTPResult, HTTPStatusError, Request
+from ..http.messages import HTTPConnectionError, HTTPResult, HTTPStatusError, Request, passes
 from ._completion import (
     PROMPT_CHECKS,
     ChatFormatError,
@@ -159,7 +159,7 @@ class Chatting(Asking):
                     result = await answer.result(self.max_depth, asked)
                     if not result["success"]:
                         raise self._refused(request, result)
-                    await self._take(item, result["data"], completion)
+                    await self._take(item, self._read(result["data"]), completion)
         except HTTPBodyError as error:
             raise ChatFormatError(str(error)) from error
         reply = completion.reply()
@@ -169,6 +169,13 @@ class Chatting(Asking):
             text = "the answer was cut off in the middle of its JSON: raise max_tokens"
             raise ChatFormatError(text, repeatable=False)
         return replace(reply, data=fitting(reply.text, self.schema, self.max_depth))
+
+    def _read(self, data: Any) -> Any:
+        """Return what an answer says that may be JSON without saying so."""
+        if isinstance(data, str | bytes):
+            with suppress(ValueError):
+                return decode(data.encode() if isinstance(data, str) else data, self.max_depth)
+        return data
 
     def _streams(self, content_type: str) -> bool:
         return content_type == EVENT_STREAM or (self.streaming and content_type in UNTOLD)
@@ -203,7 +210,7 @@ class Chatting(Asking):
         status, data = result["status_code"], result["data"]
         complaint = complaint_of(data, secrets_of(self.auth))
         result = {**result, "data": complaint}
-        again = (status == 429 or status >= 500) and not is_final(data)
+        again = passes(status) and not is_final(data)
         return HTTPStatusError(f"{request!r} answered {status}: {complaint!r}", result, again)
 
     def receive(self, item: Any, text: str, /) -> Awaitable[None] | None:
@@ -253,9 +260,9 @@ class ChatNode(Chatting, Node[Any, ChatReply]):
     ``temperature`` and ``max_tokens`` of its own. ``exec`` returns a ChatReply; ``writes`` gets
     its text, or with a ``schema`` its data (a ``post`` of one's own gets the whole reply).
 
-    429, a status from 500, lost connections, and answers that are none of the protocol or do not
-    fit the schema are tried again, four times in all, after as long as Retry-After says. Not
-    tried again are other refusals (a bad key, an unknown model), those of the model itself, and
+    408, 425, 429, a status from 500, lost connections, and answers that are none of the protocol
+    or do not fit the schema are tried again, four times in all, after as long as Retry-After says.
+    Not tried again are other refusals (a bad key, an unknown model), those of the model itself, and
     JSON that was cut at ``max_tokens``; nor an error within an answer of status 200, unless it
     says that it will pass. Text that was cut is a reply: see ``finish_reason``. Tools are not
     supported.

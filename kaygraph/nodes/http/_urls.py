@@ -52,6 +52,17 @@ def resolved(base: URL, reference: str) -> URL:
     return URL(f"{base.scheme}://{base.raw_authority}{_without_dots(path)}{query}", encoded=True)
 
 
+def as_safe(base: URL, url: URL) -> URL:
+    """Return a URL that an answer over https names, over https as well where the host is the same.
+
+    Behind a proxy many a server does not know how it was asked, and names itself with http.
+    """
+    same = url.raw_host == base.raw_host and url.is_default_port() and base.is_default_port()
+    if (base.scheme, url.scheme, same) != ("https", "http", True):
+        return url
+    return URL(f"https{str(url).removeprefix('http')}", encoded=True)
+
+
 def with_query(url: URL, pairs: Pairs, instead_of: Collection[str] = ()) -> URL:
     """Return a URL with more in its query.
 

@@ -26,8 +26,8 @@ MAX_WAIT_S = 60.0
 def worth_retrying(error: Exception) -> bool:
     """Return whether another attempt may help and does no harm.
 
-    That is so after 429, a status from 500, or a lost connection, where the request may be made
-    again (see ``Request``); not when the server asks to wait for more than a minute.
+    That is so after 408, 425, 429, a status from 500, or a lost connection, where the request may
+    be made again (see ``Request``); not when the server asks to wait for more than a minute.
     """
     if isinstance(error, AttemptTimeoutError):
         return bool(getattr(error.__cause__, "repeatable", False))

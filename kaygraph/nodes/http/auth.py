@@ -11,7 +11,7 @@ from yarl import URL
 
 from ._addresses import parsed
 from ._urls import with_query
-from .messages import HTTPError, check_headers, check_line
+from .messages import HTTPError, check_headers, check_line, passes
 
 Headers = dict[str, str]
 # Posts a form with headers to a URL, and returns the status and what the answer's JSON says.
@@ -149,7 +149,7 @@ class ClientCredentials(Auth):
             why = f" ({code})" if isinstance(code, str) and code.isidentifier() else ""
             raise AuthError(
                 f"no token for client {self.client_id!r}: the server answered {status}{why}",
-                repeatable=status == 429 or status >= 500,
+                repeatable=passes(status),
             )
         seconds = reply.get("expires_in")
         known = isinstance(seconds, int | float) and not isinstance(seconds, bool)

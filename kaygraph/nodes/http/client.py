@@ -39,6 +39,7 @@ from .messages import (
     HTTPStatusError,
     HTTPTimeoutError,
     Request,
+    passes,
     refused_for_now,
 )
 
@@ -215,7 +216,7 @@ class Client:
         """Make a request and return the whole answer, whatever its status is, and who gave it.
 
         Raises:
-            HTTPStatusError: 429 or a status from 500: another attempt may help. With
+            HTTPStatusError: 408, 425, 429 or a status from 500: another attempt may help. With
                 ``raise_for_status``, any status from 400.
             HTTPConnectionError: There is no answer, or none in time.
             HTTPBodyError: The answer is too large, or is not what it says it is.
@@ -225,7 +226,7 @@ class Client:
         async with self.open(request) as answer:
             result = await answer.result(self._settings.max_depth, started)
         status = answer.status_code
-        passing = status == 429 or status >= 500
+        passing = passes(status)
         if passing or (raise_for_status and not answer.success):
             again = passing and (request.may_be_repeated or refused_for_now(result))
             raise HTTPStatusError(repr(answer), result, again)

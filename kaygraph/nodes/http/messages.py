@@ -123,6 +123,14 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
     return seconds_asked(headers, time())
 
 
+def passes(status: int) -> bool:
+    """Return whether a status may be another at the next attempt.
+
+    That is: too slow (408), too early (425), too many (429), and whatever is wrong at the server.
+    """
+    return status in (408, 425, 429) or status >= 500
+
+
 def refused_for_now(result: HTTPResult) -> bool:
     """Return whether an answer says that the request was not worked on, and may come again.
 

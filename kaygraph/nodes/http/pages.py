@@ -18,6 +18,7 @@ from .._json import decode
 from .._store import StoreBatchSettings, configure
 from ._addresses import HTTPRequestError, joined
 from ._decoding import HTTPBodyError
+from ._urls import as_safe
 from .asking import ClientSettings, Requesting, check_text
 from .client import EVENT_STREAM, UNCOMPRESSED, Client
 from .messages import HTTPResult, HTTPStatusError, Params, Request
@@ -172,7 +173,8 @@ class HTTPPages(Requesting, BatchNode[Page, Any]):
             return None
         if following.url != request.url:  # relative to what has answered, after redirects
             try:
-                following = replace(following, url=str(joined(url, following.url)))
+                there = as_safe(url, joined(url, following.url))
+                following = replace(following, url=str(there))
             except HTTPRequestError as error:
                 text = f"{request!r} names a next page that cannot be asked: {error}"
                 raise HTTPBodyError(text) from None

@@ -64,8 +64,8 @@ class HTTPNode(Answering, Node[Any, Any]):
 
     It may be a URL, a mapping of the fields of a Request, a Request, or None where ``url`` says it
     all. Every answer is a result, with ``success`` False for a status from 400;
-    ``raise_for_status`` makes those errors. 429, a status from 500 and lost connections are tried
-    again, four times in all, with jitter, after as long as Retry-After says.
+    ``raise_for_status`` makes those errors. 408, 425, 429, a status from 500 and lost connections
+    are tried again, four times in all, with jitter, after as long as Retry-After says.
 
     Args:
         url: The address, or what the addresses of requests are relative to. It is the program's

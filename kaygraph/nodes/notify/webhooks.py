@@ -17,7 +17,7 @@ from .._store import StoreSettings, configure
 from ..http._addresses import HTTPRequestError, parsed
 from ..http._decoding import HTTPBodyError
 from ..http.asking import Asking, ClientSettings
-from ..http.messages import HTTPResult, HTTPStatusError, Request, refused_for_now
+from ..http.messages import HTTPResult, HTTPStatusError, Request, passes, refused_for_now
 from .channels import Channel, Delivery, escaped, shortened
 from .notify import Message
 
@@ -77,7 +77,7 @@ class Posting(Asking, Channel):
                     if not self._delivers(result):  # its status says it, whatever follows
                         raise
             if not self._delivers(result):
-                again = refused_for_now(result) or (answer.status_code >= 500 and self.idempotent)
+                again = refused_for_now(result) or (passes(answer.status_code) and self.idempotent)
                 raise HTTPStatusError(f"{answer!r}{self._said(result)}", result, again)
         except KayGraphError as error:
             error.args = (_without(str(self.url), str(error))[:SHOWN], *error.args[1:])
@@ -125,8 +125,9 @@ def check_secret_url(name: str, value: Any) -> str:
 class Webhook(Posting):
     """Posts a message as JSON: ``{"key": …, "text": …, "subject": …, "data": …}``.
 
-    It is delivered when the answer has a status from 200 to 299. 429, a status from 500 and lost
-    connections are tried again, four times in all. ``Idempotency-Key`` is sent with each attempt.
+    It is delivered when the answer has a status from 200 to 299. 408, 425, 429, a status from 500
+    and lost connections are tried again, four times in all. ``Idempotency-Key`` is sent with each
+    attempt.
 
     Args:
         url: Where to; no error, event or report shows more of it than its host.

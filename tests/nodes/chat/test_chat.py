@@ -740,6 +740,21 @@ async def test_a_call_of_a_tool_is_an_error_that_is_not_asked_about_again() -> N
     assert len(server.bodies) == 1
 
 
+async def test_an_answer_may_be_json_without_saying_so() -> None:
+    """As from some gateways."""
+    message = {"choices": [{"message": {"content": "Hello"}, "finish_reason": "stop"}]}
+    for kind in ("text/plain", "application/octet-stream", "text/json"):
+        shared, _ = await asked(Sends(json.dumps(message), kind))
+        assert shared["answer"] == "Hello"
+
+
+async def test_a_character_that_came_in_two_halves_is_one() -> None:
+    """Text without halves can be written anywhere."""
+    halves = streamed(chunk("a\ud83d"), chunk("\ude00"), chunk("\ud83d"), "[DONE]")
+    shared, _ = await asked(halves, streaming=True)
+    assert shared["answer"] == "a😀\ufffd"
+
+
 @pytest.mark.parametrize("streaming", [False, True])
 async def test_text_may_come_in_parts(streaming: bool) -> None:
     """As from models that think first: what they thought is not the answer."""

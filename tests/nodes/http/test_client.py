@@ -103,7 +103,7 @@ async def test_a_body_that_breaks_off_is_never_taken_for_a_whole_one(
     assert len(site.asked) == 3
 
 
-@pytest.mark.parametrize("status", [500, 502, 503, 504, 429])
+@pytest.mark.parametrize("status", [500, 502, 503, 504, 429, 408, 425])
 async def test_a_server_that_recovers_gives_its_answer(status: int) -> None:
     """What comes in the end is the result, and nothing of what came before."""
     answers = in_turn(reply({"no": 1}, status), reply({"no": 2}, status), reply({"yes": 3}))

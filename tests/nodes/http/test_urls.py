@@ -19,7 +19,15 @@ from kaygraph.nodes import (
     ParallelHTTPNode,
     RESTNode,
 )
-from kaygraph.nodes.http._urls import as_given, from_header, resolved, shown, with_query, without
+from kaygraph.nodes.http._urls import (
+    as_given,
+    as_safe,
+    from_header,
+    resolved,
+    shown,
+    with_query,
+    without,
+)
 from tests.servers import echo, free_port, in_turn, redirect, reply, saying, serving, speaking
 
 pytestmark = pytest.mark.anyio
@@ -144,6 +152,23 @@ def test_a_url_that_was_encoded_stays(text: str) -> None:
         return
     assert str(as_given(str(url))) == str(url)
     assert (url.host, url.scheme) == ("host", "https")
+
+
+@pytest.mark.parametrize(
+    ("base", "url", "asked"),
+    [
+        ("https://h/a", "http://h/b?c=%2F", "https://h/b?c=%2F"),
+        ("https://h/a", "https://h/b", "https://h/b"),
+        ("https://h/a", "http://other/b", "http://other/b"),
+        ("https://h/a", "http://h:8080/b", "http://h:8080/b"),
+        ("https://h:8443/a", "http://h/b", "http://h/b"),
+        ("http://h/a", "http://h/b", "http://h/b"),
+        ("http://h/a", "https://h/b", "https://h/b"),
+    ],
+)  # fmt: skip
+def test_a_next_page_of_the_same_host_stays_with_https(base: str, url: str, asked: str) -> None:
+    """Servers behind a proxy do not know that they were asked over it."""
+    assert str(as_safe(as_given(base), as_given(url))) == asked
 
 
 def test_the_names_of_a_query_can_be_taken_out() -> None:
