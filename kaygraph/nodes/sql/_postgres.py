@@ -10,6 +10,7 @@ from .._extras import extra
 from ._database import Database, Written, column_names, in_time, too_many
 from ._pool import PREPARED, Pool, whole
 from ._statement import Bound, Statement
+from ._unbindable import unbindable
 from ._unreadable import Row, UnreadableRow, each_of_postgres
 from .errors import (
     DatabaseError,
@@ -29,6 +30,8 @@ _KINDS = {
     "08": DatabaseUnavailableError,  # connection
     "22": RowRefusedError,  # data
     "23": RowRefusedError,  # constraints
+    "25P03": DatabaseUnavailableError,  # idle in a transaction for too long
+    "25P04": DatabaseUnavailableError,  # or in it
     "26": StatementError,
     "40": DatabaseLockedError,  # rolled back for a deadlock or a serialization failure
     "42": StatementError,  # syntax, unknown names
@@ -44,6 +47,7 @@ _KINDS = {
 # and is not printed for those who did not.
 logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
+CURSOR = "DECLARE kaygraph NO SCROLL CURSOR FOR "
 PROBE = "SELECT 1"
 NO_BLOCKS = "transaction blocks not allowed"  # PgBouncer, with pool_mode = statement
 
@@ -82,14 +86,13 @@ class Postgres:
     async def rows(
         self, statement: Statement, bound: Bound, batch: int
     ) -> AsyncGenerator[Row | UnreadableRow, None]:
-        declare = f"DECLARE kaygraph NO SCROLL CURSOR FOR {statement.text}"
         with self._told():
             async with AsyncExitStack() as held:
                 async with in_time(self._database):
                     connection = await self._begun(held)
                     if connection is None:
                         raise self._no_blocks()
-                    await connection.execute(declare, bound, prepare=False)
+                    await self._run(connection, statement, bound, CURSOR)
                     found = await self._fetched(connection, batch)
                 while found:
                     for row in found:
@@ -122,7 +125,7 @@ class Postgres:
         changed, rows = 0, None
         async with self._transaction() as connection:
             for statement, bound in statements:
-                cursor = await connection.execute(statement.text, bound)
+                cursor = await self._run(connection, statement, bound)
                 rows = await self._returned(cursor, max_rows)
                 if rows is None:
                     changed += max(0, cursor.rowcount)
@@ -131,6 +134,8 @@ class Postgres:
     async def _write(self, statement: Statement, rows: Sequence[Bound]) -> Sequence[Written]:
         """All at once, in a few round trips; one by one when a row of them is refused."""
         try:
+            if len(rows) == 1:
+                return [await self._alone(statement, rows[0])]
             async with self._transaction() as connection:
                 cursor = connection.cursor()
                 await cursor.executemany(statement.text, rows, returning=True)  # type: ignore[arg-type]
@@ -143,15 +148,20 @@ class Postgres:
         except DatabaseError:
             if len(rows) == 1:
                 raise
-        if not self._in_blocks:
-            return [await self._alone(statement, bound) for bound in rows]
         written: list[Written] = []
+        if not self._in_blocks:
+            for bound in rows:
+                try:
+                    written.append(await self._alone(statement, bound))
+                except DatabaseError as error:
+                    written.append(error)
+            return written
         async with self._transaction() as connection:
             for bound in rows:
                 try:
                     with self._told():
                         async with connection.transaction():  # a savepoint
-                            cursor = await connection.execute(statement.text, bound)
+                            cursor = await self._run(connection, statement, bound)
                             returned = await self._returned(cursor)
                     written.append(returned)
                 except DatabaseUnavailableError:
@@ -160,13 +170,33 @@ class Postgres:
                     written.append(error)
         return written
 
-    async def _alone(self, statement: Statement, bound: Bound) -> Written:
+    async def _alone(self, statement: Statement, bound: Bound) -> list[Row] | None:
         """Write a row in a transaction of its own."""
+        async with self._transaction() as connection:
+            return await self._returned(await self._run(connection, statement, bound))
+
+    async def _run(
+        self,
+        connection: "AsyncConnection[Row]",
+        statement: Statement,
+        bound: Bound,
+        before: str = "",
+    ) -> "AsyncCursor[Row]":
+        prepare = False if before else None  # where the driver thinks that it is worth it
         try:
-            async with self._transaction() as connection:
-                return await self._returned(await connection.execute(statement.text, bound))
-        except DatabaseError as error:
-            return error
+            return await connection.execute(before + statement.text, bound, prepare=prepare)
+        except (self._psycopg.Error, UnicodeEncodeError) as error:
+            if getattr(error, "sqlstate", None) is not None or connection.closed:
+                raise
+            adapt = self._psycopg.adapt
+            dumpers = adapt.Transformer(connection)
+
+            def bind(value: Any) -> object:
+                return dumpers.get_dumper(value, adapt.PyFormat.AUTO).dump(value)
+
+            if wrong := unbindable(statement, bound, bind, "PostgreSQL"):
+                raise RowRefusedError(f"{self._database}: {wrong}") from error
+            raise
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator["AsyncConnection[Row]"]:

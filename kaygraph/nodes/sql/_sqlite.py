@@ -13,6 +13,7 @@ from typing import TypeVar
 from ...aio.tasks import outlast, retrieve_exception
 from ._database import Database, Written, column_names, in_time, too_many
 from ._statement import Bound, Statement
+from ._unbindable import unbindable
 from ._unreadable import Row, UnreadableRow, of_sqlite
 from .errors import (
     DatabaseError,
@@ -97,7 +98,7 @@ class SQLite:
         cursor = self._open().cursor()
 
         def first() -> tuple[Sequence[str], list[tuple[object, ...]]]:
-            cursor.execute(statement.text, bound or ())
+            self._execute(cursor, statement, bound)
             return _columns(cursor), cursor.fetchmany(batch)
 
         try:
@@ -181,7 +182,21 @@ class SQLite:
     def _run(self, statement: Statement, bound: Bound) -> sqlite3.Cursor:
         if self._given_up():
             raise _GivenUpError
-        return self._open().execute(statement.text, bound or ())
+        return self._execute(self._open(), statement, bound)
+
+    def _execute(
+        self, on: sqlite3.Connection | sqlite3.Cursor, statement: Statement, bound: Bound
+    ) -> sqlite3.Cursor:
+        try:
+            return on.execute(statement.text, bound or ())
+        except (sqlite3.Error, OverflowError, UnicodeEncodeError) as error:
+            if getattr(error, "sqlite_errorcode", None) is not None:
+                raise
+            probe = self._open().cursor()
+            wrong = unbindable(
+                statement, bound, lambda value: probe.execute("SELECT ?", (value,)), "SQLite"
+            )
+            raise RowRefusedError(f"{self._database}: {wrong or error}") from error
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -246,9 +261,9 @@ class SQLite:
         try:
             yield
         except sqlite3.Error as error:
-            code = getattr(error, "sqlite_errorcode", None)
-            if code is None:  # the driver's own: it cannot bind a value
-                raise RowRefusedError(f"{self._database}: {error}") from error
+            code = getattr(
+                error, "sqlite_errorcode", sqlite3.SQLITE_OK
+            )  # the driver's own has none
             kind = _KINDS.get(code & 0xFF, DatabaseError)
             what = str(error)
             if code == sqlite3.SQLITE_AUTH:
@@ -256,8 +271,6 @@ class SQLite:
             if kind is DatabaseLockedError:
                 what += f", for lock_timeout={self._database.lock_timeout:g} s"
             raise kind(f"{self._database}: {what}") from error
-        except (OverflowError, UnicodeEncodeError) as error:  # a number or a text it cannot bind
-            raise RowRefusedError(f"{self._database}: {error}") from error
 
     def _connect(self) -> None:
         connection = self._connection

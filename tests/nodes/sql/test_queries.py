@@ -2,7 +2,11 @@
 
 import asyncio
 import pickle
+import re
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given, settings
@@ -181,6 +185,47 @@ async def test_a_value_that_cannot_be_bound_fails_alone(database):
     items[3]["name"] = "\ud800"
     shared = await write(database, items, on_error="skip")
     assert shared["written"] == 3
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ({"a": 1}, r"of the type dict, which \w+ has not; bind (json.dumps|\S+Jsonb)\(value\)"),
+        ({1}, r"of the type set, which \w+ has not; bind (json.dumps\()?list\(value\)"),
+        (object(), r"of the type object, which \w+ has not; bind str\(value\)"),
+        ("\ud800", r"'utf-8' codec can't encode"),
+    ],
+)
+@pytest.mark.parametrize("many", [False, True])
+async def test_a_value_that_cannot_be_bound_is_told(database, value, says, many):
+    """The placeholder, the type, and what to bind in its place: of a row in a group or alone."""
+    named = re.escape(placeholder(database, "name"))
+    items = rows(9 if many else 1)
+    items[-1]["name"] = value
+    with pytest.raises(RowRefusedError, match=f"the value of {named}( is|:) {says}"):
+        await write(database, items)
+    node = SQLExecute(database, insert(database), reads="item")
+    with pytest.raises(RowRefusedError, match=f"the value of {named}"):
+        await node.run_async({"item": items[-1]})
+    one = "?" if database.is_sqlite else "%s"
+    with pytest.raises(RowRefusedError, match="the value of placeholder 2"):
+        await SQLRead(database, f"SELECT {one} AS a, {one} AS b", reads="two").run_async(
+            {"two": [1, value]}
+        )
+
+
+async def test_values_of_a_kind_with_a_type_are_stored(database):
+    """Numbers, text, bytes, dates; in PostgreSQL also those that SQLite has no type for."""
+    kept: list[Any] = [1, 2.5, "é", b"\0\xff", None, True]
+    if not database.is_sqlite:
+        kept += [Decimal("1.10"), UUID(int=7), date(2020, 1, 2), time(1, 2), timedelta(days=3)]
+        kept += [datetime(2020, 1, 2, 3, tzinfo=UTC), [1, 2], Decimal("NaN")]
+    for value in kept:
+        cast = "" if database.is_sqlite or value is not None else "::text"
+        statement = f"SELECT {'?' if database.is_sqlite else '%s'}{cast} AS v"
+        await SQLExecute(database, statement, reads="v", writes="v").run_async(s := {"v": [value]})
+        (found,) = s["v"]
+        assert found["v"] == value or value != value  # NaN
 
 
 async def test_a_value_whose_own_code_fails_fails_alone(database):

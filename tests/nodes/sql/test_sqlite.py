@@ -5,6 +5,8 @@ import sqlite3
 import threading
 import time
 from contextlib import closing
+from decimal import Decimal
+from enum import Enum
 from typing import Any
 
 import pytest
@@ -475,6 +477,25 @@ async def test_a_reader_can_ask_by_a_pragma(database):
         shared
     )
     assert shared["rows"] == [{"name": "id"}]
+
+
+class Size(Enum):
+    LARGE = 3
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        (Size.LARGE, r"is of the type Size, .*bind its \.value"),
+        (Decimal("1.10"), r"is of the type Decimal, .*bind str\(value\)"),
+        ([1], r"is of the type list, .*bind json\.dumps\(value\)"),
+        (2**63, r": .*too large"),
+    ],
+)
+async def test_a_value_that_sqlite_has_no_type_for_is_told(database, value, says):
+    """Its placeholder, and what to bind in its place."""
+    with pytest.raises(RowRefusedError, match=f"the value of :id ?{says}"):
+        await SQLWrite(database, INSERT, reads="rows").run_async({"rows": [{"id": value}]})
 
 
 async def test_text_that_is_not_utf8_fails_its_row_alone(tmp_path):
