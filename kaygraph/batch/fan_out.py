@@ -10,6 +10,7 @@ from ..aio.buffer import Buffer
 from ..aio.stopped import WHILE_CANCELLED
 from ..aio.tasks import (
     TURN,
+    Gathering,
     cancellation_check,
     cancelled_again,
     is_cancelled,
@@ -121,11 +122,11 @@ class FanOut:
         if self.workers == 1 and (only_one or not self.max_waiting):
             await self._alone()
             return
-        what = f"items of {self.name!r}"
-        pool = WorkerPool(self._work, self.workers, self.max_waiting, self._has_no_more, what)
+        gathering = Gathering[None](f"items of {self.name!r}")
+        pool = WorkerPool(gathering, self._work, self.workers, self.max_waiting, self._has_no_more)
         self.pool = pool if self.max_waiting else None
         try:
-            await pool.ended()
+            await gathering.ended()
         finally:
             self.pool = None  # it has this object as well: no cycle may stay
 

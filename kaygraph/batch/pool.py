@@ -18,37 +18,38 @@ class WorkerPool:
     workers are replaced at a time; any other whose item waits holds up the items behind it.
 
     Args:
+        gathering: What the workers are added to; the first that fails ends the others.
         work: ``(number) -> coroutine`` of a worker; numbers are reused.
         size: How many workers there are to begin with.
         max_waiting: How many may be replaced.
         is_over: Whether there is nothing left to do for a stand-in.
-        what: What the errors of several are called.
+
+    Attributes:
+        waited_s: How long items have waited, also in line for a permit, in seconds, in all.
     """
 
     def __init__(
         self,
+        gathering: Gathering[None],
         work: Callable[[int], Coroutine[Any, Any, None]],
         size: int,
         max_waiting: int,
         is_over: Callable[[], bool],
-        what: str,
     ) -> None:
-        self._work, self._max_waiting, self._is_over = work, max_waiting, is_over
-        self.replaced = 0
-        self._kept: dict[Slot, None] = {}  # of workers whose item waits and that are not replaced
+        self._gathering, self._work, self._is_over = gathering, work, is_over
+        self._max_waiting, self._replaced = max_waiting, 0
+        self._kept: dict[Slot, None] = {}  # of whom the item waits, and that are not replaced
         self._workers, self._numbers = size, list[int]()
         self._context = copy_context()  # a stand-in sees nothing that another's items have bound
-        self._gathering = Gathering[None](what)
+        self.waited_s = 0.0
         for number in range(size):
-            self._gathering.add(work(number))
+            gathering.add(work(number))
 
-    async def ended(self) -> None:
-        """Wait until all workers have ended; the first that fails cancels the others."""
-        await self._gathering.ended()
-
-    def stand_in(self, slot: Slot) -> None:
+    def pause(self, slot: Slot) -> None:
         """Replace a worker whose item begins to wait."""
-        if self.replaced >= self._max_waiting or self._is_over():
+        if slot.replaced:
+            return
+        if self._replaced >= self._max_waiting or self._is_over():
             self._kept[slot] = None
             return
         self._replace(slot)
@@ -58,14 +59,15 @@ class WorkerPool:
             number, self._workers = self._workers, self._workers + 1
         self._gathering.add(self._work(number), self._context.copy())
 
-    def keep(self, slot: Slot) -> None:
-        """Note that the item of a worker that was not replaced waits no longer."""
+    def resume(self, slot: Slot, waited_s: float) -> None:
+        """Note that the item of a worker waits no longer, and how long it has waited."""
+        self.waited_s += waited_s
         self._kept.pop(slot, None)
 
     def is_surplus(self, slot: Slot) -> bool:
         """Whether a worker that was replaced ends, now that its item is done."""
         slot.replaced = False
-        self.replaced -= 1
+        self._replaced -= 1
         if self._kept and not self._is_over():  # it goes on, as the stand-in of another
             other = next(iter(self._kept))
             del self._kept[other]
@@ -76,4 +78,4 @@ class WorkerPool:
 
     def _replace(self, slot: Slot) -> None:
         slot.replaced = True
-        self.replaced += 1
+        self._replaced += 1

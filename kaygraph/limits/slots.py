@@ -13,9 +13,9 @@ from .permits import AutoPermits, Cap, Permits, Waiter, entered
 class Pool(Protocol):
     """Whoever replaces a worker while its item waits."""
 
-    def stand_in(self, slot: "Slot") -> None: ...
+    def pause(self, slot: "Slot") -> None: ...
 
-    def keep(self, slot: "Slot") -> None: ...
+    def resume(self, slot: "Slot", waited_s: float) -> None: ...
 
     def is_surplus(self, slot: "Slot") -> bool: ...
 
@@ -100,8 +100,9 @@ class Slot:
         try:
             await _waited(caps, obstacle, self.pause)
         finally:
-            self.resume()
-            queued_s = self.usage.queued_s + now() - since
+            waited_s = now() - since
+            self.resume(waited_s)
+            queued_s = self.usage.queued_s + waited_s
             self.usage = self.usage._replace(queued_s=queued_s, queued_for=obstacle.setting)
 
     def used(self) -> Usage:
@@ -126,13 +127,13 @@ class Slot:
 
     def pause(self) -> None:
         """Give the worker's place to another one while its item waits; it must hold nothing."""
-        if self.pool is not None and not self.replaced:
-            self.pool.stand_in(self)
+        if self.pool is not None:
+            self.pool.pause(self)
 
-    def resume(self) -> None:
-        """Note that the item waits no longer."""
-        if self.pool is not None and not self.replaced:
-            self.pool.keep(self)
+    def resume(self, waited_s: float) -> None:
+        """Note that the item waits no longer, and how long it has waited."""
+        if self.pool is not None:
+            self.pool.resume(self, waited_s)
 
     @property
     def wanted(self) -> bool:

@@ -188,14 +188,15 @@ async def _attempts(node: Any, item: Any, index: int | None, frame: Frame, slot:
 
 async def _waited(seconds: float, slot: Slot) -> None:
     """Wait between two attempts; the worker's place goes to another one meanwhile."""
+    since = _now()
     if seconds:
         slot.pause()
     try:
-        if slot.until is not None and _now() >= slot.until:
+        if slot.until is not None and since >= slot.until:
             await asyncio.Event().wait()  # the deadline's timer is due, and ends this
         await asyncio.sleep(seconds)
     finally:
-        slot.resume()
+        slot.resume(_now() - since)
 
 
 def _wait_after(node: Any, error: Exception, slot: Slot, made: int) -> float | None:

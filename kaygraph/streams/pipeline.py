@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Self, Unpack
 
 from ..aio.buffer import Buffer
-from ..aio.tasks import gather, raise_if_cancelled
+from ..aio.tasks import raise_if_cancelled
 from ..errors import TooManyFailuresError
 from ..events import StageStarted
 from ..executors.kinds import result_of
@@ -19,7 +19,7 @@ from ..node.wiring import unique
 from ..run.frame import FRAME, Frame, Scope
 from ..run.place import InNode
 from .outlet import UNBOUNDED
-from .stage import Stage, begin
+from .stage import Stage, work_off
 
 
 class Pipeline(BaseNode[Any, list[Any] | None], Streaming[Any]):
@@ -32,8 +32,10 @@ class Pipeline(BaseNode[Any, list[Any] | None], Streaming[Any]):
 
     A ParallelBatchNode works on ``max_workers`` items at once and, unless ``ordered=False``, passes
     them on in the order of the input: at most ``buffer`` items (or ``max_workers``, if that is
-    more) wait behind a slow one. Any other Node works on one at a time. Outcomes of
-    ``on_error="collect"`` skip the later stages.
+    more) wait behind a slow one, or behind one that waits for its next attempt or for a full key:
+    such an item holds no worker (see ``max_waiting``), so the others go on as far as that. Any
+    other Node works on one item after another. Outcomes of ``on_error="collect"`` skip the later
+    stages.
 
     What an ``exec`` yields goes on as it is yielded, and it is not asked for the next value while
     there is no room: an endless one runs in bounded memory. While it waits for room it holds no
@@ -142,7 +144,7 @@ class Pipeline(BaseNode[Any, list[Any] | None], Streaming[Any]):
             for stage in stages:
                 emit(StageStarted(stage.name, stage.clock(), stage.workers))
         try:
-            await gather(begin(stages, prep_results[0]), f"items of {self.name!r}")
+            await work_off(stages, prep_results[0], f"items of {self.name!r}")
         except asyncio.CancelledError as error:
             out_of_grace = frame.drains and frame.run.expired
             self._cut_short(stages, keeps_results=out_of_grace)

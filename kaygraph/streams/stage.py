@@ -7,10 +7,11 @@ from functools import partial
 from typing import Any
 
 from ..aio.buffer import Buffer, wake
-from ..aio.tasks import TURN, cancelled_again, current_task, raise_if_cancelled
-from ..batch.batch import cap_of, workers_of
+from ..aio.tasks import TURN, Gathering, cancelled_again, current_task, raise_if_cancelled
+from ..batch.batch import cap_of, max_waiting_of, workers_of
 from ..batch.failures import Failures
 from ..batch.fan_out import NEVER_DRAINS
+from ..batch.pool import WorkerPool
 from ..batch.source import close, opened
 from ..events import ItemFailed, StageFinished
 from ..executors.kinds import YIELDING
@@ -63,16 +64,18 @@ class Stage:
         self.name = frame.name_of(node)
         self.cap = cap_of(node, frame)
         self.workers = workers_of(node, frame.rules)
-        self.running = self.workers
+        self.max_waiting = max_waiting_of(node, self.workers)
+        self.pool: WorkerPool | None = None
+        self.running = 0
         self.failures = Failures(self.name, getattr(node, "on_error", "raise"))
         self.timed = self.failures.on_error not in ("raise", "skip")  # for the outcomes
         self.clock = asyncio.get_running_loop().time
         self.taken = self.passed = self.cancelled = 0
         self.busy = self.starved = self.blocked = 0.0
         self.capped = bool(frame.caps)
-        self.outlets: list[StageOutlet] = []  # of the workers, where exec yields
         window = max(outbox.size if outbox.size < UNBOUNDED else inbox.size, self.workers)
-        ordered = self.workers > 1 and getattr(node, "ordered", True)
+        several = self.workers > 1 or self.max_waiting
+        ordered = several and getattr(node, "ordered", True)
         self.order = Order(window, self.workers) if ordered else None
 
     @property
@@ -167,6 +170,18 @@ class Stage:
             else:
                 yield item
 
+    def start(self, gathering: Gathering[None]) -> None:
+        """Start the workers."""
+        pool = WorkerPool(gathering, self._begun, self.workers, self.max_waiting, self._has_no_more)
+        self.pool = pool if self.max_waiting else None
+
+    def _begun(self, number: int) -> Coroutine[Any, Any, None]:
+        self.running += 1
+        return begun(partial(self.worker, number), self.name, self.frame)
+
+    def _has_no_more(self) -> bool:
+        return self.inbox.closed and not self.inbox.items
+
     async def worker(self, number: int) -> None:
         """Work on items until there are no more."""
         node, frame = self.node, self.frame
@@ -175,10 +190,10 @@ class Stage:
             plain = _unchanged
         elif node.exec_is_plain and frame.bare and not self.timed:
             plain = node.exec
-        slot = Slot((self.cap, *frame.caps), number, self.timed)
+        slot = Slot((self.cap, *frame.caps), number, self.timed, self.pool)
+        outlet: StageOutlet | None = None
         if node.exec_kind in YIELDING:
             outlet = slot.outlet = StageOutlet(self.outbox, slot, self.order)
-            self.outlets.append(outlet)
         WORKING.set((node, slot))  # in a task of its own
         started = self.clock()
         try:
@@ -190,9 +205,12 @@ class Stage:
             slot.give()
             self.running -= 1
             self.busy += self.clock() - started
+            if outlet is not None:
+                self.blocked += outlet.blocked_s
         if not self.running:
-            self.blocked += sum(outlet.blocked_s for outlet in self.outlets)
             self.busy -= self.starved + self.blocked
+            if self.pool is not None:
+                self.busy -= self.pool.waited_s
             self.failures.settle(self.items)
             self.outbox.close()
 
@@ -235,7 +253,7 @@ class Stage:
         source, sink, size = inbox.items, outbox.items, outbox.size
         readers = outbox.readers
         cancelling = _cancelling()
-        while True:
+        while not (slot.replaced and slot.is_surplus):
             if order is not None and order.is_full(self.taken):
                 await self._wait_for_order(order, slot)
             elif not source:
@@ -352,21 +370,24 @@ async def _regrouped(stage: Stage) -> None:
         await stage.regroup()
 
 
-def begin(stages: Sequence[Stage], source: Any) -> list[Coroutine[Any, Any, None]]:
-    """Return the coroutines of all stages, of which the first reads the source.
+async def work_off(stages: Sequence[Stage], source: Any, what: str) -> None:
+    """Run all stages to their end, of which the first reads the source.
 
-    A first stage with an ``exec`` has workers like any other, and a coroutine more to feed them.
+    A first stage with an ``exec`` has workers like any other, and a task more to feed them. The
+    errors of several are called the errors of ``what``.
     """
+    gathering = Gathering[None](what)
     feeder = first = stages[0]
     if first.node.has_exec:
         feeder = Stage(first.node, first.inbox, first.inbox, first.frame, False)
-    work = [begun(partial(_fed, feeder, source), feeder.name, feeder.frame)]
+    gathering.add(begun(partial(_fed, feeder, source), feeder.name, feeder.frame))
     for stage in stages:
         if stage.node.regroup is not None and stage is not first:
-            work.append(begun(partial(_regrouped, stage), stage.name, stage.frame))
+            gathering.add(begun(partial(_regrouped, stage), stage.name, stage.frame))
         elif stage is not feeder:
-            work += [
-                begun(partial(stage.worker, number), stage.name, stage.frame)
-                for number in range(stage.workers)
-            ]
-    return work
+            stage.start(gathering)
+    try:
+        await gathering.ended()
+    finally:
+        for stage in stages:
+            stage.pool = None  # it has the stage as well: no cycle may stay
