@@ -16,7 +16,7 @@ from ...streams.stage import StageReport
 from .._json import decode
 from .._quoted import secrets_of
 from .._store import StoreParallelSettings, StoreSettings, configure
-from ..http._decoding import HTTPBodyError
+from ..http._decoding import HTTPBodyError, HTTPSizeError
 from ..http.asking import Asking, ClientSettings, check_mapping, check_text
 from ..http.client import EVENT_STREAM, UNCOMPRESSED, Answer
 from ..http.messages import HTTPConnectionError, HTTPResult, HTTPStatusError, Request, passes
@@ -161,7 +161,8 @@ class Chatting(Asking):
                         raise self._refused(request, result)
                     await self._take(item, self._read(result["data"]), completion)
         except HTTPBodyError as error:
-            raise ChatFormatError(str(error)) from error
+            again = not isinstance(error, HTTPSizeError)
+            raise ChatFormatError(str(error), again) from error
         reply = completion.reply()
         if self.schema is None:
             return reply

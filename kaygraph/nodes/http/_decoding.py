@@ -19,6 +19,10 @@ class HTTPBodyError(KayGraphError, ValueError):
     """The body of an answer is larger than allowed, or is not what it says it is."""
 
 
+class HTTPSizeError(HTTPBodyError):
+    """The body of an answer, or a line of it, is larger than allowed."""
+
+
 async def decoded(
     chunks: AsyncIterable[bytes], encoding: str, most: int | None
 ) -> AsyncGenerator[bytes, None]:
@@ -42,7 +46,7 @@ async def decoded(
         async for piece in pieces:
             size += len(piece)
             if most is not None and size > most:
-                raise HTTPBodyError(f"the body is larger than max_bytes={most}")
+                raise HTTPSizeError(f"the body is larger than max_bytes={most}")
             yield piece
 
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import AsyncGenerator, AsyncIterable
 
-from ._decoding import HTTPBodyError
+from ._decoding import HTTPSizeError
 
 _LINE_FEED = re.compile(b"\n")
 _ANY_END = re.compile(b"\r\n|\n|\r")
@@ -45,7 +45,7 @@ class Lines:
             self._size += len(rest)
         self._after_return = self._carriage_returns and piece.endswith(b"\r")
         if self._most is not None and max(self._size, *map(len, lines), 0) > self._most:
-            raise HTTPBodyError(f"a line is longer than {self._most} bytes")
+            raise HTTPSizeError(f"a line is longer than {self._most} bytes")
         return [line.removesuffix(b"\r") for line in lines]
 
     def rest(self) -> bytes:

@@ -58,7 +58,7 @@ class Cursor(Pagination):
         found = value_at(result["data"], self.at)
         if found in (None, "", False):
             return None
-        if isinstance(found, bool) or not isinstance(found, str | int):
+        if isinstance(found, bool) or not isinstance(found, str | int | float):
             raise HTTPBodyError(f"{self.at!r} holds a {type(found).__name__}, not a cursor")
         if self.param is None:
             return _referred(request, str(found))
@@ -97,11 +97,12 @@ class Offset(Pagination):
     def following(self, request: Request, result: HTTPResult, items: int) -> Request | None:
         place = _counted(request, self.param)
         total, come = number_at(result, self.total), place - self.start + items
-        if total is None and not items:
-            return None
         if total is not None and come >= total:
             return None
         if not items:
+            # The total may count what stands before the start as well.
+            if total is None or self.start + come >= total:
+                return None
             raise HTTPBodyError(
                 f"{request!r} answered no items, though {self.total!r} says that there are {total}"
                 f" and {come} have come"
@@ -131,7 +132,8 @@ class PageNumber(Pagination):
     def following(self, request: Request, result: HTTPResult, items: int) -> Request | None:
         number = _counted(request, self.param)
         pages = number_at(result, self.pages)
-        over = not items if pages is None else number - self.start + 1 >= pages
+        first = min(self.start, 1)  # whoever begins later has been there before
+        over = not items if pages is None else number - first + 1 >= pages
         return None if over else _with(request, {self.param: number + 1})
 
 

@@ -651,12 +651,16 @@ async def test_an_event_that_did_not_come_to_its_end_is_none() -> None:
 
 
 async def test_a_line_of_a_stream_may_be_as_long_as_the_answer() -> None:
-    """max_bytes says how long; a longer one is asked for again no more than any other."""
+    """max_bytes says how long; one that is longer is not asked for again."""
     text = "x" * (3 << 20)
     shared, server = await asked(streamed(chunk(text), "[DONE]"), streaming=True)
     assert (len(shared["answer"]), len(server.bodies)) == (len(text), 1)
-    with pytest.raises(ChatFormatError, match="larger than max_bytes=1048576"):
-        await asked(streamed(chunk(text), "[DONE]"), streaming=True, max_bytes=1 << 20)
+    for told, streaming in ((streamed(chunk(text), "[DONE]"), True), (Says(text), False)):
+        async with ChatServer(told) as server:
+            given: Any = {"streaming": streaming, "max_bytes": 1 << 20, "reads": "prompt"}
+            with pytest.raises(ChatFormatError, match="larger than max_bytes=1048576"):
+                await Graph(ChatNode(server.url, "tiny", **given)).run_async({"prompt": "Hello"})
+        assert len(server.bodies) == 1
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/octet-stream"])

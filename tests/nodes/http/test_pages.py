@@ -524,6 +524,33 @@ async def test_a_total_that_is_not_told_leaves_it_to_the_empty_page(value: Any) 
         assert await all_of(HTTPPages(url, Offset(10, total="total"), items="items")) == NUMBERS
 
 
+@pytest.mark.parametrize("start", [0, 1, 7, 20])
+async def test_a_total_may_count_what_stands_before_the_start(start: int) -> None:
+    """Whoever begins later loses nothing, and fewer than the total are no error then."""
+
+    async def page(request: web.Request) -> web.Response:
+        first = int(request.query["offset"])
+        return web.json_response({"items": NUMBERS[first : first + 10], "total": 25})
+
+    async with serving(page) as url:
+        pages = HTTPPages(url, Offset(10, start=start, total="total"), items="items")
+        assert await all_of(pages) == NUMBERS[start:]
+
+
+async def test_pages_may_be_read_from_a_later_one_on() -> None:
+    """Numbers count from one then."""
+    asked = []
+
+    async def page(request: web.Request) -> web.Response:
+        asked.append(int(request.query["page"]))
+        return web.json_response({"items": [asked[-1]], "pages": 4})
+
+    async with serving(page) as url:
+        pagination = PageNumber(start=3, pages="pages")
+        assert await all_of(HTTPPages(url, pagination, items="items")) == [3, 4]
+    assert asked == [3, 4]
+
+
 async def test_fewer_items_than_the_total_are_an_error() -> None:
     """What is missing is told."""
 

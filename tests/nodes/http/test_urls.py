@@ -8,7 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kaygraph.nodes import (
+    SMS,
     APIKey,
+    ChatNode,
+    ClientCredentials,
     Cursor,
     HTTPConnectionError,
     HTTPLines,
@@ -18,6 +21,7 @@ from kaygraph.nodes import (
     HTTPStatusError,
     ParallelHTTPNode,
     RESTNode,
+    Webhook,
 )
 from kaygraph.nodes.http._urls import (
     as_given,
@@ -94,6 +98,35 @@ async def test_the_base_of_an_api_stays_as_it_is() -> None:
     async with serving(echo) as site:
         await RESTNode(site.url + "a%2Fb/~c", "users/{id}", reads="id").run_async({"id": "x/~%y"})
     assert site.asked[0].raw_path == "/a%2Fb/~c/users/x%2F~%25y"
+
+
+async def test_every_node_that_asks_sends_its_address_as_it_is() -> None:
+    """Webhooks, language models, text messages, and where tokens come from."""
+    token = {"access_token": "t", "token_type": "bearer"}
+    async with serving(reply(token)) as site:
+        url = site.url.rstrip("/")
+        auth = ClientCredentials(url + "/t%2Fk?v=%7E", "me", "s3cret")
+        await HTTPNode(site.url + "x?y=%2F", auth=auth).run_async({})
+        await Webhook(url + SIGNED, reads="text").run_async({"text": "Hello"})
+        sms = SMS("AC1", "t", "+4790000000", to="+4790000001", url=url + "/a%2Fb", reads="text")
+        await sms.run_async({"text": "Hello"})
+    assert [request.raw_path for request in site.asked] == [
+        "/t%2Fk?v=%7E", "/x?y=%2F", SIGNED, "/a%2Fb/2010-04-01/Accounts/AC1/Messages.json",
+    ]  # fmt: skip
+    async with serving(reply({"choices": [{"message": {"content": "ok"}}]})) as site:
+        model = ChatNode(site.url + "a%2Fb?api-version=%7E1", "tiny", reads="text")
+        await model.run_async({"text": "Hello"})
+    assert site.asked[0].raw_path == "/a%2Fb/chat/completions?api-version=%7E1"
+
+
+async def test_a_secret_address_is_hidden_however_it_is_encoded() -> None:
+    """No error of a webhook shows its path or its query, as sent or as shown."""
+    path = "/hooks/T0p%2DSecret%2Fkey?sig=aBcDe%7Efgh&x=s3cret%5Fvalue"
+    async with serving(reply(b"no", 400)) as site:
+        with pytest.raises(HTTPStatusError) as caught:
+            await Webhook(site.url.rstrip("/") + path, reads="text").run_async({"text": "Hello"})
+    for secret in ("Secret", "aBcDe", "s3cret", "%2Fkey"):
+        assert secret not in str(caught.value)
 
 
 @pytest.mark.parametrize(

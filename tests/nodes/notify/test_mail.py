@@ -494,6 +494,13 @@ def test_a_port_that_is_none_is_refused(port: Any) -> None:
         Email("localhost", SENDER, port=port)
 
 
+@pytest.mark.parametrize("most", [0, -1, True, 2.5, "10"])
+def test_a_number_of_messages_that_is_none_is_refused(most: Any) -> None:
+    """At least one goes over a connection."""
+    with pytest.raises(ValueError, match="messages_per_connection must be"):
+        Email("localhost", SENDER, messages_per_connection=most)
+
+
 def test_settings_that_cannot_work_are_refused() -> None:
     """Each with what was expected."""
     with pytest.raises(ValueError, match="show the password"):
