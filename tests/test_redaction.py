@@ -25,6 +25,8 @@ NAMES = [
     "signing_key",
     "encryption-key",
     "api_key",
+    "api%5Fkey",
+    "session%2did",
     "apikey",
     "X-API-Key",
     "AWSAccessKeyId",
