@@ -158,6 +158,8 @@ def awaited_cancelled(error: BaseException) -> AwaitedCancelledError | None:
     """
     if not isinstance(error, asyncio.CancelledError) or is_cancelled() or _scope_is_cancelled():
         return None
+    if isinstance(error, KeyboardInterrupt):  # a hook that held the loop was interrupted
+        return None
     failure = AwaitedCancelledError(
         "what was awaited here (a task, a future) had been cancelled by other code, while this run "
         "was not cancelled: catch asyncio.CancelledError around that await if it may happen"

@@ -61,6 +61,7 @@ class BaseNode(Replacing, CoreNode[Any, Any]):
     node, as everything that a run keeps by node (names, caps, resources) is the node's.
     """
 
+    _interrupts_at_once: ClassVar[bool] = True  # as Ctrl-C does in any synchronous program
     config: Config = EMPTY
     params: Any = NO_PARAMS  # a plain attribute, as in PocketFlow
     _checks: ClassVar[Checks] = {"name": lambda _, value: value}
@@ -164,6 +165,7 @@ class BaseNode(Replacing, CoreNode[Any, Any]):
 
     def run(self, shared: Any = None, **options: Any) -> Any:
         """Run and return the last action; see ``kaygraph.Node.run``."""
+        __tracebackhide__ = True  # read by IPython and pytest
         return super().run(shared, **options)
 
     def run_async(self, shared: Any = None, **options: Any) -> Coroutine[Any, Any, Any]:

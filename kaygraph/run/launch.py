@@ -1,6 +1,7 @@
 """How a run begins and ends."""
 
 import asyncio
+import signal
 import sys
 import warnings
 from collections.abc import (
@@ -13,23 +14,19 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import suppress
-from contextvars import copy_context
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 from weakref import ref
 
 from .._validation import check_limit
 from ..aio.stopped import tell
 from ..aio.tasks import CALLER, Caller, current_task, outlast, raise_if_awaited
 from ..aio.timeouts import within
-from ..errors import DeadlineExceededError, note_place
+from ..errors import DeadlineExceededError, RunInterrupted, note_place
 from ..events import Observer, RunFinished, RunStarted
 from .frame import FRAME, Frame
 from .run import Run
-
-if TYPE_CHECKING:
-    from .signals import Signals
-
+from .tracebacks import trim
 
 T = TypeVar("T")
 
@@ -43,6 +40,7 @@ class Runnable:
     name: str
     _successors: Mapping[str, Any]
     run_within: Callable[[Any, Frame], Coroutine[Any, Any, str | None]]
+    _interrupts_at_once: ClassVar[bool] = False  # Ctrl-C, in a hook that holds the main thread
 
     def run(
         self,
@@ -60,8 +58,13 @@ class Runnable:
         ``run_async`` there.
 
         In the main thread, the first SIGINT or SIGTERM drains the run: no more items are taken, no
-        more nodes begin, what is in flight comes to its end and is handed to ``post``. The second
-        ends the process within a second.
+        more nodes begin, what is in flight comes to its end and is handed to ``post``. A line on
+        standard error says so. The second ends the process within a second. A hook that holds the
+        main thread then (in ``input()``, say) gets a KeyboardInterrupt when ``grace`` is over, or
+        with the second signal. Where somebody else has set a handler, nothing of this happens.
+
+        An error shows the caller and the hook that failed, without the frames of the engine in
+        between; the environment variable ``KAYGRAPH_TRACEBACK=full`` keeps them.
 
         Args:
             shared: The shared store; a new dict when left out.
@@ -71,16 +74,20 @@ class Runnable:
                 cancelled; None: as long as it takes.
 
         Raises:
-            RunInterrupted: The run has ended early because of a signal.
+            RunInterrupted: The run has ended early because of a signal. In a prompt or a notebook
+                it is a KeyboardInterrupt, which does not end the interpreter.
             DeadlineExceededError: It was cancelled because ``deadline`` ran out.
         """
-        from .signals import Signals  # only here are there signals to hear
-
+        __tracebackhide__ = True  # read by IPython and pytest
         run = Run()
         run.inline = True
-        signals = Signals(run, check_limit("grace", grace))
+        grace = check_limit("grace", grace)
         launch = self._launch(self.run_within, shared, observers, deadline, run)
-        return run_in_new_loop(launch, signals)
+        try:
+            return run_in_new_loop(launch, run, grace, self._interrupts_at_once)
+        except BaseException as error:
+            trim(error)
+            raise
 
     def run_async(
         self,
@@ -252,6 +259,7 @@ async def launched(
         error = failure
         if isinstance(failure, Exception):
             note_place(failure, repr(name))
+        trim(failure)
         raise
     finally:
         try:
@@ -278,31 +286,28 @@ def _in_a_notebook() -> bool:
     return ipython is not None and ipython.get_ipython() is not None
 
 
-def run_in_new_loop(launch: Callable[[], Coroutine[Any, Any, T]], signals: "Signals") -> T:
+def run_in_new_loop(
+    launch: Callable[[], Coroutine[Any, Any, T]], run: Run, grace: float | None, at_once: bool
+) -> T:
     """Run to the end in this thread, or in another where a loop runs here already."""
+    # Only here are there signals to hear: what hears them is loaded here.
     if sys.modules["asyncio.events"]._get_running_loop() is None:
+        try:
+            from .signals import Signals
+
+            signals = Signals(run, grace, at_once)
+        except KeyboardInterrupt:  # it has come meanwhile
+            raise RunInterrupted(signal.SIGINT, drained=True) from None
         return signals.run(launch())
-    if not _in_a_notebook():
+    notebook = _in_a_notebook()
+    if not notebook:
         warnings.warn(
             "run() blocks the event loop of this thread until the run has ended: write "
             "'await graph.run_async(shared)'",
             RuntimeWarning,
             stacklevel=3,
         )
-    from concurrent.futures import ThreadPoolExecutor
+    from .beside import RunBeside
 
-    started: list[tuple[asyncio.AbstractEventLoop, asyncio.Task[Any] | None]] = []
-
-    async def begin() -> T:
-        started.append((asyncio.get_running_loop(), asyncio.current_task()))
-        return await launch()
-
-    with ThreadPoolExecutor(1, thread_name_prefix="kaygraph-run") as thread:
-        future = thread.submit(copy_context().run, lambda: asyncio.run(begin()))
-        try:
-            return future.result()
-        except BaseException:
-            for loop, task in started:
-                if task is not None and not future.done():  # interrupted while it ran
-                    loop.call_soon_threadsafe(task.cancel)
-            raise
+    beside: RunBeside[T] = RunBeside(run, grace, notebook)
+    return beside.result(launch)

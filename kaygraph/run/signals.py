@@ -8,10 +8,14 @@ import select
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Coroutine
+from queue import Empty, SimpleQueue
+from types import FrameType
 from typing import Any, TypeVar
 
 from ..errors import RunInterrupted
+from .in_flight import frame_of, in_flight, is_held
 from .run import Run
 
 T = TypeVar("T")
@@ -25,6 +29,15 @@ LAST_S = 0.7
 
 FLUSH_S = 0.1
 
+# How long the loop has to take a step before whatever holds it is interrupted.
+TURN_S = 0.1
+
+AGAIN, OVER = "again", "over"  # a second signal has come; the run has ended
+
+
+class HookInterrupted(KeyboardInterrupt, asyncio.CancelledError):
+    """Raised in a hook that holds the loop: to the hook it is Ctrl-C, to the run an end."""
+
 
 class Signals:
     """Handles signals while a run goes on in the main thread; a handler of the user's own stays.
@@ -32,15 +45,25 @@ class Signals:
     Each signal is written to a pipe the moment it comes, in whichever thread that is. Who comes to
     it first reads it from there: the handler, which the main thread calls between two steps of
     Python; the loop, which it wakes; or, where the run has threads and the main one may never be
-    interrupted, a thread of its own.
+    interrupted, a thread of its own. From the first signal on, another thread sees to it that the
+    run ends in time.
+
+    Args:
+        run: The run.
+        grace: Seconds that what is in flight has after the first signal; None: as long as it takes.
+        at_once: A SIGINT raises KeyboardInterrupt in the hook that holds the main thread, if there
+            is one, and nothing else.
     """
 
-    def __init__(self, run: Run, grace: float | None) -> None:
-        self._run, self._grace = run, grace
+    def __init__(self, run: Run, grace: float | None, at_once: bool = False) -> None:
+        self._run, self._grace, self._at_once = run, grace, at_once
         self._number: int | None = None
         self._again = False
         self._counts = itertools.count(1)
-        self._last = threading.Timer(LAST_S, self._exit)
+        self._words: SimpleQueue[str] = SimpleQueue()  # for the thread that ends the run
+        self._ending: threading.Thread | None = None
+        self._step: Callable[[], None] | None = None  # which the loop is to take
+        self._sent = False  # a signal is on its way that is ours, and not a person's
         self._watcher: threading.Thread | None = None
         self._task: asyncio.Task[Any] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -67,34 +90,41 @@ class Signals:
             try:
                 self._take()
                 if self._number is not None:
-                    drained = not self._again and not self._run.expired
                     cause = None if isinstance(error, asyncio.CancelledError) else error
-                    raise RunInterrupted(self._number, drained) from cause
+                    raise self._interrupted(self._number) from cause
             finally:
                 restore()
                 del error  # it holds this frame: no cycle may keep them alive
 
+    def _interrupted(self, number: int) -> BaseException:
+        interrupted = RunInterrupted(number, not self._again and not self._run.expired)
+        if number == signal.SIGINT and hasattr(sys, "ps1"):  # a person types: no SystemExit here
+            return KeyboardInterrupt(str(interrupted))
+        return interrupted
+
     def _listen(self, numbers: list[signal.Signals]) -> Callable[[], None]:
         """Have the signals written to a pipe; return what puts all back as it was."""
-        self._numbers = numbers
+        self._numbers, self._main = numbers, threading.get_ident()
         self._pipe, end = os.pipe()
         for descriptor in (self._pipe, end):
             os.set_blocking(descriptor, False)
         before = signal.set_wakeup_fd(end, warn_on_full_buffer=False)
-        handlers = [signal.signal(number, self._take) for number in numbers]
+        handlers = [signal.signal(number, self._handle) for number in numbers]
         self._run.threaded = self._watch
 
         def restore() -> None:
+            if self._ending is not None:  # nothing is in the way any more
+                self._words.put(OVER)
+                self._ending.join()
             for number, handler in zip(numbers, handlers, strict=True):
-                signal.signal(number, handler)
-            signal.set_wakeup_fd(before)
+                if signal.getsignal(number) == self._handle:  # no hook has put another there
+                    signal.signal(number, handler)
+            if (current := signal.set_wakeup_fd(before)) != end:
+                signal.set_wakeup_fd(current)
             os.close(end)  # which ends the watcher
             if self._watcher is not None:
                 self._watcher.join()
             os.close(self._pipe)
-            self._last.cancel()  # nothing is in the way any more; what follows has its time
-            if self._last.is_alive():
-                self._last.join()
 
         return restore
 
@@ -102,7 +132,7 @@ class Signals:
         self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
         self._loop.add_reader(self._pipe, self._take)
         if self._number is not None:  # it came before there was a loop
-            self._drain()
+            self._run.drain()
         try:
             return await work
         except Exception as error:
@@ -123,38 +153,52 @@ class Signals:
         self._watcher = threading.Thread(target=read, name="kaygraph-signals", daemon=True)
         self._watcher.start()
 
-    def _take(self, *_: Any) -> bool:
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        """Act on the signals that have come, in the main thread, which may be in a hook."""
+        if self._at_once and number == signal.SIGINT and not self._sent and is_held(frame):
+            with contextlib.suppress(BlockingIOError):
+                os.read(self._pipe, 4096)
+            raise KeyboardInterrupt
+        self._take(frame)
+        step = self._step
+        if step is not None and is_held(frame):
+            self._step = None
+            step()
+            task = None if self._loop is None else asyncio.current_task(self._loop)
+            if task is not None and task is not self._task:  # it ends, and has not failed
+                task.cancel()
+            raise HookInterrupted
+
+    def _take(self, frame: FrameType | None = None) -> bool:
         """Act on the signals that have come; return whether more may come."""
         try:
             came = os.read(self._pipe, 4096)
         except BlockingIOError:
             return True
         for number in came:
-            if number in self._numbers:
-                self._came(number, next(self._counts))
+            if self._sent and number == self._number:
+                self._sent = False
+            elif number in self._numbers:
+                self._came(number, next(self._counts), frame)
         return bool(came)
 
-    def _came(self, number: int, count: int) -> None:
+    def _came(self, number: int, count: int, frame: FrameType | None) -> None:
         if count == 1:
             self._number = number
             # At once, since code that holds the loop may be followed by another node, or item.
             self._run.draining = self._run.marked = True
-            self._call(self._drain)
+            self._call(self._run.drain)
+            self._tell(frame)
+            self._ending = threading.Thread(target=self._end, name="kaygraph-ending", daemon=True)
+            self._ending.start()
         elif count == 2:
             self._again = True
-            self._call(self._cancel)
-            self._last.daemon = True
-            self._last.start()
+            self._words.put(AGAIN)
 
     def _call(self, step: Callable[[], None]) -> None:
         with contextlib.suppress(RuntimeError):  # the loop is closed: there is nothing to stop
             if self._loop is not None:
                 self._loop.call_soon_threadsafe(step)
-
-    def _drain(self) -> None:
-        self._run.drain()
-        if self._grace is not None:
-            asyncio.get_running_loop().call_later(self._grace, self._expire)
 
     def _expire(self) -> None:
         if self._task is not None:
@@ -163,6 +207,41 @@ class Signals:
     def _cancel(self) -> None:
         if self._task is not None:
             self._task.cancel()
+
+    # --- the end of the run, in a thread of its own -------------------------------------------
+
+    def _end(self) -> None:
+        """See to it that the run ends in time."""
+        word = self._word(self._grace)
+        if word is None:  # the grace is over
+            word = self._ended_by(self._expire, None)
+        if word == AGAIN and self._ended_by(self._cancel, LAST_S) is None:
+            self._exit()
+
+    def _word(self, seconds: float | None) -> str | None:
+        with contextlib.suppress(Empty):
+            return self._words.get(timeout=seconds)
+        return None
+
+    def _ended_by(self, step: Callable[[], None], seconds: float | None) -> str | None:
+        """Have the loop take a step, and interrupt what holds it; return the next word, if any."""
+
+        def take() -> None:
+            if self._step is step:
+                self._step = None
+                step()
+
+        end = time.monotonic() + (3600.0 if seconds is None else seconds)
+        self._step = step
+        self._call(take)
+        while self._step is step and time.monotonic() < end:
+            word = self._word(TURN_S)
+            if word is not None:
+                return word
+            if self._step is step and not self._sent and self._number is not None:
+                self._sent = True
+                signal.pthread_kill(self._main, self._number)
+        return self._word(None if seconds is None else max(0.0, end - time.monotonic()))
 
     def _exit(self) -> None:
         """What is in the way cannot be stopped: a thread, say. Leave no process behind."""
@@ -178,3 +257,32 @@ class Signals:
             with contextlib.suppress(Exception):
                 stream.flush()
         os._exit(code)
+
+    # --- what a person is told ----------------------------------------------------------------
+
+    def _tell(self, frame: FrameType | None) -> None:
+        """Say what happens now, and what a second signal does."""
+        if threading.get_ident() != self._main:
+            frame = frame_of(self._main)
+        write(stopping(in_flight(self._loop, frame), self._grace))
+
+
+def stopping(count: int, grace: float | None) -> str:
+    """Return the line for whoever has sent the first signal."""
+    seconds = "for as long as it takes" if grace is None else f"{grace:g} s at most"
+    waits = f"{count:,} in flight, {seconds}" if count else "nothing in flight"
+    return f"stopping: {waits}; once more to stop now"
+
+
+def write(line: str) -> None:
+    """Write a line to standard error, in one piece and without ever waiting for it."""
+    stream: Any = sys.stderr
+    with contextlib.suppress(Exception):
+        if stream is not sys.__stderr__ or stream is None:  # a notebook's, say
+            stream.write(f"{line}\n")
+            return
+        descriptor = stream.fileno()  # a print may be under way: not through its buffer
+        if select.select([], [descriptor], [], 0)[1]:
+            # A terminal has written ^C where the cursor is.
+            begin = "\n" if os.isatty(descriptor) else ""
+            os.write(descriptor, f"{begin}{line}\n".encode())

@@ -204,5 +204,7 @@ async def test_permits_come_back_however_a_part_ends(ends: str) -> None:
         if ends == "cancellation":
             run.cancel()
         await asyncio.wait([run])
+        if ends == "failure":
+            assert isinstance(run.exception(), ValueError)
     assert [held.free for held in permits] == [2]
     assert not permits[0].waiting

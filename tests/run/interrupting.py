@@ -251,6 +251,7 @@ class Script:
         self.process = process
         self.output, self.errors = process.stdout, process.stderr
         self.lines: list[str] = []
+        self.told: list[str] = []  # what a person is told of the first signal
 
     def until(self, text: str) -> None:
         """Wait until it prints a line."""
@@ -267,11 +268,16 @@ class Script:
             pass
 
     def ended(self) -> str:
-        """Wait for its end, read what else it printed and return its errors; nothing is left."""
+        """Wait for its end, read what else it printed and return its errors; nothing is left.
+
+        What a person is told of the first signal is no error.
+        """
         self.process.wait(LONGEST_S)
         assert left_of(self.process) == []
         self.lines += self.output.read().splitlines()
-        return self.errors.read()
+        errors = self.errors.read().splitlines(keepends=True)
+        self.told = [line for line in errors if line.startswith("stopping: ")]
+        return "".join(line for line in errors if line not in self.told)
 
     def numbers(self, word: str) -> list[int]:
         """The items of all lines that begin with a word."""
@@ -282,6 +288,7 @@ class Script:
         """It ended as a drained run does: what was done is handed over, once, and told."""
         err = self.ended()
         assert (self.process.returncode, err) == (128 + number, ""), self.lines
+        assert len(self.told) == 1
         handed, done = self.numbers("handed"), self.numbers("done")
         assert self.lines[-2:] == ["drained True", "end"]
         assert "never" not in self.lines
