@@ -12,8 +12,8 @@ _IN_NAME = r"[\w.%\[\]-]"
 # backtrack; with backtracking, a long text would take quadratic time.
 _NAMES = (
     rf"(?>{_IN_NAME}*?(?:token|secret|pass(?:word|wd|phrase)|(?<![a-z])pass(?![a-z_])|pwd|"
-    r"(?:api|access|account|private|signing|encryption)(?:[_-]|%5f|%2d)?key|"
-    rf"signature|authorization|credential|cookie|session(?:[_-]|%5f|%2d)?id)){_IN_NAME}*+"
+    r"(?:api|access|account|private|signing|encryption)(?:[_-]|%(?:25)*(?:5f|2d))?key|"
+    rf"signature|authorization|credential|cookie|session(?:[_-]|%(?:25)*(?:5f|2d))?id)){_IN_NAME}*+"
 )
 
 # A quote after any number of backslashes does not end the text, which may be nested in another.
