@@ -1,6 +1,7 @@
 """SQLite: one connection in a thread of its own, where every job is a whole transaction."""
 
 import asyncio
+import os
 import sqlite3
 import threading
 import time
@@ -77,6 +78,8 @@ class SQLite:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="kaygraph-sqlite")
         self._job: threading.Event | None = None
         self._connection: sqlite3.Connection | None = None
+        self._log_path = ""  # of the write-ahead log
+        self._log = 0  # its inode
         self._undecodable = False  # whether there was any
 
     @classmethod
@@ -203,14 +206,37 @@ class SQLite:
         connection = self._open()
         connection.execute("BEGIN IMMEDIATE")
         try:
+            self._check_log()
             yield
             if self._given_up():
                 raise _GivenUpError
             connection.execute("COMMIT")
+            self._check_log()
         except BaseException:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+
+    def _check_log(self) -> None:
+        """Raise where others do not find the write-ahead log that this connection writes to.
+
+        When a process closes a file, it loses its locks on it, through whichever descriptor they
+        were taken. So another process takes itself for the last one, and removes the log.
+        """
+        if not self._log_path:
+            return
+        try:
+            there = os.stat(self._log_path).st_ino
+        except FileNotFoundError:
+            there = 0
+        self._log = self._log or there
+        if not there or there != self._log:
+            raise DatabaseUnavailableError(
+                f"{self._database}: another process has removed the log of this file, so that what "
+                "was committed last may be lost. This process has lost its locks: something in it "
+                "has opened and closed the file other than by sqlite3, with open() perhaps. Use "
+                "sqlite3.Connection.backup() to copy a database"
+            )
 
     # --- the thread --------------------------------------------------------------------------
 
@@ -296,7 +322,9 @@ class SQLite:
             connection.execute("PRAGMA query_only = ON")
             connection.set_authorizer(_only_asks)  # which that does not keep some PRAGMAs to
             return
-        connection.execute("PRAGMA journal_mode = WAL")
+        (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        if mode == "wal":  # which not every file system allows
+            self._log_path = f"{self._database.path.resolve()}-wal"
         synchronous = "FULL" if self._database.durable else "NORMAL"
         connection.execute(f"PRAGMA synchronous = {synchronous}")
 

@@ -26,6 +26,7 @@ from kaygraph.nodes import (
 )
 from kaygraph.nodes.sql._statement import Statement
 from kaygraph.testing import cancel_everywhere
+from tests.children import python
 from tests.databases import query
 from tests.stages import Stage
 
@@ -534,6 +535,49 @@ async def test_what_cannot_be_given_back_is_not_written(database):
     with pytest.raises(RowUnreadableError, match="column 'name'"):
         await query(database, "DELETE FROM t", "SELECT CAST(x'ff' AS TEXT) AS name")
     assert count(database) == 8
+
+
+@pytest.mark.skipif(
+    sqlite3.sqlite_version_info >= (3, 51), reason="this SQLite does not lose its locks"
+)
+async def test_a_log_that_was_removed_is_told(database):
+    """Rows that nobody would find after a crash are not acknowledged."""
+    others = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('SELECT * FROM t').close()"
+    written: list[int] = []
+
+    class Rows(Stage):
+        async def prep(self, _):
+            yield {"id": 0}
+            await first.wait()
+            database.path.read_bytes()  # its end drops the locks of this process
+            await asyncio.to_thread(python, "-c", others, database.path, check=True)
+            yield {"id": 1}
+
+    class Written(Stage):
+        async def exec(self, row):
+            written.append(row["id"])
+            first.set()
+
+    first = asyncio.Event()
+    with pytest.raises(DatabaseUnavailableError, match=r"removed the log.*backup\(\)"):
+        await Graph(Rows() | SQLWrite(database, INSERT) | Written()).run_async({})
+    assert written == [0]
+
+
+async def test_others_that_come_and_go_leave_the_log(database):
+    """Other processes, and other connections of this one, that use sqlite3."""
+    others = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('SELECT * FROM t').close()"
+
+    class Rows(Stage):
+        async def prep(self, _):
+            for n in range(5):
+                yield {"id": n}
+                await asyncio.to_thread(python, "-c", others, database.path, check=True)
+                await SQLRead(database, "SELECT * FROM t").run_async({})
+                await SQLExecute(database, "DELETE FROM t WHERE id > 99").run_async({})
+
+    await Graph(Rows() | SQLWrite(database, INSERT, max_workers=1)).run_async({})
+    assert count(database) == 5
 
 
 async def test_root_follows_symlinks(tmp_path):
