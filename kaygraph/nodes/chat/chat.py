@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections.abc import Awaitable, Mapping
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from dataclasses import replace
 from typing import Any, ClassVar, TypedDict, Unpack
 
@@ -16,6 +16,7 @@ from ...streams.stage import StageReport
 from .._json import decode
 from .._quoted import secrets_of
 from .._store import StoreParallelSettings, StoreSettings, configure
+from ..http._content import as_json
 from ..http._decoding import HTTPBodyError, HTTPSizeError
 from ..http.asking import Asking, ClientSettings, check_mapping, check_text
 from ..http.client import EVENT_STREAM, UNCOMPRESSED, Answer
@@ -159,7 +160,7 @@ class Chatting(Asking):
                     result = await answer.result(self.max_depth, asked)
                     if not result["success"]:
                         raise self._refused(request, result)
-                    await self._take(item, self._read(result["data"]), completion)
+                    await self._take(item, as_json(result["data"], self.max_depth), completion)
         except HTTPBodyError as error:
             again = not isinstance(error, HTTPSizeError)
             raise ChatFormatError(str(error), again) from error
@@ -170,13 +171,6 @@ class Chatting(Asking):
             text = "the answer was cut off in the middle of its JSON: raise max_tokens"
             raise ChatFormatError(text, repeatable=False)
         return replace(reply, data=fitting(reply.text, self.schema, self.max_depth))
-
-    def _read(self, data: Any) -> Any:
-        """Return what an answer says that may be JSON without saying so."""
-        if isinstance(data, str | bytes):
-            with suppress(ValueError):
-                return decode(data.encode() if isinstance(data, str) else data, self.max_depth)
-        return data
 
     def _streams(self, content_type: str) -> bool:
         return content_type == EVENT_STREAM or (self.streaming and content_type in UNTOLD)

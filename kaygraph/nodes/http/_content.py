@@ -1,7 +1,10 @@
 """What the Content-Type header says of a body."""
 
 import codecs
+from contextlib import suppress
+from typing import Any
 
+from .._json import decode
 from ._urls import from_header
 
 
@@ -26,6 +29,18 @@ def is_json(kind: str) -> bool:
     """Return whether a media type is JSON, as application/problem+json and text/json are."""
     subtype = kind.rpartition("/")[2]
     return subtype in ("json", "x-json") or subtype.endswith("+json")
+
+
+def as_json(data: Any, max_depth: int) -> Any:
+    """Return the object or the array that a text holds which does not say that it is JSON.
+
+    Many a server sends one as text/html or text/plain. Whatever else it is comes back as it is.
+    """
+    raw = data.encode("utf-8", "replace") if isinstance(data, str) else data
+    if isinstance(raw, bytes) and raw.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"["):
+        with suppress(ValueError):
+            return decode(raw, max_depth)
+    return data
 
 
 def text_of(body: bytes, charset: str | None) -> str:

@@ -17,6 +17,7 @@ from ...run.frame import Frame
 from .._json import decode
 from .._store import StoreBatchSettings, configure
 from ._addresses import HTTPRequestError, joined
+from ._content import as_json
 from ._decoding import HTTPBodyError
 from ._urls import as_safe
 from .asking import ClientSettings, Requesting, check_text
@@ -131,6 +132,7 @@ class HTTPPages(Requesting, BatchNode[Page, Any]):
         """Ask for a page and yield its items."""
         client: Client = resource_of(self)
         result, url = await client.asked(page.request, raise_for_status=True)
+        result["data"] = as_json(result["data"], self.max_depth)
         items = self._items(page.request, result)
         if not page.following.done():  # it is another attempt: a subclass failed after the answer
             self._check_new(page, items)
@@ -142,12 +144,13 @@ class HTTPPages(Requesting, BatchNode[Page, Any]):
     def _check_new(self, page: Page, items: list[Any]) -> None:
         """Refuse records that have come before: a server may not know what the pages count."""
         param = getattr(self.pagination, "param", None)
+        told = "total" if isinstance(self.pagination, Offset) else "pages"
         counted = isinstance(self.pagination, Offset | PageNumber)
         records = len(items) > 1 and all(isinstance(item, dict) for item in items)
         if counted and records and items == page.before:
             raise HTTPBodyError(
                 f"{page.request!r} answered the same items as the page before it: does the server "
-                f"know {param!r}?"
+                f"know {param!r}? If it repeats its last page, say {told}="
             )
 
     def _items(self, request: Request, result: HTTPResult) -> list[Any]:

@@ -9,7 +9,7 @@ from ...node.node import Node
 from ...node.settings import Checks
 from .._store import configure
 from ._addresses import HTTPRequestError
-from ._content import is_json
+from ._content import as_json, is_json
 from ._decoding import HTTPBodyError
 from .asking import check_text, check_url
 from .messages import HTTPResult, Request
@@ -52,7 +52,7 @@ class RESTNode(Answering, Node[Any, Any]):
     filled from it, quoted; what is left over is the JSON body of a POST, PUT or PATCH, and the
     query of any other method. A path with one place takes a string or a number as well, one with
     none takes None; a Request is taken as it is. Results, errors and retries are those of HTTPNode;
-    an answer with success that is not JSON is an HTTPBodyError.
+    an answer with success that is not JSON, whatever it says that it is, is an HTTPBodyError.
 
     Args:
         url: The API: what all paths begin with.
@@ -113,7 +113,10 @@ class RESTNode(Answering, Node[Any, Any]):
         """Make a request and return the whole answer, which is JSON."""
         result = await super().answer(request)
         kind = result["headers"].get("content-type", "").partition(";")[0].strip().lower()
-        if result["success"] and result["data"] is not None and not is_json(kind):
+        if not result["success"] or is_json(kind):
+            return result
+        result["data"] = as_json(result["data"], self.max_depth)
+        if isinstance(result["data"], str | bytes):
             raise HTTPBodyError(
                 f"{request!r} answered {kind or 'something'}, not JSON: is "
                 f"{self.url!r} the address of the API?"

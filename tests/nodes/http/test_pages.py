@@ -701,6 +701,17 @@ async def test_a_cursor_ends_where_nothing_new_is_named(end: Any) -> None:
         assert await all_of(HTTPPages(url, Cursor("next"), items="items")) == [1, 2]
 
 
+async def test_pages_may_be_json_without_saying_so() -> None:
+    """And say what comes next all the same."""
+
+    async def page(request: web.Request) -> web.Response:
+        following = "b" if "cursor" not in request.query else None
+        return web.Response(text=json.dumps({"items": [1], "next": following}))
+
+    async with serving(page) as url:
+        assert await all_of(HTTPPages(url, Cursor("next"), items="items")) == [1, 1]
+
+
 async def test_a_name_in_the_json_may_hold_dots() -> None:
     """As that of OData."""
 

@@ -1,5 +1,6 @@
 """RESTNode: a path with places to fill, and JSON both ways; against a real server."""
 
+import json
 from typing import Any
 
 import pytest
@@ -184,6 +185,24 @@ async def test_settings_may_be_class_attributes() -> None:
         await User().run_async(shared)
     got = shared["user"]["data"]
     assert (got["path"], got["headers"]["x-api-key"]) == ("/api/users/7", "k1")
+
+
+@pytest.mark.parametrize("kind", ["text/html", "text/plain; charset=utf-8", "image/png", "x"])
+@pytest.mark.parametrize("data", [{"a": "ü"}, [1]])
+async def test_json_that_does_not_say_so_is_json(kind: str, data: Any) -> None:
+    """Many servers send it as a page for people."""
+    body = json.dumps(data, ensure_ascii=False).encode()
+    async with serving(reply(b"\xef\xbb\xbf" + body, headers={"Content-Type": kind})) as site:
+        await RESTNode(site.url, writes="got", result="data").run_async(shared := {})
+        assert shared == {"got": data}
+
+
+@pytest.mark.parametrize("body", [b"ok", b"12", b'"text"', b"{", b"[1", b"null"])
+async def test_text_that_is_no_object_is_no_json(body: bytes) -> None:
+    """A word that could be JSON is none where that is not said."""
+    async with serving(reply(body, headers={"Content-Type": "text/plain"})) as site:
+        with pytest.raises(HTTPBodyError, match="answered text/plain, not JSON"):
+            await RESTNode(site.url).run_async({})
 
 
 @pytest.mark.parametrize("kind", ["text/html", "application/octet-stream", "application/xml"])
