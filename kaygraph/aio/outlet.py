@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Any, Protocol, TypeVar
 
-from .tasks import cancellation_check, raise_if_cancelled
+from .tasks import cancellation_check, cancelled_again, raise_if_cancelled
 
 T = TypeVar("T")
 V = TypeVar("V", contravariant=True)
@@ -12,6 +12,16 @@ V = TypeVar("V", contravariant=True)
 
 class Outlet(Protocol[V]):
     """Where values go on to."""
+
+    def put(self, value: V, /) -> bool:
+        """Pass a value on; return False when ``ready`` must be awaited before the next."""
+
+    async def ready(self, chunk: bool = False, /) -> None:
+        """Wait until there is room for a value, or for a chunk of them; let other tasks run."""
+
+
+class ItemOutlet(Outlet[V], Protocol[V]):
+    """Where the values of one item after another go on to."""
 
     slot: Any  # the worker's permits, which are given back while `ready` waits
     limits: list[asyncio.Timeout]  # time limits that stand still while `ready` waits
@@ -21,15 +31,9 @@ class Outlet(Protocol[V]):
     def begin(self, index: int, /) -> None:
         """Begin with the values of another item."""
 
-    def put(self, value: V, /) -> bool:
-        """Pass a value on; return False when ``ready`` must be awaited before the next."""
-
     @property
     def free(self) -> int:
         """How many values may be put before ``ready`` must be awaited again; at least 1."""
-
-    async def ready(self, chunk: bool = False, /) -> None:
-        """Wait until there is room for a value, or for a chunk of them; let other tasks run."""
 
 
 async def hand_on(values: AsyncIterator[T], outlet: Outlet[T]) -> None:
@@ -43,26 +47,48 @@ async def hand_on(values: AsyncIterator[T], outlet: Outlet[T]) -> None:
     try:
         async for value in values:
             if not put(value) or cancelled():
-                await _go_on(values, outlet)
+                try:
+                    if cancelled():
+                        await cancelled_again()
+                    await outlet.ready()
+                except asyncio.CancelledError as error:
+                    await _throw(error, values, outlet)
     except StopAsyncIteration:  # it has ended when a cancellation was raised in it
         pass
     finally:
-        if hasattr(values, "aclose"):
-            await values.aclose()
+        await close(values)
 
 
-async def _go_on(values: Any, outlet: Outlet[Any]) -> None:
-    """Wait for room; what cancels the wait is raised in the generator."""
+async def close(values: AsyncIterator[Any]) -> None:
+    """Close an async iterator that can be closed, wherever it stands.
+
+    A task group that a generator holds makes an error group of the GeneratorExit that closes it:
+    that is no error.
+    """
+    if not hasattr(values, "aclose"):
+        return
+    try:
+        await values.aclose()
+    except BaseExceptionGroup as group:
+        if errors := group.split(GeneratorExit)[1]:
+            try:
+                raise errors from None
+            finally:
+                del errors  # they hold this frame: no cycle may keep them alive
+
+
+async def _throw(cancellation: asyncio.CancelledError, values: Any, outlet: Outlet[Any]) -> None:
+    """Raise in the generator what has cancelled the wait for room; if it goes on, wait again."""
     while True:
-        try:
-            await raise_if_cancelled()
-            return await outlet.ready()
-        except asyncio.CancelledError as error:
-            if not hasattr(values, "athrow"):
-                raise
-            value = await values.athrow(error)
+        if not hasattr(values, "athrow"):
+            raise cancellation
+        value = await values.athrow(cancellation)
         await raise_if_cancelled()  # it was no scope of the generator's, which has swallowed it
         outlet.put(value)
+        try:
+            return await outlet.ready()
+        except asyncio.CancelledError as error:
+            cancellation = error
 
 
 async def hand_on_all(values: Iterable[T], outlet: Outlet[T]) -> None:

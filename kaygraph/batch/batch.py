@@ -26,9 +26,12 @@ class BatchNode(
 ):
     """Run ``exec`` once per item that ``prep`` returns, one after another.
 
-    ``prep`` returns any iterable or async iterable (a generator is one), pulled lazily. ``post``
-    gets the results in the order of the input. Retries, time limits and the fallback count per
-    item; an item that waits for its next attempt holds up the next.
+    ``prep`` returns any iterable or async iterable (a generator is one), pulled lazily: an item is
+    read when a worker is free for it. One task makes all steps of an async iterable, and closes
+    it, so a generator may hold a task group or a time limit over its yields. What a generator sets
+    in a context variable, its items do not see: bind that in ``exec``. ``post`` gets the results in
+    the order of the input. Retries, time limits and the fallback count per item; an item that waits
+    for its next attempt holds up the next.
 
     Args:
         on_error: What happens when an item fails for good. ``"raise"``: the others are cancelled

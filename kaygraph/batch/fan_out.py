@@ -1,7 +1,7 @@
 """The bounded gather: many items, at most ``max_workers`` at once, each accounted for once."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Sized
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sized
 from functools import partial
 from operator import length_hint
 from typing import Any
@@ -17,6 +17,7 @@ from ..aio.tasks import (
     raise_if_cancelled,
 )
 from ..errors import TooManyFailuresError
+from ..events import ItemFailed
 from ..limits.permits import Permits
 from ..limits.slots import Slot
 from ..node.observed import begun
@@ -26,11 +27,9 @@ from ..run.place import WORKING
 from ..run.run import Run
 from .failures import Failures
 from .pool import WorkerPool
-from .source import close, opened
+from .source import END, AsyncSource, SyncSource, opened
 
 Work = Callable[[Any, int, Slot], Awaitable[Any]]
-
-END = object()
 
 SKIPPED = object()  # in place of a result that is not there: removed before results are returned
 
@@ -88,9 +87,7 @@ class FanOut:
         self.results: list[Any] = []
         self.pulled = 0
         self.has_gaps = False  # SKIPPED stands in the results
-        self._iterator, self._async_iterator = opened(items, name, frame)
-        if self._async_iterator is not None:
-            self._pulling = asyncio.Lock()
+        self.source = opened(items, name, frame)
 
     async def run(self) -> list[Any]:
         """Run all items and return the results."""
@@ -110,7 +107,10 @@ class FanOut:
                 raise error.__cause__ from None
             self.has_gaps = True  # return what is done, and leave out what was cancelled
         finally:
-            await close(self._iterator, self._async_iterator)
+            if isinstance(self.source, SyncSource):
+                self.source.close()
+            else:
+                self._account_for(self.source.left)
         self.failures.settle(self.pulled)
         if self.has_gaps:
             return [result for result in self.results if result is not SKIPPED]
@@ -119,12 +119,15 @@ class FanOut:
     async def _gathered(self) -> None:
         """Run all workers at once, as ``asyncio.gather`` does; each stands behind its permits."""
         only_one = self.workers < self.max_workers  # there is no second item
-        if self.workers == 1 and (only_one or not self.max_waiting):
+        alone = self.workers == 1 and (only_one or not self.max_waiting)
+        if alone and isinstance(self.source, SyncSource):
             await self._alone()
             return
         gathering = Gathering[None](f"items of {self.name!r}")
         pool = WorkerPool(gathering, self._work, self.workers, self.max_waiting, self._has_no_more)
         self.pool = pool if self.max_waiting else None
+        if isinstance(self.source, AsyncSource):  # which a task of its own reads
+            gathering.add(begun(self.source.read, self.name, self.frame))
         try:
             await gathering.ended()
         finally:
@@ -155,8 +158,10 @@ class FanOut:
     async def _worker(self, number: int) -> None:
         # Every item of every batch goes through this loop. So names are local, nothing is called
         # that was not asked for, and the only coroutine is that of `exec`.
-        work, bare, iterator = self.work, self.bare, self._iterator
+        work, bare = self.work, self.bare
+        source: Any = self.source
         results, keep, ordered = self.results, self.sink is None, self.ordered
+        iterator, pull = source.iterator, source.next
         slot = Slot(self.caps, number, self.timed, self.pool)
         own, capped = self.caps[0], len(self.caps) > 1
         cancelled = cancellation_check()
@@ -169,10 +174,10 @@ class FanOut:
                 if iterator is not None:
                     if not slot.held:
                         await slot.take()
-                    item = END if run.draining else next(iterator, END)
+                    item = END if run.draining else pull(iterator, END)
                 else:
                     slot.give()  # it may take long, and others can work meanwhile
-                    item = await self._pull()
+                    item = await source.take()
                     if bare is not None and item is not END:
                         await slot.take()
                 if item is END:
@@ -208,10 +213,15 @@ class FanOut:
             slot.give()
             WORKING.reset(working)
 
-    async def _pull(self) -> Any:
-        assert self._async_iterator is not None
-        async with self._pulling:  # an async generator can serve one caller at a time
-            return await anext(self._async_iterator, END)
+    def _account_for(self, left: Iterable[Any]) -> None:
+        """Emit an event for each item that was read and not worked on: it is cancelled."""
+        emit, now = self.frame.run.emit, asyncio.get_running_loop().time
+        for _ in left:
+            self.pulled += 1
+            if emit is not None:
+                error = asyncio.CancelledError()
+                index = self.pulled - 1
+                emit(ItemFailed(self.name, now(), index, 0, 0, 0.0, "cancelled", error))
 
     async def _deliver(self, item: Any, index: int, slot: Slot, value: Any) -> None:
         assert self.sink is not None

@@ -2,9 +2,13 @@
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
+from contextvars import Context, copy_context
+from functools import partial
 from typing import Any
 
+from ..aio.outlet import Outlet, close, hand_on
 from ..aio.tasks import raise_if_awaited
 from ..errors import NodeDefinitionError
 from ..run.frame import Frame
@@ -16,13 +20,45 @@ class _NoItems(tuple[Any, ...]):
 
 NO_ITEMS = _NoItems()  # what the inherited prep returns; later stages of a pipeline need none
 
-Source = tuple[Iterator[Any] | None, "AsyncSource | None"]
+END: Any = object()  # after the last item
+
+# Iterators that run no code but their own.
+PLAIN = frozenset(type(iter(of)) for of in (list[Any](), (), range(0), range(2**70), set[Any]()))
 
 
-def opened(items: Any, name: str, frame: Frame) -> Source:
-    """Return an iterator or an async iterator over what ``prep`` returned."""
+class SyncSource:
+    """An iterator that runs in a context of its own, whichever task asks for the next item.
+
+    What a generator sets in a context variable it can reset, and its items do not see it.
+
+    Attributes:
+        next: Called as the function of that name, with ``iterator`` and a value for the end.
+    """
+
+    next: Callable[[Iterator[Any], Any], Any] = next
+
+    def __init__(self, items: Iterable[Any], alone: bool) -> None:
+        self.iterator = iter(items)
+        self._context: Context | None = None
+        if not alone and type(self.iterator) not in PLAIN:
+            self._context = copy_context()
+            step: Any = next
+            self.next = partial(self._context.run, step)
+
+    def close(self) -> None:
+        """Close a generator that was not read to its end, so that its ``finally`` runs now."""
+        if not inspect.isgenerator(self.iterator):
+            return
+        if self._context is None:
+            self.iterator.close()
+        else:
+            self._context.run(self.iterator.close)
+
+
+def opened(items: Any, name: str, frame: Frame, alone: bool = False) -> "SyncSource | AsyncSource":
+    """Return what reads the items that ``prep`` returned; ``alone``: in a task of its own."""
     if isinstance(items, AsyncIterable):
-        return None, AsyncSource(items, frame)
+        return AsyncSource(items, frame)
     if items is NO_ITEMS:
         raise NodeDefinitionError(
             f"{name!r} has no items: define prep(self, shared), which returns them"
@@ -30,7 +66,7 @@ def opened(items: Any, name: str, frame: Frame) -> Source:
     if isinstance(items, str | bytes | bytearray | Mapping):
         raise TypeError(f"prep of {name!r} returned a {type(items).__name__}: {_meant(items)}")
     if isinstance(items, Iterable) or hasattr(items, "__getitem__"):
-        return iter(items), None
+        return SyncSource(items, alone)
     raise TypeError(
         f"prep of {name!r} must return an iterable or async iterable of items, "
         f"got {type(items).__name__}"
@@ -43,29 +79,50 @@ def _meant(items: Any) -> str:
     return "for one item return [text], for its parts list(text) or text.split()"
 
 
-async def close(items: Iterator[Any] | None, async_items: "AsyncSource | None") -> None:
-    """Close a generator that was not read to its end, so that its ``finally`` runs now."""
-    if inspect.isgenerator(items):
-        items.close()
-    if async_items is not None:
-        await async_items.aclose()
-
-
 class AsyncSource(AsyncIterator[Any]):
-    """An async iterator that ends when the run drains, also in the middle of a wait for an item."""
+    """An async iterator that ends when the run drains, also in the middle of a wait for an item.
+
+    One task reads it, from its first step to its close: what a generator holds over its yields (a
+    task group, a time limit, a context variable) is that task's.
+    """
+
+    iterator = None
+    next: Callable[[Any, Any], Any] = next
 
     def __init__(self, items: AsyncIterable[Any], frame: Frame) -> None:
-        self._items = aiter(items)
+        self._given = items
+        self._items: AsyncIterator[Any] | None = None
         self._frame = frame
-        self._reader: asyncio.Task[Any] | None = None  # the task that waits for an item
+        self._reader: asyncio.Task[Any] | None = None  # while it waits for an item
         self._stopping = False
-        frame.run.read(self._stop)
+        self._asking: deque[asyncio.Future[Any]] = deque()
+        self._idle: asyncio.Future[None] | None = None  # the reader waits for somebody to ask
+        self._ended = False
+        self.left: deque[Any] = deque()  # items whose asker was cancelled when they came
+
+    # --- for the task that reads ------------------------------------------------------------------
+
+    async def read(self, outlet: Outlet[Any] | None = None) -> None:
+        """Read to the end, and close: for an outlet, or for those that ``take`` one item each."""
+        self._items = aiter(self._given)
+        self._frame.run.read(self._stop)
+        try:
+            if outlet is None:
+                await self.ready()
+            await hand_on(self, outlet or self)
+        finally:
+            self._frame.run.read_out(self._stop)
+            self._ended = True
+            for asked in self._asking:
+                if not asked.done():
+                    asked.set_result(END)
 
     async def __anext__(self) -> Any:
         if self._frame.drains:
             raise StopAsyncIteration
         self._reader = reader = asyncio.current_task()
         assert reader is not None
+        assert self._items is not None
         cancelling = reader.cancelling()
         try:
             item = await anext(self._items)
@@ -79,11 +136,21 @@ class AsyncSource(AsyncIterator[Any]):
             self._reader = None
             if self._stopping:  # also when the iterator has swallowed it and given an item
                 self._stopping = False
-                self._frame.run.stopped = [r for r in self._frame.run.stopped if r is not reader]
                 reader.uncancel()
         if reader.cancelling() > cancelling:  # the iterator has swallowed a cancellation
             raise asyncio.CancelledError
         return item
+
+    async def athrow(self, error: BaseException) -> Any:
+        """Raise an error where a generator stands, and return what it gives next."""
+        throw = getattr(self._items, "athrow", None)
+        if throw is None:
+            raise error
+        return await throw(error)
+
+    async def aclose(self) -> None:
+        assert self._items is not None
+        await close(self._items)
 
     def _stop(self) -> None:
         reader = self._reader
@@ -91,12 +158,46 @@ class AsyncSource(AsyncIterator[Any]):
             return  # nobody waits, or the source itself drains the run: it gives its item first
         if not self._stopping:
             self._stopping = reader.cancel()
-            self._frame.run.stopped = [*self._frame.run.stopped, reader]
 
-    async def aclose(self) -> None:
-        self._frame.run.read_out(self._stop)
-        if hasattr(self._items, "aclose"):
-            await self._items.aclose()
+    # --- the way of an item to whoever has asked for it -------------------------------------------
+
+    def put(self, item: Any, /) -> bool:
+        """Give an item to whoever has asked first; return whether somebody else has asked."""
+        if self._asked():
+            self._asking.popleft().set_result(item)
+        else:
+            self.left.append(item)
+        return self._asked()
+
+    def _asked(self) -> bool:
+        """Whether somebody waits for an item; drop those that were cancelled."""
+        asking = self._asking
+        while asking and asking[0].done():
+            asking.popleft()
+        return bool(asking)
+
+    async def ready(self, chunk: bool = False, /) -> None:
+        """Wait until somebody asks for an item."""
+        while not self._asked():
+            self._idle = asyncio.get_running_loop().create_future()
+            await self._idle
+
+    async def take(self) -> Any:
+        """Return the next item, read when it is asked for, or END."""
+        if self.left:
+            return self.left.popleft()
+        if self._ended:
+            return END
+        asked: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._asking.append(asked)
+        if self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)
+        try:
+            return await asked
+        except asyncio.CancelledError:
+            if not asked.cancelled() and asked.result() is not END:
+                self.left.append(asked.result())
+            raise
 
 
 def _current_task() -> "asyncio.Task[Any] | None":

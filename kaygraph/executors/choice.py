@@ -5,7 +5,7 @@ from contextvars import copy_context
 from types import CoroutineType
 from typing import Any
 
-from ..aio.outlet import Outlet, hand_on_all
+from ..aio.outlet import ItemOutlet, hand_on_all
 from ..aio.tasks import raise_if_awaited
 from ..limits.slots import Slot
 from ..run.frame import Frame
@@ -39,7 +39,7 @@ async def execute(node: Any, item: Any, frame: Frame, slot: Slot) -> Any:
 
 
 async def _executed(
-    node: Any, item: Any, frame: Frame, outlet: Outlet[Any] | None, meter: Meter | None
+    node: Any, item: Any, frame: Frame, outlet: ItemOutlet[Any] | None, meter: Meter | None
 ) -> Any:
     run = meter.run_to_end if meter else run_to_end
     place = node.run_in

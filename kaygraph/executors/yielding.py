@@ -9,7 +9,7 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Any
 
-from ..aio.outlet import Outlet, hand_on, hand_on_all
+from ..aio.outlet import ItemOutlet, hand_on, hand_on_all
 from ..aio.tasks import outlast
 from .elsewhere import run_to_end, submitted
 from .meter import Meter
@@ -22,7 +22,7 @@ CHUNK = 256  # how many values a generator in a thread may be ahead of the loop
 PAUSE_S = 0.001  # how long values that follow each other fast may wait to be taken up together
 
 
-async def taken_up(values: Any, outlet: Outlet[Any] | None) -> list[Any] | None:
+async def taken_up(values: Any, outlet: ItemOutlet[Any] | None) -> list[Any] | None:
     """Put what a generator yields into the outlet, or return it as a list if there is none."""
     if outlet is None:
         if isinstance(values, AsyncIterable):
@@ -35,7 +35,7 @@ async def taken_up(values: Any, outlet: Outlet[Any] | None) -> list[Any] | None:
     return None
 
 
-async def substitutes(node: Any, given: Any, outlet: Outlet[Any] | None) -> list[Any] | None:
+async def substitutes(node: Any, given: Any, outlet: ItemOutlet[Any] | None) -> list[Any] | None:
     """Take up what ``exec_fallback`` gives in the place of what ``exec`` would have yielded.
 
     Raises:
@@ -51,7 +51,7 @@ async def substitutes(node: Any, given: Any, outlet: Outlet[Any] | None) -> list
 
 
 async def threaded(
-    node: Any, item: Any, threads: ThreadPoolExecutor, outlet: Outlet[Any], meter: Meter | None
+    node: Any, item: Any, threads: ThreadPoolExecutor, outlet: ItemOutlet[Any], meter: Meter | None
 ) -> None:
     """Run a generator ``exec`` in one thread, from its first step to its close."""
     measured: Measured = meter.measured if meter else _call
@@ -69,7 +69,7 @@ def _call(work: Callable[..., Any], *args: Any) -> Any:
 
 
 async def _stepped(
-    node: Any, item: Any, threads: ThreadPoolExecutor, outlet: Outlet[Any], measured: Measured
+    node: Any, item: Any, threads: ThreadPoolExecutor, outlet: ItemOutlet[Any], measured: Measured
 ) -> None:
     """Take every step of a generator by a call of its own."""
     context = copy_context()
@@ -103,7 +103,7 @@ class _InThread:
         self._timer: asyncio.TimerHandle | None = None
         self._looking: asyncio.Future[None] | None = None
 
-    async def run(self, threads: ThreadPoolExecutor, outlet: Outlet[Any]) -> None:
+    async def run(self, threads: ThreadPoolExecutor, outlet: ItemOutlet[Any]) -> None:
         """Put the values into the outlet as they come."""
         work = self._steps_of_async if self.node.exec_kind == "async_generator" else self._steps
         call = threads.submit(copy_context().run, self._measured, work)
@@ -144,7 +144,7 @@ class _InThread:
         if self._looking is not None and not self._looking.done():
             self._looking.set_result(None)
 
-    def _take_up(self, outlet: Outlet[Any]) -> int:
+    def _take_up(self, outlet: ItemOutlet[Any]) -> int:
         """Put what is there into the outlet; return how many that were."""
         number = 0
         while self._values:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
-from ..aio.outlet import Outlet
+from ..aio.outlet import ItemOutlet
 from ..aio.tasks import raise_if_cancelled
 from ..events import NO_USAGE, Usage
 from .permits import AutoPermits, Cap, Permits, Waiter, entered
@@ -55,7 +55,7 @@ class Slot:
         self.waiting = False  # for its next attempt
         self.usage = NO_USAGE
         self.until: float | None = None  # the deadline of the item, by the loop's clock
-        self.outlet: Outlet[Any] | None = None  # where what exec yields goes on, one by one
+        self.outlet: ItemOutlet[Any] | None = None  # where what exec yields goes on, one by one
 
     @property
     def waited_s(self) -> float:

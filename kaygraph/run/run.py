@@ -70,7 +70,6 @@ class Run:
     inline = False  # in the calling thread of run()
     expired = False  # what was in flight has had its time, and is cancelled
     threaded: Callable[[], None] | None = None  # called when the run gets threads of its own
-    stopped: Sequence[Any] = ()  # tasks whose wait for a source is being ended
     _sources: Sequence[Callable[[], None]] = ()
     _threads: "ThreadPoolExecutor | None" = None
     processes: WorkerProcesses | None = None  # made by the call that first needs one
@@ -163,7 +162,7 @@ class Run:
 
     def expire(self, task: "asyncio.Task[Any]") -> None:
         """Cancel the run's task, as what is in flight has had its time; once is enough."""
-        if task.cancelling() <= sum(task is reader for reader in self.stopped):
+        if not task.cancelling():
             self.expired = True
             task.cancel()
 

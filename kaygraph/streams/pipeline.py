@@ -25,7 +25,8 @@ from .stage import Stage, work_off
 class Pipeline(BaseNode[Any, list[Any] | None], Streaming[Any]):
     """Stages that work at the same time, each on the items that the one before has finished.
 
-    The first stage's ``prep`` gives the items (any iterable or async iterable); a stage's
+    The first stage's ``prep`` gives the items (any iterable or async iterable, read as for a
+    BatchNode, and no further than there is room); a stage's
     ``exec`` takes one item and returns one result, yields several, or raises ``Drop``; a stage
     without an ``exec`` passes items on. Between two stages is a buffer of ``buffer`` items, so a
     slow stage slows its source, and an endless source runs in bounded memory.

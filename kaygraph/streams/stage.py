@@ -12,7 +12,7 @@ from ..batch.batch import cap_of, max_waiting_of, workers_of
 from ..batch.failures import Failures
 from ..batch.fan_out import NEVER_DRAINS
 from ..batch.pool import WorkerPool
-from ..batch.source import close, opened
+from ..batch.source import AsyncSource, SyncSource, opened
 from ..events import ItemFailed, StageFinished
 from ..executors.kinds import YIELDING
 from ..limits.slots import Slot
@@ -121,11 +121,14 @@ class Stage:
         run = NEVER_DRAINS if self.frame.rules.whole else self.frame.run
         sink, size, readers = outbox.items, outbox.size, outbox.readers
         never_waits = size == UNBOUNDED
-        items, async_items = opened(source, self.name, self.frame)
+        items = opened(source, self.name, self.frame, alone=True)
         taken = 0
+        outlet = StageOutlet(outbox, Slot(), None)
         try:
-            if items is not None:
-                for taken, item in enumerate(() if run.draining else items, 1):
+            if isinstance(items, AsyncSource):
+                await items.read(outlet)
+            else:
+                for taken, item in enumerate(() if run.draining else items.iterator, 1):
                     if len(sink) >= size:
                         await self._wait_for_room(values=(item,))
                     sink.append(item)
@@ -135,13 +138,11 @@ class Stage:
                         await asyncio.sleep(0)  # let other tasks run
                     if run.draining:
                         break
-            elif async_items is not None:
-                async for item in async_items:
-                    await self._pass((item,))
-                    taken += 1
         finally:
-            self.taken = taken
-            await close(items, async_items)
+            self.taken = taken + outlet.count
+            self.blocked += outlet.blocked_s
+            if isinstance(items, SyncSource):
+                items.close()
         self.busy = self.clock() - started - self.blocked
         outbox.close()
 

@@ -63,7 +63,30 @@ async def yields_for_ever(ledger: Ledger) -> None:
                 break
 
 
-SHAPES: list[Shape] = [yields_in_order, yields_in_any_order, yields_for_ever]
+async def rows(ledger: Ledger) -> AsyncIterator[int]:
+    """Yield numbers within scopes."""
+    async with ledger.tidy_entry(), anyio.create_task_group() as group:
+        group.start_soon(asyncio.sleep, 1)
+        async with asyncio.timeout(1000):
+            for number in range(5):
+                await asyncio.sleep(number % 2)
+                yield number
+
+
+@launched
+def sources_with_scopes(ledger: Ledger) -> AnyNode:
+    """Batches of several workers and of one, and a stage, whose sources hold scopes."""
+    batches = [WorkMany(ledger, lambda: rows(ledger), max_workers=n) for n in (3, 1)]
+    first = WorkMany(ledger, lambda: rows(ledger), on_error="collect")
+    return Graph([*batches, Pipeline(first, Work(ledger), buffer=1)], max_workers=2)
+
+
+SHAPES: list[Shape] = [
+    yields_in_order,
+    yields_in_any_order,
+    yields_for_ever,
+    sources_with_scopes,
+]
 
 
 class YieldsInThread(WorkMany):

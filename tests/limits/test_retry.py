@@ -130,6 +130,9 @@ async def test_an_attempt_that_was_not_made_leaves_no_number_behind(reason: str)
             return item
 
     class Holds(Node[Any, Any]):
+        async def prep(self, _: Any) -> None:
+            await asyncio.sleep(0.5)  # the first item has begun then
+
         async def exec(self, _: Any) -> None:
             await asyncio.sleep(8)
 

@@ -226,8 +226,7 @@ BUGS = [
         "an async generator that is not closed: queueing",
         {
             source.AsyncSource.aclose: """
-                - if hasattr(self._items, "aclose"):
-                -     await self._items.aclose()
+                - await close(self._items)
             """
         },
     ),

@@ -91,8 +91,8 @@ BUGS = [
         "items were taken and had not ended",
         {
             source.opened: """
-                - return iter(items), None
-                + return iter(list(items)), None
+                - return SyncSource(items, alone)
+                + return SyncSource(list(items), alone)
             """
         },
     ),

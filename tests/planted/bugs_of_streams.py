@@ -68,8 +68,8 @@ BUGS = [
         "came out",
         {
             fan_out.FanOut._worker: """
-                - item = END if run.draining else next(iterator, END)
-                + item = next(iterator, END)
+                - item = END if run.draining else pull(iterator, END)
+                + item = pull(iterator, END)
                 + if run.draining:
                 +     return
             """

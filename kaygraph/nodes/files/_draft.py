@@ -126,10 +126,26 @@ class Draft:
 # of the workers, and ``post``, inherit what ``prep`` has put here.
 _OPEN: ContextVar[tuple[Draft, ...]] = ContextVar("kaygraph_drafts", default=())
 
+# Whose execution this is, its task, and the draft that an asynchronous ``prep`` opens for it: that
+# is read in a task of its own, whose context variables nobody else sees.
+_Execution = tuple[set[Draft], "asyncio.Task[Any]", list[Draft]]
+_EXECUTION: ContextVar[_Execution | None] = ContextVar("kaygraph_writer", default=None)
+
+
+def share(drafts: set[Draft]) -> None:
+    """Let a draft that a task of this execution begins be that of all of them."""
+    task = asyncio.current_task()
+    assert task is not None
+    _EXECUTION.set((drafts, task, []))
+
 
 def begin(drafts: set[Draft], path: AnyPath, root: AnyPath | None) -> None:
     """Begin a draft; those whose execution has ended, here or in a branch, are discarded."""
     draft = Draft(drafts, path, root)
+    owner, task, shared = _EXECUTION.get() or (None, None, [])
+    if owner is drafts and task is not None and not task.done():
+        draft.task = task
+        shared[:] = [draft]
     for other in tuple(drafts):
         if other.task is draft.task or other.task.done():
             drafts.discard(other)
@@ -140,7 +156,8 @@ def begin(drafts: set[Draft], path: AnyPath, root: AnyPath | None) -> None:
 
 def draft_of(drafts: set[Draft]) -> Draft | None:
     """Return what ``begin`` began here."""
-    for draft in _OPEN.get():
+    _, _, shared = _EXECUTION.get() or (None, None, [])
+    for draft in (*shared, *_OPEN.get()):
         if draft.owner is drafts and not draft._closed:
             return draft
     return None

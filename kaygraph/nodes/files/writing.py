@@ -10,13 +10,15 @@ from typing import Any, ClassVar, Unpack
 
 from ..._validation import check_flag
 from ...batch.batch import BatchNode
+from ...batch.fan_out import FanOut
 from ...errors import closest
 from ...node.facts import resource_of
 from ...node.settings import Checks
 from ...outcome import Outcome
+from ...run.frame import Frame
 from .._extras import extra
 from .._store import StoreBatchSettings, Stored, configure, store
-from ._draft import Draft, begin, cut_short, draft_of
+from ._draft import Draft, begin, cut_short, draft_of, share
 from ._paths import FILE_CHECKS, AnyPath, in_thread
 from ._rows import wrong_with
 from .reading import check_delimiter, check_fields
@@ -65,6 +67,10 @@ class _Writer(Stored, BatchNode[Any, None]):
         """
         begin(resource_of(self), self.path_of(shared), self.root)
         return super().prep(shared)
+
+    def fan_out_of(self, items: Any, frame: Frame, *sink: Any) -> FanOut:
+        share(resource_of(self))
+        return super().fan_out_of(items, frame, *sink)
 
     async def exec(self, record: Any, /) -> None:
         """Add a record to the file.
