@@ -187,8 +187,8 @@ class Completion:
 
     def _choice(self, choice: Mapping[str, Any]) -> str:
         self._chosen = True
-        if isinstance(choice.get("finish_reason"), str):
-            self.finish_reason = choice["finish_reason"] or self.finish_reason
+        if isinstance(why := choice.get("finish_reason"), str) and why not in ("", "null"):
+            self.finish_reason = why
         message = choice.get("message")  # the whole, or a piece of a stream
         message = choice.get("delta") if message is None else message
         if message is None:

@@ -161,6 +161,10 @@ class Chatting(Asking):
                     if not result["success"]:
                         raise self._refused(request, result)
                     await self._take(item, as_json(result["data"], self.max_depth), completion)
+        except HTTPConnectionError:
+            # An answer that has said why it ends is whole, however its connection does.
+            if not self.streaming or completion.finish_reason is None:
+                raise
         except HTTPBodyError as error:
             again = not isinstance(error, HTTPSizeError)
             raise ChatFormatError(str(error), again) from error

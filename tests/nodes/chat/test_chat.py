@@ -35,7 +35,7 @@ from kaygraph.nodes.http.asking import PATIENT
 from kaygraph.testing import capture_events, simulate
 from tests.calls import Calls
 from tests.chat_server import USAGE, Answer, ChatServer, Fails, Says, Sends, Waits
-from tests.servers import serving
+from tests.servers import saying, serving, speaking
 
 pytestmark = pytest.mark.anyio
 
@@ -742,6 +742,30 @@ async def test_a_call_of_a_tool_is_an_error_that_is_not_asked_about_again() -> N
         with pytest.raises(ChatFormatError, match="no text: finish_reason 'tool_calls'"):
             await Graph(node).run_async({"prompt": "Hello"})
     assert len(server.bodies) == 1
+
+
+@pytest.mark.parametrize(
+    ("reason", "whole"),
+    [("stop", True), ("length", True), (None, False), ("", False), ("null", False)],
+)
+@pytest.mark.parametrize("end", ["close", "reset"])
+async def test_an_answer_that_said_why_it_ends_is_whole(
+    reason: str | None, whole: bool, end: str
+) -> None:
+    """Though the connection breaks off then; without a reason nobody knows what is missing."""
+    event = f"data: {json.dumps(chunk('Hello', finish_reason=reason))}\n\n".encode()
+    head = (
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+    sent = head + b"%x\r\n%b\r\n" % (len(event), event)
+    async with speaking(saying(sent)) as site:
+        node = ChatNode(site.url, "tiny", streaming=True, retry=QUICK, reads="prompt", writes="got")
+        if whole:
+            await Graph(node).run_async(shared := {"prompt": "Hello"})
+            assert (shared["got"], len(site.asked)) == ("Hello", 1)
+        else:
+            with pytest.raises(HTTPConnectionError):
+                await Graph(node).run_async({"prompt": "Hello"})
 
 
 async def test_an_answer_may_be_json_without_saying_so() -> None:
