@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .errors import TooManyFailuresError as TooManyFailuresError
     from .errors import UnknownActionError as UnknownActionError
     from .errors import WorkerDiedError as WorkerDiedError
+    from .errors import WorkerStartError as WorkerStartError
     from .errors import WriteConflictError as WriteConflictError
     from .errors import WriteConflictWarning as WriteConflictWarning
     from .events import AttemptStarted as AttemptStarted

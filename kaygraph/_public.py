@@ -22,6 +22,7 @@ NAMES = {
         "TooManyFailuresError",
         "UnknownActionError",
         "WorkerDiedError",
+        "WorkerStartError",
         "WriteConflictError",
         "WriteConflictWarning",
     ),

@@ -108,6 +108,11 @@ def _can(value: Any, method: str) -> bool:
 
 def check_run_in(name: str, value: Any) -> Any:
     """Return ``value`` if it is a valid ``run_in``."""
+    if _can(value, "get_executor"):
+        raise ValueError(
+            f"{name} must be an executor, and a {type(value).__name__} is none: give its "
+            f"get_executor(), as in {name}=client.get_executor()"
+        )
     if value is None or value in ("loop", "thread", "process") or _can(value, "submit"):
         return value
     raise ValueError(

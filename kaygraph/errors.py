@@ -9,6 +9,7 @@ KayGraphError
 ├── AwaitedCancelledError    what a hook awaited was cancelled, and the run was not
 ├── CircuitOpenError         a circuit breaker refused the call
 ├── WorkerDiedError          a worker process ended while it worked on an item
+│   ├── WorkerStartError     it ended before it had begun, or took longer than ``start_timeout=``
 │   └── MemoryLimitError     it was killed because it exceeded ``memory_limit=``
 ├── WriteConflictError       parallel branches have written the same key of ``shared``
 └── TooManyFailuresError     more items failed than ``on_error`` tolerates (also an ExceptionGroup)
@@ -102,7 +103,18 @@ class CircuitOpenError(KayGraphError):
 
 
 class WorkerDiedError(KayGraphError):
-    """A worker process ended while it worked on an item: it was killed or ran out of memory."""
+    """A worker process ended while it worked on an item: it was killed or ran out of memory.
+
+    Attributes:
+        exit_code: How it ended: an exit code, minus the number of a signal, or None if it was
+            kaygraph that ended it.
+    """
+
+    exit_code: int | None = None
+
+
+class WorkerStartError(WorkerDiedError):
+    """A worker process ended before it had begun, or did not begin within ``start_timeout``."""
 
 
 class MemoryLimitError(WorkerDiedError, MemoryError):

@@ -41,6 +41,7 @@ LAYERS = [
 ALLOWED = {"anyio"}
 LIBRARIES = {("nodes", "aiohttp"), ("nodes", "yarl")}  # that a layer stands on
 LAZY = {
+    ("executors", "cloudpickle"),
     ("node", "structlog"),
     ("observability", "structlog"),
     ("nodes", "structlog"),
@@ -183,6 +184,7 @@ FOREIGN = {
     "handle._callback",
     "handle._cancelled",
     "handle._run",
+    "os._exit",
     "ready[0]._cancelled",
 }
 

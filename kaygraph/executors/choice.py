@@ -1,17 +1,19 @@
 """Where one call of ``exec`` runs: on the loop, in a thread, in a process, in an executor."""
 
 import asyncio
+from concurrent.futures import Future
 from contextvars import copy_context
 from types import CoroutineType
 from typing import Any
 
 from ..aio.outlet import ItemOutlet, hand_on_all
 from ..aio.tasks import raise_if_awaited
+from ..errors import NodeDefinitionError
 from ..limits.slots import Slot
 from ..run.frame import Frame
 from ..run.place import place_of
 from ..run.run import Run, WorkerProcesses
-from .elsewhere import run_elsewhere, run_to_end, submitted
+from .elsewhere import run_to_end, submitted
 from .kinds import YIELDING, not_async
 from .meter import Meter
 from .yielding import taken_up, threaded
@@ -21,14 +23,18 @@ def blocks(node: Any) -> bool:
     return node.exec_kind in ("sync", "generator") and node.run_in in (None, "loop", "thread")
 
 
-async def execute(node: Any, item: Any, frame: Frame, slot: Slot) -> Any:
+async def execute(
+    node: Any, item: Any, frame: Frame, slot: Slot, limit_s: float | None = None
+) -> Any:
     """Call ``exec`` once, where it belongs; where a run is observed, a ``def`` is measured.
 
     What a generator yields goes to the slot's outlet as it comes, or is returned as a list if it
-    has none.
+    has none. ``limit_s`` is for a process: how many seconds ``exec`` may take there.
     """
     meter = Meter() if frame.run.measures and blocks(node) else None
     try:
+        if node.run_in == "process":
+            return await _in_process(node, item, frame, slot, limit_s)
         return await _executed(node, item, frame, slot.outlet, meter)
     except asyncio.CancelledError as cancellation:
         raise_if_awaited(cancellation)
@@ -67,18 +73,54 @@ async def _executed(
         if yields and outlet is not None:
             return await threaded(node, item, threads, outlet, meter)
         result = await submitted(threads.submit(copy_context().run, run, node, item))
-    elif place == "process":
-        limit = frame.rules.memory_limit if node.memory_limit is None else node.memory_limit
-        facts = (frame.params, frame.attempt, limit, place_of(node))
-        result = await _processes(frame.run).call(node, item, *facts)
     else:
-        told = (dict(frame.params), frame.attempt, place_of(node))
-        result = await submitted(place.submit(run_elsewhere, node, item, *told))
+        result = await _in_executor(place, node, item, frame)
     if yields and outlet is not None:
         return await hand_on_all(result, outlet)
     if type(result) is CoroutineType:
         raise not_async(node, "exec", result)
     return result
+
+
+async def _in_process(node: Any, item: Any, frame: Frame, slot: Slot, limit_s: float | None) -> Any:
+    limit = frame.rules.memory_limit if node.memory_limit is None else node.memory_limit
+    facts = frame.params, frame.attempt, limit, place_of(node)
+    measured = slot if frame.run.measures else None
+    result = await _processes(frame.run).call(
+        node, item, *facts, limit_s=limit_s, start_timeout=node.start_timeout, measured=measured
+    )
+    if node.exec_kind in YIELDING and slot.outlet is not None:
+        return await hand_on_all(result, slot.outlet)
+    return result
+
+
+async def _in_executor(executor: Any, node: Any, item: Any, frame: Frame) -> Any:
+    """Have an executor call ``exec``, in this process or in another one."""
+    from .sending import Answer, Call, has_our_main, run_call  # pickle loads where it is used
+
+    facts = dict(frame.params), frame.attempt, place_of(node)
+    if frame.run.pickled is None:
+        frame.run.pickled = {}
+    call = Call(node, item, facts, not has_our_main(executor), frame.run.pickled)
+    try:
+        future = executor.submit(run_call, call)
+        if not isinstance(future, Future):
+            raise _no_executor(node, executor, future)
+        returned = await submitted(future)
+        if call.failure is not None:
+            raise call.failure
+        return returned.value() if type(returned) is Answer else returned
+    finally:
+        del call  # its failure holds this frame: no cycle may keep them alive
+
+
+def _no_executor(node: Any, executor: Any, future: Any) -> NodeDefinitionError:
+    if hasattr(future, "cancel"):
+        future.cancel()
+    return NodeDefinitionError(
+        f"run_in of {node.name!r} takes an executor whose submit() returns a concurrent.futures."
+        f"Future; that of {type(executor).__name__} returned a {type(future).__name__}"
+    )
 
 
 def _processes(run: Run) -> WorkerProcesses:

@@ -213,10 +213,9 @@ def _attributes(error: BaseException) -> Iterator[tuple[str, Any]]:
 def _is_known(cls: type) -> bool:
     """Whether the other side finds this class by its name.
 
-    A class of a ``__main__`` that was sent here is not in the ``__main__`` of this process.
+    That of its ``__main__`` was sent here, and need not be in the ``__main__`` of this process.
     """
-    found = class_named(name_of(cls))
-    return found is cls or (found is None and cls.__module__ == "__main__")
+    return cls.__module__ == "__main__" or class_named(name_of(cls)) is cls
 
 
 def _text(error: BaseException) -> str:

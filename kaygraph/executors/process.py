@@ -1,56 +1,32 @@
 """Worker processes of one run: an item at a time each, killed when the item is cancelled."""
 
 import asyncio
-import contextlib
 import errno
-import multiprocessing
-import pickle
-import signal
 import threading
-import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from multiprocessing import resource_tracker
+from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
 from .._validation import human
 from ..aio.tasks import outlast, retrieve_exception
-from ..errors import MemoryLimitError, NodeDefinitionError, WorkerDiedError
-from .elsewhere import run_elsewhere
-from .exceptions import pack
-from .memory import GrowthLimit, require_measurable, resident
-from .rebuilding import note, unpack
-
-# A child is a fresh interpreter: a fork of a process with threads can deadlock.
-CONTEXT = multiprocessing.get_context("spawn")
-
-# The memory of a process is looked at again before it can have reached its limit.
-FASTEST_GROWTH = 4e9  # bytes per second, more than one thread can fill
-
-SHORTEST_LOOK_S, LONGEST_LOOK_S = 0.002, 0.05
+from ..aio.timeouts import within
+from ..errors import AttemptTimeoutError, MemoryLimitError, WorkerDiedError, WorkerStartError
+from ..limits.slots import Slot
+from .child import PastLimit, how_it_ended, kill_group, received, start
+from .memory import require_measurable, resident
+from .sending import Answer, Facts, given_pickled, node_pickled
+from .worker import receive, send
 
 NOWHERE: Mapping[str, Any] = {}
 
+START_S = 60.0  # for a process that starts and imports what a node needs; then it is killed
+
+SOON_S = 0.5  # for a process that has closed its end of the pipe, as it ends
+
 LEAVE_S = 5.0  # for a process that has been told to leave; then it is killed
-
-# Sent to a whole group of processes, they are the parent's to handle.
-NUMBERS = (signal.SIGINT, signal.SIGTERM)
-
-
-@contextlib.contextmanager
-def _signals_held() -> Iterator[None]:
-    """Start a process that hears no signal until it can ignore it: its mask is this thread's."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    resource_tracker.ensure_running()  # on its way it lets signals through again
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, NUMBERS)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class ProcessPool:
@@ -74,6 +50,9 @@ class ProcessPool:
         attempt: int,
         memory_limit: int | None = None,
         place: Mapping[str, Any] = NOWHERE,
+        limit_s: float | None = None,
+        start_timeout: float | None = None,
+        measured: Slot | None = None,
     ) -> Any:
         """Run ``node.exec(item)`` in a process and return its result.
 
@@ -82,9 +61,15 @@ class ProcessPool:
         which is never more than half of the room. The memory of processes that ``exec`` starts
         does not count.
 
+        ``limit_s`` is in seconds, from when the process has the item and calls ``exec``;
+        ``start_timeout`` is how long it may take to be there: to start, and to import what the
+        node and the item need. What the call takes is added to the usage of ``measured``.
+
         Raises:
+            AttemptTimeoutError: ``exec`` ran past ``limit_s``. The process is killed.
             MemoryLimitError: The process grew past ``memory_limit``, or asked at once for more
                 than that. It is killed, and another takes the next item.
+            WorkerStartError: The process ended before it had begun, or took too long to begin.
             WorkerDiedError: The process ended before it could answer.
             NodeDefinitionError: The node cannot be pickled, or there is a ``memory_limit`` and no
                 ``/proc`` to see by (only Linux has it).
@@ -93,18 +78,29 @@ class ProcessPool:
         if memory_limit is not None:
             require_measurable()
         if node not in self._pickled:
-            self._pickled[node] = _pickled(node)
+            self._pickled[node] = node_pickled(node)
         while self._idle and not self._idle[-1].alive:
             self._idle.pop().close()  # it died with no item in hand: nobody has to hear of it
         worker = self._idle.pop() if self._idle else _Worker()
         loop = asyncio.get_running_loop()
-        future = loop.run_in_executor(
-            self._threads, worker.call, self._pickled[node], item,
-            (dict(params), attempt, dict(place)), memory_limit,
+        begun: asyncio.Future[None] | None = None
+        if limit_s is not None or worker.is_new(self._pickled[node], memory_limit):
+            begun = loop.create_future()
+        submitted = self._threads.submit(
+            worker.call, self._pickled[node], item, (dict(params), attempt, dict(place)),
+            memory_limit, measured is not None,
+            None if begun is None else partial(loop.call_soon_threadsafe, _set, begun),
         )  # fmt: skip
+        future = asyncio.wrap_future(submitted)
         try:
-            await asyncio.wait([future])
-        except asyncio.CancelledError:
+            if begun is not None:
+                await _first_of(future, begun, START_S if start_timeout is None else start_timeout)
+            if limit_s is None:
+                await asyncio.wait([future])
+            else:
+                what = f"exec of {node.name!r}"
+                await within(limit_s, "timeout", what, asyncio.wait([future]))
+        except (asyncio.CancelledError, AttemptTimeoutError, WorkerStartError):
             future.add_done_callback(retrieve_exception)
             worker.kill()
             try:
@@ -114,7 +110,13 @@ class ProcessPool:
             raise
         if not worker.dead:
             self._idle.append(worker)
-        return future.result()
+        if measured is not None:
+            used, (cpu_s, memory) = measured.usage, worker.used
+            measured.usage = used._replace(
+                cpu_s=used.cpu_s + cpu_s, memory=max(used.memory, memory)
+            )
+        retrieve_exception(future)
+        return submitted.result()  # as it is: asyncio would make another error of some
 
     async def close(self) -> None:
         """End the processes and wait for them."""
@@ -123,38 +125,23 @@ class ProcessPool:
         self._idle.clear()
 
 
-def _pickled(node: Any) -> bytes:
-    try:
-        return pickle.dumps(node)
-    except Exception as error:
-        raise NodeDefinitionError(
-            f"{node!r} cannot be sent to a process: {error}. Define its class at the top level of "
-            "a module, and make what cannot be pickled in exec()"
-        ) from error
+async def _first_of(
+    answer: "asyncio.Future[Any]", begun: "asyncio.Future[None]", start_timeout: float
+) -> None:
+    """Wait until a process has begun with an item, or has answered."""
+    done, _ = await asyncio.wait(
+        [answer, begun], timeout=start_timeout, return_when=asyncio.FIRST_COMPLETED
+    )
+    if not done:
+        raise WorkerStartError(
+            f"a worker process had not begun after start_timeout={start_timeout:g} s, and was "
+            "killed: what it imports takes longer, or never ends"
+        )
 
 
-def _item_pickled(item: Any) -> bytes:
-    try:
-        return pickle.dumps(item)
-    except BaseException as error:
-        note(error, "while the item was pickled for a worker process")
-        raise
-
-
-def _facts_pickled(facts: tuple[Any, ...]) -> bytes:
-    try:
-        return pickle.dumps(facts)
-    except BaseException as error:
-        note(error, "while params were pickled for a worker process")
-        raise
-
-
-def _result_of(answer: bytes) -> Any:
-    try:
-        return pickle.loads(answer)
-    except BaseException as error:
-        note(error, "while the result of exec was unpickled, as it came from a worker process")
-        raise
+def _set(future: "asyncio.Future[None]") -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 class _Worker:
@@ -166,39 +153,50 @@ class _Worker:
         self.dead = False
         self._lock = threading.Lock()
         self._known: set[bytes] = set()
+        self.used = 0.0, 0  # by the last call: processor time, and the most bytes held so far
         self._own = 0  # bytes that the process holds before any item: its code and its nodes
 
-    def call(self, node: bytes, item: Any, facts: tuple[Any, ...], limit: int | None) -> Any:
+    def is_new(self, node: bytes, limit: int | None) -> bool:
+        """Whether the next call has to send the node, or to start a process."""
+        return node not in self._known or (limit is not None and self._is_full(limit))
+
+    def call(
+        self,
+        node: bytes,
+        item: Any,
+        facts: Facts,
+        limit: int | None,
+        measures: bool,
+        begun: Callable[[], object] | None,
+    ) -> Any:
+        self.used = 0.0, 0
+        given = given_pickled(item, facts)
         if limit is not None and self._is_full(limit):
             self.close()
+        has_begun = node in self._known
+        sent = None if has_begun else node
         process, connection = self._running or self._start()
         pid = process.pid
-        sent = None if node in self._known else node
-        pickled = _item_pickled(item)
-        message = pickle.dumps((hash(node), sent, pickled, _facts_pickled(facts), limit))
         try:
-            connection.send_bytes(message)
-            held = 0 if limit is None else _watched(pid, connection, limit)
-            if limit is not None and held > limit:
-                raise self._past(limit, f"grew to {human(held)}, past")
+            send(connection, (hash(node), sent, begun is not None, measures, limit), given)
+            if begun is not None:
+                received(pid, connection, limit)
+                begun()
+            has_begun = True
             # Both ends are ours: what comes back was pickled by the process that we started.
-            answer, told, knows, self._own = pickle.loads(connection.recv_bytes())
-        except (EOFError, OSError):
-            answered, killed = bool(self._known), self.dead
-            self.dead = True
-            text = (
-                f"the worker process {pid} ended with exit code {self.close()} while it worked on "
-                "an item"
+            (trace, knows, self._own, self.used), pickled = receive(
+                partial(received, pid, connection, limit)
             )
-            if not answered and not killed:  # a common reason can be named
-                text += ". A script starts its run under: if __name__ == '__main__':"
-            raise WorkerDiedError(text) from None
+        except PastLimit as past:
+            raise self._past(past.limit, f"grew to {human(past.held)}, past") from None
+        except (EOFError, OSError):
+            raise self._death(has_begun) from None
         if knows:
             self._known.add(node)
-        if told is None:
-            return _result_of(answer)
-        error = unpack(answer)
-        note(error, f"in process {pid}:\n{told}")
+        answer = Answer(pickled, trace)
+        if trace is None:
+            return answer.value()
+        error = answer.error()
         if limit is not None and _is_refusal(error):
             what = f"holds {human(resident(pid))} and asked for more than fits into"
             raise self._past(limit, what) from error
@@ -214,6 +212,28 @@ class _Worker:
             "memory_limit, or give exec smaller items"
         )
 
+    def _death(self, has_begun: bool) -> WorkerDiedError:
+        """Take leave of a process that has ended by itself and return the error that says how."""
+        assert self._running is not None
+        process = self._running[0]
+        pid, is_ours = process.pid, self.dead
+        self.dead = True
+        process.join(SOON_S)
+        kill_group(pid)  # what exec has started
+        code = self.close()
+        text = f"the worker process {pid} {how_it_ended(code)} "
+        error = WorkerDiedError(f"{text}while it worked on an item")
+        if not has_begun and not is_ours:
+            hint = ""
+            if code == 1:  # an error while it imported what it needs
+                hint = (
+                    "; what it wrote to stderr says why. A script starts its run under: "
+                    "if __name__ == '__main__':"
+                )
+            error = WorkerStartError(f"{text}before it had begun{hint}")
+        error.exit_code = code
+        return error
+
     def _is_full(self, limit: int) -> bool:
         """Whether earlier items have left more than half of the room that a fresh process has."""
         if self._running is None:
@@ -221,22 +241,15 @@ class _Worker:
         return resident(self._running[0].pid) - self._own > (limit - self._own) / 2
 
     def _start(self) -> "tuple[BaseProcess, Connection[Any, Any]]":
-        connection, theirs = CONTEXT.Pipe()
-        process = CONTEXT.Process(target=_serve, args=(theirs,), daemon=True)
         try:
             with self._lock:
                 if self.dead:
                     raise WorkerDiedError("cancelled before the process had started")
-                with _signals_held():
-                    process.start()
-                self._running = process, connection
+                self._running = start()
         except BaseException:
             self.dead = True
-            connection.close()
             raise
-        finally:
-            theirs.close()
-        return process, connection
+        return self._running
 
     @property
     def alive(self) -> bool:
@@ -247,7 +260,7 @@ class _Worker:
         with self._lock:
             self.dead = True
             if self._running is not None:
-                self._running[0].kill()
+                _kill(self._running[0])
 
     def close(self) -> int | None:
         """Let the process leave, wait for its end and return its exit code."""
@@ -256,7 +269,7 @@ class _Worker:
         process, connection = self._running
         connection.close()  # the process reads the end of its input and leaves
         process.join(LEAVE_S)
-        process.kill()  # a thread that exec has left behind would keep it for ever
+        _kill(process)  # a thread that exec has left behind would keep it for ever
         process.join()
         code = process.exitcode
         with self._lock:
@@ -266,59 +279,13 @@ class _Worker:
         return code
 
 
-def _watched(pid: int | None, connection: "Connection[Any, Any]", limit: int) -> int:
-    """Wait until a process answers, ends or has grown past the limit; return what it then holds."""
-    held, look_s = 0, SHORTEST_LOOK_S
-    while held <= limit and not connection.poll(look_s):
-        held = resident(pid)
-        look_s = min(max((limit - held) / FASTEST_GROWTH, SHORTEST_LOOK_S), LONGEST_LOOK_S)
-    return held
+def _kill(process: BaseProcess) -> None:
+    """End a process now, with those that exec has started, unless it has ended by itself."""
+    if process.exitcode is None:
+        kill_group(process.pid)
+    process.kill()
 
 
 def _is_refusal(error: BaseException) -> bool:
     """Whether it says that the system has no more memory to give."""
     return isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM
-
-
-def _serve(connection: "Connection[Any, Any]") -> None:
-    """Answer calls until the other side hangs up. Runs in the process."""
-    for number in NUMBERS:
-        signal.signal(number, signal.SIG_IGN)
-    if hasattr(signal, "pthread_sigmask"):
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, NUMBERS)
-    server = _Server()
-    with contextlib.suppress(EOFError, OSError):
-        while True:
-            connection.send_bytes(server.answer(connection.recv_bytes()))
-
-
-class _Server:
-    """What a worker process knows."""
-
-    def __init__(self) -> None:
-        self._nodes: dict[int, Any] = {}
-        self._own = resident()
-
-    def answer(self, message: bytes) -> bytes:
-        """Return, pickled: the result or the error, each pickled; of an error, its traceback;
-        whether the node is known now; and the bytes held before the item."""
-        key, sent, item, facts, limit = pickle.loads(message)  # plain data, and pickled data in it
-        doing = "while the node was unpickled in the process"
-        try:
-            if sent is not None:
-                before = resident()
-                self._nodes[key] = pickle.loads(sent)
-                self._own += resident() - before
-            node = self._nodes[key]
-            doing = "while the item was unpickled in the process"
-            item, facts = pickle.loads(item), pickle.loads(facts)
-            doing = ""
-            with GrowthLimit(limit):
-                result = run_elsewhere(node, item, *facts)
-                doing = "while the result of exec was pickled in the process"
-                return pickle.dumps((pickle.dumps(result), None, True, self._own))
-        except BaseException as error:
-            if doing:
-                note(error, doing)
-            told = traceback.format_exc()
-            return pickle.dumps((pack(error), told, key in self._nodes, self._own))

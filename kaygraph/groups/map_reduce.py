@@ -221,7 +221,8 @@ def _stable_hash(key: Hashable) -> int:
 
 # What holds for each call of map and of reduce.
 SHARED = (
-    "retry", "timeout", "deadline", "run_in", "memory_limit", "rate", "breaker", "max_waiting",
+    "retry", "timeout", "deadline", "run_in", "memory_limit", "start_timeout", "rate", "breaker",
+    "max_waiting",
 )  # fmt: skip
 
 
@@ -237,6 +238,12 @@ class _Phase(ParallelBatchNode[Any, Any]):
         kind = "async" if "async" in kind_of(getattr(owner, self.hook)) else "sync"
         self.__dict__["exec_kind"] = kind
         self._set_all({name: getattr(owner, name) for name in SHARED})
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Its owner goes to a process without what the engine reads here, as it does itself."""
+        from ..executors.sending import stripped  # pickle loads where it is used
+
+        return {**super().__getstate__(), "owner": stripped(self.owner)}
 
 
 class _Map(_Phase):

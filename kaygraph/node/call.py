@@ -265,8 +265,8 @@ async def _attempt(node: Any, item: Any, index: int | None, frame: Frame, slot: 
         if emit is not None:
             emit(_start(node, index, frame, slot, started))
         timeout = frame.rules.timeout if node.timeout is None else node.timeout
-        if timeout is None:
-            return await execute(node, item, frame, slot)
+        if timeout is None or node.run_in == "process":  # there it counts from when that begins
+            return await execute(node, item, frame, slot, timeout)
         what, once = f"exec of {node.name!r}", execute(node, item, frame, slot)
         return await within(timeout, "timeout", what, once, blocks(node), _put_off(slot))
     except BaseException as failure:

@@ -51,6 +51,7 @@ class NodeSettings(TypedDict, total=False):
     deadline: Annotated[float | None, check_limit]
     run_in: Annotated["RunIn | Executor | None", check_run_in]
     memory_limit: Annotated[int | str | None, check_memory]
+    start_timeout: Annotated[float | None, check_limit]
     rate: Annotated[RateLimit | Sequence[RateLimit] | None, check_rate]
     limit_by: Annotated[Callable[[Any], Hashable] | None, check_callable]
     max_per_key: Annotated[int, check_count]

@@ -278,6 +278,8 @@ class Node(BaseNode[P, E, I, R], Limits):
             thread where ``run()`` has nothing else to do.
         memory_limit: Of ``run_in="process"``: bytes, or a string such as "512 MB". A worker process
             that grows past it is killed, and the item fails with a MemoryLimitError.
+        start_timeout: Of ``run_in="process"``: seconds until a worker process has started and has
+            imported what the node needs; 60 by default. This is no part of ``timeout``.
         rate: A RateLimit, or several: how often ``exec`` may be called.
         limit_by: ``(item) -> key``; at most ``max_per_key`` items of one key are worked on at once,
             in the order in which they came.

@@ -29,6 +29,7 @@ class Limits:
     deadline: float | None = None
     run_in: "RunIn | Executor | None" = None
     memory_limit: int | str | None = None
+    start_timeout: float | None = None
     rate: RateLimit | Sequence[RateLimit] | None = None
     limit_by: Callable[[Any], Hashable] | None = None
     max_per_key: int = 1

@@ -233,9 +233,14 @@ def _may_take(function: Function, count: int) -> bool:
 def _reference_past_node(function: Function) -> str | None:
     """Return ``"module:function"`` if pickle would find the node in place of its function.
 
-    Pickle stores a function by its name, and ``@node`` has given that name to the node.
+    Pickle stores a function by its name, and ``@node`` has given that name to the node. Where a
+    name means nothing on the other side, the function goes there itself.
     """
+    from ..executors.pickling import travels_by_name  # loads where it is used
+
     module, path = getattr(function, "__module__", None), getattr(function, "__qualname__", "")
+    if module is not None and not travels_by_name(module):
+        return None
     try:
         found = attrgetter(path)(sys.modules[module])  # type: ignore[index]
     except (AttributeError, KeyError):

@@ -13,6 +13,7 @@ from ..errors import NodeDefinitionError, note_place
 from ..events import Event, Observer
 from ..limits.clock import has_own_clock
 from ..limits.permits import KeyedPermits, Permits
+from ..limits.slots import Slot
 from .lifespan import Lifespan
 
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ class WorkerProcesses(Protocol):
         attempt: int,
         memory_limit: int | None = None,
         place: Mapping[str, Any] = ...,
+        limit_s: float | None = None,
+        start_timeout: float | None = None,
+        measured: Slot | None = None,
     ) -> Any: ...
 
     async def close(self) -> None: ...
@@ -73,6 +77,7 @@ class Run:
     _sources: Sequence[Callable[[], None]] = ()
     _threads: "ThreadPoolExecutor | None" = None
     processes: WorkerProcesses | None = None  # made by the call that first needs one
+    pickled: dict[Any, bytes] | None = None  # nodes, as executors of the user's send them away
     _lifespans: dict[Any, Lifespan] | None = None
     _caps: dict[Any, Permits | KeyedPermits] | None = None
 

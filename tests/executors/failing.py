@@ -154,11 +154,14 @@ class Fails(Node[Any, Any]):
         shared["attempts"] = attempts
 
 
-class Refused(Exception):  # noqa: N818
-    """Goes into a pickle and does not come out."""
+class Refused:
+    """Goes into a pickle and does not come out, like an exception that takes two arguments."""
 
     def __init__(self, code: int, text: str) -> None:
-        super().__init__(f"{code} {text}")
+        self.code, self.text = code, text
+
+    def __reduce__(self) -> Any:
+        return type(self), (f"{self.code} {self.text}",)
 
 
 class Unloadable:

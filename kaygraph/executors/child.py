@@ -1,0 +1,130 @@
+"""How a worker process is started, waited for and ended, as its run sees it."""
+
+import contextlib
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from multiprocessing import resource_tracker
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+from ..errors import WorkerStartError
+from .memory import resident
+from .worker import NUMBERS, serve
+
+# A child is a fresh interpreter: a fork of a process with threads can deadlock.
+CONTEXT = multiprocessing.get_context("spawn")
+
+# The memory of a process is looked at again before it can have reached its limit.
+FASTEST_GROWTH = 4e9  # bytes per second, more than one thread can fill
+
+SHORTEST_LOOK_S, LONGEST_LOOK_S = 0.002, 0.05
+
+# What ends a process whose native code has failed.
+CRASHES = ("SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGABRT")
+
+
+def start() -> "tuple[BaseProcess, Connection[Any, Any]]":
+    """Start a worker process and return it with our end of the pipe to it.
+
+    Raises:
+        WorkerStartError: This is itself a process that is still being started: a script starts
+            its run where it is imported.
+    """
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        raise WorkerStartError(
+            "this script starts its run when a worker process imports it: put the run under "
+            "if __name__ == '__main__':"
+        )
+    connection, theirs = CONTEXT.Pipe()
+    process = CONTEXT.Process(target=serve, args=(theirs,), daemon=True)
+    try:
+        with _signals_held(), _main_that_can_be_found():
+            process.start()
+    except BaseException:
+        connection.close()
+        raise
+    finally:
+        theirs.close()
+    return process, connection
+
+
+@contextlib.contextmanager
+def _signals_held() -> Iterator[None]:
+    """Start a process that hears no signal until it can ignore it: its mask is this thread's."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    resource_tracker.ensure_running()  # on its way it lets signals through again
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, NUMBERS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _main_that_can_be_found() -> Iterator[None]:
+    """Hide the ``__file__`` of a script that was read from a pipe: a process would look for it."""
+    main = vars(sys.modules["__main__"])
+    if main.get("__file__") != "<stdin>":
+        yield
+        return
+    del main["__file__"]
+    try:
+        yield
+    finally:
+        main["__file__"] = "<stdin>"
+
+
+class PastLimit(Exception):  # noqa: N818 - it is not shown
+    """A process has grown past its limit, to so many bytes."""
+
+    def __init__(self, held: int, limit: int) -> None:
+        super().__init__()
+        self.held, self.limit = held, limit
+
+
+def received(pid: int | None, connection: "Connection[Any, Any]", limit: int | None) -> bytes:
+    """Return the next message of a process.
+
+    Raises:
+        PastLimit: The process has grown past its limit.
+        EOFError: The process has ended.
+    """
+    if limit is not None:
+        look_s = SHORTEST_LOOK_S
+        while not connection.poll(look_s):
+            held = resident(pid)
+            if held > limit:
+                raise PastLimit(held, limit)
+            look_s = min(max((limit - held) / FASTEST_GROWTH, SHORTEST_LOOK_S), LONGEST_LOOK_S)
+    return connection.recv_bytes()
+
+
+def kill_group(pid: int | None) -> None:
+    """Kill a process and those that its ``exec`` has started, where there are groups."""
+    if hasattr(os, "killpg") and pid is not None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)
+
+
+def how_it_ended(code: int | None) -> str:
+    """Say what an exit code means."""
+    if code is None or code >= 0:
+        return f"ended with exit code {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    if name == "SIGKILL":
+        return (
+            "was killed (SIGKILL; if by nobody you know, then by the system, as its memory was "
+            "full: give it fewer workers, or set memory_limit)"
+        )
+    if name in CRASHES:
+        return f"crashed in native code ({name})"
+    return f"was ended by {name}"

@@ -1,0 +1,162 @@
+"""What runs in a worker process: calls of ``exec``, one after another, as long as the run lives."""
+
+import contextlib
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from time import process_time
+from typing import Any
+
+from .elsewhere import run_elsewhere
+from .memory import GrowthLimit, peak_resident, resident
+from .pickling import dumps, loads, noting
+from .sending import Answer, failed, given_unpickled
+
+BEGUN = b"begun"  # what a process says when it has an item, if it is to say so
+
+INLINE = 1 << 16  # bytes of a value that are sent with the message about it, and not after it
+
+# Sent to a whole group of processes, they are the parent's to handle.
+NUMBERS = (signal.SIGINT, signal.SIGTERM)
+
+PR_SET_PDEATHSIG = 1  # of Linux's prctl(2)
+
+
+def serve(connection: "Connection[Any, Any]") -> None:
+    """Answer calls until the other side hangs up."""
+    _end_with_parent()
+    if hasattr(os, "setsid"):
+        os.setsid()  # what exec starts can be ended with this process, as it is of its group
+        os.register_at_fork(after_in_child=_hear)
+    for number in NUMBERS:
+        # Not SIG_IGN: programs that exec starts would inherit that, and not end when told to.
+        signal.signal(number, _ignore)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, NUMBERS)
+    multiprocessing.current_process().daemon = False  # exec may start processes of its own
+    server, own = _Server(connection), os.getpid()
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            call, given = receive(connection.recv_bytes)
+            answer = server.answer(given, *call)
+            del given
+            if os.getpid() != own:  # exec has forked this process
+                os._exit(0)
+            send(connection, (answer.trace, *server.facts), answer.pickled)
+            del answer
+
+
+def send(connection: "Connection[Any, Any]", about: tuple[Any, ...], value: bytes) -> None:
+    """Send plain facts and a pickled value, which is not copied if it is large."""
+    inline = value if len(value) <= INLINE else None
+    connection.send_bytes(pickle.dumps((about, inline)))
+    if inline is None:
+        connection.send_bytes(value)
+
+
+def receive(receive_bytes: Callable[[], bytes]) -> tuple[tuple[Any, ...], bytes]:
+    """Return what was sent."""
+    about, inline = pickle.loads(receive_bytes())
+    return about, receive_bytes() if inline is None else inline
+
+
+def _ignore(*_: object) -> None: ...
+
+
+def _hear() -> None:
+    """Let the signals through in a process that exec has forked."""
+    for number in NUMBERS:
+        signal.signal(number, signal.SIG_DFL)
+
+
+def _end_with_parent() -> None:
+    """Let this process end when its parent does, however that ends, and whatever runs here."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+    if sys.platform == "linux" and _kernel_ends_it():
+        if os.getppid() != parent.pid:  # it was too late for that
+            os._exit(1)
+        return
+    threading.Thread(target=_watch, args=(parent,), name="kaygraph-parent", daemon=True).start()
+
+
+def _kernel_ends_it() -> bool:
+    """Ask the kernel for a SIGKILL at the end of the thread that has started this process.
+
+    That thread belongs to the run, which outlives its processes. A thread here that waits for the
+    parent would not run while exec holds the interpreter's lock.
+    """
+    try:
+        import ctypes
+
+        return bool(ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) == 0)
+    except (ImportError, AttributeError, OSError):
+        return False
+
+
+def _watch(parent: Any) -> None:
+    parent.join()
+    if hasattr(os, "killpg"):
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)
+
+
+class _Server:
+    """What a worker process knows."""
+
+    def __init__(self, connection: "Connection[Any, Any]") -> None:
+        self._connection = connection
+        self._nodes: dict[int, Any] = {}
+        self._own = resident()
+        self._knows, self._used = False, (0.0, 0)
+
+    @property
+    def facts(self) -> tuple[bool, int, tuple[float, int]]:
+        """Whether the node of the last call is known; the bytes held before its item; what it used.
+
+        That is the processor time of all threads, and the most bytes that were held so far.
+        """
+        return self._knows, self._own, self._used
+
+    def answer(
+        self,
+        given: bytes,
+        key: int,
+        sent: bytes | None,
+        tells: bool,
+        measures: bool,
+        limit: int | None,
+    ) -> Answer:
+        """Make a call: of the node that is sent, or was sent before."""
+        before = process_time()
+        try:
+            try:
+                node = self._node(key, sent)
+                item, facts = given_unpickled(given)
+            finally:
+                self._knows = key in self._nodes
+                if tells:
+                    self._connection.send_bytes(BEGUN)
+            before = process_time()
+            with GrowthLimit(limit):
+                result = run_elsewhere(node, item, *facts)
+                with noting("the result of exec was pickled in the process"):
+                    return Answer(dumps(result))
+        except BaseException as error:
+            return failed(error)
+        finally:
+            if measures:
+                self._used = process_time() - before, peak_resident()
+
+    def _node(self, key: int, sent: bytes | None) -> Any:
+        if sent is not None:
+            before = resident()
+            self._nodes[key] = loads(sent, "the node was unpickled in the process")
+            self._own += resident() - before
+        return self._nodes[key]
