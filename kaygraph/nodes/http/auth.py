@@ -140,7 +140,10 @@ class ClientCredentials(Auth):
         form = {"grant_type": "client_credentials", **self.extra}
         if self.scope is not None:
             form["scope"] = self.scope
-        who = {"authorization": basic(self.client_id, self.client_secret)}
+        who = {
+            "authorization": basic(self.client_id, self.client_secret),
+            "accept": "application/json",
+        }
         status, reply = await post(self.token_url, form, who)
         token = reply.get("access_token") if isinstance(reply, dict) else None
         if status != 200 or not isinstance(token, str) or not token.isprintable():

@@ -27,7 +27,7 @@ from ._addresses import (
     origin_of,
     parsed,
 )
-from ._content import header_text, is_json, recoded, text_of
+from ._content import as_json, header_text, is_json, recoded, text_of
 from ._decoding import HTTPBodyError, decoded
 from ._events import Lines, events
 from ._sessions import Session, Sessions
@@ -340,4 +340,4 @@ class Client:
                 result = await asking.ask(request)
         except HTTPStatusError as error:
             result = error.result
-        return result["status_code"], result["data"]
+        return result["status_code"], as_json(result["data"], settings.max_depth)

@@ -200,6 +200,20 @@ async def test_a_token_is_asked_for_as_rfc_6749_says() -> None:
     assert server.headers[0]["content-type"] == "application/x-www-form-urlencoded"
 
 
+async def test_a_token_may_come_as_text() -> None:
+    """JSON is asked for, and read though the answer does not say that it is."""
+
+    async def answer(request: web.BaseRequest) -> web.Response:
+        if request.path == "/token":
+            assert request.headers["Accept"] == "application/json"
+            return web.Response(text='{"access_token": "t1"}', content_type="text/html")
+        return web.json_response(request.headers["Authorization"])
+
+    async with serving(answer) as site:
+        await HTTPNode(site.url, auth=credentials(site), writes="got").run_async(shared := {})
+    assert shared["got"]["data"] == "Bearer t1"
+
+
 async def test_a_token_that_is_refused_is_renewed_once() -> None:
     """An answer of 401 costs one new token, and the request is made again with it."""
     server = TokenServer(latest_only=True)
