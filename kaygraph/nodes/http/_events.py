@@ -5,7 +5,6 @@ from collections.abc import AsyncGenerator, AsyncIterable
 
 from ._decoding import HTTPSizeError
 
-_LINE_FEED = re.compile(b"\n")
 _ANY_END = re.compile(b"\r\n|\n|\r")
 _BOM = b"\xef\xbb\xbf"
 
@@ -20,7 +19,6 @@ class Lines:
 
     def __init__(self, most: int | None, carriage_returns: bool = False) -> None:
         self._most, self._carriage_returns = most, carriage_returns
-        self._end = _ANY_END if carriage_returns else _LINE_FEED
         self._held: list[bytes] = []  # the pieces of a line whose end has not come
         self._size = 0  # of what is held
         self._after_return = False  # a line feed that follows belongs to the end before it
@@ -36,7 +34,8 @@ class Lines:
             self._after_return = False
         if not piece:
             return []
-        *lines, rest = self._end.split(piece)
+        plain = not self._carriage_returns or b"\r" not in piece
+        *lines, rest = piece.split(b"\n") if plain else _ANY_END.split(piece)
         if lines:
             lines[0] = b"".join((*self._held, lines[0]))
             self._held, self._size = [], 0
