@@ -45,6 +45,20 @@ def main() -> None:
         ),
         "W5": lambda: run(lambda: w3_fan_out.sleepers(2_000)),
         "W6": lambda: run(lambda: w6_stream.stream(100_000 // size)),
+        "W6y": lambda: run(
+            lambda: w6_stream.one_to_many(
+                400_000 // size, w6_stream.Many(), "W6y", "values that one item yields", "<= 5"
+            )
+        ),
+        "W6y-thread": lambda: run(
+            lambda: w6_stream.one_to_many(
+                400_000 // size,
+                w6_stream.ManyInThread(),
+                "W6y-thread",
+                "the same from a thread",
+                "<= 12",
+            )
+        ),
         "W7": lambda: w7_import.importing(9 // min(size, 3)),
         "W8": lambda: run(lambda: w8_planning.planning(10_000 // size)),
         "W8r": lambda: run(lambda: w8_planning.rerun(500 // size, 1000 // size)),

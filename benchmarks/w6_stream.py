@@ -1,7 +1,7 @@
-"""W6: items through three stages with bounded buffers, against a queue per stage."""
+"""W6: items through three stages with bounded buffers, and items that become many."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -62,3 +62,41 @@ async def stream(operations: int) -> None:
         await graph.run_async({"n": operations})
 
     await compare("W6", "3 stages, buffers of 64", operations, floor, ours, "<= 0.3")
+
+
+class One(Node[Any, Any]):
+    """A source of one item."""
+
+    def prep(self, shared: Any) -> list[int]:
+        return [shared["n"]]
+
+
+class Many(Node[int, int]):
+    """Yields as many values as its item says."""
+
+    async def exec(self, prep_res: int) -> AsyncIterator[int]:  # type: ignore[override]
+        for number in range(prep_res):
+            yield number
+
+
+class ManyInThread(Node[int, int]):
+    """The same in a thread."""
+
+    def exec(self, prep_res: int) -> Iterator[int]:  # type: ignore[override]
+        yield from range(prep_res)
+
+
+async def one_to_many(
+    operations: int, many: Node[Any, Any], name: str, what: str, target: str
+) -> None:
+    """One operation is one value that an item yields, and that the stage behind takes up."""
+    graph = Graph(Pipeline(One(), many, Pass(), buffer=BUFFER, collect=False))
+
+    async def floor() -> None:
+        async for number in Many().exec(operations):
+            await nothing(number)
+
+    async def ours() -> None:
+        await graph.run_async({"n": operations})
+
+    await compare(name, what, operations, floor, ours, target)

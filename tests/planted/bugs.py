@@ -6,6 +6,7 @@ from tests.planted import (
     bugs_of_limits,
     bugs_of_streams,
     bugs_of_walks,
+    bugs_of_yields,
 )
 from tests.planted.planting import Bug
 
@@ -15,6 +16,7 @@ BUGS: list[Bug] = [
     *bugs_of_limits.BUGS,
     *bugs_of_streams.BUGS,
     *bugs_of_walks.BUGS,
+    *bugs_of_yields.BUGS,
 ]
 
 CHECKS = list(dict.fromkeys(bug.check for bug in BUGS))
