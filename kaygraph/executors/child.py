@@ -1,10 +1,12 @@
 """How a worker process is started, waited for and ended, as its run sees it."""
 
 import contextlib
+import math
 import multiprocessing
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
@@ -88,20 +90,36 @@ class PastLimit(Exception):  # noqa: N818 - it is not shown
         self.held, self.limit = held, limit
 
 
-def received(pid: int | None, connection: "Connection[Any, Any]", limit: int | None) -> bytes:
+def received(
+    pid: int | None,
+    connection: "Connection[Any, Any]",
+    limit: int | None,
+    seconds: float | None = None,
+) -> bytes:
     """Return the next message of a process.
+
+    Args:
+        limit: Bytes that the process may hold meanwhile.
+        seconds: How long to wait for it, by the system's clock.
 
     Raises:
         PastLimit: The process has grown past its limit.
+        TimeoutError: The message has not come in time.
         EOFError: The process has ended.
     """
-    if limit is not None:
-        look_s = SHORTEST_LOOK_S
-        while not connection.poll(look_s):
-            held = resident(pid)
-            if held > limit:
-                raise PastLimit(held, limit)
-            look_s = min(max((limit - held) / FASTEST_GROWTH, SHORTEST_LOOK_S), LONGEST_LOOK_S)
+    if limit is None:
+        if seconds is not None and not connection.poll(seconds):
+            raise TimeoutError
+        return connection.recv_bytes()
+    end = math.inf if seconds is None else time.monotonic() + seconds
+    look_s = SHORTEST_LOOK_S
+    while not connection.poll(look_s):
+        held = resident(pid)
+        if held > limit:
+            raise PastLimit(held, limit)
+        if time.monotonic() > end:
+            raise TimeoutError
+        look_s = min(max((limit - held) / FASTEST_GROWTH, SHORTEST_LOOK_S), LONGEST_LOOK_S)
     return connection.recv_bytes()
 
 

@@ -83,24 +83,22 @@ class ProcessPool:
             self._idle.pop().close()  # it died with no item in hand: nobody has to hear of it
         worker = self._idle.pop() if self._idle else _Worker()
         loop = asyncio.get_running_loop()
-        begun: asyncio.Future[None] | None = None
-        if limit_s is not None or worker.is_new(self._pickled[node], memory_limit):
-            begun = loop.create_future()
+        begun: asyncio.Future[None] | None = None if limit_s is None else loop.create_future()
         submitted = self._threads.submit(
             worker.call, self._pickled[node], item, (dict(params), attempt, dict(place)),
             memory_limit, measured is not None,
+            START_S if start_timeout is None else start_timeout,
             None if begun is None else partial(loop.call_soon_threadsafe, _set, begun),
         )  # fmt: skip
         future = asyncio.wrap_future(submitted)
         try:
-            if begun is not None:
-                await _first_of(future, begun, START_S if start_timeout is None else start_timeout)
-            if limit_s is None:
+            if limit_s is None or begun is None:
                 await asyncio.wait([future])
             else:
+                await asyncio.wait([future, begun], return_when=asyncio.FIRST_COMPLETED)
                 what = f"exec of {node.name!r}"
                 await within(limit_s, "timeout", what, asyncio.wait([future]))
-        except (asyncio.CancelledError, AttemptTimeoutError, WorkerStartError):
+        except (asyncio.CancelledError, AttemptTimeoutError):
             future.add_done_callback(retrieve_exception)
             worker.kill()
             try:
@@ -125,20 +123,6 @@ class ProcessPool:
         self._idle.clear()
 
 
-async def _first_of(
-    answer: "asyncio.Future[Any]", begun: "asyncio.Future[None]", start_timeout: float
-) -> None:
-    """Wait until a process has begun with an item, or has answered."""
-    done, _ = await asyncio.wait(
-        [answer, begun], timeout=start_timeout, return_when=asyncio.FIRST_COMPLETED
-    )
-    if not done:
-        raise WorkerStartError(
-            f"a worker process had not begun after start_timeout={start_timeout:g} s, and was "
-            "killed: what it imports takes longer, or never ends"
-        )
-
-
 def _set(future: "asyncio.Future[None]") -> None:
     if not future.done():
         future.set_result(None)
@@ -156,10 +140,6 @@ class _Worker:
         self.used = 0.0, 0  # by the last call: processor time, and the most bytes held so far
         self._own = 0  # bytes that the process holds before any item: its code and its nodes
 
-    def is_new(self, node: bytes, limit: int | None) -> bool:
-        """Whether the next call has to send the node, or to start a process."""
-        return node not in self._known or (limit is not None and self._is_full(limit))
-
     def call(
         self,
         node: bytes,
@@ -167,6 +147,7 @@ class _Worker:
         facts: Facts,
         limit: int | None,
         measures: bool,
+        start_timeout: float,
         begun: Callable[[], object] | None,
     ) -> Any:
         self.used = 0.0, 0
@@ -175,12 +156,17 @@ class _Worker:
             self.close()
         has_begun = node in self._known
         sent = None if has_begun else node
+        tells = begun is not None or not has_begun
+        is_fresh = self._running is None
         process, connection = self._running or self._start()
         pid = process.pid
         try:
-            send(connection, (hash(node), sent, begun is not None, measures, limit), given)
+            if is_fresh:  # a pipe takes no large message before somebody reads it
+                received(pid, connection, limit, start_timeout)
+            send(connection, (hash(node), sent, tells, measures, limit), given)
+            if tells:
+                received(pid, connection, limit, None if has_begun else start_timeout)
             if begun is not None:
-                received(pid, connection, limit)
                 begun()
             has_begun = True
             # Both ends are ours: what comes back was pickled by the process that we started.
@@ -189,6 +175,13 @@ class _Worker:
             )
         except PastLimit as past:
             raise self._past(past.limit, f"grew to {human(past.held)}, past") from None
+        except TimeoutError:
+            self.kill()
+            self.close()
+            raise WorkerStartError(
+                f"the worker process {pid} had not begun after start_timeout={start_timeout:g} s, "
+                "and was killed: what it imports takes longer, or never ends"
+            ) from None
         except (EOFError, OSError):
             raise self._death(has_begun) from None
         if knows:

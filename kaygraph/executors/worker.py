@@ -17,7 +17,8 @@ from .memory import GrowthLimit, peak_resident, resident
 from .pickling import dumps, loads, noting
 from .sending import Answer, failed, given_unpickled
 
-BEGUN = b"begun"  # what a process says when it has an item, if it is to say so
+READY = b"ready"  # what a process says when it has started
+BEGUN = b"begun"  # and when it has an item, if it is to say so
 
 INLINE = 1 << 16  # bytes of a value that are sent with the message about it, and not after it
 
@@ -41,6 +42,7 @@ def serve(connection: "Connection[Any, Any]") -> None:
     multiprocessing.current_process().daemon = False  # exec may start processes of its own
     server, own = _Server(connection), os.getpid()
     with contextlib.suppress(EOFError, OSError):
+        connection.send_bytes(READY)
         while True:
             call, given = receive(connection.recv_bytes)
             answer = server.answer(given, *call)

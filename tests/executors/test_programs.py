@@ -229,7 +229,7 @@ if __name__ == "__main__":
     [
         ("2 0 timeout 0.5", "done"),
         ("0 60 timeout 0.5", "AttemptTimeoutError exec of 'Works' ran longer than timeout=0.5 s"),
-        ("600 0 start_timeout 0.5", "WorkerStartError a worker process"),
+        ("600 0 start_timeout 0.5", "WorkerStartError the worker process"),
         ("600 0 deadline 0.5", "DeadlineExceededError"),
     ],
 )

@@ -5,6 +5,7 @@ import copy
 import functools
 import os
 import pickle
+import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from kaygraph import AsyncNode, Graph, Node, NodeDefinitionError, RunReport
+from kaygraph.executors.pickling import by_value_pickler
 from kaygraph.nodes import (
     FunctionNode,
     FunctionReferenceError,
@@ -280,11 +282,17 @@ def test_a_name_that_leads_to_another_function_is_not_taken() -> None:
         pickle.dumps(FunctionNode(other, reads="numbers"))
 
 
-async def test_a_function_without_a_name_is_not_sent() -> None:
-    """The error says why, and what to do."""
-    lonely = FunctionNode(lambda: 1, run_in="process")
-    with pytest.raises(NodeDefinitionError, match="cannot be sent to a process"):
-        await lonely.run_async({})
+async def test_a_function_without_a_name_is_sent_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By cloudpickle; without that, the error says why it cannot be, and what to do."""
+    lonely = FunctionNode(lambda: 1, run_in="process", writes="one")
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "cloudpickle", None)
+        by_value_pickler.cache_clear()
+        with pytest.raises(NodeDefinitionError, match="cannot be sent to a process"):
+            await lonely.run_async({})
+    pytest.importorskip("cloudpickle")
+    await lonely.run_async(shared := {})
+    assert shared == {"one": 1}
 
 
 # --- names, calls, classes ---
