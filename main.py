@@ -21,6 +21,7 @@ ways to begin:
   the patterns  {PROGRAM} --example patterns
                 (or one of them: {PATTERNS[0]}, …)
   free text     {PROGRAM} "Validate and enrich this user data"
+                {PROGRAM} "validate people.csv and save to out.jsonl"
   a prompt      {PROGRAM} --interactive
 
 KAYGRAPH_LLM_URL names a language model that reads free text, such as

@@ -44,6 +44,7 @@ FILES_A_CHUNK = 8
 # broken one when two parse at once. Threads take turns at the interpreter anyway.
 PARSING = threading.Lock()
 FAULTS_SHOWN = 20
+PARSED = (".py", ".pyi")
 
 # The parser warns of doubtful code (a stray backslash, say) under the name of the file, and this
 # is what every file is called here. Those warnings are for the file's authors.
@@ -52,12 +53,17 @@ warnings.filterwarnings("ignore", module=re.escape(SOURCE_NAME))
 
 
 def measure(path: Path) -> Row:
-    """Return a file's figures, or ``{"path", "error"}`` when it cannot be read or parsed."""
+    """Return a file's figures, or ``{"path", "error"}`` when it cannot be read or parsed.
+
+    Only Python files (``.py``, ``.pyi``) are parsed; others have no functions and classes.
+    """
     try:
         data = path.read_bytes()
-        with PARSING:
-            tree = ast.parse(data, SOURCE_NAME)
-        nodes = list(ast.walk(tree))
+        nodes: list[ast.AST] = []
+        if path.suffix in PARSED:
+            with PARSING:
+                tree = ast.parse(data, SOURCE_NAME)
+            nodes = list(ast.walk(tree))
     except Exception as error:  # whatever is wrong with a file is a fact about that file only
         fault = str(error).replace(f"{SOURCE_NAME}, ", "")
         return {"path": str(path), "error": f"{type(error).__name__}: {fault}"}

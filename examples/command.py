@@ -10,7 +10,7 @@ from pathlib import Path
 
 from examples.inputs import InputError, parse_records, piped_text, read_records, read_stream
 from examples.planner import chooser
-from examples.prompt import Request, understand
+from examples.prompt import HelpAsked, Request, understand
 from examples.runner import TAKEN_BY, Job, Runner, check_options, make_job, output_to
 from examples.screen import Terminal
 from examples.workflow import FILE_READERS, NAMES, PATTERNS, Options, load
@@ -22,6 +22,20 @@ BUNDLED = {
     "mapreduce": "this Python's standard library",
     "pipeline": "the service's records",
 }
+
+
+HELP = (
+    "Say what to do, and with which data, in plain words:",
+    "  validate people.csv                          check records",
+    "  enrich mira@example.com                      gather what is known about people",
+    "  are the records in people.csv ok?            questions work as well",
+    '  {"email": "mira@example.com"}                data alone is validated and enriched',
+    "  hash the files in src                        batch: hash and measure files",
+    "  count the words in notes.txt                 map-reduce",
+    "  stream 500 records                           pipeline: through five stages into SQLite",
+    "  validate people.csv, then enrich it and save to out.jsonl",
+    "Options and examples: python main.py --help",
+)
 
 
 class Command:
@@ -57,7 +71,11 @@ class Command:
         if self.arguments.example:
             jobs = self._examples(self.arguments.example)
         elif self.arguments.text:
-            jobs = [self._free_text(" ".join(self.arguments.text))]
+            try:
+                jobs = [self._free_text(" ".join(self.arguments.text))]
+            except HelpAsked:
+                self.screen.print(*HELP)
+                return 0
         else:
             raise InputError("nothing to do: name an --example, type a text, or --interactive")
         worked = True
@@ -102,6 +120,7 @@ class Command:
 
     def _free_text(self, text: str) -> Job:
         request = understand(text, chooser(self.screen.tell))
+        self.options = with_output(self.options, request)
         check_options(self.options, request.workflows)
         options, source = self.options, None
         if self.arguments.input is not None:
@@ -117,6 +136,20 @@ class Command:
         job, line = make_requested(request, options, source)
         self.screen.print(line)
         return job
+
+
+def with_output(options: Options, request: Request) -> Options:
+    """Return the options with the file that a free text names for the results.
+
+    Raises:
+        InputError: ``--output`` names another.
+    """
+    named = request.found.output
+    if named is None:
+        return options
+    if options.output is not None and options.output != Path(named):
+        raise InputError(f"the text names {named}, and --output {options.output}: give one of them")
+    return replace(options, output=Path(named).expanduser())
 
 
 def with_input(options: Options, names: Sequence[str], name: str) -> Options:
@@ -186,7 +219,26 @@ def make_requested(
     notes += [f"not used: {what}" for what in found.what if what not in used]
     where = [*dict.fromkeys(used)] or [source or ""]
     if where == [""]:
+        _refuse_heavy_guess(request)
         where = [*dict.fromkeys(BUNDLED[name] for name in names)]
     job = make_job([load(name) for name in names], options)
     noted = f" ({'; '.join(notes)})" if notes else ""
-    return job, f"Understood: {job.name}, on {' and '.join(where)}{noted}"
+    written = f", to {found.output}" if found.output is not None else ""
+    return job, f"Understood: {job.name}, on {' and '.join(where)}{written}{noted}"
+
+
+def _refuse_heavy_guess(request: Request) -> None:
+    """Ask for files where a text names none: the standard library takes its time.
+
+    Raises:
+        InputError: The text asks for work on files, and names neither files nor the sample.
+    """
+    for name in request.workflows:
+        if name in FILE_READERS and not request.names_sample:
+            what = (
+                "count the words in notes.txt" if name == "mapreduce" else "hash the files in src"
+            )
+            raise InputError(
+                f"{name} of what? Name a file, a folder or a glob, as in: {what}. For the sample, "
+                f"this Python's standard library: python main.py --example {name}"
+            )

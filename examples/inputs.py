@@ -13,7 +13,6 @@ import re
 import select
 import stat
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
@@ -191,6 +190,9 @@ def _no_constant(constant: str) -> NoReturn:
     raise ValueError(f"{constant} is not JSON")
 
 
+DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_no_constant)
+
+
 def _csv_rows(text: str, name: str) -> Iterator[dict[str, Any]]:
     first = text.lstrip("\r\n").split("\n", 1)[0]
     reader = csv.reader(
@@ -242,95 +244,7 @@ def piped_text(stdin: IO[bytes] | None, notify: Callable[[str], object]) -> str:
     return read_stream(stdin)
 
 
-# --- data in the words of a person --------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """The data in a free text, and what is left of the text without it.
-
-    Attributes:
-        records: From JSON and e-mail addresses, in this order; None when there are none.
-        files: Files, directories and globs that were named and exist.
-        text: What stood in quotes and was none of these.
-        rest: The words around the data.
-        what: What was found, for people.
-    """
-
-    records: list[Any] | None
-    files: list[str]
-    text: str | None
-    rest: str
-    what: list[str]
-
-
-def find_data(text: str) -> Found:
-    """Find JSON, e-mail addresses, files and quoted words in a free text.
-
-    Raises:
-        InputError: JSON in it is malformed, or what looks like a file is not there.
-    """
-    what: list[str] = []
-    documents, text = _take_json(text)
-    records = [r for d in documents for r in (d if isinstance(d, list) else [d])]
-    records = [{"email": r} if isinstance(r, str) and EMAIL.fullmatch(r) else r for r in records]
-    if documents:
-        what.append(f"{many(len(records), 'record')} in the text")
-
-    quotes: list[str] = []
-    files: list[str] = []
-
-    def take_quote(match: re.Match[str]) -> str:
-        words = next(group for group in match.groups() if group)
-        if EMAIL.fullmatch(words):
-            return f" {words} "
-        if is_file(words):
-            files.append(words)
-        else:
-            quotes.append(words)
-        return " "
-
-    text = QUOTED.sub(take_quote, text)
-    addresses = EMAIL.findall(text)
-    text = EMAIL.sub(" ", text)
-    if addresses:
-        records += [{"email": address} for address in addresses]
-        what.append(f"{many(len(addresses), 'e-mail address', 'e-mail addresses')} in the text")
-
-    rest = []
-    for word in text.split():
-        name = word.strip("\"'()").rstrip(",.;:!?")
-        if re.match(r"[a-z]+://", name):
-            raise InputError(f"cannot read {name}: save it to a file and name the file")
-        if is_file(name):
-            files.append(name)
-            rest.append(word[len(name) :] if word.startswith(name) else "")  # "a.csv, then …"
-        else:
-            rest.append(word)
-    what += files
-    return Found(records or None, files, " ".join(quotes) or None, " ".join(rest), what)
-
-
-def _take_json(text: str) -> tuple[list[Any], str]:
-    """Return the JSON objects and arrays in a text, and the text without them."""
-    documents: list[Any] = []
-    decoder = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_no_constant)
-    start = 0
-    while match := re.compile(r"[\[{]").search(text, start):
-        at = match.start()
-        try:
-            document, end = decoder.raw_decode(text, at)
-        except (ValueError, RecursionError) as error:
-            if re.match(r"\{|\[\s*[\[{\"]", text[at:]):
-                where = f"at character {error.pos + 1}" if hasattr(error, "pos") else ""
-                reason = getattr(error, "msg", None) or str(error) or "nested too deeply"
-                raise InputError(f"the JSON in the text is malformed {where}: {reason}") from error
-            start = at + 1  # a glob such as *.[ch]
-        else:
-            documents.append(document)
-            text = f"{text[:at]} {text[end:]}"
-            start = at
-    return documents, text
+# --- files in the words of a person --------------------------------------------------------------
 
 
 def is_file(name: str) -> bool:

@@ -80,6 +80,13 @@ def words(item: Item) -> Pairs:
         yield word.casefold(), 1
 
 
+def names(item: Item) -> Pairs:
+    """Yield the identifiers of a Python file, and the words of any other."""
+    if isinstance(item, Path) and item.suffix in (".py", ".pyi"):
+        return identifiers(item)
+    return words(item)
+
+
 def total(key: Any, values: list[Any]) -> Any:
     """Return the sum of a key's values."""
     return sum(values)
@@ -153,7 +160,7 @@ def resolve(option: str, name: str) -> Callable[..., Any]:
 def count_of(options: Options) -> MapReduce:
     """Return the node that the options ask for; ValueError where a function is not there."""
     workers, run_in = pool_of(options)
-    mapper: Mapper = words if options.text is not None else identifiers
+    mapper: Mapper = words if options.text is not None else names
     if options.mapper is not None:
         mapper = resolve("--mapper", options.mapper)
     settings = {

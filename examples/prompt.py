@@ -8,70 +8,55 @@ model. Whatever the rules could not use is told, never dropped:
    workflow asks for it; a clause that names none and says anything beyond small talk cannot be
    placed, and nothing is run.
 3. "don't", "without", "skip" and the like rule out what follows them; "after" turns the order.
-4. A word of a clause that names nothing may be a misspelling. The nearest is taken, and told.
+4. A word of a clause that names nothing may be a misspelling. It is corrected, and told, where the
+   rest of the text names data or a workflow and every other word is known.
 5. "Everything", "all examples" and "the rest" ask for all, less what is ruled out; in "validate
    everything" they are about the data.
+6. Data by itself is validated and enriched. A question whether it is in order is answered by
+   validation, one about somebody by enrichment.
+
+What is not certain is asked (a NotUnderstoodError says what to type), and nothing is begun.
 """
 
-import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from examples.inputs import Found, InputError, find_data
-from examples.workflow import NAMES, load
-
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-# What asks for a workflow wherever it stands. The words of the workflow itself, which may be as
-# common as "file", only count in a clause that has none of these.
-STRONG = {
-    "validation": "validate validation verify verification check audit inspect vet",
-    "enrichment": "enrich enrichment augment complement supplement",
-    "batch": "batch hash parse chunk measure checksum analyse analyze",
-    "mapreduce": "mapreduce count tally frequency wordcount reduce histogram",
-    "pipeline": "pipeline stream streaming etl ingest ingestion pipe",
-}
-WEAK = {"batch": _words("functions classes lines files"), "mapreduce": _words("words")}
-# Words about the data and the manner, which ask for nothing.
-SMALL_TALK = _words(
-    """a an the this that these those it its them they their my our your me i you we us he she
-    please kindly can could would should will want need like let lets go run do does make give get
-    take show tell start execute perform try use using work works job task workflow workflows
-    example now here there quickly carefully fully all any each every both some of in on for from
-    to with by at as into over through about against per via is are be been was were has have
-    had which who whose what where when how many much very really just only again once also too
-    first second last next finally afterwards later new old good bad valid invalid own real whole
-    entire data datum dataset record records row rows entry entries item items object objects json
-    jsonl csv list lists table file files folder directory input inputs output result results
-    user users customer customers client clients person people member members profile profiles
-    account accounts contact contacts email emails mail address addresses e-mail e-mails name names
-    phone phones number numbers city cities country countries company companies order orders
-    information info details detail field fields value values text texts word words string strings
-    sample samples stuff thing things one ones parallel concurrently together up out standard
-    python code source sources following given attached below above way line lines
-    worker workers thread threads process processes hi hello hey thanks thank everything"""
+from examples.inputs import InputError
+from examples.mentions import Found, find_data
+from examples.vocabulary import (
+    ABOUT,
+    BARE,
+    BEFORE_A_NOUN,
+    BREAKS,
+    DATA,
+    ENDS_NEGATION,
+    GENERIC,
+    HELP,
+    HOW_TO,
+    LOAD,
+    NEGATIONS,
+    SAMPLE,
+    SMALL_STEMS,
+    SMALL_TALK,
+    STATE,
+    STRONG_STEMS,
+    distance,
+    nearest,
+    stem,
+    weak_stems,
 )
-NEGATIONS = _words("dont not never no without skip except excluding omit ignore")
+from examples.workflow import NAMES
+
 # Where a negation may reach over "and": "without validation and enrichment".
 NOUN = re.compile(r"(tion|ment|ing|ity)s?$")
-SUFFIXES = (
-    "ication", "ying", "ied", "ies", "ments", "ment", "ings", "ing", "ions", "ion", "ers", "ors",
-    "er", "or", "ed", "es", "e", "s", "y",
-)  # fmt: skip
-# A clause ends here. "but" and "then" also end what a negation reaches.
-BREAKS = _words("and or nor & then but , ; . ! ? : + >> -> → plus followed instead")
-ENDS_NEGATION = BREAKS - {"and", "or", "nor", "&"}
 
 EVERYTHING = re.compile(
     r"\b(?:everything(?: else)?|anything(?= (?:but|except))|the (?:rest|others)|"
     r"(?:the )?(?:whole|full|entire) demo|"
     r"(?:all|every|each)(?: of)?(?: the| these| those| your)?(?: five)? "
     r"(?:example|workflow|demo)s?|"
-    r"all(?: of (?:them|these|it))?(?= but| except| excluding| without|\W*$))(?!\w)"
+    r"all(?: of (?:them|these|it)| five)?(?= but| except| excluding| without|\W*$))(?!\w)"
 )
 EXCEPT = re.compile(r"\b(everything) (?:but|apart from|other than|besides)(?!\w)")
 
@@ -81,9 +66,7 @@ COUNT = re.compile(
     r"records?|rows?|items?|files?|users?|people|customers?|profiles?|entries)\b",
     re.IGNORECASE,
 )
-# Kinds of work as much as names of a workflow: "this batch", "the validation pipeline".
-GENERIC = _words("batch batches pipeline pipelines stream streams pipe")
-BEFORE_A_NOUN = _words("a an the this that these those my our your each in of as from")
+DATABASES = (".db", ".sqlite", ".sqlite3")
 MOST_SHOWN, LONGEST_SHOWN = 6, 40  # of the words that could not be used
 
 
@@ -100,6 +83,7 @@ class Request:
         workers: How many workers it names, or None.
         limit: How many records or files it names, or None.
         notes: What a person should be told about how it was read.
+        names_sample: Whether it names the bundled data, such as the standard library.
     """
 
     workflows: list[str]
@@ -107,6 +91,7 @@ class Request:
     workers: int | None
     limit: int | None
     notes: list[str]
+    names_sample: bool
 
 
 class NotUnderstoodError(InputError):
@@ -121,31 +106,41 @@ class NotUnderstoodError(InputError):
         )
 
 
-def by_words(text: str) -> Choice:
+class HelpAsked(Exception):  # noqa: N818 - it is no error
+    """The text asks what can be asked for."""
+
+
+def by_words(text: str, names_data: bool = False) -> Choice:
     """Return the workflows that the words of a text name, and what to tell about them.
+
+    ``names_data``: there was data in the text, which these words stood around.
 
     Raises:
         NotUnderstoodError: Words in it cannot be placed, or it rules out all that it names.
     """
-    words = re.sub(r"\bmap[- ]?(and )?[- ]?reduc", "mapreduc", text.replace("\u2019", "'").lower())
-    words = re.sub(r"'s?(?!\w)", "", words)  # the user's, the users'
-    words = EXCEPT.sub(r"\1 except", EVERYTHING.sub("everything", words))
+    words = EXCEPT.sub(r"\1 except", EVERYTHING.sub("everything", _plain(text)))
     clauses = list(_clauses(WORD.findall(words)))
-    weak = _weak_stems()
+    weak = weak_stems()
     rare = {key: name for key, name in weak.items() if key not in SMALL_STEMS}
     try:
-        return _read(clauses, rare)
+        return _read(clauses, rare, names_data)
     except NotUnderstoodError as error:
         try:  # "the files please" asks for what works on files, where nothing else is asked for
-            return _read(clauses, weak)
+            return _read(clauses, weak, names_data)
         except NotUnderstoodError:
             raise error from None
+
+
+def _plain(text: str) -> str:
+    words = re.sub(r"\bmap[- ]?(and )?[- ]?reduc", "mapreduc", text.replace("\u2019", "'").lower())
+    return re.sub(r"'s?(?!\w)", "", words)  # the user's, the users'
 
 
 def understand(text: str, choose: Callable[[str], Choice] = by_words) -> Request:
     """Return what a free text asks for; ``choose`` gets its words, without the data in it.
 
     Raises:
+        HelpAsked: It asks what can be asked for.
         NotUnderstoodError: Words in it cannot be placed, or it rules out all that it names.
         InputError: The data in it is malformed or missing.
     """
@@ -158,13 +153,63 @@ def understand(text: str, choose: Callable[[str], Choice] = by_words) -> Request
         numbers[kind] = int(match["number"].replace(",", ""))
         return f" {match['adjective'] or ''} {thing} "
 
-    workflows, notes = choose(COUNT.sub(take_count, found.rest))
-    return Request(workflows, found, numbers.get("workers"), numbers.get("limit"), notes)
+    rest = COUNT.sub(take_count, found.rest)
+    words = [word for word in WORD.findall(_plain(rest)) if word not in BREAKS]
+    names_data = bool(found.records or found.files or found.text)
+    if not names_data and _asks_for_help(rest, words):
+        raise HelpAsked
+    if choose is by_words:
+        workflows, notes = _asked_of(found, words) or by_words(rest, names_data)
+    else:
+        workflows, notes = choose(rest)
+    return Request(
+        workflows,
+        found,
+        numbers.get("workers"),
+        numbers.get("limit"),
+        [*found.notes, *notes],
+        not SAMPLE.isdisjoint(words),
+    )
 
 
-def _read(clauses: "list[_Clause]", weak_stems: dict[str, str]) -> Choice:
+def _asks_for_help(text: str, words: list[str]) -> bool:
+    if HOW_TO.match(text) or (not words and "?" in text):
+        return True
+    if len(words) == 1 and distance(words[0], "help") <= 1:
+        return True
+    return not HELP.isdisjoint(words) and all(w in HELP or _is_small_talk(w) for w in words)
+
+
+def _asked_of(found: Found, words: list[str]) -> Choice | None:
+    """Return what is asked of data where no workflow is named; None where that is not certain."""
+    if not (found.records or found.files) or any(stem(word) in STRONG_STEMS for word in words):
+        return None
+    into_a_database = found.output is not None and found.output.endswith(DATABASES)
+    if into_a_database and all(word in LOAD or _is_small_talk(word) for word in words):
+        return ["pipeline"], []
+    if any(word not in BARE | STATE | ABOUT and not _is_small_talk(word) for word in words):
+        return None
+    if not found.records and not all(map(_holds_records, found.files)):
+        return None
+    validation, enrichment = NAMES[:2]
+    if BARE.issuperset(words):
+        return [validation, enrichment], []
+    if words[0] in NEGATIONS:
+        return None
+    if not STATE.isdisjoint(words):
+        return [validation], []
+    if not ABOUT.isdisjoint(words) or {"look", "up"} <= set(words):
+        return [enrichment], []
+    return None
+
+
+def _holds_records(name: str) -> bool:
+    return name.lower().endswith((".json", ".jsonl", ".ndjson", ".csv", ".tsv"))
+
+
+def _read(clauses: "list[_Clause]", weak_stems: dict[str, str], names_data: bool) -> Choice:
     """Return the workflows that the clauses ask for, and what to tell about them."""
-    reader = _Reader(weak_stems)
+    reader = _Reader(weak_stems, names_data, [word for clause in clauses for word in clause.words])
     for clause in clauses:
         reader.read(clause)
     return reader.in_order(), reader.notes
@@ -193,9 +238,11 @@ def _clauses(tokens: list[str]) -> Iterator[_Clause]:
 class _Reader:
     """Reads clause by clause; a negation and an order may reach from one to the next."""
 
-    def __init__(self, weak_stems: dict[str, str]) -> None:
+    def __init__(self, weak_stems: dict[str, str], names_data: bool, words: list[str]) -> None:
         self.notes: list[str] = []
         self._weak_stems = weak_stems
+        self._names_data = names_data  # in the text, around these words
+        self._words = words
         self._asked: list[str] = []
         self._ruled_out: list[str] = []
         self._all = False  # whether "everything" was asked for
@@ -232,7 +279,11 @@ class _Reader:
             word
             for word in clause.words
             if not (_is_small_talk(word) or word in placed or stem(word) in fitting)
+            and word not in SAMPLE
         ]
+        strange = [word for word in unused if stem(word) not in STRONG_STEMS]
+        if strange and not self._names_data and DATA.isdisjoint(clause.words):
+            raise NotUnderstoodError(f"I cannot place {_listed(strange, repr)}.")
         if unused:
             self.notes.append(f"not used: {_listed(unused)}")
 
@@ -275,18 +326,28 @@ class _Reader:
         # The task stands first: in "translate the lines" it is not the lines.
         if placed and (not told or told[0] in placed):
             return placed
-        for word in told:
-            meant = _nearest(word)
-            if meant is not None:
-                self.notes.append(f"read {word!r} as {meant!r}")
-                return {word: STRONG_STEMS[stem(meant)]}
+        if len(told) == 1 and (meant := nearest(told[0])) and self._is_about_data(told[0]):
+            self.notes.append(f"read {told[0]!r} as {meant!r}")
+            return {told[0]: STRONG_STEMS[stem(meant)]}
         return {}
+
+    def _is_about_data(self, misspelt: str) -> bool:
+        """Whether what else the text says names data or a workflow."""
+        others = [word for word in self._words if word != misspelt]
+        return (
+            self._names_data
+            or not DATA.isdisjoint(others)
+            or any(stem(word) in STRONG_STEMS for word in others)
+        )
 
     def _refuse_unless_small_talk(self, clause: _Clause) -> None:
         unknown = [word for word in clause.words if not _is_small_talk(word)]
         if unknown:
             asked = {"pattern", "patterns"}.intersection(unknown)
             hint = " The patterns are: python main.py --example patterns." if asked else ""
+            meant = [near for word in unknown if (near := nearest(word))]
+            if meant:
+                hint = f" Did you mean {meant[0]}?"
             raise NotUnderstoodError(f"I cannot place {_listed(unknown, repr)}.{hint}")
 
     def in_order(self) -> list[str]:
@@ -296,7 +357,8 @@ class _Reader:
             return asked
         if self._ruled_out:
             raise NotUnderstoodError(f"that rules out {' and '.join(self._ruled_out)}: what then?")
-        raise NotUnderstoodError("that names nothing to do.")
+        what = " with that data" if self._names_data else ""
+        raise NotUnderstoodError(f"that names nothing to do{what}.")
 
 
 def _is_negation(words: list[str], at: int) -> bool:
@@ -319,36 +381,3 @@ def _listed(words: Iterable[str], form: Callable[[str], str] = str) -> str:
 
 def _is_small_talk(word: str) -> bool:
     return word in SMALL_TALK | NEGATIONS | {"after", "before"} or word.endswith("n't")
-
-
-def stem(word: str) -> str:
-    """Return what a word shares with its other forms: validates, validation → validat."""
-    word = word.replace("-", "")
-    for suffix in SUFFIXES:
-        rest = word.removesuffix(suffix)
-        if rest != word and len(rest) >= 3 and not (suffix == "s" and rest.endswith("s")):
-            doubled = suffix in ("ing", "ed", "er") and rest[-1] == rest[-2] and rest[-1] in "bgnpt"
-            return rest[:-1] if doubled else rest
-    return word
-
-
-STRONG_STEMS = {stem(word): name for name, words in STRONG.items() for word in words.split()}
-SMALL_STEMS = frozenset(stem(word) for word in SMALL_TALK)
-
-
-def _weak_stems() -> dict[str, str]:
-    """Return the stems of the workflows' own words; a word of two workflows asks for neither."""
-    owners: dict[str, set[str]] = {}
-    for name in NAMES:
-        for word in load(name).words | WEAK.get(name, frozenset()):
-            owners.setdefault(stem(word), set()).add(name)
-    return {key: next(iter(names)) for key, names in owners.items() if len(names) == 1}
-
-
-def _nearest(word: str) -> str | None:
-    """Return the word that a misspelt one stands for; None when none is near enough."""
-    if len(word) < 5:
-        return None
-    known = [known for words in STRONG.values() for known in words.split()]
-    found = difflib.get_close_matches(word, known, n=1, cutoff=0.8)
-    return found[0] if found and found[0][0] == word[0] else None

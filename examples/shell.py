@@ -18,11 +18,12 @@ from prompt_toolkit.document import Document
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.output import create_output
 
-from examples.command import make_requested
-from examples.inputs import InputError, did_you_mean, find_data, is_file, read_records
+from examples.command import HELP, make_requested, with_output
+from examples.inputs import InputError, did_you_mean, is_file, read_records
+from examples.mentions import find_data, goes_on, may_go_on
 from examples.planner import chooser
-from examples.prompt import NotUnderstoodError, understand
-from examples.runner import Runner, explain, make_job, told
+from examples.prompt import HelpAsked, NotUnderstoodError, understand
+from examples.runner import Runner, check_options, explain, make_job, output_to, told
 from examples.workflow import MAX_WORKERS, NAMES, Options, load
 
 COMMANDS = {
@@ -99,10 +100,21 @@ class Shell:
                 self.screen.tell(f"error: {text}")
 
     def _free_text(self, line: str) -> None:
-        request = understand(line, chooser(self.screen.tell))
-        job, understood = make_requested(request, self.options)
+        try:
+            request = understand(line, chooser(self.screen.tell))
+        except HelpAsked:
+            self._help("")
+            self.screen.print(*HELP[:-1])
+            return
+        options = with_output(self.options, request)
+        check_options(Options(output=options.output), request.workflows)
+        job, understood = make_requested(request, options)
         self.screen.print(understood)
-        self.runner.run(job)
+        with output_to(options.output, self.screen) as self.runner.output:
+            try:
+                self.runner.run(job)
+            finally:
+                self.runner.output = None
 
     def _run(self, name: str, options: Options) -> bool:
         self.runner.run(make_job([load(name)], options))
@@ -114,6 +126,8 @@ class Shell:
         if Path(rest).expanduser().is_file():
             return self._run(name, replace(self.options, records=read_records(rest)))
         found = find_data(rest)
+        if found.output is not None:
+            return False
         if found.rest.strip(" ,;."):
             if len(rest.split()) > 1:
                 return False
@@ -213,10 +227,21 @@ def _count(text: str) -> int:
 
 
 def piped_lines() -> Iterator[str]:
-    """Yield the lines of standard input as they come."""
+    """Yield the lines of standard input as they come; JSON and rows over several lines as one."""
     if isinstance(sys.stdin, io.TextIOWrapper):
         sys.stdin.reconfigure(errors="replace")
-    yield from sys.stdin or ()
+    lines = (line.rstrip("\n") for line in sys.stdin or ())
+    text = ""
+    for line in lines:
+        if text and not (line and goes_on(text, line)):
+            yield text
+            text = ""
+        text = f"{text}\n{line}" if text else line
+        if not may_go_on(text):
+            yield text
+            text = ""
+    if text:
+        yield text
 
 
 def terminal_lines(*, plain_output: bool) -> Iterator[str]:

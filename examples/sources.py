@@ -32,8 +32,9 @@ def python_files(options: Options) -> list[Path]:
     """Return the files to work on, sorted: what ``options.paths`` names, the first
     ``options.limit`` of them.
 
-    A directory stands for every ``.py`` file below it; a file and a glob are what they say. No
-    path at all stands for the running Python's standard library without installed packages.
+    A directory stands for every ``.py`` file below it, or, where there is none, for every file that
+    is not hidden; a file and a glob are what they say. No path
+    at all stands for the running Python's standard library without installed packages.
 
     Raises:
         ValueError: There is no such file, or the limit is below 1.
@@ -58,9 +59,16 @@ def _below(folder: Path) -> Iterator[Path]:
     return (path for path in folder.rglob("*.py") if path.is_file())
 
 
+def _all_below(folder: Path) -> Iterator[Path]:
+    for path in folder.rglob("*"):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if path.is_file() and not hidden:
+            yield path
+
+
 def _named(path: Path) -> Iterator[Path]:
     if path.is_dir():
-        return _below(path)
+        return iter([*_below(path)] or [*_all_below(path)])
     if path.is_file():  # its name may hold what would mean something in a glob
         return iter([path])
     matches = (Path(match) for match in glob.iglob(str(path), recursive=True))

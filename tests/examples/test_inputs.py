@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from examples.inputs import (
     InputError,
-    find_data,
     parse_records,
     piped_text,
     read_records,
     read_stream,
 )
+from examples.mentions import find_data
 
 JSON_VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),

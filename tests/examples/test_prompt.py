@@ -3,7 +3,8 @@
 import pytest
 
 from examples.inputs import InputError
-from examples.prompt import STRONG, NotUnderstoodError, stem, understand
+from examples.prompt import NotUnderstoodError, understand
+from examples.vocabulary import STRONG, stem
 from examples.workflow import NAMES, load
 
 V, E, B, M, P = NAMES

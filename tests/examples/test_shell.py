@@ -185,6 +185,42 @@ def test_a_pipe_is_read_to_its_end_without_terminal_codes() -> None:
     assert "kaygraph>" not in done.stdout + done.stderr
 
 
+def test_data_over_several_lines_is_one_request() -> None:
+    """JSON until it is closed, and rows under their header; what follows is a line of its own."""
+    rows = "name,email\nMira,mira@example.com\nAda,ada@example.com"
+    done = ran(*COMMAND, text=f'[{{"email":\n"a@example.com"}}]\n{rows}\nworkers 3\n{rows}')
+    assert done.stdout.count("Understood: validation >> enrichment, on 1 record in the text") == 1
+    assert done.stdout.count("Understood: validation >> enrichment, on 2 records in the text") == 2
+    assert "workers: 3" in done.stdout
+    assert done.stderr == ""
+
+
+def test_a_line_of_a_pipe_is_done_when_it_comes() -> None:
+    """It does not wait for the next."""
+    with child(*COMMAND, stdin=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write("workers 3\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "workers: 3\n"
+
+
+def test_a_text_may_name_the_file_to_write(shell: Shell, capsys: Any, tmp_path: Path) -> None:
+    """As on the command line; the next line writes nothing."""
+    output = tmp_path / "out.jsonl"
+    told = lines_of(shell, capsys, f"validate a@example.com and save to {output}")
+    assert f"1 row written to {output}" in told.err
+    assert output.read_text().count("\n") == 1
+    output.unlink()
+    lines_of(shell, capsys, "validate a@example.com")
+    assert not output.exists()
+
+
+def test_questions_about_the_shell_get_help(shell: Shell, capsys: Any) -> None:
+    """In words as well."""
+    assert "validate [json|file]" in lines_of(shell, capsys, "what can you do?").out
+
+
 def test_quit_leaves_the_rest_of_a_pipe_unread() -> None:
     """What stands after quit is not done."""
     done = ran(*COMMAND, text="quit\nhelp\n")
