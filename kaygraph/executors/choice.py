@@ -16,7 +16,8 @@ from ..run.run import Run, WorkerProcesses
 from .elsewhere import run_to_end, submitted
 from .kinds import YIELDING, not_async
 from .meter import Meter
-from .yielding import taken_up, threaded
+from .stepping import Made, Steps
+from .yielding import hand_on_from_process, taken_up, threaded
 
 
 def blocks(node: Any) -> bool:
@@ -86,12 +87,26 @@ async def _in_process(node: Any, item: Any, frame: Frame, slot: Slot, limit_s: f
     limit = frame.rules.memory_limit if node.memory_limit is None else node.memory_limit
     facts = frame.params, frame.attempt, limit, place_of(node)
     measured = slot if frame.run.measures else None
-    result = await _processes(frame.run).call(
-        node, item, *facts, limit_s=limit_s, start_timeout=node.start_timeout, measured=measured
-    )
-    if node.exec_kind in YIELDING and slot.outlet is not None:
-        return await hand_on_all(result, slot.outlet)
-    return result
+    pool = _processes(frame.run)
+    settings = {"start_timeout": node.start_timeout, "measured": measured}
+    if node.exec_kind not in YIELDING or slot.outlet is None:
+        return await pool.call(node, item, *facts, limit_s=limit_s, **settings)
+    held: list[Any] = []  # the process, between the calls
+
+    async def call(steps: Steps, left_s: float | None) -> Made:
+        made: Made = await pool.call(node, steps, *facts, limit_s=left_s, held=held, **settings)
+        return made
+
+    whole = False
+    try:
+        await hand_on_from_process(node, item, slot.outlet, limit_s, call)
+        whole = True
+    except Exception:
+        whole = True  # exec has ended with it, or its process has
+        raise
+    finally:
+        await pool.let_go(held, whole)
+    return None
 
 
 async def _in_executor(executor: Any, node: Any, item: Any, frame: Frame) -> Any:

@@ -10,6 +10,7 @@ from ..aio.tasks import outlast, retrieve_exception
 from ..run.frame import FRAME, Frame
 from ..run.place import SENT
 from ..run.run import Run
+from .stepping import Steps
 
 
 def run_elsewhere(
@@ -19,6 +20,8 @@ def run_elsewhere(
     context = copy_context()
     context.run(SENT.set, (node, place))
     context.run(FRAME.set, Frame(Run(), params=params, attempt=attempt))
+    if type(item) is Steps:
+        return context.run(item.make, node)
     return context.run(run_to_end, node, item)
 
 

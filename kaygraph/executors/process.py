@@ -18,6 +18,7 @@ from ..limits.slots import Slot
 from .child import PastLimit, how_it_ended, kill_group, received, start
 from .memory import require_measurable, resident
 from .sending import Answer, Facts, given_pickled, node_pickled
+from .stepping import goes_on
 from .worker import receive, send
 
 NOWHERE: Mapping[str, Any] = {}
@@ -53,6 +54,7 @@ class ProcessPool:
         limit_s: float | None = None,
         start_timeout: float | None = None,
         measured: Slot | None = None,
+        held: "list[_Worker] | None" = None,
     ) -> Any:
         """Run ``node.exec(item)`` in a process and return its result.
 
@@ -63,7 +65,8 @@ class ProcessPool:
 
         ``limit_s`` is in seconds, from when the process has the item and calls ``exec``;
         ``start_timeout`` is how long it may take to be there: to start, and to import what the
-        node and the item need. What the call takes is added to the usage of ``measured``.
+        node and the item need. What the call takes is added to the usage of ``measured``. A call
+        takes the process that is in ``held``, if there is one, and puts it there at its end.
 
         Raises:
             AttemptTimeoutError: ``exec`` ran past ``limit_s``. The process is killed.
@@ -81,7 +84,8 @@ class ProcessPool:
             self._pickled[node] = node_pickled(node)
         while self._idle and not self._idle[-1].alive:
             self._idle.pop().close()  # it died with no item in hand: nobody has to hear of it
-        worker = self._idle.pop() if self._idle else _Worker()
+        free = held or self._idle
+        worker = free.pop() if free else _Worker()
         loop = asyncio.get_running_loop()
         begun: asyncio.Future[None] | None = None if limit_s is None else loop.create_future()
         submitted = self._threads.submit(
@@ -107,7 +111,7 @@ class ProcessPool:
                 await outlast([loop.run_in_executor(self._threads, worker.close)])
             raise
         if not worker.dead:
-            self._idle.append(worker)
+            (self._idle if held is None else held).append(worker)
         if measured is not None:
             used, (cpu_s, memory) = measured.usage, worker.used
             measured.usage = used._replace(
@@ -115,6 +119,16 @@ class ProcessPool:
             )
         retrieve_exception(future)
         return submitted.result()  # as it is: asyncio would make another error of some
+
+    async def let_go(self, held: "list[_Worker]", whole: bool) -> None:
+        """Take back a process that was held; unless its item came to its end, kill it."""
+        if whole:
+            self._idle += held
+            return
+        loop = asyncio.get_running_loop()
+        for worker in held:
+            worker.kill()
+            await outlast([loop.run_in_executor(self._threads, worker.close)])
 
     async def close(self) -> None:
         """End the processes and wait for them."""
@@ -152,7 +166,7 @@ class _Worker:
     ) -> Any:
         self.used = 0.0, 0
         given = given_pickled(item, facts)
-        if limit is not None and self._is_full(limit):
+        if limit is not None and self._is_full(limit) and not goes_on(item):
             self.close()
         has_begun = node in self._known
         sent = None if has_begun else node

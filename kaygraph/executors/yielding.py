@@ -2,24 +2,20 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from functools import partial
-from queue import SimpleQueue
 from typing import Any
 
 from ..aio.outlet import ItemOutlet, hand_on, hand_on_all
-from ..aio.tasks import outlast
+from ..aio.tasks import outlast, retrieve_exception
+from ..errors import AttemptTimeoutError
 from .elsewhere import run_to_end, submitted
 from .meter import Meter
+from .stepping import CHUNK, END, PAUSE_S, Made, Stepping, Steps
 
 Measured = Callable[..., Any]  # calls its first argument with the others
-
-END: Any = object()
-
-CHUNK = 256  # how many values a generator in a thread may be ahead of the loop
-PAUSE_S = 0.001  # how long values that follow each other fast may wait to be taken up together
 
 
 async def taken_up(values: Any, outlet: ItemOutlet[Any] | None) -> list[Any] | None:
@@ -56,7 +52,7 @@ async def threaded(
     """Run a generator ``exec`` in one thread, from its first step to its close."""
     measured: Measured = meter.measured if meter else _call
     if not hasattr(asyncio.get_running_loop(), "threads"):
-        await _InThread(node, item, measured).run(threads, outlet)
+        await _InThread(node, item).hand_on(threads, outlet, measured)
     elif node.exec_kind == "generator":  # in a simulation a call runs at once, and may not wait
         await _stepped(node, item, threads, outlet, measured)
     else:
@@ -85,53 +81,52 @@ async def _stepped(
         await submitted(threads.submit(context.run, values.close))
 
 
-class _InThread:
-    """A generator in a thread, which makes as many steps as there is room for values.
+class _InThread(Stepping):
+    """A generator in a thread of this process.
 
     The loop grants steps and the thread makes them. A value that comes after a pause wakes the
     loop at once. Those that follow within ``PAUSE_S`` are taken up together, and at the latest when
     all the steps that were granted are made.
     """
 
-    def __init__(self, node: Any, item: Any, measured: Measured) -> None:
-        self.node, self.item, self._measured = node, item, measured
+    def __init__(self, node: Any, item: Any) -> None:
+        super().__init__(node, item)
         self._values: deque[Any] = deque()
-        self._grants: SimpleQueue[int] = SimpleQueue()
-        self._stopped = False
         self._told = False  # the loop looks by itself
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
         self._looking: asyncio.Future[None] | None = None
 
-    async def run(self, threads: ThreadPoolExecutor, outlet: ItemOutlet[Any]) -> None:
+    async def hand_on(
+        self, threads: ThreadPoolExecutor, outlet: ItemOutlet[Any], measured: Measured
+    ) -> None:
         """Put the values into the outlet as they come."""
-        work = self._steps_of_async if self.node.exec_kind == "async_generator" else self._steps
-        call = threads.submit(copy_context().run, self._measured, work)
+        call = threads.submit(copy_context().run, measured, self.run)
         ended = asyncio.wrap_future(call)
         ended.add_done_callback(self._wake)
         try:
             while not ended.done():
                 granted = min(outlet.free, CHUNK)
-                self._grants.put(granted)
+                self.grant(granted)
                 while granted > 0 and not ended.done():
                     await self._woken()
                     granted -= self._take_up(outlet)
-                await outlet.ready(granted == 0)
+                if not ended.done():
+                    await outlet.ready(granted == 0)
         except BaseException:
-            self._stopped = True
-            self._grants.put(0)
+            self.stop()
             if call.cancel():
                 raise
             await outlast([ended])
-            ended.result()  # what the generator has made of it
+            retrieve_exception(ended)
+            call.result()  # what the generator has made of it
             raise
         finally:
             self._take_up(outlet)
             if self._timer is not None:
                 self._timer.cancel()
-        ended.result()
-
-    # --- on the loop ----------------------------------------------------------------------------
+        retrieve_exception(ended)
+        call.result()  # as it is: asyncio would make another error of some
 
     async def _woken(self) -> None:
         """Wait for values, or for the end."""
@@ -160,41 +155,33 @@ class _InThread:
         if self._values:
             self._wake()
 
-    # --- in the thread --------------------------------------------------------------------------
-
-    def _yielded(self, value: Any, last: bool) -> None:
+    def yielded(self, value: Any, last: bool) -> None:
         self._values.append(value)
         if last or not self._told:
             self._told = True
             self._loop.call_soon_threadsafe(self._wake)
 
-    def _steps(self) -> None:
-        values = self.node.exec(self.item)
-        try:
-            while steps := self._grants.get():
-                for left in range(steps - 1, -1, -1):
-                    value = next(values, END)
-                    if value is END:
-                        return
-                    self._yielded(value, not left)
-                    if self._stopped:
-                        return
-        finally:
-            values.close()
 
-    def _steps_of_async(self) -> None:
-        asyncio.run(self._awaited_steps())
-
-    async def _awaited_steps(self) -> None:
-        values = self.node.exec(self.item)
+async def hand_on_from_process(
+    node: Any,
+    item: Any,
+    outlet: ItemOutlet[Any],
+    limit_s: float | None,
+    call: Callable[[Steps, float | None], Awaitable[Made]],
+) -> None:
+    """Put what a generator in a process yields into the outlet; each call asks for some of it."""
+    steps = Steps(min(outlet.free, CHUNK), item)
+    took = 0.0
+    while True:
         try:
-            steps = self._grants.get()
-            while steps:
-                value = await anext(values, END)
-                if value is END:
-                    return
-                steps -= 1
-                self._yielded(value, not steps)
-                steps = 0 if self._stopped else steps or self._grants.get()
-        finally:
-            await values.aclose()
+            made = await call(steps, None if limit_s is None else max(0.0, limit_s - took))
+        except AttemptTimeoutError as error:
+            what = f"exec of {node.name!r} ran longer than timeout={limit_s:g} s"
+            raise AttemptTimeoutError(what) from error.__cause__
+        took += made.seconds
+        for value in made.values:
+            outlet.put(value)
+        if made.ended:
+            return
+        await outlet.ready(len(made.values) == steps.number)
+        steps = Steps(min(outlet.free, CHUNK))

@@ -40,7 +40,10 @@ class WorkerProcesses(Protocol):
         limit_s: float | None = None,
         start_timeout: float | None = None,
         measured: Slot | None = None,
+        held: list[Any] | None = None,
     ) -> Any: ...
+
+    async def let_go(self, held: list[Any], whole: bool) -> None: ...
 
     async def close(self) -> None: ...
 

@@ -26,9 +26,11 @@ class Pipeline(BaseNode[Any, list[Any] | None], Streaming[Any]):
     """Stages that work at the same time, each on the items that the one before has finished.
 
     The first stage's ``prep`` gives the items (any iterable or async iterable, read as for a
-    BatchNode, and no further than there is room); a stage's
-    ``exec`` takes one item and returns one result, yields several, or raises ``Drop``; a stage
-    without an ``exec`` passes items on. Between two stages is a buffer of ``buffer`` items, so a
+    BatchNode, and no further than there is room); a stage's ``exec`` takes one item and returns
+    one result, yields several, or raises ``Drop``; a stage without an ``exec`` passes items on. When
+    the stream has ended, each stage's ``post(shared, prep_res, stage_report)`` is called, in order.
+    ``exec_res`` for the pipeline's own ``post`` is the list of the last stage's results, or None
+    with ``collect=False``. Between two stages is a buffer of ``buffer`` items, so a
     slow stage slows its source, and an endless source runs in bounded memory.
 
     A ParallelBatchNode works on ``max_workers`` items at once and, unless ``ordered=False``, passes
@@ -42,17 +44,11 @@ class Pipeline(BaseNode[Any, list[Any] | None], Streaming[Any]):
     there is no room: an endless one runs in bounded memory. While it waits for room it holds no
     permit, and its ``timeout`` and ``deadline`` stand still. With several workers the first item
     that is not done passes its values on as they come; each of the others may be as far ahead as
-    its share of the buffer. Written ``def`` it runs in one thread from its first step to its last.
-    In a process or an executor of your own it runs to its end first: its values come as one list.
-    An item that has yielded is not tried again, as its values would go on twice: they stay, and
-    the error is dealt with as ``on_error`` says, or ``exec_fallback`` gives (as a list or a
-    generator) what follows them.
-
-    When the stream has ended, each stage's
-    ``post(shared, prep_res, stage_report)`` is called, in order.
-
-    ``exec_res`` for the pipeline's own ``post`` is the list of the last stage's results, or None
-    with ``collect=False``.
+    its share of the buffer. Written ``def``, or in a process, it runs in one thread from its first
+    step to its close. Where an executor of your own runs it, its values come when it has ended: an
+    endless one gives none. An item that has yielded is not tried again, as its values would go on
+    twice: they stay, and the error is dealt with as ``on_error`` says, or ``exec_fallback`` gives
+    (as a list or a generator) what follows them.
 
     Args:
         stages: Nodes; a Pipeline among them stands for its stages.

@@ -5,6 +5,8 @@ import mmap
 import os
 import threading
 import time
+from collections.abc import AsyncIterator, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -133,3 +135,41 @@ class PidOf(Node[Any, Any]):
 
     def post(self, shared: Any, _: Any, pid: int) -> None:
         shared.setdefault("pids", []).append(pid)
+
+
+class Yields(ParallelBatchNode[Any, Any]):
+    """Yields numbers in a process up to its item, or for ever; notes in a file how far it came."""
+
+    def __init__(self, file: Path | None = None, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.file = file
+
+    def exec(self, item: Any) -> Iterator[Any]:  # type: ignore[override]
+        kind, last = item
+        try:
+            for number in count() if last is None else range(last):
+                self.note(f"{number}\n")
+                yield os.getpid() if kind == "pid" else threading.get_ident()
+                if kind == "wait":
+                    time.sleep(0.2)
+            if kind == "raise":
+                raise ConnectionError(last)
+            if kind == "die":
+                time.sleep(0.2)  # what it has yielded goes on
+                os._exit(3)
+        finally:
+            self.note("closed\n")
+
+    def note(self, line: str) -> None:
+        if self.file is not None:
+            with self.file.open("a") as file:
+                file.write(line)
+
+
+class Awaits(ParallelBatchNode[Any, Any]):
+    """Yields numbers in a process, on a loop of its own."""
+
+    async def exec(self, item: int) -> AsyncIterator[int]:  # type: ignore[override]
+        for number in range(item):
+            await asyncio.sleep(0)
+            yield number
