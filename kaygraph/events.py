@@ -192,8 +192,9 @@ Event = (
 class Observer(Protocol):
     """A callable that accepts an event, such as ``events.append``; it is called on the event loop.
 
-    When an observer raises, the loop's exception handler gets the error, and the observer is not
-    called again.
+    An observer that raises does not end the run, and is called with the next event again. The
+    loop's exception handler gets the first error of several in a row. After 25 in a row it gets
+    another, and the observer is not called again in this run.
     """
 
     def __call__(self, event: Event, /) -> object: ...

@@ -2,6 +2,8 @@
 
 import asyncio
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -22,6 +24,7 @@ from kaygraph import (
     RunFinished,
     RunStarted,
 )
+from kaygraph.run.observers import MOST_IN_A_ROW
 from tests.clock import VIRTUAL
 
 pytestmark = pytest.mark.anyio
@@ -30,6 +33,18 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 def anyio_backend() -> Any:
     return VIRTUAL
+
+
+@contextmanager
+def reported() -> Iterator[list[Any]]:
+    """Collect what is reported to the loop's exception handler."""
+    loop, contexts = asyncio.get_running_loop(), list[Any]()
+    before = loop.get_exception_handler()
+    loop.set_exception_handler(lambda _, context: contexts.append(context))
+    try:
+        yield contexts
+    finally:
+        loop.set_exception_handler(before)
 
 
 class Work(Node[Any, Any]):
@@ -173,25 +188,60 @@ async def test_observers_are_called_in_the_order_given() -> None:
     assert all(one[1] is two[1] for one, two in zip(calls[::2], calls[1::2], strict=True))
 
 
-async def test_an_observer_that_fails_is_reported_and_not_called_again() -> None:
-    """It breaks neither the run nor the other observers."""
+async def test_an_observer_that_fails_once_is_reported_and_kept() -> None:
+    """It breaks neither the run nor the other observers, and misses one event."""
+
+    def hiccup(event: Event) -> None:
+        calls.append(event)
+        if len(calls) == 2:
+            raise OSError("disk full")
+
+    calls, events = list[Any](), list[Any]()
+    with reported() as contexts:
+        await Work(max_retries=2).run_async({}, observers=[hiccup, events.append])
+    assert calls == events
+    assert isinstance(events[-1], RunFinished)
+    (context,) = contexts
+    assert "disk full" in str(context["exception"])
+    assert "at ItemStarted" in context["message"]
+
+
+async def test_an_observer_that_keeps_failing_is_reported_twice_and_given_up() -> None:
+    """The loop's handler is not flooded, and hears why nothing more is observed."""
+
+    class Many(ParallelBatchNode[Any, Any]):
+        def prep(self, _: Any) -> range:
+            return range(100)
+
+        async def exec(self, item: int) -> int:
+            return item
 
     def broken(event: Event) -> None:
         calls.append(event)
         raise OSError("disk full")
 
-    calls, events, reported = list[Any](), list[Any](), list[Any]()
-    loop = asyncio.get_running_loop()
-    before = loop.get_exception_handler()
-    loop.set_exception_handler(lambda _, context: reported.append(context))
-    try:
-        await Work(max_retries=2).run_async({}, observers=[broken, events.append])
-    finally:
-        loop.set_exception_handler(before)
-    assert len(calls) == 1
-    assert isinstance(events[-1], RunFinished)
-    (context,) = reported
-    assert "disk full" in str(context["exception"])
+    calls, events = list[Any](), list[Any]()
+    with reported() as contexts:
+        await Many().run_async({}, observers=[broken, events.append])
+    assert len(calls) == MOST_IN_A_ROW
+    assert len(events) > 200
+    assert ["in a row" in context["message"] for context in contexts] == [False, True]
+
+
+async def test_an_observer_that_recovers_starts_over() -> None:
+    """It is told of again when it fails anew, and is not given up for failures that were before."""
+
+    def shaky(event: Event) -> None:
+        calls.append(event)
+        if len(calls) % 4:
+            raise OSError("disk full")
+
+    calls, events = list[Any](), list[Any]()
+    with reported() as contexts:
+        for _ in range(10):
+            await Work(max_retries=2).run_async({}, observers=[shaky, events.append])
+    assert calls == events
+    assert len(contexts) > 10
 
 
 async def test_without_observers_no_clock_is_read() -> None:

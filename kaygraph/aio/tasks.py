@@ -11,6 +11,7 @@ from weakref import ref
 
 from ..errors import AwaitedCancelledError
 from .stopped import WHILE_CANCELLED, merge
+from .tracebacks import let_go, trim
 
 T = TypeVar("T")
 
@@ -87,23 +88,26 @@ def _ends_of(
     tasks: Iterable["asyncio.Future[Any]"],
 ) -> tuple[list[BaseException], list[asyncio.CancelledError]]:
     """Return the errors of finished tasks, and their cancellations, which a task tells once."""
-    errors: list[BaseException] = []
+    errors: dict[int, BaseException] = {}
     cancellations: list[asyncio.CancelledError] = []
     for task in tasks:
-        if not task.done():
-            continue
+        found: Sequence[BaseException] = ()
         try:
-            error = task.exception()
+            error = task.exception() if task.done() else None
         except asyncio.CancelledError as cancellation:
             error = cancellation
-        found: Sequence[BaseException] = () if error is None else (error,)
         if isinstance(error, asyncio.CancelledError):
             cancellations.append(error)
             within = error.__cause__
-            group = isinstance(within, BaseExceptionGroup) and within.message == WHILE_CANCELLED
-            found = within.exceptions if group else ()  # type: ignore[union-attr]
-        errors += [one for one in found if not any(one is known for known in errors)]
-    return errors, cancellations
+            if isinstance(within, BaseExceptionGroup) and within.message == WHILE_CANCELLED:
+                found = within.exceptions
+        elif error is not None:
+            let_go(task, error)
+            found = (error,)
+        errors.update((id(one), one) for one in found)
+    for one in (*errors.values(), *cancellations):
+        trim(one)
+    return list(errors.values()), cancellations
 
 
 def with_errors(

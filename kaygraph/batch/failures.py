@@ -4,6 +4,7 @@ from typing import Any
 
 from ..aio.stopped import stopped_at
 from ..aio.tasks import awaited_cancelled
+from ..aio.tracebacks import trim
 from ..errors import TooManyFailuresError, note_place
 from ..limits.slots import Slot
 from ..outcome import Outcome, status_of
@@ -17,8 +18,8 @@ class Failures:
         self.known = known  # the number of items where it is known in advance, else 0
         self.pulled = 0
         self.given_up = False
-        self.errors: list[Exception] = []
-        self.skipped = 0
+        self.failed = self.skipped = 0
+        self.errors: list[Exception] = []  # where their number decides
 
     def bear(self, item: Any, index: int, slot: Slot, raised: BaseException) -> Outcome[Any]:
         """Return the outcome of a failed item, or raise when ``on_error`` does not tolerate it.
@@ -26,33 +27,46 @@ class Failures:
         What is no failure of the item, such as a cancellation of the run, is raised as well.
         """
         error = awaited_cancelled(raised) or raised
-        if not isinstance(error, Exception):
-            stopped_at(error, f"{self.name!r}, item {index}")
-            raise error
-        status = status_of(error, self.on_error)
-        if status == "skipped":
-            self.skipped += 1
-        else:
-            from .._formatting import item_place  # loaded when something fails
+        try:
+            if not isinstance(error, Exception):
+                stopped_at(error, f"{self.name!r}, item {index}")
+                raise error
+            status = status_of(error, self.on_error)
+            if status == "skipped":
+                self.skipped += 1
+            else:
+                self._count(error, item, index)
+            trim(error)
+            return Outcome(self.name, index, status, None, error, slot.attempts, slot.seconds, item)
+        finally:
+            del error, raised  # they hold this frame: no cycle may keep them alive
 
-            self.errors.append(error)
+    def _count(self, error: Exception, item: Any, index: int) -> None:
+        """Count a failure, and raise it, or all, if it is not tolerated."""
+        from .._formatting import item_place  # loaded when something fails
+
+        try:
+            self.failed += 1
+            if not isinstance(self.on_error, str):
+                self.errors.append(error)
             note_place(error, item_place(self.name, index, item))
             if self.on_error == "raise":
                 raise error
             if not self.given_up and self.too_many_of(self.known):
                 self.given_up = True  # whole() adds the errors that come while the others stop
                 raise self.too_many()
-        return Outcome(self.name, index, status, None, error, slot.attempts, slot.seconds, item)
+        finally:
+            del error
 
     def settle(self, pulled: int) -> None:
         """Raise when a larger share of all items has failed than is tolerated."""
         self.pulled = pulled
         if isinstance(self.on_error, float) and self.too_many_of(pulled):
-            raise self.too_many()
+            raise self.whole(self.too_many())
 
     def too_many_of(self, items: int) -> bool:
         """Whether more have failed than is tolerated; of a share, the number of items is needed."""
-        allowed, failed = self.on_error, len(self.errors)
+        allowed, failed = self.on_error, self.failed
         if isinstance(allowed, float):
             # Divided, as 0.29 * 100 is less than 29 in floating point.
             return items > 0 and failed / items > allowed
@@ -60,8 +74,10 @@ class Failures:
 
     def whole(self, error: TooManyFailuresError) -> TooManyFailuresError:
         """Return the error with everything that had failed when the others had stopped."""
-        return self.too_many() if len(error.exceptions) < len(self.errors) else error
+        whole = self.too_many() if len(error.exceptions) < len(self.errors) else error
+        self.errors = []  # each leads here by the context of its item: no cycle may stay
+        return whole
 
     def too_many(self) -> TooManyFailuresError:
-        message = f"{len(self.errors)} of {self.pulled} items of {self.name!r} failed"
+        message = f"{self.failed} of {self.pulled} items of {self.name!r} failed"
         return TooManyFailuresError(f"{message}, on_error={self.on_error}", self.errors)

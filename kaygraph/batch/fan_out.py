@@ -112,9 +112,11 @@ class FanOut:
             else:
                 self._account_for(self.source.left)
         self.failures.settle(self.pulled)
+        # The context of an item leads here from what has failed in it: no cycle may stay.
+        results, self.results = self.results, []
         if self.has_gaps:
-            return [result for result in self.results if result is not SKIPPED]
-        return self.results
+            return [result for result in results if result is not SKIPPED]
+        return results
 
     async def _gathered(self) -> None:
         """Run all workers at once, as ``asyncio.gather`` does; each stands behind its permits."""

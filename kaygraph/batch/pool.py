@@ -52,7 +52,7 @@ class WorkerPool:
         if self._replaced >= self._max_waiting or self._is_over():
             self._kept[slot] = None
             return
-        self._replace(slot)
+        self._stand_in_for(slot)
         if self._numbers:
             number = heappop(self._numbers)
         else:
@@ -71,11 +71,11 @@ class WorkerPool:
         if self._kept and not self._is_over():  # it goes on, as the stand-in of another
             other = next(iter(self._kept))
             del self._kept[other]
-            self._replace(other)
+            self._stand_in_for(other)
             return False
         heappush(self._numbers, slot.worker)
         return True
 
-    def _replace(self, slot: Slot) -> None:
+    def _stand_in_for(self, slot: Slot) -> None:
         slot.replaced = True
         self._replaced += 1

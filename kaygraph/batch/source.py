@@ -41,6 +41,8 @@ class SyncSource:
         self.iterator = iter(items)
         self._context: Context | None = None
         if not alone and type(self.iterator) not in PLAIN:
+            if not inspect.isgenerator(self.iterator):
+                self.iterator = _read(self.iterator)
             self._context = copy_context()
             step: Any = next
             self.next = partial(self._context.run, step)
@@ -53,6 +55,15 @@ class SyncSource:
             self.iterator.close()
         else:
             self._context.run(self.iterator.close)
+
+
+def _read(items: Iterator[Any]) -> Iterator[Any]:
+    """Read an iterator that may raise more than once, up to its first error.
+
+    Workers that are begun at once read it in turn, and each would raise that error, or the next.
+    """
+    for item in items:  # noqa: UP028 - `yield from` would close it as well, a file for example
+        yield item
 
 
 def opened(items: Any, name: str, frame: Frame, alone: bool = False) -> "SyncSource | AsyncSource":

@@ -113,4 +113,7 @@ async def first_error(work: Awaitable[Any]) -> Any:
         if type(group) is not ExceptionGroup or hasattr(group, "__notes__"):
             raise  # an item's own: what has a place noted is one error
         first, *others = group.exceptions
+    try:  # out here, as the group would be its context, and it is in the group
         raise first from ExceptionGroup("failed at the same time", others)
+    finally:
+        del first, others

@@ -58,5 +58,8 @@ async def submitted(future: "Future[Any]") -> Any:
         if not future.cancel():
             await outlast([waiting])
         raise
-    retrieve_exception(waiting)
-    return future.result()  # as it is: asyncio would make another error of some
+    try:
+        retrieve_exception(waiting)
+        return future.result()  # as it is: asyncio would make another error of some
+    finally:
+        del future, waiting  # they hold an error that holds this frame: no cycle may stay

@@ -118,7 +118,10 @@ class ProcessPool:
                 cpu_s=used.cpu_s + cpu_s, memory=max(used.memory, memory)
             )
         retrieve_exception(future)
-        return submitted.result()  # as it is: asyncio would make another error of some
+        try:
+            return submitted.result()  # as it is: asyncio would make another error of some
+        finally:
+            del submitted, future  # they hold an error that holds this frame
 
     async def let_go(self, held: "list[_Worker]", whole: bool) -> None:
         """Take back a process that was held; unless its item came to its end, kill it."""
@@ -204,10 +207,13 @@ class _Worker:
         if trace is None:
             return answer.value()
         error = answer.error()
-        if limit is not None and _is_refusal(error):
-            what = f"holds {human(resident(pid))} and asked for more than fits into"
-            raise self._past(limit, what) from error
-        raise error
+        try:
+            if limit is not None and _is_refusal(error):
+                what = f"holds {human(resident(pid))} and asked for more than fits into"
+                raise self._past(limit, what) from error
+            raise error
+        finally:
+            del error, answer  # they hold this frame: no cycle may keep them alive
 
     def _past(self, limit: int, what: str) -> MemoryLimitError:
         """End the process and return the error that says why."""

@@ -16,6 +16,7 @@ from ..aio.tasks import (
     is_cancelled,
     raise_if_cancelled,
 )
+from ..aio.tracebacks import trim
 from ..errors import UnknownActionError, note_place
 from ..node.node import BaseNode
 from ..node.observed import begun, lifecycle
@@ -236,6 +237,7 @@ class Walk:
             if self.trail is not None:
                 self.trail.leave(step)
             return None
+        trim(error)  # it may be kept in the shared store, which the engine's frames hold
         self._send(error, following)
         return following
 

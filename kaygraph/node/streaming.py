@@ -99,6 +99,7 @@ async def _results(
         raise
     finally:
         await stop([task])
+        del task  # it holds an error that holds this frame: no cycle may stay
 
 
 async def _producing(sink: Buffer[T], launch: Callable[[], Coroutine[Any, Any, Any]]) -> None:

@@ -26,6 +26,7 @@ from typing import Any, ClassVar, Self, TypedDict, TypeVar
 
 from .._validation import check_count
 from ..aio.tasks import gather
+from ..aio.tracebacks import trim
 from ..errors import NodeDefinitionError
 from ..executors.kinds import kind_of
 from ..limits.retry import Retry
@@ -343,10 +344,12 @@ class CompoundNode(Stored, Node[P, E]):
         except Exception as error:
             if task.cancelling() > cancelling:  # the part has converted its cancellation
                 raise
+            trim(error)
             return Outcome(name, index, status_of(error), None, error, slot.attempts, slot.seconds)
         finally:
             slot.give()
             FRAME.reset(context)
+            del task  # it holds an error that holds this frame: no cycle may stay
         return Outcome(name, index, "ok", value, None, slot.attempts, slot.seconds)
 
     def _begin(self, name: str, item: Any, frame: Frame) -> Any:

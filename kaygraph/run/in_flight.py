@@ -1,36 +1,12 @@
 """What a run is at when a signal comes: found by looking, so that it costs nothing until then."""
 
 import asyncio
-import os
-import selectors
 import sys
-import threading
 from collections.abc import Iterator
-from functools import cache
 from types import FrameType
 from typing import Any
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-NODES = ("nodes", "patterns")  # packages whose hooks are like a user's
-WAITS = (
-    os.path.dirname(asyncio.__file__),
-    selectors.__file__,
-    threading.__file__,
-    os.path.join(os.path.dirname(os.__file__), "concurrent"),
-)
-
-ENGINE, EXECUTORS, WAIT, USER = "engine", "executors", "wait", "user"
-
-
-@cache
-def kind_of(path: str) -> str:
-    """Return whose code a file is: the engine's, asyncio's, or that of a hook."""
-    if path.startswith(ROOT + os.sep):
-        package = path[len(ROOT) + 1 :].split(os.sep)[0]
-        if package in NODES:
-            return USER
-        return EXECUTORS if package == EXECUTORS else ENGINE
-    return WAIT if path.startswith(WAITS) else USER
+from ..aio.code import ENGINE, EXECUTORS, USER, kind_of
 
 
 def in_flight(loop: asyncio.AbstractEventLoop | None, frame: FrameType | None) -> int:

@@ -22,11 +22,11 @@ from .._validation import check_limit
 from ..aio.stopped import tell
 from ..aio.tasks import CALLER, Caller, current_task, outlast, raise_if_awaited
 from ..aio.timeouts import within
+from ..aio.tracebacks import trim
 from ..errors import DeadlineExceededError, RunInterrupted, note_place
 from ..events import Observer, RunFinished, RunStarted
 from .frame import FRAME, Frame
 from .run import Run
-from .tracebacks import trim
 
 T = TypeVar("T")
 
@@ -209,7 +209,10 @@ class RunTask:
             self._task.cancel(*error.args)  # by which an anyio scope knows its own
             with suppress(asyncio.CancelledError):
                 await outlast([self._task])
-        return self._task.result()
+        try:
+            return self._task.result()
+        finally:
+            del self  # its task holds an error that holds this frame: no cycle may stay
 
     def _expire(self) -> None:
         self._run.expire(self._task)
@@ -231,6 +234,8 @@ class RunTask:
                 raise late from tell(late, error)
             finally:
                 del late  # it holds this frame: no cycle may keep them alive
+        finally:
+            del self
 
 
 async def launched(
@@ -257,7 +262,7 @@ async def launched(
         return result
     except BaseException as failure:
         error = failure
-        if isinstance(failure, Exception):
+        if not isinstance(failure, asyncio.CancelledError):
             note_place(failure, repr(name))
         trim(failure)
         raise
@@ -267,6 +272,7 @@ async def launched(
                 await run.close(error)
         except BaseException as failure:
             error = error or failure
+            trim(failure)
             raise
         finally:
             try:
@@ -277,7 +283,8 @@ async def launched(
                 FRAME.reset(reset)
                 if caller is not None:
                     CALLER.reset(caller)
-            del error  # it holds this frame: no cycle may keep them alive
+            # An error holds this frame, and all that this frame holds.
+            del error, task, run, frame, work, shared
 
 
 def _in_a_notebook() -> bool:

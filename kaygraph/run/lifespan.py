@@ -56,6 +56,7 @@ class Lifespan:
 
     async def leave(self, error: BaseException | None) -> None:
         """Leave the manager; it sees the error with which the run ended, if there was one."""
+        shown = None if error is None else error.__traceback__
         if not self._entered.done():  # cancelled while entering
             self._task.cancel()
             self._leave.set_result(None)  # what swallows it and goes in is to come out at once
@@ -67,6 +68,11 @@ class Lifespan:
             else:
                 self._run_error = error
                 self._leave.set_exception(error)
-        await outlast([self._task])
-        if not self._task.cancelled() and (failure := self._task.exception()) is not None:
-            raise failure
+        try:
+            await outlast([self._task])
+            if not self._task.cancelled() and (failure := self._task.exception()) is not None:
+                raise failure
+        finally:
+            failure = self._run_error = None
+            if error is not None:  # where it was raised in the manager is no news
+                BaseException.with_traceback(error, shown)

@@ -15,6 +15,7 @@ from ..limits.clock import has_own_clock
 from ..limits.permits import KeyedPermits, Permits
 from ..limits.slots import Slot
 from .lifespan import Lifespan
+from .observers import Observers
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -111,19 +112,8 @@ class Run:
 
     def observe(self, observers: Sequence[Observer]) -> None:
         """Send the run's events to the observers, in the order given."""
-        self._observers = [*self.ambient, *observers]
-        if self._observers:
-            self.emit = self._emit
-
-    def _emit(self, event: Event) -> None:
-        for observer in tuple(self._observers):
-            try:
-                observer(event)
-            except (Exception, asyncio.CancelledError) as error:
-                self._observers.remove(observer)
-                asyncio.get_running_loop().call_exception_handler(
-                    {"message": f"observer {observer!r} failed", "exception": error}
-                )
+        if self.ambient or observers:
+            self.emit = Observers([*self.ambient, *observers])
 
     @property
     def threads(self) -> "ThreadPoolExecutor":
@@ -209,14 +199,18 @@ class Run:
             except BaseException as failure:  # whatever it is, the others are left as well
                 note_place(failure, f"{node.name!r}, as its lifespan ended")
                 failures.append(failure)
+        self._lifespans = None  # their tasks know the run by their contexts
         if self.processes is not None:
             await self.processes.close()
         if self._threads is not None:
             self._threads.shutdown()
-        if len(failures) == 1:
-            raise failures[0]
-        if failures:
-            raise BaseExceptionGroup("lifespans failed to close", failures)
+        try:
+            if len(failures) == 1:
+                raise failures[0]
+            if failures:
+                raise BaseExceptionGroup("lifespans failed to close", failures)
+        finally:
+            del failures, error  # they hold this frame: no cycle may keep them alive
 
 
 def _manager(node: Any, shared: Any) -> AbstractAsyncContextManager[Any]:

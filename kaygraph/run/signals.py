@@ -125,6 +125,7 @@ class Signals:
             if self._watcher is not None:
                 self._watcher.join()
             os.close(self._pipe)
+            self._task = None  # it holds an error that holds this object: no cycle may stay
 
         return restore
 

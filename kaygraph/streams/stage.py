@@ -84,7 +84,7 @@ class Stage:
         return self.taken - self.passed
 
     def report(self, results: list[Any] | None) -> StageReport:
-        failed, skipped = len(self.failures.errors), self.failures.skipped
+        failed, skipped = self.failures.failed, self.failures.skipped
         ok = self.items - failed - skipped - self.cancelled
         return StageReport(
             self.name, self.workers, self.items, ok, failed, skipped, self.busy, self.starved,
@@ -204,6 +204,7 @@ class Stage:
                 await self._one_by_one(plain, slot)
         finally:
             slot.give()
+            slot.outlet = None  # it has the slot as well: no cycle may stay
             self.running -= 1
             self.busy += self.clock() - started
             if outlet is not None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import io
 import tracemalloc
 import weakref
 from collections.abc import AsyncIterator, Iterator
@@ -162,6 +163,64 @@ async def test_a_source_that_fails_ends_the_run_with_its_error(kind: str) -> Non
     with pytest.raises(OSError, match="the source broke"):
         await Broken(max_workers=3, on_error="collect").run_async({})
     assert sorted(ended) in ([1, 2], [])  # begun or not, none is left running
+
+
+class Raising:
+    """An iterator that raises whenever it is asked."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def __iter__(self) -> "Raising":
+        return self
+
+    def __next__(self) -> int:
+        self.asked += 1
+        raise OSError(f"the source broke {self.asked}")
+
+
+@pytest.mark.parametrize(
+    ("source", "error"),
+    [
+        (Raising, OSError),
+        (lambda: map(int, ["a", "b", "c"]), ValueError),
+        (lambda: (int(word) for word in "abc"), ValueError),
+    ],
+)
+@pytest.mark.parametrize("on_error", ["raise", "collect"])
+async def test_a_source_that_would_fail_again_and_again_is_asked_once(
+    source: Any, error: type[Exception], on_error: str
+) -> None:
+    """Workers that begin at once do not each raise an error of it."""
+
+    class Broken(ParallelBatchNode[Any, Any]):
+        def prep(self, _: Any) -> Any:
+            return items
+
+        async def exec(self, item: int) -> int:
+            return item
+
+    items = source()
+    with pytest.raises(error) as caught:
+        await Broken(on_error=on_error).run_async({})
+    assert caught.value.__notes__ == ["in node 'Broken'"]
+    assert getattr(items, "asked", 1) == 1
+
+
+async def test_a_source_that_is_not_read_to_its_end_is_not_closed_if_it_is_no_generator() -> None:
+    """A file belongs to whoever has opened it."""
+
+    class Stops(ParallelBatchNode[Any, Any]):
+        def prep(self, _: Any) -> Any:
+            return file
+
+        async def exec(self, line: str) -> int:
+            return int(line)
+
+    with io.StringIO("1\nno\n" + "2\n" * 20) as file:
+        with pytest.raises(ValueError, match="no"):
+            await Stops(max_workers=2).run_async({})
+        assert not file.closed
 
 
 async def test_a_slow_async_source_holds_no_permit() -> None:

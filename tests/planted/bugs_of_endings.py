@@ -43,8 +43,8 @@ BUGS = [
                 + await asyncio.sleep(0)  # the finally of some takes longer
             """,
             tasks._ends_of: """
-                - errors: list[BaseException] = []
-                + tasks, errors = [task for task in tasks if task.done()], []
+                - errors: dict[int, BaseException] = {}
+                + tasks, errors = [task for task in tasks if task.done()], {}
             """,
         },
     ),
@@ -288,8 +288,8 @@ BUGS = [
         "errors that nobody was told of",
         {
             failures.Failures.whole: """
-                - return self.too_many() if len(error.exceptions) < len(self.errors) else error
-                + return error
+                - whole = self.too_many() if len(error.exceptions) < len(self.errors) else error
+                + whole = error
             """
         },
     ),

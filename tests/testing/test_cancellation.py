@@ -176,15 +176,15 @@ def test_a_thread_of_kaygraphs_that_is_left_is_told_of() -> None:
 
 def test_an_item_that_has_not_ended_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
     """An engine that forgets to say that an item was cancelled is found out."""
-    from kaygraph.run.run import Run
+    from kaygraph.run.observers import Observers
 
-    original = Run._emit
+    original = Observers.__call__
 
     def forgets(run: Any, event: Any) -> None:
         if getattr(event, "status", "") != "cancelled":
             original(run, event)
 
-    monkeypatch.setattr(Run, "_emit", forgets)
+    monkeypatch.setattr(Observers, "__call__", forgets)
     with pytest.raises(AssertionError, match=r"item \d of 'Work' was begun and has not ended"):
         cancel_everywhere(Graph(Work()))
 

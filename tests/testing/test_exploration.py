@@ -187,16 +187,16 @@ def test_a_permit_that_is_left_is_a_failure(watched: bool, monkeypatch: pytest.M
 
 def test_an_item_that_is_lost_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     """Events are counted in every run that is watched."""
-    from kaygraph.run.run import Run
+    from kaygraph.run.observers import Observers
 
-    original = Run._emit
+    original = Observers.__call__
 
     def loses(run: Any, event: Any) -> None:
         if getattr(event, "attempts", 0) == 1 and event.item == 4:
             return
         original(run, event)
 
-    monkeypatch.setattr(Run, "_emit", loses)
+    monkeypatch.setattr(Observers, "__call__", loses)
     found = explore(Graph(Work()), seeds=1)
     assert "item 4 of 'Work' was begun and has not ended" in str(found)
     assert not explore(Graph(Work()), seeds=1, watched=False)

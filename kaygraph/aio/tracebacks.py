@@ -1,0 +1,74 @@
+"""Tracebacks without the engine's own frames: those between the caller and the hook that failed.
+
+The engine's frames hold the tasks, the results and the shared store of a run. An error that kept
+them would keep all that alive, in a cycle with itself, until the garbage collector comes.
+"""
+
+import os
+from asyncio import CancelledError, Future
+from collections.abc import Iterator
+from contextlib import suppress
+from types import TracebackType
+from typing import Any
+
+from ..errors import KayGraphError
+from .code import ENGINE, EXECUTORS, USER, kind_of
+
+# What says by itself what has happened. Another error that comes out of the engine's code, and not
+# of a hook, shows a fault of the engine.
+TELLING = (KayGraphError, BaseExceptionGroup, KeyboardInterrupt, CancelledError)
+VARIABLE = "KAYGRAPH_TRACEBACK"  # "full": leave them as they are
+
+
+def trim(error: BaseException) -> None:
+    """Leave the engine's frames out of the traceback of an error, its causes and its parts.
+
+    A fault of the engine keeps all of them. ``KAYGRAPH_TRACEBACK=full`` keeps them for any error.
+    """
+    if os.environ.get(VARIABLE) != "full":
+        for one in _related(error):
+            short = _shortened(one.__traceback__, isinstance(one, TELLING))
+            # Not by an assignment, which a frozen dataclass refuses.
+            BaseException.with_traceback(one, short)
+
+
+def _related(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error, then its causes, contexts and parts, each once."""
+    seen: set[int] = set()
+    waiting: list[BaseException | None] = [error]
+    while waiting:
+        one = waiting.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        waiting += [one.__cause__, one.__context__]
+        if isinstance(one, BaseExceptionGroup):
+            waiting += one.exceptions
+
+
+def _shortened(traceback: TracebackType | None, tells: bool) -> TracebackType | None:
+    kept: list[TracebackType] = []
+    one, kind = traceback, ENGINE
+    while one is not None:
+        kind = kind_of(one.tb_frame.f_code.co_filename)
+        if kind == USER or (kept and not tells and one.tb_next is None):
+            kept.append(one)
+        one = one.tb_next
+    if not kept:
+        # What comes from a process has its own traceback in a note.
+        return None if tells or kind == EXECUTORS else traceback
+    following = None
+    for one in reversed(kept):
+        if one.tb_next is not following:
+            one.tb_next = following
+        following = one
+    return following
+
+
+def let_go(task: "Future[Any]", error: BaseException) -> None:
+    """Have a task that has failed forget the traceback of its error, which it keeps by itself."""
+    shown = error.__traceback__
+    with suppress(BaseException):
+        task.result()
+    BaseException.with_traceback(error, shown)

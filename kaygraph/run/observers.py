@@ -1,0 +1,46 @@
+"""Those who are told of every event of a run, and what happens when one of them fails."""
+
+import asyncio
+from collections.abc import Sequence
+
+from ..events import Event, Observer
+
+MOST_IN_A_ROW = 25  # failures after which an observer is told of nothing more
+
+
+class Observers:
+    """Calls observers with events, in the order given.
+
+    An observer that fails is kept, as an exporter may have one bad moment; what it has missed, it
+    has missed. The loop's exception handler hears of the first of its failures in a row, and again
+    when it is given up.
+    """
+
+    __slots__ = ("_failures", "_observers")
+
+    def __init__(self, observers: Sequence[Observer]) -> None:
+        self._observers = list(observers)
+        self._failures: dict[int, int] = {}  # in a row, by the id of the observer
+
+    def __call__(self, event: Event) -> None:
+        for observer in tuple(self._observers):
+            try:
+                observer(event)
+            except (Exception, asyncio.CancelledError) as error:
+                self._failed(observer, event, error)
+            else:
+                if self._failures:
+                    self._failures.pop(id(observer), None)
+
+    def _failed(self, observer: Observer, event: Event, error: BaseException) -> None:
+        failures = self._failures[id(observer)] = self._failures.get(id(observer), 0) + 1
+        if failures == 1:
+            message = f"observer {observer!r} failed at {type(event).__name__}"
+        elif failures == MOST_IN_A_ROW:
+            self._observers.remove(observer)
+            message = f"observer {observer!r} failed {failures} times in a row, and is not called"
+            message += " again in this run"
+        else:
+            return
+        context = {"message": message, "exception": error}
+        asyncio.get_running_loop().call_exception_handler(context)

@@ -1,0 +1,156 @@
+"""Errors show the code of a user, and not what called it."""
+
+import asyncio
+import traceback
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from kaygraph import (
+    AsyncNode,
+    DeadlineExceededError,
+    Graph,
+    Node,
+    Outcome,
+    ParallelBatchNode,
+    settle,
+)
+from kaygraph._validation import check_limit
+from kaygraph.aio.tracebacks import trim
+
+pytestmark = pytest.mark.anyio
+
+
+@dataclass(frozen=True)
+class FrozenError(Exception):
+    code: int = 1
+
+
+def divide(number: int) -> float:
+    return 1 / number
+
+
+class Divides(Node[Any, Any]):
+    async def exec(self, _: Any) -> float:
+        return divide(0)
+
+
+class DividesInThread(Node[Any, Any]):
+    def exec(self, _: Any) -> float:
+        return divide(0)
+
+
+class DividesAll(ParallelBatchNode[Any, Any]):
+    def prep(self, shared: Any) -> range:
+        return range(3)
+
+    async def exec(self, number: int) -> float:
+        await asyncio.sleep(0)
+        return divide(number)
+
+    def post(self, shared: Any, _: Any, results: Any) -> None:
+        shared["results"] = results
+
+
+def functions_of(error: BaseException) -> list[str]:
+    """Return the functions that an error's traceback shows, from the outermost."""
+    return [frame.name for frame in traceback.extract_tb(error.__traceback__)]
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        Divides(),
+        Divides(max_retries=2, timeout=9, deadline=9),
+        Graph(AsyncNode() >> Graph([Divides(), AsyncNode()])),
+        DividesAll(),
+        DividesAll() | AsyncNode(),
+    ],
+    ids=repr,
+)
+async def test_the_traceback_leads_from_the_run_to_the_hook(node: Any) -> None:
+    """What the engine has called in between is left out."""
+    with pytest.raises(ZeroDivisionError) as caught:
+        await node.run_async({})
+    assert functions_of(caught.value)[1:] == ["exec", "divide"]
+
+
+async def test_of_a_thread_it_does_so_as_well() -> None:
+    """The thread's own functions are left out."""
+    with pytest.raises(ZeroDivisionError) as caught:
+        await DividesInThread().run_async({})
+    assert functions_of(caught.value)[1:] == ["exec", "divide"]
+
+
+async def test_an_outcome_has_the_hooks_alone() -> None:
+    """In a batch and in a group."""
+    shared: dict[str, Any] = {}
+    await DividesAll(on_error="collect").run_async(shared)
+    outcome = shared["results"][0]
+    assert isinstance(outcome, Outcome)
+    assert outcome.error is not None
+    assert functions_of(outcome.error) == ["exec", "divide"]
+
+    group = settle(Divides(), AsyncNode())
+    group.post = lambda shared, *_: shared.update(outcomes=group.outcomes)  # type: ignore[method-assign]
+    await group.run_async(shared)
+    assert functions_of(shared["outcomes"][0].error) == ["exec", "divide"]
+
+
+async def test_causes_are_trimmed_too() -> None:
+    """Also what a time limit has cut short."""
+
+    class Stuck(AsyncNode[Any, Any]):
+        async def exec(self, _: Any) -> None:
+            try:
+                divide(0)
+            except ZeroDivisionError as error:
+                raise OSError("no") from error
+
+    with pytest.raises(OSError, match="no") as caught:
+        await Graph(Stuck(max_retries=2)).run_async({})
+    assert caught.value.__cause__ is not None
+    assert functions_of(caught.value.__cause__) == ["exec", "divide"]
+
+
+async def test_a_frozen_error_is_trimmed_as_well() -> None:
+    """Its traceback can be set, though not as an attribute."""
+
+    class Refuses(AsyncNode[Any, Any]):
+        async def exec(self, _: Any) -> None:
+            raise FrozenError
+
+    with pytest.raises(FrozenError) as caught:
+        await Graph([Refuses(), AsyncNode()]).run_async({})
+    assert functions_of(caught.value)[1:] == ["exec"]
+
+
+async def test_what_the_engine_raises_itself_shows_where_it_was_run() -> None:
+    """The message says the rest."""
+
+    class Stuck(AsyncNode[Any, Any]):
+        async def exec(self, _: Any) -> None:
+            await asyncio.Event().wait()
+
+    with pytest.raises(DeadlineExceededError) as caught:
+        await Graph(Stuck(), deadline=0.01).run_async({})
+    assert functions_of(caught.value)[1:] == []
+
+
+async def test_a_fault_of_the_engine_keeps_all_its_frames() -> None:
+    """There is no code of a user in it, and whoever mends it needs to see where it was."""
+    with pytest.raises(ValueError, match="grace must be") as caught:
+        check_limit("grace", [])
+    assert caught.value.__traceback__ is not None
+    fault = caught.value.with_traceback(caught.value.__traceback__.tb_next)  # without this test
+    shown = functions_of(fault)
+    trim(fault)
+    assert functions_of(fault) == shown != []
+
+
+def test_errors_that_know_each_other_end() -> None:
+    """A circle of causes is walked once."""
+    one, other = ValueError(), KeyError()
+    one.__cause__, other.__context__ = other, one
+    trim(one)
