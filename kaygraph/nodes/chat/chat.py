@@ -27,6 +27,7 @@ from ._completion import (
     ChatReply,
     Completion,
     complaint_of,
+    error_of,
     is_final,
     prompt_of,
 )
@@ -181,8 +182,8 @@ class Chatting(Asking):
 
     async def _read_stream(self, item: Any, answer: Answer, completion: Completion) -> None:
         async with aclosing(answer.events()) as pieces:
-            async for data in pieces:
-                data = data.strip()
+            async for event in pieces:
+                data = event.data.strip()
                 if data == b"[DONE]":
                     return
                 if not data:
@@ -190,7 +191,12 @@ class Chatting(Asking):
                 try:
                     chunk = decode(data, self.max_depth)
                 except ValueError as error:
-                    raise ChatFormatError(f"a piece of the answer is no JSON: {error}") from error
+                    if event.type != "error":
+                        text = f"a piece of the answer is no JSON: {error}"
+                        raise ChatFormatError(text) from error
+                    chunk = data.decode("utf-8", "replace")
+                if event.type == "error" and not error_of(chunk):
+                    chunk = {"error": chunk or "it does not say which"}
                 if chunk is not None:
                     await self._take(item, chunk, completion)
         if completion.finish_reason is None:  # not every server says [DONE]

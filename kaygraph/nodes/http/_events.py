@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import AsyncGenerator, AsyncIterable
+from typing import NamedTuple
 
 from ._decoding import HTTPSizeError
 
@@ -52,20 +53,37 @@ class Lines:
         return b"".join(self._held).removesuffix(b"\r")
 
 
-async def events(lines: AsyncIterable[bytes]) -> AsyncGenerator[bytes, None]:
-    """Yield the data of each server-sent event (WHATWG HTML, 9.2.6).
+class Event(NamedTuple):
+    """A server-sent event.
 
-    Comments and other fields are left out; an event that does not come to its end is dropped. The
-    data may be empty.
+    Attributes:
+        data: What it says; it may be empty.
+        type: What it is called; "message" where that is not said.
+    """
+
+    data: bytes
+    type: str = "message"
+
+
+async def events(lines: AsyncIterable[bytes]) -> AsyncGenerator[Event, None]:
+    """Yield the server-sent events in lines (WHATWG HTML, 9.2.6).
+
+    One that has no data, or that does not come to its end, is dropped, as the standard says.
     """
     data: list[bytes] = []
+    kind = b""
     first = True
     async for line in lines:
         if first:
             line, first = line.removeprefix(_BOM), False
+        if not line:
+            if data:
+                yield Event(b"\n".join(data), kind.decode("utf-8", "replace") or "message")
+            data, kind = [], b""
+            continue
         name, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
         if name == b"data":
-            data.append(value.removeprefix(b" "))
-        elif not line and data:
-            yield b"\n".join(data)
-            data = []
+            data.append(value)
+        elif name == b"event":
+            kind = value

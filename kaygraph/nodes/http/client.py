@@ -29,7 +29,7 @@ from ._addresses import (
 )
 from ._content import as_json, header_text, is_json, recoded, text_of
 from ._decoding import HTTPBodyError, decoded
-from ._events import Lines, events
+from ._events import Event, Lines, events
 from ._sessions import Session, Sessions
 from ._translation import translated
 from ._urls import from_header, with_query
@@ -143,8 +143,8 @@ class Answer:
         if last := lines.rest():
             yield last
 
-    async def events(self, max_line: int | None = None) -> AsyncGenerator[bytes, None]:
-        """Yield the data of each event of a ``text/event-stream``.
+    async def events(self, max_line: int | None = None) -> AsyncGenerator[Event, None]:
+        """Yield the events of a ``text/event-stream``, each with ``data`` and ``type``.
 
         Raises:
             HTTPBodyError: A line is longer than ``max_line``.
@@ -153,8 +153,8 @@ class Answer:
             aclosing(self.lines(max_line, carriage_returns=True)) as lines,
             aclosing(events(lines)) as each,
         ):
-            async for data in each:
-                yield data
+            async for event in each:
+                yield event
 
     async def result(self, max_depth: int, seconds: float) -> HTTPResult:
         """Read the whole body and return the result; ``seconds`` is when the request began."""

@@ -256,9 +256,13 @@ class HTTPLines(Requesting, BatchNode[bytes, Any]):
             if not answer.success:
                 result = await answer.result(self.max_depth, asyncio.get_running_loop().time())
                 raise HTTPStatusError(repr(answer), result)
-            is_stream = answer.content_type == EVENT_STREAM
-            each = answer.events if is_stream else answer.lines
-            async with aclosing(each(self.max_line)) as lines:
+            if answer.content_type == EVENT_STREAM:
+                async with aclosing(answer.events(self.max_line)) as events:
+                    async for event in events:
+                        if event.data.strip():
+                            yield event.data
+                return
+            async with aclosing(answer.lines(self.max_line)) as lines:
                 async for line in lines:
                     if line.strip():
                         yield line

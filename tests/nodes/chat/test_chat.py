@@ -715,6 +715,27 @@ async def test_an_error_is_asked_about_again_where_that_may_help(
     assert len(server.bodies) == (4 if message in PASSING else 1)
 
 
+@pytest.mark.parametrize(
+    ("data", "words", "questions"),
+    [
+        ('{"message": "overloaded", "code": 503}', "'overloaded'", 4),
+        ('{"message": "no", "code": 400}', "'no'", 1),
+        ('{"error": {"message": "no"}}', "'no'", 1),
+        ("the model has crashed", "'the model has crashed'", 1),
+        ("upstream timeout", "'upstream timeout'", 4),
+        ("7", "'7'", 1),
+    ],
+)
+async def test_an_event_may_be_an_error_by_its_type(data: str, words: str, questions: int) -> None:
+    """Whatever its data are."""
+    body = streamed(chunk("Hel")).body + f"event: error\ndata: {data}\n\n"
+    async with ChatServer(Sends(body, "text/event-stream")) as server:
+        node = ChatNode(server.url, "tiny", retry=QUICK, streaming=True, reads="prompt")
+        with pytest.raises(ChatFormatError, match=f"tells of an error: {words}"):
+            await Graph(node).run_async({"prompt": "Hello"})
+    assert len(server.bodies) == questions
+
+
 async def test_a_quota_that_is_used_up_is_not_asked_about_again() -> None:
     """Its status is that of a rate limit."""
     body = '{"error": {"message": "pay", "code": "insufficient_quota"}}'

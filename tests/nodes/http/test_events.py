@@ -22,7 +22,7 @@ def events_of(*pieces: bytes) -> list[bytes]:
             yield line
 
     async def collect() -> list[bytes]:
-        return [data async for data in events(lines())]
+        return [event.data async for event in events(lines())]
 
     return asyncio.run(collect())
 
@@ -88,3 +88,17 @@ def test_streams_mean_what_the_standard_says(stream: bytes, data: list[bytes]) -
     """Whether they come whole or byte by byte."""
     assert events_of(stream) == data
     assert events_of(*(bytes([byte]) for byte in stream)) == data
+
+
+def test_events_have_a_type() -> None:
+    """It is that of its own event, the last that is said; most have none."""
+    stream = b"event: a\nevent:b\ndata: 1\n\ndata: 2\n\nevent: c\n\ndata: 3\nevent\n\n"
+
+    async def lines() -> AsyncIterator[bytes]:
+        for line in lines_of([stream]):
+            yield line
+
+    async def collect() -> list[str]:
+        return [event.type async for event in events(lines())]
+
+    assert asyncio.run(collect()) == ["b", "message", "message"]
