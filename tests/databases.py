@@ -89,7 +89,10 @@ def pooler(*settings: str) -> Iterator[tuple[str, Any]]:
     with server() as (url, control):
         folder = Path(parse_qs(urlsplit(url).query)["host"][0]).parent
         done = subprocess.run(
-            [SCRIPT, "start-pooler", folder, *settings], check=True, capture_output=True, timeout=60
+            [SCRIPT, "start-pooler", folder, *settings],  # it may have to be installed
+            check=True,
+            capture_output=True,
+            timeout=100,
         )
         url = done.stdout.decode().strip()
         if not url:

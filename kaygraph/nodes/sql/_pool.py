@@ -62,6 +62,7 @@ class Pool:
         await self.close()
 
     async def _begun(self, begin: str) -> "AsyncConnection[Row]":
+        again = 0
         while True:
             used_before = bool(self._idle)
             connection = self._idle.pop() if used_before else await self._connected()
@@ -70,11 +71,16 @@ class Pool:
                 return connection
             except BaseException as error:
                 await connection.close()
-                if not used_before or not isinstance(error, self._psycopg.OperationalError):
+                if not isinstance(error, self._psycopg.OperationalError):
                     raise
-                # It had ended meanwhile, and nothing was begun. The others have been idle for
-                # longer: that they are alive is not worth a wait for each of them.
-                await self.close()
+                if used_before:
+                    # It had ended meanwhile, and nothing was begun. The others have been idle for
+                    # longer: that they are alive is not worth a wait for each of them.
+                    await self.close()
+                    again = 2  # a pooler's own connection may have ended as well
+                if not again:
+                    raise
+                again -= 1
 
     async def _connected(self) -> "AsyncConnection[Row]":
         connection: AsyncConnection[Row] = await self._psycopg.AsyncConnection.connect(
