@@ -68,8 +68,7 @@ BUGS = [
         "expected",
         {
             call._attempt: """
-                  if timeout is None:
-                      return await execute(node, item, frame, slot)
+                      return await execute(node, item, frame, slot, timeout)
                 + timeout -= slot.seconds  # which earlier attempts have taken
             """
         },
