@@ -157,7 +157,11 @@ class AsyncSource(AsyncIterator[Any]):
         throw = getattr(self._items, "athrow", None)
         if throw is None:
             raise error
-        return await throw(error)
+        try:
+            return await throw(error)
+        except asyncio.CancelledError as cancellation:
+            raise_if_awaited(cancellation)
+            raise
 
     async def aclose(self) -> None:
         assert self._items is not None

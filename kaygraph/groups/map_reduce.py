@@ -176,16 +176,26 @@ class MapReduceNode(BaseNode[Any, dict[Any, Any]], Limits):
 
     def _spread(self, pairs: Iterable[tuple[Any, Any]]) -> list[Partition]:
         """Group an item's pairs by partition and key, and combine them."""
-        parts: list[Partition] = [{} for _ in range(self._parts)]
         grouped: Partition = {}
         if not isinstance(pairs, Iterable) or isinstance(pairs, Mapping | str):
             raise self._no_pairs(pairs)  # of a dict the keys would be taken, which may be pairs
         for pair in pairs:
-            try:
-                key, value = pair
-            except (TypeError, ValueError):
-                raise self._no_pairs(pair) from None
-            grouped.setdefault(key, []).append(value)
+            self._group(pair, grouped)
+        return self._shuffled(grouped)
+
+    def _group(self, pair: Any, grouped: Partition) -> None:
+        """Add a pair to those of its key, which are combined now and then."""
+        try:
+            key, value = pair
+        except (TypeError, ValueError):
+            raise self._no_pairs(pair) from None
+        values = grouped.setdefault(key, [])
+        values.append(value)
+        if len(values) >= COMBINE_AT and self._combines:
+            values[:] = [self.combine(key, values)]
+
+    def _shuffled(self, grouped: Partition) -> list[Partition]:
+        parts: list[Partition] = [{} for _ in range(self._parts)]
         for key, values in grouped.items():
             if self._combines and len(values) > 1:
                 values[:] = [self.combine(key, values)]
@@ -260,7 +270,10 @@ class _Map(_Phase):
 
     async def _later(self, pairs: Any) -> list[Partition]:
         if hasattr(pairs, "__aiter__"):
-            return self.owner._spread([pair async for pair in pairs])
+            grouped: Partition = {}
+            async for pair in pairs:
+                self.owner._group(pair, grouped)
+            return self.owner._shuffled(grouped)
         return self.owner._spread(await pairs)
 
 

@@ -3,6 +3,7 @@
 from asyncio import CancelledError
 from collections.abc import (
     AsyncGenerator,
+    AsyncIterable,
     Awaitable,
     Callable,
     Collection,
@@ -63,7 +64,7 @@ class BaseNode(Pipeable, Wired, Facts, Runnable, Generic[P, E, I, R]):
     _fallback_is_async = False
     _has_fallback = False
     # Of a node that works on a stream and not on its items: what it makes of it, one for another.
-    regroup: Callable[[AsyncGenerator[Any, None]], AsyncGenerator[Any, None]] | None = None
+    regroup: Callable[[AsyncGenerator[Any, None]], AsyncIterable[Any]] | None = None
     has_given_name = False  # by name=
     exec_kind = "async"
     has_exec = False

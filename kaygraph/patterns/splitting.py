@@ -2,9 +2,11 @@
 
 import copy
 import json
+from collections import deque
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
+    AsyncIterator,
     Callable,
     Generator,
     Iterable,
@@ -18,6 +20,7 @@ from numbers import Real
 from typing import Any, ClassVar, Generic, NamedTuple, TypedDict, Unpack
 
 from .._validation import check_callable, check_count
+from ..aio.outlet import close
 from ..node.keywords import Item
 from ..node.node import Node
 from ..node.settings import Checks
@@ -81,17 +84,42 @@ class AsyncChunks(Generic[Item]):
     def __init__(self, items: AsyncIterable[Item], most: int, weigh: Callable[[Item], int]) -> None:
         self.items, self.most, self.weigh = items, most, weigh
 
-    async def __aiter__(self) -> AsyncGenerator[list[Item], None]:
-        items, chunk = self.items, _Chunk(self.most, self.weigh)
+    def __aiter__(self) -> "_Chunking[Item]":
+        return _Chunking(aiter(self.items), _Chunk(self.most, self.weigh))
+
+
+class _Chunking(AsyncIterator[list[Item]], Generic[Item]):
+    """Makes chunks of the items of an iterator, step by step, in the task of who asks for them."""
+
+    def __init__(self, items: AsyncIterator[Item], chunk: "_Chunk") -> None:
+        self._items, self._chunk = items, chunk
+        self._full: deque[list[Item]] = deque()
+        self._over = False
+
+    async def __anext__(self) -> list[Item]:
+        while not self._full and not self._over:
+            self._add(await anext(self._items, NOT_GIVEN))
+        if not self._full:
+            raise StopAsyncIteration
+        return self._full.popleft()
+
+    def _add(self, item: Any) -> None:
+        self._over = item is NOT_GIVEN
+        self._full += self._chunk.rest() if self._over else self._chunk.add(item)
+
+    async def athrow(self, error: BaseException) -> list[Item]:
+        """Raise an error where the items come from, which may deal with it and go on."""
+        throw = getattr(self._items, "athrow", None)
+        if throw is None:
+            raise error
         try:
-            async for item in items:
-                for full in chunk.add(item):
-                    yield full
-            for full in chunk.rest():
-                yield full
-        finally:
-            if isinstance(items, AsyncGenerator):
-                await items.aclose()
+            self._add(await throw(error))
+        except StopAsyncIteration:
+            self._add(NOT_GIVEN)
+        return await anext(self)
+
+    async def aclose(self) -> None:
+        await close(self._items)
 
 
 class EvenChunks(Generic[Item]):
@@ -216,15 +244,15 @@ class BatchSplitterNode(Stored, Node[Any, Any]):
             return Unread(self.name)
         return self.chunks_of(items)
 
-    async def regroup(self, items: AsyncGenerator[Any, None]) -> AsyncGenerator[Any, None]:
-        """Yield the chunks of a stream; for the engine."""
+    def regroup(self, items: AsyncGenerator[Any, None]) -> AsyncIterable[Any]:
+        """Return the chunks of a stream; for the engine."""
         if self.reads is not None:
             raise TypeError(
                 f"{self.name!r} reads {self.reads!r} and gets the items of the stage before it: "
                 "leave reads= out, or put it first"
             )
-        async for chunk in self.chunks_of(items):
-            yield chunk
+        chunks: AsyncIterable[Any] = self.chunks_of(items)
+        return chunks
 
     def chunks_of(self, items: Any, /) -> Any:
         """Return the chunks of an iterable; those of an async iterable are an async iterable."""

@@ -27,11 +27,11 @@ class Pipeline(BaseNode[Any, list[Any] | None], Streaming[Any]):
 
     The first stage's ``prep`` gives the items (any iterable or async iterable, read as for a
     BatchNode, and no further than there is room); a stage's ``exec`` takes one item and returns
-    one result, yields several, or raises ``Drop``; a stage without an ``exec`` passes items on. When
-    the stream has ended, each stage's ``post(shared, prep_res, stage_report)`` is called, in order.
-    ``exec_res`` for the pipeline's own ``post`` is the list of the last stage's results, or None
-    with ``collect=False``. Between two stages is a buffer of ``buffer`` items, so a
-    slow stage slows its source, and an endless source runs in bounded memory.
+    one result, yields several, or raises ``Drop``; a stage without an ``exec`` passes items on.
+    When the stream has ended, each stage's ``post(shared, prep_res, stage_report)`` is called, in
+    order. ``exec_res`` for the pipeline's own ``post`` is the list of the last stage's results, or
+    None with ``collect=False``. Between two stages is a buffer of ``buffer`` items, so a slow stage
+    slows its source, and an endless source runs in bounded memory.
 
     A ParallelBatchNode works on ``max_workers`` items at once and, unless ``ordered=False``, passes
     them on in the order of the input: at most ``buffer`` items (or ``max_workers``, if that is

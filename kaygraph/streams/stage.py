@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from ..aio.buffer import Buffer, wake
+from ..aio.outlet import hand_on
 from ..aio.tasks import TURN, Gathering, cancelled_again, current_task, raise_if_cancelled
 from ..batch.batch import cap_of, max_waiting_of, workers_of
 from ..batch.failures import Failures
@@ -150,12 +151,11 @@ class Stage:
         """Let the node read the whole stream, and pass on what it makes of it."""
         assert self.node.regroup is not None
         started = self.clock()
-        outlet = self.node.regroup(self._arriving())
+        outlet = StageOutlet(self.outbox, Slot(), None)
         try:
-            async for value in outlet:
-                await self._pass((value,))
+            await hand_on(aiter(self.node.regroup(self._arriving())), outlet)
         finally:
-            await outlet.aclose()
+            self.blocked += outlet.blocked_s
             self.busy = self.clock() - started - self.starved - self.blocked
         self.outbox.close()
 

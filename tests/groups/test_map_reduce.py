@@ -363,3 +363,38 @@ async def test_a_node_without_a_map_says_so() -> None:
 
     with pytest.raises(NodeDefinitionError, match="must define map"):
         await Empty().run_async({})
+
+
+@pytest.mark.parametrize("written", ["def", "async def"])
+async def test_pairs_of_one_item_are_combined_as_they_come(written: str) -> None:
+    """An item may yield many more pairs than there is room for."""
+
+    class Counts(MapReduceNode):
+        run_in: Any = "loop"
+
+        def prep(self, _: Any) -> Any:
+            return [10_000]
+
+        def map(self, item: int) -> Any:
+            return ((number % 2, 1) for number in range(item))
+
+        def combine(self, key: Any, values: list[int]) -> int:
+            sizes.append(len(values))
+            return sum(values)
+
+        def reduce(self, key: Any, values: list[int]) -> int:
+            return sum(values)
+
+        def post(self, shared: Any, _: Any, counts: Any) -> None:
+            shared["counts"] = counts
+
+    class Awaits(Counts):
+        async def map(self, item: int) -> Any:
+            for number in range(item):
+                yield number % 2, 1
+
+    sizes: list[int] = []
+    shared: dict[str, Any] = {}
+    await (Awaits if written == "async def" else Counts)().run_async(shared)
+    assert shared["counts"] == {0: 5000, 1: 5000}
+    assert max(sizes) <= 64

@@ -3,13 +3,14 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Iterator
+from itertools import count
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaygraph import Graph, Outcome, ParallelBatchNode
+from kaygraph import Graph, Node, Outcome, ParallelBatchNode, Pipeline
 from kaygraph.patterns import Aggregation, AggregationNode, BatchSplitterNode
 from kaygraph.run.frame import FRAME
 from kaygraph.testing import cancel_everywhere, simulate
@@ -397,3 +398,45 @@ def test_a_splitter_in_the_middle_reads_no_key() -> None:
 def test_in_the_middle_too_it_leaves_nothing_when_cancelled_anywhere() -> None:
     """With chunks under way."""
     assert cancel_everywhere(Graph(middle([1, 0, 1, 13, 2])), seeds=2) > 20
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_limit_that_a_source_holds_passes_through_its_chunks(first: bool) -> None:
+    """It is raised where the source stands, also while its chunks wait for room."""
+
+    async def rows() -> AsyncIterator[int]:
+        async with asyncio.timeout(10):
+            for number in count():
+                yield number
+
+    class Rows(Node[Any, Any]):
+        def prep(self, _: Any) -> Any:
+            return rows()
+
+    class Slow(Node[Any, Any]):
+        async def exec(self, chunk: Any) -> None:
+            await asyncio.sleep(4)
+
+    split = BatchSplitterNode(size=2, **({"reads": "rows"} if first else {}))
+    stages = (split,) if first else (Rows(), split)
+    with pytest.raises(TimeoutError):
+        simulate(Pipeline(*stages, Slow(), buffer=1), {"rows": rows()})
+
+
+def test_chunks_of_a_stream_are_closed_wherever_the_run_is_cancelled() -> None:
+    """With the stream that they are made of."""
+
+    class Rows(Node[Any, Any]):
+        async def prep(self, _: Any) -> AsyncIterator[int]:
+            for number in range(8):
+                await asyncio.sleep(number % 2)
+                yield number
+
+    class Slow(Node[Any, Any]):
+        async def exec(self, chunk: Any) -> None:
+            await asyncio.sleep(1)
+
+    async def run(_: Any) -> None:
+        await Pipeline(Rows(), BatchSplitterNode(size=3), Slow(), buffer=1).run_async({})
+
+    assert cancel_everywhere(run, {}, seeds=2) > 50
