@@ -70,10 +70,20 @@ def notes(tmp_path: Path) -> str:
 
 
 def children() -> set[int]:
-    """Return the processes of this one, also those that have ended and nobody has waited for."""
+    """Return the processes of this one, also those that have ended and nobody has waited for.
+
+    The trackers of shared memory, Python's and loky's, stay.
+    """
     tasks = Path("/proc/self/task").glob("*/children")
     pids = {int(pid) for task in tasks for pid in task.read_text().split()}
-    return pids - {resource_tracker._resource_tracker._pid}  # type: ignore[attr-defined]
+    return {pid for pid in pids if b"resource_tracker" not in command_of(pid)}
+
+
+def command_of(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except FileNotFoundError:
+        return b""
 
 
 def reached(notes: str) -> int:
