@@ -22,6 +22,7 @@ from kaygraph.executors import memory
 from kaygraph.executors import process as process_module
 from kaygraph.executors.memory import resident
 from kaygraph.executors.process import ProcessPool
+from kaygraph.limits.slots import Slot
 from tests.executors.working import END, MB, Heavy, Works
 
 pytestmark = [
@@ -406,6 +407,16 @@ def test_size_that_is_too_small_is_refused(value: Any) -> None:
 def test_size_is_shown_in_a_unit_that_suits_it(size: int, text: str) -> None:
     """Four digits at most."""
     assert human(size) == text
+
+
+async def test_peak_of_a_process_is_its_own(run: Runner) -> None:
+    """Linux hands down ``ru_maxrss`` to a process from the one that starts it."""
+    ballast = b"x" * (200 * MB)
+    slot = Slot(())
+    await run.pool.call(run.node, ("fill", 30 * MB), {}, 1, measured=slot)
+    assert 30 * MB < slot.usage.memory < 150 * MB
+    assert slot.usage.cpu_s > 0
+    del ballast
 
 
 async def test_limit_beyond_all_memory_is_none(run: Runner) -> None:

@@ -98,6 +98,12 @@ async def test_result_that_does_not_travel_fails_alone() -> None:
     assert isinstance(item, ValueError)
 
 
+async def test_large_item_and_result_come_whole() -> None:
+    """More than a pipe takes at once, both ways."""
+    large = b"x" * 3_000_000
+    assert await each_of([large, "small", large]) == [large, "small", large]
+
+
 async def test_node_that_cannot_be_unpickled_fails_with_its_own_error() -> None:
     """For each item, and not only for the first."""
     errors = await each_of([1, 2, 3], Unread)
