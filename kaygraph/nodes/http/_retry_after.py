@@ -43,9 +43,9 @@ def _seconds_of(text: str, now: float) -> float | None:
         day, month, year, clock = old.groups()
         this_year = datetime.fromtimestamp(now, UTC).year
         century = this_year - this_year % 100
-        # A date that seems to be more than 50 years ahead is of the last century, and so on.
-        year = min((century + int(year) + add for add in (-100, 0, 100)),
-                   key=lambda one: (one - this_year > 50, abs(one - this_year)))  # fmt: skip
+        # Of two digits the nearest year, and of two that are as near the later one.
+        years = (century + int(year) + add for add in (-100, 0, 100))
+        year = min(years, key=lambda one: (abs(one - this_year), -one))
         text = f"{day} {month} {year} {clock} GMT"
     try:
         date = parsedate_to_datetime(text)

@@ -105,7 +105,8 @@ def _without(url: str, text: str) -> str:
         for part in (address.raw_path_qs, address.path_qs, address.raw_path, address.path):
             if len(part) > 1:
                 text = text.replace(part, f"/{HIDDEN}")
-        for part in (*address.raw_parts, *address.parts, *address.query.values()):
+        values = [pair.partition("=")[2] for pair in address.raw_query_string.split("&")]
+        for part in (*address.raw_parts, *address.parts, *values, *address.query.values()):
             if len(part) > 7:  # shorter ones are words, that stand in others as well
                 text = text.replace(part, HIDDEN)
     return text

@@ -313,6 +313,7 @@ def test_retry_after_as_a_date_is_counted_from_now(monkeypatch: pytest.MonkeyPat
         ({"retry-after": "Sunday, 06-Nov-94 08:50:07 GMT"}, 30.0),
         ({"retry-after": "Sun Nov  6 08:50:07 1994"}, 30.0),
         ({"retry-after": "Sunday, 06-Nov-43 08:49:37 GMT"}, 1_546_300_800.0),
+        ({"retry-after": "Sunday, 06-Nov-44 08:49:37 GMT"}, 1_577_923_200.0),
         ({"retry-after": "Sunday, 06-Nov-45 08:49:37 GMT"}, 0.0),
         # counted from the server's own clock, unless that is absurd
         ({"retry-after": "Sun, 06 Nov 1994 08:50:07 GMT",
