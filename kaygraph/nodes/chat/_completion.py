@@ -152,6 +152,7 @@ class Completion:
         self._texts: list[str] = []
         self._refusals: list[str] = []
         self._chosen = self._has_text = False
+        self._index: Any = None  # of the choice that is the answer
         self.finish_reason: str | None = None
         self._model: str | None = None
         self._usage: dict[str, int] = {}
@@ -174,16 +175,19 @@ class Completion:
             usage = message["usage"].items()
             self._usage = {name: number for name, number in usage if type(number) is int}
         # A stream has objects without choices as well: that with the usage, say.
-        return "".join([self._choice(choice) for choice in self._first(choices or ())])
+        return "".join([self._choice(choice) for choice in self._first(choices)] if choices else ())
 
     def _first(self, choices: Sequence[Any]) -> Sequence[Any]:
         """Return the choice that is the answer, where there is one: one was asked for."""
         for choice in choices:
             if not isinstance(choice, dict):
                 raise ChatFormatError(f"the answer holds no message: {self._shown(choice)}")
-            if choice.get("index") in (0, None):
-                return (choice,)
-        return ()
+        if not self._chosen:
+            ours = next((one for one in choices if one.get("index") in (0, None)), choices[0])
+            self._index = ours.get("index")
+            return (ours,)
+        known = (self._index, None)  # servers count from where they like
+        return [one for one in choices if one.get("index") in known or self._index is None][:1]
 
     def _choice(self, choice: Mapping[str, Any]) -> str:
         self._chosen = True

@@ -603,7 +603,6 @@ def streamed(*data: Any, end: str = "\n\n") -> Sends:
         {"choices": [{"index": 0, "delta": {"content": ""}, "logprobs": None}]},
         {"choices": [{"index": 0, "delta": {"reasoning_content": "hm", "content": None}}]},
         {"choices": [{"index": 0, "delta": {"tool_calls": [{"index": 0, "id": "1"}]}}]},
-        {"choices": [{"index": 1, "delta": {"content": "another answer"}}]},
         {"choices": [{"index": 0, "delta": {"refusal": None, "content": ""}}]},
         {"choices": None, "usage": {"total_tokens": 12}},
         {"usage": None},
@@ -621,6 +620,20 @@ async def test_what_adds_nothing_adds_nothing(nothing: Any) -> None:
     shared, server = await asked(streamed(*events), streaming=True)
     assert (shared["answer"], shared["reply"].finish_reason) == ("Color", "stop")
     assert len(server.bodies) == 1
+
+
+@pytest.mark.parametrize(
+    ("ours", "others"), [(0, [1, 2]), (1, [0, 2]), ("0", ["1"]), (None, []), (0, [])]
+)
+async def test_of_several_answers_the_first_is_taken(ours: Any, others: list[Any]) -> None:
+    """However the server counts them, and also where a piece does not say which it belongs to."""
+    answers = [[ours, "Col"], *([other, "no"] for other in others), [ours, "o"], [None, "r"]]
+    pieces = [chunk(text, index=index) for index, text in answers]
+    shared, server = await asked(streamed(*pieces, "[DONE]"), streaming=True)
+    assert (shared["answer"], len(server.bodies)) == ("Color", 1)
+    both = [{"index": 1, "message": {"content": "no"}}, {"index": 0, "message": {"content": "a"}}]
+    shared, _ = await asked(Sends(json.dumps({"choices": both})))
+    assert shared["answer"] == "a"
 
 
 @pytest.mark.parametrize("done", ["[DONE]", "[DONE] ", "  [DONE]  ", "[DONE]\r"])
