@@ -116,8 +116,9 @@ class FileMap(Stored, ParallelBatchNode[Path, Result], Generic[Result]):
         # is missing.
         files = list(prep_res)
         work = self.fan_out_of(files, frame)
+        every = work.results  # which it lets go of when it has ended
         await self._in_time(work)
-        pairs = zip(files, work.results, strict=False)  # a run that drains leaves off the last
+        pairs = zip(files, every, strict=False)  # a run that drains leaves off the last
         results: Mapping[Path, Any] = {path: value for path, value in pairs if value is not SKIPPED}
         frame.record(results)
         return results
