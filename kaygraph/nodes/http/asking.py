@@ -231,7 +231,7 @@ class Requesting(Asking):
     def request(self, item: Any, /) -> Request:
         """Return the request for an item, with what the node itself says."""
         request = _as_request(item)
-        ours: Params = vars(self).get("params", self._params)
+        ours: Params = vars(self).get("params", self._params) or {}
         if ours and self._is_elsewhere(request.url):
             ours = {}
         return replace(

@@ -78,7 +78,7 @@ class Offset(Pagination):
         size_param: What the query calls the size.
         start: The place of the very first item.
         total: Where the answer says how many items there are in all: a place in the JSON, with
-            dots, or the name of a header, such as "X-Total-Count".
+            dots, or the name of a header, such as "X-Total-Count" or "Content-Range".
     """
 
     size: int = 100
@@ -172,8 +172,9 @@ def number_at(result: HTTPResult, place: str | None) -> int | None:
     found = value_at(result["data"], place)
     if found is None:
         found = result["headers"].get(place.lower())
-    if isinstance(found, str) and found.isascii() and found.strip().isdigit():
-        found = int(found)
+    if isinstance(found, str):
+        last = found.rpartition("/")[2].strip()  # Content-Range: items 0-49/130
+        found = int(last) if last.isascii() and last.isdigit() else None
     if isinstance(found, float) and found.is_integer():
         found = int(found)
     return found if isinstance(found, int) and not isinstance(found, bool) else None

@@ -54,6 +54,7 @@ async def test_a_page_may_hold_more_than_was_asked_for() -> None:
     [
         ("meta.total", False, 25), ("meta.total", False, "25"), ("meta.total", False, 25.0),
         ("meta.count.all", False, 25), ("X-Total-Count", True, 25),
+        ("X-Total-Count", True, "items 0-9/25"),
     ],
 )  # fmt: skip
 async def test_a_total_saves_the_request_for_an_empty_page(
