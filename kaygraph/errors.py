@@ -28,8 +28,20 @@ def closest(name: object, known: Iterable[object]) -> str:
     """Return `` Did you mean 'x'?`` for the known name closest to ``name``, or ``""``."""
     from difflib import get_close_matches  # imported only after a mistake
 
-    found = get_close_matches(str(name), [*map(str, known)], n=1)
+    meant = str(name)
+    others = [other for other in map(str, known) if not _are_opposites(meant, other)]
+    found = get_close_matches(meant, others, n=1)
     return f" Did you mean {found[0]!r}?" if found else ""
+
+
+NEGATIONS = ("dis", "un", "in", "im", "ir", "il", "non", "not", "no", "de", "mis")
+
+
+def _are_opposites(name: str, other: str) -> bool:
+    """Whether one is the other with a prefix that says the contrary: approve and disapprove."""
+    longer, shorter = sorted((name.lower(), other.lower()), key=len, reverse=True)
+    prefix = longer.removesuffix(shorter)
+    return prefix != longer and prefix.rstrip("_- ") in NEGATIONS
 
 
 def add_note(error: BaseException, note: str) -> None:

@@ -119,6 +119,8 @@ def test_a_suggestion_is_only_made_when_it_is_close() -> None:
     assert closest("aprove", ["approve", "reject"]) == " Did you mean 'approve'?"
     assert closest("banana", ["approve", "reject"]) == ""
     assert closest("x", []) == ""
+    assert closest("Approve", ["Disapprove"]) == closest("valid", ["invalid"]) == ""
+    assert closest("Approve", ["Disapprove", "approved"]) == " Did you mean 'approved'?"
     assert closest("aprove", [1, ("a", "b"), "approve"]) == " Did you mean 'approve'?"
 
 

@@ -14,7 +14,8 @@ class Failures:
     """Applies ``on_error`` to failed items, and keeps the errors so far."""
 
     def __init__(self, name: str, on_error: str | float, known: int = 0) -> None:
-        self.name, self.on_error = name, on_error
+        # A program that is older than the setting may have a method of this name (in compat).
+        self.name, self.on_error = name, "raise" if callable(on_error) else on_error
         self.known = known  # the number of items where it is known in advance, else 0
         self.pulled = 0
         self.given_up = False

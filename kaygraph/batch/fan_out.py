@@ -81,9 +81,10 @@ class FanOut:
         self.pool: WorkerPool | None = None
         self.is_over = False  # there are no more items
         self.workers = max(1, min(max_workers, length_hint(items, max_workers)))
-        self.timed = sink is not None or on_error not in ("raise", "skip")  # for the outcomes
-        self.bare = None if self.timed else bare
         self.failures = Failures(name, on_error, len(items) if isinstance(items, Sized) else 0)
+        # For the outcomes.
+        self.timed = sink is not None or self.failures.on_error not in ("raise", "skip")
+        self.bare = None if self.timed else bare
         self.results: list[Any] = []
         self.pulled = 0
         self.has_gaps = False  # SKIPPED stands in the results

@@ -1,21 +1,22 @@
 """What nodes and flows of PocketFlow and KayGraph have besides their three steps."""
 
+import inspect
 import logging
 import time
 from asyncio import CancelledError
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from inspect import isawaitable
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from ..aio.tasks import raise_if_awaited
 from ..errors import NodeDefinitionError
 from ..node.facts import Fact, Facts
 from ..node.hooks import is_own
 from ..node.node import BaseNode as CoreNode
-from ..node.settings import Checks, Limits
+from ..node.settings import Check, Checks, Limits
 from ..node.wiring import successors_of
 from ..run.frame import FRAME, NO_PARAMS, Cell, Frame, Scope
-from ._wiring import Replacing
+from ._wiring import OneEach, Replacing
 from .config import EMPTY, Config
 
 # Methods that the engines of PocketFlow and KayGraph call, and this one does not.
@@ -66,7 +67,6 @@ class BaseNode(Replacing, CoreNode[Any, Any]):
     params: Any = NO_PARAMS  # a plain attribute, as in PocketFlow
     _checks: ClassVar[Checks] = {"name": lambda _, value: value}
     _origin: "BaseNode | None" = None  # of a copy: the node it stands for
-    _failed: ClassVar[Callable[..., Any] | None] = None  # the hook on_error(shared, error)
     _execution_context: dict[str, Any]
 
     @Fact
@@ -84,7 +84,7 @@ class BaseNode(Replacing, CoreNode[Any, Any]):
         node.__dict__.update(params={}, _execution_context={})
         return node
 
-    def __init__(self, node_id: str | None = None, config: Config | None = None) -> None:
+    def __init__(self, node_id: "str | Config | None" = None, config: Config | None = None) -> None:
         super().__init__()
         self._identify(node_id, config)
 
@@ -94,25 +94,40 @@ class BaseNode(Replacing, CoreNode[Any, Any]):
                 raise NodeDefinitionError(
                     f"{cls.__name__} defines {name}(), which is not called here: {GONE[name]}"
                 )
-        failed: Any = getattr(cls, "on_error", None)
-        if callable(failed) and "on_error" in vars(cls):
-            delattr(cls, "on_error")  # a hook in KayGraph; here the name is a setting of batches
+        method = vars(cls).get("on_error")
+        if callable(method):
+            delattr(cls, "on_error")  # here the name is a setting of batches, which is checked
         super().__init_subclass__(**kwargs)
-        if callable(failed):
-            cls._failed = failed
-            type.__setattr__(cls, "on_error", "raise")
+        if callable(method):
+            type.__setattr__(cls, "on_error", method)
+        cls._guards = {**cls._guards, "on_error": _or_called(cls._guards.get("on_error"))}
 
     def _changed(self, names: Collection[str]) -> None:
         # A name is a program's own, often: two nodes may have the same.
         super()._changed([name for name in names if name != "name"])
 
-    def _identify(self, node_id: str | None, config: Config | None) -> None:
+    def _identify(self, node_id: "str | Config | None", config: Config | None) -> None:
+        if isinstance(node_id, Config):
+            node_id, config = None, node_id
         if node_id is not None:
             self.node_id = node_id
         if config is not None:
             self.config = config
 
     # --- what a program asks for and sets ---------------------------------------------------------
+
+    @property
+    def successors(self) -> OneEach:
+        """The node that each action leads to, which may be set."""
+        return OneEach(_node_of(self))
+
+    if not TYPE_CHECKING:
+
+        @successors.setter
+        def successors(self, nodes):
+            for action in tuple(self.successors):
+                del self.successors[action]
+            self.successors.update(nodes)
 
     @property
     def node_id(self) -> str:
@@ -186,7 +201,8 @@ class BaseNode(Replacing, CoreNode[Any, Any]):
             # Where something follows, any false value is "default"; else it is a result.
             return action or None if successors_of(self) else action
         except Exception as error:
-            if node._failed is None or not await hooked(node._failed, shared, error):
+            failed: Any = getattr(node, "on_error", None)
+            if not _is_hook(failed) or not await hooked(failed, shared, error):
                 raise
             return None
         finally:
@@ -204,7 +220,9 @@ class BaseNode(Replacing, CoreNode[Any, Any]):
 
     async def _exec(self, prep_res: Any, shared: Any, frame: Frame) -> Any:
         exec_res = await self._work(prep_res, shared, frame)
-        self.set_context("duration", time.time() - self.get_context("start_time"))
+        duration = time.time() - self.get_context("start_time")
+        self.set_context("duration", duration)
+        self.set_context("last_execution_time", duration)
         await settled(self.after_exec(shared, prep_res, exec_res))
         return exec_res
 
@@ -229,3 +247,26 @@ class BaseNode(Replacing, CoreNode[Any, Any]):
 def _node_of(thing: Any) -> Any:
     origin = getattr(thing, "_origin", None)
     return thing if origin is None else origin
+
+
+def _or_called(check: Check | None) -> Check:
+    """Return a check of ``on_error`` that accepts what can be called: KayGraph's hook, or a method
+    of a program that has this name."""
+
+    def checked(name: str, value: Any) -> Any:
+        return value if callable(value) or check is None else check(name, value)
+
+    return checked
+
+
+def _is_hook(failed: Any) -> bool:
+    """Whether an ``on_error`` takes what KayGraph's hook is called with: shared and the error."""
+    if not callable(failed):
+        return False
+    try:
+        inspect.signature(failed).bind(None, None)
+    except TypeError:
+        return False
+    except ValueError:  # it has no signature
+        pass
+    return True

@@ -1,7 +1,9 @@
 """The hook names of the asynchronous classes of PocketFlow and KayGraph."""
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
+from ..errors import NodeDefinitionError
 from ..node.hooks import HOOKS
 from ..node.node import BaseNode
 from ._ancestral import settled
@@ -24,6 +26,15 @@ class Suffixed(_Hooked):
             if f"{hook}_async" in vars(cls):
                 setattr(cls, hook, FORWARDS[hook])
         super().__init_subclass__(**kwargs)
+        cls._guards = {**cls._guards, **GUARDS}
+
+    def _changed(self, names: Collection[str]) -> None:
+        own = vars(self)
+        for hook in HOOKS:  # one that is set on an object is called there
+            if f"{hook}_async" in names and f"{hook}_async" in own:
+                own[hook] = FORWARDS[hook].__get__(self)
+                names = {*names, hook}
+        super()._changed(names)
 
     async def prep_async(self, shared: Any, /) -> Any:
         """Read from the shared store what ``exec_async`` needs."""
@@ -58,4 +69,11 @@ async def _post(self: Any, shared: Any, prep_res: Any, exec_res: Any, /) -> Any:
     return await self.post_async(shared, prep_res, exec_res)
 
 
+def _called(name: str, value: Any) -> Any:
+    if not callable(value):
+        raise NodeDefinitionError(f"{name} is a hook, which is called; got {value!r}")
+    return value
+
+
+GUARDS = {f"{hook}_async": _called for hook in HOOKS}
 FORWARDS = {"prep": _prep, "exec": _exec, "exec_fallback": _exec_fallback, "post": _post}

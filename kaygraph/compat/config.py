@@ -5,7 +5,7 @@ from typing import Any
 
 
 class Config(Mapping[str, Any]):
-    """A read-only mapping, made from keywords: ``Config(model="small", temperature=0.3)``.
+    """A mapping of settings, made from keywords: ``Config(model="small", temperature=0.3)``.
 
     A node reads ``self.config``: its own Config, or that of the enclosing flow.
     """
@@ -22,6 +22,18 @@ class Config(Mapping[str, Any]):
     def __len__(self) -> int:
         return len(self._settings)
 
+    def set(self, key: str, value: Any) -> None:
+        """Set one of the settings, for all nodes that read this Config."""
+        self.update({key: value})
+
+    def update(self, settings: Mapping[str, Any] = {}, /, **more: Any) -> None:
+        """Set several of the settings, for all nodes that read this Config."""
+        self._settings.update(settings, **more)
+
+    def merge(self, other: Mapping[str, Any], /) -> "Config":
+        """Return a Config with the settings of both; those of ``other`` stand above."""
+        return Config(**{**self._settings, **other})
+
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as a new dict."""
         return dict(self._settings)
@@ -30,4 +42,14 @@ class Config(Mapping[str, Any]):
         return f"Config({', '.join(self)})"  # the values may be secrets
 
 
-EMPTY = Config()
+class _Empty(Config):
+    """What is read where nobody has given a Config; all nodes share it."""
+
+    def update(self, settings: Mapping[str, Any] = {}, /, **more: Any) -> None:
+        raise TypeError(
+            "this node has no Config of its own to change: pass one, as in Node(config=Config(…)) "
+            "or Flow(start, config=Config(…))"
+        )
+
+
+EMPTY = _Empty()

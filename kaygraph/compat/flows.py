@@ -10,9 +10,8 @@ from ..graph.walk import DRAINED, Walk
 from ..node.wiring import successors_of
 from ..run.frame import Frame
 from ._ancestral import BaseNode, FlowScope
-from ._suffixed import Suffixed
 from .config import Config
-from .nodes import UNLIMITED, first_error, listed
+from .nodes import UNLIMITED, AsyncNode, first_error, listed
 
 
 class FlowWalk(Walk):
@@ -25,8 +24,8 @@ class FlowWalk(Walk):
         known = list(successors_of(step.node))
         if known:
             warnings.warn(
-                f"{self.graph!r} ends: {self.frame.name_of(step.node)!r} returned {action!r}, and "
-                f"what follows it listens to {', '.join(map(repr, known))}."
+                f"Flow ends: {str(action)!r} not found in {known}. It is what "
+                f"{self.frame.name_of(step.node)!r} of {self.graph!r} returned."
                 + closest(action, known),
                 stacklevel=2,
             )
@@ -50,7 +49,7 @@ class Flow(BaseNode, graph.Graph):
     def __init__(
         self,
         start: Any = None,
-        node_id: str | None = None,
+        node_id: str | Config | None = None,
         config: Config | None = None,
         **settings: Any,
     ) -> None:
@@ -89,8 +88,8 @@ class BatchFlow(Flow, rounds.BatchGraph):
         return None  # as in PocketFlow and KayGraph, post gets no result of a batch
 
 
-class AsyncFlow(Suffixed, Flow):
-    """A Flow with the hooks ``prep_async`` and ``post_async``."""
+class AsyncFlow(Flow, AsyncNode):
+    """A Flow with the hooks ``prep_async`` and ``post_async``; an AsyncNode, as in PocketFlow."""
 
 
 class AsyncBatchFlow(AsyncFlow, BatchFlow):

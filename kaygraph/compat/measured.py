@@ -1,6 +1,7 @@
 """KayGraph's nodes that check what goes in and out, and that count how they do."""
 
 import time
+from collections import deque
 from typing import Any
 
 from ..run.frame import Frame
@@ -39,14 +40,19 @@ class ValidatedNode(Node):
         return value
 
 
+MOST_KEPT = 1000  # of the times and counts that are kept one by one
+
+
 class Figures:
     """Running totals of a node and of all its copies."""
 
     def __init__(self) -> None:
         self.times: tuple[float, float, float] = (float("inf"), 0.0, 0.0)  # least, most, sum
         self.runs = self.failed = self.retries = 0
+        self.latest: deque[tuple[float, int]] = deque(maxlen=MOST_KEPT)  # seconds, retries
 
     def add(self, seconds: float, retries: int, failed: bool) -> None:
+        self.latest.append((seconds, retries))
         least, most, total = self.times
         self.times = min(least, seconds), max(most, seconds), total + seconds
         self.runs, self.failed = self.runs + 1, self.failed + failed
@@ -54,14 +60,20 @@ class Figures:
 
 
 class MetricsNode(Node):
-    """A node that counts its runs and how long they take."""
+    """A node that counts its runs and how long they take.
+
+    As in KayGraph, ``collect_metrics`` may be the first argument, and those of Node follow it.
+    """
 
     def __init__(self, *args: Any, collect_metrics: bool = True, **settings: Any) -> None:
+        if args and isinstance(args[0], bool):
+            collect_metrics, *args = args  # type: ignore[assignment]
         super().__init__(*args, **settings)
-        self._figures = Figures() if collect_metrics else None
+        self.collect_metrics = collect_metrics
+        self._figures = Figures()
 
     async def _work(self, prep_res: Any, shared: Any, frame: Frame) -> Any:
-        if self._figures is None:
+        if not self.collect_metrics:
             return await super()._work(prep_res, shared, frame)
         started, failed = time.perf_counter(), True
         try:
@@ -71,12 +83,23 @@ class MetricsNode(Node):
             self._figures.add(time.perf_counter() - started, self.cur_retry, failed)
         return exec_res
 
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """The seconds and retries of the latest 1,000 runs, and how many worked and failed."""
+        figures = self._figures
+        return {
+            "execution_times": [seconds for seconds, _ in figures.latest],
+            "retry_counts": [retries for _, retries in figures.latest],
+            "success_count": figures.runs - figures.failed,
+            "error_count": figures.failed,
+        }
+
     def get_stats(self) -> dict[str, Any]:
         """Return counts, rates from 0 to 1, and seconds, all attempts of a run together.
 
         Both families of names that KayGraph documents are there; no runs, and all are 0.
         """
-        figures = self._figures or Figures()
+        figures = self._figures
         least, most, total = figures.times
         runs, failed = figures.runs, figures.failed
         mean, least = (total / runs, least) if runs else (0.0, 0.0)

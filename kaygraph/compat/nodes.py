@@ -32,11 +32,13 @@ class Node(BaseNode, node.Node[Any, Any]):
     def __init__(
         self,
         max_retries: int | str | None = None,
-        wait: float | None = None,
-        node_id: str | None = None,
+        wait: float | Config | None = None,
+        node_id: str | Config | None = None,
         config: Config | None = None,
         **settings: Any,
     ) -> None:
+        if isinstance(wait, Config):  # Node("name", Config(…))
+            wait, config = None, wait
         if isinstance(max_retries, str):
             max_retries, node_id = None, max_retries
         given = {name: value for name, value in settings.items() if value is not None}
@@ -69,9 +71,25 @@ class BatchNode(Node, batch.BatchNode[Any, Any]):
 
 
 class ParallelBatchNode(BatchNode, batch.ParallelBatchNode[Any, Any]):
-    """A BatchNode with ``max_workers`` items at once, each ``def exec`` in a thread."""
+    """A BatchNode with ``max_workers`` items at once, each ``def exec`` in a thread.
+
+    As in KayGraph, ``max_workers`` is the first argument, and those of Node follow it.
+    """
 
     _stays = False
+
+    def __init__(
+        self,
+        max_workers: int | str | None = None,
+        max_retries: int | str | None = None,
+        wait: float | None = None,
+        node_id: str | None = None,
+        config: Config | None = None,
+        **settings: Any,
+    ) -> None:
+        if isinstance(max_workers, str) and max_workers != "auto":
+            max_workers, node_id = None, max_workers
+        super().__init__(max_retries, wait, node_id, config, max_workers=max_workers, **settings)
 
 
 class AsyncBatchNode(AsyncNode, BatchNode):

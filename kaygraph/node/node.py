@@ -77,6 +77,9 @@ class BaseNode(Pipeable, Wired, Facts, Runnable, Generic[P, E, I, R]):
             return cls
 
     def __new__(cls, *_: Any, **__: Any) -> Self:
+        if cls.__hash__ is None:  # it compares by value, as a dataclass does
+            known = (vars(base).get("__hash__") for base in cls.__mro__)
+            type.__setattr__(cls, "__hash__", next(filter(None, known)))
         node = super().__new__(cls)
         # Here, as a subclass may forget super().__init__().
         object.__setattr__(node, "_successors", Successors())

@@ -29,7 +29,7 @@ class Successors(dict[str, list[Any]]):
     def add(self, action: str, node: Any) -> None:
         """Lead to a node along an action, if it does not yet."""
         nodes = self.setdefault(action, [])
-        if node not in nodes:
+        if not any(known is node for known in nodes):  # two nodes may be equal
             nodes.append(node)
             self._changed()
 
