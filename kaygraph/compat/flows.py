@@ -45,6 +45,7 @@ class Flow(BaseNode, graph.Graph):
     """
 
     _walks_by = FlowWalk
+    _ends_with_any = True
 
     def __init__(
         self,

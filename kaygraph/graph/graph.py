@@ -60,6 +60,7 @@ class Graph(BaseNode[Any, str | None]):
     _hook_names = BaseNode._hook_names - {"exec"}
     _ruled = False  # it says something of what runs within it
     _walks_by: ClassVar[type[Walk]] = Walk
+    _ends_with_any: ClassVar[bool] = False
     _starts: Sequence[AnyNode] = ()
     _plan: Plan | None = None
 
@@ -108,12 +109,12 @@ class Graph(BaseNode[Any, str | None]):
         """Return the plan, which may still have to be validated."""
         plan = self._plan
         if plan is None or plan.stale:
-            plan = self.__dict__["_plan"] = Plan(self._starts, repr(self.name))
+            plan = self.__dict__["_plan"] = Plan(self._starts, repr(self.name), self._ends_with_any)
         return plan
 
     def validate(self) -> None:
         """Raise a GraphDefinitionError when the graph, or one within it, cannot work."""
-        validate(self._laid_out(), repr(self.name))
+        validate(self._laid_out(), repr(self.name), self)
 
     def to_mermaid(self) -> str:
         """Return the graph as a Mermaid flowchart."""

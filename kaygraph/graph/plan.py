@@ -10,7 +10,7 @@ than one predecessor over forward edges.
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from typing import Literal, get_args, get_origin, get_type_hints
 
-from ..errors import GraphDefinitionError
+from ..errors import GraphDefinitionError, closest
 from ..node.wiring import successors_of, unique
 from .joins import Joins
 from .loops import AnyNode, Layout
@@ -51,15 +51,19 @@ class Plan:
 
     Raises:
         GraphDefinitionError: The graph has no start, two nodes carry the same given name, a graph
-            contains itself, or an edge listens to an action that ``post`` cannot return.
+            contains itself, an edge listens to an action that ``post`` cannot return, or ``post``
+            is declared to return one that leads nowhere.
     """
 
-    def __init__(self, starts: Sequence[AnyNode], owner: str = "Graph") -> None:
+    def __init__(
+        self, starts: Sequence[AnyNode], owner: str = "Graph", ends_with_any: bool = False
+    ) -> None:
         if not starts:
             raise GraphDefinitionError(
                 f"{owner} has no start: pass its first node, as in Graph(first >> second)"
             )
         self.starts = tuple(dict.fromkeys(starts))
+        self.ends_with_any = ends_with_any  # an action without an edge is no mistake
         self.stale = False
         self.valid = False  # found to be so by validate()
         layout = Layout(self.starts, self)
@@ -133,7 +137,7 @@ def _names(nodes: Sequence[AnyNode], owner: str) -> list[str]:
     return [node.name if node.has_given_name else next(others) for node in nodes]
 
 
-def validate(plan: Plan, owner: str) -> None:
+def validate(plan: Plan, owner: str, graph: AnyNode) -> None:
     """Check what only a look at the nodes can tell, in a graph and in all that is within it.
 
     Each graph is looked at once, however often and however deep it stands within others.
@@ -142,7 +146,7 @@ def validate(plan: Plan, owner: str) -> None:
         GraphDefinitionError: As for Plan.
     """
     declared: dict[type[AnyNode], set[str]] = {}
-    _check_actions(plan, owner, declared)
+    _check_actions(plan, owner, graph, declared)
     plans, around, done = [plan], set[AnyNode](), set[AnyNode]()
     path: list[tuple[AnyNode | None, Iterator[AnyNode]]] = [(None, iter(plan.steps))]
     while path:
@@ -153,7 +157,7 @@ def validate(plan: Plan, owner: str) -> None:
                 raise GraphDefinitionError(f"{node!r} contains itself")
             if parts.nodes and node not in done:
                 if isinstance(parts.plan, Plan):
-                    _check_actions(parts.plan, repr(node.name), declared)
+                    _check_actions(parts.plan, repr(node.name), node, declared)
                     plans.append(parts.plan)
                 around.add(node)
                 path.append((node, iter(parts.nodes)))
@@ -167,19 +171,41 @@ def validate(plan: Plan, owner: str) -> None:
         one.valid = True
 
 
-def _check_actions(plan: Plan, owner: str, declared: dict[type[AnyNode], set[str]]) -> None:
+def _check_actions(
+    plan: Plan, owner: str, graph: AnyNode, declared: dict[type[AnyNode], set[str]]
+) -> None:
     for node in plan.steps:
         kind = type(node)
         if kind not in declared:
             declared[kind] = _declared_actions(kind)
-        possible = declared[kind]
-        for action in successors_of(node) if possible else ():
-            if action not in possible and action not in ("default", "error"):
-                listed = ", ".join(repr(name) for name in sorted(possible))
-                raise GraphDefinitionError(
-                    f"{owner}: nothing leads along {node.name} - {action!r}: its post() is "
-                    f"declared to return {listed}"
-                )
+        if possible := declared[kind]:
+            _check_edges(node, owner, possible)
+            if not plan.ends_with_any:
+                _check_ends(node, owner, graph, possible)
+
+
+def _check_edges(node: AnyNode, owner: str, possible: set[str]) -> None:
+    for action in successors_of(node):
+        if action not in possible and action not in ("default", "error"):
+            listed = ", ".join(repr(name) for name in sorted(possible))
+            raise GraphDefinitionError(
+                f"{owner}: nothing leads along {node.name} - {action!r}: its post() is "
+                f"declared to return {listed}"
+            )
+
+
+def _check_ends(node: AnyNode, owner: str, graph: AnyNode, possible: set[str]) -> None:
+    """Refuse an action with which a run would end in an UnknownActionError."""
+    known = list(successors_of(node))
+    if not any(action != "error" for action in known):
+        return
+    for action in sorted(possible - {"default", *known, *successors_of(graph)}):
+        listed = ", ".join(map(repr, known))
+        raise GraphDefinitionError(
+            f"{owner}: {node.name} - {action!r} leads nowhere, and its post() is declared to "
+            f"return {action!r}: wire it, as what follows it listens to {listed}, or leave it out "
+            f"of the Literal.{closest(action, known)}"
+        )
 
 
 def _declared_actions(kind: type[AnyNode]) -> set[str]:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kaygraph import Graph, GraphDefinitionError, Node, settle
+from kaygraph import Graph, GraphDefinitionError, Node, compat, settle
 from kaygraph.graph.plan import Plan
 from tests.children import python
 
@@ -320,12 +320,49 @@ def test_edge_for_an_action_that_is_not_declared_is_refused(kind: type[Node]) ->
         Graph(judge).run()
 
 
-@pytest.mark.parametrize("action", ["good", "bad", "default", "error"])
-def test_edge_for_a_declared_action_is_accepted(action: str) -> None:
-    """The declared ones, the default and the error edge are fine."""
+@pytest.mark.parametrize("kind", [Judge, Strings])
+@pytest.mark.parametrize("actions", [["good"], ["default"], ["good", "default", "error"]])
+def test_declared_action_that_leads_nowhere_is_refused(
+    kind: type[Node], actions: list[str]
+) -> None:
+    """It would end a run the first time that it is returned."""
+    judge = kind()
+    for action in actions:
+        judge - action >> Node()
+    with pytest.raises(GraphDefinitionError, match=r"'bad' leads nowhere.*Literal"):
+        Graph(judge).validate()
+    with pytest.raises(GraphDefinitionError, match="'bad' leads nowhere"):
+        Graph(Node() >> Graph(judge, name="Inner")).run()
+
+
+@pytest.mark.parametrize("actions", [[], ["error"], ["good", "bad"], ["good", "bad", "default"]])
+def test_declared_actions_that_all_lead_somewhere_are_accepted(actions: list[str]) -> None:
+    """A node without edges ends the graph, whatever it returns."""
     judge = Judge()
-    judge - action >> Node()
+    for action in actions:
+        judge - action >> Node()
     Graph(judge).validate()
+
+
+def test_declared_action_may_lead_out_of_the_graph() -> None:
+    """An inner graph hands it on to its own edges."""
+    judge = Judge()
+    judge - "good" >> Node()
+    inner = Graph(judge)
+    inner - "bad" >> Node()
+    Graph(inner).validate()
+
+
+def test_declared_action_may_lead_nowhere_in_compat() -> None:
+    """A flow ends there, with a warning."""
+
+    class Judges(compat.Node):
+        def post(self, shared: Any, prep_res: Any, exec_res: Any) -> Literal["good", "bad"]:
+            return "good"
+
+    judge = Judges()
+    judge - "good" >> compat.Node()
+    compat.Flow(start=judge).validate()
 
 
 def test_declaration_that_says_less_than_all_is_no_reason_to_refuse() -> None:
