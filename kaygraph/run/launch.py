@@ -203,16 +203,23 @@ class RunTask:
 
     async def _waited_for(self) -> str | None:
         """Wait for the run; a cancellation of whoever waits is passed on to it, and once."""
+        cancellation: asyncio.CancelledError | None = None
         try:
             await asyncio.wait([self._task])
         except asyncio.CancelledError as error:
-            self._task.cancel(*error.args)  # by which an anyio scope knows its own
+            cancellation = error
+            self._task.cancel(*error.args)
             with suppress(asyncio.CancelledError):
                 await outlast([self._task])
         try:
             return self._task.result()
+        except asyncio.CancelledError as ended:
+            if cancellation is None:
+                raise
+            raise cancellation from ended.__cause__  # a scope around takes no other than its own
         finally:
-            del self  # its task holds an error that holds this frame: no cycle may stay
+            # Its task holds an error that holds this frame: no cycle may stay.
+            del self, cancellation
 
     def _expire(self) -> None:
         self._run.expire(self._task)

@@ -444,13 +444,18 @@ async def test_an_async_source_that_swallows_its_cancellation_is_not_read_on() -
     assert closed == [True]
 
 
-async def test_one_worker_that_swallows_an_anyio_cancellation_ends_its_scope() -> None:
+@pytest.mark.parametrize("way", ["run_async", "launch", "stream"])
+async def test_one_worker_that_swallows_an_anyio_cancellation_ends_its_scope(way: str) -> None:
     """The cancellation that comes out is the scope's own, which the scope takes."""
     work = Swallowing("swallowed")
     node = Endless()
     node.work, node.max_workers = work, 1
     with anyio.move_on_after(0.05) as scope:
-        await node.run_async({})
+        if way == "stream":
+            async for _ in node.stream({}):
+                pass
+        else:
+            await getattr(node, way)({})
     assert scope.cancelled_caught
 
 
