@@ -75,7 +75,8 @@ class SQLRead(OnDatabase, BatchNode[Row, Row]):
     In ``SQLRead(...) | stage`` the rows go to the next stage as they come, so that a table of any
     size is read in bounded memory; when the stream ends early the query is closed at once. In
     ``SQLRead(...) >> node`` the list of the rows is written to ``shared[writes]``. All rows are of
-    one transaction, which can only read. A subclass may change each of them in ``exec(row)``.
+    one transaction, which can only read; so can a PRAGMA of SQLite. A subclass may change each row
+    in ``exec(row)``.
 
     A row with a value that Python has nothing for (``'infinity'`` as a timestamp, years BC, text
     that is not UTF-8) is an item that fails: with a RowUnreadableError, which names the column and
@@ -171,6 +172,7 @@ class SQLWrite(OnDatabase, ParallelBatchNode[Any, Any]):
     Raises:
         StatementError: The statement cannot work; of an item: it does not fit the placeholders.
         RowRefusedError: Of an item: the database does not take its values.
+        RowUnreadableError: Of an item: Python has nothing for a value that RETURNING gives.
         DatabaseError: Of an item; its kinds tell whether another attempt may work.
     """
 
@@ -229,6 +231,7 @@ class SQLExecute(OnDatabase, Node[Any, Any]):
     Raises:
         StatementError: A statement cannot work; from a run: or the parameters do not fit it, or it
             gives more than ``max_rows`` rows.
+        RowUnreadableError: From a run: Python has nothing for a value of the result.
         DatabaseError: From a run; its kinds tell whether another attempt may work.
     """
 
