@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sized
+from contextvars import copy_context
 from functools import partial
 from operator import length_hint
 from typing import Any
 
 from ..aio.buffer import Buffer
+from ..aio.contexts import Apart, settled
 from ..aio.stopped import WHILE_CANCELLED
 from ..aio.tasks import (
     TURN,
@@ -146,7 +148,7 @@ class FanOut:
         cancellation into another error.
         """
         try:
-            await self._work(0)
+            await Apart(copy_context(), self._work(0))  # what items set is not seen behind it
         except Exception as error:
             if not is_cancelled():
                 raise
@@ -165,6 +167,7 @@ class FanOut:
         source: Any = self.source
         results, keep, ordered = self.results, self.sink is None, self.ordered
         iterator, pull = source.iterator, source.next
+        reserves = keep and ordered and iterator is not None
         slot = Slot(self.caps, number, self.timed, self.pool)
         own, capped = self.caps[0], len(self.caps) > 1
         cancelled = cancellation_check()
@@ -172,23 +175,22 @@ class FanOut:
         turn = max(8, TURN // self.workers)
         left = turn
         working = WORKING.set((self.owner, slot))
+        context = copy_context()
         try:
             while not (slot.replaced and slot.is_surplus):
                 if iterator is not None:
                     if not slot.held:
                         await slot.take()
                     item = END if run.draining else pull(iterator, END)
+                    index = self.pulled
                 else:
-                    slot.give()  # it may take long, and others can work meanwhile
-                    item = await source.take()
-                    if bare is not None and item is not END:
-                        await slot.take()
+                    index, item = await self._asked_for(source, slot)
                 if item is END:
                     self.is_over = True
                     return
-                slot.index = index = self.pulled
-                self.pulled = index + 1
-                if keep and ordered:
+                slot.index = index
+                self.pulled += 1
+                if reserves:
                     results.append(SKIPPED)
                 try:
                     if bare is not None:
@@ -204,8 +206,13 @@ class FanOut:
                         results[index] = value
                     else:
                         results.append(value)
-                if cancelled():  # exec may have swallowed it: the run ends all the same
-                    await cancelled_again()
+                try:
+                    unsettled = cancelled() or copy_context() != context
+                except Exception:  # values that cannot be compared
+                    unsettled = True
+                if unsettled:
+                    call, context = await settled(bare or work, context, cancelled)
+                    bare, work = (call, work) if bare else (None, call)
                 if own.waiting or own.free < 0 or (capped and slot.wanted):
                     slot.give()
                 left -= 1
@@ -216,15 +223,28 @@ class FanOut:
             slot.give()
             WORKING.reset(working)
 
-    def _account_for(self, left: Iterable[Any]) -> None:
+    def _account_for(self, left: Iterable[tuple[int, Any]]) -> None:
         """Emit an event for each item that was read and not worked on: it is cancelled."""
         emit, now = self.frame.run.emit, asyncio.get_running_loop().time
-        for _ in left:
+        for index, _ in left:
             self.pulled += 1
             if emit is not None:
                 error = asyncio.CancelledError()
-                index = self.pulled - 1
                 emit(ItemFailed(self.name, now(), index, 0, 0, 0.0, "cancelled", error))
+
+    async def _asked_for(self, source: Any, slot: Slot) -> tuple[int, Any]:
+        """Ask an async source for an item; it may take long, and others can work meanwhile.
+
+        Return its place as well: whoever asked first may be the last that is woken.
+        """
+        slot.give()
+        index, item = await source.take()
+        missing = index + 1 - len(self.results)
+        if missing > 0 and item is not END and self.ordered and self.sink is None:
+            self.results += [SKIPPED] * missing
+        if self.bare is not None and item is not END:
+            await slot.take()
+        return index, item
 
     async def _deliver(self, item: Any, index: int, slot: Slot, value: Any) -> None:
         assert self.sink is not None

@@ -21,6 +21,7 @@ class _NoItems(tuple[Any, ...]):
 NO_ITEMS = _NoItems()  # what the inherited prep returns; later stages of a pipeline need none
 
 END: Any = object()  # after the last item
+LAST: tuple[int, Any] = (0, END)
 
 # Iterators that run no code but their own.
 PLAIN = frozenset(type(iter(of)) for of in (list[Any](), (), range(0), range(2**70), set[Any]()))
@@ -106,10 +107,12 @@ class AsyncSource(AsyncIterator[Any]):
         self._frame = frame
         self._reader: asyncio.Task[Any] | None = None  # while it waits for an item
         self._stopping = False
-        self._asking: deque[asyncio.Future[Any]] = deque()
+        self._asking: deque[asyncio.Future[tuple[int, Any]]] = deque()
         self._idle: asyncio.Future[None] | None = None  # the reader waits for somebody to ask
         self._ended = False
-        self.left: deque[Any] = deque()  # items whose asker was cancelled when they came
+        self._given_out = 0
+        # Items whose asker was cancelled when they came, each with its place.
+        self.left: deque[tuple[int, Any]] = deque()
 
     # --- for the task that reads ------------------------------------------------------------------
 
@@ -126,7 +129,7 @@ class AsyncSource(AsyncIterator[Any]):
             self._ended = True
             for asked in self._asking:
                 if not asked.done():
-                    asked.set_result(END)
+                    asked.set_result(LAST)
 
     async def __anext__(self) -> Any:
         if self._frame.drains:
@@ -178,10 +181,12 @@ class AsyncSource(AsyncIterator[Any]):
 
     def put(self, item: Any, /) -> bool:
         """Give an item to whoever has asked first; return whether somebody else has asked."""
+        numbered = self._given_out, item
+        self._given_out += 1
         if self._asked():
-            self._asking.popleft().set_result(item)
+            self._asking.popleft().set_result(numbered)
         else:
-            self.left.append(item)
+            self.left.append(numbered)
         return self._asked()
 
     def _asked(self) -> bool:
@@ -197,20 +202,20 @@ class AsyncSource(AsyncIterator[Any]):
             self._idle = asyncio.get_running_loop().create_future()
             await self._idle
 
-    async def take(self) -> Any:
-        """Return the next item, read when it is asked for, or END."""
+    async def take(self) -> tuple[int, Any]:
+        """Return the place of the next item and the item, read when it is asked for; or END."""
         if self.left:
             return self.left.popleft()
         if self._ended:
-            return END
-        asked: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+            return LAST
+        asked: asyncio.Future[tuple[int, Any]] = asyncio.get_running_loop().create_future()
         self._asking.append(asked)
         if self._idle is not None and not self._idle.done():
             self._idle.set_result(None)
         try:
             return await asked
         except asyncio.CancelledError:
-            if not asked.cancelled() and asked.result() is not END:
+            if not asked.cancelled() and asked.result() is not LAST:
                 self.left.append(asked.result())
             raise
 

@@ -59,7 +59,7 @@ async def _executed(
         loop = asyncio._get_running_loop()
         asyncio._set_running_loop(None)
         try:
-            result = run(node, item)
+            result = copy_context().run(run, node, item)  # as in a thread
         finally:
             asyncio._set_running_loop(loop)
         await asyncio.sleep(0)  # a deadline that has passed meanwhile is heard

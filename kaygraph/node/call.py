@@ -7,8 +7,10 @@ the last, an executor is what ``_once`` hands ``exec`` to.
 
 import asyncio
 from collections.abc import Hashable
+from contextvars import Context, copy_context
 from typing import Any
 
+from ..aio.contexts import Apart
 from ..aio.stopped import stopped_after, stopped_at
 from ..aio.tasks import awaited_cancelled, is_cancelled
 from ..aio.timeouts import within
@@ -150,12 +152,14 @@ def _note(
 
 async def _attempts(node: Any, item: Any, index: int | None, frame: Frame, slot: Slot) -> Any:
     """Try until an attempt works or the last has failed."""
-    emit, outer = frame.run.emit, frame
+    emit, outer, context = frame.run.emit, frame, copy_context()
     last: Exception | None = None  # what the attempt before has failed with
     try:
         while True:
             made = slot.attempts
             try:
+                if made:
+                    return await _again(node, item, index, frame, slot, context)
                 return await _attempt(node, item, index, frame, slot)
             except Drop:
                 raise
@@ -184,6 +188,17 @@ async def _attempts(node: Any, item: Any, index: int | None, frame: Frame, slot:
         raise
     finally:
         del last  # it holds this frame: no cycle may keep them alive
+
+
+async def _again(
+    node: Any, item: Any, index: int | None, frame: Frame, slot: Slot, context: Context
+) -> Any:
+    """Make another attempt, which does not see what those before have set in their context."""
+    try:
+        return await Apart(context.copy(), _attempt(node, item, index, frame, slot))
+    finally:
+        if slot.attempts == frame.attempt:  # else it has ended before it had begun
+            FRAME.set(frame)
 
 
 async def _waited(seconds: float, slot: Slot) -> None:

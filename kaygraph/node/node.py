@@ -145,7 +145,10 @@ class BaseNode(Pipeable, Wired, Facts, Runnable, Generic[P, E, I, R]):
         return None  # type: ignore[return-value]
 
     def exec(self, prep_res: I, /) -> R | Awaitable[R]:
-        """Work, without the shared store. ``async def`` runs on the loop, ``def`` in a thread."""
+        """Work, without the shared store. ``async def`` runs on the loop, ``def`` in a thread.
+
+        It sees the context variables that were set before it; what it sets ends with its item.
+        """
         return nothing()
 
     def post(

@@ -3,23 +3,25 @@
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, ClassVar, Self, Unpack
 
 from ..aio.buffer import Buffer
-from ..aio.tasks import raise_if_cancelled
+from ..aio.tasks import Gathering, raise_if_cancelled
 from ..errors import TooManyFailuresError
 from ..events import StageStarted
 from ..executors.kinds import result_of
 from ..node.composition import Composition
 from ..node.keywords import PipelineSettings
 from ..node.node import BaseNode, Node, prepared
+from ..node.observed import begun
 from ..node.settings import Checks, checks_of
 from ..node.streaming import Streaming
 from ..node.wiring import unique
 from ..run.frame import FRAME, Frame, Scope
 from ..run.place import InNode
 from .outlet import UNBOUNDED
-from .stage import Stage, work_off
+from .stage import Stage
 
 
 class Pipeline(BaseNode[Any, list[Any] | None], Streaming[Any]):
@@ -141,7 +143,7 @@ class Pipeline(BaseNode[Any, list[Any] | None], Streaming[Any]):
             for stage in stages:
                 emit(StageStarted(stage.name, stage.clock(), stage.workers))
         try:
-            await work_off(stages, prep_results[0], f"items of {self.name!r}")
+            await _work_off(stages, prep_results[0], f"items of {self.name!r}")
         except asyncio.CancelledError as error:
             out_of_grace = frame.drains and frame.run.expired
             self._cut_short(stages, keeps_results=out_of_grace)
@@ -203,3 +205,36 @@ def _stages(given: Any) -> Sequence[Node[Any, Any]]:
         f"a stage of a Pipeline is a Node, whose exec takes one item; got {given!r}. "
         "'|' binds weaker than '>>': write (a | b) >> c"
     )
+
+
+async def _fed(feeder: Stage, source: Any) -> None:
+    with InNode(feeder.name):
+        await feeder.feed(source)
+
+
+async def _regrouped(stage: Stage) -> None:
+    with InNode(stage.name):
+        await stage.regroup()
+
+
+async def _work_off(stages: Sequence[Stage], source: Any, what: str) -> None:
+    """Run all stages to their end, of which the first reads the source.
+
+    A first stage with an ``exec`` has workers like any other, and a task more to feed them. The
+    errors of several are called the errors of ``what``.
+    """
+    gathering = Gathering[None](what)
+    feeder = first = stages[0]
+    if first.node.has_exec:
+        feeder = Stage(first.node, first.inbox, first.inbox, first.frame, False)
+    gathering.add(begun(partial(_fed, feeder, source), feeder.name, feeder.frame))
+    for stage in stages:
+        if stage.node.regroup is not None and stage is not first:
+            gathering.add(begun(partial(_regrouped, stage), stage.name, stage.frame))
+        elif stage is not feeder:
+            stage.start(gathering)
+    try:
+        await gathering.ended()
+    finally:
+        for stage in stages:
+            stage.pool = None  # it has the stage as well: no cycle may stay

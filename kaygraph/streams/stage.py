@@ -2,13 +2,15 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
+from contextvars import copy_context
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from ..aio.buffer import Buffer, wake
+from ..aio.contexts import settled
 from ..aio.outlet import hand_on
-from ..aio.tasks import TURN, Gathering, cancelled_again, current_task, raise_if_cancelled
+from ..aio.tasks import TURN, Gathering, current_task, raise_if_cancelled
 from ..batch.batch import cap_of, max_waiting_of, workers_of
 from ..batch.failures import Failures
 from ..batch.fan_out import NEVER_DRAINS
@@ -21,7 +23,7 @@ from ..node.node import Node
 from ..node.observed import begun
 from ..outcome import Outcome
 from ..run.frame import Frame
-from ..run.place import WORKING, InNode
+from ..run.place import WORKING
 from .order import Order
 from .outlet import UNBOUNDED, StageOutlet
 
@@ -225,7 +227,7 @@ class Stage:
         inbox, outbox = self.inbox, self.outbox
         source, sink, size = inbox.items, outbox.items, outbox.size
         writers, readers = inbox.writers, outbox.readers
-        cancelling = _cancelling()
+        cancelling, context = _cancelling(), copy_context()
         while source or await self._wait_for_item(slot):
             if len(sink) >= size:
                 await self._wait_for_room(slot)
@@ -243,8 +245,12 @@ class Stage:
                     sink.extend(self._failed(item, index, slot, error))
                 if readers:
                     wake(readers)
-                if cancelling():  # exec may have swallowed it: the run ends all the same
-                    await cancelled_again()
+                try:
+                    unsettled = cancelling() or copy_context() != context
+                except Exception:  # values that cannot be compared
+                    unsettled = True
+                if unsettled:
+                    plain, context = await settled(plain, context, cancelling)
             self._share(slot)
 
     async def _one_by_one(self, plain: Callable[[Any], Awaitable[Any]] | None, slot: Slot) -> None:
@@ -254,7 +260,8 @@ class Stage:
         inbox, outbox, order = self.inbox, self.outbox, self.order
         source, sink, size = inbox.items, outbox.items, outbox.size
         readers = outbox.readers
-        cancelling = _cancelling()
+        cancelling, context = _cancelling(), copy_context()
+        work: Callable[..., Awaitable[Any]] = node.run_item
         while not (slot.replaced and slot.is_surplus):
             if order is not None and order.is_full(self.taken):
                 await self._wait_for_order(order, slot)
@@ -275,7 +282,7 @@ class Stage:
                     elif plain is not None:
                         values = (await plain(item),)
                     else:
-                        value = await node.run_item(item, index, frame, slot)
+                        value = await work(item, index, frame, slot)
                         values = () if yields else (value,)
                 except BaseException as error:
                     values = self._failed(item, index, slot, error)
@@ -286,8 +293,13 @@ class Stage:
                             wake(readers)
                     else:
                         await self._pass(due, slot)
-                if cancelling():  # exec may have swallowed it: the run ends all the same
-                    await cancelled_again()
+                try:
+                    unsettled = cancelling() or copy_context() != context
+                except Exception:  # values that cannot be compared
+                    unsettled = True
+                if unsettled:
+                    call, context = await settled(plain or work, context, cancelling)
+                    plain, work = (call, work) if plain else (None, call)
                 self._share(slot)
 
     def _failed(self, item: Any, index: int, slot: Slot, error: BaseException) -> Sequence[Any]:
@@ -360,36 +372,3 @@ def _cancelling() -> Callable[[], int]:
 
 async def _unchanged(item: Any) -> Any:
     return item
-
-
-async def _fed(feeder: Stage, source: Any) -> None:
-    with InNode(feeder.name):
-        await feeder.feed(source)
-
-
-async def _regrouped(stage: Stage) -> None:
-    with InNode(stage.name):
-        await stage.regroup()
-
-
-async def work_off(stages: Sequence[Stage], source: Any, what: str) -> None:
-    """Run all stages to their end, of which the first reads the source.
-
-    A first stage with an ``exec`` has workers like any other, and a task more to feed them. The
-    errors of several are called the errors of ``what``.
-    """
-    gathering = Gathering[None](what)
-    feeder = first = stages[0]
-    if first.node.has_exec:
-        feeder = Stage(first.node, first.inbox, first.inbox, first.frame, False)
-    gathering.add(begun(partial(_fed, feeder, source), feeder.name, feeder.frame))
-    for stage in stages:
-        if stage.node.regroup is not None and stage is not first:
-            gathering.add(begun(partial(_regrouped, stage), stage.name, stage.frame))
-        elif stage is not feeder:
-            stage.start(gathering)
-    try:
-        await gathering.ended()
-    finally:
-        for stage in stages:
-            stage.pool = None  # it has the stage as well: no cycle may stay

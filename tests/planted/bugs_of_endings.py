@@ -2,7 +2,7 @@
 
 # ruff: noqa: E501 - a line of a diff is longer than the line that it changes
 
-from kaygraph.aio import buffer, tasks
+from kaygraph.aio import buffer, contexts, tasks
 from kaygraph.batch import failures, fan_out, source
 from kaygraph.executors import elsewhere
 from kaygraph.graph import walk
@@ -182,8 +182,8 @@ BUGS = [
                 - if not isinstance(error, Exception):
                 + if False:
             """,
-            fan_out.FanOut._worker: """
-                - if cancelled():  # exec may have swallowed it: the run ends all the same
+            contexts.settled: """
+                - if cancelled():
                 -     await cancelled_again()
             """,
         },
@@ -193,8 +193,8 @@ BUGS = [
         nothing_is_left_wherever_it_is_cancelled,
         "which was cancelled, has ended with a result",
         {
-            fan_out.FanOut._worker: """
-                - if cancelled():  # exec may have swallowed it: the run ends all the same
+            contexts.settled: """
+                - if cancelled():
                 -     await cancelled_again()
             """
         },

@@ -1,5 +1,6 @@
 """Items that are lost, counted twice, tried too seldom or too often, or put in another's place."""
 
+from kaygraph.aio import contexts
 from kaygraph.batch import fan_out, source
 from kaygraph.node import call
 from tests.planted.checks_of_items import items_end_as_an_oracle_says
@@ -42,7 +43,11 @@ BUGS = [
             call.call: """
                 - if slot.attempts > 1:
                 -     FRAME.set(frame)
-            """
+            """,
+            contexts.settled: """
+                - return lambda *args: Apart(context.copy(), called(*args)), copy_context()
+                + return call, copy_context()
+            """,
         },
     ),
     Bug(

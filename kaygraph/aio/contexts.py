@@ -1,0 +1,56 @@
+"""Coroutines in a context of their own."""
+
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from contextvars import Context, copy_context
+from typing import Any, Generic, TypeVar
+
+from .tasks import cancelled_again
+
+T = TypeVar("T")
+
+
+class Apart(Generic[T]):
+    """Awaits a coroutine in a context of its own: what it sets is not seen outside.
+
+    It stays in its task, unlike a task with a context.
+    """
+
+    __slots__ = ("_context", "_coroutine")
+
+    def __init__(self, context: Context, coroutine: Coroutine[Any, Any, T]) -> None:
+        self._context, self._coroutine = context, coroutine
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        run, coroutine = self._context.run, self._coroutine
+        step: Callable[[Any], Any] = coroutine.send
+        value: Any = None
+        try:
+            while True:
+                try:
+                    future = run(step, value)
+                except StopIteration as ended:
+                    return ended.value  # type: ignore[no-any-return]
+                try:
+                    value = yield future
+                    step = coroutine.send
+                except BaseException as error:
+                    step, value = coroutine.throw, error
+        finally:
+            value = None  # an error holds this frame: no cycle may stay
+
+
+async def settled(
+    call: Callable[..., Awaitable[Any]], context: Context, cancelled: Callable[[], int]
+) -> tuple[Callable[..., Awaitable[Any]], Context]:
+    """Deal with what an item has left behind, and return how to go on: what to call, and where.
+
+    It may have swallowed its cancellation: then what is under way ends all the same. It may have
+    set context variables: from then on each call is made in a copy of the context before.
+    """
+    if cancelled():
+        await cancelled_again()
+
+    async def called(*args: Any) -> Any:
+        return await call(*args)
+
+    return lambda *args: Apart(context.copy(), called(*args)), copy_context()
