@@ -9,7 +9,7 @@ from ..._validation import check_count
 from ...errors import closest
 from .._quoted import quoted
 from ..http._addresses import HTTPRequestError
-from ..http.messages import HTTPError
+from ..http.messages import HTTPError, passes
 
 CALLS = frozenset({"tool_calls", "function_call"})  # of what is not supported
 
@@ -163,12 +163,12 @@ class Completion:
         Raises:
             ChatFormatError: It is none of the protocol, or it tells of an error.
         """
-        choices = message.get("choices") if isinstance(message, dict) else 0
-        if not isinstance(choices, list | None):
-            raise ChatFormatError(f"the answer is no chat completion: {self._shown(message)}")
         if error_of(message):
             why = complaint_of(message, self._secrets)
             raise ChatFormatError(f"the answer tells of an error: {why!r}", is_passing(message))
+        choices = message.get("choices") if isinstance(message, dict) else 0
+        if not isinstance(choices, list | None):
+            raise ChatFormatError(f"the answer is no chat completion: {self._shown(message)}")
         if isinstance(message.get("model"), str):
             self._model = message["model"] or self._model
         if isinstance(message.get("usage"), dict):
@@ -240,6 +240,7 @@ def _text(content: Any) -> Any:
 
 def error_of(message: Any) -> Any:
     """Return the error that an answer tells of, or None; some servers send it bare."""
+    message = _only(message)
     if not isinstance(message, dict):
         return None
     bare = "error" in (message.get("object"), message.get("type"))
@@ -251,15 +252,15 @@ def is_passing(message: Any) -> bool:
 
     What no status, type or text says that of is not asked again: each question costs.
     """
-    error = error_of(message)
-    known = [message, error] if isinstance(error, dict) else [message]
     if is_final(message):
         return False
+    error = error_of(message)
+    known = [one for one in (_only(message), error) if isinstance(one, dict)]
     for name in ("code", "status", "status_code"):
         for one in known:
             text = str(one.get(name))
             if re.fullmatch("[1-5][0-9][0-9]", text):
-                return text == "429" or text >= "500"
+                return passes(int(text))
     said = [str(one.get(name, "")) for one in known for name in ("type", "code", "error_type")]
     said += [complaint_of(message)]
     return any(word in text.lower() for word in PASSING for text in said)
@@ -282,8 +283,14 @@ def _whole(text: str) -> str:
     return text
 
 
+def _only(data: Any) -> Any:
+    """Return what a list of one holds: some servers wrap their errors so."""
+    return data[0] if isinstance(data, list) and len(data) == 1 else data
+
+
 def complaint_of(data: Any, secrets: Sequence[str] = ()) -> str:
     """Return what an answer without success says of the reason; servers differ in the form."""
+    data = _only(data)
     if isinstance(data, dict):
         data = data.get("error") or data
     if isinstance(data, dict):

@@ -412,6 +412,7 @@ async def test_other_refusals_are_not_tried_again(status: int, streaming: bool) 
         ('{"message": "bad\\nthing"}', r"'bad\nthing'"),
         ('{"detail": [{"msg": "Field required"}]}', """\"[{'msg': 'Field required'}]\""""),
         ('{"error": {"code": 5}}', "\"{'code': 5}\""),
+        ('[{"error": {"code": 404, "message": "no such model"}}]', "'no such model'"),
         ("[]", "''"),
     ],
 )
@@ -702,6 +703,7 @@ PASSING = [
     {"error": {"message": "The engine is overloaded"}},
     {"error": "Rate limit reached", "status_code": 429},
     {"object": "error", "message": "sorry", "type": "InternalServerError", "code": 500},
+    [{"error": {"code": 503, "message": "sorry", "status": "UNAVAILABLE"}}],
 ]
 LASTING = [
     {"error": {"message": "too long", "type": "invalid_request_error", "code": 400}},
@@ -711,6 +713,7 @@ LASTING = [
     {"error": "Input validation error", "error_type": "validation"},
     {"object": "error", "message": "too long", "type": "BadRequestError", "code": 400},
     {"type": "error", "message": "no"},
+    [{"error": {"code": 400, "message": "no", "status": "INVALID_ARGUMENT"}}],
 ]
 
 
