@@ -74,7 +74,7 @@ class One(Node[Any, Any]):
 class Many(Node[int, int]):
     """Yields as many values as its item says."""
 
-    async def exec(self, prep_res: int) -> AsyncIterator[int]:  # type: ignore[override]
+    async def exec(self, prep_res: int) -> AsyncIterator[int]:
         for number in range(prep_res):
             yield number
 
@@ -82,7 +82,7 @@ class Many(Node[int, int]):
 class ManyInThread(Node[int, int]):
     """The same in a thread."""
 
-    def exec(self, prep_res: int) -> Iterator[int]:  # type: ignore[override]
+    def exec(self, prep_res: int) -> Iterator[int]:
         yield from range(prep_res)
 
 

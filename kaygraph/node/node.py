@@ -4,10 +4,13 @@ from asyncio import CancelledError
 from collections.abc import (
     AsyncGenerator,
     AsyncIterable,
+    AsyncIterator,
     Awaitable,
     Callable,
     Collection,
     Coroutine,
+    Iterable,
+    Iterator,
     Mapping,
     Sequence,
 )
@@ -144,10 +147,11 @@ class BaseNode(Pipeable, Wired, Facts, Runnable, Generic[P, E, I, R]):
         """Read from the shared store what ``exec`` needs. Runs on the loop; returns None."""
         return None  # type: ignore[return-value]
 
-    def exec(self, prep_res: I, /) -> R | Awaitable[R]:
+    def exec(self, prep_res: I, /) -> R | Awaitable[R] | Iterator[R] | AsyncIterator[R]:
         """Work, without the shared store. ``async def`` runs on the loop, ``def`` in a thread.
 
-        It sees the context variables that were set before it; what it sets ends with its item.
+        It sees the context variables that were set before it; what it sets ends with its item. It
+        may yield: in a pipeline each value goes on, elsewhere they are one list.
         """
         return nothing()
 
@@ -330,7 +334,9 @@ class Node(BaseNode[P, E, I, R], Limits):
             self._set_all(given)
             check_together(self)
 
-    def exec_fallback(self, prep_res: I, exc: Exception, /) -> R | Awaitable[R]:
+    def exec_fallback(
+        self, prep_res: I, exc: Exception, /
+    ) -> R | Awaitable[R] | Iterable[R] | AsyncIterable[R]:
         """Return a result in place of the one that could not be had; by default, raise."""
         raise exc
 

@@ -192,7 +192,7 @@ class Stage:
         if not node.has_exec:
             plain = _unchanged
         elif node.exec_is_plain and frame.bare and not self.timed:
-            plain = node.exec
+            plain = node.exec  # type: ignore[assignment]
         slot = Slot((self.cap, *frame.caps), number, self.timed, self.pool)
         outlet: StageOutlet | None = None
         if node.exec_kind in YIELDING:

@@ -4,7 +4,7 @@ A line marked as ignored is a mistake that both have to find; a mark that is not
 """
 
 import logging
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, assert_type
 
 from structlog.typing import FilteringBoundLogger
@@ -82,6 +82,30 @@ class Stage(BatchNode[bytes, str]):
 
     def exec(self, page: bytes) -> str:
         return page.decode()
+
+
+class Tokens(ParallelBatchNode[str, str]):
+    """A stage may yield its results; what its fallback gives follows them."""
+
+    async def exec(self, prompt: str) -> AsyncIterator[str]:
+        yield prompt
+
+    def exec_fallback(self, prompt: str, error: Exception) -> list[str]:
+        return [prompt]
+
+
+class Lines(BatchNode[str, str]):
+    """The same in a thread."""
+
+    def exec(self, path: str) -> Iterator[str]:
+        yield path
+
+
+class Numbers(BatchNode[str, str]):
+    """What it yields is of another type."""
+
+    async def exec(self, path: str) -> AsyncIterator[int]:  # type: ignore[override] # pyright: ignore[reportIncompatibleMethodOverride]
+        yield 3
 
 
 class Hooks(AsyncNode):
