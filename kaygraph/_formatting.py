@@ -103,8 +103,13 @@ def error_text(error: BaseException) -> str:
         return type(error).__name__
 
 
-def item_place(name: str, index: int, item: Any) -> str:
-    """Return the place of an error: the node, the index and the item, with its secrets hidden."""
+def item_place(name: str, index: int, item: Any, shows: bool = True) -> str:
+    """Return the place of an error: the node, the index and the item, with its secrets hidden.
+
+    ``shows``: whether the item is shown.
+    """
+    if not shows:
+        return f"{name!r}, item {index}"
     try:
         shown = redacted(_repr.repr(item))
     except Exception:  # an error in __repr__ must not hide the error to report

@@ -1,6 +1,6 @@
 """The outcome of one item or one branch."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from .errors import AttemptTimeoutError, Drop
@@ -22,7 +22,7 @@ class Outcome(Generic[T]):
         error: The error, if not ``ok``; otherwise None.
         attempts: How many times ``exec`` was called.
         seconds: The time in ``exec`` over all attempts, in seconds; for a branch, its wall time.
-        item: The item itself; None for a branch.
+        item: The item itself, which its ``repr`` leaves out; None for a branch.
     """
 
     name: str
@@ -32,7 +32,7 @@ class Outcome(Generic[T]):
     error: BaseException | None = None
     attempts: int = 1
     seconds: float = 0.0
-    item: Any = None
+    item: Any = field(default=None, repr=False)
 
     # The alias of Generic sets an attribute on each new object, which slots refuse.
     if not TYPE_CHECKING:

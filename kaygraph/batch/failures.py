@@ -13,7 +13,10 @@ from ..outcome import Outcome, status_of
 class Failures:
     """Applies ``on_error`` to failed items, and keeps the errors so far."""
 
-    def __init__(self, name: str, on_error: str | float, known: int = 0) -> None:
+    def __init__(
+        self, name: str, on_error: str | float, known: int = 0, *, shows: bool = True
+    ) -> None:
+        self.shows = shows  # the items, in errors
         # A program that is older than the setting may have a method of this name (in compat).
         self.name, self.on_error = name, "raise" if callable(on_error) else on_error
         self.known = known  # the number of items where it is known in advance, else 0
@@ -50,7 +53,7 @@ class Failures:
             self.failed += 1
             if not isinstance(self.on_error, str):
                 self.errors.append(error)
-            note_place(error, item_place(self.name, index, item))
+            note_place(error, item_place(self.name, index, item, self.shows))
             if self.on_error == "raise":
                 raise error
             if not self.given_up and self.too_many_of(self.known):

@@ -83,7 +83,8 @@ class FanOut:
         self.pool: WorkerPool | None = None
         self.is_over = False  # there are no more items
         self.workers = max(1, min(max_workers, length_hint(items, max_workers)))
-        self.failures = Failures(name, on_error, len(items) if isinstance(items, Sized) else 0)
+        known = len(items) if isinstance(items, Sized) else 0
+        self.failures = Failures(name, on_error, known, shows=frame.rules.show_items)
         # For the outcomes.
         self.timed = sink is not None or self.failures.on_error not in ("raise", "skip")
         self.bare = None if self.timed else bare

@@ -43,6 +43,9 @@ class Graph(BaseNode[Any, str | None]):
             the wiring. What is given is looked for every time, at a cost of all keys a step.
         slow_hook_s: Warn, once a node, when a hook holds the event loop for longer. Nobody looks
             by default.
+        show_items: Whether errors and their notes may quote items; True by default. False holds for
+            all that runs within, also for a graph that says True: where items hold personal data,
+            their texts stay out of logs and reports.
 
     Raises:
         GraphDefinitionError: at the first run, or from ``validate()``.
@@ -55,6 +58,7 @@ class Graph(BaseNode[Any, str | None]):
     deadline: float | None = None
     on_conflict: Literal["warn", "raise", "ignore"] | None = None
     slow_hook_s: float | None = None
+    show_items: bool | None = None
     _checks: ClassVar[Checks] = checks_of(GraphSettings)
     _accepts: ClassVar[frozenset[str]] = frozenset(_checks)
     _hook_names = BaseNode._hook_names - {"exec"}
@@ -211,6 +215,7 @@ class Graph(BaseNode[Any, str | None]):
             "memory_limit": self.memory_limit,
             "slow_hook_s": self.slow_hook_s,
             "on_conflict": self.on_conflict,
+            "show_items": around.show_items and self.show_items,  # what is hidden stays so
         }
         return around.changed(**{rule: said for rule, said in own.items() if said is not None})
 

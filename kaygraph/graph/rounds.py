@@ -44,9 +44,10 @@ class BatchGraph(Graph):
         async def walk(params: Mapping[str, Any], index: int, slot: Slot) -> str | None:
             await slot.take()
             if not isinstance(params, Mapping):
+                got = repr(params) if inner.rules.show_items else f"a {type(params).__name__}"
                 raise TypeError(
                     f"prep of {frame.name_of(self)!r} must return mappings of params, as in "
-                    f"[{{'key': ...}}, ...]; got {params!r}"
+                    f"[{{'key': ...}}, ...]; got {got}"
                 )
             round_ = self._walk_within(shared, inner, {**frame.params, **params})
             return await (round_ if beside is None else beside.within(round_))
@@ -68,6 +69,7 @@ class BatchGraph(Graph):
             max_workers=self.max_workers,
             on_error=self.on_error,
         )
+        rounds.failures.shows = inner.rules.show_items  # a round is an item of this very graph
         try:
             actions = await rounds.run()
         finally:

@@ -158,9 +158,10 @@ class MapReduceNode(BaseNode[Any, dict[Any, Any]], Limits):
         for part in reduced:
             for key, result in part.items():
                 if key in results:
+                    which = f", one of them {key!r}" if frame.rules.show_items else ""
                     raise NodeDefinitionError(
-                        f"{type(self).__name__}: equal keys went to different partitions, one of "
-                        f"them {key!r}: define partition(self, key) so that equal keys go together"
+                        f"{type(self).__name__}: equal keys went to different partitions{which}: "
+                        "define partition(self, key) so that equal keys go together"
                     )
                 results[key] = result
         frame.record(results)

@@ -52,7 +52,7 @@ async def call(node: Any, item: Any, index: int | None, frame: Frame, slot: Slot
     try:
         try:
             if node.limit_by is not None:
-                key = _key(node, item)
+                key = _key(node, item, frame)
                 by_key = frame.run.cap((node, "by key"), lambda: KeyedPermits(node.max_per_key))
                 slot.item = (by_key.begin(key),)
                 keyed = by_key
@@ -104,14 +104,14 @@ async def _in_time(
     return await within(node.deadline, "deadline", what, attempts, blocks(node), _put_off(slot))
 
 
-def _key(node: Any, item: Any) -> Hashable:
+def _key(node: Any, item: Any, frame: Frame) -> Hashable:
     key = node.limit_by(item)
     try:
         hash(key)
     except TypeError as error:
         raise TypeError(
-            f"limit_by of {node.name!r} returned {key!r}, which cannot be a key: return a string, "
-            "a number or a tuple of them"
+            f"limit_by of {node.name!r} returned {_shown(key, frame)}, which cannot be a key: "
+            "return a string, a number or a tuple of them"
         ) from error
     return key  # type: ignore[no-any-return]
 
@@ -128,6 +128,10 @@ async def _substitute(node: Any, item: Any, failure: Exception, slot: Slot) -> A
 def _put_off(slot: Slot) -> "list[asyncio.Timeout] | None":
     """Return where the time limits stand that wait while what exec yields waits for room."""
     return None if slot.outlet is None else slot.outlet.limits
+
+
+def _shown(value: Any, frame: Frame) -> str:
+    return repr(value) if frame.rules.show_items else f"a {type(value).__name__}"
 
 
 def _now() -> float:
@@ -147,7 +151,9 @@ def _note(
         return
     from .._formatting import item_place  # only a failure pays for it
 
-    note_place(error, (repr(name) if index is None else item_place(name, index, item)) + attempt)
+    shows = frame.rules.show_items
+    place = repr(name) if index is None else item_place(name, index, item, shows)
+    note_place(error, place + attempt)
 
 
 async def _attempts(node: Any, item: Any, index: int | None, frame: Frame, slot: Slot) -> Any:

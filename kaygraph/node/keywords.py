@@ -101,6 +101,7 @@ class GraphSettings(TypedDict, total=False):
     deadline: Annotated[float | None, check_limit]
     on_conflict: Annotated[Literal["warn", "raise", "ignore"] | None, check_on_conflict]
     slow_hook_s: Annotated[float | None, check_limit]
+    show_items: Annotated[bool | None, optional(check_flag)]
 
 
 class BatchGraphSettings(GraphSettings, total=False):

@@ -28,9 +28,12 @@ class Rules:
         on_conflict: What happens when branches write the same key; None: a warning, where a fork
             is walked for the first time.
         whole: All this is one item (a round, a branch): it goes on while the run drains.
+        show_items: Whether errors and their notes may quote items.
     """
 
-    __slots__ = ("memory_limit", "on_conflict", "slow_hook_s", "timeout", "whole", "workers")
+    __slots__ = (
+        "memory_limit", "on_conflict", "show_items", "slow_hook_s", "timeout", "whole", "workers",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -40,7 +43,9 @@ class Rules:
         slow_hook_s: float | None = None,
         on_conflict: str | None = None,
         whole: bool = False,
+        show_items: bool = True,
     ) -> None:
+        self.show_items = show_items
         self.workers, self.timeout, self.memory_limit = workers, timeout, memory_limit
         self.slow_hook_s, self.on_conflict, self.whole = slow_hook_s, on_conflict, whole
 

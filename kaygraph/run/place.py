@@ -43,6 +43,12 @@ class InNode:
             del error, failure  # they hold this frame: no cycle may keep them alive
 
 
+def shows_items() -> bool:
+    """Whether errors may quote what the node that runs here works on."""
+    frame = FRAME.get(None)
+    return frame is None or frame.rules.show_items
+
+
 def place_of(node: Any) -> Mapping[str, Any]:
     """Return what is known: the run, the node's name, its item, the attempt from the second on."""
     sent_node, sent = SENT.get((None, {}))

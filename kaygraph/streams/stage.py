@@ -70,7 +70,8 @@ class Stage:
         self.max_waiting = max_waiting_of(node, self.workers)
         self.pool: WorkerPool | None = None
         self.running = 0
-        self.failures = Failures(self.name, getattr(node, "on_error", "raise"))
+        shows = frame.rules.show_items
+        self.failures = Failures(self.name, getattr(node, "on_error", "raise"), shows=shows)
         self.timed = self.failures.on_error not in ("raise", "skip")  # for the outcomes
         self.clock = asyncio.get_running_loop().time
         self.taken = self.passed = self.cancelled = 0

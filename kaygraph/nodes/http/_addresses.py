@@ -16,6 +16,7 @@ from yarl import URL
 
 from ..._formatting import redacted
 from ...errors import KayGraphError
+from .._quoted import value_text
 from ._urls import as_given, resolved, shown
 
 Origin = tuple[str, str, int]  # scheme, host, port
@@ -100,7 +101,7 @@ def _no_url(text: object, error: Exception) -> HTTPRequestError:
 
 
 def _shown(text: object) -> str:
-    return redacted(repr(shown(text) if isinstance(text, str | URL) else text))
+    return redacted(repr(shown(text))) if isinstance(text, str | URL) else value_text(text)
 
 
 def is_public(address: str) -> bool:

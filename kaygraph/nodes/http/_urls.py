@@ -10,6 +10,8 @@ from urllib.parse import unquote_plus
 
 from yarl import URL
 
+from ...run.place import shows_items
+
 # RFC 3986, 3.3 and 3.4: all that may stand in a path, or in a query, without being encoded.
 _PATH = re.compile(r"(?:[^A-Za-z0-9._~!$&'()*+,;=:@/%-]|%(?![0-9A-Fa-f]{2}))+")
 _QUERY = re.compile(r"(?:[^A-Za-z0-9._~!$&'()*+,;=:@/?%-]|%(?![0-9A-Fa-f]{2}))+")
@@ -91,8 +93,20 @@ def from_header(text: str) -> str:
     return _BYTES.sub(lambda byte: f"%{ord(byte[0]) - 0xDC00:02X}", text)
 
 
+def _origin_alone(url: str) -> str:
+    try:
+        return f"{URL(url).origin()}/…"
+    except ValueError:
+        return "(text hidden)"
+
+
 def shown(url: object) -> str:
-    """Return a URL for people: a name such as ``token`` is seen, however it is encoded."""
+    """Return a URL for people: a name such as ``token`` is seen, however it is encoded.
+
+    Where a graph does not show items it ends behind the host.
+    """
+    if not shows_items():
+        return _origin_alone(str(url))
     if "%" not in str(url):
         return str(url)
     try:

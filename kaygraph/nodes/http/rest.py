@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from ...node.node import Node
 from ...node.settings import Checks
+from .._quoted import value_text
 from .._store import configure
 from ._addresses import HTTPRequestError
 from ._content import as_json, is_json
@@ -130,7 +131,9 @@ def _segment(name: str, value: Any) -> str:
         raise HTTPRequestError(f"{name!r} must be text or a number, got a {type(value).__name__}")
     text = str(value)
     if text in ("", ".", ".."):
-        raise HTTPRequestError(f"{name!r} must be a name that can stand in a path, got {text!r}")
+        raise HTTPRequestError(
+            f"{name!r} must be a name that can stand in a path, got {value_text(text)}"
+        )
     return quote(text, safe="", errors="replace")
 
 

@@ -9,6 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from ...errors import KayGraphError
+from ...run.place import shows_items
 from .._extras import extra
 from .._quoted import quoted
 from ..http.auth import Basic
@@ -99,8 +100,10 @@ class Connection:
     def _translated(self, error: Any) -> MailError:
         if isinstance(error, self._library.SMTPRecipientsRefused):
             codes = [one.code for one in error.recipients]
+            shows = shows_items()
             listed = ", ".join(
-                f"{one.recipient} ({self._said(*one.args[:2])})" for one in error.recipients
+                f"{one.recipient if shows else 'a recipient'} ({self._said(*one.args[:2])})"
+                for one in error.recipients
             )
             return MailError(f"{self._where} refused {listed}", min(codes), min(codes) < 500)
         if isinstance(error, self._library.SMTPResponseException):

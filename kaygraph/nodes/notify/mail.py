@@ -18,6 +18,7 @@ from ...limits.retry import Retry
 from ...node.facts import resource_of
 from ...node.settings import Checks
 from ...run.frame import FRAME
+from .._quoted import value_text
 from .._store import StoreSettings, check_on_loop, configure
 from ..http.asking import Patient, check_count_or_none, check_ssl, wait_as_told
 from ..http.auth import Basic
@@ -60,7 +61,7 @@ def check_mail(name: str, value: Any) -> tuple[str, ...]:
     for address in addresses(name, value):
         if not _ADDRESS.fullmatch(address) or not address.isascii():
             raise MessageError(
-                f"{name} must be such as 'ann@example.org', in ASCII, got {address!r:.80}"
+                f"{name} must be such as 'ann@example.org', in ASCII, got {value_text(address)}"
             )
     return addresses(name, value)
 

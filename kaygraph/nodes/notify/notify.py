@@ -12,6 +12,7 @@ from ...node.facts import outcomes_of
 from ...node.settings import Checks, refuse_unknown
 from ...outcome import Outcome
 from ...run.frame import Frame
+from .._quoted import value_text
 from .._store import Keys, Stored
 
 Addresses = str | Sequence[str]
@@ -75,7 +76,7 @@ class Message:
         if not isinstance(self.key, str) or not _KEY.fullmatch(self.key):
             raise MessageError(
                 "the key of a message must be a word in ASCII such as 'order-17-paid', of at most "
-                f"255 characters, got {self.key!r:.80}"
+                f"255 characters, got {value_text(self.key)}"
             )
         if not isinstance(self.data, Mapping):
             raise MessageError(f"data must be a mapping, got a {type(self.data).__name__}")
@@ -126,7 +127,7 @@ def one_line(name: str, value: Any) -> str:
         or not value
         or any(c < " " or c in "\x7f\x85\u2028\u2029" for c in value)
     ):
-        raise MessageError(f"{name} must be one line of text, got {value!r:.80}")
+        raise MessageError(f"{name} must be one line of text, got {value_text(value)}")
     return value
 
 
@@ -134,7 +135,7 @@ def addresses(name: str, value: Any) -> tuple[str, ...]:
     """Return addresses, of which each is there once."""
     several = (value,) if isinstance(value, str) else value
     if not isinstance(several, list | tuple):
-        raise MessageError(f"{name} must be an address or a list of them, got {value!r:.80}")
+        raise MessageError(f"{name} must be an address or a list of them, got {value_text(value)}")
     return tuple(dict.fromkeys(one_line(name, one) for one in several))
 
 

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Unpack
 
 from ..._validation import check_count, check_name
 from ...node.settings import Checks
+from .._quoted import value_text
 from .._store import configure
 from ..http.auth import Basic
 from .channels import Delivery, shortened
@@ -25,7 +26,9 @@ class SMSSettings(ChannelSettings, total=False):
 def check_numbers(name: str, value: Any) -> tuple[str, ...]:
     for number in addresses(name, value):
         if not _NUMBER.fullmatch(number):
-            raise MessageError(f"{name} must be such as '+4790000000', got {number!r:.40}")
+            raise MessageError(
+                f"{name} must be such as '+4790000000', got {value_text(number, 40)}"
+            )
     return addresses(name, value)
 
 
