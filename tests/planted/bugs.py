@@ -5,6 +5,7 @@ from tests.planted import (
     bugs_of_items,
     bugs_of_limits,
     bugs_of_streams,
+    bugs_of_waiting,
     bugs_of_walks,
     bugs_of_yields,
 )
@@ -15,6 +16,7 @@ BUGS: list[Bug] = [
     *bugs_of_items.BUGS,
     *bugs_of_limits.BUGS,
     *bugs_of_streams.BUGS,
+    *bugs_of_waiting.BUGS,
     *bugs_of_walks.BUGS,
     *bugs_of_yields.BUGS,
 ]

@@ -496,6 +496,26 @@ async def test_a_rate_is_kept_also_by_attempts() -> None:
     assert all(at >= begun + 0.1 * number for number, at in enumerate(times))
 
 
+async def test_requests_that_are_to_come_later_do_not_hold_up_the_others() -> None:
+    """Two answers of 429 with a Retry-After of a minute, for a node of two workers."""
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        busy = request.path in ("/0", "/1")
+        headers = {"Retry-After": "60"} if busy else {}
+        return web.json_response({}, status=429 if busy else 200, headers=headers)
+
+    done: list[Any] = []
+    async with serving(answer) as site:
+        node = ParallelHTTPNode(site.url, reads="urls", max_workers=2)
+        outcomes = node.stream({"urls": [str(number) for number in range(12)]})
+        async for outcome in outcomes:
+            done.append(outcome.item)
+            if len(done) == 10:
+                break
+        await outcomes.aclose()
+    assert sorted(done, key=int) == [str(number) for number in range(2, 12)]
+
+
 async def test_a_breaker_leaves_a_server_alone_that_fails() -> None:
     """Answers of 500 are failures to it, though they are results to the graph."""
     async with serving(reply(None, 500)) as site:

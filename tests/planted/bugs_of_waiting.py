@@ -1,0 +1,64 @@
+"""Items that wait: what becomes of their workers, of those behind them, and of what they set."""
+
+from kaygraph.batch import fan_out, pool
+from kaygraph.limits import permits
+from tests.planted.checks_of_waiting import items_that_wait_hold_up_nobody
+from tests.planted.planting import Bug
+
+BUGS = [
+    Bug(
+        "an item that waits keeps its worker",
+        items_that_wait_hold_up_nobody,
+        "the last began after",
+        {
+            pool.WorkerPool.pause: """
+                - if self._replaced >= self._max_waiting or self._is_over():
+                + if True:
+            """
+        },
+    ),
+    Bug(
+        "any number of items wait",
+        items_that_wait_hold_up_nobody,
+        "items were taken up and had not begun",
+        {
+            pool.WorkerPool.pause: """
+                - if self._replaced >= self._max_waiting or self._is_over():
+                + if self._is_over():
+            """
+        },
+    ),
+    Bug(
+        "a worker that was replaced goes on beside the one in its place",
+        items_that_wait_hold_up_nobody,
+        "workers had no item",
+        {
+            fan_out.FanOut._worker: """
+                - while not (slot.replaced and slot.is_surplus):
+                + while True:
+            """
+        },
+    ),
+    Bug(
+        "a key that is free is offered to nobody after the first of its line has left",
+        items_that_wait_hold_up_nobody,
+        "deadlock|the last began after",
+        {
+            permits.KeyPermits.serve: """
+                - offers = self.free
+                + offers = 0
+            """
+        },
+    ),
+    Bug(
+        "an item sees what the one before has set in a context variable",
+        items_that_wait_hold_up_nobody,
+        "has seen what item",
+        {
+            fan_out.FanOut._worker: """
+                - unsettled = cancelled() or copy_context() != context
+                + unsettled = cancelled()
+            """
+        },
+    ),
+]
