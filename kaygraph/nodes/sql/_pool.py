@@ -9,11 +9,11 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from .._extras import extra
 from ._database import Database
+from ._interval import interval_loader
 from ._unreadable import Row
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class Pool:
             connect_timeout=whole(self._database.connect_timeout),
             prepare_threshold=None,
         )
-        connection.adapters.register_loader("interval", _interval_loader())
+        connection.adapters.register_loader("interval", interval_loader())
         try:
             if self._prepares and _names_are_unique(connection) and await _is_direct(connection):
                 connection.prepare_threshold = PREPARED_AFTER
@@ -122,14 +122,6 @@ def _names_are_unique(connection: Any) -> bool:
         return False
     names._prepared_idx = secrets.randbits(63)
     return True
-
-
-@cache
-def _interval_loader() -> Any:
-    """Return the loader of psycopg that is written in Python: that of ``psycopg[binary]`` takes
-    10,000,000 years for -644,967,296 days."""
-    loader: Any = extra("psycopg.types.datetime", "postgres").IntervalLoader
-    return type("IntervalLoader", (loader,), {})  # a subclass: its own is replaced by the other one
 
 
 def whole(value: float) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from .._extras import extra
 from ._database import Database, Written, column_names, in_time, too_many
+from ._interval import STYLE
 from ._pool import PREPARED, Pool, whole
 from ._statement import Bound, Statement
 from ._unbindable import unbindable
@@ -63,12 +64,13 @@ class Postgres:
         self._database = database
         self._psycopg = extra("psycopg", "postgres")
         options = _told_in_url(self._psycopg, database).get("options") or ""
-        self._begin = "BEGIN READ ONLY" if reads else "BEGIN"
-        self._limit = PROBE
+        settings = {"IntervalStyle": STYLE}
         if "lock_timeout" not in options:  # what the url says stands above
-            limit = whole(database.lock_timeout * 1000)
-            self._begin += f"; SET LOCAL lock_timeout = {limit}"
-            self._limit = f"SELECT set_config('lock_timeout', '{limit}', true)"
+            settings["lock_timeout"] = str(whole(database.lock_timeout * 1000))
+        local = [f"SET LOCAL {name} = '{value}'" for name, value in settings.items()]
+        self._begin = "; ".join(["BEGIN READ ONLY" if reads else "BEGIN", *local])
+        calls = [f"set_config('{name}', '{value}', true)" for name, value in settings.items()]
+        self._set = f"SELECT {', '.join(calls)}"  # the same without a BEGIN
         self._pool = Pool(database)
         self._in_blocks = True  # transactions, from a BEGIN to a COMMIT
 
@@ -233,7 +235,7 @@ class Postgres:
         """A transaction without a BEGIN: all that is sent before the end of a pipeline is one."""
         async with self._pool.connection(PROBE) as connection, connection.pipeline():
             try:
-                await connection.execute(self._limit, prepare=False)
+                await connection.execute(self._set, prepare=False)
                 yield connection
             except BaseException:
                 await connection.close()  # the end of the pipeline would commit

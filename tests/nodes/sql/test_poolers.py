@@ -3,6 +3,7 @@
 import asyncio
 import select
 import time
+from datetime import timedelta
 from typing import Any
 
 import psycopg
@@ -181,6 +182,18 @@ async def test_a_lock_is_waited_for_and_then_told(database):
     async with await psycopg.AsyncConnection.connect(database.url, autocommit=True) as other:
         shown = await (await other.execute("SHOW lock_timeout")).fetchone()
     assert shown == ("0",)
+
+
+async def test_what_another_client_has_left_makes_no_interval_another(database):
+    """A style that it has set stays with the server's connection, and is told to nobody."""
+    for _ in range(2):
+        async with await psycopg.AsyncConnection.connect(database.url, autocommit=True) as other:
+            await other.execute("SET IntervalStyle = 'iso_8601'")
+        assert await query(database, "SELECT '1 day 02:00'::interval AS i") == [
+            {"i": timedelta(days=1, hours=2)}
+        ]
+    async with await psycopg.AsyncConnection.connect(database.url, autocommit=True) as other:
+        await other.execute("RESET IntervalStyle")
 
 
 async def test_an_isolation_level_can_still_be_set(in_blocks):
