@@ -8,7 +8,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from examples.inputs import InputError, parse_records, piped_text, read_records, read_stream
+from examples.inputs import (
+    InputError,
+    Records,
+    parse_records,
+    piped_text,
+    read_records,
+    read_stream,
+)
 from examples.planner import chooser
 from examples.prompt import HelpAsked, Request, understand
 from examples.runner import TAKEN_BY, Job, Runner, check_options, make_job, output_to
@@ -200,9 +207,9 @@ def make_requested(
             notes.append(f"not used: the number {request.limit:,}")
     used: list[str] = []
     if not FILE_READERS.issuperset(names) and (found.records or found.files):
-        records = list(found.records or ())
+        records = Records(found.records or ())
         for name in found.files:
-            records += read_records(name)
+            records = records + read_records(name)
         options = replace(options, records=records)
         used += found.what
     if not FILE_READERS.isdisjoint(names) and found.files:

@@ -25,14 +25,15 @@ could not be asked before are asked now. So the loop goes round twice at most.
 
 ``Score`` adds up how far the findings can be trusted, and keeps the reasons.
 
-The shared store: ``valid`` in, where a validation has left it, else ``records``; ``people`` out, in
-the order in which they are first named. Several records of one e-mail address are one person.
+The shared store: ``records`` in, of which ``valid_indexes``, where a validation has left them;
+``people`` out, in the order in which they are first named. Several records of one e-mail address
+are one person.
 """
 
 import json
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,9 +41,9 @@ from typing import Any
 from rich.table import Table
 
 from examples.client import ServiceGraph, ServiceNode, check_options, fault
-from examples.inputs import many
+from examples.inputs import Unreadable, many, places_of
 from examples.record_checks import shown
-from examples.workflow import Options, Row, Screen, Shared, Workflow, workers_or
+from examples.workflow import Options, Row, Screen, Shared, Workflow, where, workers_or
 from kaygraph import BatchGraph, Drop, Node, Outcome, RunReport
 from kaygraph.nodes import HTTPStatusError
 from kaygraph.patterns import Enrichment, ParallelEnrichmentNode, source
@@ -60,6 +61,8 @@ class Person:
     """One person, from the record to the findings.
 
     Attributes:
+        where: What tells the records about the person from others: ``{"id", "index"}`` and, where
+            they are known, ``file`` and ``line``.
         record: What the records told: those of the ``FIELDS`` that they hold.
         known: The same, and what the profile added.
         asked: The sources that were asked and have answered or failed.
@@ -70,6 +73,7 @@ class Person:
     """
 
     record: dict[str, str]
+    where: list[Row] = field(default_factory=list)
     known: dict[str, str] = field(default_factory=dict)
     asked: set[str] = field(default_factory=set)
     found: dict[str, Any] = field(default_factory=dict)
@@ -85,18 +89,25 @@ class People(Node[Any, Any]):
     """Makes a person of each e-mail address, and of each record that has none."""
 
     def post(self, shared: Shared, prep_res: Any, exec_res: Any, /) -> None:
-        shared["people"] = people_in(shared["valid"] if "valid" in shared else shared["records"])
+        records = shared["records"]
+        indexes = shared.get("valid_indexes", range(len(records)))
+        shared["people"] = people_in(records, indexes)
 
 
-def people_in(records: Iterable[Any]) -> list[Person]:
+def people_in(records: Sequence[Any], indexes: Iterable[int]) -> list[Person]:
+    """Return the people in those of the records that have these indexes."""
     people: dict[str | int, Person] = {}
-    for place, record in enumerate(records):
+    places = places_of(records)
+    for index in indexes:
+        record = records[index]
         told = texts(record)
-        person = people.setdefault(told.get("email", "").casefold() or place, Person(told))
+        person = people.setdefault(told.get("email", "").casefold() or index, Person(told))
+        person.where.append(where(record, index, places[index]))
         person.record = {**told, **person.record}  # the first record to tell is believed
         person.known = dict(person.record)
         if "email" not in told:
             fault = "has no e-mail address" if isinstance(record, dict) else "is not an object"
+            fault = f"cannot be read ({record})" if isinstance(record, Unreadable) else fault
             person.missing["email"] = f"the record {fault}: there is nobody to ask about"
     return list(people.values())
 
@@ -275,8 +286,10 @@ def prepare(options: Options) -> Shared:
 
 
 def rows(shared: Shared) -> Iterable[Row]:
-    """Yield ``{"email", "found", "missing", "confidence", "why"}`` a person.
+    """Yield ``{"email", "records", "found", "missing", "confidence", "why"}`` a person.
 
+    ``records`` tells which records are about the person: ``{"id", "index"}`` of each, and ``file``
+    and ``line`` where they are known.
     ``found`` and ``missing`` are by source: the answer, or the reason why there is none. ``why``
     is a list of ``{"reason", "points"}``. A record without an e-mail address has None for
     ``email`` and one reason, under "email", in ``missing``.
@@ -284,6 +297,7 @@ def rows(shared: Shared) -> Iterable[Row]:
     for person in shared["people"]:
         yield {
             "email": person.record.get("email"),
+            "records": person.where,
             "found": person.found,
             "missing": person.missing,
             "confidence": person.confidence,
@@ -342,7 +356,10 @@ def table_of_sources(people: list[Person]) -> Table:
 
 
 def progress(shared: Shared) -> tuple[str, int | None]:
-    return "Score", sum("email" in person.record for person in people_in(shared["records"]))
+    return "Score", sum(
+        "email" in person.record
+        for person in people_in(shared["records"], range(len(shared["records"])))
+    )
 
 
 WORKFLOW = Workflow(

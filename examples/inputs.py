@@ -12,11 +12,15 @@ import os
 import re
 import select
 import stat
+import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
 MAX_BYTES = 256 * 2**20
+NOBODY_S = 10.0  # how long a named pipe may have no writer
 PATIENCE_S = 1.0  # how long standard input may be silent before we say what we wait for
 
 EMAIL = re.compile(r"[^\s@<>()\"',;:{}\[\]]+@[^\s@<>()\"',;:{}\[\]]*[^\s@<>()\"',;:{}\[\].!?]")
@@ -25,6 +29,10 @@ QUOTED = re.compile(r"(?<!\S)(?:\"([^\"]+)\"|'([^']+)'|“([^”]+)”)(?=[\s,.;
 DATA_SUFFIXES = frozenset(
     {".json", ".jsonl", ".ndjson", ".csv", ".tsv", ".txt", ".md", ".py", ".log"}
 )
+
+
+BY_LINES = frozenset({".csv", ".tsv", ".jsonl", ".ndjson"})
+SURROGATE = re.compile("[\udc80-\udcff]")  # a byte that is not UTF-8
 
 
 class InputError(ValueError):
@@ -37,17 +45,72 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f" Did you mean {found[0]}?" if found else ""
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a record stood: in which file, and in which line of it; None where that is unknown."""
+
+    file: str | None = None
+    line: int | None = None
+
+    def row(self) -> dict[str, Any]:
+        """Return what is known, as a row of the results says it."""
+        known = {"file": self.file, "line": self.line}
+        return {name: value for name, value in known.items() if value is not None}
+
+
+NOWHERE = Place()
+
+
+@dataclass(frozen=True, slots=True)
+class Unreadable:
+    """In place of a record: a line that is malformed. One bad line is one bad record."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+class Records(list[Any]):
+    """Records, and where each of them stood."""
+
+    def __init__(self, records: Iterable[Any] = (), places: Iterable[Place] = ()) -> None:
+        super().__init__(records)
+        self.places = [*places]
+        self.places += [NOWHERE] * (len(self) - len(self.places))
+
+    def __add__(self, others: Any) -> "Records":
+        return Records([*self, *others], [*self.places, *places_of(others)])
+
+    def bad_lines(self) -> Iterator[str]:
+        """Yield a line for each that is malformed: where it stands, and why."""
+        for record, place in zip(self, self.places, strict=True):
+            if isinstance(record, Unreadable):
+                where = place.file or "the input"
+                yield f"{where}, line {place.line}: {record.reason}"
+
+
+def places_of(records: Iterable[Any]) -> list[Place]:
+    """Return where each of these records stood."""
+    if isinstance(records, Records):
+        return records.places
+    return [NOWHERE for _ in records]
+
+
 # --- records from a file or from standard input -------------------------------------------------
 
 
-def read_records(name: str) -> list[Any]:
+def read_records(name: str) -> Records:
     """Read the records of a file: JSON, JSON lines or CSV.
 
+    A line that is malformed gives an ``Unreadable``.
+
     Raises:
-        InputError: There is no such file, it cannot be read, or a line of it is malformed.
+        InputError: There is no such file, it cannot be read, or nothing in it can be.
     """
     path = existing_file(name)
-    return parse_records(read_text(path), name, path.suffix.lower())
+    suffix = path.suffix.lower()
+    return parse_records(read_text(path, by_lines=suffix in BY_LINES), name, suffix, name)
 
 
 def existing_file(name: str) -> Path:
@@ -70,13 +133,51 @@ def _nearest(path: Path) -> str:
     return f" Did you mean {str(path.parent / found[0])!r}?" if found else ""
 
 
-def read_text(path: Path) -> str:
-    """Return a file's text, which must be UTF-8 (a byte order mark is left out)."""
+def read_text(path: Path, *, by_lines: bool = False) -> str:
+    """Return a file's text, which must be UTF-8 (a byte order mark is left out).
+
+    ``by_lines``: bytes that are not UTF-8 are kept as surrogates, to spoil no more than a line.
+    """
     try:
+        if stat.S_ISFIFO(path.stat().st_mode):
+            return _text(_from_pipe(path), str(path))
         with path.open("rb") as file:
+            if by_lines:
+                return _up_to_the_limit(file, str(path)).decode("utf-8-sig", "surrogateescape")
             return read_stream(file, str(path))
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}") from error
+
+
+def _from_pipe(path: Path) -> bytes:
+    """Read a named pipe to its end; a pipe that nobody writes to has none.
+
+    Raises:
+        InputError: Nobody has opened it for ``NOBODY_S`` seconds.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        content = bytearray()
+        began, told = time.monotonic(), False
+        while len(content) <= MAX_BYTES:
+            ready = select.select([descriptor], [], [], PATIENCE_S)[0]
+            try:
+                chunk = os.read(descriptor, 2**16)
+            except BlockingIOError:  # a writer is there and takes its time
+                began = time.monotonic()
+                chunk = b""
+            else:
+                if not chunk and (ready or content):
+                    break
+            content += chunk
+            if not chunk and not told:
+                told = True
+                print(f"waiting for data from {path}", file=sys.stderr)
+            if not content and time.monotonic() - began > NOBODY_S:
+                raise InputError(f"nobody writes to {path}: start the program that does, then this")
+    finally:
+        os.close(descriptor)
+    return _up_to_the_limit(io.BytesIO(content), str(path))
 
 
 def _up_to_the_limit(file: IO[bytes], name: str) -> bytes:
@@ -102,42 +203,55 @@ def read_stream(file: IO[bytes], name: str = "standard input") -> str:
     return _text(_up_to_the_limit(file, name), name)
 
 
-def parse_records(text: str, name: str = "standard input", suffix: str = "") -> list[Any]:
+def parse_records(
+    text: str, name: str = "standard input", suffix: str = "", file: str | None = None
+) -> Records:
     """Return the records in ``text``: what it is, is told by the suffix or by looking.
 
     An array gives its elements, an object is one record, and a CSV row a dict by the header, in
-    which numbers are numbers, true and false are booleans and an empty field is None.
+    which numbers are numbers, true and false are booleans and an empty field is None. A malformed
+    line of several gives an ``Unreadable``.
 
     Raises:
         InputError: It is malformed (with the line number), or it holds no record.
     """
+    numbered: Iterable[tuple[int | None, Any]]
     if suffix in (".csv", ".tsv"):
-        records = list(_csv_rows(text, name))
+        numbered = _csv_rows(text, name)
     elif suffix in (".jsonl", ".ndjson"):
-        records = list(_json_lines(text, name))
+        numbered = _json_lines(text, name)
     elif text.lstrip()[:1] in ("{", "["):
-        records = _json(text, name)
+        numbered = _json(text, name)
     elif suffix == ".json" and text.strip():
         load_json(text, name)
         raise InputError(f"{name} holds a single value: write an object or an array of objects")
     else:
-        first, *others = text.split() or [""]
-        if others and not EMAIL.fullmatch(first) and all(map(EMAIL.fullmatch, others)):
-            records = [{first: address} for address in others]  # a CSV of one column
-        elif all(map(EMAIL.fullmatch, [first, *others])):
-            records = [{"email": address} for address in [first, *others]]
-        elif not text.strip() or re.search(r"[,;\t]", text.lstrip().splitlines()[0]):
-            records = list(_csv_rows(text, name))
-        else:
-            raise InputError(
-                f"{name} is neither JSON, JSON lines nor CSV: it begins with {text.strip()[:20]!r}"
-            )
-    if not records:
+        numbered = _by_looking(text, name)
+    found = [*numbered]
+    if not found:
         raise InputError(f"{name} holds no records")
+    records = Records((record for _, record in found), (Place(file, line) for line, _ in found))
+    if all(isinstance(record, Unreadable) for record in records):
+        raise InputError(f"{name}, line {found[0][0]}: {found[0][1]}")
     return records
 
 
-def _json(text: str, name: str) -> list[Any]:
+def _by_looking(text: str, name: str) -> Iterable[tuple[int | None, Any]]:
+    """Return the numbered records of a text that is no JSON and has no suffix."""
+    lines = [(n, words) for n, line in enumerate(text.split("\n"), 1) for words in line.split()]
+    (_, first), *others = lines or [(0, "")]
+    if others and not EMAIL.fullmatch(first) and all(EMAIL.fullmatch(one) for _, one in others):
+        return [(n, {first: address}) for n, address in others]  # a CSV of one column
+    if lines and all(EMAIL.fullmatch(one) for _, one in lines):
+        return [(n, {"email": address}) for n, address in lines]
+    if not text.strip() or re.search(r"[,;\t]", text.lstrip().splitlines()[0]):
+        return _csv_rows(text, name)
+    raise InputError(
+        f"{name} is neither JSON, JSON lines nor CSV: it begins with {text.strip()[:20]!r}"
+    )
+
+
+def _json(text: str, name: str) -> Iterable[tuple[int | None, Any]]:
     """Parse one JSON document, or JSON lines when the first line is a document by itself."""
     try:
         document = load_json(text, name)
@@ -149,15 +263,30 @@ def _json(text: str, name: str) -> list[Any]:
             lines = []
         if len(lines) < 2:
             raise
-        return list(_json_lines(text, name))
-    return document if isinstance(document, list) else [document]
+        return _json_lines(text, name)
+    return [(None, one) for one in (document if isinstance(document, list) else [document])]
 
 
-def _json_lines(text: str, name: str) -> Iterator[Any]:
+def _json_lines(text: str, name: str) -> Iterator[tuple[int, Any]]:
     # Not splitlines(): a JSON string may hold U+2028, which is no end of a line here.
     for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            yield load_json(line, name, number)
+        if not line.strip():
+            continue
+        try:
+            record = _whole(line) or load_json(line, name, number)
+        except InputError as error:
+            cause = error.__cause__
+            at = f" at column {cause.colno}" if isinstance(cause, json.JSONDecodeError) else ""
+            record = Unreadable(f"malformed JSON{at}: {getattr(cause, 'msg', cause)}")
+        yield number, record
+
+
+def _whole(line: str) -> Unreadable | None:
+    """Return what is wrong with the bytes of a line, if anything is."""
+    byte = SURROGATE.search(line)
+    if byte is None:
+        return None
+    return Unreadable(f"byte 0x{ord(byte[0]) - 0xDC00:02x} is not UTF-8 text")
 
 
 def load_json(text: str, name: str, line: int | None = None) -> Any:
@@ -193,27 +322,32 @@ def _no_constant(constant: str) -> NoReturn:
 DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_no_constant)
 
 
-def _csv_rows(text: str, name: str) -> Iterator[dict[str, Any]]:
+def _csv_rows(text: str, name: str) -> Iterator[tuple[int, Any]]:
     first = text.lstrip("\r\n").split("\n", 1)[0]
     reader = csv.reader(
         io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count), strict=True
     )
     header: list[str] = []
+    ended = 0  # the last line of the row before
     try:
         for fields in reader:
-            place = f"{name}, line {reader.line_num}"
+            line, ended = ended + 1, reader.line_num
+            place = f"{name}, line {line}"
             if not fields:
                 continue
-            if not header:
+            if bad := _whole("".join(fields)):
+                if not header:
+                    raise InputError(f"{place}: {bad}; save the file as UTF-8")
+                yield line, bad
+            elif not header:
                 header = [field.strip() for field in fields]
                 if "" in header or len(set(header)) < len(header):
                     raise InputError(f"{place}: each column needs a name of its own; got {header}")
             elif len(fields) != len(header):
-                raise InputError(
-                    f"{place}: {many(len(fields), 'field')} where the header has {len(header)}"
-                )
+                reason = f"{many(len(fields), 'field')} where the header has {len(header)}"
+                yield line, Unreadable(reason)
             else:
-                yield dict(zip(header, map(_value, fields), strict=True))
+                yield line, dict(zip(header, map(_value, fields), strict=True))
     except csv.Error as error:
         hint = ": is a quote left open?" if "end of data" in str(error) else ""
         raise InputError(f"{name}, line {reader.line_num}: malformed CSV: {error}{hint}") from error

@@ -18,13 +18,13 @@ to the socket: the source has no end, and memory does not grow.
   sixteen records wait for the same moment, and are written in one transaction.
 * ``ReadBack`` reads what is shown.
 
-The shared store: ``incoming`` (records in place of the service's; those that another workflow
-found ``valid`` come before them), ``limit`` and ``database`` in; ``stored`` (the rows) out.
+The shared store: ``incoming`` (records in place of the service's, of which ``valid_indexes``, where
+a validation has left them), ``limit`` and ``database`` in; ``stored`` (the rows) out.
 """
 
 import json
 import shutil
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from itertools import chain
 from pathlib import Path
@@ -36,7 +36,7 @@ from urllib.parse import quote
 from rich.table import Table
 
 from examples.client import ServiceGraph, ServiceNode, check_options
-from examples.inputs import many
+from examples.inputs import many, places_of
 from examples.record_checks import day, format, is_whole, rules
 from examples.workflow import Options, Row, Screen, Shared, Workflow, workers_or
 from kaygraph import Drop, ParallelBatchNode, Pipeline, RunReport
@@ -50,7 +50,7 @@ MOST = 2**53  # as a number of cents it still fits into the 64 bits of SQLite
 TEXTS = ("name", "email", "country", "currency")
 COLUMNS = (
     "id", "name", "email", "country", "currency", "amount_cents", "ordered", "days_to_delivery",
-    "deliverable", "disposable",
+    "deliverable", "disposable", "record_index",
 )  # fmt: skip
 ANEW = ("DROP TABLE IF EXISTS records", f"CREATE TABLE records ({', '.join(COLUMNS)})")
 INSERT = f"INSERT INTO records VALUES ({', '.join(f':{column}' for column in COLUMNS)})"
@@ -62,11 +62,12 @@ class Receive(ServiceNode):
 
     total_timeout = max_bytes = None  # the source has no end
 
-    async def prep(self, shared: Shared, /) -> AsyncIterator[Any]:
-        given = shared.get("valid", shared["incoming"])
+    async def prep(self, shared: Shared, /) -> AsyncIterator[tuple[int, Any]]:
+        given = incoming(shared)
         if given is not None:
-            for record in given[: shared["limit"]]:
-                yield record
+            indexes = shared.get("valid_indexes", range(len(given)))
+            for index in indexes[: shared["limit"]]:
+                yield index, given[index]
             return
         left = shared["limit"] or LIMIT
         async with (
@@ -75,8 +76,10 @@ class Receive(ServiceNode):
         ):
             if answer.status_code != 200:
                 raise HTTPError(f"records answered {answer.status_code}")
+            index = 0
             async for line in lines:
-                yield json.loads(line)
+                yield index, json.loads(line)
+                index += 1
                 left -= 1
                 if not left:
                     return  # leaving `async with` hangs up, whatever is still on its way
@@ -89,12 +92,13 @@ class Validate(ParallelBatchNode[Any, Row]):
     would run in a thread, and the way there costs more than the work.
     """
 
-    async def exec(self, record: Any, /) -> Row:
+    async def exec(self, numbered: tuple[int, Any], /) -> Row:
+        index, record = numbered
         fault = next(chain(format(record), rules(record)), None)
         if fault is not None:
             field, _, reason = fault
             raise Drop(f"{field} {reason}")
-        return dict(record)
+        return {**record, "record_index": index}
 
 
 class Transform(ParallelBatchNode[Row, Row]):
@@ -111,6 +115,7 @@ class Transform(ParallelBatchNode[Row, Row]):
             **dict.fromkeys(COLUMNS),
             **texts,
             "id": number if fits else tidy(str(number)),
+            "record_index": record["record_index"],
             "email": texts["email"].casefold(),
             "amount_cents": None if amount is None else round(amount * 100),
             "ordered": ordered and ordered.isoformat(),
@@ -213,8 +218,22 @@ def build(options: Options) -> ServiceGraph:
 
 
 def rows(shared: Shared) -> Iterable[Row]:
-    stored: list[Row] = shared["stored"]
-    return stored
+    """Yield the rows of the table: ``index`` counts the records as they came, from 0.
+
+    ``file`` and ``line`` are there where they are known.
+    """
+    places = places_of(incoming(shared) or ())
+    for row in shared["stored"]:
+        index = row["record_index"]
+        place = places[index].row() if index < len(places) else {}
+        rest = {name: value for name, value in row.items() if name not in ("id", "record_index")}
+        yield {"id": row["id"], "index": index, **place, **rest}
+
+
+def incoming(shared: Shared) -> Sequence[Any] | None:
+    """Return the records that do not come from the service; None where they do."""
+    given: Sequence[Any] | None = shared["incoming"]
+    return shared["records"] if "valid_indexes" in shared else given
 
 
 def progress(shared: Shared) -> tuple[str, int | None]:

@@ -14,6 +14,8 @@ from reprlib import Repr
 from typing import Any
 from urllib.parse import unquote
 
+from examples.inputs import Unreadable
+
 Fault = tuple[str, str, str]
 Fields = Mapping[str, Any]
 
@@ -162,6 +164,9 @@ def format(record: Any) -> Iterator[Fault]:
     A record is an order when it has any of an order's fields, and must then have all of them.
     Else it is somebody's contact, and an e-mail address is enough.
     """
+    if isinstance(record, Unreadable):
+        yield "record", "malformed", record.reason
+        return
     if not isinstance(record, dict):
         found = TYPES.get(type(record), "a number")
         yield "record", "not_an_object", f"must be an object, not {found}"

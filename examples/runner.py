@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from examples.inputs import InputError, many
+from examples.inputs import InputError, Records, many
 from examples.screen import Terminal, only, run_log, visible
 from examples.workflow import NAMES, Options, Row, Shared, Workflow
 from kaygraph import Graph, Observer, RunInterrupted, RunReport
@@ -130,6 +130,7 @@ class Runner:
         """
         report = RunReport()
         self.last = job, report
+        self._tell_bad_lines(job)
         try:
             job.graph.run(job.shared, observers=self._observers(job, report), grace=GRACE_S)
         except RunInterrupted as interrupt:
@@ -146,6 +147,15 @@ class Runner:
             self._failed(job, error)
             return False
         return True
+
+    def _tell_bad_lines(self, job: Job) -> None:
+        """Say which lines of the input are malformed; each is one bad record."""
+        records = job.shared.get("records") or job.shared.get("incoming")
+        lines = [*records.bad_lines()] if isinstance(records, Records) else []
+        for line in lines[:ERRORS_SHOWN]:
+            self.screen.tell(f"bad record: {line}")
+        if len(lines) > ERRORS_SHOWN:
+            self.screen.tell(f"and {many(len(lines) - ERRORS_SHOWN, 'other bad record')}")
 
     def _hand_over(self, job: Job, report: RunReport) -> None:
         if self.output is not None:

@@ -19,7 +19,7 @@ from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.output import create_output
 
 from examples.command import HELP, make_requested, with_output
-from examples.inputs import InputError, did_you_mean, is_file, read_records
+from examples.inputs import InputError, Records, did_you_mean, is_file, read_records
 from examples.mentions import find_data, goes_on, may_go_on
 from examples.planner import chooser
 from examples.prompt import HelpAsked, NotUnderstoodError, understand
@@ -132,9 +132,9 @@ class Shell:
             if len(rest.split()) > 1:
                 return False
             raise InputError(f"{rest!r} is neither JSON nor a file. Type: {COMMANDS_OF[name]}")
-        records = list(found.records or ())
+        records = Records(found.records or ())
         for file in found.files:
-            records += read_records(file)
+            records = records + read_records(file)
         return self._run(name, replace(self.options, records=records))
 
     def _batch(self, rest: str) -> bool:

@@ -19,11 +19,11 @@ the node sums up what they found, and the action that it returns chooses the way
 each record, and while one record waits for its answer, others are worked on.
 
 The shared store: ``records`` in (any JSON values); ``valid`` (the records as they came),
-``invalid`` (``{"index", "record", "problems"}``) and ``problems`` (a list for each record) out, in
-the order of the input. A record that breaks several things has several problems.
+``valid_indexes`` (where they stood among the records), ``invalid`` (``{"index", "line", "record",
+"problems"}``) and ``problems`` (a list for each record) out, in the order of the input. A record
+that breaks several things has several problems.
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -33,9 +33,9 @@ from rich.table import Table
 
 from examples import record_checks
 from examples.client import ServiceGraph, ServiceNode, check_options, fault
-from examples.inputs import many
+from examples.inputs import Unreadable, many, places_of, read_records
 from examples.record_checks import Fault, shown
-from examples.workflow import Options, Row, Screen, Shared, Workflow, workers_or
+from examples.workflow import Options, Row, Screen, Shared, Workflow, identity, where, workers_or
 from kaygraph import BatchGraph, Node, RunReport
 from kaygraph.nodes import HTTPConnectionError, HTTPTimeoutError
 from kaygraph.patterns import ParallelValidationNode, ValidationSummary, check
@@ -74,6 +74,8 @@ class Checks(ServiceNode, ParallelValidationNode[Any]):
     @check
     async def external(self, record: Any) -> list[Fault]:
         """Asks a service over HTTP whether mail can reach the address; again where it is busy."""
+        if isinstance(record, Unreadable):
+            return []
         email = record.get("email") if isinstance(record, dict) else None
         if not isinstance(email, str) or not 0 < len(email) <= record_checks.MAX_EMAIL:
             return [("email", "not_checked", "there is no address to ask about")]
@@ -120,7 +122,8 @@ class Reject(Node[Any, Any]):
     def post(self, shared: Shared, prep_res: Any, exec_res: Any, /) -> None:
         index = self.params["index"]
         problems = shared["problems"][index]
-        row = {"index": index, "record": self.params["record"], "problems": problems}
+        line = places_of(shared["records"])[index].line
+        row = {"index": index, "line": line, "record": self.params["record"], "problems": problems}
         shared["invalid"][index] = row
 
 
@@ -134,6 +137,7 @@ class EachRecord(BatchGraph):
         return ({"record": record, "index": index} for index, record in enumerate(records))
 
     def post(self, shared: Shared, prep_res: Any, exec_res: Any, /) -> None:
+        shared["valid_indexes"] = sorted(shared["valid"])
         for verdict in ("valid", "invalid"):  # rounds end in any order: back to that of the input
             stored = shared[verdict]
             shared[verdict] = [stored[index] for index in sorted(stored)]
@@ -154,23 +158,20 @@ def prepare(options: Options) -> Shared:
     check_options(options)
     if options.records is not None:
         return {"records": options.records}
-    lines = RECORDS.read_text("utf-8").splitlines()
-    return {"records": [json.loads(line) for line in lines]}
+    return {"records": read_records(str(RECORDS))}
 
 
 def rows(shared: Shared) -> Iterable[Row]:
-    """Yield ``{"id", "status", "problems": [{"check", "field", "kind", "reason"}]}`` a record.
+    """Yield ``{"id", "index", "status", "problems": [{"check", "field", "kind", "reason"}]}``.
 
-    ``id`` is the record's own where that is a text or a whole number, else None.
+    There is one a record, in order. ``id`` is the record's own where that is a text or a whole
+    number, else None; ``index`` counts the records from 0. ``file`` and ``line`` are there where
+    they are known.
     """
-    for record, problems in zip(shared["records"], shared["problems"], strict=True):
+    records, found, places = shared["records"], shared["problems"], places_of(shared["records"])
+    for index, (record, problems) in enumerate(zip(records, found, strict=True)):
         status = "invalid" if problems else "valid"
-        yield {"id": identity(record), "status": status, "problems": problems}
-
-
-def identity(record: Any) -> str | int | None:
-    found = record.get("id") if isinstance(record, dict) else None
-    return found if isinstance(found, str | int) and not isinstance(found, bool) else None
+        yield {**where(record, index, places[index]), "status": status, "problems": problems}
 
 
 def show(shared: Shared, report: RunReport, screen: Screen) -> None:
@@ -200,7 +201,9 @@ def table_of_records(invalid: list[Row]) -> Table:
     table = Table("record", "check", "field", "why", title=f"The first {len(invalid)} invalid")
     for one in invalid:
         number = identity(one["record"])
-        name = f"in place {one['index'] + 1}" if number is None else shown(number)
+        line = one["line"]
+        name = f"in place {one['index'] + 1}" if line is None else f"line {line}"
+        name = name if number is None else shown(number)
         for problem in one["problems"]:
             table.add_row(name, problem["check"], problem["field"], problem["reason"])
             name = ""

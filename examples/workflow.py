@@ -10,6 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
+from examples.inputs import Place
 from kaygraph import BaseNode, Observer, RunReport
 
 Shared = dict[str, Any]
@@ -114,3 +115,14 @@ def count_by(rows: Iterable[Mapping[str, Any]], key: str) -> dict[str, int]:
     for row in rows:
         counts[str(row[key])] = counts.get(str(row[key]), 0) + 1
     return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
+
+
+def where(record: Any, index: int, place: Place) -> Row:
+    """Return what tells a record from the others, so that a row can be joined back to it."""
+    return {"id": identity(record), "index": index, **place.row()}
+
+
+def identity(record: Any) -> str | int | None:
+    """Return a record's own id, where that is a text or a whole number."""
+    found = record.get("id") if isinstance(record, dict) else None
+    return found if isinstance(found, str | int) and not isinstance(found, bool) else None

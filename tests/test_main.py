@@ -118,8 +118,8 @@ def test_a_wrong_command_is_one_line_and_exit_2(
 @pytest.mark.parametrize(
     ("name", "content", "told"),
     [
-        ("a.jsonl", '{"a": 1}\n{"a": \n', "line 2"),
-        ("a.csv", "a,b\n1,2\n3\n", "line 3"),
+        ("a.jsonl", '{"a": \n{"a" 1}\n', "line 1"),
+        ("a.csv", "a,a\n1,2\n3\n", "line 1"),
         ("a.json", '[{"a": 1},\n{]', "line 2"),
     ],
 )
@@ -133,6 +133,26 @@ def test_malformed_input_names_the_line(
     assert told in done.stderr
     assert done.stderr.count("\n") == 1
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize("name", ["validation", "enrichment", "pipeline"])
+def test_rows_can_be_joined_with_the_input(
+    run: Callable[..., Done], name: str, tmp_path: Path
+) -> None:
+    """By the record's own id, its place, its file and its line; a malformed line is one of them."""
+    path = tmp_path / "records.jsonl"
+    path.write_text(
+        '{"email": "a@example.com", "id": 7}\n\n{"email": \n{"email": "b@example.com"}\n'
+    )
+    done = run("--example", name, "--input", str(path), "--json")
+    assert done.returncode == 0, done.stderr
+    assert f"bad record: {path}, line 3: malformed JSON at column 11" in done.stderr
+    rows = [json.loads(line) for line in done.stdout.splitlines()[:-1]]
+    told = [one for row in rows for one in row.get("records", [row])]
+    found = {(one["id"], one["index"], one["file"], one["line"]) for one in told}
+    whole = {(7, 0, str(path), 1), (None, 2, str(path), 4)}
+    assert found - {(None, 1, str(path), 3)} == whole
+    assert len(found) == (2 if name == "pipeline" else 3)
 
 
 def test_a_run_that_fails_is_exit_1(run: Callable[..., Done]) -> None:

@@ -130,6 +130,9 @@ async def test_record_without_an_address_has_one_clear_reason(record: Any, reaso
         rows = await enrich([record, record, RECORD], services.url)
         assert services.requests["people"] == 1
     assert [row["email"] for row in rows] == [None, None, RECORD["email"]]
+    for index, row in enumerate(rows):
+        (told,) = row.pop("records")
+        assert told == {"id": RECORD.get("id") if index == 2 else None, "index": index}
     assert rows[0] == rows[1]
     assert rows[0] == {
         "email": None,

@@ -3,6 +3,8 @@
 import io
 import json
 import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,11 @@ from hypothesis import strategies as st
 
 from examples.inputs import (
     InputError,
+    Place,
+    Unreadable,
     parse_records,
     piped_text,
+    places_of,
     read_records,
     read_stream,
 )
@@ -52,15 +57,13 @@ def test_records_are_read_from_every_form(text: str, suffix: str, records: list[
 @pytest.mark.parametrize(
     ("text", "suffix", "words"),
     [
-        ('{"a": 1}\n{"a": \n{"a": 3}\n', ".jsonl", "x, line 2, column 7: malformed JSON"),
-        ('{"a": 1}\n\n{"a" 2}\n', "", "x, line 3, column"),
+        ('{"a": \n\n{"a" 2}\n', ".jsonl", "x, line 1: malformed JSON at column 7"),
         ('{"a": 1,\n"b": }', "", "x, line 2, column 6: malformed JSON"),
         ('[{"a": 1}', ".json", "malformed JSON"),
         ('{"a": NaN}', "", "NaN is not JSON"),
         ('{"a": 1, "a": 2}', "", "'a' stands twice"),
         ("[" * 100_000, "", "nested too deeply"),
         ("7", ".json", "single value"),
-        ("a,b\n1,2\n1\n", ".csv", "x, line 3: 1 field where the header has 2"),
         ("a,b\n1,2,3\n", ".csv", "x, line 2: 3 fields where the header has 2"),
         ('a,b\n1,"2\n', ".csv", "is a quote left open?"),
         ("a,a\n1,2\n", ".csv", "line 1: each column needs a name of its own"),
@@ -78,6 +81,44 @@ def test_malformed_text_is_refused_with_its_place(text: str, suffix: str, words:
         parse_records(text, "x", suffix)
     assert words in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "suffix", "line", "reason"),
+    [
+        (
+            '{"a": 1}\n{"a": \n{"a": 3}\n',
+            ".jsonl",
+            2,
+            "malformed JSON at column 7: Expecting value",
+        ),
+        ('{"a": 1}\n\n{"a" 2}\n', "", 3, "malformed JSON at column 6: Expecting ':' delimiter"),
+        ('{"a": 1}\n{"a": NaN}\n{"a": 1}', ".jsonl", 2, "malformed JSON: NaN is not JSON"),
+        ("a,b\n1,2\n1\n", ".csv", 3, "1 field where the header has 2"),
+        ('a,b\n"1\n2",2\n1,2,3\n', ".csv", 4, "3 fields where the header has 2"),
+        ("a,b\n1,2\n1,\udcff\n", ".csv", 3, "byte 0xff is not UTF-8 text"),
+        ("1\n\udcff\n", ".jsonl", 2, "byte 0xff is not UTF-8 text"),
+    ],
+)
+def test_a_malformed_line_is_one_bad_record(text: str, suffix: str, line: int, reason: str) -> None:
+    """The others are read; it keeps its place, and says what is wrong with it."""
+    records = parse_records(text, "x", suffix, "x")
+    bad = [index for index, record in enumerate(records) if isinstance(record, Unreadable)]
+    assert len(records) > len(bad) == 1
+    assert records[bad[0]] == Unreadable(reason)
+    assert records.places[bad[0]] == Place("x", line)
+    assert [*records.bad_lines()] == [f"x, line {line}: {reason}"]
+
+
+def test_records_know_where_they_stood(tmp_path: Path) -> None:
+    """By file and line, also when several files are read; elements of an array have no line."""
+    (tmp_path / "a.csv").write_text('n\n1\n\n"2\n3"\n')
+    (tmp_path / "b.json").write_text("[\n1,\n2]")
+    a, b = str(tmp_path / "a.csv"), str(tmp_path / "b.json")
+    records = read_records(a) + read_records(b)
+    assert records == [{"n": 1}, {"n": "2\n3"}, 1, 2]
+    assert records.places == [Place(a, 2), Place(a, 4), Place(b), Place(b)]
+    assert places_of(["a record without a place"]) == [Place()]
 
 
 @given(st.lists(JSON_VALUES, min_size=1, max_size=5))
@@ -142,6 +183,39 @@ def test_silent_pipe_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     with os.fdopen(reading, "rb") as pipe:
         assert piped_text(pipe, tell) == "late"
     assert "waiting" in told[0]
+
+
+def test_a_named_pipe_is_read_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long its writer takes."""
+    monkeypatch.setattr("examples.inputs.PATIENCE_S", 0.01)
+    monkeypatch.setattr("examples.inputs.NOBODY_S", 60)
+    path = tmp_path / "pipe.jsonl"
+    os.mkfifo(path)
+
+    def write() -> None:
+        with path.open("w") as pipe:
+            for number in range(3):
+                pipe.write(f"{number}\n")
+                pipe.flush()
+                time.sleep(0.03)
+
+    with ThreadPoolExecutor(1) as thread:
+        written = thread.submit(write)
+        assert read_records(str(path)) == [0, 1, 2]
+        written.result()
+
+
+def test_a_named_pipe_without_a_writer_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After a while, in which a person is told what is waited for."""
+    monkeypatch.setattr("examples.inputs.PATIENCE_S", 0.01)
+    monkeypatch.setattr("examples.inputs.NOBODY_S", 0.05)
+    path = tmp_path / "pipe.jsonl"
+    os.mkfifo(path)
+    with pytest.raises(InputError, match="nobody writes to"):
+        read_records(str(path))
+    assert capsys.readouterr().err == f"waiting for data from {path}\n"
 
 
 # --- free text ------------------------------------------------------------------------------------

@@ -212,11 +212,12 @@ async def test_given_records_take_the_place_of_the_service(services: Services) -
     assert services.requests["records"] == 0
     first, second = WORKFLOW.rows(shared)
     assert first == {
-        "id": 7, "email": "ada@example.com", "name": "Ada King", "country": "GB",
+        "id": 7, "index": 0, "email": "ada@example.com", "name": "Ada King", "country": "GB",
         "currency": "EUR", "amount_cents": 1800, "ordered": "2026-01-30", "days_to_delivery": 3,
         "deliverable": 1, "disposable": 0,
     }  # fmt: skip
-    assert tuple(second) == COLUMNS
+    assert set(second) == {*COLUMNS, "index"} - {"record_index"}
+    assert second["index"] == 1
     assert (second["id"], second["email"], second["disposable"]) == (None, "x@mailinator.com", 1)
 
 
@@ -230,7 +231,7 @@ async def test_limit_holds_for_given_records_too(services: Services) -> None:
 async def test_valid_records_of_an_earlier_workflow_are_taken_up(services: Services) -> None:
     """What a validation before this one left under ``valid`` is streamed."""
     options = Options(services=services.url)
-    shared = WORKFLOW.prepare(options) | {"valid": [ORDER]}
+    shared = WORKFLOW.prepare(options) | {"records": [None, ORDER], "valid_indexes": [1]}
     await WORKFLOW.build(options).run_async(shared)
     assert [row["id"] for row in shared["stored"]] == [7]
 
