@@ -52,6 +52,7 @@ PEOPLE = Path(__file__).parent / "data" / "people.json"
 SAMPLE = 40
 WORKERS = 20
 SHOWN = 40
+WIDE = 100  # characters, for a table of four columns
 FIELDS = ("email", "name", "handle", "city", "country", "company")  # what a record may tell
 MAX_TEXT = 254  # characters; no address and no name of a place is longer
 
@@ -314,18 +315,26 @@ def show(shared: Shared, report: RunReport, screen: Screen) -> None:
         f"{len(people) - complete - partial:,} of whom nothing was found"
     )
     if people:
-        screen.print(table_of_people(people[:SHOWN], len(people)))
+        narrow = getattr(screen, "width", WIDE) < WIDE
+        screen.print(table_of_people(people[:SHOWN], len(people), narrow))
         screen.print(table_of_sources(people))
 
 
-def table_of_people(people: list[Person], total: int) -> Table:
+def table_of_people(people: list[Person], total: int, narrow: bool = False) -> Table:
+    """Return who was found and what is missing; on a narrow screen below each other."""
     some = "" if len(people) == total else f"the first {len(people)} of "
-    table = Table("person", "found", "missing", title=some + many(total, "person", "people"))
+    columns = ("person",) if narrow else ("person", "found", "missing")
+    table = Table(*columns, title=some + many(total, "person", "people"), show_lines=narrow)
     table.add_column("confidence", justify="right")
     for person in people:
-        missing = "\n".join(f"{source}: {why}" for source, why in person.missing.items())
+        missing = [f"{source}: {why}" for source, why in person.missing.items()]
         email = shown(person.record["email"])[1:-1] if "email" in person.record else "(no e-mail)"
-        table.add_row(email, summary(person.found), missing, f"{person.confidence:.2f}")
+        found, confidence = summary(person.found), f"{person.confidence:.2f}"
+        if narrow:
+            told = [email, found, *(f"missing {one}" for one in missing)]
+            table.add_row("\n".join(filter(None, told)), confidence)
+        else:
+            table.add_row(email, found, "\n".join(missing), confidence)
     return table
 
 

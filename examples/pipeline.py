@@ -39,11 +39,12 @@ from examples.client import ServiceGraph, ServiceNode, check_options
 from examples.inputs import many, places_of
 from examples.record_checks import day, format, is_whole, rules
 from examples.workflow import Options, Row, Screen, Shared, Workflow, workers_or
-from kaygraph import Drop, ParallelBatchNode, Pipeline, RunReport
+from kaygraph import Drop, NodeFigures, ParallelBatchNode, Pipeline, RunReport
 from kaygraph.nodes import HTTPError, Request, SQLExecute, SQLRead, SQLWrite
 
 LIMIT = 400
 BUFFER = 16
+WIDE = 80  # characters, for all columns of the table of stages
 DATABASES = frozenset({".db", ".sqlite", ".sqlite3"})
 SQLITE_HEADER = b"SQLite format 3\0"
 MOST = 2**53  # as a number of cents it still fits into the 64 bits of SQLite
@@ -246,29 +247,44 @@ def progress(shared: Shared) -> tuple[str, int | None]:
 def show(shared: Shared, report: RunReport, screen: Screen) -> None:
     where = shared["database"] or "a temporary file"
     screen.print(f"{many(len(shared['stored']), 'record')} stored, read back from {where}")
-    columns = ("workers", "items", "ok", "skipped", "failed", "busy", "starved", "blocked")
-    screen.print("", f"stages, with room for {BUFFER} records between two; times in seconds")
-    table = Table("  stage", box=None, padding=(0, 2, 0, 0))
-    for column in columns:
+    screen.print("", f"stages, with room for {BUFFER} records between two")
+    stages = [stage for stage in report.nodes.values() if stage.stage_workers]
+    counts = [counts_of(stage) for stage in stages]
+    columns, space = [*counts[0]], 2
+    if getattr(screen, "width", WIDE) < WIDE:  # what counts nothing leaves its room to the names
+        columns, space = [c for c in columns if any(row[c] for row in counts)], 1
+    table = Table("  stage", box=None, padding=(0, space, 0, 0))
+    for column in (*columns, "busy", "starved", "blocked"):
         table.add_column(column, justify="right")
-    for stage in report.nodes.values():
-        if not stage.stage_workers:
-            continue
-        skipped, left_out = stage.items["skipped"], stage.items.total() - stage.items["ok"]
-        done, failed = stage.stage_items - left_out, left_out - skipped
-        counts = (stage.stage_workers, stage.stage_items, done, skipped, failed)
+    for stage, row in zip(stages, counts, strict=True):
         times = (stage.busy_s, stage.starved_s, stage.blocked_s)
+        whole = sum(times) or 1.0
         table.add_row(
             f"  {last_name(stage.name)}",
-            *(f"{count:,}" for count in counts),
-            *(f"{seconds:.2f}" for seconds in times),
+            *(f"{row[column]:,}" for column in columns),
+            *(f"{seconds / whole:.0%}" for seconds in times),
         )
     screen.print(table)
-    screen.print("  busy: at work; starved: waiting for records; blocked: waiting for room behind")
+    screen.print(
+        "  of the time of its workers: busy: at work; starved: waiting for records; blocked: "
+        "waiting for room behind"
+    )
     screen.print(f"The bottleneck is {last_name(report.bottleneck or '')}.")
     for name, workers in report.advised_workers.items():
         named = many(workers, "worker")
         screen.print(f"With {named} in {last_name(name)}, another stage would be it.")
+
+
+def counts_of(stage: NodeFigures) -> dict[str, int]:
+    """Return how many workers a stage has, and what became of its records."""
+    skipped, left_out = stage.items["skipped"], stage.items.total() - stage.items["ok"]
+    return {
+        "workers": stage.stage_workers,
+        "items": stage.stage_items,
+        "ok": stage.stage_items - left_out,
+        "skipped": skipped,
+        "failed": left_out - skipped,
+    }
 
 
 def last_name(path: str) -> str:

@@ -6,6 +6,7 @@ is shown with its control characters escaped, and is never read as markup.
 
 import os
 import sys
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -65,15 +66,21 @@ class Terminal:
         self._console = _console(stderr=json)
         self._errors = _console(stderr=True)
 
+    @property
+    def width(self) -> int:
+        """How many characters stand in a line."""
+        return self._console.width
+
     def print(self, *things: Any) -> None:
         """Print text or anything that rich can draw."""
         for thing in things:
-            # soft_wrap: a long line of text is the terminal's to wrap, and whole in a file.
-            self._console.print(thing, soft_wrap=isinstance(thing, str))
+            # A terminal shows whole words; in a file a line stays whole.
+            whole = isinstance(thing, str) and not self._console.is_terminal
+            self._console.print(thing, soft_wrap=whole)
 
     def tell(self, line: str) -> None:
         """Print a line about the run itself on standard error."""
-        self._errors.print(line, soft_wrap=True)
+        self._errors.print(line, soft_wrap=not self._errors.is_terminal)
 
     def progress(self, title: str, total: int | None) -> Observer:
         """Return an observer that draws a progress bar, one step per item that has ended.
@@ -84,7 +91,7 @@ class Terminal:
 
     def report(self, report: RunReport) -> None:
         """Print the run report."""
-        self.print(*report_lines(report))
+        self.print(*report_lines(report, self.width))
 
 
 def _ignore(event: Event, /) -> None:
@@ -154,36 +161,37 @@ def one_line(value: object) -> object:
 # --- the run report -----------------------------------------------------------------------------
 
 
-def report_lines(report: RunReport) -> list[str | Table]:
-    """Return the run report for people: what was measured, nodes under the graphs they are in."""
+# What is left out first where the screen is too narrow for all columns.
+EXPENDABLE = ("peak", "retries", "skipped", "cpu s", "failed", "timed out", "cancelled", "exec s")
+
+
+def report_lines(report: RunReport, width: int = WIDTH_OF_A_FILE) -> list[str | Table]:
+    """Return the run report for people: what was measured, nodes under the graphs they are in.
+
+    A name is never broken: columns that do not fit into the width are left out, those that say
+    nothing first, and the report says which.
+    """
     shown = {
         status: status.replace("_", " ")
         for status, count in report.items.items()
         if count or status in ("ok", "failed", "skipped")
     }
     items = [f"{report.items[status]:,} {name}" for status, name in shown.items()]
+    rows = [*_report_rows(report, shown)]
+    columns = ["  node", "items", *shown.values(), "retries", "peak", "exec s", "cpu s"]
+    left_out = []
+    empty = [c for c in columns if all(row.get(c, "") in ("", "0", "0.000") for row in rows)]
+    for column in (*empty, *EXPENDABLE):
+        if _width(columns, rows) <= width:
+            break
+        if column in columns:
+            columns.remove(column)
+            left_out += [] if column in empty else [column]
     table = Table(box=None, padding=(0, 2, 0, 0))
-    for number, column in enumerate(
-        ("  node", "items", *shown.values(), "retries", "peak", "exec s", "cpu s")
-    ):
+    for number, column in enumerate(columns):
         table.add_column(column, justify="right" if number else "left", overflow="fold")
-    above: tuple[str, ...] = ()
-    for node in report.nodes.values():
-        if node.items or node.stage_workers:
-            parts = tuple(node.name.split("/"))
-            for depth, name in enumerate(parts[:-1], start=1):
-                if parts[:depth] != above[:depth]:
-                    table.add_row("  " * depth + name)
-            above = parts
-            table.add_row(
-                "  " * len(parts) + parts[-1],
-                f"{max(sum(node.items.values()), node.stage_items):,}",
-                *(f"{node.items[status]:,}" if node.items else "" for status in shown),
-                f"{node.retries:,}",
-                str(node.peak),
-                "" if node.is_whole else f"{node.work_s:.3f}",
-                f"{node.cpu_s:.3f}" if node.cpu_s else "",
-            )
+    for row in rows:
+        table.add_row(*(row.get(column, "") for column in columns))
     return [
         "",
         f"run report: {report.name}",
@@ -191,5 +199,33 @@ def report_lines(report: RunReport) -> list[str | Table]:
         f"  items: {', '.join(items)}; retries: {report.retries:,}",
         *(f"  {line}" for line in report.summary()[2:]),
         table,
+        *([f"  not shown at this width: {', '.join(left_out)}"] if left_out else []),
         *filter(None, [report.verdict]),
     ]
+
+
+def _report_rows(report: RunReport, shown: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """Yield a row for each node, and one for each graph around some, by column."""
+    above: tuple[str, ...] = ()
+    for node in report.nodes.values():
+        if not (node.items or node.stage_workers):
+            continue
+        parts = tuple(node.name.split("/"))
+        for depth, name in enumerate(parts[:-1], start=1):
+            if parts[:depth] != above[:depth]:
+                yield {"  node": "  " * depth + name}
+        above = parts
+        yield {
+            "  node": "  " * len(parts) + parts[-1],
+            "items": f"{max(sum(node.items.values()), node.stage_items):,}",
+            **{shown[s]: f"{node.items[s]:,}" if node.items else "" for s in shown},
+            "retries": f"{node.retries:,}",
+            "peak": str(node.peak),
+            "exec s": "" if node.is_whole else f"{node.work_s:.3f}",
+            "cpu s": f"{node.cpu_s:.3f}" if node.cpu_s else "",
+        }
+
+
+def _width(columns: Sequence[str], rows: Sequence[Mapping[str, str]]) -> int:
+    """Return how many characters a table takes."""
+    return sum(2 + max([len(c), *(len(row.get(c, "")) for row in rows)]) for c in columns)

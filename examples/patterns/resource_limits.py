@@ -3,20 +3,26 @@
 ```mermaid
 flowchart LR
     n0["Digest"]
+    n1["Ask"]
+    n0 --> n1
 ```
 
-``max_parallel_tasks`` caps all calls of ``exec`` in the graph, ``task_timeout`` each of them, and
-``memory_limit`` the worker processes. A process that goes beyond is killed: its item has failed and
-says why, the others go on in a new one.
+``task_timeout`` is for each call of ``exec``, ``memory_limit`` for the worker processes: a process
+that goes beyond is killed, its item says why, and the others go on in a new one. ``rate`` says how
+often ``exec`` may be called. Where a limit was not seen to hold, the pattern fails.
 """
 
+import asyncio
 import hashlib
 from collections.abc import Iterable
+from typing import Any
 
 from examples.patterns.world import World
-from kaygraph import Graph, Outcome, ParallelBatchNode
+from kaygraph import AttemptTimeoutError, Graph, MemoryLimitError, Outcome, ParallelBatchNode
+from kaygraph.limits import RateLimit
 
 MEBIBYTE = 1024 * 1024
+PROMISED = [str, MemoryLimitError, str, AttemptTimeoutError, str]  # of the sizes below
 
 
 class Digest(ParallelBatchNode[int, str]):
@@ -33,21 +39,38 @@ class Digest(ParallelBatchNode[int, str]):
             pass
         return hashlib.sha256(bytes(size * MEBIBYTE)).hexdigest()[:12]
 
-    def post(self, shared: dict[str, object], prep_res: object, digests: list[str], /) -> None:
-        shared["digests"] = digests
+    def post(self, shared: dict[str, Any], prep_res: object, digests: list[Any], /) -> None:
+        shared["digests"] = [d.error if isinstance(d, Outcome) else d for d in digests]
+
+
+class Ask(ParallelBatchNode[float, float]):
+    """Is called 15 times, and notes how many seconds after its beginning."""
+
+    rate = RateLimit(5, per=0.25)
+
+    def prep(self, shared: object, /) -> list[float]:
+        return [asyncio.get_running_loop().time()] * 15
+
+    async def exec(self, began: float, /) -> float:
+        return asyncio.get_running_loop().time() - began
+
+    def post(self, shared: dict[str, Any], prep_res: object, times: list[float], /) -> None:
+        shared["last"] = max(times)
 
 
 def build(world: World) -> Graph:
-    return Graph(Digest(), max_parallel_tasks=2, task_timeout=2.0, memory_limit="400 MB")
+    limits: dict[str, Any] = {"task_timeout": 3.0, "memory_limit": "400 MB"}
+    return Graph(Digest() >> Ask(), max_parallel_tasks=2, **limits)
 
 
 async def run(world: World) -> Iterable[str]:
-    shared = {"sizes": [1, 2000, 2, -1, 3]}
+    shared: dict[str, Any] = {"sizes": [1, 2000, 2, -1, 3]}
     await build(world).run_async(shared)
-    return [
-        f"{said(size)}: {type(digest.error).__name__ if isinstance(digest, Outcome) else digest}"
-        for size, digest in zip(shared["sizes"], shared["digests"], strict=True)
-    ]
+    if [*map(type, shared["digests"])] != PROMISED or shared["last"] < 0.5:
+        raise RuntimeError(f"the limits were not seen to hold: {shared}")
+    found = zip(shared["sizes"], shared["digests"], strict=True)
+    lines = [f"{said(size)}: {digest!r}" for size, digest in found]
+    return [*lines, f"15 calls, 5 in any 0.25 s at most: in {shared['last']:.2f} s"]
 
 
 def said(size: int) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from examples.batch import FILES_A_CHUNK, WORKFLOW, measure
+from examples.batch import FILES_A_CHUNK, WORKFLOW, measure, pools_table
 from examples.sources import python_files
 from examples.workflow import Options
 from kaygraph import Event, ItemFinished, RunReport
@@ -133,23 +133,47 @@ def test_threads_are_shown_alone_unless_processes_are_asked_for(folder: Path) ->
     assert "--run-in process" in lines[-1]
 
 
-def test_processes_find_the_same_and_both_are_measured(folder: Path) -> None:
-    """With processes both pools do all chunks, agree, and the ratio shown is that of their times.
+def test_processes_find_the_same_and_all_pools_are_measured(folder: Path) -> None:
+    """Every pool does all chunks, they agree, and the table has the wall time of each.
 
     That the class is imported by name in another interpreter is part of what is tested.
     """
     in_threads, _ = run(WORKFLOW, Options(paths=str(folder)))
     shared, report = run(WORKFLOW, Options(paths=str(folder), run_in="process", workers=2))
     assert list(WORKFLOW.rows(shared)) == list(WORKFLOW.rows(in_threads))
-    threads, processes = report.nodes["Threads"], report.nodes["Processes"]
-    for pool in (threads, processes):
+    pools = [report.nodes[name] for name in ("One", "Threads", "Processes")]
+    for pool in pools:
         assert pool.items["ok"] == sum(load.items for load in pool.workers.values()) == 3
-        assert 1 <= pool.peak <= 2
         assert 0 < pool.work_s <= 2 * pool.wall_s
-    assert threads.wall_s + processes.wall_s <= report.wall_s
-    lines = shown(shared, report)
-    assert f"{threads.wall_s:.2f} s in threads, {processes.wall_s:.2f} s in proc" in lines[-1]
-    assert f"{threads.wall_s / processes.wall_s:.2f} times as fast" in lines[-1]
+    assert [len(pool.workers) for pool in pools] == [1, 2, 2]
+    assert sum(pool.wall_s for pool in pools) <= report.wall_s
+    text = "\n".join(shown(shared, report))
+    one, threads, processes = (pool.wall_s for pool in pools)
+    assert f"Processes: {one / processes:.2f} times as fast as one worker" in text
+    assert f"Threads: {one / threads:.2f} times" in text
+    table = pools_table(shared, report)
+    assert [*table.columns[0].cells] == ["one worker", "2 threads", "2 processes"]
+    assert [*table.columns[1].cells] == [f"{pool.wall_s:.2f}" for pool in pools]
+    assert [*table.columns[3].cells] == [f"{one / pool.wall_s:.2f}" for pool in pools]
+
+
+def test_a_busy_machine_is_told(folder: Path) -> None:
+    """Where a worker had no processor for a third of its time, the comparison says little."""
+    shared, report = run(WORKFLOW, Options(paths=str(folder), run_in="process"))
+    one = report.nodes["One"]
+    for cpu_s, told in ((one.wall_s, False), (one.wall_s / 2, True)):
+        one.cpu_s = cpu_s
+        assert ("The machine was busy" in "\n".join(shown(shared, report))) == told
+
+
+def test_the_sample_is_spread_over_the_standard_library() -> None:
+    """A hundred files or two, of all of it; a limit takes the first so many."""
+    every = python_files(Options())
+    sample = WORKFLOW.prepare(Options())["files"]
+    assert len(every) > 5 * len(sample) > 500
+    assert sample[0] == every[0]
+    assert every.index(sample[-1]) > 0.9 * len(every)
+    assert WORKFLOW.prepare(Options(limit=7))["files"] == every[:7]
 
 
 def test_progress_counts_the_items_of_the_pool(folder: Path) -> None:

@@ -331,11 +331,22 @@ async def test_what_goes_beyond_a_limit_fails_alone(world: World) -> None:
     for size, digest in ((1, one), (2, two), (3, three)):
         zeros = bytes(size * 1024 * 1024)
         assert digest == hashlib.sha256(zeros).hexdigest()[:12]
-    assert isinstance(large.error, MemoryLimitError)
-    assert isinstance(endless.error, AttemptTimeoutError)
+    assert isinstance(large, MemoryLimitError)
+    assert isinstance(endless, AttemptTimeoutError)
     assert report.peak_in_flight == 2
     counts = {status: count for status, count in report.items.items() if count}
-    assert counts == {"ok": 3, "failed": 1, "timed_out": 1}
+    assert counts == {"ok": 18, "failed": 1, "timed_out": 1}
+    assert shared["last"] >= 0.5
+
+
+async def test_limits_that_were_not_seen_to_hold_fail_the_pattern(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It promises a digest, a killed process, and so on; another order is none of that."""
+    monkeypatch.setattr(resource_limits.Digest, "run_in", "thread")
+    monkeypatch.setattr(resource_limits.Digest, "exec", lambda self, size: "digest")
+    with pytest.raises(RuntimeError, match="not seen to hold"):
+        await resource_limits.run(world)
 
 
 async def test_an_open_circuit_keeps_calls_from_the_service(world: World) -> None:
