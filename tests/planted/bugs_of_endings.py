@@ -3,7 +3,7 @@
 # ruff: noqa: E501 - a line of a diff is longer than the line that it changes
 
 from kaygraph.aio import buffer, contexts, tasks
-from kaygraph.batch import failures, fan_out, source
+from kaygraph.batch import failures, fan_out
 from kaygraph.executors import elsewhere
 from kaygraph.graph import walk
 from kaygraph.groups import branches
@@ -217,16 +217,6 @@ BUGS = [
             tasks.is_cancelled: """
                 - return task is not None and task.cancelling() > earlier_cancellations(task)
                 + return task is not None and task.cancelling() > 0
-            """
-        },
-    ),
-    Bug(
-        "an async source is not closed",
-        nothing_is_left_wherever_it_is_cancelled,
-        "an async generator that is not closed: queueing",
-        {
-            source.AsyncSource.aclose: """
-                - await close(self._items)
             """
         },
     ),

@@ -1,6 +1,6 @@
 """Streams that lose what they have taken, mix it up, take too much, or stand still."""
 
-from kaygraph.batch import fan_out
+from kaygraph.batch import fan_out, source
 from kaygraph.streams import order, stage
 from tests.planted.checks_of_streams import streams_keep_order_and_measure_and_lose_nothing
 from tests.planted.planting import Bug
@@ -72,6 +72,16 @@ BUGS = [
                 + item = pull(iterator, END)
                 + if run.draining:
                 +     return
+            """
+        },
+    ),
+    Bug(
+        "an async source is not closed",
+        streams_keep_order_and_measure_and_lose_nothing,
+        "an async generator that .* closed: Source.awaited",
+        {
+            source.AsyncSource.aclose: """
+                - await close(self._items)
             """
         },
     ),
