@@ -3,7 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from contextvars import Context, ContextVar
 from math import inf
 from typing import Any, Generic, NamedTuple, NoReturn, TypeVar
@@ -68,6 +68,20 @@ def _anyio_shield() -> AbstractContextManager[object]:
     from anyio import CancelScope
 
     return CancelScope(shield=True)
+
+
+async def in_own_task(work: Coroutine[Any, Any, T]) -> T:
+    """Await ``work`` in a task, which has a stack of its own; a cancellation is passed on once."""
+    task = asyncio.get_running_loop().create_task(work)
+    try:
+        await asyncio.wait([task])
+    except asyncio.CancelledError as error:
+        task.cancel(*error.args)  # by which an anyio scope knows its own
+        with suppress(asyncio.CancelledError):
+            await outlast([task])
+        if not task.cancelled() and task.exception() is None:
+            raise
+    return task.result()
 
 
 def retrieve_exception(future: "asyncio.Future[Any]") -> None:

@@ -25,7 +25,7 @@ from ..limits.slots import Slot
 from ..node.observed import begun
 from ..outcome import Outcome
 from ..run.frame import Frame
-from ..run.place import WORKING
+from ..run.place import PLACE, Worker
 from ..run.run import Run
 from .failures import Failures
 from .pool import WorkerPool
@@ -175,7 +175,7 @@ class FanOut:
         run = NEVER_DRAINS if self.frame.rules.whole else self.frame.run
         turn = max(8, TURN // self.workers)
         left = turn
-        working = WORKING.set((self.owner, slot))
+        place = PLACE.set(Worker(self.owner, self.frame, slot, several=True))
         context = copy_context()
         try:
             while not (slot.replaced and slot.is_surplus):
@@ -222,7 +222,7 @@ class FanOut:
                     await asyncio.sleep(0)
         finally:
             slot.give()
-            WORKING.reset(working)
+            PLACE.reset(place)
 
     def _account_for(self, left: Iterable[tuple[int, Any]]) -> None:
         """Emit an event for each item that was read and not worked on: it is cancelled."""

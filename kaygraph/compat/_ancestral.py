@@ -188,7 +188,7 @@ class BaseNode(Replacing, CoreNode[Any, Any]):
         return super().run_async(shared, **options)
 
     async def run_within(self, shared: Any, frame: Frame) -> str | None:
-        if frame.scope is None:  # run() was called on this very node
+        if frame.is_entry:  # run() was called on this very node
             frame.params = dict(self.params)
             node = self
         else:

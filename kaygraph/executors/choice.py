@@ -11,6 +11,7 @@ from ..aio.tasks import raise_if_awaited
 from ..errors import NodeDefinitionError
 from ..limits.slots import Slot
 from ..run.frame import Frame
+from ..run.joining import Begun
 from ..run.place import place_of
 from ..run.run import Run, WorkerProcesses
 from .elsewhere import run_to_end, submitted
@@ -73,7 +74,8 @@ async def _executed(
         threads = frame.run.threads
         if yields and outlet is not None:
             return await threaded(node, item, threads, outlet, meter)
-        result = await submitted(threads.submit(copy_context().run, run, node, item))
+        begun = Begun()
+        result = await submitted(threads.submit(begun.context().run, run, node, item), begun)
     else:
         result = await _in_executor(place, node, item, frame)
     if yields and outlet is not None:
@@ -139,7 +141,8 @@ def _no_executor(node: Any, executor: Any, future: Any) -> NodeDefinitionError:
 
 
 def _processes(run: Run) -> WorkerProcesses:
-    """Return the run's own worker processes."""
+    """Return the worker processes of the run, or of the one around."""
+    run = run.root
     if run.processes is None:
         from .process import ProcessPool  # multiprocessing loads where it is used
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..aio.tasks import outlast, retrieve_exception
 from ..run.frame import FRAME, Frame
+from ..run.joining import Begun
 from ..run.place import SENT
 from ..run.run import Run
 from .stepping import Steps
@@ -48,14 +49,19 @@ def run_to_end(node: Any, item: Any) -> Any:
     return result
 
 
-async def submitted(future: "Future[Any]") -> Any:
-    """Wait for what an executor does; a call that has begun is waited for when cancelled."""
+async def submitted(future: "Future[Any]", begun: Begun | None = None) -> Any:
+    """Wait for what an executor does; a call that has begun is waited for when cancelled.
+
+    So that it ends, the runs that it has begun are cancelled as well.
+    """
     waiting = asyncio.wrap_future(future)
     try:
         await asyncio.wait([waiting])
     except asyncio.CancelledError:
         waiting.add_done_callback(retrieve_exception)
         if not future.cancel():
+            if begun is not None:
+                begun.cancel()
             await outlast([waiting])
         raise
     try:

@@ -11,6 +11,7 @@ from typing import Any
 from ..aio.outlet import ItemOutlet, hand_on, hand_on_all
 from ..aio.tasks import outlast, retrieve_exception
 from ..errors import AttemptTimeoutError
+from ..run.joining import Begun
 from .elsewhere import run_to_end, submitted
 from .meter import Meter
 from .stepping import CHUNK, END, PAUSE_S, Made, Stepping, Steps
@@ -57,7 +58,9 @@ async def threaded(
         await _stepped(node, item, threads, outlet, measured)
     else:
         work = partial(measured, run_to_end, node, item)
-        await hand_on_all(await submitted(threads.submit(copy_context().run, work)), outlet)
+        begun = Begun()
+        call = threads.submit(begun.context().run, work)
+        await hand_on_all(await submitted(call, begun), outlet)
 
 
 def _call(work: Callable[..., Any], *args: Any) -> Any:
@@ -101,7 +104,8 @@ class _InThread(Stepping):
         self, threads: ThreadPoolExecutor, outlet: ItemOutlet[Any], measured: Measured
     ) -> None:
         """Put the values into the outlet as they come."""
-        call = threads.submit(copy_context().run, measured, self.run)
+        begun = Begun()
+        call = threads.submit(begun.context().run, measured, self.run)
         ended = asyncio.wrap_future(call)
         ended.add_done_callback(self._wake)
         try:
@@ -117,6 +121,7 @@ class _InThread(Stepping):
             self.stop()
             if call.cancel():
                 raise
+            begun.cancel()
             await outlast([ended])
             retrieve_exception(ended)
             call.result()  # what the generator has made of it

@@ -4,6 +4,7 @@ from collections.abc import Collection, Coroutine, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, ClassVar, Literal, Self, Unpack
 
+from ..aio.tasks import in_own_task
 from ..aio.timeouts import within
 from ..errors import GraphDefinitionError, NodeDefinitionError
 from ..limits.permits import Permits
@@ -15,6 +16,7 @@ from ..node.settings import Checks, checks_of
 from ..node.wiring import ends, successors_of
 from ..observability.conflicts import look
 from ..run.frame import FRAME, Frame, Rules, Scope
+from ..run.launch import STACKED
 from . import draw
 from .loops import AnyNode
 from .plan import Plan, validate
@@ -190,6 +192,7 @@ class Graph(BaseNode[Any, str | None]):
         """Walk the graph once in a frame of its own; return the last action."""
         around, plan = frame, self._planned()
         scope, caps = self._scope(frame, plan), self._caps(frame)
+        scope.depth = 1 if frame.scope is None else frame.scope.depth + 1
         rules = self._rules(frame.rules) if self._ruled else frame.rules
         frame = Frame(frame.run, scope, params, 1, frame.error, caps, frame.cell, rules)
         if frame.run.checking:
@@ -197,6 +200,8 @@ class Graph(BaseNode[Any, str | None]):
         context = FRAME.set(frame)
         try:
             walk = self._walks_by(self, shared, frame, plan).run()
+            if not scope.depth % STACKED:
+                walk = in_own_task(walk)
             if self.deadline is None:
                 return await walk
             return await within(self.deadline, "deadline", repr(self.name), walk)
@@ -224,7 +229,10 @@ class Graph(BaseNode[Any, str | None]):
         most = [n for n in (self.max_workers, self.max_parallel_tasks) if n is not None]
         if not most:
             return frame.caps
-        return (frame.run.permits(self, min(most)), *frame.caps)
+        permits = frame.run.permits(self, min(most))
+        if permits in frame.caps:  # it is walked within one of its own nodes
+            return frame.caps
+        return (permits, *frame.caps)
 
 
 # What a graph may say of all that runs within it.

@@ -8,10 +8,12 @@ than one predecessor over forward edges.
 """
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from typing import Literal, get_args, get_origin, get_type_hints
+from typing import ClassVar, Literal, get_args, get_origin, get_type_hints
 
 from ..errors import GraphDefinitionError, closest
+from ..limits.slots import Slot
 from ..node.wiring import successors_of, unique
+from ..run.frame import Frame
 from .joins import Joins
 from .loops import AnyNode, Layout
 
@@ -33,6 +35,11 @@ class Step:
     """
 
     __slots__ = ("after", "before", "bit", "feeds", "forward", "index", "mask", "name", "node")
+
+    # As the Place of a node in a fork.
+    frame: ClassVar[Frame | None] = None
+    slot: ClassVar[Slot | None] = None
+    several: ClassVar[bool] = False
 
     def __init__(self, node: AnyNode) -> None:
         self.node = node

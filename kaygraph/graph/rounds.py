@@ -65,7 +65,8 @@ class BatchGraph(Graph):
             prep_res,
             walk,
             frame,
-            caps=(frame.run.permits(self, self.max_workers),),
+            # Of this run alone: where it runs within one of its own rounds, that holds one.
+            caps=(frame.run.own_cap(self, lambda: Permits(self.max_workers)),),
             max_workers=self.max_workers,
             on_error=self.on_error,
         )
@@ -82,4 +83,5 @@ class BatchGraph(Graph):
     def _caps(self, frame: Frame) -> tuple[Permits, ...]:
         if self.max_parallel_tasks is None:
             return frame.caps  # max_workers counts rounds here, not calls of exec
-        return (frame.run.permits((self, "tasks"), self.max_parallel_tasks), *frame.caps)
+        permits = frame.run.permits((self, "tasks"), self.max_parallel_tasks)
+        return frame.caps if permits in frame.caps else (permits, *frame.caps)

@@ -18,11 +18,13 @@ from ..aio.tasks import (
 )
 from ..aio.tracebacks import trim
 from ..errors import UnknownActionError, note_place
+from ..limits.slots import Slot
 from ..node.node import BaseNode
 from ..node.observed import begun, lifecycle
 from ..node.wiring import successors_of
 from ..observability.conflicts import Branches, Trail, branches, inherited_trail
 from ..run.frame import FRAME, Frame
+from ..run.place import PLACE
 from .arrivals import Arrivals
 from .plan import Plan, Step
 from .tokens import Fork, Tokens
@@ -39,7 +41,8 @@ class Walk:
     While one token is all there is, ``along`` is a plain loop. ``tokens`` exists from a fork
     until a single token is left again. ``errors`` are on their way along an "error" edge. A
     ``trail`` is kept where somebody checks for conflicting writes, in ``forks``; ``arrivals``
-    where a merge asks what the nodes before it came to.
+    where a merge asks what the nodes before it came to. ``node`` is where the only token stands,
+    or the one that forked: a walk is the Place of its nodes.
     """
 
     action: str | None = None
@@ -47,6 +50,9 @@ class Walk:
     errors: Mapping[Step, tuple[Exception, ...]] = NONE
     trail: Trail | None = None
     arrivals: Arrivals | None = None
+    node: Any = None
+    slot: Slot | None = None
+    several = False
     forks: Set[Sequence[Step]] = frozenset()
 
     def __init__(self, graph: BaseNode[Any, Any], shared: Any, frame: Frame, plan: Plan) -> None:
@@ -58,7 +64,7 @@ class Walk:
 
     async def run(self) -> str | None:
         """Walk from the start to the end; return the last action."""
-        plan = self.plan
+        plan, place = self.plan, PLACE.set(self)
         try:
             if isinstance(plan.first, Step):
                 await self.along(plan.first)
@@ -67,6 +73,7 @@ class Walk:
                 first = tuple(self.tokens.move(None, plan.first))
                 await self.along(await self._forked(first, None))
         finally:
+            PLACE.reset(place)
             if self.trail is not None:
                 self.trail.end()
         plan.walked |= self.forks
@@ -94,9 +101,14 @@ class Walk:
                 if not left:
                     left = TURN
                     await sleep(0)
+            node = step.node
+            if fork is None:
+                self.node = node
+            else:
+                PLACE.set(step)  # in a task of its own
             try:
                 if bare and not run.marked:
-                    action = await step.node.run_within(shared, frame)
+                    action = await node.run_within(shared, frame)
                 else:
                     action = await self._observed(step, action)
             except Exception as error:

@@ -31,7 +31,7 @@ class Slot:
     """
 
     __slots__ = (
-        "attempts", "auto", "caps", "held", "index", "item", "outlet", "pool", "replaced",
+        "attempts", "auto", "caps", "held", "index", "item", "loan", "outlet", "pool", "replaced",
         "seconds", "timed", "until", "usage", "waiting", "worker",
     )  # fmt: skip
 
@@ -55,6 +55,7 @@ class Slot:
         self.waiting = False  # for its next attempt
         self.usage = NO_USAGE
         self.until: float | None = None  # the deadline of the item, by the loop's clock
+        self.loan: Loan | None = None  # what it has given back while a graph runs within exec
         self.outlet: ItemOutlet[Any] | None = None  # where what exec yields goes on, one by one
 
     @property
@@ -89,6 +90,8 @@ class Slot:
     async def go_on(self) -> None:
         """Acquire again what an attempt has given in its middle; a rate counts its call once."""
         whole = (*self.caps, *(cap for cap in self.item if not cap.timed))
+        if self.loan is not None:
+            whole = self.loan.without_given(whole)
         obstacle = entered(whole)
         if obstacle is not None:
             await self._wait(whole, obstacle)
@@ -150,15 +153,91 @@ class Slot:
 
     def end(self) -> None:
         """Release the caps of an attempt that has ended; keep those of the worker."""
+        if self.loan is not None:
+            self.loan.close()
         if self.has_begun:
             _leave(self.held[len(self.caps) :])
             self.held = self.caps
+
+    def end_item(self) -> None:
+        """Note that the item has ended, its fallback included."""
+        if self.loan is not None:
+            self.loan.close()
+        self.item = ()
 
     def give(self) -> None:
         """Release everything."""
         if self.held:
             held, self.held = self.held, ()
             _leave(held)
+
+
+class Loan:
+    """The permits that a call of ``exec`` gives back while graphs run within it.
+
+    Otherwise it would hold what the nodes of these graphs wait for. It has them again when the
+    last of the graphs has ended, after those who have waited longer.
+
+    Args:
+        slot: What the call holds.
+        caps: The permits of the graphs around.
+    """
+
+    __slots__ = ("_caps", "_closed", "_given", "_runs", "_slot")
+
+    def __init__(self, slot: Slot, caps: tuple[Cap, ...]) -> None:
+        self._slot, self._caps = slot, caps
+        self._given: tuple[Cap, ...] = ()
+        self._runs = 0
+        self._closed = False
+
+    def begin(self) -> None:
+        """Give back the permits of the graphs around: another graph runs within the call."""
+        self._runs += 1
+        self._give(self._caps)
+
+    def without_given(self, caps: tuple[Cap, ...]) -> tuple[Cap, ...]:
+        """Return those that the call may acquire while the graphs run."""
+        return tuple([cap for cap in caps if cap not in self._given])
+
+    def give_all(self) -> None:
+        """Give back those of the node and the key as well: the node runs within itself."""
+        self._give([cap for cap in self._slot.held if not cap.timed])
+
+    def _give(self, caps: Sequence[Cap]) -> None:
+        slot = self._slot
+        given = tuple([cap for cap in slot.held if cap in caps])
+        slot.held = tuple([cap for cap in slot.held if cap not in given])
+        self._given += given
+        _leave(given)
+
+    async def end(self, waits: bool) -> None:
+        """Acquire again what was given back, unless another graph runs within the call.
+
+        ``waits``: also where it is not free now. A call that was cancelled does not wait, and goes
+        on without.
+        """
+        self._runs -= 1
+        if self._runs or self._closed:
+            return
+        slot, given = self._slot, self._given
+        obstacle = entered(given)
+        if obstacle is not None:
+            if not waits:
+                return
+            await _waited(given, obstacle)
+        if self._runs or self._closed:  # meanwhile another has begun, or the call has ended
+            _leave(given)
+            return
+        held = (*slot.held, *given)
+        slot.held = tuple([cap for cap in (*slot.caps, *slot.item) if cap in held])
+        self._given, slot.loan = (), None  # it knows the slot: no cycle may stay
+
+    def close(self) -> None:
+        """End with the call; where it has not got back everything, it holds nothing."""
+        self._closed, self._slot.loan = True, None
+        if self._given:
+            self._slot.give()
 
 
 async def _waited(

@@ -7,7 +7,7 @@ the last, an executor is what ``_once`` hands ``exec`` to.
 
 import asyncio
 from collections.abc import Hashable
-from contextvars import Context, copy_context
+from contextvars import Context, Token, copy_context
 from typing import Any
 
 from ..aio.contexts import Apart
@@ -32,6 +32,7 @@ from ..limits.permits import KeyedPermits
 from ..limits.slots import Slot
 from ..outcome import status_of
 from ..run.frame import FRAME, Frame
+from ..run.place import PLACE, Place, Worker
 
 
 async def call(node: Any, item: Any, index: int | None, frame: Frame, slot: Slot) -> Any:
@@ -49,6 +50,7 @@ async def call(node: Any, item: Any, index: int | None, frame: Frame, slot: Slot
     keyed: KeyedPermits | None = None
     key: Hashable = None
     error: BaseException | None = None
+    place = _placed(node, frame, slot) if slot.caps else None
     try:
         try:
             if node.limit_by is not None:
@@ -78,7 +80,9 @@ async def call(node: Any, item: Any, index: int | None, frame: Frame, slot: Slot
         raise
     finally:
         del error  # it holds this frame: no cycle may keep them alive
-        slot.item = ()
+        if place is not None:
+            PLACE.reset(place)
+        slot.end_item()
         if keyed is not None:
             keyed.end(key)
         if slot.attempts > 1:
@@ -86,6 +90,18 @@ async def call(node: Any, item: Any, index: int | None, frame: Frame, slot: Slot
     if emit is not None:
         emit(_end(node, index, frame, slot))
     return value
+
+
+def _placed(node: Any, frame: Frame, slot: Slot) -> "Token[Place | None] | None":
+    """Note what ``exec`` holds, for graphs that are run within it, unless the worker has noted it.
+
+    Returns:
+        What undoes it, or None.
+    """
+    here = PLACE.get()
+    if here is not None and here.slot is slot:
+        return None
+    return PLACE.set(Worker(node, frame, slot))
 
 
 async def _in_time(
@@ -297,7 +313,7 @@ async def _attempt(node: Any, item: Any, index: int | None, frame: Frame, slot: 
         ended = _now() if slot.timed else 0.0
         took = max(0.0, ended - started - slot.waited_s)
         slot.seconds += took
-        if slot.item:
+        if slot.item or slot.loan is not None:
             slot.end()
         if ticket is not None:
             state = breaker.leave(ticket, error)

@@ -34,6 +34,7 @@ class Streaming(Pipeable, Wired, Runnable, Generic[T]):
         *,
         observers: Sequence[Observer] = (),
         deadline: float | None = None,
+        detached: bool = False,
     ) -> AsyncGenerator[T, None]:
         """Run on the current event loop and yield the results as they come.
 
@@ -52,6 +53,7 @@ class Streaming(Pipeable, Wired, Runnable, Generic[T]):
             shared: The shared store; a new dict when left out.
             observers: Called with every event of the run.
             deadline: Seconds that the run may take, the reader's time included.
+            detached: Where a hook of another run calls it: whether it is a run of its own.
 
         Raises:
             DeadlineExceededError: From the stream, when ``deadline`` ran out.
@@ -61,7 +63,8 @@ class Streaming(Pipeable, Wired, Runnable, Generic[T]):
         def work(shared: Any, frame: Frame) -> Coroutine[Any, Any, Any]:
             return self._stream_into(sink, shared, frame)
 
-        return _results(sink, self._launch(work, shared, observers, deadline, Run()))
+        launch = self._launch(work, shared, observers, deadline, Run(), detached)
+        return _results(sink, launch)
 
     def _stream_buffer(self) -> int:
         """Return how many results may wait for the reader of a stream."""

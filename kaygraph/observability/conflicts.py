@@ -10,7 +10,6 @@ What a branch knows, its view, stands in a context variable, which tasks copy by
 
 import warnings
 from collections.abc import Coroutine, Mapping, Sequence
-from contextvars import ContextVar
 from contextvars import Token as Reset
 from itertools import compress, islice
 from operator import is_, is_not
@@ -20,6 +19,7 @@ from weakref import WeakKeyDictionary
 from .._stores import contents_of
 from ..errors import WriteConflictError, WriteConflictWarning
 from ..run.frame import Frame
+from ..run.joining import VIEW, Sees
 from ..run.run import Run
 from .steps import stepped
 
@@ -70,6 +70,9 @@ class Writes:
     def store(self) -> Mapping[Any, Any]:
         return contents_of(self._shared) or {}
 
+    def is_of(self, shared: Any) -> bool:
+        return self._shared is shared
+
     def changed(self) -> bool:
         """Whether a key has come, gone or got another object as its value."""
         store, known = self.store, self.known
@@ -116,6 +119,10 @@ class View:
         self.own = 0  # its own segment, once it has written
         self.error: Exception | None = None
 
+    def sees(self, shared: Any) -> bool:
+        """Whether it is this store to which writes are seen."""
+        return self.writes.is_of(shared)
+
     def close(self) -> int:
         """End the segment, as others are to know it from now on; return all that is known."""
         self.seen |= self.own
@@ -137,7 +144,7 @@ class View:
     def _conflict(self, key: Any, last: Write, name: str, run: Run) -> None:
         common = [one for one, its in zip(self.levels, last.levels, strict=False) if one is its]
         mode, other = common[-1].mode, last.name
-        reported = _reported.setdefault(run, set())
+        reported = _reported.setdefault(run.root, set())
         if mode == "ignore" or (key, other, name) in reported:
             return
         reported.update([(key, other, name), (key, name, other)])
@@ -165,7 +172,10 @@ class View:
             raise error
 
 
-VIEW: ContextVar[View | None] = ContextVar("kaygraph_view", default=None)
+def _view() -> View | None:
+    view = VIEW.get()
+    assert view is None or isinstance(view, View)
+    return view
 
 
 async def checked(work: Coroutine[Any, Any, Any], node: Any, frame: Frame) -> Any:
@@ -175,7 +185,7 @@ async def checked(work: Coroutine[Any, Any, Any], node: Any, frame: Frame) -> An
         WriteConflictError: It has written what another branch has, where that is an error; an
             error of its own is the context.
     """
-    view = VIEW.get()
+    view = _view()
     if view is None:
         return await work
     name, run = frame.name_of(node), frame.run
@@ -197,8 +207,8 @@ class Branches:
     def __init__(self, shared: Any, frame: Frame) -> None:
         mode = frame.rules.on_conflict
         self.run = frame.run
-        self._reset: Reset[View | None] | None = None
-        view = VIEW.get()
+        self._reset: Reset[Sees | None] | None = None
+        view = _view()
         if view is None:
             view = View(Writes(shared, MOST_KEYS if mode is None else float("inf")))
             self._reset = VIEW.set(view)
@@ -207,13 +217,13 @@ class Branches:
         self.levels = (*view.levels, Level(mode or "warn"))
         self.known = view.close()
 
-    def enter(self, known: int = 0) -> Reset[View | None]:
+    def enter(self, known: int = 0) -> Reset[Sees | None]:
         """Begin a branch in the current context; it knows these segments as well."""
         return VIEW.set(View(self.view.writes, self.view.seen | known, self.levels))
 
     def leave(self) -> None:
         """Keep what the branch of this context knows for what comes after all of them."""
-        view = VIEW.get()
+        view = _view()
         assert view is not None
         self.known |= view.close()
 
@@ -243,14 +253,14 @@ class Branches:
 def branches(node: Any, shared: Any, frame: Frame) -> Branches | None:
     """Begin with several branches of a node, after what its ``prep`` has written; None: unseen."""
     look(node, frame)
-    if VIEW.get() is None and not _can_be_seen(shared, frame):
+    if _view() is None and not _can_be_seen(shared, frame):
         return None
     return Branches(shared, frame)
 
 
 def look(node: Any, frame: Frame) -> None:
     """Note what a node has written so far: what runs within it begins, with names of its own."""
-    view = VIEW.get()
+    view = _view()
     if view is not None:
         view.look(frame.name_of(node), frame.run)
         view.settle()
@@ -261,7 +271,7 @@ def _can_be_seen(shared: Any, frame: Frame) -> bool:
     mode = frame.rules.on_conflict
     contents = contents_of(shared)
     if contents is None:
-        reported = _reported.setdefault(frame.run, set())
+        reported = _reported.setdefault(frame.run.root, set())
         if mode is not None and (what := (type(shared), "", "")) not in reported:
             reported.add(what)
             warnings.warn(
@@ -298,7 +308,7 @@ class Trail:
 
     def leave(self, step: Place, following: Sequence[Place] = ()) -> None:
         """Note what the token knows that goes on from a step to others."""
-        view = VIEW.get()
+        view = _view()
         assert view is not None
         onward = joins = 0
         for target in following:
@@ -323,19 +333,19 @@ class Trail:
 
     def enter(self, step: Place) -> None:
         """Let the token know what comes before a step."""
-        view = VIEW.get()
+        view = _view()
         if view is not None and step.bit:
             view.seen |= self.before(step)
 
     def is_over(self) -> bool:
         """Whether nobody has to look any more: the only token knows all that was written."""
-        view = VIEW.get()
+        view = _view()
         assert view is not None
         return self._outermost is not None and not view.writes.segments & ~view.close()
 
     def end(self) -> None:
         """Let who comes after the walk know all that was written in it."""
-        view = VIEW.get()
+        view = _view()
         if view is not None:
             for known in self._left.values():
                 view.seen |= known
@@ -345,4 +355,4 @@ class Trail:
 
 def inherited_trail() -> Trail | None:
     """Return the trail of a walk in a branch that is checked, or None."""
-    return None if VIEW.get() is None else Trail()
+    return None if _view() is None else Trail()

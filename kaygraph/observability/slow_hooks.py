@@ -19,7 +19,7 @@ def timed(
     The warning comes once a node and run. Measured by the machine's clock; where the run is
     alone nothing else waits for the loop, and nobody has to hear of it.
     """
-    most, run = frame.rules.slow_hook_s, frame.run
+    most, run = frame.rules.slow_hook_s, frame.run.root
     if most is None or frame.run.alone:
         return begin()
     limit = most

@@ -13,6 +13,7 @@ from collections.abc import (
     Awaitable,
     Callable,
     Collection,
+    Coroutine,
     Generator,
     Mapping,
     Sequence,
@@ -317,7 +318,7 @@ class CompoundNode(Stored, Node[P, E]):
                 around = around.derive(caps=())
             return await self._beside(work, around)
 
-        def by_hand(_: Any, frame: Frame) -> Awaitable[T]:
+        def by_hand(_: Any, frame: Frame) -> Coroutine[Any, Any, T]:
             return self._beside(work, frame)
 
         return await launched(self.name, Frame(Run()), by_hand, None)

@@ -106,7 +106,7 @@ class RunBeside(Generic[T]):
         """Drain the run and wait for its end; return how it came to it."""
         run = self._run
         try:
-            run.draining = run.marked = True
+            run.halt()
             self._call(run.drain)
             if self._tells:
                 frame = None if self._thread is None else frame_of(self._thread)

@@ -70,11 +70,12 @@ class Cell:
 class Scope:
     """The graph around: its nodes' names, and what the groups in it came to in this walk."""
 
-    __slots__ = ("names", "outcomes", "path")
+    __slots__ = ("depth", "names", "outcomes", "path")
 
     def __init__(self, path: str = "", names: Mapping[Any, str] = NO_PARAMS) -> None:
         self.path = path  # the names of the graphs around, each with a slash
         self.names = names
+        self.depth = 0  # how many graphs and runs around it are on the stack of this task
         self.outcomes: dict[Any, list[Outcome[Any]]] | None = None
 
     def keep(self, group: Any, outcomes: list[Outcome[Any]]) -> None:
@@ -138,6 +139,11 @@ class Frame:
         if self.scope is None:
             return str(node.name)
         return f"{self.scope.path}{self.scope.names.get(node, node.name)}"
+
+    @property
+    def is_entry(self) -> bool:
+        """Whether it is that of the node that ``run`` was called on."""
+        return self.scope is None or self.run.entry is self
 
     def checks_writes(self, first: bool) -> bool:
         """Whether branches that begin at once are checked for writes of the same key.

@@ -1,11 +1,8 @@
 """How a run begins and ends."""
 
 import asyncio
-import signal
-import sys
 import warnings
 from collections.abc import (
-    Awaitable,
     Callable,
     Collection,
     Coroutine,
@@ -15,23 +12,32 @@ from collections.abc import (
 )
 from contextlib import suppress
 from functools import partial
+from threading import get_ident
 from typing import Any, ClassVar, TypeVar
 from weakref import ref
 
 from .._validation import check_limit
 from ..aio.stopped import tell
-from ..aio.tasks import CALLER, Caller, current_task, outlast, raise_if_awaited
+from ..aio.tasks import CALLER, Caller, current_task, in_own_task, outlast, raise_if_awaited
 from ..aio.timeouts import within
 from ..aio.tracebacks import trim
-from ..errors import DeadlineExceededError, RunInterrupted, note_place
+from ..errors import DeadlineExceededError, note_place
 from ..events import Observer, RunFinished, RunStarted
 from .frame import FRAME, Frame
+from .joining import VIEW, Joining, frame_around
+from .new_loop import run_in_new_loop
+from .observers import OBSERVING
+from .place import PLACE
 from .run import Run
 
 T = TypeVar("T")
 
 # How long what is in flight may take to end after the first SIGINT or SIGTERM, by default.
 GRACE_S = 10.0
+
+# So many graphs and runs within each other are on one stack: Python has room for a thousand calls,
+# of which each takes up to fifteen.
+STACKED = 24
 
 
 class Runnable:
@@ -50,6 +56,7 @@ class Runnable:
         observers: Sequence[Observer] = (),
         deadline: float | None = None,
         grace: float | None = GRACE_S,
+        detached: bool = False,
     ) -> str | None:
         """Run from synchronous code and return the last action.
 
@@ -72,6 +79,7 @@ class Runnable:
             deadline: Seconds that the run may take, all included.
             grace: Seconds that what is in flight has after the first signal, before it is
                 cancelled; None: as long as it takes.
+            detached: Where a hook of another run calls it: whether it is a run of its own.
 
         Raises:
             RunInterrupted: The run has ended early because of a signal. In a prompt or a notebook
@@ -82,7 +90,7 @@ class Runnable:
         run = Run()
         run.inline = True
         grace = check_limit("grace", grace)
-        launch = self._launch(self.run_within, shared, observers, deadline, run)
+        launch = self._launch(self.run_within, shared, observers, deadline, run, detached)
         try:
             return run_in_new_loop(launch, run, grace, self._interrupts_at_once)
         except BaseException as error:
@@ -96,12 +104,13 @@ class Runnable:
         *,
         observers: Sequence[Observer] = (),
         deadline: float | None = None,
+        detached: bool = False,
     ) -> Coroutine[Any, Any, str | None]:
         """Run on the current event loop and return the last action; see ``run``.
 
         When it returns, raises or is cancelled, nothing that it started is left behind.
         """
-        return self._launch(self.run_within, shared, observers, deadline, Run())()
+        return self._launch(self.run_within, shared, observers, deadline, Run(), detached)()
 
     def launch(
         self,
@@ -110,10 +119,12 @@ class Runnable:
         *,
         observers: Sequence[Observer] = (),
         deadline: float | None = None,
+        detached: bool = False,
     ) -> "RunTask":
         """Begin a run on the current event loop, in a task of its own, and return it."""
         run = Run()
-        return RunTask(run, self._launch(self.run_within, shared, observers, deadline, run))
+        launch = self._launch(self.run_within, shared, observers, deadline, run, detached)
+        return RunTask(run, launch)
 
     def _launch(
         self,
@@ -122,6 +133,7 @@ class Runnable:
         observers: Sequence[Observer],
         deadline: float | None,
         run: Run,
+        detached: bool,
     ) -> Callable[[], Coroutine[Any, Any, T]]:
         """Check what is asked of a run, and return what begins it."""
         if self._successors:
@@ -140,15 +152,21 @@ class Runnable:
         shared = {} if shared is None else shared
         if deadline is not None:
             work = _in_time(work, check_limit("deadline", deadline), self.name)
-        return partial(launched, self.name, Frame(run), work, shared)
+        return partial(launched, self.name, Frame(run), work, shared, detached)
 
 
 def _in_time(
     work: Callable[[Any, Frame], Coroutine[Any, Any, T]], deadline: float | None, name: str
 ) -> Callable[[Any, Frame], Coroutine[Any, Any, T]]:
+    async def whole(shared: Any, frame: Frame) -> T:
+        result = await work(shared, frame)
+        if frame.run.within:
+            await frame.run.outlast_joined()
+        return result
+
     def in_time(shared: Any, frame: Frame) -> Coroutine[Any, Any, T]:
         assert deadline is not None
-        return within(deadline, "deadline", f"the run of {name!r}", work(shared, frame))
+        return within(deadline, "deadline", f"the run of {name!r}", whole(shared, frame))
 
     return in_time
 
@@ -246,25 +264,41 @@ class RunTask:
 
 
 async def launched(
-    name: str, frame: Frame, work: Callable[[Any, Frame], Awaitable[T]], shared: Any
+    name: str,
+    frame: Frame,
+    work: Callable[[Any, Frame], Coroutine[Any, Any, T]],
+    shared: Any,
+    detached: bool = False,
+    placed: bool = False,
 ) -> T:
-    """Do the work of a run of its own, and close whatever the run has opened."""
+    """Do the work of a run, and close whatever the run has opened.
+
+    Where a hook of another run has begun it, it takes place within that one, unless ``detached``.
+    ``placed``: its frame is that of this place already.
+    """
+    if not placed and FRAME.get(None) is not None:
+        return await _placed(name, frame, work, shared, detached)
     run, error, action = frame.run, None, None
-    task = current_task()
+    run.task = task = current_task()
+    run.name = name
+    if run.inline:
+        run.thread = get_ident()
     caller = None
     if task is not None and (task.cancelling() or CALLER.get(None) is not None):
         caller = CALLER.set(Caller(ref(task), task.cancelling()))
     reset = FRAME.set(frame)
     started = 0.0
-    if run.emit is not None:
+    if run.tell is not None:
         started = asyncio.get_running_loop().time()
-        run.emit(RunStarted(name, started))
+        run.tell(RunStarted(name, started))
     try:
         try:
             result = await work(shared, frame)
         except asyncio.CancelledError as cancellation:  # of the hooks of a batch that is streamed
             raise_if_awaited(cancellation)
             raise
+        if run.opened and run.within:  # where it has a deadline, that holds for them: see _in_time
+            await run.outlast_joined()
         action = result if isinstance(result, str) else None
         return result
     except BaseException as failure:
@@ -276,17 +310,19 @@ async def launched(
     finally:
         try:
             if run.opened:
-                await run.close(error)
+                await _closed(run, error)
         except BaseException as failure:
             error = error or failure
             trim(failure)
             raise
         finally:
             try:
-                if run.emit is not None:
+                if run.tell is not None:
                     now = asyncio.get_running_loop().time()
-                    run.emit(RunFinished(name, now, now - started, action, error))
+                    run.tell(RunFinished(name, now, now - started, action, error))
+                    run.emit = run.tell = None  # they know the run: no cycle may stay
             finally:
+                run.task = None  # nothing takes place within it any more
                 FRAME.reset(reset)
                 if caller is not None:
                     CALLER.reset(caller)
@@ -294,34 +330,40 @@ async def launched(
             del error, task, run, frame, work, shared
 
 
-def _in_a_notebook() -> bool:
-    """Whether IPython runs what is typed: its loop has nothing else to do meanwhile."""
-    ipython = sys.modules.get("IPython")
-    return ipython is not None and ipython.get_ipython() is not None
-
-
-def run_in_new_loop(
-    launch: Callable[[], Coroutine[Any, Any, T]], run: Run, grace: float | None, at_once: bool
+async def _placed(
+    name: str,
+    frame: Frame,
+    work: Callable[[Any, Frame], Coroutine[Any, Any, T]],
+    shared: Any,
+    detached: bool,
 ) -> T:
-    """Run to the end in this thread, or in another where a loop runs here already."""
-    # Only here are there signals to hear: what hears them is loaded here.
-    if sys.modules["asyncio.events"]._get_running_loop() is None:
+    """Launch a run from a hook of another one, or from what that has left behind."""
+    around = None if detached else frame_around()
+    if around is None:
+        observing, view, place = OBSERVING.set(False), VIEW.set(None), PLACE.set(None)
         try:
-            from .signals import Signals
+            return await launched(name, frame, work, shared, placed=True)
+        finally:
+            OBSERVING.reset(observing)
+            VIEW.reset(view)
+            PLACE.reset(place)
+    joining = Joining(frame.run, around, shared)
+    frame = joining.frame
+    assert frame.scope is not None
+    name = f"{frame.scope.path}{name}"
+    whole = joining.within(name, launched(name, frame, work, shared, placed=True))
+    return await (whole if frame.scope.depth % STACKED else in_own_task(whole))
 
-            signals = Signals(run, grace, at_once)
-        except KeyboardInterrupt:  # it has come meanwhile
-            raise RunInterrupted(signal.SIGINT, drained=True) from None
-        return signals.run(launch())
-    notebook = _in_a_notebook()
-    if not notebook:
-        warnings.warn(
-            "run() blocks the event loop of this thread until the run has ended: write "
-            "'await graph.run_async(shared)'",
-            RuntimeWarning,
-            stacklevel=3,
-        )
-    from .beside import RunBeside
 
-    beside: RunBeside[T] = RunBeside(run, grace, notebook)
-    return beside.result(launch)
+async def _closed(run: Run, error: BaseException | None) -> None:
+    """Close what a run has opened, and end what goes on within it."""
+    run.closing = True
+    if run.within:
+        await _ended_joined(run)
+    await run.close(error)
+
+
+async def _ended_joined(run: Run) -> None:
+    """Cancel the runs that go on within a run that has failed, and wait for their end."""
+    run.cancel_joined()
+    await outlast([asyncio.get_running_loop().create_task(run.outlast_joined())])

@@ -2,10 +2,15 @@
 
 import asyncio
 from collections.abc import Sequence
+from contextvars import ContextVar
 
 from ..events import Event, Observer
 
 MOST_IN_A_ROW = 25  # failures after which an observer is told of nothing more
+
+
+# Whether an observer is being called: what it begins is no part of the run that it observes.
+OBSERVING: ContextVar[bool] = ContextVar("kaygraph_observing", default=False)
 
 
 class Observers:
@@ -23,14 +28,18 @@ class Observers:
         self._failures: dict[int, int] = {}  # in a row, by the id of the observer
 
     def __call__(self, event: Event) -> None:
-        for observer in tuple(self._observers):
-            try:
-                observer(event)
-            except (Exception, asyncio.CancelledError) as error:
-                self._failed(observer, event, error)
-            else:
-                if self._failures:
-                    self._failures.pop(id(observer), None)
+        observing = OBSERVING.set(True)
+        try:
+            for observer in tuple(self._observers):
+                try:
+                    observer(event)
+                except (Exception, asyncio.CancelledError) as error:
+                    self._failed(observer, event, error)
+                else:
+                    if self._failures:
+                        self._failures.pop(id(observer), None)
+        finally:
+            OBSERVING.reset(observing)
 
     def _failed(self, observer: Observer, event: Event, error: BaseException) -> None:
         failures = self._failures[id(observer)] = self._failures.get(id(observer), 0) + 1

@@ -3,15 +3,49 @@
 from asyncio import CancelledError
 from collections.abc import Mapping
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Protocol
 
 from ..aio.tasks import awaited_cancelled
 from ..errors import note_place
 from ..limits.slots import Slot
-from .frame import FRAME
+from .frame import FRAME, Frame
 
-# The node that this worker works for, and the slot that knows which item it works on.
-WORKING: ContextVar[tuple[Any, Slot]] = ContextVar("kaygraph_working")
+
+class Place(Protocol):
+    """Which node calls its hooks here: a Worker, a step, or a walk, which goes from node to node.
+
+    Attributes:
+        node: The node.
+        frame: The frame in which the node has its name; None: the current one.
+        slot: What the call of ``exec`` holds; None where it holds nothing.
+        several: The call is one of several, each for an item: the slot knows which.
+    """
+
+    @property
+    def node(self) -> Any: ...
+
+    @property
+    def frame(self) -> Frame | None: ...
+
+    @property
+    def slot(self) -> Slot | None: ...
+
+    @property
+    def several(self) -> bool: ...
+
+
+class Worker:
+    """The place of one call of ``exec``, or of several, one after another."""
+
+    __slots__ = ("frame", "node", "several", "slot")
+
+    def __init__(
+        self, node: Any, frame: Frame, slot: Slot | None = None, several: bool = False
+    ) -> None:
+        self.node, self.frame, self.slot, self.several = node, frame, slot, several
+
+
+PLACE: ContextVar[Place | None] = ContextVar("kaygraph_place", default=None)
 
 # Where the context of a run does not reach: a node, and its place as it was there.
 SENT: ContextVar[tuple[Any, Mapping[str, Any]]] = ContextVar("kaygraph_sent")
@@ -58,9 +92,9 @@ def place_of(node: Any) -> Mapping[str, Any]:
     if frame is None:
         return {"node": node.name}
     place: dict[str, Any] = {"run": frame.run.id, "node": frame.name_of(node)}
-    worker_node, slot = WORKING.get((None, None))
-    if node is worker_node and slot is not None:
-        place["item"] = slot.index
+    here = PLACE.get()
+    if here is not None and here.several and here.slot is not None and node is here.node:
+        place["item"] = here.slot.index
     if frame.attempt > 1:
         place["attempt"] = frame.attempt
     return place

@@ -2,10 +2,10 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping, Sequence, Set
-from contextlib import AbstractAsyncContextManager
-from functools import cached_property
-from types import CoroutineType
+from collections.abc import Callable, Hashable, Mapping, Sequence, Set
+from contextlib import AbstractAsyncContextManager, suppress
+from functools import cached_property, partial
+from types import CoroutineType, MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from ..aio.tasks import outlast
@@ -13,7 +13,7 @@ from ..errors import NodeDefinitionError, note_place
 from ..events import Event, Observer
 from ..limits.clock import has_own_clock
 from ..limits.permits import KeyedPermits, Permits
-from ..limits.slots import Slot
+from ..limits.slots import Loan, Slot
 from .lifespan import Lifespan
 from .observers import Observers
 
@@ -25,6 +25,9 @@ C = TypeVar("C", Permits, KeyedPermits)
 
 # Threads are started one by one, as calls find no idle one; caps belong to the nodes and graphs.
 MAX_THREADS = 1024
+
+
+NO_LOANS: Mapping[Hashable, Loan] = MappingProxyType({})
 
 
 class WorkerProcesses(Protocol):
@@ -65,10 +68,15 @@ class SideBySide:
 
 
 class Run:
-    """Everything that one call of ``run`` holds; made lazily, closed when the run ends."""
+    """Everything that one call of ``run`` holds; made lazily, closed when the run ends.
+
+    A run that takes place within another one, on the same loop, has the caps, threads and
+    processes of the outermost one; its lifespans are its own.
+    """
 
     ambient: ClassVar[tuple[Observer, ...]] = ()  # those who watch every run that begins
     emit: Callable[[Event], None] | None = None
+    tell: Callable[[Event], None] | None = None  # of its begin and end: not all that hear the rest
     opened = False  # there is something to close
     checks_all: ClassVar[bool] = False  # every fork is checked for conflicting writes
     checking = 0  # how many forks are, each with all that runs within it
@@ -76,19 +84,40 @@ class Run:
     slow_nodes: Set[Any] = frozenset()  # those of which that was told
     side_by_side = 0  # how many have begun tasks that run at once
     inline = False  # in the calling thread of run()
+    thread = 0  # the identifier of that thread
+    blocks: object = None  # the loop whose thread waits for the run
     expired = False  # what was in flight has had its time, and is cancelled
     threaded: Callable[[], None] | None = None  # called when the run gets threads of its own
-    _sources: Sequence[Callable[[], None]] = ()
-    _threads: "ThreadPoolExecutor | None" = None
     processes: WorkerProcesses | None = None  # made by the call that first needs one
     pickled: dict[Any, bytes] | None = None  # nodes, as executors of the user's send them away
+    task: "asyncio.Task[Any] | None" = None  # in which it goes on, from its begin to its end
+    name = ""  # of the node that it was called on, after those of the runs around
+    closing = False  # its nodes have ended
+    around: "Run | None" = None  # the run within which this one takes place
+    shares = False  # on the loop of the run around, so that it has its caps and its threads
+    entry: object = None  # the frame of the node that it was called on, within another run
+    loans: Mapping[Hashable, Loan] = NO_LOANS  # of the nodes within whose calls it takes place
+    within: "dict[Run, None] | None" = None  # the runs that take place within it
+    hears: Sequence[Observer] = ()  # the observers of this run, and of those around
+    _root: "Run | None" = None
+    _joined_ended: "asyncio.Future[None] | None" = None
+    _observers: Sequence[Observer] = ()
+    _sources: Sequence[Callable[[], None]] = ()
+    _threads: "ThreadPoolExecutor | None" = None
     _lifespans: dict[Any, Lifespan] | None = None
     _caps: dict[Any, Permits | KeyedPermits] | None = None
+    _users: dict[Any, int] | None = None  # of caps that only runs within this one have asked for
+    _used: Set[Any] = frozenset()  # of those, what this run has asked for
 
     def __init__(self) -> None:
         # Read at every step and every item, which is cheapest from the instance.
         self.marked = False  # walks have to look closer: an error is on its way, or the run drains
         self.draining = False  # no more items are taken, and no more nodes begin
+
+    @property
+    def root(self) -> "Run":
+        """The run that holds the caps, threads and processes."""
+        return self if self._root is None else self._root
 
     @property
     def alone(self) -> bool:
@@ -107,17 +136,94 @@ class Run:
 
     @cached_property
     def id(self) -> str:
-        """What tells this run from others in a log."""
-        return os.urandom(4).hex()
+        """What tells this run from others in a log: that of the outermost one."""
+        return os.urandom(4).hex() if self.around is None else self.outermost.id
 
     def observe(self, observers: Sequence[Observer]) -> None:
         """Send the run's events to the observers, in the order given."""
         if self.ambient or observers:
-            self.emit = Observers([*self.ambient, *observers])
+            self._observers = self.hears = [*self.ambient, *observers]
+            self.emit = self.tell = Observers(self._observers)
+
+    # --- runs within runs -------------------------------------------------------------------------
+
+    def join(self, around: "Run", shares: bool, emit: Callable[[Event], None] | None) -> None:
+        """Take place within another run, whose observers get the events by ``emit``.
+
+        ``shares``: it is on the same loop.
+        """
+        self.around, self.shares = around, shares
+        if shares:
+            self._root = around.root
+        heard = around.hears
+        own = [one for one in self._observers if not any(one is other for other in heard)]
+        self.hears = (*heard, *own)
+        self.tell = Observers(own) if own else None
+        self.emit = emit
+        if self.tell is not None:
+            self.emit = self.tell if emit is None else partial(_both, emit, self.tell)
+
+    def enter(self) -> None:
+        """Note in the run around that the run begins; it is to call ``leave`` when it ends."""
+        around = self.around
+        assert around is not None
+        within = around.__dict__.setdefault("within", {})  # in one step: threads begin runs too
+        within[self] = None
+        around.opened = True
+
+    def leave(self) -> None:
+        """Note that the run has ended, in the run around."""
+        around = self.around
+        assert around is not None
+        assert around.within is not None
+        root = self.root
+        for owner in self._used:
+            assert root._users is not None
+            assert root._caps is not None
+            if owner in root._users:
+                root._users[owner] -= 1
+                if not root._users[owner]:
+                    del root._users[owner], root._caps[owner]
+        self.entry = None  # it knows this run: no cycle may stay
+        del around.within[self]
+        ended = around._joined_ended
+        if not around.within and ended is not None:
+            ended.get_loop().call_soon_threadsafe(_end, ended)
+
+    def with_joined(self) -> "list[Run]":
+        """Return this run and all that take place within it, however deep."""
+        runs = [self]
+        for run in runs:
+            runs += tuple(run.within or ())
+        return runs
+
+    @property
+    def outermost(self) -> "Run":
+        """The run that is within no other one."""
+        run = self
+        while run.around is not None:
+            run = run.around
+        return run
+
+    async def outlast_joined(self) -> None:
+        """Wait for the runs that were begun within this one, in tasks, and go on."""
+        while self.within:
+            self._joined_ended = asyncio.get_running_loop().create_future()
+            await self._joined_ended
+
+    def cancel_joined(self) -> None:
+        """Cancel the runs that go on within this one in tasks of their own."""
+        for run in tuple(self.within or ()):
+            if run.task is not None and run.task is not self.task:
+                run.task.cancel()
+
+    # --- what is shared ---------------------------------------------------------------------------
 
     @property
     def threads(self) -> "ThreadPoolExecutor":
         """The run's own threads."""
+        if self.shares:
+            return self.root.threads
         if self._threads is None:
             from concurrent.futures import ThreadPoolExecutor  # loads where it is used
 
@@ -133,11 +239,35 @@ class Run:
 
     def cap(self, owner: Any, make: Callable[[], C]) -> C:
         """Return an owner's cap, the same for all that it does at once in this run."""
+        return self._shared_cap(owner, make) if self.shares else self.own_cap(owner, make)
+
+    def own_cap(self, owner: Any, make: Callable[[], C]) -> C:
+        """Return an owner's cap, which holds for this run and not for others around it."""
         if self._caps is None:
             self._caps = {}
         if owner not in self._caps:
             self._caps[owner] = make()
+        elif self._users:
+            self._users.pop(owner, None)  # it is no longer only of runs within
         return self._caps[owner]  # type: ignore[return-value]
+
+    def _shared_cap(self, owner: Any, make: Callable[[], C]) -> C:
+        """Return an owner's cap in the outermost run, which drops it when nobody uses it."""
+        node = owner[0] if type(owner) is tuple else owner
+        if node in self.loans:
+            self.loans[node].give_all()
+        root = self.root
+        if root._caps is None:
+            root._caps = {}
+        if root._users is None:
+            root._users = {}
+        if owner not in root._caps:
+            root._caps[owner] = make()
+            root._users[owner] = 0
+        if owner in root._users and owner not in self._used:
+            root._users[owner] += 1
+            self._used = {*self._used, owner}
+        return root._caps[owner]  # type: ignore[return-value]
 
     def permits(self, owner: Any, size: int) -> Permits:
         """Return an owner's permits."""
@@ -148,9 +278,23 @@ class Run:
         caps = (self._caps or {}).items()
         return [f"{owner!r}: {cap.leak}" for owner, cap in caps if cap.leak is not None]
 
+    def halt(self) -> None:
+        """Note that the run drains, as a signal's handler may do in the middle of anything."""
+        for run in self.with_joined():
+            run.draining = run.marked = True
+            if run.root is not self.root and run.task is not None:
+                with suppress(RuntimeError):  # its loop is closed: it has ended
+                    run.task.get_loop().call_soon_threadsafe(run.end_waits)
+
     def drain(self) -> None:
         """Take no more items and begin no more nodes; what has begun goes on to its end."""
-        self.draining = self.marked = True
+        self.halt()
+        for run in self.with_joined():
+            if run.root is self.root:
+                run.end_waits()
+
+    def end_waits(self) -> None:
+        """End the waits for the items of sources."""
         for stop in self._sources:
             stop()
 
@@ -161,7 +305,8 @@ class Run:
     def expire(self, task: "asyncio.Task[Any]") -> None:
         """Cancel the run's task, as what is in flight has had its time; once is enough."""
         if not task.cancelling():
-            self.expired = True
+            for run in self.with_joined():
+                run.expired = True
             task.cancel()
 
     def read_out(self, stop: Callable[[], None]) -> None:
@@ -179,6 +324,11 @@ class Run:
     def resource(self, node: Any) -> Any:
         """Return what a node's ``lifespan`` yielded."""
         if self._lifespans is None or node not in self._lifespans:
+            around = self.around
+            while around is not None:
+                if around._lifespans is not None and node in around._lifespans:
+                    return around._lifespans[node].yielded
+                around = around.around
             hint = "define lifespan(self, shared) as an async context manager that yields it"
             if node.hook_kinds[0]:
                 hint = "what lifespan opens does not reach a process; open it in exec()"
@@ -211,6 +361,16 @@ class Run:
                 raise BaseExceptionGroup("lifespans failed to close", failures)
         finally:
             del failures, error  # they hold this frame: no cycle may keep them alive
+
+
+def _end(future: "asyncio.Future[None]") -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+def _both(first: Callable[[Event], None], second: Callable[[Event], None], event: Event) -> None:
+    first(event)
+    second(event)
 
 
 def _manager(node: Any, shared: Any) -> AbstractAsyncContextManager[Any]:

@@ -187,7 +187,7 @@ class Signals:
         if count == 1:
             self._number = number
             # At once, since code that holds the loop may be followed by another node, or item.
-            self._run.draining = self._run.marked = True
+            self._run.halt()
             self._call(self._run.drain)
             self._tell(frame)
             self._ending = threading.Thread(target=self._end, name="kaygraph-ending", daemon=True)

@@ -23,7 +23,7 @@ from ..node.node import Node
 from ..node.observed import begun
 from ..outcome import Outcome
 from ..run.frame import Frame
-from ..run.place import WORKING
+from ..run.place import PLACE, Worker
 from .order import Order
 from .outlet import UNBOUNDED, StageOutlet
 
@@ -198,7 +198,7 @@ class Stage:
         outlet: StageOutlet | None = None
         if node.exec_kind in YIELDING:
             outlet = slot.outlet = StageOutlet(self.outbox, slot, self.order)
-        WORKING.set((node, slot))  # in a task of its own
+        PLACE.set(Worker(node, frame, slot, several=True))  # in a task of its own
         started = self.clock()
         try:
             if plain is not None and self.workers == 1 and not self.outcomes:

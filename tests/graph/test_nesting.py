@@ -5,16 +5,20 @@ from typing import Any
 
 import pytest
 
-from kaygraph import AsyncNode, Graph, GraphDefinitionError, Node, settle
+from kaygraph import AsyncNode, BatchGraph, Graph, GraphDefinitionError, Node, settle
 from kaygraph.testing import Faults
 
 DEEP = 2000  # Python's limit is a thousand calls
-RUN_DEEP = 100  # see docs/guarantees.md
 
 
 class Count(AsyncNode):
     def post(self, shared: Any, prep_res: Any, exec_res: Any) -> None:
         shared["count"] = shared.get("count", 0) + 1
+
+
+class Rounds(BatchGraph):
+    def prep(self, shared: Any) -> list[dict[str, Any]]:
+        return [{}]
 
 
 def nested(levels: int, inmost: Any = None) -> Graph:
@@ -35,11 +39,16 @@ def test_deep_graph_is_planned_drawn_shown_and_wrapped() -> None:
     assert wrapped.to_mermaid() == graph.to_mermaid()
 
 
-def test_deep_graph_runs() -> None:
-    """As deep as a call may go in Python, of which a level takes four to nine."""
+@pytest.mark.parametrize("observers", [[], [lambda _: None]], ids=["unobserved", "observed"])
+@pytest.mark.parametrize("kind", [Graph, Rounds])
+def test_deep_graph_runs(kind: Callable[[Any], Graph], observers: Any) -> None:
+    """Deeper than calls may go in Python, of which a level takes four to fifteen."""
     shared: dict[str, int] = {}
-    nested(RUN_DEEP).run(shared)
-    assert shared["count"] == RUN_DEEP + 1
+    graph: Graph = Graph(Count())
+    for _ in range(DEEP // 4):
+        graph = kind(Count() >> graph)
+    Graph(graph, slow_hook_s=60, deadline=60).run(shared, observers=observers)
+    assert shared["count"] == DEEP // 4 + 1
 
 
 def test_error_at_the_bottom_of_a_deep_graph_is_found() -> None:

@@ -78,9 +78,8 @@ BUGS = [
         "thread",
         {
             elsewhere.submitted: """
-                - if not future.cancel():
                 -     await outlast([waiting])
-                + future.cancel()
+                +     pass
             """
         },
     ),

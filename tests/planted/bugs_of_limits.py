@@ -16,8 +16,8 @@ BUGS = [
         "the outer graph allows",
         {
             graph.Graph._caps: """
-                - return (frame.run.permits(self, min(most)), *frame.caps)
-                + return (frame.run.permits(self, min(most)),)
+                - return (permits, *frame.caps)
+                + return (permits,)
             """
         },
     ),
@@ -27,8 +27,8 @@ BUGS = [
         "the inner graph allows",
         {
             graph.Graph._caps: """
-                - return (frame.run.permits(self, min(most)), *frame.caps)
-                + return (Permits(min(most)), *frame.caps)
+                - permits = frame.run.permits(self, min(most))
+                + permits = Permits(min(most))
             """
         },
     ),

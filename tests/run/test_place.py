@@ -142,12 +142,12 @@ def test_an_attempt_is_told_from_the_second_on() -> None:
 
 
 def test_a_run_within_an_item_tells_its_own_place() -> None:
-    """Neither the item of the node around it nor the id of the run around."""
+    """It is not an item of the node around it, and part of the run around unless detached."""
 
     class Around(TellsMany):
         async def exec(self, item: str, /) -> str:
             self.log.info("around")
-            await Tells(name=item).run_async()
+            await Tells(name=item).run_async(detached=item == "c")
             self.log.info("around")
             return item
 
@@ -156,7 +156,10 @@ def test_a_run_within_an_item_tells_its_own_place() -> None:
     within = [line for line in lines if line["event"] == "exec"]
     assert [line["item"] for line in around] == [0, 0, 1, 1, 2, 2]
     assert all("item" not in line for line in within)
-    assert len(ids_in(around) | ids_in(within)) == 4
+    assert [line["node"] for line in within] == ["Around/a", "Around/b", "c"]
+    ids = [{line["run"] for line in lines} for lines in (around, within[:2], within[2:])]
+    assert ids[0] == ids[1]
+    assert len(ids[0] | ids[2]) == 2
 
 
 def test_names_of_the_graphs_around_are_told() -> None:

@@ -1,0 +1,203 @@
+"""A run that is begun by a hook of another one, and takes place within it.
+
+On the same loop it has the caps and threads of the run around. Elsewhere (in a thread, or where
+the loop of the run around is blocked until it has ended) it can wait for nothing there: it has as
+many permits as are certain, and threads of its own.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from contextvars import Context, ContextVar, copy_context
+from functools import partial
+from threading import get_ident
+from typing import Any, Protocol, TypeVar
+
+from ..aio.tasks import current_task, is_cancelled
+from ..aio.timeouts import within_limit
+from ..events import Event, NodeFinished, NodeStarted
+from ..limits.clock import has_own_clock
+from ..limits.permits import Permits
+from ..limits.slots import Loan
+from .frame import FRAME, Frame, Scope
+from .observers import OBSERVING
+from .place import PLACE, Place
+from .run import Run
+
+T = TypeVar("T")
+
+Work = Callable[[Any, Frame], Awaitable[T]]
+
+
+class Sees(Protocol):
+    """What a branch knows of the writes to a store."""
+
+    def sees(self, shared: Any) -> bool: ...
+
+
+# What the branch knows that runs here, where its writes are checked: see observability.conflicts.
+VIEW: ContextVar[Sees | None] = ContextVar("kaygraph_view", default=None)
+
+
+class Begun:
+    """The runs that a call has begun in its thread: they end when it is cancelled."""
+
+    __slots__ = ("_cancelled", "_runs")
+
+    def __init__(self) -> None:
+        self._runs: list[Run] = []
+        self._cancelled = False
+
+    def context(self) -> Context:
+        """Return the context to make the call in: a copy of the current one."""
+        context = copy_context()  # it knows this object, which must not know it: no cycle may stay
+        context.run(BEGUN.set, self)
+        return context
+
+    def add(self, run: Run) -> None:
+        self._runs.append(run)
+        if self._cancelled:
+            _cancel(run)
+
+    def cancel(self) -> None:
+        self._cancelled = True
+        for run in self._runs:
+            _cancel(run)
+
+
+def _cancel(run: Run) -> None:
+    if run.task is not None:
+        with suppress(RuntimeError):  # its loop is closed: it has ended
+            run.task.get_loop().call_soon_threadsafe(run.task.cancel)
+
+
+BEGUN: ContextVar[Begun] = ContextVar("kaygraph_begun")
+
+
+def frame_around() -> Frame | None:
+    """Return the frame of the hook that begins a run here, or None."""
+    frame = FRAME.get(None)
+    if frame is None or frame.run.task is None or OBSERVING.get():
+        return None
+    return frame
+
+
+class Joining:
+    """How a run becomes part of the run around.
+
+    Args:
+        run: The run that begins, in the current task.
+        around: The frame of the hook that has begun it.
+        shared: Its store.
+    """
+
+    def __init__(self, run: Run, around: Frame, shared: Any) -> None:
+        self.run, outer = run, around.run
+        assert outer.task is not None
+        loop = outer.task.get_loop()
+        shares = loop is asyncio.get_running_loop()
+        blocked = not shares and (outer.thread == get_ident() or run.blocks is loop)
+        # Its deadlines are those of the machine's clock, as they are here.
+        self._limited = blocked and not has_own_clock(loop)
+        emit = outer.emit
+        if emit is not None and not (shares or blocked):
+            emit = partial(_told_on, loop, emit)
+        run.join(outer, shares, emit)
+        self._emit = emit
+        self._begun = BEGUN.get(None) if not (shares or blocked) else None
+        here = None if outer.closing else PLACE.get()
+        self._loan = _loan_of(here, around) if shares else None
+        if self._loan is not None and here is not None:
+            run.loans = {**outer.loans, here.node: self._loan}
+        else:
+            run.loans = outer.loans
+        self.frame = _frame_within(run, around, here, shares, blocked)
+        view = VIEW.get()
+        self._view = None
+        if view is not None and not (shares and view.sees(shared)):
+            self._view = VIEW.set(None)  # its branches are checked among themselves
+        elif shares:
+            run.checking = outer.checking
+
+    async def within(self, name: str, work: Awaitable[T]) -> T:
+        """Await what the run does, and tell the observers of the run around."""
+        run, loan = self.run, self._loan
+        outer, task = run.around, current_task()
+        assert outer is not None
+        assert task is not None
+        before = task.cancelling()
+        run.task = task
+        run.enter()
+        place = PLACE.set(None)
+        try:
+            if outer.draining and not self.frame.rules.whole:  # since it was asked, in a thread
+                run.halt()
+            if self._begun is not None:
+                self._begun.add(run)
+            if loan is not None:
+                loan.begin()
+            with outer.beside:
+                if self._limited:  # the loop of the run around cannot end it
+                    work = within_limit(work)
+                result = await _observed(name, self._emit, work)
+            if task.cancelling() > before:  # its grace was over, and it has given what was done
+                raise asyncio.CancelledError
+        finally:
+            PLACE.reset(place)
+            run.leave()
+            if self._view is not None:
+                VIEW.reset(self._view)
+            if loan is not None:
+                await loan.end(waits=not is_cancelled())
+        return result
+
+
+def _told_on(loop: asyncio.AbstractEventLoop, emit: Callable[[Event], None], event: Event) -> None:
+    with suppress(RuntimeError):  # it is closed: nobody observes any more
+        loop.call_soon_threadsafe(emit, event)
+
+
+def _loan_of(here: Place | None, around: Frame) -> Loan | None:
+    """Return what the call of ``exec`` around gives back meanwhile."""
+    if here is None or here.slot is None:
+        return None
+    if here.slot.loan is None:
+        here.slot.loan = Loan(here.slot, around.caps)
+    return here.slot.loan
+
+
+def _frame_within(
+    run: Run, around: Frame, here: Place | None, shares: bool, blocked: bool
+) -> Frame:
+    path = around.run.name
+    if here is not None and here.node is not None:
+        path = (here.frame or around).name_of(here.node)
+    scope = Scope(f"{path}/")
+    scope.depth = 1 if around.scope is None else around.scope.depth + 1
+    caps, rules = around.caps, around.rules
+    if caps and not shares:
+        held = 0 if here is None or here.slot is None else len(here.slot.held)
+        # Nobody takes or returns any while the loop of the run around is blocked.
+        free = min(cap.free + (held > 0) for cap in caps) if blocked else 1
+        caps = (Permits(max(1, free)),)
+    if around.run.draining or around.run.closing:
+        rules = rules.changed(whole=True)  # a hook in flight comes to its end
+    frame = Frame(run, scope, around.params, 1, None, caps, None, rules)
+    run.entry = frame
+    return frame
+
+
+async def _observed(name: str, emit: Callable[[Event], None] | None, work: Awaitable[T]) -> T:
+    if emit is None:
+        return await work
+    now = asyncio.get_running_loop().time
+    started = now()
+    emit(NodeStarted(name, started))
+    try:
+        result = await work
+    except BaseException as error:
+        emit(NodeFinished(name, at := now(), at - started, None, error))
+        raise
+    action = result if isinstance(result, str) else None
+    emit(NodeFinished(name, at := now(), at - started, action, None))
+    return result

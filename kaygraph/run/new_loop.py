@@ -1,0 +1,73 @@
+"""A run from synchronous code: on a new loop, in this thread or in one beside it."""
+
+import signal
+import sys
+import warnings
+from collections.abc import Callable, Coroutine
+from types import FrameType
+from typing import Any, TypeVar
+
+from ..errors import RunInterrupted
+from .joining import frame_around
+from .run import Run
+
+T = TypeVar("T")
+
+
+def _in_a_notebook() -> bool:
+    """Whether IPython runs what is typed: its loop has nothing else to do meanwhile."""
+    ipython = sys.modules.get("IPython")
+    return ipython is not None and ipython.get_ipython() is not None
+
+
+def run_in_new_loop(
+    launch: Callable[[], Coroutine[Any, Any, T]], run: Run, grace: float | None, at_once: bool
+) -> T:
+    """Run to the end in this thread, or in another where a loop runs here already.
+
+    In another one, too, where runs within runs have used up half of this thread's stack.
+    """
+    notebook = False
+    run.blocks = sys.modules["asyncio.events"]._get_running_loop()
+    if run.blocks is None:
+        around = frame_around()
+        if around is None or not _is_deep():
+            return _run_here(launch, run, grace, at_once)
+        assert around.run.task is not None
+        run.blocks = around.run.task.get_loop()
+    else:
+        notebook = _in_a_notebook()
+        if not notebook:
+            warnings.warn(
+                "run() blocks the event loop of this thread until the run has ended: write "
+                "'await graph.run_async(shared)'",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+    from .beside import RunBeside
+
+    beside: RunBeside[T] = RunBeside(run, grace, notebook)
+    return beside.result(launch)
+
+
+def _run_here(
+    launch: Callable[[], Coroutine[Any, Any, T]], run: Run, grace: float | None, at_once: bool
+) -> T:
+    # Only here are there signals to hear: what hears them is loaded here.
+    try:
+        from .signals import Signals
+
+        signals = Signals(run, grace, at_once)
+    except KeyboardInterrupt:  # it has come meanwhile
+        raise RunInterrupted(signal.SIGINT, drained=True) from None
+    return signals.run(launch())
+
+
+def _is_deep() -> bool:
+    """Whether half of the calls that Python allows are under way in this thread."""
+    frame: FrameType | None = sys._getframe()
+    for _ in range(sys.getrecursionlimit() // 2):
+        if frame is None:
+            return False
+        frame = frame.f_back
+    return True
