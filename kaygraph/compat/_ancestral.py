@@ -30,6 +30,10 @@ GONE = {
 }
 
 
+LEFT_OUT: Any = object()
+_NONE: Any = object()  # the None that a program has given
+
+
 class FlowScope(Scope):
     """The flow around a node."""
 
@@ -178,14 +182,20 @@ class BaseNode(Replacing, CoreNode[Any, Any]):
 
     # --- running ----------------------------------------------------------------------------------
 
-    def run(self, shared: Any = None, **options: Any) -> Any:
-        """Run and return the last action; see ``kaygraph.Node.run``."""
+    def run(self, shared: Any = LEFT_OUT, **options: Any) -> Any:
+        """Run and return the last action; see ``kaygraph.Node.run``. Hooks get the None of
+        ``run(None)``, as in PocketFlow."""
         __tracebackhide__ = True  # read by IPython and pytest
-        return super().run(shared, **options)
+        return super().run(_NONE if shared is None else shared, **options)
 
-    def run_async(self, shared: Any = None, **options: Any) -> Coroutine[Any, Any, Any]:
-        """Run on the current event loop; see ``kaygraph.Node.run_async``."""
-        return super().run_async(shared, **options)
+    def run_async(self, shared: Any = LEFT_OUT, **options: Any) -> Coroutine[Any, Any, Any]:
+        """Run on the current event loop; see ``run``."""
+        return super().run_async(_NONE if shared is None else shared, **options)
+
+    def _store_of(self, shared: Any) -> Any:
+        if shared is _NONE:
+            return None
+        return super()._store_of(None if shared is LEFT_OUT else shared)
 
     async def run_within(self, shared: Any, frame: Frame) -> str | None:
         if frame.is_entry:  # run() was called on this very node

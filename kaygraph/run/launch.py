@@ -126,6 +126,10 @@ class Runnable:
         launch = self._launch(self.run_within, shared, observers, deadline, run, detached)
         return RunTask(run, launch)
 
+    def _store_of(self, shared: Any) -> Any:
+        """Return the store that hooks get, for what a run was given."""
+        return {} if shared is None else shared
+
     def _launch(
         self,
         work: Callable[[Any, Frame], Coroutine[Any, Any, T]],
@@ -149,7 +153,7 @@ class Runnable:
                     f"run(shared, observers=[report]); got {observers!r}"
                 )
             run.observe(observers)
-        shared = {} if shared is None else shared
+        shared = self._store_of(shared)
         if deadline is not None:
             work = _in_time(work, check_limit("deadline", deadline), self.name)
         return partial(launched, self.name, Frame(run), work, shared, detached)

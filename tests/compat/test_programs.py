@@ -223,6 +223,31 @@ def test_an_action_that_means_the_opposite_is_not_suggested() -> None:
     assert "Did you mean" not in str(warning.message)
 
 
+@pytest.mark.parametrize("given", [(), (None,), ({"a": 1},), ([],)])
+def test_hooks_get_the_store_that_a_run_was_given(given: Any) -> None:
+    """None too; where it is left out, it is a new dict."""
+    seen: list[Any] = []
+
+    class Sees(AsyncNode):
+        async def prep_async(self, shared: Any) -> None:
+            seen.append(shared)
+
+    node = Sees()
+    node.run(*given)
+    AsyncFlow(node).run(*given)
+    asyncio.run(AsyncFlow(node).run_async(*given))
+    assert seen == [given[0] if given else {}] * 3
+
+
+def test_flows_nest_as_deep_as_a_program_likes() -> None:
+    """A limit of recursion is none of a flow."""
+    flow: Any = Say()
+    for _ in range(500):
+        flow = Flow(flow)
+    flow.run(shared := {})
+    assert shared["said"] == ["Say"]
+
+
 # --- nodes that compare by value -----------------------------------------------------------------
 
 
