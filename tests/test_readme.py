@@ -91,3 +91,22 @@ def test_what_is_to_be_read_is_there() -> None:
     files = re.findall(r"`(\w+/\w+\.py)`", order[: order.index("`tests/")])
     assert len(files) == 9
     assert [name for name in files if not (PACKAGE / name).is_file()] == []
+
+
+NOTES = (ROOT / "docs" / "field-notes.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("named", sorted(set(re.findall(r"`((?:tests|findings)/[^`]+)`", NOTES))))
+def test_what_field_notes_refer_to_is_there(named: str) -> None:
+    """A file, or one test of it."""
+    path, _, test = named.partition("::")
+    assert (ROOT / path).exists()
+    if test:
+        functions = re.findall(r"^(?:async )?def (\w+)", (ROOT / path).read_text(), re.MULTILINE)
+        assert test in functions
+
+
+def test_rows_of_field_notes_are_whole() -> None:
+    """Each says what one would guess, what is, what kaygraph does, and where that is shown."""
+    rows = [line for line in NOTES.splitlines() if line.startswith("|")]
+    assert {len(re.split(r"(?<!\\)\|", row)) for row in rows} == {6}
