@@ -88,6 +88,13 @@ class NodeFigures:
         return sum(self.items.values())
 
     @property
+    def workers_at_once(self) -> int:
+        """How many workers took items at once, without those that stood in while items waited."""
+        if self.retries or "limit_by" in self.queued_for:
+            return max(1, self.peak)
+        return max(self.peak, len(self.workers))
+
+    @property
     def in_processes(self) -> bool:
         """Whether ``exec`` ran in worker processes."""
         return bool(self.memory)
@@ -127,7 +134,7 @@ class NodeFigures:
             "peak_in_flight": self.peak,
             "items": {status: self.items[status] for status in STATUSES},
             "retries": self.retries,
-            "workers": len(self.workers),
+            "workers": self.workers_at_once,
         }
         if self.limit is not None:
             row["limit"] = self.limit

@@ -157,7 +157,7 @@ def _workers(run: Measured) -> str:
         return ""
     wall_s = node.wall_s or run.wall_s  # a node that runs alone, in no graph
     mean = node.work_s / wall_s
-    workers = max(node.peak, len(node.workers))
+    workers = node.workers_at_once
     if node.ended <= node.peak:
         return (
             f"All {node.ended} items of {node.name} run at once: more workers will not help, the "

@@ -29,6 +29,7 @@ from kaygraph import (
     StageStarted,
     Usage,
 )
+from kaygraph.testing import simulate
 from tests.clock import VIRTUAL
 
 pytestmark = pytest.mark.anyio
@@ -350,6 +351,30 @@ async def test_items_between_attempts_leave_the_peak_to_those_at_work() -> None:
         == (2, 8, 8)
     )
     assert report.nodes["Fails"].queued_for.keys() == {"limit_by"}
+
+
+@pytest.mark.parametrize("waits", ["for their next attempt", "for a key"])
+def test_workers_that_stood_in_are_no_workers_more(waits: str) -> None:
+    """Of four workers' items a third wait: the report and its verdict know of four workers."""
+
+    class Busy(ParallelBatchNode[int, None]):
+        max_workers = 4
+
+        def prep(self, _: Any) -> Any:
+            return range(60)
+
+        async def exec(self, item: int) -> None:
+            await asyncio.sleep(1)
+            if waits == "for their next attempt" and item % 3 == 0 and self.attempt == 1:
+                raise LookupError
+
+    settings: Any = {"max_retries": 2, "wait": 10}
+    if waits == "for a key":
+        settings = {"limit_by": lambda item: item % 7 or item}
+    run = simulate(Graph(Busy(**settings)), {})
+    (row,) = run.report.to_dict()["nodes"]
+    assert row["workers"] == 4
+    assert "max_workers=8" in run.report.verdict or "of 4 had an item" in run.report.verdict
 
 
 async def test_a_run_on_a_virtual_clock_is_not_measured_by_the_machines() -> None:
