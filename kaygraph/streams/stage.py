@@ -228,7 +228,7 @@ class Stage:
         inbox, outbox = self.inbox, self.outbox
         source, sink, size = inbox.items, outbox.items, outbox.size
         writers, readers = inbox.writers, outbox.readers
-        cancelling, context = _cancelling(), copy_context()
+        cancelling, look, context = _cancelling(), copy_context, copy_context()
         while source or await self._wait_for_item(slot):
             if len(sink) >= size:
                 await self._wait_for_room(slot)
@@ -247,11 +247,11 @@ class Stage:
                 if readers:
                     wake(readers)
                 try:
-                    unsettled = cancelling() or copy_context() != context
+                    if not (cancelling() or look() != context):
+                        continue
                 except Exception:  # values that cannot be compared
-                    unsettled = True
-                if unsettled:
-                    plain, context = await settled(plain, context, cancelling)
+                    pass
+                plain, context = await settled(plain, context, cancelling)
             self._share(slot)
 
     async def _one_by_one(self, plain: Callable[[Any], Awaitable[Any]] | None, slot: Slot) -> None:
