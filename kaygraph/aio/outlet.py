@@ -70,11 +70,16 @@ async def close(values: AsyncIterator[Any]) -> None:
     try:
         await values.aclose()
     except BaseExceptionGroup as group:
-        if errors := group.split(GeneratorExit)[1]:
-            try:
-                raise errors from None
-            finally:
-                del errors  # they hold this frame: no cycle may keep them alive
+        _raise_errors(group)
+
+
+def _raise_errors(group: BaseExceptionGroup[BaseException]) -> None:
+    """Raise what failed when a generator was closed, if it was more than the closing itself."""
+    if errors := group.split(GeneratorExit)[1]:
+        try:
+            raise errors from None
+        finally:
+            del errors  # they hold this frame: no cycle may keep them alive
 
 
 async def _throw(cancellation: asyncio.CancelledError, values: Any, outlet: Outlet[Any]) -> None:
@@ -82,7 +87,11 @@ async def _throw(cancellation: asyncio.CancelledError, values: Any, outlet: Outl
     while True:
         if not hasattr(values, "athrow"):
             raise cancellation
-        value = await values.athrow(cancellation)
+        try:
+            value = await values.athrow(cancellation)
+        except BaseExceptionGroup as group:  # it has closed another one within
+            _raise_errors(group)
+            raise cancellation from None
         await raise_if_cancelled()  # it was no scope of the generator's, which has swallowed it
         outlet.put(value)
         try:

@@ -490,3 +490,50 @@ async def test_tokens_of_a_model_stream_out_of_a_pipeline() -> None:
     assert seen == [
         (0.1, "IT"), (0.2, "WAS"), (0.3, "A"), (0.4, "DARK"), (0.4, "AND"), (0.4, "STORMY"),
     ]  # fmt: skip
+
+
+async def group_of_tasks(_: Any, fails: bool = False) -> AsyncIterator[int]:
+    """Yield numbers within a task group, in which a task may fail."""
+
+    async def work() -> None:
+        await asyncio.sleep(3)
+        if fails:
+            raise KeyError("in a task")
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(work())
+        for number in count():
+            await asyncio.sleep(1)
+            yield number
+
+
+class Passes(Stage):
+    """Yields what another generator yields, which it closes itself."""
+
+    fails = False
+
+    async def exec(self, item: int) -> AsyncIterator[int]:  # type: ignore[override]
+        async with aclosing(group_of_tasks(item, self.fails)) as numbers:
+            async for number in numbers:
+                yield number
+
+
+async def test_an_exec_closes_a_generator_of_its_own_with_a_task_group() -> None:
+    """The group wraps the closing, which is no error: the run ends as cancelled."""
+    run = Pipeline(Read([1]), Passes(), Stage(1000), buffer=1).launch({})
+    await asyncio.sleep(50)
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    async with aclosing((Read([1]) | Passes()).stream()) as results:
+        assert await anext(results) == 0
+
+
+async def test_what_fails_in_a_generator_within_is_the_items_error() -> None:
+    """Also while it waits for room: it is collected as any other."""
+    passes = Passes(on_error="collect")
+    passes.fails = True
+    results = await results_of(Pipeline(Read([1]), passes, Stage(10), buffer=1))
+    assert results[:-1] == [0, 1]
+    assert isinstance(results[-1].error, ExceptionGroup)
+    assert isinstance(results[-1].error.exceptions[0], KeyError)
