@@ -140,9 +140,9 @@ def how_it_ended(code: int | None) -> str:
         name = f"signal {-code}"
     if name == "SIGKILL":
         return (
-            "was killed (SIGKILL; if by nobody you know, then by the system, as its memory was "
-            "full: give it fewer workers, or set memory_limit)"
+            "was killed by SIGKILL, as the system does when it runs out of memory (use fewer "
+            "workers, or set memory_limit),"
         )
     if name in CRASHES:
         return f"crashed in native code ({name})"
-    return f"was ended by {name}"
+    return f"was killed by {name}"

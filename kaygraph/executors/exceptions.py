@@ -180,7 +180,7 @@ class _Pickler(pickle.Pickler):
 def _in_its_own_way(error: BaseException) -> tuple[bytes | None, frozenset[str]]:
     """Return an exception pickled as its class says, if it does and that works.
 
-    The second is what need not be sent beside it.
+    The second is what need not be sent beside it, as it is the same then, or made anew.
     """
     ways = [vars(base).keys() & OWN_WAYS for base in type(error).__mro__ if is_heap(base)]
     if not any(ways) and type(error) not in copyreg.dispatch_table:
@@ -192,7 +192,19 @@ def _in_its_own_way(error: BaseException) -> tuple[bytes | None, frozenset[str]]
         return None, frozenset()
     if type(twin) is not type(error) or _text(twin) != _text(error):
         return None, frozenset()
-    return whole, frozenset(name for name, _ in _attributes(twin)) - {"__notes__"}
+    held = dict(_attributes(error))
+    restored = {name for name, value in _attributes(twin) if _is_like(value, held.get(name))}
+    return whole, frozenset(restored) - {"__notes__"}
+
+
+def _is_like(restored: Any, original: Any) -> bool:
+    try:
+        wanted = pickle.dumps(original)
+    except Exception:  # a lock: the class has made another one
+        return True
+    with suppress(Exception):
+        return pickle.dumps(restored) == wanted
+    return False
 
 
 def _attributes(error: BaseException) -> Iterator[tuple[str, Any]]:

@@ -126,6 +126,8 @@ def check_together(owner: Any) -> None:
             "memory_limit needs run_in='process': what a thread uses cannot be told from what "
             "others use"
         )
+    if "run_in" in accepts and owner.start_timeout is not None and owner.run_in != "process":
+        raise ValueError("start_timeout needs run_in='process': nothing else has to be started")
     if "max_per_key" in accepts and owner.max_per_key != 1 and owner.limit_by is None:
         raise ValueError("max_per_key needs limit_by=, as in limit_by=lambda item: item.host")
 

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 from kaygraph import Node, ParallelBatchNode
@@ -65,6 +66,25 @@ class Misread(Exception):  # noqa: N818
 
     def __reduce__(self) -> Any:
         return type(self), ("",)
+
+
+class Stamped(Exception):  # noqa: N818
+    """Says how it is pickled, and is stamped anew when it is made; its lock is made anew too."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.number, self.lock = next(NUMBERS), threading.Lock()
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.args[0],)
+
+
+NUMBERS = count()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Named(Exception):  # noqa: N818
+    code: int
 
 
 class Response:

@@ -11,6 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from kaygraph import BatchNode
 from tests.calls import Keeps
 
 
@@ -25,6 +26,21 @@ class Does(Keeps):
     def exec(self, item: Any) -> Any:
         name, *arguments = item
         return globals()[name](*arguments)
+
+
+class DoesEach(BatchNode[Any, Any]):
+    """The same for several items, one after another in one process."""
+
+    run_in = "process"
+
+    def prep(self, shared: Any) -> Any:
+        return shared["items"]
+
+    def exec(self, item: Any) -> Any:
+        return Does.exec(self, item)  # type: ignore[arg-type]
+
+    def post(self, shared: Any, _: Any, results: Any) -> None:
+        shared["results"] = results
 
 
 def run_in_a_pool() -> int:

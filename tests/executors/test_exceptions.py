@@ -20,7 +20,7 @@ from kaygraph import Retry
 from kaygraph.errors import CircuitOpenError, TooManyFailuresError, UnknownActionError
 from kaygraph.executors.exceptions import LeftOut, pack
 from kaygraph.executors.rebuilding import note, unpack
-from tests.executors.failing import Busy, Fails, Frozen, Slotted, make
+from tests.executors.failing import Busy, Fails, Frozen, Named, Slotted, Stamped, make
 
 pytestmark = pytest.mark.anyio
 
@@ -96,6 +96,21 @@ def test_errors_of_http_clients_keep_their_status() -> None:
     twin = back(ERRORS["aiohttp"])
     assert (twin.status, twin.message) == (503, "busy")
     assert str(twin.request_info.real_url) == "http://shop/a"
+
+
+def test_class_that_says_how_it_is_pickled_has_its_way() -> None:
+    """What it makes anew stays; what it makes otherwise than it was, is as it was."""
+    error = Stamped("as raised")
+    error.code = 503  # type: ignore[attr-defined]
+    twin = back(error)
+    assert (twin.number, twin.code) == (error.number, 503)
+    assert twin.lock.acquire(blocking=False)
+    assert not hasattr(twin, "__notes__")
+
+
+def test_frozen_dataclass_with_slots_comes_back() -> None:
+    """Made by keyword alone, so that it has no arguments."""
+    assert back(Named(code=503)).code == 503
 
 
 def test_cause_context_and_notes_come_back() -> None:

@@ -322,3 +322,10 @@ def test_a_place_that_is_none_is_refused() -> None:
         Node(run_in="proces")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="submit"):
         Node(run_in=7)  # type: ignore[arg-type]
+
+
+def test_time_to_start_is_refused_where_nothing_is_started() -> None:
+    """Only a worker process has to be."""
+    with pytest.raises(ValueError, match="start_timeout needs run_in='process'"):
+        Node(start_timeout=3)
+    assert Node(start_timeout=3, run_in="process").start_timeout == 3

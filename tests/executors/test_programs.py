@@ -1,14 +1,16 @@
 """Programs that use worker processes: where their classes are found, and how they begin and end."""
 
 import os
+import select
 import signal
 import sys
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from textwrap import dedent, indent
 
 import pytest
 
-from tests.children import child, left_of, python
+from tests.children import child, python
 
 # Classes, functions and settings of a program, and what it does with them.
 CLASSES = dedent(
@@ -283,16 +285,25 @@ def test_process_ends_with_a_program_that_is_killed(how: str, tmp_path: Path) ->
     with child(sys.executable, program, how) as parent:
         assert parent.stdout is not None
         pids = [int(parent.stdout.readline()) for _ in range(2 if how == "nested" else 1)]
-        handles = [os.pidfd_open(pid) for pid in pids]
-        os.kill(parent.pid, signal.SIGKILL)
-        assert all(ended(handle) for handle in handles)
-        assert not left_of(parent)
+        with ExitStack() as handles:
+            opened = [handles.enter_context(Handle(pid)) for pid in pids]
+            os.kill(parent.pid, signal.SIGKILL)
+            assert all(handle.ended() for handle in opened)
 
 
-def ended(handle: int) -> bool:
-    import select
+class Handle:
+    """A process by its pid; it is killed when nobody looks any more."""
 
-    try:
-        return bool(select.select([handle], [], [], 20)[0])
-    finally:
-        os.close(handle)
+    def __init__(self, pid: int) -> None:
+        self._handle = os.pidfd_open(pid)
+
+    def ended(self) -> bool:
+        return bool(select.select([self._handle], [], [], 20)[0])
+
+    def __enter__(self) -> "Handle":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._handle, signal.SIGKILL)
+        os.close(self._handle)

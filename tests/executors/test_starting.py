@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from kaygraph import AttemptTimeoutError, WorkerDiedError, WorkerStartError
-from tests.executors.starting import Does
+from tests.executors.starting import Does, DoesEach
 
 pytestmark = pytest.mark.anyio
 
@@ -38,18 +38,26 @@ async def test_exec_may_start_processes_of_its_own(name: str, result: Any) -> No
 
 @pytest.mark.parametrize(
     ("name", "result"),
-    [("terminate", "went on"), ("fork", "the process"), ("close_stdin", "closed")],
+    [("terminate", "went on"), ("close_stdin", "closed")],
 )
 async def test_exec_that_meddles_with_its_process_is_answered_once(name: str, result: Any) -> None:
-    """A signal that is the run's to handle, a copy of the process, a closed input."""
+    """A signal that is the run's to handle, a closed input."""
     assert await done(name) == result
+
+
+async def test_copy_of_the_process_that_exec_makes_answers_nothing() -> None:
+    """The calls after it get their own answers."""
+    shared: dict[str, Any] = {"items": [("fork",), ("terminate",), ("close_stdin",)]}
+    async with asyncio.timeout(90):
+        await DoesEach().run_async(shared)
+    assert shared["results"] == ["the process", "went on", "closed"]
 
 
 @pytest.mark.parametrize(
     ("item", "said", "code"),
     [
-        (("die", signal.SIGKILL), r"was killed \(SIGKILL; .* its memory was full", -9),
-        (("die", signal.SIGUSR1), "was ended by SIGUSR1", -signal.SIGUSR1),
+        (("die", signal.SIGKILL), "was killed by SIGKILL, as .* when it runs out of memory", -9),
+        (("die", signal.SIGUSR1), "was killed by SIGUSR1", -signal.SIGUSR1),
         (("crash",), r"crashed in native code \(SIGSEGV\)", -signal.SIGSEGV),
     ],
 )
