@@ -8,7 +8,7 @@ from typing import Any
 
 from ..aio.outlet import ItemOutlet, hand_on_all
 from ..aio.tasks import raise_if_awaited
-from ..errors import NodeDefinitionError
+from ..errors import NodeDefinitionError, add_note
 from ..limits.slots import Slot
 from ..run.frame import Frame
 from ..run.joining import Begun
@@ -19,6 +19,13 @@ from .kinds import YIELDING, not_async
 from .meter import Meter
 from .stepping import Made, Steps
 from .yielding import hand_on_from_process, taken_up, threaded
+
+# For an error of something that belongs to one thread: a connection of sqlite3, say.
+OTHER_THREAD = (
+    "exec of {name!r} is written 'def' and ran in a thread, as the run had something beside it. "
+    "run_in='loop' always calls it in the thread of the event loop, where prep, post and lifespan "
+    "run as well; run_in='thread' always in another one"
+)
 
 
 def blocks(node: Any) -> bool:
@@ -71,18 +78,29 @@ async def _executed(
         if yields:
             return await taken_up(result, outlet)
     elif place == "thread":
-        threads = frame.run.threads
-        if yields and outlet is not None:
-            return await threaded(node, item, threads, outlet, meter)
-        begun = Begun()
-        result = await submitted(threads.submit(begun.context().run, run, node, item), begun)
+        result = await _in_thread(node, item, frame, outlet, meter)
     else:
         result = await _in_executor(place, node, item, frame)
-    if yields and outlet is not None:
+    if yields and outlet is not None and result is not None:
         return await hand_on_all(result, outlet)
     if type(result) is CoroutineType:
         raise not_async(node, "exec", result)
     return result
+
+
+async def _in_thread(
+    node: Any, item: Any, frame: Frame, outlet: ItemOutlet[Any] | None, meter: Meter | None
+) -> Any:
+    threads = frame.run.threads
+    try:
+        if node.exec_kind in YIELDING and outlet is not None:
+            return await threaded(node, item, threads, outlet, meter)
+        begun, run = Begun(), meter.run_to_end if meter else run_to_end
+        return await submitted(threads.submit(begun.context().run, run, node, item), begun)
+    except Exception as error:
+        if node.run_in is None and "thread" in str(error).lower():
+            add_note(error, OTHER_THREAD.format(name=node.name))
+        raise
 
 
 async def _in_process(node: Any, item: Any, frame: Frame, slot: Slot, limit_s: float | None) -> Any:

@@ -285,8 +285,9 @@ class Node(BaseNode[P, E, I, R], Limits):
             all attempts and the waits between them. An item that was taken up early, as workers
             look past a full key, has it from its first attempt.
         run_in: Where ``exec`` runs: "loop", "thread", "process", or an executor with ``submit``.
-            By default, ``async def`` runs on the loop and ``def`` in a thread, or in the calling
-            thread where ``run()`` has nothing else to do.
+            By default, ``async def`` runs on the loop and ``def`` in a thread, or, which is
+            faster, in the calling thread while ``run()`` has nothing beside it. "loop" is always
+            the thread of the loop, where the other hooks run, and "thread" always another one.
         memory_limit: Of ``run_in="process"``: bytes, or a string such as "512 MB". A worker process
             that grows past it is killed, and the item fails with a MemoryLimitError.
         start_timeout: Of ``run_in="process"``: seconds until a worker process has started and has

@@ -2,10 +2,12 @@
 
 import asyncio
 import os
+import sqlite3
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, closing
 from contextvars import ContextVar
 from typing import Any
 
@@ -19,6 +21,7 @@ from kaygraph import (
     Node,
     NodeDefinitionError,
     ParallelBatchNode,
+    all_of,
 )
 from tests.calls import Keeps
 
@@ -26,6 +29,62 @@ pytestmark = pytest.mark.anyio
 
 
 # --- threads ---
+
+
+class Query(BatchNode[str, list[Any]]):
+    """Asks a database through a connection that belongs to the thread of the other hooks."""
+
+    @asynccontextmanager
+    async def lifespan(self, shared: Any, /) -> AsyncIterator[sqlite3.Connection]:
+        with closing(sqlite3.connect(":memory:")) as connection:
+            yield connection
+
+    def prep(self, shared: Any, /) -> list[str]:
+        return ["select 1"]
+
+    def exec(self, statement: str, /) -> list[Any]:
+        return list(self.resource.execute(statement))
+
+
+class YieldingQuery(Query):
+    def exec(self, statement: str, /) -> Iterator[Any]:  # type: ignore[override]
+        yield from self.resource.execute(statement)
+
+
+def graphs_of(kind: type[Query], run_in: Any) -> list[Graph]:
+    def query() -> Query:
+        return kind(run_in=run_in)
+
+    class Within(Node[Any, Any]):
+        async def exec(self, prep_res: Any, /) -> None:
+            await Graph(query()).run_async({})
+
+    beside = [Graph([query(), query()]), Graph(query() | Node()), Graph(all_of(query(), query()))]
+    return [Graph(query()), *beside, Graph(Within())]
+
+
+@pytest.mark.parametrize("kind", [Query, YieldingQuery])
+def test_exec_on_the_loop_is_in_one_thread_whatever_else_the_graph_does(kind: type[Query]) -> None:
+    """That of prep, post and lifespan: alone, in a fork, a pipeline, a group, a graph within."""
+    for graph in graphs_of(kind, "loop"):
+        graph.run({})
+
+
+@pytest.mark.parametrize("kind", [Query, YieldingQuery])
+def test_an_error_about_threads_says_how_exec_stays_in_one(kind: type[Query]) -> None:
+    """Where there is something beside it; and not where its place was chosen."""
+    alone, *beside = graphs_of(kind, None)
+    alone.run({})
+    for graph in beside:
+        with pytest.raises((sqlite3.ProgrammingError, ExceptionGroup)) as caught:
+            graph.run({})
+        error: Any = caught.value
+        while isinstance(error, ExceptionGroup):
+            error = error.exceptions[0]
+        assert any("run_in='loop'" in note for note in error.__notes__)
+    with pytest.raises(sqlite3.ProgrammingError) as caught:
+        graphs_of(kind, "thread")[0].run({})
+    assert not any("run_in" in note for note in caught.value.__notes__)
 
 
 class Where(Keeps):
