@@ -151,8 +151,9 @@ def test_the_second_signal_ends_the_process_within_a_second(
         took = time.monotonic() - began
         assert one.ended() == ""
         assert one.process.returncode in EITHER
-        assert not [line for line in one.lines if line.startswith("handed")]
-        return took
+        # On a busy machine the run may have drained before the second signal was sent.
+        drained = any(line.startswith("handed") for line in one.lines)
+        return LONGEST_S if drained else took
 
     assert any(seconds() <= LAST_S for _ in range(TRIES))
 
