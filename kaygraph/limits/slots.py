@@ -89,13 +89,22 @@ class Slot:
 
     async def go_on(self) -> None:
         """Acquire again what an attempt has given in its middle; a rate counts its call once."""
-        whole = (*self.caps, *(cap for cap in self.item if not cap.timed))
-        if self.loan is not None:
-            whole = self.loan.without_given(whole)
-        obstacle = entered(whole)
-        if obstacle is not None:
-            await self._wait(whole, obstacle)
-        self.held = whole
+        while whole := self._missing():  # more, where a graph has ended meanwhile
+            obstacle = entered(whole)
+            if obstacle is not None:
+                await self._wait(whole, obstacle)
+            self.add(whole)
+
+    def _missing(self) -> tuple[Cap, ...]:
+        """Return what an attempt is to hold and does not, without what it has given to graphs."""
+        given = () if self.loan is None else self.loan.given
+        held = (*self.held, *given)
+        return tuple([c for c in (*self.caps, *self.item) if not c.timed and c not in held])
+
+    def add(self, caps: tuple[Cap, ...]) -> None:
+        """Hold these as well, in the order in which all are held."""
+        held = (*self.held, *caps)
+        self.held = tuple([cap for cap in (*self.caps, *self.item) if cap in held])
 
     async def _wait(self, caps: tuple[Cap, ...], obstacle: Cap) -> None:
         now = asyncio.get_running_loop().time
@@ -183,11 +192,11 @@ class Loan:
         caps: The permits of the graphs around.
     """
 
-    __slots__ = ("_caps", "_closed", "_given", "_runs", "_slot")
+    __slots__ = ("_caps", "_closed", "_runs", "_slot", "given")
 
     def __init__(self, slot: Slot, caps: tuple[Cap, ...]) -> None:
         self._slot, self._caps = slot, caps
-        self._given: tuple[Cap, ...] = ()
+        self.given: tuple[Cap, ...] = ()
         self._runs = 0
         self._closed = False
 
@@ -195,10 +204,6 @@ class Loan:
         """Give back the permits of the graphs around: another graph runs within the call."""
         self._runs += 1
         self._give(self._caps)
-
-    def without_given(self, caps: tuple[Cap, ...]) -> tuple[Cap, ...]:
-        """Return those that the call may acquire while the graphs run."""
-        return tuple([cap for cap in caps if cap not in self._given])
 
     def give_all(self) -> None:
         """Give back those of the node and the key as well: the node runs within itself."""
@@ -208,7 +213,7 @@ class Loan:
         slot = self._slot
         given = tuple([cap for cap in slot.held if cap in caps])
         slot.held = tuple([cap for cap in slot.held if cap not in given])
-        self._given += given
+        self.given += given
         _leave(given)
 
     async def end(self, waits: bool) -> None:
@@ -220,7 +225,7 @@ class Loan:
         self._runs -= 1
         if self._runs or self._closed:
             return
-        slot, given = self._slot, self._given
+        given = () if self._is_paused else self.given
         obstacle = entered(given)
         if obstacle is not None:
             if not waits:
@@ -229,14 +234,22 @@ class Loan:
         if self._runs or self._closed:  # meanwhile another has begun, or the call has ended
             _leave(given)
             return
-        held = (*slot.held, *given)
-        slot.held = tuple([cap for cap in (*slot.caps, *slot.item) if cap in held])
-        self._given, slot.loan = (), None  # it knows the slot: no cycle may stay
+        if self._is_paused:
+            _leave(given)
+        else:
+            self._slot.add(given)
+        self.given, self._slot.loan = (), None  # it knows the slot: no cycle may stay
+
+    @property
+    def _is_paused(self) -> bool:
+        """Whether the call waits, without permits, and acquires all when it goes on."""
+        held = (*self._slot.held, *self.given)
+        return any(cap not in held for cap in self._slot.caps)
 
     def close(self) -> None:
         """End with the call; where it has not got back everything, it holds nothing."""
         self._closed, self._slot.loan = True, None
-        if self._given:
+        if self.given:
             self._slot.give()
 
 

@@ -21,13 +21,20 @@ from kaygraph import (
     MapReduceNode,
     Node,
     ParallelBatchNode,
+    Pipeline,
     RunFinished,
     RunReport,
     RunStarted,
     WriteConflictWarning,
     settle,
 )
-from kaygraph.testing import assert_accounted, explore, run_virtually, simulate
+from kaygraph.testing import (
+    assert_accounted,
+    cancel_everywhere,
+    explore,
+    run_virtually,
+    simulate,
+)
 
 
 class Gauge:
@@ -250,6 +257,33 @@ def test_a_stream_and_a_launched_run_share_the_cap() -> None:
 
     simulate(Graph([Runs(run, name="a"), Runs(run, name="b")], max_workers=1), {})
     assert gauge.most == 1
+
+
+def test_an_exec_that_yields_what_a_stream_within_gives_shares_the_cap() -> None:
+    """Also where it waits for room behind it, when it holds no permit at all."""
+    gauge = Gauge()
+
+    class Splits(Node[Any, Any]):
+        def prep(self, shared: Any, /) -> Any:
+            return range(3)
+
+        async def exec(self, item: int, /) -> AsyncIterator[Any]:
+            async with aclosing(Leaves(gauge, 3, max_workers=2).stream({})) as stream:
+                async for outcome in stream:
+                    yield outcome.value
+            await Graph(Leaf(gauge)).run_async({})
+            yield item
+
+    class Slow(Leaf):
+        async def exec(self, item: Any, /) -> None:
+            with self.gauge.call():
+                await asyncio.sleep(0.5)
+
+    graph = Graph(Pipeline(Splits(), Slow(gauge), buffer=1), max_workers=1)
+    found = explore(graph, seeds=20)
+    assert not found, str(found)
+    assert gauge.most == 1
+    cancel_everywhere(graph, {})
 
 
 def test_graphs_within_graphs_within_graphs_share_the_cap() -> None:
