@@ -15,7 +15,7 @@ from ..run.joining import Begun
 from ..run.place import place_of
 from ..run.run import Run, WorkerProcesses
 from .elsewhere import run_to_end, submitted
-from .kinds import YIELDING, not_async
+from .kinds import YIELDING, late
 from .meter import Meter
 from .stepping import Made, Steps
 from .yielding import hand_on_from_process, taken_up, threaded
@@ -84,7 +84,7 @@ async def _executed(
     if yields and outlet is not None and result is not None:
         return await hand_on_all(result, outlet)
     if type(result) is CoroutineType:
-        raise not_async(node, "exec", result)
+        return await late(node, "exec", result)
     return result
 
 

@@ -45,13 +45,28 @@ async def result_of(node: Any, hook: str, returned: Any, is_awaited: bool) -> An
     if is_awaited:
         return await returned
     if type(returned) is CoroutineType:
-        raise not_async(node, hook, returned)
+        return await late(node, hook, returned)
     return returned
 
 
-def not_async(node: Any, hook: str, coroutine: Any) -> NodeDefinitionError:
+async def late(node: Any, hook: str, coroutine: Any) -> Any:
+    """Await what a hook returned that was written ``def`` when its class was made.
+
+    It may have been replaced since, by a reload or a patch: that is noted then.
+
+    Raises:
+        NodeDefinitionError: It is still written ``def``.
+    """
+    node.note_hooks_again()
+    if is_async(getattr(node, hook)):
+        return await coroutine
     coroutine.close()
-    return NodeDefinitionError(
-        f"{hook} of {type(node).__name__} is written 'def' and returned a coroutine: write it "
-        "'async def'"
+    name = f"{hook} of {type(node).__name__}"
+    if is_async(inspect.unwrap(getattr(node, hook))):
+        raise NodeDefinitionError(
+            f"{name} is an 'async def' behind a decorator that is written 'def': write the "
+            "function that the decorator returns 'async def', and await in it"
+        )
+    raise NodeDefinitionError(
+        f"{name} is written 'def' and returned a coroutine: write it 'async def'"
     )

@@ -1,8 +1,11 @@
 """The hooks of a node: what they are called, what with, and how they are written."""
 
 import inspect
+from collections.abc import Callable, Iterator
+from functools import lru_cache
 from types import CodeType, FunctionType
 from typing import Any
+from weakref import WeakKeyDictionary, ref
 
 from ..errors import NodeDefinitionError
 from ..executors.kinds import is_async, kind_of
@@ -50,6 +53,7 @@ def check_names(cls: Any) -> None:
                 f"{cls.__name__} defines {name}, which is a name of the engine's own: rename it"
             )
         if name in cls._hook_names:
+            _check_cache(cls, name, value)
             _check_arity(cls, name, value)
         elif name[0] != "_" and (meant := _meant(cls, name, value)):
             raise NodeDefinitionError(
@@ -151,6 +155,48 @@ def note_hooks(owner: Any, base: Any) -> None:
     ours = base.exec.__module__  # where the one that raises is defined
     put(owner, "_has_fallback", getattr(fallback, "__module__", ours) != ours)
     put(owner, "_fallback_is_async", is_async(fallback))
+    if isinstance(owner, type):
+        _NOTED[owner] = tuple(map(_held, _hooks_of(owner)))
+
+
+def changed_classes(base: Any) -> Iterator[Any]:
+    """Yield the classes whose hooks were replaced after they were made: reloaded, or patched."""
+    waiting = [base]
+    while waiting:
+        cls = waiting.pop()
+        waiting += cls.__subclasses__()
+        noted = _NOTED.get(cls, ())
+        if any(held() is not hook for held, hook in zip(noted, _hooks_of(cls), strict=False)):
+            yield cls
+
+
+# Beside the classes, which go to processes with what stands in them; and weakly, since a hook may
+# refer to its class.
+_NOTED: WeakKeyDictionary[type, tuple[Callable[[], Any], ...]] = WeakKeyDictionary()
+
+
+def _hooks_of(cls: Any) -> tuple[Any, ...]:
+    hooks = (getattr(cls, hook, None) for hook in (*HOOKS, "lifespan"))
+    return tuple(getattr(hook, "__func__", hook) for hook in hooks)
+
+
+def _held(hook: Any) -> Callable[[], Any]:
+    try:
+        return ref(hook)
+    except TypeError:  # None, where a class has no such hook
+        return lambda: hook
+
+
+def _check_cache(cls: Any, hook: str, value: Any) -> None:
+    """Refuse a cache over an ``async def``: it would keep a coroutine, which is awaited once."""
+    if isinstance(value, _CACHE) and is_async(value.__wrapped__):
+        raise NodeDefinitionError(
+            f"{cls.__name__}.{hook} is an 'async def' under lru_cache, which keeps its coroutine: "
+            "that can be awaited only once. Keep the results, in a dict for example"
+        )
+
+
+_CACHE = type(lru_cache(int))
 
 
 def _private_of(cls: type) -> frozenset[str]:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, Unpack
 
 from .._validation import check_name
 from ..aio.tasks import raise_if_awaited
-from ..executors.kinds import not_async, result_of
+from ..executors.kinds import late, result_of
 from ..limits.slots import Slot
 from ..run.frame import Frame
 from ..run.launch import Runnable
@@ -28,7 +28,7 @@ from ..run.place import InNode
 from .call import call
 from .composition import Composition
 from .facts import Fact, Facts
-from .hooks import check_names, note_hooks, nothing
+from .hooks import changed_classes, check_names, note_hooks, nothing
 from .keywords import Attempts, E, I, NodeSettings, P, R
 from .settings import (
     Checks,
@@ -101,6 +101,18 @@ class BaseNode(Pipeable, Wired, Facts, Runnable, Generic[P, E, I, R]):
         note_hooks(cls, BaseNode)
         check_together(cls)
         note_plainness(cls, BaseNode)
+
+    @staticmethod
+    def note_hooks_again() -> list[str]:
+        """Note the hooks of classes that were changed after they were made, by a reload or a patch.
+
+        Returns the names of these classes; for the engine, where something does not fit.
+        """
+        changed = [*changed_classes(BaseNode)]
+        for cls in changed:
+            note_hooks(cls, BaseNode)
+            note_plainness(cls, BaseNode)
+        return [cls.__name__ for cls in changed]
 
     if not TYPE_CHECKING:  # checkers find a misspelt attribute where there is no __setattr__
 
@@ -230,7 +242,7 @@ class BaseNode(Pipeable, Wired, Facts, Runnable, Generic[P, E, I, R]):
             if prep_is_async:
                 prep_res = await prep_res
             elif type(prep_res) is CoroutineType:
-                raise not_async(self, "prep", prep_res)
+                prep_res = await late(self, "prep", prep_res)
             exec_res: Any
             if bare and frame.bare:
                 exec_res = await self.exec(prep_res)  # type: ignore[misc]
@@ -240,7 +252,7 @@ class BaseNode(Pipeable, Wired, Facts, Runnable, Generic[P, E, I, R]):
             if post_is_async:
                 action = await action
             elif type(action) is CoroutineType:
-                raise not_async(self, "post", action)
+                action = await late(self, "post", action)
             return action  # type: ignore[no-any-return]
         except CancelledError as cancellation:
             raise_if_awaited(cancellation)
@@ -269,6 +281,7 @@ class BaseNode(Pipeable, Wired, Facts, Runnable, Generic[P, E, I, R]):
 
 for _note in (check_names, note_settings):  # as for every class that is made of it
     _note(BaseNode)
+note_hooks(BaseNode, BaseNode)
 
 
 class Node(BaseNode[P, E, I, R], Limits):

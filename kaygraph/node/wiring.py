@@ -1,5 +1,7 @@
 """The wiring: what ``>>``, ``-`` and lists mean between nodes."""
 
+import sys
+import warnings
 from collections.abc import Collection, Sequence
 from typing import Any, Protocol
 from weakref import ref
@@ -20,9 +22,11 @@ class Successors(dict[str, list[Any]]):
     looks at one attribute of its plan, and wiring elsewhere costs it nothing.
     """
 
-    __slots__ = ("_plans", "_room")
+    __slots__ = ("_cells", "_plans", "_room")
 
     def __init__(self) -> None:
+        # In a notebook: in which execution of a cell each edge was wired, by action and node.
+        self._cells: dict[tuple[str, int], int] | None = None
         self._plans: set[ref[Planned]] = set()
         self._room = 8  # how many plans there may be before those that are gone are looked for
 
@@ -30,8 +34,25 @@ class Successors(dict[str, list[Any]]):
         """Lead to a node along an action, if it does not yet."""
         nodes = self.setdefault(action, [])
         if not any(known is node for known in nodes):  # two nodes may be equal
+            if "IPython" in sys.modules and (cell := current_cell()) is not None:
+                self._replace(action, node, cell)
             nodes.append(node)
             self._changed()
+
+    def _replace(self, action: str, node: Any, cell: int) -> None:
+        """Forget the nodes in whose place this one stands: a cell that wired them runs again."""
+        cells = self._cells = self._cells or {}
+        for known in tuple(self[action]):
+            earlier = cells.get((action, id(known)), cell) < cell
+            if earlier and _stands_for(node, known):
+                self[action][:] = [one for one in self[action] if one is not known]
+                del cells[action, id(known)]
+                warnings.warn(
+                    f"{node!r} replaces the one that an earlier cell wired in its place. To keep "
+                    "both, give it a name of its own: name=",
+                    stacklevel=4,
+                )
+        cells[action, id(node)] = cell
 
     def remove(self, action: str) -> None:
         """Lead nowhere along an action that led somewhere."""
@@ -56,6 +77,19 @@ class Successors(dict[str, list[Any]]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return dict, (dict(self),)  # the plans stay here
+
+
+def current_cell() -> int | None:
+    """Return the number of the cell that runs in IPython, if one does."""
+    shell = sys.modules["IPython"].get_ipython()
+    return getattr(shell, "execution_count", None)
+
+
+def _stands_for(node: Any, known: Any) -> bool:
+    """Whether a node was made by the same code as another, as far as one can see."""
+    one, other = type(node), type(known)
+    same = (one.__module__, one.__qualname__) == (other.__module__, other.__qualname__)
+    return same and node.name == known.name
 
 
 def successors_of(node: Any) -> Successors:

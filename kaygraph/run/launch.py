@@ -23,6 +23,7 @@ from ..aio.timeouts import within
 from ..aio.tracebacks import trim
 from ..errors import DeadlineExceededError, note_place
 from ..events import Observer, RunFinished, RunStarted
+from .changed import note_changed_hook
 from .frame import FRAME, Frame
 from .joining import VIEW, Joining, frame_around
 from .new_loop import run_in_new_loop
@@ -46,6 +47,7 @@ class Runnable:
     name: str
     _successors: Mapping[str, Any]
     run_within: Callable[[Any, Frame], Coroutine[Any, Any, str | None]]
+    note_hooks_again: Callable[[], list[str]]
     _interrupts_at_once: ClassVar[bool] = False  # Ctrl-C, in a hook that holds the main thread
 
     def run(
@@ -140,6 +142,8 @@ class Runnable:
         detached: bool,
     ) -> Callable[[], Coroutine[Any, Any, T]]:
         """Check what is asked of a run, and return what begins it."""
+        if "IPython" in sys.modules:  # %autoreload changes classes that are there already
+            self.note_hooks_again()
         if self._successors:
             warnings.warn(
                 f"{self!r} runs alone; to run what follows it too, put it in a Graph",
@@ -309,6 +313,7 @@ async def launched(
         error = failure
         if not isinstance(failure, asyncio.CancelledError):
             note_place(failure, repr(name))
+        note_changed_hook(failure)
         trim(failure)
         raise
     finally:
