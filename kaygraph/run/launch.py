@@ -1,6 +1,7 @@
 """How a run begins and ends."""
 
 import asyncio
+import sys
 import warnings
 from collections.abc import (
     Callable,
