@@ -13,6 +13,7 @@ from .figures import NodeFigures, RoundFigures
 BUSY = 0.7  # of the time: above it, a processor is what a run waits for
 MOST_CONTENTION = 4.0  # more cannot be told from a short run
 FULL = 0.8  # of the workers: above it, all of them had work to do
+FEW_TURNS = 5  # with fewer items per worker, some have none at the end
 COMPUTES = 0.3  # of the time in exec: above it, a processor is used, or would be if it were free
 IN_LINE = 0.3  # of a worker's time: above it, the line is what it waits for
 ALONE = 0.6  # of the time that one item takes
@@ -133,7 +134,7 @@ def _stages(run: Measured) -> str:
 
 def _rounds(run: Measured) -> str:
     """A graph that runs many times at once: whether it may run more often at once."""
-    several = [one for one in run.rounds if one.peak > 1 and one.runs > 2 * one.peak]
+    several = [one for one in run.rounds if one.peak > 1 and one.runs > one.peak]
     if not several:
         return ""
     rounds = max(several, key=lambda one: one.wall_s)
@@ -144,6 +145,8 @@ def _rounds(run: Measured) -> str:
             f"All {rounds.peak} rounds of {name} that may run at once do: a higher max_workers= "
             "for it will help, as far as what they wait for allows"
         )
+    if rounds.runs < FEW_TURNS * rounds.peak:
+        return _turns(f"{rounds.runs} rounds of {name}", rounds.runs, rounds.peak)
     return (
         f"More than {min(ceil(mean * 1.1), rounds.peak)} rounds of {name} at once will not help: "
         f"on average {mean:.1f} were under way"
@@ -178,10 +181,19 @@ def _workers(run: Measured) -> str:
             f"One item of {node.name} takes {node.longest_s:.1f} s of {wall_s:.1f} s: more "
             "workers will not help, a smaller item will"
         )
+    if node.ended < FEW_TURNS * node.peak and node.peak >= FULL * workers:
+        return _turns(f"{node.ended} items of {node.name}", node.ended, node.peak)
     enough = min(ceil(mean * 1.1), workers)
     return (
         f"More than {enough} workers for {node.name} will not help: on average {mean:.1f} of "
         f"{workers} had an item"
+    )
+
+
+def _turns(what: str, number: int, peak: int) -> str:
+    return (
+        f"The {what} take {ceil(number / peak)} turns, at most {peak} at once: a higher "
+        "max_workers= will help, as far as what they wait for allows"
     )
 
 

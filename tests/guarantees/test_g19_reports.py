@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from examples.workflow import Options, load
 from kaygraph import BatchGraph, Graph, Node, ParallelBatchNode, Pipeline, RateLimit, RunReport
 from kaygraph.observability.processors import cores
 from tests import computing
+from tests.examples.runs import run
 
 pytestmark = pytest.mark.proofs
 
@@ -195,3 +197,26 @@ def test_the_advice_of_a_report_holds(name: str) -> None:
         if gain < FASTER if case.helps else gain > AS_FAST:
             return
     raise AssertionError(f"with the advice {after} s, without {before} s")
+
+
+WORKERS = {"validation": 16, "enrichment": 10, "pipeline": 10, "mapreduce": 2}
+
+
+@pytest.mark.parametrize("name", WORKERS)
+def test_the_advice_about_a_workflow_of_the_demo_holds(name: str) -> None:
+    """Twice the workers: faster where they are said to help, or what they wait for takes longer."""
+    workflow, workers = load(name), WORKERS[name]
+    before, after = [], []
+    for _ in range(4):
+        _, report = run(workflow, Options(workers=workers))
+        _, wider = run(workflow, Options(workers=2 * workers))
+        before.append(report.wall_s)
+        after.append(wider.wall_s)
+        gain = min(after) / min(before)
+        if "max_workers=" not in report.verdict:
+            holds = gain > AS_FAST
+        else:  # "as far as what they wait for allows"
+            holds = gain < 1 or wider.work_s > 1.2 * report.work_s
+        if holds:
+            return
+    raise AssertionError(f"{report.verdict}: with twice the workers {after} s, before {before} s")

@@ -98,6 +98,10 @@ def test_the_busiest_stage_is_told_with_the_workers_that_it_needs() -> None:
         (node(work_s=39, peak=4, longest_s=0.5), "all of its 4 workers do: more will help"),
         (node(work_s=15, peak=4, longest_s=0.5), "More than 2 workers for Work will not help"),
         (node(work_s=15, peak=4, longest_s=9), "One item of Work takes 9.0 s of 10.0 s"),
+        (
+            node(items=12, work_s=25, peak=4, longest_s=3),
+            "The 12 items of Work take 3 turns, at most",
+        ),
         (node(work_s=39, peak=100, longest_s=0.5), "All 100 items of Work run at once"),
         (
             node(work_s=39, peak=4, memory=1, cpu_s=20),
@@ -122,6 +126,10 @@ def test_rounds_at_once_are_judged_as_workers_are(wall_s: float, words: str) -> 
     inner = node("each/ask", work_s=wall_s / 2, peak=4)
     rounds = [RoundFigures("", 1, 10, peak=1), RoundFigures("each", 100, wall_s, peak=4)]
     assert words in verdict_on(Measured(10, 0.1, 0.1, 0, 4, [inner], rounds))
+    few = [RoundFigures("each", 8, wall_s=25, peak=4)]
+    assert "The 8 rounds of each take 2 turns" in verdict_on(
+        Measured(10, 0.1, 0.1, 0, 4, [inner], few)
+    )
 
 
 def test_nodes_one_after_another_are_told_by_the_longest() -> None:
