@@ -35,6 +35,8 @@ SENDS = re.compile(
     r"(?!:)(?:[ \t]+to)?[ \t]+(?:\S+@|[^.;:{\n]*\b(?:to|an)[ \t]+\S+@)",
     re.IGNORECASE,
 )
+# Signs without a space beside them: "people.csv|enrich", "output=out.jsonl".
+JOINED = re.compile(r"(\.\w{1,8}|\boutput)([|;,=])(?=\S)")
 UNSAVED = re.compile(
     r"\b(?:don['\u2019]?t|do not|never|without|no need to) (?:sav|writ|stor|export)\w*[^,.;]*", re.I
 )
@@ -80,6 +82,7 @@ def find_data(text: str) -> Found:
     records += rows
     if documents or rows:
         what.append(f"{many(len(records), 'record')} in the text")
+    text = JOINED.sub(r"\1 \2 ", text)
     if SENDS.search(text):
         raise InputError(
             "I send nothing to an address: results can be saved, as in: save to x.jsonl"
@@ -421,7 +424,9 @@ def _after_into(tokens: list[Token]) -> Iterator[tuple[str, int, int]]:
         name = _bare(token.group())
         if not _is_file_name(name) or EMAIL.fullmatch(name) or "://" in name or not at:
             continue
-        lead, said = _lead(words, at), words[at - 1].removesuffix("=")
+        lead, said = _lead(words, at), words[at - 1]
+        if said in ("=", "") and at >= 2:  # "output = out.jsonl"
+            said = words[at - 2]
         if said in ("output", "-o", "--output", "ausgabe", "out") or (
             lead in ("to", "into", "nach") and not verbs
         ):
@@ -430,7 +435,7 @@ def _after_into(tokens: list[Token]) -> Iterator[tuple[str, int, int]]:
                     f"is {name} to be read or written? To write it: save to {name}. To read it, "
                     f"leave out {said!r}"
                 )
-            yield name, at - 1, at
+            yield name, at - 1 if words[at - 1] == said else at - 2, at
         elif (
             lead == "in"
             and not verbs

@@ -59,7 +59,8 @@ SMALL_TALK = _words(
     got im whats theres well might may plz pls anything something everyone somebody maybe
     perhaps quick simply still already asap cheers dear sir well yo hmm oh uh um actually
     basically contain contains often occur occurs most common frequent appear appears mean
-    means times top report reports summary summaries outcome outcomes findings bericht
+    means times top more else compute
+    report reports summary summaries outcome outcomes findings bericht
 
     der die das den dem des ein eine einen einem einer dieser diese dieses diesen diesem meine
     meinen mein unsere unser deine bitte mal mir uns ich du wir sie es ihr ist sind war hat
@@ -128,7 +129,8 @@ STATE = _words(
 # "Tell me about mira@example.com": enrichment.
 ABOUT = _words(
     """about know known who whos info information details background lookup find company employer
-    works where research profile learn discover dossier über ueber wer weißt weisst kennst
+    works where whois behind research profile learn discover dossier
+    über ueber wer weißt weisst kennst
     infos informationen firma arbeitet wo"""
 )
 # What may stand around data that is all the text gives: validation and enrichment.
@@ -145,7 +147,8 @@ HOW_TO = re.compile(
     r"(?:what|which \w+) (?:can|could|do|should) (?:you|i|we|it|this)|what else|"
     r"what(?:'s| is| are| does| do)(?: an?| the)? (?:valid|enrich|batch|map|pipeline|kaygraph|"
     r"this\b|that\b|it\b)|explain|describe|wie (?:kann|mache|geht|funktioniert)|"
-    r"was (?:ist|macht|kannst|kann|gibt|soll))",
+    r"was (?:kannst|kann|gibt es|soll)|"
+    r"was (?:ist|macht|heißt) (?:die |der |eine? )?(?:valid|anreich|batch|map|pipeline))",
     re.IGNORECASE,
 )
 HELP = _words("help hilfe usage commands options manual instructions")

@@ -98,6 +98,9 @@ def test_what_is_certain_is_begun(
     ("text", "workflows", "files", "output"),
     [
         ("validate people.csv and save to out.jsonl", [V], ["people.csv"], "out.jsonl"),
+        ("validate people.csv output=out.jsonl", [V], ["people.csv"], "out.jsonl"),
+        ("validate people.csv|enrich", [V, E], ["people.csv"], None),
+        ("validate people.csv,good.csv", [V], ["people.csv", "good.csv"], None),
         ("validate people.csv > out.json", [V], ["people.csv"], "out.json"),
         ("validate people.csv >out.json", [V], ["people.csv"], "out.json"),
         ("enrich people.csv, then write the report into x", [E], ["people.csv"], "x"),
@@ -141,6 +144,7 @@ def test_who_asks_what_there_is_gets_help(text: str) -> None:
     [
         ("What's the weather in Paris?", "cannot place 'weather', 'paris'"),
         ("check the weather", "cannot place 'weather'"),
+        ("was ist das Wetter in Paris?", "cannot place 'wetter', 'paris'"),
         ("paris", "cannot place 'paris'"),
         ("vaildate", "Did you mean validate?"),
         ("count the stars", "cannot place 'stars'"),

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from kaygraph import BatchNode, Graph, Node, RunInterrupted
+from tests.children import python
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 
@@ -255,3 +256,45 @@ def test_what_follows_an_interrupted_run_has_its_time() -> None:
         Twice(signal.SIGINT).run()
     assert not caught.value.drained
     assert not [thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)]
+
+
+LOADS = """
+import os, signal, sys
+from kaygraph import Graph, Node
+
+class Interrupts:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name == "kaygraph.run.signals": os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupts)
+graph = Graph(Node())
+sys.modules.pop("kaygraph.run.signals", None)
+graph.run({})
+"""
+
+
+def test_a_signal_while_run_loads_what_hears_it_is_no_traceback() -> None:
+    """The first run of a process takes a moment to begin."""
+    done = python("-c", LOADS)
+    assert (done.returncode, done.stderr) == (130, "")
+
+
+PROMPT = """
+import os, signal
+from kaygraph import Graph, Node
+
+class Waits(Node):
+    def exec(self, _): os.kill(os.getpid(), signal.SIGINT)
+
+Graph(Waits()).run({})
+
+print("still here")
+"""
+
+
+def test_at_a_prompt_an_interrupted_run_does_not_end_the_interpreter() -> None:
+    """It is a KeyboardInterrupt there, and says how the run has ended."""
+    done = python("-i", "-q", text=PROMPT)
+    assert "KeyboardInterrupt: ended by SIGINT; what was in flight has ended" in done.stderr
+    assert "still here" in done.stdout
