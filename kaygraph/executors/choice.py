@@ -137,16 +137,18 @@ async def _in_executor(executor: Any, node: Any, item: Any, frame: Frame) -> Any
     if frame.run.pickled is None:
         frame.run.pickled = {}
     call = Call(node, item, facts, not has_our_main(executor), frame.run.pickled)
+    future = failure = None
     try:
         future = executor.submit(run_call, call)
         if not isinstance(future, Future):
             raise _no_executor(node, executor, future)
         returned = await submitted(future)
-        if call.failure is not None:
-            raise call.failure
+        failure, call.failure = call.failure, None
+        if failure is not None:
+            raise failure
         return returned.value() if type(returned) is Answer else returned
     finally:
-        del call  # its failure holds this frame: no cycle may keep them alive
+        del call, future, failure  # they hold errors that hold this frame: no cycle may stay
 
 
 def _no_executor(node: Any, executor: Any, future: Any) -> NodeDefinitionError:

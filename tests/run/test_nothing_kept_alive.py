@@ -2,11 +2,14 @@
 
 import asyncio
 import gc
+import multiprocessing
+import threading
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
@@ -416,6 +419,24 @@ async def test_nor_does_a_stream(name: str) -> None:
 async def test_nor_does_an_error_of_a_process() -> None:
     """What comes back from there has no frames of its own."""
     assert await left_by(FailsInThread(run_in="process"), run_async) == (False, 0)
+
+
+SPAWNED = partial(ProcessPoolExecutor, mp_context=multiprocessing.get_context("spawn"))
+
+
+class GetsALock(FailsInThread):
+    """Its item cannot be sent to a process."""
+
+    def prep(self, _: Any) -> Any:
+        return threading.Lock()
+
+
+@pytest.mark.parametrize("kind", [FailsInThread, GetsALock])
+@pytest.mark.parametrize("pool", [ThreadPoolExecutor, SPAWNED], ids=["threads", "processes"])
+async def test_nor_does_an_error_of_an_executor(kind: type[FailsInThread], pool: Any) -> None:
+    """Its future holds the error, or what came back instead of one."""
+    with pool(1) as executor:
+        assert await left_by(kind(run_in=executor), run_async) == (False, 0)
 
 
 def test_nor_does_a_run_in_the_main_thread() -> None:
