@@ -281,7 +281,7 @@ class Gathering(Generic[T]):
             if current is not None and current.cancelling() > before and cancellation is None:
                 cancellation = asyncio.CancelledError()
             if cancellation is None and not errors:  # one was cancelled by itself
-                cancellation = asyncio.CancelledError()
+                cancellation = cancellations[0]
             if cancellation is not None:
                 merge(cancellation, cancellations)
                 cause = BaseExceptionGroup(WHILE_CANCELLED, errors) if errors else None

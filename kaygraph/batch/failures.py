@@ -1,5 +1,6 @@
 """What happens when items fail for good."""
 
+from asyncio import CancelledError
 from typing import Any
 
 from ..aio.stopped import stopped_at
@@ -32,8 +33,11 @@ class Failures:
         """
         error = awaited_cancelled(raised) or raised
         try:
-            if not isinstance(error, Exception):
+            if isinstance(error, CancelledError):
                 stopped_at(error, f"{self.name!r}, item {index}")
+                raise error
+            if not isinstance(error, Exception):
+                self._note(error, item, index)
                 raise error
             status = status_of(error, self.on_error)
             if status == "skipped":
@@ -47,13 +51,11 @@ class Failures:
 
     def _count(self, error: Exception, item: Any, index: int) -> None:
         """Count a failure, and raise it, or all, if it is not tolerated."""
-        from .._formatting import item_place  # loaded when something fails
-
         try:
             self.failed += 1
             if not isinstance(self.on_error, str):
                 self.errors.append(error)
-            note_place(error, item_place(self.name, index, item, self.shows))
+            self._note(error, item, index)
             if self.on_error == "raise":
                 raise error
             if not self.given_up and self.too_many_of(self.known):
@@ -61,6 +63,11 @@ class Failures:
                 raise self.too_many()
         finally:
             del error
+
+    def _note(self, error: BaseException, item: Any, index: int) -> None:
+        from .._formatting import item_place  # loaded when something fails
+
+        note_place(error, item_place(self.name, index, item, self.shows))
 
     def settle(self, pulled: int) -> None:
         """Raise when a larger share of all items has failed than is tolerated."""

@@ -25,7 +25,7 @@ from ..limits.slots import Slot
 from ..node.observed import begun
 from ..outcome import Outcome
 from ..run.frame import Frame
-from ..run.place import PLACE, Worker
+from ..run.place import InNode, Worker, Working
 from ..run.run import Run
 from .failures import Failures
 from .pool import WorkerPool
@@ -133,7 +133,7 @@ class FanOut:
         pool = WorkerPool(gathering, self._work, self.workers, self.max_waiting, self._has_no_more)
         self.pool = pool if self.max_waiting else None
         if isinstance(self.source, AsyncSource):  # which a task of its own reads
-            gathering.add(begun(self.source.read, self.name, self.frame))
+            gathering.add(begun(partial(_read, self.source, self.name), self.name, self.frame))
         try:
             await gathering.ended()
         finally:
@@ -175,9 +175,8 @@ class FanOut:
         run = NEVER_DRAINS if self.frame.rules.whole else self.frame.run
         turn = max(8, TURN // self.workers)
         left = turn
-        place = PLACE.set(Worker(self.owner, self.frame, slot, several=True))
-        context = copy_context()
-        try:
+        with Working(self.name, Worker(self.owner, self.frame, slot, several=True)):
+            context = copy_context()
             while not (slot.replaced and slot.is_surplus):
                 if iterator is not None:
                     if not slot.held:
@@ -220,9 +219,6 @@ class FanOut:
                 if not left:
                     left = turn
                     await asyncio.sleep(0)
-        finally:
-            slot.give()
-            PLACE.reset(place)
 
     def _account_for(self, left: Iterable[tuple[int, Any]]) -> None:
         """Emit an event for each item that was read and not worked on: it is cancelled."""
@@ -266,3 +262,8 @@ class FanOut:
             self.results[index] = outcome
         else:
             self.results.append(outcome)
+
+
+async def _read(source: AsyncSource, name: str) -> None:
+    with InNode(name):
+        await source.read()

@@ -233,8 +233,12 @@ class Walk:
         return beside
 
     def _interrupted(self, step: Step, fork: Fork | None, error: BaseException) -> None:
-        """Note that a token was cancelled where it stands."""
-        stopped_at(error, repr(self.frame.name_of(step.node)))
+        """Note where a token was cancelled, or ended by what is no Exception."""
+        place = repr(self.frame.name_of(step.node))
+        if isinstance(error, CancelledError):
+            stopped_at(error, place)
+        else:
+            note_place(error, place)
         if self.trail is not None:
             self.trail.leave(step)
         if fork is not None:

@@ -6,6 +6,7 @@ from dataclasses import FrozenInstanceError
 from typing import Any
 
 from ..aio.tasks import outlast, raise_if_awaited, retrieve_exception
+from ..errors import note_place
 
 
 class Lifespan:
@@ -15,7 +16,8 @@ class Lifespan:
     entered it; the token that comes to the node first need not be there any more at the end.
     """
 
-    def __init__(self, manager: AbstractAsyncContextManager[Any]) -> None:
+    def __init__(self, manager: AbstractAsyncContextManager[Any], name: str) -> None:
+        self._name = name  # of the node
         loop = asyncio.get_running_loop()
         self._entered: asyncio.Future[Any] = loop.create_future()
         self._leave: asyncio.Future[None] = loop.create_future()
@@ -39,6 +41,7 @@ class Lifespan:
                 self._entered.set_exception(error)
                 self._entered.exception()  # asked for by whoever waits; never "not retrieved"
             elif error is not self._run_error and not self._froze(error):
+                note_place(error, f"{self._name!r}, as its lifespan ended")
                 raise
 
     def _froze(self, error: BaseException) -> bool:

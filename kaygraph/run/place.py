@@ -77,6 +77,28 @@ class InNode:
             del error, failure  # they hold this frame: no cycle may keep them alive
 
 
+class Working(InNode):
+    """The place of a worker while it works; its slot is given back at the end."""
+
+    __slots__ = ("_token", "_worker")
+
+    def __init__(self, name: str, worker: Worker) -> None:
+        super().__init__(name)
+        self._worker = worker
+
+    def __enter__(self) -> None:
+        self._token = PLACE.set(self._worker)
+
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
+        if self._worker.slot is not None:
+            self._worker.slot.give()
+        PLACE.reset(self._token)
+        try:
+            InNode.__exit__(self, kind, error, traceback)
+        finally:
+            del error, traceback  # they hold this frame: no cycle may keep them alive
+
+
 def shows_items() -> bool:
     """Whether errors may quote what the node that runs here works on."""
     frame = FRAME.get(None)

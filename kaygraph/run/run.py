@@ -9,7 +9,7 @@ from types import CoroutineType, MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from ..aio.tasks import outlast
-from ..errors import NodeDefinitionError, note_place
+from ..errors import NodeDefinitionError
 from ..events import Event, Observer
 from ..limits.clock import has_own_clock
 from ..limits.permits import KeyedPermits, Permits
@@ -318,7 +318,7 @@ class Run:
             self._lifespans = {}
             self.opened = True
         if node not in self._lifespans:
-            self._lifespans[node] = Lifespan(_manager(node, shared))
+            self._lifespans[node] = Lifespan(_manager(node, shared), node.name)
         await self._lifespans[node].resource()
 
     def resource(self, node: Any) -> Any:
@@ -343,11 +343,10 @@ class Run:
 
     async def _close(self, error: BaseException | None) -> None:
         failures: list[BaseException] = []
-        for node, lifespan in reversed((self._lifespans or {}).items()):
+        for lifespan in reversed((self._lifespans or {}).values()):
             try:
                 await lifespan.leave(error)
             except BaseException as failure:  # whatever it is, the others are left as well
-                note_place(failure, f"{node.name!r}, as its lifespan ended")
                 failures.append(failure)
         self._lifespans = None  # their tasks know the run by their contexts
         if self.processes is not None:

@@ -3,16 +3,17 @@
 # ruff: noqa: E501 - a line of a diff is longer than the line that it changes
 
 from kaygraph.aio import buffer, contexts, tasks
-from kaygraph.batch import failures, fan_out
+from kaygraph.batch import failures
 from kaygraph.executors import elsewhere
 from kaygraph.graph import walk
 from kaygraph.groups import branches
 from kaygraph.limits import slots
 from kaygraph.node import call
-from kaygraph.run import launch
+from kaygraph.run import launch, place
 from kaygraph.run.lifespan import Lifespan
 from kaygraph.run.run import Run
 from tests.planted.checks_of_endings import (
+    a_cancellation_of_others_is_an_error,
     error_routes_are_taken_in_clean_up_code,
     every_error_is_told,
     nothing_is_left_after_a_failure,
@@ -121,12 +122,9 @@ BUGS = [
         nothing_is_left_after_a_failure,
         "permits not given back",
         {
-            fan_out.FanOut._worker: """
-                - finally:
-                -     slot.give()
-                + except asyncio.CancelledError:  # and no other
-                +     slot.give()
-                +     raise
+            place.Working.__exit__: """
+                - if self._worker.slot is not None:
+                + if error is None or isinstance(error, CancelledError):
             """
         },
     ),
@@ -257,6 +255,17 @@ BUGS = [
                 -     raise errors[0]
                 - raise BaseExceptionGroup(f"{len(errors)} {self._what} failed", errors)
                 + raise errors[0]
+            """
+        },
+    ),
+    Bug(
+        "what others have cancelled is taken for a cancellation of the run",
+        a_cancellation_of_others_is_an_error,
+        "has cancelled nobody",
+        {
+            tasks.awaited_cancelled: """
+                - if not isinstance(error, asyncio.CancelledError) or is_cancelled() or _scope_is_cancelled():
+                + if True:
             """
         },
     ),

@@ -11,6 +11,7 @@ import anyio
 
 from kaygraph import (
     AttemptTimeoutError,
+    AwaitedCancelledError,
     BaseNode,
     Graph,
     Node,
@@ -338,3 +339,25 @@ async def break_(shared: dict[str, Any]) -> None:
 def every_error_is_told() -> None:
     """Runs in which several items and branches fail, some in the same moment."""
     assert_holds(break_, seeds=ERROR_SEEDS)
+
+
+class AwaitsOthers(WorkMany):
+    """Its third item awaits what somebody else has cancelled."""
+
+    async def exec(self, item: Any) -> Any:
+        if item == 2:
+            future = asyncio.get_running_loop().create_future()
+            future.cancel()
+            await future
+        return item
+
+
+def a_cancellation_of_others_is_an_error() -> None:
+    """It fails the item that awaits in vain, and nobody else has been cancelled."""
+    for on_error in ("raise", "collect"):
+        try:
+            asyncio.run(AwaitsOthers(Ledger(), on_error=on_error).run_async({}))
+        except asyncio.CancelledError:
+            raise AssertionError("the run ends as cancelled, and it has cancelled nobody") from None
+        except AwaitedCancelledError:
+            assert on_error == "raise"
