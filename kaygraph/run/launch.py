@@ -336,8 +336,7 @@ async def launched(
                 FRAME.reset(reset)
                 if caller is not None:
                     CALLER.reset(caller)
-            # An error holds this frame, and all that this frame holds.
-            del error, task, run, frame, work, shared
+            del error, task, run, frame, work, shared  # an error holds this frame
 
 
 async def _placed(
