@@ -125,13 +125,7 @@ class Timed:
 def tried(node: Any, tries: tuple[Try, ...], start: float) -> Ended:
     """Return how an item ends, attempt by attempt."""
     at, error = start, None
-    until = inf if node.deadline is None else start + node.deadline
     for number, planned in enumerate(tries, 1):
-        if planned.end == "swallow" and at <= until:
-            if at == until:
-                raise TieError
-            # Whichever limit ends it, what it makes of that is its result.
-            return Ended(limited(Ended(until), at, node.timeout, "").at)
         seconds = inf if planned.end in ENDLESS else planned.seconds
         ended = Ended(at + seconds, f"{node.name} fails" if planned.end == "fail" else None)
         text = f"exec of {node.name!r} ran longer than timeout"
