@@ -451,4 +451,5 @@ async def test_a_scope_around_that_is_cancelled_while_one_within_ends_is_heard()
 
     with anyio.CancelScope() as outer:
         await Scoped(max_retries=2).run_async({})
+        await anyio.sleep(0)  # in older anyio the inner scope takes the outer's as well
     assert outer.cancelled_caught
