@@ -88,6 +88,24 @@ def test_a_handler_that_the_user_has_set_stays(number: signal.Signals) -> None:
     assert came == [number]
 
 
+def test_a_handler_that_a_hook_sets_stays() -> None:
+    """It is the program's own, and not put back with the others."""
+
+    class Sets(Node[Any, Any]):
+        def exec(self, _: Any) -> None:
+            signal.signal(signal.SIGTERM, mine)
+
+    def mine(*_: Any) -> None:
+        pass
+
+    before = handlers()
+    try:
+        Sets().run()
+        assert handlers() == [before[0], mine]
+    finally:
+        signal.signal(signal.SIGTERM, before[1])
+
+
 def test_a_run_elsewhere_than_in_the_main_thread_touches_no_handler() -> None:
     """In another thread, and where a loop runs already."""
 
