@@ -393,6 +393,13 @@ async def test_json_lines_are_values_one_a_line(tmp_path: Path) -> None:
     assert await read(ReadJSONLines(path)) == [{"a": [1]}, 7, "x"]
 
 
+async def test_integers_of_json_lines_are_exact(tmp_path: Path) -> None:
+    """However many digits they have."""
+    numbers = [2**63, 2**64 + 1, -(10**30)]
+    path = written(tmp_path, "".join(f"{number}\n" for number in numbers))
+    assert await read(ReadJSONLines(path)) == numbers
+
+
 async def test_json_lines_are_of_the_type_asked_for(tmp_path: Path) -> None:
     """Structs and data classes; what is wrong is said in msgspec's words, with the line."""
     path = written(tmp_path, '{"name": "Ada", "age": 36}\n\n{"name": "Bob", "age": "x"}\n')
