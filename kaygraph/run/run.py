@@ -318,7 +318,8 @@ class Run:
             self._lifespans = {}
             self.opened = True
         if node not in self._lifespans:
-            self._lifespans[node] = Lifespan(_manager(node, shared), node.name)
+            name = getattr(node, "name", type(node).__name__)  # what nodes share has none
+            self._lifespans[node] = Lifespan(_manager(node, shared), name)
         await self._lifespans[node].resource()
 
     def resource(self, node: Any) -> Any:
