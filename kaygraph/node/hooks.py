@@ -156,7 +156,7 @@ def note_hooks(owner: Any, base: Any) -> None:
     put(owner, "_has_fallback", getattr(fallback, "__module__", ours) != ours)
     put(owner, "_fallback_is_async", is_async(fallback))
     if isinstance(owner, type):
-        _NOTED[owner] = tuple(map(_held, _hooks_of(owner)))
+        _NOTED[owner] = tuple(map(_sameness, _hooks_of(owner)))
 
 
 def changed_classes(base: Any) -> Iterator[Any]:
@@ -166,13 +166,13 @@ def changed_classes(base: Any) -> Iterator[Any]:
         cls = waiting.pop()
         waiting += cls.__subclasses__()
         noted = _NOTED.get(cls, ())
-        if any(held() is not hook for held, hook in zip(noted, _hooks_of(cls), strict=False)):
+        if any(not same(hook) for same, hook in zip(noted, _hooks_of(cls), strict=False)):
             yield cls
 
 
 # Beside the classes, which go to processes with what stands in them; and weakly, since a hook may
 # refer to its class.
-_NOTED: WeakKeyDictionary[type, tuple[Callable[[], Any], ...]] = WeakKeyDictionary()
+_NOTED: WeakKeyDictionary[type, tuple[Callable[[Any], bool], ...]] = WeakKeyDictionary()
 
 
 def _hooks_of(cls: Any) -> tuple[Any, ...]:
@@ -180,11 +180,14 @@ def _hooks_of(cls: Any) -> tuple[Any, ...]:
     return tuple(getattr(hook, "__func__", hook) for hook in hooks)
 
 
-def _held(hook: Any) -> Callable[[], Any]:
+def _sameness(hook: Any) -> Callable[[Any], bool]:
+    """Return what tells whether a hook is this one; %autoreload puts new code into the function."""
+    code = getattr(hook, "__code__", None)
     try:
-        return ref(hook)
+        held = ref(hook)
     except TypeError:  # None, where a class has no such hook
-        return lambda: hook
+        return lambda other: other is hook
+    return lambda other: other is held() and getattr(other, "__code__", None) is code
 
 
 def _check_cache(cls: Any, hook: str, value: Any) -> None:

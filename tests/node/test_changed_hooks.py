@@ -91,6 +91,23 @@ def test_in_ipython_changed_classes_are_looked_for_before_a_run(
     assert shared["exec"] == "def"
 
 
+def test_new_code_in_the_function_of_a_hook_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So %autoreload changes a method: the function stays, its code does not."""
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: None))
+
+    async def before(self: Any, item: Any) -> str:
+        return "before"
+
+    def after(self: Any, item: Any) -> str:
+        return "after"
+
+    cls = made(before, "exec")
+    cls().run(shared := {})
+    before.__code__ = after.__code__
+    cls().run(shared)
+    assert shared["exec"] == "after"
+
+
 def test_a_hook_that_a_reload_has_added_is_called(monkeypatch: pytest.MonkeyPatch) -> None:
     """There was none before."""
     monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: None))
