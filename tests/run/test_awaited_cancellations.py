@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from kaygraph import (
@@ -451,5 +452,7 @@ async def test_a_scope_around_that_is_cancelled_while_one_within_ends_is_heard()
 
     with anyio.CancelScope() as outer:
         await Scoped(max_retries=2).run_async({})
-        await anyio.sleep(0)  # in older anyio the inner scope takes the outer's as well
+        await (
+            anyio.lowlevel.checkpoint()
+        )  # in older anyio the inner scope takes the outer's as well
     assert outer.cancelled_caught
