@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
+from uuid import uuid4
 
 from ..errors import NodeDefinitionError
 from .elsewhere import run_elsewhere
@@ -114,6 +115,7 @@ class Call:
         self._node, self._item, self._facts = node, item, facts
         self._how = without_main, True
         self._pickled = pickled  # nodes of the run, each once
+        self._mark = b""
         self.failure: Exception | None = None  # what kept it from being sent
 
     def run(self) -> Any:
@@ -126,11 +128,14 @@ class Call:
             self.failure = error
             return _Sent, ()
 
-    def _parts(self) -> tuple[bytes, bytes]:
+    def _parts(self) -> tuple[bytes, ...]:
+        # Dask makes two equal calls once: to it a function gives the same for the same.
+        self._mark = self._mark or uuid4().bytes
         key = self._node, self._how
         if key not in self._pickled:
             self._pickled[key] = node_pickled(self._node, *self._how)
-        return self._pickled[key], given_pickled(self._item, self._facts, *self._how)
+        given = given_pickled(self._item, self._facts, *self._how)
+        return self._pickled[key], given, self._mark
 
 
 class _Sent:

@@ -2,8 +2,10 @@
 
 import asyncio
 import os
+import time
 from collections.abc import Iterator
 from typing import Any
+from uuid import uuid4
 
 from kaygraph import CircuitBreaker, MapReduceNode, Node, ParallelBatchNode, RateLimit, Retry
 from kaygraph.nodes import node
@@ -38,6 +40,20 @@ class Doubles(ParallelBatchNode[Any, Any]):
 
     def post(self, shared: Any, _: Any, results: Any) -> None:
         shared["results"] = results
+
+
+class Marks(Node[Any, Any]):
+    """Gives what no other call gives."""
+
+    def prep(self, shared: Any) -> Any:
+        return 1
+
+    def exec(self, item: Any) -> Any:
+        time.sleep(0.05)
+        return uuid4().hex
+
+    def post(self, shared: Any, _: Any, mark: Any) -> None:
+        shared["marks"].append(mark)
 
 
 class AsyncDoubles(Doubles):

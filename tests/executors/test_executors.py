@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from kaygraph import Graph, Node, NodeDefinitionError, Outcome
+from kaygraph import BatchGraph, Graph, Node, NodeDefinitionError, Outcome
 from tests.executors.failing import Unloadable
 from tests.executors.sent import (
     AsyncDoubles,
     Collects,
     Counts,
     Doubles,
+    Marks,
     Numbers,
     Squares,
     YieldsDoubles,
@@ -61,6 +62,18 @@ async def test_settings_of_the_engine_stay_here(place: Any, kind: type[Doubles])
     doubles, pids = zip(*shared["results"], strict=True)
     assert doubles == (2, 4, 6)
     assert os.getpid() not in pids
+
+
+async def test_equal_calls_are_made_as_often_as_they_are_asked_for(place: Any) -> None:
+    """Rounds that have the same node, item and params: none gets the result of another."""
+
+    class Rounds(BatchGraph):
+        def prep(self, shared: Any) -> Any:
+            return [{}, {}, {}]
+
+    shared: dict[str, Any] = {"marks": []}
+    await Rounds(Marks(run_in=place), max_workers=3).run_async(shared)
+    assert len(set(shared["marks"])) == 3
 
 
 async def test_generator_map_reduce_stage_and_function_work_there(place: Any) -> None:
