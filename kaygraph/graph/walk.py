@@ -1,9 +1,10 @@
 """The walk: tokens that move along edges, and joins that run once."""
 
-from asyncio import CancelledError, sleep
-from collections.abc import Mapping, Sequence, Set
+from asyncio import CancelledError, get_running_loop, sleep
+from collections.abc import Callable, Mapping, Sequence, Set
 from functools import partial
 from itertools import repeat
+from math import inf
 from types import MappingProxyType
 from typing import Any
 
@@ -11,11 +12,11 @@ from ..aio.stopped import stopped_at
 from ..aio.tasks import (
     TURN,
     cancellation_check,
-    cancelled_again,
     gather,
     is_cancelled,
     raise_if_cancelled,
 )
+from ..aio.timeouts import LIMIT, NO_LIMIT
 from ..aio.tracebacks import trim
 from ..errors import UnknownActionError, note_place
 from ..limits.slots import Slot
@@ -87,9 +88,7 @@ class Walk:
         """
         shared, frame, loops = self.shared, self.frame, self.plan.loops
         run = frame.run
-        # Where others wait for this walk, or it has no end, a swallowed cancellation ends it.
-        checks = loops or fork is not None or run.side_by_side or frame.rules.whole
-        cancelled = cancellation_check() if checks else None
+        ends = self._end_check(fork)
         plain = not frame.watched and self.arrivals is None
         bare = plain and self.trail is None
         following: Following
@@ -135,8 +134,8 @@ class Walk:
                 bare = plain and self.trail is None
             if fork is not None and (step is None or fork.live == 1):
                 return step
-            if cancelled is not None and cancelled() and not (run.expired and frame.drains):
-                await cancelled_again()  # a hook may have swallowed it
+            if ends is not None and ends() and not (run.expired and frame.drains):
+                await self._end_at(node)
         return None
 
     def _ended(self, step: Step, action: Any) -> None:
@@ -243,6 +242,29 @@ class Walk:
             self.trail.leave(step)
         if fork is not None:
             fork.broken = True
+
+    def _end_check(self, fork: Fork | None) -> Callable[[], int] | None:
+        """Return what tells whether no other node is to begin; None where nobody needs to ask.
+
+        Where a walk has a time limit or no end, or others wait for it, it is not to go on after a
+        node that has swallowed its cancellation, or has held up the loop and its timers.
+        """
+        run, until = self.frame.run, LIMIT.get(NO_LIMIT).end
+        others_wait = fork is not None or run.side_by_side or self.frame.rules.whole
+        if until == inf and not (self.plan.loops or others_wait):
+            return None
+        cancelled, now = cancellation_check(), get_running_loop().time
+        return cancelled if until == inf else lambda: cancelled() or now() >= until
+
+    async def _end_at(self, node: BaseNode[Any, Any]) -> None:
+        """Raise the cancellation that has come, or that a timer holds which is due."""
+        try:
+            for _ in range(2):
+                await sleep(0)
+            await raise_if_cancelled()
+        except CancelledError as error:
+            stopped_at(error, repr(self.frame.name_of(node)))
+            raise
 
     def _rerouted(self, step: Step, error: Exception) -> Following:
         """Send the error of a node along its "error" edge; None: there is none to take."""

@@ -5,7 +5,7 @@ import pickle
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -164,6 +164,36 @@ def test_deadline_ends_what_blocks_in_the_calling_thread(run: Callable[..., Any]
     with pytest.raises(DeadlineExceededError, match=r"deadline=0\.05 s"):
         run(line, Many)
     assert len(begun) < 8
+
+
+class Deaf(Node[Any, Any]):
+    async def exec(self, _: Any) -> None:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+
+
+@pytest.mark.parametrize("graph", [{"deadline": 4}, {}])
+async def test_nothing_begins_after_a_node_has_swallowed_a_deadline(graph: Any) -> None:
+    """The node that did not listen is the one that the error names."""
+    after = Takes(1)
+    with pytest.raises(DeadlineExceededError) as caught:
+        await Graph(Deaf() >> after, **graph).run_async({}, deadline=5)
+    assert "it was in node 'Deaf'" in caught.value.__notes__
+    assert (now(), after.begun) == (graph.get("deadline", 5), [])
+
+
+def test_nothing_begins_after_a_node_has_blocked_for_longer_than_the_deadline() -> None:
+    """Its timer had no turn, and the node behind it has not taken the time."""
+    begun = list[int]()
+
+    class After(Node[Any, Any]):
+        def prep(self, _: Any) -> None:
+            begun.append(1)
+
+    with pytest.raises(DeadlineExceededError) as caught:
+        Graph(Blocks(0.15) >> After(), deadline=0.05).run({})
+    assert "it was in node 'Blocks'" in caught.value.__notes__
+    assert begun == []
 
 
 # --- what cannot be meant ---
