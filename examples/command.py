@@ -20,7 +20,7 @@ from examples.planner import chooser
 from examples.prompt import HelpAsked, Request, understand
 from examples.runner import TAKEN_BY, Job, Runner, check_options, make_job, output_to
 from examples.screen import Terminal
-from examples.workflow import FILE_READERS, NAMES, PATTERNS, Options, load
+from examples.workflow import FILE_READERS, MAX_WORKERS, NAMES, PATTERNS, Options, load
 
 BUNDLED = {
     "validation": "the bundled sample",
@@ -110,6 +110,7 @@ class Command:
         if self.arguments.input is not None and list(names) == ["patterns"]:
             raise InputError("--input goes with the five examples, not with patterns")
         if self.arguments.input is not None:
+            refuse_to_overwrite(options.output, [self.arguments.input])
             takers = self._takers(names)
             if takers != names:
                 self.screen.tell(f"--input {self.arguments.input} goes to {', '.join(takers)} only")
@@ -134,6 +135,7 @@ class Command:
             if request.found.what:
                 raise InputError("the text holds data and --input names more: give one of them")
             source = self.arguments.input
+            refuse_to_overwrite(options.output, [source])
             options = with_input(options, request.workflows, source)
         elif not request.found.what and set(request.workflows) != {"batch"}:
             piped = piped_text(sys.stdin.buffer if sys.stdin else None, self.screen.tell)
@@ -196,6 +198,9 @@ def make_requested(
         InputError: What was asked for cannot be done.
     """
     names, found, notes = request.workflows, request.found, list(request.notes)
+    refuse_to_overwrite(options.output, found.files)
+    if (request.workers or 1) > MAX_WORKERS:
+        raise InputError(f"at most {MAX_WORKERS:,} workers, got {request.workers:,}")
     if request.workers is not None and options.workers is None:
         options = replace(options, workers=request.workers)
         notes.append(f"{request.workers} workers")
@@ -226,7 +231,7 @@ def make_requested(
     notes += [f"not used: {what}" for what in found.what if what not in used]
     where = [*dict.fromkeys(used)] or [source or ""]
     if where == [""]:
-        _refuse_heavy_guess(request)
+        _refuse_guess(request)
         where = [*dict.fromkeys(BUNDLED[name] for name in names)]
     job = make_job([load(name) for name in names], options)
     noted = f" ({'; '.join(notes)})" if notes else ""
@@ -234,18 +239,45 @@ def make_requested(
     return job, f"Understood: {job.name}, on {' and '.join(where)}{written}{noted}"
 
 
-def _refuse_heavy_guess(request: Request) -> None:
-    """Ask for files where a text names none: the standard library takes its time.
+def _refuse_guess(request: Request) -> None:
+    """Ask for files where a text speaks of them, or asks for work on them, and names none.
+
+    The standard library takes its time, and the bundled records are nobody's file.
 
     Raises:
-        InputError: The text asks for work on files, and names neither files nor the sample.
+        InputError: The text names neither files nor the sample.
     """
+    if request.names_sample:
+        return
     for name in request.workflows:
-        if name in FILE_READERS and not request.names_sample:
+        if name in FILE_READERS:
             what = (
                 "count the words in notes.txt" if name == "mapreduce" else "hash the files in src"
             )
             raise InputError(
                 f"{name} of what? Name a file, a folder or a glob, as in: {what}. For the sample, "
                 f"this Python's standard library: python main.py --example {name}"
+            )
+        if request.names_files:
+            raise InputError(
+                f"{name} of which file? Name it, as in: people.csv. For the sample: "
+                f"python main.py --example {name}"
+            )
+
+
+def refuse_to_overwrite(output: Path | None, names: Sequence[str]) -> None:
+    """Refuse to put results in the place of the data that they are about.
+
+    Raises:
+        InputError: The file to write is one of those to read.
+    """
+    if output is None or not output.expanduser().exists():
+        return
+    for name in names:
+        path = Path(name).expanduser()
+        found = [str(path)] if path.exists() else glob.iglob(str(path), recursive=True)
+        if any(output.expanduser().samefile(one) for one in found):
+            raise InputError(
+                f"{output} holds the data: name another file for the results, as in: "
+                f"{output.stem}-results.jsonl"
             )

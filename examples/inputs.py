@@ -101,13 +101,17 @@ def places_of(records: Iterable[Any]) -> list[Place]:
 
 
 def read_records(name: str) -> Records:
-    """Read the records of a file: JSON, JSON lines or CSV.
+    """Read the records of a file, or of all that a glob matches: JSON, JSON lines or CSV.
 
     A line that is malformed gives an ``Unreadable``.
 
     Raises:
         InputError: There is no such file, it cannot be read, or nothing in it can be.
     """
+    if glob.has_magic(name) and not Path(name).expanduser().exists():
+        found = sorted(glob.glob(str(Path(name).expanduser()), recursive=True))
+        if found:
+            return sum((read_records(one) for one in found[1:]), read_records(found[0]))
     path = existing_file(name)
     suffix = path.suffix.lower()
     return parse_records(read_text(path, by_lines=suffix in BY_LINES), name, suffix, name)

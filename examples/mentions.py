@@ -27,16 +27,21 @@ from examples.vocabulary import (
     stem,
 )
 
+CALLED = frozenset({"called", "named"})  # "in a file called out.jsonl"
 ARROWS = (">", ">>", "->", "→", "=>")
 FILE_NAME = re.compile(r"[^\s@]*\.[A-Za-z][A-Za-z0-9]{0,7}|[^\s@]*/[^\s@]+")
 # An address that something is to be sent to is no data.
 SENDS = re.compile(
     r"\b(?:e-?mail|mail|send|forward|notify|contact|call|message|schicke?|sende)\b"
-    r"(?!:)(?:[ \t]+to)?[ \t]+(?:\S+@|[^.;:{\n]*\b(?:to|an)[ \t]+\S+@)",
+    r"(?!:)(?:[ \t]+to)?[ \t]+(?:\S+@|[^.;:{\n]*\b(?:to|an)[ \t]+\S+@)"
+    r"|\b(?:e-?mail|mail|forward|notify|message|text|sms|schicke?|sende)[ \t]+"
+    r"(?:me|us|him|her|them|everyone|mir|uns|ihm|ihr|ihnen)\b",
     re.IGNORECASE,
 )
 # Signs without a space beside them: "people.csv|enrich", "output=out.jsonl".
 JOINED = re.compile(r"(\.\w{1,8}|\boutput)([|;,=])(?=\S)")
+# "hash .": a directory, and no end of a sentence.
+HERE = re.compile(r"(\w+)[ \t]+(\.{1,2})(?=\s|$)")
 UNSAVED = re.compile(
     r"\b(?:don['\u2019]?t|do not|never|without|no need to) (?:sav|writ|stor|export)\w*[^,.;]*", re.I
 )
@@ -80,6 +85,8 @@ def find_data(text: str) -> Found:
     records = [{"email": r} if isinstance(r, str) and EMAIL.fullmatch(r) else r for r in records]
     rows, text = _take_rows(text)
     records += rows
+    if documents and not records:
+        raise InputError("the JSON in the text holds no records")
     if documents or rows:
         what.append(f"{many(len(records), 'record')} in the text")
     text = JOINED.sub(r"\1 \2 ", text)
@@ -87,6 +94,7 @@ def find_data(text: str) -> Found:
         raise InputError(
             "I send nothing to an address: results can be saved, as in: save to x.jsonl"
         )
+    text = HERE.sub(_with_slash, text)
     output, text = _take_output(UNSAVED.sub(" ", text))
 
     quotes: list[str] = []
@@ -252,6 +260,11 @@ def _take_files(text: str, files: list[str], notes: list[str]) -> str:
     return " ".join(rest)
 
 
+def _with_slash(match: re.Match[str]) -> str:
+    word = match[1].lower()
+    return f"{match[1]} {match[2]}/" if word in IN or _is_verb(word) else match[0]
+
+
 def _bare(token: str) -> str:
     """Return a word without what stands around it: quotes, brackets, the end of a sentence."""
     name = token.strip("\"'`“”()").rstrip(",.;:!?").rstrip("\"'`”)")
@@ -333,7 +346,7 @@ def _take_output(text: str) -> tuple[str | None, str]:
     between = " ".join(token.group() for token in tokens[first:last])
     said = [_bare(word).lower() for word in between.split()]
     about = [word for word in said if word != name.lower() and not SAVE.fullmatch(word)]
-    while about and about[-1] in INTO | IN | DETERMINERS | FILE_NOUNS:
+    while about and about[-1] in INTO | IN | DETERMINERS | FILE_NOUNS | CALLED:
         about.pop()
     between = " ".join(about)
     if all(word in SMALL_TALK | BREAKS for word in about):
@@ -374,9 +387,8 @@ def _after_verb(tokens: list[Token]) -> Iterator[tuple[str, int, int]]:
         elif at >= 2 and words[at - 2] in IN | INTO and _is_name(tokens, at - 1, words):
             yield _bare(tokens[at - 1].group()), at - 2, at
         elif (
-            set(words[at + 1 : end]) & INTO & {"to", "into", "as", "nach", "als"}
-            or not words[at + 1 :]
-        ):
+            word not in ("print", "put", "output") and SMALL_TALK.issuperset(words[at + 1 : end])
+        ) or set(words[at + 1 : end]) & INTO & {"to", "into", "as", "nach", "als"}:
             raise InputError(f"{word} to which file? Name it, as in: {word} to results.jsonl")
 
 
@@ -394,7 +406,7 @@ def _start(words: list[str], at: int) -> int:
 def _lead(words: list[str], place: int) -> str:
     """Return the word that leads to a name, over "the file"."""
     at = place - 1
-    while at > 0 and (words[at] in DETERMINERS or words[at] in FILE_NOUNS | {"called", "named"}):
+    while at > 0 and (words[at] in DETERMINERS or words[at] in FILE_NOUNS | CALLED):
         at -= 1
     return words[at] if at >= 0 else ""
 

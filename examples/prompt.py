@@ -26,16 +26,19 @@ from examples.inputs import InputError
 from examples.mentions import Found, find_data
 from examples.vocabulary import (
     ABOUT,
+    ALL,
     BARE,
     BEFORE_A_NOUN,
     BREAKS,
     DATA,
     ENDS_NEGATION,
+    FILES,
     GENERIC,
     HELP,
     HOW_TO,
     LOAD,
     NEGATIONS,
+    POINTERS,
     SAMPLE,
     SMALL_STEMS,
     SMALL_TALK,
@@ -46,7 +49,7 @@ from examples.vocabulary import (
     stem,
     weak_stems,
 )
-from examples.workflow import NAMES
+from examples.workflow import FILE_READERS, NAMES
 
 # Where a negation may reach over "and": "without validation and enrichment".
 NOUN = re.compile(r"(tion|ment|ing|ity)s?$")
@@ -62,10 +65,11 @@ EXCEPT = re.compile(r"\b(everything) (?:but|apart from|other than|besides)(?!\w)
 
 WORD = re.compile(r"[^\W_]+(?:['\u2019-][^\W_]+)*|>>|->|→|[,;.!?:+&]")
 COUNT = re.compile(
-    r"\b(?P<number>\d[\d,]*)\s+(?P<adjective>[a-z]+\s+)?(?P<thing>workers?|threads?|processes|"
+    r"(?<!\w)(?P<number>-?\d[\d,]*)\s+(?P<adjective>[a-z]+\s+)?(?P<thing>workers?|threads?|processes|"
     r"records?|rows?|items?|files?|users?|people|customers?|profiles?|entries)\b",
     re.IGNORECASE,
 )
+CONTRACTED = re.compile(r"(?<=\w)'(?:ve|d|ll|re|m)$")
 DATABASES = (".db", ".sqlite", ".sqlite3")
 MOST_SHOWN, LONGEST_SHOWN = 6, 40  # of the words that could not be used
 
@@ -84,6 +88,7 @@ class Request:
         limit: How many records or files it names, or None.
         notes: What a person should be told about how it was read.
         names_sample: Whether it names the bundled data, such as the standard library.
+        names_files: Whether it speaks of files.
     """
 
     workflows: list[str]
@@ -92,6 +97,7 @@ class Request:
     limit: int | None
     notes: list[str]
     names_sample: bool
+    names_files: bool
 
 
 class NotUnderstoodError(InputError):
@@ -168,8 +174,17 @@ def understand(text: str, choose: Callable[[str], Choice] = by_words) -> Request
         numbers.get("workers"),
         numbers.get("limit"),
         [*found.notes, *notes],
-        not SAMPLE.isdisjoint(words),
+        _names_sample(words, workflows),
+        not FILES.isdisjoint(words),
     )
+
+
+def _names_sample(words: list[str], workflows: Iterable[str]) -> bool:
+    """Whether words name the bundled data: as such, or by asking for workflows that none names."""
+    if not SAMPLE.isdisjoint(words):
+        return True
+    named = {(STRONG_STEMS | weak_stems()).get(stem(word)) for word in words}
+    return not ALL.isdisjoint(words) and not named.issuperset(workflows)
 
 
 def _asks_for_help(text: str, words: list[str]) -> bool:
@@ -282,7 +297,9 @@ class _Reader:
             and word not in SAMPLE
         ]
         strange = [word for word in unused if stem(word) not in STRONG_STEMS]
-        if strange and not self._names_data and DATA.isdisjoint(clause.words):
+        takes_time = not FILE_READERS.isdisjoint(placed.values())
+        certain = _speaks_of_data(clause.words, strange) and not takes_time
+        if strange and not self._names_data and not certain:
             raise NotUnderstoodError(f"I cannot place {_listed(strange, repr)}.")
         if unused:
             self.notes.append(f"not used: {_listed(unused)}")
@@ -361,6 +378,15 @@ class _Reader:
         raise NotUnderstoodError(f"that names nothing to do{what}.")
 
 
+def _speaks_of_data(words: list[str], strange: list[str]) -> bool:
+    """Whether a clause speaks of data: "this awful data", but not "this song"."""
+    following = [*words[1:], ""]
+    return any(
+        word in DATA and not (word in POINTERS and after in strange)
+        for word, after in zip(words, following, strict=True)
+    )
+
+
 def _is_negation(words: list[str], at: int) -> bool:
     if words[at] == "not" and words[at + 1 : at + 2] == ["only"]:
         return False
@@ -380,4 +406,5 @@ def _listed(words: Iterable[str], form: Callable[[str], str] = str) -> str:
 
 
 def _is_small_talk(word: str) -> bool:
+    word = CONTRACTED.sub("", word)  # "we've"
     return word in SMALL_TALK | NEGATIONS | {"after", "before"} or word.endswith("n't")

@@ -34,9 +34,12 @@ WEAK = {
 # a text has to name files.
 SAMPLE = _words(
     """library stdlib standard standardbibliothek bibliothek python bundled sample samples example
-    examples beispiel beispiele demo everything all alles rest batch mapreduce workflow
-    workflows"""
+    examples beispiel beispiele demo batch mapreduce workflow workflows"""
 )
+# The same where they ask for all workflows; in "hash all my files" they are about the data.
+ALL = _words("everything all alles rest")
+# What points at data that is named by another word: "this data", but not "this song".
+POINTERS = _words("this these it them diese dieser dieses")
 # Words about the data and the manner, which ask for nothing.
 SMALL_TALK = _words(
     """a an the this that these those it its them they their my our your me i you we us he she
@@ -58,6 +61,8 @@ SMALL_TALK = _words(
     processes hi hello hey thanks thank everything help whether if look see there so ok okay
     got im whats theres well might may plz pls anything something everyone somebody maybe
     perhaps quick simply still already asap cheers dear sir well yo hmm oh uh um actually
+    morning afternoon evening today yesterday grateful appreciate appreciated glad happy lot mind
+    display print
     basically contain contains often occur occurs most common frequent appear appears mean
     means times top more else compute
     report reports summary summaries outcome outcomes findings bericht
@@ -96,6 +101,8 @@ DETERMINERS = _words(
     "das den dem des ein eine einen einem einer dieser diese dieses diesen diesem meine meinen"
 )
 FILE_NOUNS = _words("file files folder folders directory dir path datei dateien ordner verzeichnis")
+# What says that the data are in files.
+FILES = FILE_NOUNS | _words("csv json jsonl tsv")
 IN = _words("in from of on at inside under within aus im vom von auf")
 INTO = _words("to into as nach under unter als")
 # Names of formats and places, which are no names of files: "save as json", "print to the screen".

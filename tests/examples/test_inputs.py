@@ -128,6 +128,14 @@ def test_json_lines_lose_nothing(values: list[Any]) -> None:
     assert parse_records(text, "x", ".jsonl") == values
 
 
+def test_a_glob_gives_the_records_of_all_its_files(tmp_path: Path) -> None:
+    """In the order of their names; each record knows its own file."""
+    for name in ("b", "a"):
+        (tmp_path / f"{name}.csv").write_text(f"name\n{name}\n")
+    records = read_records(f"{tmp_path}/*.csv")
+    assert [record["name"] for record in records] == ["a", "b"]
+
+
 def test_a_missing_file_is_refused_with_the_nearest_name(tmp_path: Path) -> None:
     """A misspelt file name is answered with the name of the file beside it."""
     (tmp_path / "people.json").write_text("[]")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from examples.command import make_requested
+from examples.command import make_requested, refuse_to_overwrite, with_output
 from examples.inputs import InputError
 from examples.prompt import HelpAsked, understand
 from examples.workflow import NAMES, Options
@@ -57,6 +57,9 @@ JSON = '{"email": "mira@example.com"}'
         ("validate people.csv", [V], ["people.csv"], 0),
         ("VALIDATE PEOPLE.CSV!!!", [V], ["people.csv"], 0),
         ("hey, could you please verify `people.csv` for me?", [V], ["people.csv"], 0),
+        ("Good morning! We'd like people.csv validated today", [V], ["people.csv"], 0),
+        ("validate people.csv and print the results", [V], ["people.csv"], 0),
+        ("hash .", [B], ["./"], 0),
         ("validate my own people.csv", [V], ["people.csv"], 0),
         ("enrich 'my own people.csv'", [E], ["my own people.csv"], 0),
         ("count the words in txt", [M], ["txt"], 0),
@@ -165,19 +168,49 @@ def test_who_asks_what_there_is_gets_help(text: str) -> None:
         ("validate people.csv to good.csv", "is good.csv to be read or written?"),
         ("validate peple.csv", "Did you mean 'people.csv'?"),
         ("validate https://example.com/a.csv", "save it to a file"),
+        ("hash all my files", "batch of what?"),
+        ("analyse everything", "batch of what?"),
+        ("count the words in all files", "mapreduce of what?"),
+        ("batch rename my files", "cannot place 'rename'"),
+        ("check out this song", "cannot place 'song'"),
+        ("validate all the csv files here", "validation of which file?"),
+        ("validate people.csv and save it", "save to which file?"),
+        ("validate people.csv and save to people.csv", "name another file for the results"),
+        ("validate *.csv > good.csv", "good-results.jsonl"),
+        ("validate people.csv and email me the results", "I send nothing"),
+        ("validate []", "holds no records"),
+        ("stream -5 records", "at least 1, got -5"),
+        ("validate people.csv with -3 workers", "at least 1, got -3"),
+        ("validate people.csv with 100000 workers", "at most 1,024 workers"),
         ("hello", "nothing to do"),
         ("", "nothing to do"),
     ],
 )
 def test_what_is_not_certain_is_asked(text: str, told: str) -> None:
     """In one line that says what to type, before any work."""
+
+    def begin() -> None:
+        request = understand(text)
+        make_requested(request, with_output(Options(), request))
+
     with pytest.raises(InputError) as caught:
-        make_requested(understand(text), Options())
+        begin()
     assert told in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_the_standard_library_is_worked_on_where_it_is_named() -> None:
     """By its name, or by that of the workflow whose sample it is."""
-    for text in ("count the words of the standard library", "run the batch example", "batch"):
+    for text in (
+        "count the words of the standard library", "run the batch example", "batch", "do it all",
+        "everything but the pipeline",
+    ):  # fmt: skip
         assert understand(text).names_sample, text
+
+
+def test_results_do_not_take_the_place_of_their_data(tmp_path: Path) -> None:
+    """Under another name of the same file neither; a file that is new is fine."""
+    (tmp_path / "link.csv").symlink_to(tmp_path / "people.csv")
+    with pytest.raises(InputError, match=r"link-results\.jsonl"):
+        refuse_to_overwrite(Path("link.csv"), ["people.csv"])
+    refuse_to_overwrite(Path("new.csv"), ["people.csv"])
