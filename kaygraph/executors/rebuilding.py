@@ -90,7 +90,8 @@ class _Unpacking:
 def made(description: Description, members: Sequence[BaseException] | None) -> BaseException:
     """Return an exception of the right class, which holds nothing yet, or a stand-in."""
     bases = [base for name in description.bases if (base := class_named(name)) is not None]
-    is_found = bool(bases) and name_of(bases[0]) == description.name
+    # By looking it up, not by its name: a script's classes have two, here and in its processes.
+    is_found = bool(bases) and class_named(description.name) is bases[0]
     if is_found and description.whole is not None:
         with suppress(Exception):
             error: BaseException = pickle.loads(description.whole)

@@ -17,15 +17,16 @@ class Observers:
     """Calls observers with events, in the order given.
 
     An observer that fails is kept, as an exporter may have one bad moment; what it has missed, it
-    has missed. The loop's exception handler hears of the first of its failures in a row, and again
-    when it is given up.
+    has missed. The loop's exception handler hears of its first failure, and again when it is given
+    up: not of each one, as there may be as many as events.
     """
 
-    __slots__ = ("_failures", "_observers")
+    __slots__ = ("_failures", "_observers", "_told")
 
     def __init__(self, observers: Sequence[Observer]) -> None:
         self._observers = list(observers)
         self._failures: dict[int, int] = {}  # in a row, by the id of the observer
+        self._told: set[int] = set()  # those of which the handler has heard
 
     def __call__(self, event: Event) -> None:
         observing = OBSERVING.set(True)
@@ -43,7 +44,8 @@ class Observers:
 
     def _failed(self, observer: Observer, event: Event, error: BaseException) -> None:
         failures = self._failures[id(observer)] = self._failures.get(id(observer), 0) + 1
-        if failures == 1:
+        if id(observer) not in self._told:
+            self._told.add(id(observer))
             message = f"observer {observer!r} failed at {type(event).__name__}"
         elif failures == MOST_IN_A_ROW:
             self._observers.remove(observer)

@@ -71,10 +71,11 @@ WORK = dedent(
     try:
         Fails(retry=Retry(attempts=2, on=Busy)).run({})
     except Busy as error:
+        print(vars(error).keys() == {"code", "__notes__"}, type(error) is Busy)
         print(error.code, *[note for note in error.__notes__ if "attempt" in note])
     """
 )
-SAID = "4 [1, 4, 9]\n503 in node 'Fails', attempt 2 of 2\n"
+SAID = "4 [1, 4, 9]\nTrue True\n503 in node 'Fails', attempt 2 of 2\n"
 
 WITHOUT_CLOUDPICKLE = "import sys\nsys.modules['cloudpickle'] = None\n"
 
