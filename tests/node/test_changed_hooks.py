@@ -68,9 +68,10 @@ def test_the_hook_of_a_batch_that_has_become_async_is_awaited() -> None:
 @pytest.mark.parametrize("base", [Node, ParallelBatchNode])
 @pytest.mark.parametrize("place", PLACES)
 def test_a_hook_that_has_become_sync_is_told_and_noted(
-    place: Callable[[Any], Any], base: type
+    place: Callable[[Any], Any], base: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The error says what has happened, and the next run works."""
+    monkeypatch.delitem(sys.modules, "IPython", raising=False)  # another test may have loaded it
     cls = made(awaited, "exec", base)
     node = place(cls)
     cls.exec = sync
