@@ -54,6 +54,7 @@ class Walk:
     node: Any = None
     slot: Slot | None = None
     several = False
+    until = inf  # when its first time limit ends, by the clock of the loop
     forks: Set[Sequence[Step]] = frozenset()
 
     def __init__(self, graph: BaseNode[Any, Any], shared: Any, frame: Frame, plan: Plan) -> None:
@@ -66,6 +67,7 @@ class Walk:
     async def run(self) -> str | None:
         """Walk from the start to the end; return the last action."""
         plan, place = self.plan, PLACE.set(self)
+        self.until = LIMIT.get(NO_LIMIT).end
         try:
             if isinstance(plan.first, Step):
                 await self.along(plan.first)
@@ -249,12 +251,12 @@ class Walk:
         Where a walk has a time limit or no end, or others wait for it, it is not to go on after a
         node that has swallowed its cancellation, or has held up the loop and its timers.
         """
-        run, until = self.frame.run, LIMIT.get(NO_LIMIT).end
+        run, until = self.frame.run, self.until
         others_wait = fork is not None or run.side_by_side or self.frame.rules.whole
-        if until == inf and not (self.plan.loops or others_wait):
-            return None
+        if until == inf:
+            return cancellation_check() if others_wait or self.plan.loops else None
         cancelled, now = cancellation_check(), get_running_loop().time
-        return cancelled if until == inf else lambda: cancelled() or now() >= until
+        return lambda: cancelled() or now() >= until
 
     async def _end_at(self, node: BaseNode[Any, Any]) -> None:
         """Raise the cancellation that has come, or that a timer holds which is due."""
