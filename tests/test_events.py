@@ -251,7 +251,7 @@ async def test_an_observer_that_fails_now_and_then_is_reported_once() -> None:
 
 
 async def test_an_observer_that_recovers_starts_over() -> None:
-    """It is told of again when it fails anew, and is not given up for failures that were before."""
+    """It is not given up for failures that were before."""
 
     def shaky(event: Event) -> None:
         calls.append(event)
