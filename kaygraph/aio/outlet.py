@@ -46,6 +46,8 @@ async def hand_on(values: AsyncIterator[T], outlet: Outlet[T]) -> None:
     put, cancelled = outlet.put, cancellation_check()
     try:
         async for value in values:
+            if cancelled() and any(limit.expired() for limit in getattr(outlet, "limits", ())):
+                await cancelled_again()  # it comes after the item's time was over
             if not put(value) or cancelled():
                 try:
                     if cancelled():

@@ -300,6 +300,21 @@ async def test_an_exec_that_takes_too_long_between_its_values_ends(setting: str,
     assert results[2].attempts == 1
 
 
+async def late(_: Any) -> AsyncIterator[str]:
+    yield "in time"
+    with suppress(asyncio.CancelledError):
+        await asyncio.sleep(60)
+    yield "too late"
+
+
+@pytest.mark.parametrize("setting", ["timeout", "deadline"])
+async def test_what_is_yielded_after_the_time_limit_is_dropped(setting: str) -> None:
+    """As is what an exec returns that has swallowed its cancellation."""
+    first, failed = await results_of(Read([1]) | Yields(late, **{setting: 5}, on_error="collect"))
+    assert first == "in time"
+    assert failed.status == "timed_out"
+
+
 async def test_the_figures_tell_work_from_waiting_for_room() -> None:
     """What a stage waits for room in the middle of an item is blocked_s, not busy_s."""
     yields = Yields(three)
