@@ -38,6 +38,7 @@ from examples.vocabulary import (
     HOW_TO,
     LOAD,
     NEGATIONS,
+    OTHERS,
     POINTERS,
     SAMPLE,
     SMALL_STEMS,
@@ -181,7 +182,9 @@ def understand(text: str, choose: Callable[[str], Choice] = by_words) -> Request
 
 def _names_sample(words: list[str], workflows: Iterable[str]) -> bool:
     """Whether words name the bundled data: as such, or by asking for workflows that none names."""
-    if not SAMPLE.isdisjoint(words):
+    told = SAMPLE.intersection(words)
+    about_others = (ALL | FILES | OTHERS).intersection(words)
+    if told - {"batch", "mapreduce"} or (told and not about_others):  # "batch my files" names none
         return True
     named = {(STRONG_STEMS | weak_stems()).get(stem(word)) for word in words}
     return not ALL.isdisjoint(words) and not named.issuperset(workflows)

@@ -38,6 +38,7 @@ SAMPLE = _words(
 )
 # The same where they ask for all workflows; in "hash all my files" they are about the data.
 ALL = _words("everything all alles rest")
+OTHERS = _words("my our your their things stuff them meine unsere")  # data that is not the sample
 # What points at data that is named by another word: "this data", but not "this song".
 POINTERS = _words("this these it them diese dieser dieses")
 # Words about the data and the manner, which ask for nothing.
@@ -62,7 +63,7 @@ SMALL_TALK = _words(
     got im whats theres well might may plz pls anything something everyone somebody maybe
     perhaps quick simply still already asap cheers dear sir well yo hmm oh uh um actually
     morning afternoon evening today yesterday grateful appreciate appreciated glad happy lot mind
-    display print
+    display print why nah
     basically contain contains often occur occurs most common frequent appear appears mean
     means times top more else compute
     report reports summary summaries outcome outcomes findings bericht

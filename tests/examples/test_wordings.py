@@ -171,6 +171,8 @@ def test_who_asks_what_there_is_gets_help(text: str) -> None:
         ("hash all my files", "batch of what?"),
         ("analyse everything", "batch of what?"),
         ("count the words in all files", "mapreduce of what?"),
+        ("batch all the things", "batch of what?"),
+        ("run batch on my files", "batch of what?"),
         ("batch rename my files", "cannot place 'rename'"),
         ("check out this song", "cannot place 'song'"),
         ("validate all the csv files here", "validation of which file?"),
