@@ -21,6 +21,8 @@ class Usage(NamedTuple):
         queued_for: What was waited for last: ``"max_workers"``, ``"limit_by"`` or ``"rate"``.
         pickup_s: Seconds for which the finished result of a thread waited for the event loop.
         memory: The most bytes that the worker process has held so far; 0 elsewhere.
+        start_s: Seconds until the worker process had started and had imported what it needs; they
+            are no part of the time in ``exec``.
     """
 
     cpu_s: float = 0.0
@@ -28,6 +30,7 @@ class Usage(NamedTuple):
     queued_for: str = ""
     pickup_s: float = 0.0
     memory: int = 0
+    start_s: float = 0.0
 
 
 NO_USAGE = Usage()

@@ -106,9 +106,10 @@ async def _in_thread(
 async def _in_process(node: Any, item: Any, frame: Frame, slot: Slot, limit_s: float | None) -> Any:
     limit = frame.rules.memory_limit if node.memory_limit is None else node.memory_limit
     facts = frame.params, frame.attempt, limit, place_of(node)
-    measured = slot if frame.run.measures else None
     pool = _processes(frame.run)
-    settings = {"start_timeout": node.start_timeout, "measured": measured}
+    settings = {
+        "start_timeout": node.start_timeout, "slot": slot, "measures": frame.run.measures,
+    }  # fmt: skip
     if node.exec_kind not in YIELDING or slot.outlet is None:
         return await pool.call(node, item, *facts, limit_s=limit_s, **settings)
     held: list[Any] = []  # the process, between the calls

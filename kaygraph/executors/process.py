@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import threading
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -53,7 +54,8 @@ class ProcessPool:
         place: Mapping[str, Any] = NOWHERE,
         limit_s: float | None = None,
         start_timeout: float | None = None,
-        measured: Slot | None = None,
+        slot: Slot | None = None,
+        measures: bool = False,
         held: "list[_Worker] | None" = None,
     ) -> Any:
         """Run ``node.exec(item)`` in a process and return its result.
@@ -65,7 +67,7 @@ class ProcessPool:
 
         ``limit_s`` is in seconds, from when the process has the item and calls ``exec``;
         ``start_timeout`` is how long it may take to be there: to start, and to import what the
-        node and the item need. What the call takes is added to the usage of ``measured``. A call
+        node and the item need. What the call takes is added to the usage of ``slot``. A call
         takes the process that is in ``held``, if there is one, and puts it there at its end.
 
         Raises:
@@ -90,7 +92,7 @@ class ProcessPool:
         begun: asyncio.Future[None] | None = None if limit_s is None else loop.create_future()
         submitted = self._threads.submit(
             worker.call, self._pickled[node], item, (dict(params), attempt, dict(place)),
-            memory_limit, measured is not None,
+            memory_limit, measures,
             START_S if start_timeout is None else start_timeout,
             None if begun is None else partial(loop.call_soon_threadsafe, _set, begun),
         )  # fmt: skip
@@ -104,6 +106,8 @@ class ProcessPool:
                 await within(limit_s, "timeout", what, asyncio.wait([future]))
         except (asyncio.CancelledError, AttemptTimeoutError):
             future.add_done_callback(retrieve_exception)
+            if slot is not None:
+                worker.add_to(slot)
             worker.kill()
             try:
                 await outlast([future])
@@ -112,11 +116,8 @@ class ProcessPool:
             raise
         if not worker.dead:
             (self._idle if held is None else held).append(worker)
-        if measured is not None:
-            used, (cpu_s, memory) = measured.usage, worker.used
-            measured.usage = used._replace(
-                cpu_s=used.cpu_s + cpu_s, memory=max(used.memory, memory)
-            )
+        if slot is not None:
+            worker.add_to(slot)
         retrieve_exception(future)
         try:
             return submitted.result()  # as it is: asyncio would make another error of some
@@ -155,6 +156,7 @@ class _Worker:
         self._lock = threading.Lock()
         self._known: set[bytes] = set()
         self.used = 0.0, 0  # by the last call: processor time, and the most bytes held so far
+        self.start_s = 0.0  # until the last call could begin, where that took a start
         self._own = 0  # bytes that the process holds before any item: its code and its nodes
 
     def call(
@@ -167,7 +169,7 @@ class _Worker:
         start_timeout: float,
         begun: Callable[[], object] | None,
     ) -> Any:
-        self.used = 0.0, 0
+        self.used, self.start_s, called = (0.0, 0), 0.0, time.monotonic()
         given = given_pickled(item, facts)
         if limit is not None and self._is_full(limit) and not goes_on(item):
             self.close()
@@ -183,6 +185,8 @@ class _Worker:
             send(connection, (hash(node), sent, tells, measures, limit), given)
             if tells:
                 received(pid, connection, limit, None if has_begun else start_timeout)
+            if not has_begun:
+                self.start_s = time.monotonic() - called
             if begun is not None:
                 begun()
             has_begun = True
@@ -214,6 +218,16 @@ class _Worker:
             raise error
         finally:
             del error, answer  # they hold this frame: no cycle may keep them alive
+
+    def add_to(self, slot: Slot) -> None:
+        """Add what the last call took to the usage of its item."""
+        used, (cpu_s, memory) = slot.usage, self.used
+        if cpu_s or memory or self.start_s:
+            slot.usage = used._replace(
+                cpu_s=used.cpu_s + cpu_s,
+                memory=max(used.memory, memory),
+                start_s=used.start_s + self.start_s,
+            )
 
     def _past(self, limit: int, what: str) -> MemoryLimitError:
         """End the process and return the error that says why."""

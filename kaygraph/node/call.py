@@ -291,7 +291,7 @@ async def _attempt(node: Any, item: Any, index: int | None, frame: Frame, slot: 
         except CircuitOpenError:
             slot.undo()
             raise
-    started = _now() if slot.timed else 0.0
+    started, starts_s = _now() if slot.timed else 0.0, slot.usage.start_s
     try:
         if ticket is not None and ticket.moved and emit is not None:
             emit(CircuitChanged(frame.name_of(node), _now(), "half_open"))
@@ -311,7 +311,7 @@ async def _attempt(node: Any, item: Any, index: int | None, frame: Frame, slot: 
         raise
     finally:
         ended = _now() if slot.timed else 0.0
-        took = max(0.0, ended - started - slot.waited_s)
+        took = max(0.0, ended - started - slot.waited_s - (slot.usage.start_s - starts_s))
         slot.seconds += took
         if slot.item or slot.loan is not None:
             slot.end()

@@ -45,6 +45,7 @@ class NodeFigures:
             has it by the setting that was waited for.
         pickup_s: How long finished results of threads waited for the event loop.
         memory: The most that a worker process held; 0 without processes.
+        start_s: The time until worker processes had started, summed over them.
         in_flight: Calls of ``exec`` that run now; ``peak`` is the most there were. An item that
             waits for its next attempt is none.
         waiting: Items that wait for their next attempt now.
@@ -63,6 +64,7 @@ class NodeFigures:
     queued_for: dict[str, float] = field(default_factory=dict)
     pickup_s: float = 0.0
     memory: int = 0
+    start_s: float = 0.0
     in_flight: int = 0
     peak: int = 0
     waiting: int = 0
@@ -109,6 +111,7 @@ class NodeFigures:
         self.cpu_s += usage.cpu_s
         self.pickup_s += usage.pickup_s
         self.memory = max(self.memory, usage.memory)
+        self.start_s += usage.start_s
         if usage.queued_s:
             before = self.queued_for.get(usage.queued_for, 0.0)
             self.queued_for[usage.queued_for] = before + usage.queued_s
@@ -131,6 +134,7 @@ class NodeFigures:
             "queued_for": {name: round(seconds, 6) for name, seconds in self.queued_for.items()},
             "pickup_s": round(self.pickup_s, 6),
             "memory": self.memory,
+            "start_s": round(self.start_s, 6),
             "peak_in_flight": self.peak,
             "items": {status: self.items[status] for status in STATUSES},
             "retries": self.retries,
@@ -157,6 +161,8 @@ class NodeFigures:
             text += f", CPU {self.cpu_s:.3f} s"
         if self.queued_s:
             text += f", in line for {'/'.join(self.queued_for)} {self.queued_s:.3f} s"
+        if self.start_s:
+            text += f", starting processes {self.start_s:.3f} s"
         if self.memory:
             text += f", memory {human(self.memory)}"
         if self.limit is not None:

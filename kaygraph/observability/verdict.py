@@ -54,10 +54,21 @@ def verdict_on(run: Measured) -> str:
     """Return the sentence; empty when there is nothing to say, as of a very short run."""
     if run.wall_s < SHORTEST_S or not any(node.ended or node.stage_workers for node in run.nodes):
         return ""
-    for look in (_all_cores, _interpreter, _line, _stages, _rounds, _workers):
+    for look in (_starts, _all_cores, _interpreter, _line, _stages, _rounds, _workers):
         if said := look(run):
             return said
     return _one_after_another(run)
+
+
+def _starts(run: Measured) -> str:
+    """Worker processes that take longer to start than what they do."""
+    node = max(run.nodes, key=lambda node: node.start_s)
+    if node.start_s <= node.work_s or node.start_s < run.wall_s / 2:
+        return ""
+    return (
+        f"Starting the worker processes of {node.name} takes longer than what they do: a run as "
+        "short as this gains nothing from processes"
+    )
 
 
 def _all_cores(run: Measured) -> str:

@@ -43,7 +43,8 @@ class WorkerProcesses(Protocol):
         place: Mapping[str, Any] = ...,
         limit_s: float | None = None,
         start_timeout: float | None = None,
-        measured: Slot | None = None,
+        slot: Slot | None = None,
+        measures: bool = False,
         held: list[Any] | None = None,
     ) -> Any: ...
 

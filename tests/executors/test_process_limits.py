@@ -413,7 +413,7 @@ async def test_peak_of_a_process_is_its_own(run: Runner) -> None:
     """Linux hands down ``ru_maxrss`` to a process from the one that starts it."""
     ballast = b"x" * (200 * MB)
     slot = Slot(())
-    await run.pool.call(run.node, ("fill", 30 * MB), {}, 1, measured=slot)
+    await run.pool.call(run.node, ("fill", 30 * MB), {}, 1, slot=slot, measures=True)
     assert 30 * MB < slot.usage.memory < 150 * MB
     assert slot.usage.cpu_s > 0
     del ballast

@@ -18,10 +18,11 @@ from kaygraph import (
     NodeDefinitionError,
     Outcome,
     Retry,
+    RunReport,
     WorkerDiedError,
 )
 from tests.executors.failing import Each, Refused, Unloadable, Unread
-from tests.executors.working import InProcess, ManyInProcess, PidOf
+from tests.executors.working import InProcess, ManyInProcess, PidOf, PidOfEach
 
 pytestmark = pytest.mark.anyio
 
@@ -175,3 +176,14 @@ async def test_process_that_died_idle_is_replaced() -> None:
     shared: dict[str, Any] = {}
     await Graph(PidOf(name="a") >> EndsThat() >> PidOf(name="b")).run_async(shared)
     assert len(set(shared["pids"])) == 2
+
+
+async def test_the_start_of_a_process_is_no_time_in_exec() -> None:
+    """An outcome and a report have it apart; the second item finds the process there."""
+    report = RunReport()
+    node = PidOfEach(max_workers=1, on_error="collect")
+    seconds = [outcome.seconds async for outcome in node.stream({}, observers=[report])]
+    figures = report.nodes["PidOfEach"]
+    assert sum(seconds) == pytest.approx(figures.work_s)
+    assert figures.start_s > 5 * max(seconds)
+    assert figures.start_s + figures.work_s <= report.wall_s

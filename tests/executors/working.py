@@ -137,6 +137,18 @@ class PidOf(Node[Any, Any]):
         shared.setdefault("pids", []).append(pid)
 
 
+class PidOfEach(ParallelBatchNode[Any, int]):
+    """Gives for each of two items the process that it ran in."""
+
+    run_in = "process"
+
+    def prep(self, _: Any) -> range:
+        return range(2)
+
+    def exec(self, _: Any) -> int:
+        return os.getpid()
+
+
 class Yields(ParallelBatchNode[Any, Any]):
     """Yields numbers in a process up to its item, or for ever; notes in a file how far it came."""
 

@@ -52,6 +52,13 @@ def test_a_busy_machine_does_not_hide_that_a_run_computes() -> None:
     assert "run_in='process' for Work" in said(figures, cpu_s=4.6, loop_cpu_s=0.2, ready_s=0.2)
 
 
+def test_processes_that_take_longer_to_start_than_to_work_gain_nothing() -> None:
+    """Whatever else could be said of so short a run."""
+    starts = node(items=4, work_s=0.1, start_s=12, memory=10**8, peak=4)
+    assert said(starts).startswith("Starting the worker processes of Work takes longer")
+    assert "Starting" not in said(node(work_s=39, start_s=3, memory=10**8, peak=4))
+
+
 def test_a_short_run_gains_nothing_from_processes() -> None:
     """They take time to start."""
     short = Measured(0.5, 0.5, 0, 0, 4, [node(cpu_s=0.45, **CPU)])
