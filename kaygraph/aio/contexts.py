@@ -1,9 +1,11 @@
 """Coroutines in a context of their own."""
 
+from asyncio import CancelledError
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextvars import Context, copy_context
 from typing import Any, Generic, TypeVar
 
+from .stopped import stopped_at
 from .tasks import cancelled_again
 
 T = TypeVar("T")
@@ -40,15 +42,24 @@ class Apart(Generic[T]):
 
 
 async def settled(
-    call: Callable[..., Awaitable[Any]], context: Context, cancelled: Callable[[], int]
+    call: Callable[..., Awaitable[Any]],
+    context: Context,
+    cancelled: Callable[[], int],
+    name: str,
+    index: int,
 ) -> tuple[Callable[..., Awaitable[Any]], Context]:
     """Deal with what an item has left behind, and return how to go on: what to call, and where.
 
-    It may have swallowed its cancellation: then what is under way ends all the same. It may have
-    set context variables: from then on each call is made in a copy of the context before.
+    It may have swallowed its cancellation: then what is under way ends all the same, with a note
+    of the node's ``name`` and the item's ``index``. It may have set context variables: from then on
+    each call is made in a copy of the context before.
     """
     if cancelled():
-        await cancelled_again()
+        try:
+            await cancelled_again()
+        except CancelledError as error:
+            stopped_at(error, f"{name!r}, item {index}")
+            raise
 
     async def called(*args: Any) -> Any:
         return await call(*args)

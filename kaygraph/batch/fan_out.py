@@ -211,7 +211,8 @@ class FanOut:
                 except Exception:  # values that cannot be compared
                     unsettled = True
                 if unsettled:
-                    call, context = await settled(bare or work, context, cancelled)
+                    call = bare or work
+                    call, context = await settled(call, context, cancelled, self.name, index)
                     bare, work = (call, work) if bare else (None, call)
                 if own.waiting or own.free < 0 or (capped and slot.wanted):
                     slot.give()

@@ -251,7 +251,7 @@ class Stage:
                         continue
                 except Exception:  # values that cannot be compared
                     pass
-                plain, context = await settled(plain, context, cancelling)
+                plain, context = await settled(plain, context, cancelling, self.name, index)
             self._share(slot)
 
     async def _one_by_one(self, plain: Callable[[Any], Awaitable[Any]] | None, slot: Slot) -> None:
@@ -299,7 +299,8 @@ class Stage:
                 except Exception:  # values that cannot be compared
                     unsettled = True
                 if unsettled:
-                    call, context = await settled(plain or work, context, cancelling)
+                    call = plain or work
+                    call, context = await settled(call, context, cancelling, self.name, index)
                     plain, work = (call, work) if plain else (None, call)
                 self._share(slot)
 

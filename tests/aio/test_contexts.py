@@ -96,14 +96,14 @@ async def test_calls_are_made_apart_once_something_was_set() -> None:
     """Each in a copy of the context before."""
     context = copy_context()
     VAR.set("left behind")
-    call, now = await settled(work, context, lambda: 0)
+    call, now = await settled(work, context, lambda: 0, "node", 3)
     assert now == copy_context()
     assert await call() == "inside"
 
     async def look() -> str:
         return VAR.get()
 
-    call, _ = await settled(look, context, lambda: 0)
+    call, _ = await settled(look, context, lambda: 0, "node", 3)
     assert (await call(), await call()) == ("unset", "unset")
     assert VAR.get() == "left behind"
 
@@ -111,4 +111,4 @@ async def test_calls_are_made_apart_once_something_was_set() -> None:
 async def test_a_cancellation_that_was_swallowed_ends_what_is_under_way() -> None:
     """Whoever is settled may have been cancelled."""
     with pytest.raises(asyncio.CancelledError):
-        await settled(work, copy_context(), lambda: 1)
+        await settled(work, copy_context(), lambda: 1, "node", 3)

@@ -1,6 +1,7 @@
 """A limit that runs out tells what it has cut short, and what had failed before."""
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from kaygraph import (
     Graph,
     Node,
     ParallelBatchNode,
+    Pipeline,
     Retry,
     settle,
 )
@@ -225,3 +227,37 @@ async def test_a_timeout_has_where_it_was_as_its_cause() -> None:
         await Stuck(timeout=1).run_async({})
     assert isinstance(caught.value.__cause__, asyncio.CancelledError)
     assert caught.value.__notes__ == ["in node 'Stuck'"]
+
+
+class Swallows(Many):
+    """Every item waits, and swallows its cancellation."""
+
+    async def exec(self, item: int) -> None:
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda: Swallows(max_workers=2), "Swallows"),
+        (lambda: Pipeline(Swallows(max_workers=2)), "Pipeline/Swallows"),
+        (lambda: Swallows(max_workers=2, timeout=99), "Swallows"),
+        (lambda: Pipeline(Swallows(max_workers=2, timeout=99)), "Pipeline/Swallows"),
+    ],
+    ids=["batch", "stage", "batch-with-settings", "stage-with-settings"],
+)
+async def test_items_that_swallow_their_cancellation_are_named(make: Any, name: str) -> None:
+    """What ends is the batch behind them, which knows where it was."""
+    with pytest.raises(DeadlineExceededError) as caught:
+        await Graph(make(), deadline=1).run_async({})
+    places = [f"it was in node {name!r}, item {index}" for index in range(2)]
+    assert [note.partition(" (")[0] for note in caught.value.__notes__[:2]] == places
+
+
+async def test_the_only_worker_of_a_batch_or_stage_names_its_item() -> None:
+    """It works in the task of the node, or on several items in one go."""
+    for node in (Swallows(max_workers=1), Pipeline(Swallows(max_workers=1))):
+        with pytest.raises(DeadlineExceededError) as caught:
+            await Graph(node, deadline=1).run_async({})
+        assert "Swallows', item 0" in caught.value.__notes__[0]

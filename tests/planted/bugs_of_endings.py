@@ -181,7 +181,7 @@ BUGS = [
             """,
             contexts.settled: """
                 - if cancelled():
-                -     await cancelled_again()
+                + if False:
             """,
         },
     ),
@@ -192,7 +192,7 @@ BUGS = [
         {
             contexts.settled: """
                 - if cancelled():
-                -     await cancelled_again()
+                + if False:
             """
         },
     ),
