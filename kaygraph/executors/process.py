@@ -84,10 +84,7 @@ class ProcessPool:
             require_measurable()
         if node not in self._pickled:
             self._pickled[node] = node_pickled(node)
-        while self._idle and not self._idle[-1].alive:
-            self._idle.pop().close()  # it died with no item in hand: nobody has to hear of it
-        free = held or self._idle
-        worker = free.pop() if free else _Worker()
+        worker = held.pop() if held else self._free()
         loop = asyncio.get_running_loop()
         begun: asyncio.Future[None] | None = None if limit_s is None else loop.create_future()
         submitted = self._threads.submit(
@@ -98,31 +95,36 @@ class ProcessPool:
         )  # fmt: skip
         future = asyncio.wrap_future(submitted)
         try:
-            if limit_s is None or begun is None:
-                await asyncio.wait([future])
-            else:
-                await asyncio.wait([future, begun], return_when=asyncio.FIRST_COMPLETED)
-                what = f"exec of {node.name!r}"
-                await within(limit_s, "timeout", what, asyncio.wait([future]))
+            await _in_time(future, begun, limit_s, node)
         except (asyncio.CancelledError, AttemptTimeoutError):
-            future.add_done_callback(retrieve_exception)
+            await self._give_up(worker, future)
+            raise
+        finally:
             if slot is not None:
                 worker.add_to(slot)
-            worker.kill()
-            try:
-                await outlast([future])
-            finally:  # it may have answered in this very step: then nobody has waited for its end
-                await outlast([loop.run_in_executor(self._threads, worker.close)])
-            raise
         if not worker.dead:
             (self._idle if held is None else held).append(worker)
-        if slot is not None:
-            worker.add_to(slot)
         retrieve_exception(future)
         try:
             return submitted.result()  # as it is: asyncio would make another error of some
         finally:
             del submitted, future  # they hold an error that holds this frame
+
+    def _free(self) -> "_Worker":
+        """Return a process that has nothing to do, or one that is still to be started."""
+        while self._idle and not self._idle[-1].alive:
+            self._idle.pop().close()  # it died with no item in hand: nobody has to hear of it
+        return self._idle.pop() if self._idle else _Worker()
+
+    async def _give_up(self, worker: "_Worker", future: "asyncio.Future[Any]") -> None:
+        """Kill a process, and wait until the call that was made of it has ended."""
+        future.add_done_callback(retrieve_exception)
+        worker.kill()
+        try:
+            await outlast([future])
+        finally:  # it may have answered in this very step: then nobody has waited for its end
+            loop = asyncio.get_running_loop()
+            await outlast([loop.run_in_executor(self._threads, worker.close)])
 
     async def let_go(self, held: "list[_Worker]", whole: bool) -> None:
         """Take back a process that was held; unless its item came to its end, kill it."""
@@ -139,6 +141,20 @@ class ProcessPool:
         loop = asyncio.get_running_loop()
         await outlast([loop.run_in_executor(self._threads, w.close) for w in self._idle])
         self._idle.clear()
+
+
+async def _in_time(
+    answer: "asyncio.Future[Any]",
+    begun: "asyncio.Future[None] | None",
+    limit_s: float | None,
+    node: Any,
+) -> None:
+    """Wait for an answer; a time limit holds from when ``exec`` has begun."""
+    if limit_s is None or begun is None:
+        await asyncio.wait([answer])
+        return
+    await asyncio.wait([answer, begun], return_when=asyncio.FIRST_COMPLETED)
+    await within(limit_s, "timeout", f"exec of {node.name!r}", asyncio.wait([answer]))
 
 
 def _set(future: "asyncio.Future[None]") -> None:
