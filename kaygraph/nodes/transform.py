@@ -1,7 +1,8 @@
 """A node that changes records field by field."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import islice
 from types import CoroutineType
 from typing import Any, ClassVar, Unpack
 
@@ -18,6 +19,7 @@ from ._references import (
 from ._store import Stored, StoreSettings, configure
 
 Record = dict[str, Any]
+Change = Callable[[Any], Record]
 
 TURN = 1024  # records between two points at which other tasks of the loop can run
 
@@ -81,6 +83,7 @@ class TransformNode(Stored, Node[Any, Any]):
     rename: Mapping[str, str] = {}
     keep: Sequence[str] | None = None
     drop: Sequence[str] = ()
+    _change: Change | None = None
 
     _accepts: ClassVar[frozenset[str]] = Node._accepts | {
         "reads", "writes", "where", "fields", "compute", "rename", "keep", "drop",
@@ -117,65 +120,125 @@ class TransformNode(Stored, Node[Any, Any]):
 
     async def exec(self, records: Any, /) -> Record | list[Record]:
         """Return the changed record, or the list of changed records."""
-        if isinstance(records, Mapping):
-            return self._with_fields(records)
+        change = self._change or self._composed()
+        if type(records) is dict or isinstance(records, Mapping):
+            return change(records)
         if isinstance(records, str | bytes) or not isinstance(records, Iterable):
             raise _not_a_record(records)
-        changed = []
-        for number, record in enumerate(records):
-            if not number % TURN:
-                await asyncio.sleep(0)
-            try:
-                changed.append(self._with_fields(record))
-            except Drop:
-                continue
-            except Exception as error:
-                add_note(error, f"record {number}, counted from 0")
-                raise
+        changed: list[Record] = []
+        source, left_out, asked = iter(records), 0, 0
+        while len(changed) + left_out == asked:  # so many came as were asked for
+            await asyncio.sleep(0)
+            asked += TURN
+            for record in islice(source, TURN):
+                try:
+                    changed.append(change(record))
+                except Drop:
+                    left_out += 1
+                except Exception as error:
+                    number = len(changed) + left_out
+                    add_note(error, f"record {number}, counted from 0")
+                    raise
         return changed
 
-    def _with_fields(self, given: Any) -> Record:
-        if not isinstance(given, Mapping):
+    def _composed(self) -> Change:
+        """Compose the function that changes a record, and keep it until a setting changes."""
+        change = self.__dict__["_change"] = _change_of(
+            self.where, self.fields, self.compute, self.rename, self.keep, self.drop
+        )
+        return change
+
+    def _changed(self, names: Collection[str]) -> None:
+        self.__dict__.pop("_change", None)
+        super()._changed(names)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = super().__getstate__()
+        state.pop("_change", None)  # no pickle takes a function within a function
+        return state
+
+
+def _change_of(
+    where: Function | None,
+    fields: Mapping[str, Function],
+    compute: Mapping[str, Function],
+    rename: Mapping[str, str],
+    keep: Sequence[str] | None,
+    drop: Sequence[str],
+) -> Change:
+    """Return one function with all steps; a step that is not asked for costs it a test."""
+
+    reshapes = bool(rename or drop or keep is not None)
+
+    def change(given: Any) -> Record:
+        if type(given) is not dict and not isinstance(given, Mapping):
             raise _not_a_record(given)
-        if self.where is not None and not _called(self.where, given):
+        if where is not None and not _wanted(where, given):
             raise Drop
         record = dict(given)
-        for field, function in self.fields.items():
-            record[field] = _called(function, _value(record, field))
-        for field, function in self.compute.items():
-            record[field] = _called(function, record)
-        if self.rename:
-            record = self._renamed(record)
-        if self.keep is not None:
-            record = {field: _value(record, field) for field in self.keep}
-        for field in self.drop:
-            _value(record, field)
-            del record[field]
-        return record
+        if fields:
+            for field, function in fields.items():
+                if field not in record:
+                    raise _missing(record, field)
+                value = record[field] = function(record[field])
+                if type(value) is CoroutineType:  # it would stand there unnoticed
+                    raise _not_plain(function, value)
+        if compute:
+            for field, function in compute.items():
+                value = record[field] = function(record)
+                if type(value) is CoroutineType:
+                    raise _not_plain(function, value)
+        return _reshaped(record, rename, keep, drop) if reshapes else record
 
-    def _renamed(self, record: Record) -> Record:
-        for old, new in self.rename.items():
-            _value(record, old)
-            if new in record and new not in self.rename:
-                raise ValueError(
-                    f"rename gives {old!r} the name {new!r}, which another field has: drop or "
-                    "rename that one"
-                )
-        return {self.rename.get(field, field): value for field, value in record.items()}
+    return change
 
 
-def _called(function: Function, argument: Any) -> Any:
-    value = function(argument)
-    if type(value) is CoroutineType:  # as a condition it would be true, as a value unnoticed
-        value.close()
-        raise TypeError(f"{function!r} returned a coroutine: it must be written 'def'")
-    return value
+def _wanted(where: Function, record: Mapping[Any, Any]) -> Any:
+    wanted = where(record)
+    if type(wanted) is CoroutineType:  # it would be true
+        raise _not_plain(where, wanted)
+    return wanted
 
 
-def _value(record: Record, field: str) -> Any:
-    if field not in record:
-        raise MissingFieldError(field, field, map(str, record))
-    return record[field]
+def _reshaped(
+    record: Record, rename: Mapping[str, str], keep: Sequence[str] | None, drop: Sequence[str]
+) -> Record:
+    if rename:
+        record = _renamed(record, rename)
+    if keep is not None:
+        kept: Record = {}
+        for field in keep:
+            if field not in record:
+                raise _missing(record, field)
+            kept[field] = record[field]
+        record = kept
+    for field in drop:
+        if field not in record:
+            raise _missing(record, field)
+        del record[field]
+    return record
+
+
+def _renamed(record: Record, rename: Mapping[str, str]) -> Record:
+    for old, new in rename.items():
+        if old not in record:
+            raise _missing(record, old)
+        if new in record and new not in rename:
+            raise ValueError(
+                f"rename gives {old!r} the name {new!r}, which another field has: drop or rename "
+                "that one"
+            )
+    return {rename.get(field, field): value for field, value in record.items()}
+
+
+def _not_plain(function: Function, value: "CoroutineType[Any, Any, Any]") -> TypeError:
+    """Return what to raise about a function that hides an ``async def``."""
+    value.close()
+    return TypeError(f"{function!r} returned a coroutine: it must be written 'def'")
+
+
+def _missing(record: Record, field: str) -> MissingFieldError:
+    return MissingFieldError(field, field, map(str, record))
 
 
 def _not_a_record(given: Any) -> TypeError:

@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import pickle
 import threading
 from typing import Any
 
@@ -252,3 +253,41 @@ async def test_records_are_changed_as_by_hand(given: Any, most: int) -> None:
         for r in before
         if r["a"] < most
     ]
+
+
+async def test_a_setting_may_change_between_two_runs() -> None:
+    """The next record is changed as the settings say then, also those of a copy."""
+    node = TransformNode(fields={"mail": str.lower}, keep="mail", reads="it", writes="out")
+    shared: dict[str, Any] = {"it": ANN}
+    await node.run_async(shared)
+    copied = copy.copy(node)
+    node.keep = ("age",)
+    await node.run_async(shared)
+    assert shared["out"] == {"age": 20}
+    del node.keep
+    await node.run_async(shared)
+    assert shared["out"] == {**ANN, "mail": "ann@x.org"}
+    copied.fields = {"mail": len}
+    await copied.run_async(shared)
+    assert shared["out"] == {"mail": 9}
+
+
+async def test_a_node_that_has_run_goes_to_a_process() -> None:
+    """What it has made of its settings stays here."""
+    node = TransformNode(fields={"mail": str.lower}, keep="mail", reads="it", writes="out")
+    shared: dict[str, Any] = {"it": ANN}
+    await node.run_async(shared)
+    sent: TransformNode = pickle.loads(pickle.dumps(node))
+    await sent.run_async(shared)
+    assert shared["out"] == {"mail": "ann@x.org"}
+
+
+@pytest.mark.parametrize("count", [0, 1023, 1024, 1025, 2048])
+async def test_a_list_of_any_length_is_changed_whole(count: int) -> None:
+    """Also where it ends with a turn of other tasks; errors count records that were left out."""
+    given = [{"n": number} for number in range(count)]
+    odd: Any = {"where": lambda r: r["n"] % 2, "compute": {"m": lambda r: 1 // (r["n"] - count)}}
+    assert [r["n"] for r in await changed(given, **odd)] == list(range(1, count, 2))
+    with pytest.raises(ZeroDivisionError) as caught:
+        await changed([*given, {"n": count}], compute=odd["compute"])
+    assert f"record {count}, counted from 0" in caught.value.__notes__
