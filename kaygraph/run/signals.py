@@ -88,12 +88,11 @@ class Signals:
             raise
         finally:
             try:
-                self._take()
+                restore()
                 if self._number is not None:
                     cause = None if isinstance(error, asyncio.CancelledError) else error
                     raise self._interrupted(self._number) from cause
             finally:
-                restore()
                 del error  # it holds this frame: no cycle may keep them alive
 
     def _interrupted(self, number: int) -> BaseException:
@@ -113,17 +112,18 @@ class Signals:
         self._run.threaded = self._watch
 
         def restore() -> None:
-            if self._ending is not None:  # nothing is in the way any more
-                self._words.put(OVER)
-                self._ending.join()
+            # The watcher first: it may be about to act on a signal. The end of the run next, since
+            # it may send a signal that is not a person's.
+            self._stop_watching()
+            self._stop_ending()
             for number, handler in zip(numbers, handlers, strict=True):
                 if signal.getsignal(number) == self._handle:  # no hook has put another there
                     signal.signal(number, handler)
             if (current := signal.set_wakeup_fd(before)) != end:
                 signal.set_wakeup_fd(current)
-            os.close(end)  # which ends the watcher
-            if self._watcher is not None:
-                self._watcher.join()
+            self._take()
+            self._stop_ending()  # the first signal may have come since
+            os.close(end)
             os.close(self._pipe)
             self._task = None  # it holds an error that holds this object: no cycle may stay
 
@@ -146,13 +146,25 @@ class Signals:
 
     def _watch(self) -> None:
         """Read in a thread from now on."""
+        stop, self._stop = os.pipe()
 
         def read() -> None:
-            while select.select([self._pipe], [], []) and self._take():
-                pass
+            while stop not in select.select([self._pipe, stop], [], [])[0]:
+                self._take()
+            os.close(stop)
 
         self._watcher = threading.Thread(target=read, name="kaygraph-signals", daemon=True)
         self._watcher.start()
+
+    def _stop_watching(self) -> None:
+        if self._watcher is not None:
+            os.close(self._stop)
+            self._watcher.join()
+
+    def _stop_ending(self) -> None:
+        if self._ending is not None:  # nothing is in the way any more
+            self._words.put(OVER)
+            self._ending.join()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         """Act on the signals that have come, in the main thread, which may be in a hook."""
@@ -170,18 +182,17 @@ class Signals:
                 task.cancel()
             raise HookInterrupted
 
-    def _take(self, frame: FrameType | None = None) -> bool:
-        """Act on the signals that have come; return whether more may come."""
+    def _take(self, frame: FrameType | None = None) -> None:
+        """Act on the signals that have come."""
         try:
             came = os.read(self._pipe, 4096)
         except BlockingIOError:
-            return True
+            return
         for number in came:
             if self._sent and number == self._number:
                 self._sent = False
             elif number in self._numbers:
                 self._came(number, next(self._counts), frame)
-        return bool(came)
 
     def _came(self, number: int, count: int, frame: FrameType | None) -> None:
         if count == 1:

@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.children import LONGEST_S, left_of
 
 SCRIPT = '''
-import asyncio, multiprocessing, os, sys, time
+import asyncio, multiprocessing, os, signal, sys, threading, time
 
 def say(text):
     """Write a line in one piece: several processes write to this pipe, and a signal may come."""
@@ -197,6 +197,24 @@ class BlockedBesidePool(ParallelBatchNode):
         say("begun")
         time.sleep(1000)
 
+class ReadLate(BlockedBesidePool):
+    """The thread that reads signals still acts on the first one when the run has ended."""
+    def post(self, shared, _, __):
+        loop, read = asyncio.get_running_loop(), threading.Semaphore(0)
+        class Slow:
+            def write(self, text):
+                read.release()
+                while not loop.is_closed(): time.sleep(0.001)
+                sys.stderr = sys.__stderr__
+                sys.stderr.write(text)
+        def send():
+            stat = f"/proc/self/task/{threading.main_thread().native_id}/stat"
+            while open(stat).read().rpartition(")")[2].split()[0] != "S": pass
+            signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+        sys.stderr = Slow()
+        threading.Thread(target=send).start()
+        read.acquire()
+
 class BlockedEndless(Endless):
     given = 3
     def exec(self, item): time.sleep(1000)
@@ -236,6 +254,8 @@ if __name__ == "__main__":
         if end.__cause__ is not None: say(f"cause {end.__cause__!r}")
         raise
     finally:
+        left = [thread.name for thread in threading.enumerate() if "kaygraph-" in thread.name]
+        if left: say(f"left {left}")
         say("end")
 else:
     moment = None

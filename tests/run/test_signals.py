@@ -178,6 +178,16 @@ def test_two_signals_at_once_reach_a_main_thread_that_is_blocked(
         assert min(threads.map(twice, range(times))) <= LAST_S
 
 
+def test_a_signal_that_is_read_while_the_run_ends_is_acted_on(
+    script: Callable[..., Script],
+) -> None:
+    """The run waits for the thread that has read it, which leaves nothing behind."""
+    one = script("ReadLate")
+    assert one.ended() == ""
+    assert (one.process.returncode, len(one.told)) == (143, 1)
+    assert one.lines == ["drained True", "end"]
+
+
 @pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
 def test_the_same_signal_twice_ends_the_process_within_a_second(
     script: Callable[..., Script], number: signal.Signals
