@@ -2,7 +2,6 @@
 
 import asyncio
 from concurrent.futures import Future
-from contextvars import copy_context
 from types import CoroutineType
 from typing import Any
 
@@ -15,6 +14,7 @@ from ..run.joining import Begun
 from ..run.place import place_of
 from ..run.run import Run, WorkerProcesses
 from .elsewhere import run_to_end, submitted
+from .here import call_here, is_due, turn
 from .kinds import YIELDING, late
 from .meter import Meter
 from .stepping import Made, Steps
@@ -63,14 +63,9 @@ async def _executed(
     if place is None:
         place = "loop" if frame.run.alone or kind in ("async", "async_generator") else "thread"
     if node.run_in is None and place == "loop" and kind in ("sync", "generator"):
-        # In the calling thread of run(), where code that brings a loop of its own may run.
-        loop = asyncio._get_running_loop()
-        asyncio._set_running_loop(None)
-        try:
-            result = copy_context().run(run, node, item)  # as in a thread
-        finally:
-            asyncio._set_running_loop(loop)
-        await asyncio.sleep(0)  # a deadline that has passed meanwhile is heard
+        result = call_here(node, item, run)
+        if is_due(frame.run):
+            await turn(frame.run)
     elif place == "loop":
         result = node.exec(item)
         if kind == "async":

@@ -219,6 +219,7 @@ MADE = frozenset(
         "_successors",
         "composition",
         "exec_is_plain",
+        "exec_is_plain_def",
         "exec_kind",
         "fan_out_of",
         "has_exec",

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, Unpack
 
 from .._validation import check_name
 from ..aio.tasks import raise_if_awaited
+from ..executors.here import call_here, is_due, turn
 from ..executors.kinds import late, result_of
 from ..limits.slots import Slot
 from ..run.frame import Frame
@@ -71,8 +72,9 @@ class BaseNode(Pipeable, Wired, Facts, Runnable, Generic[P, E, I, R]):
     has_given_name = False  # by name=
     exec_kind = "async"
     has_exec = False
-    exec_is_plain = False
-    _lifecycle = (False, False, False, False)  # the same; exec is plain: one look-up a run
+    exec_is_plain = exec_is_plain_def = False
+    # hook_kinds; exec is a plain async def, a plain def: one look-up a run
+    _lifecycle = (False, False, False, False, False)
 
     if not TYPE_CHECKING:
 
@@ -235,7 +237,7 @@ class BaseNode(Pipeable, Wired, Facts, Runnable, Generic[P, E, I, R]):
     async def run_within(self, shared: Any, frame: Frame) -> str | None:
         """The lifecycle, once. Hooks are called as by ``result_of``, without a coroutine more."""
         try:
-            has_lifespan, prep_is_async, post_is_async, bare = self._lifecycle
+            has_lifespan, prep_is_async, post_is_async, awaited, called = self._lifecycle
             if has_lifespan:
                 await frame.run.open(self, shared)
             prep_res: Any = self.prep(shared)
@@ -244,8 +246,14 @@ class BaseNode(Pipeable, Wired, Facts, Runnable, Generic[P, E, I, R]):
             elif type(prep_res) is CoroutineType:
                 prep_res = await late(self, "prep", prep_res)
             exec_res: Any
-            if bare and frame.bare:
+            if awaited and frame.bare:
                 exec_res = await self.exec(prep_res)  # type: ignore[misc]
+            elif called and frame.bare and frame.run.alone:
+                exec_res = call_here(self, prep_res)
+                if type(exec_res) is CoroutineType:
+                    exec_res = await late(self, "exec", exec_res)
+                if is_due(frame.run):
+                    await turn(frame.run)
             else:
                 exec_res = await self._exec(prep_res, shared, frame)
             action: Any = self.post(shared, prep_res, exec_res)

@@ -144,11 +144,12 @@ def refuse_unknown(owner: str, given: Mapping[str, Any], accepted: frozenset[str
 
 
 def note_plainness(owner: Any, base: Any) -> None:
-    """Note, on a class or an instance, whether ``exec`` may simply be awaited.
+    """Note, on a class or an instance, whether ``exec`` may simply be called, and awaited.
 
     That is so when no attempts, limits, fallback or executor are asked for. Found here, when a
     class is made or a setting changes, so that no run has to look at a dozen of them:
-    ``exec_is_plain`` says it of each item, ``_lifecycle`` of a node that has only one.
+    ``exec_is_plain`` says it of each item of an ``async def``, ``exec_is_plain_def`` of a ``def``,
+    and ``_lifecycle`` of a node that has only one.
     """
     is_class = isinstance(owner, type)
     put, cls = (type.__setattr__, owner) if is_class else (object.__setattr__, type(owner))
@@ -158,7 +159,7 @@ def note_plainness(owner: Any, base: Any) -> None:
     plain = cls.run_item is base.run_item and (
         not owner.has_exec
         or (
-            owner.exec_kind == "async"
+            owner.exec_kind in ("async", "sync")
             and owner.max_retries == 1
             and owner.retry is None
             and owner.timeout is None
@@ -167,9 +168,12 @@ def note_plainness(owner: Any, base: Any) -> None:
             and owner.limit_by is None
             and owner.breaker is None
             and getattr(owner, "max_workers", 1) != "auto"
-            and owner.run_in in (None, "loop")
+            and (owner.run_in is None or (owner.run_in == "loop" and owner.exec_kind == "async"))
             and not owner._has_fallback
         )
     )
-    put(owner, "exec_is_plain", plain)
-    put(owner, "_lifecycle", (*owner.hook_kinds, plain and cls._exec is base._exec))
+    is_def = owner.exec_kind == "sync"
+    put(owner, "exec_is_plain", plain and not is_def)
+    put(owner, "exec_is_plain_def", plain and is_def)
+    bare = plain and cls._exec is base._exec
+    put(owner, "_lifecycle", (*owner.hook_kinds, bare and not is_def, bare and is_def))

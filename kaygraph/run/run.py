@@ -86,6 +86,7 @@ class Run:
     side_by_side = 0  # how many have begun tasks that run at once
     inline = False  # in the calling thread of run()
     thread = 0  # the identifier of that thread
+    next_turn = 0.0  # of its loop, after a ``def`` in that thread; by time.monotonic()
     blocks: object = None  # the loop whose thread waits for the run
     expired = False  # what was in flight has had its time, and is cancelled
     threaded: Callable[[], None] | None = None  # called when the run gets threads of its own

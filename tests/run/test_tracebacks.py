@@ -103,7 +103,7 @@ def test_all_of_it_is_there_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KAYGRAPH_TRACEBACK", "full")
     with pytest.raises(ZeroDivisionError) as caught:
         Graph(Fails()).run()
-    assert {"along", "execute", "exec"} <= set(files_of(caught.value))
+    assert {"along", "call_here", "exec"} <= set(files_of(caught.value))
 
 
 def test_an_error_that_a_group_has_settled_is_not_touched() -> None:

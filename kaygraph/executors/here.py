@@ -1,0 +1,38 @@
+"""A ``def exec`` in the calling thread of ``run()``, while the run has nothing beside it."""
+
+from asyncio import _get_running_loop, _set_running_loop, sleep
+from collections.abc import Callable
+from contextvars import copy_context
+from time import monotonic
+from typing import Any
+
+from ..run.run import Run
+from .elsewhere import run_to_end
+
+# Between two turns of the loop: what is late by so much is hardly noticed, and a turn takes longer
+# than the call of a short ``exec``.
+TURN_S = 0.001
+
+
+def call_here(node: Any, item: Any, call: Callable[[Any, Any], Any] = run_to_end) -> Any:
+    """Call ``exec`` as a thread would: in a copy of the context, and where no loop is seen to run.
+
+    So code that brings a loop of its own may run.
+    """
+    loop = _get_running_loop()
+    _set_running_loop(None)
+    try:
+        return copy_context().run(call, node, item)
+    finally:
+        _set_running_loop(loop)
+
+
+def is_due(run: Run) -> bool:
+    """Whether the loop is to have a turn, in which it hears of deadlines, signals and tasks."""
+    return monotonic() >= run.next_turn
+
+
+async def turn(run: Run) -> None:
+    """Give the loop a turn."""
+    await sleep(0)
+    run.next_turn = monotonic() + TURN_S
