@@ -4,17 +4,17 @@ import asyncio
 import random
 from bisect import bisect_left
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import count, takewhile
 from math import ceil, sqrt
 from typing import Any, Literal
 
-from benchmarks.harness import emit, run
+from benchmarks.harness import Figure, run
 from kaygraph import Event, LimitChanged, ParallelBatchNode
 from kaygraph.testing import run_virtually
 
-TARGET = "steady >= 0.9 and back within seconds, in each model"
 JITTER = 0.3
 
 Call = Callable[[], Awaitable[None]]
@@ -176,14 +176,16 @@ async def best_fixed(
 
 
 async def measure(
-    name: str,
     service: Queueing,
     call: Call,
     phases: tuple[int, int, int],
     rounds: int,
     factors: Sequence[float],
-) -> None:
-    """Print how the limit that finds itself does against the best fixed one.
+) -> tuple[float, dict[str, Any]]:
+    """Return the throughput with the limit that finds itself, over that with the best fixed one.
+
+    That is once it has found it; how soon it does, and what it does as the knee moves, stands
+    beside it.
 
     The knee falls to a third and rises again. ``phases`` and ``rounds`` are in latencies of the
     service: with the whole knee, a third of it, and the whole again; and with each fixed limit.
@@ -204,13 +206,10 @@ async def measure(
     steady = down * 0.4  # from here to the first move the start is left out
     limits = [limit for at, limit in auto.limits if steady <= at < down]
     refused = within(auto.refused, steady, down)
-    emit(
-        name,
-        f"{type(service).__name__.lower()}, knee {knee}, {latency * 1000:g} ms",
+    return auto.rate(steady, down) / best, dict(
         best_fixed_limit=best_limit,
         best_fixed_per_s=round(best, 1),
         auto_per_s=round(auto.rate(steady, down), 1),
-        steady=round(auto.rate(steady, down) / best, 3),
         with_start=round(auto.rate(0, down) / best, 3),
         limits=[min(limits, default=None), max(limits, default=None)],
         refused_share=round(refused / (refused + within(auto.served, steady, down)), 4),
@@ -220,20 +219,42 @@ async def measure(
         up_s=auto.back(up, end, best, latency),
         up_limit_s=auto.limit_back(up, end, knee),
         up_steady=round(auto.rate((up + end) / 2, end) / best, 3),
-        target=TARGET,
     )
 
 
 MODELS = (Queueing, Congested, Refusing)
 
 
-def simulated(size: int) -> None:
-    """Three models, three knees, three latencies, on a clock that jumps."""
+def cases(size: int) -> Iterator[Figure]:
+    """Three models, three knees, three latencies on a clock that jumps; and over HTTP."""
     for model in MODELS:
         for knee in (8, 50, 200) if size == 1 else (8,):
             for latency in (0.005, 0.05, 0.5) if size == 1 else (0.05,):
-                service, factors = model(knee, latency), (1, 1.1, 1.25, 2)
-                run_virtually(measure("auto", service, service.call, (200, 100, 100), 30, factors))
+                service = model(knee, latency)
+                yield of_service("auto", service, partial(simulated, service))
+    for model in MODELS if size == 1 else MODELS[-1:]:
+        service = model(16, 0.05)
+        yield of_service("auto-http", service, partial(real, service, size))
+
+
+def of_service(
+    kind: str, service: Queueing, measure: Callable[[], tuple[float, dict[str, Any]]]
+) -> Figure:
+    """Name the figure after the model, its knee and its latency."""
+    model, ms = type(service).__name__.lower(), f"{service.latency * 1000:g}"
+    return Figure(
+        name=f"{kind}-{model}-{service.knee}-{ms}",
+        what=f"{kind}, {model}, knee {service.knee}, {ms} ms: share of the best limit",
+        measure=measure,
+        target=0.9,
+        at_least=True,
+    )
+
+
+def simulated(service: Queueing) -> tuple[float, dict[str, Any]]:
+    """Measure on a clock that jumps."""
+    factors = (1, 1.1, 1.25, 2)
+    return run_virtually(measure(service, service.call, (200, 100, 100), 30, factors))
 
 
 @asynccontextmanager
@@ -267,14 +288,12 @@ async def over_http(service: Queueing) -> AsyncIterator[Call]:
         await runner.cleanup()
 
 
-def real(size: int) -> None:
+def real(service: Queueing, size: int) -> tuple[float, dict[str, Any]]:
     """The same over HTTP on 127.0.0.1 and by the machine's clock, smaller."""
     phases = (100, 80, 80) if size == 1 else (20, 10, 10)
 
-    async def served(service: Queueing) -> None:
+    async def served() -> tuple[float, dict[str, Any]]:
         async with over_http(service) as call:
-            await measure("auto-http", service, call, phases, 30 // size, (1, 1.25))
+            return await measure(service, call, phases, 30 // size, (1, 1.25))
 
-    for model in MODELS if size == 1 else MODELS[-1:]:
-        service = model(16, 0.05)
-        run(lambda service=service: served(service))  # type: ignore[misc]
+    return run(served)

@@ -1,74 +1,178 @@
-"""Measures two ways to do the same work, in turn, and compares them pair by pair."""
+"""What a benchmark is, and how it is measured: both sides in turn, in one process."""
 
 import asyncio
 import gc
-import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from inspect import isawaitable
 from statistics import median
-from typing import Any
+from typing import Any, Literal, TypeVar
 
-Work = Callable[[], Awaitable[Any]]
+T = TypeVar("T")
+
+Work = Callable[[], object]
+Unit = Literal["×", "µs", "µs more", "MiB", "KiB"]
 
 ROUNDS = 5
 
-
-async def seconds(work: Work) -> float:
-    """Return how long one call takes, with the garbage of earlier ones collected."""
-    gc.collect()
-    started = time.perf_counter()
-    await work()
-    return time.perf_counter() - started
+CLOCKS = {"cpu": time.process_time, "wall": time.perf_counter}
 
 
-async def interleaved(*works: Work, rehearsed: bool = False) -> list[tuple[float, ...]]:
-    """Return the seconds that each took, a tuple a round: they take turns in one process.
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """Two ways to do the same work, that are measured in turn.
 
-    Args:
-        works: What is measured.
+    Attributes:
+        name: The name of its row; several measurements of one row are ``B4``, ``B4-suspends``, …
+        what: The workload, in a few words.
+        operations: How many operations (items, nodes, runs) one call of the works does.
+        floor: What a user would write by hand. What it returns is awaited if it is awaitable, and
+            it is timed as it is if not. It has to check that it has done its work.
+        ours: The same with kaygraph.
+        target: What the figure should be at most.
+        unit: ``×``: ours divided by floor; ``µs``: ours per operation; ``µs more``: ours without
+            floor, per operation.
+        clock: ``cpu``: processor time of this process; ``wall`` where other processes work.
         rehearsed: Run each once more before each measurement. Whoever comes after one that has
             held much memory pays for getting its own from the system again.
+        peers: What other libraries need for the same. One that is not installed raises ImportError.
     """
-    for work in works:
-        await work()  # plans, caches and specialised bytecode are there for all
 
-    async def measured(work: Work) -> float:
-        if rehearsed:
-            await work()
-        return await seconds(work)
+    name: str
+    what: str
+    operations: int
+    floor: Work
+    ours: Work
+    target: float
+    unit: Unit = "×"
+    clock: Literal["cpu", "wall"] = "cpu"
+    rehearsed: bool = False
+    peers: Mapping[str, Work] = field(default_factory=dict)
 
-    return [tuple([await measured(work) for work in works]) for _ in range(ROUNDS)]
 
+@dataclass(frozen=True, kw_only=True)
+class Figure:
+    """One figure that is measured in a way of its own.
 
-async def compare(
-    name: str, what: str, operations: int, floor: Work, ours: Work, target: str, **more: Any
-) -> None:
-    """Print the median of the ratios ours/floor over five interleaved rounds.
-
-    The figures per operation are medians in microseconds.
+    Attributes:
+        measure: Returns the figure, and what else there is to say about it.
+        at_least: Whether the target is a minimum.
     """
-    pairs = await interleaved(floor, ours)
-    emit(
-        name,
-        what,
-        operations=operations,
-        floor_us=round(median(f for f, _ in pairs) / operations * 1e6, 3),
-        ours_us=round(median(o for _, o in pairs) / operations * 1e6, 3),
-        ratio=round(median(o / f for f, o in pairs), 3),
-        target=target,
-        **more,
-    )
+
+    name: str
+    what: str
+    measure: Callable[[], tuple[float, dict[str, Any]]]
+    target: float
+    unit: Unit = "×"
+    at_least: bool = False
 
 
-def emit(name: str, what: str, **figures: Any) -> None:
-    """Print one JSON line."""
-    print(json.dumps({"benchmark": name, "what": what, **figures}), flush=True)
+Benchmark = Case | Figure
 
 
-def run(main: Callable[[], Awaitable[None]]) -> None:
-    """Run one benchmark on a loop of its own."""
+@dataclass(frozen=True)
+class Row:
+    """What was measured; times in microseconds per operation."""
 
-    async def started() -> None:
-        await main()
+    name: str
+    what: str
+    unit: Unit
+    target: float
+    value: float
+    is_met: bool
+    floor_us: float | None = None
+    ours_us: float | None = None
+    peers: dict[str, float] = field(default_factory=dict)  # their times, divided by the floor's
+    details: dict[str, Any] = field(default_factory=dict)
 
-    asyncio.run(started())
+    def best_peer(self) -> tuple[str, float] | None:
+        """Return the fastest peer and its ratio to the floor."""
+        return min(self.peers.items(), key=lambda peer: peer[1], default=None)
+
+
+def measured(benchmark: Benchmark, peers: bool = False) -> Row:
+    """Measure one benchmark.
+
+    Args:
+        benchmark: What to measure.
+        peers: Measure the peers beside it, of those that are installed.
+    """
+    if isinstance(benchmark, Case):
+        return _compared(benchmark, benchmark.peers if peers else {})
+    value, details = benchmark.measure()
+    is_met = value >= benchmark.target if benchmark.at_least else value <= benchmark.target
+    return Row(
+        benchmark.name, benchmark.what, benchmark.unit, benchmark.target, value, is_met,
+        details=details,
+    )  # fmt: skip
+
+
+def _compared(case: Case, peers: Mapping[str, Work]) -> Row:
+    with asyncio.Runner() as runner:
+        # Plans, caches and specialised bytecode are there for all before the first measurement.
+        for work in (case.floor, case.ours):
+            seconds(work, runner)
+        installed = {name: work for name, work in peers.items() if _is_installed(work, runner)}
+        rounds = interleaved(case, [case.floor, case.ours, *installed.values()], runner)
+    floors, ours, *others = zip(*rounds, strict=True)
+    each = 1e6 / case.operations
+    if case.unit == "×":
+        value = median(our / floor for floor, our in zip(floors, ours, strict=True))
+    elif case.unit == "µs":
+        value = median(ours) * each
+    else:
+        value = median(our - floor for floor, our in zip(floors, ours, strict=True)) * each
+    ratios = {
+        name: median(other / floor for floor, other in zip(floors, times, strict=True))
+        for name, times in zip(installed, others, strict=True)
+    }
+    return Row(
+        case.name, case.what, case.unit, case.target, value, value <= case.target,
+        median(floors) * each, median(ours) * each, ratios,
+    )  # fmt: skip
+
+
+def interleaved(case: Case, works: list[Work], runner: asyncio.Runner) -> list[tuple[float, ...]]:
+    """Return the seconds that each work took, a tuple a round: they take turns."""
+
+    def one(work: Work) -> float:
+        if case.rehearsed:
+            seconds(work, runner)
+        return seconds(work, runner, CLOCKS[case.clock])
+
+    return [tuple([one(work) for work in works]) for _ in range(ROUNDS)]
+
+
+def seconds(
+    work: Work, runner: asyncio.Runner, clock: Callable[[], float] = time.perf_counter
+) -> float:
+    """Return how long one call takes, with the garbage of earlier ones collected.
+
+    What the runner's loop costs does not count.
+    """
+    gc.collect()
+    started = clock()
+    made = work()
+    if not isawaitable(made):
+        return clock() - started
+
+    async def awaited() -> float:
+        started = clock()
+        await made
+        return clock() - started
+
+    return runner.run(awaited())
+
+
+def _is_installed(work: Work, runner: asyncio.Runner) -> bool:
+    try:
+        seconds(work, runner)
+    except ImportError:
+        return False
+    return True
+
+
+def run(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Run a coroutine function on a loop of its own and return its result."""
+    return asyncio.run(main())

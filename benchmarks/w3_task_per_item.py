@@ -1,14 +1,25 @@
 """W3t: a task for each item behind a semaphore, against workers that pull, and against kaygraph."""
 
 import asyncio
-import platform
-from collections.abc import Awaitable, Callable, Iterable
-from statistics import median
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any
 
-from benchmarks.harness import emit, interleaved
-from benchmarks.w3_fan_out import LIMIT, Items, growth, pulling_workers
+from benchmarks.b08_fan_out import LIMIT, Items, Suspended, growth, pulling_workers
+from benchmarks.harness import Benchmark, Case, Figure
 from kaygraph import Graph
+
+
+def cases(size: int) -> Iterator[Benchmark]:
+    yield from fan_outs(10_000 // size, Items(), "W3t", "items that do nothing")
+    yield from fan_outs(10_000 // size, Suspended(), "W3ts", "items that suspend once")
+    yield Figure(
+        name="W3t-memory",
+        what="KiB an item that a task for each adds, above a batch",
+        measure=lambda: memory(100_000 // size),
+        target=0.5,
+        unit="KiB",
+        at_least=True,
+    )
 
 
 async def task_per_item(
@@ -24,8 +35,8 @@ async def task_per_item(
     return await asyncio.gather(*[bounded(item) for item in items])
 
 
-async def fan_outs(operations: int, node: Items, name: str, what: str) -> None:
-    """Three ways to do the same; one operation is one item."""
+def fan_outs(operations: int, node: Items, name: str, what: str) -> Iterator[Case]:
+    """Workers that pull and kaygraph, as shares of what a task for each item takes."""
     graph = Graph(node)
     expected = list(range(operations))
 
@@ -40,34 +51,24 @@ async def fan_outs(operations: int, node: Items, name: str, what: str) -> None:
         await graph.run_async(shared)
         assert shared["results"] == expected
 
-    rounds = await interleaved(tasks, workers, kaygraph, rehearsed=True)
-    tasks_s, workers_s, kaygraph_s = (median(one) for one in zip(*rounds, strict=True))
-    emit(
-        name,
-        what,
-        operations=operations,
-        python=platform.python_version(),
-        tasks_us=round(tasks_s / operations * 1e6, 3),
-        workers_us=round(workers_s / operations * 1e6, 3),
-        kaygraph_us=round(kaygraph_s / operations * 1e6, 3),
-        tasks_over_workers=round(median(t / w for t, w, _ in rounds), 1),
-        tasks_over_kaygraph=round(median(t / k for t, _, k in rounds), 1),
-    )
+    for side, ours in (("workers", workers), ("kaygraph", kaygraph)):
+        yield Case(
+            name=f"{name}-{side}",
+            what=f"{what}: {side}, against a task for each",
+            operations=operations,
+            floor=tasks,
+            ours=ours,
+            target=0.25,
+            rehearsed=True,
+        )
 
 
 async def waiting_tasks(operations: int) -> None:
     await task_per_item(Items().exec, range(operations), LIMIT)
 
 
-def memory(operations: int) -> None:
+def memory(operations: int) -> tuple[float, dict[str, Any]]:
     """What a task for each item holds while it waits its turn, and a batch does not."""
     tasks = growth("benchmarks.w3_task_per_item:waiting_tasks", operations)
-    batch = growth("benchmarks.w3_fan_out:batch", operations)
-    emit(
-        "W3t memory",
-        "MiB that a task for each item adds, and a batch",
-        operations=operations,
-        tasks=tasks,
-        batch=batch,
-        kib_per_item=round((tasks - batch) * 1024 / operations, 2),
-    )
+    batch = growth("benchmarks.b08_fan_out:batch", operations)
+    return (tasks - batch) * 1024 / operations, {"tasks MiB": tasks, "batch MiB": batch}

@@ -5,12 +5,19 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from itertools import pairwise
 from typing import Any
 
-from benchmarks.harness import compare
+from benchmarks.harness import Case
 from kaygraph import Graph, Node, Pipeline
 
 BUFFER = 64
 STAGES = 3
 END = object()
+
+
+def cases(size: int) -> Iterator[Case]:
+    yield stream(100_000 // size)
+    count = 400_000 // size
+    yield one_to_many(count, Many(), "W6y", "values that one item yields", 5)
+    yield one_to_many(count, ManyInThread(), "W6y-thread", "the same from a thread", 12)
 
 
 class Numbers(Node[Any, Any]):
@@ -31,7 +38,7 @@ async def nothing(item: int) -> int:
     return item
 
 
-async def stream(operations: int) -> None:
+def stream(operations: int) -> Case:
     """One operation is one item, from end to end."""
     pipeline = Pipeline(Numbers(), *(Pass() for _ in range(STAGES)), buffer=BUFFER)
     graph = Graph(pipeline)
@@ -61,7 +68,14 @@ async def stream(operations: int) -> None:
     async def ours() -> None:
         await graph.run_async({"n": operations})
 
-    await compare("W6", "3 stages, buffers of 64", operations, floor, ours, "<= 0.3")
+    return Case(
+        name="W6",
+        what="3 stages, buffers of 64, against a queue for each",
+        operations=operations,
+        floor=floor,
+        ours=ours,
+        target=0.3,
+    )
 
 
 class One(Node[Any, Any]):
@@ -86,9 +100,7 @@ class ManyInThread(Node[int, int]):
         yield from range(prep_res)
 
 
-async def one_to_many(
-    operations: int, many: Node[Any, Any], name: str, what: str, target: str
-) -> None:
+def one_to_many(operations: int, many: Node[Any, Any], name: str, what: str, target: float) -> Case:
     """One operation is one value that an item yields, and that the stage behind takes up."""
     graph = Graph(Pipeline(One(), many, Pass(), buffer=BUFFER, collect=False))
 
@@ -99,4 +111,4 @@ async def one_to_many(
     async def ours() -> None:
         await graph.run_async({"n": operations})
 
-    await compare(name, what, operations, floor, ours, target)
+    return Case(name=name, what=what, operations=operations, floor=floor, ours=ours, target=target)

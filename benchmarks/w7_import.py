@@ -3,9 +3,11 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from statistics import median
+from typing import Any
 
-from benchmarks.harness import emit
+from benchmarks.harness import Figure
 
 HEAVY = ("aiohttp", "structlog", "rich", "anyio", "multiprocessing")
 
@@ -14,9 +16,19 @@ ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTEC
 
 FLOOR = "import asyncio"
 OURS = {
-    "import kaygraph": "import asyncio, kaygraph",
-    "from kaygraph import Graph, Node": "from kaygraph import Graph, Node",
+    "W7": "import asyncio, kaygraph",
+    "W7-names": "from kaygraph import Graph, Node",
 }
+
+
+def cases(size: int) -> Iterator[Figure]:
+    for name, statement in OURS.items():
+        yield Figure(
+            name=name,
+            what=f"{statement}, against {FLOOR}",
+            measure=lambda statement=statement: importing(statement, 9 // min(size, 3)),  # type: ignore[misc]
+            target=1.4,
+        )
 
 
 def answer(code: str, *arguments: str) -> str:
@@ -36,21 +48,12 @@ def import_ms(statement: str) -> float:
     return float(answer(code)) * 1000
 
 
-def importing(rounds: int) -> None:
-    """Medians over interleaved rounds, each in a process of its own."""
-    for statement in OURS.values():
-        import_ms(statement)
-    floor, *ours = zip(
-        *(tuple(map(import_ms, (FLOOR, *OURS.values()))) for _ in range(rounds)), strict=True
-    )
-    for (what, statement), times in zip(OURS.items(), ours, strict=True):
-        code = f"{statement}; import sys; print(*[m for m in sys.argv[1:] if m in sys.modules])"
-        emit(
-            "W7",
-            f"{what} / {FLOOR}",
-            floor_ms=round(median(floor), 1),
-            ours_ms=round(median(times), 1),
-            ratio=round(median(o / f for f, o in zip(floor, times, strict=True)), 3),
-            target="<= 1.4",
-            heavy_modules_loaded=answer(code, *HEAVY).split(),
-        )
+def importing(statement: str, rounds: int) -> tuple[float, dict[str, Any]]:
+    """Return the median of the ratios of interleaved rounds, each in a process of its own."""
+    import_ms(statement)
+    pairs = [(import_ms(FLOOR), import_ms(statement)) for _ in range(rounds)]
+    code = f"{statement}; import sys; print(*[m for m in sys.argv[1:] if m in sys.modules])"
+    return median(ours / floor for floor, ours in pairs), {
+        "floor ms": round(median(floor for floor, _ in pairs), 1),
+        "heavy modules": answer(code, *HEAVY).split(),
+    }

@@ -1,10 +1,16 @@
 """W8: what a plan costs, and that wiring elsewhere costs a run nothing."""
 
+from collections.abc import Iterator
 from typing import Any
 
-from benchmarks.harness import compare
-from benchmarks.w1_chain import Nothing
+from benchmarks.b08_chain import Nothing
+from benchmarks.harness import Case
 from kaygraph import Graph
+
+
+def cases(size: int) -> Iterator[Case]:
+    yield planning(10_000 // size)
+    yield rerun(500 // size, 1000 // size)
 
 
 def line(nodes: int) -> Nothing:
@@ -17,23 +23,22 @@ def line(nodes: int) -> Nothing:
     return first
 
 
-async def planning(nodes: int) -> None:
+def planning(nodes: int) -> Case:
     """One operation is one node: a graph of all of them, against ten of a tenth each."""
     all_in_one, tenths = line(nodes), [line(nodes // 10) for _ in range(10)]
 
-    async def floor() -> None:
+    def floor() -> None:
         for first in tenths:
             assert Graph(first).plan
 
-    async def ours() -> None:
+    def ours() -> None:
         assert Graph(all_in_one).plan
 
-    await compare(
-        "W8", f"plan {nodes:,} nodes, against ten of a tenth", nodes, floor, ours, "<= 1.5"
-    )
+    what = f"plan {nodes:,} nodes, against ten of a tenth"
+    return Case(name="W8", what=what, operations=nodes, floor=floor, ours=ours, target=1.5)
 
 
-async def rerun(runs: int, nodes: int) -> None:
+def rerun(runs: int, nodes: int) -> Case:
     """One operation is one run, after two nodes have been wired that have no part in it."""
     graph = Graph(line(nodes))
 
@@ -52,4 +57,4 @@ async def rerun(runs: int, nodes: int) -> None:
             await graph.run_async({})
 
     what = f"run {nodes:,} nodes after wiring elsewhere"
-    await compare("W8r", what, runs, floor, ours, "<= 1.1")
+    return Case(name="W8r", what=what, operations=runs, floor=floor, ours=ours, target=1.1)

@@ -1,11 +1,16 @@
-"""W1 and W2: what one step costs, in a line of ten nodes and in a loop of one."""
+"""What one step costs: in a line of ten nodes or a thousand, and in a loop of one."""
 
+from collections.abc import Iterator
 from typing import Any
 
-from benchmarks.harness import compare
+from benchmarks.harness import Case
 from kaygraph import AsyncNode, Graph
 
-LENGTH = 10
+
+def cases(size: int) -> Iterator[Case]:
+    yield chain("B8-chain", 10, 50_000 // size, 2.3)
+    yield chain("B8-line", 1_000, 50_000 // size, 1.6)
+    yield loop(50_000 // size)
 
 
 class Nothing(AsyncNode[Any, Any]):
@@ -35,38 +40,39 @@ class CountUp(AsyncNode[Any, Any]):
         return "again" if exec_res < shared["n"] else "done"
 
 
-async def chain(operations: int) -> None:
-    """One operation is one node of a line of ten: prep, exec and post awaited."""
+def chain(name: str, length: int, operations: int, target: float) -> Case:
+    """One operation is one node of a line: prep, exec and post awaited."""
     hooks = Nothing()
     table = {
-        f"n{i}": (hooks.prep, hooks.exec, hooks.post, f"n{i + 1}" if i + 1 < LENGTH else None)
-        for i in range(LENGTH)
+        f"n{i}": (hooks.prep, hooks.exec, hooks.post, f"n{i + 1}" if i + 1 < length else None)
+        for i in range(length)
     }
-    nodes = [Nothing() for _ in range(LENGTH)]
+    nodes = [Nothing() for _ in range(length)]
     line: Any = nodes[0]
     for node in nodes[1:]:
         line = line >> node
     graph = Graph(line)
 
     async def floor() -> None:
-        for _ in range(operations // LENGTH):
+        for _ in range(operations // length):
             shared: dict[str, Any] = {}
-            name: str | None = "n0"
-            while name is not None:
-                prep, execute, post, following = table[name]
+            at: str | None = "n0"
+            while at is not None:
+                prep, execute, post, following = table[at]
                 prepared = await prep(shared)
                 executed = await execute(prepared)
                 await post(shared, prepared, executed)
-                name = following
+                at = following
 
     async def ours() -> None:
-        for _ in range(operations // LENGTH):
+        for _ in range(operations // length):
             await graph.run_async({})
 
-    await compare("W1", "a line of 10 nodes", operations, floor, ours, "<= 3")
+    what = f"a line of {length:,} async nodes"
+    return Case(name=name, what=what, operations=operations, floor=floor, ours=ours, target=target)
 
 
-async def loop(operations: int) -> None:
+def loop(operations: int) -> Case:
     """One operation is one round of a node that leads to itself."""
     hooks = CountUp()
     edges = {("a", "again"): "a"}
@@ -90,4 +96,6 @@ async def loop(operations: int) -> None:
         await graph.run_async(shared)
         assert shared["i"] == operations
 
-    await compare("W2", "a node that loops", operations, floor, ours, "<= 3")
+    return Case(
+        name="W2", what="a node that loops", operations=operations, floor=floor, ours=ours, target=3
+    )

@@ -1,16 +1,32 @@
-"""W3 and W5: many items, a hundred or two at once, against workers that pull."""
+"""Many items, a hundred or two at once, against workers that pull."""
 
 import asyncio
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+from statistics import median
 from typing import Any
 
-from benchmarks.harness import compare, emit, seconds
+from benchmarks.harness import ROUNDS, Benchmark, Case, Figure, seconds
 from kaygraph import Graph, ParallelBatchNode
 
 LIMIT = 100
 SLEEPERS, DELAY_S = 200, 0.005
+
+
+def cases(size: int) -> Iterator[Benchmark]:
+    count = 10_000 // size
+    yield fan_out(count, Items(), "B8-fan-out", "items that do nothing, 100 at once", 1.8)
+    yield fan_out(count, Suspended(), "B8-suspends", "items that suspend once, 100 at once", 1.1)
+    yield Figure(
+        name="W5",
+        what="items of 5 ms, 200 at once: ideal time / measured time",
+        measure=lambda: sleepers(2_000),
+        target=0.75,
+        at_least=True,
+    )
+    yield memory("memory-100k", 100_000 // size, 10)
+    yield memory("memory-1M", 1_000_000 // size, 60)
 
 
 async def pulling_workers(
@@ -62,7 +78,7 @@ class Sleepers(Items):
         return prep_res
 
 
-async def fan_out(operations: int, node: Items, name: str, what: str, target: str) -> None:
+def fan_out(operations: int, node: Items, name: str, what: str, target: float) -> Case:
     """One operation is one item."""
     graph = Graph(node)
 
@@ -74,11 +90,11 @@ async def fan_out(operations: int, node: Items, name: str, what: str, target: st
         await graph.run_async(shared)
         assert shared["results"] == list(range(operations))  # type: ignore[comparison-overlap]
 
-    await compare(name, what, operations, floor, ours, target)
+    return Case(name=name, what=what, operations=operations, floor=floor, ours=ours, target=target)
 
 
-async def sleepers(operations: int) -> None:
-    """2,000 items of 5 ms, 200 at once: the ideal time over the measured time."""
+def sleepers(operations: int) -> tuple[float, dict[str, Any]]:
+    """Return the ideal time over the measured time, and that of bare workers."""
     node = Sleepers()
     graph = Graph(node)
     ideal = operations / SLEEPERS * DELAY_S
@@ -89,23 +105,22 @@ async def sleepers(operations: int) -> None:
     async def floor() -> None:
         await pulling_workers(node.exec, range(operations), SLEEPERS)
 
-    await ours()
-    pairs = sorted([(await seconds(floor), await seconds(ours)) for _ in range(5)])
-    floors, times = sorted(f for f, _ in pairs), sorted(o for _, o in pairs)
-    emit(
-        "W5",
-        "items of 5 ms, 200 at once: ideal / measured",
-        operations=operations,
-        floor=round(ideal / floors[2], 3),
-        ratio=round(ideal / times[2], 3),
-        target=">= 0.80",
+    with asyncio.Runner() as runner:
+        seconds(ours, runner)
+        pairs = [(seconds(floor, runner), seconds(ours, runner)) for _ in range(ROUNDS)]
+    floors, times = zip(*pairs, strict=True)
+    return ideal / median(times), {"bare workers": round(ideal / median(floors), 3)}
+
+
+def memory(name: str, operations: int, target: float) -> Figure:
+    """What a batch adds to the resident memory, in a process of its own (Linux only)."""
+    return Figure(
+        name=name,
+        what=f"what a batch of {operations:,} items adds, results included",
+        measure=lambda: (growth("benchmarks.b08_fan_out:batch", operations), {}),
+        target=target,
+        unit="MiB",
     )
-
-
-def memory(operations: int, target: str) -> None:
-    """RSS growth in MiB over a batch, in a process of its own (Linux only)."""
-    emit("W3 memory", "MiB that a batch adds", operations=operations,
-         ratio=growth("benchmarks.w3_fan_out:batch", operations), target=target)  # fmt: skip
 
 
 async def batch(operations: int) -> None:
@@ -115,7 +130,7 @@ async def batch(operations: int) -> None:
 def growth(function: str, operations: int) -> float:
     """Return by how many MiB a call of ``module:function`` grows a process of its own."""
     module, _, name = function.partition(":")
-    code = f"from benchmarks.w3_fan_out import grow; from {module} import {name} as run"
+    code = f"from benchmarks.b08_fan_out import grow; from {module} import {name} as run"
     answer = subprocess.run(
         [sys.executable, "-c", f"{code}; print(grow(run, {operations}))"],
         capture_output=True,

@@ -1,16 +1,25 @@
-"""W4: a source, fifty branches at once, a join; against a TaskGroup."""
+"""A source, fifty branches at once, a join; against a TaskGroup."""
 
 import asyncio
+from collections.abc import Iterator
 from typing import Any
 
-from benchmarks.harness import compare
-from benchmarks.w1_chain import Nothing
+from benchmarks.b08_chain import Nothing
+from benchmarks.harness import Case
 from kaygraph import AsyncNode, Graph
 
 WIDTH = 50
 
 
-async def diamond(operations: int) -> None:
+def cases(size: int) -> Iterator[Case]:
+    yield diamond(10_400 // size)
+    yield writing(10_400 // size, 50, 0, "W4w")
+    yield writing(10_400 // size, 50, 10_000, "W4w-keys")
+    yield writing(10_400 // size, 10, 0, "W4w-10")
+    yield writing(10_000 // size, 10_000 // size, 0, "W4w-wide")
+
+
+def diamond(operations: int) -> Case:
     """One operation is one node of the fifty-two."""
     graph = Graph(Nothing() >> [Nothing() for _ in range(WIDTH)] >> Nothing())
     runs = operations // (WIDTH + 2)
@@ -35,7 +44,14 @@ async def diamond(operations: int) -> None:
         for _ in range(runs):
             await graph.run_async({})
 
-    await compare("W4", "a diamond of 50 branches", operations, floor, ours, "<= 1.8")
+    return Case(
+        name="B8-diamond",
+        what="a diamond of 50 branches, against a TaskGroup",
+        operations=operations,
+        floor=floor,
+        ours=ours,
+        target=1.4,
+    )
 
 
 class Waits(AsyncNode):
@@ -48,7 +64,7 @@ class Waits(AsyncNode):
         shared[self.name] = exec_res
 
 
-async def writing(operations: int, width: int, keys: int, name: str) -> None:
+def writing(operations: int, width: int, keys: int, name: str) -> Case:
     """Branches that wait once and write one key each, into a store with so many keys already.
 
     As graphs run again and again, the first walk, in which writes are checked, is not measured.
@@ -73,4 +89,5 @@ async def writing(operations: int, width: int, keys: int, name: str) -> None:
             await graph.run_async(dict(full))
 
     what = f"{width:,} branches that wait and write one key, beside {keys:,} others"
-    await compare(name, what, runs * (width + 2), floor, ours, "<= 2")
+    count = runs * (width + 2)
+    return Case(name=name, what=what, operations=count, floor=floor, ours=ours, target=2)
