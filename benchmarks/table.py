@@ -80,11 +80,11 @@ def as_page(rows: Iterable[Row], command: str) -> str:
     lines = [
         "# Benchmarks",
         "",
-        "Each row compares kaygraph with the loop that one would write by hand. Both run in turn in",
-        "the same process, five times; a figure is the median. Times are processor time in µs per",
-        "item, node or run; rows that use other processes show wall time. `×` is kaygraph divided by",
-        "the loop, `µs more` is kaygraph minus the loop. Peers do the same work; their figures are",
-        "relative to the same loop.",
+        "Each row compares kaygraph with the loop that one would write by hand. Both run in turn,",
+        "in the same process, five times; a figure is the median. Times are processor time in µs",
+        "per item, node or run; rows that use other processes show wall time. `×` is kaygraph",
+        "divided by the loop, `µs more` is kaygraph minus the loop. Peers do the same work; their",
+        "figures are relative to the same loop.",
         "",
         f"Measured with `{command}` on {where['system']}, {where['cpus']} cores, "
         f"Python {where['python']}; {versions}.",
