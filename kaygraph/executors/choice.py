@@ -10,10 +10,9 @@ from ..aio.tasks import raise_if_awaited
 from ..errors import NodeDefinitionError, add_note
 from ..limits.slots import Slot
 from ..run.frame import Frame
-from ..run.joining import Begun
 from ..run.place import place_of
 from ..run.run import Run, WorkerProcesses
-from .elsewhere import run_to_end, submitted
+from .elsewhere import in_thread, run_to_end, submitted
 from .here import call_here, is_due, turn
 from .kinds import YIELDING, late
 from .meter import Meter
@@ -90,8 +89,7 @@ async def _in_thread(
     try:
         if node.exec_kind in YIELDING and outlet is not None:
             return await threaded(node, item, threads, outlet, meter)
-        begun, run = Begun(), meter.run_to_end if meter else run_to_end
-        return await submitted(threads.submit(begun.context().run, run, node, item), begun)
+        return await in_thread(threads, meter.run_to_end if meter else run_to_end, node, item)
     except Exception as error:
         if node.run_in is None and "thread" in str(error).lower():
             add_note(error, OTHER_THREAD.format(name=node.name))

@@ -1,7 +1,7 @@
 """Where ``exec`` can run besides the loop."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextvars import copy_context
 from typing import Any
@@ -47,6 +47,23 @@ def run_to_end(node: Any, item: Any) -> Any:
         case "async_generator":
             return asyncio.run(_listed(result))
     return result
+
+
+async def in_thread(threads: Any, work: Callable[..., Any], *args: Any) -> Any:
+    """Call something in a thread of a run, in a copy of the context, and return what it returns.
+
+    A call that has begun is waited for when cancelled; the runs that it has begun are cancelled.
+    """
+    begun = Begun()
+    if not hasattr(threads, "begin"):  # in a simulation
+        return await submitted(threads.submit(begun.context().run, work, *args), begun)
+    call = threads.begin(begun.context().run, work, *args)
+    try:
+        await call.answered
+    except asyncio.CancelledError:
+        await threads.take_back(call, begun.cancel)
+        raise
+    return call.result()
 
 
 async def submitted(future: "Future[Any]", begun: Begun | None = None) -> Any:

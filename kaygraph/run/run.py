@@ -227,16 +227,14 @@ class Run:
         if self.shares:
             return self.root.threads
         if self._threads is None:
-            from concurrent.futures import ThreadPoolExecutor  # loads where it is used
+            from ..aio.lanes import Lanes  # loads where it is used
 
             self.opened = True
             if self.threaded is not None:
                 self.threaded()
             # A loop may bring its own: in a simulation calls run at once, in the loop's thread.
             self._threads = getattr(asyncio.get_running_loop(), "threads", None)
-            self._threads = self._threads or ThreadPoolExecutor(
-                MAX_THREADS, thread_name_prefix="kaygraph"
-            )
+            self._threads = self._threads or Lanes(MAX_THREADS, "kaygraph")
         return self._threads
 
     def cap(self, owner: Any, make: Callable[[], C]) -> C:

@@ -1,0 +1,145 @@
+"""Calls in threads that are handed over in one queue, and answered many at a time."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from queue import Empty, SimpleQueue
+from threading import Lock
+from typing import Any
+
+from .tasks import outlast
+
+IDLE_S = 0.05  # how long a thread waits for another call before it goes back to its pool
+
+
+class Call:
+    """One call. Its future only tells that there is an answer, which no future makes another of.
+
+    Attributes:
+        answered: Is done, on the loop, once the call has ended, or its caller was cancelled.
+        ended: The loop knows that the call has ended, or was not made.
+    """
+
+    __slots__ = ("answered", "args", "ended", "error", "untaken", "value", "work")
+
+    def __init__(
+        self, answered: "asyncio.Future[None]", work: Callable[..., Any], args: tuple[Any, ...]
+    ) -> None:
+        self.answered, self.work, self.args = answered, work, args
+        self.untaken = [True]  # whoever pops it decides whether the call is made: that is one step
+        self.ended = False
+        self.value: Any = None
+        self.error: BaseException | None = None
+
+    def take(self) -> bool:
+        """Whether the caller is the first to take the call."""
+        try:
+            return self.untaken.pop()
+        except IndexError:
+            return False
+
+    def result(self) -> Any:
+        """Return what the call has returned, or raise what it has raised; once."""
+        if self.error is None:
+            return self.value
+        error, self.error = self.error, None
+        try:
+            raise error
+        finally:
+            del error, self  # they hold this frame: no cycle may keep them alive
+
+
+class Lanes(ThreadPoolExecutor):
+    """Threads, of which some take calls from one queue: as many as there are calls without answer.
+
+    What costs most about a thread is to wake it, and to be woken by it. A thread that has made its
+    call takes the next one, and the loop is woken once for all answers that have come meanwhile.
+
+    Made on the loop that is to have the answers. ``submit`` is as it always is.
+    """
+
+    def __init__(self, most: int, name: str) -> None:
+        super().__init__(most, thread_name_prefix=name)
+        self._loop = asyncio.get_running_loop()
+        self._calls: SimpleQueue[Call | None] = SimpleQueue()
+        self._answers: deque[Call] = deque()
+        self._told = False  # the loop will look at the answers
+        self._open = 0  # calls without an answer
+        self._lock, self._lanes = Lock(), 0
+
+    def begin(self, work: Callable[..., Any], *args: Any) -> Call:
+        """Have a thread call ``work(*args)``; from the loop only."""
+        call = Call(self._loop.create_future(), work, args)
+        with self._lock:
+            starts = self._open >= self._lanes
+            self._lanes += starts
+            self._calls.put(call)
+        self._open += 1
+        if starts:
+            try:
+                self.submit(self._serve)
+            except BaseException:  # there can be no more threads
+                call.take()
+                with self._lock:
+                    self._lanes -= 1
+                raise
+        return call
+
+    async def take_back(self, call: Call, stop: Callable[[], object]) -> None:
+        """End a call whose caller was cancelled.
+
+        One that no thread has begun is not made. Any other is told to ``stop`` and waited for.
+        """
+        if call.take():
+            return
+        if not call.ended:
+            call.answered = self._loop.create_future()
+            stop()
+            await outlast([call.answered])
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End the threads; there are no calls any more."""
+        with self._lock:
+            for _ in range(self._lanes):
+                self._calls.put(None)
+            self._lanes = 0
+        super().shutdown(wait, cancel_futures=cancel_futures)
+
+    def _serve(self) -> None:
+        """Make calls, in a thread, as long as there are any."""
+        get, answers = self._calls.get, self._answers
+        while True:
+            try:
+                call = get(timeout=IDLE_S)
+            except Empty:
+                with self._lock:
+                    if self._calls.empty():
+                        self._lanes -= 1
+                        return
+                continue
+            if call is None:
+                return
+            if call.take():
+                try:
+                    call.value = call.work(*call.args)
+                except BaseException as error:
+                    call.error = error
+            answers.append(call)
+            del call  # it holds an error that holds this frame
+            if not self._told:
+                self._told = True
+                try:
+                    self._loop.call_soon_threadsafe(self._deliver)
+                except RuntimeError:  # the loop is closed: nobody waits any more
+                    return
+
+    def _deliver(self) -> None:
+        self._told = False
+        answers = self._answers
+        while answers:
+            call = answers.popleft()
+            self._open -= 1
+            call.ended = True
+            if not call.answered.done():
+                call.answered.set_result(None)
