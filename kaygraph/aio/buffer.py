@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 from .tasks import raise_if_cancelled
@@ -64,6 +65,25 @@ class Buffer(Generic[T]):
         if self.writers:
             wake(self.writers)
         return item
+
+    def take_many(self, most: int) -> list[T]:
+        """Remove and return the first items, at most so many."""
+        items, writers = self.items, self.writers
+        number = min(most, len(items))
+        if number == len(items):
+            taken = [*items]
+            items.clear()
+        else:
+            taken = [items.popleft() for _ in range(number)]
+        for _ in range(min(number, len(writers))):
+            wake(writers)
+        return taken
+
+    def extend(self, items: Sequence[T]) -> None:
+        """Add items, for which there must be room."""
+        self.items.extend(items)
+        for _ in range(min(len(items), len(self.readers))):
+            wake(self.readers)
 
     def close(self) -> None:
         """Declare that no more items will be added. Readers still get those that are there."""

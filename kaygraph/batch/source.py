@@ -11,6 +11,7 @@ from typing import Any
 from ..aio.outlet import Outlet, close, hand_on
 from ..aio.tasks import raise_if_awaited
 from ..errors import NodeDefinitionError
+from ..node.blocks import Blocks
 from ..run.frame import Frame
 
 
@@ -68,9 +69,12 @@ def _read(items: Iterator[Any]) -> Iterator[Any]:
 
 
 def opened(items: Any, name: str, frame: Frame, alone: bool = False) -> "SyncSource | AsyncSource":
-    """Return what reads the items that ``prep`` returned; ``alone``: in a task of its own."""
+    """Return what reads the items that ``prep`` returned.
+
+    ``alone``: in a task of its own, which takes lists of items where there are some.
+    """
     if isinstance(items, AsyncIterable):
-        return AsyncSource(items, frame)
+        return AsyncSource(items.lists if alone and isinstance(items, Blocks) else items, frame)
     if items is NO_ITEMS:
         raise NodeDefinitionError(
             f"{name!r} has no items: define prep(self, shared), which returns them"

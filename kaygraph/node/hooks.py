@@ -218,6 +218,7 @@ MADE = frozenset(
     {
         "_successors",
         "composition",
+        "exec_block",
         "exec_is_plain",
         "exec_is_plain_def",
         "exec_kind",

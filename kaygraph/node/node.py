@@ -26,6 +26,7 @@ from ..limits.slots import Slot
 from ..run.frame import Frame
 from ..run.launch import Runnable
 from ..run.place import InNode
+from .blocks import ExecBlock
 from .call import call
 from .composition import Composition
 from .facts import Fact, Facts
@@ -69,6 +70,7 @@ class BaseNode(Pipeable, Wired, Facts, Runnable, Generic[P, E, I, R]):
     _has_fallback = False
     # Of a node that works on a stream and not on its items: what it makes of it, one for another.
     regroup: Callable[[AsyncGenerator[Any, None]], AsyncIterable[Any]] | None = None
+    exec_block: ExecBlock | None = None  # does for a list of items what `exec` does for one
     has_given_name = False  # by name=
     exec_kind = "async"
     has_exec = False

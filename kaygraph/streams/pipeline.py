@@ -11,6 +11,7 @@ from ..aio.tasks import Gathering, raise_if_cancelled
 from ..errors import TooManyFailuresError
 from ..events import StageStarted
 from ..executors.kinds import result_of
+from ..node.blocks import Blocks
 from ..node.composition import Composition
 from ..node.keywords import PipelineSettings
 from ..node.node import BaseNode, Node, prepared
@@ -20,6 +21,8 @@ from ..node.streaming import Streaming
 from ..node.wiring import unique
 from ..run.frame import FRAME, Frame, Scope
 from ..run.place import InNode
+from .blocks import BlockStage, join_lines, stage_of
+from .feeding import feed
 from .outlet import UNBOUNDED
 from .stage import Stage
 
@@ -185,14 +188,15 @@ class Pipeline(BaseNode[Any, list[Any] | None], Streaming[Any]):
 
     def _connect_stages(self, frame: Frame, last: Buffer[Any]) -> list[Stage]:
         """Return the stages, with a buffer before each of them and ``last`` behind the last."""
-        stages = []
+        stages: list[Stage] = []
         inbox = Buffer[Any](self.buffer)
         outcomes = False
         for node in self.stages:
             outbox = last if node is self.stages[-1] else Buffer[Any](self.buffer)
-            stages.append(Stage(node, inbox, outbox, frame, outcomes))
+            stages.append(stage_of(node, inbox, outbox, frame, outcomes))
             outcomes = outcomes or stages[-1].failures.on_error not in ("raise", "skip")
             inbox = outbox
+        join_lines(stages)
         return stages
 
 
@@ -207,11 +211,6 @@ def _stages(given: Any) -> Sequence[Node[Any, Any]]:
     )
 
 
-async def _fed(feeder: Stage, source: Any) -> None:
-    with InNode(feeder.name):
-        await feeder.feed(source)
-
-
 async def _regrouped(stage: Stage) -> None:
     with InNode(stage.name):
         await stage.regroup()
@@ -220,14 +219,19 @@ async def _regrouped(stage: Stage) -> None:
 async def _work_off(stages: Sequence[Stage], source: Any, what: str) -> None:
     """Run all stages to their end, of which the first reads the source.
 
-    A first stage with an ``exec`` has workers like any other, and a task more to feed them. The
-    errors of several are called the errors of ``what``.
+    A first stage with an ``exec`` has workers like any other, and a task more to feed them, unless
+    it takes up the lists that its source gives. The errors of several are called the errors of
+    ``what``.
     """
     gathering = Gathering[None](what)
     feeder = first = stages[0]
-    if first.node.has_exec:
-        feeder = Stage(first.node, first.inbox, first.inbox, first.frame, False)
-    gathering.add(begun(partial(_fed, feeder, source), feeder.name, feeder.frame))
+    if isinstance(first, BlockStage) and isinstance(source, Blocks):
+        feeding = partial(first.feed, source)
+    else:
+        if first.node.has_exec:
+            feeder = Stage(first.node, first.inbox, first.inbox, first.frame, False)
+        feeding = partial(feed, feeder, source)
+    gathering.add(begun(feeding, feeder.name, feeder.frame))
     for stage in stages:
         if stage.node.regroup is not None and stage is not first:
             gathering.add(begun(partial(_regrouped, stage), stage.name, stage.frame))

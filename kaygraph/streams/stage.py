@@ -10,12 +10,10 @@ from typing import Any
 from ..aio.buffer import Buffer, wake
 from ..aio.contexts import settled
 from ..aio.outlet import hand_on
-from ..aio.tasks import TURN, Gathering, current_task, raise_if_cancelled
+from ..aio.tasks import Gathering, current_task, raise_if_cancelled
 from ..batch.batch import cap_of, max_waiting_of, workers_of
 from ..batch.failures import Failures
-from ..batch.fan_out import NEVER_DRAINS
 from ..batch.pool import WorkerPool
-from ..batch.source import AsyncSource, SyncSource, opened
 from ..events import ItemFailed, StageFinished
 from ..executors.kinds import YIELDING
 from ..limits.slots import Slot
@@ -117,39 +115,6 @@ class Stage:
             self.blocked,
         )  # fmt: skip
 
-    async def feed(self, source: Any) -> None:
-        """Read the source into the outbox, and wait whenever that is full."""
-        started = self.clock()
-        self.workers = 1
-        outbox = self.outbox
-        run = NEVER_DRAINS if self.frame.rules.whole else self.frame.run
-        sink, size, readers = outbox.items, outbox.size, outbox.readers
-        never_waits = size == UNBOUNDED
-        items = opened(source, self.name, self.frame, alone=True)
-        taken = 0
-        outlet = StageOutlet(outbox, Slot(), None)
-        try:
-            if isinstance(items, AsyncSource):
-                await items.read(outlet)
-            else:
-                for taken, item in enumerate(() if run.draining else items.iterator, 1):
-                    if len(sink) >= size:
-                        await self._wait_for_room(values=(item,))
-                    sink.append(item)
-                    if readers:
-                        wake(readers)
-                    if never_waits and not taken % TURN:
-                        await asyncio.sleep(0)  # let other tasks run
-                    if run.draining:
-                        break
-        finally:
-            self.taken = taken + outlet.count
-            self.blocked += outlet.blocked_s
-            if isinstance(items, SyncSource):
-                items.close()
-        self.busy = self.clock() - started - self.blocked
-        outbox.close()
-
     async def regroup(self) -> None:
         """Let the node read the whole stream, and pass on what it makes of it."""
         assert self.node.regroup is not None
@@ -201,10 +166,7 @@ class Stage:
         PLACE.set(Worker(node, frame, slot, several=True))  # in a task of its own
         started = self.clock()
         try:
-            if plain is not None and self.workers == 1 and not self.outcomes:
-                await self._in_runs(plain, slot)
-            else:
-                await self._one_by_one(plain, slot)
+            await self._work(plain, slot)
         finally:
             slot.give()
             slot.outlet = None  # it has the slot as well: no cycle may stay
@@ -218,6 +180,12 @@ class Stage:
                 self.busy -= self.pool.waited_s
             self.failures.settle(self.items)
             self.outbox.close()
+
+    async def _work(self, plain: Callable[[Any], Awaitable[Any]] | None, slot: Slot) -> None:
+        if plain is not None and self.workers == 1 and not self.outcomes:
+            await self._in_runs(plain, slot)
+        else:
+            await self._one_by_one(plain, slot)
 
     async def _in_runs(self, plain: Callable[[Any], Awaitable[Any]], slot: Slot) -> None:
         """Work on all items that are in the inbox, as far as there is room behind them, in one go.

@@ -187,3 +187,30 @@ def test_every_item_is_read_once_whatever_the_speeds(
                 assert mine == sorted(mine)
 
     run_virtually(play())
+
+
+async def test_many_items_wake_as_many_readers() -> None:
+    """Each of them finds one; so does each writer for whom there is room."""
+    buffer = Buffer[int](2)
+    taken: list[int] = []
+
+    async def read() -> None:
+        if await buffer.filled():
+            taken.append(buffer.take())
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(2):
+            group.create_task(read())
+        await turns()
+        buffer.extend([1, 2])
+    assert taken == [1, 2]
+    buffer.extend([3, 4])
+    async with asyncio.TaskGroup() as group:
+        for number in (5, 6):
+            group.create_task(buffer.put(number))
+        await turns()
+        assert buffer.take_many(1) == [3]
+        await turns()
+        assert buffer.take_many(9) == [4, 5]
+        await turns()
+        assert buffer.take_many(9) == [6]
