@@ -4,6 +4,7 @@ import asyncio
 import inspect
 from collections.abc import Collection, Coroutine, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from itertools import chain
 from numbers import Number
 from typing import Any, ClassVar, Self, Unpack
 from zlib import crc32
@@ -19,11 +20,7 @@ from ..node.keywords import MapReduceSettings
 from ..node.node import BaseNode
 from ..node.settings import Checks, Limits, check_together, checks_of
 from ..run.frame import Frame, Scope
-
-# How many values of a key are gathered before they are combined again.
-COMBINE_AT = 64
-
-Partition = dict[Any, list[Any]]
+from .grouping import Combine, Groups, Part, add, combined, dealt, grouped, lists_of, merge, part_of
 
 
 def _check_on_error(name: str, value: Any) -> Any:
@@ -102,20 +99,25 @@ class MapReduceNode(BaseNode[Any, dict[Any, Any]], Limits):
     # --- the hooks ---------------------------------------------------------------------------
 
     def map(self, item: Any, /) -> Any:
-        """Return or yield ``(key, value)`` pairs for an item."""
+        """Return or yield ``(key, value)`` pairs for an item.
+
+        The items of a dict, as of ``Counter(words).items()``, are taken up fastest.
+        """
         raise NodeDefinitionError(f"{type(self).__name__} must define map(self, item)")
 
     def combine(self, key: Any, values: list[Any], /) -> Any:
         """Return one value for several of the same key, as if ``map`` had yielded it.
 
-        Called where ``map`` runs, and again as values come together. Not called unless overridden.
+        Called where ``map`` runs, and again as values come together: numbers in pairs, anything
+        else when 64 are there. Not called unless overridden.
         """
         raise NodeDefinitionError(f"{type(self).__name__} defines no combine")
 
     def partition(self, key: Hashable, /) -> int:
         """Return a whole number; keys for which it is the same (modulo) are reduced together.
 
-        The same in every process, unlike ``hash``.
+        Not called unless overridden: keys are then dealt out evenly, in the order in which they
+        came. This one is the same in every process, unlike ``hash``.
         """
         return _stable_hash(key)
 
@@ -138,14 +140,14 @@ class MapReduceNode(BaseNode[Any, dict[Any, Any]], Limits):
         mapper, reducer = self._phases
         scope = Scope(f"{frame.name_of(self)}/")
         frame = frame.derive(scope=scope)
-        parts: list[Partition] = [{} for _ in range(self._parts)]
+        groups: list[Groups] = [{} for _ in range(self._parts if self._divides else 1)]
+        combine = self._combine
         mapping = mapper.fan_out_of(prep_res, frame)
 
         async def work(item: Any, index: int, slot: Slot) -> None:
-            for part, pairs in zip(
-                parts, await call(mapper, item, index, frame, slot), strict=True
-            ):
-                self._merge(part, pairs)
+            mapped = await call(mapper, item, index, frame, slot)
+            for part, known in zip(mapped, groups, strict=True):
+                merge(part, known, combine)
 
         mapping.bare, mapping.work = None, work
         await mapping.run()
@@ -153,18 +155,27 @@ class MapReduceNode(BaseNode[Any, dict[Any, Any]], Limits):
             raise asyncio.CancelledError
         # What was mapped is reduced, even where the run drains.
         frame = frame.derive(rules=frame.rules.changed(whole=True))
-        reduced = await reducer.fan_out_of([part for part in parts if part], frame).run()
+        if self._divides:
+            parts = [part_of(known) for known in groups if known]
+        else:
+            parts = dealt(groups[0], self._parts)
+        groups.clear()
+        results = self._together(await reducer.fan_out_of(parts, frame).run(), frame)
+        frame.record(results)
+        return results
+
+    def _together(self, reduced: Iterable[Part], frame: Frame) -> dict[Any, Any]:
+        """Return the results of all partitions."""
         results: dict[Any, Any] = {}
         for part in reduced:
-            for key, result in part.items():
-                if key in results:
-                    which = f", one of them {key!r}" if frame.rules.show_items else ""
-                    raise NodeDefinitionError(
-                        f"{type(self).__name__}: equal keys went to different partitions{which}: "
-                        "define partition(self, key) so that equal keys go together"
-                    )
-                results[key] = result
-        frame.record(results)
+            known = len(results)
+            results.update(zip(*part, strict=True))
+            if len(results) < known + len(part[0]):
+                which = f", one of them {_twice(reduced)!r}" if frame.rules.show_items else ""
+                raise NodeDefinitionError(
+                    f"{type(self).__name__}: equal keys went to different partitions{which}: "
+                    "define partition(self, key) so that equal keys go together"
+                )
         return results
 
     @property
@@ -172,49 +183,47 @@ class MapReduceNode(BaseNode[Any, dict[Any, Any]], Limits):
         return self.partitions or self.reduce_workers
 
     @property
-    def _combines(self) -> bool:
-        return type(self).combine is not MapReduceNode.combine
+    def _divides(self) -> bool:
+        """Whether it says itself which keys go together."""
+        return _is_given(self.partition, MapReduceNode.partition)
 
-    def _spread(self, pairs: Iterable[tuple[Any, Any]]) -> list[Partition]:
+    @property
+    def _combine(self) -> Combine | None:
+        return self.combine if _is_given(self.combine, MapReduceNode.combine) else None
+
+    def _spread(self, pairs: Iterable[tuple[Any, Any]]) -> list[Part]:
         """Group an item's pairs by partition and key, and combine them."""
-        grouped: Partition = {}
         if not isinstance(pairs, Iterable) or isinstance(pairs, Mapping | str):
             raise self._no_pairs(pairs)  # of a dict the keys would be taken, which may be pairs
-        for pair in pairs:
-            self._group(pair, grouped)
-        return self._shuffled(grouped)
+        return self._shuffled(grouped(pairs, self._combine, self._no_pairs))
 
-    def _group(self, pair: Any, grouped: Partition) -> None:
-        """Add a pair to those of its key, which are combined now and then."""
-        try:
-            key, value = pair
-        except (TypeError, ValueError):
-            raise self._no_pairs(pair) from None
-        values = grouped.setdefault(key, [])
-        values.append(value)
-        if len(values) >= COMBINE_AT and self._combines:
-            values[:] = [self.combine(key, values)]
-
-    def _shuffled(self, grouped: Partition) -> list[Partition]:
-        parts: list[Partition] = [{} for _ in range(self._parts)]
-        for key, values in grouped.items():
-            if self._combines and len(values) > 1:
-                values[:] = [self.combine(key, values)]
-            parts[self.partition(key) % len(parts)][key] = values
+    def _shuffled(self, grouped: Part) -> list[Part]:
+        if not self._divides:
+            return [grouped]
+        parts: list[Part] = [([], []) for _ in range(self._parts)]
+        for key, value in zip(*grouped, strict=True):
+            keys, values = parts[self.partition(key) % len(parts)]
+            keys.append(key)
+            values.append(value)
         return parts
 
     def _no_pairs(self, given: Any) -> NodeDefinitionError:
         text = f"map of {type(self).__name__} must return or yield (key, value) pairs, as in "
         return NodeDefinitionError(f"{text}counts.items(); got {type(given).__name__}")
 
-    def _merge(self, part: Partition, pairs: Partition) -> None:
-        """Shuffle: add an item's values to those that are there."""
-        for key, values in pairs.items():
-            known = part.setdefault(key, values)
-            if known is not values:
-                known += values
-                if self._combines and len(known) >= COMBINE_AT:
-                    known[:] = [self.combine(key, known)]
+
+def _is_given(hook: Any, inherited: Any) -> bool:
+    return getattr(hook, "__func__", hook) is not inherited
+
+
+def _twice(parts: Iterable[Part]) -> Any:
+    """Return a key that is in several partitions."""
+    met: set[Any] = set()
+    for key in chain.from_iterable(keys for keys, _ in parts):
+        if key in met:
+            return key
+        met.add(key)
+    return None
 
 
 def _stable_hash(key: Hashable) -> int:
@@ -269,13 +278,15 @@ class _Map(_Phase):
         pairs = self.owner.map(item)
         return self._later(pairs) if self.exec_kind == "async" else self.owner._spread(pairs)
 
-    async def _later(self, pairs: Any) -> list[Partition]:
-        if hasattr(pairs, "__aiter__"):
-            grouped: Partition = {}
-            async for pair in pairs:
-                self.owner._group(pair, grouped)
-            return self.owner._shuffled(grouped)
-        return self.owner._spread(await pairs)
+    async def _later(self, pairs: Any) -> list[Part]:
+        if not hasattr(pairs, "__aiter__"):
+            return self.owner._spread(await pairs)
+        groups: Groups = {}
+        combine, refusal = self.owner._combine, self.owner._no_pairs
+        async for pair in pairs:
+            add(pair, groups, combine, refusal)
+        part = part_of(groups) if combine is None else combined(groups, combine)
+        return self.owner._shuffled(part)
 
 
 class _Reduce(_Phase):
@@ -285,18 +296,20 @@ class _Reduce(_Phase):
     def __init__(self, owner: MapReduceNode) -> None:
         super().__init__(owner, owner.reduce_workers, "raise")
 
-    def exec(self, part: Partition, /) -> Any:
+    def exec(self, part: Part, /) -> Any:
         if self.exec_kind == "async":
             return self._later(part)
-        results = {}
-        for key, values in part.items():
+        keys, results = [], []
+        for key, values in lists_of(part):
             with suppress(Drop):
-                results[key] = self.owner.reduce(key, values)
-        return results
+                results.append(self.owner.reduce(key, values))
+                keys.append(key)
+        return keys, results
 
-    async def _later(self, part: Partition) -> dict[Any, Any]:
-        results = {}
-        for key, values in part.items():
+    async def _later(self, part: Part) -> Part:
+        keys, results = [], []
+        for key, values in lists_of(part):
             with suppress(Drop):
-                results[key] = await self.owner.reduce(key, values)
-        return results
+                results.append(await self.owner.reduce(key, values))
+                keys.append(key)
+        return keys, results

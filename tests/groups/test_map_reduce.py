@@ -160,6 +160,37 @@ async def test_partition_decides_which_keys_are_reduced_together() -> None:
     assert counts == dict.fromkeys(["aa", "b", "cc", "d", "eee", "ff"], 1)
 
 
+@pytest.mark.parametrize("hook", ["partition", "combine"])
+async def test_hooks_may_be_put_on_a_node(hook: str) -> None:
+    """As in the class, they are called only where they are given."""
+    node = Count(run_in="loop", partitions=2)
+    called: list[Any] = []
+    given: dict[str, Any] = {
+        "partition": lambda key: called.append(key) or ord(key),
+        "combine": lambda key, values: called.append(key) or sum(values),
+    }
+    setattr(node, hook, given[hook])
+    assert await counted(node, ["a b a"]) == {"a": 2, "b": 1}
+    assert set(called) == ({"a", "b"} if hook == "partition" else {"a"})
+
+
+async def test_without_a_partition_the_keys_are_dealt_out_evenly() -> None:
+    """One after another, in the order in which they came."""
+
+    class Parts(Count):
+        async def reduce(self, key: Any, values: list[int]) -> int:
+            task = asyncio.current_task()
+            assert task is not None
+            reduced.setdefault(task.get_name(), []).append(key)
+            await asyncio.sleep(1)
+            return sum(values)
+
+    reduced: dict[str, list[str]] = {}
+    node = Parts(reduce_workers=3, map_workers=1, run_in="loop")
+    assert list(await counted(node, ["a b c d e f g"])) == list("abcdefg")
+    assert list(reduced.values()) == [list("abc"), list("def"), ["g"]]
+
+
 @pytest.mark.parametrize("same", [[1, 1.0, True, Decimal(1)], [frozenset("abc"), frozenset("cba")]])
 async def test_equal_keys_are_one_key_however_they_are_written(same: list[Any]) -> None:
     """Keys that a dict takes for the same are reduced together, and none is lost."""

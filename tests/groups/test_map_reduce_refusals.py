@@ -34,20 +34,29 @@ class Ones(MapReduceNode):
 
 
 def test_equal_keys_in_different_partitions_are_an_error() -> None:
-    """Where reprs differ the two results would hide each other: partition() has to be defined."""
-    with pytest.raises(NodeDefinitionError, match=r"define partition\(self, key\)"):
-        Ones().run({"items": [Point(1), Point(1.0)] * 5})
+    """The two results would hide each other: partition() has to bring them together."""
+
+    class Apart(Ones):
+        def partition(self, key: Any) -> int:
+            return len(repr(key))
+
+    with pytest.raises(
+        NodeDefinitionError, match=r"one of them Point.*define partition\(self, key"
+    ):
+        Apart().run({"items": [Point(1), Point(1.0)] * 5})
 
 
-def test_a_partition_of_ones_own_brings_equal_keys_together() -> None:
-    """With it, they are one key."""
+@pytest.mark.parametrize("written", ["in the class", "nowhere"])
+def test_equal_keys_are_one_key_whatever_they_look_like(written: str) -> None:
+    """With a partition that knows, or with none."""
 
     class Together(Ones):
         def partition(self, key: Any) -> int:
             return hash(key)
 
+    kind = Together if written == "in the class" else Ones
     shared: dict[str, Any] = {"items": [Point(1), Point(1.0)] * 5}
-    Together().run(shared)
+    kind().run(shared)
     assert shared["counts"] == {Point(1): 10}
 
 

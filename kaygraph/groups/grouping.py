@@ -1,0 +1,104 @@
+"""The values of each key: one as it is, several in a list."""
+
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from typing import Any
+
+# How many values of a key are gathered before they are combined again: what is made of lists or
+# sets grows, and would be copied for each that comes.
+COMBINE_AT = 64
+# What is made of these does not grow with them, so it is made at once.
+NUMBERS = frozenset({int, float, complex})
+NOTHING = frozenset[type]()
+ABSENT: Any = object()
+ITEMS_OF_A_DICT: type = type({}.items())
+
+
+class Several(list[Any]):
+    """The values of a key that has more than one: a value may be a list itself."""
+
+    __slots__ = ()
+
+
+Groups = dict[Any, Any]  # key -> its only value, or Several
+Part = tuple[list[Any], list[Any]]  # keys, and what Groups has of each: half the memory to fill
+Combine = Callable[[Any, list[Any]], Any]
+
+
+def grouped(
+    pairs: Iterable[Any], combine: Combine | None, refusal: Callable[[Any], Exception]
+) -> Part:
+    """Return the values of each key, combined where there is a ``combine``.
+
+    ``refusal`` returns the error for what is no pair.
+    """
+    if type(pairs) is ITEMS_OF_A_DICT:  # no key is in it twice
+        return part_of(pairs.mapping)  # type: ignore[attr-defined]
+    groups: Groups = {}
+    for pair in pairs:
+        add(pair, groups, combine, refusal)
+    return part_of(groups) if combine is None else combined(groups, combine)
+
+
+def add(
+    pair: Any, to: Groups, combine: Combine | None, refusal: Callable[[Any], Exception]
+) -> None:
+    """Add one pair to those of its item."""
+    try:
+        key, value = pair
+    except (TypeError, ValueError):
+        raise refusal(pair) from None
+    known = to.get(key, ABSENT)
+    if known is ABSENT:
+        to[key] = value
+    elif type(known) is not Several:
+        to[key] = Several((known, value))
+    else:
+        known.append(value)
+        if len(known) >= COMBINE_AT and combine is not None:
+            to[key] = combine(key, list(known))
+
+
+def combined(groups: Groups, combine: Combine) -> Part:
+    """Return the groups with one value a key."""
+    values = [
+        combine(key, list(value)) if type(value) is Several else value
+        for key, value in groups.items()
+    ]
+    return list(groups), values
+
+
+def part_of(groups: Mapping[Any, Any]) -> Part:
+    return list(groups), list(groups.values())
+
+
+def merge(part: Part, into: Groups, combine: Combine | None) -> None:
+    """Add the values of an item to those that are there."""
+    known_of = into.get
+    numbers = NUMBERS if combine is not None else NOTHING
+    for key, value in zip(*part, strict=True):
+        known = known_of(key, ABSENT)
+        if known is ABSENT:
+            into[key] = value
+        elif type(known) in numbers:
+            into[key] = combine(key, [known, value])  # type: ignore[misc]
+        else:
+            if type(known) is not Several:
+                known = into[key] = Several((known,))
+            if type(value) is Several:
+                known += value
+            else:
+                known.append(value)
+            if len(known) >= COMBINE_AT and combine is not None:
+                into[key] = combine(key, list(known))
+
+
+def dealt(groups: Groups, parts: int) -> list[Part]:
+    """Return the keys in so many parts of about the same size, in their order."""
+    (keys, values), size = part_of(groups), max(1, -(-len(groups) // parts))
+    return [(keys[at : at + size], values[at : at + size]) for at in range(0, len(keys), size)]
+
+
+def lists_of(part: Part) -> Iterator[tuple[Hashable, list[Any]]]:
+    """Yield each key and the list of its values."""
+    for key, value in zip(*part, strict=True):
+        yield key, list(value) if type(value) is Several else [value]
