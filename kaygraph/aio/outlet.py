@@ -1,7 +1,7 @@
 """How values go on one by one, and no faster than they are taken up."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
 from .tasks import cancellation_check, cancelled_again, raise_if_cancelled
@@ -34,6 +34,33 @@ class ItemOutlet(Outlet[V], Protocol[V]):
     @property
     def free(self) -> int:
         """How many values may be put before ``ready`` must be awaited again; at least 1."""
+
+
+class ListOutlet:
+    """Where the lists of a source go: to ``take_up``, before the next is asked for.
+
+    Args:
+        take_up: Removes the items that it has taken up, also when it is cancelled.
+
+    Attributes:
+        takes_up: Whether it is under way, or has failed.
+    """
+
+    def __init__(self, take_up: Callable[[list[Any]], Awaitable[None]]) -> None:
+        self._take_up = take_up
+        self._items: list[Any] = []
+        self.takes_up = False
+
+    def put(self, items: Sequence[Any], /) -> bool:
+        """Add items; ``ready`` must be awaited before the next list."""
+        self._items += items
+        return False
+
+    async def ready(self, chunk: bool = False, /) -> None:
+        """Have the items taken up."""
+        self.takes_up = True
+        await self._take_up(self._items)
+        self.takes_up = False
 
 
 async def hand_on(values: AsyncIterator[T], outlet: Outlet[T]) -> None:

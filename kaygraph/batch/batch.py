@@ -1,12 +1,14 @@
 """Nodes whose ``exec`` runs once per item."""
 
 from collections.abc import AsyncIterable, Awaitable, Iterable
+from functools import partial
 from typing import Any, ClassVar, Generic, Literal, Unpack
 
 from ..aio.buffer import Buffer
 from ..aio.timeouts import within
 from ..limits.permits import AUTO_MOST, AutoPermits, Permits
 from ..limits.slots import Slot
+from ..node.blocks import Blocks, exec_block_of
 from ..node.keywords import Attempts, BatchSettings, Item, ParallelSettings, Result
 from ..node.node import Node, prepared
 from ..node.settings import Checks, checks_of
@@ -15,6 +17,7 @@ from ..outcome import Outcome
 from ..run.frame import RULES, Frame, Rules
 from .fan_out import FanOut
 from .source import NO_ITEMS
+from .together import FanOutTogether
 
 MAX_WAITING = 1000  # items of a node with several workers, unless told
 
@@ -91,7 +94,10 @@ class BatchNode(
         def work(item: Any, index: int, slot: Slot) -> Awaitable[Any]:
             return self.run_item(item, index, frame, slot)
 
-        return FanOut(
+        in_turn = isinstance(items, AsyncIterable) and not isinstance(items, Blocks)
+        exec_block = None if bare is None or sink is not None or in_turn else exec_block_of(self)
+        make = FanOut if exec_block is None else partial(FanOutTogether, exec_block)
+        return make(
             frame.name_of(self),
             items,
             work,

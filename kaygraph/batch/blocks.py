@@ -17,6 +17,27 @@ from .failures import Failures
 SLOW_S = 0.001  # items that take longer, or that let wait longer, are not worked on together
 
 
+class Pace:
+    """How many items are taken up together: at first one, and more while they are worked on fast.
+
+    Args:
+        limit: How many at most.
+
+    Attributes:
+        most: How many the next block may have.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.most, self._limit = 1, limit
+
+    def note(self, number: int, seconds: float) -> None:
+        """Note how long a block of so many items took."""
+        if seconds > SLOW_S:
+            self.most = max(1, self.most // 2)
+        elif number >= self.most:
+            self.most = min(self.most * 2, self._limit)
+
+
 class BlockWork:
     """How a stage or a batch has its items worked on, a list after another, in one task.
 

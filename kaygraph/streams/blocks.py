@@ -6,8 +6,9 @@ from itertools import pairwise
 from typing import Any
 
 from ..aio.buffer import Buffer
+from ..aio.outlet import ListOutlet
 from ..aio.tasks import Gathering
-from ..batch.blocks import SLOW_S, BlockWork
+from ..batch.blocks import SLOW_S, BlockWork, Pace
 from ..batch.fan_out import NEVER_DRAINS
 from ..batch.source import AsyncSource
 from ..errors import note_place
@@ -17,7 +18,6 @@ from ..node.node import Node
 from ..outcome import Outcome
 from ..run.frame import Frame
 from ..run.place import Worker
-from .outlet import ListOutlet
 from .stage import Stage
 
 
@@ -150,6 +150,10 @@ class BlockStage(Stage):
         finally:
             self.taken = first + work.done
 
+    def _failed(self, item: Any, index: int, slot: Slot, error: BaseException) -> Sequence[Any]:
+        self.taken = index + 1  # of its block, those before it
+        return super()._failed(item, index, slot, error)
+
     async def pass_on(self, values: list[Any], slot: Slot) -> None:
         """Put values into the outbox."""
         if len(values) <= self.outbox.size - len(self.outbox.items):
@@ -177,8 +181,7 @@ class Line:
         self._works = [(stage, stage.begin()) for stage in self.stages]
         self._drains = NEVER_DRAINS if frame.rules.whole else frame.run
         self._clock = first.clock
-        self._cap = sum(stage.inbox.size for stage in self.stages)
-        self._most = 1  # how many items the next block may have
+        self._pace = Pace(sum(stage.inbox.size for stage in self.stages))
 
     async def run(self, read: "Callable[[Line], Awaitable[None]]") -> None:
         """Have ``read`` take items up, to the end."""
@@ -215,7 +218,7 @@ class Line:
             await last._wait_for_room(self.slot)
             for stage in self.stages[:-1]:
                 stage.blocked += last.blocked - blocked
-        return min(number, self._most, last.outbox.size - len(last.outbox.items))
+        return min(number, self._pace.most, last.outbox.size - len(last.outbox.items))
 
     async def take(self, items: list[Any]) -> None:
         """Work on a block, stage by stage, and put what comes of it into the last outbox."""
@@ -232,10 +235,7 @@ class Line:
                 until = self._clock()
                 stage.busy += until - at
                 at = until
-        if at - began > SLOW_S:
-            self._most = max(1, self._most // 2)
-        elif number >= self._most:
-            self._most = min(self._most * 2, self._cap)
+        self._pace.note(number, at - began)
         if items:
             await self.stages[-1].pass_on(items, self.slot)
         if self.slot.wanted:

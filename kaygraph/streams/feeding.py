@@ -4,13 +4,14 @@ import asyncio
 from typing import Any
 
 from ..aio.buffer import wake
+from ..aio.outlet import ListOutlet
 from ..aio.tasks import TURN
 from ..batch.fan_out import NEVER_DRAINS
 from ..batch.source import SyncSource, opened
 from ..limits.slots import Slot
 from ..node.blocks import Blocks
 from ..run.place import InNode
-from .outlet import UNBOUNDED, ListOutlet, StageOutlet
+from .outlet import UNBOUNDED, StageOutlet
 from .stage import Stage
 
 

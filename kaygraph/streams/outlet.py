@@ -1,7 +1,7 @@
 """Where a worker of a stage puts the values that its items yield."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable
 from typing import Any
 
 from ..aio.buffer import Buffer, wake
@@ -94,30 +94,3 @@ class StageOutlet:
                 slot.until += now - began
             for limit, seconds in left:
                 limit.reschedule(now + seconds)
-
-
-class ListOutlet:
-    """Where the lists of a source go: to ``take_up``, before the next is asked for.
-
-    Args:
-        take_up: Removes the items that it has taken up, also when it is cancelled.
-
-    Attributes:
-        takes_up: Whether it is under way, or has failed.
-    """
-
-    def __init__(self, take_up: Callable[[list[Any]], Awaitable[None]]) -> None:
-        self._take_up = take_up
-        self._items: list[Any] = []
-        self.takes_up = False
-
-    def put(self, items: Sequence[Any], /) -> bool:
-        """Add items; ``ready`` must be awaited before the next list."""
-        self._items += items
-        return False
-
-    async def ready(self, chunk: bool = False, /) -> None:
-        """Have the items taken up."""
-        self.takes_up = True
-        await self._take_up(self._items)
-        self.takes_up = False
