@@ -8,6 +8,7 @@ from contextlib import suppress
 from contextvars import copy_context
 from typing import Any, Generic, TypeVar
 
+from .home import LoopFactory
 from .in_flight import frame_of, in_flight
 from .run import Run
 from .signals import LAST_S, stopping, write
@@ -25,10 +26,14 @@ class RunBeside(Generic[T]):
         run: The run.
         grace: Seconds that what is in flight has after an interrupt; None: as long as it takes.
         tells: Whether a person is there to be told of an interrupt.
+        loop_factory: Makes the loop; None: the event-loop policy does.
     """
 
-    def __init__(self, run: Run, grace: float | None, tells: bool) -> None:
+    def __init__(
+        self, run: Run, grace: float | None, tells: bool, loop_factory: LoopFactory | None
+    ) -> None:
         self._run, self._grace, self._tells = run, grace, tells
+        self._loop_factory = loop_factory
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[Any] | None = None
         self._thread: int | None = None
@@ -55,7 +60,8 @@ class RunBeside(Generic[T]):
         def work() -> None:
             self._thread = threading.get_ident()
             try:
-                results.append(asyncio.run(begin()))
+                with asyncio.Runner(loop_factory=self._loop_factory) as runner:
+                    results.append(runner.run(begin()))
             except BaseException as error:
                 self._error = error
             self._ended = True

@@ -26,6 +26,7 @@ from ..errors import DeadlineExceededError, note_place
 from ..events import Observer, RunFinished, RunStarted
 from .changed import note_changed_hook
 from .frame import FRAME, Frame
+from .home import LoopFactory
 from .joining import VIEW, Joining, frame_around
 from .new_loop import run_in_new_loop
 from .observers import OBSERVING
@@ -60,6 +61,7 @@ class Runnable:
         deadline: float | None = None,
         grace: float | None = GRACE_S,
         detached: bool = False,
+        loop_factory: LoopFactory | None = None,
     ) -> str | None:
         """Run from synchronous code and return the last action.
 
@@ -83,6 +85,9 @@ class Runnable:
             grace: Seconds that what is in flight has after the first signal, before it is
                 cancelled; None: as long as it takes.
             detached: Where a hook of another run calls it: whether it is a run of its own.
+            loop_factory: Makes the event loop, which is closed when the run has ended:
+                ``uvloop.new_event_loop``, say. By default it is asyncio's, and is kept for the next
+                run of this thread, unless the run has left something behind on it.
 
         Raises:
             RunInterrupted: The run has ended early because of a signal. In a prompt or a notebook
@@ -95,7 +100,7 @@ class Runnable:
         grace = check_limit("grace", grace)
         launch = self._launch(self.run_within, shared, observers, deadline, run, detached)
         try:
-            return run_in_new_loop(launch, run, grace, self._interrupts_at_once)
+            return run_in_new_loop(launch, run, grace, self._interrupts_at_once, loop_factory)
         except BaseException as error:
             trim(error)
             raise

@@ -1,4 +1,4 @@
-"""A run from synchronous code: on a new loop, in this thread or in one beside it."""
+"""A run from synchronous code: on a loop of its own, in this thread or in one beside it."""
 
 import signal
 import sys
@@ -8,6 +8,7 @@ from types import FrameType
 from typing import Any, TypeVar
 
 from ..errors import RunInterrupted
+from .home import LoopFactory, home_here
 from .joining import frame_around
 from .run import Run
 
@@ -21,7 +22,11 @@ def _in_a_notebook() -> bool:
 
 
 def run_in_new_loop(
-    launch: Callable[[], Coroutine[Any, Any, T]], run: Run, grace: float | None, at_once: bool
+    launch: Callable[[], Coroutine[Any, Any, T]],
+    run: Run,
+    grace: float | None,
+    at_once: bool,
+    loop_factory: LoopFactory | None,
 ) -> T:
     """Run to the end in this thread, or in another where a loop runs here already.
 
@@ -32,7 +37,7 @@ def run_in_new_loop(
     if run.blocks is None:
         around = frame_around()
         if around is None or not _is_deep():
-            return _run_here(launch, run, grace, at_once)
+            return _run_here(launch, run, grace, at_once, loop_factory)
         assert around.run.task is not None
         run.blocks = around.run.task.get_loop()
     else:
@@ -46,18 +51,22 @@ def run_in_new_loop(
             )
     from .beside import RunBeside
 
-    beside: RunBeside[T] = RunBeside(run, grace, notebook)
+    beside: RunBeside[T] = RunBeside(run, grace, notebook, loop_factory)
     return beside.result(launch)
 
 
 def _run_here(
-    launch: Callable[[], Coroutine[Any, Any, T]], run: Run, grace: float | None, at_once: bool
+    launch: Callable[[], Coroutine[Any, Any, T]],
+    run: Run,
+    grace: float | None,
+    at_once: bool,
+    loop_factory: LoopFactory | None,
 ) -> T:
     # Only here are there signals to hear: what hears them is loaded here.
     try:
         from .signals import Signals
 
-        signals = Signals(run, grace, at_once)
+        signals = Signals(run, home_here(loop_factory), grace, at_once)
     except KeyboardInterrupt:  # it has come meanwhile
         raise RunInterrupted(signal.SIGINT, drained=True) from None
     return signals.run(launch())

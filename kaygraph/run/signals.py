@@ -1,5 +1,7 @@
 """SIGINT and SIGTERM under ``run()``: the first one drains the run, the second one ends it."""
 
+# Without the enums of signal, whose look-ups take ten times as long.
+import _signal  # type: ignore[import-not-found]
 import asyncio
 import contextlib
 import itertools
@@ -14,7 +16,9 @@ from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any, TypeVar
 
+from ..aio.tasks import retrieve_exception
 from ..errors import RunInterrupted
+from .home import Home
 from .in_flight import frame_of, in_flight, is_held
 from .run import Run
 
@@ -50,13 +54,15 @@ class Signals:
 
     Args:
         run: The run.
+        home: The loop that it takes place on.
         grace: Seconds that what is in flight has after the first signal; None: as long as it takes.
         at_once: A SIGINT raises KeyboardInterrupt in the hook that holds the main thread, if there
             is one, and nothing else.
     """
 
-    def __init__(self, run: Run, grace: float | None, at_once: bool = False) -> None:
+    def __init__(self, run: Run, home: Home, grace: float | None, at_once: bool = False) -> None:
         self._run, self._grace, self._at_once = run, grace, at_once
+        self._home = home
         self._number: int | None = None
         self._again = False
         self._counts = itertools.count(1)
@@ -69,20 +75,15 @@ class Signals:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run to the end on a new loop.
+        """Run to the end.
 
         Raises:
             RunInterrupted: A signal came.
         """
-        numbers = []
-        if threading.current_thread() is threading.main_thread():
-            numbers = [n for n in NUMBERS if signal.getsignal(n) in DEFAULTS]
-        if not numbers:
-            return asyncio.run(work)
         error: BaseException | None = None
-        restore = self._listen(numbers)
+        restore = self._listen()
         try:
-            return asyncio.run(self._begun(work))
+            return self._ended(work)
         except BaseException as failure:
             error = failure
             raise
@@ -90,10 +91,33 @@ class Signals:
             try:
                 restore()
                 if self._number is not None:
+                    self._home.settle()  # a step for the loop may have come too late for it
                     cause = None if isinstance(error, asyncio.CancelledError) else error
                     raise self._interrupted(self._number) from cause
             finally:
+                self._home.leave()
                 del error  # it holds this frame: no cycle may keep them alive
+
+    def _ended(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run the work on the loop, and end what it has left behind."""
+        task: asyncio.Task[T] | None = None
+        try:
+            loop = self._loop = self._home.open()
+            task = self._task = loop.create_task(work)
+            if self._number is not None:  # it came before there was a loop
+                self._run.drain()
+            return loop.run_until_complete(task)
+        except Exception as error:
+            if self._number is not None and task is not None:
+                # What is raised in its place shows no traceback.
+                message = "the run failed while it was drained"
+                loop.call_exception_handler({"message": message, "exception": error})
+            raise
+        finally:
+            if task is not None and task.done():
+                retrieve_exception(task)
+            self._home.settle()  # while signals are heard, since it may take its time
+            del task
 
     def _interrupted(self, number: int) -> BaseException:
         interrupted = RunInterrupted(number, not self._again and not self._run.expired)
@@ -101,14 +125,17 @@ class Signals:
             return KeyboardInterrupt(str(interrupted))
         return interrupted
 
-    def _listen(self, numbers: list[signal.Signals]) -> Callable[[], None]:
+    def _listen(self) -> Callable[[], None]:
         """Have the signals written to a pipe; return what puts all back as it was."""
+        numbers = []
+        if threading.current_thread() is threading.main_thread():
+            numbers = [n for n in NUMBERS if _signal.getsignal(n) in DEFAULTS]
+        if not numbers:
+            return self._forget
         self._numbers, self._main = numbers, threading.get_ident()
-        self._pipe, end = os.pipe()
-        for descriptor in (self._pipe, end):
-            os.set_blocking(descriptor, False)
+        self._pipe, end = self._home.listen(self._take)
         before = signal.set_wakeup_fd(end, warn_on_full_buffer=False)
-        handlers = [signal.signal(number, self._handle) for number in numbers]
+        handlers = [_signal.signal(number, self._handle) for number in numbers]
         self._run.threaded = self._watch
 
         def restore() -> None:
@@ -117,32 +144,18 @@ class Signals:
             self._stop_watching()
             self._stop_ending()
             for number, handler in zip(numbers, handlers, strict=True):
-                if signal.getsignal(number) == self._handle:  # no hook has put another there
-                    signal.signal(number, handler)
+                if _signal.getsignal(number) == self._handle:  # no hook has put another there
+                    _signal.signal(number, handler)
             if (current := signal.set_wakeup_fd(before)) != end:
                 signal.set_wakeup_fd(current)
             self._take()
             self._stop_ending()  # the first signal may have come since
-            os.close(end)
-            os.close(self._pipe)
-            self._task = None  # it holds an error that holds this object: no cycle may stay
+            self._forget()
 
         return restore
 
-    async def _begun(self, work: Coroutine[Any, Any, T]) -> T:
-        self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
-        self._loop.add_reader(self._pipe, self._take)
-        if self._number is not None:  # it came before there was a loop
-            self._run.drain()
-        try:
-            return await work
-        except Exception as error:
-            if self._number is not None:  # what is raised in its place shows no traceback
-                message = "the run failed while it was drained"
-                self._loop.call_exception_handler({"message": message, "exception": error})
-            raise
-        finally:
-            self._loop.remove_reader(self._pipe)
+    def _forget(self) -> None:
+        self._task = None  # it holds an error that holds this object: no cycle may stay
 
     def _watch(self) -> None:
         """Read in a thread from now on."""

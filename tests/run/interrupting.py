@@ -204,7 +204,7 @@ class ReadLate(BlockedBesidePool):
         class Slow:
             def write(self, text):
                 read.release()
-                while not loop.is_closed(): time.sleep(0.001)
+                while loop.is_running(): time.sleep(0.001)
                 sys.stderr = sys.__stderr__
                 sys.stderr.write(text)
         def send():

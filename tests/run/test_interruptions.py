@@ -240,11 +240,9 @@ def test_a_signal_before_or_after_there_is_a_loop_is_not_lost(
 ) -> None:
     """Before it, nothing begins; after it, all is done, and the handlers are as they were."""
     monkeypatch.setattr(Early, "moment", moment)
-    monkeypatch.setattr(asyncio, "new_event_loop", Early)
-    monkeypatch.setattr(asyncio.events, "new_event_loop", Early)
     before, shared = handlers(), dict[str, Any]()
     with pytest.raises(RunInterrupted) as caught:
-        Graph(Notes()).run(shared)
+        Graph(Notes()).run(shared, loop_factory=Early)
     assert caught.value.__cause__ is None
     assert caught.value.drained
     assert handlers() == before

@@ -1,0 +1,210 @@
+"""The event loop of ``run()``: a thread keeps one, from one run to the next.
+
+To make a loop and to close it takes longer than many runs. It is kept where a run has left it as it
+was. What else is left there (a task, a timer, a socket, an asynchronous generator, a thread, a
+handler) ends with the loop, as it does with ``asyncio.run``; the next run gets another one.
+"""
+
+import asyncio
+import os
+import selectors
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Sized
+from contextvars import Context
+from weakref import finalize
+
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+
+
+class KeptLoop(asyncio.SelectorEventLoop):
+    """A loop that can tell whether there is anything in it besides what it began with."""
+
+    # What asyncio keeps here on every Python that we run on.
+    _ready: deque[asyncio.Handle]
+    _scheduled: list[asyncio.TimerHandle]
+    _timer_cancelled_count: int
+    _asyncgens: Sized
+    _signal_handlers: Sized
+    _default_executor: object
+    _task_factory: object
+    _exception_handler: object
+    _selector: selectors.BaseSelector
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._settings = self._current_settings()
+        self.descriptors = 1  # those it waits for: its own pipe, for calls from other threads
+
+    def _current_settings(self) -> tuple[object, ...]:
+        return (
+            self._exception_handler, self._task_factory, self.get_debug(),
+            self.slow_callback_duration,
+        )  # fmt: skip
+
+    def is_as_it_was(self) -> bool:
+        """Whether nothing is left here and no setting is another one."""
+        if self._scheduled and all(timer.cancelled() for timer in self._scheduled):
+            # Each knows the context that it was set in, and so the run.
+            self._scheduled.clear()
+            self._timer_cancelled_count = 0
+        return not (
+            self._ready
+            or self._scheduled
+            or self._default_executor is not None
+            or self._current_settings() != self._settings
+            or self._signal_handlers
+            or len(self._selector.get_map()) != self.descriptors
+            or len(self._asyncgens)
+            or self.is_closed()
+            or asyncio.all_tasks(self)
+        )
+
+    @property
+    def is_called(self) -> bool:
+        """Whether something is to be called: between two runs, what a thread has sent too late."""
+        return bool(self._ready)
+
+    def let_go(self) -> None:
+        """Forget what it waits for, in a process that was forked: its parent goes on to wait."""
+        self._selector.close()
+        self._selector = selectors.SelectSelector()
+
+
+class _Held:
+    """What is to be closed with a home, and whom its loop calls: it knows nothing of the home."""
+
+    __slots__ = ("call", "hears", "loop", "pipe", "process")
+
+    def __init__(self) -> None:
+        self.process = os.getpid()
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.pipe: list[int] = []
+        self.hears = False  # the loop waits for it
+        self.call: Callable[[], None] | None = None
+
+    def heard(self) -> None:
+        if self.call is not None:
+            self.call()
+
+    def close(self) -> None:
+        """Close a loop in which nothing is left, and its pipe."""
+        loop = self.loop
+        if loop is not None and loop.is_running():  # in a process that a hook has forked, say
+            return
+        if isinstance(loop, KeptLoop) and self.process != os.getpid():
+            loop.let_go()
+        if loop is not None:
+            loop.close()
+        while self.pipe:
+            os.close(self.pipe.pop())
+
+
+class Home:
+    """A loop for one run at a time, and the pipe to which signals are written meanwhile.
+
+    Args:
+        loop_factory: Makes the loop; None: the event-loop policy does.
+    """
+
+    def __init__(self, loop_factory: LoopFactory | None = None) -> None:
+        self._runner = asyncio.Runner(loop_factory=loop_factory)
+        self._held = _Held()
+        self._closed = finalize(self, self._held.close)  # where its thread or the program ends
+
+    @property
+    def is_running(self) -> bool:
+        return self._held.loop is not None and self._held.loop.is_running()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it serves nobody any more: it was closed, or this is a process forked since."""
+        held = self._held
+        return held.process != os.getpid() or held.loop is None or held.loop.is_closed()
+
+    def listen(self, call: Callable[[], None]) -> list[int]:
+        """Have something called on the loop when the pipe is written to; return the pipe's ends.
+
+        Neither end blocks.
+        """
+        held = self._held
+        held.call = call
+        if not held.pipe:
+            held.pipe += os.pipe()
+            for end in held.pipe:
+                os.set_blocking(end, False)
+        return held.pipe
+
+    def open(self) -> asyncio.AbstractEventLoop:
+        """Return the loop, which is made where there is none yet."""
+        held = self._held
+        if held.loop is None:
+            held.loop = self._runner.get_loop()
+        if held.pipe and not held.hears:
+            held.hears = True
+            held.loop.add_reader(held.pipe[0], held.heard)
+            if isinstance(held.loop, KeptLoop):
+                held.loop.descriptors += 1
+        return held.loop
+
+    def settle(self) -> None:
+        """End what the run has left behind, and the loop with it."""
+        if self._held.process == os.getpid():  # else the loop is that of the parent
+            self._runner.close()
+
+    def leave(self) -> None:
+        """Call nobody any more; close the pipe of a loop that is over."""
+        self._held.call = None
+        if self.is_over:
+            self._closed()
+
+
+class KeptHome(Home):
+    """Serves one run after another, as long as each leaves the loop as it was."""
+
+    def __init__(self) -> None:
+        super().__init__(KeptLoop)
+
+    def open(self) -> asyncio.AbstractEventLoop:
+        # Not in the context of a run, which would live as long as the loop.
+        return Context().run(super().open)
+
+    def settle(self) -> None:
+        loop = self._held.loop
+        if not (isinstance(loop, KeptLoop) and loop.is_as_it_was()):
+            super().settle()
+
+    def is_ready(self) -> bool:
+        """Whether another run may take place; if not, nothing is left of it."""
+        loop = self._held.loop
+        if isinstance(loop, KeptLoop) and loop.is_called:
+            self._closed()
+        return not self.is_over
+
+
+class _Kept(threading.local):
+    """What each thread keeps; it is closed when the thread ends."""
+
+    home: KeptHome | None = None
+
+
+KEPT = _Kept()
+
+
+def home_here(loop_factory: LoopFactory | None) -> Home:
+    """Return where a run takes place in this thread; whoever asks calls ``leave`` at its end."""
+    if loop_factory is not None or sys.platform == "win32" or not _is_default_policy():
+        return Home(loop_factory)
+    home = KEPT.home
+    if home is not None and home.is_running:  # this is a run within a run
+        return Home()
+    if home is None or not home.is_ready():
+        home = KEPT.home = KeptHome()
+    return home
+
+
+def _is_default_policy() -> bool:
+    """Whether loops are those of asyncio, and not, say, of ``uvloop.install()``."""
+    policy = getattr(asyncio.events, "_event_loop_policy", None)
+    return policy is None or type(policy).__module__ == "asyncio.unix_events"
