@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from benchmarks import (
     against,
     auto_limit,
+    b04_limits,
     b08_chain,
     b08_diamond,
     b08_fan_out,
@@ -22,6 +23,7 @@ from benchmarks import (
 from benchmarks.harness import Benchmark, measured
 
 MODULES = (
+    b04_limits,
     b08_chain,
     b08_fan_out,
     b08_diamond,

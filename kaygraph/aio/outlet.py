@@ -23,13 +23,17 @@ class Outlet(Protocol[V]):
 class ItemOutlet(Outlet[V], Protocol[V]):
     """Where the values of one item after another go on to."""
 
-    slot: Any  # the worker's permits, which are given back while `ready` waits
-    limits: list[asyncio.Timeout]  # time limits that stand still while `ready` waits
+    # The worker's permits, given back while `ready` waits, and the time limits, which stand still.
+    slot: Any
     count: int  # how many values of the current item have gone on
     waited_s: float  # how long the current item has waited in `ready`
 
     def begin(self, index: int, /) -> None:
         """Begin with the values of another item."""
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the time of the item or its attempt is over."""
 
     @property
     def free(self) -> int:
@@ -73,7 +77,7 @@ async def hand_on(values: AsyncIterator[T], outlet: Outlet[T]) -> None:
     put, cancelled = outlet.put, cancellation_check()
     try:
         async for value in values:
-            if cancelled() and any(limit.expired() for limit in getattr(outlet, "limits", ())):
+            if cancelled() and getattr(outlet, "is_late", False):
                 await cancelled_again()  # it comes after the item's time was over
             if not put(value) or cancelled():
                 try:

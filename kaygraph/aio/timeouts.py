@@ -1,10 +1,11 @@
 """Time limits: of an attempt, an item, a node, a run."""
 
 import asyncio
-from collections.abc import Awaitable
+import time
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from math import inf
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from ..errors import AttemptTimeoutError, DeadlineExceededError
 from .stopped import tell
@@ -26,15 +27,33 @@ class Limit(NamedTuple):
     setting: str
     what: str
 
+    @property
+    def first(self) -> "Limit":
+        return self
+
+
+class Limited(Protocol):
+    """What knows the time limits that hold here."""
+
+    @property
+    def first(self) -> Limit:
+        """The limit that ends first."""
+
 
 NO_LIMIT = Limit(inf, inf, "", "")
 
-LIMIT: ContextVar[Limit] = ContextVar("kaygraph_limit")
+LIMIT: ContextVar[Limited] = ContextVar("kaygraph_limit", default=NO_LIMIT)
+
+
+def clock_of(loop: asyncio.AbstractEventLoop) -> Callable[[], float]:
+    """Return the cheapest function that tells a loop's time."""
+    own = getattr(type(loop), "time", None)
+    return time.monotonic if own is asyncio.BaseEventLoop.time else loop.time
 
 
 async def within_limit(work: Awaitable[T]) -> T:
     """Await ``work`` within the first of the limits that hold here."""
-    end, seconds, setting, what = LIMIT.get(NO_LIMIT)
+    end, seconds, setting, what = LIMIT.get().first
     left = max(0.0, end - asyncio.get_running_loop().time())
     return await within(left, setting, what, work, named_s=seconds) if setting else await work
 
@@ -44,16 +63,12 @@ async def within(
     setting: str,
     what: str,
     work: Awaitable[T],
-    blocks: bool = False,
-    limits: list[asyncio.Timeout] | None = None,
     named_s: float | None = None,
 ) -> T:
     """Await ``work``, and cancel it at its limit; the error names ``what`` and the setting.
 
     What comes later than that is dropped, also when the work has swallowed its cancellation.
-    ``blocks``: a thread does the work, which cannot be stopped, and is waited for. ``limits``: the
-    limit is among them while it runs, and may be put off. ``named_s``: the limit in the error,
-    where not all of it is left.
+    ``named_s``: the limit in the error, where not all of it is left.
 
     Raises:
         AttemptTimeoutError: where the setting is ``timeout``.
@@ -64,18 +79,11 @@ async def within(
     scope = asyncio.timeout(seconds)
     holds = None
     end = now() + seconds
-    if (blocks or setting != "timeout") and end < LIMIT.get(NO_LIMIT).end:
+    if setting != "timeout" and end < LIMIT.get().first.end:
         holds = LIMIT.set(Limit(end, seconds, setting, what))
     try:
         async with scope:
-            if limits is None:
-                result = await work
-            else:
-                limits.append(scope)
-                try:
-                    result = await work
-                finally:
-                    limits.remove(scope)
+            result = await work
         if (over := _past(scope, now())) < 0:
             return result
         del result
@@ -90,17 +98,32 @@ async def within(
     finally:
         if holds is not None:
             LIMIT.reset(holds)
-    named_s = seconds if named_s is None else named_s
-    message = f"{what} ran longer than {setting}={named_s:g} s"
+    try:
+        raise late_error(what, setting, seconds if named_s is None else named_s, over, cause)
+    finally:
+        del cause  # it holds this frame: no cycle may keep them alive
+
+
+def late_error(
+    what: str,
+    setting: str,
+    seconds: float,
+    over: float,
+    cause: BaseException | None,
+    blocks: bool = False,
+) -> AttemptTimeoutError | DeadlineExceededError:
+    """Return the error of a time limit that has passed ``over`` seconds ago.
+
+    ``cause`` is what the work has ended with. ``blocks``: a thread did it, which cannot be stopped.
+    """
+    message = f"{what} ran longer than {setting}={seconds:g} s"
     if over > OVERRUN_S:
         how = "written 'def' it cannot be stopped" if blocks else "it was cancelled then"
         message += f"; {how}, and ended {over:.2f} s after it"
     kind = AttemptTimeoutError if setting == "timeout" else DeadlineExceededError
-    try:
-        late = kind(message)
-        raise late from tell(late, cause)
-    finally:
-        del cause, late  # they hold this frame: no cycle may keep them alive
+    late = kind(message)
+    late.__cause__ = tell(late, cause)
+    return late
 
 
 def _past(limit: asyncio.Timeout, now: float) -> float:

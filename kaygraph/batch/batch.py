@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Generic, Literal, Unpack
 from ..aio.buffer import Buffer
 from ..aio.timeouts import within
 from ..limits.permits import AUTO_MOST, AutoPermits, Permits
-from ..limits.slots import Slot
 from ..node.blocks import Blocks, exec_block_of
 from ..node.keywords import Attempts, BatchSettings, Item, ParallelSettings, Result
 from ..node.node import Node, prepared
@@ -91,16 +90,13 @@ class BatchNode(
         bare = self.exec if self.exec_is_plain and frame.bare else None
         workers = workers_of(self, frame.rules)
 
-        def work(item: Any, index: int, slot: Slot) -> Awaitable[Any]:
-            return self.run_item(item, index, frame, slot)
-
         in_turn = isinstance(items, AsyncIterable) and not isinstance(items, Blocks)
         exec_block = None if bare is None or sink is not None or in_turn else exec_block_of(self)
         make = FanOut if exec_block is None else partial(FanOutTogether, exec_block)
         return make(
             frame.name_of(self),
             items,
-            work,
+            self.run_items(frame),
             frame,
             owner=self,
             bare=bare,  # type: ignore[arg-type]

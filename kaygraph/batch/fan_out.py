@@ -22,6 +22,7 @@ from ..errors import TooManyFailuresError
 from ..events import ItemFailed
 from ..limits.permits import Permits
 from ..limits.slots import Slot
+from ..node.call import Work
 from ..node.observed import begun
 from ..outcome import Outcome
 from ..run.frame import Frame
@@ -30,8 +31,6 @@ from ..run.run import Run
 from .failures import Failures
 from .pool import WorkerPool
 from .source import END, AsyncSource, SyncSource, opened
-
-Work = Callable[[Any, int, Slot], Awaitable[Any]]
 
 SKIPPED = object()  # in place of a result that is not there: removed before results are returned
 
@@ -49,7 +48,7 @@ class FanOut:
         name: The node's name, for outcomes.
         frame: The place in the run. While the run drains, no more items are pulled.
         items: An iterable or async iterable.
-        work: ``(item, index, slot) -> awaitable`` that runs one item; it takes the slot's permits.
+        work: What runs one item after another; it takes the slot's permits.
         owner: The node whose items these are.
         bare: ``exec`` itself, for a node without settings: it is awaited in place of ``work``.
         caps: The permits of a worker, the node's own first.
@@ -164,7 +163,7 @@ class FanOut:
     async def _worker(self, number: int) -> None:
         # Every item of every batch goes through this loop. So names are local, nothing is called
         # that was not asked for, and the only coroutine is that of `exec`.
-        work, bare = self.work, self.bare
+        work, bare = self.work.run, self.bare
         source: Any = self.source
         results, keep, ordered = self.results, self.sink is None, self.ordered
         iterator, pull = source.iterator, source.next
@@ -176,6 +175,7 @@ class FanOut:
         turn = max(8, TURN // self.workers)
         left = turn
         with Working(self.name, Worker(self.owner, self.frame, slot, several=True)):
+            self.work.begin(slot)
             context = copy_context()
             while not (slot.replaced and slot.is_surplus):
                 if iterator is not None:

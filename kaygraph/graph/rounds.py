@@ -7,6 +7,7 @@ from .._validation import check_count
 from ..batch.fan_out import FanOut
 from ..limits.permits import Permits
 from ..limits.slots import Slot
+from ..node.call import Work
 from ..node.keywords import BatchGraphSettings
 from ..node.settings import Checks, checks_of
 from ..observability.conflicts import branches, look
@@ -63,7 +64,7 @@ class BatchGraph(Graph):
         rounds = FanOut(
             frame.name_of(self),
             prep_res,
-            walk,
+            Work(walk),
             frame,
             # Of this run alone: where it runs within one of its own rounds, that holds one.
             caps=(frame.run.own_cap(self, lambda: Permits(self.max_workers)),),

@@ -16,7 +16,7 @@ from ..aio.tasks import (
     is_cancelled,
     raise_if_cancelled,
 )
-from ..aio.timeouts import LIMIT, NO_LIMIT
+from ..aio.timeouts import LIMIT
 from ..aio.tracebacks import trim
 from ..errors import UnknownActionError, note_place
 from ..limits.slots import Slot
@@ -67,7 +67,7 @@ class Walk:
     async def run(self) -> str | None:
         """Walk from the start to the end; return the last action."""
         plan, place = self.plan, PLACE.set(self)
-        self.until = LIMIT.get(NO_LIMIT).end
+        self.until = LIMIT.get().first.end
         try:
             if isinstance(plan.first, Step):
                 await self.along(plan.first)

@@ -15,7 +15,6 @@ from ..batch.batch import ParallelBatchNode
 from ..errors import Drop, NodeDefinitionError
 from ..executors.kinds import kind_of
 from ..limits.slots import Slot
-from ..node.call import call
 from ..node.keywords import MapReduceSettings
 from ..node.node import BaseNode
 from ..node.settings import Checks, Limits, check_together, checks_of
@@ -143,13 +142,13 @@ class MapReduceNode(BaseNode[Any, dict[Any, Any]], Limits):
         groups: list[Groups] = [{} for _ in range(self._parts if self._divides else 1)]
         combine = self._combine
         mapping = mapper.fan_out_of(prep_res, frame)
+        mapped = mapping.work
 
-        async def work(item: Any, index: int, slot: Slot) -> None:
-            mapped = await call(mapper, item, index, frame, slot)
-            for part, known in zip(mapped, groups, strict=True):
+        async def run(item: Any, index: int, slot: Slot) -> None:
+            for part, known in zip(await mapped.run(item, index, slot), groups, strict=True):
                 merge(part, known, combine)
 
-        mapping.bare, mapping.work = None, work
+        mapping.bare, mapping.work = None, mapped._replace(run=run)
         await mapping.run()
         if frame.drains and frame.run.expired:  # of half of the values no key can be reduced
             raise asyncio.CancelledError

@@ -1,13 +1,17 @@
 """What a worker holds while it works: its caps, acquired in one step."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from contextvars import Context
 from typing import Any, Protocol
 
 from ..aio.outlet import ItemOutlet
 from ..aio.tasks import raise_if_cancelled
+from ..aio.timer import Timer
 from ..events import NO_USAGE, Usage
 from .permits import AutoPermits, Cap, Permits, Waiter, entered
+
+NO_KEY = object()
 
 
 class Pool(Protocol):
@@ -31,8 +35,8 @@ class Slot:
     """
 
     __slots__ = (
-        "attempts", "auto", "caps", "held", "index", "item", "loan", "outlet", "pool", "replaced",
-        "seconds", "timed", "until", "usage", "waiting", "worker",
+        "attempts", "auto", "caps", "context", "held", "index", "item", "key", "loan", "outlet",
+        "pool", "replaced", "seconds", "timed", "timer", "usage", "waiting", "worker",
     )  # fmt: skip
 
     def __init__(
@@ -54,7 +58,9 @@ class Slot:
         self.seconds = 0.0
         self.waiting = False  # for its next attempt
         self.usage = NO_USAGE
-        self.until: float | None = None  # the deadline of the item, by the loop's clock
+        self.key: Hashable = NO_KEY  # of the item, as long as its permits are kept
+        self.timer: Timer | None = None  # the time limits of the item and its attempt
+        self.context: Context | None = None  # in which the worker began: that of other attempts
         self.loan: Loan | None = None  # what it has given back while a graph runs within exec
         self.outlet: ItemOutlet[Any] | None = None  # where what exec yields goes on, one by one
 
@@ -168,17 +174,22 @@ class Slot:
             _leave(self.held[len(self.caps) :])
             self.held = self.caps
 
-    def end_item(self) -> None:
-        """Note that the item has ended, its fallback included."""
-        if self.loan is not None:
-            self.loan.close()
-        self.item = ()
-
     def give(self) -> None:
         """Release everything."""
         if self.held:
             held, self.held = self.held, ()
             _leave(held)
+
+    def close(self) -> None:
+        """Release everything at the end of the worker."""
+        self.give()
+        self.stop_timer()
+        self.context = None  # which knows this slot: no cycle may stay
+
+    def stop_timer(self) -> None:
+        if self.timer is not None:
+            self.timer.close()
+            self.timer = None
 
 
 class Loan:

@@ -230,6 +230,7 @@ MADE = frozenset(
         "merges_branches",
         "regroup",
         "run_item",
+        "run_items",
         "run_within",
         "with_parts",
     }

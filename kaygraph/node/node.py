@@ -27,7 +27,7 @@ from ..run.frame import Frame
 from ..run.launch import Runnable
 from ..run.place import InNode
 from .blocks import ExecBlock
-from .call import call
+from .call import Work, call, compose
 from .composition import Composition
 from .facts import Fact, Facts
 from .hooks import changed_classes, check_names, note_hooks, nothing
@@ -287,6 +287,16 @@ class BaseNode(Pipeable, Wired, Facts, Runnable, Generic[P, E, I, R]):
     ) -> Coroutine[Any, Any, Any]:
         """Run ``exec`` for one item; a node whose work is that of other nodes differs here."""
         return call(self, item, index, frame, slot)
+
+    def run_items(self, frame: Frame) -> Work:
+        """Return what runs ``exec`` for one item after another, as ``run_item`` does for one."""
+        if type(self).run_item is BaseNode.run_item:
+            return compose(self, frame)
+
+        def run(item: Any, index: int, slot: Slot) -> Awaitable[Any]:
+            return self.run_item(item, index, frame, slot)
+
+        return Work(run)
 
 
 for _note in (check_names, note_settings):  # as for every class that is made of it

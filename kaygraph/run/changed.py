@@ -22,7 +22,8 @@ def note_changed_hook(error: BaseException) -> None:
         return  # it is a mistake in the hook itself
     found = last.tb_frame.f_locals
     this = found.get("self")
-    for node in (found.get("node"), this, getattr(this, "owner", None)):
+    about = found.get("node"), this, getattr(this, "node", None), getattr(this, "owner", None)
+    for node in about:
         again = getattr(node, "note_hooks_again", None)
         if again is not None and type(node).__name__ in again():
             add_note(

@@ -91,7 +91,7 @@ class Working(InNode):
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if self._worker.slot is not None:
-            self._worker.slot.give()
+            self._worker.slot.close()
         PLACE.reset(self._token)
         try:
             InNode.__exit__(self, kind, error, traceback)

@@ -21,7 +21,6 @@ class StageOutlet:
 
     def __init__(self, outbox: Buffer[Any], slot: Slot, order: Order | None) -> None:
         self.outbox, self.slot, self.order = outbox, slot, order
-        self.limits: list[asyncio.Timeout] = []
         self.index = self.count = 0
         self.waited_s = 0.0
         self.blocked_s = 0.0  # how long all items together have waited for room
@@ -42,6 +41,11 @@ class StageOutlet:
         if self._readers:
             wake(self._readers)
         return len(self._sink) < self._size and count % TURN != 0
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the time of the item or its attempt is over."""
+        return self.slot.timer is not None and self.slot.timer.rung
 
     @property
     def free(self) -> int:
@@ -74,13 +78,8 @@ class StageOutlet:
         slot, clock = self.slot, asyncio.get_running_loop().time
         slot.give()
         began = clock()
-        left = [
-            (limit, end - began)
-            for limit in self.limits
-            if (end := limit.when()) is not None and not limit.expired()
-        ]
-        for limit, _ in left:
-            limit.reschedule(None)
+        timer = slot.timer
+        left = None if timer is None else timer.hold()
         try:
             try:
                 await wait
@@ -90,7 +89,5 @@ class StageOutlet:
         finally:
             now = clock()
             self.waited_s += now - began
-            if slot.until is not None:
-                slot.until += now - began
-            for limit, seconds in left:
-                limit.reschedule(now + seconds)
+            if timer is not None and left is not None:
+                timer.go_on(left)

@@ -168,7 +168,7 @@ class Stage:
         try:
             await self._work(plain, slot)
         finally:
-            slot.give()
+            slot.close()
             slot.outlet = None  # it has the slot as well: no cycle may stay
             self.running -= 1
             self.busy += self.clock() - started
@@ -224,13 +224,16 @@ class Stage:
 
     async def _one_by_one(self, plain: Callable[[Any], Awaitable[Any]] | None, slot: Slot) -> None:
         """Work on one item at a time: other workers share the inbox and the outbox."""
-        node, frame, outcomes = self.node, self.frame, self.outcomes
+        outcomes = self.outcomes
         yields = slot.outlet is not None  # then the values have gone on when exec has ended
         inbox, outbox, order = self.inbox, self.outbox, self.order
         source, sink, size = inbox.items, outbox.items, outbox.size
         readers = outbox.readers
+        items = self.node.run_items(self.frame)
+        if plain is None:
+            items.begin(slot)
+        work: Callable[..., Awaitable[Any]] = items.run
         cancelling, context = _cancelling(), copy_context()
-        work: Callable[..., Awaitable[Any]] = node.run_item
         while not (slot.replaced and slot.is_surplus):
             if order is not None and order.is_full(self.taken):
                 await self._wait_for_order(order, slot)
@@ -251,7 +254,7 @@ class Stage:
                     elif plain is not None:
                         values = (await plain(item),)
                     else:
-                        value = await work(item, index, frame, slot)
+                        value = await work(item, index, slot)
                         values = () if yields else (value,)
                 except BaseException as error:
                     values = self._failed(item, index, slot, error)

@@ -133,7 +133,7 @@ BUGS = [
         nothing_is_left_wherever_it_is_cancelled,
         "was begun and has not ended",
         {
-            call.call: """
+            call.Calls._settled: """
                 - except BaseException as raised:
                 + except Exception as raised:  # which a CancelledError is not
             """
@@ -144,16 +144,19 @@ BUGS = [
         nothing_is_left_wherever_it_is_cancelled,
         "which was cancelled, has ended with ",
         {
-            call._attempts: """
+            call.Calls._retried: """
+                - assert isinstance(failure, Exception)
+                ...
                 - except Exception as error:
-                -     wait = _wait_after(node, error, slot, made)
                 + except BaseException as error:
-                +     ours = isinstance(error, Exception) and is_cancelled()
-                +     wait = None if ours else _wait_after(node, error, slot, made)
             """,
-            call._wait_after: """
-                - if is_cancelled() or isinstance(error, CircuitOpenError):
-                + if isinstance(error, CircuitOpenError):
+            call.Calls._wait_after: """
+                - if not isinstance(error, Exception) or isinstance(error, Drop | CircuitOpenError):
+                -     return None  # exec was not called, or has not failed
+                - if is_cancelled():  # exec has made an error of its cancellation
+                -     return None
+                + if isinstance(error, Exception) and is_cancelled():
+                +     return None
             """,
         },
     ),
@@ -162,10 +165,10 @@ BUGS = [
         nothing_is_left_wherever_it_is_cancelled,
         "which was cancelled, has ended with ",
         {
-            call.call: """
-                - except Exception as failure:
+            call.Calls._settled: """
+                - except Exception as raised:
                 -     if not node._has_fallback or is_cancelled():
-                + except BaseException as failure:
+                + except BaseException as raised:
                 +     if not node._has_fallback:
             """
         },

@@ -12,16 +12,15 @@ BUGS = [
         items_end_as_an_oracle_says,
         "expected",
         {
-            call.call: """
+            call.Calls.run: """
                 - slot.attempts, slot.seconds, slot.waiting = 0, 0.0, False
                 + slot.attempts, slot.seconds, slot.waiting = 0, 0.0, False
-                + node.__dict__["tried"] = 0
-            """,
-            call._attempt: """
-                - slot.attempts += 1
-                + node.__dict__["tried"] += 1
-                + slot.attempts = node.__dict__["tried"]
-            """,
+                + self.node.__dict__["tried"] = 0
+                ...
+                - slot.attempts = made + 1
+                + self.node.__dict__["tried"] += 1
+                + slot.attempts = self.node.__dict__["tried"]
+            """
         },
     ),
     Bug(
@@ -29,9 +28,9 @@ BUGS = [
         items_end_as_an_oracle_says,
         "expected",
         {
-            call._wait_after: """
-                - if slot.attempts >= (node.max_retries if retry is None else retry.attempts):
-                + if slot.attempts > (node.max_retries if retry is None else retry.attempts):
+            call.Calls._wait_after: """
+                - if slot.attempts >= most_attempts(self.node):
+                + if slot.attempts > most_attempts(self.node):
             """
         },
     ),
@@ -40,9 +39,9 @@ BUGS = [
         items_end_as_an_oracle_says,
         "expected",
         {
-            call.call: """
+            call.Calls._settled: """
                 - if slot.attempts > 1:
-                -     FRAME.set(frame)
+                -     FRAME.set(self.frame)
             """,
             contexts.settled: """
                 - return lambda *args: Apart(context.copy(), called(*args)), copy_context()
@@ -55,15 +54,10 @@ BUGS = [
         items_end_as_an_oracle_says,
         "ended without having begun",
         {
-            call._attempts: """
-                - ItemRetried(
-                -     outer.name_of(node), _now(), index or 0, slot.worker, slot.attempts,
-                -     error, wait,
-                - )
-                + ItemFailed(
-                +     outer.name_of(node), _now(), index or 0, slot.worker, slot.attempts,
-                +     slot.seconds, "failed", error,
-                + )
+            call.Calls._retried: """
+                - self.emit(ItemRetried(*where, last, wait))
+                + from kaygraph.events import ItemFailed
+                + self.emit(ItemFailed(*where, slot.seconds, "failed", last))
             """
         },
     ),
@@ -72,9 +66,9 @@ BUGS = [
         items_end_as_an_oracle_says,
         "expected",
         {
-            call._attempt: """
-                      return await execute(node, item, frame, slot, timeout)
-                + timeout -= slot.seconds  # which earlier attempts have taken
+            call.Calls.run: """
+                - timer.attempt = started + self.timeout
+                + timer.attempt = started + self.timeout - slot.seconds  # those before
             """
         },
     ),

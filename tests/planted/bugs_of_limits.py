@@ -3,7 +3,7 @@
 from kaygraph.batch import fan_out
 from kaygraph.graph import graph
 from kaygraph.limits import breaker, permits, rate, slots
-from kaygraph.node import call
+from kaygraph.node import call, composed
 from tests.planted.checks_of_breakers import breakers_act_as_the_reference_does
 from tests.planted.checks_of_deadlines import nothing_takes_longer_than_its_deadline
 from tests.planted.checks_of_limits import limits_hold
@@ -52,7 +52,7 @@ BUGS = [
         limits_hold,
         "while nobody worked",
         {
-            call._attempts: """
+            call.Calls._retried: """
                 - slot.give()  # somebody else may work while we wait
             """
         },
@@ -147,7 +147,7 @@ BUGS = [
         limits_hold,
         "calls in 10 s",
         {
-            call._attempt: """
+            composed.Composed._acquire: """
                 - if slot.item:
                 -     await slot.begin()
                 + if slot.item and not slot.attempts:
@@ -213,10 +213,10 @@ BUGS = [
         nothing_takes_longer_than_its_deadline,
         "has taken",
         {
-            call._in_time: """
+            call.Calls.run: """
                 + if not slot.held:
                 +     await slot.take()
-                  slot.until = _now() + node.deadline
+                  if self.prepares and again is None and self._taken_up(item, index, slot):
             """
         },
     ),
@@ -225,14 +225,13 @@ BUGS = [
         nothing_takes_longer_than_its_deadline,
         "has taken",
         {
-            call.call: """
-                - if node.deadline is None:
-                + if True:
-            """,
-            call._attempt: """
+            composed.Composed.__init__: """
                 - timeout = frame.rules.timeout if node.timeout is None else node.timeout
                 + timeout = node.deadline if node.timeout is None else node.timeout
-            """,
+                ...
+                - self.deadline, self.breaker = node.deadline, node.breaker
+                + self.deadline, self.breaker = None, node.breaker
+            """
         },
     ),
 ]

@@ -74,7 +74,7 @@ BUGS = [
         values_go_on_once_in_order_and_under_a_permit,
         "came out",
         {
-            call._wait_after: """
+            call.Calls._wait_after: """
                 - if slot.outlet is not None and slot.outlet.count:  # it would go on twice
                 + if False:
             """

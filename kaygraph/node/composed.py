@@ -1,0 +1,228 @@
+"""What a call of ``exec`` is asked for besides the call: found once, and dealt with where it is.
+
+The parts of ``Calls.run`` that not every node needs: what an item is to acquire and when it is to
+end, and who is told how an attempt went.
+"""
+
+import asyncio
+from collections.abc import Hashable
+from contextvars import copy_context
+from math import inf
+from typing import Any
+
+from ..aio.tasks import awaited_cancelled
+from ..aio.timeouts import clock_of, late_error
+from ..aio.timer import Timer
+from ..errors import CircuitOpenError
+from ..events import (
+    AttemptStarted,
+    CircuitChanged,
+    Event,
+    ItemFailed,
+    ItemFinished,
+    ItemStarted,
+    LimitChanged,
+)
+from ..executors.choice import blocks
+from ..executors.kinds import YIELDING
+from ..limits.breaker import Ticket
+from ..limits.permits import KeyedPermits
+from ..limits.slots import NO_KEY, Slot
+from ..outcome import status_of
+from ..run.frame import FRAME, Frame
+
+
+class Composed:
+    """What the calls of a node's ``exec`` in one place of a run are asked for."""
+
+    __slots__ = (
+        "acquires", "breaker", "clock", "clocked", "deadline", "direct", "emit", "ends", "exec",
+        "frame", "keys", "limit_s", "name", "node", "prepares", "timeout", "what",
+    )  # fmt: skip
+
+    def __init__(self, node: Any, frame: Frame) -> None:
+        run = frame.run
+        self.node, self.frame, self.name, self.emit = node, frame, frame.name_of(node), run.emit
+        self.what = f"exec of {node.name!r}"
+        self.exec = node.exec
+        self.direct = node.exec_kind == "async" and node.run_in in (None, "loop")
+        timeout = frame.rules.timeout if node.timeout is None else node.timeout
+        in_process = node.run_in == "process"  # there it counts from when exec begins
+        self.timeout: float | None = None if in_process else timeout
+        self.limit_s: float | None = timeout if in_process else None
+        self.deadline, self.breaker = node.deadline, node.breaker
+        self.keys: KeyedPermits | None = None
+        if node.limit_by is not None:
+            self.keys = run.cap((node, "by key"), lambda: KeyedPermits(node.max_per_key))
+        self.acquires = not (self.keys is None and node.rate is None and self.breaker is None)
+        yields = node.exec_kind in YIELDING
+        self.prepares = self.acquires or yields or self.deadline is not None
+        self.clock = clock_of(asyncio.get_running_loop())
+        limited = self.timeout is not None or self.deadline is not None
+        self.clocked = limited or self.emit is not None
+        self.ends = self.acquires or self.emit is not None
+
+    def begin(self, slot: Slot) -> None:
+        """Make a worker ready for its first item."""
+        if slot.timed:
+            self.clocked = True
+        slot.context = copy_context()
+        if self.timeout is not None or self.deadline is not None:
+            told = self.timeout if blocks(self.node) else None
+            slot.timer = Timer(self.what, told, self.deadline)
+
+    # --- before exec ------------------------------------------------------------------------------
+
+    def _taken_up(self, item: Any, index: Any, slot: Slot) -> bool:
+        """Note what an item is to acquire and when it is to end; return whether it is early."""
+        if slot.outlet is not None:
+            slot.outlet.begin(index or 0)
+        if self.keys is not None:
+            slot.key = self._key(item)
+            slot.item = (self.keys.begin(slot.key),)
+        if self.node.rate is not None:
+            slot.item += tuple(rate.claim(item) for rate in self.node.rate)
+        if self.deadline is not None:
+            if self.keys is not None and slot.is_ahead(self.keys.taken):
+                return True
+            self._limit_item(slot)
+        return False
+
+    async def _begin_early(self, slot: Slot) -> None:
+        """Begin with an item that was taken up early, to look past a full key.
+
+        That is not to be to its harm: its time begins with its first attempt.
+        """
+        if self.breaker is not None:
+            self.breaker.check()
+        await slot.begin()
+        self._limit_item(slot)
+
+    def _limit_item(self, slot: Slot) -> None:
+        timer = slot.timer
+        assert timer is not None
+        timer.whole = self.clock() + self.deadline
+        if timer.whole < timer.at:
+            timer.arm()
+
+    def _key(self, item: Any) -> Hashable:
+        key = self.node.limit_by(item)
+        try:
+            hash(key)
+        except TypeError as error:
+            shown = repr(key) if self.frame.rules.show_items else f"a {type(key).__name__}"
+            raise TypeError(
+                f"limit_by of {self.node.name!r} returned {shown}, which cannot be a key: return a "
+                "string, a number or a tuple of them"
+            ) from error
+        return key  # type: ignore[no-any-return]
+
+    async def _acquire(self, slot: Slot) -> None:
+        """Acquire all that an attempt needs."""
+        if self.breaker is not None and not slot.has_begun:
+            self.breaker.check()  # an open one fails fast, and does not stand in a line first
+        if slot.item:
+            await slot.begin()
+        elif not slot.held:
+            await slot.take()
+
+    def _admitted(self, slot: Slot) -> Ticket | None:
+        """Ask the breaker, now that all is acquired."""
+        if self.breaker is None:
+            return None
+        try:
+            ticket: Ticket = self.breaker.admit()
+        except CircuitOpenError:
+            slot.undo()
+            raise
+        if ticket.moved and self.emit is not None:
+            self.emit(CircuitChanged(self.name, self.clock(), "half_open"))
+        return ticket
+
+    def _tell_start(self, index: Any, slot: Slot, at: float, again: Frame | None) -> None:
+        if again is not None:
+            slot.waiting = False
+            FRAME.set(again)  # here and no earlier: an attempt may end before it has begun
+        if self.emit is None:
+            return
+        event: Event
+        if again is not None:
+            event = AttemptStarted(self.name, at, index or 0, slot.worker, slot.attempts)
+        else:
+            whole = self.node.composition.kind == "compound"
+            event = ItemStarted(self.name, at, index or 0, slot.worker, whole)
+        self.emit(event)
+
+    # --- after exec -------------------------------------------------------------------------------
+
+    def _ended(
+        self,
+        slot: Slot,
+        started: float,
+        starts_s: float,
+        ticket: Ticket | None,
+        failure: BaseException | None,
+    ) -> BaseException | None:
+        """Tell those that an attempt feeds on how it went; return what it has failed with."""
+        try:
+            if isinstance(failure, asyncio.CancelledError):
+                failure = awaited_cancelled(failure) or failure
+            ended = took = 0.0
+            if self.clocked:
+                ended, timer = self.clock(), slot.timer
+                took = ended - started
+                if not self.direct:  # it may have waited for room, or for a process to start
+                    took = max(0.0, took - slot.waited_s - slot.usage.start_s + starts_s)
+                slot.seconds += took
+                if timer is not None and self.timeout is not None:
+                    if failure is not None or timer.rung or ended >= timer.attempt:
+                        failure = self._late(timer, failure) or failure
+                    timer.attempt = inf
+            if slot.item or slot.loan is not None:
+                slot.end()
+            if ticket is not None:
+                state = self.breaker.leave(ticket, failure)
+                if state is not None and self.emit is not None:
+                    self.emit(CircuitChanged(self.name, ended, state))
+            if slot.auto is not None and slot.auto.sampled(took, ended, failure) and self.emit:
+                self.emit(LimitChanged(self.name, ended, slot.auto.size))
+            return failure
+        except Exception as error:  # of `on=`, which is the user's
+            return error
+        finally:
+            del failure  # it holds this frame: no cycle may keep them alive
+
+    def _late(self, timer: Timer, failure: BaseException | None) -> BaseException | None:
+        """Return the error of an attempt that took longer than it may, or None."""
+        assert self.timeout is not None
+        late = timer.end_attempt(failure)
+        try:
+            if late is None:
+                return None
+            return late_error(self.what, "timeout", self.timeout, *late, blocks(self.node))
+        finally:
+            del failure, late
+
+    def _end_item(self, index: Any, slot: Slot, error: BaseException | None = None) -> None:
+        """Note that an item has ended, its fallback included, and how."""
+        if slot.loan is not None:
+            slot.loan.close()
+        if self.acquires:
+            slot.item = ()
+            if slot.key is not NO_KEY:
+                assert self.keys is not None
+                self.keys.end(slot.key)
+                slot.key = NO_KEY
+        if self.emit is None:
+            return
+        ended = (self.name, self.clock(), index or 0, slot.worker, slot.attempts, slot.seconds)
+        if error is None:
+            self.emit(ItemFinished(*ended, slot.used(), slot.waiting))
+        else:
+            status = status_of(error, getattr(self.node, "on_error", "raise"))
+            self.emit(ItemFailed(*ended, status, error, slot.used(), slot.waiting))
+
+
+def most_attempts(node: Any) -> int:
+    """Return how many attempts there are at most."""
+    return node.max_retries if node.retry is None else node.retry.attempts  # type: ignore[no-any-return]
