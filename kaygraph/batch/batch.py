@@ -14,6 +14,7 @@ from ..node.settings import Checks, checks_of
 from ..node.streaming import Streaming
 from ..outcome import Outcome
 from ..run.frame import RULES, Frame, Rules
+from .ahead import ahead_of
 from .fan_out import FanOut
 from .source import NO_ITEMS
 from .together import FanOutTogether
@@ -106,6 +107,7 @@ class BatchNode(
             ordered=getattr(self, "ordered", True),
             on_error=self.on_error,
             sink=sink,
+            ahead=partial(ahead_of, self, frame),
         )
 
 

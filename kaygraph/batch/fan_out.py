@@ -20,6 +20,7 @@ from ..aio.tasks import (
 )
 from ..errors import TooManyFailuresError
 from ..events import ItemFailed
+from ..executors.chunk import Ready
 from ..limits.permits import Permits
 from ..limits.slots import Slot
 from ..node.call import Work
@@ -28,6 +29,7 @@ from ..outcome import Outcome
 from ..run.frame import Frame
 from ..run.place import InNode, Worker, Working
 from ..run.run import Run
+from .ahead import Ahead
 from .failures import Failures
 from .pool import WorkerPool
 from .source import END, AsyncSource, SyncSource, opened
@@ -35,6 +37,10 @@ from .source import END, AsyncSource, SyncSource, opened
 SKIPPED = object()  # in place of a result that is not there: removed before results are returned
 
 NEVER_DRAINS = Run()
+
+
+def never(_: SyncSource) -> None:
+    """Take up no items ahead."""
 
 
 class FanOut:
@@ -57,6 +63,7 @@ class FanOut:
         ordered: Whether results come in the order of the input, or as they finish.
         on_error: ``raise``, ``collect``, ``skip``, or a number or share of failures to tolerate.
         sink: Receives an outcome per item as the items finish; results are not kept then.
+        ahead: Returns what takes up items of the source in chunks, or None.
     """
 
     def __init__(
@@ -74,6 +81,7 @@ class FanOut:
         ordered: bool = True,
         on_error: str | float = "raise",
         sink: Buffer[Outcome[Any]] | None = None,
+        ahead: Callable[[SyncSource], Ahead | None] = never,
     ) -> None:
         self.name, self.work, self.frame, self.caps = name, work, frame, caps
         self.owner = owner
@@ -90,7 +98,8 @@ class FanOut:
         self.results: list[Any] = []
         self.pulled = 0
         self.has_gaps = False  # SKIPPED stands in the results
-        self.source = opened(items, name, frame)
+        self.source: SyncSource | AsyncSource | Ahead = opened(items, name, frame)
+        self.takes_ahead = ahead
 
     async def run(self) -> list[Any]:
         """Run all items and return the results."""
@@ -109,11 +118,13 @@ class FanOut:
             if error.__cause__ is not None:  # what failed while it was cancelled
                 raise error.__cause__ from None
             self.has_gaps = True  # return what is done, and leave out what was cancelled
+            if isinstance(self.source, Ahead):
+                self._take_over(self.source.done)
         finally:
-            if isinstance(self.source, SyncSource):
-                self.source.close()
-            else:
+            if not isinstance(self.source, SyncSource):
                 self._account_for(self.source.left)
+            if not isinstance(self.source, AsyncSource):
+                self.source.close()
         self.failures.settle(self.pulled)
         # The context of an item leads here from what has failed in it: no cycle may stay.
         results, self.results = self.results, []
@@ -123,9 +134,11 @@ class FanOut:
 
     async def _gathered(self) -> None:
         """Run all workers at once, as ``asyncio.gather`` does; each stands behind its permits."""
+        if isinstance(self.source, SyncSource):
+            self.source = self.takes_ahead(self.source) or self.source
         only_one = self.workers < self.max_workers  # there is no second item
         alone = self.workers == 1 and (only_one or not self.max_waiting)
-        if alone and isinstance(self.source, SyncSource):
+        if alone and not isinstance(self.source, AsyncSource):
             await self._alone()
             return
         gathering = Gathering[None](f"items of {self.name!r}")
@@ -226,23 +239,42 @@ class FanOut:
         emit, now = self.frame.run.emit, asyncio.get_running_loop().time
         for index, _ in left:
             self.pulled += 1
+            self.has_gaps = True
             if emit is not None:
                 error = asyncio.CancelledError()
                 emit(ItemFailed(self.name, now(), index, 0, 0, 0.0, "cancelled", error))
 
     async def _asked_for(self, source: Any, slot: Slot) -> tuple[int, Any]:
-        """Ask an async source for an item; it may take long, and others can work meanwhile.
+        """Ask a source that takes long for an item.
 
         Return its place as well: whoever asked first may be the last that is woken.
         """
-        slot.give()
-        index, item = await source.take()
-        missing = index + 1 - len(self.results)
-        if missing > 0 and item is not END and self.ordered and self.sink is None:
-            self.results += [SKIPPED] * missing
-        if self.bare is not None and item is not END:
-            await slot.take()
+        if type(source) is Ahead:
+            index, item = await source.next(slot)
+        else:
+            slot.give()  # others can work meanwhile
+            index, item = await source.take()
+        if item is not END:
+            self._reserve(index)
+            if self.bare is not None and not slot.held:
+                await slot.take()
         return index, item
+
+    def _reserve(self, index: int) -> None:
+        """Make room for the result of an item whose place is not that of its turn."""
+        missing = index + 1 - len(self.results)
+        if missing > 0 and self.ordered and self.sink is None:
+            self.results += [SKIPPED] * missing
+
+    def _take_over(self, ended: Iterable[Ready]) -> None:
+        """Keep the results of items that had ended when their workers were cancelled."""
+        for one in ended:
+            if one.error is None and self.sink is None:
+                self._reserve(one.index)
+                if self.ordered:
+                    self.results[one.index] = one.value
+                else:
+                    self.results.append(one.value)
 
     async def _deliver(self, item: Any, index: int, slot: Slot, value: Any) -> None:
         assert self.sink is not None

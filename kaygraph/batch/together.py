@@ -66,6 +66,7 @@ class FanOutTogether(FanOut):
                     await self._take(block, work, permits, self._clock())
                 permits.give()  # the source may take long
 
+            assert isinstance(self.source, AsyncSource)
             await self.source.read(ListOutlet(take_up))
 
     async def _read(self, source: SyncSource, work: BlockWork, permits: Slot) -> None:

@@ -8,10 +8,12 @@ from typing import Any
 from ..aio.outlet import ItemOutlet, hand_on_all
 from ..aio.tasks import raise_if_awaited
 from ..errors import NodeDefinitionError, add_note
+from ..limits.clock import has_own_clock
 from ..limits.slots import Slot
 from ..run.frame import Frame
 from ..run.place import place_of
 from ..run.run import Run, WorkerProcesses
+from .chunk import Chunk
 from .elsewhere import in_thread, run_to_end, submitted
 from .here import call_here, is_due, turn
 from .kinds import YIELDING, late
@@ -31,6 +33,23 @@ def blocks(node: Any) -> bool:
     return node.exec_kind in ("sync", "generator") and node.run_in in (None, "loop", "thread")
 
 
+def in_threads(node: Any, frame: Frame) -> bool:
+    """Whether ``exec`` runs in threads that may take the next item by themselves."""
+    place = node.run_in
+    return (
+        (place == "thread" or (place is None and not frame.run.alone))
+        and node.exec_kind in ("sync", "generator")
+        and node.timeout is None
+        and frame.rules.timeout is None
+        and not has_own_clock(asyncio.get_running_loop())
+    )
+
+
+async def run_in_thread(chunk: Chunk, slot: Slot) -> None:
+    """Run the items of a chunk in a thread."""
+    await in_thread(chunk.frame.run.threads, chunk.run, slot)
+
+
 async def execute(
     node: Any, item: Any, frame: Frame, slot: Slot, limit_s: float | None = None
 ) -> Any:
@@ -41,6 +60,8 @@ async def execute(
     """
     meter = Meter() if frame.run.measures and blocks(node) else None
     try:
+        if slot.ready is not None:
+            return await _made_ahead(node, slot)
         if node.run_in == "process":
             return await _in_process(node, item, frame, slot, limit_s)
         return await _executed(node, item, frame, slot.outlet, meter)
@@ -50,6 +71,24 @@ async def execute(
     finally:
         if meter is not None:
             meter.add_to(slot)
+
+
+async def _made_ahead(node: Any, slot: Slot) -> Any:
+    """Return what ``exec`` came to when it was called in a chunk; once."""
+    ready, slot.ready = slot.ready, None
+    assert ready is not None
+    slot.seconds += ready.seconds
+    try:
+        result = ready.result()
+    except Exception as error:
+        _note_thread(node, error)
+        raise
+    return await late(node, "exec", result) if type(result) is CoroutineType else result
+
+
+def _note_thread(node: Any, error: Exception) -> None:
+    if node.run_in is None and "thread" in str(error).lower():
+        add_note(error, OTHER_THREAD.format(name=node.name))
 
 
 async def _executed(
@@ -91,8 +130,7 @@ async def _in_thread(
             return await threaded(node, item, threads, outlet, meter)
         return await in_thread(threads, meter.run_to_end if meter else run_to_end, node, item)
     except Exception as error:
-        if node.run_in is None and "thread" in str(error).lower():
-            add_note(error, OTHER_THREAD.format(name=node.name))
+        _note_thread(node, error)
         raise
 
 

@@ -24,6 +24,14 @@ class Pool(Protocol):
     def is_surplus(self, slot: "Slot") -> bool: ...
 
 
+class ReadyResult(Protocol):
+    """What the first attempt of an item came to, before its worker asks for it."""
+
+    seconds: float
+
+    def result(self) -> Any: ...
+
+
 class Slot:
     """The caps that a worker holds, and the figures of its current item.
 
@@ -36,7 +44,7 @@ class Slot:
 
     __slots__ = (
         "attempts", "auto", "caps", "context", "held", "index", "item", "key", "loan", "outlet",
-        "pool", "replaced", "seconds", "timed", "timer", "usage", "waiting", "worker",
+        "pool", "ready", "replaced", "seconds", "timed", "timer", "usage", "waiting", "worker",
     )  # fmt: skip
 
     def __init__(
@@ -62,6 +70,7 @@ class Slot:
         self.timer: Timer | None = None  # the time limits of the item and its attempt
         self.context: Context | None = None  # in which the worker began: that of other attempts
         self.loan: Loan | None = None  # what it has given back while a graph runs within exec
+        self.ready: ReadyResult | None = None  # what exec came to, where it was called ahead
         self.outlet: ItemOutlet[Any] | None = None  # where what exec yields goes on, one by one
 
     @property

@@ -42,11 +42,11 @@ VIEW: ContextVar[Sees | None] = ContextVar("kaygraph_view", default=None)
 class Begun:
     """The runs that a call has begun in its thread: they end when it is cancelled."""
 
-    __slots__ = ("_cancelled", "_runs")
+    __slots__ = ("_runs", "cancelled")
 
     def __init__(self) -> None:
         self._runs: list[Run] = []
-        self._cancelled = False
+        self.cancelled = False
 
     def context(self) -> Context:
         """Return the context to make the call in: a copy of the current one."""
@@ -56,11 +56,11 @@ class Begun:
 
     def add(self, run: Run) -> None:
         self._runs.append(run)
-        if self._cancelled:
+        if self.cancelled:
             _cancel(run)
 
     def cancel(self) -> None:
-        self._cancelled = True
+        self.cancelled = True
         for run in self._runs:
             _cancel(run)
 

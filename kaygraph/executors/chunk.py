@@ -1,0 +1,86 @@
+"""Several items that are handed over in one step, and what came of each."""
+
+from collections import deque
+from contextvars import copy_context
+from time import monotonic
+from typing import Any
+
+from ..errors import Drop
+from ..limits.slots import Slot
+from ..run.frame import Frame
+from ..run.joining import BEGUN
+from .elsewhere import run_to_end
+
+Entry = tuple[int, Any]  # an item's place in its batch, and the item
+
+
+class Ready:
+    """What the first attempt of an item came to, before its worker asks for it."""
+
+    __slots__ = ("error", "index", "item", "seconds", "value")
+
+    def __init__(self, index: int, item: Any) -> None:
+        self.index, self.item = index, item
+        self.value: Any = None
+        self.error: BaseException | None = None
+        self.seconds = 0.0  # that exec took
+
+    @property
+    def has_failed(self) -> bool:
+        return self.error is not None and not isinstance(self.error, Drop)
+
+    def result(self) -> Any:
+        """Return what ``exec`` has returned, or raise what it has raised; once."""
+        if self.error is None:
+            return self.value
+        error, self.error = self.error, None
+        try:
+            raise error
+        finally:
+            del error, self  # they hold this frame: no cycle may keep them alive
+
+
+class Chunk:
+    """Items that are taken up together.
+
+    Whoever runs it takes them from the left, one when it has ended the one before. Another may
+    take some from the right meanwhile. What is left at its end has not begun.
+
+    Args:
+        node: The node whose ``exec`` runs.
+        frame: The place in the run.
+        entries: The items.
+        goes_on: Whether those behind one that fails are run.
+
+    Attributes:
+        done: What has ended, in the order in which it did.
+    """
+
+    __slots__ = ("done", "entries", "frame", "goes_on", "node")
+
+    def __init__(self, node: Any, frame: Frame, entries: deque[Entry], goes_on: bool) -> None:
+        self.node, self.frame, self.entries, self.goes_on = node, frame, entries, goes_on
+        self.done: list[Ready] = []
+
+    def run(self, slot: Slot) -> None:
+        """Run the items in this thread, until the call of this is cancelled or the run drains."""
+        begun, frame = BEGUN.get(), self.frame
+        while not (begun.cancelled or frame.drains):
+            try:
+                slot.index, item = self.entries.popleft()
+            except IndexError:
+                return
+            ready = _ended(self.node, slot.index, item)
+            self.done.append(ready)
+            if ready.has_failed and not self.goes_on:
+                return
+
+
+def _ended(node: Any, index: int, item: Any) -> Ready:
+    ready, began = Ready(index, item), monotonic()
+    try:
+        ready.value = copy_context().run(run_to_end, node, item)
+    except BaseException as error:
+        ready.error = error
+    ready.seconds = monotonic() - began
+    return ready
