@@ -2,6 +2,7 @@
 
 import json
 import re
+from codecs import BOM_UTF8
 from itertools import accumulate
 from typing import Any
 
@@ -39,6 +40,6 @@ def decode(data: bytes, max_depth: int = MAX_DEPTH) -> Any:
     check_depth(data, max_depth)
     try:
         # Decode first: from bytes, json could detect UTF-16, for which the depth was not checked.
-        return json.loads(data.decode("utf-8-sig"))
+        return json.loads(data.removeprefix(BOM_UTF8).decode())
     except RecursionError:  # max_depth is greater than Python's own limit
         raise JSONDepthError("the JSON is nested deeper than Python can read") from None

@@ -18,8 +18,9 @@ from .._quoted import secrets_of
 from .._store import StoreParallelSettings, StoreSettings, configure
 from ..http._content import as_json
 from ..http._decoding import HTTPBodyError, HTTPSizeError
+from ..http.answer import Answer
 from ..http.asking import Asking, ClientSettings, check_mapping, check_text
-from ..http.client import EVENT_STREAM, UNCOMPRESSED, Answer
+from ..http.client import EVENT_STREAM, UNCOMPRESSED
 from ..http.messages import HTTPConnectionError, HTTPResult, HTTPStatusError, Request, passes
 from ._completion import (
     PROMPT_CHECKS,

@@ -7,6 +7,7 @@ and the use: every answer of the name service, and literals, which no resolver s
 import re
 import socket
 from collections.abc import Collection
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 
@@ -17,7 +18,7 @@ from yarl import URL
 from ..._formatting import redacted
 from ...errors import KayGraphError
 from .._quoted import value_text
-from ._urls import as_given, resolved, shown
+from ._urls import as_given, plain, resolved, shown
 
 Origin = tuple[str, str, int]  # scheme, host, port
 
@@ -54,6 +55,9 @@ def parsed(text: object) -> URL:
     """
     if not isinstance(text, str | URL):
         raise HTTPRequestError(f"a URL is a string such as 'https://host/path', got {_shown(text)}")
+    known = _known(None, text) if isinstance(text, str) else None
+    if known is not None:
+        return known
     try:
         str(text).encode()  # what is no text, yarl would leave out
         url = as_given(str(text))
@@ -68,12 +72,44 @@ def joined(base: URL, reference: str) -> URL:
     Raises:
         HTTPRequestError: It leads to what cannot be asked.
     """
+    known = _known(base, reference)
+    if known is not None:
+        return known
     try:
         reference.encode()  # what is no text, yarl would leave out
         url = resolved(base, reference)
     except (ValueError, UnicodeError) as error:
         raise _no_url(reference, error) from None
     return _checked(url, reference)
+
+
+def _known(base: URL | None, text: str) -> URL | None:
+    """Return where a text leads of which only the origin has to be checked, once for all."""
+    parts = plain(text)
+    if parts is None:
+        return None
+    origin, path, query = parts
+    if origin is not None:
+        named = _at_origin(origin)
+    elif base is not None:
+        named = base.scheme, base.raw_authority
+    else:
+        named = None
+    if named is None:
+        return None
+    return URL.build(
+        scheme=named[0], authority=named[1], path=path, query_string=query, encoded=True
+    )
+
+
+@lru_cache(maxsize=256)
+def _at_origin(origin: str) -> tuple[str, str] | None:
+    """Return scheme and authority of an origin, or None where it is none."""
+    try:
+        url = _checked(as_given(f"{origin}/"), origin)
+    except ValueError:
+        return None
+    return url.scheme, url.raw_authority
 
 
 def _checked(url: URL, text: object) -> URL:

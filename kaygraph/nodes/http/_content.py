@@ -2,6 +2,7 @@
 
 import codecs
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any
 
 from .._json import decode
@@ -25,6 +26,7 @@ def header_text(name: str, value: str) -> str:
     return value
 
 
+@lru_cache(maxsize=64)
 def is_json(kind: str) -> bool:
     """Return whether a media type is JSON, as application/problem+json and text/json are."""
     subtype = kind.rpartition("/")[2]

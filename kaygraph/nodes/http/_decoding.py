@@ -1,8 +1,7 @@
 """Bodies of answers, decoded piece by piece, so that a small one cannot grow into a huge one."""
 
 import zlib
-from collections.abc import AsyncGenerator, AsyncIterable
-from contextlib import aclosing
+from collections.abc import Iterable, Iterator
 
 from ...errors import KayGraphError
 
@@ -23,50 +22,58 @@ class HTTPSizeError(HTTPBodyError):
     """The body of an answer, or a line of it, is larger than allowed."""
 
 
-async def decoded(
-    chunks: AsyncIterable[bytes], encoding: str, most: int | None
-) -> AsyncGenerator[bytes, None]:
-    """Yield a body in pieces of at most 64 KiB, decompressed.
+class Decoder:
+    """Decodes a body chunk by chunk, in pieces of at most 64 KiB.
 
     Args:
-        chunks: The body as it came.
         encoding: The Content-Encoding header: gzip, deflate, or nothing.
         most: How many decoded bytes there may be; None: no limit.
 
     Raises:
-        HTTPBodyError: There are more, or they cannot be decompressed.
+        HTTPBodyError: It is encoded with what was not asked for.
     """
-    codings = [one.strip().lower() for one in encoding.split(",")]
-    packed = [one for one in codings if one in COMPRESSED]
-    if len(packed) > 1 or not SUPPORTED.issuperset(packed):
-        raise HTTPBodyError(f"the body is encoded with {encoding!r}, which was not asked for")
-    each = _inflated(chunks, packed[0]) if packed else _pieces(chunks)
-    size = 0
-    async with aclosing(each) as pieces:
-        async for piece in pieces:
-            size += len(piece)
-            if most is not None and size > most:
-                raise HTTPSizeError(f"the body is larger than max_bytes={most}")
+
+    def __init__(self, encoding: str, most: int | None) -> None:
+        self._most, self._size = most, 0
+        self._coding: str | None = None  # None: nothing is to be done
+        self._stream: zlib._Decompress | None = None
+        if encoding:
+            codings = [one.strip().lower() for one in encoding.split(",")]
+            packed = [one for one in codings if one in COMPRESSED]
+            if len(packed) > 1 or not SUPPORTED.issuperset(packed):
+                raise HTTPBodyError(
+                    f"the body is encoded with {encoding!r}, which was not asked for"
+                )
+            self._coding = packed[0] if packed else None
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        """Yield what a chunk decodes to; all of it, before the next one is fed.
+
+        Raises:
+            HTTPBodyError: The body is larger than allowed, or it cannot be decompressed.
+        """
+        for piece in _pieces(chunk) if self._coding is None else self._inflated(chunk):
+            self._size += len(piece)
+            if self._most is not None and self._size > self._most:
+                raise HTTPSizeError(f"the body is larger than max_bytes={self._most}")
             yield piece
 
+    def end(self) -> None:
+        """Raise an HTTPBodyError when the body has not come to its end."""
+        if self._stream is not None:
+            raise HTTPBodyError(f"the body ends in the middle of its {self._coding}")
 
-async def _pieces(chunks: AsyncIterable[bytes]) -> AsyncGenerator[bytes, None]:
-    async for chunk in chunks:
-        for start in range(0, len(chunk), PIECE):
-            yield chunk[start : start + PIECE]
-
-
-async def _inflated(chunks: AsyncIterable[bytes], encoding: str) -> AsyncGenerator[bytes, None]:
-    stream: zlib._Decompress | None = None
-    try:
-        async for chunk in chunks:
+    def _inflated(self, chunk: bytes) -> Iterator[bytes]:
+        encoding = self._coding
+        try:
             while chunk:
-                if stream is None:
+                if self._stream is None:
                     if encoding != "deflate":  # a gzip file may be several, with zeros between
                         chunk = chunk.lstrip(b"\0")
                         if not chunk:
                             break
-                    stream = zlib.decompressobj(_window(encoding, chunk))
+                    self._stream = zlib.decompressobj(_window(encoding, chunk))
+                stream = self._stream
                 piece = stream.decompress(chunk, PIECE)
                 while piece:
                     yield piece
@@ -77,14 +84,18 @@ async def _inflated(chunks: AsyncIterable[bytes], encoding: str) -> AsyncGenerat
                     piece = stream.decompress(b"", PIECE)
                 chunk = stream.unconsumed_tail
                 if stream.eof:
-                    chunk, stream = stream.unused_data, None
-    except zlib.error as error:
-        raise HTTPBodyError(f"the body is not {encoding}: {error}") from error
-    if stream is not None:
-        raise HTTPBodyError(f"the body ends in the middle of its {encoding}")
+                    chunk, self._stream = stream.unused_data, None
+        except zlib.error as error:
+            raise HTTPBodyError(f"the body is not {encoding}: {error}") from error
 
 
-def _window(encoding: str, chunk: bytes) -> int:
+def _pieces(chunk: bytes) -> Iterable[bytes]:
+    if 0 < len(chunk) <= PIECE:
+        return (chunk,)
+    return (chunk[start : start + PIECE] for start in range(0, len(chunk), PIECE))
+
+
+def _window(encoding: str | None, chunk: bytes) -> int:
     # "deflate" means zlib's format (RFC 9110), but some servers send what is inside of it.
     raw = encoding == "deflate" and chunk[0] & 0x0F != 8
     return -zlib.MAX_WBITS if raw else zlib.MAX_WBITS | 32

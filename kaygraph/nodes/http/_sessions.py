@@ -1,14 +1,18 @@
 """The sessions of a run, over aiohttp."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
+from aiohttp.client_proto import ResponseHandler
 
 from ._addresses import Origin, PublicResolver
+from ._timing import FACTORY, REPLACED, Connection, Timer
 from .auth import Tokens
 
 
@@ -32,8 +36,12 @@ class Sessions:
             await session.close()
             session = _session(resolver, keep_alive=False)
         setattr(session, RETRIES, False)
+        timer = Timer(asyncio.get_running_loop())
         async with session:
-            yield Session(session)
+            try:
+                yield Session(session, timer)
+            finally:
+                timer.close()
 
 
 # An attempt is one request: on a connection that it has kept, aiohttp makes a request twice when
@@ -50,9 +58,12 @@ MAX_HEADERS = 256
 
 
 def _session(resolver: AbstractResolver | None, keep_alive: bool = True) -> aiohttp.ClientSession:
+    # How many connections there are at once is for max_workers to say.
+    connector = aiohttp.TCPConnector(limit=0, resolver=resolver, force_close=not keep_alive)
+    if hasattr(connector, FACTORY) and all(hasattr(ResponseHandler, name) for name in REPLACED):
+        setattr(connector, FACTORY, partial(Connection, asyncio.get_running_loop()))
     return aiohttp.ClientSession(
-        # How many connections there are at once is for max_workers to say.
-        connector=aiohttp.TCPConnector(limit=0, resolver=resolver, force_close=not keep_alive),
+        connector=connector,
         cookie_jar=aiohttp.DummyCookieJar(),  # what one item is told is not for the next
         auto_decompress=False,  # done in pieces, see _decoding
         headers={"Accept-Encoding": "gzip, deflate", "User-Agent": "kaygraph"},
@@ -62,8 +73,8 @@ def _session(resolver: AbstractResolver | None, keep_alive: bool = True) -> aioh
 
 
 class Session:
-    """An HTTP session, and the tokens that were fetched in it."""
+    """An HTTP session, its timer, and the tokens that were fetched in it."""
 
-    def __init__(self, session: aiohttp.ClientSession) -> None:
-        self.http = session
+    def __init__(self, session: aiohttp.ClientSession, timer: Timer) -> None:
+        self.http, self.timer = session, timer
         self.tokens = Tokens()

@@ -16,10 +16,26 @@ from ...run.place import shows_items
 _PATH = re.compile(r"(?:[^A-Za-z0-9._~!$&'()*+,;=:@/%-]|%(?![0-9A-Fa-f]{2}))+")
 _QUERY = re.compile(r"(?:[^A-Za-z0-9._~!$&'()*+,;=:@/?%-]|%(?![0-9A-Fa-f]{2}))+")
 
+# A URL, or a path with its query, in which nothing has to be encoded or resolved: as most are.
+_PLAIN = re.compile(
+    r"(https?://[A-Za-z0-9.:-]++)?+"
+    r"((?:/(?![./])(?:[A-Za-z0-9._~!$&'()*+,;=:@-]++|%[0-9A-Fa-f]{2})*+)++)"
+    r"(?:\?((?:[A-Za-z0-9._~!$&'()*+,;=:@/?-]++|%[0-9A-Fa-f]{2})*+))?+"
+)
+
 _AROUND = "".join(map(chr, range(0x21)))  # what browsers drop at both ends of a URL
 _BYTES = re.compile("[\udc80-\udcff]")  # of a header, that are no UTF-8
 
 Pairs = Sequence[tuple[str, str]]
+
+
+def plain(text: str) -> tuple[str | None, str, str] | None:
+    """Return the origin, the path and the query of a URL that is sent as it stands.
+
+    The origin is None where the text is a path. None: it has to be looked at closely.
+    """
+    found = _PLAIN.fullmatch(text)
+    return None if found is None else (found[1], found[2], found[3] or "")
 
 
 def as_given(text: str) -> URL:

@@ -234,12 +234,7 @@ class Requesting(Asking):
         ours: Params = vars(self).get("params", self._params) or {}
         if ours and self._is_elsewhere(request.url):
             ours = {}
-        return replace(
-            request,
-            method=request.method or self.method,
-            headers={**self.headers, **request.headers},
-            params={**ours, **request.params},
-        )
+        return request.completed(self.method, self.headers, ours)
 
     def _is_elsewhere(self, url: str) -> bool:
         """Return whether a URL from data leads away from the node's own, which gets ``params``."""
@@ -254,7 +249,7 @@ def _as_request(item: Any) -> Request:
     if isinstance(item, Request):
         return item
     if item is None or isinstance(item, str):
-        return Request(url=item or "")
+        return Request.of(item or "")
     if isinstance(item, Mapping):
         known = [one.name for one in fields(Request)]
         for name in item:

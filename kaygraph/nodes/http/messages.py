@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import MISSING, dataclass, field, fields, replace
 from time import time
 from typing import Any, TypedDict
 from urllib.parse import urlencode
@@ -190,6 +190,20 @@ class Request:
         if self.repeatable is not None:
             check_flag("repeatable", self.repeatable)
 
+    @staticmethod
+    def of(url: str) -> "Request":
+        """Return the request for a URL: there is nothing in it to be checked yet."""
+        return _made({**_UNSAID, "url": url, "headers": {}, "params": {}})
+
+    def completed(self, method: str, headers: Mapping[str, str], params: Params) -> "Request":
+        """Return this request, with what its node says where it says nothing itself."""
+        said: dict[str, Any] = {"method": self.method or check_method("method", method)}
+        if headers:
+            said["headers"] = {**check_headers("headers", headers), **self.headers}
+        if params:
+            said["params"] = {**check_mapping("params", params), **self.params}
+        return _made({**vars(self), **said}) if type(self) is Request else replace(self, **said)
+
     def __repr__(self) -> str:
         return self.asking(self.url)
 
@@ -207,6 +221,10 @@ class Request:
             return self.repeatable
         return self.verb in IDEMPOTENT or self.idempotency_key is not None
 
+    @property
+    def has_body(self) -> bool:
+        return self.json is not None or self.data is not None
+
     def body(self) -> tuple[bytes, str] | None:
         """Return the body as it is sent, and its content type; None when there is none."""
         if self.json is not None:
@@ -221,6 +239,16 @@ class Request:
     def query(self) -> list[tuple[str, str]]:
         """Return ``params`` as they are sent."""
         return _pairs("params", self.params)
+
+
+_UNSAID = {one.name: one.default for one in fields(Request) if one.default_factory is MISSING}
+
+
+def _made(said: dict[str, Any]) -> Request:
+    """Return a request of what has been checked already: once an item is enough."""
+    request = object.__new__(Request)
+    vars(request).update(said)
+    return request
 
 
 def _encoded(name: str, text: str) -> bytes:

@@ -637,7 +637,7 @@ async def test_large_json_is_decoded_off_the_loop(monkeypatch: pytest.MonkeyPatc
         threads.append(threading.current_thread())
         return decode(*args)
 
-    monkeypatch.setattr("kaygraph.nodes.http.client.decode", decoding)
+    monkeypatch.setattr("kaygraph.nodes.http.answer.decode", decoding)
     data = list(range(100_000))
     async with serving(in_turn(reply([1]), reply(data))) as site:
         assert (await result_of(HTTPNode(site.url)))["data"] == [1]

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kaygraph.nodes import (
@@ -23,6 +23,7 @@ from kaygraph.nodes import (
     RESTNode,
     Webhook,
 )
+from kaygraph.nodes.http._addresses import _checked, joined, parsed
 from kaygraph.nodes.http._urls import (
     as_given,
     as_safe,
@@ -179,6 +180,40 @@ def test_a_reference_is_resolved(reference: str) -> None:
     there = REFERENCES[reference]
     expected = f"http:{there}" if there.startswith("//") else f"http://a{there}"
     assert str(resolved(as_given("http://a/b/c/d;p?q"), reference)) == expected
+
+
+ORIGINS = st.sampled_from(
+    ["http://host", "https://HOST.example:443", "http://127.0.0.1:8080", "http://127.1", "",
+     "http://host:", "http://host:99999", "http://a..b", "http://-", "http://host:80", "//other",
+     "ftp://host", "http://h@host"]
+)  # fmt: skip
+PLACES = st.lists(
+    st.sampled_from(["/", "a", "b.c", ".", "..", "%2F", "%", "é", " ", "?", "#", ":"])
+)
+
+
+@given(ORIGINS, PLACES)
+@example("http://host", ["/", "?"])
+@example("", ["/", "a", "/", "b.c", "?", "a", "/", ".", ".", "/", "%2F"])
+def test_a_url_is_the_same_whether_it_has_to_be_looked_at_closely_or_not(
+    origin: str, places: list[str]
+) -> None:
+    """In every part of it, alone and from a base; and what is none is refused alike."""
+    text, base = origin + "".join(places), as_given("http://host:8080/a/b?c")
+    for fast, slow in (
+        (lambda: parsed(text), lambda: _checked(as_given(text), text)),
+        (lambda: joined(base, text), lambda: _checked(resolved(base, text), text)),
+    ):
+        try:
+            expected = slow()
+        except ValueError:
+            with pytest.raises(HTTPRequestError):
+                fast()
+            continue
+        found = fast()
+        assert (str(found), found) == (str(expected), expected)
+        for part in ("scheme", "raw_authority", "host", "port", "raw_path", "raw_query_string"):
+            assert getattr(found, part) == getattr(expected, part)
 
 
 @given(st.text(st.characters(codec="ascii", categories=["L", "N", "P", "S"])))
