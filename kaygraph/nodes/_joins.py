@@ -1,13 +1,15 @@
 """Joins of lists of records by a key, in time linear in the number of input and output records."""
 
-from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from itertools import compress
+from operator import itemgetter
+from typing import Any, Literal, NamedTuple
 
 from ..errors import KayGraphError
 from ._fields import MissingFieldError
 
 Record = Mapping[str, Any]
-Key = tuple[Hashable, ...]
+Key = Hashable  # the value of its field, or a tuple of them where it has several
 How = Literal["inner", "left", "outer"]
 Prefer = Literal["first", "last"]
 
@@ -40,7 +42,9 @@ class RepeatedKeyError(KayGraphError, ValueError):
         inputs: The names of the two inputs.
     """
 
-    def __init__(self, fields: Sequence[str], key: Key, inputs: tuple[str, str]) -> None:
+    def __init__(
+        self, fields: Sequence[str], key: tuple[Hashable, ...], inputs: tuple[str, str]
+    ) -> None:
         self.fields, self.key, self.inputs = tuple(fields), key, inputs
         super().__init__(self.fields, key, inputs)
 
@@ -56,9 +60,15 @@ class RepeatedKeyError(KayGraphError, ValueError):
 
 
 def join(
-    inputs: Mapping[str, Sequence[Record]], fields: Sequence[str], how: How, prefer: Prefer | None
+    inputs: Mapping[str, list[Any]],
+    fields: Sequence[str],
+    how: How,
+    prefer: Prefer | None,
+    plain: bool,
 ) -> list[dict[str, Any]]:
     """Return the records of all inputs; records with equal values in ``fields`` are combined.
+
+    ``plain`` says that all records are dicts, and not other mappings.
 
     Raises:
         MissingFieldError: A record lacks a field of the key.
@@ -66,72 +76,37 @@ def join(
         RepeatedKeyError: A key occurs several times on both sides.
         KeyConflictError: Two records to combine share another field, and ``prefer`` is None.
     """
-    (name, records), *others = inputs.items()
-    joined = [dict(record) for record in records]
-    keys = _keys(name, records, fields)
-    for other, more in others:
-        joined, keys = _joined(
-            (name, joined, keys), (other, more, _keys(other, more, fields)), fields, how, prefer
-        )
-        name = f"{name} and {other}"
-    return joined
+    key_of = itemgetter(*fields)
+    try:
+        left, *others = [Side(name, records, records) for name, records in inputs.items()]
+        if not others:
+            hash(tuple(map(key_of, left.records)))
+            return [dict(record) for record in left.records]
+        for right in others:
+            left = _joined(left, right, fields, how, prefer, plain)
+    except (KeyError, TypeError):
+        for name, records in inputs.items():
+            _check_keys(name, records, fields)
+        raise
+    return left.records
 
 
-Left = tuple[str, Sequence[dict[str, Any]], Sequence[Key]]
-Right = tuple[str, Sequence[Record], Sequence[Key]]
+class Side(NamedTuple):
+    """One side of a join."""
+
+    name: str
+    records: list[Any]
+    keyed: list[Any]  # for each, the record of an input that has its key
 
 
-def _joined(
-    left: Left, right: Right, fields: Sequence[str], how: How, prefer: Prefer | None
-) -> tuple[list[dict[str, Any]], list[Key]]:
-    names = (left[0], right[0])
-    partners: dict[Key, list[Record]] = {}
-    for record, key in zip(right[1], right[2], strict=True):
-        if None not in key:
-            partners.setdefault(key, []).append(record)
-    joined: list[dict[str, Any]] = []
-    keys: list[Key] = []
-    met: set[Key] = set()
-    for record, key in zip(left[1], left[2], strict=True):
-        found = partners.get(key, ())
-        if len(found) > 1 and key in met:
-            raise RepeatedKeyError(fields, key, names)
-        met.add(key)
-        for partner in found:
-            joined.append(_together(record, partner, fields, names, prefer))
-        if not found and how != "inner":
-            joined.append(record)
-        keys += [key] * (len(joined) - len(keys))
-    if how == "outer":
-        for record, key in zip(right[1], right[2], strict=True):
-            if None in key or key not in met:
-                joined.append(dict(record))
-                keys.append(key)
-    return joined, keys
+ALONE: Record = {}  # in the place of a partner
 
 
-def _together(
-    left: Record,
-    right: Record,
-    fields: Sequence[str],
-    names: tuple[str, str],
-    prefer: Prefer | None,
-) -> dict[str, Any]:
-    if prefer is None:
-        for field in right:
-            if field in left and field not in fields:
-                raise KeyConflictError(field, names)
-    together = {**left, **right}
-    return {**together, **left} if prefer == "first" else together
-
-
-def _keys(name: str, records: Sequence[Record], fields: Sequence[str]) -> list[Key]:
-    """Return the key of each record."""
-    keys = []
+def _check_keys(name: str, records: Sequence[Record], fields: Sequence[str]) -> None:
+    """Raise an error that names the first record whose key is none."""
     for number, record in enumerate(records):
         try:
-            keys.append(key := tuple(record[field] for field in fields))
-            hash(key)
+            hash(tuple(record[field] for field in fields))
         except KeyError as error:
             missing = MissingFieldError(error.args[0], error.args[0], map(str, record))
             missing.add_note(f"record {number} of {name!r}, counted from 0")
@@ -141,4 +116,104 @@ def _keys(name: str, records: Sequence[Record], fields: Sequence[str]) -> list[K
                 f"record {number} of {name!r} has a list, a mapping or the like in "
                 f"{', '.join(fields)}, which cannot be a key: take a string or a number"
             ) from error
-    return keys
+
+
+def _joined(
+    left: Side, right: Side, fields: Sequence[str], how: How, prefer: Prefer | None, plain: bool
+) -> Side:
+    # No list is made that need not be: each is looked through whenever garbage is collected, which
+    # costs as much as its making.
+    records, partners, keyed = _paired(left, right, fields)
+    if how != "inner":
+        partners = [ALONE if partner is None else partner for partner in partners]
+    joined = [
+        {**record, **partner}
+        for record, partner in zip(records, partners, strict=True)
+        if partner is not None
+    ]
+    if len(joined) < len(records):
+        has_one = [partner is not None for partner in partners]
+        records, keyed = [*compress(records, has_one)], [*compress(keyed, has_one)]
+        partners = [*compress(partners, has_one)]
+    if prefer == "first":
+        for record, own in zip(joined, records, strict=True):
+            record.update(own)
+    elif prefer is None:
+        shared = len(fields) * (len(joined) - (partners.count(ALONE) if how != "inner" else 0))
+        if not plain or _lost(records, partners, joined) != shared:
+            _refuse_conflicts(records, partners, fields, (left.name, right.name))
+    if how == "outer":
+        rest = _unmet(left, right, fields)
+        joined += map(dict, rest)
+        keyed = keyed + rest
+    return Side(f"{left.name} and {right.name}", joined, keyed)
+
+
+def _paired(
+    left: Side, right: Side, fields: Sequence[str]
+) -> tuple[list[Any], list[Any], list[Any]]:
+    """Return the records of the left side, the partner of each or None, and what has their keys.
+
+    Raises:
+        RepeatedKeyError: A key occurs several times on both sides.
+    """
+    key_of = itemgetter(*fields)
+    only = dict(zip(map(key_of, right.keyed), right.records, strict=True))
+    if len(only) < len(right.records):
+        return _paired_with_several(left, right, fields)
+    for key in _nulls(only, fields):
+        del only[key]
+    return left.records, list(map(only.get, map(key_of, left.keyed))), left.keyed
+
+
+def _paired_with_several(
+    left: Side, right: Side, fields: Sequence[str]
+) -> tuple[list[Any], list[Any], list[Any]]:
+    """The same, where a left record stands once for each of its partners."""
+    key_of = itemgetter(*fields)
+    by_key: dict[Key, list[Any]] = {}
+    for record, key in zip(right.records, map(key_of, right.keyed), strict=True):
+        by_key.setdefault(key, []).append(record)
+    for key in _nulls(by_key, fields):
+        del by_key[key]
+    places: list[int] = []
+    partners: list[Any] = []
+    met: set[Key] = set()
+    for at, key in enumerate(map(key_of, left.keyed)):
+        found = by_key.get(key, [None])
+        if len(found) > 1 and key in met:
+            values: Any = key if len(fields) > 1 else (key,)
+            raise RepeatedKeyError(fields, values, (left.name, right.name))
+        met.add(key)
+        places += [at] * len(found)
+        partners += found
+    return [left.records[at] for at in places], partners, [left.keyed[at] for at in places]
+
+
+def _unmet(left: Side, right: Side, fields: Sequence[str]) -> list[Any]:
+    """Return the records of the right side that have no partner."""
+    keys = list(map(itemgetter(*fields), right.keyed))
+    unmet = {*keys}.difference(map(itemgetter(*fields), left.keyed)).union(_nulls(keys, fields))
+    return [record for record, key in zip(right.records, keys, strict=True) if key in unmet]
+
+
+def _nulls(keys: Collection[Key], fields: Sequence[str]) -> list[Key]:
+    """Return the keys that match nothing."""
+    if len(fields) > 1:
+        return [key for key in keys if None in key]  # type: ignore[operator]
+    return [None] if None in keys else []
+
+
+def _lost(records: list[Any], partners: list[Any], joined: list[dict[str, Any]]) -> int:
+    """Return how many fewer fields there are in all, once the records are combined."""
+    return sum(map(len, records)) + sum(map(len, partners)) - sum(map(len, joined))
+
+
+def _refuse_conflicts(
+    records: list[Any], partners: list[Any], fields: Sequence[str], names: tuple[str, str]
+) -> None:
+    """Raise where a record and its partner share a field that is not of the key."""
+    for record, partner in zip(records, partners, strict=True):
+        for field in partner:
+            if field in record and field not in fields:
+                raise KeyConflictError(field, names)

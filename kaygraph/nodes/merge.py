@@ -312,12 +312,16 @@ def _zipped(node: MergeNode, found: dict[str, Any]) -> list[tuple[Any, ...]]:
 
 def _joined(node: MergeNode, found: dict[str, Any]) -> list[dict[str, Any]]:
     lists = _lists(node, found)
+    kinds: set[type] = set()
     for name, records in lists.items():
-        for record in records:
-            if not isinstance(record, Mapping):
-                raise _unfit(node, name, record, "lists of mappings")
+        own = {*map(type, records)}
+        if not all(issubclass(kind, Mapping) for kind in own):
+            for record in records:
+                if not isinstance(record, Mapping):
+                    raise _unfit(node, name, record, "lists of mappings")
+        kinds |= own
     assert node.key is not None
-    return join(lists, node.key, node.how or "inner", node.prefer)
+    return join(lists, node.key, node.how or "inner", node.prefer, kinds <= {dict})
 
 
 MERGES: Mapping[Strategy, Callable[[MergeNode, dict[str, Any]], Any]] = {
@@ -334,7 +338,7 @@ def _lists(node: MergeNode, found: dict[str, Any]) -> dict[str, list[Any]]:
     for name, value in found.items():
         if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
             raise _unfit(node, name, value, "lists")
-    return {name: list(value) for name, value in found.items()}
+    return {name: value if type(value) is list else list(value) for name, value in found.items()}
 
 
 def _unfit(node: MergeNode, name: str, value: Any, kind: str) -> TypeError:

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 import time
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
@@ -528,6 +529,48 @@ async def test_a_conflict_of_fields_is_an_error_unless_told_who_wins() -> None:
     last = await merged(inputs, "join", key="id", prefer="last")
     assert first == [{"id": 1, "name": "Ann", "at": 5}]
     assert last == [{"id": 1, "name": "A.", "at": 5}]
+
+
+@pytest.mark.parametrize("how", ["inner", "left", "outer"])
+async def test_one_conflict_among_many_records_is_found(how: Any) -> None:
+    """Also where other records have no partner, or more fields."""
+    left: Any = [{"id": n, "x": n} for n in range(100)]
+    right: Any = [{"id": n, **{f"y{m}": m for m in range(n % 3)}} for n in range(50, 150)]
+    assert len(await merged({"l": left, "r": right}, "join", key="id", how=how)) >= 50
+    right[7]["x"] = 1
+    with pytest.raises(KeyConflictError, match="both have 'x'"):
+        await merged({"l": left, "r": right}, "join", key="id", how=how)
+
+
+class AnyCase(Mapping[str, Any]):
+    """A mapping that finds its keys whatever their case, as those of headers do."""
+
+    def __init__(self, **fields: Any) -> None:
+        self.fields = fields
+
+    def __getitem__(self, key: str) -> Any:
+        return {name.lower(): value for name, value in self.fields.items()}[key.lower()]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.fields)
+
+    def __len__(self) -> int:
+        return len(self.fields)
+
+
+async def test_records_may_be_mappings_of_any_kind() -> None:
+    """Their key is what they say it is, also when a third input follows."""
+    inputs = {
+        "a": [AnyCase(Id=1, a=1), AnyCase(ID=2, a=2)],
+        "b": [AnyCase(id=2, b=2)],
+        "c": [AnyCase(iD=2, c=3), AnyCase(iD=1, c=4)],
+    }
+    assert await merged(inputs, "join", key="id", how="left") == [
+        {"Id": 1, "a": 1, "iD": 1, "c": 4},
+        {"ID": 2, "a": 2, "id": 2, "b": 2, "iD": 2, "c": 3},
+    ]
+    with pytest.raises(KeyConflictError, match="both have 'a'"):
+        await merged({"a": [AnyCase(ID=1, a=1)], "b": [{"id": 1, "a": 2}]}, "join", key="id")
 
 
 async def test_a_record_without_the_key_is_named() -> None:
