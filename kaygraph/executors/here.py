@@ -6,12 +6,8 @@ from contextvars import copy_context
 from time import monotonic
 from typing import Any
 
-from ..run.run import Run
+from ..run.run import TURN_S, Run
 from .elsewhere import run_to_end
-
-# Between two turns of the loop: what is late by so much is hardly noticed, and a turn takes longer
-# than the call of a short ``exec``.
-TURN_S = 0.001
 
 
 def call_here(node: Any, item: Any, call: Callable[[Any, Any], Any] = run_to_end) -> Any:

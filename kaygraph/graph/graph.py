@@ -194,7 +194,7 @@ class Graph(BaseNode[Any, str | None]):
         scope, caps = self._scope(frame, plan), self._caps(frame)
         scope.depth = 1 if frame.scope is None else frame.scope.depth + 1
         rules = self._rules(frame.rules) if self._ruled else frame.rules
-        frame = Frame(frame.run, scope, params, 1, frame.error, caps, frame.cell, rules)
+        frame = frame.derive(scope=scope, params=params, attempt=1, caps=caps, rules=rules)
         if frame.run.checking:
             look(self, around)  # what prep has written is not the first node's
         context = FRAME.set(frame)

@@ -5,12 +5,13 @@ from collections.abc import Callable, Mapping, Sequence, Set
 from functools import partial
 from itertools import repeat
 from math import inf
-from types import MappingProxyType
+from types import CoroutineType, MappingProxyType
 from typing import Any
 
 from ..aio.stopped import stopped_at
 from ..aio.tasks import (
     TURN,
+    awaited_cancelled,
     cancellation_check,
     gather,
     is_cancelled,
@@ -19,6 +20,7 @@ from ..aio.tasks import (
 from ..aio.timeouts import LIMIT
 from ..aio.tracebacks import trim
 from ..errors import UnknownActionError, note_place
+from ..executors.kinds import late
 from ..limits.slots import Slot
 from ..node.node import BaseNode
 from ..node.observed import begun, lifecycle
@@ -36,6 +38,14 @@ DRAINED = object()  # the action of a node that was not begun, as the run drains
 Following = Step | tuple[Step, ...] | None  # where an action leads
 
 
+def _following(step: Step, action: Any) -> Following:
+    """Return where an action leads that is no string."""
+    try:
+        return step.after.get(action)
+    except TypeError:  # it cannot be hashed: no action is like that
+        return None
+
+
 class Walk:
     """One walk through a graph.
 
@@ -47,7 +57,6 @@ class Walk:
     """
 
     action: str | None = None
-    tokens: Tokens | None = None
     errors: Mapping[Step, tuple[Exception, ...]] = NONE
     trail: Trail | None = None
     arrivals: Arrivals | None = None
@@ -59,6 +68,7 @@ class Walk:
 
     def __init__(self, graph: BaseNode[Any, Any], shared: Any, frame: Frame, plan: Plan) -> None:
         self.graph, self.shared, self.frame, self.plan = graph, shared, frame, plan
+        self.tokens: Tokens | None = None  # here, as it is read at every step
         if frame.run.checking:
             self.trail = inherited_trail()
         if plan.merges:
@@ -79,7 +89,8 @@ class Walk:
             PLACE.reset(place)
             if self.trail is not None:
                 self.trail.end()
-        plan.walked |= self.forks
+        if self.forks:
+            plan.walked |= self.forks
         return self.action
 
     async def along(self, step: Step | None, fork: Fork | None = None) -> Step | None:
@@ -88,42 +99,44 @@ class Walk:
         The last token of a fork is handed back to the one that forked, as the step it stands on:
         so a loop around a fan-out does not nest deeper round by round.
         """
-        shared, frame, loops = self.shared, self.frame, self.plan.loops
-        run = frame.run
+        shared, frame, run = self.shared, self.frame, self.frame.run
+        loops = int(self.plan.loops)
         ends = self._end_check(fork)
         plain = not frame.watched and self.arrivals is None
         bare = plain and self.trail is None
+        unlimited = frame.bare
         following: Following
         action: Any = None
+        result: Any
         left = TURN
         while step is not None:
-            if loops:  # nodes that never suspend must not starve the event loop
-                left -= 1
-                if not left:
-                    left = TURN
-                    await sleep(0)
+            left -= loops  # nodes that never suspend must not starve the event loop
+            if not left:
+                left = TURN
+                await sleep(0)
             node = step.node
             if fork is None:
                 self.node = node
             else:
                 PLACE.set(step)  # in a task of its own
             try:
-                if bare and not run.marked:
-                    action = await node.run_within(shared, frame)
-                else:
+                if not bare or run.marked:
                     action = await self._observed(step, action)
-            except Exception as error:
-                following, action = self._rerouted(step, error), "error"
-                if following is None:
-                    raise
+                elif not unlimited or (in_line := node.in_line) is None:
+                    action = await node.run_within(shared, frame)
+                else:  # as run_within, without a coroutine of its own
+                    prep_is_async, post_is_async = in_line
+                    result = node.prep(shared)
+                    if prep_is_async or type(result) is CoroutineType:
+                        result = await (result if prep_is_async else late(node, "prep", result))
+                    action = node.post(shared, result, await node.exec(result))  # type: ignore[misc]
+                    if post_is_async or type(action) is CoroutineType:
+                        action = await (action if post_is_async else late(node, "post", action))
             except BaseException as error:
-                self._interrupted(step, fork, error)
-                raise
+                following, action = self._failed(step, fork, error), "error"
             else:
-                try:
-                    following = step.after.get(action)
-                except TypeError:  # it cannot be hashed: no action is like that
-                    following = None
+                is_name = action is None or type(action) is str
+                following = step.after.get(action) if is_name else _following(step, action)
                 if following is None:
                     self._ended(step, action)
             if self.tokens is None and (
@@ -232,6 +245,18 @@ class Walk:
         if beside is not None:
             self.trail = Trail(beside)
         return beside
+
+    def _failed(self, step: Step, fork: Fork | None, error: BaseException) -> Following:
+        """Return where the error of a node leads, or raise it where no edge takes it."""
+        failure = awaited_cancelled(error) or error
+        try:
+            if not isinstance(failure, Exception):
+                self._interrupted(step, fork, failure)
+            elif (following := self._rerouted(step, failure)) is not None:
+                return following
+            raise failure
+        finally:
+            del error, failure  # they hold this frame: no cycle may keep them alive
 
     def _interrupted(self, step: Step, fork: Fork | None, error: BaseException) -> None:
         """Note where a token was cancelled, or ended by what is no Exception."""

@@ -226,6 +226,7 @@ MADE = frozenset(
         "has_exec",
         "has_given_name",
         "hook_kinds",
+        "in_line",
         "is_source",
         "merges_branches",
         "regroup",

@@ -75,6 +75,7 @@ class BaseNode(Pipeable, Wired, Facts, Runnable, Generic[P, E, I, R]):
     exec_kind = "async"
     has_exec = False
     exec_is_plain = exec_is_plain_def = False
+    in_line: tuple[bool, bool] | None = None
     # hook_kinds; exec is a plain async def, a plain def: one look-up a run
     _lifecycle = (False, False, False, False, False)
 

@@ -149,7 +149,8 @@ def note_plainness(owner: Any, base: Any) -> None:
     That is so when no attempts, limits, fallback or executor are asked for. Found here, when a
     class is made or a setting changes, so that no run has to look at a dozen of them:
     ``exec_is_plain`` says it of each item of an ``async def``, ``exec_is_plain_def`` of a ``def``,
-    and ``_lifecycle`` of a node that has only one.
+    and ``_lifecycle`` of a node that has only one. Where a walk may call all three hooks itself,
+    ``in_line`` says of ``prep`` and ``post`` whether they are async.
     """
     is_class = isinstance(owner, type)
     put, cls = (type.__setattr__, owner) if is_class else (object.__setattr__, type(owner))
@@ -177,3 +178,6 @@ def note_plainness(owner: Any, base: Any) -> None:
     put(owner, "exec_is_plain_def", plain and is_def)
     bare = plain and cls._exec is base._exec
     put(owner, "_lifecycle", (*owner.hook_kinds, bare and not is_def, bare and is_def))
+    has_lifespan, *kinds = owner.hook_kinds
+    in_line = bare and not (is_def or has_lifespan) and cls.run_within is base.run_within
+    put(owner, "in_line", tuple(kinds) if in_line else None)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from .._public import load
@@ -9,7 +10,7 @@ from ..aio.buffer import Buffer
 from ..aio.tasks import errors_of, is_cancelled, retrieve_exception, stop
 from ..events import Observer
 from ..run.frame import Frame
-from ..run.launch import Runnable
+from ..run.launch import Runnable, launched
 from ..run.run import Run
 from .wiring import Wired
 
@@ -63,8 +64,8 @@ class Streaming(Pipeable, Wired, Runnable, Generic[T]):
         def work(shared: Any, frame: Frame) -> Coroutine[Any, Any, Any]:
             return self._stream_into(sink, shared, frame)
 
-        launch = self._launch(work, shared, observers, deadline, Run(), detached)
-        return _results(sink, launch)
+        asked = self._asked(work, shared, observers, deadline, Run(), detached)
+        return _results(sink, partial(launched, *asked))
 
     def _stream_buffer(self) -> int:
         """Return how many results may wait for the reader of a stream."""

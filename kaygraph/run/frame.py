@@ -8,7 +8,7 @@ can run many times at once. The engine itself hands frames down as arguments.
 from collections.abc import Mapping
 from contextvars import ContextVar
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from ..limits.permits import Permits
 from ..outcome import Outcome
@@ -85,7 +85,16 @@ class Scope:
         self.outcomes = {**known, group: outcomes}
 
 
-FOUND = ("bare", "watched")  # the facts of a frame that follow from the others
+class FrameFacts(TypedDict, total=False):
+    """The facts of a frame but its run."""
+
+    scope: Scope | None
+    params: Mapping[str, Any]
+    attempt: int
+    error: BaseException | None
+    caps: tuple[Permits, ...]
+    cell: Cell | None
+    rules: Rules
 
 
 class Frame:
@@ -104,35 +113,32 @@ class Frame:
         bare: Nobody watches and nothing is limited: ``exec`` may be awaited directly.
     """
 
-    __slots__ = (
-        "attempt", "bare", "caps", "cell", "error", "params", "rules", "run", "scope",
-        "watched",
-    )  # fmt: skip
+    # Those of the node that ``run`` was called on: there is one such frame a run.
+    scope: Scope | None = None
+    params: Mapping[str, Any] = NO_PARAMS
+    attempt = 1
+    error: BaseException | None = None
+    caps: tuple[Permits, ...] = ()
+    cell: Cell | None = None
+    rules = RULES
 
-    def __init__(
-        self,
-        run: Run,
-        scope: Scope | None = None,
-        params: Mapping[str, Any] = NO_PARAMS,
-        attempt: int = 1,
-        error: BaseException | None = None,
-        caps: tuple[Permits, ...] = (),
-        cell: Cell | None = None,
-        rules: Rules = RULES,
-    ) -> None:
-        self.run, self.scope, self.params, self.attempt = run, scope, params, attempt
-        self.error, self.caps, self.cell = error, caps, cell
-        self.rules = rules
-        told = rules is not RULES
-        self.watched = run.emit is not None or (told and rules.slow_hook_s is not None)
-        self.bare = not (
-            self.watched or caps or cell is not None or (told and rules.timeout is not None)
-        )
+    def __init__(self, run: Run, **facts: Unpack[FrameFacts]) -> None:
+        self.run = run
+        self.watched = run.emit is not None
+        self.bare = not self.watched
+        if facts:
+            vars(self).update(facts)
+            rules = self.rules
+            self.watched = self.watched or rules.slow_hook_s is not None
+            self.bare = not (
+                self.watched or self.caps or self.cell is not None or rules.timeout is not None
+            )
 
-    def derive(self, **changes: Any) -> "Frame":
+    def derive(self, **changes: Unpack[FrameFacts]) -> "Frame":
         """Return a frame that differs in the facts given."""
-        facts = {fact: getattr(self, fact) for fact in self.__slots__ if fact not in FOUND}
-        return Frame(**{**facts, **changes})
+        facts: dict[str, Any] = {**vars(self), **changes}
+        del facts["watched"], facts["bare"]  # they follow from the others
+        return Frame(**facts)
 
     def name_of(self, node: Any) -> str:
         """Return a node's name with the names of the graphs around it."""

@@ -17,6 +17,10 @@ from weakref import finalize
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
+FORKS = [0]  # how many lie between the first process and this one: quicker than to ask the system
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: FORKS.append(FORKS.pop() + 1))
+
 
 class KeptLoop(asyncio.SelectorEventLoop):
     """A loop that can tell whether there is anything in it besides what it began with."""
@@ -75,10 +79,10 @@ class KeptLoop(asyncio.SelectorEventLoop):
 class _Held:
     """What is to be closed with a home, and whom its loop calls: it knows nothing of the home."""
 
-    __slots__ = ("call", "hears", "loop", "pipe", "process")
+    __slots__ = ("call", "forks", "hears", "loop", "pipe")
 
     def __init__(self) -> None:
-        self.process = os.getpid()
+        self.forks = FORKS[0]
         self.loop: asyncio.AbstractEventLoop | None = None
         self.pipe: list[int] = []
         self.hears = False  # the loop waits for it
@@ -93,7 +97,7 @@ class _Held:
         loop = self.loop
         if loop is not None and loop.is_running():  # in a process that a hook has forked, say
             return
-        if isinstance(loop, KeptLoop) and self.process != os.getpid():
+        if isinstance(loop, KeptLoop) and self.forks != FORKS[0]:
             loop.let_go()
         if loop is not None:
             loop.close()
@@ -121,7 +125,7 @@ class Home:
     def is_over(self) -> bool:
         """Whether it serves nobody any more: it was closed, or this is a process forked since."""
         held = self._held
-        return held.process != os.getpid() or held.loop is None or held.loop.is_closed()
+        return held.forks != FORKS[0] or held.loop is None or held.loop.is_closed()
 
     def listen(self, call: Callable[[], None]) -> list[int]:
         """Have something called on the loop when the pipe is written to; return the pipe's ends.
@@ -150,7 +154,7 @@ class Home:
 
     def settle(self) -> None:
         """End what the run has left behind, and the loop with it."""
-        if self._held.process == os.getpid():  # else the loop is that of the parent
+        if self._held.forks == FORKS[0]:  # else the loop is that of the parent
             self._runner.close()
 
     def leave(self) -> None:

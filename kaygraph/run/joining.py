@@ -182,7 +182,7 @@ def _frame_within(
         caps = (Permits(max(1, free)),)
     if around.run.draining or around.run.closing:
         rules = rules.changed(whole=True)  # a hook in flight comes to its end
-    frame = Frame(run, scope, around.params, 1, None, caps, None, rules)
+    frame = Frame(run, scope=scope, params=around.params, caps=caps, rules=rules)
     run.entry = frame
     return frame
 

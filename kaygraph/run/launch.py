@@ -14,6 +14,7 @@ from collections.abc import (
 from contextlib import suppress
 from functools import partial
 from threading import get_ident
+from time import monotonic
 from typing import Any, ClassVar, TypeVar
 from weakref import ref
 
@@ -31,7 +32,7 @@ from .joining import VIEW, Joining, frame_around
 from .new_loop import run_in_new_loop
 from .observers import OBSERVING
 from .place import PLACE
-from .run import Run
+from .run import TURN_S, Run
 
 T = TypeVar("T")
 
@@ -98,7 +99,8 @@ class Runnable:
         run = Run()
         run.inline = True
         grace = check_limit("grace", grace)
-        launch = self._launch(self.run_within, shared, observers, deadline, run, detached)
+        asked = self._asked(self.run_within, shared, observers, deadline, run, detached)
+        launch = partial(launched, *asked)
         try:
             return run_in_new_loop(launch, run, grace, self._interrupts_at_once, loop_factory)
         except BaseException as error:
@@ -118,7 +120,7 @@ class Runnable:
 
         When it returns, raises or is cancelled, nothing that it started is left behind.
         """
-        return self._launch(self.run_within, shared, observers, deadline, Run(), detached)()
+        return launched(*self._asked(self.run_within, shared, observers, deadline, Run(), detached))
 
     def launch(
         self,
@@ -131,14 +133,14 @@ class Runnable:
     ) -> "RunTask":
         """Begin a run on the current event loop, in a task of its own, and return it."""
         run = Run()
-        launch = self._launch(self.run_within, shared, observers, deadline, run, detached)
-        return RunTask(run, launch)
+        asked = self._asked(self.run_within, shared, observers, deadline, run, detached)
+        return RunTask(run, partial(launched, *asked))
 
     def _store_of(self, shared: Any) -> Any:
         """Return the store that hooks get, for what a run was given."""
         return {} if shared is None else shared
 
-    def _launch(
+    def _asked(
         self,
         work: Callable[[Any, Frame], Coroutine[Any, Any, T]],
         shared: Any,
@@ -146,8 +148,8 @@ class Runnable:
         deadline: float | None,
         run: Run,
         detached: bool,
-    ) -> Callable[[], Coroutine[Any, Any, T]]:
-        """Check what is asked of a run, and return what begins it."""
+    ) -> tuple[str, Frame, Callable[[Any, Frame], Coroutine[Any, Any, T]], Any, bool]:
+        """Check what is asked of a run, and return what ``launched`` takes."""
         if "IPython" in sys.modules:  # %autoreload changes classes that are there already
             self.note_hooks_again()
         if self._successors:
@@ -166,7 +168,7 @@ class Runnable:
         shared = self._store_of(shared)
         if deadline is not None:
             work = _in_time(work, check_limit("deadline", deadline), self.name)
-        return partial(launched, self.name, Frame(run), work, shared, detached)
+        return self.name, Frame(run), work, shared, detached
 
 
 def _in_time(
@@ -296,7 +298,7 @@ async def launched(
     run.task = task = current_task()
     run.name = name
     if run.inline:
-        run.thread = get_ident()
+        run.thread, run.next_turn = get_ident(), monotonic() + TURN_S
     caller = None
     if task is not None and (task.cancelling() or CALLER.get(None) is not None):
         caller = CALLER.set(Caller(ref(task), task.cancelling()))

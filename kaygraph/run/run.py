@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 C = TypeVar("C", Permits, KeyedPermits)
 
+# Between two turns of a loop whose thread is in one short ``def`` after the other: what is heard so
+# much later is hardly late, and a turn takes longer than such a call.
+TURN_S = 0.001
+
 # Threads are started one by one, as calls find no idle one; caps belong to the nodes and graphs.
 MAX_THREADS = 1024
 

@@ -155,7 +155,8 @@ class Signals:
         return restore
 
     def _forget(self) -> None:
-        self._task = None  # it holds an error that holds this object: no cycle may stay
+        # The task holds an error that holds this object: no cycle may stay.
+        self._task = self._run.threaded = None
 
     def _watch(self) -> None:
         """Read in a thread from now on."""

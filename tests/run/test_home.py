@@ -267,7 +267,7 @@ class Wakes(Node):
         threading.Timer(0.01, loop.call_soon_threadsafe, [woken.set]).start()
         await asyncio.wait_for(woken.wait(), 30)
     def post(self, shared, prep_res, exec_res):
-        shared["loop"] = id(asyncio.get_running_loop())
+        shared["loop"] = asyncio.get_running_loop()
 
 def loop():
     shared = {}
@@ -277,9 +277,9 @@ def loop():
 mine = loop()
 child = os.fork()
 if not child:
-    sys.exit(loop() == mine)  # at its end its own loops are closed
+    sys.exit(loop() is mine)  # at its end its own loops are closed
 status = os.waitpid(child, 0)[1]
-print(status, loop() == mine)
+print(status, loop() is mine)
 """
 
 
