@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from .chat._completion import tokens_of as tokens_of
     from .chat.chat import ChatNode as ChatNode
     from .chat.chat import ParallelChatNode as ParallelChatNode
+    from .files._lines import Row as Row
+    from .files._lines import RowError as RowError
     from .files._paths import PathError as PathError
-    from .files._rows import Row as Row
-    from .files._rows import RowError as RowError
     from .files.file_map import FileMap as FileMap
     from .files.reading import ReadCSV as ReadCSV
     from .files.reading import ReadJSONLines as ReadJSONLines
@@ -154,8 +154,8 @@ _PLACES = {
     "ReadText": "files.reading",
     "RepeatedKeyError": "_joins",
     "Request": "http.messages",
-    "Row": "files._rows",
-    "RowError": "files._rows",
+    "Row": "files._lines",
+    "RowError": "files._lines",
     "RowRefusedError": "sql.errors",
     "RowUnreadableError": "sql.errors",
     "SMS": "notify.sms",

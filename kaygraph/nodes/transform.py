@@ -1,12 +1,13 @@
 """A node that changes records field by field."""
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from types import CoroutineType
 from typing import Any, ClassVar, Unpack
 
 from ..errors import Drop, add_note
+from ..node.blocks import DROPPED
 from ..node.node import Node
 from ..node.settings import Checks
 from ._fields import MissingFieldError
@@ -122,7 +123,10 @@ class TransformNode(Stored, Node[Any, Any]):
         """Return the changed record, or the list of changed records."""
         change = self._change or self._composed()
         if type(records) is dict or isinstance(records, Mapping):
-            return change(records)
+            record = change(records)
+            if record is DROPPED:
+                raise Drop
+            return record
         if isinstance(records, str | bytes) or not isinstance(records, Iterable):
             raise _not_a_record(records)
         changed: list[Record] = []
@@ -132,14 +136,23 @@ class TransformNode(Stored, Node[Any, Any]):
             asked += TURN
             for record in islice(source, TURN):
                 try:
-                    changed.append(change(record))
+                    made = change(record)
                 except Drop:
-                    left_out += 1
+                    made = DROPPED
                 except Exception as error:
                     number = len(changed) + left_out
                     add_note(error, f"record {number}, counted from 0")
                     raise
+                if made is DROPPED:
+                    left_out += 1
+                else:
+                    changed.append(made)
         return changed
+
+    async def exec_block(self, items: list[Any]) -> Iterator[Any]:
+        if set(map(type, items)) == {dict}:
+            return map(self._change or self._composed(), items)
+        return iter((await self.exec(items[0]),))  # a list of records perhaps
 
     def _composed(self) -> Change:
         """Compose the function that changes a record, and keep it until a setting changes."""
@@ -166,7 +179,10 @@ def _change_of(
     keep: Sequence[str] | None,
     drop: Sequence[str],
 ) -> Change:
-    """Return one function with all steps; a step that is not asked for costs it a test."""
+    """Return one function with all steps; a step that is not asked for costs it a test.
+
+    It returns DROPPED for a record that is left out.
+    """
 
     reshapes = bool(rename or drop or keep is not None)
 
@@ -174,7 +190,7 @@ def _change_of(
         if type(given) is not dict and not isinstance(given, Mapping):
             raise _not_a_record(given)
         if where is not None and not _wanted(where, given):
-            raise Drop
+            return DROPPED  # type: ignore[no-any-return]
         record = dict(given)
         if fields:
             for field, function in fields.items():

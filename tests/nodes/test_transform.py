@@ -4,6 +4,7 @@ import asyncio
 import copy
 import pickle
 import threading
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -79,6 +80,25 @@ async def test_a_stage_takes_one_record_at_a_time() -> None:
     assert await changed([BOB, ANN, eve], fields={"mail": known}, keep="age") == [
         {"age": 10}, {"age": 20},
     ]  # fmt: skip
+
+
+async def test_a_stage_takes_whatever_is_a_record_or_a_list_of_them() -> None:
+    """In their order; an error names the place in the stream of what it is about."""
+    given: list[Any] = [
+        {"n": 1}, {"n": 5}, [{"n": 2}, {"n": 5}], MappingProxyType({"n": 10}), {"n": 4}, {"n": 0},
+    ]  # fmt: skip
+    divide: Any = {"where": lambda r: r["n"] != 5, "fields": {"n": lambda n: 20 / n}}
+    stage = TransformNode(name="Divide", **divide)
+    found: list[Any] = []
+
+    async def read() -> None:
+        async for one in (People() | stage).stream({"people": given}):
+            found.append(one)
+
+    with pytest.raises(ZeroDivisionError) as caught:
+        await read()
+    assert found == [{"n": 20}, [{"n": 10}], {"n": 2}, {"n": 5}]
+    assert caught.value.__notes__ == ["in node 'Pipeline/Divide', item 5 ({'n': 0})"]
 
 
 async def test_names_may_change_places() -> None:

@@ -1,18 +1,21 @@
 """Files as a stream of records: a bad row is an item that fails, and says its line."""
 
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from typing import Any, ClassVar, Generic, Unpack
 
 from ..._validation import check_count
 from ...batch.batch import BatchNode
+from ...batch.fan_out import FanOut
+from ...node.blocks import exec_block_of
 from ...node.keywords import Result
 from ...node.settings import Checks
+from ...run.frame import Frame
 from .._extras import extra
 from .._json import MAX_DEPTH
 from .._store import StoreBatchSettings, Stored, configure
+from ._lines import Row
 from ._paths import FILE_CHECKS, AnyPath
-from ._rows import Lines, Row, csv_rows, json_rows, rows_of, text_rows, wrong_with
+from ._rows import CSVFormat, Format, Rows, json_format, text_format, wrong_with
 
 MAX_ROW = 1_048_576  # characters
 MAX_FIELDS = 10_000
@@ -67,7 +70,15 @@ class _Reader(Stored, BatchNode[Row, Result], Generic[Result]):
     def prep(self, shared: Any, /) -> AsyncGenerator[Row, None]:
         """Return the rows of the file; it is opened when the first is asked for."""
         path = self.path_of(shared)
-        return rows_of(path, self.root, self.encoding, self.max_row, self._parse())
+        # Whether anybody but `exec` below sees a row, and its line.
+        has_own = exec_block_of(self) is None or type(self).prep is not _Reader.prep
+        lined = has_own or not self.exec_is_plain
+        return Rows(path, self.root, self.encoding, self.max_row, self._format(), lined)
+
+    def fan_out_of(self, items: Any, frame: Frame, *sink: Any) -> FanOut:
+        if sink and isinstance(items, Rows):  # an Outcome has the row that it comes of
+            items.lined = True
+        return super().fan_out_of(items, frame, *sink)
 
     async def exec(self, row: Row, /) -> Result:
         """Return the record that a row holds.
@@ -75,13 +86,22 @@ class _Reader(Stored, BatchNode[Row, Result], Generic[Result]):
         Raises:
             RowError: It holds none.
         """
-        if row.error is not None:
-            raise row.error
-        record: Result = row.record
+        record: Result = _record_of(row)
         return record
 
-    def _parse(self) -> Callable[[Lines], Iterator[Row | None]]:
+    async def exec_block(self, rows: list[Any]) -> Iterator[Any] | list[Any]:
+        return map(_record_of, rows) if Row in set(map(type, rows)) else rows
+
+    def _format(self) -> Format:
         raise NotImplementedError
+
+
+def _record_of(row: Any) -> Any:
+    if type(row) is not Row:  # a good one, whose line nobody asks for
+        return row
+    if row.error is not None:
+        raise row.error
+    return row.record
 
 
 class ReadText(_Reader[str]):
@@ -116,8 +136,8 @@ class ReadText(_Reader[str]):
     ) -> None:
         self._set(settings, path=path, root=root, encoding=encoding, max_row=max_row)
 
-    def _parse(self) -> Callable[[Lines], Iterator[Row | None]]:
-        return text_rows
+    def _format(self) -> Format:
+        return text_format()
 
 
 class ReadCSV(_Reader[dict[str, str]]):
@@ -177,10 +197,8 @@ class ReadCSV(_Reader[dict[str, str]]):
             max_row=max_row, max_fields=max_fields,
         )  # fmt: skip
 
-    def _parse(self) -> Callable[[Lines], Iterator[Row | None]]:
-        return partial(
-            csv_rows, fields=self.fields, delimiter=self.delimiter, max_fields=self.max_fields
-        )
+    def _format(self) -> Format:
+        return CSVFormat(self.fields, self.delimiter, self.max_fields)
 
 
 def check_type(name: str, value: Any) -> Any:
@@ -246,6 +264,6 @@ class ReadJSONLines(_Reader[Result], Generic[Result]):
             max_depth=max_depth,
         )  # fmt: skip
 
-    def _parse(self) -> Callable[[Lines], Iterator[Row | None]]:
+    def _format(self) -> Format:
         decoder = extra("msgspec.json", "files").Decoder(Any if self.type is None else self.type)
-        return partial(json_rows, decode=decoder.decode, max_depth=self.max_depth)
+        return json_format(decoder.decode, self.max_depth)

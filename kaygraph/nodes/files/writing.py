@@ -2,8 +2,9 @@
 
 import codecs
 import csv
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
+from functools import partial
 from itertools import islice
 from numbers import Number
 from typing import Any, ClassVar, Unpack
@@ -83,7 +84,20 @@ class _Writer(Stored, BatchNode[Any, None]):
         draft = self._draft()
         if draft.full:  # before, so that an attempt that fails has added nothing
             await in_thread(draft.write)
+        self._add(draft, record)
+
+    async def exec_block(self, records: list[Any]) -> Iterator[None] | list[None]:
+        draft = self._draft()
+        if draft.full:
+            await in_thread(draft.write)
+        return self._add_all(draft, records)
+
+    def _add(self, draft: Draft, record: Any) -> None:
         draft.add(self._encoded(draft, record))
+
+    def _add_all(self, draft: Draft, records: list[Any]) -> Iterator[None] | list[None]:
+        """Add records at once, or one by one as they are asked for."""
+        return map(partial(self._add, draft), records)
 
     async def post(self, shared: Any, prep_res: Any, exec_res: Any, /) -> Any:
         """Give the file its name, and write the number of rows to the shared store.
@@ -163,6 +177,14 @@ class WriteJSONLines(_Writer):
             draft.format = extra("msgspec.json", "files").Encoder().encode
         line: bytes = draft.format(record)
         return line + b"\n"
+
+    def _add_all(self, draft: Draft, records: list[Any]) -> Iterator[None] | list[None]:
+        try:
+            lines = extra("msgspec.json", "files").Encoder().encode_lines(records)
+        except Exception:  # which of them is to blame is found one by one
+            return super()._add_all(draft, records)
+        draft.add(lines, len(records))
+        return [None] * len(records)
 
 
 class WriteCSV(_Writer):

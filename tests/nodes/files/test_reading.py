@@ -5,6 +5,7 @@ import csv
 import io
 import os
 import tracemalloc
+from collections.abc import Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,9 +26,18 @@ from kaygraph.nodes import (
     ReadText,
     Row,
     RowError,
+    TransformNode,
     WriteCSV,
 )
-from kaygraph.nodes.files._rows import CHUNK, Lines, _blocks, csv_rows, text_rows
+from kaygraph.nodes.files._lines import CHUNK, Lines
+from kaygraph.nodes.files._rows import (
+    CSVFormat,
+    Format,
+    _blocks,
+    blocks_of,
+    json_format,
+    text_format,
+)
 from kaygraph.testing import cancel_everywhere
 from tests.children import ROOT, python
 from tests.databases import POSTGRES, needs_postgres
@@ -202,7 +212,7 @@ async def test_a_row_may_be_as_long_as_is_told(end: str, tmp_path: Path) -> None
 def test_rows_come_in_as_many_blocks_as_the_file_has_chunks(tmp_path: Path) -> None:
     """Each is a hop to a thread: one for each line would be many times slower."""
     path = written(tmp_path, "x\n" * 3 * CHUNK)
-    blocks = list(_blocks(path, None, "utf-8", 100, text_rows))
+    blocks = list(_blocks(path, None, "utf-8", 100, text_format(), lined=False))
     assert len(blocks) == 6
     assert sum(map(len, blocks)) == 3 * CHUNK
 
@@ -227,7 +237,8 @@ def test_rows_that_end_nowhere_are_read_twice_at_most() -> None:
 
     lines = 20_000
     file: Any = io.BytesIO(b"h1,h2\n" + b'a","b\n' * lines)
-    rows = [row for row in csv_rows(Counted(file, "x", "utf-8", 3_000), None, ",", 10) if row]
+    counted = Counted(file, "x", "utf-8", 3_000)
+    rows = [row for row in CSVFormat(None, ",", 10).rows(counted) if row]
     assert all(row.error for row in rows)
     assert rows[0].line == 2
     assert Counted.given < 3 * lines
@@ -244,10 +255,10 @@ def test_any_table_that_csv_writes_is_read_as_it_was(table: list[list[str]], chu
     """With line ends and quotes in fields, and wherever a chunk of the file ends."""
     text = io.StringIO(newline="")
     csv.writer(text).writerows([["h1", "h2"], *table])
-    rows = csv_rows(
-        Lines(Slow(text.getvalue().encode(), chunk), "x", "utf-8", 10_000), None, ",", 9
-    )
-    assert [list(row.record.values()) for row in rows if row] == table
+    for form, lined in ((CSVFormat(None, ",", 9), True), (CSVFormat(None, ",", 9), False)):
+        lines = Lines(Slow(text.getvalue().encode(), chunk), "x", "utf-8", 10_000)
+        rows = [row for block in blocks_of(lines, form, lined) for row in block]
+        assert [list((row.record if lined else row).values()) for row in rows] == table
 
 
 @given(st.binary(max_size=80), st.integers(1, 7), st.integers(1, 12))
@@ -256,11 +267,50 @@ def test_any_bytes_are_rows_or_errors_with_lines_in_order(
 ) -> None:
     """Nothing else is raised, no row is told of twice, and each begins where the file says."""
     lines = Lines(Slow(data, chunk), "x", "utf-8", max_row)
-    rows = [row for row in csv_rows(lines, ("a", "b"), ",", 9) if row is not None]
-    numbers = [row.line for row in rows]
+    rows = CSVFormat(("a", "b"), ",", 9).rows(lines)
+    numbers = [row.line for row in rows if row is not None]
     assert numbers == sorted(set(numbers))
-    for row in text_rows(Lines(Slow(data, chunk), "x", "utf-8", 1000)):
+    for row in text_format().rows(Lines(Slow(data, chunk), "x", "utf-8", 1000)):
         assert row is None or row.error is not None or row.record.encode() in data
+
+
+FORMATS: list[Callable[[], Format]] = [
+    lambda: CSVFormat(None, ",", 2),
+    lambda: CSVFormat(("a",), ",", 9),
+    lambda: CSVFormat(("a", "b"), ";", 9),
+    lambda: json_format(msgspec.json.Decoder().decode, 2),
+    text_format,
+]
+
+
+def told(form: Format, data: bytes, chunk: int, max_row: int, lined: bool) -> list[Any]:
+    """Return what is read: records, and the line and the text of each error."""
+    found: list[Any] = []
+    lines = Lines(Slow(data, chunk), "x", "utf-8", max_row)
+    try:
+        for block in blocks_of(lines, form, lined):
+            rows = [row if type(row) is Row else Row(0, row) for row in block]
+            found += [(row.line, str(row.error)) if row.error else row.record for row in rows]
+    except RowError as error:  # the header
+        found.append(str(error))
+    return found
+
+
+@given(
+    st.lists(st.sampled_from(
+        [b"a", b"b,", b";", b'"', b'""', b"\n", b"\r", b"\r\n", b" ", b"\xff", b"\0", b"\xc3\xa9",
+         b"1", b"[", b"]", b"{}", b'"x\ny"', b'a,"b"\n', b"1;2\n", b"\xef\xbb\xbf"]
+    ), max_size=40).map(b"".join),
+    st.integers(1, 60),
+    st.integers(1, 60),
+    st.sampled_from(FORMATS),
+)  # fmt: skip
+def test_rows_are_the_same_a_chunk_at_once_and_one_by_one(
+    data: bytes, chunk: int, max_row: int, form: Callable[[], Format]
+) -> None:
+    """Their errors and lines too, whatever the file holds, and wherever a chunk of it ends."""
+    at_once, one_by_one = (told(form(), data, chunk, max_row, lined) for lined in (False, True))
+    assert at_once == one_by_one
 
 
 class Slow(io.BytesIO):
@@ -279,7 +329,7 @@ def test_lines_are_whole_wherever_a_chunk_ends(lines: list[str], chunk: int) -> 
     """In the middle of a character, of \\r\\n, or of a line."""
     for encoding in ("utf-8", "utf-16", "utf-32-le", "utf-8-sig"):
         data = "".join(f"{line}\r\n" for line in lines).encode(encoding)
-        rows = text_rows(Lines(Slow(data, chunk), "x", encoding, 1000))
+        rows = text_format().rows(Lines(Slow(data, chunk), "x", encoding, 1000))
         assert [row.record for row in rows if row] == lines
 
 
@@ -497,6 +547,37 @@ async def test_a_subclass_makes_something_of_each_record(tmp_path: Path) -> None
     assert caught.value.__notes__ == ["in node 'Ages', item 1 (line 3)"]
 
 
+async def test_whoever_sees_the_rows_sees_their_lines(tmp_path: Path) -> None:
+    """A prep of one's own, an exec of one's own, a fallback, and outcomes of a stream."""
+    path = written(tmp_path, 'a,b\n1,2\n\n"x\ny",3\n5\n')
+    told: list[tuple[int, Any]] = []
+
+    class Prepared(ReadCSV):
+        async def prep(self, shared: Any) -> Any:  # type: ignore[override]
+            async for row in super().prep(shared):
+                told.append((row.line, row.record))
+                yield row
+
+    class Executed(ReadCSV):
+        async def exec(self, row: Row) -> Any:
+            told.append((row.line, row.record))
+            return await super().exec(row)
+
+    class Replaced(ReadCSV):
+        async def exec_fallback(self, row: Row, exc: Exception) -> Any:
+            return row.line
+
+    lines = [(2, {"a": "1", "b": "2"}), (4, {"a": "x\ny", "b": "3"}), (6, None)]
+    for kind in (Prepared, Executed):
+        told.clear()
+        await read(kind(path, on_error="skip"))
+        assert told == lines
+    assert await read(Replaced(path)) == [lines[0][1], lines[1][1], 6]
+    outcomes = [one async for one in ReadCSV(path, on_error="collect").stream()]
+    assert [(one.item.line, one.item.record) for one in outcomes] == lines
+    assert repr(outcomes[0].item) == "line 2"
+
+
 # --- pipelines ---
 
 
@@ -518,6 +599,29 @@ async def test_a_reader_is_the_first_stage_of_a_pipeline(tmp_path: Path) -> None
     assert shared["ages"] == ["36", "8"]
     await Keeps(ReadCSV(path, on_error="collect"), Check()).run_async(shared)
     assert [type(age) for age in shared["ages"]] == [str, Outcome, str]
+
+
+async def test_bad_rows_among_many_are_told_in_their_places(tmp_path: Path) -> None:
+    """Wherever a chunk of the file ends, also within the quotes of a field."""
+    lines = [f'{n},"a\nb",é' if n % 7 else f"{n},bad" for n in range(30_000)]
+    path = written(tmp_path, "n,text,city\n" + "\n".join(lines))
+    shared: dict[str, Any] = {}
+
+    class Keeps(Pipeline):
+        def post(self, shared: Any, _: Any, results: Any) -> None:
+            shared["rows"] = results
+
+    await Keeps(ReadCSV(path, on_error="collect"), TransformNode(fields={"n": int})).run_async(
+        shared
+    )
+    found = shared["rows"]
+    assert path.stat().st_size > 5 * CHUNK
+    assert [row.index if isinstance(row, Outcome) else row["n"] for row in found] == [
+        *range(30_000)
+    ]
+    for number, row in enumerate(found[::7]):  # each is of one line, those between of two
+        assert row.error.line == 2 + number * 13
+    assert found[1] == {"n": 1, "text": "a\nb", "city": "é"}
 
 
 @pytest.mark.parametrize("kind", [ReadCSV, ReadText, ReadJSONLines])

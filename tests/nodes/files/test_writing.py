@@ -67,6 +67,13 @@ def parts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setattr(_parts, "NAMELESS", 0)
 
 
+class Given(Node[Any, Any]):
+    """A source of rows."""
+
+    def prep(self, shared: Any) -> Any:
+        return shared["rows"]
+
+
 def draft_in(folder: Path) -> Path:
     """Return the one file that is being written in a folder."""
     found = [path for path in folder.iterdir() if path.name.endswith(".part")]
@@ -439,7 +446,9 @@ async def test_what_has_failed_once_is_not_written_any_more(
             await super().post(shared, prep_res, results)
 
     with pytest.raises(OSError, match="No space left on device"):
-        await Noted(untouched, reads="rows", on_error="collect").run_async({"rows": numbers(6000)})
+        await Noted(untouched, reads="rows", on_error="collect").run_async(
+            {"rows": numbers(30_000)}
+        )
     assert calls == 2
     assert len(errors) == len(set(map(id, errors))) > 1000
     assert {type(error) for error in errors} == {OSError}
@@ -830,6 +839,23 @@ async def test_rows_that_are_dropped_are_not_counted(tmp_path: Path) -> None:
     await Even(tmp_path / "a", reads="rows", writes="count").run_async(shared)
     assert shared["count"] == 3
     assert (tmp_path / "a").read_text() == "0\n2\n4\n"
+
+
+@each_kind
+async def test_a_record_that_fails_among_many_is_left_out_alone(kind: Any, tmp_path: Path) -> None:
+    """Of a pipeline as of a list: it is told with its place, and the others are written."""
+    records: list[Any] = [{"n": str(number)} for number in range(500)]
+    records[123] = records[400] = {"n": object()} if kind is WriteJSONLines else {"m": "1"}
+    shared: dict[str, Any] = {"rows": records}
+    listed = kind(tmp_path / "listed", on_error="collect", reads="rows", writes="count")
+    await Graph(listed).run_async(shared)
+    assert shared["count"] == 498
+    streamed = Pipeline(Given(), kind(tmp_path / "streamed", on_error="collect"))
+    found = [one async for one in streamed.stream(shared)]
+    assert [one.index for one in found if one is not None] == [123, 400]
+    text = (tmp_path / "listed").read_text()
+    assert text == (tmp_path / "streamed").read_text()
+    assert text.count("\n") == 498 + (kind is WriteCSV)
 
 
 async def test_outcomes_pass_a_writer_by_in_a_pipeline(tmp_path: Path) -> None:
