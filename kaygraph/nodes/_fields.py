@@ -42,10 +42,15 @@ def field_of(record: Any, field: str) -> Any:
     Raises:
         MissingFieldError: The record has no such field.
     """
+    return found_at(record, field.split("."), field)
+
+
+def found_at(record: Any, path: Iterable[str], field: str) -> Any:
+    """Return what is at a path of names, which ``field`` is in one."""
     found = record
-    for part in field.split("."):
+    for part in path:
         owner = found
-        if isinstance(owner, Mapping):
+        if type(owner) is dict or isinstance(owner, Mapping):
             if part not in owner:
                 raise MissingFieldError(field, part, map(str, owner))
             found = owner[part]

@@ -60,15 +60,9 @@ class RepeatedKeyError(KayGraphError, ValueError):
 
 
 def join(
-    inputs: Mapping[str, list[Any]],
-    fields: Sequence[str],
-    how: How,
-    prefer: Prefer | None,
-    plain: bool,
+    inputs: Mapping[str, list[Any]], fields: Sequence[str], how: How, prefer: Prefer | None
 ) -> list[dict[str, Any]]:
     """Return the records of all inputs; records with equal values in ``fields`` are combined.
-
-    ``plain`` says that all records are dicts, and not other mappings.
 
     Raises:
         MissingFieldError: A record lacks a field of the key.
@@ -83,7 +77,7 @@ def join(
             hash(tuple(map(key_of, left.records)))
             return [dict(record) for record in left.records]
         for right in others:
-            left = _joined(left, right, fields, how, prefer, plain)
+            left = _joined(left, right, fields, how, prefer)
     except (KeyError, TypeError):
         for name, records in inputs.items():
             _check_keys(name, records, fields)
@@ -119,10 +113,11 @@ def _check_keys(name: str, records: Sequence[Record], fields: Sequence[str]) -> 
 
 
 def _joined(
-    left: Side, right: Side, fields: Sequence[str], how: How, prefer: Prefer | None, plain: bool
+    left: Side, right: Side, fields: Sequence[str], how: How, prefer: Prefer | None
 ) -> Side:
-    # No list is made that need not be: each is looked through whenever garbage is collected, which
-    # costs as much as its making.
+    shared = set[str]().union(*left.records) & set[str]().union(*right.records)
+    shared.difference_update(fields)
+    # No other list is made or walked through: partners are all over the memory.
     records, partners, keyed = _paired(left, right, fields)
     if how != "inner":
         partners = [ALONE if partner is None else partner for partner in partners]
@@ -138,10 +133,8 @@ def _joined(
     if prefer == "first":
         for record, own in zip(joined, records, strict=True):
             record.update(own)
-    elif prefer is None:
-        shared = len(fields) * (len(joined) - (partners.count(ALONE) if how != "inner" else 0))
-        if not plain or _lost(records, partners, joined) != shared:
-            _refuse_conflicts(records, partners, fields, (left.name, right.name))
+    elif prefer is None and shared:
+        _refuse_conflicts(shared, records, partners, (left.name, right.name))
     if how == "outer":
         rest = _unmet(left, right, fields)
         joined += map(dict, rest)
@@ -204,16 +197,11 @@ def _nulls(keys: Collection[Key], fields: Sequence[str]) -> list[Key]:
     return [None] if None in keys else []
 
 
-def _lost(records: list[Any], partners: list[Any], joined: list[dict[str, Any]]) -> int:
-    """Return how many fewer fields there are in all, once the records are combined."""
-    return sum(map(len, records)) + sum(map(len, partners)) - sum(map(len, joined))
-
-
 def _refuse_conflicts(
-    records: list[Any], partners: list[Any], fields: Sequence[str], names: tuple[str, str]
+    shared: Collection[str], records: list[Any], partners: list[Any], names: tuple[str, str]
 ) -> None:
-    """Raise where a record and its partner share a field that is not of the key."""
+    """Raise where a record and its partner both have one of the fields."""
     for record, partner in zip(records, partners, strict=True):
         for field in partner:
-            if field in record and field not in fields:
+            if field in shared and field in record:
                 raise KeyConflictError(field, names)

@@ -109,14 +109,24 @@ class Stored:
         Raises:
             MissingInputError: A key is missing.
         """
-        return None if self.reads is None else values_of(shared, self.reads, self.name)
+        reads = self.reads
+        if reads is None:
+            return None
+        if type(shared) is dict and type(reads) is str and reads in shared:  # nearly always
+            return shared[reads]
+        return values_of(shared, reads, self.name)
 
     def post(self, shared: Any, prep_res: Any, exec_res: Any, /) -> Any:
         """Write the result to the shared store."""
+        writes = self.writes
+        if writes is None:
+            return
         if isinstance(exec_res, StageReport) and exec_res.results is not None:
             exec_res = exec_res.results
-        if self.writes is not None:
-            store(shared, self.writes, exec_res, self.name)
+        if type(shared) is dict and type(writes) is str:
+            shared[writes] = exec_res
+        else:
+            store(shared, writes, exec_res, self.name)
 
 
 def values_of(shared: Any, keys: str | Sequence[str], node: str) -> Any:

@@ -41,6 +41,7 @@ class Calling(Stored, Generic[Arguments, Returned]):
     _checks: ClassVar[Checks] = {"function": _function}
     # Whether the function can be called without an argument, and with one.
     _takes: tuple[bool, bool] = (False, True)
+    _takes_item = False  # it is always called with the item
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -64,6 +65,8 @@ class Calling(Stored, Generic[Arguments, Returned]):
             if type(self).exec is Calling.exec and "exec" not in vars(self):
                 self.__dict__["exec_kind"] = kind_of(function)
             self.__dict__["_takes"] = (_may_take(function, 0), _may_take(function, 1))
+        if "function" in names or "reads" in names:
+            self.__dict__["_takes_item"] = not (self._takes[0] or isinstance(self.reads, tuple))
         super()._changed(names)  # type: ignore[misc]
 
     def __call__(self, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Returned:
@@ -73,6 +76,8 @@ class Calling(Stored, Generic[Arguments, Returned]):
     def exec(self, item: Any, /) -> Any:
         """Call the function with the values of ``reads``, or with the item of a pipeline."""
         call: Function = self.function
+        if self._takes_item:
+            return call(item)
         if isinstance(self.reads, tuple):
             return call(*item)
         without, with_item = self._takes

@@ -312,16 +312,13 @@ def _zipped(node: MergeNode, found: dict[str, Any]) -> list[tuple[Any, ...]]:
 
 def _joined(node: MergeNode, found: dict[str, Any]) -> list[dict[str, Any]]:
     lists = _lists(node, found)
-    kinds: set[type] = set()
     for name, records in lists.items():
-        own = {*map(type, records)}
-        if not all(issubclass(kind, Mapping) for kind in own):
+        if not all(issubclass(kind, Mapping) for kind in {*map(type, records)}):
             for record in records:
                 if not isinstance(record, Mapping):
                     raise _unfit(node, name, record, "lists of mappings")
-        kinds |= own
     assert node.key is not None
-    return join(lists, node.key, node.how or "inner", node.prefer, kinds <= {dict})
+    return join(lists, node.key, node.how or "inner", node.prefer)
 
 
 MERGES: Mapping[Strategy, Callable[[MergeNode, dict[str, Any]], Any]] = {

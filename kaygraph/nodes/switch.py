@@ -12,7 +12,7 @@ from ..errors import KayGraphError, NodeDefinitionError, closest
 from ..executors.kinds import kind_of
 from ..node.node import Node
 from ..node.settings import Checks
-from ._fields import field_of
+from ._fields import found_at
 from ._references import check_function
 from ._store import Stored, StoreSettings, configure
 
@@ -77,6 +77,9 @@ class Case:
     value: Any = ...
     when: Predicate | str | None = data_field(default=None, kw_only=True)
 
+    _compare: ClassVar[Any]  # what follows from the fields, for each read
+    _path: ClassVar[tuple[str, ...]]
+
     def __post_init__(self) -> None:
         if not isinstance(self.action, str) or not self.action:
             raise ValueError(f"action must be a string that is not empty, got {self.action!r}")
@@ -115,6 +118,8 @@ class Case:
             raise ValueError(
                 f"Case {self.action!r}: 'in' needs a container, got a {type(self.value).__name__}"
             )
+        object.__setattr__(self, "_compare", {**COMPARISONS, **TESTS}[self.operator])
+        object.__setattr__(self, "_path", tuple((self.field or "").split(".")))
 
     async def matches(self, read: Any) -> bool:
         """Return whether this case matches the value that was read.
@@ -123,17 +128,19 @@ class Case:
             MissingFieldError: The value has no such field.
             ComparisonError: The field and the value cannot be compared.
         """
+        answer = self._answer(read)
+        return bool(await answer if isawaitable(answer) else answer)
+
+    def _answer(self, read: Any) -> Any:
+        """Return the same, or what a predicate gives, which may have to be awaited."""
         if callable(self.when):
-            answer = self.when(read)
-            return bool(await answer if isawaitable(answer) else answer)
-        assert self.operator is not None
-        found = read if self.field is None else field_of(read, self.field)
-        if self.operator in TESTS:
-            return TESTS[self.operator](found)
+            return self.when(read)
+        found = read if self.field is None else found_at(read, self._path, self.field)
         try:
-            return bool(COMPARISONS[self.operator](found, self.value))
+            return bool(self._compare(found, self.value))
         except (TypeError, ValueError) as error:
             types = (type(found).__name__, type(self.value).__name__)
+            assert self.operator is not None
             raise ComparisonError(self.action, self.field, self.operator, types) from error
 
 
@@ -176,19 +183,36 @@ def _comparable(one: Any, other: Any) -> bool:
     return True
 
 
-TESTS: Mapping[str, Callable[[Any], bool]] = {
-    "is_null": lambda found: found is None,
-    "is_not_null": lambda found: found is not None,
+def _is_null(found: Any, _: Any) -> bool:
+    return found is None
+
+
+def _is_not_null(found: Any, _: Any) -> bool:
+    return found is not None
+
+
+def _differ(found: Any, value: Any) -> bool:
+    return not _equal(found, value)
+
+
+def _contains(found: Any, value: Any) -> bool:
+    return _is_in(value, found)
+
+
+# Each is called with the field and the value of the case.
+TESTS: Mapping[str, Callable[[Any, Any], bool]] = {
+    "is_null": _is_null,
+    "is_not_null": _is_not_null,
 }
 COMPARISONS: Mapping[str, Callable[[Any, Any], Any]] = {
     "==": _equal,
-    "!=": lambda found, value: not _equal(found, value),
+    "!=": _differ,
     ">": operators.gt,
     "<": operators.lt,
     ">=": operators.ge,
     "<=": operators.le,
     "in": _is_in,
-    "contains": lambda found, value: _is_in(value, found),
+    "contains": _contains,
 }
 OPERATORS = (*COMPARISONS, *TESTS)
 # Operators of other languages; the closest name by spelling would be a wrong suggestion.
@@ -252,11 +276,15 @@ class SwitchNode(Stored, Node[Any, str]):
     async def exec(self, read: Any, /) -> str:
         """Return the action of the first case that matches, or "default"."""
         for case in self.cases:
-            if await case.matches(read):
+            answer = case._answer(read)
+            if type(answer) is not bool and isawaitable(answer):
+                answer = await answer
+            if answer:
                 return case.action
         return "default"
 
     def post(self, shared: Any, prep_res: Any, action: str, /) -> str:
         """Return the action that ``exec`` found."""
-        super().post(shared, prep_res, action)
+        if self.writes is not None:
+            super().post(shared, prep_res, action)
         return action

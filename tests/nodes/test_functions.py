@@ -59,6 +59,33 @@ async def async_place(number: int) -> tuple[int, int]:
 # --- what a function gets ---
 
 
+async def test_what_a_function_gets_follows_its_settings() -> None:
+    """Also where they change after the node was made."""
+
+    def listed(*given: Any) -> list[Any]:
+        return list(given)
+
+    def one(given: Any) -> list[Any]:
+        return [given]
+
+    got: dict[str, Any] = {"a": 1, "b": 2}
+    changing = FunctionNode(one, reads="a", writes="got")
+    await changing.run_async(got)
+    assert got["got"] == [1]
+    changing.function = listed
+    changing.reads = ("a", "b")
+    await changing.run_async(got)
+    assert got["got"] == [1, 2]
+    changing.reads = "b"
+    changing.function = one
+    await changing.run_async(got)
+    assert got["got"] == [2]
+    del changing.reads
+    changing.function = listed
+    await changing.run_async(got)
+    assert got["got"] == []
+
+
 async def test_a_function_gets_what_it_reads() -> None:
     """A key's value, or the values of several in their order; defaults keep theirs."""
     shared = {"numbers": [1, 2], "width": 3, "height": 4}

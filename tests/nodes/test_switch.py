@@ -1,8 +1,10 @@
 """Switches: the first case that matches, and an error where that cannot be told."""
 
+import copy
 import operator
+import pickle
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import cached_property
 from typing import Any
@@ -15,6 +17,11 @@ from kaygraph import Graph, Node, NodeDefinitionError, UnknownActionError
 from kaygraph.nodes import Case, ComparisonError, MissingFieldError, SwitchNode
 
 pytestmark = pytest.mark.anyio
+
+
+def pickled(case: Case) -> Case:
+    copied: Case = pickle.loads(pickle.dumps(case))
+    return copied
 
 
 @dataclass(frozen=True)
@@ -252,6 +259,15 @@ async def test_a_predicate_decides() -> None:
     assert [await action(number, *cases) for number in (12, 2, 3)] == ["large", "even", "default"]
     with pytest.raises(TypeError, match="not supported between"):
         await action("x", *cases)
+
+
+@pytest.mark.parametrize("made", [copy.copy, pickled, lambda case: replace(case, action="old")])
+async def test_a_copy_of_a_case_matches_what_the_case_does(made: Callable[[Case], Case]) -> None:
+    """Also one that has gone to a process."""
+    case = Case("old", "user.age", ">=", 60)
+    assert made(case) == case
+    assert await made(case).matches({"user": User(70)})
+    assert not await made(case).matches({"user": User(50)})
 
 
 async def test_several_keys_are_looked_at_together() -> None:

@@ -1,0 +1,99 @@
+"""Ready-made nodes: functions, switches and joins."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from benchmarks.harness import Case
+from kaygraph import Graph
+from kaygraph.nodes import Case as When
+from kaygraph.nodes import MergeNode, SwitchNode, node
+
+LINE = 1_000
+
+
+def cases(size: int) -> Iterator[Case]:
+    yield in_a_line("B17-function", "a FunctionNode in a line", plus_one, 20_000 // size, 1.0)
+    yield a_run_each("B17-function-run", "a FunctionNode, a run each", 5_000 // size, 2.3)
+    yield in_a_line("B17-switch", "a SwitchNode in a line", switch, 20_000 // size, 1.2)
+    yield join("B17-join", 10_000 // size, 1.2)
+
+
+async def add_one(number: int) -> int:
+    return number + 1
+
+
+def plus_one() -> Any:
+    return node(add_one, reads="number", writes="number")
+
+
+def switch() -> Any:
+    return SwitchNode(When("many", "count", ">", 1_000), reads="record", writes="action")
+
+
+def in_a_line(name: str, what: str, make: Any, operations: int, target: float) -> Case:
+    """One operation is one node; the floor does its work without a node."""
+    line = first = make()
+    for _ in range(LINE - 1):
+        line = line >> make()
+    graph, runs = Graph(first), operations // LINE
+
+    async def floor() -> None:
+        for _ in range(runs):
+            shared: dict[str, Any] = {"number": 0, "record": {"count": 1}}
+            for _ in range(LINE):
+                if make is plus_one:
+                    shared["number"] = await add_one(shared["number"])
+                else:
+                    shared["action"] = "many" if shared["record"]["count"] > 1_000 else "default"
+
+    async def ours() -> None:
+        for _ in range(runs):
+            shared: dict[str, Any] = {"number": 0, "record": {"count": 1}}
+            await graph.run_async(shared)
+            assert shared["number"] == LINE if make is plus_one else shared["action"] == "default"
+
+    return Case(
+        name=name, what=what, operations=operations, floor=floor, ours=ours, target=target,
+        unit="µs",
+    )  # fmt: skip
+
+
+def a_run_each(name: str, what: str, operations: int, target: float) -> Case:
+    """One operation is one run of one node."""
+    alone = plus_one()
+
+    async def floor() -> None:
+        shared = {"number": 0}
+        for _ in range(operations):
+            shared["number"] = await add_one(shared["number"])
+
+    async def ours() -> None:
+        shared = {"number": 0}
+        for _ in range(operations):
+            await alone.run_async(shared)
+        assert shared["number"] == operations
+
+    return Case(
+        name=name, what=what, operations=operations, floor=floor, ours=ours, target=target,
+        unit="µs",
+    )  # fmt: skip
+
+
+def join(name: str, many: int, target: float) -> Case:
+    """One operation is one record that comes out."""
+    people = [{"id": number, "name": f"name {number}", "city": "Porto"} for number in range(many)]
+    orders = [{"id": n * 7919 % many, "total": n * 1.5, "currency": "EUR"} for n in range(many)]
+    merge = MergeNode("join", inputs=("people", "orders"), key="id", writes="joined")
+
+    def floor() -> None:
+        by_id = {order["id"]: order for order in orders}
+        joined = [{**person, **by_id[person["id"]]} for person in people if person["id"] in by_id]
+        assert len(joined) == many
+
+    def ours() -> None:
+        shared: dict[str, Any] = {"people": people, "orders": orders}
+        merge.run(shared)
+        assert len(shared["joined"]) == many
+
+    what = f"a join of {many:,} by {many:,} records"
+    return Case(name=name, what=what, operations=many, floor=floor, ours=ours, target=target)
