@@ -81,7 +81,7 @@ class CircuitBreaker:
         self.reset_after = check_seconds("reset_after", reset_after)
         self.on = check_on("on", on)
         self.name = None if name is None else check_name("name", name)
-        self._circuits = Clocked(_Circuit)
+        self._circuits = Clocked(Circuit)
 
     def __reduce__(self) -> tuple[Any, ...]:
         settings = (self.failures, self.share, self.window, self.reset_after, self.on, self.name)
@@ -111,8 +111,8 @@ class CircuitBreaker:
         """
         circuit, now = self._here()
         with circuit.lock:
-            if circuit.state == "closed":
-                return Ticket(circuit.generation)
+            if circuit.ticket is not None:
+                return circuit.ticket
             moved = circuit.state == "open" and now >= circuit.until
             if moved:
                 circuit.move("half_open")
@@ -120,6 +120,10 @@ class CircuitBreaker:
                 circuit.probing = True
                 return Ticket(circuit.generation, moved)
             raise self._refusal(circuit, now)
+
+    def circuit(self) -> "Circuit":
+        """Return its state for the running loop, which others may change at any time."""
+        return self._here()[0]
 
     def check(self) -> None:
         """Raise the CircuitOpenError that ``admit`` would raise now; do not change the state."""
@@ -129,7 +133,7 @@ class CircuitBreaker:
                 if circuit.probing or (circuit.state == "open" and now < circuit.until):
                     raise self._refusal(circuit, now)
 
-    def _refusal(self, circuit: "_Circuit", now: float) -> CircuitOpenError:
+    def _refusal(self, circuit: "Circuit", now: float) -> CircuitOpenError:
         probing, reason, wait = circuit.probing, circuit.reason, circuit.until - now
         who = "the circuit breaker" if self.name is None else f"circuit breaker {self.name!r}"
         if probing:
@@ -182,7 +186,7 @@ class CircuitBreaker:
             circuit.until = now + self.reset_after
             return circuit.move("open")
 
-    def _reason_to_open(self, circuit: "_Circuit", failed: bool) -> str | None:
+    def _reason_to_open(self, circuit: "Circuit", failed: bool) -> str | None:
         """Count a call on a closed circuit; return why it must open, or None."""
         circuit.streak = circuit.streak + 1 if failed else 0
         if circuit.streak == self.failures:
@@ -197,18 +201,23 @@ class CircuitBreaker:
                 return f"{circuit.failed} failures in {self.window} calls"
         return None
 
-    def _here(self) -> "tuple[_Circuit, float]":
+    def _here(self) -> "tuple[Circuit, float]":
         try:
             return self._circuits.here()
         except RuntimeError:  # no loop runs in this thread
             return self._circuits._real, time.monotonic()
 
 
-class _Circuit:
-    """The state of a breaker on one clock. Hold ``lock`` to change it."""
+class Circuit:
+    """The state of a breaker on one clock. Hold ``lock`` to change it.
+
+    Attributes:
+        ticket: What admits every call while it is closed; None while it is not.
+    """
 
     __slots__ = (
-        "failed", "generation", "lock", "probing", "reason", "results", "state", "streak", "until",
+        "failed", "generation", "lock", "probing", "reason", "results", "state", "streak", "ticket",
+        "until",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -224,6 +233,7 @@ class _Circuit:
         """Change the state: begin a new generation and reset all counts."""
         self.state = state
         self.generation += 1
+        self.ticket = Ticket(self.generation) if state == "closed" else None
         self.streak = self.failed = 0
         self.results.clear()
         return state

@@ -34,6 +34,11 @@ class Clocked(Generic[State]):
             self._own[loop] = self._make()
         return self._own[loop], loop.time()
 
+    def clock(self) -> Callable[[], float]:
+        """Return what tells the time for the running loop, in seconds."""
+        loop = asyncio.get_running_loop()
+        return loop.time if has_own_clock(loop) else time.monotonic
+
 
 def has_own_clock(loop: asyncio.AbstractEventLoop) -> bool:
     """Whether a loop's seconds are not those of the machine: it is that of a simulation."""

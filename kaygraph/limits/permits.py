@@ -198,16 +198,20 @@ class AutoPermits(Permits):
 
 
 class KeyPermits(Permits):
-    """The permits of a key.
+    """The permits of a key, and how many of its items are in progress.
 
     Whoever waits here waits for the same other caps as the rest. So each free permit is offered to
     one waiter: those behind it would only follow it to the next queue, all of them at every turn.
     """
 
-    __slots__ = ()
+    __slots__ = ("items", "key")
 
     keyed = True
     setting = "limit_by"
+
+    def __init__(self, size: int, key: Hashable) -> None:
+        super().__init__(size)
+        self.key, self.items = key, 0
 
     def serve(self) -> None:
         offers = self.free
@@ -224,22 +228,25 @@ class KeyedPermits:
         self.size = size
         self.taken = 0  # the items in progress, of all keys
         self.known: dict[Hashable, KeyPermits] = {}
-        self._items: dict[Hashable, int] = {}
 
-    def begin(self, key: Hashable) -> Permits:
-        """Return the permits of an item's key; the caller calls ``end`` when the item ends."""
-        if key not in self.known:
-            self.known[key] = KeyPermits(self.size)
-            self._items[key] = 0
-        self._items[key] += 1
+    def begin(self, key: Hashable) -> KeyPermits:
+        """Return the permits of an item's key; the caller calls ``end`` when the item ends.
+
+        Raises:
+            TypeError: The key cannot be hashed.
+        """
+        permits = self.known.get(key)
+        if permits is None:
+            permits = self.known[key] = KeyPermits(self.size, key)
+        permits.items += 1
         self.taken += 1
-        return self.known[key]
+        return permits
 
-    def end(self, key: Hashable) -> None:
-        self._items[key] -= 1
+    def end(self, permits: KeyPermits) -> None:
+        permits.items -= 1
         self.taken -= 1
-        if not self._items[key]:
-            del self._items[key], self.known[key]
+        if not permits.items:
+            del self.known[permits.key]
 
     @property
     def leak(self) -> str | None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections import deque
+from array import array
 from collections.abc import Callable, Sequence
 from heapq import heappop, heappush
 from math import inf
@@ -70,37 +70,75 @@ class RateLimit:
 
     def claim(self, item: Any) -> "RateClaim":
         """Return the cap that represents an item in a slot."""
-        weight = self.weight(item) if callable(self.weight) else self.weight
-        return RateClaim(self, self._windows.here()[0], self._weighed(weight))
+        return self.here().claim(item)
+
+    def here(self) -> "RateHere":
+        """Return the limit as it is on the running loop."""
+        weight = None if callable(self.weight) else self._weighed(self.weight)
+        return RateHere(self, self._windows.here()[0], self._windows.clock(), weight)
+
+    def weight_of(self, item: Any) -> int:
+        """Return the weight of an item as a whole number, of which FULL are ``calls``."""
+        return self._weighed(self.weight(item) if callable(self.weight) else self.weight)
 
 
 def _rate_limit(calls: float, per: float, weight: Weight) -> RateLimit:
     return RateLimit(calls, per, weight=weight)
 
 
-class _Begun:
-    """A call in the window: when it began, and its weight."""
-
-    __slots__ = ("at", "weight")
-
-    def __init__(self, at: float, weight: int) -> None:
-        self.at, self.weight = at, weight
-
-
 class _Window:
-    """The calls that began in the last ``per`` seconds, on all loops that share a clock."""
+    """The calls that began in the last ``per`` seconds, on all loops that share a clock.
+
+    When each began, and its weight, are numbers side by side, of which the first ``_gone`` count no
+    longer. So a million calls take 16 MB.
+    """
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.log: deque[_Begun] = deque()
-        self.used = 0  # the weight of the calls in the log and of the pending ones
+        self.used = 0  # the weight of the calls in the window and of the pending ones
         self.pending = 0  # calls that are admitted and have not begun
         self.lines: WeakKeyDictionary[asyncio.AbstractEventLoop, _Line] = WeakKeyDictionary()
+        self._times = array("d")
+        self._weights = array("d")  # whole numbers of 53 bits at most, times a power of two
+        self._gone = 0
+        self._before = 0  # how many calls there were before the first of the numbers
+
+    def begin(self, now: float, weight: int) -> int:
+        """Note a call that begins, and return what it is known by."""
+        self._times.append(now)
+        self._weights.append(weight)
+        return self._before + len(self._times) - 1
+
+    def take_back(self, call: int) -> None:
+        """Forget a call that was not made."""
+        place = call - self._before
+        if place >= self._gone:
+            self.used -= int(self._weights[place])
+            self._weights[place] = 0.0
 
     def forget(self, now: float, per: float) -> None:
+        """Forget the calls that began longer ago than ``per`` seconds."""
+        times, gone = self._times, self._gone
         # The comparison is that of a timer (at + per); in floats, now - per can differ from it.
-        while self.log and self.log[0].at + per <= now:
-            self.used -= self.log.popleft().weight
+        while gone < len(times) and times[gone] + per <= now:
+            self.used -= int(self._weights[gone])
+            gone += 1
+        if gone > 64 and 2 * gone > len(times):
+            del times[:gone], self._weights[:gone]
+            self._before += gone
+            gone = 0
+        self._gone = gone
+
+    def room_at(self, weight: int, now: float, per: float) -> float:
+        """Return when there is room for a call, should none begin meanwhile."""
+        excess, due = self.used + weight - MOST, now
+        for place in range(self._gone, len(self._times)):
+            if excess <= 0:
+                return due
+            excess -= int(self._weights[place])
+            due = self._times[place] + per
+        # A pending call blocks; it stays in the window at least this long.
+        return now + per if excess > 0 else due
 
 
 class _Line:
@@ -112,65 +150,47 @@ class _Line:
         self.serving = False
 
 
-class RateClaim:
-    """One item's claim on a RateLimit: a cap of its slot."""
+class RateHere:
+    """A RateLimit on one loop, found once: its window, its line and its clock.
 
-    __slots__ = ("_entry", "_line", "_rate", "_weight", "_window")
+    Attributes:
+        weight: That of every call; None where each has its own.
+    """
 
-    timed, keyed = True, False
-    setting = "rate"
+    __slots__ = ("_line", "_rate", "now", "per", "waiting", "weight", "window")
 
-    def __init__(self, rate: RateLimit, window: _Window, weight: int) -> None:
-        self._rate, self._window, self._weight = rate, window, weight
+    def __init__(
+        self, rate: RateLimit, window: _Window, now: Callable[[], float], weight: int | None
+    ) -> None:
+        self._rate, self.per, self.window, self.weight = rate, rate.per, window, weight
+        self.now = now
         self._line = window.lines.setdefault(asyncio.get_running_loop(), _Line())
-        self._entry: _Begun | None = None
+        self.waiting = self._line.waiting
 
-    @property
-    def waiting(self) -> Sequence[Any]:
-        return self._line.waiting
+    def claim(self, item: Any) -> "RateClaim":
+        """Return the cap that represents an item in a slot."""
+        weight = self.weight
+        return RateClaim(self, self._rate.weight_of(item) if weight is None else weight)
 
-    @property
-    def first(self) -> Waiter:
-        return self._line.waiting[0][0]
+    def begin_at_once(self) -> bool:
+        """Let a call begin if there is room and nobody waits; return whether there was.
 
-    def enter(self, age: float = inf) -> bool:
-        if self._line.waiting and self.first.age < age:
-            return False  # a light call does not overtake a heavy one that waits
-        window, now = self._window, self._now()
+        Admitted and begun in one step, which is right where nothing can come between.
+        """
+        weight, window = self.weight, self.window
+        if self.waiting or weight is None:
+            return False
         with window.lock:
-            window.forget(now, self._rate.per)
-            if window.used + self._weight > MOST:
+            now = self.now()
+            window.forget(now, self.per)
+            if window.used + weight > MOST:
                 return False
-            self._entry = None
-            window.pending += 1
-            window.used += self._weight
+            window.used += weight
+            window.begin(now, weight)
         return True
 
-    def begun(self) -> None:
-        window = self._window
-        with window.lock:  # log the time of the call: the loop may have been busy since admission
-            self._entry = _Begun(self._now(), self._weight)
-            window.log.append(self._entry)
-            window.pending -= 1
-
-    def leave(self) -> None:
-        pass  # the call counts until the window has passed
-
-    def undo(self) -> None:
-        window = self._window
-        with window.lock:
-            if self._entry is None:
-                window.pending -= 1
-                window.used -= self._weight
-            elif any(entry is self._entry for entry in window.log):
-                window.used -= self._weight
-                self._entry.weight = 0
-
-    def stand(self, waiter: Waiter) -> None:
-        heappush(self._line.waiting, (waiter, self))
-        self._arm()
-
     def serve(self) -> None:
+        """Admit waiters as far as there is room."""
         line = self._line
         line.serving = True
         while line.waiting:
@@ -179,11 +199,11 @@ class RateClaim:
             if not turn.future.done() and turn.obstacle is claim:
                 break  # it is blocked here again, and nobody overtakes it
         line.serving = False
-        self._arm()
+        self.arm()
 
-    def _arm(self) -> None:
+    def arm(self) -> None:
         """Set the timer to the moment when there is room for the first waiter."""
-        line, window, now = self._line, self._window, self._now()
+        line, window, now = self._line, self.window, self.now()
         if line.serving:
             return
         if line.timer is not None:
@@ -191,17 +211,66 @@ class RateClaim:
             line.timer = None
         if not line.waiting:
             return
-        first, due = line.waiting[0][1], now
         with window.lock:
-            excess = window.used + first._weight - MOST
-            for call in window.log:
-                if excess <= 0:
-                    break
-                excess -= call.weight
-                due = call.at + self._rate.per
-            if excess > 0:  # a pending call blocks; it stays in the window at least this long
-                due = now + self._rate.per
+            due = window.room_at(line.waiting[0][1].weight, now, self.per)
         line.timer = asyncio.get_running_loop().call_later(max(0.0, due - now), self.serve)
 
-    def _now(self) -> float:
-        return self._rate._windows.here()[1]
+
+class RateClaim:
+    """One item's claim on a RateLimit: a cap of its slot."""
+
+    __slots__ = ("_call", "_here", "weight")
+
+    timed, keyed = True, False
+    setting = "rate"
+
+    def __init__(self, here: RateHere, weight: int) -> None:
+        self._here, self.weight = here, weight
+        self._call: int | None = None  # by what the window knows it, once it has begun
+
+    @property
+    def waiting(self) -> Sequence[Any]:
+        return self._here.waiting
+
+    @property
+    def first(self) -> Waiter:
+        return self._here.waiting[0][0]
+
+    def enter(self, age: float = inf) -> bool:
+        here = self._here
+        if here.waiting and self.first.age < age:
+            return False  # a light call does not overtake a heavy one that waits
+        window = here.window
+        with window.lock:
+            window.forget(here.now(), here.per)
+            if window.used + self.weight > MOST:
+                return False
+            self._call = None
+            window.pending += 1
+            window.used += self.weight
+        return True
+
+    def begun(self) -> None:
+        here, window = self._here, self._here.window
+        with window.lock:  # log the time of the call: the loop may have been busy since admission
+            self._call = window.begin(here.now(), self.weight)
+            window.pending -= 1
+
+    def leave(self) -> None:
+        pass  # the call counts until the window has passed
+
+    def undo(self) -> None:
+        window = self._here.window
+        with window.lock:
+            if self._call is not None:
+                window.take_back(self._call)
+            else:
+                window.pending -= 1
+                window.used -= self.weight
+
+    def stand(self, waiter: Waiter) -> None:
+        heappush(self._here.waiting, (waiter, self))
+        self._here.arm()
+
+    def serve(self) -> None:
+        self._here.serve()

@@ -1,17 +1,15 @@
 """What a worker holds while it works: its caps, acquired in one step."""
 
 import asyncio
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from contextvars import Context
 from typing import Any, Protocol
 
 from ..aio.outlet import ItemOutlet
 from ..aio.tasks import raise_if_cancelled
 from ..aio.timer import Timer
-from ..events import NO_USAGE, Usage
-from .permits import AutoPermits, Cap, Permits, Waiter, entered
-
-NO_KEY = object()
+from ..events import NO_USAGE
+from .permits import AutoPermits, Cap, KeyPermits, Permits, Waiter, entered
 
 
 class Pool(Protocol):
@@ -43,8 +41,9 @@ class Slot:
     """
 
     __slots__ = (
-        "attempts", "auto", "caps", "context", "held", "index", "item", "key", "loan", "outlet",
-        "pool", "ready", "replaced", "seconds", "timed", "timer", "usage", "waiting", "worker",
+        "attempts", "auto", "caps", "context", "ended_at", "held", "index", "item", "key", "loan",
+        "outlet", "pool", "ready", "replaced", "seconds", "timed", "timer", "usage", "waiting",
+        "worker",
     )  # fmt: skip
 
     def __init__(
@@ -65,8 +64,9 @@ class Slot:
         self.attempts = 0
         self.seconds = 0.0
         self.waiting = False  # for its next attempt
-        self.usage = NO_USAGE
-        self.key: Hashable = NO_KEY  # of the item, as long as its permits are kept
+        self.usage = NO_USAGE  # what the current item has taken
+        self.ended_at = 0.0  # when the last attempt has ended, by the loop's clock
+        self.key: KeyPermits | None = None  # of the item, as long as it is in progress
         self.timer: Timer | None = None  # the time limits of the item and its attempt
         self.context: Context | None = None  # in which the worker began: that of other attempts
         self.loan: Loan | None = None  # what it has given back while a graph runs within exec
@@ -88,19 +88,32 @@ class Slot:
 
     async def begin(self) -> None:
         """Acquire everything that an attempt needs, unless that is held already."""
-        if self.has_begun:
+        if self.begin_at_once():
             return
         whole = (*self.caps, *self.item)
-        if self.held and entered(self.item) is None:
-            self.held = whole
-        else:
-            self.give()  # a waiter must hold nothing
-            obstacle = entered(whole)
-            if obstacle is not None:
-                await self._wait(whole, obstacle)
-            self.held = whole
+        self.give()  # a waiter must hold nothing
+        obstacle = entered(whole)
+        if obstacle is not None:
+            await self._wait(whole, obstacle)
+        self.held = whole
         for cap in self.item:
             cap.begun()
+
+    def begin_at_once(self) -> bool:
+        """Acquire what an attempt needs besides the caps of the worker, if these are held.
+
+        Returns:
+            Whether all is held now; else nothing has changed.
+        """
+        item, held = self.item, self.held
+        if len(held) > len(self.caps):
+            return True
+        if not held or entered(item) is not None:
+            return False
+        self.held = (*held, *item)
+        for cap in item:
+            cap.begun()
+        return True
 
     async def go_on(self) -> None:
         """Acquire again what an attempt has given in its middle; a rate counts its call once."""
@@ -131,11 +144,6 @@ class Slot:
             self.resume(waited_s)
             queued_s = self.usage.queued_s + waited_s
             self.usage = self.usage._replace(queued_s=queued_s, queued_for=obstacle.setting)
-
-    def used(self) -> Usage:
-        """Return what the current item has taken; the next begins with nothing."""
-        used, self.usage = self.usage, NO_USAGE
-        return used
 
     @property
     def has_begun(self) -> bool:
@@ -192,10 +200,11 @@ class Slot:
     def close(self) -> None:
         """Release everything at the end of the worker."""
         self.give()
-        self.stop_timer()
-        self.context = None  # which knows this slot: no cycle may stay
+        self.leave_task()
 
-    def stop_timer(self) -> None:
+    def leave_task(self) -> None:
+        """Let go of what is of the task in which it was: its time limits and its context."""
+        self.context = None  # which knows this slot: no cycle may stay
         if self.timer is not None:
             self.timer.close()
             self.timer = None

@@ -18,11 +18,10 @@ from ..events import ItemRetried
 from ..executors.choice import blocks, execute
 from ..executors.kinds import YIELDING, result_of
 from ..executors.yielding import substitutes
-from ..limits.breaker import Ticket
 from ..limits.slots import Slot
 from ..run.frame import FRAME, Frame
 from ..run.place import PLACE, Worker
-from .composed import Composed, most_attempts
+from .composed import NO_TICKET, Composed, most_attempts
 
 
 def _at_once(_: Slot) -> None: ...
@@ -58,7 +57,7 @@ async def call(node: Any, item: Any, index: int | None, frame: Frame, slot: Slot
     try:
         return await work.run(item, index, slot)
     finally:
-        slot.stop_timer()
+        slot.leave_task()
         if place is not None:
             PLACE.reset(place)
 
@@ -72,7 +71,7 @@ class Calls(Composed):
         """Run one item; ``again``: only another attempt at it, in this frame."""
         value: Any = None
         failure: BaseException | None = None
-        ticket: Ticket | None = None
+        ticket = NO_TICKET
         timer, started, starts_s = slot.timer, 0.0, 0.0
         if again is None:
             slot.attempts, slot.seconds, slot.waiting = 0, 0.0, False
@@ -81,8 +80,7 @@ class Calls(Composed):
             if self.prepares and again is None and self._taken_up(item, index, slot):
                 await self._begin_early(slot)
             if self.acquires:
-                await self._acquire(slot)
-                ticket = self._admitted(slot)
+                ticket = self._at_once(slot) or await self._acquire(item, slot)
             elif not slot.held:
                 await slot.take()
             if self.clocked:

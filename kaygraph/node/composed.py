@@ -5,7 +5,6 @@ end, and who is told how an attempt went.
 """
 
 import asyncio
-from collections.abc import Hashable
 from contextvars import copy_context
 from math import inf
 from typing import Any
@@ -15,9 +14,9 @@ from ..aio.timeouts import clock_of, late_error
 from ..aio.timer import Timer
 from ..errors import CircuitOpenError
 from ..events import (
+    NO_USAGE,
     AttemptStarted,
     CircuitChanged,
-    Event,
     ItemFailed,
     ItemFinished,
     ItemStarted,
@@ -26,18 +25,22 @@ from ..events import (
 from ..executors.choice import blocks
 from ..executors.kinds import YIELDING
 from ..limits.breaker import Ticket
-from ..limits.permits import KeyedPermits
-from ..limits.slots import NO_KEY, Slot
+from ..limits.permits import KeyedPermits, KeyPermits
+from ..limits.slots import Slot
 from ..outcome import status_of
 from ..run.frame import FRAME, Frame
+from ..run.observers import counter_of
+
+NO_TICKET = Ticket(0)  # of a node without a breaker
 
 
 class Composed:
     """What the calls of a node's ``exec`` in one place of a run are asked for."""
 
     __slots__ = (
-        "acquires", "breaker", "clock", "clocked", "deadline", "direct", "emit", "ends", "exec",
-        "frame", "keys", "limit_s", "name", "node", "prepares", "timeout", "what",
+        "acquires", "breaker", "circuit", "clock", "clocked", "counter", "deadline", "direct",
+        "emit", "emit_item", "ends", "exec", "frame", "keys", "limit_s", "name", "node", "prepares",
+        "rate", "rates", "timeout", "what", "whole",
     )  # fmt: skip
 
     def __init__(self, node: Any, frame: Frame) -> None:
@@ -54,13 +57,21 @@ class Composed:
         self.keys: KeyedPermits | None = None
         if node.limit_by is not None:
             self.keys = run.cap((node, "by key"), lambda: KeyedPermits(node.max_per_key))
-        self.acquires = not (self.keys is None and node.rate is None and self.breaker is None)
+        self.circuit = None if self.breaker is None else self.breaker.circuit()
+        self.rates = [rate.here() for rate in node.rate or ()]
+        # A rate alone whose calls weigh the same is entered without a claim for each.
+        alone = len(self.rates) == 1 and self.keys is None and self.breaker is None
+        self.rate = self.rates[0] if alone and self.rates[0].weight is not None else None
+        self.acquires = bool(self.rates) or not (self.keys is None and self.breaker is None)
         yields = node.exec_kind in YIELDING
         self.prepares = self.acquires or yields or self.deadline is not None
         self.clock = clock_of(asyncio.get_running_loop())
         limited = self.timeout is not None or self.deadline is not None
         self.clocked = limited or self.emit is not None
         self.ends = self.acquires or self.emit is not None
+        self.emit_item = run.emit_item
+        self.whole = node.composition.kind == "compound" if self.emit is not None else False
+        self.counter = counter_of(run.counting, self.name, self.whole) if run.counting else None
 
     def begin(self, slot: Slot) -> None:
         """Make a worker ready for its first item."""
@@ -79,9 +90,9 @@ class Composed:
             slot.outlet.begin(index or 0)
         if self.keys is not None:
             slot.key = self._key(item)
-            slot.item = (self.keys.begin(slot.key),)
-        if self.node.rate is not None:
-            slot.item += tuple(rate.claim(item) for rate in self.node.rate)
+            slot.item = (slot.key,)
+        if self.rate is None and self.rates:
+            slot.item += tuple([rate.claim(item) for rate in self.rates])
         if self.deadline is not None:
             if self.keys is not None and slot.is_ahead(self.keys.taken):
                 return True
@@ -105,31 +116,43 @@ class Composed:
         if timer.whole < timer.at:
             timer.arm()
 
-    def _key(self, item: Any) -> Hashable:
+    def _key(self, item: Any) -> KeyPermits:
+        """Return the permits of an item's key."""
+        assert self.keys is not None
         key = self.node.limit_by(item)
         try:
-            hash(key)
+            return self.keys.begin(key)
         except TypeError as error:
             shown = repr(key) if self.frame.rules.show_items else f"a {type(key).__name__}"
             raise TypeError(
                 f"limit_by of {self.node.name!r} returned {shown}, which cannot be a key: return a "
                 "string, a number or a tuple of them"
             ) from error
-        return key  # type: ignore[no-any-return]
 
-    async def _acquire(self, slot: Slot) -> None:
-        """Acquire all that an attempt needs."""
+    def _at_once(self, slot: Slot) -> Ticket | None:
+        """Acquire what an attempt needs, if nothing has to be waited for; else return None."""
+        if self.rate is not None:
+            ready = bool(slot.held) and not slot.item and self.rate.begin_at_once()
+        else:
+            ready = slot.begin_at_once() if slot.item else bool(slot.held)
+        if not ready:
+            return None
+        return NO_TICKET if self.circuit is None else self.circuit.ticket or self._admitted(slot)
+
+    async def _acquire(self, item: Any, slot: Slot) -> Ticket:
+        """Acquire all that an attempt needs, and wait for it."""
+        if self.rate is not None and not slot.item:
+            slot.item = (self.rate.claim(item),)
         if self.breaker is not None and not slot.has_begun:
             self.breaker.check()  # an open one fails fast, and does not stand in a line first
         if slot.item:
             await slot.begin()
         elif not slot.held:
             await slot.take()
+        return NO_TICKET if self.breaker is None else self._admitted(slot)
 
-    def _admitted(self, slot: Slot) -> Ticket | None:
+    def _admitted(self, slot: Slot) -> Ticket:
         """Ask the breaker, now that all is acquired."""
-        if self.breaker is None:
-            return None
         try:
             ticket: Ticket = self.breaker.admit()
         except CircuitOpenError:
@@ -143,15 +166,14 @@ class Composed:
         if again is not None:
             slot.waiting = False
             FRAME.set(again)  # here and no earlier: an attempt may end before it has begun
-        if self.emit is None:
+            if self.emit is not None:
+                where = self.name, at, index or 0, slot.worker
+                self.emit(AttemptStarted(*where, slot.attempts))
             return
-        event: Event
-        if again is not None:
-            event = AttemptStarted(self.name, at, index or 0, slot.worker, slot.attempts)
-        else:
-            whole = self.node.composition.kind == "compound"
-            event = ItemStarted(self.name, at, index or 0, slot.worker, whole)
-        self.emit(event)
+        if self.counter is not None:
+            self.counter.began()
+        if self.emit_item is not None:
+            self.emit_item(ItemStarted(self.name, at, index or 0, slot.worker, self.whole))
 
     # --- after exec -------------------------------------------------------------------------------
 
@@ -160,7 +182,7 @@ class Composed:
         slot: Slot,
         started: float,
         starts_s: float,
-        ticket: Ticket | None,
+        ticket: Ticket,
         failure: BaseException | None,
     ) -> BaseException | None:
         """Tell those that an attempt feeds on how it went; return what it has failed with."""
@@ -174,13 +196,14 @@ class Composed:
                 if not self.direct:  # it may have waited for room, or for a process to start
                     took = max(0.0, took - slot.waited_s - slot.usage.start_s + starts_s)
                 slot.seconds += took
+                slot.ended_at = ended
                 if timer is not None and self.timeout is not None:
                     if failure is not None or timer.rung or ended >= timer.attempt:
                         failure = self._late(timer, failure) or failure
                     timer.attempt = inf
             if slot.item or slot.loan is not None:
                 slot.end()
-            if ticket is not None:
+            if self.circuit is not None and (failure is not None or not self._is_calm(ticket)):
                 state = self.breaker.leave(ticket, failure)
                 if state is not None and self.emit is not None:
                     self.emit(CircuitChanged(self.name, ended, state))
@@ -191,6 +214,12 @@ class Composed:
             return error
         finally:
             del failure  # it holds this frame: no cycle may keep them alive
+
+    def _is_calm(self, ticket: Ticket) -> bool:
+        """Whether a success changes nothing about the breaker."""
+        circuit = self.circuit
+        assert circuit is not None
+        return circuit.ticket is ticket and not circuit.streak and self.breaker.share is None
 
     def _late(self, timer: Timer, failure: BaseException | None) -> BaseException | None:
         """Return the error of an attempt that took longer than it may, or None."""
@@ -209,18 +238,24 @@ class Composed:
             slot.loan.close()
         if self.acquires:
             slot.item = ()
-            if slot.key is not NO_KEY:
+            if slot.key is not None:
                 assert self.keys is not None
                 self.keys.end(slot.key)
-                slot.key = NO_KEY
+                slot.key = None
         if self.emit is None:
             return
-        ended = (self.name, self.clock(), index or 0, slot.worker, slot.attempts, slot.seconds)
-        if error is None:
-            self.emit(ItemFinished(*ended, slot.used(), slot.waiting))
-        else:
+        usage, slot.usage = slot.usage, NO_USAGE  # the next item begins with nothing
+        worker, attempts, seconds = slot.worker, slot.attempts, slot.seconds
+        if error is None and self.counter is not None:
+            self.counter.ended(worker, attempts, seconds, usage, slot.waiting, slot.ended_at)
+        if error is None and self.emit_item is None:
+            return
+        ended = (self.name, self.clock(), index or 0, worker, attempts, seconds)
+        if error is not None:
             status = status_of(error, getattr(self.node, "on_error", "raise"))
-            self.emit(ItemFailed(*ended, status, error, slot.used(), slot.waiting))
+            self.emit(ItemFailed(*ended, status, error, usage, slot.waiting))
+        elif self.emit_item is not None:
+            self.emit_item(ItemFinished(*ended, usage, slot.waiting))
 
 
 def most_attempts(node: Any) -> int:

@@ -26,6 +26,7 @@ from ..events import (
 )
 from ..executors.memory import peak_resident, resident
 from ..limits.clock import has_own_clock
+from ..run.observers import CountsItems
 from .figures import STATUSES, NodeFigures, RoundFigures, WorkerFigures
 from .processors import cores, ready_s
 from .verdict import Measured, slowest_stages, verdict_on
@@ -33,7 +34,7 @@ from .verdict import Measured, slowest_stages, verdict_on
 LOOK_S = 0.05  # between two looks at the memory of the process
 
 
-class RunReport:
+class RunReport(CountsItems):
     """An observer that adds up what a run did.
 
     ``report = RunReport(); graph.run(shared, observers=[report]); print(report)``
@@ -120,6 +121,17 @@ class RunReport:
                 self.wall_s += seconds
                 self._measure(at)
 
+    @property
+    def counts_items(self) -> bool:
+        """Whether it need not be called for each item; a subclass may want to be."""
+        return type(self).__call__ is RunReport.__call__
+
+    def counter_of(self, node: str, whole: bool) -> "ItemCounter":
+        """Return what counts the items of a node, for the engine."""
+        figures = self._figures(node)
+        figures.is_whole = whole
+        return ItemCounter(self, figures)
+
     def _figures(self, name: str) -> NodeFigures:
         if name not in self.nodes:
             self.nodes[name] = NodeFigures(name)
@@ -201,6 +213,8 @@ class RunReport:
         if (peak := peak_resident()) > memory:  # it has never held as much before
             self.memory = max(self.memory, peak)
         self._began, self._look_at = None, inf
+
+    # --- what has become of it --------------------------------------------------------------------
 
     @property
     def work_s(self) -> float:
@@ -308,3 +322,48 @@ class RunReport:
                 f"speedup: {self.speedup:.2f}, against {self.baseline_s:.3f} s with one worker"
             )
         return lines
+
+
+class ItemCounter:
+    """Adds the items of one node that begin, and that end well, to a report."""
+
+    __slots__ = ("_figures", "_report", "_workers")
+
+    def __init__(self, report: RunReport, figures: NodeFigures) -> None:
+        self._report, self._figures = report, figures
+        self._workers = figures.workers
+
+    def began(self) -> None:
+        figures = self._figures
+        figures.in_flight = now = figures.in_flight + 1
+        if now > figures.peak:
+            figures.peak = now
+        if not figures.is_whole:
+            report = self._report
+            report._in_flight = now = report._in_flight + 1
+            if now > report.peak_in_flight:
+                report.peak_in_flight = now
+
+    def ended(
+        self, worker: int, attempts: int, seconds: float, usage: Usage, waiting: bool, at: float
+    ) -> None:
+        report, figures = self._report, self._figures
+        if waiting or not attempts:
+            report._ended(figures.name, worker, attempts, seconds, "ok", usage, waiting)
+            return
+        figures.in_flight -= 1
+        figures.items["ok"] += 1
+        if seconds > figures.longest_s:
+            figures.longest_s = seconds
+        load = self._workers.get(worker)
+        if load is None:
+            load = self._workers[worker] = WorkerFigures()
+        load.items += 1
+        if not figures.is_whole:
+            report._in_flight -= 1
+            figures.work_s += seconds
+            load.work_s += seconds
+        if usage is not NO_USAGE:
+            figures.add(usage)
+        if at >= report._look_at:
+            report._look(at)

@@ -102,7 +102,7 @@ class Joining:
         emit = outer.emit
         if emit is not None and not (shares or blocked):
             emit = partial(_told_on, loop, emit)
-        run.join(outer, shares, emit)
+        run.join(outer, shares, emit, shares or blocked)
         self._emit = emit
         self._begun = BEGUN.get(None) if not (shares or blocked) else None
         here = None if outer.closing else PLACE.get()

@@ -337,7 +337,7 @@ async def launched(
                 if run.tell is not None:
                     now = asyncio.get_running_loop().time()
                     run.tell(RunFinished(name, now, now - started, action, error))
-                    run.emit = run.tell = None  # they know the run: no cycle may stay
+                    run.emit = run.tell = run.emit_item = None  # they know it: no cycle may stay
             finally:
                 run.task = None  # nothing takes place within it any more
                 FRAME.reset(reset)

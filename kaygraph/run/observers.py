@@ -1,10 +1,12 @@
 """Those who are told of every event of a run, and what happens when one of them fails."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
+from functools import partial
+from typing import Protocol, TypeGuard
 
-from ..events import Event, Observer
+from ..events import Event, Observer, Usage
 
 MOST_IN_A_ROW = 25  # failures after which an observer is told of nothing more
 
@@ -13,25 +15,113 @@ MOST_IN_A_ROW = 25  # failures after which an observer is told of nothing more
 OBSERVING: ContextVar[bool] = ContextVar("kaygraph_observing", default=False)
 
 
+class ItemCounter(Protocol):
+    """Counts the items of one node as they begin and end well, in the place of events."""
+
+    def began(self) -> None:
+        """Count an item whose ``exec`` is about to be called for the first time."""
+
+    def ended(
+        self, worker: int, attempts: int, seconds: float, usage: Usage, waiting: bool, at: float
+    ) -> None:
+        """Count an item that has ended well; the arguments are those of ``ItemFinished``."""
+
+
+class CountsItems:
+    """An observer that needs no event for an item that begins or ends well: it counts them.
+
+    It gets all other events: of items that fail, of their retries, and of all that is not an item.
+    """
+
+    @property
+    def counts_items(self) -> bool:
+        """Whether it does, and does not look at the events themselves."""
+        return True
+
+    def counter_of(self, node: str, whole: bool) -> ItemCounter:
+        """Return what counts a node's items; ``whole``: their parts have events of their own."""
+        raise NotImplementedError
+
+
+class ItemCounters:
+    """Several counters as one."""
+
+    __slots__ = ("_counters",)
+
+    def __init__(self, counters: Iterable[ItemCounter]) -> None:
+        self._counters = tuple(counters)
+
+    def began(self) -> None:
+        for counter in self._counters:
+            counter.began()
+
+    def ended(
+        self, worker: int, attempts: int, seconds: float, usage: Usage, waiting: bool, at: float
+    ) -> None:
+        for counter in self._counters:
+            counter.ended(worker, attempts, seconds, usage, waiting, at)
+
+
+def counter_of(counting: Sequence[CountsItems], node: str, whole: bool) -> ItemCounter | None:
+    """Return what counts a node's items for all that count; None without any."""
+    counters = [one.counter_of(node, whole) for one in counting]
+    return counters[0] if len(counters) == 1 else ItemCounters(counters) if counters else None
+
+
+def both(
+    first: Callable[[Event], None] | None, second: Callable[[Event], None] | None
+) -> Callable[[Event], None] | None:
+    """Return what tells both of an event; None where there is neither."""
+    if first is None or second is None:
+        return first or second
+    return partial(_told_both, first, second)
+
+
+def _told_both(
+    first: Callable[[Event], None], second: Callable[[Event], None], event: Event
+) -> None:
+    first(event)
+    second(event)
+
+
+def _counts(observer: Observer) -> TypeGuard[CountsItems]:
+    return isinstance(observer, CountsItems) and observer.counts_items
+
+
 class Observers:
     """Calls observers with events, in the order given.
 
     An observer that fails is kept, as an exporter may have one bad moment; what it has missed, it
     has missed. The loop's exception handler hears of its first failure, and again when it is given
     up: not of each one, as there may be as many as events.
+
+    Attributes:
+        counting: Those that count items, and need no event for each.
     """
 
-    __slots__ = ("_failures", "_observers", "_told")
+    __slots__ = ("_failures", "_observers", "_told", "counting")
 
     def __init__(self, observers: Sequence[Observer]) -> None:
         self._observers = list(observers)
+        self.counting = tuple([one for one in observers if _counts(one)])
         self._failures: dict[int, int] = {}  # in a row, by the id of the observer
         self._told: set[int] = set()  # those of which the handler has heard
 
+    @property
+    def of_items(self) -> Callable[[Event], None] | None:
+        """What tells those that count no items of an item; None where all of them count."""
+        return self._tell_of_item if len(self._observers) > len(self.counting) else None
+
     def __call__(self, event: Event) -> None:
+        self._tell(self._observers, event)
+
+    def _tell_of_item(self, event: Event) -> None:
+        self._tell([one for one in self._observers if not _counts(one)], event)
+
+    def _tell(self, observers: Sequence[Observer], event: Event) -> None:
         observing = OBSERVING.set(True)
         try:
-            for observer in tuple(self._observers):
+            for observer in tuple(observers):
                 try:
                     observer(event)
                 except (Exception, asyncio.CancelledError) as error:

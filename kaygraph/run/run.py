@@ -4,7 +4,7 @@ import asyncio
 import os
 from collections.abc import Callable, Hashable, Mapping, Sequence, Set
 from contextlib import AbstractAsyncContextManager, suppress
-from functools import cached_property, partial
+from functools import cached_property
 from types import CoroutineType, MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
@@ -15,7 +15,7 @@ from ..limits.clock import has_own_clock
 from ..limits.permits import KeyedPermits, Permits
 from ..limits.slots import Loan, Slot
 from .lifespan import Lifespan
-from .observers import Observers
+from .observers import CountsItems, Observers, both
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -82,6 +82,8 @@ class Run:
     ambient: ClassVar[tuple[Observer, ...]] = ()  # those who watch every run that begins
     emit: Callable[[Event], None] | None = None
     tell: Callable[[Event], None] | None = None  # of its begin and end: not all that hear the rest
+    emit_item: Callable[[Event], None] | None = None  # those that want one of each item
+    counting: tuple[CountsItems, ...] = ()  # the others, which count items
     opened = False  # there is something to close
     checks_all: ClassVar[bool] = False  # every fork is checked for conflicting writes
     checking = 0  # how many forks are, each with all that runs within it
@@ -149,14 +151,17 @@ class Run:
         """Send the run's events to the observers, in the order given."""
         if self.ambient or observers:
             self._observers = self.hears = [*self.ambient, *observers]
-            self.emit = self.tell = Observers(self._observers)
+            self.emit = self.tell = told = Observers(self._observers)
+            self.emit_item, self.counting = told.of_items, told.counting
 
     # --- runs within runs -------------------------------------------------------------------------
 
-    def join(self, around: "Run", shares: bool, emit: Callable[[Event], None] | None) -> None:
+    def join(
+        self, around: "Run", shares: bool, emit: Callable[[Event], None] | None, near: bool
+    ) -> None:
         """Take place within another run, whose observers get the events by ``emit``.
 
-        ``shares``: it is on the same loop.
+        ``shares``: it is on the same loop; ``near``: in the same thread.
         """
         self.around, self.shares = around, shares
         if shares:
@@ -164,10 +169,13 @@ class Run:
         heard = around.hears
         own = [one for one in self._observers if not any(one is other for other in heard)]
         self.hears = (*heard, *own)
-        self.tell = Observers(own) if own else None
-        self.emit = emit
-        if self.tell is not None:
-            self.emit = self.tell if emit is None else partial(_both, emit, self.tell)
+        self.emit, self.tell = emit, None
+        self.emit_item, self.counting = (around.emit_item, around.counting) if near else (emit, ())
+        if own:
+            self.tell = told = Observers(own)
+            self.emit = both(emit, told)
+            self.emit_item = both(self.emit_item, told.of_items)
+            self.counting += told.counting
 
     def enter(self) -> None:
         """Note in the run around that the run begins; it is to call ``leave`` when it ends."""
@@ -370,11 +378,6 @@ class Run:
 def _end(future: "asyncio.Future[None]") -> None:
     if not future.done():
         future.set_result(None)
-
-
-def _both(first: Callable[[Event], None], second: Callable[[Event], None], event: Event) -> None:
-    first(event)
-    second(event)
 
 
 def _manager(node: Any, shared: Any) -> AbstractAsyncContextManager[Any]:

@@ -168,11 +168,12 @@ async def test_permits_of_a_key_are_forgotten_with_its_last_item() -> None:
     keyed = KeyedPermits(2)
     permits = keyed.begin("a")
     assert keyed.begin("a") is permits
-    assert keyed.begin("b") is not permits
+    other = keyed.begin("b")
+    assert other is not permits
     assert keyed.leak == "permits of 2 keys in use"
-    for key in "aba":
-        keyed.end(key)
-    assert (keyed.known, keyed._items, keyed.leak) == ({}, {}, None)
+    for ended in (permits, other, permits):
+        keyed.end(ended)
+    assert (keyed.known, keyed.taken, keyed.leak) == ({}, 0, None)
 
 
 # --- several caps in one step ---
@@ -180,7 +181,7 @@ async def test_permits_of_a_key_are_forgotten_with_its_last_item() -> None:
 
 async def test_one_who_leaves_after_an_offer_leaves_it_to_the_next_of_its_key() -> None:
     """The key was free for it and the permit was not; it is cancelled in the permit's line."""
-    own, key = Permits(1), KeyPermits(1)
+    own, key = Permits(1), KeyPermits(1, "a")
     busy, holder = Slot(), Slot((own,))
     slots = [Slot((own,)), Slot((own,))]
     for slot in (busy, *slots):

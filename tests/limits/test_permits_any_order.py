@@ -49,7 +49,8 @@ class World:
     async def work(
         self, slot: Slot, key: str | None, rates: list[RateLimit], weight: int, ends: asyncio.Event
     ) -> None:
-        by_key: tuple[Cap, ...] = () if key is None else (self.keyed.begin(key),)
+        permits = None if key is None else self.keyed.begin(key)
+        by_key: tuple[Cap, ...] = () if permits is None else (permits,)
         slot.item = (*by_key, *(rate.claim(weight) for rate in rates))
         try:
             await slot.begin()
@@ -58,8 +59,8 @@ class World:
             slot.end()
         finally:
             slot.give()
-            if key is not None:
-                self.keyed.end(key)
+            if permits is not None:
+                self.keyed.end(permits)
 
     def kept(self, permits: Permits) -> int:
         """Return how many are held in the line for a rate by those who have waited in vain."""

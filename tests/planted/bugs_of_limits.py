@@ -38,12 +38,9 @@ BUGS = [
         "key allows",
         {
             permits.KeyedPermits.end: """
-                - self._items[key] -= 1
-                - self.taken -= 1
-                - if not self._items[key]:
-                -     del self._items[key], self.known[key]
-                + self._items.pop(key, None)  # others may be under way
-                + self.known.pop(key, None)
+                - if not permits.items:
+                -     del self.known[permits.key]
+                + self.known.pop(permits.key, None)  # others may be under way
             """
         },
     ),
@@ -79,16 +76,12 @@ BUGS = [
         "deadlock|has not ended",  # a rate's timer goes on for ever
         {
             slots.Slot.begin: """
-                - else:
-                -     self.give()  # a waiter must hold nothing
-                -     obstacle = entered(whole)
-                -     if obstacle is not None:
-                -         await self._wait(whole, obstacle)
-                + else:
-                +     self.give()
-                +     for cap in whole if self.worker % 2 else whole[::-1]:
-                +         if entered((cap,)) is not None:
-                +             await self._wait((cap,), cap)
+                - obstacle = entered(whole)
+                - if obstacle is not None:
+                -     await self._wait(whole, obstacle)
+                + for cap in whole if self.worker % 2 else whole[::-1]:
+                +     if entered((cap,)) is not None:
+                +         await self._wait((cap,), cap)
             """
         },
     ),
@@ -133,12 +126,12 @@ BUGS = [
         "calls in 10 s",
         {
             rate._Window.forget: """
-                - while self.log and self.log[0].at + per <= now:
-                + while self.log and self.log[0].at < now - now % per:
+                - while gone < len(times) and times[gone] + per <= now:
+                + while gone < len(times) and times[gone] < now - now % per:
             """,
-            rate.RateClaim._arm: """
-                - due = call.at + self._rate.per
-                + due = call.at - call.at % self._rate.per + self._rate.per
+            rate._Window.room_at: """
+                - due = self._times[place] + per
+                + due = self._times[place] - self._times[place] % per + per
             """,
         },
     ),
@@ -147,12 +140,17 @@ BUGS = [
         limits_hold,
         "calls in 10 s",
         {
+            composed.Composed._at_once: """
+                  if self.rate is not None:
+                +     if slot.attempts:
+                +         return bool(slot.held)
+            """,
             composed.Composed._acquire: """
                 - if slot.item:
                 -     await slot.begin()
                 + if slot.item and not slot.attempts:
                 +     await slot.begin()
-            """
+            """,
         },
     ),
     Bug(

@@ -1,7 +1,7 @@
 """Streams that lose what they have taken, mix it up, take too much, or stand still."""
 
 from kaygraph.batch import fan_out, source
-from kaygraph.streams import order, stage
+from kaygraph.streams import feeding, order, stage
 from tests.planted.checks_of_streams import streams_keep_order_and_measure_and_lose_nothing
 from tests.planted.planting import Bug
 
@@ -11,7 +11,7 @@ BUGS = [
         streams_keep_order_and_measure_and_lose_nothing,
         "items were under way",
         {
-            stage.Stage.feed: """
+            feeding._read: """
                 - if len(sink) >= size:
                 + if len(sink) >= UNBOUNDED:
             """
@@ -55,8 +55,8 @@ BUGS = [
         streams_keep_order_and_measure_and_lose_nothing,
         "came out",
         {
-            stage.Stage.feed: """
-                  await self._wait_for_room(values=(item,))
+            feeding._read: """
+                  await stage._wait_for_room(values=(item,))
                 + if run.draining:
                 +     break
             """
