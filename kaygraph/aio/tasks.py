@@ -245,13 +245,21 @@ class Gathering(Generic[T]):
         task.add_done_callback(self._one_ended)
         return task
 
+    def add_all(self, coroutines: Iterable[Coroutine[Any, Any, T]]) -> "list[asyncio.Task[T]]":
+        """Begin a task for each, in their order."""
+        create, one_ended = self._loop.create_task, self._one_ended
+        tasks = [create(coroutine) for coroutine in coroutines]
+        self._tasks.update(dict.fromkeys(tasks))
+        for task in tasks:
+            task.add_done_callback(one_ended)
+        return tasks
+
     def _one_ended(self, task: "asyncio.Task[T]") -> None:
-        if task.cancelled() or task.exception() is not None:
-            over = True
-        else:
+        if not task.cancelled() and task.exception() is None:
             self._tasks.pop(task, None)
-            over = not self._tasks
-        if over and not self._over.done():
+            if self._tasks:
+                return
+        if not self._over.done():
             self._over.set_result(None)
 
     async def ended(self) -> None:
@@ -298,7 +306,7 @@ class Gathering(Generic[T]):
 async def gather(coroutines: Iterable[Coroutine[Any, Any, T]], what: str = "branches") -> list[T]:
     """Run coroutines at once and return their results in order; see ``Gathering``."""
     gathering = Gathering[T](what)
-    tasks = [gathering.add(coroutine) for coroutine in coroutines]
+    tasks = gathering.add_all(coroutines)
     try:
         await gathering.ended()
         return [task.result() for task in tasks]

@@ -12,10 +12,11 @@ class Fork:
     tokens, not the tasks that may still have to learn that theirs have ended.
     """
 
-    __slots__ = ("around", "broken", "live")
+    __slots__ = ("around", "broken", "last", "live")
 
     def __init__(self, live: int, around: "Fork | None") -> None:
         self.live, self.around = live, around
+        self.last: Step | None = None  # where the last one stands, which goes on after the fork
         self.broken = False  # one of them did not come to its end
 
     def ended(self) -> None:
@@ -46,6 +47,13 @@ class Tokens:
     def enter(self, step: Step) -> None:
         self.masks[step.mask] = self.masks.get(step.mask, 0) + 1
 
+    def waits(self, step: Step, following: object) -> bool:
+        """Move a token to a join that waits already, and for more than this one, if it is so."""
+        if following not in self.waiting or self.masks[step.mask] == 1:
+            return False
+        self.masks[step.mask] -= 1
+        return True
+
     def move(self, step: Step | None, following: Sequence[Step]) -> Sequence[Step]:
         """Move a token along the edges followed; return the steps that begin now."""
         changed = False
@@ -61,7 +69,7 @@ class Tokens:
         begun: list[Step] = []
         for target in following:
             if not target.bit:
-                self.enter(target)
+                masks[target.mask] = masks.get(target.mask, 0) + 1
                 begun.append(target)
             elif target not in self.waiting:
                 self.waiting.append(target)

@@ -1,7 +1,7 @@
 """The walk: tokens that move along edges, and joins that run once."""
 
 from asyncio import CancelledError, get_running_loop, sleep
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence, Set
 from functools import partial
 from itertools import repeat
 from math import inf
@@ -11,9 +11,9 @@ from typing import Any
 from ..aio.stopped import stopped_at
 from ..aio.tasks import (
     TURN,
+    Gathering,
     awaited_cancelled,
     cancellation_check,
-    gather,
     is_cancelled,
     raise_if_cancelled,
 )
@@ -33,6 +33,7 @@ from .plan import Plan, Step
 from .tokens import Fork, Tokens
 
 NONE: Mapping[Any, Any] = MappingProxyType({})
+UNASKED: Callable[[], int] = int
 DRAINED = object()  # the action of a node that was not begun, as the run drains
 
 Following = Step | tuple[Step, ...] | None  # where an action leads
@@ -58,8 +59,6 @@ class Walk:
 
     action: str | None = None
     errors: Mapping[Step, tuple[Exception, ...]] = NONE
-    trail: Trail | None = None
-    arrivals: Arrivals | None = None
     node: Any = None
     slot: Slot | None = None
     several = False
@@ -68,11 +67,10 @@ class Walk:
 
     def __init__(self, graph: BaseNode[Any, Any], shared: Any, frame: Frame, plan: Plan) -> None:
         self.graph, self.shared, self.frame, self.plan = graph, shared, frame, plan
-        self.tokens: Tokens | None = None  # here, as it is read at every step
-        if frame.run.checking:
-            self.trail = inherited_trail()
-        if plan.merges:
-            self.arrivals = Arrivals()
+        # Read at every step, or by every branch, which is cheapest from the instance.
+        self.tokens: Tokens | None = None
+        self.trail = inherited_trail() if frame.run.checking else None
+        self.arrivals = Arrivals() if plan.merges else None
 
     async def run(self) -> str | None:
         """Walk from the start to the end; return the last action."""
@@ -100,17 +98,17 @@ class Walk:
         so a loop around a fan-out does not nest deeper round by round.
         """
         shared, frame, run = self.shared, self.frame, self.frame.run
-        loops = int(self.plan.loops)
-        ends = self._end_check(fork)
+        # In a branch, only when it goes on after its first node.
+        ends = UNASKED if fork is not None else self._end_check(fork)
         plain = not frame.watched and self.arrivals is None
         bare = plain and self.trail is None
         unlimited = frame.bare
         following: Following
         action: Any = None
         result: Any
-        left = TURN
+        left = TURN if self.plan.loops else -1
         while step is not None:
-            left -= loops  # nodes that never suspend must not starve the event loop
+            left -= 1  # nodes that never suspend must not starve the event loop
             if not left:
                 left = TURN
                 await sleep(0)
@@ -148,7 +146,9 @@ class Walk:
                 step = await self._forked(target, fork) if isinstance(target, tuple) else target
                 bare = plain and self.trail is None
             if fork is not None and (step is None or fork.live == 1):
+                fork.last = step or fork.last
                 return step
+            ends = self._end_check(fork) if ends is UNASKED else ends
             if ends is not None and ends() and not (run.expired and frame.drains):
                 await self._end_at(node)
         return None
@@ -168,6 +168,10 @@ class Walk:
 
     def _moved(self, step: Step, following: Following, fork: Fork | None) -> Following:
         """Move a token that is one of several, or ends, or forks; return where it goes on."""
+        if self.trail is None and self.tokens is not None and self.tokens.waits(step, following):
+            if fork is not None:
+                fork.ended()
+            return None
         targets = (following,) if isinstance(following, Step) else following or ()
         if self.trail is not None:
             self.trail.leave(step, targets)
@@ -204,33 +208,33 @@ class Walk:
             await raise_if_cancelled()
         fork = Fork(len(steps), around)
         beside = self._checked_branches(steps, around)
+        tokens: Iterable[Coroutine[Any, Any, Any]]
         if beside is None:
             tokens = map(self.along, steps, repeat(fork))
         else:
             tokens = map(self._along_branch, steps, repeat(fork), repeat(beside))
         try:
             with self.frame.run.beside:
-                left = await gather(tokens)
+                gathering = Gathering[Step | None]()
+                gathering.add_all(tokens)
+                await gathering.ended()
         except CancelledError as error:
             # The grace of a run that drains is over, and the branches have given what was done.
             given = self.frame.drains and self.frame.run.expired and not fork.broken
             if not given or error.__cause__ is not None:
                 raise
             return None  # the tokens have ended, and were counted where they did
-        last = next((step for step in left if step is not None), None)
         if beside is not None:
             beside.joined()
-            self._end_checks(last, around)
-        return last
+            self._end_checks(fork.last, around)
+        return fork.last
 
-    async def _along_branch(self, step: Step, fork: Fork, beside: Branches) -> Step | None:
+    async def _along_branch(self, step: Step, fork: Fork, beside: Branches) -> None:
         """Move a token whose writes are checked against those of the others."""
         assert self.trail is not None
         beside.enter(self.trail.before(step))
-        last = await self.along(step, fork)
-        if last is not None:
+        if await self.along(step, fork) is not None:
             beside.leave()
-        return last
 
     def _checked_branches(self, steps: Sequence[Step], around: Fork | None) -> Branches | None:
         """Return the branches of a fork whose writes are checked."""
