@@ -126,18 +126,21 @@ class Connected(Protocol):
     unless it was committed already.
     """
 
-    def rows(
+    def batches(
         self, statement: Statement, bound: Bound, batch: int
-    ) -> AsyncGenerator[Row | UnreadableRow, None]:
-        """Yield the rows of a statement that only reads; at most ``batch`` are held at once."""
+    ) -> AsyncGenerator[Sequence[Row | UnreadableRow], None]:
+        """Yield the rows of a statement that only reads, at most ``batch`` at once."""
 
     async def execute(
         self, statements: Sequence[tuple[Statement, Bound]], max_rows: int
     ) -> list[Row] | int:
         """Run all in one transaction; return the last one's rows, or how many rows were changed."""
 
-    async def write(self, statement: Statement, rows: Sequence[Bound]) -> Sequence[Written]:
+    async def write(self, statement: Statement, rows: Sequence[Any]) -> Sequence[Written]:
         """Run a statement once per row, all in one transaction, and return what came of each.
+
+        Args:
+            rows: What the statement is bound to, or items that it takes as they are.
 
         Raises:
             DatabaseUnavailableError: No row is written, unless it was lost while it committed.

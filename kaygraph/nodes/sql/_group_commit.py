@@ -7,16 +7,18 @@ which have come meanwhile writes some ten thousand, and none is acknowledged bef
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
+from itertools import chain, islice
+from typing import Any
 
 from ...aio.tasks import stop
 from ._database import Written
-from ._statement import Bound
 from ._unreadable import Row
 from .errors import DatabaseError, DatabaseUnavailableError
 
-Commit = Callable[[Sequence[Bound]], Awaitable[Sequence[Written]]]
+Commit = Callable[[Sequence[Any]], Awaitable[Sequence[Written]]]
+Result = Written | Exception
 
 MOST = 1000  # rows in one transaction
 
@@ -30,7 +32,7 @@ class GroupCommit:
 
     def __init__(self, commit: Commit) -> None:
         self._commit = commit
-        self._waiting: deque[tuple[Bound, asyncio.Future[list[Row] | None]]] = deque()
+        self._waiting: deque[tuple[Sequence[Any], asyncio.Future[Sequence[Result]]]] = deque()
         self._more = asyncio.Event()
 
     @asynccontextmanager
@@ -42,40 +44,40 @@ class GroupCommit:
         finally:
             await stop([task])
 
-    async def write(self, row: Bound) -> list[Row] | None:
-        """Return when the row is committed.
+    async def write(self, rows: Sequence[Any]) -> Sequence[Result]:
+        """Return what came of each of some rows, which are written in one group.
 
-        Cancelled while it waits, it is not written. Cancelled later, it is written or not: the
-        group that it is in goes on.
+        Cancelled while they wait, they are not written. Cancelled later, they are written or not:
+        the group that they are in goes on.
         """
-        done: asyncio.Future[list[Row] | None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((row, done))
+        done: asyncio.Future[Sequence[Result]] = asyncio.get_running_loop().create_future()
+        self._waiting.append((rows, done))
         self._more.set()
-        try:
-            return await done
-        except DatabaseError as error:  # one of its own for each row: notes are added to it
-            raise type(error)(*error.args) from error.__cause__
+        return await done
 
     async def _work(self) -> None:
         while True:
             await self._more.wait()
-            group: list[tuple[Bound, asyncio.Future[list[Row] | None]]] = []
-            while self._waiting and len(group) < MOST:
-                row, done = self._waiting.popleft()
-                if not done.done():
-                    group.append((row, done))
+            group = list(self._next_group())
             if not self._waiting:
                 self._more.clear()
-            results = await self._written([row for row, _ in group]) if group else ()
-            for (_, done), result in zip(group, results, strict=True):
-                if done.done():
-                    continue  # cancelled meanwhile
-                if isinstance(result, Exception):
-                    done.set_exception(result)
-                else:
-                    done.set_result(result)
+            every = list(chain.from_iterable(rows for rows, _ in group))
+            results = iter(await self._written(every) if every else ())
+            for rows, done in group:
+                theirs = list(islice(results, len(rows)))
+                if not done.done():  # not cancelled meanwhile
+                    done.set_result(theirs)
 
-    async def _written(self, rows: Sequence[Bound]) -> Sequence[Written | Exception]:
+    def _next_group(self) -> Iterator[tuple[Sequence[Any], asyncio.Future[Sequence[Result]]]]:
+        """Yield those that were not cancelled; one alone may have more rows than a group takes."""
+        room = MOST
+        while self._waiting and (room == MOST or room >= len(self._waiting[0][0])):
+            rows, done = self._waiting.popleft()
+            if not done.done():
+                room -= len(rows)
+                yield rows, done
+
+    async def _written(self, rows: Sequence[Any]) -> Sequence[Result]:
         try:
             return await self._commit(rows)
         except Exception as error:
@@ -85,3 +87,12 @@ class GroupCommit:
             # of the database: the row that is to blame is found by halves, and the others written.
             half = len(rows) // 2
             return [*await self._written(rows[:half]), *await self._written(rows[half:])]
+
+
+def given_back(result: Result) -> list[Row] | None:
+    """Return what a statement gave back for a row, or raise why that was not written."""
+    if not isinstance(result, Exception):
+        return result
+    if isinstance(result, DatabaseError):  # one of its own for each row: notes are added to it
+        raise type(result)(*result.args) from result.__cause__
+    raise result

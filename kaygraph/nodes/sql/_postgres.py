@@ -72,6 +72,7 @@ class Postgres:
         calls = [f"set_config('{name}', '{value}', true)" for name, value in settings.items()]
         self._set = f"SELECT {', '.join(calls)}"  # the same without a BEGIN
         self._pool = Pool(database)
+        self._silent: set[str] = set()  # statements that give nothing back
         self._in_blocks = True  # transactions, from a BEGIN to a COMMIT
 
     @classmethod
@@ -85,9 +86,9 @@ class Postgres:
         finally:
             await server._pool.close()
 
-    async def rows(
+    async def batches(
         self, statement: Statement, bound: Bound, batch: int
-    ) -> AsyncGenerator[Row | UnreadableRow, None]:
+    ) -> AsyncGenerator[Sequence[Row | UnreadableRow], None]:
         with self._told():
             async with AsyncExitStack() as held:
                 async with in_time(self._database):
@@ -97,8 +98,7 @@ class Postgres:
                     await self._run(connection, statement, bound, CURSOR)
                     found = await self._fetched(connection, batch)
                 while found:
-                    for row in found:
-                        yield row
+                    yield found
                     async with in_time(self._database):
                         found = await self._fetched(connection, batch)
                 async with in_time(self._database):
@@ -109,7 +109,7 @@ class Postgres:
     ) -> list[Row] | int:
         return await self._known_to_server(partial(self._execute, statements, max_rows))
 
-    async def write(self, statement: Statement, rows: Sequence[Bound]) -> Sequence[Written]:
+    async def write(self, statement: Statement, rows: Sequence[Any]) -> Sequence[Written]:
         return await self._known_to_server(partial(self._write, statement, rows))
 
     async def _known_to_server(self, transaction: Callable[[], Awaitable[T]]) -> T:
@@ -133,35 +133,48 @@ class Postgres:
                     changed += max(0, cursor.rowcount)
         return changed if rows is None else rows
 
-    async def _write(self, statement: Statement, rows: Sequence[Bound]) -> Sequence[Written]:
+    async def _write(self, statement: Statement, rows: Sequence[Any]) -> Sequence[Written]:
         """All at once, in a few round trips; one by one when a row of them is refused."""
-        try:
-            if len(rows) == 1:
-                return [await self._alone(statement, rows[0])]
-            async with self._transaction() as connection:
-                cursor = connection.cursor()
-                await cursor.executemany(statement.text, rows, returning=True)  # type: ignore[arg-type]
-                results = [await self._returned(cursor)]
-                while cursor.nextset():
-                    results.append(await self._returned(cursor))
-                return results
-        except DatabaseUnavailableError:
-            raise
-        except DatabaseError:
-            if len(rows) == 1:
+        if len(rows) == 1:
+            return [await self._alone(statement, rows[0])]
+        if statement.takes_as_they_are(rows):
+            try:
+                return await self._write_all(statement, rows)
+            except DatabaseUnavailableError:
                 raise
+            except DatabaseError:
+                pass  # some may be written all the same
+        return await self._write_each(statement, rows)
+
+    async def _write_all(self, statement: Statement, rows: Sequence[Any]) -> Sequence[Written]:
+        async with self._transaction() as connection:
+            cursor = connection.cursor()
+            # Where nothing comes back, the driver keeps no result for each row.
+            returning = statement.text not in self._silent or not self._in_blocks
+            await cursor.executemany(statement.text, rows, returning=returning)
+            if not returning:
+                return [None] * len(rows)
+            results = [await self._returned(cursor)]
+            while cursor.nextset():
+                results.append(await self._returned(cursor))
+            if results.count(None) == len(results):
+                self._silent.add(statement.text)
+            return results
+
+    async def _write_each(self, statement: Statement, rows: Sequence[Any]) -> Sequence[Written]:
         written: list[Written] = []
         if not self._in_blocks:
-            for bound in rows:
+            for row in rows:
                 try:
-                    written.append(await self._alone(statement, bound))
+                    written.append(await self._alone(statement, row))
                 except DatabaseError as error:
                     written.append(error)
             return written
         async with self._transaction() as connection:
-            for bound in rows:
+            for row in rows:
                 try:
                     with self._told():
+                        bound = statement.bound(row)
                         async with connection.transaction():  # a savepoint
                             cursor = await self._run(connection, statement, bound)
                             returned = await self._returned(cursor)
@@ -172,8 +185,9 @@ class Postgres:
                     written.append(error)
         return written
 
-    async def _alone(self, statement: Statement, bound: Bound) -> list[Row] | None:
+    async def _alone(self, statement: Statement, row: Any) -> list[Row] | None:
         """Write a row in a transaction of its own."""
+        bound = statement.bound(row)
         async with self._transaction() as connection:
             return await self._returned(await self._run(connection, statement, bound))
 

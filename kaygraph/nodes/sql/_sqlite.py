@@ -8,11 +8,13 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
+from itertools import islice
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ...aio.tasks import outlast, retrieve_exception
 from ._database import Database, Written, column_names, in_time, too_many
+from ._pragmas import only_asks
 from ._statement import Bound, Statement
 from ._unbindable import unbindable
 from ._unreadable import Row, UnreadableRow, of_sqlite
@@ -30,23 +32,6 @@ PAUSE_S = 0.01  # between two tries to get a lock
 UNDECODABLE = object()  # in place of a text
 STEPS = 10_000  # of SQLite's machine, between two looks at whether anybody waits for the job
 
-# A PRAGMA that is given a value changes something, but for these; of the others, these do.
-ASKS = frozenset(
-    [
-        "foreign_key_check",
-        "foreign_key_list",
-        "index_info",
-        "index_list",
-        "index_xinfo",
-        "integrity_check",
-        "quick_check",
-        "table_info",
-        "table_list",
-        "table_xinfo",
-    ]
-)
-CHANGES = frozenset(("incremental_vacuum", "optimize", "wal_checkpoint"))
-
 _KINDS = {
     sqlite3.SQLITE_AUTH: StatementError,
     sqlite3.SQLITE_BUSY: DatabaseLockedError,
@@ -60,6 +45,14 @@ _KINDS = {
     sqlite3.SQLITE_TOOBIG: RowRefusedError,
     sqlite3.SQLITE_ERROR: StatementError,
 }
+
+
+class _RefusedError(Exception):
+    """The rows cannot be written all at once."""
+
+
+# What a driver raises of a row.
+_UNDONE = (sqlite3.Error, OverflowError, UnicodeEncodeError, RowRefusedError)
 
 
 class _GivenUpError(Exception):
@@ -95,21 +88,23 @@ class SQLite:
             finally:
                 file._thread.shutdown()
 
-    async def rows(
+    async def batches(
         self, statement: Statement, bound: Bound, batch: int
-    ) -> AsyncGenerator[Row | UnreadableRow, None]:
+    ) -> AsyncGenerator[Sequence[Row | UnreadableRow], None]:
         cursor = self._open().cursor()
 
-        def first() -> tuple[Sequence[str], list[tuple[object, ...]]]:
+        def first() -> list[Row | UnreadableRow]:
             self._execute(cursor, statement, bound)
-            return _columns(cursor), cursor.fetchmany(batch)
+            return more()
+
+        def more() -> list[Row | UnreadableRow]:
+            return self._rows(_columns(cursor), self._fetched(cursor, batch))
 
         try:
-            names, found = await self._do(first)
-            while found:
-                for row in self._rows(names, found):
-                    yield row
-                found = await self._do(lambda: cursor.fetchmany(batch))
+            rows = await self._do(first)
+            while rows:
+                yield rows
+                rows = await self._do(more)
         finally:  # it ends the reader's transaction, so that the WAL can be taken over
             await asyncio.get_running_loop().run_in_executor(self._thread, cursor.close)
 
@@ -127,27 +122,66 @@ class SQLite:
 
         return await self._do(job)
 
-    async def write(self, statement: Statement, rows: Sequence[Bound]) -> list[Written]:
+    async def write(self, statement: Statement, rows: Sequence[Any]) -> list[Written]:
         def job() -> list[Written]:
-            written: list[Written] = []
-            with self._transaction():
-                for bound in rows:
-                    try:
-                        with self._told():
-                            cursor = self._run(statement, bound)
-                    except DatabaseUnavailableError:
-                        raise
-                    except DatabaseError as error:
-                        # The statement alone was undone, unless it asks for more (a trigger that
-                        # raises ROLLBACK).
-                        if not self._open().in_transaction:
-                            raise
-                        written.append(error)
-                    else:
-                        written.append(self._returned(cursor))
-            return written
+            together = len(rows) > 1 and statement.takes_as_they_are(rows)
+            if together and self._write_all(statement, rows):
+                return [None] * len(rows)
+            return self._write_each(statement, rows)
 
         return await self._do(job)
+
+    def _write_all(self, statement: Statement, rows: Sequence[Any]) -> bool:
+        """Write all rows at once; where that cannot be, write none and return False.
+
+        That is so when one of them is refused, and when the statement gives something back.
+        """
+        try:
+            with self._transaction():
+                try:
+                    first = self._run(statement, rows[0])
+                    if first.description is not None:
+                        raise _RefusedError
+                    self._open().executemany(statement.text, islice(rows, 1, None))
+                except _UNDONE as error:  # but not of the commit: that may have been done
+                    raise _RefusedError from error
+        except _RefusedError:
+            return False
+        return True
+
+    def _write_each(self, statement: Statement, rows: Sequence[Any]) -> list[Written]:
+        """Write one row after another, and return what came of each."""
+        written: list[Written] = []
+        with self._transaction():
+            for row in rows:
+                try:
+                    with self._told():
+                        cursor = self._run(statement, statement.bound(row))
+                except DatabaseUnavailableError:
+                    raise
+                except DatabaseError as error:
+                    # The statement alone was undone, unless it asks for more (a trigger that
+                    # raises ROLLBACK).
+                    if not self._open().in_transaction:
+                        raise
+                    written.append(error)
+                else:
+                    written.append(self._returned(cursor))
+        return written
+
+    def _fetched(self, cursor: sqlite3.Cursor, batch: int) -> list[tuple[object, ...]]:
+        """Fetch rows. A text that is not UTF-8 ends that; then it goes on from the same row."""
+        found: list[tuple[object, ...]] = []
+        connection = self._open()
+        try:
+            found.extend(islice(cursor, batch))  # what was fetched before an error stays
+        except sqlite3.OperationalError as error:
+            is_drivers = getattr(error, "sqlite_errorcode", None) is None
+            if not is_drivers or connection.text_factory is not str:
+                raise
+            connection.text_factory = self._text
+            found.extend(islice(cursor, batch - len(found)))
+        return found
 
     def _returned(self, cursor: sqlite3.Cursor, max_rows: int | None = None) -> list[Row] | None:
         """Return the rows of a statement that gives any, and None for one that gives none."""
@@ -166,13 +200,17 @@ class SQLite:
 
     def _rows(
         self, names: Sequence[str], found: list[tuple[object, ...]]
-    ) -> Iterator[Row | UnreadableRow]:
+    ) -> list[Row | UnreadableRow]:
+        if not self._undecodable:  # each has as many values as there are names; to ask costs half
+            return [dict(zip(names, values)) for values in found]  # noqa: B905
+        rows: list[Row | UnreadableRow] = []
         for values in found:
-            if self._undecodable and UNDECODABLE in values:
+            if UNDECODABLE in values:
                 wrong = [n for n, value in zip(names, values, strict=True) if value is UNDECODABLE]
-                yield of_sqlite(str(self._database), wrong)
+                rows.append(of_sqlite(str(self._database), wrong))
             else:
-                yield dict(zip(names, values, strict=True))
+                rows.append(dict(zip(names, values, strict=True)))
+        return rows
 
     def _text(self, data: bytes) -> object:
         """Decode a text. An error here would end the query, and not the row alone."""
@@ -313,14 +351,15 @@ class SQLite:
                 check_same_thread=False,
                 uri=True,
             )
-        connection.text_factory = self._text
+        if not self._reads:  # where rows come in batches, see _fetched: this takes half their time
+            connection.text_factory = self._text
         connection.set_progress_handler(self._given_up, STEPS)
         # Another file, named in data perhaps, is no part of this database.
         connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
         connection.execute("PRAGMA foreign_keys = ON")
         if self._reads:
             connection.execute("PRAGMA query_only = ON")
-            connection.set_authorizer(_only_asks)  # which that does not keep some PRAGMAs to
+            connection.set_authorizer(only_asks)  # which that does not keep some PRAGMAs to
             return
         (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
         if mode == "wal":  # which not every file system allows
@@ -335,14 +374,6 @@ class SQLite:
     def _close(self) -> None:
         if self._connection is not None:
             self._connection.close()
-
-
-def _only_asks(action: int, name: str | None, value: str | None, *_: object) -> int:
-    """Let a statement be, unless it is a PRAGMA that changes something."""
-    if action != sqlite3.SQLITE_PRAGMA or name is None:
-        return sqlite3.SQLITE_OK
-    changes = name.lower() in CHANGES if value is None else name.lower() not in ASKS
-    return sqlite3.SQLITE_DENY if changes else sqlite3.SQLITE_OK
 
 
 def _columns(cursor: sqlite3.Cursor) -> Sequence[str]:

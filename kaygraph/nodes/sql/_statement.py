@@ -111,6 +111,14 @@ class Statement:
                 f"the statement has no placeholder, {named!r} or {self.style[0]!r}, {why}{hint}"
             )
 
+    def takes_as_they_are(self, items: Sequence[Any]) -> bool:
+        """Whether a driver can be given the items themselves.
+
+        It passes over what a dict has beyond the names, and refuses one that lacks some of them, or
+        a sequence of another length; what is wrong then, ``bound`` says.
+        """
+        return set(map(type, items)) <= ({dict} if self.names else {tuple, list})
+
     def bound(self, parameters: Any) -> Bound:
         """Return what the driver binds, out of a mapping or a sequence.
 

@@ -5,13 +5,14 @@ once is one transaction, and a value comes to a statement through its placeholde
 or ``?`` in SQLite, ``%(name)s`` or ``%s`` in PostgreSQL.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import Any, ClassVar, Unpack
 
 from ..._validation import check_count
 from ...batch.batch import BatchNode, ParallelBatchNode
+from ...node.blocks import Blocks
 from ...node.facts import resource_of
 from ...node.node import Node
 from ...node.settings import Checks
@@ -28,7 +29,7 @@ from .._store import (
     values_of,
 )
 from ._database import Connected, Database, check_database
-from ._group_commit import GroupCommit
+from ._group_commit import MOST, GroupCommit, Result, given_back
 from ._statement import Statement, check_statement, check_statements
 from ._unreadable import Row, UnreadableRow
 from .errors import StatementError
@@ -132,8 +133,8 @@ class SQLRead(OnDatabase, BatchNode[Row, Row]):
         statement = self._statement(self.statement)
         parameters = None if self.reads is None else values_of(shared, self.reads, self.name)
         database: Connected = resource_of(self)
-        rows: Any = database.rows(statement, statement.bound(parameters), self.batch)
-        return rows  # type: ignore[no-any-return]  # one that is unreadable does not pass exec
+        batches = database.batches(statement, statement.bound(parameters), self.batch)
+        return Blocks[Any](batches)  # a row that is unreadable does not pass exec
 
     async def exec(self, row: Row, /) -> Row:
         """Return a row.
@@ -141,9 +142,10 @@ class SQLRead(OnDatabase, BatchNode[Row, Row]):
         Raises:
             RowUnreadableError: Python has nothing for a value of it.
         """
-        if isinstance(row, UnreadableRow):
-            raise row.error()
-        return row
+        return _readable(row)
+
+    async def exec_block(self, rows: list[Any]) -> Iterator[Row] | list[Row]:
+        return map(_readable, rows) if UnreadableRow in set(map(type, rows)) else rows
 
 
 class SQLWrite(OnDatabase, ParallelBatchNode[Any, Any]):
@@ -199,10 +201,16 @@ class SQLWrite(OnDatabase, ParallelBatchNode[Any, Any]):
 
     async def exec(self, item: Any, /) -> Any:
         group: GroupCommit = resource_of(self)
-        rows = await group.write(self._statement(self.statement).bound(item))
-        if rows is None:
-            return item
-        return rows[0] if rows else None
+        (result,) = await group.write([self._statement(self.statement).bound(item)])
+        return _written(item, result)
+
+    async def exec_block(self, items: list[Any]) -> Iterator[Any] | list[Any]:
+        group: GroupCommit = resource_of(self)
+        rows = items[: min(MOST, int(self.max_workers))]
+        results = await group.write(_bound(self._statement(self.statement), rows))
+        if results.count(None) == len(items):
+            return items
+        return map(_written, rows, results)
 
     def post(self, shared: Any, prep_res: Any, exec_res: Any, /) -> Any:
         if self.writes is not None:
@@ -262,3 +270,30 @@ class SQLExecute(OnDatabase, Node[Any, Any]):
         return await database.execute(
             [(statement, statement.bound(parameters)) for statement in statements], self.max_rows
         )
+
+
+def _readable(row: Any) -> Row:
+    if isinstance(row, UnreadableRow):
+        raise row.error()
+    return row  # type: ignore[no-any-return]
+
+
+def _bound(statement: Statement, items: list[Any]) -> Sequence[Any]:
+    """Return what is written for items; one that does not fit stays as it is, and is refused."""
+    if statement.takes_as_they_are(items):
+        return items
+    bound = []
+    for item in items:
+        try:
+            bound.append(statement.bound(item))
+        except StatementError:
+            bound.append(item)
+    return bound
+
+
+def _written(item: Any, result: Result) -> Any:
+    """Return what goes on for an item; raise why it was not written."""
+    rows = given_back(result)
+    if rows is None:
+        return item
+    return rows[0] if rows else None

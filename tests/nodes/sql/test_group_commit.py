@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kaygraph.nodes import DatabaseUnavailableError
-from kaygraph.nodes.sql._group_commit import MOST, GroupCommit
+from kaygraph.nodes.sql._group_commit import MOST, GroupCommit, given_back
 
 pytestmark = pytest.mark.anyio
 
@@ -33,11 +33,16 @@ class Table:
         return [None] * len(rows)
 
 
+async def written(group: GroupCommit, number: int) -> Any:
+    (result,) = await group.write([(number,)])
+    return given_back(result)
+
+
 async def test_more_rows_than_a_group_takes_are_written_in_order():
     """Nobody is left waiting, and no group is larger than it may be."""
     table = Table()
     async with GroupCommit(table.commit).working() as group:
-        await asyncio.gather(*(group.write((n,)) for n in range(2 * MOST + 5)))
+        await asyncio.gather(*(written(group, n) for n in range(2 * MOST + 5)))
     assert [len(rows) for rows in table.groups] == [MOST, MOST, 5]
     assert [n for rows in table.groups for n in rows] == list(range(2 * MOST + 5))
 
@@ -47,9 +52,9 @@ async def test_a_row_that_is_cancelled_while_it_waits_is_not_written():
     table = Table()
     table.let.clear()
     async with GroupCommit(table.commit).working() as group:
-        first = asyncio.ensure_future(group.write((1,)))
+        first = asyncio.ensure_future(written(group, 1))
         await table.begun.wait()
-        later = [asyncio.ensure_future(group.write((n,))) for n in (2, 3)]
+        later = [asyncio.ensure_future(written(group, n)) for n in (2, 3)]
         await asyncio.sleep(0)
         first.cancel()
         later[0].cancel()
@@ -64,7 +69,7 @@ async def test_a_row_that_is_to_blame_is_found_by_halves():
     table = Table()
     async with GroupCommit(table.commit).working() as group:
         results = await asyncio.gather(
-            *(group.write((n if n != 5 else -1,)) for n in range(8)), return_exceptions=True
+            *(written(group, n if n != 5 else -1) for n in range(8)), return_exceptions=True
         )
     assert [type(result) for result in results] == [
         *[type(None)] * 5,
@@ -81,7 +86,7 @@ async def test_a_database_that_is_unavailable_is_not_tried_by_halves():
     table.error.__cause__ = OSError("cut")
     async with GroupCommit(table.commit).working() as group:
         errors = await asyncio.gather(
-            *(group.write((n,)) for n in range(8)), return_exceptions=True
+            *(written(group, n) for n in range(8)), return_exceptions=True
         )
     assert len(table.groups) == 1
     assert len({id(error) for error in errors}) == 8

@@ -138,7 +138,7 @@ async def test_connections_are_used_again_and_replaced(database):
         async with SQLExecute(Database(proxy.url), "SELECT 1").lifespan({}) as server:
             for _ in range(5):
                 await server.execute([(one, None)], 10)
-                assert [row async for row in server.rows(one, None, 10)] == [{"n": 1}]
+                assert [rows async for rows in server.batches(one, None, 10)] == [[{"n": 1}]]
             assert proxy.accepted == 1
             proxy.cut()
             assert await server.execute([(last, None)], 10) == [{"n": 2}]

@@ -3,8 +3,10 @@
 import asyncio
 import pickle
 import re
+from collections import defaultdict
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -274,6 +276,65 @@ async def test_an_item_that_does_not_fit_fails_alone(database):
     fitting = [{**row, "id": row["id"] + 10} for row in items[:3]]
     shared = await write(database, fitting + items[3:], on_error="skip")
     assert shared["written"] == 3
+
+
+async def test_items_are_mappings_of_any_kind(database):
+    """With more than the names, and no default in the place of a name that is not there."""
+    first, *others = rows(4)
+    items = [{**first, "unused": object()}, *map(MappingProxyType, others)]
+    assert (await write(database, items))["written"] == 4
+    item = defaultdict(int, rows(6)[5])
+    del item["price"]
+    with pytest.raises(StatementError, match="needs 'price', which is not among 'id', 'name'"):
+        await write(database, [rows(5)[4], item])
+    assert dict(item) == {"id": 5, "name": "item 5"}
+    assert [row["id"] for row in await query(database, "SELECT id FROM items ORDER BY id")] == [
+        0, 1, 2, 3, 4,
+    ]  # fmt: skip
+
+
+async def test_items_are_sequences_of_values_and_no_texts(database):
+    """A text of as many characters as there are placeholders would be taken for them."""
+    mark = "?" if database.is_sqlite else "%s"
+    node = SQLWrite(database, f"INSERT INTO items VALUES ({mark}, {mark}, 1)", reads="items",
+                    writes="written", on_error="collect")  # fmt: skip
+    await node.run_async(shared := {"items": [(1, "a"), [2, "b"], "3c", (4,), (5, "d", 1)]})
+    assert shared["written"] == 2
+    shared["items"] = [(3, "a"), (4, "b"), (5, "c", 1), (6, "d")]
+    await node.run_async(shared)
+    assert shared["written"] == 3
+
+
+@pytest.mark.parametrize("most", [1, 7, 2500])
+async def test_a_stage_tells_each_row_in_its_place(database, most):
+    """Those that are refused too, however many are written together; the others go on."""
+    items = rows(2200)
+    items[5]["name"] = items[1500]["name"] = None
+    out = Stage()
+
+    class Items(AsyncNode):
+        def prep(self, _):
+            return iter(items[:20] if most == 1 else items)
+
+    failed = [5] if most == 1 else [5, 1500]
+    put = SQLWrite(database, insert(database), max_workers=most, on_error="collect")
+    shown = [one async for one in (Items() | put | out).stream()]
+    assert [one.index for one in shown if isinstance(one, Outcome)] == failed
+    assert out.ended == [row for row in items[: len(shown)] if row["id"] not in failed]
+    (number,) = await query(database, "SELECT count(*) AS n FROM items")
+    assert number["n"] == len(out.ended)
+
+
+async def test_a_statement_may_begin_with_a_query(database):
+    """WITH stands before INSERT, which not every driver takes for a statement that writes."""
+    names = {name: placeholder(database, name) for name in ("id", "name", "price")}
+    values = ", ".join(f"CAST({names[name]} AS {kind}) AS {name}" for name, kind in
+                       (("id", "INTEGER"), ("name", "TEXT"), ("price", "INTEGER")))  # fmt: skip
+    statement = f"WITH row AS (SELECT {values}) INSERT INTO items SELECT * FROM row"
+    node = SQLWrite(database, statement, reads="items", writes="written")
+    await node.run_async(shared := {"items": rows(50)})
+    assert shared["written"] == 50
+    assert await query(database, "SELECT * FROM items ORDER BY id") == rows(50)
 
 
 async def test_returning_gives_the_row(database):

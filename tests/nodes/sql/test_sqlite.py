@@ -257,6 +257,20 @@ async def test_a_statement_has_its_time(database):
     assert writable(database)
 
 
+async def test_rows_that_are_written_together_are_interrupted_together(tmp_path):
+    """In the middle of one of them; nothing of the others stays, and the file is free."""
+    database = Database(f"sqlite:///{tmp_path}/shop.db", timeout=0.5)
+    await query(database, "CREATE TABLE t (id INTEGER PRIMARY KEY)")
+    counting = ENDLESS.replace("FROM n)", "FROM n LIMIT :id)")
+    node = SQLWrite(database, f"INSERT INTO t {counting}", reads="rows", on_error="collect",
+                    writes="written")  # fmt: skip
+    shared = {"rows": [{"id": 1}, {"id": 2}, {"id": 10**12}, {"id": 4}]}
+    await node.run_async(shared)
+    assert shared["written"] == 0
+    assert writable(database)
+    assert count(database) == 0
+
+
 async def test_an_interruption_meets_the_job_that_is_meant(database):
     """One that is given up while it waits for its turn does not end the one that runs."""
     node = SQLExecute(database, "SELECT 1")
@@ -282,12 +296,12 @@ async def test_an_interruption_meets_no_other_query(database):
     await SQLWrite(database, INSERT, reads="rows").run_async({"rows": ids(100)})
     endless, all_rows = (Statement.of(text, True) for text in (ENDLESS, "SELECT id FROM t"))
     async with SQLRead(database, "SELECT 1").lifespan({}) as file:
-        read = [await anext(rows := file.rows(all_rows, None, 10))]
+        read = [await anext(rows := file.batches(all_rows, None, 10))]
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.1):
-                await anext(file.rows(endless, None, 10))
-        read += [row async for row in rows]
-    assert read == ids(100)
+                await anext(file.batches(endless, None, 10))
+        read += [batch async for batch in rows]
+    assert [row for batch in read for row in batch] == ids(100)
 
 
 @pytest.fixture
@@ -499,30 +513,32 @@ async def test_a_value_that_sqlite_has_no_type_for_is_told(database, value, says
         await SQLWrite(database, INSERT, reads="rows").run_async({"rows": [{"id": value}]})
 
 
-async def test_text_that_is_not_utf8_fails_its_row_alone(tmp_path):
+@pytest.mark.parametrize("bad", [0, 7, 10, 19])
+async def test_text_that_is_not_utf8_fails_its_row_alone(tmp_path, bad):
     """The error names the column and says what to write, which then works; the other rows come."""
     database = Database(f"sqlite:///{tmp_path}/old.db")
     await query(
         database,
         "CREATE TABLE t (id INTEGER, name TEXT)",
         "WITH RECURSIVE n (i) AS (VALUES (0) UNION ALL SELECT i + 1 FROM n WHERE i < 19) "
-        "INSERT INTO t SELECT i, CASE i WHEN 7 THEN CAST(x'6361ff' AS TEXT) ELSE 'café' END FROM n",
+        "INSERT INTO t SELECT i, "
+        f"CASE i WHEN {bad} THEN CAST(x'6361ff' AS TEXT) ELSE 'café' END FROM n",
     )
     reads = "SELECT id, name FROM t"
     node = SQLRead(database, reads, batch=5, writes="rows", on_error="collect")
     await node.run_async(shared := {})
     (failed,) = (row for row in shared["rows"] if isinstance(row, Outcome))
-    assert failed.index == 7
+    assert failed.index == bad
     assert isinstance(failed.error, RowUnreadableError)
     assert "column 'name' holds bytes" in str(failed.error)
     assert [row["id"] for row in shared["rows"] if not isinstance(row, Outcome)] == [
-        n for n in range(20) if n != 7
+        n for n in range(20) if n != bad
     ]
     assert {row["name"] for row in shared["rows"] if not isinstance(row, Outcome)} == {"café"}
     assert "SELECT CAST(name AS BLOB) AS name" in str(failed.error)
     raw = reads.replace("name FROM", "CAST(name AS BLOB) AS name FROM")
     await SQLRead(database, raw, writes="rows").run_async(shared)
-    assert shared["rows"][7]["name"] == b"ca\xff"
+    assert shared["rows"][bad]["name"] == b"ca\xff"
 
 
 async def test_what_cannot_be_given_back_is_not_written(database):
