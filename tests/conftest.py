@@ -4,6 +4,7 @@ import gc
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -32,6 +33,13 @@ def _young_garbage_alone() -> None:
     """Keep the collector away from what is there already: many short runs collect often."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_notebook_for_the_next() -> Iterator[None]:
+    """A run in a notebook looks at all classes of nodes first: here those of thousands of tests."""
+    yield
+    sys.modules.pop("IPython", None)
 
 
 @pytest.fixture(autouse=True)

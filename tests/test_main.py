@@ -200,6 +200,7 @@ def test_all_runs_the_five_in_order() -> None:
     assert list(dict.fromkeys(line["workflow"] for line in lines if "workflow" in line)) == [*NAMES]
 
 
+@pytest.mark.proofs
 def test_output_holds_the_rows(run: Callable[..., Done], tmp_path: Path) -> None:
     """The file has what --json prints, less the report."""
     path = tmp_path / "rows.jsonl"
@@ -251,6 +252,7 @@ def test_free_text_counts_the_words_in_quotes(run: Callable[..., Done]) -> None:
     assert json.loads(done.stdout.splitlines()[0])["key"] == "the"
 
 
+@pytest.mark.proofs
 def test_a_reader_that_leaves_is_no_error() -> None:
     """A broken pipe ends the command quietly."""
     words = ["--example", "mapreduce", "--limit", "200", "--json"]
@@ -279,6 +281,7 @@ def interrupted(*words: str, when: str) -> tuple[int, str]:
     return code, told
 
 
+@pytest.mark.proofs
 @pytest.mark.parametrize(
     "closed",
     [">&- 2>&-", *(pytest.param(one, marks=pytest.mark.proofs) for one in ("", ">&-", "2>&-"))],
@@ -308,6 +311,7 @@ def test_interruption_is_a_line_and_exit_130() -> None:
     assert "Traceback" not in told
 
 
+@pytest.mark.proofs
 def test_interruption_leaves_no_worker_process(tmp_path: Path) -> None:
     """Worker processes end with the command that started them."""
     for number in range(64):

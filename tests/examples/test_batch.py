@@ -106,6 +106,7 @@ def test_totals_are_the_sums_of_the_rows(folder: Path) -> None:
     assert all(name in text for name in BAD)
 
 
+@pytest.mark.proofs
 def test_warnings_of_parsed_files_do_not_reach_the_screen(tmp_path: Path) -> None:
     """Doubtful code in a file is no business of whoever runs the example, in a thread or not."""
     (tmp_path / "doubtful.py").write_bytes(b"x = '\\d'\nprint(1 is 1, ()())\n")
@@ -133,6 +134,7 @@ def test_threads_are_shown_alone_unless_processes_are_asked_for(folder: Path) ->
     assert "--run-in process" in lines[-1]
 
 
+@pytest.mark.proofs
 def test_processes_find_the_same_and_all_pools_are_measured(folder: Path) -> None:
     """Every pool does all chunks, they agree, and the table has the wall time of each.
 
@@ -166,6 +168,7 @@ def test_a_busy_machine_is_told(folder: Path) -> None:
         assert ("The machine was busy" in "\n".join(shown(shared, report))) == told
 
 
+@pytest.mark.proofs
 def test_the_sample_is_spread_over_the_standard_library() -> None:
     """A hundred files or two, of all of it; a limit takes the first so many."""
     every = python_files(Options())
@@ -176,6 +179,7 @@ def test_the_sample_is_spread_over_the_standard_library() -> None:
     assert WORKFLOW.prepare(Options(limit=7))["files"] == every[:7]
 
 
+@pytest.mark.proofs
 def test_progress_counts_the_items_of_the_pool(folder: Path) -> None:
     """The bar's node is one that runs, and its total the number of items that end there."""
     for options in (Options(paths=str(folder)), Options(paths=str(folder), run_in="process")):

@@ -209,6 +209,7 @@ async def test_free_text_is_planned_and_run(way: str, ask: Callable[[str], Any])
     assert len(server.bodies) == 1
 
 
+@pytest.mark.proofs
 async def test_a_failing_model_changes_one_line_only() -> None:
     """Standard output and the exit code are those of a command without a model."""
     words = ("--json", 'validate {"name": "Ada"}')

@@ -95,6 +95,7 @@ def test_records_are_validated_from_json_and_from_a_file(
     assert "1 valid" in lines_of(shell, capsys, "VALIDATE a@example.com").out
 
 
+@pytest.mark.proofs
 def test_batch_takes_a_count_and_a_glob(shell: Shell, capsys: Any, tmp_path: Path) -> None:
     """A number limits the files of the library; anything else names files."""
     for name in "abc":
@@ -175,6 +176,7 @@ def test_history_that_cannot_be_written_is_no_error(
     assert list(history.load_history_strings()) == []
 
 
+@pytest.mark.proofs
 def test_a_pipe_is_read_to_its_end_without_terminal_codes() -> None:
     """Mistakes on the way do not end it; at the end of input the exit code is 0."""
     lines = "frobnicate\nmapreduce a b a\nreport\n\n"
@@ -221,6 +223,7 @@ def test_questions_about_the_shell_get_help(shell: Shell, capsys: Any) -> None:
     assert "validate [json|file]" in lines_of(shell, capsys, "what can you do?").out
 
 
+@pytest.mark.proofs
 def test_quit_leaves_the_rest_of_a_pipe_unread() -> None:
     """What stands after quit is not done."""
     done = ran(*COMMAND, text="quit\nhelp\n")
@@ -299,6 +302,7 @@ def test_ctrl_c_comes_back_to_the_prompt_within_a_second(
     assert process.wait(30) == 0
 
 
+@pytest.mark.proofs
 def test_ctrl_c_at_the_prompt_empties_the_line(
     prompt: tuple[subprocess.Popen[str], Keyboard],
 ) -> None:
@@ -316,6 +320,7 @@ def test_ctrl_c_at_the_prompt_empties_the_line(
     assert process.wait(30) == 0
 
 
+@pytest.mark.proofs
 def test_ctrl_c_stops_the_run_of_a_pipe_and_reads_on() -> None:
     """Without a terminal SIGINT ends the graph that runs, and the next line is done."""
     with child(*COMMAND, "--verbose", stdin=subprocess.PIPE) as process:

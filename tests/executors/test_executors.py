@@ -64,6 +64,7 @@ async def test_settings_of_the_engine_stay_here(place: Any, kind: type[Doubles])
     assert os.getpid() not in pids
 
 
+@pytest.mark.proofs
 async def test_equal_calls_are_made_as_often_as_they_are_asked_for(place: Any) -> None:
     """Rounds that have the same node, item and params: none gets the result of another."""
 

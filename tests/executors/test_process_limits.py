@@ -27,6 +27,7 @@ from tests.executors.working import END, MB, Heavy, Works
 
 pytestmark = [
     pytest.mark.anyio,
+    pytest.mark.proofs,  # each test starts processes
     pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc to see by"),
 ]
 

@@ -12,6 +12,8 @@ import pytest
 
 from tests.children import child, python
 
+pytestmark = pytest.mark.proofs  # each test runs a program
+
 # Classes, functions and settings of a program, and what it does with them.
 CLASSES = dedent(
     """

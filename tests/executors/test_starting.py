@@ -12,7 +12,10 @@ import pytest
 from kaygraph import AttemptTimeoutError, WorkerDiedError, WorkerStartError
 from tests.executors.starting import Does, DoesEach
 
-pytestmark = pytest.mark.anyio
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.proofs,  # each test starts processes
+]
 
 
 async def done(name: str, *arguments: Any, **settings: Any) -> Any:

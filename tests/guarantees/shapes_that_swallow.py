@@ -24,13 +24,13 @@ class Swallows(WorkMany):
 class Reads(Node[Any, Any]):
     """A source that has to be closed."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, items: int = 9) -> None:
         super().__init__()
-        self.ledger = ledger
+        self.ledger, self.items = ledger, items
 
     def prep(self, _: Any) -> Iterator[int]:
         with self.ledger.entry():
-            yield from range(9)
+            yield from range(self.items)
 
 
 def stages(ledger: Ledger, on_error: str) -> Pipeline:

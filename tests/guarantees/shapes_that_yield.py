@@ -42,7 +42,7 @@ class Deaf(WorkMany):
 def yields_in_order(ledger: Ledger) -> AnyNode:
     """The first item streams, others wait for their turn, and all for permits and for room."""
     yields = Yields(ledger, (), max_workers=3, limit_by=lambda item: item % 2)
-    stages = (Reads(ledger), yields, Yields(ledger, (), max_workers=2), Work(ledger))
+    stages = (Reads(ledger, 4), yields, Yields(ledger, (), max_workers=2), Work(ledger))
     return Graph(Pipeline(*stages, buffer=1), max_workers=2)
 
 
@@ -51,7 +51,7 @@ def yields_in_any_order(ledger: Ledger) -> AnyNode:
     """Time limits stand still and run on; what comes behind swallows its cancellation."""
     yields = Yields(ledger, (), max_workers=3, ordered=False, timeout=400, on_error="collect")
     later = Swallows(ledger, (), max_workers=2, on_error="collect")
-    return Graph(Pipeline(Reads(ledger), yields, later, Work(ledger), buffer=2))
+    return Graph(Pipeline(Reads(ledger, 5), yields, later, Work(ledger), buffer=2))
 
 
 async def yields_for_ever(ledger: Ledger) -> None:

@@ -46,6 +46,7 @@ def test_a_wrong_name_is_an_attribute_error() -> None:
         nodes.HTTPNod  # type: ignore[attr-defined]  # noqa: B018 - it is looked up
 
 
+@pytest.mark.proofs
 @pytest.mark.parametrize(
     ("program", "libraries"),
     [

@@ -12,6 +12,8 @@ import pytest
 from tests.children import child
 from tests.run.interrupting import Script
 
+pytestmark = pytest.mark.proofs  # each test runs a program
+
 SCRIPT = '''
 import asyncio, os, signal, sys, time
 

@@ -16,8 +16,9 @@ from tests.children import LONGEST_S, child, python
 from tests.guarantees.figures import cases
 from tests.run.interrupting import SCRIPT, Script
 
+pytestmark = pytest.mark.proofs  # each test runs programs
+
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
-ONE_SIGNAL = [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.proofs)]
 
 # Sent at once, either of the two may come first.
 EITHER = (130, 143)
@@ -45,7 +46,7 @@ def script(path: Path) -> Iterator[Callable[..., Script]]:
 # --- the first signal ---
 
 
-@pytest.mark.parametrize("number", ONE_SIGNAL, ids=lambda number: number.name)
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
 @pytest.mark.parametrize(
     "shape", ["Async", "Thread", "Process", "Plain", "PlainBatch", "Endless", "Stream", "Rounds"]
 )
@@ -61,7 +62,7 @@ def test_the_first_signal_drains_the_run(
 
 
 @pytest.mark.parametrize("moment", ["booting", "begun"])
-@pytest.mark.parametrize("number", ONE_SIGNAL, ids=lambda number: number.name)
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
 def test_a_signal_to_the_whole_group_leaves_the_workers_to_their_items(
     script: Callable[..., Script], number: signal.Signals, moment: str
 ) -> None:
@@ -158,7 +159,7 @@ def test_the_second_signal_ends_the_process_within_a_second(
     assert any(seconds() <= LAST_S for _ in range(TRIES))
 
 
-@pytest.mark.parametrize("times", [4, pytest.param(10, marks=pytest.mark.proofs)])
+@pytest.mark.parametrize("times", [4, 10])
 def test_two_signals_at_once_reach_a_main_thread_that_is_blocked(
     script: Callable[..., Script], times: int
 ) -> None:

@@ -410,6 +410,7 @@ except OSError as error:
 """
 
 
+@pytest.mark.proofs
 @each_kind
 @pytest.mark.parametrize(
     "on_error", ["raise", "collect", pytest.param("skip", marks=pytest.mark.proofs)]
@@ -658,6 +659,7 @@ Pipeline(Rows(), WriteCSV(sys.argv[1]), collect=False).run({})
 """
 
 
+@pytest.mark.proofs
 @pytest.mark.parametrize("killed", ["writing", "renaming"])
 @pytest.mark.parametrize("kind", ["nameless", "named"])
 async def test_a_process_that_is_killed_leaves_nothing_for_ever(
