@@ -18,6 +18,7 @@ T = TypeVar("T")
 if sys.version_info >= (3, 12):
     current_task = asyncio.current_task
 else:
+    _current = asyncio.tasks._current_tasks  # type: ignore[attr-defined]
 
     def current_task() -> "asyncio.Task[Any] | None":
         """Return the running task: ``asyncio.current_task``, which takes 0.5 us before 3.12.
@@ -25,7 +26,7 @@ else:
         Most of it goes into asking the system for the id of the process.
         """
         try:
-            (task,) = asyncio.tasks._current_tasks.values()  # type: ignore[attr-defined]
+            (task,) = _current.values()
         except (ValueError, RuntimeError):  # other threads run tasks as well
             return asyncio.current_task()
         return task  # type: ignore[no-any-return]

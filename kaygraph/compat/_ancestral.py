@@ -43,6 +43,11 @@ class FlowScope(Scope):
         super().__init__(path, names)
         self.config = config
 
+    def again(self) -> "FlowScope":
+        scope = FlowScope(self.path, self.names, self.config)
+        scope.depth = self.depth
+        return scope
+
 
 async def settled(value: Any) -> Any:
     """Return the result of a hook, sync or async."""

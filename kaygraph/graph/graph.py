@@ -15,7 +15,7 @@ from ..node.node import BaseNode
 from ..node.settings import Checks, checks_of
 from ..node.wiring import ends, successors_of
 from ..observability.conflicts import look
-from ..run.frame import FRAME, Frame, Rules, Scope
+from ..run.frame import Frame, Rules, Scope
 from ..run.launch import STACKED
 from . import draw
 from .loops import AnyNode
@@ -186,27 +186,34 @@ class Graph(BaseNode[Any, str | None]):
             return self._walks_by(self, shared, frame, plan).run()
         return self._walk_within(shared, frame, frame.params)
 
-    async def _walk_within(
+    def _walk_within(
         self, shared: Any, frame: Frame, params: Mapping[str, Any]
-    ) -> str | None:
+    ) -> Coroutine[Any, Any, str | None]:
         """Walk the graph once in a frame of its own; return the last action."""
-        around, plan = frame, self._planned()
-        scope, caps = self._scope(frame, plan), self._caps(frame)
+        plan = self._planned()
+        return self._walk(shared, frame, self._inside(frame, plan), params, plan)
+
+    def _inside(self, frame: Frame, plan: Plan) -> Frame:
+        """Return what all walks in this place have in common."""
+        scope = self._scope(frame, plan)
         scope.depth = 1 if frame.scope is None else frame.scope.depth + 1
         rules = self._rules(frame.rules) if self._ruled else frame.rules
-        frame = frame.derive(scope=scope, params=params, attempt=1, caps=caps, rules=rules)
+        return frame.derive(scope=scope, attempt=1, caps=self._caps(frame), rules=rules)
+
+    def _walk(
+        self, shared: Any, around: Frame, inside: Frame, params: Mapping[str, Any], plan: Plan
+    ) -> Coroutine[Any, Any, str | None]:
+        """Walk the graph once, within one frame and in a copy of another."""
+        frame = inside.again(params)
         if frame.run.checking:
             look(self, around)  # what prep has written is not the first node's
-        context = FRAME.set(frame)
-        try:
-            walk = self._walks_by(self, shared, frame, plan).run()
-            if not scope.depth % STACKED:
-                walk = in_own_task(walk)
-            if self.deadline is None:
-                return await walk
-            return await within(self.deadline, "deadline", repr(self.name), walk)
-        finally:
-            FRAME.reset(context)
+        walk = self._walks_by(self, shared, frame, plan).run()
+        assert frame.scope is not None
+        if not frame.scope.depth % STACKED:
+            walk = in_own_task(walk)
+        if self.deadline is None:
+            return walk
+        return within(self.deadline, "deadline", repr(self.name), walk)
 
     def _scope(self, frame: Frame, plan: Plan) -> Scope:
         """What its nodes are called in this place."""

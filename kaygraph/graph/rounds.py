@@ -1,7 +1,8 @@
 """A graph that is walked once for each mapping of params."""
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Unpack
+from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
+from typing import Any, ClassVar, TypeVar, Unpack
 
 from .._validation import check_count
 from ..batch.fan_out import FanOut
@@ -10,9 +11,34 @@ from ..limits.slots import Slot
 from ..node.call import Work
 from ..node.keywords import BatchGraphSettings
 from ..node.settings import Checks, checks_of
-from ..observability.conflicts import branches, look
+from ..observability.conflicts import Branches, branches, look
 from ..run.frame import Frame
 from .graph import Graph
+from .plan import Plan
+
+T = TypeVar("T")
+
+
+class _Rounds:
+    """What the rounds of a batch have in common.
+
+    Attributes:
+        frame: The frame of the batch: where the graph has its name.
+        inside: What ``Graph._inside`` makes of it, as long as the plan holds.
+        beside: Checks their writes against each other, or None.
+    """
+
+    __slots__ = ("beside", "frame", "inside", "plan", "shared")
+
+    def __init__(self, shared: Any, frame: Frame, beside: Branches | None) -> None:
+        self.shared, self.frame, self.inside, self.beside = shared, frame, frame, beside
+        self.plan: Plan | None = None
+
+
+async def _permitted(begin: Callable[[], Coroutine[Any, Any, T]], slot: Slot) -> T:
+    """Take the permits of a worker, then begin."""
+    await slot.take()
+    return await begin()
 
 
 class BatchGraph(Graph):
@@ -42,17 +68,6 @@ class BatchGraph(Graph):
         return None
 
     async def _exec(self, prep_res: Any, shared: Any, frame: Frame) -> Any:
-        async def walk(params: Mapping[str, Any], index: int, slot: Slot) -> str | None:
-            await slot.take()
-            if not isinstance(params, Mapping):
-                got = repr(params) if inner.rules.show_items else f"a {type(params).__name__}"
-                raise TypeError(
-                    f"prep of {frame.name_of(self)!r} must return mappings of params, as in "
-                    f"[{{'key': ...}}, ...]; got {got}"
-                )
-            round_ = self._walk_within(shared, inner, {**frame.params, **params})
-            return await (round_ if beside is None else beside.within(round_))
-
         # A round is an item: one that has begun goes through all of its nodes.
         inner = frame.derive(rules=self._rules(frame.rules).changed(whole=True))
         beside = None
@@ -64,7 +79,7 @@ class BatchGraph(Graph):
         rounds = FanOut(
             frame.name_of(self),
             prep_res,
-            Work(walk),
+            Work(partial(self._round, _Rounds(shared, inner, beside))),
             frame,
             # Of this run alone: where it runs within one of its own rounds, that holds one.
             caps=(frame.run.own_cap(self, lambda: Permits(self.max_workers)),),
@@ -80,6 +95,26 @@ class BatchGraph(Graph):
         if self.max_workers > 1:
             walked.add(self)
         return actions
+
+    def _round(
+        self, rounds: "_Rounds", params: Mapping[str, Any], index: int, slot: Slot
+    ) -> Coroutine[Any, Any, str | None]:
+        """Return a walk with these params, which takes the permits of its worker."""
+        if not slot.held:
+            return _permitted(partial(self._round, rounds, params, index, slot), slot)
+        frame = rounds.frame
+        if type(params) is not dict and not isinstance(params, Mapping):
+            got = repr(params) if frame.rules.show_items else f"a {type(params).__name__}"
+            raise TypeError(
+                f"prep of {frame.name_of(self)!r} must return mappings of params, as in "
+                f"[{{'key': ...}}, ...]; got {got}"
+            )
+        plan = self._planned()
+        if plan is not rounds.plan:  # a hook may wire nodes anew
+            rounds.plan, rounds.inside = plan, self._inside(frame, plan)
+        params = {**frame.params, **params} if frame.params else {**params}
+        walk = self._walk(rounds.shared, frame, rounds.inside, params, plan)
+        return walk if rounds.beside is None else rounds.beside.within(walk)
 
     def _caps(self, frame: Frame) -> tuple[Permits, ...]:
         if self.max_parallel_tasks is None:

@@ -75,6 +75,8 @@ class Walk:
     async def run(self) -> str | None:
         """Walk from the start to the end; return the last action."""
         plan, place = self.plan, PLACE.set(self)
+        # That of the outermost graph is there already.
+        context = None if FRAME.get(None) is self.frame else FRAME.set(self.frame)
         self.until = LIMIT.get().first.end
         try:
             if isinstance(plan.first, Step):
@@ -85,6 +87,8 @@ class Walk:
                 await self.along(await self._forked(first, None))
         finally:
             PLACE.reset(place)
+            if context is not None:
+                FRAME.reset(context)
             if self.trail is not None:
                 self.trail.end()
         if self.forks:
@@ -98,8 +102,7 @@ class Walk:
         so a loop around a fan-out does not nest deeper round by round.
         """
         shared, frame, run = self.shared, self.frame, self.frame.run
-        # In a branch, only when it goes on after its first node.
-        ends = UNASKED if fork is not None else self._end_check(fork)
+        ends: Callable[[], int] | None = UNASKED  # until there may be another node
         plain = not frame.watched and self.arrivals is None
         bare = plain and self.trail is None
         unlimited = frame.bare

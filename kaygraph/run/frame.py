@@ -78,6 +78,12 @@ class Scope:
         self.depth = 0  # how many graphs and runs around it are on the stack of this task
         self.outcomes: dict[Any, list[Outcome[Any]]] | None = None
 
+    def again(self) -> "Scope":
+        """Return the same names, for another walk."""
+        scope = Scope(self.path, self.names)
+        scope.depth = self.depth
+        return scope
+
     def keep(self, group: Any, outcomes: list[Outcome[Any]]) -> None:
         """Note what a group came to; the latest comes last."""
         known = self.outcomes or {}
@@ -139,6 +145,16 @@ class Frame:
         facts: dict[str, Any] = {**vars(self), **changes}
         del facts["watched"], facts["bare"]  # they follow from the others
         return Frame(**facts)
+
+    def again(self, params: Mapping[str, Any]) -> "Frame":
+        """Return a frame for another walk of the same graph in the same place."""
+        frame: Frame = object.__new__(Frame)  # one by one, which takes half of the time of update()
+        frame.run, frame.watched, frame.bare = self.run, self.watched, self.bare
+        frame.scope = None if self.scope is None else self.scope.again()
+        frame.params = params
+        frame.error, frame.caps, frame.cell = self.error, self.caps, self.cell
+        frame.rules = self.rules
+        return frame
 
     def name_of(self, node: Any) -> str:
         """Return a node's name with the names of the graphs around it."""
