@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from benchmarks import (
     against,
     auto_limit,
+    b03_compat,
     b04_limits,
     b08_chain,
     b08_diamond,
@@ -26,6 +27,7 @@ from benchmarks import (
 from benchmarks.harness import Benchmark, measured
 
 MODULES = (
+    b03_compat,
     b04_limits,
     b08_chain,
     b08_fan_out,

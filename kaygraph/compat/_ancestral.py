@@ -6,10 +6,13 @@ import time
 from asyncio import CancelledError
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from inspect import isawaitable
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from ..aio.tasks import raise_if_awaited
+from ..aio.tasks import awaited_cancelled, raise_if_awaited
 from ..errors import NodeDefinitionError
+from ..executors.here import call_here, is_due, turn
+from ..executors.kinds import late
 from ..node.facts import Fact, Facts
 from ..node.hooks import is_own
 from ..node.node import BaseNode as CoreNode
@@ -77,6 +80,7 @@ class BaseNode(Replacing, CoreNode[Any, Any]):
     _checks: ClassVar[Checks] = {"name": lambda _, value: value}
     _origin: "BaseNode | None" = None  # of a copy: the node it stands for
     _execution_context: dict[str, Any]
+    _is_plain = True  # nothing of ours stands around its exec
 
     @Fact
     def logger(self) -> logging.Logger:
@@ -109,6 +113,7 @@ class BaseNode(Replacing, CoreNode[Any, Any]):
         super().__init_subclass__(**kwargs)
         if callable(method):
             type.__setattr__(cls, "on_error", method)
+        cls._is_plain = cls._work is BaseNode._work and cls._exec is CoreNode._exec
         cls._guards = {**cls._guards, "on_error": _or_called(cls._guards.get("on_error"))}
 
     def _changed(self, names: Collection[str]) -> None:
@@ -152,7 +157,7 @@ class BaseNode(Replacing, CoreNode[Any, Any]):
 
     def set_params(self, params: Mapping[str, Any]) -> None:
         """Set ``self.params``; a flow that runs the node calls it with its own."""
-        if not isinstance(params, Mapping):
+        if type(params) is not dict and not isinstance(params, Mapping):
             raise TypeError(f"params must be a mapping, as in {{'key': ...}}; got {params!r}")
         self.params = params
 
@@ -203,51 +208,86 @@ class BaseNode(Replacing, CoreNode[Any, Any]):
         return super()._store_of(None if shared is LEFT_OUT else shared)
 
     async def run_within(self, shared: Any, frame: Frame) -> str | None:
+        """The lifecycle, once, with KayGraph's hooks; each of the three steps as in the core."""
         if frame.is_entry:  # run() was called on this very node
             frame.params = dict(self.params)
             node = self
         else:
             node = self._copied(frame)
-        node._execution_context = {"start_time": time.time()}
-        context = FRAME.set(frame)
+        began = time.time()
+        context = node.__dict__["_execution_context"] = {"start_time": began}
+        around = FRAME.get()
+        if around is not frame:
+            FRAME.set(frame)
         try:
-            await hooked(node.before_prep, shared)
-            action: Any = await super(BaseNode, node).run_within(shared, frame)
+            if (hook := node.before_prep(shared)) is not None:
+                await settled(hook)
+            has_lifespan, prep_is_async, post_is_async = node.hook_kinds
+            if has_lifespan:
+                await frame.run.open(node, shared)
+            prep_res: Any = node.prep(shared)
+            if prep_is_async or type(prep_res) is CoroutineType:
+                prep_res = await (prep_res if prep_is_async else late(node, "prep", prep_res))
+            execute: Any = node.exec
+            exec_res: Any
+            if not (frame.bare and node._is_plain):
+                exec_res = await node._work(prep_res, shared, frame)
+            elif node.exec_is_plain:
+                exec_res = await execute(prep_res)
+            elif node.exec_is_plain_def and frame.run.alone:
+                exec_res = call_here(node, prep_res)
+                if type(exec_res) is CoroutineType:
+                    exec_res = await late(node, "exec", exec_res)
+                if is_due(frame.run):
+                    await turn(frame.run)
+            else:
+                exec_res = await node._work(prep_res, shared, frame)
+            context["duration"] = context["last_execution_time"] = time.time() - began
+            if (hook := node.after_exec(shared, prep_res, exec_res)) is not None:
+                await settled(hook)
+            action: Any = node.post(shared, prep_res, exec_res)
+            if post_is_async or type(action) is CoroutineType:
+                action = await (action if post_is_async else late(node, "post", action))
             # Where something follows, any false value is "default"; else it is a result.
-            return action or None if successors_of(self) else action
-        except Exception as error:
-            failed: Any = getattr(node, "on_error", None)
-            if not _is_hook(failed) or not await hooked(failed, shared, error):
-                raise
+            return None if not action and successors_of(self) else action
+        except BaseException as error:
+            await node._failed(error, shared)
             return None
         finally:
-            FRAME.reset(context)
+            if FRAME.get() is not around:
+                FRAME.set(around)
+
+    async def _failed(self, raised: BaseException, shared: Any) -> None:
+        """Raise what has failed, unless KayGraph's hook says that it may be passed over."""
+        error = awaited_cancelled(raised) or raised
+        try:
+            failed: Any = getattr(self, "on_error", None)
+            takes = isinstance(error, Exception) and _is_hook(failed)
+            if not (takes and await hooked(failed, shared, error)):
+                raise error
+        finally:
+            del error, raised  # they hold this frame: no cycle may keep them alive
 
     def _copied(self, frame: Frame) -> "BaseNode":
         """Return the copy that runs in place of this node."""
         node: BaseNode = object.__new__(type(self))
-        node.__dict__.update(self.__dict__, _origin=self)
+        own = node.__dict__
+        own.update(self.__dict__)
+        own["_origin"] = self
         # NO_PARAMS is no dict: a program may write to its own, and a process could not take it.
         node.set_params({} if frame.params is NO_PARAMS else frame.params)
-        if isinstance(frame.scope, FlowScope):
-            node.__dict__.setdefault("config", frame.scope.config)
+        scope = frame.scope
+        if type(scope) is FlowScope and scope.config is not EMPTY and "config" not in own:
+            own["config"] = scope.config
         return node
-
-    async def _exec(self, prep_res: Any, shared: Any, frame: Frame) -> Any:
-        exec_res = await self._work(prep_res, shared, frame)
-        duration = time.time() - self.get_context("start_time")
-        self.set_context("duration", duration)
-        self.set_context("last_execution_time", duration)
-        await settled(self.after_exec(shared, prep_res, exec_res))
-        return exec_res
 
     async def _work(self, prep_res: Any, shared: Any, frame: Frame) -> Any:
         """Do what the engine does between ``prep`` and ``post``, and keep ``cur_retry`` for it."""
         if not isinstance(self, Limits) or (self.max_retries == 1 and self.retry is None):
-            return await super()._exec(prep_res, shared, frame)
+            return await self._exec(prep_res, shared, frame)
         cell = Cell()
         try:
-            return await super()._exec(prep_res, shared, frame.derive(cell=cell))
+            return await self._exec(prep_res, shared, frame.derive(cell=cell))
         finally:
             frame.record(cell.value, cell.attempts)
             FRAME.set(frame.derive(attempt=max(cell.attempts, 1)))
