@@ -1,45 +1,64 @@
 """Items that are taken up and run several at a time, where nothing is asked between them."""
 
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from itertools import islice
+from math import inf
 from operator import length_hint
 from typing import Any
 
-from ..executors.choice import in_threads, run_in_thread
+from ..executors.choice import in_chunks, in_threads, run_in_process, run_in_thread
 from ..executors.chunk import Chunk, Entry, Ready
 from ..limits.slots import Slot
 from ..node.node import BaseNode
 from ..run.frame import Frame
 from .source import END, PLAIN, SyncSource
 
-GROWTH = 4  # times as many items as the last time, at most
+GROWTH = 8  # times as many items as the last time, at most
 
 # Of calls in threads: a thread is woken for as many as take so long.
 IN_THREAD_S, MOST_IN_THREAD = 0.001, 32
+
+# Of items that are sent to a process: it is to have so much to do.
+IN_PROCESS_S, MOST_IN_PROCESS = 0.02, 4096
 
 
 class Size:
     """How many items make a chunk: as many as take so long together.
 
     Args:
-        seconds: How long the ``exec`` of all is to take.
-        most: How many items there are at most.
+        seconds: How long they are to take.
+        most: How many there are at most.
+        workers: Who share what is left at the end; 1 where they take it from each other.
+        fixed: How many there are in any case.
     """
 
-    def __init__(self, seconds: float, most: int) -> None:
-        self.now = 1
-        self._seconds, self._most = seconds, most
+    def __init__(
+        self, seconds: float, most: int, workers: int = 1, fixed: int | None = None
+    ) -> None:
+        self.fixed = fixed
+        self.now = 1 if fixed is None else fixed
+        self._seconds, self._most, self._workers = seconds, most, workers
         self._each_s: float | None = None  # an average, of which the latest have the largest part
 
-    def note(self, done: list[Ready]) -> None:
-        """Learn from what has ended."""
-        each_s = sum(ready.seconds for ready in done) / len(done)
+    def note(self, number: int, seconds: float) -> None:
+        """Learn how long so many items have taken."""
+        if self.fixed is not None:
+            return
+        each_s = seconds / number
         if self._each_s is not None:
             each_s = (self._each_s + each_s) / 2
         self._each_s = each_s
         fits = self._seconds / each_s if each_s else self._most
         self.now = max(1, min(int(fits), self.now * GROWTH, self._most))
+
+    def of(self, left: int) -> int:
+        """Return how many to take up now where there are so many, or more."""
+        if self._workers == 1 or self.fixed is not None:
+            return self.now
+        share = -(-left // self._workers)
+        return min(self.now, max(share, self.now // 10))
 
 
 class Ahead:
@@ -58,6 +77,7 @@ class Ahead:
         shares: Whether a worker that finds no more items takes one of another's chunk.
 
     Attributes:
+        kept: Takes the results of a chunk, and returns what there is more to do about.
         done: What has ended and nobody has asked for yet.
         left: What was taken up and has not begun.
     """
@@ -72,11 +92,12 @@ class Ahead:
         run: Callable[[Chunk, Slot], Awaitable[None]],
         size: Size,
         goes_on: bool,
-        shares: bool,
+        shares: bool = False,
     ) -> None:
         self._node, self._frame, self._source, self._run = node, frame, source, run
         self._size, self._goes_on, self._shares = size, goes_on, shares
         self._running: list[Chunk] = []
+        self.kept: Callable[[list[Ready]], Iterable[Ready]] | None = None
         self._taken = 0
         self.done: deque[Ready] = deque()
         self.left: deque[Entry] = deque()
@@ -98,31 +119,37 @@ class Ahead:
                 self._running.remove(chunk)
                 self.left.extendleft(reversed(chunk.entries))
                 chunk.entries.clear()  # nobody is to take them from there
-                self.done += chunk.done
+                self.done += chunk.done if self.kept is None else self.kept(chunk.done)
             if chunk.done:
-                self._size.note(chunk.done)
+                self._size.note(len(chunk.done), chunk.seconds)
         slot.ready = ready = self.done.popleft()
         return ready.index, ready.item
 
     def _entries(self) -> deque[Entry]:
         """Take up items: those that others have left, or new ones, or one of another's chunk."""
-        entries: deque[Entry] = deque()
+        entries: deque[Any] = deque()
         if self._frame.drains:
             return entries
-        number = self._size.now
+        source, size = self._source, self._size
+        hint = length_hint(source.iterator)
+        number = size.of(hint + len(self.left))
         while self.left and len(entries) < number:
             entries.append(self.left.popleft())
         if entries:
             return entries
-        source = self._source
-        item = source.next(source.iterator, END)
-        if item is not END:
-            entries.append((self._taken, item))
-            # Never up to its end: a list may grow until somebody asks for the item after its last.
-            more = min(number - 1, length_hint(source.iterator))
-            entries.extend(enumerate(islice(source.iterator, more), self._taken + 1))
+        if (item := source.next(source.iterator, END)) is not END:
+            entries.append(item)
+            if size.fixed is None or hint:
+                # Never up to its end: a list may grow until somebody asks for what follows.
+                entries.extend(islice(source.iterator, min(number, hint) - 1))
+            else:
+                while len(entries) < number and not self._frame.drains:
+                    if (item := source.next(source.iterator, END)) is END:
+                        break
+                    entries.append(item)
+            numbered = enumerate(entries, self._taken)
             self._taken += len(entries)
-            return entries
+            return deque(numbered)
         if self._shares:
             for other in self._running:
                 if other.entries:
@@ -141,18 +168,26 @@ class Ahead:
         self.left.clear()
 
 
-def ahead_of(node: Any, frame: Frame, source: SyncSource) -> Ahead | None:
-    """Return what takes up items of a node in chunks, where nobody can tell; else None.
+def ahead_of(node: Any, frame: Frame, workers: int, source: SyncSource) -> Ahead | None:
+    """Return what takes up items of a node in chunks, or None.
 
-    That is where nothing is asked between two items, and where taking one runs no code of a user.
+    Without being told to, only where nobody can see it: where nothing is asked between two items,
+    and where taking one runs no code of a user.
     """
-    if not _asks_nothing(node, frame) or type(source.iterator) not in PLAIN:
+    if not _asks_nothing(node, frame):
         return None
+    is_plain = type(source.iterator) in PLAIN
     attempts = node.max_retries if node.retry is None else node.retry.attempts
     goes_on = attempts > 1 or node.on_error != "raise"
-    if in_threads(node, frame):
+    if is_plain and in_threads(node, frame):
         size = Size(IN_THREAD_S, MOST_IN_THREAD)
         return Ahead(node, frame, source, run_in_thread, size, goes_on, shares=True)
+    if (is_plain or node.chunksize != "auto") and in_chunks(node, frame):
+        fixed, share_s = node.chunksize, inf
+        if fixed == "auto":
+            fixed, share_s = None, 2 * IN_PROCESS_S
+        size = Size(IN_PROCESS_S, MOST_IN_PROCESS, workers, fixed)
+        return Ahead(node, frame, source, partial(run_in_process, share_s), size, goes_on)
     return None
 
 

@@ -43,12 +43,18 @@ class BatchNode(
             ``"collect"``, up to that many failures, then TooManyFailuresError.
         batch_deadline: Seconds that the whole batch may take, its source included; ``deadline``
             is an item's. Not of a stage: a pipeline has the ``deadline`` of the Graph around it.
+        chunksize: Of ``run_in="process"``: how many items are sent to a worker process at a time.
+            ``"auto"``, the default: as many as take about 20 ms, from a list, tuple, range or set;
+            1 from any other source, which is asked for an item when a process is free for it. Each
+            item still has its own attempts, ``timeout`` and result. They go one by one where more
+            is asked between two of them, see docs/processes.md.
 
     The other settings are those of Node.
     """
 
     on_error: str | float = "raise"
     batch_deadline: float | None = None
+    chunksize: int | Literal["auto"] = "auto"
 
     _checks: ClassVar[Checks] = checks_of(Attempts, BatchSettings)
     _accepts: ClassVar[frozenset[str]] = frozenset(_checks)
@@ -107,7 +113,7 @@ class BatchNode(
             ordered=getattr(self, "ordered", True),
             on_error=self.on_error,
             sink=sink,
-            ahead=partial(ahead_of, self, frame),
+            ahead=partial(ahead_of, self, frame, workers),
         )
 
 

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sized
 from contextvars import copy_context
 from functools import partial
 from operator import length_hint
+from types import CoroutineType
 from typing import Any
 
 from ..aio.buffer import Buffer
@@ -100,6 +101,7 @@ class FanOut:
         self.has_gaps = False  # SKIPPED stands in the results
         self.source: SyncSource | AsyncSource | Ahead = opened(items, name, frame)
         self.takes_ahead = ahead
+        self._given = work
 
     async def run(self) -> list[Any]:
         """Run all items and return the results."""
@@ -118,8 +120,6 @@ class FanOut:
             if error.__cause__ is not None:  # what failed while it was cancelled
                 raise error.__cause__ from None
             self.has_gaps = True  # return what is done, and leave out what was cancelled
-            if isinstance(self.source, Ahead):
-                self._take_over(self.source.done)
         finally:
             if not isinstance(self.source, SyncSource):
                 self._account_for(self.source.left)
@@ -135,7 +135,11 @@ class FanOut:
     async def _gathered(self) -> None:
         """Run all workers at once, as ``asyncio.gather`` does; each stands behind its permits."""
         if isinstance(self.source, SyncSource):
-            self.source = self.takes_ahead(self.source) or self.source
+            ahead = self.takes_ahead(self.source)
+            if ahead is not None:
+                is_asked = self.sink is not None or self.work is not self._given  # for each result
+                ahead.kept = None if is_asked else self._kept
+                self.source = ahead
         only_one = self.workers < self.max_workers  # there is no second item
         alone = self.workers == 1 and (only_one or not self.max_waiting)
         if alone and not isinstance(self.source, AsyncSource):
@@ -266,15 +270,22 @@ class FanOut:
         if missing > 0 and self.ordered and self.sink is None:
             self.results += [SKIPPED] * missing
 
-    def _take_over(self, ended: Iterable[Ready]) -> None:
-        """Keep the results of items that had ended when their workers were cancelled."""
+    def _kept(self, ended: list[Ready]) -> list[Ready]:
+        """Keep the results of items that were run ahead, and return those that failed."""
+        failed: list[Ready] = []
+        results, ordered = self.results, self.ordered
         for one in ended:
-            if one.error is None and self.sink is None:
-                self._reserve(one.index)
-                if self.ordered:
-                    self.results[one.index] = one.value
-                else:
-                    self.results.append(one.value)
+            if one.error is not None or type(one.value) is CoroutineType:
+                failed.append(one)
+                continue
+            self.pulled += 1
+            if ordered:
+                if one.index >= len(results):
+                    self._reserve(one.index)
+                results[one.index] = one.value
+            else:
+                results.append(one.value)
+        return failed
 
     async def _deliver(self, item: Any, index: int, slot: Slot, value: Any) -> None:
         assert self.sink is not None

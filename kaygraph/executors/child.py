@@ -11,10 +11,12 @@ from collections.abc import Iterator
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import WorkerStartError
+from .chunk import IN_PROCESSES
 from .memory import resident
+from .results import ResultReader
 from .worker import NUMBERS, serve
 
 # A child is a fresh interpreter: a fork of a process with threads can deadlock.
@@ -29,8 +31,20 @@ SHORTEST_LOOK_S, LONGEST_LOOK_S = 0.002, 0.05
 CRASHES = ("SIGSEGV", "SIGBUS", "SIGILL", "SIGFPE", "SIGABRT")
 
 
-def start() -> "tuple[BaseProcess, Connection[Any, Any]]":
-    """Start a worker process and return it with our end of the pipe to it.
+class Child(NamedTuple):
+    """A process that was started, and our ends of the pipes to it.
+
+    Attributes:
+        results: Of the items of chunks; None where processes do not get any (on Windows).
+    """
+
+    process: BaseProcess
+    connection: "Connection[Any, Any]"
+    results: ResultReader | None
+
+
+def start() -> Child:
+    """Start a worker process.
 
     Raises:
         WorkerStartError: This is itself a process that is still being started: a script starts
@@ -42,16 +56,25 @@ def start() -> "tuple[BaseProcess, Connection[Any, Any]]":
             "if __name__ == '__main__':"
         )
     connection, theirs = CONTEXT.Pipe()
-    process = CONTEXT.Process(target=serve, args=(theirs,), daemon=True)
+    ours = [connection]
+    given = [theirs]
+    if IN_PROCESSES:
+        results, written = CONTEXT.Pipe(duplex=False)
+        ours.append(results)
+        given.append(written)
+    process = CONTEXT.Process(target=serve, args=given, daemon=True)
     try:
         with _signals_held(), _main_that_can_be_found():
             process.start()
     except BaseException:
-        connection.close()
+        for end in ours:
+            end.close()
         raise
     finally:
-        theirs.close()
-    return process, connection
+        for end in given:
+            end.close()
+    reader = ResultReader(ours[1], process.sentinel) if IN_PROCESSES else None
+    return Child(process, connection, reader)
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from ..limits.slots import Slot
 from ..run.frame import Frame
 from ..run.place import place_of
 from ..run.run import Run, WorkerProcesses
-from .chunk import Chunk
+from .chunk import IN_PROCESSES, Chunk
 from .elsewhere import in_thread, run_to_end, submitted
 from .here import call_here, is_due, turn
 from .kinds import YIELDING, late
@@ -48,6 +48,25 @@ def in_threads(node: Any, frame: Frame) -> bool:
 async def run_in_thread(chunk: Chunk, slot: Slot) -> None:
     """Run the items of a chunk in a thread."""
     await in_thread(chunk.frame.run.threads, chunk.run, slot)
+
+
+def in_chunks(node: Any, frame: Frame) -> bool:
+    """Whether ``exec`` runs in worker processes that may take several items at a time."""
+    return (
+        IN_PROCESSES
+        and node.run_in == "process"
+        and node.chunksize != 1
+        and node.memory_limit is None  # which is that of each item
+        and frame.rules.memory_limit is None
+        and not has_own_clock(asyncio.get_running_loop())
+    )
+
+
+async def run_in_process(share_s: float, chunk: Chunk, slot: Slot) -> None:
+    """Run items of a chunk in a process; after ``share_s`` seconds, those to come are left."""
+    node, frame = chunk.node, chunk.frame
+    limit_s = frame.rules.timeout if node.timeout is None else node.timeout
+    await _processes(frame.run).run(chunk, limit_s, node.start_timeout, share_s)
 
 
 async def execute(
@@ -198,5 +217,5 @@ def _processes(run: Run) -> WorkerProcesses:
     if run.processes is None:
         from .process import ProcessPool  # multiprocessing loads where it is used
 
-        run.processes = ProcessPool(run.threads)
+        run.processes = ProcessPool(run.threads)  # type: ignore[arg-type]
     return run.processes

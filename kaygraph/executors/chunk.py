@@ -1,5 +1,6 @@
 """Several items that are handed over in one step, and what came of each."""
 
+import os
 from collections import deque
 from contextvars import copy_context
 from time import monotonic
@@ -10,6 +11,9 @@ from ..limits.slots import Slot
 from ..run.frame import Frame
 from ..run.joining import BEGUN
 from .elsewhere import run_to_end
+
+# Whether worker processes get chunks: everywhere but on Windows, where no pipe says what is in it.
+IN_PROCESSES = hasattr(os, "killpg")
 
 Entry = tuple[int, Any]  # an item's place in its batch, and the item
 
@@ -54,13 +58,26 @@ class Chunk:
 
     Attributes:
         done: What has ended, in the order in which it did.
+        seconds: How long that took in all.
     """
 
-    __slots__ = ("done", "entries", "frame", "goes_on", "node")
+    __slots__ = ("done", "entries", "frame", "goes_on", "node", "seconds")
 
     def __init__(self, node: Any, frame: Frame, entries: deque[Entry], goes_on: bool) -> None:
         self.node, self.frame, self.entries, self.goes_on = node, frame, entries, goes_on
         self.done: list[Ready] = []
+        self.seconds = 0.0
+
+    def ended(self, value: Any, error: BaseException | None, seconds: float) -> None:
+        """Note what the first item has come to."""
+        ready = Ready(*self.entries.popleft())
+        ready.value, ready.error, ready.seconds = value, error, seconds
+        self.done.append(ready)
+
+    def blame(self, error: BaseException) -> None:
+        """Make an error that of the first item, if there is one."""
+        if self.entries:
+            self.ended(None, error, 0.0)
 
     def run(self, slot: Slot) -> None:
         """Run the items in this thread, until the call of this is cancelled or the run drains."""
@@ -72,6 +89,7 @@ class Chunk:
                 return
             ready = _ended(self.node, slot.index, item)
             self.done.append(ready)
+            self.seconds += ready.seconds
             if ready.has_failed and not self.goes_on:
                 return
 

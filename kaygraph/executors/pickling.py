@@ -98,13 +98,13 @@ def dumps(value: Any, without_main: bool = False, at_least_by_name: bool = False
         del failure  # it holds this frame: no cycle may keep them alive
 
 
-def loads(data: bytes, doing: str) -> Any:
+def loads(data: bytes | memoryview, doing: str) -> Any:
     """Return the value that was pickled; notes at an error say what was being done."""
     try:
         return pickle.loads(data)
     except BaseException as error:
         note(error, f"while {doing}")
-        if isinstance(error, AttributeError) and b"__main__" in data:
+        if isinstance(error, AttributeError) and b"__main__" in bytes(data):
             note(error, NOT_FOUND)
         raise
 

@@ -88,12 +88,17 @@ class Answer:
         """
         if self.trace is not None:
             raise self.error()
-        return loads(self.pickled, "the result of exec was unpickled, as it came from a process")
+        return result_of(self.pickled)
 
     def error(self) -> BaseException:
         error = unpack(self.pickled)
         note(error, self.trace or "")
         return error
+
+
+def result_of(pickled: bytes | memoryview) -> Any:
+    """Return a result that came from a process."""
+    return loads(pickled, "the result of exec was unpickled, as it came from a process")
 
 
 def failed(error: BaseException) -> Answer:

@@ -12,13 +12,16 @@ from multiprocessing.connection import Connection
 from time import process_time
 from typing import Any
 
+from .chunked import Plan, run_items
 from .elsewhere import run_elsewhere
 from .memory import GrowthLimit, peak_resident, resident
 from .pickling import dumps, loads, noting
+from .results import MORE, TOTAL, ResultWriter
 from .sending import Answer, failed, given_unpickled
 
 READY = b"ready"  # what a process says when it has started
 BEGUN = b"begun"  # and when it has an item, if it is to say so
+STOP = b"stop"  # what it is told when it is to begin no more items of its chunk
 
 INLINE = 1 << 16  # bytes of a value that are sent with the message about it, and not after it
 
@@ -28,8 +31,10 @@ NUMBERS = (signal.SIGINT, signal.SIGTERM)
 PR_SET_PDEATHSIG = 1  # of Linux's prctl(2)
 
 
-def serve(connection: "Connection[Any, Any]") -> None:
-    """Answer calls until the other side hangs up."""
+def serve(
+    connection: "Connection[Any, Any]", results: "Connection[Any, Any] | None" = None
+) -> None:
+    """Answer calls until the other side hangs up; ``results`` is for those of chunks."""
     _end_with_parent()
     if hasattr(os, "setsid"):
         os.setsid()  # what exec starts can be ended with this process, as it is of its group
@@ -40,17 +45,30 @@ def serve(connection: "Connection[Any, Any]") -> None:
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, NUMBERS)
     multiprocessing.current_process().daemon = False  # exec may start processes of its own
-    server, own = _Server(connection), os.getpid()
+    server, own = _Server(connection, results), os.getpid()
     with contextlib.suppress(EOFError, OSError):
         connection.send_bytes(READY)
         while True:
-            call, given = receive(connection.recv_bytes)
+            message = connection.recv_bytes()
+            if message == STOP:  # it came when the chunk had ended
+                continue
+            call, given = receive(connection.recv_bytes, message)
+            if type(call) is Plan:
+                total = server.run(given, call)
+                connection.send_bytes(pickle.dumps((total, *server.facts)))
+                del given
+                continue
             answer = server.answer(given, *call)
             del given
-            if os.getpid() != own:  # exec has forked this process
-                os._exit(0)
+            end_if_forked(own)
             send(connection, (answer.trace, *server.facts), answer.pickled)
             del answer
+
+
+def end_if_forked(own: int) -> None:
+    """End a copy of this process that ``exec`` has made, and that has come this far."""
+    if os.getpid() != own:
+        os._exit(0)
 
 
 def send(connection: "Connection[Any, Any]", about: tuple[Any, ...], value: bytes) -> None:
@@ -61,9 +79,11 @@ def send(connection: "Connection[Any, Any]", about: tuple[Any, ...], value: byte
         connection.send_bytes(value)
 
 
-def receive(receive_bytes: Callable[[], bytes]) -> tuple[tuple[Any, ...], bytes]:
-    """Return what was sent."""
-    about, inline = pickle.loads(receive_bytes())
+def receive(
+    receive_bytes: Callable[[], bytes], message: bytes | None = None
+) -> tuple[tuple[Any, ...], bytes]:
+    """Return what was sent; ``message``: its beginning, where that has been received."""
+    about, inline = pickle.loads(receive_bytes() if message is None else message)
     return about, receive_bytes() if inline is None else inline
 
 
@@ -112,8 +132,11 @@ def _watch(parent: Any) -> None:
 class _Server:
     """What a worker process knows."""
 
-    def __init__(self, connection: "Connection[Any, Any]") -> None:
+    def __init__(
+        self, connection: "Connection[Any, Any]", results: "Connection[Any, Any] | None"
+    ) -> None:
         self._connection = connection
+        self._results = None if results is None else ResultWriter(results, self._ring)
         self._nodes: dict[int, Any] = {}
         self._own = resident()
         self._knows, self._used = False, (0.0, 0)
@@ -155,6 +178,27 @@ class _Server:
         finally:
             if measures:
                 self._used = process_time() - before, peak_resident()
+
+    def run(self, given: bytes, plan: Plan) -> int:
+        """Run the items of a chunk, and return how many bytes its results have come to so far."""
+        assert self._results is not None
+        try:
+            node = self._node(plan.key, plan.sent)
+        except BaseException as error:
+            node = error
+        self._knows = plan.key in self._nodes
+        run_items(node, given, plan, self._results, self._begins, self._is_stopped)
+        return self._results.total
+
+    def _begins(self) -> None:
+        self._connection.send_bytes(BEGUN)
+
+    def _ring(self, total: int) -> None:
+        self._connection.send_bytes(MORE + TOTAL.pack(total))
+
+    def _is_stopped(self) -> bool:
+        """Whether no more items are to begin."""
+        return self._connection.poll() and self._connection.recv_bytes() == STOP
 
     def _node(self, key: int, sent: bytes | None) -> Any:
         if sent is not None:

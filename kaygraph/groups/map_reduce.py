@@ -6,7 +6,7 @@ from collections.abc import Collection, Coroutine, Hashable, Iterable, Mapping, 
 from contextlib import suppress
 from itertools import chain
 from numbers import Number
-from typing import Any, ClassVar, Self, Unpack
+from typing import Any, ClassVar, Literal, Self, Unpack
 from zlib import crc32
 
 from .._validation import check_on_error
@@ -58,6 +58,7 @@ class MapReduceNode(BaseNode[Any, dict[Any, Any]], Limits):
     max_waiting: int | None = None
     on_error: str | float = "raise"
     batch_deadline: float | None = None
+    chunksize: int | Literal["auto"] = "auto"
 
     _phases: "tuple[_Map, _Reduce] | None" = None
     _checks: ClassVar[Checks] = {**checks_of(MapReduceSettings), "on_error": _check_on_error}
@@ -240,8 +241,8 @@ def _stable_hash(key: Hashable) -> int:
 
 # What holds for each call of map and of reduce.
 SHARED = (
-    "retry", "timeout", "deadline", "run_in", "memory_limit", "start_timeout", "rate", "breaker",
-    "max_waiting",
+    "retry", "timeout", "deadline", "run_in", "memory_limit", "start_timeout", "chunksize", "rate",
+    "breaker", "max_waiting",
 )  # fmt: skip
 
 

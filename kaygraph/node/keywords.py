@@ -63,6 +63,7 @@ class BatchSettings(NodeSettings, total=False):
 
     on_error: Annotated[str | float, check_on_error]
     batch_deadline: Annotated[float | None, check_limit]
+    chunksize: Annotated[int | Literal["auto"], check_workers]
 
 
 class ParallelSettings(BatchSettings, total=False):

@@ -128,6 +128,8 @@ def check_together(owner: Any) -> None:
         )
     if "run_in" in accepts and owner.start_timeout is not None and owner.run_in != "process":
         raise ValueError("start_timeout needs run_in='process': nothing else has to be started")
+    if "chunksize" in accepts and owner.chunksize != "auto" and owner.run_in != "process":
+        raise ValueError("chunksize needs run_in='process': nothing is sent to any other place")
     if "max_per_key" in accepts and owner.max_per_key != 1 and owner.limit_by is None:
         raise ValueError("max_per_key needs limit_by=, as in limit_by=lambda item: item.host")
 

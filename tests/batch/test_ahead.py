@@ -10,7 +10,6 @@ import pytest
 
 from kaygraph import Graph, Outcome, ParallelBatchNode
 from kaygraph.batch.ahead import GROWTH, Size
-from kaygraph.executors.chunk import Ready
 from kaygraph.run.place import place_of
 
 pytestmark = pytest.mark.anyio
@@ -51,12 +50,6 @@ async def results_of(node: Calls) -> Any:
 
 def fails() -> None:
     raise ValueError("on purpose")
-
-
-def ready(seconds: float) -> Ready:
-    one = Ready(0, None)
-    one.seconds = seconds
-    return one
 
 
 @pytest.mark.parametrize("workers", [1, 2, 10])
@@ -234,19 +227,28 @@ async def test_an_exec_that_returns_a_coroutine_is_refused() -> None:
 
 def test_chunks_grow_while_items_are_short() -> None:
     """By a factor, up to what takes as long as it should, or to the most there may be."""
-    size = Size(1.0, 50)
+    size = Size(1.0, 100)
     sizes = [size.now]
-    for _ in range(5):
-        size.note([ready(0.001)] * size.now)
+    for _ in range(4):
+        size.note(size.now, 0.001 * size.now)
         sizes.append(size.now)
-    assert sizes == [1, GROWTH, GROWTH**2, 50, 50, 50]
+    assert sizes == [1, GROWTH, GROWTH**2, 100, 100]
 
 
 def test_chunks_are_short_again_when_items_are_long() -> None:
     """An item that takes as long as a whole chunk should is handed over by itself."""
     size = Size(1.0, 1000)
     for _ in range(5):
-        size.note([ready(0.0)] * size.now)
-    assert size.now > 100
-    size.note([ready(10.0)])
+        size.note(size.now, 0.0)
+    assert size.now == 1000
+    size.note(1, 10.0)
     assert size.now == 1
+
+
+def test_workers_share_what_is_left() -> None:
+    """The last chunks are shorter, so that all workers have something to do; not arbitrarily so."""
+    size = Size(1.0, 100, workers=4)
+    for _ in range(4):
+        size.note(size.now, 0.001 * size.now)
+    assert [size.of(left) for left in (1000, 400, 200, 41, 4)] == [100, 100, 50, 11, 10]
+    assert Size(1.0, 100, workers=4, fixed=7).of(3) == 7

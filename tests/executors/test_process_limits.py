@@ -18,8 +18,7 @@ import pytest
 from kaygraph import Node, NodeDefinitionError
 from kaygraph._validation import check_memory, human
 from kaygraph.errors import MemoryLimitError, WorkerDiedError
-from kaygraph.executors import memory
-from kaygraph.executors import process as process_module
+from kaygraph.executors import memory, worker_process
 from kaygraph.executors.memory import resident
 from kaygraph.executors.process import ProcessPool
 from kaygraph.limits.slots import Slot
@@ -313,7 +312,7 @@ async def test_process_that_does_not_leave_is_killed(
     run: Runner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A thread that exec has left running does not keep the run from ending."""
-    monkeypatch.setattr(process_module, "LEAVE_S", 0.1)
+    monkeypatch.setattr(worker_process, "LEAVE_S", 0.1)
     pid = await run("leave a thread")
     assert children() == {pid}
     await run.pool.close()

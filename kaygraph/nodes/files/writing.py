@@ -27,7 +27,8 @@ from .reading import check_delimiter, check_fields
 # What a spreadsheet begins to calculate at, some only where people write in full width.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\0", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 SAID = 100  # how many names an error looks at, and characters of one that a record has beyond
-ELSEWHERE = {"run_in", "memory_limit", "start_timeout"}  # an open file does not go to a process
+# An open file does not go to a process.
+ELSEWHERE = {"run_in", "memory_limit", "start_timeout", "chunksize"}
 
 
 class _Writer(Stored, BatchNode[Any, None]):
