@@ -38,7 +38,7 @@ class Cap(Protocol):
         """Acquire one permit; return False if there is no room or an older waiter in the queue."""
 
     def begun(self) -> None:
-        """Note that ``exec`` is called now."""
+        """Note that ``exec`` is called now; only of one that is timed."""
 
     def leave(self) -> None:
         """Release a permit that was used; the caller then calls ``serve``."""
@@ -228,6 +228,7 @@ class KeyedPermits:
         self.size = size
         self.taken = 0  # the items in progress, of all keys
         self.known: dict[Hashable, KeyPermits] = {}
+        self._spare: KeyPermits | None = None  # those of a key that is gone, for the next
 
     def begin(self, key: Hashable) -> KeyPermits:
         """Return the permits of an item's key; the caller calls ``end`` when the item ends.
@@ -237,7 +238,9 @@ class KeyedPermits:
         """
         permits = self.known.get(key)
         if permits is None:
-            permits = self.known[key] = KeyPermits(self.size, key)
+            permits, self._spare = self._spare or KeyPermits(self.size, key), None
+            self.known[key] = permits
+            permits.key = key
         permits.items += 1
         self.taken += 1
         return permits
@@ -247,6 +250,8 @@ class KeyedPermits:
         self.taken -= 1
         if not permits.items:
             del self.known[permits.key]
+            if permits.free == self.size and not permits.waiting:
+                self._spare = permits
 
     @property
     def leak(self) -> str | None:

@@ -119,6 +119,8 @@ class _Window:
     def forget(self, now: float, per: float) -> None:
         """Forget the calls that began longer ago than ``per`` seconds."""
         times, gone = self._times, self._gone
+        if gone == len(times) or times[gone] + per > now:
+            return
         # The comparison is that of a timer (at + per); in floats, now - per can differ from it.
         while gone < len(times) and times[gone] + per <= now:
             self.used -= int(self._weights[gone])
@@ -183,9 +185,10 @@ class RateHere:
         with window.lock:
             now = self.now()
             window.forget(now, self.per)
-            if window.used + weight > MOST:
+            used = window.used + weight
+            if used > MOST:
                 return False
-            window.used += weight
+            window.used = used
             window.begin(now, weight)
         return True
 

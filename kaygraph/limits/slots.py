@@ -108,11 +108,12 @@ class Slot:
         item, held = self.item, self.held
         if len(held) > len(self.caps):
             return True
-        if not held or entered(item) is not None:
+        if not (held and (item[0].enter() if len(item) == 1 else entered(item) is None)):
             return False
         self.held = (*held, *item)
         for cap in item:
-            cap.begun()
+            if cap.timed:
+                cap.begun()
         return True
 
     async def go_on(self) -> None:
@@ -187,9 +188,10 @@ class Slot:
         """Release the caps of an attempt that has ended; keep those of the worker."""
         if self.loan is not None:
             self.loan.close()
-        if self.has_begun:
-            _leave(self.held[len(self.caps) :])
-            self.held = self.caps
+        held, own = self.held, self.caps
+        if len(held) > len(own):
+            _leave(held[len(own) :])
+            self.held = own
 
     def give(self) -> None:
         """Release everything."""

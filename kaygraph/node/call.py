@@ -79,14 +79,14 @@ class Calls(Composed):
         try:
             if self.prepares and again is None and self._taken_up(item, index, slot):
                 await self._begin_early(slot)
-            if self.acquires:
+            if self.acquires or not slot.held:
                 ticket = self._at_once(slot) or await self._acquire(item, slot)
-            elif not slot.held:
-                await slot.take()
             if self.clocked:
                 started = self.clock()
             slot.attempts = made + 1
-            if self.emit is not None or again is not None:
+            if self.counter is not None and again is None:
+                self.counter.began()
+            if self.emit_item is not None or again is not None:
                 self._tell_start(index, slot, started, again)
             if timer is not None and self.timeout is not None:
                 timer.attempt = started + self.timeout
@@ -104,11 +104,11 @@ class Calls(Composed):
                 failure = self._ended(slot, started, starts_s, ticket, failure)
             if again is not None:
                 return _returned(value, failure)
-            if failure is not None or not (timer is None or timer.item_in_time()):
+            if failure is not None or not (self.deadline is None or self._in_time(slot)):
                 value = await self._settled(item, index, slot, failure, value)
         finally:
             del failure  # it holds this frame: no cycle may keep them alive
-        if self.ends or slot.loan is not None:
+        if self.ends or slot.item or slot.loan is not None:
             self._end_item(index, slot)
         return value
 

@@ -64,11 +64,12 @@ class Composed:
         self.rate = self.rates[0] if alone and self.rates[0].weight is not None else None
         self.acquires = bool(self.rates) or not (self.keys is None and self.breaker is None)
         yields = node.exec_kind in YIELDING
-        self.prepares = self.acquires or yields or self.deadline is not None
+        claims = bool(self.rates) and self.rate is None
+        self.prepares = claims or yields or not (self.keys is None and self.deadline is None)
         self.clock = clock_of(asyncio.get_running_loop())
         limited = self.timeout is not None or self.deadline is not None
         self.clocked = limited or self.emit is not None
-        self.ends = self.acquires or self.emit is not None
+        self.ends = self.keys is not None or self.emit is not None
         self.emit_item = run.emit_item
         self.whole = node.composition.kind == "compound" if self.emit is not None else False
         self.counter = counter_of(run.counting, self.name, self.whole) if run.counting else None
@@ -89,9 +90,9 @@ class Composed:
         if slot.outlet is not None:
             slot.outlet.begin(index or 0)
         if self.keys is not None:
-            slot.key = self._key(item)
-            slot.item = (slot.key,)
-        if self.rate is None and self.rates:
+            slot.key = permits = self._key(item)
+            slot.item = (permits,)
+        if self.rates and self.rate is None:
             slot.item += tuple([rate.claim(item) for rate in self.rates])
         if self.deadline is not None:
             if self.keys is not None and slot.is_ahead(self.keys.taken):
@@ -108,6 +109,10 @@ class Composed:
             self.breaker.check()
         await slot.begin()
         self._limit_item(slot)
+
+    def _in_time(self, slot: Slot) -> bool:
+        """End an item that has worked; return False, and do nothing, where it may be late."""
+        return slot.timer is None or slot.timer.item_in_time()
 
     def _limit_item(self, slot: Slot) -> None:
         timer = slot.timer
@@ -169,10 +174,7 @@ class Composed:
             if self.emit is not None:
                 where = self.name, at, index or 0, slot.worker
                 self.emit(AttemptStarted(*where, slot.attempts))
-            return
-        if self.counter is not None:
-            self.counter.began()
-        if self.emit_item is not None:
+        elif self.emit_item is not None:
             self.emit_item(ItemStarted(self.name, at, index or 0, slot.worker, self.whole))
 
     # --- after exec -------------------------------------------------------------------------------
@@ -187,7 +189,7 @@ class Composed:
     ) -> BaseException | None:
         """Tell those that an attempt feeds on how it went; return what it has failed with."""
         try:
-            if isinstance(failure, asyncio.CancelledError):
+            if failure is not None:
                 failure = awaited_cancelled(failure) or failure
             ended = took = 0.0
             if self.clocked:
@@ -236,12 +238,11 @@ class Composed:
         """Note that an item has ended, its fallback included, and how."""
         if slot.loan is not None:
             slot.loan.close()
-        if self.acquires:
-            slot.item = ()
-            if slot.key is not None:
-                assert self.keys is not None
-                self.keys.end(slot.key)
-                slot.key = None
+        slot.item = ()
+        if slot.key is not None:
+            assert self.keys is not None
+            self.keys.end(slot.key)
+            slot.key = None
         if self.emit is None:
             return
         usage, slot.usage = slot.usage, NO_USAGE  # the next item begins with nothing

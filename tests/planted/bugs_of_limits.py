@@ -40,7 +40,7 @@ BUGS = [
             permits.KeyedPermits.end: """
                 - if not permits.items:
                 -     del self.known[permits.key]
-                + self.known.pop(permits.key, None)  # others may be under way
+                + if self.known.pop(permits.key, None):  # others may be under way
             """
         },
     ),
@@ -126,6 +126,9 @@ BUGS = [
         "calls in 10 s",
         {
             rate._Window.forget: """
+                - if gone == len(times) or times[gone] + per > now:
+                -     return
+                ...
                 - while gone < len(times) and times[gone] + per <= now:
                 + while gone < len(times) and times[gone] < now - now % per:
             """,
