@@ -1,4 +1,4 @@
-"""Ready-made nodes: functions, switches and joins."""
+"""Ready-made nodes: functions, switches, joins and transforms."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from benchmarks.harness import Case
 from kaygraph import Graph
 from kaygraph.nodes import Case as When
-from kaygraph.nodes import MergeNode, SwitchNode, node
+from kaygraph.nodes import MergeNode, SwitchNode, TransformNode, node
 
 LINE = 1_000
 
@@ -16,6 +16,7 @@ def cases(size: int) -> Iterator[Case]:
     yield a_run_each("B17-function-run", "a FunctionNode, a run each", 5_000 // size, 2.3)
     yield in_a_line("B17-switch", "a SwitchNode in a line", switch, 20_000 // size, 1.2)
     yield join("B17-join", 10_000 // size, 1.2)
+    yield transform("B17-transform", 10_000 // size, 0.6)
 
 
 async def add_one(number: int) -> int:
@@ -97,3 +98,32 @@ def join(name: str, many: int, target: float) -> Case:
 
     what = f"a join of {many:,} by {many:,} records"
     return Case(name=name, what=what, operations=many, floor=floor, ours=ours, target=target)
+
+
+def transform(name: str, count: int, target: float) -> Case:
+    """One operation is one record; the floor makes a dict and calls the same functions."""
+    records: list[dict[str, Any]] = [
+        {"id": n, "name": f" Ann {n} ", "city": "Oslo", "price": "1.5", "count": 3}
+        for n in range(count)
+    ]
+    strip = TransformNode(
+        fields={"name": str.strip, "price": float}, reads="records", writes="stripped"
+    )
+    first = {**records[0], "name": "Ann 0", "price": 1.5}
+
+    def floor() -> None:
+        stripped = []
+        for record in records:
+            made = dict(record)
+            made["name"] = str.strip(made["name"])
+            made["price"] = float(made["price"])
+            stripped.append(made)
+        assert stripped[0] == first
+
+    async def ours() -> None:
+        shared: dict[str, Any] = {"records": records}
+        await strip.run_async(shared)
+        assert shared["stripped"][0] == first
+
+    return Case(name=name, what="a TransformNode that changes two fields, a list of records",
+                operations=count, floor=floor, ours=ours, target=target, unit="µs")  # fmt: skip
