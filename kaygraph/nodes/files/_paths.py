@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any, BinaryIO, TypeVar
 
 from ...errors import KayGraphError
-from ...executors.elsewhere import submitted
+from ...executors import elsewhere
 from ...run.frame import FRAME
 
 AnyPath = str | os.PathLike[str]
@@ -140,7 +140,7 @@ def opened(path: AnyPath, root: AnyPath | None) -> BinaryIO:
 
 async def in_thread(function: Callable[..., T], *args: Any) -> T:
     """Call what may block in a thread of the run; wait for its end, also when cancelled."""
-    result: T = await submitted(FRAME.get().run.threads.submit(function, *args))
+    result: T = await elsewhere.in_thread(FRAME.get().run.threads, function, *args)
     return result
 
 
