@@ -54,14 +54,14 @@ class KeptLoop(asyncio.SelectorEventLoop):
             self._scheduled.clear()
             self._timer_cancelled_count = 0
         return not (
-            self._ready
+            self.is_closed()
+            or self._ready
             or self._scheduled
             or self._default_executor is not None
             or self._current_settings() != self._settings
             or self._signal_handlers
             or len(self._selector.get_map()) != self.descriptors
             or len(self._asyncgens)
-            or self.is_closed()
             or asyncio.all_tasks(self)
         )
 

@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any, TypeVar
@@ -63,6 +63,7 @@ class Signals:
     def __init__(self, run: Run, home: Home, grace: float | None, at_once: bool = False) -> None:
         self._run, self._grace, self._at_once = run, grace, at_once
         self._home = home
+        self._numbers: Sequence[int] = ()
         self._number: int | None = None
         self._again = False
         self._counts = itertools.count(1)
@@ -103,6 +104,8 @@ class Signals:
         task: asyncio.Task[T] | None = None
         try:
             loop = self._loop = self._home.open()
+            if self._numbers and not isinstance(loop, asyncio.BaseEventLoop):
+                loop.call_soon(self._listen_again)  # before the work
             task = self._task = loop.create_task(work)
             if self._number is not None:  # it came before there was a loop
                 self._run.drain()
@@ -134,6 +137,7 @@ class Signals:
             return self._forget
         self._numbers, self._main = numbers, threading.get_ident()
         self._pipe, end = self._home.listen(self._take)
+        self._end_of_pipe = end
         before = signal.set_wakeup_fd(end, warn_on_full_buffer=False)
         handlers = [_signal.signal(number, self._handle) for number in numbers]
         self._run.threaded = self._watch
@@ -182,6 +186,7 @@ class Signals:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         """Act on the signals that have come, in the main thread, which may be in a hook."""
+        self._note(number)
         if self._at_once and number == signal.SIGINT and not self._sent and is_held(frame):
             with contextlib.suppress(BlockingIOError):
                 os.read(self._pipe, 4096)
@@ -195,6 +200,17 @@ class Signals:
             if task is not None and task is not self._task:  # it ends, and has not failed
                 task.cancel()
             raise HookInterrupted
+
+    def _listen_again(self) -> None:
+        """Have signals written to the pipe: while it runs, uvloop has them written to its own."""
+        signal.set_wakeup_fd(self._end_of_pipe, warn_on_full_buffer=False)
+
+    def _note(self, number: int) -> None:
+        """Write a signal to the pipe where somebody else has put another one in its place."""
+        current = signal.set_wakeup_fd(self._end_of_pipe, warn_on_full_buffer=False)
+        if current != self._end_of_pipe:
+            signal.set_wakeup_fd(current, warn_on_full_buffer=False)
+            os.write(self._end_of_pipe, bytes([number]))
 
     def _take(self, frame: FrameType | None = None) -> None:
         """Act on the signals that have come."""

@@ -249,6 +249,27 @@ def test_a_signal_before_or_after_there_is_a_loop_is_not_lost(
     assert shared.get("began", []) == (["Notes"] if moment == "closed" else [])
 
 
+def test_a_signal_is_heard_where_a_hook_listens_to_another_one() -> None:
+    """asyncio has signals written to the loop's own pipe from then on, and knows but that one."""
+
+    class Listens(Node):
+        def prep(self, shared: Any) -> None:
+            loop = asyncio.get_running_loop()
+            loop.add_signal_handler(signal.SIGUSR1, heard.append, 1)
+            os.kill(os.getpid(), signal.SIGUSR1)
+
+        async def exec(self, prep_res: Any) -> None:
+            await asyncio.sleep(0)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    heard: list[int] = []
+    before, shared = handlers(), dict[str, Any]()
+    with pytest.raises(RunInterrupted) as caught:
+        Graph(Listens() >> Notes()).run(shared)
+    assert (caught.value.drained, heard, handlers()) == (True, [1], before)
+    assert "began" not in shared
+
+
 @pytest.mark.parametrize("grace", [0, -1, True, "soon"])
 def test_a_grace_that_is_no_time_is_refused(grace: Any) -> None:
     """Before anything runs."""
