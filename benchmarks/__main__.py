@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from benchmarks import (
     against,
     auto_limit,
+    b01_def_nodes,
     b03_compat,
     b04_limits,
     b08_chain,
@@ -18,6 +19,7 @@ from benchmarks import (
     b13_processes,
     b14_threads,
     b15_word_count,
+    b16_rounds,
     b17_ready_made,
     table,
     w3_task_per_item,
@@ -28,6 +30,7 @@ from benchmarks import (
 from benchmarks.harness import Benchmark, measured
 
 MODULES = (
+    b01_def_nodes,
     b03_compat,
     b04_limits,
     b08_chain,
@@ -39,6 +42,7 @@ MODULES = (
     b13_processes,
     b14_threads,
     b15_word_count,
+    b16_rounds,
     b17_ready_made,
     w3_task_per_item,
     w6_stream,
