@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from queue import Empty, SimpleQueue
 from threading import Lock
 from typing import Any
@@ -62,6 +62,8 @@ class Lanes(ThreadPoolExecutor):
     def __init__(self, most: int, name: str) -> None:
         super().__init__(most, thread_name_prefix=name)
         self._loop = asyncio.get_running_loop()
+        # A loop may bring its own: in a simulation calls are made at once, in the loop's thread.
+        self._inline: Executor | None = getattr(self._loop, "threads", None)
         self._calls: SimpleQueue[Call | None] = SimpleQueue()
         self._answers: deque[Call] = deque()
         self._told = False  # the loop will look at the answers
@@ -71,6 +73,11 @@ class Lanes(ThreadPoolExecutor):
     def begin(self, work: Callable[..., Any], *args: Any) -> Call:
         """Have a thread call ``work(*args)``; from the loop only."""
         call = Call(self._loop.create_future(), work, args)
+        if self._inline is not None:
+            self._open += 1
+            made = asyncio.wrap_future(self._inline.submit(_make, call), loop=self._loop)
+            made.add_done_callback(lambda _: self._end(call))
+            return call
         with self._lock:
             starts = self._open >= self._lanes
             self._lanes += starts
@@ -120,11 +127,7 @@ class Lanes(ThreadPoolExecutor):
                 continue
             if call is None:
                 return
-            if call.take():
-                try:
-                    call.value = call.work(*call.args)
-                except BaseException as error:
-                    call.error = error
+            _make(call)
             answers.append(call)
             del call  # it holds an error that holds this frame
             if not self._told:
@@ -138,8 +141,18 @@ class Lanes(ThreadPoolExecutor):
         self._told = False
         answers = self._answers
         while answers:
-            call = answers.popleft()
-            self._open -= 1
-            call.ended = True
-            if not call.answered.done():
-                call.answered.set_result(None)
+            self._end(answers.popleft())
+
+    def _end(self, call: Call) -> None:
+        self._open -= 1
+        call.ended = True
+        if not call.answered.done():
+            call.answered.set_result(None)
+
+
+def _make(call: Call) -> None:
+    if call.take():
+        try:
+            call.value = call.work(*call.args)
+        except BaseException as error:
+            call.error = error

@@ -6,13 +6,12 @@ import sqlite3
 import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ...aio.tasks import outlast, retrieve_exception
+from ...aio.lanes import Lanes
 from ._database import Database, Written, column_names, in_time, too_many
 from ._pragmas import only_asks
 from ._statement import Bound, Statement
@@ -68,7 +67,7 @@ class SQLite:
 
     def __init__(self, database: Database, reads: bool) -> None:
         self._database, self._reads = database, reads
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="kaygraph-sqlite")
+        self._thread = Lanes(1, "kaygraph-sqlite")
         self._job: threading.Event | None = None
         self._connection: sqlite3.Connection | None = None
         self._log_path = ""  # of the write-ahead log
@@ -84,7 +83,7 @@ class SQLite:
             yield file
         finally:
             try:
-                await asyncio.get_running_loop().run_in_executor(file._thread, file._close)
+                await file._closed(file._close)
             finally:
                 file._thread.shutdown()
 
@@ -106,7 +105,7 @@ class SQLite:
                 yield rows
                 rows = await self._do(more)
         finally:  # it ends the reader's transaction, so that the WAL can be taken over
-            await asyncio.get_running_loop().run_in_executor(self._thread, cursor.close)
+            await self._closed(cursor.close)
 
     async def execute(
         self, statements: Sequence[tuple[Statement, Bound]], max_rows: int
@@ -285,18 +284,22 @@ class SQLite:
         """
         given_up = threading.Event()
         async with in_time(self._database):
-            loop = asyncio.get_running_loop()
-            doing = loop.run_in_executor(self._thread, self._patiently, job, given_up)
+            call = self._thread.begin(self._patiently, job, given_up)
             try:
-                await asyncio.wait([doing])
+                await call.answered
             except asyncio.CancelledError:
-                given_up.set()
-                doing.add_done_callback(retrieve_exception)
-                await outlast([doing])
-                if doing.exception() is not None:
+                await self._thread.take_back(call, given_up.set)
+                if not call.ended or call.error is not None:
                     raise
             # What was committed in the last moment is told so, unless it was a cancellation.
-            return doing.result()
+            done: T = call.result()
+            return done
+
+    async def _closed(self, close: Callable[[], object]) -> None:
+        """Close something in the thread, whatever has been given up."""
+        call = self._thread.begin(close)
+        await call.answered
+        call.result()
 
     def _given_up(self) -> bool:
         return self._job is not None and self._job.is_set()
