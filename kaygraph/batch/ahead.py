@@ -166,6 +166,7 @@ class Ahead:
             ready.error = None
         self.done.clear()
         self.left.clear()
+        self.kept = None  # it knows this object: no cycle may stay
 
 
 def ahead_of(node: Any, frame: Frame, workers: int, source: SyncSource) -> Ahead | None:
