@@ -16,6 +16,7 @@ from ..outcome import Outcome
 from ..run.frame import RULES, Frame, Rules
 from .ahead import ahead_of
 from .fan_out import FanOut
+from .here import FanOutHere
 from .source import NO_ITEMS
 from .together import FanOutTogether
 
@@ -100,6 +101,8 @@ class BatchNode(
         in_turn = isinstance(items, AsyncIterable) and not isinstance(items, Blocks)
         exec_block = None if bare is None or sink is not None or in_turn else exec_block_of(self)
         make = FanOut if exec_block is None else partial(FanOutTogether, exec_block)
+        if self.exec_is_plain_def and frame.bare and frame.run.alone and sink is None:
+            make = FanOutHere if workers == 1 else FanOut
         return make(
             frame.name_of(self),
             items,
