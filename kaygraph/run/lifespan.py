@@ -1,12 +1,62 @@
 """What nodes hold open for a run: entered once, left when the run ends, however it ends."""
 
 import asyncio
+from abc import abstractmethod
+from collections.abc import Callable, Hashable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import FrozenInstanceError
-from typing import Any
+from types import CoroutineType, TracebackType
+from typing import Any, TypeVar
 
 from ..aio.tasks import outlast, raise_if_awaited, retrieve_exception
-from ..errors import note_place
+from ..errors import NodeDefinitionError, note_place
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Held(AbstractAsyncContextManager[T_co]):
+    """What is opened without waiting, and may be closed by another task than the one that did.
+
+    A ``lifespan`` that returns one costs the run no task and no turns of the loop.
+    """
+
+    @abstractmethod
+    def open(self) -> T_co:
+        """Open it and return what the nodes use."""
+
+    async def close(self) -> None:
+        """Close it."""
+
+    async def __aenter__(self) -> T_co:
+        return self.open()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        await self.close()
+
+
+class HeldLifespan:
+    """An open ``lifespan`` for which the run keeps no task."""
+
+    def __init__(self, held: Held[Any], name: str) -> None:
+        self._held, self._name = held, name  # of the node
+        self.yielded = held.open()
+
+    async def resource(self) -> Any:
+        return self.yielded
+
+    async def leave(self, _: BaseException | None) -> None:
+        try:
+            try:
+                await self._held.close()
+            except asyncio.CancelledError as cancellation:
+                raise_if_awaited(cancellation)
+                raise
+        except BaseException as error:
+            _note(error, self._name)
+            raise
 
 
 class Lifespan:
@@ -41,7 +91,7 @@ class Lifespan:
                 self._entered.set_exception(error)
                 self._entered.exception()  # asked for by whoever waits; never "not retrieved"
             elif error is not self._run_error and not self._froze(error):
-                note_place(error, f"{self._name!r}, as its lifespan ended")
+                _note(error, self._name)
                 raise
 
     def _froze(self, error: BaseException) -> bool:
@@ -79,3 +129,63 @@ class Lifespan:
             failure = self._run_error = None
             if error is not None:  # where it was raised in the manager is no news
                 BaseException.with_traceback(error, shown)
+
+
+class Lifespans:
+    """What a run holds open, by its nodes and by the keys of what nodes share."""
+
+    def __init__(self) -> None:
+        self._open: dict[Any, Lifespan | HeldLifespan] = {}  # in the order they were entered
+
+    def __contains__(self, node: Any) -> bool:
+        return node in self._open
+
+    def yielded(self, node: Any) -> Any:
+        return self._open[node].yielded
+
+    async def open(self, node: Any, shared: Any) -> None:
+        """Enter a node's ``lifespan`` unless it is open already."""
+        if node in self._open:
+            await self._open[node].resource()
+            return
+        self._open[node] = lifespan_of(node, shared)
+        await self._open[node].resource()
+        self._open[node] = self._open.pop(node)  # it is left before what it has opened itself
+
+    def hold(self, key: Hashable, make: Callable[[], Held[T]]) -> T:
+        """Return what is held open for a key; it is opened when it is not yet."""
+        if key not in self._open:
+            held = make()
+            self._open[key] = HeldLifespan(held, type(held).__name__)
+        return self._open[key].yielded  # type: ignore[no-any-return]
+
+    async def leave(self, error: BaseException | None) -> list[BaseException]:
+        """Leave all, last in, first out; return what has failed as it was left."""
+        failures: list[BaseException] = []
+        while self._open:  # what is opened meanwhile is left as well
+            key = next(reversed(self._open))
+            try:
+                await self._open[key].leave(error)
+            except BaseException as failure:  # whatever it is, the others are left as well
+                failures.append(failure)
+            del self._open[key]
+        return failures
+
+
+def lifespan_of(node: Any, shared: Any) -> Lifespan | HeldLifespan:
+    """Begin to enter a node's ``lifespan``."""
+    manager = node.lifespan(shared)
+    if isinstance(manager, Held):
+        return HeldLifespan(manager, node.name)
+    if not hasattr(manager, "__aenter__"):
+        if type(manager) is CoroutineType:
+            manager.close()  # nobody will await it
+        raise NodeDefinitionError(
+            f"lifespan of {node.name!r} must be an async context manager, got "
+            f"{type(manager).__name__}: write @asynccontextmanager above it, and yield what is held"
+        )
+    return Lifespan(manager, node.name)
+
+
+def _note(error: BaseException, name: str) -> None:
+    note_place(error, f"{name!r}, as its lifespan ended")

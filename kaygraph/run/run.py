@@ -3,18 +3,17 @@
 import asyncio
 import os
 from collections.abc import Callable, Hashable, Mapping, Sequence, Set
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import suppress
 from functools import cached_property
-from types import CoroutineType, MappingProxyType
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
 from ..aio.tasks import outlast
-from ..errors import NodeDefinitionError
 from ..events import Event, Observer
 from ..limits.clock import has_own_clock
 from ..limits.permits import KeyedPermits, Permits
 from ..limits.slots import Loan, Slot
-from .lifespan import Lifespan
+from .lifespan import Held, Lifespans
 from .observers import CountsItems, Observers, both
 
 if TYPE_CHECKING:
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
 
 C = TypeVar("C", Permits, KeyedPermits)
+H = TypeVar("H")
 
 # Between two turns of a loop whose thread is in one short ``def`` after the other: what is heard so
 # much later is hardly late, and a turn takes longer than such a call.
@@ -116,7 +116,7 @@ class Run:
     _observers: Sequence[Observer] = ()
     _sources: Sequence[Callable[[], None]] = ()
     _threads: "ThreadPoolExecutor | None" = None
-    _lifespans: dict[Any, Lifespan] | None = None
+    _lifespans: Lifespans | None = None
     _caps: dict[Any, Permits | KeyedPermits] | None = None
     _users: dict[Any, int] | None = None  # of caps that only runs within this one have asked for
     _used: Set[Any] = frozenset()  # of those, what this run has asked for
@@ -330,41 +330,44 @@ class Run:
 
     async def open(self, node: Any, shared: Any) -> None:
         """Enter a node's ``lifespan`` unless it is open already."""
+        await self._opened().open(node, shared)
+
+    def hold(self, key: Hashable, make: Callable[[], Held[H]]) -> H:
+        """Return what is held open for a key that nodes share; it is opened when it is not yet."""
+        return self._opened().hold(key, make)
+
+    def _opened(self) -> Lifespans:
         if self._lifespans is None:
-            self._lifespans = {}
-            self.opened = True
-        if node not in self._lifespans:
-            name = getattr(node, "name", type(node).__name__)  # what nodes share has none
-            self._lifespans[node] = Lifespan(_manager(node, shared), name)
-        await self._lifespans[node].resource()
+            self._lifespans, self.opened = Lifespans(), True
+        return self._lifespans
 
     def resource(self, node: Any) -> Any:
         """Return what a node's ``lifespan`` yielded."""
-        if self._lifespans is None or node not in self._lifespans:
-            around = self.around
-            while around is not None:
-                if around._lifespans is not None and node in around._lifespans:
-                    return around._lifespans[node].yielded
-                around = around.around
-            hint = "define lifespan(self, shared) as an async context manager that yields it"
-            if node.hook_kinds[0]:
-                hint = "what lifespan opens does not reach a process; open it in exec()"
-            raise AttributeError(f"{node!r} holds no resource here: {hint}")
-        return self._lifespans[node].yielded
+        run: Run | None = self
+        while run is not None:
+            if run._lifespans is not None and node in run._lifespans:
+                return run._lifespans.yielded(node)
+            run = run.around
+        hint = "define lifespan(self, shared) as an async context manager that yields it"
+        if node.hook_kinds[0]:
+            hint = "what lifespan opens does not reach a process; open it in exec()"
+        raise AttributeError(f"{node!r} holds no resource here: {hint}")
 
     async def close(self, error: BaseException | None) -> None:
         """Leave lifespans (last in, first out), then end processes and threads."""
-        closing = asyncio.get_running_loop().create_task(self._close(error))
-        await outlast([closing])
+        loop = asyncio.get_running_loop()
+        closed = loop.create_future()
+        closing = loop.create_task(self._close(error, closed))
+        closing.add_done_callback(lambda _: _end(closed))  # also where it has not begun
+        try:
+            await closed  # a turn of the loop less than to wait for the task
+        except asyncio.CancelledError:
+            await outlast([closing])
+            raise
         closing.result()
 
-    async def _close(self, error: BaseException | None) -> None:
-        failures: list[BaseException] = []
-        for lifespan in reversed((self._lifespans or {}).values()):
-            try:
-                await lifespan.leave(error)
-            except BaseException as failure:  # whatever it is, the others are left as well
-                failures.append(failure)
+    async def _close(self, error: BaseException | None, closed: "asyncio.Future[None]") -> None:
+        failures = [] if self._lifespans is None else await self._lifespans.leave(error)
         self._lifespans = None  # their tasks know the run by their contexts
         if self.processes is not None:
             await self.processes.close()
@@ -376,21 +379,10 @@ class Run:
             if failures:
                 raise BaseExceptionGroup("lifespans failed to close", failures)
         finally:
+            _end(closed)
             del failures, error  # they hold this frame: no cycle may keep them alive
 
 
 def _end(future: "asyncio.Future[None]") -> None:
     if not future.done():
         future.set_result(None)
-
-
-def _manager(node: Any, shared: Any) -> AbstractAsyncContextManager[Any]:
-    manager = node.lifespan(shared)
-    if not hasattr(manager, "__aenter__"):
-        if type(manager) is CoroutineType:
-            manager.close()  # nobody will await it
-        raise NodeDefinitionError(
-            f"lifespan of {node.name!r} must be an async context manager, got "
-            f"{type(manager).__name__}: write @asynccontextmanager above it, and yield what is held"
-        )
-    return manager  # type: ignore[no-any-return]

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from kaygraph import AsyncNode, BatchGraph, Graph, Node, NodeDefinitionError
+from kaygraph.run.frame import FRAME
+from kaygraph.run.lifespan import Held
 from tests.oracle import settle as let_run
 
 
@@ -264,3 +266,100 @@ async def test_lifespan_that_swallows_its_cancellation_and_enters_is_left_at_onc
     assert run.cancelled()
     assert log == ["swallowed", "left"]
     assert asyncio.all_tasks() == before
+
+
+class Line(Held[str]):
+    """Notes when it is opened and closed."""
+
+    def __init__(self, name: str, log: list[Any], error: BaseException | None = None) -> None:
+        self.name, self.log, self.error = name, log, error
+
+    def open(self) -> str:
+        self.log.append(f"open {self.name}")
+        return self.name
+
+    async def close(self) -> None:
+        await asyncio.sleep(0)
+        self.log.append(f"close {self.name}")
+        if self.error is not None:
+            raise self.error
+
+
+class HoldsLine(Holds):
+    """Holds a line for the run, and one more that all nodes share."""
+
+    error: BaseException | None = None
+
+    def lifespan(self, shared: Any) -> Any:
+        log = self.log_lines
+        FRAME.get().run.hold("shared", lambda: Line("shared", log))
+        return Line(self.name, log, self.error)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("end", ["success", "failure", "cancellation"])
+async def test_what_is_held_is_closed_with_the_run_however_it_ends(end: str) -> None:
+    """Last in, first out, among lifespans that have tasks; what is shared is opened once."""
+    log: list[Any] = []
+
+    class Last(HoldsLine):
+        async def exec(self, prep_res: Any) -> str:
+            if end == "cancellation":
+                task.cancel()
+                await asyncio.sleep(0)
+            return await super().exec(prep_res)
+
+    first = HoldsLine("a", log)
+    first >> Holds("b", log) >> Last("c", log, fails=end == "failure")
+    task = asyncio.ensure_future(Graph(first).run_async({"run": 1}))
+    await asyncio.wait([task])
+    assert task.cancelled() == (end == "cancellation")
+    assert task.cancelled() or (task.exception() is not None) == (end == "failure")
+    assert [line for line in log if str(line).startswith(("open", "close", "enter", "leave"))] == [
+        "open shared", "open a", "enter b", "open c", "close c", "leave b", "close a",
+        "close shared",
+    ]  # fmt: skip
+
+
+@pytest.mark.anyio
+async def test_a_run_that_is_cancelled_while_it_closes_what_it_holds_closes_it_all() -> None:
+    """At any step of it, and it ends cancelled."""
+    for steps in range(12):
+        log: list[Any] = []
+        node = HoldsLine("a", log)
+        task = asyncio.ensure_future(Graph(node).run_async({"run": 1}))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+        closed = ["close a", "close shared"] if "open a" in log else []
+        assert log[len(log) - len(closed) :] == closed
+    assert log[0] == "open shared"
+
+
+@pytest.mark.anyio
+async def test_an_error_of_closing_what_is_held_names_the_node() -> None:
+    """As that of any lifespan; what is around is closed all the same."""
+    log: list[Any] = []
+    node = HoldsLine("a", log)
+    node.error = ValueError("no")
+    with pytest.raises(ValueError, match="no") as caught:
+        await Graph(node).run_async({"run": 1})
+    assert caught.value.__notes__[0] == "in node 'a', as its lifespan ended"
+    assert log[-1] == "close shared"
+
+
+@pytest.mark.anyio
+async def test_a_lifespan_of_ones_own_may_be_around_what_is_held() -> None:
+    """It is a context manager like any other."""
+    log: list[Any] = []
+
+    class Around(HoldsLine):
+        @asynccontextmanager
+        async def lifespan(self, shared: Any) -> AsyncIterator[str]:
+            async with super().lifespan(shared) as line:
+                yield f"my {line}"
+            log.append("after")
+
+    await Graph(Around("a", log)).run_async({"run": 1})
+    assert log == ["open shared", "open a", "prep a: my a", "close a", "after", "close shared"]

@@ -1,24 +1,20 @@
 """The sessions of a run, over aiohttp."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import NamedTuple
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
-from aiohttp.client_proto import ResponseHandler
 
+from ...run.lifespan import Held
 from ._addresses import Origin, PublicResolver
-from ._timing import FACTORY, REPLACED, Connection, Timer
+from ._timing import FACTORY, IS_REPLACED, Connection, Timer
 from .auth import Tokens
 
 
-@dataclass(frozen=True)
-class Sessions:
-    """The key of a session: nodes that name the same origin share one in a run.
+class SessionKey(NamedTuple):
+    """What a session is for: nodes that name the same origin share one in a run.
 
     Attributes:
         trusted: The origin that the program names itself, which may be private.
@@ -27,21 +23,32 @@ class Sessions:
     allow_private: bool
     trusted: Origin | None
 
-    @asynccontextmanager
-    async def lifespan(self, shared: Any, /) -> "AsyncIterator[Session]":
-        named = set() if self.trusted is None else {self.trusted[1:]}
-        resolver = None if self.allow_private else PublicResolver(named)
-        session = _session(resolver)
-        if not hasattr(session, RETRIES):
-            await session.close()
-            session = _session(resolver, keep_alive=False)
-        setattr(session, RETRIES, False)
-        timer = Timer(asyncio.get_running_loop())
-        async with session:
-            try:
-                yield Session(session, timer)
-            finally:
-                timer.close()
+
+class Session(Held["Session"]):
+    """An HTTP session, its timer, and the tokens that were fetched in it."""
+
+    http: aiohttp.ClientSession
+    timer: Timer
+
+    def __init__(self, key: SessionKey) -> None:
+        self.key = key
+        self.tokens = Tokens()
+
+    def open(self) -> "Session":
+        allow_private, trusted = self.key
+        named = set() if trusted is None else {trusted[1:]}
+        resolver = None if allow_private else PublicResolver(named)
+        self.http = _session(resolver)
+        if not hasattr(self.http, RETRIES):
+            self.http.detach()
+            self.http = _session(resolver, keep_alive=False)
+        setattr(self.http, RETRIES, False)
+        self.timer = Timer(asyncio.get_running_loop())
+        return self
+
+    async def close(self) -> None:
+        self.timer.close()
+        await self.http.close()
 
 
 # An attempt is one request: on a connection that it has kept, aiohttp makes a request twice when
@@ -60,7 +67,7 @@ MAX_HEADERS = 256
 def _session(resolver: AbstractResolver | None, keep_alive: bool = True) -> aiohttp.ClientSession:
     # How many connections there are at once is for max_workers to say.
     connector = aiohttp.TCPConnector(limit=0, resolver=resolver, force_close=not keep_alive)
-    if hasattr(connector, FACTORY) and all(hasattr(ResponseHandler, name) for name in REPLACED):
+    if IS_REPLACED and hasattr(connector, FACTORY):
         setattr(connector, FACTORY, partial(Connection, asyncio.get_running_loop()))
     return aiohttp.ClientSession(
         connector=connector,
@@ -70,11 +77,3 @@ def _session(resolver: AbstractResolver | None, keep_alive: bool = True) -> aioh
         max_field_size=MAX_HEADER,
         max_headers=MAX_HEADERS,
     )
-
-
-class Session:
-    """An HTTP session, its timer, and the tokens that were fetched in it."""
-
-    def __init__(self, session: aiohttp.ClientSession, timer: Timer) -> None:
-        self.http, self.timer = session, timer
-        self.tokens = Tokens()

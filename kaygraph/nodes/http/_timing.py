@@ -109,6 +109,7 @@ class TotalTimeout:
 # has other names, its own timers do the same at a higher cost. A test says when that is so.
 FACTORY = "_factory"
 REPLACED = ("_reschedule_timeout", "_drop_timeout", "_on_read_timeout")
+IS_REPLACED = all(hasattr(ResponseHandler, name) for name in REPLACED)
 
 
 class Connection(ResponseHandler):

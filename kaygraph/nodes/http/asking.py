@@ -2,8 +2,8 @@
 
 import random
 import ssl
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 
@@ -12,6 +12,7 @@ from ...errors import AttemptTimeoutError, closest
 from ...limits.retry import Retry
 from ...node.facts import resource_of
 from ...node.settings import Checks
+from ...run.lifespan import Held
 from .._json import MAX_DEPTH
 from .._store import Stored, check_on_loop
 from ._addresses import HTTPRequestError, joined, origin_of, parsed
@@ -187,20 +188,49 @@ class Asking(Patient, Stored):
                 "whatever comes from data"
             )
 
+    def _changed(self, names: Collection[str]) -> None:
+        super()._changed(names)  # type: ignore[misc]
+        vars(self).pop("_client_settings", None)
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = {**super().__getstate__()}  # type: ignore[dict-item]
+        state["_client_settings"] = None
+        return state
+
     @property
     def client_settings(self) -> HTTPSettings:
-        return HTTPSettings(**{f.name: getattr(self, f.name) for f in fields(HTTPSettings)})
+        """How the node asks; kept until one of its settings is changed."""
+        known: HTTPSettings | None = vars(self).get("_client_settings")
+        if known is None:
+            said = {one.name: getattr(self, one.name) for one in fields(HTTPSettings)}
+            known = vars(self)["_client_settings"] = HTTPSettings(**said)
+        return known
 
-    @asynccontextmanager
-    async def lifespan(self, shared: Any, /) -> AsyncIterator[Client]:
-        settings = replace(self.client_settings, url=self.url_of(shared))
+    def lifespan(self, shared: Any, /) -> AbstractAsyncContextManager[Client]:
         around = super().lifespan(shared)  # type: ignore[misc]  # of a pattern: that of its parts
-        async with around, client(settings, shared) as asking:
-            yield asking
+        asks = Asks(self, shared)
+        return asks if isinstance(around, nullcontext) else _within(around, asks)
 
     def url_of(self, shared: Any, /) -> str | None:
         """Return the address for a run: ``url``. Override it where only the run knows."""
         return self.url
+
+
+class Asks(Held[Client]):
+    """The client of a node for a run."""
+
+    def __init__(self, node: Asking, shared: Any) -> None:
+        self._node, self._shared = node, shared
+
+    def open(self) -> Client:
+        settings, url = self._node.client_settings, self._node.url_of(self._shared)
+        return client(settings if url == settings.url else replace(settings, url=url))
+
+
+@asynccontextmanager
+async def _within(around: AbstractAsyncContextManager[Any], asks: Asks) -> AsyncIterator[Client]:
+    async with around, asks as asking:
+        yield asking
 
 
 class Requesting(Asking):

@@ -2,9 +2,9 @@
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from io import BytesIO
 from types import TracebackType
 from typing import Any
@@ -23,7 +23,7 @@ from ._addresses import (
     parsed,
 )
 from ._content import as_json
-from ._sessions import Session, Sessions
+from ._sessions import Session, SessionKey
 from ._timing import TotalTimeout
 from ._translation import translated
 from ._urls import from_header, with_query
@@ -54,14 +54,26 @@ class HTTPSettings:
     max_redirects: int = 5
     ssl_context: ssl.SSLContext | None = None
 
+    @cached_property
+    def base(self) -> URL | None:
+        return None if self.url is None else parsed(self.url)
 
-@asynccontextmanager
-async def client(settings: HTTPSettings, shared: Any) -> "AsyncIterator[Client]":
-    """Open a client for the run that goes on; its session is shared and closed with the run."""
-    trusted = None if settings.url is None else origin_of(parsed(settings.url))
-    sessions, run = Sessions(settings.allow_private, trusted), FRAME.get().run
-    await run.open(sessions, shared)
-    yield Client(run.resource(sessions), settings)
+    @cached_property
+    def session_key(self) -> SessionKey:
+        return SessionKey(self.allow_private, None if self.base is None else origin_of(self.base))
+
+    @cached_property
+    def timeout(self) -> aiohttp.ClientTimeout:
+        """What aiohttp looks after; ``total_timeout`` is ours."""
+        return aiohttp.ClientTimeout(
+            total=None, connect=self.connect_timeout, sock_read=self.read_timeout
+        )
+
+
+def client(settings: HTTPSettings) -> "Client":
+    """Return a client for the run that goes on; its session is shared and closed with the run."""
+    key = settings.session_key
+    return Client(FRAME.get().run.hold(key, lambda: Session(key)), settings)
 
 
 class Exchange:
@@ -132,12 +144,7 @@ class Client:
 
     def __init__(self, session: Session, settings: HTTPSettings) -> None:
         self._session, self._settings = session, settings
-        self.base = None if settings.url is None else parsed(settings.url)
-        self._home = None if self.base is None else origin_of(self.base)
-        self.max_bytes = settings.max_bytes
-        self._timeout = aiohttp.ClientTimeout(
-            total=None, connect=settings.connect_timeout, sock_read=settings.read_timeout
-        )
+        self.base, self.max_bytes = settings.base, settings.max_bytes
 
     async def ask(self, request: Request, raise_for_status: bool = False) -> HTTPResult:
         """Make a request and return the whole answer, as ``asked``."""
@@ -191,8 +198,9 @@ class Client:
 
     async def answered(self, request: Request, url: URL) -> aiohttp.ClientResponse:
         """Follow redirects; where they lead is looked at like any address that comes from data."""
-        auth, home = self._settings.auth, self._home or origin_of(url)
-        public_only = not self._settings.allow_private
+        session, settings, auth = self._session, self._settings, self._settings.auth
+        home = settings.session_key.trusted or origin_of(url)
+        public_only = not settings.allow_private
         method, headers, body = request.verb, dict(request.headers), request.body()
         if request.idempotency_key is not None:
             headers["idempotency-key"] = request.idempotency_key
@@ -208,14 +216,14 @@ class Client:
                 check_literal(url)
             sent, asked = headers, url
             if auth is not None and at_home:
-                sent, asked = await auth.added(headers, url, self._session.tokens, self._post)
-            response = await self._session.http.request(
-                method, asked, headers=sent, data=body and BytesIO(body[0]), timeout=self._timeout,
-                ssl=self._settings.ssl_context or True, allow_redirects=False,
+                sent, asked = await auth.added(headers, url, session.tokens, self._post)
+            response = await session.http.request(
+                method, asked, headers=sent, data=body and BytesIO(body[0]), allow_redirects=False,
+                timeout=settings.timeout, ssl=settings.ssl_context or True,
             )  # fmt: skip
             if response.status == 401 and auth is not None and at_home and not renewed:
                 renewed = True
-                if self._session.tokens.forget(auth, sent):
+                if session.tokens.forget(auth, sent):
                     await released(response)
                     continue
             location = response.headers.get("Location") if response.status in REDIRECTS else None
@@ -223,10 +231,10 @@ class Client:
                 return response
             await released(response)
             redirects += 1
-            if redirects > self._settings.max_redirects:
+            if redirects > settings.max_redirects:
                 raise HTTPRequestError(
                     f"{request.asking(url)} was redirected more than "
-                    f"max_redirects={self._settings.max_redirects} times"
+                    f"max_redirects={settings.max_redirects} times"
                 )
             url = joined(url, from_header(location))
             if response.status == 303 or (response.status < 303 and method == "POST"):
@@ -238,8 +246,7 @@ class Client:
         settings = replace(self._settings, url=url, auth=None, max_redirects=0)
         request = Request(method="POST", data=form, headers=headers, repeatable=True)
         try:
-            async with client(settings, None) as asking:
-                result = await asking.ask(request)
+            result = await client(settings).ask(request)
         except HTTPStatusError as error:
             result = error.result
         return result["status_code"], as_json(result["data"], settings.max_depth)

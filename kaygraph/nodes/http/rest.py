@@ -1,6 +1,7 @@
 """A node for JSON APIs: a path with places to fill, and JSON both ways."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from string import Formatter
 from typing import Any, ClassVar, Unpack
 from urllib.parse import quote
@@ -34,14 +35,15 @@ def check_path(name: str, value: Any) -> str:
     return str(value)
 
 
-def places_of(name: str, path: str) -> list[str]:
+@lru_cache(maxsize=64)
+def places_of(name: str, path: str) -> tuple[str, ...]:
     """Return what stands in braces: names, where nothing is to be converted or formatted."""
     try:
-        return [
+        return tuple(
             place + (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "")
             for _, place, spec, conversion in Formatter().parse(path)
             if place is not None
-        ]
+        )
     except ValueError as error:
         raise HTTPRequestError(f"{name} is {path!r}: {error}") from None
 
@@ -101,14 +103,14 @@ class RESTNode(Answering, Node[Any, Any]):
         if missing:
             raise HTTPRequestError(
                 f"{self.name!r} needs {_listed(missing)} for its path {self.path!r}; there are "
-                f"{_listed(list(item))}"
+                f"{_listed(item)}"
             )
         path = self.path.format_map({name: _segment(name, item[name]) for name in places})
         url = f"{self.url.rstrip('/')}/{path.lstrip('/')}" if path else self.url
         left = {name: value for name, value in item.items() if name not in places}
         if self.method in BODY_METHODS:
             return Request(url=url, json=left if left or not places else None)
-        return Request(url=url, params=left)
+        return Request(url=url, params=left) if left else Request.of(url)
 
     async def answer(self, request: Request, /) -> HTTPResult:
         """Make a request and return the whole answer, which is JSON."""
@@ -137,5 +139,5 @@ def _segment(name: str, value: Any) -> str:
     return quote(text, safe="", errors="replace")
 
 
-def _listed(names: list[str]) -> str:
+def _listed(names: Iterable[str]) -> str:
     return ", ".join(repr(name) for name in names) or "nothing"

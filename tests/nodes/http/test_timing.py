@@ -11,7 +11,7 @@ from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
 from kaygraph.nodes import HTTPNode, HTTPTimeoutError
-from kaygraph.nodes.http._sessions import Sessions
+from kaygraph.nodes.http._sessions import Session, SessionKey
 from kaygraph.nodes.http._timing import FACTORY, REPLACED, Connection, Timer, TotalTimeout
 from kaygraph.nodes.http.messages import Request
 from tests.clock import VIRTUAL
@@ -175,7 +175,7 @@ async def test_aiohttp_has_what_is_replaced_of_its_connections() -> None:
 
 async def test_connections_are_our_own() -> None:
     """Those that a session makes."""
-    async with serving(reply({})) as site, Sessions(True, None).lifespan({}) as session:
+    async with serving(reply({})) as site, Session(SessionKey(True, None)) as session:
         async with session.http.get(site.url) as response:
             connection: Any = response.connection
             kind = None if connection is None else type(connection.protocol)
