@@ -72,7 +72,7 @@ if TYPE_CHECKING:
     from .outcome import Status as Status
     from .run.launch import RunTask as RunTask
     from .streams.pipeline import Pipeline as Pipeline
-    from .streams.stage import StageReport as StageReport
+    from .streams.report import StageReport as StageReport
 
 __version__ = "0.1.0"
 

@@ -68,7 +68,7 @@ NAMES = {
     "outcome": ("Outcome", "Status"),
     "run.launch": ("RunTask",),
     "streams.pipeline": ("Pipeline",),
-    "streams.stage": ("StageReport",),
+    "streams.report": ("StageReport",),
 }
 
 PLACES = {name: module for module, names in NAMES.items() for name in names}

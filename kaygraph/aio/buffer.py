@@ -47,7 +47,7 @@ class Buffer(Generic[T]):
         """Wait until there is room for an item, or for so many."""
         while len(self.items) > self.size - number and not self.closed:
             await raise_if_cancelled()  # the reader may be gone
-            await _wait(self.writers)
+            await woken(self.writers)
         if self.writers:  # not every writer that was woken adds an item
             wake(self.writers)
 
@@ -56,7 +56,7 @@ class Buffer(Generic[T]):
         while not self.items:
             if self.closed:
                 return False
-            await _wait(self.readers)
+            await woken(self.readers)
         return True
 
     def take(self) -> T:
@@ -102,7 +102,7 @@ def wake(waiters: "deque[asyncio.Future[None]]") -> None:
             return
 
 
-async def _wait(waiters: "deque[asyncio.Future[None]]") -> None:
+async def woken(waiters: "deque[asyncio.Future[None]]") -> None:
     """Wait until this task is woken."""
     waiter = asyncio.get_running_loop().create_future()
     waiters.append(waiter)

@@ -236,6 +236,7 @@ class Gathering(Generic[T]):
         self._loop = asyncio.get_running_loop()
         self._over = self._loop.create_future()  # all have ended, or one has failed
         self._tasks: dict[asyncio.Task[T], None] = {}  # those that have not ended well
+        self.is_ending = False  # they are being stopped: nothing may be added any more
 
     def add(
         self, coroutine: Coroutine[Any, Any, T], context: Context | None = None
@@ -281,6 +282,7 @@ class Gathering(Generic[T]):
         except asyncio.CancelledError as error:
             cancellation = error
         try:
+            self.is_ending = True
             tasks = list(self._tasks)
             try:
                 await stop(tasks)

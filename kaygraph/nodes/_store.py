@@ -7,7 +7,7 @@ from .._stores import as_mapping
 from ..errors import KayGraphError, add_note, closest
 from ..node.keywords import BatchSettings, NodeSettings, ParallelSettings
 from ..node.settings import Checks
-from ..streams.stage import StageReport
+from ..streams.report import StageReport
 
 Keys = str | Sequence[str] | None
 

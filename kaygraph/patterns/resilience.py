@@ -14,7 +14,7 @@ from ..node.settings import Checks
 from ..node.wiring import successors_of
 from ..nodes._store import Keys, configure
 from ..run.frame import Frame
-from ..streams.stage import StageReport
+from ..streams.report import StageReport
 from ._compound import OWN, Called, CompoundNode, Part, is_async
 from ._marks import PartSettings
 

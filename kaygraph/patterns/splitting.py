@@ -26,7 +26,7 @@ from ..node.node import Node
 from ..node.settings import Checks
 from ..nodes._store import Keys, Stored, configure, store
 from ..outcome import Outcome
-from ..streams.stage import StageReport
+from ..streams.report import StageReport
 
 WAYS = ("size", "count", "max_bytes")
 NOT_GIVEN: Any = object()

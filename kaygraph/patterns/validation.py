@@ -10,7 +10,7 @@ from ..node.keywords import Item
 from ..node.node import Node
 from ..nodes._store import configure
 from ..outcome import Outcome
-from ..streams.stage import StageReport
+from ..streams.report import StageReport
 from ._compound import Called, CompoundNode, CompoundSettings, Part
 from ._marks import F, PartSettings, mark
 

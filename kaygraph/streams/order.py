@@ -21,8 +21,9 @@ class Order:
 
     def __init__(self, window: int, workers: int) -> None:
         self.window = window
-        self._share = max(1, window // workers)
         self._next = 0  # the index of the item whose values come next
+        self._holds = False  # whether any wait here, or are being handed over
+        self._share = max(1, window // workers)
         self._done: dict[int, Sequence[Any]] = {}
         self._begun: dict[int, list[Any]] = {}  # what items have given that are not done
         self._kept = 0  # how many values wait here
@@ -45,12 +46,22 @@ class Order:
 
     def keep(self, index: int, value: Any) -> None:
         """Keep a value of an item that is not done, and whose turn has not come."""
+        self._holds = True
         self._begun.setdefault(index, []).append(value)
         self._kept += 1
 
     def free(self, index: int) -> int:
         """Return how many more values of such an item may be kept."""
         return self._share - len(self._begun.get(index, ()))
+
+    def passes(self, index: int) -> bool:
+        """Whether an item's values may go on at once; then its turn is over."""
+        if self._holds or index != self._next:
+            return False
+        self._next = index + 1
+        while self._waiters:
+            wake(self._waiters)
+        return True
 
     def due(self, index: int, results: Sequence[Any]) -> Iterator[Sequence[Any]]:
         """Keep an item's last values, and yield all values whose turn has come, in order.
@@ -61,6 +72,7 @@ class Order:
         done, begun = self._done, self._begun
         self._kept += len(results)
         done[index] = [*begun.pop(index), *results] if index in begun else results
+        self._holds = True
         if self._handing_over:
             return
         self._handing_over = True
@@ -78,6 +90,7 @@ class Order:
             while self._waiters:
                 wake(self._waiters)
         self._handing_over = False
+        self._holds = bool(done or begun)
 
     def rest(self) -> Iterator[Any]:
         """Yield, in order, the values that still wait for their turn."""

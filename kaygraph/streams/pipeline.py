@@ -241,4 +241,4 @@ async def _work_off(stages: Sequence[Stage], source: Any, what: str) -> None:
         await gathering.ended()
     finally:
         for stage in stages:
-            stage.pool = None  # it has the stage as well: no cycle may stay
+            stage.pool = stage.crew = None  # they have the stage as well: no cycle may stay

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
 from contextvars import copy_context
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -24,29 +23,8 @@ from ..run.frame import Frame
 from ..run.place import PLACE, Worker
 from .order import Order
 from .outlet import UNBOUNDED, StageOutlet
-
-
-@dataclass(frozen=True, slots=True)
-class StageReport:
-    """What a stage did; its ``post`` gets it when the stream has ended.
-
-    ``busy_s``, ``starved_s`` (waiting for input) and ``blocked_s`` (waiting for room behind it)
-    are seconds, each summed over the stage's workers. Of the ``items`` that came in, so many were
-    ``ok``, ``failed``, ``skipped`` and, where the grace of a draining run ran out, ``cancelled``.
-    ``results`` are those of the pipeline: in the report of its last stage, if they are collected.
-    """
-
-    name: str
-    workers: int
-    items: int
-    ok: int
-    failed: int
-    skipped: int
-    busy_s: float
-    starved_s: float
-    blocked_s: float
-    results: list[Any] | None = None
-    cancelled: int = 0
+from .report import StageReport
+from .workers import Workers
 
 
 class Stage:
@@ -67,7 +45,10 @@ class Stage:
         self.workers = workers_of(node, frame.rules)
         self.max_waiting = max_waiting_of(node, self.workers)
         self.pool: WorkerPool | None = None
+        self.crew: Workers | None = None
         self.running = 0
+        self.blocked_workers = 0  # how many wait for room behind the stage
+        self.held_up = self.held_since = 0.0  # for how long any did, and since when one does
         shows = frame.rules.show_items
         self.failures = Failures(self.name, getattr(node, "on_error", "raise"), shows=shows)
         self.timed = self.failures.on_error not in ("raise", "skip")  # for the outcomes
@@ -140,9 +121,34 @@ class Stage:
                 yield item
 
     def start(self, gathering: Gathering[None]) -> None:
-        """Start the workers."""
-        pool = WorkerPool(gathering, self._begun, self.workers, self.max_waiting, self._has_no_more)
-        self.pool = pool if self.max_waiting else None
+        """Start the workers; if one may stand in for another, all of them."""
+        self.started_at = self.clock()
+        self.crew = Workers(
+            self.inbox, self.workers, lambda number: self._start(gathering, number), self._held_up
+        )
+        if self.max_waiting:
+            self.crew.started = self.workers
+            self.pool = WorkerPool(
+                gathering, self._begun, self.workers, self.max_waiting, self._has_no_more
+            )
+        else:
+            self.crew.start()
+
+    def _start(self, gathering: Gathering[None], number: int) -> None:
+        """Start a worker, whose time is counted as if it had been there from the beginning."""
+        if not gathering.is_ending:
+            self._was_not_needed()
+            gathering.add(self._begun(number))
+
+    def _was_not_needed(self) -> None:
+        self.busy += self.clock() - self.started_at
+        self._had_nothing_to_do(self.started_at)
+
+    def _held_up(self) -> bool:
+        """Whether what is done cannot go on, so that more workers would only wait as well."""
+        if self.order is not None:
+            return self.order.is_full(self.taken)
+        return self.blocked_workers > 0
 
     def _begun(self, number: int) -> Coroutine[Any, Any, None]:
         self.running += 1
@@ -175,6 +181,9 @@ class Stage:
             if outlet is not None:
                 self.blocked += outlet.blocked_s
         if not self.running:
+            started = self.workers if self.crew is None else self.crew.started
+            for _ in range(started, self.workers):
+                self._was_not_needed()
             self.busy -= self.starved + self.blocked
             if self.pool is not None:
                 self.busy -= self.pool.waited_s
@@ -224,56 +233,60 @@ class Stage:
 
     async def _one_by_one(self, plain: Callable[[Any], Awaitable[Any]] | None, slot: Slot) -> None:
         """Work on one item at a time: other workers share the inbox and the outbox."""
-        outcomes = self.outcomes
-        yields = slot.outlet is not None  # then the values have gone on when exec has ended
-        inbox, outbox, order = self.inbox, self.outbox, self.order
+        inbox, outbox, order, workers = self.inbox, self.outbox, self.order, self.crew
+        assert workers is not None
         source, sink, size = inbox.items, outbox.items, outbox.size
-        readers = outbox.readers
+        writers, readers = inbox.writers, outbox.readers
+        own, capped, outcomes = self.cap, self.capped, self.outcomes
+        # What goes on when exec has ended: what it returns, or nothing more than it has yielded.
+        done: Sequence[Any] | None = None if slot.outlet is None else ()
         items = self.node.run_items(self.frame)
         if plain is None:
             items.begin(slot)
         work: Callable[..., Awaitable[Any]] = items.run
-        cancelling, context = _cancelling(), copy_context()
+        cancelling, look, context = _cancelling(), copy_context, copy_context()
         while not (slot.replaced and slot.is_surplus):
-            if order is not None and order.is_full(self.taken):
-                await self._wait_for_order(order, slot)
-            elif not source:
-                if not await self._wait_for_item(slot):
+            if not source or (order and order.is_full(self.taken)) or (plain and not slot.held):
+                if not await self._may_take(slot, workers):
                     return
-            elif plain is not None and not slot.held:
-                await slot.take()  # another worker may take the item meanwhile, so look again
+                continue  # another worker may have taken the item meanwhile, so look again
+            item = source.popleft()
+            if writers:
+                wake(writers)
+            slot.index = index = self.taken
+            self.taken = index + 1
+            if outcomes and type(item) is Outcome:
+                self.passed += 1
+                await self._hand_over(index, (item,), slot)
+                continue
+            if not workers.looks:
+                workers.look_soon()
+            value, values = None, done
+            try:
+                value = await (plain(item) if plain else work(item, index, slot))
+            except BaseException as error:
+                values = self._failed(item, index, slot, error)
+            if values is None and len(sink) < size and (order is None or order.passes(index)):
+                sink.append(value)
+                if readers:
+                    wake(readers)
             else:
-                item = inbox.take()
-                slot.index = index = self.taken
-                self.taken = index + 1
-                values: Sequence[Any]
-                try:
-                    if outcomes and type(item) is Outcome:
-                        self.passed += 1
-                        values = (item,)
-                    elif plain is not None:
-                        values = (await plain(item),)
-                    else:
-                        value = await work(item, index, slot)
-                        values = () if yields else (value,)
-                except BaseException as error:
-                    values = self._failed(item, index, slot, error)
-                for due in (values,) if order is None else order.due(index, values):
-                    if len(due) == 1 and len(sink) < size:  # as _pass does, without its cost
-                        sink.append(due[0])
-                        if readers:
-                            wake(readers)
-                    else:
-                        await self._pass(due, slot)
-                try:
-                    unsettled = cancelling() or copy_context() != context
-                except Exception:  # values that cannot be compared
-                    unsettled = True
-                if unsettled:
-                    call = plain or work
-                    call, context = await settled(call, context, cancelling, self.name, index)
-                    plain, work = (call, work) if plain else (None, call)
-                self._share(slot)
+                await self._hand_over(index, (value,) if values is None else values, slot)
+            if own.waiting or own.free < 0 or (capped and slot.wanted):
+                slot.give()  # somebody waits for the permits, or the limit is lower now
+            try:
+                if not (cancelling() or look() != context):
+                    continue
+            except Exception:  # values that cannot be compared
+                pass
+            call, context = await settled(plain or work, context, cancelling, self.name, index)
+            plain, work = (call, work) if plain else (None, call)
+        workers.look_soon()  # somebody may wait for what it has done
+
+    async def _hand_over(self, index: int, values: Sequence[Any], slot: Slot) -> None:
+        """Pass on what came of an item when its turn has come, and there is room."""
+        for due in (values,) if self.order is None else self.order.due(index, values):
+            await self._pass(due, slot)
 
     def _failed(self, item: Any, index: int, slot: Slot, error: BaseException) -> Sequence[Any]:
         """Return what is passed on for a failed item, or raise when ``on_error`` says so."""
@@ -321,19 +334,48 @@ class Stage:
         if slot is not None:
             slot.give()
         began = self.clock()
+        if not self.blocked_workers:
+            self.held_since = began
+        self.blocked_workers += 1
         try:
             await self.outbox.room()
         except asyncio.CancelledError:
             self.outbox.items.extend(values)
             raise
-        self.blocked += self.clock() - began
+        finally:
+            ended = self.clock()
+            self.blocked_workers -= 1
+            if not self.blocked_workers:
+                self.held_up += ended - self.held_since
+        self.blocked += ended - began
 
-    async def _wait_for_order(self, order: Order, slot: Slot) -> None:
-        """Wait until the item that holds up the order is done."""
+    async def _may_take(self, slot: Slot, workers: Workers) -> bool:
+        """Wait until there may be an item to work on; return False when none will come."""
+        is_full = self.order is not None and self.order.is_full(self.taken)
+        if self.inbox.items and not is_full:
+            await slot.take()
+            return True
         slot.give()
         began = self.clock()
-        await order.advanced()
-        self.blocked += self.clock() - began
+        if is_full:
+            # The worker of the item that holds up the order looks for others when it goes on.
+            await workers.wanted()
+            self.blocked += self.clock() - began
+            return True
+        held_up = self._held_up_so_far()
+        more = await workers.item_came()
+        self._had_nothing_to_do(began, held_up)
+        return more
+
+    def _held_up_so_far(self) -> float:
+        since = self.clock() - self.held_since if self.blocked_workers else 0.0
+        return self.held_up + since
+
+    def _had_nothing_to_do(self, since: float, held_up: float = 0.0) -> None:
+        """Note the time of a worker that was not needed: others had no input, or no room."""
+        blocked = self._held_up_so_far() - held_up
+        self.blocked += blocked
+        self.starved += self.clock() - since - blocked
 
 
 def _cancelling() -> Callable[[], int]:

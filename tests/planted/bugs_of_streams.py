@@ -1,7 +1,7 @@
 """Streams that lose what they have taken, mix it up, take too much, or stand still."""
 
 from kaygraph.batch import fan_out, source
-from kaygraph.streams import feeding, order, stage
+from kaygraph.streams import feeding, order, stage, workers
 from tests.planted.checks_of_streams import streams_keep_order_and_measure_and_lose_nothing
 from tests.planted.planting import Bug
 
@@ -40,13 +40,14 @@ BUGS = [
         },
     ),
     Bug(
-        "workers that wait for the order are not told when it goes on",
+        "workers that wait for items are not told when no more will come",
         streams_keep_order_and_measure_and_lose_nothing,
         "deadlock",
         {
-            order.Order.due: """
-                - while self._waiters:
-                -     wake(self._waiters)
+            workers.Workers.item_came: """
+                - if not more:
+                -     while self._idle:
+                -         wake(self._idle)
             """
         },
     ),

@@ -12,7 +12,7 @@ from ...batch.batch import ParallelBatchNode
 from ...node.facts import resource_of
 from ...node.node import Node
 from ...node.settings import Checks
-from ...streams.stage import StageReport
+from ...streams.report import StageReport
 from .._json import decode
 from .._quoted import secrets_of
 from .._store import StoreParallelSettings, StoreSettings, configure

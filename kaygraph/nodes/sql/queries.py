@@ -17,7 +17,7 @@ from ...node.facts import resource_of
 from ...node.node import Node
 from ...node.settings import Checks
 from ...outcome import Outcome
-from ...streams.stage import StageReport
+from ...streams.report import StageReport
 from .._store import (
     StoreBatchSettings,
     Stored,

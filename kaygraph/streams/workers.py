@@ -1,0 +1,99 @@
+"""The workers of a stage, which come when they are needed."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from contextvars import copy_context
+
+from ..aio.buffer import Buffer, wake, woken
+
+
+class Workers:
+    """Starts and wakes the workers of a stage.
+
+    One is enough for items that never suspend. When a worker's item suspends, somebody looks
+    whether more items lie in the inbox, and has others work on them: one at first, then twice as
+    many at each look. When there are none, one waits at the inbox; those that have nothing to do
+    wait here.
+
+    Args:
+        inbox: Where the items come from.
+        most: How many workers there may be.
+        start: Starts another one, in the context that is current.
+        is_held_up: Whether what is done cannot go on, so that others would only wait as well.
+
+    Attributes:
+        started: How many there are.
+        looks: Whether somebody is about to look.
+    """
+
+    def __init__(
+        self,
+        inbox: Buffer[object],
+        most: int,
+        start: Callable[[int], None],
+        is_held_up: Callable[[], bool],
+    ) -> None:
+        self._inbox, self._most, self._start, self._is_held_up = inbox, most, start, is_held_up
+        self._loop = asyncio.get_running_loop()
+        self._context = copy_context()  # what no item has changed
+        self._idle: deque[asyncio.Future[None]] = deque()
+        self._one_at_inbox = False
+        self._next = 1  # how many come at the next look
+        self._growth = 2
+        self.started = 0
+        self.looks = False
+
+    def start(self) -> None:
+        """Start the first."""
+        self._come(1)
+
+    def look_soon(self) -> None:
+        """Look for work for others when the worker that calls this has suspended, or ended."""
+        self.looks = True
+        self._loop.call_soon(self._look, context=self._context)
+
+    async def wanted(self) -> None:
+        """Wait until somebody has looked, and another worker is needed."""
+        await woken(self._idle)
+
+    async def item_came(self) -> bool:
+        """Wait until there may be an item; return False when none will come."""
+        inbox = self._inbox
+        if self._one_at_inbox and not inbox.closed:
+            await self.wanted()
+            return True
+        self._one_at_inbox = True
+        try:
+            more = await inbox.filled()
+        finally:
+            self._one_at_inbox = False
+        if not more:
+            while self._idle:
+                wake(self._idle)
+        return more
+
+    def _look(self) -> None:
+        self.looks = False
+        if self._one_at_inbox:  # and goes on when there is one
+            return
+        inbox = self._inbox
+        if self._is_held_up():
+            self._next = self._growth = 1
+        elif waiting := len(inbox.items):
+            self._come(min(waiting, self._next))
+            self._next *= self._growth
+        else:
+            self._next = 1
+            if not inbox.closed:
+                self._come(1)
+
+    def _come(self, number: int) -> None:
+        for _ in range(number):
+            if self._idle:
+                wake(self._idle)
+            elif self.started < self._most:
+                self.started += 1
+                self._start(self.started - 1)
+            else:
+                return
