@@ -53,20 +53,23 @@ class Suffixed(_Hooked):
         return await settled(super().post(shared, prep_res, exec_res))
 
 
-async def _prep(self: Any, shared: Any, /) -> Any:
-    return await self.prep_async(shared)
+# These are awaited by whoever calls them, without a coroutine between.
 
 
-async def _exec(self: Any, prep_res: Any, /) -> Any:
-    return await self.exec_async(prep_res)
+def _prep(self: Any, shared: Any, /) -> Any:
+    return self.prep_async(shared)
 
 
-async def _exec_fallback(self: Any, prep_res: Any, exc: Exception, /) -> Any:
-    return await self.exec_fallback_async(prep_res, exc)
+def _exec(self: Any, prep_res: Any, /) -> Any:
+    return self.exec_async(prep_res)
 
 
-async def _post(self: Any, shared: Any, prep_res: Any, exec_res: Any, /) -> Any:
-    return await self.post_async(shared, prep_res, exec_res)
+def _exec_fallback(self: Any, prep_res: Any, exc: Exception, /) -> Any:
+    return self.exec_fallback_async(prep_res, exc)
+
+
+def _post(self: Any, shared: Any, prep_res: Any, exec_res: Any, /) -> Any:
+    return self.post_async(shared, prep_res, exec_res)
 
 
 def _called(name: str, value: Any) -> Any:
@@ -77,3 +80,5 @@ def _called(name: str, value: Any) -> Any:
 
 GUARDS = {f"{hook}_async": _called for hook in HOOKS}
 FORWARDS = {"prep": _prep, "exec": _exec, "exec_fallback": _exec_fallback, "post": _post}
+for _forward in FORWARDS.values():
+    _forward.__dict__["hook_kind"] = "async"

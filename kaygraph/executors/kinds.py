@@ -16,11 +16,17 @@ YIELDING = ("generator", "async_generator")  # an exec of these kinds gives seve
 
 
 def kind_of(function: Any) -> str:
-    """Return how a function is written, or the ``__call__`` of another object."""
+    """Return how a function is written, or the ``__call__`` of another object.
+
+    A function of ours that hands on what an ``async def`` returns says so by its ``hook_kind``.
+    """
     plain = getattr(function, "__func__", function)
-    if type(plain) is FunctionType and not plain.__dict__:  # not marked as what it is not
-        flags = plain.__code__.co_flags
-        return next((kind for flag, kind in FLAGS if flags & flag), "sync")
+    if type(plain) is FunctionType:
+        if not plain.__dict__:  # not marked as what it is not
+            flags = plain.__code__.co_flags
+            return next((kind for flag, kind in FLAGS if flags & flag), "sync")
+        if "hook_kind" in plain.__dict__:
+            return str(plain.__dict__["hook_kind"])
     for one in (function, type(function).__call__):
         if inspect.iscoroutinefunction(one):
             return "async"
