@@ -155,7 +155,10 @@ def earlier_cancellations(task: "asyncio.Task[Any]") -> int:
 
 def is_cancelled() -> bool:
     """Whether this task was cancelled during its run, even if user code swallowed that."""
-    task = current_task()
+    try:
+        task = current_task()
+    except RuntimeError:  # no loop runs
+        return False
     return task is not None and task.cancelling() > earlier_cancellations(task)
 
 

@@ -3,8 +3,9 @@
 import inspect
 import logging
 import time
-from asyncio import CancelledError
+from asyncio import CancelledError, _get_running_loop, sleep
 from collections.abc import Callable, Collection, Coroutine, Mapping
+from contextvars import copy_context
 from inspect import isawaitable
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -19,6 +20,7 @@ from ..node.node import BaseNode as CoreNode
 from ..node.settings import Check, Checks, Limits
 from ..node.wiring import successors_of
 from ..run.frame import FRAME, NO_PARAMS, Cell, Frame, Scope
+from ..run.run import Run
 from ._wiring import OneEach, Replacing
 from .config import EMPTY, Config
 
@@ -32,6 +34,8 @@ GONE = {
     "_exec": "override exec()",
 }
 
+
+NESTED = 8  # flows within flows that a run without a loop may have: more have stacks of their own
 
 LEFT_OUT: Any = object()
 _NONE: Any = object()  # the None that a program has given
@@ -57,10 +61,19 @@ async def settled(value: Any) -> Any:
     return await value if isawaitable(value) else value
 
 
-async def hooked(hook: Callable[..., Any], *given: Any) -> Any:
+async def awaited(value: Any, run: Run) -> Any:
+    """Return the result of something, sync or async, that may need a loop."""
+    if not isawaitable(value):
+        return value
+    if run.by_hand:
+        await sleep(0)  # it goes on, on a loop
+    return await value
+
+
+async def _hooked(run: Run, hook: Callable[..., Any], *given: Any) -> Any:
     """Call a hook that stands around the three steps; a cancellation that is not ours fails it."""
     try:
-        return await settled(hook(*given))
+        return await awaited(hook(*given), run)
     except CancelledError as cancellation:
         raise_if_awaited(cancellation)
         raise
@@ -80,7 +93,11 @@ class BaseNode(Replacing, CoreNode[Any, Any]):
     _checks: ClassVar[Checks] = {"name": lambda _, value: value}
     _origin: "BaseNode | None" = None  # of a copy: the node it stands for
     _execution_context: dict[str, Any]
+    _stays = False  # a ``def exec`` in the thread of its flow
+    run_in: Any
     _is_plain = True  # nothing of ours stands around its exec
+    _simply: str | None = None  # what may be done with exec, where nothing is asked of it
+    _never_waits = False  # as long as KayGraph's hooks do not
 
     @Fact
     def logger(self) -> logging.Logger:
@@ -114,11 +131,13 @@ class BaseNode(Replacing, CoreNode[Any, Any]):
         if callable(method):
             type.__setattr__(cls, "on_error", method)
         cls._is_plain = cls._work is BaseNode._work and cls._exec is CoreNode._exec
+        cls._simply, cls._never_waits = _plainness(cls)
         cls._guards = {**cls._guards, "on_error": _or_called(cls._guards.get("on_error"))}
 
     def _changed(self, names: Collection[str]) -> None:
         # A name is a program's own, often: two nodes may have the same.
         super()._changed([name for name in names if name != "name"])
+        self.__dict__.update(zip(("_simply", "_never_waits"), _plainness(self), strict=True))
 
     def _identify(self, node_id: "str | Config | None", config: Config | None) -> None:
         if isinstance(node_id, Config):
@@ -159,7 +178,7 @@ class BaseNode(Replacing, CoreNode[Any, Any]):
         """Set ``self.params``; a flow that runs the node calls it with its own."""
         if type(params) is not dict and not isinstance(params, Mapping):
             raise TypeError(f"params must be a mapping, as in {{'key': ...}}; got {params!r}")
-        self.params = params
+        object.__setattr__(self, "params", params)  # a program's own, if it has one
 
     def get_context(self, key: str, default: Any = None) -> Any:
         """Return what ``set_context`` has noted in this run of the node."""
@@ -196,11 +215,18 @@ class BaseNode(Replacing, CoreNode[Any, Any]):
         """Run and return the last action; see ``kaygraph.Node.run``. Hooks get the None of
         ``run(None)``, as in PocketFlow."""
         __tracebackhide__ = True  # read by IPython and pytest
-        return super().run(_NONE if shared is None else shared, **options)
+        shared = _NONE if shared is None else shared
+        if not options and self._needs_no_loop(NESTED) and _nothing_around():
+            return self._run_by_hand(shared)
+        return super().run(shared, **options)
 
     def run_async(self, shared: Any = LEFT_OUT, **options: Any) -> Coroutine[Any, Any, Any]:
         """Run on the current event loop; see ``run``."""
         return super().run_async(_NONE if shared is None else shared, **options)
+
+    def _needs_no_loop(self, depth: int) -> bool:
+        """Whether a run of it is nothing but calls of ``def``; it has so many flows within it."""
+        return self._never_waits
 
     def _store_of(self, shared: Any) -> Any:
         if shared is _NONE:
@@ -209,7 +235,8 @@ class BaseNode(Replacing, CoreNode[Any, Any]):
 
     async def run_within(self, shared: Any, frame: Frame) -> str | None:
         """The lifecycle, once, with KayGraph's hooks; each of the three steps as in the core."""
-        if frame.is_entry:  # run() was called on this very node
+        run = frame.run
+        if frame.scope is None or run.entry is frame:  # run() was called on this very node
             frame.params = dict(self.params)
             node = self
         else:
@@ -221,49 +248,58 @@ class BaseNode(Replacing, CoreNode[Any, Any]):
             FRAME.set(frame)
         try:
             if (hook := node.before_prep(shared)) is not None:
-                await settled(hook)
+                await awaited(hook, run)
             has_lifespan, prep_is_async, post_is_async = node.hook_kinds
             if has_lifespan:
-                await frame.run.open(node, shared)
+                await run.open(node, shared)
             prep_res: Any = node.prep(shared)
             if prep_is_async or type(prep_res) is CoroutineType:
-                prep_res = await (prep_res if prep_is_async else late(node, "prep", prep_res))
+                prep_res = await (prep_res if prep_is_async else node._late("prep", prep_res, run))
             execute: Any = node.exec
             exec_res: Any
-            if not (frame.bare and node._is_plain):
-                exec_res = await node._work(prep_res, shared, frame)
-            elif node.exec_is_plain:
+            simply = node._simply if frame.bare else None
+            if simply == "awaited":
                 exec_res = await execute(prep_res)
-            elif node.exec_is_plain_def and frame.run.alone:
-                exec_res = call_here(node, prep_res)
-                if type(exec_res) is CoroutineType:
-                    exec_res = await late(node, "exec", exec_res)
-                if is_due(frame.run):
-                    await turn(frame.run)
+            elif simply == "called" and (run.by_hand or run.alone):
+                exec_res = _call(node, prep_res, run)
+                if type(exec_res) is CoroutineType or (not run.by_hand and is_due(run)):
+                    exec_res = await node._after_call(exec_res, run)
             else:
                 exec_res = await node._work(prep_res, shared, frame)
             context["duration"] = context["last_execution_time"] = time.time() - began
             if (hook := node.after_exec(shared, prep_res, exec_res)) is not None:
-                await settled(hook)
+                await awaited(hook, run)
             action: Any = node.post(shared, prep_res, exec_res)
             if post_is_async or type(action) is CoroutineType:
-                action = await (action if post_is_async else late(node, "post", action))
+                action = await (action if post_is_async else node._late("post", action, run))
             # Where something follows, any false value is "default"; else it is a result.
             return None if not action and successors_of(self) else action
         except BaseException as error:
-            await node._failed(error, shared)
+            await node._failed(error, shared, run)
             return None
         finally:
             if FRAME.get() is not around:
                 FRAME.set(around)
 
-    async def _failed(self, raised: BaseException, shared: Any) -> None:
+    async def _after_call(self, exec_res: Any, run: Run) -> Any:
+        """Await what a ``def exec`` has returned, or give the loop a turn, which is due."""
+        if type(exec_res) is CoroutineType:
+            return await self._late("exec", exec_res, run)
+        await turn(run)
+        return exec_res
+
+    async def _late(self, hook: str, coroutine: Any, run: Run) -> Any:
+        return await awaited(late(self, hook, coroutine), run)
+
+    async def _failed(self, raised: BaseException, shared: Any, run: Run) -> None:
         """Raise what has failed, unless KayGraph's hook says that it may be passed over."""
+        if run.by_hand and isinstance(raised, CancelledError):
+            await sleep(0)  # only a task can have been cancelled
         error = awaited_cancelled(raised) or raised
         try:
             failed: Any = getattr(self, "on_error", None)
             takes = isinstance(error, Exception) and _is_hook(failed)
-            if not (takes and await hooked(failed, shared, error)):
+            if not (takes and await _hooked(run, failed, shared, error)):
                 raise error
         finally:
             del error, raised  # they hold this frame: no cycle may keep them alive
@@ -283,6 +319,11 @@ class BaseNode(Replacing, CoreNode[Any, Any]):
 
     async def _work(self, prep_res: Any, shared: Any, frame: Frame) -> Any:
         """Do what the engine does between ``prep`` and ``post``, and keep ``cur_retry`` for it."""
+        if frame.run.by_hand:
+            await sleep(0)  # it goes on, on a loop
+        in_flow = isinstance(frame.scope, FlowScope) and not frame.run.alone
+        if self._stays and in_flow and self.exec_kind == "sync" and self.run_in is None:
+            self.__dict__["run_in"] = "loop"  # of a copy
         if not isinstance(self, Limits) or (self.max_retries == 1 and self.retry is None):
             return await self._exec(prep_res, shared, frame)
         cell = Cell()
@@ -297,6 +338,31 @@ class BaseNode(Replacing, CoreNode[Any, Any]):
 
     def __hash__(self) -> int:
         return object.__hash__(_node_of(self))
+
+
+def _call(node: BaseNode, prep_res: Any, run: Run) -> Any:
+    """Call ``exec`` where no loop is seen to run."""
+    if not run.by_hand:
+        return call_here(node, prep_res)
+    try:
+        return copy_context().run(node.exec, prep_res)
+    except StopIteration as error:
+        raise RuntimeError("exec raised StopIteration") from error
+
+
+def _nothing_around() -> bool:
+    """Whether no loop runs in this thread, no run is under way in it, and nobody watches."""
+    return _get_running_loop() is None and FRAME.get(None) is None and not Run.ambient
+
+
+def _plainness(owner: Any) -> tuple[str | None, bool]:
+    """Return whether the ``exec`` of a node, or of a class, is simply "awaited" or "called", and
+    whether all of its hooks are written ``def``."""
+    simply = "called" if owner.exec_is_plain_def else "awaited" if owner.exec_is_plain else None
+    if not owner._is_plain:
+        return None, False
+    waits = any(owner.hook_kinds) or (simply == "awaited" and owner.has_exec)
+    return simply, simply is not None and not waits
 
 
 def _node_of(thing: Any) -> Any:

@@ -3,7 +3,7 @@
 import warnings
 from typing import Any
 
-from ..errors import closest
+from ..errors import GraphDefinitionError, closest
 from ..graph import graph, rounds
 from ..graph.plan import Plan, Step
 from ..graph.walk import DRAINED, Walk
@@ -70,6 +70,25 @@ class Flow(BaseNode, graph.Graph):
     @start_node.setter
     def start_node(self, start: Any) -> None:
         self.start(start)
+
+    def _needs_no_loop(self, depth: int) -> bool:
+        try:
+            plan = self._planned()
+        except GraphDefinitionError:  # a run tells of it
+            return False
+        if not (plan.is_line and depth):
+            return False
+        if self._ruled or type(self)._work is not Flow._work or any(self.hook_kinds):
+            return False
+        for node in plan.steps:
+            if not isinstance(node, BaseNode):
+                return False
+            if not (node._never_waits or node._needs_no_loop(depth - 1)):
+                return False
+        return True
+
+    async def _work(self, prep_res: Any, shared: Any, frame: Frame) -> Any:
+        return await self._exec(prep_res, shared, frame)
 
     def _copied(self, frame: Frame) -> BaseNode:
         if self._starts:

@@ -8,7 +8,7 @@ from ..batch.fan_out import FanOut
 from ..batch.source import NO_ITEMS
 from ..node import node
 from ..run.frame import Frame
-from ._ancestral import BaseNode, FlowScope
+from ._ancestral import BaseNode
 from ._suffixed import Suffixed
 from .config import Config
 
@@ -46,13 +46,6 @@ class Node(BaseNode, node.Node[Any, Any]):
         self._identify(node_id, config)
 
     _stays = True  # in the flow's thread
-
-    def _copied(self, frame: Frame) -> "BaseNode":
-        copied = super()._copied(frame)
-        in_flow = isinstance(frame.scope, FlowScope) and not frame.run.alone
-        if self._stays and in_flow and self.exec_kind == "sync" and self.run_in is None:
-            copied.__dict__["run_in"] = "loop"
-        return copied
 
 
 class AsyncNode(Suffixed, Node):

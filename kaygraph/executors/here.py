@@ -15,7 +15,8 @@ def call_here(node: Any, item: Any, call: Callable[[Any, Any], Any] = run_to_end
 
     So code that brings a loop of its own may run.
     """
-    loop = _get_running_loop()
+    if (loop := _get_running_loop()) is None:  # a run by hand
+        return copy_context().run(call, node, item)
     _set_running_loop(None)
     try:
         return copy_context().run(call, node, item)

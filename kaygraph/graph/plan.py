@@ -94,6 +94,11 @@ class Plan:
             _note_merges(self.steps.values())
         first = tuple(self.steps[node] for node in self.starts)
         self.first = first[0] if len(first) == 1 else first
+        # Whether there is never more than one token, for which nobody keeps anything.
+        self.is_line = len(first) == 1 and not self.merges
+        self.is_line &= all(
+            type(to) is Step for s in self.steps.values() for to in s.after.values()
+        )
         self.names = {node: step.name for node, step in self.steps.items()}
         # What was begun at once, in a walk or a batch of rounds that came to its end.
         self.walked: set[Hashable] = set()

@@ -109,7 +109,7 @@ class Walk:
         following: Following
         action: Any = None
         result: Any
-        left = TURN if self.plan.loops else -1
+        left = TURN if self.plan.loops and not run.by_hand else -1
         while step is not None:
             left -= 1  # nodes that never suspend must not starve the event loop
             if not left:
@@ -284,6 +284,8 @@ class Walk:
         node that has swallowed its cancellation, or has held up the loop and its timers.
         """
         run, until = self.frame.run, self.until
+        if run.by_hand:  # nobody can cancel it
+            return None
         others_wait = fork is not None or run.side_by_side or self.frame.rules.whole
         if until == inf:
             return cancellation_check() if others_wait or self.plan.loops else None

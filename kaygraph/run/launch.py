@@ -13,6 +13,7 @@ from collections.abc import (
 )
 from contextlib import suppress
 from functools import partial
+from math import inf
 from threading import get_ident
 from time import monotonic
 from typing import Any, ClassVar, TypeVar
@@ -25,6 +26,7 @@ from ..aio.timeouts import within
 from ..aio.tracebacks import trim
 from ..errors import DeadlineExceededError, note_place
 from ..events import Observer, RunFinished, RunStarted
+from .by_hand import run_by_hand
 from .changed import note_changed_hook
 from .frame import FRAME, Frame
 from .home import LoopFactory
@@ -103,6 +105,18 @@ class Runnable:
         launch = partial(launched, *asked)
         try:
             return run_in_new_loop(launch, run, grace, self._interrupts_at_once, loop_factory)
+        except BaseException as error:
+            trim(error)
+            raise
+
+    def _run_by_hand(self, shared: Any) -> str | None:
+        """Run as ``run`` does without options, and without a loop until something waits."""
+        __tracebackhide__ = True  # read by IPython and pytest
+        run = Run()
+        run.inline = True
+        asked = self._asked(self.run_within, shared, (), None, run, False)
+        try:
+            return run_by_hand(partial(launched, *asked), run, GRACE_S)
         except BaseException as error:
             trim(error)
             raise
@@ -295,10 +309,10 @@ async def launched(
     if not placed and FRAME.get(None) is not None:
         return await _placed(name, frame, work, shared, detached)
     run, error, action = frame.run, None, None
-    run.task = task = current_task()
+    run.task = task = None if run.by_hand else current_task()
     run.name = name
     if run.inline:
-        run.thread, run.next_turn = get_ident(), monotonic() + TURN_S
+        run.thread, run.next_turn = get_ident(), monotonic() + (inf if run.by_hand else TURN_S)
     caller = None
     if task is not None and (task.cancelling() or CALLER.get(None) is not None):
         caller = CALLER.set(Caller(ref(task), task.cancelling()))

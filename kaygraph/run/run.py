@@ -95,6 +95,7 @@ class Run:
     slow_nodes: Set[Any] = frozenset()  # those of which that was told
     side_by_side = 0  # how many have begun tasks that run at once
     inline = False  # in the calling thread of run()
+    by_hand = False  # no loop runs, and whoever needs one has to suspend first: see by_hand
     thread = 0  # the identifier of that thread
     next_turn = 0.0  # of its loop, after a ``def`` in that thread; by time.monotonic()
     blocks: object = None  # the loop whose thread waits for the run

@@ -1,0 +1,252 @@
+"""A flow of plain ``def`` hooks needs no event loop, until something in it has to wait."""
+
+import asyncio
+import signal
+import threading
+from collections.abc import Callable
+from contextvars import ContextVar
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from kaygraph import AwaitedCancelledError, NodeDefinitionError, RunReport
+from kaygraph.compat import AsyncFlow, AsyncNode, Flow, Node
+from kaygraph.run.frame import FRAME
+
+SEEN: ContextVar[str] = ContextVar("seen", default="nothing")
+
+
+def loop_runs() -> bool:
+    return asyncio._get_running_loop() is not None
+
+
+class Step(Node):
+    """Notes for each hook whether a loop runs."""
+
+    def prep(self, shared: Any) -> Any:
+        shared.append(loop_runs())
+        return shared
+
+    def exec(self, prep_res: Any) -> Any:
+        prep_res.append(loop_runs())
+
+    def post(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
+        shared.append(loop_runs())
+        return None
+
+
+def flow_of(*nodes: Any) -> Flow:
+    """Return a flow of nodes one after another."""
+    for one, other in pairwise(nodes):
+        one >> other
+    return Flow(start=nodes[0])
+
+
+def test_no_loop_runs_while_nothing_waits() -> None:
+    """Hooks may bring one of their own, as in any synchronous program."""
+
+    class Brings(Step):
+        def prep(self, shared: Any) -> Any:
+            shared.append(asyncio.run(asyncio.sleep(0, "brought")))
+            return super().prep(shared)
+
+    seen: list[Any] = []
+    flow_of(Step(), Brings(), flow_of(Step())).run(seen)
+    assert seen == [*[False] * 3, "brought", *[False] * 6]
+
+
+@pytest.mark.parametrize("hook", ["before_prep", "after_exec", "on_error"])
+def test_a_hook_that_waits_goes_on_on_a_loop(hook: str) -> None:
+    """And so does what follows; what was set before in a context variable is there."""
+
+    async def waits(self: Any, shared: Any, *_: Any) -> bool:
+        await asyncio.sleep(0)
+        shared.append((SEEN.get(), loop_runs()))
+        return True
+
+    class Sets(Step):
+        def post(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
+            SEEN.set("set before")
+            return None
+
+    def post(self: Any, shared: Any, prep_res: Any, exec_res: Any) -> Any:
+        if hook == "on_error":
+            raise ValueError
+        return None
+
+    waiting: Any = type("Waits", (Step,), {hook: waits, "post": post})
+    flow = flow_of(Sets(), waiting(), Step())
+    seen: list[Any] = []
+    flow.run(seen)
+    assert seen[0] is False
+    assert ("set before", True) in seen
+    assert seen[-3:] == [True, False, True]  # exec never sees one
+    assert SEEN.get() == "nothing"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda node: setattr(node, "max_retries", 2),
+        lambda node: setattr(node, "timeout", 5),
+        lambda node: setattr(node, "run_in", "thread"),
+    ],
+)
+def test_what_needs_a_loop_has_one(change: Callable[[Any], None]) -> None:
+    """Also where a setting has changed since the last run."""
+    step = Step()
+    flow = flow_of(step)
+    seen: list[Any] = []
+    change(step)
+    flow.run(seen)
+    assert seen == [True, False, True]
+
+
+def test_options_of_a_run_have_a_loop() -> None:
+    """Somebody observes, or a deadline is to be kept."""
+    flow = flow_of(Step())
+    report = RunReport()
+    flow.run([], observers=[report])
+    assert report.nodes["Step"].peak == 1
+    seen: list[Any] = []
+    flow.run(seen, deadline=60)
+    assert seen == [True, False, True]
+
+
+def test_signals_are_left_alone_unless_a_grace_is_given() -> None:
+    """As in any synchronous program; with it, the first signal drains the flow."""
+
+    class Looks(Node):
+        def post(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
+            shared.append(signal.getsignal(signal.SIGTERM))
+
+    before = signal.getsignal(signal.SIGTERM)
+    flow = flow_of(Looks())
+    seen: list[Any] = []
+    flow.run(seen)
+    flow.run(seen, grace=5)
+    assert seen[0] == before
+    assert seen[1] != before
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_context_variables_do_not_leave_the_run() -> None:
+    """What exec sets ends with exec, what other hooks set with the run."""
+
+    class Sets(Node):
+        def exec(self, prep_res: Any) -> Any:
+            SEEN.set("exec")
+
+        def post(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
+            shared.append(SEEN.get())
+            SEEN.set("post")
+
+    flow = flow_of(Sets(), Sets())
+    seen: list[Any] = []
+    flow.run(seen)
+    assert seen == ["nothing", "post"]
+    assert SEEN.get() == "nothing"
+    assert FRAME.get(None) is None
+
+
+@pytest.mark.parametrize("hook", ["prep", "exec", "post"])
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, asyncio.CancelledError])
+def test_errors_are_those_of_a_run_on_a_loop(hook: str, error: type[BaseException]) -> None:
+    """Of the same class, with the same notes."""
+
+    def fail(self: Any, *_: Any) -> Any:
+        raise error("mine")
+
+    failing: Any = type("Fails", (Node,), {hook: fail})
+    flow = Flow(start=Step() >> failing())
+    told = []
+    expected = AwaitedCancelledError if error is asyncio.CancelledError else error
+    by_hand, on_loop = {}, {"deadline": 60}
+    for options in (by_hand, on_loop):
+        with pytest.raises(expected) as caught:
+            flow.run([], **options)
+        told.append((type(caught.value), getattr(caught.value, "__notes__", [])))
+    assert told[0] == told[1]
+    assert FRAME.get(None) is None
+
+
+def test_a_coroutine_of_a_def_is_told_of() -> None:
+    """With the words that a run on a loop has."""
+
+    async def later() -> None: ...
+
+    class Returns(Node):
+        def exec(self, prep_res: Any) -> Any:
+            return later() if prep_res else None
+
+        def prep(self, shared: Any) -> Any:
+            return bool(shared)
+
+    flow = flow_of(Returns())
+    with pytest.raises(NodeDefinitionError, match="exec of Returns is written 'def' and returned"):
+        flow.run([1])
+
+
+def test_a_hook_may_run_another_flow() -> None:
+    """Synchronous, or asynchronous in a loop of its own; each has its own params."""
+
+    class Inner(Node):
+        def post(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
+            shared.append(dict(self.params))
+
+    class Later(AsyncNode):
+        async def post_async(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
+            await asyncio.sleep(0)
+            shared.append("later")
+
+    inner, later = flow_of(Inner()), AsyncFlow(start=Later())
+
+    class Outer(Node):
+        def post(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
+            inner.run(shared)
+            asyncio.run(later.run_async(shared))
+            shared.append(dict(self.params))
+
+    flow = flow_of(Outer())
+    flow.set_params({"of": "outer"})
+    seen: list[Any] = []
+    flow.run(seen)
+    assert seen == [{}, "later", {"of": "outer"}]
+
+
+def test_threads_run_flows_beside_a_loop() -> None:
+    """A task of another thread is not taken for one of the run."""
+    flow = flow_of(Step(), Step())
+    failures: list[BaseException] = []
+    running, done = threading.Event(), threading.Event()
+
+    async def waits() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()  # it is being cancelled, which is nobody else's affair
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            running.set()
+            await asyncio.to_thread(done.wait, 30)
+
+    def runs() -> None:
+        try:
+            seen: list[Any] = []
+            flow.run(seen)
+            assert seen == [False] * 6
+        except BaseException as error:
+            failures.append(error)
+
+    looping = threading.Thread(target=lambda: asyncio.run(waits()))
+    looping.start()
+    assert running.wait(30)
+    threads = [threading.Thread(target=runs) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    done.set()
+    looping.join(30)
+    assert failures == []
