@@ -1,13 +1,20 @@
 """Nodes with the names, arguments and behaviour of PocketFlow and KayGraph."""
 
-from collections.abc import AsyncIterable, Awaitable, Mapping
+from asyncio import CancelledError, sleep
+from collections.abc import AsyncIterable, Awaitable, Iterable, Mapping
+from contextvars import copy_context
+from types import CoroutineType
 from typing import Any
 
 from ..batch import batch
+from ..batch.failures import Failures
 from ..batch.fan_out import FanOut
-from ..batch.source import NO_ITEMS
+from ..batch.source import NO_ITEMS, PLAIN
+from ..errors import Drop
+from ..limits.slots import Slot
 from ..node import node
 from ..run.frame import Frame
+from ..run.place import PLACE, Worker
 from ._ancestral import BaseNode
 from ._suffixed import Suffixed
 from .config import Config
@@ -56,11 +63,45 @@ class BatchNode(Node, batch.BatchNode[Any, Any]):
     """``exec`` once per item that ``prep`` returns, one after another; None is no items."""
 
     def fan_out_of(self, items: Any, frame: Frame, *sink: Any) -> FanOut:
-        if items is None or items is NO_ITEMS:
-            items = ()
-        elif isinstance(items, str | bytes | Mapping):
-            items = list(items)  # as in PocketFlow: the letters of a string, the keys of a dict
-        return super().fan_out_of(items, frame, *sink)
+        return super().fan_out_of(_items(items), frame, *sink)
+
+    def _needs_no_loop(self, depth: int) -> bool:
+        plain = type(self)._work is BatchNode._work and self.exec_is_plain_def and self._stays
+        tolerates = not (self.on_error == "raise" or callable(self.on_error))
+        return plain and not (any(self.hook_kinds) or self.batch_deadline or tolerates)
+
+    async def _work(self, prep_res: Any, shared: Any, frame: Frame) -> Any:
+        items = prep_res
+        if frame.run.by_hand and frame.bare and self._needs_no_loop(0):
+            items = _items(prep_res)
+            if isinstance(items, Iterable) and type(iter(items)) in PLAIN:
+                return await self._one_after_another(items, frame)
+        return await super()._work(items, shared, frame)
+
+    async def _one_after_another(self, items: Iterable[Any], frame: Frame) -> list[Any]:
+        """Call ``exec`` for each item, in a run that has no loop."""
+        results: list[Any] = []
+        execute, slot = self.exec, Slot()
+        place = PLACE.set(Worker(self, frame, slot, several=True))
+        try:
+            for index, item in enumerate(items):
+                slot.index = index
+                try:
+                    result = copy_context().run(execute, item)
+                    if type(result) is CoroutineType:
+                        result = await self._late("exec", result, frame.run)
+                except Drop:
+                    continue
+                except BaseException as error:
+                    if isinstance(error, CancelledError):
+                        await sleep(0)  # only a task can have been cancelled
+                    name = frame.name_of(self)
+                    shows = frame.rules.show_items
+                    Failures(name, "raise", shows=shows).bear(item, index, slot, error)
+                results.append(result)
+        finally:
+            PLACE.reset(place)
+        return results
 
 
 class ParallelBatchNode(BatchNode, batch.ParallelBatchNode[Any, Any]):
@@ -102,6 +143,14 @@ class AsyncParallelBatchNode(AsyncBatchNode, batch.ParallelBatchNode[Any, Any]):
 
     async def _work(self, prep_res: Any, shared: Any, frame: Frame) -> Any:
         return await first_error(super()._work(prep_res, shared, frame))
+
+
+def _items(given: Any) -> Any:
+    """Return the items of what ``prep`` has returned, as PocketFlow takes them."""
+    if given is None or given is NO_ITEMS:
+        return ()
+    # The letters of a string, the keys of a dict.
+    return list(given) if isinstance(given, str | bytes | Mapping) else given
 
 
 def listed(items: Any, owner: Any) -> Any:

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from kaygraph import AwaitedCancelledError, NodeDefinitionError, RunReport
-from kaygraph.compat import AsyncFlow, AsyncNode, Flow, Node
+from kaygraph import AwaitedCancelledError, Drop, NodeDefinitionError, RunReport
+from kaygraph.compat import AsyncFlow, AsyncNode, BatchNode, Flow, Node
 from kaygraph.run.frame import FRAME
+from kaygraph.run.place import place_of
 
 SEEN: ContextVar[str] = ContextVar("seen", default="nothing")
 
@@ -250,3 +251,84 @@ def test_threads_run_flows_beside_a_loop() -> None:
     done.set()
     looping.join(30)
     assert failures == []
+
+
+class Items(BatchNode):
+    """Works on what it finds in the shared store."""
+
+    def prep(self, shared: Any) -> Any:
+        return shared["items"]
+
+    def exec(self, item: Any) -> Any:
+        SEEN.set(f"{SEEN.get()} and {item}")
+        return loop_runs(), self.cur_retry, SEEN.get()
+
+    def post(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
+        shared["results"] = exec_res
+
+
+@pytest.mark.parametrize("kind", [list, tuple, iter, str, dict.fromkeys])
+def test_the_items_of_a_batch_are_called_one_after_another(kind: Callable[[Any], Any]) -> None:
+    """Each sees the context that its node began with, on a loop or without one."""
+    shared: dict[str, Any] = {"items": kind("ab")}
+    flow_of(Items()).run(shared)
+    assert shared["results"] == [(False, 0, "nothing and a"), (False, 0, "nothing and b")]
+
+
+@pytest.mark.parametrize("items", [None, (), [], range(0)])
+def test_a_batch_may_be_empty(items: Any) -> None:
+    """None is no items."""
+    shared = {"items": items}
+    flow_of(Items()).run(shared)
+    assert shared["results"] == []
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, asyncio.CancelledError, Drop])
+def test_an_item_fails_as_it_does_on_a_loop(error: type[BaseException]) -> None:
+    """With its place; where it drops itself, it is left out."""
+
+    class Fails(Items):
+        def exec(self, item: Any) -> Any:
+            if item == 3:
+                raise error("mine")
+            return item
+
+    told: list[Any] = []
+    flow = flow_of(Fails())
+    by_hand, on_loop = {}, {"deadline": 60}
+    for options in (by_hand, on_loop):
+        shared: dict[str, Any] = {"items": range(2, 6)}
+        try:
+            flow.run(shared, **options)
+        except BaseException as failure:
+            told.append((type(failure), getattr(failure, "__notes__", None)))
+        else:
+            told.append(shared["results"])
+    assert told[0] == told[1]
+    assert (told[0] == [2, 4, 5]) == (error is Drop)
+
+
+def test_an_item_that_returns_a_coroutine_is_told_of() -> None:
+    """Whether a loop runs or not."""
+
+    class Returns(Items):
+        def exec(self, item: Any) -> Any:
+            return asyncio.sleep(0)
+
+    flow = flow_of(Returns())
+    for options in ({}, {"deadline": 60}):
+        with pytest.raises(NodeDefinitionError, match="written 'def' and returned") as caught:
+            flow.run({"items": [7]}, **options)
+        assert "item 0 (7)" in "".join(caught.value.__notes__)
+
+
+def test_a_log_names_the_item() -> None:
+    """As it does on a loop."""
+
+    class Logs(Items):
+        def exec(self, item: Any) -> Any:
+            return place_of(self)["item"]
+
+    shared: dict[str, Any] = {"items": "abc"}
+    flow_of(Logs()).run(shared)
+    assert shared["results"] == [0, 1, 2]
