@@ -9,8 +9,10 @@ from weakref import ref
 
 import pytest
 
+from kaygraph import Node
 from kaygraph.aio import lanes as module
 from kaygraph.aio.lanes import Call, Lanes
+from kaygraph.testing import simulate
 from tests.turns import looking
 
 pytestmark = pytest.mark.anyio
@@ -160,3 +162,23 @@ async def test_where_no_thread_can_be_started_the_call_fails(
             lanes.begin(abs, -1)
     assert await answer_of(lanes.begin(abs, -2)) == 2
     lanes.shutdown()
+
+
+def test_in_a_simulation_a_call_is_made_at_once_in_the_thread_of_the_loop() -> None:
+    """What it returns or raises comes as ever, and a caller that is cancelled waits for it."""
+    found: list[Any] = []
+
+    class Calls(Node[Any, Any]):
+        async def exec(self, _: Any) -> None:
+            lanes = Lanes(1, "lane")
+            assert await answer_of(lanes.begin(threading.get_ident)) == threading.get_ident()
+            with pytest.raises(ValueError, match="invalid literal"):
+                await answer_of(lanes.begin(int, "x"))
+            call = lanes.begin(int, "7")
+            call.answered.cancel()
+            await lanes.take_back(call, lambda: None)
+            found.append(call.result())
+            lanes.shutdown()
+
+    simulate(Calls())
+    assert found == [7]

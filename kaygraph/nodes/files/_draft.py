@@ -12,7 +12,7 @@ from ...run.frame import FRAME
 from ._parts import created, named
 from ._paths import AnyPath, folder_of, refuse_special
 
-BUFFERED = 262_144  # bytes that wait to be written
+BUFFERED = 65_536  # bytes that wait to be written
 
 
 class Draft:

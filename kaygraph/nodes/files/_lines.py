@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from ...errors import KayGraphError
 
-CHUNK = 65_536  # bytes that are read at once
+CHUNK = 16_384  # bytes that are read at once: their rows stay in a processor's cache
 
 # A byte that is not text becomes a lone surrogate, which no text in any encoding decodes to. So it
 # fails the row that it stands in, and not all that follows.
