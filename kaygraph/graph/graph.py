@@ -64,6 +64,7 @@ class Graph(BaseNode[Any, str | None]):
     _checks: ClassVar[Checks] = checks_of(GraphSettings)
     _accepts: ClassVar[frozenset[str]] = frozenset(_checks)
     _hook_names = BaseNode._hook_names - {"exec"}
+    _own_hooks = False  # on the object, beside those of its class
     _ruled = False  # it says something of what runs within it
     _walks_by: ClassVar[type[Walk]] = Walk
     _ends_with_any: ClassVar[bool] = False
@@ -87,6 +88,8 @@ class Graph(BaseNode[Any, str | None]):
 
     def _changed(self, names: Collection[str]) -> None:
         super()._changed(names)
+        if not self._hook_names.isdisjoint(names):
+            self.__dict__["_own_hooks"] = True
         self.__dict__["_ruled"] = _rules_anything(self)
 
     def _first(self, start: Any) -> Sequence[AnyNode]:
@@ -178,6 +181,19 @@ class Graph(BaseNode[Any, str | None]):
             parts.append("…")
         named = "" if self.name == type(self).__name__ else f" {self.name!r}"
         return f"<{type(self).__name__}{named} {' → '.join(parts)}>"
+
+    def run_within(self, shared: Any, frame: Frame) -> Coroutine[Any, Any, str | None]:
+        """The lifecycle, once: of a graph without hooks, which is run by itself, only its walk."""
+        cls = type(self)
+        if (
+            frame.scope is None
+            and not self._own_hooks
+            and cls.prep is BaseNode.prep
+            and cls.post is Graph.post
+            and cls.lifespan is BaseNode.lifespan
+        ):
+            return self._exec(None, shared, frame)
+        return super().run_within(shared, frame)
 
     def _exec(self, prep_res: Any, shared: Any, frame: Frame) -> Coroutine[Any, Any, Any]:
         if frame.scope is None and not self._ruled:

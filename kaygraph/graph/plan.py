@@ -7,7 +7,9 @@ reducible flow graphs", 1974. Elsewhere the edge taken first is the forward one.
 than one predecessor over forward edges.
 """
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import ClassVar, Literal, get_args, get_origin, get_type_hints
 
 from ..errors import GraphDefinitionError, closest
@@ -53,6 +55,17 @@ class Step:
         self.feeds = False
 
 
+class Fan(tuple[Step, ...]):
+    """Steps that begin at once."""
+
+    @cached_property
+    def masks(self) -> Mapping[int, int] | None:
+        """How many of them have each mask; None where one is a join, which may have to wait."""
+        if any(step.bit for step in self):
+            return None
+        return Counter(step.mask for step in self)
+
+
 class Plan:
     """The steps of a graph, in a topological order of its forward edges.
 
@@ -85,7 +98,7 @@ class Plan:
             step.index, step.name, step.bit = index, name, joins.bits[index]
             step.forward, step.mask = joins.forward[index], joins.masks[index]
             for action, targets in successors_of(step.node).items():
-                steps = tuple([self.steps[target] for target in targets])
+                steps = Fan([self.steps[target] for target in targets])
                 step.after[action] = steps[0] if len(steps) == 1 else steps
             if "default" in step.after:
                 step.after[None] = step.after["default"]

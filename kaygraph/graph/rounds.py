@@ -41,6 +41,11 @@ async def _permitted(begin: Callable[[], Coroutine[Any, Any, T]], slot: Slot) ->
     return await begin()
 
 
+async def _begun(begin: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Begin in the context of whoever awaits it."""
+    return await begin()
+
+
 class BatchGraph(Graph):
     """A graph that is walked once for each mapping of params that ``prep`` returns.
 
@@ -113,8 +118,8 @@ class BatchGraph(Graph):
         if plan is not rounds.plan:  # a hook may wire nodes anew
             rounds.plan, rounds.inside = plan, self._inside(frame, plan)
         params = {**frame.params, **params} if frame.params else {**params}
-        walk = self._walk(rounds.shared, frame, rounds.inside, params, plan)
-        return walk if rounds.beside is None else rounds.beside.within(walk)
+        walk = partial(self._walk, rounds.shared, frame, rounds.inside, params, plan)
+        return walk() if rounds.beside is None else rounds.beside.within(_begun(walk))
 
     def _caps(self, frame: Frame) -> tuple[Permits, ...]:
         if self.max_parallel_tasks is None:

@@ -1,8 +1,11 @@
 """The tokens of a walk: where they stand, which began together, and which joins they hold up."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from .plan import Step
+
+NONE: Mapping[int, int] = MappingProxyType({})
 
 
 class Fork:
@@ -33,8 +36,8 @@ class Tokens:
     so no graph deadlocks.
     """
 
-    def __init__(self) -> None:
-        self.masks: dict[int, int] = {}
+    def __init__(self, masks: Mapping[int, int] = NONE) -> None:
+        self.masks = dict(masks)
         self.waiting: list[Step] = []
 
     @property

@@ -17,7 +17,7 @@ from ..aio.tasks import (
     is_cancelled,
     raise_if_cancelled,
 )
-from ..aio.timeouts import LIMIT
+from ..aio.timeouts import LIMIT, NO_LIMIT
 from ..aio.tracebacks import trim
 from ..errors import UnknownActionError, note_place
 from ..executors.kinds import late
@@ -29,7 +29,7 @@ from ..observability.conflicts import Branches, Trail, branches, inherited_trail
 from ..run.frame import FRAME, Frame
 from ..run.place import PLACE
 from .arrivals import Arrivals
-from .plan import Plan, Step
+from .plan import Fan, Plan, Step
 from .tokens import Fork, Tokens
 
 NONE: Mapping[Any, Any] = MappingProxyType({})
@@ -74,10 +74,15 @@ class Walk:
 
     async def run(self) -> str | None:
         """Walk from the start to the end; return the last action."""
-        plan, place = self.plan, PLACE.set(self)
-        # That of the outermost graph is there already.
-        context = None if FRAME.get(None) is self.frame else FRAME.set(self.frame)
-        self.until = LIMIT.get().first.end
+        plan, frame = self.plan, self.frame
+        frame.walk = self
+        # What is there already, or has no other place nearby, sets no variable: that takes longer
+        # than all else that begins a walk.
+        context = None if FRAME.get(None) is frame else FRAME.set(frame)
+        near = PLACE.get()
+        place = None if near is None or near.node is None else PLACE.set(self)
+        if (limits := LIMIT.get()) is not NO_LIMIT:
+            self.until = limits.first.end
         try:
             if isinstance(plan.first, Step):
                 await self.along(plan.first)
@@ -86,7 +91,9 @@ class Walk:
                 first = tuple(self.tokens.move(None, plan.first))
                 await self.along(await self._forked(first, None))
         finally:
-            PLACE.reset(place)
+            frame.walk = None  # it knows the frame: no cycle may stay
+            if place is not None:
+                PLACE.reset(place)
             if context is not None:
                 FRAME.reset(context)
             if self.trail is not None:
@@ -171,10 +178,15 @@ class Walk:
 
     def _moved(self, step: Step, following: Following, fork: Fork | None) -> Following:
         """Move a token that is one of several, or ends, or forks; return where it goes on."""
-        if self.trail is None and self.tokens is not None and self.tokens.waits(step, following):
-            if fork is not None:
-                fork.ended()
-            return None
+        if self.trail is None:  # the usual ways to part and to meet again, in one step each
+            if self.tokens is None:
+                if type(following) is Fan and following.masks is not None:
+                    self.tokens = Tokens(following.masks)
+                    return following
+            elif self.tokens.waits(step, following):
+                if fork is not None:
+                    fork.ended()
+                return None
         targets = (following,) if isinstance(following, Step) else following or ()
         if self.trail is not None:
             self.trail.leave(step, targets)

@@ -127,6 +127,7 @@ class Frame:
     caps: tuple[Permits, ...] = ()
     cell: Cell | None = None
     rules = RULES
+    walk: Any = None  # of the graph around: the Place of its nodes' hooks where none is nearer
 
     def __init__(self, run: Run, **facts: Unpack[FrameFacts]) -> None:
         self.run = run

@@ -21,7 +21,7 @@ from ..limits.permits import Permits
 from ..limits.slots import Loan
 from .frame import FRAME, Frame, Scope
 from .observers import OBSERVING
-from .place import PLACE, Place
+from .place import PLACE, Place, place_in
 from .run import Run
 
 T = TypeVar("T")
@@ -105,7 +105,7 @@ class Joining:
         run.join(outer, shares, emit, shares or blocked)
         self._emit = emit
         self._begun = BEGUN.get(None) if not (shares or blocked) else None
-        here = None if outer.closing else PLACE.get()
+        here = None if outer.closing else place_in(around)
         self._loan = _loan_of(here, around) if shares else None
         if self._loan is not None and here is not None:
             run.loans = {**outer.loans, here.node: self._loan}

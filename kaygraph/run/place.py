@@ -47,6 +47,14 @@ class Worker:
 
 PLACE: ContextVar[Place | None] = ContextVar("kaygraph_place", default=None)
 
+
+def place_in(frame: Frame) -> Place | None:
+    """Return the current place; this is the current frame."""
+    near = PLACE.get()
+    walk: Place | None = frame.walk
+    return walk if near is None or near.node is None else near
+
+
 # Where the context of a run does not reach: a node, and its place as it was there.
 SENT: ContextVar[tuple[Any, Mapping[str, Any]]] = ContextVar("kaygraph_sent")
 

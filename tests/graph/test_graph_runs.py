@@ -47,7 +47,7 @@ def test_sync_exec_leaves_the_calling_thread_in_rounds_that_run_at_once() -> Non
     here = threading.current_thread()
     shared: dict[str, Any] = {}
     Twice(Where(name="one")).run(shared)
-    Twice(Where(name="two"), max_workers=2).run(shared)
+    Twice(Where(name="two"), max_workers=2, on_conflict="ignore").run(shared)
     Graph(settle(Where(name="branch"))).run(shared)
     assert shared["one"] is here
     assert shared["two"] is not here
