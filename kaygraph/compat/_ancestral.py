@@ -2,11 +2,11 @@
 
 import inspect
 import logging
-import time
 from asyncio import CancelledError, _get_running_loop, sleep
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from contextvars import copy_context
 from inspect import isawaitable
+from time import time
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -18,7 +18,6 @@ from ..node.facts import Fact, Facts
 from ..node.hooks import is_own
 from ..node.node import BaseNode as CoreNode
 from ..node.settings import Check, Checks, Limits
-from ..node.wiring import successors_of
 from ..run.frame import FRAME, NO_PARAMS, Cell, Frame, Scope
 from ..run.run import Run
 from ._wiring import OneEach, Replacing
@@ -241,8 +240,9 @@ class BaseNode(Replacing, CoreNode[Any, Any]):
             node = self
         else:
             node = self._copied(frame)
-        began = time.time()
+        began = time()
         context = node.__dict__["_execution_context"] = {"start_time": began}
+        simply = node._simply if frame.bare else None
         around = FRAME.get()
         if around is not frame:
             FRAME.set(frame)
@@ -254,31 +254,31 @@ class BaseNode(Replacing, CoreNode[Any, Any]):
                 await run.open(node, shared)
             prep_res: Any = node.prep(shared)
             if prep_is_async or type(prep_res) is CoroutineType:
-                prep_res = await (prep_res if prep_is_async else node._late("prep", prep_res, run))
-            execute: Any = node.exec
+                prep_res = await node._given("prep", prep_res, prep_is_async, run)
             exec_res: Any
-            simply = node._simply if frame.bare else None
-            if simply == "awaited":
-                exec_res = await execute(prep_res)
-            elif simply == "called" and (run.by_hand or run.alone):
+            if simply == "called" and (run.by_hand or run.alone):
                 exec_res = _call(node, prep_res, run)
                 if type(exec_res) is CoroutineType or (not run.by_hand and is_due(run)):
                     exec_res = await node._after_call(exec_res, run)
+            elif simply == "awaited" and not run.by_hand:
+                exec_res = await node.exec(prep_res)  # type: ignore[misc]
+            elif simply == "left out":
+                exec_res = None
             else:
                 exec_res = await node._work(prep_res, shared, frame)
-            context["duration"] = context["last_execution_time"] = time.time() - began
+            context["duration"] = context["last_execution_time"] = time() - began
             if (hook := node.after_exec(shared, prep_res, exec_res)) is not None:
                 await awaited(hook, run)
             action: Any = node.post(shared, prep_res, exec_res)
             if post_is_async or type(action) is CoroutineType:
-                action = await (action if post_is_async else node._late("post", action, run))
+                action = await node._given("post", action, post_is_async, run)
             # Where something follows, any false value is "default"; else it is a result.
-            return None if not action and successors_of(self) else action
+            return action if action or not self._successors else None
         except BaseException as error:
             await node._failed(error, shared, run)
             return None
         finally:
-            if FRAME.get() is not around:
+            if around is not frame or simply is None:  # attempts have frames of their own
                 FRAME.set(around)
 
     async def _after_call(self, exec_res: Any, run: Run) -> Any:
@@ -287,6 +287,12 @@ class BaseNode(Replacing, CoreNode[Any, Any]):
             return await self._late("exec", exec_res, run)
         await turn(run)
         return exec_res
+
+    def _given(self, hook: str, coroutine: Any, is_async: bool, run: Run) -> Awaitable[Any]:
+        """Return what is to be awaited of what a hook has returned."""
+        if not is_async:
+            return self._late(hook, coroutine, run)
+        return awaited(coroutine, run) if run.by_hand else coroutine
 
     async def _late(self, hook: str, coroutine: Any, run: Run) -> Any:
         return await awaited(late(self, hook, coroutine), run)
@@ -356,13 +362,12 @@ def _nothing_around() -> bool:
 
 
 def _plainness(owner: Any) -> tuple[str | None, bool]:
-    """Return whether the ``exec`` of a node, or of a class, is simply "awaited" or "called", and
-    whether all of its hooks are written ``def``."""
-    simply = "called" if owner.exec_is_plain_def else "awaited" if owner.exec_is_plain else None
-    if not owner._is_plain:
+    """Return whether the ``exec`` of a node, or of a class, is simply "awaited", "called" or "left
+    out", and whether all of its hooks are written ``def``."""
+    if not owner._is_plain or not (owner.exec_is_plain or owner.exec_is_plain_def):
         return None, False
-    waits = any(owner.hook_kinds) or (simply == "awaited" and owner.has_exec)
-    return simply, simply is not None and not waits
+    simply = "called" if owner.exec_is_plain_def else "awaited" if owner.has_exec else "left out"
+    return simply, simply != "awaited" and not any(owner.hook_kinds)
 
 
 def _node_of(thing: Any) -> Any:

@@ -1,17 +1,23 @@
 """Flows: graphs that begin at one node and end at an action without an edge."""
 
 import warnings
+from asyncio import sleep
+from collections.abc import Iterable
 from typing import Any
 
+from ..batch.source import PLAIN
 from ..errors import GraphDefinitionError, closest
 from ..graph import graph, rounds
+from ..graph.graph import GRAPH_SETTINGS
 from ..graph.plan import Plan, Step
 from ..graph.walk import DRAINED, Walk
 from ..node.wiring import successors_of
 from ..run.frame import Frame
-from ._ancestral import BaseNode, FlowScope
+from ._ancestral import NESTED, BaseNode, FlowScope
 from .config import Config
 from .nodes import UNLIMITED, AsyncNode, first_error, listed
+
+OTHERS = tuple(name for name in GRAPH_SETTINGS if name != "max_workers")
 
 
 class FlowWalk(Walk):
@@ -78,7 +84,7 @@ class Flow(BaseNode, graph.Graph):
             return False
         if not (plan.is_line and depth):
             return False
-        if self._ruled or type(self)._work is not Flow._work or any(self.hook_kinds):
+        if self._asks_for_something() or any(self.hook_kinds):
             return False
         for node in plan.steps:
             if not isinstance(node, BaseNode):
@@ -87,8 +93,19 @@ class Flow(BaseNode, graph.Graph):
                 return False
         return True
 
+    def _asks_for_something(self) -> bool:
+        return self._ruled or type(self)._work is not Flow._work
+
     async def _work(self, prep_res: Any, shared: Any, frame: Frame) -> Any:
+        if frame.run.by_hand and self._is_other(frame):
+            await sleep(0)  # it goes on, on a loop
         return await self._exec(prep_res, shared, frame)
+
+    def _is_other(self, frame: Frame) -> bool:
+        """Whether a hook may have wired it anew since the run was begun without a loop."""
+        if frame.scope is None and self._plan is not None:
+            return self._plan.stale
+        return not self._needs_no_loop(NESTED)
 
     def _copied(self, frame: Frame) -> BaseNode:
         if self._starts:
@@ -103,8 +120,21 @@ class Flow(BaseNode, graph.Graph):
 class BatchFlow(Flow, rounds.BatchGraph):
     """A flow that runs once for each mapping of params that ``prep`` returns; None means none."""
 
+    def _asks_for_something(self) -> bool:
+        if type(self)._work is not BatchFlow._work or self.max_workers != 1:
+            return True
+        tolerates = not (self.on_error == "raise" or callable(self.on_error))
+        return tolerates or any(getattr(self, setting) is not None for setting in OTHERS)
+
     async def _work(self, prep_res: Any, shared: Any, frame: Frame) -> Any:
-        await super()._work(() if prep_res is None else prep_res, shared, frame)
+        items = () if prep_res is None else prep_res
+        by_hand = frame.run.by_hand and not self._is_other(frame)
+        if by_hand and isinstance(items, Iterable) and type(iter(items)) in PLAIN:
+            await self._one_after_another(items, shared, frame)
+        else:
+            if frame.run.by_hand:
+                await sleep(0)  # it goes on, on a loop
+            await super()._work(items, shared, frame)
         return None  # as in PocketFlow and KayGraph, post gets no result of a batch
 
 

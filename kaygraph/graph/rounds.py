@@ -1,10 +1,12 @@
 """A graph that is walked once for each mapping of params."""
 
-from collections.abc import Callable, Coroutine, Mapping
+from asyncio import CancelledError, sleep
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from functools import partial
 from typing import Any, ClassVar, TypeVar, Unpack
 
 from .._validation import check_count
+from ..batch.failures import Failures
 from ..batch.fan_out import FanOut
 from ..limits.permits import Permits
 from ..limits.slots import Slot
@@ -12,7 +14,8 @@ from ..node.call import Work
 from ..node.keywords import BatchGraphSettings
 from ..node.settings import Checks, checks_of
 from ..observability.conflicts import Branches, branches, look
-from ..run.frame import Frame
+from ..run.frame import FRAME, Frame
+from ..run.place import PLACE
 from .graph import Graph
 from .plan import Plan
 
@@ -72,9 +75,56 @@ class BatchGraph(Graph):
         """Return None: there is no one last action."""
         return None
 
-    async def _exec(self, prep_res: Any, shared: Any, frame: Frame) -> Any:
+    def _inner(self, frame: Frame) -> Frame:
+        """Return the frame of all rounds."""
         # A round is an item: one that has begun goes through all of its nodes.
-        inner = frame.derive(rules=self._rules(frame.rules).changed(whole=True))
+        return frame.derive(rules=self._rules(frame.rules).changed(whole=True))
+
+    async def _one_after_another(
+        self, items: Iterable[Mapping[str, Any]], shared: Any, frame: Frame
+    ) -> None:
+        """Walk once for each of the params, in a run that has no loop: in one and the same frame.
+
+        Nothing outlives a round, so that nobody sees the params of the next.
+        """
+        run, inner, slot = frame.run, self._inner(frame), Slot()
+        name, shows = frame.name_of(self), inner.rules.show_items
+        plan = self._planned()
+        inside = self._inside(inner, plan).again(inner.params)
+        walk = self._walks_by(self, shared, inside, plan)
+        place, context = PLACE.set(walk), FRAME.set(inside)
+        try:
+            for index, params in enumerate(items):
+                if run.draining:  # something had to wait: it is on a loop, where signals are heard
+                    return
+                try:
+                    given = inside.params = self._params(params, inner)
+                    if not plan.stale:
+                        await walk.along(plan.first)  # type: ignore[arg-type]
+                        continue
+                    if run.by_hand:  # what a hook has wired may need a loop
+                        await sleep(0)
+                    await self._walk_within(shared, inner, given)
+                except BaseException as error:
+                    if run.by_hand and isinstance(error, CancelledError):
+                        await sleep(0)  # only a task can have been cancelled
+                    Failures(name, "raise", shows=shows).bear(params, index, slot, error)
+        finally:
+            PLACE.reset(place)
+            FRAME.reset(context)
+
+    def _params(self, params: Any, frame: Frame) -> dict[str, Any]:
+        """Return the params of a round."""
+        if type(params) is not dict and not isinstance(params, Mapping):
+            got = repr(params) if frame.rules.show_items else f"a {type(params).__name__}"
+            raise TypeError(
+                f"prep of {frame.name_of(self)!r} must return mappings of params, as in "
+                f"[{{'key': ...}}, ...]; got {got}"
+            )
+        return {**frame.params, **params} if frame.params else {**params}
+
+    async def _exec(self, prep_res: Any, shared: Any, frame: Frame) -> Any:
+        inner = self._inner(frame)
         beside = None
         walked = self._planned().walked
         if self.max_workers > 1 and inner.checks_writes(self not in walked):
@@ -108,16 +158,10 @@ class BatchGraph(Graph):
         if not slot.held:
             return _permitted(partial(self._round, rounds, params, index, slot), slot)
         frame = rounds.frame
-        if type(params) is not dict and not isinstance(params, Mapping):
-            got = repr(params) if frame.rules.show_items else f"a {type(params).__name__}"
-            raise TypeError(
-                f"prep of {frame.name_of(self)!r} must return mappings of params, as in "
-                f"[{{'key': ...}}, ...]; got {got}"
-            )
+        params = self._params(params, frame)
         plan = self._planned()
         if plan is not rounds.plan:  # a hook may wire nodes anew
             rounds.plan, rounds.inside = plan, self._inside(frame, plan)
-        params = {**frame.params, **params} if frame.params else {**params}
         walk = partial(self._walk, rounds.shared, frame, rounds.inside, params, plan)
         return walk() if rounds.beside is None else rounds.beside.within(_begun(walk))
 

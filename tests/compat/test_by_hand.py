@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from kaygraph import AwaitedCancelledError, Drop, NodeDefinitionError, RunReport
-from kaygraph.compat import AsyncFlow, AsyncNode, BatchNode, Flow, Node
+from kaygraph.compat import AsyncFlow, AsyncNode, BatchFlow, BatchNode, Flow, Node
 from kaygraph.run.frame import FRAME
 from kaygraph.run.place import place_of
 
@@ -332,3 +332,130 @@ def test_a_log_names_the_item() -> None:
     shared: dict[str, Any] = {"items": "abc"}
     flow_of(Logs()).run(shared)
     assert shared["results"] == [0, 1, 2]
+
+
+class Rounds(BatchFlow):
+    """A round for each of the numbers."""
+
+    def prep(self, shared: Any) -> Any:
+        return [{"number": number} for number in shared["numbers"]]
+
+
+class Adds(Node):
+    """Adds its number, which may not be 3."""
+
+    def post(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
+        if self.params["number"] == 3:
+            raise shared["error"]("mine")
+        shared.setdefault("seen", []).append((self.params["number"], loop_runs()))
+
+
+def test_rounds_follow_each_other_without_a_loop() -> None:
+    """Each with its own params, over those of the flow."""
+    rounds = Rounds(start=Adds())
+    rounds.set_params({"of": "all"})
+    shared: dict[str, Any] = {"numbers": [1, 2]}
+    rounds.run(shared)
+    assert shared["seen"] == [(1, False), (2, False)]
+    shared = {"numbers": [4]}
+    flow_of(Node(), rounds).run(shared)
+    assert shared["seen"] == [(4, False)]
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, asyncio.CancelledError])
+def test_a_round_fails_as_it_does_on_a_loop(error: type[BaseException]) -> None:
+    """With its place."""
+    expected = AwaitedCancelledError if error is asyncio.CancelledError else error
+    by_hand, on_loop = {}, {"deadline": 60}
+    told = []
+    for options in (by_hand, on_loop):
+        with pytest.raises(expected) as caught:
+            Rounds(start=Adds()).run({"numbers": [2, 3, 4], "error": error}, **options)
+        told.append(getattr(caught.value, "__notes__", []))
+    assert told[0] == told[1]
+
+
+def test_params_that_are_none_are_told_of() -> None:
+    """As on a loop."""
+
+    class Wrong(Rounds):
+        def prep(self, shared: Any) -> Any:
+            return [7]
+
+    with pytest.raises(TypeError, match="must return mappings of params"):
+        Wrong(start=Adds()).run({})
+
+
+class Later(AsyncNode):
+    """Needs a loop."""
+
+    async def prep_async(self, shared: Any) -> Any:
+        await asyncio.sleep(0)
+        shared.setdefault("seen", []).append("later")
+
+
+@pytest.mark.parametrize("within", [False, True])
+@pytest.mark.parametrize("fork", [False, True])
+def test_what_a_hook_wires_may_need_a_loop(within: bool, fork: bool) -> None:
+    """A node of another kind, or branches; in a flow that has begun without one."""
+
+    class Wires(Node):
+        def post(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
+            last >> ([Later(), Later()] if fork else Later())
+
+    last = Adds()
+    inner = Flow(start=last)
+    inner.set_params({"number": 1})
+
+    class Wired(Flow):
+        def prep(self, shared: Any) -> Any:
+            self.start_node >> ([Later(), Later()] if fork else Later())
+
+    shared: dict[str, Any] = {}
+    if within:
+        flow: Any = flow_of(Wires(), inner)
+    else:
+        flow = Wired(start=Adds())
+    flow.set_params({"number": 1})
+    flow.run(shared)
+    assert shared["seen"] == [(1, shared["seen"][0][1]), *["later"] * (2 if fork else 1)]
+
+
+def test_a_round_may_wire_the_next_ones_anew() -> None:
+    """These go on on a loop."""
+
+    class Wires(Adds):
+        def post(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
+            super().post(shared, prep_res, exec_res)
+            if self.params["number"] == 1:
+                first >> Later()
+
+    first = Wires()
+    shared: dict[str, Any] = {"numbers": [0, 1, 2]}
+    with pytest.warns(UserWarning, match="Flow ends"):  # the round that has begun knows no other
+        Rounds(start=first).run(shared)
+    assert shared["seen"] == [(0, False), (1, False), (2, True), "later"]
+
+
+def test_hooks_may_change_how_the_next_node_runs() -> None:
+    """It is asked when its turn comes."""
+
+    async def later(_: Any) -> str:
+        await asyncio.sleep(0)
+        return "later"
+
+    class Changes(Node):
+        def post(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
+            following.exec = later
+
+    class Notes(Node):
+        def exec(self, prep_res: Any) -> Any:
+            return "now"
+
+        def post(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
+            shared["seen"] = exec_res
+
+    following: Any = Notes()
+    shared: dict[str, Any] = {}
+    flow_of(Changes(), following).run(shared)
+    assert shared["seen"] == "later"
