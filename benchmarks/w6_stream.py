@@ -5,19 +5,28 @@ from collections.abc import AsyncIterator, Iterable, Iterator
 from itertools import pairwise
 from typing import Any
 
-from benchmarks.harness import Case
-from kaygraph import Graph, Node, Pipeline
+from benchmarks.b08_fan_out import growth
+from benchmarks.harness import Benchmark, Case, Figure
+from kaygraph import Graph, Node, ParallelBatchNode, Pipeline
 
 BUFFER = 64
 STAGES = 3
 END = object()
 
 
-def cases(size: int) -> Iterator[Case]:
+def cases(size: int) -> Iterator[Benchmark]:
     yield stream(100_000 // size)
     count = 400_000 // size
     yield one_to_many(count, Many(), "W6y", "values that one item yields", 5)
     yield one_to_many(count, ManyInThread(), "W6y-thread", "the same from a thread", 12)
+    items = 10_000_000 // size
+    yield Figure(
+        name="B18-pipeline",
+        what=f"what a pipeline of {items:,} items adds, none of them kept",
+        measure=lambda: (growth("benchmarks.w6_stream:endless", items), {}),
+        target=1.0,
+        unit="MiB",
+    )
 
 
 class Numbers(Node[Any, Any]):
@@ -32,6 +41,13 @@ class Pass(Node[int, int]):
 
     async def exec(self, prep_res: int) -> int:
         return prep_res
+
+
+class PassMany(ParallelBatchNode[int, int]):
+    """The same with several workers."""
+
+    async def exec(self, item: int) -> int:
+        return item
 
 
 async def nothing(item: int) -> int:
@@ -76,6 +92,12 @@ def stream(operations: int) -> Case:
         ours=ours,
         target=0.3,
     )
+
+
+async def endless(operations: int) -> None:
+    """Stages with one worker and with several, whose results nobody keeps."""
+    stages = (Numbers(), Pass(), PassMany(max_workers=64), Pass())
+    await Graph(Pipeline(*stages, buffer=BUFFER, collect=False)).run_async({"n": operations})
 
 
 class One(Node[Any, Any]):

@@ -11,13 +11,19 @@ import pytest
 
 from kaygraph.testing import VirtualClockLoop, cancel_everywhere
 from tests import shapes
-from tests.guarantees import shapes_that_swallow, shapes_that_yield
+from tests.guarantees import shapes_in_blocks, shapes_that_swallow, shapes_that_yield
 from tests.guarantees.figures import cases
 from tests.guarantees.shapes_of_limits import SHAPES
 from tests.guarantees.shapes_of_limits import THREADED as IN_THREADS
 from tests.shapes import Ledger, Shape
 
-ALL = [*shapes.SHAPES, *SHAPES, *shapes_that_swallow.SHAPES, *shapes_that_yield.SHAPES]
+ALL = [
+    *shapes.SHAPES,
+    *SHAPES,
+    *shapes_that_swallow.SHAPES,
+    *shapes_that_yield.SHAPES,
+    *shapes_in_blocks.SHAPES,
+]
 THREADED = [*IN_THREADS, *shapes_that_yield.THREADED]
 
 # Points at which a run is cancelled, over all shapes.
