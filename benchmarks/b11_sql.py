@@ -104,11 +104,10 @@ def writing(count: int) -> Iterator[Case]:
         await Pipeline(Listed(people(count)), write, collect=False).run_async({})
         check(path)
 
-    what = f"executemany of SQLite, a commit each {TOGETHER}"
-    yield Case(name="B11", what=f"SQLWrite / {what}", operations=count, floor=by_hand,
-               ours=written, target=1.6)  # fmt: skip
-    yield Case(name="B11-stage", what=f"SQLWrite, a stage / {what}", operations=count,
-               floor=by_hand, ours=by_stage, target=1.6)  # fmt: skip
+    what = f"SQLWrite, executemany of {TOGETHER} in SQLite"
+    yield Case(name="B11", what=what, operations=count, floor=by_hand, ours=written, target=1.6)
+    yield Case(name="B11-stage", what=f"{what}, as a stage", operations=count, floor=by_hand,
+               ours=by_stage, target=1.6)  # fmt: skip
 
 
 def reading(count: int) -> Iterator[Case]:
@@ -149,10 +148,9 @@ def reading(count: int) -> Iterator[Case]:
         await Pipeline(source, WriteJSONLines(target), collect=False).run_async({})
         check_export(target)
 
-    what = "fetchmany of SQLite and a dict each"
-    yield Case(name="B11-read", what=f"SQLRead, all rows in a list / {what}", operations=count,
-               floor=fetched, ours=read, target=1.5)  # fmt: skip
-    yield Case(name="B11-export", what=f"SQLRead | WriteJSONLines / {what}, and msgspec",
+    yield Case(name="B11-read", what="SQLRead, fetchmany of SQLite and a dict each",
+               operations=count, floor=fetched, ours=read, target=1.5)  # fmt: skip
+    yield Case(name="B11-export", what="SQLRead | WriteJSONLines, the same and msgspec",
                operations=count, floor=exported, ours=by_stages, target=1.5)  # fmt: skip
 
 
@@ -185,5 +183,5 @@ def of_postgres(count: int, url: str) -> Case:
         await SQLWrite(url, POSTGRES_INSERT, reads="rows").run_async({"rows": people(count)})
         check()
 
-    return Case(name="B11-postgres", what="SQLWrite / executemany of psycopg, a commit each 500",
+    return Case(name="B11-postgres", what=f"SQLWrite, executemany of {TOGETHER} in PostgreSQL",
                 operations=count, floor=by_hand, ours=written, target=1.5)  # fmt: skip
