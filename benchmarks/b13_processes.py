@@ -16,44 +16,11 @@ from typing import Any
 
 import kaygraph
 from benchmarks.b13_function import backwards
+from benchmarks.b13_nodes import WORKERS, Backwards, Starts
 from benchmarks.harness import ROUNDS, Benchmark, Case, Figure
-from kaygraph import Graph, ParallelBatchNode
+from kaygraph import Graph
 
-WORKERS = 2
 CONTEXT = multiprocessing.get_context("spawn")
-
-
-class Backwards(ParallelBatchNode[bytes, bytes]):
-    """Takes ``shared["items"]``, keeps the results, and the seconds between."""
-
-    run_in = "process"
-    max_workers = WORKERS
-
-    def prep(self, shared: Any) -> list[bytes]:
-        shared["began"] = time.perf_counter()
-        return shared["items"]  # type: ignore[no-any-return]
-
-    def exec(self, prep_res: bytes) -> bytes:
-        return backwards(prep_res)
-
-    def post(self, shared: Any, prep_res: Any, exec_res: list[bytes]) -> None:
-        shared["seconds"] = time.perf_counter() - shared["began"]
-        shared["results"] = exec_res
-
-
-class Starts(Backwards):
-    """Starts the processes: each has an item that takes a while."""
-
-    chunksize = 1
-
-    def prep(self, shared: Any) -> list[bytes]:
-        return [b""] * WORKERS
-
-    def exec(self, prep_res: bytes) -> bytes:
-        time.sleep(0.3)
-        return prep_res
-
-    def post(self, shared: Any, prep_res: Any, exec_res: list[bytes]) -> None: ...
 
 
 def cases(size: int) -> Iterator[Benchmark]:

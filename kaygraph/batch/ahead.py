@@ -54,7 +54,7 @@ class Size:
         self.now = max(1, min(int(fits), self.now * GROWTH, self._most))
 
     def of(self, left: int) -> int:
-        """Return how many to take up now where there are so many, or more."""
+        """Return how many to take up now where so many are left, with those that others have."""
         if self._workers == 1 or self.fixed is not None:
             return self.now
         share = -(-left // self._workers)
@@ -132,7 +132,8 @@ class Ahead:
             return entries
         source, size = self._source, self._size
         hint = length_hint(source.iterator)
-        number = size.of(hint + len(self.left))
+        taken = sum(len(chunk.entries) for chunk in self._running)
+        number = size.of(hint + len(self.left) + taken)
         while self.left and len(entries) < number:
             entries.append(self.left.popleft())
         if entries:

@@ -2,10 +2,8 @@
 
 import os
 import pickle
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextvars import Context, copy_context
-from functools import partial
 from math import inf
 from time import monotonic
 from typing import Any, NamedTuple
@@ -15,9 +13,9 @@ from ..run.frame import FRAME, Frame
 from ..run.place import SENT
 from ..run.run import Run
 from .elsewhere import run_to_end
-from .pickling import dumps, loads
+from .pickling import PLAIN, dumps, loads
 from .rebuilding import note
-from .results import ResultWriter
+from .results import BYTES, FAILED, PICKLED, ResultWriter
 from .sending import failed
 
 ITEM = "the item was unpickled in the process"
@@ -32,8 +30,8 @@ class Plan(NamedTuple):
         key: Of the node.
         sent: The node, pickled, unless the process has it.
         facts: Pickled: the params, the attempt and the place in the run.
-        sizes: How many bytes each item has.
-        places: Where each item stands in its batch; None for those of no batch.
+        sizes: How many bytes each item has; None: all are pickled as one list.
+        places: Where each item stands in its batch.
         goes_on: Whether those behind an item that fails are run.
         share_s: After so many seconds those that have not begun are given back.
     """
@@ -41,7 +39,7 @@ class Plan(NamedTuple):
     key: int
     sent: bytes | None
     facts: bytes
-    sizes: list[int]
+    sizes: list[int] | None
     places: list[int]
     goes_on: bool
     share_s: float = inf
@@ -63,25 +61,33 @@ def run_items(
         begins: Called when all is there that they need.
         is_stopped: Tells, in between, whether no more are to begin.
     """
-    own, entries = os.getpid(), _entries(node, given, plan)
+    items, context, place = _unpickled(node, given, plan)
     begins()
+    own, several = os.getpid(), "item" in place
     looked = at = began = monotonic()
-    while entries:
-        call = entries.popleft()
-        error: BaseException | None = None
+    items.reverse()
+    for index in plan.places:
+        item, error = items.pop(), None
         try:
-            pickled = call()
+            if type(item) is _Failed:
+                raise item.error
+            one = context.copy()
+            one.run(SENT.set, (node, {**place, "item": index} if several else place))
+            result = one.run(run_to_end, node, item)
+            kind = BYTES if type(result) is bytes else PICKLED
+            pickled = result if kind == BYTES else _result(result)
+            del result
         except BaseException as failure:
-            error = failure
+            error, kind = failure, FAILED
             answer = failed(failure)
             pickled = pickle.dumps((answer.pickled, answer.trace))
         if os.getpid() != own:  # exec has forked this process
             os._exit(0)
         at, since = monotonic(), at
-        results.write(error is not None, at, at - since, pickled)
+        results.write(kind, at, at - since, pickled)
         if error is not None and not (plan.goes_on or isinstance(error, Drop)):
             return
-        del error, pickled, call
+        del item, error, pickled
         if at - began > plan.share_s:
             return
         if at - looked > LOOK_S:
@@ -90,40 +96,41 @@ def run_items(
                 return
 
 
-def _entries(node: Any, given: bytes, plan: Plan) -> deque[Callable[[], bytes]]:
-    """Return what runs each item and returns its result pickled."""
+class _Failed:
+    """Stands for an item that cannot be worked on."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+
+
+def _unpickled(node: Any, given: bytes, plan: Plan) -> tuple[list[Any], Context, Mapping[str, Any]]:
+    """Return the items, and the context and the place in which each runs."""
+    context = copy_context()
     try:
         if isinstance(node, BaseException):
             raise node
         params, attempt, place = loads(plan.facts, ITEM)
     except BaseException as error:
-        return deque(partial(_raise, error) for _ in plan.sizes)
-    context = copy_context()
+        return [_Failed(error)] * len(plan.places), context, {}
     context.run(FRAME.set, Frame(Run(), params=params, attempt=attempt))
-    entries: deque[Callable[[], bytes]] = deque()
-    items, end = memoryview(given), 0
-    for size, index in zip(plan.sizes, plan.places, strict=True):
-        pickled, end = items[end : end + size], end + size
+    if plan.sizes is None:
+        return pickle.loads(given), context, place
+    items: list[Any] = []
+    view, end = memoryview(given), 0
+    for size in plan.sizes:
+        pickled, end = view[end : end + size], end + size
         try:
-            item = loads(pickled, ITEM)
+            items.append(loads(pickled, ITEM))
         except BaseException as error:
-            entries.append(partial(_raise, error))
-            continue
-        at = {**place, "item": index} if "item" in place else place
-        entries.append(partial(_run, node, item, context, (node, at)))
-    return entries
+            items.append(_Failed(error))
+    return items, context, place
 
 
-def _raise(error: BaseException) -> bytes:
-    raise error
-
-
-def _run(node: Any, item: Any, context: Context, place: Any) -> bytes:
-    one = context.copy()
-    one.run(SENT.set, place)
-    result = one.run(run_to_end, node, item)
+def _result(value: Any) -> bytes:
+    if type(value) in PLAIN:
+        return pickle.dumps(value)
     try:
-        return dumps(result)
+        return dumps(value)
     except BaseException as error:
         note(error, "while the result of exec was pickled in the process")
         raise

@@ -26,6 +26,9 @@ SETTINGS = frozenset({"run_in", "retry", "limit_by", "rate", "breaker"})
 # Hooks that run on this side only.
 HOOKS = frozenset({"prep", "post", "lifespan", "exec_fallback"})
 
+# Values of these types name no class, hold no others, and cannot be changed.
+PLAIN = frozenset({bytes, str, int, float, bool, type(None)})
+
 ADVICE = "put it at the top level of a module and import it from there, or: pip install cloudpickle"
 NOT_FOUND = (
     "a process imports the module again: what it looks up there has to be at the top level, and "
@@ -73,6 +76,8 @@ def dumps(value: Any, without_main: bool = False, at_least_by_name: bool = False
         pickle.PicklingError: It has what cannot be named there, and cloudpickle is not installed.
         Exception: It cannot be pickled.
     """
+    if type(value) in PLAIN:
+        return pickle.dumps(value)
     try:
         data = pickle.dumps(value)
         if b"__main__" not in data:

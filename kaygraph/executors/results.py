@@ -14,18 +14,21 @@ from typing import Any
 
 MORE = b"more"  # begins a message that so many bytes have been written, or are being written
 TOTAL = Struct("<Q")
-HEADER = Struct("<?ddQ")
+HEADER = Struct("<BddQ")
 
-UNTOLD = 1 << 15  # bytes that may wait in the pipe; the least room that systems give is 64 KiB
-AT_ONCE = 1 << 16  # bytes that are read, or copied to be written, in one step
+UNTOLD = 1 << 18  # bytes that may wait in the pipe before the other side is told, if it has room
+AT_ONCE = 1 << 16  # bytes that are copied to be written in one step
 
 ROOM = 1 << 20  # bytes of a pipe, where they can be asked for
+READ = 1 << 18  # bytes that are read in one step, and kept room for
 F_SETPIPE_SZ = 1031  # of Linux's fcntl(2)
 
 
-# Told of each item: whether it has failed, when it has ended by the clock of this machine, how many
-# seconds it took, and the result, or the error with its traceback, pickled.
-Note = Callable[[bool, float, float, memoryview], object]
+PICKLED, BYTES, FAILED = range(3)  # what came of an item: a result, one of bytes, or an error
+
+# Told of each item: what came of it, when it ended by the clock of this machine, how many seconds
+# it took, and the result as it is or pickled, or the error and its traceback, pickled.
+Note = Callable[[int, float, float, memoryview], object]
 
 
 class ResultWriter:
@@ -41,9 +44,9 @@ class ResultWriter:
         os.set_blocking(self._descriptor, False)
         self.total = self._told = 0
 
-    def write(self, failed: bool, ended: float, seconds: float, pickled: bytes) -> None:
+    def write(self, kind: int, ended: float, seconds: float, pickled: bytes) -> None:
         """Write what came of an item."""
-        header = HEADER.pack(failed, ended, seconds, len(pickled))
+        header = HEADER.pack(kind, ended, seconds, len(pickled))
         self.total += len(header) + len(pickled)
         if self.total - self._told > UNTOLD:
             self._tell()
@@ -81,7 +84,7 @@ class ResultReader:
         self._pipe, self._descriptor, self._sentinel = pipe, pipe.fileno(), sentinel
         os.set_blocking(self._descriptor, False)
         _widen(self._descriptor)
-        self._buffer = bytearray()
+        self._buffer, self._end = bytearray(READ), 0  # which holds what was read, up to its end
         self._total = 0
 
     def read(self, total: int, note: Note) -> None:
@@ -109,29 +112,34 @@ class ResultReader:
 
     def _takes(self) -> bool:
         """Whether there was something to read."""
-        try:
-            data = os.read(self._descriptor, AT_ONCE)
-        except BlockingIOError:
-            return False
-        if not data:
+        if self._end == len(self._buffer):
+            self._buffer += bytes(self._end)
+        with memoryview(self._buffer) as view, view[self._end :] as room:
+            try:
+                number = os.readv(self._descriptor, [room])
+            except BlockingIOError:
+                return False
+        if not number:
             raise EOFError
-        self._buffer += data
-        self._total += len(data)
+        self._end += number
+        self._total += number
         return True
 
     def _pass_on(self, note: Note) -> None:
-        buffer, self._buffer = self._buffer, bytearray()
-        at, size, header = 0, len(buffer), HEADER.size
-        with memoryview(buffer) as view:
-            while size - at >= header:
-                failed, ended, seconds, length = HEADER.unpack_from(view, at)
-                end = at + header + length
-                if end > size:
+        at, end, header = 0, self._end, HEADER.size
+        with memoryview(self._buffer) as view:
+            while end - at >= header:
+                kind, ended, seconds, length = HEADER.unpack_from(view, at)
+                behind = at + header + length
+                if behind > end:
                     break
-                with view[at + header : end] as pickled:
-                    note(failed, ended, seconds, pickled)
-                at = end
-            self._buffer += view[at:]
+                with view[at + header : behind] as pickled:
+                    note(kind, ended, seconds, pickled)
+                at = behind
+            view[: end - at] = bytes(view[at:end])
+        self._end = end - at
+        if not self._end:
+            del self._buffer[READ:]
 
 
 def _widen(descriptor: int) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
-from uuid import uuid4
 
 from ..errors import NodeDefinitionError
 from .elsewhere import run_elsewhere
@@ -135,7 +134,7 @@ class Call:
 
     def _parts(self) -> tuple[bytes, ...]:
         # Dask makes two equal calls once: to it a function gives the same for the same.
-        self._mark = self._mark or uuid4().bytes
+        self._mark = self._mark or os.urandom(16)
         key = self._node, self._how
         if key not in self._pickled:
             self._pickled[key] = node_pickled(self._node, *self._how)

@@ -6,8 +6,9 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from itertools import islice
+from itertools import accumulate, islice, takewhile
 from multiprocessing.process import BaseProcess
+from sys import getsizeof
 from typing import Any
 
 from .._validation import human
@@ -18,9 +19,9 @@ from .child import Child, PastLimit, how_it_ended, kill_group, received, start
 from .chunk import Chunk
 from .chunked import Plan
 from .memory import resident
-from .pickling import dumps
+from .pickling import PLAIN, dumps
 from .rebuilding import note
-from .results import MORE, TOTAL
+from .results import BYTES, FAILED, MORE, TOTAL
 from .sending import Answer, Facts, given_pickled, result_of
 from .stepping import goes_on
 from .worker import STOP, receive, send
@@ -126,40 +127,24 @@ class WorkerProcess:
         """
         self.used, self.start_s, called = (0.0, 0), 0.0, time.monotonic()
         try:
-            sent = self._pickled(chunk, facts)
-            if not sent:
+            sizes, given = _pickled(chunk)
+            if not given:
                 return
             has_begun = node in self._known
+            number = sizes if isinstance(sizes, int) else len(sizes)
+            places = [index for index, _ in islice(chunk.entries, number)]
             plan = Plan(
                 hash(node), None if has_begun else node, dumps(facts),
-                [len(pickled) for pickled in sent],
-                [index for index, _ in islice(chunk.entries, len(sent))],
+                sizes if isinstance(sizes, list) else None, places,
                 chunk.goes_on, share_s,
             )  # fmt: skip
-            if self._converse(chunk, plan, b"".join(sent), start_timeout, limit_s):
+            if self._converse(chunk, plan, given, start_timeout, limit_s):
                 self._known.add(node)
         except BaseException as error:
             if not self.cancelled:
                 chunk.blame(error)
         finally:
             chunk.seconds = time.monotonic() - called - self.start_s
-
-    def _pickled(self, chunk: Chunk, facts: Facts) -> list[bytes]:
-        """Return items of a chunk pickled; one that cannot be has failed."""
-        sent, total = list[bytes](), 0
-        while len(sent) < len(chunk.entries) and total < CHUNK_BYTES:
-            try:
-                sent.append(dumps(chunk.entries[len(sent)][1]))
-            except BaseException as error:
-                if sent:  # it is tried again as the first of another chunk
-                    break
-                note(error, "while the item was pickled for a process")
-                chunk.blame(error)
-                if not chunk.goes_on:
-                    break
-            else:
-                total += len(sent[-1])
-        return sent
 
     def _converse(
         self, chunk: Chunk, plan: Plan, given: bytes, start_timeout: float, limit_s: float | None
@@ -183,7 +168,7 @@ class WorkerProcess:
             if not has_begun:
                 self.start_s = time.monotonic() - called
             has_begun = True
-            return self._collect(chunk, len(plan.sizes), child, limit_s)
+            return self._collect(chunk, len(plan.places), child, limit_s)
         except (WorkerStartError, AttemptTimeoutError):
             raise
         except (EOFError, OSError):
@@ -321,17 +306,47 @@ class WorkerProcess:
         return code
 
 
+def _pickled(chunk: Chunk) -> tuple[list[int] | int, bytes]:
+    """Return items of a chunk pickled, and the size of each, or how many are one list.
+
+    One that cannot be pickled has failed. No more are sent than are a megabyte together.
+    """
+    plain = [item for _, item in chunk.entries if type(item) in PLAIN]
+    if len(plain) == len(chunk.entries):
+        ends = accumulate(map(getsizeof, plain))
+        del plain[1 + sum(1 for _ in takewhile(CHUNK_BYTES.__gt__, ends)) :]
+        return len(plain), pickle.dumps(plain)
+    sent, total = list[bytes](), 0
+    for _, item in tuple(chunk.entries):
+        try:
+            sent.append(dumps(item))
+        except BaseException as error:
+            if sent:  # it is tried again as the first of another chunk
+                break
+            note(error, "while the item was pickled for a process")
+            chunk.blame(error)
+            if not chunk.goes_on:
+                break
+        else:
+            total += len(sent[-1])
+            if total >= CHUNK_BYTES:
+                break
+    return [len(one) for one in sent], b"".join(sent)
+
+
 class _Noting:
     """Notes in a chunk what its items have come to, and when the last of them has ended."""
 
     def __init__(self, chunk: Chunk) -> None:
         self._chunk, self.since = chunk, time.monotonic()
 
-    def __call__(self, failed: bool, ended: float, seconds: float, pickled: memoryview) -> None:
+    def __call__(self, kind: int, ended: float, seconds: float, pickled: memoryview) -> None:
         value: Any = None
         error: BaseException | None = None
         try:
-            if failed:
+            if kind == BYTES:
+                value = bytes(pickled)
+            elif kind == FAILED:
                 error = Answer(*pickle.loads(pickled)).error()
             else:
                 value = result_of(pickled)

@@ -16,6 +16,7 @@ from kaygraph.executors import chunked
 from kaygraph.executors.chunk import Chunk
 from kaygraph.executors.chunked import Plan, run_items
 from kaygraph.executors.pickling import dumps
+from kaygraph.executors.results import PICKLED
 from kaygraph.executors.worker_process import WorkerProcess
 from tests.executors.chunking import Chunked
 from tests.executors.failing import Busy
@@ -308,11 +309,11 @@ async def test_each_item_knows_the_params_and_its_attempt(notes: Path) -> None:
 # --- in the process ---
 
 
-class Written(list[bool]):
-    """Stands for the pipe: notes for each result whether it is an error."""
+class Written(list[int]):
+    """Stands for the pipe: notes what kind of result came of each item."""
 
-    def write(self, failed: bool, ended: float, seconds: float, pickled: bytes) -> None:
-        self.append(failed)
+    def write(self, kind: int, ended: float, seconds: float, pickled: bytes) -> None:
+        self.append(kind)
 
 
 def run(count: int, share_s: float = inf, stopped: Callable[[], bool] = lambda: False) -> int:
@@ -322,7 +323,7 @@ def run(count: int, share_s: float = inf, stopped: Callable[[], bool] = lambda: 
     plan = Plan(0, None, dumps(({}, 1, {})), sizes, list(range(count)), True, share_s)
     written, node = Written(), Chunked(Path(os.devnull), ())
     run_items(node, b"".join(pickled), plan, written, lambda: None, stopped)  # type: ignore[arg-type]
-    assert not any(written)
+    assert set(written) == {PICKLED}
     return len(written)
 
 
