@@ -2,17 +2,15 @@
 
 import inspect
 import logging
-from asyncio import CancelledError, _get_running_loop, sleep
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
-from contextvars import copy_context
-from inspect import isawaitable
+from asyncio import CancelledError, sleep
+from collections.abc import Awaitable, Collection, Coroutine, Mapping
 from time import time
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from ..aio.tasks import awaited_cancelled, raise_if_awaited
+from ..aio.tasks import awaited_cancelled
 from ..errors import NodeDefinitionError
-from ..executors.here import call_here, is_due, turn
+from ..executors.here import is_due, turn
 from ..executors.kinds import late
 from ..node.facts import Fact, Facts
 from ..node.hooks import is_own
@@ -20,6 +18,7 @@ from ..node.node import BaseNode as CoreNode
 from ..node.settings import Check, Checks, Limits
 from ..run.frame import FRAME, NO_PARAMS, Cell, Frame, Scope
 from ..run.run import Run
+from ._calls import awaited, call_plainly, hooked, nothing_around, plainness_of
 from ._wiring import OneEach, Replacing
 from .config import EMPTY, Config
 
@@ -35,6 +34,8 @@ GONE = {
 
 
 NESTED = 8  # flows within flows that a run without a loop may have: more have stacks of their own
+
+CHANGES = [0]  # how often hooks or settings of nodes have changed
 
 LEFT_OUT: Any = object()
 _NONE: Any = object()  # the None that a program has given
@@ -53,29 +54,6 @@ class FlowScope(Scope):
         scope = FlowScope(self.path, self.names, self.config)
         scope.depth = self.depth
         return scope
-
-
-async def settled(value: Any) -> Any:
-    """Return the result of a hook, sync or async."""
-    return await value if isawaitable(value) else value
-
-
-async def awaited(value: Any, run: Run) -> Any:
-    """Return the result of something, sync or async, that may need a loop."""
-    if not isawaitable(value):
-        return value
-    if run.by_hand:
-        await sleep(0)  # it goes on, on a loop
-    return await value
-
-
-async def _hooked(run: Run, hook: Callable[..., Any], *given: Any) -> Any:
-    """Call a hook that stands around the three steps; a cancellation that is not ours fails it."""
-    try:
-        return await awaited(hook(*given), run)
-    except CancelledError as cancellation:
-        raise_if_awaited(cancellation)
-        raise
 
 
 class BaseNode(Replacing, CoreNode[Any, Any]):
@@ -130,13 +108,19 @@ class BaseNode(Replacing, CoreNode[Any, Any]):
         if callable(method):
             type.__setattr__(cls, "on_error", method)
         cls._is_plain = cls._work is BaseNode._work and cls._exec is CoreNode._exec
-        cls._simply, cls._never_waits = _plainness(cls)
+        cls.note_more()
         cls._guards = {**cls._guards, "on_error": _or_called(cls._guards.get("on_error"))}
 
+    @classmethod
+    def note_more(cls) -> None:
+        CHANGES.append(CHANGES.pop() + 1)
+        cls._simply, cls._never_waits = plainness_of(cls)
+
     def _changed(self, names: Collection[str]) -> None:
+        CHANGES.append(CHANGES.pop() + 1)
         # A name is a program's own, often: two nodes may have the same.
         super()._changed([name for name in names if name != "name"])
-        self.__dict__.update(zip(("_simply", "_never_waits"), _plainness(self), strict=True))
+        self.__dict__.update(zip(("_simply", "_never_waits"), plainness_of(self), strict=True))
 
     def _identify(self, node_id: "str | Config | None", config: Config | None) -> None:
         if isinstance(node_id, Config):
@@ -215,7 +199,7 @@ class BaseNode(Replacing, CoreNode[Any, Any]):
         ``run(None)``, as in PocketFlow."""
         __tracebackhide__ = True  # read by IPython and pytest
         shared = _NONE if shared is None else shared
-        if not options and self._needs_no_loop(NESTED) and _nothing_around():
+        if not options and self._needs_no_loop(NESTED) and nothing_around():
             return self._run_by_hand(shared)
         return super().run(shared, **options)
 
@@ -257,7 +241,7 @@ class BaseNode(Replacing, CoreNode[Any, Any]):
                 prep_res = await node._given("prep", prep_res, prep_is_async, run)
             exec_res: Any
             if simply == "called" and (run.by_hand or run.alone):
-                exec_res = _call(node, prep_res, run)
+                exec_res = call_plainly(node, prep_res, run)
                 if type(exec_res) is CoroutineType or (not run.by_hand and is_due(run)):
                     exec_res = await node._after_call(exec_res, run)
             elif simply == "awaited" and not run.by_hand:
@@ -305,7 +289,7 @@ class BaseNode(Replacing, CoreNode[Any, Any]):
         try:
             failed: Any = getattr(self, "on_error", None)
             takes = isinstance(error, Exception) and _is_hook(failed)
-            if not (takes and await _hooked(run, failed, shared, error)):
+            if not (takes and await hooked(run, failed, shared, error)):
                 raise error
         finally:
             del error, raised  # they hold this frame: no cycle may keep them alive
@@ -344,30 +328,6 @@ class BaseNode(Replacing, CoreNode[Any, Any]):
 
     def __hash__(self) -> int:
         return object.__hash__(_node_of(self))
-
-
-def _call(node: BaseNode, prep_res: Any, run: Run) -> Any:
-    """Call ``exec`` where no loop is seen to run."""
-    if not run.by_hand:
-        return call_here(node, prep_res)
-    try:
-        return copy_context().run(node.exec, prep_res)
-    except StopIteration as error:
-        raise RuntimeError("exec raised StopIteration") from error
-
-
-def _nothing_around() -> bool:
-    """Whether no loop runs in this thread, no run is under way in it, and nobody watches."""
-    return _get_running_loop() is None and FRAME.get(None) is None and not Run.ambient
-
-
-def _plainness(owner: Any) -> tuple[str | None, bool]:
-    """Return whether the ``exec`` of a node, or of a class, is simply "awaited", "called" or "left
-    out", and whether all of its hooks are written ``def``."""
-    if not owner._is_plain or not (owner.exec_is_plain or owner.exec_is_plain_def):
-        return None, False
-    simply = "called" if owner.exec_is_plain_def else "awaited" if owner.has_exec else "left out"
-    return simply, simply != "awaited" and not any(owner.hook_kinds)
 
 
 def _node_of(thing: Any) -> Any:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import NodeDefinitionError
 from ..node.hooks import HOOKS
 from ..node.node import BaseNode
-from ._ancestral import settled
+from ._calls import settled
 
 if TYPE_CHECKING:
     _Hooked = BaseNode[Any, Any]

@@ -13,7 +13,7 @@ from ..graph.plan import Plan, Step
 from ..graph.walk import DRAINED, Walk
 from ..node.wiring import successors_of
 from ..run.frame import Frame
-from ._ancestral import NESTED, BaseNode, FlowScope
+from ._ancestral import CHANGES, NESTED, BaseNode, FlowScope
 from .config import Config
 from .nodes import UNLIMITED, AsyncNode, first_error, listed
 
@@ -77,11 +77,20 @@ class Flow(BaseNode, graph.Graph):
     def start_node(self, start: Any) -> None:
         self.start(start)
 
+    _known: tuple[Any, ...] = ()  # what this was found out for
+    _is_by_hand = False
+
     def _needs_no_loop(self, depth: int) -> bool:
         try:
             plan = self._planned()
         except GraphDefinitionError:  # a run tells of it
             return False
+        known = plan, CHANGES[0], depth
+        if self._known != known:
+            self.__dict__.update(_known=known, _is_by_hand=self._is_line_of_calls(plan, depth))
+        return self._is_by_hand
+
+    def _is_line_of_calls(self, plan: Plan, depth: int) -> bool:
         if not (plan.is_line and depth):
             return False
         if self._asks_for_something() or any(self.hook_kinds):
@@ -106,6 +115,9 @@ class Flow(BaseNode, graph.Graph):
         if frame.scope is None and self._plan is not None:
             return self._plan.stale
         return not self._needs_no_loop(NESTED)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_known": ()}
 
     def _copied(self, frame: Frame) -> BaseNode:
         if self._starts:

@@ -229,6 +229,7 @@ MADE = frozenset(
         "in_line",
         "is_source",
         "merges_branches",
+        "note_more",
         "regroup",
         "run_item",
         "run_items",

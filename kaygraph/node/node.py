@@ -117,7 +117,12 @@ class BaseNode(Pipeable, Wired, Facts, Runnable, Generic[P, E, I, R]):
         for cls in changed:
             note_hooks(cls, BaseNode)
             note_plainness(cls, BaseNode)
+            cls.note_more()
         return [cls.__name__ for cls in changed]
+
+    @classmethod
+    def note_more(cls) -> None:
+        """Note what else follows from the hooks of a class; for the engine."""
 
     if not TYPE_CHECKING:  # checkers find a misspelt attribute where there is no __setattr__
 

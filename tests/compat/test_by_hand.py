@@ -1,6 +1,7 @@
 """A flow of plain ``def`` hooks needs no event loop, until something in it has to wait."""
 
 import asyncio
+import pickle
 import signal
 import threading
 from collections.abc import Callable
@@ -459,3 +460,36 @@ def test_hooks_may_change_how_the_next_node_runs() -> None:
     shared: dict[str, Any] = {}
     flow_of(Changes(), following).run(shared)
     assert shared["seen"] == "later"
+
+
+def test_a_hook_that_was_patched_is_called_as_it_is_written(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its class was noted as it was made."""
+
+    class Notes(Node):
+        def exec(self, prep_res: Any) -> Any:
+            return "now"
+
+        def post(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
+            shared.append(exec_res)
+
+    async def later(self: Any, prep_res: Any) -> Any:
+        await asyncio.sleep(0)
+        return "later"
+
+    flow, seen = flow_of(Notes()), list[str]()
+    flow.run(seen)
+    with monkeypatch.context() as patch:
+        patch.setattr(Notes, "exec", later)
+        flow.run(seen)
+        flow.run(seen)
+    assert seen == ["now", "later", "later"]
+
+
+def test_a_flow_that_has_run_can_be_pickled() -> None:
+    """What it has found out about its plan stays here."""
+    flow = flow_of(Node(), flow_of(Node()))
+    flow.run({})
+    copied = pickle.loads(pickle.dumps(flow))
+    assert copied.run({}) is None

@@ -1,0 +1,59 @@
+"""How hooks are called in a flow, with a loop or without one."""
+
+from asyncio import CancelledError, _get_running_loop, sleep
+from collections.abc import Callable
+from contextvars import copy_context
+from inspect import isawaitable
+from typing import Any
+
+from ..aio.tasks import raise_if_awaited
+from ..executors.here import call_here
+from ..run.frame import FRAME
+from ..run.run import Run
+
+
+async def settled(value: Any) -> Any:
+    """Return the result of a hook, sync or async."""
+    return await value if isawaitable(value) else value
+
+
+async def awaited(value: Any, run: Run) -> Any:
+    """Return the result of something, sync or async, that may need a loop."""
+    if not isawaitable(value):
+        return value
+    if run.by_hand:
+        await sleep(0)  # it goes on, on a loop
+    return await value
+
+
+async def hooked(run: Run, hook: Callable[..., Any], *given: Any) -> Any:
+    """Call a hook that stands around the three steps; a cancellation that is not ours fails it."""
+    try:
+        return await awaited(hook(*given), run)
+    except CancelledError as cancellation:
+        raise_if_awaited(cancellation)
+        raise
+
+
+def call_plainly(node: Any, prep_res: Any, run: Run) -> Any:
+    """Call ``exec`` where no loop is seen to run."""
+    if not run.by_hand:
+        return call_here(node, prep_res)
+    try:
+        return copy_context().run(node.exec, prep_res)
+    except StopIteration as error:
+        raise RuntimeError("exec raised StopIteration") from error
+
+
+def nothing_around() -> bool:
+    """Whether no loop runs in this thread, no run is under way in it, and nobody watches."""
+    return _get_running_loop() is None and FRAME.get(None) is None and not Run.ambient
+
+
+def plainness_of(owner: Any) -> tuple[str | None, bool]:
+    """Return whether the ``exec`` of a node, or of a class, is simply "awaited", "called" or "left
+    out", and whether all of its hooks are written ``def``."""
+    if not owner._is_plain or not (owner.exec_is_plain or owner.exec_is_plain_def):
+        return None, False
+    simply = "called" if owner.exec_is_plain_def else "awaited" if owner.has_exec else "left out"
+    return simply, simply != "awaited" and not any(owner.hook_kinds)
