@@ -46,13 +46,17 @@ class Decoder:
                 )
             self._coding = packed[0] if packed else None
 
-    def feed(self, chunk: bytes) -> Iterator[bytes]:
+    def feed(self, chunk: bytes, most: int = PIECE) -> Iterator[bytes]:
         """Yield what a chunk decodes to; all of it, before the next one is fed.
+
+        Args:
+            chunk: What has come.
+            most: The largest piece of what is not compressed.
 
         Raises:
             HTTPBodyError: The body is larger than allowed, or it cannot be decompressed.
         """
-        for piece in _pieces(chunk) if self._coding is None else self._inflated(chunk):
+        for piece in _pieces(chunk, most) if self._coding is None else self._inflated(chunk):
             self._size += len(piece)
             if self._most is not None and self._size > self._most:
                 raise HTTPSizeError(f"the body is larger than max_bytes={self._most}")
@@ -89,10 +93,10 @@ class Decoder:
             raise HTTPBodyError(f"the body is not {encoding}: {error}") from error
 
 
-def _pieces(chunk: bytes) -> Iterable[bytes]:
-    if 0 < len(chunk) <= PIECE:
+def _pieces(chunk: bytes, most: int) -> Iterable[bytes]:
+    if 0 < len(chunk) <= most:
         return (chunk,)
-    return (chunk[start : start + PIECE] for start in range(0, len(chunk), PIECE))
+    return (chunk[start : start + most] for start in range(0, len(chunk), most))
 
 
 def _window(encoding: str | None, chunk: bytes) -> int:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, suppress
+from sys import maxsize
 from typing import Any
 
 import aiohttp
@@ -57,11 +58,11 @@ class Answer:
         """Return the whole body."""
         decoder, pieces, content = self._decoder(), list[bytes](), self._response.content
         if content.is_eof():  # it has come with its head, as small ones do
-            pieces.extend(decoder.feed(content.read_nowait()))
+            pieces.extend(decoder.feed(content.read_nowait(), maxsize))
         else:
             with self._limit:
                 while chunk := await content.readany():
-                    pieces.extend(decoder.feed(chunk))
+                    pieces.extend(decoder.feed(chunk, maxsize))
         decoder.end()
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
