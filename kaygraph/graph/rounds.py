@@ -162,8 +162,10 @@ class BatchGraph(Graph):
         plan = self._planned()
         if plan is not rounds.plan:  # a hook may wire nodes anew
             rounds.plan, rounds.inside = plan, self._inside(frame, plan)
+        if rounds.beside is None:
+            return self._walk(rounds.shared, frame, rounds.inside, params, plan)
         walk = partial(self._walk, rounds.shared, frame, rounds.inside, params, plan)
-        return walk() if rounds.beside is None else rounds.beside.within(_begun(walk))
+        return rounds.beside.within(_begun(walk))
 
     def _caps(self, frame: Frame) -> tuple[Permits, ...]:
         if self.max_parallel_tasks is None:

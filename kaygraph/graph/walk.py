@@ -71,6 +71,10 @@ class Walk:
         self.tokens: Tokens | None = None
         self.trail = inherited_trail() if frame.run.checking else None
         self.arrivals = Arrivals() if plan.merges else None
+        self.plain = not frame.watched and self.arrivals is None
+        # How many nodes may run, at most, before the loop has a turn: nodes that never suspend must
+        # not starve it. Never 0 where no node runs twice.
+        self.turn = TURN if plan.loops and not frame.run.by_hand else -1
 
     async def run(self) -> str | None:
         """Walk from the start to the end; return the last action."""
@@ -110,17 +114,17 @@ class Walk:
         """
         shared, frame, run = self.shared, self.frame, self.frame.run
         ends: Callable[[], int] | None = UNASKED  # until there may be another node
-        plain = not frame.watched and self.arrivals is None
+        plain = self.plain
         bare = plain and self.trail is None
         unlimited = frame.bare
         following: Following
         action: Any = None
         result: Any
-        left = TURN if self.plan.loops and not run.by_hand else -1
+        left = self.turn
         while step is not None:
-            left -= 1  # nodes that never suspend must not starve the event loop
+            left -= 1
             if not left:
-                left = TURN
+                left = self.turn
                 await sleep(0)
             node = step.node
             if fork is None:
@@ -147,13 +151,16 @@ class Walk:
                 following = step.after.get(action) if is_name else _following(step, action)
                 if following is None:
                     self._ended(step, action)
-            if self.tokens is None and (
+            tokens = self.tokens
+            if tokens is not None and fork is not None and bare and tokens.waits(step, following):
+                step = None  # at a join, for those that are still under way
+                fork.ended()
+            elif tokens is None and (
                 type(following) is Step or (fork is None and following is None)
             ):
                 step = following
             else:
-                target = self._moved(step, following, fork)
-                step = await self._forked(target, fork) if isinstance(target, tuple) else target
+                step = await self._onward(step, following, fork)
                 bare = plain and self.trail is None
             if fork is not None and (step is None or fork.live == 1):
                 fork.last = step or fork.last
@@ -176,17 +183,18 @@ class Walk:
         if any(name != "error" for name in known):
             raise UnknownActionError(self.frame.name_of(step.node), action, list(known))
 
+    async def _onward(self, step: Step, following: Following, fork: Fork | None) -> Step | None:
+        """Move a token that is one of several, or ends, or forks; return where it stands then."""
+        if isinstance(following, Fan) and self.trail is None and self.tokens is None:
+            masks = following.masks
+            if masks is not None:
+                self.tokens = Tokens(masks)
+                return await self._forked(following, fork)
+        target = self._moved(step, following, fork)
+        return await self._forked(target, fork) if isinstance(target, tuple) else target
+
     def _moved(self, step: Step, following: Following, fork: Fork | None) -> Following:
         """Move a token that is one of several, or ends, or forks; return where it goes on."""
-        if self.trail is None:  # the usual ways to part and to meet again, in one step each
-            if self.tokens is None:
-                if type(following) is Fan and following.masks is not None:
-                    self.tokens = Tokens(following.masks)
-                    return following
-            elif self.tokens.waits(step, following):
-                if fork is not None:
-                    fork.ended()
-                return None
         targets = (following,) if isinstance(following, Step) else following or ()
         if self.trail is not None:
             self.trail.leave(step, targets)
