@@ -29,7 +29,7 @@ from kaygraph import (
     Pipeline,
     TooManyFailuresError,
 )
-from kaygraph.nodes import ReadCSV, ReadJSONLines, WriteCSV, WriteJSONLines
+from kaygraph.nodes import ReadCSV, ReadJSONLines, TransformNode, WriteCSV, WriteJSONLines
 from kaygraph.nodes.files import _parts
 from kaygraph.testing import cancel_everywhere
 from tests.children import python
@@ -377,7 +377,7 @@ async def test_a_round_that_is_in_flight_when_a_run_drains_comes_to_its_end(
 
 @each_kind
 def test_a_writer_cancelled_at_any_step_leaves_the_old_file_or_the_new_one(
-    kind: Any, target: Path
+    kind: Any, target: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """And nothing beside it, nothing open, nothing that runs."""
     new = asyncio.run(content_of(kind(target), ROWS))
@@ -394,6 +394,14 @@ def test_a_writer_cancelled_at_any_step_leaves_the_old_file_or_the_new_one(
 
     before = len(os.listdir("/proc/self/fd"))
     assert cancel_everywhere(Pipeline(Source(1.0), kind(target)), {}, check=check, seeds=3) > 30
+    given = tmp_path_factory.mktemp("given") / "rows.csv"
+    given.write_text("name,age\nAda,36\nBob,\n")
+    blocks = Pipeline(
+        ReadCSV(given),
+        TransformNode(fields={"age": lambda age: int(age) if age else None}),
+        kind(target),
+    )
+    assert cancel_everywhere(blocks, {}, check=check, seeds=3, watched=False) > 20
     assert len(os.listdir("/proc/self/fd")) <= before + 2
 
 
