@@ -185,25 +185,30 @@ def _change_of(
     """
 
     reshapes = bool(rename or drop or keep is not None)
+    changes, computed = tuple(fields.items()), tuple(compute.items())
 
     def change(given: Any) -> Record:
-        if type(given) is not dict and not isinstance(given, Mapping):
+        is_dict = type(given) is dict
+        if not is_dict and not isinstance(given, Mapping):
             raise _not_a_record(given)
         if where is not None and not _wanted(where, given):
             return DROPPED  # type: ignore[no-any-return]
-        record = dict(given)
-        if fields:
-            for field, function in fields.items():
-                if field not in record:
-                    raise _missing(record, field)
-                value = record[field] = function(record[field])
-                if type(value) is CoroutineType:  # it would stand there unnoticed
-                    raise _not_plain(function, value)
-        if compute:
-            for field, function in compute.items():
-                value = record[field] = function(record)
-                if type(value) is CoroutineType:
-                    raise _not_plain(function, value)
+        record = given.copy() if is_dict else dict(given)
+        if changes:
+            field = ""
+            try:
+                for field, function in changes:
+                    value = record[field] = function(record[field])
+                    if type(value) is CoroutineType:  # it would stand there unnoticed
+                        raise _not_plain(function, value)
+            except KeyError:
+                if field in record:  # it is the function's own
+                    raise
+                raise _missing(record, field) from None
+        for field, function in computed:
+            value = record[field] = function(record)
+            if type(value) is CoroutineType:
+                raise _not_plain(function, value)
         return _reshaped(record, rename, keep, drop) if reshapes else record
 
     return change

@@ -123,6 +123,13 @@ async def test_a_field_that_is_not_there_is_an_error(settings: Any) -> None:
     assert "record 0, counted from 0" in caught.value.__notes__
 
 
+async def test_a_key_that_a_function_does_not_find_is_its_own_error() -> None:
+    """It is no field that is missing."""
+    with pytest.raises(KeyError, match="Ann") as raised:
+        await changed(ANN, fields={"first": {}.__getitem__})
+    assert not isinstance(raised.value, MissingFieldError)
+
+
 async def test_an_error_names_its_record() -> None:
     """It is the function's own."""
     with pytest.raises(ZeroDivisionError) as caught:
