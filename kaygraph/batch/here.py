@@ -62,8 +62,8 @@ class FanOutHere(FanOut):
         """Call ``exec`` for items: to the last, to one that fails, or until the loop is due."""
         run, due = self.frame.run, self.frame.run.next_turn
         drains = NEVER_DRAINS if self.frame.rules.whole else run
-        iterator, pull, owner = source.iterator, source.next, self.owner
-        append, call = self.results.append, owner.exec
+        iterator, pull = source.iterator, source.next
+        append, call = self.results.append, self.owner.exec
         loop = _get_running_loop()
         # Only what runs no code of a user may be read where no loop is seen to run.
         is_hidden = type(iterator) in PLAIN
@@ -78,7 +78,7 @@ class FanOutHere(FanOut):
                 slot.index = self.pulled
                 self.pulled += 1
                 try:
-                    value = copy_context().run(call, item) if is_hidden else call_here(owner, item)
+                    value = copy_context().run(call, item) if is_hidden else call_here(call, item)
                 except BaseException as error:
                     return Broken(item, error)
                 if type(value) is CoroutineType:

@@ -38,7 +38,7 @@ async def hooked(run: Run, hook: Callable[..., Any], *given: Any) -> Any:
 def call_plainly(node: Any, prep_res: Any, run: Run) -> Any:
     """Call ``exec`` where no loop is seen to run."""
     if not run.by_hand:
-        return call_here(node, prep_res)
+        return call_here(node.exec, prep_res)
     try:
         return copy_context().run(node.exec, prep_res)
     except StopIteration as error:

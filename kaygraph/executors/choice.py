@@ -2,6 +2,7 @@
 
 import asyncio
 from concurrent.futures import Future
+from functools import partial
 from types import CoroutineType
 from typing import Any
 
@@ -120,7 +121,7 @@ async def _executed(
     if place is None:
         place = "loop" if frame.run.alone or kind in ("async", "async_generator") else "thread"
     if node.run_in is None and place == "loop" and kind in ("sync", "generator"):
-        result = call_here(node, item, run)
+        result = call_here(partial(run, node), item)
         if is_due(frame.run):
             await turn(frame.run)
     elif place == "loop":

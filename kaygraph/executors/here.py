@@ -7,21 +7,23 @@ from time import monotonic
 from typing import Any
 
 from ..run.run import TURN_S, Run
-from .elsewhere import run_to_end
 
 
-def call_here(node: Any, item: Any, call: Callable[[Any, Any], Any] = run_to_end) -> Any:
+def call_here(call: Callable[[Any], Any], item: Any) -> Any:
     """Call ``exec`` as a thread would: in a copy of the context, and where no loop is seen to run.
 
     So code that brings a loop of its own may run.
     """
-    if (loop := _get_running_loop()) is None:  # a run by hand
-        return copy_context().run(call, node, item)
-    _set_running_loop(None)
+    loop = _get_running_loop()  # None: a run by hand
+    if loop is not None:
+        _set_running_loop(None)
     try:
-        return copy_context().run(call, node, item)
+        return copy_context().run(call, item)
+    except StopIteration as error:  # no coroutine can carry it
+        raise RuntimeError("exec raised StopIteration") from error
     finally:
-        _set_running_loop(loop)
+        if loop is not None:
+            _set_running_loop(loop)
 
 
 def is_due(run: Run) -> bool:

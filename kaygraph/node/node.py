@@ -15,12 +15,13 @@ from collections.abc import (
     Sequence,
 )
 from contextlib import AbstractAsyncContextManager, nullcontext
+from time import monotonic
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, Unpack
 
 from .._validation import check_name
 from ..aio.tasks import raise_if_awaited
-from ..executors.here import call_here, is_due, turn
+from ..executors.here import call_here, turn
 from ..executors.kinds import late, result_of
 from ..limits.slots import Slot
 from ..run.frame import Frame
@@ -254,14 +255,15 @@ class BaseNode(Pipeable, Wired, Facts, Runnable, Generic[P, E, I, R]):
             elif type(prep_res) is CoroutineType:
                 prep_res = await late(self, "prep", prep_res)
             exec_res: Any
+            run = frame.run
             if awaited and frame.bare:
                 exec_res = await self.exec(prep_res)  # type: ignore[misc]
-            elif called and frame.bare and frame.run.alone:
-                exec_res = call_here(self, prep_res)
+            elif called and frame.bare and run.inline and not run.side_by_side:
+                exec_res = call_here(self.exec, prep_res)
                 if type(exec_res) is CoroutineType:
                     exec_res = await late(self, "exec", exec_res)
-                if is_due(frame.run):
-                    await turn(frame.run)
+                if monotonic() >= run.next_turn:
+                    await turn(run)
             else:
                 exec_res = await self._exec(prep_res, shared, frame)
             action: Any = self.post(shared, prep_res, exec_res)
