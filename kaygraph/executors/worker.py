@@ -1,6 +1,7 @@
 """What runs in a worker process: calls of ``exec``, one after another, as long as the run lives."""
 
 import contextlib
+import gc
 import multiprocessing
 import os
 import pickle
@@ -203,6 +204,9 @@ class _Server:
     def _node(self, key: int, sent: bytes | None) -> Any:
         if sent is not None:
             before = resident()
-            self._nodes[key] = loads(sent, "the node was unpickled in the process")
+            node = loads(sent, "the node was unpickled in the process")
+            if not self._nodes:
+                gc.freeze()  # what is imported is no garbage: nobody has to look, also at the end
+            self._nodes[key] = node
             self._own += resident() - before
         return self._nodes[key]
