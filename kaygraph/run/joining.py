@@ -77,9 +77,9 @@ BEGUN: ContextVar[Begun] = ContextVar("kaygraph_begun")
 def frame_around() -> Frame | None:
     """Return the frame of the hook that begins a run here, or None."""
     frame = FRAME.get(None)
-    if frame is None or frame.run.task is None or OBSERVING.get():
+    if frame is None or OBSERVING.get():
         return None
-    return frame
+    return frame if frame.run.by_hand or frame.run.task is not None else None
 
 
 class Joining:
@@ -93,14 +93,13 @@ class Joining:
 
     def __init__(self, run: Run, around: Frame, shared: Any) -> None:
         self.run, outer = run, around.run
-        assert outer.task is not None
-        loop = outer.task.get_loop()
+        loop = None if outer.task is None else outer.task.get_loop()  # None: it runs by hand
         shares = loop is asyncio.get_running_loop()
         blocked = not shares and (outer.thread == get_ident() or run.blocks is loop)
         # Its deadlines are those of the machine's clock, as they are here.
-        self._limited = blocked and not has_own_clock(loop)
+        self._limited = blocked and loop is not None and not has_own_clock(loop)
         emit = outer.emit
-        if emit is not None and not (shares or blocked):
+        if emit is not None and loop is not None and not (shares or blocked):
             emit = partial(_told_on, loop, emit)
         run.join(outer, shares, emit, shares or blocked)
         self._emit = emit

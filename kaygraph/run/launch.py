@@ -3,14 +3,7 @@
 import asyncio
 import sys
 import warnings
-from collections.abc import (
-    Callable,
-    Collection,
-    Coroutine,
-    Generator,
-    Mapping,
-    Sequence,
-)
+from collections.abc import Callable, Collection, Coroutine, Generator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from math import inf
@@ -387,6 +380,8 @@ async def _placed(
 
 async def _closed(run: Run, error: BaseException | None) -> None:
     """Close what a run has opened, and end what goes on within it."""
+    if run.by_hand:
+        await asyncio.sleep(0)  # it goes on, on a loop
     run.closing = True
     if run.within:
         await _ended_joined(run)

@@ -38,8 +38,8 @@ def run_in_new_loop(
         around = frame_around()
         if around is None or not _is_deep():
             return _run_here(launch, run, grace, at_once, loop_factory)
-        assert around.run.task is not None
-        run.blocks = around.run.task.get_loop()
+        task = around.run.task
+        run.blocks = None if task is None else task.get_loop()
     else:
         notebook = _in_a_notebook()
         if not notebook:

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from kaygraph import AwaitedCancelledError, Drop, NodeDefinitionError, RunReport
+from kaygraph import AwaitedCancelledError, Drop, Graph, NodeDefinitionError, RunReport
+from kaygraph import Node as CoreNode
 from kaygraph.compat import AsyncFlow, AsyncNode, BatchFlow, BatchNode, Flow, Node
 from kaygraph.run.frame import FRAME
 from kaygraph.run.place import place_of
@@ -493,3 +494,30 @@ def test_a_flow_that_has_run_can_be_pickled() -> None:
     flow.run({})
     copied = pickle.loads(pickle.dumps(flow))
     assert copied.run({}) is None
+
+
+def test_a_graph_that_a_hook_runs_takes_place_within_the_flow() -> None:
+    """Its nodes have the params and the place that they have within one that has a loop."""
+
+    class Asks(CoreNode[Any, Any]):
+        def exec(self, prep_res: Any) -> Any:
+            return dict(self.params)
+
+        def post(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
+            shared.append(exec_res)
+            raise ValueError("mine")
+
+    class Outer(Node):
+        def exec(self, prep_res: Any) -> Any:
+            Graph(Asks()).run(seen)
+
+    flow = flow_of(Outer())
+    flow.set_params({"of": "outer"})
+    told, by_hand, on_loop = [], {}, {"deadline": 60}
+    for options in (by_hand, on_loop):
+        seen: list[Any] = []
+        with pytest.raises(ValueError, match="mine") as caught:
+            flow.run({}, **options)
+        assert seen == [{"of": "outer"}]
+        told.append(caught.value.__notes__)
+    assert told[0] == told[1]
