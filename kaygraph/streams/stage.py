@@ -211,16 +211,18 @@ class Stage:
                 await self._wait_for_room(slot)
             if not slot.held:
                 await slot.take()
+            index = self.taken
             for _ in range(min(len(source), size - len(sink))):
                 item = source.popleft()
                 if writers:
                     wake(writers)
-                slot.index = index = self.taken
-                self.taken = index + 1
+                slot.index = index
+                index += 1
                 try:
                     sink.append(await plain(item))
                 except BaseException as error:
-                    sink.extend(self._failed(item, index, slot, error))
+                    self.taken = index
+                    sink.extend(self._failed(item, index - 1, slot, error))
                 if readers:
                     wake(readers)
                 try:
@@ -228,7 +230,9 @@ class Stage:
                         continue
                 except Exception:  # values that cannot be compared
                     pass
-                plain, context = await settled(plain, context, cancelling, self.name, index)
+                self.taken = index
+                plain, context = await settled(plain, context, cancelling, self.name, index - 1)
+            self.taken = index
             self._share(slot)
 
     async def _one_by_one(self, plain: Callable[[Any], Awaitable[Any]] | None, slot: Slot) -> None:
