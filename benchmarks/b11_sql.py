@@ -16,10 +16,10 @@ from kaygraph import BatchNode, Pipeline
 from kaygraph.nodes import SQLRead, SQLWrite, WriteJSONLines
 
 TOGETHER = 500  # rows in a transaction, as SQLWrite has them
-TABLE = "CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT, city TEXT, price FLOAT)"
-INSERT = "INSERT INTO people VALUES (:id, :name, :city, :price)"
-POSTGRES_INSERT = "INSERT INTO people VALUES (%(id)s, %(name)s, %(city)s, %(price)s)"
-SELECT = "SELECT id, name, city, price FROM people"
+TABLE = "CREATE TABLE kaygraph_people (id INTEGER PRIMARY KEY, name TEXT, city TEXT, price FLOAT)"
+INSERT = "INSERT INTO kaygraph_people VALUES (:id, :name, :city, :price)"
+POSTGRES_INSERT = "INSERT INTO kaygraph_people VALUES (%(id)s, %(name)s, %(city)s, %(price)s)"
+SELECT = "SELECT id, name, city, price FROM kaygraph_people"
 POSTGRES = os.environ.get("KAYGRAPH_TEST_POSTGRES")
 
 files = numbers()
@@ -81,7 +81,7 @@ class Listed(BatchNode[Any, Any]):
 def writing(count: int) -> Iterator[Case]:
     def check(path: Path) -> None:
         with closing(opened(path)) as connection:
-            assert connection.execute("SELECT count(*) FROM people").fetchone() == (count,)
+            assert connection.execute("SELECT count(*) FROM kaygraph_people").fetchone() == (count,)
         path.unlink()
 
     def by_hand() -> None:
@@ -159,14 +159,14 @@ def of_postgres(count: int, url: str) -> Case:
 
     def new_table() -> None:
         with psycopg.connect(url, autocommit=True) as connection:
-            connection.execute("DROP TABLE IF EXISTS people")
+            connection.execute("DROP TABLE IF EXISTS kaygraph_people")
             connection.execute(TABLE)
 
     def check() -> None:
         with psycopg.connect(url, autocommit=True) as connection:
-            found = connection.execute("SELECT count(*) FROM people").fetchone()
+            found = connection.execute("SELECT count(*) FROM kaygraph_people").fetchone()
             assert found == (count,)
-            connection.execute("DROP TABLE people")
+            connection.execute("DROP TABLE kaygraph_people")
 
     async def by_hand() -> None:
         new_table()
