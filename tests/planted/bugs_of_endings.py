@@ -237,10 +237,15 @@ BUGS = [
         "a task: ",
         {
             Run.close: """
-                - closing = asyncio.get_running_loop().create_task(self._close(error))
-                - await outlast([closing])
+                - closing = loop.create_task(self._close(error, closed))
+                - closing.add_done_callback(lambda _: _end(closed))  # also where it has not begun
+                - try:
+                -     await closed  # a turn of the loop less than to wait for the task
+                - except asyncio.CancelledError:
+                -     await outlast([closing])
+                -     raise
                 - closing.result()
-                + await self._close(error)  # in a task that may be cancelled again
+                + await self._close(error, closed)  # in a task that may be cancelled again
             """,
             Lifespan.leave: """
                 - await outlast([self._task])

@@ -60,13 +60,17 @@ BUGS = [
         "deadlock",
         {
             graph.Graph._walk_within: """
-                  context = FRAME.set(frame)
+                - return self._walk(shared, frame, self._inside(frame, plan), params, plan)
                 + from kaygraph.limits.slots import Slot
-                + slot = Slot(caps)
-                + await slot.take()
-                ...
-                + slot.give()
-                  FRAME.reset(context)
+                + inside = self._inside(frame, plan)
+                + slot = Slot(inside.caps)
+                + async def holding():
+                +     await slot.take()
+                +     try:
+                +         return await self._walk(shared, frame, inside, params, plan)
+                +     finally:
+                +         slot.give()
+                + return holding()
             """
         },
     ),
