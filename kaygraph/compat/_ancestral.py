@@ -4,13 +4,14 @@ import inspect
 import logging
 from asyncio import CancelledError, sleep
 from collections.abc import Awaitable, Collection, Coroutine, Mapping
+from contextvars import copy_context
 from time import time
 from types import CoroutineType
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from ..aio.tasks import awaited_cancelled
 from ..errors import NodeDefinitionError
-from ..executors.here import is_due, turn
+from ..executors.here import call_here, is_due, turn
 from ..executors.kinds import late
 from ..node.facts import Fact, Facts
 from ..node.hooks import is_own
@@ -18,7 +19,7 @@ from ..node.node import BaseNode as CoreNode
 from ..node.settings import Check, Checks, Limits
 from ..run.frame import FRAME, NO_PARAMS, Cell, Frame, Scope
 from ..run.run import Run
-from ._calls import awaited, call_plainly, hooked, nothing_around, plainness_of
+from ._calls import awaited, hooked, nothing_around, plainness_of
 from ._wiring import OneEach, Replacing
 from .config import EMPTY, Config
 
@@ -240,10 +241,12 @@ class BaseNode(Replacing, CoreNode[Any, Any]):
             if prep_is_async or type(prep_res) is CoroutineType:
                 prep_res = await node._given("prep", prep_res, prep_is_async, run)
             exec_res: Any
-            if simply == "called" and (run.by_hand or run.alone):
-                exec_res = call_plainly(node, prep_res, run)
-                if type(exec_res) is CoroutineType or (not run.by_hand and is_due(run)):
-                    exec_res = await node._after_call(exec_res, run)
+            if simply == "called" and run.by_hand:
+                exec_res = copy_context().run(node.exec, prep_res)
+                if type(exec_res) is CoroutineType:
+                    exec_res = await node._late("exec", exec_res, run)
+            elif simply == "called" and run.alone:
+                exec_res = await node._called(prep_res, run)
             elif simply == "awaited" and not run.by_hand:
                 exec_res = await node.exec(prep_res)  # type: ignore[misc]
             elif simply == "left out":
@@ -265,11 +268,13 @@ class BaseNode(Replacing, CoreNode[Any, Any]):
             if around is not frame or simply is None:  # attempts have frames of their own
                 FRAME.set(around)
 
-    async def _after_call(self, exec_res: Any, run: Run) -> Any:
-        """Await what a ``def exec`` has returned, or give the loop a turn, which is due."""
+    async def _called(self, prep_res: Any, run: Run) -> Any:
+        """Call a ``def exec`` in the thread of ``run()``; give the loop a turn if one is due."""
+        exec_res = call_here(self.exec, prep_res)
         if type(exec_res) is CoroutineType:
             return await self._late("exec", exec_res, run)
-        await turn(run)
+        if is_due(run):
+            await turn(run)
         return exec_res
 
     def _given(self, hook: str, coroutine: Any, is_async: bool, run: Run) -> Awaitable[Any]:
@@ -286,6 +291,9 @@ class BaseNode(Replacing, CoreNode[Any, Any]):
         if run.by_hand and isinstance(raised, CancelledError):
             await sleep(0)  # only a task can have been cancelled
         error = awaited_cancelled(raised) or raised
+        if isinstance(error, StopIteration):  # no coroutine can carry it
+            error = RuntimeError("exec raised StopIteration")
+            error.__cause__ = raised
         try:
             failed: Any = getattr(self, "on_error", None)
             takes = isinstance(error, Exception) and _is_hook(failed)

@@ -2,12 +2,10 @@
 
 from asyncio import CancelledError, _get_running_loop, sleep
 from collections.abc import Callable
-from contextvars import copy_context
 from inspect import isawaitable
 from typing import Any
 
 from ..aio.tasks import raise_if_awaited
-from ..executors.here import call_here
 from ..run.frame import FRAME
 from ..run.run import Run
 
@@ -33,16 +31,6 @@ async def hooked(run: Run, hook: Callable[..., Any], *given: Any) -> Any:
     except CancelledError as cancellation:
         raise_if_awaited(cancellation)
         raise
-
-
-def call_plainly(node: Any, prep_res: Any, run: Run) -> Any:
-    """Call ``exec`` where no loop is seen to run."""
-    if not run.by_hand:
-        return call_here(node.exec, prep_res)
-    try:
-        return copy_context().run(node.exec, prep_res)
-    except StopIteration as error:
-        raise RuntimeError("exec raised StopIteration") from error
 
 
 def nothing_around() -> bool:
