@@ -8,6 +8,7 @@ from typing import Any
 from aiohttp.client_proto import ResponseHandler
 from yarl import URL
 
+from ...aio.tasks import current_task
 from .messages import HTTPTimeoutError, Request
 
 
@@ -60,15 +61,8 @@ class TotalTimeout:
     """
 
     __slots__ = (
-        "_cancelling",
-        "_expired",
-        "_request",
-        "_seconds",
-        "_task",
-        "_timer",
-        "_url",
-        "end",
-    )
+        "_cancelling", "_expired", "_request", "_seconds", "_task", "_timer", "_url", "end",
+    )  # fmt: skip
 
     _task: "asyncio.Task[Any]"
 
@@ -83,7 +77,7 @@ class TotalTimeout:
 
     def __enter__(self) -> None:
         if self._seconds is not None:
-            task = asyncio.current_task()
+            task = current_task()
             assert task is not None
             self._task, self._cancelling, self._expired = task, task.cancelling(), False
             self._timer.add(self)
@@ -94,12 +88,11 @@ class TotalTimeout:
         if self._seconds is None:
             return
         self._timer.discard(self)
+        task = self._task
+        del self._task  # it knows its error, whose frames know this object: no cycle may stay
         # Cancelled by somebody else as well, the task ends with that.
-        if (
-            self._expired
-            and self._task.uncancel() <= self._cancelling
-            and kind is asyncio.CancelledError
-        ):
+        ours = self._expired and task.uncancel() <= self._cancelling
+        if ours and kind is asyncio.CancelledError:
             request = self._request
             text = f"{request.asking(self._url)} took longer than total_timeout={self._seconds}"
             raise HTTPTimeoutError(text, request.may_be_repeated) from None
