@@ -4,11 +4,12 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from contextvars import ContextVar
+from random import Random
 from typing import Any
 
 import pytest
 
-from kaygraph import Graph, Outcome, ParallelBatchNode
+from kaygraph import Drop, Graph, Outcome, ParallelBatchNode
 from kaygraph.batch.ahead import GROWTH, Size
 from kaygraph.run.place import place_of
 
@@ -252,3 +253,57 @@ def test_workers_share_what_is_left() -> None:
         size.note(size.now, 0.001 * size.now)
     assert [size.of(left) for left in (1000, 400, 200, 41, 4)] == [100, 100, 50, 11, 10]
     assert Size(1.0, 100, workers=4, fixed=7).of(3) == 7
+
+
+# --- at random ---
+
+
+class Varied(ParallelBatchNode[Any, Any]):
+    """Each item says how often it fails before it succeeds; None: it is dropped."""
+
+    run_in = "thread"
+
+    def prep(self, shared: Any) -> Any:
+        shared["calls"] = self.calls = [0] * len(shared["items"])
+        return list(enumerate(shared["items"]))
+
+    def exec(self, item: tuple[int, int | None]) -> int:
+        index, failures = item
+        self.calls[index] += 1
+        if failures is None:
+            raise Drop("not wanted")
+        if self.calls[index] <= failures:
+            raise ValueError(index)
+        return index
+
+    def post(self, shared: Any, prep_res: Any, exec_res: Any) -> None:
+        shared["results"] = exec_res
+
+
+@pytest.mark.parametrize("seed", range(40))
+async def test_every_item_has_its_attempts_and_one_end(seed: int) -> None:
+    """Against what each item must come to by itself."""
+    random = Random(seed)
+    rare = random.choice([0.5, 0.98])  # chunks are long where failures are rare
+    items = [0 if random.random() < rare else random.choice([1, 2, 5, None]) for _ in range(400)]
+    attempts = random.randint(1, 3)
+    on_error: Any = random.choice(["collect", "skip", 400])
+    ordered = random.random() < 0.7
+    node = Varied(
+        max_retries=attempts, on_error=on_error, ordered=ordered, max_workers=random.randint(1, 6)
+    )
+    shared: dict[str, Any] = {"items": items}
+    await node.run_async(shared)
+    expected, calls = [], []
+    for index, failures in enumerate(items):
+        calls.append(1 if failures is None else min(failures + 1, attempts))
+        if failures is not None and failures < attempts:
+            expected.append(index)
+        elif failures is not None and on_error != "skip":
+            expected.append(-index)
+    results = [
+        -one.index if isinstance(one, Outcome) and one.attempts == attempts else one
+        for one in shared["results"]
+    ]
+    assert (results if ordered else sorted(results)) == (expected if ordered else sorted(expected))
+    assert shared["calls"] == calls
