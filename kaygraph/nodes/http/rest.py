@@ -93,9 +93,10 @@ class RESTNode(Answering, Node[Any, Any]):
         places = places_of("path", self.path)
         if item is None:
             item = {}
-        elif not isinstance(item, Mapping) and len(set(places)) == 1:
-            item = {places[0]: item}
-        if not isinstance(item, Mapping):
+        elif type(item) is not dict and not isinstance(item, Mapping):
+            if len(set(places)) == 1:
+                item = {places[0]: item}
+        if type(item) is not dict and not isinstance(item, Mapping):
             raise HTTPRequestError(
                 f"{self.name!r} takes a mapping with {_listed(places)}, got a {type(item).__name__}"
             )
@@ -136,7 +137,7 @@ def _segment(name: str, value: Any) -> str:
         raise HTTPRequestError(
             f"{name!r} must be a name that can stand in a path, got {value_text(text)}"
         )
-    return quote(text, safe="", errors="replace")
+    return text if text.isascii() and text.isalnum() else quote(text, safe="", errors="replace")
 
 
 def _listed(names: Iterable[str]) -> str:
