@@ -239,6 +239,8 @@ class Gathering(Generic[T]):
         self._loop = asyncio.get_running_loop()
         self._over = self._loop.create_future()  # all have ended, or one has failed
         self._tasks: dict[asyncio.Task[T], None] = {}  # those that have not ended well
+        # Where the errors of some stand, in place of the order in which they were added.
+        self.places: dict[asyncio.Task[T], int] = {}
         self.is_ending = False  # they are being stopped: nothing may be added any more
 
     def add(
@@ -291,6 +293,7 @@ class Gathering(Generic[T]):
                 await stop(tasks)
             except asyncio.CancelledError as late:  # while we waited for them
                 raise with_errors(late, tasks) from late.__cause__
+            tasks.sort(key=lambda task: self.places.get(task, -1))
             errors, cancellations = _ends_of(tasks)
             if current is not None and current.cancelling() > before and cancellation is None:
                 cancellation = asyncio.CancelledError()
@@ -305,7 +308,7 @@ class Gathering(Generic[T]):
             raise BaseExceptionGroup(f"{len(errors)} {self._what} failed", errors)
         finally:
             # They hold errors, and an error holds this frame: no cycle may stay.
-            self._tasks = {}
+            self._tasks, self.places = {}, {}
             del tasks, errors, cancellation, cancellations
 
 

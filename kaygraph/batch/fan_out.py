@@ -146,8 +146,14 @@ class FanOut:
             await self._alone()
             return
         gathering = Gathering[None](f"items of {self.name!r}")
-        pool = WorkerPool(gathering, self._work, self.workers, self.max_waiting, self._has_no_more)
-        self.pool = pool if self.max_waiting else None
+        self.pool = WorkerPool(
+            gathering,
+            self._work,
+            self.workers,
+            self.max_waiting,
+            self._has_no_more,
+            on_demand=isinstance(self.source, SyncSource),
+        )
         if isinstance(self.source, AsyncSource):  # which a task of its own reads
             gathering.add(begun(partial(_read, self.source, self.name), self.name, self.frame))
         try:
@@ -186,25 +192,27 @@ class FanOut:
         iterator, pull = source.iterator, source.next
         reserves = keep and ordered and iterator is not None
         slot = Slot(self.caps, number, self.timed, self.pool)
+        slot.stands_by = self.pool is not None and iterator is not None
         own, capped = self.caps[0], len(self.caps) > 1
         cancelled = cancellation_check()
         run = NEVER_DRAINS if self.frame.rules.whole else self.frame.run
-        turn = max(8, TURN // self.workers)
-        left = turn
+        pool = self.pool
+        left = self._turn(pool)
         with Working(self.name, Worker(self.owner, self.frame, slot, several=True)):
             self.work.begin(slot)
             context = copy_context()
             while not (slot.replaced and slot.is_surplus):
                 if iterator is not None:
-                    if not slot.held:
-                        await slot.take()
-                    item = END if run.draining else pull(iterator, END)
+                    ready = slot.held or await self._permit(pool, slot)
+                    item = pull(iterator, END) if ready and not run.draining else END
                     index = self.pulled
                 else:
                     index, item = await self._asked_for(source, slot)
                 if item is END:
-                    self.is_over = True
+                    self._end(pool)
                     return
+                if pool is not None and slot.stands_by:
+                    pool.took_item(slot)
                 slot.index = index
                 self.pulled += 1
                 if reserves:
@@ -235,8 +243,28 @@ class FanOut:
                     slot.give()
                 left -= 1
                 if not left:
-                    left = turn
+                    left = self._turn(pool)
                     await asyncio.sleep(0)
+
+    def _turn(self, pool: WorkerPool | None) -> int:
+        """Return how many items a worker may take that never suspend, before others have a turn."""
+        if pool is None:
+            return TURN
+        soon = min(self.workers, 2 * pool.at_work)  # others may come in the next step
+        return max(8, TURN // soon)
+
+    async def _permit(self, pool: WorkerPool | None, slot: Slot) -> bool:
+        """Acquire the permits of a worker; return False if it is to end."""
+        if pool is not None:
+            return await pool.permit(slot)
+        await slot.take()
+        return True
+
+    def _end(self, pool: WorkerPool | None) -> None:
+        """Note that there are no more items."""
+        self.is_over = True
+        if pool is not None:
+            pool.finish()
 
     def _account_for(self, left: Iterable[tuple[int, Any]]) -> None:
         """Emit an event for each item that was read and not worked on: it is cancelled."""
@@ -296,7 +324,12 @@ class FanOut:
 
     async def _failed(self, item: Any, index: int, slot: Slot, error: BaseException) -> None:
         self.failures.pulled = self.pulled
-        outcome = self.failures.bear(item, index, slot, error)
+        try:
+            outcome = self.failures.bear(item, index, slot, error)
+        except Exception:
+            if self.pool is not None:
+                self.pool.failed_at(index)
+            raise
         if self.sink is not None:
             slot.give()
             await self.sink.put(outcome)

@@ -1,11 +1,14 @@
-"""The workers of a batch or a stage, of which one whose item waits is replaced."""
+"""The workers of a batch or a stage: they come when they are needed."""
 
+import asyncio
+from collections import deque
 from collections.abc import Callable, Coroutine
 from contextvars import copy_context
 from heapq import heappop, heappush
 from typing import Any
 
-from ..aio.tasks import Gathering
+from ..aio.tasks import Gathering, current_task
+from ..limits.permits import Waiter
 from ..limits.slots import Slot
 
 
@@ -17,15 +20,23 @@ class WorkerPool:
     with the next items. A worker that was replaced ends with its item. At most ``max_waiting``
     workers are replaced at a time; any other whose item waits holds up the items behind it.
 
+    Where workers come on demand, one stands by: it was just started, or waits for permits. When it
+    has taken an item, others are started, as many as there are, until there are all. So items that
+    never suspend need two workers. Of many for whom there is no permit one stands in line for it,
+    and the others are idle, until the one has taken an item.
+
     Args:
         gathering: What the workers are added to; the first that fails ends the others.
         work: ``(number) -> coroutine`` of a worker; numbers are reused.
-        size: How many workers there are to begin with.
+        size: How many workers there are at most, besides those that were replaced.
         max_waiting: How many may be replaced.
         is_over: Whether there is nothing left to do for a stand-in.
+        on_demand: Whether they come one by one; else as many as there may be begin at once.
 
     Attributes:
         waited_s: How long items have waited, also in line for a permit, in seconds, in all.
+        at_work: How many workers there are.
+        waiter: Where the one that stands by waits for permits: that holds up nobody of its own.
     """
 
     def __init__(
@@ -35,29 +46,105 @@ class WorkerPool:
         size: int,
         max_waiting: int,
         is_over: Callable[[], bool],
+        on_demand: bool = False,
     ) -> None:
         self._gathering, self._work, self._is_over = gathering, work, is_over
-        self._max_waiting, self._replaced = max_waiting, 0
+        self._size, self._max_waiting, self._replaced = size, max_waiting, 0
         self._kept: dict[Slot, None] = {}  # of whom the item waits, and that are not replaced
-        self._workers, self._numbers = size, list[int]()
+        self._known, self._numbers = 0, list[int]()
         self._context = copy_context()  # a stand-in sees nothing that another's items have bound
+        self._on_demand, self._standing_by = on_demand, 0
+        self._idle: deque[asyncio.Future[bool]] = deque()
         self.waited_s = 0.0
-        for number in range(size):
-            gathering.add(work(number))
+        self.at_work = 0
+        self.waiter: Waiter | None = None
+        for _ in range(1 if on_demand else size):
+            self._start()
+
+    def _start(self) -> None:
+        if self._numbers:
+            number = heappop(self._numbers)
+        else:
+            number, self._known = self._known, self._known + 1
+        self.at_work += 1
+        self._standing_by += self._on_demand
+        self._gathering.add(self._work(number), self._context.copy())
+
+    def _has_ended(self) -> bool:
+        """Whether another worker would have nothing to do, or would be left behind."""
+        return self._is_over() or self._gathering.is_ending
+
+    # --- workers that come on demand --------------------------------------------------------------
+
+    def _provide(self) -> None:
+        """See to it that somebody stands by, if anybody may."""
+        if self._has_ended():
+            return
+        while self._idle:
+            idle = self._idle.popleft()
+            if not idle.done():
+                self._standing_by += 1
+                idle.set_result(True)
+                return
+        for _ in range(min(self.at_work, self._size + self._replaced - self.at_work)):
+            self._start()
+
+    def took_item(self, slot: Slot) -> None:
+        """Note that one who stood by has taken an item."""
+        slot.stands_by = False
+        self._standing_by -= 1
+        if not self._standing_by:
+            self._provide()
+
+    async def permit(self, slot: Slot) -> bool:
+        """Acquire the permits of a worker without an item; return False if it is to end.
+
+        Only one stands in line for them; the others are idle.
+        """
+        while not (self._is_over() or slot.try_take()):
+            if self.waiter is not None or (self._standing_by and not slot.stands_by):
+                self._standing_by -= slot.stands_by
+                slot.stands_by = False
+                await self._be_idle(slot)
+            else:
+                self._standing_by += not slot.stands_by
+                slot.stands_by = True
+                await slot.take()
+        return bool(slot.held)
+
+    async def _be_idle(self, slot: Slot) -> None:
+        """Wait until somebody is needed who stands by."""
+        idle: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._idle.append(idle)
+        slot.stands_by = await idle
+
+    def finish(self) -> None:
+        """Let those end that wait here: there are no more items."""
+        while self._idle:
+            idle = self._idle.popleft()
+            if not idle.done():
+                idle.set_result(False)
+
+    def failed_at(self, index: int) -> None:
+        """Have the error that ends the current worker stand where its item does, among others."""
+        task = current_task()
+        assert task is not None
+        self._gathering.places[task] = index
+
+    # --- items that wait --------------------------------------------------------------------------
 
     def pause(self, slot: Slot) -> None:
         """Replace a worker whose item begins to wait."""
         if slot.replaced:
             return
-        if self._replaced >= self._max_waiting or self._is_over():
+        if self._replaced >= self._max_waiting or self._has_ended():
             self._kept[slot] = None
             return
         self._stand_in_for(slot)
-        if self._numbers:
-            number = heappop(self._numbers)
-        else:
-            number, self._workers = self._workers, self._workers + 1
-        self._gathering.add(self._work(number), self._context.copy())
+        if not self._on_demand:
+            self._start()
+        elif not self._standing_by:
+            self._provide()
 
     def resume(self, slot: Slot, waited_s: float) -> None:
         """Note that the item of a worker waits no longer, and how long it has waited."""
@@ -73,6 +160,9 @@ class WorkerPool:
             del self._kept[other]
             self._stand_in_for(other)
             return False
+        if self.at_work <= self._size + self._replaced:  # nobody came in its place
+            return False
+        self.at_work -= 1
         heappush(self._numbers, slot.worker)
         return True
 

@@ -1,7 +1,7 @@
 """What a worker holds while it works: its caps, acquired in one step."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextvars import Context
 from typing import Any, Protocol
 
@@ -14,6 +14,8 @@ from .permits import AutoPermits, Cap, KeyPermits, Permits, Waiter, entered
 
 class Pool(Protocol):
     """Whoever replaces a worker while its item waits."""
+
+    waiter: Waiter | None  # of a worker without an item: it waits behind its own kind
 
     def pause(self, slot: "Slot") -> None: ...
 
@@ -42,8 +44,8 @@ class Slot:
 
     __slots__ = (
         "attempts", "auto", "caps", "context", "ended_at", "held", "index", "item", "key", "loan",
-        "outlet", "pool", "ready", "replaced", "seconds", "timed", "timer", "usage", "waiting",
-        "worker",
+        "outlet", "pool", "ready", "replaced", "seconds", "stands_by", "timed", "timer", "usage",
+        "waiting", "worker",
     )  # fmt: skip
 
     def __init__(
@@ -55,6 +57,7 @@ class Slot:
     ) -> None:
         self.caps, self.worker, self.pool = caps, worker, pool
         self.replaced = False  # another worker goes on, and this one ends with its item
+        self.stands_by = False  # it has no item, and is the one that waits for permits to take one
         self.index = 0  # of the current item in the batch
         # The adaptive limit that gets the measurements.
         self.auto = caps[0] if caps and isinstance(caps[0], AutoPermits) else None
@@ -85,6 +88,12 @@ class Slot:
             if obstacle is not None:
                 await self._wait(self.caps, obstacle)
             self.held = self.caps
+
+    def try_take(self) -> bool:
+        """Acquire the caps of the worker if they are free; return whether they are held."""
+        if not self.held and entered(self.caps) is None:
+            self.held = self.caps
+        return bool(self.held)
 
     async def begin(self) -> None:
         """Acquire everything that an attempt needs, unless that is held already."""
@@ -138,9 +147,16 @@ class Slot:
     async def _wait(self, caps: tuple[Cap, ...], obstacle: Cap) -> None:
         now = asyncio.get_running_loop().time
         since = now()
+        await raise_if_cancelled()  # the holder of a cap may be waiting for this task to end
+        pool = self.pool if self.stands_by else None
         try:
-            await _waited(caps, obstacle, self.pause)
+            waiter = Waiter(caps, obstacle, self.pause)
+            if pool is not None:
+                pool.waiter = waiter
+            await _admitted(waiter)
         finally:
+            if pool is not None:
+                pool.waiter = None
             waited_s = now() - since
             self.resume(waited_s)
             queued_s = self.usage.queued_s + waited_s
@@ -173,8 +189,13 @@ class Slot:
 
     @property
     def wanted(self) -> bool:
-        """Whether anyone waits for one of the caps."""
-        return any(cap.waiting for cap in self.caps)
+        """Whether anyone waits for one of the caps who would not only go on in its place."""
+        own = None if self.pool is None else self.pool.waiter
+        for cap in self.caps:
+            waiting = cap.waiting
+            if waiting and (len(waiting) > 1 or waiting[0] is not own):
+                return True
+        return False
 
     def undo(self) -> None:
         """Release the caps of an attempt that is not made; keep those of the worker."""
@@ -261,7 +282,8 @@ class Loan:
         if obstacle is not None:
             if not waits:
                 return
-            await _waited(given, obstacle)
+            await raise_if_cancelled()
+            await _admitted(Waiter(given, obstacle))
         if self._runs or self._closed:  # meanwhile another has begun, or the call has ended
             _leave(given)
             return
@@ -284,12 +306,9 @@ class Loan:
             self._slot.give()
 
 
-async def _waited(
-    caps: tuple[Cap, ...], obstacle: Cap, pause: Callable[[], None] | None = None
-) -> None:
-    """Wait until all caps are acquired; ``pause`` is called when this holds up no others."""
-    await raise_if_cancelled()  # the holder of a cap may be waiting for this task to end
-    waiter = Waiter(caps, obstacle, pause)
+async def _admitted(waiter: Waiter) -> None:
+    """Wait until all caps of a waiter are acquired."""
+    caps = waiter.caps
     try:
         await waiter.future
     except asyncio.CancelledError:

@@ -100,7 +100,7 @@ BUGS = [
         nothing_is_left_wherever_it_is_cancelled,
         "permits not given back",
         {
-            slots._waited: """
+            slots._admitted: """
                 - held = caps[: waiter.kept] if waiter.future.cancelled() else caps
                 + held = caps[: waiter.kept]
             """
@@ -111,7 +111,7 @@ BUGS = [
         nothing_is_left_wherever_it_is_cancelled,
         "permits not given back",
         {
-            slots._waited: """
+            slots._admitted: """
                 - held = caps[: waiter.kept] if waiter.future.cancelled() else caps
                 + held = () if waiter.future.cancelled() else caps
             """

@@ -69,8 +69,8 @@ BUGS = [
         "came out",
         {
             fan_out.FanOut._worker: """
-                - item = END if run.draining else pull(iterator, END)
-                + item = pull(iterator, END)
+                - item = pull(iterator, END) if ready and not run.draining else END
+                + item = pull(iterator, END) if ready else END
                 + if run.draining:
                 +     return
             """

@@ -12,7 +12,7 @@ BUGS = [
         "the last began after",
         {
             pool.WorkerPool.pause: """
-                - if self._replaced >= self._max_waiting or self._is_over():
+                - if self._replaced >= self._max_waiting or self._has_ended():
                 + if True:
             """
         },
@@ -23,8 +23,8 @@ BUGS = [
         "items were taken up and had not begun",
         {
             pool.WorkerPool.pause: """
-                - if self._replaced >= self._max_waiting or self._is_over():
-                + if self._is_over():
+                - if self._replaced >= self._max_waiting or self._has_ended():
+                + if self._has_ended():
             """
         },
     ),
