@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -50,50 +51,61 @@ async def suspended(item: int) -> int:
 
 
 def cases(size: int) -> Iterator[Case]:
+    nothing, suspending = 50_000 // size, 20_000 // size
+    yield case("B9", Pass, 0.5, nothing, "a queue each", partial(by_hand, passed))
     yield case(
-        "B9", "items that do nothing", 0.5, 50_000 // size, passed, lambda: [Pass(), Pass(), Pass()]
-    )
+        "B9-one-reader", Pass, 0.5, nothing, "a queue with one reader each",
+        partial(by_hand, passed, readers=1),
+    )  # fmt: skip
+    yield case("B9-suspends", Suspend, 1.5, suspending, "a queue each", partial(by_hand, suspended))
     yield case(
-        "B9-suspends",
-        "items that suspend once in each",
-        1.5,
-        20_000 // size,
-        suspended,
-        lambda: [Suspend(), Suspend(), Suspend()],
-    )
+        "B9-suspends-one-queue", Suspend, 1.5, suspending, "one queue, all steps by each reader",
+        partial(by_hand, in_three_steps, queues=1),
+    )  # fmt: skip
 
 
 def case(
     name: str,
-    what: str,
+    stage: type[Pass] | type[Suspend],
     target: float,
     operations: int,
-    work: Callable[[int], Awaitable[int]],
-    stages: Callable[[], list[Any]],
+    against: str,
+    floor: Callable[[int], Awaitable[None]],
 ) -> Case:
-    graph = Graph(Pipeline(Numbers(), *stages(), buffer=BUFFER, collect=False))
+    stages = [stage() for _ in range(STAGES)]
+    graph = Graph(Pipeline(Numbers(), *stages, buffer=BUFFER, collect=False))
 
     async def ours() -> None:
         await graph.run_async({"n": operations})
 
+    does = "do nothing" if stage is Pass else "suspend once in each"
     return Case(
         name=name,
-        what=f"{STAGES} stages of {WORKERS} workers, {what}, against a queue for each",
+        what=f"{STAGES} stages of {WORKERS} workers, items that {does}, against {against}",
         operations=operations,
-        floor=lambda: by_hand(operations, work),
+        floor=lambda: floor(operations),
         ours=ours,
         target=target,
     )
 
 
-async def by_hand(operations: int, work: Callable[[int], Awaitable[int]]) -> None:
+async def in_three_steps(item: int) -> int:
+    return await suspended(await suspended(await suspended(item)))
+
+
+async def by_hand(
+    work: Callable[[int], Awaitable[int]],
+    operations: int,
+    readers: int = WORKERS,
+    queues: int = STAGES,
+) -> None:
     """A queue before each stage, and behind the last."""
-    queues: list[asyncio.Queue[Any]] = [asyncio.Queue(BUFFER) for _ in range(STAGES + 1)]
+    line: list[asyncio.Queue[Any]] = [asyncio.Queue(BUFFER) for _ in range(queues + 1)]
 
     async def source() -> None:
         for number in range(operations):
-            await queues[0].put(number)
-        await queues[0].put(END)
+            await line[0].put(number)
+        await line[0].put(END)
 
     async def stage(inbox: asyncio.Queue[Any], outbox: asyncio.Queue[Any]) -> None:
         async def worker() -> None:
@@ -102,15 +114,15 @@ async def by_hand(operations: int, work: Callable[[int], Awaitable[int]]) -> Non
             await inbox.put(END)  # for the others
 
         async with asyncio.TaskGroup() as workers:
-            for _ in range(WORKERS):
+            for _ in range(readers):
                 workers.create_task(worker())
         await outbox.put(END)
 
     async with asyncio.TaskGroup() as group:
         group.create_task(source())
-        for inbox, outbox in pairwise(queues):
+        for inbox, outbox in pairwise(line):
             group.create_task(stage(inbox, outbox))
         total = 0
-        while (item := await queues[-1].get()) is not END:
+        while (item := await line[-1].get()) is not END:
             total += item
     assert total == sum(range(operations))

@@ -17,22 +17,27 @@ class Order:
     Args:
         window: How many items may be taken, counted from the first that is not done.
         workers: How many items are worked on at once.
+
+    Attributes:
+        next: The index of the item whose values come next.
+        kept: How many values wait here.
+        holds: Whether any items wait here, or are being handed over. If not, the next item need
+            not come here: whoever passes on what it returned moves ``next`` on.
     """
 
     def __init__(self, window: int, workers: int) -> None:
         self.window = window
-        self._next = 0  # the index of the item whose values come next
-        self._holds = False  # whether any wait here, or are being handed over
+        self.next = self.kept = 0
+        self.holds = False
         self._share = max(1, window // workers)
         self._done: dict[int, Sequence[Any]] = {}
         self._begun: dict[int, list[Any]] = {}  # what items have given that are not done
-        self._kept = 0  # how many values wait here
         self._handing_over = False
         self._waiters: deque[asyncio.Future[None]] = deque()
 
     def is_full(self, taken: int) -> bool:
         """Whether no more items may be taken until the first that is not done is done."""
-        return taken - self._next >= self.window or self._kept >= self.window
+        return taken - self.next >= self.window or self.kept >= self.window
 
     async def advanced(self) -> None:
         """Wait until more values have been handed over."""
@@ -42,26 +47,17 @@ class Order:
 
     def is_next(self, index: int) -> bool:
         """Whether an item that is not done hands over its values itself."""
-        return index == self._next and not self._handing_over
+        return index == self.next and not self._handing_over
 
     def keep(self, index: int, value: Any) -> None:
         """Keep a value of an item that is not done, and whose turn has not come."""
-        self._holds = True
+        self.holds = True
         self._begun.setdefault(index, []).append(value)
-        self._kept += 1
+        self.kept += 1
 
     def free(self, index: int) -> int:
         """Return how many more values of such an item may be kept."""
         return self._share - len(self._begun.get(index, ()))
-
-    def passes(self, index: int) -> bool:
-        """Whether an item's values may go on at once; then its turn is over."""
-        if self._holds or index != self._next:
-            return False
-        self._next = index + 1
-        while self._waiters:
-            wake(self._waiters)
-        return True
 
     def due(self, index: int, results: Sequence[Any]) -> Iterator[Sequence[Any]]:
         """Keep an item's last values, and yield all values whose turn has come, in order.
@@ -70,27 +66,27 @@ class Order:
         get nothing.
         """
         done, begun = self._done, self._begun
-        self._kept += len(results)
+        self.kept += len(results)
         done[index] = [*begun.pop(index), *results] if index in begun else results
-        self._holds = True
+        self.holds = True
         if self._handing_over:
             return
         self._handing_over = True
         while True:
-            if ended := self._next in done:
-                values = done.pop(self._next)
-            elif self._next in begun:  # from here on it hands over itself
-                values = begun.pop(self._next)
+            if ended := self.next in done:
+                values = done.pop(self.next)
+            elif self.next in begun:  # from here on it hands over itself
+                values = begun.pop(self.next)
             else:
                 break
             if values:
                 yield values
-            self._next += ended
-            self._kept -= len(values)
+            self.next += ended
+            self.kept -= len(values)
             while self._waiters:
                 wake(self._waiters)
         self._handing_over = False
-        self._holds = bool(done or begun)
+        self.holds = bool(done or begun)
 
     def rest(self) -> Iterator[Any]:
         """Yield, in order, the values that still wait for their turn."""

@@ -244,20 +244,26 @@ class Stage:
         own, capped, outcomes = self.cap, self.capped, self.outcomes
         # What goes on when exec has ended: what it returns, or nothing more than it has yielded.
         done: Sequence[Any] | None = None if slot.outlet is None else ()
+        window = order.window if order else UNBOUNDED
         items = self.node.run_items(self.frame)
         if plain is None:
             items.begin(slot)
         work: Callable[..., Awaitable[Any]] = items.run
         cancelling, look, context = _cancelling(), copy_context, copy_context()
         while not (slot.replaced and slot.is_surplus):
-            if not source or (order and order.is_full(self.taken)) or (plain and not slot.held):
+            index = self.taken
+            if (
+                not source
+                or (plain and not slot.held)
+                or (order and (index - order.next >= window or order.kept >= window))  # it is full
+            ):
                 if not await self._may_take(slot, workers):
                     return
                 continue  # another worker may have taken the item meanwhile, so look again
             item = source.popleft()
             if writers:
                 wake(writers)
-            slot.index = index = self.taken
+            slot.index = index
             self.taken = index + 1
             if outcomes and type(item) is Outcome:
                 self.passed += 1
@@ -270,8 +276,11 @@ class Stage:
                 value = await (plain(item) if plain else work(item, index, slot))
             except BaseException as error:
                 values = self._failed(item, index, slot, error)
-            if values is None and len(sink) < size and (order is None or order.passes(index)):
+            in_turn = order is None or (order.next == index and not order.holds)
+            if in_turn and values is None and len(sink) < size:
                 sink.append(value)
+                if order:
+                    order.next = index + 1
                 if readers:
                     wake(readers)
             else:

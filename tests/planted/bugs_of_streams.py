@@ -22,9 +22,9 @@ BUGS = [
         streams_keep_order_and_measure_and_lose_nothing,
         "items were under way",
         {
-            order.Order.is_full: """
-                - return taken - self._next >= self.window or self._kept >= self.window
-                + return False
+            order.Order.__init__: """
+                - self.window = window
+                + self.window = 2**62
             """
         },
     ),

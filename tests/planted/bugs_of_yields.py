@@ -18,8 +18,8 @@ BUGS = [
         "came out",
         {
             order.Order.is_next: """
-                - return index == self._next and not self._handing_over
-                + return index == self._next
+                - return index == self.next and not self._handing_over
+                + return index == self.next
             """
         },
     ),
