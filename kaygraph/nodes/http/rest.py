@@ -93,10 +93,9 @@ class RESTNode(Answering, Node[Any, Any]):
         places = places_of("path", self.path)
         if item is None:
             item = {}
-        elif type(item) is not dict and not isinstance(item, Mapping):
-            if len(set(places)) == 1:
-                item = {places[0]: item}
-        if type(item) is not dict and not isinstance(item, Mapping):
+        elif not isinstance(item, dict | Mapping) and len(set(places)) == 1:
+            item = {places[0]: item}
+        if not isinstance(item, dict | Mapping):  # a dict is found without asking for its bases
             raise HTTPRequestError(
                 f"{self.name!r} takes a mapping with {_listed(places)}, got a {type(item).__name__}"
             )
