@@ -146,9 +146,8 @@ class Stage:
 
     def _held_up(self) -> bool:
         """Whether what is done cannot go on, so that more workers would only wait as well."""
-        if self.order is not None:
-            return self.order.is_full(self.taken)
-        return self.blocked_workers > 0
+        order = self.order
+        return self.blocked_workers > 0 if order is None else order.is_full(self.taken)
 
     def _begun(self, number: int) -> Coroutine[Any, Any, None]:
         self.running += 1
@@ -313,8 +312,7 @@ class Stage:
 
     def _share(self, slot: Slot) -> None:
         """Give the permits back if somebody waits for them, or if the limit is lower now."""
-        own = self.cap
-        if own.waiting or own.free < 0 or (self.capped and slot.wanted):
+        if self.cap.waiting or self.cap.free < 0 or (self.capped and slot.wanted):
             slot.give()
 
     async def _pass(self, values: Sequence[Any], slot: Slot | None = None) -> None:
@@ -381,8 +379,7 @@ class Stage:
         return more
 
     def _held_up_so_far(self) -> float:
-        since = self.clock() - self.held_since if self.blocked_workers else 0.0
-        return self.held_up + since
+        return self.held_up + (self.clock() - self.held_since if self.blocked_workers else 0.0)
 
     def _had_nothing_to_do(self, since: float, held_up: float = 0.0) -> None:
         """Note the time of a worker that was not needed: others had no input, or no room."""
