@@ -27,8 +27,8 @@ class FlowWalk(Walk):
         if action is DRAINED:
             return
         self.action = action
-        known = list(successors_of(step.node))
-        if known:
+        if successors_of(step.node):
+            known = list(successors_of(step.node))
             warnings.warn(
                 f"Flow ends: {str(action)!r} not found in {known}. It is what "
                 f"{self.frame.name_of(step.node)!r} of {self.graph!r} returned."

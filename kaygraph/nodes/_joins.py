@@ -1,6 +1,6 @@
 """Joins of lists of records by a key, in time linear in the number of input and output records."""
 
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from itertools import compress
 from operator import itemgetter
 from typing import Any, Literal, NamedTuple
@@ -118,23 +118,27 @@ def _joined(
     shared = set[str]().union(*left.records) & set[str]().union(*right.records)
     shared.difference_update(fields)
     # No other list is made or walked through: partners are all over the memory.
-    records, partners, keyed = _paired(left, right, fields)
+    records, keyed, find = _paired(left, right, fields)
     if how != "inner":
-        partners = [ALONE if partner is None else partner for partner in partners]
-    joined = [
-        {**record, **partner}
-        for record, partner in zip(records, partners, strict=True)
-        if partner is not None
-    ]
-    if len(joined) < len(records):
-        has_one = [partner is not None for partner in partners]
-        records, keyed = [*compress(records, has_one)], [*compress(keyed, has_one)]
-        partners = [*compress(partners, has_one)]
+        joined = [
+            {**record, **(partner or ALONE)}
+            for record, partner in zip(records, find(), strict=True)
+        ]
+    else:
+        joined = [
+            {**record, **partner}
+            for record, partner in zip(records, find(), strict=True)
+            if partner is not None
+        ]
+        if len(joined) < len(records):
+            found = [partner is not None for partner in find()]
+            records, keyed = [*compress(records, found)], [*compress(keyed, found)]
     if prefer == "first":
         for record, own in zip(joined, records, strict=True):
             record.update(own)
     elif prefer is None and shared:
-        _refuse_conflicts(shared, records, partners, (left.name, right.name))
+        found = [partner for partner in find() if partner is not None or how != "inner"]
+        _refuse_conflicts(shared, records, found, (left.name, right.name))
     if how == "outer":
         rest = _unmet(left, right, fields)
         joined += map(dict, rest)
@@ -144,8 +148,9 @@ def _joined(
 
 def _paired(
     left: Side, right: Side, fields: Sequence[str]
-) -> tuple[list[Any], list[Any], list[Any]]:
-    """Return the records of the left side, the partner of each or None, and what has their keys.
+) -> tuple[list[Any], list[Any], Callable[[], Iterator[Any]]]:
+    """Return the records of the left side, what has their keys, and what finds their partners, or
+    None where there is none.
 
     Raises:
         RepeatedKeyError: A key occurs several times on both sides.
@@ -156,12 +161,12 @@ def _paired(
         return _paired_with_several(left, right, fields)
     for key in _nulls(only, fields):
         del only[key]
-    return left.records, list(map(only.get, map(key_of, left.keyed))), left.keyed
+    return left.records, left.keyed, lambda: map(only.get, map(key_of, left.keyed))
 
 
 def _paired_with_several(
     left: Side, right: Side, fields: Sequence[str]
-) -> tuple[list[Any], list[Any], list[Any]]:
+) -> tuple[list[Any], list[Any], Callable[[], Iterator[Any]]]:
     """The same, where a left record stands once for each of its partners."""
     key_of = itemgetter(*fields)
     by_key: dict[Key, list[Any]] = {}
@@ -180,7 +185,8 @@ def _paired_with_several(
         met.add(key)
         places += [at] * len(found)
         partners += found
-    return [left.records[at] for at in places], partners, [left.keyed[at] for at in places]
+    records, keyed = [left.records[at] for at in places], [left.keyed[at] for at in places]
+    return records, keyed, lambda: iter(partners)
 
 
 def _unmet(left: Side, right: Side, fields: Sequence[str]) -> list[Any]:
@@ -202,6 +208,6 @@ def _refuse_conflicts(
 ) -> None:
     """Raise where a record and its partner both have one of the fields."""
     for record, partner in zip(records, partners, strict=True):
-        for field in partner:
+        for field in partner or ():
             if field in shared and field in record:
                 raise KeyConflictError(field, names)
