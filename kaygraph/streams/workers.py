@@ -69,8 +69,7 @@ class Workers:
         finally:
             self._one_at_inbox = False
         if not more:
-            while self._idle:
-                wake(self._idle)
+            self._wake_all()
         return more
 
     def _look(self) -> None:
@@ -85,8 +84,14 @@ class Workers:
             self._next *= self._growth
         else:
             self._next = 1
-            if not inbox.closed:
+            if inbox.closed:  # those that wait for the order to go on are to see the end
+                self._wake_all()
+            else:
                 self._come(1)
+
+    def _wake_all(self) -> None:
+        while self._idle:
+            wake(self._idle)
 
     def _come(self, number: int) -> None:
         for _ in range(number):
