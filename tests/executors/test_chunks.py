@@ -23,6 +23,7 @@ from tests.executors.failing import Busy
 
 pytestmark = [
     pytest.mark.anyio,
+    pytest.mark.proofs,  # each test starts processes
     pytest.mark.skipif(not hasattr(os, "killpg"), reason="items go one by one on Windows"),
 ]
 
