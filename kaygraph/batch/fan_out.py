@@ -239,7 +239,7 @@ class FanOut:
                     call = bare or work
                     call, context = await settled(call, context, cancelled, self.name, index)
                     bare, work = (call, work) if bare else (None, call)
-                if own.waiting or own.free < 0 or (capped and slot.wanted):
+                if own.free < 0 or ((own.waiting or capped) and slot.wanted):
                     slot.give()
                 left -= 1
                 if not left:

@@ -106,7 +106,7 @@ BUGS = [
         "items ahead",
         {
             fan_out.FanOut._worker: """
-                - if own.waiting or own.free < 0 or (capped and slot.wanted):
+                - if own.free < 0 or ((own.waiting or capped) and slot.wanted):
                 -     slot.give()
             """
         },
