@@ -197,10 +197,10 @@ class FanOut:
         cancelled = cancellation_check()
         run = NEVER_DRAINS if self.frame.rules.whole else self.frame.run
         pool = self.pool
-        left = self._turn(pool)
+        left = turn = self._turn(pool)
         with Working(self.name, Worker(self.owner, self.frame, slot, several=True)):
             self.work.begin(slot)
-            context = copy_context()
+            context, since = copy_context(), self.pulled
             while not (slot.replaced and slot.is_surplus):
                 if iterator is not None:
                     ready = slot.held or await self._permit(pool, slot)
@@ -243,15 +243,20 @@ class FanOut:
                     slot.give()
                 left -= 1
                 if not left:
-                    left = self._turn(pool)
-                    await asyncio.sleep(0)
+                    await self._let_others(pool, self.pulled - since == turn)
+                    left = turn = self._turn(pool)
+                    since = self.pulled
 
     def _turn(self, pool: WorkerPool | None) -> int:
         """Return how many items a worker may take that never suspend, before others have a turn."""
+        return TURN if pool is None else max(8, TURN // pool.at_work)
+
+    async def _let_others(self, pool: WorkerPool | None, alone: bool) -> None:
+        """Let other tasks have their turn, unless they had: others have taken items as well."""
         if pool is None:
-            return TURN
-        soon = min(self.workers, 2 * pool.at_work)  # others may come in the next step
-        return max(8, TURN // soon)
+            await asyncio.sleep(0)
+        elif alone:
+            await pool.take_turns()
 
     async def _permit(self, pool: WorkerPool | None, slot: Slot) -> bool:
         """Acquire the permits of a worker; return False if it is to end."""

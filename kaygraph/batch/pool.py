@@ -54,6 +54,7 @@ class WorkerPool:
         self._known, self._numbers = 0, list[int]()
         self._context = copy_context()  # a stand-in sees nothing that another's items have bound
         self._on_demand, self._standing_by = on_demand, 0
+        self._between = 0  # workers that let others have their turn, between two items
         self._idle: deque[asyncio.Future[bool]] = deque()
         self.waited_s = 0.0
         self.at_work = 0
@@ -96,11 +97,25 @@ class WorkerPool:
         if not self._standing_by:
             self._provide()
 
+    async def take_turns(self) -> None:
+        """Let other tasks have their turn, of a worker that has no item.
+
+        Whoever stands by is not needed: an item that is not begun does not suspend.
+        """
+        self._between += 1
+        try:
+            await asyncio.sleep(0)
+        finally:
+            self._between -= 1
+
     async def permit(self, slot: Slot) -> bool:
         """Acquire the permits of a worker without an item; return False if it is to end.
 
         Only one stands in line for them; the others are idle.
         """
+        # No event: a worker between two items goes on in the next step of the loop.
+        while slot.stands_by and self._between and not self._is_over():  # noqa: ASYNC110
+            await asyncio.sleep(0)
         while not (self._is_over() or slot.try_take()):
             if self.waiter is not None or (self._standing_by and not slot.stands_by):
                 self._standing_by -= slot.stands_by

@@ -260,3 +260,10 @@ async def test_errors_at_once_stand_in_the_order_of_their_items() -> None:
     with pytest.raises(ExceptionGroup) as caught:
         await Fails(9).run_async({})
     assert [error.args for error in caught.value.exceptions] == [(item,) for item in range(1, 9)]
+
+
+async def test_the_one_that_stands_by_takes_nothing_while_nobody_suspends() -> None:
+    """Also where the items are so many that other tasks have their turn between them."""
+    node = Items(10_000)
+    await node.run_async({})
+    assert len(node.tasks) == 1
