@@ -14,11 +14,11 @@ from ..node.settings import Checks, checks_of
 from ..node.streaming import Streaming
 from ..outcome import Outcome
 from ..run.frame import RULES, Frame, Rules
-from .ahead import ahead_of
+from .calling_thread import FanOutInCallingThread
+from .chunks import chunks_of
 from .fan_out import FanOut
-from .here import FanOutHere
+from .in_blocks import FanOutInBlocks
 from .source import NO_ITEMS
-from .together import FanOutTogether
 
 MAX_WAITING = 1000  # items of a node with several workers, unless told
 
@@ -100,9 +100,9 @@ class BatchNode(
 
         in_turn = isinstance(items, AsyncIterable) and not isinstance(items, Blocks)
         exec_block = None if bare is None or sink is not None or in_turn else exec_block_of(self)
-        make = FanOut if exec_block is None else partial(FanOutTogether, exec_block)
+        make = FanOut if exec_block is None else partial(FanOutInBlocks, exec_block)
         if self.exec_is_plain_def and frame.bare and frame.run.alone and sink is None:
-            make = FanOutHere if workers == 1 else FanOut
+            make = FanOutInCallingThread if workers == 1 else FanOut
         return make(
             frame.name_of(self),
             items,
@@ -116,7 +116,7 @@ class BatchNode(
             ordered=getattr(self, "ordered", True),
             on_error=self.on_error,
             sink=sink,
-            ahead=partial(ahead_of, self, frame, workers),
+            chunks=partial(chunks_of, self, frame, workers),
         )
 
 

@@ -30,7 +30,7 @@ from ..outcome import Outcome
 from ..run.frame import Frame
 from ..run.place import InNode, Worker, Working
 from ..run.run import Run
-from .ahead import Ahead
+from .chunks import Chunks
 from .failures import Failures
 from .pool import WorkerPool
 from .source import END, AsyncSource, SyncSource, opened
@@ -64,7 +64,7 @@ class FanOut:
         ordered: Whether results come in the order of the input, or as they finish.
         on_error: ``raise``, ``collect``, ``skip``, or a number or share of failures to tolerate.
         sink: Receives an outcome per item as the items finish; results are not kept then.
-        ahead: Returns what takes up items of the source in chunks, or None.
+        chunks: Returns what takes up items of the source in chunks, or None.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class FanOut:
         ordered: bool = True,
         on_error: str | float = "raise",
         sink: Buffer[Outcome[Any]] | None = None,
-        ahead: Callable[[SyncSource], Ahead | None] = never,
+        chunks: Callable[[SyncSource], Chunks | None] = never,
     ) -> None:
         self.name, self.work, self.frame, self.caps = name, work, frame, caps
         self.owner = owner
@@ -99,8 +99,8 @@ class FanOut:
         self.results: list[Any] = []
         self.pulled = 0
         self.has_gaps = False  # SKIPPED stands in the results
-        self.source: SyncSource | AsyncSource | Ahead = opened(items, name, frame)
-        self.takes_ahead = ahead
+        self.source: SyncSource | AsyncSource | Chunks = opened(items, name, frame)
+        self.chunks_of = chunks
         self._given = work
 
     async def run(self) -> list[Any]:
@@ -135,11 +135,11 @@ class FanOut:
     async def _gathered(self) -> None:
         """Run all workers at once, as ``asyncio.gather`` does; each stands behind its permits."""
         if isinstance(self.source, SyncSource):
-            ahead = self.takes_ahead(self.source)
-            if ahead is not None:
+            chunks = self.chunks_of(self.source)
+            if chunks is not None:
                 is_asked = self.sink is not None or self.work is not self._given  # for each result
-                ahead.kept = None if is_asked else self._kept
-                self.source = ahead
+                chunks.kept = None if is_asked else self._kept
+                self.source = chunks
         only_one = self.workers < self.max_workers  # there is no second item
         alone = self.workers == 1 and (only_one or not self.max_waiting)
         if alone and not isinstance(self.source, AsyncSource):
@@ -286,7 +286,7 @@ class FanOut:
 
         Return its place as well: whoever asked first may be the last that is woken.
         """
-        if type(source) is Ahead:
+        if type(source) is Chunks:
             index, item = await source.next(slot)
         else:
             slot.give()  # others can work meanwhile

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from ..aio.tasks import awaited_cancelled
 from ..errors import NodeDefinitionError
-from ..executors.here import call_here, is_due, turn
+from ..executors.calling_thread import call_here, is_due, turn
 from ..executors.kinds import late
 from ..node.facts import Fact, Facts
 from ..node.hooks import is_own

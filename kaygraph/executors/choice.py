@@ -14,9 +14,9 @@ from ..limits.slots import Slot
 from ..run.frame import Frame
 from ..run.place import place_of
 from ..run.run import Run, WorkerProcesses
+from .calling_thread import call_here, is_due, turn
 from .chunk import IN_PROCESSES, Chunk
 from .elsewhere import in_thread, run_to_end, submitted
-from .here import call_here, is_due, turn
 from .kinds import YIELDING, late
 from .meter import Meter
 from .stepping import Made, Steps

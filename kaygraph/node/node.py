@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, Unpack
 
 from .._validation import check_name
 from ..aio.tasks import raise_if_awaited
-from ..executors.here import call_here, turn
+from ..executors.calling_thread import call_here, turn
 from ..executors.kinds import late, result_of
 from ..limits.slots import Slot
 from ..run.frame import Frame

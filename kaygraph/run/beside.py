@@ -8,9 +8,9 @@ from contextlib import suppress
 from contextvars import copy_context
 from typing import Any, Generic, TypeVar
 
-from .home import LoopFactory
 from .in_flight import frame_of, in_flight
 from .run import Run
+from .runner import LoopFactory
 from .signals import LAST_S, stopping, write
 
 T = TypeVar("T")

@@ -22,12 +22,12 @@ from ..events import Observer, RunFinished, RunStarted
 from .by_hand import run_by_hand
 from .changed import note_changed_hook
 from .frame import FRAME, Frame
-from .home import LoopFactory
 from .joining import VIEW, Joining, frame_around
 from .new_loop import run_in_new_loop
 from .observers import OBSERVING
 from .place import PLACE
 from .run import TURN_S, Run
+from .runner import LoopFactory
 
 T = TypeVar("T")
 

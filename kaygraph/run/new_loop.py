@@ -8,9 +8,9 @@ from types import FrameType
 from typing import Any, TypeVar
 
 from ..errors import RunInterrupted
-from .home import LoopFactory, home_here
 from .joining import frame_around
 from .run import Run
+from .runner import LoopFactory, runner_here
 
 T = TypeVar("T")
 
@@ -66,7 +66,7 @@ def _run_here(
     try:
         from .signals import Signals
 
-        signals = Signals(run, home_here(loop_factory), grace, at_once)
+        signals = Signals(run, runner_here(loop_factory), grace, at_once)
     except KeyboardInterrupt:  # it has come meanwhile
         raise RunInterrupted(signal.SIGINT, drained=True) from None
     return signals.run(launch())

@@ -18,9 +18,9 @@ from typing import Any, TypeVar
 
 from ..aio.tasks import retrieve_exception
 from ..errors import RunInterrupted
-from .home import Home
 from .in_flight import frame_of, in_flight, is_held
 from .run import Run
+from .runner import Runner
 
 T = TypeVar("T")
 
@@ -54,15 +54,17 @@ class Signals:
 
     Args:
         run: The run.
-        home: The loop that it takes place on.
+        runner: The loop that it takes place on.
         grace: Seconds that what is in flight has after the first signal; None: as long as it takes.
         at_once: A SIGINT raises KeyboardInterrupt in the hook that holds the main thread, if there
             is one, and nothing else.
     """
 
-    def __init__(self, run: Run, home: Home, grace: float | None, at_once: bool = False) -> None:
+    def __init__(
+        self, run: Run, runner: Runner, grace: float | None, at_once: bool = False
+    ) -> None:
         self._run, self._grace, self._at_once = run, grace, at_once
-        self._home = home
+        self._runner = runner
         self._numbers: Sequence[int] = ()
         self._number: int | None = None
         self._again = False
@@ -92,18 +94,18 @@ class Signals:
             try:
                 restore()
                 if self._number is not None:
-                    self._home.settle()  # a step for the loop may have come too late for it
+                    self._runner.settle()  # a step for the loop may have come too late for it
                     cause = None if isinstance(error, asyncio.CancelledError) else error
                     raise self._interrupted(self._number) from cause
             finally:
-                self._home.leave()
+                self._runner.leave()
                 del error  # it holds this frame: no cycle may keep them alive
 
     def _ended(self, work: Coroutine[Any, Any, T]) -> T:
         """Run the work on the loop, and end what it has left behind."""
         task: asyncio.Task[T] | None = None
         try:
-            loop = self._loop = self._home.open()
+            loop = self._loop = self._runner.open()
             if self._numbers and not isinstance(loop, asyncio.BaseEventLoop):
                 loop.call_soon(self._listen_again)  # before the work
             task = self._task = loop.create_task(work)
@@ -119,7 +121,7 @@ class Signals:
         finally:
             if task is not None and task.done():
                 retrieve_exception(task)
-            self._home.settle()  # while signals are heard, since it may take its time
+            self._runner.settle()  # while signals are heard, since it may take its time
             del task
 
     def _interrupted(self, number: int) -> BaseException:
@@ -136,7 +138,7 @@ class Signals:
         if not numbers:
             return self._forget
         self._numbers, self._main = numbers, threading.get_ident()
-        self._pipe, end = self._home.listen(self._take)
+        self._pipe, end = self._runner.listen(self._take)
         self._end_of_pipe = end
         before = signal.set_wakeup_fd(end, warn_on_full_buffer=False)
         handlers = [_signal.signal(number, self._handle) for number in numbers]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from kaygraph import Drop, Graph, Outcome, ParallelBatchNode
-from kaygraph.batch.ahead import GROWTH, Size
+from kaygraph.batch.chunks import GROWTH, Size
 from kaygraph.run.place import place_of
 
 pytestmark = pytest.mark.anyio

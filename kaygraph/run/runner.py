@@ -77,18 +77,18 @@ class KeptLoop(asyncio.SelectorEventLoop):
 
 
 class _Held:
-    """What is to be closed with a home, and whom its loop calls: it knows nothing of the home."""
+    """What is closed with a runner, and whom its loop calls; it does not know the runner."""
 
-    __slots__ = ("call", "forks", "hears", "loop", "pipe")
+    __slots__ = ("call", "forks", "is_waited_for", "loop", "pipe")
 
     def __init__(self) -> None:
         self.forks = FORKS[0]
         self.loop: asyncio.AbstractEventLoop | None = None
         self.pipe: list[int] = []
-        self.hears = False  # the loop waits for it
+        self.is_waited_for = False  # the loop waits for it
         self.call: Callable[[], None] | None = None
 
-    def heard(self) -> None:
+    def on_readable(self) -> None:
         if self.call is not None:
             self.call()
 
@@ -105,7 +105,7 @@ class _Held:
             os.close(self.pipe.pop())
 
 
-class Home:
+class Runner:
     """A loop for one run at a time, and the pipe to which signals are written meanwhile.
 
     Args:
@@ -113,7 +113,7 @@ class Home:
     """
 
     def __init__(self, loop_factory: LoopFactory | None = None) -> None:
-        self._runner = asyncio.Runner(loop_factory=loop_factory)
+        self._asyncio_runner = asyncio.Runner(loop_factory=loop_factory)
         self._held = _Held()
         self._closed = finalize(self, self._held.close)  # where its thread or the program ends
 
@@ -144,10 +144,10 @@ class Home:
         """Return the loop, which is made where there is none yet."""
         held = self._held
         if held.loop is None:
-            held.loop = self._runner.get_loop()
-        if held.pipe and not held.hears:
-            held.hears = True
-            held.loop.add_reader(held.pipe[0], held.heard)
+            held.loop = self._asyncio_runner.get_loop()
+        if held.pipe and not held.is_waited_for:
+            held.is_waited_for = True
+            held.loop.add_reader(held.pipe[0], held.on_readable)
             if isinstance(held.loop, KeptLoop):
                 held.loop.descriptors += 1
         return held.loop
@@ -155,7 +155,7 @@ class Home:
     def settle(self) -> None:
         """End what the run has left behind, and the loop with it."""
         if self._held.forks == FORKS[0]:  # else the loop is that of the parent
-            self._runner.close()
+            self._asyncio_runner.close()
 
     def leave(self) -> None:
         """Call nobody any more; close the pipe of a loop that is over."""
@@ -164,7 +164,7 @@ class Home:
             self._closed()
 
 
-class KeptHome(Home):
+class KeptRunner(Runner):
     """Serves one run after another, as long as each leaves the loop as it was."""
 
     def __init__(self) -> None:
@@ -190,22 +190,22 @@ class KeptHome(Home):
 class _Kept(threading.local):
     """What each thread keeps; it is closed when the thread ends."""
 
-    home: KeptHome | None = None
+    runner: KeptRunner | None = None
 
 
 KEPT = _Kept()
 
 
-def home_here(loop_factory: LoopFactory | None) -> Home:
+def runner_here(loop_factory: LoopFactory | None) -> Runner:
     """Return where a run takes place in this thread; whoever asks calls ``leave`` at its end."""
     if loop_factory is not None or sys.platform == "win32" or not _is_default_policy():
-        return Home(loop_factory)
-    home = KEPT.home
-    if home is not None and home.is_running:  # this is a run within a run
-        return Home()
-    if home is None or not home.is_ready():
-        home = KEPT.home = KeptHome()
-    return home
+        return Runner(loop_factory)
+    runner = KEPT.runner
+    if runner is not None and runner.is_running:  # this is a run within a run
+        return Runner()
+    if runner is None or not runner.is_ready():
+        runner = KEPT.runner = KeptRunner()
+    return runner
 
 
 def _is_default_policy() -> bool:

@@ -17,7 +17,7 @@ from .source import END, AsyncSource, SyncSource
 MOST = 1024  # items of one block
 
 
-class FanOutTogether(FanOut):
+class FanOutInBlocks(FanOut):
     """A bounded gather whose only worker takes up many items at once: a block.
 
     A block has as many items as can be read and worked on in about a millisecond or, of a node

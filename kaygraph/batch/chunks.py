@@ -61,7 +61,7 @@ class Size:
         return min(self.now, max(share, self.now // 10))
 
 
-class Ahead:
+class Chunks:
     """Gives workers items whose ``exec`` has been called already, chunk by chunk.
 
     A worker that finds no item ready takes up a chunk and has it run; it holds its permits
@@ -170,7 +170,7 @@ class Ahead:
         self.kept = None  # it knows this object: no cycle may stay
 
 
-def ahead_of(node: Any, frame: Frame, workers: int, source: SyncSource) -> Ahead | None:
+def chunks_of(node: Any, frame: Frame, workers: int, source: SyncSource) -> Chunks | None:
     """Return what takes up items of a node in chunks, or None.
 
     Without being told to, only where nobody can see it: where nothing is asked between two items,
@@ -183,13 +183,13 @@ def ahead_of(node: Any, frame: Frame, workers: int, source: SyncSource) -> Ahead
     goes_on = attempts > 1 or node.on_error != "raise"
     if is_plain and in_threads(node, frame):
         size = Size(IN_THREAD_S, MOST_IN_THREAD)
-        return Ahead(node, frame, source, run_in_thread, size, goes_on, shares=True)
+        return Chunks(node, frame, source, run_in_thread, size, goes_on, shares=True)
     if (is_plain or node.chunksize != "auto") and in_chunks(node, frame):
         fixed, share_s = node.chunksize, inf
         if fixed == "auto":
             fixed, share_s = None, 2 * IN_PROCESS_S
         size = Size(IN_PROCESS_S, MOST_IN_PROCESS, workers, fixed)
-        return Ahead(node, frame, source, partial(run_in_process, share_s), size, goes_on)
+        return Chunks(node, frame, source, partial(run_in_process, share_s), size, goes_on)
     return None
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from ..aio.stopped import stopped_at
 from ..aio.tasks import cancellation_check, cancelled_again
-from ..executors.here import call_here, is_due, turn
+from ..executors.calling_thread import call_here, is_due, turn
 from ..executors.kinds import late
 from ..limits.slots import Slot
 from ..run.place import Worker, Working
@@ -24,7 +24,7 @@ class Broken(NamedTuple):
     returned: Any = None
 
 
-class FanOutHere(FanOut):
+class FanOutInCallingThread(FanOut):
     """A bounded gather whose only worker calls ``exec`` for one item after another.
 
     The loop has a turn once a millisecond. If something begins to run beside the batch, the rest of
