@@ -56,7 +56,12 @@ BUGS = [
         {
             tasks.Gathering.ended: """
                 - await self._over
-                + await asyncio.gather(*self._tasks)  # is cancelled with its tasks, as by stop()
+                + try:
+                +     await self._over
+                + finally:
+                +     for task in self._tasks:
+                +         task.cancel()  # and again by stop()
+                +     await asyncio.sleep(0)
             """
         },
     ),

@@ -46,8 +46,7 @@ BUGS = [
         {
             workers.Workers.item_came: """
                 - if not more:
-                -     while self._idle:
-                -         wake(self._idle)
+                -     self._wake_all()
             """
         },
     ),
