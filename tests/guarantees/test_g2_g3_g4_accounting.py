@@ -203,3 +203,9 @@ def test_items_results_and_caps_are_as_a_serial_oracle_says(
         )
         counts["rates reached"] += sum(rate.busiest() == rate.calls for rate in play.rates)
     tell(tally, "G2", counts, counts["seeds"])
+
+
+@pytest.mark.parametrize("seed", [77_305, 77_935, 79_302, 80_724])
+def test_workers_of_a_stage_are_told_of_the_end_when_an_item_was_tried_again(seed: int) -> None:
+    """In these runs a worker waits for the order to go on while the last item is tried again."""
+    Played(seed).check()
