@@ -1,7 +1,7 @@
 """A batch of a ``def exec`` in the calling thread of ``run()``, while nothing runs beside it."""
 
 from asyncio import CancelledError, _get_running_loop, _set_running_loop
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from time import monotonic
 from types import CoroutineType
 from typing import Any, NamedTuple
@@ -31,11 +31,11 @@ class FanOutInCallingThread(FanOut):
     the items goes the way of every other batch, to threads.
     """
 
-    async def _worker(self, number: int) -> None:
+    async def _worker(self, number: int, context: Context) -> None:
         if isinstance(self.source, SyncSource) and not self.timed:
             await self._call_all(self.source, number)
         if not self.is_over:
-            await super()._worker(number)
+            await super()._worker(number, context)
 
     async def _call_all(self, source: SyncSource, number: int) -> None:
         run, slot = self.frame.run, Slot(self.caps, number)

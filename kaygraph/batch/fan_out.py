@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sized
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from functools import partial
+from itertools import repeat
 from operator import length_hint
 from types import CoroutineType
 from typing import Any
@@ -171,7 +172,8 @@ class FanOut:
         cancellation into another error.
         """
         try:
-            await Apart(copy_context(), self._work(0))  # what items set is not seen behind it
+            context = copy_context()
+            await Apart(context, self._work(0, context))  # what items set is not seen behind it
         except Exception as error:
             if not is_cancelled():
                 raise
@@ -180,72 +182,71 @@ class FanOut:
             except asyncio.CancelledError as cancellation:
                 raise cancellation from BaseExceptionGroup(WHILE_CANCELLED, [error])
 
-    def _work(self, number: int) -> Coroutine[Any, Any, None]:
-        return begun(partial(self._worker, number), self.name, self.frame)
+    def _work(self, number: int, context: Context) -> Coroutine[Any, Any, None]:
+        return begun(partial(self._worker, number, context), self.name, self.frame)
 
-    async def _worker(self, number: int) -> None:
+    async def _worker(self, number: int, context: Context) -> None:
+        """Work on items until there are no more, in a task with this context."""
         # Every item of every batch goes through this loop. So names are local, nothing is called
         # that was not asked for, and the only coroutine is that of `exec`.
         work, bare = self.work.run, self.bare
         source: Any = self.source
-        results, keep, ordered = self.results, self.sink is None, self.ordered
+        results, keep = self.results, self.sink is None
         iterator, pull = source.iterator, source.next
-        reserves = keep and ordered and iterator is not None
+        reserves = keep and self.ordered and iterator is not None
         slot = Slot(self.caps, number, self.timed, self.pool)
         slot.stands_by = self.pool is not None and iterator is not None
         own, capped = self.caps[0], len(self.caps) > 1
         cancelled = cancellation_check()
         run = NEVER_DRAINS if self.frame.rules.whole else self.frame.run
         pool = self.pool
-        left = turn = self._turn(pool)
+        turn = self._turn(pool)
         with Working(self.name, Worker(self.owner, self.frame, slot, several=True)):
             self.work.begin(slot)
-            context, since = copy_context(), self.pulled
-            while not (slot.replaced and slot.is_surplus):
-                if iterator is not None:
-                    ready = slot.held or await self._permit(pool, slot)
-                    item = pull(iterator, END) if ready and not run.draining else END
-                    index = self.pulled
-                else:
-                    index, item = await self._asked_for(source, slot)
-                if item is END:
-                    self._end(pool)
-                    return
-                if pool is not None and slot.stands_by:
-                    pool.took_item(slot)
-                slot.index = index
-                self.pulled += 1
-                if reserves:
-                    results.append(SKIPPED)
-                try:
-                    if bare is not None:
-                        value = await bare(item)
+            before, since = copy_context(), self.pulled
+            while True:
+                for _ in repeat(None, turn):
+                    if iterator is not None:
+                        ready = slot.held or await self._permit(pool, slot)
+                        item = pull(iterator, END) if ready and not run.draining else END
+                        index = self.pulled
                     else:
-                        value = await work(item, index, slot)
-                except BaseException as error:
-                    await self._failed(item, index, slot, error)
-                else:
-                    if not keep:
-                        await self._deliver(item, index, slot, value)
-                    elif ordered:
-                        results[index] = value
+                        index, item = await self._asked_for(source, slot)
+                    if item is END:
+                        self._end(pool)
+                        return
+                    if slot.stands_by and pool is not None:
+                        pool.took_item(slot)
+                    slot.index = index
+                    self.pulled += 1
+                    if reserves:
+                        results.append(SKIPPED)
+                    try:
+                        value = await (work(item, index, slot) if bare is None else bare(item))
+                    except BaseException as error:
+                        await self._failed(item, index, slot, error)
                     else:
-                        results.append(value)
-                try:
-                    unsettled = cancelled() or copy_context() != context
-                except Exception:  # values that cannot be compared
-                    unsettled = True
-                if unsettled:
-                    call = bare or work
-                    call, context = await settled(call, context, cancelled, self.name, index)
-                    bare, work = (call, work) if bare else (None, call)
-                if own.free < 0 or ((own.waiting or capped) and slot.wanted):
-                    slot.give()
-                left -= 1
-                if not left:
-                    await self._let_others(pool, self.pulled - since == turn)
-                    left = turn = self._turn(pool)
-                    since = self.pulled
+                        if reserves:
+                            results[index] = value
+                        elif keep:
+                            self._keep(index, value)
+                        else:
+                            await self._deliver(item, index, slot, value)
+                    try:
+                        unsettled = cancelled() or context != before
+                    except Exception:  # values that cannot be compared
+                        unsettled = True
+                    if unsettled:
+                        call = bare or work
+                        call, before = await settled(call, before, cancelled, self.name, index)
+                        context = before  # no call changes it any more
+                        bare, work = (call, work) if bare else (None, call)
+                    if own.free < 0 or ((own.waiting or capped) and slot.wanted):
+                        slot.give()
+                    if slot.replaced and slot.is_surplus:
+                        return
+                await self._let_others(pool, self.pulled - since == turn)
+                turn, since = self._turn(pool), self.pulled
 
     def _turn(self, pool: WorkerPool | None) -> int:
         """Return how many items a worker may take that never suspend, before others have a turn."""
@@ -320,6 +321,12 @@ class FanOut:
                 results.append(one.value)
         return failed
 
+    def _keep(self, index: int, result: Any) -> None:
+        if self.ordered:
+            self.results[index] = result
+        else:
+            self.results.append(result)
+
     async def _deliver(self, item: Any, index: int, slot: Slot, value: Any) -> None:
         assert self.sink is not None
         slot.give()  # the reader may take long, and others can work meanwhile
@@ -340,10 +347,8 @@ class FanOut:
             await self.sink.put(outcome)
         elif outcome.status == "skipped":
             self.has_gaps = True
-        elif self.ordered:
-            self.results[index] = outcome
         else:
-            self.results.append(outcome)
+            self._keep(index, outcome)
 
 
 async def _read(source: AsyncSource, name: str) -> None:

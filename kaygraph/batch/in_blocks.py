@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine, Sequence
+from contextvars import Context, copy_context
 from typing import Any
 
 from ..aio.outlet import ListOutlet
@@ -44,10 +45,11 @@ class FanOutInBlocks(FanOut):
             await self._alone()
             return
         gathering = Gathering[None](f"items of {self.name!r}")
-        gathering.add(self._work(0))
+        context = copy_context()
+        gathering.add(self._work(0, context), context)
         await gathering.ended()
 
-    def _work(self, number: int) -> Coroutine[Any, Any, None]:
+    def _work(self, number: int, context: Context) -> Coroutine[Any, Any, None]:
         return begun(self._take_all, self.name, self.frame)
 
     async def _take_all(self) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from heapq import heappop, heappush
 from typing import Any
 
@@ -27,7 +27,8 @@ class WorkerPool:
 
     Args:
         gathering: What the workers are added to; the first that fails ends the others.
-        work: ``(number) -> coroutine`` of a worker; numbers are reused.
+        work: ``(number, context) -> coroutine`` of a worker, which runs in that context; numbers
+            are reused.
         size: How many workers there are at most, besides those that were replaced.
         max_waiting: How many may be replaced.
         is_over: Whether there is nothing left to do for a stand-in.
@@ -42,7 +43,7 @@ class WorkerPool:
     def __init__(
         self,
         gathering: Gathering[None],
-        work: Callable[[int], Coroutine[Any, Any, None]],
+        work: Callable[[int, Context], Coroutine[Any, Any, None]],
         size: int,
         max_waiting: int,
         is_over: Callable[[], bool],
@@ -69,7 +70,8 @@ class WorkerPool:
             number, self._known = self._known, self._known + 1
         self.at_work += 1
         self._standing_by += self._on_demand
-        self._gathering.add(self._work(number), self._context.copy())
+        context = self._context.copy()
+        self._gathering.add(self._work(number, context), context)
 
     def _has_ended(self) -> bool:
         """Whether another worker would have nothing to do, or would be left behind."""

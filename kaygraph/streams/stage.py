@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from functools import partial
 from typing import Any
 
@@ -149,7 +149,7 @@ class Stage:
         order = self.order
         return self.blocked_workers > 0 if order is None else order.is_full(self.taken)
 
-    def _begun(self, number: int) -> Coroutine[Any, Any, None]:
+    def _begun(self, number: int, _: Context | None = None) -> Coroutine[Any, Any, None]:
         self.running += 1
         return begun(partial(self.worker, number), self.name, self.frame)
 

@@ -103,6 +103,22 @@ def test_items_that_fail_leave_nothing_behind(workers: int) -> None:
     assert shared["after"] == "prep"
 
 
+def test_items_have_their_own_where_a_task_factory_passes_none_on() -> None:
+    """Its tasks run in copies of another context than they were given."""
+
+    class Many(OnTheLoop):
+        def prep(self, shared: Any) -> Any:
+            return range(3_000)
+
+    async def run(shared: Any) -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_task_factory(lambda loop, work, **_: asyncio.Task(work, loop=loop))
+        await Many(max_workers=2).run_async(shared)
+
+    asyncio.run(run(shared := {}))
+    assert shared["found"] == ["unset"] * 3_000
+
+
 def test_outcomes_of_a_stream_are_of_items_with_contexts_of_their_own() -> None:
     """As those of a batch."""
 

@@ -56,7 +56,7 @@ BUGS = [
         "has seen what item",
         {
             fan_out.FanOut._worker: """
-                - unsettled = cancelled() or copy_context() != context
+                - unsettled = cancelled() or context != before
                 + unsettled = cancelled()
             """
         },
