@@ -1,5 +1,6 @@
 """Items that are taken up and run several at a time, where nothing is asked between them."""
 
+from asyncio import CancelledError
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
@@ -8,6 +9,7 @@ from math import inf
 from operator import length_hint
 from typing import Any
 
+from ..aio.stopped import stopped_at
 from ..executors.choice import in_chunks, in_threads, run_in_process, run_in_thread
 from ..executors.chunk import Chunk, Entry, Ready
 from ..limits.slots import Slot
@@ -115,6 +117,10 @@ class Chunks:
             self._running.append(chunk)
             try:
                 await self._run(chunk, slot)
+            except CancelledError as cancellation:
+                name = self._frame.name_of(self._node)
+                stopped_at(cancellation, f"{name!r}, item {chunk.at}")
+                raise
             finally:
                 self._running.remove(chunk)
                 self.left.extendleft(reversed(chunk.entries))

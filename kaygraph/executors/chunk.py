@@ -57,14 +57,16 @@ class Chunk:
         goes_on: Whether those behind one that fails are run.
 
     Attributes:
+        at: The place of the item that is worked on, or comes next.
         done: What has ended, in the order in which it did.
         seconds: How long that took in all.
     """
 
-    __slots__ = ("done", "entries", "frame", "goes_on", "node", "seconds")
+    __slots__ = ("at", "done", "entries", "frame", "goes_on", "node", "seconds")
 
     def __init__(self, node: Any, frame: Frame, entries: deque[Entry], goes_on: bool) -> None:
         self.node, self.frame, self.entries, self.goes_on = node, frame, entries, goes_on
+        self.at = entries[0][0]
         self.done: list[Ready] = []
         self.seconds = 0.0
 
@@ -73,6 +75,8 @@ class Chunk:
         ready = Ready(*self.entries.popleft())
         ready.value, ready.error, ready.seconds = value, error, seconds
         self.done.append(ready)
+        if self.entries:
+            self.at = self.entries[0][0]
 
     def blame(self, error: BaseException) -> None:
         """Make an error that of the first item, if there is one."""
@@ -84,9 +88,10 @@ class Chunk:
         begun, frame = BEGUN.get(), self.frame
         while not (begun.cancelled or frame.drains):
             try:
-                slot.index, item = self.entries.popleft()
+                self.at, item = self.entries.popleft()
             except IndexError:
                 return
+            slot.index = self.at
             ready = _ended(self.node, slot.index, item)
             self.done.append(ready)
             self.seconds += ready.seconds

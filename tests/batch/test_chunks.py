@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kaygraph import Drop, Graph, Outcome, ParallelBatchNode
+from kaygraph import DeadlineExceededError, Drop, Graph, Outcome, ParallelBatchNode
 from kaygraph.batch.chunks import GROWTH, Size
 from kaygraph.run.place import place_of
 
@@ -159,6 +159,17 @@ async def test_a_drained_batch_begins_no_item_that_it_has_taken_up() -> None:
     await run
     assert node.made == list(range(506))
     assert shared["results"] == [*range(505), None]
+
+
+async def test_a_deadline_names_the_item_that_was_run() -> None:
+    """Also where the item has been taken up together with others."""
+    late, loop = threading.Event(), asyncio.get_running_loop()
+    node = Calls({5: lambda: late.wait(30)}, max_workers=1)
+    loop.call_later(0.5, late.set)
+    with pytest.raises(DeadlineExceededError) as raised:
+        await node.run_async(deadline=0.2)
+    items = [note for note in raised.value.__notes__ if "item" in note]
+    assert items == [f"it was in node 'Calls', item {node.made[-1]}"]
 
 
 async def test_each_item_has_a_context_of_its_own() -> None:

@@ -11,7 +11,14 @@ from typing import Any
 
 import pytest
 
-from kaygraph import AttemptTimeoutError, Graph, NodeDefinitionError, Outcome, WorkerDiedError
+from kaygraph import (
+    AttemptTimeoutError,
+    DeadlineExceededError,
+    Graph,
+    NodeDefinitionError,
+    Outcome,
+    WorkerDiedError,
+)
 from kaygraph.executors import chunked
 from kaygraph.executors.chunk import Chunk
 from kaygraph.executors.chunked import Plan, run_items
@@ -270,6 +277,15 @@ async def test_a_cancelled_chunk_is_killed(notes: Path, tmp_path: Path) -> None:
     await asyncio.wait([task])
     assert task.cancelled()
     assert calls(notes) == Counter(range(4))
+
+
+async def test_a_deadline_names_the_item_that_was_worked_on(notes: Path, tmp_path: Path) -> None:
+    """Those before it had ended, those behind it were only sent with it."""
+    sent = items(10, at_3=("wait", str(tmp_path / "item")))
+    node = Chunked(notes, sent, chunksize=10, start_timeout=60)
+    with pytest.raises(DeadlineExceededError) as raised:
+        await node.run_async(deadline=3)
+    assert "it was in node 'Chunked', item 3" in raised.value.__notes__
 
 
 async def test_a_drained_chunk_ends_with_the_item_that_is_worked_on(
