@@ -150,7 +150,9 @@ class BlockWork:
                     except Exception:  # values that cannot be compared
                         pass
                     return index - first
-                break
+                if type(made) is not map or index == first + len(items):
+                    break
+                raise RuntimeError("exec raised StopIteration")  # which has ended the loop
             except BaseException as error:
                 seconds = waited_s + now() - began if timed else 0.0
                 self._fail(items[index - first], index, seconds, error, values)

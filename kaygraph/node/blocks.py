@@ -19,6 +19,8 @@ DROPPED: Final[Any] = object()  # in the place of the result of an item that is 
 #   that it raises is that of this item, and it goes on with the next, as ``map`` does. (A generator
 #   has ended after an error.) What it does for an item may set context variables: from there on,
 #   the engine calls ``exec`` for each item.
+# - One that ends early has it called again with the rest. A ``map`` has a result for every item:
+#   where it ends early, its function has raised StopIteration.
 # - DROPPED stands for an item that is left out, as by ``raise Drop``, which costs more.
 # - What is raised by the call itself, or by awaiting it, is the error of the first item; it is
 #   called again with the rest. Cancelled while it is awaited, all items were cancelled.

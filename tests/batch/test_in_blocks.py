@@ -53,6 +53,22 @@ async def test_the_items_of_lists_and_of_iterators_are_worked_on_together() -> N
     assert [len(block) for block in batch.blocks[:4]] == [1, 2, 4, 8]
 
 
+@pytest.mark.parametrize("bad", [0, 5, 999])
+async def test_an_item_whose_function_raises_stop_iteration_fails(bad: int) -> None:
+    """Which ends what gives the results, so that none would come for the items behind it."""
+    called: list[int] = []
+
+    def changed(item: int) -> int:
+        called.append(item)
+        return next(iter(())) if item == bad else item
+
+    results = await results_of(Batch(changed, range(1000), on_error="collect"))
+    assert isinstance(results[bad], Outcome)
+    assert str(results[bad].error) == "exec raised StopIteration"
+    assert results[:bad] + results[bad + 1 :] == [item for item in range(1000) if item != bad]
+    assert called == list(range(1000))
+
+
 async def test_items_that_come_asynchronously_are_worked_on_as_they_come() -> None:
     """There is nothing to wait for."""
     batch = Batch(double, arriving(range(3), 1))

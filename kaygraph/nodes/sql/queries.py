@@ -8,6 +8,7 @@ or ``?`` in SQLite, ``%(name)s`` or ``%s`` in PostgreSQL.
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
+from itertools import starmap
 from typing import Any, ClassVar, Unpack
 
 from ..._validation import check_count
@@ -210,7 +211,7 @@ class SQLWrite(OnDatabase, ParallelBatchNode[Any, Any]):
         results = await group.write(_bound(self._statement(self.statement), rows))
         if results.count(None) == len(items):
             return items
-        return map(_written, rows, results)
+        return starmap(_written, zip(rows, results, strict=True))  # no map: it may be fewer
 
     def post(self, shared: Any, prep_res: Any, exec_res: Any, /) -> Any:
         if self.writes is not None:
