@@ -2,7 +2,7 @@
 
 import asyncio
 from abc import abstractmethod
-from collections.abc import Callable, Hashable
+from collections.abc import AsyncGenerator, Callable, Hashable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import FrozenInstanceError
 from types import CoroutineType, TracebackType
@@ -38,11 +38,19 @@ class Held(AbstractAsyncContextManager[T_co]):
 
 
 class HeldLifespan:
-    """An open ``lifespan`` for which the run keeps no task."""
+    """An open ``lifespan`` for which the run keeps no task.
+
+    A generator holds it: a loop that ends closes those that are left. That is where a program has
+    left a stream and ends, so that the task which closes the run is cancelled before it begins.
+    """
 
     def __init__(self, held: Held[Any], name: str) -> None:
-        self._held, self._name = held, name  # of the node
-        self.yielded = held.open()
+        self._name = name  # of the node
+        self._generator = _holding(held)
+        try:
+            self._generator.__anext__().send(None)
+        except StopIteration as opened:
+            self.yielded = opened.value
 
     async def resource(self) -> Any:
         return self.yielded
@@ -50,13 +58,21 @@ class HeldLifespan:
     async def leave(self, _: BaseException | None) -> None:
         try:
             try:
-                await self._held.close()
+                await self._generator.aclose()
             except asyncio.CancelledError as cancellation:
                 raise_if_awaited(cancellation)
                 raise
         except BaseException as error:
             _note(error, self._name)
             raise
+
+
+async def _holding(held: Held[T]) -> AsyncGenerator[T, None]:
+    resource = held.open()
+    try:
+        yield resource
+    finally:
+        await held.close()
 
 
 class Lifespan:

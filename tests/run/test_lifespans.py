@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 
-from kaygraph import AsyncNode, BatchGraph, Graph, Node, NodeDefinitionError
+from kaygraph import (
+    AsyncNode,
+    BatchGraph,
+    Graph,
+    Node,
+    NodeDefinitionError,
+    ParallelBatchNode,
+)
 from kaygraph.run.frame import FRAME
 from kaygraph.run.lifespan import Held
 from tests.oracle import settle as let_run
@@ -335,6 +342,36 @@ async def test_a_run_that_is_cancelled_while_it_closes_what_it_holds_closes_it_a
         closed = ["close a", "close shared"] if "open a" in log else []
         assert log[len(log) - len(closed) :] == closed
     assert log[0] == "open shared"
+
+
+def test_what_a_stream_holds_that_a_program_leaves_at_its_end_is_closed() -> None:
+    """Its loop ends, and cancels all tasks, at any step of closing the run."""
+
+    class AtOnce(Line):
+        async def close(self) -> None:
+            self.log.append(f"close {self.name}")
+
+    for steps in range(20):
+        log: list[Any] = []
+
+        class Lines(ParallelBatchNode[Any, Any]):
+            log_lines = log
+
+            def lifespan(self, shared: Any) -> Any:
+                return AtOnce("a", self.log_lines)
+
+            async def prep(self, shared: Any) -> AsyncIterator[int]:
+                for number in range(9):
+                    yield number
+
+        async def main(steps: int) -> None:
+            async for _ in Lines().stream({}):
+                break
+            for _ in range(steps):
+                await asyncio.sleep(0)
+
+        asyncio.run(main(steps))
+        assert log == ["open a", "close a"], steps
 
 
 @pytest.mark.anyio

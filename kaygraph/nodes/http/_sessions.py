@@ -48,7 +48,10 @@ class Session(Held["Session"]):
 
     async def close(self) -> None:
         self.timer.close()
-        await self.http.close()
+        connector = self.http.connector
+        self.http.detach()  # it counts as closed, also where the wait for its sockets is cancelled
+        if connector is not None:
+            await connector.close()
 
 
 # An attempt is one request: on a connection that it has kept, aiohttp makes a request twice when
