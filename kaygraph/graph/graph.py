@@ -197,7 +197,9 @@ class Graph(BaseNode[Any, str | None]):
 
     def _exec(self, prep_res: Any, shared: Any, frame: Frame) -> Coroutine[Any, Any, Any]:
         if frame.scope is None and not self._ruled:
-            plan = self._planned()
+            plan = self._plan
+            if plan is None or plan.stale or not plan.valid:
+                plan = self._planned()
             frame.scope = self._scope(frame, plan)  # the outermost graph: the run's frame will do
             return self._walks_by(self, shared, frame, plan).run()
         return self._walk_within(shared, frame, frame.params)

@@ -322,7 +322,7 @@ async def launched(
             raise
         if run.opened and run.within:  # where it has a deadline, that holds for them: see _in_time
             await run.outlast_joined()
-        action = result if isinstance(result, str) else None
+        action = result if run.tell is not None and isinstance(result, str) else None
         return result
     except BaseException as failure:
         error = failure
