@@ -197,7 +197,7 @@ class FanOut:
         slot = Slot(self.caps, number, self.timed, self.pool)
         slot.stands_by = self.pool is not None and iterator is not None
         own, capped = self.caps[0], len(self.caps) > 1
-        cancelled = cancellation_check()
+        cancelled = slot.cancelled = cancellation_check()
         run = NEVER_DRAINS if self.frame.rules.whole else self.frame.run
         pool = self.pool
         turn = self._turn(pool)

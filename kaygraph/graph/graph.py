@@ -1,6 +1,6 @@
 """Graphs: nodes that walk nodes."""
 
-from collections.abc import Collection, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, ClassVar, Literal, Self, Unpack
 
@@ -219,19 +219,31 @@ class Graph(BaseNode[Any, str | None]):
         return frame.derive(scope=scope, attempt=1, caps=self._caps(frame), rules=rules)
 
     def _walk(
-        self, shared: Any, around: Frame, inside: Frame, params: Mapping[str, Any], plan: Plan
+        self,
+        shared: Any,
+        around: Frame,
+        inside: Frame,
+        params: Mapping[str, Any],
+        plan: Plan,
+        cancelled: Callable[[], int] | None = None,
     ) -> Coroutine[Any, Any, str | None]:
-        """Walk the graph once, within one frame and in a copy of another."""
+        """Walk the graph once, within one frame and in a copy of another.
+
+        ``cancelled`` tells whether the current task was, where that is known already.
+        """
         frame = inside.again(params)
         if frame.run.checking:
             look(self, around)  # what prep has written is not the first node's
-        walk = self._walks_by(self, shared, frame, plan).run()
+        walk = self._walks_by(self, shared, frame, plan)
         assert frame.scope is not None
-        if not frame.scope.depth % STACKED:
-            walk = in_own_task(walk)
+        if frame.scope.depth % STACKED:
+            walk.cancelled = cancelled
+            walked = walk.run()
+        else:
+            walked = in_own_task(walk.run())
         if self.deadline is None:
-            return walk
-        return within(self.deadline, "deadline", repr(self.name), walk)
+            return walked
+        return within(self.deadline, "deadline", repr(self.name), walked)
 
     def _scope(self, frame: Frame, plan: Plan) -> Scope:
         """What its nodes are called in this place."""

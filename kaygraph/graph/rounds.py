@@ -163,8 +163,9 @@ class BatchGraph(Graph):
         if plan is not rounds.plan:  # a hook may wire nodes anew
             rounds.plan, rounds.inside = plan, self._inside(frame, plan)
         if rounds.beside is None:
-            return self._walk(rounds.shared, frame, rounds.inside, params, plan)
-        walk = partial(self._walk, rounds.shared, frame, rounds.inside, params, plan)
+            return self._walk(rounds.shared, frame, rounds.inside, params, plan, slot.cancelled)
+        asked = rounds.shared, frame, rounds.inside, params, plan, slot.cancelled
+        walk = partial(self._walk, *asked)
         return rounds.beside.within(_begun(walk))
 
     def _caps(self, frame: Frame) -> tuple[Permits, ...]:

@@ -62,6 +62,7 @@ class Walk:
     node: Any = None
     slot: Slot | None = None
     several = False
+    cancelled: Callable[[], int] | None = None  # tells it of the task of the walk, if it is known
     until = inf  # when its first time limit ends, by the clock of the loop
     forks: Set[Sequence[Step]] = frozenset()
 
@@ -307,9 +308,13 @@ class Walk:
         if run.by_hand:  # nobody can cancel it
             return None
         others_wait = fork is not None or run.side_by_side or self.frame.rules.whole
+        if until == inf and not (others_wait or self.plan.loops):
+            return None
+        known = self.cancelled if fork is None else None
+        cancelled = known or cancellation_check()
         if until == inf:
-            return cancellation_check() if others_wait or self.plan.loops else None
-        cancelled, now = cancellation_check(), get_running_loop().time
+            return cancelled
+        now = get_running_loop().time
         return lambda: cancelled() or now() >= until
 
     async def _end_at(self, node: BaseNode[Any, Any]) -> None:

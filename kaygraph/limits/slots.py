@@ -1,7 +1,7 @@
 """What a worker holds while it works: its caps, acquired in one step."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextvars import Context
 from typing import Any, Protocol
 
@@ -43,7 +43,7 @@ class Slot:
     """
 
     __slots__ = (
-        "attempts", "auto", "caps", "context", "ended_at", "held", "index", "item", "key", "loan",
+        "attempts", "auto", "cancelled", "caps", "context", "ended_at", "held", "index", "item", "key", "loan",
         "outlet", "pool", "ready", "replaced", "seconds", "stands_by", "timed", "timer", "usage",
         "waiting", "worker",
     )  # fmt: skip
@@ -62,6 +62,8 @@ class Slot:
         # The adaptive limit that gets the measurements.
         self.auto = caps[0] if caps and isinstance(caps[0], AutoPermits) else None
         self.timed = timed or self.auto is not None
+        # Tells whether the task of the worker was cancelled, where the worker asks for each item.
+        self.cancelled: Callable[[], int] | None = None
         self.item: tuple[Cap, ...] = ()  # the caps that each attempt of the item needs as well
         self.held: tuple[Cap, ...] = ()
         self.attempts = 0
@@ -227,7 +229,7 @@ class Slot:
 
     def leave_task(self) -> None:
         """Let go of what is of the task in which it was: its time limits and its context."""
-        self.context = None  # which knows this slot: no cycle may stay
+        self.context = self.cancelled = None  # which know this slot: no cycle may stay
         if self.timer is not None:
             self.timer.close()
             self.timer = None
