@@ -43,9 +43,9 @@ class Slot:
     """
 
     __slots__ = (
-        "attempts", "auto", "cancelled", "caps", "context", "ended_at", "held", "index", "item", "key", "loan",
-        "outlet", "pool", "ready", "replaced", "seconds", "stands_by", "timed", "timer", "usage",
-        "waiting", "worker",
+        "attempts", "auto", "cancelled", "caps", "context", "ended_at", "held", "index", "item",
+        "key", "loan", "outlet", "pool", "ready", "replaced", "seconds", "stands_by", "timed",
+        "timer", "usage", "waiting", "worker",
     )  # fmt: skip
 
     def __init__(
