@@ -34,8 +34,8 @@ BUGS = [
         "workers had no item",
         {
             fan_out.FanOut._worker: """
-                - while not (slot.replaced and slot.is_surplus):
-                + while True:
+                - if slot.replaced and slot.is_surplus:
+                -     return
             """
         },
     ),
