@@ -95,6 +95,9 @@ class BatchNode(Node, batch.BatchNode[Any, Any]):
                 except BaseException as error:
                     if isinstance(error, CancelledError):
                         await sleep(0)  # only a task can have been cancelled
+                    elif isinstance(error, StopIteration):  # no coroutine can carry it
+                        failure = RuntimeError("exec raised StopIteration")
+                        failure.__cause__, error = error, failure
                     name = frame.name_of(self)
                     shows = frame.rules.show_items
                     Failures(name, "raise", shows=shows).bear(item, index, slot, error)

@@ -521,3 +521,21 @@ def test_a_graph_that_a_hook_runs_takes_place_within_the_flow() -> None:
         assert seen == [{"of": "outer"}]
         told.append(caught.value.__notes__)
     assert told[0] == told[1]
+
+
+def test_stop_iteration_of_an_item_says_which() -> None:
+    """As the error that it becomes on a loop does."""
+
+    class Items(BatchNode):
+        def prep(self, shared: Any) -> list[int]:
+            return [1, 2, 3]
+
+        def exec(self, item: int) -> int:
+            return next(iter(())) if item == 2 else item
+
+    runs: tuple[dict[str, Any], ...] = {}, {"deadline": 60}
+    for options in runs:
+        with pytest.raises(RuntimeError, match="exec raised StopIteration") as raised:
+            Flow(Items()).run({}, **options)
+        assert raised.value.__notes__ == ["in node 'Items', item 1 (2)"]
+        assert isinstance(raised.value.__cause__, StopIteration)
