@@ -186,7 +186,8 @@ def chunks_of(node: Any, frame: Frame, workers: int, source: SyncSource) -> Chun
         return None
     is_plain = type(source.iterator) in PLAIN
     attempts = node.max_retries if node.retry is None else node.retry.attempts
-    goes_on = attempts > 1 or node.on_error != "raise"
+    # One worker tries an item again before it takes the next.
+    goes_on = workers > 1 if attempts > 1 else node.on_error != "raise"
     if is_plain and in_threads(node, frame):
         size = Size(IN_THREAD_S, MOST_IN_THREAD)
         return Chunks(node, frame, source, run_in_thread, size, goes_on, shares=True)

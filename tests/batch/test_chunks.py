@@ -100,6 +100,14 @@ async def test_an_item_that_fails_is_tried_again_as_often_as_was_asked_for() -> 
     ]
 
 
+async def test_one_worker_tries_an_item_again_before_it_takes_the_next() -> None:
+    """So those behind one whose last attempt has failed do not begin."""
+    node = Calls({5: fails}, max_workers=1, max_retries=3)
+    with pytest.raises(ValueError, match="on purpose"):
+        await results_of(node)
+    assert node.made == [*range(505), 505, 505, 505]
+
+
 async def test_an_item_that_waits_for_its_next_attempt_does_not_hold_up_the_others() -> None:
     """They had been run with it, and are told of meanwhile."""
     ended = threading.Event()
