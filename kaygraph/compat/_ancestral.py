@@ -45,6 +45,8 @@ _NONE: Any = object()  # the None that a program has given
 class FlowScope(Scope):
     """The flow around a node."""
 
+    __slots__ = ("config",)
+
     def __init__(self, path: str, names: Mapping[Any, str], config: Config) -> None:
         super().__init__(path, names)
         self.config = config

@@ -62,12 +62,12 @@ class Walk:
     node: Any = None
     slot: Slot | None = None
     several = False
-    cancelled: Callable[[], int] | None = None  # tells it of the task of the walk, if it is known
     until = inf  # when its first time limit ends, by the clock of the loop
     forks: Set[Sequence[Step]] = frozenset()
 
     def __init__(self, graph: BaseNode[Any, Any], shared: Any, frame: Frame, plan: Plan) -> None:
         self.graph, self.shared, self.frame, self.plan = graph, shared, frame, plan
+        self.cancelled: Callable[[], int] | None = None  # tells it of the task, if it is known
         # Read at every step, or by every branch, which is cheapest from the instance.
         self.tokens: Tokens | None = None
         self.trail = inherited_trail() if frame.run.checking else None

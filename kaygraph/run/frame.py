@@ -70,12 +70,13 @@ class Cell:
 class Scope:
     """The graph around: its nodes' names, and what the groups in it came to in this walk."""
 
-    depth = 0  # how many graphs and runs around it are on the stack of this task
-    outcomes: "dict[Any, list[Outcome[Any]]] | None" = None
+    __slots__ = ("depth", "names", "outcomes", "path")
 
     def __init__(self, path: str = "", names: Mapping[Any, str] = NO_PARAMS) -> None:
         self.path = path  # the names of the graphs around, each with a slash
         self.names = names
+        self.depth = 0  # how many graphs and runs around it are on the stack of this task
+        self.outcomes: dict[Any, list[Outcome[Any]]] | None = None
 
     def again(self) -> "Scope":
         """Return the same names, for another walk."""
