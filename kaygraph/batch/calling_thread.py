@@ -32,7 +32,8 @@ class FanOutInCallingThread(FanOut):
     """
 
     async def _worker(self, number: int, context: Context) -> None:
-        if isinstance(self.source, SyncSource) and not self.timed:
+        is_asked = self.work is not self._given  # for each result
+        if isinstance(self.source, SyncSource) and not (self.timed or is_asked):
             await self._call_all(self.source, number)
         if not self.is_over:
             await super()._worker(number, context)
