@@ -1,7 +1,7 @@
 """The values of each key: one as it is, several in a list."""
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 # How many values of a key are gathered before they are combined again: what is made of lists or
 # sets grows, and would be copied for each that comes.
@@ -20,8 +20,17 @@ class Several(list[Any]):
 
 
 Groups = dict[Any, Any]  # key -> its only value, or Several
-Part = tuple[list[Any], list[Any]]  # keys, and what Groups has of each: half the memory to fill
 Combine = Callable[[Any, list[Any]], Any]
+
+
+class Part(NamedTuple):
+    """Some of the keys, and what ``Groups`` has of each: half the memory of a dict to fill."""
+
+    keys: list[Any]
+    values: list[Any]
+
+    def __repr__(self) -> str:  # as an error shows what could not be reduced
+        return repr(dict(lists_of(self)))
 
 
 def grouped(
@@ -64,11 +73,11 @@ def combined(groups: Groups, combine: Combine) -> Part:
         combine(key, list(value)) if type(value) is Several else value
         for key, value in groups.items()
     ]
-    return list(groups), values
+    return Part(list(groups), values)
 
 
 def part_of(groups: Mapping[Any, Any]) -> Part:
-    return list(groups), list(groups.values())
+    return Part(list(groups), list(groups.values()))
 
 
 def merge(part: Part, into: Groups, combine: Combine | None) -> None:
@@ -95,7 +104,8 @@ def merge(part: Part, into: Groups, combine: Combine | None) -> None:
 def dealt(groups: Groups, parts: int) -> list[Part]:
     """Return the keys in so many parts of about the same size, in their order."""
     (keys, values), size = part_of(groups), max(1, -(-len(groups) // parts))
-    return [(keys[at : at + size], values[at : at + size]) for at in range(0, len(keys), size)]
+    starts = range(0, len(keys), size)
+    return [Part(keys[at : at + size], values[at : at + size]) for at in starts]
 
 
 def lists_of(part: Part) -> Iterator[tuple[Hashable, list[Any]]]:

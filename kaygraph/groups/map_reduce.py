@@ -200,7 +200,7 @@ class MapReduceNode(BaseNode[Any, dict[Any, Any]], Limits):
     def _shuffled(self, grouped: Part) -> list[Part]:
         if not self._divides:
             return [grouped]
-        parts: list[Part] = [([], []) for _ in range(self._parts)]
+        parts = [Part([], []) for _ in range(self._parts)]
         for key, value in zip(*grouped, strict=True):
             keys, values = parts[self.partition(key) % len(parts)]
             keys.append(key)
@@ -304,7 +304,7 @@ class _Reduce(_Phase):
             with suppress(Drop):
                 results.append(self.owner.reduce(key, values))
                 keys.append(key)
-        return keys, results
+        return Part(keys, results)
 
     async def _later(self, part: Part) -> Part:
         keys, results = [], []
@@ -312,4 +312,4 @@ class _Reduce(_Phase):
             with suppress(Drop):
                 results.append(await self.owner.reduce(key, values))
                 keys.append(key)
-        return keys, results
+        return Part(keys, results)

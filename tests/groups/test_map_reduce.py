@@ -438,3 +438,21 @@ def test_a_run_from_synchronous_code_counts_alike(map_workers: int, reduce_worke
     shared: dict[str, Any] = {"lines": ["a b a", "b c"]}
     Graph(Count(map_workers=map_workers, reduce_workers=reduce_workers)).run(shared)
     assert shared["counts"] == {"a": 2, "b": 2, "c": 1}
+
+
+def test_an_error_of_reduce_shows_the_keys_and_values_of_its_partition() -> None:
+    """As a mapping, whatever the engine makes of them."""
+
+    class Fails(MapReduceNode):
+        def prep(self, shared: Any) -> Any:
+            return ["a b a"]
+
+        def map(self, line: str) -> Any:
+            return [(word, 1) for word in line.split()]
+
+        def reduce(self, key: str, values: list[int]) -> Any:
+            raise ValueError(key)
+
+    with pytest.raises(ValueError, match="a") as caught:
+        Fails(reduce_workers=1).run({})
+    assert "item 0 ({'a': [1, 1], 'b': [1]})" in caught.value.__notes__[0]
