@@ -292,7 +292,7 @@ class BaseNode(Replacing, CoreNode[Any, Any]):
             await sleep(0)  # only a task can have been cancelled
         error = awaited_cancelled(raised) or raised
         if isinstance(error, StopIteration):  # no coroutine can carry it
-            error = RuntimeError("exec raised StopIteration")
+            error = RuntimeError("a hook raised StopIteration")
             error.__cause__ = raised
         try:
             failed: Any = getattr(self, "on_error", None)
