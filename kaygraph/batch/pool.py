@@ -8,6 +8,7 @@ from heapq import heappop, heappush
 from typing import Any
 
 from ..aio.tasks import Gathering, current_task
+from ..events import Usage
 from ..limits.permits import Waiter
 from ..limits.slots import Slot
 
@@ -60,6 +61,7 @@ class WorkerPool:
         self.waited_s = 0.0
         self.at_work = 0
         self.waiter: Waiter | None = None
+        self._line_since = 0.0
         for _ in range(1 if on_demand else size):
             self._start()
 
@@ -128,6 +130,24 @@ class WorkerPool:
                 slot.stands_by = True
                 await slot.take()
         return bool(slot.held)
+
+    def stand_in_line(self, waiter: Waiter, since: float) -> None:
+        """Note who waits for a permit, for itself and for those that are idle or not begun."""
+        self.waiter, self._line_since = waiter, since
+
+    def with_line(self, usage: Usage, at: float) -> Usage:
+        """Return what an item has used with the time in line of all who wait meanwhile.
+
+        That is since the time was last asked for: the items that others end have it.
+        """
+        waiter = self.waiter
+        if waiter is None:
+            return usage
+        working = self.at_work - self._standing_by - len(self._idle)
+        waited_s = max(0.0, at - self._line_since) * max(1, self._size + self._replaced - working)
+        self._line_since = at
+        setting = waiter.obstacle.setting
+        return usage._replace(queued_s=usage.queued_s + waited_s, queued_for=setting)
 
     async def _be_idle(self, slot: Slot) -> None:
         """Wait until somebody is needed who stands by."""

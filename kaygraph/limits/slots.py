@@ -8,14 +8,18 @@ from typing import Any, Protocol
 from ..aio.outlet import ItemOutlet
 from ..aio.tasks import raise_if_cancelled
 from ..aio.timer import Timer
-from ..events import NO_USAGE
+from ..events import NO_USAGE, Usage
 from .permits import AutoPermits, Cap, KeyPermits, Permits, Waiter, entered
 
 
 class Pool(Protocol):
     """Whoever replaces a worker while its item waits."""
 
-    waiter: Waiter | None  # of a worker without an item: it waits behind its own kind
+    waiter: Waiter | None  # of a worker without an item: its siblings are idle behind it
+
+    def stand_in_line(self, waiter: Waiter, since: float) -> None: ...
+
+    def with_line(self, usage: Usage, at: float) -> Usage: ...
 
     def pause(self, slot: "Slot") -> None: ...
 
@@ -154,15 +158,17 @@ class Slot:
         try:
             waiter = Waiter(caps, obstacle, self.pause)
             if pool is not None:
-                pool.waiter = waiter
+                pool.stand_in_line(waiter, since)
             await _admitted(waiter)
         finally:
-            if pool is not None:
-                pool.waiter = None
             waited_s = now() - since
             self.resume(waited_s)
-            queued_s = self.usage.queued_s + waited_s
-            self.usage = self.usage._replace(queued_s=queued_s, queued_for=obstacle.setting)
+            if pool is not None:
+                self.usage = pool.with_line(self.usage, since + waited_s)
+                pool.waiter = None
+            else:
+                queued_s = self.usage.queued_s + waited_s
+                self.usage = self.usage._replace(queued_s=queued_s, queued_for=obstacle.setting)
 
     @property
     def has_begun(self) -> bool:

@@ -246,6 +246,8 @@ class Composed:
         if self.emit is None:
             return
         usage, slot.usage = slot.usage, NO_USAGE  # the next item begins with nothing
+        if slot.pool is not None and slot.pool.waiter is not None:
+            usage = slot.pool.with_line(usage, self.clock())
         worker, attempts, seconds = slot.worker, slot.attempts, slot.seconds
         if error is None and self.counter is not None:
             self.counter.ended(worker, attempts, seconds, usage, slot.waiting, slot.ended_at)

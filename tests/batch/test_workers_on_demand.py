@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kaygraph import Drop, Graph, ParallelBatchNode
+from kaygraph import Drop, Graph, ParallelBatchNode, RunReport
 from kaygraph.limits.permits import Permits, Waiter
 from tests.clock import VIRTUAL
 
@@ -267,3 +267,14 @@ async def test_the_one_that_stands_by_takes_nothing_while_nobody_suspends() -> N
     node = Items(10_000)
     await node.run_async({})
     assert len(node.tasks) == 1
+
+
+@pytest.mark.parametrize("most", [2, 5])
+async def test_a_report_has_the_time_in_line_of_workers_that_were_not_begun(most: int) -> None:
+    """Ten would work if the graph let them: those that it does not let wait all the time."""
+    report = RunReport()
+    node = Sleeping(40, max_workers=10, name="Waits")
+    await Graph(node, max_workers=most).run_async({}, observers=[report])
+    figures = report.nodes["Waits"]
+    assert figures.queued_for.keys() == {"max_workers"}
+    assert figures.queued_s == pytest.approx((10 - most) * 40 / most, rel=0.15)

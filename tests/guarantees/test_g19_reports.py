@@ -199,7 +199,7 @@ def test_the_advice_of_a_report_holds(name: str) -> None:
     raise AssertionError(f"with the advice {after} s, without {before} s")
 
 
-WORKERS = {"validation": 16, "enrichment": 10, "pipeline": 10, "mapreduce": 2}
+WORKERS = {"validation": 16, "enrichment": 10, "pipeline": 20, "mapreduce": 2}
 
 
 @pytest.mark.parametrize("name", WORKERS)
@@ -207,7 +207,7 @@ def test_the_advice_about_a_workflow_of_the_demo_holds(name: str) -> None:
     """Twice the workers: faster where they are said to help, or what they wait for takes longer."""
     workflow, workers = load(name), WORKERS[name]
     before, after = [], []
-    for _ in range(4):
+    for _ in range(8):
         _, report = run(workflow, Options(workers=workers))
         _, wider = run(workflow, Options(workers=2 * workers))
         before.append(report.wall_s)
