@@ -27,7 +27,7 @@ from .new_loop import run_in_new_loop
 from .observers import OBSERVING
 from .place import PLACE
 from .run import TURN_S, Run
-from .runner import LoopFactory
+from .runner import LoopFactory, check_loop_factory
 
 T = TypeVar("T")
 
@@ -94,6 +94,7 @@ class Runnable:
         run = Run()
         run.inline = True
         grace = check_limit("grace", grace)
+        check_loop_factory(loop_factory)
         asked = self._asked(self.run_within, shared, observers, deadline, run, detached)
         launch = partial(launched, *asked)
         try:

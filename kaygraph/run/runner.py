@@ -196,6 +196,15 @@ class _Kept(threading.local):
 KEPT = _Kept()
 
 
+def check_loop_factory(loop_factory: object) -> None:
+    """Refuse what makes no loop, before anything of a run has begun."""
+    if loop_factory is not None and not callable(loop_factory):
+        raise TypeError(
+            "loop_factory must be a function that returns a new event loop, such as "
+            f"uvloop.new_event_loop; got {loop_factory!r}"
+        )
+
+
 def runner_here(loop_factory: LoopFactory | None) -> Runner:
     """Return where a run takes place in this thread; whoever asks calls ``leave`` at its end."""
     if loop_factory is not None or sys.platform == "win32" or not _is_default_policy():

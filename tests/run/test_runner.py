@@ -215,6 +215,12 @@ def test_a_loop_factory_makes_a_loop_for_one_run() -> None:
     assert loop_of() is kept
 
 
+def test_what_makes_no_loop_is_refused_before_anything_begins() -> None:
+    """The error says what to give; no coroutine is left that was never awaited."""
+    with pytest.raises(TypeError, match=r"such as uvloop\.new_event_loop; got 3"):
+        Graph(Node()).run({}, loop_factory=3)  # type: ignore[arg-type]
+
+
 def test_a_loop_factory_is_heeded_beside_a_loop_that_runs() -> None:
     """There the run takes place in another thread."""
     made: list[asyncio.AbstractEventLoop] = []
