@@ -68,6 +68,8 @@ def main() -> None:
 
     found = list(chosen(options.names, 10 if options.smoke else 1, options.exactly, parser))
     if options.against is not None:
+        if not against.is_commit(options.against):
+            parser.error(f"no commit {options.against!r} here; give one that 'git log' shows")
         smoke = ["--smoke"] if options.smoke else []
         against.compare(options.against, [benchmark.name for benchmark in found], smoke)
         return

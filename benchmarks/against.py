@@ -39,6 +39,12 @@ def compare(commit: str, names: Iterable[str], options: list[str]) -> None:
             _git("worktree", "remove", "--force", str(older))
 
 
+def is_commit(name: str) -> bool:
+    """Return whether the repository knows a commit of that name."""
+    command = ["git", "-C", str(HERE), "rev-parse", "--quiet", "--verify", f"{name}^{{commit}}"]
+    return subprocess.run(command, capture_output=True).returncode == 0
+
+
 def _line(name: str, turns: list[tuple[dict[str, Any] | None, dict[str, Any] | None]]) -> str:
     found = next((row for turn in turns for row in turn if row is not None), None)
     what, unit = ("", "") if found is None else (found["what"], found["unit"])
