@@ -13,31 +13,14 @@ from .tasks import outlast
 IDLE_S = 0.05  # how long a thread waits for another call before it goes back to its pool
 
 
-class Call:
-    """One call. Its future only tells that there is an answer, which no future makes another of.
+class Ended:
+    """What a call has come to."""
 
-    Attributes:
-        answered: Is done, on the loop, once the call has ended, or its caller was cancelled.
-        ended: The loop knows that the call has ended, or was not made.
-    """
+    __slots__ = ("error", "value")
 
-    __slots__ = ("answered", "args", "ended", "error", "untaken", "value", "work")
-
-    def __init__(
-        self, answered: "asyncio.Future[None]", work: Callable[..., Any], args: tuple[Any, ...]
-    ) -> None:
-        self.answered, self.work, self.args = answered, work, args
-        self.untaken = [True]  # whoever pops it decides whether the call is made: that is one step
-        self.ended = False
+    def __init__(self) -> None:
         self.value: Any = None
         self.error: BaseException | None = None
-
-    def take(self) -> bool:
-        """Whether the caller is the first to take the call."""
-        try:
-            return self.untaken.pop()
-        except IndexError:
-            return False
 
     def result(self) -> Any:
         """Return what the call has returned, or raise what it has raised; once."""
@@ -48,6 +31,32 @@ class Call:
             raise error
         finally:
             del error, self  # they hold this frame: no cycle may keep them alive
+
+
+class Call(Ended):
+    """One call. Its future only tells that there is an answer, which no future makes another of.
+
+    Attributes:
+        answered: Is done, on the loop, once the call has ended, or its caller was cancelled.
+        ended: The loop knows that the call has ended, or was not made.
+    """
+
+    __slots__ = ("answered", "args", "ended", "untaken", "work")
+
+    def __init__(
+        self, answered: "asyncio.Future[None]", work: Callable[..., Any], args: tuple[Any, ...]
+    ) -> None:
+        super().__init__()
+        self.answered, self.work, self.args = answered, work, args
+        self.untaken = [True]  # whoever pops it decides whether the call is made: that is one step
+        self.ended = False
+
+    def take(self) -> bool:
+        """Whether the caller is the first to take the call."""
+        try:
+            return self.untaken.pop()
+        except IndexError:
+            return False
 
 
 class Lanes(ThreadPoolExecutor):

@@ -6,6 +6,7 @@ from contextvars import copy_context
 from time import monotonic
 from typing import Any
 
+from ..aio.lanes import Ended
 from ..errors import Drop
 from ..limits.slots import Slot
 from ..run.frame import Frame
@@ -18,30 +19,19 @@ IN_PROCESSES = hasattr(os, "killpg")
 Entry = tuple[int, Any]  # an item's place in its batch, and the item
 
 
-class Ready:
+class Ready(Ended):
     """What the first attempt of an item came to, before its worker asks for it."""
 
-    __slots__ = ("error", "index", "item", "seconds", "value")
+    __slots__ = ("index", "item", "seconds")
 
     def __init__(self, index: int, item: Any) -> None:
+        super().__init__()
         self.index, self.item = index, item
-        self.value: Any = None
-        self.error: BaseException | None = None
         self.seconds = 0.0  # that exec took
 
     @property
     def has_failed(self) -> bool:
         return self.error is not None and not isinstance(self.error, Drop)
-
-    def result(self) -> Any:
-        """Return what ``exec`` has returned, or raise what it has raised; once."""
-        if self.error is None:
-            return self.value
-        error, self.error = self.error, None
-        try:
-            raise error
-        finally:
-            del error, self  # they hold this frame: no cycle may keep them alive
 
 
 class Chunk:
