@@ -70,7 +70,7 @@ if TYPE_CHECKING:
     from .observability.report import RunReport as RunReport
     from .outcome import Outcome as Outcome
     from .outcome import Status as Status
-    from .run.launch import RunTask as RunTask
+    from .run.task import RunTask as RunTask
     from .streams.pipeline import Pipeline as Pipeline
     from .streams.report import StageReport as StageReport
 

@@ -66,7 +66,7 @@ NAMES = {
     "observability.figures": ("NodeFigures", "WorkerFigures"),
     "observability.report": ("RunReport",),
     "outcome": ("Outcome", "Status"),
-    "run.launch": ("RunTask",),
+    "run.task": ("RunTask",),
     "streams.pipeline": ("Pipeline",),
     "streams.report": ("StageReport",),
 }

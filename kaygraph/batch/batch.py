@@ -16,7 +16,7 @@ from ..outcome import Outcome
 from ..run.frame import RULES, Frame, Rules
 from .calling_thread import FanOutInCallingThread
 from .chunks import chunks_of
-from .fan_out import FanOut
+from .fan_out import FanOut, never
 from .in_blocks import FanOutInBlocks
 from .source import NO_ITEMS
 
@@ -97,7 +97,7 @@ class BatchNode(
         """Return what runs ``exec`` once for each of the items; a sink gets their outcomes."""
         bare = self.exec if self.exec_is_plain and frame.bare else None
         workers = workers_of(self, frame.rules)
-
+        recorded = frame.run.journal is not None  # one by one: some are not to be called
         in_turn = isinstance(items, AsyncIterable) and not isinstance(items, Blocks)
         exec_block = None if bare is None or sink is not None or in_turn else exec_block_of(self)
         make = FanOut if exec_block is None else partial(FanOutInBlocks, exec_block)
@@ -106,7 +106,7 @@ class BatchNode(
         return make(
             frame.name_of(self),
             items,
-            self.run_items(frame),
+            self.run_items(frame, kept=sink is None),
             frame,
             owner=self,
             bare=bare,  # type: ignore[arg-type]
@@ -116,7 +116,7 @@ class BatchNode(
             ordered=getattr(self, "ordered", True),
             on_error=self.on_error,
             sink=sink,
-            chunks=partial(chunks_of, self, frame, workers),
+            chunks=never if recorded else partial(chunks_of, self, frame, workers),
         )
 
 

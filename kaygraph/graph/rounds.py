@@ -16,6 +16,7 @@ from ..node.settings import Checks, checks_of
 from ..observability.conflicts import Branches, branches, look
 from ..run.frame import FRAME, Frame
 from ..run.place import PLACE
+from ..run.recorder import RunItem
 from .graph import Graph
 from .plan import Plan
 
@@ -131,10 +132,13 @@ class BatchGraph(Graph):
             beside = branches(self, shared, inner)
         elif frame.run.checking:
             look(self, frame)  # what prep has written is not the first round's
+        walk: RunItem = partial(self._round, _Rounds(shared, inner, beside))
+        if (journal := frame.run.journal) is not None:
+            walk = journal.apart(self, frame, walk)
         rounds = FanOut(
             frame.name_of(self),
             prep_res,
-            Work(partial(self._round, _Rounds(shared, inner, beside))),
+            Work(walk),
             frame,
             # Of this run alone: where it runs within one of its own rounds, that holds one.
             caps=(frame.run.own_cap(self, lambda: Permits(self.max_workers)),),

@@ -336,6 +336,8 @@ class Walk:
             if self.trail is not None:
                 self.trail.leave(step)
             return None
+        if (journal := self.frame.run.journal) is not None:
+            journal.went_on(self.frame.name_of(step.node), error)
         trim(error)  # it may be kept in the shared store, which the engine's frames hold
         self._send(error, following)
         return following

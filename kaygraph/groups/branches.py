@@ -17,6 +17,7 @@ from ..node.wiring import Wired, successors_of, unique
 from ..observability.conflicts import branches, look
 from ..outcome import Outcome, status_of
 from ..run.frame import FRAME, Cell, Frame, Scope
+from ..run.recorder import Begin
 
 # Groups of which a run came to its end: what a plan keeps for the forks of a graph.
 WALKED: "WeakSet[BranchGroup]" = WeakSet()
@@ -67,7 +68,9 @@ class BranchGroup(BaseNode[Any, list[Any]]):
         path = f"{frame.name_of(self)}/"
         rules = frame.rules.changed(whole=True)  # while a run drains, a group comes to its end
         cells = [Cell() for _ in self.branches]
-        beside = None
+        beside, journal, needed = None, frame.run.journal, self.needed
+        if journal is not None:
+            needed = journal.needed(needed)
         if len(cells) > 1 and frame.checks_writes(self not in WALKED):
             beside = branches(self, shared, frame)
         elif frame.run.checking:
@@ -83,7 +86,9 @@ class BranchGroup(BaseNode[Any, list[Any]]):
             if beside is not None:
                 beside.enter()
 
-            begin = partial(branch.run_within, shared, inner)
+            begin: Begin[Any] = partial(branch.run_within, shared, inner)
+            if journal is not None:
+                begin = journal.branch(index, begin)
             try:
                 await begun(begin, f"{path}{self._names[index]}", inner, branch)
             finally:
@@ -95,7 +100,7 @@ class BranchGroup(BaseNode[Any, list[Any]]):
         try:
             with frame.run.beside:
                 try:
-                    won = await self._decided(tasks)
+                    won = await _decided(tasks, needed)
                 finally:
                     await stop(tasks)
         except asyncio.CancelledError as cancellation:
@@ -115,26 +120,12 @@ class BranchGroup(BaseNode[Any, list[Any]]):
                 raise errors[0]
             raise BaseExceptionGroup(f"{len(errors)} branches of {self.name!r} failed", errors)
         WALKED.add(self)
+        if journal is not None:
+            outcomes = await journal.decided(outcomes)
+            frame.scope.keep(self, outcomes)
         values = [outcome.value for outcome in outcomes if outcome.ok]
         frame.record(values)
         return values
-
-    async def _decided(self, tasks: "Sequence[asyncio.Task[None]]") -> bool:
-        """Wait until it is clear whether enough branches succeed; return whether they do."""
-        pending = set(tasks)
-        while pending:
-            done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-            if any(task.cancelled() for task in done):  # by itself: we have cancelled nobody yet
-                raise asyncio.CancelledError
-            if not all(isinstance(error, Exception) for error in errors_of(done)):
-                return False  # as everywhere, it is no failure that could be borne
-            if self.needed is not None:
-                failed = len(errors_of(task for task in tasks if task.done()))
-                if len(tasks) - len(pending) - failed >= self.needed:
-                    return True
-                if failed > len(tasks) - self.needed:
-                    return False
-        return True
 
     def _outcome(
         self, index: int, task: "asyncio.Task[None]", cell: Cell, seconds: float
@@ -146,6 +137,24 @@ class BranchGroup(BaseNode[Any, list[Any]]):
         if error is None:
             return Outcome(name, index, "ok", cell.value, None, cell.attempts, seconds)
         return Outcome(name, index, status_of(error), None, error, cell.attempts, seconds)
+
+
+async def _decided(tasks: "Sequence[asyncio.Task[None]]", needed: int | None) -> bool:
+    """Wait until it is clear whether enough branches succeed; return whether they do."""
+    pending = set(tasks)
+    while pending:
+        done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+        if any(task.cancelled() for task in done):  # by itself: we have cancelled nobody yet
+            raise asyncio.CancelledError
+        if not all(isinstance(error, Exception) for error in errors_of(done)):
+            return False  # as everywhere, it is no failure that could be borne
+        if needed is not None:
+            failed = len(errors_of(task for task in tasks if task.done()))
+            if len(tasks) - len(pending) - failed >= needed:
+                return True
+            if failed > len(tasks) - needed:
+                return False
+    return True
 
 
 def _branch(branch: Any) -> Graph:

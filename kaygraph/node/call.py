@@ -6,7 +6,7 @@ names, here and in ``composed``.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ..aio.contexts import Apart
@@ -21,6 +21,7 @@ from ..executors.yielding import substitutes
 from ..limits.slots import Slot
 from ..run.frame import FRAME, Frame
 from ..run.place import PLACE, Worker
+from ..run.recorder import RunItem
 from .composed import NO_TICKET, Composed, most_attempts
 
 
@@ -37,14 +38,20 @@ class Work(NamedTuple):
         begin: Called by each worker with its slot before its first item, in the worker's task.
     """
 
-    run: Callable[[Any, Any, Slot], Awaitable[Any]]
+    run: RunItem
     begin: Callable[[Slot], None] = _at_once
 
 
-def compose(node: Any, frame: Frame) -> Work:
-    """Return what runs a node's ``exec`` for the items of a batch or a stage."""
+def compose(node: Any, frame: Frame, kept: bool = False) -> Work:
+    """Return what runs a node's ``exec`` for the items of a batch or a stage.
+
+    ``kept``: nobody sees a result before all items have ended.
+    """
     calls = Calls(node, frame)
-    return Work(calls.run, calls.begin)
+    run: RunItem = calls.run
+    if (journal := frame.run.journal) is not None:
+        run = journal.recorded(node, frame, run, kept=kept)
+    return Work(run, calls.begin)
 
 
 async def call(node: Any, item: Any, index: int | None, frame: Frame, slot: Slot) -> Any:

@@ -266,6 +266,8 @@ class BaseNode(Pipeable, Wired, Facts, Runnable, Generic[P, E, I, R]):
                     await turn(run)
             else:
                 exec_res = await self._exec(prep_res, shared, frame)
+                if frame.watched and run.journal is not None:
+                    await run.journal.completed(self)
             action: Any = self.post(shared, prep_res, exec_res)
             if post_is_async:
                 action = await action
@@ -296,15 +298,16 @@ class BaseNode(Pipeable, Wired, Facts, Runnable, Generic[P, E, I, R]):
         """Run ``exec`` for one item; a node whose work is that of other nodes differs here."""
         return call(self, item, index, frame, slot)
 
-    def run_items(self, frame: Frame) -> Work:
-        """Return what runs ``exec`` for one item after another, as ``run_item`` does for one."""
+    def run_items(self, frame: Frame, kept: bool = False) -> Work:
+        """Return what runs ``exec`` for one item after another; ``kept`` as for ``compose``."""
         if type(self).run_item is BaseNode.run_item:
-            return compose(self, frame)
+            return compose(self, frame, kept)
 
         def run(item: Any, index: int, slot: Slot) -> Awaitable[Any]:
             return self.run_item(item, index, frame, slot)
 
-        return Work(run)
+        journal = frame.run.journal
+        return Work(run if journal is None else journal.apart(self, frame, run))
 
 
 for _note in (check_names, note_settings):  # as for every class that is made of it

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from ..events import NodeFinished, NodeStarted
@@ -13,14 +14,17 @@ from .node import BaseNode
 
 async def lifecycle(node: BaseNode[Any, Any], shared: Any, frame: Frame) -> str | None:
     """Run a node's lifecycle and tell the observers of its start and its end."""
-    emit = frame.run.emit
+    emit, journal = frame.run.emit, frame.run.journal
+    begin = partial(node.run_within, shared, frame)
+    if journal is not None:
+        begin = partial(journal.visited, node, frame, begin)
     if emit is None:
-        return await node.run_within(shared, frame)
+        return await begin()
     now = asyncio.get_running_loop().time
     name, started = frame.name_of(node), now()
     emit(NodeStarted(name, started))
     try:
-        action = await node.run_within(shared, frame)
+        action = await begin()
     except BaseException as error:
         emit(NodeFinished(name, at := now(), at - started, None, error))
         raise

@@ -11,6 +11,7 @@ from ..aio.tasks import errors_of, is_cancelled, retrieve_exception, stop
 from ..events import Observer
 from ..run.frame import Frame
 from ..run.launch import Runnable, launched
+from ..run.recorder import RunsRecorded
 from ..run.run import Run
 from .wiring import Wired
 
@@ -36,6 +37,7 @@ class Streaming(Pipeable, Wired, Runnable, Generic[T]):
         observers: Sequence[Observer] = (),
         deadline: float | None = None,
         detached: bool = False,
+        journal: RunsRecorded | None = None,
     ) -> AsyncGenerator[T, None]:
         """Run on the current event loop and yield the results as they come.
 
@@ -55,6 +57,7 @@ class Streaming(Pipeable, Wired, Runnable, Generic[T]):
             observers: Called with every event of the run.
             deadline: Seconds that the run may take, the reader's time included.
             detached: Where a hook of another run calls it: whether it is a run of its own.
+            journal: As for ``run``.
 
         Raises:
             DeadlineExceededError: From the stream, when ``deadline`` ran out.
@@ -64,7 +67,7 @@ class Streaming(Pipeable, Wired, Runnable, Generic[T]):
         def work(shared: Any, frame: Frame) -> Coroutine[Any, Any, Any]:
             return self._stream_into(sink, shared, frame)
 
-        asked = self._asked(work, shared, observers, deadline, Run(), detached)
+        asked = self._asked(work, shared, observers, deadline, Run(), detached, journal)
         return _results(sink, partial(launched, *asked))
 
     def _stream_buffer(self) -> int:

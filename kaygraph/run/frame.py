@@ -143,7 +143,7 @@ class Frame:
         self.run, self.scope, self.params, self.attempt = run, scope, params, attempt
         self.error, self.caps, self.cell, self.rules = error, caps, cell, rules
         self.walk: Any = None
-        watched = run.emit is not None
+        watched = run.watched
         limited: object = caps or cell
         if rules is not RULES:
             watched = watched or rules.slow_hook_s is not None

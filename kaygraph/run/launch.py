@@ -3,8 +3,7 @@
 import asyncio
 import sys
 import warnings
-from collections.abc import Callable, Collection, Coroutine, Generator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from functools import partial
 from math import inf
 from threading import get_ident
@@ -13,11 +12,10 @@ from typing import Any, ClassVar, TypeVar
 from weakref import ref
 
 from .._validation import check_limit
-from ..aio.stopped import tell
 from ..aio.tasks import CALLER, Caller, current_task, in_own_task, outlast, raise_if_awaited
 from ..aio.timeouts import within
 from ..aio.tracebacks import trim
-from ..errors import DeadlineExceededError, note_place
+from ..errors import note_place
 from ..events import Observer, RunFinished, RunStarted
 from .by_hand import run_by_hand
 from .changed import note_changed_hook
@@ -26,8 +24,10 @@ from .joining import VIEW, Joining, frame_around
 from .new_loop import run_in_new_loop
 from .observers import OBSERVING
 from .place import PLACE
+from .recorder import RunsRecorded
 from .run import TURN_S, Run
 from .runner import LoopFactory, check_loop_factory
+from .task import RunTask
 
 T = TypeVar("T")
 
@@ -57,6 +57,7 @@ class Runnable:
         deadline: float | None = None,
         grace: float | None = GRACE_S,
         detached: bool = False,
+        journal: RunsRecorded | None = None,
         loop_factory: LoopFactory | None = None,
     ) -> str | None:
         """Run from synchronous code and return the last action.
@@ -81,6 +82,7 @@ class Runnable:
             grace: Seconds that what is in flight has after the first signal, before it is
                 cancelled; None: as long as it takes.
             detached: Where a hook of another run calls it: whether it is a run of its own.
+            journal: Records the run, so that it can be resumed: see docs/durable.md.
             loop_factory: Makes the event loop, which is closed when the run has ended:
                 ``uvloop.new_event_loop``, say. By default it is asyncio's, and is kept for the next
                 run of this thread, unless the run has left something behind on it.
@@ -95,7 +97,7 @@ class Runnable:
         run.inline = True
         grace = check_limit("grace", grace)
         check_loop_factory(loop_factory)
-        asked = self._asked(self.run_within, shared, observers, deadline, run, detached)
+        asked = self._asked(self.run_within, shared, observers, deadline, run, detached, journal)
         launch = partial(launched, *asked)
         try:
             return run_in_new_loop(launch, run, grace, self._interrupts_at_once, loop_factory)
@@ -108,7 +110,7 @@ class Runnable:
         __tracebackhide__ = True  # read by IPython and pytest
         run = Run()
         run.inline = True
-        asked = self._asked(self.run_within, shared, (), None, run, False)
+        asked = self._asked(self.run_within, shared, (), None, run, False, None)
         try:
             return run_by_hand(partial(launched, *asked), run, GRACE_S)
         except BaseException as error:
@@ -123,12 +125,14 @@ class Runnable:
         observers: Sequence[Observer] = (),
         deadline: float | None = None,
         detached: bool = False,
+        journal: RunsRecorded | None = None,
     ) -> Coroutine[Any, Any, str | None]:
         """Run on the current event loop and return the last action; see ``run``.
 
         When it returns, raises or is cancelled, nothing that it started is left behind.
         """
-        return launched(*self._asked(self.run_within, shared, observers, deadline, Run(), detached))
+        asked = self._asked(self.run_within, shared, observers, deadline, Run(), detached, journal)
+        return launched(*asked)
 
     def launch(
         self,
@@ -138,10 +142,11 @@ class Runnable:
         observers: Sequence[Observer] = (),
         deadline: float | None = None,
         detached: bool = False,
-    ) -> "RunTask":
+        journal: RunsRecorded | None = None,
+    ) -> RunTask:
         """Begin a run on the current event loop, in a task of its own, and return it."""
         run = Run()
-        asked = self._asked(self.run_within, shared, observers, deadline, run, detached)
+        asked = self._asked(self.run_within, shared, observers, deadline, run, detached, journal)
         return RunTask(run, partial(launched, *asked))
 
     def _store_of(self, shared: Any) -> Any:
@@ -156,6 +161,7 @@ class Runnable:
         deadline: float | None,
         run: Run,
         detached: bool,
+        journal: RunsRecorded | None,
     ) -> tuple[str, Frame, Callable[[Any, Frame], Coroutine[Any, Any, T]], Any, bool]:
         """Check what is asked of a run, and return what ``launched`` takes."""
         if "IPython" in sys.modules:  # %autoreload changes classes that are there already
@@ -174,9 +180,23 @@ class Runnable:
                 )
             run.observe(observers)
         shared = self._store_of(shared)
+        if journal is not None:
+            run.watched = True
+            work = _recorded(work, journal, self)
         if deadline is not None:
             work = _in_time(work, check_limit("deadline", deadline), self.name)
         return self.name, Frame(run), work, shared, detached
+
+
+def _recorded(
+    work: Callable[[Any, Frame], Coroutine[Any, Any, T]], journal: RunsRecorded, node: Any
+) -> Callable[[Any, Frame], Coroutine[Any, Any, T]]:
+    if not hasattr(journal, "recording"):
+        raise TypeError(
+            'journal is a Journal, as in run(shared, journal=Journal("runs.db", run="import-7")); '
+            f"got {journal!r}"
+        )
+    return journal.recording(node, work)
 
 
 def _in_time(
@@ -193,98 +213,6 @@ def _in_time(
         return within(deadline, "deadline", f"the run of {name!r}", whole(shared, frame))
 
     return in_time
-
-
-class RunTask:
-    """A run under way. Awaiting it gives the last action, or raises what the run raised."""
-
-    def __init__(self, run: Run, launch: Callable[[], Coroutine[Any, Any, str | None]]) -> None:
-        self._run = run
-        self._grace: float | None = None
-        self._timer: asyncio.TimerHandle | None = None
-        self._task = asyncio.get_running_loop().create_task(self._ended(launch))
-        self._task.add_done_callback(self._over)
-
-    def __await__(self) -> Generator[Any, None, str | None]:
-        return self._waited_for().__await__()
-
-    def done(self) -> bool:
-        """Whether the run is over."""
-        return self._task.done()
-
-    def cancel(self) -> None:
-        """End the run now; whoever awaits it gets a CancelledError when all is cleaned up."""
-        self._run.expired = False  # it is not for a grace that was over that it ends
-        self._task.cancel()
-
-    def drain(self, grace: float | None = None) -> None:
-        """Take no more items and begin no more nodes; what is in flight comes to its end.
-
-        What is done then is handed to ``post``, and the run returns. A round of a BatchGraph and
-        the branches of a group are in flight as a whole.
-
-        Args:
-            grace: Seconds after which what is still in flight is cancelled. Batches and pipelines
-                hand over what was done until then; where something else was in flight, the run
-                raises a DeadlineExceededError. None: as long as it takes.
-        """
-        grace = check_limit("grace", grace)
-        self._run.drain()
-        if self._run.expired or self.done():
-            return
-        self._grace = grace
-        if self._timer is not None:
-            self._timer.cancel()
-        if grace is not None:
-            self._timer = asyncio.get_running_loop().call_later(grace, self._expire)
-
-    @property
-    def draining(self) -> bool:
-        """Whether ``drain`` was called."""
-        return self._run.draining
-
-    async def _waited_for(self) -> str | None:
-        """Wait for the run; a cancellation of whoever waits is passed on to it, and once."""
-        cancellation: asyncio.CancelledError | None = None
-        try:
-            await asyncio.wait([self._task])
-        except asyncio.CancelledError as error:
-            cancellation = error
-            self._task.cancel(*error.args)
-            with suppress(asyncio.CancelledError):
-                await outlast([self._task])
-        try:
-            return self._task.result()
-        except asyncio.CancelledError as ended:
-            if cancellation is None:
-                raise
-            raise cancellation from ended.__cause__  # a scope around takes no other than its own
-        finally:
-            # Its task holds an error that holds this frame: no cycle may stay.
-            del self, cancellation
-
-    def _expire(self) -> None:
-        self._run.expire(self._task)
-
-    def _over(self, _: Any) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-
-    async def _ended(self, launch: Callable[[], Coroutine[Any, Any, str | None]]) -> str | None:
-        try:
-            return await launch()
-        except asyncio.CancelledError as error:
-            if not self._run.expired:
-                raise
-            late = DeadlineExceededError(
-                f"what was in flight was not done within grace={self._grace:g} s, and was cancelled"
-            )
-            try:
-                raise late from tell(late, error)
-            finally:
-                del late  # it holds this frame: no cycle may keep them alive
-        finally:
-            del self
 
 
 async def launched(

@@ -19,6 +19,8 @@ from .observers import CountsItems, Observers, both
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
+    from .recorder import Recorder
+
 
 C = TypeVar("C", Permits, KeyedPermits)
 H = TypeVar("H")
@@ -84,6 +86,8 @@ class Run:
     """
 
     ambient: ClassVar[tuple[Observer, ...]] = ()  # those who watch every run that begins
+    watched = False  # nodes are to be looked at: somebody observes, or records
+    journal: "Recorder | None" = None
     emit: Callable[[Event], None] | None = None
     tell: Callable[[Event], None] | None = None  # of its begin and end: not all that hear the rest
     emit_item: Callable[[Event], None] | None = None  # those that want one of each item
@@ -156,6 +160,7 @@ class Run:
         """Send the run's events to the observers, in the order given."""
         if self.ambient or observers:
             self._observers = self.hears = [*self.ambient, *observers]
+            self.watched = True
             self.emit = self.tell = told = Observers(self._observers)
             self.emit_item, self.counting = told.of_items, told.counting
 
@@ -181,6 +186,9 @@ class Run:
             self.emit = both(emit, told)
             self.emit_item = both(self.emit_item, told.of_items)
             self.counting += told.counting
+        if shares and self.journal is None:
+            self.journal = around.journal
+        self.watched = self.emit is not None or self.journal is not None
 
     def enter(self) -> None:
         """Note in the run around that the run begins; it is to call ``leave`` when it ends."""

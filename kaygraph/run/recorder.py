@@ -1,0 +1,68 @@
+"""What a run asks of a journal, which records what ``exec`` returns and replays it.
+
+The core knows a journal by these protocols alone; see ``kaygraph.journal``.
+"""
+
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, Protocol, TypeVar
+
+from ..limits.slots import Slot
+from ..outcome import Outcome
+from .frame import Frame
+
+T = TypeVar("T")
+
+RunItem = Callable[
+    [Any, Any, Slot], Awaitable[Any]
+]  # (item, index, slot), as of ``node.call.Work``
+Begin = Callable[[], Coroutine[Any, Any, T]]
+
+
+class Recorder(Protocol):
+    """The journal of one run, while it runs."""
+
+    def recorded(self, node: Any, frame: Frame, run: RunItem, *, kept: bool) -> RunItem:
+        """Return what runs items and records what they came to, or replays it.
+
+        ``kept``: nobody sees a result before the node's ``exec`` has ended as a whole, so that
+        only that end waits until all is committed.
+        """
+        ...
+
+    def apart(self, node: Any, frame: Frame, run: RunItem) -> RunItem:
+        """Return what runs items that are not recorded themselves: each is a place of its own."""
+        ...
+
+    async def visited(self, node: Any, frame: Frame, begin: Begin[T]) -> T:
+        """Run the lifecycle of a node that a walk has come to."""
+        ...
+
+    async def completed(self, node: Any) -> None:
+        """Wait for the commit of what ``exec`` came to, and for the turn of ``post``."""
+        ...
+
+    def went_on(self, name: str, error: Exception) -> None:
+        """Record that an error was taken to an "error" edge."""
+        ...
+
+    def branch(self, index: int, begin: Begin[T]) -> Begin[T]:
+        """Return what runs a branch of the group that runs here."""
+        ...
+
+    def needed(self, needed: int | None) -> int | None:
+        """Return how many branches have to succeed, where it is recorded which have."""
+        ...
+
+    async def decided(self, outcomes: Sequence[Outcome[Any]]) -> "list[Outcome[Any]]":
+        """Record what the branches of a group came to; return it as it is recorded."""
+        ...
+
+
+class RunsRecorded(Protocol):
+    """What ``run(journal=…)`` takes: a ``kaygraph.Journal``."""
+
+    def recording(
+        self, node: Any, work: Callable[[Any, Frame], Coroutine[Any, Any, T]]
+    ) -> Callable[[Any, Frame], Coroutine[Any, Any, T]]:
+        """Return the work of a run of ``node``, recorded or replayed."""
+        ...

@@ -1,0 +1,104 @@
+"""A run under way, to hold on to."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Generator
+from contextlib import suppress
+from typing import Any
+
+from .._validation import check_limit
+from ..aio.stopped import tell
+from ..aio.tasks import outlast
+from ..errors import DeadlineExceededError
+from .run import Run
+
+
+class RunTask:
+    """A run under way. Awaiting it gives the last action, or raises what the run raised."""
+
+    def __init__(self, run: Run, launch: Callable[[], Coroutine[Any, Any, str | None]]) -> None:
+        self._run = run
+        self._grace: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._task = asyncio.get_running_loop().create_task(self._ended(launch))
+        self._task.add_done_callback(self._over)
+
+    def __await__(self) -> Generator[Any, None, str | None]:
+        return self._waited_for().__await__()
+
+    def done(self) -> bool:
+        """Whether the run is over."""
+        return self._task.done()
+
+    def cancel(self) -> None:
+        """End the run now; whoever awaits it gets a CancelledError when all is cleaned up."""
+        self._run.expired = False  # it is not for a grace that was over that it ends
+        self._task.cancel()
+
+    def drain(self, grace: float | None = None) -> None:
+        """Take no more items and begin no more nodes; what is in flight comes to its end.
+
+        What is done then is handed to ``post``, and the run returns. A round of a BatchGraph and
+        the branches of a group are in flight as a whole.
+
+        Args:
+            grace: Seconds after which what is still in flight is cancelled. Batches and pipelines
+                hand over what was done until then; where something else was in flight, the run
+                raises a DeadlineExceededError. None: as long as it takes.
+        """
+        grace = check_limit("grace", grace)
+        self._run.drain()
+        if self._run.expired or self.done():
+            return
+        self._grace = grace
+        if self._timer is not None:
+            self._timer.cancel()
+        if grace is not None:
+            self._timer = asyncio.get_running_loop().call_later(grace, self._expire)
+
+    @property
+    def draining(self) -> bool:
+        """Whether ``drain`` was called."""
+        return self._run.draining
+
+    async def _waited_for(self) -> str | None:
+        """Wait for the run; a cancellation of whoever waits is passed on to it, and once."""
+        cancellation: asyncio.CancelledError | None = None
+        try:
+            await asyncio.wait([self._task])
+        except asyncio.CancelledError as error:
+            cancellation = error
+            self._task.cancel(*error.args)
+            with suppress(asyncio.CancelledError):
+                await outlast([self._task])
+        try:
+            return self._task.result()
+        except asyncio.CancelledError as ended:
+            if cancellation is None:
+                raise
+            raise cancellation from ended.__cause__  # a scope around takes no other than its own
+        finally:
+            # Its task holds an error that holds this frame: no cycle may stay.
+            del self, cancellation
+
+    def _expire(self) -> None:
+        self._run.expire(self._task)
+
+    def _over(self, _: Any) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    async def _ended(self, launch: Callable[[], Coroutine[Any, Any, str | None]]) -> str | None:
+        try:
+            return await launch()
+        except asyncio.CancelledError as error:
+            if not self._run.expired:
+                raise
+            late = DeadlineExceededError(
+                f"what was in flight was not done within grace={self._grace:g} s, and was cancelled"
+            )
+            try:
+                raise late from tell(late, error)
+            finally:
+                del late  # it holds this frame: no cycle may keep them alive
+        finally:
+            del self
