@@ -8,9 +8,9 @@ from typing import Any, Protocol, TypeVar
 
 from ..limits.slots import Slot
 from ..outcome import Outcome
-from .frame import Frame
 
 T = TypeVar("T")
+F = TypeVar("F")  # the frame that work is done in
 
 RunItem = Callable[
     [Any, Any, Slot], Awaitable[Any]
@@ -18,10 +18,16 @@ RunItem = Callable[
 Begin = Callable[[], Coroutine[Any, Any, T]]
 
 
+class Names(Protocol):
+    """Where nodes have their names: a Frame."""
+
+    def name_of(self, node: Any, /) -> str: ...
+
+
 class Recorder(Protocol):
     """The journal of one run, while it runs."""
 
-    def recorded(self, node: Any, frame: Frame, run: RunItem, *, kept: bool) -> RunItem:
+    def recorded(self, node: Any, frame: Names, run: RunItem, *, kept: bool) -> RunItem:
         """Return what runs items and records what they came to, or replays it.
 
         ``kept``: nobody sees a result before the node's ``exec`` has ended as a whole, so that
@@ -29,11 +35,11 @@ class Recorder(Protocol):
         """
         ...
 
-    def apart(self, node: Any, frame: Frame, run: RunItem) -> RunItem:
+    def apart(self, node: Any, frame: Names, run: RunItem) -> RunItem:
         """Return what runs items that are not recorded themselves: each is a place of its own."""
         ...
 
-    async def visited(self, node: Any, frame: Frame, begin: Begin[T]) -> T:
+    async def visited(self, node: Any, frame: Names, begin: Begin[T]) -> T:
         """Run the lifecycle of a node that a walk has come to."""
         ...
 
@@ -62,7 +68,7 @@ class RunsRecorded(Protocol):
     """What ``run(journal=…)`` takes: a ``kaygraph.Journal``."""
 
     def recording(
-        self, node: Any, work: Callable[[Any, Frame], Coroutine[Any, Any, T]]
-    ) -> Callable[[Any, Frame], Coroutine[Any, Any, T]]:
+        self, node: Any, work: Callable[[Any, F], Coroutine[Any, Any, T]]
+    ) -> Callable[[Any, F], Coroutine[Any, Any, T]]:
         """Return the work of a run of ``node``, recorded or replayed."""
         ...
