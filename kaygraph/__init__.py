@@ -8,16 +8,29 @@ from ._public import NAMES, PLACES, load
 if TYPE_CHECKING:
     from .batch.batch import BatchNode as BatchNode
     from .batch.batch import ParallelBatchNode as ParallelBatchNode
+    from .errors import AlreadyAnsweredError as AlreadyAnsweredError
     from .errors import AttemptTimeoutError as AttemptTimeoutError
     from .errors import AwaitedCancelledError as AwaitedCancelledError
     from .errors import CircuitOpenError as CircuitOpenError
     from .errors import DeadlineExceededError as DeadlineExceededError
     from .errors import Drop as Drop
     from .errors import GraphDefinitionError as GraphDefinitionError
+    from .errors import JournalCorruptError as JournalCorruptError
+    from .errors import JournalError as JournalError
+    from .errors import JournalFullError as JournalFullError
+    from .errors import JournalLockedError as JournalLockedError
+    from .errors import JournalUnavailableError as JournalUnavailableError
+    from .errors import JournalVersionError as JournalVersionError
     from .errors import KayGraphError as KayGraphError
     from .errors import MemoryLimitError as MemoryLimitError
+    from .errors import NodeChangedError as NodeChangedError
     from .errors import NodeDefinitionError as NodeDefinitionError
+    from .errors import NotRecordableError as NotRecordableError
+    from .errors import RunDivergedError as RunDivergedError
+    from .errors import RunExistsError as RunExistsError
     from .errors import RunInterrupted as RunInterrupted
+    from .errors import RunTakenOverError as RunTakenOverError
+    from .errors import RunUnknownError as RunUnknownError
     from .errors import SlowHookWarning as SlowHookWarning
     from .errors import TooManyFailuresError as TooManyFailuresError
     from .errors import UnknownActionError as UnknownActionError

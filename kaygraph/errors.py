@@ -12,7 +12,20 @@ KayGraphError
 │   ├── WorkerStartError     it ended before it had begun, or took longer than ``start_timeout=``
 │   └── MemoryLimitError     it was killed because it exceeded ``memory_limit=``
 ├── WriteConflictError       parallel branches have written the same key of ``shared``
-└── TooManyFailuresError     more items failed than ``on_error`` tolerates (also an ExceptionGroup)
+├── TooManyFailuresError     more items failed than ``on_error`` tolerates (also an ExceptionGroup)
+└── JournalError             a run cannot be recorded or resumed
+    ├── JournalUnavailableError  the journal cannot be opened, read or written
+    ├── JournalLockedError       another process holds the journal's lock (also a TimeoutError)
+    ├── JournalFullError         there is no space left for the journal
+    ├── JournalCorruptError      what the journal holds is not what was written
+    ├── JournalVersionError      a newer kaygraph has made the journal
+    ├── RunUnknownError          the journal has no such run (also a LookupError)
+    ├── RunExistsError           the journal has a run of that id already (also a ValueError)
+    ├── RunTakenOverError        another process has resumed the run
+    ├── RunDivergedError         a resumed run goes another way than the recorded one
+    ├── NodeChangedError         the code of a node with recorded results has changed
+    ├── AlreadyAnsweredError     a wait has been answered before (also a ValueError)
+    └── NotRecordableError       a value would not come back equal (also a TypeError)
 
 RunInterrupted               a signal has ended ``run()`` (a SystemExit and a KeyboardInterrupt)
 Drop                         not an error: ``raise Drop`` in ``exec`` leaves the item out
@@ -170,6 +183,73 @@ class TooManyFailuresError(KayGraphError, ExceptionGroup[Exception]):
 
     def derive(self, excs: Sequence[Exception], /) -> "TooManyFailuresError":  # type: ignore[override]
         return TooManyFailuresError(self.message, excs)
+
+
+class JournalError(KayGraphError):
+    """A run cannot be recorded or resumed. What its journal has acknowledged stays recorded."""
+
+
+class JournalUnavailableError(JournalError):
+    """The journal cannot be opened, read or written: no permission, no such folder, no server."""
+
+
+class JournalLockedError(JournalError, TimeoutError):
+    """Another process has held the lock of the journal for too long; nothing was written."""
+
+
+class JournalFullError(JournalError):
+    """There is no space left for the journal; the transaction was undone."""
+
+
+class JournalCorruptError(JournalError):
+    """What the journal holds is not what was written, or is no journal."""
+
+
+class JournalVersionError(JournalError):
+    """The journal was made by a newer version of kaygraph, and was left as it is."""
+
+
+class RunUnknownError(JournalError, LookupError):
+    """The journal has no run of this id.
+
+    Attributes:
+        run: The id.
+        known: The ids of the runs that it has, the newest first.
+    """
+
+    def __init__(self, run: str, known: Sequence[str], place: str = "the journal") -> None:
+        self.run, self.known, self.place = run, tuple(known), place
+        more = len(self.known) - 5
+        few = ", ".join(map(repr, self.known[:5])) + (f" and {more} more" if more > 0 else "")
+        listed = f" Known runs: {few}." if few else " It has no runs."
+        super().__init__(f"{place} has no run {run!r}.{listed}{closest(run, self.known)}")
+
+    def __reduce__(self) -> tuple[type, tuple[object, ...], dict[str, object]]:
+        return type(self), (self.run, self.known, self.place), self.__dict__
+
+
+class RunExistsError(JournalError, ValueError):
+    """The journal has a run of this id already."""
+
+
+class RunTakenOverError(JournalError):
+    """Another process has resumed the run, or removed it; this one writes nothing more of it."""
+
+
+class RunDivergedError(JournalError):
+    """A resumed run goes another way than the run that was recorded."""
+
+
+class NodeChangedError(JournalError):
+    """The code of a node has changed since results of it were recorded."""
+
+
+class AlreadyAnsweredError(JournalError, ValueError):
+    """What a run waits for has been answered before; the first answer stands."""
+
+
+class NotRecordableError(JournalError, TypeError):
+    """A value would not come back equal from the journal, and so it was not recorded."""
 
 
 class Drop(Exception):  # noqa: N818 - it is an instruction, not an error

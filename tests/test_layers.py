@@ -32,6 +32,7 @@ LAYERS = [
     "graph",
     "streams",
     "groups",
+    "journal",
     "__init__",
     "nodes",
     "patterns",

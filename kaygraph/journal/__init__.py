@@ -1,0 +1,1 @@
+"""Runs that survive their process: what is recorded of them, and where."""

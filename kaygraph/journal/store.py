@@ -1,0 +1,278 @@
+"""Where runs are recorded: what every store does, whatever keeps it.
+
+The log of a run is a sequence of rows: 1, 2, 3, … without a gap. A row holds all that was recorded
+at once, and a checksum. A log that ends early is a valid beginning of what was written; one with a
+gap, or with a row that is not as it was written, is refused.
+"""
+
+import struct
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Literal, NamedTuple, Protocol, get_args
+
+from ..errors import (
+    AlreadyAnsweredError,
+    JournalCorruptError,
+    RunExistsError,
+    RunTakenOverError,
+    closest,
+)
+
+RunStatus = Literal["running", "done", "failed", "interrupted", "waits"]
+STATUSES: tuple[str, ...] = get_args(RunStatus)
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """What a journal knows of a run, without its rows.
+
+    Attributes:
+        run: Its id.
+        graph: The name of the graph that it ran.
+        status: ``"running"`` (or it was, when its process was killed), ``"done"``, ``"failed"``,
+            ``"interrupted"`` (it can be resumed) or ``"waits"`` (for an answer).
+        created: When it was made, in seconds since 1970.
+        updated: When anything of it was written last, in seconds since 1970.
+        epoch: The number of the claim that owns it, 0 for none. A store gives none twice, and each
+            is larger than those before.
+        action: The action that it ended with, if it is done.
+        error: What it failed with, in words.
+        rows: The number of the last row of its log; 0 for none.
+        input: What it began with, encoded; None if that was not recorded. ``Store.runs`` leaves it
+            out: it may be large.
+        seed: 16 random bytes that stay the same as long as the run lives.
+    """
+
+    run: str
+    graph: str
+    status: str
+    created: float
+    updated: float
+    epoch: int
+    action: str | None
+    error: str | None
+    rows: int
+    input: bytes | None
+    seed: bytes
+
+
+class Row(NamedTuple):
+    """One row of a log: its number, when it was written (seconds since 1970), and what it holds."""
+
+    number: int
+    at: float
+    blob: bytes
+
+
+class Answer(NamedTuple):
+    """What another process has answered to a wait, encoded, and when (seconds since 1970)."""
+
+    name: str
+    data: bytes
+    at: float
+
+
+class Store(Protocol):
+    """Where runs are recorded. Every method is one transaction, blocks, and is durable on return.
+
+    A store is used by one thread at a time, in the process that opened it; it may be opened in
+    several processes. A run belongs to whoever has claimed it last.
+
+    Raises:
+        JournalUnavailableError: It cannot be read or written.
+        JournalLockedError: Another process has held its lock for too long.
+        JournalFullError: There is no space left; nothing of the transaction was written.
+        JournalCorruptError: What it holds is not what was written.
+    """
+
+    def claim(self, run: str, graph: str) -> RunInfo:
+        """Become the owner of a run, which is made where there is none; return what is known of it.
+
+        It is given a new epoch, and is "running" unless it is done. Whoever owned it before can
+        write nothing more.
+        """
+
+    def rows(self, run: str) -> Iterator[Row]:
+        """Yield the rows of a run in order, each checked.
+
+        Raises:
+            RunUnknownError: There is no such run.
+            JournalCorruptError: A row is missing, or is not as it was written.
+        """
+
+    def append(self, run: str, epoch: int, blob: bytes) -> int:
+        """Write the next row of a run and return its number.
+
+        Raises:
+            RunTakenOverError: The run has another epoch, or is gone; nothing was written.
+        """
+
+    def finish(
+        self, run: str, epoch: int, status: str, action: str | None, error: str | None
+    ) -> None:
+        """Write how a run has ended, or that it goes on (``"running"``).
+
+        Raises:
+            RunTakenOverError: As of ``append``.
+        """
+
+    def set_input(self, run: str, epoch: int, data: bytes) -> None:
+        """Write what a run begins with, encoded.
+
+        Raises:
+            RunTakenOverError: As of ``append``.
+        """
+
+    def answer(self, run: str, name: str, data: bytes) -> None:
+        """Write the answer to a wait, whoever owns the run.
+
+        Raises:
+            RunUnknownError: There is no such run.
+            AlreadyAnsweredError: It has been answered before; that answer stands.
+        """
+
+    def answers(self, run: str) -> list[Answer]:
+        """Return the answers to a run, in the order in which they were written."""
+
+    def info(self, run: str) -> RunInfo:
+        """Return what is known of a run.
+
+        Raises:
+            RunUnknownError: There is no such run.
+        """
+
+    def runs(self) -> list[RunInfo]:
+        """Return what is known of all runs, the newest first, without their inputs."""
+
+    def copy(self, run: str, new: str, through: int) -> None:
+        """Make a run of another one's graph, input and seed, its first rows and their answers.
+
+        It is "interrupted", and nobody owns it.
+
+        Args:
+            run: The run to copy.
+            new: The id of the new one.
+            through: The number of the last row to copy. Answers are copied that were there when it
+                was written.
+
+        Raises:
+            RunUnknownError: There is no such run.
+            RunExistsError: There is one of the new id already.
+            ValueError: The run has no row of that number.
+        """
+
+    def forget(self, run: str, before: int) -> None:
+        """Remove the rows before one, which the log begins with from now on. Numbers stay.
+
+        Raises:
+            RunUnknownError: There is no such run.
+            ValueError: The run has no row of that number.
+        """
+
+    def remove(self, runs: Iterable[str]) -> None:
+        """Remove runs with all that is theirs. Those that are not there are passed over."""
+
+    def compact(self) -> None:
+        """Give the space of what was removed back to the file system."""
+
+    def cache_get(self, key: bytes) -> tuple[bytes, float] | None:
+        """Return what is cached under a key, and until when (``math.inf``: for good), or None.
+
+        What has expired is there until it is pruned: whoever asks has the clock.
+        """
+
+    def cache_set(self, key: bytes, data: bytes, expires: float | None) -> None:
+        """Cache something, in place of what was there, until a time in seconds since 1970."""
+
+    def cache_prune(self, now: float) -> None:
+        """Remove what has expired by then, in seconds since 1970."""
+
+    def close(self) -> None:
+        """Give the file or the connections back. It may be called twice."""
+
+
+def checksum(run: str, number: int, at: float, blob: bytes) -> bytes:
+    """Return the checksum of a row: 16 bytes of BLAKE2b."""
+    digest = blake2b(struct.pack("<qd", number, at), digest_size=16)
+    digest.update(run.encode())
+    digest.update(b"\0")
+    digest.update(blob)
+    return digest.digest()
+
+
+def checked(
+    run: str, first: int, rows: Iterable[tuple[int, float, bytes, bytes]], place: str
+) -> Iterator[Row]:
+    """Yield the rows of a log that begins with ``first``, and refuse it where one is not right.
+
+    Args:
+        rows: Number, time, checksum and blob of each, in order.
+        place: What the store is called in an error.
+    """
+    expected = first
+    for number, at, known, blob in rows:
+        if number != expected:
+            raise corrupt(place, f"row {expected} of run {run!r} is missing")
+        if known != checksum(run, number, at, blob):
+            raise corrupt(place, f"row {number} of run {run!r} is not as it was written")
+        yield Row(number, at, blob)
+        expected += 1
+    if first > 1 and expected == first:
+        raise corrupt(place, f"row {first} of run {run!r}, which its log begins with, is missing")
+
+
+def corrupt(place: str, what: str) -> JournalCorruptError:
+    """Return the error that tells what is wrong, and what can be done."""
+    return JournalCorruptError(
+        f"{place} is damaged: {what}. Nothing was run. Put a backup in its place, or begin again "
+        "with another file"
+    )
+
+
+def taken_over(run: str, gone: bool = False) -> RunTakenOverError:
+    """Return the error of one who does not own the run any more."""
+    what = "was removed from the journal" if gone else "was taken over: it has been resumed since"
+    return RunTakenOverError(
+        f"run {run!r} {what}, by another process perhaps. Nothing more of it is recorded here. "
+        "Resume a run in one process at a time"
+    )
+
+
+def exists(run: str) -> RunExistsError:
+    """Return the error of an id that is taken."""
+    return RunExistsError(
+        f"the journal has a run {run!r} already. Take another id, or remove that run"
+    )
+
+
+def answered(run: str, name: str) -> AlreadyAnsweredError:
+    """Return the error of an answer that comes too late."""
+    return AlreadyAnsweredError(
+        f"{name!r} of run {run!r} has been answered before. The first answer stands"
+    )
+
+
+def check_row(run: str, number: int, least: int, last: int) -> None:
+    """Refuse a number that is not of one of these rows."""
+    if not least <= number <= last:
+        there = f"it has the rows {max(least, 1)} to {last}" if last else "it has no rows"
+        raise ValueError(f"run {run!r} has no row {number}: {there}")
+
+
+def check_status(status: str) -> str:
+    """Return a status if it is one."""
+    if status not in STATUSES:
+        known = ", ".join(map(repr, STATUSES))
+        meant = closest(status, STATUSES)
+        raise ValueError(f"status must be one of {known}; got {status!r}.{meant}")
+    return status
+
+
+def check_run(run: str) -> str:
+    """Return the id of a run if it can be one: a text that is not empty, without control codes."""
+    if not isinstance(run, str):
+        raise TypeError(f"the id of a run is a string, got {type(run).__name__}")
+    if not run or not run.isprintable():
+        raise ValueError(f"the id of a run is a text of printable characters, got {run!r}")
+    return run
