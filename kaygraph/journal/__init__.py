@@ -1,1 +1,1 @@
-"""Runs that survive their process: what is recorded of them, and where."""
+"""What a run has recorded, and where it is kept: runs that survive their process."""
