@@ -17,6 +17,7 @@ ROOT = Path(kaygraph.__file__).parent
 LAYERS = [
     "_public",
     "_stores",
+    "_extras",
     "errors",
     "_formatting",
     "_validation",

@@ -6,7 +6,7 @@ from functools import cache
 from math import isfinite
 from typing import Any
 
-from .._extras import extra
+from ..._extras import extra
 from .._json import decode
 from ._completion import SHOWN, ChatFormatError
 

@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from typing import Any, ClassVar, Generic, Unpack
 
+from ..._extras import extra
 from ..._validation import check_count
 from ...batch.batch import BatchNode
 from ...batch.fan_out import FanOut
@@ -10,7 +11,6 @@ from ...node.blocks import exec_block_of
 from ...node.keywords import Result
 from ...node.settings import Checks
 from ...run.frame import Frame
-from .._extras import extra
 from .._json import MAX_DEPTH
 from .._store import StoreBatchSettings, Stored, configure
 from ._lines import Row

@@ -9,6 +9,7 @@ from itertools import islice
 from numbers import Number
 from typing import Any, ClassVar, Unpack
 
+from ..._extras import extra
 from ..._validation import check_flag
 from ...batch.batch import BatchNode
 from ...batch.fan_out import FanOut
@@ -17,7 +18,6 @@ from ...node.facts import resource_of
 from ...node.settings import Checks
 from ...outcome import Outcome
 from ...run.frame import Frame
-from .._extras import extra
 from .._store import StoreBatchSettings, Stored, configure, store
 from ._draft import Draft, begin, cut_short, draft_of, share
 from ._paths import FILE_CHECKS, AnyPath, in_thread

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
+from ..._extras import extra
 from ...errors import KayGraphError
 from ...run.place import shows_items
-from .._extras import extra
 from .._quoted import quoted
 from ..http.auth import Basic
 from .channels import escaped

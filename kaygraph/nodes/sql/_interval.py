@@ -11,7 +11,7 @@ from datetime import timedelta
 from functools import cache
 from typing import Any
 
-from .._extras import extra
+from ..._extras import extra
 
 STYLE = "postgres"
 _FORM = re.compile(

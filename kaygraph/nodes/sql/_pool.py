@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from .._extras import extra
+from ..._extras import extra
 from ._database import Database
 from ._interval import interval_loader
 from ._unreadable import Row

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, supp
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .._extras import extra
+from ..._extras import extra
 from ._database import Database, Written, column_names, in_time, too_many
 from ._interval import STYLE
 from ._pool import PREPARED, Pool, whole

@@ -1,11 +1,11 @@
-"""Libraries that only some nodes need; they are imported where they are used."""
+"""Libraries that only a part of kaygraph needs; they are imported where they are used."""
 
 from importlib import import_module
 from typing import Any
 
 
 class MissingExtraError(ImportError):
-    """A node needs a library that is not installed; the message says how to install it."""
+    """A library is needed that is not installed; the message says how to install it."""
 
 
 def extra(module: str, name: str) -> Any:
