@@ -1,0 +1,95 @@
+"""Values come back equal, of the same types all the way down, or are refused at once."""
+
+from collections import Counter, OrderedDict, defaultdict, deque
+from datetime import UTC, date, datetime, time, timedelta, timezone
+from decimal import Decimal
+from pathlib import PurePosixPath, PureWindowsPath
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from kaygraph import NotRecordableError
+from kaygraph.journal.encoding import Encoding
+
+PARIS = ZoneInfo("Europe/Paris")
+
+KEPT: dict[str, Any] = {
+    "none": None,
+    "bool": True,
+    "int": -(2**63),
+    "unsigned int": 2**64 - 1,
+    "long int": -(10**40),
+    "int too long for a text": 3 << 20_000,
+    "infinity": float("-inf"),
+    "minus zero": -0.0,
+    "str": "a\x00é😀",
+    "surrogates": "a\ud800",
+    "bytes": b"\x00\xff",
+    "bytearray": bytearray(b"ab"),
+    "list": [1, [2, ["a", None]]],
+    "tuple": (1, ("a", [])),
+    "set": {1, "a", (2, b"x")},
+    "frozenset": frozenset({frozenset(), 1.5}),
+    "dict": {"b": 1, "a": {"c": [1.5]}},
+    "dict of other keys": {1: "a", None: 2, (1, 2): 3, b"x": 4, True: 5, "\udc80": {2: 3}},
+    "naive": datetime(2024, 2, 29, 23, 59, 59, 999_999),
+    "utc": datetime(1, 1, 1, tzinfo=UTC),
+    "zone": datetime(2024, 7, 1, 12, tzinfo=PARIS),
+    "hour that comes twice": datetime(2024, 10, 27, 2, 30, tzinfo=PARIS),
+    "hour that comes twice, again": datetime(2024, 10, 27, 2, 30, tzinfo=PARIS, fold=1),
+    "offset": datetime(2024, 1, 1, tzinfo=timezone(-timedelta(minutes=90, microseconds=1), "X")),
+    "date": date(9999, 12, 31),
+    "time": time(1, 2, 3, 4, UTC, fold=1),
+    "timedelta": -timedelta(days=3, microseconds=1),
+    "timezone": timezone(timedelta(hours=1)),
+    "zoneinfo": PARIS,
+    "decimal": Decimal("-1.20E+400"),
+    "uuid": UUID(int=7),
+    "complex": complex(-0.0, float("inf")),
+    "range": range(10**30, 5, -1),
+    "slice": slice(None, 5),
+    "posix path": PurePosixPath("/a/b"),
+    "windows path": PureWindowsPath("c:/a"),
+    "ordered dict": OrderedDict([(2, "b"), (1, "a")]),
+    "default dict": defaultdict(list, {"a": [1]}),
+    "counter": Counter("abca"),
+    "deque": deque([1, (2,)], maxlen=3),
+}
+
+
+@pytest.fixture(name="encoding")
+def _encoding() -> Encoding:
+    return Encoding()
+
+
+@pytest.mark.parametrize("value", KEPT.values(), ids=KEPT)
+def test_built_in_values_come_back_as_they_were(encoding: Encoding, value: Any) -> None:
+    """Each is equal, of the same type, and has an equal fingerprint."""
+    back = encoding.decode(encoding.encode(value, "it"))
+    assert type(back) is type(value)
+    assert back == value
+    assert encoding.fingerprint(back) == encoding.fingerprint(value)
+
+
+def test_an_error_says_where_the_value_stands_and_what_to_type(encoding: Encoding) -> None:
+    """It names whose value it was, the place within it, and its class."""
+
+    class Point:
+        pass
+
+    with pytest.raises(
+        NotRecordableError,
+        match=r"^What exec of 'Fetch' returned cannot be recorded: \['rows'\]\[1\]\['at'\] is of "
+        r"the type .*Point\. Type: Journal\(\.\.\., types=\[Point\]\)\.$",
+    ):
+        encoding.encode({"rows": [{}, {"at": Point()}]}, "what exec of 'Fetch' returned")
+
+
+def test_what_contains_itself_is_refused(encoding: Encoding) -> None:
+    """Neither a list nor a dict within itself ends in a crash."""
+    endless: list[object] = []
+    endless.append({"a": (endless,)})
+    with pytest.raises(NotRecordableError, match="contains itself"):
+        encoding.encode(endless, "it")
