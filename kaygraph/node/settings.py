@@ -10,7 +10,13 @@ from ..limits.breaker import CircuitBreaker
 from ..limits.rate import RateLimit
 from ..limits.retry import Retry
 from .hooks import check_hook, is_own
-from .keywords import Attempts, BatchGraphSettings, ParallelSettings, RunIn
+from .keywords import (
+    Attempts,
+    BatchGraphSettings,
+    MapReduceSettings,
+    ParallelSettings,
+    RunIn,
+)
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -82,6 +88,19 @@ def note_settings(cls: Any) -> None:
             value = checked(cls, name, said[name])
             # No method: from Python 3.14 on it would be one, and 3.13 warns.
             setattr(cls, name, staticmethod(value) if isinstance(value, partial) else value)
+
+
+# What says how work is done, or where it comes from and goes to, and not what comes of it.
+_OF_ANY_NODE = FAMILY | frozenset(checks_of(MapReduceSettings)) | {"reads", "writes"}
+
+
+def own_settings(node: Any) -> dict[str, Any]:
+    """Return the settings of a ready-made node that say what comes of an item: a url, a prompt."""
+    return {
+        name: getattr(node, name, None)
+        for name in node._accepts - _OF_ANY_NODE
+        if not name.startswith("max_")
+    }
 
 
 def _guards_of(cls: Any) -> Checks:

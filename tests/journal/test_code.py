@@ -1,0 +1,392 @@
+"""What a node's results depend on: which edits of its code count, and which do not."""
+
+import functools
+import importlib.util
+import itertools
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from kaygraph import BatchNode, MapReduceNode, Node
+from kaygraph.journal.code import Code, code_of
+from kaygraph.journal.syntax import facts_of
+from kaygraph.nodes import FunctionNode, HTTPNode, node
+
+SOURCE = '''\
+import json
+
+from kaygraph import Node
+
+PROMPT = "Translate: {text}"
+
+
+def cleaned(text):
+    return text.strip()
+
+
+class Base(Node):
+    def shorten(self, text):
+        return text[:100]
+
+
+class Translate(Base):
+    """Translates texts."""
+
+    language = "de"
+
+    def __init__(self, model="small", **settings):
+        super().__init__(**settings)
+        self.model = model
+        self.seen = 0
+
+    def prep(self, shared):
+        return shared["text"]
+
+    def exec(self, text):
+        """Ask the model."""
+        asked = PROMPT.format(text=cleaned(text))
+        return f"{self.model}: {self.shorten(asked)} -> {self.language}"
+
+    def exec_fallback(self, text, exc):
+        return None
+
+    def post(self, shared, text, result):
+        self.seen += 1
+        shared["result"] = result
+'''
+
+HARMLESS = {
+    "a comment": ("        asked =", "        # what is asked for\n        asked ="),
+    "the docstring of exec": (
+        '"""Ask the model."""',
+        '"""Ask for a translation.\n\n        Yes."""',
+    ),
+    "the docstring of the class": ('    """Translates texts."""\n', ""),
+    "blank lines": ("        return f", "\n\n        return f"),
+    "formatting": ("cleaned(text))", "cleaned(\n            text,\n        )\n        )"),
+    "another quote": ('"Translate: {text}"', "'''Translate: {text}'''"),
+    "annotations": ("def exec(self, text):", "def exec(self, text: str) -> str:"),
+    "an annotated variable": ("asked = PROMPT", "asked: str = PROMPT"),
+    "the name of a local variable": ("asked", "question"),
+    "prep": ('shared["text"]', 'shared["text"].lower()'),
+    "post": ('shared["result"]', 'shared["translated"]'),
+    "a function that exec does not call": ("import json", "import json\n\ndef other(): return 1"),
+    "a method that exec does not call": (
+        "    def prep",
+        "    def other(self): ...\n\n    def prep",
+    ),
+    "an import": ("import json", "import json, math"),
+    "the name of the class": ("class Translate(", "class Translation("),
+}
+CHANGES = {
+    "an expression of exec": ("-> {self.language}", "=> {self.language}"),
+    "a log line": ("        asked =", "        self.log.info('asked')\n        asked ="),
+    "the fallback": ("return None", "return ''"),
+    "a method that exec calls": ("text[:100]", "text[:200]"),
+    "a function that exec calls": ("text.strip()", "text.rstrip()"),
+    "a constant of the module": ("Translate: {text}", "Translate this: {text}"),
+    "a constant of the class": ('language = "de"', 'language = "fr"'),
+    "a setting of the object": ('model="small"', 'model="large"'),
+    "another attribute": ("self.shorten(asked)", "self.shorten(text)"),
+    "the way it is written": ("    def exec(", "    async def exec("),
+    "a decorator": ("    def exec(", "    @__import__('functools').cache\n    def exec("),
+    "no fallback": ("    def exec_fallback", "    def other_fallback"),
+    "the order of operands": ("asked = ", "asked = '' + "),
+}
+
+_numbers = itertools.count()
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Callable[[str], ModuleType]:
+    """Return what imports a text from a file of its own."""
+
+    def load(text: str) -> ModuleType:
+        name = f"edited_{next(_numbers)}"
+        path = tmp_path / f"{name}.py"
+        path.write_text(text)
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
+
+
+def translate_in(module: ModuleType) -> Node:
+    cls = getattr(module, "Translate", None) or module.Translation
+    return cls()  # type: ignore[no-any-return]
+
+
+def edited(edit: tuple[str, str]) -> str:
+    old, new = edit
+    assert old in SOURCE
+    return SOURCE.replace(old, new)
+
+
+@pytest.mark.parametrize("edit", HARMLESS.values(), ids=HARMLESS)
+def test_a_harmless_edit_changes_nothing(edit: Any, load: Any) -> None:
+    """What cannot change a result leaves the hash as it was."""
+    before, after = Code(translate_in(load(SOURCE))), Code(translate_in(load(edited(edit))))
+    assert before.digest == after.digest
+    assert before.by_source
+    assert after.by_source
+
+
+@pytest.mark.parametrize("edit", CHANGES.values(), ids=CHANGES)
+def test_an_edit_that_may_change_a_result_counts(edit: Any, load: Any) -> None:
+    """What may change a result changes the hash."""
+    assert code_of(translate_in(load(SOURCE))) != code_of(translate_in(load(edited(edit))))
+
+
+def test_the_hash_is_the_same_in_every_process_and_version() -> None:
+    """No address, no seed of hashes and no version of Python is in it."""
+
+    def sample(item: int, *, scale: float = 1.5) -> str:
+        """Show it."""
+        big = 10**30 + 0xFF
+        names = {one: f"{one!r:>{item}}ü" for one in ("a", b"b", None) if one is not ...}
+        match item:
+            case 0 | 1:
+                return "low"
+            case [first, *rest] if rest:
+                return str(first)
+        try:
+            return f"{names}{scale}" + str(lambda other: (other, big))
+        except* ValueError as errors:
+            raise errors from None
+
+    facts = facts_of(sample)
+    assert facts.by_source
+    assert facts.digest.hex() == "a753b3f3a308401712f9df361b48ade4"
+
+
+def test_another_process_finds_the_same(tmp_path: Path, load: Any) -> None:
+    """A process with another seed for hashes has the same hash of the same file."""
+    (tmp_path / "there.py").write_text(
+        f"{SOURCE}\nfrom kaygraph.journal.code import code_of\nprint(code_of(Translate()).hex())\n"
+    )
+    told = subprocess.run(
+        [sys.executable, "there.py"],
+        cwd=tmp_path,
+        env={"PYTHONHASHSEED": "7", "PYTHONPATH": ":".join(filter(None, sys.path))},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert told.stdout.strip() == code_of(translate_in(load(SOURCE))).hex()
+
+
+def test_a_function_without_source_is_known_by_its_code_object(load: Any) -> None:
+    """Without source, comments and docstrings still do not count, and an edit does."""
+
+    def made(text: str) -> Code:
+        names: dict[str, Any] = {"__name__": "typed"}
+        exec(compile(text, "<typed>", "exec"), names)
+        return Code(names["Translate"]())
+
+    code = made(SOURCE)
+    assert not code.by_source
+    assert made(edited(HARMLESS["a comment"])).digest == code.digest
+    assert made(edited(HARMLESS["the docstring of exec"])).digest == code.digest
+    for edit in CHANGES.values():
+        assert made(edited(edit)).digest != code.digest
+
+
+def test_a_file_that_was_edited_after_its_import_is_not_taken_for_its_source(
+    load: Any, tmp_path: Path
+) -> None:
+    """The hash is that of the code that runs, wherever the file has gone since."""
+    module = load(SOURCE)
+    path = Path(module.__file__ or "")
+    path.write_text(edited(CHANGES["an expression of exec"]))
+    code = Code(translate_in(module))
+    assert not code.by_source
+    assert code.digest != code_of(translate_in(load(edited(CHANGES["an expression of exec"]))))
+
+
+def test_a_function_that_has_only_moved_is_found(load: Any) -> None:
+    """Lines that were put in above it, after the import, do not matter."""
+    module = load(SOURCE)
+    Path(module.__file__).write_text("# moved\n\n" + SOURCE)
+    code = Code(translate_in(module))
+    assert code.by_source
+    assert code.digest == code_of(translate_in(load(SOURCE)))
+
+
+def test_what_an_object_holds_counts() -> None:
+    """Two objects of a class differ when exec reads what differs, and only then."""
+
+    class Greet(Node):
+        def __init__(self, greeting: Any, unread: int = 0) -> None:
+            super().__init__()
+            self.greeting, self.unread = greeting, unread
+
+        def exec(self, name: str) -> str:
+            return f"{self.greeting} {name}"
+
+    assert code_of(Greet("Hello")) == code_of(Greet("Hello", unread=1))
+    assert code_of(Greet("Hello")) != code_of(Greet("Moin"))
+    assert code_of(Greet(["a", {"b": 1}])) != code_of(Greet(["a", {"b": 2}]))
+    assert code_of(Greet({"a": 1, "b": 2})) == code_of(Greet({"b": 2, "a": 1}))
+    assert code_of(Greet(1)) != code_of(Greet(True))
+    assert code_of(Greet(object())) == code_of(Greet(object()))  # no address
+    assert code_of(Greet(str.upper)) != code_of(Greet(str.lower))
+    assert code_of(Greet(functools.partial(int, base=2))) != code_of(
+        Greet(functools.partial(int, base=8))
+    )
+    loop: list[Any] = []
+    loop.append(loop)
+    code_of(Greet(loop))  # it ends
+
+
+def test_state_is_no_code() -> None:
+    """What methods set or change in place does not count; a list that is only read does."""
+
+    class Count(Node):
+        def __init__(self, words: list[str]) -> None:
+            super().__init__()
+            self.calls, self.met, self.words = 0, [], words
+
+        def exec(self, word: str) -> int:
+            self.calls += 1
+            self.met.append(word)
+            return self.words.index(word) + len(self.met)
+
+    count = Count(["a"])
+    before = code_of(count)
+    count.exec("a")
+    assert code_of(count) == before
+    count.words = ["a", "b"]
+    assert code_of(count) != before
+
+
+def test_what_is_named_like_a_secret_does_not_count() -> None:
+    """A key that was rotated is no change of code."""
+
+    class Ask(Node):
+        def __init__(self, api_key: str, headers: dict[str, str]) -> None:
+            super().__init__()
+            self.api_key, self.headers = api_key, headers
+
+        def exec(self, item: str) -> str:
+            return f"{item} {self.api_key} {self.headers}"
+
+    assert code_of(Ask("old", {"Authorization": "old"})) == code_of(
+        Ask("new", {"Authorization": "new"})
+    )
+    assert code_of(Ask("key", {"Accept": "a"})) != code_of(Ask("key", {"Accept": "b"}))
+
+
+def test_names_of_functions_around_count_when_they_are_strings_or_in_capitals() -> None:
+    """A prompt counts; a list that a test appends to, or a number that it counts with, does not."""
+
+    def made(prompt: str, seen: list[int], limit: int, calls: int) -> Node:
+        LIMIT = limit  # noqa: N806 - as a constant is written
+
+        class Ask(Node):
+            def exec(self, item: int) -> Any:
+                seen.append(item)
+                return prompt, LIMIT, calls
+
+        return Ask()
+
+    base = code_of(made("a", [], 1, 1))
+    assert code_of(made("a", [1], 1, 2)) == base
+    assert code_of(made("b", [], 1, 1)) != base
+    assert code_of(made("a", [], 2, 1)) != base
+
+
+def test_a_function_node_is_its_function() -> None:
+    """Another function is another code, under the same name too."""
+
+    def made(number: int) -> FunctionNode[..., Any]:
+        if number == 1:
+            return node(lambda item: item + 1, name="Add")
+        return node(lambda item: item + 2, name="Add")
+
+    assert code_of(made(1)) == code_of(made(1))
+    assert code_of(made(1)) != code_of(made(2))
+
+
+def test_settings_of_a_ready_made_node_count() -> None:
+    """What is asked for counts; how often, how long and with which limits does not."""
+    code = code_of(HTTPNode("http://127.0.0.1/{item}"))
+    assert code_of(HTTPNode("http://127.0.0.1/{item}", max_retries=3, max_bytes=10_000)) == code
+    assert code_of(HTTPNode("http://127.0.0.1/{item}?all")) != code
+
+
+def test_super_is_followed() -> None:
+    """A base that is called through super() counts, each in its turn."""
+
+    def made(extra: str) -> Node:
+        class Base(Node):
+            def exec(self, item: str) -> str:
+                return item + extra
+
+        class Fetch(Base):
+            def exec(self, item: str) -> str:
+                return super().exec(item)
+
+        return Fetch()
+
+    assert code_of(made("a")) != code_of(made("b"))
+
+
+def test_map_reduce_is_known_by_its_own_hooks() -> None:
+    """map, combine, partition and reduce are its code."""
+
+    def made(step: str) -> MapReduceNode:
+        class Count(MapReduceNode):
+            def map(self, item: str) -> Any:
+                return [(item, step)]
+
+            def reduce(self, key: str, values: list[Any]) -> Any:
+                return len(values)
+
+        return Count()
+
+    assert code_of(made("a")) == code_of(made("a"))
+    assert code_of(made("a")) != code_of(made("b"))
+
+
+def test_it_says_whether_params_are_read() -> None:
+    """A result that depends on the params of a round has to be kept under them."""
+
+    class Plain(BatchNode):
+        def exec(self, item: int) -> int:
+            return item
+
+    class Reads(BatchNode):
+        def exec(self, item: int) -> int:
+            return item + int(self.params["add"])
+
+    assert not Code(Plain()).reads_params
+    assert Code(Reads()).reads_params
+
+
+def test_a_hook_that_was_put_on_an_object_is_its_code() -> None:
+    """node.exec = … counts, and so does a class that was patched."""
+
+    class Fetch(Node):
+        def exec(self, item: int) -> int:
+            return item
+
+    fetch = Fetch()
+    before = code_of(fetch)
+    fetch.exec = lambda item: item + 1  # type: ignore[assignment, method-assign]
+    assert code_of(fetch) != before
+
+    def patched(self: Any, item: int) -> int:
+        return item - 1
+
+    Fetch.exec = patched  # type: ignore[method-assign]
+    assert code_of(Fetch()) != before
