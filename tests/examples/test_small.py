@@ -69,11 +69,14 @@ def test_random_graph_walks_as_the_oracle_says(case: Case) -> None:
 
 
 class Say(Node):
-    """Notes its name, and returns its actions one visit after another."""
+    """Notes its name, and returns its actions one visit after another; no thread has a part."""
 
     def __init__(self, name: str, *actions: str | None) -> None:
         super().__init__(name=name)
         self.actions = iter(actions)
+
+    async def exec(self, prep_res: Any) -> None:
+        pass
 
     def post(self, shared: Any, prep_res: Any, exec_res: Any) -> str | None:
         shared.setdefault("said", []).append(self.name)

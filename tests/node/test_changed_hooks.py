@@ -92,6 +92,7 @@ def test_in_ipython_changed_classes_are_looked_for_before_a_run(
     assert shared["exec"] == "def"
 
 
+@pytest.mark.filterwarnings("ignore:Assigning a code object of non-matching type")  # Python 3.13
 def test_new_code_in_the_function_of_a_hook_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     """So %autoreload changes a method: the function stays, its code does not."""
     monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: None))
