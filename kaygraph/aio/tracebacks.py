@@ -8,7 +8,7 @@ import os
 from asyncio import CancelledError, Future
 from collections.abc import Iterator
 from contextlib import suppress
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any
 
 from ..errors import KayGraphError
@@ -55,6 +55,7 @@ def _shortened(traceback: TracebackType | None, tells: bool) -> TracebackType | 
         if kind == USER or (kept and not tells and one.tb_next is None):
             kept.append(one)
         one = one.tb_next
+    _empty(kept)
     if not kept:
         # What comes from a process has its own traceback in a note.
         return None if tells or kind == EXECUTORS else traceback
@@ -64,6 +65,26 @@ def _shortened(traceback: TracebackType | None, tells: bool) -> TracebackType | 
             one.tb_next = following
         following = one
     return following
+
+
+def _empty(kept: list[TracebackType]) -> None:
+    """Have the engine's frames that called these, and are over, forget their variables.
+
+    From Python 3.12 on the frame of a coroutine that has ended knows its caller's, as that of a
+    function does: ``f_back`` leads from a hook to the engine, whatever a traceback leaves out.
+    """
+    seen: set[FrameType] = set()
+    for one in kept:
+        frame = one.tb_frame.f_back
+        # One without a caller may be that of a coroutine that is suspended.
+        while frame is not None and frame.f_back is not None and frame not in seen:
+            seen.add(frame)
+            if kind_of(frame.f_code.co_filename) != USER:
+                try:
+                    frame.clear()
+                except RuntimeError:  # it runs, and so do its callers
+                    break
+            frame = frame.f_back
 
 
 def let_go(task: "Future[Any]", error: BaseException) -> None:

@@ -1,6 +1,7 @@
 """What happens when items fail for good."""
 
 from asyncio import CancelledError
+from collections.abc import Iterable
 from typing import Any
 
 from ..aio.stopped import stopped_at
@@ -92,3 +93,10 @@ class Failures:
     def too_many(self) -> TooManyFailuresError:
         message = f"{self.failed} of {self.pulled} items of {self.name!r} failed"
         return TooManyFailuresError(f"{message}, on_error={self.on_error}", self.errors)
+
+
+def forget_callers(results: Iterable[object]) -> None:
+    """Empty the frames of workers that have ended, to which errors in the results may lead."""
+    for result in results:
+        if type(result) is Outcome and result.error is not None:
+            trim(result.error)

@@ -32,7 +32,7 @@ from ..run.frame import Frame
 from ..run.place import InNode, Worker, Working
 from ..run.run import Run
 from .chunks import Chunks
-from .failures import Failures
+from .failures import Failures, forget_callers
 from .pool import WorkerPool
 from .source import END, AsyncSource, SyncSource, opened
 
@@ -129,6 +129,8 @@ class FanOut:
         self.failures.settle(self.pulled)
         # The context of an item leads here from what has failed in it: no cycle may stay.
         results, self.results = self.results, []
+        if self.failures.failed:
+            forget_callers(results)
         if self.has_gaps:
             return [result for result in results if result is not SKIPPED]
         return results

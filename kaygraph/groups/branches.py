@@ -14,7 +14,7 @@ from ..node.composition import Composition
 from ..node.node import BaseNode
 from ..node.observed import begun
 from ..node.wiring import Wired, successors_of, unique
-from ..observability.conflicts import branches, look
+from ..observability.conflicts import Branches, branches, look
 from ..outcome import Outcome, status_of
 from ..run.frame import FRAME, Cell, Frame, Scope
 from ..run.recorder import Begin
@@ -78,25 +78,11 @@ class BranchGroup(BaseNode[Any, list[Any]]):
         loop = asyncio.get_running_loop()
         started = loop.time()
         ended = [started for _ in self.branches]
-
-        async def run(index: int, branch: Graph) -> None:
+        tasks: list[asyncio.Task[None]] = []
+        for index, branch in enumerate(self.branches):
             scope = Scope(path, {branch: self._names[index]})
             inner = frame.derive(scope=scope, cell=cells[index], rules=rules)
-            FRAME.set(inner)
-            if beside is not None:
-                beside.enter()
-
-            begin: Begin[Any] = partial(branch.run_within, shared, inner)
-            if journal is not None:
-                begin = journal.branch(index, begin)
-            try:
-                await begun(begin, f"{path}{self._names[index]}", inner, branch)
-            finally:
-                ended[index] = loop.time()
-                if beside is not None:
-                    beside.leave()
-
-        tasks = [loop.create_task(run(i, branch)) for i, branch in enumerate(self.branches)]
+            tasks.append(loop.create_task(_walked(index, branch, shared, inner, beside, ended)))
         try:
             with frame.run.beside:
                 try:
@@ -155,6 +141,32 @@ async def _decided(tasks: "Sequence[asyncio.Task[None]]", needed: int | None) ->
             if failed > len(tasks) - needed:
                 return False
     return True
+
+
+async def _walked(
+    index: int,
+    branch: Graph,
+    shared: Any,
+    frame: Frame,
+    beside: Branches | None,
+    ended: list[float],
+) -> None:
+    """Walk one branch, and note when it has ended.
+
+    No closure: an error of the branch may lead to it, and is kept in an outcome.
+    """
+    FRAME.set(frame)
+    if beside is not None:
+        beside.enter()
+    begin: Begin[Any] = partial(branch.run_within, shared, frame)
+    if frame.run.journal is not None:
+        begin = frame.run.journal.branch(index, begin)
+    try:
+        await begun(begin, frame.name_of(branch), frame, branch)
+    finally:
+        ended[index] = asyncio.get_running_loop().time()
+        if beside is not None:
+            beside.leave()
 
 
 def _branch(branch: Any) -> Graph:

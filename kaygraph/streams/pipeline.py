@@ -8,6 +8,7 @@ from typing import Any, ClassVar, Self, Unpack
 
 from ..aio.buffer import Buffer
 from ..aio.tasks import Gathering, raise_if_cancelled
+from ..batch.failures import forget_callers
 from ..errors import TooManyFailuresError
 from ..events import StageStarted
 from ..executors.kinds import result_of
@@ -165,6 +166,8 @@ class Pipeline(BaseNode[Any, list[Any] | None], Streaming[Any]):
             self._cut_short(stages, keeps_results=False)
             raise
         kept = self.collect and last.size == UNBOUNDED
+        if kept and any(stage.failures.failed for stage in stages):
+            forget_callers(last.items)
         for stage, prep_res in zip(stages, prep_results, strict=True):
             if emit is not None:
                 emit(stage.event())
