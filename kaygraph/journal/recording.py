@@ -1,0 +1,164 @@
+"""What runs the items of a node, and records what they came to, or replays it."""
+
+from hashlib import blake2b
+from typing import Any
+
+from ..aio.outlet import hand_on_all
+from ..errors import Drop, NotRecordableError
+from ..executors.kinds import YIELDING
+from ..limits.slots import Slot
+from ..run.recorder import RunItem
+from .log import (
+    ATTEMPTS,
+    DROPPED,
+    FAILED,
+    PAYLOAD,
+    POINT,
+    RESULT,
+    SECONDS,
+    Entry,
+)
+from .position import POSITION, SIZE, Position
+from .state import State
+
+
+class Recording:
+    """The items of one node in one place of a run.
+
+    Args:
+        state: The run's.
+        node: The node.
+        name: Its full name.
+        run: What runs an item that is not recorded.
+        kept: Whether results are seen only when all items have ended.
+    """
+
+    def __init__(self, state: State, node: Any, name: str, run: RunItem, kept: bool) -> None:
+        self.state, self.node, self.name, self._run, self.kept = state, node, name, run, kept
+        self.number = state.number_of(node, name)
+        self.around = POSITION.get()
+        # The node that is visited here has one exec, which needs no name of its own.
+        self.is_visit = self.around.name == name and not hasattr(node, "fan_out_of")
+        self.prefix = self.around.key(f"{name}:items")
+        self.key_of = state.key_of(name)
+        self.yields = node.exec_kind in YIELDING
+        self.what = f"what exec of {name!r} returned"
+
+    async def run(self, item: Any, index: Any, slot: Slot) -> Any:
+        """Run one item, or replay it."""
+        if self.is_visit and index is None:
+            return await self._visit(item, slot)
+        state = self.state
+        key = self._key(item)
+        entry = state.log.entries.pop(key, None)
+        if entry is not None:
+            return await self._replayed(entry, item, index, slot)
+        position = self.around.item(key)
+        value = await self._called(item, index, slot, position, key)
+        state.add([RESULT, key, self.number, self._encoded(value), slot.attempts, slot.seconds])
+        if not self.kept or state.is_behind:
+            slot.give()  # a slow disk holds nobody's permits
+            await state.committed()
+        return await self._handed_on(value, index, slot)
+
+    async def apart(self, item: Any, index: Any, slot: Slot) -> Any:
+        """Run an item that is not recorded itself; what runs within it has a place of its own."""
+        token = POSITION.set(self.around.item(self._key(item)))
+        try:
+            return await self._run(item, index, slot)
+        finally:
+            POSITION.reset(token)
+
+    async def _visit(self, item: Any, slot: Slot) -> Any:
+        """Run the one exec of a node that is visited here, or replay it."""
+        state, position = self.state, self.around
+        key = position.digest
+        entry = state.log.entries.pop(key, None)
+        digest = state.digest_of(item)
+        position.shown = True
+        position.point = state.turns.places.get(key)
+        if entry is not None and state.holds(entry, digest, self.name):
+            return await self._replayed(entry, item, None, slot)
+        value = await self._called(item, None, slot, position, key)
+        encoded = self._encoded(value)
+        state.add(
+            [POINT, key, self.number, encoded, slot.attempts, slot.seconds, position.path, digest]
+        )
+        slot.give()
+        await state.committed()
+        return value
+
+    def _key(self, item: Any) -> bytes:
+        """Return the key of an item: what it is, and which of several that are equal."""
+        state = self.state
+        try:
+            what = item if self.key_of is None else self.key_of(item)
+            key = state.encoding.fingerprint(what, self.prefix)
+        except NotRecordableError as error:
+            raise state.fatal(
+                NotRecordableError(
+                    f"an item of {self.name!r} has nothing that tells it from others in the "
+                    f"journal: {error}. Or say what does, as in "
+                    f"Journal(..., key={{{self.name!r}: lambda item: item.id}})"
+                )
+            ) from error
+        number = state.met.get(key, 0)
+        state.met[key] = number + 1
+        if number:
+            key = blake2b(number.to_bytes(8, "big"), digest_size=SIZE, key=key).digest()
+        return key
+
+    async def _called(
+        self, item: Any, index: Any, slot: Slot, position: Position, key: bytes
+    ) -> Any:
+        """Run an item; note a failure, which is recorded if the run goes on without it."""
+        state = self.state
+        if position.blocked:
+            slot.give()
+            await state.never()
+        outlet = slot.outlet
+        token = POSITION.set(position)
+        try:
+            # What a generator yields is recorded as a whole before any of it goes on.
+            slot.outlet = None
+            return await self._run(item, index, slot)
+        except Drop:
+            state.add([DROPPED, key, self.number, b"", slot.attempts, slot.seconds])
+            raise
+        except Exception as error:
+            if self.around.ended is None:
+                self.around.ended = []
+            failure = state.encoding.encode_error(error)
+            self.around.ended.append(
+                [FAILED, key, self.number, failure, slot.attempts, slot.seconds]
+            )
+            raise
+        finally:
+            POSITION.reset(token)
+            slot.outlet = outlet
+
+    def _encoded(self, value: Any) -> bytes:
+        try:
+            return self.state.encoding.encode(value, self.what)
+        except NotRecordableError as error:
+            raise self.state.fatal(error) from None
+
+    async def _replayed(self, entry: Entry, item: Any, index: Any, slot: Slot) -> Any:
+        """Return or raise what is recorded, without a call."""
+        state = self.state
+        state.replayed += 1
+        kind = entry[0]
+        slot.attempts, slot.seconds = entry[ATTEMPTS], entry[SECONDS]
+        if kind == FAILED:
+            raise state.encoding.decode_error(entry[PAYLOAD])
+        if kind == DROPPED:
+            raise Drop
+        return await self._handed_on(state.encoding.decode(entry[PAYLOAD]), index, slot)
+
+    async def _handed_on(self, value: Any, index: Any, slot: Slot) -> Any:
+        """Return a result, or put the values of a generator where they go on."""
+        if not self.yields or slot.outlet is None:
+            return value
+        slot.outlet.begin(index or 0)
+        await hand_on_all(value, slot.outlet)
+        return None

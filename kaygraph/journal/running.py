@@ -1,0 +1,154 @@
+"""A recorded run from its opening to its end."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Coroutine
+from secrets import token_hex
+from time import gmtime, strftime
+from typing import Any, TypeVar
+
+from .._extras import extra
+from ..errors import JournalError, RunExistsError
+from ..graph.graph import Graph
+from ..run.run import Run
+from .encoding import Encoding
+from .log import Entry, Log
+from .opening import open_store
+from .position import POSITION, Position
+from .session import Session
+from .settings import Settings
+from .store import RunInfo, Store
+from .writer import Writer
+
+T = TypeVar("T")
+
+Address = str | os.PathLike[str]
+
+
+def new_id(address: Address) -> str:
+    """Return an id for a run that was given none, and say it on standard error."""
+    run = f"{strftime('%Y%m%d-%H%M%S', gmtime())}-{token_hex(2)}"
+    print(
+        f"kaygraph: this is run {run!r} of the journal {os.fspath(address)}; to resume it, give "
+        f"Journal(..., run={run!r})",
+        file=sys.stderr,
+    )
+    return run
+
+
+class Owned:
+    """A run of a store that this process owns; its methods are called in one thread."""
+
+    def __init__(self, open_it: Callable[[], Store], run: str, graph: str) -> None:
+        self._open, self._run, self._graph = open_it, run, graph
+        self._store: Store | None = None
+        self._epoch = 0
+        library = extra("ormsgpack", "journal")
+        self._pack, self._unpack = library.packb, library.unpackb
+
+    def open(self) -> tuple[RunInfo, Log]:
+        """Become the owner of the run; return what is recorded of it."""
+        store = self._store = self._open()
+        info = store.claim(self._run, self._graph)
+        self._epoch = info.epoch
+        if info.graph != self._graph:
+            raise RunExistsError(
+                f"run {self._run!r} is one of {info.graph!r}, and this is {self._graph!r}: give it "
+                "another id, or the graph its name again"
+            )
+        log = Log()
+        for row in store.rows(self._run):
+            log.read(self._unpack(row.blob))
+        return info, log
+
+    def commit(self, entries: list[Entry]) -> None:
+        """Write entries in one transaction."""
+        if entries:
+            assert self._store is not None
+            self._store.append(self._run, self._epoch, self._pack(entries))
+
+    def finish(self, status: str, action: str | None, error: str | None) -> None:
+        """Write how the run has ended."""
+        assert self._store is not None
+        self._store.finish(self._run, self._epoch, status, action, error)
+
+    def close(self) -> None:
+        if self._store is not None:
+            self._store.close()
+
+
+async def run_recorded(
+    address: Address,
+    durable: bool,
+    run_id: str,
+    settings: Settings,
+    encoding: Encoding,
+    node: Any,
+    run: Run,
+    work: Callable[[], Coroutine[Any, Any, T]],
+) -> T:
+    """Run what is not recorded, replay what is, and note how the run has ended."""
+    owned = Owned(lambda: open_store(address, durable=durable), run_id, node.name)
+    broken: list[Exception] = []
+    session: Session | None = None
+
+    def failed(error: Exception) -> None:
+        broken.append(error)
+        if session is not None:
+            session.fatal(error if isinstance(error, JournalError) else JournalError(str(error)))
+
+    writer = Writer(owned.commit, failed)
+    try:
+        info, log = await writer.call(owned.open)
+        if info.status == "done" and not settings.changes:
+            return info.action  # type: ignore[return-value]
+        if settings.redo_failed:
+            log.forget_failures()
+        log.forget(settings.redo)
+        session = Session(log, settings, encoding, run, writer)
+        return await _run(session, writer, owned, node, run, work)
+    finally:
+        await writer.call(owned.close)
+        writer.close()
+
+
+async def _run(
+    session: Session,
+    writer: Writer,
+    owned: Owned,
+    node: Any,
+    run: Run,
+    work: Callable[[], Coroutine[Any, Any, T]],
+) -> T:
+    run.journal = session
+    root = Position()
+    token = POSITION.set(root if isinstance(node, Graph) else root.visit(node.name))
+    try:
+        action = await work()
+        session.check_end()
+    except BaseException as error:
+        if session.error is None:
+            await writer.committed()
+            status = "failed" if isinstance(error, Exception) else "interrupted"
+            await writer.call(owned.finish, status, None, f"{type(error).__name__}: {error}")
+            raise
+        _taken_back(run)
+        raise session.error from error.__cause__
+    else:
+        await writer.committed()
+        if run.draining:
+            await writer.call(owned.finish, "interrupted", None, None)
+        else:
+            said = action if isinstance(action, str) else None
+            await writer.call(owned.finish, "done", said, None)
+        return action
+    finally:
+        POSITION.reset(token)
+        run.journal = None  # it knows the run: no cycle may stay
+
+
+def _taken_back(run: Run) -> None:
+    """Take back the cancellation with which the journal has ended the run."""
+    if run.task is not None and run.task is asyncio.current_task() and run.task.cancelling():
+        run.task.uncancel()

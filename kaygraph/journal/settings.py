@@ -1,0 +1,41 @@
+"""What the user says of a recorded run, in one place."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal, NamedTuple
+
+from .log import any_means, means
+
+KeyOf = Callable[[Any], Any]
+
+
+class Settings(NamedTuple):
+    """How a run is recorded and resumed; see ``Journal``."""
+
+    key: Mapping[str, KeyOf]
+    redo: tuple[str, ...]
+    redo_failed: bool
+    accept: tuple[str, ...]
+    on_wait: Literal["exit", "stay"]
+
+    @property
+    def changes(self) -> bool:
+        """Whether something is run again on purpose, so that what follows may differ."""
+        return bool(self.redo) or self.redo_failed
+
+    def key_of(self, name: str) -> KeyOf | None:
+        """Return what tells the items of a node from each other, if it is given."""
+        return next((key for written, key in self.key.items() if means(written, name)), None)
+
+    def accepts(self, name: str) -> bool:
+        """Whether the results of a node hold although its code has changed."""
+        return any_means(self.accept, name)
+
+
+def names(setting: str, given: str | Iterable[str]) -> tuple[str, ...]:
+    """Return the names of nodes that a setting lists."""
+    listed = () if isinstance(given, str) else tuple(given)
+    if isinstance(given, str) or not all(isinstance(name, str) for name in listed):
+        raise TypeError(
+            f"{setting} is a list of names of nodes, as in {setting}=['Fetch']; got {given!r}"
+        )
+    return listed

@@ -1,0 +1,115 @@
+"""What is recorded of a run and was not asked for yet, and what is added to it."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from ..errors import JournalError, NotRecordableError, RunDivergedError
+from ..run.run import Run
+from .encoding import Encoding
+from .log import DIGEST, POINT, Entry, Log
+from .nodes import Nodes
+from .settings import Settings
+from .turns import Turns
+from .writer import Writer
+
+# So many entries may wait for their commit before the workers of a batch wait as well.
+BACKLOG = 4096
+
+
+class State:
+    """The journal of one run, as the recordings of its nodes need it.
+
+    Attributes:
+        log: What is recorded and was not asked for yet.
+        turns: The recorded order.
+        replayed: How many results came from the journal.
+        added: How many entries were added.
+    """
+
+    def __init__(
+        self, log: Log, settings: Settings, encoding: Encoding, run: Run, writer: Writer
+    ) -> None:
+        self.log, self.settings, self.encoding = log, settings, encoding
+        self._run, self._writer = run, writer
+        self.turns = Turns(log.points)
+        self.nodes = Nodes(log, settings, self)
+        self.met: dict[bytes, int] = {}  # how often an item was met that is equal to others
+        self.error: JournalError | None = None
+        self.replayed = self.added = 0
+        self._handed_over = len(log.points)
+        self._moving = 0  # hooks and calls that are under way
+        self._moved = 0  # how often anything has begun, ended or had its turn
+        self._nothing = encoding.fingerprint(None)
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether so much waits for its commit that no more should begin."""
+        return self._writer.backlog > BACKLOG
+
+    @property
+    def replaying(self) -> bool:
+        """Whether something that is recorded has not been handed over yet."""
+        return not self.turns.are_over
+
+    def number_of(self, node: Any, name: str) -> int:
+        """Return the number of a node in the log."""
+        return self.nodes.number_of(name, node)
+
+    def key_of(self, name: str) -> Callable[[Any], Any] | None:
+        """Return what tells the items of a node from each other, if the user has said so."""
+        return self.settings.key_of(name)
+
+    def add(self, entry: Entry) -> None:
+        """Have an entry written."""
+        self.added += 1
+        self._writer.add(entry)
+
+    async def committed(self) -> None:
+        """Wait until all that was added is written."""
+        await self._writer.committed()
+
+    def digest_of(self, value: Any) -> bytes | None:
+        """Return what tells an input from another one, or None if nothing can."""
+        if value is None:
+            return self._nothing
+        try:
+            return self.encoding.fingerprint(value)
+        except NotRecordableError:
+            return None
+
+    def holds(self, entry: Entry, digest: bytes | None, name: str) -> bool:
+        """Whether a result is that of this input; if it is not, the run has diverged.
+
+        Where something is done again on purpose, what follows from it has other inputs: it is run
+        again as well.
+        """
+        known = entry[DIGEST] if entry[0] == POINT else None
+        if known is None or digest is None or known == digest:
+            return True
+        if self.settings.changes:
+            return False
+        raise self.fatal(
+            RunDivergedError(
+                f"prep of {name!r} has returned something else than in the recorded run. What prep "
+                "and post read must be the same when a run is resumed: use self.now(), "
+                "self.random and self.uuid() in them in place of clocks and random numbers. To run "
+                f"the node again with what it is given now: redo=[{name!r}]"
+            )
+        )
+
+    def fatal(self, error: JournalError) -> JournalError:
+        """End the run with an error of the journal, wherever it came up."""
+        if self.error is None:
+            self.error = error
+            if self._run.task is not None:
+                self._run.task.cancel()
+        return error
+
+    async def never(self) -> None:
+        """Wait for the end of what runs here: what lost is not begun again."""
+        self._moving -= 1
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
+            self._moving += 1
