@@ -18,6 +18,7 @@ LAYERS = [
     "_public",
     "_stores",
     "_extras",
+    "_addresses",
     "errors",
     "_formatting",
     "_validation",

@@ -27,7 +27,9 @@ def open_store(address: str | os.PathLike[str], *, durable: bool = False) -> Sto
         return MemoryStore()
     scheme, colon, rest = text.partition("://")
     if colon and scheme in ("postgresql", "postgres"):
-        raise NotImplementedError("journals in PostgreSQL")
+        from .postgres import PostgresStore
+
+        return PostgresStore(text, durable=durable)
     if colon and scheme != "sqlite":
         raise ValueError(
             "the address of a journal is the path of a file, or begins with 'sqlite:///' or "

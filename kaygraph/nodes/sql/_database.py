@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import unquote
 
+from ..._addresses import without_password
 from ..._validation import check_count, check_flag, check_limit
 from ...errors import closest
 from ._statement import Bound, Statement
@@ -20,8 +21,6 @@ from .errors import DatabaseError, DatabaseUnavailableError, StatementError
 Written = list[Row] | None | DatabaseError
 
 SCHEMES = ("sqlite", "postgresql", "postgres")
-# One @ at most: where it is clear what the password is, it is clear what is not.
-_SERVER = re.compile(r"(?:(?P<user>[^:@/?#]*)(?::[^@/?#]*)?@)?(?P<place>[^@?#]*)(?:\?[^@]*)?")
 _FILE = re.compile(r"/(?:(?!%00)[^?#\0])+")
 
 
@@ -70,7 +69,7 @@ class Database:
                 "a SQLite url is the path of a file and no more, as in 'sqlite:///shop.db' or "
                 "'sqlite:////srv/shop.db'; a database in memory would be gone with its connection"
             )
-        if not self.is_sqlite and not _SERVER.fullmatch(rest):
+        if not self.is_sqlite and without_password(self.url) is None:
             raise ValueError(
                 "a PostgreSQL url is 'postgresql://user:password@host:port/name'; write the "
                 "characters @ : / ? # in a user or a password as %40 %3A %2F %3F %23"
@@ -96,12 +95,7 @@ class Database:
         return Path(self.root or "", unquote(self.url.removeprefix("sqlite:///")))
 
     def __str__(self) -> str:
-        if self.is_sqlite:
-            return self.url
-        parts = _SERVER.fullmatch(self.url.partition("://")[2])
-        assert parts is not None
-        user = f"{parts['user']}@" if parts["user"] else ""
-        return f"postgresql://{user}{parts['place']}"
+        return self.url if self.is_sqlite else str(without_password(self.url))
 
     def __repr__(self) -> str:
         return f"Database({str(self)!r})"

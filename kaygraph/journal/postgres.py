@@ -1,0 +1,350 @@
+"""A store in a PostgreSQL database: one journal for many processes and machines."""
+
+import hashlib
+import math
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ..errors import (
+    JournalCorruptError,
+    JournalFullError,
+    JournalUnavailableError,
+    JournalVersionError,
+    RunUnknownError,
+)
+from . import tables
+from .server import Record, Server, run_on
+from .store import (
+    Answer,
+    Row,
+    RunInfo,
+    answered,
+    check_row,
+    check_run,
+    check_status,
+    checked,
+    checksum,
+    corrupt,
+    exists,
+    taken_over,
+)
+
+if TYPE_CHECKING:
+    from psycopg import Connection
+
+LARGEST = 2**30 - 2**20  # bytes: what the server takes at most, with room for the rest of a message
+FETCHED = 64  # rows that are read at first; twice as many each time, as long as they are small
+SMALL = 2**20  # bytes of the rows that are read at once
+POLL_S = 0.25  # between two looks, where no notification can come
+
+
+class PostgresStore:
+    """Runs in a PostgreSQL database; see Store. Its tables are made where there are none.
+
+    A connection that is lost is made anew, and nothing is written twice by that.
+
+    Args:
+        url: ``postgresql://user:password@host/name``, as libpq takes it.
+        durable: Refuse a server whose settings acknowledge what is not on its disk yet.
+        patience: Seconds for which a server that is gone is waited for.
+        clock: What tells the time, in seconds since 1970.
+        entropy: Returns so many random bytes, for the seeds of runs.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        durable: bool = False,
+        patience: float = 60.0,
+        clock: Callable[[], float] = time.time,
+        entropy: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        self._server = Server(url, patience)
+        self._ask = self._server.ask
+        self._clock, self._entropy = clock, entropy
+        self._next: dict[str, int] = {}  # the number of a run's next row, as far as is known here
+        self._waiting = Server(url, patience)  # another connection, for another thread
+        try:
+            self._open(durable)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, durable: bool) -> None:
+        place = self._server.place
+        if not self._ask(tables.IS_MADE)[0][0]:
+            self._server.patiently(lambda connection: connection.execute(tables.MAKE))
+        (version,) = self._ask(tables.READ_VERSION)[0]
+        if version is None:
+            raise corrupt(place, "the table kaygraph_journal is empty")
+        if version > tables.VERSION:
+            raise JournalVersionError(
+                f"{place}: a newer version of kaygraph has made this journal (version {version}, "
+                f"and this one knows {tables.VERSION}). Update kaygraph"
+            )
+        if durable and self._ask(tables.SYNCHRONOUS) == [("off",)]:
+            raise JournalUnavailableError(
+                f"{place}: durable=True, and the server says synchronous_commit = off, so that a "
+                "crash may take what it has acknowledged. Type, as its owner: ALTER ROLE … SET "
+                "synchronous_commit = on"
+            )
+
+    def claim(self, run: str, graph: str) -> RunInfo:
+        check_run(run)
+        while not (claimed := self._ask(tables.CLAIM, (self._clock(), run))):
+            now, seed = self._clock(), self._entropy(16)
+            new = (run, _stored(graph), now, now, seed)
+            if claimed := self._ask(tables.CLAIM_NEW, new):
+                break
+        info = replace(self.info(run), epoch=claimed[0][0])
+        self._next[run] = info.rows + 1
+        return info
+
+    def rows(self, run: str) -> Iterator[Row]:
+        return self._rows(run, self._first(run))
+
+    def _rows(self, run: str, first: int) -> Iterator[Row]:
+        try:
+            yield from checked(run, first, self._read(run, first), self._server.place)
+        except JournalCorruptError:
+            if self._first(run) == first:
+                raise
+            raise JournalUnavailableError(
+                f"{self._server.place}: rows of run {run!r} were removed while they were read; "
+                "read them again"
+            ) from None
+
+    def append(self, run: str, epoch: int, blob: bytes) -> int:
+        self._check_size(blob)
+        at = self._clock()
+        number = self._next.get(run, 0)  # 0: not known here, and no number of a row
+        while True:
+            digest = checksum(run, number, at, blob)
+            values = {
+                "run": run,
+                "epoch": epoch,
+                "number": number,
+                "at": at,
+                "checksum": digest,
+                "blob": blob,
+            }
+            if self._ask(tables.APPEND, values):
+                break
+            found = self._ask(tables.WHY_NOT, (number, run))
+            if not found:
+                raise taken_over(run, gone=True)
+            owner, last, there = found[0]
+            # Where the connection was lost in the middle of the commit, that may have been done.
+            if there == digest:
+                break
+            if owner != epoch:
+                raise taken_over(run)
+            if (last or 0) < number - 1:
+                lost = f"rows {(last or 0) + 1} to {number - 1} of run {run!r} are gone"
+                raise corrupt(self._server.place, f"{lost}, which it had acknowledged")
+            number = (last or 0) + 1
+        self._next[run] = number + 1
+        return number
+
+    def finish(
+        self, run: str, epoch: int, status: str, action: str | None, error: str | None
+    ) -> None:
+        check_status(status)
+        ended = (status, _stored(action), _stored(error), self._clock(), run, epoch)
+        self._of_owner(run, tables.FINISH, ended)
+
+    def set_input(self, run: str, epoch: int, data: bytes) -> None:
+        self._check_size(data)
+        self._of_owner(run, tables.SET_INPUT, (data, self._clock(), run, epoch))
+
+    def answer(self, run: str, name: str, data: bytes) -> None:
+        self._check_size(data)
+        key, at = _stored(name), self._clock()
+        if self._ask(tables.ANSWER, {"run": run, "name": key, "data": data, "at": at}):
+            return
+        # It may have been done, where the connection was lost in the middle of the commit.
+        if (key, data, at) not in self._answers(run):
+            raise answered(run, name)
+
+    def answers(self, run: str) -> list[Answer]:
+        return [Answer(_read(name), data, at) for name, data, at in self._answers(run)]
+
+    def wait_for_answer(self, run: str, known: int, timeout: float) -> bool:
+        """Wait until a run has more answers than are known, and return whether it has.
+
+        It has a connection of its own, so that it may be called in another thread than the rest.
+
+        Args:
+            run: The run.
+            known: How many answers were there.
+            timeout: Seconds to wait at most.
+        """
+        until = time.monotonic() + timeout
+        while True:
+            # A notification is a hint: it may be lost, or come once for two. The table is not.
+            left = until - time.monotonic()
+            count, listens = self._waiting.patiently(partial(_count_answers, run))
+            if count > known or left <= 0:
+                return bool(count > known)
+            if listens:
+                self._waiting.patiently(partial(_notified, run, left))
+            else:
+                time.sleep(min(left, POLL_S))
+
+    def info(self, run: str) -> RunInfo:
+        found = self._ask(tables.INFO, (run,))
+        if not found:
+            raise self._unknown(run)
+        return _info(found[0])
+
+    def runs(self) -> list[RunInfo]:
+        return [_info(record) for record in self._ask(tables.EVERY_INFO)]
+
+    def copy(self, run: str, new: str, through: int) -> None:
+        check_run(new)
+        created = self._clock()
+        self._server.patiently(lambda on: self._copy(on, run, new, through, created))
+
+    def forget(self, run: str, before: int) -> None:
+        values = {"run": run, "before": before, "now": self._clock()}
+        if self._ask(tables.FORGET, values) == [(0,)]:
+            first, last = self._first(run), self.info(run).rows
+            check_row(run, before, first, last)
+            raise corrupt(self._server.place, f"row {before} of run {run!r} is missing")
+
+    def remove(self, runs: Iterable[str]) -> None:
+        ids = list(runs)
+        self._ask(tables.REMOVE, (ids,))
+        for run in ids:
+            self._next.pop(run, None)
+
+    def compact(self) -> None:
+        """Let the server use the space again that removed rows have left, and shrink its files
+        where that is at their ends."""
+        self._ask(tables.COMPACT)
+
+    def cache_get(self, key: bytes) -> tuple[bytes, float] | None:
+        found = self._ask(tables.CACHE_GET, (key,))
+        return (found[0][0], found[0][1]) if found else None
+
+    def cache_set(self, key: bytes, data: bytes, expires: float | None) -> None:
+        self._check_size(data)
+        self._ask(tables.CACHE_SET, (key, data, math.inf if expires is None else expires))
+
+    def cache_prune(self, now: float) -> None:
+        self._ask(tables.CACHE_PRUNE, (now,))
+
+    def close(self) -> None:
+        self._server.close()
+        self._waiting.close()
+
+    def _first(self, run: str) -> int:
+        found = self._ask(tables.FIRST, (run,))
+        if not found:
+            raise self._unknown(run)
+        return int(found[0][0])
+
+    def _read(self, run: str, first: int) -> Iterator[tuple[int, float, bytes, bytes]]:
+        last, count = first - 1, FETCHED
+        while found := self._ask(tables.ROWS, (run, last, count)):
+            yield from found
+            last = found[-1][0]
+            if len(found) == count and sum(len(record[3]) for record in found) < SMALL:
+                count *= 2
+
+    def _answers(self, run: str) -> list[Record]:
+        found = self._ask(tables.ANSWERS, (run,))
+        if not found and not self._ask(tables.FIRST, (run,)):
+            raise self._unknown(run)
+        return found
+
+    def _of_owner(self, run: str, statement: str, values: tuple[object, ...]) -> None:
+        if not self._ask(statement, values):
+            raise taken_over(run, gone=not self._ask(tables.FIRST, (run,)))
+
+    def _copy(
+        self, on: "Connection[Record]", run: str, new: str, through: int, created: float
+    ) -> None:
+        on.execute(tables.BEGIN_COPY)
+        found = run_on(on, tables.INFO, (run,))
+        if not found:
+            raise self._unknown(run)
+        made = run_on(on, tables.COPY_RUN, (new, created, created, run))
+        if not made:
+            if run_on(on, tables.INFO, (new,))[0][3] == created:
+                return  # this was done, and the connection lost in the middle of its commit
+            raise exists(new)
+        ((first,),) = made
+        check_row(run, through, 0 if first == 1 else first, _info(found[0]).rows)
+        last, until = first - 1, -math.inf
+        while last < through:
+            count = min(FETCHED, through - last)
+            records = run_on(on, tables.ROWS, (run, last, count))
+            rows = list(checked(run, last + 1, iter(records), self._server.place))
+            if not rows:
+                raise corrupt(self._server.place, f"row {last + 1} of run {run!r} is missing")
+            on.cursor().executemany(
+                tables.COPY_ROW,
+                [(new, n, at, checksum(new, n, at, blob), blob) for n, at, blob in rows],
+            )
+            last, until = rows[-1].number, rows[-1].at
+        run_on(on, tables.COPY_ANSWERS, (new, run, until))
+        on.execute("COMMIT")
+
+    def _unknown(self, run: str) -> RunUnknownError:
+        known = [record[0] for record in self._ask(tables.IDS)]
+        return RunUnknownError(run, known, self._server.place)
+
+    def _check_size(self, data: bytes) -> None:
+        if len(data) > LARGEST:
+            raise JournalFullError(
+                f"{self._server.place}: {len(data):,} bytes are more than PostgreSQL takes in one "
+                f"value, {LARGEST:,}"
+            )
+
+
+def _count_answers(run: str, on: "Connection[Record]") -> tuple[int, bool]:
+    """Return how many answers a run has, and whether the connection hears of those that come."""
+    listens = bool(on.info.backend_pid == run_on(on, "SELECT pg_backend_pid()")[0][0])
+    if listens:  # behind a pooler, others would hear it
+        on.execute(f"LISTEN {tables.CHANNEL}")
+    return int(run_on(on, tables.COUNT_ANSWERS, (run,))[0][0]), listens
+
+
+def _notified(run: str, timeout: float, on: "Connection[Record]") -> None:
+    """Wait for a notification of a run."""
+    wanted = hashlib.md5(run.encode(), usedforsecurity=False).hexdigest()
+    until = time.monotonic() + timeout
+    while (left := until - time.monotonic()) > 0:
+        if any(said.payload == wanted for said in on.notifies(timeout=left, stop_after=1)):
+            return
+
+
+def _stored(text: str | None) -> bytes | None:
+    return None if text is None else text.encode("utf-8", "surrogatepass")
+
+
+def _read(data: bytes) -> str:
+    return data.decode("utf-8", "surrogatepass")
+
+
+def _info(record: Record) -> RunInfo:
+    run, graph, status, created, updated, epoch, action, error, rows, given, seed = record
+    return RunInfo(
+        run=run,
+        graph=_read(graph),
+        status=status,
+        created=created,
+        updated=updated,
+        epoch=epoch,
+        action=None if action is None else _read(action),
+        error=None if error is None else _read(error),
+        rows=rows,
+        input=given,
+        seed=seed,
+    )

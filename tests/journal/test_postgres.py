@@ -1,0 +1,661 @@
+"""Journals in PostgreSQL: owners that overtake each other, connections that are lost, errors."""
+
+import os
+import re
+import select
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from itertools import count
+from typing import Any
+from urllib.parse import parse_qs, quote, urlsplit
+
+import psycopg
+import pytest
+
+from kaygraph import (
+    AlreadyAnsweredError,
+    JournalCorruptError,
+    JournalError,
+    JournalFullError,
+    JournalLockedError,
+    JournalUnavailableError,
+    JournalVersionError,
+    RunExistsError,
+    RunTakenOverError,
+    RunUnknownError,
+)
+from kaygraph.journal import postgres, tables
+from kaygraph.journal.opening import open_store
+from kaygraph.journal.postgres import PostgresStore
+from kaygraph.journal.server import Server
+from tests.children import child
+from tests.databases import POSTGRES, needs_postgres, pooler, server
+
+pytestmark = needs_postgres
+
+schemas = count()
+SCHEMA = re.compile("search_path%3D(.*)")
+
+
+@pytest.fixture
+def url() -> Iterator[str]:
+    """A schema of its own in the server's database."""
+    assert POSTGRES
+    schema = f"journal_{os.getpid()}_{next(schemas)}"
+    execute(POSTGRES, f"CREATE SCHEMA {schema}")
+    yield f"{POSTGRES}&options=-csearch_path%3D{schema}"
+    execute(POSTGRES, f"DROP SCHEMA {schema} CASCADE")
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[PostgresStore]:
+    store = PostgresStore(url)
+    yield store
+    store.close()
+
+
+def execute(url: str, *statements: Any) -> list[Any]:
+    """Run statements as somebody else would, and return the rows of the last."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        for statement in statements:
+            cursor = connection.execute(statement)
+        return cursor.fetchall() if cursor.description else []
+
+
+def blobs(store: PostgresStore, run: str) -> list[bytes]:
+    return [row.blob for row in store.rows(run)]
+
+
+class Wire:
+    """A socket in front of the server's, which loses what it is told to, and hangs up then.
+
+    Attributes:
+        lose: "request": the next one does not reach the server. "answer": the next one is carried
+            out, and its answer does not come back. "silence": nothing comes back, nobody hangs up.
+        after: How many of them come through before that.
+        lost: Is set when that has happened.
+    """
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        query = parse_qs(parts.query)
+        self._there = f"{query['host'][0]}/.s.PGSQL.{query.get('port', ['5432'])[0]}"
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.lose, self.after = "", 0
+        self.lost = threading.Event()
+        port = self._listener.getsockname()[1]
+        options = "".join(f"&options={quote(value)}" for value in query.get("options", ()))
+        self.url = (
+            f"postgresql://{parts.netloc}127.0.0.1:{port}{parts.path}?sslmode=disable{options}"
+        )
+        self._thread = threading.Thread(target=self._accept)
+        self._threads: list[threading.Thread] = []
+        self._ends: list[socket.socket] = []
+        self._thread.start()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                here, _ = self._listener.accept()
+                there = socket.socket(socket.AF_UNIX)
+                there.connect(self._there)
+                self._ends += [here, there]
+                thread = threading.Thread(target=self._pass, args=(here, there))
+                self._threads.append(thread)
+                thread.start()
+
+    def _pass(self, here: socket.socket, there: socket.socket) -> None:
+        with here, there, suppress(OSError):
+            while True:
+                for end in select.select([here, there], [], [])[0]:
+                    data = end.recv(65536)
+                    what = "request" if end is here else "answer"
+                    if not data:
+                        return
+                    if self.lose == "silence":
+                        self.lost.set()
+                        continue
+                    if self.lose == what and self.after:
+                        self.after -= 1
+                    elif self.lose == what:
+                        self.lose = ""
+                        self.lost.set()
+                        return
+                    (there if end is here else here).sendall(data)
+
+    def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join()
+        for end in self._ends:
+            with suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+        for thread in self._threads:
+            thread.join()
+
+
+@contextmanager
+def wired(url: str) -> Iterator[Wire]:
+    wire = Wire(url)
+    try:
+        yield wire
+    finally:
+        wire.close()
+
+
+# --- what is written -------------------------------------------------------------------------
+
+
+def test_the_address_of_a_server_opens_its_store(url: str) -> None:
+    """``open_store`` makes the tables, and finds them the next time."""
+    for number in (1, 2):
+        store = open_store(url, durable=True)
+        epoch = store.claim("a", "graph").epoch
+        assert store.append("a", epoch, b"one") == number
+        store.close()
+
+
+def test_tables_are_made_once_by_processes_that_begin_together(url: str) -> None:
+    """None of eight that find no tables fails."""
+    together = threading.Barrier(8)
+
+    def begin(number: int) -> int:
+        together.wait()
+        store = PostgresStore(url)
+        epoch = store.claim(f"run-{number}", "graph").epoch
+        store.close()
+        return epoch
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sorted(pool.map(begin, range(8))) == list(range(1, 9))
+    assert execute(url, "SELECT version FROM kaygraph_journal") == [(tables.VERSION,)]
+
+
+def test_a_journal_of_a_newer_version_is_refused(url: str) -> None:
+    """It is left as it is."""
+    PostgresStore(url).close()
+    execute(url, "UPDATE kaygraph_journal SET version = 99")
+    with pytest.raises(JournalVersionError, match=r"version 99, and this one knows 1.*Update"):
+        PostgresStore(url)
+
+
+def test_a_role_that_may_not_make_tables_is_told(url: str) -> None:
+    """The server says why."""
+    role = f"journal_{os.getpid()}"
+    execute(
+        url,
+        f"CREATE ROLE {role} LOGIN PASSWORD 'guessed'",
+        f"GRANT USAGE ON SCHEMA {SCHEMA.search(url)[1]} TO {role}",  # type: ignore[index]
+    )
+    try:
+        with pytest.raises(JournalUnavailableError, match="permission denied for schema"):
+            PostgresStore(urlsplit(url)._replace(netloc=f"{role}:guessed@").geturl())
+    finally:
+        execute(url, f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
+def test_owners_of_one_epoch_number_their_rows_without_a_gap(
+    url: str, store: PostgresStore
+) -> None:
+    """Two connections that append at once take turns."""
+    other = PostgresStore(url)
+    epoch = store.claim("a", "graph").epoch
+
+    def append(to: PostgresStore, word: bytes) -> list[int]:
+        return [to.append("a", epoch, b"%b %d" % (word, n)) for n in range(100)]
+
+    with ThreadPoolExecutor(2) as pool:
+        futures = [pool.submit(append, store, b"a"), pool.submit(append, other, b"b")]
+        numbers = [future.result() for future in futures]
+    other.close()
+    written = {row.number: row.blob for row in store.rows("a")}
+    assert sorted(written) == list(range(1, 201))
+    for word, own in zip((b"a", b"b"), numbers, strict=True):
+        assert [written[number] for number in own] == [b"%b %d" % (word, n) for n in range(100)]
+
+
+def test_an_owner_that_was_overtaken_writes_nothing(url: str, store: PostgresStore) -> None:
+    """Not a row, not its end, not its input; nor does the owner of a run that is gone."""
+    other = PostgresStore(url)
+    old = store.claim("a", "graph").epoch
+    new = other.claim("a", "graph").epoch
+    assert new > old
+    attempts: list[Callable[[], object]] = [
+        lambda: store.append("a", old, b"row"),
+        lambda: store.finish("a", old, "done", None, None),
+        lambda: store.set_input("a", old, b"input"),
+    ]
+    for attempt in attempts:
+        with pytest.raises(RunTakenOverError, match="taken over"):
+            attempt()
+    assert (blobs(store, "a"), store.info("a").input) == ([], None)
+    assert store.info("a").status == "running"
+    other.remove(["a"])
+    for attempt in attempts:
+        with pytest.raises(RunTakenOverError, match="removed"):
+            attempt()
+    assert other.claim("a", "graph").epoch > new
+    with pytest.raises(RunTakenOverError):
+        store.append("a", new, b"row")
+    other.close()
+
+
+OWNER = """
+import sys
+from kaygraph.journal.postgres import PostgresStore
+store = PostgresStore(sys.argv[1])
+epoch = store.claim("a", "graph").epoch
+try:
+    for number in range(1_000_000):
+        store.append("a", epoch, b"old %d" % number)
+        print(number, flush=True)
+except Exception as error:
+    print(type(error).__name__, flush=True)
+"""
+
+
+def test_a_process_that_was_asleep_is_fenced(url: str, store: PostgresStore) -> None:
+    """Stopped in the middle of its work, overtaken, and gone on with: it is told, and its last
+    row stands before the first of the new owner."""
+    with child(sys.executable, "-c", OWNER, url) as owner:
+        assert owner.stdout is not None
+        for _ in range(20):
+            owner.stdout.readline()
+        os.kill(owner.pid, signal.SIGSTOP)
+        epoch = store.claim("a", "graph").epoch
+        store.append("a", epoch, b"new")
+        os.kill(owner.pid, signal.SIGCONT)
+        said = owner.stdout.read().split()
+        owner.wait()
+    store.append("a", epoch, b"new")
+    assert said[-1] == "RunTakenOverError"
+    acknowledged = 20 + len(said) - 1
+    written = blobs(store, "a")
+    old = len(written) - 2
+    assert written == [b"old %d" % n for n in range(old)] + [b"new", b"new"]
+    # One may have been committed, and its process stopped before it could say so.
+    assert acknowledged <= old <= acknowledged + 1
+
+
+def test_what_no_text_of_the_server_can_hold_comes_back(url: str, store: PostgresStore) -> None:
+    """Names and messages of users have any characters."""
+    odd = "a\0b\ud800\N{SNOWMAN}"
+    epoch = store.claim("a", odd).epoch
+    store.answer("a", odd, b"yes")
+    store.finish("a", epoch, "failed", odd, odd)
+    info = store.info("a")
+    assert (info.graph, info.action, info.error) == (odd, odd, odd)
+    assert [answer.name for answer in store.answers("a")] == [odd]
+    with pytest.raises(AlreadyAnsweredError):
+        store.answer("a", odd, b"no")
+
+
+def test_a_name_may_be_long(store: PostgresStore) -> None:
+    """Longer than a key of an index can be."""
+    store.claim("a", "graph")
+    name = "".join(map(str, range(5000)))
+    store.answer("a", name, b"yes")
+    with pytest.raises(AlreadyAnsweredError):
+        store.answer("a", name, b"yes")
+
+
+def test_a_value_that_the_server_cannot_take_is_refused(
+    store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has a limit of one gigabyte."""
+    monkeypatch.setattr(postgres, "LARGEST", 10)
+    epoch = store.claim("a", "graph").epoch
+    for write in (store.append, store.set_input):
+        with pytest.raises(JournalFullError, match="11 bytes are more than PostgreSQL takes"):
+            write("a", epoch, b"x" * 11)
+    assert store.append("a", epoch, b"x" * 10) == 1
+
+
+def test_a_long_log_is_read_in_pieces(store: PostgresStore) -> None:
+    """Many small rows, and few that are large."""
+    epoch = store.claim("a", "graph").epoch
+    written = [b"%d" % n for n in range(200)] + [b"x" * 2**20] * 3
+    for blob in written:
+        store.append("a", epoch, blob)
+    assert blobs(store, "a") == written
+    store.copy("a", "b", 202)
+    assert blobs(store, "b") == written[:202]
+    store.forget("a", 150)
+    assert [row.number for row in store.rows("a")] == list(range(150, 204))
+    assert store.append("a", epoch, b"") == 204
+
+
+def test_rows_that_are_removed_while_they_are_read_are_no_damage(
+    url: str, store: PostgresStore
+) -> None:
+    """Whoever reads is told to read them again."""
+    epoch = store.claim("a", "graph").epoch
+    for _ in range(100):
+        store.append("a", epoch, b"row")
+    rows = store.rows("a")
+    next(rows)
+    other = PostgresStore(url)
+    other.forget("a", 90)
+    other.close()
+    with pytest.raises(JournalUnavailableError, match="removed while they were read"):
+        list(rows)
+
+
+def test_a_removed_run_leaves_no_rows(url: str, store: PostgresStore) -> None:
+    """Rows and answers go with their run."""
+    epoch = store.claim("a", "graph").epoch
+    store.append("a", epoch, b"row")
+    store.answer("a", "ask", b"yes")
+    store.remove(["a", "b"])
+    for table in ("kaygraph_rows", "kaygraph_answers"):
+        assert execute(url, f"SELECT count(*) FROM {table}") == [(0,)]
+    with pytest.raises(RunUnknownError, match="has no run 'a'"):
+        store.info("a")
+
+
+def test_space_is_given_back(url: str, store: PostgresStore) -> None:
+    """The table shrinks when its last rows are gone."""
+    epoch = store.claim("a", "graph").epoch
+    for _ in range(100):
+        store.append("a", epoch, os.urandom(1500))
+    size = "SELECT pg_relation_size('kaygraph_rows')"
+    before = execute(url, size)
+    store.remove(["a"])
+    store.compact()
+    assert execute(url, size) < before
+
+
+# --- what is damaged, or held by others --------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        ("UPDATE kaygraph_rows SET blob = 'x' WHERE number = 2", "row 2 of run 'a' is not as it"),
+        ("UPDATE kaygraph_rows SET at = at + 1 WHERE number = 3", "row 3 of run 'a' is not as it"),
+        ("DELETE FROM kaygraph_rows WHERE number = 2", "row 2 of run 'a' is missing"),
+    ],
+)
+def test_damage_is_refused(url: str, store: PostgresStore, damage: str, message: str) -> None:
+    """A row that is not as it was written, or is not there."""
+    epoch = store.claim("a", "graph").epoch
+    for n in range(3):
+        store.append("a", epoch, b"%d" % n)
+    execute(url, damage)
+    with pytest.raises(JournalCorruptError, match=message):
+        list(store.rows("a"))
+    with pytest.raises(JournalCorruptError, match=message):
+        store.copy("a", "b", 3)
+    assert [info.run for info in store.runs()] == ["a"]
+
+
+def test_acknowledged_rows_that_are_gone_are_noticed(url: str, store: PostgresStore) -> None:
+    """As when a standby has taken over that did not have them: nothing is written behind a gap."""
+    epoch = store.claim("a", "graph").epoch
+    for _ in range(3):
+        store.append("a", epoch, b"row")
+    execute(url, "DELETE FROM kaygraph_rows WHERE number > 1")
+    with pytest.raises(JournalCorruptError, match="rows 2 to 3 of run 'a' are gone"):
+        store.append("a", epoch, b"row")
+    assert blobs(store, "a") == [b"row"]
+
+
+def test_a_lock_that_another_holds_is_told(
+    url: str, store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is waited for, and not for ever."""
+    epoch = store.claim("a", "graph").epoch
+    for name in ("APPEND", "FINISH", "CLAIM"):
+        assert "'10s'" in getattr(tables, name)
+        monkeypatch.setattr(tables, name, getattr(tables, name).replace("'10s'", "'50ms'"))
+    with psycopg.connect(url) as other:
+        other.execute("SELECT FROM kaygraph_runs FOR UPDATE")
+        with pytest.raises(JournalLockedError, match="lock timeout"):
+            store.append("a", epoch, b"row")
+        with pytest.raises(JournalLockedError, match="lock timeout"):
+            store.finish("a", epoch, "done", None, None)
+        with pytest.raises(JournalLockedError, match="lock timeout"):
+            store.claim("a", "graph")
+        other.rollback()
+    assert store.append("a", epoch, b"row") == 1
+    assert store.info("a").epoch == epoch
+
+
+def test_a_server_that_acknowledges_too_early_is_no_durable_one(url: str) -> None:
+    """What ``durable=True`` asks for is compared with its settings."""
+    hasty = f"{url}%20-csynchronous_commit%3Doff"
+    PostgresStore(hasty).close()
+    with pytest.raises(JournalUnavailableError, match="synchronous_commit = off"):
+        PostgresStore(hasty, durable=True)
+
+
+# --- connections that are lost -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lose", ["request", "answer"])
+def test_nothing_is_written_twice_where_nobody_knows_whether_it_was_done(
+    url: str, lose: str
+) -> None:
+    """Whether the connection is lost before the commit or after it, all is written once."""
+    with wired(url) as wire:
+        store = PostgresStore(wire.url)
+
+        def through(write: Callable[[], Any]) -> Any:
+            wire.lost.clear()
+            wire.lose = lose
+            done = write()
+            assert wire.lost.is_set()
+            return done
+
+        epoch = through(lambda: store.claim("a", "graph")).epoch
+        for n in range(5):
+            assert through(lambda n=n: store.append("a", epoch, b"same")) == n + 1  # type: ignore[misc]
+        through(lambda: store.set_input("a", epoch, b"input"))
+        through(lambda: store.answer("a", "ask", b"yes"))
+        through(lambda: store.forget("a", 2))
+        through(lambda: store.finish("a", epoch, "done", "end", None))
+        assert [row.number for row in through(lambda: list(store.rows("a")))] == [2, 3, 4, 5]
+        assert [answer.data for answer in store.answers("a")] == [b"yes"]
+        info = store.info("a")
+        assert (info.epoch, info.status, info.input) == (epoch, "done", b"input")
+        with pytest.raises(AlreadyAnsweredError):
+            through(lambda: store.answer("a", "ask", b"yes"))
+        through(lambda: store.remove(["a"]))
+        assert store.runs() == []
+        store.close()
+
+
+def test_a_copy_is_made_once_wherever_the_connection_is_lost(url: str) -> None:
+    """It is one transaction of several statements, each of which may be the last."""
+    with wired(url) as wire:
+        store = PostgresStore(wire.url)
+        epoch = store.claim("a", "graph").epoch
+        for n in range(3):
+            store.append("a", epoch, b"%d" % n)
+        for lose in ("request", "answer"):
+            for after in range(12):
+                new = f"{lose} {after}"
+                wire.lose, wire.after = lose, after
+                store.copy("a", new, 2)
+                wire.lose = ""
+                assert blobs(store, new) == [b"0", b"1"]
+                with pytest.raises(RunExistsError):
+                    store.copy("a", new, 2)
+        assert wire.lost.is_set()
+        store.close()
+
+
+def test_a_server_that_is_stopped_at_once_and_started_again_loses_nothing() -> None:
+    """Rows go on being written behind those that were acknowledged, each once."""
+    with server() as (url, control):
+        store = PostgresStore(url)
+        epoch = store.claim("a", "graph").epoch
+        halfway = threading.Event()
+
+        def write() -> list[int]:
+            numbers = []
+            for n in range(600):
+                numbers.append(store.append("a", epoch, b"%d" % (n % 7)))
+                if n % 200 == 100:
+                    halfway.set()
+            return numbers
+
+        with ThreadPoolExecutor(1) as pool:
+            written = pool.submit(write)
+            for _ in range(2):
+                assert halfway.wait(60)
+                halfway.clear()
+                control("stop")
+                control("start")
+            assert written.result(60) == list(range(1, 601))
+        assert blobs(store, "a") == [b"%d" % (n % 7) for n in range(600)]
+        store.close()
+
+
+def test_a_server_that_does_not_come_back_is_told() -> None:
+    """After the time that it is given; the first time at once, since the address may be wrong."""
+    with server() as (url, control):
+        store = PostgresStore(url, patience=0.2)
+        epoch = store.claim("a", "graph").epoch
+        control("stop")
+        with pytest.raises(JournalUnavailableError) as told:
+            store.append("a", epoch, b"row")
+        with pytest.raises(JournalUnavailableError) as first:
+            PostgresStore(url, patience=3600)
+        for error in (told.value, first.value):
+            assert str(error).startswith("postgresql://postgres@/postgres: ")
+            assert (urlsplit(url).password or "") not in str(error)
+        control("start")
+        assert store.append("a", epoch, b"row") == 1
+        store.close()
+
+
+def test_a_connection_that_falls_silent_is_replaced(url: str) -> None:
+    """An answer has its time."""
+    with wired(url) as wire:
+        silent = Server(wire.url, answer_timeout=0.2)
+        assert silent.ask("SELECT 1") == [(1,)]
+        wire.lose = "silence"
+
+        def speak() -> None:
+            wire.lost.wait()
+            wire.lose = ""
+
+        with ThreadPoolExecutor(1) as pool:
+            spoken = pool.submit(speak)
+            assert silent.ask("SELECT 1") == [(1,)]
+            spoken.result()
+        silent.close()
+
+
+def test_an_administrator_who_ends_the_connection_ends_nothing_else(
+    url: str, store: PostgresStore
+) -> None:
+    """It is made anew."""
+    epoch = store.claim("a", "graph").epoch
+    for n in range(3):
+        execute(
+            url,
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+            "WHERE query LIKE '%kaygraph_%' AND pid <> pg_backend_pid()",
+        )
+        assert store.append("a", epoch, b"row") == n + 1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "postgresql://user:s3cret@/postgres?host={socket}",
+        "postgresql://user:s3cret@127.0.0.1:1/postgres",
+        "postgresql://user:s3cret%zz@/postgres",
+        "postgresql://user:s3cret@/postgres?nonsense=s3cret",
+        "postgresql://user:s3@cret@/postgres",
+        "postgresql://user:s3cret@/no_such_database?host={socket}",
+    ],
+)
+def test_no_error_tells_the_password(url: str, wrong: str) -> None:
+    """Neither where it is wrong, nor where the url cannot be read."""
+    place = parse_qs(urlsplit(url).query)["host"][0]
+    with pytest.raises((JournalError, ValueError)) as told:
+        PostgresStore(wrong.format(socket=place))
+    error: BaseException | None = told.value
+    while error is not None:
+        assert "s3cret" not in str(error)
+        assert "cret@" not in str(error)
+        error = error.__cause__ or error.__context__
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[str]:
+    with pooler() as (url, _):
+        yield url
+
+
+@pytest.mark.parametrize("mode", ["session", "transaction", "statement"])
+def test_it_works_behind_a_pooler_in_every_mode(pool: str, mode: str) -> None:
+    """Each statement may come to another connection of the server; nothing is prepared there."""
+    url = pool.format(mode)
+    store = PostgresStore(url)
+    store.remove([info.run for info in store.runs()])
+    other = PostgresStore(url)
+    epoch = store.claim("a", "graph").epoch
+    for n in range(1, 51):
+        assert store.append("a", epoch, b"a") == 2 * n - 1
+        assert other.append("a", epoch, b"b") == 2 * n
+    store.answer("a", "ask", b"yes")
+    store.finish("a", epoch, "done", None, None)
+    store.forget("a", 11)
+    assert blobs(other, "a") == [b"a", b"b"] * 45
+    if mode == "statement":
+        with pytest.raises(JournalUnavailableError, match="connect to the server itself"):
+            store.copy("a", "b", 20)
+    else:
+        store.copy("a", "b", 20)
+        assert blobs(other, "b") == [b"a", b"b"] * 5
+    assert execute(url, "SELECT name FROM pg_prepared_statements") == []
+    assert execute(url, "SHOW lock_timeout") == [("0",)]
+    store.compact()
+    store.close()
+    other.close()
+
+
+# --- answers that are waited for ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("address", ["server", "pooler"])
+def test_an_answer_is_heard_of(
+    request: pytest.FixtureRequest, url: str, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the server can tell of it, or the table has to be looked at again and again."""
+    if address == "pooler":
+        url = request.getfixturevalue("pool").format("transaction")
+        monkeypatch.setattr(postgres, "POLL_S", 0.01)
+    store, other = PostgresStore(url), PostgresStore(url)
+    store.remove([info.run for info in store.runs()])
+    for run in ("a", "b"):
+        store.claim(run, "graph")
+    waits = threading.Event()
+    asked = store._waiting.patiently
+
+    def patiently(job: Any) -> Any:
+        done = asked(job)
+        waits.set()  # it has looked, and found nothing
+        return done
+
+    store._waiting.patiently = patiently  # type: ignore[method-assign]
+    with ThreadPoolExecutor(1) as pool:
+        heard = pool.submit(store.wait_for_answer, "a", 0, 60.0)
+        assert waits.wait(60)
+        other.answer("b", "ask", b"no business of a")
+        other.answer("a", "ask", b"yes")
+        assert heard.result(60)
+    assert store.answers("a")[0].data == b"yes"
+    assert not store.wait_for_answer("a", 1, 0.05)
+    assert store.wait_for_answer("a", 0, 0.0)
+    store.close()
+    other.close()
