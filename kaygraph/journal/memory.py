@@ -16,6 +16,7 @@ from .store import (
     check_run,
     check_status,
     exists,
+    plain,
     taken_over,
 )
 
@@ -49,9 +50,9 @@ class MemoryStore:
     def claim(self, run: str, graph: str) -> RunInfo:
         check_run(run)
         self._epoch += 1
-        now = self._clock()
+        now = self._now()
         if run not in self._runs:
-            self._runs[run] = _Run(_new(run, graph, now, self._entropy(16)))
+            self._runs[run] = _Run(_new(run, plain(graph), now, self._entropy(16)))
         found = self._runs[run]
         if found.info.status != "done":
             found.info = replace(found.info, status="running", action=None, error=None)
@@ -62,7 +63,7 @@ class MemoryStore:
         return iter([*self._found(run).rows])
 
     def append(self, run: str, epoch: int, blob: bytes) -> int:
-        found, now = self._owned(run, epoch), self._clock()
+        found, now = self._owned(run, epoch), self._now()
         number = found.info.rows + 1
         found.rows.append(Row(number, now, bytes(blob)))
         found.info = replace(found.info, rows=number, updated=now)
@@ -72,6 +73,7 @@ class MemoryStore:
         self, run: str, epoch: int, status: str, action: str | None, error: str | None
     ) -> None:
         check_status(status)
+        error = error if error is None else plain(error)
         self._change(self._owned(run, epoch), status=status, action=action, error=error)
 
     def set_input(self, run: str, epoch: int, data: bytes) -> None:
@@ -81,7 +83,7 @@ class MemoryStore:
         found = self._found(run)
         if name in found.answers:
             raise answered(run, name)
-        found.answers[name] = Answer(name, bytes(data), self._clock())
+        found.answers[name] = Answer(name, bytes(data), self._now())
         self._change(found)
 
     def answers(self, run: str) -> list[Answer]:
@@ -99,7 +101,7 @@ class MemoryStore:
             raise exists(new)
         least = 0 if found.first == 1 else found.first
         check_row(run, through, least, found.info.rows)
-        now = self._clock()
+        now = self._now()
         rows = [row for row in found.rows if row.number <= through]
         info = replace(
             _new(new, found.info.graph, now, found.info.seed), input=found.info.input, rows=through
@@ -126,13 +128,16 @@ class MemoryStore:
         return self._cache.get(key)
 
     def cache_set(self, key: bytes, data: bytes, expires: float | None) -> None:
-        self._cache[key] = (bytes(data), math.inf if expires is None else expires)
+        self._cache[key] = (bytes(data), math.inf if expires is None else float(expires))
 
     def cache_prune(self, now: float) -> None:
         self._cache = {key: kept for key, kept in self._cache.items() if kept[1] > now}
 
     def close(self) -> None:
         """Do nothing: what was recorded is there as long as the store."""
+
+    def _now(self) -> float:
+        return float(self._clock())
 
     def _found(self, run: str) -> _Run:
         if run not in self._runs:
@@ -146,7 +151,7 @@ class MemoryStore:
         return found
 
     def _change(self, found: _Run, **changes: str | bytes | None) -> None:
-        found.info = replace(found.info, updated=self._clock(), **changes)  # type: ignore[arg-type]
+        found.info = replace(found.info, updated=self._now(), **changes)  # type: ignore[arg-type]
 
 
 def _new(run: str, graph: str, now: float, seed: bytes) -> RunInfo:

@@ -10,7 +10,9 @@ from .store import Store
 SCHEMES = ("sqlite", "postgresql", "postgres")
 
 
-def open_store(address: str | os.PathLike[str], *, durable: bool = False) -> Store:
+def open_store(
+    address: str | os.PathLike[str], *, durable: bool = False, create: bool = True
+) -> Store:
     """Open the store at an address, which is made if there is none.
 
     Args:
@@ -19,6 +21,7 @@ def open_store(address: str | os.PathLike[str], *, durable: bool = False) -> Sto
             process.
         durable: Of SQLite: what is written is on the disk. False: the operating system has it, so
             that a loss of power may take the last rows; a killed process takes none.
+        create: Of SQLite: make the file where there is none; else that is an error.
     """
     text = os.fspath(address)
     if not isinstance(text, str):
@@ -41,4 +44,6 @@ def open_store(address: str | os.PathLike[str], *, durable: bool = False) -> Sto
             "the address of a SQLite journal is the path of a file, as in 'runs.db', "
             "'sqlite:///runs.db' or 'sqlite:////srv/runs.db'"
         )
-    raise NotImplementedError(f"journals in SQLite: {path}, {durable}")
+    from .sqlite import SQLiteStore  # not every process has sqlite3 loaded, nor needs it
+
+    return SQLiteStore(path, durable=durable, create=create)

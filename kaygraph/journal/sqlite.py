@@ -1,0 +1,259 @@
+"""Runs that are recorded in a SQLite file, which may hold other tables too."""
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from ..errors import JournalUnavailableError
+from .sqlite_file import LOCK_TIMEOUT_S, SQLiteFile
+from .sqlite_tables import APPEND, NUMBERS, RunRow, StoredRow, Tables, new_run
+from .store import (
+    Answer,
+    Row,
+    RunInfo,
+    answered,
+    check_run,
+    check_status,
+    checked,
+    checksum,
+    corrupt,
+    digest_of,
+    exists,
+    plain,
+)
+
+BATCH = 256  # rows that are read at once
+
+
+class SQLiteStore:
+    """Runs that are recorded in a SQLite file; see Store.
+
+    Args:
+        path: Where the file lies.
+        durable: What is written is on the disk. False: the operating system has it.
+        create: Make the file where there is none; else that is a JournalUnavailableError.
+        clock: What tells the time, in seconds since 1970.
+        entropy: Returns so many random bytes, for the seeds of runs.
+        lock_timeout: Seconds to wait for a lock that another process holds.
+
+    Attributes:
+        path: Where the file lies, symlinks followed.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        durable: bool = False,
+        create: bool = True,
+        clock: Callable[[], float] = time.time,
+        entropy: Callable[[int], bytes] = os.urandom,
+        lock_timeout: float = LOCK_TIMEOUT_S,
+    ) -> None:
+        self._clock, self._entropy = clock, entropy
+        self._written: dict[str, tuple[int, int]] = {}  # key and last row, of the runs written to
+        self._file = SQLiteFile(
+            Path(path), durable=durable, create=create, lock_timeout=lock_timeout
+        )
+        self.path, self._place = self._file.path, self._file.place
+        self._tables = Tables(self._place)
+        try:
+            if not self._file.read(self._tables.are_made):
+                self._file.write(self._tables.make)
+        except BaseException:
+            self._file.close()
+            raise
+
+    # --- one run -------------------------------------------------------------------------------
+
+    def claim(self, run: str, graph: str) -> RunInfo:
+        check_run(run)
+        tables = self._tables
+
+        def job(connection: sqlite3.Connection) -> RunInfo:
+            now = self._now()
+            found = tables.find(connection, run)
+            if found is None:
+                found = tables.insert(
+                    connection, new_run(run, plain(graph), now, self._entropy(16))
+                )
+            if found.status != "done":
+                found = found._replace(status="running", action=None, error=None)
+            found = found._replace(epoch=tables.next_epoch(connection), updated=now)
+            return tables.info(connection, tables.write(connection, found))
+
+        info = self._file.write(job)
+        self._written.pop(run, None)
+        return info
+
+    def rows(self, run: str) -> Iterator[Row]:
+        found = self._file.read(lambda connection: self._tables.get(connection, run))
+        return checked(run, found.first, self._stored(found), self._place)
+
+    def _stored(self, found: RunRow) -> Iterator[StoredRow]:
+        """Yield the rows of a log. No transaction is open meanwhile: it would keep the log long."""
+        number = found.first - 1
+
+        def batch(connection: sqlite3.Connection) -> tuple[int, list[StoredRow]]:
+            now = self._tables.get(connection, found.run)
+            return now.first, self._tables.rows(connection, found, number, BATCH)
+
+        while True:
+            first, rows = self._file.read(batch)
+            if first > number + 1:
+                raise JournalUnavailableError(
+                    f"the log of run {found.run!r} was shortened while it was read. Read it again"
+                )
+            if not rows:
+                break
+            yield from rows
+            number = rows[-1][0]
+        if number < found.last:
+            raise corrupt(self._place, f"row {number + 1} of run {found.run!r} is missing")
+
+    def append(self, run: str, epoch: int, blob: bytes) -> int:
+        written = self._written.get(run)
+        if written is None:
+            return self._append_any(run, epoch, blob)
+        key, last = written
+        base, number, at = key * NUMBERS, last + 1, self._now()
+        changed = self._file.change(
+            APPEND,
+            (
+                base + number,
+                at,
+                checksum(run, number, at, blob),
+                blob,
+                key,
+                epoch,
+                base,
+                base + NUMBERS - 1,
+                base + last if last else None,
+            ),
+        )
+        if not changed:  # the epoch is another one, or another connection has written a row
+            return self._append_any(run, epoch, blob)
+        self._written[run] = key, number
+        return number
+
+    def _append_any(self, run: str, epoch: int, blob: bytes) -> int:
+        def job(connection: sqlite3.Connection) -> tuple[int, int]:
+            found = self._tables.owned(connection, run, epoch)
+            return found.key, self._tables.append(connection, found, blob, self._now())
+
+        self._written[run] = written = self._file.write(job)
+        return written[1]
+
+    def append_in(self, connection: sqlite3.Connection, run: str, epoch: int, blob: bytes) -> int:
+        """Write the next row in a transaction that another connection to this file has begun.
+
+        It is recorded when that is committed, together with what else that writes.
+
+        Raises:
+            RunTakenOverError: As of ``append``.
+        """
+        found = self._tables.owned(connection, run, epoch)
+        return self._tables.append(connection, found, blob, self._now())
+
+    def finish(
+        self, run: str, epoch: int, status: str, action: str | None, error: str | None
+    ) -> None:
+        check_status(status)
+
+        def job(connection: sqlite3.Connection) -> None:
+            found = self._tables.owned(connection, run, epoch)
+            found = found._replace(status=status, action=action, updated=self._now())
+            found = found._replace(error=error if error is None else plain(error))
+            self._tables.write(connection, found)
+
+        self._file.write(job)
+
+    def set_input(self, run: str, epoch: int, data: bytes) -> None:
+        def job(connection: sqlite3.Connection) -> None:
+            found = self._tables.owned(connection, run, epoch)
+            found = self._tables.put_input(connection, found, data)
+            self._tables.write(connection, found._replace(updated=self._now()))
+
+        self._file.write(job)
+
+    def answer(self, run: str, name: str, data: bytes) -> None:
+        def job(connection: sqlite3.Connection) -> None:
+            found, now = self._tables.get(connection, run), self._now()
+            if not self._tables.put_answer(connection, found, Answer(name, data, now)):
+                raise answered(run, name)
+            self._tables.write(connection, found._replace(updated=now))
+
+        self._file.write(job)
+
+    def answers(self, run: str) -> list[Answer]:
+        return self._file.read(
+            lambda connection: self._tables.answers(connection, self._tables.get(connection, run))
+        )
+
+    def info(self, run: str) -> RunInfo:
+        return self._file.read(
+            lambda connection: self._tables.info(connection, self._tables.get(connection, run))
+        )
+
+    # --- all runs ------------------------------------------------------------------------------
+
+    def runs(self) -> list[RunInfo]:
+        def job(connection: sqlite3.Connection) -> list[RunInfo]:
+            found = self._tables.all(connection)
+            return [self._tables.info(connection, row, inputs=False) for row in found]
+
+        return self._file.read(job)
+
+    def copy(self, run: str, new: str, through: int) -> None:
+        check_run(new)
+
+        def job(connection: sqlite3.Connection) -> None:
+            found = self._tables.get(connection, run)
+            if self._tables.find(connection, new) is not None:
+                raise exists(new)
+            made = new_run(new, found.graph, self._now(), found.seed)
+            self._tables.copy(connection, found, made, through)
+
+        self._file.write(job)
+
+    def forget(self, run: str, before: int) -> None:
+        def job(connection: sqlite3.Connection) -> None:
+            found = self._tables.get(connection, run)
+            found = self._tables.forget(connection, found, before)
+            self._tables.write(connection, found._replace(updated=self._now()))
+
+        self._file.write(job)
+
+    def remove(self, runs: Iterable[str]) -> None:
+        for run in runs:  # a transaction each, so that others can write in between
+            self._remove(run)
+
+    def _remove(self, run: str) -> None:
+        self._file.write(lambda connection: self._tables.remove(connection, run))
+        self._written.pop(run, None)
+
+    def compact(self) -> None:
+        self._file.shrink()
+
+    # --- the cache -----------------------------------------------------------------------------
+
+    def cache_get(self, key: bytes) -> tuple[bytes, float] | None:
+        return self._file.read(lambda connection: self._tables.cached(connection, key))
+
+    def cache_set(self, key: bytes, data: bytes, expires: float | None) -> None:
+        expires = expires if expires is None else float(expires)
+        self._file.change(
+            "INSERT OR REPLACE INTO kaygraph_cache VALUES (?, ?, ?, ?)",
+            (key, data, expires, digest_of(key, data, expires)),
+        )
+
+    def cache_prune(self, now: float) -> None:
+        self._file.change("DELETE FROM kaygraph_cache WHERE expires <= ?", (now,))
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _now(self) -> float:
+        return float(self._clock())  # SQLite makes one of an int, and the checksums would differ

@@ -1,0 +1,304 @@
+"""A SQLite file that several processes write to: whole transactions, patience, plain errors."""
+
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from ..errors import (
+    JournalError,
+    JournalFullError,
+    JournalLockedError,
+    JournalUnavailableError,
+)
+from .store import corrupt
+
+T = TypeVar("T")
+Values = Sequence[str | int | float | bytes | None]
+
+LOCK_TIMEOUT_S = 10.0
+POLL_S = 0.001  # between two tries to get a lock
+# A process that commits back to back leaves no time for others, which can but poll: it holds the
+# lock almost always. So it leaves a gap that is longer than their pause, every so often.
+GAP_S = 0.0015
+GAP_EVERY_S = 0.02
+APPLICATION_ID = 0x4B617947  # of a file that was made for a journal and nothing else
+
+_LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
+_UNREADABLE = {
+    sqlite3.SQLITE_NOTADB: "it is no SQLite database",
+    sqlite3.SQLITE_CORRUPT: "SQLite cannot read it",
+}
+_REFUSED = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH}
+_CUT = {sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS}
+
+
+class SQLiteFile:
+    """A SQLite file in WAL mode, through one connection.
+
+    It is used by one thread at a time, in the process that opened it.
+
+    Args:
+        path: Where it lies.
+        durable: Wait for the disk at each commit (``synchronous=FULL``).
+        create: Make the file where there is none.
+        lock_timeout: Seconds to wait for a lock that another process holds.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        durable: bool = False,
+        create: bool = True,
+        lock_timeout: float = LOCK_TIMEOUT_S,
+    ) -> None:
+        self.place = repr(str(path))  # as errors name it
+        self.path = Path(os.path.realpath(path))
+        self._log_path = f"{self.path}-wal"
+        self._lock_timeout = lock_timeout
+        self._process = os.getpid()
+        self._ended = self._gap = time.monotonic()  # of the last commit, and the last gap
+        _prepare(self.path, self._log_path, self.place, create)
+        try:
+            self._connection: sqlite3.Connection | None = sqlite3.connect(
+                f"{self.path.as_uri()}?mode=rw",
+                timeout=0,
+                isolation_level=None,
+                check_same_thread=False,
+                uri=True,
+            )
+        except sqlite3.Error as error:
+            raise self._told(error) from error
+        try:
+            self._patiently(lambda connection: self._set_up(connection, durable))
+            self._files = self._inodes()
+        except BaseException:
+            self.close()
+            raise
+
+    def _set_up(self, connection: sqlite3.Connection, durable: bool) -> None:
+        # These count while there is no database yet, and not once there is a log.
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+        if mode != "wal":
+            raise JournalUnavailableError(
+                f"{self.place} lies on a file system that SQLite can keep no write-ahead log on "
+                f"(journal_mode is {mode!r}). Keep the journal on a local disk, or in PostgreSQL"
+            )
+        connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
+        connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # opens the log
+
+    def read(self, job: Callable[[sqlite3.Connection], T]) -> T:
+        """Return what a job reads, all of it as it was at one moment."""
+
+        def whole(connection: sqlite3.Connection) -> T:
+            connection.execute("BEGIN")
+            try:
+                return job(connection)
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+
+        return self._patiently(whole)
+
+    def write(self, job: Callable[[sqlite3.Connection], T]) -> T:
+        """Do a job in one transaction, and return what it returns when that is committed.
+
+        The job may be done more than once, if others have the lock. If it raises, nothing is
+        written.
+        """
+
+        def whole(connection: sqlite3.Connection) -> T:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                done = job(connection)
+                connection.execute("COMMIT")
+            except BaseException:
+                # A full disk has ended it already; what follows would be committed by itself.
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
+            return done
+
+        self._leave_a_gap()
+        done = self._patiently(whole)
+        self._check_files()
+        return done
+
+    def change(self, statement: str, values: Values) -> int:
+        """Execute one statement as a transaction; return how many rows it has changed."""
+        self._leave_a_gap()
+        cursor = self._patiently(lambda connection: connection.execute(statement, values))
+        self._check_files()
+        return cursor.rowcount
+
+    def shrink(self) -> None:
+        """Give pages that are not used back to the file system.
+
+        Raises:
+            JournalLockedError: Another process has read for too long.
+        """
+
+        def freed(connection: sqlite3.Connection) -> None:
+            (kind,) = connection.execute("PRAGMA auto_vacuum").fetchone()
+            # execute() would free one page of them, and VACUUM is for a file that others have made.
+            connection.executescript("PRAGMA incremental_vacuum" if kind == 2 else "VACUUM")
+
+        def emptied(connection: sqlite3.Connection) -> None:
+            busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            if busy:
+                raise _BusyError
+
+        self._patiently(freed)
+        self._patiently(emptied)
+        self._check_files()
+
+    def close(self) -> None:
+        """Close the file; in a child of the process that opened it, only forget it."""
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return
+        if os.getpid() == self._process:
+            connection.close()
+        else:
+            _inherited.append(connection)
+
+    # --- how ---------------------------------------------------------------------------------
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise JournalError(f"{self.place} has been closed. Open it again")
+        if os.getpid() != self._process:
+            raise JournalError(
+                f"{self.place} was opened by process {self._process}, and this is its child, "
+                f"{os.getpid()}: a connection to SQLite must not be used after fork(). Make the "
+                "Journal in the process that uses it"
+            )
+        return self._connection
+
+    def _patiently(self, job: Callable[[sqlite3.Connection], T]) -> T:
+        """Do a job, again and again while others have the lock."""
+        connection = self._open()
+        until = time.monotonic() + self._lock_timeout
+        while True:
+            try:
+                return job(connection)
+            except _BusyError as error:
+                if time.monotonic() >= until:
+                    raise self._locked("it is read all the time") from error
+            except sqlite3.Error as error:
+                if not _is_locked(error):
+                    raise self._told(error) from error
+                if time.monotonic() >= until:
+                    raise self._locked(str(error)) from error
+            time.sleep(POLL_S)
+
+    def _leave_a_gap(self) -> None:
+        now = time.monotonic()
+        if now - self._ended >= GAP_S:
+            self._gap = now
+        elif now - self._gap >= GAP_EVERY_S:
+            time.sleep(GAP_S)
+            self._gap = time.monotonic()
+
+    def _inodes(self) -> tuple[int, int]:
+        try:
+            return os.stat(self.path).st_ino, os.stat(self._log_path).st_ino
+        except OSError:
+            return 0, 0
+
+    def _check_files(self) -> None:
+        """Raise where others do not find the files that this connection writes to.
+
+        When a process closes a file, it loses its locks on it, through whichever descriptor they
+        were taken. So another process takes itself for the last one, and removes the log.
+        """
+        self._ended = time.monotonic()
+        if self._inodes() != self._files:
+            raise JournalUnavailableError(
+                f"{self.place} or its log was removed or replaced while it was in use, so that "
+                "what was committed last may be lost. Nothing more is recorded. Either the file "
+                "was moved or deleted, or something in this process has opened and closed it other "
+                "than by sqlite3 (open(), a copy, a hash), by which a process loses its locks. "
+                "Copy a journal by sqlite3.Connection.backup()"
+            )
+
+    def _locked(self, what: str) -> JournalLockedError:
+        return JournalLockedError(
+            f"{self.place} was locked by another process for {self._lock_timeout:g} s ({what}). "
+            "Nothing was written. Look for a process that holds a transaction open, or try again"
+        )
+
+    def _told(self, error: sqlite3.Error) -> JournalError:
+        """Return what the driver has raised as an error of ours."""
+        whole: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)  # the driver's has none
+        code = whole & 0xFF
+        if code == sqlite3.SQLITE_FULL:
+            return JournalFullError(
+                f"{self.place}: the disk is full. The transaction was undone. Make room, or keep "
+                "fewer runs, and resume the run"
+            )
+        if code in _REFUSED or (code == sqlite3.SQLITE_IOERR and whole not in _CUT):
+            return JournalUnavailableError(
+                f"{self.place} cannot be written: {error}. Nothing was acknowledged. Look at the "
+                "permissions of the file and its folder, the disk, and its quota"
+            )
+        if code == sqlite3.SQLITE_CANTOPEN:
+            return JournalUnavailableError(
+                f"{self.place} cannot be opened: {error}. Look at the permissions of the file and "
+                "its folder"
+            )
+        if code == sqlite3.SQLITE_TOOBIG:
+            return JournalError(f"{self.place}: what was to be recorded is too large: {error}")
+        return corrupt(self.place, _UNREADABLE.get(code, str(error)))
+
+
+class _BusyError(Exception):
+    """A checkpoint could not be done, because others read."""
+
+
+# Connections that a child has got by fork(): closing them is for the parent.
+_inherited: list[sqlite3.Connection] = []
+
+
+def _is_locked(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & 0xFF in _LOCKED
+
+
+def _prepare(path: Path, log: str, place: str, create: bool) -> None:
+    """Make the file where there is none, for its owner alone, and refuse what can be no database.
+
+    It is not opened if it is there: that would drop the locks of other connections in this process.
+    """
+    try:
+        size = os.stat(path).st_size
+    except FileNotFoundError:
+        if not create:
+            raise JournalUnavailableError(f"there is no journal at {place}") from None
+        try:
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+        except FileExistsError:
+            return  # another process has just made it
+        except FileNotFoundError as error:
+            raise JournalUnavailableError(
+                f"{place} cannot be made: there is no folder {str(path.parent)!r}. Make it first"
+            ) from error
+        except OSError as error:
+            raise JournalUnavailableError(f"{place} cannot be made: {error.strerror}") from error
+        return
+    except OSError as error:
+        raise JournalUnavailableError(f"{place} cannot be opened: {error.strerror}") from error
+    if not path.is_file():
+        raise JournalUnavailableError(f"{place} is no file. A journal in SQLite is one")
+    if not size and _size(log):
+        raise corrupt(place, "the file is empty, and its log is not")
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0

@@ -1,0 +1,320 @@
+"""The tables of a journal in SQLite: what is in them, within a transaction of the caller's."""
+
+import math
+import sqlite3
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ..errors import JournalVersionError, RunUnknownError
+from .sqlite_file import APPLICATION_ID
+from .store import Answer, RunInfo, check_row, checked, checksum, corrupt, digest_of, taken_over
+
+VERSION = 1  # of the tables
+NUMBERS = 1 << 32  # how many rows a log can have
+
+# The key of a row is that of its run, times NUMBERS, plus its number: the rows of a run lie
+# together and in order, and no index has to be written.
+TABLES = """
+CREATE TABLE kaygraph_journal (version INTEGER NOT NULL, epoch INTEGER NOT NULL);
+CREATE TABLE kaygraph_runs (
+    key INTEGER PRIMARY KEY, run TEXT NOT NULL UNIQUE, graph TEXT NOT NULL, status TEXT NOT NULL,
+    created REAL NOT NULL, updated REAL NOT NULL, epoch INTEGER NOT NULL, action TEXT, error TEXT,
+    first INTEGER NOT NULL, last INTEGER NOT NULL, input BLOB, seed BLOB NOT NULL,
+    checksum BLOB NOT NULL);
+CREATE TABLE kaygraph_inputs (key INTEGER PRIMARY KEY, data BLOB NOT NULL);
+CREATE TABLE kaygraph_rows (
+    key INTEGER PRIMARY KEY, at REAL NOT NULL, checksum BLOB NOT NULL, blob BLOB NOT NULL);
+CREATE TABLE kaygraph_answers (
+    key INTEGER PRIMARY KEY, run INTEGER NOT NULL, name TEXT NOT NULL, at REAL NOT NULL,
+    data BLOB NOT NULL, checksum BLOB NOT NULL, UNIQUE (run, name));
+CREATE TABLE kaygraph_cache (
+    key BLOB PRIMARY KEY, data BLOB NOT NULL, expires REAL, checksum BLOB NOT NULL)
+"""
+LAST = "(SELECT max(key) FROM kaygraph_rows WHERE key BETWEEN {0} AND {1})"
+# Where the run has this epoch, and its log this last row.
+APPEND = f"""
+INSERT INTO kaygraph_rows SELECT ?1, ?2, ?3, ?4
+WHERE (SELECT epoch FROM kaygraph_runs WHERE key = ?5) = ?6 AND {LAST.format("?7", "?8")} IS ?9
+"""
+
+StoredRow = tuple[int, float, bytes, bytes]  # number, time, checksum and blob
+
+
+class RunRow(NamedTuple):
+    """A row of kaygraph_runs.
+
+    ``last`` is the number of the last row of the log when this was written: where there are fewer
+    rows than that, some were lost. ``input`` is the digest of the input.
+    """
+
+    key: int
+    run: str
+    graph: str
+    status: str
+    created: float
+    updated: float
+    epoch: int
+    action: str | None
+    error: str | None
+    first: int
+    last: int
+    input: bytes | None
+    seed: bytes
+    checksum: bytes
+
+    @property
+    def base(self) -> int:
+        """What the number of a row is added to."""
+        return self.key * NUMBERS
+
+    def told(self, rows: int, updated: float, data: bytes | None) -> RunInfo:
+        """Return what is known of the run, given its last row and its input."""
+        return RunInfo(
+            run=self.run,
+            graph=self.graph,
+            status=self.status,
+            created=self.created,
+            updated=max(self.updated, updated),
+            epoch=self.epoch,
+            action=self.action,
+            error=self.error,
+            rows=rows,
+            input=data,
+            seed=self.seed,
+        )
+
+
+def new_run(run: str, graph: str, now: float, seed: bytes) -> RunRow:
+    """Return a run that nobody owns, without a key."""
+    return RunRow(0, run, graph, "interrupted", now, now, 0, None, None, 1, 0, None, seed, b"")
+
+
+class Tables:
+    """The tables of one file, read and written in a transaction that the caller has begun."""
+
+    def __init__(self, place: str) -> None:
+        self._place = place
+
+    def are_made(self, connection: sqlite3.Connection) -> bool:
+        """Whether there are tables, and of a version that this code knows."""
+        known = connection.execute(
+            "SELECT 1 FROM sqlite_schema WHERE name = 'kaygraph_journal'"
+        ).fetchone()
+        if known is None:
+            (made_for,) = connection.execute("PRAGMA application_id").fetchone()
+            if made_for == APPLICATION_ID:
+                raise corrupt(self._place, "its tables are gone")
+            return False
+        found = connection.execute("SELECT version FROM kaygraph_journal").fetchall()
+        if len(found) != 1 or not isinstance(found[0][0], int) or found[0][0] < 1:
+            raise corrupt(self._place, f"its version is {found}")
+        if found[0][0] > VERSION:
+            raise JournalVersionError(
+                f"{self._place} was made by a newer kaygraph: its version is {found[0][0]}, and "
+                f"this kaygraph knows {VERSION}. It was left as it is. Update kaygraph"
+            )
+        return True
+
+    def make(self, connection: sqlite3.Connection) -> None:
+        if self.are_made(connection):  # by another process, in the meantime
+            return
+        if not connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        for table in TABLES.split(";"):  # executescript() would commit first
+            connection.execute(table)
+        connection.execute("INSERT INTO kaygraph_journal VALUES (?, 0)", (VERSION,))
+
+    # --- runs ----------------------------------------------------------------------------------
+
+    def find(self, connection: sqlite3.Connection, run: str) -> RunRow | None:
+        found = connection.execute("SELECT * FROM kaygraph_runs WHERE run = ?", (run,)).fetchone()
+        return None if found is None else self._checked(found)
+
+    def get(self, connection: sqlite3.Connection, run: str) -> RunRow:
+        found = self.find(connection, run)
+        if found is None:
+            known = connection.execute("SELECT run FROM kaygraph_runs ORDER BY key DESC").fetchall()
+            raise RunUnknownError(run, [name for (name,) in known], self._place)
+        return found
+
+    def owned(self, connection: sqlite3.Connection, run: str, epoch: int) -> RunRow:
+        found = self.find(connection, run)
+        if found is None or found.epoch != epoch:
+            raise taken_over(run, gone=found is None)
+        return found
+
+    def all(self, connection: sqlite3.Connection) -> list[RunRow]:
+        """Return all runs, the newest first."""
+        found = connection.execute("SELECT * FROM kaygraph_runs ORDER BY key DESC").fetchall()
+        return [self._checked(row) for row in found]
+
+    def insert(self, connection: sqlite3.Connection, row: RunRow) -> RunRow:
+        """Write a new run; return it with its key."""
+        (key,) = connection.execute(
+            "SELECT coalesce(max(key), 0) + 1 FROM kaygraph_runs"
+        ).fetchone()
+        return self.write(connection, row._replace(key=key))
+
+    def write(self, connection: sqlite3.Connection, row: RunRow) -> RunRow:
+        """Write a run in place of what there is of it."""
+        last, _ = self.last(connection, row)
+        row = row._replace(last=max(last, row.last))
+        row = row._replace(checksum=digest_of(*row[:-1]))
+        marks = ", ".join("?" * len(row))
+        connection.execute(f"INSERT OR REPLACE INTO kaygraph_runs VALUES ({marks})", row)
+        return row
+
+    def info(self, connection: sqlite3.Connection, row: RunRow, inputs: bool = True) -> RunInfo:
+        """Return what is known of a run."""
+        data = self.input(connection, row) if inputs else None
+        return row.told(*self.last(connection, row), data)
+
+    def input(self, connection: sqlite3.Connection, row: RunRow) -> bytes | None:
+        if row.input is None:
+            return None
+        found = connection.execute(
+            "SELECT data FROM kaygraph_inputs WHERE key = ?", (row.key,)
+        ).fetchone()
+        data = None if found is None else found[0]
+        if not isinstance(data, bytes) or digest_of(data) != row.input:
+            raise corrupt(self._place, f"the input of run {row.run!r} is not as it was written")
+        return data
+
+    def next_epoch(self, connection: sqlite3.Connection) -> int:
+        """Return an epoch that is larger than any that was given before."""
+        connection.execute(
+            "UPDATE kaygraph_journal SET epoch = 1 +"
+            " max(epoch, (SELECT coalesce(max(epoch), 0) FROM kaygraph_runs))"
+        )
+        (epoch,) = connection.execute("SELECT epoch FROM kaygraph_journal").fetchone()
+        return int(epoch)
+
+    def remove(self, connection: sqlite3.Connection, run: str) -> None:
+        """Remove a run, which may be damaged, if it is there."""
+        found = connection.execute("SELECT key FROM kaygraph_runs WHERE run = ?", (run,)).fetchone()
+        if found is not None:
+            (key,) = found
+            span = (key * NUMBERS, (key + 1) * NUMBERS)
+            connection.execute("DELETE FROM kaygraph_rows WHERE key >= ? AND key < ?", span)
+            connection.execute("DELETE FROM kaygraph_answers WHERE run = ?", found)
+            connection.execute("DELETE FROM kaygraph_inputs WHERE key = ?", found)
+            connection.execute("DELETE FROM kaygraph_runs WHERE key = ?", found)
+
+    def _checked(self, found: tuple[object, ...]) -> RunRow:
+        row = RunRow(*found)  # type: ignore[arg-type]
+        if row.checksum != digest_of(*row[:-1]):
+            raise corrupt(self._place, f"what it says of run {row.run!r} is not as it was written")
+        return row
+
+    # --- rows of logs --------------------------------------------------------------------------
+
+    def last(self, connection: sqlite3.Connection, row: RunRow) -> tuple[int, float]:
+        """Return the number of the last row of a log and its time; zeros if there is none."""
+        found = connection.execute(
+            "SELECT key, at FROM kaygraph_rows WHERE key > ? AND key < ? ORDER BY key DESC LIMIT 1",
+            (row.base, row.base + NUMBERS),
+        ).fetchone()
+        if found is None:
+            return 0, 0.0
+        key, at = found
+        return key - row.base, at
+
+    def append(self, connection: sqlite3.Connection, row: RunRow, blob: bytes, at: float) -> int:
+        """Write the next row of a log."""
+        number = self.last(connection, row)[0] + 1
+        self.put(connection, row, number, at, blob)
+        return number
+
+    def put(
+        self, connection: sqlite3.Connection, row: RunRow, number: int, at: float, blob: bytes
+    ) -> None:
+        connection.execute(
+            "INSERT INTO kaygraph_rows VALUES (?, ?, ?, ?)",
+            (row.base + number, at, checksum(row.run, number, at, blob), blob),
+        )
+
+    def rows(
+        self, connection: sqlite3.Connection, row: RunRow, after: int, most: int = -1
+    ) -> list[StoredRow]:
+        """Return so many rows after one, unchecked."""
+        return connection.execute(
+            "SELECT key - ?1, at, checksum, blob FROM kaygraph_rows"
+            " WHERE key > ?1 + ?2 AND key < ?1 + ?3 ORDER BY key LIMIT ?4",
+            (row.base, after, NUMBERS, most),
+        ).fetchall()
+
+    def forget(self, connection: sqlite3.Connection, row: RunRow, before: int) -> RunRow:
+        """Remove the rows before one; return the run, which is not written yet."""
+        check_row(row.run, before, row.first, self.last(connection, row)[0])
+        connection.execute(
+            "DELETE FROM kaygraph_rows WHERE key > ?1 AND key < ?1 + ?2", (row.base, before)
+        )
+        return row._replace(first=before)
+
+    def copy(self, connection: sqlite3.Connection, row: RunRow, new: RunRow, through: int) -> None:
+        """Copy a run, up to a row of its log, to one that has been made."""
+        last, _ = self.last(connection, row)
+        check_row(row.run, through, 0 if row.first == 1 else row.first, last)
+        data = self.input(connection, row)
+        new = new._replace(first=row.first, last=through, input=row.input)
+        new = self.insert(connection, new)
+        if data is not None:
+            self.put_input(connection, new, data)
+        until = -math.inf
+        for number, at, blob in checked(
+            row.run, row.first, self._some(connection, row), self._place
+        ):
+            if number > through:
+                break
+            self.put(connection, new, number, at, blob)
+            until = at
+        for one in self.answers(connection, row):
+            if one.at <= until:
+                self.put_answer(connection, new, one)
+
+    def _some(self, connection: sqlite3.Connection, row: RunRow) -> Iterator[StoredRow]:
+        number = row.first - 1
+        while found := self.rows(connection, row, number, 256):
+            yield from found
+            number = found[-1][0]
+
+    # --- inputs, answers, the cache ------------------------------------------------------------
+
+    def put_input(self, connection: sqlite3.Connection, row: RunRow, data: bytes) -> RunRow:
+        """Write an input; return the run, which is not written yet."""
+        connection.execute("INSERT OR REPLACE INTO kaygraph_inputs VALUES (?, ?)", (row.key, data))
+        return row._replace(input=digest_of(data))
+
+    def put_answer(self, connection: sqlite3.Connection, row: RunRow, one: Answer) -> bool:
+        """Write an answer, unless there is one."""
+        known = digest_of(row.run, one.name, one.at, one.data)
+        values = (row.key, one.name, one.at, one.data, known)
+        return bool(
+            connection.execute(
+                "INSERT INTO kaygraph_answers (run, name, at, data, checksum)"
+                " VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                values,
+            ).rowcount
+        )
+
+    def answers(self, connection: sqlite3.Connection, row: RunRow) -> list[Answer]:
+        """Return the answers to a run, in the order in which they were written."""
+        found = connection.execute(
+            "SELECT name, data, at, checksum FROM kaygraph_answers WHERE run = ? ORDER BY key",
+            (row.key,),
+        ).fetchall()
+        for name, data, at, known in found:
+            if digest_of(row.run, name, at, data) != known:
+                raise corrupt(
+                    self._place, f"answer {name!r} of run {row.run!r} is not as it was written"
+                )
+        return [Answer(name, data, at) for name, data, at, _ in found]
+
+    def cached(self, connection: sqlite3.Connection, key: bytes) -> tuple[bytes, float] | None:
+        """Return what is cached, if it is as it was written: what is cached can be done again."""
+        found = connection.execute(
+            "SELECT data, expires, checksum FROM kaygraph_cache WHERE key = ?", (key,)
+        ).fetchone()
+        if found is None or digest_of(key, found[0], found[1]) != found[2]:
+            return None
+        return found[0], math.inf if found[1] is None else found[1]

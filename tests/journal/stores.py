@@ -1,0 +1,45 @@
+"""The stores that every test of stores runs with, and a clock for them."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from kaygraph.journal.memory import MemoryStore
+from kaygraph.journal.sqlite import SQLiteStore
+from kaygraph.journal.store import Store
+
+
+@dataclass
+class Clock:
+    """A clock that stands still until a test moves it."""
+
+    now: float = 1.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def zeros(count: int) -> bytes:
+    return bytes(count)
+
+
+Open = Callable[[], Store]  # opens another connection to one and the same store
+Place = Callable[[Clock], AbstractContextManager[Open]]
+
+
+@contextmanager
+def in_sqlite(clock: Clock) -> Iterator[Open]:
+    with TemporaryDirectory() as folder:
+        yield lambda: SQLiteStore(Path(folder, "runs.db"), clock=clock, entropy=zeros)
+
+
+@contextmanager
+def in_memory(clock: Clock) -> Iterator[Open]:
+    store = MemoryStore(clock, zeros)
+    yield lambda: store
+
+
+# A store that is written anew is tested by an entry here.
+PLACES: dict[str, Place] = {"memory": in_memory, "sqlite": in_sqlite}
