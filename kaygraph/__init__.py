@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .errors import NodeChangedError as NodeChangedError
     from .errors import NodeDefinitionError as NodeDefinitionError
     from .errors import NotRecordableError as NotRecordableError
+    from .errors import RecordedError as RecordedError
     from .errors import RunDivergedError as RunDivergedError
     from .errors import RunExistsError as RunExistsError
     from .errors import RunInterrupted as RunInterrupted

@@ -26,6 +26,7 @@ NAMES = {
         "NodeChangedError",
         "NodeDefinitionError",
         "NotRecordableError",
+        "RecordedError",
         "RunDivergedError",
         "RunExistsError",
         "RunInterrupted",

@@ -13,6 +13,7 @@ KayGraphError
 │   └── MemoryLimitError     it was killed because it exceeded ``memory_limit=``
 ├── WriteConflictError       parallel branches have written the same key of ``shared``
 ├── TooManyFailuresError     more items failed than ``on_error`` tolerates (also an ExceptionGroup)
+├── RecordedError            stands for a recorded error whose class is not registered
 └── JournalError             a run cannot be recorded or resumed
     ├── JournalUnavailableError  the journal cannot be opened, read or written
     ├── JournalLockedError       another process holds the journal's lock (also a TimeoutError)
@@ -183,6 +184,24 @@ class TooManyFailuresError(KayGraphError, ExceptionGroup[Exception]):
 
     def derive(self, excs: Sequence[Exception], /) -> "TooManyFailuresError":  # type: ignore[override]
         return TooManyFailuresError(self.message, excs)
+
+
+class RecordedError(KayGraphError):
+    """Stands for an error that a run has recorded, of a class that is not registered.
+
+    To get it back as itself, type: ``Journal(..., types=[OutOfStock])``.
+
+    Attributes:
+        class_name: The name of its class: ``shop.OutOfStock``.
+        text: Its message, with its secrets hidden.
+    """
+
+    def __init__(self, class_name: str, text: str) -> None:
+        self.class_name, self.text = class_name, text
+        super().__init__(f"{class_name}: {text}".removesuffix(": "))
+
+    def __reduce__(self) -> tuple[type, tuple[object, ...], dict[str, object]]:
+        return type(self), (self.class_name, self.text), self.__dict__
 
 
 class JournalError(KayGraphError):

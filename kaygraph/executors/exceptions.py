@@ -99,7 +99,7 @@ class _Packing:
     def _filled(self, plain: Description, error: BaseException) -> Description:
         """Add what an exception holds."""
         whole, restored = _in_its_own_way(error)
-        values = {name: value for name, value in _attributes(error) if name not in restored}
+        values = {name: value for name, value in attributes_of(error) if name not in restored}
         if whole is None and plain.members is None:
             values["args"] = error.args
         attributes, missing, left_out = dict[str, bytes](), dict[str, Any](), list[str]()
@@ -192,8 +192,8 @@ def _in_its_own_way(error: BaseException) -> tuple[bytes | None, frozenset[str]]
         return None, frozenset()
     if type(twin) is not type(error) or _text(twin) != _text(error):
         return None, frozenset()
-    held = dict(_attributes(error))
-    restored = {name for name, value in _attributes(twin) if _is_like(value, held.get(name))}
+    held = dict(attributes_of(error))
+    restored = {name for name, value in attributes_of(twin) if _is_like(value, held.get(name))}
     return whole, frozenset(restored) - {"__notes__"}
 
 
@@ -207,7 +207,7 @@ def _is_like(restored: Any, original: Any) -> bool:
     return False
 
 
-def _attributes(error: BaseException) -> Iterator[tuple[str, Any]]:
+def attributes_of(error: BaseException) -> Iterator[tuple[str, Any]]:
     """Yield what an exception holds: in its ``__dict__``, its slots, and its built-in part."""
     yield from held_by(error).items()
     for base in type(error).__mro__:

@@ -74,8 +74,8 @@ class _Unpacking:
                 ("__context__", description.context),
             ):
                 if linked is not None:
-                    _put(error, name, self.errors[linked])
-            _put(error, "__suppress_context__", description.suppress_context)
+                    put(error, name, self.errors[linked])
+            put(error, "__suppress_context__", description.suppress_context)
 
     def _error(self, place: int) -> BaseException:
         if place not in self._made:
@@ -98,9 +98,9 @@ def made(description: Description, members: Sequence[BaseException] | None) -> B
             return error
     if is_found:
         with suppress(Exception):
-            return _blank(bases[0], description.message, members)
+            return blank(bases[0], description.message, members)
     stand_in = _stand_in(description.name, tuple(bases[is_found:]))
-    return _blank(stand_in, description.message, members)
+    return blank(stand_in, description.message, members)
 
 
 def fill(error: BaseException, description: Description, errors: Sequence[BaseException]) -> None:
@@ -108,10 +108,10 @@ def fill(error: BaseException, description: Description, errors: Sequence[BaseEx
     lost = list(description.left_out)
     if description.args is not None:
         with suppress(Exception):
-            _put(error, "args", loaded(description.args, errors))
+            put(error, "args", loaded(description.args, errors))
     for name, packed in description.attributes.items():
         try:
-            _put(error, name, loaded(packed, errors))
+            put(error, name, loaded(packed, errors))
         except Exception:
             lost.append(name)
     if lost:
@@ -126,7 +126,7 @@ def fill(error: BaseException, description: Description, errors: Sequence[BaseEx
         )
 
 
-def _blank(
+def blank(
     cls: type[BaseException], message: str, members: Sequence[BaseException] | None
 ) -> BaseException:
     """Return a new instance without a call of ``__init__``, or of a ``__new__`` of its own."""
@@ -145,7 +145,7 @@ def _stand_in(name: Name, known: tuple[type[BaseException], ...]) -> type[BaseEx
             called = name[1].rpartition(".")[2]
             cls: type[Any] = new_class(called, bases, {}, lambda held: held.update(body))
             if not issubclass(cls, BaseExceptionGroup):
-                _blank(cls, "", None)
+                blank(cls, "", None)
             return cls
     return RuntimeError
 
@@ -154,7 +154,7 @@ def _text_of(self: BaseException) -> str:
     return str(held_by(self).get("_text", ""))
 
 
-def _put(error: BaseException, name: str, value: Any) -> None:
+def put(error: BaseException, name: str, value: Any) -> None:
     """Set an attribute, whatever the class allows."""
     for base in type(error).__mro__:
         descriptor = vars(base).get(name)

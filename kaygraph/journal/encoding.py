@@ -1,13 +1,19 @@
 """Values as bytes, and back: what comes back is equal, of the same types all the way down."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from hashlib import blake2b
+from threading import get_ident
 from typing import Any
 
 from .._extras import extra
-from ..errors import JournalCorruptError, JournalVersionError, NotRecordableError
-from .extensions import EXTENSIONS, Extension, Unrecordable
+from .._formatting import error_text
+from ..errors import JournalCorruptError, JournalError, JournalVersionError, NotRecordableError
+from . import arrays
+from .annotations import returned_by
+from .errors_as_values import Tolerated
+from .extensions import EXTENSIONS, Tag, Unpack, Unrecordable
 from .packing import Packer
+from .registry import Registry
 
 # Bytes that begin what the library makes of a bytearray, which comes back as bytes, and of its own
 # types. Where there are none, none of these is in the value; they occur in other values, too.
@@ -45,7 +51,21 @@ class Encoding:
         for kept in KEPT:
             self._options |= getattr(library, f"OPT_PASSTHROUGH_{kept}")
         self._sorted = self._options | library.OPT_SORT_KEYS
-        self._extensions = {int(way.tag): way.unpack for way in EXTENSIONS.values()}
+        self._raised: dict[int, BaseException] = {}  # while an extension is read, by thread
+        self._registry = Registry()
+        self._unpacks: dict[int, Callable[[bytes, Unpack], Any]] = {
+            **{int(extension.tag): extension.unpack for extension in EXTENSIONS.values()},
+            int(Tag.REGISTERED): self._registry.unpack,
+            int(Tag.ERROR): self._registry.unpack_error,
+            int(Tag.ARRAY): arrays.ARRAY.unpack,
+            int(Tag.ARRAY_SCALAR): arrays.SCALAR.unpack,
+        }
+        for cls in types:
+            self._registry.register(cls)
+
+    def register_returned(self, function: Callable[..., Any]) -> None:
+        """Let values of the classes be recorded that a function is annotated to return."""
+        self._registry.register_named(returned_by(function))
 
     def encode(self, value: object, what: str) -> bytes:
         """Return a value as bytes.
@@ -73,7 +93,11 @@ class Encoding:
         try:
             return self._unpackb(data, ext_hook=self._extended)
         except ValueError as error:
-            raise JournalCorruptError(f"A recorded value is damaged: {error}.") from error
+            cause = self._raised.pop(get_ident(), error)
+            if isinstance(cause, JournalError) or not isinstance(cause, Exception):
+                raise cause from None
+            text = f"A recorded value cannot be read: {error_text(cause)}."
+            raise JournalCorruptError(text) from cause
 
     def fingerprint(self, value: object, key: bytes = b"", what: str = "the item") -> bytes:
         """Return 16 bytes that are the same for equal values of the same types, in all processes.
@@ -92,33 +116,60 @@ class Encoding:
         data = self._packed(value, what, canonical=True)
         return blake2b(data, digest_size=16, key=key).digest()
 
+    def encode_error(self, error: BaseException) -> bytes:
+        """Return an error as bytes, with its notes, cause, context and members. It never fails.
+
+        What cannot be recorded of it is left out, and a note says so.
+        """
+        return self._packed(Tolerated(error), "an error")
+
+    def decode_error(self, data: bytes) -> BaseException:
+        """Return the error that was encoded; it was not raised here and has no traceback.
+
+        It is of its own class if that is built in, kaygraph's, or registered; otherwise it is a
+        RecordedError.
+        """
+        error: BaseException = self.decode(data)
+        return error
+
     def _packed(self, value: object, what: str, *, canonical: bool = False) -> bytes:
         options = self._sorted if canonical else self._options
-        packer = Packer(self._library, options, self._find, canonical=canonical)
+        packer = Packer(self._library, options, self._registry.find, canonical=canonical)
         try:
             return packer.pack(value)
         except Unrecordable as refused:
             raise NotRecordableError(_refusal(what, refused)) from refused.__cause__
-        except RecursionError:
-            raise NotRecordableError(f"{what} cannot be recorded: it is nested too deep") from None
-
-    def _find(self, cls: type) -> Extension | None:
-        return None
+        except Exception as error:  # of a class's own code, or the stack has run out
+            raise NotRecordableError(_refusal(what, Unrecordable(error_text(error)))) from error
 
     def _extended(self, tag: int, payload: bytes) -> Any:
-        unpack = self._extensions.get(tag)
-        if unpack is None:
-            raise JournalVersionError(
-                f"A value was recorded by a newer kaygraph (its type: {tag})."
-            )
-        return unpack(payload, self.decode)
+        """Return the value of an extension type."""
+        try:
+            unpack = self._unpacks.get(tag)
+            if unpack is None:
+                raise JournalVersionError(f"A newer kaygraph has recorded a value (type {tag}).")
+            return unpack(payload, self.decode)
+        except BaseException as error:  # the library would lose it, a KeyboardInterrupt as well
+            self._raised[get_ident()] = error
+            raise
 
 
 def _refusal(what: str, refused: Unrecordable) -> str:
     place = "".join(reversed(refused.steps[-SHOWN:])) or "it"
     if len(refused.steps) > SHOWN:
         place += "…"
-    advice = ""
-    if refused.cls is not None:
-        advice = f" Type: Journal(..., types=[{refused.cls.__name__}])."
-    return f"{what[:1].upper()}{what[1:]} cannot be recorded: {place} {refused}.{advice}"
+    return f"{what[:1].upper()}{what[1:]} cannot be recorded: {place} {refused}.{_advice(refused)}"
+
+
+def _advice(refused: Unrecordable) -> str:
+    """Return what to type instead."""
+    cls = refused.cls
+    if cls is None:
+        return ""
+    if hasattr(cls, "get_secret_value"):
+        return " A secret is not recorded: leave it out of the result."
+    try:
+        Registry().register(cls)
+    except TypeError:
+        return " Return what it stands for as plain data: numbers, strings, lists, dicts."
+    return f" Type: Journal(..., types=[{cls.__name__}])."

@@ -5,7 +5,7 @@ The tags and the payloads are what files hold: a tag is never given a second mea
 
 import struct
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from enum import IntEnum
@@ -62,7 +62,13 @@ class Unrecordable(Exception):  # noqa: N818 - it never leaves the encoder
 
 
 class Packing(Protocol):
-    """What packs the parts of a value."""
+    """What packs the parts of a value.
+
+    Attributes:
+        canonical: Whether equal values have to become equal bytes, as in fingerprints.
+    """
+
+    canonical: bool
 
     def pack(self, value: object) -> bytes:
         """Return one value."""
@@ -78,6 +84,10 @@ class Packing(Protocol):
 
     def pack_pairs(self, items: Iterable[tuple[object, object]], *, ordered: bool = False) -> bytes:
         """Return keys and values as one array, in turns."""
+        ...
+
+    def pack_attributes(self, attributes: Mapping[str, object]) -> bytes:
+        """Return attributes by name."""
         ...
 
 

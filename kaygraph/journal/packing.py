@@ -19,11 +19,7 @@ _short.maxstring = _short.maxother = 40
 
 
 class Packer:
-    """Packs one value; it cannot be used again after an error.
-
-    Attributes:
-        checked: Whether there are values of registered classes in it.
-    """
+    """Packs values."""
 
     def __init__(
         self,
@@ -35,9 +31,8 @@ class Packer:
     ) -> None:
         self._packb, self._ext, self._options = library.packb, library.Ext, options
         self._find = find
-        self._canonical = canonical
+        self.canonical = canonical
         self._depth = 0
-        self.checked = False
 
     def pack(self, value: object) -> bytes:
         """Return a value as MessagePack.
@@ -49,18 +44,17 @@ class Packer:
         if kind in SCALARS:
             with suppress(TypeError):  # a long int, surrogates
                 return self._native(value)
-        elif kind is list:
-            return self.pack_all(value)  # type: ignore[arg-type]
-        elif kind is dict:
-            return self._mapping(value)  # type: ignore[arg-type]
-        extension = EXTENSIONS.get(kind)
-        if extension is None:
-            extension = self._find(kind)
-            if extension is None:
-                refuse(value)
-            self.checked = True
-        payload = extension.pack(value, self)
-        return self._native(self._ext(int(extension.tag), payload))
+        self._depth += 1
+        try:
+            if self._depth > DEEPEST:
+                raise Unrecordable(f"contains itself, or is nested more than {DEEPEST} levels deep")
+            if kind is list:
+                return self.pack_all(value)  # type: ignore[arg-type]
+            if kind is dict:
+                return self._mapping(value)  # type: ignore[arg-type]
+            return self._extended(value, EXTENSIONS.get(kind) or self._find(kind))
+        finally:
+            self._depth -= 1
 
     def pack_all(self, values: Sequence[object]) -> bytes:
         """Return values as one array, in their order."""
@@ -72,20 +66,22 @@ class Packer:
     def pack_unordered(self, values: Iterable[object]) -> bytes:
         """Return values as one array; their order does not count."""
         parts = self._parts(values, "{…}")
-        if self._canonical:
+        if self.canonical:
             parts.sort()
         return _array(len(parts)) + b"".join(parts)
 
     def pack_pairs(self, items: Iterable[tuple[object, object]], *, ordered: bool = False) -> bytes:
         """Return keys and values as one array, in turns."""
         pairs = self._pairs(items)
-        if self._canonical and not ordered:
+        if self.canonical and not ordered:
             pairs.sort()
         return _array(2 * len(pairs)) + b"".join(map(b"".join, pairs))
 
     def pack_attributes(self, attributes: Mapping[str, object]) -> bytes:
-        """Return a mapping of names, whose values stand behind a dot in errors."""
-        items = sorted(attributes.items()) if self._canonical else attributes.items()
+        """Return attributes by name."""
+        if not _is_text("".join(attributes)):
+            raise Unrecordable("has an attribute whose name is no text")
+        items = sorted(attributes.items()) if self.canonical else attributes.items()
         pairs = self._pairs(items, ".{}")
         return _map(len(pairs)) + b"".join(map(b"".join, pairs))
 
@@ -93,34 +89,35 @@ class Packer:
         data: bytes = self._packb(value, None, self._options)
         return data
 
+    def _extended(self, value: object, extension: Extension | None) -> bytes:
+        if extension is None:
+            refuse(value)
+        return self._native(self._ext(int(extension.tag), extension.pack(value, self)))
+
     def _mapping(self, value: dict[object, object]) -> bytes:
         if not {str}.issuperset(map(type, value)) or not _is_text("".join(value)):  # type: ignore[arg-type]
-            extension = EXTENSIONS[dict]
-            return self._native(self._ext(int(extension.tag), extension.pack(value, self)))
+            return self._extended(value, EXTENSIONS[dict])
         if SCALARS.issuperset(map(type, value.values())):
             with suppress(TypeError):
                 return self._native(value)
-        items = sorted(value.items()) if self._canonical else value.items()
+        items = sorted(value.items()) if self.canonical else value.items()
         pairs = self._pairs(items)
         return _map(len(pairs)) + b"".join(map(b"".join, pairs))
 
     def _parts(self, values: Iterable[object], place: str = "[{}]") -> list[bytes]:
         parts: list[bytes] = []
-        self._go_down()
         try:
             for value in values:
                 parts.append(self.pack(value))
         except Unrecordable as refused:
             refused.steps.append(place.format(len(parts)))
             raise
-        self._depth -= 1
         return parts
 
     def _pairs(
         self, items: Iterable[tuple[object, object]], place: str = "[{}]"
     ) -> list[tuple[bytes, bytes]]:
         pairs: list[tuple[bytes, bytes]] = []
-        self._go_down()
         for key, value in items:
             try:
                 pairs.append((self.pack(key), self.pack(value)))
@@ -128,13 +125,7 @@ class Packer:
                 shown = key if place == ".{}" else _short.repr(key)
                 refused.steps.append(place.format(shown))
                 raise
-        self._depth -= 1
         return pairs
-
-    def _go_down(self) -> None:
-        self._depth += 1
-        if self._depth > DEEPEST:
-            raise Unrecordable(f"contains itself, or is nested more than {DEEPEST} levels deep")
 
 
 def _is_text(text: str) -> bool:

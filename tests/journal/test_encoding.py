@@ -8,9 +8,10 @@ from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
+import ormsgpack
 import pytest
 
-from kaygraph import NotRecordableError
+from kaygraph import JournalCorruptError, JournalVersionError, NotRecordableError
 from kaygraph.journal.encoding import Encoding
 
 PARIS = ZoneInfo("Europe/Paris")
@@ -33,7 +34,7 @@ KEPT: dict[str, Any] = {
     "set": {1, "a", (2, b"x")},
     "frozenset": frozenset({frozenset(), 1.5}),
     "dict": {"b": 1, "a": {"c": [1.5]}},
-    "dict of other keys": {1: "a", None: 2, (1, 2): 3, b"x": 4, True: 5, "\udc80": {2: 3}},
+    "dict of other keys": {1: "a", None: 2, (1, 2): 3, b"x": 4, 1.5: True, "\udc80": {2: 3}},
     "naive": datetime(2024, 2, 29, 23, 59, 59, 999_999),
     "utc": datetime(1, 1, 1, tzinfo=UTC),
     "zone": datetime(2024, 7, 1, 12, tzinfo=PARIS),
@@ -93,3 +94,26 @@ def test_what_contains_itself_is_refused(encoding: Encoding) -> None:
     endless.append({"a": (endless,)})
     with pytest.raises(NotRecordableError, match="contains itself"):
         encoding.encode(endless, "it")
+
+
+def test_what_is_raised_while_a_value_is_read_is_not_lost(encoding: Encoding) -> None:
+    """The library replaces what its hook raises, and a Ctrl-C is no damage."""
+    data = encoding.encode(((1,),), "it")
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    reading = Encoding()
+    reading._unpacks = dict.fromkeys(reading._unpacks, interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        reading.decode(data)
+
+
+def test_damage_and_values_of_a_newer_kaygraph_are_told_apart(encoding: Encoding) -> None:
+    """Neither comes back as something else."""
+    with pytest.raises(JournalCorruptError, match="cannot be read"):
+        encoding.decode(b"\x92\x01")
+    with pytest.raises(JournalVersionError, match=r"newer kaygraph has recorded a value \(type 99"):
+        encoding.decode(ormsgpack.packb(ormsgpack.Ext(99, b"")))
+    with pytest.raises(JournalCorruptError, match="cannot be read"):
+        encoding.decode(ormsgpack.packb(ormsgpack.Ext(8, b"short")))

@@ -1,0 +1,178 @@
+"""Errors as recorded values: made again from what they held, without a call of ``__init__``.
+
+Errors of built-in classes, of kaygraph's and of registered ones come back as themselves. Any other
+comes back as a RecordedError, which tells its class and its text: no class is imported by a name
+that stands in a record.
+"""
+
+import asyncio
+import builtins
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from typing import NamedTuple
+
+from .. import errors
+from .._formatting import redacted
+from ..errors import RecordedError
+from ..executors.exceptions import attributes_of
+from ..executors.rebuilding import blank, held_by, members_of, note, put
+from .extensions import Packing, Unpack, Unrecordable
+
+
+def _classes() -> Iterator[type[BaseException]]:
+    for found in (*vars(builtins).values(), *vars(errors).values(), asyncio.CancelledError):
+        if isinstance(found, type) and issubclass(found, BaseException):
+            yield found
+
+
+KNOWN = {cls.__name__: cls for cls in _classes()}
+
+
+class Tolerated(NamedTuple):
+    """An error in a place where none is refused: what cannot be recorded of it is left out."""
+
+    error: BaseException
+
+
+class Description(NamedTuple):
+    """One error as plain data; others are named by their place in the list of all."""
+
+    name: str | None  # that its class is recorded by; None: of a class that is not known
+    shown: str  # the name of its class, for people
+    text: str
+    attributes: Mapping[str, bytes]  # each packed by itself, ``args`` among them
+    left_out: list[str]
+    message: str
+    members: list[int] | None  # of a group
+    cause: int | None
+    context: int | None
+    suppress_context: bool
+
+
+NameOf = Callable[[type], str | None]
+ClassNamed = Callable[[str], type[BaseException] | None]
+
+
+def pack_error(error: BaseException, packing: Packing, name_of: NameOf, *, tolerant: bool) -> bytes:
+    """Return an error with its notes, cause, context and members; without its traceback.
+
+    Raises:
+        Unrecordable: ``tolerant`` is False, and its class is not known, or a part cannot be packed.
+    """
+    if not tolerant and name_of(type(error)) is None:
+        raise Unrecordable(f"is an error of the type {_shown(type(error))}", type(error))
+    found = _Described(packing, name_of)
+    found.place_of(error)
+    descriptions = [found.described(each) for each in found.errors]
+    if not tolerant and descriptions[0].left_out:
+        left_out = descriptions[0].left_out[0]
+        raise Unrecordable(f"is an error whose {left_out!r} cannot be recorded")
+    return packing.pack([list(description) for description in descriptions])
+
+
+def unpack_error(data: bytes, unpack: Unpack, class_named: ClassNamed) -> BaseException:
+    """Return the error that was packed."""
+    descriptions = [Description(*parts) for parts in unpack(data)]
+    return _Rebuilt(descriptions, unpack, class_named).errors[0]
+
+
+class _Described:
+    """Takes an error apart, and all that it refers to."""
+
+    def __init__(self, packing: Packing, name_of: NameOf) -> None:
+        self._packing = packing
+        self._name_of = name_of
+        self.errors: list[BaseException] = []  # grows while they are described
+        self._places: dict[int, int] = {}
+
+    def place_of(self, error: BaseException | None) -> int | None:
+        """Return where an error stands among all; a new one is appended."""
+        if error is None:
+            return None
+        if id(error) not in self._places:
+            self._places[id(error)] = len(self.errors)
+            self.errors.append(error)
+        return self._places[id(error)]
+
+    def described(self, error: BaseException) -> Description:
+        name = self._name_of(type(error))
+        held: dict[str, object] = {}
+        with suppress(Exception):
+            if name is None:
+                held = {key: held_by(error)[key] for key in ("__notes__",) if key in held_by(error)}
+            else:
+                held = {**dict(attributes_of(error)), "args": error.args}
+        attributes: dict[str, bytes] = {}
+        left_out: list[str] = []
+        for key, value in held.items():
+            try:
+                attributes[key] = self._packing.pack(value)
+            except (Unrecordable, RecursionError):
+                left_out.append(key)
+        members = members_of(error)
+        return Description(
+            name,
+            _shown(type(error)),
+            redacted(_text(error)),
+            attributes,
+            left_out,
+            "" if members is None else str(getattr(error, "message", "")),
+            None if members is None else [self.place_of(each) or 0 for each in members],
+            self.place_of(error.__cause__),
+            self.place_of(error.__context__),
+            error.__suppress_context__,
+        )
+
+
+class _Rebuilt:
+    """Makes all errors, then fills them, as they may refer to each other."""
+
+    def __init__(
+        self, descriptions: list[Description], unpack: Unpack, class_named: ClassNamed
+    ) -> None:
+        self._descriptions = descriptions
+        self._class_named = class_named
+        self._made: dict[int, BaseException] = {}
+        self.errors = [self._error(place) for place in range(len(descriptions))]
+        for error, description in zip(self.errors, descriptions, strict=True):
+            for name, packed in description.attributes.items():
+                with suppress(Exception):  # of a class that has changed
+                    put(error, name, unpack(packed))
+            if description.left_out:
+                note(error, f"left out of the record: {', '.join(description.left_out)}")
+            for name, linked in (
+                ("__cause__", description.cause),
+                ("__context__", description.context),
+            ):
+                if linked is not None:
+                    put(error, name, self.errors[linked])
+            put(error, "__suppress_context__", description.suppress_context)
+
+    def _error(self, place: int) -> BaseException:
+        if place not in self._made:
+            self._made[place] = self._blank(self._descriptions[place])
+        return self._made[place]
+
+    def _blank(self, description: Description) -> BaseException:
+        members = None
+        if description.members is not None:  # a group cannot be made without them
+            members = [self._error(member) for member in description.members]
+        if description.name is not None:
+            cls = self._class_named(description.name)
+            if cls is not None:
+                with suppress(TypeError):  # a group of Exceptions alone, and one is none here
+                    return blank(cls, description.message, members)
+        return RecordedError(description.shown, description.text)
+
+
+def _shown(cls: type) -> str:
+    return (
+        cls.__qualname__ if cls.__module__ == "builtins" else f"{cls.__module__}.{cls.__qualname__}"
+    )
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error).encode("utf-8", "backslashreplace").decode()
+    except Exception:
+        return f"<{type(error).__name__} without a text>"

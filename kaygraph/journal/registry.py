@@ -1,0 +1,182 @@
+"""The classes whose values may be recorded, and those values as extension types."""
+
+from typing import Any
+
+from .._formatting import error_text
+from ..errors import JournalError
+from ..outcome import Outcome
+from . import arrays
+from .annotations import classes_in
+from .errors_as_values import KNOWN, Tolerated, pack_error, unpack_error
+from .extensions import EXTENSIONS, Extension, Packing, Tag, Unpack, Unrecordable
+from .registered import CACHED, MISSING, Kind, ObjectKind, Parts, kind_of, name_of
+
+
+class Registry:
+    """The classes that are registered, by class and by name."""
+
+    def __init__(self) -> None:
+        self._names: dict[type, str] = {}
+        self._classes: dict[str, type] = {}
+        self._kinds: dict[str, Kind] = {}
+        self._extensions: dict[type, Extension] = {
+            Tolerated: Extension(Tag.ERROR, self._pack_tolerated, self.unpack_error)
+        }
+        self._add(Outcome, "kaygraph:Outcome", OutcomeKind(Outcome))
+
+    def register(self, cls: type) -> None:
+        """Let values of a class be recorded, and those of the classes that its fields name.
+
+        Raises:
+            TypeError: Its values cannot be recorded.
+            ValueError: Another class of the same name is registered.
+        """
+        if not isinstance(cls, type):
+            raise TypeError(f"types must be classes, got {cls!r}")
+        self._register(cls)
+        self.register_named(cls)
+
+    def register_named(self, annotation: object) -> None:
+        """Register the classes that an annotation names, as far as their values can be recorded."""
+        for cls in classes_in(annotation):
+            try:
+                self._register(cls)
+            except (TypeError, ValueError):
+                continue
+
+    def find(self, cls: type) -> Extension | None:
+        """Return how values of a class are recorded, or None if it is not known."""
+        extension = self._extensions.get(cls)
+        if extension is not None:
+            return extension
+        if issubclass(cls, BaseException):
+            return Extension(Tag.ERROR, self._pack_error, self.unpack_error)
+        return arrays.extension_of(cls) if cls.__module__ == "numpy" else None
+
+    def unpack(self, data: bytes, unpack: Unpack) -> Any:
+        """Return a value of a registered class.
+
+        Raises:
+            JournalError: The class is not registered, or has other fields now.
+        """
+        name, content, attributes, unset = unpack(data)
+        name = self._known(name)
+        shown = name.replace(":", ".")
+        if name not in self._kinds:
+            raise JournalError(
+                f"The journal holds a value of the class {shown}, which is not registered. "
+                f"Type: Journal(..., types=[{shown.rpartition('.')[2]}])."
+            )
+        try:
+            return self._kinds[name].make(Parts(content, attributes, tuple(unset)))
+        except LookupError as error:
+            raise JournalError(
+                f"The journal holds a value of the class {shown}, which has changed: "
+                f"{error.args[0]}."
+            ) from error
+
+    def unpack_error(self, data: bytes, unpack: Unpack) -> BaseException:
+        """Return an error that was recorded."""
+        return unpack_error(data, unpack, self._error_class)
+
+    def _register(self, cls: type) -> None:
+        is_error = issubclass(cls, BaseException)
+        if cls in EXTENSIONS or self._error_name(cls) or (not is_error and self.find(cls)):
+            return
+        name = name_of(cls)
+        if name in self._classes:
+            raise ValueError(f"types has two classes that are named {name.replace(':', '.')}")
+        if is_error:
+            self._names[cls], self._classes[name] = name, cls
+        else:
+            self._add(cls, name, kind_of(cls))
+
+    def _add(self, cls: type, name: str, kind: Kind) -> None:
+        def pack(value: Any, packing: Packing) -> bytes:
+            parts = kind.take(value)
+            data = b"".join(
+                (
+                    b"\x94",  # an array of four
+                    packing.pack(name),
+                    packing.pack(parts.content),
+                    packing.pack_attributes(parts.attributes),
+                    packing.pack(list(parts.unset)),
+                )
+            )
+            if not packing.canonical:
+                _check(value, parts, kind, packing)
+            return data
+
+        self._names[cls], self._classes[name], self._kinds[name] = name, cls, kind
+        self._extensions[cls] = Extension(Tag.REGISTERED, pack, self.unpack)
+
+    def _known(self, name: str) -> str:
+        """Return the name of the class that is meant.
+
+        A class of a program that was run has another module where the program is imported.
+        """
+        module, _, qualname = name.partition(":")
+        for known in () if name in self._classes else self._classes:
+            other, _, same = known.partition(":")
+            if same == qualname and "__main__" in (module, other):
+                return known
+        return name
+
+    def _error_name(self, cls: type) -> str | None:
+        return cls.__name__ if KNOWN.get(cls.__name__) is cls else self._names.get(cls)
+
+    def _error_class(self, name: str) -> type[BaseException] | None:
+        return KNOWN.get(name) or self._classes.get(self._known(name))
+
+    def _pack_error(self, error: BaseException, packing: Packing) -> bytes:
+        return pack_error(error, packing, self._error_name, tolerant=False)
+
+    def _pack_tolerated(self, tolerated: Tolerated, packing: Packing) -> bytes:
+        return pack_error(tolerated.error, packing, self._error_name, tolerant=True)
+
+
+class OutcomeKind(ObjectKind):
+    """kaygraph's own Outcomes: none is refused for the class of its error."""
+
+    def take(self, value: Outcome[Any]) -> Parts:
+        parts = super().take(value)
+        if value.error is None:
+            return parts
+        return parts._replace(attributes={**parts.attributes, "error": Tolerated(value.error)})
+
+    def make(self, parts: Parts) -> Any:
+        error = parts.attributes["error"]
+        if isinstance(error, Tolerated):
+            parts = parts._replace(attributes={**parts.attributes, "error": error.error})
+        return super().make(parts)
+
+
+def _check(value: Any, parts: Parts, kind: Kind, packing: Packing) -> None:
+    """Refuse a value that is not the same when it is made again of what it consists of."""
+    try:
+        different = _difference(value, kind.make(parts), parts, kind, packing)
+    except Exception as error:  # of the class's own code, in places
+        raise Unrecordable(f"cannot be made again: {error_text(error)}") from error
+    if different is not None:
+        name = type(value).__qualname__
+        raise Unrecordable(f"is a {name} whose {different} is another one when it is made again")
+
+
+def _difference(value: Any, twin: Any, parts: Parts, kind: Kind, packing: Packing) -> str | None:
+    """Return what of a value is not the same of its twin, or None."""
+    again = kind.take(twin)
+    if type(twin) is not type(value) or not _are_same(again.content, parts.content, packing):
+        return "content"
+    for name in sorted({*parts.attributes, *again.attributes, *kind.fields} - CACHED):
+        ours, theirs = getattr(value, name, MISSING), getattr(twin, name, MISSING)
+        if ours is not theirs and not _are_same(ours, theirs, packing):
+            return repr(name)
+    return None
+
+
+def _are_same(one: object, other: object, packing: Packing) -> bool:
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, set | frozenset | dict):  # of the very same elements
+        return one == other
+    return packing.pack(one) == packing.pack(other)
