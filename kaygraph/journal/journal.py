@@ -7,9 +7,9 @@ from typing import Any, Literal, TypeVar
 
 from .._validation import check_choice
 from .encoding import Encoding
-from .running import new_id, run_recorded
+from .running import new_id, opened, run_recorded
 from .settings import KeyOf, Settings, names
-from .store import check_run
+from .store import Store, check_run
 
 T = TypeVar("T")
 
@@ -66,13 +66,16 @@ class Journal:
         run = "" if self.run is None else f", run={self.run!r}"
         return f"<Journal {os.fspath(self.address)!r}{run}>"
 
+    def open_store(self) -> Store:
+        """Open the store at its address; called in the thread that uses it."""
+        return opened(self.address, self.durable)
+
     def recording(self, node: Any, work: Work[T]) -> Work[T]:
         """Return the work of a run of ``node``, recorded or replayed; for the engine."""
 
         async def recorded(shared: Any, frame: Any) -> T:
             return await run_recorded(
-                self.address,
-                self.durable,
+                self.open_store,
                 self.run or new_id(self.address),
                 self._settings,
                 self._encoding,

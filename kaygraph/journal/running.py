@@ -37,6 +37,10 @@ def new_id(address: Address) -> str:
     return run
 
 
+def opened(address: Address, durable: bool) -> Store:
+    return open_store(address, durable=durable)
+
+
 class Owned:
     """A run of a store that this process owns; its methods are called in one thread."""
 
@@ -79,8 +83,7 @@ class Owned:
 
 
 async def run_recorded(
-    address: Address,
-    durable: bool,
+    open_it: Callable[[], Store],
     run_id: str,
     settings: Settings,
     encoding: Encoding,
@@ -89,7 +92,7 @@ async def run_recorded(
     work: Callable[[], Coroutine[Any, Any, T]],
 ) -> T:
     """Run what is not recorded, replay what is, and note how the run has ended."""
-    owned = Owned(lambda: open_store(address, durable=durable), run_id, node.name)
+    owned = Owned(open_it, run_id, node.name)
     broken: list[Exception] = []
     session: Session | None = None
 

@@ -4,6 +4,7 @@
 ``simulate``           runs a graph once on a virtual clock, in a task order set by a seed
 ``explore``            simulates many seeds and returns those that fail
 ``cancel_everywhere``  cancels a run at every step and checks that nothing is left
+``kill_everywhere``    kills a recorded run at every write of its journal and resumes it
 ``Faults``             makes the work of nodes fail, slow down or hang
 ``assert_accounted``   checks that every item that began has ended exactly once
 ``capture_events``     collects the events of runs without passing observers
@@ -27,6 +28,7 @@ from .exploration import Failure as Failure
 from .exploration import explore as explore
 from .faults import Faults as Faults
 from .faults import InjectedError as InjectedError
+from .killing import kill_everywhere as kill_everywhere
 from .simulation import Simulation as Simulation
 from .simulation import simulate as simulate
 
@@ -44,6 +46,7 @@ __all__ = [
     "cancel_everywhere",
     "capture_events",
     "explore",
+    "kill_everywhere",
     "run_virtually",
     "simulate",
 ]

@@ -187,6 +187,12 @@ class SimulationLoop(VirtualClockLoop):
         generators = list(self._asyncgens)  # type: ignore[attr-defined]
         return sorted(gen.__qualname__ for gen in generators if gen.ag_frame is not None)
 
+    def forget_errors(self) -> None:
+        """Say nothing of what tasks have failed with that nobody waited for any more."""
+        for task in self._tasks:
+            if task.done():
+                retrieve_exception(task)
+
     # --- from the first step to the last ----------------------------------------------------------
 
     def finish(self) -> None:

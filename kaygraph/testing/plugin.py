@@ -4,6 +4,7 @@
 ``simulate``              ``kaygraph.testing.simulate``
 ``explore``               ``kaygraph.testing.explore``; the test fails when a seed fails
 ``cancel_everywhere``     ``kaygraph.testing.cancel_everywhere``
+``kill_everywhere``       ``kaygraph.testing.kill_everywhere``
 ``assert_accounted``      ``kaygraph.testing.assert_accounted``
 ``faults``                ``kaygraph.testing.Faults``
 ``captured_events``       the events of every run that begins in the test
@@ -58,6 +59,12 @@ def explore(request: pytest.FixtureRequest) -> Any:
 def cancel_everywhere() -> Any:
     """``cancel_everywhere(graph, shared)``: cancel at every step; nothing may be left."""
     return testing.cancel_everywhere
+
+
+@pytest.fixture(scope="session")
+def kill_everywhere() -> Any:
+    """``kill_everywhere(graph, shared)``: kill at every write of a journal, and resume."""
+    return testing.kill_everywhere
 
 
 @pytest.fixture(scope="session")

@@ -65,6 +65,9 @@ def test_explore(explore):
 def test_cancel_everywhere(cancel_everywhere):
     assert cancel_everywhere(Graph(Many())) > 5
 
+def test_kill_everywhere(kill_everywhere):
+    assert kill_everywhere(Graph(Many())) > 5
+
 def test_faults(simulate, faults):
     run = simulate(faults(script=[OSError, "ok"]).wrap(Many(max_retries=2)))
     assert run.report.retries == 5
@@ -82,7 +85,7 @@ def test_events_of_the_test_before_are_gone(captured_events):
     assert captured_events == []
 """
     )
-    result.assert_outcomes(passed=7)
+    result.assert_outcomes(passed=8)
 
 
 def test_explore_fails_the_test_and_shows_the_shortest_failure(results) -> None:
@@ -130,6 +133,7 @@ def test_the_fixtures_are_documented(results) -> None:
         "simulate",
         "explore",
         "cancel_everywhere",
+        "kill_everywhere",
         "faults",
         "assert_accounted",
         "captured_events",

@@ -14,7 +14,7 @@ def test_every_reexport_is_in_all_and_documented() -> None:
         assert getattr(testing, name).__doc__.strip()
 
 
-@pytest.mark.parametrize("name", ["simulate", "explore", "cancel_everywhere"])
+@pytest.mark.parametrize("name", ["simulate", "explore", "cancel_everywhere", "kill_everywhere"])
 def test_every_setting_is_in_the_docstring(name: str) -> None:
     """Nobody has to read the code for a keyword."""
     function = getattr(testing, name)
