@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from .groups.branches import first_of as first_of
     from .groups.branches import settle as settle
     from .groups.map_reduce import MapReduceNode as MapReduceNode
+    from .journal.cache import Cache as Cache
     from .limits.breaker import CircuitBreaker as CircuitBreaker
     from .limits.rate import RateLimit as RateLimit
     from .limits.retry import Retry as Retry

@@ -62,6 +62,7 @@ NAMES = {
     "graph.rounds": ("BatchGraph",),
     "groups.branches": ("BranchGroup", "all_of", "at_least", "first_of", "settle"),
     "groups.map_reduce": ("MapReduceNode",),
+    "journal.cache": ("Cache",),
     "limits.breaker": ("CircuitBreaker",),
     "limits.rate": ("RateLimit",),
     "limits.retry": ("Retry",),

@@ -174,6 +174,12 @@ def check_breaker(name: str, value: Any) -> Any:
     return value
 
 
+def check_cache(name: str, value: Any) -> Any:
+    if value is not None and not _can(value, "cached"):
+        raise ValueError(f"{name} must be a Cache('cache.db', ttl='7d'), got {value!r}")
+    return value
+
+
 def check_callable(name: str, value: Any) -> Any:
     if value is not None and not callable(value):
         raise ValueError(f"{name} must be callable, as in lambda item: item.host; got {value!r}")

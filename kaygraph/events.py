@@ -23,6 +23,7 @@ class Usage(NamedTuple):
         memory: The most bytes that the worker process has held so far; 0 elsewhere.
         start_s: Seconds until the worker process had started and had imported what it needs; they
             are no part of the time in ``exec``.
+        cached: Whether a Cache had the result, so that ``exec`` was not called.
     """
 
     cpu_s: float = 0.0
@@ -31,9 +32,11 @@ class Usage(NamedTuple):
     pickup_s: float = 0.0
     memory: int = 0
     start_s: float = 0.0
+    cached: bool = False
 
 
 NO_USAGE = Usage()
+CACHED = Usage(cached=True)
 
 
 class RunStarted(NamedTuple):

@@ -207,6 +207,7 @@ def _asks_nothing(node: Any, frame: Frame) -> bool:
         and node.limit_by is None
         and node.breaker is None
         and node.deadline is None
+        and node.cache is None
         and getattr(node, "max_workers", 1) != "auto"
         and not frame.caps
         and frame.run.emit is None

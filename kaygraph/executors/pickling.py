@@ -21,7 +21,7 @@ from ..run.launch import Runnable
 from .rebuilding import note
 
 # Settings of a node that its engine reads, on this side only.
-SETTINGS = frozenset({"run_in", "retry", "limit_by", "rate", "breaker"})
+SETTINGS = frozenset({"run_in", "retry", "limit_by", "rate", "breaker", "cache"})
 
 # Hooks that run on this side only.
 HOOKS = frozenset({"prep", "post", "lifespan", "exec_fallback"})

@@ -64,6 +64,8 @@ class Code:
             or made by ``exec``), and where the file was edited since it was loaded, it is made from
             code objects: another version of Python gives another one.
         reads_params: Whether it reads ``self.params``, which differ from round to round.
+        varying: The plain values of attributes that it reads and that other methods set, such as
+            ``prep``: no code, but what a result of this moment depends on.
     """
 
     def __init__(self, node: Any) -> None:
@@ -77,6 +79,8 @@ class Code:
         self._home = {cls.__module__ for cls in self._classes}
         self._state = _state_of(self._classes)
         self._parts: dict[str, str] = {}
+        self._reads_state: set[str] = set()
+        self._sets: set[str] = set()  # what it sets or changes itself
         for hook in hooks:
             self._attribute(hook)
         for name, value in sorted(own_settings(owner).items()):
@@ -84,6 +88,14 @@ class Code:
                 self._value(f"setting {name}", value)
         written = "".join(f"{name}={self._parts[name]}\n" for name in sorted(self._parts))
         self.digest = blake2b(written.encode(), digest_size=16).digest()
+        self.varying = self._varying()
+
+    def _varying(self) -> bytes:
+        names = sorted(self._reads_state - self._sets)
+        values = ((name, getattr(self._node, name, None)) for name in names)
+        return "".join(
+            f"{name}={self._shown(f'state {name}', value, _DEPTH)}\n" for name, value in values
+        ).encode()
 
     # --- what stands on the node and on its classes ---------------------------------------------
 
@@ -92,6 +104,8 @@ class Code:
         key = f"self.{name}" if above is None else f"super({above.__qualname__}).{name}"
         if key in self._parts:
             return
+        if above is None and name in self._state and not _SECRET.search(name):
+            self._reads_state.add(name)
         if above is None and name in vars(self._node):
             if name not in self._state and not _SECRET.search(name):
                 self._value(key, vars(self._node)[name])
@@ -138,6 +152,7 @@ class Code:
 
     def _follow(self, function: FunctionType, facts: FunctionFacts, cls: type | None) -> None:
         if cls is not None:
+            self._sets |= facts.changed
             for name in sorted(facts.attributes):
                 self._attribute(name)
             for name in sorted(facts.inherited):

@@ -41,9 +41,11 @@ class Encoding:
 
     Args:
         types: Classes whose values may be recorded.
+        given_to: What users give the types to, for errors.
     """
 
-    def __init__(self, types: Iterable[type] = ()) -> None:
+    def __init__(self, types: Iterable[type] = (), given_to: str = "Journal") -> None:
+        self._given_to = given_to
         library = extra("ormsgpack", "journal")
         self._library = library
         self._packb, self._unpackb = library.packb, library.unpackb
@@ -138,9 +140,11 @@ class Encoding:
         try:
             return packer.pack(value)
         except Unrecordable as refused:
-            raise NotRecordableError(_refusal(what, refused)) from refused.__cause__
+            raise NotRecordableError(_refusal(what, refused, self._given_to)) from refused.__cause__
         except Exception as error:  # of a class's own code, or the stack has run out
-            raise NotRecordableError(_refusal(what, Unrecordable(error_text(error)))) from error
+            raise NotRecordableError(
+                _refusal(what, Unrecordable(error_text(error)), self._given_to)
+            ) from error
 
     def _extended(self, tag: int, payload: bytes) -> Any:
         """Return the value of an extension type."""
@@ -154,14 +158,15 @@ class Encoding:
             raise
 
 
-def _refusal(what: str, refused: Unrecordable) -> str:
+def _refusal(what: str, refused: Unrecordable, given_to: str) -> str:
     place = "".join(reversed(refused.steps[-SHOWN:])) or "it"
     if len(refused.steps) > SHOWN:
         place += "…"
-    return f"{what[:1].upper()}{what[1:]} cannot be recorded: {place} {refused}.{_advice(refused)}"
+    advice = _advice(refused, given_to)
+    return f"{what[:1].upper()}{what[1:]} cannot be recorded: {place} {refused}.{advice}"
 
 
-def _advice(refused: Unrecordable) -> str:
+def _advice(refused: Unrecordable, given_to: str) -> str:
     """Return what to type instead."""
     cls = refused.cls
     if cls is None:
@@ -172,4 +177,4 @@ def _advice(refused: Unrecordable) -> str:
         Registry().register(cls)
     except TypeError:
         return " Return what it stands for as plain data: numbers, strings, lists, dicts."
-    return f" Type: Journal(..., types=[{cls.__name__}])."
+    return f" Type: {given_to}(..., types=[{cls.__name__}])."

@@ -47,10 +47,13 @@ class Slot:
     """
 
     __slots__ = (
-        "attempts", "auto", "cancelled", "caps", "context", "ended_at", "held", "index", "item",
-        "key", "loan", "outlet", "pool", "ready", "replaced", "seconds", "stands_by", "timed",
-        "timer", "usage", "waiting", "worker",
+        "attempts", "auto", "cancelled", "caps", "context", "ended_at", "fell_back", "held",
+        "index", "item", "key", "loan", "outlet", "pool", "ready", "replaced", "seconds",
+        "stands_by", "timed", "timer", "usage", "waiting", "worker",
     )  # fmt: skip
+
+    # Whether the result of the item is the fallback's: set by whoever asks, before the item begins.
+    fell_back: bool
 
     def __init__(
         self,

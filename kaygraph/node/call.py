@@ -49,6 +49,8 @@ def compose(node: Any, frame: Frame, kept: bool = False) -> Work:
     """
     calls = Calls(node, frame)
     run: RunItem = calls.run
+    if node.cache is not None:
+        run = node.cache.cached(calls)
     if (journal := frame.run.journal) is not None:
         run = journal.recorded(node, frame, run, kept=kept)
     return Work(run, calls.begin)
@@ -134,6 +136,7 @@ class Calls(Composed):
             except Exception as raised:
                 if not node._has_fallback or is_cancelled():
                     raise
+                slot.fell_back = True
                 returned = node.exec_fallback(item, raised)
                 value = await result_of(node, "exec_fallback", returned, node._fallback_is_async)
                 if node.exec_kind in YIELDING:
@@ -253,6 +256,11 @@ class Calls(Composed):
             await asyncio.sleep(seconds)
         finally:
             slot.resume(self.clock() - since)
+
+    def refused(self, error: BaseException, item: Any, index: Any, slot: Slot) -> None:
+        """Note where an item has failed for which ``run`` was not called, and tell that it has."""
+        self._note(error, item, index, slot)
+        self._end_item(index, slot, error)
 
     def _note(self, error: BaseException, item: Any, index: Any, slot: Slot) -> None:
         """Note where an error happened, or a cancellation: the node, the item and the attempt."""

@@ -14,6 +14,7 @@ from ..aio.timeouts import clock_of, late_error
 from ..aio.timer import Timer
 from ..errors import CircuitOpenError
 from ..events import (
+    CACHED,
     NO_USAGE,
     AttemptStarted,
     CircuitChanged,
@@ -233,6 +234,14 @@ class Composed:
             return late_error(self.what, "timeout", self.timeout, *late, blocks(self.node))
         finally:
             del failure, late
+
+    def found(self, index: Any, slot: Slot) -> None:
+        """Tell of an item whose result a cache had: ``run`` is not called."""
+        if self.counter is not None:
+            self.counter.ended(slot.worker, 0, 0.0, CACHED, False, self.clock())
+        if self.emit_item is not None:
+            where = self.name, self.clock(), index or 0, slot.worker
+            self.emit_item(ItemFinished(*where, 0, 0.0, CACHED))
 
     def _end_item(self, index: Any, slot: Slot, error: BaseException | None = None) -> None:
         """Note that an item has ended, its fallback included, and how."""

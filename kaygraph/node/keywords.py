@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
 
 from .._validation import (
     check_breaker,
+    check_cache,
     check_callable,
     check_choice,
     check_count,
@@ -25,6 +26,7 @@ from .._validation import (
 from ..limits.breaker import CircuitBreaker
 from ..limits.rate import RateLimit
 from ..limits.retry import Retry
+from ..run.recorder import ResultCache
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -56,6 +58,7 @@ class NodeSettings(TypedDict, total=False):
     limit_by: Annotated[Callable[[Any], Hashable] | None, check_callable]
     max_per_key: Annotated[int, check_count]
     breaker: Annotated[CircuitBreaker | None, check_breaker]
+    cache: Annotated[ResultCache | None, check_cache]
 
 
 class BatchSettings(NodeSettings, total=False):

@@ -341,6 +341,7 @@ class Node(BaseNode[P, E, I, R], Limits):
             in the order in which they came.
         max_per_key: 1 by default.
         breaker: A CircuitBreaker: a service that fails is left alone for a while.
+        cache: A Cache: ``exec`` is not called for an item like one that it had a result for.
         name: What it is called in events, reports and drawings; the class name by default.
 
     Raises:

@@ -9,7 +9,8 @@ from ..errors import NodeDefinitionError, closest
 from ..limits.breaker import CircuitBreaker
 from ..limits.rate import RateLimit
 from ..limits.retry import Retry
-from .hooks import check_hook, is_own
+from ..run.recorder import ResultCache
+from .hooks import MADE, check_hook, is_own
 from .keywords import (
     Attempts,
     BatchGraphSettings,
@@ -40,6 +41,7 @@ class Limits:
     limit_by: Callable[[Any], Hashable] | None = None
     max_per_key: int = 1
     breaker: CircuitBreaker | None = None
+    cache: ResultCache | None = None
 
 
 def checks_of(*keywords: type) -> Checks:
@@ -96,9 +98,12 @@ _OF_ANY_NODE = FAMILY | frozenset(checks_of(MapReduceSettings)) | {"reads", "wri
 
 def own_settings(node: Any) -> dict[str, Any]:
     """Return the settings of a ready-made node that say what comes of an item: a url, a prompt."""
+    names = set(node._accepts)
+    if is_own(type(node)):  # nobody but the engine has set anything else on it
+        names |= {name for name in vars(node) if name[0] != "_"} - MADE
     return {
         name: getattr(node, name, None)
-        for name in node._accepts - _OF_ANY_NODE
+        for name in names - _OF_ANY_NODE
         if not name.startswith("max_")
     }
 
@@ -149,6 +154,11 @@ def check_together(owner: Any) -> None:
         raise ValueError("start_timeout needs run_in='process': nothing else has to be started")
     if "chunksize" in accepts and owner.chunksize != "auto" and owner.run_in != "process":
         raise ValueError("chunksize needs run_in='process': nothing is sent to any other place")
+    if "cache" in accepts and owner.cache is not None:
+        if "exec" not in owner._hook_names:
+            raise ValueError("cache= keeps what exec returns, and there is no exec here")
+        if owner.is_source:
+            raise ValueError("cache= keeps what is made of an item, and this node makes the items")
     if "max_per_key" in accepts and owner.max_per_key != 1 and owner.limit_by is None:
         raise ValueError("max_per_key needs limit_by=, as in limit_by=lambda item: item.host")
 
@@ -189,6 +199,7 @@ def note_plainness(owner: Any, base: Any) -> None:
             and owner.rate is None
             and owner.limit_by is None
             and owner.breaker is None
+            and owner.cache is None
             and getattr(owner, "max_workers", 1) != "auto"
             and (owner.run_in is None or (owner.run_in == "loop" and owner.exec_kind == "async"))
             and not owner._has_fallback

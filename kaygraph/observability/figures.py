@@ -46,6 +46,7 @@ class NodeFigures:
         pickup_s: How long finished results of threads waited for the event loop.
         memory: The most that a worker process held; 0 without processes.
         start_s: The time until worker processes had started, summed over them.
+        cached: Items whose result a Cache had; they are among those that are ok.
         in_flight: Calls of ``exec`` that run now; ``peak`` is the most there were. An item that
             waits for its next attempt is none.
         waiting: Items that wait for their next attempt now.
@@ -65,6 +66,7 @@ class NodeFigures:
     pickup_s: float = 0.0
     memory: int = 0
     start_s: float = 0.0
+    cached: int = 0
     in_flight: int = 0
     peak: int = 0
     waiting: int = 0
@@ -112,6 +114,7 @@ class NodeFigures:
         self.pickup_s += usage.pickup_s
         self.memory = max(self.memory, usage.memory)
         self.start_s += usage.start_s
+        self.cached += usage.cached
         if usage.queued_s:
             before = self.queued_for.get(usage.queued_for, 0.0)
             self.queued_for[usage.queued_for] = before + usage.queued_s
@@ -140,6 +143,8 @@ class NodeFigures:
             "retries": self.retries,
             "workers": self.workers_at_once,
         }
+        if self.cached:
+            row["cached"] = self.cached
         if self.limit is not None:
             row["limit"] = self.limit
         if self.stage_workers:
@@ -156,6 +161,8 @@ class NodeFigures:
         text = f"{max(self.ended, self.stage_items):>6} items  peak {self.peak}"
         if self.is_whole:
             return f"{text}  its parts follow"
+        if self.cached:
+            text += f"  {self.cached} from the cache"
         text += f"  in exec {self.work_s:.3f} s"
         if self.cpu_s:
             text += f", CPU {self.cpu_s:.3f} s"

@@ -64,6 +64,14 @@ class Recorder(Protocol):
         ...
 
 
+class ResultCache(Protocol):
+    """What ``cache=`` takes: a ``kaygraph.Cache``."""
+
+    def cached(self, calls: Any) -> RunItem:
+        """Return what runs items, and calls ``calls.run`` for those whose result is not there."""
+        ...
+
+
 class RunsRecorded(Protocol):
     """What ``run(journal=…)`` takes: a ``kaygraph.Journal``."""
 

@@ -1,0 +1,297 @@
+"""Results of ``exec`` that outlive a run, by the item and by the code that made them."""
+
+import asyncio
+import os
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from contextvars import ContextVar
+from hashlib import blake2b
+from math import inf
+from threading import Lock
+from types import FunctionType
+from typing import Any
+from weakref import WeakKeyDictionary, WeakSet
+
+from .._validation import check_callable
+from ..aio.outlet import hand_on_all
+from ..errors import JournalError, NotRecordableError, note_place
+from ..limits.clock import has_own_clock
+from ..limits.slots import Slot
+from ..node.call import Calls
+from ..run.recorder import RunItem
+from .cached_in import CachedIn, Entry, InMemory
+from .code import Code
+from .durations import seconds_of
+from .encoding import Encoding
+from .memory import MemoryStore
+
+# What is kept in memory beside the store.
+MOST_ENTRIES, MOST_BYTES = 10_000, 32 * 1024 * 1024
+
+
+class Cache:
+    """Keeps what ``exec`` returns, so that an equal item does not call it again.
+
+    A result is kept under the item and the code of the node (``exec``, what it calls in its module
+    and the plain values that it reads), and for all runs and processes that name the same file. It
+    comes back equal and of the same types. Failures are not kept, nor is what ``exec_fallback``
+    returns, nor ``Drop``. Of two equal items at once on one event loop, one calls ``exec`` and the
+    other waits for its result; if it fails, the other calls ``exec`` itself.
+
+    An item whose result is there takes no permit, no rate and no attempt. A result that was kept
+    for a generator ``exec`` is a list; in a pipeline, its values go on when ``exec`` has ended.
+
+    Args:
+        address: The path of a file, or what else a Journal takes; ``":memory:"`` for results that
+            end with this object.
+        ttl: How long a result is good for: seconds, or a string such as "10m", "1h" or "7d"; None
+            for as long as the file is there. On a virtual clock, by that.
+        key: ``(item) -> key``: what of an item decides, where that is not the whole item; for items
+            that cannot be recorded.
+        types: Classes of items and results besides those that are built in. Those that the
+            annotation of ``exec`` returns need not be given.
+
+    Raises:
+        NotRecordableError: From a run: an item or a result is of a type that is not given.
+    """
+
+    def __init__(
+        self,
+        address: str | os.PathLike[str],
+        *,
+        ttl: float | str | None = None,
+        key: Callable[[Any], Any] | None = None,
+        types: Iterable[type] = (),
+    ) -> None:
+        self.address = os.fspath(address)
+        self.ttl = None if ttl is None else seconds_of("ttl", ttl)
+        self.key: Callable[[Any], Any] | None = check_callable("key", key)
+        self.types = tuple(types)
+        self._begin()
+
+    def __repr__(self) -> str:
+        return f"Cache({self.address!r})" if "://" not in self.address else "Cache(…)"
+
+    def __getstate__(self) -> dict[str, Any]:
+        names = ("address", "ttl", "key", "types")
+        return {name: getattr(self, name) for name in names}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._encoding = Encoding(self.types, given_to="Cache")
+        self._learnt: WeakSet[Any] = WeakSet()  # functions whose annotations are known
+        self._front = _Front()
+        self._flights: WeakKeyDictionary[Any, dict[bytes, _Flight]] = WeakKeyDictionary()
+        self._memory = MemoryStore() if self.address == ":memory:" else None
+
+    def cached(self, calls: Calls) -> RunItem:
+        """Return what runs items, and calls ``calls.run`` for those whose result is not there."""
+        return _Cached(self, calls).run
+
+    # --- for those that run ---------------------------------------------------------------------
+
+    def _store(self, calls: Calls) -> "CachedIn | InMemory":
+        """Return where results are kept; a file is open until the end of the run."""
+        if self._memory is not None:
+            return InMemory(self._memory)
+        key = ("cache", self.address)
+        return calls.frame.run.hold(key, lambda: CachedIn(self.address))
+
+    def _learn(self, function: Any) -> None:
+        """Learn the types of results that a function is annotated with."""
+        if isinstance(function, FunctionType) and function not in self._learnt:
+            self._learnt.add(function)
+            self._encoding.register_returned(function)
+
+    def _here(self) -> "dict[bytes, _Flight]":
+        """Return the calls under way on this loop."""
+        return self._flights.setdefault(asyncio.get_running_loop(), {})
+
+
+class _Cached:
+    """The calls of one node in one place of a run, for which results are kept."""
+
+    __slots__ = (
+        "_cache", "_calls", "_encoding", "_flights", "_front", "_name", "_now", "_prefix", "_store",
+    )  # fmt: skip
+
+    def __init__(self, cache: Cache, calls: Calls) -> None:
+        self._cache, self._calls, self._name = cache, calls, calls.name
+        self._encoding, self._front = cache._encoding, cache._front
+        self._flights, self._store = cache._here(), cache._store(calls)
+        loop = asyncio.get_running_loop()
+        self._now = loop.time if has_own_clock(loop) else time.time
+        self._prefix = self._prefix_of(Code(calls.node))
+        cache._learn(getattr(calls.node, "function", type(calls.node).exec))
+
+    def _prefix_of(self, code: Code) -> bytes:
+        """Return the part of the key that all items have in common."""
+        parts = blake2b(code.digest, digest_size=16)
+        parts.update(code.varying)
+        if code.reads_params:
+            params = dict(self._calls.frame.params)
+            what = f"params of {self._name!r}"
+            parts.update(self._encoding.fingerprint(params, what=what))
+        return parts.digest()
+
+    async def run(self, item: Any, index: Any, slot: Slot) -> Any:
+        """Return the result of an item, from wherever it is to be had."""
+        slot.attempts, slot.seconds, slot.waiting = 0, 0.0, False
+        try:
+            key = self._key(item)
+            entry = self._front.get(key, self._now())
+            flight = None
+            if entry is None:
+                entry, flight = await self._found_or_begun(key, slot)
+            value: Any = None if entry is None else self._encoding.decode(entry.data)
+        except BaseException as error:
+            self._calls.refused(error, item, index, slot)
+            raise
+        if flight is not None:
+            value = await self._called(flight, item, index, slot)
+        else:
+            self._calls.found(index, slot)
+        if slot.outlet is None:
+            return value
+        slot.outlet.begin(index or 0)
+        await hand_on_all(value, slot.outlet)
+        return None
+
+    def _key(self, item: Any) -> bytes:
+        given, what = item, f"the item of {self._name!r}"
+        if self._cache.key is not None:
+            given, what = self._cache.key(item), f"what key= of {self._name!r} returned"
+        return self._encoding.fingerprint(given, self._prefix, what)
+
+    async def _found_or_begun(
+        self, key: bytes, slot: Slot
+    ) -> "tuple[Entry, None] | tuple[None, _Flight]":
+        """Return what is kept, or what another call for an equal item comes to, or begin a call."""
+        slot.give()  # somebody else may work while this one waits
+        within = _WITHIN.get()
+        while (other := self._flights.get(key)) is not None and key not in within:
+            if (entry := await self._waited(other, slot)) is not None:
+                return entry, None
+        flight = _Flight(key, self._flights)
+        try:
+            entry = await self._store.get(key)
+            if entry is not None and entry.expires > self._now() and self._can_be_had(entry):
+                self._front.put(key, entry)
+                flight.end(entry)
+                return entry, None
+        except BaseException:
+            flight.end()
+            raise
+        return None, flight
+
+    async def _waited(self, flight: "_Flight", slot: Slot) -> Entry | None:
+        clock = asyncio.get_running_loop().time
+        since = clock()
+        slot.pause()
+        try:
+            return await flight.ended()
+        finally:
+            slot.resume(clock() - since)
+
+    def _can_be_had(self, entry: Entry) -> bool:
+        """Whether a result can be decoded: its class may be gone, or the file is of a newer one."""
+        try:
+            self._encoding.decode(entry.data)
+        except JournalError:
+            return False
+        return True
+
+    async def _called(self, flight: "_Flight", item: Any, index: Any, slot: Slot) -> Any:
+        """Call ``exec`` and keep what it returns."""
+        entry = None
+        outlet, slot.outlet = slot.outlet, None  # what a generator yields is kept as a list
+        slot.fell_back = False
+        within = _WITHIN.set(_WITHIN.get() | {flight.key})
+        try:
+            value = await self._calls.run(item, index, slot)
+            if not slot.fell_back:
+                entry = self._entry(value, index)
+                self._front.put(flight.key, entry)
+        finally:
+            _WITHIN.reset(within)
+            slot.outlet = outlet
+            flight.end(entry)
+        if entry is not None:
+            await self._store.put(flight.key, entry)
+        return value
+
+    def _entry(self, value: Any, index: Any) -> Entry:
+        try:
+            data = self._encoding.encode(value, f"what exec of {self._name!r} returned")
+        except NotRecordableError as error:
+            place = repr(self._name) if index is None else f"{self._name!r}, item {index}"
+            note_place(error, place)
+            raise
+        ttl = self._cache.ttl
+        return Entry(data, inf if ttl is None else self._now() + ttl)
+
+
+class _Flight:
+    """One call of ``exec``, for which equal items wait."""
+
+    __slots__ = ("_flights", "_waiting", "key")
+
+    def __init__(self, key: bytes, flights: "dict[bytes, _Flight]") -> None:
+        self.key, self._flights = key, flights
+        self._waiting: list[asyncio.Future[Entry | None]] = []
+        flights.setdefault(key, self)  # one that runs within itself is not waited for
+
+    async def ended(self) -> Entry | None:
+        """Wait until the call has ended; return its result, or None if there is none to keep."""
+        waiter: asyncio.Future[Entry | None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(waiter)
+        return await waiter
+
+    def end(self, entry: Entry | None = None) -> None:
+        if self._flights.get(self.key) is self:
+            del self._flights[self.key]
+        for waiter in self._waiting:
+            if not waiter.done():
+                waiter.set_result(entry)
+        self._waiting.clear()
+
+
+# The keys of the calls that the current one takes place in.
+_WITHIN: ContextVar[frozenset[bytes]] = ContextVar("kaygraph_cached", default=frozenset())
+
+
+class _Front:
+    """The results that were used last, in memory; runs in several threads share it."""
+
+    def __init__(self) -> None:
+        self._entries: OrderedDict[bytes, Entry] = OrderedDict()
+        self._size = 0
+        self._lock = Lock()
+
+    def get(self, key: bytes, now: float) -> Entry | None:
+        with self._lock:
+            entry = self._entries.get(key)
+            if entry is None:
+                return None
+            if entry.expires <= now:
+                self._remove(key)
+                return None
+            self._entries.move_to_end(key)
+            return entry
+
+    def put(self, key: bytes, entry: Entry) -> None:
+        with self._lock:
+            self._remove(key)
+            self._entries[key] = entry
+            self._size += len(entry.data)
+            while self._size > MOST_BYTES or len(self._entries) > MOST_ENTRIES:
+                self._remove(next(iter(self._entries)))
+
+    def _remove(self, key: bytes) -> None:
+        known = self._entries.pop(key, None)
+        if known is not None:
+            self._size -= len(known.data)

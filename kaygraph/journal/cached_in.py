@@ -1,0 +1,135 @@
+"""Where a Cache keeps results: in a store that is open for a run, in a thread of its own."""
+
+import asyncio
+import time
+import warnings
+from collections import deque
+from typing import NamedTuple
+
+from ..aio.lanes import Call, Lanes
+from ..aio.tasks import outlast
+from ..errors import JournalError
+from ..run.lifespan import Held
+from .opening import open_store
+from .store import Store
+
+MOST_PENDING = 1000  # results that wait to be written
+
+
+class Entry(NamedTuple):
+    """An encoded result, and until when it is good (``math.inf``: for good)."""
+
+    data: bytes
+    expires: float
+
+
+class InMemory:
+    """Results in memory, which need no thread."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def get(self, key: bytes) -> Entry | None:
+        known = self._store.cache_get(key)
+        return None if known is None else Entry(*known)
+
+    async def put(self, key: bytes, entry: Entry) -> None:
+        self._store.cache_set(key, *entry)
+
+
+class CachedIn(Held["CachedIn"]):
+    """Results in the store at an address, which is opened when it is first asked.
+
+    The loop never waits for the store: its thread takes one question after another, and between
+    them all results that are to be written by then.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._lanes: Lanes | None = None
+        self._store: Store | None = None
+        self._pending: deque[tuple[bytes, Entry]] = deque()
+        self._writing: Call | None = None
+        self._failure: JournalError | None = None  # of a result that could not be written
+        self._has_written = False
+
+    def open(self) -> "CachedIn":
+        self._lanes = Lanes(1, "kaygraph-cache")
+        return self
+
+    async def close(self) -> None:
+        """Write what is still to be written, and give the store back."""
+        assert self._lanes is not None
+        try:
+            if self._store is not None or self._pending:
+                closing = self._lanes.begin(self._close)
+                await outlast([closing.answered])
+                closing.result()
+        finally:
+            self._lanes.shutdown()
+        if self._failure is not None:
+            warnings.warn(
+                f"Results were not cached in {self._address!r}: {self._failure}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+
+    async def get(self, key: bytes) -> Entry | None:
+        """Return what is kept under a key, also if it is good no more."""
+        assert self._lanes is not None
+        call = self._lanes.begin(self._get, key)
+        try:
+            await call.answered
+        except asyncio.CancelledError:
+            call.take()  # it need not be asked any more
+            raise
+        found: Entry | None = call.result()
+        return found
+
+    async def put(self, key: bytes, entry: Entry) -> None:
+        """Have a result written soon; wait only where too many are to be written already.
+
+        A store that cannot be written is no reason to lose results: they are not kept any more, and
+        the end of the run says so.
+        """
+        assert self._lanes is not None
+        if self._failure is not None:
+            return
+        self._pending.append((key, entry))
+        if self._writing is None or self._writing.ended:
+            self._writing = self._lanes.begin(self._write)
+        elif len(self._pending) >= MOST_PENDING:
+            await asyncio.wait([self._writing.answered])
+
+    # --- in the thread --------------------------------------------------------------------------
+
+    def _opened(self) -> Store:
+        if self._store is None:
+            self._store = open_store(self._address)
+        return self._store
+
+    def _get(self, key: bytes) -> Entry | None:
+        known = self._opened().cache_get(key)
+        return None if known is None else Entry(*known)
+
+    def _write(self) -> None:
+        try:
+            store = self._opened()
+            while self._pending:
+                key, entry = self._pending.popleft()
+                store.cache_set(key, *entry)
+                self._has_written = True
+        except JournalError as error:
+            self._failure = error
+            self._pending.clear()
+
+    def _close(self) -> None:
+        if self._failure is None:
+            self._write()
+        if self._store is not None:
+            store, self._store = self._store, None
+            try:
+                if self._has_written and self._failure is None:
+                    store.cache_prune(time.time())
+            finally:
+                store.close()
