@@ -2,8 +2,11 @@
 
 import os
 import sqlite3
+import threading
 import time
+import weakref
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -60,10 +63,13 @@ class SQLiteFile:
         self._log_path = f"{self.path}-wal"
         self._lock_timeout = lock_timeout
         self._process = os.getpid()
+        self._in_use = threading.RLock()  # which a fork waits for
+        self._connection: sqlite3.Connection | None = None
         self._ended = self._gap = time.monotonic()  # of the last commit, and the last gap
         _prepare(self.path, self._log_path, self.place, create)
+        _open_files.add(self)
         try:
-            self._connection: sqlite3.Connection | None = sqlite3.connect(
+            self._connection = sqlite3.connect(
                 f"{self.path.as_uri()}?mode=rw",
                 timeout=0,
                 isolation_level=None,
@@ -157,27 +163,31 @@ class SQLiteFile:
         self._check_files()
 
     def close(self) -> None:
-        """Close the file; in a child of the process that opened it, only forget it."""
-        connection, self._connection = self._connection, None
-        if connection is None:
-            return
-        if os.getpid() == self._process:
-            connection.close()
-        else:
-            _inherited.append(connection)
+        """Close the file. It may be called twice, and in a child, which has closed it already."""
+        with self._in_use:
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                connection.close()
+
+    def hold(self) -> None:
+        """Keep other threads from using the file."""
+        self._in_use.acquire()
+
+    def release(self) -> None:
+        """Let other threads use it again."""
+        self._in_use.release()
 
     # --- how ---------------------------------------------------------------------------------
 
     def _open(self) -> sqlite3.Connection:
-        if self._connection is None:
-            raise JournalError(f"{self.place} has been closed. Open it again")
+        if self._connection is not None:
+            return self._connection
         if os.getpid() != self._process:
             raise JournalError(
-                f"{self.place} was opened by process {self._process}, and this is its child, "
-                f"{os.getpid()}: a connection to SQLite must not be used after fork(). Make the "
-                "Journal in the process that uses it"
+                f"{self.place} was opened by process {self._process}, of which this one was forked:"
+                " a connection to SQLite stays with its process. Open the journal in this one too"
             )
-        return self._connection
+        raise JournalError(f"{self.place} has been closed. Open it again")
 
     def _patiently(self, job: Callable[[sqlite3.Connection], T]) -> T:
         """Do a job, again and again while others have the lock."""
@@ -185,7 +195,8 @@ class SQLiteFile:
         until = time.monotonic() + self._lock_timeout
         while True:
             try:
-                return job(connection)
+                with self._in_use:
+                    return job(connection)
             except _BusyError as error:
                 if time.monotonic() >= until:
                     raise self._locked("it is read all the time") from error
@@ -260,8 +271,35 @@ class _BusyError(Exception):
     """A checkpoint could not be done, because others read."""
 
 
-# Connections that a child has got by fork(): closing them is for the parent.
-_inherited: list[sqlite3.Connection] = []
+# SQLite notes in memory which locks the process has on a file. A child of fork() gets the notes and
+# not the locks: what it opens anew would have none, and others would remove the log under it. So it
+# closes what it has got, which takes nothing from the parent, and the notes are gone.
+_open_files: "weakref.WeakSet[SQLiteFile]" = weakref.WeakSet()
+_held: "list[SQLiteFile]" = []  # while this process forks
+
+
+def _hold_all() -> None:
+    """Wait until no thread is in the middle of a transaction: it would be so in the child too."""
+    for file in list(_open_files):
+        file.hold()
+        _held.append(file)
+
+
+def _release_all() -> None:
+    while _held:
+        _held.pop().release()
+
+
+def _close_all() -> None:
+    files = list(_held)
+    _release_all()
+    for file in files:
+        with suppress(sqlite3.Error):
+            file.close()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_hold_all, after_in_parent=_release_all, after_in_child=_close_all)
 
 
 def _is_locked(error: sqlite3.Error) -> bool:

@@ -157,8 +157,7 @@ class Tables:
 
     def write(self, connection: sqlite3.Connection, row: RunRow) -> RunRow:
         """Write a run in place of what there is of it."""
-        last, _ = self.last(connection, row)
-        row = row._replace(last=max(last, row.last))
+        row = row._replace(last=max(self.last(connection, row), row.last))
         row = row._replace(checksum=digest_of(*row[:-1]))
         marks = ", ".join("?" * len(row))
         connection.execute(f"INSERT OR REPLACE INTO kaygraph_runs VALUES ({marks})", row)
@@ -167,7 +166,7 @@ class Tables:
     def info(self, connection: sqlite3.Connection, row: RunRow, inputs: bool = True) -> RunInfo:
         """Return what is known of a run."""
         data = self.input(connection, row) if inputs else None
-        return row.told(*self.last(connection, row), data)
+        return row.told(*self.tail(connection, row), data)
 
     def input(self, connection: sqlite3.Connection, row: RunRow) -> bytes | None:
         if row.input is None:
@@ -208,20 +207,26 @@ class Tables:
 
     # --- rows of logs --------------------------------------------------------------------------
 
-    def last(self, connection: sqlite3.Connection, row: RunRow) -> tuple[int, float]:
-        """Return the number of the last row of a log and its time; zeros if there is none."""
-        found = connection.execute(
-            "SELECT key, at FROM kaygraph_rows WHERE key > ? AND key < ? ORDER BY key DESC LIMIT 1",
+    def last(self, connection: sqlite3.Connection, row: RunRow) -> int:
+        """Return the number of the last row of a log, 0 if there is none."""
+        (key,) = connection.execute(
+            "SELECT max(key) FROM kaygraph_rows WHERE key > ? AND key < ?",
             (row.base, row.base + NUMBERS),
         ).fetchone()
-        if found is None:
-            return 0, 0.0
-        key, at = found
-        return key - row.base, at
+        return 0 if key is None else int(key) - row.base
+
+    def tail(self, connection: sqlite3.Connection, row: RunRow) -> tuple[int, float]:
+        """Return the number of the last row of a log and its time, checked; zeros for none."""
+        number = self.last(connection, row)
+        if number < row.last:
+            raise corrupt(self._place, f"row {number + 1} of run {row.run!r} is missing")
+        for found in checked(row.run, number, self.rows(connection, row, number - 1), self._place):
+            return found.number, found.at
+        return 0, 0.0
 
     def append(self, connection: sqlite3.Connection, row: RunRow, blob: bytes, at: float) -> int:
         """Write the next row of a log."""
-        number = self.last(connection, row)[0] + 1
+        number = self.last(connection, row) + 1
         self.put(connection, row, number, at, blob)
         return number
 
@@ -245,7 +250,7 @@ class Tables:
 
     def forget(self, connection: sqlite3.Connection, row: RunRow, before: int) -> RunRow:
         """Remove the rows before one; return the run, which is not written yet."""
-        check_row(row.run, before, row.first, self.last(connection, row)[0])
+        check_row(row.run, before, row.first, self.last(connection, row))
         connection.execute(
             "DELETE FROM kaygraph_rows WHERE key > ?1 AND key < ?1 + ?2", (row.base, before)
         )
@@ -253,7 +258,7 @@ class Tables:
 
     def copy(self, connection: sqlite3.Connection, row: RunRow, new: RunRow, through: int) -> None:
         """Copy a run, up to a row of its log, to one that has been made."""
-        last, _ = self.last(connection, row)
+        last = self.last(connection, row)
         check_row(row.run, through, 0 if row.first == 1 else row.first, last)
         data = self.input(connection, row)
         new = new._replace(first=row.first, last=through, input=row.input)
