@@ -5,17 +5,21 @@ import os
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import psycopg
 import pytest
 
 from kaygraph.nodes import Database, SQLExecute
 
 POSTGRES = os.environ.get("KAYGRAPH_TEST_POSTGRES")
 SCRIPT = Path(__file__).parent.parent / ".ci" / "postgres"
+
+_schemas = count()
 
 needs_postgres = pytest.mark.skipif(
     not POSTGRES, reason="KAYGRAPH_TEST_POSTGRES does not name a server; .ci/postgres starts one"
@@ -27,6 +31,19 @@ def postgres(**settings: Any) -> Database:
     if not POSTGRES:
         pytest.skip("KAYGRAPH_TEST_POSTGRES does not name a server; .ci/postgres starts one")
     return Database(POSTGRES, **settings)
+
+
+@contextmanager
+def schema() -> Iterator[str]:
+    """A schema of one's own in the server's database, as a url, or skip the test."""
+    url, name = postgres().url, f"kaygraph_{os.getpid()}_{next(_schemas)}"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"CREATE SCHEMA {name}")
+    try:
+        yield f"{url}&options=-csearch_path%3D{name}"
+    finally:
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(f"DROP SCHEMA {name} CASCADE")
 
 
 def placeholder(database: Database, name: str) -> str:

@@ -30,6 +30,7 @@ from .store import (
     checksum,
     corrupt,
     exists,
+    plain,
     taken_over,
 )
 
@@ -98,7 +99,7 @@ class PostgresStore:
         check_run(run)
         while not (claimed := self._ask(tables.CLAIM, (self._clock(), run))):
             now, seed = self._clock(), self._entropy(16)
-            new = (run, _stored(graph), now, now, seed)
+            new = (run, _stored(plain(graph)), now, now, seed)
             if claimed := self._ask(tables.CLAIM_NEW, new):
                 break
         info = replace(self.info(run), epoch=claimed[0][0])
@@ -155,6 +156,7 @@ class PostgresStore:
         self, run: str, epoch: int, status: str, action: str | None, error: str | None
     ) -> None:
         check_status(status)
+        error = error if error is None else plain(error)
         ended = (status, _stored(action), _stored(error), self._clock(), run, epoch)
         self._of_owner(run, tables.FINISH, ended)
 

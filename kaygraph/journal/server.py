@@ -1,5 +1,6 @@
 """A PostgreSQL server, and a connection to it that is made anew where it was lost."""
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -84,6 +85,7 @@ class Server:
         self._settings = {name: value for name, value in _SETTINGS.items() if name not in told}
         self._connection: Connection[Record] | None = None
         self._was_there = False  # whether it has ever been reached
+        self._process = os.getpid()
 
     def ask(self, statement: str, values: Values = ()) -> list[Record]:
         """Run one statement, a transaction of its own, and return its rows."""
@@ -123,13 +125,22 @@ class Server:
         return connection
 
     def close(self) -> None:
-        """Close the connection, if there is one; the next question opens another."""
+        """Close the connection, if there is one; the next question opens another.
+
+        In a child of the process that opened it, it is only forgotten: it is the parent's.
+        """
         connection, self._connection = self._connection, None
-        if connection is not None:
+        if connection is not None and os.getpid() == self._process:
             with suppress(self._psycopg.Error):
                 connection.close()
 
     def _done(self, job: Callable[["Connection[Record]"], T]) -> T:
+        if os.getpid() != self._process:
+            raise JournalError(
+                f"{self.place} was opened by process {self._process}, and this is its child, "
+                f"{os.getpid()}: a connection must not be used after fork(). Make the Journal in "
+                "the process that uses it"
+            )
         connection = self._connection
         if connection is None or connection.closed:
             connection = self._connection = self.connected()

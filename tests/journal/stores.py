@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from kaygraph.journal.memory import MemoryStore
 from kaygraph.journal.sqlite import SQLiteStore
 from kaygraph.journal.store import Store
+from tests.databases import schema
 
 
 @dataclass
@@ -47,5 +48,13 @@ def in_memory(clock: Clock) -> Iterator[Open]:
     yield lambda: store
 
 
+@contextmanager
+def in_postgres(clock: Clock) -> Iterator[Open]:
+    from kaygraph.journal.postgres import PostgresStore
+
+    with schema() as url:
+        yield lambda: PostgresStore(url, clock=clock, entropy=zeros)
+
+
 # A store that is written anew is tested by an entry here.
-PLACES: dict[str, Place] = {"memory": in_memory, "sqlite": in_sqlite}
+PLACES: dict[str, Place] = {"memory": in_memory, "sqlite": in_sqlite, "postgres": in_postgres}

@@ -10,7 +10,6 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from itertools import count
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
@@ -33,23 +32,19 @@ from kaygraph.journal import postgres, tables
 from kaygraph.journal.opening import open_store
 from kaygraph.journal.postgres import PostgresStore
 from kaygraph.journal.server import Server
+from kaygraph.journal.store import plain
 from tests.children import child
-from tests.databases import POSTGRES, needs_postgres, pooler, server
+from tests.databases import needs_postgres, pooler, schema, server
 
 pytestmark = needs_postgres
 
-schemas = count()
 SCHEMA = re.compile("search_path%3D(.*)")
 
 
 @pytest.fixture
 def url() -> Iterator[str]:
-    """A schema of its own in the server's database."""
-    assert POSTGRES
-    schema = f"journal_{os.getpid()}_{next(schemas)}"
-    execute(POSTGRES, f"CREATE SCHEMA {schema}")
-    yield f"{POSTGRES}&options=-csearch_path%3D{schema}"
-    execute(POSTGRES, f"DROP SCHEMA {schema} CASCADE")
+    with schema() as url:
+        yield url
 
 
 @pytest.fixture
@@ -289,7 +284,7 @@ def test_what_no_text_of_the_server_can_hold_comes_back(url: str, store: Postgre
     store.answer("a", odd, b"yes")
     store.finish("a", epoch, "failed", odd, odd)
     info = store.info("a")
-    assert (info.graph, info.action, info.error) == (odd, odd, odd)
+    assert (info.graph, info.action, info.error) == (plain(odd), odd, plain(odd))
     assert [answer.name for answer in store.answers("a")] == [odd]
     with pytest.raises(AlreadyAnsweredError):
         store.answer("a", odd, b"no")
@@ -565,6 +560,21 @@ def test_an_administrator_who_ends_the_connection_ends_nothing_else(
             "WHERE query LIKE '%kaygraph_%' AND pid <> pg_backend_pid()",
         )
         assert store.append("a", epoch, b"row") == n + 1
+
+
+def test_a_child_leaves_the_connection_of_its_parent_alone(store: PostgresStore) -> None:
+    """After fork(), it is refused there, and goes on here."""
+    epoch = store.claim("a", "graph").epoch
+    pid = os.fork()
+    if not pid:
+        try:
+            store.append("a", epoch, b"row")
+        except JournalError as error:
+            store.close()
+            os._exit("after fork()" in str(error))
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 1
+    assert store.append("a", epoch, b"row") == 1
 
 
 @pytest.mark.parametrize(
