@@ -12,7 +12,8 @@ from . import arrays
 from .annotations import returned_by
 from .errors_as_values import Tolerated
 from .extensions import EXTENSIONS, Tag, Unpack, Unrecordable
-from .packing import Packer
+from .packing import Packer, is_native
+from .registered import kind_of
 from .registry import Registry
 
 # Bytes that begin what the library makes of a bytearray, which comes back as bytes, and of its own
@@ -54,13 +55,13 @@ class Encoding:
             self._options |= getattr(library, f"OPT_PASSTHROUGH_{kept}")
         self._sorted = self._options | library.OPT_SORT_KEYS
         self._raised: dict[int, BaseException] = {}  # while an extension is read, by thread
-        self._registry = Registry()
+        self._registry = Registry(library.packb)
         self._unpacks: dict[int, Callable[[bytes, Unpack], Any]] = {
-            **{int(extension.tag): extension.unpack for extension in EXTENSIONS.values()},
-            int(Tag.REGISTERED): self._registry.unpack,
-            int(Tag.ERROR): self._registry.unpack_error,
-            int(Tag.ARRAY): arrays.ARRAY.unpack,
-            int(Tag.ARRAY_SCALAR): arrays.SCALAR.unpack,
+            **{extension.tag: extension.unpack for extension in EXTENSIONS.values()},
+            Tag.REGISTERED: self._registry.unpack,
+            Tag.ERROR: self._registry.unpack_error,
+            Tag.ARRAY: arrays.ARRAY.unpack,
+            Tag.ARRAY_SCALAR: arrays.SCALAR.unpack,
         }
         for cls in types:
             self._registry.register(cls)
@@ -79,7 +80,7 @@ class Encoding:
         """
         try:
             data: bytes = self._packb(value, None, self._options)
-            if len(data.translate(None, DOUBTFUL)) == len(data):
+            if len(data.translate(None, DOUBTFUL)) == len(data) or is_native(value):
                 return data
         except TypeError:
             pass
@@ -111,7 +112,7 @@ class Encoding:
         """
         try:
             data: bytes = self._packb(value, None, self._sorted)
-            if len(data.translate(None, DOUBTFUL)) == len(data):
+            if len(data.translate(None, DOUBTFUL)) == len(data) or is_native(value):
                 return blake2b(data, digest_size=16, key=key).digest()
         except TypeError:
             pass
@@ -174,7 +175,7 @@ def _advice(refused: Unrecordable, given_to: str) -> str:
     if hasattr(cls, "get_secret_value"):
         return " A secret is not recorded: leave it out of the result."
     try:
-        Registry().register(cls)
+        issubclass(cls, BaseException) or kind_of(cls)
     except TypeError:
         return " Return what it stands for as plain data: numbers, strings, lists, dicts."
     return f" Type: {given_to}(..., types=[{cls.__name__}])."

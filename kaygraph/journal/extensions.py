@@ -8,15 +8,14 @@ from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
-from enum import IntEnum
 from pathlib import PosixPath, PurePath, PurePosixPath, PureWindowsPath, WindowsPath
 from typing import Any, NamedTuple, NoReturn, Protocol
 from uuid import UUID, SafeUUID
 from zoneinfo import ZoneInfo
 
 
-class Tag(IntEnum):
-    """The extension types of MessagePack that records use."""
+class Tag:
+    """The extension types of MessagePack that records use, by number."""
 
     INT = 1
     STR = 2
@@ -103,7 +102,7 @@ class Extension(NamedTuple):
         unpack: Takes a payload and what unpacks parts; returns the value.
     """
 
-    tag: Tag
+    tag: int
     pack: Callable[[Any, Packing], bytes]
     unpack: Callable[[bytes, Unpack], Any]
 

@@ -2,7 +2,6 @@
 
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from reprlib import Repr
 from typing import Any
 
@@ -42,8 +41,10 @@ class Packer:
         """
         kind = type(value)
         if kind in SCALARS:
-            with suppress(TypeError):  # a long int, surrogates
+            try:
                 return self._native(value)
+            except TypeError:  # a long int, surrogates
+                pass
         self._depth += 1
         try:
             if self._depth > DEEPEST:
@@ -59,8 +60,10 @@ class Packer:
     def pack_all(self, values: Sequence[object]) -> bytes:
         """Return values as one array, in their order."""
         if SCALARS.issuperset(map(type, values)):
-            with suppress(TypeError):
+            try:
                 return self._native(list(values))
+            except TypeError:  # as below
+                pass
         return _array(len(values)) + b"".join(self._parts(values))
 
     def pack_unordered(self, values: Iterable[object]) -> bytes:
@@ -79,6 +82,11 @@ class Packer:
 
     def pack_attributes(self, attributes: Mapping[str, object]) -> bytes:
         """Return attributes by name."""
+        if SCALARS.issuperset(map(type, attributes.values())):
+            try:
+                return self._native(attributes)
+            except TypeError:  # as below
+                pass
         if not _is_text("".join(attributes)):
             raise Unrecordable("has an attribute whose name is no text")
         items = sorted(attributes.items()) if self.canonical else attributes.items()
@@ -92,14 +100,16 @@ class Packer:
     def _extended(self, value: object, extension: Extension | None) -> bytes:
         if extension is None:
             refuse(value)
-        return self._native(self._ext(int(extension.tag), extension.pack(value, self)))
+        return self._native(self._ext(extension.tag, extension.pack(value, self)))
 
     def _mapping(self, value: dict[object, object]) -> bytes:
         if not {str}.issuperset(map(type, value)) or not _is_text("".join(value)):  # type: ignore[arg-type]
             return self._extended(value, EXTENSIONS[dict])
         if SCALARS.issuperset(map(type, value.values())):
-            with suppress(TypeError):
+            try:
                 return self._native(value)
+            except TypeError:  # as below
+                pass
         items = sorted(value.items()) if self.canonical else value.items()
         pairs = self._pairs(items)
         return _map(len(pairs)) + b"".join(map(b"".join, pairs))
@@ -126,6 +136,18 @@ class Packer:
                 refused.steps.append(place.format(shown))
                 raise
         return pairs
+
+
+def is_native(value: object) -> bool:
+    """Whether all parts of a value that was packed as a whole are of types that are kept."""
+    kind = type(value)
+    if kind is dict:
+        parts: Iterable[object] = value.values()  # type: ignore[attr-defined]
+    elif kind is list:
+        parts = value  # type: ignore[assignment]
+    else:
+        return kind in SCALARS
+    return SCALARS.issuperset(map(type, parts)) or all(map(is_native, parts))
 
 
 def _is_text(text: str) -> bool:

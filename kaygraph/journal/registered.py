@@ -5,18 +5,17 @@ validated, or do a second time what they did. A class is looked up by its name a
 registered, and nowhere else.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from enum import Enum, Flag
 from functools import cached_property
+from inspect import getattr_static
 from types import MemberDescriptorType
 from typing import Any, NamedTuple, Protocol
 
 from ..executors.rebuilding import is_heap
 from .extensions import Unrecordable
-
-MISSING = object()
 
 
 class Parts(NamedTuple):
@@ -25,26 +24,36 @@ class Parts(NamedTuple):
     Attributes:
         content: What it is as a value of the built-in class that it is derived from; the name of
             an enum's member.
-        attributes: Its own attributes.
-        unset: Fields of the class that it has no attributes for.
+        fields: The attributes that its class declares as fields.
+        others: Its other attributes.
+        unset: The fields that it has no attributes for.
     """
 
     content: object = None
-    attributes: Mapping[str, object] = {}
-    unset: tuple[str, ...] = ()
+    fields: Mapping[str, object] = {}
+    others: Mapping[str, object] = {}
+    unset: Sequence[str] = ()
 
 
 class Kind(Protocol):
-    """How values of one class are taken apart and made again."""
+    """How values of one class are taken apart and made again.
 
-    fields: tuple[str, ...]
+    Attributes:
+        watched: Fields that are read by code of the class: they may be kept anywhere.
+    """
+
+    watched: tuple[str, ...]
 
     def take(self, value: Any) -> Parts:
         """Return what a value consists of."""
         ...
 
     def make(self, parts: Parts) -> Any:
-        """Return a value that consists of that."""
+        """Return a value that consists of that.
+
+        Raises:
+            LookupError: The class has changed.
+        """
         ...
 
 
@@ -64,7 +73,7 @@ def kind_of(cls: type) -> Kind:
 class EnumKind:
     """Members of an enum, by name; combined flags, by value."""
 
-    fields: tuple[str, ...] = ()
+    watched: tuple[str, ...] = ()
 
     def __init__(self, cls: type[Enum]) -> None:
         self._cls = cls
@@ -77,30 +86,36 @@ class EnumKind:
         raise Unrecordable(f"is a {self._cls.__name__} that is none of its members")
 
     def make(self, parts: Parts) -> Any:
-        if isinstance(parts.content, str):
-            return self._cls.__members__[parts.content]
-        return self._cls(parts.content)
+        if not isinstance(parts.content, str):
+            return self._cls(parts.content)
+        if parts.content not in self._cls.__members__:
+            raise LookupError(f"it has no member {parts.content!r} any longer")
+        return self._cls.__members__[parts.content]
 
 
 class StructKind:
     """Structs of msgspec."""
 
+    watched: tuple[str, ...] = ()
+
     def __init__(self, cls: Any) -> None:
         self._cls = cls
-        self.fields: tuple[str, ...] = tuple(cls.__struct_fields__)
+        self._fields: tuple[str, ...] = tuple(cls.__struct_fields__)
 
     def take(self, value: Any) -> Parts:
-        held = {name: getattr(value, name, MISSING) for name in self.fields}
-        if MISSING in held.values():
-            raise Unrecordable("is a Struct without one of its fields")
-        return Parts(getattr(value, "__dict__", None), held)
+        try:
+            held = {name: getattr(value, name) for name in self._fields}
+        except AttributeError:
+            raise Unrecordable("is a Struct without one of its fields") from None
+        return Parts(None, held, getattr(value, "__dict__", {}))
 
     def make(self, parts: Parts) -> Any:
-        value = self._blank(**parts.attributes)
+        _check_fields(self._fields, parts)
+        value = self._blank(**parts.fields)
         if type(value) is not self._cls:
             value.__class__ = self._cls
-        if parts.content:
-            value.__dict__.update(parts.content)
+        if parts.others:
+            value.__dict__.update(parts.others)
         return value
 
     @cached_property
@@ -143,65 +158,81 @@ class ObjectKind:
         self._cls = cls
         self._base: Any = next(base for base in cls.__mro__ if not is_heap(base))
         self._slots = dict(_slots_of(cls))
-        self.fields = tuple(_fields_of(cls))
+        self._has_dict = cls.__dictoffset__ != 0
+        self._fields = tuple(_fields_of(cls))
+        self._computed = {name for name in dir(cls) if _is_computed(cls, name)}
+        self.watched = tuple(name for name in self._fields if _is_watched(cls, name))
         if self._base not in (object, *FROM_CONTENT, *FILLED) or cls is self._base:
-            raise TypeError(
-                f"{cls.__qualname__} is built in, or derived from {self._base.__name__}"
-            )
+            raise TypeError(f"{cls.__qualname__} is built in, or derived from what is")
         hidden = cls.__basicsize__ - self._base.__basicsize__ - 8 * len(self._slots)
         if hidden > 16:  # more than a __dict__ and what weak references need
             raise TypeError(f"{cls.__qualname__} is not written in Python")
 
     def take(self, value: Any) -> Parts:
-        held: dict[str, object] = {}
-        for name, slot in self._slots.items():
-            if name in CACHED:
-                held[name] = None
-                continue
-            with suppress(AttributeError):  # nothing is there
-                held[name] = slot.__get__(value)
-        for name, attribute in self._dict_of(value).items():
-            if type(name) is not str:
-                raise Unrecordable(f"has an attribute whose name is no string: {name!r}")
-            if not isinstance(getattr(self._cls, name, None), cached_property):
-                held[name] = None if name in CACHED else attribute
-        unset = tuple(name for name in self.fields if name not in held)
-        return Parts(self._content_of(value), held, unset)
+        others = self._attributes(value)
+        fields = {name: others.pop(name) for name in self._fields if name in others}
+        unset = () if len(fields) == len(self._fields) else {*self._fields} - fields.keys()
+        content = None if self._base is object else self._content_of(value)
+        return Parts(content, fields, others, sorted(unset))
 
     def make(self, parts: Parts) -> Any:
+        _check_fields(self._fields, parts)
         new = self._base.__new__
         value = new(self._cls, parts.content) if self._base in FROM_CONTENT else new(self._cls)
         if self._base in FILLED:
             FILLED[self._base][1](value, parts.content)
-        held = parts.attributes
-        missing = [n for n in self.fields if n not in held and n not in parts.unset]
-        if missing:
-            raise LookupError(f"{self._cls.__qualname__} has a field {missing[0]!r} since")
-        for name, attribute in held.items():
-            if name in self._slots:
-                self._slots[name].__set__(value, attribute)
-        rest = {name: attribute for name, attribute in held.items() if name not in self._slots}
-        if rest:
-            try:
-                object.__getattribute__(value, "__dict__").update(rest)
-            except AttributeError:
-                raise LookupError(
-                    f"{self._cls.__qualname__} has no attribute {next(iter(rest))!r} any longer"
-                ) from None
+        held = {**parts.fields, **parts.others}
+        for name in self._slots.keys() & held.keys():
+            self._slots[name].__set__(value, held.pop(name))
+        if held and not self._has_dict:
+            raise LookupError(f"it has no attribute {next(iter(held))!r} any longer")
+        if held:
+            object.__getattribute__(value, "__dict__").update(held)
         return value
+
+    def _attributes(self, value: Any) -> dict[str, object]:
+        held: dict[str, object] = {}
+        if self._has_dict:
+            held = dict(object.__getattribute__(value, "__dict__"))
+            if not {str}.issuperset(map(type, held)):
+                raise Unrecordable("has an attribute whose name is no string")
+            for name in self._computed & held.keys():
+                del held[name]
+        for name, slot in self._slots.items():
+            with suppress(AttributeError):  # nothing is there
+                held[name] = slot.__get__(value)
+        for name in CACHED & held.keys():
+            held[name] = None
+        return held
 
     def _content_of(self, value: Any) -> object:
         read = FROM_CONTENT.get(self._base)
-        if read is None and self._base in FILLED:
-            read = FILLED[self._base][0]
-        return None if read is None else read(value)
+        return FILLED[self._base][0](value) if read is None else read(value)
 
-    def _dict_of(self, value: Any) -> dict[Any, object]:
-        try:
-            held: dict[Any, object] = object.__getattribute__(value, "__dict__")
-        except AttributeError:
-            return {}
-        return held
+
+def _check_fields(fields: Sequence[str], parts: Parts) -> None:
+    """Refuse parts that were taken of a value when its class had other fields."""
+    if len(fields) == len(parts.fields) and all(map(parts.fields.__contains__, fields)):
+        return
+    recorded = parts.fields.keys() | set(parts.unset)
+    for name in fields:
+        if name not in recorded:
+            raise LookupError(f"it has a field {name!r} now")
+    for name in recorded:
+        if name not in fields:
+            raise LookupError(f"it has no field {name!r} any longer")
+
+
+def _is_computed(cls: type, name: str) -> bool:
+    """Whether an attribute is computed when it is first read, and is not part of the value."""
+    return isinstance(getattr_static(cls, name, None), cached_property)
+
+
+def _is_watched(cls: Any, name: str) -> bool:
+    """Whether reading an attribute runs code of the class."""
+    static = getattr_static(cls, name, None)
+    reads_itself = hasattr(type(static), "__get__") and not isinstance(static, MemberDescriptorType)
+    return reads_itself or cls.__getattribute__ is not object.__getattribute__
 
 
 def _slots_of(cls: type) -> Iterator[tuple[str, MemberDescriptorType]]:

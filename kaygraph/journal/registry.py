@@ -1,5 +1,6 @@
 """The classes whose values may be recorded, and those values as extension types."""
 
+from collections.abc import Callable
 from typing import Any
 
 from .._formatting import error_text
@@ -9,20 +10,23 @@ from . import arrays
 from .annotations import classes_in
 from .errors_as_values import KNOWN, Tolerated, pack_error, unpack_error
 from .extensions import EXTENSIONS, Extension, Packing, Tag, Unpack, Unrecordable
-from .registered import CACHED, MISSING, Kind, ObjectKind, Parts, kind_of, name_of
+from .registered import Kind, ObjectKind, Parts, kind_of, name_of
+
+NOTHING, EMPTY_MAP, EMPTY_ARRAY = b"\xc0", b"\x80", b"\x90"
 
 
 class Registry:
     """The classes that are registered, by class and by name."""
 
-    def __init__(self) -> None:
+    def __init__(self, packb: Callable[[object], bytes]) -> None:
+        self._packb = packb
         self._names: dict[type, str] = {}
         self._classes: dict[str, type] = {}
         self._kinds: dict[str, Kind] = {}
         self._extensions: dict[type, Extension] = {
             Tolerated: Extension(Tag.ERROR, self._pack_tolerated, self.unpack_error)
         }
-        self._add(Outcome, "kaygraph:Outcome", OutcomeKind(Outcome))
+        self._add(Outcome, "kaygraph:Outcome", OutcomeKind(Outcome), checked=False)
 
     def register(self, cls: type) -> None:
         """Let values of a class be recorded, and those of the classes that its fields name.
@@ -59,7 +63,7 @@ class Registry:
         Raises:
             JournalError: The class is not registered, or has other fields now.
         """
-        name, content, attributes, unset = unpack(data)
+        name, content, fields, others, unset = unpack(data)
         name = self._known(name)
         shown = name.replace(":", ".")
         if name not in self._kinds:
@@ -68,7 +72,7 @@ class Registry:
                 f"Type: Journal(..., types=[{shown.rpartition('.')[2]}])."
             )
         try:
-            return self._kinds[name].make(Parts(content, attributes, tuple(unset)))
+            return self._kinds[name].make(Parts(content, fields, others, unset))
         except LookupError as error:
             raise JournalError(
                 f"The journal holds a value of the class {shown}, which has changed: "
@@ -91,20 +95,27 @@ class Registry:
         else:
             self._add(cls, name, kind_of(cls))
 
-    def _add(self, cls: type, name: str, kind: Kind) -> None:
+    def _add(self, cls: type, name: str, kind: Kind, *, checked: bool = True) -> None:
+        head = b"\x95" + self._packb(name)  # an array of five
+        unchecked = checked
+
         def pack(value: Any, packing: Packing) -> bytes:
             parts = kind.take(value)
+            content, fields, others, unset = parts
             data = b"".join(
                 (
-                    b"\x94",  # an array of four
-                    packing.pack(name),
-                    packing.pack(parts.content),
-                    packing.pack_attributes(parts.attributes),
-                    packing.pack(list(parts.unset)),
+                    head,
+                    NOTHING if content is None else packing.pack(content),
+                    packing.pack_attributes(fields) if fields else EMPTY_MAP,
+                    packing.pack_attributes(others) if others else EMPTY_MAP,
+                    packing.pack_all(unset) if unset else EMPTY_ARRAY,
                 )
             )
-            if not packing.canonical:
+            nonlocal unchecked
+            if unchecked and not packing.canonical:
                 _check(value, parts, kind, packing)
+                # Where no code of the class is run, it is the same for all of its values.
+                unchecked = bool(kind.watched) or content is not None
             return data
 
         self._names[cls], self._classes[name], self._kinds[name] = name, cls, kind
@@ -142,13 +153,7 @@ class OutcomeKind(ObjectKind):
         parts = super().take(value)
         if value.error is None:
             return parts
-        return parts._replace(attributes={**parts.attributes, "error": Tolerated(value.error)})
-
-    def make(self, parts: Parts) -> Any:
-        error = parts.attributes["error"]
-        if isinstance(error, Tolerated):
-            parts = parts._replace(attributes={**parts.attributes, "error": error.error})
-        return super().make(parts)
+        return parts._replace(fields={**parts.fields, "error": Tolerated(value.error)})
 
 
 def _check(value: Any, parts: Parts, kind: Kind, packing: Packing) -> None:
@@ -164,17 +169,23 @@ def _check(value: Any, parts: Parts, kind: Kind, packing: Packing) -> None:
 
 def _difference(value: Any, twin: Any, parts: Parts, kind: Kind, packing: Packing) -> str | None:
     """Return what of a value is not the same of its twin, or None."""
+    if type(twin) is not type(value):
+        return "class"
     again = kind.take(twin)
-    if type(twin) is not type(value) or not _are_same(again.content, parts.content, packing):
+    if not _are_same(again.content, parts.content, packing):
         return "content"
-    for name in sorted({*parts.attributes, *again.attributes, *kind.fields} - CACHED):
-        ours, theirs = getattr(value, name, MISSING), getattr(twin, name, MISSING)
-        if ours is not theirs and not _are_same(ours, theirs, packing):
+    for theirs, ours in ((again.fields, parts.fields), (again.others, parts.others)):
+        if theirs.keys() != ours.keys() or not all(theirs[name] is ours[name] for name in ours):
+            return "attributes"
+    for name in kind.watched:
+        if not _are_same(getattr(twin, name), getattr(value, name), packing):
             return repr(name)
     return None
 
 
 def _are_same(one: object, other: object, packing: Packing) -> bool:
+    if one is other:
+        return True
     if type(one) is not type(other):
         return False
     if isinstance(one, set | frozenset | dict):  # of the very same elements

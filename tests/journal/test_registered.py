@@ -257,7 +257,7 @@ def test_a_class_with_another_field_since_is_refused(encoding: Encoding) -> None
 
     later = make_dataclass("Point", ["z", "x", "y"])
     later.__module__ = Point.__module__
-    with pytest.raises(JournalError, match="has a field 'z' since"):
+    with pytest.raises(JournalError, match="has a field 'z' now"):
         Encoding([later]).decode(data)
 
 
