@@ -116,7 +116,8 @@ class _Cached:
     """The calls of one node in one place of a run, for which results are kept."""
 
     __slots__ = (
-        "_cache", "_calls", "_encoding", "_flights", "_front", "_name", "_now", "_prefix", "_store",
+        "_cache", "_calls", "_encoding", "_flights", "_front", "_is_kept", "_name", "_now", "_prefix",
+        "_store",
     )  # fmt: skip
 
     def __init__(self, cache: Cache, calls: Calls) -> None:
@@ -124,6 +125,7 @@ class _Cached:
         self._encoding, self._front = cache._encoding, cache._front
         self._flights, self._store = cache._here(), cache._store(calls)
         loop = asyncio.get_running_loop()
+        self._is_kept: Callable[[Any], bool] = getattr(calls.node, "keeps_result", _always)
         self._now = loop.time if has_own_clock(loop) else time.time
         self._prefix = self._prefix_of(Code(calls.node))
         cache._learn(getattr(calls.node, "function", type(calls.node).exec))
@@ -213,7 +215,7 @@ class _Cached:
         within = _WITHIN.set(_WITHIN.get() | {flight.key})
         try:
             value = await self._calls.run(item, index, slot)
-            if not slot.fell_back:
+            if not slot.fell_back and self._is_kept(value):
                 entry = self._entry(value, index)
                 self._front.put(flight.key, entry)
         finally:
@@ -258,6 +260,10 @@ class _Flight:
             if not waiter.done():
                 waiter.set_result(entry)
         self._waiting.clear()
+
+
+def _always(_: Any) -> bool:
+    return True
 
 
 # The keys of the calls that the current one takes place in.

@@ -26,7 +26,7 @@ from dataclasses import fields, is_dataclass
 from functools import partial
 from hashlib import blake2b
 from inspect import getattr_static
-from types import FunctionType, MethodType
+from types import FunctionType, MappingProxyType, MethodType
 from typing import Any
 
 from ..groups.map_reduce import MapReduceNode
@@ -196,7 +196,7 @@ class Code:
             return f"{cls.__name__}({', '.join(map(within, value))})"
         if cls in (set, frozenset):
             return f"{cls.__name__}({', '.join(sorted(map(within, value)))})"
-        if cls is dict:
+        if cls in (dict, MappingProxyType):
             pairs = [
                 f"{within(one)}: {within(other)}"
                 for one, other in value.items()

@@ -228,6 +228,7 @@ MADE = frozenset(
         "hook_kinds",
         "in_line",
         "is_source",
+        "keeps_result",
         "merges_branches",
         "note_more",
         "regroup",

@@ -102,10 +102,19 @@ def own_settings(node: Any) -> dict[str, Any]:
     if is_own(type(node)):  # nobody but the engine has set anything else on it
         names |= {name for name in vars(node) if name[0] != "_"} - MADE
     return {
-        name: getattr(node, name, None)
+        name: _set_on(node, name)
         for name in names - _OF_ANY_NODE
-        if not name.startswith("max_")
+        if not (name.startswith("max_") or name.endswith("_timeout"))
     }
+
+
+def _set_on(node: Any, name: str) -> Any:
+    """Return the value of a setting, also where what a run says covers it, as ``params``."""
+    if name in vars(node):
+        return vars(node)[name]
+    if isinstance(getattr(type(node), name, None), property):
+        return getattr(node, f"_{name}", None)  # what the class says
+    return getattr(node, name, None)
 
 
 def _guards_of(cls: Any) -> Checks:

@@ -34,10 +34,12 @@ from kaygraph.events import Event, ItemFailed, ItemFinished
 from kaygraph.journal import cache as cache_module
 from kaygraph.journal import cached_in
 from kaygraph.journal.memory import MemoryStore
-from kaygraph.nodes import ReadText, node
+from kaygraph.nodes import ChatNode, ChatReply, HTTPNode, ReadText, node
 from kaygraph.patterns import ParallelValidationNode
 from kaygraph.testing import assert_accounted, cancel_everywhere, run_virtually, simulate
+from tests.chat_server import ChatServer, Says
 from tests.clock import VIRTUAL
+from tests.servers import in_turn, reply, serving
 
 pytestmark = pytest.mark.anyio
 
@@ -634,6 +636,44 @@ def test_on_the_clock_of_the_machine_ttl_outlives_the_process(
     node(lambda: 1, cache=Cache(tmp_path / "cache.db")).run({})  # it writes another
     run()
     assert len(calls) == 3
+
+
+def test_answers_without_success_are_not_kept() -> None:
+    """An answer that says "not found", or "slow down", is no result for the next run."""
+    seen: list[tuple[int, bool]] = []
+
+    async def main() -> None:
+        answers = in_turn(reply(status=404), reply(status=503), reply(b"1"), reply(b"2"))
+        async with serving(answers) as site:
+            ask = HTTPNode(site.url, writes="out", cache=Cache(":memory:"), max_retries=1)
+            for _ in range(4):
+                shared: dict[str, Any] = {}
+                await ask.run_async(shared)
+                seen.append((shared["out"]["status_code"], shared["out"]["success"]))
+            assert len(site.asked) == 3
+
+    asyncio.run(main())
+    assert seen == [(404, False), (503, False), (200, True), (200, True)]
+
+
+def test_what_a_model_has_said_is_kept() -> None:
+    """The reply comes back as a reply, and the model is not asked again."""
+    replies: list[Any] = []
+
+    class Ask(ChatNode):
+        def post(self, shared: Any, _: Any, reply: Any, /) -> None:
+            replies.append(reply)
+
+    async def main() -> None:
+        async with ChatServer(Says("Hello.")) as server:
+            ask = Ask(server.url, model="small", reads="question", cache=Cache(":memory:"))
+            for _ in range(2):
+                await ask.run_async({"question": "Hi?"})
+            assert len(server.bodies) == 1
+
+    asyncio.run(main())
+    assert replies[0] == replies[1]
+    assert isinstance(replies[1], ChatReply)
 
 
 # --- what a hit costs -----------------------------------------------------------------------------

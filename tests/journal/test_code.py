@@ -15,7 +15,7 @@ import pytest
 from kaygraph import BatchNode, MapReduceNode, Node
 from kaygraph.journal.code import Code, code_of
 from kaygraph.journal.syntax import facts_of
-from kaygraph.nodes import FunctionNode, HTTPNode, node
+from kaygraph.nodes import Bearer, ChatNode, FunctionNode, HTTPNode, node
 
 SOURCE = '''\
 import json
@@ -320,8 +320,32 @@ def test_a_function_node_is_its_function() -> None:
 def test_settings_of_a_ready_made_node_count() -> None:
     """What is asked for counts; how often, how long and with which limits does not."""
     code = code_of(HTTPNode("http://127.0.0.1/{item}"))
-    assert code_of(HTTPNode("http://127.0.0.1/{item}", max_retries=3, max_bytes=10_000)) == code
+    how: dict[str, Any] = {"max_retries": 3, "max_bytes": 10_000, "read_timeout": 1, "name": "B"}
+    assert code_of(HTTPNode("http://127.0.0.1/{item}", **how)) == code
     assert code_of(HTTPNode("http://127.0.0.1/{item}?all")) != code
+    assert code_of(HTTPNode("http://127.0.0.1/{item}", params={"q": "a"})) != code
+    assert code_of(HTTPNode("http://127.0.0.1/{item}", auth=Bearer("secret"))) == code
+
+    def searching(words: str) -> HTTPNode:
+        class Search(HTTPNode):
+            url = "http://127.0.0.1"
+            params = {"q": words}  # type: ignore[assignment]
+
+        return Search()
+
+    assert code_of(searching("a")) == code_of(searching("a"))
+    assert code_of(searching("a")) != code_of(searching("b"))
+
+
+def test_what_a_model_is_asked_for_counts() -> None:
+    """Another schema or another system prompt is another question."""
+
+    def made(**settings: Any) -> ChatNode:
+        return ChatNode("http://127.0.0.1/v1", model="small", **settings)
+
+    assert code_of(made(system="Be brief.")) == code_of(made(system="Be brief."))
+    assert code_of(made(system="Be brief.")) != code_of(made(system="Be kind."))
+    assert code_of(made(schema={"type": "object"})) != code_of(made(schema={"type": "array"}))
 
 
 def test_super_is_followed() -> None:

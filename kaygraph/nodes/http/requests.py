@@ -54,6 +54,10 @@ class Answering(Requesting):
             return exc.result
         raise exc
 
+    def keeps_result(self, result: Any) -> bool:
+        """Whether a cache may keep it: not what says that there is no success."""
+        return self._strict or bool(result["success"])
+
     @property
     def _strict(self) -> bool:
         return self.raise_for_status or self.result == "data"
