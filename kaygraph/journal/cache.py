@@ -116,8 +116,8 @@ class _Cached:
     """The calls of one node in one place of a run, for which results are kept."""
 
     __slots__ = (
-        "_cache", "_calls", "_encoding", "_flights", "_front", "_is_kept", "_name", "_now", "_prefix",
-        "_store",
+        "_cache", "_calls", "_encoding", "_flights", "_front", "_is_kept", "_name", "_now",
+        "_prefix", "_store",
     )  # fmt: skip
 
     def __init__(self, cache: Cache, calls: Calls) -> None:

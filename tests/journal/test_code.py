@@ -329,7 +329,7 @@ def test_settings_of_a_ready_made_node_count() -> None:
     def searching(words: str) -> HTTPNode:
         class Search(HTTPNode):
             url = "http://127.0.0.1"
-            params = {"q": words}  # type: ignore[assignment]
+            params = {"q": words}  # type: ignore[assignment]  # noqa: RUF012
 
         return Search()
 
