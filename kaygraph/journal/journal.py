@@ -1,15 +1,21 @@
 """``Journal``: where a run is recorded, and how it is resumed."""
 
 import os
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from contextlib import closing
 from functools import partial
+from secrets import token_hex
 from typing import Any, Literal, TypeVar
 
 from .._validation import check_choice
 from .encoding import Encoding
-from .running import new_id, opened, run_recorded
+from .log import PAYLOAD, Entry, packed, unpacked
+from .opening import open_store
+from .records import RunRecord, fork_entries, point_of, record_of
+from .retention import check_keep, prune
+from .running import Owned, new_id, run_recorded
 from .settings import KeyOf, Settings, names
-from .store import Store, check_run
+from .store import RunInfo, Store, check_run
 
 T = TypeVar("T")
 
@@ -37,6 +43,7 @@ class Journal:
             and is resumed when there is one; ``"stay"``: it goes on waiting.
         durable: Of SQLite: whether what is recorded survives a loss of power. By default it
             survives the end of the process.
+        keep: Which runs stay when one is done: see ``prune``. By default all do.
     """
 
     def __init__(
@@ -50,8 +57,10 @@ class Journal:
         accept: Iterable[str] = (),
         on_wait: Literal["exit", "stay"] = "exit",
         durable: bool = False,
+        keep: str | float | int | None = None,
     ) -> None:
         self.address, self.durable = address, durable
+        self.keep = None if keep is None else check_keep(keep)
         self.run = None if run is None else check_run(run)
         self._encoding = Encoding(types)
         self._settings = Settings(
@@ -67,21 +76,114 @@ class Journal:
         return f"<Journal {os.fspath(self.address)!r}{run}>"
 
     def open_store(self) -> Store:
-        """Open the store at its address; called in the thread that uses it."""
-        return opened(self.address, self.durable)
+        """Open the store at its address, in the thread that uses it."""
+        return open_store(self.address, durable=self.durable)
+
+    # --- what is recorded -------------------------------------------------------------------------
+
+    def runs(self) -> list[RunInfo]:
+        """Return what the journal knows of its runs, the newest first."""
+        with closing(self.open_store()) as store:
+            return store.runs()
+
+    def show(self, run: str | None = None) -> RunRecord:
+        """Return what is recorded of a run: this journal's own if none is named.
+
+        Raises:
+            RunUnknownError: There is no such run.
+        """
+        with closing(self.open_store()) as store:
+            return self._record(store, self._named(run))
+
+    def result(self, path: str, run: str | None = None) -> Any:
+        """Return the result that is recorded at a point, by its path or the name of its node."""
+        with closing(self.open_store()) as store:
+            name = self._named(run)
+            point = point_of(self._record(store, name), path)
+            if not point.has_result:
+                raise ValueError(f"{point.path!r} of run {name!r} has no result of its own")
+            entries = next(
+                entries for row, _, entries in self._rows(store, name) if row == point.row
+            )
+            return self._encoding.decode(entries[point.index][PAYLOAD])
+
+    def fork(
+        self,
+        run: str | None = None,
+        *,
+        at: str | None = None,
+        set: Mapping[str, Any] | None = None,
+        new: str | None = None,
+    ) -> str:
+        """Make a new run of what another one has recorded, and return its id.
+
+        Resume it as any other run. What follows from a changed result runs again; what does not
+        is kept.
+
+        Args:
+            run: The run; this journal's own if none is named.
+            at: The last point that is kept, by its path (see ``show``) or by the name of its node.
+                None: all are kept.
+            set: Results to change, by path or name.
+            new: The id of the new run; by default one is made.
+
+        Raises:
+            RunUnknownError: There is no such run.
+            RunExistsError: There is one of the new id.
+            ValueError: A path or name is none of its points, or means several.
+        """
+        name = self._named(run)
+        new = f"{name}-{token_hex(2)}" if new is None else check_run(new)
+        with closing(self.open_store()) as store:
+            record = self._record(store, name)
+            last = None if at is None else point_of(record, at)
+            changes = []
+            for written, value in (set or {}).items():
+                point = point_of(record, written)
+                if not point.has_result:
+                    raise ValueError(f"{point.path!r} of run {name!r} has no result to change")
+                changes.append((point, self._encoding.encode(value, f"set[{written!r}]")))
+            entries = fork_entries(self._rows(store, name), last, changes)
+            store.copy(name, new, record.info.rows if last is None else last.row)
+            epoch = store.claim(new, record.info.graph).epoch
+            if entries:
+                store.append(new, epoch, packed(entries))
+            store.finish(new, epoch, "interrupted", None, None)
+        return new
+
+    def prune(self, keep: str | float | int, *, unfinished: bool = False) -> list[str]:
+        """Remove runs that are done, and give their space back; return their ids.
+
+        Args:
+            keep: How many of them stay, the newest, as a whole number; or how long one stays after
+                its end: ``"30d"``, ``"12h"``, or seconds as a float.
+            unfinished: Whether runs that have failed, were interrupted or wait go as well.
+        """
+        with closing(self.open_store()) as store:
+            return prune(store, keep, unfinished)
+
+    def _named(self, run: str | None) -> str:
+        name = self.run if run is None else run
+        if name is None:
+            raise TypeError("say which run, as in show('import-7')")
+        return name
+
+    def _rows(self, store: Store, run: str) -> Iterator[tuple[int, float, list[Entry]]]:
+        return ((row.number, row.at, unpacked(row.blob)) for row in store.rows(run))
+
+    def _record(self, store: Store, run: str) -> RunRecord:
+        info = store.info(run)
+        return record_of(info, self._rows(store, run), self._encoding.decode_error)
+
+    # --- running ----------------------------------------------------------------------------------
 
     def recording(self, node: Any, work: Work[T]) -> Work[T]:
         """Return the work of a run of ``node``, recorded or replayed; for the engine."""
 
         async def recorded(shared: Any, frame: Any) -> T:
-            return await run_recorded(
-                self.open_store,
-                self.run or new_id(self.address),
-                self._settings,
-                self._encoding,
-                node,
-                frame.run,
-                partial(work, shared, frame),
-            )
+            run = self.run or new_id(self.address)
+            owned = Owned(self.open_store, run, node.name, self.keep)
+            begin = partial(work, shared, frame)
+            return await run_recorded(owned, self._settings, self._encoding, node, frame.run, begin)
 
         return recorded

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from .._extras import extra
 from .turns import Point
 
 # The kinds of entries. An entry is a list: its kind, its key (16 bytes), the number of its node,
@@ -17,6 +18,7 @@ LEFT = 6  # a node whose error was taken to an "error" edge: error, path, place
 DECIDED = 7  # what the branches of a group came to: [[status, error], …], path
 NOTED = 8  # something that a hook has asked for, such as the time: payload
 VOID = 9  # what was recorded under this key does not hold any more: [VOID, key]
+SET = 10  # a result that was changed when the run was forked: payload
 
 Entry = list[Any]
 
@@ -27,24 +29,45 @@ PLACE = 7
 ITEMS = frozenset({RESULT, FAILED, DROPPED})
 
 
+def packed(entries: list[Entry]) -> bytes:
+    """Return entries as one row of the log holds them."""
+    return extra("ormsgpack", "journal").packb(entries)  # type: ignore[no-any-return]
+
+
+def unpacked(blob: bytes) -> list[Entry]:
+    """Return the entries of a row."""
+    return extra("ormsgpack", "journal").unpackb(blob)  # type: ignore[no-any-return]
+
+
 class Log:
     """What is recorded of a run.
 
     Attributes:
         entries: By key; the latest holds.
         points: In the order in which nodes were given their results.
+        changed: A result in it was changed, so that what follows may differ from what is recorded.
         nodes: Name and code of each node, by its number.
     """
 
     def __init__(self) -> None:
         self.entries: dict[bytes, Entry] = {}
-        self.points: list[Point] = []
         self.nodes: dict[int, tuple[str, bytes]] = {}
-        self._placed: set[bytes] = set()
+        self.changed = False
+        self._order: list[list[Point | None]] = []  # each in a cell, which is emptied
+        self._cells: dict[bytes, list[Point | None]] = {}
+
+    @property
+    def points(self) -> list[Point]:
+        return [cell[0] for cell in self._order if cell[0] is not None]
+
+    @property
+    def handed_over(self) -> int:
+        """How many points there were, those included that do not hold any more."""
+        return len(self._order)
 
     def read(self, entries: Iterable[Entry]) -> None:
         """Take up entries, in the order in which they were written."""
-        known, points = self.entries, self.points
+        known, order = self.entries, self._order
         for entry in entries:
             kind, key = entry[0], entry[1]
             if kind in ITEMS or kind == NOTED:
@@ -54,12 +77,18 @@ class Log:
                 self.nodes[key] = (entry[2], entry[3])
             elif kind == VOID:
                 known.pop(key, None)
+                if key in self._cells:
+                    self._cells.pop(key)[0] = None
+            elif kind == SET:
+                self.changed = True
+                known[key] = [*known[key][:PAYLOAD], entry[2], *known[key][PAYLOAD + 1 :]]
             else:
-                if key not in self._placed:
-                    self._placed.add(key)
+                if key not in self._cells:
                     point = Point(key, entry[PATH], self.nodes[entry[NUMBER]][0])
+                    cell: list[Point | None] = [point]
+                    self._cells[key] = cell
                     place = entry[PLACE] if kind in (ENDED, LEFT) else None
-                    points.insert(len(points) if place is None else place, point)
+                    order.insert(len(order) if place is None else place, cell)
                 known[key] = entry
 
     def forget(self, names: Iterable[str]) -> list[Entry]:

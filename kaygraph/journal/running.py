@@ -8,14 +8,13 @@ from secrets import token_hex
 from time import gmtime, strftime
 from typing import Any, TypeVar
 
-from .._extras import extra
 from ..errors import JournalError, RunExistsError
 from ..graph.graph import Graph
 from ..run.run import Run
 from .encoding import Encoding
-from .log import Entry, Log
-from .opening import open_store
+from .log import Entry, Log, packed, unpacked
 from .position import POSITION, Position
+from .retention import Keep, prune
 from .session import Session
 from .settings import Settings
 from .store import RunInfo, Store
@@ -37,19 +36,15 @@ def new_id(address: Address) -> str:
     return run
 
 
-def opened(address: Address, durable: bool) -> Store:
-    return open_store(address, durable=durable)
-
-
 class Owned:
     """A run of a store that this process owns; its methods are called in one thread."""
 
-    def __init__(self, open_it: Callable[[], Store], run: str, graph: str) -> None:
-        self._open, self._run, self._graph = open_it, run, graph
+    def __init__(
+        self, open_it: Callable[[], Store], run: str, graph: str, keep: Keep | None = None
+    ) -> None:
+        self._open, self._run, self._graph, self._keep = open_it, run, graph, keep
         self._store: Store | None = None
         self._epoch = 0
-        library = extra("ormsgpack", "journal")
-        self._pack, self._unpack = library.packb, library.unpackb
 
     def open(self) -> tuple[RunInfo, Log]:
         """Become the owner of the run; return what is recorded of it."""
@@ -63,19 +58,21 @@ class Owned:
             )
         log = Log()
         for row in store.rows(self._run):
-            log.read(self._unpack(row.blob))
+            log.read(unpacked(row.blob))
         return info, log
 
     def commit(self, entries: list[Entry]) -> None:
         """Write entries in one transaction."""
         if entries:
             assert self._store is not None
-            self._store.append(self._run, self._epoch, self._pack(entries))
+            self._store.append(self._run, self._epoch, packed(entries))
 
     def finish(self, status: str, action: str | None, error: str | None) -> None:
         """Write how the run has ended."""
         assert self._store is not None
         self._store.finish(self._run, self._epoch, status, action, error)
+        if status == "done" and self._keep is not None:
+            prune(self._store, self._keep)
 
     def close(self) -> None:
         if self._store is not None:
@@ -83,8 +80,7 @@ class Owned:
 
 
 async def run_recorded(
-    open_it: Callable[[], Store],
-    run_id: str,
+    owned: Owned,
     settings: Settings,
     encoding: Encoding,
     node: Any,
@@ -92,7 +88,6 @@ async def run_recorded(
     work: Callable[[], Coroutine[Any, Any, T]],
 ) -> T:
     """Run what is not recorded, replay what is, and note how the run has ended."""
-    owned = Owned(open_it, run_id, node.name)
     broken: list[Exception] = []
     session: Session | None = None
 

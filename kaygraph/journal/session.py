@@ -105,7 +105,7 @@ class Session(State):
         entry = self.log.entries.get(POSITION.get().key("decided"))
         if entry is None or needed is None:
             return needed
-        return sum(status == "ok" for status, _ in entry[PAYLOAD])
+        return sum(1 for status, _ in entry[PAYLOAD] if status == "ok")
 
     async def decided(self, outcomes: Sequence[Outcome[Any]]) -> list[Outcome[Any]]:
         position = POSITION.get()
@@ -148,9 +148,8 @@ class Session(State):
         branch = Position(position.path, position.name, blocked=True)
         POSITION.set(branch)  # in a task of its own
         place = self.turns.places[position.key("decided")]
-        if error is None:
-            await self._cut_short(branch, begin, None, False)
-        await self._cut_short(branch, begin, place, False)
+        await self._cut_short(branch, begin, None if error is None else place, False)
+        assert error is not None  # else it was waited for until its cancellation
         raise self.encoding.decode_error(error)
 
     async def _cut_short(
@@ -179,7 +178,7 @@ class Session(State):
             await self.turns.take(place)
         else:
             self._moving -= is_leaf
-            self._look()
+            self._look(waits=True)
             try:
                 await self.turns.take(place)
             finally:
@@ -187,15 +186,15 @@ class Session(State):
         if place is None and counts:
             self._handed_over += 1
 
-    def _look(self) -> None:
+    def _look(self, waits: bool = False) -> None:
         """Look whether anything can move, a while after nothing seems to."""
-        if not self._moving and self.turns.waiting:
+        if not self._moving and (waits or self.turns.waiting):
             asyncio.get_running_loop().call_later(STUCK_S, self._stuck, self._moved)
 
     def _stuck(self, moved: int) -> None:
         if moved != self._moved or self._moving or not self.turns.waiting or self.turns.are_over:
             return
-        if self.settings.changes:  # what was recorded there does not happen any more
+        if self.changes:  # what was recorded there does not happen any more
             for point in self.turns.skip():
                 self.add([VOID, point.key])
             self._moved += 1
@@ -215,7 +214,7 @@ class Session(State):
         """Refuse a run that has ended without asking for all that is recorded."""
         if self.turns.are_over or self._run.draining:
             return
-        if self.settings.changes:
+        if self.changes:
             return
         raise self._not_asked_for()
 

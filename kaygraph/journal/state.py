@@ -23,6 +23,7 @@ class State:
     Attributes:
         log: What is recorded and was not asked for yet.
         turns: The recorded order.
+        changes: Something is run again on purpose, so that what follows may differ.
         replayed: How many results came from the journal.
         added: How many entries were added.
     """
@@ -35,9 +36,10 @@ class State:
         self.turns = Turns(log.points)
         self.nodes = Nodes(log, settings, self)
         self.met: dict[bytes, int] = {}  # how often an item was met that is equal to others
+        self.changes = settings.changes or log.changed
         self.error: JournalError | None = None
         self.replayed = self.added = 0
-        self._handed_over = len(log.points)
+        self._handed_over = log.handed_over
         self._moving = 0  # hooks and calls that are under way
         self._moved = 0  # how often anything has begun, ended or had its turn
         self._nothing = encoding.fingerprint(None)
@@ -87,7 +89,7 @@ class State:
         known = entry[DIGEST] if entry[0] == POINT else None
         if known is None or digest is None or known == digest:
             return True
-        if self.settings.changes:
+        if self.changes:
             return False
         raise self.fatal(
             RunDivergedError(

@@ -1,0 +1,176 @@
+"""What is recorded of a run, to be looked at."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import closest
+from .log import (
+    ATTEMPTS,
+    DECIDED,
+    DROPPED,
+    ENDED,
+    FAILED,
+    KEY,
+    LEFT,
+    NODE,
+    NUMBER,
+    PATH,
+    PAYLOAD,
+    POINT,
+    RESULT,
+    SECONDS,
+    SET,
+    VOID,
+    Entry,
+    means,
+)
+from .position import Position
+from .store import RunInfo
+
+
+@dataclass(slots=True)
+class NodeRecord:
+    """What is recorded of one node, over all of its visits.
+
+    Attributes:
+        name: Its full name: those of the graphs around it first.
+        results: How many results of ``exec`` are recorded: of items, or of the node itself.
+        failed: How many items the run went on without, and errors that took an "error" edge.
+        dropped: How many items were left out.
+        attempts: How often ``exec`` was called for all of these.
+        seconds: How long those calls took, in all.
+        first: When the first of it was recorded, in seconds since 1970.
+        last: When the last was.
+        errors: What failed, in words: the first of each kind.
+    """
+
+    name: str
+    results: int = 0
+    failed: int = 0
+    dropped: int = 0
+    attempts: int = 0
+    seconds: float = 0.0
+    first: float = 0.0
+    last: float = 0.0
+    errors: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class PointRecord:
+    """A moment of a run: a node's ``exec`` had ended, and ``post`` got what it came to.
+
+    Attributes:
+        path: Where in the run, as ``fork(at=…)`` takes it.
+        name: The full name of the node.
+        at: When it was recorded, in seconds since 1970.
+        row: The number of the row of the log, and
+        index: its place there.
+        has_result: Whether it is one result, which ``fork(set={path: value})`` may change.
+    """
+
+    path: str
+    name: str
+    at: float
+    row: int
+    index: int
+    has_result: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """What is recorded of a run.
+
+    Attributes:
+        info: Its status and times.
+        nodes: In the order in which they were first recorded.
+        points: In the order in which they were recorded.
+    """
+
+    info: RunInfo
+    nodes: list[NodeRecord]
+    points: list[PointRecord]
+
+
+Rows = Iterable[tuple[int, float, list[Entry]]]
+
+
+def record_of(info: RunInfo, rows: Rows, error_of: Any) -> RunRecord:
+    """Return what the rows of a run say: the number, the time and the entries of each.
+
+    ``error_of`` makes an exception of an encoded one.
+    """
+    nodes: dict[int, NodeRecord] = {}
+    points: dict[bytes, PointRecord] = {}
+    for row, at, entries in rows:
+        for index, entry in enumerate(entries):
+            kind = entry[0]
+            if kind == NODE:
+                nodes.setdefault(entry[1], NodeRecord(entry[2]))
+            elif kind == VOID:
+                points.pop(entry[1], None)
+            elif kind in _COUNTED:
+                node = nodes[entry[NUMBER]]
+                _count(node, entry, at, error_of)
+                if kind in _POINTS and entry[1] not in points:
+                    points[entry[1]] = PointRecord(
+                        entry[PATH], node.name, at, row, index, kind == POINT
+                    )
+    return RunRecord(info, list(nodes.values()), list(points.values()))
+
+
+_COUNTED = frozenset({RESULT, POINT, ENDED, FAILED, DROPPED, LEFT, DECIDED})
+_POINTS = frozenset({POINT, ENDED, LEFT, DECIDED})
+_SHOWN = 5  # errors of a node
+
+
+def _count(node: NodeRecord, entry: Entry, at: float, error_of: Any) -> None:
+    kind = entry[0]
+    node.first = node.first or at
+    node.last = at
+    node.results += kind in (RESULT, POINT)
+    node.dropped += kind == DROPPED
+    node.failed += kind in (FAILED, LEFT)
+    if kind in (RESULT, POINT, FAILED, DROPPED):
+        node.attempts += entry[ATTEMPTS]
+        node.seconds += entry[SECONDS]
+    if kind in (FAILED, LEFT) and len(node.errors) < _SHOWN:
+        error = error_of(entry[PAYLOAD])
+        said = f"{type(error).__name__}: {error}"
+        if said not in node.errors:
+            node.errors.append(said)
+
+
+def point_of(record: RunRecord, written: str) -> PointRecord:
+    """Return the point that a user means: by its path, or by its node where that has only one.
+
+    Raises:
+        ValueError: It is none, or one of several.
+    """
+    found = [point for point in record.points if point.path == written]
+    found = found or [point for point in record.points if means(written, point.name)]
+    run = record.info.run
+    if not found:
+        known = {point.path for point in record.points} | {node.name for node in record.nodes}
+        raise ValueError(f"run {run!r} has no point {written!r}.{closest(written, sorted(known))}")
+    if len(found) > 1:
+        shown = ", ".join(repr(point.path) for point in found[:5])
+        more = ", …" if len(found) > 5 else ""
+        raise ValueError(f"{written!r} is at {len(found)} points of run {run!r}: {shown}{more}")
+    return found[0]
+
+
+def fork_entries(
+    rows: Rows, at: PointRecord | None, changes: Iterable[tuple[PointRecord, bytes]]
+) -> list[Entry]:
+    """Return what is to be added to a copy of a log that ends with the row of a point.
+
+    What stands behind the point in its row does not hold; results are changed.
+    """
+    entries: list[Entry] = []
+    for number, _, recorded in rows:
+        if at is not None and number == at.row:
+            later = recorded[at.index + 1 :]
+            entries += [[VOID, entry[KEY]] for entry in later if entry[0] not in (NODE, VOID)]
+    entries += [[SET, Position(point.path).digest, payload] for point, payload in changes]
+    return entries
