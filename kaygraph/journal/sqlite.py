@@ -54,13 +54,13 @@ class SQLiteStore:
     ) -> None:
         self._clock, self._entropy = clock, entropy
         self._written: dict[str, tuple[int, int]] = {}  # key and last row, of the runs written to
-        self._file = SQLiteFile(
-            Path(path), durable=durable, create=create, lock_timeout=lock_timeout
-        )
+        self._file = SQLiteFile(Path(path), create=create, lock_timeout=lock_timeout)
         self.path, self._place = self._file.path, self._file.place
         self._tables = Tables(self._place)
         try:
-            if not self._file.read(self._tables.are_made):
+            are_made = self._file.read(self._tables.are_made)
+            self._file.keep_log(durable)
+            if not are_made:
                 self._file.write(self._tables.make)
         except BaseException:
             self._file.close()

@@ -39,13 +39,12 @@ _CUT = {sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS}
 
 
 class SQLiteFile:
-    """A SQLite file in WAL mode, through one connection.
+    """A SQLite file in WAL mode, through one connection. See ``keep_log``, which comes first.
 
     It is used by one thread at a time, in the process that opened it.
 
     Args:
         path: Where it lies.
-        durable: Wait for the disk at each commit (``synchronous=FULL``).
         create: Make the file where there is none.
         lock_timeout: Seconds to wait for a lock that another process holds.
     """
@@ -54,7 +53,6 @@ class SQLiteFile:
         self,
         path: Path,
         *,
-        durable: bool = False,
         create: bool = True,
         lock_timeout: float = LOCK_TIMEOUT_S,
     ) -> None:
@@ -66,6 +64,7 @@ class SQLiteFile:
         self._in_use = threading.RLock()  # which a fork waits for
         self._connection: sqlite3.Connection | None = None
         self._ended = self._gap = time.monotonic()  # of the last commit, and the last gap
+        self._files = 0, 0  # the inodes of the file and its log
         _prepare(self.path, self._log_path, self.place, create)
         _open_files.add(self)
         try:
@@ -78,16 +77,16 @@ class SQLiteFile:
             )
         except sqlite3.Error as error:
             raise self._told(error) from error
-        try:
-            self._patiently(lambda connection: self._set_up(connection, durable))
-            self._files = self._inodes()
-        except BaseException:
-            self.close()
-            raise
 
-    def _set_up(self, connection: sqlite3.Connection, durable: bool) -> None:
-        # These count while there is no database yet, and not once there is a log.
-        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    def keep_log(self, durable: bool) -> None:
+        """Turn the write-ahead log on. Until then the file is left as it is."""
+        self._patiently(lambda connection: self._keep_log(connection, durable))
+        self._files = self._inodes()
+
+    def _keep_log(self, connection: sqlite3.Connection, durable: bool) -> None:
+        if connection.execute("PRAGMA page_count").fetchone() == (0,):
+            # Once there is a log, this is taken and does nothing.
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
         if mode != "wal":
             raise JournalUnavailableError(
@@ -205,6 +204,8 @@ class SQLiteFile:
                     raise self._told(error) from error
                 if time.monotonic() >= until:
                     raise self._locked(str(error)) from error
+            except UnicodeDecodeError as error:  # of what SQLite says of a damaged schema
+                raise corrupt(self.place, "SQLite cannot read it") from error
             time.sleep(POLL_S)
 
     def _leave_a_gap(self) -> None:
@@ -247,10 +248,10 @@ class SQLiteFile:
         """Return what the driver has raised as an error of ours."""
         whole: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)  # the driver's has none
         code = whole & 0xFF
-        if code == sqlite3.SQLITE_FULL:
+        if code == sqlite3.SQLITE_FULL or whole == sqlite3.SQLITE_IOERR_SHMSIZE:
             return JournalFullError(
-                f"{self.place}: the disk is full. The transaction was undone. Make room, or keep "
-                "fewer runs, and resume the run"
+                f"{self.place}: the disk is full. The transaction was undone, and nothing was "
+                "acknowledged. Make room on the disk and resume the run"
             )
         if code in _REFUSED or (code == sqlite3.SQLITE_IOERR and whole not in _CUT):
             return JournalUnavailableError(
@@ -265,6 +266,28 @@ class SQLiteFile:
         if code == sqlite3.SQLITE_TOOBIG:
             return JournalError(f"{self.place}: what was to be recorded is too large: {error}")
         return corrupt(self.place, _UNREADABLE.get(code, str(error)))
+
+
+def sqlite_caveats() -> str | None:
+    """Return what is to be said of this process's version of SQLite, or None."""
+    version = sqlite3.sqlite_version_info
+    said = []
+    if version < (3, 51):
+        said.append(
+            "a process that opens and closes the journal's file other than by sqlite3 loses its "
+            "locks on it, and what it records afterwards can be lost (it stops where that is "
+            "noticed; SQLite 3.51.0 resists)"
+        )
+    if version < (3, 51, 3) and not any(
+        branch <= version < (*branch[:2], 999) for branch in ((3, 44, 6), (3, 50, 7))
+    ):
+        said.append(
+            "in rare cases two processes that write at the same moment damage the file (mended in "
+            "3.51.3, 3.50.7 and 3.44.6)"
+        )
+    if not said:
+        return None
+    return f"SQLite {sqlite3.sqlite_version}: {'; '.join(said)}"
 
 
 class _BusyError(Exception):

@@ -1,6 +1,7 @@
 """The tables of a journal in SQLite: what is in them, within a transaction of the caller's."""
 
 import math
+import re
 import sqlite3
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -30,6 +31,7 @@ CREATE TABLE kaygraph_answers (
 CREATE TABLE kaygraph_cache (
     key BLOB PRIMARY KEY, data BLOB NOT NULL, expires REAL, checksum BLOB NOT NULL)
 """
+NAMES = set(re.findall(r"TABLE (\w+)", TABLES))
 LAST = "(SELECT max(key) FROM kaygraph_rows WHERE key BETWEEN {0} AND {1})"
 # Where the run has this epoch, and its log this last row.
 APPEND = f"""
@@ -97,14 +99,15 @@ class Tables:
 
     def are_made(self, connection: sqlite3.Connection) -> bool:
         """Whether there are tables, and of a version that this code knows."""
-        known = connection.execute(
-            "SELECT 1 FROM sqlite_schema WHERE name = 'kaygraph_journal'"
-        ).fetchone()
-        if known is None:
+        names = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
+        there = {name for (name,) in names} & NAMES
+        if not there:
             (made_for,) = connection.execute("PRAGMA application_id").fetchone()
-            if made_for == APPLICATION_ID:
-                raise corrupt(self._place, "its tables are gone")
-            return False
+            if made_for != APPLICATION_ID:
+                return False
+        if there != NAMES:
+            gone = ", ".join(sorted(NAMES - there))
+            raise corrupt(self._place, f"it lacks tables ({gone})")
         found = connection.execute("SELECT version FROM kaygraph_journal").fetchall()
         if len(found) != 1 or not isinstance(found[0][0], int) or found[0][0] < 1:
             raise corrupt(self._place, f"its version is {found}")

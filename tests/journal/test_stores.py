@@ -1,6 +1,6 @@
 """All stores behave alike: whatever is done to one is done to a dict too, and compared."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any, ClassVar
 
@@ -16,7 +16,13 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from kaygraph import JournalError
+from kaygraph import (
+    AlreadyAnsweredError,
+    JournalError,
+    RunExistsError,
+    RunTakenOverError,
+    RunUnknownError,
+)
 from kaygraph.journal.memory import MemoryStore
 from kaygraph.journal.store import STATUSES, Store
 from tests.journal.stores import PLACES, Clock, Open, Place, zeros
@@ -156,3 +162,157 @@ def test_a_store_is_a_dict(name: str, examples: int) -> None:
     run_state_machine_as_test(
         machine, settings=settings(max_examples=examples, stateful_step_count=30, deadline=None)
     )
+
+
+@pytest.fixture(params=[*PLACES])
+def opened(request: pytest.FixtureRequest) -> Iterator[Open]:
+    """Opens connections to one store, which are closed after the test."""
+    stores: list[Store] = []
+    with PLACES[request.param](Clock()) as open_one:
+
+        def another() -> Store:
+            stores.append(open_one())
+            return stores[-1]
+
+        yield another
+        for store in stores:
+            store.close()
+
+
+def test_a_run_is_made_by_its_first_claim(opened: Open) -> None:
+    """It is running, and keeps its seed and its graph."""
+    store = opened()
+    info = store.claim("a", "Import")
+    assert (info.run, info.graph, info.status, info.rows) == ("a", "Import", "running", 0)
+    assert (info.input, info.action, info.error, len(info.seed)) == (None, None, None, 16)
+    again = store.claim("a", "Other")
+    assert (again.graph, again.seed, again.created) == ("Import", info.seed, info.created)
+    assert again.epoch > info.epoch
+
+
+def test_whoever_was_overtaken_writes_nothing(opened: Open) -> None:
+    """Neither rows nor an end, though its connection is as good as the other."""
+    first, second = opened(), opened()
+    old = first.claim("a", "Graph").epoch
+    first.append("a", old, b"1")
+    new = second.claim("a", "Graph").epoch
+    for write in (
+        lambda: first.append("a", old, b"late"),
+        lambda: first.finish("a", old, "done", "next", None),
+        lambda: first.set_input("a", old, b"late"),
+    ):
+        with pytest.raises(RunTakenOverError, match=r"run 'a' was taken over.*one process at a"):
+            write()
+    assert second.append("a", new, b"2") == 2
+    assert [row.blob for row in first.rows("a")] == [b"1", b"2"]
+    assert first.info("a").status == "running"
+
+
+def test_an_epoch_is_given_once(opened: Open) -> None:
+    """The owner of a run that was removed cannot write to one that was made under its id since."""
+    first, second = opened(), opened()
+    old = first.claim("a", "Graph").epoch
+    second.remove(["a"])
+    with pytest.raises(RunTakenOverError, match="run 'a' was removed"):
+        first.append("a", old, b"1")
+    assert second.claim("a", "Graph").epoch > old
+    with pytest.raises(RunTakenOverError, match="run 'a' was taken over"):
+        first.append("a", old, b"1")
+    assert second.info("a").rows == 0
+
+
+def test_a_finished_run_stays_done_when_it_is_claimed_again(opened: Open) -> None:
+    """So that its action can be returned; any other run goes on."""
+    store = opened()
+    for status, after in (("done", "done"), ("failed", "running"), ("waits", "running")):
+        epoch = store.claim(status, "Graph").epoch
+        store.finish(status, epoch, status, "next" if status == "done" else None, "\0 \ud800")
+        assert store.info(status).status == status
+        assert store.info(status).error == r"\x00 \ud800"
+        assert store.claim(status, "Graph").status == after
+    assert store.info("done").action == "next"
+    assert (store.info("failed").error, store.info("failed").action) == (None, None)
+
+
+def test_the_first_answer_stands(opened: Open) -> None:
+    """Whoever comes second is told, and needs not own the run."""
+    owner, other = opened(), opened()
+    owner.claim("a", "Graph")
+    other.answer("a", "Confirm", b"yes")
+    with pytest.raises(AlreadyAnsweredError, match=r"'Confirm' of run 'a' has been answered"):
+        owner.answer("a", "Confirm", b"no")
+    assert [(one.name, one.data) for one in owner.answers("a")] == [("Confirm", b"yes")]
+
+
+def test_a_copy_has_the_first_rows_and_what_was_answered_by_then(opened: Open) -> None:
+    """Under an id of its own, with a log that goes on by itself."""
+    store = opened()
+    epoch = store.claim("a", "Graph").epoch
+    store.set_input("a", epoch, b"input")
+    for number in range(5):
+        store.append("a", epoch, b"%d" % number)
+    store.copy("a", "b", 3)
+    info = store.info("b")
+    assert (info.status, info.epoch, info.rows, info.input) == ("interrupted", 0, 3, b"input")
+    assert (info.graph, info.seed) == ("Graph", store.info("a").seed)
+    epoch = store.claim("b", "Graph").epoch
+    assert store.append("b", epoch, b"other") == 4
+    assert [row.blob for row in store.rows("b")] == [b"0", b"1", b"2", b"other"]
+    assert store.info("a").rows == 5
+    with pytest.raises(RunExistsError, match="a run 'b' already"):
+        store.copy("a", "b", 3)
+    with pytest.raises(ValueError, match="run 'a' has no row 6: it has the rows 1 to 5"):
+        store.copy("a", "c", 6)
+
+
+def test_rows_that_are_forgotten_keep_their_numbers(opened: Open) -> None:
+    """The log goes on from where it was, and begins where it was told to."""
+    store = opened()
+    epoch = store.claim("a", "Graph").epoch
+    for number in range(1, 6):
+        store.append("a", epoch, b"%d" % number)
+    store.forget("a", 5)
+    assert store.append("a", epoch, b"6") == 6
+    assert [row.number for row in store.rows("a")] == [5, 6]
+    with pytest.raises(ValueError, match="run 'a' has no row 4: it has the rows 5 to 6"):
+        store.forget("a", 4)
+
+
+def test_runs_are_told_the_newest_first(opened: Open) -> None:
+    """Without their inputs; one that is not there is told with those that are."""
+    store = opened()
+    for run in ("import-1", "import-2"):
+        store.set_input(run, store.claim(run, "Graph").epoch, b"input")
+    assert [(info.run, info.input) for info in store.runs()] == [
+        ("import-2", None),
+        ("import-1", None),
+    ]
+    with pytest.raises(RunUnknownError, match=r"no run 'import1'.* Did you mean 'import-1'\?"):
+        store.info("import1")
+    store.remove(["import-1", "none"])
+    assert [info.run for info in store.runs()] == ["import-2"]
+
+
+@pytest.mark.parametrize(
+    ("run", "error"),
+    [("", ValueError), ("a\n", ValueError), ("\ud800", ValueError), (7, TypeError)],
+)
+def test_an_id_is_a_text_that_can_be_printed(
+    opened: Open, run: Any, error: type[Exception]
+) -> None:
+    """It stands in lists and on command lines."""
+    with pytest.raises(error, match="the id of a run is"):
+        opened().claim(run, "Graph")
+
+
+def test_what_is_cached_is_there_until_it_is_pruned(opened: Open) -> None:
+    """Whatever the time is: whoever asks looks at it."""
+    store = opened()
+    store.cache_set(b"a", b"1", None)
+    store.cache_set(b"b", b"2", 10.0)
+    store.cache_set(b"b", b"3", 20.0)
+    assert opened().cache_get(b"a") == (b"1", float("inf"))
+    assert store.cache_get(b"b") == (b"3", 20.0)
+    store.cache_prune(20.0)
+    assert store.cache_get(b"b") is None
+    assert store.cache_get(b"a") == (b"1", float("inf"))

@@ -1,0 +1,183 @@
+"""Several processes with one journal in SQLite, and a disk that is full."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from kaygraph import JournalLockedError
+from kaygraph.journal.sqlite import SQLiteStore
+from tests.children import child, python
+from tests.journal.stores import folder
+
+# Records one row after another, and tells each that was acknowledged.
+RECORDS = """
+import sys
+from kaygraph import JournalError
+from kaygraph.journal.sqlite import SQLiteStore
+
+store = SQLiteStore(sys.argv[1])
+epoch = store.claim("a", "Graph").epoch
+try:
+    while True:
+        print(store.append("a", epoch, b"x" * int(sys.argv[2])), flush=True)
+except JournalError as error:
+    print(type(error).__name__, error, flush=True)
+"""
+
+
+def told(output: str) -> tuple[list[int], str]:
+    """Return the rows that a recording process has told, and what it ended with."""
+    *rows, error = output.splitlines()
+    return [int(row) for row in rows], error
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "runs.db"
+
+
+@pytest.mark.proofs
+@pytest.mark.parametrize("seed", range(30))
+def test_a_process_that_was_stopped_meanwhile_writes_nothing_more(seed: int, path: Path) -> None:
+    """Another one has taken its run over; it is told so when it goes on."""
+    with child(sys.executable, "-c", RECORDS, path, "700") as process:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        store = SQLiteStore(path, lock_timeout=0.05)
+        epoch = _claim_from(process, store, random.Random(seed))
+        before = store.info("a").rows
+        for _ in range(3):
+            store.append("a", epoch, b"of the new owner")
+        process.send_signal(signal.SIGCONT)
+        rows, error = told(first + process.stdout.read())
+    assert error.startswith("RunTakenOverError")
+    assert rows == [*range(1, len(rows) + 1)]
+    assert len(rows) in (before - 1, before)  # it may have been stopped before it told
+    blobs = [row.blob for row in store.rows("a")]
+    assert blobs == [b"x" * 700] * before + [b"of the new owner"] * 3
+    store.close()
+
+
+def _claim_from(process: "subprocess.Popen[str]", store: SQLiteStore, chosen: random.Random) -> int:
+    """Stop a process anywhere and claim its run; it may have been stopped in a transaction."""
+    while True:
+        time.sleep(chosen.uniform(0, 0.02))  # anywhere: not what the test waits for
+        process.send_signal(signal.SIGSTOP)
+        try:
+            return store.claim("a", "Graph").epoch
+        except JournalLockedError:
+            process.send_signal(signal.SIGCONT)
+
+
+@pytest.mark.proofs
+@pytest.mark.parametrize("seed", range(30))
+def test_what_was_acknowledged_is_there_after_a_kill(seed: int, path: Path) -> None:
+    """Row by row, and at most the one that was not told yet is there as well."""
+    with child(sys.executable, "-c", RECORDS, path, "700") as process:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        time.sleep(random.Random(seed).uniform(0, 0.1))  # anywhere
+        process.kill()
+        rows = len((first + process.stdout.read()).split("\n")) - 1
+    store = SQLiteStore(path)
+    assert [*store.rows("a")][-1].number == store.info("a").rows
+    assert store.info("a").rows in (rows, rows + 1)
+    store.close()
+
+
+def test_an_owner_that_writes_all_the_time_lets_others_in(path: Path) -> None:
+    """A lock that is taken again at once is one that nobody else gets."""
+    with child(sys.executable, "-c", RECORDS, path, "700") as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        store = SQLiteStore(path, lock_timeout=1.0)
+        for number in range(20):
+            store.answer("a", f"Confirm {number}", b"yes")
+        assert process.poll() is None
+        store.close()
+
+
+def test_two_that_make_one_file_at_once_make_it_once(path: Path) -> None:
+    """Whoever comes second finds it made, at whatever point that is."""
+    program = "import sys; from kaygraph.journal.sqlite import SQLiteStore as Store"
+    program += "; sys.stdin.read(); Store(sys.argv[1]).claim(sys.argv[2], 'Graph')"
+    names = ["a", "b", "c", "d"]
+    begin = subprocess.PIPE
+    with (
+        child(sys.executable, "-c", program, path, "a", stdin=begin) as a,
+        child(sys.executable, "-c", program, path, "b", stdin=begin) as b,
+        child(sys.executable, "-c", program, path, "c", stdin=begin) as c,
+        child(sys.executable, "-c", program, path, "d", stdin=begin) as d,
+    ):
+        for process in (a, b, c, d):
+            assert process.stdin is not None
+            process.stdin.close()
+        for process in (a, b, c, d):
+            assert process.stderr is not None
+            assert process.stderr.read() == ""
+    store = SQLiteStore(path)
+    assert sorted(info.run for info in store.runs()) == names
+    assert sorted(info.epoch for info in store.runs()) == [1, 2, 3, 4]
+    store.close()
+
+
+def test_a_file_that_may_not_grow_acknowledges_nothing_more(path: Path) -> None:
+    """As with a quota: what was acknowledged is there, and the error says where to look."""
+    limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))\n"
+    rows, error = told(python("-c", limited + RECORDS, path, "3000", check=True).stdout)
+    assert error.startswith(f"JournalUnavailableError '{path}' cannot be written")
+    assert "quota" in error
+    store = SQLiteStore(path)
+    assert len(rows) > 5
+    assert [row.number for row in store.rows("a")] == rows
+    store.close()
+
+
+@contextmanager
+def small_disk(size: str) -> Iterator[Path]:
+    with folder() as place:
+        mounted = subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", place], capture_output=True
+        )
+        if mounted.returncode:
+            pytest.skip("a file system of a few kilobytes can be mounted by root only")
+        try:
+            yield Path(place)
+        finally:
+            subprocess.run(["umount", place], check=True)
+
+
+@pytest.mark.proofs
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("mount"), reason="it needs root")
+@pytest.mark.parametrize("size", ["200k", "2m", "6m"])
+def test_a_full_disk_takes_nothing_that_was_acknowledged(size: str) -> None:
+    """It is told; and when there is room again, the run goes on."""
+    with small_disk(size) as place:
+        path = place / "runs.db"
+        rows, error = told(python("-c", RECORDS, path, "3000", check=True).stdout)
+        assert error.startswith("JournalFullError")
+        assert "Make room on the disk" in error
+        subprocess.run(["mount", "-o", "remount,size=20m", place], check=True)
+        store = SQLiteStore(path)
+        assert [row.number for row in store.rows("a")] == rows
+        assert store.append("a", store.claim("a", "Graph").epoch, b"more") == len(rows) + 1
+        store.close()
+
+
+@pytest.mark.proofs
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("mount"), reason="it needs root")
+@pytest.mark.parametrize("kilobytes", [4, 16, 32, 40, 48, 64, 80, 100])
+def test_a_disk_that_is_full_from_the_beginning_is_told(kilobytes: int) -> None:
+    """Whichever of the file, its log and its index there is no room for."""
+    with small_disk(f"{kilobytes}k") as place:
+        said = python("-c", RECORDS, place / "runs.db", "30000").stdout
+        assert said.startswith("JournalFullError") or not said  # by the claim, or before it

@@ -1,0 +1,427 @@
+"""Runs in a SQLite file: what the file goes through, and what is said when it cannot be used."""
+
+import os
+import re
+import sqlite3
+import stat
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kaygraph import (
+    JournalCorruptError,
+    JournalError,
+    JournalFullError,
+    JournalLockedError,
+    JournalUnavailableError,
+    JournalVersionError,
+    RunTakenOverError,
+)
+from kaygraph.journal import sqlite_file
+from kaygraph.journal.opening import open_store
+from kaygraph.journal.sqlite import SQLiteStore
+from tests.children import python
+from tests.journal.stores import folder
+
+# Opens a file and records something, as whoever has no rights.
+AS_NOBODY = """
+import os, sys
+from kaygraph import JournalError
+from kaygraph.journal.sqlite import SQLiteStore
+if os.geteuid() == 0:
+    os.setegid(65534)
+    os.seteuid(65534)
+try:
+    SQLiteStore(sys.argv[1]).claim("a", "Graph")
+except JournalError as error:
+    print(type(error).__name__, error)
+"""
+# Another process that comes and goes.
+LOOKS = "import sys; from kaygraph.journal.sqlite import SQLiteStore as Store"
+LOOKS += "; store = Store(sys.argv[1]); print(store.info('a').rows); store.close()"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "runs.db"
+
+
+@contextmanager
+def store(path: Path, **settings: Any) -> Iterator[SQLiteStore]:
+    opened = SQLiteStore(path, **settings)
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+def bytes_of(path: Path) -> int:
+    """Return how much there is of a file and its log."""
+    log = Path(f"{path}-wal")
+    return path.stat().st_size + (log.stat().st_size if log.exists() else 0)
+
+
+# --- the file ----------------------------------------------------------------------------------
+
+
+def test_a_file_is_made_for_its_owner_alone(path: Path) -> None:
+    """With its log, whatever the umask says: it holds what a run has worked on."""
+    with store(path) as opened:
+        opened.claim("a", "Graph")
+        modes = {stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
+        assert modes == {0o600}
+
+
+def test_a_file_may_hold_other_tables_too(path: Path) -> None:
+    """Those of the application, which stay as they are."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE orders (id)")
+        connection.execute("PRAGMA user_version = 7")
+    with store(path) as opened:
+        epoch = opened.claim("a", "Graph").epoch
+        assert opened.append("a", epoch, b"1") == 1
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT * FROM orders").fetchall() == []
+        assert connection.execute("PRAGMA user_version").fetchone() == (7,)
+        assert connection.execute("PRAGMA application_id").fetchone() == (0,)
+
+
+def test_rows_are_recorded_with_those_of_the_application(path: Path) -> None:
+    """In one transaction of another connection: both or none, and under the same epoch."""
+    with store(path) as opened, closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("CREATE TABLE orders (id)")
+        epoch = opened.claim("a", "Graph").epoch
+        opened.append("a", epoch, b"1")
+        for end in ("COMMIT", "ROLLBACK"):
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("INSERT INTO orders VALUES (1)")
+            opened.append_in(connection, "a", epoch, b"with an order")
+            connection.execute(end)
+        assert opened.append("a", epoch, b"3") == 3
+        assert [row.blob for row in opened.rows("a")] == [b"1", b"with an order", b"3"]
+        assert connection.execute("SELECT count(*) FROM orders").fetchone() == (1,)
+        connection.execute("BEGIN IMMEDIATE")
+        with pytest.raises(RunTakenOverError):
+            opened.append_in(connection, "a", epoch + 1, b"of another owner")
+
+
+def test_what_was_removed_is_given_back(path: Path) -> None:
+    """The file and its log are smaller afterwards, also while another process has them open."""
+    with store(path) as opened, store(path) as other:
+        for run in ("a", "b"):
+            epoch = opened.claim(run, "Graph").epoch
+            for _ in range(60):
+                opened.append(run, epoch, os.urandom(20_000))
+        full = bytes_of(path)
+        opened.forget("b", 55)
+        opened.remove(["a"])
+        opened.compact()
+        assert bytes_of(path) < full / 8
+        assert [row.number for row in other.rows("b")] == [*range(55, 61)]
+
+
+def test_a_file_that_others_have_made_is_given_back_too(path: Path) -> None:
+    """It may not be one that can shrink page by page."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE orders (id)")
+    with store(path) as opened:
+        epoch = opened.claim("a", "Graph").epoch
+        for _ in range(60):
+            opened.append("a", epoch, os.urandom(20_000))
+        opened.remove(["a"])
+        opened.compact()
+        assert bytes_of(path) < 150_000
+
+
+def test_a_file_that_is_read_all_the_time_cannot_shrink(path: Path) -> None:
+    """That is said; what was removed is removed."""
+    with store(path, lock_timeout=0.05) as opened, closing(sqlite3.connect(path)) as reader:
+        epoch = opened.claim("a", "Graph").epoch
+        opened.append("a", epoch, os.urandom(100_000))
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM kaygraph_rows").fetchone()
+        opened.remove(["a"])
+        with pytest.raises(JournalLockedError, match="it is read all the time"):
+            opened.compact()
+        assert opened.runs() == []
+
+
+# --- what cannot be used -----------------------------------------------------------------------
+
+
+def text_file(path: Path) -> None:
+    path.write_text("once upon a time\n" * 1000)
+
+
+def short_file(path: Path) -> None:
+    with store(path) as opened:
+        opened.claim("a", "Graph")
+    os.truncate(path, 5000)
+
+
+def shorter_file(path: Path) -> None:
+    path.write_bytes(b"SQLite format 3\0" + bytes(20))
+
+
+def file_without_tables(path: Path) -> None:
+    with store(path):
+        pass
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP TABLE kaygraph_journal")
+
+
+def file_with_half_of_the_tables(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE kaygraph_rows (id)")
+
+
+def file_with_a_table_whose_name_is_no_text(path: Path) -> None:
+    with store(path):
+        pass
+    data = path.read_bytes()
+    data = data.replace(b"kaygraph_runskaygraph_runs", b"\xd4aygraph_runskaygraph_runs")
+    path.write_bytes(data.replace(b"TABLE kaygraph_runs (", b"TABLE kaygraph_runs x"))
+
+
+def newer_file(path: Path) -> None:
+    with store(path):
+        pass
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE kaygraph_journal SET version = 2")
+
+
+def folder_there(path: Path) -> None:
+    path.mkdir()
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "text"),
+    [
+        (text_file, JournalCorruptError, "damaged: it is no SQLite database.* another file"),
+        (shorter_file, JournalCorruptError, "damaged: it is no SQLite database"),
+        (short_file, JournalCorruptError, "damaged: SQLite cannot read it.* a backup"),
+        (
+            file_without_tables,
+            JournalCorruptError,
+            r"damaged: it lacks tables \(kaygraph_journal\)",
+        ),
+        (
+            file_with_half_of_the_tables,
+            JournalCorruptError,
+            r"damaged: it lacks tables \(.*kaygraph_runs\)",
+        ),
+        (file_with_a_table_whose_name_is_no_text, JournalCorruptError, "SQLite cannot read it"),
+        (newer_file, JournalVersionError, "its version is 2, and.* knows 1.* Update kaygraph"),
+        (folder_there, JournalUnavailableError, "is no file"),
+    ],
+)
+def test_what_is_no_journal_is_refused_and_left_as_it_is(
+    path: Path, make: Any, error: type[Exception], text: str
+) -> None:
+    """The error names the file, and says what is wrong and what can be done."""
+    make(path)
+    before = path.read_bytes() if path.is_file() else b""
+    with pytest.raises(error, match=rf"'{path}' .*{text}"):
+        SQLiteStore(path)
+    assert (path.read_bytes() if path.is_file() else b"") == before
+
+
+def test_a_folder_that_is_missing_is_not_made(path: Path) -> None:
+    """It may be misspelt."""
+    with pytest.raises(
+        JournalUnavailableError, match=r"there is no folder '.*/run'. Make it first"
+    ):
+        SQLiteStore(path.parent / "run" / "runs.db")
+
+
+def test_a_file_is_not_made_by_those_who_only_look(path: Path) -> None:
+    """They say so with create=False."""
+    with pytest.raises(JournalUnavailableError, match=r"there is no journal at '.*/runs.db'"):
+        open_store(path, create=False)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("of_folder", "of_file", "text"),
+    [
+        (0o777, 0o444, "cannot be written: attempt to write a readonly database.*permissions"),
+        (0o555, 0o666, "cannot be .*permissions of the file and its folder"),
+        (0o755, None, "cannot be made: Permission denied"),
+        (0o777, 0o000, "cannot be opened: .*permissions of the file and its folder"),
+        (0o000, 0o666, "cannot be opened: Permission denied"),
+    ],
+)
+def test_what_may_not_be_written_is_told(of_folder: int, of_file: int | None, text: str) -> None:
+    """And nothing is acknowledged."""
+    with folder() as place:
+        path = Path(place, "runs.db")
+        if of_file is not None:
+            with store(path):
+                pass
+            path.chmod(of_file)
+        Path(place).chmod(of_folder)
+        try:
+            said = python("-c", AS_NOBODY, path, check=True).stdout
+        finally:
+            Path(place).chmod(0o700)
+    assert said.startswith("JournalUnavailableError")
+    assert re.search(text, said), said
+
+
+def test_a_file_that_is_locked_is_waited_for_and_then_told(path: Path) -> None:
+    """Nothing is written, and it goes on when the lock is free."""
+    with (
+        store(path, lock_timeout=0.05) as opened,
+        closing(sqlite3.connect(path, isolation_level=None)) as other,
+    ):
+        epoch = opened.claim("a", "Graph").epoch
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(JournalLockedError, match=r"for 0.05 s .*Nothing was written"):
+            opened.append("a", epoch, b"1")
+        with pytest.raises(JournalLockedError, match=r"for 0.05 s"):
+            opened.answer("a", "Confirm", b"yes")
+        other.execute("ROLLBACK")
+        assert opened.append("a", epoch, b"2") == 1
+
+
+def test_a_full_disk_undoes_the_whole_transaction(path: Path) -> None:
+    """SQLite ends it at the first statement that fails; those that follow are not written alone."""
+    with store(path) as opened:
+        epoch = opened.claim("a", "Graph").epoch
+        opened.append("a", epoch, b"1")
+        before = opened.info("a"), [*opened.rows("a")]
+        connection = opened._file._connection
+        assert connection is not None
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        connection.execute(f"PRAGMA max_page_count = {pages + 2}")
+        for write in (
+            lambda: opened.append("a", epoch, bytes(50_000)),
+            lambda: opened.set_input("a", epoch, bytes(50_000)),
+            lambda: opened.finish("a", epoch, "failed", None, "x" * 50_000),
+            lambda: opened.answer("a", "Confirm", bytes(50_000)),
+        ):
+            with pytest.raises(JournalFullError, match=r"the disk is full.*Make room on the disk"):
+                write()
+            assert (opened.info("a"), [*opened.rows("a")]) == before
+        assert opened.answers("a") == []
+        connection.execute(f"PRAGMA max_page_count = {pages + 100}")
+        assert opened.append("a", epoch, bytes(50_000)) == 2
+
+
+# --- other processes ---------------------------------------------------------------------------
+
+
+def test_a_log_that_was_removed_is_told(path: Path) -> None:
+    """A row that nobody would find after a crash is not acknowledged, nor is any after it."""
+    with store(path) as opened:
+        epoch = opened.claim("a", "Graph").epoch
+        path.read_bytes()  # its end drops the locks of this process
+        python("-c", LOOKS, path, check=True)
+        for _ in range(2):
+            with pytest.raises(JournalUnavailableError, match=r"log was removed.*backup\(\)"):
+                opened.append("a", epoch, b"1")
+
+
+@pytest.mark.parametrize("lose", [Path.unlink, lambda path: path.rename(f"{path}.old")])
+def test_a_file_that_was_moved_is_told(path: Path, lose: Any) -> None:
+    """What would be recorded is gone with the file."""
+    with store(path) as opened:
+        epoch = opened.claim("a", "Graph").epoch
+        lose(path)
+        with pytest.raises(JournalUnavailableError, match="was moved or deleted"):
+            opened.append("a", epoch, b"1")
+
+
+def test_others_that_come_and_go_leave_the_log(path: Path) -> None:
+    """Processes, and other connections of this one."""
+    with store(path) as opened:
+        epoch = opened.claim("a", "Graph").epoch
+        for number in range(1, 4):
+            opened.append("a", epoch, b"1")
+            assert python("-c", LOOKS, path, check=True).stdout == f"{number}\n"
+            with store(path) as other:
+                assert other.info("a").rows == number
+
+
+def test_a_log_that_is_shortened_is_not_taken_for_a_damaged_one(path: Path) -> None:
+    """Whoever reads it meanwhile is told to read it again."""
+    with store(path) as opened, store(path) as reader:
+        epoch = opened.claim("a", "Graph").epoch
+        for _ in range(600):
+            opened.append("a", epoch, b"1")
+        rows = reader.rows("a")
+        assert next(rows).number == 1
+        opened.forget("a", 500)
+        with pytest.raises(JournalUnavailableError, match="shortened while it was read"):
+            list(rows)
+        assert next(reader.rows("a")).number == 500
+
+
+def test_a_child_of_a_fork_opens_the_file_anew(path: Path) -> None:
+    """What it has got of its parent is closed and takes no lock of the parent's along."""
+    with store(path) as opened:
+        epoch = opened.claim("a", "Graph").epoch
+        begun, go_on = os.pipe(), os.pipe()
+        child = os.fork()
+        if not child:
+            _in_child(path, opened, epoch, begun[1], go_on[0])
+        assert os.read(begun[0], 1) == b"1"
+        assert opened.append("a", epoch, b"of the parent") == 1
+        assert opened.info("b").rows == 1
+    assert python("-c", LOOKS, path, check=True).stdout == "1\n"  # the last one but for the child
+    os.write(go_on[1], b"1")
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    with store(path) as opened:
+        assert [row.blob for row in opened.rows("b")] == [b"1", b"2"]
+
+
+def _in_child(path: Path, inherited: SQLiteStore, epoch: int, begun: int, go_on: int) -> None:
+    try:
+        with pytest.raises(JournalError, match="Open the journal in this one too"):
+            inherited.append("a", epoch, b"of the child")
+        inherited.close()
+        own = SQLiteStore(path)
+        epoch = own.claim("b", "Graph").epoch
+        own.append("b", epoch, b"1")
+        os.write(begun, b"1")
+        os.read(go_on, 1)
+        own.append("b", epoch, b"2")
+        own.close()
+    except BaseException:
+        os._exit(1)
+    os._exit(0)
+
+
+def test_a_closed_store_says_so(path: Path) -> None:
+    """Closing it twice does nothing."""
+    opened = SQLiteStore(path)
+    opened.close()
+    opened.close()
+    with pytest.raises(JournalError, match="has been closed"):
+        opened.runs()
+
+
+@pytest.mark.parametrize(
+    ("version", "said"),
+    [
+        ((3, 40, 1), ["other than by sqlite3", "two processes"]),
+        ((3, 44, 6), ["other than by sqlite3"]),
+        ((3, 50, 6), ["other than by sqlite3", "two processes"]),
+        ((3, 50, 7), ["other than by sqlite3"]),
+        ((3, 51, 1), ["two processes"]),
+        ((3, 51, 3), []),
+        ((3, 53, 0), []),
+    ],
+)
+def test_what_is_known_of_a_version_of_sqlite(
+    version: tuple[int, int, int], said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is said with the version, and nothing where there is nothing to say."""
+    monkeypatch.setattr(sqlite_file.sqlite3, "sqlite_version_info", version)
+    text = sqlite_file.sqlite_caveats()
+    everything = ["other than by sqlite3", "two processes"]
+    assert [words for words in everything if words in (text or "")] == said
+    assert (text is None) == (not said)
