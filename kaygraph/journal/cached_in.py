@@ -1,6 +1,7 @@
 """Where a Cache keeps results: in a store that is open for a run, in a thread of its own."""
 
 import asyncio
+import copy
 import time
 import warnings
 from collections import deque
@@ -14,6 +15,7 @@ from .opening import open_store
 from .store import Store
 
 MOST_PENDING = 1000  # results that wait to be written
+MOST_BYTES = 4 * 1024 * 1024  # of a transaction
 
 
 class Entry(NamedTuple):
@@ -40,14 +42,16 @@ class InMemory:
 class CachedIn(Held["CachedIn"]):
     """Results in the store at an address, which is opened when it is first asked.
 
-    The loop never waits for the store: its thread takes one question after another, and between
-    them all results that are to be written by then.
+    The loop never waits for the store. While its thread reads, the next questions gather, and while
+    it writes, the next results.
     """
 
     def __init__(self, address: str) -> None:
         self._address = address
         self._lanes: Lanes | None = None
         self._store: Store | None = None
+        self._asked: list[tuple[bytes, asyncio.Future[Entry | None]]] = []
+        self._reading = False
         self._pending: deque[tuple[bytes, Entry]] = deque()
         self._writing: Call | None = None
         self._failure: JournalError | None = None  # of a result that could not be written
@@ -76,15 +80,39 @@ class CachedIn(Held["CachedIn"]):
 
     async def get(self, key: bytes) -> Entry | None:
         """Return what is kept under a key, also if it is good no more."""
+        found: asyncio.Future[Entry | None] = asyncio.get_running_loop().create_future()
+        self._asked.append((key, found))
+        if not self._reading:
+            self._ask()
+        return await found
+
+    def _ask(self) -> None:
+        """Have the thread answer all that was asked so far."""
         assert self._lanes is not None
-        call = self._lanes.begin(self._get, key)
+        asked, self._asked = self._asked, []
+        call = self._lanes.begin(self._get, [key for key, found in asked if not found.done()])
+        self._reading = True
+        call.answered.add_done_callback(lambda _: self._answered(call, asked))
+
+    def _answered(
+        self, call: Call, asked: "list[tuple[bytes, asyncio.Future[Entry | None]]]"
+    ) -> None:
+        self._reading = False
+        failure: BaseException | None = None
         try:
-            await call.answered
-        except asyncio.CancelledError:
-            call.take()  # it need not be asked any more
-            raise
-        found: Entry | None = call.result()
-        return found
+            known = call.result()
+        except BaseException as error:
+            failure, known = error, {}
+        for key, found in asked:
+            if found.done():  # whoever asked was cancelled
+                continue
+            if failure is not None:
+                found.set_exception(copy.copy(failure))
+            else:
+                found.set_result(known.get(key))
+        del failure  # it holds this frame: no cycle may keep it alive
+        if self._asked:
+            self._ask()
 
     async def put(self, key: bytes, entry: Entry) -> None:
         """Have a result written soon; wait only where too many are to be written already.
@@ -108,16 +136,21 @@ class CachedIn(Held["CachedIn"]):
             self._store = open_store(self._address)
         return self._store
 
-    def _get(self, key: bytes) -> Entry | None:
-        known = self._opened().cache_get(key)
-        return None if known is None else Entry(*known)
+    def _get(self, keys: list[bytes]) -> dict[bytes, Entry]:
+        known = self._opened().cache_get_all(keys)
+        return {key: Entry(*entry) for key, entry in known.items()}
 
     def _write(self) -> None:
         try:
             store = self._opened()
             while self._pending:
-                key, entry = self._pending.popleft()
-                store.cache_set(key, *entry)
+                entries: dict[bytes, Entry] = {}
+                size = 0
+                while self._pending and len(entries) < MOST_PENDING and size < MOST_BYTES:
+                    key, entry = self._pending.popleft()
+                    entries[key] = entry
+                    size += len(entry.data)
+                store.cache_set_all(entries)
                 self._has_written = True
         except JournalError as error:
             self._failure = error

@@ -3,7 +3,7 @@
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from ..errors import RunUnknownError
@@ -127,8 +127,15 @@ class MemoryStore:
     def cache_get(self, key: bytes) -> tuple[bytes, float] | None:
         return self._cache.get(key)
 
+    def cache_get_all(self, keys: Iterable[bytes]) -> dict[bytes, tuple[bytes, float]]:
+        return {key: self._cache[key] for key in keys if key in self._cache}
+
     def cache_set(self, key: bytes, data: bytes, expires: float | None) -> None:
         self._cache[key] = (bytes(data), math.inf if expires is None else float(expires))
+
+    def cache_set_all(self, entries: Mapping[bytes, tuple[bytes, float | None]]) -> None:
+        for key, entry in entries.items():
+            self.cache_set(key, *entry)
 
     def cache_prune(self, now: float) -> None:
         self._cache = {key: kept for key, kept in self._cache.items() if kept[1] > now}

@@ -4,7 +4,7 @@ import hashlib
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -231,12 +231,21 @@ class PostgresStore:
         self._ask(tables.COMPACT)
 
     def cache_get(self, key: bytes) -> tuple[bytes, float] | None:
-        found = self._ask(tables.CACHE_GET, (key,))
-        return (found[0][0], found[0][1]) if found else None
+        return self.cache_get_all((key,)).get(key)
+
+    def cache_get_all(self, keys: Iterable[bytes]) -> dict[bytes, tuple[bytes, float]]:
+        found = self._ask(tables.CACHE_GET, ([*keys],))
+        return {key: (data, expires) for key, data, expires in found}
 
     def cache_set(self, key: bytes, data: bytes, expires: float | None) -> None:
-        self._check_size(data)
-        self._ask(tables.CACHE_SET, (key, data, math.inf if expires is None else expires))
+        self.cache_set_all({key: (data, expires)})
+
+    def cache_set_all(self, entries: Mapping[bytes, tuple[bytes, float | None]]) -> None:
+        values = [data for data, _ in entries.values()]
+        for data in values:
+            self._check_size(data)
+        times = [math.inf if until is None else float(until) for _, until in entries.values()]
+        self._ask(tables.CACHE_SET, ([*entries], values, times))
 
     def cache_prune(self, now: float) -> None:
         self._ask(tables.CACHE_PRUNE, (now,))

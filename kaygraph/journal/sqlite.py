@@ -3,7 +3,7 @@
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from ..errors import JournalUnavailableError
@@ -19,7 +19,6 @@ from .store import (
     checked,
     checksum,
     corrupt,
-    digest_of,
     exists,
     plain,
 )
@@ -240,14 +239,16 @@ class SQLiteStore:
     # --- the cache -----------------------------------------------------------------------------
 
     def cache_get(self, key: bytes) -> tuple[bytes, float] | None:
-        return self._file.read(lambda connection: self._tables.cached(connection, key))
+        return self.cache_get_all((key,)).get(key)
+
+    def cache_get_all(self, keys: Iterable[bytes]) -> dict[bytes, tuple[bytes, float]]:
+        return self._file.read(lambda connection: self._tables.cached(connection, keys))
 
     def cache_set(self, key: bytes, data: bytes, expires: float | None) -> None:
-        expires = expires if expires is None else float(expires)
-        self._file.change(
-            "INSERT OR REPLACE INTO kaygraph_cache VALUES (?, ?, ?, ?)",
-            (key, data, expires, digest_of(key, data, expires)),
-        )
+        self.cache_set_all({key: (data, expires)})
+
+    def cache_set_all(self, entries: Mapping[bytes, tuple[bytes, float | None]]) -> None:
+        self._file.write(lambda connection: self._tables.cache(connection, entries))
 
     def cache_prune(self, now: float) -> None:
         self._file.change("DELETE FROM kaygraph_cache WHERE expires <= ?", (now,))

@@ -3,7 +3,7 @@
 import math
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from ..errors import JournalVersionError, RunUnknownError
@@ -318,11 +318,33 @@ class Tables:
                 )
         return [Answer(name, data, at) for name, data, at, _ in found]
 
-    def cached(self, connection: sqlite3.Connection, key: bytes) -> tuple[bytes, float] | None:
-        """Return what is cached, if it is as it was written: what is cached can be done again."""
-        found = connection.execute(
-            "SELECT data, expires, checksum FROM kaygraph_cache WHERE key = ?", (key,)
-        ).fetchone()
-        if found is None or digest_of(key, found[0], found[1]) != found[2]:
-            return None
-        return found[0], math.inf if found[1] is None else found[1]
+    def cached(
+        self, connection: sqlite3.Connection, keys: Iterable[bytes]
+    ) -> dict[bytes, tuple[bytes, float]]:
+        """Return what is cached and is as it was written: what is cached can be done again."""
+        entries: dict[bytes, tuple[bytes, float]] = {}
+        for key in keys:
+            found = connection.execute(
+                "SELECT data, expires, checksum FROM kaygraph_cache WHERE key = ?", (key,)
+            ).fetchone()
+            if found is not None and digest_of(key, found[0], found[1]) == found[2]:
+                entries[key] = found[0], math.inf if found[1] is None else found[1]
+        return entries
+
+    def cache(
+        self,
+        connection: sqlite3.Connection,
+        entries: Mapping[bytes, tuple[bytes, float | None]],
+    ) -> None:
+        """Cache these, in place of what was there."""
+        connection.executemany(
+            "INSERT OR REPLACE INTO kaygraph_cache VALUES (?, ?, ?, ?)",
+            [_cached_row(key, *entry) for key, entry in entries.items()],
+        )
+
+
+def _cached_row(
+    key: bytes, data: bytes, expires: float | None
+) -> tuple[bytes, bytes, float | None, bytes]:
+    expires = expires if expires is None else float(expires)
+    return key, data, expires, digest_of(key, data, expires)

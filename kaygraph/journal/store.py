@@ -6,7 +6,7 @@ gap, or with a row that is not as it was written, is refused.
 """
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Literal, NamedTuple, Protocol, get_args
@@ -182,8 +182,14 @@ class Store(Protocol):
         What has expired is there until it is pruned: whoever asks has the clock.
         """
 
+    def cache_get_all(self, keys: Iterable[bytes]) -> dict[bytes, tuple[bytes, float]]:
+        """Return what is cached under several keys, for those that are there."""
+
     def cache_set(self, key: bytes, data: bytes, expires: float | None) -> None:
         """Cache something, in place of what was there, until a time in seconds since 1970."""
+
+    def cache_set_all(self, entries: Mapping[bytes, tuple[bytes, float | None]]) -> None:
+        """Cache several things by their keys, as ``cache_set`` does, in one transaction."""
 
     def cache_prune(self, now: float) -> None:
         """Remove what has expired by then, in seconds since 1970."""

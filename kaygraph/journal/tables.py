@@ -181,9 +181,10 @@ DELETE FROM kaygraph_runs USING patience WHERE patience.told <> '' AND run = ANY
 """
 COMPACT = "VACUUM kaygraph_runs, kaygraph_rows, kaygraph_answers, kaygraph_cache"
 
-CACHE_GET = "SELECT data, expires FROM kaygraph_cache WHERE key = %b"
+CACHE_GET = "SELECT key, data, expires FROM kaygraph_cache WHERE key = ANY(%b::bytea[])"
 CACHE_SET = """
-INSERT INTO kaygraph_cache (key, data, expires) VALUES (%b, %b, %s)
+INSERT INTO kaygraph_cache (key, data, expires)
+SELECT * FROM unnest(%b::bytea[], %b::bytea[], %b::double precision[])
 ON CONFLICT (key) DO UPDATE SET data = excluded.data, expires = excluded.expires
 """
 CACHE_PRUNE = "DELETE FROM kaygraph_cache WHERE expires <= %s"

@@ -3,6 +3,7 @@
 import asyncio
 import copy
 import itertools
+import os
 import pickle
 import subprocess
 import sys
@@ -39,6 +40,7 @@ from kaygraph.patterns import ParallelValidationNode
 from kaygraph.testing import assert_accounted, cancel_everywhere, run_virtually, simulate
 from tests.chat_server import ChatServer, Says
 from tests.clock import VIRTUAL
+from tests.databases import schema
 from tests.servers import in_turn, reply, serving
 
 pytestmark = pytest.mark.anyio
@@ -66,6 +68,12 @@ class Doubling(ParallelBatchNode[int, int]):
 
     def post(self, shared: dict[str, Any], _: Any, results: list[int]) -> None:
         shared["out"] = results
+
+
+class Quick(Doubling):
+    async def exec(self, number: int) -> int:
+        self.calls.append(number)
+        return number * 2
 
 
 async def doubled(*numbers: int, calls: list[Any], **settings: Any) -> list[Any]:
@@ -753,6 +761,18 @@ async def test_outcomes_tell_hits_by_their_attempts() -> None:
 # --- where it is kept -----------------------------------------------------------------------------
 
 
+@pytest.mark.skipif("KAYGRAPH_TEST_POSTGRES" not in os.environ, reason="needs a server")
+def test_several_machines_can_share_it() -> None:
+    """A PostgreSQL database holds results for all that know its url."""
+    with schema() as url:
+        calls: list[int] = []
+        for _ in range(2):
+            shared: dict[str, Any] = {"in": range(50)}
+            Quick(calls, cache=Cache(url, ttl="1h")).run(shared)
+            assert shared["out"] == [number * 2 for number in range(50)]
+        assert sorted(calls) == [*range(50)]
+
+
 def test_no_thread_and_no_file_stays_open(tmp_path: Path) -> None:
     """A run gives back what it has opened, also when it fails."""
     cache = Cache(tmp_path / "cache.db")
@@ -788,7 +808,7 @@ def test_results_that_cannot_be_written_are_not_lost(monkeypatch: pytest.MonkeyP
     """The run goes on without the cache, and says so at its end."""
 
     class Full(MemoryStore):
-        def cache_set(self, key: bytes, data: bytes, expires: float | None) -> None:
+        def cache_set_all(self, entries: Any) -> None:
             raise JournalFullError("there is no space left")
 
     monkeypatch.setattr(cached_in, "open_store", lambda _: Full())

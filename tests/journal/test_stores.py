@@ -125,6 +125,14 @@ class Stores(RuleBasedStateMachine):
     def look_up(self, key: bytes) -> None:
         self.both(lambda store: store.cache_get(key))
 
+    @rule(entries=st.dictionaries(KEYS, st.tuples(BLOBS, EXPIRIES), max_size=3))
+    def cache_all(self, entries: dict[bytes, tuple[bytes, float | None]]) -> None:
+        self.both(lambda store: store.cache_set_all(entries))
+
+    @rule(keys=st.lists(KEYS, max_size=3))
+    def look_all_up(self, keys: list[bytes]) -> None:
+        self.both(lambda store: store.cache_get_all(keys))
+
     @rule(now=st.integers(0, 100).map(float))
     def prune(self, now: float) -> None:
         self.both(lambda store: store.cache_prune(now))
