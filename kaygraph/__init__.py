@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from .groups.branches import settle as settle
     from .groups.map_reduce import MapReduceNode as MapReduceNode
     from .journal.cache import Cache as Cache
+    from .journal.journal import Journal as Journal
     from .limits.breaker import CircuitBreaker as CircuitBreaker
     from .limits.rate import RateLimit as RateLimit
     from .limits.retry import Retry as Retry

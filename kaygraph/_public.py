@@ -63,6 +63,7 @@ NAMES = {
     "groups.branches": ("BranchGroup", "all_of", "at_least", "first_of", "settle"),
     "groups.map_reduce": ("MapReduceNode",),
     "journal.cache": ("Cache",),
+    "journal.journal": ("Journal",),
     "limits.breaker": ("CircuitBreaker",),
     "limits.rate": ("RateLimit",),
     "limits.retry": ("Retry",),

@@ -1,0 +1,168 @@
+"""D1–D4: what it costs that a run is recorded, and that it is replayed."""
+
+import asyncio
+import itertools
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any, TypedDict
+
+from kaygraph import Graph, Journal, Node, ParallelBatchNode, RunReport
+
+from .harness import Benchmark, Case
+
+IDS = itertools.count()
+
+
+class Fetch(ParallelBatchNode[dict[str, Any], dict[str, Any]]):
+    """Items that suspend once, 100 at a time."""
+
+    max_workers = 100
+
+    def __init__(self, items: int) -> None:
+        super().__init__()
+        self.items = [{"id": number, "name": f"item {number}"} for number in range(items)]
+
+    def prep(self, shared: Any) -> list[dict[str, Any]]:
+        return self.items
+
+    async def exec(self, item: dict[str, Any]) -> dict[str, Any]:
+        await asyncio.sleep(0)
+        return {"id": item["id"], "ok": True}
+
+    def post(self, shared: Any, prep_res: Any, exec_res: list[dict[str, Any]]) -> str | None:
+        assert len(exec_res) == len(self.items)
+        return None
+
+
+class Step(Node[int, int]):
+    """A step of a loop."""
+
+    def __init__(self, steps: int) -> None:
+        super().__init__()
+        self.steps = steps
+
+    def prep(self, shared: dict[str, int]) -> int:
+        return shared["count"]
+
+    async def exec(self, count: int) -> int:
+        return count + 1
+
+    def post(self, shared: dict[str, int], prep_res: int, exec_res: int) -> str | None:
+        shared["count"] = exec_res
+        return "again" if exec_res < self.steps else None
+
+
+def looping(steps: int) -> Graph:
+    step = Step(steps)
+    step - "again" >> step
+    return Graph(step, name="loop")
+
+
+def with_langgraph(steps: int, path: Callable[[], Path]) -> Callable[[], None]:
+    """Return the same loop in LangGraph, with a checkpoint in SQLite after every step."""
+
+    def run() -> None:
+        saver_of: Any = import_module("langgraph.checkpoint.sqlite").SqliteSaver
+        library: Any = import_module("langgraph.graph")
+
+        class State(TypedDict):
+            count: int
+
+        builder = library.StateGraph(State)
+        builder.add_node("step", lambda state: {"count": state["count"] + 1})
+        builder.set_entry_point("step")
+        builder.add_conditional_edges(
+            "step", lambda state: "step" if state["count"] < steps else library.END
+        )
+        with saver_of.from_conn_string(str(path())) as saver:
+            graph = builder.compile(checkpointer=saver)
+            config = {"configurable": {"thread_id": str(next(IDS))}, "recursion_limit": steps + 2}
+            state = graph.invoke({"count": 0}, config, durability="sync")
+        assert state["count"] == steps
+
+    return run
+
+
+def cases(size: int) -> Iterator[Benchmark]:
+    folder = tempfile.TemporaryDirectory(prefix="kaygraph-")
+
+    def at(name: str) -> Path:
+        return Path(folder.name) / name  # it is removed with the last that knows it
+
+    items = 20_000 // size
+    graph = Graph(Fetch(items), name="crawl")
+
+    def observed() -> None:
+        graph.run({}, observers=[RunReport()])
+
+    def recorded(durable: bool) -> None:
+        name = at("durable.db" if durable else "runs.db")
+        graph.run({}, journal=Journal(name, run=str(next(IDS)), durable=durable))
+
+    yield Case(
+        name="D1",
+        what="an item that is recorded in SQLite, 100 at a time; beside one with RunReport",
+        operations=items,
+        floor=observed,
+        ours=lambda: recorded(False),
+        target=3.0,
+    )
+    yield Case(
+        name="D1-time",
+        what="the same, in all",
+        operations=items,
+        floor=observed,
+        ours=lambda: recorded(False),
+        target=20.0,
+        unit="µs",
+    )
+    yield Case(
+        name="D1-durable",
+        what="the same with durable=True",
+        operations=items,
+        floor=observed,
+        ours=lambda: recorded(True),
+        target=25.0,
+        unit="µs",
+    )
+
+    steps = 1_000 // size
+    loop = looping(steps)
+
+    def looped() -> None:
+        loop.run({"count": 0}, observers=[RunReport()])
+
+    def loop_recorded() -> None:
+        loop.run({"count": 0}, journal=Journal(at("loop.db"), run=str(next(IDS))))
+
+    yield Case(
+        name="D2",
+        what="a step of a loop that is recorded",
+        operations=steps,
+        floor=looped,
+        ours=loop_recorded,
+        target=130.0,
+        unit="µs",
+        peers={"LangGraph, SQLite, sync": with_langgraph(steps, partial(at, "langgraph.db"))},
+    )
+
+    ended = Graph(Fetch(items), name="crawl")
+    ended.run({}, journal=Journal(at("replay.db"), run="first"))
+
+    def replayed() -> None:
+        journal = Journal(at("replay.db"), run="first")
+        new = journal.fork()
+        ended.run({}, journal=Journal(at("replay.db"), run=new))
+
+    yield Case(
+        name="D3",
+        what="an item that is replayed, the fork of its run included",
+        operations=items,
+        floor=observed,
+        ours=replayed,
+        target=4.0,
+        unit="µs",
+    )
