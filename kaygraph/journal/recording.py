@@ -39,15 +39,16 @@ class Recording:
         self.around = POSITION.get()
         # The node that is visited here has one exec, which needs no name of its own.
         self.is_visit = self.around.name == name and not hasattr(node, "fan_out_of")
-        self.prefix = self.around.key(f"{name}:items")
-        self.key_of = state.key_of(name)
+        self.prefix = b"" if self.is_visit else self.around.key(f"{name}:items")
+        self.key_of = state.key_of(name) if state.settings.key else None
         self.yields = node.exec_kind in YIELDING
-        self.what = f"what exec of {name!r} returned"
 
     async def run(self, item: Any, index: Any, slot: Slot) -> Any:
         """Run one item, or replay it."""
         if self.is_visit and index is None:
             return await self._visit(item, slot)
+        if not self.prefix:
+            self.prefix = self.around.key(f"{self.name}:items")
         state = self.state
         key = self._key(item)
         entry = state.log.entries.pop(key, None)
@@ -139,7 +140,7 @@ class Recording:
 
     def _encoded(self, value: Any) -> bytes:
         try:
-            return self.state.encoding.encode(value, self.what)
+            return self.state.encoding.encode(value, f"what exec of {self.name!r} returned")
         except NotRecordableError as error:
             raise self.state.fatal(error) from None
 

@@ -42,7 +42,8 @@ class Session(State):
         is_leaf = not isinstance(node, Graph | BranchGroup)
         self._moving += is_leaf
         self._moved += 1
-        left = self.log.entries.pop(position.key("left"), None)
+        entries = self.log.entries
+        left = entries.pop(position.key("left"), None) if entries else None
         try:
             if left is not None:
                 return await self._failed_again(position, left, begin, is_leaf)

@@ -2,7 +2,10 @@
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor
+from contextlib import suppress
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any, TypeVar
 
 from .log import Entry
@@ -27,13 +30,17 @@ class Writer:
     def __init__(self, commit: Commit, failed: Callable[[Exception], None]) -> None:
         self._commit, self._failed = commit, failed
         self._loop = asyncio.get_running_loop()
+        self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         # A loop may bring its own threads: in a simulation calls run at once, in the loop's.
-        given: Executor | None = getattr(self._loop, "threads", None)
-        self._threads = given or ThreadPoolExecutor(1, "kaygraph-journal")
-        self._own = given is None
+        self._inline: Executor | None = getattr(self._loop, "threads", None)
+        if self._inline is None:
+            # Its end is waited for by whoever closes the journal, and not by an interpreter that
+            # ends in the middle of a run.
+            Thread(target=self._serve, name="kaygraph-journal", daemon=True).start()
         self._entries: list[Entry] = []
         self._waiting: list[asyncio.Future[None]] = []
-        self._busy = False
+        self._busy = False  # something is to be written, or is written
+        self._writing = False
         self._broken = False
 
     @property
@@ -54,32 +61,67 @@ class Writer:
             return
         future = self._loop.create_future()
         self._waiting.append(future)
+        if not self._writing:
+            self._send()
         await future
 
     async def call(self, work: Callable[..., T], *arguments: Any) -> T:
         """Call something in the thread, behind what is there to do."""
-        return await asyncio.wrap_future(self._threads.submit(work, *arguments))
+        called = self._loop.create_future()
+
+        def make() -> None:
+            value, error = None, None
+            try:
+                value = work(*arguments)
+            except BaseException as failure:
+                error = failure
+            self._tell(_answer, called, value, error)
+
+        self._do(make)
+        return await called  # type: ignore[no-any-return]
 
     def close(self) -> None:
         """End the thread, when what it does has ended."""
-        if self._own:
-            self._threads.shutdown(wait=False)
+        self._work.put(None)
+
+    def _do(self, work: Callable[[], None]) -> None:
+        if self._inline is None:
+            self._work.put(work)
+        else:
+            self._inline.submit(work)
+
+    def _serve(self) -> None:
+        while (work := self._work.get()) is not None:
+            work()
+
+    def _tell(self, callback: Callable[..., None], *arguments: Any) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self._loop.call_soon_threadsafe(callback, *arguments)
 
     def _send(self) -> None:
-        if self._broken:
+        """Have what has gathered written, unless something is."""
+        if self._broken or self._writing:
             return
+        self._writing = True
         entries, self._entries = self._entries, []
         waiting, self._waiting = self._waiting, []
-        group = self._threads.submit(self._commit, entries)
-        group.add_done_callback(
-            lambda group: self._loop.call_soon_threadsafe(self._sent, waiting, group.exception())
-        )
 
-    def _sent(self, waiting: "list[asyncio.Future[None]]", error: BaseException | None) -> None:
+        def write() -> None:
+            error: Exception | None = None
+            try:
+                self._commit(entries)
+            except Exception as failure:
+                error = failure
+            self._tell(self._sent, waiting, error)
+
+        self._do(write)
+
+    def _sent(self, waiting: "list[asyncio.Future[None]]", error: Exception | None) -> None:
+        self._writing = False
         if error is not None:
             self._broken = True
             self._waiting = [*waiting, *self._waiting]
-            self._failed(error if isinstance(error, Exception) else RuntimeError(repr(error)))
+            self._failed(error)
             return
         for future in waiting:
             if not future.done():
@@ -88,3 +130,12 @@ class Writer:
             self._send()
         else:
             self._busy = False
+
+
+def _answer(called: "asyncio.Future[Any]", value: Any, error: BaseException | None) -> None:
+    if called.done():  # its caller was cancelled
+        return
+    if error is None:
+        called.set_result(value)
+    else:
+        called.set_exception(error)
