@@ -254,7 +254,7 @@ def _functions_of(value: Any) -> Iterator[FunctionType]:
     while isinstance(value, FunctionType):
         yield value
         value = vars(value).get("__wrapped__")
-    if value is not None and not isinstance(value, type | partial):
+    if callable(value) and not isinstance(value, type | partial):
         wrapped = getattr_static(value, "__wrapped__", None)  # lru_cache, written in C
         call = None if is_own(type(value)) else vars(type(value)).get("__call__")
         for one in (wrapped, call):

@@ -29,7 +29,6 @@ class FunctionFacts:
     """What is known of a function.
 
     Attributes:
-        code: Its code object, for which this holds.
         digest: A hash of what it does.
         by_source: Whether its source was found, and is that of the code object; else ``digest`` is
             made from the code object, and another version of Python may give another one.
@@ -41,7 +40,6 @@ class FunctionFacts:
         changed: The attributes of ``self``, and names, that it sets or changes in place.
     """
 
-    code: CodeType
     digest: bytes = b""
     by_source: bool = True
     attributes: set[str] = field(default_factory=set)
@@ -51,16 +49,19 @@ class FunctionFacts:
     changed: set[str] = field(default_factory=set)
 
 
-_KNOWN: WeakKeyDictionary[FunctionType, FunctionFacts] = WeakKeyDictionary()
+# By the code, which several functions may have, and the file: without one, there is no source.
+_KNOWN: WeakKeyDictionary[CodeType, dict[str, FunctionFacts]] = WeakKeyDictionary()
 
 
 def facts_of(function: FunctionType) -> FunctionFacts:
-    """Return what is known of a function; it is found out once."""
-    known = _KNOWN.get(function)
-    if known is None or known.code is not function.__code__:  # %autoreload puts in another
+    """Return what is known of a function; it is found out once for its code."""
+    code = function.__code__
+    files = _KNOWN.setdefault(code, {})
+    known = files.get(code.co_filename)
+    if known is None:
         tree = _tree_of(function)
-        known = _of_code(function) if tree is None else _of_tree(tree, function.__code__)
-        _KNOWN[function] = known
+        known = _of_code(function) if tree is None else _of_tree(tree, code)
+        files[code.co_filename] = known
     return known
 
 
@@ -69,6 +70,7 @@ def facts_of(function: FunctionType) -> FunctionFacts:
 _Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 _Found = tuple[_Function, CodeType]
 _FILES: dict[str, tuple[list[str], dict[str, list[_Found]]]] = {}
+_MOST_FILES = 8  # trees are large
 
 
 def _tree_of(function: FunctionType) -> _Function | None:
@@ -81,7 +83,10 @@ def _tree_of(function: FunctionType) -> _Function | None:
     lines = linecache.getlines(code.co_filename, function.__globals__)
     known = _FILES.get(code.co_filename)
     if known is None or known[0] != lines:
+        _FILES.pop(code.co_filename, None)
         known = _FILES[code.co_filename] = lines, _functions_in("".join(lines))
+        for other in [*_FILES][:-_MOST_FILES]:
+            _FILES.pop(other, None)
     found = [tree for tree, other in known[1].get(code.co_qualname, ()) if _is_same(code, other)]
     return found[0] if found else None
 
@@ -129,7 +134,7 @@ def _is_same(code: CodeType, other: CodeType) -> bool:
 
 
 def _of_tree(tree: _Function, code: CodeType) -> FunctionFacts:
-    facts = FunctionFacts(code)
+    facts = FunctionFacts()
     bound = _bound_in(tree)
     _note_reads(tree, bound, facts)
     local = bound - _said_in(tree, code)
@@ -312,7 +317,7 @@ def _joined(values: Iterable[ast.expr]) -> list[ast.expr]:
 
 def _of_code(function: FunctionType) -> FunctionFacts:
     code = function.__code__
-    facts = FunctionFacts(code, by_source=False)
+    facts = FunctionFacts(by_source=False)
     parts: list[str] = []
     _write_code(code, function.__doc__, parts)
     facts.digest = blake2b("".join(parts).encode(), digest_size=16).digest()
