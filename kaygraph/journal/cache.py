@@ -13,7 +13,7 @@ from types import FunctionType
 from typing import Any
 from weakref import WeakKeyDictionary, WeakSet
 
-from .._validation import check_callable
+from .._validation import check_callable, check_limit
 from ..aio.outlet import hand_on_all
 from ..errors import JournalError, NotRecordableError, note_place
 from ..limits.clock import has_own_clock
@@ -65,7 +65,7 @@ class Cache:
         types: Iterable[type] = (),
     ) -> None:
         self.address = os.fspath(address)
-        self.ttl = None if ttl is None else seconds_of("ttl", ttl)
+        self.ttl = None if ttl is None else check_limit("ttl", seconds_of("ttl", ttl))
         self.key: Callable[[Any], Any] | None = check_callable("key", key)
         self.types = tuple(types)
         self._begin()

@@ -1,24 +1,19 @@
 """Lengths of time as users write them."""
 
-import re
-from typing import Any
-
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
-_WRITTEN = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?) ?([smhdw])")
+UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 
 
-def seconds_of(name: str, value: Any) -> float:
-    """Return a length of time in seconds: a number of them, or a string such as "10m" or "7d".
-
-    Raises:
-        ValueError: It is neither, or not more than 0.
-    """
-    seconds = value
-    if isinstance(value, str) and (found := _WRITTEN.fullmatch(value.strip())):
-        seconds = float(found[1]) * _UNITS[found[2]]
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not seconds > 0:
+def seconds_of(setting: str, given: str | float) -> float:
+    """Return a duration in seconds: of a number of them, or of a text such as ``"30d"``."""
+    number = given
+    if isinstance(given, str):
+        unit = UNITS.get(given[-1:])
+        try:
+            number = float(given[:-1]) * unit if unit else -1.0
+        except ValueError:
+            number = -1.0
+    if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number < 1e12:
         raise ValueError(
-            f"{name} must be more than 0 seconds: a number, or '30s', '10m', '1h', '7d', '4w'; got "
-            f"{value!r}"
+            f"{setting} is a duration such as '30d', '12h', '10m' or '45s', got {given!r}"
         )
-    return float(seconds)
+    return float(number)

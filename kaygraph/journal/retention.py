@@ -3,27 +3,10 @@
 import time
 from collections.abc import Iterable
 
+from .durations import seconds_of
 from .store import RunInfo, Store
 
-UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
-
 Keep = str | float | int
-
-
-def seconds_of(setting: str, given: str | float) -> float:
-    """Return a duration in seconds: of a number of them, or of a text such as ``"30d"``."""
-    number = given
-    if isinstance(given, str):
-        unit = UNITS.get(given[-1:])
-        try:
-            number = float(given[:-1]) * unit if unit else -1.0
-        except ValueError:
-            number = -1.0
-    if isinstance(number, bool) or not isinstance(number, int | float) or not 0 <= number < 1e12:
-        raise ValueError(
-            f"{setting} is a duration such as '30d', '12h', '10m' or '45s', got {given!r}"
-        )
-    return float(number)
 
 
 def check_keep(keep: Keep) -> Keep:

@@ -11,6 +11,7 @@ import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from kaygraph.errors import JournalFullError, JournalUnavailableError
 from kaygraph.events import Event, ItemFailed, ItemFinished
 from kaygraph.journal import cache as cache_module
 from kaygraph.journal import cached_in
+from kaygraph.journal.journal import Journal
 from kaygraph.journal.memory import MemoryStore
 from kaygraph.nodes import ChatNode, ChatReply, HTTPNode, ReadText, node
 from kaygraph.patterns import ParallelValidationNode
@@ -855,6 +857,32 @@ def test_what_cannot_be_decoded_is_made_anew(monkeypatch: pytest.MonkeyPatch) ->
     assert calls == [1, 1]
 
 
+def test_a_journal_records_hits_and_resumes_without_the_cache(tmp_path: Path) -> None:
+    """What the cache had is a result of the run like any other."""
+    calls: list[Any] = []
+    broken = [True]
+
+    class Stop(Node):
+        async def exec(self, _: Any) -> None:
+            if broken:
+                raise ConnectionError
+
+    def graph(place: str) -> Graph:
+        start = Quick(calls, cache=Cache(tmp_path / place))
+        start >> Stop()
+        return Graph(start)
+
+    Quick(calls, cache=Cache(tmp_path / "cache.db")).run({"in": [1]})
+    journal = partial(Journal, tmp_path / "runs.db", run="a")
+    with pytest.raises(ConnectionError):
+        graph("cache.db").run({"in": [1, 2]}, journal=journal())
+    assert calls == [1, 2]
+    broken.clear()
+    shared: dict[str, Any] = {"in": [1, 2]}
+    graph("another.db").run(shared, journal=journal())
+    assert (shared["out"], calls) == ([2, 4], [1, 2])
+
+
 @pytest.mark.parametrize("place", ["file", "memory"])
 def test_it_works_in_any_order_of_tasks(place: str, tmp_path: Path) -> None:
     """In a simulation the store is asked in the thread of the loop; each item has its result."""
@@ -914,8 +942,10 @@ def test_what_is_no_cache_is_refused() -> None:
         node(abs, cache="cache.db", reads="in")
     with pytest.raises(ValueError, match="cache must be"):
         node(abs, cache=Cache, reads="in")
-    with pytest.raises(ValueError, match="ttl must be more than 0 seconds"):
+    with pytest.raises(ValueError, match="ttl is a duration such as '30d'"):
         Cache("cache.db", ttl="soon")
+    with pytest.raises(ValueError, match="ttl must be more than 0 seconds"):
+        Cache("cache.db", ttl=0)
     with pytest.raises(ValueError, match="key must be callable"):
         Cache("cache.db", key="id")  # type: ignore[arg-type]
 

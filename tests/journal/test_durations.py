@@ -9,21 +9,18 @@ from kaygraph.journal.durations import seconds_of
 
 @pytest.mark.parametrize(
     ("written", "seconds"),
-    [(90, 90.0), (0.5, 0.5), ("30s", 30.0), ("1.5 m", 90.0), ("1h", 3600.0), ("7d", 604_800.0)],
+    [(90, 90.0), (0.5, 0.5), ("30s", 30.0), ("1.5m", 90.0), ("1h", 3600.0), ("7d", 604_800.0)],
 )
 def test_a_length_is_a_number_or_has_a_unit(written: Any, seconds: float) -> None:
     """Both are seconds in the end."""
     assert seconds_of("ttl", written) == seconds
 
 
-@pytest.mark.parametrize("written", [0, -1, True, "", "10", "10 min", "-1h", "0s", None, [], "nan"])
+@pytest.mark.parametrize(
+    "written",
+    [-1, True, "", "10", "10 min", "-1h", None, [], "nan", "nand", float("nan"), float("inf")],
+)
 def test_what_is_no_length_is_refused(written: Any) -> None:
     """The error shows how one is written."""
-    with pytest.raises(ValueError, match=r"ttl must be more than 0 seconds: a number, or '30s'"):
+    with pytest.raises(ValueError, match=r"ttl is a duration such as '30d'"):
         seconds_of("ttl", written)
-
-
-def test_nan_is_no_length() -> None:
-    """It is not more than 0."""
-    with pytest.raises(ValueError, match="ttl"):
-        seconds_of("ttl", float("nan"))
