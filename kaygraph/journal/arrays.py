@@ -81,12 +81,16 @@ def _described(dtype: Any) -> Any:
 
 
 def _dtype(form: Any) -> Any:
+    """Return the dtype that was described; never one of objects, which would be addresses."""
     numpy = import_module("numpy")
     if isinstance(form, list):
         return numpy.dtype((_dtype(form[0]), tuple(form[1])))
     if isinstance(form, dict):
         return numpy.dtype({**form, "formats": [_dtype(each) for each in form["formats"]]})
-    return numpy.dtype(form)
+    dtype = numpy.dtype(form)
+    if dtype.hasobject:
+        raise ValueError(f"an array of {dtype}, which is never recorded")
+    return dtype
 
 
 ARRAY = Extension(Tag.ARRAY, _pack_array, _unpack_array)

@@ -12,23 +12,13 @@ from . import arrays
 from .annotations import returned_by
 from .errors_as_values import Tolerated
 from .extensions import EXTENSIONS, Tag, Unpack, Unrecordable
-from .packing import Packer, is_native
+from .packing import Packer, is_native, options_of
 from .registered import kind_of
 from .registry import Registry
 
 # Bytes that begin what the library makes of a bytearray, which comes back as bytes, and of its own
 # types. Where there are none, none of these is in the value; they occur in other values, too.
 DOUBTFUL = bytes((*range(0xC4, 0xCA), *range(0xD4, 0xD9)))
-
-KEPT = (
-    "BIG_INT",
-    "DATACLASS",
-    "DATETIME",
-    "ENUM",
-    "SUBCLASS",
-    "TUPLE",
-    "UUID",
-)
 
 SHOWN = 8  # levels of the place that an error names
 
@@ -50,10 +40,8 @@ class Encoding:
         library = extra("ormsgpack", "journal")
         self._library = library
         self._packb, self._unpackb = library.packb, library.unpackb
-        self._options = 0
-        for kept in KEPT:
-            self._options |= getattr(library, f"OPT_PASSTHROUGH_{kept}")
-        self._sorted = self._options | library.OPT_SORT_KEYS
+        self._options = options_of(library, canonical=False)
+        self._sorted = options_of(library, canonical=True)
         self._raised: dict[int, BaseException] = {}  # while an extension is read, by thread
         self._registry = Registry(library.packb)
         self._unpacks: dict[int, Callable[[bytes, Unpack], Any]] = {
@@ -136,8 +124,7 @@ class Encoding:
         return error
 
     def _packed(self, value: object, what: str, *, canonical: bool = False) -> bytes:
-        options = self._sorted if canonical else self._options
-        packer = Packer(self._library, options, self._registry.find, canonical=canonical)
+        packer = Packer(self._library, self._registry.find, canonical=canonical)
         try:
             return packer.pack(value)
         except Unrecordable as refused:

@@ -7,7 +7,7 @@ that stands in a record.
 
 import asyncio
 import builtins
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -59,15 +59,25 @@ def pack_error(error: BaseException, packing: Packing, name_of: NameOf, *, toler
     Raises:
         Unrecordable: ``tolerant`` is False, and its class is not known, or a part cannot be packed.
     """
-    if not tolerant and name_of(type(error)) is None:
-        raise Unrecordable(f"is an error of the type {_shown(type(error))}", type(error))
     found = _Described(packing, name_of)
     found.place_of(error)
     descriptions = [found.described(each) for each in found.errors]
-    if not tolerant and descriptions[0].left_out:
-        left_out = descriptions[0].left_out[0]
-        raise Unrecordable(f"is an error whose {left_out!r} cannot be recorded")
+    if not tolerant:
+        _check_whole(0, found.errors, descriptions)
     return packing.pack([list(description) for description in descriptions])
+
+
+def _check_whole(
+    place: int, errors: Sequence[BaseException], descriptions: Sequence[Description]
+) -> None:
+    """Refuse an error, or a member of a group, that would come back as something else."""
+    description, cls = descriptions[place], type(errors[place])
+    if description.name is None:
+        raise Unrecordable(f"is an error of the type {description.shown}", cls)
+    if description.left_out:
+        raise Unrecordable(f"is an error whose {description.left_out[0]!r} cannot be recorded")
+    for member in description.members or ():
+        _check_whole(member, errors, descriptions)
 
 
 def unpack_error(data: bytes, unpack: Unpack, class_named: ClassNamed) -> BaseException:

@@ -73,6 +73,10 @@ class Packing(Protocol):
         """Return one value."""
         ...
 
+    def canonical_of(self, value: object) -> bytes:
+        """Return bytes that are the same for equal values, whatever the order of their sets."""
+        ...
+
     def pack_all(self, values: Sequence[object]) -> bytes:
         """Return values as one array, in their order."""
         ...

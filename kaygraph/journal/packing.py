@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from reprlib import Repr
 from typing import Any
 
@@ -10,11 +11,23 @@ from .extensions import EXTENSIONS, Extension, Unrecordable, refuse
 # Types that the library keeps as they are: the exact types, and not those derived from them.
 SCALARS = frozenset({type(None), bool, int, float, str, bytes})
 
+# What the library would make something else of, and leaves to this module.
+KEPT = ("BIG_INT", "DATACLASS", "DATETIME", "ENUM", "SUBCLASS", "TUPLE", "UUID")
+
 # Levels of nesting; each takes a few frames of the stack, also where the value is read.
 DEEPEST = 100
 
 _short = Repr()
 _short.maxstring = _short.maxother = 40
+
+
+@cache
+def options_of(library: Any, *, canonical: bool) -> int:
+    """Return the library's options: it leaves alone what it would change."""
+    options: int = library.OPT_SORT_KEYS if canonical else 0
+    for kept in KEPT:
+        options |= getattr(library, f"OPT_PASSTHROUGH_{kept}")
+    return options
 
 
 class Packer:
@@ -23,12 +36,12 @@ class Packer:
     def __init__(
         self,
         library: Any,
-        options: int,
         find: Callable[[type], Extension | None],
         *,
         canonical: bool = False,
     ) -> None:
-        self._packb, self._ext, self._options = library.packb, library.Ext, options
+        self._library, self._packb, self._ext = library, library.packb, library.Ext
+        self._options = options_of(library, canonical=canonical)
         self._find = find
         self.canonical = canonical
         self._depth = 0
@@ -56,6 +69,10 @@ class Packer:
             return self._extended(value, EXTENSIONS.get(kind) or self._find(kind))
         finally:
             self._depth -= 1
+
+    def canonical_of(self, value: object) -> bytes:
+        """Return bytes that are the same for equal values, whatever the order of their sets."""
+        return Packer(self._library, self._find, canonical=True).pack(value)
 
     def pack_all(self, values: Sequence[object]) -> bytes:
         """Return values as one array, in their order."""

@@ -162,11 +162,19 @@ class ObjectKind:
         self._fields = tuple(_fields_of(cls))
         self._computed = {name for name in dir(cls) if _is_computed(cls, name)}
         self.watched = tuple(name for name in self._fields if _is_watched(cls, name))
+        self._check_class()
+
+    def _check_class(self) -> None:
+        """Raise a TypeError if not all of what a value consists of can be seen."""
+        cls = self._cls
         if self._base not in (object, *FROM_CONTENT, *FILLED) or cls is self._base:
-            raise TypeError(f"{cls.__qualname__} is built in, or derived from what is")
+            raise TypeError("it is built in, or derived from what is")
+        if hasattr(cls, "__del__"):
+            raise TypeError("it has a __del__, which would be called for a copy")
         hidden = cls.__basicsize__ - self._base.__basicsize__ - 8 * len(self._slots)
         if hidden > 16:  # more than a __dict__ and what weak references need
-            raise TypeError(f"{cls.__qualname__} is not written in Python")
+            raise TypeError("it is not written in Python")
+        self._base.__new__(cls)  # fails for abstract classes, and for others written in C
 
     def take(self, value: Any) -> Parts:
         others = self._attributes(value)

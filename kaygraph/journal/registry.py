@@ -1,10 +1,12 @@
 """The classes whose values may be recorded, and those values as extension types."""
 
 from collections.abc import Callable
+from operator import is_
 from typing import Any
 
 from .._formatting import error_text
 from ..errors import JournalError
+from ..executors.rebuilding import blank
 from ..outcome import Outcome
 from . import arrays
 from .annotations import classes_in
@@ -37,7 +39,10 @@ class Registry:
         """
         if not isinstance(cls, type):
             raise TypeError(f"types must be classes, got {cls!r}")
-        self._register(cls)
+        try:
+            self._register(cls)
+        except TypeError as error:
+            raise TypeError(f"types cannot have {cls.__qualname__}: {error}") from error
         self.register_named(cls)
 
     def register_named(self, annotation: object) -> None:
@@ -84,15 +89,16 @@ class Registry:
         return unpack_error(data, unpack, self._error_class)
 
     def _register(self, cls: type) -> None:
-        is_error = issubclass(cls, BaseException)
-        if cls in EXTENSIONS or self._error_name(cls) or (not is_error and self.find(cls)):
+        if cls in EXTENSIONS or self._error_name(cls):
             return
         name = name_of(cls)
         if name in self._classes:
             raise ValueError(f"types has two classes that are named {name.replace(':', '.')}")
-        if is_error:
+        if issubclass(cls, BaseException):
+            if not issubclass(cls, BaseExceptionGroup):
+                blank(cls, "", None)  # fails for classes that are not written in Python
             self._names[cls], self._classes[name] = name, cls
-        else:
+        elif self.find(cls) is None:
             self._add(cls, name, kind_of(cls))
 
     def _add(self, cls: type, name: str, kind: Kind, *, checked: bool = True) -> None:
@@ -172,22 +178,30 @@ def _difference(value: Any, twin: Any, parts: Parts, kind: Kind, packing: Packin
     if type(twin) is not type(value):
         return "class"
     again = kind.take(twin)
-    if not _are_same(again.content, parts.content, packing):
+    if not _is_same_content(again.content, parts.content, packing):
         return "content"
     for theirs, ours in ((again.fields, parts.fields), (again.others, parts.others)):
         if theirs.keys() != ours.keys() or not all(theirs[name] is ours[name] for name in ours):
             return "attributes"
     for name in kind.watched:
-        if not _are_same(getattr(twin, name), getattr(value, name), packing):
+        ours, theirs = getattr(value, name), getattr(twin, name)
+        if ours is not theirs and packing.canonical_of(ours) != packing.canonical_of(theirs):
             return repr(name)
     return None
 
 
-def _are_same(one: object, other: object, packing: Packing) -> bool:
-    if one is other:
-        return True
+def _is_same_content(one: Any, other: Any, packing: Packing) -> bool:
+    """Whether two built-in values are the same, where containers hold the very same parts."""
     if type(one) is not type(other):
         return False
-    if isinstance(one, set | frozenset | dict):  # of the very same elements
-        return one == other
-    return packing.pack(one) == packing.pack(other)
+    if isinstance(one, dict):
+        return (
+            len(one) == len(other)
+            and all(map(is_, one, other))
+            and all(map(is_, one.values(), other.values()))
+        )
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(is_, one, other))
+    if isinstance(one, set | frozenset):
+        return bool(one == other)
+    return packing.canonical_of(one) == packing.canonical_of(other)

@@ -1,8 +1,12 @@
 """Values of registered classes come back as they were, without a call of their ``__init__``."""
 
+import os
+import re
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import make_dataclass
 from enum import Enum
+from functools import partial
 from typing import Any
 
 import pydantic
@@ -224,10 +228,22 @@ def test_an_attribute_that_cannot_be_recorded_is_named(encoding: Encoding) -> No
         encoding.encode([Struct(print)], "it")
 
 
-@pytest.mark.parametrize("cls", [type(print), memoryview, "Point", type(n for n in ())])
-def test_a_class_whose_values_cannot_be_seen_is_no_type_to_register(cls: Any) -> None:
+class Opened:
+    def __del__(self) -> None:
+        raise AssertionError("no object of this class is ever made")
+
+
+class Shape(ABC):
+    @abstractmethod
+    def area(self) -> float: ...
+
+
+@pytest.mark.parametrize(
+    "cls", [type(print), memoryview, re.Pattern, partial, os.stat_result, Opened, Shape, "Point"]
+)
+def test_a_class_whose_values_cannot_be_made_again_is_no_type_to_register(cls: Any) -> None:
     """The error comes when the types are given, not when a value is recorded."""
-    with pytest.raises(TypeError):
+    with pytest.raises(TypeError, match="types"):
         Encoding([cls])
 
 
