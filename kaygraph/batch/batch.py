@@ -132,10 +132,11 @@ class ParallelBatchNode(BatchNode[Item, Result]):
         max_workers: How many items run at once; 10 by default. ``"auto"``: the limit finds itself
             from how long calls take and how they fail, see ``kaygraph.limits.adaptive``.
         max_waiting: How many items may wait while the workers go on with others: between two
-            attempts, or for a key that is full (``limit_by``). Such an item holds no permit and no
-            worker, and at most ``max_workers + max_waiting`` items are taken up and not done. Once
-            so many wait, they hold up those behind them. 1000 by default; 0 with
-            ``max_workers=1``, where items are worked on one after another.
+            attempts, for a key that is full (``limit_by``), or for the result of an equal item
+            (``cache``). Such an item holds no permit and no worker, and at most ``max_workers +
+            max_waiting`` items are taken up and not done. Once so many wait, they hold up those
+            behind them. 1000 by default; 0 with ``max_workers=1``, where items are worked on one
+            after another.
         ordered: Whether results come in the order of the input (the default) or as they finish.
 
     The other settings are those of BatchNode and Node.
@@ -173,7 +174,7 @@ def workers_of(node: Node[Any, Any], rules: Rules) -> int:
 def max_waiting_of(node: Node[Any, Any], workers: int) -> int:
     """Return how many items of a node may wait while its workers go on with others."""
     attempts = node.max_retries if node.retry is None else node.retry.attempts
-    if attempts == 1 and node.limit_by is None:
+    if attempts == 1 and node.limit_by is None and node.cache is None:
         return 0  # no item ever waits for what does not hold up the others too
     max_waiting: int | None = getattr(node, "max_waiting", 0)
     if max_waiting is None:

@@ -515,6 +515,34 @@ async def test_who_waits_holds_no_permit() -> None:
         await Graph(start, max_parallel_tasks=2).run_async({})
 
 
+@pytest.mark.parametrize("as_stage", [False, True])
+async def test_who_waits_holds_up_nobody(as_stage: bool) -> None:
+    """Other items are worked on meanwhile, though more equal ones come first than may run."""
+    loop, calls = asyncio.get_running_loop(), list[tuple[float, int]]()
+
+    class Fetch(Doubling):
+        async def exec(self, number: int) -> int:
+            calls.append((loop.time() - began, number))
+            await asyncio.sleep(1)
+            return number * 2
+
+    fetch = Fetch([], cache=Cache(":memory:"), max_workers=2)
+    began = loop.time()
+    shared: dict[str, Any] = {"in": [1, 1, 1, 1, 1, 2, 3]}
+    if as_stage:
+        async with aclosing((fetch | _unchanged).stream(shared)) as results:
+            shared["out"] = [result async for result in results]
+    else:
+        await fetch.run_async(shared)
+    assert shared["out"] == [2, 2, 2, 2, 2, 4, 6]
+    assert calls == [(0.0, 1), (0.0, 2), (1.0, 3)]
+
+
+@node
+async def _unchanged(item: Any) -> Any:
+    return item
+
+
 async def test_a_call_within_itself_does_not_wait_for_itself() -> None:
     """A node whose exec runs the node for an equal item goes on as it would without a cache."""
     depth = 0
