@@ -40,6 +40,8 @@ LAYERS = [
     "patterns",
     "compat",
     "testing",
+    "cli",
+    "__main__",
 ]
 ALLOWED = {"anyio"}
 LIBRARIES = {("nodes", "aiohttp"), ("nodes", "yarl")}  # that a layer stands on

@@ -1,0 +1,85 @@
+"""The graph that ``module:name`` means, and the JSON that stands in a command."""
+
+import importlib
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from ..errors import closest
+from ..node.node import BaseNode
+from .wrong import WrongCommandError
+
+
+def load_graph(written: str) -> Any:
+    """Return the graph that is meant: ``flows.py:graph``, ``package.module:graph``.
+
+    What is named is a graph (or a node), or a function without arguments that returns one.
+
+    Raises:
+        WrongCommandError: There is none.
+    """
+    place, colon, name = written.rpartition(":")
+    if not colon or not place or not name:
+        raise WrongCommandError(
+            f"a graph is named as FILE:NAME or MODULE:NAME, as in flows.py:graph; got {written!r}"
+        )
+    module = _module(place)
+    thing: Any = module
+    for part in name.split("."):
+        if not hasattr(thing, part):
+            raise WrongCommandError(
+                f"{place} has no {part!r}.{closest(part, [n for n in dir(thing) if n[0] != '_'])}"
+            )
+        thing = getattr(thing, part)
+    if not isinstance(thing, BaseNode) and callable(thing):
+        thing = thing()
+    if not isinstance(thing, BaseNode):
+        raise WrongCommandError(
+            f"{written} is no graph, and no function that returns one: {type(thing).__name__}"
+        )
+    return thing
+
+
+def _module(place: str) -> ModuleType:
+    sys.path.insert(0, "")  # as python -m does: modules of the current folder are found
+    try:
+        if not place.endswith(".py"):
+            return importlib.import_module(place)
+        path = Path(place)
+        if not path.is_file():
+            raise WrongCommandError(f"there is no file {place!r}")
+        # Its folder is where it finds its neighbours, as if it were run by itself.
+        sys.path.insert(0, str(path.resolve().parent))
+        return importlib.import_module(path.stem)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] != place.split(".")[0]:
+            raise
+        raise WrongCommandError(f"there is no module {place!r} here: {error}") from None
+
+
+def from_json(text: str, what: str) -> Any:
+    """Return the value of a JSON text.
+
+    Raises:
+        WrongCommandError: It is none.
+    """
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise WrongCommandError(
+            f"{what} is JSON, as in 12, '\"text\"' or '{{\"key\": true}}'; got {text!r}: {error}"
+        ) from None
+
+
+def named_values(given: list[str]) -> dict[str, Any]:
+    """Return the values of ``NAME=JSON``, as they stand in a command."""
+    values = {}
+    for one in given:
+        name, equals, text = one.partition("=")
+        if not equals or not name:
+            raise WrongCommandError(f"--set takes NAME=JSON, as in --set 'Total=12'; got {one!r}")
+        values[name] = from_json(text, f"the value of {name}")
+    return values

@@ -1,0 +1,219 @@
+"""``kaygraph runs``: what is recorded, and how to go on with it."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from ..journal.journal import Journal
+from ..journal.records import RunRecord
+from .loading import from_json, load_graph, named_values
+from .tables import since, table, times
+
+WAITS = 75  # the exit code of a run that waits, as of sysexits.h: try again later
+
+Options = argparse.Namespace
+
+
+def list_runs(options: Options) -> int:
+    """Print the runs, the newest first."""
+    runs = Journal(options.journal).runs()
+    if options.json:
+        _print_json([_facts(run) for run in runs])
+        return 0
+    if not runs:
+        print("no runs")
+        return 0
+    rows = [
+        (
+            run.run,
+            run.graph,
+            run.status,
+            since(run.created),
+            since(run.updated),
+            run.error or run.action or "",
+        )
+        for run in runs
+    ]
+    print(table(("run", "graph", "status", "begun", "last", ""), rows))
+    _print_caveats(options.journal)
+    return 0
+
+
+def show_run(options: Options) -> int:
+    """Print what is recorded of a run."""
+    record = Journal(options.journal).show(options.run)
+    if options.json:
+        _print_json(_record_facts(record))
+        return 0
+    info = record.info
+    print(f"{info.run}: {info.graph}, {info.status}, begun {times(info.created)}")
+    if info.action:
+        print(f"it ended with the action {info.action!r}")
+    if info.error:
+        print(f"it failed: {info.error}")
+    rows = [
+        (node.name, node.results, node.failed, node.dropped, node.attempts, f"{node.seconds:.3f}")
+        for node in record.nodes
+    ]
+    if rows:
+        print()
+        print(table(("node", "results", "failed", "dropped", "attempts", "seconds"), rows))
+    for node in record.nodes:
+        for error in node.errors:
+            print(f"{node.name}: {error}")
+    if options.points:
+        print()
+        print(table(("point", "recorded"), [(p.path, times(p.at)) for p in record.points]))
+    return 0
+
+
+def resume(options: Options) -> int:
+    """Run a graph on with what is recorded."""
+    graph = load_graph(options.graph)
+    shared = from_json(options.shared, "--shared")
+    redo: Any = "failed" if options.redo == ["failed"] else options.redo
+    journal = Journal(
+        options.journal, run=options.run, redo=redo, accept=options.accept,
+        on_wait="stay" if options.stay else "exit",
+    )  # fmt: skip
+    action = graph.run(shared, journal=journal)
+    status = journal.show().info.status
+    print(f"run {options.run!r}: {status}" + ("" if action is None else f", action {action!r}"))
+    return WAITS if status == "waits" else 0
+
+
+def answer(options: Options) -> int:
+    """Answer what a run waits for."""
+    Journal(options.journal).answer(
+        options.run, options.name, from_json(options.value, "an answer")
+    )
+    print(f"answered {options.name!r} of run {options.run!r}; resume it, if it does not go on")
+    return 0
+
+
+def fork(options: Options) -> int:
+    """Make a run that goes on from a point of another one."""
+    new = Journal(options.journal).fork(
+        options.run, at=options.at, set=named_values(options.set), new=options.new
+    )
+    print(new)
+    return 0
+
+
+def prune(options: Options) -> int:
+    """Remove runs that are done, but for some."""
+    keep = int(options.keep) if options.keep.isdecimal() else options.keep
+    gone = Journal(options.journal).prune(keep, unfinished=options.unfinished)
+    print(f"removed {len(gone)} runs" if len(gone) != 1 else "removed 1 run")
+    return 0
+
+
+def _print_json(value: Any) -> None:
+    json.dump(value, sys.stdout, indent=2)
+    print()
+
+
+def _facts(info: Any) -> dict[str, Any]:
+    left_out = ("input", "seed")
+    return {name: getattr(info, name) for name in info.__slots__ if name not in left_out}
+
+
+def _record_facts(record: RunRecord) -> dict[str, Any]:
+    def facts(thing: Any) -> dict[str, Any]:
+        return {name: getattr(thing, name) for name in thing.__slots__}
+
+    return {
+        **_facts(record.info),
+        "nodes": [facts(node) for node in record.nodes],
+        "points": [facts(point) for point in record.points],
+    }
+
+
+def _print_caveats(address: str) -> None:
+    """Say on standard error what is to be known of this machine's SQLite."""
+    if "://" in address and not address.startswith("sqlite"):
+        return
+    from ..journal.sqlite_file import sqlite_caveats  # loads where it is used
+
+    caveats = sqlite_caveats()
+    if caveats is not None:
+        print(f"note: {caveats}", file=sys.stderr)
+
+
+class Command(NamedTuple):
+    """One command: its name, what it does, what it takes."""
+
+    name: str
+    run: Callable[[Options], int]
+    help: str
+    arguments: Sequence[tuple[str, Mapping[str, Any]]] = ()
+
+
+def takes(name: str, metavar: str | None = None, **settings: Any) -> tuple[str, Mapping[str, Any]]:
+    """Return an argument as argparse takes it."""
+    return name, settings if metavar is None else {**settings, "metavar": metavar}
+
+
+def several(name: str, metavar: str, text: str) -> tuple[str, Mapping[str, Any]]:
+    """Return an option that may be given several times."""
+    return takes(name, metavar, help=text, action="append", default=[])
+
+
+def flag(name: str, text: str) -> tuple[str, Mapping[str, Any]]:
+    """Return an option without a value."""
+    return takes(name, help=text, action="store_true")
+
+
+RUN = takes("run", "RUN", help="the id of a run")
+JSON = flag("--json", "for machines")
+
+COMMANDS = (
+    Command("list", list_runs, "print the runs, the newest first", (JSON,)),
+    Command(
+        "show",
+        show_run,
+        "print what is recorded of a run",
+        (RUN, JSON, flag("--points", "print where it can be forked as well")),
+    ),
+    Command(
+        "resume",
+        resume,
+        "go on with a run",
+        (
+            RUN,
+            takes("graph", "FILE:NAME", help="the graph, or a function that returns it"),
+            takes("--shared", "JSON", default="{}", help="what it begins with; {} by default"),
+            several("--redo", "NODE", "run a node again; 'failed': what has failed"),
+            several("--accept", "NODE", "its code has changed, and its results hold"),
+            flag("--stay", "wait for answers, in place of ending with 75"),
+        ),
+    ),
+    Command(
+        "answer",
+        answer,
+        "answer what a run waits for",
+        (RUN, takes("name", "NAME"), takes("value", "JSON")),
+    ),
+    Command(
+        "fork",
+        fork,
+        "make a run that goes on from a point of another one, and print its id",
+        (
+            RUN,
+            takes("--at", "POINT", help="the last that is kept, as of show --points, or a node"),
+            several("--set", "NAME=JSON", "change a result"),
+            takes("--new", "RUN", help="the id of the new run"),
+        ),
+    ),
+    Command(
+        "prune",
+        prune,
+        "remove runs that are done",
+        (
+            takes("keep", "KEEP", help="how many stay (20), or for how long (30d)"),
+            flag("--unfinished", "also those that have failed, were interrupted or wait"),
+        ),
+    ),
+)

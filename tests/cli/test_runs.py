@@ -1,0 +1,152 @@
+"""``kaygraph runs``: typed in this process, and once in one of its own."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from kaygraph import Journal
+from kaygraph.cli import main
+
+FLOWS = """\
+from pathlib import Path
+from kaygraph import Graph, Node
+
+class Count(Node):
+    def exec(self, _):
+        return 3
+
+    def post(self, shared, prep_res, exec_res):
+        shared["count"] = exec_res
+
+class Double(Node):
+    def prep(self, shared):
+        return shared["count"] + shared.get("more", 0)
+
+    def exec(self, count):
+        if not Path("ready").exists():
+            raise RuntimeError("not ready")
+        return count * 2
+
+    def post(self, shared, prep_res, exec_res):
+        print("doubled:", exec_res)
+        return "end"
+
+def graph():
+    count, double = Count(), Double()
+    count >> double
+    return Graph(count, name="doubling")
+
+nothing = 5
+"""
+
+Typed = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Typed:
+    """Type a command in a folder with a journal and ``flows.py``; return its code and output."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("KAYGRAPH_JOURNAL", "runs.db")
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "flows", raising=False)
+    Path("flows.py").write_text(FLOWS)
+
+    def run(*words: str) -> tuple[int, str, str]:
+        code = main(["runs", *words])
+        return code, *capfd.readouterr()
+
+    return run
+
+
+def test_a_run_is_resumed_shown_forked_and_pruned(typed: Typed) -> None:
+    """All that the command does with a run, one after another."""
+    assert typed("list")[:2] == (0, "no runs\n")
+
+    code, _, error = typed("resume", "first", "flows.py:graph")
+    assert (code, error) == (1, "error: RuntimeError: not ready (in node 'Double')\n")
+    assert "first  doubling  failed" in typed("list")[1]
+
+    Path("ready").touch()
+    code, out, _ = typed("resume", "first", "flows:graph")
+    assert (code, out) == (0, "doubled: 6\nrun 'first': done, action 'end'\n")
+    assert typed("resume", "first", "flows:graph")[1] == "run 'first': done, action 'end'\n"
+
+    shown = typed("show", "first", "--points")[1]
+    assert "first: doubling, done" in shown
+    assert "Count         1" in shown
+
+    new = typed("fork", "first", "--set", "Count=10", "--new", "second")[1].strip()
+    assert new == "second"
+    assert typed("resume", "second", "flows.py:graph")[1].startswith("doubled: 20\n")
+
+    assert typed("prune", "1")[1] == "removed 1 run\n"
+    assert [run.run for run in Journal("runs.db").runs()] == ["second"]
+
+
+def test_a_run_is_shown_as_json(typed: Typed) -> None:
+    """What machines read has the nodes and the points."""
+    Path("ready").touch()
+    typed("resume", "first", "flows.py:graph", "--shared", '{"more": 1}')
+    shown = json.loads(typed("show", "first", "--json")[1])
+    assert [node["name"] for node in shown["nodes"]] == ["Count", "Double"]
+    assert [point["path"] for point in shown["points"]] == ["Count", "Double"]
+    assert json.loads(typed("list", "--json")[1])[0]["status"] == "done"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["resume", "a", "flows.py"], "a graph is named as FILE:NAME or MODULE:NAME"),
+        (["resume", "a", "missing.py:graph"], "there is no file 'missing.py'"),
+        (["resume", "a", "missing:graph"], "there is no module 'missing' here"),
+        (["resume", "a", "flows.py:grap"], "has no 'grap'. Did you mean 'graph'?"),
+        (["resume", "a", "flows.py:nothing"], "is no graph, and no function that returns one: int"),
+        (["resume", "a", "flows.py:graph", "--shared", "{"], "--shared is JSON"),
+        (["fork", "a", "--set", "Count"], "--set takes NAME=JSON"),
+        (["stop", "a"], "invalid choice: 'stop'"),
+    ],
+)
+def test_a_wrong_command_says_what_to_type(typed: Typed, words: list[str], said: str) -> None:
+    """The code is 2, and nothing has been run."""
+    code, out, error = typed(*words)
+    assert (code, out) == (2, "")
+    assert error.startswith("error: ")
+    assert said in error
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["show", "none"], "has no run 'none'"),
+        (["fork", "none"], "has no run 'none'"),
+        (["prune", "soon"], "keep is a duration such as '30d'"),
+    ],
+)
+def test_what_cannot_be_done_is_an_error(typed: Typed, words: list[str], said: str) -> None:
+    """The code is 1."""
+    code, _, error = typed(*words)
+    assert code == 1
+    assert said in error
+
+
+def test_a_journal_has_to_be_named(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By an option or by the environment."""
+    monkeypatch.delenv("KAYGRAPH_JOURNAL")
+    assert typed("list")[0] == 2
+    assert typed("list", "--journal", "other.db")[:2] == (0, "no runs\n")
+
+
+@pytest.mark.proofs
+def test_it_is_a_program(typed: Typed) -> None:
+    """``python -m kaygraph`` ends with the code."""
+    command = [sys.executable, "-m", "kaygraph", "runs"]
+    shown = subprocess.run([*command, "list"], capture_output=True, text=True, check=False)
+    assert (shown.returncode, shown.stdout) == (0, "no runs\n")
+    wrong = subprocess.run([*command, "shwo"], capture_output=True, text=True, check=False)
+    assert wrong.returncode == 2
