@@ -3,7 +3,7 @@
 import typing
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from inspect import isabstract
+from inspect import isabstract, unwrap
 from typing import Any, get_args, get_origin, get_type_hints
 
 LANGUAGE = frozenset({"builtins", "collections", "collections.abc", "types", "typing"})
@@ -11,8 +11,14 @@ LANGUAGE = frozenset({"builtins", "collections", "collections.abc", "types", "ty
 
 def returned_by(function: Callable[..., Any]) -> object:
     """Return the annotation of what a function returns, or None where it cannot be told."""
+
+    def alone() -> None:
+        """Has that annotation, and no other one that may not be found here."""
+
     with suppress(Exception):  # a name that is imported for type checkers alone, say
-        return get_type_hints(function).get("return")
+        written: Any = unwrap(function)
+        alone.__annotations__ = {"return": written.__annotations__["return"]}
+        return get_type_hints(alone, written.__globals__)["return"]
     return None
 
 
@@ -34,6 +40,8 @@ def classes_in(annotation: object) -> Iterator[type]:
                 yield found
             with suppress(Exception):
                 waiting.extend(get_type_hints(found).values())
+            models = getattr(found, "__pydantic_fields__", {})  # those of a generic are its own
+            waiting.extend(getattr(field, "annotation", None) for field in models.values())
         else:  # an alias (``type Rows = list[Row]``), a TypeVar
             waiting.append(getattr(found, "__value__", None))
             waiting.append(getattr(found, "__bound__", None))

@@ -3,7 +3,9 @@
 from collections.abc import Callable, Iterable
 from hashlib import blake2b
 from threading import get_ident
+from types import FunctionType
 from typing import Any
+from weakref import WeakSet
 
 from .._extras import extra
 from .._formatting import error_text
@@ -43,6 +45,7 @@ class Encoding:
         self._options = options_of(library, canonical=False)
         self._sorted = options_of(library, canonical=True)
         self._raised: dict[int, BaseException] = {}  # while an extension is read, by thread
+        self._learnt: WeakSet[Callable[..., Any]] = WeakSet()
         self._registry = Registry(library.packb)
         self._unpacks: dict[int, Callable[[bytes, Unpack], Any]] = {
             **{extension.tag: extension.unpack for extension in EXTENSIONS.values()},
@@ -56,7 +59,10 @@ class Encoding:
 
     def register_returned(self, function: Callable[..., Any]) -> None:
         """Let values of the classes be recorded that a function is annotated to return."""
-        self._registry.register_named(returned_by(function))
+        function = getattr(function, "__func__", function)
+        if isinstance(function, FunctionType) and function not in self._learnt:
+            self._learnt.add(function)
+            self._registry.register_named(returned_by(function))
 
     def encode(self, value: object, what: str) -> bytes:
         """Return a value as bytes.
@@ -124,7 +130,8 @@ class Encoding:
         return error
 
     def _packed(self, value: object, what: str, *, canonical: bool = False) -> bytes:
-        packer = Packer(self._library, self._registry.find, canonical=canonical)
+        find = self._registry.find_any if canonical else self._registry.find
+        packer = Packer(self._library, find, canonical=canonical)
         try:
             return packer.pack(value)
         except Unrecordable as refused:

@@ -70,6 +70,15 @@ def kind_of(cls: type) -> Kind:
     return ObjectKind(cls)
 
 
+def declares_fields(cls: Any) -> bool:
+    """Whether a class says what its values consist of."""
+    if issubclass(cls, Enum) or hasattr(cls, "__struct_fields__"):
+        return True
+    return next(_fields_of(cls), None) is not None or (
+        issubclass(cls, tuple) and hasattr(cls, "_fields")
+    )
+
+
 class EnumKind:
     """Members of an enum, by name; combined flags, by value."""
 

@@ -12,7 +12,7 @@ from . import arrays
 from .annotations import classes_in
 from .errors_as_values import KNOWN, Tolerated, pack_error, unpack_error
 from .extensions import EXTENSIONS, Extension, Packing, Tag, Unpack, Unrecordable
-from .registered import Kind, ObjectKind, Parts, kind_of, name_of
+from .registered import Kind, ObjectKind, Parts, declares_fields, kind_of, name_of
 
 NOTHING, EMPTY_MAP, EMPTY_ARRAY = b"\xc0", b"\x80", b"\x90"
 
@@ -25,6 +25,7 @@ class Registry:
         self._names: dict[type, str] = {}
         self._classes: dict[str, type] = {}
         self._kinds: dict[str, Kind] = {}
+        self._declared: dict[type, Extension] = {}
         self._extensions: dict[type, Extension] = {
             Tolerated: Extension(Tag.ERROR, self._pack_tolerated, self.unpack_error)
         }
@@ -61,6 +62,21 @@ class Registry:
         if issubclass(cls, BaseException):
             return Extension(Tag.ERROR, self._pack_error, self.unpack_error)
         return arrays.extension_of(cls) if cls.__module__ == "numpy" else None
+
+    def find_any(self, cls: type) -> Extension | None:
+        """Return how values of a class are told from each other; it need not be registered.
+
+        A class has to say what it consists of, as a dataclass does: another object may hold
+        something that is different each time.
+        """
+        extension = self.find(cls) or self._declared.get(cls)
+        if extension is None and declares_fields(cls):
+            try:
+                extension = self._extension(cls, name_of(cls), kind_of(cls), checked=False)
+            except TypeError:
+                return None
+            self._declared[cls] = extension
+        return extension
 
     def unpack(self, data: bytes, unpack: Unpack) -> Any:
         """Return a value of a registered class.
@@ -102,7 +118,14 @@ class Registry:
             self._add(cls, name, kind_of(cls))
 
     def _add(self, cls: type, name: str, kind: Kind, *, checked: bool = True) -> None:
+        self._names[cls], self._classes[name], self._kinds[name] = name, cls, kind
+        self._extensions[cls] = self._extension(cls, name, kind, checked=checked)
+
+    def _extension(self, cls: type, name: str, kind: Kind, *, checked: bool) -> Extension:
+        """Return how values of a class are recorded, or told from each other."""
         head = b"\x95" + self._packb(name)  # an array of five
+        # A program's own module has another name where it is imported.
+        canonical_head = b"\x95" + self._packb(cls.__qualname__)
         unchecked = checked
 
         def pack(value: Any, packing: Packing) -> bytes:
@@ -110,7 +133,7 @@ class Registry:
             content, fields, others, unset = parts
             data = b"".join(
                 (
-                    head,
+                    canonical_head if packing.canonical else head,
                     NOTHING if content is None else packing.pack(content),
                     packing.pack_attributes(fields) if fields else EMPTY_MAP,
                     packing.pack_attributes(others) if others else EMPTY_MAP,
@@ -124,8 +147,7 @@ class Registry:
                 unchecked = bool(kind.watched) or content is not None
             return data
 
-        self._names[cls], self._classes[name], self._kinds[name] = name, cls, kind
-        self._extensions[cls] = Extension(Tag.REGISTERED, pack, self.unpack)
+        return Extension(Tag.REGISTERED, pack, self.unpack)
 
     def _known(self, name: str) -> str:
         """Return the name of the class that is meant.

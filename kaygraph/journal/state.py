@@ -56,6 +56,8 @@ class State:
 
     def number_of(self, node: Any, name: str) -> int:
         """Return the number of a node in the log."""
+        self.encoding.register_returned(node.exec)
+        self.encoding.register_returned(node.exec_fallback)
         return self.nodes.number_of(name, node)
 
     def key_of(self, name: str) -> Callable[[Any], Any] | None:

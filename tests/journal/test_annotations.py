@@ -1,0 +1,108 @@
+"""Classes that annotations name need not be registered by hand."""
+
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, Protocol, TypedDict, TypeVar
+
+import pydantic
+import pytest
+
+from kaygraph import Graph, Journal, Node
+from kaygraph.journal.annotations import classes_in, returned_by
+from kaygraph.journal.encoding import Encoding
+from tests.journal.recorded import Colour, Frozen, Holder, Keyword, Model, Pair, Point, Struct
+
+if TYPE_CHECKING:
+    from tests.journal.recorded import Elsewhere
+
+T = TypeVar("T")
+
+
+class Box(pydantic.BaseModel, Generic[T]):
+    content: T
+
+
+class Message(TypedDict):
+    at: Point
+
+
+class Shown(Protocol):
+    colour: Colour
+
+
+NAMED: dict[str, tuple[Any, set[type]]] = {
+    "nothing": (None, set()),
+    "built in": (dict[str, list[int]], set()),
+    "deep": (dict[str, list[Pair | None]], {Pair}),
+    "with metadata": (Annotated[Struct, "checked"], {Struct}),
+    "items": (AsyncIterator[Struct], {Struct}),
+    "literal": (Literal["Point"], set()),
+    "fields": (Frozen, {Frozen, Point}),
+    "typed dict": (Mapping[str, Message], {Point}),
+    "protocol": (Shown, {Colour}),
+    "generic": (Keyword[Point], {Keyword, Point}),
+    "generic model": (Box[Model], {Box[Model], Model, Point}),
+}
+
+
+@pytest.mark.parametrize(("annotation", "classes"), NAMED.values(), ids=NAMED)
+def test_classes_are_found_wherever_they_stand(annotation: Any, classes: set[type]) -> None:
+    """Each is found, with those of its fields, and none that has no values of its own."""
+    assert set(classes_in(annotation)) - {type(Point | None)} == classes
+
+
+def test_other_annotations_of_a_function_do_not_matter() -> None:
+    """One that only a type checker finds is no reason to leave the others out."""
+
+    def known(item: "Elsewhere") -> "list[Point]":
+        raise NotImplementedError
+
+    def unknown(item: int) -> "Elsewhere":
+        raise NotImplementedError
+
+    assert returned_by(known) == list[Point]
+    assert returned_by(unknown) is None
+    assert returned_by(len) is None
+
+
+def test_what_exec_is_annotated_to_return_is_recorded(tmp_path: Path) -> None:
+    """A resumed run hands over values of the same classes; types= was not needed."""
+    calls: list[str] = []
+
+    class Load(Node):
+        def exec(self, prep_res: Any) -> Holder:
+            calls.append("load")
+            return Holder(model=Model(name="a", point=Point(1)))
+
+        def post(self, shared: Any, prep_res: Any, exec_res: Holder) -> None:
+            shared["loaded"] = exec_res
+
+    class Save(Node):
+        def prep(self, shared: Any) -> Any:
+            return shared["loaded"]
+
+        def exec(self, prep_res: Holder) -> None:
+            calls.append("save")
+            if calls.count("save") == 1:
+                raise OSError("no space")
+
+    graph = Graph(Load() >> Save())
+    with pytest.raises(OSError, match="no space"):
+        graph.run({}, journal=Journal(tmp_path / "runs.db", run="a"))
+    shared: dict[str, Any] = {}
+    graph.run(shared, journal=Journal(tmp_path / "runs.db", run="a"))
+    assert calls == ["load", "save", "save"]
+    assert shared["loaded"] == Holder(model=Model(name="a", point=Point(1)))
+
+
+def test_items_are_told_from_each_other_without_being_registered() -> None:
+    """A fingerprint needs a class that says what it consists of, and not to be read again."""
+    here, there = Encoding(), Encoding([Frozen, Pair, Colour])
+    for value in (
+        Frozen(Point(1)),
+        Pair(1, {Colour.RED}),
+        Struct(1),
+        Holder(model=Model(name="a")),
+    ):
+        assert here.fingerprint(value) == there.fingerprint(value)
+    assert here.fingerprint(Point(1)) != here.fingerprint(Point(2))
