@@ -44,6 +44,10 @@ class Journal:
         durable: Of SQLite: whether what is recorded survives a loss of power. By default it
             survives the end of the process.
         keep: Which runs stay when one is done: see ``prune``. By default all do.
+
+    Attributes:
+        replayed: How many results the last run that has ended took from the journal.
+        called: How many calls of ``exec`` it made, each with all of its attempts.
     """
 
     def __init__(
@@ -62,6 +66,7 @@ class Journal:
         self.address, self.durable = address, durable
         self.keep = None if keep is None else check_keep(keep)
         self.run = None if run is None else check_run(run)
+        self.replayed = self.called = 0
         self._encoding = Encoding(types)
         self._settings = Settings(
             dict(key or {}),
@@ -184,6 +189,10 @@ class Journal:
             run = self.run or new_id(self.address)
             owned = Owned(self.open_store, run, node.name, self.keep)
             begin = partial(work, shared, frame)
-            return await run_recorded(owned, self._settings, self._encoding, node, frame.run, begin)
+            asked = owned, self._settings, self._encoding, node, frame.run, begin
+            try:
+                return await run_recorded(*asked)
+            finally:
+                self.replayed, self.called = owned.replayed, owned.called
 
         return recorded

@@ -122,6 +122,7 @@ class Recording:
         try:
             # What a generator yields is recorded as a whole before any of it goes on.
             slot.outlet = None
+            state.called += 1
             return await self._run(item, index, slot)
         except Drop:
             state.add([DROPPED, key, self.number, b"", slot.attempts, slot.seconds])

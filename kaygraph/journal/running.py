@@ -8,6 +8,7 @@ from secrets import token_hex
 from time import gmtime, strftime
 from typing import Any, TypeVar
 
+from ..aio.tasks import outlast
 from ..errors import JournalError, RunExistsError
 from ..graph.graph import Graph
 from ..run.run import Run
@@ -44,6 +45,8 @@ class Owned:
     ) -> None:
         self._open, self._run, self._graph, self._keep = open_it, run, graph, keep
         self._store: Store | None = None
+        self._failed: Exception | None = None
+        self.replayed = self.called = 0
         self._epoch = 0
 
     def open(self) -> tuple[RunInfo, Log]:
@@ -62,13 +65,20 @@ class Owned:
         return info, log
 
     def commit(self, entries: list[Entry]) -> None:
-        """Write entries in one transaction."""
-        if entries:
-            assert self._store is not None
-            self._store.append(self._run, self._epoch, packed(entries))
+        """Write entries in one transaction; nothing is written behind what could not be."""
+        assert self._store is not None
+        if self._failed is not None:
+            raise self._failed
+        try:
+            if entries:
+                self._store.append(self._run, self._epoch, packed(entries))
+        except Exception as error:
+            self._failed = error
+            raise
 
-    def finish(self, status: str, action: str | None, error: str | None) -> None:
-        """Write how the run has ended."""
+    def end(self, entries: list[Entry], status: str, action: str | None, error: str | None) -> None:
+        """Write what is left, and how the run has ended."""
+        self.commit(entries)
         assert self._store is not None
         self._store.finish(self._run, self._epoch, status, action, error)
         if status == "done" and self._keep is not None:
@@ -88,13 +98,11 @@ async def run_recorded(
     work: Callable[[], Coroutine[Any, Any, T]],
 ) -> T:
     """Run what is not recorded, replay what is, and note how the run has ended."""
-    broken: list[Exception] = []
     session: Session | None = None
 
     def failed(error: Exception) -> None:
-        broken.append(error)
-        if session is not None:
-            session.fatal(error if isinstance(error, JournalError) else JournalError(str(error)))
+        assert session is not None  # what opens the journal is no commit
+        session.fatal(error if isinstance(error, JournalError) else JournalError(str(error)))
 
     writer = Writer(owned.commit, failed)
     try:
@@ -107,8 +115,12 @@ async def run_recorded(
         session = Session(log, settings, encoding, run, writer)
         return await _run(session, writer, owned, node, run, work)
     finally:
-        await writer.call(owned.close)
-        writer.close()
+        if session is not None:
+            owned.replayed, owned.called = session.replayed, session.called
+        try:
+            await _outlasted(writer.call(owned.close))
+        finally:
+            writer.close()
 
 
 async def _run(
@@ -126,27 +138,33 @@ async def _run(
         action = await work()
         session.check_end()
     except BaseException as error:
+        status = "failed" if isinstance(error, Exception) else "interrupted"
+        session.closed = True
         if session.error is None:
-            await writer.committed()
-            status = "failed" if isinstance(error, Exception) else "interrupted"
-            await writer.call(owned.finish, status, None, f"{type(error).__name__}: {error}")
+            said = f"{type(error).__name__}: {error}"
+            await _outlasted(writer.call(owned.end, writer.take_rest(), status, None, said))
             raise
-        _taken_back(run)
+        if run.task is not None and run.task.cancelling():
+            run.task.uncancel()  # it was the journal that has ended the run
         raise session.error from error.__cause__
     else:
-        await writer.committed()
-        if run.draining:
-            await writer.call(owned.finish, "interrupted", None, None)
-        else:
-            said = action if isinstance(action, str) else None
-            await writer.call(owned.finish, "done", said, None)
+        session.closed = True
+        status = "interrupted" if run.draining else "done"
+        ended = action if isinstance(action, str) else None
+        await _outlasted(writer.call(owned.end, writer.take_rest(), status, ended, None))
+        if session.error is not None:
+            raise session.error
         return action
     finally:
         POSITION.reset(token)
         run.journal = None  # it knows the run: no cycle may stay
 
 
-def _taken_back(run: Run) -> None:
-    """Take back the cancellation with which the journal has ended the run."""
-    if run.task is not None and run.task is asyncio.current_task() and run.task.cancelling():
-        run.task.uncancel()
+async def _outlasted(call: Coroutine[Any, Any, None]) -> None:
+    """Wait for a call of the store, however often whoever waits is cancelled."""
+    called = asyncio.get_running_loop().create_task(call)
+    try:
+        await outlast([called])
+    finally:
+        if called.done():
+            called.result()

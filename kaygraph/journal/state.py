@@ -25,6 +25,7 @@ class State:
         turns: The recorded order.
         changes: Something is run again on purpose, so that what follows may differ.
         replayed: How many results came from the journal.
+        called: How many items were run.
         added: How many entries were added.
     """
 
@@ -38,7 +39,8 @@ class State:
         self.met: dict[bytes, int] = {}  # how often an item was met that is equal to others
         self.changes = settings.changes or log.changed
         self.error: JournalError | None = None
-        self.replayed = self.added = 0
+        self.replayed = self.called = self.added = 0
+        self.closed = False  # the run has ended, but for its last commit
         self._handed_over = log.handed_over
         self._moving = 0  # hooks and calls that are under way
         self._moved = 0  # how often anything has begun, ended or had its turn
@@ -106,7 +108,7 @@ class State:
         """End the run with an error of the journal, wherever it came up."""
         if self.error is None:
             self.error = error
-            if self._run.task is not None:
+            if self._run.task is not None and not self.closed:
                 self._run.task.cancel()
         return error
 

@@ -55,6 +55,12 @@ class Writer:
             self._busy = True
             self._loop.call_soon(self._send)
 
+    def take_rest(self) -> list[Entry]:
+        """Return what is not written yet, for the last call of all: nothing more is written."""
+        self._broken = True
+        entries, self._entries = self._entries, []
+        return entries
+
     async def committed(self) -> None:
         """Wait until all that was added is committed."""
         if not self._busy and not self._broken:
@@ -81,7 +87,7 @@ class Writer:
         return await called  # type: ignore[no-any-return]
 
     def close(self) -> None:
-        """End the thread, when what it does has ended."""
+        """End the thread, when all that is there to do is done."""
         self._work.put(None)
 
     def _do(self, work: Callable[[], None]) -> None:
