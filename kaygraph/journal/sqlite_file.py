@@ -22,6 +22,8 @@ T = TypeVar("T")
 Values = Sequence[str | int | float | bytes | None]
 
 LOCK_TIMEOUT_S = 10.0
+READ_TIMEOUT_S = 0.5  # for others to have read what is to be freed
+INCREMENTAL = 2  # of PRAGMA auto_vacuum
 POLL_S = 0.001  # between two tries to get a lock
 # A process that commits back to back leaves no time for others, which can but poll: it holds the
 # lock almost always. So it leaves a gap that is longer than their pause, every so often.
@@ -143,22 +145,24 @@ class SQLiteFile:
     def shrink(self) -> None:
         """Give pages that are not used back to the file system.
 
-        Raises:
-            JournalLockedError: Another process has read for too long.
+        While another process reads, the log stays as it is, and so does the file: both shrink when
+        all have read and written what they had to. A file that others have made keeps its pages,
+        which are used again: only VACUUM could free them, and that writes everything anew.
         """
 
         def freed(connection: sqlite3.Connection) -> None:
-            (kind,) = connection.execute("PRAGMA auto_vacuum").fetchone()
-            # execute() would free one page of them, and VACUUM is for a file that others have made.
-            connection.executescript("PRAGMA incremental_vacuum" if kind == 2 else "VACUUM")
+            if connection.execute("PRAGMA auto_vacuum").fetchone() == (INCREMENTAL,):
+                # By execute() it would be one page, since each is a row, and one without columns.
+                connection.executescript("PRAGMA incremental_vacuum")
 
-        def emptied(connection: sqlite3.Connection) -> None:
+        def emptied(connection: sqlite3.Connection) -> bool:
             busy, _, _ = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            if busy:
-                raise _BusyError
+            return not busy
 
         self._patiently(freed)
-        self._patiently(emptied)
+        until = time.monotonic() + READ_TIMEOUT_S
+        while not self._patiently(emptied) and time.monotonic() < until:
+            time.sleep(POLL_S)
         self._check_files()
 
     def close(self) -> None:
@@ -196,9 +200,6 @@ class SQLiteFile:
             try:
                 with self._in_use:
                     return job(connection)
-            except _BusyError as error:
-                if time.monotonic() >= until:
-                    raise self._locked("it is read all the time") from error
             except sqlite3.Error as error:
                 if not _is_locked(error):
                     raise self._told(error) from error
@@ -288,10 +289,6 @@ def sqlite_caveats() -> str | None:
     if not said:
         return None
     return f"SQLite {sqlite3.sqlite_version}: {'; '.join(said)}"
-
-
-class _BusyError(Exception):
-    """A checkpoint could not be done, because others read."""
 
 
 # SQLite notes in memory which locks the process has on a file. A child of fork() gets the notes and

@@ -174,7 +174,7 @@ class Store(Protocol):
         """Remove runs with all that is theirs. Those that are not there are passed over."""
 
     def compact(self) -> None:
-        """Give the space of what was removed back to the file system."""
+        """Give the space of what was removed back to the file system, now or when nobody reads."""
 
     def cache_get(self, key: bytes) -> tuple[bytes, float] | None:
         """Return what is cached under a key, and until when (``math.inf``: for good), or None.

@@ -3,9 +3,11 @@
 import os
 import pickle
 import random
+import sqlite3
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -204,3 +206,42 @@ def test_an_empty_file_beside_a_log_is_refused(place: Path) -> None:
     with pytest.raises(JournalCorruptError, match="the file is empty, and its log is not"):
         SQLiteStore(place / "runs.db")
     assert (place / "runs.db-wal").read_bytes() == log
+
+
+@pytest.mark.parametrize(
+    ("statement", "told"),
+    [
+        ("DELETE FROM kaygraph_rows WHERE key % 4294967296 = 6", "row 6 of run .* is missing"),
+        ("DELETE FROM kaygraph_rows WHERE key % 4294967296 > 9", "row 10 of run .* is missing"),
+        ("UPDATE kaygraph_rows SET blob = x'00'", "row .* of run .* is not as it was"),
+        ("UPDATE kaygraph_rows SET blob = 'a'", "row .* of run .* is not as it was"),
+        ("UPDATE kaygraph_rows SET at = at + 1", "row .* of run .* is not as it was"),
+        ("UPDATE kaygraph_rows SET at = 'a'", "row .* of run .* is not as it was"),
+        ("UPDATE kaygraph_runs SET status = 'failed'", "what it says of run 'fork' is not as it"),
+        ("UPDATE kaygraph_runs SET first = 2", "what it says of run 'fork' is not as it was"),
+        ("UPDATE kaygraph_inputs SET data = x'00'", "the input of run .* is not as it was"),
+        ("DELETE FROM kaygraph_inputs", "the input of run .* is not as it was"),
+        ("UPDATE kaygraph_answers SET data = x'00'", "answer 'Confirm' of run .* is not as it"),
+        ("UPDATE kaygraph_journal SET version = 0", r"its version is \[\(0,\)\]"),
+        ("DELETE FROM kaygraph_journal", r"its version is \[\]"),
+    ],
+)
+def test_what_is_not_as_it_was_written_is_named(statement: str, told: str, place: Path) -> None:
+    """Each table has checksums, and each run knows what it has to have at least."""
+    files, history = written(0)
+    (place / "runs.db").write_bytes(files["runs.db"])
+    with closing(sqlite3.connect(place / "runs.db")) as connection, connection:
+        connection.execute(statement)
+    with pytest.raises(JournalCorruptError, match=rf"runs.db' is damaged: {told}"):
+        check(place / "runs.db", history)
+
+
+def test_what_is_cached_and_not_as_it_was_written_is_not_there(place: Path) -> None:
+    """It is not refused, since it can be done again."""
+    files, _ = written(0)
+    (place / "runs.db").write_bytes(files["runs.db"])
+    with closing(sqlite3.connect(place / "runs.db")) as connection, connection:
+        connection.execute("UPDATE kaygraph_cache SET data = x'00'")
+    store = SQLiteStore(place / "runs.db")
+    assert store.cache_get(b"key") is None
+    store.close()

@@ -6,6 +6,7 @@ import sqlite3
 import stat
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -123,30 +124,35 @@ def test_what_was_removed_is_given_back(path: Path) -> None:
         assert [row.number for row in other.rows("b")] == [*range(55, 61)]
 
 
-def test_a_file_that_others_have_made_is_given_back_too(path: Path) -> None:
-    """It may not be one that can shrink page by page."""
+def test_a_file_that_others_have_made_keeps_its_size(path: Path) -> None:
+    """It may be a large one, and would have to be written anew; what is free is used again."""
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE orders (id)")
     with store(path) as opened:
-        epoch = opened.claim("a", "Graph").epoch
-        for _ in range(60):
-            opened.append("a", epoch, os.urandom(20_000))
-        opened.remove(["a"])
-        opened.compact()
-        assert bytes_of(path) < 150_000
-
-
-def test_a_file_that_is_read_all_the_time_cannot_shrink(path: Path) -> None:
-    """That is said; what was removed is removed."""
-    with store(path, lock_timeout=0.05) as opened, closing(sqlite3.connect(path)) as reader:
-        epoch = opened.claim("a", "Graph").epoch
-        opened.append("a", epoch, os.urandom(100_000))
-        reader.execute("BEGIN")
-        reader.execute("SELECT * FROM kaygraph_rows").fetchone()
-        opened.remove(["a"])
-        with pytest.raises(JournalLockedError, match="it is read all the time"):
+        for run in ("a", "b", "c", "d"):
+            epoch = opened.claim(run, "Graph").epoch
+            for _ in range(60):
+                opened.append(run, epoch, os.urandom(20_000))
+            opened.remove([run])
             opened.compact()
-        assert opened.runs() == []
+        assert 1_000_000 < bytes_of(path) < 1_500_000
+
+
+def test_a_file_that_is_read_meanwhile_shrinks_afterwards(path: Path) -> None:
+    """What was removed is removed; the file is as long as the reader needs it."""
+    with store(path) as opened:
+        epoch = opened.claim("a", "Graph").epoch
+        for _ in range(10):
+            opened.append("a", epoch, os.urandom(100_000))
+        with closing(sqlite3.connect(path)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT * FROM kaygraph_rows").fetchone()
+            opened.remove(["a"])
+            opened.compact()
+            assert opened.runs() == []
+            assert bytes_of(path) > 1_000_000
+        opened.compact()
+        assert bytes_of(path) < 100_000
 
 
 # --- what cannot be used -----------------------------------------------------------------------
@@ -344,6 +350,41 @@ def test_others_that_come_and_go_leave_the_log(path: Path) -> None:
             assert python("-c", LOOKS, path, check=True).stdout == f"{number}\n"
             with store(path) as other:
                 assert other.info("a").rows == number
+
+
+@dataclass
+class Time:
+    """Stands for the module: time goes by while one looks at it, and while one sleeps."""
+
+    now: float = 0.0
+    slept: list[float] = field(default_factory=list)
+
+    def monotonic(self) -> float:
+        self.now += 0.0001
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+
+def test_an_owner_that_writes_all_the_time_leaves_gaps(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One every 20 ms, which others who poll every millisecond see; if it pauses anyway, none."""
+    with store(path) as opened:
+        epoch = opened.claim("a", "Graph").epoch
+        time = Time()
+        monkeypatch.setattr(sqlite_file, "time", time)
+        time.now = opened._file._ended + 1
+        while len(time.slept) < 3:
+            opened.append("a", epoch, b"1")
+        assert min(time.slept) > sqlite_file.POLL_S
+        assert opened.info("a").rows == pytest.approx(3 * 0.02 / 0.0003, rel=0.4)
+        for _ in range(100):
+            time.now += 0.002
+            opened.append("a", epoch, b"1")
+        assert len(time.slept) == 3
 
 
 def test_a_log_that_is_shortened_is_not_taken_for_a_damaged_one(path: Path) -> None:

@@ -172,11 +172,16 @@ def test_a_store_is_a_dict(name: str, examples: int) -> None:
     )
 
 
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
 @pytest.fixture(params=[*PLACES])
-def opened(request: pytest.FixtureRequest) -> Iterator[Open]:
+def opened(request: pytest.FixtureRequest, clock: Clock) -> Iterator[Open]:
     """Opens connections to one store, which are closed after the test."""
     stores: list[Store] = []
-    with PLACES[request.param](Clock()) as open_one:
+    with PLACES[request.param](clock) as open_one:
 
         def another() -> Store:
             stores.append(open_one())
@@ -252,14 +257,19 @@ def test_the_first_answer_stands(opened: Open) -> None:
     assert [(one.name, one.data) for one in owner.answers("a")] == [("Confirm", b"yes")]
 
 
-def test_a_copy_has_the_first_rows_and_what_was_answered_by_then(opened: Open) -> None:
+def test_a_copy_has_the_first_rows_and_what_was_answered_by_then(
+    opened: Open, clock: Clock
+) -> None:
     """Under an id of its own, with a log that goes on by itself."""
     store = opened()
     epoch = store.claim("a", "Graph").epoch
     store.set_input("a", epoch, b"input")
     for number in range(5):
+        clock.now += 1
         store.append("a", epoch, b"%d" % number)
+        store.answer("a", f"Confirm {number}", b"yes")
     store.copy("a", "b", 3)
+    assert [answer.name for answer in store.answers("b")] == [f"Confirm {n}" for n in range(3)]
     info = store.info("b")
     assert (info.status, info.epoch, info.rows, info.input) == ("interrupted", 0, 3, b"input")
     assert (info.graph, info.seed) == ("Graph", store.info("a").seed)
