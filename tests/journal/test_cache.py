@@ -365,6 +365,9 @@ async def test_items_and_results_must_be_recordable() -> None:
     """The error names the node, the item, and what is to be given."""
     events: list[Event] = []
 
+    class Ticket:
+        """It does not say what it consists of."""
+
     class Fetch(BatchNode):
         cache = Cache(":memory:")
 
@@ -375,8 +378,8 @@ async def test_items_and_results_must_be_recordable() -> None:
             return Line(Point(1))
 
     types = r"Cache\(\.\.\., types=\["
-    with pytest.raises(NotRecordableError, match=rf"The item of 'Fetch' .*{types}Point\]") as item:
-        await Fetch().run_async([Point(1)], observers=[events.append])
+    with pytest.raises(NotRecordableError, match=rf"The item of 'Fetch' .*{types}Ticket\]") as item:
+        await Fetch().run_async([Ticket()], observers=[events.append])
     assert item.value.__notes__[0].startswith("in node 'Fetch', item 0")
     failed = [event for event in events if isinstance(event, ItemFailed)]
     assert [(one.status, one.attempts) for one in failed] == [("failed", 0)]
