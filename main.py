@@ -110,6 +110,8 @@ def make_parser() -> Parser:
         help="JSON lines on standard output, the rest on standard error",
     )
     add("--seed", metavar="N", type=seed, default=7, help="of the bundled service (default 7)")
+    add("--journal", metavar="FILE", help="record the run there; typed again, it goes on where it "
+        "was killed")  # fmt: skip
     add("--services", metavar="URL", help="use the service that runs there, not a bundled one")
     add(
         "--limit",

@@ -63,6 +63,7 @@ class Command:
             workers=arguments.workers,
             limit=arguments.limit,
             output=arguments.output,
+            journal=arguments.journal,
             seed=arguments.seed,
             services=arguments.services,
             run_in=arguments.run_in,
@@ -87,7 +88,10 @@ class Command:
             raise InputError("nothing to do: name an --example, type a text, or --interactive")
         worked = True
         with output_to(self.options.output, self.screen) as output:
-            runner = Runner(self.screen, verbose=self.options.verbose, output=output)
+            runner = Runner(
+                self.screen, verbose=self.options.verbose, output=output,
+                journal=self.options.journal,
+            )  # fmt: skip
             for job in jobs:
                 if len(jobs) > 1:
                     self.screen.print("", f"── {job.name}: {job.workflows[0].summary}")
@@ -97,7 +101,7 @@ class Command:
     def _interactive(self) -> int:
         from examples.shell import Shell  # prompt-toolkit loads where it is used
 
-        for option in ("input", "output"):
+        for option in ("input", "output", "journal"):
             if getattr(self.arguments, option) is not None:
                 raise InputError(f"--{option} goes with --example or a text, not --interactive")
         return Shell(Runner(self.screen, verbose=self.options.verbose), self.options).run()

@@ -170,14 +170,20 @@ def prepare(options: Options) -> Shared:
     if options.limit is not None and options.limit < 1:
         raise ValueError(f"The number of records must be at least 1, got {options.limit}.")
     database = database_of(options)
-    if database is not None:
+    if database is not None and str(database) != options.journal:
         check_database(database)
     return {"incoming": options.records, "limit": options.limit, "database": database}
 
 
 def database_of(options: Options) -> Path | None:
-    """Return the file that the options name, when it is to be a database."""
+    """Return the file that the options name, when it is to be a database.
+
+    A run that is recorded has its table in the file of the journal: so a row and the note that it
+    is done are written in one transaction.
+    """
     named = options.output
+    if named is None and options.journal is not None and "://" not in options.journal:
+        return Path(options.journal)
     return named if named is not None and named.suffix.lower() in DATABASES else None
 
 

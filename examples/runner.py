@@ -14,7 +14,7 @@ from typing import IO, Any
 from examples.inputs import InputError, Records, many
 from examples.screen import Terminal, only, run_log, visible
 from examples.workflow import NAMES, Options, Row, Shared, Workflow
-from kaygraph import Graph, Observer, RunInterrupted, RunReport
+from kaygraph import Graph, Journal, Observer, RunInterrupted, RunReport
 
 # Which workflows follow an option that is not for all of them.
 TAKEN_BY = {
@@ -111,12 +111,19 @@ class Runner:
         screen: Where people read.
         verbose: Log the events on standard error, and show the traceback of a failure.
         output: Where rows are written, or None.
+        journal: The address of a journal where runs are recorded and resumed, or None.
     """
 
     def __init__(
-        self, screen: Terminal, *, verbose: bool = False, output: "Output | None" = None
+        self,
+        screen: Terminal,
+        *,
+        verbose: bool = False,
+        output: "Output | None" = None,
+        journal: str | None = None,
     ) -> None:
         self.screen, self.verbose, self.output = screen, verbose, output
+        self.journal = journal
         self.last: tuple[Job, RunReport] | None = None
 
     def run(self, job: Job) -> bool:
@@ -131,14 +138,23 @@ class Runner:
         report = RunReport()
         self.last = job, report
         self._tell_bad_lines(job)
+        journal: Journal | None = None
         try:
-            job.graph.run(job.shared, observers=self._observers(job, report), grace=GRACE_S)
+            journal = None if self.journal is None else self._journal(self.journal, job)
+            job.graph.run(
+                job.shared, observers=self._observers(job, report), grace=GRACE_S, journal=journal
+            )
         except RunInterrupted as interrupt:
             interrupt.add_note(_interrupted(job, report))
             raise
         except Exception as error:
             self._failed(job, error)
             return False
+        if journal is not None and journal.replayed:
+            self.screen.tell(
+                f"{many(journal.replayed, 'result')} came from {self.journal}; "
+                f"{many(journal.called, 'call')} had not been made before"
+            )
         try:
             self._hand_over(job, report)
         except OSError:  # standard output was closed, or the disk is full: no fault of the job's
@@ -147,6 +163,15 @@ class Runner:
             self._failed(job, error)
             return False
         return True
+
+    def _journal(self, address: str, job: Job) -> Journal:
+        """Return a journal for the last run of the job that has not ended, or for a new one."""
+        runs = [run for run in Journal(address).runs() if run.graph == job.graph.name]
+        for run in runs:
+            if run.status != "done":
+                self.screen.tell(f"run {run.run!r} of {address} goes on")
+                return Journal(address, run=run.run)
+        return Journal(address, run=f"{job.graph.name}-{len(runs) + 1}")
 
     def _tell_bad_lines(self, job: Job) -> None:
         """Say which lines of the input are malformed; each is one bad record."""

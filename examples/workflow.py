@@ -52,6 +52,7 @@ class Options:
     patterns: tuple[str, ...] | None = None  # those of examples/patterns to run
     limit: int | None = None  # how many records pipeline takes, or how many files batch works on
     output: Path | None = None
+    journal: str | None = None  # where the run is recorded
     seed: int = 7
     services: str | None = None  # the URL of a service that runs already
     run_in: str | None = None  # "thread" or "process"

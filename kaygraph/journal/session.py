@@ -72,7 +72,7 @@ class Session(State):
         place = self.turns.places.get(key)
         for failure in position.ended or ():
             self.add(failure)
-        number = self.number_of(node, position.name)
+        number = self.nodes.number_of(position.name)
         if place is None and node.has_exec:
             self.add([ENDED, key, number, None, None, None, position.path, None])
         if node.has_exec:
