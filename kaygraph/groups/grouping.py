@@ -81,13 +81,17 @@ def part_of(groups: Mapping[Any, Any]) -> Part:
 
 
 def merge(part: Part, into: Groups, combine: Combine | None) -> None:
-    """Add the values of an item to those that are there."""
+    """Add the values of an item to those that are there.
+
+    Strings that stay are copied. They were made among many that go, and would keep a little of each
+    piece of memory in use: what the next items make would be scattered over the gaps.
+    """
     known_of = into.get
     numbers = NUMBERS if combine is not None else NOTHING
     for key, value in zip(*part, strict=True):
         known = known_of(key, ABSENT)
         if known is ABSENT:
-            into[key] = value
+            into["".join((key, "")) if type(key) is str else key] = value
         elif type(known) in numbers:
             into[key] = combine(key, [known, value])  # type: ignore[misc]
         else:

@@ -123,3 +123,20 @@ def test_keys_are_dealt_out_evenly(keys: int, sizes: list[int]) -> None:
     parts = dealt(dict.fromkeys(range(keys), 1), 3)
     assert [len(keys) for keys, _ in parts] == sizes
     assert [key for keys, _ in parts for key in keys] == [*range(keys)]
+
+
+def test_strings_that_stay_are_copies() -> None:
+    """Else the memory around them would stay in use as well; other keys stay what they are."""
+
+    class Name(str):
+        __slots__ = ()
+
+    text, name, pair = "".join(["lo", "ng"]), Name("name"), ("a", 1)
+    groups: Groups = {}
+    merge(grouped([(text, 1), (name, 2), (pair, 3)], None, refused), groups, None)
+    copied, *others = groups
+    assert copied == text
+    assert copied is not text
+    assert [type(other) for other in others] == [Name, tuple]
+    assert others[0] is name
+    assert groups == {text: 1, name: 2, pair: 3}
