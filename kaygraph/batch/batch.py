@@ -57,6 +57,7 @@ class BatchNode(
     batch_deadline: float | None = None
     chunksize: int | Literal["auto"] = "auto"
 
+    _one_at_first = False  # in threads: others run beside it only where they gain by it
     _checks: ClassVar[Checks] = checks_of(Attempts, BatchSettings)
     _accepts: ClassVar[frozenset[str]] = frozenset(_checks)
 

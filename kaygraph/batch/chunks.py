@@ -15,6 +15,7 @@ from ..executors.chunk import Chunk, Entry, Ready
 from ..limits.slots import Slot
 from ..node.node import BaseNode
 from ..run.frame import Frame
+from .contention import Contention
 from .source import END, PLAIN, SyncSource
 
 GROWTH = 8  # times as many items as the last time, at most
@@ -77,6 +78,7 @@ class Chunks:
         size: How many items make one.
         goes_on: Whether items of a chunk behind one that fails are run.
         shares: Whether a worker that finds no more items takes one of another's chunk.
+        contention: Says whether a chunk may run beside others; None: any may.
 
     Attributes:
         kept: Takes the results of a chunk, and returns what there is more to do about.
@@ -95,8 +97,10 @@ class Chunks:
         size: Size,
         goes_on: bool,
         shares: bool = False,
+        contention: Contention | None = None,
     ) -> None:
         self._node, self._frame, self._source, self._run = node, frame, source, run
+        self._contention = contention
         self._size, self._goes_on, self._shares = size, goes_on, shares
         self._running: list[Chunk] = []
         self.kept: Callable[[list[Ready]], Iterable[Ready]] | None = None
@@ -106,12 +110,19 @@ class Chunks:
 
     async def next(self, slot: Slot) -> Entry:
         """Return an item and its place, and in the slot what its ``exec`` came to; or ``END``."""
+        contention = self._contention
         while not self.done:
+            if contention is not None and not contention.has_room(len(self._running)):
+                slot.give()
+                await contention.room()
+                continue
             if not slot.held:
                 await slot.take()
                 continue  # others may have ended meanwhile
             entries = self._entries()
             if not entries:
+                if contention is not None:
+                    contention.close()  # nobody has anything to wait for
                 return 0, END
             chunk = Chunk(self._node, self._frame, entries, self._goes_on)
             self._running.append(chunk)
@@ -123,6 +134,8 @@ class Chunks:
                 raise
             finally:
                 self._running.remove(chunk)
+                if contention is not None:
+                    contention.ended()
                 self.left.extendleft(reversed(chunk.entries))
                 chunk.entries.clear()  # nobody is to take them from there
                 self.done += chunk.done if self.kept is None else self.kept(chunk.done)
@@ -173,6 +186,8 @@ class Chunks:
             ready.error = None
         self.done.clear()
         self.left.clear()
+        if self._contention is not None:
+            self._contention.close()
         self.kept = None  # it knows this object: no cycle may stay
 
 
@@ -190,7 +205,10 @@ def chunks_of(node: Any, frame: Frame, workers: int, source: SyncSource) -> Chun
     goes_on = workers > 1 if attempts > 1 else node.on_error != "raise"
     if is_plain and in_threads(node, frame):
         size = Size(IN_THREAD_S, MOST_IN_THREAD)
-        return Chunks(node, frame, source, run_in_thread, size, goes_on, shares=True)
+        contention = Contention() if node._one_at_first else None
+        return Chunks(
+            node, frame, source, run_in_thread, size, goes_on, shares=True, contention=contention
+        )
     if (is_plain or node.chunksize != "auto") and in_chunks(node, frame):
         fixed, share_s = node.chunksize, inf
         if fixed == "auto":

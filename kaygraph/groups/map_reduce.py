@@ -40,8 +40,10 @@ class MapReduceNode(BaseNode[Any, dict[Any, Any]], Limits):
     in which their items were done, so a ``reduce`` that cares for order has to sort.
 
     Args:
-        map_workers: How many items are mapped at once; 4 by default.
-        reduce_workers: How many partitions are reduced at once; 2 by default.
+        map_workers: How many items are mapped at once; 4 by default. Unless you say how many,
+            several threads run at once only while they leave the interpreter free: a ``def map``
+            that computes in Python gains nothing by them, one that waits does.
+        reduce_workers: How many partitions are reduced at once, likewise; 2 by default.
         partitions: How many parts the keys are spread over; as many as ``reduce_workers`` unless
             told.
         max_waiting: How many items (and partitions) may wait while others go on, as for
@@ -215,6 +217,13 @@ def _is_given(hook: Any, inherited: Any) -> bool:
     return getattr(hook, "__func__", hook) is not inherited
 
 
+def _is_default(node: MapReduceNode, setting: str) -> bool:
+    """Whether a setting is given neither to a node nor by its class."""
+    classes = type(node).__mro__
+    owners = (node, *classes[: classes.index(MapReduceNode)])
+    return not any(setting in vars(owner) for owner in owners)
+
+
 def _twice(parts: Iterable[Part]) -> Any:
     """Return a key that is in several partitions."""
     met: set[Any] = set()
@@ -250,9 +259,12 @@ class _Phase(ParallelBatchNode[Any, Any]):
 
     hook: ClassVar[str]
 
-    def __init__(self, owner: MapReduceNode, max_workers: int, on_error: str | float) -> None:
-        super().__init__(owner.max_retries, owner.wait, max_workers=max_workers, on_error=on_error)
+    def __init__(self, owner: MapReduceNode, on_error: str | float) -> None:
+        setting = f"{self.hook}_workers"
+        workers = getattr(owner, setting)
+        super().__init__(owner.max_retries, owner.wait, max_workers=workers, on_error=on_error)
         self.owner = owner
+        self.__dict__["_one_at_first"] = _is_default(owner, setting)
         # What a generator yields is taken up where it runs.
         kind = "async" if "async" in kind_of(getattr(owner, self.hook)) else "sync"
         self.__dict__["exec_kind"] = kind
@@ -270,7 +282,7 @@ class _Map(_Phase):
     hook = "map"
 
     def __init__(self, owner: MapReduceNode) -> None:
-        super().__init__(owner, owner.map_workers, owner.on_error)
+        super().__init__(owner, owner.on_error)
         self._set_all({"limit_by": owner.limit_by, "max_per_key": owner.max_per_key})
 
     def exec(self, item: Any, /) -> Any:
@@ -293,7 +305,7 @@ class _Reduce(_Phase):
     hook = "reduce"
 
     def __init__(self, owner: MapReduceNode) -> None:
-        super().__init__(owner, owner.reduce_workers, "raise")
+        super().__init__(owner, "raise")
 
     def exec(self, part: Part, /) -> Any:
         if self.exec_kind == "async":
