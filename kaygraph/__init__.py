@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .errors import SlowHookWarning as SlowHookWarning
     from .errors import TooManyFailuresError as TooManyFailuresError
     from .errors import UnknownActionError as UnknownActionError
+    from .errors import WaitUnknownError as WaitUnknownError
     from .errors import WorkerDiedError as WorkerDiedError
     from .errors import WorkerStartError as WorkerStartError
     from .errors import WriteConflictError as WriteConflictError
@@ -65,6 +66,8 @@ if TYPE_CHECKING:
     from .groups.map_reduce import MapReduceNode as MapReduceNode
     from .journal.cache import Cache as Cache
     from .journal.journal import Journal as Journal
+    from .journal.waiting import Wait as Wait
+    from .journal.waiting import Waits as Waits
     from .limits.breaker import CircuitBreaker as CircuitBreaker
     from .limits.rate import RateLimit as RateLimit
     from .limits.retry import Retry as Retry

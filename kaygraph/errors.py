@@ -26,6 +26,7 @@ KayGraphError
     ├── RunDivergedError         a resumed run goes another way than the recorded one
     ├── NodeChangedError         the code of a node with recorded results has changed
     ├── AlreadyAnsweredError     a wait has been answered before (also a ValueError)
+    ├── WaitUnknownError         a run does not wait for what was answered (also a LookupError)
     └── NotRecordableError       a value would not come back equal (also a TypeError)
 
 RunInterrupted               a signal has ended ``run()`` (a SystemExit and a KeyboardInterrupt)
@@ -265,6 +266,10 @@ class NodeChangedError(JournalError):
 
 class AlreadyAnsweredError(JournalError, ValueError):
     """What a run waits for has been answered before; the first answer stands."""
+
+
+class WaitUnknownError(JournalError, LookupError):
+    """A run does not wait for what was answered, or waits for it in several places."""
 
 
 class NotRecordableError(JournalError, TypeError):

@@ -22,6 +22,7 @@ LAYERS = [
     "errors",
     "_formatting",
     "_validation",
+    "_schemas",
     "outcome",
     "events",
     "aio",

@@ -123,7 +123,7 @@ class AsyncSource(AsyncIterator[Any]):
     async def read(self, outlet: Outlet[Any] | None = None) -> None:
         """Read to the end, and close: for an outlet, or for those that ``take`` one item each."""
         self._items = aiter(self._given)
-        self._frame.run.read(self._stop)
+        self._frame.run.read(self._stop, self._is_reading)
         try:
             if outlet is None:
                 await self.ready()
@@ -173,6 +173,9 @@ class AsyncSource(AsyncIterator[Any]):
     async def aclose(self) -> None:
         assert self._items is not None
         await close(self._items)
+
+    def _is_reading(self) -> bool:
+        return self._reader is not None
 
     def _stop(self) -> None:
         reader = self._reader

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from ..journal.journal import Journal
 from ..journal.records import RunRecord
+from ..journal.waiting import asked
 from .loading import from_json, load_graph, named_values
 from .tables import since, table, times
 
@@ -53,6 +54,8 @@ def show_run(options: Options) -> int:
         print(f"it ended with the action {info.action!r}")
     if info.error:
         print(f"it failed: {info.error}")
+    for wait in record.waits:
+        print(f"it waits for {wait.id}" + ("" if wait.ask is None else f": {asked(wait.ask)}"))
     rows = [
         (node.name, node.results, node.failed, node.dropped, node.attempts, f"{node.seconds:.3f}")
         for node in record.nodes
@@ -111,7 +114,7 @@ def prune(options: Options) -> int:
 
 
 def _print_json(value: Any) -> None:
-    json.dump(value, sys.stdout, indent=2)
+    json.dump(value, sys.stdout, indent=2, default=str)
     print()
 
 
@@ -128,6 +131,7 @@ def _record_facts(record: RunRecord) -> dict[str, Any]:
         **_facts(record.info),
         "nodes": [facts(node) for node in record.nodes],
         "points": [facts(point) for point in record.points],
+        "waits": [facts(wait) for wait in record.waits],
     }
 
 

@@ -3,19 +3,21 @@
 import os
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from secrets import token_hex
 from typing import Any, Literal, TypeVar
 
 from .._validation import check_choice
 from .encoding import Encoding
-from .log import PAYLOAD, Entry, packed, unpacked
+from .log import PAYLOAD, Entry, log_of, packed, unpacked
 from .opening import open_store
 from .records import RunRecord, fork_entries, point_of, record_of
 from .retention import check_keep, prune
 from .running import Owned, new_id, run_recorded
 from .settings import KeyOf, Settings, names
 from .store import RunInfo, Store, check_run
+from .waiting import Wait, addressed, pending, say, wait_of
 
 T = TypeVar("T")
 
@@ -80,6 +82,42 @@ class Journal:
         run = "" if self.run is None else f", run={self.run!r}"
         return f"<Journal {os.fspath(self.address)!r}{run}>"
 
+    def answer(self, run: str, name: str, value: Any, *, early: bool = False) -> None:
+        """Answer what a run waits for, in whatever process that is, or none.
+
+        Args:
+            run: The id of the run.
+            name: What it waits for: the id of the wait, or its name where only one has it. Where
+                nothing was asked yet, the answer is for who asks first for that name.
+            value: The answer, which has to fit the schema of the wait if it has one.
+            early: Whether it is for what was not asked yet, although others wait, or have.
+
+        Raises:
+            RunUnknownError: There is no such run.
+            WaitUnknownError: It does not wait for that, or waits for it in several places; the
+                message lists what it waits for.
+            AlreadyAnsweredError: That has been answered before; the first answer stands.
+            ValueError: The value does not fit the schema.
+            NotRecordableError: The value cannot be recorded.
+        """
+        with closing(self.open_store()) as store:
+            log, answers = log_of(store.rows(run)), store.answers(run)
+            kept = addressed(run, name, value, log, answers, early)
+            store.answer(run, kept, self._encoding.encode(value, f"the answer to {name!r}"))
+
+    def waits(self, run: str | None = None) -> list[Wait]:
+        """Return what a run waits for that nobody has answered, in the order in which it asked.
+
+        Raises:
+            RunUnknownError: There is no such run.
+        """
+        with closing(self.open_store()) as store:
+            return self._waits(store, self._named(run))
+
+    def _waits(self, store: Store, run: str) -> list[Wait]:
+        entries = pending(log_of(store.rows(run)), store.answers(run))
+        return [wait_of(entry, self._encoding) for entry in entries]
+
     def open_store(self) -> Store:
         """Open the store at its address, in the thread that uses it."""
         return open_store(self.address, durable=self.durable)
@@ -98,7 +136,8 @@ class Journal:
             RunUnknownError: There is no such run.
         """
         with closing(self.open_store()) as store:
-            return self._record(store, self._named(run))
+            name = self._named(run)
+            return replace(self._record(store, name), waits=self._waits(store, name))
 
     def result(self, path: str, run: str | None = None) -> Any:
         """Return the result that is recorded at a point, by its path or the name of its node."""
@@ -189,7 +228,9 @@ class Journal:
             run = self.run or new_id(self.address)
             owned = Owned(self.open_store, run, node.name, self.keep)
             begin = partial(work, shared, frame)
-            asked = owned, self._settings, self._encoding, node, frame.run, begin
+            goes_on = self._settings.on_wait == "stay"
+            tell = partial(say, run=run, address=self.address, goes_on=goes_on)
+            asked = owned, self._settings, self._encoding, node, frame.run, begin, tell
             try:
                 return await run_recorded(*asked)
             finally:

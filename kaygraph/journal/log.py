@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from .._extras import extra
+from .store import Row
 from .turns import Point
 
 # The kinds of entries. An entry is a list: its kind, its key (16 bytes), the number of its node,
@@ -19,10 +20,13 @@ DECIDED = 7  # what the branches of a group came to: [[status, error], …], pat
 NOTED = 8  # something that a hook has asked for, such as the time: payload
 VOID = 9  # what was recorded under this key does not hold any more: [VOID, key]
 SET = 10  # a result that was changed when the run was forked: payload
+WAITING = 11  # for an answer: what is asked, schema, when, path, until when, id, name
+ANSWERED = 12  # what a wait came to: payload, the name of the answer or None
 
 Entry = list[Any]
 
 KEY, NUMBER, PAYLOAD, ATTEMPTS, SECONDS, PATH, DIGEST = 1, 2, 3, 4, 5, 6, 7
+ANSWER = 4  # of ANSWERED
 # What is handed over without a wait for its commit says how many points were handed over before:
 # those that stand before it in the log may still have waited for theirs.
 PLACE = 7
@@ -47,9 +51,15 @@ class Log:
         points: In the order in which nodes were given their results.
         changed: A result in it was changed, so that what follows may differ from what is recorded.
         nodes: Name and code of each node, by its number.
+        waits: What was waited for, by key, in the order in which it was asked.
+        answered: The keys of those that have come to an end.
+        taken: The names of the answers that they took.
     """
 
     def __init__(self) -> None:
+        self.waits: dict[bytes, Entry] = {}
+        self.answered: set[bytes] = set()
+        self.taken: set[str] = set()
         self.entries: dict[bytes, Entry] = {}
         self.nodes: dict[int, tuple[str, bytes]] = {}
         self.changed = False
@@ -79,9 +89,17 @@ class Log:
                 known.pop(key, None)
                 if key in self._cells:
                     self._cells.pop(key)[0] = None
+                self.waits.pop(key, None)
+                self.answered.discard(key)
             elif kind == SET:
                 self.changed = True
                 known[key] = [*known[key][:PAYLOAD], entry[2], *known[key][PAYLOAD + 1 :]]
+            elif kind == WAITING:
+                self.waits[key] = entry
+            elif kind == ANSWERED:
+                known[key] = entry
+                self.answered.add(key)
+                self.taken.add(entry[ANSWER])
             else:
                 if key not in self._cells:
                     point = Point(key, entry[PATH], self.nodes[entry[NUMBER]][0])
@@ -110,6 +128,14 @@ class Log:
             failed = entry[0] in (FAILED, LEFT)
             if failed or (entry[0] == DECIDED and any(b[0] != "ok" for b in entry[PAYLOAD])):
                 del self.entries[key]
+
+
+def log_of(rows: Iterable[Row]) -> Log:
+    """Return what the rows of a run come to."""
+    log = Log()
+    for row in rows:
+        log.read(unpacked(row.blob))
+    return log
 
 
 def means(written: str, name: str) -> bool:

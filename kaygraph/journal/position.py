@@ -9,6 +9,8 @@ from contextvars import ContextVar
 from hashlib import blake2b
 from typing import Any
 
+from ..run.here import Here
+
 SIZE = 16  # bytes of a key
 
 
@@ -19,26 +21,48 @@ class Position:
         path: The names from the run to here, each with the number of the visit from the second on.
         name: The full name of the node that is visited here; nodes within it have it as a prefix.
         blocked: What is not recorded does not run here: it is known to have been cut short.
+        around: The position around it.
         ended: What of the items of a batch failed, to be recorded when the batch has ended.
         point: The place of the visit's result in the recorded order; None: it is not recorded.
         shown: That the visit's ``exec`` has recorded a result of its own.
+        noted: What hooks have asked for and is recorded by itself, by its key.
+        here: What hooks ask that follows from the position, once one has asked.
+        moves, still: See ``Motion``.
     """
 
     __slots__ = (
-        "_visits", "blocked", "digest", "ended", "failed", "index", "name", "notes", "path",
-        "point", "shown",
+        "_asked", "_digest", "_visits", "around", "attempt", "blocked", "ended", "failed", "here",
+        "index", "moves", "name", "noted", "path", "point", "shown", "still",
     )  # fmt: skip
 
-    def __init__(self, path: str = "", name: str = "", blocked: bool = False) -> None:
-        self.path, self.name, self.blocked = path, name, blocked
-        self.digest = blake2b(path.encode(errors="surrogatepass"), digest_size=SIZE).digest()
+    def __init__(
+        self,
+        path: str = "",
+        name: str = "",
+        blocked: bool = False,
+        around: "Position | None" = None,
+    ) -> None:
+        self.path, self.name, self.blocked, self.around = path, name, blocked, around
+        self._digest: bytes | None = None
         self._visits: dict[str, int] | None = None
+        self._asked: dict[str, int] | None = None
+        self.attempt = 1
         self.ended: list[list[Any]] | None = None
         self.failed: dict[str, Position] | None = None
+        self.here: Here | None = None
         self.point: int | None = None
         self.index = 0
-        self.notes = 0
+        self.noted: dict[bytes, Any] = {}
         self.shown = False
+        self.moves, self.still = False, 0
+
+    @property
+    def digest(self) -> bytes:
+        """The key of the position itself."""
+        if self._digest is None:
+            path = self.path.encode(errors="surrogatepass")
+            self._digest = blake2b(path, digest_size=SIZE).digest()
+        return self._digest
 
     def visit(self, name: str) -> "Position":
         """Return the position of the next visit of a node, which has this full name."""
@@ -49,15 +73,31 @@ class Position:
         number = self._visits.get(label, 0)
         self._visits[label] = number + 1
         label = f"{label}#{number}" if number else label
-        return Position(f"{self.path}/{label}" if self.path else label, name, self.blocked)
+        return Position(f"{self.path}/{label}" if self.path else label, name, self.blocked, self)
 
     def item(self, key: bytes) -> "Position":
         """Return the position of what runs within an item that has this key."""
-        return Position(f"{self.path}[{key.hex()}]", self.name, self.blocked)
+        return Position(f"{self.path}[{key.hex()}]", self.name, self.blocked, self)
+
+    def inside(self) -> "Position":
+        """Return the position of what runs within the only ``exec`` of a visit.
+
+        It differs from that of ``prep`` and ``post``: where ``exec`` is not called again, these
+        shall find what they have asked for all the same.
+        """
+        return Position(f"{self.path}[]", self.name, self.blocked, self)
 
     def key(self, what: str) -> bytes:
         """Return the key of something that is recorded once here."""
         return blake2b(what.encode(), digest_size=SIZE, key=self.digest).digest()
+
+    def key_of_next(self, what: str, attempt: int) -> tuple[bytes, int]:
+        """Return the key of the next of several, and its number; each attempt begins with 0."""
+        if self._asked is None or attempt != self.attempt:
+            self._asked, self.attempt = {}, attempt
+        number = self._asked.get(what, 0)
+        self._asked[what] = number + 1
+        return self.key(f"{what}#{number}"), number
 
 
 POSITION: ContextVar[Position] = ContextVar("kaygraph_position")

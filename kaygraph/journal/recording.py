@@ -80,7 +80,7 @@ class Recording:
         position.point = state.turns.places.get(key)
         if entry is not None and state.holds(entry, digest, self.name):
             return await self._replayed(entry, item, None, slot)
-        value = await self._called(item, None, slot, position, key)
+        value = await self._called(item, None, slot, position.inside(), key)
         encoded = self._encoded(value)
         state.add(
             [POINT, key, self.number, encoded, slot.attempts, slot.seconds, position.path, digest]
@@ -116,9 +116,10 @@ class Recording:
         state = self.state
         if position.blocked:
             slot.give()
-            await state.never()
+            await state.never(position)
         outlet = slot.outlet
         token = POSITION.set(position)
+        state.motion.begin(position)
         try:
             # What a generator yields is recorded as a whole before any of it goes on.
             slot.outlet = None
@@ -137,6 +138,7 @@ class Recording:
             raise
         finally:
             POSITION.reset(token)
+            state.motion.end(position)
             slot.outlet = outlet
 
     def _encoded(self, value: Any) -> bytes:

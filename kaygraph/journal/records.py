@@ -27,6 +27,7 @@ from .log import (
 )
 from .position import Position
 from .store import RunInfo
+from .waiting import Wait
 
 
 @dataclass(slots=True)
@@ -85,11 +86,13 @@ class RunRecord:
         info: Its status and times.
         nodes: In the order in which they were first recorded.
         points: In the order in which they were recorded.
+        waits: What it waits for that nobody has answered, in the order in which it was asked.
     """
 
     info: RunInfo
     nodes: list[NodeRecord]
     points: list[PointRecord]
+    waits: list[Wait] = field(default_factory=list)
 
 
 Rows = Iterable[tuple[int, float, list[Entry]]]

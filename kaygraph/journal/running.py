@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from secrets import token_hex
 from time import gmtime, strftime
 from typing import Any, TypeVar
@@ -13,12 +13,13 @@ from ..errors import JournalError, RunExistsError
 from ..graph.graph import Graph
 from ..run.run import Run
 from .encoding import Encoding
-from .log import Entry, Log, packed, unpacked
+from .log import Entry, Log, log_of, packed
 from .position import POSITION, Position
 from .retention import Keep, prune
 from .session import Session
 from .settings import Settings
-from .store import RunInfo, Store
+from .store import Answer, RunInfo, Store
+from .waiting import Wait
 from .writer import Writer
 
 T = TypeVar("T")
@@ -59,10 +60,7 @@ class Owned:
                 f"run {self._run!r} is one of {info.graph!r}, and this is {self._graph!r}: give it "
                 "another id, or the graph its name again"
             )
-        log = Log()
-        for row in store.rows(self._run):
-            log.read(unpacked(row.blob))
-        return info, log
+        return info, log_of(store.rows(self._run))
 
     def commit(self, entries: list[Entry]) -> None:
         """Write entries in one transaction; nothing is written behind what could not be."""
@@ -84,6 +82,11 @@ class Owned:
         if status == "done" and self._keep is not None:
             prune(self._store, self._keep)
 
+    def answers(self) -> list[Answer]:
+        """Return the answers that others have given."""
+        assert self._store is not None
+        return self._store.answers(self._run)
+
     def close(self) -> None:
         if self._store is not None:
             self._store.close()
@@ -96,6 +99,7 @@ async def run_recorded(
     node: Any,
     run: Run,
     work: Callable[[], Coroutine[Any, Any, T]],
+    say: Callable[[Iterable[Wait]], None],
 ) -> T:
     """Run what is not recorded, replay what is, and note how the run has ended."""
     session: Session | None = None
@@ -112,7 +116,7 @@ async def run_recorded(
         if settings.redo_failed:
             log.forget_failures()
         log.forget(settings.redo)
-        session = Session(log, settings, encoding, run, writer)
+        session = Session(log, settings, encoding, run, writer, info, owned.answers, say)
         return await _run(session, writer, owned, node, run, work)
     finally:
         if session is not None:
@@ -140,15 +144,21 @@ async def _run(
     except BaseException as error:
         status = "failed" if isinstance(error, Exception) else "interrupted"
         session.closed = True
+        if session.left is not None and session.error is None:
+            _taken_back(run)
+            if isinstance(error, asyncio.CancelledError) and not session.is_cancelled:
+                await _outlasted(writer.call(owned.end, writer.take_rest(), "waits", None, None))
+                return session.left  # type: ignore[return-value]
         if session.error is None:
             said = f"{type(error).__name__}: {error}"
             await _outlasted(writer.call(owned.end, writer.take_rest(), status, None, said))
             raise
-        if run.task is not None and run.task.cancelling():
-            run.task.uncancel()  # it was the journal that has ended the run
+        _taken_back(run)
         raise session.error from error.__cause__
     else:
         session.closed = True
+        if session.left is not None:  # a hook has swallowed the cancellation, and gone on
+            _taken_back(run)
         status = "interrupted" if run.draining else "done"
         ended = action if isinstance(action, str) else None
         await _outlasted(writer.call(owned.end, writer.take_rest(), status, ended, None))
@@ -158,6 +168,7 @@ async def _run(
     finally:
         POSITION.reset(token)
         run.journal = None  # it knows the run: no cycle may stay
+        await session.close()
 
 
 async def _outlasted(call: Coroutine[Any, Any, None]) -> None:
@@ -168,3 +179,9 @@ async def _outlasted(call: Coroutine[Any, Any, None]) -> None:
     finally:
         if called.done():
             called.result()
+
+
+def _taken_back(run: Run) -> None:
+    """Take back the cancellation with which the journal has ended the run."""
+    if run.task is not None and run.task.cancelling():
+        run.task.uncancel()

@@ -1,10 +1,9 @@
 """The recorder of a run: what is replayed, what is new, and whose turn it is."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from time import time
 from typing import Any, TypeVar
 
 from ..aio.tasks import stop
@@ -13,10 +12,10 @@ from ..graph.graph import Graph
 from ..groups.branches import BranchGroup
 from ..outcome import Outcome
 from ..run.recorder import Begin, Names, RunItem
-from .log import DECIDED, ENDED, LEFT, NOTED, PAYLOAD, VOID, Entry
+from .asking import Asking
+from .log import DECIDED, ENDED, LEFT, PAYLOAD, VOID, Entry
 from .position import POSITION, Position
 from .recording import Recording
-from .state import State
 
 T = TypeVar("T")
 
@@ -24,8 +23,10 @@ T = TypeVar("T")
 STUCK_S = 1.0
 
 
-class Session(State):
+class Session(Asking):
     """The recorder of one run."""
+
+    _stopped_at = -1  # how much had changed when nothing moved
 
     # --- what the core asks -----------------------------------------------------------------------
 
@@ -40,25 +41,24 @@ class Session(State):
         position = around.visit(name)
         token = POSITION.set(position)
         is_leaf = not isinstance(node, Graph | BranchGroup)
-        self._moving += is_leaf
-        self._moved += 1
+        if is_leaf:
+            self.motion.begin(position)
         entries = self.log.entries
         left = entries.pop(position.key("left"), None) if entries else None
         try:
             if left is not None:
-                return await self._failed_again(position, left, begin, is_leaf)
+                return await self._failed_again(position, left, begin)
             return await begin()
         except Exception:
             if left is None:  # its turn: nothing recorded is to come behind it
                 around.failed = {**(around.failed or {}), name: position}
-                await self._turn(None, is_leaf, counts=False)
+                await self._turn(None, counts=False)
             raise
         finally:
             POSITION.reset(token)
-            self._moving -= is_leaf
-            self._moved += 1
             self.turns.leave(position.path)
-            self._look()
+            if is_leaf:
+                self.motion.end(position)
 
     async def completed(self, node: Any) -> None:
         if isinstance(node, Graph | BranchGroup):
@@ -122,9 +122,9 @@ class Session(State):
             ]
             self.add([DECIDED, key, number, came_to, None, None, position.path])
             await self.committed()
-            await self._turn(place, False)
+            await self._turn(place)
             return list(outcomes)
-        await self._turn(place, False)
+        await self._turn(place)
         decode = self.encoding.decode_error
         return [
             outcome
@@ -135,73 +135,68 @@ class Session(State):
 
     # --- replay -----------------------------------------------------------------------------------
 
-    async def _failed_again(
-        self, position: Position, left: Entry, begin: Begin[T], is_leaf: bool
-    ) -> T:
+    async def _failed_again(self, position: Position, left: Entry, begin: Begin[T]) -> T:
         """Run a node as far as it is recorded, and raise what it failed with in its turn."""
         place = self.turns.places[position.key("left")]
-        await self._cut_short(position, begin, place, is_leaf)
+        await self._cut_short(position, begin, place)
         self.turns.drop(place)
         raise self.encoding.decode_error(left[PAYLOAD])
 
     async def _lost(self, position: Position, error: bytes | None, begin: Begin[T]) -> T:
         """Run a branch of a group as far as it is recorded, since others had decided then."""
-        branch = Position(position.path, position.name, blocked=True)
+        branch = Position(position.path, position.name, True, position)
         POSITION.set(branch)  # in a task of its own
         place = self.turns.places[position.key("decided")]
-        await self._cut_short(branch, begin, None if error is None else place, False)
+        await self._cut_short(branch, begin, None if error is None else place)
         assert error is not None  # else it was waited for until its cancellation
         raise self.encoding.decode_error(error)
 
-    async def _cut_short(
-        self, position: Position, begin: Begin[T], place: int | None, is_leaf: bool
-    ) -> None:
+    async def _cut_short(self, position: Position, begin: Begin[T], place: int | None) -> None:
         """Run what is recorded until it is the turn of a point; None: until it is cancelled."""
         position.blocked = True
         loop = asyncio.get_running_loop()
         work = loop.create_task(begin())
-        self._moving -= is_leaf
+        self.motion.stop(position)
         try:
             if place is None:
                 await loop.create_future()
             else:
                 await self.turns.reach(place)
         finally:
-            self._moving += is_leaf
+            self.motion.go_on(position)
             await stop([work])
             with suppress(BaseException):
                 work.result()  # what it came to is recorded
 
-    async def _turn(self, place: int | None, is_leaf: bool = True, *, counts: bool = True) -> None:
+    async def _turn(self, place: int | None, *, counts: bool = True) -> None:
         """Wait for the turn of a result: the recorded one, or behind all that is recorded."""
-        self._moved += 1
         if self.turns.is_free(place):
             await self.turns.take(place)
         else:
-            self._moving -= is_leaf
-            self._look(waits=True)
+            position = POSITION.get()
+            self.motion.stop(position)
             try:
                 await self.turns.take(place)
             finally:
-                self._moving += is_leaf
+                self.motion.go_on(position)
         if place is None and counts:
             self._handed_over += 1
 
-    def _look(self, waits: bool = False) -> None:
-        """Look whether anything can move, a while after nothing seems to."""
-        if not self._moving and (waits or self.turns.waiting):
-            asyncio.get_running_loop().call_later(STUCK_S, self._stuck, self._moved)
+    def _may_stop(self) -> bool:
+        return bool(self.turns.waiting or self.waits)
 
-    def _stuck(self, moved: int) -> None:
-        if moved != self._moved or self._moving or not self.turns.waiting or self.turns.are_over:
-            return
-        if self.changes:  # what was recorded there does not happen any more
-            for point in self.turns.skip():
-                self.add([VOID, point.key])
-            self._moved += 1
-            self._look()
-            return
-        self.fatal(self._not_asked_for())
+    def _stopped(self) -> float | None:
+        if self.turns.are_over:
+            return self._only_waits()
+        if self._stopped_at != self.motion.changes:
+            self._stopped_at = self.motion.changes
+            return STUCK_S
+        if not self.changes:
+            self.fatal(self._not_asked_for())
+            return None
+        for point in self.turns.skip():  # what was recorded there does not happen any more
+            self.add([VOID, point.key])
+        return STUCK_S
 
     def _not_asked_for(self) -> RunDivergedError:
         name = self.turns.next.name
@@ -218,22 +213,3 @@ class Session(State):
         if self.changes:
             return
         raise self._not_asked_for()
-
-    # --- what hooks ask ---------------------------------------------------------------------------
-
-    def note(self, what: str, make: Callable[[], T]) -> T:
-        """Return what a hook asks for, as it was when it asked first."""
-        position = POSITION.get()
-        key = position.key(f"{what}#{position.notes}")
-        position.notes += 1
-        entry = self.log.entries.pop(key, None)
-        if entry is not None:
-            value: T = self.encoding.decode(entry[PAYLOAD])
-            return value
-        value = make()
-        self.add([NOTED, key, 0, self.encoding.encode(value, what)])
-        return value
-
-    def now(self) -> float:
-        """Return the time in seconds since 1970."""
-        return self.note("now", time)

@@ -8,7 +8,9 @@ from ..errors import JournalError, NotRecordableError, RunDivergedError
 from ..run.run import Run
 from .encoding import Encoding
 from .log import DIGEST, POINT, Entry, Log
+from .motion import Motion
 from .nodes import Nodes
+from .position import Position
 from .settings import Settings
 from .turns import Turns
 from .writer import Writer
@@ -42,8 +44,7 @@ class State:
         self.replayed = self.called = self.added = 0
         self.closed = False  # the run has ended, but for its last commit
         self._handed_over = log.handed_over
-        self._moving = 0  # hooks and calls that are under way
-        self._moved = 0  # how often anything has begun, ended or had its turn
+        self.motion = Motion(self._may_stop, self._stopped)
         self._nothing = encoding.fingerprint(None)
 
     @property
@@ -59,7 +60,9 @@ class State:
     def number_of(self, node: Any, name: str) -> int:
         """Return the number of a node in the log."""
         self.encoding.register_returned(node.exec)
-        self.encoding.register_returned(node.exec_fallback)
+        fallback = getattr(node, "exec_fallback", None)  # a graph has none
+        if fallback is not None:
+            self.encoding.register_returned(fallback)
         return self.nodes.number_of(name, node)
 
     def key_of(self, name: str) -> Callable[[Any], Any] | None:
@@ -112,10 +115,18 @@ class State:
                 self._run.task.cancel()
         return error
 
-    async def never(self) -> None:
+    async def never(self, position: Position) -> None:
         """Wait for the end of what runs here: what lost is not begun again."""
-        self._moving -= 1
+        self.motion.stop(position)
         try:
             await asyncio.get_running_loop().create_future()
         finally:
-            self._moving += 1
+            self.motion.go_on(position)
+
+    def _may_stop(self) -> bool:
+        """Whether anything waits that nothing may come to."""
+        raise NotImplementedError
+
+    def _stopped(self) -> float | None:
+        """Deal with a run in which nothing moves; see ``Motion``."""
+        raise NotImplementedError

@@ -30,7 +30,7 @@ class Turns:
         self._after: deque[asyncio.Future[None]] = deque()
         self._below: dict[str, int] = {}  # how many points are to come at a path or below it
         for point in points:
-            for path in _around(point.path):
+            for path in around(point.path):
                 self._below[path] = self._below.get(path, 0) + 1
 
     @property
@@ -93,7 +93,7 @@ class Turns:
         if self._passed[place]:
             return
         self._passed[place] = True
-        for path in _around(self.points[place].path):
+        for path in around(self.points[place].path):
             self._below[path] -= 1
         while self._next < len(self.points) and self._passed[self._next]:
             self._next += 1
@@ -131,7 +131,7 @@ class Turns:
                 future.set_result(None)
 
 
-def _around(path: str) -> Sequence[str]:
+def around(path: str) -> Sequence[str]:
     """Return a path and those of what is around it."""
     paths = [path]
     for at in range(len(path) - 1, 0, -1):

@@ -48,6 +48,11 @@ class Writer:
         """How many entries wait for the commit of those before."""
         return len(self._entries)
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether anything waits for its commit."""
+        return self._busy
+
     def add(self, entry: Entry) -> None:
         """Have an entry committed."""
         self._entries.append(entry)

@@ -51,6 +51,8 @@ class Composed:
         self.exec = node.exec
         self.direct = node.exec_kind == "async" and node.run_in in (None, "loop")
         timeout = frame.rules.timeout if node.timeout is None else node.timeout
+        if node.times_itself:
+            timeout = None
         in_process = node.run_in == "process"  # there it counts from when exec begins
         self.timeout: float | None = None if in_process else timeout
         self.limit_s: float | None = timeout if in_process else None

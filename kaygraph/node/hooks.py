@@ -235,6 +235,7 @@ MADE = frozenset(
         "run_item",
         "run_items",
         "run_within",
+        "times_itself",
         "with_parts",
     }
 )

@@ -73,9 +73,9 @@ class BaseNode(Pipeable, Wired, Facts, Runnable, Generic[P, E, I, R]):
     regroup: Callable[[AsyncGenerator[Any, None]], AsyncIterable[Any]] | None = None
     exec_block: ExecBlock | None = None  # does for a list of items what `exec` does for one
     has_given_name = False  # by name=
+    times_itself = False  # its `timeout`, and that of the graph around, are none of an attempt
     exec_kind = "async"
-    has_exec = False
-    exec_is_plain = exec_is_plain_def = False
+    has_exec = exec_is_plain = exec_is_plain_def = False
     in_line: tuple[bool, bool] | None = None
     # hook_kinds; exec is a plain async def, a plain def: one look-up a run
     _lifecycle = (False, False, False, False, False)

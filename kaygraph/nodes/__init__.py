@@ -89,6 +89,8 @@ if TYPE_CHECKING:
     from .switch import ComparisonError as ComparisonError
     from .switch import SwitchNode as SwitchNode
     from .transform import TransformNode as TransformNode
+    from .waiting import ParallelWaitFor as ParallelWaitFor
+    from .waiting import WaitFor as WaitFor
 
 # The module of each public name.
 _PLACES = {
@@ -147,6 +149,7 @@ _PLACES = {
     "ParallelChatNode": "chat.chat",
     "ParallelFunctionNode": "functions",
     "ParallelHTTPNode": "http.requests",
+    "ParallelWaitFor": "waiting",
     "PathError": "files._paths",
     "RESTNode": "http.rest",
     "ReadCSV": "files.reading",
@@ -165,6 +168,7 @@ _PLACES = {
     "StatementError": "sql.errors",
     "SwitchNode": "switch",
     "TransformNode": "transform",
+    "WaitFor": "waiting",
     "Webhook": "notify.webhooks",
     "WriteCSV": "files.writing",
     "WriteJSONLines": "files.writing",

@@ -4,10 +4,11 @@ The core knows a journal by these protocols alone; see ``kaygraph.journal``.
 """
 
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from ..limits.slots import Slot
 from ..outcome import Outcome
+from .here import Here
 
 T = TypeVar("T")
 F = TypeVar("F")  # the frame that work is done in
@@ -22,6 +23,25 @@ class Names(Protocol):
     """Where nodes have their names: a Frame."""
 
     def name_of(self, node: Any, /) -> str: ...
+
+
+class Question(NamedTuple):
+    """What is waited for.
+
+    Attributes:
+        name: What the node calls it.
+        ask: What whoever answers is shown: a JSON value.
+        schema: The JSON schema of the answer, or None.
+        timeout: Seconds to wait for it, from when it was asked first, in whatever process; or None.
+        has_default: Whether there is a ``default``, for when it times out.
+    """
+
+    name: str
+    ask: Any = None
+    schema: dict[str, Any] | None = None
+    timeout: float | None = None
+    has_default: bool = False
+    default: Any = None
 
 
 class Recorder(Protocol):
@@ -61,6 +81,26 @@ class Recorder(Protocol):
 
     async def decided(self, outcomes: Sequence[Outcome[Any]]) -> "list[Outcome[Any]]":
         """Record what the branches of a group came to; return it as it is recorded."""
+        ...
+
+    def here(self) -> Here:
+        """Return what follows from where the hook stands that asks; in any of its threads."""
+        ...
+
+    def now(self) -> float:
+        """Return the time as it was when the hook asked first, in seconds since 1970."""
+        ...
+
+    def replays(self, node: Any) -> bool:
+        """Whether what the node's hook does has been done before this process."""
+        ...
+
+    async def answered(self, node: Any, question: Question) -> Any:
+        """Wait for an answer that another process writes, and return it.
+
+        Raises:
+            AttemptTimeoutError: There was none in time, and there is no default.
+        """
         ...
 
 

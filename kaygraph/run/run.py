@@ -93,6 +93,8 @@ class Run:
     emit_item: Callable[[Event], None] | None = None  # those that want one of each item
     counting: tuple[CountsItems, ...] = ()  # the others, which count items
     opened = False  # there is something to close
+    # How to end the wait for an item of each source, and what tells whether there is one.
+    sources: Mapping[Callable[[], None], Callable[[], object]] = MappingProxyType({})
     checks_all: ClassVar[bool] = False  # every fork is checked for conflicting writes
     checking = 0  # how many forks are, each with all that runs within it
     looked_after_s = 0.0  # how long nodes have held the loop where somebody looked
@@ -119,7 +121,6 @@ class Run:
     _root: "Run | None" = None
     _joined_ended: "asyncio.Future[None] | None" = None
     _observers: Sequence[Observer] = ()
-    _sources: Sequence[Callable[[], None]] = ()
     _threads: "ThreadPoolExecutor | None" = None
     _lifespans: Lifespans | None = None
     _caps: dict[Any, Permits | KeyedPermits] | None = None
@@ -320,12 +321,12 @@ class Run:
 
     def end_waits(self) -> None:
         """End the waits for the items of sources."""
-        for stop in self._sources:
+        for stop in self.sources:
             stop()
 
-    def read(self, stop: Callable[[], None]) -> None:
-        """Note how to end a wait for a source when the run drains."""
-        self._sources = [*self._sources, stop]
+    def read(self, stop: Callable[[], None], is_reading: Callable[[], object] = bool) -> None:
+        """Note how to end a wait for a source when the run drains, and what tells of one."""
+        self.sources = {**self.sources, stop: is_reading}
 
     def expire(self, task: "asyncio.Task[Any]") -> None:
         """Cancel the run's task, as what is in flight has had its time; once is enough."""
@@ -335,7 +336,7 @@ class Run:
             task.cancel()
 
     def read_out(self, stop: Callable[[], None]) -> None:
-        self._sources = [other for other in self._sources if other != stop]
+        self.sources = {one: reads for one, reads in self.sources.items() if one != stop}
 
     async def open(self, node: Any, shared: Any) -> None:
         """Enter a node's ``lifespan`` unless it is open already."""

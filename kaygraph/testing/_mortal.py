@@ -136,6 +136,8 @@ class Life:
             inner = position.path.rpartition("[")[2]
             is_item = position.path.endswith("]")
             key = bytes.fromhex(inner[:-1]) if is_item else position.digest
+            if not key and position.around is not None:  # within the only exec of a visit
+                key = position.around.digest
             self.calls.append((key, event.node))
         elif type(event) is NodeFinished and event.error is None:
             self.finished[event.node] += 1

@@ -1,0 +1,85 @@
+"""Looks for the answers that other processes give, as long as something waits for one."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from contextvars import Context
+
+from ..aio.tasks import stop
+from .store import Answer
+
+# A look takes the writer's thread some 50 µs; whoever answers is a person, or a program that has
+# just done so.
+FIRST_S, GROWTH, MOST_S = 0.001, 1.5, 0.05
+
+
+class Answers:
+    """The answers to a run, as they are found.
+
+    Args:
+        read: Returns all that there are.
+        failed: Called when they cannot be read.
+
+    Attributes:
+        found: By their names, as of the last look.
+    """
+
+    def __init__(
+        self, read: Callable[[], Awaitable[list[Answer]]], failed: Callable[[Exception], object]
+    ) -> None:
+        self._read, self._failed = read, failed
+        self.found: Mapping[str, Answer] = {}
+        self._looks = 0  # how many have begun
+        self._seen = 0  # the number of the last that has ended
+        self._waiting: dict[asyncio.Future[None], None] = {}
+        self._asked = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def number(self) -> int:
+        """Return the number of the next look: it finds what is there now."""
+        return self._looks + 1
+
+    def has_looked(self, number: int) -> bool:
+        """Whether the look of a number has ended."""
+        return self._seen >= number
+
+    async def look(self) -> None:
+        """Wait for the next look."""
+        loop = asyncio.get_running_loop()
+        if self._task is None or self._task.done():
+            # In a context of its own: that of whoever waits is not kept by it.
+            self._task = loop.create_task(self._look_on(), context=Context())
+        future = loop.create_future()
+        self._waiting[future] = None
+        try:
+            await future
+        finally:
+            self._waiting.pop(future, None)
+
+    def hurry(self) -> None:
+        """Look soon: something waits that did not before."""
+        self._asked.set()
+
+    async def close(self) -> None:
+        """Look no more."""
+        if self._task is not None:
+            await stop([self._task])
+
+    async def _look_on(self) -> None:
+        pause = FIRST_S
+        while self._waiting:
+            self._looks = number = self._looks + 1
+            try:
+                self.found = {answer.name: answer for answer in await self._read()}
+            except Exception as error:
+                self._failed(error)
+                return
+            self._seen = number
+            for future in tuple(self._waiting):
+                if not future.done():
+                    future.set_result(None)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._asked.wait()
+            pause = FIRST_S if self._asked.is_set() else min(pause * GROWTH, MOST_S)
+            self._asked.clear()

@@ -1,0 +1,237 @@
+"""What hooks ask of a recorded run: facts that stay the same, and answers from outside."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from hashlib import blake2b
+from threading import get_ident
+from time import time
+from typing import Any, TypeVar
+
+from ..errors import AttemptTimeoutError, JournalError
+from ..graph.graph import Graph
+from ..groups.branches import BranchGroup
+from ..limits.clock import has_own_clock
+from ..run.frame import FRAME
+from ..run.here import Here
+from ..run.recorder import Question
+from ..run.run import Run
+from .answers import Answers
+from .encoding import Encoding
+from .log import ANSWERED, NOTED, PAYLOAD, Log
+from .position import POSITION, Position
+from .settings import Settings
+from .state import State
+from .store import Answer, RunInfo
+from .waiting import ID, Wait, Waits, entry_of, id_of, wait_of
+from .writer import Writer
+
+T = TypeVar("T")
+
+# A wait that times out so soon is waited for: the run would only be resumed to see that.
+SOON_S = 10.0
+AGAIN_S = 0.02  # where something is read or written that may lead on
+
+
+class Asked:
+    """A wait that goes on: its entry, and the number of the look that shows what is there."""
+
+    __slots__ = ("key", "number", "wait")
+
+    def __init__(self, key: bytes, wait: Wait) -> None:
+        self.key, self.wait = key, wait
+        self.number: int | None = None  # None: it is not committed yet
+
+
+class Asking(State):
+    """The journal of one run, as far as hooks ask it.
+
+    Args:
+        info: What the store knows of the run.
+        answers: Returns the answers that there are; called in the writer's thread.
+        say: Tells the user what the run waits for.
+
+    Attributes:
+        left: What the run waits for that has ended with that.
+    """
+
+    def __init__(
+        self,
+        log: Log,
+        settings: Settings,
+        encoding: Encoding,
+        run: Run,
+        writer: Writer,
+        info: RunInfo,
+        answers: Callable[[], list[Answer]],
+        say: Callable[[Iterable[Wait]], None],
+    ) -> None:
+        super().__init__(log, settings, encoding, run, writer)
+        self.left: Waits | None = None
+        self.waits: dict[Asked, None] = {}
+        self._loop, self._thread = asyncio.get_running_loop(), get_ident()
+        self._info, self._say = info, say
+        self._answers = Answers(lambda: writer.call(answers), self._unreadable)
+        self._told: set[bytes] = set()
+        self._cancelled_before = 0
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether somebody else has cancelled the run as well."""
+        return self._run.task is not None and self._run.task.cancelling() > self._cancelled_before
+
+    async def close(self) -> None:
+        """End what goes on beside the run."""
+        self.motion.close()
+        await self._answers.close()
+
+    def _unreadable(self, error: Exception) -> None:
+        self.fatal(error if isinstance(error, JournalError) else JournalError(str(error)))
+
+    # --- facts ------------------------------------------------------------------------------------
+
+    def here(self) -> Here:
+        position = POSITION.get()
+        if position.here is None:
+            run = self._info.run.encode(errors="surrogatepass")
+            key = blake2b(run, digest_size=16, key=position.digest).hexdigest()
+            seed = blake2b(position.digest, digest_size=32, key=self._info.seed).digest()
+            position.here = Here(key, seed)
+        return position.here
+
+    def replays(self, node: Any) -> bool:
+        position, places = POSITION.get(), self.turns.places
+        if isinstance(node, Graph | BranchGroup):
+            return not self.turns.are_over
+        return position.digest in places or position.key("left") in places
+
+    def now(self) -> float:
+        return self._note("now", self._time)
+
+    def _time(self) -> float:
+        return self._loop.time() if has_own_clock(self._loop) else time()
+
+    def _note(self, what: str, make: Callable[[], T]) -> T:
+        """Return what a hook asks for as it was when it asked first, in whatever process."""
+        position = POSITION.get()
+        key, _ = position.key_of_next(what, FRAME.get().attempt)
+        noted = position.noted
+        if key not in noted:
+            entry = self.log.entries.pop(key, None)
+            if entry is not None:
+                noted[key] = self.encoding.decode(entry[PAYLOAD])
+            else:
+                noted[key] = value = make()
+                made = [NOTED, key, 0, self.encoding.encode(value, what)]
+                if get_ident() == self._thread:
+                    self.add(made)
+                else:
+                    self._loop.call_soon_threadsafe(self.add, made)
+        found: T = noted[key]
+        return found
+
+    # --- answers ----------------------------------------------------------------------------------
+
+    async def answered(self, node: Any, question: Question) -> Any:
+        position = POSITION.get()
+        name = question.name
+        key, number = position.key_of_next(f"wait {name}", FRAME.get().attempt)
+        known = self.log.entries.get(key)
+        if known is not None and known[0] == ANSWERED:
+            return self.encoding.decode(known[PAYLOAD])
+        wait = self._asked(position, key, number, node, question)
+        asked = Asked(key, wait)
+        self.waits[asked] = None
+        self.motion.stop(position)
+        try:
+            await self.committed()
+            asked.number = self._answers.number()
+            self._answers.hurry()
+            data, took = await self._answer(wait, question)
+        finally:
+            del self.waits[asked]
+            self.motion.go_on(position)
+        entry = [ANSWERED, key, self.number_of(node, position.name), data, took]
+        self.log.entries[key] = entry  # another attempt asks again
+        if took is not None:
+            self.log.taken.add(took)
+        self.add(entry)
+        return self.encoding.decode(data)
+
+    def _asked(
+        self, position: Position, key: bytes, number: int, node: Any, question: Question
+    ) -> Wait:
+        """Return a wait, which is recorded when it is asked first."""
+        entry = self.log.waits.get(key)
+        if entry is not None:
+            return wait_of(entry, self.encoding)
+        now, name = self._time(), question.name
+        until = None if question.timeout is None else now + question.timeout
+        ask = self.encoding.encode(question.ask, f"what {name!r} asks")
+        id_ = id_of(position.path, name, number)
+        wait = Wait(id_, name, question.ask, question.schema, now, until)
+        entry = entry_of(key, self.number_of(node, position.name), position.path, wait, ask)
+        self.log.waits[key] = entry
+        self.add(entry)
+        return wait
+
+    async def _answer(self, wait: Wait, question: Question) -> tuple[bytes, str | None]:
+        """Return the answer to a wait, encoded, and its name; None: it is the default."""
+        left = None if wait.until is None else max(0.0, wait.until - self._time())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(left):
+                while True:
+                    await self._answers.look()
+                    if (found := self._found(wait)) is not None:
+                        return found.data, found.name
+        await self._answers.look()
+        if (found := self._found(wait)) is not None:
+            return found.data, found.name
+        if question.has_default:
+            what = f"the default of {wait.name!r}"
+            return self.encoding.encode(question.default, what), None
+        raise AttemptTimeoutError(
+            f"nobody has answered {wait.id!r} within timeout={question.timeout:g} s"
+        )
+
+    def _found(self, wait: Wait) -> Answer | None:
+        found = self._answers.found
+        if wait.id in found:
+            return found[wait.id]
+        # Given before it was asked, under its name alone: it is for who asks first.
+        early = found.get(wait.name)
+        if early is None or wait.name in self.log.taken:
+            return None
+        is_of_other = any(entry[ID] == wait.name for entry in self.log.waits.values())
+        return None if is_of_other else early
+
+    def _is_reading(self) -> bool:
+        """Whether an item of a source is waited for."""
+        runs = self._run.with_joined()
+        return any(reads() for run in runs for reads in run.sources.values())
+
+    def _only_waits(self) -> float | None:
+        """Leave the run, where nothing can go on but by an answer."""
+        if not self.waits:
+            return None
+        seen = all(
+            asked.number is not None and self._answers.has_looked(asked.number)
+            for asked in self.waits
+        )
+        if not seen or self._writer.is_busy or self._is_reading():
+            return AGAIN_S
+        waiting = [asked.wait for asked in self.waits]
+        ends = min((wait.until for wait in waiting if wait.until is not None), default=None)
+        stays = self.settings.on_wait == "stay"
+        if not stays and ends is not None and ends - self._time() <= SOON_S:
+            return max(AGAIN_S, ends - self._time())
+        new = [asked.wait for asked in self.waits if asked.key not in self._told]
+        self._told.update(asked.key for asked in self.waits)
+        if new:
+            self._say(new)
+        if not stays:
+            self.left = Waits(waiting)
+            if self._run.task is not None:
+                self._cancelled_before = self._run.task.cancelling()
+                self._run.task.cancel()
+        return None

@@ -1,0 +1,168 @@
+"""What a run waits for from outside, and the answers that other processes give."""
+
+import json
+import os
+import shlex
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from .._schemas import misfit
+from ..errors import WaitUnknownError, closest
+from .encoding import Encoding
+from .log import PATH, PAYLOAD, WAITING, Entry, Log
+from .store import Answer, answered
+from .turns import around
+
+SHOWN = 300  # characters of what is asked
+
+# Where in an entry of the kind WAITING these stand.
+SCHEMA, ASKED, UNTIL, ID, NAME = 4, 5, 7, 8, 9
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """What a run waits for.
+
+    Attributes:
+        id: What tells it from all other waits of the run: ``"approval"``, for the third visit of a
+            loop ``"approval#2"``; for an item of a batch ``"Review[…]:approval"``.
+        name: What the node calls it.
+        ask: What whoever answers is shown.
+        schema: The JSON schema of the answer, or None.
+        asked: When it was asked, in seconds since 1970.
+        until: When it times out, in seconds since 1970, or None.
+    """
+
+    id: str
+    name: str
+    ask: Any = None
+    schema: dict[str, Any] | None = None
+    asked: float = 0.0
+    until: float | None = None
+
+
+class Waits(str):
+    """What ``run`` returns where all that is left waits for answers: the string ``"waits"``.
+
+    Attributes:
+        waiting: What it waits for, in the order in which it was asked.
+    """
+
+    waiting: tuple[Wait, ...]
+
+    def __new__(cls, waiting: Iterable[Wait] = ()) -> Self:
+        self = super().__new__(cls, "waits")
+        self.waiting = tuple(waiting)
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Waits, (self.waiting,)
+
+
+def entry_of(key: bytes, number: int, path: str, wait: Wait, ask: bytes) -> Entry:
+    """Return the entry that says that a run waits."""
+    return [
+        WAITING, key, number, ask, wait.schema, wait.asked, path, wait.until, wait.id, wait.name,
+    ]  # fmt: skip
+
+
+def wait_of(entry: Entry, encoding: Encoding) -> Wait:
+    """Return the wait that an entry is of."""
+    return Wait(
+        entry[ID],
+        entry[NAME],
+        encoding.decode(entry[PAYLOAD]),
+        entry[SCHEMA],
+        entry[ASKED],
+        entry[UNTIL],
+    )
+
+
+def id_of(path: str, name: str, number: int) -> str:
+    """Return the id of a wait: that of its node, and its name where the node has another one."""
+    path = path.replace("[]", "")
+    last = path.rpartition("/")[2]
+    if number:
+        return f"{path}:{name}#{number}"
+    return path if last.partition("#")[0] == name else f"{path}:{name}"
+
+
+def pending(log: Log, answers: Iterable[Answer]) -> Iterator[Entry]:
+    """Yield the entries of the waits that nobody has answered, and that have not ended without."""
+    known = {answer.name for answer in answers}
+    over = {point.path for point in log.points}
+    for key, entry in log.waits.items():
+        ended = key in log.answered or not over.isdisjoint(around(entry[PATH]))
+        if not (ended or entry[ID] in known):
+            yield entry
+
+
+def addressed(
+    run: str, name: str, value: Any, log: Log, answers: Iterable[Answer], early: bool
+) -> str:
+    """Return under which name an answer is kept, once it is seen to be one.
+
+    Raises:
+        WaitUnknownError: Nothing is called that, or several waits are.
+        AlreadyAnsweredError: That has been answered before.
+        ValueError: It does not fit the schema.
+    """
+    answers = list(answers)
+    waits = list(pending(log, answers))
+    found = [entry for entry in waits if entry[ID] == name]
+    found = found or [entry for entry in waits if entry[NAME] == name]
+    if len(found) > 1:
+        listed = ", ".join(repr(entry[ID]) for entry in found)
+        raise WaitUnknownError(f"run {run!r} waits for {name!r} in several places: {listed}")
+    if found:
+        schema = found[0][SCHEMA]
+        wrong = None if schema is None else misfit(value, schema, "journal")
+        if wrong is not None:
+            raise ValueError(f"the answer to {name!r} does not fit its schema, at {wrong}")
+        return str(found[0][ID])
+    if early:
+        return name
+    known = [entry for entry in log.waits.values() if name in (entry[ID], entry[NAME])]
+    if known or any(answer.name == name for answer in answers):
+        raise answered(run, name)
+    if waits:
+        listed = ", ".join(repr(entry[ID]) for entry in waits)
+        names = [text for entry in waits for text in (entry[ID], entry[NAME])]
+        raise WaitUnknownError(
+            f"run {run!r} does not wait for {name!r}, but for {listed}.{closest(name, names)} To "
+            "answer what it has not asked yet: early=True"
+        )
+    return name
+
+
+def say(waits: Iterable[Wait], run: str, address: str | os.PathLike[str], goes_on: bool) -> None:
+    """Say on standard error what a run waits for, and how to answer."""
+    lines = [f"kaygraph: run {run!r} waits for an answer:"]
+    for wait in waits:
+        lines.append(f"  {wait.id}: {asked(wait.ask)}" if wait.ask is not None else f"  {wait.id}")
+        asks = "--journal", shown(address), run, wait.id
+        lines.append(f"  to answer: kaygraph runs answer {shlex.join(asks)} JSON")
+    if not goes_on:
+        lines.append("and the same call of run() goes on")
+    print("\n".join(lines), file=sys.stderr)
+
+
+def asked(ask: Any) -> str:
+    """Return what is asked, on one line."""
+    text = ask if isinstance(ask, str) else json.dumps(ask, ensure_ascii=False, default=str)
+    text = " ".join(text.split())
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
+
+
+def shown(address: str | os.PathLike[str]) -> str:
+    """Return an address without what is secret in it."""
+    text = str(os.fspath(address))
+    if "://" not in text:
+        return text
+    parts = urlsplit(text)
+    port = f":{parts.port}" if parts.port else ""
+    host = f"{parts.hostname}{port}" if parts.hostname else ""
+    return f"{parts.scheme}://{host}{parts.path}"

@@ -1,0 +1,51 @@
+"""What a hook may ask that follows from where in a run it is called, and from nothing else."""
+
+from contextvars import ContextVar
+from hashlib import blake2b
+from random import Random
+from typing import Any
+from uuid import UUID
+
+
+class Here:
+    """A place in a recorded run: the same in every process that resumes the run.
+
+    Args:
+        key: What tells the place from all others, in all runs: 32 hexadecimal digits.
+        seed: What random numbers follow from.
+    """
+
+    __slots__ = ("_attempt", "_made", "_random", "key", "seed")
+
+    def __init__(self, key: str, seed: bytes) -> None:
+        self.key, self.seed = key, seed
+        self._random: Random | None = None
+        self._attempt = 0
+        self._made = 0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Here, (self.key, self.seed)
+
+    def random(self, attempt: int) -> Random:
+        """Return a generator that begins anew, and otherwise, with each attempt."""
+        self._begin(attempt)
+        if self._random is None:
+            self._random = Random(self._hash(f"random {attempt}"))
+        return self._random
+
+    def uuid(self, attempt: int) -> UUID:
+        """Return the next UUID; each attempt gets the same ones."""
+        self._begin(attempt)
+        self._made += 1
+        return UUID(bytes=self._hash(f"uuid {self._made}"), version=4)
+
+    def _begin(self, attempt: int) -> None:
+        if attempt != self._attempt:
+            self._attempt, self._made, self._random = attempt, 0, None
+
+    def _hash(self, what: str) -> bytes:
+        return blake2b(what.encode(), digest_size=16, key=self.seed).digest()
+
+
+# Where the context of a run does not reach: a node, and its place as it was there.
+SENT_HERE: ContextVar[tuple[Any, Here]] = ContextVar("kaygraph_sent_here")
