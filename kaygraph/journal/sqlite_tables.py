@@ -35,8 +35,8 @@ NAMES = set(re.findall(r"TABLE (\w+)", TABLES))
 LAST = "(SELECT max(key) FROM kaygraph_rows WHERE key BETWEEN {0} AND {1})"
 # Where the run has this epoch, and its log this last row.
 APPEND = f"""
-INSERT INTO kaygraph_rows SELECT ?1, ?2, ?3, ?4
-WHERE (SELECT epoch FROM kaygraph_runs WHERE key = ?5) = ?6 AND {LAST.format("?7", "?8")} IS ?9
+INSERT INTO kaygraph_rows SELECT ?, ?, ?, ?
+WHERE (SELECT epoch FROM kaygraph_runs WHERE key = ?) = ? AND {LAST.format("?", "?")} IS ?
 """
 
 StoredRow = tuple[int, float, bytes, bytes]  # number, time, checksum and blob
@@ -246,16 +246,16 @@ class Tables:
     ) -> list[StoredRow]:
         """Return so many rows after one, unchecked."""
         return connection.execute(
-            "SELECT key - ?1, at, checksum, blob FROM kaygraph_rows"
-            " WHERE key > ?1 + ?2 AND key < ?1 + ?3 ORDER BY key LIMIT ?4",
-            (row.base, after, NUMBERS, most),
+            "SELECT key - ?, at, checksum, blob FROM kaygraph_rows"
+            " WHERE key > ? AND key < ? ORDER BY key LIMIT ?",
+            (row.base, row.base + after, row.base + NUMBERS, most),
         ).fetchall()
 
     def forget(self, connection: sqlite3.Connection, row: RunRow, before: int) -> RunRow:
         """Remove the rows before one; return the run, which is not written yet."""
         check_row(row.run, before, row.first, self.last(connection, row))
         connection.execute(
-            "DELETE FROM kaygraph_rows WHERE key > ?1 AND key < ?1 + ?2", (row.base, before)
+            "DELETE FROM kaygraph_rows WHERE key > ? AND key < ?", (row.base, row.base + before)
         )
         return row._replace(first=before)
 
