@@ -89,7 +89,8 @@ def _empty(kept: list[TracebackType]) -> None:
 
 def let_go(task: "Future[Any]", error: BaseException) -> None:
     """Have a task that has failed forget the traceback of its error, which it keeps by itself."""
-    shown = error.__traceback__
+    shown, context = error.__traceback__, error.__context__
     with suppress(BaseException):
-        task.result()
+        task.result()  # which raises it: while a cancellation is handled, that is its context then
     BaseException.with_traceback(error, shown)
+    BaseException.__setattr__(error, "__context__", context)

@@ -237,10 +237,13 @@ class Walk:
             tokens = map(self.along, steps, repeat(fork))
         else:
             tokens = map(self._along_branch, steps, repeat(fork), repeat(beside))
+        # Not within a branch: one stack would have to do for all forks. Nor where somebody checks
+        # what each step writes: those of a branch are not steps of the graph that forks.
+        at_once = around is None and not self.frame.run.checking
         try:
             with self.frame.run.beside:
                 gathering = Gathering[Step | None]()
-                gathering.add_all(tokens)
+                gathering.add_all(tokens, at_once)
                 await gathering.ended()
         except CancelledError as error:
             # The grace of a run that drains is over, and the branches have given what was done.

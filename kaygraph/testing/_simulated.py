@@ -98,6 +98,7 @@ class SimulationLoop(VirtualClockLoop):
         self._note = note
         self._made = 0
         self._tasks: WeakSet[asyncio.Task[Any]] = WeakSet()
+        self.set_task_factory(_made_task)  # the first step of each is one of the schedule
 
     def alarm(self, at_step: int, call: Callable[[], object]) -> None:
         """Call something before a step, once; steps are counted from 1."""
@@ -220,6 +221,10 @@ class SimulationLoop(VirtualClockLoop):
                 with suppress(Exception, asyncio.CancelledError):
                     task.get_coro().close()
             self.close()
+
+
+def _made_task(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> "asyncio.Task[Any]":
+    return asyncio.Task(work, loop=loop, **options)
 
 
 @contextmanager

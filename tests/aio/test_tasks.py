@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import sys
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -105,6 +106,23 @@ async def test_a_failure_while_being_cancelled_is_kept() -> None:
     assert [type(error) for error in caught.value.exceptions] == [KeyError, ValueError]
 
 
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="a task begins on the loop")
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt()])
+async def test_what_ends_the_program_at_once_comes_when_the_siblings_have_ended(
+    error: BaseException,
+) -> None:
+    """As any other failure; nothing else begins."""
+    started, ended = asyncio.Event(), list[str]()
+    gathering = Gathering[object]()
+    works = iter([give(1), forever(started, ended), fail(error), last := give(2)])
+    assert len(gathering.add_all(works, at_once=True)) == 3
+    assert started.is_set()
+    with pytest.raises(type(error)):
+        await gathering.ended()
+    assert ended == ["forever"]
+    last.close()
+
+
 async def test_cancelling_gather_cancels_and_waits_for_all() -> None:
     """A cancelled gather ends as cancelled, after every finally."""
     started, ended = asyncio.Event(), list[str]()
@@ -134,6 +152,27 @@ async def test_a_child_that_cancels_itself_cancels_all() -> None:
     with pytest.raises(asyncio.CancelledError):
         await gather([forever(started, ended), fail(asyncio.CancelledError(), started)])
     assert ended == ["forever"]
+
+
+async def test_a_failure_knows_nothing_of_a_cancellation_that_came_later() -> None:
+    """Each would hold the other, until the garbage collector comes."""
+    failure, stopping = ValueError("first"), asyncio.Event()
+
+    async def cleans_up() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            stopping.set()
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(gather([cleans_up(), fail(failure)]))
+    await stopping.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError) as raised:
+        await task
+    assert isinstance(raised.value.__cause__, ExceptionGroup)
+    assert raised.value.__cause__.exceptions == (failure,)
+    assert failure.__context__ is None
 
 
 async def test_a_second_cancel_does_not_leave_a_child_behind() -> None:

@@ -294,6 +294,14 @@ def test_inner_node_is_told_of_and_not_the_graph_around(hook: str) -> None:
     assert told(Graph(Holds("first") >> inner, slow_hook_s=LIMIT_S)) == ["inner/inmost/a"]
 
 
+@pytest.mark.parametrize("hook", HOOKS)
+def test_branch_of_an_inner_graph_is_told_of_and_not_the_graph(hook: str) -> None:
+    """Wherever a branch takes its first step, it is no step of the graph that forks."""
+    inner = Graph([Holds("a", hook), Holds("b")], name="inner")
+    graph = Graph(Holds("first") >> inner, slow_hook_s=LIMIT_S, on_conflict="ignore")
+    assert told(graph) == ["inner/a"]
+
+
 @pytest.mark.parametrize("hook", ["prep", "post"])
 def test_hooks_of_graphs_are_told_of_with_the_graph(hook: str) -> None:
     """A graph's own hooks: of one in a line, and of one that is a branch of a group."""

@@ -7,7 +7,7 @@ import sys
 import threading
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -379,8 +379,11 @@ async def run(node: Any, shared: Store) -> None:
         await asyncio.wrap_future(threads.submit(node.run, shared))
 
 
-async def left_by(node: Any, way: Run) -> tuple[bool, int]:
-    """Run; return whether what stood in the shared store is alive, and the objects in cycles."""
+async def left_by(node: Any, way: Run, executor: Executor | None = None) -> tuple[bool, int]:
+    """Run; return whether what stood in the shared store is alive, and the objects in cycles.
+
+    The worker of an executor may know a call until it takes up the next one.
+    """
 
     async def play() -> weakref.ref[Any]:
         big = Many()
@@ -396,6 +399,8 @@ async def left_by(node: Any, way: Run) -> tuple[bool, int]:
         watched = await play()
         for _ in range(3):
             await asyncio.sleep(0)
+        if executor is not None:
+            await asyncio.wrap_future(executor.submit(int))
         return watched() is not None, gc.collect()
     finally:
         gc.enable()
@@ -445,7 +450,7 @@ class GetsALock(FailsInThread):
 async def test_nor_does_an_error_of_an_executor(kind: type[FailsInThread], pool: Any) -> None:
     """Its future holds the error, or what came back instead of one."""
     with pool(1) as executor:
-        assert await left_by(kind(run_in=executor), run_async) == (False, 0)
+        assert await left_by(kind(run_in=executor), run_async, executor) == (False, 0)
 
 
 def test_nor_does_a_run_in_the_main_thread() -> None:

@@ -86,6 +86,25 @@ def test_seeds_differ_and_a_seed_does_not() -> None:
     assert totals == again
 
 
+@pytest.mark.parametrize("on_conflict", ["ignore", "warn"])
+def test_the_seed_says_which_branch_of_a_fork_begins_first(on_conflict: str) -> None:
+    """On any Python: no branch begins before a task could take its turn on the loop."""
+
+    class Notes(Node):
+        async def exec(self, _: Any) -> str:
+            return self.name
+
+        def post(self, shared: Any, _: Any, name: str) -> None:
+            shared.setdefault("order", []).append(name)
+
+    orders = set()
+    for seed in range(30):
+        graph = Graph([Notes(name="a"), Notes(name="b")], on_conflict=on_conflict)
+        run = simulate(graph, seed=seed)
+        orders.add("".join(run.shared["order"]))
+    assert orders == {"ab", "ba"}
+
+
 def test_a_graph_is_simulated_the_shorter_way_when_nobody_watches() -> None:
     """No events, the same result."""
     ran: list[bool] = []
