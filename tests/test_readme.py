@@ -18,7 +18,7 @@ PROGRAMS = [
     for program in re.findall(r"```python\n(.*?)```\n```text\n(.*?)```", page, re.DOTALL)
 ]
 SECONDS = re.compile(r"\b\d+\.\d\d s$", re.MULTILINE)  # that a program has measured
-OVER_THE_CORE = {"testing", "nodes", "patterns", "compat"}
+OVER_THE_CORE = {"testing", "nodes", "patterns", "compat", "cli"}
 PACKAGE = ROOT / "kaygraph"
 
 
