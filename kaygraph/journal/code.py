@@ -71,7 +71,7 @@ class Code:
     def __init__(self, node: Any) -> None:
         self.by_source = True
         self.reads_params = False
-        owner, hooks = _hooks_of(node)
+        owner, hooks = hooks_of(node)
         self._node = owner
         self._classes = [
             cls for cls in type(owner).__mro__ if not is_own(cls) and cls is not object
@@ -233,7 +233,7 @@ class Code:
         return cls.__qualname__
 
 
-def _hooks_of(node: Any) -> tuple[Any, tuple[str, ...]]:
+def hooks_of(node: Any) -> tuple[Any, tuple[str, ...]]:
     """Return whose hooks make a node's results, and which."""
     owner = getattr(node, "owner", None)
     if isinstance(owner, MapReduceNode):  # it is one of the two halves of its work

@@ -1,6 +1,7 @@
 """Values as bytes, and back: what comes back is equal, of the same types all the way down."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from hashlib import blake2b
 from threading import get_ident
 from types import FunctionType
@@ -57,9 +58,11 @@ class Encoding:
         for cls in types:
             self._registry.register(cls)
 
-    def register_returned(self, function: Callable[..., Any]) -> None:
+    def register_returned(self, function: Any) -> None:
         """Let values of the classes be recorded that a function is annotated to return."""
         function = getattr(function, "__func__", function)
+        while isinstance(function, partial):
+            function = function.func
         if isinstance(function, FunctionType) and function not in self._learnt:
             self._learnt.add(function)
             self._registry.register_named(returned_by(function))

@@ -3,13 +3,16 @@
 from typing import Any, Protocol
 
 from ..errors import JournalError, NodeChangedError
-from .code import code_of
+from .code import code_of, hooks_of
+from .encoding import Encoding
 from .log import NODE, NOTED, NUMBER, Entry, Log
 from .settings import Settings
 
 
 class Records(Protocol):
     """Who writes entries, and ends the run where it cannot go on."""
+
+    encoding: Encoding
 
     def add(self, entry: Entry) -> None: ...
 
@@ -36,6 +39,7 @@ class Nodes:
         code = b"" if node is None else code_of(node)
         if node is not None:
             self._checked.add(name)
+            self._register_types(node)
         if number is None:
             number = self._numbers[name] = len(self._numbers) + 1
             self._note(number, name, code)
@@ -46,6 +50,12 @@ class Nodes:
                 raise self._session.fatal(_changed(name))
             self._note(number, name, code)
         return number
+
+    def _register_types(self, node: Any) -> None:
+        """Let values of the classes be recorded that a node's hooks are annotated to return."""
+        owner, hooks = hooks_of(node)
+        for hook in ("function", *hooks):  # that of @node is the user's
+            self._session.encoding.register_returned(getattr(owner, hook, None))
 
     def _note(self, number: int, name: str, code: bytes) -> None:
         self._log.nodes[number] = (name, code)

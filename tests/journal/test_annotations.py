@@ -10,6 +10,7 @@ import pytest
 from kaygraph import Graph, Journal, Node
 from kaygraph.journal.annotations import classes_in, returned_by
 from kaygraph.journal.encoding import Encoding
+from kaygraph.nodes import node
 from tests.journal.recorded import Colour, Frozen, Holder, Keyword, Model, Pair, Point, Struct
 
 if TYPE_CHECKING:
@@ -65,34 +66,44 @@ def test_other_annotations_of_a_function_do_not_matter() -> None:
     assert returned_by(len) is None
 
 
-def test_what_exec_is_annotated_to_return_is_recorded(tmp_path: Path) -> None:
+class Load(Node):
+    def exec(self, prep_res: Any) -> Holder:
+        return Holder(model=Model(name="a", point=Point(1)))
+
+    def post(self, shared: Any, prep_res: Any, exec_res: Holder) -> None:
+        shared["loaded"] = exec_res
+
+
+@node(writes="loaded")
+def load() -> Holder:
+    return Holder(model=Model(name="a", point=Point(1)))
+
+
+class Recover(Load):
+    def exec(self, prep_res: Any) -> Any:
+        raise OSError("no answer")
+
+    def exec_fallback(self, prep_res: Any, exc: Exception) -> Holder:
+        return Holder(model=Model(name="a", point=Point(1)))
+
+
+@pytest.mark.parametrize("first", [Load(), load, Recover()], ids=["node", "function", "fallback"])
+def test_what_a_hook_is_annotated_to_return_is_recorded(first: Any, tmp_path: Path) -> None:
     """A resumed run hands over values of the same classes; types= was not needed."""
-    calls: list[str] = []
+    seen: list[Any] = []
 
-    class Load(Node):
-        def exec(self, prep_res: Any) -> Holder:
-            calls.append("load")
-            return Holder(model=Model(name="a", point=Point(1)))
+    @node(reads="loaded")
+    def save(loaded: Any) -> None:
+        seen.append(loaded)
+        if len(seen) == 1:
+            raise OSError("no space")
 
-        def post(self, shared: Any, prep_res: Any, exec_res: Holder) -> None:
-            shared["loaded"] = exec_res
-
-    class Save(Node):
-        def prep(self, shared: Any) -> Any:
-            return shared["loaded"]
-
-        def exec(self, prep_res: Holder) -> None:
-            calls.append("save")
-            if calls.count("save") == 1:
-                raise OSError("no space")
-
-    graph = Graph(Load() >> Save())
+    graph = Graph(first >> save)
     with pytest.raises(OSError, match="no space"):
         graph.run({}, journal=Journal(tmp_path / "runs.db", run="a"))
-    shared: dict[str, Any] = {}
-    graph.run(shared, journal=Journal(tmp_path / "runs.db", run="a"))
-    assert calls == ["load", "save", "save"]
-    assert shared["loaded"] == Holder(model=Model(name="a", point=Point(1)))
+    graph.run({}, journal=Journal(tmp_path / "runs.db", run="a"))
+    assert seen[0] == seen[1] == Holder(model=Model(name="a", point=Point(1)))
+    assert seen[0] is not seen[1]
 
 
 def test_items_are_told_from_each_other_without_being_registered() -> None:
