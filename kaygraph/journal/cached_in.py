@@ -8,7 +8,7 @@ from collections import deque
 from typing import NamedTuple
 
 from ..aio.lanes import Call, Lanes
-from ..aio.tasks import outlast
+from ..aio.tasks import outlast, retrieve_exception
 from ..errors import JournalError
 from ..run.lifespan import Held
 from .opening import open_store
@@ -51,7 +51,7 @@ class CachedIn(Held["CachedIn"]):
         self._lanes: Lanes | None = None
         self._store: Store | None = None
         self._asked: list[tuple[bytes, asyncio.Future[Entry | None]]] = []
-        self._reading = False
+        self._reading: Call | None = None
         self._pending: deque[tuple[bytes, Entry]] = deque()
         self._writing: Call | None = None
         self._failure: JournalError | None = None  # of a result that could not be written
@@ -64,11 +64,16 @@ class CachedIn(Held["CachedIn"]):
     async def close(self) -> None:
         """Write what is still to be written, and give the store back."""
         assert self._lanes is not None
+        self._asked.clear()  # whoever asked was cancelled
+        begun = [call.answered for call in (self._reading, self._writing) if call is not None]
         try:
-            if self._store is not None or self._pending:
-                closing = self._lanes.begin(self._close)
-                await outlast([closing.answered])
-                closing.result()
+            if begun or self._store is not None:
+                try:
+                    await outlast(begun)
+                finally:  # they may have opened the store
+                    closing = self._lanes.begin(self._close)
+                    await outlast([closing.answered])
+                    closing.result()
         finally:
             self._lanes.shutdown()
         if self._failure is not None:
@@ -82,7 +87,7 @@ class CachedIn(Held["CachedIn"]):
         """Return what is kept under a key, also if it is good no more."""
         found: asyncio.Future[Entry | None] = asyncio.get_running_loop().create_future()
         self._asked.append((key, found))
-        if not self._reading:
+        if self._reading is None:
             self._ask()
         return await found
 
@@ -91,13 +96,13 @@ class CachedIn(Held["CachedIn"]):
         assert self._lanes is not None
         asked, self._asked = self._asked, []
         call = self._lanes.begin(self._get, [key for key, found in asked if not found.done()])
-        self._reading = True
+        self._reading = call
         call.answered.add_done_callback(lambda _: self._answered(call, asked))
 
     def _answered(
         self, call: Call, asked: "list[tuple[bytes, asyncio.Future[Entry | None]]]"
     ) -> None:
-        self._reading = False
+        self._reading = None
         failure: BaseException | None = None
         try:
             known = call.result()
@@ -108,6 +113,7 @@ class CachedIn(Held["CachedIn"]):
                 continue
             if failure is not None:
                 found.set_exception(copy.copy(failure))
+                retrieve_exception(found)  # whoever asked may be cancelled meanwhile
             else:
                 found.set_result(known.get(key))
         del failure  # it holds this frame: no cycle may keep it alive
@@ -157,7 +163,7 @@ class CachedIn(Held["CachedIn"]):
             self._pending.clear()
 
     def _close(self) -> None:
-        if self._failure is None:
+        if self._pending:  # the thread had written all when they came, and the loop did not know
             self._write()
         if self._store is not None:
             store, self._store = self._store, None

@@ -1,6 +1,7 @@
 """What a node's results depend on: which edits of its code count, and which do not."""
 
 import functools
+import importlib
 import importlib.util
 import itertools
 import subprocess
@@ -211,6 +212,23 @@ def test_a_file_that_was_edited_after_its_import_is_not_taken_for_its_source(
     code = Code(translate_in(module))
     assert not code.by_source
     assert code.digest != code_of(translate_in(load(edited(CHANGES["an expression of exec"]))))
+
+
+def test_a_module_that_was_reloaded_is_known_by_its_new_source(
+    load: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is read again when it has changed."""
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    path = tmp_path / "reloaded_nodes.py"
+    path.write_text(SOURCE)
+    module = importlib.import_module("reloaded_nodes")
+    assert Code(translate_in(module)).by_source
+    path.write_text(edited(CHANGES["an expression of exec"]) + "\n\n# longer\n")
+    module = importlib.reload(module)
+    code = Code(translate_in(module))
+    assert code.by_source
+    assert code.digest == code_of(translate_in(load(edited(CHANGES["an expression of exec"]))))
 
 
 def test_a_function_that_has_only_moved_is_found(load: Any) -> None:
