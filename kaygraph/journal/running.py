@@ -145,7 +145,7 @@ async def _run(
         status = "failed" if isinstance(error, Exception) else "interrupted"
         session.closed = True
         if session.left is not None and session.error is None:
-            _taken_back(run)
+            await _taken_back(run)
             if isinstance(error, asyncio.CancelledError) and not session.is_cancelled:
                 await _outlasted(writer.call(owned.end, writer.take_rest(), "waits", None, None))
                 return session.left  # type: ignore[return-value]
@@ -153,12 +153,12 @@ async def _run(
             said = f"{type(error).__name__}: {error}"
             await _outlasted(writer.call(owned.end, writer.take_rest(), status, None, said))
             raise
-        _taken_back(run)
+        await _taken_back(run)
         raise session.error from error.__cause__
     else:
         session.closed = True
         if session.left is not None:  # a hook has swallowed the cancellation, and gone on
-            _taken_back(run)
+            await _taken_back(run)
         status = "interrupted" if run.draining else "done"
         ended = action if isinstance(action, str) else None
         await _outlasted(writer.call(owned.end, writer.take_rest(), status, ended, None))
@@ -181,7 +181,13 @@ async def _outlasted(call: Coroutine[Any, Any, None]) -> None:
             called.result()
 
 
-def _taken_back(run: Run) -> None:
+async def _taken_back(run: Run) -> None:
     """Take back the cancellation with which the journal has ended the run."""
-    if run.task is not None and run.task.cancelling():
-        run.task.uncancel()
+    if run.task is None or not run.task.cancelling():
+        return
+    run.task.uncancel()
+    try:
+        await asyncio.sleep(0)  # one that was asked for by the task itself is still to come
+    except asyncio.CancelledError:
+        if run.task.cancelling():
+            raise
