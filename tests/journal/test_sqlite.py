@@ -76,6 +76,24 @@ def test_a_file_is_made_for_its_owner_alone(path: Path) -> None:
         assert modes == {0o600}
 
 
+@pytest.mark.parametrize(("durable", "synchronous"), [(True, 2), (False, 1)])
+def test_a_durable_one_waits_for_the_disk(path: Path, durable: bool, synchronous: int) -> None:
+    """At each commit, and otherwise where the log is taken over into the file."""
+    with store(path, durable=durable) as opened:
+        connection = opened._file._connection
+        assert connection is not None
+        assert connection.execute("PRAGMA synchronous").fetchone() == (synchronous,)
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+@pytest.mark.parametrize("name", ["a b.db", "100%.db", "ä?mode=ro#1.db", "file:x.db"])
+def test_any_name_is_that_of_a_file(tmp_path: Path, name: str) -> None:
+    """Whatever it means in a url."""
+    with store(tmp_path / name) as opened:
+        opened.claim("a", "Graph")
+    assert os.listdir(tmp_path) == [name]
+
+
 def test_a_file_may_hold_other_tables_too(path: Path) -> None:
     """Those of the application, which stay as they are."""
     with closing(sqlite3.connect(path)) as connection:
@@ -291,6 +309,17 @@ def test_a_file_that_is_locked_is_waited_for_and_then_told(path: Path) -> None:
             opened.answer("a", "Confirm", b"yes")
         other.execute("ROLLBACK")
         assert opened.append("a", epoch, b"2") == 1
+
+
+def test_a_file_that_somebody_keeps_for_himself_is_told_at_opening(path: Path) -> None:
+    """As a tool does that works on it in exclusive mode."""
+    with store(path) as opened:
+        opened.claim("a", "Graph")
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(JournalLockedError, match=r"was locked by another process for 0.05 s"):
+            SQLiteStore(path, lock_timeout=0.05)
 
 
 def test_a_full_disk_undoes_the_whole_transaction(path: Path) -> None:

@@ -162,8 +162,15 @@ def _words(error: Exception) -> str:
 
 
 @pytest.mark.parametrize("name", [name for name in PLACES if name != "memory"])
-@pytest.mark.parametrize("examples", [20, pytest.param(1_000, marks=pytest.mark.proofs)])
-@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    "examples",
+    [
+        20,
+        pytest.param(1_000, marks=pytest.mark.proofs),
+        pytest.param(5_000, marks=pytest.mark.soak),
+    ],
+)
+@pytest.mark.timeout(1200)
 def test_a_store_is_a_dict(name: str, examples: int) -> None:
     """Whatever is done, in whatever order, by two connections, it holds what a dict would hold."""
     machine = type("Machine", (Stores,), {"place": staticmethod(PLACES[name])})
