@@ -9,9 +9,8 @@ from contextvars import ContextVar
 from hashlib import blake2b
 from math import inf
 from threading import Lock
-from types import FunctionType
 from typing import Any
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakKeyDictionary
 
 from .._validation import check_callable, check_limit
 from ..aio.outlet import hand_on_all
@@ -21,7 +20,7 @@ from ..limits.slots import Slot
 from ..node.call import Calls
 from ..run.recorder import RunItem
 from .cached_in import CachedIn, Entry, InMemory
-from .code import Code
+from .code import Code, hooks_of
 from .durations import seconds_of
 from .encoding import Encoding
 from .memory import MemoryStore
@@ -83,7 +82,6 @@ class Cache:
 
     def _begin(self) -> None:
         self._encoding = Encoding(self.types, given_to="Cache")
-        self._learnt: WeakSet[Any] = WeakSet()  # functions whose annotations are known
         self._front = _Front()
         self._flights: WeakKeyDictionary[Any, dict[bytes, _Flight]] = WeakKeyDictionary()
         self._memory = MemoryStore() if self.address == ":memory:" else None
@@ -100,12 +98,6 @@ class Cache:
             return InMemory(self._memory)
         key = ("cache", self.address)
         return calls.frame.run.hold(key, lambda: CachedIn(self.address))
-
-    def _learn(self, function: Any) -> None:
-        """Learn the types of results that a function is annotated with."""
-        if isinstance(function, FunctionType) and function not in self._learnt:
-            self._learnt.add(function)
-            self._encoding.register_returned(function)
 
     def _here(self) -> "dict[bytes, _Flight]":
         """Return the calls under way on this loop."""
@@ -128,7 +120,9 @@ class _Cached:
         self._is_kept: Callable[[Any], bool] = getattr(calls.node, "keeps_result", _always)
         self._now = loop.time if has_own_clock(loop) else time.time
         self._prefix = self._prefix_of(Code(calls.node))
-        cache._learn(getattr(calls.node, "function", type(calls.node).exec))
+        owner, hooks = hooks_of(calls.node)
+        for hook in ("function", *hooks):  # that of @node is the user's
+            self._encoding.register_returned(getattr(owner, hook, None))
 
     def _prefix_of(self, code: Code) -> bytes:
         """Return the part of the key that all items have in common."""
