@@ -16,6 +16,7 @@ from kaygraph import (
     BatchNode,
     Branch,
     BranchGroup,
+    Cache,
     Chain,
     CircuitBreaker,
     Graph,
@@ -62,6 +63,7 @@ class Fetch(ParallelBatchNode[str, bytes]):
     retry = Retry(attempts=3)
     rate = RateLimit(10, per=1)
     breaker = CircuitBreaker()
+    cache = Cache("cache.db", ttl="7d", key=lambda item: item)
     on_error = "collect"
 
     async def prep(self, shared: Any) -> AsyncIterator[str]:
