@@ -75,6 +75,10 @@ class Plan:
             is declared to return one that leads nowhere.
     """
 
+    def named(self, name: str) -> Step | None:
+        """Return the step of a node by its name in this graph, or None."""
+        return next((step for step in self.steps.values() if step.name == name), None)
+
     def __init__(
         self, starts: Sequence[AnyNode], owner: str = "Graph", ends_with_any: bool = False
     ) -> None:

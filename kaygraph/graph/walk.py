@@ -28,6 +28,7 @@ from ..node.wiring import successors_of
 from ..observability.conflicts import Branches, Trail, branches, inherited_trail
 from ..run.frame import FRAME, Frame
 from ..run.place import PLACE
+from ..run.recorder import Recorder
 from .arrivals import Arrivals
 from .plan import Fan, Plan, Step
 from .tokens import Fork, Tokens
@@ -89,11 +90,12 @@ class Walk:
         if (limits := LIMIT.get()) is not NO_LIMIT:
             self.until = limits.first.end
         try:
-            if isinstance(plan.first, Step):
-                await self.along(plan.first)
+            begins = plan.first if frame.run.journal is None else self._resumed(frame.run.journal)
+            if isinstance(begins, Step):
+                await self.along(begins)
             else:
                 self.tokens = Tokens()
-                first = tuple(self.tokens.move(None, plan.first))
+                first = tuple(self.tokens.move(None, begins))
                 await self.along(await self._forked(first, None))
         finally:
             frame.walk = None  # it knows the frame: no cycle may stay
@@ -364,11 +366,21 @@ class Walk:
                 raise errors[0]  # the node that would handle it does not begin any more
             self.action = self.action if last is None else last
             return DRAINED
+        if (journal := frame.run.journal) and self.tokens is None and not self.errors:
+            journal.stands(frame.name_of(node), self.shared)
         if errors:
             frame = frame.derive(error=self._taken(step, errors))
         if self.arrivals is None:
             return await self._begun(node, frame)
         return await self.arrivals.run(step, frame, partial(self._begun, node))
+
+    def _resumed(self, journal: Recorder) -> Step | tuple[Step, ...]:
+        """Return where a recorded run goes on."""
+        name = journal.first(self.shared)
+        begins = self.plan.first if name is None else self.plan.named(name)
+        if begins is None:
+            raise journal.misses(str(name))
+        return begins
 
     async def _begun(self, node: BaseNode[Any, Any], frame: Frame) -> Any:
         begin = partial(lifecycle, node, self.shared, frame)

@@ -8,7 +8,7 @@ from functools import partial
 from secrets import token_hex
 from typing import Any, Literal, TypeVar
 
-from .._validation import check_choice
+from .._validation import check_choice, check_count
 from .encoding import Encoding
 from .log import PAYLOAD, Entry, log_of, packed, unpacked
 from .opening import open_store
@@ -46,6 +46,9 @@ class Journal:
         durable: Of SQLite: whether what is recorded survives a loss of power. By default it
             survives the end of the process.
         keep: Which runs stay when one is done: see ``prune``. By default all do.
+        snapshot_every: For a loop without an end: after so many nodes, ``shared`` is recorded as
+            well, where a single node of the outermost graph is to run next; what is before that is
+            removed. All that is in ``shared`` has to be recordable then.
 
     Attributes:
         replayed: How many results the last run that has ended took from the journal.
@@ -64,6 +67,7 @@ class Journal:
         on_wait: Literal["exit", "stay"] = "exit",
         durable: bool = False,
         keep: str | float | int | None = None,
+        snapshot_every: int | None = None,
     ) -> None:
         self.address, self.durable = address, durable
         self.keep = None if keep is None else check_keep(keep)
@@ -76,6 +80,7 @@ class Journal:
             redo == "failed",
             names("accept", accept),
             check_choice("exit", "stay")("on_wait", on_wait),
+            None if snapshot_every is None else check_count("snapshot_every", snapshot_every),
         )
 
     def __repr__(self) -> str:
@@ -221,13 +226,16 @@ class Journal:
 
     # --- running ----------------------------------------------------------------------------------
 
-    def recording(self, node: Any, work: Work[T]) -> Work[T]:
+    def recording(self, node: Any, work: Callable[[float], Work[T]]) -> Work[T]:
         """Return the work of a run of ``node``, recorded or replayed; for the engine."""
 
         async def recorded(shared: Any, frame: Any) -> T:
             run = self.run or new_id(self.address)
             owned = Owned(self.open_store, run, node.name, self.keep)
-            begin = partial(work, shared, frame)
+
+            def begin(elapsed_s: float) -> Coroutine[Any, Any, T]:
+                return work(elapsed_s)(shared, frame)
+
             goes_on = self._settings.on_wait == "stay"
             tell = partial(say, run=run, address=self.address, goes_on=goes_on)
             asked = owned, self._settings, self._encoding, node, frame.run, begin, tell

@@ -21,6 +21,8 @@ NOTED = 8  # something that a hook has asked for, such as the time: payload
 VOID = 9  # what was recorded under this key does not hold any more: [VOID, key]
 SET = 10  # a result that was changed when the run was forked: payload
 WAITING = 11  # for an answer: what is asked, schema, when, path, until when, id, name
+ALIVE = 14  # a process begins with the run: [ALIVE, True]; or ends: [ALIVE, False]
+SNAPSHOT = 13  # of shared: [SNAPSHOT, name of the node, payload, visits, handed over, nodes]
 ANSWERED = 12  # what a wait came to: payload, the name of the answer or None
 
 Entry = list[Any]
@@ -49,6 +51,8 @@ class Log:
     Attributes:
         entries: By key; the latest holds.
         points: In the order in which nodes were given their results.
+        elapsed_s: For how long processes have worked on it, in seconds, as far as that is recorded.
+        snapshot: What the run goes on from, if it does not from its beginning.
         changed: A result in it was changed, so that what follows may differ from what is recorded.
         nodes: Name and code of each node, by its number.
         waits: What was waited for, by key, in the order in which it was asked.
@@ -63,6 +67,10 @@ class Log:
         self.entries: dict[bytes, Entry] = {}
         self.nodes: dict[int, tuple[str, bytes]] = {}
         self.changed = False
+        self.snapshot: Entry | None = None
+        self.elapsed_s = 0.0
+        self._before = 0
+        self._last: float | None = None
         self._order: list[list[Point | None]] = []  # each in a cell, which is emptied
         self._cells: dict[bytes, list[Point | None]] = {}
 
@@ -73,10 +81,17 @@ class Log:
     @property
     def handed_over(self) -> int:
         """How many points there were, those included that do not hold any more."""
-        return len(self._order)
+        return self._before + len(self._order)
 
-    def read(self, entries: Iterable[Entry]) -> None:
-        """Take up entries, in the order in which they were written."""
+    def read(self, entries: Sequence[Entry], at: float = 0.0) -> None:
+        """Take up the entries of a row, in the order in which they were written.
+
+        ``at``: when that was, in seconds since 1970.
+        """
+        begins = bool(entries) and entries[0][0] == ALIVE and entries[0][1]
+        if self._last is not None and not begins:
+            self.elapsed_s += max(0.0, at - self._last)
+        self._last = at
         known, order = self.entries, self._order
         for entry in entries:
             kind, key = entry[0], entry[1]
@@ -85,6 +100,10 @@ class Log:
                 continue
             if kind == NODE:
                 self.nodes[key] = (entry[2], entry[3])
+            elif kind == ALIVE:
+                self._last = at if key else None
+            elif kind == SNAPSHOT:
+                self._begin_at(entry)
             elif kind == VOID:
                 known.pop(key, None)
                 if key in self._cells:
@@ -106,8 +125,15 @@ class Log:
                     cell: list[Point | None] = [point]
                     self._cells[key] = cell
                     place = entry[PLACE] if kind in (ENDED, LEFT) else None
-                    order.insert(len(order) if place is None else place, cell)
+                    order.insert(len(order) if place is None else place - self._before, cell)
                 known[key] = entry
+
+    def _begin_at(self, snapshot: Entry) -> None:
+        """Take up a snapshot, in place of all that was before it."""
+        self.snapshot, self._before = snapshot, snapshot[4]
+        self.nodes = {number: (name, code) for number, name, code in snapshot[5]}
+        for known in (self.entries, self._cells, self._order, self.waits):
+            known.clear()
 
     def forget(self, names: Iterable[str]) -> list[Entry]:
         """Drop the results of nodes, which are to run again; return what they were."""
@@ -134,7 +160,7 @@ def log_of(rows: Iterable[Row]) -> Log:
     """Return what the rows of a run come to."""
     log = Log()
     for row in rows:
-        log.read(unpacked(row.blob))
+        log.read(unpacked(row.blob), row.at)
     return log
 
 

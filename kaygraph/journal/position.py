@@ -75,6 +75,15 @@ class Position:
         label = f"{label}#{number}" if number else label
         return Position(f"{self.path}/{label}" if self.path else label, name, self.blocked, self)
 
+    @property
+    def visits(self) -> dict[str, int]:
+        """How often each node was visited here."""
+        return dict(self._visits or {})
+
+    def restore(self, visits: dict[str, int]) -> None:
+        """Count on from visits in an earlier process."""
+        self._visits = dict(visits)
+
     def item(self, key: bytes) -> "Position":
         """Return the position of what runs within an item that has this key."""
         return Position(f"{self.path}[{key.hex()}]", self.name, self.blocked, self)

@@ -21,6 +21,7 @@ from .log import (
     RESULT,
     SECONDS,
     SET,
+    SNAPSHOT,
     VOID,
     Entry,
     means,
@@ -110,6 +111,10 @@ def record_of(info: RunInfo, rows: Rows, error_of: Any) -> RunRecord:
             kind = entry[0]
             if kind == NODE:
                 nodes.setdefault(entry[1], NodeRecord(entry[2]))
+            elif kind == SNAPSHOT:
+                points.clear()
+                for number, name, _ in entry[5]:
+                    nodes.setdefault(number, NodeRecord(name))
             elif kind == VOID:
                 points.pop(entry[1], None)
             elif kind in _COUNTED:

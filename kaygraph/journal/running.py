@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable, Coroutine, Iterable
+from functools import partial
 from secrets import token_hex
 from time import gmtime, strftime
 from typing import Any, TypeVar
@@ -13,7 +14,7 @@ from ..errors import JournalError, RunExistsError
 from ..graph.graph import Graph
 from ..run.run import Run
 from .encoding import Encoding
-from .log import Entry, Log, log_of, packed
+from .log import ALIVE, SNAPSHOT, Entry, Log, log_of, packed
 from .position import POSITION, Position
 from .retention import Keep, prune
 from .session import Session
@@ -69,14 +70,16 @@ class Owned:
             raise self._failed
         try:
             if entries:
-                self._store.append(self._run, self._epoch, packed(entries))
+                number = self._store.append(self._run, self._epoch, packed(entries))
+                if any(entry[0] == SNAPSHOT for entry in entries):
+                    self._store.forget(self._run, number)
         except Exception as error:
             self._failed = error
             raise
 
     def end(self, entries: list[Entry], status: str, action: str | None, error: str | None) -> None:
         """Write what is left, and how the run has ended."""
-        self.commit(entries)
+        self.commit([*entries, [ALIVE, False]])
         assert self._store is not None
         self._store.finish(self._run, self._epoch, status, action, error)
         if status == "done" and self._keep is not None:
@@ -98,7 +101,7 @@ async def run_recorded(
     encoding: Encoding,
     node: Any,
     run: Run,
-    work: Callable[[], Coroutine[Any, Any, T]],
+    work: Callable[[float], Coroutine[Any, Any, T]],
     say: Callable[[Iterable[Wait]], None],
 ) -> T:
     """Run what is not recorded, replay what is, and note how the run has ended."""
@@ -116,8 +119,9 @@ async def run_recorded(
         if settings.redo_failed:
             log.forget_failures()
         log.forget(settings.redo)
+        writer.add([ALIVE, True])
         session = Session(log, settings, encoding, run, writer, info, owned.answers, say)
-        return await _run(session, writer, owned, node, run, work)
+        return await _run(session, writer, owned, node, run, partial(work, log.elapsed_s))
     finally:
         if session is not None:
             owned.replayed, owned.called = session.replayed, session.called
@@ -136,7 +140,7 @@ async def _run(
     work: Callable[[], Coroutine[Any, Any, T]],
 ) -> T:
     run.journal = session
-    root = Position()
+    root = session.root = Position()
     token = POSITION.set(root if isinstance(node, Graph) else root.visit(node.name))
     try:
         action = await work()

@@ -12,10 +12,10 @@ from ..graph.graph import Graph
 from ..groups.branches import BranchGroup
 from ..outcome import Outcome
 from ..run.recorder import Begin, Names, RunItem
-from .asking import Asking
 from .log import DECIDED, ENDED, LEFT, PAYLOAD, VOID, Entry
 from .position import POSITION, Position
 from .recording import Recording
+from .snapshots import Snapshots
 
 T = TypeVar("T")
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 STUCK_S = 1.0
 
 
-class Session(Asking):
+class Session(Snapshots):
     """The recorder of one run."""
 
     _stopped_at = -1  # how much had changed when nothing moved

@@ -16,6 +16,7 @@ class Settings(NamedTuple):
     redo_failed: bool
     accept: tuple[str, ...]
     on_wait: Literal["exit", "stay"]
+    snapshot_every: int | None
 
     @property
     def changes(self) -> bool:

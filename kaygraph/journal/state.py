@@ -111,9 +111,13 @@ class State:
         """End the run with an error of the journal, wherever it came up."""
         if self.error is None:
             self.error = error
-            if self._run.task is not None and not self.closed:
-                self._run.task.cancel()
+            if self._run.task is not None:  # where it is raised all the way up, nothing is left
+                self._run.task.get_loop().call_soon_threadsafe(self._cancel)
         return error
+
+    def _cancel(self) -> None:
+        if self._run.task is not None and not self.closed:
+            self._run.task.cancel()
 
     async def never(self, position: Position) -> None:
         """Wait for the end of what runs here: what lost is not begun again."""

@@ -180,27 +180,42 @@ class Runnable:
                 )
             run.observe(observers)
         shared = self._store_of(shared)
+        deadline = check_limit("deadline", deadline)
         if journal is not None:
             run.watched = True
-            work = _recorded(work, journal, self)
-        if deadline is not None:
-            work = _in_time(work, check_limit("deadline", deadline), self.name)
+            work = _recorded(work, journal, self, deadline)
+        elif deadline is not None:
+            work = _in_time(work, deadline, self.name)
         return self.name, Frame(run), work, shared, detached
 
 
 def _recorded(
-    work: Callable[[Any, Frame], Coroutine[Any, Any, T]], journal: RunsRecorded, node: Any
+    work: Callable[[Any, Frame], Coroutine[Any, Any, T]],
+    journal: RunsRecorded,
+    node: Runnable,
+    deadline: float | None,
 ) -> Callable[[Any, Frame], Coroutine[Any, Any, T]]:
     if not hasattr(journal, "recording"):
         raise TypeError(
             'journal is a Journal, as in run(shared, journal=Journal("runs.db", run="import-7")); '
             f"got {journal!r}"
         )
-    return journal.recording(node, work)
+
+    def resumed(elapsed_s: float) -> Callable[[Any, Frame], Coroutine[Any, Any, T]]:
+        if deadline is None:
+            return work
+        left = max(0.0, deadline - elapsed_s)
+        before = f", {elapsed_s:.3g} s before it was resumed included," if elapsed_s else ""
+        return _in_time(work, left, node.name, before)
+
+    return journal.recording(node, resumed)
 
 
 def _in_time(
-    work: Callable[[Any, Frame], Coroutine[Any, Any, T]], deadline: float | None, name: str
+    work: Callable[[Any, Frame], Coroutine[Any, Any, T]],
+    deadline: float | None,
+    name: str,
+    before: str = "",
 ) -> Callable[[Any, Frame], Coroutine[Any, Any, T]]:
     async def whole(shared: Any, frame: Frame) -> T:
         result = await work(shared, frame)
@@ -210,7 +225,7 @@ def _in_time(
 
     def in_time(shared: Any, frame: Frame) -> Coroutine[Any, Any, T]:
         assert deadline is not None
-        return within(deadline, "deadline", f"the run of {name!r}", whole(shared, frame))
+        return within(deadline, "deadline", f"the run of {name!r}{before}", whole(shared, frame))
 
     return in_time
 

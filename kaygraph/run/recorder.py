@@ -59,6 +59,18 @@ class Recorder(Protocol):
         """Return what runs items that are not recorded themselves: each is a place of its own."""
         ...
 
+    def first(self, shared: Any) -> str | None:
+        """Return the name of the node that the walk here begins with; None: the graph's first."""
+        ...
+
+    def misses(self, name: str) -> Exception:
+        """Return the error of a graph without the node that a walk is to begin with."""
+        ...
+
+    def stands(self, name: str, shared: Any) -> None:
+        """Note that the node is next, and that nothing else of its walk is under way."""
+        ...
+
     async def visited(self, node: Any, frame: Names, begin: Begin[T]) -> T:
         """Run the lifecycle of a node that a walk has come to."""
         ...
@@ -116,7 +128,10 @@ class RunsRecorded(Protocol):
     """What ``run(journal=…)`` takes: a ``kaygraph.Journal``."""
 
     def recording(
-        self, node: Any, work: Callable[[Any, F], Coroutine[Any, Any, T]]
+        self, node: Any, work: Callable[[float], Callable[[Any, F], Coroutine[Any, Any, T]]]
     ) -> Callable[[Any, F], Coroutine[Any, Any, T]]:
-        """Return the work of a run of ``node``, recorded or replayed."""
+        """Return the work of a run of ``node``, recorded or replayed.
+
+        ``work`` returns what is to be done, for so many seconds that the run has taken before.
+        """
         ...

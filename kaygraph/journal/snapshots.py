@@ -1,0 +1,65 @@
+"""Snapshots of ``shared``, so that the log of a loop without an end stays short."""
+
+from typing import Any
+
+from ..errors import NotRecordableError, RunDivergedError
+from .asking import Asking
+from .log import SNAPSHOT
+from .position import POSITION, Position
+
+
+class Snapshots(Asking):
+    """What a session does where a single token stands in the outermost graph of its run."""
+
+    root: Position  # that of the graph's nodes
+    _since = 0  # how many points were handed over at the last snapshot
+
+    def first(self, shared: Any) -> str | None:
+        """Return the name of the node that a walk begins with, if it is not the graph's first.
+
+        ``shared`` is made what it was there.
+        """
+        snapshot = self.log.snapshot
+        if snapshot is None or POSITION.get() is not self.root:
+            return None
+        self.log.snapshot = None
+        _, name, payload, visits, self._since, _ = snapshot
+        self.root.restore(visits)
+        _check_store(shared)
+        shared.clear()
+        shared.update(self.encoding.decode(payload))
+        return str(name)
+
+    def misses(self, name: str) -> RunDivergedError:
+        """Return the error of a graph without the node that a snapshot was taken at."""
+        error = RunDivergedError(
+            f"the run goes on at {name!r}, where its last snapshot was taken, and the graph has no "
+            "node of that name any more: give it the name again, or begin another run"
+        )
+        self.fatal(error)
+        return error
+
+    def stands(self, name: str, shared: Any) -> None:
+        """Take a snapshot before a node, if it is time: what was before it is not needed then."""
+        every = self.settings.snapshot_every
+        if every is None or POSITION.get() is not self.root or self.replaying:
+            return
+        if self._handed_over - self._since < every:
+            return
+        self._since = self._handed_over
+        try:
+            _check_store(shared)
+            payload = self.encoding.encode(shared, "shared, of which a snapshot is taken,")
+        except NotRecordableError as error:
+            raise self.fatal(error) from None
+        nodes = [[number, *known] for number, known in self.log.nodes.items()]
+        self.met.clear()
+        self.add([SNAPSHOT, name, payload, self.root.visits, self._handed_over, nodes])
+
+
+def _check_store(shared: Any) -> None:
+    if type(shared) is not dict:
+        raise NotRecordableError(
+            "snapshot_every needs a shared store that is a dict, and this is a "
+            f"{type(shared).__name__}"
+        )
