@@ -14,36 +14,18 @@ kaygraph's own code included; attributes and names that the class's methods set 
 place after ``__init__``, since they are state and no code; what is named like a secret.
 """
 
-import datetime
-import decimal
-import enum
-import pathlib
-import re
-import sys
-import uuid
-from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
-from functools import partial
 from hashlib import blake2b
-from inspect import getattr_static
-from types import FunctionType, MappingProxyType, MethodType
+from types import FunctionType
 from typing import Any
 
 from ..groups.map_reduce import MapReduceNode
 from ..node.hooks import is_own
 from ..node.settings import own_settings
 from .syntax import FunctionFacts, facts_of
+from .values import Texts, functions_of, is_installed, is_secret
 
-_SECRET = re.compile(
-    r"(^|_)(api_?key|auth|authorization|credentials?|passphrase|passwo?r?d|secret|token)(_|$)",
-    re.IGNORECASE,
-)
-_SCALARS = (
-    datetime.date, datetime.time, datetime.timedelta, decimal.Decimal, pathlib.PurePath, uuid.UUID,
-)  # fmt: skip
 _BEGINS = {"__init__", "__new__", "__post_init__", "__attrs_post_init__", "model_post_init"}
 _MISSING: Any = object()
-_DEPTH = 8  # of a value
 
 
 def code_of(node: Any) -> bytes:
@@ -79,12 +61,13 @@ class Code:
         self._home = {cls.__module__ for cls in self._classes}
         self._state = _state_of(self._classes)
         self._parts: dict[str, str] = {}
+        self._texts = Texts(self._given)
         self._reads_state: set[str] = set()
         self._sets: set[str] = set()  # what it sets or changes itself
         for hook in hooks:
             self._attribute(hook)
         for name, value in sorted(own_settings(owner).items()):
-            if not _SECRET.search(name):
+            if not is_secret(name):
                 self._value(f"setting {name}", value)
         written = "".join(f"{name}={self._parts[name]}\n" for name in sorted(self._parts))
         self.digest = blake2b(written.encode(), digest_size=16).digest()
@@ -94,7 +77,7 @@ class Code:
         names = sorted(self._reads_state - self._sets)
         values = ((name, getattr(self._node, name, None)) for name in names)
         return "".join(
-            f"{name}={self._shown(f'state {name}', value, _DEPTH)}\n" for name, value in values
+            f"{name}={self._texts.of(f'state {name}', value)}\n" for name, value in values
         ).encode()
 
     # --- what stands on the node and on its classes ---------------------------------------------
@@ -104,10 +87,10 @@ class Code:
         key = f"self.{name}" if above is None else f"super({above.__qualname__}).{name}"
         if key in self._parts:
             return
-        if above is None and name in self._state and not _SECRET.search(name):
+        if above is None and name in self._state and not is_secret(name):
             self._reads_state.add(name)
         if above is None and name in vars(self._node):
-            if name not in self._state and not _SECRET.search(name):
+            if name not in self._state and not is_secret(name):
                 self._value(key, vars(self._node)[name])
             return
         mro = type(self._node).__mro__
@@ -122,12 +105,12 @@ class Code:
             if isinstance(value, FunctionType):
                 self._parts[key] = f"{cls.__qualname__}.{name}"
             return
-        functions = [*_functions_of(value)]
+        functions = functions_of(value)
         if functions and not isinstance(value, FunctionType):
             self._parts[f"{key} is"] = type(value).__qualname__  # a property, a cache
         for number, function in enumerate(functions):
             self._function(key if not number else f"{key}/{number}", function, cls)
-        if not functions and name not in self._state and not _SECRET.search(name):
+        if not functions and name not in self._state and not is_secret(name):
             self._value(key, value)
 
     # --- functions --------------------------------------------------------------------------------
@@ -171,7 +154,7 @@ class Code:
         if isinstance(value, FunctionType):
             if value.__module__ in self._home:
                 self._function(key, value)
-        elif not _SECRET.search(name) and (name.isupper() or isinstance(value, str | bytes)):
+        elif not is_secret(name) and (name.isupper() or isinstance(value, str | bytes)):
             self._value(key, value)
 
     # --- values -----------------------------------------------------------------------------------
@@ -180,57 +163,13 @@ class Code:
         """Add a value, which may be or hold functions."""
         if key not in self._parts:
             self._parts[key] = ""  # it may hold itself
-            self._parts[key] = self._shown(key, value, _DEPTH)
+            self._parts[key] = self._texts.of(key, value)
 
-    def _shown(self, key: str, value: Any, depth: int) -> str:
-        """Return a value as text that is the same in every process."""
-        cls = type(value)
-        if value is None or cls in (bool, int, float, complex, str, bytes, bytearray):
-            return f"{cls.__name__} {hex(value) if cls is int else ascii(value)}"
-        if isinstance(value, enum.Enum):
-            return f"{cls.__qualname__}.{value.name}"
-        if depth == 0:
-            return cls.__qualname__
-        within = partial(self._shown, key, depth=depth - 1)
-        if cls in (list, tuple):
-            return f"{cls.__name__}({', '.join(map(within, value))})"
-        if cls in (set, frozenset):
-            return f"{cls.__name__}({', '.join(sorted(map(within, value)))})"
-        if cls in (dict, MappingProxyType):
-            pairs = [
-                f"{within(one)}: {within(other)}"
-                for one, other in value.items()
-                if not (isinstance(one, str) and _SECRET.search(one.replace("-", "_")))
-            ]
-            return f"dict({', '.join(sorted(pairs))})"
-        return self._shown_object(key, value, within)
-
-    def _shown_object(self, key: str, value: Any, within: Any) -> str:
-        cls = type(value)
-        if isinstance(value, _SCALARS):
-            return f"{cls.__qualname__} {value!s}"
-        if isinstance(value, re.Pattern):
-            return f"Pattern {value.pattern!a} {value.flags}"
-        if isinstance(value, type):
-            return f"class {value.__qualname__}"
-        if isinstance(value, partial):
-            return f"partial({within(value.func)}, {within(value.args)}, {within(value.keywords)})"
-        functions = [*_functions_of(value)]
-        for function in functions:
-            place = f"{key}: {function.__qualname__}"
-            if not _is_installed(function):  # it was given to the node
-                self._home.add(function.__module__)
-            self._function(place, function)
-        if functions:
-            return ", ".join(function.__qualname__ for function in functions)
-        if callable(value) and hasattr(value, "__qualname__"):  # written in C
-            return f"{getattr(value, '__module__', None)}.{value.__qualname__}"
-        if is_dataclass(value) and is_own(cls):
-            if "__str__" in vars(cls):  # it leaves out what is secret
-                return f"{cls.__qualname__} {value!s}"
-            names = [one.name for one in fields(value) if not _SECRET.search(one.name)]
-            return f"{cls.__qualname__}({', '.join(within(getattr(value, n)) for n in names)})"
-        return cls.__qualname__
+    def _given(self, key: str, function: FunctionType) -> None:
+        """Add a function that was given to the node, wherever it is from."""
+        if not is_installed(function):
+            self._home.add(function.__module__)
+        self._function(key, function)
 
 
 def hooks_of(node: Any) -> tuple[Any, tuple[str, ...]]:
@@ -243,41 +182,13 @@ def hooks_of(node: Any) -> tuple[Any, tuple[str, ...]]:
     return node, ("exec", "exec_fallback")
 
 
-def _functions_of(value: Any) -> Iterator[FunctionType]:
-    """Yield the functions that a method, a property or a decorated function consists of."""
-    if isinstance(value, property):
-        if value.fget is not None:
-            yield from _functions_of(value.fget)
-        return
-    value = getattr(value, "__func__", value)  # of a method, classmethod or staticmethod
-    value = getattr(value, "func", value) if not isinstance(value, partial) else value
-    while isinstance(value, FunctionType):
-        yield value
-        value = vars(value).get("__wrapped__")
-    if callable(value) and not isinstance(value, type | partial):
-        wrapped = getattr_static(value, "__wrapped__", None)  # lru_cache, written in C
-        call = None if is_own(type(value)) else vars(type(value)).get("__call__")
-        for one in (wrapped, call):
-            if isinstance(one, FunctionType | MethodType):
-                yield from _functions_of(one)
-
-
-def _is_installed(function: FunctionType) -> bool:
-    """Whether a function comes with Python, or with a library."""
-    module = (function.__module__ or "").partition(".")[0]
-    path = pathlib.PurePath(function.__code__.co_filename)
-    return module in sys.stdlib_module_names - {"__main__"} or not {
-        "dist-packages", "site-packages",
-    }.isdisjoint(path.parts)  # fmt: skip
-
-
 def _state_of(classes: list[type]) -> set[str]:
     """Return the attributes that methods of these classes set or change after ``__init__``."""
     state: set[str] = set()
     for cls in classes:
         for name, value in vars(cls).items():
             if name not in _BEGINS:
-                for function in _functions_of(value):
+                for function in functions_of(value):
                     if function.__module__ == cls.__module__:
                         state |= facts_of(function).changed
     return state

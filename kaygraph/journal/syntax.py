@@ -218,8 +218,9 @@ def _note_reads(tree: _Function, bound: set[str], facts: FunctionFacts) -> None:
             case ast.Call(func=ast.Attribute(value=changing, attr=attr)) if attr in _CHANGES:
                 changes(changing)
         match node:
-            case ast.Attribute(ctx=ast.Store() | ast.Del()):
+            case ast.Attribute(value=changing, ctx=ast.Store() | ast.Del()):
                 changes(node)
+                changes(changing)  # self.stats.calls = …
             case ast.Name(id=name, ctx=ast.Store() | ast.Del()) if name not in bound:
                 changes(node)
             case ast.Subscript(value=changing, ctx=ast.Store() | ast.Del()):

@@ -1,12 +1,19 @@
 """What a node's results depend on: which edits of its code count, and which do not."""
 
+import copy
+import enum
 import functools
 import importlib
 import importlib.util
 import itertools
+import re
 import subprocess
 import sys
+import threading
+from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -240,30 +247,80 @@ def test_a_function_that_has_only_moved_is_found(load: Any) -> None:
     assert code.digest == code_of(translate_in(load(SOURCE)))
 
 
-def test_what_an_object_holds_counts() -> None:
+class Greet(Node):
+    """Its exec reads one attribute of the object, and not the other."""
+
+    def __init__(self, greeting: Any, unread: int = 0) -> None:
+        super().__init__()
+        self.greeting, self.unread = greeting, unread
+
+    def exec(self, name: str) -> str:
+        return f"{self.greeting} {name}"
+
+
+class Model(enum.Enum):
+    SMALL = 1
+    LARGE = 2
+
+
+@dataclass
+class Setup:
+    model: str
+    api_key: str = ""
+
+
+class Text(str):
+    __slots__ = ()
+
+
+DIFFERENT = [
+    ("Hello", "Moin"),
+    ("a" * 2000, "a" * 1999 + "b"),
+    (["a", {"b": 1}], ["a", {"b": 2}]),
+    ((1, 2), [1, 2]),
+    ({1, 2}, {1, 3}),
+    (1, True),
+    (0.0, -0.0),
+    (10**40, 10**40 + 1),
+    (Model.SMALL, Model.LARGE),
+    (Setup("small"), Setup("large")),
+    (Text("a"), Text("b")),
+    (OrderedDict(a=1), OrderedDict(a=2)),
+    (datetime(2024, 1, 1), datetime(2024, 1, 2)),
+    (Path("a"), Path("b")),
+    (re.compile("a"), re.compile("a", re.IGNORECASE)),
+    (str.upper, str.lower),
+    (functools.partial(int, base=2), functools.partial(int, base=8)),
+    (lambda text: text + "a", lambda text: text + "b"),
+    ([0] * 20_000, [0] * 20_001),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), DIFFERENT, ids=range(len(DIFFERENT)))
+def test_plain_values_that_exec_reads_count(one: Any, other: Any) -> None:
     """Two objects of a class differ when exec reads what differs, and only then."""
+    assert code_of(Greet(one)) == code_of(Greet(copy.copy(one), unread=1))
+    assert code_of(Greet(one)) != code_of(Greet(other))
 
-    class Greet(Node):
-        def __init__(self, greeting: Any, unread: int = 0) -> None:
-            super().__init__()
-            self.greeting, self.unread = greeting, unread
 
-        def exec(self, name: str) -> str:
-            return f"{self.greeting} {name}"
+class Proxy:
+    """Stands for something that is not there."""
 
-    assert code_of(Greet("Hello")) == code_of(Greet("Hello", unread=1))
-    assert code_of(Greet("Hello")) != code_of(Greet("Moin"))
-    assert code_of(Greet(["a", {"b": 1}])) != code_of(Greet(["a", {"b": 2}]))
+    @property
+    def __class__(self) -> Any:
+        raise RuntimeError("outside of a request")
+
+
+def test_of_other_values_the_class_counts() -> None:
+    """No address is in a hash, no secret, and no order of a dict; nothing takes for ever."""
+    assert code_of(Greet(object())) == code_of(Greet(object()))
+    assert code_of(Greet(object())) != code_of(Greet(threading.Lock()))
     assert code_of(Greet({"a": 1, "b": 2})) == code_of(Greet({"b": 2, "a": 1}))
-    assert code_of(Greet(1)) != code_of(Greet(True))
-    assert code_of(Greet(object())) == code_of(Greet(object()))  # no address
-    assert code_of(Greet(str.upper)) != code_of(Greet(str.lower))
-    assert code_of(Greet(functools.partial(int, base=2))) != code_of(
-        Greet(functools.partial(int, base=8))
-    )
-    loop: list[Any] = []
-    loop.append(loop)
-    code_of(Greet(loop))  # it ends
+    assert code_of(Greet(Setup("small", "old"))) == code_of(Greet(Setup("small", "new")))
+    assert code_of(Greet(Proxy())) == code_of(Greet(Proxy()))
+    around: list[Any] = []
+    around += [around] * 20
+    assert code_of(Greet(around)) == code_of(Greet(around))
 
 
 def test_state_is_no_code() -> None:
@@ -273,10 +330,12 @@ def test_state_is_no_code() -> None:
         def __init__(self, words: list[str]) -> None:
             super().__init__()
             self.calls, self.met, self.words = 0, [], words
+            self.setup = Setup("small")
 
         def exec(self, word: str) -> int:
             self.calls += 1
             self.met.append(word)
+            self.setup.model += word
             return self.words.index(word) + len(self.met)
 
     count = Count(["a"])
