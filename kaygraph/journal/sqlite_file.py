@@ -68,7 +68,8 @@ class SQLiteFile:
         self._ended = self._gap = time.monotonic()  # of the last commit, and the last gap
         self._files = 0, 0  # the inodes of the file and its log
         _prepare(self.path, self._log_path, self.place, create)
-        _open_files.add(self)
+        with _opening:
+            _open_files.add(self)
         try:
             self._connection = sqlite3.connect(
                 f"{self.path.as_uri()}?mode=rw",
@@ -295,11 +296,13 @@ def sqlite_caveats() -> str | None:
 # not the locks: what it opens anew would have none, and others would remove the log under it. So it
 # closes what it has got, which takes nothing from the parent, and the notes are gone.
 _open_files: "weakref.WeakSet[SQLiteFile]" = weakref.WeakSet()
+_opening = threading.Lock()  # which a fork waits for as well
 _held: "list[SQLiteFile]" = []  # while this process forks
 
 
 def _hold_all() -> None:
     """Wait until no thread is in the middle of a transaction: it would be so in the child too."""
+    _opening.acquire()
     for file in list(_open_files):
         file.hold()
         _held.append(file)
@@ -308,6 +311,7 @@ def _hold_all() -> None:
 def _release_all() -> None:
     while _held:
         _held.pop().release()
+    _opening.release()
 
 
 def _close_all() -> None:

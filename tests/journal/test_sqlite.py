@@ -4,6 +4,8 @@ import os
 import re
 import sqlite3
 import stat
+import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -461,6 +463,44 @@ def _in_child(path: Path, inherited: SQLiteStore, epoch: int, begun: int, go_on:
         own.append("b", epoch, b"2")
         own.close()
     except BaseException:
+        os._exit(1)
+    os._exit(0)
+
+
+@pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
+def test_a_fork_waits_for_what_other_threads_do_with_files(path: Path) -> None:
+    """Opening, writing and closing: a child gets none of it half done."""
+    ended = threading.Event()
+
+    def work() -> None:
+        while not ended.is_set():
+            with store(path) as opened:
+                epoch = opened.claim("a", "Graph").epoch
+                for _ in range(5):
+                    opened.append("a", epoch, b"1")
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    try:
+        for _ in range(10):
+            child = os.fork()
+            if not child:
+                _record_in_child(path)
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    finally:
+        ended.set()
+        thread.join()
+    with store(path) as opened:
+        assert opened.info("of children").rows == 10
+        assert len([*opened.rows("a")]) % 5 == 0
+
+
+def _record_in_child(path: Path) -> None:
+    try:
+        with store(path) as opened:
+            opened.append("of children", opened.claim("of children", "Graph").epoch, b"1")
+    except BaseException:
+        traceback.print_exc()
         os._exit(1)
     os._exit(0)
 
