@@ -280,6 +280,7 @@ class _Phase(ParallelBatchNode[Any, Any]):
 class _Map(_Phase):
     name = "map"
     hook = "map"
+    ordered = False  # what each comes to is taken up as soon as it is there
 
     def __init__(self, owner: MapReduceNode) -> None:
         super().__init__(owner, owner.on_error)

@@ -100,10 +100,10 @@ class Asking(State):
         return position.here
 
     def replays(self, node: Any) -> bool:
-        position, places = POSITION.get(), self.turns.places
+        position, find = POSITION.get(), self.turns.find
         if isinstance(node, Graph | BranchGroup):
             return not self.turns.are_over
-        return position.digest in places or position.key("left") in places
+        return (find(position.digest) or find(position.key("left"))) is not None
 
     def now(self) -> float:
         return self._note("now", self._time)

@@ -69,6 +69,9 @@ class Code:
         for name, value in sorted(own_settings(owner).items()):
             if not is_secret(name):
                 self._value(f"setting {name}", value)
+        if owner.composition.kind == "compound":
+            for part in owner.composition.nodes:
+                self._parts[f"part {part.name}"] = code_of(part).hex()
         written = "".join(f"{name}={self._parts[name]}\n" for name in sorted(self._parts))
         self.digest = blake2b(written.encode(), digest_size=16).digest()
         self.varying = self._varying()
@@ -179,6 +182,8 @@ def hooks_of(node: Any) -> tuple[Any, tuple[str, ...]]:
         return owner, ("reduce",) if node.hook == "reduce" else ("map", "combine", "partition")
     if isinstance(node, MapReduceNode):
         return node, ("map", "combine", "partition", "reduce")
+    if owner is not None and node.composition.kind == "compound":  # it stands for its owner
+        node = owner
     return node, ("exec", "exec_fallback")
 
 

@@ -10,28 +10,32 @@ from .turns import Point
 # The kinds of entries. An entry is a list: its kind, its key (16 bytes), the number of its node,
 # and what else is named here.
 NODE = 0  # a node that results are recorded of: [NODE, number, name, code]
-RESULT = 1  # of one item: payload, attempts, seconds
-POINT = 2  # of a node with one exec: payload, attempts, seconds, path, digest of its input
-ENDED = 3  # the exec of a node without a result of its own: path, place
-FAILED = 4  # an item that the run went on without: error, attempts, seconds
-DROPPED = 5  # an item that is left out: None, attempts, seconds
-LEFT = 6  # a node whose error was taken to an "error" edge: error, path, place
-DECIDED = 7  # what the branches of a group came to: [[status, error], …], path
+RESULT = 1  # of one item: payload, attempts, seconds, and of a node without order: place, batch
+POINT = 2  # of a node with one exec: payload, attempts, seconds, path, digest of its input, began
+ENDED = 3  # the exec of a node without a result of its own: path, began
+FAILED = 4  # an item that the run went on without: error, attempts, seconds, place, batch
+DROPPED = 5  # an item that is left out: None, attempts, seconds, place, batch
+LEFT = 6  # a node whose error was taken to an "error" edge: error, path, after, began
+DECIDED = 7  # what the branches of a group came to: [[status, error], …], path, began
 NOTED = 8  # something that a hook has asked for, such as the time: payload
 VOID = 9  # what was recorded under this key does not hold any more: [VOID, key]
 SET = 10  # a result that was changed when the run was forked: payload
 WAITING = 11  # for an answer: what is asked, schema, when, path, until when, id, name
 ALIVE = 14  # a process begins with the run: [ALIVE, True]; or ends: [ALIVE, False]
-SNAPSHOT = 13  # of shared: [SNAPSHOT, name of the node, payload, visits, handed over, nodes]
+SNAPSHOT = 13  # of shared: [SNAPSHOT, name of the node, payload, visits, nodes]
 ANSWERED = 12  # what a wait came to: payload, the name of the answer or None
 
 Entry = list[Any]
 
 KEY, NUMBER, PAYLOAD, ATTEMPTS, SECONDS, PATH, DIGEST = 1, 2, 3, 4, 5, 6, 7
 ANSWER = 4  # of ANSWERED
-# What is handed over without a wait for its commit says how many points were handed over before:
-# those that stand before it in the log may still have waited for theirs.
-PLACE = 7
+# Of what is no item: the key of the point that was handed over last when its prep was called.
+BEGAN = 8
+# Of what is handed over as soon as it is recorded: the key of the point before. What stands behind
+# that in the log waited for its commit at that time.
+AFTER = 7
+# Of items of a node that cares for no order: how many had ended before, and in which batch.
+PLACE, BATCH = 6, 7
 ITEMS = frozenset({RESULT, FAILED, DROPPED})
 
 
@@ -45,12 +49,27 @@ def unpacked(blob: bytes) -> list[Entry]:
     return extra("ormsgpack", "journal").unpackb(blob)  # type: ignore[no-any-return]
 
 
+class _Cell:
+    """A place in the order: of a point, or of one that does not hold any more."""
+
+    __slots__ = ("began", "following", "number", "point")
+
+    def __init__(self, point: tuple[bytes, str, str] | None, began: "_Cell | None") -> None:
+        self.point, self.began = point, began
+        self.following: _Cell | None = None
+        self.number = 0  # how many points there are up to here
+
+    def made(self) -> Point | None:
+        if self.point is None or self.began is None:
+            return None
+        return Point(*self.point, self.began.number)
+
+
 class Log:
     """What is recorded of a run.
 
     Attributes:
         entries: By key; the latest holds.
-        points: In the order in which nodes were given their results.
         elapsed_s: For how long processes have worked on it, in seconds, as far as that is recorded.
         snapshot: What the run goes on from, if it does not from its beginning.
         changed: A result in it was changed, so that what follows may differ from what is recorded.
@@ -58,6 +77,7 @@ class Log:
         waits: What was waited for, by key, in the order in which it was asked.
         answered: The keys of those that have come to an end.
         taken: The names of the answers that they took.
+        batches: How many items have ended, of each batch that cares for no order.
     """
 
     def __init__(self) -> None:
@@ -66,22 +86,27 @@ class Log:
         self.taken: set[str] = set()
         self.entries: dict[bytes, Entry] = {}
         self.nodes: dict[int, tuple[str, bytes]] = {}
+        self.batches: dict[bytes, int] = {}
         self.changed = False
         self.snapshot: Entry | None = None
         self.elapsed_s = 0.0
-        self._before = 0
         self._last: float | None = None
-        self._order: list[list[Point | None]] = []  # each in a cell, which is emptied
-        self._cells: dict[bytes, list[Point | None]] = {}
+        self._first = self._end = _Cell(None, None)
+        self._cells = {b"": self._first}
 
     @property
     def points(self) -> list[Point]:
-        return [cell[0] for cell in self._order if cell[0] is not None]
-
-    @property
-    def handed_over(self) -> int:
-        """How many points there were, those included that do not hold any more."""
-        return self._before + len(self._order)
+        """In the order in which nodes were given their results."""
+        cells = []
+        cell: _Cell | None = self._first
+        number = 0
+        while cell is not None:
+            if cell.point is not None:
+                number += 1
+                cells.append(cell)
+            cell.number = number
+            cell = cell.following
+        return [point for cell in cells if (point := cell.made()) is not None]
 
     def read(self, entries: Sequence[Entry], at: float = 0.0) -> None:
         """Take up the entries of a row, in the order in which they were written.
@@ -92,13 +117,15 @@ class Log:
         if self._last is not None and not begins:
             self.elapsed_s += max(0.0, at - self._last)
         self._last = at
-        known, order = self.entries, self._order
+        known = self.entries
         for entry in entries:
             kind, key = entry[0], entry[1]
             if kind in ITEMS or kind == NOTED:
                 known[key] = entry
-                continue
-            if kind == NODE:
+                if len(entry) > BATCH:
+                    batch = entry[BATCH]
+                    self.batches[batch] = max(self.batches.get(batch, 0), entry[PLACE] + 1)
+            elif kind == NODE:
                 self.nodes[key] = (entry[2], entry[3])
             elif kind == ALIVE:
                 self._last = at if key else None
@@ -107,7 +134,7 @@ class Log:
             elif kind == VOID:
                 known.pop(key, None)
                 if key in self._cells:
-                    self._cells.pop(key)[0] = None
+                    self._cells[key].point = None
                 self.waits.pop(key, None)
                 self.answered.discard(key)
             elif kind == SET:
@@ -120,20 +147,30 @@ class Log:
                 self.answered.add(key)
                 self.taken.add(entry[ANSWER])
             else:
-                if key not in self._cells:
-                    point = Point(key, entry[PATH], self.nodes[entry[NUMBER]][0])
-                    cell: list[Point | None] = [point]
-                    self._cells[key] = cell
-                    place = entry[PLACE] if kind in (ENDED, LEFT) else None
-                    order.insert(len(order) if place is None else place - self._before, cell)
                 known[key] = entry
+                self._place(entry)
+
+    def _place(self, entry: Entry) -> None:
+        """Give a point its place in the order, if it has none."""
+        key, cells = entry[KEY], self._cells
+        if key in cells and cells[key].point is not None:
+            return
+        began = cells.get(entry[BEGAN], self._first)
+        cell = _Cell((key, entry[PATH], self.nodes[entry[NUMBER]][0]), began)
+        before = cells.get(entry[AFTER], self._first) if entry[0] == LEFT else self._end
+        cell.following, before.following = before.following, cell
+        if before is self._end:
+            self._end = cell
+        cells[key] = cell
 
     def _begin_at(self, snapshot: Entry) -> None:
         """Take up a snapshot, in place of all that was before it."""
-        self.snapshot, self._before = snapshot, snapshot[4]
-        self.nodes = {number: (name, code) for number, name, code in snapshot[5]}
-        for known in (self.entries, self._cells, self._order, self.waits):
+        self.snapshot = snapshot
+        self.nodes = {number: (name, code) for number, name, code in snapshot[4]}
+        for known in (self.entries, self.waits, self.batches):
             known.clear()
+        self._first = self._end = _Cell(None, None)
+        self._cells = {b"": self._first}
 
     def forget(self, names: Iterable[str]) -> list[Entry]:
         """Drop the results of nodes, which are to run again; return what they were."""

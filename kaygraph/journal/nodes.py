@@ -1,11 +1,12 @@
 """The nodes of a log: their numbers, and whether their code is what it was."""
 
 from typing import Any, Protocol
+from weakref import WeakKeyDictionary
 
 from ..errors import JournalError, NodeChangedError
 from .code import code_of, hooks_of
 from .encoding import Encoding
-from .log import NODE, NOTED, NUMBER, Entry, Log
+from .log import NODE, NUMBER, Entry, Log
 from .settings import Settings
 
 
@@ -20,34 +21,51 @@ class Records(Protocol):
 
 
 class Nodes:
-    """Numbers the nodes whose results are recorded, by their full names."""
+    """Numbers the nodes whose results are recorded: by their full names and their code.
+
+    Nodes that are made at run time may differ, and have one name.
+    """
 
     def __init__(self, log: Log, settings: Settings, session: Records) -> None:
         self._log, self._settings, self._session = log, settings, session
-        self._numbers = {name: number for number, (name, _) in log.nodes.items()}
-        self._checked: set[str] = set()
+        self._numbers = {named: number for number, named in log.nodes.items()}
+        self._known: WeakKeyDictionary[Any, dict[str, int]] = WeakKeyDictionary()
+
+    def known(self, name: str, node: Any) -> int | None:
+        """Return the number of a node that was asked for before."""
+        known = self._known.get(node)
+        return None if known is None else known.get(name)
 
     def number_of(self, name: str, node: Any = None) -> int:
-        """Return the number of a node; refuse one whose code is not that of its results.
+        """Return the number of a node, or that of a name."""
+        if node is None:
+            return self._number(name, b"")
+        self._register_types(node)
+        number = self._number(name, code_of(node))
+        self._known.setdefault(node, {})[name] = number
+        return number
+
+    def check(self, entry: Entry, number: int) -> None:
+        """Refuse a result that was recorded with other code than that of the node which asks.
 
         Raises:
-            NodeChangedError: It has results, and neither ``redo`` nor ``accept`` names it.
+            NodeChangedError: ``accept`` does not name it.
         """
-        number = self._numbers.get(name)
-        if number is not None and (node is None or name in self._checked):
-            return number
-        code = b"" if node is None else code_of(node)
-        if node is not None:
-            self._checked.add(name)
-            self._register_types(node)
+        recorded = entry[NUMBER]
+        code = self._log.nodes[recorded][1]
+        if recorded == number or not code:
+            return
+        name, now = self._log.nodes[number]
+        if code == now:
+            return
+        if not self._settings.accepts(name):
+            raise self._session.fatal(_changed(name))
+        self._note(recorded, name, now)
+
+    def _number(self, name: str, code: bytes) -> int:
+        number = self._numbers.get((name, code))
         if number is None:
-            number = self._numbers[name] = len(self._numbers) + 1
-            self._note(number, name, code)
-            return number
-        known = self._log.nodes[number][1] if number in self._log.nodes else b""
-        if code != known:
-            if known and self._has_results(number) and not self._settings.accepts(name):
-                raise self._session.fatal(_changed(name))
+            number = self._numbers[name, code] = len(self._log.nodes) + 1
             self._note(number, name, code)
         return number
 
@@ -60,10 +78,6 @@ class Nodes:
     def _note(self, number: int, name: str, code: bytes) -> None:
         self._log.nodes[number] = (name, code)
         self._session.add([NODE, number, name, code])
-
-    def _has_results(self, number: int) -> bool:
-        entries = self._log.entries.values()
-        return any(entry[0] != NOTED and entry[NUMBER] == number for entry in entries)
 
 
 def _changed(name: str) -> NodeChangedError:

@@ -10,6 +10,7 @@ from hashlib import blake2b
 from typing import Any
 
 from ..run.here import Here
+from .turns import Turn
 
 SIZE = 16  # bytes of a key
 
@@ -23,7 +24,8 @@ class Position:
         blocked: What is not recorded does not run here: it is known to have been cut short.
         around: The position around it.
         ended: What of the items of a batch failed, to be recorded when the batch has ended.
-        point: The place of the visit's result in the recorded order; None: it is not recorded.
+        turn: Of the visit's result in the recorded order, as soon as it is recorded.
+        began: The key of what was handed over last before the visit's ``prep`` was called.
         shown: That the visit's ``exec`` has recorded a result of its own.
         noted: What hooks have asked for and is recorded by itself, by its key.
         here: What hooks ask that follows from the position, once one has asked.
@@ -31,8 +33,8 @@ class Position:
     """
 
     __slots__ = (
-        "_asked", "_digest", "_visits", "around", "attempt", "blocked", "ended", "failed", "here",
-        "index", "moves", "name", "noted", "path", "point", "shown", "still",
+        "_asked", "_digest", "_visits", "around", "attempt", "began", "blocked", "ended", "failed",
+        "here", "index", "moves", "name", "noted", "path", "shown", "still", "turn",
     )  # fmt: skip
 
     def __init__(
@@ -50,7 +52,8 @@ class Position:
         self.ended: list[list[Any]] | None = None
         self.failed: dict[str, Position] | None = None
         self.here: Here | None = None
-        self.point: int | None = None
+        self.turn: Turn | None = None
+        self.began = b""
         self.index = 0
         self.noted: dict[bytes, Any] = {}
         self.shown = False
@@ -86,7 +89,11 @@ class Position:
 
     def item(self, key: bytes) -> "Position":
         """Return the position of what runs within an item that has this key."""
-        return Position(f"{self.path}[{key.hex()}]", self.name, self.blocked, self)
+        return Position(self.path_of(key), self.name, self.blocked, self)
+
+    def path_of(self, key: bytes) -> str:
+        """Return the path of an item; of an empty key, that within the only ``exec`` of a visit."""
+        return f"{self.path}[{key.hex()}]"
 
     def inside(self) -> "Position":
         """Return the position of what runs within the only ``exec`` of a visit.
@@ -94,7 +101,7 @@ class Position:
         It differs from that of ``prep`` and ``post``: where ``exec`` is not called again, these
         shall find what they have asked for all the same.
         """
-        return Position(f"{self.path}[]", self.name, self.blocked, self)
+        return Position(self.path_of(b""), self.name, self.blocked, self)
 
     def key(self, what: str) -> bytes:
         """Return the key of something that is recorded once here."""

@@ -6,13 +6,17 @@ from typing import Any
 from ..aio.outlet import hand_on_all
 from ..errors import Drop, NotRecordableError
 from ..executors.kinds import YIELDING
+from ..limits.permits import AUTO_MOST
 from ..limits.slots import Slot
 from ..run.recorder import RunItem
 from .log import (
     ATTEMPTS,
+    BATCH,
     DROPPED,
     FAILED,
+    KEY,
     PAYLOAD,
+    PLACE,
     POINT,
     RESULT,
     SECONDS,
@@ -42,6 +46,10 @@ class Recording:
         self.prefix = b"" if self.is_visit else self.around.key(f"{name}:items")
         self.key_of = state.key_of(name) if state.settings.key else None
         self.yields = node.exec_kind in YIELDING
+        self.sequence = None
+        if not getattr(node, "ordered", True):  # what follows sees the order in which they end
+            workers = node.max_workers if isinstance(node.max_workers, int) else AUTO_MOST
+            self.sequence = state.sequence(self.prefix, workers)
 
     async def run(self, item: Any, index: Any, slot: Slot) -> Any:
         """Run one item, or replay it."""
@@ -49,17 +57,29 @@ class Recording:
             return await self._visit(item, slot)
         if not self.prefix:
             self.prefix = self.around.key(f"{self.name}:items")
+        if self.sequence is None:
+            return await self._item(item, index, slot)
+        self.sequence.begin()
+        try:
+            return await self._item(item, index, slot)
+        finally:
+            self.sequence.end()
+
+    async def _item(self, item: Any, index: Any, slot: Slot) -> Any:
         state = self.state
         key = self._key(item)
         entry = state.log.entries.pop(key, None)
         if entry is not None:
-            return await self._replayed(entry, item, index, slot)
+            return await self._replayed(entry, index, slot)
         position = self.around.item(key)
         value = await self._called(item, index, slot, position, key)
-        state.add([RESULT, key, self.number, self._encoded(value), slot.attempts, slot.seconds])
+        encoded, place = self._encoded(value), self._place()
+        state.add([RESULT, key, self.number, encoded, slot.attempts, slot.seconds, *place])
         if not self.kept or state.is_behind:
             slot.give()  # a slow disk holds nobody's permits
             await state.committed()
+        if place:
+            await self._in_turn(place[0], slot)
         return await self._handed_on(value, index, slot)
 
     async def apart(self, item: Any, index: Any, slot: Slot) -> Any:
@@ -77,17 +97,28 @@ class Recording:
         entry = state.log.entries.pop(key, None)
         digest = state.digest_of(item)
         position.shown = True
-        position.point = state.turns.places.get(key)
+        position.turn = state.turns.find(key)
         if entry is not None and state.holds(entry, digest, self.name):
-            return await self._replayed(entry, item, None, slot)
+            return await self._replayed(entry, None, slot)
         value = await self._called(item, None, slot, position.inside(), key)
-        encoded = self._encoded(value)
-        state.add(
-            [POINT, key, self.number, encoded, slot.attempts, slot.seconds, position.path, digest]
-        )
+        encoded, path = self._encoded(value), position.path
+        figures = slot.attempts, slot.seconds
+        state.add([POINT, key, self.number, encoded, *figures, path, digest, position.began])
+        position.turn = position.turn or state.turns.add(key, path, self.name)
         slot.give()
         await state.committed()
         return value
+
+    def _place(self) -> tuple[Any, ...]:
+        """Return the place of an item that has ended, as it is recorded."""
+        return () if self.sequence is None else (self.sequence.add(), self.prefix)
+
+    async def _in_turn(self, place: int, slot: Slot) -> None:
+        """Wait until an item is the next to go on."""
+        assert self.sequence is not None
+        if not self.sequence.is_next(place):
+            slot.give()
+        await self.sequence.take(place)
 
     def _key(self, item: Any) -> bytes:
         """Return the key of an item: what it is, and which of several that are equal."""
@@ -126,20 +157,29 @@ class Recording:
             state.called += 1
             return await self._run(item, index, slot)
         except Drop:
-            state.add([DROPPED, key, self.number, b"", slot.attempts, slot.seconds])
+            place = self._place()
+            state.add([DROPPED, key, self.number, b"", slot.attempts, slot.seconds, *place])
+            if place:
+                await self._in_turn(place[0], slot)
             raise
         except Exception as error:
-            if self.around.ended is None:
-                self.around.ended = []
-            failure = state.encoding.encode_error(error)
-            self.around.ended.append(
-                [FAILED, key, self.number, failure, slot.attempts, slot.seconds]
-            )
+            place = self._place()
+            figures = state.encoding.encode_error(error), slot.attempts, slot.seconds
+            self._failed([FAILED, key, self.number, *figures, *place])
+            if place:
+                await self._in_turn(place[0], slot)
             raise
         finally:
             POSITION.reset(token)
-            state.motion.end(position)
             slot.outlet = outlet
+            state.motion.end(position)
+            state.turns.leave(position.path)  # exec may take another way than it did
+
+    def _failed(self, entry: Entry) -> None:
+        """Note a failure, which is recorded if the run goes on without the item."""
+        if self.around.ended is None:
+            self.around.ended = []
+        self.around.ended.append(entry)
 
     def _encoded(self, value: Any) -> bytes:
         try:
@@ -147,10 +187,16 @@ class Recording:
         except NotRecordableError as error:
             raise self.state.fatal(error) from None
 
-    async def _replayed(self, entry: Entry, item: Any, index: Any, slot: Slot) -> Any:
+    async def _replayed(self, entry: Entry, index: Any, slot: Slot) -> Any:
         """Return or raise what is recorded, without a call."""
         state = self.state
+        state.nodes.check(entry, self.number)
         state.replayed += 1
+        if state.turns.nest:  # what ran within it is not asked for
+            key = b"" if entry[0] == POINT else entry[KEY]
+            state.turns.leave(self.around.path_of(key))
+        if self.sequence is not None and len(entry) > BATCH:
+            await self._in_turn(entry[PLACE], slot)
         kind = entry[0]
         slot.attempts, slot.seconds = entry[ATTEMPTS], entry[SECONDS]
         if kind == FAILED:

@@ -105,16 +105,17 @@ def record_of(info: RunInfo, rows: Rows, error_of: Any) -> RunRecord:
     ``error_of`` makes an exception of an encoded one.
     """
     nodes: dict[int, NodeRecord] = {}
+    named: dict[str, NodeRecord] = {}  # several may have one name
     points: dict[bytes, PointRecord] = {}
     for row, at, entries in rows:
         for index, entry in enumerate(entries):
             kind = entry[0]
             if kind == NODE:
-                nodes.setdefault(entry[1], NodeRecord(entry[2]))
+                nodes[entry[1]] = named.setdefault(entry[2], NodeRecord(entry[2]))
             elif kind == SNAPSHOT:
                 points.clear()
-                for number, name, _ in entry[5]:
-                    nodes.setdefault(number, NodeRecord(name))
+                for number, name, _ in entry[4]:
+                    nodes[number] = named.setdefault(name, NodeRecord(name))
             elif kind == VOID:
                 points.pop(entry[1], None)
             elif kind in _COUNTED:
@@ -124,7 +125,7 @@ def record_of(info: RunInfo, rows: Rows, error_of: Any) -> RunRecord:
                     points[entry[1]] = PointRecord(
                         entry[PATH], node.name, at, row, index, kind == POINT
                     )
-    return RunRecord(info, list(nodes.values()), list(points.values()))
+    return RunRecord(info, list(named.values()), list(points.values()))
 
 
 _COUNTED = frozenset({RESULT, POINT, ENDED, FAILED, DROPPED, LEFT, DECIDED})

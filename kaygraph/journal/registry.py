@@ -7,6 +7,7 @@ from typing import Any
 from .._formatting import error_text
 from ..errors import JournalError
 from ..executors.rebuilding import blank
+from ..groups.grouping import Part, Several
 from ..outcome import Outcome
 from . import arrays
 from .annotations import classes_in
@@ -30,6 +31,8 @@ class Registry:
             Tolerated: Extension(Tag.ERROR, self._pack_tolerated, self.unpack_error)
         }
         self._add(Outcome, "kaygraph:Outcome", OutcomeKind(Outcome), checked=False)
+        for cls in (Part, Several):  # what a map-reduce hands from one phase to the next
+            self._add(cls, f"kaygraph:{cls.__name__}", kind_of(cls), checked=False)
 
     def register(self, cls: type) -> None:
         """Let values of a class be recorded, and those of the classes that its fields name.

@@ -141,7 +141,11 @@ async def _run(
 ) -> T:
     run.journal = session
     root = session.root = Position()
-    token = POSITION.set(root if isinstance(node, Graph) else root.visit(node.name))
+    if not isinstance(node, Graph):
+        root = root.visit(node.name)
+        session.motion.begin(root)
+    token = POSITION.set(root)
+    session.turns.begins(root.path)
     try:
         action = await work()
         session.check_end()

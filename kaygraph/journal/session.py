@@ -1,7 +1,7 @@
 """The recorder of a run: what is replayed, what is new, and whose turn it is."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, TypeVar
@@ -9,13 +9,16 @@ from typing import Any, TypeVar
 from ..aio.tasks import stop
 from ..errors import RunDivergedError
 from ..graph.graph import Graph
+from ..graph.rounds import BatchGraph
 from ..groups.branches import BranchGroup
+from ..node.node import BaseNode
 from ..outcome import Outcome
 from ..run.recorder import Begin, Names, RunItem
 from .log import DECIDED, ENDED, LEFT, PAYLOAD, VOID, Entry
 from .position import POSITION, Position
 from .recording import Recording
 from .snapshots import Snapshots
+from .turns import Turn
 
 T = TypeVar("T")
 
@@ -46,51 +49,57 @@ class Session(Snapshots):
         entries = self.log.entries
         left = entries.pop(position.key("left"), None) if entries else None
         try:
+            if (turn := self.turns.begins(position.path)) is not None:
+                await self._waited(turn, position)
+            position.began = self.turns.last
             if left is not None:
                 return await self._failed_again(position, left, begin)
             return await begin()
         except Exception:
             if left is None:  # its turn: nothing recorded is to come behind it
                 around.failed = {**(around.failed or {}), name: position}
-                await self._turn(None, counts=False)
+                await self._turn(self.turns.add(b"", position.path, name, counts=False), position)
             raise
         finally:
             POSITION.reset(token)
             self.turns.leave(position.path)
+            self._drop(position)
             if is_leaf:
                 self.motion.end(position)
 
     async def completed(self, node: Any) -> None:
-        if isinstance(node, Graph | BranchGroup):
-            return
         position = POSITION.get()
-        if position.shown:
-            await self._turn(position.point)
+        if isinstance(node, Graph | BranchGroup):
+            if _has_no_hooks(node):
+                return
+        elif position.shown:
+            assert position.turn is not None
+            await self._turn(position.turn, position)
             return
-        key = position.digest
+        key, path, name = position.digest, position.path, position.name or node.name
         self.log.entries.pop(key, None)
-        place = self.turns.places.get(key)
         for failure in position.ended or ():
             self.add(failure)
-        number = self.nodes.number_of(position.name)
-        if place is None and node.has_exec:
-            self.add([ENDED, key, number, None, None, None, position.path, None])
-        if node.has_exec:
-            await self.committed()
-        await self._turn(place)
-        if place is None and not node.has_exec:
-            before = self._handed_over - 1
-            self.add([ENDED, key, number, None, None, None, position.path, before])
+        position.turn = self.turns.find(key)
+        if position.turn is None:
+            number = self.nodes.number_of(name)
+            self.add([ENDED, key, number, None, None, None, path, None, position.began])
+            position.turn = self.turns.add(key, path, name)
+            if node.has_exec:
+                await self.committed()
+        await self._turn(position.turn, position)
 
     def went_on(self, name: str, error: Exception) -> None:
         failed = POSITION.get().failed or {}
         position = failed.pop(name, None)
         if position is None:  # it is recorded already
             return
-        number = self.nodes.number_of(name)
+        self._forget(position.path)
+        number, key, path = self.nodes.number_of(name), position.key("left"), position.path
         payload = self.encoding.encode_error(error)
-        before, self._handed_over = self._handed_over, self._handed_over + 1
-        self.add([LEFT, position.key("left"), number, payload, None, None, position.path, before])
+        after = self.turns.last
+        self.add([LEFT, key, number, payload, None, None, path, after, position.began])
+        self.turns.note(key)
 
     def branch(self, index: int, begin: Begin[T]) -> Begin[T]:
         position = POSITION.get()
@@ -110,21 +119,23 @@ class Session(Snapshots):
 
     async def decided(self, outcomes: Sequence[Outcome[Any]]) -> list[Outcome[Any]]:
         position = POSITION.get()
-        key = position.key("decided")
-        place = self.turns.places.get(key)
-        entry = self.log.entries.pop(key, None)
+        key, path = position.key("decided"), position.path
+        turn, entry = self.turns.find(key), self.log.entries.pop(key, None)
         if entry is None:
+            self._forget(path)
             number = self.nodes.number_of(position.name)
             encode = self.encoding.encode_error
             came_to = [
                 [outcome.status, None if outcome.error is None else encode(outcome.error)]
                 for outcome in outcomes
             ]
-            self.add([DECIDED, key, number, came_to, None, None, position.path])
+            self.add([DECIDED, key, number, came_to, None, None, path, None, position.began])
+            position.turn = turn or self.turns.add(key, path, position.name)
             await self.committed()
-            await self._turn(place)
+            await self._turn(position.turn, position)
             return list(outcomes)
-        await self._turn(place)
+        assert turn is not None
+        await self._turn(turn, position)
         decode = self.encoding.decode_error
         return [
             outcome
@@ -137,50 +148,68 @@ class Session(Snapshots):
 
     async def _failed_again(self, position: Position, left: Entry, begin: Begin[T]) -> T:
         """Run a node as far as it is recorded, and raise what it failed with in its turn."""
-        place = self.turns.places[position.key("left")]
-        await self._cut_short(position, begin, place)
-        self.turns.drop(place)
+        turn = self.turns.find(position.key("left"))
+        assert turn is not None
+        await self._cut_short(position, begin, turn)
+        self.turns.drop(turn)
         raise self.encoding.decode_error(left[PAYLOAD])
 
     async def _lost(self, position: Position, error: bytes | None, begin: Begin[T]) -> T:
         """Run a branch of a group as far as it is recorded, since others had decided then."""
         branch = Position(position.path, position.name, True, position)
         POSITION.set(branch)  # in a task of its own
-        place = self.turns.places[position.key("decided")]
-        await self._cut_short(branch, begin, None if error is None else place)
+        turn = None if error is None else self.turns.find(position.key("decided"))
+        await self._cut_short(branch, begin, turn)
         assert error is not None  # else it was waited for until its cancellation
         raise self.encoding.decode_error(error)
 
-    async def _cut_short(self, position: Position, begin: Begin[T], place: int | None) -> None:
-        """Run what is recorded until it is the turn of a point; None: until it is cancelled."""
+    async def _cut_short(self, position: Position, begin: Begin[T], turn: Turn | None) -> None:
+        """Run what is recorded until it is a turn; None: until it is cancelled."""
         position.blocked = True
         loop = asyncio.get_running_loop()
         work = loop.create_task(begin())
         self.motion.stop(position)
         try:
-            if place is None:
+            if turn is None:
                 await loop.create_future()
             else:
-                await self.turns.reach(place)
+                await self.turns.reach(turn)
         finally:
             self.motion.go_on(position)
             await stop([work])
             with suppress(BaseException):
                 work.result()  # what it came to is recorded
 
-    async def _turn(self, place: int | None, *, counts: bool = True) -> None:
-        """Wait for the turn of a result: the recorded one, or behind all that is recorded."""
-        if self.turns.is_free(place):
-            await self.turns.take(place)
+    async def _turn(self, turn: Turn, position: Position) -> None:
+        """Wait for a turn, and take it."""
+        if self.turns.is_free(turn):
+            self.turns.drop(turn)
         else:
-            position = POSITION.get()
-            self.motion.stop(position)
-            try:
-                await self.turns.take(place)
-            finally:
-                self.motion.go_on(position)
-        if place is None and counts:
-            self._handed_over += 1
+            await self._waited(self.turns.take(turn), position)
+
+    async def _waited(self, turn: Awaitable[None], position: Position) -> None:
+        """Wait for a turn."""
+        self.motion.stop(position)
+        try:
+            await turn
+        finally:
+            self.motion.go_on(position)
+
+    def _drop(self, position: Position) -> None:
+        """Note that a result is not handed over any more, which may be recorded already."""
+        turn = position.turn
+        if turn is not None and not turn.passed:
+            self.turns.drop(turn)
+            if not turn.recorded:
+                self.dropped.append(turn)
+
+    def _forget(self, path: str) -> None:
+        """Make void what was recorded at a path or below it, and not handed over."""
+        below = f"{path}/", f"{path}["
+        for turn in tuple(self.dropped):
+            if turn.path == path or turn.path.startswith(below):
+                self.dropped.remove(turn)
+                self.add([VOID, turn.key])
 
     def _may_stop(self) -> bool:
         return bool(self.turns.waiting or self.waits)
@@ -194,12 +223,12 @@ class Session(Snapshots):
         if not self.changes:
             self.fatal(self._not_asked_for())
             return None
-        for point in self.turns.skip():  # what was recorded there does not happen any more
-            self.add([VOID, point.key])
+        for key in self.turns.skip():  # what was recorded there does not happen any more
+            self.add([VOID, key])
         return STUCK_S
 
     def _not_asked_for(self) -> RunDivergedError:
-        name = self.turns.next.name
+        name = self.turns.missing
         return RunDivergedError(
             f"a result of {name!r} is recorded, and this run does not ask for it: the graph has "
             "changed, or a prep or post decides by something else than what it reads from shared "
@@ -213,3 +242,9 @@ class Session(Snapshots):
         if self.changes:
             return
         raise self._not_asked_for()
+
+
+def _has_no_hooks(node: Any) -> bool:
+    """Whether a graph or a group leaves ``shared`` alone itself."""
+    prep, post = getattr(node.prep, "__func__", None), getattr(node.post, "__func__", None)
+    return prep is BaseNode.prep and post in (BaseNode.post, Graph.post, BatchGraph.post)

@@ -23,7 +23,7 @@ class Snapshots(Asking):
         if snapshot is None or POSITION.get() is not self.root:
             return None
         self.log.snapshot = None
-        _, name, payload, visits, self._since, _ = snapshot
+        _, name, payload, visits, _ = snapshot
         self.root.restore(visits)
         _check_store(shared)
         shared.clear()
@@ -44,9 +44,9 @@ class Snapshots(Asking):
         every = self.settings.snapshot_every
         if every is None or POSITION.get() is not self.root or self.replaying:
             return
-        if self._handed_over - self._since < every:
+        if self.turns.handed_over - self._since < every:
             return
-        self._since = self._handed_over
+        self._since = self.turns.handed_over
         try:
             _check_store(shared)
             payload = self.encoding.encode(shared, "shared, of which a snapshot is taken,")
@@ -54,7 +54,7 @@ class Snapshots(Asking):
             raise self.fatal(error) from None
         nodes = [[number, *known] for number, known in self.log.nodes.items()]
         self.met.clear()
-        self.add([SNAPSHOT, name, payload, self.root.visits, self._handed_over, nodes])
+        self.add([SNAPSHOT, name, payload, self.root.visits, nodes])
 
 
 def _check_store(shared: Any) -> None:

@@ -11,8 +11,9 @@ from .log import DIGEST, POINT, Entry, Log
 from .motion import Motion
 from .nodes import Nodes
 from .position import Position
+from .sequence import Sequence
 from .settings import Settings
-from .turns import Turns
+from .turns import Turn, Turns
 from .writer import Writer
 
 # So many entries may wait for their commit before the workers of a batch wait as well.
@@ -43,7 +44,8 @@ class State:
         self.error: JournalError | None = None
         self.replayed = self.called = self.added = 0
         self.closed = False  # the run has ended, but for its last commit
-        self._handed_over = log.handed_over
+        self.dropped: list[Turn] = []  # of what is recorded, and was not handed over
+        self._sequences: dict[bytes, Sequence] = {}
         self.motion = Motion(self._may_stop, self._stopped)
         self._nothing = encoding.fingerprint(None)
 
@@ -59,11 +61,15 @@ class State:
 
     def number_of(self, node: Any, name: str) -> int:
         """Return the number of a node in the log."""
-        self.encoding.register_returned(node.exec)
-        fallback = getattr(node, "exec_fallback", None)  # a graph has none
-        if fallback is not None:
-            self.encoding.register_returned(fallback)
-        return self.nodes.number_of(name, node)
+        number = self.nodes.known(name, node)
+        return self.nodes.number_of(name, node) if number is None else number
+
+    def sequence(self, batch: bytes, workers: int) -> Sequence:
+        """Return the order in which the items of a batch have ended: one for all its workers."""
+        known = self._sequences.get(batch)
+        if known is None:
+            known = self._sequences[batch] = Sequence(self.log.batches.get(batch, 0), workers)
+        return known
 
     def key_of(self, name: str) -> Callable[[Any], Any] | None:
         """Return what tells the items of a node from each other, if the user has said so."""

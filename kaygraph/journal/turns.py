@@ -1,134 +1,210 @@
-"""The recorded order in which nodes were given their results, and the wait for one's turn."""
+"""The recorded order in which hooks were called, and the wait for one's turn."""
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import NamedTuple
 
 
 class Point(NamedTuple):
-    """A place in the recorded order: what a node's ``exec`` came to was handed to ``post``."""
+    """A place in the recorded order: what a node's ``exec`` came to was handed to ``post``.
+
+    ``began`` is how many points were handed over before the ``prep`` of that visit was called.
+    """
 
     key: bytes
     path: str
     name: str
+    began: int = 0
+
+
+class Turn:
+    """One place in the order; it has passed when it was taken, or will not be."""
+
+    __slots__ = ("counts", "futures", "key", "name", "passed", "path", "recorded")
+
+    def __init__(self, key: bytes, path: str, name: str, recorded: bool, counts: bool) -> None:
+        self.key, self.path, self.name = key, path, name
+        self.recorded, self.counts = recorded, counts
+        self.passed = False
+        self.futures: list[asyncio.Future[None]] = []  # of those who wait for it
 
 
 class Turns:
-    """Hands over results in the recorded order; what is new comes after all that is recorded.
+    """Hands over results in the recorded order; what is new comes behind, as it was recorded.
 
-    Args:
-        points: In the recorded order.
+    A recorded ``prep`` is called after as many points as in the recorded run, and before the next.
+
+    Attributes:
+        last: The key of the point that was handed over last; empty for none.
+        handed_over: How many were in this process, those included that did not come.
+        nest: Whether any of what is recorded ran within an item.
+        waiting: How many wait for their turn.
     """
 
     def __init__(self, points: Sequence[Point]) -> None:
-        self.points = points
-        self.places = {point.key: place for place, point in enumerate(points)}
-        self._passed = bytearray(len(points))
-        self._next = 0
-        self._waiting: dict[int, list[asyncio.Future[None]]] = {}
-        self._after: deque[asyncio.Future[None]] = deque()
-        self._below: dict[str, int] = {}  # how many points are to come at a path or below it
+        self.last, self.handed_over = b"", 0
+        self.nest = any("[" in point.path for point in points)
+        self.waiting = 0
+        self._passed = 0  # how many recorded points have had their turn
+        self._recorded = len(points)
+        self._queue = deque(Turn(p.key, p.path, p.name, True, True) for p in points)
+        self._turns = {turn.key: turn for turn in self._queue}
+        self._below: dict[str, int] = {}  # how many recorded points are to come at a path or below
+        self._preps: dict[str, int] = {}  # after how many points to call that of a path
         for point in points:
+            self._preps.setdefault(point.path, point.began)
             for path in around(point.path):
                 self._below[path] = self._below.get(path, 0) + 1
+        self._due = [0] * (len(points) + 1)  # how many preps are to come after so many points
+        for began in self._preps.values():
+            self._due[began] += 1
+        self._next_prep = 0  # the smallest number of points after which one is to come
+        self._for_preps: dict[int, list[asyncio.Future[None]]] = {}
+        self._skip_preps()
 
     @property
     def are_over(self) -> bool:
         """Whether all that is recorded has been handed over."""
-        return self._next == len(self.points)
+        return self._passed == self._recorded
 
     @property
-    def next(self) -> Point:
-        """Whose turn it is."""
-        return self.points[self._next]
+    def missing(self) -> str:
+        """The name of the node that is to come before all others can go on."""
+        if self._next_prep <= self._passed:
+            for turn in self._queue:
+                if self._preps.get(turn.path, self._recorded) <= self._passed:
+                    return turn.name
+        return self._queue[0].name if self._queue else ""
 
-    @property
-    def waiting(self) -> int:
-        """How many wait for their turn."""
-        return len(self._after) + sum(map(len, self._waiting.values()))
+    def find(self, key: bytes) -> Turn | None:
+        """Return the turn of what is recorded under a key, if it is."""
+        return self._turns.get(key)
 
-    def is_free(self, place: int | None) -> bool:
+    def add(self, key: bytes, path: str, name: str, *, counts: bool = True) -> Turn:
+        """Return the turn of something new, behind all others; it ``counts`` if it is recorded."""
+        turn = Turn(key, path, name, False, counts)
+        self._queue.append(turn)
+        return turn
+
+    def is_free(self, turn: Turn) -> bool:
         """Whether ``take`` would not wait."""
-        if place is None:
-            return self.are_over and not self._after
-        return place <= self._next
+        return turn.passed or (self._queue[0] is turn and self._next_prep > self._passed)
 
-    async def take(self, place: int | None) -> None:
-        """Wait for the turn of a point; None: of what is not recorded yet."""
-        if place is None:
-            await self._follow()
-            return
+    async def take(self, turn: Turn) -> None:
+        """Wait for a turn, and take it."""
         try:
-            await self.reach(place)
+            await self.reach(turn)
         finally:  # also where it is cancelled: it does not hold up the others
-            self.drop(place)
+            self.drop(turn)
 
-    async def reach(self, place: int) -> None:
-        """Wait until it is the turn of a point, without taking it."""
-        while place > self._next:
-            future = asyncio.get_running_loop().create_future()
-            self._waiting.setdefault(place, []).append(future)
-            try:
-                await future
-            except asyncio.CancelledError:
-                if future in self._waiting.get(place, ()):
-                    self._waiting[place].remove(future)
-                raise
+    async def reach(self, turn: Turn) -> None:
+        """Wait for a turn without taking it."""
+        while not self.is_free(turn):
+            await self._wait(turn.futures)
 
-    async def _follow(self) -> None:
-        """Wait for all that is recorded, and for those who have come before."""
-        if self.are_over and not self._after:
+    def drop(self, turn: Turn) -> None:
+        """Note that something has had its turn, or will not come any more."""
+        if turn.passed:
             return
-        future = asyncio.get_running_loop().create_future()
-        self._after.append(future)
+        turn.passed = True
+        if turn.recorded:
+            for path in around(turn.path):
+                self._below[path] -= 1
+            self._begun(turn.path)
+        self._advance()
+
+    def note(self, key: bytes) -> None:
+        """Note that something was handed over."""
+        self.last = key
+        self.handed_over += 1
+
+    # --- preps ------------------------------------------------------------------------------------
+
+    def begins(self, path: str) -> Awaitable[None] | None:
+        """Return the wait until a ``prep`` may be called; None if that is so already."""
+        if path not in self._preps:
+            return None
+        if self._preps[path] <= self._passed:
+            self._begun(path)
+            return None
+        return self._prep(path)
+
+    async def _prep(self, path: str) -> None:
+        began = self._preps[path]
         try:
-            await future
+            while self._passed < began and path in self._preps:
+                await self._wait(self._for_preps.setdefault(began, []))
         finally:
-            self._after.remove(future)
-            self._wake()
+            self._begun(path)
 
-    def drop(self, place: int) -> None:
-        """Note that a point has had its turn, or will not come any more."""
-        if self._passed[place]:
-            return
-        self._passed[place] = True
-        for path in around(self.points[place].path):
-            self._below[path] -= 1
-        while self._next < len(self.points) and self._passed[self._next]:
-            self._next += 1
-        self._wake()
+    def _begun(self, path: str) -> None:
+        began = self._preps.pop(path, None)
+        if began is not None:
+            self._due[began] -= 1
+            if began == self._next_prep:
+                self._skip_preps()
+                self._wake()
 
-    def skip(self) -> list[Point]:
-        """Pass over the points that nobody has asked for, up to one that is waited for.
+    def _skip_preps(self) -> None:
+        while self._next_prep <= self._recorded and not self._due[self._next_prep]:
+            self._next_prep += 1
 
-        Returns:
-            Those points.
-        """
-        awaited = min((place for place, by in self._waiting.items() if by), default=None)
-        end = len(self.points) if awaited is None else awaited
-        skipped = [place for place in range(self._next, end) if not self._passed[place]]
-        for place in skipped:
-            self.drop(place)
-        return [self.points[place] for place in skipped]
+    # --- what does not come -----------------------------------------------------------------------
+
+    def skip(self) -> list[bytes]:
+        """Pass over what nobody has asked for, up to what is waited for; return its keys."""
+        late = [path for path, began in self._preps.items() if began <= self._passed]
+        for path in late:
+            self._begun(path)
+        skipped = []
+        while self._queue and self._queue[0].recorded and not self._queue[0].futures:
+            skipped.append(self._queue[0].key)
+            self.drop(self._queue[0])
+        return skipped
 
     def leave(self, path: str) -> None:
-        """Note that nothing comes any more at a path and below it."""
+        """Note that nothing recorded comes any more at a path and below it."""
         if not self._below.get(path):
             return
         below = f"{path}/", f"{path}["
-        for place in range(self._next, len(self.points)):
-            at = self.points[place].path
-            if not self._passed[place] and (at == path or at.startswith(below)):
-                self.drop(place)
+        for turn in tuple(self._queue):
+            if turn.recorded and (turn.path == path or turn.path.startswith(below)):
+                self.drop(turn)
+
+    # --- waking -----------------------------------------------------------------------------------
+
+    async def _wait(self, futures: "list[asyncio.Future[None]]") -> None:
+        future = asyncio.get_running_loop().create_future()
+        futures.append(future)
+        self.waiting += 1
+        try:
+            await future
+        finally:
+            self.waiting -= 1
+            if future in futures:
+                futures.remove(future)
+
+    def _advance(self) -> None:
+        queue = self._queue
+        while queue and queue[0].passed:
+            turn = queue.popleft()
+            if turn.counts:
+                self.note(turn.key)
+            if turn.recorded:
+                self._passed += 1
+                _set(self._for_preps.pop(self._passed, ()))
+        self._wake()
 
     def _wake(self) -> None:
-        futures = self._waiting.pop(self._next, [])
-        if self.are_over and self._after:
-            futures = [self._after[0]]
-        for future in futures:
-            if not future.done():
-                future.set_result(None)
+        if self._queue and self._next_prep > self._passed:
+            _set(self._queue[0].futures)
+
+
+def _set(futures: "Sequence[asyncio.Future[None]]") -> None:
+    for future in futures:
+        if not future.done():
+            future.set_result(None)
 
 
 def around(path: str) -> Sequence[str]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from kaygraph import BaseNode, Graph, Node, ParallelBatchNode
+from kaygraph import BaseNode, BatchGraph, Graph, Node, ParallelBatchNode
 from kaygraph.journal import Journal
 from kaygraph.journal.session import Session
 from kaygraph.testing import kill_everywhere
@@ -45,8 +45,10 @@ def chain() -> Graph:
 
 
 def test_each_write_is_tried_before_and_after() -> None:
-    """Of a node: the claim, its name and its result, and the end of the run."""
-    assert kill_everywhere(Graph(Step())) == 2 * 4
+    """Of a node alone: the claim of the run, its result, and its end, at least."""
+    points = kill_everywhere(Graph(Step()))
+    assert points >= 2 * 3
+    assert not points % 2
     assert kill_everywhere(chain(), seeds=[0, 3]) == 2 * kill_everywhere(chain())
 
 
@@ -97,6 +99,30 @@ def test_a_check_takes_the_place_of_the_comparison() -> None:
     assert len(seen) > 8
     with pytest.raises(AssertionError, match=r"seed 0:\n  check\(shared\) returned False"):
         kill_everywhere(chain(), check=lambda _: False)
+
+
+def test_a_run_that_fails_by_itself_fails_in_the_same_way() -> None:
+    """Also where what came before its failure is recorded."""
+
+    class Fails(Node[Any, Any]):
+        async def exec(self, _: Any) -> None:
+            raise ValueError("no")
+
+    graph = Graph(Step() >> Fails())
+    with pytest.raises(ValueError, match="no"):
+        kill_everywhere(graph)
+    assert kill_everywhere(graph, allowed=ValueError) > 4
+
+
+def test_rounds_are_killed_in_any_of_their_nodes() -> None:
+    """Each round has places of its own."""
+
+    class Rounds(BatchGraph):
+        def prep(self, _: Any) -> Any:
+            return [{"n": 1}, {"n": 2}, {"n": 1}]
+
+    steps = Step(name="a") >> Step(name="b")
+    assert kill_everywhere(Rounds(steps, on_conflict="ignore"), seeds=[0, 1]) > 24
 
 
 # --- that it can fail ---------------------------------------------------------------------------

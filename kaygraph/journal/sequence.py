@@ -1,0 +1,79 @@
+"""The order in which the items of a node have ended that asks for no order."""
+
+import asyncio
+
+# So many seconds after nothing has ended, nor begun, the order is given up where workers are free:
+# an item that has had its place there may have gone from the source.
+GRACE_S = 0.2
+
+
+class Sequence:
+    """Hands over items in the recorded order, and new ones behind them.
+
+    Where the items have changed, and the workers wait for one that does not come, the next goes on.
+
+    Args:
+        recorded: How many items have a place.
+        workers: How many items can be worked on at once.
+    """
+
+    def __init__(self, recorded: int, workers: int) -> None:
+        self._workers = workers
+        self._places = recorded
+        self._next = 0
+        self._active = 0
+        self._changes = 0
+        self._waiting: dict[int, asyncio.Future[None]] = {}
+
+    def begin(self) -> None:
+        """Note that an item was taken up."""
+        self._active += 1
+        self._changes += 1
+
+    def end(self) -> None:
+        """Note that an item has ended."""
+        self._active -= 1
+        self._changes += 1
+        self._look()
+
+    def add(self) -> int:
+        """Return the place of something new."""
+        self._places += 1
+        return self._places - 1
+
+    def is_next(self, place: int) -> bool:
+        """Whether ``take`` would not wait."""
+        return place <= self._next
+
+    async def take(self, place: int) -> None:
+        """Wait until an item is the next to go on."""
+        while place > self._next:
+            future = self._waiting[place] = asyncio.get_running_loop().create_future()
+            self._look()
+            try:
+                await future
+            finally:
+                del self._waiting[place]
+        self._next = max(self._next, place + 1)
+        self._changes += 1
+        self._wake()
+
+    def _wake(self) -> None:
+        future = self._waiting.get(self._next)
+        if future is not None and not future.done():
+            future.set_result(None)
+
+    def _look(self) -> None:
+        """Look, a moment later, whether all that was taken up waits for something else."""
+        if len(self._waiting) == self._active and self._waiting:
+            loop, changes = asyncio.get_running_loop(), self._changes
+            if self._active >= self._workers:
+                loop.call_soon(self._give_up, changes)
+            else:
+                loop.call_later(GRACE_S, self._give_up, changes)
+
+    def _give_up(self, changes: int) -> None:
+        woken = any(future.done() for future in self._waiting.values())
+        if changes == self._changes and self._waiting and not woken:
+            self._next = max(self._next, min(self._waiting))
+            self._wake()
