@@ -56,7 +56,7 @@ class Motion:
             at.still += 1
             at = at.around
         if not self.moving:
-            self.look()
+            self.look(waits=True)  # it does so in a moment
 
     def go_on(self, position: Position) -> None:
         """Note that it does not stand still any more."""
@@ -68,9 +68,9 @@ class Motion:
                 self.moving += 1
             at = at.around
 
-    def look(self) -> None:
+    def look(self, *, waits: bool = False) -> None:
         """Look, in a moment, whether nothing moves."""
-        if self._look is None and self._may_stop():
+        if self._look is None and (waits or self._may_stop()):
             self._look = self._loop.call_later(QUIET_S, self._looked, self.changes, TURNS)
 
     def close(self) -> None:

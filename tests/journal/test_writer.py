@@ -1,0 +1,131 @@
+"""The writer: groups, their order, and what happens when one cannot be written."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from kaygraph.journal.log import Entry
+from kaygraph.journal.writer import Writer
+
+pytestmark = pytest.mark.anyio
+
+
+class Disk:
+    """Takes groups; each waits until it is let through."""
+
+    def __init__(self) -> None:
+        self.groups: list[list[Entry]] = []
+        self.error: Exception | None = None
+        self.open = threading.Event()
+        self.open.set()
+        self.threads: set[str] = set()
+
+    def commit(self, entries: list[Entry]) -> None:
+        self.open.wait()
+        self.threads.add(threading.current_thread().name)
+        if self.error is not None:
+            raise self.error
+        self.groups.append(entries)
+
+
+@asynccontextmanager
+async def writing(
+    disk: Disk, failed: Callable[[Exception], None] = pytest.fail
+) -> AsyncIterator[Writer]:
+    writer = Writer(disk.commit, failed)
+    try:
+        yield writer
+    finally:
+        writer.close()
+
+
+async def test_what_is_added_at_once_is_one_group() -> None:
+    """It is written by a thread of its own, in its order."""
+    disk = Disk()
+    async with writing(disk) as writer:
+        for number in range(5):
+            writer.add([number])
+        await writer.committed()
+    assert disk.groups == [[[number] for number in range(5)]]
+    assert disk.threads == {"kaygraph-journal"}
+
+
+async def test_a_group_gathers_while_another_is_written() -> None:
+    """However many come meanwhile, they are one transaction."""
+    disk = Disk()
+    async with writing(disk) as writer:
+        disk.open.clear()
+        writer.add([0])
+        first = asyncio.create_task(writer.committed())
+        await asyncio.sleep(0)
+        waits = []
+        for number in range(1, 50):
+            writer.add([number])
+            waits.append(asyncio.create_task(writer.committed()))
+        await asyncio.sleep(0)
+        assert writer.backlog == 49
+        assert not first.done()
+        disk.open.set()
+        await asyncio.gather(first, *waits)
+    assert [len(group) for group in disk.groups] == [1, 49]
+
+
+async def test_whoever_waits_is_woken_in_the_order_of_the_log() -> None:
+    """That is the order in which results are handed over."""
+    order: list[int] = []
+    async with writing(Disk()) as writer:
+
+        async def add(number: int) -> None:
+            writer.add([number])
+            await writer.committed()
+            order.append(number)
+
+        await asyncio.gather(*map(add, range(20)))
+    assert order == [*range(20)]
+
+
+async def test_nothing_is_acknowledged_that_could_not_be_written() -> None:
+    """The failure is told once, those who wait are not woken, and nothing is written behind it."""
+    disk, failures = Disk(), asyncio.Queue[Exception]()
+    async with writing(disk, failures.put_nowait) as writer:
+        disk.error = OSError("disk full")
+        writer.add([1])
+        wait = asyncio.create_task(writer.committed())
+        assert str(await failures.get()) == "disk full"
+        disk.error = None
+        writer.add([2])
+        later = asyncio.create_task(writer.committed())
+        await writer.call(int)  # all that there was to do is done
+        assert not wait.done()
+        assert not later.done()
+        assert disk.groups == []
+        wait.cancel()
+        later.cancel()
+
+
+async def test_calls_are_made_behind_what_is_written() -> None:
+    """And return, or raise, what they came to."""
+    disk = Disk()
+    async with writing(disk) as writer:
+        writer.add([1])
+        wait = asyncio.create_task(writer.committed())
+        await asyncio.sleep(0)
+        assert await writer.call(lambda: len(disk.groups)) == 1
+        await wait
+        with pytest.raises(ZeroDivisionError):
+            await writer.call(lambda: 1 // 0)
+
+
+async def test_what_is_left_is_taken_for_the_last_call() -> None:
+    """Nothing is written by itself any more."""
+    disk = Disk()
+    async with writing(disk) as writer:
+        writer.add([1])
+        rest: list[Any] = writer.take_rest()
+        assert rest == [[1]]
+        await writer.call(int)
+    assert disk.groups == []
