@@ -1,0 +1,91 @@
+"""Stores of runs: what is told of them, who may write to them, and what is done to their files."""
+
+from kaygraph.journal import sqlite, sqlite_file, sqlite_tables, store
+from tests.planted.checks_of_stores import (
+    a_child_that_opens_the_file_keeps_its_log,
+    what_is_acknowledged_is_there,
+    what_is_damaged_is_a_beginning_or_refused,
+    what_is_missing_is_missed,
+    whoever_was_overtaken_writes_nothing,
+)
+from tests.planted.planting import Bug
+
+BUGS = [
+    Bug(
+        "a row of a log is not compared with its checksum",
+        what_is_damaged_is_a_beginning_or_refused,
+        "RunInfo",
+        {
+            store.checked: """
+                - if not as_typed or known != checksum(run, number, at, blob):
+                + if not as_typed:
+            """
+        },
+    ),
+    Bug(
+        "a row that is missing in a log is passed over",
+        what_is_missing_is_missed,
+        "rows of the middle are not missed",
+        {
+            store.checked: """
+                - if number != expected:
+                + if False:
+            """
+        },
+    ),
+    Bug(
+        "a log may have fewer rows than it has had",
+        what_is_missing_is_missed,
+        "rows of the end are not missed",
+        {
+            sqlite.SQLiteStore._stored: """
+                - if number < found.last:
+                + if False:
+            """
+        },
+    ),
+    Bug(
+        "a run is written to by whoever has ever claimed it",
+        whoever_was_overtaken_writes_nothing,
+        "after it was overtaken",
+        {
+            sqlite_tables.Tables.owned: """
+                - if found is None or found.epoch != epoch:
+                + if found is None:
+            """
+        },
+    ),
+    Bug(
+        "an epoch is given again when its run was removed",
+        whoever_was_overtaken_writes_nothing,
+        "a run that was made after its own",
+        {
+            sqlite_tables.Tables.next_epoch: """
+                - " max(epoch, (SELECT coalesce(max(epoch), 0) FROM kaygraph_runs))"
+                + " (SELECT coalesce(max(epoch), 0) FROM kaygraph_runs)"
+            """
+        },
+    ),
+    Bug(
+        "a row is acknowledged in a log that was removed",
+        what_is_acknowledged_is_there,
+        "1 acknowledged, 0 there",
+        {
+            sqlite_file.SQLiteFile._check_files: """
+                - if self._inodes() != self._files:
+                + if False:
+            """
+        },
+    ),
+    Bug(
+        "a child keeps what its parent has noted of its locks",
+        a_child_that_opens_the_file_keeps_its_log,
+        "the child has lost its log",
+        {
+            sqlite_file._close_all: """
+                - file.close()
+                + pass
+            """
+        },
+    ),
+]
