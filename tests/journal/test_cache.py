@@ -5,11 +5,12 @@ import copy
 import itertools
 import os
 import pickle
+import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing
+from contextlib import aclosing, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -673,10 +674,17 @@ def test_on_the_clock_of_the_machine_ttl_outlives_the_process(
     now += 2
     run()
     assert len(calls) == 2
+    assert entries_in(tmp_path / "cache.db") == 1
     now += 3601
     node(lambda: 1, cache=Cache(tmp_path / "cache.db")).run({})  # it writes another
+    assert entries_in(tmp_path / "cache.db") == 1
     run()
     assert len(calls) == 3
+
+
+def entries_in(path: Path) -> int:
+    with closing(sqlite3.connect(path)) as connection:
+        return int(connection.execute("SELECT count(*) FROM kaygraph_cache").fetchone()[0])
 
 
 def test_answers_without_success_are_not_kept() -> None:

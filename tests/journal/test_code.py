@@ -176,6 +176,47 @@ def test_the_hash_is_the_same_in_every_process_and_version() -> None:
     assert facts.digest.hex() == "a753b3f3a308401712f9df361b48ade4"
 
 
+def digest_in(text: str, load: Any) -> bytes:
+    return facts_of(load(text).function).digest
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("size = 1\n    return dict(size=size)", "length = 1\n    return dict(length=length)"),
+        ("real = 1\n    return (1j).real, real", "imag = 1\n    return (1j).imag, imag"),
+        ("a = 1\n    return locals()", "b = 1\n    return locals()"),
+        ("import json\n    return json", "import math\n    return math"),
+        ("x = 1\n    class A: x = x\n    return A", "y = 1\n    class A: y = y\n    return A"),
+        ("a, b = 1, 2\n    return a - b", "a, b = 1, 2\n    return b - a"),
+        ("return [len for len in ()], len", "return [abs for abs in ()], abs"),
+    ],
+)
+def test_names_that_others_know_count(one: str, other: str, load: Any) -> None:
+    """A local variable may have another name, unless the name can be seen from elsewhere."""
+    assert digest_in(f"def function():\n    {one}\n", load) != digest_in(
+        f"def function():\n    {other}\n", load
+    )
+
+
+def test_local_names_do_not_count(load: Any) -> None:
+    """Neither those of arguments and loops, nor those of functions within."""
+    one = """
+def function(self, item):
+    def each(part):
+        return part + item
+    try:
+        return [each(one) for one in item if (last := one)], lambda x: x
+    except ValueError as error:
+        return error
+"""
+    other = one
+    for name, new in {"item": "record", "each": "every", "part": "piece", "last": "final"}.items():
+        other = other.replace(name, new)
+    other = other.replace("error", "failure").replace("one", "single").replace("x: x", "y: y")
+    assert digest_in(one, load) == digest_in(other, load)
+
+
 def test_another_process_finds_the_same(tmp_path: Path, load: Any) -> None:
     """A process with another seed for hashes has the same hash of the same file."""
     (tmp_path / "there.py").write_text(
