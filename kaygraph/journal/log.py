@@ -24,6 +24,7 @@ WAITING = 11  # for an answer: what is asked, schema, when, path, until when, id
 ALIVE = 14  # a process begins with the run: [ALIVE, True]; or ends: [ALIVE, False]
 SNAPSHOT = 13  # of shared: [SNAPSHOT, name of the node, payload, visits, nodes]
 ANSWERED = 12  # what a wait came to: payload, the name of the answer or None
+WRITTEN = 15  # by an item to the journal's own database, once: what came back from there
 
 Entry = list[Any]
 
@@ -120,7 +121,7 @@ class Log:
         known = self.entries
         for entry in entries:
             kind, key = entry[0], entry[1]
-            if kind in ITEMS or kind == NOTED:
+            if kind in ITEMS or kind in (NOTED, WRITTEN):
                 known[key] = entry
                 if len(entry) > BATCH:
                     batch = entry[BATCH]

@@ -29,12 +29,14 @@ class Position:
         shown: That the visit's ``exec`` has recorded a result of its own.
         noted: What hooks have asked for and is recorded by itself, by its key.
         here: What hooks ask that follows from the position, once one has asked.
+        writes: What was written here to the journal's own database, see ``Once``.
         moves, still: See ``Motion``.
     """
 
     __slots__ = (
         "_asked", "_digest", "_visits", "around", "attempt", "began", "blocked", "ended", "failed",
         "here", "index", "moves", "name", "noted", "path", "shown", "still", "turn",
+        "writes",
     )  # fmt: skip
 
     def __init__(
@@ -57,6 +59,7 @@ class Position:
         self.index = 0
         self.noted: dict[bytes, Any] = {}
         self.shown = False
+        self.writes: Any = None
         self.moves, self.still = False, 0
 
     @property

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from ..errors import (
     JournalCorruptError,
-    JournalFullError,
     JournalUnavailableError,
     JournalVersionError,
     RunUnknownError,
@@ -33,11 +32,11 @@ from .store import (
     plain,
     taken_over,
 )
+from .within import Within, check_size
 
 if TYPE_CHECKING:
     from psycopg import Connection
 
-LARGEST = 2**30 - 2**20  # bytes: what the server takes at most, with room for the rest of a message
 FETCHED = 64  # rows that are read at first; twice as many each time, as long as they are small
 SMALL = 2**20  # bytes of the rows that are read at once
 POLL_S = 0.25  # between two looks, where no notification can come
@@ -54,6 +53,9 @@ class PostgresStore:
         patience: Seconds for which a server that is gone is waited for.
         clock: What tells the time, in seconds since 1970.
         entropy: Returns so many random bytes, for the seeds of runs.
+
+    Attributes:
+        within: Writes rows in transactions of other connections to the database.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class PostgresStore:
         self._server = Server(url, patience)
         self._ask = self._server.ask
         self._clock, self._entropy = clock, entropy
+        self.within = Within(self._server.place, clock)
         self._next: dict[str, int] = {}  # the number of a run's next row, as far as is known here
         self._waiting = Server(url, patience)  # another connection, for another thread
         try:
@@ -121,8 +124,9 @@ class PostgresStore:
             ) from None
 
     def append(self, run: str, epoch: int, blob: bytes) -> int:
-        self._check_size(blob)
+        check_size(self._server.place, blob)
         at = self._clock()
+        lost = self._server.lost
         number = self._next.get(run, 0)  # 0: not known here, and no number of a row
         while True:
             digest = checksum(run, number, at, blob)
@@ -141,13 +145,13 @@ class PostgresStore:
                 raise taken_over(run, gone=True)
             owner, last, there = found[0]
             # Where the connection was lost in the middle of the commit, that may have been done.
-            if there == digest:
+            if there == digest and self._server.lost != lost:
                 break
             if owner != epoch:
                 raise taken_over(run)
             if (last or 0) < number - 1:
-                lost = f"rows {(last or 0) + 1} to {number - 1} of run {run!r} are gone"
-                raise corrupt(self._server.place, f"{lost}, which it had acknowledged")
+                gone = f"rows {(last or 0) + 1} to {number - 1} of run {run!r} are gone"
+                raise corrupt(self._server.place, f"{gone}, which it had acknowledged")
             number = (last or 0) + 1
         self._next[run] = number + 1
         return number
@@ -161,16 +165,17 @@ class PostgresStore:
         self._of_owner(run, tables.FINISH, ended)
 
     def set_input(self, run: str, epoch: int, data: bytes) -> None:
-        self._check_size(data)
+        check_size(self._server.place, data)
         self._of_owner(run, tables.SET_INPUT, (data, self._clock(), run, epoch))
 
     def answer(self, run: str, name: str, data: bytes) -> None:
-        self._check_size(data)
-        key, at = _stored(name), self._clock()
+        check_size(self._server.place, data)
+        key, at, lost = _stored(name), self._clock(), self._server.lost
         if self._ask(tables.ANSWER, {"run": run, "name": key, "data": data, "at": at}):
             return
         # It may have been done, where the connection was lost in the middle of the commit.
-        if (key, data, at) not in self._answers(run):
+        found = (key, data, at) in self._answers(run)
+        if not found or self._server.lost == lost:
             raise answered(run, name)
 
     def answers(self, run: str) -> list[Answer]:
@@ -209,8 +214,8 @@ class PostgresStore:
 
     def copy(self, run: str, new: str, through: int) -> None:
         check_run(new)
-        created = self._clock()
-        self._server.patiently(lambda on: self._copy(on, run, new, through, created))
+        created, lost = self._clock(), self._server.lost
+        self._server.patiently(lambda on: self._copy(on, run, new, through, created, lost))
 
     def forget(self, run: str, before: int) -> None:
         values = {"run": run, "before": before, "now": self._clock()}
@@ -243,7 +248,7 @@ class PostgresStore:
     def cache_set_all(self, entries: Mapping[bytes, tuple[bytes, float | None]]) -> None:
         values = [data for data, _ in entries.values()]
         for data in values:
-            self._check_size(data)
+            check_size(self._server.place, data)
         times = [math.inf if until is None else float(until) for _, until in entries.values()]
         self._ask(tables.CACHE_SET, ([*entries], values, times))
 
@@ -279,7 +284,7 @@ class PostgresStore:
             raise taken_over(run, gone=not self._ask(tables.FIRST, (run,)))
 
     def _copy(
-        self, on: "Connection[Record]", run: str, new: str, through: int, created: float
+        self, on: "Connection[Record]", run: str, new: str, through: int, created: float, lost: int
     ) -> None:
         on.execute(tables.BEGIN_COPY)
         found = run_on(on, tables.INFO, (run,))
@@ -287,7 +292,8 @@ class PostgresStore:
             raise self._unknown(run)
         made = run_on(on, tables.COPY_RUN, (new, created, created, run))
         if not made:
-            if run_on(on, tables.INFO, (new,))[0][3] == created:
+            again = self._server.lost != lost
+            if again and run_on(on, tables.INFO, (new,))[0][3] == created:
                 return  # this was done, and the connection lost in the middle of its commit
             raise exists(new)
         ((first,),) = made
@@ -300,7 +306,7 @@ class PostgresStore:
             if not rows:
                 raise corrupt(self._server.place, f"row {last + 1} of run {run!r} is missing")
             on.cursor().executemany(
-                tables.COPY_ROW,
+                tables.PUT,
                 [(new, n, at, checksum(new, n, at, blob), blob) for n, at, blob in rows],
             )
             last, until = rows[-1].number, rows[-1].at
@@ -310,13 +316,6 @@ class PostgresStore:
     def _unknown(self, run: str) -> RunUnknownError:
         known = [record[0] for record in self._ask(tables.IDS)]
         return RunUnknownError(run, known, self._server.place)
-
-    def _check_size(self, data: bytes) -> None:
-        if len(data) > LARGEST:
-            raise JournalFullError(
-                f"{self._server.place}: {len(data):,} bytes are more than PostgreSQL takes in one "
-                f"value, {LARGEST:,}"
-            )
 
 
 def _count_answers(run: str, on: "Connection[Record]") -> tuple[int, bool]:

@@ -151,6 +151,8 @@ class Recording:
         outlet = slot.outlet
         token = POSITION.set(position)
         state.motion.begin(position)
+        if slot.context is not None:  # that of further attempts
+            slot.context.run(POSITION.set, position)
         try:
             # What a generator yields is recorded as a whole before any of it goes on.
             slot.outlet = None

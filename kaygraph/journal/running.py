@@ -40,39 +40,46 @@ def new_id(address: Address) -> str:
 
 
 class Owned:
-    """A run of a store that this process owns; its methods are called in one thread."""
+    """A run of a store that this process owns; its methods are called in one thread.
+
+    Attributes:
+        run: Its id.
+        store: Where it is recorded, once that is open.
+        epoch: Of this owner.
+        seed: Of the run.
+    """
 
     def __init__(
         self, open_it: Callable[[], Store], run: str, graph: str, keep: Keep | None = None
     ) -> None:
-        self._open, self._run, self._graph, self._keep = open_it, run, graph, keep
-        self._store: Store | None = None
+        self._open, self.run, self._graph, self._keep = open_it, run, graph, keep
+        self.store: Store | None = None
+        self.epoch, self.seed = 0, b""
         self._failed: Exception | None = None
         self.replayed = self.called = 0
-        self._epoch = 0
 
     def open(self) -> tuple[RunInfo, Log]:
         """Become the owner of the run; return what is recorded of it."""
-        store = self._store = self._open()
-        info = store.claim(self._run, self._graph)
-        self._epoch = info.epoch
+        store = self.store = self._open()
+        info = store.claim(self.run, self._graph)
+        self.epoch, self.seed = info.epoch, info.seed
         if info.graph != self._graph:
             raise RunExistsError(
-                f"run {self._run!r} is one of {info.graph!r}, and this is {self._graph!r}: give it "
+                f"run {self.run!r} is one of {info.graph!r}, and this is {self._graph!r}: give it "
                 "another id, or the graph its name again"
             )
-        return info, log_of(store.rows(self._run))
+        return info, log_of(store.rows(self.run))
 
     def commit(self, entries: list[Entry]) -> None:
         """Write entries in one transaction; nothing is written behind what could not be."""
-        assert self._store is not None
+        assert self.store is not None
         if self._failed is not None:
             raise self._failed
         try:
             if entries:
-                number = self._store.append(self._run, self._epoch, packed(entries))
+                number = self.store.append(self.run, self.epoch, packed(entries))
                 if any(entry[0] == SNAPSHOT for entry in entries):
-                    self._store.forget(self._run, number)
+                    self.store.forget(self.run, number)
         except Exception as error:
             self._failed = error
             raise
@@ -80,19 +87,19 @@ class Owned:
     def end(self, entries: list[Entry], status: str, action: str | None, error: str | None) -> None:
         """Write what is left, and how the run has ended."""
         self.commit([*entries, [ALIVE, False]])
-        assert self._store is not None
-        self._store.finish(self._run, self._epoch, status, action, error)
+        assert self.store is not None
+        self.store.finish(self.run, self.epoch, status, action, error)
         if status == "done" and self._keep is not None:
-            prune(self._store, self._keep)
+            prune(self.store, self._keep)
 
     def answers(self) -> list[Answer]:
         """Return the answers that others have given."""
-        assert self._store is not None
-        return self._store.answers(self._run)
+        assert self.store is not None
+        return self.store.answers(self.run)
 
     def close(self) -> None:
-        if self._store is not None:
-            self._store.close()
+        if self.store is not None:
+            self.store.close()
 
 
 async def run_recorded(
@@ -121,6 +128,7 @@ async def run_recorded(
         log.forget(settings.redo)
         writer.add([ALIVE, True])
         session = Session(log, settings, encoding, run, writer, info, owned.answers, say)
+        session.owner = owned
         return await _run(session, writer, owned, node, run, partial(work, log.elapsed_s))
     finally:
         if session is not None:

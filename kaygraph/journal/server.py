@@ -69,6 +69,9 @@ class Server:
             again, and may have been done before: whoever asks sees to that. The first try to
             connect is the only one: a wrong address is told at once.
         answer_timeout: Seconds that an answer may take before the connection counts as lost.
+
+    Attributes:
+        lost: How often something was asked again.
     """
 
     def __init__(self, url: str, patience: float = 60.0, answer_timeout: float = 60.0) -> None:
@@ -86,6 +89,7 @@ class Server:
         self._connection: Connection[Record] | None = None
         self._was_there = False  # whether it has ever been reached
         self._process = os.getpid()
+        self.lost = 0
 
     def ask(self, statement: str, values: Values = ()) -> list[Record]:
         """Run one statement, a transaction of its own, and return its rows."""
@@ -107,6 +111,7 @@ class Server:
                 # The last pause may not be cut short: there is one try after the time is over.
                 if not self._was_there or not self._is_lost(error) or now >= until:
                     raise told from error
+                self.lost += 1
                 time.sleep(min(pause, until - now))
                 pause = min(2 * pause or FIRST_PAUSE_S, LONGEST_PAUSE_S)
 

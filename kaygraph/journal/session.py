@@ -15,6 +15,7 @@ from ..node.node import BaseNode
 from ..outcome import Outcome
 from ..run.recorder import Begin, Names, RunItem
 from .log import DECIDED, ENDED, LEFT, PAYLOAD, VOID, Entry
+from .once import Once
 from .position import POSITION, Position
 from .recording import Recording
 from .snapshots import Snapshots
@@ -143,6 +144,14 @@ class Session(Snapshots):
             else replace(outcome, status=status, error=None if error is None else decode(error))
             for outcome, (status, error) in zip(outcomes, entry[PAYLOAD], strict=True)
         ]
+
+    def once(self, node: Any, frame: Names) -> Once:
+        name = frame.name_of(node)
+        number = self.number_of(node, name)
+        known: Once | None = self.writing.get(number)
+        if known is None:
+            known = self.writing[number] = Once(self, self.owner, number, name)
+        return known
 
     # --- replay -----------------------------------------------------------------------------------
 

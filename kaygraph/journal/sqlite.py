@@ -156,6 +156,19 @@ class SQLiteStore:
         found = self._tables.owned(connection, run, epoch)
         return self._tables.append(connection, found, blob, self._now())
 
+    def holds_in(self, connection: sqlite3.Connection, run: str, number: int, blob: bytes) -> bool:
+        """Whether a row that ``append_in`` has written was committed."""
+        found = self._tables.find(connection, run)
+        rows = [] if found is None else self._tables.rows(connection, found, number - 1, 1)
+        return [(row[0], row[3]) for row in rows] == [(number, blob)]
+
+    def is_in(self, connection: sqlite3.Connection) -> bool:
+        """Whether another connection is one to this file."""
+        for _, name, path in connection.execute("PRAGMA database_list"):
+            if name == "main" and path:
+                return os.path.samefile(path, self.path)
+        return False
+
     def finish(
         self, run: str, epoch: int, status: str, action: str | None, error: str | None
     ) -> None:

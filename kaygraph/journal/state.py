@@ -42,6 +42,8 @@ class State:
         self.met: dict[bytes, int] = {}  # how often an item was met that is equal to others
         self.changes = settings.changes or log.changed
         self.error: JournalError | None = None
+        self.owner: Any = None  # an Owner, where nodes may write to the journal's own database
+        self.writing: dict[int, Any] = {}  # a Once for each node that does, by its number
         self.replayed = self.called = self.added = 0
         self.closed = False  # the run has ended, but for its last commit
         self.dropped: list[Turn] = []  # of what is recorded, and was not handed over

@@ -110,7 +110,17 @@ SELECT epoch,
     (SELECT checksum FROM kaygraph_rows AS logs WHERE logs.run = runs.run AND number = %s)
 FROM kaygraph_runs AS runs WHERE run = %s
 """
-EPOCH = "SELECT epoch FROM kaygraph_runs WHERE run = %s"
+# Within a transaction of another: the log's end is read when the run's row is locked. A single
+# statement would read it as it was before it had waited for the lock.
+LOCK = "SELECT FROM kaygraph_runs WHERE run = %s AND epoch = %s FOR NO KEY UPDATE"
+LAST = "SELECT coalesce(max(number), 0) FROM kaygraph_rows WHERE run = %s"
+# (run, seed, epoch): in a copy of the database that was made before, the epoch is a lower one.
+IS_HERE = """
+SELECT FROM kaygraph_runs WHERE run = %s AND seed = %b AND epoch >= %s FOR NO KEY UPDATE
+"""
+LOCK_ANY = "SELECT FROM kaygraph_runs WHERE run = %s FOR NO KEY UPDATE"
+# (blob, run, number)
+HOLDS = "SELECT blob = %b FROM kaygraph_rows WHERE run = %s AND number = %s"
 FIRST = "SELECT first FROM kaygraph_runs WHERE run = %s"
 # (run, number, number of rows)
 ROWS = """
@@ -154,7 +164,7 @@ INSERT INTO kaygraph_runs (run, graph, status, created, updated, epoch, first, i
 SELECT %s, graph, 'interrupted', %s, %s, 0, first, input, seed FROM kaygraph_runs WHERE run = %s
 ON CONFLICT DO NOTHING RETURNING first
 """
-COPY_ROW = """
+PUT = """
 INSERT INTO kaygraph_rows (run, number, at, checksum, blob) VALUES (%s, %s, %s, %b, %b)
 """
 # (new, run, until)

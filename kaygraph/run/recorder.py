@@ -91,6 +91,10 @@ class Recorder(Protocol):
         """Return how many branches have to succeed, where it is recorded which have."""
         ...
 
+    def once(self, node: Any, frame: Names) -> Any:
+        """Return what records what a node writes to the journal's own database; see there."""
+        ...
+
     async def decided(self, outcomes: Sequence[Outcome[Any]]) -> "list[Outcome[Any]]":
         """Record what the branches of a group came to; return it as it is recorded."""
         ...

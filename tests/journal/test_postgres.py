@@ -2,16 +2,13 @@
 
 import os
 import re
-import select
 import signal
-import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
 from typing import Any
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import psycopg
 import pytest
@@ -28,13 +25,14 @@ from kaygraph import (
     RunTakenOverError,
     RunUnknownError,
 )
-from kaygraph.journal import postgres, tables
+from kaygraph.journal import postgres, tables, within
 from kaygraph.journal.opening import open_store
 from kaygraph.journal.postgres import PostgresStore
 from kaygraph.journal.server import Server
 from kaygraph.journal.store import plain
 from tests.children import child
 from tests.databases import needs_postgres, pooler, schema, server
+from tests.journal.wires import wired
 
 pytestmark = needs_postgres
 
@@ -64,83 +62,6 @@ def execute(url: str, *statements: Any) -> list[Any]:
 
 def blobs(store: PostgresStore, run: str) -> list[bytes]:
     return [row.blob for row in store.rows(run)]
-
-
-class Wire:
-    """A socket in front of the server's, which loses what it is told to, and hangs up then.
-
-    Attributes:
-        lose: "request": the next one does not reach the server. "answer": the next one is carried
-            out, and its answer does not come back. "silence": nothing comes back, nobody hangs up.
-        after: How many of them come through before that.
-        lost: Is set when that has happened.
-    """
-
-    def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        query = parse_qs(parts.query)
-        self._there = f"{query['host'][0]}/.s.PGSQL.{query.get('port', ['5432'])[0]}"
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.lose, self.after = "", 0
-        self.lost = threading.Event()
-        port = self._listener.getsockname()[1]
-        options = "".join(f"&options={quote(value)}" for value in query.get("options", ()))
-        self.url = (
-            f"postgresql://{parts.netloc}127.0.0.1:{port}{parts.path}?sslmode=disable{options}"
-        )
-        self._thread = threading.Thread(target=self._accept)
-        self._threads: list[threading.Thread] = []
-        self._ends: list[socket.socket] = []
-        self._thread.start()
-
-    def _accept(self) -> None:
-        with suppress(OSError):
-            while True:
-                here, _ = self._listener.accept()
-                there = socket.socket(socket.AF_UNIX)
-                there.connect(self._there)
-                self._ends += [here, there]
-                thread = threading.Thread(target=self._pass, args=(here, there))
-                self._threads.append(thread)
-                thread.start()
-
-    def _pass(self, here: socket.socket, there: socket.socket) -> None:
-        with here, there, suppress(OSError):
-            while True:
-                for end in select.select([here, there], [], [])[0]:
-                    data = end.recv(65536)
-                    what = "request" if end is here else "answer"
-                    if not data:
-                        return
-                    if self.lose == "silence":
-                        self.lost.set()
-                        continue
-                    if self.lose == what and self.after:
-                        self.after -= 1
-                    elif self.lose == what:
-                        self.lose = ""
-                        self.lost.set()
-                        return
-                    (there if end is here else here).sendall(data)
-
-    def close(self) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        self._thread.join()
-        for end in self._ends:
-            with suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
-            thread.join()
-
-
-@contextmanager
-def wired(url: str) -> Iterator[Wire]:
-    wire = Wire(url)
-    try:
-        yield wire
-    finally:
-        wire.close()
 
 
 # --- what is written -------------------------------------------------------------------------
@@ -303,7 +224,7 @@ def test_a_value_that_the_server_cannot_take_is_refused(
     store: PostgresStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It has a limit of one gigabyte."""
-    monkeypatch.setattr(postgres, "LARGEST", 10)
+    monkeypatch.setattr(within, "LARGEST", 10)
     epoch = store.claim("a", "graph").epoch
     for write in (store.append, store.set_input):
         with pytest.raises(JournalFullError, match="11 bytes are more than PostgreSQL takes"):

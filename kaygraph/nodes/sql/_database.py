@@ -113,6 +113,26 @@ def check_database(name: str, value: Any) -> Database:
     )
 
 
+class Part(Protocol):
+    """A part of a transaction that is not the node's own.
+
+    Both take the driver's connection and what came of the node's part: one for each row, or one for
+    all statements.
+    """
+
+    def in_sqlite(self, connection: Any, results: Sequence[Any], /) -> Any: ...
+
+    async def in_postgres(self, connection: Any, results: Sequence[Any], /) -> Any: ...
+
+
+class Together(Part, Protocol):
+    """A part that comes last, for several rows."""
+
+    def alone(self, place: int, /) -> "Together":
+        """Return the part for one of the rows."""
+        ...
+
+
 class Connected(Protocol):
     """A database as a node's ``lifespan`` opens it for a run.
 
@@ -126,19 +146,39 @@ class Connected(Protocol):
         """Yield the rows of a statement that only reads, at most ``batch`` at once."""
 
     async def execute(
-        self, statements: Sequence[tuple[Statement, Bound]], max_rows: int
+        self,
+        statements: Sequence[tuple[Statement, Bound]],
+        max_rows: int,
+        together: Together | None = None,
     ) -> list[Row] | int:
-        """Run all in one transaction; return the last one's rows, or how many rows were changed."""
+        """Run all in one transaction; return the last one's rows, or how many rows were changed.
 
-    async def write(self, statement: Statement, rows: Sequence[Any]) -> Sequence[Written]:
+        Args:
+            together: What else is done in the transaction, at its end.
+        """
+
+    async def write(
+        self, statement: Statement, rows: Sequence[Any], together: Together | None = None
+    ) -> Sequence[Written]:
         """Run a statement once per row, all in one transaction, and return what came of each.
 
         Args:
             rows: What the statement is bound to, or items that it takes as they are.
+            together: What else is done in the transaction, at its end.
 
         Raises:
             DatabaseUnavailableError: No row is written, unless it was lost while it committed.
             Exception: No row is written, and one of them may be to blame.
+        """
+
+    async def has_part(self, part: Part) -> bool:
+        """Do a part in a transaction of its own and return whether it has told True.
+
+        Returns:
+            False too where the database refuses it.
+
+        Raises:
+            DatabaseUnavailableError: It cannot be told.
         """
 
 

@@ -13,6 +13,7 @@ from itertools import chain, islice
 from typing import Any
 
 from ...aio.tasks import stop
+from ...errors import JournalError
 from ._database import Written
 from ._unreadable import Row
 from .errors import DatabaseError, DatabaseUnavailableError
@@ -31,7 +32,7 @@ class GroupCommit:
     """
 
     def __init__(self, commit: Commit) -> None:
-        self._commit = commit
+        self.commit = commit
         self._waiting: deque[tuple[Sequence[Any], asyncio.Future[Sequence[Result]]]] = deque()
         self._more = asyncio.Event()
 
@@ -79,9 +80,9 @@ class GroupCommit:
 
     async def _written(self, rows: Sequence[Any]) -> Sequence[Result]:
         try:
-            return await self._commit(rows)
+            return await self.commit(rows)
         except Exception as error:
-            if len(rows) == 1 or isinstance(error, DatabaseUnavailableError):
+            if len(rows) == 1 or isinstance(error, DatabaseUnavailableError | JournalError):
                 return [error] * len(rows)
             # Refused as a whole, by a check at the commit, say, or by what turns a value into one
             # of the database: the row that is to blame is found by halves, and the others written.

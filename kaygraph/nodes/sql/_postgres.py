@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..._extras import extra
-from ._database import Database, Written, column_names, in_time, too_many
+from ._database import Database, Part, Together, Written, column_names, in_time, too_many
 from ._interval import STYLE
 from ._pool import PREPARED, Pool, whole
 from ._statement import Bound, Statement
@@ -105,12 +105,29 @@ class Postgres:
                     await connection.execute("COMMIT", prepare=False)
 
     async def execute(
-        self, statements: Sequence[tuple[Statement, Bound]], max_rows: int
+        self,
+        statements: Sequence[tuple[Statement, Bound]],
+        max_rows: int,
+        together: Together | None = None,
     ) -> list[Row] | int:
-        return await self._known_to_server(partial(self._execute, statements, max_rows))
+        return await self._known_to_server(partial(self._execute, statements, max_rows, together))
 
-    async def write(self, statement: Statement, rows: Sequence[Any]) -> Sequence[Written]:
-        return await self._known_to_server(partial(self._write, statement, rows))
+    async def write(
+        self, statement: Statement, rows: Sequence[Any], together: Together | None = None
+    ) -> Sequence[Written]:
+        return await self._known_to_server(partial(self._write, statement, rows, together))
+
+    async def has_part(self, part: Part) -> bool:
+        async def has() -> bool:
+            async with self._transaction() as connection:
+                return bool(await part.in_postgres(connection, ()))
+
+        try:
+            return await self._known_to_server(has)
+        except DatabaseUnavailableError:
+            raise
+        except DatabaseError:
+            return False
 
     async def _known_to_server(self, transaction: Callable[[], Awaitable[T]]) -> T:
         """Do it again where nothing was done, because what was prepared is not there: behind a
@@ -122,7 +139,10 @@ class Postgres:
             return await transaction()
 
     async def _execute(
-        self, statements: Sequence[tuple[Statement, Bound]], max_rows: int
+        self,
+        statements: Sequence[tuple[Statement, Bound]],
+        max_rows: int,
+        together: Together | None,
     ) -> list[Row] | int:
         changed, rows = 0, None
         async with self._transaction() as connection:
@@ -131,42 +151,54 @@ class Postgres:
                 rows = await self._returned(cursor, max_rows)
                 if rows is None:
                     changed += max(0, cursor.rowcount)
-        return changed if rows is None else rows
+            result = changed if rows is None else rows
+            if together is not None:
+                await together.in_postgres(connection, [result])
+        return result
 
-    async def _write(self, statement: Statement, rows: Sequence[Any]) -> Sequence[Written]:
+    async def _write(
+        self, statement: Statement, rows: Sequence[Any], together: Together | None
+    ) -> Sequence[Written]:
         """All at once, in a few round trips; one by one when a row of them is refused."""
         if len(rows) == 1:
-            return [await self._alone(statement, rows[0])]
+            return [await self._alone(statement, rows[0], together)]
         if statement.takes_as_they_are(rows):
             try:
-                return await self._write_all(statement, rows)
+                return await self._write_all(statement, rows, together)
             except DatabaseUnavailableError:
                 raise
             except DatabaseError:
                 pass  # some may be written all the same
-        return await self._write_each(statement, rows)
+        return await self._write_each(statement, rows, together)
 
-    async def _write_all(self, statement: Statement, rows: Sequence[Any]) -> Sequence[Written]:
+    async def _write_all(
+        self, statement: Statement, rows: Sequence[Any], together: Together | None
+    ) -> Sequence[Written]:
         async with self._transaction() as connection:
             cursor = connection.cursor()
             # Where nothing comes back, the driver keeps no result for each row.
             returning = statement.text not in self._silent or not self._in_blocks
             await cursor.executemany(statement.text, rows, returning=returning)
-            if not returning:
-                return [None] * len(rows)
-            results = [await self._returned(cursor)]
-            while cursor.nextset():
-                results.append(await self._returned(cursor))
-            if results.count(None) == len(results):
-                self._silent.add(statement.text)
+            results: list[Written] = [None] * len(rows)
+            if returning:
+                results = [await self._returned(cursor)]
+                while cursor.nextset():
+                    results.append(await self._returned(cursor))
+                if results.count(None) == len(results):
+                    self._silent.add(statement.text)
+            if together is not None:
+                await together.in_postgres(connection, results)
             return results
 
-    async def _write_each(self, statement: Statement, rows: Sequence[Any]) -> Sequence[Written]:
+    async def _write_each(
+        self, statement: Statement, rows: Sequence[Any], together: Together | None
+    ) -> Sequence[Written]:
         written: list[Written] = []
         if not self._in_blocks:
-            for row in rows:
+            for place, row in enumerate(rows):
                 try:
-                    written.append(await self._alone(statement, row))
+                    part = None if together is None else together.alone(place)
+                    written.append(await self._alone(statement, row, part))
                 except DatabaseError as error:
                     written.append(error)
             return written
@@ -183,13 +215,20 @@ class Postgres:
                     raise
                 except DatabaseError as error:
                     written.append(error)
+            if together is not None:
+                await together.in_postgres(connection, written)
         return written
 
-    async def _alone(self, statement: Statement, row: Any) -> list[Row] | None:
+    async def _alone(
+        self, statement: Statement, row: Any, together: Together | None
+    ) -> list[Row] | None:
         """Write a row in a transaction of its own."""
         bound = statement.bound(row)
         async with self._transaction() as connection:
-            return await self._returned(await self._run(connection, statement, bound))
+            returned = await self._returned(await self._run(connection, statement, bound))
+            if together is not None:
+                await together.in_postgres(connection, [returned])
+            return returned
 
     async def _run(
         self,

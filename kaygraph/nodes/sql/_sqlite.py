@@ -1,7 +1,6 @@
 """SQLite: one connection in a thread of its own, where every job is a whole transaction."""
 
 import asyncio
-import os
 import sqlite3
 import threading
 import time
@@ -12,11 +11,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ...aio.lanes import Lanes
-from ._database import Database, Written, column_names, in_time, too_many
+from ._database import Database, Part, Together, Written, column_names, in_time, too_many
 from ._pragmas import only_asks
 from ._statement import Bound, Statement
 from ._unbindable import unbindable
 from ._unreadable import Row, UnreadableRow, of_sqlite
+from ._write_ahead_log import WriteAheadLog
 from .errors import (
     DatabaseError,
     DatabaseLockedError,
@@ -70,8 +70,7 @@ class SQLite:
         self._thread = Lanes(1, "kaygraph-sqlite")
         self._job: threading.Event | None = None
         self._connection: sqlite3.Connection | None = None
-        self._log_path = ""  # of the write-ahead log
-        self._log = 0  # its inode
+        self._log: WriteAheadLog | None = None
         self._undecodable = False  # whether there was any
 
     @classmethod
@@ -108,7 +107,10 @@ class SQLite:
             await self._closed(cursor.close)
 
     async def execute(
-        self, statements: Sequence[tuple[Statement, Bound]], max_rows: int
+        self,
+        statements: Sequence[tuple[Statement, Bound]],
+        max_rows: int,
+        together: Together | None = None,
     ) -> list[Row] | int:
         def job() -> list[Row] | int:
             changed, rows = 0, None
@@ -117,20 +119,39 @@ class SQLite:
                     cursor = self._run(statement, bound)
                     rows = self._returned(cursor, max_rows)
                     changed += max(0, cursor.rowcount)
-            return changed if rows is None else rows
+                result = changed if rows is None else rows
+                if together is not None:
+                    together.in_sqlite(self._open(), [result])
+            return result
 
         return await self._do(job)
 
-    async def write(self, statement: Statement, rows: Sequence[Any]) -> list[Written]:
+    async def write(
+        self, statement: Statement, rows: Sequence[Any], together: Together | None = None
+    ) -> list[Written]:
         def job() -> list[Written]:
-            together = len(rows) > 1 and statement.takes_as_they_are(rows)
-            if together and self._write_all(statement, rows):
+            at_once = len(rows) > 1 and statement.takes_as_they_are(rows)
+            if at_once and self._write_all(statement, rows, together):
                 return [None] * len(rows)
-            return self._write_each(statement, rows)
+            return self._write_each(statement, rows, together)
 
         return await self._do(job)
 
-    def _write_all(self, statement: Statement, rows: Sequence[Any]) -> bool:
+    async def has_part(self, part: Part) -> bool:
+        def job() -> bool:
+            with self._transaction():
+                return bool(part.in_sqlite(self._open(), ()))
+
+        try:
+            return await self._do(job)
+        except DatabaseUnavailableError:
+            raise
+        except DatabaseError:
+            return False
+
+    def _write_all(
+        self, statement: Statement, rows: Sequence[Any], together: Together | None
+    ) -> bool:
         """Write all rows at once; where that cannot be, write none and return False.
 
         That is so when one of them is refused, and when the statement gives something back.
@@ -144,11 +165,15 @@ class SQLite:
                     self._open().executemany(statement.text, islice(rows, 1, None))
                 except _UNDONE as error:  # but not of the commit: that may have been done
                     raise _RefusedError from error
+                if together is not None:
+                    together.in_sqlite(self._open(), [None] * len(rows))
         except _RefusedError:
             return False
         return True
 
-    def _write_each(self, statement: Statement, rows: Sequence[Any]) -> list[Written]:
+    def _write_each(
+        self, statement: Statement, rows: Sequence[Any], together: Together | None
+    ) -> list[Written]:
         """Write one row after another, and return what came of each."""
         written: list[Written] = []
         with self._transaction():
@@ -166,6 +191,8 @@ class SQLite:
                     written.append(error)
                 else:
                     written.append(self._returned(cursor))
+            if together is not None:
+                together.in_sqlite(self._open(), written)
         return written
 
     def _fetched(self, cursor: sqlite3.Cursor, batch: int) -> list[tuple[object, ...]]:
@@ -243,37 +270,20 @@ class SQLite:
         connection = self._open()
         connection.execute("BEGIN IMMEDIATE")
         try:
-            self._check_log()
+            self._check()
             yield
             if self._given_up():
                 raise _GivenUpError
             connection.execute("COMMIT")
-            self._check_log()
+            self._check()
         except BaseException:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
 
-    def _check_log(self) -> None:
-        """Raise where others do not find the write-ahead log that this connection writes to.
-
-        When a process closes a file, it loses its locks on it, through whichever descriptor they
-        were taken. So another process takes itself for the last one, and removes the log.
-        """
-        if not self._log_path:
-            return
-        try:
-            there = os.stat(self._log_path).st_ino
-        except FileNotFoundError:
-            there = 0
-        self._log = self._log or there
-        if not there or there != self._log:
-            raise DatabaseUnavailableError(
-                f"{self._database}: another process has removed the log of this file, so that what "
-                "was committed last may be lost. This process has lost its locks: something in it "
-                "has opened and closed the file other than by sqlite3, with open() perhaps. Use "
-                "sqlite3.Connection.backup() to copy a database"
-            )
+    def _check(self) -> None:
+        if self._log is not None:
+            self._log.check()
 
     # --- the thread --------------------------------------------------------------------------
 
@@ -366,7 +376,7 @@ class SQLite:
             return
         (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
         if mode == "wal":  # which not every file system allows
-            self._log_path = f"{self._database.path.resolve()}-wal"
+            self._log = WriteAheadLog(self._database)
         synchronous = "FULL" if self._database.durable else "NORMAL"
         connection.execute(f"PRAGMA synchronous = {synchronous}")
 

@@ -7,7 +7,6 @@ or ``?`` in SQLite, ``%(name)s`` or ``%s`` in PostgreSQL.
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from functools import partial
 from itertools import starmap
 from typing import Any, ClassVar, Unpack
 
@@ -31,6 +30,7 @@ from .._store import (
 )
 from ._database import Connected, Database, check_database
 from ._group_commit import MOST, GroupCommit, Result, given_back
+from ._once import Commits, executed, is_recorded
 from ._statement import Statement, check_statement, check_statements
 from ._unreadable import Row, UnreadableRow
 from .errors import StatementError
@@ -162,7 +162,9 @@ class SQLWrite(OnDatabase, ParallelBatchNode[Any, Any]):
     An item that is cancelled (a deadline, the end of the run) while it waits for its transaction is
     not written. When that was in work already, the row may be written all the same; and when a
     connection is lost in the middle of a commit, nobody can tell. Where items may come again
-    (retries, a second run), say so in the statement, as ``ON CONFLICT (id) DO NOTHING`` does.
+    (retries, a second run), say so in the statement, as ``ON CONFLICT (id) DO NOTHING`` does. None
+    of this is needed in a run whose journal is in the same database: a row and the record of it are
+    committed in one transaction, and a run that was killed and resumed has written each row once.
 
     Args:
         database: A url or a Database. A SQLite file is made where there is none.
@@ -196,13 +198,16 @@ class SQLWrite(OnDatabase, ParallelBatchNode[Any, Any]):
     @asynccontextmanager
     async def lifespan(self, shared: Any, /) -> AsyncIterator[GroupCommit]:
         async with self._connected() as database:
-            commit = partial(database.write, self._statement(self.statement))
+            commit = Commits(database, self._statement(self.statement))
             async with GroupCommit(commit).working() as group:
                 yield group
 
     async def exec(self, item: Any, /) -> Any:
         group: GroupCommit = resource_of(self)
-        (result,) = await group.write([self._statement(self.statement).bound(item)])
+        row: Any = self._statement(self.statement).bound(item)
+        if is_recorded() and isinstance(group.commit, Commits):
+            row = await group.commit.row(self, row)
+        (result,) = await group.write([row])
         return _written(item, result)
 
     async def exec_block(self, items: list[Any]) -> Iterator[Any] | list[Any]:
@@ -227,6 +232,9 @@ class SQLExecute(OnDatabase, Node[Any, Any]):
 
     The result is the list of the rows, ``{column: value}`` each, that the last statement gives, or
     how many rows were changed by all, where it gives none.
+
+    In a run whose journal is in the same database, what the statements do and the record of it are
+    committed in one transaction: a run that was killed and resumed has done it once.
 
     Args:
         database: A url or a Database. A SQLite file is made where there is none.
@@ -268,9 +276,10 @@ class SQLExecute(OnDatabase, Node[Any, Any]):
     async def exec(self, parameters: Any, /) -> list[Row] | int:
         statements = [self._statement(text) for text in self.statements]
         database: Connected = resource_of(self)
-        return await database.execute(
-            [(statement, statement.bound(parameters)) for statement in statements], self.max_rows
-        )
+        bound = [(statement, statement.bound(parameters)) for statement in statements]
+        if is_recorded():
+            return await executed(self, database, bound, self.max_rows)
+        return await database.execute(bound, self.max_rows)
 
 
 def _readable(row: Any) -> Row:

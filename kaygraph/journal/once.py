@@ -1,0 +1,208 @@
+"""Rows that a node writes to the journal's own database, recorded in one transaction with them.
+
+Where a run is killed, whatever the moment, both are there or neither is: when the node's ``exec``
+is called again, what it has written is known, and is not written again.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import Any, Protocol
+
+from ..errors import JournalError, NotRecordableError
+from ..run.frame import FRAME
+from .log import PAYLOAD, WRITTEN, Entry, packed
+from .position import POSITION, SIZE, Position
+from .state import State
+
+
+class Owner(Protocol):
+    """Who owns the run in its store."""
+
+    @property
+    def store(self) -> Any: ...
+    @property
+    def run(self) -> str: ...
+    @property
+    def epoch(self) -> int: ...
+    @property
+    def seed(self) -> bytes: ...
+
+
+class Writes:
+    """What was written in one place of a run: as it is kept with its Position."""
+
+    __slots__ = ("attempt", "entries", "met")
+
+    def __init__(self) -> None:
+        self.attempt = 0
+        self.met: dict[bytes, int] = {}  # how often something equal was written in this attempt
+        self.entries: dict[bytes, Entry] = {}
+
+
+class Write:
+    """Something to write, once."""
+
+    __slots__ = ("_writes", "entry", "key")
+
+    def __init__(self, key: bytes, writes: Writes) -> None:
+        self.key, self._writes = key, writes
+        self.entry: Entry | None = None  # as it was told to the database last
+
+    @property
+    def known(self) -> Entry | None:
+        """What is recorded of it, if it was written."""
+        return self._writes.entries.get(self.key)
+
+    def done(self) -> None:
+        """Note that it was committed."""
+        if self.entry is not None:
+            self._writes.entries[self.key] = self.entry
+
+
+class Together:
+    """The part of a transaction that records what the rest of it writes.
+
+    Its methods take the connection on which the transaction is, and what came of each write: an
+    exception where nothing was written.
+    """
+
+    def __init__(self, once: "Once", writes: Sequence[Write]) -> None:
+        self._once, self.writes = once, writes
+
+    def alone(self, place: int) -> "Together":
+        """Return the same for one of the writes."""
+        return Together(self._once, self.writes[place : place + 1])
+
+    def in_sqlite(self, connection: Any, results: Sequence[Any]) -> None:
+        if blob := self._blob(results):
+            owner = self._once.owner
+            number = owner.store.append_in(connection, owner.run, owner.epoch, blob)
+            self._once.doubts.append((number, blob, self.writes))
+
+    async def in_postgres(self, connection: Any, results: Sequence[Any]) -> None:
+        if blob := self._blob(results):
+            owner = self._once.owner
+            number = await owner.store.within.append(connection, owner.run, owner.epoch, blob)
+            self._once.doubts.append((number, blob, self.writes))
+
+    def _blob(self, results: Sequence[Any]) -> bytes:
+        once, entries = self._once, []
+        for write, result in zip(self.writes, results, strict=True):
+            write.entry = None
+            if not isinstance(result, Exception):
+                value = once.state.encoding.encode(result, once.what)
+                write.entry = [WRITTEN, write.key, once.number, value]
+                entries.append(write.entry)
+        return packed(entries) if entries else b""
+
+
+class Once:
+    """What one node writes to the database that its run is recorded in.
+
+    Attributes:
+        doubts: Rows of the log that were written in transactions of which nobody has heard yet that
+            they were committed: number, blob, and what is recorded in it.
+    """
+
+    def __init__(self, state: State, owner: Owner, number: int, name: str) -> None:
+        self.state, self.owner, self.number = state, owner, number
+        self.what = f"what the database has returned to {name!r}"
+        self.doubts: list[tuple[int, bytes, Sequence[Write]]] = []
+        self._here: bool | None = None
+        self._asks = asyncio.Lock()
+
+    async def is_here(self, database: Any) -> bool:
+        """Whether a connected database is the one that the run is recorded in."""
+        if self._here is None:
+            async with self._asks:
+                if self._here is None:
+                    await self.state.committed()  # the log knows the node before its rows
+                    self._here = await database.has_part(_IsHere(self.owner))
+        return self._here
+
+    def write(self, what: object) -> Write:
+        """Return what is known of something that is written where the call stands in the run."""
+        position, frame = POSITION.get(), FRAME.get(None)
+        writes: Writes = position.writes or Writes()
+        position.writes = writes
+        attempt = 1 if frame is None else frame.attempt
+        if attempt != writes.attempt:  # it begins anew, and is to find what the last has written
+            writes.attempt, writes.met = attempt, {}
+        key = self._key(what, position)
+        number = writes.met.get(key, 0)
+        writes.met[key] = number + 1
+        if number:
+            key = blake2b(number.to_bytes(8, "big"), digest_size=SIZE, key=key).digest()
+        entry = self.state.log.entries.pop(key, None)
+        if entry is not None:
+            writes.entries[key] = entry
+        return Write(key, writes)
+
+    def result(self, entry: Entry) -> Any:
+        """Return what was given back when something was written."""
+        return self.state.encoding.decode(entry[PAYLOAD])
+
+    def together(self, writes: Sequence[Write]) -> Together:
+        """Return what records writes in their transaction."""
+        return Together(self, writes)
+
+    def committed(self, together: Together) -> None:
+        """Note that a transaction was committed."""
+        for write in together.writes:
+            write.done()
+        known = {id(write) for write in together.writes}
+        self.doubts = [doubt for doubt in self.doubts if id(doubt[2][0]) not in known]
+
+    async def settle(self, database: Any) -> None:
+        """Find out what became of transactions that were cut off in the middle of their commit."""
+        while self.doubts:
+            doubt = self.doubts[0]
+            if await database.has_part(_IsThere(self.owner, doubt[0], doubt[1])):
+                for write in doubt[2]:
+                    write.done()
+            self.doubts.remove(doubt)
+
+    def fatal(self, error: JournalError) -> None:
+        """End the run: it cannot be recorded any more."""
+        self.state.fatal(error)
+
+    def _key(self, what: object, position: Position) -> bytes:
+        key = position.key("writes")
+        try:
+            return self.state.encoding.fingerprint(what, key)
+        except NotRecordableError:
+            return key
+
+
+class _IsHere:
+    """Whether a connection leads to the store."""
+
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
+
+    def in_sqlite(self, connection: Any, results: Sequence[Any]) -> bool:
+        is_in = getattr(self._owner.store, "is_in", None)
+        return bool(is_in and is_in(connection))
+
+    async def in_postgres(self, connection: Any, results: Sequence[Any]) -> bool:
+        owner = self._owner
+        within = getattr(owner.store, "within", None)
+        if within is None:
+            return False
+        return bool(await within.is_here(connection, owner.run, owner.epoch, owner.seed))
+
+
+class _IsThere:
+    """Whether a row of the log was written."""
+
+    def __init__(self, owner: Owner, number: int, blob: bytes) -> None:
+        self._owner, self._number, self._blob = owner, number, blob
+
+    def in_sqlite(self, connection: Any, results: Sequence[Any]) -> bool:
+        owner = self._owner
+        return bool(owner.store.holds_in(connection, owner.run, self._number, self._blob))
+
+    async def in_postgres(self, connection: Any, results: Sequence[Any]) -> bool:
+        owner = self._owner
+        return bool(await owner.store.within.holds(connection, owner.run, self._number, self._blob))

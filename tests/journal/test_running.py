@@ -1,0 +1,52 @@
+"""A recorded run from its opening to its end."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kaygraph import AsyncNode, Graph, Node, NotRecordableError, ParallelBatchNode
+from kaygraph.journal.journal import Journal
+
+
+class Unrecordable(Node):
+    def exec(self, _: Any) -> object:
+        return object()
+
+
+class UnrecordableLater(AsyncNode):
+    async def exec(self, _: Any) -> object:
+        await asyncio.sleep(0)
+        return object()
+
+
+@pytest.mark.parametrize("node", [Unrecordable, UnrecordableLater])
+def test_a_value_that_cannot_be_recorded_is_told_as_that(tmp_path: Path, node: Any) -> None:
+    """And not as the cancellation with which the journal ends the run."""
+    journal = Journal(tmp_path / "runs.db", run="a")
+    for run in (lambda: asyncio.run(Graph(node()).run_async({}, journal=journal)),
+                lambda: Graph(node()).run({}, journal=journal)):  # fmt: skip
+        with pytest.raises(NotRecordableError, match=f"exec of '{node.__name__}'"):
+            run()
+
+
+class Doubled(ParallelBatchNode[int, int]):
+    """Negative items fail."""
+
+    def prep(self, shared: Any) -> list[int]:
+        return list(shared["items"])
+
+    async def exec(self, item: int) -> int:
+        if item < 0:
+            raise LookupError(item)
+        return 2 * item
+
+
+def test_a_node_that_is_run_again_and_fails_ends_its_run(tmp_path: Path) -> None:
+    """Also where what was recorded of it before is not asked for any more."""
+    path = tmp_path / "runs.db"
+    graph = Graph(Doubled(name="Doubled"))
+    graph.run({"items": [1, 2]}, journal=Journal(path, run="a"))
+    with pytest.raises(LookupError):
+        graph.run({"items": [-1]}, journal=Journal(path, run="a", redo=["Doubled"]))
