@@ -383,4 +383,5 @@ WORKFLOW = Workflow(
     rows=rows,
     show=show,
     progress=progress,
+    types=(Person,),
 )

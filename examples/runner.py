@@ -167,11 +167,12 @@ class Runner:
     def _journal(self, address: str, job: Job) -> Journal:
         """Return a journal for the last run of the job that has not ended, or for a new one."""
         runs = [run for run in Journal(address).runs() if run.graph == job.graph.name]
-        for run in runs:
-            if run.status != "done":
-                self.screen.tell(f"run {run.run!r} of {address} goes on")
-                return Journal(address, run=run.run)
-        return Journal(address, run=f"{job.graph.name}-{len(runs) + 1}")
+        unfinished = next((run.run for run in runs if run.status != "done"), None)
+        if unfinished is not None:
+            self.screen.tell(f"run {unfinished!r} of {address} goes on")
+        types = [kind for workflow in job.workflows for kind in workflow.types]
+        run = unfinished or f"{job.graph.name}-{len(runs) + 1}"
+        return Journal(address, run=run, types=types)
 
     def _tell_bad_lines(self, job: Job) -> None:
         """Say which lines of the input are malformed; each is one bad record."""

@@ -87,6 +87,7 @@ class Workflow:
         show: Prints what a person wants to see of the results (not the run report).
         progress: The node whose items the progress bar counts, and how many there will be
             (None: unknown), from the shared store.
+        types: Classes of its own that are among its results, for a journal.
     """
 
     name: str
@@ -97,6 +98,7 @@ class Workflow:
     rows: Callable[[Shared], Iterable[Row]]
     show: Callable[[Shared, RunReport, Screen], None]
     progress: Callable[[Shared], tuple[str, int | None]]
+    types: tuple[type, ...] = ()
 
 
 def load(name: str) -> Workflow:

@@ -7,6 +7,7 @@ that stands in a record.
 
 import asyncio
 import builtins
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
@@ -25,7 +26,25 @@ def _classes() -> Iterator[type[BaseException]]:
             yield found
 
 
+PACKAGE = errors.__name__.partition(".")[0]
 KNOWN = {cls.__name__: cls for cls in _classes()}
+
+
+def own_name(cls: type) -> str | None:
+    """Return the name of an error class of kaygraph's packages, as of its ready-made nodes."""
+    if not issubclass(cls, BaseException) or cls.__module__.partition(".")[0] != PACKAGE:
+        return None
+    name = f"{cls.__module__}:{cls.__qualname__}"
+    return name if own_class(name) is cls else None
+
+
+def own_class(name: str) -> type[BaseException] | None:
+    """Return the class of such a name, if its module is loaded: nothing is imported."""
+    module, _, qualname = name.partition(":")
+    if module.partition(".")[0] != PACKAGE:
+        return None
+    found = getattr(sys.modules.get(module), qualname, None)
+    return found if isinstance(found, type) and issubclass(found, BaseException) else None
 
 
 class Tolerated(NamedTuple):

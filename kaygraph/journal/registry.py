@@ -11,7 +11,7 @@ from ..groups.grouping import Part, Several
 from ..outcome import Outcome
 from . import arrays
 from .annotations import classes_in
-from .errors_as_values import KNOWN, Tolerated, pack_error, unpack_error
+from .errors_as_values import KNOWN, Tolerated, own_class, own_name, pack_error, unpack_error
 from .extensions import EXTENSIONS, Extension, Packing, Tag, Unpack, Unrecordable
 from .registered import Kind, ObjectKind, Parts, declares_fields, kind_of, name_of
 
@@ -165,10 +165,12 @@ class Registry:
         return name
 
     def _error_name(self, cls: type) -> str | None:
-        return cls.__name__ if KNOWN.get(cls.__name__) is cls else self._names.get(cls)
+        if KNOWN.get(cls.__name__) is cls:
+            return cls.__name__
+        return own_name(cls) or self._names.get(cls)
 
     def _error_class(self, name: str) -> type[BaseException] | None:
-        return KNOWN.get(name) or self._classes.get(self._known(name))
+        return KNOWN.get(name) or own_class(name) or self._classes.get(self._known(name))
 
     def _pack_error(self, error: BaseException, packing: Packing) -> bytes:
         return pack_error(error, packing, self._error_name, tolerant=False)

@@ -149,3 +149,14 @@ def test_an_error_as_a_value_is_refused_where_it_would_be_another() -> None:
     for error in (OutOfStock("tea", left=0), ValueError(print), group):
         with pytest.raises(NotRecordableError, match="is an error"):
             encoding.encode([error], "it")
+
+
+def test_errors_of_ready_made_nodes_come_back_as_themselves() -> None:
+    """Nobody has to register what kaygraph itself defines."""
+    from kaygraph.nodes import HTTPConnectionError
+
+    encoding = Encoding()
+    value = {"errors": [HTTPConnectionError("no answer")]}
+    (back,) = encoding.decode(encoding.encode(value, "a result"))["errors"]
+    assert type(back) is HTTPConnectionError
+    assert str(back) == "no answer"
