@@ -93,11 +93,11 @@ class Cache:
     # --- for those that run ---------------------------------------------------------------------
 
     def _store(self, calls: Calls) -> "CachedIn | InMemory":
-        """Return where results are kept; a file is open until the end of the run."""
+        """Return where results are kept; a file is open until the end of the outermost run."""
         if self._memory is not None:
             return InMemory(self._memory)
         key = ("cache", self.address)
-        return calls.frame.run.hold(key, lambda: CachedIn(self.address))
+        return calls.frame.run.root.hold(key, lambda: CachedIn(self.address))
 
     def _here(self) -> "dict[bytes, _Flight]":
         """Return the calls under way on this loop."""

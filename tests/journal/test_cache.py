@@ -829,6 +829,35 @@ def test_no_thread_and_no_file_stays_open(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["cache.db"]  # its log is gone
 
 
+async def test_runs_within_a_run_share_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is opened once, and closed when the run around them ends, however it does."""
+    opened: list[MemoryStore] = []
+    closed: list[MemoryStore] = []
+
+    class Store(MemoryStore):
+        def close(self) -> None:
+            closed.append(self)
+
+    def open_store(_: str) -> MemoryStore:
+        opened.append(Store())
+        return opened[-1]
+
+    monkeypatch.setattr(cached_in, "open_store", open_store)
+    calls: list[int] = []
+
+    class Outer(ParallelBatchNode):
+        def prep(self, shared: Any) -> Any:
+            return [1, 2, 1]
+
+        async def exec(self, number: int) -> None:
+            await doubled(number, calls=calls, cache=Cache("cache.db"))
+
+    await Outer().run_async({})
+    assert (len(opened), closed) == (1, opened)
+    cancel_everywhere(Outer())
+    assert len(closed) == len(opened)
+
+
 def test_a_run_that_finds_all_in_memory_opens_nothing(tmp_path: Path) -> None:
     """The file is opened when it is first asked."""
     cache = Cache(tmp_path / "cache.db")
