@@ -226,6 +226,7 @@ def _asks_nothing(node: Any, frame: Frame) -> bool:
         and node.breaker is None
         and node.deadline is None
         and node.cache is None
+        and not node.keyed
         and getattr(node, "max_workers", 1) != "auto"
         and not frame.caps
         and frame.run.emit is None

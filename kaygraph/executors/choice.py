@@ -12,7 +12,7 @@ from ..errors import NodeDefinitionError, add_note
 from ..limits.clock import has_own_clock
 from ..limits.slots import Slot
 from ..run.frame import Frame
-from ..run.place import place_of
+from ..run.place import place_to_send
 from ..run.run import Run, WorkerProcesses
 from .calling_thread import call_here, is_due, turn
 from .chunk import IN_PROCESSES, Chunk
@@ -156,7 +156,7 @@ async def _in_thread(
 
 async def _in_process(node: Any, item: Any, frame: Frame, slot: Slot, limit_s: float | None) -> Any:
     limit = frame.rules.memory_limit if node.memory_limit is None else node.memory_limit
-    facts = frame.params, frame.attempt, limit, place_of(node)
+    facts = frame.params, frame.attempt, limit, place_to_send(node)
     pool = _processes(frame.run)
     settings = {
         "start_timeout": node.start_timeout, "slot": slot, "measures": frame.run.measures,
@@ -185,7 +185,7 @@ async def _in_executor(executor: Any, node: Any, item: Any, frame: Frame) -> Any
     """Have an executor call ``exec``, in this process or in another one."""
     from .sending import Answer, Call, has_our_main, run_call  # pickle loads where it is used
 
-    facts = dict(frame.params), frame.attempt, place_of(node)
+    facts = dict(frame.params), frame.attempt, place_to_send(node)
     if frame.run.pickled is None:
         frame.run.pickled = {}
     call = Call(node, item, facts, not has_our_main(executor), frame.run.pickled)

@@ -8,8 +8,9 @@ from typing import Any
 
 from ..aio.tasks import outlast, retrieve_exception
 from ..run.frame import FRAME, Frame
+from ..run.here import SENT_HERE
 from ..run.joining import Begun
-from ..run.place import SENT
+from ..run.place import HERE, SENT
 from ..run.run import Run
 from .stepping import Steps
 
@@ -19,7 +20,10 @@ def run_elsewhere(
 ) -> Any:
     """Run a node's ``exec`` where the run's context does not reach: it is told the facts."""
     context = copy_context()
-    context.run(SENT.set, (node, place))
+    told = dict(place)
+    if (here := told.pop(HERE, None)) is not None:
+        context.run(SENT_HERE.set, (node, here))
+    context.run(SENT.set, (node, told))
     context.run(FRAME.set, Frame(Run(), params=params, attempt=attempt))
     if type(item) is Steps:
         return context.run(item.make, node)

@@ -268,6 +268,7 @@ class _Phase(ParallelBatchNode[Any, Any]):
         # What a generator yields is taken up where it runs.
         kind = "async" if "async" in kind_of(getattr(owner, self.hook)) else "sync"
         self.__dict__["exec_kind"] = kind
+        self.__dict__["keyed"] = owner.keyed  # type: ignore[attr-defined]
         self._set_all({name: getattr(owner, name) for name in SHARED})
 
     def __getstate__(self) -> dict[str, Any]:

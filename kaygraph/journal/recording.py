@@ -8,6 +8,7 @@ from ..errors import Drop, NotRecordableError
 from ..executors.kinds import YIELDING
 from ..limits.permits import AUTO_MOST
 from ..limits.slots import Slot
+from ..node.composed import most_attempts
 from ..run.recorder import RunItem
 from .log import (
     ATTEMPTS,
@@ -50,6 +51,7 @@ class Recording:
         if not getattr(node, "ordered", True):  # what follows sees the order in which they end
             workers = node.max_workers if isinstance(node.max_workers, int) else AUTO_MOST
             self.sequence = state.sequence(self.prefix, workers)
+        self.retries = hasattr(node, "retry") and most_attempts(node) > 1  # a graph has none
 
     async def run(self, item: Any, index: Any, slot: Slot) -> Any:
         """Run one item, or replay it."""
@@ -150,6 +152,8 @@ class Recording:
             await state.never(position)
         outlet = slot.outlet
         token = POSITION.set(position)
+        if self.retries and slot.context is not None:  # another attempt begins in a copy of it
+            slot.context.run(POSITION.set, position)
         state.motion.begin(position)
         if slot.context is not None:  # that of further attempts
             slot.context.run(POSITION.set, position)

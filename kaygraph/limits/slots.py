@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextvars import Context
 from typing import Any, Protocol
+from uuid import uuid4
 
 from ..aio.outlet import ItemOutlet
 from ..aio.tasks import raise_if_cancelled
@@ -48,8 +49,8 @@ class Slot:
 
     __slots__ = (
         "attempts", "auto", "cancelled", "caps", "context", "ended_at", "fell_back", "held",
-        "index", "item", "key", "loan", "outlet", "pool", "ready", "replaced", "seconds",
-        "stands_by", "timed", "timer", "usage", "waiting", "worker",
+        "index", "item", "key", "known_token", "loan", "outlet", "pool", "ready", "replaced",
+        "seconds", "stands_by", "timed", "timer", "usage", "waiting", "worker",
     )  # fmt: skip
 
     # Whether the result of the item is the fallback's: set by whoever asks, before the item begins.
@@ -83,7 +84,15 @@ class Slot:
         self.context: Context | None = None  # in which the worker began: that of other attempts
         self.loan: Loan | None = None  # what it has given back while a graph runs within exec
         self.ready: ReadyResult | None = None  # what exec came to, where it was called ahead
+        self.known_token: tuple[int, str] | None = None  # with the index of its item
         self.outlet: ItemOutlet[Any] | None = None  # where what exec yields goes on, one by one
+
+    @property
+    def token(self) -> str:
+        """What tells the current item from all others: the same for all of its attempts."""
+        if self.known_token is None or self.known_token[0] != self.index:
+            self.known_token = self.index, uuid4().hex
+        return self.known_token[1]
 
     @property
     def waited_s(self) -> float:

@@ -59,7 +59,7 @@ def compose(node: Any, frame: Frame, kept: bool = False) -> Work:
 async def call(node: Any, item: Any, index: int | None, frame: Frame, slot: Slot) -> Any:
     """Run a node's ``exec`` for one item; return its result, or what the fallback makes of it."""
     here, place = PLACE.get(), None
-    if slot.caps and (here is None or here.slot is not slot):
+    if (slot.caps or node.keyed) and (here is None or here.slot is not slot):
         place = PLACE.set(Worker(node, frame, slot))  # for graphs that are run within exec
     work = compose(node, frame)
     work.begin(slot)

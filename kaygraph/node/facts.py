@@ -1,11 +1,16 @@
 """What a hook may ask about its run: ``self.attempt``, ``self.error``, ``self.log``, …"""
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import partial
+from random import Random
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
+from uuid import UUID, uuid4
 
 from ..outcome import Outcome
 from ..run.frame import FRAME, NO_PARAMS
-from ..run.place import place_of
+from ..run.here import SHARED_RANDOM
+from ..run.place import here_of, place_of
 
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
@@ -88,6 +93,52 @@ class Facts:
         return frame.run.resource(self)
 
     @Fact
+    def idempotency_key(self) -> str:
+        """What tells this node and item from all others: the same over attempts and resumption.
+
+        Send it with what has an effect elsewhere, so that the effect happens once. In a recorded
+        run it follows from the run's id, the visit and the item; in one without a journal it is
+        random, and the same for all attempts at an item.
+        """
+        here = here_of(self)
+        return uuid4().hex if here is None else here.key
+
+    @Fact
+    def now(self) -> Callable[[], datetime]:
+        """``self.now()``: the time, in UTC. A resumed run gets what it was when it was asked."""
+        return _now
+
+    @Fact
+    def random(self) -> Random:
+        """A ``random.Random``: where a recorded run is resumed, it gives the same numbers again.
+
+        It follows from the run and the visit (in ``exec``: and from the item and the attempt). In a
+        run without a journal it is the generator of the module ``random``.
+        """
+        here = here_of(self)
+        return SHARED_RANDOM if here is None else here.random(_attempt())
+
+    @Fact
+    def uuid(self) -> Callable[[], UUID]:
+        """``self.uuid()``: a new UUID; where a recorded run is resumed, the same one again.
+
+        Each attempt gets the same ones. In a run without a journal it is ``uuid.uuid4()``.
+        """
+        here = here_of(self)
+        return uuid4 if here is None else partial(here.uuid, _attempt())
+
+    @Fact
+    def replaying(self) -> bool:
+        """Whether what this hook does was done before, by the process from which this resumes.
+
+        In ``prep`` and ``post``: whether the result of ``exec`` is recorded.
+        """
+        frame = FRAME.get(None)
+        return (
+            frame is not None and frame.run.journal is not None and frame.run.journal.replays(self)
+        )
+
+    @Fact
     def log(self: Any) -> "FilteringBoundLogger":
         """A structlog logger, bound to what is known of ``run``, ``node``, ``item``, ``attempt``.
 
@@ -100,7 +151,27 @@ class Facts:
         return logger.bind(**place_of(self))
 
 
+def _attempt() -> int:
+    frame = FRAME.get(None)
+    return 1 if frame is None else frame.attempt
+
+
+def _now() -> datetime:
+    frame = FRAME.get(None)
+    if frame is None or frame.run.journal is None:
+        return datetime.now(UTC)
+    return datetime.fromtimestamp(frame.run.journal.now(), UTC)
+
+
 # What nodes of ours read, also where an attribute of a subclass covers it.
 log_of = Facts.log.read
 outcomes_of = Facts.outcomes.read
 resource_of = Facts.resource.read
+uuid_of = Facts.uuid.read
+
+
+def recorded_key() -> str | None:
+    """Return the ``idempotency_key`` of this place in a recorded run, or None without a journal."""
+    frame = FRAME.get(None)
+    journal = None if frame is None else frame.run.journal
+    return None if journal is None else journal.here().key

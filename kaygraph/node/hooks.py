@@ -13,6 +13,9 @@ from ..executors.kinds import is_async, kind_of
 HOOKS = ("prep", "exec", "post", "exec_fallback")
 ALSO_WRITTEN = {"prepare": "prep", "execute": "exec", "fallback": "exec_fallback"}
 
+# A fact for which each call of `exec` needs a place of its own.
+KEY = "idempotency_key"
+
 # Where hooks are defined that do nothing: whoever has no other has not written one.
 DEFAULTS = ("kaygraph.node.", "kaygraph.batch.", "kaygraph.graph.", "kaygraph.groups.")
 
@@ -156,6 +159,9 @@ def note_hooks(owner: Any, base: Any) -> None:
     put(owner, "_has_fallback", getattr(fallback, "__module__", ours) != ours)
     put(owner, "_fallback_is_async", is_async(fallback))
     if isinstance(owner, type):
+        own = is_own(owner)  # ours ask only where there is a journal
+        keyed = getattr(owner, "keyed", False) or (not own and _mentions(owner, KEY))
+        put(owner, "keyed", keyed)
         _NOTED[owner] = tuple(map(_sameness, _hooks_of(owner)))
 
 
@@ -228,6 +234,7 @@ MADE = frozenset(
         "hook_kinds",
         "in_line",
         "is_source",
+        "keyed",
         "keeps_result",
         "merges_branches",
         "note_more",

@@ -201,6 +201,7 @@ def note_plainness(owner: Any, base: Any) -> None:
         not owner.has_exec
         or (
             owner.exec_kind in ("async", "sync")
+            and not owner.keyed
             and owner.max_retries == 1
             and owner.retry is None
             and owner.timeout is None

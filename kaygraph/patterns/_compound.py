@@ -108,9 +108,9 @@ class Part(Node[Any, Any]):
         self.__dict__["exec_kind"] = "async" if is_async(function) else "sync"
 
     def exec(self, item: Any, /) -> Any:
-        return self.later(item) if self.exec_kind == "async" else self.now(item)
+        return self.later(item) if self.exec_kind == "async" else self.at_once(item)
 
-    def now(self, item: Any) -> Any:
+    def at_once(self, item: Any) -> Any:
         """Call a ``def``."""
         result = self.function(item)
         if iscoroutine(result):

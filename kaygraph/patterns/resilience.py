@@ -222,8 +222,8 @@ class _Call(Part):
 
     check: Any = None
 
-    def now(self, request: Any) -> Any:
-        answer = super().now(request)
+    def at_once(self, request: Any) -> Any:
+        answer = super().at_once(request)
         if self.check is not None:
             _accept(self.name, self.check(answer))
         return answer

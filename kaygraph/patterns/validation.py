@@ -146,9 +146,9 @@ class ParallelValidationNode(CompoundNode[Item, ValidationSummary[Item]]):
 class _Check(Part):
     """A check as a node; it returns the problems of a ValidationFailure that the check raises."""
 
-    def now(self, record: Any) -> Any:
+    def at_once(self, record: Any) -> Any:
         try:
-            return super().now(record)
+            return super().at_once(record)
         except ValidationFailure as failure:
             return failure.problems
 

@@ -9,6 +9,7 @@ from ..aio.tasks import awaited_cancelled
 from ..errors import note_place
 from ..limits.slots import Slot
 from .frame import FRAME, Frame
+from .here import SENT_HERE, Here
 
 
 class Place(Protocol):
@@ -111,6 +112,40 @@ def shows_items() -> bool:
     """Whether errors may quote what the node that runs here works on."""
     frame = FRAME.get(None)
     return frame is None or frame.rules.show_items
+
+
+def here_of(node: Any) -> Here | None:
+    """Return what follows from where a node's hook is called, as far as it is known.
+
+    Without a journal that is a key for the item that a node works on which asks for one.
+    """
+    sent_node, sent = SENT_HERE.get((None, None))
+    if sent_node is not None and (node is sent_node or node is getattr(sent_node, "owner", None)):
+        return sent
+    frame = FRAME.get(None)
+    if frame is None:
+        return None
+    if frame.run.journal is not None:
+        return frame.run.journal.here()
+    place = PLACE.get()
+    if place is None or place.slot is None:
+        return None
+    if node is place.node or node is getattr(place.node, "owner", None):
+        return Here(place.slot.token, None)
+    return None
+
+
+# In what is told to another process of the place of a call: what follows from it.
+HERE = "here"
+
+
+def place_to_send(node: Any) -> Mapping[str, Any]:
+    """Return what a call in another process is told of its place: see ``place_of``."""
+    place = place_of(node)
+    frame = FRAME.get(None)
+    if node.keyed or (frame is not None and frame.run.journal is not None):
+        return {**place, HERE: here_of(node)}
+    return place
 
 
 def place_of(node: Any) -> Mapping[str, Any]:

@@ -9,7 +9,19 @@ import pytest
 from kaygraph import AsyncNode, BatchGraph, Graph, Node, settle
 from kaygraph.nodes import Log, NotifyNode, WriteJSONLines
 
-FACTS = ("attempt", "error", "log", "outcomes", "resource", "successors")
+FACTS = (
+    "attempt",
+    "error",
+    "idempotency_key",
+    "log",
+    "now",
+    "outcomes",
+    "random",
+    "replaying",
+    "resource",
+    "successors",
+    "uuid",
+)
 
 
 @pytest.mark.parametrize("fact", FACTS)
