@@ -106,12 +106,16 @@ class BranchGroup(BaseNode[Any, list[Any]]):
                 raise errors[0]
             raise BaseExceptionGroup(f"{len(errors)} branches of {self.name!r} failed", errors)
         WALKED.add(self)
+        self._judge(outcomes)
         if journal is not None:
             outcomes = await journal.decided(outcomes)
             frame.scope.keep(self, outcomes)
         values = [outcome.value for outcome in outcomes if outcome.ok]
         frame.record(values)
         return values
+
+    def _judge(self, outcomes: Sequence[Outcome[Any]]) -> None:
+        """Raise an error where the outcomes are not enough: the branches are walked again then."""
 
     def _outcome(
         self, index: int, task: "asyncio.Task[None]", cell: Cell, seconds: float

@@ -19,7 +19,7 @@ from .._store import StoreParallelSettings, StoreSettings, configure
 from ..http._content import as_json
 from ..http._decoding import HTTPBodyError, HTTPSizeError
 from ..http.answer import Answer
-from ..http.asking import Asking, ClientSettings, check_mapping, check_text
+from ..http.asking import Asking, ClientSettings, check_mapping, check_text, keyed
 from ..http.client import EVENT_STREAM, UNCOMPRESSED
 from ..http.messages import HTTPConnectionError, HTTPResult, HTTPStatusError, Request, passes
 from ._completion import (
@@ -151,7 +151,7 @@ class Chatting(Asking):
             ChatRefusedError: The model would not answer.
             HTTPRequestError: The item is no prompt.
         """
-        request = self.request(item)
+        request = keyed(self.request(item))
         completion = Completion(secrets_of(self.auth))
         asked = asyncio.get_running_loop().time()
         try:

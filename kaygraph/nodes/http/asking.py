@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypedDict
 from ..._validation import check_choice, check_count, check_flag, check_limit, check_retry
 from ...errors import AttemptTimeoutError, closest
 from ...limits.retry import Retry
-from ...node.facts import resource_of
+from ...node.facts import recorded_key, resource_of
 from ...node.settings import Checks
 from ...run.lifespan import Held
 from .._json import MAX_DEPTH
@@ -22,6 +22,7 @@ from .messages import HTTPError, HTTPStatusError, Params, Request, check_headers
 from .messages import check_mapping as check_mapping
 
 MAX_WAIT_S = 60.0
+NEEDS_KEY = frozenset({"POST", "PATCH"})  # made twice, they may do twice what they do
 
 
 def worth_retrying(error: Exception) -> bool:
@@ -99,6 +100,21 @@ class ClientSettings(TypedDict, total=False):
     max_depth: int
     max_redirects: int
     ssl_context: ssl.SSLContext | None
+
+
+def keyed(request: Request) -> Request:
+    """Return a request that a server knows again, where a resumed run may make it again.
+
+    Whether another attempt may make it does not follow: not every server looks at the key.
+    """
+    if (
+        request.idempotency_key is not None
+        or request.verb not in NEEDS_KEY
+        or "idempotency-key" in request.headers
+        or (key := recorded_key()) is None
+    ):
+        return request
+    return replace(request, idempotency_key=key, repeatable=request.may_be_repeated)
 
 
 def check_url(name: str, value: Any) -> str:

@@ -6,7 +6,7 @@ from ...batch.batch import ParallelBatchNode
 from ...node.facts import resource_of
 from ...node.node import Node
 from .._store import StoreParallelSettings, StoreSettings, configure
-from .asking import ClientSettings, Requesting
+from .asking import ClientSettings, Requesting, keyed
 from .client import Client
 from .messages import HTTPResult, HTTPStatusError, Params, Request
 
@@ -40,7 +40,7 @@ class Answering(Requesting):
             HTTPError: There is no answer (or, with ``raise_for_status``, no success).
             HTTPRequestError: The request is not one, or is not allowed.
         """
-        answer = await self.answer(self.request(item))
+        answer = await self.answer(keyed(self.request(item)))
         return answer["data"] if self.result == "data" else answer
 
     async def answer(self, request: Request, /) -> HTTPResult:

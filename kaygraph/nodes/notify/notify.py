@@ -4,11 +4,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, TypedDict, Unpack
-from uuid import uuid4
 
 from ...errors import KayGraphError, closest
 from ...groups.branches import BranchGroup
-from ...node.facts import outcomes_of
+from ...node.facts import outcomes_of, uuid_of
 from ...node.settings import Checks, refuse_unknown
 from ...outcome import Outcome
 from ...run.frame import Frame
@@ -51,8 +50,9 @@ class Message:
         to: The recipients: one or more addresses, or a mapping from names of channels to addresses.
             A channel without recipients here uses its own ``to``.
         key: The idempotency key. It is the same for all attempts and channels, so that a receiver
-            can recognise duplicates. By default each message has a new key; to keep it across
-            restarts, use the name of the event (``"order-17-paid"``).
+            can recognise duplicates. By default each message has a new key, which it has again
+            where a recorded run is resumed; to keep it across restarts without a journal, use the
+            name of the event (``"order-17-paid"``).
         data: Additional data for programs; a Webhook sends it as JSON.
 
     Raises:
@@ -62,7 +62,7 @@ class Message:
     text: str = field(repr=False)
     subject: str | None = field(default=None, repr=False)
     to: Addresses | Mapping[str, Addresses] = field(default=(), repr=False)
-    key: str = field(default_factory=lambda: uuid4().hex)
+    key: str = field(default_factory=lambda: uuid_of(None)().hex)
     data: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -221,13 +221,14 @@ class NotifyNode(Told, BranchGroup):
             )
 
     async def _exec(self, prep_res: Any, shared: Any, frame: Frame) -> list[Any]:
-        values = await super()._exec(prep_res, Message.of(prep_res), frame)
-        if len(values) < self.required:
-            raise self._not_delivered(len(values))
-        return values
+        return await super()._exec(prep_res, Message.of(prep_res), frame)
 
-    def _not_delivered(self, delivered: int) -> NotDeliveredError:
-        outcomes = outcomes_of(self)
+    def _judge(self, outcomes: Sequence[Outcome[Any]]) -> None:
+        delivered = sum(one.ok for one in outcomes)
+        if delivered < self.required:
+            raise self._not_delivered(delivered, outcomes)
+
+    def _not_delivered(self, delivered: int, outcomes: Sequence[Outcome[Any]]) -> NotDeliveredError:
         errors = [one.error for one in outcomes if isinstance(one.error, Exception)]
         listed = ", ".join(f"{one.name} {one.status}" for one in outcomes if not one.ok)
         error = NotDeliveredError(

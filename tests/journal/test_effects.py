@@ -1,0 +1,203 @@
+"""Effects elsewhere: requests of a resumed run have the keys that they had (G11)."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from kaygraph import Graph, Node
+from kaygraph.journal import Journal
+from kaygraph.nodes import (
+    ChatNode,
+    HTTPConnectionError,
+    HTTPNode,
+    Message,
+    NotifyNode,
+    ParallelHTTPNode,
+    RESTNode,
+    Webhook,
+)
+from tests.chat_server import ChatServer, Fails, Says
+from tests.children import child
+from tests.receiving import Receiver, receiver
+from tests.servers import reply, serving
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Path:
+    return tmp_path / "runs.db"
+
+
+async def run(graph: Any, db: Path, shared: Any, run_id: str = "r") -> Any:
+    await graph.run_async(shared, journal=Journal(db, run=run_id))
+    return shared
+
+
+async def keys_of_two_runs(make: Any, db: Path, shared: Any) -> list[Any]:
+    """Return the keys of a request that is lost and, when the run is resumed, answered."""
+    async with receiver() as receiving:
+        receiving.faults, receiving.answers = ["reset"], {}
+        node = make(receiving.url)
+        with pytest.raises(HTTPConnectionError):
+            await run(Graph(node), db, dict(shared))
+        await run(Graph(node), db, dict(shared))
+    return [request.headers.get("Idempotency-Key") for request in receiving.heard]
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+@pytest.mark.parametrize("kind", [HTTPNode, RESTNode])
+async def test_a_resumed_request_has_the_same_key(db: Path, kind: Any, method: str) -> None:
+    """Of a method that may do twice what it does."""
+
+    def make(url: str) -> Any:
+        return kind(url, method=method, reads="item")
+
+    item = {"json": {"a": 1}} if kind is HTTPNode else {"a": 1}
+    first, second = await keys_of_two_runs(make, db, {"item": item})
+    assert first == second
+    assert len(bytes.fromhex(first)) == 16
+
+
+async def test_other_methods_need_no_key(db: Path) -> None:
+    """They may be made twice."""
+
+    def make(url: str) -> Any:
+        return HTTPNode(url, method="PUT", reads="item", max_retries=1)
+
+    assert await keys_of_two_runs(make, db, {"item": {"json": 1}}) == [None, None]
+
+
+async def test_a_key_of_its_own_stays(db: Path) -> None:
+    """Of the request, or a header that the program has set."""
+    async with serving(reply({})) as site:
+        posts = ParallelHTTPNode(site.url, method="POST", reads="items", max_workers=1)
+        own = [{"idempotency_key": "mine"}, {"headers": {"Idempotency-Key": "set"}}]
+        await run(posts, db, {"items": own})
+    assert [request.headers["Idempotency-Key"] for request in site.asked] == ["mine", "set"]
+
+
+async def test_without_a_journal_there_is_none() -> None:
+    """A key that is new in each process tells a server nothing."""
+    async with serving(reply({})) as site:
+        await HTTPNode(site.url, method="POST", reads="item").run_async({"item": {"json": 1}})
+    assert "Idempotency-Key" not in site.asked[0].headers
+
+
+async def test_the_key_alone_does_not_make_a_request_repeatable(db: Path) -> None:
+    """Not every server looks at it: a POST that may have been heard is not made again."""
+    async with serving(reply({}, 500)) as site:
+        await run(HTTPNode(site.url, method="POST", reads="item"), db, {"item": {"json": 1}})
+    assert len(site.asked) == 1
+
+
+async def test_a_question_to_a_model_has_the_same_key(db: Path) -> None:
+    """In all of its attempts, and when it is asked by the process that resumes the run."""
+    async with ChatServer(Fails(500, "later"), Fails(400, "no"), Says("Hello")) as server:
+        chat = ChatNode(server.url, "phi", reads="q", writes="a", wait=0)
+        with pytest.raises(Exception, match="no"):
+            await run(Graph(chat), db, {"q": "Hi"})
+        shared = await run(Graph(chat), db, {"q": "Hi"})
+    assert shared["a"] == "Hello"
+    assert len(server.headers) == 3
+    assert len({headers["idempotency-key"] for headers in server.headers}) == 1
+
+
+@pytest.mark.parametrize("message", ["Disk full", {"text": "Disk full", "subject": "Alert"}])
+async def test_a_message_is_delivered_once_over_a_resumed_run(db: Path, message: Any) -> None:
+    """The one that was lost on its way, and is sent again."""
+    async with receiver() as receiving:
+        receiving.faults = ["lost", None]
+        notify = NotifyNode(Webhook(receiving.url, idempotent=False, max_retries=1))
+        with pytest.raises(Exception):  # noqa: B017,PT011
+            await run(Graph(notify), db, {"message": message})
+        await run(Graph(notify >> Node()), db, {"message": message})
+    assert len(receiving.heard) == 2
+    assert len(receiving.done) == 1
+
+
+async def test_a_message_that_post_makes_is_the_same_again(db: Path) -> None:
+    """A Message without a key of its own gets one that follows from where it is made."""
+
+    class Writes(Node[Any, Any]):
+        def post(self, shared: Any, *_: Any) -> None:
+            shared["message"] = Message("Disk full")
+
+    async with receiver() as receiving:
+        receiving.faults = ["reset", None]
+        graph = Graph(Writes() >> NotifyNode(Webhook(receiving.url, max_retries=1)))
+        with pytest.raises(Exception):  # noqa: B017,PT011
+            await run(graph, db, {})
+        await run(graph, db, {})
+    assert len(receiving.keys) == 2
+    assert len(set(receiving.keys)) == 1
+
+
+# --- kills ----------------------------------------------------------------------------------------
+
+PROGRAM = """
+import sys
+from kaygraph import Graph, Journal
+from kaygraph.nodes import ParallelHTTPNode
+
+posts = ParallelHTTPNode(
+    sys.argv[2], method="POST", reads="orders", writes="answers", raise_for_status=True,
+    max_workers=4, max_retries=8, wait=0.001,
+)
+# Three of each, which are orders of their own.
+orders = [{"json": number // 3, "repeatable": True} for number in range(int(sys.argv[3]))]
+shared = {"orders": orders}
+Graph(posts).run(shared, journal=Journal(sys.argv[1], run="orders"))
+print(len(shared["answers"]))
+"""
+
+
+class Shop(Receiver):
+    """Does each order once, and is heard badly: of some requests the answer is lost."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wanted = 0
+        self.enough = asyncio.Event()
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        number = len(self.heard)
+        self.faults = [{0: "lost", 3: web.Response(status=503), 5: "reset"}.get(number % 7)]
+        answer = await super().answer(request)
+        if len(self.heard) >= self.wanted:
+            self.enough.set()
+        return answer
+
+
+@pytest.mark.parametrize(
+    ("orders", "kills"),
+    [(60, 3), pytest.param(300, 25, marks=pytest.mark.proofs)],
+)
+async def test_each_effect_happens_once_over_kills_and_retries(
+    tmp_path: Path, orders: int, kills: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that does the same key once does as much as there are orders."""
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    shop = Shop()
+    monkeypatch.setattr("tests.receiving.Receiver", lambda: shop)
+    async with receiver():
+        for number in range(kills + 1):
+            shop.enough.clear()
+            shop.wanted = len(shop.heard) + 5 + number % 9 if number < kills else sys.maxsize
+            command = program, tmp_path / "runs.db", shop.url, str(orders)
+            with child(sys.executable, *command) as process:
+                ended = asyncio.get_running_loop().run_in_executor(None, process.wait)
+                came = asyncio.ensure_future(shop.enough.wait())
+                await asyncio.wait([ended, came], return_when=asyncio.FIRST_COMPLETED)
+                came.cancel()
+                if not ended.done():
+                    process.kill()
+                await ended
+                said, wrong = await asyncio.to_thread(process.communicate)
+    assert (said, wrong) == (f"{orders}\n", "")
+    assert len(shop.done) == orders
