@@ -155,8 +155,6 @@ class Recording:
         if self.retries and slot.context is not None:  # another attempt begins in a copy of it
             slot.context.run(POSITION.set, position)
         state.motion.begin(position)
-        if slot.context is not None:  # that of further attempts
-            slot.context.run(POSITION.set, position)
         try:
             # What a generator yields is recorded as a whole before any of it goes on.
             slot.outlet = None
