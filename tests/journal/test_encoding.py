@@ -1,11 +1,12 @@
 """Values come back equal, of the same types all the way down, or are refused at once."""
 
 from collections import Counter, OrderedDict, defaultdict, deque
-from datetime import UTC, date, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
+from importlib.resources import files
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
-from uuid import UUID
+from uuid import UUID, SafeUUID
 from zoneinfo import ZoneInfo
 
 import ormsgpack
@@ -86,6 +87,67 @@ def test_an_error_says_where_the_value_stands_and_what_to_type(encoding: Encodin
         r"the type .*Point\. Type: Journal\(\.\.\., types=\[Point\]\)\.$",
     ):
         encoding.encode({"rows": [{}, {"at": Point()}]}, "what exec of 'Fetch' returned")
+
+
+class Nowhere(tzinfo):
+    """A zone of a class that cannot be known."""
+
+    def utcoffset(self, moment: datetime | None, /) -> timedelta:
+        return timedelta(0)
+
+
+def zone_of_a_file(key: str | None) -> ZoneInfo:
+    """Return the zone of Paris under another name."""
+    with files("tzdata.zoneinfo.Europe").joinpath("Paris").open("rb") as file:
+        return ZoneInfo.from_file(file, key=key)
+
+
+class Text(str):
+    pass
+
+
+REFUSED: dict[str, Any] = {
+    "zone of another class": datetime(2024, 1, 1, tzinfo=Nowhere()),
+    "time with a zone of another class": time(1, tzinfo=Nowhere()),
+    "zone without a name": datetime(2024, 1, 1, tzinfo=zone_of_a_file(None)),
+    "zone of a wrong name": datetime(2024, 1, 1, tzinfo=zone_of_a_file("America/New_York")),
+    "default of the program": defaultdict(lambda: 1),
+    "default of a deque": defaultdict(deque),
+    "subclass": Text("a"),
+    "key of a subclass": {Text("a"): 1},
+    "view": {"a": memoryview(b"a")},
+    "class": int,
+    "function": len,
+    "generator": (number for number in ()),
+}
+
+
+@pytest.mark.parametrize("value", REFUSED.values(), ids=REFUSED)
+def test_what_would_come_back_as_something_else_is_refused(encoding: Encoding, value: Any) -> None:
+    """That happens at once, and wherever it stands."""
+    for wrapped in (value, [value], {"a": (1, value)}):
+        with pytest.raises(NotRecordableError):
+            encoding.encode(wrapped, "it")
+
+
+def test_what_does_not_count_for_equality_comes_back(encoding: Encoding) -> None:
+    """A UUID knows whether it was made safely, a fixed offset its name."""
+    made = UUID(int=1, is_safe=SafeUUID.safe)
+    assert encoding.decode(encoding.encode(made, "it")).is_safe is SafeUUID.safe
+    offset = datetime(2024, 1, 1, tzinfo=timezone(timedelta(hours=1), "Here"))
+    assert encoding.decode(encoding.encode(offset, "it")).tzname() == "Here"
+
+
+def test_the_order_of_an_ordered_dict_is_in_its_fingerprint(encoding: Encoding) -> None:
+    """Two are equal only in the same order."""
+    one, other = OrderedDict([(1, 2), (3, 4)]), OrderedDict([(3, 4), (1, 2)])
+    assert encoding.fingerprint(one) != encoding.fingerprint(other)
+    assert encoding.fingerprint(dict(one)) == encoding.fingerprint(dict(other))
+
+
+def test_fingerprints_with_another_key_are_others(encoding: Encoding) -> None:
+    """Each place of a run has keys of its own."""
+    assert len({encoding.fingerprint((1,), key) for key in (b"", b"a", b"b")}) == 3
 
 
 def test_what_contains_itself_is_refused(encoding: Encoding) -> None:

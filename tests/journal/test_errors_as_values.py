@@ -103,6 +103,10 @@ def test_notes_cause_and_context_come_back() -> None:
     assert twin.__suppress_context__
     assert isinstance(twin.__cause__, RecordedError)
     assert twin.__cause__.__context__ is twin
+    error = ValueError("a")
+    error.__context__, error.__suppress_context__ = KeyError(1), True  # raise … from None
+    twin = back(error)
+    assert (repr(twin.__context__), twin.__suppress_context__) == ("KeyError(1)", True)
 
 
 def test_what_cannot_be_recorded_of_an_error_is_left_out() -> None:

@@ -2,12 +2,14 @@
 
 import os
 import re
+import sqlite3
 from abc import ABC, abstractmethod
 from dataclasses import make_dataclass
 from enum import Enum
 from functools import partial
 from typing import Any
 
+import msgspec
 import pydantic
 import pytest
 
@@ -238,7 +240,8 @@ class Shape(ABC):
 
 
 @pytest.mark.parametrize(
-    "cls", [type(print), memoryview, re.Pattern, partial, os.stat_result, Opened, Shape, "Point"]
+    "cls",
+    [type(print), re.Pattern, partial, os.stat_result, sqlite3.Connection, Opened, Shape, "Point"],
 )
 def test_a_class_whose_values_cannot_be_made_again_is_no_type_to_register(cls: Any) -> None:
     """The error comes when the types are given, not when a value is recorded."""
@@ -274,6 +277,37 @@ def test_a_class_with_another_field_since_is_refused(encoding: Encoding) -> None
     later.__module__ = Point.__module__
     with pytest.raises(JournalError, match="has a field 'z' now"):
         Encoding([later]).decode(data)
+
+
+def test_a_struct_with_other_fields_since_is_refused() -> None:
+    """A default would take the place of what was recorded, or nothing."""
+    data = Encoding([Struct]).encode(Struct(1), "it")
+    for fields, message in ((["x", "y", ("z", int, 0)], "'z' now"), (["x"], "'y' any longer")):
+        later = msgspec.defstruct("Struct", fields, module=Struct.__module__)
+        with pytest.raises(JournalError, match=message):
+            Encoding([later]).decode(data)
+
+
+def test_a_member_that_an_enum_has_lost_is_named() -> None:
+    """Its value is not looked for."""
+    data = Encoding([Colour]).encode(Colour.RED, "it")
+    later = Enum("Colour", {"GREEN": "red"}, module=Colour.__module__)
+    with pytest.raises(JournalError, match="no member 'RED' any longer"):
+        Encoding([later]).decode(data)
+
+
+def test_a_program_may_be_imported_when_its_run_is_resumed() -> None:
+    """Its classes are those of ``__main__`` where it was run, and not where it was imported."""
+    here = make_dataclass("Place", ["x"])
+    here.__module__ = "__main__"
+    there = make_dataclass("Place", ["x"])
+    there.__module__ = "program"
+    run, imported = Encoding([here]), Encoding([there])
+    for one, other, cls in ((run, imported, there), (imported, run, here)):
+        value = (here if cls is there else there)(1)
+        back = other.decode(one.encode(value, "it"))
+        assert back == cls(1)
+        assert one.fingerprint(value) == other.fingerprint(back)
 
 
 class Opaque:
