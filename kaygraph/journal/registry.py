@@ -1,6 +1,7 @@
 """The classes whose values may be recorded, and those values as extension types."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from operator import is_
 from typing import Any
 
@@ -25,6 +26,7 @@ class Registry:
         self._packb = packb
         self._names: dict[type, str] = {}
         self._classes: dict[str, type] = {}
+        self._given: set[str] = set()
         self._kinds: dict[str, Kind] = {}
         self._declared: dict[type, Extension] = {}
         self._extensions: dict[type, Extension] = {
@@ -47,15 +49,19 @@ class Registry:
             self._register(cls)
         except TypeError as error:
             raise TypeError(f"types cannot have {cls.__qualname__}: {error}") from error
+        self._given.add(name_of(cls))
         self.register_named(cls)
 
     def register_named(self, annotation: object) -> None:
         """Register the classes that an annotation names, as far as their values can be recorded."""
         for cls in classes_in(annotation):
-            try:
+            name = name_of(cls)
+            # Written anew, in a notebook say; two functions may well have a class of one name each.
+            is_new = self._classes.get(name, cls) is not cls
+            if is_new and name not in self._given and "<locals>" not in name:
+                del self._classes[name]
+            with suppress(TypeError, ValueError):
                 self._register(cls)
-            except (TypeError, ValueError):
-                continue
 
     def find(self, cls: type) -> Extension | None:
         """Return how values of a class are recorded, or None if it is not known."""

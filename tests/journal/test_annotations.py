@@ -1,6 +1,7 @@
 """Classes that annotations name need not be registered by hand."""
 
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import make_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, Protocol, TypedDict, TypeVar
 
@@ -104,6 +105,21 @@ def test_what_a_hook_is_annotated_to_return_is_recorded(first: Any, tmp_path: Pa
     graph.run({}, journal=Journal(tmp_path / "runs.db", run="a"))
     assert seen[0] == seen[1] == Holder(model=Model(name="a", point=Point(1)))
     assert seen[0] is not seen[1]
+
+
+def test_a_class_that_was_written_anew_takes_the_place_of_the_old_one() -> None:
+    """A cell of a notebook may be run again, with the journal that is there."""
+    encoding = Encoding()
+    for field in ("x", "y"):
+        cls = make_dataclass("Cell", [field])
+        cls.__module__ = __name__
+
+        def made() -> Any:
+            raise NotImplementedError
+
+        made.__annotations__["return"] = cls
+        encoding.register_returned(made)
+        assert encoding.decode(encoding.encode(cls(1), "it")) == cls(1)
 
 
 def test_items_are_told_from_each_other_without_being_registered() -> None:
