@@ -6,6 +6,7 @@ stand or when they came.
 """
 
 from contextvars import ContextVar
+from functools import cached_property
 from hashlib import blake2b
 from typing import Any
 
@@ -33,42 +34,51 @@ class Position:
         moves, still: See ``Motion``.
     """
 
-    __slots__ = (
-        "_asked", "_digest", "_visits", "around", "attempt", "began", "blocked", "ended", "failed",
-        "here", "index", "moves", "name", "noted", "path", "shown", "still", "turn",
-        "writes",
-    )  # fmt: skip
+    # One is made for each item that is called: what few of them need is read from the class.
+    attempt = 1
+    ended: list[list[Any]] | None = None
+    failed: "dict[str, Position] | None" = None
+    here: Here | None = None
+    turn: Turn | None = None
+    began = b""
+    index = 0
+    shown = False
+    writes: Any = None
+    moves, still = False, 0
+    _visits: dict[str, int] | None = None
+    _asked: dict[str, int] | None = None
 
     def __init__(
         self,
-        path: str = "",
+        path: str | None = "",
         name: str = "",
         blocked: bool = False,
         around: "Position | None" = None,
+        key: bytes = b"",
     ) -> None:
-        self.path, self.name, self.blocked, self.around = path, name, blocked, around
-        self._digest: bytes | None = None
-        self._visits: dict[str, int] | None = None
-        self._asked: dict[str, int] | None = None
-        self.attempt = 1
-        self.ended: list[list[Any]] | None = None
-        self.failed: dict[str, Position] | None = None
-        self.here: Here | None = None
-        self.turn: Turn | None = None
-        self.began = b""
-        self.index = 0
-        self.noted: dict[bytes, Any] = {}
-        self.shown = False
-        self.writes: Any = None
-        self.moves, self.still = False, 0
+        self._path, self.name, self.blocked, self.around, self._key = (
+            path,
+            name,
+            blocked,
+            around,
+            key,
+        )
 
     @property
+    def path(self) -> str:
+        if self._path is None:
+            assert self.around is not None
+            self._path = self.around.path_of(self._key)
+        return self._path
+
+    @cached_property
     def digest(self) -> bytes:
         """The key of the position itself."""
-        if self._digest is None:
-            path = self.path.encode(errors="surrogatepass")
-            self._digest = blake2b(path, digest_size=SIZE).digest()
-        return self._digest
+        return blake2b(self.path.encode(errors="surrogatepass"), digest_size=SIZE).digest()
+
+    @cached_property
+    def noted(self) -> dict[bytes, Any]:
+        return {}
 
     def visit(self, name: str) -> "Position":
         """Return the position of the next visit of a node, which has this full name."""
@@ -92,7 +102,7 @@ class Position:
 
     def item(self, key: bytes) -> "Position":
         """Return the position of what runs within an item that has this key."""
-        return Position(self.path_of(key), self.name, self.blocked, self)
+        return Position(None, self.name, self.blocked, self, key)
 
     def path_of(self, key: bytes) -> str:
         """Return the path of an item; of an empty key, that within the only ``exec`` of a visit."""
@@ -104,7 +114,7 @@ class Position:
         It differs from that of ``prep`` and ``post``: where ``exec`` is not called again, these
         shall find what they have asked for all the same.
         """
-        return Position(self.path_of(b""), self.name, self.blocked, self)
+        return Position(None, self.name, self.blocked, self)
 
     def key(self, what: str) -> bytes:
         """Return the key of something that is recorded once here."""

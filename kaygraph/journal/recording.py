@@ -53,8 +53,13 @@ class Recording:
             self.sequence = state.sequence(self.prefix, workers)
         self.retries = hasattr(node, "retry") and most_attempts(node) > 1  # a graph has none
 
+    @property
+    def runner(self) -> RunItem:
+        """What runs one item, or replays it."""
+        return self.run if self.is_visit or self.sequence is not None else self._item
+
     async def run(self, item: Any, index: Any, slot: Slot) -> Any:
-        """Run one item, or replay it."""
+        """Run one item, or replay it, where more is asked than of the items of a batch."""
         if self.is_visit and index is None:
             return await self._visit(item, slot)
         if not self.prefix:
@@ -177,7 +182,8 @@ class Recording:
             POSITION.reset(token)
             slot.outlet = outlet
             state.motion.end(position)
-            state.turns.leave(position.path)  # exec may take another way than it did
+            if state.turns.nest:
+                state.turns.leave(position.path)  # exec may take another way than it did
 
     def _failed(self, entry: Entry) -> None:
         """Note a failure, which is recorded if the run goes on without the item."""

@@ -35,7 +35,7 @@ class Session(Snapshots):
     # --- what the core asks -----------------------------------------------------------------------
 
     def recorded(self, node: Any, frame: Names, run: RunItem, *, kept: bool) -> RunItem:
-        return Recording(self, node, frame.name_of(node), run, kept).run
+        return Recording(self, node, frame.name_of(node), run, kept).runner
 
     def apart(self, node: Any, frame: Names, run: RunItem) -> RunItem:
         return Recording(self, node, frame.name_of(node), run, kept=False).apart
