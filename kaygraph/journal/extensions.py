@@ -5,7 +5,7 @@ The tags and the payloads are what files hold: a tag is never given a second mea
 
 import struct
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
 from pathlib import PosixPath, PurePath, PurePosixPath, PureWindowsPath, WindowsPath
@@ -81,11 +81,13 @@ class Packing(Protocol):
         """Return values as one array, in their order."""
         ...
 
-    def pack_unordered(self, values: Iterable[object]) -> bytes:
+    def pack_unordered(self, values: Collection[object]) -> bytes:
         """Return values as one array; their order does not count."""
         ...
 
-    def pack_pairs(self, items: Iterable[tuple[object, object]], *, ordered: bool = False) -> bytes:
+    def pack_pairs(
+        self, items: Collection[tuple[object, object]], *, ordered: bool = False
+    ) -> bytes:
         """Return keys and values as one array, in turns."""
         ...
 
@@ -130,6 +132,7 @@ def _unpack_str(data: bytes, _: Unpack) -> str:
 MOMENT = struct.Struct("<HBBBBBIB")  # year, month, day, hour, minute, second, microsecond, fold
 DAY = struct.Struct("<HBB")
 CLOCK = struct.Struct("<BBBIB")
+UTC_ZONE = bytes((0xC7, 0, Tag.TIMEZONE))  # as it is packed
 SPAN = struct.Struct("<iiI")  # days, seconds, microseconds
 COMPLEX = struct.Struct("<dd")
 
@@ -146,12 +149,15 @@ def _pack_datetime(value: datetime, packing: Packing) -> bytes:
         value.microsecond,
         value.fold,
     )
+    if value.tzinfo is UTC:
+        return wall + UTC_ZONE
     return wall if value.tzinfo is None else wall + packing.pack(value.tzinfo)
 
 
 def _unpack_datetime(data: bytes, unpack: Unpack) -> datetime:
     year, month, day, hour, minute, second, microsecond, fold = MOMENT.unpack_from(data)
-    zone = unpack(data[MOMENT.size :]) if len(data) > MOMENT.size else None
+    written = data[MOMENT.size :]
+    zone = UTC if written == UTC_ZONE else unpack(written) if written else None
     return datetime(year, month, day, hour, minute, second, microsecond, zone, fold=fold)
 
 

@@ -1,15 +1,18 @@
 """Values as MessagePack, part by part, where the library alone would change or refuse them."""
 
 import struct
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cache
+from itertools import chain
 from reprlib import Repr
 from typing import Any
 
 from .extensions import EXTENSIONS, Extension, Unrecordable, refuse
 
 # Types that the library keeps as they are: the exact types, and not those derived from them.
-SCALARS = frozenset({type(None), bool, int, float, str, bytes})
+SIMPLE = frozenset({type(None), bool, float, bytes})
+SCALARS = SIMPLE | {int, str}
+SMALLEST, LARGEST = -(2**63), 2**64 - 1  # that MessagePack has
 
 # What the library would make something else of, and leaves to this module.
 KEPT = ("BIG_INT", "DATACLASS", "DATETIME", "ENUM", "SUBCLASS", "TUPLE", "UUID")
@@ -17,8 +20,10 @@ KEPT = ("BIG_INT", "DATACLASS", "DATETIME", "ENUM", "SUBCLASS", "TUPLE", "UUID")
 # Levels of nesting; each takes a few frames of the stack, also where the value is read.
 DEEPEST = 100
 
+SHOWN = 40  # characters of a key, in errors
+
 _short = Repr()
-_short.maxstring = _short.maxother = 40
+_short.maxstring = _short.maxother = SHOWN
 
 
 @cache
@@ -31,7 +36,10 @@ def options_of(library: Any, *, canonical: bool) -> int:
 
 
 class Packer:
-    """Packs values."""
+    """Packs values.
+
+    What the library keeps goes to it as a whole; the rest becomes extension types first.
+    """
 
     def __init__(
         self,
@@ -41,6 +49,7 @@ class Packer:
         canonical: bool = False,
     ) -> None:
         self._library, self._packb, self._ext = library, library.packb, library.Ext
+        self._fragment = library.Fragment
         self._options = options_of(library, canonical=canonical)
         self._find = find
         self.canonical = canonical
@@ -52,23 +61,7 @@ class Packer:
         Raises:
             Unrecordable: It would not come back equal.
         """
-        kind = type(value)
-        if kind in SCALARS:
-            try:
-                return self._native(value)
-            except TypeError:  # a long int, surrogates
-                pass
-        self._depth += 1
-        try:
-            if self._depth > DEEPEST:
-                raise Unrecordable(f"contains itself, or is nested more than {DEEPEST} levels deep")
-            if kind is list:
-                return self.pack_all(value)  # type: ignore[arg-type]
-            if kind is dict:
-                return self._mapping(value)  # type: ignore[arg-type]
-            return self._extended(value, EXTENSIONS.get(kind) or self._find(kind))
-        finally:
-            self._depth -= 1
+        return self._native(self._kept(value))
 
     def canonical_of(self, value: object) -> bytes:
         """Return bytes that are the same for equal values, whatever the order of their sets."""
@@ -79,80 +72,122 @@ class Packer:
         if SCALARS.issuperset(map(type, values)):
             try:
                 return self._native(list(values))
-            except TypeError:  # as below
+            except TypeError:  # a long int, surrogates
                 pass
-        return _array(len(values)) + b"".join(self._parts(values))
+        return self._native(self._parts(values))
 
-    def pack_unordered(self, values: Iterable[object]) -> bytes:
+    def pack_unordered(self, values: Collection[object]) -> bytes:
         """Return values as one array; their order does not count."""
-        parts = self._parts(values, "{…}")
-        if self.canonical:
-            parts.sort()
-        return _array(len(parts)) + b"".join(parts)
+        if not self.canonical:
+            return self._native(self._parts(values, "{…}"))
+        parts = [self._native(part) for part in self._parts(values, "{…}")]
+        return _array(len(parts)) + b"".join(sorted(parts))
 
-    def pack_pairs(self, items: Iterable[tuple[object, object]], *, ordered: bool = False) -> bytes:
+    def pack_pairs(
+        self, items: Collection[tuple[object, object]], *, ordered: bool = False
+    ) -> bytes:
         """Return keys and values as one array, in turns."""
         pairs = self._pairs(items)
-        if self.canonical and not ordered:
-            pairs.sort()
-        return _array(2 * len(pairs)) + b"".join(map(b"".join, pairs))
+        if ordered or not self.canonical:
+            return self._native(list(chain.from_iterable(pairs)))
+        parts = sorted((self._native(key), self._native(value)) for key, value in pairs)
+        return _array(2 * len(parts)) + b"".join(chain.from_iterable(parts))
 
     def pack_attributes(self, attributes: Mapping[str, object]) -> bytes:
         """Return attributes by name."""
         if SCALARS.issuperset(map(type, attributes.values())):
             try:
                 return self._native(attributes)
-            except TypeError:  # as below
+            except TypeError:  # a long int, surrogates
                 pass
         if not _is_text("".join(attributes)):
             raise Unrecordable("has an attribute whose name is no text")
-        items = sorted(attributes.items()) if self.canonical else attributes.items()
-        pairs = self._pairs(items, ".{}")
-        return _map(len(pairs)) + b"".join(map(b"".join, pairs))
+        return self._native(self._named(attributes, ".{}"))
 
     def _native(self, value: object) -> bytes:
         data: bytes = self._packb(value, None, self._options)
         return data
 
-    def _extended(self, value: object, extension: Extension | None) -> bytes:
+    def _kept(self, value: Any) -> object:
+        """Return what the library packs of a value, and keeps: itself, or what stands for it."""
+        kind = type(value)
+        if kind in SIMPLE:
+            return value
+        if kind is str:
+            if value.isascii() or _is_text(value):
+                return value
+        elif kind is int and SMALLEST <= value <= LARGEST:
+            return value
+        self._depth += 1
+        try:
+            if self._depth > DEEPEST:
+                raise Unrecordable(f"contains itself, or is nested more than {DEEPEST} levels deep")
+            if kind is list:
+                return self._list(value)
+            if kind is dict:
+                return self._mapping(value)
+            return self._extended(value, EXTENSIONS.get(kind) or self._find(kind))
+        finally:
+            self._depth -= 1
+
+    def _extended(self, value: object, extension: Extension | None) -> object:
         if extension is None:
             refuse(value)
-        return self._native(self._ext(extension.tag, extension.pack(value, self)))
+        return self._ext(extension.tag, extension.pack(value, self))
 
-    def _mapping(self, value: dict[object, object]) -> bytes:
-        if not {str}.issuperset(map(type, value)) or not _is_text("".join(value)):  # type: ignore[arg-type]
+    def _list(self, values: list[object]) -> object:
+        if SCALARS.issuperset(map(type, values)):
+            try:
+                return self._fragment(self._native(values))
+            except TypeError:  # a long int, surrogates
+                pass
+        return self._parts(values)
+
+    def _mapping(self, value: dict[Any, object]) -> object:
+        if not {str}.issuperset(map(type, value)) or not _is_text("".join(value)):
             return self._extended(value, EXTENSIONS[dict])
         if SCALARS.issuperset(map(type, value.values())):
             try:
-                return self._native(value)
-            except TypeError:  # as below
+                return self._fragment(self._native(value))
+            except TypeError:  # a long int, surrogates
                 pass
-        items = sorted(value.items()) if self.canonical else value.items()
-        pairs = self._pairs(items)
-        return _map(len(pairs)) + b"".join(map(b"".join, pairs))
+        return self._named(value, "[{!r}]")
 
-    def _parts(self, values: Iterable[object], place: str = "[{}]") -> list[bytes]:
-        parts: list[bytes] = []
+    def _parts(self, values: Iterable[object], place: str = "[{}]") -> list[object]:
+        parts: list[object] = []
         try:
             for value in values:
-                parts.append(self.pack(value))
+                parts.append(value if type(value) in SIMPLE else self._kept(value))
         except Unrecordable as refused:
             refused.steps.append(place.format(len(parts)))
             raise
         return parts
 
-    def _pairs(
-        self, items: Iterable[tuple[object, object]], place: str = "[{}]"
-    ) -> list[tuple[bytes, bytes]]:
-        pairs: list[tuple[bytes, bytes]] = []
-        for key, value in items:
-            try:
-                pairs.append((self.pack(key), self.pack(value)))
-            except Unrecordable as refused:
-                shown = key if place == ".{}" else _short.repr(key)
-                refused.steps.append(place.format(shown))
-                raise
+    def _named(self, values: Mapping[str, object], place: str) -> dict[str, object]:
+        parts: dict[str, object] = {}
+        name = ""
+        try:
+            for name, value in values.items():
+                parts[name] = value if type(value) in SIMPLE else self._kept(value)
+        except Unrecordable as refused:
+            refused.steps.append(place.format(_shortened(name)))
+            raise
+        return parts
+
+    def _pairs(self, items: Iterable[tuple[object, object]]) -> list[tuple[object, object]]:
+        pairs: list[tuple[object, object]] = []
+        key: object = None
+        try:
+            for key, value in items:
+                pairs.append((self._kept(key), self._kept(value)))
+        except Unrecordable as refused:
+            refused.steps.append(f"[{_short.repr(key)}]")
+            raise
         return pairs
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= SHOWN else f"{name[:SHOWN]}…"
 
 
 def is_native(value: object) -> bool:
@@ -182,13 +217,4 @@ def _array(length: int) -> bytes:
         return bytes((0x90 | length,))
     return (
         struct.pack(">BH", 0xDC, length) if length < 1 << 16 else struct.pack(">BI", 0xDD, length)
-    )
-
-
-def _map(length: int) -> bytes:
-    """Return the header of a map."""
-    if length < 16:
-        return bytes((0x80 | length,))
-    return (
-        struct.pack(">BH", 0xDE, length) if length < 1 << 16 else struct.pack(">BI", 0xDF, length)
     )

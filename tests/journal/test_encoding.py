@@ -138,6 +138,15 @@ def test_what_does_not_count_for_equality_comes_back(encoding: Encoding) -> None
     assert encoding.decode(encoding.encode(offset, "it")).tzname() == "Here"
 
 
+def test_a_zone_is_written_in_one_way(encoding: Encoding) -> None:
+    """The short cut for UTC is what the long way comes to."""
+    short, zone = (
+        encoding.encode(datetime(2024, 1, 1, tzinfo=UTC), "it"),
+        encoding.encode(UTC, "it"),
+    )
+    assert short.endswith(zone)
+
+
 def test_the_order_of_an_ordered_dict_is_in_its_fingerprint(encoding: Encoding) -> None:
     """Two are equal only in the same order."""
     one, other = OrderedDict([(1, 2), (3, 4)]), OrderedDict([(3, 4), (1, 2)])
