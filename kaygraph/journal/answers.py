@@ -11,6 +11,7 @@ from .store import Answer
 # A look takes the writer's thread some 50 µs; whoever answers is a person, or a program that has
 # just done so.
 FIRST_S, GROWTH, MOST_S = 0.001, 1.5, 0.05
+TOLD_S = 0.25  # for so long a store that tells of answers is listened to at a time
 
 
 class Answers:
@@ -19,15 +20,20 @@ class Answers:
     Args:
         read: Returns all that there are.
         failed: Called when they cannot be read.
+        told: Of a store that tells of answers: returns when there are more than so many, or after
+            so many seconds. A server is not to be asked twenty times a second for days.
 
     Attributes:
         found: By their names, as of the last look.
     """
 
     def __init__(
-        self, read: Callable[[], Awaitable[list[Answer]]], failed: Callable[[Exception], object]
+        self,
+        read: Callable[[], Awaitable[list[Answer]]],
+        failed: Callable[[Exception], object],
+        told: Callable[[int, float], Awaitable[object]] | None = None,
     ) -> None:
-        self._read, self._failed = read, failed
+        self._read, self._failed, self._told = read, failed, told
         self.found: Mapping[str, Answer] = {}
         self._looks = 0  # how many have begun
         self._seen = 0  # the number of the last that has ended
@@ -71,15 +77,21 @@ class Answers:
             self._looks = number = self._looks + 1
             try:
                 self.found = {answer.name: answer for answer in await self._read()}
+                self._seen = number
+                for future in tuple(self._waiting):
+                    if not future.done():
+                        future.set_result(None)
+                await self._pause(pause)
             except Exception as error:
                 self._failed(error)
                 return
-            self._seen = number
-            for future in tuple(self._waiting):
-                if not future.done():
-                    future.set_result(None)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(pause):
-                    await self._asked.wait()
             pause = FIRST_S if self._asked.is_set() else min(pause * GROWTH, MOST_S)
             self._asked.clear()
+
+    async def _pause(self, seconds: float) -> None:
+        if self._told is not None and seconds == MOST_S:
+            await self._told(len(self.found), TOLD_S)
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._asked.wait()

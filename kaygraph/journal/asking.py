@@ -1,7 +1,7 @@
 """What hooks ask of a recorded run: facts that stay the same, and answers from outside."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from hashlib import blake2b
 from threading import get_ident
@@ -49,6 +49,7 @@ class Asking(State):
     Args:
         info: What the store knows of the run.
         answers: Returns the answers that there are; called in the writer's thread.
+        told: See ``Answers``.
         say: Tells the user what the run waits for.
 
     Attributes:
@@ -64,6 +65,7 @@ class Asking(State):
         writer: Writer,
         info: RunInfo,
         answers: Callable[[], list[Answer]],
+        told: Callable[[int, float], Awaitable[object]] | None,
         say: Callable[[Iterable[Wait]], None],
     ) -> None:
         super().__init__(log, settings, encoding, run, writer)
@@ -71,7 +73,7 @@ class Asking(State):
         self.waits: dict[Asked, None] = {}
         self._loop, self._thread = asyncio.get_running_loop(), get_ident()
         self._info, self._say = info, say
-        self._answers = Answers(lambda: writer.call(answers), self._unreadable)
+        self._answers = Answers(lambda: writer.call(answers), self._unreadable, told)
         self._told: set[bytes] = set()
         self._cancelled_before = 0
 

@@ -159,7 +159,10 @@ class Recording:
         token = POSITION.set(position)
         if self.retries and slot.context is not None:  # another attempt begins in a copy of it
             slot.context.run(POSITION.set, position)
-        state.motion.begin(position)
+        motion = state.motion  # as its begin() and end(): every item comes here
+        position.moves = True
+        motion.moving += 1
+        motion.changes += 1
         try:
             # What a generator yields is recorded as a whole before any of it goes on.
             slot.outlet = None
@@ -181,7 +184,12 @@ class Recording:
         finally:
             POSITION.reset(token)
             slot.outlet = outlet
-            state.motion.end(position)
+            position.moves = False
+            motion.changes += 1
+            if not position.still:
+                motion.moving -= 1
+                if not motion.moving:
+                    motion.look()
             if state.turns.nest:
                 state.turns.leave(position.path)  # exec may take another way than it did
 

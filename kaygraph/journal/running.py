@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable, Coroutine, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from secrets import token_hex
 from time import gmtime, strftime
@@ -57,6 +58,7 @@ class Owned:
         self.epoch, self.seed = 0, b""
         self._failed: Exception | None = None
         self.replayed = self.called = 0
+        self._listener: ThreadPoolExecutor | None = None
 
     def open(self) -> tuple[RunInfo, Log]:
         """Become the owner of the run; return what is recorded of it."""
@@ -97,7 +99,23 @@ class Owned:
         assert self.store is not None
         return self.store.answers(self.run)
 
+    @property
+    def told(self) -> Callable[[int, float], Coroutine[Any, Any, object]] | None:
+        """What tells of answers, if the store has it: in a thread of its own."""
+        wait_for_answer = getattr(self.store, "wait_for_answer", None)
+        if wait_for_answer is None:
+            return None
+        threads = self._listener = ThreadPoolExecutor(1, "kaygraph-answers")
+
+        async def told(known: int, seconds: float) -> None:
+            call = threads.submit(wait_for_answer, self.run, known, seconds)
+            await asyncio.wrap_future(call)
+
+        return told
+
     def close(self) -> None:
+        if self._listener is not None:
+            self._listener.shutdown()
         if self.store is not None:
             self.store.close()
 
@@ -127,7 +145,8 @@ async def run_recorded(
             log.forget_failures()
         log.forget(settings.redo)
         writer.add([ALIVE, True])
-        session = Session(log, settings, encoding, run, writer, info, owned.answers, say)
+        asked = info, owned.answers, owned.told, say
+        session = Session(log, settings, encoding, run, writer, *asked)
         session.owner = owned
         return await _run(session, writer, owned, node, run, partial(work, log.elapsed_s))
     finally:

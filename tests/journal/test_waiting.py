@@ -30,8 +30,10 @@ from kaygraph import (
 )
 from kaygraph.journal import Journal
 from kaygraph.journal.asking import Asking
+from kaygraph.journal.postgres import PostgresStore
 from kaygraph.nodes import ParallelWaitFor, WaitFor, node
 from tests.children import child, ran
+from tests.databases import schema
 
 CALLS: list[str] = []
 
@@ -604,3 +606,33 @@ def test_a_killed_run_is_answered_from_another_process_and_goes_on(tmp_path: Pat
     ended = ran(sys.executable, program, db, log, "exit", check=True)
     assert ended.stdout == "None {'approval': 'yes'}\n"
     assert log.read_text().split() == ["write", "send"]
+
+
+# --- PostgreSQL -----------------------------------------------------------------------------------
+
+
+def test_a_run_in_postgresql_is_told_of_its_answer() -> None:
+    """While it waits it listens, and leaves nothing behind."""
+    with schema() as url:
+        graph = Graph(WaitFor("approval"))
+        assert graph.run({}, journal=Journal(url, run="exits")) == "waits"
+        told = threading.Event()
+        real = PostgresStore.wait_for_answer
+
+        def listens(store: PostgresStore, *asked: Any) -> bool:
+            told.set()
+            return real(store, *asked)
+
+        def answer() -> None:
+            told.wait(30)
+            Journal(url).answer("stays", "approval", "yes")
+
+        thread = threading.Thread(target=answer)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(PostgresStore, "wait_for_answer", listens)
+            thread.start()
+            shared: dict[str, Any] = {}
+            graph.run(shared, journal=Journal(url, run="stays", on_wait="stay"))
+        thread.join()
+        assert shared == {"approval": "yes"}
+        assert not [one for one in threading.enumerate() if "kaygraph-answers" in one.name]
