@@ -593,7 +593,16 @@ def deadline_of_a_graph() -> AnyNode:
     return Graph([late, Step("d", 2) >> Step("e", 4)])
 
 
-@shape()
+def one_of(*names: str) -> dict[str, Any]:
+    """Return the setting for a run that may have more time when it is resumed."""
+
+    def check(shared: Any) -> None:
+        assert [entry[0] for entry in shared["log"]] in [[name] for name in names]
+
+    return {"check": check}
+
+
+@shape(**one_of("handles", "Many"))
 def deadline_of_a_batch() -> AnyNode:
     late = Many((1, 1, 2, 2, 2, 2), max_workers=1, batch_deadline=5)
     late - "error" >> Handles("handles")
