@@ -1,7 +1,8 @@
-"""D1–D4: what it costs that a run is recorded, and that it is replayed."""
+"""D1–D5: what it costs that a run is recorded, and that it is replayed."""
 
 import asyncio
 import itertools
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -10,10 +11,13 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from kaygraph import Graph, Journal, Node, ParallelBatchNode, RunReport
+from kaygraph.nodes import SQLExecute, SQLWrite
 
 from .harness import Benchmark, Case
 
 IDS = itertools.count()
+POSTGRES = os.environ.get("KAYGRAPH_TEST_POSTGRES")
+GROUP = 1_000  # records in one transaction
 
 
 class Fetch(ParallelBatchNode[dict[str, Any], dict[str, Any]]):
@@ -166,3 +170,90 @@ def cases(size: int) -> Iterator[Benchmark]:
         target=4.0,
         unit="µs",
     )
+    if POSTGRES is not None:
+        yield from in_postgres(200_000 // size, POSTGRES)
+        yield from once(20_000 // size, at, POSTGRES)
+    else:
+        yield from once(20_000 // size, at)
+
+
+def in_postgres(items: int, url: str) -> Iterator[Benchmark]:
+    from kaygraph.journal.log import RESULT, packed
+    from kaygraph.journal.postgres import PostgresStore
+
+    payload = packed([[{"id": 1, "ok": True}]])
+    groups = [
+        [[RESULT, n.to_bytes(16, "big"), 1, payload, 1, 0.001] for n in range(begin, begin + GROUP)]
+        for begin in range(0, items, GROUP)
+    ]
+
+    def packing() -> None:
+        assert sum(map(len, map(packed, groups))) > items
+
+    def written() -> None:
+        store = PostgresStore(url)
+        run = f"benchmark {os.getpid()} {next(IDS)}"
+        epoch = store.claim(run, "benchmark").epoch
+        for group in groups:
+            store.append(run, epoch, packed(group))
+        assert store.info(run).rows == len(groups)
+        store.remove([run])
+        store.close()
+
+    yield Case(
+        name="D4",
+        what=f"a record in PostgreSQL, {GROUP} at a time",
+        operations=items,
+        floor=packing,
+        ours=written,
+        target=5.0,
+        unit="µs",
+    )
+
+
+def once(items: int, at: Callable[[str], Path], postgres: str = "") -> Iterator[Benchmark]:
+    """Yield the cases of rows that are recorded in one transaction with them."""
+
+    def writing(database: str, journal: str, mark: str) -> Callable[[], None]:
+        def url() -> str:  # it keeps the folder
+            return database or f"sqlite:///{at('rows.db')}"
+
+        rows = [{"id": number} for number in range(items)]
+        node = SQLWrite(url(), f"INSERT INTO kaygraph_benchmark VALUES ({mark})", reads="rows")
+        graph = Graph(node, name="writing")
+
+        async def write() -> None:
+            prepare = SQLExecute(
+                url(),
+                "DROP TABLE IF EXISTS kaygraph_benchmark",
+                "CREATE TABLE kaygraph_benchmark (id INTEGER)",
+            )
+            await prepare.run_async({})
+            await graph.run_async({"rows": rows}, journal=Journal(journal or url(), run=new_id()))
+            count = SQLExecute(url(), "SELECT count(*) AS n FROM kaygraph_benchmark", writes="n")
+            shared: dict[str, Any] = {}
+            await count.run_async(shared)
+            assert shared["n"] == [{"n": items}]
+
+        return lambda: asyncio.run(write())
+
+    def new_id() -> str:
+        return f"benchmark {os.getpid()} {next(IDS)}"
+
+    yield Case(
+        name="D5",
+        what="a row of SQLWrite with the journal in its database; beside one elsewhere",
+        operations=items,
+        floor=writing("", str(at("other.db")), ":id"),
+        ours=writing("", "", ":id"),
+        target=1.5,
+    )
+    if postgres:
+        yield Case(
+            name="D5-postgres",
+            what="the same in PostgreSQL",
+            operations=items,
+            floor=writing(postgres, str(at("other.db")), "%(id)s"),
+            ours=writing(postgres, "", "%(id)s"),
+            target=1.5,
+        )

@@ -7,7 +7,7 @@ is called again, what it has written is known, and is not written again.
 import asyncio
 from collections.abc import Sequence
 from hashlib import blake2b
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from ..errors import JournalError, NotRecordableError
 from ..run.frame import FRAME
@@ -60,6 +60,14 @@ class Write:
             self._writes.entries[self.key] = self.entry
 
 
+class Recorded(NamedTuple):
+    """A row of the log in which writes are recorded."""
+
+    number: int
+    blob: bytes
+    writes: Sequence[Write]
+
+
 class Together:
     """The part of a transaction that records what the rest of it writes.
 
@@ -67,24 +75,25 @@ class Together:
     exception where nothing was written.
     """
 
-    def __init__(self, once: "Once", writes: Sequence[Write]) -> None:
+    def __init__(self, once: "Once", writes: Sequence[Write], rows: list[Recorded]) -> None:
         self._once, self.writes = once, writes
+        self.rows = rows  # that were written to the log, in transactions that may have failed
 
     def alone(self, place: int) -> "Together":
         """Return the same for one of the writes."""
-        return Together(self._once, self.writes[place : place + 1])
+        return Together(self._once, self.writes[place : place + 1], self.rows)
 
     def in_sqlite(self, connection: Any, results: Sequence[Any]) -> None:
         if blob := self._blob(results):
             owner = self._once.owner
             number = owner.store.append_in(connection, owner.run, owner.epoch, blob)
-            self._once.doubts.append((number, blob, self.writes))
+            self.rows.append(Recorded(number, blob, self.writes))
 
     async def in_postgres(self, connection: Any, results: Sequence[Any]) -> None:
         if blob := self._blob(results):
             owner = self._once.owner
             number = await owner.store.within.append(connection, owner.run, owner.epoch, blob)
-            self._once.doubts.append((number, blob, self.writes))
+            self.rows.append(Recorded(number, blob, self.writes))
 
     def _blob(self, results: Sequence[Any]) -> bytes:
         once, entries = self._once, []
@@ -101,31 +110,30 @@ class Once:
     """What one node writes to the database that its run is recorded in.
 
     Attributes:
-        doubts: Rows of the log that were written in transactions of which nobody has heard yet that
-            they were committed: number, blob, and what is recorded in it.
+        here: Whether the database is that one; None: nobody has asked yet.
     """
 
     def __init__(self, state: State, owner: Owner, number: int, name: str) -> None:
         self.state, self.owner, self.number = state, owner, number
         self.what = f"what the database has returned to {name!r}"
-        self.doubts: list[tuple[int, bytes, Sequence[Write]]] = []
-        self._here: bool | None = None
+        self.here: bool | None = None
+        self._doubts: list[Recorded] = []  # of transactions that may have been committed
         self._asks = asyncio.Lock()
 
     async def is_here(self, database: Any) -> bool:
         """Whether a connected database is the one that the run is recorded in."""
-        if self._here is None:
-            async with self._asks:
-                if self._here is None:
-                    await self.state.committed()  # the log knows the node before its rows
-                    self._here = await database.has_part(_IsHere(self.owner))
-        return self._here
+        async with self._asks:
+            if self.here is None:
+                await self.state.committed()  # the log knows the node before its rows
+                self.here = await database.has_part(_IsHere(self.owner))
+        return self.here
 
     def write(self, what: object) -> Write:
         """Return what is known of something that is written where the call stands in the run."""
         position, frame = POSITION.get(), FRAME.get(None)
-        writes: Writes = position.writes or Writes()
-        position.writes = writes
+        writes: Writes | None = position.writes
+        if writes is None:
+            writes = position.writes = Writes()
         attempt = 1 if frame is None else frame.attempt
         if attempt != writes.attempt:  # it begins anew, and is to find what the last has written
             writes.attempt, writes.met = attempt, {}
@@ -145,34 +153,32 @@ class Once:
 
     def together(self, writes: Sequence[Write]) -> Together:
         """Return what records writes in their transaction."""
-        return Together(self, writes)
+        return Together(self, writes, [])
 
-    def committed(self, together: Together) -> None:
-        """Note that a transaction was committed."""
-        for write in together.writes:
-            write.done()
-        known = {id(write) for write in together.writes}
-        self.doubts = [doubt for doubt in self.doubts if id(doubt[2][0]) not in known]
+    def doubt(self, together: Together, writes: Sequence[Write]) -> None:
+        """Note that nobody knows whether writes were committed."""
+        unknown = set(writes)
+        self._doubts += [row for row in together.rows if not unknown.isdisjoint(row.writes)]
 
     async def settle(self, database: Any) -> None:
         """Find out what became of transactions that were cut off in the middle of their commit."""
-        while self.doubts:
-            doubt = self.doubts[0]
-            if await database.has_part(_IsThere(self.owner, doubt[0], doubt[1])):
-                for write in doubt[2]:
+        while self._doubts:
+            doubt = self._doubts[0]
+            if await database.has_part(_IsThere(self.owner, doubt.number, doubt.blob)):
+                for write in doubt.writes:
                     write.done()
-            self.doubts.remove(doubt)
+            if doubt in self._doubts:  # nobody else has found it out meanwhile
+                self._doubts.remove(doubt)
 
     def fatal(self, error: JournalError) -> None:
         """End the run: it cannot be recorded any more."""
         self.state.fatal(error)
 
     def _key(self, what: object, position: Position) -> bytes:
-        key = position.key("writes")
         try:
-            return self.state.encoding.fingerprint(what, key)
+            return self.state.encoding.fingerprint(what, position.digest)
         except NotRecordableError:
-            return key
+            return position.key("writes")
 
 
 class _IsHere:

@@ -1,6 +1,7 @@
 """What a node writes once where its run is recorded in the same database; see ``journal.once``."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...errors import JournalError
@@ -8,6 +9,7 @@ from ...run.frame import FRAME
 from ._database import Connected, Written
 from ._statement import Bound, Statement
 from ._unreadable import Row
+from .errors import DatabaseError, DatabaseUnavailableError
 
 if TYPE_CHECKING:
     from ...journal.once import Once, Write
@@ -27,10 +29,11 @@ class Commits:
     def __init__(self, database: Connected, statement: Statement) -> None:
         self.database, self._statement = database, statement
 
-    async def row(self, node: Any, row: Bound) -> Any:
+    async def row(self, once: "Once", row: Bound) -> Any:
         """Return a row as it is written: recorded, if the run is recorded in this database."""
-        once = await once_of(node, self.database)
-        if once is None:
+        if once.here is None:
+            await once.is_here(self.database)
+        if not once.here:
             return row
         return Recorded(row, once, once.write([self._statement.text, row]))
 
@@ -39,55 +42,69 @@ class Commits:
         if type(rows[0]) is not Recorded:
             return await self.database.write(self._statement, rows)
         once = rows[0].once
-        try:
+        with _told(once):
             await once.settle(self.database)
             known = [one.write.known for one in rows]
             new = [one for one, entry in zip(rows, known, strict=True) if entry is None]
             results = iter(await self._together(once, new) if new else ())
-        except JournalError as error:
-            once.fatal(error)
-            raise
         return [next(results) if entry is None else once.result(entry) for entry in known]
 
     async def _together(self, once: "Once", rows: Sequence[Recorded]) -> Sequence[Written]:
-        together = once.together([one.write for one in rows])
-        results = await self.database.write(self._statement, [one.row for one in rows], together)
-        once.committed(together)
+        writes = [one.write for one in rows]
+        together = once.together(writes)
+        try:
+            results = await self.database.write(
+                self._statement, [one.row for one in rows], together
+            )
+        except BaseException:
+            once.doubt(together, writes)
+            raise
+        unknown = []
+        for write, result in zip(writes, results, strict=True):
+            if not isinstance(result, DatabaseError):
+                write.done()
+            elif isinstance(result, DatabaseUnavailableError):
+                unknown.append(write)
+        once.doubt(together, unknown)
         return results
 
 
 async def executed(
-    node: Any, database: Connected, statements: Sequence[tuple[Statement, Bound]], max_rows: int
+    once: "Once",
+    database: Connected,
+    statements: Sequence[tuple[Statement, Bound]],
+    max_rows: int,
 ) -> list[Row] | int:
-    """Run statements in one transaction; see ``Connected.execute``."""
-    once = await once_of(node, database)
-    if once is None:
-        return await database.execute(statements, max_rows)
+    """Run statements in one transaction, recorded; see ``Connected.execute``."""
     write = once.write([[statement.text, bound] for statement, bound in statements])
-    try:
+    with _told(once):
         await once.settle(database)
         if write.known is not None:
             return once.result(write.known)  # type: ignore[no-any-return]
         together = once.together([write])
-        result = await database.execute(statements, max_rows, together)
-    except JournalError as error:
-        once.fatal(error)
-        raise
-    once.committed(together)
+        try:
+            result = await database.execute(statements, max_rows, together)
+        except BaseException:
+            once.doubt(together, [write])
+            raise
+    write.done()
     return result
 
 
-def is_recorded() -> bool:
-    """Whether the run has a journal, in this database or elsewhere."""
+def once_of(node: Any) -> "Once | None":
+    """Return what may record rows of a node together with them: if its run has a journal."""
     frame = FRAME.get(None)
-    return frame is not None and frame.run.journal is not None
-
-
-async def once_of(node: Any, database: Connected) -> "Once | None":
-    """Return what records rows of a node together with them, if its run is recorded there."""
-    frame = FRAME.get(None)
-    journal = None if frame is None else frame.run.journal
-    if frame is None or journal is None:
+    if frame is None or frame.run.journal is None:
         return None
-    once: Once = journal.once(node, frame)
-    return once if await once.is_here(database) else None
+    once: Once = frame.run.journal.once(node, frame)
+    return once
+
+
+@contextmanager
+def _told(once: "Once") -> Iterator[None]:
+    """End the run where the journal fails."""
+    try:
+        yield
+    except JournalError as error:
+        once.fatal(error)
+        raise

@@ -30,7 +30,7 @@ from .._store import (
 )
 from ._database import Connected, Database, check_database
 from ._group_commit import MOST, GroupCommit, Result, given_back
-from ._once import Commits, executed, is_recorded
+from ._once import Commits, executed, once_of
 from ._statement import Statement, check_statement, check_statements
 from ._unreadable import Row, UnreadableRow
 from .errors import StatementError
@@ -205,8 +205,9 @@ class SQLWrite(OnDatabase, ParallelBatchNode[Any, Any]):
     async def exec(self, item: Any, /) -> Any:
         group: GroupCommit = resource_of(self)
         row: Any = self._statement(self.statement).bound(item)
-        if is_recorded() and isinstance(group.commit, Commits):
-            row = await group.commit.row(self, row)
+        once, commits = once_of(self), group.commit
+        if once is not None and isinstance(commits, Commits):
+            row = await commits.row(once, row) if once.here is not False else row
         (result,) = await group.write([row])
         return _written(item, result)
 
@@ -277,8 +278,8 @@ class SQLExecute(OnDatabase, Node[Any, Any]):
         statements = [self._statement(text) for text in self.statements]
         database: Connected = resource_of(self)
         bound = [(statement, statement.bound(parameters)) for statement in statements]
-        if is_recorded():
-            return await executed(self, database, bound, self.max_rows)
+        if (once := once_of(self)) is not None and await once.is_here(database):
+            return await executed(once, database, bound, self.max_rows)
         return await database.execute(bound, self.max_rows)
 
 
