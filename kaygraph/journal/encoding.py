@@ -10,7 +10,13 @@ from weakref import WeakSet
 
 from .._extras import extra
 from .._formatting import error_text
-from ..errors import JournalCorruptError, JournalError, JournalVersionError, NotRecordableError
+from ..errors import (
+    JournalCorruptError,
+    JournalError,
+    JournalVersionError,
+    NotRecordableError,
+    RecordedError,
+)
 from . import arrays
 from .annotations import returned_by
 from .errors_as_values import Tolerated
@@ -79,7 +85,7 @@ class Encoding:
             data: bytes = self._packb(value, None, self._options)
             if len(data.translate(None, DOUBTFUL)) == len(data) or is_native(value):
                 return data
-        except TypeError:
+        except (TypeError, RecursionError):
             pass
         return self._packed(value, what)
 
@@ -111,7 +117,7 @@ class Encoding:
             data: bytes = self._packb(value, None, self._sorted)
             if len(data.translate(None, DOUBTFUL)) == len(data) or is_native(value):
                 return blake2b(data, digest_size=16, key=key).digest()
-        except TypeError:
+        except (TypeError, RecursionError):
             pass
         data = self._packed(value, what, canonical=True)
         return blake2b(data, digest_size=16, key=key).digest()
@@ -121,7 +127,10 @@ class Encoding:
 
         What cannot be recorded of it is left out, and a note says so.
         """
-        return self._packed(Tolerated(error), "an error")
+        try:
+            return self._packed(Tolerated(error), "an error")
+        except NotRecordableError:  # an error so odd that only its class can be told
+            return self._packed(Tolerated(RecordedError(type(error).__name__, "")), "an error")
 
     def decode_error(self, data: bytes) -> BaseException:
         """Return the error that was encoded; it was not raised here and has no traceback.

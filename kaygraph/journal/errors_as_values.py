@@ -94,7 +94,7 @@ def _check_whole(
     if description.name is None:
         raise Unrecordable(f"is an error of the type {description.shown}", cls)
     if description.left_out:
-        raise Unrecordable(f"is an error whose {description.left_out[0]!r} cannot be recorded")
+        raise Unrecordable(f"is an error whose {description.left_out[0]} cannot be recorded")
     for member in description.members or ():
         _check_whole(member, errors, descriptions)
 
@@ -135,9 +135,10 @@ class _Described:
         left_out: list[str] = []
         for key, value in held.items():
             try:
+                self._packing.pack(key)
                 attributes[key] = self._packing.pack(value)
-            except (Unrecordable, RecursionError):
-                left_out.append(key)
+            except Exception:  # of a class's own code, too
+                left_out.append(repr(key))
         members = members_of(error)
         return Description(
             name,

@@ -5,6 +5,8 @@ from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable
 from datetime import UTC, datetime, time, timedelta, timezone
 from decimal import Decimal
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import PurePosixPath
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -18,6 +20,7 @@ from kaygraph import NotRecordableError
 from kaygraph.journal.encoding import Encoding
 from kaygraph.journal.packing import Packer, options_of
 from tests.children import python
+from tests.journal import test_encoding, test_registered
 from tests.journal.recorded import Colour, Frozen, Labelled, Pair, Point, Struct
 
 # Strategies that are made of each other have long names; nobody reads them.
@@ -234,23 +237,32 @@ def inner(value: Any) -> Any:
 
 
 PROGRAM = """
-import sys
-from tests.journal.test_any_value import ENCODING
-from tests.journal.test_encoding import KEPT
-for value in KEPT.values():
-    print(ENCODING.fingerprint(value, b"key").hex(), ENCODING.encode(value, "it").hex())
+from tests.journal.test_any_value import TABLE
+for encoding, value in TABLE.values():
+    print(encoding.fingerprint(value, b"key").hex(), encoding.encode(value, "it").hex())
 """
+
+REGISTERED = Encoding(test_registered.CLASSES)
+TABLE = {
+    **{name: (ENCODING, value) for name, value in test_encoding.KEPT.items()},
+    **{f"a {name}": (REGISTERED, value) for name, value in test_registered.KEPT.items()},
+}
+if find_spec("numpy"):
+    ARRAYS = import_module("tests.journal.test_arrays").ARRAYS
+    TABLE |= {f"array of {name}": (ENCODING, value) for name, value in ARRAYS.items()}
 
 
 @pytest.mark.proofs
-def test_fingerprints_are_the_same_in_every_process() -> None:
-    """The seed of a process's hashes is in none of them, and what one writes the other reads."""
+def test_what_one_process_has_recorded_another_one_reads() -> None:
+    """The seed of a process's hashes is in no fingerprint, and each value comes back the same."""
     lines = [
         python("-c", PROGRAM, env={"PYTHONHASHSEED": seed}, check=True).stdout.splitlines()
         for seed in ("1", "2")
     ]
-    for one, other in zip(*lines, strict=True):
-        assert one.split()[0] == other.split()[0]
-        assert shape(ENCODING.decode(bytes.fromhex(one.split()[1]))) == shape(
-            ENCODING.decode(bytes.fromhex(other.split()[1]))
-        )
+    for (encoding, value), one, other in zip(TABLE.values(), *lines, strict=True):
+        fingerprint, data = one.split()
+        assert fingerprint == other.split()[0]
+        assert fingerprint == encoding.fingerprint(value, b"key").hex()
+        back = encoding.decode(bytes.fromhex(data))
+        assert type(back) is type(value)
+        assert encoding.fingerprint(back, b"key").hex() == fingerprint

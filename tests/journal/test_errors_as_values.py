@@ -18,7 +18,7 @@ from kaygraph import (
     UnknownActionError,
 )
 from kaygraph.journal.encoding import Encoding
-from tests.journal.recorded import OutOfStock
+from tests.journal.recorded import Elsewhere, OutOfStock
 
 
 def caught(work: Callable[[], Any]) -> Exception:
@@ -116,7 +116,7 @@ def test_what_cannot_be_recorded_of_an_error_is_left_out() -> None:
     assert type(twin) is OutOfStock
     assert twin.product == "tea"
     assert not hasattr(twin, "left")
-    assert twin.__notes__ == ["left out of the record: left"]
+    assert twin.__notes__ == ["left out of the record: 'left'"]
 
 
 def test_an_error_without_a_text_is_recorded() -> None:
@@ -130,7 +130,20 @@ def test_an_error_without_a_text_is_recorded() -> None:
     assert back(ValueError("\ud800")).args == ("\ud800",)
     endless = ValueError()
     endless.args = (endless,)
-    assert back(endless).__notes__ == ["left out of the record: args"]
+    assert back(endless).__notes__ == ["left out of the record: 'args'"]
+
+
+def test_an_error_with_odd_attributes_is_recorded() -> None:
+    """What a class computes may fail, and names need not be strings."""
+    error = OutOfStock("tea", left=0)
+    vars(error).update({1: 2, "\ud800": 3, "at": Elsewhere(1)})
+    twin = back(error, OutOfStock, Elsewhere)
+    assert (type(twin), twin.product) == (OutOfStock, "tea")
+
+    class OddError(Exception):
+        __cause__ = property(lambda self: print)  # type: ignore[assignment]
+
+    assert back(OddError()).class_name.endswith("OddError")
 
 
 def test_the_error_of_an_outcome_is_never_refused() -> None:
