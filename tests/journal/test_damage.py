@@ -145,7 +145,7 @@ def place() -> Iterator[Path]:
         yield Path(found)
 
 
-@pytest.mark.parametrize("seeds", cases(20_000, 4_000, soak=250_000))
+@pytest.mark.parametrize("seeds", cases(20_000, 4_000, soak=250_000, fast=1 / 50))
 def test_what_is_damaged_opens_to_a_beginning_or_is_refused(
     seeds: Iterable[int], place: Path
 ) -> None:

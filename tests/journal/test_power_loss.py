@@ -181,7 +181,7 @@ def _strace_works() -> bool:
 
 @pytest.mark.skipif(not _strace_works(), reason="strace is not installed, or may not trace")
 @pytest.mark.parametrize("durable", [True, False])
-@pytest.mark.parametrize("seeds", cases(6_000, 2_000, soak=60_000))
+@pytest.mark.parametrize("seeds", cases(6_000, 2_000, soak=60_000, fast=1 / 60))
 def test_a_loss_of_power_leaves_a_beginning_of_the_log(durable: bool, seeds: range) -> None:
     """Wherever it comes. With durable=True it has all that was acknowledged."""
     calls = traced(durable)
