@@ -7,7 +7,7 @@ file do not count. The walk is ours: what ``ast.dump`` prints differs between ve
 import ast
 import dis
 import linecache
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from types import CodeType, FunctionType
@@ -265,21 +265,29 @@ class _Writer:
                 self._write(_joined(values))
             case ast.AnnAssign(target=target, value=ast.AST() as value):
                 self._write(ast.Assign([target], value))
-            case ast.ClassDef():  # of a dataclass, annotations are fields
-                parts.append(f"ClassDef {ast.unparse(node)};")
+            case ast.ClassDef(body=body):
+                self._write_fields(node, _IGNORED | {"body"})
+                for statement in body:
+                    if isinstance(statement, ast.AnnAssign):  # of a dataclass, they are fields
+                        self._write_fields(statement, _IGNORED - {"annotation"})
+                    else:
+                        self._write([statement])
             case ast.AST():
-                parts.append(f"{type(node).__name__}(")
-                for name in node._fields:
-                    value = getattr(node, name, None)
-                    # What a later version of Python adds is empty in what was written before.
-                    if name not in _IGNORED and value is not None and value != []:
-                        parts.append(f"{name}=")
-                        self._write(value)
-                parts.append(")")
+                self._write_fields(node, _IGNORED)
             case str():
                 parts.append(f"{self._name(node)!a};")
             case _:
                 parts.append(f"{node!a};")
+
+    def _write_fields(self, node: ast.AST, ignored: Collection[str]) -> None:
+        self.parts.append(f"{type(node).__name__}(")
+        for name in node._fields:
+            value = getattr(node, name, None)
+            # What a later version of Python adds is empty in what was written before.
+            if name not in ignored and value is not None and value != []:
+                self.parts.append(f"{name}=")
+                self._write(value)
+        self.parts.append(")")
 
 
 def _shown(value: object) -> str:

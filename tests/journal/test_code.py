@@ -161,6 +161,7 @@ def test_the_hash_is_the_same_in_every_process_and_version() -> None:
         """Show it."""
         big = 10**30 + 0xFF
         names = {one: f"{one!r:>{item}}ü" for one in ("a", b"b", None) if one is not ...}
+
         match item:
             case 0 | 1:
                 return "low"
@@ -171,9 +172,26 @@ def test_the_hash_is_the_same_in_every_process_and_version() -> None:
         except* ValueError as errors:
             raise errors from None
 
-    facts = facts_of(sample)
-    assert facts.by_source
-    assert facts.digest.hex() == "a753b3f3a308401712f9df361b48ade4"
+    def with_a_class(item: Any) -> Any:
+        @dataclass
+        class Within:
+            """A class."""
+
+            size: int
+            name: str = f"{item['a']}/{item['b']}"  # type: ignore[index]
+
+            def shown(self) -> str:
+                return self.name
+
+        return Within
+
+    for function, digest in {
+        sample: "a753b3f3a308401712f9df361b48ade4",
+        with_a_class: "c93a28f0c9ded0c137deb16325e0623b",
+    }.items():
+        facts = facts_of(function)
+        assert facts.by_source
+        assert facts.digest.hex() == digest
 
 
 def digest_in(text: str, load: Any) -> bytes:
@@ -188,6 +206,7 @@ def digest_in(text: str, load: Any) -> bytes:
         ("a = 1\n    return locals()", "b = 1\n    return locals()"),
         ("import json\n    return json", "import math\n    return math"),
         ("x = 1\n    class A: x = x\n    return A", "y = 1\n    class A: y = y\n    return A"),
+        ("class A:\n        x: int\n    return A", "class A:\n        x: str\n    return A"),
         ("a, b = 1, 2\n    return a - b", "a, b = 1, 2\n    return b - a"),
         ("return [len for len in ()], len", "return [abs for abs in ()], abs"),
     ],
