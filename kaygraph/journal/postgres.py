@@ -73,6 +73,8 @@ class PostgresStore:
         self.within = Within(self._server.place, clock)
         self._next: dict[str, int] = {}  # the number of a run's next row, as far as is known here
         self._waiting = Server(url, patience)  # another connection, for another thread
+        self._listening: Connection[Record] | None = None
+        self._listens = False
         try:
             self._open(durable)
         except BaseException:
@@ -195,10 +197,10 @@ class PostgresStore:
         while True:
             # A notification is a hint: it may be lost, or come once for two. The table is not.
             left = until - time.monotonic()
-            count, listens = self._waiting.patiently(partial(_count_answers, run))
+            count = self._waiting.patiently(partial(self._count_answers, run))
             if count > known or left <= 0:
-                return bool(count > known)
-            if listens:
+                return count > known
+            if self._listens:
                 self._waiting.patiently(partial(_notified, run, left))
             else:
                 time.sleep(min(left, POLL_S))
@@ -259,6 +261,15 @@ class PostgresStore:
         self._server.close()
         self._waiting.close()
 
+    def _count_answers(self, run: str, on: "Connection[Record]") -> int:
+        """Return how many answers a run has, on a connection that hears of more if it can."""
+        if self._listening is not on:
+            self._listens = on.info.backend_pid == run_on(on, "SELECT pg_backend_pid()")[0][0]
+            if self._listens:  # behind a pooler, others would hear it
+                on.execute(f"LISTEN {tables.CHANNEL}")
+            self._listening = on
+        return int(run_on(on, tables.COUNT_ANSWERS, (run,))[0][0])
+
     def _first(self, run: str) -> int:
         found = self._ask(tables.FIRST, (run,))
         if not found:
@@ -316,14 +327,6 @@ class PostgresStore:
     def _unknown(self, run: str) -> RunUnknownError:
         known = [record[0] for record in self._ask(tables.IDS)]
         return RunUnknownError(run, known, self._server.place)
-
-
-def _count_answers(run: str, on: "Connection[Record]") -> tuple[int, bool]:
-    """Return how many answers a run has, and whether the connection hears of those that come."""
-    listens = bool(on.info.backend_pid == run_on(on, "SELECT pg_backend_pid()")[0][0])
-    if listens:  # behind a pooler, others would hear it
-        on.execute(f"LISTEN {tables.CHANNEL}")
-    return int(run_on(on, tables.COUNT_ANSWERS, (run,))[0][0]), listens
 
 
 def _notified(run: str, timeout: float, on: "Connection[Record]") -> None:
