@@ -34,6 +34,7 @@ PATTERNS = (
     "circuit_breaker",
     "explicit_order",
     "independence",
+    "approval",
 )
 # These work on files (Options.paths), the others on records (Options.records).
 FILE_READERS = frozenset({"batch", "mapreduce"})

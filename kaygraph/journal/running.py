@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 from ..aio.tasks import outlast
 from ..errors import JournalError, RunExistsError
 from ..graph.graph import Graph
+from ..run.frame import Frame
 from ..run.run import Run
 from .encoding import Encoding
 from .log import ALIVE, SNAPSHOT, Entry, Log, log_of, packed
@@ -167,6 +168,9 @@ async def _run(
     work: Callable[[], Coroutine[Any, Any, T]],
 ) -> T:
     run.journal = session
+    if isinstance(run.entry, Frame):  # it takes place within another one, whose nodes are around
+        around = run.entry.scope.path if run.entry.scope is not None else ""
+        session.prefix = f"{around}{node.name}/" if isinstance(node, Graph) else around
     root = session.root = Position()
     if not isinstance(node, Graph):
         root = root.visit(node.name)

@@ -35,13 +35,13 @@ class Session(Snapshots):
     # --- what the core asks -----------------------------------------------------------------------
 
     def recorded(self, node: Any, frame: Names, run: RunItem, *, kept: bool) -> RunItem:
-        return Recording(self, node, frame.name_of(node), run, kept).runner
+        return Recording(self, node, self.name_of(node, frame), run, kept).runner
 
     def apart(self, node: Any, frame: Names, run: RunItem) -> RunItem:
-        return Recording(self, node, frame.name_of(node), run, kept=False).apart
+        return Recording(self, node, self.name_of(node, frame), run, kept=False).apart
 
     async def visited(self, node: Any, frame: Names, begin: Begin[T]) -> T:
-        around, name = POSITION.get(), frame.name_of(node)
+        around, name = POSITION.get(), self.name_of(node, frame)
         position = around.visit(name)
         token = POSITION.set(position)
         is_leaf = not isinstance(node, Graph | BranchGroup)
@@ -91,6 +91,7 @@ class Session(Snapshots):
         await self._turn(position.turn, position)
 
     def went_on(self, name: str, error: Exception) -> None:
+        name = name.removeprefix(self.prefix)
         failed = POSITION.get().failed or {}
         position = failed.pop(name, None)
         if position is None:  # it is recorded already
@@ -146,7 +147,7 @@ class Session(Snapshots):
         ]
 
     def once(self, node: Any, frame: Names) -> Once:
-        name = frame.name_of(node)
+        name = self.name_of(node, frame)
         number = self.number_of(node, name)
         known: Once | None = self.writing.get(number)
         if known is None:

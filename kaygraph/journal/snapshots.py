@@ -41,7 +41,7 @@ class Snapshots(Asking):
 
     def stands(self, name: str, shared: Any) -> None:
         """Take a snapshot before a node, if it is time: what was before it is not needed then."""
-        every = self.settings.snapshot_every
+        name, every = name.removeprefix(self.prefix), self.settings.snapshot_every
         if every is None or POSITION.get() is not self.root or self.replaying:
             return
         if self.turns.handed_over - self._since < every:

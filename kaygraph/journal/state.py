@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import JournalError, NotRecordableError, RunDivergedError
+from ..run.recorder import Names
 from ..run.run import Run
 from .encoding import Encoding
 from .log import DIGEST, POINT, Entry, Log
@@ -45,6 +46,7 @@ class State:
         self.owner: Any = None  # an Owner, where nodes may write to the journal's own database
         self.writing: dict[int, Any] = {}  # a Once for each node that does, by its number
         self.replayed = self.called = self.added = 0
+        self.prefix = ""  # of the names of nodes, where the run takes place within another one
         self.closed = False  # the run has ended, but for its last commit
         self.dropped: list[Turn] = []  # of what is recorded, and was not handed over
         self._sequences: dict[bytes, Sequence] = {}
@@ -60,6 +62,11 @@ class State:
     def replaying(self) -> bool:
         """Whether something that is recorded has not been handed over yet."""
         return not self.turns.are_over
+
+    def name_of(self, node: Any, frame: Names) -> str:
+        """Return the full name of a node: also within another run what it has in one of its own."""
+        name = frame.name_of(node)
+        return name.removeprefix(self.prefix) if self.prefix else name
 
     def number_of(self, node: Any, name: str) -> int:
         """Return the number of a node in the log."""

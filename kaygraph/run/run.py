@@ -189,7 +189,7 @@ class Run:
             self.counting += told.counting
         if shares and self.journal is None:
             self.journal = around.journal
-        self.watched = self.emit is not None or self.journal is not None
+        self.watched = self.watched or self.emit is not None or self.journal is not None
 
     def enter(self) -> None:
         """Note in the run around that the run begins; it is to call ``leave`` when it ends."""

@@ -17,6 +17,7 @@ import pytest
 from examples import record_checks
 from examples.patterns import (
     api_aggregation,
+    approval,
     chunked_batches,
     circuit_breaker,
     error_isolation,
@@ -386,3 +387,12 @@ async def test_a_race_loses_a_write_is_found_and_is_mended(world: World) -> None
         await independence.racing("raise").run_async(dict(entries))
     await independence.build(world).run_async(mended := dict(entries))
     assert mended["balance"] == 100 + 50 - 10
+
+
+async def test_a_killed_run_is_answered_and_publishes_once(world: World) -> None:
+    """Nothing is drafted twice, and the two requests of the publisher have one key."""
+    said = list(await approval.run(world))
+    assert said[0].endswith("answered from outside: True")
+    assert world.calls["/reliable"] == 1
+    assert world.calls["/hook"] == 2
+    assert world.received["hook"] == [approval.LETTER["json"]]

@@ -365,6 +365,27 @@ def test_a_wait_in_a_graph_that_runs_within_exec(db: Path) -> None:
     assert CALLS == ["outer", "before", "outer"]
 
 
+def test_a_run_within_another_one_has_the_places_of_one_of_its_own(db: Path) -> None:
+    """Begun by a hook it is resumed alone, and the other way round."""
+
+    class Outer(Node[Any, Any]):
+        async def exec(self, _: Any) -> Any:
+            shared: dict[str, Any] = {}
+            action = await letter().run_async(shared, journal=Journal(db, run="r"))
+            return str(action), shared
+
+        def post(self, shared: Any, _: Any, result: Any) -> None:
+            shared["inner"] = result
+
+    assert run(letter(), db)[0] == "waits"
+    shared: dict[str, Any] = {}
+    Graph(Outer()).run(shared)
+    assert shared["inner"] == ("waits", {"log": ["write"]})
+    Journal(db).answer("r", "approval", True)
+    assert run(letter(), db)[1] == {"log": ["write", "send"], "approval": True}
+    assert CALLS == ["write", "send"]
+
+
 def test_a_run_without_a_journal_is_refused() -> None:
     """The error says what to type."""
     with pytest.raises(JournalError, match=r"journal=Journal\("):

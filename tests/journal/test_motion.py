@@ -1,0 +1,98 @@
+"""Whether a run can go on: what is under way, and what stands still below it."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from kaygraph.journal.motion import Motion
+from kaygraph.journal.position import Position
+
+pytestmark = pytest.mark.anyio
+
+
+async def motion_of(told: Callable[[], float | None]) -> Motion:
+    return Motion(lambda: True, told)
+
+
+async def test_a_batch_moves_as_long_as_one_of_its_calls_does() -> None:
+    """It stands still when all that is under way waits, and moves when one goes on."""
+    motion = await motion_of(lambda: None)
+    batch = Position("batch", "batch")
+    calls = [batch.item(b"1"), batch.item(b"2")]
+    for one in (batch, *calls):
+        motion.begin(one)
+    assert motion.moving == 3
+    motion.stop(calls[0])
+    assert motion.moving == 1  # the other call: the batch waits for the first
+    motion.stop(calls[1])
+    assert motion.moving == 0
+    motion.go_on(calls[0])
+    assert motion.moving == 1
+    motion.go_on(calls[1])
+    assert motion.moving == 3
+    for one in (*calls, batch):
+        motion.end(one)
+    assert motion.moving == 0
+    motion.close()
+
+
+async def test_what_ends_while_it_stands_still_is_counted_once() -> None:
+    """As a cancelled wait is, whichever of the two is told first."""
+    motion = await motion_of(lambda: None)
+    call = Position("node", "node").inside()
+    motion.begin(call)
+    motion.stop(call)
+    motion.end(call)
+    motion.go_on(call)
+    assert motion.moving == 0
+    motion.close()
+
+
+async def test_it_tells_when_nothing_moves_and_looks_again_when_asked() -> None:
+    """After some turns of the loop in which nothing has changed."""
+    told = asyncio.Event()
+    answers: list[float | None] = [None, 0.0]
+
+    def quiet() -> float | None:
+        answer = answers.pop()
+        if not answers:
+            told.set()
+        return answer
+
+    motion = await motion_of(quiet)
+    node = Position("node", "node")
+    motion.begin(node)
+    motion.stop(node)
+    await told.wait()
+    assert answers == []
+    motion.close()
+
+
+async def test_it_does_not_tell_while_something_moves() -> None:
+    """What has begun since is seen before it would tell, also in the middle of a look."""
+    told: list[bool] = []
+    motion = await motion_of(lambda: told.append(True))
+    waits, works = Position("a", "a"), Position("b", "b")
+    motion.begin(waits)
+    motion.stop(waits)
+    motion.begin(works)
+    await asyncio.sleep(0.1)
+    assert told == []
+    motion.end(works)
+    motion.begin(works)
+    await asyncio.sleep(0.1)
+    assert told == []
+    motion.close()
+
+
+async def test_a_closed_one_tells_nothing() -> None:
+    """A run that has ended leaves no timer behind."""
+    motion = await motion_of(lambda: pytest.fail("it was told"))
+    node = Position("a", "a")
+    motion.begin(node)
+    motion.stop(node)
+    motion.close()
+    motion.go_on(node)
+    motion.stop(node)
+    await asyncio.sleep(0.1)
