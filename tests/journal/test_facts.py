@@ -14,6 +14,7 @@ import pytest
 from kaygraph import BatchGraph, Graph, MapReduceNode, Node, ParallelBatchNode
 from kaygraph.journal import Journal
 from kaygraph.nodes import WaitFor
+from kaygraph.testing import kill_everywhere
 
 
 def facts_of(node: Any) -> dict[str, Any]:
@@ -273,6 +274,30 @@ def _again(node: Any, db: Path) -> Any:
     shared: dict[str, Any] = {}
     Graph(node).run(shared, journal=Journal(db, run="r", redo=["x"]))
     return shared["told"]
+
+
+def test_facts_are_the_same_wherever_a_run_was_killed() -> None:
+    """What hooks make of them is what they make in a run that nobody kills."""
+
+    class Items(ParallelBatchNode[int, Any]):
+        def prep(self, _: Any) -> Any:
+            return [1, 1, 2]
+
+        async def exec(self, _: int) -> Any:
+            return [self.idempotency_key, self.random.random(), self.uuid()]
+
+        def post(self, shared: Any, _: Any, results: Any) -> None:
+            shared["items"] = results
+
+    class Keyless(Asks):
+        """The kit replays a copy of the run, which has keys of its own."""
+
+        def post(self, shared: Any, _: Any, result: Any) -> None:
+            super().post(shared, _, result)
+            for asked in (*shared["prep"], *shared["post"]):
+                asked.pop("key", None)
+
+    assert kill_everywhere(Graph(Keyless() >> Keyless() >> Items()), {}, seeds=2) > 20
 
 
 # --- without a journal ----------------------------------------------------------------------------

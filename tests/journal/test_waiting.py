@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,6 +33,7 @@ from kaygraph.journal import Journal
 from kaygraph.journal.asking import Asking
 from kaygraph.journal.postgres import PostgresStore
 from kaygraph.nodes import ParallelWaitFor, WaitFor, node
+from kaygraph.testing import kill_everywhere
 from tests.children import child, ran
 from tests.databases import schema
 
@@ -412,6 +414,33 @@ async def test_a_run_on_a_loop_returns_as_well(db: Path) -> None:
     assert await letter().launch({}, journal=Journal(db, run="r")) == "waits"
 
 
+def test_a_node_alone_waits_as_well(db: Path) -> None:
+    """It is run without a graph, and resumed by the same call."""
+    action, _ = run(WaitFor("approval"), db)
+    assert isinstance(action, Waits)
+    Journal(db).answer("r", action.waiting[0].id, "yes")
+    assert run(WaitFor("approval"), db) == (None, {"approval": "yes"})
+
+
+@pytest.mark.anyio
+async def test_a_stream_ends_where_all_that_is_left_waits(db: Path) -> None:
+    """What it has yielded comes again when the run is resumed, with what was answered."""
+
+    class Mixed(ParallelWaitFor):
+        async def exec(self, item: Any) -> Any:
+            return await self.wait_for("it") if item == "ask" else item
+
+    async def streamed() -> list[Any]:
+        shared = {"items": ["work", "ask"]}
+        node = Mixed(name="mixed", reads="items")
+        return [one.value async for one in node.stream(shared, journal=Journal(db, run="r"))]
+
+    assert await streamed() == ["work"]
+    assert Journal(db).runs()[0].status == "waits"
+    Journal(db).answer("r", "it", "answered")
+    assert sorted(await streamed()) == ["answered", "work"]
+
+
 # --- timeouts -------------------------------------------------------------------------------------
 
 
@@ -419,6 +448,20 @@ def test_a_wait_times_out(db: Path) -> None:
     """Where that is soon, the run waits for it."""
     with pytest.raises(AttemptTimeoutError, match="nobody has answered 'approval' within"):
         run(Graph(WaitFor("approval", timeout=0.05)), db)
+
+
+def test_a_wait_that_timed_out_may_lead_to_an_error_edge(db: Path) -> None:
+    """The run has gone on: it waits no more, and a late answer changes nothing."""
+    ask = WaitFor("approval", timeout=0.02)
+    ask >> Step(name="send")
+    ask - "error" >> Step(name="escalate") >> WaitFor("manager")
+    action, _ = run(Graph(ask), db)
+    assert isinstance(action, Waits)
+    assert [wait.name for wait in Journal(db).waits("r")] == ["manager"]
+    Journal(db).answer("r", "manager", 1)
+    action, shared = run(Graph(ask), db)
+    assert (action, shared) == (None, {"log": ["escalate"], "manager": 1})
+    assert CALLS == ["escalate"]
 
 
 def test_a_default_stands_in_for_the_answer(db: Path) -> None:
@@ -591,6 +634,34 @@ def test_a_function_may_follow(db: Path) -> None:
     run(graph, db)
     Journal(db).answer("r", "approval", True)
     assert run(graph, db)[1] == {"approval": True, "sent": True}
+
+
+# --- kills ---------------------------------------------------------------------------------------
+
+
+def test_a_run_that_waits_may_be_killed_at_every_write() -> None:
+    """Two waits at once, and whoever answers; nothing is lost or done twice."""
+
+    async def answered(shared: Any, journal: Journal) -> Any:
+        graph = Graph(Step(name="a") >> [WaitFor("x"), WaitFor("y")] >> Step(name="b"))
+        run = asyncio.ensure_future(graph.run_async(shared, journal=journal))
+        try:
+            while not run.done():
+                await asyncio.sleep(0.001)
+                with suppress(RunUnknownError):
+                    for wait in journal.waits():
+                        journal.answer("simulated", wait.id, wait.name)
+        finally:
+            run.cancel()
+        return await run
+
+    assert kill_everywhere(answered, {}) > 10
+
+
+def test_a_wait_that_times_out_may_be_killed_at_every_write() -> None:
+    """Its default is recorded, and is the same for whoever resumes the run."""
+    wait = WaitFor("x", timeout=5, default=0)
+    assert kill_everywhere(Graph(Step(name="a") >> wait >> Step(name="b")), {}) > 10
 
 
 # --- processes ------------------------------------------------------------------------------------
