@@ -4,11 +4,12 @@ import os
 import random
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,30 @@ try:
         print(store.append("a", epoch, b"x" * int(sys.argv[2])), flush=True)
 except JournalError as error:
     print(type(error).__name__, error, flush=True)
+"""
+
+
+# Records runs of its own, takes them up again, removes and compacts, until it is killed.
+WORKS = """
+import os, random, sys
+from kaygraph.journal.sqlite import SQLiteStore
+
+path, who, seed = sys.argv[1:]
+chosen = random.Random(seed)
+while True:
+    store = SQLiteStore(path, durable=chosen.random() < 0.3)
+    run = f"{who}-{chosen.randrange(3)}"
+    info = store.claim(run, "Graph")
+    for number in range(info.rows + 1, info.rows + 1 + chosen.randrange(200)):
+        blob = b"%d of %s" % (number, run.encode()) + bytes(chosen.randrange(3000))
+        assert store.append(run, info.epoch, blob) == number
+        os.write(1, b"%s %d\\n" % (run.encode(), number))
+    if chosen.random() < 0.2:
+        large = store.claim(f"{who}-large", "Graph")
+        store.append(large.run, large.epoch, bytes(50_000))
+        store.remove([large.run])
+        store.compact()
+    store.close()
 """
 
 
@@ -92,6 +117,55 @@ def test_what_was_acknowledged_is_there_after_a_kill(seed: int, path: Path) -> N
     assert [*store.rows("a")][-1].number == store.info("a").rows
     assert store.info("a").rows in (rows, rows + 1)
     store.close()
+
+
+@pytest.mark.parametrize(
+    ("seed", "kills"),
+    [
+        pytest.param(0, 20, marks=pytest.mark.proofs),
+        *(pytest.param(seed, 150, marks=pytest.mark.soak) for seed in range(1, 11)),
+    ],
+)
+def test_many_that_work_on_one_file_and_are_killed_lose_nothing(
+    seed: int, kills: int, tmp_path: Path
+) -> None:
+    """Nor does any of them hold up another, or damage the file."""
+    chosen, path, acknowledged = random.Random(seed), tmp_path / "runs.db", dict[str, int]()
+    with ExitStack() as stack:
+        working: dict[str, list[subprocess.Popen[str]]] = {who: [] for who in "abcd"}
+
+        def begin(who: str) -> None:
+            number = str(len(working[who]) * 100 + seed)
+            output = stack.enter_context(Path(tmp_path, f"{who}{number}").open("w"))
+            command = (sys.executable, "-c", WORKS, path, who, number)
+            working[who].append(stack.enter_context(child(*command, stdout=output)))
+
+        for who in working:
+            begin(who)
+        for _ in range(kills):
+            time.sleep(chosen.uniform(0, 0.4))  # anywhere
+            who = chosen.choice("abcd")
+            process = working[who][-1]
+            assert process.poll() is None, process.stderr and process.stderr.read()
+            process.kill()
+            process.wait()
+            begin(who)
+        for processes in working.values():
+            processes[-1].kill()
+            processes[-1].wait()
+    for output in tmp_path.glob("[a-d][0-9]*"):
+        for line in output.read_text().splitlines():
+            run, number = line.split()
+            acknowledged[run] = max(int(number), acknowledged.get(run, 0))
+    store = SQLiteStore(path)
+    for run, least in acknowledged.items():
+        rows = [*store.rows(run)]
+        assert len(rows) >= least
+        assert all(row.blob.startswith(b"%d of %s" % (row.number, run.encode())) for row in rows)
+    store.close()
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    assert acknowledged
 
 
 def test_an_owner_that_writes_all_the_time_lets_others_in(path: Path) -> None:

@@ -275,7 +275,7 @@ def test_a_file_is_not_made_by_those_who_only_look(path: Path) -> None:
     [
         (0o777, 0o444, "cannot be written: attempt to write a readonly database.*permissions"),
         (0o555, 0o666, "cannot be .*permissions of the file and its folder"),
-        (0o755, None, "cannot be made: Permission denied"),
+        (0o555, None, "cannot be made: Permission denied"),
         (0o777, 0o000, "cannot be opened: .*permissions of the file and its folder"),
         (0o000, 0o666, "cannot be opened: Permission denied"),
     ],
