@@ -1,5 +1,6 @@
-"""Addresses of servers, told without what is secret in them."""
+"""Addresses of files and servers, told without what is secret in them."""
 
+import os
 import re
 
 # One @ at most: where it is clear what the password is, it is clear what is not.
@@ -13,3 +14,12 @@ def without_password(url: str) -> str | None:
         return None
     user = f"{parts['user']}@" if parts["user"] else ""
     return f"postgresql://{user}{parts['place']}"
+
+
+def shown(address: str | os.PathLike[str]) -> str:
+    """Return the path of a file or a url, as it may be shown."""
+    text = str(os.fspath(address))
+    scheme, is_url, _ = text.partition("://")
+    if not is_url or scheme == "sqlite":
+        return text
+    return without_password(text) or f"{scheme}://…"

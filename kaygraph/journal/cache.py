@@ -12,6 +12,7 @@ from threading import Lock
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from .._addresses import shown
 from .._validation import check_callable, check_limit
 from ..aio.outlet import hand_on_all
 from ..errors import JournalError, NotRecordableError, note_place
@@ -70,7 +71,7 @@ class Cache:
         self._begin()
 
     def __repr__(self) -> str:
-        return f"Cache({self.address!r})" if "://" not in self.address else "Cache(…)"
+        return f"Cache({shown(self.address)!r})"
 
     def __getstate__(self) -> dict[str, Any]:
         names = ("address", "ttl", "key", "types")

@@ -7,6 +7,7 @@ import warnings
 from collections import deque
 from typing import NamedTuple
 
+from .._addresses import shown
 from ..aio.lanes import Call, Lanes
 from ..aio.tasks import outlast, retrieve_exception
 from ..errors import JournalError
@@ -78,7 +79,7 @@ class CachedIn(Held["CachedIn"]):
             self._lanes.shutdown()
         if self._failure is not None:
             warnings.warn(
-                f"Results were not cached in {self._address!r}: {self._failure}",
+                f"Results were not cached in {shown(self._address)!r}: {self._failure}",
                 RuntimeWarning,
                 stacklevel=2,
             )

@@ -8,6 +8,7 @@ from functools import partial
 from secrets import token_hex
 from typing import Any, Literal, TypeVar
 
+from .._addresses import shown
 from .._validation import check_choice, check_count
 from .encoding import Encoding
 from .log import PAYLOAD, Entry, log_of, packed, unpacked
@@ -85,7 +86,7 @@ class Journal:
 
     def __repr__(self) -> str:
         run = "" if self.run is None else f", run={self.run!r}"
-        return f"<Journal {os.fspath(self.address)!r}{run}>"
+        return f"<Journal {shown(self.address)!r}{run}>"
 
     def answer(self, run: str, name: str, value: Any, *, early: bool = False) -> None:
         """Answer what a run waits for, in whatever process that is, or none.

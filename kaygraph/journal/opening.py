@@ -21,7 +21,7 @@ def open_store(
             process.
         durable: Of SQLite: what is written is on the disk. False: the operating system has it, so
             that a loss of power may take the last rows; a killed process takes none.
-        create: Of SQLite: make the file where there is none; else that is an error.
+        create: Make the file, or the tables, where there are none; else that is an error.
     """
     text = os.fspath(address)
     if not isinstance(text, str):
@@ -32,7 +32,7 @@ def open_store(
     if colon and scheme in ("postgresql", "postgres"):
         from .postgres import PostgresStore
 
-        return PostgresStore(text, durable=durable)
+        return PostgresStore(text, durable=durable, create=create)
     if colon and scheme != "sqlite":
         raise ValueError(
             "the address of a journal is the path of a file, or begins with 'sqlite:///' or "

@@ -50,6 +50,7 @@ class PostgresStore:
     Args:
         url: ``postgresql://user:password@host/name``, as libpq takes it.
         durable: Refuse a server whose settings acknowledge what is not on its disk yet.
+        create: Make the tables where there are none; else that is a JournalUnavailableError.
         patience: Seconds for which a server that is gone is waited for.
         clock: What tells the time, in seconds since 1970.
         entropy: Returns so many random bytes, for the seeds of runs.
@@ -63,6 +64,7 @@ class PostgresStore:
         url: str,
         *,
         durable: bool = False,
+        create: bool = True,
         patience: float = 60.0,
         clock: Callable[[], float] = time.time,
         entropy: Callable[[int], bytes] = os.urandom,
@@ -76,14 +78,16 @@ class PostgresStore:
         self._listening: Connection[Record] | None = None
         self._listens = False
         try:
-            self._open(durable)
+            self._open(durable, create)
         except BaseException:
             self.close()
             raise
 
-    def _open(self, durable: bool) -> None:
+    def _open(self, durable: bool, create: bool) -> None:
         place = self._server.place
         if not self._ask(tables.IS_MADE)[0][0]:
+            if not create:
+                raise JournalUnavailableError(f"there is no journal at {place}")
             self._server.patiently(lambda connection: connection.execute(tables.MAKE))
         (version,) = self._ask(tables.READ_VERSION)[0]
         if version is None:

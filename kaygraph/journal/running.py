@@ -10,6 +10,7 @@ from secrets import token_hex
 from time import gmtime, strftime
 from typing import Any, TypeVar
 
+from .._addresses import shown
 from ..aio.tasks import outlast
 from ..errors import JournalError, RunExistsError
 from ..graph.graph import Graph
@@ -34,7 +35,7 @@ def new_id(address: Address) -> str:
     """Return an id for a run that was given none, and say it on standard error."""
     run = f"{strftime('%Y%m%d-%H%M%S', gmtime())}-{token_hex(2)}"
     print(
-        f"kaygraph: this is run {run!r} of the journal {os.fspath(address)}; to resume it, give "
+        f"kaygraph: this is run {run!r} of the journal {shown(address)}; to resume it, give "
         f"Journal(..., run={run!r})",
         file=sys.stderr,
     )

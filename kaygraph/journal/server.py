@@ -46,6 +46,13 @@ _LOST = {
     "57P03",  # not ready yet
     "57P05",  # idle for too long
 }
+_ADVICE = {
+    "25006": "Nothing was written. Connect to the primary, by target_session_attrs=primary perhaps",
+    "42501": "Let its owner GRANT the rights, or name a schema of yours by search_path",
+    "53100": "The transaction was undone. Make room, and resume the run",
+    "55P03": "Nothing was written. Look for a process that has stopped in the middle of a "
+    "transaction, or try again",
+}
 NO_BLOCKS = "transaction blocks not allowed"  # PgBouncer, with pool_mode = statement
 
 # Where the url says nothing else: a peer that is gone without a word is noticed.
@@ -179,6 +186,8 @@ class Server:
         what = str(error.diag.message_primary or error).strip() or "it did not answer in time"
         if NO_BLOCKS in what:
             what += " (pool_mode = statement): connect to the server itself for this"
+        elif error.sqlstate in _ADVICE:
+            what += f". {_ADVICE[error.sqlstate]}"
         return kind(f"{self.place}: {what}")
 
 

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Self
-from urllib.parse import urlsplit
 
+from .._addresses import shown
 from .._schemas import misfit
 from ..errors import WaitUnknownError, closest
 from .encoding import Encoding
@@ -155,14 +155,3 @@ def asked(ask: Any) -> str:
     text = ask if isinstance(ask, str) else json.dumps(ask, ensure_ascii=False, default=str)
     text = " ".join(text.split())
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"
-
-
-def shown(address: str | os.PathLike[str]) -> str:
-    """Return an address without what is secret in it."""
-    text = str(os.fspath(address))
-    if "://" not in text:
-        return text
-    parts = urlsplit(text)
-    port = f":{parts.port}" if parts.port else ""
-    host = f"{parts.hostname}{port}" if parts.hostname else ""
-    return f"{parts.scheme}://{host}{parts.path}"
