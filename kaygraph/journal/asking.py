@@ -18,12 +18,12 @@ from ..run.recorder import Question
 from ..run.run import Run
 from .answers import Answers
 from .encoding import Encoding
-from .log import ANSWERED, NOTED, PAYLOAD, Log
+from .log import ANSWERED, NOTED, PAYLOAD, VOID, Log
 from .position import POSITION, Position
 from .settings import Settings
 from .state import State
 from .store import Answer, RunInfo
-from .waiting import ID, Wait, Waits, entry_of, id_of, wait_of
+from .waiting import ID, Wait, Waits, entry_of, id_of, once_more, wait_of
 from .writer import Writer
 
 T = TypeVar("T")
@@ -76,6 +76,10 @@ class Asking(State):
         self._answers = Answers(lambda: writer.call(answers), self._unreadable, told)
         self._told: set[bytes] = set()
         self._cancelled_before = 0
+        if self.changes:  # what was waited for is asked again, if the run still comes there
+            for key in log.waits.keys() - log.answered:
+                del log.waits[key]
+                self.add([VOID, key])
 
     @property
     def is_cancelled(self) -> bool:
@@ -138,10 +142,10 @@ class Asking(State):
         position = POSITION.get()
         name = question.name
         key, number = position.key_of_next(f"wait {name}", FRAME.get().attempt)
+        wait = self._asked(position, key, number, node, question)
         known = self.log.entries.get(key)
         if known is not None and known[0] == ANSWERED:
             return self.encoding.decode(known[PAYLOAD])
-        wait = self._asked(position, key, number, node, question)
         asked = Asked(key, wait)
         self.waits[asked] = None
         self.motion.stop(position)
@@ -163,14 +167,21 @@ class Asking(State):
     def _asked(
         self, position: Position, key: bytes, number: int, node: Any, question: Question
     ) -> Wait:
-        """Return a wait, which is recorded when it is asked first."""
-        entry = self.log.waits.get(key)
-        if entry is not None:
-            return wait_of(entry, self.encoding)
-        now, name = self._time(), question.name
-        until = None if question.timeout is None else now + question.timeout
+        """Return a wait, which is recorded when it is asked first.
+
+        What is asked differently is another wait: an answer is for what was shown.
+        """
+        now, name, before = self._time(), question.name, self.log.waits.get(key)
         ask = self.encoding.encode(question.ask, f"what {name!r} asks")
         id_ = id_of(position.path, name, number)
+        if before is not None:
+            known = wait_of(before, self.encoding)
+            if key not in self.log.asked_again and question.ask == known.ask:
+                return known
+            self.log.asked_again.discard(key)
+            self.log.entries.pop(key, None)
+            id_ = once_more(known.id, id_)
+        until = None if question.timeout is None else now + question.timeout
         wait = Wait(id_, name, question.ask, question.schema, now, until)
         entry = entry_of(key, self.number_of(node, position.name), position.path, wait, ask)
         self.log.waits[key] = entry

@@ -78,6 +78,7 @@ class Log:
         waits: What was waited for, by key, in the order in which it was asked.
         answered: The keys of those that have come to an end.
         taken: The names of the answers that they took.
+        asked_again: The keys of those that are to be asked once more.
         batches: How many items have ended, of each batch that cares for no order.
     """
 
@@ -85,6 +86,7 @@ class Log:
         self.waits: dict[bytes, Entry] = {}
         self.answered: set[bytes] = set()
         self.taken: set[str] = set()
+        self.asked_again: set[bytes] = set()
         self.entries: dict[bytes, Entry] = {}
         self.nodes: dict[int, tuple[str, bytes]] = {}
         self.batches: dict[bytes, int] = {}
@@ -142,7 +144,9 @@ class Log:
                 self.changed = True
                 known[key] = [*known[key][:PAYLOAD], entry[2], *known[key][PAYLOAD + 1 :]]
             elif kind == WAITING:
-                self.waits[key] = entry
+                self.waits[key] = entry  # another one than before, if it was asked once more
+                self.answered.discard(key)
+                known.pop(key, None)
             elif kind == ANSWERED:
                 known[key] = entry
                 self.answered.add(key)
@@ -184,6 +188,8 @@ class Log:
         ]
         for entry in dropped:
             del self.entries[entry[KEY]]
+            if entry[0] == ANSWERED:
+                self.asked_again.add(entry[KEY])
         return dropped
 
     def forget_failures(self) -> None:

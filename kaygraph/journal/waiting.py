@@ -90,6 +90,12 @@ def id_of(path: str, name: str, number: int) -> str:
     return path if last.partition("#")[0] == name else f"{path}:{name}"
 
 
+def once_more(last: str, first: str) -> str:
+    """Return the id of a wait that is asked once more, after the last and the first one."""
+    times = int(last.removeprefix(f"{first}~")) if last != first else 1
+    return f"{first}~{times + 1}"
+
+
 def pending(log: Log, answers: Iterable[Answer]) -> Iterator[Entry]:
     """Yield the entries of the waits that nobody has answered, and that have not ended without."""
     known = {answer.name for answer in answers}

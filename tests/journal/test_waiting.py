@@ -611,6 +611,46 @@ def test_another_attempt_gets_the_same_answer(db: Path) -> None:
     assert CALLS == ["x", "x"]
 
 
+def test_what_is_asked_differently_is_asked_again(db: Path) -> None:
+    """An answer is for what was shown, and not for what has become of it."""
+
+    class Draft(Node[Any, Any]):
+        text = "first"
+
+        async def exec(self, _: Any) -> str:
+            return self.text
+
+        def post(self, shared: Any, _: Any, text: str) -> None:
+            shared["draft"] = text
+
+    draft = Draft(name="draft")
+    ask = WaitFor("approval", ask=lambda shared: shared["draft"])
+    graph = Graph(draft >> ask >> WaitFor("end"))
+    run(graph, db)
+    Journal(db).answer("r", "approval", "the first is fine")
+    run(graph, db)
+    draft.text = "second"
+    action, _ = run(graph, db, redo=["draft"])
+    assert isinstance(action, Waits)
+    assert [(wait.id, wait.ask) for wait in action.waiting] == [("approval~2", "second")]
+    assert [wait.id for wait in Journal(db).waits("r")] == ["approval~2"]
+    Journal(db).answer("r", "approval", "this as well")
+    action, shared = run(graph, db)
+    assert (action, shared["approval"]) == ("waits", "this as well")
+
+
+def test_a_wait_may_be_asked_again_on_purpose(db: Path) -> None:
+    """redo= names its node: the answer that was given does not hold any more."""
+    graph = Graph(WaitFor("approval") >> Step(name="send"))
+    run(graph, db)
+    Journal(db).answer("r", "approval", False)
+    run(graph, db)
+    action, _ = run(graph, db, redo=["approval"])
+    assert action == "waits"
+    Journal(db).answer("r", "approval~2", True)
+    assert run(graph, db)[1]["approval"] is True
+
+
 def test_two_of_one_name_in_a_graph(db: Path) -> None:
     """The second is numbered, as every node is."""
     first, second = WaitFor("ok"), WaitFor("ok")
