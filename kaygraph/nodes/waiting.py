@@ -199,9 +199,10 @@ class WaitFor(Waiting, Node[Any, Any]):
         /,
         ask: Any = None,
         schema: Any = None,
+        *,
+        default: Any = ...,
         **settings: Unpack[StoreSettings],
     ) -> None:
-        default: Any = settings.pop("default", ...)  # type: ignore[typeddict-item]
         configure(self, {"question": question, "ask": ask, "schema": schema}, settings)
         if default is not ...:
             self.default = default
@@ -240,9 +241,10 @@ class ParallelWaitFor(Waiting, ParallelBatchNode[Any, Any]):
         /,
         ask: Any = None,
         schema: Any = None,
+        *,
+        default: Any = ...,
         **settings: Unpack[StoreParallelSettings],
     ) -> None:
-        default: Any = settings.pop("default", ...)  # type: ignore[typeddict-item]
         configure(self, {"question": question, "ask": ask, "schema": schema}, settings)
         if default is not ...:
             self.default = default

@@ -5,7 +5,10 @@ A line marked as ignored is a mistake that both have to find; a mark that is not
 
 import logging
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from random import Random
 from typing import Any, Literal, assert_type
+from uuid import UUID
 
 from structlog.typing import FilteringBoundLogger
 
@@ -20,6 +23,7 @@ from kaygraph import (
     Chain,
     CircuitBreaker,
     Graph,
+    Journal,
     MapReduceNode,
     Node,
     Outcome,
@@ -30,10 +34,11 @@ from kaygraph import (
     RunTask,
     StageReport,
     Streaming,
+    Wait,
     first_of,
     settle,
 )
-from kaygraph.nodes import node, parallel_node
+from kaygraph.nodes import WaitFor, node, parallel_node
 
 # --- what a program writes -------------------------------------------------------------------
 
@@ -116,6 +121,11 @@ class Hooks(AsyncNode):
     async def exec(self, prep_res: Any) -> Any:
         assert_type(self.log, FilteringBoundLogger)
         assert_type(self.attempt, int)
+        assert_type(self.now(), datetime)
+        assert_type(self.random, Random)
+        assert_type(self.uuid(), UUID)
+        assert_type(self.idempotency_key, str)
+        assert_type(self.replaying, bool)
         assert_type(self.params, Mapping[str, Any])
         assert_type(self.error, BaseException | None)
         assert_type(self.outcomes, Sequence[Outcome[Any]])
@@ -223,3 +233,11 @@ class Covered(Node):
         super().__init__()
         self.log = logging.getLogger("covered")
         self.error = "none so far"
+        self.now = 3.0
+        self.random = "of mine"
+
+
+WaitFor("approval", ask={"send": True}, schema=bool, timeout=3, default=None, writes="answer")
+WaitFor("approval", timeout="3")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+WaitFor("approval", defualt=3)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
+assert_type(Journal("runs.db").waits("r"), list[Wait])
