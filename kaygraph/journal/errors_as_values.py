@@ -18,6 +18,7 @@ from ..errors import RecordedError
 from ..executors.exceptions import attributes_of
 from ..executors.rebuilding import blank, held_by, members_of, note, put
 from .extensions import Packing, Unpack, Unrecordable
+from .registered import name_of
 
 
 def _classes() -> Iterator[type[BaseException]]:
@@ -31,20 +32,18 @@ KNOWN = {cls.__name__: cls for cls in _classes()}
 
 
 def own_name(cls: type) -> str | None:
-    """Return the name of an error class of kaygraph's packages, as of its ready-made nodes."""
-    if not issubclass(cls, BaseException) or cls.__module__.partition(".")[0] != PACKAGE:
-        return None
-    name = f"{cls.__module__}:{cls.__qualname__}"
+    """Return the name of a class of kaygraph's packages, as of its ready-made nodes, or None."""
+    name = name_of(cls)
     return name if own_class(name) is cls else None
 
 
-def own_class(name: str) -> type[BaseException] | None:
+def own_class(name: str) -> type | None:
     """Return the class of such a name, if its module is loaded: nothing is imported."""
     module, _, qualname = name.partition(":")
     if module.partition(".")[0] != PACKAGE:
         return None
     found = getattr(sys.modules.get(module), qualname, None)
-    return found if isinstance(found, type) and issubclass(found, BaseException) else None
+    return found if isinstance(found, type) else None
 
 
 class Tolerated(NamedTuple):

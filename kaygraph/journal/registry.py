@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import is_dataclass
 from operator import is_
 from typing import Any
 
@@ -12,7 +13,14 @@ from ..groups.grouping import Part, Several
 from ..outcome import Outcome
 from . import arrays
 from .annotations import classes_in
-from .errors_as_values import KNOWN, Tolerated, own_class, own_name, pack_error, unpack_error
+from .errors_as_values import (
+    KNOWN,
+    Tolerated,
+    own_class,
+    own_name,
+    pack_error,
+    unpack_error,
+)
 from .extensions import EXTENSIONS, Extension, Packing, Tag, Unpack, Unrecordable
 from .registered import Kind, ObjectKind, Parts, declares_fields, kind_of, name_of
 
@@ -32,7 +40,7 @@ class Registry:
         self._extensions: dict[type, Extension] = {
             Tolerated: Extension(Tag.ERROR, self._pack_tolerated, self.unpack_error)
         }
-        self._add(Outcome, "kaygraph:Outcome", OutcomeKind(Outcome), checked=False)
+        self._add(Outcome, "kaygraph:Outcome", OwnKind(Outcome), checked=False)
         for cls in (Part, Several):  # what a map-reduce hands from one phase to the next
             self._add(cls, f"kaygraph:{cls.__name__}", kind_of(cls), checked=False)
 
@@ -70,7 +78,11 @@ class Registry:
             return extension
         if issubclass(cls, BaseException):
             return Extension(Tag.ERROR, self._pack_error, self.unpack_error)
-        return arrays.extension_of(cls) if cls.__module__ == "numpy" else None
+        if cls.__module__ == "numpy":
+            return arrays.extension_of(cls)
+        if self._is_own_result(cls):
+            self._add(cls, name_of(cls), OwnKind(cls), checked=False)
+        return self._extensions.get(cls)
 
     def find_any(self, cls: type) -> Extension | None:
         """Return how values of a class are told from each other; it need not be registered.
@@ -96,6 +108,9 @@ class Registry:
         name, content, fields, others, unset = unpack(data)
         name = self._known(name)
         shown = name.replace(":", ".")
+        own = None if name in self._kinds else own_class(name)
+        if own is not None and self.find(own) is not None:
+            name = name_of(own)
         if name not in self._kinds:
             raise JournalError(
                 f"The journal holds a value of the class {shown}, which is not registered. "
@@ -114,17 +129,27 @@ class Registry:
         return unpack_error(data, unpack, self._error_class)
 
     def _register(self, cls: type) -> None:
-        if cls in EXTENSIONS or self._error_name(cls):
+        if issubclass(cls, BaseException):
+            is_known = self._error_name(cls) is not None
+        else:
+            is_known = cls in EXTENSIONS or self.find(cls) is not None
+        if is_known:
             return
         name = name_of(cls)
         if name in self._classes:
             raise ValueError(f"types has two classes that are named {name.replace(':', '.')}")
-        if issubclass(cls, BaseException):
-            if not issubclass(cls, BaseExceptionGroup):
-                blank(cls, "", None)  # fails for classes that are not written in Python
-            self._names[cls], self._classes[name] = name, cls
-        elif self.find(cls) is None:
+        if not issubclass(cls, BaseException):
             self._add(cls, name, kind_of(cls))
+            return
+        if not issubclass(cls, BaseExceptionGroup):
+            blank(cls, "", None)  # fails for classes that are not written in Python
+        self._names[cls], self._classes[name] = name, cls
+
+    @staticmethod
+    def _is_own_result(cls: type) -> bool:
+        """Whether a class is one of kaygraph's, for what its nodes and patterns return."""
+        is_result = is_dataclass(cls) or (issubclass(cls, tuple) and declares_fields(cls))
+        return is_result and own_name(cls) is not None
 
     def _add(self, cls: type, name: str, kind: Kind, *, checked: bool = True) -> None:
         self._names[cls], self._classes[name], self._kinds[name] = name, cls, kind
@@ -176,7 +201,8 @@ class Registry:
         return own_name(cls) or self._names.get(cls)
 
     def _error_class(self, name: str) -> type[BaseException] | None:
-        return KNOWN.get(name) or own_class(name) or self._classes.get(self._known(name))
+        found = KNOWN.get(name) or own_class(name) or self._classes.get(self._known(name))
+        return found if found is not None and issubclass(found, BaseException) else None
 
     def _pack_error(self, error: BaseException, packing: Packing) -> bytes:
         return pack_error(error, packing, self._error_name, tolerant=False)
@@ -185,14 +211,22 @@ class Registry:
         return pack_error(tolerated.error, packing, self._error_name, tolerant=True)
 
 
-class OutcomeKind(ObjectKind):
-    """kaygraph's own Outcomes: none is refused for the class of its error."""
+class OwnKind(ObjectKind):
+    """kaygraph's own results: none is refused for the classes of the errors that it tells."""
 
-    def take(self, value: Outcome[Any]) -> Parts:
-        parts = super().take(value)
-        if value.error is None:
-            return parts
-        return parts._replace(fields={**parts.fields, "error": Tolerated(value.error)})
+    def take(self, value: Any) -> Parts:
+        content, fields, others, unset = super().take(value)
+        if type(content) is tuple:
+            content = tuple(map(_tolerated, content))
+        return Parts(content, {name: _tolerated(fields[name]) for name in fields}, others, unset)
+
+
+def _tolerated(value: object) -> object:
+    if isinstance(value, BaseException):
+        return Tolerated(value)
+    if type(value) is dict and any(isinstance(part, BaseException) for part in value.values()):
+        return {name: _tolerated(part) for name, part in value.items()}
+    return value
 
 
 def _check(value: Any, parts: Parts, kind: Kind, packing: Packing) -> None:
