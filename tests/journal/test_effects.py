@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from kaygraph import Graph, Node
+from kaygraph import BatchGraph, Graph, MapReduceNode, Node, ParallelBatchNode, settle
 from kaygraph.journal import Journal
 from kaygraph.nodes import (
     ChatNode,
@@ -20,6 +20,7 @@ from kaygraph.nodes import (
     RESTNode,
     Webhook,
 )
+from kaygraph.testing import kill_everywhere
 from tests.chat_server import ChatServer, Fails, Says
 from tests.children import child
 from tests.receiving import Receiver, receiver
@@ -201,3 +202,104 @@ async def test_each_effect_happens_once_over_kills_and_retries(
                 said, wrong = await asyncio.to_thread(process.communicate)
     assert (said, wrong) == (f"{orders}\n", "")
     assert len(shop.done) == orders
+
+
+# --- at every write of the journal ----------------------------------------------------------------
+
+
+class Effects:
+    """A service that does the same key once, and is told what for."""
+
+    def __init__(self) -> None:
+        self.done: dict[str, Any] = {}
+        self.requests = 0
+
+    async def ask(self, key: str, what: Any) -> None:
+        await asyncio.sleep(0.5)
+        self.requests += 1
+        assert self.done.setdefault(key, what) == what
+        await asyncio.sleep(0.5)  # it is done, and the answer is on its way
+
+
+def asking(base: Any, effects: Effects, **settings: Any) -> Any:
+    """Return a node that asks for an effect of each item, and of every second one twice."""
+
+    class Asks(base):  # type: ignore[misc]
+        def prep(self, shared: Any) -> Any:
+            return [1, 2, 1] if base is not Node else self.params.get("n", 0)
+
+        async def exec(self, item: Any) -> Any:
+            await effects.ask(self.idempotency_key, (self.name, item))
+            if self.attempt == 1 and effects.requests % 2 and self.max_retries > 1:
+                raise OSError("the answer was lost")
+            return item
+
+    return Asks(max_retries=2, wait=0.1, **settings)
+
+
+def looping(effects: Effects) -> Graph:
+    class Counts(Node[Any, Any]):
+        def post(self, shared: Any, *_: Any) -> str | None:
+            shared["n"] = shared.get("n", 0) + 1
+            return "again" if shared["n"] < 3 else None
+
+    counts = Counts()
+    counts - "again" >> asking(Node, effects, name="step") >> counts
+    return Graph(counts)
+
+
+def in_rounds(effects: Effects) -> Graph:
+    class Rounds(BatchGraph):
+        def prep(self, _: Any) -> Any:
+            return [{"n": 1}, {"n": 2}, {"n": 1}]
+
+    return Graph(Rounds(asking(Node, effects), max_workers=2))
+
+
+def mapped(effects: Effects) -> Graph:
+    class Words(MapReduceNode):
+        def prep(self, _: Any) -> Any:
+            return ["a", "b", "a"]
+
+        async def map(self, item: Any) -> Any:
+            await effects.ask(self.idempotency_key, ("map", item))
+            return [(item, 1)]
+
+        async def reduce(self, key: Any, values: Any) -> Any:
+            await effects.ask(self.idempotency_key, ("reduce", key))
+            return sum(values)
+
+    return Graph(Words(partitions=2))
+
+
+def piped(effects: Effects) -> Graph:
+    return Graph(
+        asking(ParallelBatchNode, effects, name="first")
+        | asking(ParallelBatchNode, effects, name="second")
+    )
+
+
+def forked(effects: Effects) -> Graph:
+    one, two = (asking(Node, effects, name=name) for name in ("one", "two"))
+    return Graph(settle(one, two) >> [asking(Node, effects, name=name) for name in ("x", "y")])
+
+
+SHAPES: dict[str, tuple[Any, int]] = {
+    "batch": (lambda effects: Graph(asking(ParallelBatchNode, effects)), 3),
+    "loop": (looping, 2),
+    "rounds": (in_rounds, 3),
+    "map-reduce": (mapped, 5),
+    "pipeline": (piped, 6),
+    "fork": (forked, 4),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_key_is_that_of_one_effect_wherever_the_run_is_killed(shape: str) -> None:
+    """Over all kills and retries there are as many keys as there are items, each of one of them."""
+    make, count = SHAPES[shape]
+    effects = Effects()
+    kills = kill_everywhere(make(effects), {}, seeds=2, check=lambda _: True)
+    assert kills > count
+    assert effects.requests > kills
+    assert len(effects.done) == count
