@@ -1,5 +1,6 @@
 """Journals in PostgreSQL: owners that overtake each other, connections that are lost, errors."""
 
+import asyncio
 import os
 import re
 import signal
@@ -167,6 +168,26 @@ def test_an_owner_that_was_overtaken_writes_nothing(url: str, store: PostgresSto
     with pytest.raises(RunTakenOverError):
         store.append("a", new, b"row")
     other.close()
+
+
+def test_two_transactions_of_others_that_meet_leave_no_gap(url: str, store: PostgresStore) -> None:
+    """The second waits for the first, and reads the end of the log after that."""
+    epoch = store.claim("a", "graph").epoch
+
+    async def meet() -> tuple[int, int]:
+        connect = psycopg.AsyncConnection.connect
+        async with await connect(url) as one, await connect(url) as other:
+            first = await store.within.append(one, "a", epoch, b"one")
+            second = asyncio.create_task(store.within.append(other, "a", epoch, b"other"))
+            waits = f"SELECT 1 FROM pg_locks WHERE NOT granted AND pid = {other.info.backend_pid}"
+            while not await asyncio.to_thread(execute, url, f"{waits} LIMIT 1"):
+                pass
+            await one.commit()
+            return first, await second
+
+    assert asyncio.run(meet()) == (1, 2)
+    assert store.append("a", epoch, b"own") == 3
+    assert blobs(store, "a") == [b"one", b"other", b"own"]
 
 
 OWNER = """
