@@ -16,12 +16,16 @@ import pytest
 
 from kaygraph import (
     AlreadyAnsweredError,
+    Graph,
+    Journal,
     JournalCorruptError,
     JournalError,
     JournalFullError,
     JournalLockedError,
     JournalUnavailableError,
     JournalVersionError,
+    Node,
+    ParallelBatchNode,
     RunExistsError,
     RunTakenOverError,
     RunUnknownError,
@@ -59,6 +63,11 @@ def execute(url: str, *statements: Any) -> list[Any]:
         for statement in statements:
             cursor = connection.execute(statement)
         return cursor.fetchall() if cursor.description else []
+
+
+class End(Node[Any, None]):
+    def exec(self, _: Any) -> None:
+        pass
 
 
 def blobs(store: PostgresStore, run: str) -> list[bytes]:
@@ -460,6 +469,35 @@ def test_a_server_that_is_stopped_at_once_and_started_again_loses_nothing() -> N
             assert written.result(60) == list(range(1, 601))
         assert blobs(store, "a") == [b"%d" % (n % 7) for n in range(600)]
         store.close()
+
+
+def test_a_run_goes_on_when_its_server_was_stopped_and_started_again() -> None:
+    """It waits, and calls nothing twice; nor does the process that resumes it."""
+    with server() as (url, control):
+        called: list[int] = []
+
+        class Items(ParallelBatchNode[int, int]):
+            max_workers = 20
+
+            def prep(self, shared: Any) -> range:
+                return range(400)
+
+            async def exec(self, item: int) -> int:
+                if item == 200:
+                    await asyncio.to_thread(control, "stop")
+                    await asyncio.to_thread(control, "start")
+                called.append(item)
+                return item * 2
+
+            def post(self, shared: Any, prep_res: Any, exec_res: list[int]) -> None:
+                shared["doubled"] = exec_res
+
+        for _ in range(2):
+            shared: dict[str, Any] = {}
+            journal = Journal(url, run="a", accept=["Items"], redo=["End"])
+            asyncio.run(Graph(Items() >> End()).run_async(shared, journal=journal))
+            assert shared["doubled"] == [2 * n for n in range(400)]
+        assert sorted(called) == list(range(400))
 
 
 def test_a_server_that_does_not_come_back_is_told() -> None:
