@@ -14,7 +14,7 @@ from typing import IO, Any
 from examples.inputs import InputError, Records, many
 from examples.screen import Terminal, only, run_log, visible
 from examples.workflow import NAMES, Options, Row, Shared, Workflow
-from kaygraph import Graph, Journal, Observer, RunInterrupted, RunReport
+from kaygraph import Graph, Journal, JournalUnavailableError, Observer, RunInterrupted, RunReport
 
 # Which workflows follow an option that is not for all of them.
 TAKEN_BY = {
@@ -166,7 +166,10 @@ class Runner:
 
     def _journal(self, address: str, job: Job) -> Journal:
         """Return a journal for the last run of the job that has not ended, or for a new one."""
-        runs = [run for run in Journal(address).runs() if run.graph == job.graph.name]
+        try:
+            runs = [run for run in Journal(address).runs() if run.graph == job.graph.name]
+        except JournalUnavailableError:  # there is none yet; else the run itself fails
+            runs = []
         unfinished = next((run.run for run in runs if run.status != "done"), None)
         if unfinished is not None:
             self.screen.tell(f"run {unfinished!r} of {address} goes on")

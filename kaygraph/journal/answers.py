@@ -11,7 +11,7 @@ from .store import Answer
 # A look takes the writer's thread some 50 µs; whoever answers is a person, or a program that has
 # just done so.
 FIRST_S, GROWTH, MOST_S = 0.001, 1.5, 0.05
-TOLD_S = 0.25  # for so long a store that tells of answers is listened to at a time
+NOTIFIED_S = 0.25  # for so long a store that tells of answers is listened to at a time
 
 
 class Answers:
@@ -20,7 +20,7 @@ class Answers:
     Args:
         read: Returns all that there are.
         failed: Called when they cannot be read.
-        told: Of a store that tells of answers: returns when there are more than so many, or after
+        notified: Of a store that tells of answers: returns when there are more than so many, or after
             so many seconds. A server is not to be asked twenty times a second for days.
 
     Attributes:
@@ -31,9 +31,9 @@ class Answers:
         self,
         read: Callable[[], Awaitable[list[Answer]]],
         failed: Callable[[Exception], object],
-        told: Callable[[int, float], Awaitable[object]] | None = None,
+        notified: Callable[[int, float], Awaitable[object]] | None = None,
     ) -> None:
-        self._read, self._failed, self._told = read, failed, told
+        self._read, self._failed, self._notified = read, failed, notified
         self.found: Mapping[str, Answer] = {}
         self._looks = 0  # how many have begun
         self._seen = 0  # the number of the last that has ended
@@ -89,8 +89,8 @@ class Answers:
             self._asked.clear()
 
     async def _pause(self, seconds: float) -> None:
-        if self._told is not None and seconds == MOST_S:
-            await self._told(len(self.found), TOLD_S)
+        if self._notified is not None and seconds == MOST_S:
+            await self._notified(len(self.found), NOTIFIED_S)
             return
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):

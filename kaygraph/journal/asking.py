@@ -49,7 +49,7 @@ class Asking(State):
     Args:
         info: What the store knows of the run.
         answers: Returns the answers that there are; called in the writer's thread.
-        told: See ``Answers``.
+        notified: See ``Answers``.
         say: Tells the user what the run waits for.
 
     Attributes:
@@ -65,7 +65,7 @@ class Asking(State):
         writer: Writer,
         info: RunInfo,
         answers: Callable[[], list[Answer]],
-        told: Callable[[int, float], Awaitable[object]] | None,
+        notified: Callable[[int, float], Awaitable[object]] | None,
         say: Callable[[Iterable[Wait]], None],
     ) -> None:
         super().__init__(log, settings, encoding, run, writer)
@@ -73,8 +73,8 @@ class Asking(State):
         self.waits: dict[Asked, None] = {}
         self._loop, self._thread = asyncio.get_running_loop(), get_ident()
         self._info, self._say = info, say
-        self._answers = Answers(lambda: writer.call(answers), self._unreadable, told)
-        self._told: set[bytes] = set()
+        self._answers = Answers(lambda: writer.call(answers), self._unreadable, notified)
+        self._said: set[bytes] = set()
         self._cancelled_before = 0
         if self.changes:  # what was waited for is asked again, if the run still comes there
             for key in log.waits.keys() - log.answered:
@@ -238,8 +238,8 @@ class Asking(State):
         stays = self.settings.on_wait == "stay"
         if not stays and ends is not None and ends - self._time() <= SOON_S:
             return max(AGAIN_S, ends - self._time())
-        new = [asked.wait for asked in self.waits if asked.key not in self._told]
-        self._told.update(asked.key for asked in self.waits)
+        new = [asked.wait for asked in self.waits if asked.key not in self._said]
+        self._said.update(asked.key for asked in self.waits)
         if new:
             self._say(new)
         if not stays:

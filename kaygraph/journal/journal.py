@@ -106,7 +106,7 @@ class Journal:
             ValueError: The value does not fit the schema.
             NotRecordableError: The value cannot be recorded.
         """
-        with closing(self.open_store()) as store:
+        with closing(self.open_store(create=False)) as store:
             log, answers = log_of(store.rows(run)), store.answers(run)
             kept = addressed(run, name, value, log, answers, early)
             store.answer(run, kept, self._encoding.encode(value, f"the answer to {name!r}"))
@@ -117,22 +117,22 @@ class Journal:
         Raises:
             RunUnknownError: There is no such run.
         """
-        with closing(self.open_store()) as store:
+        with closing(self.open_store(create=False)) as store:
             return self._waits(store, self._named(run))
 
     def _waits(self, store: Store, run: str) -> list[Wait]:
         entries = pending(log_of(store.rows(run)), store.answers(run))
         return [wait_of(entry, self._encoding) for entry in entries]
 
-    def open_store(self) -> Store:
+    def open_store(self, *, create: bool = True) -> Store:
         """Open the store at its address, in the thread that uses it."""
-        return open_store(self.address, durable=self.durable)
+        return open_store(self.address, durable=self.durable, create=create)
 
     # --- what is recorded -------------------------------------------------------------------------
 
     def runs(self) -> list[RunInfo]:
         """Return what the journal knows of its runs, the newest first."""
-        with closing(self.open_store()) as store:
+        with closing(self.open_store(create=False)) as store:
             return store.runs()
 
     def show(self, run: str | None = None) -> RunRecord:
@@ -141,13 +141,13 @@ class Journal:
         Raises:
             RunUnknownError: There is no such run.
         """
-        with closing(self.open_store()) as store:
+        with closing(self.open_store(create=False)) as store:
             name = self._named(run)
             return replace(self._record(store, name), waits=self._waits(store, name))
 
     def result(self, path: str, run: str | None = None) -> Any:
         """Return the result that is recorded at a point, by its path or the name of its node."""
-        with closing(self.open_store()) as store:
+        with closing(self.open_store(create=False)) as store:
             name = self._named(run)
             point = point_of(self._record(store, name), path)
             if not point.has_result:
@@ -184,7 +184,7 @@ class Journal:
         """
         name = self._named(run)
         new = f"{name}-{token_hex(2)}" if new is None else check_run(new)
-        with closing(self.open_store()) as store:
+        with closing(self.open_store(create=False)) as store:
             record = self._record(store, name)
             last = None if at is None else point_of(record, at)
             changes = []
@@ -209,7 +209,7 @@ class Journal:
                 its end: ``"30d"``, ``"12h"``, or seconds as a float.
             unfinished: Whether runs that have failed, were interrupted or wait go as well.
         """
-        with closing(self.open_store()) as store:
+        with closing(self.open_store(create=False)) as store:
             return prune(store, keep, unfinished)
 
     def _named(self, run: str | None) -> str:

@@ -47,7 +47,7 @@ class Write:
 
     def __init__(self, key: bytes, writes: Writes) -> None:
         self.key, self._writes = key, writes
-        self.entry: Entry | None = None  # as it was told to the database last
+        self.entry: Entry | None = None  # as the database has it
 
     @property
     def known(self) -> Entry | None:

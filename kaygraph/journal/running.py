@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+import warnings
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -94,7 +95,10 @@ class Owned:
         assert self.store is not None
         self.store.finish(self.run, self.epoch, status, action, error)
         if status == "done" and self._keep is not None:
-            prune(self.store, self._keep)
+            try:
+                prune(self.store, self._keep)
+            except JournalError as failure:  # the run is done all the same
+                warnings.warn(f"the journal was not pruned: {failure}", stacklevel=1)
 
     def answers(self) -> list[Answer]:
         """Return the answers that others have given."""
@@ -102,18 +106,18 @@ class Owned:
         return self.store.answers(self.run)
 
     @property
-    def told(self) -> Callable[[int, float], Coroutine[Any, Any, object]] | None:
+    def notified(self) -> Callable[[int, float], Coroutine[Any, Any, object]] | None:
         """What tells of answers, if the store has it: in a thread of its own."""
         wait_for_answer = getattr(self.store, "wait_for_answer", None)
         if wait_for_answer is None:
             return None
         threads = self._listener = ThreadPoolExecutor(1, "kaygraph-answers")
 
-        async def told(known: int, seconds: float) -> None:
+        async def notified(known: int, seconds: float) -> None:
             call = threads.submit(wait_for_answer, self.run, known, seconds)
             await asyncio.wrap_future(call)
 
-        return told
+        return notified
 
     def close(self) -> None:
         if self._listener is not None:
@@ -147,7 +151,7 @@ async def run_recorded(
             log.forget_failures()
         log.forget(settings.redo)
         writer.add([ALIVE, True])
-        asked = info, owned.answers, owned.told, say
+        asked = info, owned.answers, owned.notified, say
         session = Session(log, settings, encoding, run, writer, *asked)
         session.owner = owned
         return await _run(session, writer, owned, node, run, partial(work, log.elapsed_s))

@@ -89,7 +89,7 @@ class MortalJournal(Journal):
         super().__init__(":memory:", run=run, types=types, key=key)
         self.mortal = Mortal(store, death)
 
-    def open_store(self) -> Store:
+    def open_store(self, *, create: bool = True) -> Store:
         return cast(Store, self.mortal)
 
 

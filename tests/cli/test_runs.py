@@ -66,7 +66,7 @@ def typed(
 
 def test_a_run_is_resumed_shown_forked_and_pruned(typed: Typed) -> None:
     """All that the command does with a run, one after another."""
-    assert typed("list")[:2] == (0, "no runs\n")
+    assert typed("list") == (1, "", "error: there is no journal at 'runs.db'\n")
 
     code, _, error = typed("resume", "first", "flows.py:graph")
     assert (code, error) == (1, "error: RuntimeError: not ready (in node 'Double')\n")
@@ -130,6 +130,7 @@ def test_a_wrong_command_says_what_to_type(typed: Typed, words: list[str], said:
 )
 def test_what_cannot_be_done_is_an_error(typed: Typed, words: list[str], said: str) -> None:
     """The code is 1."""
+    typed("resume", "first", "flows.py:graph")
     code, _, error = typed(*words)
     assert code == 1
     assert said in error
@@ -139,7 +140,7 @@ def test_a_journal_has_to_be_named(typed: Typed, monkeypatch: pytest.MonkeyPatch
     """By an option or by the environment."""
     monkeypatch.delenv("KAYGRAPH_JOURNAL")
     assert typed("list")[0] == 2
-    assert typed("list", "--journal", "other.db")[:2] == (0, "no runs\n")
+    assert typed("list", "--journal", "other.db")[0] == 1
 
 
 @pytest.mark.proofs
@@ -147,6 +148,6 @@ def test_it_is_a_program(typed: Typed) -> None:
     """``python -m kaygraph`` ends with the code."""
     command = [sys.executable, "-m", "kaygraph", "runs"]
     shown = subprocess.run([*command, "list"], capture_output=True, text=True, check=False)
-    assert (shown.returncode, shown.stdout) == (0, "no runs\n")
+    assert (shown.returncode, shown.stderr) == (1, "error: there is no journal at 'runs.db'\n")
     wrong = subprocess.run([*command, "shwo"], capture_output=True, text=True, check=False)
     assert wrong.returncode == 2
