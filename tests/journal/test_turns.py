@@ -7,20 +7,31 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaygraph.journal.turns import Point, Turns
+from kaygraph.journal.turns import Point, Turn, Turns
 
 pytestmark = pytest.mark.anyio
 
 
 def turns_of(*paths: str) -> Turns:
-    return Turns([Point(path.encode(), path, path) for path in paths])
+    """Return the turns of a recorded run whose preps have all been called."""
+    turns = Turns([Point(path.encode(), path, path) for path in paths])
+    for path in paths:
+        assert turns.begins(path) is None
+    return turns
+
+
+def turn_of(turns: Turns, path: str | None) -> Turn:
+    """Return the turn of a recorded point, or of something new."""
+    found = turns.add(b"new", "new", "new") if path is None else turns.find(path.encode())
+    assert found is not None
+    return found
 
 
 async def taken(turns: Turns, order: list[str], arrival: list[str | None]) -> None:
     """Have everybody wait for a turn, in the order of their arrival; None has no record."""
 
     async def take(name: str | None) -> None:
-        await turns.take(None if name is None else turns.places[name.encode()])
+        await turns.take(turn_of(turns, name))
         order.append(name or "new")
 
     async with asyncio.TaskGroup() as tasks:
@@ -43,14 +54,13 @@ async def test_what_is_new_keeps_its_own_order() -> None:
     order: list[str] = []
 
     async def follow(name: str) -> None:
-        await turns.take(None)
+        await turns.take(turn_of(turns, None))
         order.append(name)
 
     first, second = (asyncio.create_task(follow(name)) for name in ("first", "second"))
     await asyncio.sleep(0)
-    await turns.take(0)
+    await turns.take(turn_of(turns, "a"))
     assert turns.are_over
-    assert not turns.is_free(None)
     await follow("third")
     assert order == ["first", "second", "third"]
     assert first.done()
@@ -60,12 +70,12 @@ async def test_what_is_new_keeps_its_own_order() -> None:
 async def test_a_cancelled_wait_holds_up_nobody() -> None:
     """Its point is passed over, wherever it stands."""
     turns = turns_of("a", "b", "c")
-    waits = [asyncio.create_task(turns.take(place)) for place in (1, 2)]
+    waits = [asyncio.create_task(turns.take(turn_of(turns, path))) for path in ("b", "c")]
     await asyncio.sleep(0)
     waits[0].cancel()
     with pytest.raises(asyncio.CancelledError):
         await waits[0]
-    await turns.take(0)
+    await turns.take(turn_of(turns, "a"))
     await waits[1]
     assert turns.are_over
 
@@ -73,10 +83,10 @@ async def test_a_cancelled_wait_holds_up_nobody() -> None:
 async def test_a_cancelled_wait_of_something_new_holds_up_nobody() -> None:
     """Those behind it go on."""
     turns = turns_of("a")
-    waits = [asyncio.create_task(turns.take(None)) for _ in range(3)]
+    waits = [asyncio.create_task(turns.take(turn_of(turns, None))) for _ in range(3)]
     await asyncio.sleep(0)
     waits[0].cancel()
-    await turns.take(0)
+    await turns.take(turn_of(turns, "a"))
     await asyncio.gather(*waits[1:])
 
 
@@ -84,52 +94,68 @@ async def test_what_is_left_behind_is_passed_over_with_all_below_it() -> None:
     """A path that begins alike is another one."""
     turns = turns_of("race/a", "race/a/b", "race/a[00]/c", "race/ab", "end")
     turns.leave("race/a")
-    assert turns.next.path == "race/ab"
+    assert turns.missing == "race/ab"
     turns.leave("nowhere")
-    assert turns.next.path == "race/ab"
+    assert turns.missing == "race/ab"
     turns.leave("race")
-    assert turns.next.path == "end"
+    assert turns.missing == "end"
 
 
 async def test_reaching_a_turn_does_not_take_it() -> None:
     """Several may wait for the same."""
     turns = turns_of("a", "b")
-    waits = [asyncio.create_task(turns.reach(1)) for _ in range(2)]
+    waits = [asyncio.create_task(turns.reach(turn_of(turns, "b"))) for _ in range(2)]
     await asyncio.sleep(0)
     assert turns.waiting == 2
-    await turns.take(0)
+    await turns.take(turn_of(turns, "a"))
     await asyncio.gather(*waits)
-    assert turns.next.path == "b"
+    assert turns.missing == "b"
 
 
 async def test_points_that_nobody_asks_for_can_be_skipped() -> None:
     """Up to the first that somebody waits for; without one, all."""
     turns = turns_of("a", "b", "c", "d")
-    wait = asyncio.create_task(turns.take(2))
+    wait = asyncio.create_task(turns.take(turn_of(turns, "c")))
     await asyncio.sleep(0)
-    assert [point.path for point in turns.skip()] == ["a", "b"]
+    assert turns.skip() == [b"a", b"b"]
     await wait
-    assert [point.path for point in turns.skip()] == ["d"]
+    assert turns.skip() == [b"d"]
     assert turns.are_over
+
+
+async def test_a_prep_is_called_after_as_many_points_as_it_was() -> None:
+    """And before the next of them: what it read was not changed yet."""
+    turns = Turns([Point(b"a", "a", "a"), Point(b"b", "b", "b", 1), Point(b"c", "c", "c", 1)])
+    assert turns.begins("a") is None
+    late = turns.begins("b")
+    assert late is not None
+    prep = asyncio.ensure_future(late)
+    await asyncio.sleep(0)
+    assert not prep.done()
+    await turns.take(turn_of(turns, "a"))
+    await prep
+    assert not turns.is_free(turn_of(turns, "b"))  # that of c comes before it
+    assert turns.begins("c") is None
+    assert turns.is_free(turn_of(turns, "b"))
 
 
 async def test_many_in_any_order_with_cancellations() -> None:
     """No wait is left over, and the order of those that are not cancelled is the recorded one."""
     draw = random.Random(5)
     for _ in range(100):
-        names = [f"n{number}" for number in range(draw.randint(1, 12))]
-        turns, order = turns_of(*names), list[int]()
+        names = [f"n{number:02}" for number in range(draw.randint(1, 12))]
+        turns, order = turns_of(*names), list[str]()
 
-        async def take(place: int, turns: Turns = turns, order: list[int] = order) -> None:
-            await turns.take(place)
-            order.append(place)
+        async def take(name: str, turns: Turns = turns, order: list[str] = order) -> None:
+            await turns.take(turn_of(turns, name))
+            order.append(name)
 
-        places = [*range(len(names))]
-        draw.shuffle(places)
-        tasks = {place: asyncio.create_task(take(place)) for place in places}
+        arrival = [*names]
+        draw.shuffle(arrival)
+        tasks = {name: asyncio.create_task(take(name)) for name in arrival}
         await asyncio.sleep(0)  # all wait
-        for place in draw.sample(places, draw.randint(0, len(places))):
-            tasks[place].cancel()
+        for name in draw.sample(arrival, draw.randint(0, len(arrival))):
+            tasks[name].cancel()
         await asyncio.wait(tasks.values())
         assert turns.are_over
         assert order == sorted(order)
