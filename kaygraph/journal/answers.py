@@ -20,8 +20,8 @@ class Answers:
     Args:
         read: Returns all that there are.
         failed: Called when they cannot be read.
-        notified: Of a store that tells of answers: returns when there are more than so many, or after
-            so many seconds. A server is not to be asked twenty times a second for days.
+        notified: Of a store that tells of answers: returns when there are more than so many, or
+            after so many seconds. A server is not to be asked twenty times a second for days.
 
     Attributes:
         found: By their names, as of the last look.
