@@ -76,6 +76,7 @@ class Asking(State):
         self._answers = Answers(lambda: writer.call(answers), self._unreadable, notified)
         self._said: set[bytes] = set()
         self._cancelled_before = 0
+        run.read(self.motion.look)  # a run that drains does not go on waiting
         if self.changes:  # what was waited for is asked again, if the run still comes there
             for key in log.waits.keys() - log.answered:
                 del log.waits[key]
@@ -88,6 +89,7 @@ class Asking(State):
 
     async def close(self) -> None:
         """End what goes on beside the run."""
+        self._run.read_out(self.motion.look)
         self.motion.close()
         await self._answers.close()
 
@@ -235,8 +237,9 @@ class Asking(State):
             return AGAIN_S
         waiting = [asked.wait for asked in self.waits]
         ends = min((wait.until for wait in waiting if wait.until is not None), default=None)
-        stays = self.settings.on_wait == "stay"
-        if not stays and ends is not None and ends - self._time() <= SOON_S:
+        drains = self._run.draining
+        stays = self.settings.on_wait == "stay" and not drains
+        if not (stays or drains) and ends is not None and ends - self._time() <= SOON_S:
             return max(AGAIN_S, ends - self._time())
         new = [asked.wait for asked in self.waits if asked.key not in self._said]
         self._said.update(asked.key for asked in self.waits)

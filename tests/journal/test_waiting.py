@@ -157,6 +157,21 @@ def test_it_goes_on_waiting_where_that_is_asked_for(db: Path) -> None:
         thread.join()
 
 
+@pytest.mark.anyio
+async def test_a_run_that_drains_does_not_go_on_waiting(db: Path) -> None:
+    """It returns as one that waits, long before its grace is over."""
+    told = asyncio.Event()
+    ask = WaitFor("approval")
+    journal = Journal(db, run="r", on_wait="stay")
+    run = Graph(Step() >> ask).launch({}, journal=journal, observers=[lambda _: told.set()])
+    await told.wait()
+    while not journal.waits():
+        await asyncio.sleep(0.01)
+    run.drain(grace=60)
+    assert await run == "waits"
+    assert journal.show().info.status == "waits"
+
+
 def test_a_finished_run_waits_for_nothing(db: Path) -> None:
     """Another answer is refused."""
     run(letter(), db)
