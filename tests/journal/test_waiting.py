@@ -165,7 +165,7 @@ async def test_a_run_that_drains_does_not_go_on_waiting(db: Path) -> None:
     journal = Journal(db, run="r", on_wait="stay")
     run = Graph(Step() >> ask).launch({}, journal=journal, observers=[lambda _: told.set()])
     await told.wait()
-    while not journal.waits():
+    while not journal.waits():  # noqa: ASYNC110 - as another process would
         await asyncio.sleep(0.01)
     run.drain(grace=60)
     assert await run == "waits"
