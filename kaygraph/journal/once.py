@@ -110,23 +110,24 @@ class Once:
     """What one node writes to the database that its run is recorded in.
 
     Attributes:
-        here: Whether the database is that one; None: nobody has asked yet.
+        here: Whether each database that was asked about is that one: nodes of one name, made while
+            the graph runs, may have several.
     """
 
     def __init__(self, state: State, owner: Owner, number: int, name: str) -> None:
         self.state, self.owner, self.number = state, owner, number
         self.what = f"what the database has returned to {name!r}"
-        self.here: bool | None = None
+        self.here: dict[Any, bool] = {}
         self._doubts: list[Recorded] = []  # of transactions that may have been committed
         self._asks = asyncio.Lock()
 
     async def is_here(self, database: Any) -> bool:
         """Whether a connected database is the one that the run is recorded in."""
         async with self._asks:
-            if self.here is None:
+            if database not in self.here:
                 await self.state.committed()  # the log knows the node before its rows
-                self.here = await database.has_part(_IsHere(self.owner))
-        return self.here
+                self.here[database] = await database.has_part(_IsHere(self.owner))
+        return self.here[database]
 
     def write(self, what: object) -> Write:
         """Return what is known of something that is written where the call stands in the run."""

@@ -15,7 +15,14 @@ from typing import Any
 import psycopg
 import pytest
 
-from kaygraph import Graph, Node, NotRecordableError, Retry, RunTakenOverError
+from kaygraph import (
+    AsyncNode,
+    Graph,
+    Node,
+    NotRecordableError,
+    Retry,
+    RunTakenOverError,
+)
 from kaygraph.journal import once, running
 from kaygraph.journal.journal import Journal
 from kaygraph.journal.log import WRITTEN, unpacked
@@ -30,6 +37,7 @@ from kaygraph.nodes import (
 from kaygraph.nodes.sql import _once
 from kaygraph.nodes.sql._postgres import Postgres
 from kaygraph.nodes.sql._sqlite import SQLite
+from kaygraph.run.frame import FRAME
 from tests.databases import needs_postgres, placeholder, pooler, schema, server
 from tests.journal.wires import wired
 from tests.stages import Stage
@@ -375,6 +383,26 @@ def test_rows_of_another_database_are_written_as_ever(url: str, tmp_path: Path) 
     assert tables == {"t"}
 
 
+def test_each_database_is_asked_whether_it_is_the_journals(url: str, tmp_path: Path) -> None:
+    """Nodes of one name may have several, where graphs are made while one runs."""
+    other = f"sqlite:///{tmp_path}/other.db"
+    execute(other, "CREATE TABLE t (id INTEGER, word TEXT)")
+
+    class Asks(AsyncNode[None, list[bool]]):
+        async def exec(self, _: None) -> list[bool]:
+            frame = FRAME.get()
+            asked = frame.run.journal.once(self, frame)
+            own, another = SQLExecute(url, "SELECT 1"), SQLExecute(other, "SELECT 1")
+            async with own.lifespan({}) as here, another.lifespan({}) as there:
+                return [await asked.is_here(database) for database in (there, here, there)]
+
+        def post(self, shared: Any, prep_res: None, exec_res: list[bool]) -> None:
+            shared["here"] = exec_res
+
+    run(url, Graph(Asks()), shared := {})
+    assert shared["here"] == [False, True, False]
+
+
 def test_a_copy_of_the_database_is_another_one(url: str, tmp_path: Path) -> None:
     """As a restored backup is, in which the same run stands."""
     if not url.startswith("sqlite"):
@@ -440,7 +468,7 @@ def test_a_server_that_is_stopped_in_the_middle_has_each_row_once() -> None:
                         await asyncio.to_thread(control, "start")
                 return await super().exec(item)
 
-        retry = Retry(attempts=9, wait=0.05, on=DatabaseUnavailableError)
+        retry = Retry(attempts=1000, wait=0.05, on=DatabaseUnavailableError)
         node = Restarts(url, insert(url), reads="rows", max_workers=20, retry=retry)
         run(url, Graph(node), {"rows": rows(1500)})
         assert written(url) == list(range(1500))

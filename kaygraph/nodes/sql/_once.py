@@ -31,9 +31,10 @@ class Commits:
 
     async def row(self, once: "Once", row: Bound) -> Any:
         """Return a row as it is written: recorded, if the run is recorded in this database."""
-        if once.here is None:
-            await once.is_here(self.database)
-        if not once.here:
+        here = once.here.get(self.database)
+        if here is None:
+            here = await once.is_here(self.database)
+        if not here:
             return row
         return Recorded(row, once, once.write([self._statement.text, row]))
 

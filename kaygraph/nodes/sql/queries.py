@@ -207,7 +207,7 @@ class SQLWrite(OnDatabase, ParallelBatchNode[Any, Any]):
         row: Any = self._statement(self.statement).bound(item)
         once, commits = once_of(self), group.commit
         if once is not None and isinstance(commits, Commits):
-            row = await commits.row(once, row) if once.here is not False else row
+            row = await commits.row(once, row)
         (result,) = await group.write([row])
         return _written(item, result)
 
