@@ -110,8 +110,12 @@ def item_place(name: str, index: int, item: Any, shows: bool = True) -> str:
     """
     if not shows:
         return f"{name!r}, item {index}"
+    return f"{name!r}, item {index} ({value_text(item)})"
+
+
+def value_text(value: object) -> str:
+    """Return a short text that shows a value, with its secrets hidden."""
     try:
-        shown = redacted(_repr.repr(item))
+        return redacted(_repr.repr(value))
     except Exception:  # an error in __repr__ must not hide the error to report
-        shown = f"a {type(item).__name__}"
-    return f"{name!r}, item {index} ({shown})"
+        return f"a {type(value).__name__}"

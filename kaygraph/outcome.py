@@ -45,6 +45,18 @@ class Outcome(Generic[T]):
         """Whether there is a value."""
         return self.status == "ok"
 
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        """Show it in a notebook, as a table and as text; secrets in its values are hidden."""
+        from ._formatting import error_text, value_text  # these load where they are used
+        from .drawing.tables import html_table
+
+        value = value_text(self.value) if self.ok else ""
+        error = "" if self.error is None else error_text(self.error)
+        heads = ("name", "index", "status", "value", "error", "attempts", "seconds")
+        row = (self.name, self.index, self.status, value, error, self.attempts)
+        table = html_table(heads, [(*row, f"{self.seconds:.3f}")])
+        return {"text/plain": repr(self), "text/html": table}
+
 
 def status_of(error: BaseException, on_error: object = "raise") -> Status:
     """Return the status of an item that ended with ``error``."""

@@ -23,6 +23,7 @@ LAYERS = [
     "_formatting",
     "_validation",
     "_schemas",
+    "drawing",
     "outcome",
     "events",
     "aio",

@@ -66,6 +66,7 @@ class Graph(BaseNode[Any, str | None]):
     _hook_names = BaseNode._hook_names - {"exec"}
     _own_hooks = False  # on the object, beside those of its class
     _ruled = False  # it says something of what runs within it
+    in_rounds: ClassVar[bool] = False  # it is walked once for each of many params
     _walks_by: ClassVar[type[Walk]] = Walk
     _ends_with_any: ClassVar[bool] = False
     _starts: Sequence[AnyNode] = ()
@@ -128,6 +129,23 @@ class Graph(BaseNode[Any, str | None]):
     def to_mermaid(self) -> str:
         """Return the graph as a Mermaid flowchart."""
         return draw.mermaid(self._planned())
+
+    def to_svg(self, *, direction: Literal["LR", "TB"] = "LR", standalone: bool = True) -> str:
+        """Return the graph as an SVG picture, which needs no script and no network.
+
+        Nodes have their full name, as events and reports use it, in ``data-node``; edges have
+        ``data-source``, ``data-target`` and ``data-action``. Names and actions are all that is
+        written: no settings, no values.
+
+        Args:
+            direction: From left to right, or from top to bottom ("TB").
+            standalone: Whether the stylesheet is part of it, light or dark as the reader's
+                system is. Without it, the page around has to bring one.
+        """
+        from .picture import drawn  # loads where it is used
+
+        self._planned()
+        return drawn(self, direction, standalone)
 
     @property
     def composition(self) -> Composition[AnyNode]:

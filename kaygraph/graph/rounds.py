@@ -67,6 +67,7 @@ class BatchGraph(Graph):
     max_workers: int = 1
     on_error: str | float = "raise"
     _checks: ClassVar[Checks] = {**checks_of(BatchGraphSettings), "max_workers": check_count}
+    in_rounds = True
     _accepts: ClassVar[frozenset[str]] = frozenset(_checks)
 
     def __init__(self, start: Any = None, **settings: Unpack[BatchGraphSettings]) -> None:

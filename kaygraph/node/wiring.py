@@ -3,6 +3,7 @@
 import sys
 import warnings
 from collections.abc import Collection, Sequence
+from importlib import import_module
 from typing import Any, Protocol
 from weakref import ref
 
@@ -124,6 +125,13 @@ class Wired:
                 f"an action is a string that is not empty, as in a - 'retry' >> b; got {action!r}"
             )
         return Branch(self._heads, self._tails, action)
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        """Show it in a notebook: drawn, and as text."""
+        # By its name, as it stands on graphs, and these stand on the wiring.
+        notebook = import_module("kaygraph.graph.notebook")
+        bundle: dict[str, str] = notebook.shown(self, self._heads)
+        return bundle
 
 
 class Chain(Wired):

@@ -157,6 +157,13 @@ class NodeFigures:
             }
         return row
 
+    def row(self) -> tuple[object, ...]:
+        """Return what a table shows of the node."""
+        items = max(self.ended, self.stage_items)
+        failed = self.items["failed"] + self.items["timed_out"]
+        seconds = ("", "") if self.is_whole else (f"{self.work_s:.3f}", f"{self.longest_s:.3f}")
+        return (self.name, items, failed, self.retries, self.peak, *seconds)
+
     def __str__(self) -> str:
         text = f"{max(self.ended, self.stage_items):>6} items  peak {self.peak}"
         if self.is_whole:

@@ -302,6 +302,15 @@ class RunReport(CountsItems):
             [*self.summary(), *(f"  {node.name:<{width}}  {node}" for node in rows), self.verdict]
         ).rstrip()
 
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        """Show it in a notebook, as a table and as text."""
+        from ..drawing.tables import html_table  # loads where it is used
+
+        heads = ("node", "items", "failed", "retries", "at once", "seconds in exec", "longest")
+        rows = [node.row() for node in self.nodes.values() if node.items or node.stage_workers]
+        table = html_table(heads, rows, above=self.summary(), below=self.verdict)
+        return {"text/plain": str(self), "text/html": table}
+
     def summary(self) -> list[str]:
         """Return the lines about the run as a whole."""
         counts = ", ".join(

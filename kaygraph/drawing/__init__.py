@@ -1,0 +1,1 @@
+"""Drawings of graphs as SVG, and tables as HTML: no browser, script or network is needed."""
