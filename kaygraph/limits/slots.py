@@ -1,10 +1,10 @@
 """What a worker holds while it works: its caps, acquired in one step."""
 
 import asyncio
+import os
 from collections.abc import Callable, Sequence
 from contextvars import Context
 from typing import Any, Protocol
-from uuid import uuid4
 
 from ..aio.outlet import ItemOutlet
 from ..aio.tasks import raise_if_cancelled
@@ -91,7 +91,7 @@ class Slot:
     def token(self) -> str:
         """What tells the current item from all others: the same for all of its attempts."""
         if self.known_token is None or self.known_token[0] != self.index:
-            self.known_token = self.index, uuid4().hex
+            self.known_token = self.index, os.urandom(16).hex()
         return self.known_token[1]
 
     @property

@@ -1,18 +1,20 @@
 """What a hook may ask about its run: ``self.attempt``, ``self.error``, ``self.log``, …"""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
 from functools import partial
-from random import Random
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
-from uuid import UUID, uuid4
 
 from ..outcome import Outcome
 from ..run.frame import FRAME, NO_PARAMS
-from ..run.here import SHARED_RANDOM
+from ..run.here import Here, shared_random
 from ..run.place import here_of, place_of
 
 if TYPE_CHECKING:
+    from datetime import datetime
+    from random import Random
+    from uuid import UUID
+
     from structlog.typing import FilteringBoundLogger
 
 T = TypeVar("T")
@@ -101,31 +103,31 @@ class Facts:
         random, and the same for all attempts at an item.
         """
         here = here_of(self)
-        return uuid4().hex if here is None else here.key
+        return os.urandom(16).hex() if here is None else here.key
 
     @Fact
-    def now(self) -> Callable[[], datetime]:
+    def now(self) -> "Callable[[], datetime]":
         """``self.now()``: the time, in UTC. A resumed run gets what it was when it was asked."""
         return _now
 
     @Fact
-    def random(self) -> Random:
+    def random(self) -> "Random":
         """A ``random.Random``: where a recorded run is resumed, it gives the same numbers again.
 
         It follows from the run and the visit (in ``exec``: and from the item and the attempt). In a
         run without a journal it is the generator of the module ``random``.
         """
         here = here_of(self)
-        return SHARED_RANDOM if here is None else here.random(_attempt())
+        return shared_random() if here is None else here.random(_attempt())
 
     @Fact
-    def uuid(self) -> Callable[[], UUID]:
+    def uuid(self) -> "Callable[[], UUID]":
         """``self.uuid()``: a new UUID; where a recorded run is resumed, the same one again.
 
         Each attempt gets the same ones. In a run without a journal it is ``uuid.uuid4()``.
         """
-        here = here_of(self)
-        return uuid4 if here is None else partial(here.uuid, _attempt())
+        here = here_of(self) or NOWHERE
+        return partial(here.uuid, _attempt())
 
     @Fact
     def replaying(self) -> bool:
@@ -156,7 +158,12 @@ def _attempt() -> int:
     return 1 if frame is None else frame.attempt
 
 
-def _now() -> datetime:
+NOWHERE = Here("", None)
+
+
+def _now() -> "datetime":
+    from datetime import UTC, datetime
+
     frame = FRAME.get(None)
     if frame is None or frame.run.journal is None:
         return datetime.now(UTC)

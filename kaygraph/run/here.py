@@ -1,14 +1,14 @@
-"""What a hook may ask that follows from where in a run it is called, and from nothing else."""
+"""What a hook may ask that follows from where in a run it is called, and from nothing else.
 
-import random
+What it takes from the standard library loads where it is used: few programs ask.
+"""
+
 from contextvars import ContextVar
-from hashlib import blake2b
-from random import Random
-from typing import Any
-from uuid import UUID, uuid4
+from typing import TYPE_CHECKING, Any
 
-# That of the functions of the module: seeded as the program does it, and anew in each process.
-SHARED_RANDOM: Random = random.random.__self__  # type: ignore[attr-defined]
+if TYPE_CHECKING:
+    from random import Random
+    from uuid import UUID
 
 
 class Here:
@@ -29,17 +29,21 @@ class Here:
     def __reduce__(self) -> tuple[Any, ...]:
         return Here, (self.key, self.seed)
 
-    def random(self, attempt: int) -> Random:
+    def random(self, attempt: int) -> "Random":
         """Return a generator, which is another one for each attempt."""
         if self.seed is None:
-            return SHARED_RANDOM
+            return shared_random()
         self._begin(attempt)
         if self._random is None:
+            from random import Random
+
             self._random = Random(_hash(self.seed, f"random {attempt}"))
         return self._random
 
-    def uuid(self, attempt: int) -> UUID:
+    def uuid(self, attempt: int) -> "UUID":
         """Return the next UUID; each attempt gets the same ones."""
+        from uuid import UUID, uuid4
+
         if self.seed is None:
             return uuid4()
         self._begin(attempt)
@@ -51,7 +55,17 @@ class Here:
             self._attempt, self._made, self._random = attempt, 0, None
 
 
+def shared_random() -> "Random":
+    """Return the generator of ``random``'s functions, which a program may have seeded."""
+    import random
+
+    generator: random.Random = random.random.__self__  # type: ignore[attr-defined]
+    return generator
+
+
 def _hash(seed: bytes, what: str) -> bytes:
+    from hashlib import blake2b
+
     return blake2b(what.encode(), digest_size=16, key=seed).digest()
 
 
