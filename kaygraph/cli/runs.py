@@ -89,9 +89,8 @@ def resume(options: Options) -> int:
 
 def answer(options: Options) -> int:
     """Answer what a run waits for."""
-    Journal(options.journal).answer(
-        options.run, options.name, from_json(options.value, "an answer")
-    )
+    value = from_json(options.value, "an answer")
+    Journal(options.journal).answer(options.run, options.name, value, early=options.early)
     print(f"answered {options.name!r} of run {options.run!r}; resume it, if it does not go on")
     return 0
 
@@ -198,7 +197,12 @@ COMMANDS = (
         "answer",
         answer,
         "answer what a run waits for",
-        (RUN, takes("name", "NAME"), takes("value", "JSON")),
+        (
+            RUN,
+            takes("name", "NAME", help="the id of a wait, as of show, or its name"),
+            takes("value", "JSON"),
+            flag("--early", "it is for what was not asked yet, although others wait"),
+        ),
     ),
     Command(
         "fork",

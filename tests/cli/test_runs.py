@@ -151,3 +151,29 @@ def test_it_is_a_program(typed: Typed) -> None:
     assert (shown.returncode, shown.stderr) == (1, "error: there is no journal at 'runs.db'\n")
     wrong = subprocess.run([*command, "shwo"], capture_output=True, text=True, check=False)
     assert wrong.returncode == 2
+
+
+ASKING = """\
+from kaygraph import Graph
+from kaygraph.nodes import WaitFor
+
+graph = Graph(WaitFor("approval", ask="Send it?", schema=bool) >> WaitFor("who"), name="asking")
+"""
+
+
+def test_a_run_that_waits_is_shown_and_answered(typed: Typed) -> None:
+    """It ends with 75 until all is answered; a wrong answer is refused with what is wrong."""
+    Path("asking.py").write_text(ASKING)
+    code, said, told = typed("resume", "letter", "asking.py:graph")
+    assert (code, said) == (75, "run 'letter': waits, action 'waits'\n")
+    assert "kaygraph runs answer --journal runs.db letter approval JSON" in told
+    assert "it waits for approval: Send it?" in typed("show", "letter")[1]
+    assert json.loads(typed("show", "letter", "--json")[1])["waits"][0]["id"] == "approval"
+
+    code, _, told = typed("answer", "letter", "approval", '"yes"')
+    assert (code, "does not fit its schema" in told) == (1, True)
+    code, _, told = typed("answer", "letter", "aproval", "true")
+    assert (code, "Did you mean 'approval'?" in told) == (1, True)
+    assert typed("answer", "letter", "who", '"ann"', "--early")[0] == 0
+    assert typed("answer", "letter", "approval", "true")[0] == 0
+    assert typed("resume", "letter", "asking.py:graph")[:2] == (0, "run 'letter': done\n")
