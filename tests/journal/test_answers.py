@@ -83,7 +83,7 @@ async def test_a_store_that_tells_of_answers_is_listened_to() -> None:
 
 async def test_it_is_closed_in_the_middle_of_a_look() -> None:
     """And leaves no task behind."""
-    begun = asyncio.Event()
+    before, begun = asyncio.all_tasks(), asyncio.Event()
 
     async def read() -> list[Answer]:
         begun.set()
@@ -95,4 +95,4 @@ async def test_it_is_closed_in_the_middle_of_a_look() -> None:
     await begun.wait()
     waiting.cancel()
     await answers.close()
-    assert asyncio.all_tasks() == {asyncio.current_task()}
+    assert asyncio.all_tasks() == before
