@@ -164,7 +164,7 @@ async def _walked(
         beside.enter()
     begin: Begin[Any] = partial(branch.run_within, shared, frame)
     if frame.run.journal is not None:
-        begin = frame.run.journal.branch(index, begin)
+        begin = frame.run.journal.branch(index, branch, frame, begin)
     try:
         await begun(begin, frame.name_of(branch), frame, branch)
     finally:

@@ -5,11 +5,13 @@ around, how often a walk has come to each of them, and what items are, never whe
 stand or when they came.
 """
 
+import asyncio
 from contextvars import ContextVar
 from functools import cached_property
 from hashlib import blake2b
 from typing import Any
 
+from ..limits.slots import Slot
 from ..run.here import Here
 from .turns import Turn
 
@@ -27,6 +29,7 @@ class Position:
         ended: What of the items of a batch failed, to be recorded when the batch has ended.
         turn: Of the visit's result in the recorded order, as soon as it is recorded.
         began: The key of what was handed over last before the visit's ``prep`` was called.
+        slot: That of a round: what is held while it runs, and not while it waits for its turn.
         shown: That the visit's ``exec`` has recorded a result of its own.
         noted: What hooks have asked for and is recorded by itself, by its key.
         here: What hooks ask that follows from the position, once one has asked.
@@ -40,6 +43,7 @@ class Position:
     failed: "dict[str, Position] | None" = None
     here: Here | None = None
     turn: Turn | None = None
+    slot: Slot | None = None
     began = b""
     index = 0
     shown = False
@@ -79,6 +83,22 @@ class Position:
     @cached_property
     def noted(self) -> dict[bytes, Any]:
         return {}
+
+    @cached_property
+    def taking(self) -> asyncio.Lock:
+        """What is held by who takes again what a round has given back."""
+        return asyncio.Lock()
+
+    @property
+    def rounds(self) -> "list[Position]":
+        """The rounds that it stands within, the outermost first."""
+        found = []
+        at: Position | None = self
+        while at is not None:
+            if at.slot is not None:
+                found.append(at)
+            at = at.around
+        return found[::-1]
 
     def visit(self, name: str) -> "Position":
         """Return the position of the next visit of a node, which has this full name."""

@@ -6,6 +6,7 @@ from typing import Any
 from ..aio.outlet import hand_on_all
 from ..errors import Drop, NotRecordableError
 from ..executors.kinds import YIELDING
+from ..graph.graph import Graph
 from ..limits.permits import AUTO_MOST
 from ..limits.slots import Slot
 from ..node.composed import most_attempts
@@ -91,7 +92,12 @@ class Recording:
 
     async def apart(self, item: Any, index: Any, slot: Slot) -> Any:
         """Run an item that is not recorded itself; what runs within it has a place of its own."""
-        token = POSITION.set(self.around.item(self._key(item)))
+        if not self.prefix:
+            self.prefix = self.around.key(f"{self.name}:items")
+        position = self.around.item(self._key(item))
+        token = POSITION.set(position)
+        if isinstance(self.node, Graph):
+            position.slot = slot
         try:
             return await self._run(item, index, slot)
         finally:
@@ -123,9 +129,18 @@ class Recording:
     async def _in_turn(self, place: int, slot: Slot) -> None:
         """Wait until an item is the next to go on."""
         assert self.sequence is not None
-        if not self.sequence.is_next(place):
-            slot.give()
-        await self.sequence.take(place)
+        if self.sequence.is_next(place):
+            await self.sequence.take(place)
+            return
+        slot.give()
+        motion, position = self.state.motion, self.around.item(b"")
+        motion.begin(position)
+        motion.stop(position)
+        try:
+            await self.sequence.take(place)
+        finally:
+            motion.go_on(position)
+            motion.end(position)
 
     def _key(self, item: Any) -> bytes:
         """Return the key of an item: what it is, and which of several that are equal."""
@@ -155,6 +170,8 @@ class Recording:
         if position.blocked:
             slot.give()
             await state.never(position)
+        if state.let_go:  # work is done again: with all that it takes
+            await state.regain(position)
         outlet = slot.outlet
         token = POSITION.set(position)
         if self.retries and slot.context is not None:  # another attempt begins in a copy of it

@@ -181,7 +181,7 @@ async def _run(
         root = root.visit(node.name)
         session.motion.begin(root)
     token = POSITION.set(root)
-    session.turns.begins(root.path)
+    session.turns.begun(root.path)
     try:
         action = await work()
         session.check_end()

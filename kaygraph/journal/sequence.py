@@ -2,15 +2,12 @@
 
 import asyncio
 
-# So many seconds after nothing has ended, nor begun, the order is given up where workers are free:
-# an item that has had its place there may have gone from the source.
-GRACE_S = 0.2
-
 
 class Sequence:
     """Hands over items in the recorded order, and new ones behind them.
 
-    Where the items have changed, and the workers wait for one that does not come, the next goes on.
+    Where the items have changed, and all workers wait for one that does not come, the next goes on;
+    where workers are free, ``give_up`` has it go on.
 
     Args:
         recorded: How many items have a place.
@@ -41,6 +38,11 @@ class Sequence:
         self._places += 1
         return self._places - 1
 
+    @property
+    def waits(self) -> bool:
+        """Whether an item waits for others."""
+        return bool(self._waiting)
+
     def is_next(self, place: int) -> bool:
         """Whether ``take`` would not wait."""
         return place <= self._next
@@ -64,16 +66,18 @@ class Sequence:
             future.set_result(None)
 
     def _look(self) -> None:
-        """Look, a moment later, whether all that was taken up waits for something else."""
-        if len(self._waiting) == self._active and self._waiting:
-            loop, changes = asyncio.get_running_loop(), self._changes
-            if self._active >= self._workers:
-                loop.call_soon(self._give_up, changes)
-            else:
-                loop.call_later(GRACE_S, self._give_up, changes)
+        """Look, a moment later, whether all workers wait for something else."""
+        if self._waiting and len(self._waiting) == self._active >= self._workers:
+            asyncio.get_running_loop().call_soon(self._looked, self._changes)
 
-    def _give_up(self, changes: int) -> None:
-        woken = any(future.done() for future in self._waiting.values())
-        if changes == self._changes and self._waiting and not woken:
-            self._next = max(self._next, min(self._waiting))
-            self._wake()
+    def _looked(self, changes: int) -> None:
+        if changes == self._changes:
+            self.give_up()
+
+    def give_up(self) -> bool:
+        """Have the next go on if one waits for what does not come; return whether one did."""
+        if not self._waiting or any(future.done() for future in self._waiting.values()):
+            return False
+        self._next = max(self._next, min(self._waiting))
+        self._wake()
+        return True

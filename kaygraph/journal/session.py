@@ -1,9 +1,10 @@
 """The recorder of a run: what is replayed, what is new, and whose turn it is."""
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 from ..aio.tasks import stop
@@ -50,12 +51,11 @@ class Session(Snapshots):
         entries = self.log.entries
         left = entries.pop(position.key("left"), None) if entries else None
         try:
-            if (turn := self.turns.begins(position.path)) is not None:
+            if (turn := self.turns.prep(position.path)) is not None:
                 await self._waited(turn, position)
-            position.began = self.turns.last
             if left is not None:
                 return await self._failed_again(position, left, begin)
-            return await begin()
+            return await self._begun(position, begin)
         except Exception:
             if left is None:  # its turn: nothing recorded is to come behind it
                 around.failed = {**(around.failed or {}), name: position}
@@ -63,10 +63,16 @@ class Session(Snapshots):
             raise
         finally:
             POSITION.reset(token)
-            self.turns.leave(position.path)
             self._drop(position)
+            self.dropped += self.turns.leave(position.path)
             if is_leaf:
                 self.motion.end(position)
+
+    def _begun(self, position: Position, begin: Begin[T]) -> Coroutine[Any, Any, T]:
+        """Begin with the lifecycle of a node, the first step of which calls ``prep``."""
+        self.turns.begun(position.path)
+        position.began = self.turns.last
+        return begin()
 
     async def completed(self, node: Any) -> None:
         position = POSITION.get()
@@ -103,14 +109,16 @@ class Session(Snapshots):
         self.add([LEFT, key, number, payload, None, None, path, after, position.began])
         self.turns.note(key)
 
-    def branch(self, index: int, begin: Begin[T]) -> Begin[T]:
+    def branch(self, index: int, node: Any, frame: Names, begin: Begin[T]) -> Begin[T]:
         position = POSITION.get()
+        if not _has_no_hooks(node):
+            begin = partial(self.visited, node, frame, begin)
         entry = self.log.entries.get(position.key("decided"))
         if entry is None:
             return begin
         status, error = entry[PAYLOAD][index]
         if status == "ok":
-            return begin
+            return lambda: self._won(position, begin)
         return lambda: self._lost(position, error, begin)
 
     def needed(self, needed: int | None) -> int | None:
@@ -160,9 +168,22 @@ class Session(Snapshots):
         """Run a node as far as it is recorded, and raise what it failed with in its turn."""
         turn = self.turns.find(position.key("left"))
         assert turn is not None
-        await self._cut_short(position, begin, turn)
+
+        async def begun() -> T:
+            return await self._begun(position, begin)
+
+        await self._cut_short(position, begun, turn)
         self.turns.drop(turn)
         raise self.encoding.decode_error(left[PAYLOAD])
+
+    async def _won(self, position: Position, begin: Begin[T]) -> T:
+        """Run a branch of a group, and end when that was decided: not before others had gone on."""
+        result = await begin()
+        turn = self.turns.find(position.key("decided"))
+        assert turn is not None
+        if not self.turns.is_free(turn):
+            await self._waited(self.turns.reach(turn), position)
+        return result
 
     async def _lost(self, position: Position, error: bytes | None, begin: Begin[T]) -> T:
         """Run a branch of a group as far as it is recorded, since others had decided then."""
@@ -178,6 +199,7 @@ class Session(Snapshots):
         position.blocked = True
         loop = asyncio.get_running_loop()
         work = loop.create_task(begin())
+        self.release(position)
         self.motion.stop(position)
         try:
             if turn is None:
@@ -194,11 +216,17 @@ class Session(Snapshots):
         """Wait for a turn, and take it."""
         if self.turns.is_free(turn):
             self.turns.drop(turn)
-        else:
+            return
+        try:
             await self._waited(self.turns.take(turn), position)
+        except BaseException:  # it was cancelled, and is not handed over
+            if turn.counts:
+                self.dropped.append(turn)
+            raise
 
     async def _waited(self, turn: Awaitable[None], position: Position) -> None:
         """Wait for a turn."""
+        self.release(position)
         self.motion.stop(position)
         try:
             await turn
@@ -210,8 +238,7 @@ class Session(Snapshots):
         turn = position.turn
         if turn is not None and not turn.passed:
             self.turns.drop(turn)
-            if not turn.recorded:
-                self.dropped.append(turn)
+            self.dropped.append(turn)
 
     def _forget(self, path: str) -> None:
         """Make void what was recorded at a path or below it, and not handed over."""
@@ -222,9 +249,12 @@ class Session(Snapshots):
                 self.add([VOID, turn.key])
 
     def _may_stop(self) -> bool:
-        return bool(self.turns.waiting or self.waits)
+        return bool(self.turns.waiting or self.waits or self.is_sequenced)
 
     def _stopped(self) -> float | None:
+        if self.is_sequenced:
+            self.give_up()
+            return 0.0
         if self.turns.are_over:
             return self._only_waits()
         if self._stopped_at != self.motion.changes:

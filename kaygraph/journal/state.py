@@ -49,6 +49,7 @@ class State:
         self.prefix = ""  # of the names of nodes, where the run takes place within another one
         self.closed = False  # the run has ended, but for its last commit
         self.dropped: list[Turn] = []  # of what is recorded, and was not handed over
+        self.let_go = False  # a round has given its permits back while it waited for its turn
         self._sequences: dict[bytes, Sequence] = {}
         self.motion = Motion(self._may_stop, self._stopped)
         self._nothing = encoding.fingerprint(None)
@@ -134,8 +135,35 @@ class State:
         if self._run.task is not None and not self.closed:
             self._run.task.cancel()
 
+    @property
+    def is_sequenced(self) -> bool:
+        """Whether an item waits for others of its batch."""
+        return any(sequence.waits for sequence in self._sequences.values())
+
+    def give_up(self) -> None:
+        """Have items go on that wait for those that have gone from their source."""
+        for sequence in self._sequences.values():
+            sequence.give_up()
+
+    def release(self, position: Position) -> None:
+        """Give back what the rounds hold that something waits in: others may come first."""
+        if self.turns.are_over:
+            return
+        for around in position.rounds:
+            if around.slot is not None and around.slot.held:
+                around.slot.give()
+                self.let_go = True
+
+    async def regain(self, position: Position) -> None:
+        """Take again what was given back."""
+        for around in position.rounds:
+            async with around.taking:  # several nodes of a round may begin at once
+                if around.slot is not None:
+                    await around.slot.take()
+
     async def never(self, position: Position) -> None:
         """Wait for the end of what runs here: what lost is not begun again."""
+        self.release(position)
         self.motion.stop(position)
         try:
             await asyncio.get_running_loop().create_future()

@@ -111,7 +111,7 @@ class Turns:
         if turn.recorded:
             for path in around(turn.path):
                 self._below[path] -= 1
-            self._begun(turn.path)
+            self.begun(turn.path)
         self._advance()
 
     def note(self, key: bytes) -> None:
@@ -121,24 +121,17 @@ class Turns:
 
     # --- preps ------------------------------------------------------------------------------------
 
-    def begins(self, path: str) -> Awaitable[None] | None:
+    def prep(self, path: str) -> Awaitable[None] | None:
         """Return the wait until a ``prep`` may be called; None if that is so already."""
-        if path not in self._preps:
-            return None
-        if self._preps[path] <= self._passed:
-            self._begun(path)
-            return None
-        return self._prep(path)
+        began = self._preps.get(path)
+        return None if began is None or began <= self._passed else self._prep(path, began)
 
-    async def _prep(self, path: str) -> None:
-        began = self._preps[path]
-        try:
-            while self._passed < began and path in self._preps:
-                await self._wait(self._for_preps.setdefault(began, []))
-        finally:
-            self._begun(path)
+    async def _prep(self, path: str, began: int) -> None:
+        while self._passed < began and path in self._preps:
+            await self._wait(self._for_preps.setdefault(began, []))
 
-    def _begun(self, path: str) -> None:
+    def begun(self, path: str) -> None:
+        """Note that a ``prep`` is called now, or will not be."""
         began = self._preps.pop(path, None)
         if began is not None:
             self._due[began] -= 1
@@ -156,21 +149,28 @@ class Turns:
         """Pass over what nobody has asked for, up to what is waited for; return its keys."""
         late = [path for path, began in self._preps.items() if began <= self._passed]
         for path in late:
-            self._begun(path)
+            self.begun(path)
         skipped = []
         while self._queue and self._queue[0].recorded and not self._queue[0].futures:
             skipped.append(self._queue[0].key)
             self.drop(self._queue[0])
         return skipped
 
-    def leave(self, path: str) -> None:
-        """Note that nothing recorded comes any more at a path and below it."""
+    def leave(self, path: str) -> Sequence[Turn]:
+        """Note that nothing recorded comes any more at a path or below; return what does not."""
         if not self._below.get(path):
-            return
+            return ()
         below = f"{path}/", f"{path}["
-        for turn in tuple(self._queue):
-            if turn.recorded and (turn.path == path or turn.path.startswith(below)):
-                self.drop(turn)
+        left = [
+            turn
+            for turn in self._queue
+            if turn.recorded
+            and not turn.passed
+            and (turn.path == path or turn.path.startswith(below))
+        ]
+        for turn in left:
+            self.drop(turn)
+        return left
 
     # --- waking -----------------------------------------------------------------------------------
 

@@ -83,7 +83,7 @@ class Recorder(Protocol):
         """Record that an error was taken to an "error" edge."""
         ...
 
-    def branch(self, index: int, begin: Begin[T]) -> Begin[T]:
+    def branch(self, index: int, node: Any, frame: Names, begin: Begin[T]) -> Begin[T]:
         """Return what runs a branch of the group that runs here."""
         ...
 

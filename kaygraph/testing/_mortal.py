@@ -4,10 +4,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple, cast
 
-from .._extras import extra
 from ..events import Event, ItemStarted, NodeFinished
 from ..journal.journal import Journal
-from ..journal.log import DROPPED, ENDED, KEY, NUMBER, POINT, RESULT, Log
+from ..journal.log import DROPPED, ENDED, KEY, NUMBER, POINT, RESULT, log_of
 from ..journal.memory import MemoryStore
 from ..journal.position import POSITION
 from ..journal.store import Store
@@ -101,12 +100,9 @@ class Committed:
         handed_over: How many visits of each node have a recorded result.
     """
 
-    def __init__(self, store: MemoryStore) -> None:
-        unpack = extra("ormsgpack", "journal").unpackb
-        log = Log()
-        if any(info.run == RUN for info in store.runs()):
-            for row in store.rows(RUN):
-                log.read(unpack(row.blob))
+    def __init__(self, store: MemoryStore, run: str = RUN) -> None:
+        known = any(info.run == run for info in store.runs())
+        log = log_of(store.rows(run) if known else ())
         of = {number: name for number, (name, _) in log.nodes.items()}
         entries = log.entries.values()
         called = [entry for entry in entries if entry[0] in (RESULT, POINT, DROPPED)]

@@ -16,7 +16,8 @@ def turns_of(*paths: str) -> Turns:
     """Return the turns of a recorded run whose preps have all been called."""
     turns = Turns([Point(path.encode(), path, path) for path in paths])
     for path in paths:
-        assert turns.begins(path) is None
+        assert turns.prep(path) is None
+        turns.begun(path)
     return turns
 
 
@@ -126,16 +127,19 @@ async def test_points_that_nobody_asks_for_can_be_skipped() -> None:
 async def test_a_prep_is_called_after_as_many_points_as_it_was() -> None:
     """And before the next of them: what it read was not changed yet."""
     turns = Turns([Point(b"a", "a", "a"), Point(b"b", "b", "b", 1), Point(b"c", "c", "c", 1)])
-    assert turns.begins("a") is None
-    late = turns.begins("b")
+    assert turns.prep("a") is None
+    turns.begun("a")
+    late = turns.prep("b")
     assert late is not None
     prep = asyncio.ensure_future(late)
     await asyncio.sleep(0)
     assert not prep.done()
     await turns.take(turn_of(turns, "a"))
     await prep
+    turns.begun("b")
     assert not turns.is_free(turn_of(turns, "b"))  # that of c comes before it
-    assert turns.begins("c") is None
+    assert turns.prep("c") is None
+    turns.begun("c")
     assert turns.is_free(turn_of(turns, "b"))
 
 
