@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from ..errors import JournalError, RunInterrupted
-from . import runs
+from . import draw, runs
+from .arguments import Command
 from .wrong import WrongCommandError
 
 BEGIN = """\
+  kaygraph draw flows.py:graph -o flow.svg
+
 runs are kept in a journal: --journal runs.db, or postgresql://…, or what the
 environment variable KAYGRAPH_JOURNAL names
 
@@ -37,11 +40,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Do what is typed; return the exit code."""
     try:
         options = _parser().parse_args(argv)
-        options.journal = options.journal or os.environ.get("KAYGRAPH_JOURNAL")
-        if not options.journal:
-            raise WrongCommandError(
-                "which journal? Type --journal runs.db, or set KAYGRAPH_JOURNAL=runs.db"
-            )
+        if "journal" in options:
+            options.journal = options.journal or os.environ.get("KAYGRAPH_JOURNAL")
+            if not options.journal:
+                raise WrongCommandError(
+                    "which journal? Type --journal runs.db, or set KAYGRAPH_JOURNAL=runs.db"
+                )
         code: int = options.command(options)
         return code
     except WrongCommandError as error:
@@ -65,7 +69,7 @@ def _said(error: Exception, code: int, kind: str = "") -> int:
 
 def _parser() -> Parser:
     parser = Parser(
-        prog="kaygraph", description="Runs that are recorded: see them, and go on with them.",
+        prog="kaygraph", description="See a graph, and runs that are recorded; go on with these.",
         epilog=BEGIN, formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     subjects = parser.add_subparsers(required=True, metavar="SUBJECT")
@@ -74,9 +78,15 @@ def _parser() -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     ).add_subparsers(required=True, metavar="COMMAND")  # fmt: skip
     for command in runs.COMMANDS:
-        one = commands.add_parser(command.name, help=command.help, description=command.help)
+        one = _add(commands, command)
         one.add_argument("--journal", metavar="ADDRESS", help="a file, or postgresql://…")
-        for name, settings in command.arguments:
-            one.add_argument(name, **settings)
-        one.set_defaults(command=command.run)
+    _add(subjects, draw.COMMAND)
     return parser
+
+
+def _add(commands: "argparse._SubParsersAction[Parser]", command: Command) -> Parser:
+    one = commands.add_parser(command.name, help=command.help, description=command.help)
+    for name, settings in command.arguments:
+        one.add_argument(name, **settings)
+    one.set_defaults(command=command.run)
+    return one

@@ -1,20 +1,17 @@
 """``kaygraph runs``: what is recorded, and how to go on with it."""
 
-import argparse
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..journal.journal import Journal
 from ..journal.records import RunRecord
 from ..journal.waiting import asked
+from .arguments import Command, Options, flag, several, takes
 from .loading import from_json, load_graph, named_values
 from .tables import since, table, times
 
 WAITS = 75  # the exit code of a run that waits, as of sysexits.h: try again later
-
-Options = argparse.Namespace
 
 
 def list_runs(options: Options) -> int:
@@ -143,30 +140,6 @@ def _print_caveats(address: str) -> None:
     caveats = sqlite_caveats()
     if caveats is not None:
         print(f"note: {caveats}", file=sys.stderr)
-
-
-class Command(NamedTuple):
-    """One command: its name, what it does, what it takes."""
-
-    name: str
-    run: Callable[[Options], int]
-    help: str
-    arguments: Sequence[tuple[str, Mapping[str, Any]]] = ()
-
-
-def takes(name: str, metavar: str | None = None, **settings: Any) -> tuple[str, Mapping[str, Any]]:
-    """Return an argument as argparse takes it."""
-    return name, settings if metavar is None else {**settings, "metavar": metavar}
-
-
-def several(name: str, metavar: str, text: str) -> tuple[str, Mapping[str, Any]]:
-    """Return an option that may be given several times."""
-    return takes(name, metavar, help=text, action="append", default=[])
-
-
-def flag(name: str, text: str) -> tuple[str, Mapping[str, Any]]:
-    """Return an option without a value."""
-    return takes(name, help=text, action="store_true")
 
 
 RUN = takes("run", "RUN", help="the id of a run")
