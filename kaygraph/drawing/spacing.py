@@ -59,16 +59,15 @@ def _settle(
     """Move the items of a row to what they are joined to, in order and apart."""
     pools: list[tuple[float, float, int]] = []  # the place less the offset, weight, items
     for item, offset in zip(row, offsets, strict=True):
-        joined = towards[item]
-        if len(joined) == 1:
-            other, total = joined[0]
-            place, count = middle[other] - offset, 1
-        elif joined:
-            total = sum([weight for _, weight in joined])
-            place = sum([middle[other] * weight for other, weight in joined]) / total - offset
-            count = 1
+        place = total = 0.0
+        for other, pull in towards[item]:
+            place += middle[other] * pull
+            total += pull
+        if total:
+            place = place / total - offset
         else:
-            place, total, count = middle[item] - offset, 0.01, 1
+            place, total = middle[item] - offset, 0.01
+        count = 1
         while pools and pools[-1][0] > place:
             before, weight, items = pools.pop()
             place = (before * weight + place * total) / (weight + total)

@@ -53,9 +53,9 @@ def assert_readable(graph: Graph, drawing: Drawing) -> None:
         # Or it meets a line that leads to the same node.
         assert touches(drawing.nodes[target], end) or to_same[target].count(end) > 1, place
         for run in runs:
-            for one, other in pairwise(run):
+            for here, there in pairwise(run):
                 for name, box in drawing.nodes.items():
-                    assert name in (source, target) or not passes(one, other, box), (place, name)
+                    assert name in (source, target) or not passes(here, there, box), (place, name)
 
 
 def passes(one: tuple[float, float], other: tuple[float, float], box: Rectangle) -> bool:

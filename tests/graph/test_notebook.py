@@ -44,7 +44,7 @@ def test_what_has_parts_is_drawn_by_itself(kind: str) -> None:
     thing = a | b if kind == "pipeline" else settle(a, b)
     drawing = bundle(thing)["image/svg+xml"]
     ElementTree.fromstring(drawing)
-    assert f'data-node="{thing.name}/a"' in drawing  # type: ignore[attr-defined]
+    assert f'data-node="{thing.name}/a"' in drawing
 
 
 def test_what_cannot_be_drawn_is_shown_as_text() -> None:
