@@ -15,6 +15,8 @@ from .log import PAYLOAD, WRITTEN, Entry, packed
 from .position import POSITION, SIZE, Position
 from .state import State
 
+_NOTHING = b"\xc0"  # None, encoded
+
 
 class Owner(Protocol):
     """Who owns the run in its store."""
@@ -97,10 +99,11 @@ class Together:
 
     def _blob(self, results: Sequence[Any]) -> bytes:
         once, entries = self._once, []
+        encode = once.state.encoding.encode
         for write, result in zip(self.writes, results, strict=True):
             write.entry = None
             if not isinstance(result, Exception):
-                value = once.state.encoding.encode(result, once.what)
+                value = _NOTHING if result is None else encode(result, once.what)
                 write.entry = [WRITTEN, write.key, once.number, value]
                 entries.append(write.entry)
         return packed(entries) if entries else b""

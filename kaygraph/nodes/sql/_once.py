@@ -29,13 +29,8 @@ class Commits:
     def __init__(self, database: Connected, statement: Statement) -> None:
         self.database, self._statement = database, statement
 
-    async def row(self, once: "Once", row: Bound) -> Any:
-        """Return a row as it is written: recorded, if the run is recorded in this database."""
-        here = once.here.get(self.database)
-        if here is None:
-            here = await once.is_here(self.database)
-        if not here:
-            return row
+    def recorded(self, once: "Once", row: Bound) -> Recorded:
+        """Return a row as it is written where the run is recorded in this database."""
         return Recorded(row, once, once.write([self._statement.text, row]))
 
     async def __call__(self, rows: Sequence[Any]) -> Sequence[Written]:

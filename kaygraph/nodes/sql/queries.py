@@ -207,7 +207,9 @@ class SQLWrite(OnDatabase, ParallelBatchNode[Any, Any]):
         row: Any = self._statement(self.statement).bound(item)
         once, commits = once_of(self), group.commit
         if once is not None and isinstance(commits, Commits):
-            row = await commits.row(once, row)
+            here = once.here.get(commits.database)  # no coroutine a row, once that is known
+            if here or (here is None and await once.is_here(commits.database)):
+                row = commits.recorded(once, row)
         (result,) = await group.write([row])
         return _written(item, result)
 
