@@ -53,6 +53,7 @@ class Asking(State):
         say: Tells the user what the run waits for.
 
     Attributes:
+        leaves: The run ends before its time: it waits, or drains and waits for what is not begun.
         left: What the run waits for that has ended with that.
     """
 
@@ -70,6 +71,7 @@ class Asking(State):
     ) -> None:
         super().__init__(log, settings, encoding, run, writer)
         self.left: Waits | None = None
+        self.leaves = False
         self.waits: dict[Asked, None] = {}
         self._loop, self._thread = asyncio.get_running_loop(), get_ident()
         self._info, self._say = info, say
@@ -247,7 +249,12 @@ class Asking(State):
             self._say(new)
         if not stays:
             self.left = Waits(waiting)
-            if self._run.task is not None:
-                self._cancelled_before = self._run.task.cancelling()
-                self._run.task.cancel()
+            self.leave()
         return None
+
+    def leave(self) -> None:
+        """End the run, which is to be resumed."""
+        self.leaves = True
+        if self._run.task is not None:
+            self._cancelled_before = self._run.task.cancelling()
+            self._run.task.cancel()

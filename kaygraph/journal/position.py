@@ -35,6 +35,8 @@ class Position:
         here: What hooks ask that follows from the position, once one has asked.
         writes: What was written here to the journal's own database, see ``Once``.
         moves, still: See ``Motion``.
+        cut: What ran here was cut short by the end of the run, so that what it comes to is not to
+            be recorded, nor what follows from that.
     """
 
     # One is made for each item that is called: what few of them need is read from the class.
@@ -46,7 +48,7 @@ class Position:
     slot: Slot | None = None
     began = b""
     index = 0
-    shown = False
+    shown = cut = False
     writes: Any = None
     moves, still = False, 0
     _visits: dict[str, int] | None = None
@@ -99,6 +101,16 @@ class Position:
                 found.append(at)
             at = at.around
         return found[::-1]
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether something was cut short here, or around."""
+        at: Position | None = self
+        while at is not None:
+            if at.cut:
+                return True
+            at = at.around
+        return False
 
     def visit(self, name: str) -> "Position":
         """Return the position of the next visit of a node, which has this full name."""

@@ -81,6 +81,8 @@ class Recording:
             return await self._replayed(entry, index, slot)
         position = self.around.item(key)
         value = await self._called(item, index, slot, position, key)
+        if state.drains and position.is_cut:
+            return await self._handed_on(value, index, slot)
         encoded, place = self._encoded(value), self._place()
         state.add([RESULT, key, self.number, encoded, slot.attempts, slot.seconds, *place])
         if not self.kept or state.is_behind:
@@ -95,6 +97,8 @@ class Recording:
         if not self.prefix:
             self.prefix = self.around.key(f"{self.name}:items")
         position = self.around.item(self._key(item))
+        if self.state.turns.nest:
+            self.state.turns.take_up(position.path)
         token = POSITION.set(position)
         if isinstance(self.node, Graph):
             position.slot = slot
@@ -113,7 +117,11 @@ class Recording:
         position.turn = state.turns.find(key)
         if entry is not None and state.holds(entry, digest, self.name):
             return await self._replayed(entry, None, slot)
-        value = await self._called(item, None, slot, position.inside(), key)
+        inside = position.inside()
+        value = await self._called(item, None, slot, inside, key)
+        if state.drains and inside.is_cut:
+            position.shown, position.cut = False, True
+            return value
         encoded, path = self._encoded(value), position.path
         figures = slot.attempts, slot.seconds
         state.add([POINT, key, self.number, encoded, *figures, path, digest, position.began])
@@ -180,12 +188,16 @@ class Recording:
         position.moves = True
         motion.moving += 1
         motion.changes += 1
+        if state.turns.nest:
+            state.turns.take_up(position.path)
         try:
             # What a generator yields is recorded as a whole before any of it goes on.
             slot.outlet = None
             state.called += 1
             return await self._run(item, index, slot)
         except Drop:
+            if state.drains and position.is_cut:
+                raise
             place = self._place()
             state.add([DROPPED, key, self.number, b"", slot.attempts, slot.seconds, *place])
             if place:

@@ -188,10 +188,11 @@ async def _run(
     except BaseException as error:
         status = "failed" if isinstance(error, Exception) else "interrupted"
         session.closed = True
-        if session.left is not None and session.error is None:
+        if session.leaves and session.error is None:
             await _taken_back(run)
             if isinstance(error, asyncio.CancelledError) and not session.is_cancelled:
-                await _outlasted(writer.call(owned.end, writer.take_rest(), "waits", None, None))
+                status = "interrupted" if session.left is None else "waits"
+                await _outlasted(writer.call(owned.end, writer.take_rest(), status, None, None))
                 return session.left  # type: ignore[return-value]
         if session.error is None:
             said = f"{type(error).__name__}: {error}"
@@ -201,7 +202,7 @@ async def _run(
         raise session.error from error.__cause__
     else:
         session.closed = True
-        if session.left is not None:  # a hook has swallowed the cancellation, and gone on
+        if session.leaves:  # a hook has swallowed the cancellation, and gone on
             await _taken_back(run)
         status = "interrupted" if run.draining else "done"
         ended = action if isinstance(action, str) else None

@@ -14,6 +14,7 @@ from ..graph.rounds import BatchGraph
 from ..groups.branches import BranchGroup
 from ..node.node import BaseNode
 from ..outcome import Outcome
+from ..run.frame import FRAME
 from ..run.recorder import Begin, Names, RunItem
 from .log import DECIDED, ENDED, LEFT, PAYLOAD, VOID, Entry
 from .once import Once
@@ -26,6 +27,9 @@ T = TypeVar("T")
 
 # Nothing moves for so many seconds: then it is not for a hook that takes a moment.
 STUCK_S = 1.0
+# The same, where what would come first is of an item that is not under way. It may be gone, or
+# stand behind others that have all workers; what is recorded of it is then no longer waited for.
+LATE_S = 0.1
 
 
 class Session(Snapshots):
@@ -85,6 +89,10 @@ class Session(Snapshots):
             return
         key, path, name = position.digest, position.path, position.name or node.name
         self.log.entries.pop(key, None)
+        if self._is_cut(position):  # what it has not begun is still to come: it has not ended
+            position.cut = True
+            await self.committed()
+            return
         for failure in position.ended or ():
             self.add(failure)
         position.turn = self.turns.find(key)
@@ -96,11 +104,20 @@ class Session(Snapshots):
                 await self.committed()
         await self._turn(position.turn, position)
 
+    def cut_short(self) -> None:
+        if (position := POSITION.get(None)) is not None:
+            position.cut = True
+
+    def _is_cut(self, position: Position) -> bool:
+        """Whether a node may have done less than it would, since the run drains."""
+        frame = FRAME.get()
+        return self.drains and (frame.drains or frame.run.expired or position.is_cut)
+
     def went_on(self, name: str, error: Exception) -> None:
         name = name.removeprefix(self.prefix)
         failed = POSITION.get().failed or {}
         position = failed.pop(name, None)
-        if position is None:  # it is recorded already
+        if position is None or (self.drains and position.is_cut):  # or it is recorded already
             return
         self._forget(position.path)
         number, key, path = self.nodes.number_of(name), position.key("left"), position.path
@@ -131,6 +148,8 @@ class Session(Snapshots):
         position = POSITION.get()
         key, path = position.key("decided"), position.path
         turn, entry = self.turns.find(key), self.log.entries.pop(key, None)
+        if entry is None and self._is_cut(position):
+            return list(outcomes)
         if entry is None:
             self._forget(path)
             number = self.nodes.number_of(position.name)
@@ -259,7 +278,12 @@ class Session(Snapshots):
             return self._only_waits()
         if self._stopped_at != self.motion.changes:
             self._stopped_at = self.motion.changes
-            return STUCK_S
+            return LATE_S if self.turns.is_late else STUCK_S
+        if self.turns.skip_late():
+            return LATE_S
+        if self.drains:  # what is waited for does not begin any more
+            self.leave()
+            return None
         if not self.changes:
             self.fatal(self._not_asked_for())
             return None
@@ -277,7 +301,8 @@ class Session(Snapshots):
 
     def check_end(self) -> None:
         """Refuse a run that has ended without asking for all that is recorded."""
-        if self.turns.are_over or self._run.draining:
+        self.turns.skip_late()
+        if self.turns.are_over or self.drains:
             return
         if self.changes:
             return

@@ -60,6 +60,11 @@ class State:
         return self._writer.backlog > BACKLOG
 
     @property
+    def drains(self) -> bool:
+        """Whether no more nodes and items begin."""
+        return self._run.draining
+
+    @property
     def replaying(self) -> bool:
         """Whether something that is recorded has not been handed over yet."""
         return not self.turns.are_over

@@ -51,6 +51,7 @@ class Turns:
         self._queue = deque(Turn(p.key, p.path, p.name, True, True) for p in points)
         self._turns = {turn.key: turn for turn in self._queue}
         self._below: dict[str, int] = {}  # how many recorded points are to come at a path or below
+        self._taken_up: set[str] = set()  # the paths of items that were taken up
         self._preps: dict[str, int] = {}  # after how many points to call that of a path
         for point in points:
             self._preps.setdefault(point.path, point.began)
@@ -147,14 +148,46 @@ class Turns:
 
     def skip(self) -> list[bytes]:
         """Pass over what nobody has asked for, up to what is waited for; return its keys."""
-        late = [path for path, began in self._preps.items() if began <= self._passed]
-        for path in late:
+        for path in self._due_paths():
             self.begun(path)
         skipped = []
         while self._queue and self._queue[0].recorded and not self._queue[0].futures:
             skipped.append(self._queue[0].key)
             self.drop(self._queue[0])
         return skipped
+
+    def take_up(self, path: str) -> None:
+        """Note that an item is taken up, within which points may be recorded."""
+        if not self.are_over:
+            self._taken_up.add(path)
+
+    @property
+    def is_late(self) -> bool:
+        """Whether what is to come first is of an item that was not taken up."""
+        if self._next_prep <= self._passed:
+            return any(map(self._is_late, self._due_paths()))
+        return bool(self._queue) and self._queue[0].recorded and self._is_late(self._queue[0].path)
+
+    def skip_late(self) -> bool:
+        """Pass over what is to come first of items that were not taken up; return if any is.
+
+        When they are taken up after all, what is recorded of them waits for no turn.
+        """
+        if not self.is_late:
+            return False
+        while self.is_late:
+            if self._next_prep <= self._passed:
+                for path in filter(self._is_late, self._due_paths()):
+                    self.begun(path)
+            else:
+                self.drop(self._queue[0])
+        return True
+
+    def _due_paths(self) -> list[str]:
+        return [path for path, began in self._preps.items() if began <= self._passed]
+
+    def _is_late(self, path: str) -> bool:
+        return any(at.endswith("]") and at not in self._taken_up for at in around(path))
 
     def leave(self, path: str) -> Sequence[Turn]:
         """Note that nothing recorded comes any more at a path or below; return what does not."""

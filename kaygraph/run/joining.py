@@ -144,6 +144,9 @@ class Joining:
         finally:
             PLACE.reset(place)
             run.leave()
+            drains = run.draining and not self.frame.rules.whole
+            if outer.journal is not None and (drains or run.expired or outer.expired):
+                outer.journal.cut_short()
             if self._view is not None:
                 VIEW.reset(self._view)
             if loan is not None:

@@ -79,6 +79,10 @@ class Recorder(Protocol):
         """Wait for the commit of what ``exec`` came to, and for the turn of ``post``."""
         ...
 
+    def cut_short(self) -> None:
+        """Note that what the hook here has run did not come to its end, since the run drains."""
+        ...
+
     def went_on(self, name: str, error: Exception) -> None:
         """Record that an error was taken to an "error" edge."""
         ...

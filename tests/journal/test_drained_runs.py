@@ -1,0 +1,180 @@
+"""Recorded runs that are drained, and resumed."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kaygraph import BatchGraph, Graph, Journal, JournalError, Node
+from kaygraph.journal.memory import MemoryStore
+from kaygraph.run.task import RunTask
+from kaygraph.testing._mortal import RUN, MortalJournal
+from kaygraph.testing.killing import same
+from kaygraph.testing.simulation import Simulation, play
+from tests.journal.shapes import SHAPES, Shape, Step
+
+pytestmark = pytest.mark.anyio
+
+PROCESSES = 30  # drain the run before one brings it to its end
+
+
+def lived(shape: Shape, store: MemoryStore, seconds: float | None, seed: int) -> Simulation:
+    """Return what a process did that was drained after so many seconds."""
+
+    async def process(shared: Any) -> Any:
+        task = shape.make().launch(shared, journal=MortalJournal(store, None, run=RUN))
+        if seconds is not None:
+            await asyncio.sleep(seconds)
+            task.drain(grace=1000)
+        return await task
+
+    return play(process, {}, seed, [])
+
+
+def told(run: Simulation) -> dict[str, Any]:
+    """Return the shared store; branches that race may have ended in another order."""
+    log = run.shared.get("log", [])
+    names = [entry if isinstance(entry, str) else entry[0] for entry in log]
+    return {**run.shared, "log": sorted(map(str, names))}
+
+
+def drained_again_and_again(shape: Shape, seed: int, step: float) -> None:
+    whole = lived(shape, MemoryStore(entropy=bytes), None, seed)
+    store = MemoryStore(entropy=bytes)
+    times: list[float | None] = [step * number for number in range(1, PROCESSES)]
+    for seconds in [*times, None]:
+        run = lived(shape, store, seconds, seed)
+        if store.info(RUN).status == "done":
+            break
+        if run.error is not None:  # no handler begins in a run that drains
+            assert not isinstance(run.error, JournalError), run.error
+            if seconds is None:
+                return
+        assert not run.left
+    if "check" in shape.settings:
+        shape.settings["check"](run.shared)
+    else:
+        assert same(told(run), told(whole))
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_a_run_comes_to_its_end_however_often_it_is_drained(shape: Shape) -> None:
+    """And to the same as one that nobody has drained."""
+    drained_again_and_again(shape, 0, 0.7)
+
+
+@pytest.mark.proofs
+@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_in_other_orders_and_at_other_times(shape: Shape, seed: int) -> None:
+    for step in (0.3, 1.1, 1.9):
+        drained_again_and_again(shape, seed, step)
+
+
+class State:
+    """What is to happen; an object, so that it is not taken for code."""
+
+    drains, fails = "", 0
+    task: RunTask
+    loop: asyncio.AbstractEventLoop
+
+
+state = State()
+CALLS: list[Any] = []
+
+
+class Adds(Node[int, int]):
+    """Adds one, and drains the run if it is told so."""
+
+    def prep(self, shared: Any) -> int:
+        return int(shared["value"])
+
+    async def exec(self, value: int) -> int:
+        if state.drains == self.name:
+            state.drains = ""
+            told = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(drain(), state.loop))
+            await told
+        return value + 1
+
+    def post(self, shared: Any, _: int, value: int) -> None:
+        shared["value"] = value
+
+
+async def drain() -> None:
+    state.task.drain()
+
+
+def added() -> Any:
+    shared: dict[str, Any] = {"value": 0}
+    return Graph(Adds(name="one") >> Adds(name="two")), shared
+
+
+class InThread(Node[Any, int]):
+    def exec(self, _: Any) -> int:
+        graph, shared = added()
+        graph.run(shared)
+        return int(shared["value"])
+
+    def post(self, shared: Any, _: Any, value: int) -> None:
+        shared["value"] = value
+
+
+class OnLoop(InThread):
+    async def exec(self, _: Any) -> int:  # type: ignore[override]
+        graph, shared = added()
+        await graph.run_async(shared)
+        return int(shared["value"])
+
+
+@pytest.mark.parametrize("node", [InThread, OnLoop])
+async def test_what_exec_makes_of_a_graph_that_was_cut_short_is_not_recorded(
+    node: type[Node[Any, int]], tmp_path: Path
+) -> None:
+    """The run is resumed, and the graph brought to its end."""
+    state.drains, state.loop = "one", asyncio.get_running_loop()
+    shared: dict[str, Any] = {}
+    for _ in range(2):
+        journal = Journal(tmp_path / "runs.db", run="a")
+        state.task = Graph(node()).launch(shared, journal=journal)
+        await state.task
+    assert shared == {"value": 2}
+
+
+class Rounds(BatchGraph):
+    def prep(self, shared: Any) -> Any:
+        return [{"n": number} for number in shared["numbers"]]
+
+
+class Work(Node[int, int]):
+    def prep(self, _: Any) -> int:
+        return int(self.params["n"])
+
+    def exec(self, number: int) -> int:
+        CALLS.append((self.name, number))
+        if number == state.fails and self.name == "b":
+            raise ValueError(number)
+        return number
+
+    def post(self, shared: Any, _: int, number: int) -> None:
+        shared.setdefault("done", []).append(number)
+
+
+def rounds() -> Graph:
+    return Graph(Rounds(Work(name="a") >> Work(name="b")) >> Step("end", 0))
+
+
+@pytest.mark.parametrize("numbers", [[2, 3, 4], [4, 3, 2, 1], [5, 1, 2, 3, 4], [4], [3, 2]])
+def test_rounds_may_be_inserted_removed_and_reordered(tmp_path: Path, numbers: list[int]) -> None:
+    """What is recorded of them is taken wherever they stand now; only what is new is called."""
+    state.fails = 4
+    CALLS.clear()
+    with pytest.raises(ValueError, match="4"):
+        rounds().run({"numbers": [1, 2, 3, 4]}, journal=Journal(tmp_path / "runs.db", run="a"))
+    state.fails = 0
+    before = set(CALLS) - {("b", 4)}
+    CALLS.clear()
+    shared: dict[str, Any] = {"numbers": numbers}
+    rounds().run(shared, journal=Journal(tmp_path / "runs.db", run="a"))
+    assert sorted(shared["done"]) == sorted([*numbers, *numbers])
+    assert set(CALLS) == {(name, number) for number in numbers for name in "ab"} - before
