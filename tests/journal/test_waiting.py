@@ -21,6 +21,7 @@ from kaygraph import (
     ItemFailed,
     JournalError,
     Node,
+    NodeStarted,
     ParallelBatchNode,
     RunFinished,
     RunUnknownError,
@@ -160,11 +161,15 @@ def test_it_goes_on_waiting_where_that_is_asked_for(db: Path) -> None:
 @pytest.mark.anyio
 async def test_a_run_that_drains_does_not_go_on_waiting(db: Path) -> None:
     """It returns as one that waits, long before its grace is over."""
-    told = asyncio.Event()
-    ask = WaitFor("approval")
+    asks = asyncio.Event()
+
+    def watch(event: Event) -> None:
+        if isinstance(event, NodeStarted) and event.node == "approval":
+            asks.set()
+
     journal = Journal(db, run="r", on_wait="stay")
-    run = Graph(Step() >> ask).launch({}, journal=journal, observers=[lambda _: told.set()])
-    await told.wait()
+    run = Graph(Step() >> WaitFor("approval")).launch({}, journal=journal, observers=[watch])
+    await asks.wait()
     while not journal.waits():  # noqa: ASYNC110 - as another process would
         await asyncio.sleep(0.01)
     run.drain(grace=60)
