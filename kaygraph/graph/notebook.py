@@ -1,6 +1,6 @@
 """What a notebook shows of nodes and of lines of nodes: a drawing, where there is one."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from ..node.node import BaseNode
@@ -9,20 +9,29 @@ from .graph import Graph
 MOST = 2000  # nodes of a drawing: a larger one is a file of megabytes, see Graph.to_svg
 
 
-def shown(thing: Any, heads: Sequence[Any]) -> dict[str, str]:
+MERMAID = "text/vnd.mermaid"
+
+
+def shown(thing: Any, heads: Sequence[Any], include: Collection[str]) -> dict[str, str]:
     """Return a node, or a line that begins with these nodes, by the types of a notebook.
 
     A node without parts, and a graph that cannot work yet, are shown as text.
+
+    Args:
+        thing: What is shown.
+        heads: The nodes that it begins with.
+        include: What was asked for by name. A graph as Mermaid is: with both, JupyterLab shows
+            its own drawing of that.
     """
     found = {"text/plain": repr(thing)}
     try:
         node = thing if isinstance(thing, BaseNode) else Graph(list(heads), name="Chain")
         if 0 < len(node.composition.nodes) <= MOST:
-            if isinstance(node, Graph):
-                found["text/vnd.mermaid"] = node.to_mermaid()
             from .picture import drawn  # loads where it is used
 
-            found["image/svg+xml"] = drawn(node)
+            if isinstance(node, Graph) and MERMAID in include:
+                found[MERMAID] = node.to_mermaid()
+            found["image/svg+xml"] = node.to_svg() if isinstance(node, Graph) else drawn(node)
     except Exception:  # what is wrong is said where it is run
         return found
     return found

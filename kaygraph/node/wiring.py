@@ -126,11 +126,11 @@ class Wired:
             )
         return Branch(self._heads, self._tails, action)
 
-    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+    def _repr_mimebundle_(self, include: Collection[str] | None = None, **_: Any) -> dict[str, str]:
         """Show it in a notebook: drawn, and as text."""
         # By its name, as it stands on graphs, and these stand on the wiring.
         notebook = import_module("kaygraph.graph.notebook")
-        bundle: dict[str, str] = notebook.shown(self, self._heads)
+        bundle: dict[str, str] = notebook.shown(self, self._heads, include or ())
         return bundle
 
 

@@ -9,21 +9,22 @@ from kaygraph import BatchGraph, Graph, Node, Outcome, RunReport, settle
 from tests.children import python
 
 
-def bundle(thing: Any) -> dict[str, str]:
-    """Return what a notebook is given: it asks with the types that it wants."""
-    shown: dict[str, str] = thing._repr_mimebundle_(include=None, exclude=None)
+def bundle(thing: Any, *asked: str) -> dict[str, str]:
+    """Return what a notebook is given, which may ask for some types by name."""
+    shown: dict[str, str] = thing._repr_mimebundle_(include=asked or None, exclude=None)
     return shown
 
 
-def test_graph_is_drawn_and_written() -> None:
-    """As SVG, as Mermaid for a notebook that draws it itself, and as text."""
+def test_graph_is_drawn() -> None:
+    """As SVG and as text, and nothing that a notebook would rather draw itself."""
     for graph in (Graph(Node(name="a") >> Node(name="b")), BatchGraph(Node(name="a"))):
-        shown = bundle(graph)
-        assert shown == {
-            "text/plain": repr(graph),
-            "text/vnd.mermaid": graph.to_mermaid(),
-            "image/svg+xml": graph.to_svg(),
-        }
+        assert bundle(graph) == {"text/plain": repr(graph), "image/svg+xml": graph.to_svg()}
+
+
+def test_graph_is_written_as_mermaid_when_that_is_asked_for() -> None:
+    """``display(graph, include=["text/vnd.mermaid"])``."""
+    graph = Graph(Node(name="a") >> Node(name="b"))
+    assert bundle(graph, "text/vnd.mermaid")["text/vnd.mermaid"] == graph.to_mermaid()
 
 
 def test_line_is_drawn_before_it_is_a_graph() -> None:
