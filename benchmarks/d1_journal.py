@@ -5,6 +5,7 @@ import itertools
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -57,6 +58,13 @@ class Step(Node[int, int]):
     def post(self, shared: dict[str, int], prep_res: int, exec_res: int) -> str | None:
         shared["count"] = exec_res
         return "again" if exec_res < self.steps else None
+
+
+class Unfinished(Node[None, None]):
+    """Fails, so that the run can be resumed."""
+
+    async def exec(self, _: None) -> None:
+        raise ConnectionError
 
 
 def looping(steps: int) -> Graph:
@@ -153,17 +161,19 @@ def cases(size: int) -> Iterator[Benchmark]:
         peers={"LangGraph, SQLite, sync": with_langgraph(steps, partial(at, "langgraph.db"))},
     )
 
-    ended = Graph(Fetch(items), name="crawl")
-    ended.run({}, journal=Journal(at("replay.db"), run="first"))
+    fetch = Fetch(items)
+    fetch >> Unfinished()
+    unfinished = Graph(fetch, name="crawl")
 
     def replayed() -> None:
         journal = Journal(at("replay.db"), run="first")
-        new = journal.fork()
-        ended.run({}, journal=Journal(at("replay.db"), run=new))
+        with suppress(ConnectionError):
+            unfinished.run({}, journal=journal)
+        assert journal.replayed in (0, items)  # none in the first run of all
 
     yield Case(
         name="D3",
-        what="an item that is replayed, the fork of its run included",
+        what="an item that is replayed",
         operations=items,
         floor=observed,
         ours=replayed,
