@@ -9,7 +9,7 @@ from kaygraph import Graph, Node
 
 def cases(size: int) -> Iterator[Case]:
     yield drawing("V1", 1000 // size, 150.0)
-    yield drawing("V1-200", 200 // size, 75.0)
+    yield drawing("V1-200", 200 // size, 100.0)
 
 
 def graph_of(nodes: int) -> Graph:

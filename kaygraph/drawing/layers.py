@@ -16,7 +16,7 @@ Joins = list[tuple[int, float]]
 
 BENDS = 5  # per node, at most; more than a drawing can show
 # How strongly a line is to be straight: within itself, between neighbours, elsewhere.
-STRAIGHT, DEFAULT, OTHER = 8.0, 4.0, 1.0
+STRAIGHT, DEFAULT, OTHER = 24.0, 24.0, 1.0
 
 
 @dataclass(slots=True, eq=False)
