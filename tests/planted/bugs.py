@@ -3,6 +3,7 @@
 from tests.planted import (
     bugs_of_endings,
     bugs_of_items,
+    bugs_of_journals,
     bugs_of_limits,
     bugs_of_stores,
     bugs_of_streams,
@@ -15,6 +16,7 @@ from tests.planted.planting import Bug
 BUGS: list[Bug] = [
     *bugs_of_endings.BUGS,
     *bugs_of_items.BUGS,
+    *bugs_of_journals.BUGS,
     *bugs_of_limits.BUGS,
     *bugs_of_stores.BUGS,
     *bugs_of_streams.BUGS,
