@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from secrets import token_hex
 from time import gmtime, strftime
@@ -13,7 +14,7 @@ from typing import Any, TypeVar
 
 from .._addresses import shown
 from ..aio.tasks import outlast
-from ..errors import JournalError, RunExistsError
+from ..errors import JournalError, RunExistsError, RunUnknownError
 from ..graph.graph import Graph
 from ..run.frame import Frame
 from ..run.run import Run
@@ -23,7 +24,7 @@ from .position import POSITION, Position
 from .retention import Keep, prune
 from .session import Session
 from .settings import Settings
-from .store import Answer, RunInfo, Store
+from .store import Answer, RunInfo, Store, plain
 from .waiting import Wait
 from .writer import Writer
 
@@ -56,7 +57,7 @@ class Owned:
     def __init__(
         self, open_it: Callable[[], Store], run: str, graph: str, keep: Keep | None = None
     ) -> None:
-        self._open, self.run, self._graph, self._keep = open_it, run, graph, keep
+        self._open, self.run, self._graph, self._keep = open_it, run, plain(graph), keep
         self.store: Store | None = None
         self.epoch, self.seed = 0, b""
         self._failed: Exception | None = None
@@ -66,14 +67,19 @@ class Owned:
     def open(self) -> tuple[RunInfo, Log]:
         """Become the owner of the run; return what is recorded of it."""
         store = self.store = self._open()
+        with suppress(RunUnknownError):
+            self._check(store.info(self.run))  # before whoever has the run loses it
         info = store.claim(self.run, self._graph)
+        self._check(info)
         self.epoch, self.seed = info.epoch, info.seed
+        return info, log_of(store.rows(self.run))
+
+    def _check(self, info: RunInfo) -> None:
         if info.graph != self._graph:
             raise RunExistsError(
                 f"run {self.run!r} is one of {info.graph!r}, and this is {self._graph!r}: give it "
                 "another id, or the graph its name again"
             )
-        return info, log_of(store.rows(self.run))
 
     def commit(self, entries: list[Entry]) -> None:
         """Write entries in one transaction; nothing is written behind what could not be."""
@@ -162,6 +168,7 @@ async def run_recorded(
             await _outlasted(writer.call(owned.close))
         finally:
             writer.close()
+        writer.join()
 
 
 async def _run(

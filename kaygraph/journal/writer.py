@@ -33,10 +33,12 @@ class Writer:
         self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         # A loop may bring its own threads: in a simulation calls run at once, in the loop's.
         self._inline: Executor | None = getattr(self._loop, "threads", None)
+        self._thread: Thread | None = None
         if self._inline is None:
             # Its end is waited for by whoever closes the journal, and not by an interpreter that
             # ends in the middle of a run.
-            Thread(target=self._serve, name="kaygraph-journal", daemon=True).start()
+            self._thread = Thread(target=self._serve, name="kaygraph-journal", daemon=True)
+            self._thread.start()
         self._entries: list[Entry] = []
         self._waiting: list[asyncio.Future[None]] = []
         self._busy = False  # something is to be written, or is written
@@ -94,6 +96,11 @@ class Writer:
     def close(self) -> None:
         """End the thread, when all that is there to do is done."""
         self._work.put(None)
+
+    def join(self) -> None:
+        """Wait for the end of a thread that has nothing left to do."""
+        if self._thread is not None:
+            self._thread.join()
 
     def _do(self, work: Callable[[], None]) -> None:
         if self._inline is None:

@@ -1,6 +1,7 @@
 """``Journal``: what is typed, shown, forked and pruned; and errors that say what to do."""
 
 import asyncio
+import threading
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -264,6 +265,32 @@ def test_a_run_belongs_to_one_graph(ended: Path) -> None:
     """Another one does not go on with it."""
     with pytest.raises(RunExistsError, match=r"one of 'squares', and this is 'others'"):
         Graph(Load(), name="others").run({}, journal=Journal(ended, run="first"))
+
+
+def test_a_graph_of_another_name_does_not_take_a_run_over(path: Path) -> None:
+    """It is refused before whoever has the run loses it."""
+
+    class Interferes(Node[Any, None]):
+        def exec(self, _: Any) -> None:
+            with pytest.raises(RunExistsError):
+                Graph(Load(), name="others").run({}, journal=Journal(path, run="a"))
+
+    Graph(Interferes(), name="whose").run({}, journal=Journal(path, run="a"))
+    assert Journal(path, run="a").show().info.status == "done"
+
+
+@pytest.mark.parametrize("name", ["\ud800", "nul\0"])
+def test_a_graph_may_have_any_name(path: Path, name: str) -> None:
+    """Also one that a database cannot keep."""
+    for _ in range(2):
+        Graph(Load(), name=name).run({}, journal=Journal(path, run="a"))
+
+
+def test_a_run_that_has_ended_has_left_no_thread(path: Path) -> None:
+    """Not even one that is about to end."""
+    for run in range(20):
+        squares().run({"items": [1]}, journal=Journal(path, run=str(run)))
+        assert not [t for t in threading.enumerate() if t.name == "kaygraph-journal"]
 
 
 # --- what is recorded -----------------------------------------------------------------------------
