@@ -14,12 +14,17 @@ T = TypeVar("T")
 
 Commit = Callable[[list[Entry]], None]
 
+# So long after the last group was sent, the next one does not wait for the loop to turn: it may be
+# kept busy by an ``async def exec`` that computes, or blocks, and never suspends.
+OVERDUE_S = 0.05
+
 
 class Writer:
     """Commits entries in groups, in the order in which they were added.
 
-    A group is what was added while the one before was committed; no timer is waited for. All calls
-    of the store are made in one thread, so that a cancelled one leaves no transaction open.
+    A group is what was added while the one before was committed; no timer is waited for, nor is the
+    loop where it does not turn. All calls of the store are made in one thread, so that a cancelled
+    one leaves no transaction open.
 
     Args:
         commit: Writes a group; called in the thread.
@@ -42,7 +47,10 @@ class Writer:
         self._entries: list[Entry] = []
         self._waiting: list[asyncio.Future[None]] = []
         self._busy = False  # something is to be written, or is written
-        self._writing = False
+        self._sending = 0  # groups that were sent, and of which the loop has not heard since
+        self._sent_at = 0.0
+        self._idle = True  # told by the thread itself, before the loop hears of it
+        self._failure: Exception | None = None  # the same
         self._broken = False
 
     @property
@@ -60,7 +68,10 @@ class Writer:
         self._entries.append(entry)
         if not self._busy:
             self._busy = True
-            self._loop.call_soon(self._send)
+            self._sent_at = self._loop.time()
+            self._loop.call_soon(self._send_next)
+        elif self._idle and self._loop.time() - self._sent_at > OVERDUE_S:
+            self._send()
 
     def take_rest(self) -> list[Entry]:
         """Return what is not written yet, for the last call of all: nothing more is written."""
@@ -74,8 +85,7 @@ class Writer:
             return
         future = self._loop.create_future()
         self._waiting.append(future)
-        if not self._writing:
-            self._send()
+        self._send_next()
         await future
 
     async def call(self, work: Callable[..., T], *arguments: Any) -> T:
@@ -116,37 +126,45 @@ class Writer:
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
             self._loop.call_soon_threadsafe(callback, *arguments)
 
-    def _send(self) -> None:
+    def _send_next(self) -> None:
         """Have what has gathered written, unless something is."""
-        if self._broken or self._writing:
+        if not self._sending:
+            self._send()
+
+    def _send(self) -> None:
+        if self._broken:
             return
-        self._writing = True
+        self._sending += 1
+        self._sent_at = self._loop.time()
+        self._idle = False
         entries, self._entries = self._entries, []
         waiting, self._waiting = self._waiting, []
 
         def write() -> None:
-            error: Exception | None = None
-            try:
-                self._commit(entries)
-            except Exception as failure:
-                error = failure
-            self._tell(self._sent, waiting, error)
+            if self._failure is None:  # else the loop has not heard of it yet
+                try:
+                    self._commit(entries)
+                except Exception as failure:
+                    self._failure = failure
+            self._idle = True
+            self._tell(self._sent, waiting, self._failure)
 
         self._do(write)
 
     def _sent(self, waiting: "list[asyncio.Future[None]]", error: Exception | None) -> None:
-        self._writing = False
+        self._sending -= 1
         if error is not None:
-            self._broken = True
             self._waiting = [*waiting, *self._waiting]
-            self._failed(error)
+            if not self._broken:
+                self._broken = True
+                self._failed(error)
             return
         for future in waiting:
             if not future.done():
                 future.set_result(None)
         if self._entries or self._waiting:
-            self._send()
-        else:
+            self._send_next()
+        elif not self._sending:
             self._busy = False
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from kaygraph.journal.log import Entry
-from kaygraph.journal.writer import Writer
+from kaygraph.journal.writer import OVERDUE_S, Writer
 
 pytestmark = pytest.mark.anyio
 
@@ -24,12 +25,21 @@ class Disk:
         self.open.set()
         self.threads: set[str] = set()
 
+    @property
+    def written(self) -> list[Entry]:
+        return [entry for group in self.groups for entry in group]
+
     def commit(self, entries: list[Entry]) -> None:
         self.open.wait()
         self.threads.add(threading.current_thread().name)
         if self.error is not None:
             raise self.error
         self.groups.append(entries)
+
+
+def blocks_for(seconds: float) -> None:
+    """Keep the loop from turning, as an ``async def exec`` does that computes."""
+    time.sleep(seconds)
 
 
 @asynccontextmanager
@@ -72,6 +82,56 @@ async def test_a_group_gathers_while_another_is_written() -> None:
         disk.open.set()
         await asyncio.gather(first, *waits)
     assert [len(group) for group in disk.groups] == [1, 49]
+
+
+async def test_a_loop_that_does_not_turn_holds_nothing_back() -> None:
+    """What was done before an exec that blocks the loop is written while it blocks."""
+    disk, added = Disk(), 0
+    async with writing(disk) as writer:
+        while len(disk.written) < 3:  # no await
+            writer.add([added])
+            added += 1
+            blocks_for(2 * OVERDUE_S)
+        assert disk.groups[0] == [[0], [1]]
+        writer.add([added])
+        await writer.committed()
+        assert disk.written == [[number] for number in range(added + 1)]
+        await asyncio.sleep(0)
+        assert not writer.is_busy
+
+
+async def test_groups_do_not_pile_up_on_a_disk_that_stands_still() -> None:
+    """What is overdue is sent when the thread has nothing to write, and gathers until then."""
+    disk = Disk()
+    async with writing(disk) as writer:
+        disk.open.clear()
+        for number in range(5):
+            writer.add([number])
+            blocks_for(2 * OVERDUE_S)
+        assert writer.backlog == 3
+        disk.open.set()
+        await writer.committed()
+    assert disk.groups == [[[0], [1]], [[2], [3], [4]]]
+
+
+async def test_a_failure_that_the_loop_has_not_heard_of_ends_the_log() -> None:
+    """What is sent behind it, by a loop that stands still, is not written; it is told once."""
+    disk, failures = Disk(), asyncio.Queue[Exception]()
+    async with writing(disk, failures.put_nowait) as writer:
+        disk.error = OSError("disk full")
+        for number in range(2):
+            writer.add([number])
+            blocks_for(2 * OVERDUE_S)
+        while not disk.threads:
+            blocks_for(OVERDUE_S)
+        disk.error = None
+        writer.add([2])
+        blocks_for(2 * OVERDUE_S)
+        assert str(await failures.get()) == "disk full"
+        await writer.call(int)
+        await asyncio.sleep(0)
+        assert disk.groups == []
+        assert failures.empty()
 
 
 async def test_whoever_waits_is_woken_in_the_order_of_the_log() -> None:
