@@ -3,7 +3,8 @@
     python -m examples.testing
 
 Under pytest the same tools are fixtures (``simulate``, ``explore``, ``cancel_everywhere``,
-``faults``, ``assert_accounted``, ``captured_events``), wherever kaygraph is installed::
+``kill_everywhere``, ``faults``, ``assert_accounted``, ``captured_events``), wherever kaygraph is
+installed::
 
     def test_no_booking_is_lost(explore):
         explore(bookings(Book), {"seats": 10}, check=lambda shared: shared["seats"] == 8)
@@ -19,6 +20,7 @@ from kaygraph.testing import (
     cancel_everywhere,
     capture_events,
     explore,
+    kill_everywhere,
     simulate,
 )
 
@@ -149,6 +151,46 @@ def cancelling() -> None:
         raise AssertionError("the book that is missing was not missed")
 
 
+# --- kill_everywhere: a recorded run goes on wherever its process has ended -----------------------
+
+
+class Visit(Node[int, str]):
+    """Greets whoever comes, by a number that must be the same in the next process."""
+
+    counter = 0  # of this process
+
+    def __init__(self, name: str, in_shared: bool) -> None:
+        super().__init__(name=name)
+        self.in_shared = in_shared
+
+    def prep(self, shared: Shared, /) -> int:
+        guests = shared.setdefault("guests", [])
+        Visit.counter += 1
+        return len(guests) if self.in_shared else Visit.counter
+
+    async def exec(self, number: int, /) -> str:
+        await asyncio.sleep(1)
+        return f"{self.name}, number {number}"
+
+    def post(self, shared: Shared, _: int, guest: str, /) -> None:
+        shared["guests"].append(guest)
+
+
+def killing() -> None:
+    """Nothing that was acknowledged is lost, nothing runs twice, and shared comes out the same."""
+
+    def party(in_shared: bool) -> Graph:
+        return Graph(Visit("Emma", in_shared) >> Visit("Leo", in_shared))
+
+    print(f"killed at {kill_everywhere(party(True))} moments, and resumed")
+    try:
+        kill_everywhere(party(False))
+    except AssertionError as error:
+        print("with a counter of the process:", str(error).splitlines()[1].strip()[:80])
+    else:
+        raise AssertionError("the counter that is not in shared was not noticed")
+
+
 # --- Faults: what can go wrong, on purpose --------------------------------------------------------
 
 
@@ -223,7 +265,7 @@ def capturing() -> None:
     assert sorted(retried) == [0, 1]
 
 
-PAGES = (simulating, exploring, cancelling, breaking, accounting, capturing)
+PAGES = (simulating, exploring, cancelling, killing, breaking, accounting, capturing)
 
 
 def main() -> None:
