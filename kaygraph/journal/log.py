@@ -25,6 +25,7 @@ ALIVE = 14  # a process begins with the run: [ALIVE, True]; or ends: [ALIVE, Fal
 SNAPSHOT = 13  # of shared: [SNAPSHOT, name of the node, payload, visits, nodes]
 ANSWERED = 12  # what a wait came to: payload, the name of the answer or None
 WRITTEN = 15  # by an item to the journal's own database, once: what came back from there
+REDONE = 16  # items of these nodes are run again: [REDONE, names]
 
 Entry = list[Any]
 
@@ -140,6 +141,8 @@ class Log:
                     self._cells[key].point = None
                 self.waits.pop(key, None)
                 self.answered.discard(key)
+            elif kind == REDONE:
+                self.forget_items(key)
             elif kind == SET:
                 self.changed = True
                 known[key] = [*known[key][:PAYLOAD], entry[2], *known[key][PAYLOAD + 1 :]]
@@ -191,6 +194,19 @@ class Log:
             if entry[0] == ANSWERED:
                 self.asked_again.add(entry[KEY])
         return dropped
+
+    def forget_items(self, names: Iterable[str]) -> bool:
+        """Drop the results of the items of nodes; return whether there are any."""
+        chosen = tuple(names)
+        numbers = {number for number, (name, _) in self.nodes.items() if any_means(chosen, name)}
+        dropped = [
+            key
+            for key, entry in self.entries.items()
+            if entry[0] in ITEMS and entry[NUMBER] in numbers
+        ]
+        for key in dropped:
+            del self.entries[key]
+        return bool(dropped)
 
     def forget_failures(self) -> None:
         """Drop all failures that the run went on past; what led there is tried again."""

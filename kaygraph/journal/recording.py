@@ -160,7 +160,7 @@ class Recording:
             raise state.fatal(
                 NotRecordableError(
                     f"an item of {self.name!r} has nothing that tells it from others in the "
-                    f"journal: {error}. Or say what does, as in "
+                    f"journal: {str(error).rstrip('.')}. Or say what does, as in "
                     f"Journal(..., key={{{self.name!r}: lambda item: item.id}})"
                 )
             ) from error

@@ -19,7 +19,7 @@ from ..graph.graph import Graph
 from ..run.frame import Frame
 from ..run.run import Run
 from .encoding import Encoding
-from .log import ALIVE, SNAPSHOT, Entry, Log, log_of, packed
+from .log import ALIVE, REDONE, SNAPSHOT, Entry, Log, log_of, packed
 from .position import POSITION, Position
 from .retention import Keep, prune
 from .session import Session
@@ -155,8 +155,10 @@ async def run_recorded(
             return info.action  # type: ignore[return-value]
         if settings.redo_failed:
             log.forget_failures()
-        log.forget(settings.redo)
         writer.add([ALIVE, True])
+        if log.forget_items(settings.redo):  # no later process mixes old results with new ones
+            writer.add([REDONE, list(settings.redo)])
+        log.forget(settings.redo)
         asked = info, owned.answers, owned.notified, say
         session = Session(log, settings, encoding, run, writer, *asked)
         session.owner = owned

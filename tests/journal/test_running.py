@@ -43,6 +43,35 @@ class Doubled(ParallelBatchNode[int, int]):
         return 2 * item
 
 
+def test_old_results_are_not_mixed_with_those_that_were_made_again(tmp_path: Path) -> None:
+    """Also where a later process is not told to make them again."""
+    factor, broken = [1], [False]
+
+    class Times(ParallelBatchNode[int, int]):
+        def prep(self, _: Any) -> list[int]:
+            return [1, 2, 3]
+
+        async def exec(self, item: int) -> int:
+            if broken[0] and item == 2:
+                raise LookupError(item)
+            return factor[0] * item
+
+        def post(self, shared: Any, _: Any, results: list[int]) -> None:
+            shared["results"] = results
+
+    def run(**settings: Any) -> Any:
+        shared: dict[str, Any] = {}
+        Graph(Times()).run(shared, journal=Journal(tmp_path / "runs.db", run="a", **settings))
+        return shared["results"]
+
+    assert run() == [1, 2, 3]
+    factor[0], broken[0] = 10, True
+    with pytest.raises(LookupError):
+        run(redo=["Times"])
+    broken[0] = False
+    assert run() == [10, 20, 30]
+
+
 def test_a_node_that_is_run_again_and_fails_ends_its_run(tmp_path: Path) -> None:
     """Also where what was recorded of it before is not asked for any more."""
     path = tmp_path / "runs.db"
