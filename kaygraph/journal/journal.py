@@ -180,7 +180,8 @@ class Journal:
         Raises:
             RunUnknownError: There is no such run.
             RunExistsError: There is one of the new id.
-            ValueError: A path or name is none of its points, or means several.
+            ValueError: A path or name is none of its points, or means several; or a result to
+                change comes after the last point that is kept.
         """
         name = self._named(run)
         new = f"{name}-{token_hex(2)}" if new is None else check_run(new)

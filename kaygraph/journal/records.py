@@ -1,6 +1,6 @@
 """What is recorded of a run, to be looked at."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -170,12 +170,21 @@ def point_of(record: RunRecord, written: str) -> PointRecord:
 
 
 def fork_entries(
-    rows: Rows, at: PointRecord | None, changes: Iterable[tuple[PointRecord, bytes]]
+    rows: Rows, at: PointRecord | None, changes: Sequence[tuple[PointRecord, bytes]]
 ) -> list[Entry]:
     """Return what is to be added to a copy of a log that ends with the row of a point.
 
     What stands behind the point in its row does not hold; results are changed.
+
+    Raises:
+        ValueError: A result that is to be changed was recorded behind the point.
     """
+    for point, _ in changes:
+        if at is not None and (point.row, point.index) > (at.row, at.index):
+            raise ValueError(
+                f"{point.path!r} was recorded after {at.path!r}, and is not kept; to change it, "
+                f"keep it: at={point.path!r}"
+            )
     entries: list[Entry] = []
     for number, _, recorded in rows:
         if at is not None and number == at.row:

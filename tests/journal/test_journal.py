@@ -335,6 +335,11 @@ def test_a_fork_with_a_changed_result_runs_what_follows(ended: Path) -> None:
         ({"run": "first", "at": "Lod"}, ValueError, "no point 'Lod'. Did you mean 'Load'?"),
         ({"run": "first", "set": {"Square": 1}}, ValueError, "has no result to change"),
         ({"run": "first", "set": {"Load": object()}}, TypeError, "cannot be recorded"),
+        (
+            {"run": "first", "at": "Load", "set": {"Total": 1}},
+            ValueError,
+            "'Total' was recorded after 'Load', and is not kept; to change it, keep it: at='Total'",
+        ),
         ({"run": "first", "new": "first"}, RunExistsError, "has a run 'first' already"),
         ({}, TypeError, "say which run"),
     ],
