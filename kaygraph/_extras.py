@@ -21,4 +21,4 @@ def extra(module: str, name: str) -> Any:
             raise
         raise MissingExtraError(
             f"{module} is not installed. Type: python -m pip install 'kaygraph[{name}]'"
-        ) from error
+        ) from None

@@ -6,7 +6,9 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from ..errors import JournalError, RunInterrupted
+from .. import __version__
+from .._extras import MissingExtraError
+from ..errors import JournalError
 from . import draw, runs
 from .arguments import Command
 from .wrong import WrongCommandError
@@ -21,7 +23,7 @@ environment variable KAYGRAPH_JOURNAL names
   kaygraph runs show import-7
   kaygraph runs resume import-7 flows.py:graph
   kaygraph runs answer import-7 approval true
-  kaygraph runs fork import-7 --at Fetch --set 'Total=12'
+  kaygraph runs fork import-7 --at Total --set 'Total=12'
   kaygraph runs prune 30d
 
 exit codes: 0 it worked, 1 it failed, 2 the command was wrong, 75 the run waits
@@ -40,6 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Do what is typed; return the exit code."""
     try:
         options = _parser().parse_args(argv)
+        if options.command is None:
+            options.parser.print_help(sys.stderr)
+            return 2
         if "journal" in options:
             options.journal = options.journal or os.environ.get("KAYGRAPH_JOURNAL")
             if not options.journal:
@@ -47,18 +52,19 @@ def main(argv: Sequence[str] | None = None) -> int:
                     "which journal? Type --journal runs.db, or set KAYGRAPH_JOURNAL=runs.db"
                 )
         code: int = options.command(options)
+        sys.stdout.flush()  # here a closed pipe is met, and not when the interpreter ends
         return code
     except WrongCommandError as error:
         return _said(error, 2)
     except BrokenPipeError:  # as of `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (JournalError, ValueError) as error:
+    except (JournalError, MissingExtraError, ValueError) as error:
         return _said(error, 1)
     except Exception as error:  # of a graph that was resumed
         return _said(error, 1, f"{type(error).__name__}: ")
-    except RunInterrupted as interruption:
-        return int(interruption.code or 130)
+    except KeyboardInterrupt as interruption:
+        return int(getattr(interruption, "code", 130))
 
 
 def _said(error: Exception, code: int, kind: str = "") -> int:
@@ -72,11 +78,15 @@ def _parser() -> Parser:
         prog="kaygraph", description="See a graph, and runs that are recorded; go on with these.",
         epilog=BEGIN, formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
-    subjects = parser.add_subparsers(required=True, metavar="SUBJECT")
-    commands = subjects.add_parser(
+    parser.add_argument("--version", action="version", version=f"kaygraph {__version__}")
+    parser.set_defaults(command=None, parser=parser)
+    subjects = parser.add_subparsers(metavar="SUBJECT")
+    recorded = subjects.add_parser(
         "runs", help="recorded runs", epilog=BEGIN,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    ).add_subparsers(required=True, metavar="COMMAND")  # fmt: skip
+    )  # fmt: skip
+    recorded.set_defaults(parser=recorded)
+    commands = recorded.add_subparsers(metavar="COMMAND")
     for command in runs.COMMANDS:
         one = _add(commands, command)
         one.add_argument("--journal", metavar="ADDRESS", help="a file, or postgresql://…")

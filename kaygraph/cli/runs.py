@@ -6,10 +6,12 @@ from typing import Any
 
 from ..journal.journal import Journal
 from ..journal.records import RunRecord
+from ..journal.retention import check_keep
 from ..journal.waiting import asked
 from .arguments import Command, Options, flag, several, takes
 from .loading import from_json, load_graph, named_values
 from .tables import since, table, times
+from .wrong import WrongCommandError
 
 WAITS = 75  # the exit code of a run that waits, as of sysexits.h: try again later
 
@@ -80,8 +82,11 @@ def resume(options: Options) -> int:
     )  # fmt: skip
     action = graph.run(shared, journal=journal)
     status = journal.show().info.status
+    if status == "waits":
+        print(f"run {options.run!r}: waits")
+        return WAITS
     print(f"run {options.run!r}: {status}" + ("" if action is None else f", action {action!r}"))
-    return WAITS if status == "waits" else 0
+    return 0
 
 
 def answer(options: Options) -> int:
@@ -104,6 +109,12 @@ def fork(options: Options) -> int:
 def prune(options: Options) -> int:
     """Remove runs that are done, but for some."""
     keep = int(options.keep) if options.keep.isdecimal() else options.keep
+    try:
+        check_keep(keep)
+    except ValueError:
+        raise WrongCommandError(
+            f"KEEP is how many runs stay, as in 20, or for how long, as in 30d; got {keep!r}"
+        ) from None
     gone = Journal(options.journal).prune(keep, unfinished=options.unfinished)
     print(f"removed {len(gone)} runs" if len(gone) != 1 else "removed 1 run")
     return 0

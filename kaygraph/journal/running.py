@@ -204,7 +204,7 @@ async def _run(
                 await _outlasted(writer.call(owned.end, writer.take_rest(), status, None, None))
                 return session.left  # type: ignore[return-value]
         if session.error is None:
-            said = f"{type(error).__name__}: {error}"
+            said = f"{type(error).__name__}: {error}".removesuffix(": ")
             await _outlasted(writer.call(owned.end, writer.take_rest(), status, None, said))
             raise
         await _taken_back(run)

@@ -139,7 +139,7 @@ def addressed(
         names = [text for entry in waits for text in (entry[ID], entry[NAME])]
         raise WaitUnknownError(
             f"run {run!r} does not wait for {name!r}, but for {listed}.{closest(name, names)} To "
-            "answer what it has not asked yet: early=True"
+            "answer what it has not asked yet: early=True, or --early"
         )
     return name
 

@@ -1,6 +1,7 @@
 """``kaygraph runs``: typed in this process, and once in one of its own."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kaygraph import Journal
+from kaygraph import Journal, __version__
 from kaygraph.cli import main
 
 FLOWS = """\
@@ -109,6 +110,7 @@ def test_a_run_is_shown_as_json(typed: Typed) -> None:
         (["resume", "a", "flows.py:nothing"], "is no graph, and no function that returns one: int"),
         (["resume", "a", "flows.py:graph", "--shared", "{"], "--shared is JSON"),
         (["fork", "a", "--set", "Count"], "--set takes NAME=JSON"),
+        (["prune", "soon"], "KEEP is how many runs stay, as in 20, or for how long, as in 30d"),
         (["stop", "a"], "invalid choice: 'stop'"),
     ],
 )
@@ -125,7 +127,6 @@ def test_a_wrong_command_says_what_to_type(typed: Typed, words: list[str], said:
     [
         (["show", "none"], "has no run 'none'"),
         (["fork", "none"], "has no run 'none'"),
-        (["prune", "soon"], "keep is a duration such as '30d'"),
     ],
 )
 def test_what_cannot_be_done_is_an_error(typed: Typed, words: list[str], said: str) -> None:
@@ -141,6 +142,47 @@ def test_a_journal_has_to_be_named(typed: Typed, monkeypatch: pytest.MonkeyPatch
     monkeypatch.delenv("KAYGRAPH_JOURNAL")
     assert typed("list")[0] == 2
     assert typed("list", "--journal", "other.db")[0] == 1
+
+
+def test_half_a_command_is_answered_with_what_there_is(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """On standard error, with the code of a wrong command."""
+    for words, known in (([], "runs"), (["runs"], "resume")):
+        assert main(words) == 2
+        out, error = capfd.readouterr()
+        assert out == ""
+        assert error.startswith("usage: kaygraph")
+        assert known in error
+
+
+def test_it_says_its_version(capfd: pytest.CaptureFixture[str]) -> None:
+    """As programs do."""
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert capfd.readouterr().out == f"kaygraph {__version__}\n"
+
+
+def test_a_library_that_is_missing_is_named(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what installs it, and nothing else."""
+    monkeypatch.setitem(sys.modules, "ormsgpack", None)
+    install = "ormsgpack is not installed. Type: python -m pip install 'kaygraph[journal]'"
+    assert typed("list") == (1, "", f"error: {install}\n")
+
+
+@pytest.mark.proofs
+def test_nobody_has_to_read_to_the_end(typed: Typed) -> None:
+    """A pipe that is closed, as by `head`, ends the command without a word."""
+    typed("resume", "first", "flows.py:graph")
+    reads, writes = os.pipe()
+    os.close(reads)
+    command = [sys.executable, "-m", "kaygraph", "runs", "show", "first"]
+    buffered = {**os.environ, "PYTHONUNBUFFERED": ""}
+    shown = subprocess.run(
+        command, stdout=writes, stderr=subprocess.PIPE, text=True, env=buffered, check=False
+    )
+    os.close(writes)
+    assert (shown.returncode, shown.stderr) == (1, "")
 
 
 @pytest.mark.proofs
@@ -165,7 +207,7 @@ def test_a_run_that_waits_is_shown_and_answered(typed: Typed) -> None:
     """It ends with 75 until all is answered; a wrong answer is refused with what is wrong."""
     Path("asking.py").write_text(ASKING)
     code, said, told = typed("resume", "letter", "asking.py:graph")
-    assert (code, said) == (75, "run 'letter': waits, action 'waits'\n")
+    assert (code, said) == (75, "run 'letter': waits\n")
     assert "kaygraph runs answer --journal runs.db letter approval JSON" in told
     assert "it waits for approval: Send it?" in typed("show", "letter")[1]
     assert json.loads(typed("show", "letter", "--json")[1])["waits"][0]["id"] == "approval"
