@@ -141,7 +141,7 @@ def recorded(graph: BaseNode[Any, Any], store: MemoryStore, run: str, seed: int)
     return simulate(work, {"log": []}, seed=seed, watched=False).shared, life.calls
 
 
-@pytest.mark.parametrize("seeds", cases(1_000, size=100, soak=9_000))
+@pytest.mark.parametrize("seeds", cases(1_000, size=25, soak=9_000))
 def test_a_replay_comes_to_the_same(seeds: range, tally: Callable[[str, int], None]) -> None:
     """Of a whole run, and of one that was resumed somewhere, in whatever order tasks go on."""
     for seed in seeds:
