@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 from xml.etree import ElementTree
 
+from kaygraph.drawing.text import width_of
+
 SVG = "{http://www.w3.org/2000/svg}"
 _NUMBERS = re.compile(r"([A-Za-z])([^A-Za-z]*)")
 
@@ -35,7 +37,9 @@ class Drawing:
     parts: dict[str, Rectangle] = field(default_factory=dict)
     edges: dict[tuple[str, str, str], list[list[tuple[float, float]]]] = field(default_factory=dict)
     classes: dict[str, set[str]] = field(default_factory=dict)  # by id
-    labels: dict[str, tuple[float, float]] = field(default_factory=dict)  # of edges, by text
+    labels: list[tuple[str, Rectangle]] = field(default_factory=list)  # of edges
+    heads: dict[tuple[str, str, str], list[tuple[float, float]]] = field(default_factory=dict)
+    stacked: set[str] = field(default_factory=set)  # nodes and boxes with another behind them
     ids: list[str] = field(default_factory=list)
 
 
@@ -59,15 +63,22 @@ def read(svg: str) -> Drawing:
             ends = (group.attrib["data-source"], group.attrib["data-target"])
             line = next(path for path in group if path.get("class") == "kaygraph-line")
             assert (*ends, group.attrib["data-action"]) not in drawing.edges
-            drawing.edges[*ends, group.attrib["data-action"]] = runs_of(line.attrib["d"])
+            edge = (*ends, group.attrib["data-action"])
+            drawing.edges[edge] = runs_of(line.attrib["d"])
+            for path in group:
+                if path.get("class") == "kaygraph-head":
+                    drawing.heads[edge] = runs_of(path.attrib["d"])[0]
             for text in group.iter(f"{SVG}text"):
-                place = float(text.attrib["x"]), float(text.attrib["y"])
-                drawing.labels[text.text or ""] = place
+                x, y = float(text.attrib["x"]), float(text.attrib["y"])
+                half = width_of(text.text or "", 12) / 2
+                drawing.labels.append((text.text or "", Rectangle(x - half, y - 10, x + half, y)))
         else:
             found = drawing.parts if "kaygraph-part" in classes else drawing.nodes
             assert group.attrib["data-node"] not in found
             shape = next(shape for shape in group if shape.get("class") == "kaygraph-shape")
             found[group.attrib["data-node"]] = outline_of(shape)
+            if any(path.get("class") == "kaygraph-behind" for path in group):
+                drawing.stacked.add(group.attrib["data-node"])
     return drawing
 
 

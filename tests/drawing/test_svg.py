@@ -42,7 +42,15 @@ def assert_readable(graph: Graph, drawing: Drawing) -> None:
     assert len(set(drawing.ids)) == len(drawing.ids)
     for one, other in combinations(drawing.nodes.values(), 2):
         assert not one.overlaps(other)
-    assert all(drawing.paper.holds(box) for box in drawing.nodes.values())
+    labels = [box for _, box in drawing.labels]
+    for one, other in combinations(labels, 2):
+        assert not one.overlaps(other)
+    assert not any(label.overlaps(box) for label in labels for box in drawing.nodes.values())
+    assert all(drawing.paper.holds(box) for box in [*labels, *drawing.nodes.values()])
+    for (source, target, action), (tip, *base) in drawing.heads.items():
+        assert tip == drawing.edges[source, target, action][-1][-1]
+        assert touches(drawing.nodes[target], tip)
+        assert not any(touches(drawing.nodes[target], corner) for corner in base)
     to_same: dict[str, list[tuple[float, float]]] = {}
     for (_, target, _), runs in drawing.edges.items():
         to_same.setdefault(target, []).extend(point for run in runs for point in run)
@@ -51,7 +59,9 @@ def assert_readable(graph: Graph, drawing: Drawing) -> None:
         assert touches(drawing.nodes[source], runs[0][0]), place
         end = runs[-1][-1]
         # Or it meets a line that leads to the same node.
-        assert touches(drawing.nodes[target], end) or to_same[target].count(end) > 1, place
+        has_head = place in drawing.heads
+        assert has_head == touches(drawing.nodes[target], end), place
+        assert has_head or to_same[target].count(end) > 1, place
         for run in runs:
             for here, there in pairwise(run):
                 for name, box in drawing.nodes.items():
@@ -143,9 +153,9 @@ def test_labels_lie_apart() -> None:
     a, b = nodes("ab")
     for number in range(6):
         a - f"action {number}" >> b
-    places = drawn(Graph(a)).labels
-    assert len(places) == 6
-    heights = sorted(y for _, y in places.values())
+    labels = drawn(Graph(a)).labels
+    assert {text for text, _ in labels} == {f"action {number}" for number in range(6)}
+    heights = sorted(box.top for _, box in labels)
     assert all(lower - upper >= 18 for upper, lower in pairwise(heights))
 
 
@@ -171,6 +181,25 @@ class Many(BatchNode[Any, Any]):
     pass
 
 
+def test_a_node_that_works_on_many_items_has_another_behind_it() -> None:
+    """As a BatchGraph has."""
+    drawing = drawn(Graph(Many(name="many") >> Node(name="one")))
+    assert drawing.stacked == {"many"}
+
+
+def test_a_label_stands_near_where_its_edge_begins() -> None:
+    """Also beside a wide box, and where the edge leads back."""
+    a, b, c = Node(name="a"), Node(name="very wide " * 3), Node(name="c")
+    a >> b >> c
+    a - "skip" >> c
+    c - "back" >> a
+    drawing = drawn(Graph(a))
+    (skip,) = (box for text, box in drawing.labels if text == "skip")
+    (back,) = (box for text, box in drawing.labels if text == "back")
+    wide = drawing.nodes[b.name]
+    assert skip.right < (wide.left + wide.right) / 2 < back.left
+
+
 def test_what_has_parts_is_a_box_around_them() -> None:
     """Nested graphs, groups, pipelines and rounds; names are those of events."""
     a, b, c, d, e, f = nodes("abcdef")
@@ -185,6 +214,10 @@ def test_what_has_parts_is_a_box_around_them() -> None:
         for other, around in drawing.parts.items():
             within = name.startswith(f"{other}/")
             assert around.holds(box) == (within or name == other)
+            if within:
+                assert box.left - around.left >= 10 <= around.right - box.right
+                assert box.top - around.top >= 24  # its name is above them
+    assert drawing.stacked == {"rounds"}
     assert ("both/d/d", "both/d/e", "default") in drawing.edges
     assert ("inner", "both", "default") in drawing.edges
 
