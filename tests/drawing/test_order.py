@@ -43,3 +43,14 @@ def test_a_tree_has_none() -> None:
     assert crossings(layers) > 0
     sort_layers(layers)
     assert crossings(layers) == 0
+
+
+def test_an_order_that_sweeps_make_worse_stays() -> None:
+    """Here the last of them ends with twice as many crossings."""
+    ahead = [(1, 4), (2, 5), (3, 5, 6), (4, 7), (7, 9), (8, 9), (11,), (), (10, 11, 12), (), (13,),
+             (13,)]  # fmt: skip
+    arrows = [Arrow(node, to) for node, targets in enumerate(ahead) for to in targets]
+    layers = Layers([(60, 34)] * 14, arrows, [(0, 0)] * len(arrows))
+    assert crossings(layers) == 4
+    sort_layers(layers)
+    assert crossings(layers) == 4
