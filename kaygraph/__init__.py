@@ -66,6 +66,8 @@ if TYPE_CHECKING:
     from .groups.map_reduce import MapReduceNode as MapReduceNode
     from .journal.cache import Cache as Cache
     from .journal.journal import Journal as Journal
+    from .journal.records import RunRecord as RunRecord
+    from .journal.store import RunInfo as RunInfo
     from .journal.waiting import Wait as Wait
     from .journal.waiting import Waits as Waits
     from .limits.breaker import CircuitBreaker as CircuitBreaker

@@ -65,6 +65,8 @@ NAMES = {
     "groups.map_reduce": ("MapReduceNode",),
     "journal.cache": ("Cache",),
     "journal.journal": ("Journal",),
+    "journal.records": ("RunRecord",),
+    "journal.store": ("RunInfo",),
     "journal.waiting": ("Wait", "Waits"),
     "limits.breaker": ("CircuitBreaker",),
     "limits.rate": ("RateLimit",),

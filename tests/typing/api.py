@@ -6,6 +6,7 @@ A line marked as ignored is a mistake that both have to find; a mark that is not
 import logging
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from random import Random
 from typing import Any, Literal, assert_type
 from uuid import UUID
@@ -31,6 +32,8 @@ from kaygraph import (
     Pipeline,
     RateLimit,
     Retry,
+    RunInfo,
+    RunRecord,
     RunTask,
     StageReport,
     Streaming,
@@ -241,4 +244,18 @@ class Covered(Node):
 WaitFor("approval", ask={"send": True}, schema=bool, timeout=3, default=None, writes="answer")
 WaitFor("approval", timeout="3")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
 WaitFor("approval", defualt=3)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
-assert_type(Journal("runs.db").waits("r"), list[Wait])
+
+
+async def recorded(folder: Path) -> None:
+    journal = Journal(folder / "runs.db", run="r", types=[Outcome], redo="failed", keep="30d")
+    assert_type(graph.run({}, journal=journal), str | None)
+    assert_type(await graph.run_async({}, journal=journal), str | None)
+    assert_type(await graph.launch({}, journal=journal), str | None)
+    assert_type(journal.runs(), list[RunInfo])
+    assert_type(journal.show("r"), RunRecord)
+    assert_type(journal.waits("r"), list[Wait])
+    assert_type(journal.fork("r", set={"Read": 3}), str)
+    assert_type(journal.prune(20), list[str])
+    graph.run({}, journal="runs.db")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    Journal("runs.db", on_wait="stop")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    Journal("runs.db", types=Outcome)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
