@@ -541,6 +541,8 @@ def test_an_answer_that_does_not_fit_its_schema_is_refused(db: Path) -> None:
         (str, "x", None),
         (list[int], [1], ["1"]),
         (dict[str, bool], {"a": True}, {"a": 1}),
+        (dict[str, bool], {}, None),
+        (dict[str, bool], {"9e107d9d372bb6826bd81d3542a419d6": True}, []),
         (Literal["yes", "no"], "yes", "maybe"),
         (int | None, None, "1"),
         ({"minimum": 3}, 3, 2),
