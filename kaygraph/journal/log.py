@@ -5,7 +5,7 @@ from typing import Any
 
 from .._extras import extra
 from .store import Row
-from .turns import Point
+from .turns import Point, key_of, with_items
 
 # The kinds of entries. An entry is a list: its kind, its key (16 bytes), the number of its node,
 # and what else is named here.
@@ -166,10 +166,21 @@ class Log:
         began = cells.get(entry[BEGAN], self._first)
         cell = _Cell((key, entry[PATH], self.nodes[entry[NUMBER]][0]), began)
         before = cells.get(entry[AFTER], self._first) if entry[0] == LEFT else self._end
+        for path in with_items(entry[PATH]):  # recorded when items were added to what had ended
+            if (end := cells.get(key_of(path))) is not None and end.point is not None:
+                before = self._before(end)
+                break
         cell.following, before.following = before.following, cell
         if before is self._end:
             self._end = cell
         cells[key] = cell
+
+    def _before(self, cell: _Cell) -> _Cell:
+        before = self._first
+        while before.following is not cell:
+            assert before.following is not None
+            before = before.following
+        return before
 
     def _begin_at(self, snapshot: Entry) -> None:
         """Take up a snapshot, in place of all that was before it."""

@@ -12,8 +12,9 @@ from typing import Any, NamedTuple, Protocol
 from ..errors import JournalError, NotRecordableError
 from ..run.frame import FRAME
 from .log import PAYLOAD, WRITTEN, Entry, packed
-from .position import POSITION, SIZE, Position
+from .position import POSITION, Position
 from .state import State
+from .turns import SIZE
 
 _NOTHING = b"\xc0"  # None, encoded
 

@@ -13,9 +13,7 @@ from typing import Any
 
 from ..limits.slots import Slot
 from ..run.here import Here
-from .turns import Turn
-
-SIZE = 16  # bytes of a key
+from .turns import SIZE, Turn, key_of
 
 
 class Position:
@@ -80,7 +78,7 @@ class Position:
     @cached_property
     def digest(self) -> bytes:
         """The key of the position itself."""
-        return blake2b(self.path.encode(errors="surrogatepass"), digest_size=SIZE).digest()
+        return key_of(self.path)
 
     @cached_property
     def noted(self) -> dict[bytes, Any]:

@@ -24,8 +24,9 @@ from .log import (
     SECONDS,
     Entry,
 )
-from .position import POSITION, SIZE, Position
+from .position import POSITION, Position
 from .state import State
+from .turns import SIZE
 
 
 class Recording:

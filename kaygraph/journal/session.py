@@ -63,7 +63,9 @@ class Session(Snapshots):
         except Exception:
             if left is None:  # its turn: nothing recorded is to come behind it
                 around.failed = {**(around.failed or {}), name: position}
-                await self._turn(self.turns.add(b"", position.path, name, counts=False), position)
+                end = self.turns.find(position.digest)  # items were added, and one fails
+                end = end or self.turns.add(b"", position.path, name, counts=False)
+                await self._turn(end, position)
             raise
         finally:
             POSITION.reset(token)

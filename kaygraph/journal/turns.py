@@ -2,8 +2,11 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
+from hashlib import blake2b
 from typing import NamedTuple
+
+SIZE = 16  # bytes of a key
 
 
 class Point(NamedTuple):
@@ -83,8 +86,16 @@ class Turns:
         return self._turns.get(key)
 
     def add(self, key: bytes, path: str, name: str, *, counts: bool = True) -> Turn:
-        """Return the turn of something new, behind all others; it ``counts`` if it is recorded."""
+        """Return the turn of something new, behind all others; it ``counts`` if it is recorded.
+
+        What runs within an item of a node whose end is recorded comes before that.
+        """
         turn = Turn(key, path, name, False, counts)
+        for at in () if self.are_over else with_items(path):
+            end = self._turns.get(key_of(at))
+            if end is not None and not end.passed:
+                self._queue.insert(self._queue.index(end), turn)
+                return turn
         self._queue.append(turn)
         return turn
 
@@ -247,3 +258,16 @@ def around(path: str) -> Sequence[str]:
         if path[at] in "/[":
             paths.append(path[:at])
     return paths
+
+
+def with_items(path: str) -> Iterator[str]:
+    """Yield the paths of the nodes around, within whose items a path lies, the innermost first."""
+    at = path.rfind("[")
+    while at > 0:
+        yield path[:at]
+        at = path.rfind("[", 0, at)
+
+
+def key_of(path: str) -> bytes:
+    """Return the key of what a node at a path came to."""
+    return blake2b(path.encode(errors="surrogatepass"), digest_size=SIZE).digest()

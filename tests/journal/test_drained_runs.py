@@ -164,6 +164,34 @@ def rounds() -> Graph:
     return Graph(Rounds(Work(name="a") >> Work(name="b")) >> Step("end", 0))
 
 
+def test_rounds_may_be_added_to_a_node_that_has_ended(tmp_path: Path) -> None:
+    """Also twice, and also one that fails at first."""
+
+    class Last(Node[Any, int]):
+        def exec(self, _: Any) -> int:
+            if state.fails:
+                raise ConnectionError("down")
+            return 1
+
+    def run(*numbers: int, fails: int) -> Any:
+        state.fails = fails
+        CALLS.clear()
+        shared: dict[str, Any] = {"numbers": numbers}
+        graph = Graph(Rounds(Work(name="a") >> Work(name="b")) >> Step("mid", 0) >> Last())
+        graph.run(shared, journal=Journal(tmp_path / "runs.db", run="a"))
+        return shared["done"]
+
+    with pytest.raises(ConnectionError):
+        run(1, 2, fails=-1)
+    with pytest.raises(ConnectionError):
+        run(1, 3, 2, fails=-1)
+    assert CALLS == [("a", 3), ("b", 3)]
+    with pytest.raises(ValueError, match="4"):
+        run(4, 1, 3, 2, fails=4)
+    assert run(4, 1, 3, 5, 2, fails=0) == [4, 4, 1, 1, 3, 3, 5, 5, 2, 2]
+    assert CALLS == [("b", 4), ("a", 5), ("b", 5)]
+
+
 @pytest.mark.parametrize("numbers", [[2, 3, 4], [4, 3, 2, 1], [5, 1, 2, 3, 4], [4], [3, 2]])
 def test_rounds_may_be_inserted_removed_and_reordered(tmp_path: Path, numbers: list[int]) -> None:
     """What is recorded of them is taken wherever they stand now; only what is new is called."""

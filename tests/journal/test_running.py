@@ -43,6 +43,28 @@ class Doubled(ParallelBatchNode[int, int]):
         return 2 * item
 
 
+def test_an_item_that_was_added_to_a_batch_which_has_ended_may_fail(tmp_path: Path) -> None:
+    """The run fails with its error, and goes on when that is mended."""
+
+    class Last(Node[Any, int]):
+        def exec(self, _: Any) -> int:
+            raise ConnectionError("down")
+
+    graph = Graph(Doubled(name="Doubled") >> Unshown() >> Last())
+    for items, error in [
+        ([1, 2], ConnectionError),
+        ([1, -1, 2], LookupError),
+        ([1, 2], ConnectionError),
+    ]:
+        with pytest.raises(error):
+            graph.run({"items": items}, journal=Journal(tmp_path / "runs.db", run="a"))
+
+
+class Unshown(Node[Any, int]):
+    def exec(self, _: Any) -> int:
+        return 1
+
+
 def test_old_results_are_not_mixed_with_those_that_were_made_again(tmp_path: Path) -> None:
     """Also where a later process is not told to make them again."""
     factor, broken = [1], [False]
