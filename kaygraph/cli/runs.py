@@ -93,7 +93,7 @@ def answer(options: Options) -> int:
     """Answer what a run waits for."""
     value = from_json(options.value, "an answer")
     Journal(options.journal).answer(options.run, options.name, value, early=options.early)
-    print(f"answered {options.name!r} of run {options.run!r}; resume it, if it does not go on")
+    print(f"answered {options.name!r} of run {options.run!r}; resume it unless it is running")
     return 0
 
 
@@ -167,7 +167,7 @@ COMMANDS = (
     Command(
         "resume",
         resume,
-        "go on with a run",
+        "resume a run",
         (
             RUN,
             takes("graph", "FILE:NAME", help="the graph, or a function that returns it"),

@@ -29,25 +29,25 @@ class Journal:
     """A file or database where runs are recorded, so that they can be resumed.
 
     ``graph.run(shared, journal=Journal("runs.db", run="import-7"))`` records what every ``exec``
-    returns. The same call again, after whatever has ended the process, takes recorded results in
+    returns. The same call again, after whatever has ended the process, uses recorded results in
     place of calls and goes on from there. ``prep`` and ``post`` run again, and rebuild ``shared``.
     A run that is done returns its last action and calls nothing.
 
     Args:
         address: The path of a SQLite file, or ``postgresql://…`` (extra ``postgres``).
-        run: The id of the run. None: one is made, and said on standard error.
+        run: The id of the run. By default one is generated, and printed on standard error.
         types: Classes whose values may be recorded, besides those of Python itself.
-        key: What tells the items of a node from each other, by the node's name, as in
-            ``{"Fetch": lambda item: item["id"]}``. By default, what is in them.
-        redo: Names of nodes to run again, or ``"failed"``: what has failed and was gone on past.
-            What follows from results that have changed is run again as well.
+        key: What identifies the items of a node, by the node's name, as in
+            ``{"Fetch": lambda item: item["id"]}``. By default, their content.
+        redo: Names of nodes to run again, or ``"failed"``: the failures that the run went on past.
+            Nodes whose inputs change as a result run again as well.
         accept: Names of nodes whose results hold although their code has changed.
         on_wait: What happens when all that is left waits for answers: ``"exit"``: the run returns
             and is resumed when there is one; ``"stay"``: it goes on waiting.
-        durable: Of SQLite: whether what is recorded survives a loss of power. By default it
+        durable: For SQLite: whether what is recorded survives a loss of power. By default it
             survives the end of the process.
-        keep: Which runs stay when one is done: see ``prune``. By default all do.
-        snapshot_every: For a loop without an end: after so many nodes, ``shared`` is recorded as
+        keep: Which finished runs to keep whenever one is done: see ``prune``. By default all.
+        snapshot_every: For an endless loop: after this many nodes, ``shared`` is recorded as
             well, where a single node of the outermost graph is to run next; what is before that is
             removed. All that is in ``shared`` has to be recordable then.
 

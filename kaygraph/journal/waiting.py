@@ -152,7 +152,7 @@ def say(waits: Iterable[Wait], run: str, address: str | os.PathLike[str], goes_o
         asks = "--journal", shown(address), run, wait.id
         lines.append(f"  to answer: kaygraph runs answer {shlex.join(asks)} JSON")
     if not goes_on:
-        lines.append("and the same call of run() goes on")
+        lines.append("then the same call of run(), or kaygraph runs resume, goes on")
     print("\n".join(lines), file=sys.stderr)
 
 
