@@ -45,6 +45,10 @@ class Encoding:
     """
 
     def __init__(self, types: Iterable[type] = (), given_to: str = "Journal") -> None:
+        if isinstance(types, type):
+            raise TypeError(
+                f"types is a list of classes, as in types=[{types.__name__}]; got {types!r}"
+            )
         self._given_to = given_to
         library = extra("ormsgpack", "journal")
         self._library = library

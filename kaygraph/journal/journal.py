@@ -70,6 +70,11 @@ class Journal:
         keep: str | float | int | None = None,
         snapshot_every: int | None = None,
     ) -> None:
+        if not isinstance(address, str | os.PathLike):
+            raise TypeError(
+                "the address of a journal is a path or a url, as in Journal('runs.db') and "
+                f"Journal('postgresql://…'); got {address!r}"
+            )
         self.address, self.durable = address, durable
         self.keep = None if keep is None else check_keep(keep)
         self.run = None if run is None else check_run(run)

@@ -13,10 +13,17 @@ def check_keep(keep: Keep) -> Keep:
     """Return which runs to keep, if it can be that."""
     if isinstance(keep, int) and not isinstance(keep, bool):
         if keep < 0:
-            raise ValueError(f"keep is a number of runs or a duration such as '30d', got {keep!r}")
+            raise _wrong(keep)
         return keep
-    seconds_of("keep", keep)
+    try:
+        seconds_of("keep", keep)
+    except ValueError:
+        raise _wrong(keep) from None
     return keep
+
+
+def _wrong(keep: object) -> ValueError:
+    return ValueError(f"keep is a number of runs or a duration such as '30d', got {keep!r}")
 
 
 def prune(store: Store, keep: Keep, unfinished: bool = False) -> list[str]:

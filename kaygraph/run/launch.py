@@ -195,7 +195,7 @@ def _recorded(
     node: Runnable,
     deadline: float | None,
 ) -> Callable[[Any, Frame], Coroutine[Any, Any, T]]:
-    if not hasattr(journal, "recording"):
+    if isinstance(journal, type) or not hasattr(journal, "recording"):
         raise TypeError(
             'journal is a Journal, as in run(shared, journal=Journal("runs.db", run="import-7")); '
             f"got {journal!r}"

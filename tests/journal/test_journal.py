@@ -383,7 +383,9 @@ def test_keep_prunes_when_a_run_is_done(path: Path) -> None:
         ({"redo": "Load"}, "redo is a list of names of nodes, as in redo=['Fetch']"),
         ({"accept": "Load"}, "accept is a list of names of nodes"),
         ({"on_wait": "leave"}, "on_wait"),
-        ({"keep": "soon"}, "keep"),
+        ({"keep": "30"}, "keep is a number of runs or a duration such as '30d', got '30'"),
+        ({"address": 5}, "the address of a journal is a path or a url, as in Journal('runs.db')"),
+        ({"types": OSError}, "types is a list of classes, as in types=[OSError]"),
         ({"run": ""}, "printable characters"),
         ({"snapshot_every": 0}, "snapshot_every"),
     ],
@@ -391,14 +393,16 @@ def test_keep_prunes_when_a_run_is_done(path: Path) -> None:
 def test_a_setting_that_makes_no_sense_is_refused(settings: dict[str, Any], said: str) -> None:
     """When the journal is made, and nothing is opened."""
     with pytest.raises((TypeError, ValueError)) as raised:
-        Journal("runs.db", **settings)
+        Journal(**{"address": "runs.db", **settings})
     assert said in str(raised.value)
 
 
 def test_journal_takes_a_journal() -> None:
-    """An address alone says what to write."""
-    with pytest.raises(TypeError, match=r'journal=Journal\("runs.db", run="import-7"\)'):
-        squares().run({}, journal="runs.db")  # type: ignore[arg-type]
+    """An address alone, or the class, says what to write."""
+    given: tuple[Any, ...] = ("runs.db", Journal)
+    for journal in given:
+        with pytest.raises(TypeError, match=r'journal=Journal\("runs.db", run="import-7"\)'):
+            squares().run({}, journal=journal)
 
 
 def test_a_run_in_a_journal_that_cannot_be_opened_does_not_begin(tmp_path: Path) -> None:
