@@ -99,6 +99,11 @@ class Log:
         self._cells = {b"": self._first}
 
     @property
+    def names(self) -> set[str]:
+        """The full names of the nodes."""
+        return {name for name, _ in self.nodes.values()}
+
+    @property
     def points(self) -> list[Point]:
         """In the order in which nodes were given their results."""
         cells = []

@@ -218,6 +218,8 @@ async def _run(
         await _outlasted(writer.call(owned.end, writer.take_rest(), status, ended, None))
         if session.error is not None:
             raise session.error
+        if status == "done" and (unknown := session.settings.unknown(session.log.names)):
+            warnings.warn(unknown, stacklevel=1)
         return action
     finally:
         POSITION.reset(token)

@@ -1,8 +1,9 @@
 """What the user says of a recorded run, in one place."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, Literal, NamedTuple
 
+from ..errors import closest
 from .log import any_means, means
 
 KeyOf = Callable[[Any], Any]
@@ -30,6 +31,16 @@ class Settings(NamedTuple):
     def accepts(self, name: str) -> bool:
         """Whether the results of a node hold although its code has changed."""
         return any_means(self.accept, name)
+
+    def unknown(self, known: Collection[str]) -> str | None:
+        """Return what to say of names that are those of no node, or None."""
+        given = {"redo": self.redo, "accept": self.accept, "key": self.key}
+        for setting, names in given.items():
+            for written in names:
+                if not any(means(written, name) for name in known):
+                    near = closest(written, {name.rpartition("/")[2] for name in known})
+                    return f"{setting} names {written!r}, and no node of that name has run.{near}"
+        return None
 
 
 def names(setting: str, given: str | Iterable[str]) -> tuple[str, ...]:

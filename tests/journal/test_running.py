@@ -101,3 +101,17 @@ def test_a_node_that_is_run_again_and_fails_ends_its_run(tmp_path: Path) -> None
     graph.run({"items": [1, 2]}, journal=Journal(path, run="a"))
     with pytest.raises(LookupError):
         graph.run({"items": [-1]}, journal=Journal(path, run="a", redo=["Doubled"]))
+
+
+NAMED = [{"redo": ["Dubled"]}, {"accept": ["Dubled"]}, {"key": {"Dubled": int}}]
+
+
+@pytest.mark.parametrize("settings", NAMED)
+def test_a_name_that_no_node_has_is_told(tmp_path: Path, settings: Any) -> None:
+    """When the run is done: until then, one may still be made."""
+    journal = Journal(tmp_path / "runs.db", run="a", **settings)
+    with pytest.warns(UserWarning, match=r"names 'Dubled', and no .* Did you mean 'Doubled'\?"):
+        Graph(Doubled(name="Doubled")).run({"items": [1]}, journal=journal)
+    settings = {"redo": ["Doubled"], "accept": ["Doubled"], "key": {"Doubled": int}}
+    again = Journal(tmp_path / "runs.db", run="a", **settings)
+    Graph(Doubled(name="Doubled")).run({"items": [1]}, journal=again)
