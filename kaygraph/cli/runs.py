@@ -4,7 +4,9 @@ import json
 import sys
 from typing import Any
 
+from ..errors import closest
 from ..journal.journal import Journal
+from ..journal.log import means
 from ..journal.records import RunRecord
 from ..journal.retention import check_keep
 from ..journal.waiting import asked
@@ -80,6 +82,7 @@ def resume(options: Options) -> int:
         options.journal, run=options.run, redo=redo, accept=options.accept,
         on_wait="stay" if options.stay else "exit",
     )  # fmt: skip
+    _check_names(journal, [*options.redo, *options.accept])
     action = graph.run(shared, journal=journal)
     status = journal.show().info.status
     if status == "waits":
@@ -87,6 +90,18 @@ def resume(options: Options) -> int:
         return WAITS
     print(f"run {options.run!r}: {status}" + ("" if action is None else f", action {action!r}"))
     return 0
+
+
+def _check_names(journal: Journal, names: list[str]) -> None:
+    """Refuse what names no node of which anything is recorded: it would do nothing."""
+    named = [name for name in names if name != "failed"]
+    known = [node.name for node in journal.show().nodes] if named else []
+    for name in named:
+        if not any(means(name, node) for node in known):
+            raise WrongCommandError(
+                f"run {journal.run!r} has recorded nothing of a node {name!r}."
+                f"{closest(name, known)}"
+            )
 
 
 def answer(options: Options) -> int:

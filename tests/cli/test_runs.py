@@ -122,6 +122,17 @@ def test_a_wrong_command_says_what_to_type(typed: Typed, words: list[str], said:
     assert said in error
 
 
+def test_a_node_that_is_to_run_again_has_to_be_known(typed: Typed) -> None:
+    """A name that was typed wrong would change nothing."""
+    typed("resume", "first", "flows.py:graph")
+    for option in ("--redo", "--accept"):
+        code, out, error = typed("resume", "first", "flows.py:graph", option, "Cuont")
+        assert (code, out) == (2, "")
+        assert error == (
+            "error: run 'first' has recorded nothing of a node 'Cuont'. Did you mean 'Count'?\n"
+        )
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
