@@ -180,7 +180,7 @@ class Recording:
             slot.give()
             await state.never(position)
         if state.let_go:  # work is done again: with all that it takes
-            await state.regain(position)
+            await state.regain(position, slot)
         outlet = slot.outlet
         token = POSITION.set(position)
         if self.retries and slot.context is not None:  # another attempt begins in a copy of it

@@ -6,6 +6,7 @@ from typing import Any
 
 from ..errors import JournalError, NotRecordableError, RunDivergedError
 from ..run.recorder import Names
+from ..limits.slots import Slot
 from ..run.run import Run
 from .encoding import Encoding
 from .log import DIGEST, POINT, Entry, Log
@@ -159,12 +160,23 @@ class State:
                 around.slot.give()
                 self.let_go = True
 
-    async def regain(self, position: Position) -> None:
-        """Take again what was given back."""
-        for around in position.rounds:
+    async def regain(self, position: Position, slot: Slot) -> None:
+        """Take again what was given back, before a call that has this slot.
+
+        Nothing of the call and of the rounds within is held while a round waits: those that hold
+        its permits may wait for theirs.
+        """
+        rounds = position.rounds
+        for place, around in enumerate(rounds):
+            assert around.slot is not None
+            if around.slot.held or (not around.taking.locked() and around.slot.try_take()):
+                continue
+            slot.give()
+            for inner in rounds[place + 1 :]:
+                assert inner.slot is not None
+                inner.slot.give()
             async with around.taking:  # several nodes of a round may begin at once
-                if around.slot is not None:
-                    await around.slot.take()
+                await around.slot.take()
 
     async def never(self, position: Position) -> None:
         """Wait for the end of what runs here: what lost is not begun again."""
