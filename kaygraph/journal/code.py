@@ -6,7 +6,8 @@ What counts, from ``exec`` on (and ``exec_fallback``; ``map``, ``combine``, ``pa
 - its syntax tree, as ``syntax`` has it, and those of the methods that it calls through ``self``
   and ``super()``, and of the functions of the same module that it calls by name;
 - plain values that it reads: attributes of ``self``, of the object or of its class; names outside
-  of it that are written in capitals, or are strings. Of other objects, only their class counts;
+  of it that are written in capitals, or are strings; of a function around numbers and tuples, too,
+  but no flags. Of other objects, only their class counts;
 - the settings of a ready-made node that are its own: a url, a statement, a prompt, a function.
 
 What does not count: ``prep``, ``post``, retries and limits; what is imported from other modules,
@@ -24,6 +25,8 @@ from ..node.settings import own_settings
 from .syntax import FunctionFacts, facts_of
 from .values import Texts, functions_of, is_installed, is_secret
 
+# What cannot be changed in place.
+FIXED = (str, bytes, int, float, complex, tuple, frozenset)
 _BEGINS = {"__init__", "__new__", "__post_init__", "__attrs_post_init__", "model_post_init"}
 _MISSING: Any = object()
 
@@ -146,18 +149,24 @@ class Code:
         for name in sorted(facts.names):
             value = _named(function, name)
             if value is not _MISSING and name not in facts.changed:
-                self._global(name, value)
+                self._global(name, value, around=name in function.__code__.co_freevars)
         for name, attribute in sorted(facts.members):
             if _named(function, name) in self._classes:
                 self._attribute(attribute)
 
-    def _global(self, name: str, value: Any) -> None:
-        """Add what a function reads by name, from its module or from a function around."""
+    def _global(self, name: str, value: Any, around: bool) -> None:
+        """Add what a function reads by name, from its module or from a function ``around``.
+
+        What a function around was given makes another node of each call of it.
+        """
         key = f"global {name}"
         if isinstance(value, FunctionType):
             if value.__module__ in self._home:
                 self._function(key, value)
-        elif not is_secret(name) and (name.isupper() or isinstance(value, str | bytes)):
+        elif not is_secret(name) and (
+            name.isupper()
+            or (isinstance(value, FIXED if around else str | bytes) and not isinstance(value, bool))
+        ):
             self._value(key, value)
 
     # --- values -----------------------------------------------------------------------------------

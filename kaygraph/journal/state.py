@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import JournalError, NotRecordableError, RunDivergedError
-from ..run.recorder import Names
 from ..limits.slots import Slot
+from ..run.recorder import Names
 from ..run.run import Run
 from .encoding import Encoding
 from .log import DIGEST, POINT, Entry, Log

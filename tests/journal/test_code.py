@@ -423,23 +423,27 @@ def test_what_is_named_like_a_secret_does_not_count() -> None:
     assert code_of(Ask("key", {"Accept": "a"})) != code_of(Ask("key", {"Accept": "b"}))
 
 
-def test_names_of_functions_around_count_when_they_are_strings_or_in_capitals() -> None:
-    """A prompt counts; a list that a test appends to, or a number that it counts with, does not."""
+def test_names_of_functions_around_count_where_they_cannot_be_changed() -> None:
+    """A prompt and a factor count; a list that is appended to, or a number that exec counts with,
+    does not."""
 
-    def made(prompt: str, seen: list[int], limit: int, calls: int) -> Node:
+    def made(prompt: str, seen: list[int], limit: int, factor: float, calls: int = 0) -> Node:
         LIMIT = limit  # noqa: N806 - as a constant is written
 
         class Ask(Node):
             def exec(self, item: int) -> Any:
+                nonlocal calls
+                calls += 1
                 seen.append(item)
-                return prompt, LIMIT, calls
+                return prompt, LIMIT, factor
 
         return Ask()
 
-    base = code_of(made("a", [], 1, 1))
-    assert code_of(made("a", [1], 1, 2)) == base
-    assert code_of(made("b", [], 1, 1)) != base
-    assert code_of(made("a", [], 2, 1)) != base
+    base = code_of(made("a", [], 1, 1.5))
+    assert code_of(made("a", [1], 1, 1.5, calls=2)) == base
+    assert code_of(made("b", [], 1, 1.5)) != base
+    assert code_of(made("a", [], 2, 1.5)) != base
+    assert code_of(made("a", [], 1, 2.5)) != base
 
 
 def test_a_function_node_is_its_function() -> None:
