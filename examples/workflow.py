@@ -35,6 +35,7 @@ PATTERNS = (
     "explicit_order",
     "independence",
     "approval",
+    "resume",
 )
 # These work on files (Options.paths), the others on records (Options.records).
 FILE_READERS = frozenset({"batch", "mapreduce"})

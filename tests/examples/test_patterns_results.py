@@ -31,6 +31,7 @@ from examples.patterns import (
     parallel_validation,
     partial_failures,
     resource_limits,
+    resume,
     timeouts,
 )
 from examples.patterns.world import World
@@ -387,6 +388,14 @@ async def test_a_race_loses_a_write_is_found_and_is_mended(world: World) -> None
         await independence.racing("raise").run_async(dict(entries))
     await independence.build(world).run_async(mended := dict(entries))
     assert mended["balance"] == 100 + 50 - 10
+
+
+async def test_a_batch_that_is_killed_twice_is_called_for_few_items_again(world: World) -> None:
+    """Those that were in flight, or not recorded yet."""
+    recorded, calls = await resume.run(world)
+    assert int(recorded.split()[2]) >= 90
+    assert world.calls["/reliable"] <= 200 + 2 * 16
+    assert calls == f"200 answers took {world.calls['/reliable']} calls"
 
 
 async def test_a_killed_run_is_answered_and_publishes_once(world: World) -> None:
