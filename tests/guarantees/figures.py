@@ -18,7 +18,9 @@ FAST = 1 / 20  # of the figures of the proofs
 TALLY: Counter[str] = Counter()  # what was tried, over the whole session; shown at its end
 
 
-def cases(proof: int, size: int, soak: int = 0, fast: float = FAST) -> list[Any]:
+def cases(
+    proof: int, size: int, soak: int = 0, fast: float = FAST, *, programs: bool = False
+) -> list[Any]:
     """Return the ranges of seeds that a test is parametrized with.
 
     Args:
@@ -26,10 +28,13 @@ def cases(proof: int, size: int, soak: int = 0, fast: float = FAST) -> list[Any]
         fast: The share of them that is tried in every run.
         size: How many a test tries at most: none takes longer than a test may.
         soak: How many more the soak tries.
+        programs: Each starts programs, so that all are proofs.
     """
     end = max(1, math.ceil(proof * FACTOR))
     return [
-        pytest.param(range(math.ceil(proof * fast)), id="fast"),
+        pytest.param(
+            range(math.ceil(proof * fast)), id="fast", marks=[pytest.mark.proofs] * programs
+        ),
         *_parts("proof", range(end), size, pytest.mark.proofs),
         *_parts("soak", range(end, end + math.ceil(soak * FACTOR)), size, pytest.mark.soak),
     ]

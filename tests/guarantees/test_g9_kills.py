@@ -41,15 +41,7 @@ def test_a_killed_run_goes_on_where_it_was(seeds: range, tally: Callable[[str, i
         tally(f"G9 {what}", count)
 
 
-@pytest.mark.parametrize(
-    "seeds",
-    [
-        pytest.param(part.values[0], id=part.id, marks=pytest.mark.proofs)
-        if part.id == "fast"
-        else part
-        for part in cases(FRESH, size=20, soak=SOAK_FRESH)
-    ],
-)
+@pytest.mark.parametrize("seeds", cases(FRESH, size=20, soak=SOAK_FRESH, programs=True))
 def test_processes_of_their_own_are_killed(
     seeds: range, tmp_path: Path, tally: Callable[[str, int], None]
 ) -> None:

@@ -20,8 +20,7 @@ def printed(hash_seed: str, seeds: range, litter: int) -> str:
     return done.stdout.strip()
 
 
-@pytest.mark.proofs
-@pytest.mark.parametrize("seeds", cases(SEEDS, size=1_000, soak=SOAK_SEEDS))
+@pytest.mark.parametrize("seeds", cases(SEEDS, size=1_000, soak=SOAK_SEEDS, programs=True))
 def test_a_seed_is_the_same_trace_in_any_process(seeds: range) -> None:
     """Whatever the hashes of strings and the addresses of objects are."""
     with ThreadPoolExecutor() as threads:
