@@ -158,3 +158,11 @@ def test_a_replay_comes_to_the_same(seeds: range, tally: Callable[[str, int], No
         store.copy("cut", "cut and replayed", store.info("cut").rows)
         assert recorded(graph, store, "cut and replayed", 3 * seed) == (shared, []), seed
     tally("G9 racy graphs", len(seeds))
+
+
+@pytest.mark.parametrize("seed", [772, 794])
+def test_rounds_take_their_permits_again_without_a_deadlock(
+    seed: int, tally: Callable[[str, int], None]
+) -> None:
+    """Two graphs whose rounds, within each other, had given theirs back for the replay."""
+    test_a_replay_comes_to_the_same(range(seed, seed + 1), tally)
