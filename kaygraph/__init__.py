@@ -92,6 +92,7 @@ if TYPE_CHECKING:
     from .outcome import Outcome as Outcome
     from .outcome import Status as Status
     from .run.task import RunTask as RunTask
+    from .snapshot import RunSnapshot as RunSnapshot
     from .streams.pipeline import Pipeline as Pipeline
     from .streams.report import StageReport as StageReport
 

@@ -87,6 +87,7 @@ NAMES = {
     "observability.report": ("RunReport",),
     "outcome": ("Outcome", "Status"),
     "run.task": ("RunTask",),
+    "snapshot": ("RunSnapshot",),
     "streams.pipeline": ("Pipeline",),
     "streams.report": ("StageReport",),
 }

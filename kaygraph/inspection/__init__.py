@@ -1,0 +1,1 @@
+"""What a run is at: found by looking at its tasks, so that it costs nothing until it is asked."""
