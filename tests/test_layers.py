@@ -54,6 +54,7 @@ LAZY = {
     ("node", "structlog"),
     ("observability", "structlog"),
     ("nodes", "structlog"),
+    ("cli", "structlog"),
 }  # loads where it is used: in a function
 PLUGIN = ("testing", "pytest")  # loads the kit, and not the other way round
 MOST_LINES = 400

@@ -8,12 +8,13 @@ Options = argparse.Namespace
 
 
 class Command(NamedTuple):
-    """One command: its name, what it does, what it takes."""
+    """One command: its name, what it does, what it takes, and how it is typed."""
 
     name: str
     run: Callable[[Options], int]
     help: str
     arguments: Sequence[tuple[str, Mapping[str, Any]]] = ()
+    examples: str = ""
 
 
 def takes(name: str, metavar: str | None = None, **settings: Any) -> tuple[str, Mapping[str, Any]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from .._formatting import value_text
 from ..errors import closest
 from ..node.node import BaseNode
 from .wrong import WrongCommandError
@@ -21,10 +22,26 @@ def load_graph(written: str) -> Any:
     Raises:
         WrongCommandError: There is none.
     """
+    thing = load_named(written, "a graph", "flows.py:graph")
+    if not isinstance(thing, BaseNode) and callable(thing):
+        thing = thing()
+    if not isinstance(thing, BaseNode):
+        raise WrongCommandError(
+            f"{written} is no graph, and no function that returns one: {type(thing).__name__}"
+        )
+    return thing
+
+
+def load_named(written: str, what: str, example: str) -> Any:
+    """Return what ``file.py:name`` or ``module:name`` names.
+
+    Raises:
+        WrongCommandError: There is none.
+    """
     place, colon, name = written.rpartition(":")
     if not colon or not place or not name:
         raise WrongCommandError(
-            f"a graph is named as FILE:NAME or MODULE:NAME, as in flows.py:graph; got {written!r}"
+            f"{what} is named as FILE:NAME or MODULE:NAME, as in {example}; got {written!r}"
         )
     module = _module(place)
     thing: Any = module
@@ -34,12 +51,6 @@ def load_graph(written: str) -> Any:
                 f"{place} has no {part!r}.{closest(part, [n for n in dir(thing) if n[0] != '_'])}"
             )
         thing = getattr(thing, part)
-    if not isinstance(thing, BaseNode) and callable(thing):
-        thing = thing()
-    if not isinstance(thing, BaseNode):
-        raise WrongCommandError(
-            f"{written} is no graph, and no function that returns one: {type(thing).__name__}"
-        )
     return thing
 
 
@@ -53,7 +64,13 @@ def _module(place: str) -> ModuleType:
             raise WrongCommandError(f"there is no file {place!r}")
         # Its folder is where it finds its neighbours, as if it were run by itself.
         sys.path.insert(0, str(path.resolve().parent))
-        return importlib.import_module(path.stem)
+        module = importlib.import_module(path.stem)
+        found = getattr(module, "__file__", None)
+        if found is None or not path.samefile(found):
+            raise WrongCommandError(
+                f"{place!r} has the name of another module, {found or path.stem}: rename it"
+            )
+        return module
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] != place.split(".")[0]:
             raise
@@ -68,9 +85,10 @@ def from_json(text: str, what: str) -> Any:
     """
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise WrongCommandError(
-            f"{what} is JSON, as in 12, '\"text\"' or '{{\"key\": true}}'; got {text!r}: {error}"
+            f"{what} is JSON, as in 12, '\"text\"' or '{{\"key\": true}}'; "
+            f"got {value_text(text)}: {error}"
         ) from None
 
 

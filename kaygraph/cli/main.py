@@ -9,11 +9,13 @@ from typing import NoReturn
 from .. import __version__
 from .._extras import MissingExtraError
 from ..errors import JournalError
-from . import draw, runs
+from . import draw, run, runs
 from .arguments import Command
+from .failing import is_of_user, tell_failure
 from .wrong import WrongCommandError
 
 BEGIN = """\
+  kaygraph run flows.py:graph --set limit=20 --output pages
   kaygraph draw flows.py:graph -o flow.svg
 
 runs are kept in a journal: --journal runs.db, or postgresql://…, or what the
@@ -59,23 +61,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # as of `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (JournalError, MissingExtraError, ValueError) as error:
+    except (JournalError, MissingExtraError) as error:
         return _said(error, 1)
-    except Exception as error:  # of a graph that was resumed
-        return _said(error, 1, f"{type(error).__name__}: ")
+    except Exception as error:  # of a graph that was loaded or resumed
+        return _failed(error)
     except KeyboardInterrupt as interruption:
         return int(getattr(interruption, "code", 130))
 
 
-def _said(error: Exception, code: int, kind: str = "") -> int:
+def _said(error: Exception, code: int) -> int:
     notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
-    print(f"error: {kind}{error}{notes}", file=sys.stderr)
+    print(f"error: {error}{notes}", file=sys.stderr)
     return code
+
+
+def _failed(error: Exception) -> int:
+    if isinstance(error, ValueError) and not is_of_user(error):  # what was typed cannot be done
+        return _said(error, 1)
+    tell_failure(error)
+    return 1
 
 
 def _parser() -> Parser:
     parser = Parser(
-        prog="kaygraph", description="See a graph, and runs that are recorded; go on with these.",
+        prog="kaygraph",
+        description="Run a graph; draw it; see runs that are recorded, and go on with them.",
         epilog=BEGIN, formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("--version", action="version", version=f"kaygraph {__version__}")
@@ -90,12 +100,16 @@ def _parser() -> Parser:
     for command in runs.COMMANDS:
         one = _add(commands, command)
         one.add_argument("--journal", metavar="ADDRESS", help="a file, or postgresql://…")
+    _add(subjects, run.COMMAND)
     _add(subjects, draw.COMMAND)
     return parser
 
 
 def _add(commands: "argparse._SubParsersAction[Parser]", command: Command) -> Parser:
-    one = commands.add_parser(command.name, help=command.help, description=command.help)
+    one = commands.add_parser(
+        command.name, help=command.help, description=command.help, epilog=command.examples or None,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
     for name, settings in command.arguments:
         one.add_argument(name, **settings)
     one.set_defaults(command=command.run)

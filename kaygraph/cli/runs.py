@@ -11,6 +11,7 @@ from ..journal.records import RunRecord
 from ..journal.retention import check_keep
 from ..journal.waiting import asked
 from .arguments import Command, Options, flag, several, takes
+from .failing import tell_failure
 from .loading import from_json, load_graph, named_values
 from .tables import since, table, times
 from .wrong import WrongCommandError
@@ -83,7 +84,11 @@ def resume(options: Options) -> int:
         on_wait="stay" if options.stay else "exit",
     )  # fmt: skip
     _check_names(journal, [*options.redo, *options.accept])
-    action = graph.run(shared, journal=journal)
+    try:
+        action = graph.run(shared, journal=journal)
+    except Exception as error:
+        tell_failure(error)
+        return 1
     status = journal.show().info.status
     if status == "waits":
         print(f"run {options.run!r}: waits")

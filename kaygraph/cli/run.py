@@ -1,0 +1,185 @@
+"""``kaygraph run``: a graph is run; its result goes to standard output, all else to the other."""
+
+import json
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from .._validation import check_limit
+from ..errors import RunInterrupted
+from ..journal.journal import Journal
+from ..journal.waiting import Waits
+from ..observability.report import RunReport
+from .apart import results_apart
+from .arguments import Command, Options, several, takes
+from .failing import tell_failure
+from .loading import load_graph
+from .observing import Observing, observing
+from .recorded import journal_of
+from .results import result_text
+from .runs import WAITS
+from .shared import shared_of
+from .wrong import WrongCommandError
+
+
+class Asked(NamedTuple):
+    """What a command asks for, when all of it is known to be right."""
+
+    graph: Any
+    shared: Any
+    journal: Journal | None
+    observing: Observing
+    options: Options
+
+
+def run(options: Options) -> int:
+    """Run a graph, print what was asked for, and return the exit code."""
+    with ExitStack() as stack:
+        # What nodes print is part of the output only where the command adds nothing to it.
+        output = stack.enter_context(results_apart()) if options.output else sys.stdout
+        for name in ("deadline", "grace"):
+            _check_seconds(name, getattr(options, name))
+        report = None if options.report is None else _file_to_write(options.report)
+        asked = Asked(
+            load_graph(options.graph), shared_of(options.input, options.set),
+            journal_of(options.recorded), observing(options), options,
+        )  # fmt: skip
+        _check_output(options.output, asked.shared)
+        begun = time.monotonic()
+        try:
+            code = _run(asked, begun)
+        finally:
+            asked.observing.end()
+            if report is not None and asked.observing.report is not None:
+                _write_report(report, asked.observing.report)
+        if code is not None:
+            return code
+        if options.output:
+            stack.close()
+            try:
+                output.write(result_text(asked.shared, options.output, _note))
+            except LookupError as error:
+                _say(f"error: {error.args[0]}")
+                return 1
+            output.flush()
+        return asked.observing.code
+
+
+def _run(asked: Asked, begun: float) -> int | None:
+    """Run; return the exit code of a run that has not come to its end."""
+    graph, options, journal = asked.graph, asked.options, asked.journal
+    settings: dict[str, Any] = {"grace": options.grace} if options.grace is not None else {}
+    try:
+        action = graph.run(
+            asked.shared,
+            observers=asked.observing.observers,
+            deadline=options.deadline,
+            journal=journal,
+            **settings,
+        )
+    except RunInterrupted as interruption:
+        asked.observing.code = int(interruption.code or 130)
+        _say(f"{graph.name}: {interruption}{_goes_on(journal)}")
+        return None if interruption.drained else asked.observing.code
+    except Exception as error:
+        tell_failure(error, _goes_on(journal))
+        return 1
+    seconds = f"{time.monotonic() - begun:.2f} s"
+    if isinstance(action, Waits):
+        _say(f"{graph.name}: waits for an answer, after {seconds}")
+        return WAITS
+    ended = "" if action is None else f" with the action {action!r}"
+    _say(f"{graph.name}: ended{ended} after {seconds}")
+    return None
+
+
+def _goes_on(journal: Journal | None) -> str:
+    """Return how to go on with what has not come to its end."""
+    if journal is None:
+        return ""
+    if journal.run is None:
+        return "\nwhat is recorded stays: type it again with ,run=ID behind --journal to go on"
+    return "\nwhat is recorded stays: type the same command again to go on"
+
+
+def _check_output(keys: list[str], shared: Any) -> None:
+    if keys and keys != ["."] and not isinstance(shared, dict):
+        raise WrongCommandError(
+            f"--output {keys[0]} takes a key of an object, and --input is "
+            f"{type(shared).__name__}: type --output ."
+        )
+
+
+def _check_seconds(name: str, seconds: float | None) -> None:
+    try:
+        check_limit(name, seconds)
+    except ValueError:
+        raise WrongCommandError(
+            f"--{name} is a number of seconds above 0, as in --{name} 60; got {seconds:g}"
+        ) from None
+
+
+def _file_to_write(name: str) -> Path:
+    path = Path(name)
+    if path.is_dir() or not path.parent.is_dir():
+        raise WrongCommandError(
+            f"--report takes a file to write, as in --report report.json; got {name!r}"
+        )
+    return path
+
+
+def _write_report(path: Path, report: RunReport) -> None:
+    path.write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def _note(line: str) -> None:
+    _say(f"note: {line}")
+
+
+EXAMPLES = """\
+a value is JSON where it can be, else text: --set limit=20 --set name=Ann
+
+  kaygraph run flows.py:graph --set url=https://example.com --output pages
+  kaygraph run flows.py:graph --input shared.json
+  echo '{"question": "why?"}' | kaygraph run chat.py:graph --input - --output answer
+  kaygraph run flows.py:graph --journal runs.db,run=import-7
+  kaygraph run flows.py:graph --observe report --report report.json
+  kaygraph run flows.py:graph --observe flows.py:MyObserver --deadline 60
+
+with --output, standard output is JSON and nothing else; whatever nodes print goes
+to standard error. The first Ctrl-C lets what is in flight come to its end.
+
+exit codes: 0 it worked, 1 it failed, 2 the command was wrong, 75 the run waits
+for an answer, 130 or 143 it was interrupted
+"""
+
+COMMAND = Command(
+    "run",
+    run,
+    "run a graph",
+    (
+        takes("graph", "FILE:NAME", help="the graph, or a function that returns it"),
+        several("--set", "KEY=VALUE", "put a value into shared: JSON, else text"),
+        takes("--input", "FILE", help="shared as JSON; - is standard input"),
+        several("--output", "KEY", "print shared[KEY] as JSON at the end; . prints all of shared"),
+        takes(
+            "--journal", "FILE[,run=ID]", dest="recorded",
+            help="record the run, or go on with it; also ,redo=NODE ,accept=NODE ,on_wait=stay "
+            ",durable=true ,keep=30d",
+        ),
+        several("--observe", "WHAT", "report, structlog, or MODULE:NAME of your own"),
+        takes("--report", "FILE", help="write the run report there, as JSON"),
+        takes("--deadline", "SECONDS", type=float, help="how long the run may take"),
+        takes(
+            "--grace", "SECONDS", type=float,
+            help="how long what is in flight may take after the first Ctrl-C (10)",
+        ),
+    ),
+    EXAMPLES,
+)  # fmt: skip

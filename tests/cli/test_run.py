@@ -1,0 +1,303 @@
+"""``kaygraph run``: what it prints where, how it fails, and how it ends."""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from kaygraph import Journal
+from kaygraph.cli import main
+from tests.children import child, python
+
+FLOWS = """\
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+from kaygraph import Graph, Node, ParallelBatchNode
+
+@dataclass
+class Page:
+    number: int
+    where: Path
+
+class Fetch(ParallelBatchNode):
+    max_workers = 4
+
+    def prep(self, shared):
+        return range(shared.get("pages", 3))
+
+    async def exec(self, number):
+        if number == 7:
+            raise RuntimeError("refused: token=abcdef")
+        return Page(number, Path("/pages") / str(number))
+
+    def post(self, shared, prep_res, exec_res):
+        print("fetched", len(exec_res))
+        shared["found"] = exec_res
+        shared["api_key"] = "abcdef"
+        shared["client"] = object()
+        return "end"
+
+class Sleep(ParallelBatchNode):
+    max_workers = 2
+
+    def prep(self, shared):
+        return range(1000)
+
+    async def exec(self, number):
+        if number == 1:
+            print("ready", flush=True)
+        await asyncio.sleep(0.01)
+        return number
+
+    def post(self, shared, prep_res, exec_res):
+        shared["slept"] = len(exec_res)
+
+class Watcher:
+    def __init__(self):
+        self.began = 0
+
+    def __call__(self, event):
+        print("watched:", type(event).__name__)
+
+graph = Graph(Fetch(), name="crawl")
+
+def sleeping():
+    return Graph(Sleep(), name="sleeping")
+"""
+
+Typed = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def typed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Typed:
+    """Type a command in a folder with ``flows.py``; return its code and output."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("KAYGRAPH_JOURNAL", raising=False)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.delitem(sys.modules, "flows", raising=False)
+    Path("flows.py").write_text(FLOWS)
+
+    def run(*words: str) -> tuple[int, str, str]:
+        code = main(["run", *words])
+        return code, *capfd.readouterr()
+
+    return run
+
+
+def test_what_nodes_print_is_the_output_where_nothing_else_is_asked_for(typed: Typed) -> None:
+    """As if the program were run by itself; how it ended goes to standard error."""
+    code, out, error = typed("flows.py:graph", "--set", "pages=2")
+    assert (code, out) == (0, "fetched 2\n")
+    assert error.startswith("crawl: ended with the action 'end' after ")
+
+
+def test_a_result_is_all_of_the_output(typed: Typed) -> None:
+    """As JSON, also of dataclasses and paths; what nodes print goes to standard error."""
+    code, out, error = typed("flows.py:graph", "--set", "pages=1", "--output", "found")
+    assert (code, json.loads(out)) == (0, [{"number": 0, "where": "/pages/0"}])
+    assert error.startswith("fetched 1\n")
+
+
+def test_several_results_are_an_object(typed: Typed) -> None:
+    """With the keys that were asked for, secret or not."""
+    _, out, _ = typed(
+        "flows.py:graph", "--output", "api_key", "--output", "pages", "--set", "pages=1"
+    )
+    assert json.loads(out) == {"api_key": "abcdef", "pages": 1}
+
+
+def test_all_of_shared_is_printed_without_its_secrets(typed: Typed) -> None:
+    """What JSON has no form for stands as text; a note says of both where they are."""
+    _, out, error = typed("flows.py:graph", "--output", ".", "--set", "pages=0")
+    shown = json.loads(out)
+    assert (shown["pages"], shown["found"], shown["api_key"]) == (0, [], "***")
+    assert shown["client"].startswith("<object object")
+    assert "note: api_key is hidden; --output api_key prints it\n" in error
+    assert "note: client has no form in JSON, and stands as text\n" in error
+
+
+def test_a_key_that_is_not_there_is_told_with_those_that_are(typed: Typed) -> None:
+    """It has run: the code is not that of a wrong command."""
+    code, out, error = typed("flows.py:graph", "--output", "fuond")
+    assert (code, out) == (1, "")
+    assert "shared has no 'fuond' at the end of the run. Did you mean 'found'? There is: " in error
+
+
+def test_shared_comes_from_a_file_and_from_the_command(typed: Typed) -> None:
+    """A value is JSON where it can be, else text; it stands above the file's."""
+    Path("shared.json").write_text('\ufeff{"pages": 5, "name": "Ann"}', encoding="utf-8")
+    words = ["--input", "shared.json", "--set", "pages=1", "--set", "url=a=b", "--set", 'who="Bo"']
+    _, out, _ = typed("flows.py:graph", *words, "--output", ".")
+    shown = json.loads(out)
+    assert [shown[key] for key in ("pages", "name", "url", "who")] == [1, "Ann", "a=b", "Bo"]
+
+
+def test_shared_comes_from_standard_input(typed: Typed) -> None:
+    """In a process of its own; ``python -m kaygraph`` is the command."""
+    words = ["-m", "kaygraph", "run", "flows.py:graph", "--input", "-", "--output", "pages"]
+    done = python(*words, text='{"pages": 2}')
+    assert (done.returncode, done.stdout) == (0, "2\n"), done.stderr
+
+
+def test_a_failure_shows_the_frames_of_the_user_and_no_secret(typed: Typed) -> None:
+    """The last line says what happened, in which node and at which item."""
+    code, out, error = typed("flows.py:graph", "--set", "pages=9", "--output", "found")
+    assert (code, out) == (1, "")
+    *frames, last = error.splitlines()
+    assert last == "error: RuntimeError: refused: token=*** (in node 'Fetch', item 7 (7))"
+    files = [line for line in frames if line.startswith("  File ")]
+    assert len(files) == 1
+    assert files[0].endswith('flows.py", line 20, in exec')
+    assert "abcdef" not in error
+
+
+def test_a_module_that_fails_shows_where(typed: Typed) -> None:
+    """Not how it was imported."""
+    Path("broken.py").write_text("import flows\n\n1 / 0\n")
+    code, _, error = typed("broken.py:graph")
+    assert code == 1
+    assert error.count("  File ") == 1
+    assert 'broken.py", line 3, in <module>' in error
+    assert error.endswith("error: ZeroDivisionError: division by zero\n")
+    Path("wrong.py").write_text("def f(:\n")
+    code, _, error = typed("wrong.py:graph")
+    assert (code, error.count("  File ")) == (1, 1)
+    assert "error: SyntaxError: invalid syntax (wrong.py, line 1)" in error
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["flows"], "a graph is named as FILE:NAME or MODULE:NAME"),
+        (["flows.py:grpah"], "has no 'grpah'. Did you mean 'graph'?"),
+        (["flows.py:graph", "--set", "pages"], "--set takes KEY=VALUE, as in --set limit=20"),
+        (["flows.py:graph", "--input", "none.json"], "cannot read --input none.json: No such file"),
+        (["flows.py:graph", "--input", "flows.py"], "--input flows.py is JSON"),
+        (
+            ["flows.py:graph", "--input", "l.json", "--set", "a=1"],
+            "takes an object, and",
+        ),
+        (["flows.py:graph", "--input", "l.json", "--output", "a"], "type --output ."),
+        (["flows.py:graph", "--deadline", "0"], "--deadline is a number of seconds above 0"),
+        (["flows.py:graph", "--deadline", "soon"], "invalid float value: 'soon'"),
+        (["flows.py:graph", "--report", "none/r.json"], "--report takes a file to write"),
+        (["flows.py:graph", "--observe", "reprot"], "Did you mean 'report'?"),
+        (["flows.py:graph", "--observe", "flows.py:None"], "has no 'None'"),
+        (["flows.py:graph", "--journal", "run=a"], "which journal? Type --journal runs.db,run=ID"),
+        (
+            ["flows.py:graph", "--journal", "a.db,rnu=a"],
+            "setting 'rnu'. Did you mean 'run'?",
+        ),
+        (["flows.py:graph", "--journal", "a.db,on_wait=no"], "on_wait"),
+        (["json.py:graph"], "has the name of another module"),
+    ],
+)
+def test_a_wrong_command_says_what_to_type(typed: Typed, words: list[str], said: str) -> None:
+    """In one line, with the code 2, and nothing has been run."""
+    Path("l.json").write_text("[1]")
+    Path("json.py").write_text("graph = 1")
+    code, out, error = typed(*words)
+    assert (code, out) == (2, "")
+    assert error.startswith("error: ")
+    assert said in error
+    assert error.count("\n") == 1
+
+
+def test_a_run_is_recorded_and_goes_on(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Typed again, it takes up what is recorded; the address may be that of the environment."""
+    code, _, error = typed("flows.py:graph", "--set", "pages=8", "--journal", "runs.db,run=a,b")
+    assert code == 1
+    assert error.endswith("what is recorded stays: type the same command again to go on\n")
+    monkeypatch.setenv("KAYGRAPH_JOURNAL", "runs.db")
+    assert typed("flows.py:graph", "--set", "pages=7", "--journal", "run=c")[0] == 1
+    assert [run.run for run in Journal("runs.db").runs()] == ["c", "a,b"]
+
+
+ASKING = """\
+from kaygraph import Graph
+from kaygraph.nodes import WaitFor
+
+graph = Graph(WaitFor("approval", ask="Send it?"), name="asking")
+"""
+
+
+def test_a_run_that_waits_ends_with_a_code_of_its_own(typed: Typed) -> None:
+    """What to type to answer is said; then the same command goes on."""
+    Path("letters.py").write_text(ASKING)
+    command = ["letters.py:graph", "--journal", "runs.db,run=letter", "--output", "."]
+    code, out, error = typed(*command)
+    assert (code, out) == (75, "")
+    assert "kaygraph runs answer --journal runs.db letter approval JSON" in error
+    Journal("runs.db").answer("letter", "approval", True)
+    assert typed(*command)[0] == 0
+
+
+def test_who_looks_on_is_named(typed: Typed) -> None:
+    """The report, the log, and an observer of the user's; the report as a file as well."""
+    words = ["--observe", "report", "--observe", "structlog", "--observe", "flows.py:Watcher"]
+    code, out, error = typed("flows.py:graph", *words, "--report", "report.json")
+    assert code == 0
+    assert "watched: NodeStarted" in out
+    assert "node finished" in error
+    assert "items: 3 ok, 0 failed" in error
+    assert json.loads(Path("report.json").read_text())["items"]["ok"] == 3
+
+
+def test_the_report_of_a_run_that_fails_is_written(typed: Typed) -> None:
+    """It says what had been done until then."""
+    typed("flows.py:graph", "--set", "pages=8", "--report", "report.json")
+    assert json.loads(Path("report.json").read_text())["items"]["failed"] == 1
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_drains_the_run(typed: Typed, number: int, code: int) -> None:
+    """What was done until then is handed to ``post``, and printed; the code tells of the signal."""
+    command = [sys.executable, "-m", "kaygraph", "run", "flows.py:sleeping", "--output", "slept"]
+    with child(*command) as process:
+        assert process.stderr is not None
+        while process.stderr.readline() != "ready\n":
+            pass
+        os.kill(process.pid, number)
+        out, error = process.communicate(timeout=30)
+    assert process.returncode == code
+    assert 1 < json.loads(out) < 1000
+    assert "what was in flight has ended" in error
+
+
+def test_programs_and_processes_of_a_run_do_not_write_to_its_output(typed: Typed) -> None:
+    """Also what goes to the file itself, past Python."""
+    Path("shell.py").write_text(
+        "import os, subprocess\n"
+        "from kaygraph import Graph, Node\n"
+        "class Call(Node):\n"
+        "    def exec(self, _):\n"
+        "        subprocess.run(['echo', 'from a program'], check=True)\n"
+        "        os.write(1, b'past Python\\n')\n"
+        "    def post(self, shared, prep_res, exec_res):\n"
+        "        shared['done'] = True\n"
+        "graph = Graph(Call())\n"
+    )
+    done = python("-m", "kaygraph", "run", "shell.py:graph", "--output", "done")
+    assert done.stdout == "true\n"
+    assert done.stderr.startswith("from a program\npast Python\n")
+
+
+@pytest.mark.proofs
+def test_help_has_examples_and_loads_no_library() -> None:
+    """Whoever looks something up does not wait."""
+    script = (
+        "import sys\nfrom kaygraph.cli import main\n"
+        "try: main(['run', '--help'])\nexcept SystemExit: pass\n"
+        "print(sorted({'aiohttp', 'rich', 'structlog'} & set(sys.modules)))"
+    )
+    done = python("-c", script)
+    assert "kaygraph run flows.py:graph --set url=" in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
