@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from .groups.branches import first_of as first_of
     from .groups.branches import settle as settle
     from .groups.map_reduce import MapReduceNode as MapReduceNode
+    from .inspection.inspector import Inspector as Inspector
     from .journal.cache import Cache as Cache
     from .journal.journal import Journal as Journal
     from .journal.records import RunRecord as RunRecord

@@ -63,6 +63,7 @@ NAMES = {
     "graph.rounds": ("BatchGraph",),
     "groups.branches": ("BranchGroup", "all_of", "at_least", "first_of", "settle"),
     "groups.map_reduce": ("MapReduceNode",),
+    "inspection.inspector": ("Inspector",),
     "journal.cache": ("Cache",),
     "journal.journal": ("Journal",),
     "journal.records": ("RunRecord",),

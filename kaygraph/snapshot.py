@@ -12,7 +12,7 @@ RunState = Literal["running", "draining", "finished", "failed"]
 NodeState = Literal["running", "finished", "failed"]
 WaitKind = Literal[
     "permit", "key", "rate", "breaker", "retry", "join", "room", "items", "source", "thread",
-    "process", "executor", "answer", "hook", "loop",
+    "process", "executor", "answer", "cache", "journal", "hook", "loop",
 ]  # fmt: skip
 
 

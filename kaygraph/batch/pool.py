@@ -135,6 +135,12 @@ class WorkerPool:
         """Note who waits for a permit, for itself and for those that are idle or not begun."""
         self.waiter, self._line_since = waiter, since
 
+    @property
+    def in_line(self) -> int:
+        """How many workers have no item where one of them waits for a permit; at least 1."""
+        working = self.at_work - self._standing_by - len(self._idle)
+        return max(1, self._size + self._replaced - working)
+
     def with_line(self, usage: Usage, at: float) -> Usage:
         """Return what an item has used with the time in line of all who wait meanwhile.
 
@@ -143,8 +149,7 @@ class WorkerPool:
         waiter = self.waiter
         if waiter is None:
             return usage
-        working = self.at_work - self._standing_by - len(self._idle)
-        waited_s = max(0.0, at - self._line_since) * max(1, self._size + self._replaced - working)
+        waited_s = max(0.0, at - self._line_since) * self.in_line
         self._line_since = at
         setting = waiter.obstacle.setting
         return usage._replace(queued_s=usage.queued_s + waited_s, queued_for=setting)

@@ -108,7 +108,7 @@ class AsyncSource(AsyncIterator[Any]):
     def __init__(self, items: AsyncIterable[Any], frame: Frame) -> None:
         self._given = items
         self._items: AsyncIterator[Any] | None = None
-        self._frame = frame
+        self.frame = frame
         self._reader: asyncio.Task[Any] | None = None  # while it waits for an item
         self._stopping = False
         self._asking: deque[asyncio.Future[tuple[int, Any]]] = deque()
@@ -118,25 +118,30 @@ class AsyncSource(AsyncIterator[Any]):
         # Items whose asker was cancelled when they came, each with its place.
         self.left: deque[tuple[int, Any]] = deque()
 
+    @property
+    def reads_from(self) -> AsyncIterator[Any] | None:
+        """The iterator that gives the items; None before it is read."""
+        return self._items
+
     # --- for the task that reads ------------------------------------------------------------------
 
     async def read(self, outlet: Outlet[Any] | None = None) -> None:
         """Read to the end, and close: for an outlet, or for those that ``take`` one item each."""
         self._items = aiter(self._given)
-        self._frame.run.read(self._stop, self._is_reading)
+        self.frame.run.read(self._stop, self._is_reading)
         try:
             if outlet is None:
                 await self.ready()
             await hand_on(self, outlet or self)
         finally:
-            self._frame.run.read_out(self._stop)
+            self.frame.run.read_out(self._stop)
             self._ended = True
             for asked in self._asking:
                 if not asked.done():
                     asked.set_result(LAST)
 
     async def __anext__(self) -> Any:
-        if self._frame.drains:
+        if self.frame.drains:
             raise StopAsyncIteration
         self._reader = reader = asyncio.current_task()
         assert reader is not None
@@ -179,7 +184,7 @@ class AsyncSource(AsyncIterator[Any]):
 
     def _stop(self) -> None:
         reader = self._reader
-        if reader is None or reader is _current_task() or not self._frame.drains:
+        if reader is None or reader is _current_task() or not self.frame.drains:
             return  # nobody waits, or the source itself drains the run: it gives its item first
         if not self._stopping:
             self._stopping = reader.cancel()

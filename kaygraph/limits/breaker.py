@@ -133,6 +133,15 @@ class CircuitBreaker:
                 if circuit.probing or (circuit.state == "open" and now < circuit.until):
                     raise self._refusal(circuit, now)
 
+    def status(self) -> tuple[State, str, float | None]:
+        """Return the state, why it is not closed, and in how many seconds a call is let through."""
+        circuit, now = self._here()
+        with circuit.lock:
+            if circuit.state == "closed":
+                return "closed", "", None
+            left = max(0.0, circuit.until - now) if circuit.state == "open" else None
+            return circuit.state, circuit.reason, left
+
     def _refusal(self, circuit: "Circuit", now: float) -> CircuitOpenError:
         probing, reason, wait = circuit.probing, circuit.reason, circuit.until - now
         who = "the circuit breaker" if self.name is None else f"circuit breaker {self.name!r}"

@@ -159,12 +159,12 @@ class RateHere:
         weight: That of every call; None where each has its own.
     """
 
-    __slots__ = ("_line", "_rate", "now", "per", "waiting", "weight", "window")
+    __slots__ = ("_line", "now", "per", "rate", "waiting", "weight", "window")
 
     def __init__(
         self, rate: RateLimit, window: _Window, now: Callable[[], float], weight: int | None
     ) -> None:
-        self._rate, self.per, self.window, self.weight = rate, rate.per, window, weight
+        self.rate, self.per, self.window, self.weight = rate, rate.per, window, weight
         self.now = now
         self._line = window.lines.setdefault(asyncio.get_running_loop(), _Line())
         self.waiting = self._line.waiting
@@ -172,7 +172,7 @@ class RateHere:
     def claim(self, item: Any) -> "RateClaim":
         """Return the cap that represents an item in a slot."""
         weight = self.weight
-        return RateClaim(self, self._rate.weight_of(item) if weight is None else weight)
+        return RateClaim(self, self.rate.weight_of(item) if weight is None else weight)
 
     def begin_at_once(self) -> bool:
         """Let a call begin if there is room and nobody waits; return whether there was.
@@ -234,6 +234,26 @@ class RateClaim:
     @property
     def waiting(self) -> Sequence[Any]:
         return self._here.waiting
+
+    @property
+    def rate(self) -> RateLimit:
+        """The limit that it is a claim on."""
+        return self._here.rate
+
+    def seconds_left(self) -> float:
+        """Return how long it takes until there is room, should nobody else begin a call."""
+        here = self._here
+        with here.window.lock:
+            now = here.now()
+            here.window.forget(now, here.per)
+            return max(0.0, here.window.room_at(self.weight, now, here.per) - now)
+
+    def used(self) -> float:
+        """Return the share of the window that is taken."""
+        here = self._here
+        with here.window.lock:
+            here.window.forget(here.now(), here.per)
+            return min(1.0, here.window.used / FULL)
 
     @property
     def first(self) -> Waiter:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from .recorder import Recorder
 
-
 C = TypeVar("C", Permits, KeyedPermits)
 H = TypeVar("H")
 
@@ -31,7 +30,6 @@ TURN_S = 0.001
 
 # Threads are started one by one, as calls find no idle one; caps belong to the nodes and graphs.
 MAX_THREADS = 1024
-
 
 NO_LOANS: Mapping[Hashable, Loan] = MappingProxyType({})
 
@@ -295,14 +293,18 @@ class Run:
             self._used = {*self._used, owner}
         return root._caps[owner]  # type: ignore[return-value]
 
+    @property
+    def caps(self) -> Mapping[Any, "Permits | KeyedPermits"]:
+        """The caps of this run by their owners: a node or a graph, or one and what for."""
+        return self._caps or {}
+
     def permits(self, owner: Any, size: int) -> Permits:
         """Return an owner's permits."""
         return self.cap(owner, lambda: Permits(size))
 
     def leaks(self) -> list[str]:
         """Return what was not given back, by owner; nothing, when the run is over."""
-        caps = (self._caps or {}).items()
-        return [f"{owner!r}: {cap.leak}" for owner, cap in caps if cap.leak is not None]
+        return [f"{of!r}: {cap.leak}" for of, cap in self.caps.items() if cap.leak is not None]
 
     def halt(self) -> None:
         """Note that the run drains, as a signal's handler may do in the middle of anything."""

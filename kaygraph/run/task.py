@@ -3,12 +3,16 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
+from .._formatting import error_text
+from .._public import load
 from .._validation import check_limit
 from ..aio.stopped import tell
 from ..aio.tasks import outlast
 from ..errors import DeadlineExceededError
+from ..snapshot import RunSnapshot
 from .run import Run
 
 
@@ -59,6 +63,26 @@ class RunTask:
     def draining(self) -> bool:
         """Whether ``drain`` was called."""
         return self._run.draining
+
+    def snapshot(self) -> RunSnapshot:
+        """Return what the run is at: what runs now, what waits, and for what.
+
+        From the thread of its loop. Nobody has counted what has ended before: an Inspector among
+        the observers does.
+        """
+        taken: RunSnapshot = load("Inspector").look_at(self._run)
+        if not self.done():
+            return taken
+        if self._task.cancelled():
+            return replace(taken, state="failed", error="CancelledError")
+        error = self._task.exception()
+        if error is None:
+            return replace(taken, state="finished")
+        return replace(taken, state="failed", error=error_text(error))
+
+    def explain(self) -> str:
+        """Return why the run does not go on, where it does not: a line for each wait."""
+        return self.snapshot().explain()
 
     async def _waited_for(self) -> str | None:
         """Wait for the run; a cancellation of whoever waits is passed on to it, and once."""

@@ -1,0 +1,168 @@
+"""Looks at a run from its beginning, from any thread."""
+
+import asyncio
+import sys
+import time
+from concurrent.futures import CancelledError, Future
+from contextlib import suppress
+from dataclasses import replace
+from threading import get_ident
+
+from .._formatting import error_text
+from ..events import Event, RunFinished, RunStarted
+from ..run.frame import FRAME
+from ..run.in_flight import is_held
+from ..run.run import Run
+from ..snapshot import RunSnapshot, RunState, Waiting
+from .stacks import thread_calls
+from .taking import take
+from .tally import Tally
+from .whereabouts import exec_place
+
+LEAST_S = 0.1  # between two snapshots, for whoever shows them
+SHARE = 0.01  # of the time that snapshots may take
+PATIENCE_S = 0.25  # for a loop that a hook holds
+
+
+class Inspector:
+    """An observer that says at any time what a run is at: nodes, items, limits, and why it waits.
+
+    .. code-block:: python
+
+        inspector = Inspector()
+        graph.run(shared, observers=[inspector])
+
+    Meanwhile another thread, or a task of the same loop, calls ``inspector.snapshot()``. It gets
+    no event of an item that works, so that items cost what they cost without it. An Inspector
+    looks at one run at a time: at the first that begins after the one before has ended.
+    """
+
+    items = False
+
+    def __init__(self) -> None:
+        self.tally = Tally()
+        self._run: Run | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: int | None = None
+        self._name = ""
+        self._began = 0.0
+        self._last: RunSnapshot | None = None
+        self._cost_s = 0.0
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, RunStarted):
+            if self._run is None:
+                self._begin(event)
+            return
+        if self._run is None:
+            return
+        self.tally.add(event)
+        if isinstance(event, RunFinished) and event.node == self._name:
+            self._end(event)
+
+    def _begin(self, event: RunStarted) -> None:
+        self.tally, self._last, self._cost_s = Tally(), None, 0.0
+        self._name, self._began = event.node, event.at
+        self._loop, self._thread = asyncio.get_running_loop(), get_ident()
+        self._run = FRAME.get().run
+
+    def _end(self, event: RunFinished) -> None:
+        assert self._run is not None
+        last = take(self._run, self._thread, self.tally, self._began)
+        error = None if event.error is None else error_text(event.error)
+        state: RunState = "finished" if event.error is None else "failed"
+        self._last = replace(
+            last, state=state, seconds=event.seconds, error=error, waits=(), joins=(), buffers=()
+        )
+        self._run = self._loop = None
+
+    @staticmethod
+    def look_at(run: Run) -> RunSnapshot:
+        """Return what a run of this thread is at; nobody has counted what has ended before."""
+        return take(run, get_ident())
+
+    @property
+    def run(self) -> Run | None:
+        """The run that goes on; None before it and after it."""
+        return self._run
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None:
+        """Its event loop."""
+        return self._loop
+
+    @property
+    def interval(self) -> float:
+        """How many seconds to wait at least until the next snapshot, so that they cost 1 %."""
+        return max(LEAST_S, self._cost_s / SHARE)
+
+    def snapshot(self) -> RunSnapshot:
+        """Return what the run is at now, or how it has ended.
+
+        From another thread than the run's: where a hook holds the loop for longer than a quarter
+        of a second, the first of ``waits`` says which.
+
+        Raises:
+            ValueError: No run has begun.
+        """
+        run, loop = self._run, self._loop
+        if run is None or loop is None:
+            if self._last is None:
+                raise ValueError(
+                    "no run has begun: give it to one, as in run(shared, observers=[inspector])"
+                )
+            return self._last
+        if get_ident() == self._thread:
+            return self._take(run)
+        asked = self.request()
+        try:
+            return asked.result(PATIENCE_S)
+        except (TimeoutError, CancelledError):
+            asked.cancel()
+            return self._from_outside(run)
+
+    def request(self) -> "Future[RunSnapshot]":
+        """Have the run's loop take a snapshot at its next turn; for any thread."""
+        answer: Future[RunSnapshot] = Future()
+        loop = self._loop
+
+        def answered() -> None:
+            if answer.set_running_or_notify_cancel():
+                try:
+                    answer.set_result(self.snapshot())
+                except BaseException as error:
+                    answer.set_exception(error)
+
+        if loop is None:
+            answered()
+            return answer
+        try:
+            loop.call_soon_threadsafe(answered)
+        except RuntimeError:  # it was closed in this moment
+            answered()
+        return answer
+
+    def explain(self) -> str:
+        """Return why the run does not go on, where it does not: a line for each wait."""
+        return self.snapshot().explain()
+
+    def _take(self, run: Run, held: Waiting | None = None) -> RunSnapshot:
+        began = time.perf_counter()
+        taken = take(run, self._thread, self.tally, self._began, held)
+        self._cost_s = time.perf_counter() - began
+        return taken
+
+    def _from_outside(self, run: Run) -> RunSnapshot:
+        """Look at a run whose loop has no turn."""
+        thread = self._thread
+        assert thread is not None
+        frame = sys._current_frames().get(thread)
+        held = None
+        if is_held(frame):
+            calls = thread_calls(thread)
+            place = exec_place(calls) or "a hook"
+            text = f"the event loop is held by a hook, at {place}: nothing else goes on meanwhile"
+            held = Waiting(run.name, "loop", 1, place, text)
+        with suppress(RuntimeError):
+            return self._take(run, held)
+        return replace(self._last or RunSnapshot(run.id, run.name, time.time()), waits=())

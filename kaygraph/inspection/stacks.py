@@ -1,0 +1,126 @@
+"""What each task of a loop is at: its calls, from the first to the one that waits."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from functools import cache
+from types import CodeType, FrameType
+from typing import Any, NamedTuple
+
+from ..aio.code import ENGINE, EXECUTORS, ROOT, USER, kind_of
+
+ENGINES = (ENGINE, EXECUTORS)
+
+
+class Called(NamedTuple):
+    """One call on the stack of a task.
+
+    Attributes:
+        name: Of a function of the engine: ``"batch.fan_out:FanOut.run"``; "" for any other.
+        kind: Whose code it is: see ``aio.code``.
+        frame: Where it is.
+    """
+
+    name: str
+    kind: str
+    frame: FrameType
+
+    def local(self, name: str) -> Any:
+        """Return a local variable; None where it is not bound yet."""
+        return self.frame.f_locals.get(name)
+
+    @property
+    def place(self) -> str:
+        """Where in the code it is: ``"app.py:12 in fetch"``."""
+        code = self.frame.f_code
+        return f"{os.path.basename(code.co_filename)}:{self.frame.f_lineno} in {code.co_name}"
+
+
+@cache
+def _known(code: CodeType) -> tuple[str, str]:
+    """Return the name of a function, if it is of the engine, and whose code it is."""
+    path = code.co_filename
+    kind = kind_of(path)
+    if not path.startswith(ROOT + os.sep):
+        return "", kind
+    module = path[len(ROOT) + 1 :].removesuffix(".py").replace(os.sep, ".")
+    return f"{module}:{code.co_qualname}", kind
+
+
+def called(frame: FrameType) -> Called:
+    """Return the call that a frame is of."""
+    return Called(*_known(frame.f_code), frame)
+
+
+def stacks(loop: asyncio.AbstractEventLoop, thread: int | None) -> Iterator[list[Called]]:
+    """Yield the calls of each task of a loop, those that have begun longest ago first.
+
+    ``thread``: in which the loop runs; one of its tasks may be in the middle of a step there.
+    """
+    running: Sequence[FrameType] | None = None
+    for task in sorted(asyncio.all_tasks(loop), key=_age):
+        frames, is_running = frames_of(task.get_coro())
+        if is_running:
+            running = running or _below(thread)
+            frames += _after(running, frames[-1] if frames else None)
+        yield [called(frame) for frame in frames]
+
+
+def _age(task: "asyncio.Task[Any]") -> tuple[int, str]:
+    name = task.get_name()  # Task-12, by default
+    number = name.rpartition("-")[2]
+    return (int(number), "") if number.isdecimal() else (0, name)
+
+
+def frames_of(coroutine: Any) -> tuple[list[FrameType], bool]:
+    """Return the frames of a coroutine and of what it waits for, and whether it is running."""
+    frames: list[FrameType] = []
+    while coroutine is not None:
+        frame = getattr(coroutine, "cr_frame", None) or getattr(coroutine, "gi_frame", None)
+        if frame is None:  # it has ended, or is a future
+            return frames, False
+        frames.append(frame)
+        if getattr(coroutine, "cr_running", False) or getattr(coroutine, "gi_running", False):
+            return frames, True
+        waited = getattr(coroutine, "cr_await", None) or getattr(coroutine, "gi_yieldfrom", None)
+        if waited is None and hasattr(coroutine, "gi_frame"):
+            # One of the engine's generators that send to a coroutine by hand.
+            local = frame.f_locals
+            waited = local.get("work") or local.get("coroutine")
+        coroutine = waited
+    return frames, False
+
+
+def _below(thread: int | None) -> list[FrameType]:
+    """Return the frames of a thread, the outermost first."""
+    frames: list[FrameType] = []
+    frame = sys._current_frames().get(thread) if thread is not None else None
+    while frame is not None:
+        frames.append(frame)
+        frame = frame.f_back
+    frames.reverse()
+    return frames
+
+
+def _after(frames: Sequence[FrameType], frame: FrameType | None) -> list[FrameType]:
+    """Return the frames within a frame, of a task that is in the middle of a step."""
+    for index, one in enumerate(frames):
+        if one is frame:
+            return list(frames[index + 1 :])
+    return []
+
+
+def user_call(calls: Sequence[Called]) -> Called | None:
+    """Return the innermost call of a user's code, or of a ready-made node's; None without one."""
+    return next((call for call in reversed(calls) if call.kind == USER), None)
+
+
+def thread_calls(thread: int) -> list[Called]:
+    """Return what a thread is at, the outermost call first."""
+    return [called(frame) for frame in _below(thread)]
+
+
+def threads() -> list[int]:
+    """Return the identifiers of all threads."""
+    return list(sys._current_frames())

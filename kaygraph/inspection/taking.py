@@ -1,0 +1,87 @@
+"""Takes a snapshot of a run."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from itertools import pairwise
+
+from ..run.run import Run
+from ..snapshot import BufferSnapshot, ExecutorSnapshot, RunSnapshot, RunState, Waiting
+from .caps import Caps
+from .limits import breaker_snapshots
+from .looking import Look
+from .nodes import node_snapshots
+from .tally import Tally
+from .tokens import join_snapshots
+from .waits import Waits
+
+TRIES = 5  # where the run goes on in another thread while it is looked at
+
+
+def take(
+    run: Run,
+    thread: int | None = None,
+    tally: Tally | None = None,
+    began: float | None = None,
+    held: Waiting | None = None,
+) -> RunSnapshot:
+    """Return what a run is at.
+
+    Args:
+        run: The run.
+        thread: In which its loop runs.
+        tally: What was counted of it so far.
+        began: When it began, by the clock of its loop.
+        held: What holds its loop.
+    """
+    for _ in range(TRIES):
+        try:
+            return _taken(run, thread, tally, began, held)
+        except RuntimeError as error:  # a dict or a set has changed meanwhile
+            last = error
+    raise last
+
+
+def _taken(
+    run: Run, thread: int | None, tally: Tally | None, began: float | None, held: Waiting | None
+) -> RunSnapshot:
+    look = Look(run, thread)
+    caps = Caps(look)
+    shows = all(walk.frame.rules.show_items for walk in look.walks)
+    waits = Waits(look, caps, shows).all()
+    state: RunState = "draining" if run.draining else "running"
+    return RunSnapshot(
+        run.id,
+        run.name,
+        time.time(),
+        state,
+        None if began is None else look.now - began,
+        node_snapshots(look, tally),
+        caps.snapshots(shows),
+        caps.rates(),
+        breaker_snapshots(look),
+        tuple(_buffers(look)),
+        join_snapshots(look),
+        tuple(_executors(look)),
+        waits if held is None else (held, *waits),
+    )
+
+
+def _buffers(look: Look) -> Iterator[BufferSnapshot]:
+    """Yield the buffers in front of the stages of pipelines."""
+    for _, stages in look.lines:
+        for before, after in pairwise((None, *stages)):
+            if after is not None and after.node.has_exec:
+                inbox = after.inbox
+                name = None if before is None else before.name
+                waiting = len(inbox.readers), len(inbox.writers)
+                yield BufferSnapshot(name, after.name, len(inbox.items), inbox.size, *waiting)
+
+
+def _executors(look: Look) -> Iterator[ExecutorSnapshot]:
+    calls: dict[str, Counter[str]] = {}
+    for seen in look.seen:
+        if seen.kind in ("thread", "process", "executor"):
+            calls.setdefault(seen.kind, Counter())[seen.node] += 1
+    for kind, counted in calls.items():
+        yield ExecutorSnapshot(kind, None, dict(counted))  # type: ignore[arg-type]
