@@ -14,6 +14,7 @@ from ..run.frame import FRAME
 from ..run.in_flight import is_held
 from ..run.run import Run
 from ..snapshot import RunSnapshot, RunState, Waiting
+from .nodes import counted_snapshots
 from .stacks import thread_calls
 from .taking import take
 from .tally import Tally
@@ -68,11 +69,11 @@ class Inspector:
 
     def _end(self, event: RunFinished) -> None:
         assert self._run is not None
-        last = take(self._run, self._thread, self.tally, self._began)
         error = None if event.error is None else error_text(event.error)
         state: RunState = "finished" if event.error is None else "failed"
-        self._last = replace(
-            last, state=state, seconds=event.seconds, error=error, waits=(), joins=(), buffers=()
+        nodes = counted_snapshots(self.tally)
+        self._last = RunSnapshot(
+            self._run.id, self._name, time.time(), state, event.seconds, nodes, error=error
         )
         self._run = self._loop = None
 

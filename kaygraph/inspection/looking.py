@@ -117,7 +117,12 @@ class Look:
                 self._look(calls)
         for walk in self.walks:
             for step in walk.plan.steps.values():
-                self.names.setdefault(step.node, walk.frame.name_of(step.node))
+                self.note(step.node, walk.frame.name_of(step.node))
+
+    def note(self, node: Any, name: str) -> None:
+        """Note the name of a node; one that has several places has its own alone."""
+        if self.names.setdefault(node, name) != name:
+            self.names[node] = node.name
 
     def _belongs(self, frame: Frame | None) -> bool:
         return frame is not None and frame.run.outermost is self.root.outermost
@@ -154,7 +159,7 @@ class _Reading:
         self.is_ours = False
 
     def read(self, call: Called) -> None:
-        reads = _READS.get(call.name)
+        reads = READ.get(call.name)
         if reads is not None:
             reads(self, call)
         elif self.is_ours:
@@ -194,7 +199,7 @@ class _Reading:
         if self._begin(batch.frame, batch.name):
             self.look.fan_outs[batch] = None
             if batch.owner is not None:
-                self.look.names[batch.owner] = batch.name
+                self.look.note(batch.owner, batch.name)
             self.kind = "others"
 
     def worker(self, call: Called) -> None:
@@ -210,7 +215,7 @@ class _Reading:
         if stages and self.look._belongs(frame):
             self.look.lines.append((stages[0].name.rpartition("/")[0], stages))
             for stage in stages:
-                self.look.names[stage.node] = stage.name
+                self.look.note(stage.node, stage.name)
             self.kind = "others"
 
     def reading(self, call: Called) -> None:
@@ -235,7 +240,7 @@ class _Reading:
                 self.slot = call.local("slot")
 
 
-_READS = {
+READ = {
     "run.launch:launched": _Reading.launched,
     "graph.walk:Walk.along": _Reading.token,
     "graph.walk:Walk._forked": _Reading.forked,

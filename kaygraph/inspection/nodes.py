@@ -10,9 +10,15 @@ from ..snapshot import NodeSnapshot, StageSnapshot
 from ..streams.stage import Stage
 from .looking import Look, Seen
 from .tally import Counted, Tally
+from .whereabouts import exec_place
 
 # What an item waits for that holds up no others.
 ASIDE = frozenset({"retry", "key", "cache", "answer"})
+
+
+def counted_snapshots(tally: Tally) -> tuple[NodeSnapshot, ...]:
+    """Return the nodes of a run that is over, in the order in which they began."""
+    return tuple(map(_counted, tally.nodes.values()))
 
 
 def node_snapshots(look: Look, tally: Tally | None) -> tuple[NodeSnapshot, ...]:
@@ -41,9 +47,15 @@ def node_snapshots(look: Look, tally: Tally | None) -> tuple[NodeSnapshot, ...]:
 def _running(look: Look) -> list[str]:
     """Return the names of the nodes that tokens stand on, and of what else runs."""
     names = [w.frame.name_of(step.node) for w, steps in look.walks.items() for step in steps]
-    alone = [s.node for s in look.seen if s.owner is None and s.kind not in ("others", "reading")]
-    names += [name for name in alone if name not in names]
+    names += [s.node for s in look.seen if _runs_alone(s) and s.node not in names]
     return names
+
+
+def _runs_alone(seen: Seen) -> bool:
+    """Whether a task is at a node that no walk has led to."""
+    if seen.owner is not None or seen.kind in ("others", "reading"):
+        return False
+    return bool(seen.kind) or exec_place(seen.calls) is not None
 
 
 def _counted(one: Counted) -> NodeSnapshot:

@@ -3,18 +3,18 @@
 import asyncio
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from types import CodeType, FrameType
-from typing import Any, NamedTuple
+from typing import Any
 
 from ..aio.code import ENGINE, EXECUTORS, ROOT, USER, kind_of
 
 ENGINES = (ENGINE, EXECUTORS)
 
 
-class Called(NamedTuple):
-    """One call on the stack of a task.
+class Called:
+    """One call on the stack of a task, or of a thread.
 
     Attributes:
         name: Of a function of the engine: ``"batch.fan_out:FanOut.run"``; "" for any other.
@@ -22,13 +22,17 @@ class Called(NamedTuple):
         frame: Where it is.
     """
 
-    name: str
-    kind: str
-    frame: FrameType
+    __slots__ = ("_locals", "frame", "kind", "name")
+
+    def __init__(self, name: str, kind: str, frame: FrameType) -> None:
+        self.name, self.kind, self.frame = name, kind, frame
+        self._locals: Mapping[str, Any] | None = None
 
     def local(self, name: str) -> Any:
-        """Return a local variable; None where it is not bound yet."""
-        return self.frame.f_locals.get(name)
+        """Return a local variable, as it was when one was first asked for; None without it."""
+        if self._locals is None:
+            self._locals = self.frame.f_locals
+        return self._locals.get(name)
 
     @property
     def place(self) -> str:

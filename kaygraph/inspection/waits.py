@@ -1,5 +1,7 @@
 """Why what does not move does not: what it waits for, who holds that, and until when."""
 
+import shlex
+import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any
@@ -247,16 +249,21 @@ class Waits:
 
     # --- a person ---------------------------------------------------------------------------------
 
-    def _answer(self, group: Sequence[Seen], question: Any) -> Waiting:
+    def _answer(self, group: Sequence[Seen], _: Any) -> Waiting | None:
         node, count = group[0].node, len(group)
-        name = getattr(question, "name", node)
-        timeout = getattr(question, "timeout", None)
-        until = "" if timeout is None else f" (within {seconds_text(timeout)} of being asked)"
+        at = group[0].at
+        wait, journal = (None, None) if at is None else (at.local("wait"), at.local("self"))
+        if wait is None or journal is None:  # it is not asked yet
+            return None
+        what = repr(wait.name) if count == 1 else f"{wait.name!r}, of {count} items"
+        left = None if wait.until is None else max(0.0, wait.until - time.time())
+        until = "" if left is None else f", for another {seconds_text(left)}"
         text = (
-            f"{node!r} waits for an answer to {name!r}{until}; to give one: kaygraph runs answer "
-            f"RUN {name} JSON"
+            f"{node!r} waits for an answer to {what}{until}; to give "
+            f"{'one' if count == 1 else 'the first'}: kaygraph runs answer "
+            f"{shlex.quote(journal.info.run)} {shlex.quote(wait.id)} JSON"
         )
-        return Waiting(node, "answer", count, f"an answer to {name!r}", text)
+        return Waiting(node, "answer", count, f"an answer to {what}", text, seconds_left=left)
 
     def _journal(self, group: Sequence[Seen], _: Any) -> Waiting:
         node, count = group[0].node, len(group)
@@ -279,7 +286,8 @@ def _target(seen: Seen) -> Any:
         case "room" | "items":
             return seen.owner, bool(at.local("is_full"))
         case "answer":
-            return at.local("question")
+            question = at.local("question")
+            return None if question is None else question.name
         case "executor":
             return id(at.local("executor"))
         case _:

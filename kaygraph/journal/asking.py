@@ -55,6 +55,7 @@ class Asking(State):
     Attributes:
         leaves: The run ends before its time: it waits, or drains and waits for what is not begun.
         left: What the run waits for that has ended with that.
+        info: What the store knows of the run.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class Asking(State):
         self.leaves = False
         self.waits: dict[Asked, None] = {}
         self._loop, self._thread = asyncio.get_running_loop(), get_ident()
-        self._info, self._say = info, say
+        self.info, self._say = info, say
         self._answers = Answers(lambda: writer.call(answers), self._unreadable, notified)
         self._said: set[bytes] = set()
         self._cancelled_before = 0
@@ -103,9 +104,9 @@ class Asking(State):
     def here(self) -> Here:
         position = POSITION.get()
         if position.here is None:
-            run = self._info.run.encode(errors="surrogatepass")
+            run = self.info.run.encode(errors="surrogatepass")
             key = blake2b(run, digest_size=16, key=position.digest).hexdigest()
-            seed = blake2b(position.digest, digest_size=32, key=self._info.seed).digest()
+            seed = blake2b(position.digest, digest_size=32, key=self.info.seed).digest()
             position.here = Here(key, seed)
         return position.here
 
