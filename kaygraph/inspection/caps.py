@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from ..batch.fan_out import FanOut
 from ..limits.permits import KeyedPermits, KeyPermits, Permits
 from ..limits.rate import RateClaim
 from ..snapshot import CapSnapshot, RateSnapshot
@@ -36,9 +37,7 @@ class Caps:
                     self.items.setdefault(cap, []).append(slot.index)
             waiter = seen.at.local("waiter") if seen.kind == "permit" and seen.at else None
             if waiter is not None:
-                stands = slot is not None and slot.pool is not None and slot.stands_by
-                number = getattr(slot.pool, "in_line", 1) if stands and slot is not None else 1
-                self.waiting.setdefault(waiter.obstacle, []).append((seen, number))
+                self.waiting.setdefault(waiter.obstacle, []).append((seen, _in_line(seen)))
         self.owners = self._owners()
 
     def _owners(self) -> dict[Any, str]:
@@ -100,3 +99,12 @@ class Caps:
                 node, rate.calls, rate.per, claim.used(), number, left
             )
         return tuple(found.values())
+
+
+def _in_line(seen: Seen) -> int:
+    """Return for how many one of them stands in line: workers without an item, as far as known."""
+    slot, batch = seen.slot, seen.owner
+    if slot is None or not slot.stands_by or not isinstance(batch, FanOut) or batch.pool is None:
+        return 1
+    known = batch.failures.known
+    return max(1, min(batch.pool.in_line, known - batch.pulled if known else batch.pool.in_line))
