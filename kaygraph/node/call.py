@@ -94,7 +94,7 @@ class Calls(Composed):
                 started = self.clock()
             slot.attempts = made + 1
             if self.counter is not None and again is None:
-                self.counter.began()
+                self.counter.began(started)
             if self.emit_item is not None or again is not None:
                 self._tell_start(index, slot, started, again)
             if timer is not None and self.timeout is not None:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any, get_args
 
 from .._validation import human
@@ -17,6 +18,9 @@ class WorkerFigures:
 
     items: int = 0
     work_s: float = 0.0
+    # For the timeline: what of that it has, and from when on an item reaches into another bin.
+    noted_s: float = field(default=0.0, repr=False, compare=False)
+    due: float = field(default=inf, repr=False, compare=False)
 
 
 @dataclass(slots=True)
@@ -80,6 +84,8 @@ class NodeFigures:
     starved_s: float = 0.0
     blocked_s: float = 0.0
     is_whole: bool = False
+    # For the timeline: when it is to note what the node is at.
+    due: float = field(default=inf, repr=False, compare=False)
 
     @property
     def queued_s(self) -> float:
@@ -163,6 +169,25 @@ class NodeFigures:
         failed = self.items["failed"] + self.items["timed_out"]
         seconds = ("", "") if self.is_whole else (f"{self.work_s:.3f}", f"{self.longest_s:.3f}")
         return (self.name, items, failed, self.retries, self.peak, *seconds)
+
+    def told(self) -> str:
+        """Return what a timeline says of the node beside its name, in a few words."""
+        if self.stage_workers:
+            shares = (
+                (self.busy_s, "busy"),
+                (self.starved_s, "no input"),
+                (self.blocked_s, "no room"),
+            )
+            return ", ".join(f"{word} {self.share_of(share):.0%}" for share, word in shares)
+        if not self.ended:
+            return ""
+        failed = self.items["failed"] + self.items["timed_out"]
+        told = [f"{self.ended:,} items" if self.ended > 1 else "1 item"]
+        if failed:
+            told.append(f"{failed:,} failed")
+        if self.retries:
+            told.append(f"{self.retries:,} retried")
+        return ", ".join(told)
 
     def __str__(self) -> str:
         text = f"{max(self.ended, self.stage_items):>6} items  peak {self.peak}"

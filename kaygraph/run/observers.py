@@ -18,8 +18,8 @@ OBSERVING: ContextVar[bool] = ContextVar("kaygraph_observing", default=False)
 class ItemCounter(Protocol):
     """Counts the items of one node as they begin and end well, in the place of events."""
 
-    def began(self) -> None:
-        """Count an item whose ``exec`` is about to be called for the first time."""
+    def began(self, at: float) -> None:
+        """Count an item whose ``exec`` is about to be called for the first time, at this time."""
 
     def ended(
         self, worker: int, attempts: int, seconds: float, usage: Usage, waiting: bool, at: float
@@ -51,9 +51,9 @@ class ItemCounters:
     def __init__(self, counters: Iterable[ItemCounter]) -> None:
         self._counters = tuple(counters)
 
-    def began(self) -> None:
+    def began(self, at: float) -> None:
         for counter in self._counters:
-            counter.began()
+            counter.began(at)
 
     def ended(
         self, worker: int, attempts: int, seconds: float, usage: Usage, waiting: bool, at: float

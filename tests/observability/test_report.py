@@ -3,6 +3,8 @@
 import asyncio
 import json
 import random
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -391,3 +393,32 @@ async def test_a_run_on_a_virtual_clock_is_not_measured_by_the_machines() -> Non
     await InThread().run_async({}, observers=[report])
     assert (report.cpu_s, report.loop_cpu_s, report.memory) == (0, 0, 0)
     assert report.nodes["InThread"].cpu_s == 0
+
+
+# --- for other programs ---------------------------------------------------------------------------
+
+PAGE = (Path(__file__).parents[2] / "docs" / "watching.md").read_text(encoding="utf-8")
+
+
+async def test_json_has_the_keys_that_the_page_names() -> None:
+    """And no others: whoever reads it has to know them."""
+    report = RunReport(baseline=9.0)
+    for event in [*RUN, *STAGES]:
+        report(event)
+    data = json.loads(report.to_json(indent=2))
+    assert data == report.to_dict()
+    table = PAGE[PAGE.index("| key | value |") : PAGE.index("Each of `nodes` has")]
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    assert list(data) == [key for row in rows for key in re.findall("`([a-z_]+)`", row)]
+    told = PAGE[PAGE.index("Each of `nodes` has") : PAGE.index("Keys may be added")]
+    keys = {key for node in data["nodes"] for key in node}
+    assert keys | {"cached", "limit", "nodes"} == set(re.findall("`([a-z_]+)`", told))
+
+
+async def test_json_holds_any_name() -> None:
+    """Also one that is no valid Unicode."""
+    name = "caf\udce9"
+    report = report_of(RunStarted(name, 0), RunFinished(name, 1, 1, None, None))
+    assert json.loads(report.to_json())["name"] == name
+    assert report.to_json().isascii()
+    assert "\udce9" not in report.to_svg()

@@ -1,0 +1,78 @@
+"""The timeline of a report as rows and bars, for its drawing as SVG."""
+
+from collections.abc import Mapping
+
+from .._formatting import redacted
+from ..drawing.timeline import Row, Track, timeline_svg
+from .figures import NodeFigures
+from .timeline import MOST_LANES, Lane, Series, Timeline
+
+MOST_ROWS = 50
+
+
+def drawn(
+    timeline: Timeline,
+    name: str,
+    nodes: Mapping[str, NodeFigures],
+    seconds: float,
+    standalone: bool,
+) -> str:
+    """Return a timeline as SVG, with rows for the nodes that took most of the time."""
+    shown = [one for one in nodes.values() if timeline.times_of(one.name) is not None]
+    took = sorted((max(one.wall_s, one.work_s, one.load_s) for one in shown), reverse=True)
+    if len(shown) > MOST_ROWS:
+        least = took[MOST_ROWS - 1]
+        shown = [one for one in shown if max(one.wall_s, one.work_s, one.load_s) >= least]
+    rows = [row_of(timeline, one) for one in shown[:MOST_ROWS]]
+    rows.sort(key=began)
+    whole = max(seconds, timeline.axis.end)
+    bins = max(1.0, whole / timeline.axis.width)
+    return timeline_svg(redacted(name), rows, whole, bins, len(took) - len(rows), standalone)
+
+
+def began(row: Row) -> int:
+    """Return the first bin in which a node did anything."""
+    several = [row.under_way, *(track.work for track in row.tracks)]
+    return min([next((n for n, value in enumerate(one) if value), len(one)) for one in several])
+
+
+def row_of(timeline: Timeline, figures: NodeFigures) -> Row:
+    """Return what is drawn of a node."""
+    times = timeline.times_of(figures.name)
+    assert times is not None
+    lanes = [times.lanes[number] for number in sorted(times.lanes)]
+    workers = max(figures.workers_at_once, figures.stage_workers)
+    tracks = list[Track]()
+    if figures.is_whole:
+        pass
+    elif len(figures.workers) <= MOST_LANES:
+        tracks += [_track(timeline, lane, 1) for lane in lanes]
+    else:
+        tracks.append(_track(timeline, times.whole, workers))
+    line = _at_once(timeline, times.line)
+    shares = (figures.busy_s, figures.starved_s, figures.blocked_s)
+    return Row(
+        redacted(figures.name),
+        figures.told(),
+        [value > 0 for value in _at_once(timeline, times.under_way)],
+        tracks,
+        line if any(line) else [],
+        workers,
+        shares if figures.stage_workers else None,
+    )
+
+
+def _track(timeline: Timeline, lane: Lane, workers: int) -> Track:
+    return Track(
+        workers,
+        _at_once(timeline, lane.work),
+        _at_once(timeline, lane.paused),
+        [value > 0 for value in _at_once(timeline, lane.failed)],
+        [value > 0 for value in _at_once(timeline, lane.retried)],
+    )
+
+
+def _at_once(timeline: Timeline, series: Series) -> list[float]:
+    """Return how many there were at once on average, by bin."""
+    width = timeline.axis.width
+    return [series.at(number) / width for number in range(timeline.bins)]

@@ -1,0 +1,287 @@
+"""The timeline of a run: what workers did when, added up in a bounded number of bins.
+
+However many items there are, and however long a run takes: when it does not fit into the bins any
+more, each of them becomes twice as wide.
+"""
+
+from array import array
+from math import inf
+
+from ..events import (
+    AttemptStarted,
+    Event,
+    ItemFailed,
+    ItemRetried,
+    NodeFinished,
+    StageFinished,
+    StageStarted,
+    Usage,
+)
+from .figures import NodeFigures, WorkerFigures
+
+BINS = 256  # at most
+NARROWEST_S = 0.0001  # a bin, at first
+MOST_LANES = 12  # of a node: workers beyond them share one
+
+
+class Axis:
+    """The time of a run, in bins.
+
+    Attributes:
+        origin: When the run began, by its loop's clock.
+        end: The end of what there was to note, in seconds since then.
+        width: Of a bin, in seconds.
+        doubled: How often that has become twice as wide.
+    """
+
+    __slots__ = ("doubled", "end", "origin", "width")
+
+    def __init__(self) -> None:
+        self.origin = self.end = 0.0
+        self.width = NARROWEST_S
+        self.doubled = 0
+
+    def since(self, at: float) -> float:
+        """Return a time by the loop's clock in seconds since the run began."""
+        seconds = max(0.0, at - self.origin)
+        if seconds > self.end:
+            self.end = seconds
+            while seconds >= self.width * BINS:
+                self.width *= 2
+                self.doubled += 1
+        return seconds
+
+
+class Series:
+    """An amount per bin, from the first bin that has any to the last."""
+
+    __slots__ = ("_axis", "_doubled", "_first", "_values")
+
+    def __init__(self, axis: Axis) -> None:
+        self._axis, self._doubled = axis, axis.doubled
+        self._first, self._values = 0, array("d")
+
+    def spread(self, since: float, until: float, amount: float) -> None:
+        """Add an amount, evenly over the time between two moments."""
+        width = self._axis.width
+        first, last = int(since / width), int(until / width)
+        if first >= last:
+            self._add(last, amount)
+            return
+        share = amount / (until - since)
+        self._add(first, ((first + 1) * width - since) * share)
+        for number in range(first + 1, last):
+            self._add(number, width * share)
+        if until > last * width:
+            self._add(last, (until - last * width) * share)
+
+    def fill_up(self, until: float, seconds: float, others: "Series") -> None:
+        """Add seconds that end at a moment, where neither these nor others have any yet."""
+        width = self._axis.width
+        number = int(until / width)
+        while seconds > 0 and number >= 0:
+            room = max(0.0, width - self.at(number) - others.at(number))
+            self._add(number, min(room, seconds))
+            seconds -= room
+            number -= 1
+
+    def at(self, number: int) -> float:
+        """Return the amount of one bin."""
+        self._widen()
+        place = number - self._first
+        return self._values[place] if 0 <= place < len(self._values) else 0.0
+
+    def _add(self, number: int, amount: float) -> None:
+        self._widen()
+        values, place = self._values, number - self._first
+        if not values:
+            self._first, place = number, 0
+        elif place < 0:
+            values = self._values = array("d", bytes(-8 * place)) + values
+            self._first, place = number, 0
+        if place >= len(values):
+            values.frombytes(bytes(8 * (place + 1 - len(values))))
+        values[place] += amount
+
+    def _widen(self) -> None:
+        """Make the bins as wide as those of the axis are by now."""
+        while self._doubled < self._axis.doubled:
+            self._doubled += 1
+            values, self._values = self._values, array("d")
+            if self._first % 2:
+                values.insert(0, 0.0)
+            if len(values) % 2:
+                values.append(0.0)
+            self._first //= 2
+            self._values = array("d", map(float.__add__, values[::2], values[1::2]))
+
+
+class Lane:
+    """What one worker of a node did, or all of them."""
+
+    __slots__ = ("failed", "paused", "retried", "work")
+
+    def __init__(self, axis: Axis) -> None:
+        self.work = Series(axis)  # seconds in exec
+        self.paused = Series(axis)  # seconds in which an item waited for its next attempt
+        self.failed = Series(axis)  # items
+        self.retried = Series(axis)  # attempts
+
+
+class NodeTimes:
+    """What a node did when."""
+
+    __slots__ = (
+        "lanes", "line", "line_until", "paused", "sampled", "stage_since", "under_way", "whole",
+    )  # fmt: skip
+
+    def __init__(self, axis: Axis) -> None:
+        self.lanes: dict[int, Lane] = {}  # of the first workers
+        self.whole = Lane(axis)  # of all
+        self.sampled: float | None = None  # when the number of items in exec was noted last
+        self.under_way = Series(axis)  # seconds of the node's runs
+        self.line = Series(axis)  # seconds in line for permits, keys and rates
+        self.line_until = 0.0
+        self.paused: dict[int, float] = {}  # since when items wait for their next attempt
+        self.stage_since: float | None = None
+
+
+class Timeline:
+    """Adds up what the workers of nodes do when.
+
+    A worker's items are noted when the first of them has ended that reaches into another bin than
+    those before: until then, their time in ``exec`` stands among the figures of the worker. Past
+    the first few workers, only how many items are in ``exec`` is noted, once a bin.
+    """
+
+    def __init__(self) -> None:
+        self.axis = Axis()
+        self._nodes: dict[str, NodeTimes] = {}
+
+    def begin(self, at: float, before_s: float) -> None:
+        """Begin with a run, behind those that it has noted before, which took so many seconds."""
+        self.axis.origin = at - before_s
+
+    def _times(self, node: str) -> NodeTimes:
+        times = self._nodes.get(node)
+        if times is None:
+            times = self._nodes[node] = NodeTimes(self.axis)
+        return times
+
+    def _lane(self, node: str, worker: int) -> Lane | None:
+        lanes = self._times(node).lanes
+        if worker not in lanes and worker < MOST_LANES:
+            lanes[worker] = Lane(self.axis)
+        return lanes.get(worker)
+
+    def sample(self, figures: NodeFigures, at: float) -> None:
+        """Note how many items of a node are in exec and how many wait, since that was noted last.
+
+        Called before either changes, when the time that ``figures.due`` names has come.
+        """
+        times, until = self._times(figures.name), self.axis.since(at)
+        if times.sampled is not None and times.sampled < until:
+            since, took = times.sampled, until - times.sampled
+            times.whole.work.spread(since, until, took * figures.in_flight)
+            if figures.waiting:
+                times.whole.paused.spread(since, until, took * figures.waiting)
+        times.sampled = until
+        figures.due = self._end_of_bin(until)
+
+    def _end_of_bin(self, moment: float) -> float:
+        width = self.axis.width
+        return self.axis.origin + (int(moment / width) + 1) * width
+
+    def worked(
+        self, figures: NodeFigures, worker: int, seconds: float, at: float, attempts: int = 1
+    ) -> None:
+        """Note an item whose time in exec, which its worker has among its own, is ``seconds``."""
+        load, lane = figures.workers[worker], self._lane(figures.name, worker)
+        if lane is None:
+            load.due = inf
+            return
+        ended = self.axis.since(at)
+        self._note_before(load, lane, seconds)
+        if attempts > 1:
+            lane.work.fill_up(ended, seconds, lane.paused)
+        else:
+            lane.work.spread(max(0.0, ended - seconds), ended, seconds)
+        load.noted_s = load.work_s
+        load.due = self._end_of_bin(ended)
+
+    def _note_before(self, load: WorkerFigures, lane: Lane, seconds: float) -> None:
+        """Note the items of a worker before one of so many seconds: all in the bin before."""
+        before = load.work_s - load.noted_s - seconds
+        if before > 0:
+            since = max(0.0, load.due - self.axis.origin - self.axis.width / 2)
+            lane.work.spread(since, since, before)
+
+    def stood_in_line(self, node: str, usage: Usage, at: float) -> None:
+        """Note the time in line before an item began: that of its worker, or of several idle ones.
+
+        Those wait for permits behind one of them, and have their time noted from item to item.
+        """
+        times, until = self._times(node), self.axis.since(at)
+        since = max(0.0, until - usage.queued_s)
+        if usage.queued_for == "max_workers":
+            since = min(until, max(since, times.line_until))
+            times.line_until = until
+        times.line.spread(since, until, usage.queued_s)
+
+    def note(self, event: Event) -> None:
+        """Note what an event tells, other than the time of items in exec."""
+        match event:
+            case ItemFailed(node, at, item, worker):
+                for lane in self._lanes(node, worker):
+                    self._count(lane.failed, at)
+                self._times(node).paused.pop(item, None)
+            case ItemRetried(node, at, item, worker):
+                for lane in self._lanes(node, worker):
+                    self._count(lane.retried, at)
+                self._times(node).paused[item] = at
+            case AttemptStarted(node, at, item, worker):
+                since = self._times(node).paused.pop(item, at)
+                if (one := self._lane(node, worker)) is not None:
+                    self._last(one.paused, at - since, at)
+            case NodeFinished(node, at, seconds):
+                self._last(self._times(node).under_way, seconds, at)
+            case StageStarted(node, at):
+                self._times(node).stage_since = at
+            case StageFinished(node, at):
+                times = self._times(node)
+                if times.stage_since is not None:
+                    since, times.stage_since = times.stage_since, None
+                    self._last(times.under_way, at - since, at)
+
+    def _lanes(self, node: str, worker: int) -> list[Lane]:
+        lane, whole = self._lane(node, worker), self._times(node).whole
+        return [whole] if lane is None else [lane, whole]
+
+    def _count(self, series: Series, at: float) -> None:
+        moment = self.axis.since(at)
+        series.spread(moment, moment, 1.0)
+
+    def _last(self, series: Series, seconds: float, at: float) -> None:
+        """Add seconds up to a moment."""
+        until = self.axis.since(at)
+        series.spread(max(0.0, until - seconds), until, seconds)
+
+    def end(self, nodes: dict[str, NodeFigures], at: float) -> None:
+        """Note what the workers have done since they were noted last."""
+        self.axis.since(at)
+        for figures in nodes.values():
+            self.sample(figures, at)
+            self._times(figures.name).sampled, figures.due = None, -inf
+            for worker, load in figures.workers.items():
+                if (lane := self._lane(figures.name, worker)) is not None:
+                    self._note_before(load, lane, 0.0)
+                    load.noted_s, load.due = load.work_s, -inf
+
+    @property
+    def bins(self) -> int:
+        """How many bins there are."""
+        return min(BINS, int(self.axis.end / self.axis.width) + 1)
+
+    def times_of(self, node: str) -> NodeTimes | None:
+        """Return what a node did when; None where nothing was noted."""
+        return self._nodes.get(node)
