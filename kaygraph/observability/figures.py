@@ -185,6 +185,8 @@ class NodeFigures:
         told = [f"{self.ended:,} items" if self.ended > 1 else "1 item"]
         if failed:
             told.append(f"{failed:,} failed")
+        if skipped := self.items["skipped"]:
+            told.append(f"{skipped:,} skipped")
         if self.retries:
             told.append(f"{self.retries:,} retried")
         return ", ".join(told)

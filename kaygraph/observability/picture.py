@@ -24,7 +24,7 @@ def drawn(
         least = took[MOST_ROWS - 1]
         shown = [one for one in shown if max(one.wall_s, one.work_s, one.load_s) >= least]
     rows = [row_of(timeline, one) for one in shown[:MOST_ROWS]]
-    rows.sort(key=began)
+    rows.sort(key=lambda row: (began(row), row.name.count("/")))
     whole = max(seconds, timeline.axis.end)
     bins = max(1.0, whole / timeline.axis.width)
     return timeline_svg(redacted(name), rows, whole, bins, len(took) - len(rows), standalone)
