@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from .errors import WriteConflictError as WriteConflictError
     from .errors import WriteConflictWarning as WriteConflictWarning
     from .events import AttemptStarted as AttemptStarted
+    from .events import BatchFinished as BatchFinished
     from .events import CircuitChanged as CircuitChanged
     from .events import Event as Event
     from .events import ItemFailed as ItemFailed

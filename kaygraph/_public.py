@@ -43,6 +43,7 @@ NAMES = {
     ),
     "events": (
         "AttemptStarted",
+        "BatchFinished",
         "CircuitChanged",
         "Event",
         "ItemFailed",

@@ -142,6 +142,24 @@ class ItemFailed(NamedTuple):
     waiting: bool = False
 
 
+class BatchFinished(NamedTuple):
+    """A node has finished with its last item, or ends with an error: what became of its items.
+
+    The items of a ``BatchGraph`` are its rounds. ``failed`` counts those that timed out as well.
+    An item that was read is ``ok`` unless it is counted elsewhere. ``seconds`` is how long it took
+    from the first item to the last.
+    """
+
+    node: str
+    at: float
+    items: int
+    ok: int
+    failed: int
+    skipped: int
+    cancelled: int
+    seconds: float
+
+
 class StageStarted(NamedTuple):
     """A pipeline stage starts with ``workers`` workers."""
 
@@ -188,6 +206,7 @@ Event = (
     | AttemptStarted
     | ItemFinished
     | ItemFailed
+    | BatchFinished
     | StageStarted
     | StageFinished
     | LimitChanged

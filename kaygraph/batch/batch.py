@@ -9,7 +9,8 @@ from ..aio.timeouts import within
 from ..limits.permits import AUTO_MOST, AutoPermits, Permits
 from ..node.blocks import Blocks, exec_block_of
 from ..node.keywords import Attempts, BatchSettings, Item, ParallelSettings, Result
-from ..node.node import Node, prepared
+from ..node.node import Node
+from ..node.observed import prepared
 from ..node.settings import Checks, checks_of
 from ..node.streaming import Streaming
 from ..outcome import Outcome

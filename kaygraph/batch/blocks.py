@@ -139,7 +139,7 @@ class BlockWork:
                 for value in made:
                     slot.index = index = index + 1
                     if value is DROPPED:
-                        self._failures.skipped += 1
+                        self._failures.drop(index - 1, slot)
                     else:
                         append(value)
                     if timed:
@@ -171,6 +171,8 @@ class BlockWork:
             self.together = number
             place = f"{self._failures.name!r}, items {first} to {first + number - 1}"
             stopped_at(cancellation, place)
+            for index in range(first + 1, first + number):  # the first is told as one that fails
+                self._failures.cancel(index, self._slot.worker, cancellation, 1)
 
     def _fail(
         self, item: Any, index: int, seconds: float, error: BaseException, values: list[Any]

@@ -34,7 +34,9 @@ class FanOutInCallingThread(FanOut):
     async def _worker(self, number: int, context: Context) -> None:
         is_asked = self.work is not self._given  # for each result
         if isinstance(self.source, SyncSource) and not (self.timed or is_asked):
+            self.failures.emit = self.frame.run.emit
             await self._call_all(self.source, number)
+            self.failures.emit = None
         if not self.is_over:
             await super()._worker(number, context)
 

@@ -1,19 +1,25 @@
 """What happens when items fail for good."""
 
-from asyncio import CancelledError
-from collections.abc import Iterable
+from asyncio import CancelledError, get_running_loop
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..aio.stopped import stopped_at
 from ..aio.tasks import awaited_cancelled
 from ..aio.tracebacks import trim
-from ..errors import TooManyFailuresError, note_place
+from ..errors import Drop, TooManyFailuresError, note_place
+from ..events import Event, ItemFailed
 from ..limits.slots import Slot
 from ..outcome import Outcome, status_of
 
 
 class Failures:
-    """Applies ``on_error`` to failed items, and keeps the errors so far."""
+    """Applies ``on_error`` to failed items, and keeps the errors so far.
+
+    Attributes:
+        emit: Told of each that has failed; None where ``exec`` is called by what tells of that.
+        cancelled: How many items were cancelled.
+    """
 
     def __init__(
         self, name: str, on_error: str | float, known: int = 0, *, shows: bool = True
@@ -24,7 +30,8 @@ class Failures:
         self.known = known  # the number of items where it is known in advance, else 0
         self.pulled = 0
         self.given_up = False
-        self.failed = self.skipped = 0
+        self.failed = self.skipped = self.cancelled = 0
+        self.emit: Callable[[Event], None] | None = None
         self.errors: list[Exception] = []  # where their number decides
 
     def bear(self, item: Any, index: int, slot: Slot, raised: BaseException) -> Outcome[Any]:
@@ -36,10 +43,16 @@ class Failures:
         try:
             if isinstance(error, CancelledError):
                 stopped_at(error, f"{self.name!r}, item {index}")
+                self.cancel(index, slot.worker, error, 1)
                 raise error
             if not isinstance(error, Exception):
                 self._note(error, item, index)
+                self.cancel(index, slot.worker, error, 1)
                 raise error
+            if self.emit is not None:
+                if not isinstance(error, Drop):
+                    self._note(error, item, index)
+                self._tell(index, slot, error)
             status = status_of(error, self.on_error)
             if status == "skipped":
                 self.skipped += 1
@@ -49,6 +62,37 @@ class Failures:
             return Outcome(self.name, index, status, None, error, slot.attempts, slot.seconds, item)
         finally:
             del error, raised  # they hold this frame: no cycle may keep them alive
+
+    def cancel(self, index: int, worker: int, error: BaseException, attempts: int = 0) -> None:
+        """Count an item that is cancelled, or that an error ends which is none of its own."""
+        self.cancelled += 1
+        if self.emit is not None:
+            at = get_running_loop().time()
+            failed = ItemFailed(self.name, at, index, worker, attempts, 0.0, "cancelled", error)
+            self.emit(failed)
+
+    def lose(self, index: int, error: BaseException) -> None:
+        """Count an item that has ended, where the batch ends before anybody has asked for it."""
+        if not isinstance(error, Exception):
+            self.cancel(index, 0, error, 1)
+            return
+        if status_of(error, self.on_error) == "skipped":
+            self.skipped += 1
+        else:
+            self.failed += 1
+        if self.emit is not None:
+            self._tell(index, Slot(), error)
+
+    def drop(self, index: int, slot: Slot) -> None:
+        """Count an item that is left out, without an error that says so."""
+        self.skipped += 1
+        if self.emit is not None:
+            self._tell(index, slot, Drop())
+
+    def _tell(self, index: int, slot: Slot, error: Exception) -> None:
+        assert self.emit is not None
+        where = self.name, get_running_loop().time(), index, slot.worker, 1, slot.seconds
+        self.emit(ItemFailed(*where, status_of(error, self.on_error), error))
 
     def _count(self, error: Exception, item: Any, index: int) -> None:
         """Count a failure, and raise it, or all, if it is not tolerated."""

@@ -1,7 +1,7 @@
 """The bounded gather: many items, at most ``max_workers`` at once, each accounted for once."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sized
+from collections.abc import Awaitable, Callable, Coroutine, Sized
 from contextvars import Context, copy_context
 from functools import partial
 from itertools import repeat
@@ -21,7 +21,7 @@ from ..aio.tasks import (
     raise_if_cancelled,
 )
 from ..errors import TooManyFailuresError
-from ..events import ItemFailed
+from ..events import BatchFinished, Event
 from ..executors.chunk import Ready
 from ..limits.permits import Permits
 from ..limits.slots import Slot
@@ -104,8 +104,31 @@ class FanOut:
         self.chunks_of = chunks
         self._given = work
 
-    async def run(self) -> list[Any]:
+    def run(self) -> Coroutine[Any, Any, list[Any]]:
         """Run all items and return the results."""
+        emit = self.frame.run.emit
+        return self._run() if emit is None else self._observed(emit)
+
+    async def _observed(self, emit: Callable[[Event], None]) -> list[Any]:
+        if self.is_direct:
+            self.failures.emit = emit
+        now = asyncio.get_running_loop().time
+        started = now()
+        try:
+            return await self._run()
+        finally:
+            of = self.failures
+            others = of.failed, of.skipped, of.cancelled
+            counts = self.pulled, self.pulled - sum(others), *others
+            emit(BatchFinished(self.name, at := now(), *counts, at - started))
+            of.emit = None  # it knows this run: no cycle may stay
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether ``exec`` is awaited, so that nothing else tells of an item that fails."""
+        return self.bare is not None
+
+    async def _run(self) -> list[Any]:
         try:
             await raise_if_cancelled()  # prep may have swallowed it
             if self.max_workers == 1:  # also if others wait, only one works: nothing runs beside
@@ -123,7 +146,7 @@ class FanOut:
             self.has_gaps = True  # return what is done, and leave out what was cancelled
         finally:
             if not isinstance(self.source, SyncSource):
-                self._account_for(self.source.left)
+                self._account_for(self.source)
             if not isinstance(self.source, AsyncSource):
                 self.source.close()
         self.failures.settle(self.pulled)
@@ -274,15 +297,17 @@ class FanOut:
         if pool is not None:
             pool.finish()
 
-    def _account_for(self, left: Iterable[tuple[int, Any]]) -> None:
+    def _account_for(self, source: AsyncSource | Chunks) -> None:
         """Emit an event for each item that was read and not worked on: it is cancelled."""
-        emit, now = self.frame.run.emit, asyncio.get_running_loop().time
-        for index, _ in left:
+        self.failures.emit = self.frame.run.emit
+        if isinstance(source, Chunks):
+            for ready in source.done:  # they have ended, and nobody has taken what they came to
+                self.pulled += 1
+                self.failures.lose(ready.index, ready.error or asyncio.CancelledError())
+        for index, _ in source.left:
             self.pulled += 1
             self.has_gaps = True
-            if emit is not None:
-                error = asyncio.CancelledError()
-                emit(ItemFailed(self.name, now(), index, 0, 0, 0.0, "cancelled", error))
+            self.failures.cancel(index, 0, asyncio.CancelledError())
 
     async def _asked_for(self, source: Any, slot: Slot) -> tuple[int, Any]:
         """Ask a source that takes long for an item.
@@ -297,7 +322,11 @@ class FanOut:
         if item is not END:
             self._reserve(index)
             if self.bare is not None and not slot.held:
-                await slot.take()
+                try:
+                    await slot.take()
+                except BaseException:
+                    source.left.append((index, item))  # nobody has worked on it
+                    raise
         return index, item
 
     def _reserve(self, index: int) -> None:

@@ -35,10 +35,14 @@ class FanOutInBlocks(FanOut):
         self._exec_block = exec_block
         if isinstance(items, Blocks):
             self.source = AsyncSource(items.lists, self.frame)
-        self._run = NEVER_DRAINS if self.frame.rules.whole else self.frame.run
+        self._drains = NEVER_DRAINS if self.frame.rules.whole else self.frame.run
         self._clock = asyncio.get_running_loop().time
         self._turned = self._clock()  # when other tasks had their turn
         self._pace = Pace(MOST)
+
+    @property
+    def is_direct(self) -> bool:
+        return True
 
     async def _gathered(self) -> None:
         if isinstance(self.source, SyncSource):
@@ -62,7 +66,7 @@ class FanOutInBlocks(FanOut):
                 return
 
             async def take_up(items: list[Any]) -> None:
-                while items and not self._run.draining:
+                while items and not self._drains.draining:
                     block = items[: self._most]
                     del items[: self._most]
                     await self._take(block, work, permits, self._clock())
@@ -82,7 +86,7 @@ class FanOutInBlocks(FanOut):
                 began, most = self._clock(), self._most
                 try:
                     while len(items) < most:
-                        item = END if self._run.draining else pull(iterator, END)
+                        item = END if self._drains.draining else pull(iterator, END)
                         if is_over := item is END:
                             break
                         items.append(item)

@@ -227,7 +227,7 @@ class BaseNode(Replacing, CoreNode[Any, Any]):
             node = self._copied(frame)
         began = time()
         context = node.__dict__["_execution_context"] = {"start_time": began}
-        simply = node._simply if frame.bare else None
+        simply = node._simply if frame.bare and not frame.watched else None
         around = FRAME.get()
         if around is not frame:
             FRAME.set(frame)

@@ -13,7 +13,8 @@ from ..limits.clock import has_own_clock
 from ..limits.slots import Slot
 from ..run.frame import Frame
 from ..run.place import place_to_send
-from ..run.run import Run, WorkerProcesses
+from ..run.run import Run
+from ..run.worker_processes import WorkerProcesses
 from .calling_thread import call_here, is_due, turn
 from .chunk import IN_PROCESSES, Chunk
 from .elsewhere import in_thread, run_to_end, submitted

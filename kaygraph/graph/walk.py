@@ -1,6 +1,6 @@
 """The walk: tokens that move along edges, and joins that run once."""
 
-from asyncio import CancelledError, get_running_loop, sleep
+from asyncio import CancelledError, sleep
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence, Set
 from functools import partial
 from itertools import repeat
@@ -13,7 +13,6 @@ from ..aio.tasks import (
     TURN,
     Gathering,
     awaited_cancelled,
-    cancellation_check,
     is_cancelled,
     raise_if_cancelled,
 )
@@ -30,6 +29,7 @@ from ..run.frame import FRAME, Frame
 from ..run.place import PLACE
 from ..run.recorder import Recorder
 from .arrivals import Arrivals
+from .ending import end_check
 from .plan import Fan, Plan, Step
 from .tokens import Fork, Tokens
 
@@ -74,6 +74,9 @@ class Walk:
         self.trail = inherited_trail() if frame.run.checking else None
         self.arrivals = Arrivals() if plan.merges else None
         self.plain = not frame.watched and self.arrivals is None
+        # Nobody looks at more than how nodes begin and end.
+        closely = self.arrivals is not None or frame.rules.slow_hook_s is not None
+        self.tells = not closely and frame.run.journal is None
         # How many nodes may run, at most, before the loop has a turn: nodes that never suspend must
         # not starve it. Never 0 where no node runs twice.
         self.turn = TURN if plan.loops and not frame.run.by_hand else -1
@@ -304,23 +307,8 @@ class Walk:
             fork.broken = True
 
     def _end_check(self, fork: Fork | None) -> Callable[[], int] | None:
-        """Return what tells whether no other node is to begin; None where nobody needs to ask.
-
-        Where a walk has a time limit or no end, or others wait for it, it is not to go on after a
-        node that has swallowed its cancellation, or has held up the loop and its timers.
-        """
-        run, until = self.frame.run, self.until
-        if run.by_hand:  # nobody can cancel it
-            return None
-        others_wait = fork is not None or run.side_by_side or self.frame.rules.whole
-        if until == inf and not (others_wait or self.plan.loops):
-            return None
         known = self.cancelled if fork is None else None
-        cancelled = known or cancellation_check()
-        if until == inf:
-            return cancelled
-        now = get_running_loop().time
-        return lambda: cancelled() or now() >= until
+        return end_check(self.frame, self.until, known, fork is not None, self.plan.loops)
 
     async def _end_at(self, node: BaseNode[Any, Any]) -> None:
         """Raise the cancellation that has come, or that a timer holds which is due."""
@@ -353,11 +341,17 @@ class Walk:
         self.errors = {**self.errors, **{t: (*self.errors.get(t, ()), error) for t in targets}}
         self.frame.run.marked = True
 
-    async def _observed(self, step: Step, last: Any) -> Any:
+    def _observed(self, step: Step, last: Any) -> Coroutine[Any, Any, Any]:
         """Run a node that somebody observes, or on an error route, or while the run drains.
 
         ``last`` is the action of the node before.
         """
+        run = self.frame.run
+        if self.tells and not (run.marked or run.checking):
+            return lifecycle(step.node, self.shared, self.frame)
+        return self._looked_at(step, last)
+
+    async def _looked_at(self, step: Step, last: Any) -> Any:
         node, frame, errors = step.node, self.frame, self.errors.get(step, ())
         if frame.drains:  # what has begun comes to its end, and nothing else begins
             if len(errors) > 1:

@@ -14,11 +14,12 @@ from ..aio.stopped import stopped_after, stopped_at
 from ..aio.tasks import awaited_cancelled, is_cancelled
 from ..aio.timeouts import late_error
 from ..errors import CircuitOpenError, Drop, add_note, note_place
-from ..events import ItemRetried
+from ..events import ItemFailed, ItemRetried
 from ..executors.choice import blocks, execute
 from ..executors.kinds import YIELDING, result_of
 from ..executors.yielding import substitutes
 from ..limits.slots import Slot
+from ..outcome import status_of
 from ..run.frame import FRAME, Frame
 from ..run.place import PLACE, Worker
 from ..run.recorder import RunItem
@@ -69,6 +70,20 @@ async def call(node: Any, item: Any, index: int | None, frame: Frame, slot: Slot
         slot.leave_task()
         if place is not None:
             PLACE.reset(place)
+
+
+def tell_failed(node: Any, frame: Frame, raised: BaseException) -> None:
+    """Tell the observers of a node's only item, which has failed where ``exec`` was awaited."""
+    if frame.run.emit is None:
+        return
+    error, name = awaited_cancelled(raised) or raised, frame.name_of(node)
+    try:
+        if not isinstance(error, asyncio.CancelledError):
+            note_place(error, repr(name))
+        at = asyncio.get_running_loop().time()
+        frame.run.emit(ItemFailed(name, at, 0, 0, 1, 0.0, status_of(error), error))
+    finally:
+        del error, raised  # they hold this frame: no cycle may keep them alive
 
 
 class Calls(Composed):

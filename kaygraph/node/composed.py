@@ -71,8 +71,8 @@ class Composed:
         self.prepares = claims or yields or not (self.keys is None and self.deadline is None)
         self.clock = clock_of(asyncio.get_running_loop())
         limited = self.timeout is not None or self.deadline is not None
-        self.clocked = limited or self.emit is not None
-        self.ends = self.keys is not None or self.emit is not None
+        self.clocked = limited or run.hears_items
+        self.ends = self.keys is not None or run.hears_items
         self.emit_item = run.emit_item
         self.whole = node.composition.kind == "compound" if self.emit is not None else False
         self.counter = counter_of(run.counting, self.name, self.whole) if run.counting else None
@@ -256,7 +256,8 @@ class Composed:
             slot.key = None
         if self.emit is None:
             return
-        usage, slot.usage = slot.usage, NO_USAGE  # the next item begins with nothing
+        heard = self.emit_item is not None or self.counter is not None
+        usage, slot.usage = slot.usage if heard else NO_USAGE, NO_USAGE  # for the next item
         if slot.pool is not None and slot.pool.waiter is not None:
             usage = slot.pool.with_line(usage, self.clock())
         worker, attempts, seconds = slot.worker, slot.attempts, slot.seconds

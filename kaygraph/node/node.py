@@ -22,13 +22,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, Unpack
 from .._validation import check_name
 from ..aio.tasks import raise_if_awaited
 from ..executors.calling_thread import call_here, turn
-from ..executors.kinds import late, result_of
+from ..executors.kinds import late
 from ..limits.slots import Slot
 from ..run.frame import Frame
 from ..run.launch import Runnable
-from ..run.place import InNode
 from .blocks import ExecBlock
-from .call import Work, call, compose
+from .call import Work, call, compose, tell_failed
 from .composition import Composition
 from .facts import Fact, Facts
 from .hooks import changed_classes, check_names, note_hooks, nothing
@@ -257,11 +256,19 @@ class BaseNode(Pipeable, Wired, Facts, Runnable, Generic[P, E, I, R]):
             exec_res: Any
             run = frame.run
             if awaited and frame.bare:
-                exec_res = await self.exec(prep_res)  # type: ignore[misc]
+                try:
+                    exec_res = await self.exec(prep_res)  # type: ignore[misc]
+                except BaseException as error:
+                    tell_failed(self, frame, error)
+                    raise
             elif called and frame.bare and run.inline and not run.side_by_side:
-                exec_res = call_here(self.exec, prep_res)
-                if type(exec_res) is CoroutineType:
-                    exec_res = await late(self, "exec", exec_res)
+                try:
+                    exec_res = call_here(self.exec, prep_res)
+                    if type(exec_res) is CoroutineType:
+                        exec_res = await late(self, "exec", exec_res)
+                except BaseException as error:
+                    tell_failed(self, frame, error)
+                    raise
                 if monotonic() >= run.next_turn:
                     await turn(run)
             else:
@@ -389,12 +396,3 @@ class Node(BaseNode[P, E, I, R], Limits):
 
 class AsyncNode(Node[P, E, I, R]):
     """A Node whose hooks are written ``async def``: a name for readers, the same engine."""
-
-
-async def prepared(node: Node[Any, Any], shared: Any, frame: Frame) -> Any:
-    """Open a node's ``lifespan`` and return what its ``prep`` returns."""
-    has_lifespan, prep_is_async, _ = node.hook_kinds
-    with InNode(frame.name_of(node)):
-        if has_lifespan:
-            await frame.run.open(node, shared)
-        return await result_of(node, "prep", node.prep(shared), prep_is_async)

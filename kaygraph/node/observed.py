@@ -6,30 +6,50 @@ from functools import partial
 from typing import Any
 
 from ..events import NodeFinished, NodeStarted
+from ..executors.kinds import result_of
 from ..observability.conflicts import checked
 from ..observability.slow_hooks import timed
 from ..run.frame import Frame
+from ..run.place import InNode
 from .node import BaseNode
 
 
 async def lifecycle(node: BaseNode[Any, Any], shared: Any, frame: Frame) -> str | None:
     """Run a node's lifecycle and tell the observers of its start and its end."""
-    emit, journal = frame.run.emit, frame.run.journal
-    begin = partial(node.run_within, shared, frame)
-    if journal is not None:
-        begin = partial(journal.visited, node, frame, begin)
+    emit = frame.run.emit
     if emit is None:
-        return await begin()
+        return await _visited(node, shared, frame)
     now = asyncio.get_running_loop().time
     name, started = frame.name_of(node), now()
     emit(NodeStarted(name, started))
     try:
-        action = await begin()
+        if frame.run.journal is None:
+            action = await node.run_within(shared, frame)
+        else:
+            action = await _visited(node, shared, frame)
     except BaseException as error:
         emit(NodeFinished(name, at := now(), at - started, None, error))
         raise
     emit(NodeFinished(name, at := now(), at - started, action, None))
     return action
+
+
+def _visited(
+    node: BaseNode[Any, Any], shared: Any, frame: Frame
+) -> Coroutine[Any, Any, str | None]:
+    journal = frame.run.journal
+    if journal is None:
+        return node.run_within(shared, frame)
+    return journal.visited(node, frame, partial(node.run_within, shared, frame))
+
+
+async def prepared(node: BaseNode[Any, Any], shared: Any, frame: Frame) -> Any:
+    """Open a node's ``lifespan`` and return what its ``prep`` returns."""
+    has_lifespan, prep_is_async, _ = node.hook_kinds
+    with InNode(frame.name_of(node)):
+        if has_lifespan:
+            await frame.run.open(node, shared)
+        return await result_of(node, "prep", node.prep(shared), prep_is_async)
 
 
 def begun(

@@ -119,7 +119,7 @@ class Frame:
         cell: Where the branch around keeps its last result.
         rules: What the graphs around say.
         watched: Somebody looks at what nodes do, or at how long they take.
-        bare: Nobody watches and nothing is limited: ``exec`` may be awaited directly.
+        bare: Nobody looks at items and nothing is limited: ``exec`` may be awaited directly.
         walk: Of the graph around: the Place of its nodes' hooks where none is nearer.
     """
 
@@ -143,12 +143,13 @@ class Frame:
         self.run, self.scope, self.params, self.attempt = run, scope, params, attempt
         self.error, self.caps, self.cell, self.rules = error, caps, cell, rules
         self.walk: Any = None
-        watched = run.watched
-        limited: object = caps or cell
+        self.watched = run.watched
+        asked: object = run.watches_items or caps or cell
         if rules is not RULES:
-            watched = watched or rules.slow_hook_s is not None
-            limited = limited or rules.timeout is not None
-        self.watched, self.bare = watched, not (watched or limited)
+            is_timed = rules.slow_hook_s is not None
+            self.watched = self.watched or is_timed
+            asked = asked or is_timed or rules.timeout is not None
+        self.bare = not asked
 
     def derive(self, **changes: Unpack[FrameFacts]) -> "Frame":
         """Return a frame that differs in the facts given."""

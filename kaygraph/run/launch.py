@@ -182,7 +182,7 @@ class Runnable:
         shared = self._store_of(shared)
         deadline = check_limit("deadline", deadline)
         if journal is not None:
-            run.watched = True
+            run.watched = run.watches_items = True
             work = _recorded(work, journal, self, deadline)
         elif deadline is not None:
             work = _in_time(work, deadline, self.name)

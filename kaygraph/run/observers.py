@@ -6,10 +6,12 @@ from contextvars import ContextVar
 from functools import partial
 from typing import Protocol, TypeGuard
 
-from ..events import Event, Observer, Usage
+from ..events import AttemptStarted, Event, ItemFinished, ItemStarted, Observer, Usage
 
 MOST_IN_A_ROW = 25  # failures after which an observer is told of nothing more
 
+# Events of which there is one, or more, for each item that ends well.
+OF_ITEMS = frozenset({ItemStarted, AttemptStarted, ItemFinished})
 
 # Whether an observer is being called: what it begins is no part of the run that it observes.
 OBSERVING: ContextVar[bool] = ContextVar("kaygraph_observing", default=False)
@@ -88,6 +90,11 @@ def _counts(observer: Observer) -> TypeGuard[CountsItems]:
     return isinstance(observer, CountsItems) and observer.counts_items
 
 
+def _hears_items(observer: Observer) -> bool:
+    """Whether an observer does not say ``items = False``; it may have items of another kind."""
+    return getattr(observer, "items", True) is not False
+
+
 class Observers:
     """Calls observers with events, in the order given.
 
@@ -95,33 +102,38 @@ class Observers:
     has missed. The loop's exception handler hears of its first failure, and again when it is given
     up: not of each one, as there may be as many as events.
 
+    Those with ``items = False`` are not told of an item, unless it fails or is to be tried again.
+
     Attributes:
         counting: Those that count items, and need no event for each.
+        hears_items: Whether any is to hear of each item, or counts them.
     """
 
-    __slots__ = ("_failures", "_observers", "_told", "counting")
+    __slots__ = ("_failures", "_observers", "_of_items", "_told", "counting", "hears_items")
 
     def __init__(self, observers: Sequence[Observer]) -> None:
-        self._observers = list(observers)
-        self.counting = tuple([one for one in observers if _counts(one)])
+        self._observers = tuple(observers)
+        self._of_items = tuple([one for one in observers if _hears_items(one)])
+        self.counting = tuple([one for one in self._of_items if _counts(one)])
+        self.hears_items = bool(self._of_items)
         self._failures: dict[int, int] = {}  # in a row, by the id of the observer
         self._told: set[int] = set()  # those of which the handler has heard
 
     @property
     def of_items(self) -> Callable[[Event], None] | None:
-        """What tells those that count no items of an item; None where all of them count."""
-        return self._tell_of_item if len(self._observers) > len(self.counting) else None
+        """What tells of an item those that want an event for it; None where nobody does."""
+        return self._tell_of_item if len(self._of_items) > len(self.counting) else None
 
     def __call__(self, event: Event) -> None:
-        self._tell(self._observers, event)
+        self._tell(self._of_items if type(event) in OF_ITEMS else self._observers, event)
 
     def _tell_of_item(self, event: Event) -> None:
-        self._tell([one for one in self._observers if not _counts(one)], event)
+        self._tell([one for one in self._of_items if not _counts(one)], event)
 
     def _tell(self, observers: Sequence[Observer], event: Event) -> None:
         observing = OBSERVING.set(True)
         try:
-            for observer in tuple(observers):
+            for observer in observers:
                 try:
                     observer(event)
                 except (Exception, asyncio.CancelledError) as error:
@@ -138,7 +150,8 @@ class Observers:
             self._told.add(id(observer))
             message = f"observer {observer!r} failed at {type(event).__name__}"
         elif failures == MOST_IN_A_ROW:
-            self._observers.remove(observer)
+            self._observers = tuple([one for one in self._observers if one is not observer])
+            self._of_items = tuple([one for one in self._of_items if one is not observer])
             message = f"observer {observer!r} failed {failures} times in a row, and is not called"
             message += " again in this run"
         else:

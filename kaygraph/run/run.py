@@ -6,15 +6,16 @@ from collections.abc import Callable, Hashable, Mapping, Sequence, Set
 from contextlib import suppress
 from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from ..aio.tasks import outlast
 from ..events import Event, Observer
 from ..limits.clock import has_own_clock
 from ..limits.permits import KeyedPermits, Permits
-from ..limits.slots import Loan, Slot
+from ..limits.slots import Loan
 from .lifespan import Held, Lifespans
 from .observers import CountsItems, Observers, both
+from .worker_processes import WorkerProcesses
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -32,33 +33,6 @@ TURN_S = 0.001
 MAX_THREADS = 1024
 
 NO_LOANS: Mapping[Hashable, Loan] = MappingProxyType({})
-
-
-class WorkerProcesses(Protocol):
-    """Processes that call ``exec``; the run closes them when it ends."""
-
-    async def call(
-        self,
-        node: Any,
-        item: Any,
-        params: Mapping[str, Any],
-        attempt: int,
-        memory_limit: int | None = None,
-        place: Mapping[str, Any] = ...,
-        limit_s: float | None = None,
-        start_timeout: float | None = None,
-        slot: Slot | None = None,
-        measures: bool = False,
-        held: list[Any] | None = None,
-    ) -> Any: ...
-
-    async def run(
-        self, chunk: Any, limit_s: float | None, start_timeout: float | None, share_s: float
-    ) -> None: ...
-
-    async def let_go(self, held: list[Any], whole: bool) -> None: ...
-
-    async def close(self) -> None: ...
 
 
 class SideBySide:
@@ -85,11 +59,13 @@ class Run:
 
     ambient: ClassVar[tuple[Observer, ...]] = ()  # those who watch every run that begins
     watched = False  # nodes are to be looked at: somebody observes, or records
+    watches_items = False  # and so is each item
     journal: "Recorder | None" = None
     emit: Callable[[Event], None] | None = None
     tell: Callable[[Event], None] | None = None  # of its begin and end: not all that hear the rest
     emit_item: Callable[[Event], None] | None = None  # those that want one of each item
-    counting: tuple[CountsItems, ...] = ()  # the others, which count items
+    counting: tuple[CountsItems, ...] = ()  # those that count items
+    hears_items = False  # there is somebody of either kind
     opened = False  # there is something to close
     # How to end the wait for an item of each source, and what tells whether there is one.
     sources: Mapping[Callable[[], None], Callable[[], object]] = MappingProxyType({})
@@ -147,8 +123,8 @@ class Run:
 
     @cached_property
     def measures(self) -> bool:
-        """Whether what ``exec`` takes is measured: somebody observes, on the machine's clock."""
-        return self.emit is not None and not has_own_clock(asyncio.get_running_loop())
+        """Whether what ``exec`` takes is measured: items are observed, on the machine's clock."""
+        return self.hears_items and not has_own_clock(asyncio.get_running_loop())
 
     @cached_property
     def id(self) -> str:
@@ -162,6 +138,7 @@ class Run:
             self.watched = True
             self.emit = self.tell = told = Observers(self._observers)
             self.emit_item, self.counting = told.of_items, told.counting
+            self.hears_items = self.watches_items = told.hears_items
 
     # --- runs within runs -------------------------------------------------------------------------
 
@@ -179,14 +156,18 @@ class Run:
         own = [one for one in self._observers if not any(one is other for other in heard)]
         self.hears = (*heard, *own)
         self.emit, self.tell = emit, None
-        self.emit_item, self.counting = (around.emit_item, around.counting) if near else (emit, ())
+        self.hears_items = around.hears_items
+        far = emit if self.hears_items else None
+        self.emit_item, self.counting = (around.emit_item, around.counting) if near else (far, ())
         if own:
             self.tell = told = Observers(own)
             self.emit = both(emit, told)
             self.emit_item = both(self.emit_item, told.of_items)
             self.counting += told.counting
+            self.hears_items |= told.hears_items
         if shares and self.journal is None:
             self.journal = around.journal
+        self.watches_items = self.watches_items or self.hears_items or self.journal is not None
         self.watched = self.watched or self.emit is not None or self.journal is not None
 
     def enter(self) -> None:

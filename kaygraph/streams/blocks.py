@@ -113,6 +113,7 @@ class BlockStage(Stage):
     def begin(self) -> BlockWork:
         """Return what works on blocks, in this task."""
         worker = Worker(self.node, self.frame, Slot((), 0, self.timed), several=True)
+        self.failures.emit = self.frame.run.emit
         return BlockWork(self._exec_block, worker, self.failures, self._failed)
 
     async def work(self, items: list[Any], work: BlockWork) -> list[Any]:
@@ -129,7 +130,9 @@ class BlockStage(Stage):
                     values.append(outcome)
                 items = items[number + 1 :]
         except BaseException:
-            self.outbox.items.extend(values)  # so that they are accounted for
+            # So that they are accounted for.
+            self.outbox.items.extend(values)
+            self.inbox.items.extendleft(reversed(items[work.done :]))
             raise
         return values
 
@@ -223,7 +226,11 @@ class Line:
     async def take(self, items: list[Any]) -> None:
         """Work on a block, stage by stage, and put what comes of it into the last outbox."""
         if not self.slot.held:
-            await self.slot.take()
+            try:
+                await self.slot.take()
+            except BaseException:
+                self.stages[0].inbox.items.extendleft(reversed(items))  # to be accounted for
+                raise
         number, began = len(items), self._clock()
         at = began
         for stage, work in self._works:

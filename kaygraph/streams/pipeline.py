@@ -15,8 +15,8 @@ from ..executors.kinds import result_of
 from ..node.blocks import Blocks
 from ..node.composition import Composition
 from ..node.keywords import PipelineSettings
-from ..node.node import BaseNode, Node, prepared
-from ..node.observed import begun
+from ..node.node import BaseNode, Node
+from ..node.observed import begun, prepared
 from ..node.settings import Checks, checks_of
 from ..node.streaming import Streaming
 from ..node.wiring import unique

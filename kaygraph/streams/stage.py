@@ -164,6 +164,7 @@ class Stage:
             plain = _unchanged
         elif node.exec_is_plain and frame.bare and not self.timed:
             plain = node.exec  # type: ignore[assignment]
+            self.failures.emit = frame.run.emit
         slot = Slot((self.cap, *frame.caps), number, self.timed, self.pool)
         outlet: StageOutlet | None = None
         if node.exec_kind in YIELDING:

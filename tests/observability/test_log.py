@@ -69,6 +69,7 @@ def test_a_run_that_works_is_told_from_start_to_end() -> None:
         ("debug", "node started", "Invert", None, None),
         ("debug", "item started", "Invert", 0, None),
         ("debug", "item finished", "Invert", 0, 1),
+        ("info", "batch finished", "Invert", None, None),
         ("info", "node finished", "Invert", None, None),
         ("info", "run finished", "Graph", None, None),
     ]
@@ -83,6 +84,7 @@ def test_failures_and_retries_are_warnings_and_a_failed_run_is_an_error() -> Non
         ("warning", "item retried", 1, None, None),
         ("debug", "attempt started", 2, None, None),
         ("warning", "item failed", None, 2, "failed"),
+        ("info", "batch finished", None, None, None),
         ("warning", "node finished", None, None, None),
         ("error", "run finished", None, None, None),
     ]

@@ -1,0 +1,90 @@
+"""What it costs to look at a run: an observer of nodes against nobody."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from benchmarks.b08_fan_out import Items
+from benchmarks.harness import Benchmark, Case
+from kaygraph import Event, Graph, Node
+
+ROW = json.dumps({"id": 7, "tags": ["a", "b"] * 150, "sizes": [*range(600)]})
+
+
+def cases(size: int) -> Iterator[Benchmark]:
+    yield of_items(1_000_000 // size)
+    yield of_nodes(1_000 // size)
+
+
+class OfNodes:
+    """An observer that wants no event of an item."""
+
+    items = False
+
+    def __init__(self) -> None:
+        self.events = 0
+
+    def __call__(self, event: Event, /) -> None:
+        self.events += 1
+
+
+class Reads(Node[Any, Any]):
+    """Does a little: reads and writes a line of JSON, of 4 KB."""
+
+    def prep(self, shared: Any) -> Any:
+        return shared["line"]
+
+    async def exec(self, line: str) -> str:
+        return json.dumps(json.loads(line))
+
+    def post(self, shared: Any, prep_res: Any, exec_res: str) -> None:
+        shared["line"] = exec_res
+
+
+def of_items(operations: int) -> Case:
+    """One operation is one item that does nothing."""
+    graph = Graph(Items())
+
+    async def work(*observers: OfNodes) -> None:
+        shared = {"n": operations}
+        await graph.run_async(shared, observers=observers)
+        assert len(shared["results"]) == operations  # type: ignore[arg-type]
+
+    async def observed() -> None:
+        await work(observer := OfNodes())
+        assert observer.events == 5
+
+    return Case(
+        name="E1-items",
+        what="items that do nothing, with an observer of nodes: against nobody",
+        operations=operations,
+        floor=work,
+        ours=observed,
+        target=1.02,
+    )
+
+
+def of_nodes(operations: int) -> Case:
+    """One operation is one node."""
+    first = last = Reads(name="0")
+    for number in range(1, operations):
+        last = last.next(Reads(name=str(number)))
+    graph = Graph(first)
+
+    async def work(*observers: OfNodes) -> None:
+        shared = {"line": ROW}
+        await graph.run_async(shared, observers=observers)
+        assert shared["line"] == ROW
+
+    async def observed() -> None:
+        await work(observer := OfNodes())
+        assert observer.events == 2 + 2 * operations
+
+    return Case(
+        name="E1-nodes",
+        what="nodes that read and write a line of JSON, with an observer: against nobody",
+        operations=operations,
+        floor=work,
+        ours=observed,
+        target=1.05,
+    )
