@@ -93,6 +93,7 @@ if TYPE_CHECKING:
     from .observability.report import RunReport as RunReport
     from .outcome import Outcome as Outcome
     from .outcome import Status as Status
+    from .progress.progress import Progress as Progress
     from .run.task import RunTask as RunTask
     from .snapshot import RunSnapshot as RunSnapshot
     from .streams.pipeline import Pipeline as Pipeline

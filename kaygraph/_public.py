@@ -88,6 +88,7 @@ NAMES = {
     "observability.figures": ("NodeFigures", "WorkerFigures"),
     "observability.report": ("RunReport",),
     "outcome": ("Outcome", "Status"),
+    "progress.progress": ("Progress",),
     "run.task": ("RunTask",),
     "snapshot": ("RunSnapshot",),
     "streams.pipeline": ("Pipeline",),

@@ -39,6 +39,7 @@ LAYERS = [
     "groups",
     "journal",
     "inspection",
+    "progress",
     "__init__",
     "nodes",
     "patterns",

@@ -8,6 +8,7 @@ from ..errors import closest
 from ..events import Observer
 from ..observability.log import RunLog
 from ..observability.report import RunReport
+from ..progress.progress import Progress
 from .arguments import Options
 from .loading import load_named
 from .wrong import WrongCommandError
@@ -74,6 +75,8 @@ def observing(options: Options) -> Observing:
             )
     if options.report is not None:
         found.add_report(prints=False)
+    if options.progress:
+        found.observers.append(Progress())
     return found
 
 

@@ -1,6 +1,5 @@
 """``kaygraph run``: a graph is run; its result goes to standard output, all else to the other."""
 
-import json
 import sys
 import time
 from contextlib import ExitStack
@@ -13,7 +12,7 @@ from ..journal.journal import Journal
 from ..journal.waiting import Waits
 from ..observability.report import RunReport
 from .apart import results_apart
-from .arguments import Command, Options, several, takes
+from .arguments import Command, Options, flag, several, takes
 from .failing import tell_failure
 from .loading import load_graph
 from .observing import Observing, observing
@@ -131,7 +130,7 @@ def _file_to_write(name: str) -> Path:
 
 
 def _write_report(path: Path, report: RunReport) -> None:
-    path.write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
+    path.write_text(report.to_json(2) + "\n", encoding="utf-8")
 
 
 def _say(line: str) -> None:
@@ -146,7 +145,7 @@ EXAMPLES = """\
 a value is JSON where it can be, else text: --set limit=20 --set name=Ann
 
   kaygraph run flows.py:graph --set url=https://example.com --output pages
-  kaygraph run flows.py:graph --input shared.json
+  kaygraph run flows.py:graph --input shared.json --progress
   echo '{"question": "why?"}' | kaygraph run chat.py:graph --input - --output answer
   kaygraph run flows.py:graph --journal runs.db,run=import-7
   kaygraph run flows.py:graph --observe report --report report.json
@@ -168,6 +167,7 @@ COMMAND = Command(
         several("--set", "KEY=VALUE", "put a value into shared: JSON, else text"),
         takes("--input", "FILE", help="shared as JSON; - is standard input"),
         several("--output", "KEY", "print shared[KEY] as JSON at the end; . prints all of shared"),
+        flag("--progress", "show how far each node is, on standard error"),
         takes(
             "--journal", "FILE[,run=ID]", dest="recorded",
             help="record the run, or go on with it; also ,redo=NODE ,accept=NODE ,on_wait=stay "

@@ -1,0 +1,3 @@
+"""How far a run is: bars in a terminal, lines elsewhere, drawn from snapshots."""
+
+from .progress import Progress as Progress
