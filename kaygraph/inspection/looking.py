@@ -244,7 +244,7 @@ READ = {
     "run.launch:launched": _Reading.launched,
     "graph.walk:Walk.along": _Reading.token,
     "graph.walk:Walk._forked": _Reading.forked,
-    "batch.fan_out:FanOut.run": _Reading.batch,
+    "batch.fan_out:FanOut._run": _Reading.batch,
     "batch.fan_out:FanOut._worker": _Reading.worker,
     "batch.fan_out:_read": _Reading.reading,
     "streams.stage:Stage.worker": _Reading.worker,
