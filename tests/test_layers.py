@@ -45,6 +45,7 @@ LAYERS = [
     "patterns",
     "compat",
     "testing",
+    "tracing",
     "cli",
     "__main__",
 ]
@@ -53,6 +54,7 @@ LIBRARIES = {("nodes", "aiohttp"), ("nodes", "yarl")}  # that a layer stands on
 LAZY = {
     ("executors", "cloudpickle"),
     ("node", "structlog"),
+    ("observability", "opentelemetry"),
     ("observability", "structlog"),
     ("nodes", "structlog"),
     ("cli", "structlog"),

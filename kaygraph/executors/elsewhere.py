@@ -10,7 +10,7 @@ from ..aio.tasks import outlast, retrieve_exception
 from ..run.frame import FRAME, Frame
 from ..run.here import SENT_HERE
 from ..run.joining import Begun
-from ..run.place import HERE, SENT
+from ..run.place import CARRIED, HERE, SENT
 from ..run.run import Run
 from .stepping import Steps
 
@@ -23,6 +23,8 @@ def run_elsewhere(
     told = dict(place)
     if (here := told.pop(HERE, None)) is not None:
         context.run(SENT_HERE.set, (node, here))
+    for attach in told.pop(CARRIED, ()):
+        context.run(attach)
     context.run(SENT.set, (node, told))
     context.run(FRAME.set, Frame(Run(), params=params, attempt=attempt))
     if type(item) is Steps:

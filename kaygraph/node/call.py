@@ -109,7 +109,7 @@ class Calls(Composed):
                 started = self.clock()
             slot.attempts = made + 1
             if self.counter is not None and again is None:
-                self.counter.began(started)
+                self.counter.began(index or 0, started)
             if self.emit_item is not None or again is not None:
                 self._tell_start(index, slot, started, again)
             if timer is not None and self.timeout is not None:

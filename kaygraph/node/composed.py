@@ -240,7 +240,7 @@ class Composed:
     def found(self, index: Any, slot: Slot) -> None:
         """Tell of an item whose result a cache had: ``run`` is not called."""
         if self.counter is not None:
-            self.counter.ended(slot.worker, 0, 0.0, CACHED, False, self.clock())
+            self.counter.ended(index or 0, slot.worker, 0, 0.0, CACHED, False, self.clock())
         if self.emit_item is not None:
             where = self.name, self.clock(), index or 0, slot.worker
             self.emit_item(ItemFinished(*where, 0, 0.0, CACHED))
@@ -262,7 +262,8 @@ class Composed:
             usage = slot.pool.with_line(usage, self.clock())
         worker, attempts, seconds = slot.worker, slot.attempts, slot.seconds
         if error is None and self.counter is not None:
-            self.counter.ended(worker, attempts, seconds, usage, slot.waiting, slot.ended_at)
+            told = worker, attempts, seconds, usage, slot.waiting, slot.ended_at
+            self.counter.ended(index or 0, *told)
         if error is None and self.emit_item is None:
             return
         ended = (self.name, self.clock(), index or 0, worker, attempts, seconds)

@@ -224,7 +224,7 @@ class ItemCounter:
         self._report, self._figures = report, figures
         self._workers = figures.workers
 
-    def began(self, at: float) -> None:
+    def began(self, index: int, at: float) -> None:
         figures = self._figures
         if at >= figures.due:
             self._report._sample(figures, at)
@@ -238,7 +238,14 @@ class ItemCounter:
                 report.peak_in_flight = now
 
     def ended(
-        self, worker: int, attempts: int, seconds: float, usage: Usage, waiting: bool, at: float
+        self,
+        index: int,
+        worker: int,
+        attempts: int,
+        seconds: float,
+        usage: Usage,
+        waiting: bool,
+        at: float,
     ) -> None:
         report, figures = self._report, self._figures
         if waiting or attempts != 1:

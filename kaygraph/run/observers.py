@@ -20,11 +20,18 @@ OBSERVING: ContextVar[bool] = ContextVar("kaygraph_observing", default=False)
 class ItemCounter(Protocol):
     """Counts the items of one node as they begin and end well, in the place of events."""
 
-    def began(self, at: float) -> None:
+    def began(self, index: int, at: float) -> None:
         """Count an item whose ``exec`` is about to be called for the first time, at this time."""
 
     def ended(
-        self, worker: int, attempts: int, seconds: float, usage: Usage, waiting: bool, at: float
+        self,
+        index: int,
+        worker: int,
+        attempts: int,
+        seconds: float,
+        usage: Usage,
+        waiting: bool,
+        at: float,
     ) -> None:
         """Count an item that has ended well; the arguments are those of ``ItemFinished``."""
 
@@ -53,15 +60,22 @@ class ItemCounters:
     def __init__(self, counters: Iterable[ItemCounter]) -> None:
         self._counters = tuple(counters)
 
-    def began(self, at: float) -> None:
+    def began(self, index: int, at: float) -> None:
         for counter in self._counters:
-            counter.began(at)
+            counter.began(index, at)
 
     def ended(
-        self, worker: int, attempts: int, seconds: float, usage: Usage, waiting: bool, at: float
+        self,
+        index: int,
+        worker: int,
+        attempts: int,
+        seconds: float,
+        usage: Usage,
+        waiting: bool,
+        at: float,
     ) -> None:
         for counter in self._counters:
-            counter.ended(worker, attempts, seconds, usage, waiting, at)
+            counter.ended(index, worker, attempts, seconds, usage, waiting, at)
 
 
 def counter_of(counting: Sequence[CountsItems], node: str, whole: bool) -> ItemCounter | None:

@@ -10,6 +10,7 @@ from ..errors import note_place
 from ..limits.slots import Slot
 from .frame import FRAME, Frame
 from .here import SENT_HERE, Here
+from .spans import Carries
 
 
 class Place(Protocol):
@@ -135,14 +136,18 @@ def here_of(node: Any) -> Here | None:
     return None
 
 
-# In what is told to another process of the place of a call: what follows from it.
-HERE = "here"
+# In what is told to another process of the place of a call: what follows from it, and what
+# observers hand on.
+HERE, CARRIED = "here", "carried"
 
 
 def place_to_send(node: Any) -> Mapping[str, Any]:
     """Return what a call in another process is told of its place: see ``place_of``."""
     place = place_of(node)
     frame = FRAME.get(None)
+    if frame is not None and frame.run.hears:
+        carried = [one.carrier() for one in frame.run.hears if isinstance(one, Carries)]
+        place = {**place, CARRIED: carried}
     if node.keyed or (frame is not None and frame.run.journal is not None):
         return {**place, HERE: here_of(node)}
     return place

@@ -12,6 +12,7 @@ from ...batch.batch import ParallelBatchNode
 from ...node.facts import resource_of
 from ...node.node import Node
 from ...node.settings import Checks
+from ...run.spans import TRACED
 from ...streams.report import StageReport
 from .._json import decode
 from .._quoted import secrets_of
@@ -33,6 +34,7 @@ from ._completion import (
     prompt_of,
 )
 from ._schema import check_schema, fitting
+from ._tracing import answered, asked, name_of
 
 PATH = "/chat/completions"
 OWN = {"url", "model"}
@@ -151,15 +153,30 @@ class Chatting(Asking):
             ChatRefusedError: The model would not answer.
             HTTPRequestError: The item is no prompt.
         """
-        request = keyed(self.request(item))
+        request, traced = keyed(self.request(item)), TRACED.get()
+        if traced is None:
+            reply = await self._reply(item, request)
+        else:
+            attributes = asked(request)
+            with traced.call(name_of(attributes), attributes) as span:
+                reply = await self._reply(item, request)
+                span.set_attributes(answered(reply))
+        if self.schema is None:
+            return reply
+        if reply.finish_reason == "length":
+            text = "the answer was cut off in the middle of its JSON: raise max_tokens"
+            raise ChatFormatError(text, repeatable=False)
+        return replace(reply, data=fitting(reply.text, self.schema, self.max_depth))
+
+    async def _reply(self, item: Any, request: Request) -> ChatReply:
         completion = Completion(secrets_of(self.auth))
-        asked = asyncio.get_running_loop().time()
+        began = asyncio.get_running_loop().time()
         try:
             async with resource_of(self).open(request) as answer:
                 if answer.success and self._streams(answer.content_type):
                     await self._read_stream(item, answer, completion)
                 else:
-                    result = await answer.result(self.max_depth, asked)
+                    result = await answer.result(self.max_depth, began)
                     if not result["success"]:
                         raise self._refused(request, result)
                     await self._take(item, as_json(result["data"], self.max_depth), completion)
@@ -170,13 +187,7 @@ class Chatting(Asking):
         except HTTPBodyError as error:
             again = not isinstance(error, HTTPSizeError)
             raise ChatFormatError(str(error), again) from error
-        reply = completion.reply()
-        if self.schema is None:
-            return reply
-        if reply.finish_reason == "length":
-            text = "the answer was cut off in the middle of its JSON: raise max_tokens"
-            raise ChatFormatError(text, repeatable=False)
-        return replace(reply, data=fitting(reply.text, self.schema, self.max_depth))
+        return completion.reply()
 
     def _streams(self, content_type: str) -> bool:
         return content_type == EVENT_STREAM or (self.streaming and content_type in UNTOLD)

@@ -1,0 +1,359 @@
+"""The spans of a run: where they begin, whose children they are, and how they end."""
+
+from asyncio import CancelledError
+from collections.abc import Mapping
+from time import time_ns
+from typing import TYPE_CHECKING, Any, Protocol
+from weakref import WeakKeyDictionary
+
+from ..errors import Drop
+from ..events import Usage
+from ..outcome import Status
+from ..run.spans import TRACED, Attribute
+from .labels import clean, cleaned, exception, label_of, message_of
+from .meters import STATUS, Tally
+from .sampling import Sampling
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+    from opentelemetry.trace import Span, SpanContext, Tracer
+
+ITEM, ATTEMPT, ATTEMPTS = "kaygraph.item.index", "kaygraph.attempt", "kaygraph.attempts"
+CANCELLED = "cancelled"
+
+
+class Api:
+    """The parts of OpenTelemetry's API that are used, which loads where it is used."""
+
+    def __init__(self) -> None:
+        from opentelemetry import context, trace
+
+        self.current, self.attach = context.get_current, context.attach
+        self.within = trace.set_span_in_context
+        self.error, self.client = trace.StatusCode.ERROR, trace.SpanKind.CLIENT
+        self.link = trace.Link
+
+
+class Owner(Protocol):
+    """The observer whose spans they are."""
+
+    @property
+    def api(self) -> Api: ...
+
+    def failed(self, error: Exception) -> None:
+        """Tell that the tracing of an item has failed."""
+
+
+class Around:
+    """What has a span in which others are: a run, a node, a stage, an item that consists of parts.
+
+    Args:
+        owner: The observer.
+        tracer: What makes the spans.
+        tally: Where it is counted.
+        outer: What it is within.
+        name: Of the node.
+        run: The id of the run.
+        item_spans: How many items of a node have a span each.
+
+    Attributes:
+        before_it: What was traced here before, perhaps by another observer.
+        inside: The nodes and stages within, by name: for events of those that are told in another
+            context than that in which they happen.
+        span: Its span.
+        items: How many items of its own have begun; known at its end.
+        context: What is current within it.
+    """
+
+    span: "Span"
+    context: "Context"
+    before: "Context"
+    before_it: Any = None
+    items = 0
+    is_item = False  # it is an item that consists of parts
+
+    def __init__(
+        self,
+        owner: Owner,
+        tracer: "Tracer",
+        tally: Tally,
+        outer: "Around | None",
+        name: str,
+        run: str,
+        item_spans: int | None,
+    ) -> None:
+        self.owner, self.tracer, self.tally, self.outer = owner, tracer, tally, outer
+        self.name, self.run, self.api, self.item_spans = name, run, owner.api, item_spans
+        self.label = label_of(name)
+        self.inside: dict[str, Around] = {}
+        self._items: dict[str, Items] = {}
+        self._arrived: WeakKeyDictionary[Any, dict[Any, list[SpanContext]]] | None = None
+        self._told = 0  # the id of the last error of which a span within tells
+
+    def begin(
+        self,
+        kind: str,
+        parent: "Context",
+        links: "list[SpanContext]",
+        attributes: Mapping[str, Attribute],
+        attaches: bool = True,
+    ) -> None:
+        """Begin its span, as a child of what is in ``parent``."""
+        own = {"kaygraph.node.name": self.label, "kaygraph.run.id": self.run}
+        self.span = self.tracer.start_span(
+            f"{kind} {self.label}",
+            parent,
+            attributes={**own, **attributes},
+            links=[self.api.link(link) for link in links],
+        )
+        self.context = self.api.within(self.span, parent)
+        if attaches:
+            self.enter()
+
+    def enter(self) -> None:
+        """Make its span the current one."""
+        self.before, self.before_it = self.api.current(), TRACED.get()
+        self.api.attach(self.context)
+        TRACED.set(self)
+
+    def leave(self) -> None:
+        """Make current what was so before, and close what was counted."""
+        if TRACED.get() is self:
+            # Not with a token: it is of use only in the context in which it was made.
+            self.api.attach(self.before)
+            TRACED.set(self.before_it)
+        for items in self._items.values():
+            self.tally.close(items.counts)
+            self.items += items.sampling.count if items.name == self.name else 0
+        self._items, self.before_it = {}, None  # which know it: no cycle may stay
+
+    def end(self, error: BaseException | None, attributes: Mapping[str, Attribute]) -> None:
+        """End its span."""
+        self.leave()
+        if self.items > 1:
+            attributes = {**attributes, "kaygraph.items": self.items}
+        self.span.set_attributes(attributes)
+        if error is not None:
+            self.fail(self.span, error, CANCELLED if isinstance(error, CancelledError) else "")
+        self.span.end()
+        if self.outer is not None and self.outer.inside.get(self.name) is self:
+            del self.outer.inside[self.name]
+
+    def of(self, name: str) -> "Around":
+        """Return the innermost here that an event of ``name`` is about."""
+        around = self
+        if around.is_item and name == around.name and around.outer is not None:
+            around = around.outer
+        while around.inside and name != around.name:
+            part = name
+            while part and part not in around.inside and part != around.name:
+                part = part.rpartition("/")[0]
+            if part not in around.inside:
+                break
+            around = around.inside[part]
+        return around
+
+    def items_of(self, name: str, whole: bool = False) -> "Items":
+        """Return the items of a node; ``whole``: they consist of parts."""
+        items = self._items.get(name)
+        if items is None:
+            items = self._items[name] = Items(self, name, whole)
+        return items
+
+    # --- failures, joins, calls -------------------------------------------------------------------
+
+    def fail(self, span: "Span", error: BaseException, status: str) -> None:
+        """Say in a span what it has failed with; the error itself once, where it came from."""
+        span.set_attribute("error.type", clean(type(error).__qualname__))
+        if status == CANCELLED:
+            span.set_status(self.api.error, CANCELLED)
+        else:
+            span.set_status(self.api.error, message_of(error))
+            if self._told != id(error):
+                span.add_event("exception", exception(error))
+        around: Around | None = self
+        while around is not None:
+            around._told = id(error)
+            around = around.outer
+
+    def arrives(self, walk: Any, following: Any, span: "SpanContext") -> None:
+        """Note the span of a node that has led to a join of this graph."""
+        for step in following if isinstance(following, tuple) else (following,):
+            if step is not None and step.bit:
+                if self._arrived is None:
+                    self._arrived = WeakKeyDictionary()
+                self._arrived.setdefault(walk, {}).setdefault(step, []).append(span)
+
+    def arrived(self, walk: Any, step: Any) -> "list[SpanContext]":
+        """Return the spans that have led to a join, which begins."""
+        if self._arrived is None or walk not in self._arrived:
+            return []
+        return self._arrived[walk].pop(step, [])
+
+    def call(self, name: str, attributes: Mapping[str, Attribute]) -> "Call":
+        """Trace a call of another program; see ``kaygraph.run.spans``."""
+        return Call(self, name, attributes)
+
+
+class Item:
+    """An item that has begun and not ended."""
+
+    __slots__ = ("before", "context", "span")
+
+    def __init__(self, span: "Span", context: "Context", before: "Context") -> None:
+        self.span, self.context, self.before = span, context, before
+
+
+class Items:
+    """The items of a node, of which some have spans, and all are counted."""
+
+    def __init__(self, around: Around, name: str, whole: bool) -> None:
+        self._around, self._api, self._tracer = around, around.api, around.tracer
+        self._span_name = f"item {around.label if name == around.name else label_of(name)}"
+        self.name, self._whole = name, whole
+        self.sampling = Sampling(around.item_spans)
+        self.counts = around.tally.open(name)
+        self._durations = around.tally.items
+        # Of each item that has begun and not ended: its span, or when it has begun.
+        self._open: dict[int, Item | int] = {}
+        self._inner: dict[int, Around] = {}
+
+    def began(self, index: int, at: float) -> None:
+        """Begin with an item, in the task that is to call ``exec``."""
+        try:
+            self.counts.in_flight += 1
+            sampled = self.sampling.takes_next()
+            if sampled:
+                self._begin(index)
+            else:
+                self._open[index] = time_ns()
+            if self._whole:
+                self._enter(index, sampled)
+        except Exception as error:
+            self._around.owner.failed(error)
+
+    def _begin(self, index: int, start: int | None = None) -> Item:
+        within = self._around.context
+        span = self._tracer.start_span(
+            self._span_name, within, attributes={ITEM: index}, start_time=start
+        )
+        context = self._api.within(span, within)
+        item = self._open[index] = Item(span, context, self._api.current())
+        self._api.attach(context)
+        if index in self._inner:
+            self._inner[index].context, self._inner[index].span = context, span
+        return item
+
+    def _enter(self, index: int, sampled: bool) -> None:
+        """Have the parts of an item within it."""
+        around, item = self._around, self._open[index]
+        inner = self._inner[index] = Around(
+            around.owner, around.tracer, around.tally, around, self.name, around.run,
+            around.item_spans if sampled else 0,
+        )  # fmt: skip
+        inner.is_item = True
+        inner.context = around.context if isinstance(item, int) else item.context
+        inner.span = around.span if isinstance(item, int) else item.span
+        inner.enter()
+
+    def ended(
+        self,
+        index: int,
+        worker: int,
+        attempts: int,
+        seconds: float,
+        usage: Usage,
+        waiting: bool,
+        at: float,
+    ) -> None:
+        """End an item that has worked."""
+        try:
+            item = self._closed(index, "ok", attempts, seconds, waiting)
+            if type(item) is Item:
+                self._api.attach(item.before)
+                if attempts > 1:
+                    item.span.set_attribute(ATTEMPTS, attempts)
+                item.span.end()
+        except Exception as error:
+            self._around.owner.failed(error)
+
+    def _closed(
+        self, index: int, status: Status, attempts: int, seconds: float, waiting: bool
+    ) -> Item | int | None:
+        counts = self.counts
+        counts.ended[status] += 1
+        if attempts:
+            if not waiting:
+                counts.in_flight -= 1
+            self._durations.record(seconds, counts.labels)
+        if self._whole and index in self._inner:
+            self._inner.pop(index).leave()
+        return self._open.pop(index, None)
+
+    def failed(
+        self,
+        index: int,
+        attempts: int,
+        seconds: float,
+        status: Status,
+        error: BaseException,
+        waiting: bool,
+    ) -> None:
+        """End an item that has not worked; it has a span unless it was cancelled or dropped."""
+        item = self._closed(index, status, attempts, seconds, waiting)
+        dropped = isinstance(error, Drop)
+        if not isinstance(item, Item):
+            if dropped or status == CANCELLED:
+                return
+            item = self._begin(index, item)
+            del self._open[index]
+        self._api.attach(item.before)
+        item.span.set_attributes({ATTEMPTS: attempts, STATUS: status})
+        if not dropped:
+            self._around.fail(item.span, error, status)
+        item.span.end()
+
+    def retried(self, index: int, attempt: int, error: BaseException, wait_s: float) -> None:
+        """Note that an attempt has failed, and that another follows."""
+        self.counts.retries += 1
+        self.counts.in_flight -= 1
+        item = self._open.get(index)
+        if not isinstance(item, Item):
+            item = self._begin(index, item)
+        attempts = {ATTEMPT: attempt, "kaygraph.wait_s": wait_s}
+        item.span.add_event("kaygraph.retry", {**attempts, **exception(error)})
+
+    def goes_on(self, index: int) -> None:
+        """Go on with an item, in the context of its next attempt."""
+        self.counts.in_flight += 1
+        item = self._open.get(index)
+        if isinstance(item, Item):
+            self._api.attach(item.context)
+        if index in self._inner:
+            TRACED.set(self._inner[index])
+
+
+class Call:
+    """The span of a call of another program."""
+
+    def __init__(self, around: Around, name: str, attributes: Mapping[str, Attribute]) -> None:
+        self._around, self._name, self._attributes = around, name, attributes
+
+    def __enter__(self) -> "Span":
+        around, api = self._around, self._around.api
+        self._before = api.current()
+        self._span = around.tracer.start_span(
+            label_of(self._name), kind=api.client, attributes=cleaned(self._attributes)
+        )
+        api.attach(api.within(self._span, self._before))
+        return self._span
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        try:
+            self._around.api.attach(self._before)
+            if error is not None:
+                status = CANCELLED if isinstance(error, CancelledError) else ""
+                self._around.fail(self._span, error, status)
+            self._span.end()
+        finally:
+            del error  # it holds this frame: no cycle may keep it alive

@@ -1,0 +1,319 @@
+"""OpenTelemetry: what spans say of failures and cancellations, and what they never say."""
+
+import asyncio
+from typing import Any
+
+import pytest
+import structlog
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+from opentelemetry.trace import StatusCode
+
+from kaygraph import AsyncNode, BatchNode, CircuitBreaker, Drop, Graph, Node, first_of
+from kaygraph.testing import simulate
+from tests.children import python
+from tests.observability.traces import Traces, attributes_of, context_of
+
+SURROGATE = "caf\udce9"  # as Python reads the name of a file that is no UTF-8
+
+
+@pytest.fixture
+def traces() -> Traces:
+    return Traces()
+
+
+class Does(BatchNode[Any, Any]):
+    """Raises items that are errors, and returns others."""
+
+    def prep(self, shared: Any, /) -> Any:
+        return shared["items"]
+
+    async def exec(self, item: Any, /) -> Any:
+        if isinstance(item, BaseException):
+            raise item
+        return item
+
+
+def told(span: ReadableSpan) -> tuple[StatusCode, str | None]:
+    return span.status.status_code, span.status.description
+
+
+def test_a_failed_item_has_the_status_of_its_error(traces: Traces) -> None:
+    """So have its node and the run, but only the item tells where it came from."""
+    items = {"items": [1, KeyError("missing")]}
+    with pytest.raises(KeyError):
+        Graph(Does()).run(items, observers=[traces.observer()])
+    works, fails = traces.named("item Does")
+    assert told(works) == (StatusCode.UNSET, None)
+    for span in (fails, traces.one("node Does"), traces.one("run Graph")):
+        assert told(span) == (StatusCode.ERROR, "KeyError: 'missing'")
+        assert attributes_of(span)["error.type"] == "KeyError"
+    events = [(span.name, event.name) for span in traces.spans for event in span.events]
+    assert events == [("item Does", "exception")]
+    assert attributes_of(fails) == {
+        "kaygraph.item.index": 1,
+        "kaygraph.attempts": 1,
+        "kaygraph.status": "failed",
+        "error.type": "KeyError",
+    }
+
+
+def test_a_node_that_fails_before_its_items_tells_of_it(traces: Traces) -> None:
+    """Its span is where the error came from."""
+
+    class Unprepared(Node[Any, Any]):
+        def prep(self, shared: Any, /) -> Any:
+            raise LookupError("no items")
+
+    with pytest.raises(LookupError):
+        Graph(Unprepared()).run(observers=[traces.observer()])
+    (event,) = traces.one("node Unprepared").events
+    assert dict(event.attributes or {})["exception.message"] == "LookupError: no items"
+
+
+def test_a_failure_that_is_borne_is_that_of_its_item_alone(traces: Traces) -> None:
+    """The node has worked."""
+    items = {"items": [ValueError("one"), 2]}
+    Graph(Does(on_error="collect")).run(items, observers=[traces.observer()])
+    assert told(traces.named("item Does")[0]) == (StatusCode.ERROR, "ValueError: one")
+    assert told(traces.one("node Does")) == (StatusCode.UNSET, None)
+
+
+def test_an_item_that_its_node_drops_has_not_failed(traces: Traces) -> None:
+    """It is skipped, as was asked for."""
+    Graph(Does()).run({"items": [Drop()]}, observers=[traces.observer()])
+    span = traces.one("item Does")
+    assert told(span) == (StatusCode.UNSET, None)
+    assert attributes_of(span)["kaygraph.status"] == "skipped"
+
+
+def test_what_is_cancelled_says_so(traces: Traces) -> None:
+    """Its status is not that of what has worked."""
+
+    class Waits(AsyncNode[None, None]):
+        async def exec(self, _: None, /) -> None:
+            await asyncio.sleep(float("inf"))
+
+    graph = Graph(first_of(Node(name="Wins"), Waits(name="Loses")))
+    simulate(graph, observers=[traces.observer()])
+    for name in ("node BranchGroup/Loses", "item BranchGroup/Loses"):
+        assert told(traces.one(name)) == (StatusCode.ERROR, "cancelled")
+    assert told(traces.one("run Graph")) == (StatusCode.UNSET, None)
+
+
+@pytest.mark.anyio
+async def test_a_cancelled_run_ends_all_of_its_spans(traces: Traces) -> None:
+    """None stays open, and nothing of it is current any more."""
+    began = asyncio.Event()
+
+    class Waits(BatchNode[int, None]):
+        def prep(self, shared: Any, /) -> range:
+            return range(3)
+
+        async def exec(self, _: int, /) -> None:
+            began.set()
+            await asyncio.sleep(60)
+
+    run = Graph(Waits()).launch(observers=[traces.observer()])
+    await began.wait()
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    assert traces.lines() == ["run Graph", "  node Waits", "    item Waits"]
+    assert {told(span) for span in traces.spans} == {(StatusCode.ERROR, "cancelled")}
+    assert traces.metric("kaygraph.items.ended") == [("Waits", "cancelled", 1)]
+    assert traces.metric("kaygraph.items.in_flight") == [("Waits", None, 0)]
+
+
+def test_what_a_node_is_told_by_its_limits_is_an_event(traces: Traces) -> None:
+    """A circuit that opens, say; the item that it refuses has failed."""
+    items = {"items": [OSError("down"), 1]}
+    node = Does(breaker=CircuitBreaker(failures=1), on_error="collect")
+    Graph(node).run(items, observers=[traces.observer()])
+    (event,) = traces.one("node Does").events
+    assert (event.name, dict(event.attributes or {})) == (
+        "kaygraph.circuit",
+        {"kaygraph.circuit.state": "open"},
+    )
+    down, refused = traces.named("item Does")
+    assert attributes_of(refused)["error.type"] == "CircuitOpenError"
+    assert attributes_of(refused)["kaygraph.attempts"] == 0
+    assert attributes_of(down)["error.type"] == "OSError"
+
+
+def test_an_action_is_told(traces: Traces) -> None:
+    """Where a node has gone on to."""
+
+    class Decides(Node[Any, Any]):
+        def post(self, shared: Any, prep_res: Any, exec_res: Any, /) -> str:
+            return "approve"
+
+    node = Decides()
+    node - "approve" >> Node(name="Next")
+    Graph(node).run(observers=[traces.observer()])
+    assert attributes_of(traces.one("node Decides"))["kaygraph.action"] == "approve"
+
+
+def test_no_text_can_lose_what_is_sent_with_it(traces: Traces) -> None:
+    """Names, messages and actions are valid Unicode: an exporter drops a whole batch otherwise."""
+
+    class Named(Does):
+        def post(self, shared: Any, prep_res: Any, exec_res: Any, /) -> str:
+            return SURROGATE
+
+    node = Named(name=SURROGATE, max_retries=2, on_error="collect")
+    node - SURROGATE >> Node(name="Next")
+    Graph(node).run({"items": [ValueError(SURROGATE)]}, observers=[traces.observer()])
+    for span in traces.spans:
+        span.to_json().encode()
+        span.to_json(indent=None).encode("ascii")
+        texts = [span.name, span.status.description or "", *map(str, attributes_of(span).items())]
+        texts += [str(dict(event.attributes or {})) for event in span.events]
+        "".join(texts).encode()
+    assert traces.one("item caf?").status.description == "ValueError: caf?"
+    assert traces.metric("kaygraph.items.ended") == [("caf?", "failed", 1)]
+
+
+def test_secrets_are_hidden(traces: Traces) -> None:
+    """In names and messages, as in logs; items are not told at all."""
+    secret = "token=abc123"
+    node = Does(name=f"Fetch https://host/?{secret}", on_error="collect", max_retries=2)
+    items = {"items": [ValueError(f"refused: {secret}"), secret]}
+    Graph(node).run(items, observers=[traces.observer()])
+    assert "abc123" not in "".join(span.to_json() for span in traces.spans)
+    assert traces.named("item Fetch https://host/?token=***")
+
+
+def test_a_graph_that_shows_no_items_shows_none_in_spans(traces: Traces) -> None:
+    """Not even in the errors of the engine."""
+
+    def no_key(item: Any) -> Any:
+        return [item]
+
+    node = Does(name="ByKey", limit_by=no_key, on_error="collect")
+    graph = Graph(node, show_items=False)
+    graph.run({"items": ["ann@example.org"]}, observers=[traces.observer()])
+    assert len(traces.named("item ByKey")) == 1
+    assert "ann@example.org" not in "".join(span.to_json() for span in traces.spans)
+
+
+def test_a_processor_that_fails_fails_no_item(traces: Traces) -> None:
+    """The loop's exception handler hears of it; the run goes on."""
+
+    class Broken(SpanProcessor):
+        def on_start(self, span: Any, parent_context: Any = None) -> None:
+            if span.name.startswith("item"):
+                raise RuntimeError("out of order")
+
+    traces.provider.add_span_processor(Broken())
+    heard: list[Any] = []
+    shared = {"items": [1, 2]}
+
+    async def run() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, told: heard.append(told))
+        await Graph(Does()).run_async(shared, observers=[traces.observer()])
+
+    asyncio.run(run())
+    assert [str(one["exception"]) for one in heard] == ["out of order"]
+    assert "OpenTelemetry" in heard[0]["message"]
+    assert traces.lines() == ["run Graph", "  node Does"]
+    assert traces.metric("kaygraph.items.ended") == [("Does", "ok", 2)]
+
+
+# --- which items have spans ----------------------------------------------------------------------
+
+
+def indices(traces: Traces) -> list[int]:
+    return [attributes_of(span)["kaygraph.item.index"] for span in traces.named("item Does")]
+
+
+def test_of_many_items_some_have_spans(traces: Traces) -> None:
+    """The first, then one in ten, then one in a hundred."""
+    items = {"items": range(400)}
+    Graph(Does()).run(items, observers=[traces.observer(item_spans=3)])
+    assert indices(traces) == [0, 1, 2, 12, 22, 32, 132, 232, 332]
+    assert traces.metric("kaygraph.items.ended") == [("Does", "ok", 400)]
+    assert attributes_of(traces.one("node Does"))["kaygraph.items"] == 400
+
+
+@pytest.mark.parametrize(("item_spans", "expected"), [(None, 1200), (0, 0), (1, 4), (1000, 1020)])
+def test_how_many_have_is_said(traces: Traces, item_spans: int | None, expected: int) -> None:
+    """None: all of them."""
+    Graph(Does()).run({"items": range(1200)}, observers=[traces.observer(item_spans=item_spans)])
+    assert len(indices(traces)) == expected
+
+
+def test_one_that_fails_has_a_span_in_any_case(traces: Traces) -> None:
+    """One that is tried again too, and both began when their first attempt did."""
+
+    class Once(Does):
+        async def exec(self, item: Any, /) -> Any:
+            await asyncio.sleep(2)
+            with traces.tracer.start_as_current_span(f"inside {item} {self.attempt}"):
+                if item == "again" and self.attempt == 1:
+                    raise ValueError(item)
+            return await super().exec(item)
+
+    items = {"items": [1, "again", LookupError(), 2]}
+    node = Once(name="Does", max_retries=2, on_error="collect")
+    simulate(Graph(node), items, observers=[traces.observer(item_spans=0)])
+    again, fails = traces.named("item Does")
+    assert indices(traces) == [1, 2]
+    assert len(fails.events) == 2
+    assert again.start_time is not None
+    first = traces.one("inside again 1")
+    assert first.start_time is not None
+    assert again.start_time < first.start_time
+    assert first.parent == context_of(traces.one("node Does"))  # it could not be known
+    assert traces.one("inside again 2").parent == context_of(again)
+
+
+@pytest.mark.parametrize("item_spans", [-1, True, 1.5, "all"])
+def test_a_number_that_makes_no_sense_is_refused(item_spans: Any) -> None:
+    """When the observer is made."""
+    with pytest.raises(ValueError, match="item_spans must be a whole number from 0, or None"):
+        Traces().observer(item_spans=item_spans)
+
+
+# --- what it needs -------------------------------------------------------------------------------
+
+
+def test_opentelemetry_loads_with_the_first_observer() -> None:
+    """Not with kaygraph; without it, the message says what to type."""
+    program = (
+        "import sys; import kaygraph.tracing\n"
+        "print('opentelemetry' in sys.modules)\n"
+        "sys.modules['opentelemetry.trace'] = None\n"
+        "try: kaygraph.tracing.OpenTelemetry()\n"
+        "except ImportError as error: print(error)"
+    )
+    assert python("-c", program, check=True).stdout.splitlines() == [
+        "False",
+        "opentelemetry.trace is not installed. Type: python -m pip install 'kaygraph[otel]'",
+    ]
+
+
+def test_without_providers_a_run_is_as_it_was() -> None:
+    """Nothing is set up by kaygraph."""
+    program = (
+        "from kaygraph import Graph, Node; from kaygraph.tracing import OpenTelemetry\n"
+        "Graph(Node()).run(observers=[OpenTelemetry()])\n"
+        "import sys; print('opentelemetry.sdk' in sys.modules)"
+    )
+    assert python("-c", program, check=True).stdout == "False\n"
+
+
+def test_logs_within_exec_are_in_its_span(traces: Traces) -> None:
+    """A processor of structlog that asks for the current span gets that of the item."""
+
+    class Tells(Does):
+        async def exec(self, item: Any, /) -> Any:
+            self.log.info("told", span=traces_here())
+
+    def traces_here() -> int:
+        from opentelemetry import trace
+
+        return trace.get_current_span().get_span_context().span_id
+
+    with structlog.testing.capture_logs() as lines:
+        Graph(Tells()).run({"items": [1]}, observers=[traces.observer()])
+    assert lines[0]["span"] == context_of(traces.one("item Tells")).span_id
