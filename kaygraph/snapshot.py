@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 RunState = Literal["running", "draining", "finished", "failed"]
+ExecutorKind = Literal["thread", "process", "executor"]
 NodeState = Literal["running", "finished", "failed"]
 WaitKind = Literal[
     "permit", "key", "rate", "breaker", "retry", "join", "room", "items", "source", "thread",
@@ -137,10 +138,22 @@ class JoinSnapshot:
 
 
 @dataclass(frozen=True, slots=True)
-class ExecutorSnapshot:
-    """Threads or processes of the run: how many calls of ``exec`` of each node run there."""
+class SourceSnapshot:
+    """An async source of items that is being read: how many it has given, and where it is."""
 
-    kind: Literal["thread", "process", "executor"]
+    node: str
+    items: int
+    place: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutorSnapshot:
+    """Threads or processes: how many calls of ``exec`` of each node run there, or wait there.
+
+    ``size``: how many calls run there at once at most; None where that is not known.
+    """
+
+    kind: ExecutorKind
     size: int | None
     calls: Mapping[str, int] = field(default_factory=dict)
 
@@ -193,6 +206,7 @@ class RunSnapshot:
     breakers: tuple[BreakerSnapshot, ...] = ()
     buffers: tuple[BufferSnapshot, ...] = ()
     joins: tuple[JoinSnapshot, ...] = ()
+    sources: tuple[SourceSnapshot, ...] = ()
     executors: tuple[ExecutorSnapshot, ...] = ()
     waits: tuple[Waiting, ...] = ()
     error: str | None = None

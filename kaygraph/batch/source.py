@@ -114,7 +114,7 @@ class AsyncSource(AsyncIterator[Any]):
         self._asking: deque[asyncio.Future[tuple[int, Any]]] = deque()
         self._idle: asyncio.Future[None] | None = None  # the reader waits for somebody to ask
         self._ended = False
-        self._given_out = 0
+        self.given_out = 0
         # Items whose asker was cancelled when they came, each with its place.
         self.left: deque[tuple[int, Any]] = deque()
 
@@ -193,8 +193,8 @@ class AsyncSource(AsyncIterator[Any]):
 
     def put(self, item: Any, /) -> bool:
         """Give an item to whoever has asked first; return whether somebody else has asked."""
-        numbered = self._given_out, item
-        self._given_out += 1
+        numbered = self.given_out, item
+        self.given_out += 1
         if self._asked():
             self._asking.popleft().set_result(numbered)
         else:

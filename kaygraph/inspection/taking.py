@@ -2,11 +2,19 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 
 from ..run.run import Run
-from ..snapshot import BufferSnapshot, ExecutorSnapshot, RunSnapshot, RunState, Waiting
+from ..snapshot import (
+    BufferSnapshot,
+    ExecutorKind,
+    ExecutorSnapshot,
+    RunSnapshot,
+    RunState,
+    SourceSnapshot,
+    Waiting,
+)
 from .caps import Caps
 from .limits import breaker_snapshots
 from .looking import Look
@@ -14,7 +22,13 @@ from .nodes import node_snapshots
 from .tally import Tally
 from .tokens import join_snapshots
 from .waits import Waits
+from .whereabouts import place_of
 
+KINDS: Mapping[str, ExecutorKind] = {
+    "thread": "thread",
+    "process": "process",
+    "executor": "executor",
+}
 TRIES = 5  # where the run goes on in another thread while it is looked at
 
 
@@ -62,6 +76,7 @@ def _taken(
         breaker_snapshots(look),
         tuple(_buffers(look)),
         join_snapshots(look),
+        tuple(_sources(look)),
         tuple(_executors(look)),
         waits if held is None else (held, *waits),
     )
@@ -78,10 +93,18 @@ def _buffers(look: Look) -> Iterator[BufferSnapshot]:
                 yield BufferSnapshot(name, after.name, len(inbox.items), inbox.size, *waiting)
 
 
+def _sources(look: Look) -> Iterator[SourceSnapshot]:
+    for source, reader in look.readers.items():
+        yield SourceSnapshot(reader.node, source.given_out, place_of(source.reads_from))
+
+
 def _executors(look: Look) -> Iterator[ExecutorSnapshot]:
-    calls: dict[str, Counter[str]] = {}
+    calls: dict[tuple[ExecutorKind, int | None], Counter[str]] = {}
     for seen in look.seen:
-        if seen.kind in ("thread", "process", "executor"):
-            calls.setdefault(seen.kind, Counter())[seen.node] += 1
-    for kind, counted in calls.items():
-        yield ExecutorSnapshot(kind, None, dict(counted))  # type: ignore[arg-type]
+        kind = KINDS.get(seen.kind)
+        if kind is not None and seen.at is not None:
+            executor = seen.at.local("executor")
+            size = getattr(executor, "_max_workers", None)
+            calls.setdefault((kind, size), Counter())[seen.node] += 1
+    for (kind, size), counted in calls.items():
+        yield ExecutorSnapshot(kind, size, dict(counted))

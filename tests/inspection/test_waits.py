@@ -259,7 +259,12 @@ async def test_a_slow_source_is_shown_with_the_line_that_it_waits_at() -> None:
             return item
 
     async with running(Graph(Reads(name="Read"))) as run:
-        wait = wait_of(run.snapshot(), "source")
+        snapshot = run.snapshot()
+        wait = wait_of(snapshot, "source")
+    (source,) = snapshot.sources
+    assert (source.node, source.items) == ("Read", 1)
+    assert source.place is not None
+    assert source.place.endswith("in _endless")
     assert wait.node == "Read"
     assert wait.text.startswith(
         "'Read' waits for its source, which has given no item after 1 item, at test_waits.py:"
@@ -313,8 +318,10 @@ async def test_a_full_executor_says_how_many_wait_there(gate: threading.Event) -
     with ThreadPoolExecutor(1) as executor:
         async with running(Graph(Blocks(name="Parse", run_in=executor))) as run:
             await _entered(entered)
-            wait = wait_of(run.snapshot(), "executor")
+            snapshot = run.snapshot()
+            wait = wait_of(snapshot, "executor")
             gate.set()
+    assert [(e.size, e.calls) for e in snapshot.executors] == [(1, {"Parse": 3})]
     assert wait.text == (
         "'Parse' runs: 3 calls of exec in ThreadPoolExecutor, which has 1 worker: 2 wait there"
     )
