@@ -93,9 +93,10 @@ def _with_batch(row: NodeSnapshot, batch: FanOut, seen: list[Seen]) -> NodeSnaps
         items=row.items + taken,
         in_flight=row.in_flight + in_flight,
         waiting=row.waiting + waiting,
-        ok=row.ok + max(0, ended - failures.failed - failures.skipped),
+        ok=row.ok + max(0, ended - failures.failed - failures.skipped - failures.cancelled),
         failed=row.failed + failures.failed,
         skipped=row.skipped + failures.skipped,
+        cancelled=row.cancelled + failures.cancelled,
         workers=batch.max_workers,
         limit=cap.size if isinstance(cap, AutoPermits) else row.limit,
     )

@@ -1,9 +1,9 @@
 """What an observer has counted of the nodes that have ended, and of those that run."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from ..events import (
+    BatchFinished,
     Event,
     ItemFailed,
     ItemRetried,
@@ -70,14 +70,13 @@ class Tally:
                 counted.is_stage = True
             case StageFinished(node):
                 self._stage_ended(self.of(node), event)
-            case _ if type(event).__name__ == "BatchFinished":
-                batch: Any = event
-                counted = self.of(batch.node)
-                counted.items += batch.items
-                counted.ok += batch.ok
-                counted.failed += batch.failed
-                counted.skipped += batch.skipped
-                counted.cancelled += batch.cancelled
+            case BatchFinished(node):
+                counted = self.of(node)
+                counted.items += event.items
+                counted.ok += event.ok
+                counted.failed += event.failed
+                counted.skipped += event.skipped
+                counted.cancelled += event.cancelled
             case ItemFailed(node):
                 counted = self.of(node)
                 if counted.is_stage:

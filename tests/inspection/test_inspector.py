@@ -86,7 +86,7 @@ def test_a_run_is_looked_at_from_another_thread() -> None:
     ended = after.node("Batch")
     assert after.state == "finished"
     assert ended is not None
-    assert ended.in_flight == 0
+    assert (ended.items, ended.ok, ended.failed, ended.in_flight) == (5, 4, 1, 0)
     assert after.explain() == "work: the run has ended."
 
 

@@ -13,17 +13,17 @@ NAMES = sorted({*looking.WAITS, *looking.WITHOUT_ITEM, *looking.READ})
 
 
 def functions_of(module: str) -> set[str]:
-    """Return the qualified names of the functions and methods of a module."""
+    """Return the qualified names of the coroutine functions and methods of a module."""
     tree = ast.parse((ROOT / f"{module.replace('.', '/')}.py").read_text())
     names = set[str]()
     for node in tree.body:
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        if isinstance(node, ast.AsyncFunctionDef):
             names.add(node.name)
         elif isinstance(node, ast.ClassDef):
             names |= {
                 f"{node.name}.{inner.name}"
                 for inner in node.body
-                if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef)
+                if isinstance(inner, ast.AsyncFunctionDef)
             }
     return names
 
