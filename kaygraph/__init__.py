@@ -98,6 +98,7 @@ if TYPE_CHECKING:
     from .snapshot import RunSnapshot as RunSnapshot
     from .streams.pipeline import Pipeline as Pipeline
     from .streams.report import StageReport as StageReport
+    from .watching.watch import Watch as Watch
 
 __version__ = "0.1.0"
 

@@ -93,6 +93,7 @@ NAMES = {
     "snapshot": ("RunSnapshot",),
     "streams.pipeline": ("Pipeline",),
     "streams.report": ("StageReport",),
+    "watching.watch": ("Watch",),
 }
 
 PLACES = {name: module for module, names in NAMES.items() for name in names}

@@ -40,6 +40,7 @@ LAYERS = [
     "journal",
     "inspection",
     "progress",
+    "watching",
     "__init__",
     "nodes",
     "patterns",
@@ -50,7 +51,11 @@ LAYERS = [
     "__main__",
 ]
 ALLOWED = {"anyio"}
-LIBRARIES = {("nodes", "aiohttp"), ("nodes", "yarl")}  # that a layer stands on
+LIBRARIES = {  # that a layer stands on
+    ("nodes", "aiohttp"),
+    ("nodes", "yarl"),
+    ("watching", "aiohttp"),
+}
 LAZY = {
     ("executors", "cloudpickle"),
     ("node", "structlog"),

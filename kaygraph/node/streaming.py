@@ -13,6 +13,7 @@ from ..run.frame import Frame
 from ..run.launch import Runnable, launched
 from ..run.recorder import RunsRecorded
 from ..run.run import Run
+from ..run.watcher import Watcher
 from .wiring import Wired
 
 T = TypeVar("T")
@@ -38,6 +39,7 @@ class Streaming(Pipeable, Wired, Runnable, Generic[T]):
         deadline: float | None = None,
         detached: bool = False,
         journal: RunsRecorded | None = None,
+        watch: Watcher | int = False,
     ) -> AsyncGenerator[T, None]:
         """Run on the current event loop and yield the results as they come.
 
@@ -57,7 +59,7 @@ class Streaming(Pipeable, Wired, Runnable, Generic[T]):
             observers: Called with every event of the run.
             deadline: Seconds that the run may take, the reader's time included.
             detached: Where a hook of another run calls it: whether it is a run of its own.
-            journal: As for ``run``.
+            journal: As for ``run``; so is ``watch``.
 
         Raises:
             DeadlineExceededError: From the stream, when ``deadline`` ran out.
@@ -67,7 +69,7 @@ class Streaming(Pipeable, Wired, Runnable, Generic[T]):
         def work(shared: Any, frame: Frame) -> Coroutine[Any, Any, Any]:
             return self._stream_into(sink, shared, frame)
 
-        asked = self._asked(work, shared, observers, deadline, Run(), detached, journal)
+        asked = self._asked(work, shared, observers, deadline, Run(), detached, journal, watch)
         return _results(sink, partial(launched, *asked))
 
     def _stream_buffer(self) -> int:

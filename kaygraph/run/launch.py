@@ -28,6 +28,7 @@ from .recorder import RunsRecorded
 from .run import TURN_S, Run
 from .runner import LoopFactory, check_loop_factory
 from .task import RunTask
+from .watcher import Watcher, watcher_of
 
 T = TypeVar("T")
 
@@ -58,6 +59,7 @@ class Runnable:
         grace: float | None = GRACE_S,
         detached: bool = False,
         journal: RunsRecorded | None = None,
+        watch: Watcher | int = False,
         loop_factory: LoopFactory | None = None,
     ) -> str | None:
         """Run from synchronous code and return the last action.
@@ -83,6 +85,7 @@ class Runnable:
                 cancelled; None: as long as it takes.
             detached: Where a hook of another run calls it: whether it is a run of its own.
             journal: Records the run, so that it can be resumed: see docs/durable.md.
+            watch: Shows the run in the browser while it goes on: True, a port, or a Watch.
             loop_factory: Makes the event loop, which is closed when the run has ended:
                 ``uvloop.new_event_loop``, say. By default it is asyncio's, and is kept for the next
                 run of this thread, unless the run has left something behind on it.
@@ -97,7 +100,9 @@ class Runnable:
         run.inline = True
         grace = check_limit("grace", grace)
         check_loop_factory(loop_factory)
-        asked = self._asked(self.run_within, shared, observers, deadline, run, detached, journal)
+        asked = self._asked(
+            self.run_within, shared, observers, deadline, run, detached, journal, watch
+        )
         launch = partial(launched, *asked)
         try:
             return run_in_new_loop(launch, run, grace, self._interrupts_at_once, loop_factory)
@@ -126,12 +131,15 @@ class Runnable:
         deadline: float | None = None,
         detached: bool = False,
         journal: RunsRecorded | None = None,
+        watch: Watcher | int = False,
     ) -> Coroutine[Any, Any, str | None]:
         """Run on the current event loop and return the last action; see ``run``.
 
         When it returns, raises or is cancelled, nothing that it started is left behind.
         """
-        asked = self._asked(self.run_within, shared, observers, deadline, Run(), detached, journal)
+        asked = self._asked(
+            self.run_within, shared, observers, deadline, Run(), detached, journal, watch
+        )
         return launched(*asked)
 
     def launch(
@@ -143,10 +151,13 @@ class Runnable:
         deadline: float | None = None,
         detached: bool = False,
         journal: RunsRecorded | None = None,
+        watch: Watcher | int = False,
     ) -> RunTask:
         """Begin a run on the current event loop, in a task of its own, and return it."""
         run = Run()
-        asked = self._asked(self.run_within, shared, observers, deadline, run, detached, journal)
+        asked = self._asked(
+            self.run_within, shared, observers, deadline, run, detached, journal, watch
+        )
         return RunTask(run, partial(launched, *asked))
 
     def _store_of(self, shared: Any) -> Any:
@@ -162,6 +173,7 @@ class Runnable:
         run: Run,
         detached: bool,
         journal: RunsRecorded | None,
+        watch: Watcher | int = False,
     ) -> tuple[str, Frame, Callable[[Any, Frame], Coroutine[Any, Any, T]], Any, bool]:
         """Check what is asked of a run, and return what ``launched`` takes."""
         if "IPython" in sys.modules:  # %autoreload changes classes that are there already
@@ -178,6 +190,11 @@ class Runnable:
                     "observers is a list of what can be called with an event, as in "
                     f"run(shared, observers=[report]); got {observers!r}"
                 )
+        watching = None
+        if watch is not False and watch is not None:
+            watching = watcher_of(watch).watching(self, run, journal)
+            observers = [*observers, watching]
+        if observers or run.ambient:
             run.observe(observers)
         shared = self._store_of(shared)
         deadline = check_limit("deadline", deadline)
@@ -186,6 +203,8 @@ class Runnable:
             work = _recorded(work, journal, self, deadline)
         elif deadline is not None:
             work = _in_time(work, deadline, self.name)
+        if watching is not None:
+            work = watching.around(work)
         return self.name, Frame(run), work, shared, detached
 
 

@@ -1,0 +1,119 @@
+"""Who may ask: checked before anything else, on every route."""
+
+import hmac
+import ipaddress
+import socket
+from collections.abc import Awaitable, Callable, Iterable
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from .addresses import is_loopback
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+UNAUTHORIZED = "the page needs its token: open the address that the program has printed\n"
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Guard:
+    """Refuses requests of foreign pages, of names that are not ours, and without the token.
+
+    A page of another site can have a browser ask us: its Origin tells. It can also point a name of
+    its own to this machine (DNS rebinding): then the Host is that name, and no address.
+
+    Args:
+        host: The address that is listened on.
+        names: Further names by which the page is reached.
+        token: What has to be known; None where everybody on this machine may look.
+    """
+
+    def __init__(self, host: str, names: Iterable[str], token: str | None) -> None:
+        self._names = {"localhost", host.lower(), *(name.lower() for name in names)}
+        self._local = is_loopback(host)
+        if not self._local:
+            self._names.add(socket.gethostname().lower())
+        self._token = token
+        self.port = 0  # cookies know no ports: their names tell the servers of a machine apart
+
+    @web.middleware
+    async def checked(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Answer a request, or refuse it."""
+        host = request.headers.get("Host", "")
+        if not self._is_ours(host):
+            raise web.HTTPMisdirectedRequest(text="this is not the host that was asked for\n")
+        origin = request.headers.get("Origin")
+        if origin is not None and not _is_same(origin, host):
+            raise web.HTTPForbidden(text="pages of other sites may not ask\n")
+        site = request.headers.get("Sec-Fetch-Site", "none")
+        opened = request.method == "GET" and request.path == "/"  # by a link, say
+        if site not in ("none", "same-origin") and not opened:
+            raise web.HTTPForbidden(text="pages of other sites may not ask\n")
+        by_header = self._knows(_bearer(request))
+        if request.method not in ("GET", "HEAD") and origin is None and not by_header:
+            raise web.HTTPForbidden(text="what asks is not the page itself\n")
+        by_address = opened and self._knows(request.query.get("token"))
+        known = by_header or by_address or self._knows(request.cookies.get(self._cookie))
+        if self._token is not None and not known:
+            raise web.HTTPUnauthorized(text=UNAUTHORIZED)
+        response = await handler(request)
+        if by_address:
+            assert self._token is not None
+            response.set_cookie(
+                self._cookie, self._token, httponly=True, samesite="Strict", path="/"
+            )
+        return response
+
+    @property
+    def _cookie(self) -> str:
+        return f"kaygraph-{self.port}"
+
+    def _is_ours(self, host: str) -> bool:
+        try:
+            name = urlsplit(f"//{host}").hostname
+            if not name or "@" in host or "/" in host:
+                return False
+        except ValueError:
+            return False
+        if name in self._names:
+            return True
+        try:
+            address = ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        # An address is no name that somebody else could point here.
+        return address.is_loopback or not self._local
+
+    def _knows(self, given: str | None) -> bool:
+        if self._token is None or given is None:
+            return False
+        return hmac.compare_digest(given.encode(errors="replace"), self._token.encode())
+
+
+def _is_same(origin: str, host: str) -> bool:
+    scheme, _, rest = origin.partition("://")
+    return scheme in ("http", "https") and rest.lower() == host.lower()
+
+
+def _bearer(request: web.Request) -> str | None:
+    kind, _, token = request.headers.get("Authorization", "").partition(" ")
+    return token.strip() if kind.lower() == "bearer" else None
+
+
+async def add_headers(_: web.Request, response: web.StreamResponse) -> None:
+    """Add what tells browsers to be careful, to every answer."""
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)

@@ -1,0 +1,151 @@
+"""One look at a run for all who watch it, ten times a second at most; nobody watches, nobody looks.
+
+Whoever cannot keep up misses changes, and is told all at once when it can.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from .._formatting import error_text
+from ..snapshot import RunSnapshot
+from .records import Records
+from .view import View
+
+PAUSE_S = 0.1  # at least, between two looks
+LONGEST_PAUSE_S = 1.0
+QUIET_S = 15.0  # after which a reader is sent a comment, so that one that has gone is noticed
+MOST_READERS = 256
+
+
+@dataclass(eq=False)
+class Shown:
+    """A run that is shown.
+
+    Attributes:
+        id: What tells it from other runs.
+        name: Of what runs.
+        snapshot: Returns what the run is at; called in the page's thread.
+        interval: Returns how long to wait at least before it is asked again, in seconds.
+        drawing: Returns the SVG, left to right or from the top; an empty text without one.
+        drain: Begins to end the run; None where the page may not.
+        over: Whether it has ended; ``snapshot`` goes on to return the last state.
+    """
+
+    id: str
+    name: str
+    snapshot: Callable[[], RunSnapshot]
+    records: Records
+    interval: Callable[[], float] = lambda: PAUSE_S
+    drawing: Callable[[bool], str] = lambda _: ""
+    drain: Callable[[], None] | None = None
+    over: bool = False
+
+
+class Hub:
+    """Looks at one run, for those who read its stream. All of it takes place on one loop."""
+
+    def __init__(self, shown: Shown) -> None:
+        self.shown = shown
+        self.looks = 0  # how often it was looked at
+        self.readers = 0
+        self._view = View(shown.records)
+        self._number = 0  # of the change that was told last
+        self._change = self._all = b""
+        self._next: asyncio.Event = asyncio.Event()
+        self._looks_now = asyncio.Lock()
+        self._looking: asyncio.Task[None] | None = None
+        self._last: RunSnapshot | None = None
+
+    @property
+    def over(self) -> bool:
+        return self.shown.over
+
+    async def snapshot(self) -> RunSnapshot:
+        """Return what the run is at; where that cannot be found out, its error says why."""
+        if self._last is not None:
+            return self._last
+        try:  # it may wait for the run's loop
+            return await asyncio.to_thread(self.shown.snapshot)
+        except Exception as error:  # the page goes on, and tells of it
+            known = RunSnapshot(self.shown.id, self.shown.name, time.time())
+            return replace(known, error=f"nothing is known of the run: {error_text(error)}")
+
+    async def state(self) -> dict[str, Any]:
+        """Return all that the page shows."""
+        await self._look()
+        return self._view.all()
+
+    def end(self) -> None:
+        """Tell all readers how the run has ended, and let them go."""
+        if self._last is None:
+            self._last = self.shown.snapshot()
+            self.shown.over = True
+            self._take(self._last)
+            self._tell()  # also where nothing is new
+
+    async def stream(self) -> AsyncGenerator[bytes, None]:
+        """Yield what a reader is sent: all, then changes; it ends with the run."""
+        told = -2
+        self.readers += 1
+        try:
+            if self._looking is None and not self.over:
+                self._looking = asyncio.get_running_loop().create_task(self._keep_looking())
+            if not self._number:
+                await self._look()
+            while True:
+                if told != self._number:
+                    message = self._change if told == self._number - 1 else self._whole()
+                    told = self._number
+                    yield message
+                elif self.over:
+                    yield b"event: end\ndata: {}\n\n"
+                    return
+                else:
+                    try:
+                        await asyncio.wait_for(self._next.wait(), QUIET_S)
+                    except TimeoutError:
+                        yield b": nothing new\n\n"
+        finally:
+            self.readers -= 1
+            if not self.readers and self._looking is not None:
+                self._looking.cancel()
+                self._looking = None
+
+    async def _keep_looking(self) -> None:
+        while not self.over:
+            pause = min(max(PAUSE_S, self.shown.interval()), LONGEST_PAUSE_S)
+            await asyncio.sleep(pause)
+            if not self.over:
+                await self._look()
+
+    async def _look(self) -> None:
+        """Look at the run, and tell the readers where there is something new."""
+        async with self._looks_now:
+            snapshot = await self.snapshot()
+            if self._last is None or not self._number:
+                self.looks += 1
+                self._take(snapshot)
+
+    def _take(self, snapshot: RunSnapshot) -> None:
+        change = self._view.change(snapshot)
+        if change is not None:
+            self._number += 1
+            self._change, self._all = _message(change), b""
+            self._tell()
+
+    def _tell(self) -> None:
+        told, self._next = self._next, asyncio.Event()
+        told.set()
+
+    def _whole(self) -> bytes:
+        if not self._all:
+            self._all = _message(self._view.all())
+        return self._all
+
+
+def _message(data: dict[str, Any]) -> bytes:
+    return b"data: %s\n\n" % json.dumps(data, separators=(",", ":")).encode()

@@ -1,0 +1,97 @@
+"""The page's server: a thread with its own loop, to answer also while a hook holds the run's."""
+
+import asyncio
+import errno
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from threading import Thread
+from typing import Any
+
+from aiohttp import web
+
+SHUTDOWN_S = 0.5  # that pages have to read the end of what they are sent
+
+
+class Server:
+    """Serves an application until it is stopped.
+
+    Attributes:
+        port: Where it listens; known when it has started.
+        ended: Done when all is closed.
+    """
+
+    def __init__(
+        self,
+        application: Callable[[], web.Application],
+        host: str,
+        port: int,
+        end: Callable[[], None],
+    ) -> None:
+        self._application, self._host, self.port, self._end = application, host, port, end
+        self._started: Future[None] = Future()
+        self.ended: Future[None] = Future()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping = asyncio.Event()
+        self._thread = Thread(target=self._main, name="kaygraph-page", daemon=True)
+
+    def start(self) -> None:
+        """Begin to listen.
+
+        Raises:
+            OSError: It cannot, as another program has the port.
+        """
+        self._thread.start()
+        try:
+            self._started.result()
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            raise OSError(
+                errno.EADDRINUSE,
+                f"port {self.port} of {self._host} is taken: give another one, or watch=True for "
+                "any that is free",
+            ) from None
+
+    def call(self, call: Callable[..., object], *arguments: Any) -> None:
+        """Call something in the server's thread soon; nothing, where that has ended."""
+        if self._loop is not None:
+            with suppress(RuntimeError):  # it is closed
+                self._loop.call_soon_threadsafe(call, *arguments)
+
+    def stop(self) -> None:
+        """Begin to end: readers are sent how the run has ended, and nobody else is let in."""
+        self.call(self._stopping.set)
+
+    def join(self, seconds: float) -> None:
+        """Wait in this thread until it has ended, for so many seconds at most."""
+        self._thread.join(seconds)
+
+    def _main(self) -> None:
+        try:
+            asyncio.run(self._serve())
+        except BaseException as error:
+            if not self._started.done():
+                self._started.set_exception(error)
+        finally:
+            self.ended.set_result(None)
+
+    async def _serve(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        runner = web.AppRunner(
+            self._application(),
+            access_log=None,
+            handler_cancellation=True,  # a reader that has gone is no longer written to
+            shutdown_timeout=SHUTDOWN_S,
+        )
+        await runner.setup()
+        try:
+            site = web.TCPSite(runner, self._host, self.port)
+            await site.start()
+            self.port = runner.addresses[0][1]
+            self._started.set_result(None)
+            await self._stopping.wait()
+            self._end()
+            await site.stop()
+        finally:
+            await runner.cleanup()

@@ -1,0 +1,165 @@
+"""What the page is told of a run: all of it once, and then what has changed."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
+from functools import lru_cache
+from math import isfinite
+from operator import attrgetter
+from typing import Any
+
+from .._formatting import redacted
+from ..snapshot import NodeSnapshot, RunSnapshot, Waiting
+from .records import Records
+
+LONGEST = 600  # characters of a text
+MOST_WAITS = 60
+MOST_CAPS = 100
+MOST_POINTS = 400  # of the throughput over time
+
+_FIELDS = [field.name for field in fields(NodeSnapshot) if field.name not in ("name", "stage")]
+_facts = attrgetter(*_FIELDS)
+_SECTIONS = ("caps", "rates", "breakers", "buffers", "joins", "executors")
+
+
+@lru_cache(maxsize=4096)
+def clean(text: str) -> str:
+    """Return a text as the page shows it: without secrets, and not too long."""
+    shown = redacted(text[: 4 * LONGEST])
+    return shown if len(shown) <= LONGEST else shown[: LONGEST - 1] + "…"
+
+
+def plain(value: Any) -> Any:
+    """Return parts of a snapshot as plain data, with their texts cleaned."""
+    if isinstance(value, str):
+        return clean(value)
+    if isinstance(value, float):
+        return round(value, 3) if isfinite(value) else None  # JSON knows no others
+    if isinstance(value, Mapping):
+        return {clean(str(key)): plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    names = getattr(value, "__dataclass_fields__", None)
+    return value if names is None else {name: plain(getattr(value, name)) for name in names}
+
+
+def _node(node: NodeSnapshot) -> dict[str, Any]:
+    """Return what is known of a node; what is nothing is left out."""
+    facts = {
+        name: round(value, 3) if isinstance(value, float) else value
+        for name, value in zip(_FIELDS, _facts(node), strict=True)
+        if value
+    }
+    if node.total == 0:
+        facts["total"] = 0
+    if node.stage is not None:
+        facts["stage"] = plain(node.stage)
+    return facts
+
+
+def done(node: NodeSnapshot) -> int:
+    """Return how many items of a node have ended."""
+    return node.ok + node.failed + node.skipped + node.cancelled
+
+
+class View:
+    """A run as the page shows it, from one snapshot to the next.
+
+    Attributes:
+        points: The throughput over time: seconds since the run began, and how many items have
+            ended by then, over all nodes.
+    """
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+        self._snapshot: RunSnapshot | None = None
+        self._nodes: dict[str, NodeSnapshot] = {}
+        self._versions: dict[str, int] = {}
+        self._last_error = 0
+        self.points: list[tuple[float, int]] = []
+
+    def change(self, snapshot: RunSnapshot) -> dict[str, Any] | None:
+        """Take a snapshot in, and return what is new in it; None if nothing is."""
+        before, self._snapshot = self._snapshot, snapshot
+        nodes = {node.name: node for node in snapshot.nodes}
+        changed = [node for node in snapshot.nodes if node != self._nodes.get(node.name)]
+        self._nodes = nodes
+        told: dict[str, Any] = {}
+        if changed:
+            told["nodes"] = {clean(node.name): _node(node) for node in changed}
+            self._point(snapshot, told)
+        for name in _SECTIONS:
+            if before is None or getattr(before, name) != getattr(snapshot, name):
+                told[name] = plain(_most(getattr(snapshot, name)))
+        if before is None or before.waits != snapshot.waits:
+            told["waits"] = _waits(snapshot.waits)
+            told["more_waits"] = max(0, len(snapshot.waits) - MOST_WAITS)
+        self._told_of_records(told)
+        if before is None or (before.state, before.error) != (snapshot.state, snapshot.error):
+            told["state"] = snapshot.state
+            told["error"] = None if snapshot.error is None else clean(snapshot.error)
+        return {**self._head(), **told} if told else None
+
+    def all(self) -> dict[str, Any]:
+        """Return all that is known."""
+        snapshot = self._snapshot
+        assert snapshot is not None
+        activity = self._records.activity
+        return {
+            **self._head(),
+            "full": True,
+            "name": clean(snapshot.name),
+            "run": snapshot.run,
+            "state": snapshot.state,
+            "error": None if snapshot.error is None else clean(snapshot.error),
+            "nodes": {clean(node.name): _node(node) for node in snapshot.nodes},
+            **{name: plain(_most(getattr(snapshot, name))) for name in _SECTIONS},
+            "waits": _waits(snapshot.waits),
+            "more_waits": max(0, len(snapshot.waits) - MOST_WAITS),
+            "spans": {clean(name): list(one.spans) for name, one in tuple(activity.items())},
+            "errors": self._records.errors(),
+            "failed": self._records.failed,
+            "points": list(self.points),
+        }
+
+    def _head(self) -> dict[str, Any]:
+        snapshot = self._snapshot
+        assert snapshot is not None
+        seconds = snapshot.seconds
+        return {"at": snapshot.at, "seconds": None if seconds is None else round(seconds, 3)}
+
+    def _point(self, snapshot: RunSnapshot, told: dict[str, Any]) -> None:
+        if snapshot.seconds is None:
+            return
+        point = (round(snapshot.seconds, 3), sum(map(done, snapshot.nodes)))
+        self.points.append(point)
+        told["points"] = [point]
+        if len(self.points) > MOST_POINTS:
+            del self.points[1::2]
+
+    def _told_of_records(self, told: dict[str, Any]) -> None:
+        spans = {}
+        for name, activity in tuple(self._records.activity.items()):
+            if self._versions.get(name) != activity.version:
+                self._versions[name] = activity.version
+                spans[clean(name)] = list(activity.spans)
+        if spans:
+            told["spans"] = spans
+        errors = self._records.errors(self._last_error)
+        if errors:
+            self._last_error = errors[-1]["number"]
+            told["errors"] = errors
+            told["failed"] = self._records.failed
+
+
+def _most(found: Sequence[Any]) -> Iterable[Any]:
+    """Return as many as can be shown, those first for which others wait."""
+    if len(found) <= MOST_CAPS:
+        return found
+    return sorted(found, key=lambda one: -getattr(one, "waiting", 0))[:MOST_CAPS]
+
+
+def _waits(waits: Sequence[Waiting]) -> list[dict[str, Any]]:
+    return [
+        {"node": clean(one.node), "kind": one.kind, "count": one.count, "text": clean(one.text)}
+        for one in waits[:MOST_WAITS]
+    ]

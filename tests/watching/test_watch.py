@@ -1,0 +1,300 @@
+"""``watch=``: when the page is there, and what is left of it."""
+
+import asyncio
+import json
+import re
+import socket
+import threading
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+import kaygraph
+from kaygraph import Graph, Node, Watch
+from tests.watching.pages import Held, Items, watched
+
+pytestmark = pytest.mark.anyio
+
+
+class Asks(Node):
+    """Asks the page of its own run."""
+
+    def __init__(self, path: str = "state") -> None:
+        self.path = path
+        self.told = ""
+
+    async def exec(self, address: str) -> None:
+        async with aiohttp.ClientSession() as client, client.get(address + self.path) as answer:
+            self.told = await answer.text()
+
+    def prep(self, shared: Any) -> Any:
+        return shared["address"]()
+
+
+def page_threads() -> list[str]:
+    return [one.name for one in threading.enumerate() if one.name == "kaygraph-page"]
+
+
+def printed(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    return re.findall(r"^kaygraph: watch at (\S+)$", capsys.readouterr().err, re.MULTILINE)
+
+
+def test_true_opens_a_page_for_as_long_as_the_run_goes_on(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A line on standard error says where."""
+    node = Asks()
+    node.run({"address": lambda: printed(capsys)[0]}, watch=True)
+    assert json.loads(node.told)["state"]["state"] == "running"
+    assert page_threads() == []
+
+
+def test_a_port_can_be_given_and_is_free_again(capsys: pytest.CaptureFixture[str]) -> None:
+    """One run after the other has its page there."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    for _ in range(2):
+        Items().run({"items": 1}, watch=port)
+        assert printed(capsys) == [f"http://127.0.0.1:{port}/"]
+
+
+def test_a_port_that_is_taken_is_said_before_anything_runs() -> None:
+    """It is the run's error."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(OSError, match="is taken: give another one, or watch=True"):
+            Items().run({}, watch=taken.getsockname()[1])
+    assert page_threads() == []
+
+
+@pytest.mark.parametrize("wrong", ["8765", Watch, object(), 1.5])
+def test_what_cannot_watch_is_refused(wrong: Any) -> None:
+    """With what to write instead."""
+    with pytest.raises(TypeError, match=r"watch is True, a port or a Watch, as in run"):
+        Items().run({"items": 1}, watch=wrong)
+
+
+@pytest.mark.parametrize("settings", [{"port": 70_000}, {"port": "x"}, {"save": "no/such/x.html"}])
+def test_settings_that_cannot_be_are_refused(settings: Any) -> None:
+    """When the Watch is made."""
+    with pytest.raises(ValueError, match=r"a port is a number|there is no folder"):
+        Watch(**settings)
+
+
+@pytest.mark.parametrize("off", [False, None])
+def test_a_run_without_a_page_loads_nothing_of_it(off: Any) -> None:
+    """It has no observer either."""
+    node = Items()
+    node.run({"items": 1}, watch=off)
+    assert page_threads() == []
+
+
+async def test_every_way_to_run_has_a_page(capsys: pytest.CaptureFixture[str]) -> None:
+    """``run_async``, ``launch`` and ``stream``, each with one of its own."""
+    graph = Graph(Items(name="A"))
+    await graph.run_async({"items": 3}, watch=True)
+    await graph.launch({"items": 3}, watch=True)
+    outcomes = [outcome async for outcome in Items().stream({"items": 3}, watch=True)]
+    assert len(outcomes) == 3
+    assert len(printed(capsys)) == 3
+    assert page_threads() == []
+
+
+async def test_a_run_that_fails_or_is_cancelled_leaves_no_page() -> None:
+    """Whatever it ends with goes on to whoever awaits it."""
+
+    class Fails(Node):
+        def exec(self, _: Any) -> None:
+            raise LookupError("it is not there")
+
+    with pytest.raises(LookupError):
+        await Fails().run_async({}, watch=True)
+    node = Held()
+    run = node.launch({}, watch=True)
+    await node.begun.wait()
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    assert page_threads() == []
+
+
+async def test_in_a_with_the_page_is_there_for_several_runs() -> None:
+    """Those that are over are shown as they have ended."""
+    graph = Graph(Items(name="Count"))
+    with Watch() as page:
+        address = page.address
+        await graph.run_async({"items": 3}, watch=page)
+        await graph.run_async({"items": 5}, watch=page)
+        assert page.address == address
+        async with aiohttp.ClientSession() as client:
+            facts = await (await client.get(f"{address}state")).json()
+            assert [run["over"] for run in facts["runs"]] == [True, True]
+            assert facts["state"]["state"] == "finished"
+            first = facts["runs"][0]["run"]
+            other = await (await client.get(f"{address}state?run={first}")).json()
+            assert other["state"]["run"] == first != facts["state"]["run"]
+            assert (await client.get(f"{address}events/{first}")).status == 204
+    assert page.address is None
+    assert page_threads() == []
+
+
+async def test_two_runs_at_once_share_a_page() -> None:
+    """It is there until the last one ends."""
+    first, second = Held("First"), Held("Second")
+    watch = Watch()
+    runs = [node.launch({}, watch=watch) for node in (first, second)]
+    await first.begun.wait()
+    await second.begun.wait()
+    first.go_on.set()
+    await runs[0]
+    async with aiohttp.ClientSession() as client:
+        facts = await (await client.get(f"{watch.address}state")).json()
+    assert [(run["name"], run["over"]) for run in facts["runs"]] == [
+        ("First", True), ("Second", False),
+    ]  # fmt: skip
+    second.go_on.set()
+    await runs[1]
+    assert watch.address is None
+
+
+async def test_a_page_can_stay_open_until_it_is_closed() -> None:
+    """``wait()`` returns when somebody closes it."""
+    watch = Watch(keep_open=True)
+    await Items().run_async({"items": 2}, watch=watch)
+    async with aiohttp.ClientSession() as client:
+        assert (await client.get(f"{watch.address}explain")).status == 200
+    waiting = asyncio.create_task(asyncio.to_thread(watch.wait))
+    watch.close()
+    await waiting
+    watch.close()
+    assert page_threads() == []
+
+
+async def test_a_long_list_of_runs_is_kept_short() -> None:
+    """The oldest ones that are over go."""
+    with Watch() as page:
+        for _ in range(25):
+            await Items().run_async({"items": 1}, watch=page)
+        assert len(page.hubs()) <= 21
+
+
+async def test_the_page_is_told_how_the_run_ends_before_it_goes() -> None:
+    """The last event says that there will be no other."""
+    node = Held()
+    async with watched(Graph(node)) as page, page.stream() as stream:
+        await stream.until(lambda shown: "Held" in shown["nodes"])
+        node.go_on.set()
+        shown = await stream.until(lambda shown: shown["state"] == "finished")
+        assert shown["nodes"]["Held"]["state"] == "finished"
+        assert (await stream.next())[0] == "end"
+        assert (await stream.next())[0] == "closed"
+        await page.run
+
+
+async def test_a_failure_is_shown_with_its_notes() -> None:
+    """Secrets in it are hidden; each error is shown once, however far it goes."""
+
+    class Fails(Held):
+        async def exec(self, item: Any) -> None:
+            await super().exec(item)
+            error = ValueError("no page with token=abcdef")
+            error.add_note("as of password=hunter2")
+            raise error
+
+    node = Fails()
+    async with watched(Graph(Graph(node, name="Inner"))) as page, page.stream() as stream:
+        await stream.until(lambda shown: "Inner/Held" in shown["nodes"])
+        node.go_on.set()
+        shown = await stream.until(lambda shown: shown["state"] == "failed")
+        assert shown["error"] == "ValueError: no page with token=***"
+        (error,) = [one for one in shown["errors"] if one["error"].startswith("ValueError")]
+        assert error["node"] == "Inner/Held"
+        assert "as of password=***" in error["notes"]
+        with pytest.raises(ValueError, match="no page"):
+            await page.run
+
+
+def test_a_run_can_be_saved_without_a_server(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``port=None`` listens nowhere."""
+    path = tmp_path / "run.html"
+    Graph(Items(name="Count")).run({"items": 7}, watch=Watch(None, save=path))
+    text = path.read_text(encoding="utf-8")
+    kept = json.loads(re.findall(r'id="saved">(.*?)</script>', text)[0])
+    assert kept["state"]["state"] == "finished"
+    assert kept["state"]["nodes"]["Count"]["state"] == "finished"
+    assert 'data-node="Count"' in kept["drawing"]
+    assert capsys.readouterr().err == ""
+
+
+def test_a_run_can_be_saved_later(tmp_path: Path) -> None:
+    """By whoever holds the Watch."""
+    watch = Watch(None)
+    with pytest.raises(ValueError, match="there is no run to save"):
+        watch.save(tmp_path / "run.html")
+    Items().run({"items": 7}, watch=watch)
+    watch.save(tmp_path / "run.html")
+    assert "finished" in (tmp_path / "run.html").read_text(encoding="utf-8")
+
+
+def test_a_page_that_cannot_be_saved_fails_no_run(tmp_path: Path) -> None:
+    """It warns: the run has done its work."""
+    path = tmp_path / "run.html"
+    path.mkdir()
+    with pytest.warns(UserWarning, match="the page of the run was not saved"):
+        Items().run({"items": 7}, watch=Watch(None, save=path))
+
+
+async def test_a_hook_that_holds_the_loop_does_not_hold_the_page() -> None:
+    """The page says which hook that is."""
+    asked, answered = threading.Event(), threading.Event()
+    told: list[Any] = []
+
+    class Holds(Node):
+        async def exec(self, _: Any) -> None:
+            asked.set()
+            answered.wait(30)
+
+    def ask(address: str) -> None:
+        from urllib.request import urlopen
+
+        asked.wait(30)
+        with urlopen(address + "explain", timeout=20) as answer:
+            told.append(answer.read().decode())
+        answered.set()
+
+    with Watch() as page:
+        assert page.address is not None
+        asking = threading.Thread(target=ask, args=(page.address,))
+        asking.start()
+        await Holds().run_async({}, watch=page)
+        asking.join()
+    assert "the event loop is held by a hook" in told[0]
+
+
+async def test_drain_ends_the_run_from_the_page() -> None:
+    """What is in flight comes to its end; nothing else begins."""
+    first, second = Held("First"), Held("Second")
+    first >> second
+    async with watched(Graph(first), control=True) as page:
+        await first.begun.wait()
+        answer = await page.ask(f"drain/{await page.id()}", "POST")
+        assert answer.status == 200
+        first.go_on.set()
+        await page.run
+        assert page.run.draining
+        assert not second.begun.is_set()
+
+
+def test_watch_shows_itself() -> None:
+    """It says where it is, and no token."""
+    watch = Watch(control=True)
+    assert repr(watch) == "<Watch that is not open>"
+    with watch:
+        assert repr(watch) == f"<Watch {watch.address}>"
+    assert kaygraph.Watch is Watch
