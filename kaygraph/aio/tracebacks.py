@@ -14,22 +14,33 @@ from typing import Any
 from ..errors import KayGraphError
 from .code import ENGINE, EXECUTORS, USER, kind_of
 
-# What says by itself what has happened. Another error that comes out of the engine's code, and not
-# of a hook, shows a fault of the engine.
+# What says by itself what has happened, as does what the engine raises by a statement. Any other
+# error that comes out of the engine's code, and not of a hook, shows a fault of the engine.
 TELLING = (KayGraphError, BaseExceptionGroup, KeyboardInterrupt, CancelledError)
+# The instructions of ``raise`` and ``await``; Python 3.12 points to the room behind the latter.
+_STATEMENTS = ("RAISE_VARARGS", "SEND", "CACHE")
 VARIABLE = "KAYGRAPH_TRACEBACK"  # "full": leave them as they are
 
 
-def trim(error: BaseException) -> None:
+def trim(error: BaseException, trimmed: bool = False) -> bool:
     """Leave the engine's frames out of the traceback of an error, its causes and its parts.
 
     A fault of the engine keeps all of them. ``KAYGRAPH_TRACEBACK=full`` keeps them for any error.
+
+    Args:
+        error: The error.
+        trimmed: Whether it has been trimmed before, and nothing was left.
+
+    Returns:
+        Whether nothing is left.
     """
     if os.environ.get(VARIABLE) != "full":
         for one in _related(error):
-            short = _shortened(one.__traceback__, isinstance(one, TELLING))
+            tells = isinstance(one, TELLING) or (trimmed and one is error)
+            short = _shortened(one.__traceback__, tells or _is_told(one))
             # Not by an assignment, which a frozen dataclass refuses.
             BaseException.with_traceback(one, short)
+    return error.__traceback__ is None
 
 
 def _related(error: BaseException) -> Iterator[BaseException]:
@@ -45,6 +56,19 @@ def _related(error: BaseException) -> Iterator[BaseException]:
         waiting += [one.__cause__, one.__context__]
         if isinstance(one, BaseExceptionGroup):
             waiting += one.exceptions
+
+
+def _is_told(error: BaseException) -> bool:
+    """Whether the innermost frame raises by a statement, or awaits what has been trimmed."""
+    one = error.__traceback__
+    if one is None or isinstance(error, AssertionError):
+        return False
+    while one.tb_next is not None:
+        one = one.tb_next
+    from opcode import opname  # loads where it is used
+
+    code = one.tb_frame.f_code.co_code
+    return 0 <= one.tb_lasti < len(code) and opname[code[one.tb_lasti]] in _STATEMENTS
 
 
 def _shortened(traceback: TracebackType | None, tells: bool) -> TracebackType | None:

@@ -8,6 +8,7 @@ from typing import Any, Generic, TypeVar
 from .._public import load
 from ..aio.buffer import Buffer
 from ..aio.tasks import errors_of, is_cancelled, retrieve_exception, stop
+from ..aio.tracebacks import trim
 from ..events import Observer
 from ..run.frame import Frame
 from ..run.launch import Runnable, launched
@@ -105,6 +106,9 @@ async def _results(
                 message = "a stream failed after its reader was cancelled"
                 context = {"message": message, "exception": error}
                 asyncio.get_running_loop().call_exception_handler(context)
+        raise
+    except BaseException as error:
+        trim(error)
         raise
     finally:
         await stop([task])

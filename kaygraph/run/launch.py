@@ -98,16 +98,15 @@ class Runnable:
         __tracebackhide__ = True  # read by IPython and pytest
         run = Run()
         run.inline = True
-        grace = check_limit("grace", grace)
-        check_loop_factory(loop_factory)
-        asked = self._asked(
-            self.run_within, shared, observers, deadline, run, detached, journal, watch
-        )
-        launch = partial(launched, *asked)
+        work = self.run_within
         try:
+            grace = check_limit("grace", grace)
+            check_loop_factory(loop_factory)
+            asked = self._asked(work, shared, observers, deadline, run, detached, journal, watch)
+            launch = partial(launched, *asked)
             return run_in_new_loop(launch, run, grace, self._interrupts_at_once, loop_factory)
         except BaseException as error:
-            trim(error)
+            trim(error, run.trimmed)
             raise
 
     def _run_by_hand(self, shared: Any) -> str | None:
@@ -119,7 +118,7 @@ class Runnable:
         try:
             return run_by_hand(partial(launched, *asked), run, GRACE_S)
         except BaseException as error:
-            trim(error)
+            trim(error, run.trimmed)
             raise
 
     def run_async(
@@ -292,7 +291,7 @@ async def launched(
         if not isinstance(failure, asyncio.CancelledError):
             note_place(failure, repr(name))
         note_changed_hook(failure)
-        trim(failure)
+        run.trimmed = trim(failure)
         raise
     finally:
         try:

@@ -85,7 +85,7 @@ class Run:
     pickled: dict[Any, bytes] | None = None  # nodes, as executors of the user's send them away
     task: "asyncio.Task[Any] | None" = None  # in which it goes on, from its begin to its end
     name = ""  # of the node that it was called on, after those of the runs around
-    closing = False  # its nodes have ended
+    closing = trimmed = False  # its nodes have ended; its error's traceback has nothing left
     around: "Run | None" = None  # the run within which this one takes place
     shares = False  # on the loop of the run around, so that it has its caps and its threads
     entry: object = None  # the frame of the node that it was called on, within another run

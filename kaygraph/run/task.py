@@ -11,6 +11,7 @@ from .._public import load
 from .._validation import check_limit
 from ..aio.stopped import tell
 from ..aio.tasks import outlast
+from ..aio.tracebacks import trim
 from ..errors import DeadlineExceededError
 from ..snapshot import RunSnapshot
 from .run import Run
@@ -94,12 +95,16 @@ class RunTask:
             self._task.cancel(*error.args)
             with suppress(asyncio.CancelledError):
                 await outlast([self._task])
+        __tracebackhide__ = True  # read by IPython and pytest
         try:
             return self._task.result()
         except asyncio.CancelledError as ended:
             if cancellation is None:
                 raise
             raise cancellation from ended.__cause__  # a scope around takes no other than its own
+        except BaseException as error:
+            trim(error, self._run.trimmed)
+            raise
         finally:
             # Its task holds an error that holds this frame: no cycle may stay.
             del self, cancellation
