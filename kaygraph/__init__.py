@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from .groups.branches import settle as settle
     from .groups.map_reduce import MapReduceNode as MapReduceNode
     from .inspection.inspector import Inspector as Inspector
+    from .inspection.prometheus import Prometheus as Prometheus
     from .journal.cache import Cache as Cache
     from .journal.journal import Journal as Journal
     from .journal.records import RunRecord as RunRecord
@@ -90,6 +91,7 @@ if TYPE_CHECKING:
     from .observability.figures import NodeFigures as NodeFigures
     from .observability.figures import WorkerFigures as WorkerFigures
     from .observability.log import RunLog as RunLog
+    from .observability.log import StructlogObserver as StructlogObserver
     from .observability.report import RunReport as RunReport
     from .outcome import Outcome as Outcome
     from .outcome import Status as Status

@@ -59,6 +59,7 @@ LIBRARIES = {  # that a layer stands on
 LAZY = {
     ("executors", "cloudpickle"),
     ("node", "structlog"),
+    ("inspection", "prometheus_client"),
     ("observability", "opentelemetry"),
     ("observability", "structlog"),
     ("nodes", "structlog"),

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from ..errors import Drop
 from ..run.frame import FRAME, Frame
-from ..run.place import SENT
+from ..run.place import CARRIED, SENT
 from ..run.run import Run
 from .elsewhere import run_to_end
 from .pickling import PLAIN, dumps, loads
@@ -113,6 +113,9 @@ def _unpickled(node: Any, given: bytes, plan: Plan) -> tuple[list[Any], Context,
     except BaseException as error:
         return [_Failed(error)] * len(plan.places), context, {}
     context.run(FRAME.set, Frame(Run(), params=params, attempt=attempt))
+    place = dict(place)
+    for attach in place.pop(CARRIED, ()):
+        context.run(attach)
     if plan.sizes is None:
         return pickle.loads(given), context, place
     items: list[Any] = []

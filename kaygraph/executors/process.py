@@ -10,7 +10,7 @@ from ..aio.tasks import outlast, retrieve_exception
 from ..aio.timeouts import within
 from ..errors import AttemptTimeoutError
 from ..limits.slots import Slot
-from ..run.place import place_of
+from ..run.place import place_to_send
 from .chunk import Chunk
 from .memory import require_measurable
 from .sending import node_pickled
@@ -122,7 +122,7 @@ class ProcessPool:
             chunk.blame(error)
             return
         worker = self._free()
-        facts = dict(frame.params), frame.attempt, dict(place_of(node))
+        facts = dict(frame.params), frame.attempt, dict(place_to_send(node))
         call = self._threads.begin(
             worker.run, chunk, self._pickled[node], facts, limit_s,
             START_S if start_timeout is None else start_timeout, share_s,

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from .._formatting import error_text
+from .._validation import check_flag
 from ..errors import Drop
 from ..events import (
     AttemptStarted,
@@ -26,24 +27,30 @@ if TYPE_CHECKING:
 LEFT_OUT = ("at", "worker", "whole", "usage", "waiting")
 
 
-class RunLog:
-    """An observer that writes the run to structlog, a line for each event.
+class StructlogObserver:
+    """An observer that writes the run to structlog: a line where a node begins, and where it ends.
 
-    ``graph.run(shared, observers=[RunLog()])``
+    ``graph.run(shared, observers=[StructlogObserver()])``
 
-    What fails or is tried again is a warning, and an error where the run itself fails; what begins,
-    and items that end well, are for debugging; the rest is information. The lines say ``run``, as
-    those of ``self.log`` do, then the fields of the event; times are in seconds. An error stands
-    as its class and message, without its secrets.
+    What begins is for debugging, what has ended is information, with its ``seconds``. An item has
+    a line, with its ``item`` and the attempts, where it fails or is tried again: a warning, as is
+    a node that fails; a run that fails is an error. Every line says ``run``, as those of
+    ``self.log`` do, and what is bound to structlog's context variables. An error stands as its
+    class and message, without its secrets.
 
     Args:
         logger: Where the lines go; by default ``structlog.get_logger()``, and so wherever the
             program has configured structlog to write.
+        items: Whether items that begin, and that end well, have lines as well, for debugging.
+            Without them such items cost nothing.
     """
 
-    def __init__(self, logger: "FilteringBoundLogger | None" = None) -> None:
+    def __init__(
+        self, logger: "FilteringBoundLogger | None" = None, *, items: bool = False
+    ) -> None:
         import structlog  # loads where it is used
 
+        self.items = check_flag("items", items)
         self._log: FilteringBoundLogger = structlog.get_logger() if logger is None else logger
 
     def __call__(self, event: Event, /) -> None:
@@ -55,6 +62,17 @@ class RunLog:
             elif value is not None and name not in LEFT_OUT:
                 line[name] = round(value, 6) if isinstance(value, float) else value
         getattr(self._log, level_of(event))(words_of(event), **line)
+
+
+class RunLog(StructlogObserver):
+    """A StructlogObserver that writes a line for each event, of items too.
+
+    Args:
+        logger: As for StructlogObserver.
+    """
+
+    def __init__(self, logger: "FilteringBoundLogger | None" = None) -> None:
+        super().__init__(logger, items=True)
 
 
 def level_of(event: Event) -> str:

@@ -35,7 +35,10 @@ class Api:
 
 
 class Owner(Protocol):
-    """The observer whose spans they are."""
+    """The observer whose spans they are; ``items``: whether it hears of each item."""
+
+    @property
+    def items(self) -> bool: ...
 
     @property
     def api(self) -> Api: ...
@@ -61,7 +64,6 @@ class Around:
         inside: The nodes and stages within, by name: for events of those that are told in another
             context than that in which they happen.
         span: Its span.
-        items: How many items of its own have begun; known at its end.
         context: What is current within it.
     """
 
@@ -69,7 +71,6 @@ class Around:
     context: "Context"
     before: "Context"
     before_it: Any = None
-    items = 0
     is_item = False  # it is an item that consists of parts
 
     def __init__(
@@ -124,14 +125,11 @@ class Around:
             TRACED.set(self.before_it)
         for items in self._items.values():
             self.tally.close(items.counts)
-            self.items += items.sampling.count if items.name == self.name else 0
         self._items, self.before_it = {}, None  # which know it: no cycle may stay
 
     def end(self, error: BaseException | None, attributes: Mapping[str, Attribute]) -> None:
         """End its span."""
         self.leave()
-        if self.items > 1:
-            attributes = {**attributes, "kaygraph.items": self.items}
         self.span.set_attributes(attributes)
         if error is not None:
             self.fail(self.span, error, CANCELLED if isinstance(error, CancelledError) else "")
@@ -210,7 +208,7 @@ class Items:
     def __init__(self, around: Around, name: str, whole: bool) -> None:
         self._around, self._api, self._tracer = around, around.api, around.tracer
         self._span_name = f"item {around.label if name == around.name else label_of(name)}"
-        self.name, self._whole = name, whole
+        self.name, self._whole, self._hears = name, whole, around.owner.items
         self.sampling = Sampling(around.item_spans)
         self.counts = around.tally.open(name)
         self._durations = around.tally.items
@@ -282,7 +280,7 @@ class Items:
     ) -> Item | int | None:
         counts = self.counts
         counts.ended[status] += 1
-        if attempts:
+        if attempts and self._hears:
             if not waiting:
                 counts.in_flight -= 1
             self._durations.record(seconds, counts.labels)
@@ -305,7 +303,8 @@ class Items:
         if not isinstance(item, Item):
             if dropped or status == CANCELLED:
                 return
-            item = self._begin(index, item)
+            began = time_ns() - int(seconds * 1e9) if item is None else item
+            item = self._begin(index, began)
             del self._open[index]
         self._api.attach(item.before)
         item.span.set_attributes({ATTEMPTS: attempts, STATUS: status})
@@ -316,12 +315,19 @@ class Items:
     def retried(self, index: int, attempt: int, error: BaseException, wait_s: float) -> None:
         """Note that an attempt has failed, and that another follows."""
         self.counts.retries += 1
+        if not self._hears:  # nor would it of the end of the item
+            return
         self.counts.in_flight -= 1
         item = self._open.get(index)
         if not isinstance(item, Item):
             item = self._begin(index, item)
         attempts = {ATTEMPT: attempt, "kaygraph.wait_s": wait_s}
         item.span.add_event("kaygraph.retry", {**attempts, **exception(error)})
+
+    def worked(self, number: int) -> None:
+        """Count items that have worked, where nobody has heard of each."""
+        if not self._hears:
+            self.counts.ended["ok"] += number
 
     def goes_on(self, index: int) -> None:
         """Go on with an item, in the context of its next attempt."""

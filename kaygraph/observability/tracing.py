@@ -5,8 +5,10 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from .._extras import extra
+from .._validation import check_flag
 from ..events import (
     AttemptStarted,
+    BatchFinished,
     CircuitChanged,
     Event,
     ItemFailed,
@@ -58,6 +60,8 @@ class OpenTelemetry(CountsItems, Carries):
         item_spans: How many items of a node have a span each. Of those that follow, one in ten has
             one, until ten times as many have come, then one in a hundred, and so on; one that fails
             or is tried again has one in any case. None: each has one.
+        items: Whether it hears of each item. Without, items that work cost nothing and have no
+            spans; they are counted when their batch or stage ends, and not timed.
     """
 
     def __init__(
@@ -66,6 +70,7 @@ class OpenTelemetry(CountsItems, Carries):
         tracer_provider: "TracerProvider | None" = None,
         meter_provider: "MeterProvider | None" = None,
         item_spans: int | None = 1000,
+        items: bool = True,
     ) -> None:
         self._trace = extra("opentelemetry.trace", "otel")
         self._tracer_provider, self._meter_provider = tracer_provider, meter_provider
@@ -73,7 +78,7 @@ class OpenTelemetry(CountsItems, Carries):
             raise ValueError(
                 f"item_spans must be a whole number from 0, or None; got {item_spans!r}"
             )
-        self.item_spans = item_spans
+        self.item_spans, self.items = item_spans, check_flag("items", items)
         self.api = Api()
         self._has_failed = False
 
@@ -109,9 +114,12 @@ class OpenTelemetry(CountsItems, Carries):
                 around.items_of(name).goes_on(item)
             case StageStarted(name, _, workers):
                 self._begin(name, around, "stage", {"kaygraph.workers": workers})
-            case StageFinished(_, _, _, _, busy_s, starved_s, blocked_s):
-                attributes = {"busy_s": busy_s, "starved_s": starved_s, "blocked_s": blocked_s}
-                around.end(None, {f"kaygraph.{name}": s for name, s in attributes.items()})
+            case StageFinished():
+                self._stage_finished(around, event)
+            case BatchFinished(name, _, items, ok):
+                around.items_of(name).worked(ok)
+                if name == around.name:
+                    around.span.set_attribute("kaygraph.items", items)
             case LimitChanged(_, _, limit):
                 around.span.add_event("kaygraph.limit", {"kaygraph.max_workers": limit})
             case CircuitChanged(_, _, state):
@@ -159,6 +167,19 @@ class OpenTelemetry(CountsItems, Carries):
                 outer.arrives(walk, step.after.get(action), around.span.get_span_context())
         around.tally.nodes.record(event.seconds, {NODE: around.label})
         around.end(event.error, _action(event.action))
+
+    def _stage_finished(self, around: Around, event: StageFinished) -> None:
+        items = around.items_of(event.node)
+        items.worked(event.items - sum(items.counts.ended.values()))
+        around.end(
+            None,
+            {
+                "kaygraph.items": event.items,
+                "kaygraph.busy_s": event.busy_s,
+                "kaygraph.starved_s": event.starved_s,
+                "kaygraph.blocked_s": event.blocked_s,
+            },
+        )
 
     # --- items, without an event for each ---------------------------------------------------------
 

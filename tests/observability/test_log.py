@@ -1,5 +1,6 @@
-"""RunLog: a run as lines of a log."""
+"""RunLog and StructlogObserver: a run as lines of a log."""
 
+import asyncio
 import json
 import logging
 from collections.abc import Iterator
@@ -17,7 +18,9 @@ from kaygraph import (
     Graph,
     ParallelBatchNode,
     RunLog,
+    StructlogObserver,
 )
+from kaygraph.run.observers import Observers
 from tests.children import python
 
 Line = dict[str, Any]
@@ -199,3 +202,85 @@ def test_structlog_loads_with_the_first_log() -> None:
         "RunLog(); print('structlog' in sys.modules)"
     )
     assert python("-c", program, check=True).stdout.split() == ["False", "True"]
+
+
+# --- StructlogObserver ---------------------------------------------------------------------------
+
+
+def told(node: BaseNode[Any, Any], *numbers: int, **settings: Any) -> list[Line]:
+    """Run a node and return what a StructlogObserver writes."""
+    with structlog.testing.capture_logs() as lines, suppress(Exception, KeyboardInterrupt):
+        node.run({"numbers": numbers}, observers=[StructlogObserver(**settings)])
+    return lines  # type: ignore[return-value]
+
+
+def test_a_node_has_a_line_where_it_begins_and_where_it_ends() -> None:
+    """Its items have none as long as they work; what became of them is told in one."""
+    lines = told(Graph(Invert()), 1, 2, 4)
+    assert levels_of(lines, "node", "items", "ok") == [
+        ("info", "run started", "Graph", None, None),
+        ("debug", "node started", "Invert", None, None),
+        ("info", "batch finished", "Invert", 3, 3),
+        ("info", "node finished", "Invert", None, None),
+        ("info", "run finished", "Graph", None, None),
+    ]
+    assert all(line["seconds"] >= 0 for line in lines[2:])
+    assert len({line["run"] for line in lines}) == 1
+
+
+def test_an_item_that_fails_or_is_tried_again_has_a_line() -> None:
+    """With its place in the batch and its attempts."""
+    lines = told(Graph(Invert(max_workers=1, max_retries=2, on_error="skip")), 1, 0)
+    items = [line for line in lines if "item" in line]
+    assert levels_of(items, "node", "item", "attempt", "attempts", "status") == [
+        ("warning", "item retried", "Invert", 1, 1, None, None),
+        ("warning", "item failed", "Invert", 1, None, 2, "skipped"),
+    ]
+    assert {line["error"] for line in items} == {"ZeroDivisionError: division by zero"}
+
+
+def test_items_have_lines_where_that_is_asked_for() -> None:
+    """As a RunLog writes them."""
+    with_items = told(Graph(Invert(max_workers=1)), 1, items=True)
+    as_log = lines_of(Graph(Invert(max_workers=1)), 1)
+    assert levels_of(with_items, "node", "item") == levels_of(as_log, "node", "item")
+    assert ("debug", "item finished") in levels_of(with_items)
+
+
+def test_items_cost_nothing_where_they_have_no_lines() -> None:
+    """Nobody tells of them."""
+    assert Observers([StructlogObserver()]).of_items is None
+    assert Observers([RunLog()]).of_items is not None
+
+
+def test_runs_at_once_are_told_apart() -> None:
+    """Also by what each is bound to in the context where it began, in threads as well."""
+
+    class Tells(ParallelBatchNode[int, None]):
+        def prep(self, shared: Any, /) -> list[int]:
+            return [1, 2]
+
+        def exec(self, number: int, /) -> None:
+            structlog.get_logger().info("told")
+
+    lines: list[Line] = []
+
+    def keep(_: Any, __: str, line: Any) -> Any:
+        lines.append(dict(line))
+        raise structlog.DropEvent
+
+    structlog.configure(processors=[structlog.contextvars.merge_contextvars, keep])
+
+    async def run(request: str) -> None:
+        with structlog.contextvars.bound_contextvars(request=request):
+            await Graph(Tells()).run_async(observers=[StructlogObserver()])
+
+    async def run_both() -> None:
+        await asyncio.gather(run("r1"), run("r2"))
+
+    asyncio.run(run_both())
+    ids = {request: {line.get("run") for line in lines if line["request"] == request}
+           for request in ("r1", "r2")}  # fmt: skip
+    assert [len(run - {None}) for run in ids.values()] == [1, 1]
+    assert ids["r1"] != ids["r2"]
+    assert [line["request"] for line in lines if line["event"] == "told"].count("r1") == 2

@@ -11,7 +11,7 @@ from opentelemetry.trace import StatusCode
 from kaygraph import AsyncNode, BatchNode, CircuitBreaker, Drop, Graph, Node, first_of
 from kaygraph.testing import simulate
 from tests.children import python
-from tests.observability.traces import Traces, attributes_of, context_of
+from tests.observability.traces import Looks, Traces, attributes_of, context_of
 
 SURROGATE = "caf\udce9"  # as Python reads the name of a file that is no UTF-8
 
@@ -317,3 +317,39 @@ def test_logs_within_exec_are_in_its_span(traces: Traces) -> None:
     with structlog.testing.capture_logs() as lines:
         Graph(Tells()).run({"items": [1]}, observers=[traces.observer()])
     assert lines[0]["span"] == context_of(traces.one("item Tells")).span_id
+
+
+# --- without items -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("run_in", [None, "thread", "process"])
+def test_without_items_their_nodes_have_spans(traces: Traces, run_in: Any) -> None:
+    """What exec traces is within the node; items are counted when it has ended."""
+    shared: dict[str, Any] = {"items": [1, 2, 3]}
+    observer = traces.observer(items=False)
+    Graph(Looks(run_in=run_in)).run(shared, observers=[observer])
+    assert traces.lines() == ["run Graph", "  node Looks"]
+    node = context_of(traces.one("node Looks"))
+    assert shared["seen"] == [(node.trace_id, node.span_id)] * 3
+    assert attributes_of(traces.one("node Looks"))["kaygraph.items"] == 3
+    assert traces.metric("kaygraph.items.ended") == [("Looks", "ok", 3)]
+    assert traces.metric("kaygraph.items.in_flight") == [("Looks", None, 0)]
+    assert traces.metric("kaygraph.item.duration") == []
+
+
+@pytest.mark.parametrize("stages", [False, True])
+def test_without_items_those_that_fail_have_spans(traces: Traces, stages: bool) -> None:
+    """And are counted under what they have failed with."""
+    node: Any = Does(name="A", max_retries=2, on_error="collect")
+    if stages:
+        node = node | Does(name="B")
+    items = {"items": [1, ValueError("it fails"), Drop(), 2]}
+    Graph(node).run(items, observers=[traces.observer(items=False)])
+    (name,) = {span.name for span in traces.spans if span.name.startswith("item")}
+    dropped = [span for span in traces.named(name) if "error.type" not in attributes_of(span)]
+    (fails,) = traces.named(name)
+    assert not dropped
+    assert attributes_of(fails)["kaygraph.item.index"] == 1
+    assert attributes_of(fails)["kaygraph.attempts"] == 2
+    counted = [point for point in traces.metric("kaygraph.items.ended") if point[0].endswith("A")]
+    assert sorted(point[1:] for point in counted) == [("failed", 1), ("ok", 2), ("skipped", 1)]
