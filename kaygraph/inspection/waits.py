@@ -78,6 +78,8 @@ class Waits:
         items = sorted(self._caps.items.get(obstacle, ()))
         held = obstacle.size - obstacle.free
         by = f"item {items[0]}" if len(items) == 1 else f"items {', '.join(map(str, items[:5]))}"
+        if not items:
+            return self._behind_first(node, obstacle, key, count)
         text = (
             f"{node!r} waits: {held} of {number_of(obstacle.size, 'permit')} of key {key} "
             f"{'is' if held == 1 else 'are'} held by {by}; {number_of(count, 'item')} of that key "
@@ -85,6 +87,23 @@ class Waits:
         )
         holders = dict(self._caps.holders_of(obstacle))
         return Waiting(node, "key", count, f"key {key} of {node!r}", text, holders)
+
+    def _behind_first(self, node: str, obstacle: KeyPermits, key: str, count: int) -> Waiting:
+        """Items of a key that is free: the first of them has it, as soon as it has all it needs."""
+        first = "the first of them"
+        for seen in self._look.seen:
+            waiter = seen.at.local("waiter") if seen.kind == "permit" and seen.at else None
+            if waiter is not None and obstacle in waiter.caps and waiter.obstacle is not obstacle:
+                other = waiter.obstacle
+                of = (
+                    repr(other.rate) if isinstance(other, RateClaim) else self._caps.owner_of(other)
+                )
+                first = f"item {seen.item}, which waits for {of}"
+        text = (
+            f"{node!r} waits: {number_of(count, 'item')} of key {key} "
+            f"{'is' if count == 1 else 'are'} behind {first}"
+        )
+        return Waiting(node, "key", count, f"key {key} of {node!r}", text)
 
     def _rate(self, group: Sequence[Seen], first: RateClaim) -> Waiting:
         node, rate = group[0].node, first.rate

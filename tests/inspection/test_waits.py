@@ -142,6 +142,16 @@ async def test_a_rate_says_when_the_next_call_may_begin() -> None:
     assert (rate.used, rate.waiting) == (1.0, 2)
 
 
+async def test_items_of_a_free_key_are_behind_one_that_waits_for_a_rate() -> None:
+    """Nobody holds the key: its first item waits for something else."""
+    node = Held(name="Fetch", limit_by=lambda item: item > 0, rate=RateLimit(1, per=60))
+    async with running(Graph(node)) as run:
+        wait = wait_of(run.snapshot(), "key")
+    assert wait.text == (
+        "'Fetch' waits: 1 item of key True is behind item 1, which waits for RateLimit(1, per=60)"
+    )
+
+
 async def test_an_open_breaker_says_until_when_it_refuses_calls() -> None:
     """A breaker names what has opened it, and when it lets a call through."""
 
