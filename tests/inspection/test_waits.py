@@ -144,11 +144,13 @@ async def test_a_rate_says_when_the_next_call_may_begin() -> None:
 
 async def test_items_of_a_free_key_are_behind_one_that_waits_for_a_rate() -> None:
     """Nobody holds the key: its first item waits for something else."""
-    node = Held(name="Fetch", limit_by=lambda item: item > 0, rate=RateLimit(1, per=60))
+    node = Held(name="Fetch", limit_by=lambda item: 0, rate=RateLimit(1, per=60))
     async with running(Graph(node)) as run:
+        node.open.set()
+        await settled()
         wait = wait_of(run.snapshot(), "key")
     assert wait.text == (
-        "'Fetch' waits: 1 item of key True is behind item 1, which waits for RateLimit(1, per=60)"
+        "'Fetch' waits: 1 item of key 0 is behind item 1, which waits for RateLimit(1, per=60)"
     )
 
 
