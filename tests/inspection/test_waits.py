@@ -2,9 +2,8 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,57 +16,21 @@ from kaygraph import (
     Node,
     ParallelBatchNode,
     RateLimit,
-    RunTask,
 )
 from kaygraph.nodes import WaitFor
 from kaygraph.snapshot import RunSnapshot, Waiting
+from tests.inspection.staged import (
+    Fails,
+    Held,
+    Late,
+    Passes,
+    Reads,
+    Sleeps,
+    running,
+    settled,
+)
 
 pytestmark = pytest.mark.anyio
-
-TURNS = 40  # of the loop, in which whatever can go on does
-
-
-class Held(ParallelBatchNode[Any, Any]):
-    """Its items wait until the test lets them go on."""
-
-    count = 3
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
-        self.open = asyncio.Event()
-
-    def prep(self, shared: Any, /) -> Any:
-        return range(self.count)
-
-    async def exec(self, item: Any, /) -> Any:
-        await self.open.wait()
-        return item
-
-
-class Late(Node[Any, Any]):
-    """Gives those beside it the time to take their permits."""
-
-    async def exec(self, prep_res: Any, /) -> None:
-        for _ in range(TURNS // 4):
-            await asyncio.sleep(0)
-
-
-async def settled() -> None:
-    for _ in range(TURNS):
-        await asyncio.sleep(0)
-
-
-@asynccontextmanager
-async def running(graph: Any, **options: Any) -> AsyncIterator[RunTask]:
-    """Run a graph until nothing goes on any more, and end it behind the test."""
-    task = graph.launch({}, **options)
-    await settled()
-    try:
-        yield task
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 def wait_of(snapshot: RunSnapshot, kind: str) -> Waiting:
@@ -157,15 +120,6 @@ async def test_items_of_a_free_key_are_behind_one_that_waits_for_a_rate() -> Non
 async def test_an_open_breaker_says_until_when_it_refuses_calls() -> None:
     """A breaker names what has opened it, and when it lets a call through."""
 
-    class Fails(ParallelBatchNode[Any, Any]):
-        on_error = "collect"
-
-        def prep(self, shared: Any, /) -> Any:
-            return range(2)
-
-        async def exec(self, item: Any, /) -> Any:
-            raise ConnectionError("refused")
-
     breaker = CircuitBreaker(failures=1, reset_after=60, name="api")
     fails, held = Fails(name="Call", breaker=breaker), Held(name="Next")
     fails >> held
@@ -214,14 +168,6 @@ async def test_a_join_names_the_node_that_may_still_lead_to_it() -> None:
     assert snapshot.joins[0].holders == ("Slow",)
 
 
-class Passes(ParallelBatchNode[Any, Any]):
-    def prep(self, shared: Any, /) -> Any:
-        return range(1000)
-
-    async def exec(self, item: Any, /) -> Any:
-        return item
-
-
 async def test_a_full_buffer_names_the_slower_stage_behind_it() -> None:
     """A stage with no room behind it waits for the next one."""
     held = Held(name="Slow", max_workers=1)
@@ -254,21 +200,8 @@ async def test_an_empty_buffer_names_the_stage_before_it() -> None:
     )
 
 
-async def _endless(opened: asyncio.Event) -> AsyncIterator[int]:
-    yield 1
-    await opened.wait()
-    yield 2
-
-
 async def test_a_slow_source_is_shown_with_the_line_that_it_waits_at() -> None:
     """A source that gives nothing is named, as are how many items it has given."""
-
-    class Reads(ParallelBatchNode[Any, Any]):
-        def prep(self, shared: Any, /) -> Any:
-            return _endless(asyncio.Event())
-
-        async def exec(self, item: Any, /) -> Any:
-            return item
 
     async with running(Graph(Reads(name="Read"))) as run:
         snapshot = run.snapshot()
@@ -276,12 +209,12 @@ async def test_a_slow_source_is_shown_with_the_line_that_it_waits_at() -> None:
     (source,) = snapshot.sources
     assert (source.node, source.items) == ("Read", 1)
     assert source.place is not None
-    assert source.place.endswith("in _endless")
+    assert source.place.endswith("in endless")
     assert wait.node == "Read"
     assert wait.text.startswith(
-        "'Read' waits for its source, which has given no item after 1 item, at test_waits.py:"
+        "'Read' waits for its source, which has given no item after 1 item, at staged.py:"
     )
-    assert wait.text.endswith("in _endless")
+    assert wait.text.endswith("in endless")
 
 
 @pytest.fixture
@@ -339,13 +272,6 @@ async def test_a_full_executor_says_how_many_wait_there(gate: threading.Event) -
     )
 
 
-class Sleeps(Node[Any, Any]):
-    run_in = "process"
-
-    def exec(self, prep_res: Any, /) -> Any:
-        threading.Event().wait()
-
-
 async def test_calls_in_processes_are_shown() -> None:
     """An ``exec`` in a worker process is known to be there."""
     async with running(Graph(Sleeps(name="Render"))) as run:
@@ -372,7 +298,7 @@ async def test_a_hook_that_awaits_is_shown_with_its_line() -> None:
     async with running(Graph(Held(name="Fetch"))) as run:
         wait = wait_of(run.snapshot(), "hook")
     assert wait.count == 3
-    assert wait.text.startswith("'Fetch' runs: 3 calls await at test_waits.py:")
+    assert wait.text.startswith("'Fetch' runs: 3 calls await at staged.py:")
     assert wait.text.endswith("in exec")
 
 
