@@ -128,7 +128,10 @@ class Around:
         self._items, self.before_it = {}, None  # which know it: no cycle may stay
 
     def end(self, error: BaseException | None, attributes: Mapping[str, Attribute]) -> None:
-        """End its span."""
+        """End its span, and those of stages that were cut short."""
+        for part in tuple(self.inside.values()):
+            is_cause = error is not None and part._told == id(error)
+            part.end(error if is_cause else CancelledError(), {})
         self.leave()
         self.span.set_attributes(attributes)
         if error is not None:

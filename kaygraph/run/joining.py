@@ -20,9 +20,10 @@ from ..limits.clock import has_own_clock
 from ..limits.permits import Permits
 from ..limits.slots import Loan
 from .frame import FRAME, Frame, Scope
-from .observers import OBSERVING
+from .observers import OBSERVING, Observers
 from .place import PLACE, Place, place_in
 from .run import Run
+from .spans import TOLD_THERE, Carries
 
 T = TypeVar("T")
 
@@ -100,7 +101,8 @@ class Joining:
         self._limited = blocked and loop is not None and not has_own_clock(loop)
         emit = outer.emit
         if emit is not None and loop is not None and not (shares or blocked):
-            emit = partial(_told_on, loop, emit)
+            followers = [one for one in outer.hears if isinstance(one, Carries)]
+            emit = partial(_told_on, loop, emit, Observers(followers))
         run.join(outer, shares, emit, shares or blocked)
         self._emit = emit
         self._begun = BEGUN.get(None) if not (shares or blocked) else None
@@ -154,9 +156,22 @@ class Joining:
         return result
 
 
-def _told_on(loop: asyncio.AbstractEventLoop, emit: Callable[[Event], None], event: Event) -> None:
+def _told_on(
+    loop: asyncio.AbstractEventLoop,
+    emit: Callable[[Event], None],
+    here: Callable[[Event], None],
+    event: Event,
+) -> None:
+    """Tell of an event on the loop of the run around; those that trace are told ``here``."""
+    if not TOLD_THERE.get():
+        here(event)
     with suppress(RuntimeError):  # it is closed: nobody observes any more
-        loop.call_soon_threadsafe(emit, event)
+        loop.call_soon_threadsafe(_told_again, emit, event)
+
+
+def _told_again(emit: Callable[[Event], None], event: Event) -> None:
+    TOLD_THERE.set(True)  # in the copy of the context that only this has
+    emit(event)
 
 
 def _loan_of(here: Place | None, around: Frame) -> Loan | None:

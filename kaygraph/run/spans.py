@@ -26,8 +26,16 @@ class Traced(Protocol):
 TRACED: ContextVar[Traced | None] = ContextVar("kaygraph_traced", default=None)
 
 
+# Whether an event comes from another thread, where those that carry were told of it.
+TOLD_THERE: ContextVar[bool] = ContextVar("kaygraph_told_there", default=False)
+
+
 class Carries:
-    """An observer that hands something on to the processes in which ``exec`` runs."""
+    """An observer that goes where the code goes.
+
+    It is called in the thread in which something happens, for runs within a run as well, and hands
+    something on to the processes in which ``exec`` runs.
+    """
 
     def carrier(self) -> Callable[[], object]:
         """Return what is pickled with a call, and is called where that runs, before ``exec``.

@@ -1,7 +1,10 @@
 """OpenTelemetry: spans of runs, nodes and items, with the right parents."""
 
 import asyncio
+import gc
+import weakref
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -18,6 +21,7 @@ from kaygraph import (
     ParallelBatchNode,
     all_of,
 )
+from kaygraph.patterns import RaceNode
 from kaygraph.testing import simulate
 from tests.observability.traces import (
     Looks,
@@ -301,40 +305,53 @@ def test_prep_and_post_run_within_the_span_of_their_node(traces: Traces) -> None
     ]  # fmt: skip
 
 
-class Calls(BatchNode[int, None]):
+class Calls(BatchNode[Any, Any]):
     """Runs another graph for its item, from a thread or on the loop."""
 
     def __init__(self, inner: Graph, **settings: Any) -> None:
         super().__init__(**settings)
         self.inner = inner
 
-    def prep(self, shared: Any, /) -> list[int]:
-        return [1]
+    def prep(self, shared: Any, /) -> list[dict[str, Any]]:
+        shared["seen"] = [{"items": ["fail once", 2]}]
+        return list(shared["seen"])
 
-    def exec(self, item: int, /) -> None:
-        self.inner.run({"items": [1]})
+    def exec(self, item: Any, /) -> Any:
+        self.inner.run(item)
 
 
 class Awaits(Calls):
-    async def exec(self, item: int, /) -> None:  # type: ignore[override]
-        await self.inner.run_async({"items": [1]})
+    async def exec(self, item: Any, /) -> Any:
+        await self.inner.run_async(item)
 
 
 @pytest.mark.parametrize(("kind", "run_in"), [(Calls, "thread"), (Calls, None), (Awaits, None)])
+@pytest.mark.parametrize("deep", [False, True])
 def test_a_graph_that_exec_runs_is_within_its_item(
-    traces: Traces, kind: type[Calls], run_in: Any
+    traces: Traces, kind: type[Calls], run_in: Any, deep: bool
 ) -> None:
-    """Its nodes and items are told as those of the run around."""
-    inner = Graph(Looks(name="Look"), name="Inner")
-    Graph(kind(inner, name="Call", run_in=run_in), name="Outer").run(observers=[traces.observer()])
-    assert traces.lines() == [
+    """Its nodes and items too, and what these trace, also from a thread of a thread."""
+    inner = Graph(Looks(name="Look", max_retries=2, run_in="thread"), name="Inner")
+    path, depth, shared = "Call/Inner/Look", "          ", dict[str, Any]()
+    if deep:
+        inner = Graph(kind(inner, name="Between", run_in=run_in), name="Middle")
+        path, depth = "Call/Middle/Between/Inner/Look", "                "
+    graph = Graph(kind(inner, name="Call", run_in=run_in), name="Outer")
+    graph.run(shared, observers=[traces.observer()])
+    lines = traces.lines()
+    assert lines[:4] == [
         "run Outer",
         "  node Call",
         "    item Call",
-        "      node Call/Inner",
-        "        node Call/Inner/Look",
-        "          item Call/Inner/Look",
+        f"      node Call/{inner.name}",
     ]
+    assert lines[-3:] == [f"{depth[2:]}node {path}", *[f"{depth}item {path}"] * 2]
+    (item,) = shared["seen"]
+    if deep:
+        (item,) = item["seen"]
+    assert seen_in(item) == items_of(traces, f"item {path}")
+    assert traces.metric("kaygraph.items.in_flight")[0][2] == 0
+    assert (path, "ok", 2) in traces.metric("kaygraph.items.ended")
 
 
 def test_a_run_is_within_what_the_program_traces(traces: Traces) -> None:
@@ -384,6 +401,70 @@ def items_of(traces: Traces, name: str, twice: type[Looks] | None = None) -> lis
     assert contexts
     times = 2 if twice is LooksAsGenerator else 1
     return [(one.trace_id, one.span_id) for one in contexts for _ in range(times)]
+
+
+def test_parts_of_a_compound_node_are_within_its_item(traces: Traces) -> None:
+    """Also in another attempt."""
+    failed: list[int] = []
+
+    class Ask(AsyncNode[Any, Any]):
+        async def exec(self, record: int, /) -> int:
+            with traces.tracer.start_as_current_span(f"inside {record}"):
+                await asyncio.sleep(record)
+                if record == 2 and not failed:
+                    failed.append(record)
+                    raise ValueError(record)
+            return record
+
+    class Race(RaceNode[Any]):
+        def prep(self, shared: Any, /) -> int:
+            return 2
+
+    race = Race(Ask(name="one", max_retries=2), name="Race")
+    simulate(Graph(race), {}, observers=[traces.observer()])
+    assert traces.lines() == [
+        "run Graph",
+        "  node Race",
+        "    item Race",
+        "      item Race/one",
+        "        inside 2",
+        "        inside 2",
+    ]
+    assert attributes_of(traces.one("item Race/one"))["kaygraph.attempts"] == 2
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_run_leaves_nothing_to_the_garbage_collector(traces: Traces, fails: bool) -> None:
+    """Of what it was traced with."""
+
+    class Store(dict[str, Any]):
+        """A shared store that can be watched."""
+
+    class Ends(Numbers):
+        async def exec(self, number: int, /) -> int:
+            if fails:
+                raise ValueError(number)
+            return number
+
+    fork = Node[Any, Any](name="Fork")
+    fork >> [Ends(name="A", on_error="skip"), Numbers(name="B") | Ends(name="C")] >> Node(name="J")
+    graph = Graph(fork)
+
+    def play() -> weakref.ref[Store]:
+        shared = Store()
+        with suppress(Exception):
+            graph.run(shared, observers=[traces.observer()])
+        return weakref.ref(shared)
+
+    play()
+    while gc.collect():  # providers of other tests
+        pass
+    gc.disable()
+    try:
+        assert play()() is None
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
 
 
 # --- joins ---------------------------------------------------------------------------------------

@@ -100,6 +100,23 @@ def test_what_is_cancelled_says_so(traces: Traces) -> None:
     assert told(traces.one("run Graph")) == (StatusCode.UNSET, None)
 
 
+def test_stages_that_are_cut_short_end(traces: Traces) -> None:
+    """The one that has failed says with what."""
+    items = {"items": [1, 2]}
+
+    class Fails(Does):
+        async def exec(self, item: Any, /) -> Any:
+            raise ValueError("it fails")
+
+    with pytest.raises(ValueError, match="it fails"):
+        Graph(Does(name="A") | Fails(name="B") | Does(name="C")).run(
+            items, observers=[traces.observer()]
+        )
+    assert told(traces.one("stage Pipeline/B")) == (StatusCode.ERROR, "ValueError: it fails")
+    assert told(traces.one("stage Pipeline/C")) == (StatusCode.ERROR, "cancelled")
+    assert told(traces.one("node Pipeline")) == (StatusCode.ERROR, "ValueError: it fails")
+
+
 @pytest.mark.anyio
 async def test_a_cancelled_run_ends_all_of_its_spans(traces: Traces) -> None:
     """None stays open, and nothing of it is current any more."""
