@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Hashable, Mapping, Sequence, Set
 from contextlib import suppress
 from functools import cached_property
+from threading import Lock
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -31,6 +32,8 @@ TURN_S = 0.001
 
 # Threads are started one by one, as calls find no idle one; caps belong to the nodes and graphs.
 MAX_THREADS = 1024
+
+NAMING = Lock()
 
 NO_LOANS: Mapping[Hashable, Loan] = MappingProxyType({})
 
@@ -92,6 +95,7 @@ class Run:
     loans: Mapping[Hashable, Loan] = NO_LOANS  # of the nodes within whose calls it takes place
     within: "dict[Run, None] | None" = None  # the runs that take place within it
     hears: Sequence[Observer] = ()  # the observers of this run, and of those around
+    _id = ""
     _root: "Run | None" = None
     _joined_ended: "asyncio.Future[None] | None" = None
     _observers: Sequence[Observer] = ()
@@ -126,10 +130,16 @@ class Run:
         """Whether what ``exec`` takes is measured: items are observed, on the machine's clock."""
         return self.hears_items and not has_own_clock(asyncio.get_running_loop())
 
-    @cached_property
+    @property
     def id(self) -> str:
         """What tells this run from others in a log: that of the outermost one."""
-        return os.urandom(4).hex() if self.around is None else self.outermost.id
+        if self.around is not None:
+            return self.outermost.id
+        if not self._id:
+            with NAMING:  # a thread may look at the run meanwhile
+                # Not a cached property: that makes all attributes of the run slower to read.
+                self._id = self._id or os.urandom(4).hex()
+        return self._id
 
     def observe(self, observers: Sequence[Observer]) -> None:
         """Send the run's events to the observers, in the order given."""
