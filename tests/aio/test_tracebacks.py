@@ -213,3 +213,51 @@ async def test_a_fault_of_the_engine_keeps_all_its_frames(monkeypatch: pytest.Mo
     fault = of_module.value.with_traceback(of_module.value.__traceback__.tb_next)
     trim(fault)
     assert functions_of(fault) == ["kind_of"]
+
+
+def test_errors_that_know_each_other_end() -> None:
+    """A circle of causes is walked once."""
+    one, other = ValueError(), KeyError()
+    one.__cause__, other.__context__ = other, one
+    trim(one)
+
+
+KEPT = ValueError("raised again and again")
+
+
+class RaisesTheSame(ParallelBatchNode[Any, Any]):
+    """Item 1 raises what item 0 has raised, while the worker of item 0 waits with item 2."""
+
+    max_workers = 2
+    on_error = "collect"
+
+    def prep(self, shared: Any) -> range:
+        self.waits, self.raised = asyncio.Event(), asyncio.Event()
+        return range(3)
+
+    async def exec(self, number: int) -> str:
+        await asyncio.sleep(0)  # each worker takes one
+        if number == 1:
+            await self.waits.wait()
+            self.raised.set()
+        if number < 2:
+            raise KEPT
+        self.waits.set()
+        await self.raised.wait()
+        await asyncio.sleep(0)
+        return "done"
+
+    def post(self, shared: Any, _: Any, results: Any) -> None:
+        shared["results"] = results
+
+
+async def test_a_worker_that_waits_outlives_an_error_that_knows_its_frame() -> None:
+    """Only what has ended forgets its variables."""
+    shared: dict[str, Any] = {}
+    try:
+        await Graph(RaisesTheSame()).run_async(shared)
+        first, second, last = shared["results"]
+    finally:
+        KEPT.__traceback__ = None
+    assert first.error is second.error is KEPT
+    assert last == "done"
