@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from .events import Observer as Observer
     from .events import RunFinished as RunFinished
     from .events import RunStarted as RunStarted
+    from .events import Said as Said
     from .events import StageFinished as StageFinished
     from .events import StageStarted as StageStarted
     from .events import Usage as Usage

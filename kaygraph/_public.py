@@ -56,6 +56,7 @@ NAMES = {
         "Observer",
         "RunFinished",
         "RunStarted",
+        "Said",
         "StageFinished",
         "StageStarted",
         "Usage",

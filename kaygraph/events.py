@@ -6,7 +6,7 @@ the names of the graphs that enclose it (``Inner/Fetch``). Every item ends with 
 ``ItemStarted``, and 0 attempts.
 """
 
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from .outcome import Status
 
@@ -180,6 +180,19 @@ class StageFinished(NamedTuple):
     blocked_s: float
 
 
+class Said(NamedTuple):
+    """A hook has called ``self.say(value)``.
+
+    ``item`` is the index of the item that ``exec`` or its fallback works on; None in the other
+    hooks, and for a node that has only one.
+    """
+
+    node: str
+    at: float
+    item: int | None
+    value: Any
+
+
 class LimitChanged(NamedTuple):
     """``max_workers="auto"`` has changed its limit."""
 
@@ -209,6 +222,7 @@ Event = (
     | BatchFinished
     | StageStarted
     | StageFinished
+    | Said
     | LimitChanged
     | CircuitChanged
 )

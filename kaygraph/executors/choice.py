@@ -14,6 +14,7 @@ from ..limits.slots import Slot
 from ..run.frame import Frame
 from ..run.place import place_to_send
 from ..run.run import Run
+from ..run.saying import teller_of
 from ..run.worker_processes import WorkerProcesses
 from .calling_thread import call_here, is_due, turn
 from .chunk import IN_PROCESSES, Chunk
@@ -161,6 +162,7 @@ async def _in_process(node: Any, item: Any, frame: Frame, slot: Slot, limit_s: f
     pool = _processes(frame.run)
     settings = {
         "start_timeout": node.start_timeout, "slot": slot, "measures": frame.run.measures,
+        "tell": teller_of(node, frame),
     }  # fmt: skip
     if node.exec_kind not in YIELDING or slot.outlet is None:
         return await pool.call(node, item, *facts, limit_s=limit_s, **settings)
@@ -189,7 +191,8 @@ async def _in_executor(executor: Any, node: Any, item: Any, frame: Frame) -> Any
     facts = dict(frame.params), frame.attempt, place_to_send(node)
     if frame.run.pickled is None:
         frame.run.pickled = {}
-    call = Call(node, item, facts, not has_our_main(executor), frame.run.pickled)
+    tell = teller_of(node, frame)
+    call = Call(node, item, facts, not has_our_main(executor), frame.run.pickled, tell)
     future = failure = None
     try:
         future = executor.submit(run_call, call)
@@ -199,7 +202,7 @@ async def _in_executor(executor: Any, node: Any, item: Any, frame: Frame) -> Any
         failure, call.failure = call.failure, None
         if failure is not None:
             raise failure
-        return returned.value() if type(returned) is Answer else returned
+        return returned.value(tell) if type(returned) is Answer else returned
     finally:
         del call, future, failure  # they hold errors that hold this frame: no cycle may stay
 

@@ -12,6 +12,7 @@ from ..errors import Drop
 from ..run.frame import FRAME, Frame
 from ..run.place import CARRIED, SENT
 from ..run.run import Run
+from ..run.saying import TELLER, Teller
 from .elsewhere import run_to_end
 from .pickling import PLAIN, dumps, loads
 from .rebuilding import note
@@ -34,6 +35,7 @@ class Plan(NamedTuple):
         places: Where each item stands in its batch.
         goes_on: Whether those behind an item that fails are run.
         share_s: After so many seconds those that have not begun are given back.
+        is_heard: Whether anybody hears what they say.
     """
 
     key: int
@@ -43,6 +45,7 @@ class Plan(NamedTuple):
     places: list[int]
     goes_on: bool
     share_s: float = inf
+    is_heard: bool = False
 
 
 def run_items(
@@ -52,6 +55,7 @@ def run_items(
     results: ResultWriter,
     begins: Callable[[], object],
     is_stopped: Callable[[], bool],
+    tell: Teller | None = None,
 ) -> None:
     """Run items, one after another, and write what each has come to.
 
@@ -60,8 +64,10 @@ def run_items(
         given: The items, pickled.
         begins: Called when all is there that they need.
         is_stopped: Tells, in between, whether no more are to begin.
+        tell: Takes what they say, if anybody hears that.
     """
     items, context, place = _unpickled(node, given, plan)
+    context.run(TELLER.set, tell)
     begins()
     own, several = os.getpid(), "item" in place
     looked = at = began = monotonic()

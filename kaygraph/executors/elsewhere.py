@@ -12,13 +12,22 @@ from ..run.here import SENT_HERE
 from ..run.joining import Begun
 from ..run.place import CARRIED, HERE, SENT
 from ..run.run import Run
+from ..run.saying import TELLER, Teller
 from .stepping import Steps
 
 
 def run_elsewhere(
-    node: Any, item: Any, params: Mapping[str, Any], attempt: int, place: Mapping[str, Any]
+    node: Any,
+    item: Any,
+    params: Mapping[str, Any],
+    attempt: int,
+    place: Mapping[str, Any],
+    tell: Teller | None = None,
 ) -> Any:
-    """Run a node's ``exec`` where the run's context does not reach: it is told the facts."""
+    """Run a node's ``exec`` where the run's context does not reach: it is told the facts.
+
+    ``tell`` takes what it says, if anybody hears that.
+    """
     context = copy_context()
     told = dict(place)
     if (here := told.pop(HERE, None)) is not None:
@@ -26,6 +35,7 @@ def run_elsewhere(
     for attach in told.pop(CARRIED, ()):
         context.run(attach)
     context.run(SENT.set, (node, told))
+    context.run(TELLER.set, tell)
     context.run(FRAME.set, Frame(Run(), params=params, attempt=attempt))
     if type(item) is Steps:
         return context.run(item.make, node)

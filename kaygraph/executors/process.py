@@ -11,6 +11,7 @@ from ..aio.timeouts import within
 from ..errors import AttemptTimeoutError
 from ..limits.slots import Slot
 from ..run.place import place_to_send
+from ..run.saying import Teller, teller_of
 from .chunk import Chunk
 from .memory import require_measurable
 from .sending import node_pickled
@@ -47,6 +48,7 @@ class ProcessPool:
         slot: Slot | None = None,
         measures: bool = False,
         held: "list[WorkerProcess] | None" = None,
+        tell: Teller | None = None,
     ) -> Any:
         """Run ``node.exec(item)`` in a process and return its result.
 
@@ -57,8 +59,8 @@ class ProcessPool:
 
         ``limit_s`` is in seconds, from when the process has the item and calls ``exec``;
         ``start_timeout`` is how long it may take to be there: to start, and to import what the
-        node and the item need. What the call takes is added to the usage of ``slot``. A call
-        takes the process that is in ``held``, if there is one, and puts it there at its end.
+        node and the item need. What the call takes is added to the usage of ``slot``. A call takes
+        the process in ``held``, if any, and puts it back; ``tell`` takes what ``exec`` says.
 
         Raises:
             AttemptTimeoutError: ``exec`` ran past ``limit_s``. The process is killed.
@@ -79,9 +81,8 @@ class ProcessPool:
         begun: asyncio.Future[None] | None = None if limit_s is None else loop.create_future()
         submitted = self._threads.submit(
             worker.call, self._pickled[node], item, (dict(params), attempt, dict(place)),
-            memory_limit, measures,
-            START_S if start_timeout is None else start_timeout,
-            None if begun is None else partial(loop.call_soon_threadsafe, _set, begun),
+            memory_limit, measures, START_S if start_timeout is None else start_timeout,
+            None if begun is None else partial(loop.call_soon_threadsafe, _set, begun), tell,
         )  # fmt: skip
         future = asyncio.wrap_future(submitted)
         try:
@@ -125,7 +126,7 @@ class ProcessPool:
         facts = dict(frame.params), frame.attempt, dict(place_to_send(node))
         call = self._threads.begin(
             worker.run, chunk, self._pickled[node], facts, limit_s,
-            START_S if start_timeout is None else start_timeout, share_s,
+            START_S if start_timeout is None else start_timeout, share_s, teller_of(node, frame),
         )  # fmt: skip
         stops = worker.stop if not frame.rules.whole else None
         if stops is not None:

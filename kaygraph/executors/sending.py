@@ -4,15 +4,17 @@ import os
 import sys
 import traceback
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 from ..errors import NodeDefinitionError
+from ..run.saying import Teller
 from .elsewhere import run_elsewhere
 from .exceptions import pack
 from .pickling import ADVICE, HOOKS, SETTINGS, dumps, loads, noting, stays_itself
 from .rebuilding import note, unpack
+from .speech import said_pickled, said_unpickled
 
 Facts = tuple[Mapping[str, Any], int, Mapping[str, Any]]  # params, attempt, and place in the run
 
@@ -78,13 +80,17 @@ class Answer:
 
     pickled: bytes  # the result, or the error as it was packed
     trace: str | None = None  # of an error: where it was raised
+    said: tuple[tuple[int | None, bytes], ...] = ()  # items, and what was said of them, pickled
 
-    def value(self) -> Any:
-        """Return the result.
+    def value(self, tell: Teller | None = None) -> Any:
+        """Return the result; ``tell`` takes what was said before.
 
         Raises:
             BaseException: What was raised in the process, with a note of where that was.
         """
+        if tell is not None:
+            for item, pickled in self.said:
+                tell(item, said_unpickled(pickled))
         if self.trace is not None:
             raise self.error()
         return result_of(self.pickled)
@@ -114,16 +120,22 @@ class Call:
     """
 
     def __init__(
-        self, node: Any, item: Any, facts: Facts, without_main: bool, pickled: dict[Any, bytes]
+        self,
+        node: Any,
+        item: Any,
+        facts: Facts,
+        without_main: bool,
+        pickled: dict[Any, bytes],
+        tell: Teller | None,
     ) -> None:
-        self._node, self._item, self._facts = node, item, facts
+        self._node, self._item, self._facts, self._tell = node, item, facts, tell
         self._how = without_main, True
         self._pickled = pickled  # nodes of the run, each once
         self._mark = b""
         self.failure: Exception | None = None  # what kept it from being sent
 
     def run(self) -> Any:
-        return run_elsewhere(self._node, self._item, *self._facts)
+        return run_elsewhere(self._node, self._item, *self._facts, self._tell)
 
     def __reduce__(self) -> Any:
         try:
@@ -139,7 +151,7 @@ class Call:
         if key not in self._pickled:
             self._pickled[key] = node_pickled(self._node, *self._how)
         given = given_pickled(self._item, self._facts, *self._how)
-        return self._pickled[key], given, self._mark
+        return self._pickled[key], given, self._mark, b"heard" if self._tell else b""
 
 
 class _Sent:
@@ -151,14 +163,19 @@ class _Sent:
     def run(self) -> Answer:
         if not self._parts:
             return Answer(b"")  # the other side knows
+        said: list[tuple[int | None, bytes]] = []
+
+        def tell(item: int | None, value: Any) -> None:
+            said.append((item, said_pickled(value)))
+
         try:
             node = _unpickled_once(self._parts[0])
             item, facts = given_unpickled(self._parts[1])
-            result = run_elsewhere(node, item, *facts)
+            result = run_elsewhere(node, item, *facts, tell if self._parts[3] else None)
             with noting("the result of exec was pickled in the process"):
-                return Answer(dumps(result))
+                return Answer(dumps(result), None, tuple(said))
         except BaseException as error:
-            return failed(error)
+            return replace(failed(error), said=tuple(said))
 
     def __reduce__(self) -> Any:
         return _Sent, self._parts

@@ -19,6 +19,8 @@ from .memory import GrowthLimit, peak_resident, resident
 from .pickling import dumps, loads, noting
 from .results import MORE, TOTAL, ResultWriter
 from .sending import Answer, failed, given_unpickled
+from .speech import Speech
+from .stepping import goes_on
 
 READY = b"ready"  # what a process says when it has started
 BEGUN = b"begun"  # and when it has an item, if it is to say so
@@ -137,6 +139,7 @@ class _Server:
         self, connection: "Connection[Any, Any]", results: "Connection[Any, Any] | None"
     ) -> None:
         self._connection = connection
+        self._speech = Speech(connection)
         self._results = None if results is None else ResultWriter(results, self._ring)
         self._nodes: dict[int, Any] = {}
         self._own = resident()
@@ -158,6 +161,7 @@ class _Server:
         tells: bool,
         measures: bool,
         limit: int | None,
+        is_heard: bool,
     ) -> Answer:
         """Make a call: of the node that is sent, or was sent before."""
         before = process_time()
@@ -170,13 +174,15 @@ class _Server:
                 if tells:
                     self._connection.send_bytes(BEGUN)
             before = process_time()
+            self._speech.begin(goes_on(item))
             with GrowthLimit(limit):
-                result = run_elsewhere(node, item, *facts)
+                result = run_elsewhere(node, item, *facts, self._speech.tell if is_heard else None)
                 with noting("the result of exec was pickled in the process"):
                     return Answer(dumps(result))
         except BaseException as error:
             return failed(error)
         finally:
+            self._speech.end()
             if measures:
                 self._used = process_time() - before, peak_resident()
 
@@ -188,14 +194,20 @@ class _Server:
         except BaseException as error:
             node = error
         self._knows = plan.key in self._nodes
-        run_items(node, given, plan, self._results, self._begins, self._is_stopped)
+        self._speech.begin()
+        tell = self._speech.tell if plan.is_heard else None
+        try:
+            run_items(node, given, plan, self._results, self._begins, self._is_stopped, tell)
+        finally:
+            self._speech.end()
         return self._results.total
 
     def _begins(self) -> None:
         self._connection.send_bytes(BEGUN)
 
     def _ring(self, total: int) -> None:
-        self._connection.send_bytes(MORE + TOTAL.pack(total))
+        with self._speech.lock:
+            self._connection.send_bytes(MORE + TOTAL.pack(total))
 
     def _is_stopped(self) -> bool:
         """Whether no more items are to begin."""

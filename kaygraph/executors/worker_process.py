@@ -15,6 +15,7 @@ from .._validation import human
 from ..aio.timeouts import late_error
 from ..errors import AttemptTimeoutError, MemoryLimitError, WorkerDiedError, WorkerStartError
 from ..limits.slots import Slot
+from ..run.saying import Teller
 from .child import Child, PastLimit, how_it_ended, kill_group, received, start
 from .chunk import Chunk
 from .chunked import Plan
@@ -23,6 +24,7 @@ from .pickling import PLAIN, dumps
 from .rebuilding import note
 from .results import BYTES, FAILED, MORE, TOTAL
 from .sending import Answer, Facts, given_pickled, result_of
+from .speech import Hearing
 from .stepping import goes_on
 from .worker import STOP, receive, send
 
@@ -44,6 +46,7 @@ class WorkerProcess:
         self._stopping = False
         self._known: set[bytes] = set()
         self.used = 0.0, 0  # by the last call: processor time, and the most bytes held so far
+        self._hearing = Hearing(None)
         self.start_s = 0.0  # until the last call could begin, where that took a start
         self._own = 0  # bytes that the process holds before any item: its code and its nodes
 
@@ -56,7 +59,9 @@ class WorkerProcess:
         measures: bool,
         start_timeout: float,
         begun: Callable[[], object] | None,
+        tell: Teller | None,
     ) -> Any:
+        hearing = Hearing(tell)
         self.used, self.start_s, called = (0.0, 0), 0.0, time.monotonic()
         given = given_pickled(item, facts)
         if limit is not None and self._is_full(limit) and not goes_on(item):
@@ -70,7 +75,7 @@ class WorkerProcess:
         try:
             if is_fresh:  # a pipe takes no large message before somebody reads it
                 received(pid, connection, limit, start_timeout)
-            send(connection, (hash(node), sent, tells, measures, limit), given)
+            send(connection, (hash(node), sent, tells, measures, limit, tell is not None), given)
             if tells:
                 received(pid, connection, limit, None if has_begun else start_timeout)
             if not has_begun:
@@ -79,8 +84,11 @@ class WorkerProcess:
                 begun()
             has_begun = True
             # Both ends are ours: what comes back was pickled by the process that we started.
+            message = received(pid, connection, limit)
+            while hearing.takes(message):
+                message = received(pid, connection, limit)
             (trace, knows, self._own, self.used), pickled = receive(
-                partial(received, pid, connection, limit)
+                partial(received, pid, connection, limit), message
             )
         except PastLimit as past:
             raise self._past(past.limit, f"grew to {human(past.held)}, past") from None
@@ -92,6 +100,8 @@ class WorkerProcess:
             self._known.add(node)
         answer = Answer(pickled, trace)
         if trace is None:
+            for failure in hearing.failed.values():
+                raise failure
             return answer.value()
         error = answer.error()
         try:
@@ -120,6 +130,7 @@ class WorkerProcess:
         limit_s: float | None,
         start_timeout: float,
         share_s: float,
+        tell: Teller | None,
     ) -> None:
         """Have the process run items of a chunk, and note there what has ended.
 
@@ -136,8 +147,9 @@ class WorkerProcess:
             plan = Plan(
                 hash(node), None if has_begun else node, dumps(facts),
                 sizes if isinstance(sizes, list) else None, places,
-                chunk.goes_on, share_s,
+                chunk.goes_on, share_s, tell is not None,
             )  # fmt: skip
+            self._hearing = Hearing(tell)
             if self._converse(chunk, plan, given, start_timeout, limit_s):
                 self._known.add(node)
         except BaseException as error:
@@ -173,18 +185,19 @@ class WorkerProcess:
             raise
         except (EOFError, OSError):
             if has_begun and child.results is not None:
-                child.results.available(_Noting(chunk))
+                child.results.available(_Noting(chunk, self._hearing))
             raise self._death(has_begun) from None
 
     def _collect(self, chunk: Chunk, number: int, child: Child, limit_s: float | None) -> bool:
         """Note what the items have come to, up to the end of the chunk."""
         connection, results = child.connection, child.results
         assert results is not None
-        note, before = _Noting(chunk), len(chunk.done)
+        hearing = self._hearing
+        note, before = _Noting(chunk, hearing), len(chunk.done)
         while True:
             limited = limit_s is not None and len(chunk.done) - before < number
             left_s = note.since + (limit_s or 0.0) - time.monotonic()
-            if limited and limit_s and not connection.poll(max(0.0, left_s)):
+            if limited and limit_s and (left_s <= 0 or not connection.poll(left_s)):
                 results.available(note)
                 if time.monotonic() >= note.since + limit_s:
                     self.kill()
@@ -192,6 +205,8 @@ class WorkerProcess:
                     raise late_error(f"exec of {chunk.node.name!r}", "timeout", limit_s, 0.0, None)
                 continue
             message = connection.recv_bytes()
+            if hearing.takes(message):
+                continue
             if message.startswith(MORE):
                 (total,) = TOTAL.unpack(message[len(MORE) :])
                 results.read(total, note)
@@ -337,8 +352,8 @@ def _pickled(chunk: Chunk) -> tuple[list[int] | int, bytes]:
 class _Noting:
     """Notes in a chunk what its items have come to, and when the last of them has ended."""
 
-    def __init__(self, chunk: Chunk) -> None:
-        self._chunk, self.since = chunk, time.monotonic()
+    def __init__(self, chunk: Chunk, hearing: Hearing) -> None:
+        self._chunk, self._hearing, self.since = chunk, hearing, time.monotonic()
 
     def __call__(self, kind: int, ended: float, seconds: float, pickled: memoryview) -> None:
         value: Any = None
@@ -352,6 +367,8 @@ class _Noting:
                 value = result_of(pickled)
         except BaseException as failure:
             error = failure
+        if self._hearing.failed:
+            error = error or self._hearing.failed.get(self._chunk.at)
         self._chunk.ended(value, error, seconds)
         self.since = ended
         del error  # it holds this frame: no cycle may keep them alive

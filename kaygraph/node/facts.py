@@ -9,6 +9,7 @@ from ..outcome import Outcome
 from ..run.frame import FRAME, NO_PARAMS
 from ..run.here import Here, shared_random
 from ..run.place import here_of, place_of
+from ..run.saying import say
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -139,6 +140,18 @@ class Facts:
         return (
             frame is not None and frame.run.journal is not None and frame.run.journal.replays(self)
         )
+
+    def say(self, value: Any, /) -> None:
+        """Tell the observers of the run: they get ``Said(node, at, item, value)``.
+
+        From any hook, wherever it runs, and without waiting; all that ``exec`` says is told before
+        its item ends. From a process, ``value`` has to be picklable. Where nobody observes, and
+        where a journal or a cache has the result so that ``exec`` is not called, nothing is said.
+
+        Raises:
+            TypeError: The value is to leave a process, and cannot be pickled.
+        """
+        say(self, value)
 
     @Fact
     def log(self: Any) -> "FilteringBoundLogger":

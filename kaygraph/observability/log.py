@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from .._formatting import error_text
+from .._formatting import error_text, value_text
 from .._validation import check_flag
 from ..errors import Drop
 from ..events import (
@@ -16,6 +16,7 @@ from ..events import (
     NodeFinished,
     NodeStarted,
     RunFinished,
+    Said,
     StageStarted,
 )
 from ..run.frame import FRAME
@@ -32,11 +33,11 @@ class StructlogObserver:
 
     ``graph.run(shared, observers=[StructlogObserver()])``
 
-    What begins is for debugging, what has ended is information, with its ``seconds``. An item has
-    a line, with its ``item`` and the attempts, where it fails or is tried again: a warning, as is
-    a node that fails; a run that fails is an error. Every line says ``run``, as those of
-    ``self.log`` do, and what is bound to structlog's context variables. An error stands as its
-    class and message, without its secrets.
+    What begins, and what hooks say, is for debugging; what has ended is information, with its
+    ``seconds``. An item has a line, with its ``item`` and the attempts, where it fails or is tried
+    again: a warning, as is a node that fails; a run that fails is an error. Every line says
+    ``run``, as those of ``self.log`` do, and what is bound to structlog's context variables. An
+    error stands as its class and message, without its secrets.
 
     Args:
         logger: Where the lines go; by default ``structlog.get_logger()``, and so wherever the
@@ -59,6 +60,8 @@ class StructlogObserver:
         for name, value in event._asdict().items():
             if isinstance(value, BaseException):
                 line[name] = error_text(value)
+            elif name == "value":  # that was said
+                line[name] = value_text(value)
             elif value is not None and name not in LEFT_OUT:
                 line[name] = round(value, 6) if isinstance(value, float) else value
         getattr(self._log, level_of(event))(words_of(event), **line)
@@ -80,6 +83,8 @@ def level_of(event: Event) -> str:
     match event:
         case NodeStarted() | ItemStarted() | AttemptStarted() | ItemFinished() | StageStarted():
             return "debug"
+        case Said():
+            return "debug"  # there may be many
         case ItemFailed(status="cancelled") | ItemFailed(error=Drop()):
             return "debug"  # as was asked for
         case RunFinished(error=Exception() | BaseExceptionGroup()):

@@ -26,7 +26,7 @@ from ..events import (
 from ..run.frame import FRAME
 from ..run.observers import CountsItems, ItemCounter
 from ..run.place import PLACE
-from ..run.spans import TOLD_THERE, TRACED, Attribute, Carries
+from ..run.spans import TRACED, Attribute, Carries
 from .labels import clean
 from .meters import NODE, tally_of
 from .traced import Api, Around
@@ -83,8 +83,6 @@ class OpenTelemetry(CountsItems, Carries):
         self._has_failed = False
 
     def __call__(self, event: Event, /) -> None:
-        if TOLD_THERE.get():
-            return
         around = self._around()
         match event:
             case RunStarted(name):

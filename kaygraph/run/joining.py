@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from contextvars import Context, ContextVar, copy_context
-from functools import partial
 from threading import get_ident
 from typing import Any, Protocol, TypeVar
 
@@ -20,10 +19,10 @@ from ..limits.clock import has_own_clock
 from ..limits.permits import Permits
 from ..limits.slots import Loan
 from .frame import FRAME, Frame, Scope
-from .observers import OBSERVING, Observers
+from .observers import OBSERVING, Observers, OnLoop
 from .place import PLACE, Place, place_in
 from .run import Run
-from .spans import TOLD_THERE, Carries
+from .spans import Carries
 
 T = TypeVar("T")
 
@@ -102,7 +101,7 @@ class Joining:
         emit = outer.emit
         if emit is not None and loop is not None and not (shares or blocked):
             followers = [one for one in outer.hears if isinstance(one, Carries)]
-            emit = partial(_told_on, loop, emit, Observers(followers))
+            emit = OnLoop(loop, emit, Observers(followers))
         run.join(outer, shares, emit, shares or blocked)
         self._emit = emit
         self._begun = BEGUN.get(None) if not (shares or blocked) else None
@@ -154,24 +153,6 @@ class Joining:
             if loan is not None:
                 await loan.end(waits=not is_cancelled())
         return result
-
-
-def _told_on(
-    loop: asyncio.AbstractEventLoop,
-    emit: Callable[[Event], None],
-    here: Callable[[Event], None],
-    event: Event,
-) -> None:
-    """Tell of an event on the loop of the run around; those that trace are told ``here``."""
-    if not TOLD_THERE.get():
-        here(event)
-    with suppress(RuntimeError):  # it is closed: nobody observes any more
-        loop.call_soon_threadsafe(_told_again, emit, event)
-
-
-def _told_again(emit: Callable[[Event], None], event: Event) -> None:
-    TOLD_THERE.set(True)  # in the copy of the context that only this has
-    emit(event)
 
 
 def _loan_of(here: Place | None, around: Frame) -> Loan | None:

@@ -1,12 +1,14 @@
 """Those who are told of every event of a run, and what happens when one of them fails."""
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from contextvars import ContextVar
+from contextvars import Context, ContextVar, copy_context
 from functools import partial
-from typing import Protocol, TypeGuard
+from typing import NamedTuple, Protocol, TypeGuard
 
 from ..events import AttemptStarted, Event, ItemFinished, ItemStarted, Observer, Usage
+from .spans import Carries
 
 MOST_IN_A_ROW = 25  # failures after which an observer is told of nothing more
 
@@ -84,6 +86,64 @@ def counter_of(counting: Sequence[CountsItems], node: str, whole: bool) -> ItemC
     return counters[0] if len(counters) == 1 else ItemCounters(counters) if counters else None
 
 
+class Pending(NamedTuple):
+    """An event from another thread than that of the loop.
+
+    Attributes:
+        context: In which it happened; observers are called in it.
+        told: Those that carry were told there already.
+    """
+
+    event: Event
+    context: Context
+    told: bool = False
+
+
+class Emit(Protocol):
+    """What tells observers of events."""
+
+    def __call__(self, event: Event, /) -> None:
+        """Tell them now; on the loop of the run."""
+
+    def later(self, loop: asyncio.AbstractEventLoop, pending: Pending, /) -> None:
+        """Tell them from another thread than that of the loop, before anything that follows."""
+
+
+class Both:
+    """Tells the observers of two runs, of which one takes place within the other."""
+
+    __slots__ = ("_first", "_second")
+
+    def __init__(self, first: Emit, second: Emit) -> None:
+        self._first, self._second = first, second
+
+    def __call__(self, event: Event, /) -> None:
+        self._first(event)
+        self._second(event)
+
+    def later(self, loop: asyncio.AbstractEventLoop, pending: Pending, /) -> None:
+        self._first.later(loop, pending)
+        self._second.later(loop, pending._replace(context=pending.context.copy()))
+
+
+class OnLoop:
+    """Tells the observers of a run on another loop; those that carry are told ``here``."""
+
+    __slots__ = ("_emit", "_here", "_loop")
+
+    def __init__(
+        self, loop: asyncio.AbstractEventLoop, emit: Emit, here: Callable[[Event], None]
+    ) -> None:
+        self._loop, self._emit, self._here = loop, emit, here
+
+    def __call__(self, event: Event, /) -> None:
+        self._here(event)
+        self._emit.later(self._loop, Pending(event, copy_context(), True))
+
+    def later(self, _: asyncio.AbstractEventLoop, pending: Pending, /) -> None:
+        self._emit.later(self._loop, pending)
+
+
 def both(
     first: Callable[[Event], None] | None, second: Callable[[Event], None] | None
 ) -> Callable[[Event], None] | None:
@@ -123,7 +183,10 @@ class Observers:
         hears_items: Whether any is to hear of each item, or counts them.
     """
 
-    __slots__ = ("_failures", "_observers", "_of_items", "_told", "counting", "hears_items")
+    __slots__ = (
+        "_failures", "_is_asked", "_observers", "_of_items", "_pending", "_told", "counting",
+        "hears_items",
+    )  # fmt: skip
 
     def __init__(self, observers: Sequence[Observer]) -> None:
         self._observers = tuple(observers)
@@ -131,6 +194,8 @@ class Observers:
         self.counting = tuple([one for one in self._of_items if _counts(one)])
         self.hears_items = bool(self._of_items)
         self._failures: dict[int, int] = {}  # in a row, by the id of the observer
+        self._pending: deque[Pending] = deque()  # from other threads, in the order they came
+        self._is_asked = False  # the loop will look at them
         self._told: set[int] = set()  # those of which the handler has heard
 
     @property
@@ -138,10 +203,33 @@ class Observers:
         """What tells of an item those that want an event for it; None where nobody does."""
         return self._tell_of_item if len(self._of_items) > len(self.counting) else None
 
-    def __call__(self, event: Event) -> None:
+    def __call__(self, event: Event, /) -> None:
+        if self._pending:
+            self._catch_up()
         self._tell(self._of_items if type(event) in OF_ITEMS else self._observers, event)
 
+    def later(self, loop: asyncio.AbstractEventLoop, pending: Pending, /) -> None:
+        """Tell of an event from another thread, before all that is told after it."""
+        self._pending.append(pending)
+        if not self._is_asked:
+            self._is_asked = True
+            try:
+                loop.call_soon_threadsafe(self._catch_up)
+            except RuntimeError:  # it is closed: nobody observes any more
+                self._is_asked = False
+
+    def _catch_up(self) -> None:
+        self._is_asked = False
+        while self._pending:
+            event, context, told = self._pending.popleft()
+            observers = self._of_items if type(event) in OF_ITEMS else self._observers
+            if told:
+                observers = tuple([one for one in observers if not isinstance(one, Carries)])
+            context.run(self._tell, observers, event)
+
     def _tell_of_item(self, event: Event) -> None:
+        if self._pending:
+            self._catch_up()
         self._tell([one for one in self._of_items if not _counts(one)], event)
 
     def _tell(self, observers: Sequence[Observer], event: Event) -> None:

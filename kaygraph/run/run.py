@@ -15,7 +15,7 @@ from ..limits.clock import has_own_clock
 from ..limits.permits import KeyedPermits, Permits
 from ..limits.slots import Loan
 from .lifespan import Held, Lifespans
-from .observers import CountsItems, Observers, both
+from .observers import Both, CountsItems, Emit, Observers, both
 from .worker_processes import WorkerProcesses
 
 if TYPE_CHECKING:
@@ -64,8 +64,8 @@ class Run:
     watched = False  # nodes are to be looked at: somebody observes, or records
     watches_items = False  # and so is each item
     journal: "Recorder | None" = None
-    emit: Callable[[Event], None] | None = None
-    tell: Callable[[Event], None] | None = None  # of its begin and end: not all that hear the rest
+    emit: Emit | None = None
+    tell: Emit | None = None  # of its begin and end: not all that hear the rest
     emit_item: Callable[[Event], None] | None = None  # those that want one of each item
     counting: tuple[CountsItems, ...] = ()  # those that count items
     hears_items = False  # there is somebody of either kind
@@ -152,9 +152,7 @@ class Run:
 
     # --- runs within runs -------------------------------------------------------------------------
 
-    def join(
-        self, around: "Run", shares: bool, emit: Callable[[Event], None] | None, near: bool
-    ) -> None:
+    def join(self, around: "Run", shares: bool, emit: Emit | None, near: bool) -> None:
         """Take place within another run, whose observers get the events by ``emit``.
 
         ``shares``: it is on the same loop; ``near``: in the same thread.
@@ -171,7 +169,7 @@ class Run:
         self.emit_item, self.counting = (around.emit_item, around.counting) if near else (far, ())
         if own:
             self.tell = told = Observers(own)
-            self.emit = both(emit, told)
+            self.emit = told if emit is None else Both(emit, told)
             self.emit_item = both(self.emit_item, told.of_items)
             self.counting += told.counting
             self.hears_items |= told.hears_items

@@ -26,10 +26,6 @@ class Traced(Protocol):
 TRACED: ContextVar[Traced | None] = ContextVar("kaygraph_traced", default=None)
 
 
-# Whether an event comes from another thread, where those that carry were told of it.
-TOLD_THERE: ContextVar[bool] = ContextVar("kaygraph_told_there", default=False)
-
-
 class Carries:
     """An observer that goes where the code goes.
 

@@ -22,6 +22,7 @@ class WorkerProcesses(Protocol):
         slot: Slot | None = None,
         measures: bool = False,
         held: list[Any] | None = None,
+        tell: Any = None,
     ) -> Any: ...
 
     async def run(

@@ -12,6 +12,7 @@ from ...batch.batch import ParallelBatchNode
 from ...node.facts import resource_of
 from ...node.node import Node
 from ...node.settings import Checks
+from ...run.saying import say
 from ...run.spans import TRACED
 from ...streams.report import StageReport
 from .._json import decode
@@ -218,6 +219,8 @@ class Chatting(Asking):
     async def _take(self, item: Any, chunk: Any, completion: Completion) -> None:
         text = completion.add(chunk)
         if text:
+            if self.streaming:
+                say(self, text)
             received = self.receive(item, text)
             if received is not None:
                 await received
@@ -293,8 +296,9 @@ class ChatNode(Chatting, Node[Any, ChatReply]):
         schema: A JSON schema: the server is told to keep to it, and the answer is checked. It
             needs the extra ``chat``.
         schema_name: What the schema is called in the request; ``answer`` by default.
-        streaming: Whether the answer is sent as it is written. Each piece goes to ``receive``,
-            and ``read_timeout`` counts from one to the next. The server is asked not to compress.
+        streaming: Whether the answer is sent as it is written. Each piece is said to the observers
+            of the run, as by ``say``, and goes to ``receive``; ``read_timeout`` counts from one to
+            the next. The server is asked not to compress. The reply is the same.
         options: Further fields of the request, such as ``{"top_p": 0.9}``; None leaves one out.
         auth: ``Bearer(key)``, or ``APIKey(key, header="api-key")``. It is shown nowhere.
         headers: Of each request.

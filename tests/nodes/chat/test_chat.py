@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kaygraph import Graph, Node, Outcome, RateLimit, RunReport
-from kaygraph.events import ItemRetried
+from kaygraph.events import ItemRetried, Said
 from kaygraph.nodes import (
     APIKey,
     Auth,
@@ -496,6 +496,26 @@ async def test_a_stream_is_received_as_it_comes() -> None:
     shared, _ = await asked(Says("one two three", hold=hold), kind=Listens, streaming=True)
     assert heard == ["one", " two", " three"]
     assert shared["answer"] == "one two three"
+
+
+async def test_what_is_streamed_is_said_as_it_comes() -> None:
+    """To the observers of the run, piece by piece; what is not streamed is not said."""
+    hold, pieces = asyncio.Event(), list[str]()
+
+    def observer(event: Any, /) -> None:
+        if isinstance(event, Said):
+            pieces.append(event.value)
+            hold.set()
+
+    text = "Bonjour à tous, 你好!"
+    for streaming, expected in (False, ""), (True, text):
+        async with ChatServer(Says(text, hold=hold)) as server:
+            shared: dict[str, Any] = {"question": "Hello?"}
+            node = ChatNode(server.url, "phi", reads="question", writes="a", streaming=streaming)
+            await Graph(node).run_async(shared, observers=[observer])
+        assert shared["a"] == text
+        assert "".join(pieces) == expected
+    assert len(pieces) == 4
 
 
 async def test_what_is_not_streamed_is_received_at_once() -> None:

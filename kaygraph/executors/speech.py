@@ -1,0 +1,105 @@
+"""What ``exec`` says in a worker process, on its way to the run."""
+
+import os
+from multiprocessing.connection import Connection
+from struct import Struct
+from threading import Lock
+from typing import Any
+
+from ..run.saying import Teller
+from .pickling import dumps, loads
+
+SAID = b"said"  # begins a message with what exec has said: the item's place, -1 where it has none
+PLACE = Struct("<q")
+
+
+class Speech:
+    """The end in the process. What a thread of ``exec`` says when its item has ended is dropped.
+
+    Attributes:
+        lock: Held by whoever sends something meanwhile.
+    """
+
+    def __init__(self, connection: "Connection[Any, Any]") -> None:
+        self.lock = Lock()
+        self._connection = connection
+        self._own = os.getpid()
+        self._open = False
+        self._kept: list[bytes] = []  # what a generator says between two calls that ask for values
+
+    def begin(self, goes_on: bool = False) -> None:
+        """Send what is said from now on; ``goes_on``: also what was said since the last end."""
+        with self.lock:
+            kept, self._kept = self._kept if goes_on else [], []
+            self._open = True
+            for message in kept:
+                self._connection.send_bytes(message)
+
+    def end(self) -> None:
+        with self.lock:
+            self._open = False
+
+    def tell(self, item: int | None, value: Any) -> None:
+        """Send what was said of an item; in any thread.
+
+        Raises:
+            TypeError: It cannot be pickled.
+        """
+        pickled = said_pickled(value)
+        if os.getpid() != self._own:  # exec has forked this process
+            return
+        message = SAID + PLACE.pack(-1 if item is None else item) + pickled
+        with self.lock:
+            if self._open:
+                self._connection.send_bytes(message)
+            else:
+                self._kept.append(message)
+
+
+class Hearing:
+    """The end in the program, for one call or one chunk.
+
+    What cannot be unpickled is an error of the item that has said it.
+
+    Attributes:
+        failed: These errors, by the place of the item.
+    """
+
+    def __init__(self, tell: Teller | None) -> None:
+        self._tell = tell
+        self.failed: dict[int | None, BaseException] = {}
+
+    def takes(self, message: bytes) -> bool:
+        """Whether a message is what somebody has said; it is passed on then."""
+        if not message.startswith(SAID):
+            return False
+        at = len(SAID) + PLACE.size
+        (place,) = PLACE.unpack(message[len(SAID) : at])
+        item = None if place < 0 else place
+        try:
+            value = said_unpickled(message[at:])
+        except BaseException as error:
+            self.failed.setdefault(item, error)
+        else:
+            if self._tell is not None:
+                self._tell(item, value)
+        return True
+
+
+def said_pickled(value: Any, *how: bool) -> bytes:
+    """Return what was said as bytes.
+
+    Raises:
+        TypeError: It cannot be pickled.
+    """
+    try:
+        return dumps(value, *how)
+    except Exception as error:
+        kind = type(value).__name__
+        raise TypeError(
+            f"say() in a process takes what can be pickled, and not this {kind}: {error}"
+        ) from error
+
+
+def said_unpickled(pickled: bytes) -> Any:
+    return loads(pickled, "what exec said was unpickled, as it came from a process")
