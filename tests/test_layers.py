@@ -64,6 +64,7 @@ LAZY = {
     ("observability", "structlog"),
     ("nodes", "structlog"),
     ("cli", "structlog"),
+    ("progress", "IPython"),
 }  # loads where it is used: in a function
 PLUGIN = ("testing", "pytest")  # loads the kit, and not the other way round
 MOST_LINES = 400

@@ -20,8 +20,8 @@ def shown(thing: Any, heads: Sequence[Any], include: Collection[str]) -> dict[st
     Args:
         thing: What is shown.
         heads: The nodes that it begins with.
-        include: What was asked for by name. A graph as Mermaid is: with both, JupyterLab shows
-            its own drawing of that.
+        include: What was asked for by name, as Mermaid is: with both, JupyterLab shows its own
+            drawing of that.
     """
     found = {"text/plain": repr(thing)}
     try:
@@ -29,8 +29,9 @@ def shown(thing: Any, heads: Sequence[Any], include: Collection[str]) -> dict[st
         if 0 < len(node.composition.nodes) <= MOST:
             from .picture import drawn  # loads where it is used
 
-            if isinstance(node, Graph) and MERMAID in include:
-                found[MERMAID] = node.to_mermaid()
+            if MERMAID in include:
+                graph = node if isinstance(node, Graph) else Graph(node, name=node.name)
+                found[MERMAID] = graph.to_mermaid()
             found["image/svg+xml"] = node.to_svg() if isinstance(node, Graph) else drawn(node)
     except Exception:  # what is wrong is said where it is run
         return found

@@ -155,6 +155,13 @@ def _says(row: Row) -> bool:
 
 def display_here(leave: bool, every: float) -> Display | None:
     """Return what shows a run where the program writes its errors; None where that is nowhere."""
+    if "IPython" in sys.modules:
+        from ..run.in_cell import in_kernel  # loads where it is used
+
+        if in_kernel():
+            from .cell import Cell
+
+            return Cell()
     stream = sys.stderr
     if stream is None:
         return None

@@ -8,6 +8,7 @@ from contextlib import suppress
 from contextvars import copy_context
 from typing import Any, Generic, TypeVar
 
+from .in_cell import InCell
 from .in_flight import frame_of, in_flight
 from .run import Run
 from .runner import LoopFactory
@@ -27,13 +28,19 @@ class RunBeside(Generic[T]):
         grace: Seconds that what is in flight has after an interrupt; None: as long as it takes.
         tells: Whether a person is there to be told of an interrupt.
         loop_factory: Makes the loop; None: the event-loop policy does.
+        in_cell: Shows the run meanwhile.
     """
 
     def __init__(
-        self, run: Run, grace: float | None, tells: bool, loop_factory: LoopFactory | None
+        self,
+        run: Run,
+        grace: float | None,
+        tells: bool,
+        loop_factory: LoopFactory | None,
+        in_cell: InCell | None = None,
     ) -> None:
         self._run, self._grace, self._tells = run, grace, tells
-        self._loop_factory = loop_factory
+        self._loop_factory, self._in_cell = loop_factory, in_cell
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[Any] | None = None
         self._thread: int | None = None
@@ -73,10 +80,14 @@ class RunBeside(Generic[T]):
         try:
             thread.start()
             self._wait(None)
+            if self._in_cell is not None:
+                self._in_cell.close()
         except KeyboardInterrupt:
             if self._ended or not self._has_started():
                 raise
             message = self._interrupted()
+            if self._in_cell is not None:
+                self._in_cell.close()
             failure = self._error
             cause = None if isinstance(failure, asyncio.CancelledError) else failure
             raise KeyboardInterrupt(message) from cause
@@ -99,6 +110,8 @@ class RunBeside(Generic[T]):
         while not self._ended and left > 0:
             # In turns: a signal in the moment before a wait begins does not end that wait.
             self._lock.acquire(timeout=left)
+            if self._in_cell is not None and not self._ended:
+                self._in_cell.look()
             left = LOOK_S if end is None else min(LOOK_S, end - time.monotonic())
         return self._ended
 

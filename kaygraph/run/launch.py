@@ -8,7 +8,7 @@ from functools import partial
 from math import inf
 from threading import get_ident
 from time import monotonic
-from typing import Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from weakref import ref
 
 from .._validation import check_limit
@@ -29,6 +29,9 @@ from .run import TURN_S, Run
 from .runner import LoopFactory, check_loop_factory
 from .task import RunTask
 from .watcher import Watcher, watcher_of
+
+if TYPE_CHECKING:
+    from .in_cell import InCell
 
 T = TypeVar("T")
 
@@ -74,6 +77,9 @@ class Runnable:
         main thread then (in ``input()``, say) gets a KeyboardInterrupt when ``grace`` is over, or
         with the second signal. Where somebody else has set a handler, nothing of this happens.
 
+        In a notebook, a run without observers that takes longer than two seconds shows in its cell
+        how far it is, unless the environment variable ``KAYGRAPH_PROGRESS`` is ``off``.
+
         An error shows the caller and the hook that failed, without the frames of the engine in
         between; the environment variable ``KAYGRAPH_TRACEBACK=full`` keeps them.
 
@@ -102,9 +108,11 @@ class Runnable:
         try:
             grace = check_limit("grace", grace)
             check_loop_factory(loop_factory)
+            in_cell = _shown_in_cell(observers, watch) if "IPython" in sys.modules else None
+            observers = observers if in_cell is None else (in_cell,)
             asked = self._asked(work, shared, observers, deadline, run, detached, journal, watch)
-            launch = partial(launched, *asked)
-            return run_in_new_loop(launch, run, grace, self._interrupts_at_once, loop_factory)
+            beside = grace, self._interrupts_at_once, loop_factory, in_cell
+            return run_in_new_loop(partial(launched, *asked), run, *beside)
         except BaseException as error:
             trim(error, run.trimmed)
             raise
@@ -204,7 +212,17 @@ class Runnable:
             work = _in_time(work, deadline, self.name)
         if watching is not None:
             work = watching.around(work)
+        if "IPython" in sys.modules:
+            from .in_cell import heard
+
+            work = heard(work)
         return self.name, Frame(run), work, shared, detached
+
+
+def _shown_in_cell(observers: object, watch: object) -> "InCell | None":
+    from .in_cell import shown_in_cell  # loads where IPython is
+
+    return shown_in_cell(observers, watch)
 
 
 def _recorded(

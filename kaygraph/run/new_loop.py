@@ -5,20 +5,17 @@ import sys
 import warnings
 from collections.abc import Callable, Coroutine
 from types import FrameType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import RunInterrupted
 from .joining import frame_around
 from .run import Run
 from .runner import LoopFactory, runner_here
 
+if TYPE_CHECKING:
+    from .in_cell import InCell
+
 T = TypeVar("T")
-
-
-def _in_a_notebook() -> bool:
-    """Whether IPython runs what is typed: its loop has nothing else to do meanwhile."""
-    ipython = sys.modules.get("IPython")
-    return ipython is not None and ipython.get_ipython() is not None
 
 
 def run_in_new_loop(
@@ -27,6 +24,7 @@ def run_in_new_loop(
     grace: float | None,
     at_once: bool,
     loop_factory: LoopFactory | None,
+    in_cell: "InCell | None" = None,
 ) -> T:
     """Run to the end in this thread, or in another where a loop runs here already.
 
@@ -41,7 +39,9 @@ def run_in_new_loop(
         task = around.run.task
         run.blocks = None if task is None else task.get_loop()
     else:
-        notebook = _in_a_notebook()
+        from .in_cell import shell
+
+        notebook = shell() is not None
         if not notebook:
             warnings.warn(
                 "run() blocks the event loop of this thread until the run has ended: write "
@@ -51,7 +51,7 @@ def run_in_new_loop(
             )
     from .beside import RunBeside
 
-    beside: RunBeside[T] = RunBeside(run, grace, notebook, loop_factory)
+    beside: RunBeside[T] = RunBeside(run, grace, notebook, loop_factory, in_cell)
     return beside.result(launch)
 
 

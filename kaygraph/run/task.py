@@ -95,13 +95,13 @@ class RunTask:
             self._task.cancel(*error.args)
             with suppress(asyncio.CancelledError):
                 await outlast([self._task])
-        __tracebackhide__ = True  # read by IPython and pytest
         try:
-            return self._task.result()
-        except asyncio.CancelledError as ended:
-            if cancellation is None:
-                raise
-            raise cancellation from ended.__cause__  # a scope around takes no other than its own
+            try:
+                return self._task.result()
+            except asyncio.CancelledError as ended:
+                if cancellation is None:
+                    raise
+                raise cancellation from ended.__cause__  # a scope around takes no other
         except BaseException as error:
             trim(error, self._run.trimmed)
             raise

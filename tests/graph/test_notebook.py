@@ -21,10 +21,14 @@ def test_graph_is_drawn() -> None:
         assert bundle(graph) == {"text/plain": repr(graph), "image/svg+xml": graph.to_svg()}
 
 
-def test_graph_is_written_as_mermaid_when_that_is_asked_for() -> None:
+def test_what_has_parts_is_written_as_mermaid_when_that_is_asked_for() -> None:
     """``display(graph, include=["text/vnd.mermaid"])``."""
     graph = Graph(Node(name="a") >> Node(name="b"))
     assert bundle(graph, "text/vnd.mermaid")["text/vnd.mermaid"] == graph.to_mermaid()
+    for thing in (Node(name="c") | Node(name="d"), settle(Node(name="c"), Node(name="d"))):
+        written = bundle(thing, "text/vnd.mermaid")["text/vnd.mermaid"]
+        assert f'["{thing.name}"]' in written
+        assert '["d"]' in written
 
 
 def test_line_is_drawn_before_it_is_a_graph() -> None:
@@ -66,8 +70,8 @@ def test_outcome_is_a_table() -> None:
     assert bundle(failed)["text/plain"] == repr(failed)
 
 
-def test_report_is_a_table() -> None:
-    """A row for each node that worked, between the summary and the verdict."""
+def test_report_is_a_table_and_a_timeline() -> None:
+    """A row for each node that worked, between the summary and the verdict; and the drawing."""
 
     class Work(Node[Any, Any]):
         def exec(self, _: Any) -> int:
@@ -80,6 +84,8 @@ def test_report_is_a_table() -> None:
     ElementTree.fromstring(shown["text/html"])
     assert "<tr><td>one</td><td>1</td><td>0</td><td>0</td><td>1</td>" in shown["text/html"]
     assert shown["text/plain"] == str(report)
+    assert shown["image/svg+xml"] == report.to_svg()
+    assert report.to_svg() in shown["text/html"]
 
 
 def test_nothing_is_loaded_before_it_is_asked_for() -> None:
