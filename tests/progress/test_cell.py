@@ -78,9 +78,8 @@ class Handle:
 
 @pytest.fixture
 def handle(monkeypatch: pytest.MonkeyPatch) -> Handle:
-    pytest.importorskip("IPython")
     made = Handle()
-    monkeypatch.setattr("IPython.display.DisplayHandle", lambda: made)
+    monkeypatch.setattr(pytest.importorskip("IPython.display"), "DisplayHandle", lambda: made)
     return made
 
 
