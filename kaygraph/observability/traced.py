@@ -58,6 +58,7 @@ class Around:
         name: Of the node.
         run: The id of the run.
         item_spans: How many items of a node have a span each.
+        attaches: Whether its spans are to be the current ones: one observer's are.
 
     Attributes:
         before_it: What was traced here before, perhaps by another observer.
@@ -82,10 +83,11 @@ class Around:
         name: str,
         run: str,
         item_spans: int | None,
+        attaches: bool,
     ) -> None:
         self.owner, self.tracer, self.tally, self.outer = owner, tracer, tally, outer
         self.name, self.run, self.api, self.item_spans = name, run, owner.api, item_spans
-        self.label = label_of(name)
+        self.label, self.attaches = label_of(name), attaches
         self.inside: dict[str, Around] = {}
         self._items: dict[str, Items] = {}
         self._arrived: WeakKeyDictionary[Any, dict[Any, list[SpanContext]]] | None = None
@@ -97,7 +99,6 @@ class Around:
         parent: "Context",
         links: "list[SpanContext]",
         attributes: Mapping[str, Attribute],
-        attaches: bool = True,
     ) -> None:
         """Begin its span, as a child of what is in ``parent``."""
         own = {"kaygraph.node.name": self.label, "kaygraph.run.id": self.run}
@@ -108,24 +109,36 @@ class Around:
             links=[self.api.link(link) for link in links],
         )
         self.context = self.api.within(self.span, parent)
-        if attaches:
-            self.enter()
 
     def enter(self) -> None:
         """Make its span the current one."""
-        self.before, self.before_it = self.api.current(), TRACED.get()
-        self.api.attach(self.context)
+        self.before_it = TRACED.get()
         TRACED.set(self)
+        if self.attaches:
+            self.before = self.api.current()
+            self.api.attach(self.context)
 
     def leave(self) -> None:
         """Make current what was so before, and close what was counted."""
-        if TRACED.get() is self:
+        if self._unlink() and self.attaches:
             # Not with a token: it is of use only in the context in which it was made.
             self.api.attach(self.before)
-            TRACED.set(self.before_it)
         for items in self._items.values():
             self.tally.close(items.counts)
         self._items, self.before_it = {}, None  # which know it: no cycle may stay
+
+    def _unlink(self) -> bool:
+        """Take it out of what is traced here; return whether it was there."""
+        after = TRACED.get()
+        if after is self:
+            TRACED.set(self.before_it)
+            return True
+        while isinstance(after, Around):  # of other observers
+            if after.before_it is self:
+                after.before_it = self.before_it
+                return True
+            after = after.before_it
+        return False
 
     def end(self, error: BaseException | None, attributes: Mapping[str, Attribute]) -> None:
         """End its span, and those of stages that were cut short."""
@@ -193,7 +206,10 @@ class Around:
 
     def call(self, name: str, attributes: Mapping[str, Attribute]) -> "Call":
         """Trace a call of another program; see ``kaygraph.run.spans``."""
-        return Call(self, name, attributes)
+        around: Any = self
+        while not around.attaches and around.before_it is not None:
+            around = around.before_it
+        return Call(around, name, attributes)
 
 
 class Item:
@@ -201,7 +217,7 @@ class Item:
 
     __slots__ = ("before", "context", "span")
 
-    def __init__(self, span: "Span", context: "Context", before: "Context") -> None:
+    def __init__(self, span: "Span", context: "Context", before: "Context | None") -> None:
         self.span, self.context, self.before = span, context, before
 
 
@@ -234,13 +250,17 @@ class Items:
             self._around.owner.failed(error)
 
     def _begin(self, index: int, start: int | None = None) -> Item:
-        within = self._around.context
+        around, api = self._around, self._api
         span = self._tracer.start_span(
-            self._span_name, within, attributes={ITEM: index}, start_time=start
+            self._span_name, around.context, attributes={ITEM: index}, start_time=start
         )
-        context = self._api.within(span, within)
-        item = self._open[index] = Item(span, context, self._api.current())
-        self._api.attach(context)
+        if around.attaches:
+            before = api.current()
+            context = api.within(span, before)
+            api.attach(context)
+        else:
+            before, context = None, api.within(span, around.context)
+        item = self._open[index] = Item(span, context, before)
         if index in self._inner:
             self._inner[index].context, self._inner[index].span = context, span
         return item
@@ -250,7 +270,7 @@ class Items:
         around, item = self._around, self._open[index]
         inner = self._inner[index] = Around(
             around.owner, around.tracer, around.tally, around, self.name, around.run,
-            around.item_spans if sampled else 0,
+            around.item_spans if sampled else 0, around.attaches,
         )  # fmt: skip
         inner.is_item = True
         inner.context = around.context if isinstance(item, int) else item.context
@@ -271,7 +291,8 @@ class Items:
         try:
             item = self._closed(index, "ok", attempts, seconds, waiting)
             if type(item) is Item:
-                self._api.attach(item.before)
+                if item.before is not None:
+                    self._api.attach(item.before)
                 if attempts > 1:
                     item.span.set_attribute(ATTEMPTS, attempts)
                 item.span.end()
@@ -309,7 +330,8 @@ class Items:
             began = time_ns() - int(seconds * 1e9) if item is None else item
             item = self._begin(index, began)
             del self._open[index]
-        self._api.attach(item.before)
+        if item.before is not None:
+            self._api.attach(item.before)
         item.span.set_attributes({ATTEMPTS: attempts, STATUS: status})
         if not dropped:
             self._around.fail(item.span, error, status)
@@ -336,7 +358,7 @@ class Items:
         """Go on with an item, in the context of its next attempt."""
         self.counts.in_flight += 1
         item = self._open.get(index)
-        if isinstance(item, Item):
+        if isinstance(item, Item) and item.before is not None:
             self._api.attach(item.context)
         if index in self._inner:
             TRACED.set(self._inner[index])

@@ -32,8 +32,9 @@ from .meters import NODE, tally_of
 from .traced import Api, Around
 
 if TYPE_CHECKING:
+    from opentelemetry.context import Context
     from opentelemetry.metrics import MeterProvider
-    from opentelemetry.trace import TracerProvider
+    from opentelemetry.trace import SpanContext, TracerProvider
 
 
 class OpenTelemetry(CountsItems, Carries):
@@ -86,12 +87,13 @@ class OpenTelemetry(CountsItems, Carries):
         around = self._around()
         match event:
             case RunStarted(name):
-                self._begin(name, around, "run")
+                self._begin(name, None, "run")
             case NodeStarted(name):
                 self._begin(name, around, "node")
             case RunFinished(name, _, seconds, action, error) if around is not None:
-                around.tally.runs.record(seconds, {NODE: around.label})
-                around.end(error, _action(action))
+                if around.name == name:  # else its begin was missed
+                    around.tally.runs.record(seconds, {NODE: around.label})
+                    around.end(error, _action(action))
             case NodeFinished() if around is not None:
                 self._node_finished(around.of(event.node), event)
             case _ if around is not None:
@@ -139,22 +141,24 @@ class OpenTelemetry(CountsItems, Carries):
         kind: str,
         attributes: Mapping[str, Attribute] = {},
     ) -> None:
-        parent, links = self.api.current(), []
+        parent: Context | None = None
+        links: list[SpanContext] = []
         if outer is None:
             tracer = self._trace.get_tracer("kaygraph", tracer_provider=self._tracer_provider)
             tally, run = tally_of(self._meter_provider), FRAME.get().run.id
+            attaches = TRACED.get() is None  # else another observer's spans are current
         else:
-            tracer, tally, run = outer.tracer, outer.tally, outer.run
-            if (
-                told := outer.of(name.rpartition("/")[0])
-            ) is not outer:  # it is told elsewhere than it happens
-                outer, parent = told, told.context
+            outer = outer.of(name.rpartition("/")[0])
+            tracer, tally, run, attaches = outer.tracer, outer.tally, outer.run, outer.attaches
+            parent = None if attaches else outer.context
             if (place := _step_of(name)) is not None:
                 links = outer.arrived(*place)
-        around = Around(self, tracer, tally, outer, name, run, self.item_spans)
+        around = Around(self, tracer, tally, outer, name, run, self.item_spans, attaches)
         if outer is not None:
             outer.inside[name] = around
-        around.begin(kind, parent, links, attributes, attaches=kind != "stage")
+        around.begin(kind, self.api.current() if parent is None else parent, links, attributes)
+        if kind != "stage":  # whose items are in tasks of their own
+            around.enter()
 
     def _node_finished(self, around: Around, event: NodeFinished) -> None:
         outer = around.outer

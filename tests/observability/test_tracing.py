@@ -23,6 +23,7 @@ from kaygraph import (
 )
 from kaygraph.patterns import RaceNode
 from kaygraph.testing import simulate
+from kaygraph.tracing import OpenTelemetry
 from tests.observability.traces import (
     Looks,
     LooksAsGenerator,
@@ -465,6 +466,108 @@ def test_a_run_leaves_nothing_to_the_garbage_collector(traces: Traces, fails: bo
         assert gc.collect() == 0
     finally:
         gc.enable()
+
+
+# --- several observers ----------------------------------------------------------------------------
+
+ALL = [
+    "run Graph",
+    "  node First",
+    "    item First",
+    "    item First",
+    "  node Pipeline",
+    "    stage Pipeline/Second",
+    "      item Pipeline/Second",
+    "      item Pipeline/Second",
+    "    stage Pipeline/Third",
+    "      item Pipeline/Third",
+    "      item Pipeline/Third",
+]
+
+
+@pytest.mark.parametrize("events", [False, True])
+def test_two_observers_have_a_trace_each(traces: Traces, events: bool) -> None:
+    """What exec traces is within that of the first; nothing stays current."""
+
+    class Heard(OpenTelemetry):
+        """Is told of each item by an event."""
+
+        def __call__(self, event: Any, /) -> None:
+            super().__call__(event)
+
+    class Fails(Numbers):
+        async def exec(self, number: int, /) -> int:
+            with traces.tracer.start_as_current_span("inside"):
+                if number == 1 or self.attempt == 1:
+                    raise ValueError(number)
+            return number
+
+    other = Traces()
+    kind = Heard if events else OpenTelemetry
+    observers = [
+        kind(tracer_provider=one.provider, meter_provider=one.meters) for one in (traces, other)
+    ]
+    first = Fails(name="First", max_retries=2, on_error="skip", max_workers=1)
+    graph = Graph(first >> (Numbers(name="Second") | Numbers(name="Third")))
+    with traces.tracer.start_as_current_span("program") as program:
+        for _ in range(2):
+            graph.run(observers=observers)
+            assert trace.get_current_span() is program
+    inside = traces.named("inside")
+    assert len(inside) == 2 * 4
+    items = [context_of(span).span_id for span in traces.named("item First")]
+    assert [span.parent.span_id for span in inside if span.parent] == [
+        item for item in items for _ in range(2)
+    ]
+    assert [line for line in traces.lines() if "inside" not in line] == [
+        "program",
+        *[f"  {line}" for line in ALL * 2],
+    ]
+    assert other.lines() == ALL * 2
+    assert [len(span.events) for span in other.named("item First")] == [2, 1] * 2
+
+
+def test_a_run_within_a_run_may_have_an_observer_of_its_own(traces: Traces) -> None:
+    """Both trace it, and neither is in the way of the other."""
+    other = Traces()
+    inner = Graph(Numbers(), name="Inner")
+
+    class Runs(AsyncNode[Any, Any]):
+        async def exec(self, _: Any, /) -> None:
+            for _ in range(2):
+                await inner.run_async(observers=[other.observer()])
+            with traces.tracer.start_as_current_span("inside"):
+                pass
+
+    Graph(Runs(), name="Outer").run(observers=[traces.observer()])
+    item = "          item Runs/Inner/Numbers"
+    nodes = ["      node Runs/Inner", "        node Runs/Inner/Numbers", item, item]
+    around = ["run Outer", "  node Runs", "    item Runs"]
+    assert traces.lines() == [*around, *nodes * 2, "      inside"]
+    assert [line.strip() for line in other.lines()] == [
+        "run Runs/Inner", "node Runs/Inner/Numbers", *[item.strip()] * 2,
+    ] * 2  # fmt: skip
+
+
+def test_a_run_that_is_detached_is_a_run_of_its_own(traces: Traces) -> None:
+    """In the trace of what has begun it, with an id of its own."""
+    observer = traces.observer()
+
+    class Runs(AsyncNode[Any, Any]):
+        async def exec(self, _: Any, /) -> None:
+            graph = Graph(Numbers(), name="Other")
+            await graph.run_async(observers=[observer], detached=True)
+
+    Graph(Runs()).run(observers=[observer])
+    assert traces.lines()[:5] == [
+        "run Graph",
+        "  node Runs",
+        "    item Runs",
+        "      run Other",
+        "        node Numbers",
+    ]
+    ids = [attributes_of(span)["kaygraph.run.id"] for span in traces.spans if "run " in span.name]
+    assert len(set(ids)) == 2
 
 
 # --- joins ---------------------------------------------------------------------------------------
