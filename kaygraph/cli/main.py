@@ -9,18 +9,21 @@ from typing import NoReturn
 from .. import __version__
 from .._extras import MissingExtraError
 from ..errors import JournalError
-from . import draw, run, runs
+from . import draw, explain, run, runs, watch
 from .arguments import Command
 from .failing import is_of_user, tell_failure
 from .wrong import WrongCommandError
 
 BEGIN = """\
-  kaygraph run flows.py:graph --set limit=20 --output pages
+  kaygraph run flows.py:graph --set limit=20 --output pages --progress
+  kaygraph run flows.py:graph --watch
+  kaygraph explain 8765
   kaygraph draw flows.py:graph -o flow.svg
 
 runs are kept in a journal: --journal runs.db, or postgresql://…, or what the
 environment variable KAYGRAPH_JOURNAL names
 
+  kaygraph watch --journal runs.db
   kaygraph runs list
   kaygraph runs show import-7
   kaygraph runs resume import-7 flows.py:graph
@@ -43,7 +46,7 @@ class Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what is typed; return the exit code."""
     try:
-        options = _parser().parse_args(argv)
+        options = _parser().parse_args(_words(sys.argv[1:] if argv is None else argv))
         if options.command is None:
             options.parser.print_help(sys.stderr)
             return 2
@@ -82,10 +85,21 @@ def _failed(error: Exception) -> int:
     return 1
 
 
+def _words(argv: Sequence[str]) -> list[str]:
+    """Return the words of a command, where ``--watch`` never takes a graph for its port."""
+    words: list[str] = []
+    for word in argv:
+        if words and words[-1] == "--watch=" and word.isdecimal():
+            words[-1] += word
+        else:
+            words.append("--watch=" if word == "--watch" else word)
+    return words
+
+
 def _parser() -> Parser:
     parser = Parser(
         prog="kaygraph",
-        description="Run a graph; draw it; see runs that are recorded, and go on with them.",
+        description="Run a graph; draw it; watch it; go on with runs that are recorded.",
         epilog=BEGIN, formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("--version", action="version", version=f"kaygraph {__version__}")
@@ -102,6 +116,8 @@ def _parser() -> Parser:
         one.add_argument("--journal", metavar="ADDRESS", help="a file, or postgresql://…")
     _add(subjects, run.COMMAND)
     _add(subjects, draw.COMMAND)
+    _add(subjects, explain.COMMAND)
+    _add(subjects, watch.COMMAND)
     return parser
 
 

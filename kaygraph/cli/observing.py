@@ -2,12 +2,16 @@
 
 import sys
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import Any
 
+from .._extras import extra
 from ..errors import closest
 from ..events import Observer
-from ..observability.log import RunLog
+from ..inspection.prometheus import Prometheus
+from ..observability.log import RunLog, StructlogObserver
 from ..observability.report import RunReport
+from ..observability.tracing import OpenTelemetry
 from ..progress.progress import Progress
 from .arguments import Options
 from .loading import load_named
@@ -41,16 +45,31 @@ class Observing:
             print(self.report, file=sys.stderr)
 
 
-def _structlog() -> Observer:
+def _logger() -> Any:
     import structlog  # loads where it is used
 
-    if structlog.is_configured():
-        return RunLog()
-    # The program has not said where its log goes, and standard output is for its results.
-    return RunLog(structlog.wrap_logger(structlog.PrintLogger(sys.stderr)))
+    # Where the program has not said where its log goes: standard output is for its results.
+    configured = structlog.is_configured()
+    return None if configured else structlog.wrap_logger(structlog.PrintLogger(sys.stderr))
 
 
-KNOWN: Mapping[str, Callable[[], Observer]] = {"structlog": _structlog}
+def _otel() -> Observer:
+    found = OpenTelemetry()
+    api = import_module("opentelemetry.trace")
+    if isinstance(api.get_tracer_provider(), api.ProxyTracerProvider):
+        print(
+            "note: nobody takes the traces: begin with opentelemetry-instrument kaygraph run …, or "
+            "set a provider where the graph is made",
+            file=sys.stderr,
+        )
+    return found
+
+
+KNOWN: Mapping[str, Callable[[], Observer]] = {
+    "structlog": lambda: StructlogObserver(_logger()),
+    "log": lambda: RunLog(_logger()),
+    "otel": _otel,
+}
 
 
 def observing(options: Options) -> Observing:
@@ -65,10 +84,12 @@ def observing(options: Options) -> Observing:
             found.add_report(prints=True)
         elif name in KNOWN:
             found.observers.append(KNOWN[name]())
+        elif name.startswith("prometheus"):
+            found.observers.append(_prometheus(name))
         elif ":" in name:
             found.observers.append(_of_user(name))
         else:
-            known = ["report", *KNOWN]
+            known = ["report", *KNOWN, "prometheus=PORT"]
             raise WrongCommandError(
                 f"--observe takes {', '.join(known)} or MODULE:NAME; got {name!r}."
                 f"{closest(name, known)}"
@@ -77,6 +98,18 @@ def observing(options: Options) -> Observing:
         found.add_report(prints=False)
     if options.progress:
         found.observers.append(Progress())
+    return found
+
+
+def _prometheus(name: str) -> Observer:
+    port = name.removeprefix("prometheus").removeprefix("=")
+    if not port.isdecimal():
+        raise WrongCommandError(
+            f"Prometheus asks at a port: type --observe prometheus=9000; got {name!r}"
+        )
+    found = Prometheus()
+    extra("prometheus_client", "prometheus").start_http_server(int(port), "127.0.0.1")
+    print(f"metrics at http://127.0.0.1:{port}/metrics", file=sys.stderr)
     return found
 
 

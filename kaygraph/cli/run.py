@@ -4,13 +4,14 @@ import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from .._validation import check_limit
 from ..errors import RunInterrupted
 from ..journal.journal import Journal
 from ..journal.waiting import Waits
 from ..observability.report import RunReport
+from ..watching.watch import Watch
 from .apart import results_apart
 from .arguments import Command, Options, flag, several, takes
 from .failing import tell_failure
@@ -20,6 +21,7 @@ from .recorded import journal_of
 from .results import result_text
 from .runs import WAITS
 from .shared import shared_of
+from .watch import CONTROL, HOST, page_of
 from .wrong import WrongCommandError
 
 
@@ -30,6 +32,7 @@ class Asked(NamedTuple):
     shared: Any
     journal: Journal | None
     observing: Observing
+    watch: Watch | Literal[False]
     options: Options
 
 
@@ -43,7 +46,7 @@ def run(options: Options) -> int:
         report = None if options.report is None else _file_to_write(options.report)
         asked = Asked(
             load_graph(options.graph), shared_of(options.input, options.set),
-            journal_of(options.recorded), observing(options), options,
+            journal_of(options.recorded), observing(options), _watch(options), options,
         )  # fmt: skip
         _check_output(options.output, asked.shared)
         begun = time.monotonic()
@@ -76,6 +79,7 @@ def _run(asked: Asked, begun: float) -> int | None:
             observers=asked.observing.observers,
             deadline=options.deadline,
             journal=journal,
+            watch=asked.watch,
             **settings,
         )
     except RunInterrupted as interruption:
@@ -92,6 +96,18 @@ def _run(asked: Asked, begun: float) -> int | None:
     ended = "" if action is None else f" with the action {action!r}"
     _say(f"{graph.name}: ended{ended} after {seconds}")
     return None
+
+
+def _watch(options: Options) -> Watch | Literal[False]:
+    """Return the page that shows the run, if there is to be one."""
+    if options.watch is None and options.save_page is None:
+        if options.control:
+            raise WrongCommandError("--control is for the page: type --watch --control")
+        return False
+    if options.watch and not options.watch.isdecimal():
+        raise WrongCommandError(f"--watch takes a port, as in --watch=8765; got {options.watch!r}")
+    port = None if options.watch is None else int(options.watch or 0)
+    return page_of(port, options, None, options.save_page)
 
 
 def _goes_on(journal: Journal | None) -> str:
@@ -148,6 +164,7 @@ a value is JSON where it can be, else text: --set limit=20 --set name=Ann
   kaygraph run flows.py:graph --input shared.json --progress
   echo '{"question": "why?"}' | kaygraph run chat.py:graph --input - --output answer
   kaygraph run flows.py:graph --journal runs.db,run=import-7
+  kaygraph run flows.py:graph --watch --save-page run.html
   kaygraph run flows.py:graph --observe report --report report.json
   kaygraph run flows.py:graph --observe flows.py:MyObserver --deadline 60
 
@@ -168,12 +185,19 @@ COMMAND = Command(
         takes("--input", "FILE", help="shared as JSON; - is standard input"),
         several("--output", "KEY", "print shared[KEY] as JSON at the end; . prints all of shared"),
         flag("--progress", "show how far each node is, on standard error"),
+        takes("--watch", "PORT", nargs="?", help="show it in the browser; --watch=8765"),
+        HOST,
+        CONTROL,
+        takes("--save-page", "FILE", help="write the page of the finished run as one HTML file"),
         takes(
             "--journal", "FILE[,run=ID]", dest="recorded",
             help="record the run, or go on with it; also ,redo=NODE ,accept=NODE ,on_wait=stay "
             ",durable=true ,keep=30d",
         ),
-        several("--observe", "WHAT", "report, structlog, or MODULE:NAME of your own"),
+        several(
+            "--observe", "WHAT",
+            "report, structlog, log (items, too), otel, prometheus=PORT, or your own MODULE:NAME",
+        ),
         takes("--report", "FILE", help="write the run report there, as JSON"),
         takes("--deadline", "SECONDS", type=float, help="how long the run may take"),
         takes(

@@ -149,11 +149,16 @@ def say(waits: Iterable[Wait], run: str, address: str | os.PathLike[str], goes_o
     lines = [f"kaygraph: run {run!r} waits for an answer:"]
     for wait in waits:
         lines.append(f"  {wait.id}: {asked(wait.ask)}" if wait.ask is not None else f"  {wait.id}")
-        asks = "--journal", shown(address), run, wait.id
-        lines.append(f"  to answer: kaygraph runs answer {shlex.join(asks)} JSON")
+        lines.append(f"  to answer: {answer_command(address, run, wait.id)}")
     if not goes_on:
         lines.append("then the same call of run(), or kaygraph runs resume, goes on")
     print("\n".join(lines), file=sys.stderr)
+
+
+def answer_command(address: str | os.PathLike[str], run: str, wait: str) -> str:
+    """Return what to type to answer; JSON stands for the answer."""
+    words = "--journal", shown(address), run, wait
+    return f"kaygraph runs answer {shlex.join(words)} JSON"
 
 
 def asked(ask: Any) -> str:
