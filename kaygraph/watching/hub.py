@@ -94,8 +94,7 @@ class Hub:
         try:
             if self._looking is None and not self.over:
                 self._looking = asyncio.get_running_loop().create_task(self._keep_looking())
-            if not self._number:
-                await self._look()
+            await self._look(first=True)
             while True:
                 if told != self._number:
                     message = self._change if told == self._number - 1 else self._whole()
@@ -122,9 +121,14 @@ class Hub:
             if not self.over:
                 await self._look()
 
-    async def _look(self) -> None:
-        """Look at the run, and tell the readers where there is something new."""
+    async def _look(self, first: bool = False) -> None:
+        """Look at the run, and tell the readers where there is something new.
+
+        ``first``: unless somebody has looked before.
+        """
         async with self._looks_now:
+            if first and self._number:
+                return
             snapshot = await self.snapshot()
             if self._last is None or not self._number:
                 self.looks += 1

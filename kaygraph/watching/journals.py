@@ -6,6 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
+from .._addresses import shown
 from ..errors import (
     AlreadyAnsweredError,
     JournalError,
@@ -53,7 +54,7 @@ class Recorded:
     def _all(self) -> dict[str, Any]:
         runs = self._journal.runs()
         return {
-            "address": clean(repr(self._journal)),
+            "address": clean(shown(self._journal.address)),
             "runs": [_info(run) for run in runs[:MOST_RUNS]],
             "more": max(0, len(runs) - MOST_RUNS),
         }
@@ -105,4 +106,6 @@ def _shown(ask: Any) -> str | None:
     """Return what is asked, as text."""
     if ask is None:
         return None
-    return clean(ask if isinstance(ask, str) else json.dumps(ask, indent=1, default=str))
+    return clean(
+        ask if isinstance(ask, str) else json.dumps(ask, indent=1, ensure_ascii=False, default=str)
+    )

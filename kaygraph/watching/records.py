@@ -129,11 +129,12 @@ class Records:
             self._retries.append({**entry, "attempt": event.attempt, "wait_s": event.wait_s})
 
     def _note(self, node: str, item: int | None, at: float, error: BaseException) -> None:
-        last = self._failures[-1] if self._failures else None
-        if last is not None and id(error) == self._last_id:  # on its way out through nodes
-            self._number += 1
-            self._failures[-1] = {**last, "number": self._number, "notes": _notes(error)}
-            return
+        if item is None and self._failures and id(error) == self._last_id:
+            last = self._failures[-1]
+            if last["item"] is not None or last["node"] != redacted(node):  # it is on its way out through nodes
+                self._number += 1
+                self._failures[-1] = {**last, "number": self._number, "notes": _notes(error)}
+                return
         self.failed += 1
         if len(self._failures) == MOST_FAILURES and at - self._last_at < PAUSE_S:
             return

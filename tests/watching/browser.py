@@ -87,9 +87,9 @@ class Tab:
                 windowsVirtualKeyCode=codes[key], **text,
             )  # fmt: skip
 
-    async def screenshot(self) -> bytes:
-        """Return a picture of the whole page, as PNG."""
-        answer = await self.ask("Page.captureScreenshot", captureBeyondViewport=True)
+    async def screenshot(self, whole: bool = True) -> bytes:
+        """Return a picture of the whole page, or of what is seen of it, as PNG."""
+        answer = await self.ask("Page.captureScreenshot", captureBeyondViewport=whole)
         return base64.b64decode(answer["data"])
 
 

@@ -97,12 +97,17 @@ class Stream:
 
 
 @asynccontextmanager
-async def watched(node: Any, shared: Any = None, **settings: Any) -> AsyncIterator[Page]:
-    """Run something with a page; what still runs at the end of the block is cancelled."""
+async def watched(
+    node: Any, shared: Any = None, run_with: Any = None, /, **settings: Any
+) -> AsyncIterator[Page]:
+    """Run something with a page; what still runs at the end of the block is cancelled.
+
+    ``run_with``: further settings of the run; ``settings``: those of the page.
+    """
     watch = Watch(**settings)
     headers = {} if watch.token is None else {"Authorization": f"Bearer {watch.token}"}
     jar = aiohttp.DummyCookieJar()
-    run = node.launch({} if shared is None else shared, watch=watch)
+    run = node.launch({} if shared is None else shared, watch=watch, **(run_with or {}))
     try:
         async with aiohttp.ClientSession(headers=headers, cookie_jar=jar) as client:
             async with asyncio.timeout(30):

@@ -87,12 +87,13 @@ function drawAll() {
     for (const name of drawAll.waiting || []) dirty.add(name);
     drawAll.waits = view.waits;
     drawAll.waiting = [...waiting.keys()];
-    drawWaits();
+    later();
   }
   drawHead();
   for (const name of dirty) drawNode(name, waiting.get(name) || 0);
   dirty = new Set();
   $("nodes").hidden = !rows.size;
+  $("only").parentElement.hidden = rows.size < 15;
   drawStages();
   drawLimits();
   drawErrors();
@@ -147,6 +148,14 @@ function figure(name, text) {
   set(known.get(name), text);
 }
 
+function later() {  // sentences that change ten times a second cannot be read
+  const left = (later.next || 0) - performance.now();
+  clearTimeout(later.timer);
+  if (left > 0 && !isOver()) { later.timer = setTimeout(later, left); return; }
+  later.next = performance.now() + 500;
+  drawWaits();
+}
+
 const KINDS = { permit: "permits", room: "buffer full", items: "no items", thread: "threads",
   process: "processes", answer: "a person", hook: "runs", loop: "loop held" };
 
@@ -190,7 +199,8 @@ function drawNode(name, waits) {
   const row = rows.get(name) || addRow(name), cells = row.cells;
   const look = looks(node, waits), done = ends(node);
   const runs = (node.runs || 0) + (node.running || 0);
-  row.element.className = [look, name === picked ? "is-picked" : "", isFolded(name) ? "folded" : ""].join(" ");
+  row.element.className = [look, name === picked ? "is-picked" : "", isFolded(name) ? "folded" : "",
+    node.failed || node.failed_runs ? "some" : ""].join(" ");
   if (row.look !== look) {
     row.look = look;
     cells[1].replaceChildren(make("span", { class: `badge ${look}` }, WORDS[look]));
@@ -315,9 +325,11 @@ function showDrawing(text) {
     const box = shape.outline.getBBox();
     addMeter(shape, box.x, box.y, box.width, box.height);
   }
-  fit(svg.clientWidth > 0.55 * +svg.getAttribute("width"));
+  const scale = Math.min(1, svg.parentElement.clientWidth / +svg.getAttribute("width"),
+    0.6 * window.innerHeight / +svg.getAttribute("height"));
   if (view) Object.keys(view.nodes).forEach((name) => dirty.add(name));
   draw();
+  if (scale < 0.25) { fit(false); requestAnimationFrame(() => center()); }
 }
 
 function addMeter(shape, x, y, width, height) {
@@ -331,6 +343,15 @@ function addMeter(shape, x, y, width, height) {
   shape.meter = part("rect", { class: "meter", x: x + 8, y: y + height - 5, width: 0, height: 2.5, rx: 1.2 });
   shape.count = part("text", { class: "count", x: x + width / 2, y: y + height - 8.5 });
 }
+
+function center() {  // what runs, or where it begins
+  const group = svgNode(".is-running, .is-waiting") || svgNode(".kaygraph-node");
+  if (!group) return;
+  const box = group.getBoundingClientRect(), around = $("drawing").getBoundingClientRect();
+  $("drawing").scrollLeft += box.left + box.width / 2 - around.left - around.width / 2;
+  $("drawing").scrollTop += box.top + box.height / 2 - around.top - around.height / 2;
+}
+const svgNode = (selector) => $("drawing").querySelector(selector);
 
 function fit(whole) {
   $("fit").setAttribute("aria-pressed", String(whole));
@@ -555,7 +576,7 @@ async function showRun(list, info) {
       details, button, badge, about, text: "" };
     shown.set(info.run, entry);
     list.append(entry.item);
-    if (info.status === "waits") opened.add(info.run);
+    if (info.status === "waits" || info.status === "running") opened.add(info.run);
   }
   entry.badge.className = `badge ${LOOKS[info.status] || ""}`;
   set(entry.badge, info.status);
@@ -611,12 +632,14 @@ function fieldOf(schema, label, needed = true) {
   if (Array.isArray(schema.enum)) {
     const options = schema.enum.map((one, i) => make("option", { value: String(i) },
       typeof one === "string" ? one : JSON.stringify(one)));
+    if (!needed) options.unshift(make("option", { value: "" }, ""));
     const input = make("select", {}, ...options);
-    return { element: wrap(input), value: () => schema.enum[+input.value] };
+    return { element: wrap(input), value: () => input.value === "" ? undefined : schema.enum[+input.value] };
   }
   if (type === "boolean") {
-    const input = make("select", {}, make("option", { value: "yes" }, "yes"), make("option", { value: "no" }, "no"));
-    return { element: wrap(input), value: () => input.value === "yes" };
+    const input = make("select", {}, ...["", "yes", "no"].map((one) => make("option", { value: one }, one)));
+    input.required = needed;
+    return { element: wrap(input), value: () => input.value === "" ? undefined : input.value === "yes" };
   }
   if (type === "string") {
     const input = make(schema.maxLength && schema.maxLength < 80 || label !== "answer" ? "input" : "textarea", { required: needed && !!schema.minLength });
@@ -697,8 +720,9 @@ function save() {
 }
 
 async function start() {
-  $("fit").onclick = () => fit($("fit").getAttribute("aria-pressed") !== "true");
+  $("fit").onclick = () => { fit($("fit").getAttribute("aria-pressed") !== "true"); center(); };
   $("save").onclick = save;
+  $("only").onchange = () => $("rows").classList.toggle("only", $("only").checked);
   $("drain").onclick = async () => {
     $("drain").disabled = true;
     await fetch(`/drain/${encodeURIComponent(view.run)}`, { method: "POST" });

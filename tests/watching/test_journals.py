@@ -1,0 +1,110 @@
+"""The runs of a journal on the page, and answers that are given there."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+import pytest
+
+from kaygraph import Graph, Journal, Node, Watch
+from kaygraph.nodes import WaitFor
+from tests.watching.pages import watched
+
+pytestmark = pytest.mark.anyio
+
+SCHEMA = {"type": "object", "properties": {"yes": {"type": "boolean"}}, "required": ["yes"]}
+
+
+class Noted(Node):
+    def prep(self, shared: Any) -> None:
+        shared["done"].append(self.name)
+
+
+def approval(done: list[str]) -> tuple[Graph, dict[str, Any]]:
+    ask = {"text": "May it be sent?", "api_key": "sk-abcdef"}
+    first = WaitFor(name="approval", ask=ask, schema=SCHEMA)
+    first >> Noted(name="Send")
+    return Graph(first, name="Orders"), {"done": done}
+
+
+async def asked(page: Any, run: str) -> Any:
+    async with asyncio.timeout(30):
+        while True:
+            answer = await page.ask(f"journal/{run}")
+            if answer.status == 200 and '"id"' in answer.text:
+                return await page.json(f"journal/{run}")
+            await asyncio.sleep(0.01)
+
+
+async def test_a_run_is_answered_on_the_page(tmp_path: Path) -> None:
+    """It goes on at once; secrets of the question are hidden."""
+    done: list[str] = []
+    graph, shared = approval(done)
+    journal = Journal(tmp_path / "runs.db", run="order 7", on_wait="stay")
+    async with watched(graph, shared, {"journal": journal}, control=True) as page:
+        path = quote("order 7")
+        record = await asked(page, path)
+        (wait,) = record["waits"]
+        assert wait["schema"] == SCHEMA
+        assert "May it be sent?" in wait["ask"]
+        assert "abcdef" not in wait["ask"]
+        listed = await page.json("journal")
+        assert [one["run"] for one in listed["runs"]] == ["order 7"]
+        wrong = await page.ask(
+            f"journal/{path}/answer", "POST", json={"name": wait["id"], "value": {"yes": 3}}
+        )
+        assert wrong.status == 400
+        right = {"name": wait["id"], "value": {"yes": True}}
+        assert (await page.ask(f"journal/{path}/answer", "POST", json=right)).status == 200
+        again = await page.ask(f"journal/{path}/answer", "POST", json=right)
+        assert again.status == 409
+        await page.run
+    assert done == ["Send"]
+
+
+@pytest.mark.parametrize("body", ["", "[]", "{}", '{"name": 1, "value": 2}', '{"name": "x"}'])
+async def test_what_is_no_answer_is_refused(tmp_path: Path, body: str) -> None:
+    """With what one looks like."""
+    await Noted(name="N").run_async({"done": []}, journal=Journal(tmp_path / "runs.db", run="1"))
+    with Watch(control=True, journal=Journal(tmp_path / "runs.db")) as watch:
+        answer = await post(watch, "journal/1/answer", body)
+        assert answer == (
+            400,
+            'an answer is JSON: {"name": the id of the wait, "value": the answer}',
+        )
+
+
+@pytest.mark.parametrize(("run", "status"), [("1", 200), ("2", 404)])
+async def test_recorded_runs_are_shown_without_a_run_of_its_own(
+    tmp_path: Path, run: str, status: int
+) -> None:
+    """As ``kaygraph watch`` does; there is nothing to explain."""
+    await Noted(name="N").run_async({"done": []}, journal=Journal(tmp_path / "runs.db", run="1"))
+    with Watch(journal=Journal(tmp_path / "runs.db")) as watch:
+        async with aiohttp.ClientSession() as client:
+            assert (await client.get(f"{watch.address}journal/{run}")).status == status
+            facts = await (await client.get(f"{watch.address}state")).json()
+            assert facts == {"control": False, "journal": True, "runs": []}
+            assert (await client.get(f"{watch.address}explain")).status == 404
+            assert (await client.get(f"{watch.address}snapshot")).status == 404
+            assert (await client.post(f"{watch.address}journal/1/answer")).status in (403, 404, 405)
+
+
+async def test_a_journal_that_cannot_be_read_is_said(tmp_path: Path) -> None:
+    """With the journal's own words."""
+    with Watch(journal=Journal(tmp_path / "none.db")) as watch:
+        async with aiohttp.ClientSession() as client:
+            answer = await client.get(f"{watch.address}journal")
+            assert answer.status == 503
+            assert "none.db" in await answer.text()
+
+
+async def post(watch: Watch, path: str, body: str) -> tuple[int, str]:
+    headers = {"Authorization": f"Bearer {watch.token}"}
+    async with (
+        aiohttp.ClientSession(headers=headers) as client,
+        client.post(f"{watch.address}{path}", data=body) as answer,
+    ):
+        return answer.status, await answer.text()
