@@ -166,7 +166,7 @@ def _print_caveats(address: str) -> None:
     """Say on standard error what is to be known of this machine's SQLite."""
     if "://" in address and not address.startswith("sqlite"):
         return
-    from ..journal.sqlite_file import sqlite_caveats  # loads where it is used
+    from ..journal.sqlite_version import sqlite_caveats  # loads where it is used
 
     caveats = sqlite_caveats()
     if caveats is not None:

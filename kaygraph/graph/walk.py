@@ -22,7 +22,7 @@ from ..errors import UnknownActionError, note_place
 from ..executors.kinds import late
 from ..limits.slots import Slot
 from ..node.node import BaseNode
-from ..node.observed import begun, lifecycle
+from ..node.observed import lifecycle, visit
 from ..node.wiring import successors_of
 from ..observability.conflicts import Branches, Trail, branches, inherited_trail
 from ..run.frame import FRAME, Frame
@@ -361,7 +361,7 @@ class Walk:
             self.action = self.action if last is None else last
             return DRAINED
         if (journal := frame.run.journal) and self.tokens is None and not self.errors:
-            journal.stands(frame.name_of(node), self.shared)
+            journal.stands(node, frame, self.shared)
         if errors:
             frame = frame.derive(error=self._taken(step, errors))
         if self.arrivals is None:
@@ -377,10 +377,9 @@ class Walk:
         return begins
 
     async def _begun(self, node: BaseNode[Any, Any], frame: Frame) -> Any:
-        begin = partial(lifecycle, node, self.shared, frame)
         context = FRAME.set(frame)
         try:
-            return await begun(begin, frame.name_of(node), frame, node)
+            return await visit(node, self.shared, frame)
         finally:
             FRAME.reset(context)
 

@@ -1,6 +1,7 @@
 """The log of a run: what an entry says, and what all of them come to when they are read again."""
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any
 
 from .._extras import extra
@@ -43,12 +44,17 @@ ITEMS = frozenset({RESULT, FAILED, DROPPED})
 
 def packed(entries: list[Entry]) -> bytes:
     """Return entries as one row of the log holds them."""
-    return extra("ormsgpack", "journal").packb(entries)  # type: ignore[no-any-return]
+    return _library().packb(entries)  # type: ignore[no-any-return]
 
 
 def unpacked(blob: bytes) -> list[Entry]:
     """Return the entries of a row."""
-    return extra("ormsgpack", "journal").unpackb(blob)  # type: ignore[no-any-return]
+    return _library().unpackb(blob)  # type: ignore[no-any-return]
+
+
+@cache
+def _library() -> Any:
+    return extra("ormsgpack", "journal")
 
 
 class _Cell:

@@ -49,6 +49,7 @@ class Position:
     shown = cut = False
     writes: Any = None
     moves, still = False, 0
+    _digest = b""
     _visits: dict[str, int] | None = None
     _asked: dict[str, int] | None = None
 
@@ -60,25 +61,21 @@ class Position:
         around: "Position | None" = None,
         key: bytes = b"",
     ) -> None:
-        self._path, self.name, self.blocked, self.around, self._key = (
-            path,
-            name,
-            blocked,
-            around,
-            key,
-        )
-
-    @property
-    def path(self) -> str:
-        if self._path is None:
-            assert self.around is not None
-            self._path = self.around.path_of(self._key)
-        return self._path
+        self.name, self.blocked, self.around, self._key = name, blocked, around, key
+        if path is not None:
+            self.path = path
 
     @cached_property
+    def path(self) -> str:
+        assert self.around is not None
+        return self.around.path_of(self._key)
+
+    @property
     def digest(self) -> bytes:
         """The key of the position itself."""
-        return key_of(self.path)
+        if not self._digest:
+            self._digest = key_of(self.path)
+        return self._digest
 
     @cached_property
     def noted(self) -> dict[bytes, Any]:

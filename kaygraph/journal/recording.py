@@ -103,9 +103,12 @@ class Recording:
         token = POSITION.set(position)
         if isinstance(self.node, Graph):
             position.slot = slot
+        beside = getattr(self.node, "max_workers", None) != 1
+        self.state.rounds += beside
         try:
             return await self._run(item, index, slot)
         finally:
+            self.state.rounds -= beside
             POSITION.reset(token)
 
     async def _visit(self, item: Any, slot: Slot) -> Any:
@@ -125,10 +128,12 @@ class Recording:
             return value
         encoded, path = self._encoded(value), position.path
         figures = slot.attempts, slot.seconds
-        state.add([POINT, key, self.number, encoded, *figures, path, digest, position.began])
+        entry = [POINT, key, self.number, encoded, *figures, path, digest, position.began]
+        wait = state.write(entry)
         position.turn = position.turn or state.turns.add(key, path, self.name)
-        slot.give()
-        await state.committed()
+        if wait is not None:
+            slot.give()
+            await wait
         return value
 
     def _place(self) -> tuple[Any, ...]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
+from operator import itemgetter
 from secrets import token_hex
 from time import gmtime, strftime
 from typing import Any, TypeVar
@@ -29,6 +30,8 @@ from .waiting import Wait
 from .writer import Writer
 
 T = TypeVar("T")
+
+_kind = itemgetter(0)
 
 Address = str | os.PathLike[str]
 
@@ -61,12 +64,14 @@ class Owned:
         self.store: Store | None = None
         self.epoch, self.seed = 0, b""
         self._failed: Exception | None = None
+        self._append_at_once: Callable[[str, int, bytes], int | None] | None = None
         self.replayed = self.called = 0
         self._listener: ThreadPoolExecutor | None = None
 
     def open(self) -> tuple[RunInfo, Log]:
         """Become the owner of the run; return what is recorded of it."""
         store = self.store = self._open()
+        self._append_at_once = getattr(store, "append_at_once", None)
         with suppress(RunUnknownError):
             self._check(store.info(self.run))  # before whoever has the run loses it
         info = store.claim(self.run, self._graph)
@@ -89,8 +94,21 @@ class Owned:
         try:
             if entries:
                 number = self.store.append(self.run, self.epoch, packed(entries))
-                if any(entry[0] == SNAPSHOT for entry in entries):
+                if SNAPSHOT in map(_kind, entries):
                     self.store.forget(self.run, number)
+        except Exception as error:
+            self._failed = error
+            raise
+
+    def commit_at_once(self, entries: list[Entry]) -> bool:
+        """Do the same if nothing has to be waited for; return whether it was done."""
+        append = self._append_at_once
+        if append is None or SNAPSHOT in map(_kind, entries):
+            return False
+        if self._failed is not None:
+            raise self._failed
+        try:
+            return append(self.run, self.epoch, packed(entries)) is not None
         except Exception as error:
             self._failed = error
             raise
@@ -148,7 +166,7 @@ async def run_recorded(
         assert session is not None  # what opens the journal is no commit
         session.fatal(error if isinstance(error, JournalError) else JournalError(str(error)))
 
-    writer = Writer(owned.commit, failed)
+    writer = Writer(owned.commit, failed, owned.commit_at_once)
     try:
         info, log = await writer.call(owned.open)
         if info.status == "done" and not settings.changes:

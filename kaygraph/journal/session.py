@@ -100,10 +100,12 @@ class Session(Snapshots):
         position.turn = self.turns.find(key)
         if position.turn is None:
             number = self.nodes.number_of(name)
-            self.add([ENDED, key, number, None, None, None, path, None, position.began])
+            entry: Entry = [ENDED, key, number, None, None, None, path, None, position.began]
             position.turn = self.turns.add(key, path, name)
-            if node.has_exec:
-                await self.committed()
+            if not node.has_exec:
+                self.add(entry)
+            elif (wait := self.write(entry)) is not None:
+                await wait
         await self._turn(position.turn, position)
 
     def cut_short(self) -> None:

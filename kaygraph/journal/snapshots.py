@@ -3,6 +3,7 @@
 from typing import Any
 
 from ..errors import NotRecordableError, RunDivergedError
+from ..run.recorder import Names
 from .asking import Asking
 from .log import SNAPSHOT
 from .position import POSITION, Position
@@ -39,9 +40,9 @@ class Snapshots(Asking):
         self.fatal(error)
         return error
 
-    def stands(self, name: str, shared: Any) -> None:
+    def stands(self, node: Any, frame: Names, shared: Any) -> None:
         """Take a snapshot before a node, if it is time: what was before it is not needed then."""
-        name, every = name.removeprefix(self.prefix), self.settings.snapshot_every
+        every = self.settings.snapshot_every
         if every is None or POSITION.get() is not self.root or self.replaying:
             return
         if self.turns.handed_over - self._since < every:
@@ -54,7 +55,7 @@ class Snapshots(Asking):
             raise self.fatal(error) from None
         nodes = [[number, *known] for number, known in self.log.nodes.items()]
         self.met.clear()
-        self.add([SNAPSHOT, name, payload, self.root.visits, nodes])
+        self.add([SNAPSHOT, self.name_of(node, frame), payload, self.root.visits, nodes])
 
 
 def _check_store(shared: Any) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from ..errors import JournalUnavailableError
-from .sqlite_file import LOCK_TIMEOUT_S, SQLiteFile
+from .sqlite_file import LOCK_TIMEOUT_S, SQLiteFile, Values
 from .sqlite_tables import APPEND, NUMBERS, RunRow, StoredRow, Tables, new_run
 from .store import (
     Answer,
@@ -24,6 +24,7 @@ from .store import (
 )
 
 BATCH = 256  # rows that are read at once
+AT_ONCE = 1 << 16  # bytes of a row that is written at once, at most
 
 
 class SQLiteStore:
@@ -52,6 +53,7 @@ class SQLiteStore:
         lock_timeout: float = LOCK_TIMEOUT_S,
     ) -> None:
         self._clock, self._entropy = clock, entropy
+        self._durable = durable
         self._written: dict[str, tuple[int, int]] = {}  # key and last row, of the runs written to
         self._file = SQLiteFile(Path(path), create=create, lock_timeout=lock_timeout)
         self.path, self._place = self._file.path, self._file.place
@@ -113,29 +115,36 @@ class SQLiteStore:
             raise corrupt(self._place, f"row {number + 1} of run {found.run!r} is missing")
 
     def append(self, run: str, epoch: int, blob: bytes) -> int:
-        written = self._written.get(run)
-        if written is None:
-            return self._append_any(run, epoch, blob)
-        key, last = written
-        base, number, at = key * NUMBERS, last + 1, self._now()
-        changed = self._file.change(
-            APPEND,
-            (
-                base + number,
-                at,
-                checksum(run, number, at, blob),
-                blob,
-                key,
-                epoch,
-                base,
-                base + NUMBERS - 1,
-                base + last if last else None,
-            ),
-        )
-        if not changed:  # the epoch is another one, or another connection has written a row
-            return self._append_any(run, epoch, blob)
+        if run in self._written:
+            key, number, values = self._next(run, epoch, blob)
+            if self._file.change(APPEND, values):
+                self._written[run] = key, number
+                return number
+        # The epoch is another one, or another connection has written a row.
+        return self._append_any(run, epoch, blob)
+
+    def append_at_once(self, run: str, epoch: int, blob: bytes) -> int | None:
+        """Write the next row of a run, as ``append`` does, if nothing has to be waited for.
+
+        It returns None, and nothing is written, where another connection has the lock or should
+        have its turn, where it is time for a checkpoint, and where the row may not be the run's
+        next: ``append`` finds out. A store that waits for the disk has it so always.
+        """
+        if self._durable or len(blob) > AT_ONCE or run not in self._written:
+            return None
+        key, number, values = self._next(run, epoch, blob)
+        if not self._file.change_at_once(APPEND, values):
+            return None
         self._written[run] = key, number
         return number
+
+    def _next(self, run: str, epoch: int, blob: bytes) -> tuple[int, int, Values]:
+        """Return the key of a run, the number of its next row, and the values to write."""
+        key, last = self._written[run]
+        base, number, at = key * NUMBERS, last + 1, self._now()
+        before = base + last if last else None
+        row = base + number, at, checksum(run, number, at, blob), blob
+        return key, number, (*row, key, epoch, base, base + NUMBERS - 1, before)
 
     def _append_any(self, run: str, epoch: int, blob: bytes) -> int:
         def job(connection: sqlite3.Connection) -> tuple[int, int]:

@@ -29,6 +29,10 @@ POLL_S = 0.001  # between two tries to get a lock
 # lock almost always. So it leaves a gap that is longer than their pause, every so often.
 GAP_S = 0.0015
 GAP_EVERY_S = 0.02
+# So many commits are made at once before one may make a checkpoint: SQLite's own measure is 1,000
+# pages, and a commit writes one to three.
+CHECKPOINT_EVERY = 400
+CHECKPOINT_PAGES = 1000
 APPLICATION_ID = 0x4B617947  # of a file that was made for a journal and nothing else
 
 _LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
@@ -60,13 +64,17 @@ class SQLiteFile:
     ) -> None:
         self.place = repr(str(path))  # as errors name it
         self.path = Path(os.path.realpath(path))
-        self._log_path = f"{self.path}-wal"
+        self._file_path, self._log_path = str(self.path), f"{self.path}-wal"
         self._lock_timeout = lock_timeout
         self._process = os.getpid()
         self._in_use = threading.RLock()  # which a fork waits for
         self._connection: sqlite3.Connection | None = None
         self._ended = self._gap = time.monotonic()  # of the last commit, and the last gap
         self._files = 0, 0  # the inodes of the file and its log
+        # How many commits may be made at once until the next checkpoint. None: SQLite makes one by
+        # itself, at any commit that is not.
+        self._left: int | None = None
+        self._asked = False  # for a commit at once, since the last one
         _prepare(self.path, self._log_path, self.place, create)
         with _opening:
             _open_files.add(self)
@@ -131,17 +139,37 @@ class SQLiteFile:
                 raise
             return done
 
-        self._leave_a_gap()
+        self._begin()
         done = self._patiently(whole)
         self._check_files()
         return done
 
     def change(self, statement: str, values: Values) -> int:
         """Execute one statement as a transaction; return how many rows it has changed."""
-        self._leave_a_gap()
+        self._begin()
         cursor = self._patiently(lambda connection: connection.execute(statement, values))
         self._check_files()
         return cursor.rowcount
+
+    def change_at_once(self, statement: str, values: Values) -> int | None:
+        """Do the same without a wait for others or for the disk; None: it is left to ``change``.
+
+        A checkpoint waits for the disk, and so does the first commit after it, which begins the log
+        anew: ``change`` makes both.
+        """
+        self._asked = True
+        if not self._left or self._is_gap_due(time.monotonic()):
+            return None
+        try:
+            with self._in_use:
+                changed = self._open().execute(statement, values).rowcount
+        except sqlite3.Error as error:
+            if _is_locked(error):
+                return None
+            raise self._told(error) from error
+        self._left -= 1
+        self._check_files()
+        return changed
 
     def shrink(self) -> None:
         """Give pages that are not used back to the file system.
@@ -210,17 +238,32 @@ class SQLiteFile:
                 raise corrupt(self.place, "SQLite cannot read it") from error
             time.sleep(POLL_S)
 
-    def _leave_a_gap(self) -> None:
-        now = time.monotonic()
-        if now - self._ended >= GAP_S:
-            self._gap = now
-        elif now - self._gap >= GAP_EVERY_S:
+    def _begin(self) -> None:
+        """Prepare a commit that may take a while."""
+        if self._is_gap_due(time.monotonic()):
             time.sleep(GAP_S)
             self._gap = time.monotonic()
+        asked, self._asked = self._asked, False
+        if asked and self._left is None:  # if the last commit has made a checkpoint, this ends it
+            self._make_checkpoints(False)
+        elif self._left is not None and not (asked and self._left):
+            self._make_checkpoints(True)
+
+    def _is_gap_due(self, now: float) -> bool:
+        if now - self._ended < GAP_S:
+            return now - self._gap >= GAP_EVERY_S
+        self._gap = now
+        return False
+
+    def _make_checkpoints(self, made: bool) -> None:
+        """Set whether SQLite makes a checkpoint at a commit, when it is time for one."""
+        pages = CHECKPOINT_PAGES if made else 0
+        self._patiently(lambda db: db.execute(f"PRAGMA wal_autocheckpoint = {pages}"))
+        self._left = None if made else CHECKPOINT_EVERY
 
     def _inodes(self) -> tuple[int, int]:
         try:
-            return os.stat(self.path).st_ino, os.stat(self._log_path).st_ino
+            return os.stat(self._file_path).st_ino, os.stat(self._log_path).st_ino
         except OSError:
             return 0, 0
 
@@ -268,28 +311,6 @@ class SQLiteFile:
         if code == sqlite3.SQLITE_TOOBIG:
             return JournalError(f"{self.place}: what was to be recorded is too large: {error}")
         return corrupt(self.place, _UNREADABLE.get(code, str(error)))
-
-
-def sqlite_caveats() -> str | None:
-    """Return what is to be said of this process's version of SQLite, or None."""
-    version = sqlite3.sqlite_version_info
-    said = []
-    if version < (3, 51):
-        said.append(
-            "a process that opens and closes the journal's file other than by sqlite3 loses its "
-            "locks on it, and what it records afterwards can be lost (it stops where that is "
-            "noticed; SQLite 3.51.0 resists)"
-        )
-    if version < (3, 51, 3) and not any(
-        branch <= version < (*branch[:2], 999) for branch in ((3, 44, 6), (3, 50, 7))
-    ):
-        said.append(
-            "in rare cases two processes that write at the same moment damage the file (mended in "
-            "3.51.3, 3.50.7 and 3.44.6)"
-        )
-    if not said:
-        return None
-    return f"SQLite {sqlite3.sqlite_version}: {'; '.join(said)}"
 
 
 # SQLite notes in memory which locks the process has on a file. A child of fork() gets the notes and

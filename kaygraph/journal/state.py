@@ -1,10 +1,11 @@
 """What is recorded of a run and was not asked for yet, and what is added to it."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ..errors import JournalError, NotRecordableError, RunDivergedError
+from ..executors.calling_thread import is_due, turn
 from ..limits.slots import Slot
 from ..run.recorder import Names
 from ..run.run import Run
@@ -48,6 +49,7 @@ class State:
         self.writing: dict[int, Any] = {}  # a Once for each node that does, by its number
         self.replayed = self.called = self.added = 0
         self.prefix = ""  # of the names of nodes, where the run takes place within another one
+        self.rounds = 0  # that are under way of nodes that have several at once
         self.closed = False  # the run has ended, but for its last commit
         self.dropped: list[Turn] = []  # of what is recorded, and was not handed over
         self.let_go = False  # a round has given its permits back while it waited for its turn
@@ -95,6 +97,18 @@ class State:
         """Have an entry written."""
         self.added += 1
         self._writer.add(entry)
+
+    def write(self, entry: Entry) -> Awaitable[None] | None:
+        """Have an entry written; return the wait for that, None where it is committed already.
+
+        It is committed at once where nothing is under way whose entries it could be grouped with.
+        """
+        self.added += 1
+        alone = self.motion.moving <= 1 and not self.rounds
+        if alone and self._writer.commit_at_once(entry):
+            return turn(self._run) if is_due(self._run) else None
+        self._writer.add(entry)
+        return self._writer.committed()
 
     async def committed(self) -> None:
         """Wait until all that was added is written."""
@@ -144,7 +158,8 @@ class State:
     @property
     def is_sequenced(self) -> bool:
         """Whether an item waits for others of its batch."""
-        return any(sequence.waits for sequence in self._sequences.values())
+        sequences = self._sequences
+        return bool(sequences) and any(sequence.waits for sequence in sequences.values())
 
     def give_up(self) -> None:
         """Have items go on that wait for those that have gone from their source."""

@@ -20,6 +20,7 @@ from ..errors import (
 )
 
 RunStatus = Literal["running", "done", "failed", "interrupted", "waits"]
+SMALL = 4096  # bytes that are copied rather than hashed in parts
 STATUSES: tuple[str, ...] = get_args(RunStatus)
 
 
@@ -200,9 +201,10 @@ class Store(Protocol):
 
 def checksum(run: str, number: int, at: float, blob: bytes) -> bytes:
     """Return the checksum of a row: 16 bytes of BLAKE2b."""
-    digest = blake2b(struct.pack("<qd", number, at), digest_size=16)
-    digest.update(run.encode())
-    digest.update(b"\0")
+    head = struct.pack("<qd", number, at) + run.encode() + b"\0"
+    if len(blob) < SMALL:
+        return blake2b(head + blob, digest_size=16).digest()
+    digest = blake2b(head, digest_size=16)
     digest.update(blob)
     return digest.digest()
 

@@ -1,4 +1,4 @@
-"""The one thread that writes a run's log: while it commits a group, the next one gathers."""
+"""What writes a run's log: a thread, in groups; or the loop, where an entry is all there is."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,6 +6,7 @@ from concurrent.futures import Executor
 from contextlib import suppress
 from queue import SimpleQueue
 from threading import Thread
+from time import monotonic
 from typing import Any, TypeVar
 
 from .log import Entry
@@ -13,10 +14,17 @@ from .log import Entry
 T = TypeVar("T")
 
 Commit = Callable[[list[Entry]], None]
+CommitAtOnce = Callable[[list[Entry]], bool]
 
 # So long after the last group was sent, the next one does not wait for the loop to turn: it may be
 # kept busy by an ``async def exec`` that computes, or blocks, and never suspends.
 OVERDUE_S = 0.05
+
+# What a commit on the loop may take on average, and by how much all may be late: then the thread
+# has them for a while. A slow disk holds up the loop by so much a second, a busy processor is no
+# reason to leave it.
+COMMIT_S, LATE_S, APART_S = 0.001, 0.02, 1.0
+FEW = 16  # entries that the loop commits, at most
 
 
 class Writer:
@@ -24,22 +32,31 @@ class Writer:
 
     A group is what was added while the one before was committed; no timer is waited for, nor is the
     loop where it does not turn. All calls of the store are made in one thread, so that a cancelled
-    one leaves no transaction open.
+    one leaves no transaction open; but for ``commit_at_once``, while that thread has nothing to do.
 
     Args:
         commit: Writes a group; called in the thread.
         failed: Called on the loop with what a commit has failed with. Nothing is written then, and
             nobody is woken who waits for a commit.
+        at_once: Writes a group and returns True, or returns False where that could take a while;
+            called on the loop. None: all is left to the thread.
     """
 
-    def __init__(self, commit: Commit, failed: Callable[[Exception], None]) -> None:
-        self._commit, self._failed = commit, failed
+    def __init__(
+        self,
+        commit: Commit,
+        failed: Callable[[Exception], None],
+        at_once: CommitAtOnce | None = None,
+    ) -> None:
+        self._commit, self._failed, self._at_once = commit, failed, at_once
         self._loop = asyncio.get_running_loop()
         self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         # A loop may bring its own threads: in a simulation calls run at once, in the loop's.
         self._inline: Executor | None = getattr(self._loop, "threads", None)
         self._thread: Thread | None = None
-        if self._inline is None:
+        if self._inline is not None:
+            self._at_once = None
+        else:
             # Its end is waited for by whoever closes the journal, and not by an interpreter that
             # ends in the middle of a run.
             self._thread = Thread(target=self._serve, name="kaygraph-journal", daemon=True)
@@ -48,10 +65,13 @@ class Writer:
         self._waiting: list[asyncio.Future[None]] = []
         self._busy = False  # something is to be written, or is written
         self._sending = 0  # groups that were sent, and of which the loop has not heard since
+        self._calls = 0  # the same, of calls
         self._sent_at = 0.0
         self._idle = True  # told by the thread itself, before the loop hears of it
         self._failure: Exception | None = None  # the same
         self._broken = False
+        self._apart_until = 0.0  # the thread has all commits
+        self._late = 0.0  # by how many seconds those of the loop were
 
     @property
     def backlog(self) -> int:
@@ -72,6 +92,32 @@ class Writer:
             self._loop.call_soon(self._send_next)
         elif self._idle and self._loop.time() - self._sent_at > OVERDUE_S:
             self._send()
+
+    def commit_at_once(self, entry: Entry) -> bool:
+        """Commit an entry, and those that gather, before this returns; return whether it was done.
+
+        It is not while the thread writes, which comes first, nor where it could take a while: the
+        entry is to be added then.
+        """
+        at_once, gathered = self._at_once, self._entries
+        if at_once is None or self._sending or self._calls or self._broken:
+            return False
+        if len(gathered) >= FEW or (began := monotonic()) < self._apart_until:
+            return False
+        try:
+            if not at_once([*gathered, entry] if gathered else [entry]):
+                return False
+        except Exception as failure:
+            self._broken = True
+            self._failed(failure)
+            return False
+        if gathered:
+            self._entries, self._busy = [], False
+        ended = monotonic()
+        self._late = max(0.0, self._late + ended - began - COMMIT_S)
+        if self._late > LATE_S:
+            self._late, self._apart_until = 0.0, ended + APART_S
+        return True
 
     def take_rest(self) -> list[Entry]:
         """Return what is not written yet, for the last call of all: nothing more is written."""
@@ -98,8 +144,9 @@ class Writer:
                 value = work(*arguments)
             except BaseException as failure:
                 error = failure
-            self._tell(_answer, called, value, error)
+            self._tell(self._called, called, value, error)
 
+        self._calls += 1
         self._do(make)
         return await called  # type: ignore[no-any-return]
 
@@ -128,7 +175,7 @@ class Writer:
 
     def _send_next(self) -> None:
         """Have what has gathered written, unless something is."""
-        if not self._sending:
+        if not self._sending and (self._entries or self._waiting):
             self._send()
 
     def _send(self) -> None:
@@ -167,11 +214,13 @@ class Writer:
         elif not self._sending:
             self._busy = False
 
-
-def _answer(called: "asyncio.Future[Any]", value: Any, error: BaseException | None) -> None:
-    if called.done():  # its caller was cancelled
-        return
-    if error is None:
-        called.set_result(value)
-    else:
-        called.set_exception(error)
+    def _called(
+        self, called: "asyncio.Future[Any]", value: Any, error: BaseException | None
+    ) -> None:
+        self._calls -= 1
+        if called.done():  # its caller was cancelled
+            return
+        if error is None:
+            called.set_result(value)
+        else:
+            called.set_exception(error)

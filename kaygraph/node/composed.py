@@ -41,13 +41,12 @@ class Composed:
     __slots__ = (
         "acquires", "breaker", "circuit", "clock", "clocked", "counter", "deadline", "direct",
         "emit", "emit_item", "ends", "exec", "frame", "keys", "limit_s", "name", "node", "prepares",
-        "rate", "rates", "timeout", "what", "whole",
+        "rate", "rates", "timeout", "whole",
     )  # fmt: skip
 
     def __init__(self, node: Any, frame: Frame) -> None:
         run = frame.run
         self.node, self.frame, self.name, self.emit = node, frame, frame.name_of(node), run.emit
-        self.what = f"exec of {node.name!r}"
         self.exec = node.exec
         self.direct = node.exec_kind == "async" and node.run_in in (None, "loop")
         timeout = frame.rules.timeout if node.timeout is None else node.timeout
@@ -61,7 +60,7 @@ class Composed:
         if node.limit_by is not None:
             self.keys = run.cap((node, "by key"), lambda: KeyedPermits(node.max_per_key))
         self.circuit = None if self.breaker is None else self.breaker.circuit()
-        self.rates = [rate.here() for rate in node.rate or ()]
+        self.rates = [rate.here() for rate in node.rate] if node.rate else []
         # A rate alone whose calls weigh the same is entered without a claim for each.
         alone = len(self.rates) == 1 and self.keys is None and self.breaker is None
         self.rate = self.rates[0] if alone and self.rates[0].weight is not None else None
@@ -76,6 +75,10 @@ class Composed:
         self.emit_item = run.emit_item
         self.whole = node.composition.kind == "compound" if self.emit is not None else False
         self.counter = counter_of(run.counting, self.name, self.whole) if run.counting else None
+
+    @property
+    def what(self) -> str:
+        return f"exec of {self.node.name!r}"
 
     def begin(self, slot: Slot) -> None:
         """Make a worker ready for its first item."""

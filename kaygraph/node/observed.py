@@ -52,6 +52,13 @@ async def prepared(node: BaseNode[Any, Any], shared: Any, frame: Frame) -> Any:
         return await result_of(node, "prep", node.prep(shared), prep_is_async)
 
 
+def visit(node: BaseNode[Any, Any], shared: Any, frame: Frame) -> Coroutine[Any, Any, str | None]:
+    """Begin with a node's lifecycle, with a look at each of its steps if that was asked for."""
+    if frame.rules.slow_hook_s is None and not frame.run.checking:
+        return lifecycle(node, shared, frame)
+    return begun(partial(lifecycle, node, shared, frame), frame.name_of(node), frame, node)
+
+
 def begun(
     begin: Callable[[], Coroutine[Any, Any, Any]], name: str, frame: Frame, node: Any = None
 ) -> Coroutine[Any, Any, Any]:

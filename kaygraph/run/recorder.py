@@ -67,7 +67,7 @@ class Recorder(Protocol):
         """Return the error of a graph without the node that a walk is to begin with."""
         ...
 
-    def stands(self, name: str, shared: Any) -> None:
+    def stands(self, node: Any, frame: Names, shared: Any) -> None:
         """Note that the node is next, and that nothing else of its walk is under way."""
         ...
 

@@ -153,19 +153,22 @@ def die_at(random_: random.Random, writes: int, seconds: float) -> None:
         signal.setitimer(signal.ITIMER_REAL, random_.uniform(1e-4, seconds))
         return
     left, after = random_.randint(1, writes), random_.random() < 0.5
-    append = SQLiteStore.append
 
-    def dies(self: SQLiteStore, *arguments: Any) -> int:
-        nonlocal left
-        left -= 1
-        if not left and not after:
-            os.kill(os.getpid(), signal.SIGKILL)
-        number = append(self, *arguments)
-        if not left:
-            os.kill(os.getpid(), signal.SIGKILL)
-        return number
+    def deadly(append: Callable[..., Any]) -> Callable[..., Any]:
+        def dies(self: SQLiteStore, *arguments: Any) -> Any:
+            nonlocal left
+            if left == 1 and not after:
+                os.kill(os.getpid(), signal.SIGKILL)
+            number = append(self, *arguments)
+            left -= number is not None
+            if not left:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return number
 
-    SQLiteStore.append = dies  # type: ignore[method-assign]
+        return dies
+
+    SQLiteStore.append = deadly(SQLiteStore.append)  # type: ignore[method-assign]
+    SQLiteStore.append_at_once = deadly(SQLiteStore.append_at_once)  # type: ignore[method-assign]
 
 
 def forked(graph: BaseNode[Any, Any], path: Path, lines: Path, arm: Callable[[], None]) -> bool:

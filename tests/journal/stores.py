@@ -32,6 +32,14 @@ def folder() -> "TemporaryDirectory[str]":
     return TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
 
 
+class AtOnce(SQLiteStore):
+    """Writes rows as a run does that has nothing else under way: on its loop, if that can be."""
+
+    def append(self, run: str, epoch: int, blob: bytes) -> int:
+        number = self.append_at_once(run, epoch, blob)
+        return super().append(run, epoch, blob) if number is None else number
+
+
 Open = Callable[[], Store]  # opens another connection to one and the same store
 Place = Callable[[Clock], AbstractContextManager[Open]]
 
@@ -40,6 +48,12 @@ Place = Callable[[Clock], AbstractContextManager[Open]]
 def in_sqlite(clock: Clock) -> Iterator[Open]:
     with folder() as place:
         yield lambda: SQLiteStore(Path(place, "runs.db"), clock=clock, entropy=zeros)
+
+
+@contextmanager
+def in_sqlite_at_once(clock: Clock) -> Iterator[Open]:
+    with folder() as place:
+        yield lambda: AtOnce(Path(place, "runs.db"), clock=clock, entropy=zeros)
 
 
 @contextmanager
@@ -57,4 +71,9 @@ def in_postgres(clock: Clock) -> Iterator[Open]:
 
 
 # A store that is written anew is tested by an entry here.
-PLACES: dict[str, Place] = {"memory": in_memory, "sqlite": in_sqlite, "postgres": in_postgres}
+PLACES: dict[str, Place] = {
+    "memory": in_memory,
+    "sqlite": in_sqlite,
+    "sqlite, at once": in_sqlite_at_once,
+    "postgres": in_postgres,
+}

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
@@ -28,9 +29,12 @@ SECTOR = 512
 RECORDS = """
 import os, sys
 from tests.journal.test_power_loss import ROWS, blob
-from kaygraph.journal.sqlite import SQLiteStore
+from kaygraph.journal import sqlite_file
+from tests.journal.stores import AtOnce, SQLiteStore
 
-store = SQLiteStore(sys.argv[1], durable=sys.argv[2] == "True")
+sqlite_file.CHECKPOINT_PAGES, sqlite_file.CHECKPOINT_EVERY = 12, 5
+store = AtOnce(sys.argv[1]) if sys.argv[2] == "at once" else SQLiteStore(
+    sys.argv[1], durable=sys.argv[2] == "durable")
 store._file._connection.execute("PRAGMA wal_autocheckpoint = 12")
 epoch = store.claim("a", "Graph").epoch
 for number in range(1, ROWS + 1):
@@ -87,12 +91,12 @@ def _apply(data: bytearray, call: Call) -> None:
 
 
 @cache
-def traced(durable: bool) -> list[Call]:
+def traced(way: str) -> list[Call]:
     """Return what a process did to its files, and what it acknowledged meanwhile."""
     with folder() as place:
         path, log = Path(place, "runs.db"), Path(place, "trace")
         options = ["-f", "-xx", "-s", "20000", "-e", f"trace={CALLS}", "-o", log]
-        ran("strace", *options, sys.executable, "-c", RECORDS, path, str(durable), check=True)
+        ran("strace", *options, sys.executable, "-c", RECORDS, path, way, check=True)
         return [*_calls(log.read_text(), place)]
 
 
@@ -180,11 +184,11 @@ def _strace_works() -> bool:
 
 
 @pytest.mark.skipif(not _strace_works(), reason="strace is not installed, or may not trace")
-@pytest.mark.parametrize("durable", [True, False])
+@pytest.mark.parametrize("way", ["durable", "in the thread", "at once"])
 @pytest.mark.parametrize("seeds", cases(6_000, 2_000, soak=60_000, fast=1 / 60))
-def test_a_loss_of_power_leaves_a_beginning_of_the_log(durable: bool, seeds: range) -> None:
+def test_a_loss_of_power_leaves_a_beginning_of_the_log(way: str, seeds: range) -> None:
     """Wherever it comes. With durable=True it has all that was acknowledged."""
-    calls = traced(durable)
+    calls, durable = traced(way), way == "durable"
     for seed in seeds:
         chosen = random.Random(seed)
         files, acknowledged = at_a_power_loss(calls, chosen)
@@ -202,3 +206,45 @@ def test_a_loss_of_power_leaves_a_beginning_of_the_log(durable: bool, seeds: ran
             except BaseException as error:
                 error.add_note(f"with seed {seed}, {acknowledged} acknowledged, {[*files]}")
                 raise
+
+
+# Writes rows at once, each between two marks.
+AT_ONCE = """
+import os, sys
+from kaygraph.journal.sqlite import SQLiteStore
+
+store = SQLiteStore(sys.argv[1])
+epoch = store.claim("a", "Graph").epoch
+for number in range(int(sys.argv[2])):
+    os.write(1, b"begins")
+    if store.append_at_once("a", epoch, bytes(1000)) is None:
+        os.write(1, b"is left to others")
+        store.append("a", epoch, bytes(1000))
+    else:
+        os.write(1, b"is written")
+store.close()
+"""
+
+
+@pytest.mark.skipif(not _strace_works(), reason="strace is not installed, or may not trace")
+def test_a_row_that_is_written_at_once_waits_for_no_disk(tmp_path: Path) -> None:
+    """Neither a checkpoint nor the first row behind one is; both wait."""
+    path, log = tmp_path / "runs.db", tmp_path / "trace"
+    options = ["-f", "-xx", "-s", "20000", "-e", f"trace={CALLS}", "-o", log]
+    ran("strace", *options, sys.executable, "-c", AT_ONCE, path, "3000", check=True)
+    syncs: Counter[str] = Counter()
+    rows: Counter[str] = Counter()
+    since: list[str] = []
+    for call in _calls(log.read_text(), str(tmp_path)):
+        if call.name != "acknowledged":
+            since.append(call.name)
+            continue
+        if (what := call.data.decode()) != "begins":
+            rows[what] += 1
+            syncs[what] += sum(name in ("fsync", "fdatasync") for name in since)
+        elif rows:
+            syncs["is left to others"] += sum(name in ("fsync", "fdatasync") for name in since)
+        since.clear()
+    assert rows["is written"] > 2000
+    assert syncs["is written"] == 0
+    assert syncs["is left to others"] > 4

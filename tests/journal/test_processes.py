@@ -23,9 +23,9 @@ from tests.journal.stores import folder
 RECORDS = """
 import sys
 from kaygraph import JournalError
-from kaygraph.journal.sqlite import SQLiteStore
+from tests.journal.stores import AtOnce, SQLiteStore
 
-store = SQLiteStore(sys.argv[1])
+store = (SQLiteStore, AtOnce)[int(sys.argv[3])](sys.argv[1])
 epoch = store.claim("a", "Graph").epoch
 try:
     while True:
@@ -38,12 +38,12 @@ except JournalError as error:
 # Records runs of its own, takes them up again, removes and compacts, until it is killed.
 WORKS = """
 import os, random, sys
-from kaygraph.journal.sqlite import SQLiteStore
+from tests.journal.stores import AtOnce
 
 path, who, seed = sys.argv[1:]
 chosen = random.Random(seed)
 while True:
-    store = SQLiteStore(path, durable=chosen.random() < 0.3)
+    store = AtOnce(path, durable=chosen.random() < 0.3)
     run = f"{who}-{chosen.randrange(3)}"
     info = store.claim(run, "Graph")
     for number in range(info.rows + 1, info.rows + 1 + chosen.randrange(200)):
@@ -57,6 +57,9 @@ while True:
         store.compact()
     store.close()
 """
+
+# Whether rows are written at once where that can be.
+AT_ONCE = pytest.mark.parametrize("at_once", ["0", "1"], ids=["in the thread", "at once"])
 
 
 def told(output: str) -> tuple[list[int], str]:
@@ -74,7 +77,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("seed", range(30))
 def test_a_process_that_was_stopped_meanwhile_writes_nothing_more(seed: int, path: Path) -> None:
     """Another one has taken its run over; it is told so when it goes on."""
-    with child(sys.executable, "-c", RECORDS, path, "700") as process:
+    with child(sys.executable, "-c", RECORDS, path, "700", str(seed % 2)) as process:
         assert process.stdout is not None
         first = process.stdout.readline()
         store = SQLiteStore(path, lock_timeout=0.05)
@@ -107,7 +110,7 @@ def _claim_from(process: "subprocess.Popen[str]", store: SQLiteStore, chosen: ra
 @pytest.mark.parametrize("seed", range(30))
 def test_what_was_acknowledged_is_there_after_a_kill(seed: int, path: Path) -> None:
     """Row by row, and at most the one that was not told yet is there as well."""
-    with child(sys.executable, "-c", RECORDS, path, "700") as process:
+    with child(sys.executable, "-c", RECORDS, path, "700", str(seed % 2)) as process:
         assert process.stdout is not None
         first = process.stdout.readline()
         time.sleep(random.Random(seed).uniform(0, 0.1))  # anywhere
@@ -168,9 +171,10 @@ def test_many_that_work_on_one_file_and_are_killed_lose_nothing(
     assert acknowledged
 
 
-def test_an_owner_that_writes_all_the_time_lets_others_in(path: Path) -> None:
+@AT_ONCE
+def test_an_owner_that_writes_all_the_time_lets_others_in(path: Path, at_once: str) -> None:
     """A lock that is taken again at once is one that nobody else gets."""
-    with child(sys.executable, "-c", RECORDS, path, "700") as process:
+    with child(sys.executable, "-c", RECORDS, path, "700", at_once) as process:
         assert process.stdout is not None
         process.stdout.readline()
         store = SQLiteStore(path, lock_timeout=1.0)
@@ -204,10 +208,11 @@ def test_two_that_make_one_file_at_once_make_it_once(path: Path) -> None:
     store.close()
 
 
-def test_a_file_that_may_not_grow_acknowledges_nothing_more(path: Path) -> None:
+@AT_ONCE
+def test_a_file_that_may_not_grow_acknowledges_nothing_more(path: Path, at_once: str) -> None:
     """As with a quota: what was acknowledged is there, and the error says where to look."""
     limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))\n"
-    rows, error = told(python("-c", limited + RECORDS, path, "3000", check=True).stdout)
+    rows, error = told(python("-c", limited + RECORDS, path, "3000", at_once, check=True).stdout)
     assert error.startswith(f"JournalUnavailableError '{path}' cannot be written")
     assert "quota" in error
     store = SQLiteStore(path)
@@ -232,12 +237,13 @@ def small_disk(size: str) -> Iterator[Path]:
 
 @pytest.mark.proofs
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("mount"), reason="it needs root")
+@AT_ONCE
 @pytest.mark.parametrize("size", ["200k", "2m", "6m"])
-def test_a_full_disk_takes_nothing_that_was_acknowledged(size: str) -> None:
+def test_a_full_disk_takes_nothing_that_was_acknowledged(size: str, at_once: str) -> None:
     """It is told; and when there is room again, the run goes on."""
     with small_disk(size) as place:
         path = place / "runs.db"
-        rows, error = told(python("-c", RECORDS, path, "3000", check=True).stdout)
+        rows, error = told(python("-c", RECORDS, path, "3000", at_once, check=True).stdout)
         assert error.startswith("JournalFullError")
         assert "Make room on the disk" in error
         subprocess.run(["mount", "-o", "remount,size=20m", place], check=True)
@@ -253,5 +259,5 @@ def test_a_full_disk_takes_nothing_that_was_acknowledged(size: str) -> None:
 def test_a_disk_that_is_full_from_the_beginning_is_told(kilobytes: int) -> None:
     """Whichever of the file, its log and its index there is no room for."""
     with small_disk(f"{kilobytes}k") as place:
-        said = python("-c", RECORDS, place / "runs.db", "30000").stdout
+        said = python("-c", RECORDS, place / "runs.db", "30000", "1").stdout
         assert said.startswith("JournalFullError") or not said  # by the claim, or before it

@@ -25,7 +25,7 @@ from kaygraph import (
 )
 from kaygraph.journal import sqlite_file
 from kaygraph.journal.opening import open_store
-from kaygraph.journal.sqlite import SQLiteStore
+from kaygraph.journal.sqlite import AT_ONCE, SQLiteStore
 from tests.children import python
 from tests.journal.stores import folder
 
@@ -33,7 +33,7 @@ from tests.journal.stores import folder
 AS_NOBODY = """
 import os, sys
 from kaygraph import JournalError
-from kaygraph.journal.sqlite import SQLiteStore
+from kaygraph.journal.sqlite import AT_ONCE, SQLiteStore
 if os.geteuid() == 0:
     os.setegid(65534)
     os.seteuid(65534)
@@ -514,24 +514,147 @@ def test_a_closed_store_says_so(path: Path) -> None:
         opened.runs()
 
 
-@pytest.mark.parametrize(
-    ("version", "said"),
-    [
-        ((3, 40, 1), ["other than by sqlite3", "two processes"]),
-        ((3, 44, 6), ["other than by sqlite3"]),
-        ((3, 50, 6), ["other than by sqlite3", "two processes"]),
-        ((3, 50, 7), ["other than by sqlite3"]),
-        ((3, 51, 1), ["two processes"]),
-        ((3, 51, 3), []),
-        ((3, 53, 0), []),
-    ],
-)
-def test_what_is_known_of_a_version_of_sqlite(
-    version: tuple[int, int, int], said: list[str], monkeypatch: pytest.MonkeyPatch
+# --- rows that are written at once ---------------------------------------------------------------
+
+
+@contextmanager
+def ready(path: Path, **settings: Any) -> Iterator[tuple[SQLiteStore, int]]:
+    """Open a store whose next row can be written at once; it has two."""
+    with store(path, **settings) as opened:
+        epoch = opened.claim("a", "Graph").epoch
+        opened.append("a", epoch, b"1")
+        assert opened.append_at_once("a", epoch, b"2") is None  # SQLite may make a checkpoint
+        assert opened.append("a", epoch, b"2") == 2
+        yield opened, epoch
+
+
+def test_a_row_is_written_at_once_where_nothing_is_to_be_waited_for(path: Path) -> None:
+    """It is as one that ``append`` has written, and others see it."""
+    with ready(path) as (opened, epoch):
+        assert [opened.append_at_once("a", epoch, b"%d" % n) for n in (3, 4)] == [3, 4]
+        assert opened.append("a", epoch, b"5") == 5
+        with store(path) as other:
+            assert [row.blob for row in other.rows("a")] == [b"%d" % n for n in range(1, 6)]
+
+
+def test_a_durable_row_is_never_written_at_once(path: Path) -> None:
+    """It waits for the disk."""
+    with store(path, durable=True) as opened:
+        epoch = opened.claim("a", "Graph").epoch
+        for number in range(1, 4):
+            assert opened.append_at_once("a", epoch, b"1") is None
+            assert opened.append("a", epoch, b"1") == number
+
+
+def test_a_row_waits_for_no_lock_that_another_has(path: Path) -> None:
+    """It is left to ``append``, which does; the one after it is written at once again."""
+    with ready(path) as (opened, epoch), closing(sqlite3.connect(path)) as other:
+        opened._file._lock_timeout = 60.0  # which is not waited for
+        other.execute("BEGIN IMMEDIATE")
+        assert opened.append_at_once("a", epoch, b"3") is None
+        other.execute("ROLLBACK")
+        assert opened.append("a", epoch, b"3") == 3
+        assert opened.append_at_once("a", epoch, b"4") == 4
+
+
+def test_a_large_row_is_left_to_append(path: Path) -> None:
+    """It takes a while."""
+    with ready(path) as (opened, epoch):
+        assert opened.append_at_once("a", epoch, bytes(AT_ONCE + 1)) is None
+        assert opened.append("a", epoch, bytes(AT_ONCE + 1)) == 3
+
+
+def test_a_row_that_may_not_be_the_next_is_left_to_append(path: Path) -> None:
+    """That takes the next number, or refuses to write for whoever does not own the run."""
+    with ready(path) as (opened, epoch), closing(sqlite3.connect(path)) as connection:
+        with connection:
+            assert opened.append_in(connection, "a", epoch, b"3") == 3
+        assert opened.append_at_once("a", epoch, b"4") is None
+        assert opened.append("a", epoch, b"4") == 4
+        with store(path) as other:
+            other.claim("a", "Graph")
+        assert opened.append_at_once("a", epoch, b"5") is None
+        with pytest.raises(RunTakenOverError):
+            opened.append("a", epoch, b"5")
+        assert opened.info("a").rows == 4
+
+
+def test_a_full_disk_is_told_at_once(path: Path) -> None:
+    """Nothing is written, and when there is room, the row is."""
+    with ready(path) as (opened, epoch):
+        connection = opened._file._connection
+        assert connection is not None
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        connection.execute(f"PRAGMA max_page_count = {pages + 2}")
+        with pytest.raises(JournalFullError, match="Make room on the disk"):
+            opened.append_at_once("a", epoch, bytes(50_000))
+        assert opened.info("a").rows == 2
+        connection.execute(f"PRAGMA max_page_count = {pages + 100}")
+        assert opened.append_at_once("a", epoch, bytes(50_000)) == 3
+
+
+@pytest.mark.parametrize("lose", ["unlink", "rename", "log"])
+def test_a_file_that_is_not_there_any_more_is_told_at_once(path: Path, lose: str) -> None:
+    """Before the row is acknowledged, whether it was moved or has lost its log."""
+    with ready(path) as (opened, epoch):
+        if lose == "log":
+            path.read_bytes()  # its end drops the locks of this process
+            python("-c", LOOKS, path, check=True)
+        elif lose == "rename":
+            path.rename(f"{path}.old")
+        else:
+            path.unlink()
+        with pytest.raises(JournalUnavailableError, match="was removed or replaced"):
+            opened.append_at_once("a", epoch, b"3")
+
+
+def test_rows_that_are_written_at_once_leave_gaps_to_append(
+    path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is said with the version, and nothing where there is nothing to say."""
-    monkeypatch.setattr(sqlite_file.sqlite3, "sqlite_version_info", version)
-    text = sqlite_file.sqlite_caveats()
-    everything = ["other than by sqlite3", "two processes"]
-    assert [words for words in everything if words in (text or "")] == said
-    assert (text is None) == (not said)
+    """It sleeps, so that others get the lock; nothing that is written at once does."""
+    monkeypatch.setattr(sqlite_file, "CHECKPOINT_EVERY", 1e9)
+    with ready(path) as (opened, epoch):
+        time = Time()
+        monkeypatch.setattr(sqlite_file, "time", time)
+        time.now = opened._file._ended + 1
+        left = 0
+        for _ in range(1000):
+            if opened.append_at_once("a", epoch, b"1") is None:
+                assert len(time.slept) == left
+                opened.append("a", epoch, b"1")
+                left += 1
+        assert len(time.slept) == left
+        assert left == pytest.approx(1000 * 0.0003 / 0.02, rel=0.4)
+
+
+def test_checkpoints_are_left_to_append(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file itself is written to by nothing else."""
+    monkeypatch.setattr(sqlite_file, "GAP_EVERY_S", 1e9)
+    with ready(path) as (opened, epoch):
+        sizes = {path.stat().st_size}
+        for number in range(3, 4000):
+            before = path.stat().st_size
+            if opened.append_at_once("a", epoch, bytes(500)) is None:
+                assert opened.append("a", epoch, bytes(500)) == number
+                sizes.add(path.stat().st_size)
+            else:
+                assert path.stat().st_size == before
+        assert len(sizes) > 3
+        assert Path(f"{path}-wal").stat().st_size < 4 * sqlite_file.CHECKPOINT_PAGES * 4120
+
+
+def test_a_store_of_the_parent_writes_nothing_at_once(path: Path) -> None:
+    """Neither does one that is closed."""
+    with ready(path) as (opened, epoch):
+        child = os.fork()
+        if not child:
+            try:
+                with pytest.raises(JournalError, match="Open the journal in this one too"):
+                    opened.append_at_once("a", epoch, b"of the child")
+            except BaseException:
+                os._exit(1)
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert opened.append_at_once("a", epoch, b"3") == 3
+    with pytest.raises(JournalError, match="has been closed"):
+        opened.append_at_once("a", epoch, b"4")

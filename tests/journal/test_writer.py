@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from kaygraph.journal import writer as writer_module
 from kaygraph.journal.log import Entry
-from kaygraph.journal.writer import OVERDUE_S, Writer
+from kaygraph.journal.writer import APART_S, FEW, LATE_S, OVERDUE_S, Writer
+from kaygraph.testing import simulate
 
 pytestmark = pytest.mark.anyio
 
@@ -189,3 +191,161 @@ async def test_what_is_left_is_taken_for_the_last_call() -> None:
         assert rest == [[1]]
         await writer.call(int)
     assert disk.groups == []
+
+
+# --- at once --------------------------------------------------------------------------------------
+
+
+class QuickDisk(Disk):
+    """Takes groups at once, too, unless it is slow."""
+
+    is_quick = True
+
+    def at_once(self, entries: list[Entry]) -> bool:
+        if self.is_quick:
+            self.commit(entries)
+        return self.is_quick
+
+
+@asynccontextmanager
+async def writing_at_once(
+    disk: QuickDisk, failed: Callable[[Exception], None] = pytest.fail
+) -> AsyncIterator[Writer]:
+    writer = Writer(disk.commit, failed, disk.at_once)
+    try:
+        yield writer
+    finally:
+        writer.close()
+
+
+async def test_an_entry_that_is_all_there_is_needs_no_thread() -> None:
+    """It is written before the call returns, behind those that gather."""
+    disk = QuickDisk()
+    async with writing_at_once(disk) as writer:
+        assert writer.commit_at_once([1])
+        writer.add([2])
+        writer.add([3])
+        assert writer.commit_at_once([4])
+        assert not writer.is_busy
+        assert writer.backlog == 0
+        await writer.committed()
+        await asyncio.sleep(0)
+        await writer.call(int)
+        assert disk.groups == [[[1]], [[2], [3], [4]]]
+        assert disk.threads == {threading.current_thread().name}
+
+
+async def test_an_entry_comes_behind_what_the_thread_writes() -> None:
+    """Until the loop has heard that this is done."""
+    disk = QuickDisk()
+    async with writing_at_once(disk) as writer:
+        disk.open.clear()
+        writer.add([1])
+        wait = asyncio.create_task(writer.committed())
+        await asyncio.sleep(0)
+        assert not writer.commit_at_once([2])
+        writer.add([2])
+        disk.open.set()
+        while not disk.written:
+            blocks_for(0.001)
+        assert not writer.commit_at_once([3])  # the loop has not heard of it
+        writer.add([3])
+        await wait
+        assert writer.commit_at_once([4])
+    assert disk.groups == [[[1]], [[2], [3]], [[4]]]
+
+
+async def test_an_entry_comes_behind_calls() -> None:
+    """Also where nobody waits for one any more."""
+    disk, begun, go_on = QuickDisk(), threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        go_on.wait()
+
+    async with writing_at_once(disk) as writer:
+        call = asyncio.create_task(writer.call(work))
+        await asyncio.get_running_loop().run_in_executor(None, begun.wait)
+        call.cancel()
+        await asyncio.wait([call])
+        assert not writer.commit_at_once([1])
+        go_on.set()
+        await writer.call(int)
+        assert writer.commit_at_once([1])
+
+
+async def test_many_entries_that_gather_are_left_to_the_thread() -> None:
+    """They take a while."""
+    disk = QuickDisk()
+    async with writing_at_once(disk) as writer:
+        for number in range(FEW):
+            writer.add([number])
+        assert not writer.commit_at_once([FEW])
+        await writer.committed()
+        assert len(disk.groups) == 1
+
+
+async def test_what_could_take_a_while_is_left_to_the_thread() -> None:
+    """It is asked each time."""
+    disk = QuickDisk()
+    async with writing_at_once(disk) as writer:
+        disk.is_quick = False
+        assert not writer.commit_at_once([1])
+        writer.add([1])
+        await writer.committed()
+        assert disk.threads == {"kaygraph-journal"}
+        disk.is_quick = True
+        assert writer.commit_at_once([2])
+
+
+async def test_a_slow_disk_does_not_hold_up_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread has all commits for a second; some that are slow among others do nothing."""
+    disk, now = QuickDisk(), 0.0
+
+    def commit(entries: list[Entry]) -> bool:
+        nonlocal now
+        now += took
+        return disk.at_once(entries)
+
+    monkeypatch.setattr(writer_module, "monotonic", lambda: now)
+    async with writing_at_once(disk) as writer:
+        writer._at_once = commit
+        for place in range(200):
+            took = 0.0001 if place % 10 else 0.009
+            assert writer.commit_at_once([1])
+        took, number = 0.003, 0
+        while writer.commit_at_once([2]):
+            number += 1
+        assert number == pytest.approx(LATE_S / 0.002, abs=1)
+        now += APART_S / 2
+        assert not writer.commit_at_once([3])
+        now += APART_S
+        assert writer.commit_at_once([4])
+
+
+async def test_a_failure_at_once_ends_the_log() -> None:
+    """It is told, nobody is woken, and nothing is written behind it."""
+    disk, failures = QuickDisk(), list[Exception]()
+    async with writing_at_once(disk, failures.append) as writer:
+        disk.error = OSError("disk full")
+        assert not writer.commit_at_once([1])
+        assert [str(error) for error in failures] == ["disk full"]
+        disk.error = None
+        writer.add([1])
+        wait = asyncio.create_task(writer.committed())
+        assert not writer.commit_at_once([2])
+        await writer.call(int)
+        assert not wait.done()
+        assert disk.groups == []
+        wait.cancel()
+
+
+def test_in_a_simulation_the_schedule_decides() -> None:
+    """What is written takes a turn of the loop there, so that others may come between."""
+    disk = QuickDisk()
+
+    async def write(_: Any) -> None:
+        async with writing_at_once(disk) as writer:
+            assert not writer.commit_at_once([1])
+
+    assert simulate(write).error is None

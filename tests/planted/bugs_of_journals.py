@@ -2,6 +2,7 @@
 
 from kaygraph.journal import log, recording, sequence, session, turns, writer
 from tests.planted.checks_of_journals import (
+    a_log_is_in_the_order_of_its_entries,
     only_new_items_run,
     racy_graphs_are_replayed_as_they_were,
     runs_come_to_the_same_wherever_they_are_killed,
@@ -18,7 +19,8 @@ BUGS = [
         "was given a result that is not committed",
         {
             recording.Recording._visit: """
-                - await state.committed()
+                - await wait
+                + wait.close()
             """
         },
     ),
@@ -28,8 +30,8 @@ BUGS = [
         "was given a result that is not committed",
         {
             session.Session.completed: """
-                - if node.has_exec:
-                -     await self.committed()
+                - await wait
+                + wait.close()
             """
         },
     ),
@@ -154,6 +156,17 @@ BUGS = [
             log.Log._place: """
                 - before = cells.get(entry[AFTER], self._first) if entry[0] == LEFT else self._end
                 + before = self._end
+            """
+        },
+    ),
+    Bug(
+        "an entry overtakes those that the thread writes",
+        a_log_is_in_the_order_of_its_entries,
+        r"written as \[\[2\], \[1\]\]",
+        {
+            writer.Writer.commit_at_once: """
+                - if at_once is None or self._sending or self._calls or self._broken:
+                + if at_once is None:
             """
         },
     ),

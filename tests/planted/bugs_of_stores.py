@@ -3,6 +3,8 @@
 from kaygraph.journal import sqlite, sqlite_file, sqlite_tables, store
 from tests.planted.checks_of_stores import (
     a_child_that_opens_the_file_keeps_its_log,
+    checkpoints_are_made_by_the_thread,
+    what_is_acknowledged_at_once_is_there,
     what_is_acknowledged_is_there,
     what_is_damaged_is_a_beginning_or_refused,
     what_is_missing_is_missed,
@@ -74,6 +76,49 @@ BUGS = [
             sqlite_file.SQLiteFile._check_files: """
                 - if self._inodes() != self._files:
                 + if False:
+            """
+        },
+    ),
+    Bug(
+        "a row is acknowledged at once in a log that was removed",
+        what_is_acknowledged_at_once_is_there,
+        "4 acknowledged, 3 there",
+        {
+            sqlite_file.SQLiteFile.change_at_once: """
+                - self._check_files()
+            """
+        },
+    ),
+    Bug(
+        "a row is acknowledged at once that the disk has no room for",
+        what_is_acknowledged_at_once_is_there,
+        "4 acknowledged, 3 there",
+        {
+            sqlite_file.SQLiteFile.change_at_once: """
+                - raise self._told(error) from error
+                + return 1
+            """
+        },
+    ),
+    Bug(
+        "a row is acknowledged at once to whoever was overtaken",
+        what_is_acknowledged_at_once_is_there,
+        "4 acknowledged, 3 there",
+        {
+            sqlite.SQLiteStore.append_at_once: """
+                - if not self._file.change_at_once(APPEND, values):
+                + if self._file.change_at_once(APPEND, values) is None:
+            """
+        },
+    ),
+    Bug(
+        "a checkpoint is made on the loop",
+        checkpoints_are_made_by_the_thread,
+        "the loop has made a checkpoint",
+        {
+            sqlite_file.SQLiteFile._make_checkpoints: """
+                - pages = CHECKPOINT_PAGES if made else 0
+                + pages = CHECKPOINT_PAGES
             """
         },
     ),

@@ -1,12 +1,16 @@
 """Runs that are killed and resumed, replayed, and given other items."""
 
+import asyncio
 import random
 from collections import Counter
 from contextlib import suppress
+from threading import Event
 from typing import Any
 
 from kaygraph import ParallelBatchNode
+from kaygraph.journal.log import Entry
 from kaygraph.journal.memory import MemoryStore
+from kaygraph.journal.writer import Writer
 from kaygraph.testing import kill_everywhere, simulate
 from kaygraph.testing._mortal import RUN, Committed, MortalJournal
 from tests.guarantees.test_g9_racy_graphs import Drawing, recorded
@@ -39,6 +43,37 @@ def runs_come_to_the_same_wherever_they_are_killed() -> None:
     for shape in KILLED:
         with failing_as_an_assertion(str(shape)):
             kill_everywhere(shape.make(), **shape.settings, seeds=[0, 1])
+
+
+def a_log_is_in_the_order_of_its_entries() -> None:
+    """An entry that could be written at once comes behind those that the thread writes."""
+    written: list[Entry] = []
+    begun, go_on = Event(), Event()
+
+    def slowly(entries: list[Entry]) -> None:
+        begun.set()
+        go_on.wait()
+        written.extend(entries)
+
+    def at_once(entries: list[Entry]) -> bool:
+        written.extend(entries)
+        return True
+
+    async def write() -> None:
+        writer = Writer(slowly, print, at_once)
+        writer.add([1])
+        wait = asyncio.create_task(writer.committed())
+        await asyncio.to_thread(begun.wait)
+        if not writer.commit_at_once([2]):
+            writer.add([2])
+        go_on.set()
+        await wait
+        await writer.committed()
+        writer.close()
+        writer.join()
+
+    asyncio.run(write())
+    assert written == [[1], [2]], f"written as {written}"
 
 
 def racy_graphs_are_replayed_as_they_were() -> None:

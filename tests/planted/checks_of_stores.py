@@ -83,6 +83,59 @@ def what_is_acknowledged_is_there() -> None:
         assert rows == acknowledged, f"{acknowledged} acknowledged, {rows} there"
 
 
+def what_is_acknowledged_at_once_is_there() -> None:
+    """Or it is not acknowledged: to an owner that was overtaken, on a full disk, without a log."""
+    for spoils in (_overtakes, _fills, _loses_its_log):
+        with folder() as place:
+            path = Path(place, "runs.db")
+            store = SQLiteStore(path)
+            epoch = store.claim("a", "Graph").epoch
+            for _ in range(2):  # from then on rows are written at once
+                number = store.append("a", epoch, b"1")
+                assert store.append_at_once("a", epoch, b"1") is None or number == 2
+            acknowledged = 3
+            spoils(store)
+            with suppress(JournalError):
+                acknowledged += store.append_at_once("a", epoch, bytes(9000)) is not None
+            rows = int(python("-c", LOOKS, path, check=True).stdout)
+            store.close()
+            assert rows == acknowledged, f"{acknowledged} acknowledged, {rows} there"
+
+
+def _overtakes(store: SQLiteStore) -> None:
+    with closing(SQLiteStore(store.path)) as other:
+        other.claim("a", "Graph")
+
+
+def _fills(store: SQLiteStore) -> None:
+    connection = store._file._connection
+    assert connection is not None
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    connection.execute(f"PRAGMA max_page_count = {pages}")
+
+
+def _loses_its_log(store: SQLiteStore) -> None:
+    store.path.read_bytes()
+    python("-c", LOOKS, store.path, check=True)
+
+
+def checkpoints_are_made_by_the_thread() -> None:
+    """What is written at once is written to the log alone."""
+    with folder() as place:
+        path = Path(place, "runs.db")
+        with closing(SQLiteStore(path)) as store:
+            epoch, written = store.claim("a", "Graph").epoch, 0
+            for _ in range(1500):
+                before = path.stat().st_mtime_ns, path.stat().st_size
+                if store.append_at_once("a", epoch, bytes(3000)) is None:
+                    store.append("a", epoch, bytes(3000))
+                    continue
+                written += 1
+                after = path.stat().st_mtime_ns, path.stat().st_size
+                assert before == after, "the loop has made a checkpoint"
+            assert written > 500
+
+
 def a_child_that_opens_the_file_keeps_its_log() -> None:
     """Though its parent has had the file open before, and closes it."""
     with folder() as place:
