@@ -92,6 +92,10 @@ class MemoryStore:
     def info(self, run: str) -> RunInfo:
         return self._found(run).info
 
+    def find(self, run: str) -> RunInfo | None:
+        found = self._runs.get(run)
+        return None if found is None else found.info
+
     def runs(self) -> list[RunInfo]:
         return [replace(run.info, input=None) for run in reversed(self._runs.values())]
 

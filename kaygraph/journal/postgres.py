@@ -210,10 +210,14 @@ class PostgresStore:
                 time.sleep(min(left, POLL_S))
 
     def info(self, run: str) -> RunInfo:
-        found = self._ask(tables.INFO, (run,))
-        if not found:
+        found = self.find(run)
+        if found is None:
             raise self._unknown(run)
-        return _info(found[0])
+        return found
+
+    def find(self, run: str) -> RunInfo | None:
+        found = self._ask(tables.INFO, (run,))
+        return _info(found[0]) if found else None
 
     def runs(self) -> list[RunInfo]:
         return [_info(record) for record in self._ask(tables.EVERY_INFO)]

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import is_dataclass
+from functools import cache
 from operator import is_
 from typing import Any
 
@@ -40,9 +41,8 @@ class Registry:
         self._extensions: dict[type, Extension] = {
             Tolerated: Extension(Tag.ERROR, self._pack_tolerated, self.unpack_error)
         }
-        self._add(Outcome, "kaygraph:Outcome", OwnKind(Outcome), checked=False)
-        for cls in (Part, Several):  # what a map-reduce hands from one phase to the next
-            self._add(cls, f"kaygraph:{cls.__name__}", kind_of(cls), checked=False)
+        for cls, kind in own_kinds().items():
+            self._add(cls, f"kaygraph:{cls.__name__}", kind, checked=False)
 
     def register(self, cls: type) -> None:
         """Let values of a class be recorded, and those of the classes that its fields name.
@@ -209,6 +209,13 @@ class Registry:
 
     def _pack_tolerated(self, tolerated: Tolerated, packing: Packing) -> bytes:
         return pack_error(tolerated.error, packing, self._error_name, tolerant=True)
+
+
+@cache
+def own_kinds() -> dict[type, Kind]:
+    """Return the classes that every registry has: looking at them takes a while."""
+    # Parts and Several: what a map-reduce hands from one phase to the next.
+    return {Outcome: OwnKind(Outcome), Part: kind_of(Part), Several: kind_of(Several)}
 
 
 class OwnKind(ObjectKind):

@@ -6,7 +6,6 @@ import sys
 import warnings
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import partial
 from operator import itemgetter
 from secrets import token_hex
@@ -15,7 +14,7 @@ from typing import Any, TypeVar
 
 from .._addresses import shown
 from ..aio.tasks import outlast
-from ..errors import JournalError, RunExistsError, RunUnknownError
+from ..errors import JournalError, RunExistsError
 from ..graph.graph import Graph
 from ..run.frame import Frame
 from ..run.run import Run
@@ -72,8 +71,9 @@ class Owned:
         """Become the owner of the run; return what is recorded of it."""
         store = self.store = self._open()
         self._append_at_once = getattr(store, "append_at_once", None)
-        with suppress(RunUnknownError):
-            self._check(store.info(self.run))  # before whoever has the run loses it
+        known = store.find(self.run)
+        if known is not None:
+            self._check(known)  # before whoever has the run loses it
         info = store.claim(self.run, self._graph)
         self._check(info)
         self.epoch, self.seed = info.epoch, info.seed

@@ -218,6 +218,13 @@ class SQLiteStore:
             lambda connection: self._tables.info(connection, self._tables.get(connection, run))
         )
 
+    def find(self, run: str) -> RunInfo | None:
+        def job(connection: sqlite3.Connection) -> RunInfo | None:
+            found = self._tables.find(connection, run)
+            return None if found is None else self._tables.info(connection, found)
+
+        return self._file.read(job)
+
     # --- all runs ------------------------------------------------------------------------------
 
     def runs(self) -> list[RunInfo]:

@@ -143,6 +143,9 @@ class Store(Protocol):
             RunUnknownError: There is no such run.
         """
 
+    def find(self, run: str) -> RunInfo | None:
+        """Return what is known of a run, or None where there is no such run."""
+
     def runs(self) -> list[RunInfo]:
         """Return what is known of all runs, the newest first, without their inputs."""
 

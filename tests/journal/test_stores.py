@@ -212,6 +212,15 @@ def test_a_run_is_made_by_its_first_claim(opened: Open) -> None:
     assert again.epoch > info.epoch
 
 
+def test_a_run_is_found_if_it_is_there(opened: Open) -> None:
+    """With its rows, and no others are looked at."""
+    store = opened()
+    assert store.find("a") is None
+    store.append("a", store.claim("a", "Import").epoch, b"1")
+    assert store.find("a") == store.info("a")
+    assert store.find("b") is None
+
+
 def test_whoever_was_overtaken_writes_nothing(opened: Open) -> None:
     """Neither rows nor an end, though its connection is as good as the other."""
     first, second = opened(), opened()
