@@ -156,7 +156,7 @@ def cases(size: int) -> Iterator[Benchmark]:
         operations=steps,
         floor=looped,
         ours=loop_recorded,
-        target=130.0,
+        target=60.0,
         unit="µs",
         peers={"LangGraph, SQLite, sync": with_langgraph(steps, partial(at, "langgraph.db"))},
     )

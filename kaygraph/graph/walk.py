@@ -76,7 +76,8 @@ class Walk:
         self.plain = not frame.watched and self.arrivals is None
         # Nobody looks at more than how nodes begin and end.
         closely = self.arrivals is not None or frame.rules.slow_hook_s is not None
-        self.tells = not closely and frame.run.journal is None
+        journal = frame.run.journal
+        self.tells = not closely and (journal is None or not journal.takes_snapshots)
         # How many nodes may run, at most, before the loop has a turn: nodes that never suspend must
         # not starve it. Never 0 where no node runs twice.
         self.turn = TURN if plan.loops and not frame.run.by_hand else -1

@@ -25,6 +25,8 @@ from .turns import Turn
 
 T = TypeVar("T")
 
+COMPOUND = (Graph, BranchGroup)  # nodes whose exec runs other nodes
+
 # Nothing moves for so many seconds: then it is not for a hook that takes a moment.
 STUCK_S = 1.0
 # The same, where what would come first is of an item that is not under way. It may be gone, or
@@ -49,7 +51,7 @@ class Session(Snapshots):
         around, name = POSITION.get(), self.name_of(node, frame)
         position = around.visit(name)
         token = POSITION.set(position)
-        is_leaf = not isinstance(node, Graph | BranchGroup)
+        is_leaf = not isinstance(node, COMPOUND)
         if is_leaf:
             self.motion.begin(position)
         entries = self.log.entries
@@ -69,7 +71,8 @@ class Session(Snapshots):
             raise
         finally:
             POSITION.reset(token)
-            self._drop(position)
+            if (mine := position.turn) is not None and not mine.passed:
+                self._drop(mine)
             self.dropped += self.turns.leave(position.path)
             if is_leaf:
                 self.motion.end(position)
@@ -82,12 +85,13 @@ class Session(Snapshots):
 
     async def completed(self, node: Any) -> None:
         position = POSITION.get()
-        if isinstance(node, Graph | BranchGroup):
+        if isinstance(node, COMPOUND):
             if _has_no_hooks(node):
                 return
         elif position.shown:
             assert position.turn is not None
-            await self._turn(position.turn, position)
+            if not self.turns.take_free(position.turn):
+                await self._turn(position.turn, position)
             return
         key, path, name = position.digest, position.path, position.name or node.name
         self.log.entries.pop(key, None)
@@ -237,8 +241,7 @@ class Session(Snapshots):
 
     async def _turn(self, turn: Turn, position: Position) -> None:
         """Wait for a turn, and take it."""
-        if self.turns.is_free(turn):
-            self.turns.drop(turn)
+        if self.turns.take_free(turn):
             return
         try:
             await self._waited(self.turns.take(turn), position)
@@ -256,12 +259,10 @@ class Session(Snapshots):
         finally:
             self.motion.go_on(position)
 
-    def _drop(self, position: Position) -> None:
+    def _drop(self, turn: Turn) -> None:
         """Note that a result is not handed over any more, which may be recorded already."""
-        turn = position.turn
-        if turn is not None and not turn.passed:
-            self.turns.drop(turn)
-            self.dropped.append(turn)
+        self.turns.drop(turn)
+        self.dropped.append(turn)
 
     def _forget(self, path: str) -> None:
         """Make void what was recorded at a path or below it, and not handed over."""

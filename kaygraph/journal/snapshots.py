@@ -40,6 +40,10 @@ class Snapshots(Asking):
         self.fatal(error)
         return error
 
+    @property
+    def takes_snapshots(self) -> bool:
+        return self.settings.snapshot_every is not None
+
     def stands(self, node: Any, frame: Names, shared: Any) -> None:
         """Take a snapshot before a node, if it is time: what was before it is not needed then."""
         every = self.settings.snapshot_every

@@ -103,6 +103,13 @@ class Turns:
         """Whether ``take`` would not wait."""
         return turn.passed or (self._queue[0] is turn and self._next_prep > self._passed)
 
+    def take_free(self, turn: Turn) -> bool:
+        """Take a turn that need not be waited for; return whether it is one."""
+        if not self.is_free(turn):
+            return False
+        self.drop(turn)
+        return True
+
     async def take(self, turn: Turn) -> None:
         """Wait for a turn, and take it."""
         try:

@@ -67,6 +67,11 @@ class Recorder(Protocol):
         """Return the error of a graph without the node that a walk is to begin with."""
         ...
 
+    @property
+    def takes_snapshots(self) -> bool:
+        """Whether ``stands`` is to be called."""
+        ...
+
     def stands(self, node: Any, frame: Names, shared: Any) -> None:
         """Note that the node is next, and that nothing else of its walk is under way."""
         ...
