@@ -131,7 +131,9 @@ class Records:
     def _note(self, node: str, item: int | None, at: float, error: BaseException) -> None:
         if item is None and self._failures and id(error) == self._last_id:
             last = self._failures[-1]
-            if last["item"] is not None or last["node"] != redacted(node):  # it is on its way out through nodes
+            if last["item"] is not None or last["node"] != redacted(
+                node
+            ):  # it is on its way out through nodes
                 self._number += 1
                 self._failures[-1] = {**last, "number": self._number, "notes": _notes(error)}
                 return

@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 
 from kaygraph import RunTask, Watch
+from kaygraph.cli import main
 from tests.inspection.staged import STAGED, Staged, running
 
 pytestmark = pytest.mark.anyio
@@ -60,3 +61,15 @@ async def test_its_page_says_so(staged: Staged, gate: threading.Event, tmp_path:
     ):
         state = await answer.json()
     assert staged.text in str(state)
+
+
+@EVERY
+async def test_the_command_says_so(
+    staged: Staged, gate: threading.Event, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``kaygraph explain`` asks the page."""
+    async with waiting(staged, gate, tmp_path, watch=(page := Watch())):
+        assert page.address is not None
+        code = await asyncio.to_thread(main, ["explain", page.address])
+    assert code == 0
+    assert staged.text in capsys.readouterr().out
