@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Any
+from typing import Any, TextIO, cast
 
 from .._extras import extra
 from ..errors import closest
@@ -13,6 +13,7 @@ from ..observability.log import RunLog, StructlogObserver
 from ..observability.report import RunReport
 from ..observability.tracing import OpenTelemetry
 from ..progress.progress import Progress
+from ..progress.screen import Errors
 from .arguments import Options
 from .loading import load_named
 from .wrong import WrongCommandError
@@ -50,7 +51,9 @@ def _logger() -> Any:
 
     # Where the program has not said where its log goes: standard output is for its results.
     configured = structlog.is_configured()
-    return None if configured else structlog.wrap_logger(structlog.PrintLogger(sys.stderr))
+    return (
+        None if configured else structlog.wrap_logger(structlog.PrintLogger(cast(TextIO, Errors())))
+    )
 
 
 def _otel() -> Observer:

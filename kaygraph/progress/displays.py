@@ -165,7 +165,7 @@ def display_here(leave: bool, every: float) -> Display | None:
     stream = sys.stderr
     if stream is None:
         return None
-    with OPENING:
+    with OPENING.lock:
         if can_draw(stream):
             return Bars(screen_of(stream), leave)
     return Lines(stream, every)

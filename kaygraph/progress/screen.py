@@ -4,6 +4,7 @@ No library does the drawing: those at hand wrap what a program prints, take the 
 that is written to a file, and cost several times as much processor time.
 """
 
+import logging
 import os
 import sys
 import threading
@@ -25,8 +26,8 @@ class Screen:
     """Draws the parts of all runs that are shown in one terminal, one below the other.
 
     While there is a part, ``sys.stdout`` and ``sys.stderr`` are replaced where they are terminals,
-    so that what is printed comes above. A line that is begun and not ended, as by ``input()``,
-    hides the bars until it is ended.
+    so that what is printed, and logged, comes above. A line that is begun and not ended, as by
+    ``input()``, hides the bars until it is ended.
     """
 
     def __init__(self, stream: TextIO, style: Style) -> None:
@@ -44,25 +45,29 @@ class Screen:
     def add(self, key: object, part: Part) -> None:
         """Draw a part from now on."""
         with self._lock:
-            if not self._parts:
-                self._replace()
+            first = not self._parts
             self._parts[key] = part
+        if first:  # without the lock, which whoever logs wants as well
+            self._replace()
 
     def remove(self, key: object, leave: bool) -> None:
         """Draw a part no more; ``leave`` its last lines above the others."""
-        with self._lock:
-            part = self._parts.pop(key)
-            self._erase()
-            if leave:
-                if self._begun:
-                    self._send("\n")
-                    self._begun = False
-                width, height = self._size()
-                self._send("".join(f"{line}\n" for line in part(width, height)))
-            if self._parts:
-                self._draw()
-            else:
+        with OPENING.lock:
+            with self._lock:
+                part = self._parts.pop(key)
+                self._erase()
+                if leave:
+                    self._leave(part)
+                if self._parts:
+                    self._draw()
+            if not self._parts:
                 self._put_back()
+
+    def _leave(self, part: Part) -> None:
+        if self._begun:
+            self._send("\n")
+            self._begun = False
+        self._send("".join(f"{line}\n" for line in part(*self._size())))
 
     def draw(self) -> None:
         """Draw all parts, unless the program has begun a line, or that was done just now."""
@@ -147,11 +152,15 @@ class Screen:
                 through = Through(self, stream)
                 setattr(sys, name, through)
                 self._replaced.append((name, stream, through))
+                for handler in _handlers_of(stream):
+                    handler.setStream(cast(TextIO, through))
 
     def _put_back(self) -> None:
         for name, stream, through in self._replaced:
             if getattr(sys, name) is through:  # else somebody has replaced it since
                 setattr(sys, name, stream)
+            for handler in _handlers_of(through):  # also those that were made meanwhile
+                handler.setStream(stream)
         self._replaced = []
 
 
@@ -183,11 +192,43 @@ class Through:
         return iter(self._stream)
 
 
+def _handlers_of(stream: Any) -> list["logging.StreamHandler[Any]"]:
+    """Return the handlers of ``logging`` that write to a stream: they keep it from before."""
+    loggers = [logging.root, *logging.root.manager.loggerDict.values()]
+    found = {handler for logger in loggers for handler in getattr(logger, "handlers", ())}
+    return [
+        handler
+        for handler in found
+        if isinstance(handler, logging.StreamHandler) and handler.stream is stream
+    ]
+
+
 SCREENS: "WeakSet[Screen]" = WeakSet()
-OPENING = threading.Lock()
+
+
+class Opening:
+    """The lock of whoever begins or ends to draw; a process that is forked gets another one."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+
+
+OPENING = Opening()
+
+
+class Errors:
+    """Standard error as it is when it is written to, for a log that is set up before a run."""
+
+    def write(self, text: str) -> int:
+        return sys.stderr.write(text) if sys.stderr is not None else len(text)
+
+    def flush(self) -> None:
+        if sys.stderr is not None:
+            sys.stderr.flush()
 
 
 def _forget_all() -> None:
+    OPENING.lock = threading.Lock()
     for screen in tuple(SCREENS):
         screen.forget()
 

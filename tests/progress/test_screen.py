@@ -1,13 +1,22 @@
 """Screen: what is drawn at the bottom of a terminal, and what the program prints above it."""
 
 import io
+import logging
 import os
 import sys
 import threading
 
 import pytest
 
-from kaygraph.progress.screen import Screen, Through, can_draw, screen_of, style_of, unpainted
+from kaygraph.progress.screen import (
+    Errors,
+    Screen,
+    Through,
+    can_draw,
+    screen_of,
+    style_of,
+    unpainted,
+)
 from kaygraph.progress.text import Style
 from tests.terminal import Terminal, at_terminal
 
@@ -137,6 +146,26 @@ def test_the_stream_is_what_it_was() -> None:
         sys.stdout.writelines(["d\n", "e\n"])
         assert terminal.text == "abc\nd\ne\none"
         screen.remove("run", leave=False)
+
+
+def test_what_is_logged_stands_above_too() -> None:
+    """Also by a handler that knew the stream before, and by one that was made meanwhile."""
+    with at_terminal() as terminal:
+        before, log = logging.StreamHandler(), logging.getLogger("above")
+        log.addHandler(before)
+        log.propagate = False
+        screen = screen_of(sys.stderr)
+        screen.add("run", lambda width, height: ["one"])
+        log.warning("a line")
+        meanwhile = logging.StreamHandler()
+        log.handlers = [meanwhile]
+        log.warning("another")
+        Errors().write("a third\n")
+        assert terminal.text == "a line\nanother\na third\none"
+        log.handlers = [before, meanwhile]
+        screen.remove("run", leave=False)
+        assert before.stream is meanwhile.stream is terminal
+        log.handlers = []
 
 
 def test_a_terminal_that_is_gone_ends_nothing() -> None:
