@@ -251,6 +251,32 @@ def test_who_looks_on_is_named(typed: Typed) -> None:
     assert json.loads(Path("report.json").read_text())["items"]["ok"] == 3
 
 
+def test_a_run_is_traced_with_the_providers_of_the_program(typed: Typed) -> None:
+    """Without the library, the message says what to type."""
+    Path("traced.py").write_text(
+        "from kaygraph import Graph, Node\n"
+        "from opentelemetry import trace\n"
+        "class Look(Node):\n"
+        "    def exec(self, _):\n"
+        "        return trace.get_current_span().name\n"
+        "    def post(self, shared, prep_res, exec_res):\n"
+        "        shared['span'] = exec_res\n"
+        "graph = Graph(Look())\n"
+        "from opentelemetry.sdk.trace import TracerProvider\n"
+        "trace.set_tracer_provider(TracerProvider())\n"
+    )
+    command = ["-m", "kaygraph", "run", "traced.py:graph", "--observe", "otel", "--output", "span"]
+    assert python(*command, check=True).stdout == '"item Look"\n'
+    Path("without.py").write_text(
+        "import sys; sys.modules['opentelemetry.trace'] = None\n"
+        "from kaygraph.cli import main; sys.exit(main(sys.argv[1:]))"
+    )
+    done = python("without.py", "run", "flows.py:graph", "--observe", "otel")
+    assert "python -m pip install 'kaygraph[otel]'" in done.stderr
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+
+
 def test_the_report_of_a_run_that_fails_is_written(typed: Typed) -> None:
     """It says what had been done until then."""
     typed("flows.py:graph", "--set", "pages=8", "--report", "report.json")

@@ -10,7 +10,16 @@ import pytest
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from kaygraph import BatchNode, CircuitBreaker, Drop, Graph, Node, ParallelBatchNode, Prometheus
+from kaygraph import (
+    BatchNode,
+    CircuitBreaker,
+    Drop,
+    Graph,
+    Inspector,
+    Node,
+    ParallelBatchNode,
+    Prometheus,
+)
 from kaygraph.run.observers import Observers
 from tests.children import python
 
@@ -192,6 +201,29 @@ def test_labels_are_valid_and_show_no_secrets(registry: CollectorRegistry) -> No
     Graph(node, name="caf\udce9").run({"items": [1]}, observers=[Prometheus(registry)])
     assert shown(registry, "kaygraph_items_total")["caf? token=***", "ok"] == 1
     assert shown(registry, "kaygraph_runs_total") == {("caf?", "ok"): 1}
+
+
+async def test_a_run_that_cannot_be_looked_at_hides_nothing_else(
+    registry: CollectorRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever a collector raises would make all of /metrics fail."""
+    prometheus_client.Gauge("mine", "of the program", registry=registry).set(1)
+    observer = Prometheus(registry)
+    await Graph(Does(name="Before")).run_async({"items": [1]}, observers=[observer])
+    node = Waits(name="Work")
+    run = Graph(node).launch({"items": [1]}, observers=[observer])
+    await node.begun.acquire()
+
+    def fails(_: Inspector) -> None:
+        raise RuntimeError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Inspector, "snapshot", fails)
+        assert shown(registry, "mine") == {(): 1}
+        assert shown(registry, "kaygraph_items_total")["Before", "ok"] == 1
+    node.gate.set()
+    await run
+    assert shown(registry, "kaygraph_items_total")["Work", "ok"] == 1
 
 
 async def test_keys_have_no_series_of_their_own(registry: CollectorRegistry) -> None:

@@ -70,6 +70,19 @@ def test_a_node_that_fails_before_its_items_tells_of_it(traces: Traces) -> None:
     assert dict(event.attributes or {})["exception.message"] == "LookupError: no items"
 
 
+def test_an_error_that_cannot_be_told_is_named(traces: Traces) -> None:
+    """It takes nothing from the error that its text is one."""
+
+    class UntoldError(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    items = {"items": [UntoldError()]}
+    with pytest.raises(UntoldError):
+        Graph(Does(max_retries=2)).run(items, observers=[traces.observer()])
+    assert told(traces.one("run Graph")) == (StatusCode.ERROR, "UntoldError")
+
+
 def test_a_failure_that_is_borne_is_that_of_its_item_alone(traces: Traces) -> None:
     """The node has worked."""
     items = {"items": [ValueError("one"), 2]}
