@@ -8,12 +8,13 @@ from benchmarks.b08_fan_out import Items
 from benchmarks.harness import Benchmark, Case
 from kaygraph import Event, Graph, Node
 
-ROW = json.dumps({"id": 7, "tags": ["a", "b"] * 150, "sizes": [*range(600)]})
+ROW = json.dumps({"id": 7, "tags": ["a", "b"] * 250, "sizes": [*range(1000)]})
 
 
 def cases(size: int) -> Iterator[Benchmark]:
     yield of_items(1_000_000 // size)
     yield of_nodes(1_000 // size)
+    yield of_events(1_000 // size)
 
 
 class OfNodes:
@@ -29,7 +30,7 @@ class OfNodes:
 
 
 class Reads(Node[Any, Any]):
-    """Does a little: reads and writes a line of JSON, of 4 KB."""
+    """Does a little: reads and writes a line of JSON, of 7 KB."""
 
     def prep(self, shared: Any) -> Any:
         return shared["line"]
@@ -64,12 +65,43 @@ def of_items(operations: int) -> Case:
     )
 
 
-def of_nodes(operations: int) -> Case:
-    """One operation is one node."""
+def line_of(operations: int) -> Graph:
     first = last = Reads(name="0")
     for number in range(1, operations):
         last = last.next(Reads(name=str(number)))
-    graph = Graph(first)
+    return Graph(first)
+
+
+def of_events(operations: int) -> Case:
+    """One operation is one node, of which there are two events."""
+    graph = line_of(operations)
+
+    async def floor() -> None:
+        shared = {"line": ROW}
+        await graph.run_async(shared)
+        assert shared["line"] == ROW
+
+    async def ours() -> None:
+        shared, number = {"line": ROW}, 0
+        async with graph.events(shared) as events:
+            async for _ in events:
+                number += 1
+        assert (number, events.dropped) == (2 + 2 * operations, 0)
+        assert shared["line"] == ROW
+
+    return Case(
+        name="E1-events",
+        what="the same nodes, and graph.events() is read: against nobody",
+        operations=operations,
+        floor=floor,
+        ours=ours,
+        target=1.05,
+    )
+
+
+def of_nodes(operations: int) -> Case:
+    """One operation is one node."""
+    graph = line_of(operations)
 
     async def work(*observers: OfNodes) -> None:
         shared = {"line": ROW}

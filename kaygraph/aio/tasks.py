@@ -366,3 +366,6 @@ async def gather(coroutines: Iterable[Coroutine[Any, Any, T]], what: str = "bran
 # How many items that never suspend are run, by all workers together, between two looks of the
 # loop at its timers and sockets.
 TURN = 2048
+
+# And where somebody reads what happens: so many events have room in a buffer.
+READ_TURN = 128

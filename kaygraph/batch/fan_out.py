@@ -13,6 +13,7 @@ from ..aio.buffer import Buffer
 from ..aio.contexts import Apart, settled
 from ..aio.stopped import WHILE_CANCELLED
 from ..aio.tasks import (
+    READ_TURN,
     TURN,
     Gathering,
     cancellation_check,
@@ -275,7 +276,8 @@ class FanOut:
 
     def _turn(self, pool: WorkerPool | None) -> int:
         """Return how many items a worker may take that never suspend, before others have a turn."""
-        return TURN if pool is None else max(8, TURN // pool.at_work)
+        turn = READ_TURN if self.frame.run.hears_items else TURN
+        return turn if pool is None else max(8, turn // pool.at_work)
 
     async def _let_others(self, pool: WorkerPool | None, alone: bool) -> None:
         """Let other tasks have their turn, unless they had: others have taken items as well."""

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from operator import attrgetter
-from typing import Any, ClassVar, Literal, Self, Unpack
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, Unpack
 
+from .._validation import check_count, check_flag
 from ..aio.tasks import in_own_task
 from ..aio.timeouts import within
 from ..errors import GraphDefinitionError, NodeDefinitionError
+from ..events import Observer
 from ..limits.permits import Permits
 from ..node.composition import Composition
 from ..node.facts import Fact
@@ -16,11 +18,15 @@ from ..node.settings import Checks, checks_of
 from ..node.wiring import ends, successors_of
 from ..observability.conflicts import look
 from ..run.frame import Frame, Rules, Scope
-from ..run.launch import STACKED
+from ..run.launch import STACKED, RunSettings
+from ..run.task import RunTask
 from . import draw
 from .loops import AnyNode
 from .plan import Plan, validate
 from .walk import Walk
+
+if TYPE_CHECKING:
+    from ..run.reading import Events
 
 
 class Graph(BaseNode[Any, str | None]):
@@ -125,6 +131,44 @@ class Graph(BaseNode[Any, str | None]):
     def validate(self) -> None:
         """Raise a GraphDefinitionError when the graph, or one within it, cannot work."""
         validate(self._laid_out(), repr(self.name), self)
+
+    def events(
+        self,
+        shared: Any = None,
+        /,
+        *,
+        items: bool = False,
+        size: int = 1000,
+        observers: Sequence[Observer] = (),
+        **settings: Unpack[RunSettings],
+    ) -> "Events":
+        """Run on the current event loop, and read what happens, as it happens.
+
+        ``async with graph.events(shared) as events: async for event in events: …``
+
+        The run begins with the block and ends with it: leaving it early cancels the run, and waits
+        until all is cleaned up. At its end the iterator ends, or raises what the run has raised.
+        It never waits for the reader: what nobody reads is dropped, the oldest first.
+
+        Args:
+            shared: The shared store; a new dict when left out.
+            items: Whether there are events of items that begin, and that end well. Without them,
+                items that are not read about cost nothing.
+            size: How many events wait for the reader at most. ``events.dropped`` counts those that
+                were dropped.
+            observers: Others, which are called with every event.
+            deadline, detached, journal, watch: As for ``run``.
+
+        Raises:
+            DeadlineExceededError: From the iterator, when ``deadline`` ran out.
+        """
+
+        from ..run.reading import events_of  # loads where it is used
+
+        def launch(observer: Observer) -> RunTask:
+            return self.launch(shared, observers=[*observers, observer], **settings)
+
+        return events_of(launch, check_count("size", size), check_flag("items", items))
 
     def to_mermaid(self) -> str:
         """Return the graph as a Mermaid flowchart."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..aio.stopped import stopped_at
 from ..aio.tasks import (
+    READ_TURN,
     TURN,
     Gathering,
     awaited_cancelled,
@@ -81,6 +82,8 @@ class Walk:
         # How many nodes may run, at most, before the loop has a turn: nodes that never suspend must
         # not starve it. Never 0 where no node runs twice.
         self.turn = TURN if plan.loops and not frame.run.by_hand else -1
+        if frame.watched:
+            self.turn = READ_TURN
 
     async def run(self) -> str | None:
         """Walk from the start to the end; return the last action."""

@@ -8,7 +8,7 @@ from functools import partial
 from math import inf
 from threading import get_ident
 from time import monotonic
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypedDict, TypeVar
 from weakref import ref
 
 from .._validation import check_limit
@@ -41,6 +41,15 @@ GRACE_S = 10.0
 # So many graphs and runs within each other are on one stack: Python has room for a thousand calls,
 # of which each takes up to fifteen.
 STACKED = 24
+
+
+class RunSettings(TypedDict, total=False):
+    """What may be asked of a run beside its store and its observers."""
+
+    deadline: float | None
+    detached: bool
+    journal: RunsRecorded | None
+    watch: Watcher | int
 
 
 class Runnable:

@@ -34,6 +34,10 @@ class RunTask:
         """Whether the run is over."""
         return self._task.done()
 
+    def when_done(self, call: Callable[[Any], object]) -> None:
+        """Call something when the run is over; for the engine."""
+        self._task.add_done_callback(call)
+
     def cancel(self) -> None:
         """End the run now; whoever awaits it gets a CancelledError when all is cleaned up."""
         self._run.expired = False  # it is not for a grace that was over that it ends

@@ -1,0 +1,144 @@
+"""What comes out of a run while it runs: ``async with graph.events(shared) as events``."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from types import TracebackType
+from typing import Generic, Self, TypeVar
+
+from ..aio.tasks import is_cancelled
+from ..events import Event, Observer
+from .task import RunTask
+
+T = TypeVar("T")
+
+
+class Reading(Generic[T]):
+    """A run that begins with the block, and ends with it, and an iterator over what it gives.
+
+    The run never waits for the reader. Of what nobody has read, ``size`` are kept: then the oldest
+    is dropped for each that comes, and counted. The iterator ends with the run, and raises what the
+    run has raised; a run that was cancelled just ends. Leaving the block before cancels the run and
+    waits until all is cleaned up; what has failed meanwhile is raised.
+
+    Attributes:
+        dropped: How many were dropped.
+        action: The last action of the run; None before its end, and where it has failed.
+    """
+
+    def __init__(self, launch: Callable[[], RunTask], size: int) -> None:
+        self.dropped = 0
+        self.action: str | None = None
+        self._launch: Callable[[], RunTask] | None = launch
+        self._size = size
+        self._run: RunTask | None = None
+        self._items: deque[T] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+        self._is_over = False  # the end of the run was told to the reader
+
+    @property
+    def run(self) -> RunTask:
+        """The run under way: to drain it, or to ask it what it waits for."""
+        if self._run is None:
+            raise RuntimeError("the run begins with the block: write 'async with … as events:'")
+        return self._run
+
+    def take(self, item: T) -> None:
+        """Keep something for the reader; for the engine."""
+        items = self._items
+        if len(items) >= self._size:
+            items.popleft()
+            self.dropped += 1
+        items.append(item)
+        if self._waiter is not None:
+            self._wake()
+
+    def _wake(self, _: object = None) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def __aenter__(self) -> Self:
+        if self._launch is None:
+            raise RuntimeError("a run that is read runs once: ask for another")
+        launch, self._launch = self._launch, None  # it knows this object: no cycle may stay
+        self._run = launch()
+        self._run.when_done(self._wake)
+        return self
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> T:
+        run = self.run
+        if self._waiter is not None:
+            raise RuntimeError("another task reads this run already")
+        while not self._items:
+            if self._is_over:
+                raise StopAsyncIteration
+            if run.done():
+                await self._ended(run)
+                raise StopAsyncIteration
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        return self._items.popleft()
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        run = self.run
+        try:
+            if self._is_over:
+                return
+            if not run.done():
+                run.cancel()
+            try:
+                await self._ended(run)
+            except BaseException as failure:
+                if error is None or is_cancelled():
+                    raise
+                # What is on its way already must not be replaced.
+                message = "a run failed after its reader had ended"
+                context = {"message": message, "exception": failure}
+                asyncio.get_running_loop().call_exception_handler(context)
+        finally:
+            self._items.clear()
+            del error, traceback  # they hold this frame: no cycle may keep them alive
+
+    async def _ended(self, run: RunTask) -> None:
+        """Wait for the end of the run, and raise what it has raised."""
+        self._is_over = True
+        try:
+            self.action = await run
+        except asyncio.CancelledError:
+            if is_cancelled():
+                raise
+
+
+class Events(Reading[Event]):
+    """The events of a run: see ``Graph.events``."""
+
+
+class Reads:
+    """An observer that keeps events for a reader."""
+
+    def __init__(self, reading: Reading[Event], items: bool) -> None:
+        self._reading, self.items = reading, items
+
+    def __call__(self, event: Event, /) -> None:
+        self._reading.take(event)
+
+
+def events_of(launch: Callable[[Observer], RunTask], size: int, items: bool) -> Events:
+    """Return the events of a run that is launched with an observer."""
+
+    def begun() -> RunTask:
+        return launch(Reads(events, items))
+
+    events = Events(begun, size)
+    return events
