@@ -131,9 +131,8 @@ class Records:
     def _note(self, node: str, item: int | None, at: float, error: BaseException) -> None:
         if item is None and self._failures and id(error) == self._last_id:
             last = self._failures[-1]
-            if last["item"] is not None or last["node"] != redacted(
-                node
-            ):  # it is on its way out through nodes
+            # On its way out through nodes, unless the same node has failed again.
+            if last["item"] is not None or last["node"] != redacted(node):
                 self._number += 1
                 self._failures[-1] = {**last, "number": self._number, "notes": _notes(error)}
                 return

@@ -1,6 +1,7 @@
 """What the page's server answers."""
 
 import asyncio
+import socket
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -16,6 +17,7 @@ from .view import plain
 
 STALLED_S = 30.0  # for which a reader may take nothing
 MOST_BODY = 1 << 20
+MOST_SENT = 1 << 16  # bytes that the system holds of a stream; Linux doubles it
 
 
 class Source(Protocol):
@@ -110,6 +112,7 @@ class Routes:
             raise web.HTTPServiceUnavailable(text="there are too many readers\n")
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
+        _bound(request)
         stream = hub.stream()
         try:
             async for message in stream:
@@ -130,6 +133,14 @@ class Routes:
             raise web.HTTPConflict(text="the run is over\n")
         hub.shown.drain()
         return web.json_response({})
+
+
+def _bound(request: web.Request) -> None:
+    """Have the system keep little for a reader that does not read; it would take megabytes."""
+    transport = request.transport
+    made = None if transport is None else transport.get_extra_info("socket")
+    if made is not None:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, MOST_SENT)
 
 
 def _file(name: str, kind: str) -> Any:

@@ -126,7 +126,7 @@ function drawFigures() {
   const retried = nodes.reduce((sum, node) => sum + (node.retried || 0), 0);
   const failed = nodes.reduce((sum, node) => sum + (node.failed || 0), 0);
   const seconds = view.seconds === null ? null
-    : view.seconds + (isOver() || saved ? 0 : (performance.now() - received) / 1000);
+    : view.seconds + (isOver() || saved || lost ? 0 : (performance.now() - received) / 1000);
   const rates = speeds(), last = rates.length ? rates[rates.length - 1][1] : 0;
   figure("time", duration(seconds));
   figure("items", done ? count(done) : "");
@@ -681,7 +681,7 @@ function connect() {
   stream.onerror = () => {
     lost += 1;
     if (stream.readyState === EventSource.CLOSED) finish();  // 204: the run is over
-    else if (lost > 4) gone();
+    else if (lost > 2) gone();
     else link("connection lost, trying again");
   };
 }
@@ -725,7 +725,7 @@ async function start() {
   $("only").onchange = () => $("rows").classList.toggle("only", $("only").checked);
   $("drain").onclick = async () => {
     $("drain").disabled = true;
-    await fetch(`/drain/${encodeURIComponent(view.run)}`, { method: "POST" });
+    try { await fetch(`/drain/${encodeURIComponent(view.run)}`, { method: "POST" }); } catch { gone(); }
   };
   const again = () => { drawTime.at = 0; draw(); };
   window.addEventListener("resize", again);
@@ -746,10 +746,12 @@ async function start() {
   document.addEventListener("visibilitychange", () => { if (document.hidden) close(); connect(); });
   setInterval(() => { if (!document.hidden && !isOver()) { drawFigures(); drawTime(); } }, 250);
   const down = window.innerWidth < 700;
-  const answer = await fetch(`/drawing/${encodeURIComponent(view.run)}${down ? "?direction=TB" : ""}`);
-  if (answer.ok) { drawing = await answer.text(); showDrawing(drawing); }
-  const whole = await fetch("/template");
-  if (whole.ok) { template = await whole.text(); draw(); }
+  try {
+    const answer = await fetch(`/drawing/${encodeURIComponent(view.run)}${down ? "?direction=TB" : ""}`);
+    if (answer.ok) { drawing = await answer.text(); showDrawing(drawing); }
+    const whole = await fetch("/template");
+    if (whole.ok) { template = await whole.text(); draw(); }
+  } catch { /* the run has ended meanwhile, and the server with it */ }
 }
 start();
 })();
