@@ -69,6 +69,11 @@ def limit(text: str) -> int:
     return _whole(text, 1, 10**12)
 
 
+def port(text: str) -> int:
+    """Return the port of a page; 0 is any that is free."""
+    return _whole(text, 0, 65535)
+
+
 def seed(text: str) -> int:
     """Return a seed."""
     return _whole(text, -(10**12), 10**12)
@@ -123,6 +128,9 @@ def make_parser() -> Parser:
         "(batch, mapreduce)")  # fmt: skip
     add("--mapper", metavar="MODULE:FUNCTION", help="your own map function (mapreduce)")
     add("--reducer", metavar="MODULE:FUNCTION", help="your own reduce function (mapreduce)")
+    add("--progress", action="store_true", help="show how far each node is (in a terminal: always)")
+    add("--watch", metavar="PORT", nargs="?", const=0, type=port, help="show the run in the "
+        "browser; in a terminal the page stays until Ctrl-C")  # fmt: skip
     add("-v", "--verbose", action="store_true", help="a line per event on standard error")
     return parser
 
@@ -130,7 +138,12 @@ def make_parser() -> Parser:
 def parse(argv: list[str]) -> argparse.Namespace:
     """Parse the command line; a wrong one ends in SystemExit(2) after one clear line."""
     parser = make_parser()
-    arguments, unknown = parser.parse_known_intermixed_args(argv)
+    # A text behind --watch is no port of it.
+    words = [
+        "--watch=0" if word == "--watch" and not following.isdecimal() else word
+        for word, following in zip(argv, [*argv[1:], ""], strict=True)
+    ]
+    arguments, unknown = parser.parse_known_intermixed_args(words)
     known = [option for action in parser._actions for option in action.option_strings]
     for word in unknown:
         name = word.split("=")[0]

@@ -140,11 +140,6 @@ def rows(shared: Shared) -> Iterable[Row]:
     return file_rows
 
 
-def progress(shared: Shared) -> tuple[str, int | None]:
-    chunks = -(-len(shared["files"]) // FILES_A_CHUNK)
-    return "Threads", chunks
-
-
 def show(shared: Shared, report: RunReport, screen: Screen) -> None:
     totals = shared["file_totals"]
     faults = [row for row in shared["file_rows"] if "error" in row]
@@ -226,5 +221,4 @@ WORKFLOW = Workflow(
     build=build,
     rows=rows,
     show=show,
-    progress=progress,
 )

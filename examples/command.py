@@ -4,7 +4,8 @@ import glob
 import io
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from examples.prompt import HelpAsked, Request, understand
 from examples.runner import TAKEN_BY, Job, Runner, check_options, make_job, output_to
 from examples.screen import Terminal
 from examples.workflow import FILE_READERS, MAX_WORKERS, NAMES, PATTERNS, Options, load
+from kaygraph import Watch
 
 BUNDLED = {
     "validation": "the bundled sample",
@@ -87,15 +89,18 @@ class Command:
         else:
             raise InputError("nothing to do: name an --example, type a text, or --interactive")
         worked = True
-        with output_to(self.options.output, self.screen) as output:
+        with self._page() as page, output_to(self.options.output, self.screen) as output:
             runner = Runner(
                 self.screen, verbose=self.options.verbose, output=output,
-                journal=self.options.journal,
+                journal=self.options.journal, progress=self.arguments.progress, page=page,
             )  # fmt: skip
             for job in jobs:
                 if len(jobs) > 1:
                     self.screen.print("", f"── {job.name}: {job.workflows[0].summary}")
                 worked = runner.run(job) and worked  # one that fails does not keep the next
+            if page is not None and self.screen.can_draw and sys.stdin.isatty():
+                self.screen.tell(f"{page.address} stays until Ctrl-C")
+                page.wait()
         return 0 if worked else 1
 
     def _interactive(self) -> int:
@@ -104,7 +109,24 @@ class Command:
         for option in ("input", "output", "journal"):
             if getattr(self.arguments, option) is not None:
                 raise InputError(f"--{option} goes with --example or a text, not --interactive")
-        return Shell(Runner(self.screen, verbose=self.options.verbose), self.options).run()
+        with self._page() as page:
+            runner = Runner(self.screen, verbose=self.options.verbose, page=page)
+            return Shell(runner, self.options).run()
+
+    @contextmanager
+    def _page(self) -> Iterator[Watch | None]:
+        """Open the page that shows the runs, if it is asked for, for a block.
+
+        Raises:
+            InputError: Its port is taken.
+        """
+        port = self.arguments.watch
+        with ExitStack() as stack:
+            try:
+                page = None if port is None else stack.enter_context(Watch(port))
+            except OSError as error:
+                raise InputError(f"--watch: port {port} cannot be had: {error.strerror}") from None
+            yield page
 
     def _examples(self, names: Sequence[str]) -> list[Job]:
         options = self.options

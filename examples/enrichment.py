@@ -364,13 +364,6 @@ def table_of_sources(people: list[Person]) -> Table:
     return table
 
 
-def progress(shared: Shared) -> tuple[str, int | None]:
-    return "Score", sum(
-        "email" in person.record
-        for person in people_in(shared["records"], range(len(shared["records"])))
-    )
-
-
 WORKFLOW = Workflow(
     name="enrichment",
     summary="four sources at once on each person: profile, location, social media, company",
@@ -382,6 +375,5 @@ WORKFLOW = Workflow(
     build=build,
     rows=rows,
     show=show,
-    progress=progress,
     types=(Person,),
 )

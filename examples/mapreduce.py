@@ -193,10 +193,6 @@ def rows(shared: Shared) -> Iterable[Row]:
     return ranking
 
 
-def progress(shared: Shared) -> tuple[str, int | None]:
-    return "Count/map", len(shared["lines"] if "lines" in shared else shared["files"])
-
-
 def show(shared: Shared, report: RunReport, screen: Screen) -> None:
     ranking = shared["ranking"]
     kind = "lines" if "lines" in shared else "files"
@@ -224,5 +220,4 @@ WORKFLOW = Workflow(
     build=build,
     rows=rows,
     show=show,
-    progress=progress,
 )

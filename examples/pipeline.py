@@ -243,13 +243,6 @@ def incoming(shared: Shared) -> Sequence[Any] | None:
     return shared["records"] if "valid_indexes" in shared else given
 
 
-def progress(shared: Shared) -> tuple[str, int | None]:
-    limit: int | None = shared["limit"]
-    if shared["incoming"] is not None:
-        return "Validate", len(shared["incoming"][:limit])
-    return "Validate", limit or LIMIT
-
-
 def show(shared: Shared, report: RunReport, screen: Screen) -> None:
     where = shared["database"] or "a temporary file"
     screen.print(f"{many(len(shared['stored']), 'record')} stored, read back from {where}")
@@ -308,5 +301,4 @@ WORKFLOW = Workflow(
     build=build,
     rows=rows,
     show=show,
-    progress=progress,
 )

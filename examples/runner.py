@@ -12,9 +12,18 @@ from pathlib import Path
 from typing import IO, Any
 
 from examples.inputs import InputError, Records, many
-from examples.screen import Terminal, only, run_log, visible
+from examples.screen import Terminal, run_log, visible
 from examples.workflow import NAMES, Options, Row, Shared, Workflow
-from kaygraph import Graph, Journal, JournalUnavailableError, Observer, RunInterrupted, RunReport
+from kaygraph import (
+    Graph,
+    Journal,
+    JournalUnavailableError,
+    Observer,
+    Progress,
+    RunInterrupted,
+    RunReport,
+    Watch,
+)
 
 # Which workflows follow an option that is not for all of them.
 TAKEN_BY = {
@@ -112,6 +121,8 @@ class Runner:
         verbose: Log the events on standard error, and show the traceback of a failure.
         output: Where rows are written, or None.
         journal: The address of a journal where runs are recorded and resumed, or None.
+        progress: Show how far each node is, also where that is written to a file.
+        page: Shows the runs in the browser, or None.
     """
 
     def __init__(
@@ -121,9 +132,11 @@ class Runner:
         verbose: bool = False,
         output: "Output | None" = None,
         journal: str | None = None,
+        progress: bool = False,
+        page: Watch | None = None,
     ) -> None:
         self.screen, self.verbose, self.output = screen, verbose, output
-        self.journal = journal
+        self.journal, self.progress, self.page = journal, progress, page
         self.last: tuple[Job, RunReport] | None = None
 
     def run(self, job: Job) -> bool:
@@ -142,8 +155,9 @@ class Runner:
         try:
             journal = None if self.journal is None else self._journal(self.journal, job)
             job.graph.run(
-                job.shared, observers=self._observers(job, report), grace=GRACE_S, journal=journal
-            )
+                job.shared, observers=self._observers(report), grace=GRACE_S, journal=journal,
+                watch=self.page or False,
+            )  # fmt: skip
         except RunInterrupted as interrupt:
             interrupt.add_note(_interrupted(job, report))
             raise
@@ -197,11 +211,13 @@ class Runner:
             print_rows([{"example": job.name, "report": report.to_dict()}], sys.stdout)
             sys.stdout.flush()
 
-    def _observers(self, job: Job, report: RunReport) -> list[Observer]:
-        if self.verbose:  # a bar would be torn apart by the lines
-            return [report, run_log()]
-        node, total = job.workflows[0].progress(job.shared)
-        return [report, only(node, self.screen.progress(job.workflows[0].name, total))]
+    def _observers(self, report: RunReport) -> list[Observer]:
+        observers: list[Observer] = [report]
+        if self.progress or (self.screen.can_draw and not self.verbose):
+            observers.append(Progress(leave=False))
+        if self.verbose:
+            observers.append(run_log())
+        return observers
 
     def _failed(self, job: Job, error: Exception) -> None:
         if self.verbose:

@@ -1,4 +1,4 @@
-"""What a person sees of a run: text, tables, a progress bar, the run report, a log.
+"""What a person sees of a run: text, tables, the run report, a log.
 
 Results go to standard output, or to standard error beside ``--json``. Text that comes from data
 is shown with its control characters escaped, and is never read as markup.
@@ -7,24 +7,17 @@ is shown with its control characters escaped, and is never read as markup.
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TextIO, cast
 
 import structlog
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 from structlog.typing import EventDict
 
 from kaygraph import (
-    Event,
-    ItemFailed,
-    ItemFinished,
-    Observer,
-    RunFinished,
     RunLog,
     RunReport,
-    RunStarted,
 )
 
 WIDTH_OF_A_FILE = 120  # where standard output is no terminal and nobody told the width
@@ -82,61 +75,30 @@ class Terminal:
         """Print a line about the run itself on standard error."""
         self._errors.print(line, soft_wrap=not self._errors.is_terminal)
 
-    def progress(self, title: str, total: int | None) -> Observer:
-        """Return an observer that draws a progress bar, one step per item that has ended.
-
-        It draws on standard error, and only when that is a terminal.
-        """
-        return _Bar(self._errors, title, total) if self._errors.is_terminal else _ignore
+    @property
+    def can_draw(self) -> bool:
+        """Whether standard error is a terminal."""
+        return self._errors.is_terminal
 
     def report(self, report: RunReport) -> None:
         """Print the run report."""
         self.print(*report_lines(report, self.width))
 
 
-def _ignore(event: Event, /) -> None:
-    """Observe nothing."""
+class _Errors:
+    """Standard error as it is when a line is written: bars may stand there by then."""
 
+    def write(self, text: str) -> int:
+        return sys.stderr.write(text)
 
-class _Bar:
-    """A progress bar from a run's start to its end; it leaves nothing on the screen."""
-
-    def __init__(self, console: Console, title: str, total: int | None) -> None:
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=console,
-            transient=True,
-        )
-        self._task = self._progress.add_task(title, total=total)
-
-    def __call__(self, event: Event, /) -> None:
-        match event:
-            case ItemFinished() | ItemFailed():
-                self._progress.advance(self._task)
-            case RunStarted():
-                self._progress.start()
-            case RunFinished():
-                self._progress.stop()
-
-
-def only(node: str, observer: Observer) -> Observer:
-    """Return an observer that hears of the run, and of one node's items wherever it stands."""
-
-    def hear(event: Event, /) -> None:
-        inside = event.node == node or event.node.endswith(f"/{node}")
-        if inside or isinstance(event, RunStarted | RunFinished):
-            observer(event)
-
-    return hear
+    def flush(self) -> None:
+        sys.stderr.flush()
 
 
 def run_log() -> RunLog:
     """Return an observer that logs a run on standard error, without the items that went well."""
     logger = structlog.wrap_logger(
-        structlog.PrintLogger(sys.stderr),
+        structlog.PrintLogger(cast(TextIO, _Errors())),
         processors=[
             _worth_a_line,
             structlog.processors.add_log_level,

@@ -211,10 +211,6 @@ def table_of_records(invalid: list[Row]) -> Table:
     return table
 
 
-def progress(shared: Shared) -> tuple[str, int | None]:
-    return "Checks", len(shared["records"])
-
-
 WORKFLOW = Workflow(
     name="validation",
     summary="four checks at once on each of many records: security, format, rules, external",
@@ -226,5 +222,4 @@ WORKFLOW = Workflow(
     build=build,
     rows=rows,
     show=show,
-    progress=progress,
 )

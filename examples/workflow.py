@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from examples.inputs import Place
-from kaygraph import BaseNode, Observer, RunReport
+from kaygraph import BaseNode, RunReport
 
 Shared = dict[str, Any]
 Row = dict[str, Any]
@@ -69,9 +69,6 @@ class Screen(Protocol):
     def print(self, *things: Any) -> None:
         """Print text or anything that rich can draw."""
 
-    def progress(self, title: str, total: int | None) -> Observer:
-        """Return an observer that draws a progress bar, one step per item that has ended."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Workflow:
@@ -87,8 +84,6 @@ class Workflow:
             another over the same shared store: a later one takes up what an earlier one left.
         rows: What goes to ``--output`` and ``--json``: one plain dict per result, in order.
         show: Prints what a person wants to see of the results (not the run report).
-        progress: The node whose items the progress bar counts, and how many there will be
-            (None: unknown), from the shared store.
         types: Classes of its own that are among its results, for a journal.
     """
 
@@ -99,7 +94,6 @@ class Workflow:
     build: Callable[[Options], BaseNode[Any, Any]]
     rows: Callable[[Shared], Iterable[Row]]
     show: Callable[[Shared, RunReport, Screen], None]
-    progress: Callable[[Shared], tuple[str, int | None]]
     types: tuple[type, ...] = ()
 
 

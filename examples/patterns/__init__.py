@@ -78,10 +78,6 @@ def show(shared: Shared, report: RunReport, screen: Screen) -> None:
         screen.print(*between, f"── {one['pattern']}: {one['title']}", *one["lines"])
 
 
-def progress(shared: Shared) -> tuple[str, int | None]:
-    return "Patterns", len(shared["names"])
-
-
 WORKFLOW = Workflow(
     name="patterns",
     summary="the patterns of parallel work, each a short program",
@@ -90,5 +86,4 @@ WORKFLOW = Workflow(
     build=build,
     rows=rows,
     show=show,
-    progress=progress,
 )

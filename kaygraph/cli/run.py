@@ -4,7 +4,7 @@ import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 from .._validation import check_limit
 from ..errors import RunInterrupted
@@ -21,8 +21,10 @@ from .recorded import journal_of
 from .results import result_text
 from .runs import WAITS
 from .shared import shared_of
-from .watch import CONTROL, HOST, page_of
+from .watch import CONTROL, HOST, opened, page_of, stay
 from .wrong import WrongCommandError
+
+INTERRUPTED = (130, 143)
 
 
 class Asked(NamedTuple):
@@ -32,15 +34,15 @@ class Asked(NamedTuple):
     shared: Any
     journal: Journal | None
     observing: Observing
-    watch: Watch | Literal[False]
+    watch: Watch | None
     options: Options
 
 
 def run(options: Options) -> int:
     """Run a graph, print what was asked for, and return the exit code."""
-    with ExitStack() as stack:
+    with ExitStack() as pages, ExitStack() as apart:
         # What nodes print is part of the output only where the command adds nothing to it.
-        output = stack.enter_context(results_apart()) if options.output else sys.stdout
+        output = apart.enter_context(results_apart()) if options.output else sys.stdout
         for name in ("deadline", "grace"):
             _check_seconds(name, getattr(options, name))
         report = None if options.report is None else _file_to_write(options.report)
@@ -49,24 +51,35 @@ def run(options: Options) -> int:
             journal_of(options.recorded), observing(options), _watch(options), options,
         )  # fmt: skip
         _check_output(options.output, asked.shared)
-        begun = time.monotonic()
+        if options.watch is not None:
+            opened(asked.watch, pages)
+        code = _run_and_report(asked, report)
+        apart.close()
+        if code is None:
+            code = _print_result(asked, output)
+        if options.watch is not None and code not in INTERRUPTED:
+            stay(asked.watch)
+        return code
+
+
+def _run_and_report(asked: Asked, report: Path | None) -> int | None:
+    try:
+        return _run(asked, time.monotonic())
+    finally:
+        asked.observing.end()
+        if report is not None and asked.observing.report is not None:
+            _write_report(report, asked.observing.report)
+
+
+def _print_result(asked: Asked, output: TextIO) -> int:
+    if asked.options.output:
         try:
-            code = _run(asked, begun)
-        finally:
-            asked.observing.end()
-            if report is not None and asked.observing.report is not None:
-                _write_report(report, asked.observing.report)
-        if code is not None:
-            return code
-        if options.output:
-            stack.close()
-            try:
-                output.write(result_text(asked.shared, options.output, _note))
-            except LookupError as error:
-                _say(f"error: {error.args[0]}")
-                return 1
-            output.flush()
-        return asked.observing.code
+            output.write(result_text(asked.shared, asked.options.output, _note))
+        except LookupError as error:
+            _say(f"error: {error.args[0]}")
+            return 1
+        output.flush()
+    return asked.observing.code
 
 
 def _run(asked: Asked, begun: float) -> int | None:
@@ -79,7 +92,7 @@ def _run(asked: Asked, begun: float) -> int | None:
             observers=asked.observing.observers,
             deadline=options.deadline,
             journal=journal,
-            watch=asked.watch,
+            watch=asked.watch or False,
             **settings,
         )
     except RunInterrupted as interruption:
@@ -98,12 +111,12 @@ def _run(asked: Asked, begun: float) -> int | None:
     return None
 
 
-def _watch(options: Options) -> Watch | Literal[False]:
+def _watch(options: Options) -> Watch | None:
     """Return the page that shows the run, if there is to be one."""
     if options.watch is None and options.save_page is None:
         if options.control:
             raise WrongCommandError("--control is for the page: type --watch --control")
-        return False
+        return None
     if options.watch and not options.watch.isdecimal():
         raise WrongCommandError(f"--watch takes a port, as in --watch=8765; got {options.watch!r}")
     port = None if options.watch is None else int(options.watch or 0)

@@ -2,14 +2,17 @@
 
 import json
 import signal
+import socket
 import sys
 from pathlib import Path
 from urllib.request import Request, urlopen
 
 import pytest
 
+from kaygraph import Journal
 from kaygraph.cli import main
 from tests.children import child
+from tests.terminal import InTerminal
 
 FLOWS = """\
 import asyncio
@@ -25,6 +28,8 @@ class Items(ParallelBatchNode):
         return range(4)
 
     async def exec(self, item):
+        if item == 1:
+            print("working", flush=True)
         while not Path("go").exists():
             await asyncio.sleep(0.01)
 
@@ -55,11 +60,39 @@ def test_a_run_is_shown_while_it_goes_on() -> None:
     with child(sys.executable, "-m", "kaygraph", *words) as process:
         assert process.stderr is not None
         address = process.stderr.readline().removeprefix("kaygraph: watch at ").strip()
+        assert process.stdout is not None
+        assert process.stdout.readline() == "working\n"
         assert json.loads(read(f"{address}state"))["runs"][0]["name"] == "items"
         assert "'Items' runs: 2 calls await at flow_to_watch.py" in read(f"{address}explain")
         Path("go").touch()
         assert process.wait(60) == 0
     assert "<title>" in Path("run.html").read_text()
+
+
+def test_the_page_stays_where_a_person_sits_at_the_terminal() -> None:
+    """To be looked at when the run is over; until Ctrl-C, and the result is printed before."""
+    Path("go").touch()
+    words = ["-m", "kaygraph", "run", "flow_to_watch.py:graph", "--watch", "--output", "."]
+    with InTerminal(*words) as terminal:
+        shown = terminal.until(lambda text: "stays until Ctrl-C" in text)
+        assert "items: ended after " in shown
+        assert "\n{}\n" in shown
+        address = shown.splitlines()[-1].split()[0]
+        assert read(f"{address}explain") == "items: the run has ended.\n"
+        terminal.type("\x03")
+        assert terminal.ended() == 0
+
+
+def test_a_port_that_is_taken_is_told(capfd: pytest.CaptureFixture[str]) -> None:
+    """Before anything has run."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        for words in (["run", "flow_to_watch.py:graph"], ["watch"]):
+            taken = [f"--watch={port}"] if words[0] == "run" else ["--port", str(port)]
+            Journal("runs.db").open_store().close()
+            journal = ["--journal", "runs.db"]
+            assert main([*words, *taken, *journal]) == 2
+            assert f"error: port {port} is taken: type another" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

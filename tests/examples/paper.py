@@ -5,8 +5,6 @@ from typing import Any
 
 from rich.console import Console
 
-from kaygraph import Observer
-
 
 class Paper:
     """A Screen whose text can be read."""
@@ -16,9 +14,6 @@ class Paper:
 
     def print(self, *things: Any) -> None:
         self.console.print(*things)
-
-    def progress(self, title: str, total: int | None) -> Observer:
-        raise AssertionError("a workflow draws no progress bar itself")
 
     @property
     def text(self) -> str:

@@ -41,9 +41,6 @@ class Paper:
     def print(self, *things: Any) -> None:
         self.lines += [line for thing in things for line in str(thing).splitlines()]
 
-    def progress(self, title: str, total: int | None) -> Any:
-        raise AssertionError("a workflow draws no progress bar itself")
-
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -177,15 +174,6 @@ def test_the_sample_is_spread_over_the_standard_library() -> None:
     assert sample[0] == every[0]
     assert every.index(sample[-1]) > 0.9 * len(every)
     assert WORKFLOW.prepare(Options(limit=7))["files"] == every[:7]
-
-
-@pytest.mark.proofs
-def test_progress_counts_the_items_of_the_pool(folder: Path) -> None:
-    """The bar's node is one that runs, and its total the number of items that end there."""
-    for options in (Options(paths=str(folder)), Options(paths=str(folder), run_in="process")):
-        node, total = WORKFLOW.progress(WORKFLOW.prepare(options))
-        _, report = run(WORKFLOW, options)
-        assert sum(report.nodes[node].items.values()) == total == 3
 
 
 async def test_cancelling_leaves_no_process_no_thread_and_no_word(

@@ -99,13 +99,6 @@ def test_show_names_what_is_missing_and_why(bundled: tuple[Shared, RunReport]) -
     assert "company: companies answered 503" in paper.text
 
 
-def test_progress_counts_a_score_per_person(bundled: tuple[Shared, RunReport]) -> None:
-    """The progress bar has as many steps as the node that it follows has items."""
-    shared, report = bundled
-    node, total = WORKFLOW.progress(shared)
-    assert total == sum(report.nodes[f"EachPerson/{node}"].items.values())
-
-
 # Records that people send
 
 

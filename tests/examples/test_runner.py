@@ -8,14 +8,16 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 
 from examples.inputs import InputError
 from examples.runner import Output, Runner, check_options, explain, make_job, output_to, print_rows
-from examples.screen import Terminal, only, run_log, visible
+from examples.screen import Terminal, run_log, visible
 from examples.workflow import NAMES, Options, Workflow, load
-from kaygraph import Graph, ItemFinished, Node, ParallelBatchNode, RunReport, RunStarted
+from kaygraph import Graph, Node, ParallelBatchNode, RunReport, Watch
+from tests.terminal import at_terminal
 
 
 class Double(ParallelBatchNode[int, int]):
@@ -57,7 +59,6 @@ def workflow(name: str, node: Callable[[], Any], **changes: Any) -> Workflow:
         "build": lambda options: Graph(node(), name=name),
         "rows": lambda shared: [{"number": number} for number in shared["numbers"]],
         "show": lambda shared, report, screen: screen.print(f"numbers: {shared['numbers']}"),
-        "progress": lambda shared: (node.__name__, 2),
     }
     return Workflow(**parts | changes)
 
@@ -300,22 +301,39 @@ def test_letters_of_all_languages_stay_visible() -> None:
     assert visible("Олена Ωmega é\tx\n\r") == "Олена Ωmega é\tx\n\\r"
 
 
-def test_progress_hears_of_one_node_only() -> None:
-    """Steps are counted for the node named, inside of other graphs too."""
-    heard: list[Any] = []
-    observer = only("Check", heard.append)
-    observer(RunStarted("all", 0.0))
-    for name in ("Check", "validation/Check", "Recheck", "Other"):
-        observer(ItemFinished(name, 0.0, 0, 0, 1, 0.0))
-    assert [event.node for event in heard] == ["all", "Check", "validation/Check"]
+def test_progress_is_drawn_in_a_terminal_and_leaves_nothing() -> None:
+    """With --verbose only where it is asked for: the log has the same news."""
+    with at_terminal(width=120) as terminal:
+        job = make_job([DOUBLE], Options())
+        for runner, shows in (
+            (Runner(Terminal()), True),
+            (Runner(Terminal(), verbose=True), False),
+            (Runner(Terminal(), verbose=True, progress=True), True),
+        ):
+            terminal.written.clear()
+            assert runner.run(job)
+            assert (
+                any("✓ Double" in text or "▸ double" in text for text in terminal.written) == shows
+            )
+        assert "▸" not in terminal.text
 
 
-def test_progress_is_not_drawn_into_a_file(capsys: pytest.CaptureFixture[str]) -> None:
-    """Where standard error is no terminal nothing is drawn."""
-    observer = Terminal().progress("x", 1)
-    observer(RunStarted("x", 0.0))
-    observer(ItemFinished("x", 0.0, 0, 0, 1, 0.0))
-    assert capsys.readouterr() == ("", "")
+def test_progress_is_written_to_a_file_where_it_is_asked_for(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Else nothing of it is."""
+    for progress in (False, True):
+        assert Runner(Terminal(), progress=progress).run(make_job([DOUBLE], Options()))
+        assert ("double: finished after " in capsys.readouterr().err) == progress
+
+
+def test_runs_are_shown_in_the_browser() -> None:
+    """On the page that the runner is given."""
+    with Watch() as page:
+        assert Runner(Terminal(), page=page).run(make_job([DOUBLE], Options()))
+        assert page.address is not None
+        with urlopen(f"{page.address}explain", timeout=30) as answer:
+            assert answer.read() == b"double: the run has ended.\n"
 
 
 def test_log_leaves_out_items_that_went_well(capsys: pytest.CaptureFixture[str]) -> None:
@@ -323,7 +341,7 @@ def test_log_leaves_out_items_that_went_well(capsys: pytest.CaptureFixture[str])
     Graph(Double()).run({"numbers": [1, 2]}, observers=[run_log(), RunReport()])
     err = capsys.readouterr().err
     assert "run finished" in err
-    assert "item" not in err
+    assert "item " not in err
 
 
 @pytest.mark.parametrize("name", NAMES)
