@@ -49,12 +49,12 @@ def row_of(timeline: Timeline, figures: NodeFigures) -> Row:
         tracks += [_track(timeline, lane, 1) for lane in lanes]
     else:
         tracks.append(_track(timeline, times.whole, workers))
-    line = _at_once(timeline, times.line)
+    line = _at_once(timeline, times.whole.get("line"))
     shares = (figures.busy_s, figures.starved_s, figures.blocked_s)
     return Row(
         redacted(figures.name),
         figures.told(),
-        [value > 0 for value in _at_once(timeline, times.under_way)],
+        [value > 0 for value in _at_once(timeline, times.whole.get("under_way"))],
         tracks,
         line if any(line) else [],
         workers,
@@ -65,14 +65,16 @@ def row_of(timeline: Timeline, figures: NodeFigures) -> Row:
 def _track(timeline: Timeline, lane: Lane, workers: int) -> Track:
     return Track(
         workers,
-        _at_once(timeline, lane.work),
-        _at_once(timeline, lane.paused),
-        [value > 0 for value in _at_once(timeline, lane.failed)],
-        [value > 0 for value in _at_once(timeline, lane.retried)],
+        _at_once(timeline, lane.get("work")),
+        _at_once(timeline, lane.get("paused")),
+        [value > 0 for value in _at_once(timeline, lane.get("failed"))],
+        [value > 0 for value in _at_once(timeline, lane.get("retried"))],
     )
 
 
-def _at_once(timeline: Timeline, series: Series) -> list[float]:
+def _at_once(timeline: Timeline, series: Series | None) -> list[float]:
     """Return how many there were at once on average, by bin."""
+    if series is None:
+        return [0.0] * timeline.bins
     width = timeline.axis.width
     return [series.at(number) / width for number in range(timeline.bins)]

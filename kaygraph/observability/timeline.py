@@ -116,31 +116,33 @@ class Series:
             self._values = array("d", map(float.__add__, values[::2], values[1::2]))
 
 
-class Lane:
-    """What one worker of a node did, or all of them."""
+class Lane(dict[str, Series]):
+    """What one worker of a node did, or all of them, as far as there is something to note.
 
-    __slots__ = ("failed", "paused", "retried", "work")
+    ``work``: seconds in exec; ``paused``: seconds in which an item waited for its next attempt;
+    ``failed`` and ``retried``: items and attempts. Of a node as a whole also ``under_way``: seconds
+    of its runs, and ``line``: seconds in line for permits, keys and rates.
+    """
+
+    __slots__ = ("_axis",)
 
     def __init__(self, axis: Axis) -> None:
-        self.work = Series(axis)  # seconds in exec
-        self.paused = Series(axis)  # seconds in which an item waited for its next attempt
-        self.failed = Series(axis)  # items
-        self.retried = Series(axis)  # attempts
+        self._axis = axis
+
+    def __missing__(self, kind: str) -> Series:
+        series = self[kind] = Series(self._axis)
+        return series
 
 
 class NodeTimes:
     """What a node did when."""
 
-    __slots__ = (
-        "lanes", "line", "line_until", "paused", "sampled", "stage_since", "under_way", "whole",
-    )  # fmt: skip
+    __slots__ = ("lanes", "line_until", "paused", "sampled", "stage_since", "whole")
 
     def __init__(self, axis: Axis) -> None:
         self.lanes: dict[int, Lane] = {}  # of the first workers
         self.whole = Lane(axis)  # of all
         self.sampled: float | None = None  # when the number of items in exec was noted last
-        self.under_way = Series(axis)  # seconds of the node's runs
-        self.line = Series(axis)  # seconds in line for permits, keys and rates
         self.line_until = 0.0
         self.paused: dict[int, float] = {}  # since when items wait for their next attempt
         self.stage_since: float | None = None
@@ -182,9 +184,10 @@ class Timeline:
         times, until = self._times(figures.name), self.axis.since(at)
         if times.sampled is not None and times.sampled < until:
             since, took = times.sampled, until - times.sampled
-            times.whole.work.spread(since, until, took * figures.in_flight)
+            if figures.in_flight:
+                times.whole["work"].spread(since, until, took * figures.in_flight)
             if figures.waiting:
-                times.whole.paused.spread(since, until, took * figures.waiting)
+                times.whole["paused"].spread(since, until, took * figures.waiting)
         times.sampled = until
         figures.due = self._end_of_bin(until)
 
@@ -203,9 +206,9 @@ class Timeline:
         ended = self.axis.since(at)
         self._note_before(load, lane, seconds)
         if attempts > 1:
-            lane.work.fill_up(ended, seconds, lane.paused)
+            lane["work"].fill_up(ended, seconds, lane["paused"])
         else:
-            lane.work.spread(max(0.0, ended - seconds), ended, seconds)
+            lane["work"].spread(max(0.0, ended - seconds), ended, seconds)
         load.noted_s = load.work_s
         load.due = self._end_of_bin(ended)
 
@@ -214,7 +217,7 @@ class Timeline:
         before = load.work_s - load.noted_s - seconds
         if before > 0:
             since = max(0.0, load.due - self.axis.origin - self.axis.width / 2)
-            lane.work.spread(since, since, before)
+            lane["work"].spread(since, since, before)
 
     def stood_in_line(self, node: str, usage: Usage, at: float) -> None:
         """Note the time in line before an item began: that of its worker, or of several idle ones.
@@ -226,32 +229,32 @@ class Timeline:
         if usage.queued_for == "max_workers":
             since = min(until, max(since, times.line_until))
             times.line_until = until
-        times.line.spread(since, until, usage.queued_s)
+        times.whole["line"].spread(since, until, usage.queued_s)
 
     def note(self, event: Event) -> None:
         """Note what an event tells, other than the time of items in exec."""
         match event:
             case ItemFailed(node, at, item, worker):
                 for lane in self._lanes(node, worker):
-                    self._count(lane.failed, at)
+                    self._count(lane["failed"], at)
                 self._times(node).paused.pop(item, None)
             case ItemRetried(node, at, item, worker):
                 for lane in self._lanes(node, worker):
-                    self._count(lane.retried, at)
+                    self._count(lane["retried"], at)
                 self._times(node).paused[item] = at
             case AttemptStarted(node, at, item, worker):
                 since = self._times(node).paused.pop(item, at)
                 if (one := self._lane(node, worker)) is not None:
-                    self._last(one.paused, at - since, at)
+                    self._last(one["paused"], at - since, at)
             case NodeFinished(node, at, seconds):
-                self._last(self._times(node).under_way, seconds, at)
+                self._last(self._times(node).whole["under_way"], seconds, at)
             case StageStarted(node, at):
                 self._times(node).stage_since = at
             case StageFinished(node, at):
                 times = self._times(node)
                 if times.stage_since is not None:
                     since, times.stage_since = times.stage_since, None
-                    self._last(times.under_way, at - since, at)
+                    self._last(times.whole["under_way"], at - since, at)
 
     def _lanes(self, node: str, worker: int) -> list[Lane]:
         lane, whole = self._lane(node, worker), self._times(node).whole

@@ -271,7 +271,7 @@ async def test_work_on_all_bars_is_the_work_of_the_report() -> None:
     assert drawn == pytest.approx(report.work_s, rel=0.02)
     assert len(row(report, "Random").tracks) > 3  # others stand in for those that wait
     paused = sum(sum(track.paused) * width for track in row(report, "Random").tracks)
-    whole = timeline_of(report)._nodes["Random"].whole.paused
+    whole = timeline_of(report)._nodes["Random"].whole["paused"]
     assert paused == pytest.approx(sum(map(whole.at, range(BINS))), rel=0.02)
     assert paused >= 0.5 * report.retries  # they stand in line for a worker's place as well
 
@@ -314,7 +314,7 @@ async def test_the_memory_is_that_of_the_bins() -> None:
         times = timeline_of(report)._nodes["Quick"]
         lanes = [*times.lanes.values(), times.whole]
         assert len(lanes) == 13
-        sizes = [len(series._values) for lane in lanes for series in (lane.work, lane.paused)]
+        sizes = [len(series._values) for lane in lanes for series in lane.values()]
         assert max(sizes) <= BINS
 
 
