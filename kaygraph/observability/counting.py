@@ -26,7 +26,7 @@ from ..limits.clock import has_own_clock
 from ..run.observers import CountsItems
 from .figures import NodeFigures, RoundFigures, WorkerFigures
 from .processors import ready_s
-from .timeline import Timeline
+from .timeline import NOTED, Timeline
 
 LOOK_S = 0.05  # between two looks at the memory of the process
 
@@ -57,7 +57,7 @@ class ItemsCounted(CountsItems):
         self._first_due = inf if timeline is None else -inf  # of a worker, see WorkerFigures
 
     def __call__(self, event: Event, /) -> None:
-        if self._timeline is not None:
+        if self._timeline is not None and type(event) in NOTED:
             self._timeline.note(event)
         match event:
             case ItemStarted(name, at, whole=whole):

@@ -21,6 +21,9 @@ from .figures import NodeFigures, WorkerFigures
 
 BINS = 256  # at most
 NARROWEST_S = 0.0001  # a bin, at first
+NOTED = frozenset(
+    {ItemFailed, ItemRetried, AttemptStarted, NodeFinished, StageStarted, StageFinished}
+)
 MOST_LANES = 12  # of a node: workers beyond them share one
 
 
@@ -120,8 +123,8 @@ class Lane(dict[str, Series]):
     """What one worker of a node did, or all of them, as far as there is something to note.
 
     ``work``: seconds in exec; ``paused``: seconds in which an item waited for its next attempt;
-    ``failed`` and ``retried``: items and attempts. Of a node as a whole also ``under_way``: seconds
-    of its runs, and ``line``: seconds in line for permits, keys and rates.
+    ``failed`` and ``retried``: items and attempts. Of a node as a whole also ``under_way``:
+    that it ran, and ``line``: seconds in line for permits, keys and rates.
     """
 
     __slots__ = ("_axis",)
@@ -137,7 +140,10 @@ class Lane(dict[str, Series]):
 class NodeTimes:
     """What a node did when."""
 
-    __slots__ = ("lanes", "line_until", "paused", "sampled", "stage_since", "whole")
+    __slots__ = (
+        "lanes", "line_until", "paused", "ran_since", "ran_until", "sampled", "stage_since",
+        "whole",
+    )  # fmt: skip
 
     def __init__(self, axis: Axis) -> None:
         self.lanes: dict[int, Lane] = {}  # of the first workers
@@ -146,6 +152,7 @@ class NodeTimes:
         self.line_until = 0.0
         self.paused: dict[int, float] = {}  # since when items wait for their next attempt
         self.stage_since: float | None = None
+        self.ran_since, self.ran_until = inf, -inf  # the bin of its last end
 
 
 class Timeline:
@@ -232,8 +239,10 @@ class Timeline:
         times.whole["line"].spread(since, until, usage.queued_s)
 
     def note(self, event: Event) -> None:
-        """Note what an event tells, other than the time of items in exec."""
+        """Note what one of the events tells that are ``NOTED``."""
         match event:
+            case NodeFinished(node, at, seconds):
+                self._ran(self._times(node), seconds, at)
             case ItemFailed(node, at, item, worker):
                 for lane in self._lanes(node, worker):
                     self._count(lane["failed"], at)
@@ -246,8 +255,6 @@ class Timeline:
                 since = self._times(node).paused.pop(item, at)
                 if (one := self._lane(node, worker)) is not None:
                     self._last(one["paused"], at - since, at)
-            case NodeFinished(node, at, seconds):
-                self._last(self._times(node).whole["under_way"], seconds, at)
             case StageStarted(node, at):
                 self._times(node).stage_since = at
             case StageFinished(node, at):
@@ -255,6 +262,13 @@ class Timeline:
                 if times.stage_since is not None:
                     since, times.stage_since = times.stage_since, None
                     self._last(times.whole["under_way"], at - since, at)
+
+    def _ran(self, times: NodeTimes, seconds: float, at: float) -> None:
+        """Note that a node has run, unless it is known that it did in that bin."""
+        if at >= times.ran_until or at - seconds < times.ran_since:
+            self._last(times.whole["under_way"], seconds, at)
+            times.ran_until = self._end_of_bin(self.axis.since(at))
+            times.ran_since = times.ran_until - self.axis.width
 
     def _lanes(self, node: str, worker: int) -> list[Lane]:
         lane, whole = self._lane(node, worker), self._times(node).whole
@@ -274,7 +288,9 @@ class Timeline:
         self.axis.since(at)
         for figures in nodes.values():
             self.sample(figures, at)
-            self._times(figures.name).sampled, figures.due = None, -inf
+            times = self._times(figures.name)
+            times.sampled, figures.due = None, -inf
+            times.ran_since, times.ran_until = inf, -inf
             for worker, load in figures.workers.items():
                 if (lane := self._lane(figures.name, worker)) is not None:
                     self._note_before(load, lane, 0.0)
