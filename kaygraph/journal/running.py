@@ -6,6 +6,7 @@ import sys
 import warnings
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from operator import itemgetter
 from secrets import token_hex
@@ -14,7 +15,14 @@ from typing import Any, TypeVar
 
 from .._addresses import shown
 from ..aio.tasks import outlast
-from ..errors import JournalError, RunExistsError
+from ..errors import (
+    JournalCorruptError,
+    JournalError,
+    JournalLockedError,
+    JournalUnavailableError,
+    RunExistsError,
+    RunTakenOverError,
+)
 from ..graph.graph import Graph
 from ..run.frame import Frame
 from ..run.run import Run
@@ -31,6 +39,14 @@ from .writer import Writer
 T = TypeVar("T")
 
 _kind = itemgetter(0)
+
+# Errors after which nothing is written any more: it could not be, or would be waited for.
+LEFT_ALONE = (
+    JournalCorruptError,
+    JournalLockedError,
+    JournalUnavailableError,
+    RunTakenOverError,
+)
 
 Address = str | os.PathLike[str]
 
@@ -123,6 +139,15 @@ class Owned:
                 prune(self.store, self._keep)
             except JournalError as failure:  # the run is done all the same
                 warnings.warn(f"the journal was not pruned: {failure}", stacklevel=1)
+
+    def failed(self, error: JournalError) -> None:
+        """Write that the run has failed with an error of the journal, as far as that can be.
+
+        Where others have the run or the file, or it is damaged, it is left as it is.
+        """
+        if self.store is not None and not isinstance(error, LEFT_ALONE):
+            with suppress(JournalError):
+                self.store.finish(self.run, self.epoch, "failed", None, said_of(error))
 
     def answers(self) -> list[Answer]:
         """Return the answers that others have given."""
@@ -222,10 +247,11 @@ async def _run(
                 await _outlasted(writer.call(owned.end, writer.take_rest(), status, None, None))
                 return session.left  # type: ignore[return-value]
         if session.error is None:
-            said = f"{type(error).__name__}: {error}".removesuffix(": ")
-            await _outlasted(writer.call(owned.end, writer.take_rest(), status, None, said))
+            rest, said = writer.take_rest(), said_of(error)
+            await _outlasted(writer.call(owned.end, rest, status, None, said))
             raise
         await _taken_back(run)
+        await _outlasted(writer.call(owned.failed, session.error))
         raise session.error from error.__cause__
     else:
         session.closed = True
@@ -235,6 +261,7 @@ async def _run(
         ended = action if isinstance(action, str) else None
         await _outlasted(writer.call(owned.end, writer.take_rest(), status, ended, None))
         if session.error is not None:
+            await _outlasted(writer.call(owned.failed, session.error))
             raise session.error
         if status == "done" and (unknown := session.settings.unknown(session.log.names)):
             warnings.warn(unknown, stacklevel=1)
@@ -243,6 +270,11 @@ async def _run(
         POSITION.reset(token)
         run.journal = None  # it knows the run: no cycle may stay
         await session.close()
+
+
+def said_of(error: BaseException) -> str:
+    """Return what a journal says of the error that a run has ended with."""
+    return f"{type(error).__name__}: {error}".removesuffix(": ")
 
 
 async def _outlasted(call: Coroutine[Any, Any, None]) -> None:

@@ -23,7 +23,7 @@ OVERDUE_S = 0.05
 # What a commit on the loop may take on average, and by how much all may be late: then the thread
 # has them for a while. A slow disk holds up the loop by so much a second, a busy processor is no
 # reason to leave it.
-COMMIT_S, LATE_S, APART_S = 0.001, 0.02, 1.0
+COMMIT_S, LATE_S, APART_S = 0.001, 0.05, 1.0
 FEW = 16  # entries that the loop commits, at most
 
 

@@ -18,6 +18,7 @@ from kaygraph import (
     Node,
     NotRecordableError,
     ParallelBatchNode,
+    RunDivergedError,
     RunTakenOverError,
     all_of,
 )
@@ -47,6 +48,40 @@ def test_a_value_that_cannot_be_recorded_is_told_as_that(tmp_path: Path, node: A
                 lambda: Graph(node()).run({}, journal=journal)):  # fmt: skip
         with pytest.raises(NotRecordableError, match=f"exec of '{node.__name__}'"):
             run()
+
+
+def test_a_run_that_the_journal_has_ended_has_failed(tmp_path: Path) -> None:
+    """It is listed with the error, and not as one that goes on."""
+    path = tmp_path / "runs.db"
+    with pytest.raises(NotRecordableError):
+        Graph(Unrecordable()).run({}, journal=Journal(path, run="a"))
+    graph = Graph(Unshown() >> Unrecordable())
+    for _ in range(2):
+        with pytest.raises(NotRecordableError):
+            graph.run({}, journal=Journal(path, run="b"))
+    with pytest.raises(RunDivergedError):
+        Graph(Once(), name=graph.name).run({}, journal=Journal(path, run="b"))
+    b, a = Journal(path).runs()
+    assert (a.status, b.status) == ("failed", "failed")
+    assert a.error is not None
+    assert a.error.startswith("NotRecordableError: ")
+    assert b.error is not None
+    assert b.error.startswith("RunDivergedError: ")
+
+
+def test_a_run_that_was_overtaken_is_left_to_its_owner(tmp_path: Path) -> None:
+    """It goes on there."""
+    path = tmp_path / "runs.db"
+
+    def happens(count: int) -> None:
+        if count == 1:
+            with closing(SQLiteStore(path)) as other:
+                other.claim("a", "loop")
+
+    with pytest.raises(RunTakenOverError):
+        looping(Step(3, happens)).run({"count": 0}, journal=Journal(path, run="a"))
+    (info,) = Journal(path).runs()
+    assert (info.status, info.error) == ("running", None)
 
 
 class Doubled(ParallelBatchNode[int, int]):
@@ -298,6 +333,10 @@ def test_a_disk_that_is_full_in_a_loop_ends_the_run(
     step = Step(200, happens)
     with pytest.raises(JournalFullError):
         looping(step).run({"count": 0}, journal=Journal(tmp_path / "runs.db", run="a"))
+    (info,) = Journal(tmp_path / "runs.db").runs()
+    assert info.status == "failed"
+    assert info.error is not None
+    assert info.error.startswith("JournalFullError: ")
     at_once, called = rows.at_once, len(step.calls)
     assert at_once > 50
     assert 100 < called < 200
