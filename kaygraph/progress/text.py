@@ -80,6 +80,8 @@ def count(row: Row) -> str:
         return f"{row.runs:,} ×" if row.runs > 1 else ""
     if row.share is not None and row.state == "running":
         return f"{row.done:,}/{row.total:,}"
+    if not (row.done or row.in_flight) and row.state == "running":  # a source, say
+        return ""
     return f"{row.done:,}"
 
 
@@ -161,7 +163,7 @@ def _fitting(found: Iterable[tuple[str, str]], room: int, style: Style) -> list[
 def plain(row: Row) -> str:
     """Return a row as one line of a log."""
     amount = count(row)
-    what = [f"{amount} items" if row.counts and row.total is None else amount]
+    what = [f"{amount} items" if amount and row.counts and row.total is None else amount]
     what += [text for text, _ in facts(row)]
     if row.state == "failed":
         what.append("failed")
