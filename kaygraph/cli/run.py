@@ -159,7 +159,9 @@ def _file_to_write(name: str) -> Path:
 
 
 def _write_report(path: Path, report: RunReport) -> None:
-    path.write_text(report.to_json(2) + "\n", encoding="utf-8")
+    """Write a report as JSON, or its timeline as a picture."""
+    text = report.to_svg() if path.suffix.lower() == ".svg" else report.to_json(2)
+    path.write_text(f"{text}\n", encoding="utf-8")
 
 
 def _say(line: str) -> None:
@@ -211,7 +213,7 @@ COMMAND = Command(
             "--observe", "WHAT",
             "report, structlog, log (items, too), otel, prometheus=PORT, or your own MODULE:NAME",
         ),
-        takes("--report", "FILE", help="write the run report there, as JSON"),
+        takes("--report", "FILE", help="write the run report there, as JSON; .svg: its timeline"),
         takes("--deadline", "SECONDS", type=float, help="how long the run may take"),
         takes(
             "--grace", "SECONDS", type=float,

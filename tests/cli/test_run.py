@@ -283,6 +283,12 @@ def test_the_report_of_a_run_that_fails_is_written(typed: Typed) -> None:
     assert json.loads(Path("report.json").read_text())["items"]["failed"] == 1
 
 
+def test_a_report_is_drawn_where_its_file_is_a_picture(typed: Typed) -> None:
+    """As the timeline of the run."""
+    assert typed("flows.py:graph", "--report", "run.svg")[0] == 0
+    assert 'class="kaygraph-row" data-node="Fetch"' in Path("run.svg").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_drains_the_run(typed: Typed, number: int, code: int) -> None:
     """What was done until then is handed to ``post``, and printed; the code tells of the signal."""
