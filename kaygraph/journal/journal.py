@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from secrets import token_hex
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 from .._addresses import shown
 from .._validation import check_choice, check_count
@@ -32,6 +32,10 @@ class Journal:
     returns. The same call again, after whatever has ended the process, uses recorded results in
     place of calls and goes on from there. ``prep`` and ``post`` run again, and rebuild ``shared``.
     A run that is done returns its last action and calls nothing.
+
+    ``with Journal("runs.db"):`` holds the file open for all that is recorded in it meanwhile, by
+    any Journal of this process: many short runs. Whoever is the last to close a file in SQLite
+    waits for the disk.
 
     Args:
         address: The path of a SQLite file, or ``postgresql://…`` (extra ``postgres``).
@@ -79,6 +83,7 @@ class Journal:
         self.keep = None if keep is None else check_keep(keep)
         self.run = None if run is None else check_run(run)
         self.replayed = self.called = 0
+        self._held: list[Store] = []  # by blocks that are not at their end
         self._encoding = Encoding(types)
         self._settings = Settings(
             dict(key or {}),
@@ -92,6 +97,13 @@ class Journal:
     def __repr__(self) -> str:
         run = "" if self.run is None else f", run={self.run!r}"
         return f"<Journal {shown(self.address)!r}{run}>"
+
+    def __enter__(self) -> Self:
+        self._held.append(self.open_store())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._held.pop().close()
 
     def answer(self, run: str, name: str, value: Any, *, early: bool = False) -> None:
         """Answer what a run waits for, in whatever process that is, or none.

@@ -410,3 +410,42 @@ def test_a_run_in_a_journal_that_cannot_be_opened_does_not_begin(tmp_path: Path)
     with pytest.raises(JournalError):
         squares().run({}, journal=Journal(tmp_path / "missing" / "runs.db", run="a"))
     assert CALLS == []
+
+
+# --- a file that is held open ---------------------------------------------------------------------
+
+
+def test_a_block_holds_the_file_open_for_all_its_runs(path: Path) -> None:
+    """None of them is the last to close it, which takes a checkpoint; the end of the block is."""
+    log = Path(f"{path}-wal")
+    with Journal(path) as journal:
+        sizes = set()
+        for run in "ab":
+            squares().run({}, journal=Journal(path, run=run))
+            assert log.exists()
+            sizes.add(path.stat().st_size)
+        assert len(sizes) == 1
+        with journal:  # once more
+            pass
+        assert log.exists()
+        assert [info.run for info in journal.runs()] == ["b", "a"]
+    assert not log.exists()
+    assert path.stat().st_size > sizes.pop()
+    assert [info.status for info in Journal(path).runs()] == ["done", "done"]
+
+
+def test_a_block_that_fails_closes_the_file(path: Path) -> None:
+    """The runs in it are recorded."""
+    Square.fails = True
+    with pytest.raises(ConnectionError), Journal(path, run="a") as journal:
+        squares().run({}, journal=journal)
+    assert not Path(f"{path}-wal").exists()
+    assert [info.status for info in Journal(path).runs()] == ["failed"]
+
+
+def test_a_block_tells_at_its_beginning_what_cannot_be_opened(path: Path) -> None:
+    """And makes the file where there is none."""
+    with pytest.raises(JournalError, match="there is no folder"), Journal(path / "no" / "runs.db"):
+        pass
+    with Journal(path):
+        assert path.exists()
