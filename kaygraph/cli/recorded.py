@@ -2,6 +2,8 @@
 
 import os
 import re
+from secrets import token_hex
+from time import gmtime, strftime
 from typing import Any
 
 from ..errors import closest
@@ -20,7 +22,8 @@ VARIABLE = "KAYGRAPH_JOURNAL"
 def journal_of(written: str | None) -> Journal | None:
     """Return the journal; None where there is to be none.
 
-    The address is left out where the environment variable KAYGRAPH_JOURNAL has it.
+    The address is left out where the environment variable KAYGRAPH_JOURNAL has it; without an id,
+    the run gets a new one.
 
     Raises:
         WrongCommandError: It cannot be meant so.
@@ -50,6 +53,7 @@ def journal_of(written: str | None) -> Journal | None:
             settings[name] = int(text) if name == "keep" and text.isdecimal() else text
     if settings.get("redo") == ["failed"]:
         settings["redo"] = "failed"
+    settings.setdefault("run", f"{strftime('%Y%m%d-%H%M%S', gmtime())}-{token_hex(2)}")
     try:
         return Journal(address, **settings)
     except (TypeError, ValueError) as error:

@@ -1,11 +1,13 @@
 """``kaygraph run``: a graph is run; its result goes to standard output, all else to the other."""
 
+import shlex
 import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
+from .._addresses import shown
 from .._validation import check_limit
 from ..errors import RunInterrupted
 from ..journal.journal import Journal
@@ -127,9 +129,8 @@ def _goes_on(journal: Journal | None) -> str:
     """Return how to go on with what has not come to its end."""
     if journal is None:
         return ""
-    if journal.run is None:
-        return "\nwhat is recorded stays: type it again with ,run=ID behind --journal to go on"
-    return "\nwhat is recorded stays: type the same command again to go on"
+    place = shlex.quote(f"{shown(journal.address)},run={journal.run}")
+    return f"\nwhat is recorded stays; to go on, type it again with --journal {place}"
 
 
 def _check_output(keys: list[str], shared: Any) -> None:

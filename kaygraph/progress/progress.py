@@ -5,6 +5,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from time import thread_time
 
 from .._validation import check_flag, check_limit
 from ..events import Event, NodeFinished, NodeStarted, RunFinished, RunStarted
@@ -14,6 +15,7 @@ from ..run.frame import FRAME
 from ..run.run import Run
 from .displays import Display, display_here
 
+SHARE = 0.01  # of a processor that drawing may take
 PATIENCE_S = 0.25  # for the loop's answer, before it is looked at from outside
 LONGEST_END_S = 1.0  # for the thread that looks, where a terminal takes nothing
 
@@ -105,7 +107,12 @@ class Look:
         self._display.close()
 
     def _watch(self) -> None:
-        while not self._over.wait(self._inspector.interval):
+        loop = self._inspector.loop
+        drawing_s = 0.0
+        while not self._over.wait(max(self._inspector.interval, drawing_s / SHARE)):
+            if loop is None or loop.is_closed():  # nobody has waited for the end of the run
+                self._display.close()
+                return
             self._answered.clear()
             asked = self._inspector.request()  # its loop is not kept from other work
             asked.add_done_callback(lambda _: self._answered.set())
@@ -116,4 +123,6 @@ class Look:
                 held = not asked.done() and asked.cancel()
                 shown = self._inspector.snapshot() if held else asked.result()
                 if not self._over.is_set():
+                    began = thread_time()
                     self._display.show(shown)
+                    drawing_s = thread_time() - began

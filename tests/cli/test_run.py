@@ -31,7 +31,7 @@ class Fetch(ParallelBatchNode):
     def prep(self, shared):
         return range(shared.get("pages", 3))
 
-    async def exec(self, number):
+    async def exec(self, number) -> Page:
         if number == 7:
             raise RuntimeError("refused: token=abcdef")
         return Page(number, Path("/pages") / str(number))
@@ -215,10 +215,18 @@ def test_a_run_is_recorded_and_goes_on(typed: Typed, monkeypatch: pytest.MonkeyP
     """Typed again, it takes up what is recorded; the address may be that of the environment."""
     code, _, error = typed("flows.py:graph", "--set", "pages=8", "--journal", "runs.db,run=a,b")
     assert code == 1
-    assert error.endswith("what is recorded stays: type the same command again to go on\n")
+    assert error.endswith(
+        "what is recorded stays; to go on, type it again with --journal runs.db,run=a,b\n"
+    )
     monkeypatch.setenv("KAYGRAPH_JOURNAL", "runs.db")
-    assert typed("flows.py:graph", "--set", "pages=7", "--journal", "run=c")[0] == 1
+    assert typed("flows.py:graph", "--set", "pages=7", "--journal", "run=a,b")[:2] == (
+        0,
+        "fetched 7\n",
+    )
+    assert typed("flows.py:graph", "--set", "pages=1", "--journal", "run=c")[0] == 0
     assert [run.run for run in Journal("runs.db").runs()] == ["c", "a,b"]
+    _, _, error = typed("flows.py:graph", "--set", "pages=8", "--journal", "runs.db")
+    assert error.endswith(f"--journal runs.db,run={Journal('runs.db').runs()[0].run}\n")
 
 
 ASKING = """\

@@ -1,8 +1,10 @@
 """Progress: of runs that go on, in this process and in a pseudo-terminal."""
 
 import asyncio
+import gc
 import os
 import threading
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -174,6 +176,24 @@ def test_a_run_that_is_cancelled_is_closed_too() -> None:
     finally:
         Work.exec = work  # type: ignore[method-assign]
     assert kept.closed == 1
+
+
+def test_a_run_whose_loop_is_closed_is_shown_no_more() -> None:
+    """Nobody has waited for its end; the thread that looks ends, and so do the bars."""
+    kept = Kept(half_done)
+    loop = asyncio.new_event_loop()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the task is lost
+        loop.set_exception_handler(lambda *_: None)
+        task = loop.create_task(_in_a_loop(Progress(display=lambda: kept), threading.Event()))
+        loop.run_until_complete(asyncio.sleep(0))
+        loop.close()
+        (looking,) = [one for one in threading.enumerate() if one.name == "kaygraph-progress"]
+        looking.join(60)
+        assert (looking.is_alive(), kept.closed) == (False, 1)
+        kept.closed = 0
+        del task
+        gc.collect()
 
 
 class Holds(Node[None, None]):
