@@ -261,8 +261,6 @@ class Items:
         else:
             before, context = None, api.within(span, around.context)
         item = self._open[index] = Item(span, context, before)
-        if index in self._inner:
-            self._inner[index].context, self._inner[index].span = context, span
         return item
 
     def _enter(self, index: int, sampled: bool) -> None:
@@ -360,8 +358,6 @@ class Items:
         item = self._open.get(index)
         if isinstance(item, Item) and item.before is not None:
             self._api.attach(item.context)
-        if index in self._inner:
-            TRACED.set(self._inner[index])
 
 
 class Call:

@@ -154,9 +154,9 @@ class OpenTelemetry(CountsItems, Carries):
             if (place := _step_of(name)) is not None:
                 links = outer.arrived(*place)
         around = Around(self, tracer, tally, outer, name, run, self.item_spans, attaches)
+        around.begin(kind, self.api.current() if parent is None else parent, links, attributes)
         if outer is not None:
             outer.inside[name] = around
-        around.begin(kind, self.api.current() if parent is None else parent, links, attributes)
         if kind != "stage":  # whose items are in tasks of their own
             around.enter()
 

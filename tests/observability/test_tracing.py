@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import weakref
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
@@ -286,24 +287,46 @@ def test_a_fallback_runs_within_the_span_of_its_item(traces: Traces) -> None:
 
 
 def test_prep_and_post_run_within_the_span_of_their_node(traces: Traces) -> None:
-    """Not within that of an item, also after an item has failed."""
+    """Not within that of an item, also after one has failed; nor does what gives the items."""
 
     class Steps(BatchNode[int, int]):
-        def prep(self, shared: Any, /) -> list[int]:
-            with traces.tracer.start_as_current_span("prep"):
-                return [1, 2]
+        def prep(self, shared: Any, /) -> Iterator[int]:
+            for number in range(3):
+                traces.tracer.start_span(f"give {number}").end()
+                yield number
 
         async def exec(self, number: int, /) -> int:
             return 1 // (number - 1)
 
         def post(self, shared: Any, prep_res: Any, exec_res: Any, /) -> None:
-            with traces.tracer.start_as_current_span("post"):
-                pass
+            traces.tracer.start_span("post").end()
 
     Graph(Steps(on_error="skip")).run(observers=[traces.observer()])
     assert traces.lines() == [
-        "run Graph", "  node Steps", "    prep", "    item Steps", "    item Steps", "    post",
+        "run Graph", "  node Steps", "    give 0", "    item Steps", "    give 1", "    item Steps",
+        "    give 2", "    item Steps", "    post",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("item_spans", [0, 1000])
+@pytest.mark.parametrize("attempts", [1, 2])
+def test_post_runs_within_the_span_of_its_node(
+    traces: Traces, attempts: int, item_spans: int
+) -> None:
+    """Of a node that has only one item, in whose task it runs, as well."""
+
+    class Steps(AsyncNode[None, None]):
+        async def exec(self, _: None, /) -> None:
+            if self.attempt < attempts:
+                raise ValueError
+
+        def post(self, shared: Any, prep_res: Any, exec_res: Any, /) -> None:
+            with traces.tracer.start_as_current_span("post"):
+                pass
+
+    observer = traces.observer(item_spans=item_spans)
+    Graph(Steps(max_retries=2)).run(observers=[observer])
+    assert traces.one("post").parent == context_of(traces.one("node Steps"))
 
 
 class Calls(BatchNode[Any, Any]):

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import structlog
+from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.trace import StatusCode
 
@@ -249,6 +250,33 @@ def test_a_processor_that_fails_fails_no_item(traces: Traces) -> None:
     assert traces.metric("kaygraph.items.ended") == [("Does", "ok", 2)]
 
 
+@pytest.mark.parametrize("kind", ["run", "node"])
+def test_a_span_that_could_not_begin_takes_no_other_with_it(traces: Traces, kind: str) -> None:
+    """Those around it end when they do."""
+
+    class Broken(SpanProcessor):
+        def on_start(self, span: Any, parent_context: Any = None) -> None:
+            if span.name == f"{kind} Graph" or span.name == f"{kind} First":
+                raise RuntimeError("out of order")
+
+    traces.provider.add_span_processor(Broken())
+    shared = {"items": [1]}
+
+    async def run() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda _, told: None)
+        graph = Graph(Does(name="First") >> Does(name="Second"))
+        await graph.run_async(shared, observers=[traces.observer()])
+
+    asyncio.run(run())
+    if kind == "node":
+        assert traces.lines() == [
+            "run Graph", "  item First", "  node Second", "    item Second",
+        ]  # fmt: skip
+    else:
+        assert traces.lines() == ["node First", "  item First", "node Second", "  item Second"]
+    assert trace.get_current_span() is trace.INVALID_SPAN
+
+
 # --- which items have spans ----------------------------------------------------------------------
 
 
@@ -340,8 +368,6 @@ def test_logs_within_exec_are_in_its_span(traces: Traces) -> None:
             self.log.info("told", span=traces_here())
 
     def traces_here() -> int:
-        from opentelemetry import trace
-
         return trace.get_current_span().get_span_context().span_id
 
     with structlog.testing.capture_logs() as lines:
