@@ -148,9 +148,9 @@ class Inspector:
         return self.snapshot().explain()
 
     def _take(self, run: Run, held: Waiting | None = None) -> RunSnapshot:
-        began = time.perf_counter()
+        began = time.thread_time()  # not of others, which may hold the interpreter
         taken = take(run, self._thread, self.tally, self._began, held)
-        self._cost_s = time.perf_counter() - began
+        self._cost_s = time.thread_time() - began
         return taken
 
     def _from_outside(self, run: Run) -> RunSnapshot:

@@ -16,6 +16,7 @@ from ..run.run import Run
 from .displays import Display, display_here
 
 SHARE = 0.01  # of a processor that drawing may take
+LONGEST_PAUSE_S = 2.0  # between two looks
 PATIENCE_S = 0.25  # for the loop's answer, before it is looked at from outside
 LONGEST_END_S = 1.0  # for the thread that looks, where a terminal takes nothing
 
@@ -106,10 +107,13 @@ class Look:
         self._display.show(self._inspector.snapshot())
         self._display.close()
 
+    def _pause(self, drawing_s: float) -> float:
+        return min(max(self._inspector.interval, drawing_s / SHARE), LONGEST_PAUSE_S)
+
     def _watch(self) -> None:
         loop = self._inspector.loop
         drawing_s = 0.0
-        while not self._over.wait(max(self._inspector.interval, drawing_s / SHARE)):
+        while not self._over.wait(self._pause(drawing_s)):
             if loop is None or loop.is_closed():  # nobody has waited for the end of the run
                 self._display.close()
                 return
