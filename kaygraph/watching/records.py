@@ -5,8 +5,17 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from .._formatting import error_text, redacted
-from ..events import Event, ItemFailed, ItemRetried, NodeFinished, NodeStarted, RunFinished
-from ..events import RunStarted as Begun
+from ..events import (
+    Event,
+    ItemFailed,
+    ItemRetried,
+    NodeFinished,
+    NodeStarted,
+    RunFinished,
+    RunStarted,
+    StageFinished,
+    StageStarted,
+)
 
 MOST_FAILURES = 50
 MOST_RETRIES = 10
@@ -92,7 +101,7 @@ class Records:
         kept = [*tuple(self._failures), *tuple(self._retries)]
         return sorted((one for one in kept if one["number"] > after), key=lambda one: one["number"])
 
-    def _started(self, event: Begun) -> None:
+    def _started(self, event: RunStarted) -> None:
         if self._began is None:
             self._began = event.at
 
@@ -101,7 +110,7 @@ class Records:
             self._began = at
         return round(at - self._began, 4)
 
-    def _node_started(self, event: NodeStarted) -> None:
+    def _node_started(self, event: NodeStarted | StageStarted) -> None:
         activity = self.activity.get(event.node)
         if activity is None:
             activity = self.activity[event.node] = Activity()
@@ -113,6 +122,11 @@ class Records:
             activity.end(self._since(event.at))
         if event.error is not None:
             self._note(event.node, None, event.at, event.error)
+
+    def _stage_finished(self, event: StageFinished) -> None:
+        activity = self.activity.get(event.node)
+        if activity is not None:
+            activity.end(self._since(event.at))
 
     def _run_finished(self, event: RunFinished) -> None:
         if event.error is not None:
@@ -159,9 +173,11 @@ def _notes(error: BaseException) -> list[str]:
 
 
 _NOTED: dict[type, Callable[[Records, Any], None]] = {
-    Begun: Records._started,
+    RunStarted: Records._started,
     NodeStarted: Records._node_started,
     NodeFinished: Records._node_finished,
+    StageStarted: Records._node_started,
+    StageFinished: Records._stage_finished,
     RunFinished: Records._run_finished,
     ItemFailed: Records._item_failed,
     ItemRetried: Records._item_retried,

@@ -15,6 +15,7 @@ LONGEST = 600  # characters of a text
 MOST_WAITS = 60
 MOST_CAPS = 100
 MOST_POINTS = 400  # of the throughput over time
+MOST_LOADS = 120  # of the workers of a node that were busy, over time
 
 _FIELDS = [field.name for field in fields(NodeSnapshot) if field.name not in ("name", "stage")]
 _facts = attrgetter(*_FIELDS)
@@ -67,6 +68,7 @@ class View:
     Attributes:
         points: The throughput over time: seconds since the run began, and how many items have
             ended by then, over all nodes.
+        loads: How many items of a node that has several workers were in flight, over time.
     """
 
     def __init__(self, records: Records) -> None:
@@ -76,6 +78,7 @@ class View:
         self._versions: dict[str, int] = {}
         self._last_error = 0
         self.points: list[tuple[float, int]] = []
+        self.loads: dict[str, list[tuple[float, int]]] = {}
 
     def change(self, snapshot: RunSnapshot) -> dict[str, Any] | None:
         """Take a snapshot in, and return what is new in it; None if nothing is."""
@@ -87,6 +90,7 @@ class View:
         if changed:
             told["nodes"] = {clean(node.name): _node(node) for node in changed}
             self._point(snapshot, told)
+            self._load(changed, snapshot, told)
         for name in _SECTIONS:
             if before is None or getattr(before, name) != getattr(snapshot, name):
                 told[name] = plain(_most(getattr(snapshot, name)))
@@ -119,6 +123,7 @@ class View:
             "errors": self._records.errors(),
             "failed": self._records.failed,
             "points": list(self.points),
+            "loads": {clean(name): list(loads) for name, loads in self.loads.items()},
         }
 
     def _head(self) -> dict[str, Any]:
@@ -135,6 +140,27 @@ class View:
         told["points"] = [point]
         if len(self.points) > MOST_POINTS:
             del self.points[1::2]
+
+    def _load(
+        self, changed: Sequence[NodeSnapshot], snapshot: RunSnapshot, told: dict[str, Any]
+    ) -> None:
+        if snapshot.seconds is None:
+            return
+        at, new = round(snapshot.seconds, 3), {}
+        for node in changed:
+            loads = self.loads.get(node.name)
+            if loads is None:
+                if (node.workers or 1) == 1:
+                    continue
+                loads = self.loads[node.name] = []
+            if len(loads) > 1 and loads[-2][1] == loads[-1][1] == node.in_flight:
+                loads.pop()  # the same for longer
+            loads.append((at, node.in_flight))
+            new[clean(node.name)] = loads[-2:]
+            if len(loads) > MOST_LOADS:
+                del loads[1::2]
+        if new:
+            told["loads"] = new
 
     def _told_of_records(self, told: dict[str, Any]) -> None:
         spans = {}

@@ -159,6 +159,20 @@ async def test_what_is_shown_is_bounded_and_without_secrets() -> None:
     assert "hunter2" not in text
 
 
+async def test_busy_workers_over_time_are_kept_short() -> None:
+    """Of nodes that have several; what stays the same is one step."""
+    staged = Staged()
+    for second in range(3000):
+        fetch = replace(FETCH, workers=40, in_flight=second % 7, ok=second)
+        plan = NodeSnapshot("Plan", "running", workers=1, in_flight=1, ok=second)
+        same = NodeSnapshot("Same", "running", workers=4, in_flight=4, ok=second)
+        staged.now = replace(RUN, seconds=float(second), nodes=(fetch, plan, same))
+        state = await staged.hub.state()
+    assert set(state["loads"]) == {"Fetch", "Same"}
+    assert state["loads"]["Same"] == [(0.0, 4), (2999.0, 4)]
+    assert 60 <= len(state["loads"]["Fetch"]) <= 120
+
+
 async def test_throughput_over_time_is_kept_short() -> None:
     """A long run has coarser steps."""
     staged = Staged()

@@ -195,6 +195,21 @@ async def test_the_page_is_told_how_the_run_ends_before_it_goes() -> None:
         await page.run
 
 
+async def test_stages_of_a_pipeline_have_their_times() -> None:
+    """As nodes have."""
+    line = Items(name="Read") | Held("Keep")
+    async with watched(Graph(line), {"items": 1}) as page, page.stream() as stream:
+        await stream.until(lambda shown: "Pipeline/Keep" in shown["nodes"])
+        line.stages[1].go_on.set()
+        await stream.until(lambda shown: shown["state"] == "finished")
+        run = await page.run
+        assert run is None
+        (shown,) = page.watch.hubs()
+        spans = (await shown.state())["spans"]
+        assert [len(spans[name]) for name in ("Pipeline/Read", "Pipeline/Keep")] == [1, 1]
+        assert all(span[1] is not None for (span,) in spans.values())
+
+
 async def test_a_failure_is_shown_with_its_notes() -> None:
     """Secrets in it are hidden; each error is shown once, however far it goes."""
 

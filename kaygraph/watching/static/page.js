@@ -2,7 +2,7 @@
 (() => {
 const $ = (id) => document.getElementById(id);
 const saved = $("saved");
-const NONE = { nodes: {}, spans: {}, points: [], waits: [], errors: [], caps: [], rates: [],
+const NONE = { nodes: {}, spans: {}, loads: {}, points: [], waits: [], errors: [], caps: [], rates: [],
   breakers: [], buffers: [], joins: [], executors: [] };
 let view = null, facts = {}, drawing = "", template = "", picked = "", received = 0;
 let dirty = new Set(), frame = 0, stream = null, ended = false, lost = 0;
@@ -51,6 +51,11 @@ function take(message) {
       if (name === "nodes" || name === "spans") {
         Object.assign(view[name], value);
         Object.keys(value).forEach((one) => dirty.add(one));
+      } else if (name === "loads") {
+        for (const [one, loads] of Object.entries(value)) {
+          const known = (view.loads[one] || []).filter((load) => load[0] < loads[0][0]).concat(loads);
+          view.loads[one] = known.length > 240 ? known.filter((_, i) => i % 2 === 0) : known;
+        }
       } else if (name === "points") {
         view.points.push(...value);
         if (view.points.length > 800) view.points = view.points.filter((_, i) => i % 2 === 0);
@@ -481,6 +486,7 @@ function drawTime() {
     const spans = view.spans[name];
     return spans.length ? spans[spans.length - 1][1] || 0 : 0;
   }));
+  $("filled").hidden = !Object.values(view.loads).some((one) => one.length > 2);
   drawSpeeds(colour, last);
   drawBars(names, colour, last);
 }
@@ -528,11 +534,20 @@ function drawBars(names, colour, last) {
     const top = 20 + number * height, row = rows.get(name);
     context.fillStyle = colour("text");
     context.fillText(cut(context, name, left - 12), 0, top + height / 2);
-    context.fillStyle = colour(fills[row.look] || "run");
+    const fill = fills[row.look] || "run", loads = view.loads[name] || [];
+    context.fillStyle = colour(loads.length > 2 ? `${fill}-bg` : fill);
     for (const [from, to] of view.spans[name]) {
       const begin = x(from);
-      context.fillRect(begin, top + 4, Math.max(2, x(to === null ? last : to) - begin), height - 8);
+      context.fillRect(begin, top + 3, Math.max(2, x(to === null ? last : to) - begin), height - 6);
     }
+    if (loads.length < 3) return;  // how many of its workers were busy
+    const node = view.nodes[name], most = Math.max(node.workers || 1, ...loads.map((one) => one[1]));
+    context.fillStyle = colour(fill);
+    loads.forEach(([at, busy], i) => {
+      const until = i + 1 < loads.length ? loads[i + 1][0] : node.state === "running" ? last : at;
+      const tall = (height - 6) * busy / most;
+      context.fillRect(x(at), top + height - 3 - tall, Math.max(0, x(until) - x(at)) + 0.5, tall);
+    });
   });
 }
 
