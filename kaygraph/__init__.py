@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .errors import AttemptTimeoutError as AttemptTimeoutError
     from .errors import AwaitedCancelledError as AwaitedCancelledError
     from .errors import CircuitOpenError as CircuitOpenError
+    from .errors import ClusterUnavailableError as ClusterUnavailableError
     from .errors import DeadlineExceededError as DeadlineExceededError
     from .errors import Drop as Drop
     from .errors import GraphDefinitionError as GraphDefinitionError

@@ -12,6 +12,7 @@ NAMES = {
         "AttemptTimeoutError",
         "AwaitedCancelledError",
         "CircuitOpenError",
+        "ClusterUnavailableError",
         "DeadlineExceededError",
         "Drop",
         "GraphDefinitionError",

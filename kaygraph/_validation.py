@@ -110,13 +110,15 @@ def check_run_in(name: str, value: Any) -> Any:
     """Return ``value`` if it is a valid ``run_in``."""
     if _can(value, "get_executor"):
         raise ValueError(
-            f"{name} must be an executor, and a {type(value).__name__} is none: give its "
-            f"get_executor(), as in {name}=client.get_executor()"
+            f"{name} must be an executor, and a {type(value).__name__} is none: give {name}="
+            "Dask(client), from kaygraph.executors.dask"
         )
-    if value is None or value in ("loop", "thread", "process") or _can(value, "submit"):
+    is_place = value is None or (isinstance(value, str) and value in ("loop", "thread", "process"))
+    if is_place or _can(value, "submit") or _can(value, "open"):
         return value
     raise ValueError(
-        f"{name} must be 'loop', 'thread', 'process' or an executor with submit(), got {value!r}."
+        f"{name} must be 'loop', 'thread', 'process', an executor with submit() or Dask(...), got "
+        f"{value!r}."
         + (closest(value, ("loop", "thread", "process")) if isinstance(value, str) else "")
     )
 

@@ -11,6 +11,7 @@ KayGraphError
 ├── WorkerDiedError          a worker process ended while it worked on an item
 │   ├── WorkerStartError     it ended before it had begun, or took longer than ``start_timeout=``
 │   └── MemoryLimitError     it was killed because it exceeded ``memory_limit=``
+├── ClusterUnavailableError  a cluster cannot be reached, or has no workers (also a ConnectionError)
 ├── WriteConflictError       parallel branches have written the same key of ``shared``
 ├── TooManyFailuresError     more items failed than ``on_error`` tolerates (also an ExceptionGroup)
 ├── RecordedError            stands for a recorded error whose class is not registered
@@ -146,6 +147,10 @@ class WorkerStartError(WorkerDiedError):
 
 class MemoryLimitError(WorkerDiedError, MemoryError):
     """A worker process was killed because it exceeded its ``memory_limit``."""
+
+
+class ClusterUnavailableError(KayGraphError, ConnectionError):
+    """A cluster cannot be reached or started, or has had no workers for too long."""
 
 
 class WriteConflictError(KayGraphError):

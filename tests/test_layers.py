@@ -58,6 +58,7 @@ LIBRARIES = {  # that a layer stands on
 }
 LAZY = {
     ("executors", "cloudpickle"),
+    ("executors", "distributed"),
     ("node", "structlog"),
     ("inspection", "prometheus_client"),
     ("observability", "opentelemetry"),

@@ -6,6 +6,8 @@ from typing import Any, ClassVar, Generic, Literal, Unpack
 
 from ..aio.buffer import Buffer
 from ..aio.timeouts import within
+from ..executors.cluster import WIDEST, Cluster
+from ..executors.sessions import permits_of
 from ..limits.permits import AUTO_MOST, AutoPermits, Permits
 from ..node.blocks import Blocks, exec_block_of
 from ..node.keywords import Attempts, BatchSettings, Item, ParallelSettings, Result
@@ -164,13 +166,20 @@ def workers_of(node: Node[Any, Any], rules: Rules) -> int:
     """Return how many workers a node has here. With "auto", its limit may be lower."""
     max_workers: Any = getattr(node, "max_workers", 1)
     if max_workers == "auto":
-        return AUTO_MOST
-    if rules.workers is not None and isinstance(node, ParallelBatchNode):
-        classes = type(node).__mro__
-        owners = (node, *classes[: classes.index(ParallelBatchNode)])
-        if not any("max_workers" in vars(owner) for owner in owners):
+        return WIDEST if isinstance(node.run_in, Cluster) else AUTO_MOST
+    if isinstance(node, ParallelBatchNode) and not _is_told(node):
+        if rules.workers is not None:
             return rules.workers
+        if isinstance(node.run_in, Cluster):
+            return WIDEST
     return int(max_workers)
+
+
+def _is_told(node: Any) -> bool:
+    """Whether anybody has set ``max_workers`` of a ParallelBatchNode."""
+    classes = type(node).__mro__
+    owners = (node, *classes[: classes.index(ParallelBatchNode)])
+    return any("max_workers" in vars(owner) for owner in owners)
 
 
 def max_waiting_of(node: Node[Any, Any], workers: int) -> int:
@@ -186,6 +195,9 @@ def max_waiting_of(node: Node[Any, Any], workers: int) -> int:
 
 def cap_of(node: Node[Any, Any], frame: Frame) -> Permits:
     """Return a node's own permits."""
+    workers = workers_of(node, frame.rules)
+    if workers == WIDEST and isinstance(node.run_in, Cluster):
+        return frame.run.cap(node, partial(permits_of, node, node.run_in, frame.run))
     if getattr(node, "max_workers", 1) == "auto":
         return frame.run.cap(node, AutoPermits)
-    return frame.run.permits(node, workers_of(node, frame.rules))
+    return frame.run.permits(node, workers)

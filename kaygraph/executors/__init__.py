@@ -1,1 +1,1 @@
-"""Where ``exec`` runs: on the loop, in a thread, in a process, in an executor of one's own."""
+"""Where ``exec`` runs: on the loop, in a thread, in a process, in an executor, on a cluster."""

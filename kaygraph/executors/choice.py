@@ -18,9 +18,11 @@ from ..run.saying import teller_of
 from ..run.worker_processes import WorkerProcesses
 from .calling_thread import call_here, is_due, turn
 from .chunk import IN_PROCESSES, Chunk
+from .cluster import Cluster
 from .elsewhere import in_thread, run_to_end, submitted
 from .kinds import YIELDING, late
 from .meter import Meter
+from .sessions import session_of
 from .stepping import Made, Steps
 from .yielding import hand_on_from_process, taken_up, threaded
 
@@ -34,6 +36,11 @@ OTHER_THREAD = (
 
 def blocks(node: Any) -> bool:
     return node.exec_kind in ("sync", "generator") and node.run_in in (None, "loop", "thread")
+
+
+def begins_late(place: Any) -> bool:
+    """Whether a call waits for its place, so that its time counts from when it gets there."""
+    return place == "process" or isinstance(place, Cluster)
 
 
 def in_threads(node: Any, frame: Frame) -> bool:
@@ -186,6 +193,10 @@ async def _in_process(node: Any, item: Any, frame: Frame, slot: Slot, limit_s: f
 
 async def _in_executor(executor: Any, node: Any, item: Any, frame: Frame) -> Any:
     """Have an executor call ``exec``, in this process or in another one."""
+    if isinstance(executor, Cluster):
+        limit_s = frame.rules.timeout if node.timeout is None else node.timeout
+        limit_s = None if node.times_itself else limit_s
+        return await session_of(frame.run, executor).call(node, item, frame, limit_s)
     from .sending import Answer, Call, has_our_main, run_call  # pickle loads where it is used
 
     facts = dict(frame.params), frame.attempt, place_to_send(node)

@@ -1,12 +1,13 @@
 """Where ``exec`` can run besides the loop."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from concurrent.futures import Future
 from contextvars import copy_context
 from typing import Any
 
 from ..aio.tasks import outlast, retrieve_exception
+from ..aio.timeouts import within
 from ..run.frame import FRAME, Frame
 from ..run.here import SENT_HERE
 from ..run.joining import Begun
@@ -23,10 +24,11 @@ def run_elsewhere(
     attempt: int,
     place: Mapping[str, Any],
     tell: Teller | None = None,
+    run: Callable[[Coroutine[Any, Any, Any]], Any] = asyncio.run,
 ) -> Any:
     """Run a node's ``exec`` where the run's context does not reach: it is told the facts.
 
-    ``tell`` takes what it says, if anybody hears that.
+    ``tell`` takes what it says, if anybody hears that; ``run`` runs what is written ``async def``.
     """
     context = copy_context()
     told = dict(place)
@@ -39,14 +41,16 @@ def run_elsewhere(
     context.run(FRAME.set, Frame(Run(), params=params, attempt=attempt))
     if type(item) is Steps:
         return context.run(item.make, node)
-    return context.run(run_to_end, node, item)
+    return context.run(run_to_end, node, item, run)
 
 
 async def _listed(values: Any) -> list[Any]:
     return [value async for value in values]
 
 
-def run_to_end(node: Any, item: Any) -> Any:
+def run_to_end(
+    node: Any, item: Any, run: Callable[[Coroutine[Any, Any, Any]], Any] = asyncio.run
+) -> Any:
     """Run a node's ``exec`` to its end in this thread, which has no running loop.
 
     An ``async def`` gets a loop of its own; what a generator yields comes back as a list.
@@ -57,11 +61,11 @@ def run_to_end(node: Any, item: Any) -> Any:
         raise RuntimeError("exec raised StopIteration") from error
     match node.exec_kind:
         case "async":
-            return asyncio.run(result)
+            return run(result)
         case "generator":
             return list(result)
         case "async_generator":
-            return asyncio.run(_listed(result))
+            return run(_listed(result))
     return result
 
 
@@ -80,6 +84,20 @@ async def in_thread(threads: Any, work: Callable[..., Any], *args: Any) -> Any:
         await threads.take_back(call, begun.cancel)
         raise
     return call.result()
+
+
+async def in_time(
+    answer: "asyncio.Future[Any]",
+    begun: "asyncio.Future[None] | None",
+    limit_s: float | None,
+    node: Any,
+) -> None:
+    """Wait for an answer; a time limit holds from when ``exec`` has begun."""
+    if limit_s is None or begun is None:
+        await asyncio.wait([answer])
+        return
+    await asyncio.wait([answer, begun], return_when=asyncio.FIRST_COMPLETED)
+    await within(limit_s, "timeout", f"exec of {node.name!r}", asyncio.wait([answer]))
 
 
 async def submitted(future: "Future[Any]", begun: Begun | None = None) -> Any:

@@ -7,12 +7,12 @@ from typing import Any
 
 from ..aio.lanes import Lanes
 from ..aio.tasks import outlast, retrieve_exception
-from ..aio.timeouts import within
 from ..errors import AttemptTimeoutError
 from ..limits.slots import Slot
 from ..run.place import place_to_send
 from ..run.saying import Teller, teller_of
 from .chunk import Chunk
+from .elsewhere import in_time
 from .memory import require_measurable
 from .sending import node_pickled
 from .worker_process import WorkerProcess
@@ -86,7 +86,7 @@ class ProcessPool:
         )  # fmt: skip
         future = asyncio.wrap_future(submitted)
         try:
-            await _in_time(future, begun, limit_s, node)
+            await in_time(future, begun, limit_s, node)
         except (asyncio.CancelledError, AttemptTimeoutError):
             await self._give_up(worker, future)
             raise
@@ -177,20 +177,6 @@ class ProcessPool:
         loop = asyncio.get_running_loop()
         await outlast([loop.run_in_executor(self._threads, w.close) for w in self._idle])
         self._idle.clear()
-
-
-async def _in_time(
-    answer: "asyncio.Future[Any]",
-    begun: "asyncio.Future[None] | None",
-    limit_s: float | None,
-    node: Any,
-) -> None:
-    """Wait for an answer; a time limit holds from when ``exec`` has begun."""
-    if limit_s is None or begun is None:
-        await asyncio.wait([answer])
-        return
-    await asyncio.wait([answer, begun], return_when=asyncio.FIRST_COMPLETED)
-    await within(limit_s, "timeout", f"exec of {node.name!r}", asyncio.wait([answer]))
 
 
 def _set(future: "asyncio.Future[None]") -> None:

@@ -23,7 +23,7 @@ from ..events import (
     ItemStarted,
     LimitChanged,
 )
-from ..executors.choice import blocks
+from ..executors.choice import begins_late, blocks
 from ..executors.kinds import YIELDING
 from ..limits.breaker import Ticket
 from ..limits.permits import KeyedPermits, KeyPermits
@@ -52,9 +52,10 @@ class Composed:
         timeout = frame.rules.timeout if node.timeout is None else node.timeout
         if node.times_itself:
             timeout = None
-        in_process = node.run_in == "process"  # there it counts from when exec begins
-        self.timeout: float | None = None if in_process else timeout
-        self.limit_s: float | None = timeout if in_process else None
+        # There it counts from when exec begins.
+        is_late = node.run_in is not None and begins_late(node.run_in)
+        self.timeout: float | None = None if is_late else timeout
+        self.limit_s: float | None = timeout if is_late else None
         self.deadline, self.breaker = node.deadline, node.breaker
         self.keys: KeyedPermits | None = None
         if node.limit_by is not None:

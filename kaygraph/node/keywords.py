@@ -31,6 +31,8 @@ from ..run.recorder import ResultCache
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
+    from ..executors.cluster import Cluster
+
 
 RunIn = Literal["loop", "thread", "process"]
 
@@ -51,7 +53,7 @@ class NodeSettings(TypedDict, total=False):
     retry: Annotated[Retry | None, check_retry]
     timeout: Annotated[float | None, check_limit]
     deadline: Annotated[float | None, check_limit]
-    run_in: Annotated["RunIn | Executor | None", check_run_in]
+    run_in: Annotated["RunIn | Executor | Cluster | None", check_run_in]
     memory_limit: Annotated[int | str | None, check_memory]
     start_timeout: Annotated[float | None, check_limit]
     rate: Annotated[RateLimit | Sequence[RateLimit] | None, check_rate]

@@ -335,7 +335,8 @@ class Node(BaseNode[P, E, I, R], Limits):
         deadline: Seconds that an item may take, from where it is taken up: the wait for its turn,
             all attempts and the waits between them. An item that was taken up early, as workers
             look past a full key, has it from its first attempt.
-        run_in: Where ``exec`` runs: "loop", "thread", "process", or an executor with ``submit``.
+        run_in: Where ``exec`` runs: "loop", "thread", "process", an executor with ``submit``, or a
+            ``Dask(...)``.
             By default, ``async def`` runs on the loop and ``def`` in a thread, or, which is
             faster, in the calling thread while ``run()`` has nothing beside it. "loop" is always
             the thread of the loop, where the other hooks run, and "thread" always another one.

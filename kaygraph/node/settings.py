@@ -22,6 +22,8 @@ from .keywords import (
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
+    from ..executors.cluster import Cluster
+
 Check = Callable[[str, Any], Any]
 Checks = Mapping[str, Check]
 
@@ -34,7 +36,7 @@ class Limits:
     retry: Retry | None = None
     timeout: float | None = None
     deadline: float | None = None
-    run_in: "RunIn | Executor | None" = None
+    run_in: "RunIn | Executor | Cluster | None" = None
     memory_limit: int | str | None = None
     start_timeout: float | None = None
     rate: RateLimit | Sequence[RateLimit] | None = None

@@ -16,7 +16,7 @@ from ..limits.permits import KeyedPermits, Permits
 from ..limits.slots import Loan
 from .lifespan import Held, Lifespans
 from .observers import Both, CountsItems, Emit, Observers, both
-from .worker_processes import WorkerProcesses
+from .worker_processes import Session, WorkerProcesses
 
 if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
@@ -85,6 +85,7 @@ class Run:
     expired = False  # what was in flight has had its time, and is cancelled
     threaded: Callable[[], None] | None = None  # called when the run gets threads of its own
     processes: WorkerProcesses | None = None  # made by the call that first needs one
+    sessions: dict[Any, Session] | None = None  # with clusters, by cluster and loop
     pickled: dict[Any, bytes] | None = None  # nodes, as executors of the user's send them away
     task: "asyncio.Task[Any] | None" = None  # in which it goes on, from its begin to its end
     name = ""  # of the node that it was called on, after those of the runs around
@@ -372,6 +373,8 @@ class Run:
         self._lifespans = None  # their tasks know the run by their contexts
         if self.processes is not None:
             await self.processes.close()
+        for session in tuple((self.sessions or {}).values()):
+            await session.close()
         if self._threads is not None:
             self._threads.shutdown()
         try:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from ..limits.permits import Permits
 from ..limits.slots import Slot
 
 
@@ -30,5 +31,15 @@ class WorkerProcesses(Protocol):
     ) -> None: ...
 
     async def let_go(self, held: list[Any], whole: bool) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class Session(Protocol):
+    """What a run has open of a cluster that calls ``exec``; the run closes it when it ends."""
+
+    async def call(self, node: Any, item: Any, frame: Any, limit_s: float | None) -> Any: ...
+
+    def permits(self, node: Any) -> Permits: ...
 
     async def close(self) -> None: ...

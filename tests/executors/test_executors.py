@@ -153,7 +153,7 @@ async def test_what_only_looks_like_an_executor_is_refused() -> None:
     with pytest.raises(NodeDefinitionError, match="that of Promising returned a Promise"):
         await Results(run_in=Promising()).run_async({})  # type: ignore[arg-type]
     assert promise.cancelled
-    with pytest.raises(ValueError, match=r"run_in=client\.get_executor\(\)"):
+    with pytest.raises(ValueError, match=r"Dask\(client\)"):
         Results(run_in=Client())  # type: ignore[arg-type]
 
 

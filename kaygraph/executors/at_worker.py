@@ -1,0 +1,244 @@
+"""What a worker of a cluster runs: the items of a chunk, and what it is asked about them.
+
+These functions are sent by their names. All that is known here is of this process: a node stays
+until others have taken its place, and a chunk as long as it runs.
+"""
+
+import asyncio
+import os
+import pickle
+import shutil
+import tempfile
+from collections import OrderedDict
+from collections.abc import Coroutine, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from threading import Lock
+from time import monotonic
+from typing import Any, NamedTuple, TypeVar
+
+from .elsewhere import run_elsewhere
+from .pickling import dumps, loads, noting
+from .sending import NODES_KEPT, Answer, failed, given_unpickled
+from .spool import FAILED, LEFT, RESULT, Record, Spool, records_in
+
+T = TypeVar("T")
+
+STOPS_KEPT = 1000  # chunks that were told to stop before they had begun
+LOOK_S = 0.005  # how often it is looked whether an item has ended that is to
+
+
+class Greeting(NamedTuple):
+    """What a process says of itself when it gets a node.
+
+    Attributes:
+        token: What tells it from all others, also from those that had its address before.
+        pid: Its number.
+        folder: Where it keeps what the items of its chunks have come to.
+        failure: Why it cannot work on the node, or None.
+    """
+
+    token: str
+    pid: int
+    folder: str | None
+    failure: Answer | None
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A chunk as it is sent to a worker.
+
+    Attributes:
+        token: Of the process that it is for.
+        chunk: Its name.
+        digest: Of the node.
+        given: Each item and the facts of its call, pickled.
+        share_s: After so many seconds, items that have not begun are left.
+        folder: Where to keep what the items come to.
+        collected: Chunks that need not be kept any longer.
+    """
+
+    token: str
+    chunk: str
+    digest: str
+    given: Sequence[bytes]
+    share_s: float
+    folder: str | None
+    collected: Sequence[str]
+
+
+_nodes: "OrderedDict[str, Any]" = OrderedDict()
+_running: "dict[str, _Running]" = {}
+_stopped: "OrderedDict[str, set[int]]" = OrderedDict()
+_folders: dict[str, str | None] = {}
+_lock = Lock()
+_mark = os.urandom(8).hex()
+
+
+def token() -> str:
+    """Return what tells this process from others; a forked one has a number of its own."""
+    return f"{os.getpid()}-{_mark}"
+
+
+def greet(session: str, digest: str, pickled: bytes) -> Greeting:
+    """Take a node, and return who has it."""
+    failure = None
+    try:
+        node = loads(pickled, "the node was unpickled on the worker")
+        with _lock:
+            _nodes[digest] = node
+            while len(_nodes) > NODES_KEPT:
+                _nodes.popitem(last=False)
+    except BaseException as error:
+        failure = failed(error)
+    with _lock:
+        if session not in _folders:
+            _folders[session] = None
+            with suppress(OSError):
+                _folders[session] = tempfile.mkdtemp(prefix="kaygraph-")
+    return Greeting(token(), os.getpid(), _folders[session], failure)
+
+
+def run_chunk(order: Order) -> bytes | None:
+    """Run the items of a chunk, one after another, and return their records, pickled.
+
+    None: not here. Another process was meant, or it has let go of the node.
+    """
+    with _lock:
+        node = _nodes.get(order.digest)
+        if order.token != token() or node is None:
+            return None
+        _nodes.move_to_end(order.digest)
+        running = _running[order.chunk] = _Running(_stopped.pop(order.chunk, set()))
+    for chunk in order.collected:
+        with suppress(OSError):
+            os.unlink(_path(order.folder, chunk))
+    spool = Spool(None if order.folder is None else _path(order.folder, order.chunk))
+    records: list[Record] = []
+    try:
+        began = monotonic()
+        for place, given in enumerate(order.given):
+            if running.begin(place):
+                records.append(running.record(node, given))
+            else:
+                records.append(Record(LEFT, 0.0, b""))
+            spool.write(records[-1])
+            if monotonic() - began > order.share_s:
+                break
+    finally:
+        spool.close()
+        with _lock:
+            del _running[order.chunk]
+    return pickle.dumps([tuple(record) for record in records])
+
+
+async def stop(chunk: str, places: Sequence[int], grace: float) -> bool:
+    """See to it that these items of a chunk are not run, or come to their end.
+
+    Called on the loop of the worker. Returns whether none of them runs after ``grace`` seconds.
+    """
+    with _lock:
+        running = _running.get(chunk)
+        if running is None:
+            _stopped.setdefault(chunk, set()).update(places)
+            while len(_stopped) > STOPS_KEPT:
+                _stopped.popitem(last=False)
+            return True
+    running.stop(places)
+    until = monotonic() + grace
+    while _running.get(chunk) is running and running.place in places:
+        if monotonic() > until:
+            return False
+        await asyncio.sleep(LOOK_S)
+    return True
+
+
+def kept(folder: str, chunks: Sequence[str]) -> list[list[Record] | None]:
+    """Return what the items of chunks had come to in a process that has ended.
+
+    None: that chunk had not begun.
+
+    Raises:
+        FileNotFoundError: There is nothing of that process on this machine.
+    """
+    os.stat(folder)
+    found: list[list[Record] | None] = []
+    for chunk in chunks:
+        try:
+            found.append(records_in(_path(folder, chunk)))
+        except FileNotFoundError:
+            found.append(None)
+    return found
+
+
+def discard(folder: str) -> None:
+    """Remove what a process has kept that has ended."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def forget(session: str) -> None:
+    """Remove what was kept for a session."""
+    with _lock:
+        folder = _folders.pop(session, None)
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _path(folder: str | None, chunk: str) -> str:
+    return os.path.join(folder or "", chunk)
+
+
+class _Running:
+    """A chunk that runs here, in a thread of the worker."""
+
+    def __init__(self, left_out: set[int]) -> None:
+        self.place = -1  # of the item that is worked on
+        self._left_out = left_out
+        self._lock = Lock()
+        self._awaited: tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]] | None = None
+
+    def begin(self, place: int) -> bool:
+        """Go on with an item, if it is still wanted."""
+        with self._lock:
+            self.place = place
+            return place not in self._left_out
+
+    def stop(self, places: Sequence[int]) -> None:
+        """Leave items out, and cancel what is awaited in the ``async def exec`` of one."""
+        with self._lock:
+            self._left_out.update(places)
+            if self.place in self._left_out and self._awaited is not None:
+                loop, task = self._awaited
+                loop.call_soon_threadsafe(task.cancel)
+
+    def record(self, node: Any, given: bytes) -> Record:
+        """Run an item and return what it has come to."""
+        began = monotonic()
+        try:
+            item, facts = given_unpickled(given)
+            began = monotonic()
+            result = run_elsewhere(node, item, *facts, run=self._awaited_to_end)
+            seconds = monotonic() - began
+            with noting("the result of exec was pickled on the worker"):
+                return Record(RESULT, seconds, dumps(result))
+        except BaseException as error:
+            answer = failed(error)
+            return Record(FAILED, monotonic() - began, pickle.dumps((answer.pickled, answer.trace)))
+
+    def _awaited_to_end(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Do as ``asyncio.run``, in a task that can be cancelled from another thread."""
+
+        async def in_task() -> T:
+            task = asyncio.current_task()
+            assert task is not None
+            with self._lock:
+                self._awaited = asyncio.get_running_loop(), task
+                if self.place in self._left_out:
+                    task.cancel()
+            try:
+                return await coroutine
+            finally:
+                with self._lock:
+                    self._awaited = None
+
+        return asyncio.run(in_task())

@@ -1,0 +1,68 @@
+"""What ``run_in=`` takes that opens something of its own for a run: a cluster of workers."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Protocol, TypeVar
+
+T = TypeVar("T")
+
+WIDEST = 8192  # items that are in flight at most, where nobody says how many
+
+
+class Workers(Protocol):
+    """The workers of a cluster, as a run has them open. Each is known by its address.
+
+    Attributes:
+        name: The cluster's, for errors.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    async def known(self) -> Mapping[str, int]:
+        """Return all that there are, and how many items each of them works on at once.
+
+        Raises:
+            Exception: The cluster cannot be reached any more.
+        """
+
+    async def ready(self) -> Collection[str]:
+        """Return those that take more work: one that is about to leave does not."""
+
+    async def submit(self, address: str, function: Callable[..., T], *args: Any) -> T:
+        """Have a worker call a function when its turn comes, and nobody else, and only once.
+
+        It may never return where the worker is gone.
+        """
+
+    async def ask(self, address: str, function: Callable[..., Any], *args: Any) -> Any:
+        """Have a worker call a function now, whatever it works on, or await it."""
+
+    async def kill(self, address: str, pid: int) -> None:
+        """End the process of a worker; another one comes in its place, if somebody sees to that."""
+
+    async def wanted(self) -> None:
+        """Tell a cluster that has no workers that there is work, until this is cancelled."""
+
+    async def close(self) -> None:
+        """Let go of the cluster, and end what was started for the run."""
+
+
+class Cluster(ABC):
+    """Where ``exec`` can run besides this machine: the base of what ``run_in=`` takes for it.
+
+    Attributes:
+        no_workers_after: After so many seconds without a worker, items fail.
+        restart_workers: Whether a worker is killed that does not end work that was cancelled.
+    """
+
+    no_workers_after: float = 10.0
+    restart_workers: bool = False
+
+    @abstractmethod
+    async def open(self) -> Workers:
+        """Return its workers, for one run.
+
+        Raises:
+            Exception: It cannot be reached, or not be started.
+        """

@@ -1,0 +1,223 @@
+"""Dask: ``run_in=Dask("tcp://…")`` has the workers of a cluster call ``exec``.
+
+It needs the extra ``dask``: python -m pip install "kaygraph[dask]", also on the workers.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from multiprocessing import current_process
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from .._extras import extra
+from .._validation import check_count, check_flag, check_seconds
+from ..errors import ClusterUnavailableError, add_note
+from .at_worker import token
+from .cluster import Cluster, Workers
+
+if TYPE_CHECKING:
+    from distributed import Client
+    from distributed.security import Security
+
+T = TypeVar("T")
+
+LARGE = 4 << 20  # bytes of an argument that goes to its worker beside the task, and not in it
+ANSWER_S = 10.0  # for the scheduler to say which workers there are
+QUIET = 60  # above all levels of logging: what a cluster of the run's own tells of its end
+
+
+class Dask(Cluster):
+    """A cluster of Dask's, for ``run_in=``: what has one, or a new one on this machine.
+
+    A run opens it when the first item is to go there. Items travel in chunks that take about 0.1
+    seconds; each is tried again, limited in time and accounted for like any other. The workers
+    need kaygraph, the modules of the nodes, and the same version of Python.
+
+    Whoever can reach a scheduler can run code on its workers, as what is sent to them is pickled:
+    on a network that others use, ``security`` gives the certificates for TLS.
+
+    Args:
+        cluster: The address of a scheduler, as ``"tcp://10.0.0.1:8786"``, or a ``Client``, or a
+            cluster object, such as a ``LocalCluster`` or one of dask-kubernetes or dask-jobqueue.
+            Its owner closes it.
+        workers: How many processes to start on this machine, for each run. They end with it.
+        threads_per_worker: How many items each of these works on at once.
+        scheduler_file: The path of a file that a scheduler has written, with its address.
+        security: A ``distributed.Security``.
+        no_workers_after: After so many seconds without a scheduler or any worker, items fail.
+        restart_workers: Whether a worker process that goes on with work that was cancelled, or
+            that ran past its ``timeout``, is killed after a second, so that its nanny starts
+            another. It may hold data of others: by default that is done only to ``workers``.
+
+    Raises:
+        TypeError: It says in none of the three ways, or in several, which cluster it is.
+    """
+
+    def __init__(
+        self,
+        cluster: "str | Client | Any" = None,
+        *,
+        workers: int | None = None,
+        threads_per_worker: int = 1,
+        scheduler_file: str | os.PathLike[str] | None = None,
+        security: "Security | None" = None,
+        no_workers_after: float = 10.0,
+        restart_workers: bool | None = None,
+    ) -> None:
+        ways = [cluster, workers, scheduler_file]
+        if sum(way is not None for way in ways) != 1:
+            raise TypeError(
+                'give one of: the address of a scheduler, as in Dask("tcp://10.0.0.1:8786"), a '
+                "Client or a cluster; workers=, for processes of this machine; scheduler_file="
+            )
+        if workers is not None:
+            check_count("workers", workers)
+        if restart_workers is not None:
+            check_flag("restart_workers", restart_workers)
+        self.cluster, self.workers, self.scheduler_file = cluster, workers, scheduler_file
+        self.threads_per_worker = check_count("threads_per_worker", threads_per_worker)
+        self.security = security
+        self.no_workers_after = check_seconds("no_workers_after", no_workers_after)
+        self.restart_workers = workers is not None if restart_workers is None else restart_workers
+
+    def __repr__(self) -> str:
+        if self.workers is not None:
+            return f"Dask(workers={self.workers})"
+        return f"Dask({self.scheduler_file or self._address!s})"
+
+    @property
+    def _address(self) -> Any:
+        """The address of the scheduler, whatever has it."""
+        scheduler = getattr(self.cluster, "scheduler", None)
+        found = getattr(self.cluster, "scheduler_address", None)
+        return found or getattr(scheduler, "address", None) or self.cluster
+
+    async def open(self) -> Workers:
+        distributed = extra("distributed", "dask")
+        if self.workers is not None:
+            return await self._own(distributed)
+        loop = getattr(getattr(self.cluster, "loop", None), "asyncio_loop", None)
+        is_ours = loop is asyncio.get_running_loop()
+        if isinstance(self.cluster, distributed.Client) and is_ours and self.cluster.asynchronous:
+            return DaskWorkers(self.cluster, ())
+        client = self._client(
+            distributed,
+            None if self.scheduler_file is not None else self._address,
+            security=self.security or getattr(self.cluster, "security", None),
+            scheduler_file=self.scheduler_file,
+            timeout=self.no_workers_after,
+        )
+        try:
+            await client
+        except BaseException as error:
+            await client.close()  # type: ignore[no-untyped-call]
+            if isinstance(error, OSError):
+                add_note(error, f"while {self!r} was opened")
+            raise
+        return DaskWorkers(client, (client.close,))
+
+    async def _own(self, distributed: Any) -> Workers:
+        """Start workers on this machine."""
+        if getattr(current_process(), "_inheriting", False):
+            raise ClusterUnavailableError(
+                "this script starts its run when a worker process imports it: put the run under "
+                "if __name__ == '__main__':"
+            )
+        cluster = distributed.LocalCluster(
+            n_workers=self.workers,
+            threads_per_worker=self.threads_per_worker,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            worker_dashboard_address=None,
+            security=self.security,
+            asynchronous=True,
+            silence_logs=QUIET,
+        )
+        try:
+            await cluster
+            client = self._client(distributed, cluster)
+            await client
+        except BaseException:
+            await cluster.close()
+            raise
+        return DaskWorkers(client, (client.close, cluster.close))
+
+    def _client(self, distributed: Any, cluster: Any, **settings: Any) -> "Client":
+        client: Client = distributed.Client(
+            cluster, asynchronous=True, set_as_default=False, **settings
+        )
+        return client
+
+
+class DaskWorkers:
+    """The workers of a cluster of Dask's, by a client of the run's loop.
+
+    Args:
+        client: The client.
+        closes: What is called, one after the other, to let go of it.
+    """
+
+    def __init__(
+        self, client: "Client", closes: Collection[Callable[[], Awaitable[object]]]
+    ) -> None:
+        self._client, self._closes = client, closes
+        self._scheduler = cast(Any, client.scheduler)
+        self.name = f"the scheduler {self._scheduler.address}"
+
+    async def known(self) -> Mapping[str, int]:
+        if self._client.status != "running":
+            raise ConnectionError("the connection was lost")
+        async with asyncio.timeout(ANSWER_S):
+            threads: dict[str, int] = await self._scheduler.ncores()
+            return threads
+
+    async def ready(self) -> Collection[str]:
+        async with asyncio.timeout(ANSWER_S):
+            ready: dict[str, int] = await self._scheduler.ncores_running()
+            return ready
+
+    async def submit(self, address: str, function: Callable[..., T], *args: Any) -> T:
+        future = self._client.submit(
+            function,
+            *args,
+            workers=[address],
+            allow_other_workers=False,
+            pure=False,
+            retries=0,
+        )
+        try:
+            # Not awaited itself: its client fetches results for several at once, and all of them
+            # would be cancelled with one.
+            error = await future.exception()  # type: ignore[no-untyped-call]
+            if error is not None:
+                raise error
+            if future.status != "finished":
+                raise ConnectionError(f"the scheduler has dropped a call ({future.status})")
+            answer = await self._scheduler.gather(keys=[future.key])
+            if answer["status"] != "OK":
+                raise ConnectionError("a result could not be fetched")
+            result: T = answer["data"][future.key]
+            return result
+        finally:
+            future.release()  # type: ignore[no-untyped-call]
+
+    async def ask(self, address: str, function: Callable[..., Any], *args: Any) -> Any:
+        answers = await self._client.run(function, *args, workers=[address])
+        return answers[address]
+
+    async def kill(self, address: str, pid: int) -> None:
+        number = getattr(signal, "SIGKILL", signal.SIGTERM)
+        await self._client.run(os.kill, pid, number, workers=[address], nanny=True)
+
+    async def wanted(self) -> None:
+        future = self._client.submit(token, pure=False, retries=0)  # an adaptive cluster grows
+        try:
+            await asyncio.Event().wait()
+        finally:
+            future.release()  # type: ignore[no-untyped-call]
+
+    async def close(self) -> None:
+        for close in self._closes:
+            await close()

@@ -1,0 +1,345 @@
+"""The workers of a cluster as a run knows them, and the chunks that they have.
+
+A worker keeps what the items of a chunk come to in a file. When it dies, a neighbour reads that:
+what had ended is not run again, what had not begun goes to another worker, and the item that it
+worked on has failed. Where nobody on that machine answers, all items of the chunk have.
+"""
+
+import asyncio
+import os
+import pickle
+from collections.abc import Coroutine
+from contextlib import suppress
+from math import inf
+from typing import Any, Protocol, TypeVar
+
+from ..aio.tasks import outlast
+from ..errors import ClusterUnavailableError, WorkerDiedError
+from .at_worker import Greeting, Order, discard, greet, kept, run_chunk, stop
+from .cluster import Cluster, Workers
+from .spool import FAILED, LEFT, LOST, Record
+from .waiting import CHUNK_S, Entry, Queue
+
+T = TypeVar("T")
+
+GRACE_S = 1.0  # for cancelled work to end
+KILL_S = 5.0  # for a worker that is killed to be gone
+ANSWER_S = 2.0  # for a worker to answer what it is asked
+LOOK_S = 0.02  # how often it is looked whether a worker is gone that should be
+RECOVERY_S = 10.0  # for another worker on the machine of one that died
+
+
+class Sender(Protocol):
+    """Who sends chunks to workers, as far as these have to do with it."""
+
+    name: str
+    cluster: Cluster
+
+    @property
+    def opened(self) -> Workers: ...
+
+    def begin(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
+        """Begin something that ends with the session."""
+
+    async def look(self) -> None:
+        """Note which workers there are now."""
+
+    async def neighbour_of(self, address: str) -> str:
+        """Return a worker on the same machine as one that is gone, as soon as there is one."""
+
+    def replaced(self, worker: "Worker") -> None:
+        """Note that another process has the address of a worker."""
+
+    def lose(self, error: Exception) -> None:
+        """Note that the cluster cannot be reached."""
+
+    def lost(self) -> BaseException | None:
+        """Return an error that says that the cluster cannot be reached, if it is so."""
+
+
+class Gone(Exception):  # noqa: N818 - it is not shown
+    """A worker has left, or died."""
+
+
+class Worker:
+    """A worker.
+
+    Attributes:
+        chunks: How many it has.
+        token: What tells its process from others; "" until it has said so.
+        folder: Where it keeps what items have come to, or None.
+        gone: Set when it has left.
+    """
+
+    def __init__(self, address: str, threads: int) -> None:
+        self.address, self.threads = address, threads
+        self.chunks = 0
+        self.token, self.pid = "", 0
+        self.is_apart = False  # what it has is to run beside nothing else
+        self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.running: dict[str, Chunk] = {}
+        self.collected: list[str] = []
+        self.folder: str | None = None
+        self.greetings: dict[str, asyncio.Task[Greeting]] = {}
+        self.recovery: asyncio.Task[dict[str, list[Record] | None] | None] | None = None
+
+    def has_room(self, ahead: int) -> bool:
+        """Whether it may get another chunk, where each of its threads may have so many."""
+        return not self.is_apart and self.chunks < self.threads * ahead
+
+    @property
+    def load(self) -> float:
+        return self.chunks / self.threads if self.threads else inf
+
+    def leave(self) -> None:
+        if not self.gone.done():
+            self.gone.set_result(None)
+
+    async def unless_gone(self, work: Coroutine[Any, Any, T]) -> T:
+        """Await something that may never end when the worker leaves.
+
+        Raises:
+            Gone: It has left.
+        """
+        task = asyncio.get_running_loop().create_task(work)
+        try:
+            both: list[asyncio.Future[Any]] = [task, self.gone]
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                raise Gone
+            return task.result()
+        finally:
+            if not task.done():
+                task.cancel()
+                await outlast([task])
+
+
+class Chunk:
+    """Items that are sent to a worker together."""
+
+    def __init__(self, session: Sender, queue: Queue, worker: Worker, entries: list[Entry]) -> None:
+        self.session, self.queue, self.worker, self.entries = session, queue, worker, entries
+        self.name = os.urandom(8).hex()
+        self.to_stop: list[Entry] = []  # items that nobody waits for any more
+        self.stopping: asyncio.Task[None] | None = None
+        self.still_runs: str | None = None  # what could not be ended
+        self.is_apart = False
+        for entry in entries:
+            entry.chunk = self
+
+    async def run(self) -> None:
+        """Have the worker run the items.
+
+        Raises:
+            Gone: The worker has left.
+            Exception: It could not be asked.
+        """
+        worker, queue = self.worker, self.queue
+        try:
+            greeting = await worker.unless_gone(self._greeted())
+            if greeting.failure is not None:
+                packed = pickle.dumps((greeting.failure.pickled, greeting.failure.trace))
+                self._end_all(Record(FAILED, 0.0, packed))
+                return
+            worker.running[self.name] = self
+            collected, worker.collected = worker.collected, []
+            order = Order(
+                greeting.token, self.name, queue.digest, [entry.given for entry in self.entries],
+                2 * CHUNK_S, worker.folder, collected,
+            )  # fmt: skip
+            for entry in self.entries:
+                if entry.sent is not None and not entry.sent.done():
+                    entry.sent.set_result(None)
+            submitted = self.session.opened.submit(worker.address, run_chunk, order)
+            answer = await worker.unless_gone(submitted)
+        except Gone:
+            raise
+        except Exception:
+            await self._leaves()
+            raise
+        if answer is None:
+            await self._not_here()
+            return
+        worker.running.pop(self.name, None)
+        worker.collected.append(self.name)
+        self._end([Record(*record) for record in pickle.loads(answer)])
+
+    async def _leaves(self) -> None:
+        """Look whether the worker is about to be gone.
+
+        Raises:
+            Gone: It is.
+        """
+        worker = self.worker
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ANSWER_S):
+                while not worker.gone.done():
+                    try:
+                        await self.session.look()
+                    except Exception as error:
+                        self.session.lose(error)
+                    await asyncio.wait([worker.gone], timeout=LOOK_S)
+        if worker.gone.done():
+            raise Gone
+
+    async def _greeted(self) -> Greeting:
+        """Return what the process of the worker says of itself; it has the node then."""
+        worker, queue = self.worker, self.queue
+        greetings = worker.greetings
+        if queue.digest not in greetings:
+            greeted = self.session.opened.submit(
+                worker.address, greet, self.session.name, queue.digest, queue.node
+            )
+            greetings[queue.digest] = self.session.begin(greeted)
+        asked = greetings[queue.digest]
+        await asyncio.wait([asked])
+        if asked.cancelled() or asked.exception() is not None:
+            greetings.pop(queue.digest, None)
+        greeting = asked.result()
+        if greeting.failure is not None:
+            greetings.pop(queue.digest, None)
+        if worker.token and worker.token != greeting.token:
+            self.session.replaced(worker)
+            raise Gone
+        worker.token, worker.pid, worker.folder = greeting.token, greeting.pid, greeting.folder
+        return greeting
+
+    async def _not_here(self) -> None:
+        """Go on where the worker has let go of the node, or has been replaced by another one."""
+        self.worker.greetings.pop(self.queue.digest, None)
+        self.worker.running.pop(self.name, None)
+        await self.worker.unless_gone(self._greeted())  # raises if it is another process
+        self.queue.put_back(self.entries)
+
+    def _end(self, records: list[Record]) -> None:
+        """Note what items have come to; what has not begun waits again."""
+        left, seconds, number = list[Entry](), 0.0, 0
+        for entry, record in zip(self.entries, records, strict=False):
+            if record.kind == LEFT:
+                left.append(entry)
+                continue
+            number += 1
+            seconds += record.seconds
+            if record.kind == LOST:
+                entry.end(failure=self._death("before its result was fetched"))
+            else:
+                entry.end(record)
+        self.queue.put_back([*left, *self.entries[len(records) :]])
+        if number:
+            self.queue.note(number, seconds)
+
+    def _end_all(self, record: Record) -> None:
+        for entry in self.entries:
+            entry.end(record)
+
+    def blame(self, error: Exception) -> None:
+        """Have all items fail, as they could not be run, and nobody knows how far they came."""
+        for entry in self.entries:
+            failure = self.session.lost() or ClusterUnavailableError(
+                f"the worker {self.worker.address} could not be given an item: "
+                f"{type(error).__name__}: {error}"
+            )
+            failure.__cause__ = failure.__cause__ or error
+            entry.end(failure=failure)
+
+    # --- the worker has died ----------------------------------------------------------------------
+
+    async def recover(self) -> None:
+        """Find out what the items have come to on a worker that is gone."""
+        lost = self.session.lost()
+        if lost is not None:
+            for entry in self.entries:
+                entry.end(failure=self.session.lost())
+            return
+        if all(entry.withdrawn or entry.ended.done() for entry in self.entries):
+            return
+        if self.name not in self.worker.running:  # it was not sent
+            self.queue.put_back(self.entries)
+            return
+        self.queue.deaths += 1
+        if self.worker.recovery is None:
+            self.worker.recovery = self.session.begin(self._kept())
+        recovery = self.worker.recovery
+        await asyncio.wait([recovery])
+        found = recovery.result()
+        if found is None:
+            for entry in self.entries:
+                entry.end(failure=self._death("while it had an item"))
+            return
+        records = found.get(self.name)
+        if records is None:
+            self.queue.put_back(self.entries)
+            return
+        if len(records) < len(self.entries):
+            self.entries[len(records)].end(failure=self._death("while it worked on an item"))
+        begun = self.entries[: len(records)]
+        rest = self.entries[len(records) + 1 :]
+        self.entries = begun
+        self._end(records)
+        self.queue.put_back(rest)
+
+    async def _kept(self) -> dict[str, list[Record] | None] | None:
+        """Ask a neighbour of the worker what it has kept; None: nobody knows."""
+        session, worker = self.session, self.worker
+        if worker.folder is None:
+            return None
+        chunks = list(worker.running)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(RECOVERY_S):
+                while True:
+                    neighbour = await session.neighbour_of(worker.address)
+                    try:
+                        found = await session.opened.ask(neighbour, kept, worker.folder, chunks)
+                    except FileNotFoundError:
+                        return None
+                    except Exception:  # it may have died as well
+                        await asyncio.sleep(LOOK_S)
+                    else:
+                        with suppress(Exception):
+                            await session.opened.ask(neighbour, discard, worker.folder)
+                        return dict(zip(chunks, found, strict=True))
+        return None
+
+    def _death(self, when: str) -> WorkerDiedError:
+        worker = self.worker
+        return WorkerDiedError(f"the worker {worker.address} (process {worker.pid}) ended {when}")
+
+    # --- nobody waits for its items ---------------------------------------------------------------
+
+    async def stop(self) -> None:
+        """End the items that nobody waits for, where they run."""
+        try:
+            while self.to_stop:
+                entries, self.to_stop = self.to_stop, []
+                places = [place for place, one in enumerate(self.entries) if one in entries]
+                if not await self._stopped(places):
+                    await self._end_worker(places)
+        finally:
+            self.stopping = None
+
+    async def _stopped(self, places: list[int]) -> bool:
+        worker = self.worker
+        if self.name not in worker.running or worker.gone.done():
+            return True
+        asked = self.session.opened.ask(worker.address, stop, self.name, places, GRACE_S)
+        with suppress(Exception):
+            async with asyncio.timeout(GRACE_S + ANSWER_S):
+                return bool(await asked)
+        return worker.gone.done()
+
+    async def _end_worker(self, places: list[int]) -> None:
+        """Kill a worker that does not end an item, or say what still runs there."""
+        session, worker = self.session, self.worker
+        self.still_runs = (
+            f"exec of {self.queue.name!r} still runs in process {worker.pid} of the worker "
+            f"{worker.address}"
+        )
+        if not session.cluster.restart_workers:
+            return
+        with suppress(Exception):
+            await session.opened.kill(worker.address, worker.pid)
+            async with asyncio.timeout(KILL_S):
+                while not worker.gone.done():
+                    await session.look()
+                    await asyncio.wait([worker.gone], timeout=LOOK_S)
+            self.still_runs = None

@@ -1,0 +1,79 @@
+"""What the items of a chunk have come to, in a file beside the worker that works on them.
+
+A process that is killed takes with it what it has not sent. What it has written to a file stays, so
+that whoever asks on the same machine sees which items had ended, and which one it worked on.
+"""
+
+import os
+from contextlib import suppress
+from struct import Struct
+from typing import NamedTuple
+
+RESULT, FAILED, LEFT, LOST = range(4)  # a result; an error; not run; a result too large to keep
+
+HEADER = Struct("<BdQ")
+
+MOST_KEPT = 1 << 20  # bytes of a result; one that is larger has to be made again
+
+
+class Record(NamedTuple):
+    """What an item has come to.
+
+    Attributes:
+        kind: RESULT, FAILED, LEFT or LOST.
+        seconds: How long ``exec`` took.
+        data: The result pickled, or the error and its traceback.
+    """
+
+    kind: int
+    seconds: float
+    data: bytes
+
+
+class Spool:
+    """The file of one chunk, to be written to; without one, if it cannot be had."""
+
+    def __init__(self, path: str | None) -> None:
+        self._file: int | None = None
+        if path is not None:
+            with suppress(OSError):
+                self._file = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600)
+
+    def write(self, record: Record) -> None:
+        """Write what the next item has come to, in one step."""
+        if self._file is None:
+            return
+        kind, seconds, data = record
+        if len(data) > MOST_KEPT:
+            kind, data = LOST, b""
+        line = HEADER.pack(kind, seconds, len(data)) + data
+        try:
+            written = os.write(self._file, line)
+        except OSError:
+            written = 0
+        if written < len(line):  # the disk is full: what follows could not be told apart
+            self.close()
+
+    def close(self) -> None:
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+
+def records_in(path: str) -> list[Record]:
+    """Return what the first items have come to; the one behind them was being worked on.
+
+    Raises:
+        FileNotFoundError: The chunk had not begun.
+    """
+    with open(path, "rb") as file:
+        written = file.read()
+    records: list[Record] = []
+    at, size = 0, HEADER.size
+    while len(written) - at >= size:
+        kind, seconds, length = HEADER.unpack_from(written, at)
+        if len(written) - at - size < length:
+            break
+        records.append(Record(kind, seconds, written[at + size : at + size + length]))
+        at += size + length
+    return records

@@ -1,0 +1,148 @@
+"""Items that wait for a worker of a cluster, and how many of them make a chunk."""
+
+import asyncio
+import pickle
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..limits.permits import Permits
+from .cluster import WIDEST
+from .sending import Answer, result_of
+from .spool import FAILED, Record
+
+CHUNK_S = 0.1  # as many items as take so long together make a chunk
+MOST = 1024  # and no more of them
+GROWTH = 8  # times as many as the last time, at most
+LONG_S = 0.5  # where chunks take so long, none is sent ahead
+
+AHEAD = 2  # chunks that a thread of a worker has: the one that it works on, and the next
+
+CHUNK_BYTES = 1 << 20  # that items of a chunk have at most, but for the last
+
+
+class Entry:
+    """An item on its way: to a worker, and what it comes to on its way back.
+
+    Args:
+        given: The item and the facts of its call, pickled.
+        alone: Whether it makes a chunk of its own.
+
+    Attributes:
+        sent: Set when a worker gets it; None where nobody waits for that.
+        ended: Set when it is known what came of it.
+        chunk: What it is sent with; None before.
+        withdrawn: Nobody waits for it any more.
+    """
+
+    __slots__ = ("alone", "chunk", "ended", "failure", "given", "record", "sent", "withdrawn")
+
+    def __init__(self, given: bytes, alone: bool, tells: bool) -> None:
+        loop = asyncio.get_running_loop()
+        self.given, self.alone = given, alone
+        self.ended: asyncio.Future[None] = loop.create_future()
+        self.sent: asyncio.Future[None] | None = loop.create_future() if tells else None
+        self.record: Record | None = None
+        self.failure: BaseException | None = None
+        self.chunk: Any = None
+        self.withdrawn = False
+
+    def end(self, record: Record | None = None, failure: BaseException | None = None) -> None:
+        """Note what came of it."""
+        self.chunk = None
+        if not self.ended.done():
+            self.record, self.failure = record, failure
+            self.ended.set_result(None)
+
+    def value(self) -> Any:
+        """Return the result, or raise what ``exec`` has raised."""
+        record, error = self.record, self.failure
+        self.record = self.failure = None
+        try:
+            if record is not None and record.kind == FAILED:
+                error = Answer(*pickle.loads(record.data)).error()
+            if error is not None:
+                raise error
+            assert record is not None
+            return result_of(record.data)
+        finally:
+            del error  # it holds this frame: no cycle may keep them alive
+
+
+class Queue:
+    """The items of one node that wait for a worker.
+
+    Args:
+        node: The node, pickled.
+        digest: What tells it from others.
+        name: What it is called.
+
+    Attributes:
+        limited: Whether an attempt has a time limit: then nothing is sent ahead, so that the
+            time of an item begins when it is sent.
+        deaths: How many chunks were on workers that died.
+    """
+
+    def __init__(self, node: bytes, digest: str, name: str) -> None:
+        self.node, self.digest, self.name = node, digest, name
+        self.limited = False
+        self.deaths = 0
+        self.pending: deque[Entry] = deque()
+        self.permits: Permits | None = None  # of a node that is not told how many items
+        self._size = 1
+        self._each_s: float | None = None  # an average, of which the latest have the largest part
+
+    def note(self, number: int, seconds: float) -> None:
+        """Learn how long so many items have taken."""
+        each_s = seconds / number
+        if self._each_s is not None:
+            each_s = (self._each_s + each_s) / 2
+        self._each_s = each_s
+        fits = CHUNK_S / each_s if each_s else MOST
+        self._size = max(1, min(round(fits), self._size * GROWTH, MOST))
+
+    @property
+    def ahead(self) -> int:
+        """How many chunks a thread of a worker may have."""
+        if self.limited or self._each_s is None or self._each_s * self._size > LONG_S:
+            return 1
+        return AHEAD
+
+    def width(self, threads: int) -> int:
+        """Return how many items are to be in flight on so many threads, one chunk each waiting."""
+        if self.limited:
+            return max(1, threads)
+        return max(1, threads, min(WIDEST, threads * (self.ahead + 1) * self._size))
+
+    @property
+    def next_is_suspect(self) -> bool:
+        """Whether a worker has died of the next item, or of one that ran beside it."""
+        return bool(self.deaths and self.pending and self.pending[0].alone)
+
+    def put_back(self, entries: Sequence[Entry]) -> None:
+        """Have items wait again that were not run, before all others."""
+        for entry in reversed(entries):
+            entry.chunk = None
+            if not (entry.withdrawn or entry.ended.done()):
+                self.pending.appendleft(entry)
+
+    def take(self, share: int) -> list[Entry]:
+        """Take the items of the next chunk: a fair share of those that wait, if it is not small."""
+        pending, entries, size = self.pending, list[Entry](), 0
+        number = min(self._size, max(share, self._size // 8))
+        while pending and len(entries) < number and size < CHUNK_BYTES:
+            if pending[0].withdrawn:
+                pending.popleft()
+                continue
+            if (pending[0].alone or self.limited) and entries:
+                break
+            entries.append(pending.popleft())
+            size += len(entries[-1].given)
+            if entries[-1].alone or self.limited:
+                break
+        return entries
+
+    def fail(self, failures: Callable[[], BaseException]) -> None:
+        """End all that wait; each gets an error of its own."""
+        while self.pending:
+            self.pending.popleft().end(failure=failures())
