@@ -166,10 +166,13 @@ class Timeline:
     def __init__(self) -> None:
         self.axis = Axis()
         self._nodes: dict[str, NodeTimes] = {}
+        self._under_way = 0  # runs
 
     def begin(self, at: float, before_s: float) -> None:
         """Begin with a run, behind those that it has noted before, which took so many seconds."""
-        self.axis.origin = at - before_s
+        if not self._under_way:
+            self.axis.origin = at - before_s
+        self._under_way += 1
 
     def _times(self, node: str) -> NodeTimes:
         times = self._nodes.get(node)
@@ -284,8 +287,9 @@ class Timeline:
         series.spread(max(0.0, until - seconds), until, seconds)
 
     def end(self, nodes: dict[str, NodeFigures], at: float) -> None:
-        """Note what the workers have done since they were noted last."""
+        """Note what the workers have done since they were noted last: a run has ended."""
         self.axis.since(at)
+        self._under_way -= 1
         for figures in nodes.values():
             self.sample(figures, at)
             times = self._times(figures.name)

@@ -285,6 +285,21 @@ async def test_a_second_run_stands_behind_the_first() -> None:
     assert by_second(report, row(report, "b").tracks[0].work) == [0, 1]
 
 
+async def test_runs_at_once_stand_beside_each_other() -> None:
+    """Whichever begins first."""
+    report = RunReport()
+
+    async def run(name: str, delay: float) -> None:
+        await asyncio.sleep(delay)
+        await Graph(Items(name=name, number=2)).run_async({}, observers=[report])
+
+    await asyncio.gather(run("a", 0), run("b", 0.5))
+    starts = [row(report, name).tracks[0].work for name in ("a", "b")]
+    first = [next(n for n, one in enumerate(work) if one) for work in starts]
+    assert first[0] == 0
+    assert first[1] * timeline_of(report).axis.width == pytest.approx(0.5, abs=0.05)
+
+
 async def test_an_item_that_is_cancelled_between_attempts_is_forgotten() -> None:
     """It does not wait for ever."""
     report, error = RunReport(), ValueError()
