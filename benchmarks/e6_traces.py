@@ -43,6 +43,10 @@ def registry() -> Any:
 def cases(size: int) -> Iterator[Case]:
     count = 10_000 // size
     yield more(count, "E6-otel", f"OpenTelemetry(), {PROVIDERS}", 15, traced)
+    yield more(
+        count, "E6-otel-spans", "OpenTelemetry(item_spans=None), without metrics", 15,
+        lambda: OpenTelemetry(tracer_provider=providers()[0], item_spans=None),
+    )  # fmt: skip
     yield by_hand(count)
     yield more(count, "E6-otel-nodes", "OpenTelemetry(items=False)", 1, lambda: traced(items=False))
     yield more(count, "E6-prometheus", "Prometheus()", 0.5, lambda: Prometheus(registry()))

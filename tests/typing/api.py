@@ -11,6 +11,8 @@ from random import Random
 from typing import Any, Literal, assert_type
 from uuid import UUID
 
+from opentelemetry.trace import TracerProvider
+from prometheus_client import CollectorRegistry
 from structlog.typing import FilteringBoundLogger
 
 from kaygraph import (
@@ -30,18 +32,22 @@ from kaygraph import (
     Outcome,
     ParallelBatchNode,
     Pipeline,
+    Prometheus,
     RateLimit,
     Retry,
     RunInfo,
+    RunLog,
     RunRecord,
     RunTask,
     StageReport,
     Streaming,
+    StructlogObserver,
     Wait,
     first_of,
     settle,
 )
 from kaygraph.nodes import WaitFor, node, parallel_node
+from kaygraph.tracing import OpenTelemetry
 
 # --- what a program writes -------------------------------------------------------------------
 
@@ -259,3 +265,12 @@ async def recorded(folder: Path) -> None:
     graph.run({}, journal="runs.db")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
     Journal("runs.db", on_wait="stop")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
     Journal("runs.db", types=Outcome)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+
+
+def watched(registry: CollectorRegistry, tracers: TracerProvider) -> None:
+    """Who looks on says what it wants to know."""
+    graph.run({}, observers=[OpenTelemetry(tracer_provider=tracers, item_spans=None)])
+    graph.run({}, observers=[Prometheus(registry), StructlogObserver(items=True), RunLog()])
+    OpenTelemetry(item_spans="all")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    Prometheus(port=9000)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
+    graph.run({}, observers=OpenTelemetry())  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
