@@ -4,12 +4,13 @@ A counter of the SDK takes five microseconds, which is more than most items do. 
 are recorded as they come; all else are whole numbers that are handed over when they are asked for.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from .._extras import extra
+from ..run.spans import Attribute
 from .figures import STATUSES
 from .labels import Labels
 
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
 # Seconds. Those of an SDK are for milliseconds.
 BOUNDARIES = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0,
+)  # fmt: skip
+
+# What tells requests to language models apart.
+GEN_AI = (
+    "gen_ai.operation.name", "gen_ai.provider.name", "gen_ai.request.model",
+    "gen_ai.response.model", "server.address", "server.port", "error.type",
 )  # fmt: skip
 
 NODE, STATUS = "kaygraph.node.name", "kaygraph.status"
@@ -58,6 +65,18 @@ class Tally:
         self.items: Histogram = _durations(meter, "item", "Time in exec of an item.")
         self.nodes: Histogram = _durations(meter, "node", "Time from prep to post of a node.")
         self.runs: Histogram = _durations(meter, "run", "Time of a run.")
+        self._requests = meter.create_histogram(
+            "gen_ai.client.operation.duration",
+            unit="s",
+            description="Time of a request to a language model.",
+            explicit_bucket_boundaries_advisory=[0.01 * 2**power for power in range(14)],
+        )
+        self._tokens = meter.create_histogram(
+            "gen_ai.client.token.usage",
+            unit="{token}",
+            description="Tokens of a request to a language model.",
+            explicit_bucket_boundaries_advisory=[4**power for power in range(14)],
+        )
         make = extra("opentelemetry.metrics", "otel").Observation
         for name, create, read, unit, what in (
             ("kaygraph.items.ended", meter.create_observable_counter, _ended, "{item}",
@@ -83,6 +102,17 @@ class Tally:
                 self._open.remove(counts)
                 counts.in_flight = 0
                 self._add(self._total, counts)
+
+    def asked(self, attributes: Mapping[str, Attribute], seconds: float) -> None:
+        """Note a request to a language model, by the names of the conventions."""
+        if "gen_ai.operation.name" not in attributes:
+            return
+        labels = {name: attributes[name] for name in GEN_AI if name in attributes}
+        self._requests.record(seconds, labels)
+        for kind in "input", "output":
+            number = attributes.get(f"gen_ai.usage.{kind}_tokens")
+            if isinstance(number, int | float):
+                self._tokens.record(number, {**labels, "gen_ai.token.type": kind})
 
     @staticmethod
     def _add(total: dict[str, Counts], counts: Counts) -> None:

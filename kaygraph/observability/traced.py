@@ -2,7 +2,7 @@
 
 from asyncio import CancelledError
 from collections.abc import Mapping
-from time import time_ns
+from time import perf_counter, time_ns
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakKeyDictionary
 
@@ -361,26 +361,37 @@ class Items:
 
 
 class Call:
-    """The span of a call of another program."""
+    """The span of a call of another program, and its figures if it asks a language model."""
 
     def __init__(self, around: Around, name: str, attributes: Mapping[str, Attribute]) -> None:
-        self._around, self._name, self._attributes = around, name, attributes
+        self._around, self._name = around, label_of(name)
+        self._attributes = cleaned(attributes)
 
-    def __enter__(self) -> "Span":
+    def __enter__(self) -> "Call":
         around, api = self._around, self._around.api
         self._before = api.current()
         self._span = around.tracer.start_span(
-            label_of(self._name), kind=api.client, attributes=cleaned(self._attributes)
+            self._name, kind=api.client, attributes=self._attributes
         )
         api.attach(api.within(self._span, self._before))
-        return self._span
+        self._began = perf_counter()
+        return self
+
+    def set_attributes(self, attributes: Mapping[str, Attribute]) -> None:
+        """Say more about it."""
+        added = cleaned(attributes)
+        self._attributes |= added
+        self._span.set_attributes(added)
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         try:
+            seconds = perf_counter() - self._began
             self._around.api.attach(self._before)
             if error is not None:
                 status = CANCELLED if isinstance(error, CancelledError) else ""
                 self._around.fail(self._span, error, status)
+                self._attributes["error.type"] = clean(type(error).__qualname__)
+            self._around.tally.asked(self._attributes, seconds)
             self._span.end()
         finally:
             del error  # it holds this frame: no cycle may keep it alive

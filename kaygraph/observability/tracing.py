@@ -50,7 +50,8 @@ class OpenTelemetry(CountsItems, Carries):
 
     Metrics: ``kaygraph.items.ended`` by status, ``kaygraph.items.retries`` and
     ``kaygraph.items.in_flight``; ``kaygraph.item.duration``, ``kaygraph.node.duration`` and
-    ``kaygraph.run.duration`` are histograms in seconds.
+    ``kaygraph.run.duration`` are histograms in seconds. Of requests to language models there are
+    ``gen_ai.client.operation.duration`` and ``gen_ai.client.token.usage``.
 
     Where it all goes is for the program to say: it sets up providers and exporters. Needs the extra
     ``otel``.

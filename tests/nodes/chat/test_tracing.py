@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from opentelemetry.sdk.metrics.export import HistogramDataPoint
 from opentelemetry.trace import SpanKind, StatusCode
 
 from kaygraph import Graph
@@ -109,3 +110,41 @@ async def test_a_refusal_is_told_without_secrets(answer: Answer, error: type[Exc
             await node.run_async({"prompt": "Hello"}, observers=[traces.observer()])
     assert traces.one("chat tiny").status.status_code is StatusCode.ERROR
     assert "5ecret" not in "".join(one.to_json() for one in traces.spans)
+
+
+async def test_what_requests_took_and_cost_is_measured() -> None:
+    """By the model, and by what they have failed with."""
+    traces, server = await traced(AGAIN, Says("ok"))
+    host, _, port = server.url.removeprefix("http://").partition("/")[0].partition(":")
+    asked = {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": "openai",
+        "gen_ai.request.model": "tiny",
+        "server.address": host,
+        "server.port": int(port),
+    }
+    answered = {**asked, "gen_ai.response.model": "tiny"}
+    points = histograms_of(traces)
+    assert [labels for labels, _, _ in points["gen_ai.client.operation.duration"]] == [
+        {**asked, "error.type": "HTTPStatusError"},
+        answered,
+    ]
+    assert points["gen_ai.client.token.usage"] == [
+        ({**answered, "gen_ai.token.type": "input"}, 1, 9),
+        ({**answered, "gen_ai.token.type": "output"}, 1, 3),
+    ]
+
+
+def histograms_of(traces: Traces) -> dict[str, list[tuple[dict[str, Any], int, float]]]:
+    data = traces.reader.get_metrics_data()
+    assert data is not None
+    (resource,) = data.resource_metrics
+    (scope,) = resource.scope_metrics
+    return {
+        metric.name: [
+            (dict(point.attributes or {}), point.count, point.sum)
+            for point in metric.data.data_points
+            if isinstance(point, HistogramDataPoint)
+        ]
+        for metric in scope.metrics
+    }
