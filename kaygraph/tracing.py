@@ -5,4 +5,5 @@ from .observability.tracing import OpenTelemetry as OpenTelemetry
 
 __all__ = ["OpenTelemetry"]
 
+OpenTelemetry.__module__ = __name__  # where users find it, in help() and in tracebacks
 show_public()

@@ -62,8 +62,8 @@ class Around:
 
     Attributes:
         before_it: What was traced here before, perhaps by another observer.
-        inside: The nodes and stages within, by name: for events of those that are told in another
-            context than that in which they happen.
+        inside: The nodes and stages within, by name. The workers of a stage are in the context of
+            their pipeline, and so are the events of their items.
         span: Its span.
         context: What is current within it.
     """

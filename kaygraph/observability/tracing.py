@@ -119,10 +119,12 @@ class OpenTelemetry(CountsItems, Carries):
                 self._begin(name, around, "stage", {"kaygraph.workers": workers})
             case StageFinished():
                 self._stage_finished(around, event)
-            case BatchFinished(name, _, items, ok):
+            case BatchFinished(name, _, items, ok, failed, skipped, cancelled):
                 around.items_of(name).worked(ok)
                 if name == around.name:
-                    around.span.set_attribute("kaygraph.items", items)
+                    numbers = {"failed": failed, "skipped": skipped, "cancelled": cancelled}
+                    told = {f"kaygraph.items.{name}": n for name, n in numbers.items() if n}
+                    around.span.set_attributes({"kaygraph.items": items, **told})
             case LimitChanged(_, _, limit):
                 around.span.add_event("kaygraph.limit", {"kaygraph.max_workers": limit})
             case CircuitChanged(_, _, state):

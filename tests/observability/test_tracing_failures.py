@@ -89,6 +89,9 @@ def test_a_failure_that_is_borne_is_that_of_its_item_alone(traces: Traces) -> No
     items = {"items": [ValueError("one"), 2]}
     Graph(Does(on_error="collect")).run(items, observers=[traces.observer()])
     assert told(traces.named("item Does")[0]) == (StatusCode.ERROR, "ValueError: one")
+    node = attributes_of(traces.one("node Does"))
+    numbers = {name: number for name, number in node.items() if name.startswith("kaygraph.items")}
+    assert numbers == {"kaygraph.items": 2, "kaygraph.items.failed": 1}
     assert told(traces.one("node Does")) == (StatusCode.UNSET, None)
 
 
