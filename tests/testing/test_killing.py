@@ -8,6 +8,7 @@ import pytest
 from kaygraph import BaseNode, BatchGraph, Graph, Node, ParallelBatchNode
 from kaygraph.journal import Journal
 from kaygraph.journal.session import Session
+from kaygraph.journal.writer import Writer
 from kaygraph.testing import kill_everywhere
 from kaygraph.testing.killing import same
 
@@ -168,6 +169,7 @@ def test_an_acknowledgement_before_the_commit_is_found(monkeypatch: pytest.Monke
     async def at_once(_: Any) -> None: ...
 
     monkeypatch.setattr(Session, "committed", at_once)
+    monkeypatch.setattr(Writer, "commit_at_once", lambda *_: False)
     assert "was given a result that is not committed" in found(Graph(Step() >> Step()))
 
 
