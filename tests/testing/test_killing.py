@@ -168,7 +168,7 @@ def test_an_acknowledgement_before_the_commit_is_found(monkeypatch: pytest.Monke
 
     async def at_once(_: Any) -> None: ...
 
-    monkeypatch.setattr(Session, "committed", at_once)
+    monkeypatch.setattr(Writer, "committed", at_once)
     monkeypatch.setattr(Writer, "commit_at_once", lambda *_: False)
     assert "was given a result that is not committed" in found(Graph(Step() >> Step()))
 
