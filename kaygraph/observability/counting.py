@@ -180,7 +180,7 @@ class ItemsCounted(CountsItems):
         if usage is not NO_USAGE:
             figures.add(usage)
             if timeline is not None and usage.queued_s:
-                timeline.stood_in_line(name, usage, at - seconds)
+                timeline.stood_in_line(figures, usage, seconds, at)
 
     def _new_worker(self, figures: NodeFigures, worker: int) -> WorkerFigures:
         load = figures.workers[worker] = WorkerFigures(due=self._first_due)
@@ -270,6 +270,6 @@ class ItemCounter:
         if usage is not NO_USAGE:
             figures.add(usage)
             if usage.queued_s and report._timeline is not None:
-                report._timeline.stood_in_line(figures.name, usage, at - seconds)
+                report._timeline.stood_in_line(figures, usage, seconds, at)
         if at >= report._look_at:
             report._look(at)

@@ -229,16 +229,20 @@ class Timeline:
             since = max(0.0, load.due - self.axis.origin - self.axis.width / 2)
             lane["work"].spread(since, since, before)
 
-    def stood_in_line(self, node: str, usage: Usage, at: float) -> None:
-        """Note the time in line before an item began: that of its worker, or of several idle ones.
+    def stood_in_line(self, figures: NodeFigures, usage: Usage, seconds: float, at: float) -> None:
+        """Note the time in line that an item tells of which took so many seconds.
 
-        Those wait for permits behind one of them, and have their time noted from item to item.
+        That of its worker was before the item began. Of several workers that wait for permits one
+        stands in line, and all of them have their time noted whenever an item ends.
         """
-        times, until = self._times(node), self.axis.since(at)
-        since = max(0.0, until - usage.queued_s)
-        if usage.queued_for == "max_workers":
-            since = min(until, max(since, times.line_until))
+        times = self._times(figures.name)
+        if usage.queued_for == "max_workers" and figures.workers_at_once > 1:
+            until = self.axis.since(at)
+            since = min(until, max(0.0, until - usage.queued_s, times.line_until))
             times.line_until = until
+        else:
+            until = self.axis.since(at - seconds)
+            since = max(0.0, until - usage.queued_s)
         times.whole["line"].spread(since, until, usage.queued_s)
 
     def note(self, event: Event) -> None:

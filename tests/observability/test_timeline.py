@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kaygraph import (
-    AttemptStarted,
     Graph,
     ItemFailed,
     ItemRetried,
@@ -122,6 +121,17 @@ def test_what_lies_before_what_is_there_has_room() -> None:
     series.spread(at, at, 1)
     series.spread(3.5 * axis.width, 3.5 * axis.width, 2)
     assert [series.at(number) for number in (3, 4, 20)] == [2, 0, 1]
+
+
+def test_bins_that_become_wider_stay_where_they_are() -> None:
+    """Also when the first of them is an odd one."""
+    axis = Axis()
+    series = Series(axis)
+    for number in (5, 6):
+        at = axis.since((number + 0.5) * axis.width)
+        series.spread(at, at, number)
+    axis.since(axis.width * BINS)
+    assert [series.at(number) for number in (1, 2, 3, 4)] == [0, 5, 6, 0]
 
 
 # --- runs -----------------------------------------------------------------------------------------
@@ -276,6 +286,40 @@ async def test_work_on_all_bars_is_the_work_of_the_report() -> None:
     assert paused >= 0.5 * report.retries  # they stand in line for a worker's place as well
 
 
+async def test_short_items_are_not_lost_between_bins() -> None:
+    """Many of them end in each."""
+
+    class Short(Items):
+        async def exec(self, item: int) -> None:
+            await asyncio.sleep(0.001)
+
+    report = await watched(Short(number=5000, max_workers=3))
+    width = timeline_of(report).axis.width
+    drawn = sum(sum(track.work) * width for track in row(report, "Short").tracks)
+    assert drawn == pytest.approx(report.work_s, rel=0.001)
+
+
+async def test_rounds_that_end_in_the_same_moment_have_all_their_time() -> None:
+    """Whichever of them was noted first."""
+    report = RunReport()
+    for event in (
+        RunStarted("Flow", 100),
+        NodeFinished("a", 104, 0.1, None, None),
+        NodeFinished("a", 104, 3.0, None, None),
+        RunFinished("Flow", 104, 4, None, None),
+    ):
+        report(event)
+    assert by_second(report, row(report, "a").under_way) == [0, 1, 1, 1]
+
+
+async def test_workers_behind_a_permit_are_counted_while_they_wait() -> None:
+    """One stands in line for all that are idle, whose time comes with the items of others."""
+    report = RunReport()
+    graph = Graph(Items(name="a", max_workers=10, number=8), max_workers=2)
+    await graph.run_async({}, observers=[report])
+    assert by_second(report, row(report, "a").line) == [6, 6, 6, 6]
+
+
 async def test_a_second_run_stands_behind_the_first() -> None:
     """As its times are added to those of the first."""
     report = RunReport()
@@ -307,7 +351,6 @@ async def test_an_item_that_is_cancelled_between_attempts_is_forgotten() -> None
         RunStarted("Flow", 100),
         ItemRetried("a", 101, 7, 0, 1, error, 10),
         ItemFailed("a", 102, 7, 0, 1, 1.0, "cancelled", error, waiting=True),
-        AttemptStarted("a", 110, 7, 0, 2),
         NodeFinished("a", 110, 10, None, error),
         RunFinished("Flow", 110, 10, None, error),
     ):
