@@ -17,6 +17,7 @@ from .view import View
 
 PAUSE_S = 0.1  # at least, between two looks
 LONGEST_PAUSE_S = 1.0
+SHARE = 0.01  # of the time that the page's thread may work, as long as it looks once a second
 QUIET_S = 15.0  # after which a reader is sent a comment, so that one that has gone is noticed
 MOST_READERS = 256
 
@@ -115,11 +116,14 @@ class Hub:
                 self._looking = None
 
     async def _keep_looking(self) -> None:
+        spent, pause = time.thread_time(), PAUSE_S
         while not self.over:
-            pause = min(max(PAUSE_S, self.shown.interval()), LONGEST_PAUSE_S)
             await asyncio.sleep(pause)
             if not self.over:
                 await self._look()
+            # What all readers were sent counts, too: a run that many watch is looked at less often.
+            cost, spent = time.thread_time() - spent, time.thread_time()
+            pause = min(max(PAUSE_S, self.shown.interval(), cost / SHARE), LONGEST_PAUSE_S)
 
     async def _look(self, first: bool = False) -> None:
         """Look at the run, and tell the readers where there is something new.

@@ -43,6 +43,7 @@ from kaygraph import (
     Streaming,
     StructlogObserver,
     Wait,
+    Watch,
     first_of,
     settle,
 )
@@ -186,6 +187,13 @@ assert_type(read.name, str)
 async def run() -> None:
     """What runs give back."""
     assert_type(graph.launch({}), RunTask)
+    assert_type(graph.run({}, watch=True), str | None)
+    assert_type(await graph.run_async({}, watch=8765), str | None)
+    assert_type(await graph.launch({}, watch=Watch(control=True)), str | None)
+    graph.run({}, watch="8765")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    with Watch(save="run.html") as page:
+        assert_type(page, Watch)
+        assert_type(page.address, str | None)
     assert_type(await (fetch | stage).run_async({}), str | None)
     async for outcome in fetch.stream({}, observers=[print], deadline=60):
         assert_type(outcome, Outcome[bytes])

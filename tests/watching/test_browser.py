@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from benchmarks.v1_drawing import graph_of
 from kaygraph import BatchNode, Graph, Journal, Node, ParallelBatchNode
@@ -212,6 +213,33 @@ async def test_a_run_that_waits_is_answered_in_a_form(tmp_path: Path) -> None:
         )
         await page.run
     assert got == [{"approved": True, "amount": 12, "level": "high"}]
+
+
+async def test_a_link_of_another_site_opens_the_page_with_its_token(tmp_path: Path) -> None:
+    """The cookie is that of the page, though no request from there would have it."""
+    node = Held()
+    async with seen(tmp_path, Graph(node, name="Story"), token="a-token-of-mine") as (page, tab):
+        address = f"{page.address}?token=a-token-of-mine"
+
+        async def link(_: web.Request) -> web.Response:
+            return web.Response(text=f"<a href='{address}'>x</a>", content_type="text/html")
+
+        elsewhere = web.Application()
+        elsewhere.router.add_get("/", link)
+        runner = web.AppRunner(elsewhere)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            await tab.ask("Network.clearBrowserCookies")
+            await tab.open(f"http://localhost:{runner.addresses[0][1]}/")
+            tab.complaints.clear()  # it has no icon
+            await tab.js("document.querySelector('a').click()")
+            await tab.until("document.querySelector('[data-node=\"Held\"].is-running')")
+            assert "token" not in await tab.js("location.href")
+        finally:
+            await runner.cleanup()
+        node.go_on.set()
+        await page.run
 
 
 async def test_a_hidden_tab_holds_no_stream(tmp_path: Path) -> None:

@@ -159,3 +159,14 @@ async def test_a_change_needs_the_token_and_the_page_itself() -> None:
         assert not page.run.draining
         own = {**cookie, "Origin": page.address.rstrip("/")}
         assert (await page.ask(path, "POST", headers=own)).status == 200
+
+
+async def test_on_all_addresses_it_answers_by_address_and_to_the_token_alone() -> None:
+    """A name that is not its own is still refused: an address cannot be pointed here by others."""
+    async with watched(Held(), host="0.0.0.0") as page:
+        page.address = f"http://127.0.0.1:{page.watch._server.port}/"
+        assert page.watch.token is not None
+        assert (await page.ask("state")).status == 200
+        assert (await page.ask("state", headers=NO_HEADER)).status == 401
+        assert (await page.ask("state", headers={"Host": "10.1.2.3:80"})).status == 200
+        assert (await page.ask("state", headers={"Host": "evil.example"})).status == 421
