@@ -47,13 +47,19 @@ class Shown:
 
 
 class Hub:
-    """Looks at one run, for those who read its stream. All of it takes place on one loop."""
+    """Looks at one run, for those who read its stream. All of it takes place on one loop.
+
+    Attributes:
+        looks: How often it has looked.
+        readers: How many read now.
+        view: What they are shown.
+    """
 
     def __init__(self, shown: Shown) -> None:
         self.shown = shown
-        self.looks = 0  # how often it was looked at
+        self.looks = 0
         self.readers = 0
-        self._view = View(shown.records)
+        self.view = View(shown.records)
         self._number = 0  # of the change that was told last
         self._change = self._all = b""
         self._next: asyncio.Event = asyncio.Event()
@@ -78,7 +84,7 @@ class Hub:
     async def state(self) -> dict[str, Any]:
         """Return all that the page shows."""
         await self._look()
-        return self._view.all()
+        return self.view.all()
 
     def end(self) -> None:
         """Tell all readers how the run has ended, and let them go."""
@@ -139,7 +145,7 @@ class Hub:
                 self._take(snapshot)
 
     def _take(self, snapshot: RunSnapshot) -> None:
-        change = self._view.change(snapshot)
+        change = self.view.change(snapshot)
         if change is not None:
             self._number += 1
             self._change, self._all = _message(change), b""
@@ -151,7 +157,7 @@ class Hub:
 
     def _whole(self) -> bytes:
         if not self._all:
-            self._all = _message(self._view.all())
+            self._all = _message(self.view.all())
         return self._all
 
 

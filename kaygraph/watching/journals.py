@@ -17,6 +17,7 @@ from ..journal.journal import Journal
 from .view import clean, plain
 
 MOST_RUNS = 200
+LONGEST_QUESTION = 10_000  # characters
 
 
 class Recorded:
@@ -106,6 +107,5 @@ def _shown(ask: Any) -> str | None:
     """Return what is asked, as text."""
     if ask is None:
         return None
-    return clean(
-        ask if isinstance(ask, str) else json.dumps(ask, indent=1, ensure_ascii=False, default=str)
-    )
+    told = ask if isinstance(ask, str) else json.dumps(ask, indent=1, ensure_ascii=False)
+    return clean(told, LONGEST_QUESTION)

@@ -22,11 +22,15 @@ _facts = attrgetter(*_FIELDS)
 _SECTIONS = ("caps", "rates", "breakers", "buffers", "joins", "executors")
 
 
-@lru_cache(maxsize=4096)
-def clean(text: str) -> str:
+def clean(text: str, longest: int = LONGEST) -> str:
     """Return a text as the page shows it: without secrets, and not too long."""
-    shown = redacted(text[: 4 * LONGEST])
-    return shown if len(shown) <= LONGEST else shown[: LONGEST - 1] + "…"
+    return _cleaned(text[: 4 * longest], longest)
+
+
+@lru_cache(maxsize=2048)
+def _cleaned(text: str, longest: int) -> str:
+    shown = redacted(text)
+    return shown if len(shown) <= longest else shown[: longest - 1] + "…"
 
 
 def plain(value: Any) -> Any:
@@ -79,6 +83,11 @@ class View:
         self._last_error = 0
         self.points: list[tuple[float, int]] = []
         self.loads: dict[str, list[tuple[float, int]]] = {}
+
+    def recall(self, other: "View") -> None:
+        """Take over what another one has seen over time."""
+        self.points = list(other.points)
+        self.loads = {name: list(loads) for name, loads in tuple(other.loads.items())}
 
     def change(self, snapshot: RunSnapshot) -> dict[str, Any] | None:
         """Take a snapshot in, and return what is new in it; None if nothing is."""

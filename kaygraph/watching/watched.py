@@ -97,6 +97,7 @@ class WatchedRun(Held[None]):
     def page(self) -> str:
         """Return the run as it is now, as one HTML file."""
         view = View(self._records)
+        view.recall(self.hub.view)
         view.change(self._snapshot())
         return saved(view.all(), self._picture())
 

@@ -10,6 +10,7 @@ import pytest
 from kaygraph.snapshot import CapSnapshot, NodeSnapshot, RunSnapshot, Waiting
 from kaygraph.watching.hub import Hub, Shown
 from kaygraph.watching.records import Records
+from kaygraph.watching.view import _cleaned, clean
 
 pytestmark = pytest.mark.anyio
 
@@ -157,6 +158,14 @@ async def test_what_is_shown_is_bounded_and_without_secrets() -> None:
     text = json.dumps(state)
     assert "abcdef" not in text
     assert "hunter2" not in text
+
+
+async def test_a_text_without_end_is_cut_before_it_is_kept() -> None:
+    """Also one that is told again and again."""
+    text = "x" * 10_000_000
+    assert len(clean(text)) == 600
+    assert _cleaned.cache_parameters()["maxsize"] == 2048
+    assert clean("token=abc " * 1000).startswith("token=*** token=***")
 
 
 async def test_busy_workers_over_time_are_kept_short() -> None:

@@ -42,16 +42,16 @@ async def test_a_run_is_answered_on_the_page(tmp_path: Path) -> None:
     """It goes on at once; secrets of the question are hidden."""
     done: list[str] = []
     graph, shared = approval(done)
-    journal = Journal(tmp_path / "runs.db", run="order 7", on_wait="stay")
+    journal = Journal(tmp_path / "runs.db", run="order 7/ü?", on_wait="stay")
     async with watched(graph, shared, {"journal": journal}, control=True) as page:
-        path = quote("order 7")
+        path = quote("order 7/ü?", safe="")
         record = await asked(page, path)
         (wait,) = record["waits"]
         assert wait["schema"] == SCHEMA
         assert "May it be sent?" in wait["ask"]
         assert "abcdef" not in wait["ask"]
         listed = await page.json("journal")
-        assert [one["run"] for one in listed["runs"]] == ["order 7"]
+        assert [one["run"] for one in listed["runs"]] == ["order 7/ü?"]
         wrong = await page.ask(
             f"journal/{path}/answer", "POST", json={"name": wait["id"], "value": {"yes": 3}}
         )

@@ -563,7 +563,8 @@ function cut(context, text, width) {
 const opened = new Set(), shown = new Map();
 
 async function readJournal() {
-  if (document.hidden) return;
+  if (document.hidden || readJournal.busy) return;
+  readJournal.busy = true;
   try {
     const answer = await fetch("/journal");
     if (!answer.ok) return tell($("journal").querySelector(".address"), await answer.text());
@@ -573,14 +574,14 @@ async function readJournal() {
     const list = $("journal").querySelector("ul");
     const known = new Set(runs.map((one) => one.run));
     for (const [run, entry] of shown) if (!known.has(run)) { entry.item.remove(); shown.delete(run); }
-    for (const info of runs) await showRun(list, info);
+    for (const [number, info] of runs.entries()) await showRun(list, number, info);
     readJournal.failed = 0;
-  } catch { readJournal.failed = (readJournal.failed || 0) + 1; }
+  } catch { readJournal.failed = (readJournal.failed || 0) + 1; } finally { readJournal.busy = false; }
 }
 const tell = (element, text) => { set(element, text); $("journal").hidden = false; };
 const LOOKS = { done: "is-done", failed: "is-failed", running: "is-running", waits: "is-waiting", interrupted: "is-waiting" };
 
-async function showRun(list, info) {
+async function showRun(list, number, info) {
   let entry = shown.get(info.run);
   if (!entry) {
     const details = make("div", { hidden: true });
@@ -590,16 +591,18 @@ async function showRun(list, info) {
     entry = { item: make("li", {}, make("div", { class: "row" }, make("span", {}, button, " ", badge), about), details),
       details, button, badge, about, text: "" };
     shown.set(info.run, entry);
-    list.append(entry.item);
-    if (info.status === "waits" || info.status === "running") opened.add(info.run);
+    if (number < 10 && ["waits", "running"].includes(info.status)) opened.add(info.run);
   }
+  if (list.children[number] !== entry.item) list.insertBefore(entry.item, list.children[number] || null);
   entry.badge.className = `badge ${LOOKS[info.status] || ""}`;
   set(entry.badge, info.status);
   set(entry.about, `${info.graph}, ${new Date(info.updated * 1000).toLocaleString()}`);
   const open = opened.has(info.run);
   entry.button.setAttribute("aria-expanded", String(open));
   entry.details.hidden = !open;
-  if (!open) return;
+  const key = JSON.stringify(info), lives = ["waits", "running"].includes(info.status);
+  if (!open || (entry.text && entry.key === key && !lives)) return;
+  entry.key = key;
   const answer = await fetch(`/journal/${encodeURIComponent(info.run)}`);
   if (!answer.ok) return;
   const text = await answer.text();
@@ -755,7 +758,7 @@ async function start() {
   }
   history.replaceState(null, "", location.pathname + location.search.replace(/[?&]token=[^&]*/, ""));
   try { await load(); } catch (error) { return set($("state"), error.message); }
-  if (facts.journal) { readJournal(); setInterval(() => { if (!(readJournal.failed > 20)) readJournal(); }, 3000); }
+  if (facts.journal) { readJournal(); setInterval(() => { if (!(readJournal.failed > 2)) readJournal(); }, 3000); }
   if (!view) return;
   connect();
   document.addEventListener("visibilitychange", () => { if (document.hidden) close(); connect(); });
