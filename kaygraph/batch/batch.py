@@ -60,6 +60,7 @@ class BatchNode(
     batch_deadline: float | None = None
     chunksize: int | Literal["auto"] = "auto"
 
+    gives_many = True
     _one_at_first = False  # in threads: others run beside it only where they gain by it
     _checks: ClassVar[Checks] = checks_of(Attempts, BatchSettings)
     _accepts: ClassVar[frozenset[str]] = frozenset(_checks)
@@ -99,16 +100,19 @@ class BatchNode(
         self, items: Any, frame: Frame, sink: Buffer[Outcome[Result]] | None = None
     ) -> FanOut:
         """Return what runs ``exec`` once for each of the items; a sink gets their outcomes."""
-        bare = self.exec if self.exec_is_plain and frame.bare else None
+        name = frame.name_of(self)
+        tap = frame.tap_of(name)
+        is_bare = frame.bare and tap is None
+        bare = self.exec if self.exec_is_plain and is_bare else None
         workers = workers_of(self, frame.rules)
         recorded = frame.run.journal is not None  # one by one: some are not to be called
         in_turn = isinstance(items, AsyncIterable) and not isinstance(items, Blocks)
         exec_block = None if bare is None or sink is not None or in_turn else exec_block_of(self)
         make = FanOut if exec_block is None else partial(FanOutInBlocks, exec_block)
-        if self.exec_is_plain_def and frame.bare and frame.run.alone and sink is None:
+        if self.exec_is_plain_def and is_bare and frame.run.alone and sink is None:
             make = FanOutInCallingThread if workers == 1 else FanOut
-        return make(
-            frame.name_of(self),
+        fan_out: FanOut = make(
+            name,
             items,
             self.run_items(frame, kept=sink is None),
             frame,
@@ -122,6 +126,9 @@ class BatchNode(
             sink=sink,
             chunks=never if recorded else partial(chunks_of, self, frame, workers),
         )
+        if tap is not None:
+            fan_out.read_by(tap)
+        return fan_out
 
 
 class ParallelBatchNode(BatchNode[Item, Result]):

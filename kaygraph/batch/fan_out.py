@@ -32,6 +32,7 @@ from ..outcome import Outcome
 from ..run.frame import Frame
 from ..run.place import InNode, Worker, Working
 from ..run.run import Run
+from ..run.tap import Tap
 from .chunks import Chunks
 from .failures import Failures, forget_callers
 from .pool import WorkerPool
@@ -123,6 +124,11 @@ class FanOut:
             counts = self.pulled, self.pulled - sum(others), *others
             emit(BatchFinished(self.name, at := now(), *counts, at - started))
             of.emit = None  # it knows this run: no cycle may stay
+
+    def read_by(self, tap: Tap) -> None:
+        """Have what becomes of each item taken by somebody else as well."""
+        run = tap.items(self.name, self.work.run, self.failures.on_error)
+        self.bare, self.timed, self.work = None, True, self.work._replace(run=run)
 
     @property
     def is_direct(self) -> bool:

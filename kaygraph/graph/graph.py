@@ -19,6 +19,7 @@ from ..node.wiring import ends, successors_of
 from ..observability.conflicts import look
 from ..run.frame import Frame, Rules, Scope
 from ..run.launch import STACKED, RunSettings
+from ..run.tap import Tap
 from ..run.task import RunTask
 from . import draw
 from .loops import AnyNode
@@ -26,7 +27,7 @@ from .plan import Plan, validate
 from .walk import Walk
 
 if TYPE_CHECKING:
-    from ..run.reading import Events
+    from ..run.reading import Events, Results
 
 
 class Graph(BaseNode[Any, str | None]):
@@ -169,6 +170,48 @@ class Graph(BaseNode[Any, str | None]):
             return self.launch(shared, observers=[*observers, observer], **settings)
 
         return events_of(launch, check_count("size", size), check_flag("items", items))
+
+    def results(
+        self,
+        shared: Any,
+        node: AnyNode | str,
+        /,
+        *,
+        size: int = 1000,
+        observers: Sequence[Observer] = (),
+        **settings: Unpack[RunSettings],
+    ) -> "Results":
+        """Run on the current event loop, and read the results of one node, as they come.
+
+        ``async with graph.results(shared, fetch) as results: async for outcome in results: …``
+
+        The block, the end, errors and slow readers are those of ``events``. An Outcome comes for
+        each item that has ended, as they end, unless it was cancelled: of a batch and of a stage,
+        also for one that has failed or was dropped; of a stage whose ``exec`` yields, for each
+        value. A pipeline has those of its last stage. Of any other node one comes each time that
+        it has run: its value is what ``exec`` returned, of a graph what that of its last node did.
+        The rest of the graph runs as if nobody looked.
+
+        Args:
+            shared: The shared store; None: a new dict.
+            node: A node of the graph or of one within it, or its name as events have it, such as
+                "Pipeline/Rank". Not one of a graph that a hook runs.
+            size: How many outcomes wait for the reader at most. ``results.dropped`` counts those
+                that were dropped. To lose none, read ``stream()`` of the node: that waits.
+            observers: As for ``run``, as are deadline, detached, journal and watch.
+
+        Raises:
+            ValueError: There is no such node.
+        """
+        from ..run.reading import results_of  # loads where it is used
+        from .results import names_of
+
+        names = names_of(self, node)
+
+        def launch(tap: Tap) -> RunTask:
+            return self.launched_with(tap, shared, observers, **settings)
+
+        return results_of(launch, check_count("size", size), names)
 
     def to_mermaid(self) -> str:
         """Return the graph as a Mermaid flowchart."""

@@ -44,6 +44,23 @@ def box_of(node: AnyNode) -> Box:
     return outer
 
 
+def named(graph: AnyNode) -> Iterator[tuple[str, AnyNode]]:
+    """Yield the nodes of a graph and of all within it, by the names that events use."""
+    path = [_filled(Box("", ""), graph, "")]
+    while path:
+        within = next(path[-1], None)
+        if within is None:
+            path.pop()
+            continue
+        _, node, prefix = within
+        name = prefix[:-1]
+        yield name, node
+        while len(parts := node.composition.nodes) == 1 and parts[0].name == node.name:
+            node = parts[0]  # a branch that is a single node
+            yield name, node
+        path.append(_filled(*within))
+
+
 def _public(text: str) -> str:
     """Return a name or an action without what looks like a secret."""
     return redacted(text) if _SUSPECT.search(text) else text

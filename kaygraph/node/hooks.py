@@ -230,6 +230,7 @@ MADE = frozenset(
         "exec_kind",
         "fan_out_of",
         "has_exec",
+        "gives_many",
         "has_given_name",
         "hook_kinds",
         "in_line",

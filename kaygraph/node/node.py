@@ -65,6 +65,7 @@ class BaseNode(Pipeable, Wired, Facts, Runnable, Generic[P, E, I, R]):
     _private: ClassVar[frozenset[str]]
     _hook_names: ClassVar[frozenset[str]] = frozenset({"prep", "exec", "post", "lifespan"})
     hook_kinds = (False, False, False)  # has a lifespan; prep, post are async
+    gives_many = False  # its results are those of its items
     is_source = False  # its `exec` takes what its own `prep` gives, and nothing else
     _fallback_is_async = False
     _has_fallback = False

@@ -9,8 +9,10 @@ from ..events import NodeFinished, NodeStarted
 from ..executors.kinds import result_of
 from ..observability.conflicts import checked
 from ..observability.slow_hooks import timed
-from ..run.frame import Frame
+from ..outcome import Outcome, status_of
+from ..run.frame import Cell, Frame
 from ..run.place import InNode
+from ..run.tap import Tap
 from .node import BaseNode
 
 
@@ -23,7 +25,7 @@ async def lifecycle(node: BaseNode[Any, Any], shared: Any, frame: Frame) -> str 
     name, started = frame.name_of(node), now()
     emit(NodeStarted(name, started))
     try:
-        if frame.run.journal is None:
+        if frame.run.journal is None and frame.run.tap is None:
             action = await node.run_within(shared, frame)
         else:
             action = await _visited(node, shared, frame)
@@ -37,10 +39,37 @@ async def lifecycle(node: BaseNode[Any, Any], shared: Any, frame: Frame) -> str 
 def _visited(
     node: BaseNode[Any, Any], shared: Any, frame: Frame
 ) -> Coroutine[Any, Any, str | None]:
+    run = frame.run
+    if run.tap is not None and not node.gives_many:
+        tap = frame.tap_of(frame.name_of(node))
+        if tap is not None:
+            return _tapped(tap, node, shared, frame)
+    return _recorded(node, shared, frame)
+
+
+def _recorded(
+    node: BaseNode[Any, Any], shared: Any, frame: Frame
+) -> Coroutine[Any, Any, str | None]:
     journal = frame.run.journal
     if journal is None:
         return node.run_within(shared, frame)
     return journal.visited(node, frame, partial(node.run_within, shared, frame))
+
+
+async def _tapped(tap: Tap, node: BaseNode[Any, Any], shared: Any, frame: Frame) -> str | None:
+    """Run a node's lifecycle, and take the result of its ``exec``."""
+    name, cell = frame.name_of(node), Cell()
+    now = asyncio.get_running_loop().time
+    started = now()
+    try:
+        action = await _recorded(node, shared, frame.derive(cell=cell))
+    except Exception as error:
+        status, seconds = status_of(error), now() - started
+        tap.put(Outcome(name, 0, status, None, error, cell.attempts, seconds))
+        raise
+    frame.record(cell.value, cell.attempts)
+    tap.put(Outcome(name, 0, "ok", cell.value, None, cell.attempts, now() - started))
+    return action
 
 
 async def prepared(node: BaseNode[Any, Any], shared: Any, frame: Frame) -> Any:

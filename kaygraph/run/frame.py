@@ -13,6 +13,7 @@ from typing import Any, TypedDict, Unpack
 from ..limits.permits import Permits
 from ..outcome import Outcome
 from .run import Run
+from .tap import Tap
 
 NO_PARAMS: Mapping[str, Any] = MappingProxyType({})
 
@@ -173,6 +174,11 @@ class Frame:
         if self.scope is None:
             return str(node.name)
         return f"{self.scope.path}{self.scope.names.get(node, node.name)}"
+
+    def tap_of(self, name: str) -> Tap | None:
+        """Return what takes the results of the node of a name; nearly always None."""
+        tap = self.run.tap
+        return tap if tap is not None and name in tap.names else None
 
     @property
     def is_entry(self) -> bool:

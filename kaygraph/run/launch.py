@@ -27,6 +27,7 @@ from .place import PLACE
 from .recorder import RunsRecorded
 from .run import TURN_S, Run
 from .runner import LoopFactory, check_loop_factory
+from .tap import Tap
 from .task import RunTask
 from .watcher import Watcher, watcher_of
 
@@ -170,7 +171,22 @@ class Runnable:
         watch: Watcher | int = False,
     ) -> RunTask:
         """Begin a run on the current event loop, in a task of its own, and return it."""
+        given = deadline, detached, journal, watch
+        return self.launched_with(None, shared, observers, *given)
+
+    def launched_with(
+        self,
+        tap: Tap | None,
+        shared: Any,
+        observers: Sequence[Observer],
+        deadline: float | None = None,
+        detached: bool = False,
+        journal: RunsRecorded | None = None,
+        watch: Watcher | int = False,
+    ) -> RunTask:
+        """Launch a run whose results of one node somebody takes; for the engine."""
         run = Run()
+        run.tap, run.watched = tap, tap is not None
         asked = self._asked(
             self.run_within, shared, observers, deadline, run, detached, journal, watch
         )

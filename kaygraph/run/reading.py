@@ -2,12 +2,14 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 from ..aio.tasks import is_cancelled
 from ..events import Event, Observer
+from ..outcome import Outcome
+from .tap import Tap
 from .task import RunTask
 
 T = TypeVar("T")
@@ -142,3 +144,17 @@ def events_of(launch: Callable[[Observer], RunTask], size: int, items: bool) -> 
 
     events = Events(begun, size)
     return events
+
+
+class Results(Reading[Outcome[Any]]):
+    """What the items of one node come to: see ``Graph.results``."""
+
+
+def results_of(launch: Callable[[Tap], RunTask], size: int, names: Collection[str]) -> Results:
+    """Return the results of a node of a run that is launched with a tap."""
+
+    def begun() -> RunTask:
+        return launch(Tap(names, results.take))
+
+    results = Results(begun, size)
+    return results

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from concurrent.futures import ThreadPoolExecutor
 
     from .recorder import Recorder
+    from .tap import Tap
 
 C = TypeVar("C", Permits, KeyedPermits)
 H = TypeVar("H")
@@ -63,6 +64,7 @@ class Run:
     ambient: ClassVar[tuple[Observer, ...]] = ()  # those who watch every run that begins
     watched = False  # nodes are to be looked at: somebody observes, or records
     watches_items = False  # and so is each item
+    tap: "Tap | None" = None  # takes the results of one node
     journal: "Recorder | None" = None
     emit: Emit | None = None
     tell: Emit | None = None  # of its begin and end: not all that hear the rest

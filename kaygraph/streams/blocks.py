@@ -29,7 +29,8 @@ def stage_of(
     It works on many items at once where nothing is asked for between two of them: no attempts, no
     limits, no observers.
     """
-    exec_block = exec_block_of(node) if node.exec_is_plain and frame.bare else None
+    is_bare = frame.bare and frame.tap_of(frame.name_of(node)) is None
+    exec_block = exec_block_of(node) if node.exec_is_plain and is_bare else None
     if exec_block is None:
         return Stage(node, inbox, outbox, frame, outcomes)
     return BlockStage(node, inbox, outbox, frame, outcomes, exec_block)

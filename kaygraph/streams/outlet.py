@@ -1,12 +1,13 @@
 """Where a worker of a stage puts the values that its items yield."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ..aio.buffer import Buffer, wake
 from ..aio.tasks import TURN
 from ..limits.slots import Slot
+from ..outcome import Outcome
 from .order import Order
 
 UNBOUNDED = 2**62  # the size of a buffer that is never full
@@ -91,3 +92,15 @@ class StageOutlet:
             self.waited_s += now - began
             if timer is not None and left is not None:
                 timer.go_on(left)
+
+
+class ReadOutlet(StageOutlet):
+    """An outlet whose values are taken by somebody else as well, as they are yielded."""
+
+    def __init__(self, read: Callable[[Outcome[Any]], None], name: str, *args: Any) -> None:
+        super().__init__(*args)
+        self._read, self._name = read, name
+
+    def put(self, value: Any, /) -> bool:
+        self._read(Outcome(self._name, self.index, "ok", value))
+        return super().put(value)

@@ -63,6 +63,7 @@ class Pipeline(BaseNode[Any, list[Any] | None], Streaming[Any]):
         name: What it is called in events, reports and drawings.
     """
 
+    gives_many = True
     buffer: int = 64
     collect: bool = True
     _checks: ClassVar[Checks] = checks_of(PipelineSettings)

@@ -21,6 +21,7 @@ from ..node.observed import begun
 from ..outcome import Outcome
 from ..run.frame import Frame
 from ..run.place import PLACE, Worker
+from .calls import outlet_of, plain_call, work_of
 from .order import Order
 from .outlet import UNBOUNDED, StageOutlet
 from .report import StageReport
@@ -51,7 +52,9 @@ class Stage:
         self.held_up = self.held_since = 0.0  # for how long any did, and since when one does
         shows = frame.rules.show_items
         self.failures = Failures(self.name, getattr(node, "on_error", "raise"), shows=shows)
-        self.timed = self.failures.on_error not in ("raise", "skip")  # for the outcomes
+        self.tap = frame.tap_of(self.name)
+        # For the outcomes.
+        self.timed = self.tap is not None or self.failures.on_error not in ("raise", "skip")
         self.clock = asyncio.get_running_loop().time
         self.taken = self.passed = self.cancelled = 0
         self.busy = self.starved = self.blocked = 0.0
@@ -100,7 +103,7 @@ class Stage:
         """Let the node read the whole stream, and pass on what it makes of it."""
         assert self.node.regroup is not None
         started = self.clock()
-        outlet = StageOutlet(self.outbox, Slot(), None)
+        outlet = outlet_of(self.outbox, Slot(), None, self.name, self.tap)
         try:
             await hand_on(aiter(self.node.regroup(self._arriving())), outlet)
         finally:
@@ -159,16 +162,13 @@ class Stage:
     async def worker(self, number: int) -> None:
         """Work on items until there are no more."""
         node, frame = self.node, self.frame
-        plain: Callable[[Any], Awaitable[Any]] | None = None
-        if not node.has_exec:
-            plain = _unchanged
-        elif node.exec_is_plain and frame.bare and not self.timed:
-            plain = node.exec  # type: ignore[assignment]
-            self.failures.emit = frame.run.emit
         slot = Slot((self.cap, *frame.caps), number, self.timed, self.pool)
+        plain = plain_call(node, frame, self.name, slot, self.tap, self.timed)
+        if plain is not None:
+            self.failures.emit = frame.run.emit
         outlet: StageOutlet | None = None
         if node.exec_kind in YIELDING:
-            outlet = slot.outlet = StageOutlet(self.outbox, slot, self.order)
+            outlet = slot.outlet = outlet_of(self.outbox, slot, self.order, self.name, self.tap)
         PLACE.set(Worker(node, frame, slot, several=True))  # in a task of its own
         started = self.clock()
         try:
@@ -245,7 +245,8 @@ class Stage:
         # What goes on when exec has ended: what it returns, or nothing more than it has yielded.
         done: Sequence[Any] | None = None if slot.outlet is None else ()
         window = order.window if order else UNBOUNDED
-        items = self.node.run_items(self.frame)
+        on_error = self.failures.on_error
+        items = work_of(self.node, self.frame, self.name, slot, self.tap, on_error)
         if plain is None:
             items.begin(slot)
         work: Callable[..., Awaitable[Any]] = items.run
@@ -394,7 +395,3 @@ def _cancelling() -> Callable[[], int]:
     task = current_task()
     assert task is not None
     return task.cancelling
-
-
-async def _unchanged(item: Any) -> Any:
-    return item

@@ -25,6 +25,7 @@ from kaygraph import (
     Cache,
     Chain,
     CircuitBreaker,
+    Event,
     Graph,
     Journal,
     MapReduceNode,
@@ -282,3 +283,19 @@ def watched(registry: CollectorRegistry, tracers: TracerProvider) -> None:
     OpenTelemetry(item_spans="all")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
     Prometheus(port=9000)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
     graph.run({}, observers=OpenTelemetry())  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+
+
+async def reading(node: Node[str, int]) -> None:
+    async with graph.events({}, items=True, size=10, deadline=3, observers=[]) as events:
+        async for event in events:
+            assert_type(event, Event)
+    assert_type(events.action, str | None)
+    assert_type(events.dropped, int)
+    assert_type(events.run, RunTask)
+    async with graph.results({}, node) as results, graph.results(None, "Read") as others:
+        async for outcome in results:
+            assert_type(outcome, Outcome[Any])
+        assert_type(await anext(others), Outcome[Any])
+    node.say("done")
+    graph.events({}, itmes=True)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
+    graph.results({}, 3)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
