@@ -25,6 +25,7 @@ from .store import (
 
 BATCH = 256  # rows that are read at once
 AT_ONCE = 1 << 16  # bytes of a row that is written at once, at most
+PAGE = 4096  # bytes of a page, about
 
 
 class SQLiteStore:
@@ -133,7 +134,7 @@ class SQLiteStore:
         if self._durable or len(blob) > AT_ONCE or run not in self._written:
             return None
         key, number, values = self._next(run, epoch, blob)
-        if not self._file.change_at_once(APPEND, values):
+        if not self._file.change_at_once(APPEND, values, 2 + len(blob) // PAGE):
             return None
         self._written[run] = key, number
         return number

@@ -29,10 +29,7 @@ POLL_S = 0.001  # between two tries to get a lock
 # lock almost always. So it leaves a gap that is longer than their pause, every so often.
 GAP_S = 0.0015
 GAP_EVERY_S = 0.02
-# So many commits are made at once before one may make a checkpoint: SQLite's own measure is 1,000
-# pages, and a commit writes one to three.
-CHECKPOINT_EVERY = 400
-CHECKPOINT_PAGES = 1000
+CHECKPOINT_PAGES = 1000  # in the log, until it is time for one: SQLite's own measure
 APPLICATION_ID = 0x4B617947  # of a file that was made for a journal and nothing else
 
 _LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
@@ -71,7 +68,7 @@ class SQLiteFile:
         self._connection: sqlite3.Connection | None = None
         self._ended = self._gap = time.monotonic()  # of the last commit, and the last gap
         self._files = 0, 0  # the inodes of the file and its log
-        # How many commits may be made at once until the next checkpoint. None: SQLite makes one by
+        # How many pages may be written at once until the next checkpoint. None: SQLite makes one by
         # itself, at any commit that is not.
         self._left: int | None = None
         self._asked = False  # for a commit at once, since the last one
@@ -151,14 +148,22 @@ class SQLiteFile:
         self._check_files()
         return cursor.rowcount
 
-    def change_at_once(self, statement: str, values: Values) -> int | None:
+    def change_at_once(self, statement: str, values: Values, pages: int) -> int | None:
         """Do the same without a wait for others or for the disk; None: it is left to ``change``.
 
         A checkpoint waits for the disk, and so does the first commit after it, which begins the log
         anew: ``change`` makes both.
+
+        Args:
+            statement: As for ``change``.
+            values: The same.
+            pages: How many it writes, about.
         """
         self._asked = True
-        if not self._left or self._is_gap_due(time.monotonic()):
+        if self._left is None or self._is_gap_due(time.monotonic()):
+            return None
+        if self._left < pages:
+            self._left = 0
             return None
         try:
             with self._in_use:
@@ -167,7 +172,9 @@ class SQLiteFile:
             if _is_locked(error):
                 return None
             raise self._told(error) from error
-        self._left -= 1
+        except UnicodeDecodeError as error:  # as in _patiently
+            raise corrupt(self.place, "SQLite cannot read it") from error
+        self._left -= pages
         self._check_files()
         return changed
 
@@ -259,7 +266,7 @@ class SQLiteFile:
         """Set whether SQLite makes a checkpoint at a commit, when it is time for one."""
         pages = CHECKPOINT_PAGES if made else 0
         self._patiently(lambda db: db.execute(f"PRAGMA wal_autocheckpoint = {pages}"))
-        self._left = None if made else CHECKPOINT_EVERY
+        self._left = None if made else CHECKPOINT_PAGES
 
     def _inodes(self) -> tuple[int, int]:
         try:

@@ -32,7 +32,7 @@ from tests.journal.test_power_loss import ROWS, blob
 from kaygraph.journal import sqlite_file
 from tests.journal.stores import AtOnce, SQLiteStore
 
-sqlite_file.CHECKPOINT_PAGES, sqlite_file.CHECKPOINT_EVERY = 12, 5
+sqlite_file.CHECKPOINT_PAGES = 12
 store = AtOnce(sys.argv[1]) if sys.argv[2] == "at once" else SQLiteStore(
     sys.argv[1], durable=sys.argv[2] == "durable")
 store._file._connection.execute("PRAGMA wal_autocheckpoint = 12")

@@ -612,7 +612,7 @@ def test_rows_that_are_written_at_once_leave_gaps_to_append(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It sleeps, so that others get the lock; nothing that is written at once does."""
-    monkeypatch.setattr(sqlite_file, "CHECKPOINT_EVERY", 1e9)
+    monkeypatch.setattr(sqlite_file, "CHECKPOINT_PAGES", 10**9)
     with ready(path) as (opened, epoch):
         time = Time()
         monkeypatch.setattr(sqlite_file, "time", time)

@@ -106,8 +106,8 @@ BUGS = [
         "4 acknowledged, 3 there",
         {
             sqlite.SQLiteStore.append_at_once: """
-                - if not self._file.change_at_once(APPEND, values):
-                + if self._file.change_at_once(APPEND, values) is None:
+                - if not self._file.change_at_once(APPEND, values, 2 + len(blob) // PAGE):
+                + if self._file.change_at_once(APPEND, values, 2) is None:
             """
         },
     ),
