@@ -124,8 +124,8 @@ def make_parser() -> Parser:
         type=limit,
         help="how many files (batch, mapreduce) or records (pipeline)",
     )
-    add("--run-in", metavar="PLACE", choices=("thread", "process"), help="thread or process "
-        "(batch, mapreduce)")  # fmt: skip
+    add("--run-in", metavar="PLACE", choices=("thread", "process", "dask"), help="thread, process "
+        "or dask, a cluster that it starts (batch, mapreduce)")  # fmt: skip
     add("--mapper", metavar="MODULE:FUNCTION", help="your own map function (mapreduce)")
     add("--reducer", metavar="MODULE:FUNCTION", help="your own reduce function (mapreduce)")
     add("--progress", action="store_true", help="show how far each node is (in a terminal: always)")

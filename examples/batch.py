@@ -13,7 +13,8 @@ Parsing is work for the processor, and the threads of one Python process take tu
 same chunks go through a single worker, through a pool of threads and through a pool of processes,
 one pool after the other. A table has the wall time of each, as it was measured. Before, every file
 is read once, so that no pool has to wait for the disk. Files of one's own go through threads alone,
-unless ``--run-in process`` asks for the comparison.
+unless ``--run-in process`` asks for the comparison. ``--run-in dask`` has the workers of a Dask
+cluster in the place of processes.
 
 Some files of the standard library are wrong on purpose: they are there to test the parser. What is
 wrong with a file is kept as that file's result, so that it does not take its chunk along.
@@ -50,8 +51,9 @@ FILES_A_CHUNK = 8
 PARSING = threading.Lock()
 FAULTS_SHOWN = 5
 SAMPLE = 120  # files of the standard library, spread over all of it
+SAID = {"One": "one worker", "Dask": "Dask's workers"}
 BUSY = 0.7  # the share of its time that a worker has a processor, below which others have it
-POOLS = ("One", "Threads", "Processes")
+POOLS = ("One", "Threads")  # and "Processes" or "Dask"
 PARSED = (".py", ".pyi")
 
 # The parser warns of doubtful code (a stray backslash, say) under the name of the file, and this
@@ -119,11 +121,12 @@ def prepare(options: Options) -> Shared:
 
 def compares(options: Options) -> bool:
     """Whether the files go through all three pools."""
-    return options.run_in == "process" or (options.run_in is None and options.paths is None)
+    here = options.run_in is None and options.paths is None
+    return here or options.run_in in ("process", "dask")
 
 
 def build(options: Options) -> Graph:
-    workers, _ = pool_of(options)
+    workers, place = pool_of(options)
     split = BatchSplitterNode(size=FILES_A_CHUNK, name="Split", reads="files", writes="chunks")
     # The function says nothing of threads or processes: ``run_in`` does.
     pool = partial(ParallelFunctionNode, measure_chunk, reads="chunks", writes="measured")
@@ -131,8 +134,11 @@ def build(options: Options) -> Graph:
     if not compares(options):
         return Graph(split >> threads >> summarise, name="batch")
     one = pool(name="One", run_in="thread", max_workers=1)
-    processes = pool(name="Processes", run_in="process", max_workers=workers)
-    return Graph(split >> one >> threads >> processes >> summarise, name="batch")
+    if options.run_in == "dask":
+        third = pool(name="Dask", run_in=place)
+    else:
+        third = pool(name="Processes", run_in="process", max_workers=workers)
+    return Graph(split >> one >> threads >> third >> summarise, name="batch")
 
 
 def rows(shared: Shared) -> Iterable[Row]:
@@ -162,10 +168,11 @@ def show(shared: Shared, report: RunReport, screen: Screen) -> None:
 
 def show_pools(shared: Shared, report: RunReport, screen: Screen) -> None:
     """Print the wall time of each pool, and how it compares with that of one worker."""
-    one, threads, processes = (pool_figures(report, name) for name in POOLS)
+    third = third_pool(report)
+    one, threads, others = (pool_figures(report, name) for name in (*POOLS, third))
     screen.print("", pools_table(shared, report))
     screen.print(
-        f"Processes: {one.wall_s / processes.wall_s:.2f} times as fast as one worker, their start "
+        f"{third}: {one.wall_s / others.wall_s:.2f} times as fast as one worker, the start "
         f"included. Threads: {one.wall_s / threads.wall_s:.2f} times; they take turns at the "
         "interpreter."
     )
@@ -185,12 +192,19 @@ def pools_table(shared: Shared, report: RunReport) -> Table:
     for column in ("wall s", "files/s", "times one"):
         table.add_column(column, justify="right")
     one = pool_figures(report, "One")
-    for name in POOLS:
+    for name in (*POOLS, third_pool(report)):
         pool = pool_figures(report, name)
-        said = "one worker" if name == "One" else f"{len(pool.workers)} {name.lower()}"
+        said = f"{len(pool.workers)} {name.lower()}"
+        if name in SAID:
+            said = SAID[name]
         speed = f"{files / pool.wall_s:,.0f}"
         table.add_row(said, f"{pool.wall_s:.2f}", speed, f"{one.wall_s / pool.wall_s:.2f}")
     return table
+
+
+def third_pool(report: RunReport) -> str:
+    names = {path.split("/")[-1] for path in report.nodes}
+    return "Dask" if "Dask" in names else "Processes"
 
 
 def pool_figures(report: RunReport, name: str) -> NodeFigures:

@@ -5,16 +5,18 @@ import os
 import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from examples.workflow import Options
+from kaygraph.executors.dask import Dask
 
 # Installed packages live below the standard library and are not part of it.
 INSTALLED = frozenset({"site-packages", "dist-packages"})
 
 
-def pool_of(options: Options) -> tuple[int, str]:
+def pool_of(options: Options) -> tuple[int, Any]:
     """Return how many workers there are to be (one for each core by default), and where they
-    run: "thread" (by default) or "process".
+    run: "thread" (by default), "process", or a cluster that is started for the run.
 
     Raises:
         ValueError: The options ask for something else.
@@ -23,8 +25,10 @@ def pool_of(options: Options) -> tuple[int, str]:
     if workers < 1:
         raise ValueError(f"--workers must be at least 1, got {workers}.")
     run_in = options.run_in or "thread"
+    if run_in == "dask":
+        return workers, Dask(workers=workers)
     if run_in not in ("thread", "process"):
-        raise ValueError(f"--run-in must be 'thread' or 'process', got {run_in!r}.")
+        raise ValueError(f"--run-in must be 'thread', 'process' or 'dask', got {run_in!r}.")
     return workers, run_in
 
 

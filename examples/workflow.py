@@ -57,7 +57,7 @@ class Options:
     journal: str | None = None  # where the run is recorded
     seed: int = 7
     services: str | None = None  # the URL of a service that runs already
-    run_in: str | None = None  # "thread" or "process"
+    run_in: str | None = None  # "thread", "process" or "dask"
     mapper: str | None = None  # "module:function"
     reducer: str | None = None
     verbose: bool = False

@@ -23,7 +23,7 @@ from .cluster import Cluster, Workers
 from .elsewhere import in_time
 from .remote import Chunk, Gone, Worker
 from .sending import given_pickled, node_pickled
-from .waiting import Entry, Queue
+from .waiting import Entry, Queue, Room
 
 T = TypeVar("T")
 
@@ -100,7 +100,7 @@ class Session:
     def permits(self, node: Any) -> Permits:
         """Return permits for as many items as keep all workers busy; that changes with them."""
         self._queue_of(node)  # which refuses what cannot be sent, before there is any item
-        self._widths[node] = permits = Permits(1)
+        self._widths[node] = permits = Room(1)
         self._widen()
         return permits
 

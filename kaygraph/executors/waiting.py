@@ -69,6 +69,14 @@ class Entry:
             del error  # it holds this frame: no cycle may keep them alive
 
 
+class Room(Permits):
+    """Permits for as many items as keep the workers of a cluster busy."""
+
+    __slots__ = ()
+
+    setting = "run_in"
+
+
 class Queue:
     """The items of one node that wait for a worker.
 
@@ -88,7 +96,6 @@ class Queue:
         self.limited = False
         self.deaths = 0
         self.pending: deque[Entry] = deque()
-        self.permits: Permits | None = None  # of a node that is not told how many items
         self._size = 1
         self._each_s: float | None = None  # an average, of which the latest have the largest part
 

@@ -124,6 +124,7 @@ def _line(run: Measured) -> str:
     setting = max(node.queued_for, key=node.queued_for.__getitem__)
     raised = {
         "rate": "its rate: only a higher rate= makes it faster",
+        "run_in": "the workers of its cluster: more of them will help",
         "limit_by": "its keys: only a higher max_per_key= makes it faster",
     }.get(setting, "the permits of a graph around it: a higher max_workers= there will help")
     return f"{node.name} stands in line for {raised}"

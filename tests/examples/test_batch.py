@@ -156,6 +156,17 @@ def test_processes_find_the_same_and_all_pools_are_measured(folder: Path) -> Non
     assert [*table.columns[3].cells] == [f"{one / pool.wall_s:.2f}" for pool in pools]
 
 
+@pytest.mark.proofs
+def test_a_cluster_finds_the_same(folder: Path) -> None:
+    """One that the run starts, in the place of the processes."""
+    in_threads, _ = run(WORKFLOW, Options(paths=str(folder)))
+    shared, report = run(WORKFLOW, Options(paths=str(folder), run_in="dask", workers=2))
+    assert list(WORKFLOW.rows(shared)) == list(WORKFLOW.rows(in_threads))
+    assert report.nodes["Dask"].items["ok"] == 3
+    assert "Dask's workers" in [*pools_table(shared, report).columns[0].cells]
+    assert "Dask: " in "\n".join(shown(shared, report))
+
+
 def test_a_busy_machine_is_told(folder: Path) -> None:
     """Where a worker had no processor for a third of its time, the comparison says little."""
     shared, report = run(WORKFLOW, Options(paths=str(folder), run_in="process"))

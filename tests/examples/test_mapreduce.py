@@ -106,6 +106,14 @@ def test_processes_count_what_threads_count() -> None:
     assert in_processes == result(Options(paths=files)) != {}
 
 
+@pytest.mark.proofs
+def test_a_cluster_counts_what_threads_count() -> None:
+    """One that the run starts."""
+    files = str(LIBRARY / "json" / "*.py")
+    on_cluster = result(Options(paths=files, run_in="dask", workers=2))
+    assert on_cluster == result(Options(paths=files)) != {}
+
+
 # Words
 
 

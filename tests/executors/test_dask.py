@@ -24,6 +24,7 @@ from kaygraph._extras import MissingExtraError
 from tests.executors.cluster import TestCluster, cluster_of
 from tests.executors.clustered import (
     Marks,
+    Meets,
     Noting,
     One,
     Pids,
@@ -263,6 +264,25 @@ async def test_workers_of_its_own_end_with_the_run() -> None:
     pids = await results_of(Pids([1, 2, 3], run_in=place))
     (pid,) = set(pids)
     assert not is_alive(pid)
+
+
+@pytest.mark.proofs
+async def test_workers_of_its_own_listen_on_loopback_alone(tmp_path: Path) -> None:
+    """Scheduler, workers, nannies and dashboards."""
+    psutil = pytest.importorskip("psutil")
+    node = Meets([0], str(tmp_path), 2, run_in=Dask(workers=1))
+    run = asyncio.ensure_future(results_of(node))
+    await until(lambda: os.listdir(tmp_path))  # a worker has begun
+    processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    listening = {
+        socket.laddr.ip
+        for process in processes
+        for socket in process.net_connections("inet")
+        if socket.status == psutil.CONN_LISTEN
+    }
+    note(str(tmp_path / "enough"), "")
+    await run
+    assert listening == {"127.0.0.1"}
 
 
 @pytest.mark.proofs

@@ -4,6 +4,7 @@ import asyncio
 import os
 import random
 import signal
+import sys
 from collections import Counter
 from itertools import count, takewhile
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 
 from kaygraph import ClusterUnavailableError, Outcome, RunReport, WorkerDiedError
 from kaygraph.executors.memory import resident
+from tests.children import child, ran
 from tests.executors.cluster import cluster_of
 from tests.executors.clustered import Meets, Pids, Poison, Slow, Source, Squares, Steps, Waits
 
@@ -171,3 +173,36 @@ async def test_memory_of_the_client_does_not_grow_with_the_items() -> None:
         late = resident()
     assert number == 100_000
     assert late < early + 20_000_000
+
+
+PROGRAM = """
+import sys
+from kaygraph import Graph, Journal
+from kaygraph.executors.dask import Dask
+from tests.executors.clustered import Steps
+
+if __name__ == "__main__":
+    address, folder, journal = sys.argv[1:]
+    node = Steps(list(range(200)), folder, run_in=Dask(address))
+    shared = {}
+    Graph(node).run(shared, journal=Journal(journal, run="again"))
+    print(sorted(item for item, _ in shared["results"]) == list(range(200)))
+"""
+
+
+async def test_client_that_is_killed_goes_on_where_it_was(tmp_path: Path) -> None:
+    """With a journal, no item is run again whose result had been recorded."""
+    folder = tmp_path / "notes"
+    folder.mkdir()
+    (tmp_path / "program.py").write_text(PROGRAM)
+    with cluster_of(2) as cluster:
+        command = (
+            sys.executable, tmp_path / "program.py", cluster.address, folder, tmp_path / "j.db",
+        )  # fmt: skip
+        with child(*command) as process:
+            await until(lambda: sum(lines_in(folder).values()) > 80)
+            process.kill()
+        before = lines_in(folder)
+        assert ran(*command, check=True).stdout == "True\n"
+        again = [item for item, times in (lines_in(folder) - before).items() if item in before]
+    assert len(again) < 80

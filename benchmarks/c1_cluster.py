@@ -1,0 +1,99 @@
+"""C1 to C4: items on a cluster of two processes, against ``client.map`` and ``gather`` there.
+
+The figure is how many times the throughput is. By wall clock, since the work is done elsewhere.
+Both clients are connected anew for each round, ours by the run.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
+from statistics import median
+from typing import Any
+
+from benchmarks.harness import Benchmark, Figure
+from kaygraph import Graph, ParallelBatchNode
+
+ROUNDS = 3
+
+
+class Sleeps(ParallelBatchNode[Any, Any]):
+    """Takes so many seconds for each of so many items."""
+
+    def __init__(self, items: int, seconds: float, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.items, self.seconds = items, seconds
+
+    def prep(self, _: Any) -> range:
+        return range(self.items)
+
+    def exec(self, item: int) -> int:
+        return slept(item, self.seconds)
+
+    def post(self, shared: Any, _: Any, results: list[int]) -> None:
+        shared["results"] = results
+
+
+def slept(item: int, seconds: float) -> int:
+    time.sleep(seconds)
+    return item
+
+
+def cases(size: int) -> Iterator[Benchmark]:
+    with suppress(ImportError):
+        import distributed  # noqa: F401
+
+        for name, seconds, items, target in (
+            ("C1", 1.0, 16, 0.95),
+            ("C2", 0.05, 200, 0.95),
+            ("C3", 0.005, 1_000, 4.0),
+            ("C4", 0.001, 2_000, 8.0),
+        ):
+            yield Figure(
+                name=name,
+                what=f"items of {seconds:g} s on a cluster of two processes",
+                measure=partial(throughput, max(2, items // size), seconds / min(size, 2)),
+                target=target,
+                at_least=True,
+            )
+
+
+def throughput(items: int, seconds: float) -> tuple[float, dict[str, Any]]:
+    """Return how many times the throughput of ``client.map`` a graph has."""
+    from distributed import Client, LocalCluster
+
+    from kaygraph.executors.dask import Dask
+
+    with LocalCluster(  # type: ignore[no-untyped-call]
+        n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address="127.0.0.1:0"
+    ) as cluster:
+        address = cluster.scheduler_address
+
+        def floor() -> None:
+            with Client(address, set_as_default=False) as client:  # type: ignore[no-untyped-call]
+                futures = client.map(slept, range(items), seconds=seconds, pure=False)
+                assert client.gather(futures) == list(range(items))
+
+        def ours() -> None:
+            shared: dict[str, Any] = {}
+            graph = Graph(Sleeps(items, seconds, run_in=Dask(address)))
+            asyncio.run(graph.run_async(shared))
+            assert shared["results"] == list(range(items))
+
+        floor()
+        ours()
+        rounds = [(seconds_of(floor), seconds_of(ours)) for _ in range(ROUNDS)]
+    floors, our = (median(times) for times in zip(*rounds, strict=True))
+    ideal = items * seconds / 2
+    details = {
+        "floor_us": 1e6 * floors / items, "ours_us": 1e6 * our / items,
+        "floor_efficiency": ideal / floors, "efficiency": ideal / our,
+    }  # fmt: skip
+    return median(theirs / mine for theirs, mine in rounds), details
+
+
+def seconds_of(work: Callable[[], None]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
