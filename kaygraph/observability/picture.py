@@ -1,6 +1,6 @@
 """The timeline of a report as rows and bars, for its drawing as SVG."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from .._formatting import redacted
 from ..drawing.timeline import Row, Track, timeline_svg
@@ -8,6 +8,7 @@ from .figures import NodeFigures
 from .timeline import MOST_LANES, Lane, Series, Timeline
 
 MOST_ROWS = 50
+MOST_BARS = 120
 
 
 def drawn(
@@ -23,7 +24,9 @@ def drawn(
     if len(shown) > MOST_ROWS:
         least = took[MOST_ROWS - 1]
         shown = [one for one in shown if max(one.wall_s, one.work_s, one.load_s) >= least]
-    rows = [row_of(timeline, one) for one in shown[:MOST_ROWS]]
+    shown = shown[:MOST_ROWS]
+    most = most_lanes([len(one.workers) for one in shown if not one.is_whole])
+    rows = [row_of(timeline, one, most) for one in shown]
     rows.sort(key=lambda row: (began(row), row.name.count("/")))
     whole = max(seconds, timeline.axis.end)
     bins = max(1.0, whole / timeline.axis.width)
@@ -36,8 +39,16 @@ def began(row: Row) -> int:
     return min([next((n for n, value in enumerate(one) if value), len(one)) for one in several])
 
 
-def row_of(timeline: Timeline, figures: NodeFigures) -> Row:
-    """Return what is drawn of a node."""
+def most_lanes(workers: Sequence[int]) -> int:
+    """Return up to how many workers a node has a bar for each, so that there are not too many."""
+    for most in range(MOST_LANES, 1, -1):
+        if sum([one if one <= most else 1 for one in workers]) <= MOST_BARS:
+            return most
+    return 1
+
+
+def row_of(timeline: Timeline, figures: NodeFigures, most: int = MOST_LANES) -> Row:
+    """Return what is drawn of a node; with more than ``most`` workers they have one bar."""
     times = timeline.times_of(figures.name)
     assert times is not None
     lanes = [times.lanes[number] for number in sorted(times.lanes)]
@@ -45,7 +56,7 @@ def row_of(timeline: Timeline, figures: NodeFigures) -> Row:
     tracks = list[Track]()
     if figures.is_whole:
         pass
-    elif len(figures.workers) <= MOST_LANES:
+    elif len(figures.workers) <= most:
         tracks += [_track(timeline, lane, 1) for lane in lanes]
     else:
         tracks.append(_track(timeline, times.whole, workers))

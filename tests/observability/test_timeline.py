@@ -23,7 +23,7 @@ from kaygraph import (
     RunStarted,
 )
 from kaygraph.drawing.timeline import Row
-from kaygraph.observability.picture import row_of
+from kaygraph.observability.picture import MOST_BARS, most_lanes, row_of
 from kaygraph.observability.timeline import BINS, Axis, Series, Timeline
 from tests.clock import VIRTUAL
 
@@ -413,3 +413,17 @@ def test_many_nodes_are_as_many_rows_as_can_be_looked_at() -> None:
     report = RunReport()
     Graph(start).run({}, observers=[report])
     assert "and 30 more nodes" in report.to_svg()
+
+
+@given(st.lists(st.integers(1, 40), max_size=50))
+def test_there_are_not_more_bars_than_can_be_looked_at(workers: list[int]) -> None:
+    """Nodes with many workers have one bar then, so that the drawing stays small."""
+    most = most_lanes(workers)
+    assert 1 <= most <= 12
+    assert sum(one if one <= most else 1 for one in workers) <= MOST_BARS
+
+
+def test_few_nodes_have_a_bar_for_each_worker() -> None:
+    """Up to twelve."""
+    assert most_lanes([12] * 10) == 12
+    assert most_lanes([12] * 10 + [3]) == 11
