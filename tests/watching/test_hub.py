@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from kaygraph.snapshot import CapSnapshot, NodeSnapshot, RunSnapshot, Waiting
+from kaygraph.snapshot import BreakerSnapshot, CapSnapshot, NodeSnapshot, RunSnapshot, Waiting
 from kaygraph.watching.hub import Hub, Shown
 from kaygraph.watching.records import Records
 from kaygraph.watching.view import _cleaned, clean
@@ -149,7 +149,10 @@ async def test_what_is_shown_is_bounded_and_without_secrets() -> None:
         for number in range(500)
     )
     caps = tuple(CapSnapshot("'Fetch'", 1, 1, number, key=str(number)) for number in range(5000))
-    staged = Staged(replace(RUN, waits=waits, caps=caps, name="with password=hunter2"))
+    breaker = BreakerSnapshot("Fetch", None, "open", reason="failed with token=abcdef")
+    staged = Staged(
+        replace(RUN, waits=waits, caps=caps, breakers=(breaker,), name="with password=hunter2")
+    )
     state = await staged.hub.state()
     assert len(state["waits"]) == 60
     assert state["more_waits"] == 440

@@ -7,6 +7,7 @@ import socket
 import threading
 from pathlib import Path
 from typing import Any
+from urllib.request import Request, urlopen
 
 import aiohttp
 import pytest
@@ -276,8 +277,6 @@ async def test_a_hook_that_holds_the_loop_does_not_hold_the_page() -> None:
             answered.wait(30)
 
     def ask(address: str) -> None:
-        from urllib.request import urlopen
-
         asked.wait(30)
         with urlopen(address + "explain", timeout=20) as answer:
             told.append(answer.read().decode())
@@ -304,6 +303,36 @@ async def test_drain_ends_the_run_from_the_page() -> None:
         await page.run
         assert page.run.draining
         assert not second.begun.is_set()
+
+
+async def test_drain_is_heard_while_a_hook_holds_the_loop() -> None:
+    """Nothing else begins when it lets go."""
+    asked, answered = threading.Event(), threading.Event()
+    drained: list[bool] = []
+
+    class Holds(Node):
+        async def exec(self, _: Any) -> None:
+            asked.set()
+            answered.wait(30)
+            drained.append(run.draining)
+
+    def ask(watch: Watch) -> None:
+        asked.wait(30)
+        headers = {"Authorization": f"Bearer {watch.token}"}
+        path = f"{watch.address}drain/{watch.hubs()[-1].shown.id}"
+        with urlopen(Request(path, method="POST", headers=headers), timeout=20):
+            answered.set()
+
+    first, second = Holds(), Held("Second")
+    first >> second
+    with Watch(control=True) as page:
+        asking = threading.Thread(target=ask, args=(page,))
+        asking.start()
+        run = Graph(first).launch({}, watch=page)
+        await run
+        asking.join()
+    assert drained == [True]
+    assert not second.begun.is_set()
 
 
 def test_watch_shows_itself() -> None:
