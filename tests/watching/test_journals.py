@@ -92,6 +92,26 @@ async def test_recorded_runs_are_shown_without_a_run_of_its_own(
             assert (await client.post(f"{watch.address}journal/1/answer")).status in (403, 404, 405)
 
 
+async def test_many_tabs_are_one_look_at_the_journal(tmp_path: Path) -> None:
+    """It may be large, and each of them asks again and again."""
+    await Noted(name="N").run_async({"done": []}, journal=Journal(tmp_path / "runs.db", run="1"))
+
+    class Counted(Journal):
+        looks = 0
+
+        def runs(self) -> Any:
+            self.looks += 1
+            return super().runs()
+
+    journal = Counted(tmp_path / "runs.db")
+    with Watch(journal=journal) as watch:
+        async with aiohttp.ClientSession() as client:
+            asked = [client.get(f"{watch.address}journal") for _ in range(20)]
+            answers = await asyncio.gather(*asked)
+            assert all(answer.status == 200 for answer in answers)
+    assert journal.looks <= 2
+
+
 async def test_a_journal_that_cannot_be_read_is_said(tmp_path: Path) -> None:
     """With the journal's own words."""
     with Watch(journal=Journal(tmp_path / "none.db")) as watch:

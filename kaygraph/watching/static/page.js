@@ -637,7 +637,7 @@ function question(run, wait) {
       const answer = await fetch(`/journal/${encodeURIComponent(run)}/answer`, { method: "POST",
         headers: { "Content-Type": "application/json" }, body: JSON.stringify({ name: wait.id, value }) });
       set(said, answer.ok ? "Answered." : await answer.text());
-      if (answer.ok) { shown.get(run).text = ""; document.activeElement.blur(); setTimeout(readJournal, 300); }
+      if (answer.ok) { shown.get(run).text = ""; document.activeElement.blur(); setTimeout(readJournal, 300); setTimeout(readJournal, 1300); }
       else button.disabled = false;
     } catch (error) { set(said, error.message); button.disabled = false; }
   });
