@@ -9,7 +9,7 @@ from time import thread_time
 
 from .._validation import check_flag, check_limit
 from ..events import Event, NodeFinished, NodeStarted, RunFinished, RunStarted
-from ..inspection.inspector import Inspector
+from ..inspection.inspector import LEAST_S, Inspector
 from ..limits.clock import has_own_clock
 from ..run.frame import FRAME
 from ..run.run import Run
@@ -108,7 +108,11 @@ class Look:
         self._display.close()
 
     def _pause(self, drawing_s: float) -> float:
-        return min(max(self._inspector.interval, drawing_s / SHARE), LONGEST_PAUSE_S)
+        """Return how long to wait until the next look."""
+        pause = self._inspector.interval
+        if pause > LEAST_S:  # a look takes long: others on a busy machine pay for each as well
+            pause *= 2
+        return min(pause + drawing_s / SHARE, LONGEST_PAUSE_S)
 
     def _watch(self) -> None:
         loop = self._inspector.loop
