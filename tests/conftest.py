@@ -43,6 +43,14 @@ def _no_notebook_for_the_next() -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
+def _log_as_it_was() -> Iterator[None]:
+    """No log is configured by the test before; ``structlog.testing.capture_logs`` configures it."""
+    yield
+    if "structlog" in sys.modules:
+        sys.modules["structlog"].reset_defaults()
+
+
+@pytest.fixture(autouse=True)
 def _no_worker_outlives_its_test() -> Iterator[None]:
     """Worker processes have ended when a test has, and are killed where they have not."""
     yield
