@@ -32,6 +32,7 @@ class Observing:
         self.observers: list[Observer] = []
         self.report: RunReport | None = None
         self.code = 0
+        self.closes: list[Callable[[], object]] = []
         self._prints = False
 
     def add_report(self, *, prints: bool) -> None:
@@ -41,9 +42,11 @@ class Observing:
         self._prints = self._prints or prints
 
     def end(self) -> None:
-        """Say what was asked for, on standard error."""
+        """Say what was asked for, on standard error, and close what was opened."""
         if self.report is not None and self._prints:
             print(self.report, file=sys.stderr)
+        while self.closes:
+            self.closes.pop()()
 
 
 def _logger() -> Any:
@@ -88,7 +91,7 @@ def observing(options: Options) -> Observing:
         elif name in KNOWN:
             found.observers.append(KNOWN[name]())
         elif name.startswith("prometheus"):
-            found.observers.append(_prometheus(name))
+            found.observers.append(_prometheus(name, found))
         elif ":" in name:
             found.observers.append(_of_user(name))
         else:
@@ -104,16 +107,22 @@ def observing(options: Options) -> Observing:
     return found
 
 
-def _prometheus(name: str) -> Observer:
+def _prometheus(name: str, found: Observing) -> Observer:
+    """Return an observer, and have its metrics answered at a port until the run has ended."""
     port = name.removeprefix("prometheus").removeprefix("=")
-    if not port.isdecimal():
+    if not port.isdecimal() or int(port) > 65535:
         raise WrongCommandError(
             f"Prometheus asks at a port: type --observe prometheus=9000; got {name!r}"
         )
-    found = Prometheus()
-    extra("prometheus_client", "prometheus").start_http_server(int(port), "127.0.0.1")
-    print(f"metrics at http://127.0.0.1:{port}/metrics", file=sys.stderr)
-    return found
+    observer = Prometheus()
+    try:
+        client = extra("prometheus_client", "prometheus")
+        server, _ = client.start_http_server(int(port), "127.0.0.1")
+    except OSError as error:
+        raise WrongCommandError(f"--observe {name}: {error.strerror}") from None
+    found.closes += [server.server_close, server.shutdown]
+    print(f"metrics at http://127.0.0.1:{server.server_port}/metrics", file=sys.stderr)
+    return observer
 
 
 def _of_user(name: str) -> Observer:

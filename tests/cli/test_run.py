@@ -11,7 +11,7 @@ import pytest
 
 from kaygraph import Journal
 from kaygraph.cli import main
-from tests.children import child, python
+from tests.children import child, python, ran
 
 FLOWS = """\
 import asyncio
@@ -191,6 +191,7 @@ def test_a_module_that_fails_shows_where(typed: Typed) -> None:
         (["flows.py:graph", "--report", "none/r.json"], "--report takes a file to write"),
         (["flows.py:graph", "--observe", "reprot"], "Did you mean 'report'?"),
         (["flows.py:graph", "--observe", "flows.py:None"], "has no 'None'"),
+        (["flows.py:graph", "--observe", "prometheus"], "type --observe prometheus=9000"),
         (["flows.py:graph", "--journal", "run=a"], "which journal? Type --journal runs.db,run=ID"),
         (
             ["flows.py:graph", "--journal", "a.db,rnu=a"],
@@ -283,6 +284,36 @@ def test_a_run_is_traced_with_the_providers_of_the_program(typed: Typed) -> None
     assert "python -m pip install 'kaygraph[otel]'" in done.stderr
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
+
+
+def test_metrics_are_answered_while_the_run_goes_on(typed: Typed) -> None:
+    """At the port that is printed."""
+    pytest.importorskip("prometheus_client")
+    Path("asks.py").write_text(
+        "import sys\n"
+        "from urllib.request import urlopen\n"
+        "from kaygraph import Graph, Node\n"
+        "class Ask(Node):\n"
+        "    run_in = 'thread'\n"
+        "    def exec(self, _):\n"
+        "        return urlopen(open('port').read().split()[-1], timeout=30).read().decode()\n"
+        "    def post(self, shared, prep_res, exec_res):\n"
+        "        shared['metrics'] = exec_res\n"
+        "graph = Graph(Ask(), name='asks')\n"
+    )
+    words = ["-m", "kaygraph", "run", "asks.py:graph", "--observe", "prometheus=0"]
+    with open("port", "w") as errors:
+        done = ran(sys.executable, *words, "--output", "metrics", stderr=errors)
+    assert done.returncode == 0
+    assert 'kaygraph_runs_running{graph="asks"} 1.0' in json.loads(done.stdout)
+
+
+def test_traces_that_nobody_takes_are_told(typed: Typed) -> None:
+    """No provider is set up by the command."""
+    pytest.importorskip("opentelemetry.trace")
+    done = python("-m", "kaygraph", "run", "flows.py:graph", "--observe", "otel")
+    assert done.returncode == 0, done.stderr
+    assert "note: nobody takes the traces: begin with opentelemetry-instrument" in done.stderr
 
 
 def test_the_report_of_a_run_that_fails_is_written(typed: Typed) -> None:
