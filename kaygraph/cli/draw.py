@@ -37,6 +37,12 @@ def draw(options: Options) -> int:
     return 0
 
 
+EXAMPLES = """\
+  kaygraph draw flows.py:graph -o flow.svg
+  kaygraph draw package.flows:make_graph --direction TB > flow.svg
+  kaygraph draw flows.py:graph -o flow.mmd
+"""
+
 COMMAND = Command(
     "draw",
     draw,
@@ -49,4 +55,5 @@ COMMAND = Command(
             help="from left to right (the default), or from top to bottom",
         ),
     ),
+    EXAMPLES,
 )  # fmt: skip

@@ -105,6 +105,8 @@ def _parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"kaygraph {__version__}")
     parser.set_defaults(command=None, parser=parser)
     subjects = parser.add_subparsers(metavar="SUBJECT")
+    for command in (run.COMMAND, draw.COMMAND, watch.COMMAND, explain.COMMAND):
+        _add(subjects, command)
     recorded = subjects.add_parser(
         "runs", help="recorded runs", epilog=BEGIN,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -114,10 +116,6 @@ def _parser() -> Parser:
     for command in runs.COMMANDS:
         one = _add(commands, command)
         one.add_argument("--journal", metavar="ADDRESS", help="a file, or postgresql://…")
-    _add(subjects, run.COMMAND)
-    _add(subjects, draw.COMMAND)
-    _add(subjects, explain.COMMAND)
-    _add(subjects, watch.COMMAND)
     return parser
 
 
