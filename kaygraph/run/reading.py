@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
-from ..aio.tasks import is_cancelled
+from ..aio.tasks import is_cancelled, raise_if_cancelled
 from ..events import Event, Observer
 from ..outcome import Outcome
 from .tap import Tap
@@ -102,7 +102,11 @@ class Reading(Generic[T]):
             try:
                 await self._ended(run)
             except BaseException as failure:
-                if error is None or is_cancelled():
+                if error is None:
+                    raise
+                if isinstance(failure, asyncio.CancelledError):
+                    if isinstance(error, asyncio.CancelledError):
+                        return  # that goes on: a scope around takes no other
                     raise
                 # What is on its way already must not be replaced.
                 message = "a run failed after its reader had ended"
@@ -117,6 +121,7 @@ class Reading(Generic[T]):
         self._is_over = True
         try:
             self.action = await run
+            await raise_if_cancelled()  # the run may have ended without it
         except asyncio.CancelledError:
             if is_cancelled():
                 raise

@@ -92,20 +92,24 @@ class RunTask:
     async def _waited_for(self) -> str | None:
         """Wait for the run; a cancellation of whoever waits is passed on to it, and once."""
         cancellation: asyncio.CancelledError | None = None
+        is_late = False
         try:
             await asyncio.wait([self._task])
         except asyncio.CancelledError as error:
-            cancellation = error
+            cancellation, is_late = error, self._task.done()
             self._task.cancel(*error.args)
             with suppress(asyncio.CancelledError):
                 await outlast([self._task])
         try:
             try:
-                return self._task.result()
+                action = self._task.result()
             except asyncio.CancelledError as ended:
                 if cancellation is None:
                     raise
                 raise cancellation from ended.__cause__  # a scope around takes no other
+            if cancellation is not None and is_late:  # there was nobody to pass it on to
+                raise cancellation
+            return action
         except BaseException as error:
             trim(error, self._run.trimmed)
             raise

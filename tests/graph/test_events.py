@@ -22,6 +22,7 @@ from kaygraph import (
     RunStarted,
     Said,
 )
+from kaygraph.testing import cancel_everywhere
 from tests.clock import VIRTUAL
 
 pytestmark = pytest.mark.anyio
@@ -187,6 +188,32 @@ async def test_an_error_in_the_clean_up_is_raised() -> None:
         await leave()
 
 
+async def test_a_clean_up_that_fails_does_not_replace_the_error_of_the_reader() -> None:
+    """The handler of the loop hears of it."""
+
+    class Fails(Ends):
+        async def exec(self, shared: Any) -> None:
+            try:
+                await super().exec(shared)
+            finally:
+                raise ValueError("while it was cleaned up")
+
+    async def fails() -> None:
+        await asyncio.sleep(1)
+        raise LookupError("mine")
+
+    loop, heard = asyncio.get_running_loop(), list[Any]()
+    loop.set_exception_handler(lambda _, context: heard.append(str(context["exception"])))
+    try:
+        with pytest.raises(LookupError, match="mine"):
+            await read(Graph(Fails()), {}, [], fails)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(read(Graph(Fails()), {}, []), 5)
+    finally:
+        loop.set_exception_handler(None)
+    assert heard == ["while it was cleaned up"] * 2
+
+
 async def test_a_slow_reader_slows_nothing_but_itself() -> None:
     """The oldest events are dropped, and counted; the end is always there."""
     lasted: list[float] = []
@@ -277,3 +304,41 @@ async def test_two_tasks_cannot_read_one_run() -> None:
             await anext(events)
         waits.cancel()
         await asyncio.wait([waits])
+
+
+@pytest.mark.parametrize("again", [None, 1, 3])
+def test_nothing_is_left_of_a_run_whose_reader_is_cancelled_at_any_step(again: int | None) -> None:
+    """Neither of one that reads events, nor of one that reads results, nor of one that leaves."""
+
+    class Holds(Batch):
+        async def exec(self, item: Any) -> Any:
+            try:
+                self.say(item)
+                await asyncio.sleep(1)
+            finally:
+                await asyncio.sleep(0)
+            return item
+
+    def graph() -> Graph:
+        first = Holds(max_workers=2, name="first")
+        first >> (Holds(name="a") | Holds(max_workers=1, name="b"))
+        return Graph(first)
+
+    async def events(shared: Any) -> None:
+        async with graph().events(shared, items=True) as events:
+            async for _ in events:
+                await asyncio.sleep(0)
+
+    async def results(shared: Any) -> None:
+        async with graph().results(shared, "Pipeline/a") as results:
+            async for _ in results:
+                pass
+
+    async def leaves(shared: Any) -> None:
+        async with graph().events(shared) as events:
+            async for event in events:
+                if isinstance(event, Said):
+                    break
+
+    for reader in (events, results, leaves):
+        assert cancel_everywhere(reader, {"items": [1, 2, 3]}, again=again) >= 20

@@ -342,3 +342,19 @@ async def test_a_loop_of_nodes_that_never_suspend_can_be_cancelled() -> None:
     task.cancel()
     await asyncio.wait([task])
     assert task.cancelled()
+
+
+async def test_whoever_waits_for_a_run_that_has_ended_can_be_cancelled() -> None:
+    """There is no run any more to pass it on to, so it is not to get lost."""
+    run = Graph(Node()).launch({})
+    await asyncio.sleep(100)
+    assert run.done()
+
+    async def waits() -> str | None:
+        return await run
+
+    waiter = asyncio.create_task(waits())
+    await asyncio.sleep(0)
+    waiter.cancel()
+    await asyncio.wait([waiter])
+    assert waiter.cancelled()
