@@ -42,8 +42,9 @@ class Opened(Node[Any, None]):
         return shared["pages"]
 
     async def exec(self, pages: int) -> None:
-        while pages and page().hubs()[-1].readers < pages:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+        async with asyncio.timeout(60):
+            while pages and page().hubs()[-1].readers < pages:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
 
 
 class Idle(ParallelBatchNode[int, int]):
