@@ -13,7 +13,7 @@ import aiohttp
 import pytest
 
 import kaygraph
-from kaygraph import Graph, Node, Watch
+from kaygraph import Graph, Node, ParallelBatchNode, Watch
 from tests.watching.pages import Held, Items, watched
 
 pytestmark = pytest.mark.anyio
@@ -342,3 +342,33 @@ def test_watch_shows_itself() -> None:
     with watch:
         assert repr(watch) == f"<Watch {watch.address}>"
     assert kaygraph.Watch is Watch
+
+
+async def test_items_and_keys_that_are_not_to_be_shown_are_on_no_page() -> None:
+    """As ``show_items=False`` says: neither in errors, nor in limits, nor in why it waits."""
+    held = asyncio.Event()
+
+    class Mail(ParallelBatchNode):
+        max_workers = 4
+        max_per_key = 1
+        on_error = "collect"
+        limit_by = staticmethod(lambda item: item.partition("#")[0])
+
+        def prep(self, shared: Any) -> Any:
+            return [f"{name}#{number}" for number in range(3) for name in ("mira", "noor")]
+
+        async def exec(self, item: str) -> None:
+            if item == "noor#0":
+                raise ValueError("it cannot be sent")
+            await held.wait()
+
+    graph = Graph(Mail(name="Mail"), show_items=False)
+    async with watched(graph) as page, page.stream() as stream:
+        await stream.until(lambda shown: shown.get("errors") and shown["waits"])
+        texts = [(await page.ask(path)).text for path in ("state", "snapshot", "explain")]
+        assert "it cannot be sent" in texts[0]
+        for text in texts:
+            assert "mira" not in text
+            assert "noor" not in text
+        held.set()
+        await page.run
