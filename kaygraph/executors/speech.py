@@ -1,6 +1,7 @@
 """What ``exec`` says in a worker process, on its way to the run."""
 
 import os
+from collections import deque
 from multiprocessing.connection import Connection
 from struct import Struct
 from threading import Lock
@@ -11,6 +12,8 @@ from .pickling import dumps, loads
 
 SAID = b"said"  # begins a message with what exec has said: the item's place, -1 where it has none
 PLACE = Struct("<q")
+
+MOST_KEPT = 10_000
 
 
 class Speech:
@@ -25,15 +28,18 @@ class Speech:
         self._connection = connection
         self._own = os.getpid()
         self._open = False
-        self._kept: list[bytes] = []  # what a generator says between two calls that ask for values
+        # What a generator says between two calls that ask for values; nobody asks for what a thread
+        # says that an item has left behind.
+        self._kept: deque[bytes] = deque(maxlen=MOST_KEPT)
 
     def begin(self, goes_on: bool = False) -> None:
         """Send what is said from now on; ``goes_on``: also what was said since the last end."""
         with self.lock:
-            kept, self._kept = self._kept if goes_on else [], []
             self._open = True
-            for message in kept:
-                self._connection.send_bytes(message)
+            if goes_on:
+                for message in self._kept:
+                    self._connection.send_bytes(message)
+            self._kept.clear()
 
     def end(self) -> None:
         with self.lock:
