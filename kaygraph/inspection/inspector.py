@@ -125,7 +125,7 @@ class Inspector:
     def request(self) -> "Future[RunSnapshot]":
         """Have the run's loop take a snapshot at its next turn; for any thread."""
         answer: Future[RunSnapshot] = Future()
-        loop = self._loop
+        run, loop = self._run, self._loop
 
         def answered() -> None:
             if answer.set_running_or_notify_cancel():
@@ -134,13 +134,13 @@ class Inspector:
                 except BaseException as error:
                     answer.set_exception(error)
 
-        if loop is None:
+        if run is None or loop is None:
             answered()
             return answer
         try:
             loop.call_soon_threadsafe(answered)
-        except RuntimeError:  # it was closed in this moment
-            answered()
+        except RuntimeError:  # it is closed, and the run has never come to its end
+            answer.set_result(self._from_outside(run))
         return answer
 
     def explain(self) -> str:

@@ -97,6 +97,7 @@ class Look:
         lines: The stages of each pipeline, in their order, with the pipeline's name.
         readers: Where the source of a batch or a pipeline is being read.
         calls: By the name of its node, what makes the calls of an ``exec``, for its limits.
+        fed: How many items a stage has read that is a source.
         names: Of the nodes, as far as they were seen.
     """
 
@@ -109,6 +110,7 @@ class Look:
         self.lines: list[tuple[str, Sequence[Stage]]] = []
         self.readers: dict[AsyncSource, Seen] = {}
         self.calls: dict[str, Any] = {}
+        self.fed: dict[Stage, int] = {}
         self.names: dict[Any, str] = {}
         for number, loop in enumerate(_loops(run)):
             if number == 0:
@@ -227,6 +229,10 @@ class _Reading:
         if self._begin(stage.frame, stage.name):
             self.owner = stage
 
+    def fed(self, call: Called) -> None:
+        """How many items have come of a source, which the stage learns at its end."""
+        self.look.fed[call.local("stage")] = call.local("taken") or 0
+
     def single(self, call: Called) -> None:
         frame, node = call.local("frame"), call.local("node")
         if self.look._belongs(frame) and self._begin(frame, frame.name_of(node)):
@@ -252,6 +258,7 @@ READ = {
     "streams.stage:Stage.regroup": _Reading.worker,
     "streams.pipeline:Pipeline._run_stages": _Reading.pipeline,
     "streams.feeding:feed": _Reading.feeding,
+    "streams.feeding:_read": _Reading.fed,
     "node.call:call": _Reading.single,
     "node.call:Calls.run": _Reading.call,
 }

@@ -40,7 +40,8 @@ def node_snapshots(look: Look, tally: Tally | None) -> tuple[NodeSnapshot, ...]:
     for _, stages in look.lines:
         for stage in stages:
             row = rows.get(stage.name) or NodeSnapshot(stage.name, "running", running=1)
-            rows[stage.name] = _with_stage(row, stage, by_owner.get(stage, []), look.now)
+            items = look.fed.get(stage, stage.items)
+            rows[stage.name] = _with_stage(row, stage, items, by_owner.get(stage, []), look.now)
     return tuple(rows.values())
 
 
@@ -113,9 +114,11 @@ def _set_totals(look: Look, rows: dict[str, NodeSnapshot], tally: Tally | None) 
             rows[name] = replace(rows[name], total=ended + sum(numbers))
 
 
-def _with_stage(row: NodeSnapshot, stage: Stage, seen: list[Seen], now: float) -> NodeSnapshot:
+def _with_stage(
+    row: NodeSnapshot, stage: Stage, items: int, seen: list[Seen], now: float
+) -> NodeSnapshot:
     in_flight, waiting = _items(seen) if stage.node.has_exec else (0, 0)
-    failures, items = stage.failures, stage.items
+    failures = stage.failures
     limit = stage.cap.size if isinstance(stage.cap, AutoPermits) else row.limit
     return replace(
         row,

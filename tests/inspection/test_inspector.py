@@ -147,6 +147,38 @@ def test_an_inspector_is_used_for_one_run_after_the_other() -> None:
     assert row.runs == 1
 
 
+async def _looked_at_without_answer(monkeypatch: pytest.MonkeyPatch) -> RunSnapshot:
+    inspector, begun = Inspector(), asyncio.Event()
+
+    class Waits(Node[Any, Any]):
+        async def exec(self, prep_res: Any, /) -> Any:
+            begun.set()
+            await asyncio.Event().wait()
+
+    run = Graph(Waits(name="Wait"), name="work").launch({}, observers=[inspector])
+    await begun.wait()
+    answers = list[RunSnapshot]()
+    thread = threading.Thread(target=lambda: answers.append(inspector.snapshot()))
+
+    def closed(*_: Any, **__: Any) -> None:
+        raise RuntimeError("Event loop is closed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(asyncio.get_running_loop(), "call_soon_threadsafe", closed)
+        thread.start()
+        thread.join()
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    return answers[0]
+
+
+def test_a_run_whose_loop_is_closed_can_be_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody answers there: it is looked at from outside."""
+    snapshot = asyncio.run(_looked_at_without_answer(monkeypatch))
+    assert [node.name for node in snapshot.nodes] == ["Wait"]
+
+
 def test_a_snapshot_is_plain_data() -> None:
     """It can be written as JSON."""
     inspector = Inspector()

@@ -187,6 +187,19 @@ async def test_a_full_buffer_names_the_slower_stage_behind_it() -> None:
     ]
 
 
+async def test_a_source_stage_is_counted_while_it_is_read() -> None:
+    """A stage without an exec reads as many items as there is room for."""
+
+    class Source(Node[Any, Any]):
+        def prep(self, shared: Any, /) -> Any:
+            return range(1000)
+
+    async with running(Graph(Source(name="Read") | Held(name="Slow", max_workers=1))) as run:
+        row = run.snapshot().node("Pipeline/Read")
+    assert row is not None
+    assert 64 <= row.items <= 70
+
+
 async def test_an_empty_buffer_names_the_stage_before_it() -> None:
     """A stage without items waits for the one before."""
     slow, fast = Held(name="Slow"), Passes(name="Fast")
