@@ -76,13 +76,14 @@ class SQLiteFile:
         with _opening:
             _open_files.add(self)
         try:
-            self._connection = sqlite3.connect(
-                f"{self.path.as_uri()}?mode=rw",
-                timeout=0,
-                isolation_level=None,
-                check_same_thread=False,
-                uri=True,
-            )
+            with self._in_use:  # else a child could find SQLite's own locks held for good
+                self._connection = sqlite3.connect(
+                    f"{self.path.as_uri()}?mode=rw",
+                    timeout=0,
+                    isolation_level=None,
+                    check_same_thread=False,
+                    uri=True,
+                )
         except sqlite3.Error as error:
             raise self._told(error) from error
 
@@ -144,9 +145,9 @@ class SQLiteFile:
     def change(self, statement: str, values: Values) -> int:
         """Execute one statement as a transaction; return how many rows it has changed."""
         self._begin()
-        cursor = self._patiently(lambda connection: connection.execute(statement, values))
+        changed = self._patiently(lambda db: db.execute(statement, values).rowcount)
         self._check_files()
-        return cursor.rowcount
+        return changed
 
     def change_at_once(self, statement: str, values: Values, pages: int) -> int | None:
         """Do the same without a wait for others or for the disk; None: it is left to ``change``.

@@ -474,6 +474,7 @@ def test_a_fork_waits_for_what_other_threads_do_with_files(path: Path) -> None:
 
     def work() -> None:
         while not ended.is_set():
+            SQLiteStore(path).close()
             with store(path) as opened:
                 epoch = opened.claim("a", "Graph").epoch
                 for _ in range(5):
