@@ -1,6 +1,5 @@
 """Why what does not move does not: what it waits for, who holds that, and until when."""
 
-import shlex
 import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
@@ -279,8 +278,7 @@ class Waits:
         until = "" if left is None else f", for another {seconds_text(left)}"
         text = (
             f"{node!r} waits for an answer to {what}{until}; to give "
-            f"{'one' if count == 1 else 'the first'}: kaygraph runs answer "
-            f"{shlex.quote(journal.info.run)} {shlex.quote(wait.id)} JSON"
+            f"{'one' if count == 1 else 'the first'}: {journal.notice.command(wait.id)}"
         )
         return Waiting(node, "answer", count, f"an answer to {what}", text, seconds_left=left)
 

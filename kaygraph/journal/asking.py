@@ -1,7 +1,7 @@
 """What hooks ask of a recorded run: facts that stay the same, and answers from outside."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from hashlib import blake2b
 from threading import get_ident
@@ -23,7 +23,7 @@ from .position import POSITION, Position
 from .settings import Settings
 from .state import State
 from .store import Answer, RunInfo
-from .waiting import ID, Wait, Waits, entry_of, id_of, once_more, wait_of
+from .waiting import ID, Wait, WaitNotice, Waits, entry_of, id_of, once_more, wait_of
 from .writer import Writer
 
 T = TypeVar("T")
@@ -50,7 +50,7 @@ class Asking(State):
         info: What the store knows of the run.
         answers: Returns the answers that there are; called in the writer's thread.
         notified: See ``Answers``.
-        say: Tells the user what the run waits for.
+        notice: Says what the run waits for.
 
     Attributes:
         leaves: The run ends before its time: it waits, or drains and waits for what is not begun.
@@ -68,14 +68,14 @@ class Asking(State):
         info: RunInfo,
         answers: Callable[[], list[Answer]],
         notified: Callable[[int, float], Awaitable[object]] | None,
-        say: Callable[[Iterable[Wait]], None],
+        notice: WaitNotice,
     ) -> None:
         super().__init__(log, settings, encoding, run, writer)
         self.left: Waits | None = None
         self.leaves = False
         self.waits: dict[Asked, None] = {}
         self._loop, self._thread = asyncio.get_running_loop(), get_ident()
-        self.info, self._say = info, say
+        self.info, self.notice = info, notice
         self._answers = Answers(lambda: writer.call(answers), self._unreadable, notified)
         self._said: set[bytes] = set()
         self._cancelled_before = 0
@@ -247,7 +247,7 @@ class Asking(State):
         new = [asked.wait for asked in self.waits if asked.key not in self._said]
         self._said.update(asked.key for asked in self.waits)
         if new:
-            self._say(new)
+            self.notice(new)
         if not stays:
             self.left = Waits(waiting)
             self.leave()

@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
-from functools import partial
 from secrets import token_hex
 from typing import Any, Literal, Self, TypeVar
 
@@ -18,7 +17,7 @@ from .retention import check_keep, prune
 from .running import Owned, new_id, run_recorded
 from .settings import KeyOf, Settings, names
 from .store import RunInfo, Store, check_run
-from .waiting import Wait, addressed, pending, say, wait_of
+from .waiting import Wait, WaitNotice, addressed, pending, wait_of
 
 T = TypeVar("T")
 
@@ -256,7 +255,7 @@ class Journal:
                 return work(elapsed_s)(shared, frame)
 
             goes_on = self._settings.on_wait == "stay"
-            tell = partial(say, run=run, address=self.address, goes_on=goes_on)
+            tell = WaitNotice(run, self.address, goes_on)
             asked = owned, self._settings, self._encoding, node, frame.run, begin, tell
             try:
                 return await run_recorded(*asked)

@@ -4,7 +4,7 @@ import asyncio
 import os
 import sys
 import warnings
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -33,7 +33,7 @@ from .retention import Keep, prune
 from .session import Session
 from .settings import Settings
 from .store import Answer, RunInfo, Store, plain
-from .waiting import Wait
+from .waiting import WaitNotice
 from .writer import Writer
 
 T = TypeVar("T")
@@ -182,7 +182,7 @@ async def run_recorded(
     node: Any,
     run: Run,
     work: Callable[[float], Coroutine[Any, Any, T]],
-    say: Callable[[Iterable[Wait]], None],
+    notice: WaitNotice,
 ) -> T:
     """Run what is not recorded, replay what is, and note how the run has ended."""
     session: Session | None = None
@@ -202,7 +202,7 @@ async def run_recorded(
         if log.forget_items(settings.redo):  # no later process mixes old results with new ones
             writer.add([REDONE, list(settings.redo)])
         log.forget(settings.redo)
-        asked = info, owned.answers, owned.notified, say
+        asked = info, owned.answers, owned.notified, notice
         session = Session(log, settings, encoding, run, writer, *asked)
         session.owner = owned
         return await _run(session, writer, owned, node, run, partial(work, log.elapsed_s))

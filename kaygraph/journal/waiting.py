@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from .._addresses import shown
+from .._formatting import redacted
 from .._schemas import misfit
 from ..errors import WaitUnknownError, closest
 from .encoding import Encoding
@@ -144,15 +145,26 @@ def addressed(
     return name
 
 
-def say(waits: Iterable[Wait], run: str, address: str | os.PathLike[str], goes_on: bool) -> None:
-    """Say on standard error what a run waits for, and how to answer."""
-    lines = [f"kaygraph: run {run!r} waits for an answer:"]
-    for wait in waits:
-        lines.append(f"  {wait.id}: {asked(wait.ask)}" if wait.ask is not None else f"  {wait.id}")
-        lines.append(f"  to answer: {answer_command(address, run, wait.id)}")
-    if not goes_on:
-        lines.append("then the same call of run(), or kaygraph runs resume, goes on")
-    print("\n".join(lines), file=sys.stderr)
+@dataclass(frozen=True, slots=True)
+class WaitNotice:
+    """Says on standard error what a run waits for, and how to answer."""
+
+    run: str
+    address: str | os.PathLike[str]
+    goes_on: bool
+
+    def __call__(self, waits: Iterable[Wait]) -> None:
+        lines = [f"kaygraph: run {self.run!r} waits for an answer:"]
+        for wait in waits:
+            what = f": {asked(wait.ask)}" if wait.ask is not None else ""
+            lines += [f"  {wait.id}{what}", f"  to answer: {self.command(wait.id)}"]
+        if not self.goes_on:
+            lines.append("then the same call of run(), or kaygraph runs resume, goes on")
+        print("\n".join(lines), file=sys.stderr)
+
+    def command(self, wait: str) -> str:
+        """Return what to type to answer a wait."""
+        return answer_command(self.address, self.run, wait)
 
 
 def answer_command(address: str | os.PathLike[str], run: str, wait: str) -> str:
@@ -162,7 +174,7 @@ def answer_command(address: str | os.PathLike[str], run: str, wait: str) -> str:
 
 
 def asked(ask: Any) -> str:
-    """Return what is asked, on one line."""
+    """Return what is asked, on one line, without secrets."""
     text = ask if isinstance(ask, str) else json.dumps(ask, ensure_ascii=False, default=str)
-    text = " ".join(text.split())
+    text = " ".join(redacted(text).split())
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"

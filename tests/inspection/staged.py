@@ -206,7 +206,7 @@ STAGED = {
     "a person": Staged(
         lambda _: Graph(WaitFor("approval", schema=bool)),
         "answer", "approval",
-        "an answer to 'approval'; to give one: kaygraph runs answer letter-7 approval JSON",
+        "an answer to 'approval'; to give one: kaygraph runs answer --journal ",
         needs_journal=True,
     ),
 }  # fmt: skip

@@ -301,8 +301,8 @@ async def test_a_person_who_is_asked_is_named(tmp_path: Path) -> None:
         wait = wait_of(run.snapshot(), "answer")
     assert wait.node == "approval"
     assert wait.text == (
-        "'approval' waits for an answer to 'approval'; to give one: kaygraph runs answer letter-7 "
-        "approval JSON"
+        "'approval' waits for an answer to 'approval'; to give one: kaygraph runs answer --journal "
+        f"{tmp_path / 'runs.db'} letter-7 approval JSON"
     )
 
 

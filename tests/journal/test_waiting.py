@@ -92,6 +92,14 @@ def test_it_says_on_standard_error_how_to_answer(
     assert f"kaygraph runs answer --journal {db} r approval JSON" in said
 
 
+def test_secrets_in_what_is_asked_are_hidden(db: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Standard error is kept in logs."""
+    run(Graph(WaitFor("approval", ask={"api_key": "sk-12345678", "sum": 7})), db)
+    said = capsys.readouterr().err
+    assert "sk-12345678" not in said
+    assert '"sum": 7' in said
+
+
 def test_an_answered_run_goes_on_and_nothing_runs_twice(db: Path) -> None:
     """What was recorded is not called; the answer is in the shared store."""
     run(letter(), db)
