@@ -5,7 +5,7 @@ have it (``Inner/Fetch``).
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 RunState = Literal["running", "draining", "finished", "failed"]
@@ -219,6 +219,10 @@ class RunSnapshot:
         if not self.waits:
             return f"{self.name}: nothing waits."
         return "\n".join(wait.text for wait in self.waits)
+
+    def ended(self, error: str | None) -> "RunSnapshot":
+        """Return it as that of a run that is over."""
+        return replace(self, state="finished" if error is None else "failed", error=error)
 
     def node(self, name: str) -> NodeSnapshot | None:
         """Return a node by its name; None where it has not begun."""

@@ -3,18 +3,18 @@
 import asyncio
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import suppress
-from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .._formatting import error_text
 from .._public import load
 from .._validation import check_limit
 from ..aio.stopped import tell
 from ..aio.tasks import outlast
 from ..aio.tracebacks import trim
 from ..errors import DeadlineExceededError
-from ..snapshot import RunSnapshot
 from .run import Run
+
+if TYPE_CHECKING:
+    from ..snapshot import RunSnapshot
 
 
 class RunTask:
@@ -69,7 +69,7 @@ class RunTask:
         """Whether ``drain`` was called."""
         return self._run.draining
 
-    def snapshot(self) -> RunSnapshot:
+    def snapshot(self) -> "RunSnapshot":
         """Return what the run is at: what runs now, what waits, and for what.
 
         From the thread of its loop. Nobody has counted what has ended before: an Inspector among
@@ -79,11 +79,13 @@ class RunTask:
         if not self.done():
             return taken
         if self._task.cancelled():
-            return replace(taken, state="failed", error="CancelledError")
+            return taken.ended("CancelledError")
         error = self._task.exception()
         if error is None:
-            return replace(taken, state="finished")
-        return replace(taken, state="failed", error=error_text(error))
+            return taken.ended(None)
+        from .._formatting import error_text  # only a failure pays for it
+
+        return taken.ended(error_text(error))
 
     def explain(self) -> str:
         """Return why the run does not go on, where it does not: a line for each wait."""
