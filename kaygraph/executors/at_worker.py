@@ -10,7 +10,7 @@ import pickle
 import shutil
 import tempfile
 from collections import OrderedDict
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from threading import Lock
@@ -130,6 +130,11 @@ def run_chunk(order: Order) -> bytes | None:
         with _lock:
             del _running[order.chunk]
     return pickle.dumps([tuple(record) for record in records])
+
+
+def call_with(function: Callable[..., T], pickled: bytes) -> T:
+    """Call a function whose arguments came by a way of their own, as they are large."""
+    return function(*pickle.loads(pickled))
 
 
 async def stop(chunk: str, places: Sequence[int], grace: float) -> bool:

@@ -5,6 +5,7 @@ It needs the extra ``dask``: python -m pip install "kaygraph[dask]", also on the
 
 import asyncio
 import os
+import pickle
 import signal
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from multiprocessing import current_process
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from .._extras import extra
 from .._validation import check_count, check_flag, check_seconds
 from ..errors import ClusterUnavailableError, add_note
-from .at_worker import token
+from .at_worker import call_with, token
 from .cluster import Cluster, Workers
 
 if TYPE_CHECKING:
@@ -179,9 +180,14 @@ class DaskWorkers:
             return ready
 
     async def submit(self, address: str, function: Callable[..., T], *args: Any) -> T:
+        pickled = pickle.dumps(args)
+        given: tuple[Any, ...] = (function, *args)
+        if len(pickled) > LARGE:  # the scheduler warns of large tasks
+            scatter: Any = self._client.scatter
+            (data,) = await scatter([pickled], workers=[address], hash=False)
+            given = call_with, function, data
         future = self._client.submit(
-            function,
-            *args,
+            *given,
             workers=[address],
             allow_other_workers=False,
             pure=False,

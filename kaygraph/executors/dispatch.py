@@ -51,7 +51,7 @@ class Session:
         self._widths: dict[Any, Permits] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._stirred = asyncio.Event()
-        self._looked = asyncio.Condition()
+        self._looked, self._looking = asyncio.Condition(), asyncio.Lock()
         self._workerless_since: float | None = None
         self._lost: Callable[[], BaseException] | None = None
         self._reserved: Worker | None = None  # it gets nothing until a suspect item can have it
@@ -77,7 +77,7 @@ class Session:
         """
         queue = self._queue_of(node, limit_s is not None)
         facts = dict(frame.params), frame.attempt, place_to_send(node)
-        alone = frame.attempt > 1
+        alone = frame.attempt > 1 and queue.deaths > 0
         entry = Entry(given_pickled(item, facts, *OTHER_PROCESSES), alone, limit_s is not None)
         if self._lost is not None:
             raise self._lost()
@@ -175,6 +175,10 @@ class Session:
 
     async def look(self) -> None:
         """Note which workers there are now."""
+        async with self._looking:  # an older answer is not to come after a newer one
+            await self._look()
+
+    async def _look(self) -> None:
         known = await self.opened.known()
         self._ready = await self.opened.ready()
         for address in self.workers.keys() - known:
@@ -195,8 +199,8 @@ class Session:
         host = address.rpartition(":")[0]
 
         def found() -> str | None:
-            near = (one for one in self.workers if one != address)
-            return next((one for one in near if one.rpartition(":")[0] == host), None)
+            near = (one for one in self.workers if one.rpartition(":")[0] == host)
+            return next(near, None)
 
         async with self._looked:
             neighbour = await self._looked.wait_for(found)
@@ -251,7 +255,8 @@ class Session:
                 return None
             worker, self._reserved = self._reserved, None
             return worker
-        free = [one for one in ready if one.has_room(queue.ahead) and one is not self._reserved]
+        ahead = queue.ahead_now(sum(worker.threads for worker in ready))
+        free = [one for one in ready if one.has_room(ahead) and one is not self._reserved]
         return min(free, key=lambda one: one.load, default=None)
 
     async def _run(self, chunk: Chunk) -> None:

@@ -123,7 +123,6 @@ class Chunk:
         self.to_stop: list[Entry] = []  # items that nobody waits for any more
         self.stopping: asyncio.Task[None] | None = None
         self.still_runs: str | None = None  # what could not be ended
-        self.is_apart = False
         for entry in entries:
             entry.chunk = self
 
@@ -140,6 +139,9 @@ class Chunk:
             if greeting.failure is not None:
                 packed = pickle.dumps((greeting.failure.pickled, greeting.failure.trace))
                 self._end_all(Record(FAILED, 0.0, packed))
+                return
+            self.entries = [entry for entry in self.entries if not entry.withdrawn]
+            if not self.entries:
                 return
             worker.running[self.name] = self
             collected, worker.collected = worker.collected, []
@@ -207,8 +209,8 @@ class Chunk:
     async def _not_here(self) -> None:
         """Go on where the worker has let go of the node, or has been replaced by another one."""
         self.worker.greetings.pop(self.queue.digest, None)
-        self.worker.running.pop(self.name, None)
         await self.worker.unless_gone(self._greeted())  # raises if it is another process
+        self.worker.running.pop(self.name, None)
         self.queue.put_back(self.entries)
 
     def _end(self, records: list[Record]) -> None:
@@ -310,10 +312,10 @@ class Chunk:
         """End the items that nobody waits for, where they run."""
         try:
             while self.to_stop:
-                entries, self.to_stop = self.to_stop, []
+                entries, self.to_stop = set(self.to_stop), []
                 places = [place for place, one in enumerate(self.entries) if one in entries]
                 if not await self._stopped(places):
-                    await self._end_worker(places)
+                    await self._end_worker()
         finally:
             self.stopping = None
 
@@ -327,7 +329,7 @@ class Chunk:
                 return bool(await asked)
         return worker.gone.done()
 
-    async def _end_worker(self, places: list[int]) -> None:
+    async def _end_worker(self) -> None:
         """Kill a worker that does not end an item, or say what still runs there."""
         session, worker = self.session, self.worker
         self.still_runs = (

@@ -14,9 +14,9 @@ from .spool import FAILED, Record
 CHUNK_S = 0.1  # as many items as take so long together make a chunk
 MOST = 1024  # and no more of them
 GROWTH = 8  # times as many as the last time, at most
-LONG_S = 0.5  # where chunks take so long, none is sent ahead
+LONG_S = 0.5  # where chunks take so long, one is sent ahead, and none of the last ones
 
-AHEAD = 2  # chunks that a thread of a worker has: the one that it works on, and the next
+AHEAD = 3  # chunks that a thread of a worker has: the one that it works on, and the next ones
 
 CHUNK_BYTES = 1 << 20  # that items of a chunk have at most, but for the last
 
@@ -110,10 +110,14 @@ class Queue:
 
     @property
     def ahead(self) -> int:
-        """How many chunks a thread of a worker may have."""
-        if self.limited or self._each_s is None or self._each_s * self._size > LONG_S:
+        """How many chunks a thread of a worker may have, while there are many."""
+        if self.limited or self._each_s is None:
             return 1
-        return AHEAD
+        return 2 if self._each_s * self._size > LONG_S else AHEAD
+
+    def ahead_now(self, threads: int) -> int:
+        """Return how many chunks a thread may have now: the last ones wait for a free one."""
+        return 1 if self.ahead == 2 and len(self.pending) < threads else self.ahead
 
     def width(self, threads: int) -> int:
         """Return how many items are to be in flight on so many threads, one chunk each waiting."""

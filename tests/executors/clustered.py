@@ -10,6 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 from kaygraph import Node, ParallelBatchNode
+from kaygraph.executors import at_worker
 
 LONG_S = 600.0  # what nobody waits for
 LOOK_S = 0.005
@@ -172,3 +173,8 @@ class Meets(Many):
         while len(os.listdir(self.folder)) < self.number:
             time.sleep(LOOK_S)
         return os.getpid()
+
+
+def forget_nodes() -> None:
+    """Have a worker let go of its nodes, as if it had got many others."""
+    at_worker._nodes.clear()

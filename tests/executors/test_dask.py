@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from kaygraph import (
@@ -33,6 +34,7 @@ from tests.executors.clustered import (
     Squares,
     Travels,
     Waits,
+    forget_nodes,
     note,
 )
 from tests.executors.failing import Unloadable
@@ -65,6 +67,12 @@ def is_alive(pid: int | str) -> bool:
     return Path(f"/proc/{pid}").exists()
 
 
+async def until_busy(client: Any) -> None:
+    """Wait until a worker has something to do."""
+    while not any((await client.scheduler.processing(workers=None)).values()):  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+
+
 # --- what runs where, and how often ---------------------------------------------------------------
 
 
@@ -92,6 +100,31 @@ async def test_node_goes_once_to_each_worker(dask: Dask) -> None:
     """However many items there are."""
     came = Counter(await results_of(Travels(range(200), run_in=dask)))
     assert {times for _, times in came} == {1}
+
+
+async def test_worker_that_has_let_go_of_a_node_gets_it_again(
+    dask: Dask, dask_cluster: TestCluster, tmp_path: Path
+) -> None:
+    """It keeps only so many."""
+    go = str(tmp_path / "go")
+    source = Source([go] * 50)
+    run = asyncio.ensure_future(results_of(Waits(source, run_in=dask)))
+    await until(lambda: source.taken >= 2)
+    async with distributed.Client(
+        dask_cluster.address, asynchronous=True, set_as_default=False
+    ) as client:
+        await until_busy(client)
+        await client.run(forget_nodes)
+    note(go, "")
+    assert len(await run) == 50
+
+
+async def test_items_and_nodes_may_be_large(dask: Dask) -> None:
+    """Of many megabytes, on the way there and back."""
+    node = Squares([np.ones(2_000_000)], run_in=dask)
+    node.ballast = np.ones(2_000_000)  # type: ignore[attr-defined]
+    (square,) = await results_of(node)
+    assert square.sum() == 2_000_000
 
 
 async def test_sync_run_works_as_well(dask: Dask) -> None:

@@ -8,7 +8,6 @@ import sys
 from collections import Counter
 from itertools import count, takewhile
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -20,7 +19,7 @@ from tests.executors.clustered import Meets, Pids, Poison, Slow, Source, Squares
 
 distributed = pytest.importorskip("distributed")
 from kaygraph.executors.dask import Dask  # noqa: E402
-from tests.executors.test_dask import results_of, until  # noqa: E402
+from tests.executors.test_dask import results_of, until, until_busy  # noqa: E402
 
 pytestmark = [pytest.mark.anyio, pytest.mark.proofs]
 
@@ -115,11 +114,6 @@ async def test_scheduler_that_is_killed_is_an_error(tmp_path: Path) -> None:
         with pytest.raises(BaseExceptionGroup) as raised:
             await run
     assert all(isinstance(error, ClusterUnavailableError) for error in raised.value.exceptions)
-
-
-async def until_busy(client: Any) -> None:
-    while not any((await client.scheduler.processing(workers=None)).values()):  # noqa: ASYNC110
-        await asyncio.sleep(0.01)
 
 
 async def test_worker_that_joins_late_gets_items(tmp_path: Path) -> None:
