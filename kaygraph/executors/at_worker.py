@@ -17,9 +17,11 @@ from threading import Lock
 from time import monotonic
 from typing import Any, NamedTuple, TypeVar
 
+from ..run.saying import Teller
 from .elsewhere import run_elsewhere
 from .pickling import dumps, loads, noting
 from .sending import NODES_KEPT, Answer, failed, given_unpickled
+from .speech import said_pickled
 from .spool import FAILED, LEFT, RESULT, Record, Spool, records_in
 
 T = TypeVar("T")
@@ -56,6 +58,7 @@ class Order:
         share_s: After so many seconds, items that have not begun are left.
         folder: Where to keep what the items come to.
         collected: Chunks that need not be kept any longer.
+        is_heard: Whether anybody hears what is said.
     """
 
     token: str
@@ -65,6 +68,7 @@ class Order:
     share_s: float
     folder: str | None
     collected: Sequence[str]
+    is_heard: bool
 
 
 _nodes: "OrderedDict[str, Any]" = OrderedDict()
@@ -119,7 +123,7 @@ def run_chunk(order: Order) -> bytes | None:
         began = monotonic()
         for place, given in enumerate(order.given):
             if running.begin(place):
-                records.append(running.record(node, given))
+                records.append(running.record(node, given, order.is_heard))
             else:
                 records.append(Record(LEFT, 0.0, b""))
             spool.write(records[-1])
@@ -216,13 +220,22 @@ class _Running:
                 loop, task = self._awaited
                 loop.call_soon_threadsafe(task.cancel)
 
-    def record(self, node: Any, given: bytes) -> Record:
+    def record(self, node: Any, given: bytes, is_heard: bool) -> Record:
         """Run an item and return what it has come to."""
+        said: list[tuple[int | None, bytes]] = []
+
+        def tell(item: int | None, value: Any) -> None:
+            said.append((item, said_pickled(value)))
+
+        record = self._record(node, given, tell if is_heard else None)
+        return record._replace(said=pickle.dumps(said)) if said else record
+
+    def _record(self, node: Any, given: bytes, tell: Teller | None) -> Record:
         began = monotonic()
         try:
             item, facts = given_unpickled(given)
             began = monotonic()
-            result = run_elsewhere(node, item, *facts, run=self._awaited_to_end)
+            result = run_elsewhere(node, item, *facts, tell, self._awaited_to_end)
             seconds = monotonic() - began
             with noting("the result of exec was pickled on the worker"):
                 return Record(RESULT, seconds, dumps(result))

@@ -18,6 +18,7 @@ from ..errors import AttemptTimeoutError, ClusterUnavailableError, KayGraphError
 from ..limits.permits import Permits
 from ..run.frame import Frame
 from ..run.place import place_to_send
+from ..run.saying import teller_of
 from .at_worker import forget
 from .cluster import Cluster, Workers
 from .elsewhere import in_time
@@ -78,7 +79,8 @@ class Session:
         queue = self._queue_of(node, limit_s is not None)
         facts = dict(frame.params), frame.attempt, place_to_send(node)
         alone = frame.attempt > 1 and queue.deaths > 0
-        entry = Entry(given_pickled(item, facts, *OTHER_PROCESSES), alone, limit_s is not None)
+        given, tell = given_pickled(item, facts, *OTHER_PROCESSES), teller_of(node, frame)
+        entry = Entry(given, alone, limit_s is not None, tell)
         if self._lost is not None:
             raise self._lost()
         if self._serving is None:

@@ -148,6 +148,7 @@ class Chunk:
             order = Order(
                 greeting.token, self.name, queue.digest, [entry.given for entry in self.entries],
                 2 * CHUNK_S, worker.folder, collected,
+                any(entry.tell is not None for entry in self.entries),
             )  # fmt: skip
             for entry in self.entries:
                 if entry.sent is not None and not entry.sent.done():

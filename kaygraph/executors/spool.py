@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 RESULT, FAILED, LEFT, LOST = range(4)  # a result; an error; not run; a result too large to keep
 
-HEADER = Struct("<BdQ")
+HEADER = Struct("<BdQQ")
 
 MOST_KEPT = 1 << 20  # bytes of a result; one that is larger has to be made again
 
@@ -23,11 +23,13 @@ class Record(NamedTuple):
         kind: RESULT, FAILED, LEFT or LOST.
         seconds: How long ``exec`` took.
         data: The result pickled, or the error and its traceback.
+        said: What ``exec`` has said, pickled, or nothing.
     """
 
     kind: int
     seconds: float
     data: bytes
+    said: bytes = b""
 
 
 class Spool:
@@ -43,10 +45,10 @@ class Spool:
         """Write what the next item has come to, in one step."""
         if self._file is None:
             return
-        kind, seconds, data = record
-        if len(data) > MOST_KEPT:
-            kind, data = LOST, b""
-        line = HEADER.pack(kind, seconds, len(data)) + data
+        kind, seconds, data, said = record
+        if len(data) + len(said) > MOST_KEPT:
+            kind, data, said = LOST, b"", b""
+        line = HEADER.pack(kind, seconds, len(data), len(said)) + data + said
         try:
             written = os.write(self._file, line)
         except OSError:
@@ -71,9 +73,10 @@ def records_in(path: str) -> list[Record]:
     records: list[Record] = []
     at, size = 0, HEADER.size
     while len(written) - at >= size:
-        kind, seconds, length = HEADER.unpack_from(written, at)
-        if len(written) - at - size < length:
+        kind, seconds, length, of_said = HEADER.unpack_from(written, at)
+        if len(written) - at - size < length + of_said:
             break
-        records.append(Record(kind, seconds, written[at + size : at + size + length]))
-        at += size + length
+        begin, end = at + size, at + size + length
+        at = end + of_said
+        records.append(Record(kind, seconds, written[begin:end], written[end:at]))
     return records

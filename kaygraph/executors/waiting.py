@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..limits.permits import Permits
+from ..run.saying import Teller
 from .cluster import WIDEST
 from .sending import Answer, result_of
+from .speech import said_unpickled
 from .spool import FAILED, Record
 
 CHUNK_S = 0.1  # as many items as take so long together make a chunk
@@ -27,6 +29,8 @@ class Entry:
     Args:
         given: The item and the facts of its call, pickled.
         alone: Whether it makes a chunk of its own.
+        tells: Whether it is waited for that it is sent.
+        tell: Takes what ``exec`` says, if anybody hears that.
 
     Attributes:
         sent: Set when a worker gets it; None where nobody waits for that.
@@ -35,11 +39,23 @@ class Entry:
         withdrawn: Nobody waits for it any more.
     """
 
-    __slots__ = ("alone", "chunk", "ended", "failure", "given", "record", "sent", "withdrawn")
+    __slots__ = (
+        "alone",
+        "chunk",
+        "ended",
+        "failure",
+        "given",
+        "record",
+        "sent",
+        "tell",
+        "withdrawn",
+    )
 
-    def __init__(self, given: bytes, alone: bool, tells: bool) -> None:
+    def __init__(
+        self, given: bytes, alone: bool = False, tells: bool = False, tell: Teller | None = None
+    ) -> None:
         loop = asyncio.get_running_loop()
-        self.given, self.alone = given, alone
+        self.given, self.alone, self.tell = given, alone, tell
         self.ended: asyncio.Future[None] = loop.create_future()
         self.sent: asyncio.Future[None] | None = loop.create_future() if tells else None
         self.record: Record | None = None
@@ -55,10 +71,13 @@ class Entry:
             self.ended.set_result(None)
 
     def value(self) -> Any:
-        """Return the result, or raise what ``exec`` has raised."""
+        """Return the result, or raise what ``exec`` has raised; what it has said is told before."""
         record, error = self.record, self.failure
         self.record = self.failure = None
         try:
+            if record is not None and self.tell is not None and record.said:
+                for place, said in pickle.loads(record.said):
+                    self.tell(place, said_unpickled(said))
             if record is not None and record.kind == FAILED:
                 error = Answer(*pickle.loads(record.data)).error()
             if error is not None:

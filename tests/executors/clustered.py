@@ -178,3 +178,13 @@ class Meets(Many):
 def forget_nodes() -> None:
     """Have a worker let go of its nodes, as if it had got many others."""
     at_worker._nodes.clear()
+
+
+class Says(Many):
+    """Says something of each item; fails at one."""
+
+    def exec(self, number: int) -> str:
+        self.say(f"about {number}")
+        if number == 2:
+            raise ValueError(number)
+        return self.idempotency_key

@@ -20,6 +20,7 @@ from kaygraph import (
     NodeDefinitionError,
     Outcome,
     RunReport,
+    Said,
 )
 from kaygraph._extras import MissingExtraError
 from tests.executors.cluster import TestCluster, cluster_of
@@ -29,6 +30,7 @@ from tests.executors.clustered import (
     Noting,
     One,
     Pids,
+    Says,
     Sleeps,
     Source,
     Squares,
@@ -143,6 +145,24 @@ async def test_several_runs_share_a_place(dask: Dask) -> None:
     assert several == [[n * n for n in range(20)]] * 3
 
 
+async def test_what_exec_says_on_a_worker_is_heard(dask: Dask) -> None:
+    """By the observers of the run, with the item; also before an error."""
+    heard: list[tuple[int | None, Any]] = []
+
+    def listen(event: Any) -> None:
+        if isinstance(event, Said):
+            heard.append((event.item, event.value))
+
+    await results_of(Says(range(4), run_in=dask, on_error="skip"), observers=[listen])
+    assert sorted(heard) == [(number, f"about {number}") for number in range(4)]
+
+
+async def test_each_item_has_its_key_there(dask: Dask) -> None:
+    """For what has an effect elsewhere."""
+    keys = await results_of(Says(range(5), run_in=dask, on_error="skip"))
+    assert len(set(keys)) == 4
+
+
 # --- how many at once -----------------------------------------------------------------------------
 
 
@@ -220,6 +240,16 @@ async def test_timeout_counts_from_when_a_worker_gets_the_item(dask: Dask, tmp_p
     """Ten items of 0.1 seconds take longer on two workers, and none of them is late."""
     items = [(str(tmp_path / str(number)), 0.1) for number in range(10)]
     assert len(await results_of(Sleeps(items, run_in=dask, timeout=0.5, max_workers=10))) == 10
+
+
+async def test_timeouts_of_some_leave_the_others_alone(dask: Dask, tmp_path: Path) -> None:
+    """Also those that end at the same moment."""
+    items = [(str(tmp_path / str(number)), 0.0 if number % 4 else 0.25) for number in range(16)]
+    node = Sleeps(items, run_in=dask, timeout=0.15, max_workers=16, on_error="collect")
+    results = await results_of(node)
+    late = [number for number, one in enumerate(results) if isinstance(one, Outcome)]
+    assert set(late) >= {0, 4, 8, 12}
+    assert all(isinstance(results[number].error, AttemptTimeoutError) for number in late)
 
 
 async def test_cancelled_run_ends_what_is_awaited_on_the_workers(
