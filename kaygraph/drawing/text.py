@@ -96,8 +96,12 @@ def broken(text: str, size: int, most: int, lines: int) -> list[str]:
     return [*found, shortened(line, size, most)]
 
 
+# A parser makes spaces of the last three, in attributes.
+_ESCAPED = {'"': "&quot;", "\n": "&#10;", "\r": "&#13;", "\t": "&#9;"}
+
+
 def written(text: str) -> str:
     """Return a text as it stands in XML, between tags and in quotes."""
     if text.isalnum():
         return text
-    return escape(_FORBIDDEN.sub("\ufffd", text), {'"': "&quot;", "\n": "&#10;", "\r": "&#13;"})
+    return escape(_FORBIDDEN.sub("\ufffd", text), _ESCAPED)

@@ -131,7 +131,9 @@ class Lines:
     def _say(self, snapshot: RunSnapshot, rows: Sequence[Row]) -> None:
         news = []
         for row in rows:
-            facts = row.state, row.done, row.failed, row.retried, row.runs, row.waits
+            facts = (
+                row.state, row.done, row.failed, row.skipped, row.retried, row.runs, row.waits,
+            )  # fmt: skip
             if self._said.get(row.path) != facts:
                 self._said[row.path] = facts
                 news.append(row)

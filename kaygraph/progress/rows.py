@@ -39,6 +39,7 @@ class Row:
     counts: bool
     runs: int
     failed: int
+    skipped: int
     retried: int
     in_flight: int
     rate: float | None
@@ -120,6 +121,7 @@ class Rows:
             counts=bool(node.items or node.total or node.workers),
             runs=node.runs + node.running,
             failed=node.failed,
+            skipped=node.skipped,
             retried=node.retried,
             in_flight=node.in_flight,
             rate=rate if runs_now else None,

@@ -97,6 +97,8 @@ def facts(row: Row) -> list[tuple[str, str]]:
     found = []
     if row.failed:
         found.append((f"{row.failed:,} failed", RED))
+    if row.skipped:
+        found.append((f"{row.skipped:,} skipped", YELLOW))
     if row.left_s is not None:
         found.append((f"{duration(row.left_s)} left", ""))
     if row.rate is not None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from .._formatting import error_text, redacted
+from ..errors import Drop
 from ..events import (
     Event,
     ItemFailed,
@@ -133,7 +134,8 @@ class Records:
             self._note(event.node, None, event.at, event.error)
 
     def _item_failed(self, event: ItemFailed) -> None:
-        if event.status in ("failed", "timed_out"):
+        skipped = event.status == "skipped" and not isinstance(event.error, Drop)
+        if skipped or event.status in ("failed", "timed_out"):
             self._note(event.node, event.item, event.at, event.error)
 
     def _item_retried(self, event: ItemRetried) -> None:

@@ -41,4 +41,4 @@ def test_lines_break_between_words(text: str, lines: list[str]) -> None:
 
 def test_what_xml_cannot_hold_is_replaced() -> None:
     """Control characters and halves of pairs; the rest is escaped."""
-    assert written('a\x00\ud800<&>"\n') == "a\ufffd\ufffd&lt;&amp;&gt;&quot;&#10;"
+    assert written('a\x00\ud800<&>"\n\t') == "a\ufffd\ufffd&lt;&amp;&gt;&quot;&#10;&#9;"

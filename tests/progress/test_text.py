@@ -11,7 +11,8 @@ from kaygraph.progress.text import Style, bars, cells, cut, duration, per_second
 PLAIN = Style(color=False, unicode=True)
 ROW = Row(
     name="Fetch", path="Fetch", depth=0, state="running", done=1234, total=10_000, counts=True,
-    runs=1, failed=3, retried=12, in_flight=40, rate=240.0, left_s=36.5, seconds=0.0, waits=None,
+    runs=1, failed=3, skipped=0, retried=12, in_flight=40, rate=240.0, left_s=36.5,
+    seconds=0.0, waits=None,
 )  # fmt: skip
 
 
@@ -50,6 +51,13 @@ def test_what_it_waits_for_stands_below() -> None:
     """Cut to the width."""
     row = replace(ROW, waits="Fetch waits: 40 of 40 permits are held by Parse")
     assert bars([row], 40, PLAIN)[1] == "      Fetch waits: 40 of 40 permits are…"
+
+
+def test_items_that_were_skipped_are_shown() -> None:
+    """They are missing from the results, so behind those that failed."""
+    skipping = replace(ROW, failed=0, skipped=20)
+    assert "  20 skipped  36 s left" in bars([skipping], 110, PLAIN)[0]
+    assert plain(replace(ROW, skipped=1)).startswith("Fetch: 1,234/10,000, 3 failed, 1 skipped")
 
 
 def test_a_row_says_how_its_node_has_ended() -> None:

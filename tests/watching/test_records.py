@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import pytest
 
+from kaygraph import Drop
 from kaygraph.events import (
     ItemFailed,
     ItemRetried,
@@ -104,12 +105,16 @@ def test_a_flood_of_errors_within_a_moment_is_not_written_out() -> None:
     assert CountedError.shown <= MOST_FAILURES
 
 
-@pytest.mark.parametrize("status", ["skipped", "cancelled"])
-def test_what_was_skipped_or_cancelled_is_no_error(status: Status) -> None:
-    """It is counted elsewhere."""
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [("skipped", Drop()), ("cancelled", ValueError()), ("skipped", ValueError("no such page"))],
+)
+def test_an_item_that_is_skipped_for_an_error_is_shown(status: Status, error: Exception) -> None:
+    """One that is dropped, or cancelled, is not: nothing has failed."""
     records = begun()
-    records(ItemFailed("Fetch", 101.0, 1, 0, 1, 0.0, status, ValueError()))
-    assert records.errors() == []
+    records(ItemFailed("Fetch", 101.0, 1, 0, 1, 0.0, status, error))
+    shown = [one["error"] for one in records.errors()]
+    assert shown == (["ValueError: no such page"] if str(error) else [])
 
 
 def test_no_exception_is_kept() -> None:

@@ -130,6 +130,7 @@ function drawFigures() {
   const done = nodes.reduce((sum, node) => sum + ends(node), 0);
   const retried = nodes.reduce((sum, node) => sum + (node.retried || 0), 0);
   const failed = nodes.reduce((sum, node) => sum + (node.failed || 0), 0);
+  const skipped = nodes.reduce((sum, node) => sum + (node.skipped || 0), 0);
   const seconds = view.seconds === null ? null
     : view.seconds + (isOver() || saved || lost ? 0 : (performance.now() - received) / 1000);
   const rates = speeds(), last = rates.length ? rates[rates.length - 1][1] : 0;
@@ -139,6 +140,7 @@ function drawFigures() {
   figure(isOver() ? "items/s" : "items/s on average", "");
   figure("retried", retried ? count(retried) : "");
   figure("failed", failed ? count(failed) : "");
+  figure("skipped", skipped ? count(skipped) : "");
 }
 
 function figure(name, text) {
@@ -212,7 +214,8 @@ function drawNode(name, waits) {
   }
   const share = node.total ? Math.min(1, done / node.total) : look === "is-done" ? 1 : 0;
   const known = node.total !== undefined && node.total !== null;
-  set(row.items, done || node.items ? count(done) + (known ? ` of ${count(node.total)}` : "") : "");
+  set(row.items, done || node.items ? count(done) + (known ? ` of ${count(node.total)}` : "")
+    + (node.skipped ? `, ${count(node.skipped)} skipped` : "") : "");
   row.bar.parentElement.hidden = !node.total;
   row.bar.style.width = `${100 * share}%`;
   set(cells[3], look === "is-running" || look === "is-waiting" ? pace((paces.get(name) || {}).value)
