@@ -269,3 +269,9 @@ SHAPES: list[Shape] = [
     batch_stream_left,
     pipeline_stream_left,
 ]
+
+# Those that are runs of one node: ``shape.__wrapped__(ledger)`` is the node.
+OF_NODES = [
+    chain, diamond, batch, async_batch, retry, timeout, thread, nested, rounds, group, pipeline,
+    map_reduce, lifespan,
+]  # fmt: skip

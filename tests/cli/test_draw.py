@@ -1,12 +1,11 @@
 """``kaygraph draw``: typed in this process."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from kaygraph.cli import main
+from tests.cli.commands import Typed
 from tests.drawing.reading import read
 
 FLOWS = """\
@@ -23,24 +22,11 @@ def stages():
 empty = Graph(name="empty")
 """
 
-Typed = Callable[..., tuple[int, str, str]]
-
 
 @pytest.fixture
-def typed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Typed:
+def typed(command: Callable[..., Typed]) -> Typed:
     """Type a command in a folder with ``drawn_flows.py``; return its code and output."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.delitem(sys.modules, "drawn_flows", raising=False)
-    Path("drawn_flows.py").write_text(FLOWS, encoding="utf-8")
-
-    def run(*words: str) -> tuple[int, str, str]:
-        code = main(["draw", *words])
-        return code, *capfd.readouterr()
-
-    return run
+    return command("draw", flows=FLOWS, module="drawn_flows")
 
 
 def test_a_graph_is_printed_as_svg(typed: Typed) -> None:

@@ -15,25 +15,13 @@ from kaygraph import Graph, Journal, ParallelBatchNode, Watch
 from kaygraph.cli import main
 from kaygraph.cli.owners import owners
 from tests.children import child
-
-Typed = Callable[..., tuple[int, str, str]]
+from tests.cli.commands import Typed
 
 
 @pytest.fixture
-def typed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Typed:
+def typed(command: Callable[..., Typed]) -> Typed:
     """Type a command in an empty folder; return its code and output."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("KAYGRAPH_JOURNAL", raising=False)
-    monkeypatch.setattr(sys, "path", [*sys.path])
-
-    def run(*words: str) -> tuple[int, str, str]:
-        capfd.readouterr()
-        code = main(["explain", *words])
-        return code, *capfd.readouterr()
-
-    return run
+    return command("explain")
 
 
 class Held(ParallelBatchNode[int, None]):

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from kaygraph import Journal
-from kaygraph.cli import main
 from tests.children import child, python, ran
+from tests.cli.commands import Typed
 
 FLOWS = """\
 import asyncio
@@ -71,25 +71,11 @@ def sleeping():
     return Graph(Sleep(), name="sleeping")
 """
 
-Typed = Callable[..., tuple[int, str, str]]
-
 
 @pytest.fixture
-def typed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Typed:
+def typed(command: Callable[..., Typed]) -> Typed:
     """Type a command in a folder with ``flows.py``; return its code and output."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("KAYGRAPH_JOURNAL", raising=False)
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.delitem(sys.modules, "flows", raising=False)
-    Path("flows.py").write_text(FLOWS)
-
-    def run(*words: str) -> tuple[int, str, str]:
-        code = main(["run", *words])
-        return code, *capfd.readouterr()
-
-    return run
+    return command("run", flows=FLOWS)
 
 
 def test_what_nodes_print_is_the_output_where_nothing_else_is_asked_for(typed: Typed) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from kaygraph import Journal, __version__
 from kaygraph.cli import main
+from tests.cli.commands import Typed
 
 FLOWS = """\
 from pathlib import Path
@@ -44,25 +45,11 @@ def graph():
 nothing = 5
 """
 
-Typed = Callable[..., tuple[int, str, str]]
-
 
 @pytest.fixture
-def typed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Typed:
+def typed(command: Callable[..., Typed]) -> Typed:
     """Type a command in a folder with a journal and ``flows.py``; return its code and output."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("KAYGRAPH_JOURNAL", "runs.db")
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.delitem(sys.modules, "flows", raising=False)
-    Path("flows.py").write_text(FLOWS)
-
-    def run(*words: str) -> tuple[int, str, str]:
-        code = main(["runs", *words])
-        return code, *capfd.readouterr()
-
-    return run
+    return command("runs", flows=FLOWS, journal="runs.db")
 
 
 def test_a_run_is_resumed_shown_forked_and_pruned(typed: Typed) -> None:

@@ -10,21 +10,7 @@ from kaygraph.snapshot import RunSnapshot
 from kaygraph.testing import simulate
 from tests import shapes
 
-SHAPES = [
-    shapes.chain,
-    shapes.diamond,
-    shapes.batch,
-    shapes.async_batch,
-    shapes.retry,
-    shapes.timeout,
-    shapes.thread,
-    shapes.nested,
-    shapes.rounds,
-    shapes.group,
-    shapes.pipeline,
-    shapes.map_reduce,
-    shapes.lifespan,
-]
+SHAPES = shapes.OF_NODES
 
 
 def check(snapshot: RunSnapshot) -> None:

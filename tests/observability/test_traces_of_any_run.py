@@ -12,21 +12,7 @@ from kaygraph.testing import cancel_everywhere, simulate
 from tests import shapes
 from tests.observability.traces import Traces, attributes_of, context_of
 
-SHAPES = [
-    shapes.chain,
-    shapes.diamond,
-    shapes.batch,
-    shapes.async_batch,
-    shapes.retry,
-    shapes.timeout,
-    shapes.thread,
-    shapes.nested,
-    shapes.rounds,
-    shapes.group,
-    shapes.pipeline,
-    shapes.map_reduce,
-    shapes.lifespan,
-]
+SHAPES = shapes.OF_NODES
 # What a span may be within.
 AROUND = {
     "run": set[str](),
