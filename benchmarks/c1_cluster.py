@@ -47,8 +47,8 @@ def cases(size: int) -> Iterator[Benchmark]:
         for name, seconds, items, target in (
             ("C1", 1.0, 16, 0.95),
             ("C2", 0.05, 200, 0.95),
-            ("C3", 0.005, 1_000, 4.0),
-            ("C4", 0.001, 2_000, 8.0),
+            ("C3", 0.005, 1_600, 4.0),
+            ("C4", 0.001, 4_000, 8.0),
         ):
             yield Figure(
                 name=name,

@@ -8,11 +8,13 @@ import os
 import pickle
 import signal
 from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import AsyncExitStack
 from multiprocessing import current_process
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from .._extras import extra
 from .._validation import check_count, check_flag, check_seconds
+from ..aio.tasks import outlast, retrieve_exception
 from ..errors import ClusterUnavailableError, add_note
 from .at_worker import call_with, token
 from .cluster import Cluster, Workers
@@ -136,12 +138,16 @@ class Dask(Cluster):
             asynchronous=True,
             silence_logs=QUIET,
         )
+        # One that is cancelled while it starts leaves processes behind, also when it is closed.
+        starting = asyncio.ensure_future(_started(cluster))
         try:
-            await cluster
+            await outlast([starting])
+            starting.result()
             client = self._client(distributed, cluster)
             await client
         except BaseException:
-            await cluster.close()
+            retrieve_exception(starting)
+            await outlast([asyncio.ensure_future(cluster.close())])
             raise
         return DaskWorkers(client, (client.close, cluster.close))
 
@@ -150,6 +156,10 @@ class Dask(Cluster):
             cluster, asynchronous=True, set_as_default=False, **settings
         )
         return client
+
+
+async def _started(cluster: Any) -> None:
+    await cluster
 
 
 class DaskWorkers:
@@ -225,5 +235,6 @@ class DaskWorkers:
             future.release()  # type: ignore[no-untyped-call]
 
     async def close(self) -> None:
-        for close in self._closes:
-            await close()
+        async with AsyncExitStack() as stack:  # all of them, also when one fails
+            for close in reversed(list(self._closes)):
+                stack.push_async_callback(close)

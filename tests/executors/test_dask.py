@@ -1,12 +1,14 @@
 """Dask's workers as a place for ``exec``."""
 
 import asyncio
+import multiprocessing
 import os
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -327,6 +329,18 @@ async def test_workers_of_its_own_end_with_the_run() -> None:
     pids = await results_of(Pids([1, 2, 3], run_in=place))
     (pid,) = set(pids)
     assert not is_alive(pid)
+
+
+@pytest.mark.proofs
+@pytest.mark.parametrize("after_s", [0.01, 0.3, 1.0, 2.0])
+async def test_run_that_is_cancelled_while_workers_start_leaves_none(after_s: float) -> None:
+    """However far they are."""
+    run = asyncio.ensure_future(results_of(Squares(range(10), run_in=Dask(workers=2))))
+    await asyncio.sleep(after_s)
+    run.cancel()
+    with suppress(asyncio.CancelledError):  # it may have been faster
+        await run
+    assert multiprocessing.active_children() == []
 
 
 @pytest.mark.proofs
