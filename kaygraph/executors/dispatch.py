@@ -19,10 +19,10 @@ from ..limits.permits import Permits
 from ..run.frame import Frame
 from ..run.place import place_to_send
 from ..run.saying import teller_of
-from .at_worker import forget
+from .at_worker import discard, forget
 from .cluster import Cluster, Workers
 from .elsewhere import in_time
-from .remote import Chunk, Gone, Worker
+from .remote import Chunk, Gone, Worker, host_of
 from .sending import given_pickled, node_pickled
 from .waiting import Entry, Queue, Room
 
@@ -30,6 +30,8 @@ T = TypeVar("T")
 
 POLL_S = 0.2  # how often it is looked which workers there are
 CLOSE_S = 2.0  # for workers to remove their files
+
+LOOPBACK = ("tcp://127.0.0.1", "tls://127.0.0.1")
 
 OTHER_PROCESSES = True, True  # how things are pickled for workers, which have another __main__
 
@@ -46,6 +48,7 @@ class Session:
         self.cluster = cluster
         self.name = os.urandom(8).hex()
         self.workers: dict[str, Worker] = {}
+        self.folders: dict[str, str] = {}  # of their files, and the machines of these
         self._ready: Collection[str] = ()
         self._open: Workers | None = None
         self._queues: dict[Any, Queue] = {}
@@ -198,10 +201,10 @@ class Session:
 
     async def neighbour_of(self, address: str) -> str:
         """Return a worker on the same machine as one that is gone, as soon as there is one."""
-        host = address.rpartition(":")[0]
+        host = host_of(address)
 
         def found() -> str | None:
-            near = (one for one in self.workers if one.rpartition(":")[0] == host)
+            near = (one.address for one in self.workers.values() if one.host == host)
             return next(near, None)
 
         async with self._looked:
@@ -324,9 +327,15 @@ class Session:
         closing.result()
 
     async def _forgotten(self) -> None:
-        """Have the workers remove their files."""
+        """Have the workers remove their files, and those of others on their machines."""
         met = [worker for worker in self.workers.values() if worker.folder is not None]
-        asked = (self.opened.ask(worker.address, forget, self.name) for worker in met)
+        asked = [self.opened.ask(worker.address, forget, self.name) for worker in met]
+        for folder, host in self.folders.items() - {(one.folder, one.host) for one in met}:
+            near = next((one for one in self.workers.values() if one.host == host), None)
+            if host in LOOPBACK:  # it is this machine
+                discard(folder)
+            elif near is not None:
+                asked.append(self.opened.ask(near.address, discard, folder))
         with suppress(Exception):
             async with asyncio.timeout(CLOSE_S):
                 await asyncio.gather(*asked, return_exceptions=True)

@@ -34,6 +34,7 @@ class Sender(Protocol):
 
     name: str
     cluster: Cluster
+    folders: dict[str, str]
 
     @property
     def opened(self) -> Workers: ...
@@ -61,6 +62,11 @@ class Gone(Exception):  # noqa: N818 - it is not shown
     """A worker has left, or died."""
 
 
+def host_of(address: str) -> str:
+    """Return an address without its port: what workers on one machine have in common."""
+    return address.rpartition(":")[0]
+
+
 class Worker:
     """A worker.
 
@@ -72,7 +78,7 @@ class Worker:
     """
 
     def __init__(self, address: str, threads: int) -> None:
-        self.address, self.threads = address, threads
+        self.address, self.host, self.threads = address, host_of(address), threads
         self.chunks = 0
         self.token, self.pid = "", 0
         self.is_apart = False  # what it has is to run beside nothing else
@@ -205,6 +211,8 @@ class Chunk:
             self.session.replaced(worker)
             raise Gone
         worker.token, worker.pid, worker.folder = greeting.token, greeting.pid, greeting.folder
+        if worker.folder is not None:
+            self.session.folders[worker.folder] = worker.host
         return greeting
 
     async def _not_here(self) -> None:
@@ -300,6 +308,7 @@ class Chunk:
                     else:
                         with suppress(Exception):
                             await session.opened.ask(neighbour, discard, worker.folder)
+                            session.folders.pop(worker.folder, None)
                         return dict(zip(chunks, found, strict=True))
         return None
 

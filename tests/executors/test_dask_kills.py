@@ -28,18 +28,22 @@ MORE_KILLS = 100
 
 
 async def kill_again_and_again(folder: Path, times: int, seed: int) -> None:
-    """Kill workers that have begun items.
+    """Kill workers that have worked on some items.
 
     One that has just started is left alone: its nanny would not start another.
     """
     chance, killed = random.Random(seed), set[str]()
     while len(killed) < times:
         await asyncio.sleep(chance.uniform(0.05, 0.3))
-        pids = sorted(set(os.listdir(folder)) - killed)
+        pids = sorted(pid for pid in set(os.listdir(folder)) - killed if has_worked(folder / pid))
         if len(pids) > 1:  # they are not to be without workers for long
             pid = chance.choice(pids)
             os.kill(int(pid), signal.SIGKILL)
             killed.add(pid)
+
+
+def has_worked(notes: Path) -> bool:
+    return notes.stat().st_size > 400  # for about a second
 
 
 def lines_in(folder: Path) -> Counter[str]:
