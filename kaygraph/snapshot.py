@@ -216,6 +216,8 @@ class RunSnapshot:
         if self.state in ("finished", "failed"):
             how = "has ended" if self.error is None else f"has ended with {self.error}"
             return f"{self.name}: the run {how}."
+        if not self.name:
+            return "the run has not begun yet."
         if not self.waits:
             return f"{self.name}: nothing waits."
         return "\n".join(wait.text for wait in self.waits)

@@ -22,7 +22,7 @@ def draw(options: Options) -> int:
     if file is not None and file.suffix == ".mmd":
         if not isinstance(graph, Graph):
             raise WrongCommandError(f"only a graph is written as Mermaid, and {graph!r} is none")
-        file.write_text(graph.to_mermaid() + "\n", encoding="utf-8")
+        _write(file, graph.to_mermaid())
         return 0
     from ..graph.picture import drawn  # loads where it is used
 
@@ -33,8 +33,15 @@ def draw(options: Options) -> int:
         # In whatever encoding the terminal or the pipe has.
         print(text.encode("ascii", "xmlcharrefreplace").decode())
     else:
-        file.write_text(text + "\n", encoding="utf-8")
+        _write(file, text)
     return 0
+
+
+def _write(file: Path, text: str) -> None:
+    try:
+        file.write_text(text + "\n", encoding="utf-8")
+    except OSError as error:
+        raise WrongCommandError(f"cannot write -o {file}: {error.strerror}") from None
 
 
 EXAMPLES = """\

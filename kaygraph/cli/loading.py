@@ -27,7 +27,8 @@ def load_graph(written: str) -> Any:
         thing = thing()
     if not isinstance(thing, BaseNode):
         raise WrongCommandError(
-            f"{written} is no graph, and no function that returns one: {type(thing).__name__}"
+            f"{written} is neither a graph nor a function that returns one: it is of type "
+            f"{type(thing).__name__}"
         )
     return thing
 

@@ -19,6 +19,7 @@ from ..node.wiring import ends, successors_of
 from ..observability.conflicts import look
 from ..run.frame import Frame, Rules, Scope
 from ..run.launch import STACKED, RunSettings
+from ..run.observers import check_observers
 from ..run.tap import Tap
 from ..run.task import RunTask
 from . import draw
@@ -165,6 +166,8 @@ class Graph(BaseNode[Any, str | None]):
         """
 
         from ..run.reading import events_of  # loads where it is used
+
+        check_observers(observers)
 
         def launch(observer: Observer) -> RunTask:
             return self.launch(shared, observers=[*observers, observer], **settings)

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 
 from .._formatting import redacted
+from .._validation import check_choice
 from ..batch.batch import BatchNode
 from ..drawing.shapes import Arrow, Box, Direction
 from ..drawing.svg import svg
@@ -12,13 +13,15 @@ from ..node.wiring import unique
 from .loops import AnyNode
 from .plan import Plan
 
+_DIRECTION = check_choice("LR", "TB")
+
 # Without these, there is nothing that redacted() would hide; many names are looked at.
 _SUSPECT = re.compile("[:=,]|-----|bearer|basic", re.IGNORECASE)
 
 
 def drawn(node: AnyNode, direction: Direction = "LR", standalone: bool = True) -> str:
     """Return a graph, or any other node that has parts, as SVG."""
-    return svg(box_of(node), direction, standalone)
+    return svg(box_of(node), _DIRECTION("direction", direction), standalone)
 
 
 def box_of(node: AnyNode) -> Box:

@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import pairwise
 
 from ..run.run import Run
@@ -63,6 +64,8 @@ def _taken(
     caps = Caps(look)
     shows = all(walk.frame.rules.show_items for walk in look.walks)
     waits = Waits(look, caps, shows).all()
+    if held is not None:
+        waits = (held, *(_holding(wait, held) for wait in waits))
     state: RunState = "draining" if run.draining else "running"
     return RunSnapshot(
         run.id,
@@ -78,8 +81,15 @@ def _taken(
         join_snapshots(look),
         tuple(_sources(look)),
         tuple(_executors(look)),
-        waits if held is None else (held, *waits),
+        waits,
     )
+
+
+def _holding(wait: Waiting, held: Waiting) -> Waiting:
+    """Return what one node waits for, unless its call is the one that holds the loop."""
+    if wait.kind != "hook" or wait.count > 1 or wait.on != held.on:
+        return wait
+    return replace(wait, text=f"{wait.node!r} holds the event loop at {wait.on}")
 
 
 def _buffers(look: Look) -> Iterator[BufferSnapshot]:

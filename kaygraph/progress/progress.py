@@ -39,7 +39,7 @@ class Progress:
     Args:
         leave: Whether the last bars stay in the terminal when the run has ended.
         every: Seconds between two lines of a node, where there is no terminal.
-        display: Makes what shows a run, in place of bars and lines.
+        display: Called for each run; returns what shows it, in place of bars and lines.
     """
 
     items = False
@@ -55,6 +55,11 @@ class Progress:
         seconds = check_limit("every", every)
         if seconds is None:
             raise ValueError("every must be more than 0 seconds, got None")
+        if display is not None and not callable(display):
+            raise TypeError(
+                "display is called for each run, and returns what shows it, as in "
+                f"Progress(display=MyDisplay); got {display!r}"
+            )
         here: Callable[[], Display | None] = partial(display_here, leave, seconds)
         self._make = here if display is None else display
         self._looks: dict[Run, Look] = {}

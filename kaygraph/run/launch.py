@@ -3,7 +3,7 @@
 import asyncio
 import sys
 import warnings
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from math import inf
 from threading import get_ident
@@ -22,7 +22,7 @@ from .changed import note_changed_hook
 from .frame import FRAME, Frame
 from .joining import VIEW, Joining, frame_around
 from .new_loop import run_in_new_loop
-from .observers import OBSERVING
+from .observers import OBSERVING, check_observers
 from .place import PLACE
 from .recorder import RunsRecorded
 from .run import TURN_S, Run
@@ -216,12 +216,7 @@ class Runnable:
                 stacklevel=3,
             )
         if observers or run.ambient:
-            several = isinstance(observers, Collection) and not callable(observers)
-            if not several or not all(map(callable, observers)):
-                raise TypeError(
-                    "observers is a list of what can be called with an event, as in "
-                    f"run(shared, observers=[report]); got {observers!r}"
-                )
+            check_observers(observers)
         watching = None
         if watch is not False and watch is not None:
             watching = watcher_of(watch).watching(self, run, journal)

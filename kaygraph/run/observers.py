@@ -2,9 +2,10 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextvars import Context, ContextVar, copy_context
 from functools import partial
+from inspect import iscoroutinefunction
 from typing import NamedTuple, Protocol, TypeGuard
 
 from ..events import AttemptStarted, Event, ItemFinished, ItemStarted, Observer, Usage
@@ -17,6 +18,26 @@ OF_ITEMS = frozenset({ItemStarted, AttemptStarted, ItemFinished})
 
 # Whether an observer is being called: what it begins is no part of the run that it observes.
 OBSERVING: ContextVar[bool] = ContextVar("kaygraph_observing", default=False)
+
+
+def check_observers(observers: Sequence[Observer]) -> None:
+    """Refuse what is not a list of functions, or of objects that can be called.
+
+    Raises:
+        TypeError: It is not, or one of them is a class or written with ``async def``.
+    """
+    several = isinstance(observers, Collection) and not callable(observers)
+    if not several or not all(map(callable, observers)):
+        raise TypeError(
+            "observers is a list of what can be called with an event, as in "
+            f"run(shared, observers=[report]); got {observers!r}"
+        )
+    for one in observers:
+        if isinstance(one, type):
+            name = one.__name__
+            raise TypeError(f"{name} is a class; an observer is made of it: observers=[{name}()]")
+        if iscoroutinefunction(one) or iscoroutinefunction(getattr(one, "__call__", None)):  # noqa: B004
+            raise TypeError(f"an observer is called and not awaited: write 'def'; got {one!r}")
 
 
 class ItemCounter(Protocol):

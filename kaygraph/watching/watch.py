@@ -12,7 +12,7 @@ from threading import Event, Lock
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
-from .._validation import check_flag
+from .._validation import check_flag, check_name
 from ..journal.journal import Journal
 from .addresses import is_loopback
 from .hub import Hub
@@ -64,9 +64,15 @@ class Watch:
         keep_open: bool = False,
         save: str | os.PathLike[str] | None = None,
     ) -> None:
-        self.port, self.host = _checked_port(port), host
+        self.port, self.host = _checked_port(port), _checked_host(host)
+        if token is not None and not isinstance(token, str):
+            raise TypeError(f"a token is a string; got {type(token).__name__}")  # not the token
         if token is not None and len(token) < LEAST_TOKEN:
             raise ValueError(f"a token has at least {LEAST_TOKEN} characters; got {len(token)}")
+        if journal is not None and not isinstance(journal, Journal):
+            raise TypeError(
+                f'journal is a Journal, as in Watch(journal=Journal("runs.db")); got {journal!r}'
+            )
         self.control = check_flag("control", control)
         self.keep_open = check_flag("keep_open", keep_open)
         self.save_to = None if save is None else _checked_path(save)
@@ -74,6 +80,8 @@ class Watch:
         self.token = secrets.token_urlsafe(24) if token is None and needs else token
         self.journal = journal
         self._names = [names] if isinstance(names, str) else list(names)
+        for name in self._names:
+            check_name("a name in names", name)
         self._lock = Lock()
         self._runs: list[WatchedRun] = []
         self._going_on = 0
@@ -207,8 +215,19 @@ def _checked_port(port: Any) -> int | None:
     raise ValueError(f"a port is a number up to 65535, or 0 for any that is free; got {port!r}")
 
 
+def _checked_host(host: Any) -> str:
+    if isinstance(host, str) and host:
+        return host
+    raise ValueError(
+        "host is an address to listen on, as in '127.0.0.1', or '0.0.0.0' for all of this machine; "
+        f"got {host!r}"
+    )
+
+
 def _checked_path(path: str | os.PathLike[str]) -> Path:
     found = Path(path)
     if not found.parent.is_dir():
         raise ValueError(f"there is no folder {str(found.parent)!r} to save the page in")
+    if found.is_dir():
+        raise ValueError(f"save is a file, as in 'run.html'; {str(found)!r} is a folder")
     return found

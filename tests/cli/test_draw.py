@@ -77,3 +77,12 @@ def test_a_graph_that_cannot_work_is_an_error(typed: Typed) -> None:
     code, _, error = typed("drawn_flows.py:grap")
     assert code == 2
     assert "Did you mean 'graph'?" in error
+
+
+@pytest.mark.parametrize("name", ["no/such/folder.svg", "no/such/folder.mmd"])
+def test_a_file_that_cannot_be_written_is_one_line(typed: Typed, name: str) -> None:
+    """Without a traceback: it is the command that is wrong."""
+    code, out, error = typed("drawn_flows.py:graph", "-o", name)
+    assert (code, out) == (2, "")
+    assert error.endswith(f"error: cannot write -o {name}: No such file or directory\n")
+    assert "Traceback" not in error

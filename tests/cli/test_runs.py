@@ -96,7 +96,7 @@ def test_a_run_is_shown_as_json(typed: Typed) -> None:
         (["resume", "a", "missing.py:graph"], "there is no file 'missing.py'"),
         (["resume", "a", "missing:graph"], "there is no module 'missing' here"),
         (["resume", "a", "flows.py:grap"], "has no 'grap'. Did you mean 'graph'?"),
-        (["resume", "a", "flows.py:nothing"], "is no graph, and no function that returns one: int"),
+        (["resume", "a", "flows.py:nothing"], "is neither a graph nor a function that returns one"),
         (["resume", "a", "flows.py:graph", "--shared", "{"], "--shared is JSON"),
         (["fork", "a", "--set", "Count"], "--set takes NAME=JSON"),
         (["prune", "soon"], "KEEP is how many runs stay, as in 20, or for how long, as in 30d"),

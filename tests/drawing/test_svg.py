@@ -303,3 +303,9 @@ def test_many_long_edges_stay_within_bounds() -> None:
     svg = graph.to_svg()
     assert read(svg).edges.keys() == edges_of(graph)
     assert len(svg) < 3_000_000
+
+
+def test_another_direction_is_refused() -> None:
+    """Not drawn in one of the two."""
+    with pytest.raises(ValueError, match="direction must be one of 'LR', 'TB'; got 'RL'"):
+        Graph(Node()).to_svg(direction="RL")  # type: ignore[arg-type]

@@ -107,7 +107,8 @@ def test_a_hook_that_holds_the_loop_is_named() -> None:
 
     graph = Graph(Holds(name="Parse"), name="work")
     looked_at(lambda: graph.run({}, observers=[inspector]), entered, look)
-    first = texts[0].splitlines()[0]
+    first, node = texts[0].splitlines()
+    assert node.startswith("'Parse' holds the event loop at test_inspector.py:")
     assert first.startswith("the event loop is held by a hook, at test_inspector.py:")
     assert first.endswith("in exec: nothing else goes on meanwhile")
 
@@ -252,3 +253,12 @@ def test_a_hook_may_look_at_its_own_run() -> None:
     row = taken[0].node("Look")
     assert row is not None
     assert (row.items, row.in_flight, row.ok) == (1, 1, 0)
+
+
+@pytest.mark.anyio
+async def test_a_run_that_has_not_begun_says_so() -> None:
+    """``launch`` returns before the loop has had a turn."""
+    run = Graph(First()).launch({})
+    assert run.explain() == "the run has not begun yet."
+    await run
+    assert run.explain() == "Graph: the run has ended."

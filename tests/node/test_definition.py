@@ -24,6 +24,7 @@ from kaygraph import (
     Retry,
     RunReport,
 )
+from kaygraph.events import Event
 from tests.children import python
 
 HOOKS = ("prep", "exec", "post", "exec_fallback")
@@ -400,6 +401,25 @@ def test_observer_in_the_place_of_a_list_is_told_so() -> None:
         Node().run(observers=[RunReport(), "report"])  # type: ignore[list-item]
     with pytest.raises(TypeError, match="observers is a list of what can be called"):
         Node().run(observers=5)  # type: ignore[arg-type]
+
+
+def test_an_observer_that_could_not_be_called_is_refused_before_anything_runs() -> None:
+    """A class is called with an event as if it were one, and nobody awaits what is async."""
+
+    async def function(event: Event) -> None:
+        """Never called."""
+
+    class Method:
+        async def __call__(self, event: Event) -> None:
+            """Never called."""
+
+    with pytest.raises(TypeError, match=r"RunReport is a class; .* observers=\[RunReport\(\)\]"):
+        Node().run(observers=[RunReport])  # type: ignore[list-item]
+    for wrong in (function, Method()):
+        with pytest.raises(TypeError, match="called and not awaited: write 'def'"):
+            Node().run(observers=[wrong])  # type: ignore[list-item]
+    with pytest.raises(TypeError, match=r"observers is a list .* got <built-in function print>"):
+        Graph(Node()).events({}, observers=print)  # type: ignore[arg-type]
 
 
 def test_observers_that_can_be_looked_at_only_once_are_refused() -> None:

@@ -86,6 +86,20 @@ def test_settings_that_cannot_be_are_refused(settings: Any) -> None:
         Watch(**settings)
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"host": ""}, {"host": 3}, {"names": [3]}, {"token": 12345678}, {"journal": "runs.db"},
+        {"save": "/"},
+    ],
+)  # fmt: skip
+def test_settings_of_another_type_are_refused(settings: Any) -> None:
+    """An empty host would listen on all addresses; a token is not shown."""
+    with pytest.raises((TypeError, ValueError), match=next(iter(settings))) as caught:
+        Watch(**settings)
+    assert "12345678" not in str(caught.value)
+
+
 @pytest.mark.parametrize("off", [False, None])
 def test_a_run_without_a_page_loads_nothing_of_it(off: Any) -> None:
     """It has no observer either."""
@@ -261,9 +275,10 @@ def test_a_run_can_be_saved_later(tmp_path: Path) -> None:
 def test_a_page_that_cannot_be_saved_fails_no_run(tmp_path: Path) -> None:
     """It warns: the run has done its work."""
     path = tmp_path / "run.html"
+    watch = Watch(None, save=path)
     path.mkdir()
     with pytest.warns(UserWarning, match="the page of the run was not saved"):
-        Items().run({"items": 7}, watch=Watch(None, save=path))
+        Items().run({"items": 7}, watch=watch)
 
 
 async def test_a_hook_that_holds_the_loop_does_not_hold_the_page() -> None:
