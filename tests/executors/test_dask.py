@@ -25,6 +25,7 @@ from kaygraph import (
     Said,
 )
 from kaygraph._extras import MissingExtraError
+from kaygraph.executors.waiting import AHEAD
 from tests.executors.cluster import TestCluster, cluster_of
 from tests.executors.clustered import (
     Marks,
@@ -178,6 +179,23 @@ async def test_source_is_read_no_faster_than_the_cluster_works(dask: Dask, tmp_p
     assert source.taken <= 6
     note(go, "")
     assert len(await run) == 200
+
+
+async def test_workers_get_few_chunks_at_a_time(
+    dask: Dask, dask_cluster: TestCluster, tmp_path: Path
+) -> None:
+    """The rest waits here, and goes to whoever is free first."""
+    go = str(tmp_path / "go")
+    run = asyncio.ensure_future(results_of(Waits([go] * 100, run_in=dask, max_workers=100)))
+    async with distributed.Client(
+        dask_cluster.address, asynchronous=True, set_as_default=False
+    ) as client:
+        await until_busy(client)
+        await asyncio.sleep(0.3)  # nothing is to happen
+        tasks = await client.scheduler.processing(workers=None)
+    assert all(len(of_worker) <= AHEAD for of_worker in tasks.values())
+    note(go, "")
+    assert len(await run) == 100
 
 
 @pytest.mark.parametrize("workers", [1, 3])

@@ -48,6 +48,7 @@ from kaygraph import (
     first_of,
     settle,
 )
+from kaygraph.executors.dask import Dask
 from kaygraph.nodes import WaitFor, node, parallel_node
 from kaygraph.tracing import OpenTelemetry
 
@@ -215,6 +216,7 @@ def of_stage(report: StageReport) -> None:
 Read(timout=3)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
 Read(timeout="3")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
 Read(max_workers=3)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
+Read(run_in=Dask("tcp://127.0.0.1:8786"))
 Read(run_in="proces")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
 Fetch(max_worker=3)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
 Fetch(max_workers="all")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
