@@ -9,6 +9,7 @@ import pickle
 import signal
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import AsyncExitStack
+from functools import partial
 from multiprocessing import current_process
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -149,7 +150,12 @@ class Dask(Cluster):
             retrieve_exception(starting)
             await outlast([asyncio.ensure_future(cluster.close())])
             raise
-        return DaskWorkers(client, (client.close, cluster.close))
+        return DaskWorkers(client, (client.close, cluster.close), partial(self._keep, cluster))
+
+    def _keep(self, cluster: Any) -> None:
+        """Start the workers again that a LocalCluster has given up, as they died too often."""
+        if len(cluster.workers) < (self.workers or 0):
+            cluster.scale(self.workers)
 
     def _client(self, distributed: Any, cluster: Any, **settings: Any) -> "Client":
         client: Client = distributed.Client(
@@ -168,18 +174,24 @@ class DaskWorkers:
     Args:
         client: The client.
         closes: What is called, one after the other, to let go of it.
+        keep: Called again and again: it sees to it that there are workers.
     """
 
     def __init__(
-        self, client: "Client", closes: Collection[Callable[[], Awaitable[object]]]
+        self,
+        client: "Client",
+        closes: Collection[Callable[[], Awaitable[object]]],
+        keep: Callable[[], None] | None = None,
     ) -> None:
-        self._client, self._closes = client, closes
+        self._client, self._closes, self._keep = client, closes, keep
         self._scheduler = cast(Any, client.scheduler)
         self.name = f"the scheduler {self._scheduler.address}"
 
     async def known(self) -> Mapping[str, int]:
         if self._client.status != "running":
             raise ConnectionError("the connection was lost")
+        if self._keep is not None:
+            self._keep()
         async with asyncio.timeout(ANSWER_S):
             threads: dict[str, int] = await self._scheduler.ncores()
             return threads

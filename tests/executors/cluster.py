@@ -14,6 +14,10 @@ from tempfile import TemporaryDirectory
 
 from tests.children import child
 
+# A LocalCluster looks after so long whether a worker that has died is back, and lets go of one that
+# has died again.
+STAYS = {"DASK_DISTRIBUTED__DEPLOY__LOST_WORKER_TIMEOUT": "1h"}
+
 
 class TestCluster:
     """The program, as a test sees it.
@@ -55,7 +59,7 @@ def cluster_of(workers: int, threads: int = 1) -> Iterator[TestCluster]:
     command = (sys.executable, "-m", "tests.executors.cluster", str(workers), str(threads))
     with (
         TemporaryDirectory() as folder,
-        child(*command, stdin=PIPE, stderr=DEVNULL, env={"TMPDIR": folder}) as process,
+        child(*command, stdin=PIPE, stderr=DEVNULL, env={"TMPDIR": folder, **STAYS}) as process,
     ):
         yield TestCluster(process, Path(folder))
 

@@ -105,6 +105,18 @@ async def test_item_that_kills_a_worker_of_several_threads_fails_alone(tmp_path:
     assert (tmp_path / "note").read_text() == "x" * 3
 
 
+async def test_workers_of_its_own_are_started_again(tmp_path: Path) -> None:
+    """Also when the cluster has let go of them, as they were not back in time."""
+    dask = pytest.importorskip("dask")
+    with dask.config.set({"distributed.deploy.lost-worker-timeout": "0.1s"}):
+        note = str(tmp_path / "note")
+        node = Poison(range(20), note, run_in=Dask(workers=1), max_retries=3, on_error="collect")
+        results = await results_of(node)
+    assert [one for one in results if isinstance(one, int)] == [
+        item for item in range(20) if item != Poison.DEADLY
+    ]
+
+
 async def test_scheduler_that_is_killed_is_an_error(tmp_path: Path) -> None:
     """The run does not wait for it."""
     with cluster_of(1) as cluster:
