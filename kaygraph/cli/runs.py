@@ -4,7 +4,7 @@ import json
 import sys
 from typing import Any
 
-from ..errors import closest
+from ..errors import JournalUnavailableError, RunUnknownError, closest
 from ..journal.journal import Journal
 from ..journal.log import means
 from ..journal.records import RunRecord
@@ -84,6 +84,12 @@ def resume(options: Options) -> int:
         on_wait="stay" if options.stay else "exit",
     )  # fmt: skip
     _check_names(journal, [*options.redo, *options.accept])
+    try:
+        journal.show()
+    except (RunUnknownError, JournalUnavailableError) as error:  # a name may be mistyped
+        why = str(error)
+        end = "" if why.endswith((".", "?")) else "."
+        print(f"note: {why}{end} Run {options.run!r} begins anew", file=sys.stderr)
     try:
         action = graph.run(shared, journal=journal)
     except Exception as error:

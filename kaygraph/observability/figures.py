@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any, get_args
 
+from .._formatting import redacted
 from .._validation import human
 from ..events import Usage
 from ..outcome import Status
@@ -133,7 +134,7 @@ class NodeFigures:
     def to_dict(self) -> dict[str, Any]:
         """Return the figures as plain data; times in seconds, memory in bytes, shares up to 1."""
         row: dict[str, Any] = {
-            "name": self.name,
+            "name": redacted(self.name),
             "runs": self.runs,
             "wall_s": round(self.wall_s, 6),
             "work_s": round(self.work_s, 6),
@@ -168,7 +169,7 @@ class NodeFigures:
         items = max(self.ended, self.stage_items)
         failed = self.items["failed"] + self.items["timed_out"]
         seconds = ("", "") if self.is_whole else (f"{self.work_s:.3f}", f"{self.longest_s:.3f}")
-        return (self.name, items, failed, self.retries, self.peak, *seconds)
+        return (redacted(self.name), items, failed, self.retries, self.peak, *seconds)
 
     def told(self) -> str:
         """Return what a timeline says of the node beside its name, in a few words."""

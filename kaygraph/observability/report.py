@@ -5,6 +5,7 @@ from collections import Counter
 from math import ceil
 from typing import Any
 
+from .._formatting import redacted
 from .._validation import human
 from .counting import ItemsCounted
 from .figures import STATUSES
@@ -110,7 +111,7 @@ class RunReport(ItemsCounted):
         """Return the report as plain data; times in seconds, memory in bytes."""
         speedup = self.speedup
         return {
-            "name": self.name,
+            "name": redacted(self.name),
             "wall_s": round(self.wall_s, 6),
             "work_s": round(self.work_s, 6),
             "mean_in_flight": round(self.mean_in_flight, 3),
@@ -123,8 +124,8 @@ class RunReport(ItemsCounted):
             "speedup": None if speedup is None else round(speedup, 3),
             "items": self.items,
             "retries": self.retries,
-            "bottleneck": self.bottleneck,
-            "verdict": self.verdict,
+            "bottleneck": None if self.bottleneck is None else redacted(self.bottleneck),
+            "verdict": redacted(self.verdict),
             "nodes": [node.to_dict() for node in self.nodes.values()],
         }
 
@@ -157,10 +158,9 @@ class RunReport(ItemsCounted):
 
     def __str__(self) -> str:
         rows = [node for node in self.nodes.values() if node.items or node.stage_workers]
-        width = max((len(node.name) for node in rows), default=0)
-        return "\n".join(
-            [*self.summary(), *(f"  {node.name:<{width}}  {node}" for node in rows), self.verdict]
-        ).rstrip()
+        width = max((len(redacted(node.name)) for node in rows), default=0)
+        lines = [f"  {redacted(node.name):<{width}}  {node}" for node in rows]
+        return "\n".join([*self.summary(), *lines, redacted(self.verdict)]).rstrip()
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         """Show it in a notebook: as a table and a timeline, or as text."""
@@ -168,7 +168,7 @@ class RunReport(ItemsCounted):
 
         heads = ("node", "items", "failed", "retries", "at once", "seconds in exec", "longest")
         rows = [node.row() for node in self.nodes.values() if node.items or node.stage_workers]
-        shown = html_table(heads, rows, above=self.summary(), below=self.verdict)
+        shown = html_table(heads, rows, above=self.summary(), below=redacted(self.verdict))
         found = {"text/plain": str(self)}
         if self._timeline is not None and self.nodes:
             found["image/svg+xml"] = timeline = self.to_svg()
@@ -184,7 +184,7 @@ class RunReport(ItemsCounted):
         )
         workers = f", worker processes {self.worker_cpu_s:.3f} s" if self.worker_cpu_s else ""
         lines = [
-            f"{self.name}: {self.wall_s:.3f} s; calls of exec at once: "
+            f"{redacted(self.name)}: {self.wall_s:.3f} s; calls of exec at once: "
             f"{self.mean_in_flight:.1f} on average, {self.peak_in_flight} at most",
             f"items: {counts}; retries: {self.retries}",
             f"processor: {self.cpu_s:.3f} s, of which the event loop {self.loop_cpu_s:.3f} s"

@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import logging
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
@@ -9,8 +10,19 @@ from threading import Thread
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
+
+LOG = logging.getLogger("kaygraph.watching")
 
 SHUTDOWN_S = 0.5  # that pages have to read the end of what they are sent
+
+
+def _is_own(record: logging.LogRecord) -> bool:
+    """Whether it is no request that cannot be read: that is answered, and no fault of the run."""
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
+LOG.addFilter(_is_own)
 
 
 class Server:
@@ -81,6 +93,7 @@ class Server:
         runner = web.AppRunner(
             self._application(),
             access_log=None,
+            logger=LOG,
             handler_cancellation=True,  # a reader that has gone is no longer written to
             shutdown_timeout=SHUTDOWN_S,
         )

@@ -58,6 +58,7 @@ def test_a_run_is_resumed_shown_forked_and_pruned(typed: Typed) -> None:
 
     code, _, error = typed("resume", "first", "flows.py:graph")
     assert code == 1
+    assert error.startswith("note: there is no journal at 'runs.db'. Run 'first' begins anew\n")
     assert 'flows.py", line 17, in exec\n' in error
     assert error.endswith("\nerror: RuntimeError: not ready (in node 'Double')\n")
     assert "first  doubling  failed" in typed("list")[1]
@@ -65,7 +66,7 @@ def test_a_run_is_resumed_shown_forked_and_pruned(typed: Typed) -> None:
     Path("ready").touch()
     code, out, _ = typed("resume", "first", "flows:graph")
     assert (code, out) == (0, "doubled: 6\nrun 'first': done, action 'end'\n")
-    assert typed("resume", "first", "flows:graph")[1] == "run 'first': done, action 'end'\n"
+    assert typed("resume", "first", "flows:graph")[1:] == ("run 'first': done, action 'end'\n", "")
 
     shown = typed("show", "first", "--points")[1]
     assert "first: doubling, done" in shown
@@ -77,6 +78,15 @@ def test_a_run_is_resumed_shown_forked_and_pruned(typed: Typed) -> None:
 
     assert typed("prune", "1")[1] == "removed 1 run\n"
     assert [run.run for run in Journal("runs.db").runs()] == ["second"]
+
+
+def test_a_run_whose_name_is_mistyped_is_noted(typed: Typed) -> None:
+    """It begins anew, and does again what the other one has done."""
+    Path("ready").touch()
+    typed("resume", "first", "flows.py:graph")
+    noted = typed("resume", "frist", "flows:graph")[2]
+    assert noted.startswith("note: 'runs.db' has no run 'frist'.")
+    assert noted.endswith("Did you mean 'first'? Run 'frist' begins anew\n")
 
 
 def test_a_run_is_shown_as_json(typed: Typed) -> None:

@@ -422,3 +422,20 @@ async def test_json_holds_any_name() -> None:
     assert json.loads(report.to_json())["name"] == name
     assert report.to_json().isascii()
     assert "\udce9" not in report.to_svg()
+
+
+def test_secrets_in_names_are_hidden() -> None:
+    """In the text, the table, the JSON and the timeline: all of them are sent on."""
+
+    class Pages(ParallelBatchNode[Any, Any]):
+        def prep(self, shared: Any) -> Any:
+            return range(3)
+
+        async def exec(self, page: Any) -> Any:
+            return page
+
+    report = RunReport()
+    Graph(Pages(name="password=hunter2"), name="token=8xK2").run(observers=[report])
+    shown = [report.to_json(), report.to_svg(), *report._repr_mimebundle_().values()]
+    assert not re.search("hunter2|8xK2", "\n".join(shown))
+    assert "password=***" in str(report)

@@ -1,8 +1,10 @@
 """Who is answered by the page's server, and who is not."""
 
+import asyncio
 from collections.abc import Mapping
 
 import pytest
+from yarl import URL
 
 from kaygraph import Graph, Watch
 from kaygraph.watching.addresses import is_loopback
@@ -170,3 +172,16 @@ async def test_on_all_addresses_it_answers_by_address_and_to_the_token_alone() -
         assert (await page.ask("state", headers=NO_HEADER)).status == 401
         assert (await page.ask("state", headers={"Host": "10.1.2.3:80"})).status == 200
         assert (await page.ask("state", headers={"Host": "evil.example"})).status == 421
+
+
+async def test_what_is_no_request_is_answered_and_not_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Anybody on the machine could fill the log of the program with it."""
+    async with watched(Held()) as page:
+        reader, writer = await asyncio.open_connection("127.0.0.1", URL(page.address).port)
+        writer.write(b"GET / HTTP/1.1\r\nNo colon\r\n\r\n")
+        assert (await reader.readline()).startswith(b"HTTP/1.0 400")
+        writer.close()
+        await writer.wait_closed()
+    assert caplog.records == []
