@@ -62,7 +62,7 @@ class Server:
             raise OSError(
                 errno.EADDRINUSE,
                 f"port {self.port} of {self._host} is taken: give another one, or watch=True for "
-                "any that is free",
+                f"any that is free; runs at once share one, as in page = Watch({self.port})",
             ) from None
 
     def call(self, call: Callable[..., object], *arguments: Any) -> None:
