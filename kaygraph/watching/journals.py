@@ -4,7 +4,7 @@ import asyncio
 import json
 from math import inf
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol
 
 from aiohttp import web
 
@@ -23,12 +23,18 @@ FRESH_S = 1.0
 LONGEST_QUESTION = 10_000  # characters
 
 
+class Source(Protocol):
+    """What is served: a Watch."""
+
+    control: bool
+    journal: Journal | None
+
+
 class Recorded:
     """What the page shows of a journal; it is read in threads, as a store blocks."""
 
-    def __init__(self, journal: Journal, control: bool) -> None:
-        self._journal = journal
-        self._control = control
+    def __init__(self, source: Source) -> None:
+        self._source = source
         self._reading = asyncio.Lock()
         self._listed: dict[str, Any] = {}
         self._read_at = -inf
@@ -36,8 +42,15 @@ class Recorded:
     def add_to(self, router: web.UrlDispatcher) -> None:
         router.add_get("/journal", self._runs)
         router.add_get("/journal/{run}", self._run)
-        if self._control:
+        if self._source.control:
             router.add_post("/journal/{run}/answer", self._answer)
+
+    @property
+    def _journal(self) -> Journal:
+        """It may come with a run, when the page is there already."""
+        if self._source.journal is None:
+            raise web.HTTPNotFound(text="there is no journal here\n")
+        return self._source.journal
 
     async def _runs(self, _: web.Request) -> web.Response:
         async with self._reading:  # all tabs that ask within a second are one look
@@ -55,7 +68,7 @@ class Recorded:
             name, value = told["name"], told["value"]
             if not isinstance(name, str):
                 raise TypeError
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, LookupError, RecursionError, web.RequestPayloadError):
             raise web.HTTPBadRequest(
                 text='an answer is JSON: {"name": the id of the wait, "value": the answer}'
             ) from None

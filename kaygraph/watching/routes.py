@@ -54,8 +54,7 @@ class Routes:
         router.add_get("/events/{run}", self._events, allow_head=False)
         if self._source.control:
             router.add_post("/drain/{run}", self._drain)
-        if self._source.journal is not None:
-            Recorded(self._source.journal, self._source.control).add_to(router)
+        Recorded(self._source).add_to(router)
         return app
 
     def _hub(self, run: str | None) -> Hub | None:

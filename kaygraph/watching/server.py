@@ -19,7 +19,8 @@ SHUTDOWN_S = 0.5  # that pages have to read the end of what they are sent
 
 def _is_own(record: logging.LogRecord) -> bool:
     """Whether it is no request that cannot be read: that is answered, and no fault of the run."""
-    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+    error = record.exc_info[1] if record.exc_info else None
+    return not isinstance(error, HttpProcessingError | web.RequestPayloadError)
 
 
 LOG.addFilter(_is_own)

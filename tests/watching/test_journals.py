@@ -128,3 +128,40 @@ async def post(watch: Watch, path: str, body: str) -> tuple[int, str]:
         client.post(f"{watch.address}{path}", data=body) as answer,
     ):
         return answer.status, await answer.text()
+
+
+async def test_a_page_that_was_there_before_shows_the_journal_of_its_run(tmp_path: Path) -> None:
+    """In a ``with`` it is opened before any run says which journal it has."""
+    graph, shared = approval([])
+    with Watch(control=True) as watch:
+        headers = {"Authorization": f"Bearer {watch.token}"}
+        async with aiohttp.ClientSession(watch.address, headers=headers) as client:
+            async with client.get("/journal") as answer:
+                assert answer.status == 404
+            journal = Journal(tmp_path / "runs.db", run="order")
+            assert await graph.run_async(shared, journal=journal, watch=watch) == "waits"
+            async with client.get("/journal") as answer:
+                assert [one["run"] for one in (await answer.json())["runs"]] == ["order"]
+
+
+@pytest.mark.parametrize(
+    ("body", "headers"),
+    [
+        (b"{}", {"Content-Type": "application/json; charset=nonsense"}),
+        (b'{"name": "approval", "value": ' + b"[" * 100_000, {}),
+        (b"no gzip", {"Content-Encoding": "gzip"}),
+        (b'{"name": 3, "value": 1}', {}),
+    ],
+)
+async def test_an_answer_that_cannot_be_read_is_refused(
+    tmp_path: Path, body: bytes, headers: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """By what is wrong with it, and not as a fault of the server."""
+    graph, shared = approval([])
+    journal = Journal(tmp_path / "runs.db", run="order", on_wait="stay")
+    async with watched(graph, shared, {"journal": journal}, control=True) as page:
+        await asked(page, "order")
+        told = await page.ask("journal/order/answer", "POST", data=body, headers=headers)
+        assert (told.status, told.text[:20]) == (400, "an answer is JSON: {")
+        page.run.cancel()
+    assert caplog.records == []
