@@ -38,6 +38,7 @@ WriteConflictWarning, SlowHookWarning    something works now but can fail later
 import signal
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from typing import Any, TypeVar
 
 
 def closest(name: object, known: Iterable[object]) -> str:
@@ -64,6 +65,25 @@ def add_note(error: BaseException, note: str) -> None:
     """Add a note if the error accepts notes; a frozen dataclass does not."""
     with suppress(Exception):
         error.add_note(note)
+
+
+E = TypeVar("E", bound=BaseException)
+
+
+def copied(error: E) -> E:
+    """Return an error like this one, with a traceback and notes of its own.
+
+    Not ``copy.copy``: what libraries register for pickles (tblib, with distributed) has copies
+    share their notes with the original.
+    """
+    reduced: Any = error.__reduce_ex__(4)
+    other: E = reduced[0](*reduced[1])
+    state = reduced[2] if len(reduced) > 2 else None
+    if isinstance(state, dict):
+        state = {name: value for name, value in state.items() if name != "__notes__"}
+    if state:
+        other.__setstate__(state)
+    return other
 
 
 class KayGraphError(Exception):

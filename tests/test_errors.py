@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import copyreg
 import pickle
 import time
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from kaygraph import (
     WorkerDiedError,
 )
 from kaygraph._formatting import item_place
-from kaygraph.errors import closest
+from kaygraph.errors import closest, copied
 
 PARENTS: list[tuple[type[Exception], type[BaseException]]] = [
     (NodeDefinitionError, TypeError),
@@ -175,3 +176,30 @@ def test_an_item_that_cannot_be_shown_is_named_by_its_class() -> None:
             raise ValueError
 
     assert item_place("Fetch", 0, Broken()) == "'Fetch', item 0 (a Broken)"
+
+
+class Numbered(Exception):  # noqa: N818
+    """Has more than its message."""
+
+    def __init__(self, message: str, number: int) -> None:
+        super().__init__(message, number)
+        self.number = number
+
+
+@pytest.mark.parametrize("registers", [False, True])
+def test_a_copy_of_an_error_has_notes_of_its_own(
+    registers: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a library has registered how it is pickled, for copies share them then."""
+    error = Numbered("refused", 7)
+    error.extra = [1]  # type: ignore[attr-defined]
+    error.add_note("first")
+    if registers:
+        monkeypatch.setitem(copyreg.dispatch_table, Numbered, lambda e: (Numbered, e.args, vars(e)))
+    other = copied(error)
+    other.add_note("second")
+    assert (type(other), other.args, other.number) == (Numbered, ("refused", 7), 7)
+    assert other.extra == [1]  # type: ignore[attr-defined]
+    assert (error.__notes__, other.__notes__) == (["first"], ["second"])
+    assert isinstance(copied(OSError(2, "gone", "a.txt")), FileNotFoundError)
+    assert copied(OSError(2, "gone", "a.txt")).filename == "a.txt"

@@ -1,7 +1,6 @@
 """Where a Cache keeps results: in a store that is open for a run, in a thread of its own."""
 
 import asyncio
-import copy
 import time
 import warnings
 from collections import deque
@@ -10,7 +9,7 @@ from typing import NamedTuple
 from .._addresses import shown
 from ..aio.lanes import Call, Lanes
 from ..aio.tasks import outlast, retrieve_exception
-from ..errors import JournalError
+from ..errors import JournalError, copied
 from ..run.lifespan import Held
 from .opening import open_store
 from .store import Store
@@ -113,7 +112,7 @@ class CachedIn(Held["CachedIn"]):
             if found.done():  # whoever asked was cancelled
                 continue
             if failure is not None:
-                found.set_exception(copy.copy(failure))
+                found.set_exception(copied(failure))
                 retrieve_exception(found)  # whoever asked may be cancelled meanwhile
             else:
                 found.set_result(known.get(key))

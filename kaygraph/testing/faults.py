@@ -1,7 +1,6 @@
 """``Faults``: faults in the work of nodes, by chance or by script, and repeatable."""
 
 import asyncio
-import copy
 import time
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -10,7 +9,7 @@ from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from .._validation import check_callable, check_seconds
-from ..errors import KayGraphError
+from ..errors import KayGraphError, copied
 from ..node.node import BaseNode
 from ..run.run import Run
 from ._fates import chances, text_of
@@ -169,7 +168,7 @@ class Faults:
 
 def _fail(fate: Fate) -> None:
     if isinstance(fate.error, Exception):
-        raise copy.copy(fate.error)  # a traceback and notes of its own
+        raise copied(fate.error)  # a traceback and notes of its own
     if fate.error is not None:
         raise fate.error
 

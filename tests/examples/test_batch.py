@@ -250,7 +250,7 @@ def test_paths_may_be_a_directory_a_file_or_a_glob(
     [
         (Options(paths="no/such/*.py"), "no/such"),
         (Options(limit=0), "at least 1, got 0"),
-        (Options(run_in="cloud"), "'thread' or 'process', got 'cloud'"),
+        (Options(run_in="cloud"), "'process' or 'dask', got 'cloud'"),
         (Options(workers=0), "--workers must be at least 1, got 0"),
     ],
 )

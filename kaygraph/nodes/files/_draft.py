@@ -4,10 +4,10 @@ import asyncio
 import os
 from contextlib import suppress
 from contextvars import ContextVar
-from copy import copy
 from stat import S_IMODE
 from typing import Any
 
+from ...errors import copied
 from ...run.frame import FRAME
 from ._parts import created, named
 from ._paths import AnyPath, folder_of, refuse_special
@@ -99,12 +99,12 @@ class Draft:
     def check(self) -> None:
         """Raise what has failed before: another one like it, which has not been raised yet."""
         if self._error is not None:
-            raise copy(self._error)
+            raise copied(self._error)
 
     def _fail(self, error: BaseException) -> None:
         if isinstance(error, OSError) and error.filename in (None, self._name):  # not the root
             error.filename = os.fspath(self.path)
-        self._error = copy(error)
+        self._error = copied(error)
 
     def _open(self) -> None:
         with folder_of(self.path, self.root) as (folder, self._target):
