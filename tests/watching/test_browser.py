@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from benchmarks.v1_drawing import graph_of
-from kaygraph import BatchNode, Graph, Journal, Node, ParallelBatchNode
+from kaygraph import BatchNode, Graph, Journal, Node, ParallelBatchNode, Watch
 from kaygraph.nodes import WaitFor
 from tests.watching.browser import PROGRAM, Tab, browser
 from tests.watching.pages import Held, Page, watched
@@ -325,3 +325,19 @@ CONTRASTS = """(() => {
   }
   return found;
 })()"""
+
+
+async def test_a_page_that_is_opened_before_a_run_shows_it(tmp_path: Path) -> None:
+    """In a ``with``, its address is printed when there is no run yet."""
+    node = Held("First")
+    with Watch() as watch:
+        async with browser(tmp_path) as chromium:
+            tab = await chromium.tab()
+            assert watch.address is not None
+            await tab.open(watch.address)
+            await tab.until(f"{text_of('#state')} === 'no run'")
+            run = Graph(node, name="Story").launch({}, watch=watch)
+            await tab.until("document.querySelector('[data-node=\"First\"].is-running')")
+            node.go_on.set()
+            await run
+            await tab.until(f"{text_of('#state')} === 'finished'")

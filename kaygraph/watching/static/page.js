@@ -740,6 +740,14 @@ function save() {
   setTimeout(() => URL.revokeObjectURL(address), 10000);
 }
 
+function awaitRun() {
+  const timer = setInterval(async () => {
+    try {
+      if ((await (await fetch("/state")).json()).state) location.reload();
+    } catch { clearInterval(timer); link("the program has ended"); }
+  }, 1000);
+}
+
 async function start() {
   $("fit").onclick = () => { fit($("fit").getAttribute("aria-pressed") !== "true"); center(); };
   $("save").onclick = save;
@@ -762,7 +770,7 @@ async function start() {
   history.replaceState(null, "", location.pathname + location.search.replace(/[?&]token=[^&]*/, ""));
   try { await load(); } catch (error) { return set($("state"), error.message); }
   if (facts.journal) { readJournal(); setInterval(() => { if (!(readJournal.failed > 2)) readJournal(); }, 3000); }
-  if (!view) return;
+  if (!view) return awaitRun();
   connect();
   document.addEventListener("visibilitychange", () => { if (document.hidden) close(); connect(); });
   setInterval(() => { if (!document.hidden && !isOver()) { drawFigures(); drawTime(); } }, 250);
