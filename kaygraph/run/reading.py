@@ -5,8 +5,9 @@ from collections import deque
 from collections.abc import Callable, Collection
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
+from weakref import ref
 
-from ..aio.tasks import is_cancelled, raise_if_cancelled
+from ..aio.tasks import Caller, cancelled_again, current_task, is_cancelled
 from ..events import Event, Observer
 from ..outcome import Outcome
 from .tap import Tap
@@ -37,6 +38,7 @@ class Reading(Generic[T]):
         self._items: deque[T] = deque()
         self._waiter: asyncio.Future[None] | None = None
         self._is_over = False  # the end of the run was told to the reader
+        self._caller: Caller | None = None
 
     @property
     def run(self) -> RunTask:
@@ -63,6 +65,9 @@ class Reading(Generic[T]):
         if self._launch is None:
             raise RuntimeError("a run that is read runs once: ask for another")
         launch, self._launch = self._launch, None  # it knows this object: no cycle may stay
+        task = current_task()
+        assert task is not None
+        self._caller = Caller(ref(task), task.cancelling())
         self._run = launch()
         self._run.when_done(self._wake)
         return self
@@ -121,10 +126,18 @@ class Reading(Generic[T]):
         self._is_over = True
         try:
             self.action = await run
-            await raise_if_cancelled()  # the run may have ended without it
+            if self._is_cancelled():  # the run may have ended without it
+                await cancelled_again()
         except asyncio.CancelledError:
-            if is_cancelled():
+            if self._is_cancelled():
                 raise
+
+    def _is_cancelled(self) -> bool:
+        """Whether the task that reads was cancelled, since it began to if that is the same."""
+        task, caller = current_task(), self._caller
+        if task is None or caller is None or caller.task() is not task:
+            return is_cancelled()
+        return task.cancelling() > caller.cancellations
 
 
 class Events(Reading[Event]):

@@ -342,3 +342,49 @@ def test_nothing_is_left_of_a_run_whose_reader_is_cancelled_at_any_step(again: i
 
     for reader in (events, results, leaves):
         assert cancel_everywhere(reader, {"items": [1, 2, 3]}, again=again) >= 20
+
+
+@pytest.mark.parametrize("whole", [True, False])
+async def test_a_task_that_was_cancelled_before_reads_a_run(whole: bool) -> None:
+    """In a clean-up, or where a ``TaskGroup`` of Python 3.11 or 3.12 has left its mark."""
+    read: list[str] = []
+
+    async def cleans_up() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            async with Graph(Batch()).events({"items": [1, 2]}) as events:
+                async for event in events:
+                    read.append(type(event).__name__)
+                    if not whole:
+                        break
+            read.append("left")
+
+    task = asyncio.create_task(cleans_up())
+    await asyncio.sleep(0)
+    task.cancel()
+    await task
+    assert read[0] == "RunStarted"
+    assert read[-2:] == (["RunFinished", "left"] if whole else ["RunStarted", "left"])
+
+
+async def test_a_task_that_is_cancelled_once_more_reads_no_further() -> None:
+    """The cancellation goes on, and the run is cleaned up."""
+    shared: dict[str, Any] = {}
+
+    async def reads() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            async with Graph(Ends()).events(shared) as events:
+                async for _ in events:
+                    pass
+
+    task = asyncio.create_task(reads())
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.sleep(1)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert shared["cleaned"]
