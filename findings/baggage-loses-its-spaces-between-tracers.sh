@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Baggage of OpenTelemetry (1.45.2) comes to Datadog's and Sentry's tracers with + for spaces.
 #
-# Expected: a value travels as the W3C says (Baggage, 3.3.1), with %20 for a space and + for itself,
-# and is what it was on the other side. A property behind a semicolon is no part of it.
+# Expected: a value travels as the W3C's Baggage says, with %20 for a space and + for itself, and is
+# what it was on the other side. A property behind a semicolon is no part of it.
 # Seen: OpenTelemetry for Python writes "a b" as a+b, which ddtrace 4.16.0 and sentry-sdk 2.75.0
 # read as it stands; ddtrace writes "c++" as c++, of which OpenTelemetry makes a c and two spaces,
 # and then strips them. All three take properties for a part of the value.
