@@ -10,6 +10,7 @@ from typing import Any, Generic, NamedTuple, NoReturn, TypeVar
 from weakref import ref
 
 from ..errors import AwaitedCancelledError
+from .cancelling import cancel, forget
 from .stopped import WHILE_CANCELLED, merge
 from .tracebacks import let_go, trim
 
@@ -167,10 +168,19 @@ def with_errors(
     return cancellation
 
 
+def forget_left_behind() -> bool:
+    """Forget what a TaskGroup has left behind in the current task; return whether it was that.
+
+    Only for the task of a worker, which nobody else knows: see ``cancelling``.
+    """
+    task = current_task()
+    return task is not None and forget(task, earlier_cancellations(task))
+
+
 async def stop(tasks: Sequence["asyncio.Task[Any]"]) -> None:
     """Cancel the tasks and wait until every ``finally`` in them has run."""
     for task in tasks:
-        task.cancel()
+        cancel(task)
     await outlast(tasks)
 
 

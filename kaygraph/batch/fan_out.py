@@ -270,7 +270,9 @@ class FanOut:
                         unsettled = True
                     if unsettled:
                         call = bare or work
-                        call, before = await settled(call, before, cancelled, self.name, index)
+                        call, before = await settled(
+                            call, before, cancelled, self.name, index, pool is not None
+                        )
                         context = before  # no call changes it any more
                         bare, work = (call, work) if bare else (None, call)
                     if own.free < 0 or ((own.waiting or capped) and slot.wanted):

@@ -8,6 +8,7 @@ from threading import get_ident
 from time import time
 from typing import Any, TypeVar
 
+from ..aio.cancelling import cancel
 from ..errors import AttemptTimeoutError, JournalError
 from ..graph.graph import Graph
 from ..groups.branches import BranchGroup
@@ -258,4 +259,4 @@ class Asking(State):
         self.leaves = True
         if self._run.task is not None:
             self._cancelled_before = self._run.task.cancelling()
-            self._run.task.cancel()
+            cancel(self._run.task)

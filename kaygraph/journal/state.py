@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from ..aio.cancelling import cancel
 from ..errors import JournalError, NotRecordableError, RunDivergedError
 from ..executors.calling_thread import is_due, turn
 from ..limits.slots import Slot
@@ -153,7 +154,7 @@ class State:
 
     def _cancel(self) -> None:
         if self._run.task is not None and not self.closed:
-            self._run.task.cancel()
+            cancel(self._run.task)
 
     @property
     def is_sequenced(self) -> bool:

@@ -9,6 +9,7 @@ from threading import Lock
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
+from ..aio.cancelling import cancel
 from ..aio.tasks import outlast
 from ..events import Event, Observer
 from ..limits.clock import has_own_clock
@@ -233,7 +234,7 @@ class Run:
         """Cancel the runs that go on within this one in tasks of their own."""
         for run in tuple(self.within or ()):
             if run.task is not None and run.task is not self.task:
-                run.task.cancel()
+                cancel(run.task)
 
     # --- what is shared ---------------------------------------------------------------------------
 
@@ -327,7 +328,7 @@ class Run:
         if not task.cancelling():
             for run in self.with_joined():
                 run.expired = True
-            task.cancel()
+            cancel(task)
 
     def read_out(self, stop: Callable[[], None]) -> None:
         self.sources = {one: reads for one, reads in self.sources.items() if one != stop}

@@ -16,6 +16,7 @@ from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any, TypeVar
 
+from ..aio.cancelling import cancel
 from ..aio.tasks import retrieve_exception
 from ..errors import RunInterrupted
 from .in_flight import frame_of, in_flight, is_held
@@ -200,7 +201,7 @@ class Signals:
             step()
             task = None if self._loop is None else asyncio.current_task(self._loop)
             if task is not None and task is not self._task:  # it ends, and has not failed
-                task.cancel()
+                cancel(task)
             raise HookInterrupted
 
     def _listen_again(self) -> None:
@@ -250,7 +251,7 @@ class Signals:
 
     def _cancel(self) -> None:
         if self._task is not None:
-            self._task.cancel()
+            cancel(self._task)
 
     # --- the end of the run, in a thread of its own -------------------------------------------
 
