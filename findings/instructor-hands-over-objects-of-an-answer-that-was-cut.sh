@@ -19,6 +19,7 @@ import threading
 import instructor
 import openai
 import pydantic
+from instructor.core import IncompleteOutputException
 
 
 class User(pydantic.BaseModel):
@@ -65,7 +66,7 @@ question = {"messages": [{"role": "user", "content": "Who?"}], "model": "m", "re
 text = CUT_USER
 try:
     client.create(**question, max_retries=0)
-except instructor.exceptions.IncompleteOutputException as error:
+except IncompleteOutputException as error:
     print("create():", error)
 else:
     raise AssertionError("instructor has changed")
