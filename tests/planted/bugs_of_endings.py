@@ -158,7 +158,7 @@ BUGS = [
             call.Calls._wait_after: """
                 - if not isinstance(error, Exception) or isinstance(error, Drop | CircuitOpenError):
                 -     return None  # exec was not called, or has not failed
-                - if is_cancelled():  # exec has made an error of its cancellation
+                - if _is_cancelled(slot):  # exec has made an error of its cancellation
                 -     return None
                 + if isinstance(error, Exception) and is_cancelled():
                 +     return None
@@ -172,7 +172,7 @@ BUGS = [
         {
             call.Calls._settled: """
                 - except Exception as raised:
-                -     if not node._has_fallback or is_cancelled():
+                -     if not node._has_fallback or _is_cancelled(slot):
                 + except BaseException as raised:
                 +     if not node._has_fallback:
             """
@@ -188,7 +188,7 @@ BUGS = [
                 + if False:
             """,
             contexts.settled: """
-                - if cancelled():
+                - if cancelled() and not (in_own_task and forget_left_behind()):
                 + if False:
             """,
         },
@@ -199,7 +199,7 @@ BUGS = [
         "which was cancelled, has ended with a result",
         {
             contexts.settled: """
-                - if cancelled():
+                - if cancelled() and not (in_own_task and forget_left_behind()):
                 + if False:
             """
         },

@@ -34,6 +34,11 @@ async def seen(
         tab = await chromium.tab()
         token = "" if page.watch.token is None else f"?token={page.watch.token}"
         await tab.open(page.address + token)
+        async with asyncio.timeout(60):  # a page that reads hears of the end, too
+            while not (  # noqa: ASYNC110
+                page.run.done() or any(hub.readers for hub in page.watch.hubs())
+            ):
+                await asyncio.sleep(0.02)
         yield page, tab
         assert [one for one in tab.complaints if "ERR_CONNECTION_REFUSED" not in one] == []
 
