@@ -91,10 +91,21 @@ def _tree_of(function: FunctionType) -> _Function | None:
     return found[0] if found else None
 
 
+def _parsed(text: str, tries: int = 5) -> ast.Module:
+    """Parse a text; again where Python 3.11 trips over another thread that parses meanwhile."""
+    while True:
+        tries -= 1
+        try:
+            return ast.parse(text)
+        except SystemError:  # "AST constructor recursion depth mismatch": python/cpython#106905
+            if not tries:
+                raise
+
+
 def _functions_in(text: str) -> dict[str, list[_Found]]:
     """Return the functions of a file by their qualified names, with their compiled code."""
     try:
-        tree = ast.parse(text)
+        tree = _parsed(text)
         module = compile(tree, "<source>", "exec", dont_inherit=True)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return {}
