@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TextIO
 
 from .._addresses import shown
 from .._validation import check_limit
-from ..errors import RunInterrupted
+from ..errors import JournalUnavailableError, RunInterrupted
 from ..journal.journal import Journal
 from ..journal.waiting import Waits
 from ..observability.report import RunReport
@@ -102,7 +102,8 @@ def _run(asked: Asked, begun: float) -> int | None:
         _say(f"{graph.name}: {interruption}{_goes_on(journal)}")
         return None if interruption.drained else asked.observing.code
     except Exception as error:
-        tell_failure(error, _goes_on(journal))
+        has_begun = not isinstance(error, JournalUnavailableError)
+        tell_failure(error, _goes_on(journal) if has_begun else "")
         return 1
     seconds = f"{time.monotonic() - begun:.2f} s"
     if isinstance(action, Waits):

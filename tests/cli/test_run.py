@@ -224,6 +224,14 @@ graph = Graph(WaitFor("approval", ask="Send it?"), name="asking")
 """
 
 
+def test_nothing_is_said_of_going_on_where_nothing_could_be_recorded(typed: Typed) -> None:
+    """The journal cannot be made: what to do about it is said alone."""
+    code, _, error = typed("flows.py:graph", "--journal", "none/runs.db")
+    assert code == 1
+    assert "there is no folder" in error
+    assert "to go on" not in error
+
+
 def test_a_run_that_waits_ends_with_a_code_of_its_own(typed: Typed) -> None:
     """What to type to answer is said; then the same command goes on."""
     Path("letters.py").write_text(ASKING)
