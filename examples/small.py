@@ -1,8 +1,8 @@
 """The idea of kaygraph in one file: nodes of three steps, wired into graphs that run in parallel.
 
 It imports nothing of kaygraph: a batch is ``asyncio.gather`` behind an ``asyncio.Semaphore``, a
-graph is a walk in a ``TaskGroup``. ``docs/small.md`` shows what goes wrong with so little, and what
-the engine does about it. ``python -m examples.small`` runs the program at the end.
+graph is a walk in a ``TaskGroup``. ``docs/concepts/small.md`` shows what goes wrong with so little,
+and what the engine does about it. ``python -m examples.small`` runs the program at the end.
 """
 
 import asyncio

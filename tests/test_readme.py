@@ -11,12 +11,19 @@ from tests.test_layers import LAYERS
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = [TEXT, *(page.read_text(encoding="utf-8") for page in sorted(ROOT.glob("docs/*.md")))]
-PROGRAMS = [
-    program
-    for page in PAGES
-    for program in re.findall(r"```python\n(.*?)```\n```text\n(.*?)```", page, re.DOTALL)
-]
+PAGES = {
+    str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
+    for path in [ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md"))]
+    if "_build" not in path.parts
+}
+PROGRAMS = {
+    f"{name}-{number}": program
+    for name, page in PAGES.items()
+    for number, program in enumerate(
+        re.findall(r"```python\n(.*?)```\n```text\n(.*?)```", page, re.DOTALL)
+    )
+}
+FIRST = PROGRAMS["README.md-0"][0]
 SECONDS = re.compile(r"\b\d+\.\d\d s$", re.MULTILINE)  # that a program has measured
 OVER_THE_CORE = {"testing", "nodes", "patterns", "compat", "cli"}
 PACKAGE = ROOT / "kaygraph"
@@ -24,10 +31,10 @@ PACKAGE = ROOT / "kaygraph"
 
 def test_every_program_is_followed_by_its_output() -> None:
     """No snippet stands without the output that a test can compare."""
-    assert len(PROGRAMS) == sum(page.count("```python\n") for page in PAGES) > 0
+    assert len(PROGRAMS) == sum(page.count("```python\n") for page in PAGES.values()) > 0
 
 
-@pytest.mark.parametrize(("program", "output"), PROGRAMS, ids=range(len(PROGRAMS)))
+@pytest.mark.parametrize(("program", "output"), PROGRAMS.values(), ids=PROGRAMS)
 def test_program_prints_what_the_readme_shows(
     program: str, output: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -47,7 +54,7 @@ def run(program: str, capsys: pytest.CaptureFixture[str]) -> str:
 
 def test_first_program_is_short() -> None:
     """The first screen shows a whole program."""
-    lines = [line for line in PROGRAMS[0][0].splitlines() if line.strip()]
+    lines = [line for line in FIRST.splitlines() if line.strip()]
     assert len(lines) <= 24
 
 
@@ -55,7 +62,7 @@ def test_first_program_is_many_times_slower_with_one_worker(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """It waits for something, so that workers help; README says 0.18 s and 1.7 s."""
-    fast, alone = PROGRAMS[0][0], PROGRAMS[0][0].replace("max_workers=40", "max_workers=1")
+    fast, alone = FIRST, FIRST.replace("max_workers=40", "max_workers=1")
     assert alone != fast
     fast_s, alone_s = (
         float(SECONDS.findall(run(program, capsys))[0].removesuffix(" s"))
@@ -110,3 +117,39 @@ def test_rows_of_field_notes_are_whole() -> None:
     """Each says what one would guess, what is, what kaygraph does, and where that is shown."""
     rows = [line for line in NOTES.splitlines() if line.startswith("|")]
     assert {len(re.split(r"(?<!\\)\|", row)) for row in rows} == {6}
+
+
+def slugs(page: str) -> set[str]:
+    """Return the anchors that GitHub and MyST give the headings of a page."""
+    text = re.sub(r"^```.*?^```", "", page, flags=re.DOTALL | re.MULTILINE)
+    heads = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).strip().replace(" ", "-") for head in heads}
+
+
+LINKS = sorted(
+    {
+        (name, target)
+        for name, page in PAGES.items()
+        for target in re.findall(r'\]\(([^)\s]+)\)|src="([^"]+)"', page)
+        for target in target
+        if target and not re.match(r"[a-z]+:", target)
+    }
+)
+
+
+@pytest.mark.parametrize(("page", "target"), LINKS, ids=[" ".join(link) for link in LINKS])
+def test_link_leads_to_a_file_and_a_heading(page: str, target: str) -> None:
+    """A relative link of README and the docs works where the files are read raw."""
+    path, _, anchor = target.partition("#")
+    file = (ROOT / page).parent / path if path else ROOT / page
+    assert file.exists()
+    if anchor:
+        assert anchor in slugs(file.read_text(encoding="utf-8"))
+
+
+def test_every_page_is_in_the_contents() -> None:
+    """The site's first page lists each page of the docs."""
+    index = PAGES["docs/index.md"]
+    listed = set(re.findall(r"^([\w/-]+)$", index, re.MULTILINE))
+    pages = {name.removeprefix("docs/").removesuffix(".md") for name in PAGES} - {"README", "index"}
+    assert {page for page in pages if not page.startswith("reference/")} <= listed

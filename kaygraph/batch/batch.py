@@ -51,7 +51,7 @@ class BatchNode(
             ``"auto"``, the default: as many as take about 20 ms, from a list, tuple, range or set;
             1 from any other source, which is asked for an item when a process is free for it. Each
             item still has its own attempts, ``timeout`` and result. They go one by one where more
-            is asked between two of them, see docs/processes.md.
+            is asked between two of them, see docs/how-to/processes.md.
 
     The other settings are those of Node.
     """

@@ -130,7 +130,7 @@ class RunReport(ItemsCounted):
         }
 
     def to_json(self, indent: int | None = None) -> str:
-        """Return what ``to_dict`` gives as JSON; docs/watching.md has its keys.
+        """Return what ``to_dict`` gives as JSON; docs/how-to/reports.md has its keys.
 
         Args:
             indent: By how many spaces what lies within is indented; None: all is in one line.

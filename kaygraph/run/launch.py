@@ -100,7 +100,7 @@ class Runnable:
             grace: Seconds that what is in flight has after the first signal, before it is
                 cancelled; None: as long as it takes.
             detached: Where a hook of another run calls it: whether it is a run of its own.
-            journal: Records the run, so that it can be resumed: see docs/durable.md.
+            journal: Records the run, so that it can be resumed: see docs/how-to/durable-runs.md.
             watch: Shows the run in the browser while it goes on: True, a port, or a Watch.
             loop_factory: Makes the event loop, which is closed when the run has ended:
                 ``uvloop.new_event_loop``, say. By default it is asyncio's, and is kept for the next

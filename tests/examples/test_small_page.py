@@ -1,4 +1,4 @@
-"""docs/small.md names faults and promises that exist; test_readme.py runs its programs."""
+"""docs/concepts/small.md names faults and promises that exist; test_readme.py runs its programs."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from tests.planted.bugs import BUGS
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGE = (DOCS / "small.md").read_text(encoding="utf-8")
+PAGE = (DOCS / "concepts" / "small.md").read_text(encoding="utf-8")
 TABLE = PAGE[PAGE.index("## Every kind of failure") :]
 PROMISED = re.findall(r"^\| (G\d+) \|", (DOCS / "guarantees.md").read_text("utf-8"), re.MULTILINE)
 

@@ -397,7 +397,7 @@ async def test_a_run_on_a_virtual_clock_is_not_measured_by_the_machines() -> Non
 
 # --- for other programs ---------------------------------------------------------------------------
 
-PAGE = (Path(__file__).parents[2] / "docs" / "watching.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "reports.md").read_text(encoding="utf-8")
 
 
 async def test_json_has_the_keys_that_the_page_names() -> None:
