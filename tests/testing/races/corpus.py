@@ -1,0 +1,10 @@
+"""All planted races."""
+
+import importlib
+
+from tests.testing.races.planting import RACES as RACES
+
+MODULES = ("checking", "updating", "cancelling", "closing", "waking", "timing")
+
+for _module in MODULES:
+    importlib.import_module(f"tests.testing.races.{_module}")
