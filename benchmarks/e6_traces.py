@@ -6,7 +6,8 @@ from typing import Any
 
 from benchmarks.b08_fan_out import Items
 from benchmarks.harness import Case
-from kaygraph import Graph, Observer, Prometheus, StructlogObserver
+from kaygraph import Graph, Prometheus, StructlogObserver
+from kaygraph.events import Observer
 from kaygraph.tracing import OpenTelemetry
 
 PROVIDERS = "the SDK's providers, without exporters"

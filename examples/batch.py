@@ -38,9 +38,10 @@ from rich.table import Table
 from examples.inputs import many
 from examples.sources import pool_of, python_files
 from examples.workflow import Options, Row, Screen, Shared, Workflow
-from kaygraph import Graph, NodeFigures, RunReport
+from kaygraph import Graph, RunReport
 from kaygraph.nodes import ParallelFunctionNode, node
 from kaygraph.patterns import BatchSplitterNode
+from kaygraph.types import NodeFigures
 
 # Large enough that sending a chunk to a process costs little beside the work on it, small enough
 # that no worker is left with the last one for long.

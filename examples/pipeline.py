@@ -39,8 +39,9 @@ from examples.client import ServiceGraph, ServiceNode, check_options
 from examples.inputs import many, places_of
 from examples.record_checks import day, format, is_whole, rules
 from examples.workflow import Options, Row, Screen, Shared, Workflow, workers_or
-from kaygraph import Drop, NodeFigures, ParallelBatchNode, Pipeline, RunReport
+from kaygraph import Drop, ParallelBatchNode, Pipeline, RunReport
 from kaygraph.nodes import HTTPError, Request, SQLExecute, SQLRead, SQLWrite
+from kaygraph.types import NodeFigures
 
 LIMIT = 400
 BUFFER = 16

@@ -18,12 +18,12 @@ from kaygraph import (
     Graph,
     Journal,
     JournalUnavailableError,
-    Observer,
     Progress,
     RunInterrupted,
     RunReport,
     Watch,
 )
+from kaygraph.events import Observer
 
 # Which workflows follow an option that is not for all of them.
 TAKEN_BY = {

@@ -1,4 +1,9 @@
-"""kaygraph: small asyncio nodes with three steps, wired into graphs that run in parallel."""
+"""kaygraph: small asyncio nodes with three steps, wired into graphs that run in parallel.
+
+These are the names that programs use. ``kaygraph.types`` has those that only annotations need,
+``kaygraph.errors`` all errors, ``kaygraph.events`` all of events; ready-made nodes and patterns are
+in ``kaygraph.nodes`` and ``kaygraph.patterns``, the test kit in ``kaygraph.testing``.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING
@@ -16,19 +21,14 @@ if TYPE_CHECKING:
     from .errors import DeadlineExceededError as DeadlineExceededError
     from .errors import Drop as Drop
     from .errors import GraphDefinitionError as GraphDefinitionError
-    from .errors import JournalCorruptError as JournalCorruptError
     from .errors import JournalError as JournalError
     from .errors import JournalFullError as JournalFullError
     from .errors import JournalLockedError as JournalLockedError
     from .errors import JournalUnavailableError as JournalUnavailableError
-    from .errors import JournalVersionError as JournalVersionError
     from .errors import KayGraphError as KayGraphError
     from .errors import MemoryLimitError as MemoryLimitError
-    from .errors import NodeChangedError as NodeChangedError
     from .errors import NodeDefinitionError as NodeDefinitionError
-    from .errors import NotRecordableError as NotRecordableError
     from .errors import RecordedError as RecordedError
-    from .errors import RunDivergedError as RunDivergedError
     from .errors import RunExistsError as RunExistsError
     from .errors import RunInterrupted as RunInterrupted
     from .errors import RunTakenOverError as RunTakenOverError
@@ -52,16 +52,13 @@ if TYPE_CHECKING:
     from .events import LimitChanged as LimitChanged
     from .events import NodeFinished as NodeFinished
     from .events import NodeStarted as NodeStarted
-    from .events import Observer as Observer
     from .events import RunFinished as RunFinished
     from .events import RunStarted as RunStarted
     from .events import Said as Said
     from .events import StageFinished as StageFinished
     from .events import StageStarted as StageStarted
-    from .events import Usage as Usage
     from .graph.graph import Graph as Graph
     from .graph.rounds import BatchGraph as BatchGraph
-    from .groups.branches import BranchGroup as BranchGroup
     from .groups.branches import all_of as all_of
     from .groups.branches import at_least as at_least
     from .groups.branches import first_of as first_of
@@ -71,37 +68,18 @@ if TYPE_CHECKING:
     from .inspection.prometheus import Prometheus as Prometheus
     from .journal.cache import Cache as Cache
     from .journal.journal import Journal as Journal
-    from .journal.records import RunRecord as RunRecord
-    from .journal.store import RunInfo as RunInfo
-    from .journal.waiting import Wait as Wait
-    from .journal.waiting import Waits as Waits
     from .limits.breaker import CircuitBreaker as CircuitBreaker
     from .limits.rate import RateLimit as RateLimit
     from .limits.retry import Retry as Retry
-    from .node.keywords import BatchGraphSettings as BatchGraphSettings
-    from .node.keywords import BatchSettings as BatchSettings
-    from .node.keywords import GraphSettings as GraphSettings
-    from .node.keywords import MapReduceSettings as MapReduceSettings
-    from .node.keywords import NodeSettings as NodeSettings
-    from .node.keywords import ParallelSettings as ParallelSettings
     from .node.node import AsyncNode as AsyncNode
     from .node.node import BaseNode as BaseNode
     from .node.node import Node as Node
-    from .node.streaming import Streaming as Streaming
-    from .node.wiring import Branch as Branch
-    from .node.wiring import Chain as Chain
-    from .observability.figures import NodeFigures as NodeFigures
-    from .observability.figures import WorkerFigures as WorkerFigures
     from .observability.log import RunLog as RunLog
     from .observability.log import StructlogObserver as StructlogObserver
     from .observability.report import RunReport as RunReport
     from .outcome import Outcome as Outcome
-    from .outcome import Status as Status
     from .progress.progress import Progress as Progress
-    from .run.task import RunTask as RunTask
-    from .snapshot import RunSnapshot as RunSnapshot
     from .streams.pipeline import Pipeline as Pipeline
-    from .streams.report import StageReport as StageReport
     from .watching.watch import Watch as Watch
 
 __version__ = "0.1.0"
@@ -115,7 +93,7 @@ if not TYPE_CHECKING:  # so that type checkers report an unknown name
         if name in PLACES:
             globals()[name] = thing = load(name)
             return thing
-        if any(name == module.partition(".")[0] for module in NAMES):
+        if name == "types" or any(name == module.partition(".")[0] for module in NAMES):
             return import_module(f".{name}", __name__)
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

@@ -4,7 +4,7 @@ import sys
 from importlib import import_module
 from typing import Any
 
-# The modules of this package that have public names.
+# The modules with names that users import from kaygraph, and with those for kaygraph.types.
 NAMES = {
     "batch.batch": ("BatchNode", "ParallelBatchNode"),
     "errors": (
@@ -16,19 +16,14 @@ NAMES = {
         "DeadlineExceededError",
         "Drop",
         "GraphDefinitionError",
-        "JournalCorruptError",
         "JournalError",
         "JournalFullError",
         "JournalLockedError",
         "JournalUnavailableError",
-        "JournalVersionError",
         "KayGraphError",
         "MemoryLimitError",
-        "NodeChangedError",
         "NodeDefinitionError",
-        "NotRecordableError",
         "RecordedError",
-        "RunDivergedError",
         "RunExistsError",
         "RunInterrupted",
         "RunTakenOverError",
@@ -54,28 +49,37 @@ NAMES = {
         "LimitChanged",
         "NodeFinished",
         "NodeStarted",
-        "Observer",
         "RunFinished",
         "RunStarted",
         "Said",
         "StageFinished",
         "StageStarted",
-        "Usage",
     ),
     "graph.graph": ("Graph",),
     "graph.rounds": ("BatchGraph",),
-    "groups.branches": ("BranchGroup", "all_of", "at_least", "first_of", "settle"),
+    "groups.branches": ("all_of", "at_least", "first_of", "settle"),
     "groups.map_reduce": ("MapReduceNode",),
     "inspection.inspector": ("Inspector",),
     "inspection.prometheus": ("Prometheus",),
     "journal.cache": ("Cache",),
     "journal.journal": ("Journal",),
-    "journal.records": ("RunRecord",),
-    "journal.store": ("RunInfo",),
-    "journal.waiting": ("Wait", "Waits"),
     "limits.breaker": ("CircuitBreaker",),
     "limits.rate": ("RateLimit",),
     "limits.retry": ("Retry",),
+    "node.node": ("AsyncNode", "BaseNode", "Node"),
+    "observability.log": ("RunLog", "StructlogObserver"),
+    "observability.report": ("RunReport",),
+    "outcome": ("Outcome",),
+    "progress.progress": ("Progress",),
+    "streams.pipeline": ("Pipeline",),
+    "watching.watch": ("Watch",),
+}
+
+TYPES = {
+    "groups.branches": ("BranchGroup",),
+    "journal.records": ("RunRecord",),
+    "journal.store": ("RunInfo",),
+    "journal.waiting": ("Wait", "Waits"),
     "node.keywords": (
         "BatchGraphSettings",
         "BatchSettings",
@@ -83,39 +87,38 @@ NAMES = {
         "MapReduceSettings",
         "NodeSettings",
         "ParallelSettings",
+        "PipelineSettings",
     ),
-    "node.node": ("AsyncNode", "BaseNode", "Node"),
     "node.streaming": ("Streaming",),
     "node.wiring": ("Branch", "Chain"),
-    "observability.log": ("RunLog", "StructlogObserver"),
     "observability.figures": ("NodeFigures", "WorkerFigures"),
-    "observability.report": ("RunReport",),
-    "outcome": ("Outcome", "Status"),
-    "progress.progress": ("Progress",),
+    "outcome": ("Status",),
     "run.task": ("RunTask",),
     "snapshot": ("RunSnapshot",),
-    "streams.pipeline": ("Pipeline",),
     "streams.report": ("StageReport",),
-    "watching.watch": ("Watch",),
 }
 
 PLACES = {name: module for module, names in NAMES.items() for name in names}
+TYPE_PLACES = {name: module for module, names in TYPES.items() for name in names}
 
 
 def load(name: str) -> Any:
-    """Import and return the object with a public name."""
-    thing = getattr(import_module(f"{__package__}.{PLACES[name]}"), name)
+    """Import and return the object with a public name of kaygraph or of kaygraph.types."""
+    module = PLACES.get(name) or TYPE_PLACES[name]
+    thing = getattr(import_module(f"{__package__}.{module}"), name)
     show_public()
     return thing
 
 
 def show_public() -> None:
-    """Make public objects show ``kaygraph`` as their module in tracebacks, pickles and help().
+    """Make public objects show the module that users import them from: ``kaygraph`` or its types.
 
-    Every entry point calls this, for the modules that are loaded by then.
+    It is what tracebacks, pickles and help() show. Every entry point calls this, for the modules
+    that are loaded by then.
     """
-    for module, names in NAMES.items():
-        loaded = sys.modules.get(f"{__package__}.{module}")
-        for thing in map(vars(loaded).get, names) if loaded is not None else ():
-            if getattr(thing, "__module__", None) == f"{__package__}.{module}":
-                thing.__module__ = __package__
+    for home, table in ((__package__, NAMES), (f"{__package__}.types", TYPES)):
+        for module, names in table.items():
+            loaded = sys.modules.get(f"{__package__}.{module}")
+            for thing in map(vars(loaded).get, names) if loaded is not None else ():
+                if getattr(thing, "__module__", None) == f"{__package__}.{module}":
+                    thing.__module__ = home

@@ -1,5 +1,8 @@
 """All errors and warnings that kaygraph raises.
 
+Import them from ``kaygraph``. Those marked * mean that the code or the journal needs a change, so
+programs rarely catch them: import them from ``kaygraph.errors``.
+
 KayGraphError
 ├── NodeDefinitionError      a class or its settings cannot work (also a TypeError)
 ├── GraphDefinitionError     the wiring cannot work (also a ValueError)
@@ -19,16 +22,16 @@ KayGraphError
     ├── JournalUnavailableError  the journal cannot be opened, read or written
     ├── JournalLockedError       another process holds the journal's lock (also a TimeoutError)
     ├── JournalFullError         there is no space left for the journal
-    ├── JournalCorruptError      what the journal holds is not what was written
-    ├── JournalVersionError      a newer kaygraph has made the journal
+    ├── JournalCorruptError*     what the journal holds is not what was written
+    ├── JournalVersionError*     a newer kaygraph has made the journal
     ├── RunUnknownError          the journal has no such run (also a LookupError)
     ├── RunExistsError           the journal has a run of that id already (also a ValueError)
     ├── RunTakenOverError        another process has resumed the run
-    ├── RunDivergedError         a resumed run goes another way than the recorded one
-    ├── NodeChangedError         the code of a node with recorded results has changed
+    ├── RunDivergedError*        a resumed run goes another way than the recorded one
+    ├── NodeChangedError*        the code of a node with recorded results has changed
     ├── AlreadyAnsweredError     a wait has been answered before (also a ValueError)
     ├── WaitUnknownError         a run does not wait for what was answered (also a LookupError)
-    └── NotRecordableError       a value would not come back equal (also a TypeError)
+    └── NotRecordableError*      a value would not come back equal (also a TypeError)
 
 RunInterrupted               a signal has ended ``run()`` (a SystemExit and a KeyboardInterrupt)
 Drop                         not an error: ``raise Drop`` in ``exec`` leaves the item out

@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextvars import ContextVar
 from typing import Any
 
-from kaygraph import BatchNode, Drop, ParallelBatchNode, StageReport
+from kaygraph import BatchNode, Drop, ParallelBatchNode
 from kaygraph.node.blocks import DROPPED, Blocks
+from kaygraph.types import StageReport
 
 OURS = "kaygraph.tests"  # only nodes of the engine's own may do it
 

@@ -3,13 +3,8 @@
 import asyncio
 from typing import Any
 
-from kaygraph import (
-    Graph,
-    Node,
-    ParallelBatchNode,
-    Pipeline,
-    StageReport,
-)
+from kaygraph import Graph, Node, ParallelBatchNode, Pipeline
+from kaygraph.types import StageReport
 
 
 class Read(Node[Any, Any]):

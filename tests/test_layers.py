@@ -41,6 +41,7 @@ LAYERS = [
     "inspection",
     "progress",
     "watching",
+    "types",
     "__init__",
     "nodes",
     "patterns",

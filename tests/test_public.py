@@ -10,11 +10,18 @@ from typing import Any
 import pytest
 
 import kaygraph
-from kaygraph._public import NAMES, PLACES
+from kaygraph import types
+from kaygraph._public import NAMES, PLACES, TYPE_PLACES, TYPES
 from kaygraph.node.facts import Fact
 from tests.children import python
 
 ALIASES = {"Event", "Status"}  # unions of types, which have no place and no text of their own
+PUBLIC = [
+    (home, name)
+    for home, names in ((kaygraph, kaygraph.__all__), (types, types.__all__))
+    for name in names
+    if name not in ALIASES
+]
 HEAVY = [
     "aiohttp",
     "anyio",
@@ -31,8 +38,8 @@ HEAVY = [
 def members() -> list[Any]:
     """Return the public functions and properties of the public classes."""
     found = []
-    for name in sorted(set(kaygraph.__all__) - ALIASES):
-        thing = getattr(kaygraph, name)
+    for home, name in PUBLIC:
+        thing = getattr(home, name)
         for member, value in vars(thing).items() if isinstance(thing, type) else ():
             if not member.startswith("_") and (
                 inspect.isfunction(value) or isinstance(value, property | Fact)
@@ -41,9 +48,14 @@ def members() -> list[Any]:
     return found
 
 
-def test_each_name_stands_where_type_checkers_look_for_it() -> None:
+@pytest.mark.parametrize(
+    ("home", "names", "places"), [(kaygraph, NAMES, PLACES), (types, TYPES, TYPE_PLACES)]
+)
+def test_each_name_stands_where_type_checkers_look_for_it(
+    home: Any, names: dict[str, tuple[str, ...]], places: dict[str, str]
+) -> None:
     """The table and `from .x import Name as Name` under TYPE_CHECKING say the same."""
-    tree = ast.parse(Path(kaygraph.__file__).read_text())
+    tree = ast.parse(Path(home.__file__).read_text())
     imported = [
         (alias.asname, statement.module)
         for block in tree.body
@@ -52,9 +64,14 @@ def test_each_name_stands_where_type_checkers_look_for_it() -> None:
         if isinstance(statement, ast.ImportFrom)
         for alias in statement.names
     ]
-    assert sorted(imported) == sorted(PLACES.items())
-    assert kaygraph.__all__ == sorted(PLACES)
-    assert sum(map(len, NAMES.values())) == len(PLACES)
+    assert sorted(imported) == sorted(places.items())
+    assert home.__all__ == sorted(places)
+    assert sum(map(len, names.values())) == len(places)
+
+
+def test_a_name_has_one_home() -> None:
+    """What only annotations need is not in kaygraph as well."""
+    assert not set(kaygraph.__all__) & set(types.__all__)
 
 
 def test_dir_has_all_names_before_they_are_loaded() -> None:
@@ -68,29 +85,33 @@ def test_a_wrong_name_is_an_attribute_error() -> None:
     """As of any module."""
     with pytest.raises(AttributeError, match="module 'kaygraph' has no attribute 'Grap'"):
         kaygraph.Grap  # type: ignore[attr-defined]  # noqa: B018 - it is looked up
+    with pytest.raises(AttributeError, match=r"module 'kaygraph\.types' has no attribute 'Grap'"):
+        types.Grap  # type: ignore[attr-defined]  # noqa: B018 - it is looked up
     with pytest.raises(ImportError, match="cannot import name 'Grap'"):
         exec("from kaygraph import Grap")
 
 
-@pytest.mark.parametrize("module", ["errors", "events", "limits"])
+@pytest.mark.parametrize("module", ["errors", "events", "limits", "types"])
 def test_a_module_of_public_names_needs_no_import_of_its_own(module: str) -> None:
     """`import kaygraph` is enough for `kaygraph.errors`, whatever has been loaded before."""
     program = f"import kaygraph; print(kaygraph.{module}.__name__)"
     assert python("-c", program, check=True).stdout.strip() == f"kaygraph.{module}"
 
 
-@pytest.mark.parametrize("name", sorted(set(kaygraph.__all__) - ALIASES))
-def test_a_public_name_shows_where_users_find_it(name: str) -> None:
-    """Its __module__ is kaygraph, and its docstring is its own."""
-    thing = getattr(kaygraph, name)
-    assert thing.__module__ == "kaygraph"
+@pytest.mark.parametrize(("home", "name"), PUBLIC)
+def test_a_public_name_shows_where_users_find_it(home: Any, name: str) -> None:
+    """Its __module__ is that one, and its docstring is its own."""
+    thing = getattr(home, name)
+    assert thing.__module__ == home.__name__
     assert vars(thing).get("__doc__") if isinstance(thing, type) else thing.__doc__
 
 
 @pytest.mark.parametrize(("owner", "member"), members())
 def test_a_public_member_has_a_docstring(owner: Any, member: str) -> None:
     """Of its own, of the hook it overrides, or a line in its class's docstring."""
-    elsewhere = any(member in vars(c) for c in owner.__mro__ if c.__module__ != "kaygraph")
+    elsewhere = any(
+        member in vars(c) for c in owner.__mro__ if not c.__module__.startswith("kaygraph")
+    )
     assert elsewhere or inspect.getdoc(getattr(owner, member)) or f"{member}:" in owner.__doc__
 
 
@@ -109,7 +130,7 @@ def test_what_comes_along_shows_where_users_find_it(program: str) -> None:
     """Also the classes that nobody has asked for by name, as those of errors and bases."""
     program += f"""
 import sys
-for name, module in {PLACES!r}.items():
+for name, module in {PLACES | TYPE_PLACES!r}.items():
     thing = vars(sys.modules.get("kaygraph." + module, sys)).get(name)
     if isinstance(thing, type) and thing.__module__ == "kaygraph." + module:
         print(thing)
@@ -117,24 +138,36 @@ print("kaygraph.node.node" in sys.modules)"""
     assert python("-c", program, check=True).stdout.split() == ["True"]
 
 
-@pytest.mark.parametrize("name", ["NodeStarted", "RunReport", "UnknownActionError", "all_of"])
-def test_a_pickle_finds_a_public_name_in_a_fresh_process(name: str) -> None:
-    """It says kaygraph, and kaygraph loads what it names."""
-    dumped = pickle.dumps(getattr(kaygraph, name))
-    assert b"kaygraph." not in dumped
+@pytest.mark.parametrize(
+    ("home", "name"),
+    [
+        (kaygraph, "NodeStarted"),
+        (kaygraph, "RunReport"),
+        (kaygraph, "UnknownActionError"),
+        (kaygraph, "all_of"),
+        (types, "StageReport"),
+    ],
+)
+def test_a_pickle_finds_a_public_name_in_a_fresh_process(home: Any, name: str) -> None:
+    """It has the module that users import from, which loads what it names."""
+    dumped = pickle.dumps(getattr(home, name))
+    assert b"kaygraph." not in dumped.replace(b"kaygraph.types", b"")
     program = f"import pickle; print(pickle.loads({dumped!r}).__name__)"
     assert python("-c", program, check=True).stdout.strip() == name
 
 
-def test_star_import_gives_the_public_names() -> None:
+@pytest.mark.parametrize("home", [kaygraph, types])
+def test_star_import_gives_the_public_names(home: Any) -> None:
     """And nothing that is private."""
     names: dict[str, Any] = {}
-    exec("from kaygraph import *", names)
+    exec(f"from {home.__name__} import *", names)
     del names["__builtins__"]
-    assert sorted(names) == sorted(kaygraph.__all__)
+    assert sorted(names) == sorted(home.__all__)
 
 
-@pytest.mark.parametrize("program", ["import kaygraph", "from kaygraph import *"])
+@pytest.mark.parametrize(
+    "program", ["import kaygraph", "from kaygraph import *", "from kaygraph.types import *"]
+)
 def test_importing_kaygraph_imports_nothing_heavy(program: str) -> None:
     """Neither third parties nor process pools load before they are used."""
     script = f"{program}; import sys; print([m for m in {HEAVY!r} if m in sys.modules])"
@@ -152,7 +185,7 @@ def test_importing_kaygraph_imports_nothing_heavy(program: str) -> None:
     ],
 )
 def test_a_module_loads_when_one_of_its_names_is_asked_for(program: str, modules: set[str]) -> None:
-    """Whoever makes no report and no branches does not wait for either."""
+    """A program without reports and branches does not load either."""
     later = {"groups.branches", "groups.map_reduce", "observability.report"}
     program += f"; import sys; print(*[m for m in {[*NAMES]!r} if 'kaygraph.' + m in sys.modules])"
     loaded = set(python("-c", program, check=True).stdout.split())

@@ -14,15 +14,8 @@ import pytest
 
 from kaygraph import BatchNode, Graph, settle
 from kaygraph._stores import as_mapping, contents_of
-from kaygraph.nodes import (
-    Case,
-    MergeNode,
-    MissingInputError,
-    SwitchNode,
-    TransformNode,
-    node,
-    parallel_node,
-)
+from kaygraph.nodes import Case, MergeNode, SwitchNode, TransformNode, node, parallel_node
+from kaygraph.nodes.errors import MissingInputError
 from kaygraph.patterns import AggregationNode, BatchSplitterNode, RaceNode
 
 pytestmark = pytest.mark.anyio

@@ -2,6 +2,9 @@
 
 A module, with the library that it needs, is imported when one of its names is first used:
 ``from kaygraph.nodes import MergeNode`` imports no HTTP client.
+
+``kaygraph.nodes.types`` has the types that only annotations need, ``kaygraph.nodes.errors`` the
+errors that mean that a program or its input needs a change.
 """
 
 from importlib import import_module
@@ -11,17 +14,12 @@ from .._public import show_public
 
 if TYPE_CHECKING:
     from ._fields import MissingFieldError as MissingFieldError
-    from ._joins import KeyConflictError as KeyConflictError
-    from ._joins import RepeatedKeyError as RepeatedKeyError
-    from ._references import FunctionReferenceError as FunctionReferenceError
-    from ._store import MissingInputError as MissingInputError
     from .chat._completion import ChatFormatError as ChatFormatError
     from .chat._completion import ChatRefusedError as ChatRefusedError
     from .chat._completion import ChatReply as ChatReply
     from .chat._completion import tokens_of as tokens_of
     from .chat.chat import ChatNode as ChatNode
     from .chat.chat import ParallelChatNode as ParallelChatNode
-    from .files._lines import Row as Row
     from .files._lines import RowError as RowError
     from .files._paths import PathError as PathError
     from .files.file_map import FileMap as FileMap
@@ -39,14 +37,12 @@ if TYPE_CHECKING:
     from .http._decoding import HTTPBodyError as HTTPBodyError
     from .http.asking import Asking as Asking
     from .http.auth import APIKey as APIKey
-    from .http.auth import Auth as Auth
     from .http.auth import AuthError as AuthError
     from .http.auth import Basic as Basic
     from .http.auth import Bearer as Bearer
     from .http.auth import ClientCredentials as ClientCredentials
     from .http.messages import HTTPConnectionError as HTTPConnectionError
     from .http.messages import HTTPError as HTTPError
-    from .http.messages import HTTPResult as HTTPResult
     from .http.messages import HTTPStatusError as HTTPStatusError
     from .http.messages import HTTPTimeoutError as HTTPTimeoutError
     from .http.messages import Request as Request
@@ -56,11 +52,9 @@ if TYPE_CHECKING:
     from .http.pagination import LinkHeader as LinkHeader
     from .http.pagination import Offset as Offset
     from .http.pagination import PageNumber as PageNumber
-    from .http.pagination import Pagination as Pagination
     from .http.requests import HTTPNode as HTTPNode
     from .http.requests import ParallelHTTPNode as ParallelHTTPNode
     from .http.rest import RESTNode as RESTNode
-    from .merge import Available as Available
     from .merge import MergeNode as MergeNode
     from .merge import MissingInputsError as MissingInputsError
     from .notify._smtp import MailError as MailError
@@ -69,7 +63,6 @@ if TYPE_CHECKING:
     from .notify.channels import Log as Log
     from .notify.mail import Email as Email
     from .notify.notify import Message as Message
-    from .notify.notify import MessageError as MessageError
     from .notify.notify import NotDeliveredError as NotDeliveredError
     from .notify.notify import NotifyNode as NotifyNode
     from .notify.sms import SMS as SMS
@@ -81,12 +74,10 @@ if TYPE_CHECKING:
     from .sql.errors import DatabaseUnavailableError as DatabaseUnavailableError
     from .sql.errors import RowRefusedError as RowRefusedError
     from .sql.errors import RowUnreadableError as RowUnreadableError
-    from .sql.errors import StatementError as StatementError
     from .sql.queries import SQLExecute as SQLExecute
     from .sql.queries import SQLRead as SQLRead
     from .sql.queries import SQLWrite as SQLWrite
     from .switch import Case as Case
-    from .switch import ComparisonError as ComparisonError
     from .switch import SwitchNode as SwitchNode
     from .transform import TransformNode as TransformNode
     from .waiting import ParallelWaitFor as ParallelWaitFor
@@ -97,9 +88,7 @@ _PLACES = {
     "APIKey": "http.auth",
     "AddressRefusedError": "http._addresses",
     "Asking": "http.asking",
-    "Auth": "http.auth",
     "AuthError": "http.auth",
-    "Available": "merge",
     "Basic": "http.auth",
     "Bearer": "http.auth",
     "Case": "switch",
@@ -110,7 +99,6 @@ _PLACES = {
     "ChatReply": "chat._completion",
     "ChatWebhook": "notify.webhooks",
     "ClientCredentials": "http.auth",
-    "ComparisonError": "switch",
     "Cursor": "http.pagination",
     "Database": "sql._database",
     "DatabaseError": "sql.errors",
@@ -120,7 +108,6 @@ _PLACES = {
     "Email": "notify.mail",
     "FileMap": "files.file_map",
     "FunctionNode": "functions",
-    "FunctionReferenceError": "_references",
     "HTTPBodyError": "http._decoding",
     "HTTPConnectionError": "http.messages",
     "HTTPError": "http.messages",
@@ -128,24 +115,19 @@ _PLACES = {
     "HTTPNode": "http.requests",
     "HTTPPages": "http.pages",
     "HTTPRequestError": "http._addresses",
-    "HTTPResult": "http.messages",
     "HTTPStatusError": "http.messages",
     "HTTPTimeoutError": "http.messages",
-    "KeyConflictError": "_joins",
     "LinkHeader": "http.pagination",
     "Log": "notify.channels",
     "MailError": "notify._smtp",
     "MergeNode": "merge",
     "Message": "notify.notify",
-    "MessageError": "notify.notify",
     "MissingFieldError": "_fields",
-    "MissingInputError": "_store",
     "MissingInputsError": "merge",
     "NotDeliveredError": "notify.notify",
     "NotifyNode": "notify.notify",
     "Offset": "http.pagination",
     "PageNumber": "http.pagination",
-    "Pagination": "http.pagination",
     "ParallelChatNode": "chat.chat",
     "ParallelFunctionNode": "functions",
     "ParallelHTTPNode": "http.requests",
@@ -155,9 +137,7 @@ _PLACES = {
     "ReadCSV": "files.reading",
     "ReadJSONLines": "files.reading",
     "ReadText": "files.reading",
-    "RepeatedKeyError": "_joins",
     "Request": "http.messages",
-    "Row": "files._lines",
     "RowError": "files._lines",
     "RowRefusedError": "sql.errors",
     "RowUnreadableError": "sql.errors",
@@ -165,7 +145,6 @@ _PLACES = {
     "SQLExecute": "sql.queries",
     "SQLRead": "sql.queries",
     "SQLWrite": "sql.queries",
-    "StatementError": "sql.errors",
     "SwitchNode": "switch",
     "TransformNode": "transform",
     "WaitFor": "waiting",

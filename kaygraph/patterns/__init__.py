@@ -18,16 +18,13 @@ from .race import RaceNode as RaceNode
 from .resilience import RefusedAnswerError as RefusedAnswerError
 from .resilience import ResilientBranch as ResilientBranch
 from .resilience import ResilientResult as ResilientResult
-from .splitting import Aggregation as Aggregation
 from .splitting import AggregationNode as AggregationNode
 from .splitting import BatchSplitterNode as BatchSplitterNode
 from .validation import ParallelValidationNode as ParallelValidationNode
-from .validation import ValidationFailure as ValidationFailure
 from .validation import ValidationSummary as ValidationSummary
 from .validation import check as check
 
 __all__ = [
-    "Aggregation",
     "AggregationNode",
     "BatchSplitterNode",
     "Enrichment",
@@ -38,7 +35,6 @@ __all__ = [
     "RefusedAnswerError",
     "ResilientBranch",
     "ResilientResult",
-    "ValidationFailure",
     "ValidationSummary",
     "check",
     "source",

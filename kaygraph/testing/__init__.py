@@ -23,23 +23,17 @@ from ._loop import run_virtually as run_virtually
 from .accounting import assert_accounted as assert_accounted
 from .cancellation import cancel_everywhere as cancel_everywhere
 from .capture import capture_events as capture_events
-from .exploration import Exploration as Exploration
-from .exploration import Failure as Failure
 from .exploration import explore as explore
 from .faults import Faults as Faults
 from .faults import InjectedError as InjectedError
 from .killing import kill_everywhere as kill_everywhere
-from .simulation import Simulation as Simulation
 from .simulation import simulate as simulate
 
 __all__ = [
     "DeadlockError",
     "EndlessRunError",
-    "Exploration",
-    "Failure",
     "Faults",
     "InjectedError",
-    "Simulation",
     "SimulationError",
     "VirtualClockLoop",
     "assert_accounted",

@@ -24,8 +24,9 @@ from examples.pipeline import BUFFER, COLUMNS, LIMIT, WORKFLOW
 from examples.record_checks import format, rules
 from examples.services import Services
 from examples.workflow import Options
-from kaygraph import Event, ItemFinished, NodeFigures, RunReport
+from kaygraph import Event, ItemFinished, RunReport
 from kaygraph.nodes import HTTPError
+from kaygraph.types import NodeFigures
 from tests.examples.bundled import RECORDS
 
 pytestmark = pytest.mark.anyio

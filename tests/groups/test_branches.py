@@ -9,7 +9,6 @@ import pytest
 from kaygraph import (
     AsyncNode,
     BatchGraph,
-    BranchGroup,
     Drop,
     Graph,
     Node,
@@ -20,6 +19,7 @@ from kaygraph import (
     first_of,
     settle,
 )
+from kaygraph.types import BranchGroup
 from tests.oracle import settle as let_run
 
 pytestmark = pytest.mark.anyio

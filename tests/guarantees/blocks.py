@@ -7,7 +7,8 @@ tasks.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from kaygraph import BatchGraph, BranchGroup, Graph, Node, Pipeline
+from kaygraph import BatchGraph, Graph, Node, Pipeline
+from kaygraph.types import BranchGroup
 from tests.guarantees.leaves import (
     Blocking,
     Caps,

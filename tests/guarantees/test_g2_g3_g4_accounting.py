@@ -18,10 +18,10 @@ from kaygraph import (
     ItemFailed,
     ItemFinished,
     Outcome,
-    RunTask,
-    StageReport,
 )
-from kaygraph.testing import Simulation, assert_accounted, simulate
+from kaygraph.testing import assert_accounted, simulate
+from kaygraph.testing.simulation import Simulation
+from kaygraph.types import RunTask, StageReport
 from tests.guarantees.failures import leaves
 from tests.guarantees.figures import cases, tell
 from tests.guarantees.leaves import plain

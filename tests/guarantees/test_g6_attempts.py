@@ -24,9 +24,9 @@ from kaygraph import (
     Outcome,
     ParallelBatchNode,
     Retry,
-    RunTask,
 )
 from kaygraph.testing import simulate
+from kaygraph.types import RunTask
 
 MOST, FAST_MOST = 5, 3
 ENDS = ("ok", "fail", "cancel", "timeout")

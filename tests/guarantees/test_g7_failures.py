@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from kaygraph import BranchGroup, Graph, Node, Outcome, Pipeline, all_of
+from kaygraph import Graph, Node, Outcome, Pipeline, all_of
+from kaygraph.types import BranchGroup
 from tests.guarantees.failures import (
     Fails,
     FailsInMap,

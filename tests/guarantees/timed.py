@@ -10,7 +10,8 @@ from math import inf
 from random import Random
 from typing import Any, NamedTuple
 
-from kaygraph import BranchGroup, Graph, Pipeline, RateLimit
+from kaygraph import Graph, Pipeline, RateLimit
+from kaygraph.types import BranchGroup
 from tests.guarantees.timed_nodes import (
     ENDLESS,
     SWALLOWING,

@@ -7,8 +7,9 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from kaygraph import CircuitBreaker, Graph, Journal, Node, ParallelBatchNode, RateLimit, RunTask
+from kaygraph import CircuitBreaker, Graph, Journal, Node, ParallelBatchNode, RateLimit
 from kaygraph.nodes import WaitFor
+from kaygraph.types import RunTask
 
 TURNS = 40  # of the loop, in which whatever can go on does
 

@@ -10,8 +10,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from kaygraph import RunTask, Watch
+from kaygraph import Watch
 from kaygraph.cli import main
+from kaygraph.types import RunTask
 from tests.inspection.staged import STAGED, Staged, running
 
 pytestmark = pytest.mark.anyio

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaygraph import NotRecordableError
+from kaygraph.errors import NotRecordableError
 from kaygraph.journal.encoding import Encoding
 from kaygraph.journal.packing import Packer, options_of
 from tests.children import python

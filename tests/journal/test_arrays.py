@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from kaygraph import NotRecordableError
+from kaygraph.errors import NotRecordableError
 from kaygraph.journal.encoding import Encoding
 
 numpy: Any = pytest.importorskip("numpy")

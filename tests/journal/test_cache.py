@@ -27,12 +27,16 @@ from kaygraph import (
     Graph,
     MapReduceNode,
     Node,
-    NotRecordableError,
     ParallelBatchNode,
     RateLimit,
     RunReport,
 )
-from kaygraph.errors import JournalFullError, JournalLockedError, JournalUnavailableError
+from kaygraph.errors import (
+    JournalFullError,
+    JournalLockedError,
+    JournalUnavailableError,
+    NotRecordableError,
+)
 from kaygraph.events import Event, ItemFailed, ItemFinished
 from kaygraph.journal import cache as cache_module
 from kaygraph.journal import cached_in

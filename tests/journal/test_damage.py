@@ -14,7 +14,8 @@ from typing import NamedTuple
 
 import pytest
 
-from kaygraph import JournalCorruptError, JournalError, RunUnknownError
+from kaygraph import JournalError, RunUnknownError
+from kaygraph.errors import JournalCorruptError
 from kaygraph.journal.sqlite import SQLiteStore
 from kaygraph.journal.store import Answer, RunInfo
 from tests.children import python

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from kaygraph import BaseNode, Graph, RunDivergedError
+from kaygraph import BaseNode, Graph
+from kaygraph.errors import RunDivergedError
 from kaygraph.journal.memory import MemoryStore
 from kaygraph.testing import simulate
 from kaygraph.testing._mortal import Death, KilledError, MortalJournal

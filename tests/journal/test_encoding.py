@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import ormsgpack
 import pytest
 
-from kaygraph import JournalCorruptError, JournalVersionError, NotRecordableError
+from kaygraph.errors import JournalCorruptError, JournalVersionError, NotRecordableError
 from kaygraph.journal.encoding import Encoding
 
 PARIS = ZoneInfo("Europe/Paris")

@@ -11,12 +11,12 @@ import pytest
 from kaygraph import (
     AttemptTimeoutError,
     Drop,
-    NotRecordableError,
     Outcome,
     RecordedError,
     TooManyFailuresError,
     UnknownActionError,
 )
+from kaygraph.errors import NotRecordableError
 from kaygraph.journal.encoding import Encoding
 from tests.journal.recorded import Elsewhere, OutOfStock
 

@@ -13,12 +13,11 @@ from kaygraph import (
     Journal,
     JournalError,
     Node,
-    NodeChangedError,
     ParallelBatchNode,
-    RunDivergedError,
     RunExistsError,
     RunUnknownError,
 )
+from kaygraph.errors import NodeChangedError, RunDivergedError
 
 CALLS: list[Any] = []
 

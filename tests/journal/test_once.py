@@ -15,14 +15,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from kaygraph import (
-    AsyncNode,
-    Graph,
-    Node,
-    NotRecordableError,
-    Retry,
-    RunTakenOverError,
-)
+from kaygraph import AsyncNode, Graph, Node, Retry, RunTakenOverError
+from kaygraph.errors import NotRecordableError
 from kaygraph.journal import once, running
 from kaygraph.journal.journal import Journal
 from kaygraph.journal.log import WRITTEN, unpacked

@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 
-from kaygraph import NotRecordableError, Outcome, RecordedError
+from kaygraph import Outcome, RecordedError
+from kaygraph.errors import NotRecordableError
 from kaygraph.journal.encoding import Encoding
 from kaygraph.nodes import ChatReply
-from kaygraph.patterns import Aggregation, Enrichment, ResilientResult, ValidationSummary
+from kaygraph.patterns import Enrichment, ResilientResult, ValidationSummary
+from kaygraph.patterns.splitting import Aggregation
 from tests.journal.recorded import OutOfStock
 
 LOST = OutOfStock("tea", left=0)

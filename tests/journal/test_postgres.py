@@ -18,18 +18,17 @@ from kaygraph import (
     AlreadyAnsweredError,
     Graph,
     Journal,
-    JournalCorruptError,
     JournalError,
     JournalFullError,
     JournalLockedError,
     JournalUnavailableError,
-    JournalVersionError,
     Node,
     ParallelBatchNode,
     RunExistsError,
     RunTakenOverError,
     RunUnknownError,
 )
+from kaygraph.errors import JournalCorruptError, JournalVersionError
 from kaygraph.journal import postgres, tables, within
 from kaygraph.journal.opening import open_store
 from kaygraph.journal.postgres import PostgresStore

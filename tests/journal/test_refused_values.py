@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from kaygraph import AsyncNode, BatchNode, Graph, Journal, Node, NotRecordableError, settle
+from kaygraph import AsyncNode, BatchNode, Graph, Journal, Node, settle
+from kaygraph.errors import NotRecordableError
 from kaygraph.nodes import node
 
 

@@ -13,7 +13,8 @@ import msgspec
 import pydantic
 import pytest
 
-from kaygraph import JournalError, NotRecordableError, Outcome
+from kaygraph import JournalError, Outcome
+from kaygraph.errors import NotRecordableError
 from kaygraph.journal.encoding import Encoding
 from tests.journal import recorded
 from tests.journal.recorded import (

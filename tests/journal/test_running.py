@@ -16,12 +16,11 @@ from kaygraph import (
     Graph,
     JournalFullError,
     Node,
-    NotRecordableError,
     ParallelBatchNode,
-    RunDivergedError,
     RunTakenOverError,
     all_of,
 )
+from kaygraph.errors import NotRecordableError, RunDivergedError
 from kaygraph.executors import calling_thread
 from kaygraph.journal import writer
 from kaygraph.journal.journal import Journal

@@ -15,14 +15,13 @@ from typing import Any
 import pytest
 
 from kaygraph import (
-    JournalCorruptError,
     JournalError,
     JournalFullError,
     JournalLockedError,
     JournalUnavailableError,
-    JournalVersionError,
     RunTakenOverError,
 )
+from kaygraph.errors import JournalCorruptError, JournalVersionError
 from kaygraph.journal import sqlite_file
 from kaygraph.journal.opening import open_store
 from kaygraph.journal.sqlite import AT_ONCE, SQLiteStore

@@ -25,8 +25,6 @@ from kaygraph import (
     ParallelBatchNode,
     RunFinished,
     RunUnknownError,
-    Wait,
-    Waits,
     WaitUnknownError,
     first_of,
 )
@@ -35,6 +33,7 @@ from kaygraph.journal.asking import Asking
 from kaygraph.journal.postgres import PostgresStore
 from kaygraph.nodes import ParallelWaitFor, WaitFor, node
 from kaygraph.testing import kill_everywhere
+from kaygraph.types import Wait, Waits
 from tests.children import child, ran
 from tests.databases import schema
 

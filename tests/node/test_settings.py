@@ -10,24 +10,26 @@ from kaygraph import (
     AsyncNode,
     BaseNode,
     BatchGraph,
-    BatchGraphSettings,
     BatchNode,
-    BatchSettings,
-    BranchGroup,
     Graph,
-    GraphSettings,
     MapReduceNode,
-    MapReduceSettings,
     Node,
     NodeDefinitionError,
-    NodeSettings,
     ParallelBatchNode,
-    ParallelSettings,
     Pipeline,
     RateLimit,
     Retry,
 )
 from kaygraph.node.keywords import Attempts, PipelineSettings
+from kaygraph.types import (
+    BatchGraphSettings,
+    BatchSettings,
+    BranchGroup,
+    GraphSettings,
+    MapReduceSettings,
+    NodeSettings,
+    ParallelSettings,
+)
 
 TAKES: Mapping[type[BaseNode[Any, Any]], tuple[type, ...]] = {
     Node: (Attempts, NodeSettings),

@@ -18,9 +18,9 @@ from kaygraph import (
     Pipeline,
     RunFinished,
     RunStarted,
-    Streaming,
 )
 from kaygraph.testing import assert_accounted
+from kaygraph.types import Streaming
 from tests.calls import now
 from tests.clock import VIRTUAL
 from tests.stages import Read, Stage

@@ -11,8 +11,6 @@ from kaygraph import (
     AsyncNode,
     BatchGraph,
     BatchNode,
-    Branch,
-    Chain,
     Graph,
     GraphDefinitionError,
     Node,
@@ -20,6 +18,7 @@ from kaygraph import (
     UnknownActionError,
     all_of,
 )
+from kaygraph.types import Branch, Chain
 
 Edges = set[tuple[str, str, str]]
 

@@ -15,14 +15,8 @@ import pytest
 
 from kaygraph import AsyncNode, Graph, Node, NodeDefinitionError, RunReport
 from kaygraph.executors.pickling import by_value_pickler
-from kaygraph.nodes import (
-    FunctionNode,
-    FunctionReferenceError,
-    MissingInputError,
-    ParallelFunctionNode,
-    node,
-    parallel_node,
-)
+from kaygraph.nodes import FunctionNode, ParallelFunctionNode, node, parallel_node
+from kaygraph.nodes.errors import FunctionReferenceError, MissingInputError
 from tests.children import python
 
 pytestmark = pytest.mark.anyio

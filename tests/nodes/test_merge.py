@@ -23,14 +23,9 @@ from kaygraph import (
     first_of,
     settle,
 )
-from kaygraph.nodes import (
-    Available,
-    KeyConflictError,
-    MergeNode,
-    MissingFieldError,
-    MissingInputsError,
-    RepeatedKeyError,
-)
+from kaygraph.nodes import MergeNode, MissingFieldError, MissingInputsError
+from kaygraph.nodes.errors import KeyConflictError, RepeatedKeyError
+from kaygraph.nodes.types import Available
 
 pytestmark = pytest.mark.anyio
 

@@ -6,8 +6,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kaygraph.nodes import APIKey, Auth, Basic, Bearer
+from kaygraph.nodes import APIKey, Basic, Bearer
 from kaygraph.nodes._quoted import quoted, secrets_of
+from kaygraph.nodes.types import Auth
 
 
 def test_secrets_are_hidden_the_longest_first() -> None:

@@ -9,7 +9,6 @@ import pytest
 
 from kaygraph import KayGraphError
 from kaygraph.executors.kinds import kind_of
-from kaygraph.nodes import FunctionReferenceError
 from kaygraph.nodes._references import (
     check_function,
     check_plain_function,
@@ -17,6 +16,7 @@ from kaygraph.nodes._references import (
     keep_from_binding,
     resolve,
 )
+from kaygraph.nodes.errors import FunctionReferenceError
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kaygraph import Graph, Node, NodeDefinitionError, UnknownActionError
-from kaygraph.nodes import Case, ComparisonError, MissingFieldError, SwitchNode
+from kaygraph.nodes import Case, MissingFieldError, SwitchNode
+from kaygraph.nodes.errors import ComparisonError
 
 pytestmark = pytest.mark.anyio
 

@@ -13,7 +13,6 @@ from kaygraph import (
     AsyncNode,
     BatchGraph,
     BatchNode,
-    BranchGroup,
     Graph,
     Node,
     ParallelBatchNode,
@@ -23,6 +22,7 @@ from kaygraph import (
 )
 from kaygraph.observability import conflicts as conflicts_module
 from kaygraph.testing import cancel_everywhere, explore
+from kaygraph.types import BranchGroup
 from tests.observability.writing import Writer, conflicts, give_turns, read
 
 A_B = ("a", "b", "k")

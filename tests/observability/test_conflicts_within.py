@@ -9,7 +9,6 @@ import pytest
 from kaygraph import (
     BaseNode,
     BatchGraph,
-    BranchGroup,
     Graph,
     Node,
     Pipeline,
@@ -19,6 +18,7 @@ from kaygraph import (
     first_of,
     settle,
 )
+from kaygraph.types import BranchGroup
 from tests.observability.writing import Writer, conflicts, give_turns, reports_of
 
 AnyNode = BaseNode[Any, Any]

@@ -29,8 +29,8 @@ from kaygraph import (
     RunStarted,
     StageFinished,
     StageStarted,
-    Usage,
 )
+from kaygraph.events import Usage
 from kaygraph.testing import simulate
 from tests.clock import VIRTUAL
 

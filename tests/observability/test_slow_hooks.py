@@ -19,7 +19,6 @@ from kaygraph import (
     AsyncNode,
     BatchGraph,
     BatchNode,
-    BranchGroup,
     Graph,
     MapReduceNode,
     Node,
@@ -31,6 +30,7 @@ from kaygraph import (
     settle,
 )
 from kaygraph.observability import slow_hooks
+from kaygraph.types import BranchGroup
 from tests.clock import VirtualClockLoop, run_virtually
 
 LIMIT_S = 0.03

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from kaygraph import NodeFigures
 from kaygraph.observability.figures import RoundFigures
 from kaygraph.observability.verdict import Measured, verdict_on
+from kaygraph.types import NodeFigures
 
 
 def node(name: str = "Work", *, items: int = 100, **figures: Any) -> NodeFigures:

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kaygraph import Graph, Node, Outcome, ParallelBatchNode, Pipeline
-from kaygraph.patterns import Aggregation, AggregationNode, BatchSplitterNode
+from kaygraph.patterns import AggregationNode, BatchSplitterNode
+from kaygraph.patterns.splitting import Aggregation
 from kaygraph.run.frame import FRAME
 from kaygraph.testing import cancel_everywhere, simulate
 

@@ -7,12 +7,8 @@ from typing import Any
 import pytest
 
 from kaygraph import AttemptTimeoutError, Drop, Graph, Node
-from kaygraph.patterns import (
-    ParallelValidationNode,
-    ValidationFailure,
-    ValidationSummary,
-    check,
-)
+from kaygraph.patterns import ParallelValidationNode, ValidationSummary, check
+from kaygraph.patterns.validation import ValidationFailure
 from kaygraph.testing import cancel_everywhere, explore, simulate
 
 

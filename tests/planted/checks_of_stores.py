@@ -6,7 +6,8 @@ import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
 
-from kaygraph import JournalCorruptError, JournalError, JournalUnavailableError, RunTakenOverError
+from kaygraph import JournalError, JournalUnavailableError, RunTakenOverError
+from kaygraph.errors import JournalCorruptError
 from kaygraph.journal.sqlite import SQLiteStore
 from tests.children import python
 from tests.journal import test_damage as damage

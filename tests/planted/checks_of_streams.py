@@ -5,7 +5,8 @@ import random
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
-from kaygraph import BaseNode, Graph, Node, ParallelBatchNode, StageReport
+from kaygraph import BaseNode, Graph, Node, ParallelBatchNode
+from kaygraph.types import StageReport
 from tests.planted.exploring import assert_holds
 
 STREAM_SEEDS = 150

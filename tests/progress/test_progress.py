@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from kaygraph import Graph, Node, ParallelBatchNode, Progress, RunSnapshot
+from kaygraph import Graph, Node, ParallelBatchNode, Progress
 from kaygraph.progress.displays import Display
 from kaygraph.testing import simulate
+from kaygraph.types import RunSnapshot
 from tests.children import python
 from tests.terminal import InTerminal, at_terminal
 

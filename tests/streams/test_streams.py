@@ -17,10 +17,10 @@ from kaygraph import (
     ParallelBatchNode,
     Pipeline,
     StageFinished,
-    StageReport,
     StageStarted,
     TooManyFailuresError,
 )
+from kaygraph.types import StageReport
 from tests.clock import VIRTUAL, run_virtually
 from tests.stages import Picky, Read, Stage, results_of
 

@@ -20,10 +20,7 @@ from kaygraph import (
     BaseNode,
     BatchGraph,
     BatchNode,
-    Branch,
-    BranchGroup,
     Cache,
-    Chain,
     CircuitBreaker,
     Event,
     Graph,
@@ -36,14 +33,8 @@ from kaygraph import (
     Prometheus,
     RateLimit,
     Retry,
-    RunInfo,
     RunLog,
-    RunRecord,
-    RunTask,
-    StageReport,
-    Streaming,
     StructlogObserver,
-    Wait,
     Watch,
     first_of,
     settle,
@@ -51,6 +42,17 @@ from kaygraph import (
 from kaygraph.executors.dask import Dask
 from kaygraph.nodes import WaitFor, node, parallel_node
 from kaygraph.tracing import OpenTelemetry
+from kaygraph.types import (
+    Branch,
+    BranchGroup,
+    Chain,
+    RunInfo,
+    RunRecord,
+    RunTask,
+    StageReport,
+    Streaming,
+    Wait,
+)
 
 # --- what a program writes -------------------------------------------------------------------
 

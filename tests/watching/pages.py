@@ -8,7 +8,8 @@ from typing import Any
 
 import aiohttp
 
-from kaygraph import Node, ParallelBatchNode, RunTask, Watch
+from kaygraph import Node, ParallelBatchNode, Watch
+from kaygraph.types import RunTask
 
 
 class Held(Node):

@@ -17,7 +17,6 @@ from kaygraph import Graph, Node, Outcome, RateLimit, RunReport
 from kaygraph.events import ItemRetried, Said
 from kaygraph.nodes import (
     APIKey,
-    Auth,
     Bearer,
     ChatFormatError,
     ChatNode,
@@ -32,6 +31,7 @@ from kaygraph.nodes import (
 )
 from kaygraph.nodes.chat._schema import check_schema, fitting
 from kaygraph.nodes.http.asking import PATIENT
+from kaygraph.nodes.types import Auth
 from kaygraph.testing import capture_events, simulate
 from tests.calls import Calls
 from tests.chat_server import USAGE, Answer, ChatServer, Fails, Says, Sends, Waits

@@ -19,16 +19,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kaygraph import BatchNode, Graph, Node, Outcome, Pipeline, TooManyFailuresError
-from kaygraph.nodes import (
-    MissingInputError,
-    ReadCSV,
-    ReadJSONLines,
-    ReadText,
-    Row,
-    RowError,
-    TransformNode,
-    WriteCSV,
-)
+from kaygraph.nodes import ReadCSV, ReadJSONLines, ReadText, RowError, TransformNode, WriteCSV
+from kaygraph.nodes.errors import MissingInputError
 from kaygraph.nodes.files._lines import CHUNK, Lines
 from kaygraph.nodes.files._rows import (
     CSVFormat,
@@ -38,6 +30,7 @@ from kaygraph.nodes.files._rows import (
     json_format,
     text_format,
 )
+from kaygraph.nodes.types import Row
 from kaygraph.testing import cancel_everywhere
 from tests.children import ROOT, python
 from tests.databases import POSTGRES, needs_postgres

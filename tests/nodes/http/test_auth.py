@@ -13,7 +13,6 @@ from kaygraph import Graph, RunReport
 from kaygraph.nodes import (
     AddressRefusedError,
     APIKey,
-    Auth,
     AuthError,
     Basic,
     Bearer,
@@ -26,6 +25,7 @@ from kaygraph.nodes import (
     Request,
 )
 from kaygraph.nodes.http.auth import EARLY_S, Tokens
+from kaygraph.nodes.types import Auth
 from kaygraph.testing import capture_events, run_virtually
 from tests.servers import (
     Site,

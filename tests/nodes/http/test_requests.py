@@ -30,11 +30,11 @@ from kaygraph.nodes import (
     HTTPNode,
     HTTPStatusError,
     HTTPTimeoutError,
-    MissingInputError,
     ParallelHTTPNode,
     Request,
     RESTNode,
 )
+from kaygraph.nodes.errors import MissingInputError
 from kaygraph.testing import assert_accounted, capture_events
 from tests.servers import Answer, echo, in_turn, reply, serving
 

@@ -29,9 +29,9 @@ from kaygraph.nodes import (
     HTTPStatusError,
     Log,
     Message,
-    MessageError,
     Webhook,
 )
+from kaygraph.nodes.errors import MessageError
 from kaygraph.nodes.notify.channels import escaped
 from kaygraph.testing import assert_accounted, capture_events
 from tests.receiving import Receiver, receiver

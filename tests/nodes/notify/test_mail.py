@@ -22,7 +22,8 @@ from hypothesis import strategies as st
 from kaygraph import BatchGraph, Graph, Node, Retry
 from kaygraph._extras import MissingExtraError
 from kaygraph.errors import AttemptTimeoutError
-from kaygraph.nodes import Basic, Bearer, Delivery, Email, MailError, Message, MessageError
+from kaygraph.nodes import Basic, Bearer, Delivery, Email, MailError, Message
+from kaygraph.nodes.errors import MessageError
 from kaygraph.nodes.notify._smtp import Connection
 from tests.children import ran
 from tests.receiving import Mailbox, mailbox

@@ -22,12 +22,11 @@ from kaygraph.nodes import (
     Log,
     MailError,
     Message,
-    MessageError,
-    MissingInputError,
     NotDeliveredError,
     NotifyNode,
     Webhook,
 )
+from kaygraph.nodes.errors import MessageError, MissingInputError
 from kaygraph.testing import assert_accounted, cancel_everywhere, capture_events
 from tests.children import python
 from tests.receiving import Mailbox, Receiver, mailbox, receiver

@@ -19,8 +19,8 @@ from kaygraph.nodes import (
     SQLExecute,
     SQLRead,
     SQLWrite,
-    StatementError,
 )
+from kaygraph.nodes.errors import StatementError
 from kaygraph.nodes.sql._statement import Statement
 from tests.databases import (
     connections,

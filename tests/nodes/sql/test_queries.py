@@ -20,13 +20,12 @@ from kaygraph.nodes import (
     Database,
     DatabaseError,
     DatabaseUnavailableError,
-    MissingInputError,
     RowRefusedError,
     SQLExecute,
     SQLRead,
     SQLWrite,
-    StatementError,
 )
+from kaygraph.nodes.errors import MissingInputError, StatementError
 from kaygraph.nodes.sql._database import in_time
 from kaygraph.testing import assert_accounted
 from tests.databases import placeholder, postgres, query

@@ -22,8 +22,8 @@ from kaygraph.nodes import (
     SQLExecute,
     SQLRead,
     SQLWrite,
-    StatementError,
 )
+from kaygraph.nodes.errors import StatementError
 from kaygraph.nodes.sql._statement import Statement
 from kaygraph.testing import cancel_everywhere
 from tests.children import python
