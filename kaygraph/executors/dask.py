@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from distributed import Client
     from distributed.security import Security
 
+__all__ = ["Dask"]
+
 T = TypeVar("T")
 
 LARGE = 4 << 20  # bytes of an argument that goes to its worker beside the task, and not in it

@@ -235,7 +235,7 @@ class ReadJSONLines(_Reader[Result], Generic[Result]):
     The other settings are those of BatchNode, and ``writes``: the key for the list of values.
 
     Raises:
-        MissingExtraError: msgspec is not installed.
+        ImportError: msgspec is not installed.
         RowError: from a run, with ``on_error="raise"``: a line.
         PathError: from a run: the path leads out of the root, or to what is not a file.
         OSError: from a run: the file cannot be opened or read.

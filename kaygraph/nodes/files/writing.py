@@ -158,7 +158,7 @@ class WriteJSONLines(_Writer):
     records and for the number of rows written.
 
     Raises:
-        MissingExtraError: msgspec is not installed.
+        ImportError: msgspec is not installed.
         PathError: from a run: the path leads out of the root, or to what is not a file.
         OSError: from a run: the file cannot be written.
     """

@@ -1,0 +1,160 @@
+"""``.. public:: kaygraph`` documents what a module exports, from the tables it exports it by.
+
+The lines of the directive name modules of the package (``limits.rate``, or ``http`` for all that
+stand in ``http/``), in the order of the page; without lines it documents all names. A class shows
+its own members and those of its private bases, except those for the engine.
+"""
+
+import inspect
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import cache
+from importlib import import_module
+from typing import Annotated, Any, ForwardRef, get_args, get_origin, is_typeddict
+
+from docutils import nodes
+from sphinx.addnodes import pending_xref
+from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
+from sphinx.util.docutils import SphinxDirective
+from sphinx.util.typing import stringify_annotation
+
+from kaygraph.node.facts import Fact
+
+MODULES = [
+    "kaygraph",
+    "kaygraph.compat",
+    "kaygraph.executors.dask",
+    "kaygraph.nodes",
+    "kaygraph.patterns",
+    "kaygraph.testing",
+    "kaygraph.tracing",
+]
+MEMBERS = property | Fact | classmethod | staticmethod
+
+
+@cache
+def places(module: str) -> dict[str, str]:
+    """Return the public names of a module and, of each, the module that defines it."""
+    public = import_module(module)
+    if module == "kaygraph":
+        return dict(import_module("kaygraph._public").PLACES)
+    return dict(vars(public).get("_PLACES", dict.fromkeys(public.__all__, "")))
+
+
+@cache
+def public_classes() -> set[type]:
+    """Return all classes that have a place in the reference."""
+    things = [getattr(import_module(module), name) for module in MODULES for name in places(module)]
+    return {thing for thing in things if isinstance(thing, type)}
+
+
+def members(thing: type) -> list[str]:
+    """Return what a class has to show itself: the members of public bases stand with those."""
+    found: dict[str, None] = {}
+    for cls in thing.__mro__:
+        if cls is not thing and (cls in public_classes() or not cls.__module__.startswith("kay")):
+            break
+        for name, value in vars(cls).items():
+            shown = inspect.isfunction(value) or isinstance(value, MEMBERS)
+            text = inspect.getdoc(getattr(thing, name)) if shown and name[0] != "_" else None
+            told = f" {name}: " in (thing.__doc__ or "")  # among its attributes
+            if text and not told and "for the engine" not in text:
+                found[name] = None
+    return list(found)
+
+
+def lines_of(module: str, name: str) -> Iterator[str]:
+    """Return the directives for one name."""
+    thing = getattr(import_module(module), name)
+    if not isinstance(thing, type):
+        yield f".. {'autofunction' if callable(thing) else 'autodata'}:: {module}.{name}"
+        yield ""
+        return
+    yield f".. autoclass:: {module}.{name}"
+    if not is_typeddict(thing):
+        yield "   :show-inheritance:"
+    if shown := members(thing):
+        yield f"   :members: {', '.join(shown)}"
+    yield ""
+    if is_typeddict(thing):
+        for key, annotation in inspect.get_annotations(thing).items():
+            yield f"   .. py:attribute:: {key}"
+            yield f"      :type: {text_of(annotation)}"
+            yield ""
+
+
+def text_of(annotation: Any) -> str:
+    """Return how a type is written, without what checks its values."""
+    if get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    if isinstance(annotation, ForwardRef):
+        return annotation.__forward_arg__
+    return stringify_annotation(annotation, "smart")
+
+
+class Public(SphinxDirective):
+    """The names of a module, or those of some of the modules that it has them from."""
+
+    required_arguments = 1
+    has_content = True
+
+    def run(self) -> list[nodes.Node]:
+        module = self.arguments[0]
+        wanted = [line.strip() for line in self.content if line.strip()]
+        names = [
+            name
+            for line in wanted or [""]
+            for name, place in places(module).items()
+            if not line or place == line or place.startswith(f"{line}.")
+        ]
+        if not names or len(names) != len(set(names)):
+            raise self.error(f"no names, or one twice: {module} {wanted}")
+        lines = [line for name in names for line in lines_of(module, name)]
+        return self.parse_text_to_nodes("\n".join(lines))
+
+
+def no_type_in_front(
+    _app: Sphinx, kind: str, _name: str, _thing: Any, _options: Any, lines: list[str]
+) -> None:
+    """Keep napoleon from taking the words before a colon for the type of a property."""
+    if kind in ("attribute", "property"):
+        lines[:0] = ["..", ""]  # an empty comment
+
+
+def no_factory(
+    _app: Sphinx, _kind: str, _name: str, _thing: Any, _options: Any, signature: str, returns: str
+) -> tuple[str, str]:
+    """Write ``...`` for a default that a dataclass makes anew, whose repr is not an expression."""
+    return signature.replace("<factory>", "...") if signature else signature, returns
+
+
+def to_public(
+    app: Sphinx, env: BuildEnvironment, node: pending_xref, text: nodes.Element
+) -> nodes.Node | None:
+    """Link a type that an annotation names by its private module; leave a private one as text.
+
+    A name that is nowhere stays a warning.
+    """
+    module, _, name = str(node.get("reftarget", "")).rpartition(".")
+    if node.get("refdomain") != "py" or not re.match(r"kaygraph\.", module):
+        return None
+    for public in MODULES:
+        if name in places(public) and module.startswith(public):
+            python = env.domains.python_domain
+            return python.resolve_xref(
+                env, node["refdoc"], app.builder, "obj", f"{public}.{name}", node, text
+            )
+    with suppress(ImportError):
+        return text if hasattr(import_module(module), name) else None
+    return None
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Add the directive to Sphinx."""
+    app.add_directive("public", Public)
+    app.connect("autodoc-process-docstring", no_type_in_front, priority=400)
+    app.connect("autodoc-process-signature", no_factory)
+    app.connect("missing-reference", to_public)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
