@@ -1,7 +1,7 @@
 """The command ``kaygraph``, and ``python -m kaygraph``.
 
-Exit codes: 0 it worked, 1 it failed, 2 the command was wrong, 75 the run waits for an answer,
-130 or 143 it was interrupted.
+Exit codes: 0 success, 1 failure, 2 wrong command, 75 the run waits for an answer, 130 or 143
+interrupted.
 """
 
 from .main import main as main

@@ -1,4 +1,4 @@
-"""Standard output for results alone."""
+"""Standard output for results only."""
 
 import io
 import os
@@ -10,17 +10,18 @@ from typing import TextIO
 
 @contextmanager
 def results_apart() -> Iterator[TextIO]:
-    """Have whatever prints write to standard error; yield standard output.
+    """Redirect everything that prints to standard error; yield the real standard output.
 
-    That holds for worker processes and other programs, too. It can be written to behind the block.
+    Worker processes and other programs are redirected, too. The yielded file stays writable after
+    the block.
     """
     stdout = sys.stdout
-    if stdout is None:  # whoever has started the command has closed it
+    if stdout is None:  # the caller closed it
         yield io.StringIO()
         return
     try:
         number, errors = stdout.fileno(), sys.stderr.fileno()
-    except (AttributeError, OSError):  # no file: that of a test, say
+    except (AttributeError, OSError):  # not a file, as in a test
         with redirect_stdout(sys.stderr):
             yield stdout
         return
@@ -32,7 +33,7 @@ def results_apart() -> Iterator[TextIO]:
             yield stdout
     finally:
         try:
-            stdout.flush()  # what a module has written to it that knew it before
+            stdout.flush()  # written by a module that kept a reference
         finally:
             os.dup2(kept, number)
             os.close(kept)

@@ -1,4 +1,4 @@
-"""What a command is, and what it takes."""
+"""Commands and their arguments."""
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
@@ -8,7 +8,7 @@ Options = argparse.Namespace
 
 
 class Command(NamedTuple):
-    """One command: its name, what it does, what it takes, and how it is typed."""
+    """One command: its name, function, help text, arguments and examples."""
 
     name: str
     run: Callable[[Options], int]
@@ -18,7 +18,7 @@ class Command(NamedTuple):
 
 
 def takes(name: str, metavar: str | None = None, **settings: Any) -> tuple[str, Mapping[str, Any]]:
-    """Return an argument as argparse takes it."""
+    """Return an argument in the form that argparse expects."""
     return name, settings if metavar is None else {**settings, "metavar": metavar}
 
 

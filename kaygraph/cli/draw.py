@@ -1,4 +1,4 @@
-"""``kaygraph draw``: a graph as a picture."""
+"""``kaygraph draw``: draw a graph as a picture."""
 
 import sys
 from contextlib import redirect_stdout
@@ -11,26 +11,28 @@ from .wrong import WrongCommandError
 
 
 def draw(options: Options) -> int:
-    """Write a graph as SVG, or as Mermaid where the file is called so."""
+    """Write a graph as SVG, or as Mermaid if the file name ends in ``.mmd``."""
     file = None if options.output in (None, "-") else Path(options.output)
     if file is not None and file.suffix not in (".svg", ".mmd"):
         raise WrongCommandError(
-            f"-o takes a file that ends in .svg, or in .mmd for Mermaid; got {options.output!r}"
+            f"-o must be a file name ending in .svg, or in .mmd for Mermaid; got {options.output!r}"
         )
-    with redirect_stdout(sys.stderr):  # what its module prints is no part of the picture
+    with redirect_stdout(sys.stderr):  # keep what its module prints out of the picture
         graph = load_graph(options.graph)
     if file is not None and file.suffix == ".mmd":
         if not isinstance(graph, Graph):
-            raise WrongCommandError(f"only a graph is written as Mermaid, and {graph!r} is none")
+            raise WrongCommandError(
+                f"only a graph can be written as Mermaid, not {graph!r}: type -o FILE.svg"
+            )
         _write(file, graph.to_mermaid())
         return 0
-    from ..graph.picture import drawn  # loads where it is used
+    from ..graph.picture import drawn  # loaded only where it is used
 
     if isinstance(graph, Graph):
         graph.validate()
     text = drawn(graph, options.direction)
     if file is None:
-        # In whatever encoding the terminal or the pipe has.
+        # ASCII only, so that any encoding of the terminal or the pipe can show it.
         print(text.encode("ascii", "xmlcharrefreplace").decode())
     else:
         _write(file, text)
@@ -55,11 +57,11 @@ COMMAND = Command(
     draw,
     "draw a graph as SVG",
     (
-        takes("graph", "FILE:NAME", help="the graph, or a function that returns it"),
-        takes("-o", "FILE", dest="output", help="a .svg, or a .mmd for Mermaid; else printed"),
+        takes("graph", "FILE:NAME", help="the graph, or a function that returns one"),
+        takes("-o", "FILE", dest="output", help="a .svg or .mmd (Mermaid) file; by default: print"),
         takes(
             "--direction", choices=("LR", "TB"), default="LR",
-            help="from left to right (the default), or from top to bottom",
+            help="left to right (LR, the default) or top to bottom (TB)",
         ),
     ),
     EXAMPLES,

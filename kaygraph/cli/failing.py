@@ -1,4 +1,4 @@
-"""What a person is told of a run, or a module, that has failed: their own frames, then one line."""
+"""Reports of a failed run or module: the frames of the user's code, then one line."""
 
 import importlib
 import os
@@ -12,14 +12,14 @@ from ..aio.code import USER, kind_of
 from ..aio.tracebacks import VARIABLE, trim
 from ..errors import KayGraphError
 
-# How Python imports is of no interest where an import fails.
+# When an import fails, the frames of Python's import system say nothing.
 IMPORTING = (os.path.dirname(importlib.__file__) + os.sep, "<frozen ")
 
 
-def tell_failure(error: BaseException, hint: str = "") -> None:
-    """Say on standard error what has failed: where in the user's code, then in one line what.
+def report_failure(error: BaseException, hint: str = "") -> None:
+    """Print a failure on standard error: the frames of the user's code, then the error in one line.
 
-    Secrets are hidden. ``KAYGRAPH_TRACEBACK=full`` shows all frames, as does a fault of the engine.
+    Secrets are hidden. ``KAYGRAPH_TRACEBACK=full`` shows all frames; so does an engine fault.
     """
     trim(error)
     if os.environ.get(VARIABLE) != "full":
@@ -30,12 +30,12 @@ def tell_failure(error: BaseException, hint: str = "") -> None:
 
 
 def is_of_user(error: BaseException) -> bool:
-    """Whether the error has come out of code that is neither the engine's nor the command's."""
+    """Whether the error was raised in code outside the engine and the command."""
     return any(True for _ in _users(error.__traceback__))
 
 
 def _frames(error: BaseException) -> str:
-    """Return the frames of an error; with its causes and parts, where it has some."""
+    """Return the frames of an error, with its causes and parts if it has any."""
     context = None if error.__suppress_context__ else error.__context__
     if isinstance(error, BaseExceptionGroup | SyntaxError) or error.__cause__ or context:
         return "".join(traceback.format_exception(error))
@@ -47,7 +47,7 @@ def _frames(error: BaseException) -> str:
 
 
 def _leave_out(error: BaseException | None, seen: set[int]) -> None:
-    """Take this command's frames, and those of Python's import, from an error and its causes."""
+    """Remove this command's and the import system's frames from an error and its causes."""
     if error is None or id(error) in seen:
         return
     seen.add(id(error))

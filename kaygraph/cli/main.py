@@ -1,4 +1,4 @@
-"""What can be typed, and which code the command ends with."""
+"""The command line parser, and the exit code of the command."""
 
 import argparse
 import os
@@ -11,7 +11,7 @@ from .._extras import MissingExtraError
 from ..errors import JournalError
 from . import draw, explain, run, runs, watch
 from .arguments import Command
-from .failing import is_of_user, tell_failure
+from .failing import is_of_user, report_failure
 from .wrong import WrongCommandError
 
 BEGIN = """\
@@ -20,8 +20,8 @@ BEGIN = """\
   kaygraph explain 8765
   kaygraph draw flows.py:graph -o flow.svg
 
-runs are kept in a journal: --journal runs.db, or postgresql://…, or what the
-environment variable KAYGRAPH_JOURNAL names
+runs are recorded in a journal: --journal runs.db or --journal postgresql://…;
+by default, the one that the environment variable KAYGRAPH_JOURNAL names
 
   kaygraph watch --journal runs.db
   kaygraph runs list
@@ -31,20 +31,20 @@ environment variable KAYGRAPH_JOURNAL names
   kaygraph runs fork import-7 --at Total --set 'Total=12'
   kaygraph runs prune 30d
 
-exit codes: 0 it worked, 1 it failed, 2 the command was wrong, 75 the run waits
-for an answer, 130 or 143 it was interrupted
+exit codes: 0 success, 1 failure, 2 wrong command, 75 the run waits for an
+answer, 130 or 143 interrupted
 """
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that says what is wrong in one line."""
+    """A parser that reports mistakes in one line."""
 
     def error(self, message: str) -> NoReturn:
         raise WrongCommandError(message)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Do what is typed; return the exit code."""
+    """Run the command that was typed; return the exit code."""
     try:
         options = _parser().parse_args(_words(sys.argv[1:] if argv is None else argv))
         if options.command is None:
@@ -57,36 +57,36 @@ def main(argv: Sequence[str] | None = None) -> int:
                     "which journal? Type --journal runs.db, or set KAYGRAPH_JOURNAL=runs.db"
                 )
         code: int = options.command(options)
-        sys.stdout.flush()  # here a closed pipe is met, and not when the interpreter ends
+        sys.stdout.flush()  # to notice a closed pipe here, not when the interpreter exits
         return code
     except WrongCommandError as error:
-        return _said(error, 2)
-    except BrokenPipeError:  # as of `| head`
+        return _report(error, 2)
+    except BrokenPipeError:  # as with `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except (JournalError, MissingExtraError) as error:
-        return _said(error, 1)
-    except Exception as error:  # of a graph that was loaded or resumed
+        return _report(error, 1)
+    except Exception as error:  # from a graph that was loaded or resumed
         return _failed(error)
     except KeyboardInterrupt as interruption:
         return int(getattr(interruption, "code", 130))
 
 
-def _said(error: Exception, code: int) -> int:
+def _report(error: Exception, code: int) -> int:
     notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
     print(f"error: {error}{notes}", file=sys.stderr)
     return code
 
 
 def _failed(error: Exception) -> int:
-    if isinstance(error, ValueError) and not is_of_user(error):  # what was typed cannot be done
-        return _said(error, 1)
-    tell_failure(error)
+    if isinstance(error, ValueError) and not is_of_user(error):  # from the command itself
+        return _report(error, 1)
+    report_failure(error)
     return 1
 
 
 def _words(argv: Sequence[str]) -> list[str]:
-    """Return the words of a command, where ``--watch`` never takes a graph for its port."""
+    """Return the words of a command so that ``--watch`` never takes a graph as its port."""
     words: list[str] = []
     for word in argv:
         if words and words[-1] == "--watch=" and word.isdecimal():
@@ -99,7 +99,7 @@ def _words(argv: Sequence[str]) -> list[str]:
 def _parser() -> Parser:
     parser = Parser(
         prog="kaygraph",
-        description="Run a graph; draw it; watch it; go on with runs that are recorded.",
+        description="Run, draw and watch graphs; inspect and resume recorded runs.",
         epilog=BEGIN, formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("--version", action="version", version=f"kaygraph {__version__}")
@@ -108,14 +108,14 @@ def _parser() -> Parser:
     for command in (run.COMMAND, draw.COMMAND, watch.COMMAND, explain.COMMAND):
         _add(subjects, command)
     recorded = subjects.add_parser(
-        "runs", help="recorded runs", epilog=BEGIN,
+        "runs", help="inspect and resume recorded runs", epilog=BEGIN,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     recorded.set_defaults(parser=recorded)
     commands = recorded.add_subparsers(metavar="COMMAND")
     for command in runs.COMMANDS:
         one = _add(commands, command)
-        one.add_argument("--journal", metavar="ADDRESS", help="a file, or postgresql://…")
+        one.add_argument("--journal", metavar="ADDRESS", help="a SQLite file, or postgresql://…")
     return parser
 
 

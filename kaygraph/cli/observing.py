@@ -1,4 +1,4 @@
-"""Who looks at a run that the command begins."""
+"""The observers of a run that the command starts."""
 
 import sys
 from collections.abc import Callable, Mapping
@@ -20,12 +20,12 @@ from .wrong import WrongCommandError
 
 
 class Observing:
-    """The observers of a run, and what is to be said of it at its end.
+    """The observers of a run, and what to report at its end.
 
     Attributes:
         observers: For ``run``.
-        report: The run report, where it was asked for.
-        code: What the command ends with.
+        report: The run report, if one was requested.
+        code: The exit code of the command.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class Observing:
         self._prints = self._prints or prints
 
     def end(self) -> None:
-        """Say what was asked for, on standard error, and close what was opened."""
+        """Print the requested report on standard error, and close what was opened."""
         if self.report is not None and self._prints:
             print(self.report, file=sys.stderr)
         while self.closes:
@@ -50,9 +50,9 @@ class Observing:
 
 
 def _logger() -> Any:
-    import structlog  # loads where it is used
+    import structlog  # loaded only where it is used
 
-    # Where the program has not said where its log goes: standard output is for its results.
+    # Unless the program has configured its log: standard output is for results.
     configured = structlog.is_configured()
     return (
         None if configured else structlog.wrap_logger(structlog.PrintLogger(cast(TextIO, Errors())))
@@ -64,8 +64,8 @@ def _otel() -> Observer:
     api = import_module("opentelemetry.trace")
     if isinstance(api.get_tracer_provider(), api.ProxyTracerProvider):
         print(
-            "note: nobody takes the traces: begin with opentelemetry-instrument kaygraph run …, or "
-            "set a provider where the graph is made",
+            "note: no tracer provider is set, so traces are lost: type opentelemetry-instrument "
+            "kaygraph run …, or set a provider in the module of the graph",
             file=sys.stderr,
         )
     return found
@@ -79,10 +79,10 @@ KNOWN: Mapping[str, Callable[[], Observer]] = {
 
 
 def observing(options: Options) -> Observing:
-    """Return who looks at the run.
+    """Return the observers of the run.
 
     Raises:
-        WrongCommandError: ``--observe`` names nothing that can.
+        WrongCommandError: ``--observe`` does not name an observer.
     """
     found = Observing()
     for name in options.observe:
@@ -97,7 +97,7 @@ def observing(options: Options) -> Observing:
         else:
             known = ["report", *KNOWN, "prometheus=PORT"]
             raise WrongCommandError(
-                f"--observe takes {', '.join(known)} or MODULE:NAME; got {name!r}."
+                f"--observe must be {', '.join(known)} or MODULE:NAME; got {name!r}."
                 f"{closest(name, known)}"
             )
     if options.report is not None:
@@ -108,11 +108,11 @@ def observing(options: Options) -> Observing:
 
 
 def _prometheus(name: str, found: Observing) -> Observer:
-    """Return an observer, and have its metrics answered at a port until the run has ended."""
+    """Return an observer whose metrics are served at a port until the run ends."""
     port = name.removeprefix("prometheus").removeprefix("=")
     if not port.isdecimal() or int(port) > 65535:
         raise WrongCommandError(
-            f"Prometheus asks at a port: type --observe prometheus=9000; got {name!r}"
+            f"Prometheus needs a port: type --observe prometheus=9000; got {name!r}"
         )
     observer = Prometheus()
     try:
@@ -131,7 +131,8 @@ def _of_user(name: str) -> Observer:
         thing = thing()
     if not callable(thing):
         raise WrongCommandError(
-            f"{name} is no observer, which can be called with an event: {type(thing).__name__}"
+            f"{name} is not an observer, which can be called with an event: it is of type "
+            f"{type(thing).__name__}"
         )
     observer: Observer = thing
     return observer

@@ -1,4 +1,4 @@
-"""Which processes have a journal open: found without opening it."""
+"""Find the processes that have a journal open, without opening it."""
 
 import os
 import shlex
@@ -12,8 +12,8 @@ WIDEST = 60
 def owners(address: str) -> list[str] | None:
     """Return the processes of this machine that have a SQLite journal open, with their commands.
 
-    None: that cannot be found out, as of a server, on another system, or of another user's file.
-    The file itself is not opened: that, past SQLite, would take its locks from this process.
+    None if that cannot be determined: for a server, on another system, or for another user's
+    file. The file itself is not opened: closing it again would drop this process's SQLite locks.
     """
     if "://" in address and not address.startswith("sqlite"):
         return None
@@ -31,8 +31,8 @@ def owners(address: str) -> list[str] | None:
             if _has_open(Path("/proc", process), place):
                 found.append(f"process {process}{_command(process)}")
         except PermissionError:
-            is_sure = False  # one of another user, who may have it open
-        except OSError:  # it has just ended
+            is_sure = False  # a process of another user may have it open
+        except OSError:  # the process has just ended
             continue
     return found if found or is_sure else None
 
@@ -41,7 +41,7 @@ def _has_open(process: Path, place: os.stat_result) -> bool:
     for descriptor in os.listdir(process / "fd"):
         try:
             found = os.stat(process / "fd" / descriptor)
-        except OSError:  # it is closed by now, or of a file system that is not ours to look at
+        except OSError:  # closed by now, or on a file system that may not be read
             continue
         if (found.st_dev, found.st_ino) == (place.st_dev, place.st_ino):
             return True

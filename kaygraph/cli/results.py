@@ -1,4 +1,4 @@
-"""What a run has put into ``shared``, as JSON."""
+"""What a run has put into ``shared``, formatted as JSON."""
 
 import json
 import math
@@ -21,13 +21,13 @@ AS_TEXT = (Decimal, UUID, PurePath)
 def result_text(shared: Any, keys: list[str], note: Callable[[str], None]) -> str:
     """Return what ``--output`` asks for, as JSON and a newline.
 
-    ``.`` is all of ``shared``, one key its value, several an object that has them. Under ``.``,
-    texts whose key says that they are secret are hidden.
+    ``.`` gives all of ``shared``, one key its value, several keys an object with them. With ``.``,
+    texts whose key looks like a secret's are hidden.
 
     Args:
         shared: The store.
-        keys: What was asked for.
-        note: Called with what is to be known of the output, a line each.
+        keys: The requested keys.
+        note: Called with each remark about the output, one line each.
 
     Raises:
         LookupError: ``shared`` has no such key.
@@ -41,23 +41,23 @@ def result_text(shared: Any, keys: list[str], note: Callable[[str], None]) -> st
                 there = ", ".join(map(str, shared)) or "nothing"
                 raise LookupError(
                     f"shared has no {key!r} at the end of the run.{closest(key, shared)} "
-                    f"There is: {there}"
+                    f"Its keys are: {there}"
                 )
         found = {key: form.of(shared[key], key) for key in keys}
         value = found[keys[0]] if len(keys) == 1 else found
     for place in form.hidden:
         note(f"{place} is hidden; --output {place.rpartition('.')[2]} prints it")
     for place in form.odd:
-        note(f"{place} has no form in JSON, and stands as text")
+        note(f"{place} cannot be written as JSON: it is printed as text")
     return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
 
 
 class _Form:
-    """Gives values a form that JSON has.
+    """Converts values to a form that JSON has.
 
     Attributes:
-        odd: Where values stand that JSON has no form for.
-        hidden: Where texts stand that are secret.
+        odd: The places of values that JSON has no form for.
+        hidden: The places of secret texts.
     """
 
     def __init__(self, *, hides: bool) -> None:
@@ -67,7 +67,7 @@ class _Form:
         self.hidden: list[str] = []
 
     def of(self, value: Any, place: str) -> Any:
-        """Return the form of a value that stands at a place."""
+        """Return the JSON form of the value at a place."""
         if value is None or (isinstance(value, bool | int) and not isinstance(value, Enum)):
             return value
         if isinstance(value, Enum):

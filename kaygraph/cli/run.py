@@ -1,4 +1,4 @@
-"""``kaygraph run``: a graph is run; its result goes to standard output, all else to the other."""
+"""``kaygraph run``: run a graph; results go to standard output, the rest to standard error."""
 
 import shlex
 import sys
@@ -16,7 +16,7 @@ from ..observability.report import RunReport
 from ..watching.watch import Watch
 from .apart import results_apart
 from .arguments import Command, Options, flag, several, takes
-from .failing import tell_failure
+from .failing import report_failure
 from .loading import load_graph
 from .observing import Observing, observing
 from .recorded import journal_of
@@ -30,7 +30,7 @@ INTERRUPTED = (130, 143)
 
 
 class Asked(NamedTuple):
-    """What a command asks for, when all of it is known to be right."""
+    """What a command asks for, after all of it has been checked."""
 
     graph: Any
     shared: Any
@@ -41,9 +41,9 @@ class Asked(NamedTuple):
 
 
 def run(options: Options) -> int:
-    """Run a graph, print what was asked for, and return the exit code."""
+    """Run a graph, print the requested results, and return the exit code."""
     with ExitStack() as pages, ExitStack() as apart:
-        # What nodes print is part of the output only where the command adds nothing to it.
+        # What nodes print is part of the output only if the command prints no results.
         output = apart.enter_context(results_apart()) if options.output else sys.stdout
         for name in ("deadline", "grace"):
             _check_seconds(name, getattr(options, name))
@@ -85,7 +85,7 @@ def _print_result(asked: Asked, output: TextIO) -> int:
 
 
 def _run(asked: Asked, begun: float) -> int | None:
-    """Run; return the exit code of a run that has not come to its end."""
+    """Run; return the exit code, or None if there are results to print."""
     graph, options, journal = asked.graph, asked.options, asked.journal
     settings: dict[str, Any] = {"grace": options.grace} if options.grace is not None else {}
     try:
@@ -103,11 +103,11 @@ def _run(asked: Asked, begun: float) -> int | None:
         return None if interruption.drained else asked.observing.code
     except Exception as error:
         has_begun = not isinstance(error, JournalUnavailableError)
-        tell_failure(error, _goes_on(journal) if has_begun else "")
+        report_failure(error, _goes_on(journal) if has_begun else "")
         return 1
     seconds = f"{time.monotonic() - begun:.2f} s"
     if isinstance(action, Waits):
-        _say(f"{graph.name}: waits for an answer, after {seconds}")
+        _say(f"{graph.name}: waiting for an answer after {seconds}")
         return WAITS
     ended = "" if action is None else f" with the action {action!r}"
     _say(f"{graph.name}: ended{ended} after {seconds}")
@@ -115,29 +115,31 @@ def _run(asked: Asked, begun: float) -> int | None:
 
 
 def _watch(options: Options) -> Watch | None:
-    """Return the page that shows the run, if there is to be one."""
+    """Return the page that shows the run, if one was requested."""
     if options.watch is None and options.save_page is None:
         if options.control:
-            raise WrongCommandError("--control is for the page: type --watch --control")
+            raise WrongCommandError("--control needs the page: type --watch --control")
         return None
     if options.watch and not options.watch.isdecimal():
-        raise WrongCommandError(f"--watch takes a port, as in --watch=8765; got {options.watch!r}")
+        raise WrongCommandError(
+            f"--watch must be a port, as in --watch=8765; got {options.watch!r}"
+        )
     port = None if options.watch is None else int(options.watch or 0)
     return page_of(port, options, None, options.save_page)
 
 
 def _goes_on(journal: Journal | None) -> str:
-    """Return how to go on with what has not come to its end."""
+    """Return how to resume a run that has not ended."""
     if journal is None:
         return ""
     place = shlex.quote(f"{shown(journal.address)},run={journal.run}")
-    return f"\nwhat is recorded stays; to go on, type it again with --journal {place}"
+    return f"\nwhat is recorded is kept; to resume, repeat the command with --journal {place}"
 
 
 def _check_output(keys: list[str], shared: Any) -> None:
     if keys and keys != ["."] and not isinstance(shared, dict):
         raise WrongCommandError(
-            f"--output {keys[0]} takes a key of an object, and --input is "
+            f"--output {keys[0]} needs an object, but --input is "
             f"{type(shared).__name__}: type --output ."
         )
 
@@ -147,7 +149,7 @@ def _check_seconds(name: str, seconds: float | None) -> None:
         check_limit(name, seconds)
     except ValueError:
         raise WrongCommandError(
-            f"--{name} is a number of seconds above 0, as in --{name} 60; got {seconds:g}"
+            f"--{name} must be more than 0 seconds, as in --{name} 60; got {seconds:g}"
         ) from None
 
 
@@ -155,7 +157,7 @@ def _file_to_write(name: str) -> Path:
     path = Path(name)
     if path.is_dir() or not path.parent.is_dir():
         raise WrongCommandError(
-            f"--report takes a file to write, as in --report report.json; got {name!r}"
+            f"--report must be a file to write, as in --report report.json; got {name!r}"
         )
     return path
 
@@ -175,7 +177,7 @@ def _note(line: str) -> None:
 
 
 EXAMPLES = """\
-a value is JSON where it can be, else text: --set limit=20 --set name=Ann
+a value that is not JSON is a text: --set limit=20 --set name=Ann
 
   kaygraph run flows.py:graph --set url=https://example.com --output pages
   kaygraph run flows.py:graph --input shared.json --progress
@@ -185,11 +187,11 @@ a value is JSON where it can be, else text: --set limit=20 --set name=Ann
   kaygraph run flows.py:graph --observe report --report report.json
   kaygraph run flows.py:graph --observe flows.py:MyObserver --deadline 60
 
-with --output, standard output is JSON and nothing else; whatever nodes print goes
-to standard error. The first Ctrl-C lets what is in flight come to its end.
+with --output, standard output is only JSON; what nodes print goes to standard
+error. The first Ctrl-C lets items in flight finish; a second one ends the process.
 
-exit codes: 0 it worked, 1 it failed, 2 the command was wrong, 75 the run waits
-for an answer, 130 or 143 it was interrupted
+exit codes: 0 success, 1 failure, 2 wrong command, 75 the run waits for an
+answer, 130 or 143 interrupted
 """
 
 COMMAND = Command(
@@ -197,29 +199,29 @@ COMMAND = Command(
     run,
     "run a graph",
     (
-        takes("graph", "FILE:NAME", help="the graph, or a function that returns it"),
-        several("--set", "KEY=VALUE", "put a value into shared: JSON, else text"),
-        takes("--input", "FILE", help="shared as JSON; - is standard input"),
-        several("--output", "KEY", "print shared[KEY] as JSON at the end; . prints all of shared"),
-        flag("--progress", "show how far each node is, on standard error"),
-        takes("--watch", "PORT", nargs="?", help="show it in the browser; --watch=8765"),
+        takes("graph", "FILE:NAME", help="the graph, or a function that returns one"),
+        several("--set", "KEY=VALUE", "set shared[KEY]; a VALUE that is not JSON is a text"),
+        takes("--input", "FILE", help="read shared from a JSON file; - for standard input"),
+        several("--output", "KEY", "print shared[KEY] as JSON at the end; . for all of shared"),
+        flag("--progress", "show the progress of each node on standard error"),
+        takes("--watch", "PORT", nargs="?", help="show the run in the browser, as in --watch=8765"),
         HOST,
         CONTROL,
         takes("--save-page", "FILE", help="write the page of the finished run as one HTML file"),
         takes(
             "--journal", "FILE[,run=ID]", dest="recorded",
-            help="record the run, or go on with it; also ,redo=NODE ,accept=NODE ,on_wait=stay "
+            help="record the run, or resume it; also ,redo=NODE ,accept=NODE ,on_wait=stay "
             ",durable=true ,keep=30d",
         ),
         several(
             "--observe", "WHAT",
-            "report, structlog, log (items, too), otel, prometheus=PORT, or your own MODULE:NAME",
+            "report, structlog, log (with items), otel, prometheus=PORT, or your own MODULE:NAME",
         ),
-        takes("--report", "FILE", help="write the run report there, as JSON; .svg: its timeline"),
-        takes("--deadline", "SECONDS", type=float, help="how long the run may take"),
+        takes("--report", "FILE", help="write the run report as JSON, or its timeline as .svg"),
+        takes("--deadline", "SECONDS", type=float, help="the most seconds that the run may take"),
         takes(
             "--grace", "SECONDS", type=float,
-            help="how long what is in flight may take after the first Ctrl-C (10)",
+            help="how long items in flight may take after the first Ctrl-C; by default, 10",
         ),
     ),
     EXAMPLES,

@@ -1,26 +1,26 @@
-"""``kaygraph runs``: what is recorded, and how to go on with it."""
+"""``kaygraph runs``: inspect recorded runs, and resume them."""
 
 import json
 import sys
 from typing import Any
 
-from ..errors import JournalUnavailableError, RunUnknownError, closest
+from ..errors import JournalUnavailableError, RunUnknownError
 from ..journal.journal import Journal
-from ..journal.log import means
 from ..journal.records import RunRecord
 from ..journal.retention import check_keep
 from ..journal.waiting import asked
 from .arguments import Command, Options, flag, several, takes
-from .failing import tell_failure
+from .failing import report_failure
 from .loading import from_json, load_graph, named_values
+from .recorded import check_recorded
 from .tables import since, table, times
 from .wrong import WrongCommandError
 
-WAITS = 75  # the exit code of a run that waits, as of sysexits.h: try again later
+WAITS = 75  # exit code of a waiting run: EX_TEMPFAIL of sysexits.h, try again later
 
 
 def list_runs(options: Options) -> int:
-    """Print the runs, the newest first."""
+    """Print the runs, newest first."""
     runs = Journal(options.journal).runs()
     if options.json:
         _print_json([_facts(run) for run in runs])
@@ -45,7 +45,7 @@ def list_runs(options: Options) -> int:
 
 
 def show_run(options: Options) -> int:
-    """Print what is recorded of a run."""
+    """Print what is recorded about a run."""
     record = Journal(options.journal).show(options.run)
     if options.json:
         _print_json(_record_facts(record))
@@ -53,11 +53,11 @@ def show_run(options: Options) -> int:
     info = record.info
     print(f"{info.run}: {info.graph}, {info.status}, begun {times(info.created)}")
     if info.action:
-        print(f"it ended with the action {info.action!r}")
+        print(f"ended with the action {info.action!r}")
     if info.error:
-        print(f"it failed: {info.error}")
+        print(f"failed: {info.error}")
     for wait in record.waits:
-        print(f"it waits for {wait.id}" + ("" if wait.ask is None else f": {asked(wait.ask)}"))
+        print(f"waits for {wait.id}" + ("" if wait.ask is None else f": {asked(wait.ask)}"))
     rows = [
         (node.name, node.results, node.failed, node.dropped, node.attempts, f"{node.seconds:.3f}")
         for node in record.nodes
@@ -75,7 +75,7 @@ def show_run(options: Options) -> int:
 
 
 def resume(options: Options) -> int:
-    """Run a graph on with what is recorded."""
+    """Resume a recorded run, or begin one with ``--new``."""
     graph = load_graph(options.graph)
     shared = from_json(options.shared, "--shared")
     redo: Any = "failed" if options.redo == ["failed"] else options.redo
@@ -83,17 +83,15 @@ def resume(options: Options) -> int:
         options.journal, run=options.run, redo=redo, accept=options.accept,
         on_wait="stay" if options.stay else "exit",
     )  # fmt: skip
-    _check_names(journal, [*options.redo, *options.accept])
-    try:
-        journal.show()
-    except (RunUnknownError, JournalUnavailableError) as error:  # a name may be mistyped
-        why = str(error)
-        end = "" if why.endswith((".", "?")) else "."
-        print(f"note: {why}{end} Run {options.run!r} begins anew", file=sys.stderr)
+    named = [*options.redo, *options.accept]
+    if options.new:
+        _check_new(journal, named)
+    else:
+        check_recorded(journal, named, " To begin a run with this id, add --new")
     try:
         action = graph.run(shared, journal=journal)
     except Exception as error:
-        tell_failure(error)
+        report_failure(error)
         return 1
     status = journal.show().info.status
     if status == "waits":
@@ -103,28 +101,28 @@ def resume(options: Options) -> int:
     return 0
 
 
-def _check_names(journal: Journal, names: list[str]) -> None:
-    """Refuse what names no node of which anything is recorded: it would do nothing."""
-    named = [name for name in names if name != "failed"]
-    known = [node.name for node in journal.show().nodes] if named else []
-    for name in named:
-        if not any(means(name, node) for node in known):
-            raise WrongCommandError(
-                f"run {journal.run!r} has recorded nothing of a node {name!r}."
-                f"{closest(name, known)}"
-            )
+def _check_new(journal: Journal, named: list[str]) -> None:
+    if named:
+        raise WrongCommandError("--redo and --accept need a recorded run: leave out --new")
+    try:
+        journal.show()
+    except (RunUnknownError, JournalUnavailableError):
+        return
+    raise WrongCommandError(
+        f"run {journal.run!r} is recorded already: leave out --new to resume it"
+    )
 
 
 def answer(options: Options) -> int:
-    """Answer what a run waits for."""
+    """Answer what a run is waiting for."""
     value = from_json(options.value, "an answer")
     Journal(options.journal).answer(options.run, options.name, value, early=options.early)
-    print(f"answered {options.name!r} of run {options.run!r}; resume it unless it is running")
+    print(f"answered {options.name!r} of run {options.run!r}; if it is not running, resume it")
     return 0
 
 
 def fork(options: Options) -> int:
-    """Make a run that goes on from a point of another one."""
+    """Make a run that continues from a point of another one."""
     new = Journal(options.journal).fork(
         options.run, at=options.at, set=named_values(options.set), new=options.new
     )
@@ -133,13 +131,13 @@ def fork(options: Options) -> int:
 
 
 def prune(options: Options) -> int:
-    """Remove runs that are done, but for some."""
+    """Remove finished runs, except those to keep."""
     keep = int(options.keep) if options.keep.isdecimal() else options.keep
     try:
         check_keep(keep)
     except ValueError:
         raise WrongCommandError(
-            f"KEEP is how many runs stay, as in 20, or for how long, as in 30d; got {keep!r}"
+            f"KEEP must be a number of runs, as in 20, or an age, as in 30d; got {keep!r}"
         ) from None
     gone = Journal(options.journal).prune(keep, unfinished=options.unfinished)
     print(f"removed {len(gone)} runs" if len(gone) != 1 else "removed 1 run")
@@ -169,10 +167,10 @@ def _record_facts(record: RunRecord) -> dict[str, Any]:
 
 
 def _print_caveats(address: str) -> None:
-    """Say on standard error what is to be known of this machine's SQLite."""
+    """Print known problems of this machine's SQLite on standard error."""
     if "://" in address and not address.startswith("sqlite"):
         return
-    from ..journal.sqlite_version import sqlite_caveats  # loads where it is used
+    from ..journal.sqlite_version import sqlite_caveats  # loaded only where it is used
 
     caveats = sqlite_caveats()
     if caveats is not None:
@@ -180,58 +178,61 @@ def _print_caveats(address: str) -> None:
 
 
 RUN = takes("run", "RUN", help="the id of a run")
-JSON = flag("--json", "for machines")
+JSON = flag("--json", "print JSON")
 
 COMMANDS = (
-    Command("list", list_runs, "print the runs, the newest first", (JSON,)),
+    Command("list", list_runs, "print the runs, newest first", (JSON,)),
     Command(
         "show",
         show_run,
-        "print what is recorded of a run",
-        (RUN, JSON, flag("--points", "print where it can be forked as well")),
+        "print what is recorded about a run",
+        (RUN, JSON, flag("--points", "also print the points where it can be forked")),
     ),
     Command(
         "resume",
         resume,
-        "resume a run",
+        "resume a recorded run",
         (
             RUN,
-            takes("graph", "FILE:NAME", help="the graph, or a function that returns it"),
-            takes("--shared", "JSON", default="{}", help="what it begins with; {} by default"),
-            several("--redo", "NODE", "run a node again; 'failed': what has failed"),
-            several("--accept", "NODE", "its code has changed, and its results hold"),
-            flag("--stay", "wait for answers, in place of ending with 75"),
+            takes("graph", "FILE:NAME", help="the graph, or a function that returns one"),
+            takes("--shared", "JSON", default="{}", help="the initial shared; by default, {}"),
+            several("--redo", "NODE", "run a node again; 'failed' for everything that failed"),
+            several("--accept", "NODE", "keep the results of a node although its code has changed"),
+            flag("--stay", "wait for answers instead of exiting with 75"),
+            flag("--new", "begin a new run with this id"),
         ),
     ),
     Command(
         "answer",
         answer,
-        "answer what a run waits for",
+        "answer what a run is waiting for",
         (
             RUN,
-            takes("name", "NAME", help="the id of a wait, as of show, or its name"),
+            takes("name", "NAME", help="the id of a wait, as in runs show, or its name"),
             takes("value", "JSON"),
-            flag("--early", "it is for what was not asked yet, although others wait"),
+            flag("--early", "answer in advance what has not been asked yet, although others wait"),
         ),
     ),
     Command(
         "fork",
         fork,
-        "make a run that goes on from a point of another one, and print its id",
+        "make a run that continues from a point of another one, and print its id",
         (
             RUN,
-            takes("--at", "POINT", help="the last that is kept, as of show --points, or a node"),
-            several("--set", "NAME=JSON", "change a result"),
+            takes(
+                "--at", "POINT", help="the last point to keep, as in runs show --points, or a node"
+            ),
+            several("--set", "NAME=JSON", "change the result of a node"),
             takes("--new", "RUN", help="the id of the new run"),
         ),
     ),
     Command(
         "prune",
         prune,
-        "remove runs that are done",
+        "remove finished runs",
         (
-            takes("keep", "KEEP", help="how many stay (20), or for how long (30d)"),
-            flag("--unfinished", "also those that have failed, were interrupted or wait"),
+            takes("keep", "KEEP", help="how many runs to keep (20), or up to which age (30d)"),
+            flag("--unfinished", "also remove failed, interrupted and waiting runs"),
         ),
     ),
 )

@@ -1,4 +1,4 @@
-"""What a run begins with, as it stands in a command."""
+"""The initial ``shared`` of a run, as given in a command."""
 
 import json
 import sys
@@ -10,19 +10,19 @@ from .wrong import WrongCommandError
 
 
 def shared_of(source: str | None, settings: list[str]) -> Any:
-    """Return ``shared``: what a file has as JSON (``-``: standard input), then each KEY=VALUE.
+    """Return ``shared``: the JSON of a file (``-``: standard input), then each KEY=VALUE.
 
     Raises:
-        WrongCommandError: It is no JSON, or has no keys to set.
+        WrongCommandError: It is not JSON, or has no keys to set.
     """
     shared = {} if source is None else from_json(_text(source), f"--input {source}")
     for one in settings:
         key, equals, text = one.partition("=")
         if not equals or not key:
-            raise WrongCommandError(f"--set takes KEY=VALUE, as in --set limit=20; got {one!r}")
+            raise WrongCommandError(f"--set must be KEY=VALUE, as in --set limit=20; got {one!r}")
         if not isinstance(shared, dict):
             raise WrongCommandError(
-                f"--set {key} takes an object, and --input is {type(shared).__name__}"
+                f"--set {key} needs an object, but --input is {type(shared).__name__}"
             )
         shared[key] = json_or_text(text)
     return shared
@@ -32,7 +32,7 @@ def _text(source: str) -> str:
     if source == "-":
         if sys.stdin is None or sys.stdin.isatty():
             raise WrongCommandError(
-                "--input - reads standard input, and nothing is piped there: type --input FILE"
+                "--input - reads standard input, but nothing is piped into it: type --input FILE"
             )
         data = sys.stdin.buffer.read()
     else:
@@ -43,11 +43,11 @@ def _text(source: str) -> str:
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise WrongCommandError(f"--input {source} is no UTF-8: {error}") from None
+        raise WrongCommandError(f"--input {source} is not UTF-8: {error}") from None
 
 
 def json_or_text(text: str) -> Any:
-    """Return the value of a JSON text; the text itself where it is none."""
+    """Return the value of a JSON text, or the text itself if it is not JSON."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

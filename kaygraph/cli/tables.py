@@ -7,7 +7,7 @@ WIDEST = 60  # characters of a column
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return a table as text: words to the left, numbers to the right."""
+    """Return a table as text: words aligned left, numbers right."""
     shown = [[_shown(cell) for cell in row] for row in rows]
     numbers = [all(_is_number(row[i]) for row in shown) for i in range(len(heads))]
     widths = [max(len(row[i]) for row in (list(heads), *shown)) for i in range(len(heads))]
@@ -32,7 +32,7 @@ def _is_number(text: str) -> bool:
 
 
 def times(at: float) -> str:
-    """Return a time of this machine's zone."""
+    """Return a time in this machine's time zone."""
     return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))
 
 

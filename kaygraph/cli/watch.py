@@ -1,4 +1,4 @@
-"""``kaygraph watch``: the runs of a journal in the browser."""
+"""``kaygraph watch``: show the runs of a journal in the browser."""
 
 import errno
 import sys
@@ -14,11 +14,11 @@ from .wrong import WrongCommandError
 def watch(options: Options) -> int:
     """Serve the page until Ctrl-C."""
     journal = Journal(options.journal)
-    journal.runs()  # one that is not there is told before the page is
+    journal.runs()  # reports a missing journal before the page is opened
     page = page_of(options.port, options, journal)
     with ExitStack() as stack:
         opened(page, stack)
-        print("Ctrl-C ends it", file=sys.stderr)
+        print("press Ctrl-C to stop", file=sys.stderr)
         page.wait()
     return 0
 
@@ -29,7 +29,7 @@ def page_of(
     """Return the page that a command asks for.
 
     Raises:
-        WrongCommandError: It cannot be such a page.
+        WrongCommandError: The options do not fit together.
     """
     try:
         return Watch(port, host=options.host, control=options.control, journal=journal, save=save)
@@ -41,7 +41,7 @@ def opened(page: Watch | None, stack: ExitStack) -> None:
     """Open a page until the stack is closed.
 
     Raises:
-        WrongCommandError: Another program has its port.
+        WrongCommandError: Another program is using the port.
     """
     assert page is not None
     try:
@@ -50,22 +50,22 @@ def opened(page: Watch | None, stack: ExitStack) -> None:
         if error.errno != errno.EADDRINUSE:
             raise
         raise WrongCommandError(
-            f"port {page.port} is taken: type another one, or none for any that is free"
+            f"port {page.port} is in use: type another one, or none for any free port"
         ) from None
 
 
 def stay(page: Watch | None) -> None:
-    """Leave the page there until Ctrl-C, where a person is at the terminal who may look at it."""
+    """Keep the page until Ctrl-C if a person at the terminal may be looking at it."""
     if page is not None and is_terminal(sys.stderr) and is_terminal(sys.stdin):
-        print(f"{page.address} stays until Ctrl-C", file=sys.stderr)
+        print(f"{page.address} stays open until Ctrl-C", file=sys.stderr)
         page.wait()
 
 
 HOST = takes(
     "--host", "ADDRESS", default="127.0.0.1",
-    help="of the page; any but 127.0.0.1 needs the token that is printed",
+    help="where the page listens; any other than 127.0.0.1 requires the printed token",
 )  # fmt: skip
-CONTROL = flag("--control", "the page may answer what runs wait for, and end them")
+CONTROL = flag("--control", "let the page answer waiting runs, and end runs")
 
 EXAMPLES = """\
   kaygraph watch --journal runs.db
@@ -78,8 +78,8 @@ COMMAND = Command(
     watch,
     "show the runs of a journal in the browser",
     (
-        takes("--journal", "ADDRESS", help="a file, or postgresql://…"),
-        takes("--port", "PORT", type=int, default=0, help="by default one that is free"),
+        takes("--journal", "ADDRESS", help="a SQLite file, or postgresql://…"),
+        takes("--port", "PORT", type=int, default=0, help="by default, any free port"),
         HOST,
         CONTROL,
     ),

@@ -1,5 +1,5 @@
-"""A command that was typed wrong."""
+"""A mistyped command."""
 
 
 class WrongCommandError(Exception):
-    """What was typed cannot be done; the message says what to type."""
+    """The command cannot be executed as typed; the message says what to type."""

@@ -63,13 +63,23 @@ class Prometheus:
 
     Args:
         registry: Where the metrics are; ``prometheus_client.REGISTRY`` by default.
+
+    Raises:
+        TypeError: ``registry`` is not a registry.
     """
 
     items = False
 
     def __init__(self, registry: "CollectorRegistry | None" = None) -> None:
         client = extra("prometheus_client", "prometheus")
-        self._collector = _collector_of(client.REGISTRY if registry is None else registry)
+        if registry is None:
+            registry = client.REGISTRY
+        if not isinstance(registry, client.CollectorRegistry):
+            raise TypeError(
+                "registry must be a prometheus_client.CollectorRegistry, as in "
+                f"Prometheus(prometheus_client.REGISTRY); got {registry!r}"
+            )
+        self._collector = _collector_of(registry)
 
     def __call__(self, event: Event, /) -> None:
         frame = FRAME.get(None)

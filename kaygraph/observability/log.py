@@ -39,6 +39,9 @@ class StructlogObserver:
     ``run``, as those of ``self.log`` do, and what is bound to structlog's context variables. An
     error stands as its class and message, without its secrets.
 
+    Raises:
+        TypeError: ``logger`` is not a logger of structlog.
+
     Args:
         logger: Where the lines go; by default ``structlog.get_logger()``, and so wherever the
             program has configured structlog to write.
@@ -51,6 +54,12 @@ class StructlogObserver:
     ) -> None:
         import structlog  # loads where it is used
 
+        # Nothing is asked of a lazy logger here: its first use may freeze structlog's settings.
+        if logger is not None and (isinstance(logger, type) or not hasattr(logger, "bind")):
+            raise TypeError(
+                "logger must be a logger of structlog, as in "
+                f"StructlogObserver(structlog.get_logger()); got {logger!r}"
+            )
         self.items = check_flag("items", items)
         self._log: FilteringBoundLogger = structlog.get_logger() if logger is None else logger
 

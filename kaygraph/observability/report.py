@@ -6,12 +6,14 @@ from math import ceil
 from typing import Any
 
 from .._formatting import redacted
-from .._validation import human
+from .._validation import check_flag, check_limit, human
 from .counting import ItemsCounted
 from .figures import STATUSES
 from .processors import cores
 from .timeline import Timeline
 from .verdict import Measured, slowest_stages, verdict_on
+
+NO_RUN = "no run yet: pass this report to a run, as in graph.run(shared, observers=[report])"
 
 
 class RunReport(ItemsCounted):
@@ -23,6 +25,10 @@ class RunReport(ItemsCounted):
         baseline: The report of the same run with one worker, or its wall time in seconds: what
             ``speedup`` compares with.
         timeline: Whether it notes what workers do when, for ``to_svg``.
+
+    Raises:
+        TypeError: ``baseline`` is neither a report nor a number of seconds.
+        ValueError: ``baseline`` has no run yet, or is not above 0; ``timeline`` is not a bool.
 
     Attributes:
         wall_s: Seconds from the run's start to its end.
@@ -46,8 +52,12 @@ class RunReport(ItemsCounted):
     def __init__(
         self, *, baseline: "RunReport | float | None" = None, timeline: bool = True
     ) -> None:
-        super().__init__(Timeline() if timeline else None)
-        self.baseline_s = baseline.wall_s if isinstance(baseline, RunReport) else baseline
+        super().__init__(Timeline() if check_flag("timeline", timeline) else None)
+        self.baseline_s = _seconds_of(baseline)
+
+    @property
+    def _has_run(self) -> bool:
+        return bool(self.name or self.wall_s or self.nodes)
 
     @property
     def work_s(self) -> float:
@@ -177,6 +187,8 @@ class RunReport(ItemsCounted):
 
     def summary(self) -> list[str]:
         """Return the lines about the run as a whole."""
+        if not self._has_run:
+            return [NO_RUN]
         counts = ", ".join(
             f"{count} {status.replace('_', ' ')}"
             for status, count in self.items.items()
@@ -195,3 +207,18 @@ class RunReport(ItemsCounted):
                 f"speedup: {self.speedup:.2f}, against {self.baseline_s:.3f} s with one worker"
             )
         return lines
+
+
+def _seconds_of(baseline: Any) -> float | None:
+    if isinstance(baseline, RunReport):
+        if not baseline._has_run:
+            raise ValueError(f"baseline has {NO_RUN}")
+        return baseline.wall_s
+    if baseline is not None and (
+        isinstance(baseline, bool) or not isinstance(baseline, int | float)
+    ):
+        raise TypeError(
+            f"baseline must be the RunReport of another run, or its wall time in seconds; got "
+            f"{baseline!r}"
+        )
+    return check_limit("baseline", baseline)

@@ -37,6 +37,11 @@ if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext, TracerProvider
 
 
+def _check_provider(name: str, value: Any, method: str) -> None:
+    if value is not None and (isinstance(value, type) or not hasattr(value, method)):
+        raise TypeError(f"{name} must have {method}(), as the global provider; got {value!r}")
+
+
 class OpenTelemetry(CountsItems, Carries):
     """An observer that traces runs with OpenTelemetry, and counts and times their items.
 
@@ -75,6 +80,8 @@ class OpenTelemetry(CountsItems, Carries):
         items: bool = True,
     ) -> None:
         self._trace = extra("opentelemetry.trace", "otel")
+        _check_provider("tracer_provider", tracer_provider, "get_tracer")
+        _check_provider("meter_provider", meter_provider, "get_meter")
         self._tracer_provider, self._meter_provider = tracer_provider, meter_provider
         if item_spans is not None and (type(item_spans) is not int or item_spans < 0):
             raise ValueError(

@@ -63,7 +63,8 @@ class Reading(Generic[T]):
 
     async def __aenter__(self) -> Self:
         if self._launch is None:
-            raise RuntimeError("a run that is read runs once: ask for another")
+            again = type(self).__name__.lower()
+            raise RuntimeError(f"this block has begun its run: call {again}() again for another")
         launch, self._launch = self._launch, None  # it knows this object: no cycle may stay
         task = current_task()
         assert task is not None

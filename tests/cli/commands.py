@@ -1,4 +1,4 @@
-"""What types a command, for the tests."""
+"""The type of a function that types a command."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Commands that are typed in a folder of their own, in this process."""
+"""Commands typed in this process, each test in its own folder."""
 
 import sys
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from tests.cli.commands import Typed
 def command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> Callable[..., Typed]:
-    """Return what makes a command: its first words, a module beside it, the journal it has."""
+    """Return a function that makes a command of its first words, a module and a journal."""
 
     def made(*first: str, flows: str = "", module: str = "flows", journal: str = "") -> Typed:
         monkeypatch.chdir(tmp_path)

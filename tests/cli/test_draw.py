@@ -46,7 +46,7 @@ def test_the_ending_of_the_file_says_what_is_written(typed: Typed) -> None:
     assert Path("two.mmd").read_text(encoding="utf-8").startswith("flowchart LR\n")
     code, _, error = typed("drawn_flows.py:graph", "-o", "two.png")
     assert code == 2
-    assert error.startswith("error: -o takes a file that ends in .svg, or in .mmd for Mermaid")
+    assert error.startswith("error: -o must be a file name ending in .svg, or in .mmd for Mermaid")
 
 
 def test_it_may_lead_down(typed: Typed) -> None:
@@ -66,11 +66,11 @@ def test_what_is_no_graph_can_have_parts(typed: Typed) -> None:
     assert list(read(out).nodes) == ["Pipeline/a", "Pipeline/b"]
     code, _, error = typed("drawn_flows.py:stages", "-o", "stages.mmd")
     assert code == 2
-    assert "only a graph is written as Mermaid" in error
+    assert "only a graph can be written as Mermaid" in error
 
 
 def test_a_graph_that_cannot_work_is_an_error(typed: Typed) -> None:
-    """With what is wrong with it."""
+    """With the reason."""
     code, out, error = typed("drawn_flows.py:empty")
     assert (code, out) == (1, "")
     assert "error: 'empty' has no start" in error
@@ -81,7 +81,7 @@ def test_a_graph_that_cannot_work_is_an_error(typed: Typed) -> None:
 
 @pytest.mark.parametrize("name", ["no/such/folder.svg", "no/such/folder.mmd"])
 def test_a_file_that_cannot_be_written_is_one_line(typed: Typed, name: str) -> None:
-    """Without a traceback: it is the command that is wrong."""
+    """Without a traceback: the command is wrong."""
     code, out, error = typed("drawn_flows.py:graph", "-o", name)
     assert (code, out) == (2, "")
     assert error.endswith(f"error: cannot write -o {name}: No such file or directory\n")

@@ -1,4 +1,4 @@
-"""``kaygraph explain``: of runs that go on, whose page is asked, and of recorded ones."""
+"""``kaygraph explain``: of running runs, by their page, and of recorded ones."""
 
 import asyncio
 import signal
@@ -25,7 +25,7 @@ def typed(command: Callable[..., Typed]) -> Typed:
 
 
 class Held(ParallelBatchNode[int, None]):
-    """Items that wait until they are let go, of which the graph lets two work at once."""
+    """Items that wait to be released, while the graph lets two run at once."""
 
     max_workers = 4
 
@@ -44,7 +44,7 @@ class Held(ParallelBatchNode[int, None]):
 
 @contextmanager
 def held_run(page: Watch) -> Iterator[None]:
-    """A run goes on, in another thread, and waits."""
+    """A run that waits, in another thread."""
     node = Held()
     graph = Graph(node, name="held", max_parallel_tasks=2)
     thread = threading.Thread(target=graph.run, args=({},), kwargs={"watch": page})
@@ -78,12 +78,12 @@ def test_a_run_of_another_process_says_why_it_waits(typed: Typed) -> None:
 
 
 def test_a_page_may_want_its_token(typed: Typed) -> None:
-    """It is part of the address that was printed, or typed by itself."""
+    """It is part of the printed address, or typed as an option."""
     with Watch(token="sesame-open") as page, held_run(page):
         assert page.address is not None
         code, _, error = typed(page.address)
         assert code == 2
-        assert "wants its token: type the whole address that was printed" in error
+        assert "needs its token: type the whole address that was printed" in error
         assert SAID in typed(f"{page.address}?token=sesame-open")[1]
         assert SAID in typed(page.address, "--token", "sesame-open")[1]
 
@@ -111,7 +111,7 @@ def test_another_server_is_no_page(typed: Typed) -> None:
             for host in ("localhost", "127.0.0.1"):
                 code, out, error = typed(f"http://{host}:{server.server_port}")
                 assert (code, out) == (2, "")
-                assert "is no page of a kaygraph run" in error
+                assert "is not the page of a kaygraph run" in error
         finally:
             server.shutdown()
             thread.join()
@@ -127,10 +127,10 @@ def test_a_proxy_is_not_asked(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_it_says_what_to_type(typed: Typed) -> None:
-    """Where it is not said which run is meant."""
+    """When no run is named."""
     code, _, error = typed("import-7")
     assert code == 2
-    assert "kaygraph explain 8765; or --journal runs.db and the id of a run" in error
+    assert "kaygraph explain 8765, or --journal runs.db and the id of a run" in error
 
 
 # --- recorded runs --------------------------------------------------------------------------------
@@ -166,7 +166,7 @@ asking = Graph(First() >> WaitFor("approval", ask="Send it?"), name="asking")
 
 
 def test_a_recorded_run_says_where_it_was(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While it runs, in which process; when that was killed, so; and how to go on."""
+    """While it runs: in which process; after a kill: that, and how to resume."""
     Path("flows.py").write_text(FLOWS)
     words = ["run", "flows.py:graph", "--journal", "runs.db,run=a"]
     with child(sys.executable, "-m", "kaygraph", *words) as process:
@@ -175,15 +175,15 @@ def test_a_recorded_run_says_where_it_was(typed: Typed, monkeypatch: pytest.Monk
         out = ""
         while "'Items' has not ended: 50 results, " not in out:
             out = typed("a", "--journal", "runs.db")[1]
-        assert out.startswith(f"run 'a' of 'recorded': it runs, as process {process.pid} (")
+        assert out.startswith(f"run 'a' of 'recorded': it is running: process {process.pid} (")
         process.send_signal(signal.SIGKILL)
         process.wait()
     monkeypatch.setenv("KAYGRAPH_JOURNAL", "runs.db")
     code, out, _ = typed("a")
     state, go_on, node = out.splitlines()
     assert code == 0
-    assert "no process of this machine has the journal open, so it was killed;" in state
-    assert go_on == "to go on: kaygraph runs resume a FILE:NAME"
+    assert "no process on this machine has the journal open, so it was killed;" in state
+    assert go_on == "to resume: kaygraph runs resume a FILE:NAME"
     assert node.startswith("'Items' has not ended: 50 results, the last ")
 
     Path("go").touch()
@@ -191,7 +191,7 @@ def test_a_recorded_run_says_where_it_was(typed: Typed, monkeypatch: pytest.Monk
     assert main(words) == 1
     _, out, _ = typed("a")
     assert "s ago: RuntimeError: token=***" in out
-    assert out.endswith("to go on: kaygraph runs resume a FILE:NAME\n")
+    assert out.endswith("to resume: kaygraph runs resume a FILE:NAME\n")
 
     Path("fail").unlink()
     assert main(words) == 0
@@ -199,29 +199,29 @@ def test_a_recorded_run_says_where_it_was(typed: Typed, monkeypatch: pytest.Monk
 
 
 def test_a_run_that_waits_says_for_what_and_how_to_answer(typed: Typed) -> None:
-    """No process runs it."""
+    """No process is running it."""
     Path("asks.py").write_text(FLOWS)
     assert main(["run", "asks.py:asking", "--journal", "runs.db,run=letter"]) == 75
     _, out, _ = typed("letter", "--journal", "runs.db")
     state, wait, answer = out.splitlines()
-    assert state.endswith("; no process runs it")
+    assert state.endswith("; no process is running it")
     assert wait.startswith("it waits for 'approval': Send it? (asked ")
     assert answer == "  to answer: kaygraph runs answer --journal runs.db letter approval JSON"
     Journal("runs.db").answer("letter", "approval", True)
     assert typed("letter", "--journal", "runs.db")[1].endswith(
-        "to go on: kaygraph runs resume letter FILE:NAME\n"
+        "to resume: kaygraph runs resume letter FILE:NAME\n"
     )
 
 
-def test_what_is_not_recorded_is_told(typed: Typed) -> None:
-    """With the code of what has failed."""
+def test_what_is_not_recorded_is_an_error(typed: Typed) -> None:
+    """With the exit code of a failure."""
     assert typed("a", "--journal", "runs.db") == (
         1, "", "error: there is no journal at 'runs.db'\n",
     )  # fmt: skip
 
 
 def test_who_has_a_file_open_is_found_without_opening_it(tmp_path: Path) -> None:
-    """Not on a server; a process that has ended is none."""
+    """Not on a server; a process that has ended does not count."""
     file = tmp_path / "runs.db"
     assert owners("postgresql://host/name") is None
     assert owners(str(file)) is None

@@ -101,24 +101,26 @@ def test_several_results_are_an_object(typed: Typed) -> None:
 
 
 def test_all_of_shared_is_printed_without_its_secrets(typed: Typed) -> None:
-    """What JSON has no form for stands as text; a note says of both where they are."""
+    """What JSON has no form for is printed as text; a note says where each is."""
     _, out, error = typed("flows.py:graph", "--output", ".", "--set", "pages=0")
     shown = json.loads(out)
     assert (shown["pages"], shown["found"], shown["api_key"]) == (0, [], "***")
     assert shown["client"].startswith("<object object")
     assert "note: api_key is hidden; --output api_key prints it\n" in error
-    assert "note: client has no form in JSON, and stands as text\n" in error
+    assert "note: client cannot be written as JSON: it is printed as text\n" in error
 
 
-def test_a_key_that_is_not_there_is_told_with_those_that_are(typed: Typed) -> None:
-    """It has run: the code is not that of a wrong command."""
+def test_a_missing_key_is_an_error_with_the_known_keys(typed: Typed) -> None:
+    """It has run: the exit code is not that of a wrong command."""
     code, out, error = typed("flows.py:graph", "--output", "fuond")
     assert (code, out) == (1, "")
-    assert "shared has no 'fuond' at the end of the run. Did you mean 'found'? There is: " in error
+    assert (
+        "shared has no 'fuond' at the end of the run. Did you mean 'found'? Its keys are: " in error
+    )
 
 
 def test_shared_comes_from_a_file_and_from_the_command(typed: Typed) -> None:
-    """A value is JSON where it can be, else text; it stands above the file's."""
+    """A value is JSON if it can be, otherwise text; it overrides the file's."""
     Path("shared.json").write_text('\ufeff{"pages": 5, "name": "Ann"}', encoding="utf-8")
     words = ["--input", "shared.json", "--set", "pages=1", "--set", "url=a=b", "--set", 'who="Bo"']
     _, out, _ = typed("flows.py:graph", *words, "--output", ".")
@@ -127,7 +129,7 @@ def test_shared_comes_from_a_file_and_from_the_command(typed: Typed) -> None:
 
 
 def test_shared_comes_from_standard_input(typed: Typed) -> None:
-    """In a process of its own; ``python -m kaygraph`` is the command."""
+    """In its own process; ``python -m kaygraph`` is the command."""
     words = ["-m", "kaygraph", "run", "flows.py:graph", "--input", "-", "--output", "pages"]
     done = python(*words, text='{"pages": 2}')
     assert (done.returncode, done.stdout) == (0, "2\n"), done.stderr
@@ -160,21 +162,21 @@ def test_a_module_that_fails_shows_where(typed: Typed) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
-        (["flows"], "a graph is named as FILE:NAME or MODULE:NAME"),
+        (["flows"], "a graph must be FILE:NAME or MODULE:NAME"),
         (["flows.py:grpah"], "has no 'grpah'. Did you mean 'graph'?"),
-        (["flows.py:graph", "--set", "pages"], "--set takes KEY=VALUE, as in --set limit=20"),
+        (["flows.py:graph", "--set", "pages"], "--set must be KEY=VALUE, as in --set limit=20"),
         (["flows.py:graph", "--input", "none.json"], "cannot read --input none.json: No such file"),
-        (["flows.py:graph", "--input", "flows.py"], "--input flows.py is JSON"),
+        (["flows.py:graph", "--input", "flows.py"], "--input flows.py must be JSON"),
         (
             ["flows.py:graph", "--input", "l.json", "--set", "a=1"],
-            "takes an object, and",
+            "needs an object, but",
         ),
         (["flows.py:graph", "--input", "l.json", "--output", "a"], "type --output ."),
-        (["flows.py:graph", "--deadline", "0"], "--deadline is a number of seconds above 0"),
+        (["flows.py:graph", "--deadline", "0"], "--deadline must be more than 0 seconds"),
         (["flows.py:graph", "--deadline", "soon"], "invalid float value: 'soon'"),
-        (["flows.py:graph", "--report", "none/r.json"], "--report takes a file to write"),
+        (["flows.py:graph", "--report", "none/r.json"], "--report must be a file to write"),
         (["flows.py:graph", "--observe", "reprot"], "Did you mean 'report'?"),
         (["flows.py:graph", "--observe", "flows.py:None"], "has no 'None'"),
         (["flows.py:graph", "--observe", "prometheus"], "type --observe prometheus=9000"),
@@ -184,26 +186,26 @@ def test_a_module_that_fails_shows_where(typed: Typed) -> None:
             "setting 'rnu'. Did you mean 'run'?",
         ),
         (["flows.py:graph", "--journal", "a.db,on_wait=no"], "on_wait"),
-        (["json.py:graph"], "has the name of another module"),
+        (["json.py:graph"], "has the same name as another module"),
     ],
 )
-def test_a_wrong_command_says_what_to_type(typed: Typed, words: list[str], said: str) -> None:
-    """In one line, with the code 2, and nothing has been run."""
+def test_a_wrong_command_says_what_to_type(typed: Typed, words: list[str], message: str) -> None:
+    """In one line, with the exit code 2; nothing has run."""
     Path("l.json").write_text("[1]")
     Path("json.py").write_text("graph = 1")
     code, out, error = typed(*words)
     assert (code, out) == (2, "")
     assert error.startswith("error: ")
-    assert said in error
+    assert message in error
     assert error.count("\n") == 1
 
 
 def test_a_run_is_recorded_and_goes_on(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Typed again, it takes up what is recorded; the address may be that of the environment."""
+    """Repeated, it resumes the run; the address may come from the environment."""
     code, _, error = typed("flows.py:graph", "--set", "pages=8", "--journal", "runs.db,run=a,b")
     assert code == 1
     assert error.endswith(
-        "what is recorded stays; to go on, type it again with --journal runs.db,run=a,b\n"
+        "what is recorded is kept; to resume, repeat the command with --journal runs.db,run=a,b\n"
     )
     monkeypatch.setenv("KAYGRAPH_JOURNAL", "runs.db")
     assert typed("flows.py:graph", "--set", "pages=7", "--journal", "run=a,b")[:2] == (
@@ -216,6 +218,22 @@ def test_a_run_is_recorded_and_goes_on(typed: Typed, monkeypatch: pytest.MonkeyP
     assert error.endswith(f"--journal runs.db,run={Journal('runs.db').runs()[0].run}\n")
 
 
+def test_redo_and_accept_need_a_recorded_run_and_node(typed: Typed) -> None:
+    """A mistyped name would begin a new run, or change nothing."""
+    typed("flows.py:graph", "--journal", "runs.db,run=first")
+    for setting, message in (
+        ("run=frist,redo=failed", "has no run 'frist'. Known runs: 'first'. Did you mean 'first'?"),
+        ("run=first,redo=Fecth", "recorded nothing of a node 'Fecth'. Did you mean 'Fetch'?"),
+        ("run=first,accept=Fecth", "recorded nothing of a node 'Fecth'. Did you mean 'Fetch'?"),
+        ("redo=Fetch", "redo and accept need the id of a recorded run: add ,run=ID"),
+    ):
+        code, out, error = typed("flows.py:graph", "--journal", f"runs.db,{setting}")
+        assert (code, out) == (2, "")
+        assert message in error
+    assert [run.run for run in Journal("runs.db").runs()] == ["first"]
+    assert typed("flows.py:graph", "--journal", "runs.db,run=first,redo=Fetch")[0] == 0
+
+
 ASKING = """\
 from kaygraph import Graph
 from kaygraph.nodes import WaitFor
@@ -224,16 +242,16 @@ graph = Graph(WaitFor("approval", ask="Send it?"), name="asking")
 """
 
 
-def test_nothing_is_said_of_going_on_where_nothing_could_be_recorded(typed: Typed) -> None:
-    """The journal cannot be made: what to do about it is said alone."""
+def test_no_resuming_is_offered_when_nothing_could_be_recorded(typed: Typed) -> None:
+    """The journal cannot be made: the message says only what to do about that."""
     code, _, error = typed("flows.py:graph", "--journal", "none/runs.db")
     assert code == 1
     assert "there is no folder" in error
-    assert "to go on" not in error
+    assert "to resume" not in error
 
 
 def test_a_run_that_waits_ends_with_a_code_of_its_own(typed: Typed) -> None:
-    """What to type to answer is said; then the same command goes on."""
+    """It says what to type to answer; then the same command resumes the run."""
     Path("letters.py").write_text(ASKING)
     command = ["letters.py:graph", "--journal", "runs.db,run=letter", "--output", "."]
     code, out, error = typed(*command)
@@ -244,7 +262,7 @@ def test_a_run_that_waits_ends_with_a_code_of_its_own(typed: Typed) -> None:
 
 
 def test_who_looks_on_is_named(typed: Typed) -> None:
-    """The report, the log, and an observer of the user's; the report as a file as well."""
+    """The report, the log, and the user's own observer; the report also as a file."""
     words = ["--observe", "report", "--observe", "structlog", "--observe", "flows.py:Watcher"]
     code, out, error = typed("flows.py:graph", *words, "--report", "report.json")
     assert code == 0
@@ -255,7 +273,7 @@ def test_who_looks_on_is_named(typed: Typed) -> None:
 
 
 def test_a_run_is_traced_with_the_providers_of_the_program(typed: Typed) -> None:
-    """Without the library, the message says what to type."""
+    """Without the library, the message says what to install."""
     Path("traced.py").write_text(
         "from kaygraph import Graph, Node\n"
         "from opentelemetry import trace\n"
@@ -302,12 +320,12 @@ def test_metrics_are_answered_while_the_run_goes_on(typed: Typed) -> None:
     assert 'kaygraph_runs_running{graph="asks"} 1.0' in json.loads(done.stdout)
 
 
-def test_traces_that_nobody_takes_are_told(typed: Typed) -> None:
-    """No provider is set up by the command."""
+def test_lost_traces_are_noted(typed: Typed) -> None:
+    """The command sets up no provider."""
     pytest.importorskip("opentelemetry.trace")
     done = python("-m", "kaygraph", "run", "flows.py:graph", "--observe", "otel")
     assert done.returncode == 0, done.stderr
-    assert "note: nobody takes the traces: begin with opentelemetry-instrument" in done.stderr
+    assert "traces are lost: type opentelemetry-instrument kaygraph run" in done.stderr
 
 
 def test_the_report_of_a_run_that_fails_is_written(typed: Typed) -> None:
@@ -324,7 +342,7 @@ def test_a_report_is_drawn_where_its_file_is_a_picture(typed: Typed) -> None:
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_drains_the_run(typed: Typed, number: int, code: int) -> None:
-    """What was done until then is handed to ``post``, and printed; the code tells of the signal."""
+    """``post`` gets the results so far, which are printed; the exit code names the signal."""
     command = [sys.executable, "-m", "kaygraph", "run", "flows.py:sleeping", "--output", "slept"]
     with child(*command) as process:
         assert process.stderr is not None
@@ -338,7 +356,7 @@ def test_a_signal_drains_the_run(typed: Typed, number: int, code: int) -> None:
 
 
 def test_programs_and_processes_of_a_run_do_not_write_to_its_output(typed: Typed) -> None:
-    """Also what goes to the file itself, past Python."""
+    """Also what is written to the file descriptor itself."""
     Path("shell.py").write_text(
         "import os, subprocess\n"
         "from kaygraph import Graph, Node\n"
@@ -357,7 +375,7 @@ def test_programs_and_processes_of_a_run_do_not_write_to_its_output(typed: Typed
 
 @pytest.mark.proofs
 def test_help_has_examples_and_loads_no_library() -> None:
-    """Whoever looks something up does not wait."""
+    """Help does not import what it does not need."""
     script = (
         "import sys\nfrom kaygraph.cli import main\n"
         "try: main(['run', '--help'])\nexcept SystemExit: pass\n"

@@ -1,4 +1,4 @@
-"""``kaygraph runs``: typed in this process, and once in one of its own."""
+"""``kaygraph runs``: typed in this process, and once in its own."""
 
 import json
 import os
@@ -53,12 +53,11 @@ def typed(command: Callable[..., Typed]) -> Typed:
 
 
 def test_a_run_is_resumed_shown_forked_and_pruned(typed: Typed) -> None:
-    """All that the command does with a run, one after another."""
+    """Everything the command does with a run, in order."""
     assert typed("list") == (1, "", "error: there is no journal at 'runs.db'\n")
 
-    code, _, error = typed("resume", "first", "flows.py:graph")
+    code, _, error = typed("resume", "first", "flows.py:graph", "--new")
     assert code == 1
-    assert error.startswith("note: there is no journal at 'runs.db'. Run 'first' begins anew\n")
     assert 'flows.py", line 17, in exec\n' in error
     assert error.endswith("\nerror: RuntimeError: not ready (in node 'Double')\n")
     assert "first  doubling  failed" in typed("list")[1]
@@ -80,19 +79,33 @@ def test_a_run_is_resumed_shown_forked_and_pruned(typed: Typed) -> None:
     assert [run.run for run in Journal("runs.db").runs()] == ["second"]
 
 
-def test_a_run_whose_name_is_mistyped_is_noted(typed: Typed) -> None:
-    """It begins anew, and does again what the other one has done."""
+def test_a_mistyped_run_id_begins_nothing(typed: Typed) -> None:
+    """The error has the id that was meant, and the option that begins a new run."""
     Path("ready").touch()
-    typed("resume", "first", "flows.py:graph")
-    noted = typed("resume", "frist", "flows:graph")[2]
-    assert noted.startswith("note: 'runs.db' has no run 'frist'.")
-    assert noted.endswith("Did you mean 'first'? Run 'frist' begins anew\n")
+    assert typed("resume", "first", "flows.py:graph")[0] == 1
+    assert not Path("runs.db").exists()
+    typed("resume", "first", "flows.py:graph", "--new")
+    assert typed("resume", "frist", "flows:graph") == (
+        2, "", "error: 'runs.db' has no run 'frist'. Known runs: 'first'. Did you mean 'first'? "
+        "To begin a run with this id, add --new\n",
+    )  # fmt: skip
+    assert [run.run for run in Journal("runs.db").runs()] == ["first"]
+
+
+def test_a_new_run_has_a_new_id(typed: Typed) -> None:
+    """And nothing recorded that could run again or be accepted."""
+    typed("resume", "first", "flows.py:graph", "--new")
+    assert typed("resume", "first", "flows.py:graph", "--new") == (
+        2, "", "error: run 'first' is recorded already: leave out --new to resume it\n"
+    )  # fmt: skip
+    code, _, error = typed("resume", "second", "flows.py:graph", "--new", "--redo", "failed")
+    assert (code, error) == (2, "error: --redo and --accept need a recorded run: leave out --new\n")
 
 
 def test_a_run_is_shown_as_json(typed: Typed) -> None:
     """What machines read has the nodes and the points."""
     Path("ready").touch()
-    typed("resume", "first", "flows.py:graph", "--shared", '{"more": 1}')
+    typed("resume", "first", "flows.py:graph", "--new", "--shared", '{"more": 1}')
     shown = json.loads(typed("show", "first", "--json")[1])
     assert [node["name"] for node in shown["nodes"]] == ["Count", "Double"]
     assert [point["path"] for point in shown["points"]] == ["Count", "Double"]
@@ -100,30 +113,33 @@ def test_a_run_is_shown_as_json(typed: Typed) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
-        (["resume", "a", "flows.py"], "a graph is named as FILE:NAME or MODULE:NAME"),
+        (["resume", "a", "flows.py"], "a graph must be FILE:NAME or MODULE:NAME"),
         (["resume", "a", "missing.py:graph"], "there is no file 'missing.py'"),
         (["resume", "a", "missing:graph"], "there is no module 'missing' here"),
         (["resume", "a", "flows.py:grap"], "has no 'grap'. Did you mean 'graph'?"),
-        (["resume", "a", "flows.py:nothing"], "is neither a graph nor a function that returns one"),
-        (["resume", "a", "flows.py:graph", "--shared", "{"], "--shared is JSON"),
-        (["fork", "a", "--set", "Count"], "--set takes NAME=JSON"),
-        (["prune", "soon"], "KEEP is how many runs stay, as in 20, or for how long, as in 30d"),
+        (
+            ["resume", "a", "flows.py:nothing"],
+            "a graph or a function that returns one, got int",
+        ),
+        (["resume", "a", "flows.py:graph", "--shared", "{"], "--shared must be JSON"),
+        (["fork", "a", "--set", "Count"], "--set must be NAME=JSON"),
+        (["prune", "soon"], "KEEP must be a number of runs, as in 20, or an age, as in 30d"),
         (["stop", "a"], "invalid choice: 'stop'"),
     ],
 )
-def test_a_wrong_command_says_what_to_type(typed: Typed, words: list[str], said: str) -> None:
-    """The code is 2, and nothing has been run."""
+def test_a_wrong_command_says_what_to_type(typed: Typed, words: list[str], message: str) -> None:
+    """The exit code is 2, and nothing has run."""
     code, out, error = typed(*words)
     assert (code, out) == (2, "")
     assert error.startswith("error: ")
-    assert said in error
+    assert message in error
 
 
-def test_a_node_that_is_to_run_again_has_to_be_known(typed: Typed) -> None:
-    """A name that was typed wrong would change nothing."""
-    typed("resume", "first", "flows.py:graph")
+def test_a_node_to_run_again_must_be_known(typed: Typed) -> None:
+    """A mistyped name would change nothing."""
+    typed("resume", "first", "flows.py:graph", "--new")
     for option in ("--redo", "--accept"):
         code, out, error = typed("resume", "first", "flows.py:graph", option, "Cuont")
         assert (code, out) == (2, "")
@@ -133,18 +149,18 @@ def test_a_node_that_is_to_run_again_has_to_be_known(typed: Typed) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["show", "none"], "has no run 'none'"),
         (["fork", "none"], "has no run 'none'"),
     ],
 )
-def test_what_cannot_be_done_is_an_error(typed: Typed, words: list[str], said: str) -> None:
-    """The code is 1."""
-    typed("resume", "first", "flows.py:graph")
+def test_what_cannot_be_done_is_an_error(typed: Typed, words: list[str], message: str) -> None:
+    """The exit code is 1."""
+    typed("resume", "first", "flows.py:graph", "--new")
     code, _, error = typed(*words)
     assert code == 1
-    assert said in error
+    assert message in error
 
 
 def test_a_journal_has_to_be_named(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,10 +170,10 @@ def test_a_journal_has_to_be_named(typed: Typed, monkeypatch: pytest.MonkeyPatch
     assert typed("list", "--journal", "other.db")[0] == 1
 
 
-def test_half_a_command_is_answered_with_what_there_is(
+def test_half_a_command_prints_its_help(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    """On standard error, with the code of a wrong command."""
+    """On standard error, with the exit code of a wrong command."""
     for words, known in (([], "runs"), (["runs"], "resume")):
         assert main(words) == 2
         out, error = capfd.readouterr()
@@ -173,17 +189,17 @@ def test_it_says_its_version(capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr().out == f"kaygraph {__version__}\n"
 
 
-def test_a_library_that_is_missing_is_named(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With what installs it, and nothing else."""
+def test_a_missing_library_is_named(typed: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the command that installs it, and nothing else."""
     monkeypatch.setitem(sys.modules, "ormsgpack", None)
     install = "ormsgpack is not installed. Type: python -m pip install 'kaygraph[journal]'"
     assert typed("list") == (1, "", f"error: {install}\n")
 
 
 @pytest.mark.proofs
-def test_nobody_has_to_read_to_the_end(typed: Typed) -> None:
-    """A pipe that is closed, as by `head`, ends the command without a word."""
-    typed("resume", "first", "flows.py:graph")
+def test_a_closed_pipe_ends_the_command(typed: Typed) -> None:
+    """As with `head`: without a message."""
+    typed("resume", "first", "flows.py:graph", "--new")
     reads, writes = os.pipe()
     os.close(reads)
     command = [sys.executable, "-m", "kaygraph", "runs", "show", "first"]
@@ -197,7 +213,7 @@ def test_nobody_has_to_read_to_the_end(typed: Typed) -> None:
 
 @pytest.mark.proofs
 def test_it_is_a_program(typed: Typed) -> None:
-    """``python -m kaygraph`` ends with the code."""
+    """``python -m kaygraph`` exits with the code."""
     command = [sys.executable, "-m", "kaygraph", "runs"]
     shown = subprocess.run([*command, "list"], capture_output=True, text=True, check=False)
     assert (shown.returncode, shown.stderr) == (1, "error: there is no journal at 'runs.db'\n")
@@ -214,18 +230,18 @@ graph = Graph(WaitFor("approval", ask="Send it?", schema=bool) >> WaitFor("who")
 
 
 def test_a_run_that_waits_is_shown_and_answered(typed: Typed) -> None:
-    """It ends with 75 until all is answered; a wrong answer is refused with what is wrong."""
+    """It exits with 75 until all is answered; a wrong answer is refused with the reason."""
     Path("asking.py").write_text(ASKING)
-    code, said, told = typed("resume", "letter", "asking.py:graph")
-    assert (code, said) == (75, "run 'letter': waits\n")
-    assert "kaygraph runs answer --journal runs.db letter approval JSON" in told
-    assert "it waits for approval: Send it?" in typed("show", "letter")[1]
+    code, out, error = typed("resume", "letter", "asking.py:graph", "--new")
+    assert (code, out) == (75, "run 'letter': waits\n")
+    assert "kaygraph runs answer --journal runs.db letter approval JSON" in error
+    assert "waits for approval: Send it?" in typed("show", "letter")[1]
     assert json.loads(typed("show", "letter", "--json")[1])["waits"][0]["id"] == "approval"
 
-    code, _, told = typed("answer", "letter", "approval", '"yes"')
-    assert (code, "does not fit its schema" in told) == (1, True)
-    code, _, told = typed("answer", "letter", "aproval", "true")
-    assert (code, "Did you mean 'approval'?" in told) == (1, True)
+    code, _, error = typed("answer", "letter", "approval", '"yes"')
+    assert (code, "does not fit its schema" in error) == (1, True)
+    code, _, error = typed("answer", "letter", "aproval", "true")
+    assert (code, "Did you mean 'approval'?" in error) == (1, True)
     assert typed("answer", "letter", "who", '"ann"', "--early")[0] == 0
     assert typed("answer", "letter", "approval", "true")[0] == 0
     assert typed("resume", "letter", "asking.py:graph")[:2] == (0, "run 'letter': done\n")

@@ -55,7 +55,7 @@ def read(address: str) -> str:
 
 
 def test_a_run_is_shown_while_it_goes_on() -> None:
-    """At the address that is printed; --watch takes no graph for its port."""
+    """At the printed address; --watch does not take the graph as its port."""
     words = ["run", "--watch", "flow_to_watch.py:graph", "--save-page", "run.html"]
     with child(sys.executable, "-m", "kaygraph", *words) as process:
         assert process.stderr is not None
@@ -70,11 +70,11 @@ def test_a_run_is_shown_while_it_goes_on() -> None:
 
 
 def test_the_page_stays_where_a_person_sits_at_the_terminal() -> None:
-    """To be looked at when the run is over; until Ctrl-C, and the result is printed before."""
+    """It shows the finished run until Ctrl-C; the result is printed first."""
     Path("go").touch()
     words = ["-m", "kaygraph", "run", "flow_to_watch.py:graph", "--watch", "--output", "."]
     with InTerminal(*words) as terminal:
-        shown = terminal.until(lambda text: "stays until Ctrl-C" in text)
+        shown = terminal.until(lambda text: "stays open until Ctrl-C" in text)
         assert "items: ended after " in shown
         assert "\n{}\n" in shown
         address = shown.splitlines()[-1].split()[0]
@@ -83,7 +83,7 @@ def test_the_page_stays_where_a_person_sits_at_the_terminal() -> None:
         assert terminal.ended() == 0
 
 
-def test_a_port_that_is_taken_is_told(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_port_in_use_is_an_error(capfd: pytest.CaptureFixture[str]) -> None:
     """Before anything has run."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
@@ -92,24 +92,24 @@ def test_a_port_that_is_taken_is_told(capfd: pytest.CaptureFixture[str]) -> None
             Journal("runs.db").open_store().close()
             journal = ["--journal", "runs.db"]
             assert main([*words, *taken, *journal]) == 2
-            assert f"error: port {port} is taken: type another" in capfd.readouterr().err
+            assert f"error: port {port} is in use: type another" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
-        (["--watch=soon"], "--watch takes a port, as in --watch=8765; got 'soon'"),
+        (["--watch=soon"], "--watch must be a port, as in --watch=8765; got 'soon'"),
         (["--watch", "99999"], "a port is a number up to 65535"),
-        (["--control"], "--control is for the page: type --watch --control"),
+        (["--control"], "--control needs the page: type --watch --control"),
         (["--save-page", "none/run.html"], "there is no folder"),
     ],
 )
-def test_a_page_that_cannot_be_is_told(
-    words: list[str], said: str, capfd: pytest.CaptureFixture[str]
+def test_wrong_page_options_are_an_error(
+    words: list[str], message: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Before anything has run."""
     assert main(["run", "flow_to_watch.py:graph", *words]) == 2
-    assert said in capfd.readouterr().err
+    assert message in capfd.readouterr().err
 
 
 def test_the_runs_of_a_journal_are_listed_and_answered() -> None:
@@ -120,13 +120,13 @@ def test_the_runs_of_a_journal_are_listed_and_answered() -> None:
         assert process.stderr is not None
         printed = process.stderr.readline().removeprefix("kaygraph: watch at ").strip()
         address, _, token = printed.partition("?token=")
-        assert process.stderr.readline() == "Ctrl-C ends it\n"
+        assert process.stderr.readline() == "press Ctrl-C to stop\n"
         headers = {"Authorization": f"Bearer {token}"}
         with urlopen(Request(f"{address}journal", headers=headers), timeout=30) as answer:
             (run,) = json.loads(answer.read())["runs"]
         assert (run["run"], run["status"]) == ("letter", "waits")
-        told = json.dumps({"name": "approval", "value": True}).encode()
-        asked = Request(f"{address}journal/letter/answer", told, headers)
+        answer = json.dumps({"name": "approval", "value": True}).encode()
+        asked = Request(f"{address}journal/letter/answer", answer, headers)
         with urlopen(asked, timeout=30) as answer:
             assert answer.status == 200
         process.send_signal(signal.SIGINT)
@@ -134,8 +134,8 @@ def test_the_runs_of_a_journal_are_listed_and_answered() -> None:
     assert main(["run", "flow_to_watch.py:asking", "--journal", "runs.db,run=letter"]) == 0
 
 
-def test_a_journal_that_is_not_there_is_told(capfd: pytest.CaptureFixture[str]) -> None:
-    """And that one has to be named."""
+def test_a_missing_journal_is_an_error(capfd: pytest.CaptureFixture[str]) -> None:
+    """And it has to be named."""
     assert main(["watch", "--journal", "none.db"]) == 1
     assert capfd.readouterr().err == "error: there is no journal at 'none.db'\n"
     assert main(["watch"]) == 2

@@ -267,6 +267,13 @@ def test_it_is_served(registry: CollectorRegistry) -> None:
     assert 'kaygraph_items_total{node="Does",status="ok"} 1.0' in text
 
 
+@pytest.mark.parametrize("wrong", [3, CollectorRegistry])
+def test_what_is_not_a_registry_is_refused(wrong: Any) -> None:
+    """With what to type."""
+    with pytest.raises(TypeError, match=r"registry must be a prometheus_client\.CollectorRegistry"):
+        Prometheus(wrong)
+
+
 def test_another_collector_of_the_same_names_is_refused(registry: CollectorRegistry) -> None:
     """The registry knows the names before anything has run."""
     Prometheus(registry)

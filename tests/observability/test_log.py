@@ -174,6 +174,14 @@ def test_lines_go_where_the_program_has_configured_structlog_to_write(
     assert "event='run finished'" in texts[-1]
 
 
+@pytest.mark.parametrize("logger", [3, logging.getLogger("x"), structlog.BoundLogger])
+def test_a_logger_that_is_not_of_structlog_is_refused(logger: Any) -> None:
+    """Before the run, not with its first line."""
+    for observer in (StructlogObserver, RunLog):
+        with pytest.raises(TypeError, match="logger must be a logger of structlog"):
+            observer(logger)
+
+
 def test_lines_go_to_the_logger_that_is_given() -> None:
     """With what is bound to it, and no lines below its level."""
     lines: list[Line] = []

@@ -6,11 +6,20 @@ from typing import Any
 import pytest
 import structlog
 from opentelemetry import trace
-from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
 from opentelemetry.trace import StatusCode
 
-from kaygraph import AsyncNode, BatchNode, CircuitBreaker, Drop, Graph, Node, first_of
+from kaygraph import (
+    AsyncNode,
+    BatchNode,
+    CircuitBreaker,
+    Drop,
+    Graph,
+    Node,
+    first_of,
+)
 from kaygraph.testing import simulate
+from kaygraph.tracing import OpenTelemetry
 from tests.children import python
 from tests.observability.traces import Looks, Traces, attributes_of, context_of
 
@@ -333,6 +342,14 @@ def test_a_number_that_makes_no_sense_is_refused(item_spans: Any) -> None:
     """When the observer is made."""
     with pytest.raises(ValueError, match="item_spans must be a whole number from 0, or None"):
         Traces().observer(item_spans=item_spans)
+
+
+@pytest.mark.parametrize("name", ["tracer_provider", "meter_provider"])
+@pytest.mark.parametrize("wrong", [3, TracerProvider])
+def test_a_provider_must_make_what_is_asked_of_it(name: str, wrong: Any) -> None:
+    """The message names the method that is missing."""
+    with pytest.raises(TypeError, match=rf"{name} must have get_(tracer|meter)\(\), as the global"):
+        OpenTelemetry(**{name: wrong})
 
 
 # --- what it needs -------------------------------------------------------------------------------
