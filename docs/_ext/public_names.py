@@ -6,7 +6,6 @@ its own members and those of its private bases, except those for the engine.
 """
 
 import inspect
-import re
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
@@ -24,23 +23,49 @@ from kaygraph.node.facts import Fact
 
 MODULES = [
     "kaygraph",
-    "kaygraph.compat",
+    "kaygraph.types",
+    "kaygraph.errors",
+    "kaygraph.events",
     "kaygraph.executors.dask",
-    "kaygraph.nodes",
-    "kaygraph.patterns",
-    "kaygraph.testing",
     "kaygraph.tracing",
+    "kaygraph.nodes",
+    "kaygraph.nodes.errors",
+    "kaygraph.nodes.types",
+    "kaygraph.patterns",
+    "kaygraph.patterns.splitting",
+    "kaygraph.patterns.validation",
+    "kaygraph.testing",
+    "kaygraph.testing.exploration",
+    "kaygraph.testing.simulation",
+    "kaygraph.compat",
 ]
+# Of the modules that do not have __all__: what is public and is not in the package above as well.
+NAMED = {
+    "kaygraph.errors": (
+        "JournalCorruptError",
+        "JournalVersionError",
+        "NodeChangedError",
+        "NotRecordableError",
+        "RunDivergedError",
+    ),
+    "kaygraph.events": ("Observer", "Usage"),
+    "kaygraph.patterns.splitting": ("Aggregation",),
+    "kaygraph.patterns.validation": ("ValidationFailure",),
+    "kaygraph.testing.exploration": ("Exploration", "Failure"),
+    "kaygraph.testing.simulation": ("Simulation",),
+}
 MEMBERS = property | Fact | classmethod | staticmethod
 
 
 @cache
 def places(module: str) -> dict[str, str]:
     """Return the public names of a module and, of each, the module that defines it."""
+    if module in ("kaygraph", "kaygraph.types"):
+        tables = import_module("kaygraph._public")
+        return dict(tables.PLACES if module == "kaygraph" else tables.TYPE_PLACES)
     public = import_module(module)
-    if module == "kaygraph":
-        return dict(import_module("kaygraph._public").PLACES)
-    return dict(vars(public).get("_PLACES", dict.fromkeys(public.__all__, "")))
+    names = NAMED.get(module) or public.__all__
+    return dict(vars(public).get("_PLACES", dict.fromkeys(names, "")))
 
 
 @cache
@@ -138,15 +163,16 @@ def to_public(
     A name that is nowhere stays a warning.
     """
     module, _, name = str(node.get("reftarget", "")).rpartition(".")
-    if node.get("refdomain") != "py" or not re.match(r"kaygraph\.", module):
+    if node.get("refdomain") != "py" or not f"{module}.".startswith(("kaygraph.", ".")):
         return None
-    for public in MODULES:
-        if name in places(public) and module.startswith(public):
-            python = env.domains.python_domain
-            return python.resolve_xref(
-                env, node["refdoc"], app.builder, "obj", f"{public}.{name}", node, text
-            )
-    with suppress(ImportError):
+    homes = [public for public in MODULES if name in places(public)]
+    homes = [home for home in homes if not module or module.startswith(home)] or homes
+    if len(homes) == 1:
+        python = env.domains.python_domain
+        return python.resolve_xref(
+            env, node["refdoc"], app.builder, "obj", f"{homes[0]}.{name}", node, text
+        )
+    with suppress(ImportError, ValueError):  # of no module at all
         return text if hasattr(import_module(module), name) else None
     return None
 
