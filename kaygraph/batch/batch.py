@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Generic, Literal, Unpack
 from ..aio.buffer import Buffer
 from ..aio.timeouts import within
 from ..executors.cluster import WIDEST, Cluster
+from ..executors.places import place_for
 from ..executors.sessions import permits_of
 from ..limits.permits import AUTO_MOST, AutoPermits, Permits
 from ..node.blocks import Blocks, exec_block_of
@@ -173,11 +174,11 @@ def workers_of(node: Node[Any, Any], rules: Rules) -> int:
     """Return how many workers a node has here. With "auto", its limit may be lower."""
     max_workers: Any = getattr(node, "max_workers", 1)
     if max_workers == "auto":
-        return WIDEST if isinstance(node.run_in, Cluster) else AUTO_MOST
+        return WIDEST if isinstance(place_for(node, rules), Cluster) else AUTO_MOST
     if isinstance(node, ParallelBatchNode) and not _is_told(node):
         if rules.workers is not None:
             return rules.workers
-        if isinstance(node.run_in, Cluster):
+        if isinstance(place_for(node, rules), Cluster):
             return WIDEST
     return int(max_workers)
 
@@ -203,8 +204,8 @@ def max_waiting_of(node: Node[Any, Any], workers: int) -> int:
 def cap_of(node: Node[Any, Any], frame: Frame) -> Permits:
     """Return a node's own permits."""
     workers = workers_of(node, frame.rules)
-    if workers == WIDEST and isinstance(node.run_in, Cluster):
-        return frame.run.cap(node, partial(permits_of, node, node.run_in, frame.run))
+    if workers == WIDEST and isinstance(place := place_for(node, frame.rules), Cluster):
+        return frame.run.cap(node, partial(permits_of, node, place, frame.run))
     if getattr(node, "max_workers", 1) == "auto":
         return frame.run.cap(node, AutoPermits)
     return frame.run.permits(node, workers)

@@ -320,7 +320,8 @@ class BaseNode(Replacing, CoreNode[Any, Any]):
         if frame.run.by_hand:
             await sleep(0)  # it goes on, on a loop
         in_flow = isinstance(frame.scope, FlowScope) and not frame.run.alone
-        if self._stays and in_flow and self.exec_kind == "sync" and self.run_in is None:
+        is_told = self.run_in is not None or frame.rules.run_in is not None
+        if self._stays and in_flow and self.exec_kind == "sync" and not is_told:
             self.__dict__["run_in"] = "loop"  # of a copy
         if not isinstance(self, Limits) or (self.max_retries == 1 and self.retry is None):
             return await self._exec(prep_res, shared, frame)

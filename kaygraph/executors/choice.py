@@ -22,6 +22,7 @@ from .cluster import Cluster
 from .elsewhere import in_thread, run_to_end, submitted
 from .kinds import YIELDING, late
 from .meter import Meter
+from .places import place_for
 from .sessions import session_of
 from .stepping import Made, Steps
 from .yielding import hand_on_from_process, taken_up, threaded
@@ -34,8 +35,8 @@ OTHER_THREAD = (
 )
 
 
-def blocks(node: Any) -> bool:
-    return node.exec_kind in ("sync", "generator") and node.run_in in (None, "loop", "thread")
+def blocks(node: Any, place: Any) -> bool:
+    return node.exec_kind in ("sync", "generator") and place in (None, "loop", "thread")
 
 
 def begins_late(place: Any) -> bool:
@@ -45,7 +46,7 @@ def begins_late(place: Any) -> bool:
 
 def in_threads(node: Any, frame: Frame) -> bool:
     """Whether ``exec`` runs in threads that may take the next item by themselves."""
-    place = node.run_in
+    place = place_for(node, frame.rules)
     return (
         (place == "thread" or (place is None and not frame.run.alone))
         and node.exec_kind in ("sync", "generator")
@@ -64,7 +65,7 @@ def in_chunks(node: Any, frame: Frame) -> bool:
     """Whether ``exec`` runs in worker processes that may take several items at a time."""
     return (
         IN_PROCESSES
-        and node.run_in == "process"
+        and place_for(node, frame.rules) == "process"
         and node.chunksize != 1
         and node.memory_limit is None  # which is that of each item
         and frame.rules.memory_limit is None
@@ -80,20 +81,20 @@ async def run_in_process(share_s: float, chunk: Chunk, slot: Slot) -> None:
 
 
 async def execute(
-    node: Any, item: Any, frame: Frame, slot: Slot, limit_s: float | None = None
+    node: Any, item: Any, frame: Frame, slot: Slot, place: Any, limit_s: float | None = None
 ) -> Any:
-    """Call ``exec`` once, where it belongs; where a run is observed, a ``def`` is measured.
+    """Call ``exec`` once, in its place; where a run is observed, a ``def`` is measured.
 
     What a generator yields goes to the slot's outlet as it comes, or is returned as a list if it
     has none. ``limit_s`` is for a process: how many seconds ``exec`` may take there.
     """
-    meter = Meter() if frame.run.measures and blocks(node) else None
+    meter = Meter() if frame.run.measures and blocks(node, place) else None
     try:
         if slot.ready is not None:
             return await _made_ahead(node, slot)
-        if node.run_in == "process":
+        if place == "process":
             return await _in_process(node, item, frame, slot, limit_s)
-        return await _executed(node, item, frame, slot.outlet, meter)
+        return await _executed(node, item, frame, slot.outlet, meter, place)
     except asyncio.CancelledError as cancellation:
         raise_if_awaited(cancellation)
         raise
@@ -121,15 +122,20 @@ def _note_thread(node: Any, error: Exception) -> None:
 
 
 async def _executed(
-    node: Any, item: Any, frame: Frame, outlet: ItemOutlet[Any] | None, meter: Meter | None
+    node: Any,
+    item: Any,
+    frame: Frame,
+    outlet: ItemOutlet[Any] | None,
+    meter: Meter | None,
+    told: Any,
 ) -> Any:
     run = meter.run_to_end if meter else run_to_end
-    place = node.run_in
+    place = told
     kind = node.exec_kind
     yields = kind in YIELDING
     if place is None:
         place = "loop" if frame.run.alone or kind in ("async", "async_generator") else "thread"
-    if node.run_in is None and place == "loop" and kind in ("sync", "generator"):
+    if told is None and place == "loop" and kind in ("sync", "generator"):
         result = call_here(partial(run, node), item)
         if is_due(frame.run):
             await turn(frame.run)

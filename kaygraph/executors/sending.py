@@ -45,9 +45,14 @@ def node_pickled(node: Any, without_main: bool = False, at_least_by_name: bool =
     try:
         return dumps(stripped(node), without_main, at_least_by_name)
     except Exception as error:
-        hint = ". Define its class at the top level of a module, and make what cannot be pickled in"
+        stays = "thread" if node.exec_kind in ("sync", "generator") else "loop"
         text = f"{node!r} cannot be sent to a process: {error}"
-        raise NodeDefinitionError(text if ADVICE in text else f"{text}{hint} exec()") from error
+        if ADVICE not in text:
+            text += (
+                ". Define its class at the top level of a module, and make what cannot be pickled "
+                "in exec()"
+            )
+        raise NodeDefinitionError(f"{text}; or have it stay, by run_in={stays!r}") from error
 
 
 def given_pickled(item: Any, facts: Facts, *how: bool) -> bytes:

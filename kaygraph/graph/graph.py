@@ -12,7 +12,7 @@ from ..events import Observer
 from ..limits.permits import Permits
 from ..node.composition import Composition
 from ..node.facts import Fact
-from ..node.keywords import GraphSettings
+from ..node.keywords import GraphSettings, RunIn
 from ..node.node import BaseNode
 from ..node.settings import Checks, checks_of
 from ..node.wiring import ends, successors_of
@@ -28,6 +28,9 @@ from .plan import Plan, validate
 from .walk import Walk
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from ..executors.cluster import Cluster
     from ..run.reading import Events, Results
 
 
@@ -44,6 +47,10 @@ class Graph(BaseNode[Any, str | None]):
         max_parallel_tasks: The same, and the ``max_workers`` of every ParallelBatchNode within it
             without its own.
         task_timeout: The ``timeout`` of every node within it without its own.
+        run_in: The ``run_in`` of every node within it without its own; "thread" is for those whose
+            ``exec`` is written ``def``. A node that has a ``lifespan`` goes to no process, executor
+            or cluster, and neither do ready-made nodes, but for those that call a function of yours
+            for each item. They run as if nothing was said.
         memory_limit: The ``memory_limit`` of every node within it that runs in processes and is
             without its own: bytes, or a string such as "512 MB".
         deadline: Seconds that a walk through it may take, all included.
@@ -64,6 +71,7 @@ class Graph(BaseNode[Any, str | None]):
     max_workers: int | None = None
     max_parallel_tasks: int | None = None
     task_timeout: float | None = None
+    run_in: "RunIn | Executor | Cluster | None" = None
     memory_limit: int | str | None = None
     deadline: float | None = None
     on_conflict: Literal["warn", "raise", "ignore"] | None = None
@@ -362,6 +370,7 @@ class Graph(BaseNode[Any, str | None]):
         own: dict[str, Any] = {
             "workers": self.max_parallel_tasks,
             "timeout": self.task_timeout,
+            "run_in": self.run_in,
             "memory_limit": self.memory_limit,
             "slow_hook_s": self.slow_hook_s,
             "on_conflict": self.on_conflict,

@@ -15,7 +15,7 @@ from ..aio.tasks import awaited_cancelled, forget_left_behind, is_cancelled
 from ..aio.timeouts import late_error
 from ..errors import CircuitOpenError, Drop, add_note, note_place
 from ..events import ItemFailed, ItemRetried
-from ..executors.choice import blocks, execute
+from ..executors.choice import execute
 from ..executors.kinds import YIELDING, result_of
 from ..executors.yielding import substitutes
 from ..limits.slots import Slot
@@ -120,7 +120,8 @@ class Calls(Composed):
                 value = await self.exec(item)
             else:
                 starts_s = slot.usage.start_s
-                value = await execute(self.node, item, again or self.frame, slot, self.limit_s)
+                frame = again or self.frame
+                value = await execute(self.node, item, frame, slot, self.place, self.limit_s)
         except BaseException as error:
             failure = error
         try:
@@ -182,7 +183,7 @@ class Calls(Composed):
         try:
             late = None if slot.timer is None else slot.timer.end_item(failure)
             if late is not None:
-                raise late_error(self.what, "deadline", self.deadline, *late, blocks(self.node))
+                raise late_error(self.what, "deadline", self.deadline, *late, self.blocks)
             return _returned(value, failure)
         finally:
             del failure, late

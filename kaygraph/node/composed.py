@@ -25,6 +25,7 @@ from ..events import (
 )
 from ..executors.choice import begins_late, blocks
 from ..executors.kinds import YIELDING
+from ..executors.places import place_for
 from ..limits.breaker import Ticket
 from ..limits.permits import KeyedPermits, KeyPermits
 from ..limits.slots import Slot
@@ -40,20 +41,21 @@ class Composed:
 
     __slots__ = (
         "acquires", "breaker", "circuit", "clock", "clocked", "counter", "deadline", "direct",
-        "emit", "emit_item", "ends", "exec", "frame", "keys", "limit_s", "name", "node", "prepares",
-        "rate", "rates", "timeout", "whole",
+        "emit", "emit_item", "ends", "exec", "frame", "keys", "limit_s", "name", "node", "place",
+        "prepares", "rate", "rates", "timeout", "whole",
     )  # fmt: skip
 
     def __init__(self, node: Any, frame: Frame) -> None:
         run = frame.run
         self.node, self.frame, self.name, self.emit = node, frame, frame.name_of(node), run.emit
         self.exec = node.exec
-        self.direct = node.exec_kind == "async" and node.run_in in (None, "loop")
+        self.place = place = place_for(node, frame.rules)
+        self.direct = node.exec_kind == "async" and place in (None, "loop")
         timeout = frame.rules.timeout if node.timeout is None else node.timeout
         if node.times_itself:
             timeout = None
         # There it counts from when exec begins.
-        is_late = node.run_in is not None and begins_late(node.run_in)
+        is_late = place is not None and begins_late(place)
         self.timeout: float | None = None if is_late else timeout
         self.limit_s: float | None = timeout if is_late else None
         self.deadline, self.breaker = node.deadline, node.breaker
@@ -81,13 +83,18 @@ class Composed:
     def what(self) -> str:
         return f"exec of {self.node.name!r}"
 
+    @property
+    def blocks(self) -> bool:
+        """Whether a call of ``exec`` holds up a thread of this process."""
+        return blocks(self.node, self.place)
+
     def begin(self, slot: Slot) -> None:
         """Make a worker ready for its first item."""
         if slot.timed:
             self.clocked = True
         slot.context = copy_context()
         if self.timeout is not None or self.deadline is not None:
-            told = self.timeout if blocks(self.node) else None
+            told = self.timeout if self.blocks else None
             slot.timer = Timer(self.what, told, self.deadline)
 
     # --- before exec ------------------------------------------------------------------------------
@@ -237,7 +244,7 @@ class Composed:
         try:
             if late is None:
                 return None
-            return late_error(self.what, "timeout", self.timeout, *late, blocks(self.node))
+            return late_error(self.what, "timeout", self.timeout, *late, self.blocks)
         finally:
             del failure, late
 

@@ -223,6 +223,7 @@ def _private_of(cls: type) -> frozenset[str]:
 MADE = frozenset(
     {
         "_successors",
+        "calls_function",
         "composition",
         "exec_block",
         "exec_is_plain",

@@ -103,6 +103,7 @@ class GraphSettings(TypedDict, total=False):
     max_workers: Annotated[int | None, optional(check_count)]
     max_parallel_tasks: Annotated[int | None, optional(check_count)]
     task_timeout: Annotated[float | None, check_limit]
+    run_in: Annotated["RunIn | Executor | Cluster | None", check_run_in]
     memory_limit: Annotated[int | str | None, check_memory]
     deadline: Annotated[float | None, check_limit]
     on_conflict: Annotated[Literal["warn", "raise", "ignore"] | None, check_on_conflict]

@@ -156,12 +156,13 @@ def _refuse_private(name: str, value: Any) -> Any:
 def check_together(owner: Any) -> None:
     """Refuse settings, of a class or an instance, of which one makes no sense without another."""
     accepts = owner._accepts
-    if "run_in" in accepts and owner.memory_limit is not None and owner.run_in != "process":
+    is_sent = "start_timeout" in accepts  # else it is a graph, which says it of nodes
+    if is_sent and owner.memory_limit is not None and owner.run_in != "process":
         raise ValueError(
             "memory_limit needs run_in='process': what a thread uses cannot be told from what "
             "others use"
         )
-    if "run_in" in accepts and owner.start_timeout is not None and owner.run_in != "process":
+    if is_sent and owner.start_timeout is not None and owner.run_in != "process":
         raise ValueError("start_timeout needs run_in='process': nothing else has to be started")
     if "chunksize" in accepts and owner.chunksize != "auto" and owner.run_in != "process":
         raise ValueError("chunksize needs run_in='process': nothing is sent to any other place")

@@ -37,6 +37,7 @@ class Calling(Stored, Generic[Arguments, Returned]):
     """The common part of nodes that call a function; it precedes Node in their bases."""
 
     function: Callable[Arguments, Returned]
+    calls_function = True  # which is yours, though the node is ready-made
 
     _checks: ClassVar[Checks] = {"function": _function}
     # Whether the function can be called without an argument, and with one.

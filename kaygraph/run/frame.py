@@ -25,6 +25,7 @@ class Rules:
         workers: Of a batch that is not told how many.
         timeout: Seconds for an attempt of a node that is not told, or None.
         memory_limit: Bytes for a worker process of a node that is not told, or None.
+        run_in: Where ``exec`` runs of a node that is not told and that may run there, or None.
         slow_hook_s: How long a hook may hold the loop, in seconds; None: nobody looks.
         on_conflict: What happens when branches write the same key; None: a warning, where a fork
             is walked for the first time.
@@ -33,7 +34,8 @@ class Rules:
     """
 
     __slots__ = (
-        "memory_limit", "on_conflict", "show_items", "slow_hook_s", "timeout", "whole", "workers",
+        "memory_limit", "on_conflict", "run_in", "show_items", "slow_hook_s", "timeout", "whole",
+        "workers",
     )  # fmt: skip
 
     def __init__(
@@ -45,8 +47,9 @@ class Rules:
         on_conflict: str | None = None,
         whole: bool = False,
         show_items: bool = True,
+        run_in: Any = None,
     ) -> None:
-        self.show_items = show_items
+        self.show_items, self.run_in = show_items, run_in
         self.workers, self.timeout, self.memory_limit = workers, timeout, memory_limit
         self.slow_hook_s, self.on_conflict, self.whole = slow_hook_s, on_conflict, whole
 
@@ -149,7 +152,7 @@ class Frame:
         if rules is not RULES:
             is_timed = rules.slow_hook_s is not None
             self.watched = self.watched or is_timed
-            asked = asked or is_timed or rules.timeout is not None
+            asked = asked or is_timed or rules.timeout is not None or rules.run_in is not None
         self.bare = not asked
 
     def derive(self, **changes: Unpack[FrameFacts]) -> "Frame":

@@ -169,8 +169,16 @@ def shown(outcome: Any) -> Any:
 
 
 def graphs(place: Any) -> dict[str, Made]:
-    """Return the twelve by name, with every ``exec`` in one place."""
-    here: dict[str, Any] = {"run_in": place}
+    """Return the twelve by name, with every ``exec`` in one place, as each node says."""
+    return _graphs(run_in=place)
+
+
+def within(place: Any) -> dict[str, Made]:
+    """Return the twelve, with every ``exec`` in one place, as the graph around them says."""
+    return {name: (Graph(graph, run_in=place), left) for name, (graph, left) in _graphs().items()}
+
+
+def _graphs(**here: Any) -> dict[str, Made]:
     power = parallel_node(pow_of, reads="pairs", writes="result", **here)
     return {
         "def": (Graph(Adds(**here)), result),

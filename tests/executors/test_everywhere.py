@@ -9,7 +9,7 @@ import pytest
 
 from kaygraph import RunReport
 from tests.executors.cluster import TestCluster
-from tests.executors.graphs import graphs
+from tests.executors.graphs import Made, graphs, within
 
 pytestmark = pytest.mark.anyio
 
@@ -47,9 +47,9 @@ def place(request: pytest.FixtureRequest) -> Iterator[Any]:
             yield request.param
 
 
-async def outcome_of(place: Any, name: str) -> tuple[Any, Any]:
+async def outcome_of(made: Made) -> tuple[Any, Any]:
     """Return what a graph has left, and how its items are accounted for, node by node."""
-    graph, left = graphs(place)[name]
+    graph, left = made
     shared: dict[str, Any] = {"pairs": [(2, 3), (3, 2)]}
     report = RunReport()
     await graph.run_async(shared, observers=[report])
@@ -60,7 +60,13 @@ async def outcome_of(place: Any, name: str) -> tuple[Any, Any]:
 @pytest.mark.parametrize("name", graphs(None))
 async def test_graph_comes_to_the_same_as_on_the_loop(place: Any, name: str) -> None:
     """Results in their order, errors, attempts, and every item counted under the same status."""
-    assert await outcome_of(place, name) == await outcome_of("loop", name)
+    assert await outcome_of(graphs(place)[name]) == await outcome_of(graphs("loop")[name])
+
+
+@pytest.mark.parametrize("name", graphs(None))
+async def test_graph_around_says_where_its_nodes_run(place: Any, name: str) -> None:
+    """With the same results, errors, attempts and counts."""
+    assert await outcome_of(within(place)[name]) == await outcome_of(within("loop")[name])
 
 
 def test_there_are_twelve_graphs() -> None:

@@ -219,6 +219,9 @@ Read(timout=3)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
 Read(timeout="3")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
 Read(max_workers=3)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
 Read(run_in=Dask("tcp://127.0.0.1:8786"))
+Graph(Read(), run_in=Dask(workers=2))
+BatchGraph(Read(), run_in="process")
+Graph(Read(), run_in="procces")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
 Read(run_in="proces")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
 Fetch(max_worker=3)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
 Fetch(max_workers="all")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]

@@ -53,6 +53,7 @@ class FileMap(Stored, ParallelBatchNode[Path, Result], Generic[Result]):
     root: AnyPath | None = None
     max_files: int = MAX_FILES
     missing_ok: bool = False
+    calls_function = True  # which is yours, though the node is ready-made
 
     _accepts = (
         ParallelBatchNode._accepts
