@@ -24,6 +24,7 @@ PROGRAMS = {
     )
 }
 FIRST = PROGRAMS["README.md-0"][0]
+CODE = PAGES["docs/concepts/code.md"]
 SECONDS = re.compile(r"\b\d+\.\d\d s$", re.MULTILINE)  # that a program has measured
 OVER_THE_CORE = {"testing", "nodes", "patterns", "compat", "cli"}
 PACKAGE = ROOT / "kaygraph"
@@ -52,6 +53,11 @@ def run(program: str, capsys: pytest.CaptureFixture[str]) -> str:
     return capsys.readouterr().out
 
 
+def test_readme_is_short() -> None:
+    """What is longer has a page of its own."""
+    assert len(TEXT.splitlines()) <= 200
+
+
 def test_first_program_is_short() -> None:
     """The first screen shows a whole program."""
     lines = [line for line in FIRST.splitlines() if line.strip()]
@@ -65,15 +71,15 @@ def test_first_program_is_many_times_slower_with_one_worker(
     fast, alone = FIRST, FIRST.replace("max_workers=40", "max_workers=1")
     assert alone != fast
     fast_s, alone_s = (
-        float(SECONDS.findall(run(program, capsys))[0].removesuffix(" s"))
+        min(float(SECONDS.findall(run(program, capsys))[0].removesuffix(" s")) for _ in range(3))
         for program in (fast, alone)
-    )
+    )  # the best of three: on a busy machine, any one of them may wait for a processor
     assert alone_s > 3 * fast_s
 
 
 def test_the_picture_shows_every_package_with_its_own_line() -> None:
     """It says of each what its docstring says, in the order of the layers."""
-    told = dict(re.findall(r"^(\w+)/ +(\S.*)$", TEXT, re.MULTILINE))
+    told = dict(re.findall(r"^(\w+)/ +(\S.*)$", CODE, re.MULTILINE))
     assert list(told) == [layer for layer in LAYERS if layer in told]
     for package in [layer for layer in LAYERS if (PACKAGE / layer).is_dir()]:
         if package not in OVER_THE_CORE:
@@ -85,16 +91,16 @@ def test_the_picture_shows_every_package_with_its_own_line() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", sorted(set(re.findall(r"\b(?:kaygraph|examples)/[\w/]+\.py", TEXT)))
+    "path", sorted(set(re.findall(r"\b(?:kaygraph|examples)/[\w/]+\.py", TEXT + CODE)))
 )
 def test_file_that_is_named_is_there(path: str) -> None:
-    """README points to files that exist."""
+    """README and the page about the code point to files that exist."""
     assert (ROOT / path).is_file()
 
 
 def test_what_is_to_be_read_is_there() -> None:
     """The files that the core is read in."""
-    order = TEXT[TEXT.index("Read it in this order") :]
+    order = CODE[CODE.index("Read it in this order") :]
     files = re.findall(r"`(\w+/\w+\.py)`", order[: order.index("`tests/")])
     assert len(files) == 9
     assert [name for name in files if not (PACKAGE / name).is_file()] == []
