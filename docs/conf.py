@@ -20,12 +20,14 @@ extensions = [
     "public_names",
     "repository",
 ]
-exclude_patterns = ["_ext"]
+exclude_patterns = ["_ext", "_static"]
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 
 html_theme = "furo"
 html_title = "kaygraph"
+html_static_path = ["_static"]
+html_css_files = ["tables.css"]
 html_copy_source = False
 html_show_sourcelink = False
 
@@ -52,9 +54,11 @@ nitpick_ignore = [
         "Executor",  # concurrent.futures
         "FilteringBoundLogger",  # structlog.typing
         "MeterProvider",  # opentelemetry
+        "Random",  # random.Random
         "Results",  # what Graph.results() makes
         "RunIn",  # "loop", "thread" or "process"
         "Security",  # distributed.security
         "TracerProvider",  # opentelemetry
+        "UUID",  # uuid.UUID
     )
 ]

@@ -10,16 +10,18 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
-from typing import Annotated, Any, ForwardRef, get_args, get_origin, is_typeddict
+from typing import Annotated, Any, ForwardRef, Generic, get_args, get_origin, is_typeddict
 
 from docutils import nodes
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.environment import BuildEnvironment
 from sphinx.util.docutils import SphinxDirective
+from sphinx.util.inspect import signature as inspect_signature
+from sphinx.util.inspect import stringify_signature
 from sphinx.util.typing import stringify_annotation
 
-from kaygraph.node.facts import Fact
+from kaygraph.node.facts import Fact, Facts
 
 MODULES = [
     "kaygraph",
@@ -90,15 +92,30 @@ def members(thing: type) -> list[str]:
     return list(found)
 
 
+def bases_of(thing: type) -> list[Any]:
+    """Return the bases that readers can look up."""
+    bases = vars(thing).get("__orig_bases__", thing.__bases__)
+    return [
+        base
+        for base in bases
+        if (cls := get_origin(base) or base) in public_classes()
+        or (not cls.__module__.startswith("kaygraph") and cls not in (Generic, object))
+    ]
+
+
 def lines_of(module: str, name: str) -> Iterator[str]:
     """Return the directives for one name."""
     thing = getattr(import_module(module), name)
     if not isinstance(thing, type):
-        yield f".. {'autofunction' if callable(thing) else 'autodata'}:: {module}.{name}"
+        if inspect.isfunction(thing):
+            yield f".. autofunction:: {module}.{name}"
+        else:  # an alias, which has no docstring of its own
+            yield f".. py:type:: {module}.{name}"
+            yield f"   :canonical: {stringify_annotation(thing, 'smart')}"
         yield ""
         return
     yield f".. autoclass:: {module}.{name}"
-    if not is_typeddict(thing):
+    if bases_of(thing) and not is_typeddict(thing):
         yield "   :show-inheritance:"
     if shown := members(thing):
         yield f"   :members: {', '.join(shown)}"
@@ -119,6 +136,11 @@ def text_of(annotation: Any) -> str:
     return stringify_annotation(annotation, "smart")
 
 
+def depth(module: str, name: str) -> int:
+    """Return how many classes a class builds on, so that it can stand after them."""
+    return len(getattr(getattr(import_module(module), name), "__mro__", ()))
+
+
 class Public(SphinxDirective):
     """The names of a module, or those of some of the modules that it has them from."""
 
@@ -131,7 +153,7 @@ class Public(SphinxDirective):
         names = [
             name
             for line in wanted or [""]
-            for name, place in places(module).items()
+            for name, place in sorted(places(module).items(), key=lambda it: depth(module, it[0]))
             if not line or place == line or place.startswith(f"{line}.")
         ]
         if not names or len(names) != len(set(names)):
@@ -148,11 +170,22 @@ def no_type_in_front(
         lines[:0] = ["..", ""]  # an empty comment
 
 
-def no_factory(
-    _app: Sphinx, _kind: str, _name: str, _thing: Any, _options: Any, signature: str, returns: str
+def as_called(
+    _app: Sphinx, kind: str, _name: str, thing: Any, _options: Any, signature: str, returns: str
 ) -> tuple[str, str]:
-    """Write ``...`` for a default that a dataclass makes anew, whose repr is not an expression."""
+    """Show what ``__init__`` takes, where a ``__new__`` takes anything.
+
+    ``...`` stands for a default that a dataclass makes anew, whose repr is not an expression.
+    """
+    if kind == "class" and signature and signature.startswith("(*_"):
+        taken = inspect_signature(thing.__init__, bound_method=True)
+        signature = stringify_signature(taken, unqualified_typehints=True)
     return signature.replace("<factory>", "...") if signature else signature, returns
+
+
+def public_bases(_app: Sphinx, _name: str, thing: Any, _options: Any, bases: list[Any]) -> None:
+    """Leave out the private bases: their members stand with the class itself."""
+    bases[:] = bases_of(thing)
 
 
 def to_public(
@@ -179,8 +212,12 @@ def to_public(
 
 def setup(app: Sphinx) -> dict[str, bool]:
     """Add the directive to Sphinx."""
+    for name, fact in vars(Facts).copy().items():
+        if isinstance(fact, Fact):  # autodoc knows the types of properties
+            setattr(Facts, name, property(fact.read))
     app.add_directive("public", Public)
     app.connect("autodoc-process-docstring", no_type_in_front, priority=400)
-    app.connect("autodoc-process-signature", no_factory)
+    app.connect("autodoc-process-bases", public_bases)
+    app.connect("autodoc-process-signature", as_called)
     app.connect("missing-reference", to_public)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
