@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .errors import MemoryLimitError as MemoryLimitError
     from .errors import NodeDefinitionError as NodeDefinitionError
     from .errors import RecordedError as RecordedError
+    from .errors import RemoteLostError as RemoteLostError
     from .errors import RunExistsError as RunExistsError
     from .errors import RunInterrupted as RunInterrupted
     from .errors import RunTakenOverError as RunTakenOverError
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from .events import Said as Said
     from .events import StageFinished as StageFinished
     from .events import StageStarted as StageStarted
+    from .executors.references import Remote as Remote
     from .graph.graph import Graph as Graph
     from .graph.rounds import BatchGraph as BatchGraph
     from .groups.branches import all_of as all_of

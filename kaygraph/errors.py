@@ -13,7 +13,8 @@ KayGraphError
 ├── CircuitOpenError         a circuit breaker refused the call
 ├── WorkerDiedError          a worker process ended while it worked on an item
 │   ├── WorkerStartError     it ended before it had begun, or took longer than ``start_timeout=``
-│   └── MemoryLimitError     it was killed because it exceeded ``memory_limit=``
+│   ├── MemoryLimitError     it was killed because it exceeded ``memory_limit=``
+│   └── RemoteLostError      it had the value of a ``Remote``, which an item needs
 ├── ClusterUnavailableError  a cluster cannot be reached, or has no workers (also a ConnectionError)
 ├── WriteConflictError       parallel branches have written the same key of ``shared``
 ├── TooManyFailuresError     more items failed than ``on_error`` tolerates (also an ExceptionGroup)
@@ -170,6 +171,10 @@ class WorkerStartError(WorkerDiedError):
 
 class MemoryLimitError(WorkerDiedError, MemoryError):
     """A worker process was killed because it exceeded its ``memory_limit``."""
+
+
+class RemoteLostError(WorkerDiedError):
+    """What a ``Remote`` stands for was lost with the worker that had it, or its run is over."""
 
 
 class ClusterUnavailableError(KayGraphError, ConnectionError):

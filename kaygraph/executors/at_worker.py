@@ -18,8 +18,10 @@ from time import monotonic
 from typing import Any, NamedTuple, TypeVar
 
 from ..run.saying import Teller
+from .cluster import Leaves
 from .elsewhere import run_elsewhere
 from .pickling import dumps, loads, noting
+from .references import LeftBehind, arrived
 from .sending import NODES_KEPT, Answer, failed, given_unpickled
 from .speech import said_pickled
 from .spool import FAILED, LEFT, RESULT, Record, Spool, records_in
@@ -59,6 +61,9 @@ class Order:
         folder: Where to keep what the items come to.
         collected: Chunks that need not be kept any longer.
         is_heard: Whether anybody hears what is said.
+        session: Of the run that it is of.
+        leaves: Keeps what the items leave here.
+        needs: The names of the bundles that they refer to.
     """
 
     token: str
@@ -69,12 +74,16 @@ class Order:
     folder: str | None
     collected: Sequence[str]
     is_heard: bool
+    session: str
+    leaves: Leaves
+    needs: Sequence[str]
 
 
 _nodes: "OrderedDict[str, Any]" = OrderedDict()
 _running: "dict[str, _Running]" = {}
 _stopped: "OrderedDict[str, set[int]]" = OrderedDict()
 _folders: dict[str, str | None] = {}
+_left: dict[str, dict[str, list[str]]] = {}  # by session and chunk: what may not be claimed yet
 _lock = Lock()
 _mark = os.urandom(8).hex()
 
@@ -103,8 +112,11 @@ def greet(session: str, digest: str, pickled: bytes) -> Greeting:
     return Greeting(token(), os.getpid(), _folders[session], failure)
 
 
-def run_chunk(order: Order) -> bytes | None:
+def run_chunk(order: Order, needed: Sequence[Any] = ()) -> bytes | None:
     """Run the items of a chunk, one after another, and return their records, pickled.
+
+    With them is returned what they have left here: how many bytes each bundle has. ``needed`` are
+    the bundles that they refer to.
 
     None: not here. Another process was meant, or it has let go of the node.
     """
@@ -117,28 +129,42 @@ def run_chunk(order: Order) -> bytes | None:
     for chunk in order.collected:
         with suppress(OSError):
             os.unlink(_path(order.folder, chunk))
+        _left.get(order.session, {}).pop(chunk, None)
     spool = Spool(None if order.folder is None else _path(order.folder, order.chunk))
+    left = LeftBehind(order.chunk, order.leaves)
     records: list[Record] = []
     try:
         began = monotonic()
         for place, given in enumerate(order.given):
             if running.begin(place):
-                records.append(running.record(node, given, order.is_heard))
+                with arrived(dict(zip(order.needs, needed, strict=True))):
+                    records.append(running.record(node, given, order.is_heard, left))
             else:
                 records.append(Record(LEFT, 0.0, b""))
-            spool.write(records[-1])
+            spool.write(records[-1], has_left=left.is_new)
             if monotonic() - began > order.share_s:
                 break
+        if left.bundles:
+            _leave(order, left)
     finally:
         spool.close()
         with _lock:
             del _running[order.chunk]
-    return pickle.dumps([tuple(record) for record in records])
+    return pickle.dumps(([tuple(record) for record in records], left.sizes))
 
 
-def call_with(function: Callable[..., T], pickled: bytes) -> T:
-    """Call a function whose arguments came by a way of their own, as they are large."""
-    return function(*pickle.loads(pickled))
+def _leave(order: Order, left: LeftBehind) -> None:
+    """Leave here what the items of a chunk have made, unless their run is over."""
+    with _lock:
+        if order.session not in _folders:
+            return
+        _left.setdefault(order.session, {})[order.chunk] = list(left.bundles)
+    order.leaves.leave(left.bundles, left.sizes)
+
+
+def call_with(function: Callable[..., T], pickled: bytes, *others: Any) -> T:
+    """Call a function whose first arguments came by a way of their own, as they are large."""
+    return function(*pickle.loads(pickled), *others)
 
 
 async def stop(chunk: str, places: Sequence[int], grace: float) -> bool:
@@ -185,12 +211,14 @@ def discard(folder: str) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def forget(session: str) -> None:
-    """Remove what was kept for a session."""
+def forget(session: str) -> list[str]:
+    """Remove what was kept for a session; return the bundles that it may not have claimed."""
     with _lock:
         folder = _folders.pop(session, None)
+        left = _left.pop(session, {})
     if folder is not None:
         shutil.rmtree(folder, ignore_errors=True)
+    return [bundle for bundles in left.values() for bundle in bundles]
 
 
 def _path(folder: str | None, chunk: str) -> str:
@@ -220,24 +248,24 @@ class _Running:
                 loop, task = self._awaited
                 loop.call_soon_threadsafe(task.cancel)
 
-    def record(self, node: Any, given: bytes, is_heard: bool) -> Record:
+    def record(self, node: Any, given: bytes, is_heard: bool, left: LeftBehind) -> Record:
         """Run an item and return what it has come to."""
         said: list[tuple[int | None, bytes]] = []
 
         def tell(item: int | None, value: Any) -> None:
             said.append((item, said_pickled(value)))
 
-        record = self._record(node, given, tell if is_heard else None)
+        record = self._record(node, given, tell if is_heard else None, left)
         return record._replace(said=pickle.dumps(said)) if said else record
 
-    def _record(self, node: Any, given: bytes, tell: Teller | None) -> Record:
+    def _record(self, node: Any, given: bytes, tell: Teller | None, left: LeftBehind) -> Record:
         began = monotonic()
         try:
             item, facts = given_unpickled(given)
             began = monotonic()
             result = run_elsewhere(node, item, *facts, tell, self._awaited_to_end)
             seconds = monotonic() - began
-            with noting("the result of exec was pickled on the worker"):
+            with noting("the result of exec was pickled on the worker"), left.of_item():
                 return Record(RESULT, seconds, dumps(result))
         except BaseException as error:
             answer = failed(error)

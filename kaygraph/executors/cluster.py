@@ -1,7 +1,7 @@
 """What ``run_in=`` takes that opens something of its own for a run: a cluster of workers."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -9,15 +9,56 @@ T = TypeVar("T")
 WIDEST = 8192  # items that are in flight at most, where nobody says how many
 
 
+class Leaves(Protocol):
+    """What keeps values on a worker. It is sent there."""
+
+    def size_of(self, value: Any) -> int:
+        """Return how many bytes a value has, as far as that can be told."""
+
+    def leave(self, bundles: Mapping[str, Any], sizes: Mapping[str, int]) -> None:
+        """Keep these here, for whom they are wanted by; called in a thread of the worker."""
+
+
+class Values(Protocol):
+    """The values that workers keep for a run, each known by a name.
+
+    Attributes:
+        leaves: What keeps them there.
+    """
+
+    @property
+    def leaves(self) -> Leaves: ...
+
+    def hold(self, bundle: str) -> Any:
+        """Return a handle for what a worker has left. When it is gone, what was left is freed."""
+
+    async def fetch(self, handle: Any) -> Any:
+        """Return what was left, or None if no worker has it any more.
+
+        Raises:
+            Exception: The cluster cannot be reached any more.
+        """
+
+    async def lost(self, handles: Collection[Any]) -> Collection[str]:
+        """Return the names of those that no worker has any more."""
+
+    def release(self, bundles: Collection[str]) -> None:
+        """Free what was left and never claimed."""
+
+
 class Workers(Protocol):
     """The workers of a cluster, as a run has them open. Each is known by its address.
 
     Attributes:
         name: The cluster's, for errors.
+        values: What they keep for the run.
     """
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def values(self) -> Values: ...
 
     async def known(self) -> Mapping[str, int]:
         """Return all that there are, and how many items each of them works on at once.
@@ -29,8 +70,13 @@ class Workers(Protocol):
     async def ready(self) -> Collection[str]:
         """Return those that take more work: one that is about to leave does not."""
 
-    async def submit(self, address: str, function: Callable[..., T], *args: Any) -> T:
+    async def submit(
+        self, address: str, function: Callable[..., T], *args: Any, needs: Sequence[Any] = ()
+    ) -> T:
         """Have a worker call a function when its turn comes, and nobody else, and only once.
+
+        What it ``needs`` of the values of workers, by their handles, is there then: a list of them
+        is the last argument, unless there are none.
 
         It may never return where the worker is gone.
         """

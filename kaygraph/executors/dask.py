@@ -7,7 +7,7 @@ import asyncio
 import os
 import pickle
 import signal
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from multiprocessing import current_process
@@ -19,6 +19,7 @@ from ..aio.tasks import outlast, retrieve_exception
 from ..errors import ClusterUnavailableError, add_note
 from .at_worker import call_with, token
 from .cluster import Cluster, Workers
+from .dask_values import DaskValues
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -188,6 +189,7 @@ class DaskWorkers:
         self._client, self._closes, self._keep = client, closes, keep
         self._scheduler = cast(Any, client.scheduler)
         self.name = f"the scheduler {self._scheduler.address}"
+        self.values = DaskValues(client)
 
     async def known(self) -> Mapping[str, int]:
         if self._client.status != "running":
@@ -203,13 +205,17 @@ class DaskWorkers:
             ready: dict[str, int] = await self._scheduler.ncores_running()
             return ready
 
-    async def submit(self, address: str, function: Callable[..., T], *args: Any) -> T:
+    async def submit(
+        self, address: str, function: Callable[..., T], *args: Any, needs: Sequence[Any] = ()
+    ) -> T:
         pickled = pickle.dumps(args)
         given: tuple[Any, ...] = (function, *args)
         if len(pickled) > LARGE:  # the scheduler warns of large tasks
             scatter: Any = self._client.scatter
             (data,) = await scatter([pickled], workers=[address], hash=False)
             given = call_with, function, data
+        if needs:
+            given = *given, list(needs)
         future = self._client.submit(
             *given,
             workers=[address],

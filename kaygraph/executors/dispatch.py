@@ -7,7 +7,7 @@ when a worker dies, nothing is run again that has not been looked at here.
 import asyncio
 import hashlib
 import os
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from contextlib import suppress
 from contextvars import Context
 from time import monotonic
@@ -22,6 +22,7 @@ from ..run.saying import teller_of
 from .at_worker import discard, forget
 from .cluster import Cluster, Workers
 from .elsewhere import in_time
+from .references import Store
 from .remote import Chunk, Gone, Worker, host_of
 from .sending import given_pickled, node_pickled
 from .waiting import Entry, Queue, Room
@@ -49,6 +50,7 @@ class Session:
         self.name = os.urandom(8).hex()
         self.workers: dict[str, Worker] = {}
         self.folders: dict[str, str] = {}  # of their files, and the machines of these
+        self.store = Store()
         self._ready: Collection[str] = ()
         self._open: Workers | None = None
         self._queues: dict[Any, Queue] = {}
@@ -82,8 +84,9 @@ class Session:
         queue = self._queue_of(node, limit_s is not None)
         facts = dict(frame.params), frame.attempt, place_to_send(node)
         alone = frame.attempt > 1 and queue.deaths > 0
-        given, tell = given_pickled(item, facts, *OTHER_PROCESSES), teller_of(node, frame)
-        entry = Entry(given, alone, limit_s is not None, tell)
+        with self.store.sending() as needs:
+            given = given_pickled(item, facts, *OTHER_PROCESSES)
+        entry = Entry(given, alone, limit_s is not None, teller_of(node, frame), needs)
         if self._lost is not None:
             raise self._lost()
         if self._serving is None:
@@ -100,7 +103,8 @@ class Session:
             if still_runs is not None:
                 add_note(error, still_runs)
             raise
-        return entry.value()
+        with self.store.receiving(_said_of(facts[2])):
+            return entry.value()
 
     def permits(self, node: Any) -> Permits:
         """Return permits for as many items as keep all workers busy; that changes with them."""
@@ -143,6 +147,7 @@ class Session:
         """Open the cluster, and send what there is to be sent whenever something has changed."""
         try:
             self._open = await self.cluster.open()
+            self.store.values = self._open.values
             self.begin(self._watch())
             while True:
                 await self._stirred.wait()
@@ -239,7 +244,8 @@ class Session:
                 if worker is None:
                     break
                 is_apart = queue.next_is_suspect and worker.threads > 1
-                entries = queue.take(-(-len(queue.pending) // max(1, threads)))
+                share = -(-len(queue.pending) // max(1, threads))
+                entries = queue.take(share, worker.address)
                 if not entries:
                     break
                 worker.chunks += 1
@@ -262,7 +268,7 @@ class Session:
             return worker
         ahead = queue.ahead_now(sum(worker.threads for worker in ready))
         free = [one for one in ready if one.has_room(ahead) and one is not self._reserved]
-        return min(free, key=lambda one: one.load, default=None)
+        return queue.placed({one.address: one for one in free}, self.workers.keys())
 
     async def _run(self, chunk: Chunk) -> None:
         """Have a chunk run, and note what its items have come to."""
@@ -319,6 +325,7 @@ class Session:
         for task in tasks:
             task.cancel()
         await outlast(tasks)
+        self.store.close()
         if self._open is None:
             return
         await outlast([self.begin(self._forgotten())])
@@ -338,4 +345,12 @@ class Session:
                 asked.append(self.opened.ask(near.address, discard, folder))
         with suppress(Exception):
             async with asyncio.timeout(CLOSE_S):
-                await asyncio.gather(*asked, return_exceptions=True)
+                for answer in await asyncio.gather(*asked, return_exceptions=True):
+                    if isinstance(answer, list):
+                        self.opened.values.release(answer)
+
+
+def _said_of(place: Mapping[str, Any]) -> str:
+    """Return what an error says of the item whose place was sent."""
+    node = f"{place['node']!r}"
+    return f"{node}, item {place['item']}" if "item" in place else node

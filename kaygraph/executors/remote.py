@@ -8,7 +8,7 @@ worked on has failed. Where nobody on that machine answers, all items of the chu
 import asyncio
 import os
 import pickle
-from collections.abc import Coroutine
+from collections.abc import Collection, Coroutine
 from contextlib import suppress
 from math import inf
 from typing import Any, Protocol, TypeVar
@@ -17,6 +17,7 @@ from ..aio.tasks import outlast
 from ..errors import ClusterUnavailableError, WorkerDiedError
 from .at_worker import Greeting, Order, discard, greet, kept, run_chunk, stop
 from .cluster import Cluster, Workers
+from .references import Needs, Store, lost
 from .spool import FAILED, LEFT, LOST, Record
 from .waiting import CHUNK_S, Entry, Queue
 
@@ -38,6 +39,9 @@ class Sender(Protocol):
 
     @property
     def opened(self) -> Workers: ...
+
+    @property
+    def store(self) -> Store: ...
 
     def begin(self, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
         """Begin something that ends with the session."""
@@ -151,27 +155,57 @@ class Chunk:
                 return
             worker.running[self.name] = self
             collected, worker.collected = worker.collected, []
+            needs = self._needs()
             order = Order(
                 greeting.token, self.name, queue.digest, [entry.given for entry in self.entries],
                 2 * CHUNK_S, worker.folder, collected,
                 any(entry.tell is not None for entry in self.entries),
+                self.session.name, self.session.opened.values.leaves, list(needs),
             )  # fmt: skip
             for entry in self.entries:
                 if entry.sent is not None and not entry.sent.done():
                     entry.sent.set_result(None)
-            submitted = self.session.opened.submit(worker.address, run_chunk, order)
+            handles = [remote.handle for remote in needs.values()]
+            submitted = self.session.opened.submit(worker.address, run_chunk, order, needs=handles)
             answer = await worker.unless_gone(submitted)
         except Gone:
             raise
         except Exception:
-            await self._leaves()
-            raise
+            if not await self._without_lost():
+                await self._leaves()
+                raise
+            return
         if answer is None:
             await self._not_here()
             return
         worker.running.pop(self.name, None)
         worker.collected.append(self.name)
-        self._end([Record(*record) for record in pickle.loads(answer)])
+        records, sizes = pickle.loads(answer)
+        claimed = self.session.store.claim(sizes, worker.address)
+        for entry in self.entries:
+            entry.claimed = claimed
+        self._end([Record(*record) for record in records])
+
+    def _needs(self) -> Needs:
+        """Return what the items refer to."""
+        return {bundle: one for entry in self.entries for bundle, one in entry.needs.items()}
+
+    async def _without_lost(self) -> bool:
+        """Have the items fail for which something is lost, and the others wait again.
+
+        Returns:
+            Whether that is why the chunk has not begun.
+        """
+        gone: Collection[str] = ()
+        with suppress(Exception):
+            gone = await self.session.store.lost_of(self._needs())
+        for entry in self.entries:
+            for bundle in entry.needs.keys() & gone:
+                entry.end(failure=lost(entry.needs[bundle]))
+        if gone:
+            self.worker.running.pop(self.name, None)
+            self.queue.put_back(self.entries)
+        return bool(gone)
 
     async def _leaves(self) -> None:
         """Look whether the worker is about to be gone.

@@ -9,7 +9,7 @@ from contextlib import suppress
 from struct import Struct
 from typing import NamedTuple
 
-RESULT, FAILED, LEFT, LOST = range(4)  # a result; an error; not run; a result too large to keep
+RESULT, FAILED, LEFT, LOST = range(4)  # a result; an error; not run; a result that is not kept
 
 HEADER = Struct("<BdQQ")
 
@@ -41,12 +41,15 @@ class Spool:
             with suppress(OSError):
                 self._file = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600)
 
-    def write(self, record: Record) -> None:
-        """Write what the next item has come to, in one step."""
+    def write(self, record: Record, has_left: bool = False) -> None:
+        """Write what the next item has come to, in one step.
+
+        ``has_left``: it refers to what is on the worker, and would be lost with that.
+        """
         if self._file is None:
             return
         kind, seconds, data, said = record
-        if len(data) + len(said) > MOST_KEPT:
+        if has_left or len(data) + len(said) > MOST_KEPT:
             kind, data, said = LOST, b"", b""
         line = HEADER.pack(kind, seconds, len(data), len(said)) + data + said
         try:

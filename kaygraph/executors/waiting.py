@@ -3,12 +3,14 @@
 import asyncio
 import pickle
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import islice
+from typing import Any, Protocol, TypeVar
 
 from ..limits.permits import Permits
 from ..run.saying import Teller
 from .cluster import WIDEST
+from .references import Needs, bytes_from_others, nearest
 from .sending import Answer, result_of
 from .speech import said_unpickled
 from .spool import FAILED, Record
@@ -19,6 +21,8 @@ GROWTH = 8  # times as many as the last time, at most
 LONG_S = 0.5  # where chunks take so long, one is sent ahead, and none of the last ones
 
 AHEAD = 3  # chunks that a thread of a worker has: the one that it works on, and the next ones
+
+LOOKED_AT = 64  # items, for one that is at home where there is room
 
 CHUNK_BYTES = 1 << 20  # that items of a chunk have at most, but for the last
 
@@ -31,8 +35,11 @@ class Entry:
         alone: Whether it makes a chunk of its own.
         tells: Whether it is waited for that it is sent.
         tell: Takes what ``exec`` says, if anybody hears that.
+        needs: What it refers to of what workers have left.
 
     Attributes:
+        home: The worker that has most of that.
+        claimed: What was left with its result: it is kept until that is read.
         sent: Set when a worker gets it; None where nobody waits for that.
         ended: Set when it is known what came of it.
         chunk: What it is sent with; None before.
@@ -42,9 +49,12 @@ class Entry:
     __slots__ = (
         "alone",
         "chunk",
+        "claimed",
         "ended",
         "failure",
         "given",
+        "home",
+        "needs",
         "record",
         "sent",
         "tell",
@@ -52,7 +62,12 @@ class Entry:
     )
 
     def __init__(
-        self, given: bytes, alone: bool = False, tells: bool = False, tell: Teller | None = None
+        self,
+        given: bytes,
+        alone: bool = False,
+        tells: bool = False,
+        tell: Teller | None = None,
+        needs: Needs | None = None,
     ) -> None:
         loop = asyncio.get_running_loop()
         self.given, self.alone, self.tell = given, alone, tell
@@ -62,6 +77,9 @@ class Entry:
         self.failure: BaseException | None = None
         self.chunk: Any = None
         self.withdrawn = False
+        self.needs = needs or {}
+        self.home = nearest(self.needs) if needs else None
+        self.claimed: Sequence[object] = ()
 
     def end(self, record: Record | None = None, failure: BaseException | None = None) -> None:
         """Note what came of it."""
@@ -86,6 +104,16 @@ class Entry:
             return result_of(record.data)
         finally:
             del error  # it holds this frame: no cycle may keep them alive
+
+
+class Free(Protocol):
+    """A worker that has room for a chunk."""
+
+    @property
+    def load(self) -> float: ...
+
+
+W = TypeVar("W", bound=Free)
 
 
 class Room(Permits):
@@ -149,6 +177,23 @@ class Queue:
         """Whether a worker has died of the next item, or of one that ran beside it."""
         return bool(self.deaths and self.pending and self.pending[0].alone)
 
+    def placed(self, free: Mapping[str, W], known: Collection[str]) -> W | None:
+        """Return who gets the next chunk of those with room, or None; its first item comes first.
+
+        Items go to the worker that has what they need. One that has nothing to do takes also what
+        another has, and then gets it from there.
+        """
+        any_of = min(free.values(), key=lambda one: one.load, default=None)
+        if any_of is None:
+            return None
+        for place, entry in enumerate(islice(self.pending, LOOKED_AT)):
+            found = free.get(entry.home) if entry.home in known else any_of  # type: ignore[arg-type]
+            if found is not None:
+                del self.pending[place]
+                self.pending.appendleft(entry)
+                return found
+        return None if any_of.load else any_of
+
     def put_back(self, entries: Sequence[Entry]) -> None:
         """Have items wait again that were not run, before all others."""
         for entry in reversed(entries):
@@ -156,18 +201,23 @@ class Queue:
             if not (entry.withdrawn or entry.ended.done()):
                 self.pending.appendleft(entry)
 
-    def take(self, share: int) -> list[Entry]:
-        """Take the items of the next chunk: a fair share of those that wait, if it is not small."""
+    def take(self, share: int, address: str) -> list[Entry]:
+        """Take the items of the next chunk: a fair share of those that wait, if it is not small.
+
+        Behind the first, it takes none of those whose values another worker has.
+        """
         pending, entries, size = self.pending, list[Entry](), 0
         number = min(self._size, max(share, self._size // 8))
         while pending and len(entries) < number and size < CHUNK_BYTES:
             if pending[0].withdrawn:
                 pending.popleft()
                 continue
-            if (pending[0].alone or self.limited) and entries:
+            if entries and (
+                pending[0].alone or self.limited or pending[0].home not in (None, address)
+            ):
                 break
             entries.append(pending.popleft())
-            size += len(entries[-1].given)
+            size += len(entries[-1].given) + bytes_from_others(entries[-1].needs, address)
             if entries[-1].alone or self.limited:
                 break
         return entries

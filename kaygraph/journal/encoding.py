@@ -17,6 +17,7 @@ from ..errors import (
     NotRecordableError,
     RecordedError,
 )
+from ..executors.references import Remote
 from . import arrays
 from .annotations import returned_by
 from .errors_as_values import Tolerated
@@ -184,6 +185,8 @@ def _advice(refused: Unrecordable, given_to: str) -> str:
         return ""
     if hasattr(cls, "get_secret_value"):
         return " A secret is not recorded: leave it out of the result."
+    if issubclass(cls, Remote):
+        return " Its value is gone with the run: return the value itself, or run without a journal."
     try:
         issubclass(cls, BaseException) or kind_of(cls)
     except TypeError:

@@ -15,6 +15,7 @@ from types import MemberDescriptorType
 from typing import Any, NamedTuple, Protocol
 
 from ..executors.rebuilding import is_heap
+from ..executors.references import Remote
 from .extensions import Unrecordable
 
 
@@ -63,6 +64,8 @@ def kind_of(cls: type) -> Kind:
     Raises:
         TypeError: They cannot be, because a part of them cannot be seen from outside.
     """
+    if issubclass(cls, Remote):
+        raise TypeError("it stands for a value that may be on a worker, and is gone with the run")
     if issubclass(cls, Enum):
         return EnumKind(cls)
     if hasattr(cls, "__struct_fields__"):

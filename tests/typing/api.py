@@ -32,6 +32,7 @@ from kaygraph import (
     Pipeline,
     Prometheus,
     RateLimit,
+    Remote,
     Retry,
     RunLog,
     StructlogObserver,
@@ -306,3 +307,11 @@ async def reading(node: Node[str, int]) -> None:
     node.say("done")
     graph.events({}, itmes=True)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
     graph.results({}, 3)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+
+
+async def staying(remote: Remote[bytes]) -> None:
+    """A value that stays on a worker is typed there and here."""
+    assert_type(Remote([1]), Remote[list[int]])
+    assert_type(remote.value, bytes)
+    assert_type(await remote.fetch(), bytes)
+    Remote()  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
