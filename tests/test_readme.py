@@ -2,11 +2,14 @@
 
 import ast
 import re
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import structlog
 
+from tests.children import ran
 from tests.test_layers import LAYERS
 
 ROOT = Path(__file__).parent.parent
@@ -25,6 +28,7 @@ PROGRAMS = {
 }
 FIRST = PROGRAMS["README.md-0"][0]
 CODE = PAGES["docs/concepts/code.md"]
+PEERS = {"# LangGraph": "langgraph", "# Prefect": "prefect", "# Kailash": "kailash"}
 SECONDS = re.compile(r"\b\d+\.\d\d s$", re.MULTILINE)  # that a program has measured
 OVER_THE_CORE = {"testing", "nodes", "patterns", "compat", "cli"}
 PACKAGE = ROOT / "kaygraph"
@@ -35,13 +39,38 @@ def test_every_program_is_followed_by_its_output() -> None:
     assert len(PROGRAMS) == sum(page.count("```python\n") for page in PAGES.values()) > 0
 
 
-@pytest.mark.parametrize(("program", "output"), PROGRAMS.values(), ids=PROGRAMS)
+OURS = {name: case for name, case in PROGRAMS.items() if not case[0].startswith(tuple(PEERS))}
+OTHERS = {name: case for name, case in PROGRAMS.items() if name not in OURS}
+
+
+@pytest.mark.parametrize(("program", "output"), OURS.values(), ids=OURS)
 def test_program_prints_what_the_readme_shows(
     program: str, output: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Run one, and compare all but measured seconds to the letter."""
     printed = run(program, capsys)
     assert SECONDS.sub("… s", printed) == SECONDS.sub("… s", output)
+
+
+@pytest.mark.proofs
+@pytest.mark.parametrize(("program", "output"), OTHERS.values(), ids=OTHERS)
+def test_program_of_another_framework_prints_what_the_page_shows(
+    program: str, output: str, tmp_path: Path
+) -> None:
+    """Where that framework is installed; it may log what it likes on standard error."""
+    peer = PEERS[" ".join(program.split()[:2])]
+    if find_spec(peer) is None:
+        pytest.skip(f"{peer} is not installed")
+    quiet = {
+        "HOME": str(tmp_path),
+        "PREFECT_HOME": str(tmp_path),
+        "PREFECT_LOGGING_LEVEL": "CRITICAL",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "90",
+    }
+    (tmp_path / "program.py").write_text(program, encoding="utf-8")
+    ended = ran(sys.executable, tmp_path / "program.py", check=True, env=quiet, cwd=tmp_path)
+    assert ended.stdout == output
 
 
 def run(program: str, capsys: pytest.CaptureFixture[str]) -> str:
