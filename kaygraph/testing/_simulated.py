@@ -15,8 +15,10 @@ from weakref import WeakSet
 
 from ..aio.tasks import retrieve_exception
 from ..run.run import Run
-from ._loop import EndlessRunError, SimulationError, VirtualClockLoop, running_loop, tasks_of
+from ._loop import EndlessRunError, SimulationError, running_loop, tasks_of
 from ._schedule import Order, Schedule, task_of
+from .network.loop import NetworkLoop
+from .network.sockets import simulated_sockets
 
 MAX_STEPS = 1_000_000
 
@@ -66,7 +68,7 @@ class InlineThreads(Executor):
             self.slept += seconds
 
 
-class SimulationLoop(VirtualClockLoop):
+class SimulationLoop(NetworkLoop):
     """A loop on which the same seed is the same run.
 
     Args:
@@ -213,6 +215,7 @@ class SimulationLoop(VirtualClockLoop):
                     retrieve_exception(task)
             if self.open_generators():
                 self.run_until_complete(self.shutdown_asyncgens())
+            self.close_network()
         except SimulationError:  # they will not: that was said, or will be, by whoever looks
             pass
         finally:
@@ -247,7 +250,8 @@ def simulating(loop: SimulationLoop) -> Iterator[None]:
     time.sleep = virtual_sleep
     checks_all, Run.checks_all = Run.checks_all, True
     try:
-        yield
+        with simulated_sockets():
+            yield
     finally:
         Run.checks_all = checks_all
         time.sleep = sleep

@@ -170,7 +170,7 @@ async def thread_goes_on_after_the_timeout(fixed: bool) -> None:
 
 @race
 async def callback_from_a_thread(fixed: bool) -> None:
-    """A thread calls the loop when it is done, and a task looks before the loop has run the call."""
+    """A thread calls the loop when it is done, and a task looks before the call has run."""
     loop = asyncio.get_running_loop()
     called = asyncio.Event()
 
