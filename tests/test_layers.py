@@ -60,6 +60,7 @@ LIBRARIES = {  # that a layer stands on
 LAZY = {
     ("executors", "cloudpickle"),
     ("executors", "distributed"),
+    ("executors", "structlog"),
     ("node", "structlog"),
     ("inspection", "prometheus_client"),
     ("observability", "opentelemetry"),

@@ -12,7 +12,6 @@ from ..errors import NodeDefinitionError, add_note
 from ..limits.clock import has_own_clock
 from ..limits.slots import Slot
 from ..run.frame import Frame
-from ..run.place import place_to_send
 from ..run.run import Run
 from ..run.saying import teller_of
 from ..run.worker_processes import WorkerProcesses
@@ -20,6 +19,7 @@ from .calling_thread import call_here, is_due, turn
 from .chunk import IN_PROCESSES, Chunk
 from .cluster import Cluster
 from .elsewhere import in_thread, run_to_end, submitted
+from .facts import facts_of
 from .kinds import YIELDING, late
 from .meter import Meter
 from .places import place_for
@@ -171,7 +171,8 @@ async def _in_thread(
 
 async def _in_process(node: Any, item: Any, frame: Frame, slot: Slot, limit_s: float | None) -> Any:
     limit = frame.rules.memory_limit if node.memory_limit is None else node.memory_limit
-    facts = frame.params, frame.attempt, limit, place_to_send(node)
+    params, attempt, place = facts_of(node, frame)
+    facts = params, attempt, limit, place
     pool = _processes(frame.run)
     settings = {
         "start_timeout": node.start_timeout, "slot": slot, "measures": frame.run.measures,
@@ -205,7 +206,7 @@ async def _in_executor(executor: Any, node: Any, item: Any, frame: Frame) -> Any
         return await session_of(frame.run, executor).call(node, item, frame, limit_s)
     from .sending import Answer, Call, has_our_main, run_call  # pickle loads where it is used
 
-    facts = dict(frame.params), frame.attempt, place_to_send(node)
+    facts = facts_of(node, frame)
     if frame.run.pickled is None:
         frame.run.pickled = {}
     tell = teller_of(node, frame)

@@ -17,11 +17,11 @@ from ..aio.tasks import outlast
 from ..errors import AttemptTimeoutError, ClusterUnavailableError, KayGraphError, add_note
 from ..limits.permits import Permits
 from ..run.frame import Frame
-from ..run.place import place_to_send
 from ..run.saying import teller_of
 from .at_worker import discard, forget
 from .cluster import Cluster, Workers
 from .elsewhere import in_time
+from .facts import facts_of
 from .references import Store
 from .remote import Chunk, Gone, Worker, host_of
 from .sending import given_pickled, node_pickled
@@ -82,8 +82,8 @@ class Session:
             Exception: Whatever ``exec`` raised.
         """
         queue = self._queue_of(node, limit_s is not None)
-        facts = dict(frame.params), frame.attempt, place_to_send(node)
         alone = frame.attempt > 1 and queue.deaths > 0
+        facts = facts_of(node, frame)
         with self.store.sending() as needs:
             given = given_pickled(item, facts, *OTHER_PROCESSES)
         entry = Entry(given, alone, limit_s is not None, teller_of(node, frame), needs)

@@ -158,12 +158,16 @@ def by_value_pickler() -> Any:
     """
     import cloudpickle  # type: ignore[import-untyped]
 
+    from .variables import by_name
+
     class Pickler(cloudpickle.Pickler):  # type: ignore[misc]
         def __init__(self, file: BytesIO, left_out: frozenset[str] = frozenset()) -> None:
             super().__init__(file)
             self._left_out = left_out
 
         def reducer_override(self, value: Any) -> Any:
+            if type(value) is ContextVar:
+                return by_name(value) or NotImplemented
             named = isinstance(value, type | FunctionType) and value.__module__ == "__main__"
             if named and travels_by_name("__main__") and _is_found(value):
                 return NotImplemented

@@ -9,10 +9,10 @@ from ..aio.lanes import Lanes
 from ..aio.tasks import outlast, retrieve_exception
 from ..errors import AttemptTimeoutError
 from ..limits.slots import Slot
-from ..run.place import place_to_send
 from ..run.saying import Teller, teller_of
 from .chunk import Chunk
 from .elsewhere import in_time
+from .facts import facts_of
 from .memory import require_measurable
 from .sending import node_pickled
 from .worker_process import WorkerProcess
@@ -123,7 +123,7 @@ class ProcessPool:
             chunk.blame(error)
             return
         worker = self._free()
-        facts = dict(frame.params), frame.attempt, dict(place_to_send(node))
+        facts = facts_of(node, frame)
         call = self._threads.begin(
             worker.run, chunk, self._pickled[node], facts, limit_s,
             START_S if start_timeout is None else start_timeout, share_s, teller_of(node, frame),

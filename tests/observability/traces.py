@@ -13,7 +13,7 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from kaygraph import BatchNode
+from kaygraph import BatchNode, ParallelBatchNode
 from kaygraph.tracing import OpenTelemetry
 
 EXPORTER = InMemorySpanExporter()  # of the process that imports this: the program's own provider
@@ -115,6 +115,10 @@ class Looks(BatchNode[Any, Seen]):
 
     def post(self, shared: Any, prep_res: Any, exec_res: Any, /) -> None:
         shared["seen"] = exec_res
+
+
+class LooksAtMany(Looks, ParallelBatchNode[Any, Seen]):
+    """Several at once."""
 
 
 class LooksAsync(Looks):
