@@ -17,12 +17,17 @@ extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
+    "llms",
     "public_names",
     "repository",
 ]
 exclude_patterns = ["_ext", "_static"]
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
+
+llms_optional = ["benchmarks", "concepts/small", "field-notes"]
+
+smartquotes = False  # "loop" is what one types
 
 html_theme = "furo"
 html_title = "kaygraph"

@@ -6,6 +6,7 @@ its own members and those of its private bases, except those for the engine.
 """
 
 import inspect
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
@@ -56,6 +57,10 @@ NAMED = {
     "kaygraph.testing.exploration": ("Exploration", "Failure"),
     "kaygraph.testing.simulation": ("Simulation",),
 }
+# What runs are made of; a member that takes or returns one of these is for the engine.
+ENGINE = frozenset(
+    ("Buffer", "Circuit", "FanOut", "Frame", "Hub", "RateClaim", "RateHere", "Run", "Slot", "Store")
+)
 MEMBERS = property | Fact | classmethod | staticmethod
 
 
@@ -86,10 +91,16 @@ def members(thing: type) -> list[str]:
         for name, value in vars(cls).items():
             shown = inspect.isfunction(value) or isinstance(value, MEMBERS)
             text = inspect.getdoc(getattr(thing, name)) if shown and name[0] != "_" else None
-            told = f" {name}: " in (thing.__doc__ or "")  # among its attributes
-            if text and not told and "for the engine" not in text:
+            listed = re.search(rf"^ +{name}: ", thing.__doc__ or "", re.MULTILINE)
+            if text and not listed and not for_the_engine(text, value):
                 found[name] = None
     return list(found)
+
+
+def for_the_engine(text: str, value: Any) -> bool:
+    """Whether the engine alone calls a member: its docstring says so, or its types."""
+    types = " ".join(map(str, getattr(value, "__annotations__", {}).values()))
+    return "for the engine" in text or not ENGINE.isdisjoint(re.findall(r"\w+", types))
 
 
 def bases_of(thing: type) -> list[Any]:
@@ -110,7 +121,8 @@ def lines_of(module: str, name: str) -> Iterator[str]:
         if inspect.isfunction(thing):
             yield f".. autofunction:: {module}.{name}"
         else:  # an alias, which has no docstring of its own
-            yield f".. py:type:: {module}.{name}"
+            yield f".. py:type:: {name}"
+            yield f"   :module: {module}"
             yield f"   :canonical: {stringify_annotation(thing, 'smart')}"
         yield ""
         return
@@ -179,7 +191,9 @@ def as_called(
     """
     if kind == "class" and signature and signature.startswith("(*_"):
         taken = inspect_signature(thing.__init__, bound_method=True)
-        signature = stringify_signature(taken, unqualified_typehints=True)
+        signature = stringify_signature(
+            taken, unqualified_typehints=True, show_return_annotation=False
+        )
     return signature.replace("<factory>", "...") if signature else signature, returns
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from kaygraph import Graph, Node, ParallelBatchNode, RateLimit
 from kaygraph.testing import simulate
 
-PICTURE = Path(__file__).parents[2] / "docs" / "timeline.svg"
+PICTURE = Path(__file__).parents[2] / "docs" / "pictures" / "timeline.svg"
 
 
 class Work(ParallelBatchNode[Any, Any]):
