@@ -1,14 +1,14 @@
-"""Addresses of files and servers, told without what is secret in them."""
+"""Addresses of files and servers, without their secrets."""
 
 import os
 import re
 
-# One @ at most: where it is clear what the password is, it is clear what is not.
+# One @ at most: only then is it clear where the password ends.
 _SERVER = re.compile(r"(?:(?P<user>[^:@/?#]*)(?::[^@/?#]*)?@)?(?P<place>[^@?#]*)(?:\?[^@]*)?")
 
 
 def without_password(url: str) -> str | None:
-    """Return a PostgreSQL url without its password and its settings, None if it cannot be one."""
+    """Return a PostgreSQL url without its password and its settings, or None if it is not one."""
     parts = _SERVER.fullmatch(url.partition("://")[2])
     if parts is None:
         return None
@@ -17,7 +17,7 @@ def without_password(url: str) -> str | None:
 
 
 def shown(address: str | os.PathLike[str]) -> str:
-    """Return the path of a file or a url, as it may be shown."""
+    """Return the path of a file or a url, safe to show."""
     text = str(os.fspath(address))
     scheme, is_url, _ = text.partition("://")
     if not is_url or scheme == "sqlite":

@@ -5,7 +5,7 @@ from typing import Any
 
 
 class MissingExtraError(ImportError):
-    """A library is needed that is not installed; the message says how to install it."""
+    """A required library is not installed; the message says how to install it."""
 
 
 def extra(module: str, name: str) -> Any:

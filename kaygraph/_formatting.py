@@ -72,7 +72,7 @@ def redacted(text: str) -> str:
 
 SHOWN = 60  # characters of an item's text
 
-LOOKED_AT = 10_000  # of a longer text only the beginning is searched: it would block the loop
+LOOKED_AT = 10_000  # of a longer text only the beginning is searched, so as not to block the loop
 
 
 class _Redacting(Repr):

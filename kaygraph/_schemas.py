@@ -1,4 +1,4 @@
-"""JSON schemas: whether they are some, and what does not fit one."""
+"""JSON schemas: whether a schema is valid, and where a value does not match it."""
 
 from collections.abc import Iterator
 from fractions import Fraction
@@ -8,42 +8,43 @@ from typing import Any
 
 from ._extras import extra
 
-SHOWN = 300  # characters of what is wrong
+SHOWN = 300  # characters of an error
 
 
 def checked_schema(name: str, value: dict[str, Any], install: str) -> dict[str, Any]:
     """Return ``value`` when it is a JSON schema; ``install`` is the extra that checks it.
 
     Raises:
-        ValueError: It is none.
+        ValueError: It is not a JSON schema.
     """
     jsonschema = extra("jsonschema", install)
     try:
         _validator(value, install).check_schema(value)
     except jsonschema.SchemaError as error:
         raise ValueError(
-            f"{name} is no JSON schema, at {error.json_path}: {error.message}"
+            f"{name} is not a JSON schema, at {error.json_path}: {error.message}"
         ) from None
     return value
 
 
 def misfit(data: Any, schema: dict[str, Any], install: str) -> str | None:
-    """Return where a value does not fit a schema, and why, or None if it does.
+    """Return where and why a value does not match a schema, or None if it does.
 
     Raises:
-        ValueError: The schema refers to what is not in it.
-        RecursionError: The value, or the schema, goes deeper than Python can follow.
+        ValueError: The schema refers to something outside of it.
+        RecursionError: The value, or the schema, is nested deeper than Python allows.
     """
     # Its $schema would lead a reference to its root back to the library's own validator.
     bare = {name: value for name, value in schema.items() if name != "$schema"}
-    # The registry is empty: what a schema refers to stands in the schema, nothing is fetched.
+    # The registry is empty: references within the schema resolve, nothing is fetched.
     registry = extra("referencing", install).Registry()
     validator = _exact(_validator(schema, install), install)(bare, registry=registry)
     try:
         best_match = extra("jsonschema", install).exceptions.best_match
         wrong = best_match(validator.iter_errors(data))
     except extra("referencing", install).exceptions.Unresolvable as error:
-        raise ValueError(f"schema refers to what is not in it: {str(error)[:SHOWN]}") from None
+        text = str(error)[:SHOWN]
+        raise ValueError(f"schema refers to something outside of it: {text}") from None
     return None if wrong is None else f"{wrong.json_path}: {wrong.message[:SHOWN]}"
 
 
@@ -54,9 +55,9 @@ def _validator(schema: Any, install: str) -> Any:
 
 @cache
 def _exact(validator: Any, install: str) -> Any:
-    """Return a validator that takes numbers as they are written, where they are divided.
+    """Return a validator that divides numbers as they are written.
 
-    jsonschema 4.26 divides floats: 19.99 / 0.01 is 1998.9999999999998, so that 19.99 would be no
+    jsonschema 4.26 divides floats: 19.99 / 0.01 is 1998.9999999999998, so 19.99 would not be a
     multiple of a cent.
     """
 
@@ -77,5 +78,5 @@ def _divides(divisor: float, number: float) -> bool:
 
 
 def _written(number: float) -> Fraction:
-    """Return the number that a float is written as, and not the one that it holds."""
+    """Return the number that a float is written as, not the one that it holds."""
     return Fraction(repr(number) if isinstance(number, float) else number)

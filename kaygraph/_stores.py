@@ -22,7 +22,7 @@ def as_mapping(store: Any) -> Mapping[Any, Any]:
 
 
 def contents_of(store: Any) -> Mapping[Any, Any] | None:
-    """Return what a store holds now, without running code of its class; None: it cannot be told.
+    """Return what a store holds now, without running code of its class; None if that is unknown.
 
     The result may be the store's own dict, and may be a copy.
     """
@@ -97,7 +97,7 @@ _slots: WeakKeyDictionary[type, Sequence[str]] = WeakKeyDictionary()
 
 
 def _slots_of(cls: type) -> Sequence[str]:
-    """Return the attributes that an object has in slots, those of its base classes first."""
+    """Return the attributes that an object has in slots, its base classes' first."""
     known = _slots.get(cls)
     if known is None:
         # Those of a pydantic model hold what it knows of its fields.

@@ -82,7 +82,7 @@ def check_flag(name: str, value: Any) -> bool:
 
 def check_name(name: str, value: Any) -> str:
     if not isinstance(value, str) or not value:
-        raise ValueError(f"{name} must be a string that is not empty, got {value!r}")
+        raise ValueError(f"{name} must be a non-empty string, got {value!r}")
     return value
 
 
@@ -110,7 +110,7 @@ def check_run_in(name: str, value: Any) -> Any:
     """Return ``value`` if it is a valid ``run_in``."""
     if _can(value, "get_executor"):
         raise ValueError(
-            f"{name} must be an executor, and a {type(value).__name__} is none: give {name}="
+            f"{name} must be an executor, and a {type(value).__name__} is not one: give {name}="
             "Dask(client), from kaygraph.executors.dask"
         )
     is_place = value is None or (isinstance(value, str) and value in ("loop", "thread", "process"))
@@ -139,7 +139,7 @@ def check_workers(name: str, value: Any) -> Any:
 
 
 def optional(check: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
-    """Return a check that also accepts None, which means that nothing is set."""
+    """Return a check that also accepts None, which means not set."""
 
     def check_or_none(name: str, value: Any) -> Any:
         return None if value is None else check(name, value)

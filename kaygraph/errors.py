@@ -24,11 +24,11 @@ KayGraphError
     ├── JournalLockedError       another process holds the journal's lock (also a TimeoutError)
     ├── JournalFullError         there is no space left for the journal
     ├── JournalCorruptError*     what the journal holds is not what was written
-    ├── JournalVersionError*     a newer kaygraph has made the journal
+    ├── JournalVersionError*     a newer kaygraph wrote the journal
     ├── RunUnknownError          the journal has no such run (also a LookupError)
     ├── RunExistsError           the journal has a run of that id already (also a ValueError)
     ├── RunTakenOverError        another process has resumed the run
-    ├── RunDivergedError*        a resumed run goes another way than the recorded one
+    ├── RunDivergedError*        a resumed run takes another path than the recorded one
     ├── NodeChangedError*        the code of a node with recorded results has changed
     ├── AlreadyAnsweredError     a wait has been answered before (also a ValueError)
     ├── WaitUnknownError         a run does not wait for what was answered (also a LookupError)
@@ -59,7 +59,7 @@ NEGATIONS = ("dis", "un", "in", "im", "ir", "il", "non", "not", "no", "de", "mis
 
 
 def _are_opposites(name: str, other: str) -> bool:
-    """Whether one is the other with a prefix that says the contrary: approve and disapprove."""
+    """Whether one is the other with a negating prefix: approve and disapprove."""
     longer, shorter = sorted((name.lower(), other.lower()), key=len, reverse=True)
     prefix = longer.removesuffix(shorter)
     return prefix != longer and prefix.rstrip("_- ") in NEGATIONS
@@ -132,7 +132,7 @@ class DeadlineExceededError(AttemptTimeoutError):
 
 
 class AwaitedCancelledError(KayGraphError):
-    """What a hook awaited was cancelled by other code; nobody has cancelled the run.
+    """What a hook awaited was cancelled by other code; the run was not cancelled.
 
     An ordinary failure, which is retried, collected and routed like any other. The CancelledError
     is its ``__cause__``.
@@ -158,8 +158,8 @@ class WorkerDiedError(KayGraphError):
     """A worker process ended while it worked on an item: it was killed or ran out of memory.
 
     Attributes:
-        exit_code: How it ended: an exit code, minus the number of a signal, or None if it was
-            kaygraph that ended it.
+            exit_code: How it ended: an exit code, or minus the number of a signal; None if kaygraph
+                ended it.
     """
 
     exit_code: int | None = None
@@ -209,7 +209,7 @@ class RunInterrupted(SystemExit, KeyboardInterrupt):
         self.signal = signal.Signals(number)
 
     def __str__(self) -> str:
-        end = "what was in flight has ended" if self.drained else "what was in flight was cancelled"
+        end = "the work in flight has ended" if self.drained else "the work in flight was cancelled"
         return f"ended by {self.signal.name}; {end}"
 
 
@@ -255,18 +255,18 @@ class JournalFullError(JournalError):
 
 
 class JournalCorruptError(JournalError):
-    """What the journal holds is not what was written, or is no journal."""
+    """What the journal holds is not what was written, or is not a journal."""
 
 
 class JournalVersionError(JournalError):
-    """The journal was made by a newer version of kaygraph, and was left as it is."""
+    """The journal was made by a newer version of kaygraph, and was left unchanged."""
 
 
 class RunUnknownError(JournalError, LookupError):
     """The journal has no run of this id.
 
     Attributes:
-        run: The id.
+        run: The id of the run.
         known: The ids of the runs that it has, the newest first.
     """
 
@@ -282,7 +282,7 @@ class RunUnknownError(JournalError, LookupError):
 
 
 class RunExistsError(JournalError, ValueError):
-    """The journal has a run of this id already."""
+    """The journal already has a run of this id."""
 
 
 class RunTakenOverError(JournalError):
@@ -290,15 +290,15 @@ class RunTakenOverError(JournalError):
 
 
 class RunDivergedError(JournalError):
-    """A resumed run goes another way than the run that was recorded."""
+    """A resumed run takes another path than the recorded run."""
 
 
 class NodeChangedError(JournalError):
-    """The code of a node has changed since results of it were recorded."""
+    """The code of a node has changed since its results were recorded."""
 
 
 class AlreadyAnsweredError(JournalError, ValueError):
-    """What a run waits for has been answered before; the first answer stands."""
+    """What a run waits for was already answered; the first answer stands."""
 
 
 class WaitUnknownError(JournalError, LookupError):
@@ -306,7 +306,7 @@ class WaitUnknownError(JournalError, LookupError):
 
 
 class NotRecordableError(JournalError, TypeError):
-    """A value would not come back equal from the journal, and so it was not recorded."""
+    """A value would not come back equal from the journal, so it was not recorded."""
 
 
 class Drop(Exception):  # noqa: N818 - it is an instruction, not an error

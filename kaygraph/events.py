@@ -12,17 +12,17 @@ from .outcome import Status
 
 
 class Usage(NamedTuple):
-    """What an item took besides the time in ``exec``; measured only while somebody observes.
+    """What an item took besides the time in ``exec``; measured only while the run has observers.
 
     Attributes:
         cpu_s: Processor time of a ``def exec``, in seconds, in threads and processes too. That of
             an ``async def`` is part of the event loop's.
-        queued_s: Seconds in line for permits, keys and rates, since the worker's last item.
+        queued_s: Seconds spent waiting for permits, keys and rates, since the worker's last item.
         queued_for: What was waited for last: ``"max_workers"``, ``"limit_by"`` or ``"rate"``.
         pickup_s: Seconds for which the finished result of a thread waited for the event loop.
         memory: The most bytes that the worker process has held so far; 0 elsewhere.
-        start_s: Seconds until the worker process had started and had imported what it needs; they
-            are no part of the time in ``exec``.
+        start_s: Seconds until the worker process had started and imported what it needs; they
+            are not part of the time in ``exec``.
         cached: Whether a Cache had the result, so that ``exec`` was not called.
     """
 
@@ -143,7 +143,7 @@ class ItemFailed(NamedTuple):
 
 
 class BatchFinished(NamedTuple):
-    """A node has finished with its last item, or ends with an error: what became of its items.
+    """A node has finished with its last item, or ended with an error: how its items ended.
 
     The items of a ``BatchGraph`` are its rounds. ``failed`` counts those that timed out as well.
     An item that was read is ``ok`` unless it is counted elsewhere. ``seconds`` is how long it took
@@ -232,7 +232,7 @@ class Observer(Protocol):
     """A callable that accepts an event, such as ``events.append``; it is called on the event loop.
 
     An observer that raises does not end the run, and is called with the next event again. The
-    loop's exception handler gets the first error of several in a row. After 25 in a row it gets
+    loop's exception handler gets the first of several errors in a row. After 25 in a row it gets
     another, and the observer is not called again in this run.
     """
 

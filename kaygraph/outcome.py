@@ -42,12 +42,12 @@ class Outcome(Generic[T]):
 
     @property
     def ok(self) -> bool:
-        """Whether there is a value."""
+        """Whether it ended well, with a value."""
         return self.status == "ok"
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         """Show it in a notebook, as a table and as text; secrets in its values are hidden."""
-        from ._formatting import error_text, value_text  # these load where they are used
+        from ._formatting import error_text, value_text  # imported only when needed
         from .drawing.tables import html_table
 
         value = value_text(self.value) if self.ok else ""

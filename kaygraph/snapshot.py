@@ -1,7 +1,7 @@
-"""What a run is at, at one moment: plain data, which nobody collects before it is asked for.
+"""What a run is doing at one moment: plain data, collected only on request.
 
-Times are in seconds. ``node`` is the name of a node after those of the graphs around it, as events
-have it (``Inner/Fetch``).
+Times are in seconds. ``node`` is the name of a node, after the names of the graphs that enclose it,
+as in events (``Inner/Fetch``).
 """
 
 from collections.abc import Mapping
@@ -19,12 +19,12 @@ WaitKind = Literal[
 
 @dataclass(frozen=True, slots=True)
 class StageSnapshot:
-    """A pipeline's stage; the times are summed over its workers.
+    """A stage of a pipeline; the times are summed over its workers.
 
     Attributes:
-        busy_s: In which they worked; they may do so now.
-        starved_s: In which they waited for items.
-        blocked_s: In which they waited for room behind the stage.
+        busy_s: Time spent working, up to now.
+        starved_s: Time spent waiting for items.
+        blocked_s: Time spent waiting for room in the buffer behind the stage.
     """
 
     workers: int
@@ -35,22 +35,22 @@ class StageSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class NodeSnapshot:
-    """What a node has done, and is doing.
+    """What a node has done and is doing.
 
     Attributes:
-        state: ``"running"`` while it runs in at least one place; else how its last run has ended.
+        state: ``"running"`` while it runs in at least one place; otherwise how its last run ended.
         running: In how many places it runs now: visits, rounds, branches.
-        runs: How often it has ended, ``failed_runs`` of them with an error.
-        seconds: How long its ended runs took, in all.
-        total: How many items there are in its current runs; None where that is not known.
-        items: How many have been taken up.
-        in_flight: For how many of them ``exec`` runs, or is about to.
+        runs: How many of its runs have ended, ``failed_runs`` of them with an error.
+        seconds: How long its ended runs took in total.
+        total: How many items there are in its current runs; None if unknown.
+        items: How many were started.
+        in_flight: For how many of them ``exec`` runs, or is about to run.
         waiting: How many of them wait: for their next attempt, or for their key.
-        ok: How many have ended well. ``failed``, ``skipped`` and ``cancelled``: the others.
-        retried: How many attempts have failed that were followed by another one.
-        workers: How many items at once it may work on; None for a node that has only one.
-        limit: What ``max_workers="auto"`` has found so far.
-        stage: As a stage of a pipeline.
+        ok: How many succeeded. ``failed``, ``skipped`` and ``cancelled``: the others.
+        retried: How many failed attempts were followed by another one.
+        workers: How many items it may work on at once; None for a node that has only one.
+        limit: The current limit of ``max_workers="auto"``.
+        stage: Its figures as a stage of a pipeline.
     """
 
     name: str
@@ -75,12 +75,12 @@ class NodeSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class CapSnapshot:
-    """Permits, of a node or a graph, or of one key of a node.
+    """The permits of a node or a graph, or of one key of a node.
 
     Attributes:
-        owner: Whose they are: ``"Graph 'crawl'"``, ``"'Fetch'"``.
-        key: As text, where they are those of a key.
-        holders: How many each node holds.
+        owner: Whose permits they are: ``"Graph 'crawl'"``, ``"'Fetch'"``.
+        key: The key as text, if they are the permits of a key.
+        holders: How many permits each node holds.
     """
 
     owner: str
@@ -93,9 +93,9 @@ class CapSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class RateSnapshot:
-    """A rate limit of a node: ``used`` is the share of the window that is taken, up to 1.
+    """A rate limit of a node: ``used`` is the share of the window in use, up to 1.
 
-    ``seconds_left``: until the next of those who wait may begin.
+    ``seconds_left``: until the next waiting call may begin.
     """
 
     node: str
@@ -108,7 +108,7 @@ class RateSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class BreakerSnapshot:
-    """A circuit breaker; ``seconds_left``: until the next call is let through."""
+    """A circuit breaker; ``seconds_left``: until the next call is admitted."""
 
     node: str
     name: str | None
@@ -119,7 +119,7 @@ class BreakerSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class BufferSnapshot:
-    """What lies between two stages of a pipeline; ``before`` is None in front of the first."""
+    """The buffer between two stages of a pipeline; ``before`` is None for the first stage's."""
 
     before: str | None
     after: str
@@ -139,7 +139,7 @@ class JoinSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class SourceSnapshot:
-    """An async source of items that is being read: how many it has given, and where it is."""
+    """An async source that is being read: how many items it has yielded, and where it is."""
 
     node: str
     items: int
@@ -150,7 +150,7 @@ class SourceSnapshot:
 class ExecutorSnapshot:
     """Threads or processes: how many calls of ``exec`` of each node run there, or wait there.
 
-    ``size``: how many calls run there at once at most; None where that is not known.
+    ``size``: at most how many calls run there at once; None if unknown.
     """
 
     kind: ExecutorKind
@@ -160,15 +160,15 @@ class ExecutorSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """Something that does not move: what it waits for, who holds that, and until when.
+    """Something that waits: for what, who holds that, and until when.
 
     Attributes:
         count: How many wait there: items, workers or tokens.
         on: What they wait for.
         holders: How much of it each node holds.
-        seconds_left: Until it ends by itself; None where that is not known.
-        since: For how long it has lasted; None where that is not known.
-        text: All that as a sentence.
+        seconds_left: Until it ends by itself; None if unknown.
+        since: How long it has lasted; None if unknown.
+        text: All of this as a sentence.
     """
 
     node: str
@@ -186,13 +186,13 @@ class RunSnapshot:
     """A run at one moment.
 
     Attributes:
-        run: What tells it from other runs, in its log lines too.
-        name: Of the graph or node that runs.
-        at: When it was taken, in seconds since 1970.
-        seconds: How long the run takes so far; None where that was not noted.
-        nodes: In the order in which they began; without an observer that was there from the
+        run: The identifier of the run, also in its log lines.
+        name: The name of the graph or node that runs.
+        at: When the snapshot was taken, in seconds since 1970.
+        seconds: How long the run has taken so far; None if that was not recorded.
+        nodes: In the order in which they began; without an observer that was present from the
             beginning (an Inspector, Progress, ``watch=``), those that run now.
-        waits: Whatever does not move; the longest lines first.
+        waits: Everything that waits; the longest queues first.
     """
 
     run: str
@@ -212,26 +212,26 @@ class RunSnapshot:
     error: str | None = None
 
     def explain(self) -> str:
-        """Return why the run does not go on, where it does not: a line for each wait."""
+        """Return why the run makes no progress: one line for each wait."""
         if self.state in ("finished", "failed"):
             how = "has ended" if self.error is None else f"has ended with {self.error}"
             return f"{self.name}: the run {how}."
         if not self.name:
-            return "the run has not begun yet."
+            return "the run has not started yet."
         if not self.waits:
-            return f"{self.name}: nothing waits."
+            return f"{self.name}: nothing is waiting."
         return "\n".join(wait.text for wait in self.waits)
 
     def ended(self, error: str | None) -> "RunSnapshot":
-        """Return it as that of a run that is over."""
+        """Return this snapshot as that of a finished run."""
         return replace(self, state="finished" if error is None else "failed", error=error)
 
     def node(self, name: str) -> NodeSnapshot | None:
-        """Return a node by its name; None where it has not begun."""
+        """Return a node by its name; None if it has not started."""
         return next((node for node in self.nodes if node.name == name), None)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as plain data, for JSON."""
+        """Return the snapshot as plain data, for JSON."""
         return _plain(self)  # type: ignore[no-any-return]
 
 

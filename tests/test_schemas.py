@@ -19,11 +19,11 @@ def test_what_does_not_fit_is_told_with_its_place() -> None:
 
 def test_a_schema_that_is_none_is_refused() -> None:
     """With the place that is wrong."""
-    with pytest.raises(ValueError, match=r"schema is no JSON schema, at \$\.type"):
+    with pytest.raises(ValueError, match=r"schema is not a JSON schema, at \$\.type"):
         checked_schema("schema", {"type": "whole"}, "journal")
 
 
 def test_nothing_is_fetched() -> None:
     """A reference to what stands elsewhere is an error."""
-    with pytest.raises(ValueError, match="refers to what is not in it"):
+    with pytest.raises(ValueError, match="refers to something outside of it"):
         misfit(1, {"$ref": "https://example.org/schema.json"}, "journal")

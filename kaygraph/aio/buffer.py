@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class Buffer(Generic[T]):
-    """A queue of at most ``size`` items, which several may write to and read from.
+    """A queue of at most ``size`` items, with any number of writers and readers.
 
     A writer suspends only while the buffer is full, a reader only while it is empty: items of a
     fast stream are passed on ``size`` at a time, those of a slow one one by one.
@@ -44,7 +44,7 @@ class Buffer(Generic[T]):
             await self.room()
 
     async def room(self, number: int = 1) -> None:
-        """Wait until there is room for an item, or for so many."""
+        """Wait until there is room for an item, or for that many."""
         while len(self.items) > self.size - number and not self.closed:
             await raise_if_cancelled()  # the reader may be gone
             await woken(self.writers)
@@ -67,7 +67,7 @@ class Buffer(Generic[T]):
         return item
 
     def take_many(self, most: int) -> list[T]:
-        """Remove and return the first items, at most so many."""
+        """Remove and return the first items, at most that many."""
         items, writers = self.items, self.writers
         number = min(most, len(items))
         if number == len(items):
@@ -94,7 +94,7 @@ class Buffer(Generic[T]):
 
 
 def wake(waiters: "deque[asyncio.Future[None]]") -> None:
-    """Wake the task that has waited longest."""
+    """Wake the task that has waited the longest."""
     while waiters:
         waiter = waiters.popleft()
         if not waiter.done():

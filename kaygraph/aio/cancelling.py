@@ -1,4 +1,4 @@
-"""Cancellations that the engine asks for, and those that nobody has asked for.
+"""Cancellations that the engine requested, and those that nobody requested.
 
 Before Python 3.13, a TaskGroup whose child fails while the block already waits for its end leaves a
 cancellation behind in the task around: its count stays one too high, and nothing is cancelled.
@@ -11,21 +11,21 @@ from weakref import WeakSet
 
 ARE_LEFT_BEHIND = sys.version_info < (3, 13)
 
-# Tasks that the engine has cancelled, as far as they may be those of workers.
+# Tasks that the engine has cancelled and that may belong to workers.
 CANCELLED: "WeakSet[asyncio.Task[Any]]" = WeakSet()
 
 
 def cancel(task: "asyncio.Task[Any]") -> None:
-    """Cancel a task in which a worker may be at work."""
+    """Cancel a task in which a worker may be running."""
     CANCELLED.add(task)
     task.cancel()
 
 
 def forget(task: "asyncio.Task[Any]", earlier: int) -> bool:
-    """Forget cancellations of a task that nobody has asked for; return whether there were any.
+    """Forget a task's cancellations that nobody requested; return whether there were any.
 
     Args:
-        task: The task of a worker, which nobody but the engine knows, and what runs within it.
+        task: The task of a worker; only the engine and what runs within it know the task.
         earlier: How often it had been cancelled before.
     """
     if not ARE_LEFT_BEHIND or task in CANCELLED:

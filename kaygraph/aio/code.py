@@ -1,4 +1,4 @@
-"""Whose code a file is: the engine's, that of asyncio, or a user's."""
+"""Who owns the code in a file: the engine, asyncio or the user."""
 
 import asyncio
 import os
@@ -20,7 +20,7 @@ ENGINE, EXECUTORS, WAIT, USER = "engine", "executors", "wait", "user"
 
 @cache
 def kind_of(path: str) -> str:
-    """Return whose code a file is: the engine's, asyncio's, or that of a hook."""
+    """Return who owns the code in a file: the engine, asyncio or a hook."""
     if path.startswith(ROOT + os.sep):
         package = path[len(ROOT) + 1 :].split(os.sep)[0]
         if package in NODES:

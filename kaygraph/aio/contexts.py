@@ -1,4 +1,4 @@
-"""Coroutines in a context of their own."""
+"""Coroutines that run in their own context."""
 
 from asyncio import CancelledError
 from collections.abc import Awaitable, Callable, Coroutine, Generator
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 
 class Apart(Generic[T]):
-    """Awaits a coroutine in a context of its own: what it sets is not seen outside.
+    """Awaits a coroutine in its own context: context variables that it sets are not seen outside.
 
     It stays in its task, unlike a task with a context.
     """
@@ -38,7 +38,7 @@ class Apart(Generic[T]):
                 except BaseException as error:
                     step, value = coroutine.throw, error
         finally:
-            value = None  # an error holds this frame: no cycle may stay
+            value = None  # an error holds this frame: avoid a reference cycle
 
 
 async def settled(
@@ -49,12 +49,12 @@ async def settled(
     index: int,
     in_own_task: bool = True,
 ) -> tuple[Callable[..., Awaitable[Any]], Context]:
-    """Deal with what an item has left behind, and return how to go on: what to call, and where.
+    """Clean up after an item, and return how to go on: what to call, and where.
 
-    It may have swallowed its cancellation: then what is under way ends all the same, with a note
-    of the node's ``name`` and the item's ``index``. It may have set context variables: from then on
-    each call is made in a copy of the context before. ``in_own_task``: the worker has a task that
-    nobody else knows.
+    The item may have swallowed its cancellation: then the current call ends with an error anyway,
+    with a note of the node's ``name`` and the item's ``index``. It may have set context variables:
+    from then on each call is made in a copy of the context before. ``in_own_task``: the worker
+    has a task that nobody else knows.
     """
     if cancelled() and not (in_own_task and forget_left_behind()):
         try:

@@ -1,4 +1,4 @@
-"""Calls in threads that are handed over in one queue, and answered many at a time."""
+"""Calls in threads: passed on in one queue, with their results returned in batches."""
 
 import asyncio
 from collections import deque
@@ -14,7 +14,7 @@ IDLE_S = 0.05  # how long a thread waits for another call before it goes back to
 
 
 class Ended:
-    """What a call has come to."""
+    """The result of a call."""
 
     __slots__ = ("error", "value")
 
@@ -23,21 +23,21 @@ class Ended:
         self.error: BaseException | None = None
 
     def result(self) -> Any:
-        """Return what the call has returned, or raise what it has raised; once."""
+        """Return what the call returned, or raise what it raised; once."""
         if self.error is None:
             return self.value
         error, self.error = self.error, None
         try:
             raise error
         finally:
-            del error, self  # they hold this frame: no cycle may keep them alive
+            del error, self  # they hold this frame: avoid a reference cycle
 
 
 class Call(Ended):
-    """One call. Its future only tells that there is an answer, which no future makes another of.
+    """One call. Its future only signals that there is an answer; it does not hold the answer.
 
     Attributes:
-        answered: Is done, on the loop, once the call has ended, or its caller was cancelled.
+        answered: Done, on the loop, once the call has ended or its caller was cancelled.
         ended: The loop knows that the call has ended, or was not made.
     """
 
@@ -48,7 +48,7 @@ class Call(Ended):
     ) -> None:
         super().__init__()
         self.answered, self.work, self.args = answered, work, args
-        self.untaken = [True]  # whoever pops it decides whether the call is made: that is one step
+        self.untaken = [True]  # popping it, which is atomic, decides whether the call is made
         self.ended = False
 
     def take(self) -> bool:
@@ -60,18 +60,18 @@ class Call(Ended):
 
 
 class Lanes(ThreadPoolExecutor):
-    """Threads, of which some take calls from one queue: as many as there are calls without answer.
+    """Threads, some of which take calls from one queue: as many as there are unanswered calls.
 
-    What costs most about a thread is to wake it, and to be woken by it. A thread that has made its
-    call takes the next one, and the loop is woken once for all answers that have come meanwhile.
+    The main cost of a thread is to wake it and to be woken by it. A thread that has made its
+    call takes the next one, and the loop is woken once for all answers that have come in between.
 
-    Made on the loop that is to have the answers. ``submit`` is as it always is.
+    Create it on the loop that receives the answers. ``submit`` works as usual.
     """
 
     def __init__(self, most: int, name: str) -> None:
         super().__init__(most, thread_name_prefix=name)
         self._loop = asyncio.get_running_loop()
-        # A loop may bring its own: in a simulation calls are made at once, in the loop's thread.
+        # A loop may have its own: in a simulation, calls are made at once, in the loop's thread.
         self._inline: Executor | None = getattr(self._loop, "threads", None)
         self._calls: SimpleQueue[Call | None] = SimpleQueue()
         self._answers: deque[Call] = deque()
@@ -95,7 +95,7 @@ class Lanes(ThreadPoolExecutor):
         if starts:
             try:
                 self.submit(self._serve)
-            except BaseException:  # there can be no more threads
+            except BaseException:  # no more threads can be started
                 call.take()
                 with self._lock:
                     self._lanes -= 1
@@ -105,7 +105,7 @@ class Lanes(ThreadPoolExecutor):
     async def take_back(self, call: Call, stop: Callable[[], object]) -> None:
         """End a call whose caller was cancelled.
 
-        One that no thread has begun is not made. Any other is told to ``stop`` and waited for.
+        A call that no thread has begun is not made. Any other is stopped (``stop``) and awaited.
         """
         if call.take():
             return
@@ -115,7 +115,7 @@ class Lanes(ThreadPoolExecutor):
             await outlast([call.answered])
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """End the threads; there are no calls any more."""
+        """End the threads; no calls are left."""
         with self._lock:
             for _ in range(self._lanes):
                 self._calls.put(None)
@@ -123,7 +123,7 @@ class Lanes(ThreadPoolExecutor):
         super().shutdown(wait, cancel_futures=cancel_futures)
 
     def _serve(self) -> None:
-        """Make calls, in a thread, as long as there are any."""
+        """Make calls, in a thread, until there are none left."""
         get, answers = self._calls.get, self._answers
         while True:
             try:
@@ -143,7 +143,7 @@ class Lanes(ThreadPoolExecutor):
                 self._told = True
                 try:
                     self._loop.call_soon_threadsafe(self._deliver)
-                except RuntimeError:  # the loop is closed: nobody waits any more
+                except RuntimeError:  # the loop is closed: nobody is waiting
                     return
 
     def _deliver(self) -> None:

@@ -1,4 +1,4 @@
-"""How values go on one by one, and no faster than they are taken up."""
+"""Values passed on one by one, no faster than they are consumed."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
@@ -11,7 +11,7 @@ V = TypeVar("V", contravariant=True)
 
 
 class Outlet(Protocol[V]):
-    """Where values go on to."""
+    """Where values are passed on to."""
 
     def put(self, value: V, /) -> bool:
         """Pass a value on; return False when ``ready`` must be awaited before the next."""
@@ -21,15 +21,15 @@ class Outlet(Protocol[V]):
 
 
 class ItemOutlet(Outlet[V], Protocol[V]):
-    """Where the values of one item after another go on to."""
+    """Where the values of one item after another are passed on to."""
 
     # The worker's permits, given back while `ready` waits, and the time limits, which stand still.
     slot: Any
-    count: int  # how many values of the current item have gone on
+    count: int  # how many values of the current item were passed on
     waited_s: float  # how long the current item has waited in `ready`
 
     def begin(self, index: int, /) -> None:
-        """Begin with the values of another item."""
+        """Start with the values of another item."""
 
     @property
     def is_late(self) -> bool:
@@ -37,17 +37,17 @@ class ItemOutlet(Outlet[V], Protocol[V]):
 
     @property
     def free(self) -> int:
-        """How many values may be put before ``ready`` must be awaited again; at least 1."""
+        """How many values to put at most before awaiting ``ready`` again; at least 1."""
 
 
 class ListOutlet:
-    """Where the lists of a source go: to ``take_up``, before the next is asked for.
+    """Where the lists of a source go: to ``take_up``, before the next one is requested.
 
     Args:
         take_up: Removes the items that it has taken up, also when it is cancelled.
 
     Attributes:
-        takes_up: Whether it is under way, or has failed.
+        takes_up: Whether it is running, or has failed.
     """
 
     def __init__(self, take_up: Callable[[list[Any]], Awaitable[None]]) -> None:
@@ -70,7 +70,7 @@ class ListOutlet:
 async def hand_on(values: AsyncIterator[T], outlet: Outlet[T]) -> None:
     """Put each value into the outlet as it comes, and close the iterator at the end.
 
-    This task makes every step of the iterator, and makes none before there is room for its value.
+    This task makes every step of the iterator, but only once there is room for its value.
     A cancellation that comes while it waits for room is raised in the generator, at its yield: it
     may be the cancellation of a scope that the generator holds, which then deals with it.
     """
@@ -95,8 +95,8 @@ async def hand_on(values: AsyncIterator[T], outlet: Outlet[T]) -> None:
 async def close(values: AsyncIterator[Any]) -> None:
     """Close an async iterator that can be closed, wherever it stands.
 
-    A task group that a generator holds makes an error group of the GeneratorExit that closes it:
-    that is no error.
+    A task group that a generator holds turns the GeneratorExit that closes it into an error group:
+    that is not an error.
     """
     if not hasattr(values, "aclose"):
         return
@@ -112,7 +112,7 @@ def _raise_errors(group: BaseExceptionGroup[BaseException]) -> None:
         try:
             raise errors from None
         finally:
-            del errors  # they hold this frame: no cycle may keep them alive
+            del errors  # they hold this frame: avoid a reference cycle
 
 
 async def _throw(cancellation: asyncio.CancelledError, values: Any, outlet: Outlet[Any]) -> None:
@@ -122,10 +122,10 @@ async def _throw(cancellation: asyncio.CancelledError, values: Any, outlet: Outl
             raise cancellation
         try:
             value = await values.athrow(cancellation)
-        except BaseExceptionGroup as group:  # it has closed another one within
+        except BaseExceptionGroup as group:  # it has closed another one inside
             _raise_errors(group)
             raise cancellation from None
-        await raise_if_cancelled()  # it was no scope of the generator's, which has swallowed it
+        await raise_if_cancelled()  # the generator has swallowed it
         outlet.put(value)
         try:
             return await outlet.ready()

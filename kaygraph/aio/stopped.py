@@ -1,6 +1,6 @@
-"""What was under way when it was cancelled: told by the error of the limit that cancelled it.
+"""What was running when it was cancelled, for the error of the limit that cancelled it.
 
-It travels with the CancelledError, from the task that was cancelled to those that wait for it.
+It travels with the CancelledError, from the cancelled task to those that wait for it.
 """
 
 from asyncio import CancelledError
@@ -15,7 +15,7 @@ MOST = 5  # places that an error names
 
 
 class Stopped:
-    """Where work was cancelled, and what it had failed with before, to be tried again."""
+    """Where work was cancelled, and the error before, if it was to be retried."""
 
     __slots__ = ("failures", "places")
 
@@ -38,13 +38,13 @@ def stopped_at(error: BaseException, place: str) -> None:
 
 
 def stopped_after(cancellation: CancelledError, failure: BaseException | None) -> None:
-    """Note what the attempt before the one that was cancelled has failed with."""
+    """Note the error of the attempt before the cancelled one."""
     if failure is not None:
         _stopped(cancellation).failures.append(failure)
 
 
 def merge(cancellation: CancelledError, others: Iterable[CancelledError]) -> None:
-    """Note at the cancellation of a task what is known of the tasks that were cancelled with it."""
+    """Add to a task's cancellation what is known of the tasks that were cancelled with it."""
     known = _stopped(cancellation)
     for other in others:
         if other is not cancellation:
@@ -53,9 +53,9 @@ def merge(cancellation: CancelledError, others: Iterable[CancelledError]) -> Non
 
 
 def tell(error: BaseException, cancellation: BaseException | None) -> BaseException | None:
-    """Note at the error of a limit where it has cancelled the work; return the error's cause.
+    """Add to the error of a limit where it cancelled the work; return the error's cause.
 
-    That is what failed while it was cancelled, or what it had failed with before, if anything.
+    The cause is what failed while it was cancelled, or the error before, if any.
     """
     if not isinstance(cancellation, CancelledError):
         return cancellation

@@ -24,10 +24,10 @@ if sys.version_info >= (3, 12):
     ) -> "list[asyncio.Task[T]]":
         """Return a task for each work, in their order.
 
-        ``at_once``: each takes its first step here, before the next is made; one that does not
-        suspend is done then, and costs half as much. Not on a loop that has somebody else make its
-        tasks, such as that of a simulation. What ends the program does not come out of here: it is
-        the error of its task, the last one that is made.
+        ``at_once``: each takes its first step here, before the next is made; a task that does not
+        suspend is done then, and costs half as much. Not on a loop that has its own task factory,
+        such as that of a simulation. What ends the program is not raised here: it is the error of
+        its task, the last one that is made.
         """
         if not at_once or loop.get_task_factory() is not None:
             return list(map(loop.create_task, works))
@@ -75,7 +75,7 @@ CALLER: ContextVar[Caller] = ContextVar("kaygraph_caller")
 
 
 async def outlast(futures: Iterable["asyncio.Future[Any]"]) -> None:
-    """Wait until all are done, however often the waiter is cancelled; then let that through."""
+    """Wait until all are done, however often the waiter is cancelled; then raise that."""
     cancelled: asyncio.CancelledError | None = None
     shield: AbstractContextManager[object] = nullcontext()
     while pending := [future for future in futures if not future.done()]:
@@ -90,10 +90,10 @@ async def outlast(futures: Iterable["asyncio.Future[Any]"]) -> None:
 
 
 def _anyio_shield() -> AbstractContextManager[object]:
-    """Return what keeps the cancellations of anyio's scopes away from a wait, and no others.
+    """Return a guard that keeps the cancellations of anyio's scopes, and no others, from a wait.
 
     A scope that was cancelled cancels its task at every turn of the loop until the task has left
-    it: a wait that goes on all the same would keep a processor busy. Where anyio is not loaded,
+    it: a wait that goes on anyway would keep a processor busy. Where anyio is not loaded,
     there are no scopes.
     """
     if "anyio" not in sys.modules:
@@ -104,12 +104,12 @@ def _anyio_shield() -> AbstractContextManager[object]:
 
 
 async def in_own_task(work: Coroutine[Any, Any, T]) -> T:
-    """Await ``work`` in a task, which has a stack of its own; a cancellation is passed on once."""
+    """Await ``work`` in a task, which has its own stack; a cancellation is passed on once."""
     task = asyncio.get_running_loop().create_task(work)
     try:
         await asyncio.wait([task])
     except asyncio.CancelledError as error:
-        task.cancel(*error.args)  # by which an anyio scope knows its own
+        task.cancel(*error.args)  # by which an anyio scope recognises its own
         with suppress(asyncio.CancelledError):
             await outlast([task])
         if not task.cancelled() and task.exception() is None:
@@ -118,7 +118,7 @@ async def in_own_task(work: Coroutine[Any, Any, T]) -> T:
 
 
 def retrieve_exception(future: "asyncio.Future[Any]") -> None:
-    """A callback that takes note of an error which nobody is left to hear of."""
+    """A callback that retrieves an error that nobody is left to receive."""
     if not future.cancelled():
         future.exception()
 
@@ -134,7 +134,7 @@ def errors_of(tasks: Iterable["asyncio.Future[Any]"]) -> list[BaseException]:
 def _ends_of(
     tasks: Iterable["asyncio.Future[Any]"],
 ) -> tuple[list[BaseException], list[asyncio.CancelledError]]:
-    """Return the errors of finished tasks, and their cancellations, which a task tells once."""
+    """Return the errors of finished tasks, and their cancellations, which a task gives once."""
     errors: dict[int, BaseException] = {}
     cancellations: list[asyncio.CancelledError] = []
     for task in tasks:
@@ -160,7 +160,7 @@ def _ends_of(
 def with_errors(
     cancellation: asyncio.CancelledError, tasks: Iterable["asyncio.Future[Any]"]
 ) -> asyncio.CancelledError:
-    """Return the cancellation with what has failed in the same moment as its cause."""
+    """Return the cancellation with what failed at the same time as its cause."""
     errors, cancellations = _ends_of(tasks)
     merge(cancellation, cancellations)
     if errors:
@@ -169,7 +169,7 @@ def with_errors(
 
 
 def forget_left_behind() -> bool:
-    """Forget what a TaskGroup has left behind in the current task; return whether it was that.
+    """Forget what a TaskGroup has left behind in the current task; return whether it did.
 
     Only for the task of a worker, which nobody else knows: see ``cancelling``.
     """
@@ -198,13 +198,13 @@ def is_cancelled() -> bool:
     """Whether this task was cancelled during its run, even if user code swallowed that."""
     try:
         task = current_task()
-    except RuntimeError:  # no loop runs
+    except RuntimeError:  # no loop is running
         return False
     return task is not None and task.cancelling() > earlier_cancellations(task)
 
 
 def cancellation_check() -> Callable[[], int]:
-    """Return what tells, at little cost, whether the current task was cancelled; see above."""
+    """Return a cheap check whether the current task was cancelled; see above."""
     task = current_task()
     assert task is not None
     cancelling = task.cancelling
@@ -214,14 +214,14 @@ def cancellation_check() -> Callable[[], int]:
 
 
 def awaited_cancelled(error: BaseException) -> AwaitedCancelledError | None:
-    """Return what a hook has failed with when it ended with a cancellation that is not ours.
+    """Return the error of a hook that ended with a cancellation that is not ours.
 
-    None: this task was cancelled, or the error is another. Asked wherever the code of a user is
-    called: a CancelledError comes out of every wait for something that was cancelled.
+    None: this task was cancelled, or the error is a different one. Used wherever user code is
+    called: any wait for something that was cancelled raises a CancelledError.
     """
     if not isinstance(error, asyncio.CancelledError) or is_cancelled() or _scope_is_cancelled():
         return None
-    if isinstance(error, KeyboardInterrupt):  # a hook that held the loop was interrupted
+    if isinstance(error, KeyboardInterrupt):  # a hook that blocked the loop was interrupted
         return None
     failure = AwaitedCancelledError(
         "what was awaited here (a task, a future) had been cancelled by other code, while this run "
@@ -232,17 +232,17 @@ def awaited_cancelled(error: BaseException) -> AwaitedCancelledError | None:
 
 
 def raise_if_awaited(cancellation: asyncio.CancelledError) -> None:
-    """Raise what a hook has failed with, unless the cancellation is ours: raise that then."""
+    """Raise the error of a hook, or the cancellation if it is ours."""
     failure = awaited_cancelled(cancellation)
     try:
         if failure is not None:
             raise failure
     finally:
-        del failure  # it holds this frame: no cycle may keep them alive
+        del failure  # it holds this frame: avoid a reference cycle
 
 
 def _scope_is_cancelled() -> bool:
-    """Whether a scope of anyio has been cancelled whose cancellation is still to be delivered."""
+    """Whether an anyio scope was cancelled and has not delivered its cancellation yet."""
     if "anyio" not in sys.modules:
         return False
     from anyio import current_effective_deadline
@@ -253,7 +253,7 @@ def _scope_is_cancelled() -> bool:
 async def raise_if_cancelled() -> None:
     """End a task that was cancelled, even if user code swallowed or converted that.
 
-    Called before every wait whose other side may have been cancelled as well: nobody is left to
+    Called before every wait whose other side may have been cancelled too: nobody is left to
     end such a wait.
     """
     if is_cancelled():
@@ -268,26 +268,26 @@ async def cancelled_again() -> NoReturn:
 
 
 class Gathering(Generic[T]):
-    """``asyncio.gather`` that leaves nothing behind and drops no error, and that can be added to.
+    """Like ``asyncio.gather``, but leaves no task behind, drops no error, and takes more tasks.
 
     The first failure cancels the other tasks and waits for them. One error is raised as itself,
     several as an ``ExceptionGroup`` in the order in which the tasks were added. A cancellation
-    stays one. ``what`` they are called in the message of a group.
+    stays a cancellation. ``what``: the name of the tasks in the message of a group.
     """
 
     def __init__(self, what: str = "branches") -> None:
         self._what = what
         self._loop = asyncio.get_running_loop()
         self._over = self._loop.create_future()  # all have ended, or one has failed
-        self._tasks: dict[asyncio.Task[T], None] = {}  # those that have not ended well
-        # Where the errors of some stand, in place of the order in which they were added.
+        self._tasks: dict[asyncio.Task[T], None] = {}  # all but those that ended well
+        # The positions of some errors, in place of the order in which they were added.
         self.places: dict[asyncio.Task[T], int] = {}
-        self.is_ending = False  # they are being stopped: nothing may be added any more
+        self.is_ending = False  # they are being stopped: nothing may be added now
 
     def add(
         self, coroutine: Coroutine[Any, Any, T], context: Context | None = None
     ) -> "asyncio.Task[T]":
-        """Begin a task; only from within another one once ``ended`` is awaited."""
+        """Start a task; once ``ended`` is awaited, only from within another one."""
         task = self._loop.create_task(coroutine, context=context)
         self._tasks[task] = None
         task.add_done_callback(self._one_ended)
@@ -296,7 +296,7 @@ class Gathering(Generic[T]):
     def add_all(
         self, coroutines: Iterable[Coroutine[Any, Any, T]], at_once: bool = False
     ) -> "list[asyncio.Task[T]]":
-        """Begin a task for each, in their order.
+        """Start a task for each, in their order.
 
         ``at_once``: here and now, from Python 3.12 on; see ``made_tasks``.
         """
@@ -306,7 +306,7 @@ class Gathering(Generic[T]):
                 continue
             self._tasks[task] = None
             task.add_done_callback(one_ended)
-        if tasks and not self._tasks:  # the loop has its turn all the same
+        if tasks and not self._tasks:  # the loop gets its turn anyway
             self._tasks[tasks[-1]] = None
             tasks[-1].add_done_callback(one_ended)
         return tasks
@@ -357,13 +357,13 @@ class Gathering(Generic[T]):
                 raise errors[0]
             raise BaseExceptionGroup(f"{len(errors)} {self._what} failed", errors)
         finally:
-            # They hold errors, and an error holds this frame: no cycle may stay.
+            # They hold errors, and an error holds this frame: avoid a reference cycle.
             self._tasks, self.places = {}, {}
             del tasks, errors, cancellation, cancellations
 
 
 async def gather(coroutines: Iterable[Coroutine[Any, Any, T]], what: str = "branches") -> list[T]:
-    """Run coroutines at once and return their results in order; see ``Gathering``."""
+    """Run coroutines concurrently and return their results in order; see ``Gathering``."""
     gathering = Gathering[T](what)
     tasks = gathering.add_all(coroutines)
     try:
@@ -373,9 +373,9 @@ async def gather(coroutines: Iterable[Coroutine[Any, Any, T]], what: str = "bran
         del tasks
 
 
-# How many items that never suspend are run, by all workers together, between two looks of the
-# loop at its timers and sockets.
+# How many items that never suspend run, by all workers together, between two checks of the
+# loop for timers and sockets.
 TURN = 2048
 
-# And where somebody reads what happens: so many events have room in a buffer.
+# And where events are read: so many fit into a buffer.
 READ_TURN = 128

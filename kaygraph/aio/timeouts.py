@@ -12,14 +12,14 @@ from .stopped import tell
 
 T = TypeVar("T")
 
-# Work that ends this much after its limit is told of in the error.
+# The error mentions work that ended this much after its limit.
 OVERRUN_S = 0.05
 
 
 class Limit(NamedTuple):
-    """A time limit that holds here; ``end`` is by the machine's monotonic clock, as loops have it.
+    """A time limit that applies here; ``end`` is by the machine's monotonic clock, as loops use.
 
-    It is for a loop that runs while the loop of the limit is blocked, and cannot end anything.
+    For a loop that runs while the loop of the limit is blocked and cannot cancel anything.
     """
 
     end: float
@@ -33,7 +33,7 @@ class Limit(NamedTuple):
 
 
 class Limited(Protocol):
-    """What knows the time limits that hold here."""
+    """Knows the time limits that apply here."""
 
     @property
     def first(self) -> Limit:
@@ -46,13 +46,13 @@ LIMIT: ContextVar[Limited] = ContextVar("kaygraph_limit", default=NO_LIMIT)
 
 
 def clock_of(loop: asyncio.AbstractEventLoop) -> Callable[[], float]:
-    """Return the cheapest function that tells a loop's time."""
+    """Return the cheapest function that returns a loop's time."""
     own = getattr(type(loop), "time", None)
     return time.monotonic if own is asyncio.BaseEventLoop.time else loop.time
 
 
 async def within_limit(work: Awaitable[T]) -> T:
-    """Await ``work`` within the first of the limits that hold here."""
+    """Await ``work`` within the first of the limits that apply here."""
     end, seconds, setting, what = LIMIT.get().first
     left = max(0.0, end - asyncio.get_running_loop().time())
     return await within(left, setting, what, work, named_s=seconds) if setting else await work
@@ -67,12 +67,12 @@ async def within(
 ) -> T:
     """Await ``work``, and cancel it at its limit; the error names ``what`` and the setting.
 
-    What comes later than that is dropped, also when the work has swallowed its cancellation.
-    ``named_s``: the limit in the error, where not all of it is left.
+    A later result is dropped, also when the work has swallowed its cancellation.
+    ``named_s``: the limit in the error, if part of it was used before.
 
     Raises:
-        AttemptTimeoutError: where the setting is ``timeout``.
-        DeadlineExceededError: where it is any other.
+        AttemptTimeoutError: The setting is ``timeout``.
+        DeadlineExceededError: It is any other.
     """
     now = asyncio.get_running_loop().time
     cause: BaseException | None = None
@@ -94,14 +94,14 @@ async def within(
     except Exception as error:
         if not scope.expired():
             raise
-        over, cause = _past(scope, now()), error  # what the work has made of its cancellation
+        over, cause = _past(scope, now()), error  # what the work turned its cancellation into
     finally:
         if holds is not None:
             LIMIT.reset(holds)
     try:
         raise late_error(what, setting, seconds if named_s is None else named_s, over, cause)
     finally:
-        del cause  # it holds this frame: no cycle may keep them alive
+        del cause  # it holds this frame: avoid a reference cycle
 
 
 def late_error(
@@ -112,9 +112,9 @@ def late_error(
     cause: BaseException | None,
     blocks: bool = False,
 ) -> AttemptTimeoutError | DeadlineExceededError:
-    """Return the error of a time limit that has passed ``over`` seconds ago.
+    """Return the error of a time limit that passed ``over`` seconds ago.
 
-    ``cause`` is what the work has ended with. ``blocks``: a thread did it, which cannot be stopped.
+    ``cause`` is how the work ended. ``blocks``: a thread did it, which cannot be stopped.
     """
     message = f"{what} ran longer than {setting}={seconds:g} s"
     if over > OVERRUN_S:
@@ -127,6 +127,6 @@ def late_error(
 
 
 def _past(limit: asyncio.Timeout, now: float) -> float:
-    """Return how many seconds ago a time limit was, below 0 if it is still to come."""
+    """Return how many seconds ago a time limit passed; negative if it has not passed yet."""
     end = limit.when()
     return -inf if end is None else now - end

@@ -11,20 +11,20 @@ from .timeouts import LIMIT, Limit, Limited
 class Timer:
     """The limits of a task's current attempt and item, both kept by one timer of the loop.
 
-    Whoever begins an attempt writes when it is to end, and calls ``arm`` only where the timer would
-    ring too late. It stays armed from one item to the next: when it rings, it looks at what has
-    come to its end, cancels the task for each, and is armed again for what is still to come.
+    The caller that begins an attempt sets its end, and calls ``arm`` only if the timer would fire
+    too late. The timer stays armed from one item to the next: when it fires, it cancels the task
+    for each limit that has passed, and is armed again for the next one.
 
     Args:
         what: What is limited, for errors.
-        timeout: The seconds of an attempt, where a loop that blocks this one has to know of them.
+        timeout: The seconds of an attempt, for a loop that blocks this one and has to know them.
         deadline: The seconds of an item.
 
     Attributes:
-        attempt: When the attempt is to end, by the loop's clock; ``inf`` without a limit.
-        whole: When the item is to end.
-        at: When the timer rings; ``inf`` while it is not armed.
-        rung: Whether it has cancelled the task for what goes on now.
+        attempt: When the attempt must end, by the loop's clock; ``inf`` without a limit.
+        whole: When the item must end.
+        at: When the timer fires; ``inf`` while it is not armed.
+        rung: Whether it has cancelled the task because of the current attempt or item.
     """
 
     __slots__ = (
@@ -51,17 +51,17 @@ class Timer:
             self._token = LIMIT.set(self)
 
     def close(self) -> None:
-        """Disarm the timer; the task goes on without it, and knows no limit of it any more."""
+        """Disarm the timer; the task goes on without it, and this object no longer limits it."""
         if self._handle is not None:
             self._handle.cancel()
-        self._task = self._handle = None  # the task knows this object: no cycle may stay
+        self._task = self._handle = None  # the task knows this object: avoid a reference cycle
         if self._token is not None:
             LIMIT.reset(self._token)
             self._token = None
 
     @property
     def first(self) -> Limit:
-        """The first of the limits that hold here, for a loop that blocks this one."""
+        """The first of the limits that apply here, for a loop that blocks this one."""
         assert self._around is not None
         first = self._around.first
         if self._timeout is not None and self.attempt < first.end:
@@ -71,7 +71,7 @@ class Timer:
         return first
 
     def arm(self) -> None:
-        """Have it ring at the first end that is to come, if it would ring later than that."""
+        """Have it fire at the first coming limit, if it would fire later than that."""
         end = inf if self._attempt_over else self.attempt
         if self.whole < end and not self._whole_over:
             end = self.whole
@@ -96,8 +96,8 @@ class Timer:
         """End the attempt, which has returned or failed with ``error``.
 
         Returns:
-            None where that counts; else by how many seconds it was over its limit, and the cause
-            of the error that is to take the place of what it has come to.
+                None if that counts; otherwise by how many seconds it was over its limit, and the
+                cause of the error that replaces its result.
         """
         end, over = self.attempt, self._attempt_over
         self.attempt, self._attempt_over, self.rung = inf, False, self._whole_over
@@ -110,7 +110,7 @@ class Timer:
         return self._ended(end, over, error)
 
     def item_in_time(self) -> bool:
-        """End an item that has worked; return False, and do nothing, where it may be late."""
+        """End an item that has worked; return False, and do nothing, if it may be late."""
         if self.whole < inf:
             if self.rung or self._loop.time() >= self.whole:
                 return False
@@ -130,11 +130,11 @@ class Timer:
             return (late_s, error) if ours else None
         if not (over and isinstance(error, Exception)):
             return None
-        # What the work has made of its cancellation; a time limit within it names the cause.
+        # What the work turned its cancellation into; a time limit within it names the cause.
         return late_s, error.__cause__ if isinstance(error, TimeoutError) else error
 
     def hold(self) -> tuple[float, float]:
-        """Stand still; return what ``go_on`` needs: the seconds that were left of each limit."""
+        """Pause; return what ``go_on`` needs: the seconds that were left of each limit."""
         now = self._loop.time()
         left = self.attempt - now, self.whole - now
         if not self._attempt_over:

@@ -1,7 +1,7 @@
 """Tracebacks without the engine's own frames: those between the caller and the hook that failed.
 
-The engine's frames hold the tasks, the results and the shared store of a run. An error that kept
-them would keep all that alive, in a cycle with itself, until the garbage collector comes.
+The engine's frames hold the tasks, the results and the shared store of a run. An error that keeps
+them keeps all that alive, in a reference cycle, until the garbage collector runs.
 """
 
 import os
@@ -14,16 +14,16 @@ from typing import Any
 from ..errors import KayGraphError
 from .code import ENGINE, EXECUTORS, USER, kind_of
 
-# What says by itself what has happened, as does what the engine raises by a statement. Any other
+# Errors that explain themselves, as do those that the engine raises by a statement. Any other
 # error that comes out of the engine's code, and not of a hook, shows a fault of the engine.
 TELLING = (KayGraphError, BaseExceptionGroup, KeyboardInterrupt, CancelledError)
-# The instructions of ``raise`` and ``await``; Python 3.12 points to the room behind the latter.
+# The instructions of ``raise`` and ``await``; Python 3.12 points after the latter.
 _STATEMENTS = ("RAISE_VARARGS", "SEND", "CACHE")
 VARIABLE = "KAYGRAPH_TRACEBACK"  # "full": leave them as they are
 
 
 def trim(error: BaseException, trimmed: bool = False) -> bool:
-    """Leave the engine's frames out of the traceback of an error, its causes and its parts.
+    """Remove the engine's frames from the traceback of an error, its causes and its parts.
 
     A fault of the engine keeps all of them. ``KAYGRAPH_TRACEBACK=full`` keeps them for any error.
 
@@ -59,13 +59,13 @@ def _related(error: BaseException) -> Iterator[BaseException]:
 
 
 def _is_told(error: BaseException) -> bool:
-    """Whether the innermost frame raises by a statement, or awaits what has been trimmed."""
+    """Whether the innermost frame raises by a statement, or awaits something trimmed."""
     one = error.__traceback__
     if one is None or isinstance(error, AssertionError):
         return False
     while one.tb_next is not None:
         one = one.tb_next
-    from opcode import opname  # loads where it is used
+    from opcode import opname  # imported only when needed
 
     code = one.tb_frame.f_code.co_code
     return 0 <= one.tb_lasti < len(code) and opname[code[one.tb_lasti]] in _STATEMENTS
@@ -92,7 +92,7 @@ def _shortened(traceback: TracebackType | None, tells: bool) -> TracebackType | 
 
 
 def _empty(kept: list[TracebackType]) -> None:
-    """Have the engine's frames that called these, and are over, forget their variables.
+    """Clear the variables of the engine's frames that called these and have returned.
 
     From Python 3.12 on the frame of a coroutine that has ended knows its caller's, as that of a
     function does: ``f_back`` leads from a hook to the engine, whatever a traceback leaves out.
@@ -112,7 +112,7 @@ def _empty(kept: list[TracebackType]) -> None:
 
 
 def let_go(task: "Future[Any]", error: BaseException) -> None:
-    """Have a task that has failed forget the traceback of its error, which it keeps by itself."""
+    """Have a failed task forget the traceback of its error, which it keeps itself."""
     shown, context = error.__traceback__, error.__context__
     with suppress(BaseException):
         task.result()  # which raises it: while a cancellation is handled, that is its context then

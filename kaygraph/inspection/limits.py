@@ -38,7 +38,7 @@ def breaker_waits(look: Look) -> Iterator[Waiting]:
             when = f"in {seconds_text(left)}" if left else "now"
             text = (
                 f"{one.node!r}: {what} is open after {one.reason}, and refuses calls; the next one "
-                f"is let through {when}"
+                f"is admitted {when}"
             )
         count = sum(seen.node == one.node and seen.has_item for seen in look.seen)
         yield Waiting(one.node, "breaker", count, what, text, seconds_left=one.seconds_left)

@@ -1,4 +1,4 @@
-"""How many at once, how often, how many times, and when not at all."""
+"""Caps, rates, retries and circuit breakers."""
 
 from .breaker import CircuitBreaker as CircuitBreaker
 from .rate import RateLimit as RateLimit

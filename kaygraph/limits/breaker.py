@@ -57,7 +57,7 @@ class CircuitBreaker:
         name: The name to show in errors.
 
     Raises:
-        ValueError: An argument is out of range, or both rules are off.
+        ValueError: An argument is out of range, or both rules are disabled.
     """
 
     def __init__(
@@ -134,7 +134,7 @@ class CircuitBreaker:
                     raise self._refusal(circuit, now)
 
     def status(self) -> tuple[State, str, float | None]:
-        """Return the state, why it is not closed, and in how many seconds a call is let through."""
+        """Return the state, why it is not closed, and in how many seconds a call is admitted."""
         circuit, now = self._here()
         with circuit.lock:
             if circuit.state == "closed":
@@ -147,9 +147,9 @@ class CircuitBreaker:
         who = "the circuit breaker" if self.name is None else f"circuit breaker {self.name!r}"
         if probing:
             wait = self.reset_after
-            text = f"half open after {reason}: one call tries whether it works again; come back"
+            text = f"half open after {reason}: one call checks whether it works again; try again"
         else:
-            text = f"open after {reason}: the next call is let through"
+            text = f"open after {reason}: the next call is admitted"
         return CircuitOpenError(f"{who} is {text} in {max(wait, 0.1):.1f} s", wait)
 
     def leave(self, ticket: Ticket, error: BaseException | None) -> State | None:

@@ -26,7 +26,7 @@ class Clocked(Generic[State]):
         self._own: WeakKeyDictionary[asyncio.AbstractEventLoop, State] = WeakKeyDictionary()
 
     def here(self) -> tuple[State, float]:
-        """Return the state for the running loop, and the time in seconds."""
+        """Return the state for the running loop and the time in seconds."""
         loop = asyncio.get_running_loop()
         if not has_own_clock(loop):
             return self._real, time.monotonic()
@@ -35,7 +35,7 @@ class Clocked(Generic[State]):
         return self._own[loop], loop.time()
 
     def clock(self) -> Callable[[], float]:
-        """Return what tells the time for the running loop, in seconds."""
+        """Return the clock of the running loop, in seconds."""
         loop = asyncio.get_running_loop()
         return loop.time if has_own_clock(loop) else time.monotonic
 

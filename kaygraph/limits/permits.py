@@ -1,4 +1,4 @@
-"""Caps, and the queues of those who wait for them.
+"""Caps, and the queues of those that wait for them.
 
 An attempt acquires all of its caps in one step, or none. A waiter holds nothing, so there can be no
 deadlock. It waits in the queue of the one cap that blocks it, and the oldest waiter is served
@@ -32,7 +32,7 @@ class Cap(Protocol):
 
     timed: bool  # whether room comes with time (a rate) and not from holders that leave
     setting: str  # the setting that makes one wait
-    keyed: bool  # whether it is of some items only, so that others may go on
+    keyed: bool  # whether it applies to some items only, so that others may go on
 
     def enter(self, age: float = inf) -> bool:
         """Acquire one permit; return False if there is no room or an older waiter in the queue."""
@@ -116,11 +116,11 @@ def older(line: list[Waiter], age: float) -> bool:
 
 
 class Permits:
-    """A semaphore of which several can be taken at once: a worker's, its graph's, its key's.
+    """A semaphore with several holders per acquisition: a worker, its graph, its key.
 
-    What stands in front of every worker of a batch in the place of an ``asyncio.Semaphore``: it
-    serves the oldest waiter first, shows who waits, and whoever waits for one of several holds
-    none of the others. An object belongs to one run and its event loop.
+    It stands in front of every worker of a batch in place of an ``asyncio.Semaphore``: it serves
+    the oldest waiter first and shows who waits, and a waiter for one of several holds none of the
+    others. An object belongs to one run and its event loop.
     """
 
     __slots__ = ("free", "size", "waiting")
@@ -165,7 +165,7 @@ class Permits:
 
     @property
     def leak(self) -> str | None:
-        """What was not returned by the end of a run, or None."""
+        """The permits not returned by the end of a run, or None."""
         waiting = sum(not waiter.future.done() for waiter in self.waiting)
         if self.free == self.size and not waiting:
             return None
@@ -178,7 +178,7 @@ class AutoPermits(Permits):
     __slots__ = ("adaptive",)
 
     def __init__(self) -> None:
-        from .adaptive import Adaptive  # imported only when it is used
+        from .adaptive import Adaptive  # imported only when needed
 
         self.adaptive = Adaptive(AUTO_MOST)
         super().__init__(self.adaptive.limit)
@@ -200,7 +200,7 @@ class AutoPermits(Permits):
 class KeyPermits(Permits):
     """The permits of a key, and how many of its items are in progress.
 
-    Whoever waits here waits for the same other caps as the rest. So each free permit is offered to
+    All waiters here wait for the same other caps. So each free permit is offered to
     one waiter: those behind it would only follow it to the next queue, all of them at every turn.
     """
 
@@ -226,9 +226,9 @@ class KeyedPermits:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self.taken = 0  # the items in progress, of all keys
+        self.taken = 0  # the items in progress, over all keys
         self.known: dict[Hashable, KeyPermits] = {}
-        self._spare: KeyPermits | None = None  # those of a key that is gone, for the next
+        self._spare: KeyPermits | None = None  # from a key that is gone, for the next
 
     def begin(self, key: Hashable) -> KeyPermits:
         """Return the permits of an item's key; the caller calls ``end`` when the item ends.
@@ -255,5 +255,5 @@ class KeyedPermits:
 
     @property
     def leak(self) -> str | None:
-        """What was not returned by the end of a run, or None."""
+        """The permits not returned by the end of a run, or None."""
         return f"permits of {len(self.known)} keys in use" if self.known else None

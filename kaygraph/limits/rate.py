@@ -63,7 +63,7 @@ class RateLimit:
             raise ValueError(f"weight must be a number, 0 or more, got {weight!r}")
         if weight > self.calls and weight / self.calls * FULL > MOST:
             raise ValueError(
-                f"an item weighs {weight:g}, and {self!r} lets no more than {self.calls:g} begin "
+                f"an item weighs {weight:g}, and {self!r} admits at most {self.calls:g} "
                 "in a window: split the item, or raise calls"
             )
         return int(weight / self.calls * FULL)
@@ -132,7 +132,7 @@ class _Window:
         self._gone = gone
 
     def room_at(self, weight: int, now: float, per: float) -> float:
-        """Return when there is room for a call, should none begin meanwhile."""
+        """Return when there is room for a call if none begins before."""
         excess, due = self.used + weight - MOST, now
         for place in range(self._gone, len(self._times)):
             if excess <= 0:
@@ -144,7 +144,7 @@ class _Window:
 
 
 class _Line:
-    """The waiters for a window on one loop, and the timer that serves them."""
+    """The waiters for a window on one loop, and the timer that admits them."""
 
     def __init__(self) -> None:
         self.waiting: list[tuple[Waiter, RateClaim]] = []
@@ -153,10 +153,10 @@ class _Line:
 
 
 class RateHere:
-    """A RateLimit on one loop, found once: its window, its line and its clock.
+    """A RateLimit on one loop, looked up once: its window, its queue and its clock.
 
     Attributes:
-        weight: That of every call; None where each has its own.
+        weight: The weight of every call; None if each has its own.
     """
 
     __slots__ = ("_line", "now", "per", "rate", "waiting", "weight", "window")
@@ -200,7 +200,7 @@ class RateHere:
             turn, claim = heappop(line.waiting)
             turn.try_again()
             if not turn.future.done() and turn.obstacle is claim:
-                break  # it is blocked here again, and nobody overtakes it
+                break  # it is blocked here again, and nothing overtakes it
         line.serving = False
         self.arm()
 
@@ -241,7 +241,7 @@ class RateClaim:
         return self._here.rate
 
     def seconds_left(self) -> float:
-        """Return how long it takes until there is room, should nobody else begin a call."""
+        """Return how long it takes until there is room if no other call begins."""
         here = self._here
         with here.window.lock:
             now = here.now()

@@ -14,9 +14,9 @@ from .permits import AutoPermits, Cap, KeyPermits, Permits, Waiter, entered
 
 
 class Pool(Protocol):
-    """Whoever replaces a worker while its item waits."""
+    """Replaces a worker while its item waits."""
 
-    waiter: Waiter | None  # of a worker without an item: its siblings are idle behind it
+    waiter: Waiter | None  # of a worker without an item: its siblings idle behind it
 
     def stand_in_line(self, waiter: Waiter, since: float) -> None: ...
 
@@ -30,7 +30,7 @@ class Pool(Protocol):
 
 
 class ReadyResult(Protocol):
-    """What the first attempt of an item came to, before its worker asks for it."""
+    """The result of the first attempt of an item, made before its worker asks for it."""
 
     seconds: float
 
@@ -44,7 +44,7 @@ class Slot:
         caps: The caps that are kept from one item to the next while nobody waits for them.
         worker: The number of the worker within the node.
         timed: Whether to measure the time in ``exec``.
-        pool: Replaces the worker while its item waits for what does not hold up others.
+        pool: Replaces the worker while its item waits for something that does not block others.
     """
 
     __slots__ = (
@@ -53,7 +53,7 @@ class Slot:
         "seconds", "stands_by", "timed", "timer", "usage", "waiting", "worker",
     )  # fmt: skip
 
-    # Whether the result of the item is the fallback's: set by whoever asks, before the item begins.
+    # Whether the result of the item is the fallback's: set by the caller, before the item begins.
     fell_back: bool
 
     def __init__(
@@ -70,33 +70,33 @@ class Slot:
         # The adaptive limit that gets the measurements.
         self.auto = caps[0] if caps and isinstance(caps[0], AutoPermits) else None
         self.timed = timed or self.auto is not None
-        # Tells whether the task of the worker was cancelled, where the worker asks for each item.
+        # Returns whether the task of the worker was cancelled, if the worker asks for each item.
         self.cancelled: Callable[[], int] | None = None
-        self.item: tuple[Cap, ...] = ()  # the caps that each attempt of the item needs as well
+        self.item: tuple[Cap, ...] = ()  # the caps that each attempt of the item needs too
         self.held: tuple[Cap, ...] = ()
         self.attempts = 0
         self.seconds = 0.0
-        self.waiting = False  # for its next attempt
-        self.usage = NO_USAGE  # what the current item has taken
-        self.ended_at = 0.0  # when the last attempt has ended, by the loop's clock
+        self.waiting = False  # waiting for its next attempt
+        self.usage = NO_USAGE  # what the current item has used
+        self.ended_at = 0.0  # when the last attempt ended, by the loop's clock
         self.key: KeyPermits | None = None  # of the item, as long as it is in progress
         self.timer: Timer | None = None  # the time limits of the item and its attempt
         self.context: Context | None = None  # in which the worker began: that of other attempts
         self.loan: Loan | None = None  # what it has given back while a graph runs within exec
-        self.ready: ReadyResult | None = None  # what exec came to, where it was called ahead
+        self.ready: ReadyResult | None = None  # the result of exec, if it was called ahead
         self.known_token: tuple[int, str] | None = None  # with the index of its item
-        self.outlet: ItemOutlet[Any] | None = None  # where what exec yields goes on, one by one
+        self.outlet: ItemOutlet[Any] | None = None  # where the values go that exec yields
 
     @property
     def token(self) -> str:
-        """What tells the current item from all others: the same for all of its attempts."""
+        """Identifies the current item: the same for all of its attempts."""
         if self.known_token is None or self.known_token[0] != self.index:
             self.known_token = self.index, os.urandom(16).hex()
         return self.known_token[1]
 
     @property
     def waited_s(self) -> float:
-        """How long what exec has yielded for this item has waited for room, in seconds."""
+        """How long the values that exec yielded for this item have waited for room, in seconds."""
         return 0.0 if self.outlet is None else self.outlet.waited_s
 
     async def take(self) -> None:
@@ -130,7 +130,7 @@ class Slot:
         """Acquire what an attempt needs besides the caps of the worker, if these are held.
 
         Returns:
-            Whether all is held now; else nothing has changed.
+            Whether everything is held now; otherwise nothing has changed.
         """
         item, held = self.item, self.held
         if len(held) > len(self.caps):
@@ -144,21 +144,21 @@ class Slot:
         return True
 
     async def go_on(self) -> None:
-        """Acquire again what an attempt has given in its middle; a rate counts its call once."""
-        while whole := self._missing():  # more, where a graph has ended meanwhile
+        """Acquire again what an attempt gave back halfway; a rate counts its call once."""
+        while whole := self._missing():  # more, if a graph has ended since
             obstacle = entered(whole)
             if obstacle is not None:
                 await self._wait(whole, obstacle)
             self.add(whole)
 
     def _missing(self) -> tuple[Cap, ...]:
-        """Return what an attempt is to hold and does not, without what it has given to graphs."""
+        """Return what an attempt needs and does not hold, without what it has lent to graphs."""
         given = () if self.loan is None else self.loan.given
         held = (*self.held, *given)
         return tuple([c for c in (*self.caps, *self.item) if not c.timed and c not in held])
 
     def add(self, caps: tuple[Cap, ...]) -> None:
-        """Hold these as well, in the order in which all are held."""
+        """Hold these too, in the order in which all are held."""
         held = (*self.held, *caps)
         self.held = tuple([cap for cap in (*self.caps, *self.item) if cap in held])
 
@@ -184,11 +184,11 @@ class Slot:
 
     @property
     def has_begun(self) -> bool:
-        """Whether all that an attempt needs is held."""
+        """Whether everything that an attempt needs is held."""
         return len(self.held) > len(self.caps)
 
     def is_ahead(self, taken: int) -> bool:
-        """Whether the last of so many items was taken up only because others wait."""
+        """Whether the last of so many items was taken only because others wait."""
         own = self.caps[0] if self.pool is not None else None
         return isinstance(own, Permits) and taken > own.size
 
@@ -203,7 +203,7 @@ class Slot:
             self.pool.pause(self)
 
     def resume(self, waited_s: float) -> None:
-        """Note that the item waits no longer, and how long it has waited."""
+        """Note that the item no longer waits, and how long it has waited."""
         if self.pool is not None:
             self.pool.resume(self, waited_s)
 
@@ -246,22 +246,21 @@ class Slot:
         self.leave_task()
 
     def leave_task(self) -> None:
-        """Let go of what is of the task in which it was: its time limits and its context."""
-        self.context = self.cancelled = None  # which know this slot: no cycle may stay
+        """Let go of what belongs to its task: its time limits and its context."""
         if self.timer is not None:
             self.timer.close()
             self.timer = None
 
 
 class Loan:
-    """The permits that a call of ``exec`` gives back while graphs run within it.
+    """The permits that a call of ``exec`` gives back while graphs run inside it.
 
-    Otherwise it would hold what the nodes of these graphs wait for. It has them again when the
-    last of the graphs has ended, after those who have waited longer.
+    Otherwise it would hold what the nodes of these graphs wait for. It gets them back when the
+    last of the graphs has ended, after those that have waited longer.
 
     Args:
         slot: What the call holds.
-        caps: The permits of the graphs around.
+        caps: The permits of the enclosing graphs.
     """
 
     __slots__ = ("_caps", "_closed", "_runs", "_slot", "given")
@@ -273,12 +272,12 @@ class Loan:
         self._closed = False
 
     def begin(self) -> None:
-        """Give back the permits of the graphs around: another graph runs within the call."""
+        """Give back the permits of the enclosing graphs: another graph runs inside the call."""
         self._runs += 1
         self._give(self._caps)
 
     def give_all(self) -> None:
-        """Give back those of the node and the key as well: the node runs within itself."""
+        """Give back those of the node and the key too: the node runs inside itself."""
         self._give([cap for cap in self._slot.held if not cap.timed])
 
     def _give(self, caps: Sequence[Cap]) -> None:
@@ -289,9 +288,9 @@ class Loan:
         _leave(given)
 
     async def end(self, waits: bool) -> None:
-        """Acquire again what was given back, unless another graph runs within the call.
+        """Acquire again what was given back, unless another graph runs inside the call.
 
-        ``waits``: also where it is not free now. A call that was cancelled does not wait, and goes
+        ``waits``: also if it is not free now. A call that was cancelled does not wait, and goes
         on without.
         """
         self._runs -= 1
@@ -304,14 +303,14 @@ class Loan:
                 return
             await raise_if_cancelled()
             await _admitted(Waiter(given, obstacle))
-        if self._runs or self._closed:  # meanwhile another has begun, or the call has ended
+        if self._runs or self._closed:  # another has begun since, or the call has ended
             _leave(given)
             return
         if self._is_paused:
             _leave(given)
         else:
             self._slot.add(given)
-        self.given, self._slot.loan = (), None  # it knows the slot: no cycle may stay
+        self.given, self._slot.loan = (), None  # it knows the slot: avoid a reference cycle
 
     @property
     def _is_paused(self) -> bool:
@@ -320,7 +319,7 @@ class Loan:
         return any(cap not in held for cap in self._slot.caps)
 
     def close(self) -> None:
-        """End with the call; where it has not got back everything, it holds nothing."""
+        """End with the call; if it did not get back everything, it holds nothing."""
         self._closed, self._slot.loan = True, None
         if self.given:
             self._slot.give()
@@ -336,7 +335,7 @@ async def _admitted(waiter: Waiter) -> None:
         held = caps[: waiter.kept] if waiter.future.cancelled() else caps
         for cap in held:
             cap.undo()
-        _serve(caps)  # the others of its key too, as they stand behind it wherever it waited
+        _serve(caps)  # and the others of its key, which are queued behind it wherever it waited
         raise
 
 

@@ -122,7 +122,7 @@ class Wired:
     def __sub__(self, action: str) -> "Branch":
         if not isinstance(action, str) or not action:
             raise TypeError(
-                f"an action is a string that is not empty, as in a - 'retry' >> b; got {action!r}"
+                f"an action is a non-empty string, as in a - 'retry' >> b; got {action!r}"
             )
         return Branch(self._heads, self._tails, action)
 

@@ -82,7 +82,7 @@ class Case:
 
     def __post_init__(self) -> None:
         if not isinstance(self.action, str) or not self.action:
-            raise ValueError(f"action must be a string that is not empty, got {self.action!r}")
+            raise ValueError(f"action must be a non-empty string, got {self.action!r}")
         if self.action == "default":
             raise ValueError(
                 "'default' is what a switch returns when no case matches: leave it out"

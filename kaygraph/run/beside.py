@@ -136,11 +136,11 @@ class RunBeside(Generic[T]):
         except KeyboardInterrupt:
             self._call(self._cancel)
             if not self._wait(LAST_S):
-                return "stopped; what was in flight does not end, and was left behind in its thread"
-            return "stopped; what was in flight was cancelled"
+                return "stopped; the work in flight does not end, and was left behind in its thread"
+            return "stopped; the work in flight was cancelled"
         if run.expired:
-            return f"stopped; what was in flight was cancelled after {self._grace:g} s"
-        return "stopped; what was in flight has ended"
+            return f"stopped; the work in flight was cancelled after {self._grace:g} s"
+        return "stopped; the work in flight has ended"
 
     def _call(self, step: Callable[[], object]) -> None:
         with suppress(RuntimeError):  # the loop is closed

@@ -133,7 +133,7 @@ class RunTask:
             if not self._run.expired:
                 raise
             late = DeadlineExceededError(
-                f"what was in flight was not done within grace={self._grace:g} s, and was cancelled"
+                f"the work in flight was not done within grace={self._grace:g} s, and was cancelled"
             )
             try:
                 raise late from tell(late, error)

@@ -352,7 +352,7 @@ def test_a_signal_drains_the_run(typed: Typed, number: int, code: int) -> None:
         out, error = process.communicate(timeout=30)
     assert process.returncode == code
     assert 1 < json.loads(out) < 1000
-    assert "what was in flight has ended" in error
+    assert "the work in flight has ended" in error
 
 
 def test_programs_and_processes_of_a_run_do_not_write_to_its_output(typed: Typed) -> None:

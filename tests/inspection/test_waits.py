@@ -131,7 +131,7 @@ async def test_an_open_breaker_says_until_when_it_refuses_calls() -> None:
     assert 50 < wait.seconds_left <= 60
     assert wait.text.startswith(
         "'Call': circuit breaker 'api' is open after a failure (ConnectionError), and refuses "
-        "calls; the next one is let through in "
+        "calls; the next one is admitted in "
     )
     assert snapshot.breakers[0].state == "open"
 

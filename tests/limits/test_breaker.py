@@ -154,7 +154,7 @@ async def test_open_lets_nobody_through_until_it_is_time() -> None:
         breaker.admit()
     assert caught.value.retry_after == 0.5
     assert str(caught.value) == (
-        "circuit breaker 'search' is open after a failure (OSError): the next call is let through "
+        "circuit breaker 'search' is open after a failure (OSError): the next call is admitted "
         "in 0.5 s"
     )
     pass_time(0.5)
@@ -560,7 +560,7 @@ def test_loop_with_a_clock_of_its_own_has_a_state_of_its_own() -> None:
         ({"on": (OSError, 5)}, r"on must be exception classes or \(error\) -> bool, got \("),
         ({"on": asyncio.CancelledError}, r"on must be exception classes"),
         ({"on": asyncio.sleep}, "on must be written 'def'"),
-        ({"name": ""}, "name must be a string that is not empty, got ''"),
+        ({"name": ""}, "name must be a non-empty string, got ''"),
     ],
 )
 def test_arguments_that_cannot_be_meant_are_refused(

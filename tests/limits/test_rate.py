@@ -154,7 +154,7 @@ def test_item_that_weighs_too_much_fails_and_the_others_do_not() -> None:
     assert isinstance(failed.error, ValueError)
     assert failed.attempts == 0
     assert str(failed.error) == (
-        "an item weighs 4, and RateLimit(3, per=1) lets no more than 3 begin in a window: split "
+        "an item weighs 4, and RateLimit(3, per=1) admits at most 3 in a window: split "
         "the item, or raise calls"
     )
 

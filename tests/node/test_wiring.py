@@ -239,7 +239,7 @@ def test_class_in_the_place_of_a_node_is_told_so() -> None:
 
 @pytest.mark.parametrize("action", ["", None, 3, ["x"]])
 def test_action_that_is_no_string_is_refused(action: Any) -> None:
-    """An action is a string that is not empty."""
+    """An action is a non-empty string."""
     with pytest.raises(TypeError, match="an action is a string"):
         Node(name="a") - action
 
@@ -393,6 +393,6 @@ def test_name_given_twice_is_refused() -> None:
 @pytest.mark.parametrize("kind", [Node, BatchNode, ParallelBatchNode, Graph, BatchGraph])
 @pytest.mark.parametrize("name", ["", 3, b"a"])
 def test_name_that_is_no_string_is_refused(kind: Any, name: Any) -> None:
-    """A name is a string that is not empty."""
-    with pytest.raises(ValueError, match="name must be a string that is not empty"):
+    """A name is a non-empty string."""
+    with pytest.raises(ValueError, match="name must be a non-empty string"):
         kind(name=name)

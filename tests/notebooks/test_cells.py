@@ -163,7 +163,7 @@ def test_stop_drains_a_run(cells: Kernel) -> None:
     cell = cells.run("Graph(Items(1000)).run(shared)", stop_at="begun")
     assert (cell.error, cell.message) == (
         "KeyboardInterrupt",
-        "stopped; what was in flight has ended",
+        "stopped; the work in flight has ended",
     )
     assert "stopping: 4 in flight" in cell.printed["stderr"]
     assert "kaygraph/" not in cell.traceback
@@ -174,7 +174,7 @@ def test_stop_drains_a_run(cells: Kernel) -> None:
 def test_stop_ends_what_does_not_end_within_its_grace(cells: Kernel) -> None:
     """It is cancelled."""
     cell = cells.run("Graph(Waits()).run(grace=0.1)", stop_at="begun")
-    assert cell.message == "stopped; what was in flight was cancelled after 0.1 s"
+    assert cell.message == "stopped; the work in flight was cancelled after 0.1 s"
 
 
 @pytest.mark.parametrize(

@@ -402,7 +402,7 @@ def test_the_command_shows_it(program: str) -> None:
         terminal.until(lambda text: "stopping: 2 in flight" in text)
         Path("go").touch()
         assert terminal.ended() == 130
-    assert "crawl: ended by SIGINT; what was in flight has ended" in terminal.text
+    assert "crawl: ended by SIGINT; the work in flight has ended" in terminal.text
 
 
 def test_the_run_goes_on_where_the_terminal_takes_nothing(program: str) -> None:

@@ -100,7 +100,7 @@ def cell(node: Any, shared: Any, grace: float = 1000, presses: int = 1) -> Keybo
 def test_the_first_stop_hands_over_what_is_done() -> None:
     """What was in flight comes to its end, and the cell says so."""
     error = cell(Slow(), shared := {})
-    assert str(error) == "stopped; what was in flight has ended"
+    assert str(error) == "stopped; the work in flight has ended"
     assert shared["results"][:4] == [0, 1, 2, 3]
     assert 4 < len(shared["results"]) < 1000
 
@@ -111,7 +111,7 @@ def test_what_is_not_done_within_the_grace_is_cancelled() -> None:
     node = Slow()
     node.seconds = 1000
     error = cell(node, shared := {}, grace=0.2)
-    assert str(error) == "stopped; what was in flight was cancelled after 0.2 s"
+    assert str(error) == "stopped; the work in flight was cancelled after 0.2 s"
     assert shared == {"results": [0, 1, 2, 3]}
 
 
@@ -121,7 +121,7 @@ def test_the_second_stop_cancels() -> None:
     node = Slow()
     node.seconds = 1000
     error = cell(node, shared := {}, presses=2)
-    assert str(error) == "stopped; what was in flight was cancelled"
+    assert str(error) == "stopped; the work in flight was cancelled"
     assert shared == {}
 
 
@@ -205,7 +205,7 @@ def test_stop_in_a_real_kernel_drains(kernel: Callable[..., list[Any]]) -> None:
     stopped = kernel("Graph(Slow()).run(shared)", stop_at="begun")
     texts = "".join(message.get("text", "") for message in stopped)
     assert "stopping: " in texts
-    assert "stopped; what was in flight has ended" in [m.get("evalue") for m in stopped]
+    assert "stopped; the work in flight has ended" in [m.get("evalue") for m in stopped]
     (done,) = [m["data"]["text/plain"] for m in kernel("shared['done']") if "data" in m]
     assert 20 <= int(done) <= 40
     (failed,) = [m for m in kernel("Graph(Fails()).run()") if "traceback" in m]

@@ -91,7 +91,7 @@ finally:
     mine = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
     say("restored" if mine == [signal.default_int_handler, signal.SIG_DFL] else f"left {mine}")
 '''
-CANCELLED = "what was in flight was cancelled"
+CANCELLED = "the work in flight was cancelled"
 HOOKS = ["Exec", "AsyncExec", "Post", "Batch", "Parallel", "Nested", "NestedWaits"]
 HANDED = {"Batch": ["handed [0, 1, 2, 3, 4]"], "Parallel": ["handed [0, 1, 2]"]}
 COUNTS = {"Parallel": 3}  # in flight; of the others, 1

@@ -46,7 +46,7 @@ def test_the_error_is_an_exit_and_an_interrupt(number: signal.Signals) -> None:
             Signals(number).run()
     error: Any = caught.value
     assert (error.code, error.signal, error.drained) == (128 + number, number, True)
-    assert str(error) == f"ended by {number.name}; what was in flight has ended"
+    assert str(error) == f"ended by {number.name}; the work in flight has ended"
     with pytest.raises(RunInterrupted, match="was cancelled") as caught:
         Signals(number, 60).run(grace=0.01)
     assert not caught.value.drained
@@ -333,5 +333,5 @@ print("still here")
 def test_at_a_prompt_an_interrupted_run_does_not_end_the_interpreter() -> None:
     """It is a KeyboardInterrupt there, and says how the run has ended."""
     done = python("-i", "-q", text=PROMPT)
-    assert "KeyboardInterrupt: ended by SIGINT; what was in flight has ended" in done.stderr
+    assert "KeyboardInterrupt: ended by SIGINT; the work in flight has ended" in done.stderr
     assert "still here" in done.stdout

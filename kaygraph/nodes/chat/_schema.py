@@ -21,7 +21,7 @@ def fitting(text: str, schema: Any, max_depth: int) -> Any:
 
     Raises:
         ChatFormatError: It is no JSON, is nested too deep, or does not fit.
-        ValueError: The schema refers to what is not in it.
+        ValueError: The schema refers to something outside of it.
     """
     try:
         data = decode(text.encode(), max_depth)

@@ -67,7 +67,7 @@ class Message:
 
     def __post_init__(self) -> None:
         if not isinstance(self.text, str) or not self.text.strip():
-            raise MessageError("the text of a message must be a string that is not empty")
+            raise MessageError("the text of a message must be a non-empty string")
         if len(self.text) > MAX_TEXT:
             raise MessageError(f"a text has at most {MAX_TEXT} characters, got {len(self.text)}")
         if self.subject is not None:

@@ -286,7 +286,7 @@ async def test_a_schema_that_refers_to_nothing_is_told(ref: str) -> None:
     """In the words of this library, and without a second question."""
     async with ChatServer(Says("{}")) as server:
         node = ChatNode(server.url, "tiny", schema={"$ref": ref}, reads="prompt")
-        with pytest.raises(ValueError, match=r"schema refers to what is not in it: .*person"):
+        with pytest.raises(ValueError, match=r"schema refers to something outside of it: .*person"):
             await Graph(node).run_async({"prompt": "Hello"})
         assert len(server.bodies) == 1
 
@@ -993,14 +993,14 @@ async def test_a_prompt_that_could_never_begin_is_told() -> None:
         ({"max_tokens": 0}, "max_tokens must be at least 1"),
         ({"system": 7}, "system must be a string"),
         ({"schema": "object"}, "schema must be a JSON schema"),
-        ({"schema": {"type": "objekt"}}, "schema is no JSON schema, at $.type"),
+        ({"schema": {"type": "objekt"}}, "schema is not a JSON schema, at $.type"),
         ({"schema_name": "a person"}, "schema_name must be up to 64 letters"),
         ({"streaming": 1}, "streaming must be True or False"),
         ({"options": {"tools": []}}, "'tools' is not supported"),
         ({"options": {"stream": True}}, "'stream' is for the node's own settings"),
         ({"options": 5}, "options must be a mapping"),
         ({"auth": "key"}, "auth must be Bearer(token)"),
-        ({"model": ""}, "model must be a string that is not empty"),
+        ({"model": ""}, "model must be a non-empty string"),
         ({"url": "localhost:8080"}, "a URL must begin with http:// or https://"),
     ],
 )

@@ -319,7 +319,7 @@ async def test_a_cancelled_run_leaves_the_old_file(kind: Any, untouched: Path) -
 async def test_a_drained_run_leaves_the_old_file(
     kind: Any, grace: float | None, untouched: Path
 ) -> None:
-    """Rows that were to come are missing, whether what was in flight has ended or was cut short."""
+    """Rows that were to come are missing, whether the work in flight has ended or was cut short."""
     begun, go_on = asyncio.Event(), asyncio.Event()
 
     class Source(BatchNode[Any, Any]):
