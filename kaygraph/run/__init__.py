@@ -1,1 +1,1 @@
-"""One run: what it holds open, what is true in one place of it, how it begins and ends."""
+"""One run: its resources, the facts of one place in it, its start and its end."""

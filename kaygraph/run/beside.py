@@ -1,4 +1,4 @@
-"""``run()`` where a loop runs in this thread already, as in a notebook: in a thread beside it."""
+"""``run()`` where a loop already runs in this thread, as in a notebook: in a second thread."""
 
 import asyncio
 import threading
@@ -16,19 +16,19 @@ from .signals import LAST_S, stopping, write
 
 T = TypeVar("T")
 
-LOOK_S = 0.1  # how long a signal may go unheard
-START_S = 1.0  # after which a thread whose start was interrupted will not start any more
+LOOK_S = 0.1  # how long a signal may go unnoticed
+START_S = 1.0  # after this, a thread whose start was interrupted no longer starts
 
 
 class RunBeside(Generic[T]):
-    """A run in a thread and on a loop of its own, for which this thread waits.
+    """A run in its own thread and on its own loop, for which this thread waits.
 
     Args:
         run: The run.
-        grace: Seconds that what is in flight has after an interrupt; None: as long as it takes.
-        tells: Whether a person is there to be told of an interrupt.
+        grace: Seconds for the work in flight after an interrupt; None: as long as it takes.
+        tells: Whether to print what an interrupt does.
         loop_factory: Makes the loop; None: the event-loop policy does.
-        in_cell: Shows the run meanwhile.
+        in_cell: Shows the run while it goes on.
     """
 
     def __init__(
@@ -46,14 +46,14 @@ class RunBeside(Generic[T]):
         self._thread: int | None = None
         self._error: BaseException | None = None
         self._ended = False
-        # A bare lock: an interrupt in the middle of a Condition leaves that broken.
+        # A bare lock: an interrupt in the middle of a Condition would break that.
         self._lock = threading.Lock()
         self._lock.acquire()
 
     def result(self, launch: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Begin the run and wait for its end.
+        """Start the run and wait for its end.
 
-        The first KeyboardInterrupt drains the run, the second cancels it. Either is raised when
+        The first KeyboardInterrupt drains the run, the second cancels it. It is raised when
         the run has ended; a run that does not end after the second is left behind in its thread.
         """
         results: list[T] = []
@@ -100,15 +100,15 @@ class RunBeside(Generic[T]):
             try:
                 raise self._error
             finally:
-                self._error = None  # it holds this frame: no cycle may keep them alive
+                self._error = None  # it holds this frame: avoid a reference cycle
         return results[0]
 
     def _wait(self, seconds: float | None) -> bool:
-        """Wait for the end of the run; return whether it has come."""
+        """Wait for the end of the run; return whether it has ended."""
         end = None if seconds is None else time.monotonic() + seconds
         left = LOOK_S
         while not self._ended and left > 0:
-            # In turns: a signal in the moment before a wait begins does not end that wait.
+            # In steps: a signal just before a wait begins does not end that wait.
             self._lock.acquire(timeout=left)
             if self._in_cell is not None and not self._ended:
                 self._in_cell.look()
@@ -122,7 +122,7 @@ class RunBeside(Generic[T]):
         return self._thread is not None
 
     def _interrupted(self) -> str:
-        """Drain the run and wait for its end; return how it came to it."""
+        """Drain the run and wait for its end; return how it ended."""
         run = self._run
         try:
             run.halt()

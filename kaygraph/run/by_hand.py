@@ -1,4 +1,4 @@
-"""A run from synchronous code that waits for nothing: without a loop, until it has to wait."""
+"""A run from synchronous code without a loop, until something has to wait."""
 
 from collections.abc import Callable, Coroutine
 from contextvars import copy_context
@@ -15,8 +15,8 @@ T = TypeVar("T")
 def run_by_hand(launch: Callable[[], Coroutine[Any, Any, T]], run: Run, grace: float | None) -> T:
     """Run to the end in this thread.
 
-    No loop runs, no signal is handled and there is no task, so whoever needs one of them suspends
-    the coroutine with ``sleep(0)`` first: it goes on in a task, on a loop.
+    No loop runs, no signal is handled and there is no task. Code that needs one of them first
+    suspends the coroutine with ``sleep(0)``: it goes on in a task, on a loop.
     """
     context, work = copy_context(), launch()
     run.by_hand = True

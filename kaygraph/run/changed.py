@@ -5,9 +5,9 @@ from ..errors import add_note
 
 
 def note_changed_hook(error: BaseException) -> None:
-    """Say why the result of a hook could not be awaited: it was ``async def`` and is ``def`` now.
+    """Explain why a hook could not be awaited: it was ``async def``, and is ``def`` now.
 
-    The classes are looked at again, so that the next run knows.
+    The classes are inspected again for the next run.
     """
     if isinstance(error, BaseExceptionGroup):
         for one in error.exceptions:
@@ -19,7 +19,7 @@ def note_changed_hook(error: BaseException) -> None:
     while last is not None and last.tb_next is not None:
         last = last.tb_next
     if last is None or kind_of(last.tb_frame.f_code.co_filename) == USER:
-        return  # it is a mistake in the hook itself
+        return  # a mistake in the hook itself
     found = last.tb_frame.f_locals
     this = found.get("self")
     about = found.get("node"), this, getattr(this, "node", None), getattr(this, "owner", None)

@@ -1,7 +1,7 @@
-"""What is true for the current run and the current place in it.
+"""The facts of the current run and the current place in it.
 
-A node is not changed by a run. What a hook may ask about its run (``self.params``,
-``self.attempt``, …) stands in a frame, found through one context variable, so that the same node
+A run does not change a node. What a hook can read about its run (``self.params``,
+``self.attempt``, …) is in a frame, found through one context variable, so that the same node
 can run many times at once. The engine itself hands frames down as arguments.
 """
 
@@ -19,17 +19,17 @@ NO_PARAMS: Mapping[str, Any] = MappingProxyType({})
 
 
 class Rules:
-    """What graphs say of all that runs within them; an inner graph's word stands above.
+    """What graphs set for everything that runs inside them; an inner graph takes precedence.
 
     Attributes:
-        workers: Of a batch that is not told how many.
-        timeout: Seconds for an attempt of a node that is not told, or None.
-        memory_limit: Bytes for a worker process of a node that is not told, or None.
-        run_in: Where ``exec`` runs of a node that is not told and that may run there, or None.
-        slow_hook_s: How long a hook may hold the loop, in seconds; None: nobody looks.
-        on_conflict: What happens when branches write the same key; None: a warning, where a fork
-            is walked for the first time.
-        whole: All this is one item (a round, a branch): it goes on while the run drains.
+        workers: The workers of a batch that does not set them.
+        timeout: Seconds for an attempt of a node that does not set it, or None.
+        memory_limit: Bytes for a worker process of a node that does not set it, or None.
+        run_in: Where ``exec`` runs for a node that does not set it and may run there, or None.
+        slow_hook_s: How long a hook may block the loop, in seconds; None: not checked.
+        on_conflict: What happens when branches write the same key; None: a warning, the first time
+            a fork is walked.
+        whole: All of it is one item (a round, a branch): it goes on while the run drains.
         show_items: Whether errors and their notes may quote items.
     """
 
@@ -54,7 +54,7 @@ class Rules:
         self.slow_hook_s, self.on_conflict, self.whole = slow_hook_s, on_conflict, whole
 
     def changed(self, **changes: Any) -> "Rules":
-        """Return rules that differ in these."""
+        """Return a copy of the rules with these changed."""
         return Rules(**{**{rule: getattr(self, rule) for rule in self.__slots__}, **changes})
 
 
@@ -72,14 +72,14 @@ class Cell:
 
 
 class Scope:
-    """The graph around: its nodes' names, and what the groups in it came to in this walk."""
+    """The enclosing graph: its nodes' names, and the outcomes of its groups in this walk."""
 
     __slots__ = ("depth", "names", "outcomes", "path")
 
     def __init__(self, path: str = "", names: Mapping[Any, str] = NO_PARAMS) -> None:
-        self.path = path  # the names of the graphs around, each with a slash
+        self.path = path  # the names of the enclosing graphs, each followed by a slash
         self.names = names
-        self.depth = 0  # how many graphs and runs around it are on the stack of this task
+        self.depth = 0  # how many enclosing graphs and runs are on the stack of this task
         self.outcomes: dict[Any, list[Outcome[Any]]] | None = None
 
     def again(self) -> "Scope":
@@ -89,14 +89,14 @@ class Scope:
         return scope
 
     def keep(self, group: Any, outcomes: list[Outcome[Any]]) -> None:
-        """Note what a group came to; the latest comes last."""
+        """Note the outcomes of a group; the latest comes last."""
         known = self.outcomes or {}
         known.pop(group, None)
         self.outcomes = {**known, group: outcomes}
 
 
 class FrameFacts(TypedDict, total=False):
-    """The facts of a frame but its run."""
+    """The facts of a frame except its run."""
 
     scope: Scope | None
     params: Mapping[str, Any]
@@ -115,16 +115,16 @@ class Frame:
 
     Attributes:
         run: The run.
-        scope: The graph around; None for the node that ``run`` was called on.
-        params: Of the BatchGraph round.
+        scope: The enclosing graph; None for the node that ``run`` was called on.
+        params: The parameters of the BatchGraph round.
         attempt: The number of the attempt, from 1.
-        error: On an error route, what the node before failed with.
-        caps: The permits of the graphs around, innermost first.
-        cell: Where the branch around keeps its last result.
-        rules: What the graphs around say.
-        watched: Somebody looks at what nodes do, or at how long they take.
-        bare: Nobody looks at items and nothing is limited: ``exec`` may be awaited directly.
-        walk: Of the graph around: the Place of its nodes' hooks where none is nearer.
+        error: On an error route, the error of the previous node.
+        caps: The permits of the enclosing graphs, innermost first.
+        cell: Where the enclosing branch keeps its last result.
+        rules: What the enclosing graphs set.
+        watched: What nodes do, or how long they take, is observed.
+        bare: Items are not observed and nothing is limited: ``exec`` may be awaited directly.
+        walk: The Place of the hooks in the enclosing graph, unless there is a nearer one.
     """
 
     # One is made for each run and each round: with slots that takes the same time for all.
@@ -156,7 +156,7 @@ class Frame:
         self.bare = not asked
 
     def derive(self, **changes: Unpack[FrameFacts]) -> "Frame":
-        """Return a frame that differs in the facts given."""
+        """Return a copy of the frame with the facts given."""
         facts: dict[str, Any] = {name: getattr(self, name) for name in FACTS}
         frame = Frame(self.run, **{**facts, **changes})
         frame.walk = self.walk
@@ -173,38 +173,38 @@ class Frame:
         return frame
 
     def name_of(self, node: Any) -> str:
-        """Return a node's name with the names of the graphs around it."""
+        """Return a node's name with the names of the enclosing graphs."""
         if self.scope is None:
             return str(node.name)
         return f"{self.scope.path}{self.scope.names.get(node, node.name)}"
 
     def tap_of(self, name: str) -> Tap | None:
-        """Return what takes the results of the node of a name; nearly always None."""
+        """Return the Tap for the node of this name; nearly always None."""
         tap = self.run.tap
         return tap if tap is not None and name in tap.names else None
 
     @property
     def is_entry(self) -> bool:
-        """Whether it is that of the node that ``run`` was called on."""
+        """Whether it is the frame of the node that ``run`` was called on."""
         return self.scope is None or self.run.entry is self
 
     def checks_writes(self, first: bool) -> bool:
-        """Whether branches that begin at once are checked for writes of the same key.
+        """Whether branches that start together are checked for writes of the same key.
 
-        ``first``: they belong to a graph or a group that runs for the first time.
+        ``first``: their graph or group runs for the first time.
         """
-        if self.run.checking:  # a fork around may be: only observability knows which
+        if self.run.checking:  # an enclosing fork may be checked: only observability knows which
             return True
         mode = self.rules.on_conflict
         return mode != "ignore" and (first or mode is not None or self.run.checks_all)
 
     @property
     def drains(self) -> bool:
-        """Whether no more items are to be taken here, and no more nodes to begin."""
+        """Whether to take no more items here and start no more nodes."""
         return self.run.draining and not self.rules.whole
 
     def record(self, value: Any, attempts: int = 1) -> None:
-        """Note what an ``exec`` returned, for the branch around it."""
+        """Note what an ``exec`` returned, for the enclosing branch."""
         if self.cell is not None:
             self.cell.value, self.cell.attempts = value, attempts
 

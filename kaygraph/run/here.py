@@ -1,6 +1,6 @@
-"""What a hook may ask that follows from where in a run it is called, and from nothing else.
+"""What a hook can ask that depends only on where in a run it is called.
 
-What it takes from the standard library loads where it is used: few programs ask.
+The modules of the standard library are imported where needed: few programs need them.
 """
 
 from contextvars import ContextVar
@@ -15,8 +15,8 @@ class Here:
     """A place in a run. In a recorded run it is the same in every process that resumes it.
 
     Args:
-        key: What tells the place from all others, in all runs: 32 hexadecimal digits.
-        seed: What random numbers follow from; None: from nothing.
+        key: Identifies the place among all others, in all runs: 32 hexadecimal digits.
+        seed: The seed of random numbers; None: no seed.
     """
 
     __slots__ = ("_attempt", "_made", "_random", "key", "seed")
@@ -30,7 +30,7 @@ class Here:
         return Here, (self.key, self.seed)
 
     def random(self, attempt: int) -> "Random":
-        """Return a generator, which is another one for each attempt."""
+        """Return a generator, a different one for each attempt."""
         if self.seed is None:
             return shared_random()
         self._begin(attempt)
@@ -69,5 +69,5 @@ def _hash(seed: bytes, what: str) -> bytes:
     return blake2b(what.encode(), digest_size=16, key=seed).digest()
 
 
-# Where the context of a run does not reach: a node, and its place as it was there.
+# Where the context of a run is not available: a node, and its place.
 SENT_HERE: ContextVar[tuple[Any, Here]] = ContextVar("kaygraph_sent_here")

@@ -1,4 +1,4 @@
-"""What a run does in a notebook: it shows how far it is, and hears when it is to stop."""
+"""What a run does in a notebook: it shows its progress and reacts to Stop."""
 
 import asyncio
 import os
@@ -18,33 +18,33 @@ BEAT_S = 0.25
 
 
 class InCell(Protocol):
-    """An observer that shows a run in the cell that waits for it."""
+    """An observer that shows a run in its cell."""
 
     def __call__(self, event: Event, /) -> object: ...
 
     def look(self) -> None:
-        """Show what the run is at, in the thread of the cell, when there is something new."""
+        """Show the progress of the run, in the thread of the cell, when there is something new."""
 
     def close(self) -> None:
-        """Show how it has ended."""
+        """Show how it ended."""
 
 
 def shell() -> Any:
-    """Return IPython's shell, where it runs what is typed; else None."""
+    """Return IPython's shell if it runs what is typed, otherwise None."""
     ipython = sys.modules.get("IPython")
     return None if ipython is None else ipython.get_ipython()
 
 
 def in_kernel() -> bool:
-    """Whether what is typed is run by the kernel of a notebook."""
+    """Whether the kernel of a notebook runs what is typed."""
     return getattr(shell(), "kernel", None) is not None
 
 
 def shown_in_cell(observers: object, watch: object) -> InCell | None:
     """Return what shows a run in its cell.
 
-    None where somebody looks on already, where another run is around it, outside of notebooks, and
-    where it is turned off.
+    None if the run has observers or is part of another run, outside of notebooks, and if it is
+    turned off.
     """
     if observers or watch or not in_kernel() or frame_around() is not None:
         return None
@@ -55,17 +55,17 @@ def shown_in_cell(observers: object, watch: object) -> InCell | None:
 
 
 def heard(work: Callable[[Any, Any], Coroutine[Any, Any, T]]) -> Callable[..., Any]:
-    """Return the work of a run, during which the loop of a kernel hears of Stop at once.
+    """Return the work of a run, during which the loop of a kernel reacts to Stop at once.
 
     A signal's handler leaves a note to the loop, but does not wake it: without this, Stop would be
-    heard when something else happens.
+    noticed only when something else happens.
     """
     if not in_kernel():
         return work
 
     async def hearing(shared: Any, frame: Any) -> T:
         if threading.current_thread() is not threading.main_thread():
-            return await work(shared, frame)  # Stop is heard by the cell that waits
+            return await work(shared, frame)  # Stop goes to the cell that waits
         beat = Beat(asyncio.get_running_loop())
         try:
             return await work(shared, frame)

@@ -1,4 +1,4 @@
-"""What a run is at when a signal comes: found by looking, so that it costs nothing until then."""
+"""What is in flight when a signal comes: found by inspection, so that it costs nothing before."""
 
 import asyncio
 import sys
@@ -10,13 +10,13 @@ from ..aio.code import ENGINE, EXECUTORS, USER, kind_of
 
 
 def in_flight(loop: asyncio.AbstractEventLoop | None, frame: FrameType | None) -> int:
-    """Return how many hooks are being run: by the tasks of a loop, in threads and processes.
+    """Return how many hooks are running: in the tasks of a loop, in threads and in processes.
 
-    A hook that runs nodes of its own is not counted beside them.
+    A hook that runs nodes itself is not counted in addition to them.
 
     Args:
         loop: The loop of the run; None before there is one.
-        frame: Where its thread is, in which a task may be running.
+        frame: The frame of its thread, in which a task may be running.
     """
     count = int(is_held(frame) or _is_hook(_kinds_below(frame)))
     if loop is not None and not loop.is_closed():
@@ -25,7 +25,7 @@ def in_flight(loop: asyncio.AbstractEventLoop | None, frame: FrameType | None) -
 
 
 def is_held(frame: FrameType | None) -> bool:
-    """Whether a thread is in the code of a hook, and its loop has no turn."""
+    """Whether a thread is in the code of a hook, so that its loop is blocked."""
     hook = False
     while frame is not None:
         kind = kind_of(frame.f_code.co_filename)
@@ -37,9 +37,9 @@ def is_held(frame: FrameType | None) -> bool:
 
 
 def _is_hook(kinds: Iterator[str]) -> bool:
-    """Whether what the engine called last is a hook, in its own code or somewhere else."""
+    """Whether the engine's last call was of a hook, now in its own code or elsewhere."""
     inside = engine = False
-    for kind in kinds:  # from the outermost
+    for kind in kinds:  # from the outermost in
         if kind in (ENGINE, EXECUTORS):
             engine, inside = True, kind == EXECUTORS
         elif kind == USER:
@@ -48,22 +48,22 @@ def _is_hook(kinds: Iterator[str]) -> bool:
 
 
 def _kinds_awaited(coroutine: Any) -> Iterator[str]:
-    """Yield whose code a coroutine is, then what it waits for, and so on."""
+    """Yield who owns the code of a coroutine, then of what it awaits, and so on."""
     while coroutine is not None:
         code = getattr(coroutine, "cr_code", None) or getattr(coroutine, "gi_code", None)
-        if code is None:  # a future, say
+        if code is None:  # a future, for example
             return
         kind = kind_of(code.co_filename)
         yield kind
         waited = getattr(coroutine, "cr_await", None) or getattr(coroutine, "gi_yieldfrom", None)
         if waited is None and kind == ENGINE and hasattr(coroutine, "gi_frame"):
-            frame = coroutine.gi_frame  # observability's, which sends to its work by hand
+            frame = coroutine.gi_frame  # observability's, which steps its work by hand
             waited = frame.f_locals.get("work") if frame is not None else None
         coroutine = waited
 
 
 def _kinds_below(frame: FrameType | None) -> Iterator[str]:
-    """Yield whose code a thread is in, from the outermost."""
+    """Yield who owns the code that a thread is in, from the outermost frame."""
     kinds = []
     while frame is not None:
         kinds.append(kind_of(frame.f_code.co_filename))
@@ -72,5 +72,5 @@ def _kinds_below(frame: FrameType | None) -> Iterator[str]:
 
 
 def frame_of(thread: int) -> FrameType | None:
-    """Return where a thread is."""
+    """Return the current frame of a thread."""
     return sys._current_frames().get(thread)

@@ -1,8 +1,8 @@
-"""A run that is begun by a hook of another one, and takes place within it.
+"""A run that a hook of another run starts: it is part of that run.
 
-On the same loop it has the caps and threads of the run around. Elsewhere (in a thread, or where
-the loop of the run around is blocked until it has ended) it can wait for nothing there: it has as
-many permits as are certain, and threads of its own.
+On the same loop it uses the caps and threads of the outer run. Elsewhere (in a thread, or where
+the loop of the outer run is blocked until it has ended) it cannot wait for anything there: it has
+as many permits as are certain, and its own threads.
 """
 
 import asyncio
@@ -30,17 +30,17 @@ Work = Callable[[Any, Frame], Awaitable[T]]
 
 
 class Sees(Protocol):
-    """What a branch knows of the writes to a store."""
+    """What a branch knows about the writes to a store."""
 
     def sees(self, shared: Any) -> bool: ...
 
 
-# What the branch knows that runs here, where its writes are checked: see observability.conflicts.
+# The Writes of the branch that runs here, if they are checked: see observability.conflicts.
 VIEW: ContextVar[Sees | None] = ContextVar("kaygraph_view", default=None)
 
 
 class Begun:
-    """The runs that a call has begun in its thread: they end when it is cancelled."""
+    """The runs that a call has started in its thread: they end when it is cancelled."""
 
     __slots__ = ("_runs", "cancelled")
 
@@ -50,7 +50,9 @@ class Begun:
 
     def context(self) -> Context:
         """Return the context to make the call in: a copy of the current one."""
-        context = copy_context()  # it knows this object, which must not know it: no cycle may stay
+        context = (
+            copy_context()
+        )  # it knows this object, which must not know it: avoid a reference cycle
         context.run(BEGUN.set, self)
         return context
 
@@ -75,7 +77,7 @@ BEGUN: ContextVar[Begun] = ContextVar("kaygraph_begun")
 
 
 def frame_around() -> Frame | None:
-    """Return the frame of the hook that begins a run here, or None."""
+    """Return the frame of the hook that starts a run here, or None."""
     frame = FRAME.get(None)
     if frame is None or OBSERVING.get():
         return None
@@ -83,11 +85,11 @@ def frame_around() -> Frame | None:
 
 
 class Joining:
-    """How a run becomes part of the run around.
+    """How a run becomes part of the outer run.
 
     Args:
-        run: The run that begins, in the current task.
-        around: The frame of the hook that has begun it.
+        run: The run that starts in the current task.
+        around: The frame of the hook that started it.
         shared: Its store.
     """
 
@@ -96,7 +98,7 @@ class Joining:
         loop = None if outer.task is None else outer.task.get_loop()  # None: it runs by hand
         shares = loop is asyncio.get_running_loop()
         blocked = not shares and (outer.thread == get_ident() or run.blocks is loop)
-        # Its deadlines are those of the machine's clock, as they are here.
+        # Its deadlines are by the machine's clock, as they are here.
         self._limited = blocked and loop is not None and not has_own_clock(loop)
         emit = outer.emit
         if emit is not None and loop is not None and not (shares or blocked):
@@ -120,7 +122,7 @@ class Joining:
             run.checking = outer.checking
 
     async def within(self, name: str, work: Awaitable[T]) -> T:
-        """Await what the run does, and tell the observers of the run around."""
+        """Await the work of the run, and report it to the observers of the outer run."""
         run, loan = self.run, self._loan
         outer, task = run.around, current_task()
         assert outer is not None
@@ -130,17 +132,19 @@ class Joining:
         run.enter()
         place = PLACE.set(None)
         try:
-            if outer.draining and not self.frame.rules.whole:  # since it was asked, in a thread
+            if outer.draining and not self.frame.rules.whole:  # since the call, in a thread
                 run.halt()
             if self._begun is not None:
                 self._begun.add(run)
             if loan is not None:
                 loan.begin()
             with outer.beside:
-                if self._limited:  # the loop of the run around cannot end it
+                if self._limited:  # the loop of the outer run cannot end it
                     work = within_limit(work)
                 result = await _observed(name, self._emit, work)
-            if task.cancelling() > before:  # its grace was over, and it has given what was done
+            if (
+                task.cancelling() > before
+            ):  # its grace expired, and it has handed over what was done
                 raise asyncio.CancelledError
         finally:
             PLACE.reset(place)
@@ -156,7 +160,7 @@ class Joining:
 
 
 def _loan_of(here: Place | None, around: Frame) -> Loan | None:
-    """Return what the call of ``exec`` around gives back meanwhile."""
+    """Return what the enclosing call of ``exec`` gives back while the run goes on."""
     if here is None or here.slot is None:
         return None
     if here.slot.loan is None:
@@ -175,11 +179,11 @@ def _frame_within(
     caps, rules = around.caps, around.rules
     if caps and not shares:
         held = 0 if here is None or here.slot is None else len(here.slot.held)
-        # Nobody takes or returns any while the loop of the run around is blocked.
+        # None are taken or returned while the loop of the outer run is blocked.
         free = min(cap.free + (held > 0) for cap in caps) if blocked else 1
         caps = (Permits(max(1, free)),)
     if around.run.draining or around.run.closing:
-        rules = rules.changed(whole=True)  # a hook in flight comes to its end
+        rules = rules.changed(whole=True)  # a hook in flight runs to its end
     frame = Frame(run, scope=scope, params=around.params, caps=caps, rules=rules)
     run.entry = frame
     return frame

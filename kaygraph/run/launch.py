@@ -1,4 +1,4 @@
-"""How a run begins and ends."""
+"""How a run starts and ends."""
 
 import asyncio
 import sys
@@ -36,16 +36,16 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# How long what is in flight may take to end after the first SIGINT or SIGTERM, by default.
+# How long the work in flight may take after the first SIGINT or SIGTERM, by default.
 GRACE_S = 10.0
 
-# So many graphs and runs within each other are on one stack: Python has room for a thousand calls,
+# So many nested graphs and runs share one stack: Python has room for a thousand calls,
 # of which each takes up to fifteen.
 STACKED = 24
 
 
 class RunSettings(TypedDict, total=False):
-    """What may be asked of a run beside its store and its observers."""
+    """The options of a run, other than its store and its observers."""
 
     deadline: float | None
     detached: bool
@@ -54,13 +54,13 @@ class RunSettings(TypedDict, total=False):
 
 
 class Runnable:
-    """How a node is run: from synchronous code, on a loop, or as something to hold on to."""
+    """How a node is run: from synchronous code, on a loop, or in the background."""
 
     name: str
     _successors: Mapping[str, Any]
     run_within: Callable[[Any, Frame], Coroutine[Any, Any, str | None]]
     note_hooks_again: Callable[[], list[str]]
-    _interrupts_at_once: ClassVar[bool] = False  # Ctrl-C, in a hook that holds the main thread
+    _interrupts_at_once: ClassVar[bool] = False  # Ctrl-C, in a hook that blocks the main thread
 
     def run(
         self,
@@ -77,18 +77,19 @@ class Runnable:
     ) -> str | None:
         """Run from synchronous code and return the last action.
 
-        If an event loop runs in this thread already, it is blocked while the run takes place in a
-        thread with a loop of its own. Outside of notebooks this gives a RuntimeWarning: use
+        If an event loop already runs in this thread, it is blocked while the run takes place in a
+        second thread with its own loop. Outside of notebooks this gives a RuntimeWarning: use
         ``run_async`` there.
 
-        In the main thread, the first SIGINT or SIGTERM drains the run: no more items are taken, no
-        more nodes begin, what is in flight comes to its end and is handed to ``post``. A line on
-        standard error says so. The second ends the process within a second. A hook that holds the
-        main thread then (in ``input()``, say) gets a KeyboardInterrupt when ``grace`` is over, or
-        with the second signal. Where somebody else has set a handler, nothing of this happens.
+        In the main thread, the first SIGINT or SIGTERM drains the run: it takes no more items and
+        starts no more nodes; the work in flight runs to its end and is handed to ``post``. A line
+        on standard error says so. The second signal ends the process within a second. A hook that
+        blocks the main thread then (in ``input()``, for example) gets a KeyboardInterrupt when
+        ``grace`` expires, or with the second signal. None of this happens if the program has set
+        its own handler.
 
-        In a notebook, a run without observers that takes longer than two seconds shows in its cell
-        how far it is, unless the environment variable ``KAYGRAPH_PROGRESS`` is ``off``.
+        In a notebook, a run without observers that takes longer than two seconds shows its
+        progress in its cell, unless the environment variable ``KAYGRAPH_PROGRESS`` is ``off``.
 
         An error shows the caller and the hook that failed, without the frames of the engine in
         between; the environment variable ``KAYGRAPH_TRACEBACK=full`` keeps them.
@@ -96,20 +97,20 @@ class Runnable:
         Args:
             shared: The shared store; a new dict when left out.
             observers: Called with every event of the run.
-            deadline: Seconds that the run may take, all included.
-            grace: Seconds that what is in flight has after the first signal, before it is
+            deadline: Seconds that the whole run may take.
+            grace: Seconds for the work in flight after the first signal, before it is
                 cancelled; None: as long as it takes.
-            detached: Where a hook of another run calls it: whether it is a run of its own.
+            detached: If a hook of another run calls it: whether to run independently of that run.
             journal: Records the run, so that it can be resumed: see docs/how-to/durable-runs.md.
             watch: Shows the run in the browser while it goes on: True, a port, or a Watch.
             loop_factory: Makes the event loop, which is closed when the run has ended:
-                ``uvloop.new_event_loop``, say. By default it is asyncio's, and is kept for the next
-                run of this thread, unless the run has left something behind on it.
+                for example ``uvloop.new_event_loop``. By default it is asyncio's, and is kept for
+                the next run of this thread, unless the run left something behind on it.
 
         Raises:
-            RunInterrupted: The run has ended early because of a signal. In a prompt or a notebook
+            RunInterrupted: A signal ended the run early. In a prompt or a notebook
                 it is a KeyboardInterrupt, which does not end the interpreter.
-            DeadlineExceededError: It was cancelled because ``deadline`` ran out.
+            DeadlineExceededError: ``deadline`` expired and the run was cancelled.
         """
         __tracebackhide__ = True  # read by IPython and pytest
         run = Run()
@@ -128,7 +129,7 @@ class Runnable:
             raise
 
     def _run_by_hand(self, shared: Any) -> str | None:
-        """Run as ``run`` does without options, and without a loop until something waits."""
+        """Like ``run`` without options, but without a loop until something waits."""
         __tracebackhide__ = True  # read by IPython and pytest
         run = Run()
         run.inline = True
@@ -152,7 +153,7 @@ class Runnable:
     ) -> Coroutine[Any, Any, str | None]:
         """Run on the current event loop and return the last action; see ``run``.
 
-        When it returns, raises or is cancelled, nothing that it started is left behind.
+        When it returns, raises or is cancelled, nothing that it started is left running.
         """
         asked = self._asked(
             self.run_within, shared, observers, deadline, Run(), detached, journal, watch
@@ -170,7 +171,7 @@ class Runnable:
         journal: RunsRecorded | None = None,
         watch: Watcher | int = False,
     ) -> RunTask:
-        """Begin a run on the current event loop, in a task of its own, and return it."""
+        """Start a run on the current event loop, in its own task, and return it."""
         given = deadline, detached, journal, watch
         return self.launched_with(None, shared, observers, *given)
 
@@ -184,7 +185,7 @@ class Runnable:
         journal: RunsRecorded | None = None,
         watch: Watcher | int = False,
     ) -> RunTask:
-        """Launch a run whose results of one node somebody takes; for the engine."""
+        """Launch a run with a Tap on the results of one node; for the engine."""
         run = Run()
         run.tap, run.watched = tap, tap is not None
         asked = self._asked(
@@ -193,7 +194,7 @@ class Runnable:
         return RunTask(run, partial(launched, *asked))
 
     def _store_of(self, shared: Any) -> Any:
-        """Return the store that hooks get, for what a run was given."""
+        """Return the store that hooks receive, for the one that a run was given."""
         return {} if shared is None else shared
 
     def _asked(
@@ -207,12 +208,12 @@ class Runnable:
         journal: RunsRecorded | None,
         watch: Watcher | int = False,
     ) -> tuple[str, Frame, Callable[[Any, Frame], Coroutine[Any, Any, T]], Any, bool]:
-        """Check what is asked of a run, and return what ``launched`` takes."""
-        if "IPython" in sys.modules:  # %autoreload changes classes that are there already
+        """Check the options of a run, and return the arguments of ``launched``."""
+        if "IPython" in sys.modules:  # %autoreload changes existing classes
             self.note_hooks_again()
         if self._successors:
             warnings.warn(
-                f"{self!r} runs alone; to run what follows it too, put it in a Graph",
+                f"{self!r} runs alone; to also run the nodes that follow it, put it in a Graph",
                 stacklevel=3,
             )
         if observers or run.ambient:
@@ -240,7 +241,7 @@ class Runnable:
 
 
 def _shown_in_cell(observers: object, watch: object) -> "InCell | None":
-    from .in_cell import shown_in_cell  # loads where IPython is
+    from .in_cell import shown_in_cell  # imported only under IPython
 
     return shown_in_cell(observers, watch)
 
@@ -294,10 +295,10 @@ async def launched(
     detached: bool = False,
     placed: bool = False,
 ) -> T:
-    """Do the work of a run, and close whatever the run has opened.
+    """Do the work of a run, and close everything that it opened.
 
-    Where a hook of another run has begun it, it takes place within that one, unless ``detached``.
-    ``placed``: its frame is that of this place already.
+    If a hook of another run started it, it is part of that run, unless ``detached``.
+    ``placed``: its frame is already that of this place.
     """
     if not placed and FRAME.get(None) is not None:
         return await _placed(name, frame, work, shared, detached)
@@ -320,7 +321,7 @@ async def launched(
         except asyncio.CancelledError as cancellation:  # of the hooks of a batch that is streamed
             raise_if_awaited(cancellation)
             raise
-        if run.opened and run.within:  # where it has a deadline, that holds for them: see _in_time
+        if run.opened and run.within:  # its deadline, if any, applies to them too: see _in_time
             await run.outlast_joined()
         action = result if run.tell is not None and isinstance(result, str) else None
         return result
@@ -344,9 +345,11 @@ async def launched(
                 if run.tell is not None:
                     now = asyncio.get_running_loop().time()
                     run.tell(RunFinished(name, now, now - started, action, error))
-                    run.emit = run.tell = run.emit_item = None  # they know it: no cycle may stay
+                    run.emit = run.tell = run.emit_item = (
+                        None  # they know it: avoid a reference cycle
+                    )
             finally:
-                run.task = None  # nothing takes place within it any more
+                run.task = None  # no more runs join it
                 FRAME.reset(reset)
                 if caller is not None:
                     CALLER.reset(caller)
@@ -360,7 +363,7 @@ async def _placed(
     shared: Any,
     detached: bool,
 ) -> T:
-    """Launch a run from a hook of another one, or from what that has left behind."""
+    """Launch a run from a hook of another run, or from something that hook left running."""
     around = None if detached else frame_around()
     if around is None:
         observing, view, place = OBSERVING.set(False), VIEW.set(None), PLACE.set(None)
@@ -379,7 +382,7 @@ async def _placed(
 
 
 async def _closed(run: Run, error: BaseException | None) -> None:
-    """Close what a run has opened, and end what goes on within it."""
+    """Close what a run has opened, and end the runs inside it."""
     if run.by_hand:
         await asyncio.sleep(0)  # it goes on, on a loop
     run.closing = True
@@ -389,6 +392,6 @@ async def _closed(run: Run, error: BaseException | None) -> None:
 
 
 async def _ended_joined(run: Run) -> None:
-    """Cancel the runs that go on within a run that has failed, and wait for their end."""
+    """Cancel the runs inside a failed run, and wait for their end."""
     run.cancel_joined()
     await outlast([asyncio.get_running_loop().create_task(run.outlast_joined())])

@@ -16,9 +16,9 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Held(AbstractAsyncContextManager[T_co]):
-    """What is opened without waiting, and may be closed by another task than the one that did.
+    """A resource that opens without waiting, and that any task may close.
 
-    A ``lifespan`` that returns one costs the run no task and no turns of the loop.
+    A ``lifespan`` that returns one costs the run no task and no iteration of the loop.
     """
 
     @abstractmethod
@@ -40,8 +40,8 @@ class Held(AbstractAsyncContextManager[T_co]):
 class HeldLifespan:
     """An open ``lifespan`` for which the run keeps no task.
 
-    A generator holds it: a loop that ends closes those that are left. That is where a program has
-    left a stream and ends, so that the task which closes the run is cancelled before it begins.
+    A generator holds it: a loop that ends closes those that are left. This happens when a program
+    leaves a stream and ends, so that the task that closes the run is cancelled before it starts.
     """
 
     def __init__(self, held: Held[Any], name: str) -> None:
@@ -76,10 +76,10 @@ async def _holding(held: Held[T]) -> AsyncGenerator[T, None]:
 
 
 class Lifespan:
-    """One open ``lifespan``, entered and left in a task of its own.
+    """One open ``lifespan``, entered and left in its own task.
 
     A context manager may hold a task group or a cancel scope, which must be left by the task that
-    entered it; the token that comes to the node first need not be there any more at the end.
+    entered it; the task that reaches the node first may be gone at the end.
     """
 
     def __init__(self, manager: AbstractAsyncContextManager[Any], name: str) -> None:
@@ -105,13 +105,13 @@ class Lifespan:
         except BaseException as error:
             if not self._entered.done():
                 self._entered.set_exception(error)
-                self._entered.exception()  # asked for by whoever waits; never "not retrieved"
+                self._entered.exception()  # retrieved by the waiter; never "not retrieved"
             elif error is not self._run_error and not self._froze(error):
                 _note(error, self._name)
                 raise
 
     def _froze(self, error: BaseException) -> bool:
-        """Whether it is contextlib's, which cannot put a traceback on a frozen dataclass."""
+        """Whether it is contextlib's, which cannot set the traceback of a frozen dataclass."""
         return isinstance(error, FrozenInstanceError) and error.__context__ is self._run_error
 
     async def resource(self) -> Any:
@@ -128,7 +128,9 @@ class Lifespan:
         shown = None if error is None else error.__traceback__
         if not self._entered.done():  # cancelled while entering
             self._task.cancel()
-            self._leave.set_result(None)  # what swallows it and goes in is to come out at once
+            self._leave.set_result(
+                None
+            )  # a manager that swallows it and is entered must be left at once
         elif not self._leave.done():
             if error is None:
                 self._leave.set_result(None)
@@ -143,12 +145,12 @@ class Lifespan:
                 raise failure
         finally:
             failure = self._run_error = None
-            if error is not None:  # where it was raised in the manager is no news
+            if error is not None:  # its place in the manager is of no interest
                 BaseException.with_traceback(error, shown)
 
 
 class Lifespans:
-    """What a run holds open, by its nodes and by the keys of what nodes share."""
+    """What a run holds open: by node, and by key for what nodes share."""
 
     def __init__(self) -> None:
         self._open: dict[Any, Lifespan | HeldLifespan] = {}  # in the order they were entered
@@ -166,30 +168,30 @@ class Lifespans:
             return
         self._open[node] = lifespan_of(node, shared)
         await self._open[node].resource()
-        self._open[node] = self._open.pop(node)  # it is left before what it has opened itself
+        self._open[node] = self._open.pop(node)  # it is left before what it opened itself
 
     def hold(self, key: Hashable, make: Callable[[], Held[T]]) -> T:
-        """Return what is held open for a key; it is opened when it is not yet."""
+        """Return what is held open for a key; open it first if needed."""
         if key not in self._open:
             held = make()
             self._open[key] = HeldLifespan(held, type(held).__name__)
         return self._open[key].yielded  # type: ignore[no-any-return]
 
     async def leave(self, error: BaseException | None) -> list[BaseException]:
-        """Leave all, last in, first out; return what has failed as it was left."""
+        """Leave all, last in, first out; return the errors."""
         failures: list[BaseException] = []
-        while self._open:  # what is opened meanwhile is left as well
+        while self._open:  # what is opened in between is left too
             key = next(reversed(self._open))
             try:
                 await self._open[key].leave(error)
-            except BaseException as failure:  # whatever it is, the others are left as well
+            except BaseException as failure:  # whatever it is, the others are left too
                 failures.append(failure)
             del self._open[key]
         return failures
 
 
 def lifespan_of(node: Any, shared: Any) -> Lifespan | HeldLifespan:
-    """Begin to enter a node's ``lifespan``."""
+    """Start to enter a node's ``lifespan``."""
     manager = node.lifespan(shared)
     if isinstance(manager, Held):
         return HeldLifespan(manager, node.name)
@@ -198,10 +200,10 @@ def lifespan_of(node: Any, shared: Any) -> Lifespan | HeldLifespan:
             manager.close()  # nobody will await it
         raise NodeDefinitionError(
             f"lifespan of {node.name!r} must be an async context manager, got "
-            f"{type(manager).__name__}: write @asynccontextmanager above it, and yield what is held"
+            f"{type(manager).__name__}: write @asynccontextmanager above it, and yield the resource"
         )
     return Lifespan(manager, node.name)
 
 
 def _note(error: BaseException, name: str) -> None:
-    note_place(error, f"{name!r}, as its lifespan ended")
+    note_place(error, f"{name!r}, when its lifespan ended")

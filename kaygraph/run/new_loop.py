@@ -1,4 +1,4 @@
-"""A run from synchronous code: on a loop of its own, in this thread or in one beside it."""
+"""A run from synchronous code: on its own loop, in this thread or in a second one."""
 
 import signal
 import sys
@@ -26,9 +26,9 @@ def run_in_new_loop(
     loop_factory: LoopFactory | None,
     in_cell: "InCell | None" = None,
 ) -> T:
-    """Run to the end in this thread, or in another where a loop runs here already.
+    """Run to the end in this thread, or in another one if a loop already runs here.
 
-    In another one, too, where runs within runs have used up half of this thread's stack.
+    Also in another one if nested runs have used up half of this thread's stack.
     """
     notebook = False
     run.blocks = sys.modules["asyncio.events"]._get_running_loop()
@@ -62,18 +62,18 @@ def _run_here(
     at_once: bool,
     loop_factory: LoopFactory | None,
 ) -> T:
-    # Only here are there signals to hear: what hears them is loaded here.
+    # Only here are signals handled, so the code that handles them is imported here.
     try:
         from .signals import Signals
 
         signals = Signals(run, runner_here(loop_factory), grace, at_once)
-    except KeyboardInterrupt:  # it has come meanwhile
+    except KeyboardInterrupt:  # it has come by now
         raise RunInterrupted(signal.SIGINT, drained=True) from None
     return signals.run(launch())
 
 
 def _is_deep() -> bool:
-    """Whether half of the calls that Python allows are under way in this thread."""
+    """Whether half of the nested calls that Python allows are in use in this thread."""
     frame: FrameType | None = sys._getframe()
     for _ in range(sys.getrecursionlimit() // 2):
         if frame is None:

@@ -1,4 +1,4 @@
-"""Those who are told of every event of a run, and what happens when one of them fails."""
+"""Observers: they receive every event of a run. What happens when one of them fails."""
 
 import asyncio
 from collections import deque
@@ -11,17 +11,17 @@ from typing import NamedTuple, Protocol, TypeGuard
 from ..events import AttemptStarted, Event, ItemFinished, ItemStarted, Observer, Usage
 from .spans import Carries
 
-MOST_IN_A_ROW = 25  # failures after which an observer is told of nothing more
+MOST_IN_A_ROW = 25  # failures after which an observer is not called again
 
 # Events of which there is one, or more, for each item that ends well.
 OF_ITEMS = frozenset({ItemStarted, AttemptStarted, ItemFinished})
 
-# Whether an observer is being called: what it begins is no part of the run that it observes.
+# Whether an observer is being called: a run that it starts is not part of the observed run.
 OBSERVING: ContextVar[bool] = ContextVar("kaygraph_observing", default=False)
 
 
 def check_observers(observers: Sequence[Observer]) -> None:
-    """Refuse what is not a list of functions, or of objects that can be called.
+    """Check that it is a list of functions, or of other callables.
 
     Raises:
         TypeError: It is not, or one of them is a class or written with ``async def``.
@@ -29,19 +29,19 @@ def check_observers(observers: Sequence[Observer]) -> None:
     several = isinstance(observers, Collection) and not callable(observers)
     if not several or not all(map(callable, observers)):
         raise TypeError(
-            "observers is a list of what can be called with an event, as in "
+            "observers is a list of callables that accept an event, as in "
             f"run(shared, observers=[report]); got {observers!r}"
         )
     for one in observers:
         if isinstance(one, type):
             name = one.__name__
-            raise TypeError(f"{name} is a class; an observer is made of it: observers=[{name}()]")
+            raise TypeError(f"{name} is a class; pass an instance of it: observers=[{name}()]")
         if iscoroutinefunction(one) or iscoroutinefunction(getattr(one, "__call__", None)):  # noqa: B004
-            raise TypeError(f"an observer is called and not awaited: write 'def'; got {one!r}")
+            raise TypeError(f"an observer is called, not awaited: write 'def'; got {one!r}")
 
 
 class ItemCounter(Protocol):
-    """Counts the items of one node as they begin and end well, in the place of events."""
+    """Counts the items of one node as they start and succeed, in place of events."""
 
     def began(self, index: int, at: float) -> None:
         """Count an item whose ``exec`` is about to be called for the first time, at this time."""
@@ -56,18 +56,18 @@ class ItemCounter(Protocol):
         waiting: bool,
         at: float,
     ) -> None:
-        """Count an item that has ended well; the arguments are those of ``ItemFinished``."""
+        """Count an item that succeeded; the arguments are those of ``ItemFinished``."""
 
 
 class CountsItems:
-    """An observer that needs no event for an item that begins or ends well: it counts them.
+    """An observer that needs no event for an item that starts or succeeds: it counts them.
 
-    It gets all other events: of items that fail, of their retries, and of all that is not an item.
+    It gets all other events: of items that fail, of their retries, and of everything else.
     """
 
     @property
     def counts_items(self) -> bool:
-        """Whether it does, and does not look at the events themselves."""
+        """Whether it counts items instead of receiving their events."""
         return True
 
     def counter_of(self, node: str, whole: bool) -> ItemCounter:
@@ -102,17 +102,17 @@ class ItemCounters:
 
 
 def counter_of(counting: Sequence[CountsItems], node: str, whole: bool) -> ItemCounter | None:
-    """Return what counts a node's items for all that count; None without any."""
+    """Return a counter of a node's items for all observers that count; None without any."""
     counters = [one.counter_of(node, whole) for one in counting]
     return counters[0] if len(counters) == 1 else ItemCounters(counters) if counters else None
 
 
 class Pending(NamedTuple):
-    """An event from another thread than that of the loop.
+    """An event from a thread other than the loop's.
 
     Attributes:
-        context: In which it happened; observers are called in it.
-        told: Those that carry were told there already.
+        context: The context in which it happened; observers are called in it.
+        reported: Carriers have already received it there.
     """
 
     event: Event
@@ -121,17 +121,17 @@ class Pending(NamedTuple):
 
 
 class Emit(Protocol):
-    """What tells observers of events."""
+    """Sends events to observers."""
 
     def __call__(self, event: Event, /) -> None:
-        """Tell them now; on the loop of the run."""
+        """Send it now; on the loop of the run."""
 
     def later(self, loop: asyncio.AbstractEventLoop, pending: Pending, /) -> None:
-        """Tell them from another thread than that of the loop, before anything that follows."""
+        """Send it from a thread other than the loop's, before anything that follows."""
 
 
 class Both:
-    """Tells the observers of two runs, of which one takes place within the other."""
+    """Sends events to the observers of two runs, one inside the other."""
 
     __slots__ = ("_first", "_second")
 
@@ -148,7 +148,7 @@ class Both:
 
 
 class OnLoop:
-    """Tells the observers of a run on another loop; those that carry are told ``here``."""
+    """Sends events to the observers of a run on another loop; carriers receive them ``here``."""
 
     __slots__ = ("_emit", "_here", "_loop")
 
@@ -168,7 +168,7 @@ class OnLoop:
 def both(
     first: Callable[[Event], None] | None, second: Callable[[Event], None] | None
 ) -> Callable[[Event], None] | None:
-    """Return what tells both of an event; None where there is neither."""
+    """Return what sends events to both; None if there is neither."""
     if first is None or second is None:
         return first or second
     return partial(_told_both, first, second)
@@ -193,15 +193,15 @@ def _hears_items(observer: Observer) -> bool:
 class Observers:
     """Calls observers with events, in the order given.
 
-    An observer that fails is kept, as an exporter may have one bad moment; what it has missed, it
-    has missed. The loop's exception handler hears of its first failure, and again when it is given
-    up: not of each one, as there may be as many as events.
+    An observer that fails is kept, as an exporter may have a temporary problem; the events that it
+    missed are lost. The loop's exception handler receives its first failure, and another when the
+    observer is given up: not each one, as there may be as many as events.
 
-    Those with ``items = False`` are not told of an item, unless it fails or is to be tried again.
+    Those with ``items = False`` receive no events of an item unless it fails or is retried.
 
     Attributes:
         counting: Those that count items, and need no event for each.
-        hears_items: Whether any is to hear of each item, or counts them.
+        hears_items: Whether any receives the events of each item, or counts items.
     """
 
     __slots__ = (
@@ -216,12 +216,12 @@ class Observers:
         self.hears_items = bool(self._of_items)
         self._failures: dict[int, int] = {}  # in a row, by the id of the observer
         self._pending: deque[Pending] = deque()  # from other threads, in the order they came
-        self._is_asked = False  # the loop will look at them
-        self._told: set[int] = set()  # those of which the handler has heard
+        self._is_asked = False  # the loop will deliver them
+        self._told: set[int] = set()  # those reported to the handler
 
     @property
     def of_items(self) -> Callable[[Event], None] | None:
-        """What tells of an item those that want an event for it; None where nobody does."""
+        """What sends the events of items to those that want them; None if none does."""
         return self._tell_of_item if len(self._of_items) > len(self.counting) else None
 
     def __call__(self, event: Event, /) -> None:
@@ -230,13 +230,13 @@ class Observers:
         self._tell(self._of_items if type(event) in OF_ITEMS else self._observers, event)
 
     def later(self, loop: asyncio.AbstractEventLoop, pending: Pending, /) -> None:
-        """Tell of an event from another thread, before all that is told after it."""
+        """Send an event from another thread, before everything sent after it."""
         self._pending.append(pending)
         if not self._is_asked:
             self._is_asked = True
             try:
                 loop.call_soon_threadsafe(self._catch_up)
-            except RuntimeError:  # it is closed: nobody observes any more
+            except RuntimeError:  # it is closed: nothing observes now
                 self._is_asked = False
 
     def _catch_up(self) -> None:

@@ -1,4 +1,4 @@
-"""Where in a run a hook is called, as its log says it. Nothing is looked up before a line is."""
+"""Where in a run a hook is called, for its log. Nothing is looked up before a line is logged."""
 
 from asyncio import CancelledError
 from collections.abc import Mapping
@@ -19,8 +19,8 @@ class Place(Protocol):
     Attributes:
         node: The node.
         frame: The frame in which the node has its name; None: the current one.
-        slot: What the call of ``exec`` holds; None where it holds nothing.
-        several: The call is one of several, each for an item: the slot knows which.
+        slot: What the call of ``exec`` holds; None if it holds nothing.
+        several: The call is one of several, each for one item: the slot knows which.
     """
 
     @property
@@ -57,15 +57,15 @@ def place_in(frame: Frame) -> Place | None:
     return walk if near is None or near.node is None else near
 
 
-# Where the context of a run does not reach: a node, and its place as it was there.
+# Where the context of a run is not available: a node, and its place.
 SENT: ContextVar[tuple[Any, Mapping[str, Any]]] = ContextVar("kaygraph_sent")
 
 
 class InNode:
-    """Notes at an error in which node it happened; a cancellation that is not ours is one as well.
+    """Notes at an error in which node it happened, also at a cancellation that is not ours.
 
-    It is no generator, since contextlib sets the traceback of an error, which not every error lets
-    it do.
+    It is not a generator: contextlib sets the traceback of an error, which not every error
+    allows.
     """
 
     __slots__ = ("name",)
@@ -84,7 +84,7 @@ class InNode:
             if error is not None and not isinstance(error, CancelledError):
                 note_place(error, repr(self.name))
         finally:
-            del error, failure  # they hold this frame: no cycle may keep them alive
+            del error, failure  # they hold this frame: avoid a reference cycle
 
 
 class Working(InNode):
@@ -106,19 +106,19 @@ class Working(InNode):
         try:
             InNode.__exit__(self, kind, error, traceback)
         finally:
-            del error, traceback  # they hold this frame: no cycle may keep them alive
+            del error, traceback  # they hold this frame: avoid a reference cycle
 
 
 def shows_items() -> bool:
-    """Whether errors may quote what the node that runs here works on."""
+    """Whether errors may quote the items of the node that runs here."""
     frame = FRAME.get(None)
     return frame is None or frame.rules.show_items
 
 
 def here_of(node: Any) -> Here | None:
-    """Return what follows from where a node's hook is called, as far as it is known.
+    """Return what depends on where a node's hook is called, as far as it is known.
 
-    Without a journal that is a key for the item that a node works on which asks for one.
+    Without a journal this is a key for the item, if the node asks for one.
     """
     sent_node, sent = SENT_HERE.get((None, None))
     if sent_node is not None and (node is sent_node or node is getattr(sent_node, "owner", None)):
@@ -136,13 +136,13 @@ def here_of(node: Any) -> Here | None:
     return None
 
 
-# In what is told to another process of the place of a call: what follows from it, and what
-# observers hand on.
+# What another process receives about the place of a call: what depends on it, and what observers
+# pass on.
 HERE, CARRIED = "here", "carried"
 
 
 def place_to_send(node: Any) -> Mapping[str, Any]:
-    """Return what a call in another process is told of its place: see ``place_of``."""
+    """Return what a call in another process receives about its place: see ``place_of``."""
     place = place_of(node)
     frame = FRAME.get(None)
     if frame is not None and frame.run.hears:
@@ -154,7 +154,7 @@ def place_to_send(node: Any) -> Mapping[str, Any]:
 
 
 def place_of(node: Any) -> Mapping[str, Any]:
-    """Return what is known: the run, the node's name, its item, the attempt from the second on."""
+    """Return what is known: run, node name, item, and from the second attempt on its number."""
     sent_node, sent = SENT.get((None, {}))
     if node is sent_node:
         return sent

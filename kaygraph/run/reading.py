@@ -1,4 +1,4 @@
-"""What comes out of a run while it runs: ``async with graph.events(shared) as events``."""
+"""The output of a run while it runs: ``async with graph.events(shared) as events``."""
 
 import asyncio
 from collections import deque
@@ -17,16 +17,16 @@ T = TypeVar("T")
 
 
 class Reading(Generic[T]):
-    """A run that begins with the block, and ends with it, and an iterator over what it gives.
+    """A run that starts with the block and ends with it, and an iterator over its output.
 
-    The run never waits for the reader. Of what nobody has read, ``size`` are kept: then the oldest
-    is dropped for each that comes, and counted. The iterator ends with the run, and raises what the
-    run has raised; a run that was cancelled just ends. Leaving the block before cancels the run and
-    waits until all is cleaned up; what has failed meanwhile is raised.
+    The run never waits for the reader. At most ``size`` unread entries are kept: after that, each
+    new one drops the oldest, and is counted. The iterator ends with the run, and raises what the
+    run raised; a cancelled run just ends. Leaving the block early cancels the run and waits until
+    everything is cleaned up; what failed in the meantime is raised.
 
     Attributes:
         dropped: How many were dropped.
-        action: The last action of the run; None before its end, and where it has failed.
+        action: The last action of the run; None before its end, and if it failed.
     """
 
     def __init__(self, launch: Callable[[], RunTask], size: int) -> None:
@@ -37,12 +37,12 @@ class Reading(Generic[T]):
         self._run: RunTask | None = None
         self._items: deque[T] = deque()
         self._waiter: asyncio.Future[None] | None = None
-        self._is_over = False  # the end of the run was told to the reader
+        self._is_over = False  # the reader knows that the run has ended
         self._caller: Caller | None = None
 
     @property
     def run(self) -> RunTask:
-        """The run under way: to drain it, or to ask it what it waits for."""
+        """The run in progress: drain it, or ask it what it waits for."""
         if self._run is None:
             raise RuntimeError("the run begins with the block: write 'async with … as events:'")
         return self._run
@@ -64,8 +64,8 @@ class Reading(Generic[T]):
     async def __aenter__(self) -> Self:
         if self._launch is None:
             again = type(self).__name__.lower()
-            raise RuntimeError(f"this block has begun its run: call {again}() again for another")
-        launch, self._launch = self._launch, None  # it knows this object: no cycle may stay
+            raise RuntimeError(f"this block has already started its run: call {again}() again for another")
+        launch, self._launch = self._launch, None  # it knows this object: avoid a reference cycle
         task = current_task()
         assert task is not None
         self._caller = Caller(ref(task), task.cancelling())
@@ -79,7 +79,7 @@ class Reading(Generic[T]):
     async def __anext__(self) -> T:
         run = self.run
         if self._waiter is not None:
-            raise RuntimeError("another task reads this run already")
+            raise RuntimeError("another task is already reading this run")
         while not self._items:
             if self._is_over:
                 raise StopAsyncIteration
@@ -114,16 +114,16 @@ class Reading(Generic[T]):
                     if isinstance(error, asyncio.CancelledError):
                         return  # that goes on: a scope around takes no other
                     raise
-                # What is on its way already must not be replaced.
+                # An error that is already propagating must not be replaced.
                 message = "a run failed after its reader had ended"
                 context = {"message": message, "exception": failure}
                 asyncio.get_running_loop().call_exception_handler(context)
         finally:
             self._items.clear()
-            del error, traceback  # they hold this frame: no cycle may keep them alive
+            del error, traceback  # they hold this frame: avoid a reference cycle
 
     async def _ended(self, run: RunTask) -> None:
-        """Wait for the end of the run, and raise what it has raised."""
+        """Wait for the end of the run, and raise what it raised."""
         self._is_over = True
         try:
             self.action = await run
@@ -134,7 +134,7 @@ class Reading(Generic[T]):
                 raise
 
     def _is_cancelled(self) -> bool:
-        """Whether the task that reads was cancelled, since it began to if that is the same."""
+        """Whether the reading task was cancelled (since it started to read, if it is the same)."""
         task, caller = current_task(), self._caller
         if task is None or caller is None or caller.task() is not task:
             return is_cancelled()
@@ -166,7 +166,7 @@ def events_of(launch: Callable[[Observer], RunTask], size: int, items: bool) -> 
 
 
 class Results(Reading[Outcome[Any]]):
-    """What the items of one node come to: see ``Graph.results``."""
+    """The outcomes of the items of one node: see ``Graph.results``."""
 
 
 def results_of(launch: Callable[[Tap], RunTask], size: int, names: Collection[str]) -> Results:

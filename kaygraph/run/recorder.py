@@ -1,6 +1,6 @@
-"""What a run asks of a journal, which records what ``exec`` returns and replays it.
+"""The interface between a run and a journal, which records what ``exec`` returns and replays it.
 
-The core knows a journal by these protocols alone; see ``kaygraph.journal``.
+The core knows a journal only by these protocols; see ``kaygraph.journal``.
 """
 
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
@@ -26,14 +26,14 @@ class Names(Protocol):
 
 
 class Question(NamedTuple):
-    """What is waited for.
+    """A wait for an answer from outside.
 
     Attributes:
-        name: What the node calls it.
-        ask: What whoever answers is shown: a JSON value.
+        name: The name that the node gives it.
+        ask: What the answering side is shown: a JSON value.
         schema: The JSON schema of the answer, or None.
-        timeout: Seconds to wait for it, from when it was asked first, in whatever process; or None.
-        has_default: Whether there is a ``default``, for when it times out.
+        timeout: Seconds to wait, counted from the first call, in any process; or None.
+        has_default: Whether there is a ``default`` for when it times out.
     """
 
     name: str
@@ -48,10 +48,10 @@ class Recorder(Protocol):
     """The journal of one run, while it runs."""
 
     def recorded(self, node: Any, frame: Names, run: RunItem, *, kept: bool) -> RunItem:
-        """Return what runs items and records what they came to, or replays it.
+        """Return what runs items and records their results, or replays them.
 
-        ``kept``: nobody sees a result before the node's ``exec`` has ended as a whole, so that
-        only that end waits until all is committed.
+        ``kept``: a result is not visible before the node's ``exec`` has ended as a whole, so only
+        that end waits until everything is committed.
         """
         ...
 
@@ -60,20 +60,20 @@ class Recorder(Protocol):
         ...
 
     def first(self, shared: Any) -> str | None:
-        """Return the name of the node that the walk here begins with; None: the graph's first."""
+        """Return the name of the node that the walk here starts with; None: the graph's first."""
         ...
 
     def misses(self, name: str) -> Exception:
-        """Return the error of a graph without the node that a walk is to begin with."""
+        """Return the error of a graph that lacks the node that a walk starts with."""
         ...
 
     @property
     def takes_snapshots(self) -> bool:
-        """Whether ``stands`` is to be called."""
+        """Whether ``stands`` must be called."""
         ...
 
     def stands(self, node: Any, frame: Names, shared: Any) -> None:
-        """Note that the node is next, and that nothing else of its walk is under way."""
+        """Note that the node is next, and that nothing else of its walk is running."""
         ...
 
     async def visited(self, node: Any, frame: Names, begin: Begin[T]) -> T:
@@ -81,15 +81,15 @@ class Recorder(Protocol):
         ...
 
     async def completed(self, node: Any) -> None:
-        """Wait for the commit of what ``exec`` came to, and for the turn of ``post``."""
+        """Wait for the commit of the result of ``exec``, and for the turn of ``post``."""
         ...
 
     def cut_short(self) -> None:
-        """Note that what the hook here has run did not come to its end, since the run drains."""
+        """Note that what the hook here ran did not finish, because the run drains."""
         ...
 
     def went_on(self, name: str, error: Exception) -> None:
-        """Record that an error was taken to an "error" edge."""
+        """Record that an "error" edge was taken."""
         ...
 
     def branch(self, index: int, node: Any, frame: Names, begin: Begin[T]) -> Begin[T]:
@@ -97,7 +97,7 @@ class Recorder(Protocol):
         ...
 
     def needed(self, needed: int | None) -> int | None:
-        """Return how many branches have to succeed, where it is recorded which have."""
+        """Return how many branches have to succeed, if it is recorded which have."""
         ...
 
     def once(self, node: Any, frame: Names) -> Any:
@@ -105,26 +105,26 @@ class Recorder(Protocol):
         ...
 
     async def decided(self, outcomes: Sequence[Outcome[Any]]) -> "list[Outcome[Any]]":
-        """Record what the branches of a group came to; return it as it is recorded."""
+        """Record the outcomes of a group's branches; return them as recorded."""
         ...
 
     def here(self) -> Here:
-        """Return what follows from where the hook stands that asks; in any of its threads."""
+        """Return what depends on the place of the calling hook; in any of its threads."""
         ...
 
     def now(self) -> float:
-        """Return the time as it was when the hook asked first, in seconds since 1970."""
+        """Return the time of the hook's first call, in seconds since 1970."""
         ...
 
     def replays(self, node: Any) -> bool:
-        """Whether what the node's hook does has been done before this process."""
+        """Whether what the node's hook does was already done by an earlier process."""
         ...
 
     async def answered(self, node: Any, question: Question) -> Any:
         """Wait for an answer that another process writes, and return it.
 
         Raises:
-            AttemptTimeoutError: There was none in time, and there is no default.
+            AttemptTimeoutError: None came in time, and there is no default.
         """
         ...
 
@@ -133,7 +133,7 @@ class ResultCache(Protocol):
     """What ``cache=`` takes: a ``kaygraph.Cache``."""
 
     def cached(self, calls: Any) -> RunItem:
-        """Return what runs items, and calls ``calls.run`` for those whose result is not there."""
+        """Return what runs items, and calls ``calls.run`` for those without a stored result."""
         ...
 
 
@@ -145,6 +145,6 @@ class RunsRecorded(Protocol):
     ) -> Callable[[Any, F], Coroutine[Any, Any, T]]:
         """Return the work of a run of ``node``, recorded or replayed.
 
-        ``work`` returns what is to be done, for so many seconds that the run has taken before.
+        ``work`` returns what is to be done, given the seconds that the run has taken before.
         """
         ...

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 C = TypeVar("C", Permits, KeyedPermits)
 H = TypeVar("H")
 
-# Between two turns of a loop whose thread is in one short ``def`` after the other: what is heard so
-# much later is hardly late, and a turn takes longer than such a call.
+# Between two iterations of a loop whose thread runs one short ``def`` after the other: what is
+# noticed this much later is hardly late, and an iteration takes longer than such a call.
 TURN_S = 0.001
 
 # Threads are started one by one, as calls find no idle one; caps belong to the nodes and graphs.
@@ -41,7 +41,7 @@ NO_LOANS: Mapping[Hashable, Loan] = MappingProxyType({})
 
 
 class SideBySide:
-    """Counts what a run does at once, as in ``with run.beside:`` around tasks of its own."""
+    """Counts what a run does concurrently, as in ``with run.beside:`` around tasks of its own."""
 
     __slots__ = ("_run",)
 
@@ -62,43 +62,43 @@ class Run:
     processes of the outermost one; its lifespans are its own.
     """
 
-    ambient: ClassVar[tuple[Observer, ...]] = ()  # those who watch every run that begins
-    watched = False  # nodes are to be looked at: somebody observes, or records
+    ambient: ClassVar[tuple[Observer, ...]] = ()  # called with every run that starts
+    watched = False  # nodes are observed or recorded
     watches_items = False  # and so is each item
     tap: "Tap | None" = None  # takes the results of one node
     journal: "Recorder | None" = None
     emit: Emit | None = None
-    tell: Emit | None = None  # of its begin and end: not all that hear the rest
-    emit_item: Callable[[Event], None] | None = None  # those that want one of each item
-    counting: tuple[CountsItems, ...] = ()  # those that count items
-    hears_items = False  # there is somebody of either kind
+    tell: Emit | None = None  # of its start and end: not for all observers
+    emit_item: Callable[[Event], None] | None = None  # observers of each item
+    counting: tuple[CountsItems, ...] = ()  # observers that count items
+    hears_items = False  # there are observers of either kind
     opened = False  # there is something to close
-    # How to end the wait for an item of each source, and what tells whether there is one.
+    # How to end the wait for an item of each source, and whether there is such a wait.
     sources: Mapping[Callable[[], None], Callable[[], object]] = MappingProxyType({})
     checks_all: ClassVar[bool] = False  # every fork is checked for conflicting writes
-    checking = 0  # how many forks are, each with all that runs within it
-    looked_after_s = 0.0  # how long nodes have held the loop where somebody looked
-    slow_nodes: Set[Any] = frozenset()  # those of which that was told
-    side_by_side = 0  # how many have begun tasks that run at once
+    checking = 0  # how many forks are, each with everything inside it
+    looked_after_s = 0.0  # how long nodes have blocked the loop, where measured
+    slow_nodes: Set[Any] = frozenset()  # those that were reported
+    side_by_side = 0  # how many have started concurrent tasks
     inline = False  # in the calling thread of run()
-    by_hand = False  # no loop runs, and whoever needs one has to suspend first: see by_hand
+    by_hand = False  # no loop runs; code that needs one suspends first: see by_hand
     thread = 0  # the identifier of that thread
     next_turn = 0.0  # of its loop, after a ``def`` in that thread; by time.monotonic()
     blocks: object = None  # the loop whose thread waits for the run
-    expired = False  # what was in flight has had its time, and is cancelled
+    expired = False  # the grace of the work in flight is over: it is cancelled
     threaded: Callable[[], None] | None = None  # called when the run gets threads of its own
     processes: WorkerProcesses | None = None  # made by the call that first needs one
     sessions: dict[Any, Session] | None = None  # with clusters, by cluster and loop
-    pickled: dict[Any, bytes] | None = None  # nodes, as executors of the user's send them away
-    task: "asyncio.Task[Any] | None" = None  # in which it goes on, from its begin to its end
-    name = ""  # of the node that it was called on, after those of the runs around
-    closing = trimmed = False  # its nodes have ended; its error's traceback has nothing left
-    around: "Run | None" = None  # the run within which this one takes place
-    shares = False  # on the loop of the run around, so that it has its caps and its threads
-    entry: object = None  # the frame of the node that it was called on, within another run
-    loans: Mapping[Hashable, Loan] = NO_LOANS  # of the nodes within whose calls it takes place
-    within: "dict[Run, None] | None" = None  # the runs that take place within it
-    hears: Sequence[Observer] = ()  # the observers of this run, and of those around
+    pickled: dict[Any, bytes] | None = None  # nodes, as the user's executors send them
+    task: "asyncio.Task[Any] | None" = None  # in which it runs, from start to end
+    name = ""  # of the node that it was called on, after those of the outer runs
+    closing = trimmed = False  # its nodes have ended; its error's traceback is trimmed
+    around: "Run | None" = None  # the run that this one is part of
+    shares = False  # on the loop of the outer run, so that it shares its caps and threads
+    entry: object = None  # the frame of the node that it was called on, inside another run
+    loans: Mapping[Hashable, Loan] = NO_LOANS  # of the nodes inside whose calls it runs
+    within: "dict[Run, None] | None" = None  # the runs inside it
+    hears: Sequence[Observer] = ()  # the observers of this run and of the outer ones
     _id = ""
     _root: "Run | None" = None
     _joined_ended: "asyncio.Future[None] | None" = None
@@ -106,13 +106,13 @@ class Run:
     _threads: "ThreadPoolExecutor | None" = None
     _lifespans: Lifespans | None = None
     _caps: dict[Any, Permits | KeyedPermits] | None = None
-    _users: dict[Any, int] | None = None  # of caps that only runs within this one have asked for
+    _users: dict[Any, int] | None = None  # of caps that only runs inside this one have asked for
     _used: Set[Any] = frozenset()  # of those, what this run has asked for
 
     def __init__(self) -> None:
         # Read at every step and every item, which is cheapest from the instance.
-        self.marked = False  # walks have to look closer: an error is on its way, or the run drains
-        self.draining = False  # no more items are taken, and no more nodes begin
+        self.marked = False  # walks take the slow path: an error propagates, or the run drains
+        self.draining = False  # no more items are taken, and no more nodes start
 
     @property
     def root(self) -> "Run":
@@ -121,26 +121,26 @@ class Run:
 
     @property
     def alone(self) -> bool:
-        """Whether it is in the calling thread of ``run()``, with nothing running beside."""
+        """Whether it is in the calling thread of ``run()``, with nothing running concurrently."""
         return self.inline and not self.side_by_side
 
     @property
     def beside(self) -> SideBySide:
-        """What is entered by who begins tasks that run at once."""
+        """A context manager to enter around concurrent tasks."""
         return SideBySide(self)
 
     @cached_property
     def measures(self) -> bool:
-        """Whether what ``exec`` takes is measured: items are observed, on the machine's clock."""
+        """Whether the cost of ``exec`` is measured: items are observed, on the machine's clock."""
         return self.hears_items and not has_own_clock(asyncio.get_running_loop())
 
     @property
     def id(self) -> str:
-        """What tells this run from others in a log: that of the outermost one."""
+        """The identifier of this run in a log: that of the outermost run."""
         if self.around is not None:
             return self.outermost.id
         if not self._id:
-            with NAMING:  # a thread may look at the run meanwhile
+            with NAMING:  # a thread may inspect the run at the same time
                 # Not a cached property: that makes all attributes of the run slower to read.
                 self._id = self._id or os.urandom(4).hex()
         return self._id
@@ -157,7 +157,7 @@ class Run:
     # --- runs within runs -------------------------------------------------------------------------
 
     def join(self, around: "Run", shares: bool, emit: Emit | None, near: bool) -> None:
-        """Take place within another run, whose observers get the events by ``emit``.
+        """Become part of another run, whose observers get the events by ``emit``.
 
         ``shares``: it is on the same loop; ``near``: in the same thread.
         """
@@ -183,15 +183,15 @@ class Run:
         self.watched = self.watched or self.emit is not None or self.journal is not None
 
     def enter(self) -> None:
-        """Note in the run around that the run begins; it is to call ``leave`` when it ends."""
+        """Note in the outer run that this run starts; it must call ``leave`` when it ends."""
         around = self.around
         assert around is not None
-        within = around.__dict__.setdefault("within", {})  # in one step: threads begin runs too
+        within = around.__dict__.setdefault("within", {})  # in one step: threads start runs too
         within[self] = None
         around.opened = True
 
     def leave(self) -> None:
-        """Note that the run has ended, in the run around."""
+        """Note in the outer run that this run has ended."""
         around = self.around
         assert around is not None
         assert around.within is not None
@@ -203,14 +203,14 @@ class Run:
                 root._users[owner] -= 1
                 if not root._users[owner]:
                     del root._users[owner], root._caps[owner]
-        self.entry = None  # it knows this run: no cycle may stay
+        self.entry = None  # it knows this run: avoid a reference cycle
         del around.within[self]
         ended = around._joined_ended
         if not around.within and ended is not None:
             ended.get_loop().call_soon_threadsafe(_end, ended)
 
     def with_joined(self) -> "list[Run]":
-        """Return this run and all that take place within it, however deep."""
+        """Return this run and all runs inside it, at any depth."""
         runs = [self]
         for run in runs:
             runs += tuple(run.within or ())
@@ -218,20 +218,20 @@ class Run:
 
     @property
     def outermost(self) -> "Run":
-        """The run that is within no other one."""
+        """The outermost run."""
         run = self
         while run.around is not None:
             run = run.around
         return run
 
     async def outlast_joined(self) -> None:
-        """Wait for the runs that were begun within this one, in tasks, and go on."""
+        """Wait for the runs inside this one that were started in tasks."""
         while self.within:
             self._joined_ended = asyncio.get_running_loop().create_future()
             await self._joined_ended
 
     def cancel_joined(self) -> None:
-        """Cancel the runs that go on within this one in tasks of their own."""
+        """Cancel the runs inside this one that have their own tasks."""
         for run in tuple(self.within or ()):
             if run.task is not None and run.task is not self.task:
                 cancel(run.task)
@@ -244,32 +244,32 @@ class Run:
         if self.shares:
             return self.root.threads
         if self._threads is None:
-            from ..aio.lanes import Lanes  # loads where it is used
+            from ..aio.lanes import Lanes  # imported only when needed
 
             self.opened = True
             if self.threaded is not None:
                 self.threaded()
-            # A loop may bring its own: in a simulation calls run at once, in the loop's thread.
+            # A loop may have its own: in a simulation, calls run at once, in the loop's thread.
             self._threads = getattr(asyncio.get_running_loop(), "threads", None)
             self._threads = self._threads or Lanes(MAX_THREADS, "kaygraph")
         return self._threads
 
     def cap(self, owner: Any, make: Callable[[], C]) -> C:
-        """Return an owner's cap, the same for all that it does at once in this run."""
+        """Return an owner's cap, the same for everything that it does concurrently in this run."""
         return self._shared_cap(owner, make) if self.shares else self.own_cap(owner, make)
 
     def own_cap(self, owner: Any, make: Callable[[], C]) -> C:
-        """Return an owner's cap, which holds for this run and not for others around it."""
+        """Return an owner's cap, which applies to this run and not to outer runs."""
         if self._caps is None:
             self._caps = {}
         if owner not in self._caps:
             self._caps[owner] = make()
         elif self._users:
-            self._users.pop(owner, None)  # it is no longer only of runs within
+            self._users.pop(owner, None)  # it no longer belongs only to runs inside
         return self._caps[owner]  # type: ignore[return-value]
 
     def _shared_cap(self, owner: Any, make: Callable[[], C]) -> C:
-        """Return an owner's cap in the outermost run, which drops it when nobody uses it."""
+        """Return an owner's cap in the outermost run, which drops it when it is unused."""
         node = owner[0] if type(owner) is tuple else owner
         if node in self.loans:
             self.loans[node].give_all()
@@ -288,7 +288,7 @@ class Run:
 
     @property
     def caps(self) -> Mapping[Any, "Permits | KeyedPermits"]:
-        """The caps of this run by their owners: a node or a graph, or one and what for."""
+        """The caps of this run by their owners: a node, a graph, or either with a purpose."""
         return self._caps or {}
 
     def permits(self, owner: Any, size: int) -> Permits:
@@ -296,7 +296,7 @@ class Run:
         return self.cap(owner, lambda: Permits(size))
 
     def leaks(self) -> list[str]:
-        """Return what was not given back, by owner; nothing, when the run is over."""
+        """Return what was not given back, by owner; empty when the run has ended properly."""
         return [f"{of!r}: {cap.leak}" for of, cap in self.caps.items() if cap.leak is not None]
 
     def halt(self) -> None:
@@ -308,7 +308,7 @@ class Run:
                     run.task.get_loop().call_soon_threadsafe(run.end_waits)
 
     def drain(self) -> None:
-        """Take no more items and begin no more nodes; what has begun goes on to its end."""
+        """Take no more items and start no more nodes; what has started runs to its end."""
         self.halt()
         for run in self.with_joined():
             if run.root is self.root:
@@ -320,11 +320,11 @@ class Run:
             stop()
 
     def read(self, stop: Callable[[], None], is_reading: Callable[[], object] = bool) -> None:
-        """Note how to end a wait for a source when the run drains, and what tells of one."""
+        """Note how to end a wait for a source when the run drains, and how to detect one."""
         self.sources = {**self.sources, stop: is_reading}
 
     def expire(self, task: "asyncio.Task[Any]") -> None:
-        """Cancel the run's task, as what is in flight has had its time; once is enough."""
+        """Cancel the run's task, since the grace is over; only once."""
         if not task.cancelling():
             for run in self.with_joined():
                 run.expired = True
@@ -334,11 +334,11 @@ class Run:
         self.sources = {one: reads for one, reads in self.sources.items() if one != stop}
 
     async def open(self, node: Any, shared: Any) -> None:
-        """Enter a node's ``lifespan`` unless it is open already."""
+        """Enter a node's ``lifespan`` unless it is already open."""
         await self._opened().open(node, shared)
 
     def hold(self, key: Hashable, make: Callable[[], Held[H]]) -> H:
-        """Return what is held open for a key that nodes share; it is opened when it is not yet."""
+        """Return what is held open for a key that nodes share; open it first if needed."""
         return self._opened().hold(key, make)
 
     def _opened(self) -> Lifespans:
@@ -363,9 +363,9 @@ class Run:
         loop = asyncio.get_running_loop()
         closed = loop.create_future()
         closing = loop.create_task(self._close(error, closed))
-        closing.add_done_callback(lambda _: _end(closed))  # also where it has not begun
+        closing.add_done_callback(lambda _: _end(closed))  # also if it has not started
         try:
-            await closed  # a turn of the loop less than to wait for the task
+            await closed  # one iteration of the loop less than to wait for the task
         except asyncio.CancelledError:
             await outlast([closing])
             raise
@@ -387,7 +387,7 @@ class Run:
                 raise BaseExceptionGroup("lifespans failed to close", failures)
         finally:
             _end(closed)
-            del failures, error  # they hold this frame: no cycle may keep them alive
+            del failures, error  # they hold this frame: avoid a reference cycle
 
 
 def _end(future: "asyncio.Future[None]") -> None:

@@ -1,8 +1,8 @@
 """The event loop of ``run()``: a thread keeps one, from one run to the next.
 
-To make a loop and to close it takes longer than many runs. It is kept where a run has left it as it
-was. What else is left there (a task, a timer, a socket, an asynchronous generator, a thread, a
-handler) ends with the loop, as it does with ``asyncio.run``; the next run gets another one.
+To create a loop and to close it takes longer than many runs. A loop is kept if a run has left it
+as it was. If something was left on it (a task, a timer, a socket, an asynchronous generator, a
+thread, a handler), that ends with the loop, as with ``asyncio.run``; the next run gets a new one.
 """
 
 import asyncio
@@ -17,15 +17,15 @@ from weakref import finalize
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 
-FORKS = [0]  # how many lie between the first process and this one: quicker than to ask the system
+FORKS = [0]  # the number of forks since the first process: quicker than to ask the system
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=lambda: FORKS.append(FORKS.pop() + 1))
 
 
 class KeptLoop(asyncio.SelectorEventLoop):
-    """A loop that can tell whether there is anything in it besides what it began with."""
+    """A loop that knows whether it holds anything that was not there when it was created."""
 
-    # What asyncio keeps here on every Python that we run on.
+    # What asyncio keeps here on every Python that we support.
     _ready: deque[asyncio.Handle]
     _scheduled: list[asyncio.TimerHandle]
     _timer_cancelled_count: int
@@ -48,9 +48,9 @@ class KeptLoop(asyncio.SelectorEventLoop):
         )  # fmt: skip
 
     def is_as_it_was(self) -> bool:
-        """Whether nothing is left here and no setting is another one."""
+        """Whether nothing is left here and no setting was changed."""
         if self._scheduled and all(timer.cancelled() for timer in self._scheduled):
-            # Each knows the context that it was set in, and so the run.
+            # Each knows the context in which it was set, and so the run.
             self._scheduled.clear()
             self._timer_cancelled_count = 0
         return not (
@@ -67,17 +67,17 @@ class KeptLoop(asyncio.SelectorEventLoop):
 
     @property
     def is_called(self) -> bool:
-        """Whether something is to be called: between two runs, what a thread has sent too late."""
+        """Whether calls are pending: between two runs, what a thread sent too late."""
         return bool(self._ready)
 
     def let_go(self) -> None:
-        """Forget what it waits for, in a process that was forked: its parent goes on to wait."""
+        """Forget what it waits for, in a forked process: the parent still waits."""
         self._selector.close()
         self._selector = selectors.SelectSelector()
 
 
 class _Held:
-    """What is closed with a runner, and whom its loop calls; it does not know the runner."""
+    """What is closed with a runner, and what its loop calls; it does not know the runner."""
 
     __slots__ = ("call", "forks", "is_waited_for", "loop", "pipe")
 
@@ -95,7 +95,7 @@ class _Held:
     def close(self) -> None:
         """Close a loop in which nothing is left, and its pipe."""
         loop = self.loop
-        if loop is not None and loop.is_running():  # in a process that a hook has forked, say
+        if loop is not None and loop.is_running():  # in a process that a hook forked, for example
             return
         if isinstance(loop, KeptLoop) and self.forks != FORKS[0]:
             loop.let_go()
@@ -106,7 +106,7 @@ class _Held:
 
 
 class Runner:
-    """A loop for one run at a time, and the pipe to which signals are written meanwhile.
+    """A loop for one run at a time, and the pipe to which signals are written while it runs.
 
     Args:
         loop_factory: Makes the loop; None: the event-loop policy does.
@@ -123,12 +123,12 @@ class Runner:
 
     @property
     def is_over(self) -> bool:
-        """Whether it serves nobody any more: it was closed, or this is a process forked since."""
+        """Whether it is no longer usable: it was closed, or this is a forked process."""
         held = self._held
         return held.forks != FORKS[0] or held.loop is None or held.loop.is_closed()
 
     def listen(self, call: Callable[[], None]) -> list[int]:
-        """Have something called on the loop when the pipe is written to; return the pipe's ends.
+        """Call a function on the loop when the pipe is written to; return the pipe's ends.
 
         Neither end blocks.
         """
@@ -141,7 +141,7 @@ class Runner:
         return held.pipe
 
     def open(self) -> asyncio.AbstractEventLoop:
-        """Return the loop, which is made where there is none yet."""
+        """Return the loop; create it if there is none yet."""
         held = self._held
         if held.loop is None:
             held.loop = self._asyncio_runner.get_loop()
@@ -153,12 +153,12 @@ class Runner:
         return held.loop
 
     def settle(self) -> None:
-        """End what the run has left behind, and the loop with it."""
+        """End what the run left behind, and the loop with it."""
         if self._held.forks == FORKS[0]:  # else the loop is that of the parent
             self._asyncio_runner.close()
 
     def leave(self) -> None:
-        """Call nobody any more; close the pipe of a loop that is over."""
+        """Stop calling; close the pipe of a closed loop."""
         self._held.call = None
         if self.is_over:
             self._closed()
@@ -180,7 +180,7 @@ class KeptRunner(Runner):
             super().settle()
 
     def is_ready(self) -> bool:
-        """Whether another run may take place; if not, nothing is left of it."""
+        """Whether another run may take place; if not, it is closed."""
         loop = self._held.loop
         if isinstance(loop, KeptLoop) and loop.is_called:
             self._closed()
@@ -197,7 +197,7 @@ KEPT = _Kept()
 
 
 def check_loop_factory(loop_factory: object) -> None:
-    """Refuse what makes no loop, before anything of a run has begun."""
+    """Check that it is a loop factory, before anything of a run has started."""
     if loop_factory is not None and not callable(loop_factory):
         raise TypeError(
             "loop_factory must be a function that returns a new event loop, such as "
@@ -206,11 +206,11 @@ def check_loop_factory(loop_factory: object) -> None:
 
 
 def runner_here(loop_factory: LoopFactory | None) -> Runner:
-    """Return where a run takes place in this thread; whoever asks calls ``leave`` at its end."""
+    """Return the runner for a run in this thread; the caller calls ``leave`` at its end."""
     if loop_factory is not None or sys.platform == "win32" or not _is_default_policy():
         return Runner(loop_factory)
     runner = KEPT.runner
-    if runner is not None and runner.is_running:  # this is a run within a run
+    if runner is not None and runner.is_running:  # this is a run inside a run
         return Runner()
     if runner is None or not runner.is_ready():
         runner = KEPT.runner = KeptRunner()
@@ -218,6 +218,6 @@ def runner_here(loop_factory: LoopFactory | None) -> Runner:
 
 
 def _is_default_policy() -> bool:
-    """Whether loops are those of asyncio, and not, say, of ``uvloop.install()``."""
+    """Whether loops are those of asyncio, and not, for example, of ``uvloop.install()``."""
     policy = getattr(asyncio.events, "_event_loop_policy", None)
     return policy is None or type(policy).__module__ == "asyncio.unix_events"

@@ -1,4 +1,4 @@
-"""``self.say(value)``: what a hook tells the observers, from wherever it runs."""
+"""``self.say(value)``: messages from a hook to the observers, from anywhere."""
 
 import asyncio
 from asyncio import _get_running_loop, _set_running_loop
@@ -13,15 +13,15 @@ from .observers import Pending
 from .place import PLACE, SENT
 from .run import Run
 
-# Takes an item, or None, and what was said of it; in any thread.
+# Takes an item, or None, and the value said about it; in any thread.
 Teller = Callable[[int | None, Any], None]
 
-# Where the context of a run does not reach: what takes what is said there, if anybody hears it.
+# Where the context of a run is not available: receives the values said there, if observed.
 TELLER: ContextVar[Teller | None] = ContextVar("kaygraph_teller", default=None)
 
 
 def say(node: Any, value: Any) -> None:
-    """Tell the observers of the run in which a node's hook is called here."""
+    """Send a value to the observers of the run in which a node's hook is called here."""
     frame = FRAME.get(None)
     if frame is None:
         return
@@ -54,7 +54,7 @@ def say(node: Any, value: Any) -> None:
 
 
 def teller_of(node: Any, frame: Frame) -> Teller | None:
-    """Return what takes what a node's ``exec`` says elsewhere; None where nobody hears it."""
+    """Return the receiver of what a node's ``exec`` says elsewhere; None without observers."""
     emit = frame.run.emit
     if emit is None:
         return None

@@ -1,6 +1,6 @@
 """SIGINT and SIGTERM under ``run()``: the first one drains the run, the second one ends it."""
 
-# Without the enums of signal, whose look-ups take ten times as long.
+# Without the enums of signal, which are ten times slower to look up.
 import _signal  # type: ignore[import-not-found]
 import asyncio
 import contextlib
@@ -34,30 +34,29 @@ LAST_S = 0.7
 
 FLUSH_S = 0.1
 
-# How long the loop has to take a step before whatever holds it is interrupted.
+# How long the loop may be blocked before the code that blocks it is interrupted.
 TURN_S = 0.1
 
 AGAIN, OVER = "again", "over"  # a second signal has come; the run has ended
 
 
 class HookInterrupted(KeyboardInterrupt, asyncio.CancelledError):
-    """Raised in a hook that holds the loop: to the hook it is Ctrl-C, to the run an end."""
+    """Raised in a hook that blocks the loop: Ctrl-C to the hook, the end to the run."""
 
 
 class Signals:
-    """Handles signals while a run goes on in the main thread; a handler of the user's own stays.
+    """Handles signals while a run goes on in the main thread; the user's own handlers stay.
 
-    Each signal is written to a pipe the moment it comes, in whichever thread that is. Who comes to
-    it first reads it from there: the handler, which the main thread calls between two steps of
-    Python; the loop, which it wakes; or, where the run has threads and the main one may never be
-    interrupted, a thread of its own. From the first signal on, another thread sees to it that the
-    run ends in time.
+    Each signal is written to a pipe the moment it comes, in any thread. The first of these to get
+    there reads it: the handler, which the main thread calls between two steps of Python; the loop,
+    which it wakes; or a separate thread, if the run has threads and the main one may never be
+    interrupted. From the first signal on, another thread makes sure that the run ends in time.
 
     Args:
         run: The run.
         runner: The loop that it takes place on.
-        grace: Seconds that what is in flight has after the first signal; None: as long as it takes.
-        at_once: A SIGINT raises KeyboardInterrupt in the hook that holds the main thread, if there
+        grace: Seconds for the work in flight after the first signal; None: as long as it takes.
+        at_once: A SIGINT raises KeyboardInterrupt in the hook that blocks the main thread, if there
             is one, and nothing else.
     """
 
@@ -72,8 +71,8 @@ class Signals:
         self._counts = itertools.count(1)
         self._words: SimpleQueue[str] = SimpleQueue()  # for the thread that ends the run
         self._ending: threading.Thread | None = None
-        self._step: Callable[[], None] | None = None  # which the loop is to take
-        self._sent = False  # a signal is on its way that is ours, and not a person's
+        self._step: Callable[[], None] | None = None  # for the loop to take
+        self._sent = False  # a signal is coming that the engine sent, not a person
         self._watcher: threading.Thread | None = None
         self._task: asyncio.Task[Any] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -100,10 +99,10 @@ class Signals:
                     raise self._interrupted(self._number) from cause
             finally:
                 self._runner.leave()
-                del error  # it holds this frame: no cycle may keep them alive
+                del error  # it holds this frame: avoid a reference cycle
 
     def _ended(self, work: Coroutine[Any, Any, T]) -> T:
-        """Run the work on the loop, and end what it has left behind."""
+        """Run the work on the loop, and end what it left behind."""
         task: asyncio.Task[T] | None = None
         try:
             loop = self._loop = self._runner.open()
@@ -122,7 +121,7 @@ class Signals:
         finally:
             if task is not None and task.done():
                 retrieve_exception(task)
-            self._runner.settle()  # while signals are heard, since it may take its time
+            self._runner.settle()  # while signals are handled, since it may take a while
             del task
 
     def _interrupted(self, number: int) -> BaseException:
@@ -132,7 +131,7 @@ class Signals:
         return interrupted
 
     def _listen(self) -> Callable[[], None]:
-        """Have the signals written to a pipe; return what puts all back as it was."""
+        """Have the signals written to a pipe; return a function that restores everything."""
         numbers = []
         if threading.current_thread() is threading.main_thread():
             numbers = [n for n in NUMBERS if _signal.getsignal(n) in DEFAULTS]
@@ -147,22 +146,22 @@ class Signals:
 
         def restore() -> None:
             # The watcher first: it may be about to act on a signal. The end of the run next, since
-            # it may send a signal that is not a person's.
+            # it may send a signal itself.
             self._stop_watching()
             self._stop_ending()
             for number, handler in zip(numbers, handlers, strict=True):
-                if _signal.getsignal(number) == self._handle:  # no hook has put another there
+                if _signal.getsignal(number) == self._handle:  # no hook has set another one
                     _signal.signal(number, handler)
             if (current := signal.set_wakeup_fd(before)) != end:
                 signal.set_wakeup_fd(current)
             self._take()
-            self._stop_ending()  # the first signal may have come since
+            self._stop_ending()  # the first signal may have come by now
             self._forget()
 
         return restore
 
     def _forget(self) -> None:
-        # The task holds an error that holds this object: no cycle may stay.
+        # The task holds an error that holds this object: avoid a reference cycle.
         self._task = self._run.threaded = None
 
     def _watch(self) -> None:
@@ -183,7 +182,7 @@ class Signals:
             self._watcher.join()
 
     def _stop_ending(self) -> None:
-        if self._ending is not None:  # nothing is in the way any more
+        if self._ending is not None:  # nothing blocks it now
             self._words.put(OVER)
             self._ending.join()
 
@@ -209,7 +208,7 @@ class Signals:
         signal.set_wakeup_fd(self._end_of_pipe, warn_on_full_buffer=False)
 
     def _note(self, number: int) -> None:
-        """Write a signal to the pipe where somebody else has put another one in its place."""
+        """Write a signal to the pipe if other code has replaced it."""
         current = signal.set_wakeup_fd(self._end_of_pipe, warn_on_full_buffer=False)
         if current != self._end_of_pipe:
             signal.set_wakeup_fd(current, warn_on_full_buffer=False)
@@ -230,7 +229,7 @@ class Signals:
     def _came(self, number: int, count: int, frame: FrameType | None) -> None:
         if count == 1:
             self._number = number
-            # At once, since code that holds the loop may be followed by another node, or item.
+            # At once, since code that blocks the loop may be followed by another node or item.
             self._run.halt()
             self._call(self._run.drain)
             self._tell(frame)
@@ -256,9 +255,9 @@ class Signals:
     # --- the end of the run, in a thread of its own -------------------------------------------
 
     def _end(self) -> None:
-        """See to it that the run ends in time."""
+        """Make sure that the run ends in time."""
         word = self._word(self._grace)
-        if word is None:  # the grace is over
+        if word is None:  # the grace has expired
             word = self._ended_by(self._expire, None)
         if word == AGAIN and self._ended_by(self._cancel, LAST_S) is None:
             self._exit()
@@ -269,7 +268,7 @@ class Signals:
         return None
 
     def _ended_by(self, step: Callable[[], None], seconds: float | None) -> str | None:
-        """Have the loop take a step, and interrupt what holds it; return the next word, if any."""
+        """Make the loop take a step; interrupt what blocks it. Return the next command, if any."""
 
         def take() -> None:
             if self._step is step:
@@ -289,13 +288,13 @@ class Signals:
         return self._word(None if seconds is None else max(0.0, end - time.monotonic()))
 
     def _exit(self) -> None:
-        """What is in the way cannot be stopped: a thread, say. Leave no process behind."""
+        """What blocks it cannot be stopped, such as a thread. Leave no process behind."""
         if "multiprocessing" in sys.modules:
             for process in sys.modules["multiprocessing"].active_children():
                 process.kill()
         assert self._number is not None
         code = 128 + self._number
-        flushed = threading.Timer(FLUSH_S, os._exit, (code,))  # whoever is in the way may hold it
+        flushed = threading.Timer(FLUSH_S, os._exit, (code,))  # the code that blocks may hold it
         flushed.daemon = True
         flushed.start()
         for stream in (sys.stdout, sys.stderr):
@@ -303,7 +302,7 @@ class Signals:
                 stream.flush()
         os._exit(code)
 
-    # --- what a person is told ----------------------------------------------------------------
+    # --- messages to a person ------------------------------------------------------------------
 
     def _tell(self, frame: FrameType | None) -> None:
         """Say what happens now, and what a second signal does."""
@@ -313,7 +312,7 @@ class Signals:
 
 
 def stopping(count: int, grace: float | None) -> str:
-    """Return the line for whoever has sent the first signal."""
+    """Return the line to show after the first signal."""
     seconds = "for as long as it takes" if grace is None else f"{grace:g} s at most"
     waits = f"{count:,} in flight, {seconds}" if count else "nothing in flight"
     return f"stopping: {waits}; once more to stop now"
@@ -323,10 +322,10 @@ def write(line: str) -> None:
     """Write a line to standard error, in one piece and without ever waiting for it."""
     stream: Any = sys.stderr
     with contextlib.suppress(Exception):
-        if stream is not sys.__stderr__ or stream is None:  # a notebook's, say
+        if stream is not sys.__stderr__ or stream is None:  # a notebook's, for example
             stream.write(f"{line}\n")
             return
-        descriptor = stream.fileno()  # a print may be under way: not through its buffer
+        descriptor = stream.fileno()  # a print may be in progress: bypass its buffer
         if select.select([], [descriptor], [], 0)[1]:
             # A terminal has written ^C where the cursor is.
             begin = "\n" if os.isatty(descriptor) else ""

@@ -1,4 +1,4 @@
-"""What traces a run, as the rest of the engine knows it: nothing of how, or whether, it is sent."""
+"""The interface of tracing to the rest of the engine; how a trace is sent is not part of it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -12,30 +12,30 @@ class Span(Protocol):
     """A piece of work that is traced."""
 
     def set_attributes(self, attributes: Mapping[str, Attribute]) -> None:
-        """Say more about it."""
+        """Set attributes."""
 
 
 class Traced(Protocol):
-    """Where in the trace of a run the code runs that asks."""
+    """The position of the calling code in the trace of a run."""
 
     def call(self, name: str, attributes: Mapping[str, Attribute]) -> AbstractContextManager[Span]:
-        """Trace a call of another program, as long as the context is entered."""
+        """Trace a call of another program while the context is entered."""
 
 
-# In the tasks of a run, and in the threads where its hooks run; None where nobody traces it.
+# In the tasks of a run, and in the threads of its hooks; None if it is not traced.
 TRACED: ContextVar[Traced | None] = ContextVar("kaygraph_traced", default=None)
 
 
 class Carries:
-    """An observer that goes where the code goes.
+    """An observer that follows the code into threads and processes.
 
-    It is called in the thread in which something happens, for runs within a run as well, and hands
+    It is called in the thread in which something happens, also for runs inside a run, and passes
     something on to the processes in which ``exec`` runs.
     """
 
     def carrier(self) -> Callable[[], object]:
-        """Return what is pickled with a call, and is called where that runs, before ``exec``.
+        """Return a callable that is pickled with a call, and called before its ``exec``.
 
-        It is asked in the context of the call, and called in that of ``exec``.
+        It is created in the context of the call, and called in that of ``exec``.
         """
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""What takes the results of one node while a run goes on; other nodes know nothing of it."""
+"""Receives the results of one node while a run goes on; other nodes are not affected."""
 
 from collections.abc import Callable, Collection
 from typing import Any
@@ -9,10 +9,10 @@ from .recorder import RunItem
 
 
 class Tap:
-    """Takes what becomes of the items of a node.
+    """Receives the outcomes of the items of a node.
 
     Args:
-        names: What the node is called; the same one may stand in several places.
+        names: The names of the node; the same node may occur in several places.
         put: Called with an outcome for each item that has ended, unless it was cancelled.
     """
 
@@ -20,7 +20,7 @@ class Tap:
         self.names, self.put = names, put
 
     def items(self, name: str, run: RunItem, on_error: object, yields: bool = False) -> RunItem:
-        """Return what runs items and takes what becomes of them; ``yields``: only of failures."""
+        """Return what runs items and receives their outcomes; ``yields``: only failures."""
         put = self.put
 
         async def taken(item: Any, index: Any, slot: Slot) -> Any:

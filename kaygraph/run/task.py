@@ -1,4 +1,4 @@
-"""A run under way, to hold on to."""
+"""A run in progress: await it, inspect it, drain it or cancel it."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Generator
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class RunTask:
-    """A run under way. Awaiting it gives the last action, or raises what the run raised."""
+    """A run in progress. Awaiting it returns the last action, or raises what the run raised."""
 
     def __init__(self, run: Run, launch: Callable[[], Coroutine[Any, Any, str | None]]) -> None:
         self._run = run
@@ -35,24 +35,24 @@ class RunTask:
         return self._task.done()
 
     def when_done(self, call: Callable[[Any], object]) -> None:
-        """Call something when the run is over; for the engine."""
+        """Call a function when the run is over; for the engine."""
         self._task.add_done_callback(call)
 
     def cancel(self) -> None:
-        """End the run now; whoever awaits it gets a CancelledError when all is cleaned up."""
-        self._run.expired = False  # it is not for a grace that was over that it ends
+        """Cancel the run; awaiting it raises a CancelledError once everything is cleaned up."""
+        self._run.expired = False  # it does not end because of an expired grace
         self._task.cancel()
 
     def drain(self, grace: float | None = None) -> None:
-        """Take no more items and begin no more nodes; what is in flight comes to its end.
+        """Take no more items and start no more nodes; the work in flight runs to its end.
 
-        What is done then is handed to ``post``, and the run returns. A round of a BatchGraph and
+        The results are handed to ``post``, and the run returns. A round of a BatchGraph and
         the branches of a group are in flight as a whole.
 
         Args:
-            grace: Seconds after which what is still in flight is cancelled. Batches and pipelines
-                hand over what was done until then; where something else was in flight, the run
-                raises a DeadlineExceededError. None: as long as it takes.
+            grace: Seconds after which the work still in flight is cancelled. Batches and pipelines
+                hand over what was done until then; if other work was in flight, the run raises a
+                DeadlineExceededError. None: as long as it takes.
         """
         grace = check_limit("grace", grace)
         self._run.drain()
@@ -70,10 +70,10 @@ class RunTask:
         return self._run.draining
 
     def snapshot(self) -> "RunSnapshot":
-        """Return what the run is at: what runs now, what waits, and for what.
+        """Return what the run is doing: what runs now, what waits, and for what.
 
-        From the thread of its loop. Nobody has counted what has ended before: an Inspector among
-        the observers does.
+        Call it from the thread of its loop. It does not count what has ended before; an
+        Inspector among the observers does.
         """
         taken: RunSnapshot = load("Inspector").look_at(self._run)
         if not self.done():
@@ -88,11 +88,11 @@ class RunTask:
         return taken.ended(error_text(error))
 
     def explain(self) -> str:
-        """Return why the run does not go on, where it does not: a line for each wait."""
+        """Return why the run makes no progress: one line for each wait."""
         return self.snapshot().explain()
 
     async def _waited_for(self) -> str | None:
-        """Wait for the run; a cancellation of whoever waits is passed on to it, and once."""
+        """Wait for the run; a cancellation of the waiter is passed on to it, once."""
         cancellation: asyncio.CancelledError | None = None
         is_late = False
         try:
@@ -108,15 +108,15 @@ class RunTask:
             except asyncio.CancelledError as ended:
                 if cancellation is None:
                     raise
-                raise cancellation from ended.__cause__  # a scope around takes no other
-            if cancellation is not None and is_late:  # there was nobody to pass it on to
+                raise cancellation from ended.__cause__  # an enclosing scope accepts no other
+            if cancellation is not None and is_late:  # there was nothing to pass it on to
                 raise cancellation
             return action
         except BaseException as error:
             trim(error, self._run.trimmed)
             raise
         finally:
-            # Its task holds an error that holds this frame: no cycle may stay.
+            # Its task holds an error that holds this frame: avoid a reference cycle.
             del self, cancellation
 
     def _expire(self) -> None:
@@ -138,6 +138,6 @@ class RunTask:
             try:
                 raise late from tell(late, error)
             finally:
-                del late  # it holds this frame: no cycle may keep them alive
+                del late  # it holds this frame: avoid a reference cycle
         finally:
             del self

@@ -1,4 +1,4 @@
-"""What a run asks of whoever shows it while it goes on; see ``kaygraph.watching``."""
+"""The interface between a run and what shows it; see ``kaygraph.watching``."""
 
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol, TypeVar
@@ -18,7 +18,7 @@ class Watching(Protocol):
     def around(
         self, work: Callable[[Any, Any], Coroutine[Any, Any, T]], /
     ) -> Callable[[Any, Any], Coroutine[Any, Any, T]]:
-        """Return the work of the run, with all that is to be there while it goes on."""
+        """Return the work of the run, wrapped in everything needed to show it."""
         ...
 
 
@@ -26,12 +26,12 @@ class Watcher(Protocol):
     """What ``run(watch=…)`` takes: a ``kaygraph.Watch``."""
 
     def watching(self, node: Any, run: Run, journal: Any, /) -> Watching:
-        """Return what watches a run of ``node``, which is about to begin."""
+        """Return the watcher of a run of ``node`` that is about to start."""
         ...
 
 
 def watcher_of(watch: "Watcher | int") -> Watcher:
-    """Return what is to watch, for ``True``, a port or itself."""
+    """Return the watcher for ``True``, a port or a Watch."""
     if isinstance(watch, int):
         made: Watcher = load("Watch")(watch)
         return made

@@ -1,4 +1,4 @@
-"""What a run asks of the processes that call ``exec``."""
+"""The interface between a run and the processes that call ``exec``."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -36,7 +36,7 @@ class WorkerProcesses(Protocol):
 
 
 class Session(Protocol):
-    """What a run has open of a cluster that calls ``exec``; the run closes it when it ends."""
+    """The connection of a run to a cluster that calls ``exec``; the run closes it when it ends."""
 
     async def call(self, node: Any, item: Any, frame: Any, limit_s: float | None) -> Any: ...
 

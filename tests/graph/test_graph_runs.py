@@ -145,7 +145,9 @@ def test_node_with_successors_that_runs_alone_warns() -> None:
     a = Where(name="a")
     a >> Where(name="b")
     shared: dict[str, Any] = {}
-    with pytest.warns(UserWarning, match="runs alone; to run what follows it too, put it in a"):
+    with pytest.warns(
+        UserWarning, match="runs alone; to also run the nodes that follow it, put it in a"
+    ):
         a.run(shared)
     assert list(shared) == ["a"]
 

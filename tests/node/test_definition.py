@@ -397,9 +397,9 @@ def test_observer_in_the_place_of_a_list_is_told_so() -> None:
     """The list is easily forgotten."""
     with pytest.raises(TypeError, match=r"observers=\[report\]"):
         Node().run(observers=RunReport())  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="observers is a list of what can be called"):
+    with pytest.raises(TypeError, match="observers is a list of callables"):
         Node().run(observers=[RunReport(), "report"])  # type: ignore[list-item]
-    with pytest.raises(TypeError, match="observers is a list of what can be called"):
+    with pytest.raises(TypeError, match="observers is a list of callables"):
         Node().run(observers=5)  # type: ignore[arg-type]
 
 
@@ -416,7 +416,7 @@ def test_an_observer_that_could_not_be_called_is_refused_before_anything_runs() 
     with pytest.raises(TypeError, match=r"RunReport is a class; .* observers=\[RunReport\(\)\]"):
         Node().run(observers=[RunReport])  # type: ignore[list-item]
     for wrong in (function, Method()):
-        with pytest.raises(TypeError, match="called and not awaited: write 'def'"):
+        with pytest.raises(TypeError, match="called, not awaited: write 'def'"):
             Node().run(observers=[wrong])  # type: ignore[list-item]
     with pytest.raises(TypeError, match=r"observers is a list .* got <built-in function print>"):
         Graph(Node()).events({}, observers=print)  # type: ignore[arg-type]
@@ -424,7 +424,7 @@ def test_an_observer_that_could_not_be_called_is_refused_before_anything_runs() 
 
 def test_observers_that_can_be_looked_at_only_once_are_refused() -> None:
     """The check would leave none of them for the run."""
-    with pytest.raises(TypeError, match="observers is a list of what can be called"):
+    with pytest.raises(TypeError, match="observers is a list of callables"):
         Node().run(observers=(report for report in [RunReport()]))  # type: ignore[arg-type]
 
 

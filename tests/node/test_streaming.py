@@ -135,7 +135,7 @@ async def test_what_makes_no_sense_is_refused_before_anything_is_read(made: Made
     with pytest.raises(ValueError, match="deadline must be"):
         node.stream(deadline=0)
     node >> Node()
-    with pytest.warns(UserWarning, match="runs alone; to run what follows it too"):
+    with pytest.warns(UserWarning, match="runs alone; to also run the nodes that follow it"):
         node.stream()
 
 

@@ -151,7 +151,7 @@ def test_a_group_of_errors_is_shown_whole(cells: Kernel) -> None:
     """IPython writes groups to standard error, as Python does."""
     cell = cells.run("Graph(Closes(name='a') >> Closes(name='b')).run()")
     shown = cell.printed["stderr"]
-    assert "in node 'b', as its lifespan ended" in shown
+    assert "in node 'b', when its lifespan ended" in shown
     assert "kaygraph/" not in shown
 
 

@@ -382,7 +382,7 @@ async def test_an_error_of_closing_what_is_held_names_the_node() -> None:
     node.error = ValueError("no")
     with pytest.raises(ValueError, match="no") as caught:
         await Graph(node).run_async({"run": 1})
-    assert caught.value.__notes__[0] == "in node 'a', as its lifespan ended"
+    assert caught.value.__notes__[0] == "in node 'a', when its lifespan ended"
     assert log[-1] == "close shared"
 
 
