@@ -24,7 +24,7 @@ from .fan_out import FanOut, never
 from .in_blocks import FanOutInBlocks
 from .source import NO_ITEMS
 
-MAX_WAITING = 1000  # items of a node with several workers, unless told
+MAX_WAITING = 1000  # items of a node with several workers, by default
 
 
 class BatchNode(
@@ -36,23 +36,23 @@ class BatchNode(
 
     ``prep`` returns any iterable or async iterable (a generator is one), pulled lazily: an item is
     read when a worker is free for it. One task makes all steps of an async iterable, and closes
-    it, so a generator may hold a task group or a time limit over its yields. What a generator sets
-    in a context variable, its items do not see: bind that in ``exec``. ``post`` gets the results in
+    it, so a generator may hold a task group or a time limit over its yields. Items do not see the
+    context variables that a generator sets: bind those in ``exec``. ``post`` gets the results in
     the order of the input. Retries, time limits and the fallback count per item; an item that waits
     for its next attempt holds up the next.
 
     Args:
         on_error: What happens when an item fails for good. ``"raise"``: the others are cancelled
-            and the error is raised. ``"collect"``: an Outcome stands in the item's place.
+            and the error is raised. ``"collect"``: an Outcome takes the item's place.
             ``"skip"``: the item is left out, and counted. A whole number or a share below 1.0: as
             ``"collect"``, up to that many failures, then TooManyFailuresError.
-        batch_deadline: Seconds that the whole batch may take, its source included; ``deadline``
-            is an item's. Not of a stage: a pipeline has the ``deadline`` of the Graph around it.
-        chunksize: Of ``run_in="process"``: how many items are sent to a worker process at a time.
+        batch_deadline: Seconds that the whole batch may take, including its source; ``deadline``
+            is per item. Not for a stage: a pipeline has the ``deadline`` of the enclosing Graph.
+        chunksize: With ``run_in="process"``: how many items are sent to a worker process at a time.
             ``"auto"``, the default: as many as take about 20 ms, from a list, tuple, range or set;
-            1 from any other source, which is asked for an item when a process is free for it. Each
-            item still has its own attempts, ``timeout`` and result. They go one by one where more
-            is asked between two of them, see docs/how-to/processes.md.
+            1 from any other source, from which an item is read when a process is free. Each item
+            still has its own attempts, ``timeout`` and result. Items are sent one by one if other
+            settings apply between them, see docs/how-to/processes.md.
 
     The other settings are those of Node.
     """
@@ -62,7 +62,7 @@ class BatchNode(
     chunksize: int | Literal["auto"] = "auto"
 
     gives_many = True
-    _one_at_first = False  # in threads: others run beside it only where they gain by it
+    _one_at_first = False  # in threads: others run concurrently only if that gains time
     _checks: ClassVar[Checks] = checks_of(Attempts, BatchSettings)
     _accepts: ClassVar[frozenset[str]] = frozenset(_checks)
 
@@ -100,13 +100,13 @@ class BatchNode(
     def fan_out_of(
         self, items: Any, frame: Frame, sink: Buffer[Outcome[Result]] | None = None
     ) -> FanOut:
-        """Return what runs ``exec`` once for each of the items; a sink gets their outcomes."""
+        """Return the gather that runs ``exec`` once per item; a sink gets the outcomes."""
         name = frame.name_of(self)
         tap = frame.tap_of(name)
         is_bare = frame.bare and tap is None
         bare = self.exec if self.exec_is_plain and is_bare else None
         workers = workers_of(self, frame.rules)
-        recorded = frame.run.journal is not None  # one by one: some are not to be called
+        recorded = frame.run.journal is not None  # one by one: some are not called
         in_turn = isinstance(items, AsyncIterable) and not isinstance(items, Blocks)
         exec_block = None if bare is None or sink is not None or in_turn else exec_block_of(self)
         make = FanOut if exec_block is None else partial(FanOutInBlocks, exec_block)
@@ -135,20 +135,19 @@ class BatchNode(
 class ParallelBatchNode(BatchNode[Item, Result]):
     """Run ``exec`` for many items at once and keep their order.
 
-    At most ``max_workers`` items are in flight, over all that this node does at once in a run.
-    The first failure cancels the others, unless ``exec_fallback`` returns a value for that item
-    or ``on_error`` says otherwise. Memory grows with ``max_workers + max_waiting``, not with the
-    items (beyond the results).
+    At most ``max_workers`` items are in flight, over everything that this node does at once in a
+    run. The first failure cancels the others, unless ``exec_fallback`` returns a value for that
+    item or ``on_error`` says otherwise. Memory grows with ``max_workers + max_waiting``, not with
+    the items (beyond the results).
 
     Args:
-        max_workers: How many items run at once; 10 by default. ``"auto"``: the limit finds itself
-            from how long calls take and how they fail, see ``kaygraph.limits.adaptive``.
+        max_workers: How many items run at once; 10 by default. ``"auto"``: the limit adapts
+            to how long calls take and how they fail, see ``kaygraph.limits.adaptive``.
         max_waiting: How many items may wait while the workers go on with others: between two
-            attempts, for a key that is full (``limit_by``), or for the result of an equal item
+            attempts, for a full key (``limit_by``), or for the result of an equal item
             (``cache``). Such an item holds no permit and no worker, and at most ``max_workers +
-            max_waiting`` items are taken up and not done. Once so many wait, they hold up those
-            behind them. 1000 by default; 0 with ``max_workers=1``, where items are worked on one
-            after another.
+            max_waiting`` items are in progress. Once this many wait, they hold up those behind
+            them. 1000 by default; 0 with ``max_workers=1``, where items run one after another.
         ordered: Whether results come in the order of the input (the default) or as they finish.
 
     The other settings are those of BatchNode and Node.
@@ -184,7 +183,7 @@ def workers_of(node: Node[Any, Any], rules: Rules) -> int:
 
 
 def _is_told(node: Any) -> bool:
-    """Whether anybody has set ``max_workers`` of a ParallelBatchNode."""
+    """Whether ``max_workers`` of a ParallelBatchNode is set."""
     classes = type(node).__mro__
     owners = (node, *classes[: classes.index(ParallelBatchNode)])
     return any("max_workers" in vars(owner) for owner in owners)
@@ -194,7 +193,7 @@ def max_waiting_of(node: Node[Any, Any], workers: int) -> int:
     """Return how many items of a node may wait while its workers go on with others."""
     attempts = node.max_retries if node.retry is None else node.retry.attempts
     if attempts == 1 and node.limit_by is None and node.cache is None:
-        return 0  # no item ever waits for what does not hold up the others too
+        return 0  # items never wait for anything that does not hold up the others too
     max_waiting: int | None = getattr(node, "max_waiting", 0)
     if max_waiting is None:
         return MAX_WAITING if workers > 1 else 0

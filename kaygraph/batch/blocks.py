@@ -1,4 +1,4 @@
-"""Works on a list of items in one call of ``exec_block``, and accounts for each of them."""
+"""Runs a list of items in one call of ``exec_block``, and accounts for each of them."""
 
 import asyncio
 from asyncio import CancelledError
@@ -14,14 +14,14 @@ from ..node.blocks import DROPPED, ExecBlock
 from ..run.place import PLACE, Worker
 from .failures import Failures
 
-SLOW_S = 0.001  # items that take longer, or that let wait longer, are not worked on together
+SLOW_S = 0.001  # items that take or wait longer than this do not run together
 
 
 class Pace:
-    """How many items are taken up together: at first one, and more while they are worked on fast.
+    """How many items are taken together: one at first, and more while they are fast.
 
     Args:
-        limit: How many at most.
+        limit: The maximum.
 
     Attributes:
         most: How many the next block may have.
@@ -31,7 +31,7 @@ class Pace:
         self.most, self._limit = 1, limit
 
     def note(self, number: int, seconds: float) -> None:
-        """Note how long a block of so many items took."""
+        """Record how long a block of this many items took."""
         if seconds > SLOW_S:
             self.most = max(1, self.most // 2)
         elif number >= self.most:
@@ -39,22 +39,22 @@ class Pace:
 
 
 class BlockWork:
-    """How a stage or a batch has its items worked on, a list after another, in one task.
+    """Runs the items of a stage or a batch, list by list, in one task.
 
-    An item that leaves a context variable behind is the last that is worked on with others: the
-    next are not to see that, so from there on ``exec`` is called for each.
+    An item that leaves a context variable behind is the last one that runs together with others:
+    the next must not see that, so from then on ``exec`` is called for each.
 
     Args:
         exec_block: The node's.
-        worker: Who works: the node, and the slot that has the figures of the item at work.
+        worker: The node, and the slot with the figures of the current item.
         failures: Counts the items that are left out.
-        failed: ``(item, index, slot, error) -> values`` that go on in the place of an item that
-            has failed; it raises when ``on_error`` says so.
+        failed: ``(item, index, slot, error) -> values`` that replace an item that
+            failed; it raises if ``on_error`` says so.
 
     Attributes:
-        done: How many items of the list have ended, one way or another.
-        together: How many of them have ended with the error that was raised: several, where they
-            were cancelled while they were under way together.
+        done: How many items of the list have ended, in any way.
+        together: How many of them ended with the error that was raised: several, if they were
+            cancelled together.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class BlockWork:
         self.together = 1
 
     async def work(self, items: list[Any], first: int, values: list[Any]) -> None:
-        """Work on items, of which the first has this index; append what goes on to ``values``."""
+        """Run items, the first with this index; append the values to pass on to ``values``."""
         self._first, self.done, self.together = first, 0, 1
         done = 0
         while done < len(items):
@@ -102,7 +102,7 @@ class BlockWork:
     async def _alone(
         self, call: Callable[[Any], Awaitable[Any]], item: Any, index: int, values: list[Any]
     ) -> int:
-        """Work on one item, without a trace."""
+        """Run one item, without a trace."""
         self._begin(index)
         began = self._clock()
         try:
@@ -112,9 +112,9 @@ class BlockWork:
         return 1
 
     async def _work(self, items: list[Any], first: int, values: list[Any]) -> int:
-        """Work on items to the end, or to one that has left something behind; return how many.
+        """Run items to the end, or to one that set a context variable; return how many.
 
-        An error of an item does not end it, where it came while its result was made.
+        An error of an item does not end it if it was raised while its result was made.
         """
         self._begin(first)
         slot, timed, now = self._slot, self._slot.timed, self._clock
@@ -166,18 +166,18 @@ class BlockWork:
         slot.index, slot.attempts, slot.seconds = index, 1, 0.0
 
     def _stopped(self, first: int, number: int, cancellation: CancelledError) -> None:
-        """Note that all of these items were under way when they were cancelled."""
+        """Record that all of these items were running when they were cancelled."""
         if number > 1:
             self.together = number
             place = f"{self._failures.name!r}, items {first} to {first + number - 1}"
             stopped_at(cancellation, place)
-            for index in range(first + 1, first + number):  # the first is told as one that fails
+            for index in range(first + 1, first + number):  # the first is reported as failed
                 self._failures.cancel(index, self._slot.worker, cancellation, 1)
 
     def _fail(
         self, item: Any, index: int, seconds: float, error: BaseException, values: list[Any]
     ) -> None:
-        """Append what goes on in the place of an item, or raise."""
+        """Append what replaces an item, or raise."""
         self._slot.seconds = seconds
         self.done = index - self._first + self.together
         values.extend(self._failed(item, index, self._slot, error))

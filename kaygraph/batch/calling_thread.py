@@ -1,4 +1,4 @@
-"""A batch of a ``def exec`` in the calling thread of ``run()``, while nothing runs beside it."""
+"""A batch of a ``def exec`` in the calling thread of ``run()``, while nothing else runs."""
 
 from asyncio import CancelledError, _get_running_loop, _set_running_loop
 from contextvars import Context, copy_context
@@ -17,7 +17,7 @@ from .source import END, PLAIN, SyncSource
 
 
 class Broken(NamedTuple):
-    """An item whose ``exec`` has failed, or has returned a coroutine."""
+    """An item whose ``exec`` failed or returned a coroutine."""
 
     item: Any
     error: BaseException | None
@@ -27,8 +27,8 @@ class Broken(NamedTuple):
 class FanOutInCallingThread(FanOut):
     """A bounded gather whose only worker calls ``exec`` for one item after another.
 
-    The loop has a turn once a millisecond. If something begins to run beside the batch, the rest of
-    the items goes the way of every other batch, to threads.
+    The loop gets a turn once a millisecond. If something else starts to run, the rest of the items
+    go the way of every other batch, to threads.
     """
 
     async def _worker(self, number: int, context: Context) -> None:
@@ -68,7 +68,7 @@ class FanOutInCallingThread(FanOut):
         iterator, pull = source.iterator, source.next
         append, call = self.results.append, self.owner.exec
         loop = _get_running_loop()
-        # Only what runs no code of a user may be read where no loop is seen to run.
+        # Only iterators that run no user code may be read while no loop is running.
         is_hidden = type(iterator) in PLAIN
         try:
             if is_hidden:
@@ -93,7 +93,7 @@ class FanOutInCallingThread(FanOut):
             _set_running_loop(loop)
 
     async def _mended(self, broken: Broken, slot: Slot) -> None:
-        """Deal with an item that has given no result, as ``on_error`` says."""
+        """Handle an item without a result according to ``on_error``."""
         error = broken.error
         try:
             if error is None:
@@ -107,4 +107,4 @@ class FanOutInCallingThread(FanOut):
             self.results.append(SKIPPED)
             await self._failed(broken.item, slot.index, slot, error)
         finally:
-            del error, broken  # they hold this frame: no cycle may keep them alive
+            del error, broken  # they hold this frame: avoid a reference cycle

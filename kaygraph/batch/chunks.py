@@ -1,4 +1,4 @@
-"""Items that are taken up and run several at a time, where nothing is asked between them."""
+"""Items that are taken and run several at a time, if no settings apply between them."""
 
 from asyncio import CancelledError
 from collections import deque
@@ -18,23 +18,23 @@ from ..run.frame import Frame
 from .contention import Contention
 from .source import END, PLAIN, SyncSource
 
-GROWTH = 8  # times as many items as the last time, at most
+GROWTH = 8  # at most this many times as many items as the last time
 
-# Of calls in threads: a thread is woken for as many as take so long.
+# For threads: a thread is woken for as many calls as take this long.
 IN_THREAD_S, MOST_IN_THREAD = 0.001, 32
 
-# Of items that are sent to a process: it is to have so much to do.
+# For processes: a process is sent this much work.
 IN_PROCESS_S, MOST_IN_PROCESS = 0.02, 4096
 
 
 class Size:
-    """How many items make a chunk: as many as take so long together.
+    """How many items make a chunk: as many as take a given time together.
 
     Args:
-        seconds: How long they are to take.
-        most: How many there are at most.
-        workers: Who share what is left at the end; 1 where they take it from each other.
-        fixed: How many there are in any case.
+        seconds: How long they should take.
+        most: The maximum.
+        workers: The workers that share what is left at the end; 1 if they take it from each other.
+        fixed: A fixed number instead.
     """
 
     def __init__(
@@ -43,10 +43,10 @@ class Size:
         self.fixed = fixed
         self.now = 1 if fixed is None else fixed
         self._seconds, self._most, self._workers = seconds, most, workers
-        self._each_s: float | None = None  # an average, of which the latest have the largest part
+        self._each_s: float | None = None  # an average in which the latest weigh most
 
     def note(self, number: int, seconds: float) -> None:
-        """Learn how long so many items have taken."""
+        """Learn how long this many items took."""
         if self.fixed is not None:
             return
         each_s = seconds / number
@@ -57,7 +57,7 @@ class Size:
         self.now = max(1, min(int(fits), self.now * GROWTH, self._most))
 
     def of(self, left: int) -> int:
-        """Return how many to take up now where so many are left, with those that others have."""
+        """Return how many to take now if this many are left, including those that others have."""
         if self._workers == 1 or self.fixed is not None:
             return self.now
         share = -(-left // self._workers)
@@ -65,9 +65,9 @@ class Size:
 
 
 class Chunks:
-    """Gives workers items whose ``exec`` has been called already, chunk by chunk.
+    """Gives workers items whose ``exec`` was already called, chunk by chunk.
 
-    A worker that finds no item ready takes up a chunk and has it run; it holds its permits
+    A worker that finds no item ready takes a chunk and has it run; it holds its permits
     meanwhile, so that no more chunks run at once than items may.
 
     Args:
@@ -76,17 +76,17 @@ class Chunks:
         source: Where items come from.
         run: Runs a chunk.
         size: How many items make one.
-        goes_on: Whether items of a chunk behind one that fails are run.
-        shares: Whether a worker that finds no more items takes one of another's chunk.
-        contention: Says whether a chunk may run beside others; None: any may.
+        goes_on: Whether the items of a chunk after a failed one are run.
+        shares: Whether a worker that finds no more items takes some of another's chunk.
+        contention: Whether a chunk may run concurrently with others; None: any may.
 
     Attributes:
-        kept: Takes the results of a chunk, and returns what there is more to do about.
-        done: What has ended and nobody has asked for yet.
-        left: What was taken up and has not begun.
+        kept: Receives the results of a chunk, and returns those that need more work.
+        done: What has ended and was not requested yet.
+        left: What was taken and has not started.
     """
 
-    iterator = None  # a worker asks for each item
+    iterator = None  # a worker requests each item
 
     def __init__(
         self,
@@ -109,7 +109,7 @@ class Chunks:
         self.left: deque[Entry] = deque()
 
     async def next(self, slot: Slot) -> Entry:
-        """Return an item and its place, and in the slot what its ``exec`` came to; or ``END``."""
+        """Return an item and its place, with the result of its ``exec`` in the slot; or ``END``."""
         contention = self._contention
         while not self.done:
             if contention is not None and not contention.has_room(len(self._running)):
@@ -118,11 +118,11 @@ class Chunks:
                 continue
             if not slot.held:
                 await slot.take()
-                continue  # others may have ended meanwhile
+                continue  # others may have ended by now
             entries = self._entries()
             if not entries:
                 if contention is not None:
-                    contention.close()  # nobody has anything to wait for
+                    contention.close()  # nothing is left to wait for
                 return 0, END
             chunk = Chunk(self._node, self._frame, entries, self._goes_on)
             self._running.append(chunk)
@@ -137,7 +137,7 @@ class Chunks:
                 if contention is not None:
                     contention.ended()
                 self.left.extendleft(reversed(chunk.entries))
-                chunk.entries.clear()  # nobody is to take them from there
+                chunk.entries.clear()  # they must not be taken from there
                 self.done += chunk.done if self.kept is None else self.kept(chunk.done)
             if chunk.done:
                 self._size.note(len(chunk.done), chunk.seconds)
@@ -145,7 +145,7 @@ class Chunks:
         return ready.index, ready.item
 
     def _entries(self) -> deque[Entry]:
-        """Take up items: those that others have left, or new ones, or one of another's chunk."""
+        """Take items: those that others left, or new ones, or some of another's chunk."""
         entries: deque[Any] = deque()
         if self._frame.drains:
             return entries
@@ -160,7 +160,7 @@ class Chunks:
         if (item := source.next(source.iterator, END)) is not END:
             entries.append(item)
             if size.fixed is None or hint:
-                # Never up to its end: a list may grow until somebody asks for what follows.
+                # Never up to its end: a list may grow before the next item is requested.
                 entries.extend(islice(source.iterator, min(number, hint) - 1))
             else:
                 while len(entries) < number and not self._frame.drains:
@@ -175,33 +175,33 @@ class Chunks:
                 if other.entries:
                     try:
                         entries.append(other.entries.pop())
-                    except IndexError:  # it has just been begun
+                    except IndexError:  # it has just started
                         continue
                     break
         return entries
 
     def close(self) -> None:
-        """Drop what nobody asks for any more; an error holds what leads here."""
+        """Drop what is no longer requested; an error holds references that lead here."""
         for ready in self.done:
             ready.error = None
         self.done.clear()
         self.left.clear()
         if self._contention is not None:
             self._contention.close()
-        self.kept = None  # it knows this object: no cycle may stay
+        self.kept = None  # it knows this object: avoid a reference cycle
 
 
 def chunks_of(node: Any, frame: Frame, workers: int, source: SyncSource) -> Chunks | None:
-    """Return what takes up items of a node in chunks, or None.
+    """Return what takes items of a node in chunks, or None.
 
-    Without being told to, only where nobody can see it: where nothing is asked between two items,
-    and where taking one runs no code of a user.
+    By default only where it makes no visible difference: if no settings apply between two items,
+    and if taking one runs no user code.
     """
     if not _asks_nothing(node, frame):
         return None
     is_plain = type(source.iterator) in PLAIN
     attempts = node.max_retries if node.retry is None else node.retry.attempts
-    # One worker tries an item again before it takes the next.
+    # A single worker retries an item before it takes the next.
     goes_on = workers > 1 if attempts > 1 else node.on_error != "raise"
     if is_plain and in_threads(node, frame):
         size = Size(IN_THREAD_S, MOST_IN_THREAD)

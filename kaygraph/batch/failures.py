@@ -17,7 +17,7 @@ class Failures:
     """Applies ``on_error`` to failed items, and keeps the errors so far.
 
     Attributes:
-        emit: Told of each that has failed; None where ``exec`` is called by what tells of that.
+        emit: Receives an event for each failure; None if the caller of ``exec`` emits it.
         cancelled: How many items were cancelled.
     """
 
@@ -25,19 +25,19 @@ class Failures:
         self, name: str, on_error: str | float, known: int = 0, *, shows: bool = True
     ) -> None:
         self.shows = shows  # the items, in errors
-        # A program that is older than the setting may have a method of this name (in compat).
+        # An old program may have a method of this name (in compat).
         self.name, self.on_error = name, "raise" if callable(on_error) else on_error
-        self.known = known  # the number of items where it is known in advance, else 0
+        self.known = known  # the number of items if known in advance, else 0
         self.pulled = 0
         self.given_up = False
         self.failed = self.skipped = self.cancelled = 0
         self.emit: Callable[[Event], None] | None = None
-        self.errors: list[Exception] = []  # where their number decides
+        self.errors: list[Exception] = []  # if their number decides
 
     def bear(self, item: Any, index: int, slot: Slot, raised: BaseException) -> Outcome[Any]:
         """Return the outcome of a failed item, or raise when ``on_error`` does not tolerate it.
 
-        What is no failure of the item, such as a cancellation of the run, is raised as well.
+        An error that is not the item's own, such as a cancellation of the run, is raised too.
         """
         error = awaited_cancelled(raised) or raised
         try:
@@ -61,10 +61,10 @@ class Failures:
             trim(error)
             return Outcome(self.name, index, status, None, error, slot.attempts, slot.seconds, item)
         finally:
-            del error, raised  # they hold this frame: no cycle may keep them alive
+            del error, raised  # they hold this frame: avoid a reference cycle
 
     def cancel(self, index: int, worker: int, error: BaseException, attempts: int = 0) -> None:
-        """Count an item that is cancelled, or that an error ends which is none of its own."""
+        """Count an item that was cancelled, or ended by an error that is not its own."""
         self.cancelled += 1
         if self.emit is not None:
             at = get_running_loop().time()
@@ -72,7 +72,7 @@ class Failures:
             self.emit(failed)
 
     def lose(self, index: int, error: BaseException) -> None:
-        """Count an item that has ended, where the batch ends before anybody has asked for it."""
+        """Count an item that has ended, if the batch ends before its result was requested."""
         if not isinstance(error, Exception):
             self.cancel(index, 0, error, 1)
             return
@@ -84,7 +84,7 @@ class Failures:
             self._tell(index, Slot(), error)
 
     def drop(self, index: int, slot: Slot) -> None:
-        """Count an item that is left out, without an error that says so."""
+        """Count an item that is left out without a ``Drop``."""
         self.skipped += 1
         if self.emit is not None:
             self._tell(index, slot, Drop())
@@ -110,18 +110,18 @@ class Failures:
             del error
 
     def _note(self, error: BaseException, item: Any, index: int) -> None:
-        from .._formatting import item_place  # loaded when something fails
+        from .._formatting import item_place  # imported when something fails
 
         note_place(error, item_place(self.name, index, item, self.shows))
 
     def settle(self, pulled: int) -> None:
-        """Raise when a larger share of all items has failed than is tolerated."""
+        """Raise if more of all items have failed than is tolerated."""
         self.pulled = pulled
         if isinstance(self.on_error, float) and self.too_many_of(pulled):
             raise self.whole(self.too_many())
 
     def too_many_of(self, items: int) -> bool:
-        """Whether more have failed than is tolerated; of a share, the number of items is needed."""
+        """Whether more have failed than is tolerated; a share needs the number of items."""
         allowed, failed = self.on_error, self.failed
         if isinstance(allowed, float):
             # Divided, as 0.29 * 100 is less than 29 in floating point.
@@ -129,9 +129,9 @@ class Failures:
         return not isinstance(allowed, str) and failed > allowed
 
     def whole(self, error: TooManyFailuresError) -> TooManyFailuresError:
-        """Return the error with everything that had failed when the others had stopped."""
+        """Return the error with everything that failed until the others had stopped."""
         whole = self.too_many() if len(error.exceptions) < len(self.errors) else error
-        self.errors = []  # each leads here by the context of its item: no cycle may stay
+        self.errors = []  # each leads here through the context of its item: avoid a reference cycle
         return whole
 
     def too_many(self) -> TooManyFailuresError:
@@ -140,7 +140,7 @@ class Failures:
 
 
 def forget_callers(results: Iterable[object]) -> None:
-    """Empty the frames of workers that have ended, to which errors in the results may lead."""
+    """Clear the frames of ended workers, to which errors in the results may lead."""
     for result in results:
         if type(result) is Outcome and result.error is not None:
             trim(result.error)

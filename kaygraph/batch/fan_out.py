@@ -38,36 +38,36 @@ from .failures import Failures, forget_callers
 from .pool import WorkerPool
 from .source import END, AsyncSource, SyncSource, opened
 
-SKIPPED = object()  # in place of a result that is not there: removed before results are returned
+SKIPPED = object()  # in place of a missing result: removed before results are returned
 
 NEVER_DRAINS = Run()
 
 
 def never(_: SyncSource) -> None:
-    """Take up no items ahead."""
+    """Take no items ahead."""
 
 
 class FanOut:
     """``asyncio.gather`` over workers that pull, each behind permits.
 
-    There is a task per worker and not per item. A worker takes its permits, pulls the next item
-    and runs it; it keeps the permits for the item after that unless somebody waits for one. The
-    source is pulled lazily, so memory grows with the number of workers and not of items.
+    There is a task per worker, not per item. A worker takes its permits, pulls the next item and
+    runs it; it keeps the permits for the next item unless another waits for one. The source is
+    pulled lazily, so memory grows with the number of workers, not of items.
 
     Args:
         name: The node's name, for outcomes.
         frame: The place in the run. While the run drains, no more items are pulled.
         items: An iterable or async iterable.
-        work: What runs one item after another; it takes the slot's permits.
+        work: Runs one item after another; it takes the slot's permits.
         owner: The node whose items these are.
         bare: ``exec`` itself, for a node without settings: it is awaited in place of ``work``.
         caps: The permits of a worker, the node's own first.
-        max_workers: How many workers there are at most.
+        max_workers: The maximum number of workers.
         max_waiting: How many workers may be replaced while their items wait.
         ordered: Whether results come in the order of the input, or as they finish.
         on_error: ``raise``, ``collect``, ``skip``, or a number or share of failures to tolerate.
         sink: Receives an outcome per item as the items finish; results are not kept then.
-        chunks: Returns what takes up items of the source in chunks, or None.
+        chunks: Returns what takes items of the source in chunks, or None.
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class FanOut:
         self.ordered, self.sink = ordered, sink
         self.max_workers, self.max_waiting = max_workers, max_waiting
         self.pool: WorkerPool | None = None
-        self.is_over = False  # there are no more items
+        self.is_over = False  # no items are left
         self.workers = max(1, min(max_workers, length_hint(items, max_workers)))
         known = len(items) if isinstance(items, Sized) else 0
         self.failures = Failures(name, on_error, known, shows=frame.rules.show_items)
@@ -123,22 +123,22 @@ class FanOut:
             others = of.failed, of.skipped, of.cancelled
             counts = self.pulled, self.pulled - sum(others), *others
             emit(BatchFinished(self.name, at := now(), *counts, at - started))
-            of.emit = None  # it knows this run: no cycle may stay
+            of.emit = None  # it knows this run: avoid a reference cycle
 
     def read_by(self, tap: Tap) -> None:
-        """Have what becomes of each item taken by somebody else as well."""
+        """Pass the outcome of each item to another receiver too."""
         run = tap.items(self.name, self.work.run, self.failures.on_error)
         self.bare, self.timed, self.work = None, True, self.work._replace(run=run)
 
     @property
     def is_direct(self) -> bool:
-        """Whether ``exec`` is awaited, so that nothing else tells of an item that fails."""
+        """Whether ``exec`` is awaited directly, so that nothing else reports a failed item."""
         return self.bare is not None
 
     async def _run(self) -> list[Any]:
         try:
             await raise_if_cancelled()  # prep may have swallowed it
-            if self.max_workers == 1:  # also if others wait, only one works: nothing runs beside
+            if self.max_workers == 1:  # also if others wait, only one works: nothing else runs
                 await self._gathered()
             else:
                 with self.frame.run.beside:
@@ -157,7 +157,7 @@ class FanOut:
             if not isinstance(self.source, AsyncSource):
                 self.source.close()
         self.failures.settle(self.pulled)
-        # The context of an item leads here from what has failed in it: no cycle may stay.
+        # The context of an item leads here from its errors: avoid a reference cycle.
         results, self.results = self.results, []
         if self.failures.failed:
             forget_callers(results)
@@ -187,12 +187,12 @@ class FanOut:
             self._has_no_more,
             on_demand=isinstance(self.source, SyncSource),
         )
-        if isinstance(self.source, AsyncSource):  # which a task of its own reads
+        if isinstance(self.source, AsyncSource):  # which its own task reads
             gathering.add(begun(partial(_read, self.source, self.name), self.name, self.frame))
         try:
             await gathering.ended()
         finally:
-            self.pool = None  # it has this object as well: no cycle may stay
+            self.pool = None  # it has this object too: avoid a reference cycle
 
     def _has_no_more(self) -> bool:
         return self.is_over or self.frame.drains
@@ -205,7 +205,9 @@ class FanOut:
         """
         try:
             context = copy_context()
-            await Apart(context, self._work(0, context))  # what items set is not seen behind it
+            await Apart(
+                context, self._work(0, context)
+            )  # context variables of items are not seen outside
         except Exception as error:
             if not is_cancelled():
                 raise
@@ -218,9 +220,9 @@ class FanOut:
         return begun(partial(self._worker, number, context), self.name, self.frame)
 
     async def _worker(self, number: int, context: Context) -> None:
-        """Work on items until there are no more, in a task with this context."""
+        """Run items until none are left, in a task with this context."""
         # Every item of every batch goes through this loop. So names are local, nothing is called
-        # that was not asked for, and the only coroutine is that of `exec`.
+        # that is not required, and the only coroutine is that of `exec`.
         work, bare = self.work.run, self.bare
         source: Any = self.source
         results, keep = self.results, self.sink is None
@@ -273,7 +275,7 @@ class FanOut:
                         call, before = await settled(
                             call, before, cancelled, self.name, index, pool is not None
                         )
-                        context = before  # no call changes it any more
+                        context = before  # no call changes it now
                         bare, work = (call, work) if bare else (None, call)
                     if own.free < 0 or ((own.waiting or capped) and slot.wanted):
                         slot.give()
@@ -283,35 +285,35 @@ class FanOut:
                 turn, since = self._turn(pool), self.pulled
 
     def _turn(self, pool: WorkerPool | None) -> int:
-        """Return how many items a worker may take that never suspend, before others have a turn."""
+        """Return how many items that never suspend a worker may take before others get a turn."""
         turn = READ_TURN if self.frame.run.hears_items else TURN
         return turn if pool is None else max(8, turn // pool.at_work)
 
     async def _let_others(self, pool: WorkerPool | None, alone: bool) -> None:
-        """Let other tasks have their turn, unless they had: others have taken items as well."""
+        """Give other tasks a turn, unless they had one: other workers have taken items too."""
         if pool is None:
             await asyncio.sleep(0)
         elif alone:
             await pool.take_turns()
 
     async def _permit(self, pool: WorkerPool | None, slot: Slot) -> bool:
-        """Acquire the permits of a worker; return False if it is to end."""
+        """Acquire the permits of a worker; return False if it must end."""
         if pool is not None:
             return await pool.permit(slot)
         await slot.take()
         return True
 
     def _end(self, pool: WorkerPool | None) -> None:
-        """Note that there are no more items."""
+        """Record that no items are left."""
         self.is_over = True
         if pool is not None:
             pool.finish()
 
     def _account_for(self, source: AsyncSource | Chunks) -> None:
-        """Emit an event for each item that was read and not worked on: it is cancelled."""
+        """Emit an event for each item that was read and did not run: it is cancelled."""
         self.failures.emit = self.frame.run.emit
         if isinstance(source, Chunks):
-            for ready in source.done:  # they have ended, and nobody has taken what they came to
+            for ready in source.done:  # they have ended, and their results were not taken
                 self.pulled += 1
                 self.failures.lose(ready.index, ready.error or asyncio.CancelledError())
         for index, _ in source.left:
@@ -320,14 +322,14 @@ class FanOut:
             self.failures.cancel(index, 0, asyncio.CancelledError())
 
     async def _asked_for(self, source: Any, slot: Slot) -> tuple[int, Any]:
-        """Ask a source that takes long for an item.
+        """Read an item from a slow source.
 
-        Return its place as well: whoever asked first may be the last that is woken.
+        Return its place too: the first worker that asked may be the last to wake.
         """
         if type(source) is Chunks:
             index, item = await source.next(slot)
         else:
-            slot.give()  # others can work meanwhile
+            slot.give()  # others can work in the meantime
             index, item = await source.take()
         if item is not END:
             self._reserve(index)
@@ -335,18 +337,18 @@ class FanOut:
                 try:
                     await slot.take()
                 except BaseException:
-                    source.left.append((index, item))  # nobody has worked on it
+                    source.left.append((index, item))  # it did not run
                     raise
         return index, item
 
     def _reserve(self, index: int) -> None:
-        """Make room for the result of an item whose place is not that of its turn."""
+        """Make room for the result of an item that came out of turn."""
         missing = index + 1 - len(self.results)
         if missing > 0 and self.ordered and self.sink is None:
             self.results += [SKIPPED] * missing
 
     def _kept(self, ended: list[Ready]) -> list[Ready]:
-        """Keep the results of items that were run ahead, and return those that failed."""
+        """Keep the results of items that ran ahead, and return those that failed."""
         failed: list[Ready] = []
         results, ordered = self.results, self.ordered
         for one in ended:
@@ -370,7 +372,7 @@ class FanOut:
 
     async def _deliver(self, item: Any, index: int, slot: Slot, value: Any) -> None:
         assert self.sink is not None
-        slot.give()  # the reader may take long, and others can work meanwhile
+        slot.give()  # the reader may be slow, and others can work in the meantime
         await self.sink.put(
             Outcome(self.name, index, "ok", value, None, slot.attempts, slot.seconds, item)
         )

@@ -1,4 +1,4 @@
-"""A batch of a node that works on many items in one call of its ``exec_block``."""
+"""A batch of a node that runs many items in one call of its ``exec_block``."""
 
 import asyncio
 from collections.abc import Coroutine, Sequence
@@ -19,10 +19,10 @@ MOST = 1024  # items of one block
 
 
 class FanOutInBlocks(FanOut):
-    """A bounded gather whose only worker takes up many items at once: a block.
+    """A bounded gather whose only worker takes many items at once: a block.
 
-    A block has as many items as can be read and worked on in about a millisecond or, of a node
-    that may work on several items at once, one for each of its workers.
+    A block has as many items as can be read and run in about a millisecond or, for a node
+    that may run several items at once, one for each of its workers.
 
     Args:
         exec_block: The node's.
@@ -37,7 +37,7 @@ class FanOutInBlocks(FanOut):
             self.source = AsyncSource(items.lists, self.frame)
         self._drains = NEVER_DRAINS if self.frame.rules.whole else self.frame.run
         self._clock = asyncio.get_running_loop().time
-        self._turned = self._clock()  # when other tasks had their turn
+        self._turned = self._clock()  # when other tasks last had a turn
         self._pace = Pace(MOST)
 
     @property
@@ -70,7 +70,7 @@ class FanOutInBlocks(FanOut):
                     block = items[: self._most]
                     del items[: self._most]
                     await self._take(block, work, permits, self._clock())
-                permits.give()  # the source may take long
+                permits.give()  # the source may be slow
 
             assert isinstance(self.source, AsyncSource)
             await self.source.read(ListOutlet(take_up))
@@ -91,16 +91,16 @@ class FanOutInBlocks(FanOut):
                             break
                         items.append(item)
                 except BaseException as error:
-                    failure = error  # those before it are worked on
+                    failure = error  # those before it are run
                 if items:
                     await self._take(items, work, permits, began)
             if failure is not None:
                 raise failure
         finally:
-            del failure  # it holds this frame: no cycle may keep them alive
+            del failure  # it holds this frame: avoid a reference cycle
 
     async def _take(self, items: list[Any], work: BlockWork, permits: Slot, began: float) -> None:
-        """Work on a block of items, which was begun to be read at a time."""
+        """Run a block of items; ``began`` is when reading it started."""
         if not permits.held:
             await permits.take()
         first = self.pulled
@@ -122,7 +122,7 @@ class FanOutInBlocks(FanOut):
         return self._pace.most if self.max_workers == 1 else self.max_workers
 
     def _borne(self, item: Any, index: int, slot: Slot, error: BaseException) -> Sequence[Any]:
-        """Return what stands among the results in the place of an item that has failed."""
+        """Return what replaces a failed item in the results."""
         self.failures.pulled = index + 1
         outcome = self.failures.bear(item, index, slot, error)
         return () if outcome.status == "skipped" else (outcome,)

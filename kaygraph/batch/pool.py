@@ -1,4 +1,4 @@
-"""The workers of a batch or a stage: they come when they are needed."""
+"""The workers of a batch or a stage: started when needed."""
 
 import asyncio
 from collections import deque
@@ -14,31 +14,31 @@ from ..limits.slots import Slot
 
 
 class WorkerPool:
-    """Workers that pull items; the number of those at work does not fall while items wait.
+    """Workers that pull items; waiting items do not reduce the number of those that work.
 
-    There is no queue of items that wait. When an item begins to wait (for its next attempt, or for
-    a key that is full), its worker gives its permits back and stays with it, and a stand-in goes on
-    with the next items. A worker that was replaced ends with its item. At most ``max_waiting``
-    workers are replaced at a time; any other whose item waits holds up the items behind it.
+    There is no queue of waiting items. When an item begins to wait (for its next attempt, or for a
+    full key), its worker gives its permits back and stays with it, and a stand-in goes on with the
+    next items. A worker that was replaced ends with its item. At most ``max_waiting`` workers are
+    replaced at a time; any other whose item waits holds up the items behind it.
 
-    Where workers come on demand, one stands by: it was just started, or waits for permits. When it
-    has taken an item, others are started, as many as there are, until there are all. So items that
-    never suspend need two workers. Of many for whom there is no permit one stands in line for it,
-    and the others are idle, until the one has taken an item.
+    If workers start on demand, one is on standby: it has just started, or waits for permits. When
+    it has taken an item, it starts others, as many as there are, until all have started. So items
+    that never suspend need two workers. Of many without a permit, one queues for it, and the
+    others are idle until that one has taken an item.
 
     Args:
-        gathering: What the workers are added to; the first that fails ends the others.
+        gathering: The Gathering of the workers; the first that fails ends the others.
         work: ``(number, context) -> coroutine`` of a worker, which runs in that context; numbers
             are reused.
-        size: How many workers there are at most, besides those that were replaced.
+        size: The maximum number of workers, not counting those that were replaced.
         max_waiting: How many may be replaced.
-        is_over: Whether there is nothing left to do for a stand-in.
-        on_demand: Whether they come one by one; else as many as there may be begin at once.
+        is_over: Whether a stand-in would have nothing to do.
+        on_demand: Whether they start one by one; otherwise all start at once.
 
     Attributes:
-        waited_s: How long items have waited, also in line for a permit, in seconds, in all.
+        waited_s: How long items have waited in total, also for permits, in seconds.
         at_work: How many workers there are.
-        waiter: Where the one that stands by waits for permits: that holds up nobody of its own.
+        waiter: Where the worker on standby waits for permits: it holds up none of its siblings.
     """
 
     def __init__(
@@ -52,11 +52,13 @@ class WorkerPool:
     ) -> None:
         self._gathering, self._work, self._is_over = gathering, work, is_over
         self._size, self._max_waiting, self._replaced = size, max_waiting, 0
-        self._kept: dict[Slot, None] = {}  # of whom the item waits, and that are not replaced
+        self._kept: dict[Slot, None] = {}  # whose item waits, and that are not replaced
         self._known, self._numbers = 0, list[int]()
-        self._context = copy_context()  # a stand-in sees nothing that another's items have bound
+        self._context = (
+            copy_context()
+        )  # a stand-in does not see context variables of another's items
         self._on_demand, self._standing_by = on_demand, 0
-        self._between = 0  # workers that let others have their turn, between two items
+        self._between = 0  # workers that yield to others between two items
         self._idle: deque[asyncio.Future[bool]] = deque()
         self.waited_s = 0.0
         self.at_work = 0
@@ -76,13 +78,13 @@ class WorkerPool:
         self._gathering.add(self._work(number, context), context)
 
     def _has_ended(self) -> bool:
-        """Whether another worker would have nothing to do, or would be left behind."""
+        """Whether another worker would have nothing to do, or would be left running."""
         return self._is_over() or self._gathering.is_ending
 
-    # --- workers that come on demand --------------------------------------------------------------
+    # --- workers started on demand ----------------------------------------------------------------
 
     def _provide(self) -> None:
-        """See to it that somebody stands by, if anybody may."""
+        """Make sure that a worker is on standby, if one may be."""
         if self._has_ended():
             return
         while self._idle:
@@ -95,16 +97,16 @@ class WorkerPool:
             self._start()
 
     def took_item(self, slot: Slot) -> None:
-        """Note that one who stood by has taken an item."""
+        """Record that the worker on standby has taken an item."""
         slot.stands_by = False
         self._standing_by -= 1
         if not self._standing_by:
             self._provide()
 
     async def take_turns(self) -> None:
-        """Let other tasks have their turn, of a worker that has no item.
+        """Give other tasks a turn, from a worker without an item.
 
-        Whoever stands by is not needed: an item that is not begun does not suspend.
+        The worker on standby is not needed: an item that has not started does not suspend.
         """
         self._between += 1
         try:
@@ -113,9 +115,9 @@ class WorkerPool:
             self._between -= 1
 
     async def permit(self, slot: Slot) -> bool:
-        """Acquire the permits of a worker without an item; return False if it is to end.
+        """Acquire the permits of a worker without an item; return False if it must end.
 
-        Only one stands in line for them; the others are idle.
+        Only one queues for them; the others are idle.
         """
         # No event: a worker between two items goes on in the next step of the loop.
         while slot.stands_by and self._between and not self._is_over():  # noqa: ASYNC110
@@ -132,19 +134,19 @@ class WorkerPool:
         return bool(slot.held)
 
     def stand_in_line(self, waiter: Waiter, since: float) -> None:
-        """Note who waits for a permit, for itself and for those that are idle or not begun."""
+        """Record which worker waits for a permit, also for the idle and unstarted ones."""
         self.waiter, self._line_since = waiter, since
 
     @property
     def in_line(self) -> int:
-        """How many workers have no item where one of them waits for a permit; at least 1."""
+        """How many workers have no item while one of them waits for a permit; at least 1."""
         working = self.at_work - self._standing_by - len(self._idle)
         return max(1, self._size + self._replaced - working)
 
     def with_line(self, usage: Usage, at: float) -> Usage:
-        """Return what an item has used with the time in line of all who wait meanwhile.
+        """Return the usage of an item plus the queueing time of all waiting workers.
 
-        That is since the time was last asked for: the items that others end have it.
+        The time counts since the last call: the items that others end have the rest.
         """
         waiter = self.waiter
         if waiter is None:
@@ -155,20 +157,20 @@ class WorkerPool:
         return usage._replace(queued_s=usage.queued_s + waited_s, queued_for=setting)
 
     async def _be_idle(self, slot: Slot) -> None:
-        """Wait until somebody is needed who stands by."""
+        """Wait until a worker on standby is needed."""
         idle: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._idle.append(idle)
         slot.stands_by = await idle
 
     def finish(self) -> None:
-        """Let those end that wait here: there are no more items."""
+        """End the workers that wait here: no items are left."""
         while self._idle:
             idle = self._idle.popleft()
             if not idle.done():
                 idle.set_result(False)
 
     def failed_at(self, index: int) -> None:
-        """Have the error that ends the current worker stand where its item does, among others."""
+        """Sort the error that ends the current worker by the position of its item."""
         task = current_task()
         assert task is not None
         self._gathering.places[task] = index
@@ -189,7 +191,7 @@ class WorkerPool:
             self._provide()
 
     def resume(self, slot: Slot, waited_s: float) -> None:
-        """Note that the item of a worker waits no longer, and how long it has waited."""
+        """Record that the item of a worker no longer waits, and how long it has waited."""
         self.waited_s += waited_s
         self._kept.pop(slot, None)
 
@@ -197,12 +199,12 @@ class WorkerPool:
         """Whether a worker that was replaced ends, now that its item is done."""
         slot.replaced = False
         self._replaced -= 1
-        if self._kept and not self._is_over():  # it goes on, as the stand-in of another
+        if self._kept and not self._is_over():  # it goes on as the stand-in of another
             other = next(iter(self._kept))
             del self._kept[other]
             self._stand_in_for(other)
             return False
-        if self.at_work <= self._size + self._replaced:  # nobody came in its place
+        if self.at_work <= self._size + self._replaced:  # nothing replaced it
             return False
         self.at_work -= 1
         heappush(self._numbers, slot.worker)

@@ -1,4 +1,4 @@
-"""Where items come from: any iterable or async iterable, read until it ends or the run drains."""
+"""The source of items: any iterable or async iterable, read until it ends or the run drains."""
 
 import asyncio
 import inspect
@@ -24,14 +24,14 @@ NO_ITEMS = _NoItems()  # what the inherited prep returns; later stages of a pipe
 END: Any = object()  # after the last item
 LAST: tuple[int, Any] = (0, END)
 
-# Iterators that run no code but their own.
+# Iterators that run only their own code.
 PLAIN = frozenset(type(iter(of)) for of in (list[Any](), (), range(0), range(2**70), set[Any]()))
 
 
 class SyncSource:
-    """An iterator that runs in a context of its own, whichever task asks for the next item.
+    """An iterator that runs in its own context, whichever task requests the next item.
 
-    What a generator sets in a context variable it can reset, and its items do not see it.
+    A generator can reset the context variables that it sets, and its items do not see them.
 
     Attributes:
         next: Called as the function of that name, with ``iterator`` and a value for the end.
@@ -62,16 +62,16 @@ class SyncSource:
 def _read(items: Iterator[Any]) -> Iterator[Any]:
     """Read an iterator that may raise more than once, up to its first error.
 
-    Workers that are begun at once read it in turn, and each would raise that error, or the next.
+    Workers that start together read it in turn, and each would raise that error, or the next.
     """
-    for item in items:  # noqa: UP028 - `yield from` would close it as well, a file for example
+    for item in items:  # noqa: UP028 - `yield from` would close it too, for example a file
         yield item
 
 
 def opened(items: Any, name: str, frame: Frame, alone: bool = False) -> "SyncSource | AsyncSource":
-    """Return what reads the items that ``prep`` returned.
+    """Return a reader of the items that ``prep`` returned.
 
-    ``alone``: in a task of its own, which takes lists of items where there are some.
+    ``alone``: in its own task, which takes lists of items if there are any.
     """
     if isinstance(items, AsyncIterable):
         return AsyncSource(items.lists if alone and isinstance(items, Blocks) else items, frame)
@@ -91,12 +91,12 @@ def opened(items: Any, name: str, frame: Frame, alone: bool = False) -> "SyncSou
 
 def _meant(items: Any) -> str:
     if isinstance(items, Mapping):
-        return "for its pairs return items.items(), for its keys list(items); for one item [items]"
-    return "for one item return [text], for its parts list(text) or text.split()"
+        return "return items.items() for its pairs, list(items) for its keys, [items] for one item"
+    return "return [text] for one item, list(text) or text.split() for its parts"
 
 
 class AsyncSource(AsyncIterator[Any]):
-    """An async iterator that ends when the run drains, also in the middle of a wait for an item.
+    """An async iterator that ends when the run drains, even while it waits for an item.
 
     One task reads it, from its first step to its close: what a generator holds over its yields (a
     task group, a time limit, a context variable) is that task's.
@@ -112,15 +112,15 @@ class AsyncSource(AsyncIterator[Any]):
         self._reader: asyncio.Task[Any] | None = None  # while it waits for an item
         self._stopping = False
         self._asking: deque[asyncio.Future[tuple[int, Any]]] = deque()
-        self._idle: asyncio.Future[None] | None = None  # the reader waits for somebody to ask
+        self._idle: asyncio.Future[None] | None = None  # the reader waits for a request
         self._ended = False
         self.given_out = 0
-        # Items whose asker was cancelled when they came, each with its place.
+        # Items that came after their requester was cancelled, each with its place.
         self.left: deque[tuple[int, Any]] = deque()
 
     @property
     def reads_from(self) -> AsyncIterator[Any] | None:
-        """The iterator that gives the items; None before it is read."""
+        """The iterator that yields the items; None before it is read."""
         return self._items
 
     # --- for the task that reads ------------------------------------------------------------------
@@ -157,7 +157,7 @@ class AsyncSource(AsyncIterator[Any]):
             raise
         finally:
             self._reader = None
-            if self._stopping:  # also when the iterator has swallowed it and given an item
+            if self._stopping:  # also when the iterator has swallowed it and yielded an item
                 self._stopping = False
                 reader.uncancel()
         if reader.cancelling() > cancelling:  # the iterator has swallowed a cancellation
@@ -165,7 +165,7 @@ class AsyncSource(AsyncIterator[Any]):
         return item
 
     async def athrow(self, error: BaseException) -> Any:
-        """Raise an error where a generator stands, and return what it gives next."""
+        """Raise an error at a generator's yield, and return what it yields next."""
         throw = getattr(self._items, "athrow", None)
         if throw is None:
             raise error
@@ -185,14 +185,15 @@ class AsyncSource(AsyncIterator[Any]):
     def _stop(self) -> None:
         reader = self._reader
         if reader is None or reader is _current_task() or not self.frame.drains:
-            return  # nobody waits, or the source itself drains the run: it gives its item first
+            return  # nothing waits, or the source itself drains the run: it yields its item first
         if not self._stopping:
             self._stopping = reader.cancel()
 
-    # --- the way of an item to whoever has asked for it -------------------------------------------
+    # --- from the reader to the requesters
+    # -----------------------------------------------------------
 
     def put(self, item: Any, /) -> bool:
-        """Give an item to whoever has asked first; return whether somebody else has asked."""
+        """Pass an item to the first requester; return whether there is another."""
         numbered = self.given_out, item
         self.given_out += 1
         if self._asked():
@@ -202,20 +203,20 @@ class AsyncSource(AsyncIterator[Any]):
         return self._asked()
 
     def _asked(self) -> bool:
-        """Whether somebody waits for an item; drop those that were cancelled."""
+        """Whether a request waits for an item; drop cancelled ones."""
         asking = self._asking
         while asking and asking[0].done():
             asking.popleft()
         return bool(asking)
 
     async def ready(self, chunk: bool = False, /) -> None:
-        """Wait until somebody asks for an item."""
+        """Wait until an item is requested."""
         while not self._asked():
             self._idle = asyncio.get_running_loop().create_future()
             await self._idle
 
     async def take(self) -> tuple[int, Any]:
-        """Return the place of the next item and the item, read when it is asked for; or END."""
+        """Return the place of the next item and the item, read on request; or END."""
         if self.left:
             return self.left.popleft()
         if self._ended:

@@ -1,8 +1,8 @@
-"""The one place that calls ``exec`` when more is asked for than a plain await.
+"""The one place that calls ``exec`` when a plain await is not enough.
 
 Limits, attempts, time limits, the fallback, the place where it runs, and the events, for one item
-after another. ``Calls.run`` is the way of every item; what only some of them need stands behind
-names, here and in ``composed``.
+after another. Every item passes through ``Calls.run``; what only some of them need is in functions
+of their own, here and in ``composed``.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ def _at_once(_: Slot) -> None: ...
 
 
 class Work(NamedTuple):
-    """What runs ``exec`` for one item after another.
+    """Runs ``exec`` for one item after another.
 
     Attributes:
         run: ``(item, index, slot) -> awaitable``; ``index`` is the item's place in its batch, None
@@ -44,9 +44,9 @@ class Work(NamedTuple):
 
 
 def compose(node: Any, frame: Frame, kept: bool = False) -> Work:
-    """Return what runs a node's ``exec`` for the items of a batch or a stage.
+    """Return the Work that runs a node's ``exec`` for the items of a batch or a stage.
 
-    ``kept``: nobody sees a result before all items have ended.
+    ``kept``: no result is visible before all items have ended.
     """
     calls = Calls(node, frame)
     run: RunItem = calls.run
@@ -58,10 +58,10 @@ def compose(node: Any, frame: Frame, kept: bool = False) -> Work:
 
 
 async def call(node: Any, item: Any, index: int | None, frame: Frame, slot: Slot) -> Any:
-    """Run a node's ``exec`` for one item; return its result, or what the fallback makes of it."""
+    """Run a node's ``exec`` for one item; return its result, or the fallback's."""
     here, place = PLACE.get(), None
     if (slot.caps or node.keyed) and (here is None or here.slot is not slot):
-        place = PLACE.set(Worker(node, frame, slot))  # for graphs that are run within exec
+        place = PLACE.set(Worker(node, frame, slot))  # for graphs that run inside exec
     work = compose(node, frame)
     work.begin(slot)
     try:
@@ -73,7 +73,7 @@ async def call(node: Any, item: Any, index: int | None, frame: Frame, slot: Slot
 
 
 def tell_failed(node: Any, frame: Frame, raised: BaseException) -> None:
-    """Tell the observers of a node's only item, which has failed where ``exec`` was awaited."""
+    """Report the failure of a node's only item, whose ``exec`` was awaited directly."""
     if frame.run.emit is None:
         return
     error, name = awaited_cancelled(raised) or raised, frame.name_of(node)
@@ -83,7 +83,7 @@ def tell_failed(node: Any, frame: Frame, raised: BaseException) -> None:
         at = asyncio.get_running_loop().time()
         frame.run.emit(ItemFailed(name, at, 0, 0, 1, 0.0, status_of(error), error))
     finally:
-        del error, raised  # they hold this frame: no cycle may keep them alive
+        del error, raised  # they hold this frame: avoid a reference cycle
 
 
 class Calls(Composed):
@@ -132,7 +132,7 @@ class Calls(Composed):
             if failure is not None or not (self.deadline is None or self._in_time(slot)):
                 value = await self._settled(item, index, slot, failure, value)
         finally:
-            del failure  # it holds this frame: no cycle may keep them alive
+            del failure  # it holds this frame: avoid a reference cycle
         if self.ends or slot.item or slot.loan is not None:
             self._end_item(index, slot)
         return value
@@ -142,7 +142,7 @@ class Calls(Composed):
     async def _settled(
         self, item: Any, index: Any, slot: Slot, failure: BaseException | None, value: Any
     ) -> Any:
-        """Return what becomes of an item that has failed, or was late, or raise its error."""
+        """Return the value for an item that failed, or was late, or raise its error."""
         node, error = self.node, None
         try:
             try:
@@ -166,14 +166,14 @@ class Calls(Composed):
                 raise error from raised
             raise
         finally:
-            del error, failure  # they hold this frame: no cycle may keep them alive
+            del error, failure  # they hold this frame: avoid a reference cycle
             if slot.attempts > 1:
                 FRAME.set(self.frame)
 
     async def _within_deadline(
         self, item: Any, index: Any, slot: Slot, failure: BaseException | None, value: Any
     ) -> Any:
-        """Make other attempts, as long as the deadline allows."""
+        """Make other attempts, until the deadline."""
         try:
             if failure is not None:
                 value = await self._retried(item, index, slot, failure)
@@ -189,9 +189,9 @@ class Calls(Composed):
             del failure, late
 
     async def _retried(self, item: Any, index: Any, slot: Slot, failure: BaseException) -> Any:
-        """Try until an attempt works or the last has failed."""
-        last: Exception | None = None  # what the attempt before has failed with
-        made = 0  # how many attempts there were before the one that has failed
+        """Try until an attempt succeeds or the last one fails."""
+        last: Exception | None = None  # the error of the attempt before
+        made = 0  # how many attempts there were before the one that failed
         try:
             while True:
                 wait = self._wait_after(failure, slot, made)
@@ -202,7 +202,7 @@ class Calls(Composed):
                 if self.emit is not None:
                     where = self.name, self.clock(), index or 0, slot.worker, made
                     self.emit(ItemRetried(*where, last, wait))
-                slot.give()  # somebody else may work while we wait
+                slot.give()  # another item may run while we wait
                 slot.waiting = True
                 await self._waited(wait, slot)
                 try:
@@ -213,35 +213,35 @@ class Calls(Composed):
             stopped_after(cancellation, last)
             raise
         finally:
-            del last, failure  # they hold this frame: no cycle may keep them alive
+            del last, failure  # they hold this frame: avoid a reference cycle
 
     async def _again(self, item: Any, index: Any, slot: Slot) -> Any:
-        """Make another attempt, which does not see what those before have set in their context."""
+        """Make another attempt, which does not see context variables set by earlier ones."""
         frame = self.frame.derive(attempt=slot.attempts + 1)
         assert slot.context is not None
         try:
             return await Apart(slot.context.copy(), self.run(item, index, slot, frame))
         finally:
-            if slot.attempts == frame.attempt:  # else it has ended before it had begun
+            if slot.attempts == frame.attempt:  # otherwise it ended before it began
                 FRAME.set(frame)
 
     def _wait_after(self, error: BaseException, slot: Slot, made: int) -> float | None:
-        """Return how long to wait for the next attempt; None: there is to be none.
+        """Return how long to wait for the next attempt; None: no further attempt.
 
-        ``made`` is how many attempts there were before the one that has failed.
+        ``made`` is how many attempts there were before the one that failed.
         """
         retry = self.node.retry
         if not isinstance(error, Exception) or isinstance(error, Drop | CircuitOpenError):
-            return None  # exec was not called, or has not failed
-        if _is_cancelled(slot):  # exec has made an error of its cancellation
+            return None  # exec was not called, or did not fail
+        if _is_cancelled(slot):  # exec turned its cancellation into an error
             return None
-        if slot.attempts == made:  # it failed before it began: no attempt would end this
+        if slot.attempts == made:  # it failed before it began: this would never end
             return None
         if slot.attempts >= most_attempts(self.node):
             return None
         if not (retry is None or retry.applies_to(error)):
             return None
-        if slot.outlet is not None and slot.outlet.count:  # it would go on twice
+        if slot.outlet is not None and slot.outlet.count:  # its values would be passed on twice
             add_note(error, f"not tried again: exec had yielded {slot.outlet.count} values")
             return None
         return self.node.wait if retry is None else retry.wait_after(slot.attempts, error)  # type: ignore[no-any-return]
@@ -249,7 +249,7 @@ class Calls(Composed):
     def _given_up(
         self, error: BaseException, slot: Slot, made: int, last: Exception | None
     ) -> BaseException:
-        """Return what an item has failed with that is not tried again."""
+        """Return the error of an item that is not tried again."""
         if not isinstance(error, Exception) or isinstance(error, Drop):
             return error
         timer = slot.timer
@@ -262,7 +262,7 @@ class Calls(Composed):
         return error
 
     async def _waited(self, seconds: float, slot: Slot) -> None:
-        """Wait between two attempts; the worker's place goes to another one meanwhile."""
+        """Wait between two attempts; meanwhile another worker takes this one's place."""
         since = self.clock()
         if seconds:
             slot.pause()
@@ -274,15 +274,17 @@ class Calls(Composed):
             slot.resume(self.clock() - since)
 
     def refused(self, error: BaseException, item: Any, index: Any, slot: Slot) -> None:
-        """Note where an item has failed for which ``run`` was not called, and tell that it has."""
+        """Note where an item failed for which ``run`` was not called, and report the failure."""
         self._note(error, item, index, slot)
         self._end_item(index, slot, error)
 
     def _note(self, error: BaseException, item: Any, index: Any, slot: Slot) -> None:
-        """Note where an error happened, or a cancellation: the node, the item and the attempt."""
+        """Note where an error or a cancellation happened: the node, the item and the attempt."""
         most, name = most_attempts(self.node), self.name
         attempt = f", attempt {slot.attempts} of {most}" if most > 1 else ""
-        if isinstance(error, asyncio.CancelledError):  # of many at once: its item is not looked at
+        if isinstance(
+            error, asyncio.CancelledError
+        ):  # one of many at once: its item is not inspected
             place = repr(name) if index is None else f"{name!r}, item {index}"
             stopped_at(error, place + (attempt if slot.attempts else ", waiting to begin"))
             return
@@ -294,17 +296,17 @@ class Calls(Composed):
 
 
 def _is_cancelled(slot: Slot) -> bool:
-    """Whether the task was cancelled; a worker's is not by what a TaskGroup has left behind."""
+    """Whether the task was cancelled; what a TaskGroup left behind in a worker does not count."""
     if not is_cancelled():
         return False
     return slot.pool is None or slot.timer is not None or not forget_left_behind()
 
 
 def _returned(value: Any, failure: BaseException | None) -> Any:
-    """Return a value, unless there is an error to raise."""
+    """Return a value, or raise the error if there is one."""
     try:
         if failure is not None:
             raise failure
         return value
     finally:
-        del failure  # it holds this frame: no cycle may keep them alive
+        del failure  # it holds this frame: avoid a reference cycle

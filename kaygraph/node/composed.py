@@ -1,7 +1,7 @@
-"""What a call of ``exec`` is asked for besides the call: found once, and dealt with where it is.
+"""The settings that apply around a call of ``exec``: looked up once, applied where set.
 
-The parts of ``Calls.run`` that not every node needs: what an item is to acquire and when it is to
-end, and who is told how an attempt went.
+The parts of ``Calls.run`` that not every node needs: what an item must acquire, when it must end,
+and where the result of an attempt is reported.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ NO_TICKET = Ticket(0)  # of a node without a breaker
 
 
 class Composed:
-    """What the calls of a node's ``exec`` in one place of a run are asked for."""
+    """The settings of the calls of a node's ``exec`` in one place of a run."""
 
     __slots__ = (
         "acquires", "breaker", "circuit", "clock", "clocked", "counter", "deadline", "direct",
@@ -54,7 +54,7 @@ class Composed:
         timeout = frame.rules.timeout if node.timeout is None else node.timeout
         if node.times_itself:
             timeout = None
-        # There it counts from when exec begins.
+        # There it counts from the start of exec.
         is_late = place is not None and begins_late(place)
         self.timeout: float | None = None if is_late else timeout
         self.limit_s: float | None = timeout if is_late else None
@@ -64,7 +64,7 @@ class Composed:
             self.keys = run.cap((node, "by key"), lambda: KeyedPermits(node.max_per_key))
         self.circuit = None if self.breaker is None else self.breaker.circuit()
         self.rates = [rate.here() for rate in node.rate] if node.rate else []
-        # A rate alone whose calls weigh the same is entered without a claim for each.
+        # If there is only a rate, and calls weigh the same, no claim is made for each.
         alone = len(self.rates) == 1 and self.keys is None and self.breaker is None
         self.rate = self.rates[0] if alone and self.rates[0].weight is not None else None
         self.acquires = bool(self.rates) or not (self.keys is None and self.breaker is None)
@@ -89,7 +89,7 @@ class Composed:
         return blocks(self.node, self.place)
 
     def begin(self, slot: Slot) -> None:
-        """Make a worker ready for its first item."""
+        """Prepare a worker for its first item."""
         if slot.timed:
             self.clocked = True
         slot.context = copy_context()
@@ -100,7 +100,7 @@ class Composed:
     # --- before exec ------------------------------------------------------------------------------
 
     def _taken_up(self, item: Any, index: Any, slot: Slot) -> bool:
-        """Note what an item is to acquire and when it is to end; return whether it is early."""
+        """Note what an item must acquire and when it must end; return whether it is early."""
         if slot.outlet is not None:
             slot.outlet.begin(index or 0)
         if self.keys is not None:
@@ -115,9 +115,9 @@ class Composed:
         return False
 
     async def _begin_early(self, slot: Slot) -> None:
-        """Begin with an item that was taken up early, to look past a full key.
+        """Start with an item that was taken early, while the workers looked past a full key.
 
-        That is not to be to its harm: its time begins with its first attempt.
+        It must not suffer from that: its time begins with its first attempt.
         """
         if self.breaker is not None:
             self.breaker.check()
@@ -125,7 +125,7 @@ class Composed:
         self._limit_item(slot)
 
     def _in_time(self, slot: Slot) -> bool:
-        """End an item that has worked; return False, and do nothing, where it may be late."""
+        """End an item that succeeded; return False, and do nothing, if it may be late."""
         return slot.timer is None or slot.timer.item_in_time()
 
     def _limit_item(self, slot: Slot) -> None:
@@ -149,7 +149,7 @@ class Composed:
             ) from error
 
     def _at_once(self, slot: Slot) -> Ticket | None:
-        """Acquire what an attempt needs, if nothing has to be waited for; else return None."""
+        """Acquire what an attempt needs if that needs no waiting; otherwise return None."""
         if self.rate is not None:
             ready = bool(slot.held) and not slot.item and self.rate.begin_at_once()
         else:
@@ -159,11 +159,11 @@ class Composed:
         return NO_TICKET if self.circuit is None else self.circuit.ticket or self._admitted(slot)
 
     async def _acquire(self, item: Any, slot: Slot) -> Ticket:
-        """Acquire all that an attempt needs, and wait for it."""
+        """Acquire everything that an attempt needs, and wait for it."""
         if self.rate is not None and not slot.item:
             slot.item = (self.rate.claim(item),)
         if self.breaker is not None and not slot.has_begun:
-            self.breaker.check()  # an open one fails fast, and does not stand in a line first
+            self.breaker.check()  # an open one fails fast, without queueing first
         if slot.item:
             await slot.begin()
         elif not slot.held:
@@ -171,7 +171,7 @@ class Composed:
         return NO_TICKET if self.breaker is None else self._admitted(slot)
 
     def _admitted(self, slot: Slot) -> Ticket:
-        """Ask the breaker, now that all is acquired."""
+        """Ask the breaker, now that everything is acquired."""
         try:
             ticket: Ticket = self.breaker.admit()
         except CircuitOpenError:
@@ -184,7 +184,7 @@ class Composed:
     def _tell_start(self, index: Any, slot: Slot, at: float, again: Frame | None) -> None:
         if again is not None:
             slot.waiting = False
-            FRAME.set(again)  # here and no earlier: an attempt may end before it has begun
+            FRAME.set(again)  # not earlier: an attempt may end before it begins
             if self.emit is not None:
                 where = self.name, at, index or 0, slot.worker
                 self.emit(AttemptStarted(*where, slot.attempts))
@@ -201,7 +201,7 @@ class Composed:
         ticket: Ticket,
         failure: BaseException | None,
     ) -> BaseException | None:
-        """Tell those that an attempt feeds on how it went; return what it has failed with."""
+        """Report the result of an attempt to breaker, limit and observers; return its error."""
         try:
             if failure is not None:
                 failure = awaited_cancelled(failure) or failure
@@ -226,13 +226,13 @@ class Composed:
             if slot.auto is not None and slot.auto.sampled(took, ended, failure) and self.emit:
                 self.emit(LimitChanged(self.name, ended, slot.auto.size))
             return failure
-        except Exception as error:  # of `on=`, which is the user's
+        except Exception as error:  # from `on=`, which is the user's
             return error
         finally:
-            del failure  # it holds this frame: no cycle may keep them alive
+            del failure  # it holds this frame: avoid a reference cycle
 
     def _is_calm(self, ticket: Ticket) -> bool:
-        """Whether a success changes nothing about the breaker."""
+        """Whether a success leaves the breaker unchanged."""
         circuit = self.circuit
         assert circuit is not None
         return circuit.ticket is ticket and not circuit.streak and self.breaker.share is None
@@ -249,7 +249,7 @@ class Composed:
             del failure, late
 
     def found(self, index: Any, slot: Slot) -> None:
-        """Tell of an item whose result a cache had: ``run`` is not called."""
+        """Report an item whose result a cache had: ``run`` is not called."""
         if self.counter is not None:
             self.counter.ended(index or 0, slot.worker, 0, 0.0, CACHED, False, self.clock())
         if self.emit_item is not None:

@@ -1,4 +1,4 @@
-"""What a node is made of, as other packages see it."""
+"""The parts of a node, as other packages see them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,10 +15,10 @@ class Composition(Generic[N]):
 
     Attributes:
         kind: "node" has no parts; a "graph" is walked from part to part; the parts of a "group"
-            run at once; those of a "pipeline" too, each on the items of the one before; those of
-            a "compound" do the work of its ``exec``.
+            run concurrently; those of a "pipeline" too, each on the items of the previous one;
+            those of a "compound" do the work of its ``exec``.
         nodes: The parts: of a graph in topological order, of any other kind as they were given.
-        plan: That of a graph.
+        plan: The plan of a graph.
     """
 
     kind: Kind = "node"

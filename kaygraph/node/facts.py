@@ -1,4 +1,4 @@
-"""What a hook may ask about its run: ``self.attempt``, ``self.error``, ``self.log``, …"""
+"""What a hook can read about its run: ``self.attempt``, ``self.error``, ``self.log``, …"""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -22,9 +22,9 @@ T = TypeVar("T")
 
 
 class Fact(Generic[T]):
-    """A property that an attribute of the same name covers, on a node or on its class.
+    """A property that an attribute of the same name overrides, on a node or on its class.
 
-    The names are common words: a program that has an ``error`` of its own keeps it.
+    The names are common words: a program with its own ``error`` keeps it.
     """
 
     def __init__(self, read: Callable[[Any], T]) -> None:
@@ -46,7 +46,7 @@ class Fact(Generic[T]):
 
 
 class Facts:
-    """The facts that every node may ask for."""
+    """The facts that every node can read."""
 
     @property
     def params(self) -> Mapping[str, Any]:
@@ -59,25 +59,25 @@ class Facts:
         @params.setter
         def params(self, value):
             raise AttributeError(
-                "params are those of the round of the BatchGraph around, whose prep() returns "
-                "them: give an attribute of your own another name"
+                "params are those of the enclosing BatchGraph round, whose prep() returns them: "
+                "rename your own attribute"
             )
 
     @Fact
     def attempt(self) -> int:
-        """The number of the attempt that runs, from 1."""
+        """The number of the current attempt, from 1."""
         frame = FRAME.get(None)
         return 1 if frame is None else frame.attempt
 
     @Fact
     def error(self) -> BaseException | None:
-        """On an ``- "error" >>`` route, what the node before failed with."""
+        """On an ``- "error" >>`` route, the error of the previous node."""
         frame = FRAME.get(None)
         return None if frame is None else frame.error
 
     @Fact
     def outcomes(self) -> Sequence[Outcome[Any]]:
-        """In a group and in the node after it: one outcome a branch, in the order written."""
+        """In a group and in the node after it: one outcome per branch, in the order written."""
         frame = FRAME.get(None)
         known = (frame.scope.outcomes if frame is not None and frame.scope else None) or {}
         if self in known:
@@ -97,33 +97,33 @@ class Facts:
 
     @Fact
     def idempotency_key(self) -> str:
-        """What tells this node and item from all others: the same over attempts and resumption.
+        """Identifies this node and item among all others; the same across attempts and resumption.
 
-        Send it with what has an effect elsewhere, so that the effect happens once. In a recorded
-        run it follows from the run's id, the visit and the item; in one without a journal it is
-        random, and the same for all attempts at an item.
+        Send it with requests that have an effect elsewhere, so that the effect happens once. In a
+        recorded run it follows from the run's id, the visit and the item; in one without a journal
+        it is random, and the same for all attempts at an item.
         """
         here = here_of(self)
         return os.urandom(16).hex() if here is None else here.key
 
     @Fact
     def now(self) -> "Callable[[], datetime]":
-        """``self.now()``: the time, in UTC. A resumed run gets what it was when it was asked."""
+        """``self.now()``: the time, in UTC. A resumed run gets the time of the original call."""
         return _now
 
     @Fact
     def random(self) -> "Random":
-        """A ``random.Random``: where a recorded run is resumed, it gives the same numbers again.
+        """A ``random.Random``: when a recorded run is resumed, it gives the same numbers again.
 
-        It follows from the run and the visit (in ``exec``: and from the item and the attempt). In a
-        run without a journal it is the generator of the module ``random``.
+        The seed depends on the run and the visit (in ``exec``: also on the item and the attempt).
+        In a run without a journal it is the generator of the module ``random``.
         """
         here = here_of(self)
         return shared_random() if here is None else here.random(_attempt())
 
     @Fact
     def uuid(self) -> "Callable[[], UUID]":
-        """``self.uuid()``: a new UUID; where a recorded run is resumed, the same one again.
+        """``self.uuid()``: a new UUID; when a recorded run is resumed, the same one again.
 
         Each attempt gets the same ones. In a run without a journal it is ``uuid.uuid4()``.
         """
@@ -132,7 +132,7 @@ class Facts:
 
     @Fact
     def replaying(self) -> bool:
-        """Whether what this hook does was done before, by the process from which this resumes.
+        """Whether this hook was already run by an earlier process, from which this one resumes.
 
         In ``prep`` and ``post``: whether the result of ``exec`` is recorded.
         """
@@ -142,25 +142,26 @@ class Facts:
         )
 
     def say(self, value: Any, /) -> None:
-        """Tell the observers of the run: they get ``Said(node, at, item, value)``.
+        """Send a value to the observers of the run: they get ``Said(node, at, item, value)``.
 
-        From any hook, wherever it runs, and without waiting; all that ``exec`` says is told before
-        its item ends. From a process, ``value`` has to be picklable. Where nobody observes, and
-        where a journal or a cache has the result so that ``exec`` is not called, nothing is said.
+        From any hook, wherever it runs, and without waiting; everything that ``exec`` says arrives
+        before its item ends. From a process, ``value`` has to be picklable. Without observers, and
+        if a journal or a cache has the result so that ``exec`` is not called, nothing is sent.
 
         Raises:
-            TypeError: The value is to leave a process, and cannot be pickled.
+            TypeError: The value leaves a process and cannot be pickled.
         """
         say(self, value)
 
     @Fact
     def log(self: Any) -> "FilteringBoundLogger":
-        """A structlog logger, bound to what is known of ``run``, ``node``, ``item``, ``attempt``.
+        """A structlog logger, bound to the known values of ``run``, ``node``, ``item``,
+        ``attempt``.
 
-        The run has an id of eight letters. The item is that of a batch or a pipeline's stage: its
-        index. The attempt is told from the second on.
+        The run has an id of eight letters. The item is the index in a batch or a pipeline's stage.
+        The attempt is bound from the second on.
         """
-        import structlog  # loads where it is used
+        import structlog  # imported only when needed
 
         logger: FilteringBoundLogger = structlog.get_logger()
         return logger.bind(**place_of(self))
@@ -183,7 +184,7 @@ def _now() -> "datetime":
     return datetime.fromtimestamp(frame.run.journal.now(), UTC)
 
 
-# What nodes of ours read, also where an attribute of a subclass covers it.
+# What the engine's nodes read, also if an attribute of a subclass overrides it.
 log_of = Facts.log.read
 outcomes_of = Facts.outcomes.read
 resource_of = Facts.resource.read

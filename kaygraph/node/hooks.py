@@ -1,4 +1,4 @@
-"""The hooks of a node: what they are called, what with, and how they are written."""
+"""The hooks of a node: their names, their arguments, and how they are written."""
 
 import inspect
 from collections.abc import Callable, Iterator
@@ -13,13 +13,13 @@ from ..executors.kinds import is_async, kind_of
 HOOKS = ("prep", "exec", "post", "exec_fallback")
 ALSO_WRITTEN = {"prepare": "prep", "execute": "exec", "fallback": "exec_fallback"}
 
-# A fact for which each call of `exec` needs a place of its own.
+# A fact for which each call of `exec` needs its own place.
 KEY = "idempotency_key"
 
-# Where hooks are defined that do nothing: whoever has no other has not written one.
+# Where hooks are defined that do nothing: a class with only these has not written one.
 DEFAULTS = ("kaygraph.node.", "kaygraph.batch.", "kaygraph.graph.", "kaygraph.groups.")
 
-# What each hook is called with; a class calls those that its `_hook_names` has.
+# The arguments of each hook; a class calls the hooks in its `_hook_names`.
 GIVEN = {
     "prep": ("shared",),
     "exec": ("prep_res",),
@@ -34,10 +34,10 @@ GIVEN = {
 
 
 def check_names(cls: Any) -> None:
-    """Refuse a class that defines what is not called here, or what the engine calls its own.
+    """Check that a class defines no unknown hooks, and no names of the engine.
 
     Raises:
-        NodeDefinitionError: With what to write instead.
+        NodeDefinitionError: The message says what to write instead.
     """
     for hook in HOOKS:
         leftover = f"{hook}_async"
@@ -53,7 +53,7 @@ def check_names(cls: Any) -> None:
     for name, value in vars(cls).items():
         if name in cls._private:
             raise NodeDefinitionError(
-                f"{cls.__name__} defines {name}, which is a name of the engine's own: rename it"
+                f"{cls.__name__} defines {name}, which is a name that the engine uses: rename it"
             )
         if name in cls._hook_names:
             _check_cache(cls, name, value)
@@ -61,12 +61,12 @@ def check_names(cls: Any) -> None:
         elif name[0] != "_" and (meant := _meant(cls, name, value)):
             raise NodeDefinitionError(
                 f"{cls.__name__} defines {name}(), which nothing calls: did you mean {meant}()? "
-                f"What is no hook needs another name, such as _{name}."
+                f"A method that is not a hook needs another name, such as _{name}."
             )
 
 
 def check_hook(name: str, value: Any) -> Any:
-    """Return what is put on a node in the place of a hook, when it can be called as one."""
+    """Return what is set on a node in place of a hook, if it can be called as one."""
     if not callable(value):
         raise NodeDefinitionError(f"{name} is a hook, which is called; got {value!r}")
     if not _takes(value, len(GIVEN[name])):
@@ -86,21 +86,21 @@ def _check_arity(cls: Any, hook: str, value: Any) -> None:
 def _refused(what: str, hook: str, function: Any, first: tuple[str, ...]) -> str:
     written = "async def" if is_async(function) else "def"
     return (
-        f"{what} takes {inspect.signature(function, follow_wrapped=False)}, and is called with "
+        f"{what} takes {inspect.signature(function, follow_wrapped=False)}, but is called with "
         f"({', '.join(GIVEN[hook])}): write '{written} {hook}({', '.join(first + GIVEN[hook])})'"
     )
 
 
 def _takes(function: Any, number: int) -> bool:
-    """Whether a call with so many arguments may work; False only where it certainly fails."""
-    if isinstance(function, FunctionType):  # quicker than a signature, and it is nearly always one
+    """Whether a call with this many arguments may work; False only if it certainly fails."""
+    if isinstance(function, FunctionType):  # faster than a signature, and nearly always possible
         code = function.__code__
         most, least = code.co_argcount, code.co_argcount - len(function.__defaults__ or ())
         needed = code.co_kwonlyargcount > len(function.__kwdefaults__ or ())
         several = bool(code.co_flags & inspect.CO_VARARGS)
         return least <= number and (number <= most or several) and not needed
     try:
-        # What a decorator stands before may take others than the decorator's function does.
+        # A decorated function may take other arguments than the decorator's function.
         inspect.signature(function, follow_wrapped=False).bind(*[None] * number)
     except ValueError:  # it has no signature
         return True
@@ -110,14 +110,14 @@ def _takes(function: Any, number: int) -> bool:
 
 
 def _meant(cls: Any, name: str, value: Any) -> str | None:
-    """Return the hook that a method is a slip of: nearly its name, and just its arguments."""
+    """Return the hook that a method name misspells: nearly its name, and exactly its arguments."""
     if not isinstance(value, FunctionType):
         return None
     called: frozenset[str] = cls._hook_names
     for hook in called:
         if hook == ALSO_WRITTEN.get(name) or (name[0] == hook[0] and _is_slip(name, hook)):
-            # Where the hook is there as well, or a base has the name, or another method mentions
-            # it, it is what it says.
+            # If the hook exists too, or a base has the name, or another method mentions it, the
+            # name is intended.
             missing: bool = getattr(cls, hook).__module__.startswith(DEFAULTS)
             known = any(name in vars(base) for base in cls.__mro__[1:]) or _mentions(cls, name)
             if missing and not known and _takes(value, 1 + len(GIVEN[hook])):
@@ -129,7 +129,7 @@ def _mentions(cls: Any, name: str) -> bool:
     """Whether another method of a class has a name in its code."""
     methods = (inspect.unwrap(value) for key, value in vars(cls).items() if key != name)
     codes: list[CodeType] = [one.__code__ for one in methods if isinstance(one, FunctionType)]
-    for code in codes:  # those within it, such as comprehensions, follow
+    for code in codes:  # nested ones, such as comprehensions, follow
         if name in code.co_names:
             return True
         codes += [within for within in code.co_consts if isinstance(within, CodeType)]
@@ -137,7 +137,7 @@ def _mentions(cls: Any, name: str) -> bool:
 
 
 def _is_slip(name: str, hook: str) -> bool:
-    """Whether letters have changed places, or one is missing or too many."""
+    """Whether letters are swapped, or one is missing or too many."""
     if len(name) == len(hook):
         return sorted(name) == sorted(hook)
     short, long = sorted((name, hook), key=len)
@@ -147,7 +147,7 @@ def _is_slip(name: str, hook: str) -> bool:
 
 
 def note_hooks(owner: Any, base: Any) -> None:
-    """Note, on a class or an instance, which hooks it has and how they are written."""
+    """Record, on a class or an instance, which hooks it has and how they are written."""
     put = type.__setattr__ if isinstance(owner, type) else object.__setattr__
     has_exec = getattr(owner.exec, "__func__", owner.exec) is not base.exec
     put(owner, "has_exec", has_exec)
@@ -159,14 +159,14 @@ def note_hooks(owner: Any, base: Any) -> None:
     put(owner, "_has_fallback", getattr(fallback, "__module__", ours) != ours)
     put(owner, "_fallback_is_async", is_async(fallback))
     if isinstance(owner, type):
-        own = is_own(owner)  # ours ask only where there is a journal
+        own = is_own(owner)  # the engine's ask only if there is a journal
         keyed = getattr(owner, "keyed", False) or (not own and _mentions(owner, KEY))
         put(owner, "keyed", keyed)
         _NOTED[owner] = tuple(map(_sameness, _hooks_of(owner)))
 
 
 def changed_classes(base: Any) -> Iterator[Any]:
-    """Yield the classes whose hooks were replaced after they were made: reloaded, or patched."""
+    """Yield the classes whose hooks were replaced after definition: reloaded, or patched."""
     waiting = [base]
     while waiting:
         cls = waiting.pop()
@@ -176,7 +176,7 @@ def changed_classes(base: Any) -> Iterator[Any]:
             yield cls
 
 
-# Beside the classes, which go to processes with what stands in them; and weakly, since a hook may
+# Separate from the classes, which are pickled with their attributes; and weakly, since a hook may
 # refer to its class.
 _NOTED: WeakKeyDictionary[type, tuple[Callable[[Any], bool], ...]] = WeakKeyDictionary()
 
@@ -187,17 +187,17 @@ def _hooks_of(cls: Any) -> tuple[Any, ...]:
 
 
 def _sameness(hook: Any) -> Callable[[Any], bool]:
-    """Return what tells whether a hook is this one; %autoreload puts new code into the function."""
+    """Return the identity of a hook; %autoreload puts new code into the same function."""
     code = getattr(hook, "__code__", None)
     try:
         held = ref(hook)
-    except TypeError:  # None, where a class has no such hook
+    except TypeError:  # None if a class has no such hook
         return lambda other: other is hook
     return lambda other: other is held() and getattr(other, "__code__", None) is code
 
 
 def _check_cache(cls: Any, hook: str, value: Any) -> None:
-    """Refuse a cache over an ``async def``: it would keep a coroutine, which is awaited once."""
+    """Refuse a cache on an ``async def``: it would keep a coroutine, which is awaited once."""
     if isinstance(value, _CACHE) and is_async(value.__wrapped__):
         raise NodeDefinitionError(
             f"{cls.__name__}.{hook} is an 'async def' under lru_cache, which keeps its coroutine: "
@@ -209,7 +209,7 @@ _CACHE = type(lru_cache(int))
 
 
 def _private_of(cls: type) -> frozenset[str]:
-    """Return the names that a class of ours keeps for itself."""
+    """Return the names that a class of the engine reserves."""
     if not is_own(cls):
         return frozenset()
     if (known := _PRIVATE.get(cls)) is None:
@@ -219,7 +219,7 @@ def _private_of(cls: type) -> frozenset[str]:
     return known
 
 
-# What stands on the object alone, and what the packages of the engine ask of each other's nodes.
+# Attributes set only on objects, and what the engine's packages ask of each other's nodes.
 MADE = frozenset(
     {
         "_successors",

@@ -1,4 +1,4 @@
-"""What each class takes as keywords: the type of each setting, and the check of its values."""
+"""The keywords of each class: the type of each setting, and the check of its values."""
 
 import typing
 from collections.abc import Callable, Hashable, Sequence
@@ -40,14 +40,14 @@ check_on_conflict = optional(check_choice("warn", "raise", "ignore"))
 
 
 class Attempts(TypedDict, total=False):
-    """What the ancestors' nodes take, there by position too: ``Node(3, 10)``."""
+    """The settings of PocketFlow's and KayGraph's nodes, also by position: ``Node(3, 10)``."""
 
     max_retries: Annotated[int, check_count]
     wait: Annotated[float, check_seconds]
 
 
 class NodeSettings(TypedDict, total=False):
-    """What every Node takes as a keyword beside ``max_retries`` and ``wait``."""
+    """The keywords of every Node, in addition to ``max_retries`` and ``wait``."""
 
     name: Annotated[str, check_name]
     retry: Annotated[Retry | None, check_retry]
@@ -64,7 +64,7 @@ class NodeSettings(TypedDict, total=False):
 
 
 class BatchSettings(NodeSettings, total=False):
-    """What a BatchNode takes beside the settings of a Node."""
+    """The keywords of a BatchNode, including those of a Node."""
 
     on_error: Annotated[str | float, check_on_error]
     batch_deadline: Annotated[float | None, check_limit]
@@ -72,7 +72,7 @@ class BatchSettings(NodeSettings, total=False):
 
 
 class ParallelSettings(BatchSettings, total=False):
-    """What a ParallelBatchNode takes beside the settings of a BatchNode."""
+    """The keywords of a ParallelBatchNode, including those of a BatchNode."""
 
     max_workers: Annotated[int | Literal["auto"], check_workers]
     max_waiting: Annotated[int | None, optional(check_number)]
@@ -80,7 +80,7 @@ class ParallelSettings(BatchSettings, total=False):
 
 
 class MapReduceSettings(BatchSettings, Attempts, total=False):
-    """What a MapReduceNode takes beside the settings of a BatchNode."""
+    """The keywords of a MapReduceNode, including those of a BatchNode."""
 
     map_workers: Annotated[int, check_count]
     reduce_workers: Annotated[int, check_count]
@@ -89,7 +89,7 @@ class MapReduceSettings(BatchSettings, Attempts, total=False):
 
 
 class PipelineSettings(TypedDict, total=False):
-    """What a Pipeline takes beside its stages."""
+    """The keywords of a Pipeline, in addition to its stages."""
 
     name: Annotated[str, check_name]
     buffer: Annotated[int, check_count]
@@ -97,7 +97,7 @@ class PipelineSettings(TypedDict, total=False):
 
 
 class GraphSettings(TypedDict, total=False):
-    """What a Graph takes beside its start."""
+    """The keywords of a Graph, in addition to its start."""
 
     name: Annotated[str, check_name]
     max_workers: Annotated[int | None, optional(check_count)]
@@ -112,12 +112,12 @@ class GraphSettings(TypedDict, total=False):
 
 
 class BatchGraphSettings(GraphSettings, total=False):
-    """What a BatchGraph takes beside its start."""
+    """The keywords of a BatchGraph, in addition to its start."""
 
     on_error: Annotated[str | float, check_on_error]
 
 
-# Type variables that default to Any, so that nobody has to write types who does not want to.
+# Type variables that default to Any, so that nobody has to write types.
 # Type checkers know defaults on every Python; at run time they come with 3.13.
 if TYPE_CHECKING:
     from typing_extensions import TypeVar

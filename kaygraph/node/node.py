@@ -48,16 +48,16 @@ SINGLE: Composition[Any] = Composition()  # of a node without parts
 
 
 class BaseNode(Pipeable, Wired, Facts, Runnable, Generic[P, E, I, R]):
-    """Three steps: ``prep`` reads, ``exec`` works, ``post`` writes and names the way on.
+    """Three steps: ``prep`` reads, ``exec`` works, ``post`` writes and returns the next action.
 
-    Any hook may be written ``def`` or ``async def``. A node is not changed by a run: the same
+    Any hook may be written ``def`` or ``async def``. A run does not change a node: the same
     object may run many times at once.
     """
 
     name: str
     _successors: Successors
 
-    # See note_settings: what a class takes, what it checks itself, and what follows from both.
+    # See note_settings: the settings of a class, its own checks, and what follows from both.
     _accepts: ClassVar[frozenset[str]] = frozenset({"name"})
     _checks: ClassVar[Checks] = {"name": check_name}
     _checked: ClassVar[Checks]
@@ -66,18 +66,18 @@ class BaseNode(Pipeable, Wired, Facts, Runnable, Generic[P, E, I, R]):
     _hook_names: ClassVar[frozenset[str]] = frozenset({"prep", "exec", "post", "lifespan"})
     hook_kinds = (False, False, False)  # has a lifespan; prep, post are async
     gives_many = False  # its results are those of its items
-    is_source = False  # its `exec` takes what its own `prep` gives, and nothing else
+    is_source = False  # its `exec` takes only what its own `prep` returns
     _fallback_is_async = False
     _has_fallback = False
-    # Of a node that works on a stream and not on its items: what it makes of it, one for another.
+    # Of a node that works on a whole stream: the function from one stream to another.
     regroup: Callable[[AsyncGenerator[Any, None]], AsyncIterable[Any]] | None = None
-    exec_block: ExecBlock | None = None  # does for a list of items what `exec` does for one
+    exec_block: ExecBlock | None = None  # processes a list of items as `exec` processes one
     has_given_name = False  # by name=
-    times_itself = False  # its `timeout`, and that of the graph around, are none of an attempt
+    times_itself = False  # its `timeout`, and the enclosing graph's, do not limit an attempt
     exec_kind = "async"
     has_exec = exec_is_plain = exec_is_plain_def = False
     in_line: tuple[bool, bool] | None = None
-    # hook_kinds; exec is a plain async def, a plain def: one look-up a run
+    # hook_kinds; exec is a plain async def, a plain def: one look-up per run
     _lifecycle = (False, False, False, False, False)
 
     if not TYPE_CHECKING:
@@ -90,7 +90,7 @@ class BaseNode(Pipeable, Wired, Facts, Runnable, Generic[P, E, I, R]):
             known = (vars(base).get("__hash__") for base in cls.__mro__)
             type.__setattr__(cls, "__hash__", next(filter(None, known)))
         node = super().__new__(cls)
-        # Here, as a subclass may forget super().__init__().
+        # Here, since a subclass may forget super().__init__().
         object.__setattr__(node, "_successors", Successors())
         return node
 
@@ -110,9 +110,9 @@ class BaseNode(Pipeable, Wired, Facts, Runnable, Generic[P, E, I, R]):
 
     @staticmethod
     def note_hooks_again() -> list[str]:
-        """Note the hooks of classes that were changed after they were made, by a reload or a patch.
+        """Record the hooks of classes that were changed by a reload or a patch.
 
-        Returns the names of these classes; for the engine, where something does not fit.
+        Returns the names of these classes; for the engine, when something does not fit.
         """
         changed = [*changed_classes(BaseNode)]
         for cls in changed:
@@ -123,9 +123,9 @@ class BaseNode(Pipeable, Wired, Facts, Runnable, Generic[P, E, I, R]):
 
     @classmethod
     def note_more(cls) -> None:
-        """Note what else follows from the hooks of a class; for the engine."""
+        """Record what else follows from the hooks of a class; for the engine."""
 
-    if not TYPE_CHECKING:  # checkers find a misspelt attribute where there is no __setattr__
+    if not TYPE_CHECKING:  # checkers find a misspelt attribute if there is no __setattr__
 
         def __setattr__(self, name: str, value: Any) -> None:
             check = self._guards.get(name)
@@ -141,14 +141,14 @@ class BaseNode(Pipeable, Wired, Facts, Runnable, Generic[P, E, I, R]):
                 self._changed((name,))
 
     def _set_all(self, settings: Mapping[str, Any]) -> None:
-        """Set what a constructor was given."""
+        """Set the arguments of a constructor."""
         refuse_unknown(type(self).__name__, settings, self._accepts)
         for name, value in settings.items():
             self.__dict__[name] = self._checked[name](name, value)
         self._changed(settings)
 
     def _changed(self, names: Collection[str]) -> None:
-        """Note what follows from settings or hooks that are others now."""
+        """Record what follows from changed settings or hooks."""
         if "name" in names:
             self.__dict__["has_given_name"] = True
         if not self._hook_names.isdisjoint(names):
@@ -156,7 +156,7 @@ class BaseNode(Pipeable, Wired, Facts, Runnable, Generic[P, E, I, R]):
         note_plainness(self, BaseNode)
 
     def __getstate__(self) -> dict[str, Any]:
-        """A node goes to a process or a cluster without its neighbours."""
+        """A node is sent to a process or a cluster without its neighbours."""
         state = dict(self.__dict__)
         del state["_successors"]
         return state
@@ -173,15 +173,15 @@ class BaseNode(Pipeable, Wired, Facts, Runnable, Generic[P, E, I, R]):
     def exec(self, prep_res: I, /) -> R | Awaitable[R] | Iterator[R] | AsyncIterator[R]:
         """Work, without the shared store. ``async def`` runs on the loop, ``def`` in a thread.
 
-        It sees the context variables that were set before it; what it sets ends with its item. It
-        may yield: in a pipeline each value goes on, elsewhere they are one list.
+        It sees the context variables that were set before it; those that it sets end with its item.
+        It may yield: in a pipeline each value is passed on, elsewhere they form one list.
         """
         return nothing()
 
     def post(
         self, shared: Any, prep_res: Any, exec_res: E, /
     ) -> str | Awaitable[str | None] | None:
-        """Write to the shared store; return the action that leads on. Runs on the loop."""
+        """Write to the shared store; return the action to follow. Runs on the loop."""
         return None
 
     def lifespan(self, shared: Any, /) -> AbstractAsyncContextManager[Any]:
@@ -211,7 +211,7 @@ class BaseNode(Pipeable, Wired, Facts, Runnable, Generic[P, E, I, R]):
         kind = type(self).__name__
         return f"<{kind}>" if self.name == kind else f"<{kind} {self.name!r}>"
 
-    # --- what it is made of --------------------------------------------------------------------
+    # --- its parts ----------------------------------------------------------------------------
 
     @property
     def merges_branches(self) -> bool:
@@ -227,9 +227,9 @@ class BaseNode(Pipeable, Wired, Facts, Runnable, Generic[P, E, I, R]):
         """Return a copy without neighbours; for the engine.
 
         Args:
-            parts: What it is made of: one for each of ``composition.nodes``, in that order. Those
-                of a graph have no neighbours yet, and are wired as those in whose place they are.
-                None: as this one.
+                parts: Its parts: one for each of ``composition.nodes``, in that order. Those of a
+                    graph must have no neighbours yet, and are wired like those that they replace.
+                    None: the same as here.
         """
         if parts is not None and len(parts) != len(self.composition.nodes):
             raise ValueError(
@@ -244,7 +244,7 @@ class BaseNode(Pipeable, Wired, Facts, Runnable, Generic[P, E, I, R]):
     # --- running --------------------------------------------------------------------------------
 
     async def run_within(self, shared: Any, frame: Frame) -> str | None:
-        """The lifecycle, once. Hooks are called as by ``result_of``, without a coroutine more."""
+        """The lifecycle, once. Hooks are called as by ``result_of``, without an extra coroutine."""
         try:
             has_lifespan, prep_is_async, post_is_async, awaited, called = self._lifecycle
             if has_lifespan:
@@ -287,8 +287,8 @@ class BaseNode(Pipeable, Wired, Facts, Runnable, Generic[P, E, I, R]):
             raise
 
     async def _exec(self, prep_res: Any, shared: Any, frame: Frame) -> Any:
-        """What stands between ``prep`` and ``post``; the kinds of node differ here."""
-        if not self.has_exec:  # prep and post are all it is: there is no work to account for
+        """The part between ``prep`` and ``post``; the kinds of node differ here."""
+        if not self.has_exec:  # only prep and post: there is no work to account for
             frame.record(None)
             return None
         slot = Slot(frame.caps)
@@ -303,11 +303,11 @@ class BaseNode(Pipeable, Wired, Facts, Runnable, Generic[P, E, I, R]):
     def run_item(
         self, item: Any, index: int | None, frame: Frame, slot: Slot
     ) -> Coroutine[Any, Any, Any]:
-        """Run ``exec`` for one item; a node whose work is that of other nodes differs here."""
+        """Run ``exec`` for one item; a node that does the work of other nodes differs here."""
         return call(self, item, index, frame, slot)
 
     def run_items(self, frame: Frame, kept: bool = False) -> Work:
-        """Return what runs ``exec`` for one item after another; ``kept`` as for ``compose``."""
+        """Return the Work that runs ``exec`` item after item; ``kept`` as for ``compose``."""
         if type(self).run_item is BaseNode.run_item:
             return compose(self, frame, kept)
 
@@ -318,7 +318,7 @@ class BaseNode(Pipeable, Wired, Facts, Runnable, Generic[P, E, I, R]):
         return Work(run if journal is None else journal.apart(self, frame, run))
 
 
-for _note in (check_names, note_settings):  # as for every class that is made of it
+for _note in (check_names, note_settings):  # as for every class derived from it
     _note(BaseNode)
 note_hooks(BaseNode, BaseNode)
 
@@ -327,36 +327,36 @@ class Node(BaseNode[P, E, I, R], Limits):
     """A node whose ``exec`` runs once, with retries, time limits and a fallback.
 
     Args:
-        max_retries: How often ``exec`` is tried in total (1: no retry). The name is the
-            ancestors'; ``retry=Retry(attempts=…)`` is the full form.
+        max_retries: How often ``exec`` is tried in total (1: no retry). The name is PocketFlow's
+            and KayGraph's; ``retry=Retry(attempts=…)`` is the full form.
         wait: Seconds between two attempts.
         retry: Attempts, backoff, jitter and what to retry; instead of ``max_retries``.
-        timeout: Seconds that one attempt may take; what it returns later is dropped. A ``def`` in a
-            thread cannot be stopped: it is waited for, and the error says by how much it ran over.
-        deadline: Seconds that an item may take, from where it is taken up: the wait for its turn,
-            all attempts and the waits between them. An item that was taken up early, as workers
-            look past a full key, has it from its first attempt.
+        timeout: Seconds that one attempt may take; a later result is dropped. A ``def`` in a
+            thread cannot be stopped: the node waits for it, and the error says how late it was.
+        deadline: Seconds that an item may take, from when it is taken: waiting for its turn, all
+            attempts and the waits between them. If it was taken early, because a key was full,
+            they count from its first attempt.
         run_in: Where ``exec`` runs: "loop", "thread", "process", an executor with ``submit``, or a
             ``Dask(...)``.
             By default, ``async def`` runs on the loop and ``def`` in a thread, or, which is
-            faster, in the calling thread while ``run()`` has nothing beside it. "loop" is always
+            faster, in the calling thread while nothing else runs in ``run()``. "loop" is always
             the thread of the loop, where the other hooks run, and "thread" always another one.
-        memory_limit: Of ``run_in="process"``: bytes, or a string such as "512 MB". A worker process
-            that grows past it is killed, and the item fails with a MemoryLimitError.
-        start_timeout: Of ``run_in="process"``: seconds until a worker process has started and has
-            imported what the node needs; 60 by default. This is no part of ``timeout``.
+        memory_limit: With ``run_in="process"``: bytes, or a string such as "512 MB". A worker
+            process that grows past it is killed, and the item fails with a MemoryLimitError.
+        start_timeout: With ``run_in="process"``: seconds until a worker process has started and
+            imported what the node needs; 60 by default. They do not count for ``timeout``.
         rate: A RateLimit, or several: how often ``exec`` may be called.
-        limit_by: ``(item) -> key``; at most ``max_per_key`` items of one key are worked on at once,
+        limit_by: ``(item) -> key``; at most ``max_per_key`` items of one key run at once,
             in the order in which they came.
         max_per_key: 1 by default.
-        breaker: A CircuitBreaker: a service that fails is left alone for a while.
-        cache: A Cache: ``exec`` is not called for an item like one that it had a result for.
-        name: What it is called in events, reports and drawings; the class name by default.
+        breaker: A CircuitBreaker: a failing service is not called for a while.
+        cache: A Cache: ``exec`` is not called for an item if the cache has its result.
+        name: Its name in events, reports and drawings; the class name by default.
 
     Raises:
-        AttemptTimeoutError: from a run, when ``timeout`` ran out.
-        DeadlineExceededError: from a run, when ``deadline`` did.
-        CircuitOpenError: from a run, when ``breaker`` is open. It is not retried.
+        AttemptTimeoutError: ``timeout`` expired during a run.
+        DeadlineExceededError: ``deadline`` expired during a run.
+        CircuitOpenError: ``breaker`` was open during a run. It is not retried.
     """
 
     _checks: ClassVar[Checks] = checks_of(Attempts, NodeSettings)
@@ -384,7 +384,7 @@ class Node(BaseNode[P, E, I, R], Limits):
                 raise TypeError(
                     "give retry=Retry(attempts=..., wait=...) or max_retries= and wait=, not both"
                 )
-            given["retry"] = None  # what is given here stands above what the class says
+            given["retry"] = None  # arguments take precedence over the class
         if given:
             self._set_all(given)
             check_together(self)
@@ -392,7 +392,7 @@ class Node(BaseNode[P, E, I, R], Limits):
     def exec_fallback(
         self, prep_res: I, exc: Exception, /
     ) -> R | Awaitable[R] | Iterable[R] | AsyncIterable[R]:
-        """Return a result in place of the one that could not be had; by default, raise."""
+        """Return a result to use in place of the failed one; by default, raise the error."""
         raise exc
 
 

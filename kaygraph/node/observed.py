@@ -1,4 +1,4 @@
-"""How the work of a node is begun where somebody observes it, and where nobody does."""
+"""How the work of a node starts, with and without observers."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -17,7 +17,7 @@ from .node import BaseNode
 
 
 async def lifecycle(node: BaseNode[Any, Any], shared: Any, frame: Frame) -> str | None:
-    """Run a node's lifecycle and tell the observers of its start and its end."""
+    """Run a node's lifecycle and report its start and its end to the observers."""
     emit = frame.run.emit
     if emit is None:
         return await _visited(node, shared, frame)
@@ -82,7 +82,7 @@ async def prepared(node: BaseNode[Any, Any], shared: Any, frame: Frame) -> Any:
 
 
 def visit(node: BaseNode[Any, Any], shared: Any, frame: Frame) -> Coroutine[Any, Any, str | None]:
-    """Begin with a node's lifecycle, with a look at each of its steps if that was asked for."""
+    """Start a node's lifecycle, and measure each of its steps if required."""
     if frame.rules.slow_hook_s is None and not frame.run.checking:
         return lifecycle(node, shared, frame)
     return begun(partial(lifecycle, node, shared, frame), frame.name_of(node), frame, node)
@@ -91,10 +91,10 @@ def visit(node: BaseNode[Any, Any], shared: Any, frame: Frame) -> Coroutine[Any,
 def begun(
     begin: Callable[[], Coroutine[Any, Any, Any]], name: str, frame: Frame, node: Any = None
 ) -> Coroutine[Any, Any, Any]:
-    """Begin some work, with a look at each of its steps if that was asked for.
+    """Start some work, and measure each of its steps if required.
 
-    Looks are asked for by ``slow_hook_s`` and, for the work of a ``node`` on the shared store, by
-    a fork that is checked for conflicting writes.
+    Steps are measured because of ``slow_hook_s`` and, for the work of a ``node`` on the shared
+    store, because of a fork that is checked for conflicting writes.
     """
     checks = node is not None and frame.run.checking
     if frame.rules.slow_hook_s is None:

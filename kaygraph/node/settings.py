@@ -1,4 +1,4 @@
-"""What may be set on a node, by keyword or as a class attribute, and what that means."""
+"""The settings of a node, by keyword or as a class attribute, and what they mean."""
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import partial
@@ -29,7 +29,7 @@ Checks = Mapping[str, Check]
 
 
 class Limits:
-    """What holds for each call of ``exec``: the settings of a Node where nothing is set."""
+    """The settings of each call of ``exec``, with the defaults of a Node."""
 
     max_retries: int = 1
     wait: float = 0.0
@@ -47,7 +47,7 @@ class Limits:
 
 
 def checks_of(*keywords: type) -> Checks:
-    """Return the check of each keyword, by name, as the annotations have them."""
+    """Return the check of each keyword, by name, from the annotations."""
     return {
         name: annotation.__metadata__[0]
         for keyword in keywords
@@ -55,19 +55,19 @@ def checks_of(*keywords: type) -> Checks:
     }
 
 
-# Whoever sets one of these where it is not taken expects it to do something.
+# If one of these is set on a class that does not take it, an effect was expected.
 FAMILY = frozenset(checks_of(Attempts, ParallelSettings, BatchGraphSettings))
 
 
 def note_settings(cls: Any) -> None:
-    """Note on a class what it takes, all of its bases' unless it says, and check what it sets.
+    """Record the settings of a class (by default all of its bases'), and check its values.
 
     ``_checked`` has a check for each setting of the class; ``_guards`` one for every name that
-    cannot be set like any other: settings, hooks, and what is refused.
+    cannot be set freely: settings, hooks, and refused names.
 
     Raises:
-        NodeDefinitionError: It sets what it does not take.
-        ValueError: A value makes no sense; so do other errors of a check.
+        NodeDefinitionError: It sets a name that it does not take.
+        ValueError: A value makes no sense; other errors of a check are raised too.
     """
     said = vars(cls)
     own = is_own(cls)
@@ -94,14 +94,14 @@ def note_settings(cls: Any) -> None:
             setattr(cls, name, staticmethod(value) if isinstance(value, partial) else value)
 
 
-# What says how work is done, or where it comes from and goes to, and not what comes of it.
+# Settings that say how work is done, or where it comes from and goes to, not what it yields.
 _OF_ANY_NODE = FAMILY | frozenset(checks_of(MapReduceSettings)) | {"reads", "writes"}
 
 
 def own_settings(node: Any) -> dict[str, Any]:
-    """Return the settings of a ready-made node that say what comes of an item: a url, a prompt."""
+    """Return the settings of a ready-made node that determine a result: a url, a prompt."""
     names = set(node._accepts)
-    if is_own(type(node)):  # nobody but the engine has set anything else on it
+    if is_own(type(node)):  # only the engine has set anything else on it
         names |= {name for name in vars(node) if name[0] != "_"} - MADE
     return {
         name: _set_on(node, name)
@@ -111,11 +111,11 @@ def own_settings(node: Any) -> dict[str, Any]:
 
 
 def _set_on(node: Any, name: str) -> Any:
-    """Return the value of a setting, also where what a run says covers it, as ``params``."""
+    """Return the value of a setting, even if a fact of the run has the same name: ``params``."""
     if name in vars(node):
         return vars(node)[name]
     if isinstance(getattr(type(node), name, None), property):
-        return getattr(node, f"_{name}", None)  # what the class says
+        return getattr(node, f"_{name}", None)  # the value of the class
     return getattr(node, name, None)
 
 
@@ -129,14 +129,13 @@ def _guards_of(cls: Any) -> Checks:
 
 
 def checked(cls: Any, name: str, value: Any) -> Any:
-    """Return the value of a setting as it is kept; an error says whose setting it is."""
+    """Return the value of a setting as stored; an error names the owner of the setting."""
     try:
         return cls._checked[name](name, value)
     except (TypeError, ValueError) as error:
         takes = [base for base in cls.__mro__ if name in getattr(base, "_accepts", ())]
         error.add_note(
-            f"{name!r} is a setting of every {takes[-1].__name__}: an attribute of your own needs "
-            "another name"
+            f"{name!r} is a setting of every {takes[-1].__name__}: rename your own attribute"
         )
         raise
 
@@ -144,33 +143,33 @@ def checked(cls: Any, name: str, value: Any) -> Any:
 def _refuse_setting(cls: Any, name: str, value: Any) -> Any:
     known = ", ".join(sorted(cls._accepts))
     raise AttributeError(
-        f"{name} is no setting of a {cls.__name__}, which takes: {known}."
+        f"{name} is not a setting of a {cls.__name__}, which takes: {known}."
         + closest(name, cls._accepts)
     )
 
 
 def _refuse_private(name: str, value: Any) -> Any:
-    raise AttributeError(f"{name} is a name of the engine's own: take another one")
+    raise AttributeError(f"{name} is a name that the engine uses: choose another one")
 
 
 def check_together(owner: Any) -> None:
-    """Refuse settings, of a class or an instance, of which one makes no sense without another."""
+    """Refuse settings, of a class or an instance, that make no sense without another."""
     accepts = owner._accepts
     is_sent = "start_timeout" in accepts  # else it is a graph, which says it of nodes
     if is_sent and owner.memory_limit is not None and owner.run_in != "process":
         raise ValueError(
-            "memory_limit needs run_in='process': what a thread uses cannot be told from what "
-            "others use"
+            "memory_limit needs run_in='process': the memory of a thread cannot be told from that "
+            "of others"
         )
     if is_sent and owner.start_timeout is not None and owner.run_in != "process":
-        raise ValueError("start_timeout needs run_in='process': nothing else has to be started")
+        raise ValueError("start_timeout needs run_in='process': only processes have to be started")
     if "chunksize" in accepts and owner.chunksize != "auto" and owner.run_in != "process":
-        raise ValueError("chunksize needs run_in='process': nothing is sent to any other place")
+        raise ValueError("chunksize needs run_in='process': only processes get chunks")
     if "cache" in accepts and owner.cache is not None:
         if "exec" not in owner._hook_names:
             raise ValueError("cache= keeps what exec returns, and there is no exec here")
         if owner.is_source:
-            raise ValueError("cache= keeps what is made of an item, and this node makes the items")
+            raise ValueError("cache= keeps the results of items, and this node produces the items")
     if "max_per_key" in accepts and owner.max_per_key != 1 and owner.limit_by is None:
         raise ValueError("max_per_key needs limit_by=, as in limit_by=lambda item: item.host")
 
@@ -187,13 +186,13 @@ def refuse_unknown(owner: str, given: Mapping[str, Any], accepted: frozenset[str
 
 
 def note_plainness(owner: Any, base: Any) -> None:
-    """Note, on a class or an instance, whether ``exec`` may simply be called, and awaited.
+    """Record, on a class or an instance, whether ``exec`` may simply be called and awaited.
 
-    That is so when no attempts, limits, fallback or executor are asked for. Found here, when a
-    class is made or a setting changes, so that no run has to look at a dozen of them:
-    ``exec_is_plain`` says it of each item of an ``async def``, ``exec_is_plain_def`` of a ``def``,
-    and ``_lifecycle`` of a node that has only one. Where a walk may call all three hooks itself,
-    ``in_line`` says of ``prep`` and ``post`` whether they are async.
+    That is so without attempts, limits, fallback or executor. It is determined here, when a class
+    is defined or a setting changes, so that no run has to check a dozen of them: ``exec_is_plain``
+    for each item of an ``async def``, ``exec_is_plain_def`` of a ``def``, and ``_lifecycle`` for a
+    node that has only one. If a walk may call all three hooks itself, ``in_line`` says whether
+    ``prep`` and ``post`` are async.
     """
     is_class = isinstance(owner, type)
     put, cls = (type.__setattr__, owner) if is_class else (object.__setattr__, type(owner))

@@ -1,4 +1,4 @@
-"""Results as they come: a run in a task of its own, and whoever reads what it makes."""
+"""Results as they come: a run in its own task, and a reader."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class Pipeable:
-    """What can stand in a line of ``|``."""
+    """What can be part of a chain of ``|``."""
 
     def __or__(self, other: Any) -> "Streaming[Any]":
         pipeline: Streaming[Any] = load("Pipeline")(self, other)
@@ -29,7 +29,7 @@ class Pipeable:
 
 
 class Streaming(Pipeable, Wired, Runnable, Generic[T]):
-    """A node that can hand over its results while it runs: every batch, and what ``a | b`` is."""
+    """A node that can stream its results while it runs: every batch, and ``a | b``."""
 
     def stream(
         self,
@@ -49,21 +49,21 @@ class Streaming(Pipeable, Wired, Runnable, Generic[T]):
         last stage returns; the stages' ``post`` is called at the end of the stream, the pipeline's
         own is not.
 
-        A slow reader slows the work: at most ``max_workers`` outcomes of a batch, and one more
-        with each worker (with each item that has waited, too), or ``buffer`` results of a pipeline
-        wait for it. What fails the run ends
-        the stream and is raised from it, after the results that were there before. Leaving early
-        cancels what runs (at once when the stream is closed, as ``contextlib.aclosing`` does).
+        A slow reader slows the work down: at most ``max_workers`` outcomes of a batch plus one per
+        worker (and per item that has waited), or ``buffer`` results of a pipeline, wait for it. An
+        error that fails the run ends the stream and is raised from it, after the results before it.
+        Leaving early cancels the run (at once when the stream is closed, as
+        ``contextlib.aclosing`` does).
 
         Args:
             shared: The shared store; a new dict when left out.
             observers: Called with every event of the run.
             deadline: Seconds that the run may take, the reader's time included.
-            detached: Where a hook of another run calls it: whether it is a run of its own.
+            detached: If a hook of another run calls it: whether to run independently of that run.
             journal: As for ``run``; so is ``watch``.
 
         Raises:
-            DeadlineExceededError: From the stream, when ``deadline`` ran out.
+            DeadlineExceededError: From the stream, when ``deadline`` expired.
         """
         sink = Buffer[T](self._stream_buffer())
 
@@ -85,9 +85,9 @@ class Streaming(Pipeable, Wired, Runnable, Generic[T]):
 async def _results(
     sink: Buffer[T], launch: Callable[[], Coroutine[Any, Any, Any]]
 ) -> AsyncGenerator[T, None]:
-    """Yield what a run puts into a buffer; raise what it raised.
+    """Yield the results from a run's buffer; raise what it raised.
 
-    The run has a task of its own, which has ended when the generator has.
+    The run has its own task, which has ended when the generator has.
     """
     task = asyncio.get_running_loop().create_task(_producing(sink, launch))
     task.add_done_callback(retrieve_exception)
@@ -99,7 +99,7 @@ async def _results(
         try:
             await stop([task])
         finally:
-            for error in errors_of([task]):  # nobody else can tell what failed meanwhile
+            for error in errors_of([task]):  # nothing else reports what failed in the meantime
                 if not is_cancelled():
                     raise error from None
                 # The reader's cancellation goes on, and must not be replaced.
@@ -112,7 +112,7 @@ async def _results(
         raise
     finally:
         await stop([task])
-        del task  # it holds an error that holds this frame: no cycle may stay
+        del task  # it holds an error that holds this frame: avoid a reference cycle
 
 
 async def _producing(sink: Buffer[T], launch: Callable[[], Coroutine[Any, Any, Any]]) -> None:

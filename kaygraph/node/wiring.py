@@ -11,28 +11,28 @@ Nodes = Sequence[Any]  # of BaseNode, which stands below
 
 
 class Planned(Protocol):
-    """What was found out about a graph, and holds until one of its nodes is wired anew."""
+    """The plan of a graph, valid until one of its nodes is rewired."""
 
     stale: bool
 
 
 class Successors(dict[str, list[Any]]):
-    """Where one node leads: a list of nodes for each action, in the order they were wired.
+    """The successors of a node: a list of nodes per action, in the order of the wiring.
 
-    It knows the plans that its node is part of, and marks them as stale when it changes: a run
-    looks at one attribute of its plan, and wiring elsewhere costs it nothing.
+    It knows the plans that its node is part of and marks them as stale when it changes: a run
+    checks one attribute of its plan, and wiring elsewhere costs it nothing.
     """
 
     __slots__ = ("_cells", "_plans", "_room")
 
     def __init__(self) -> None:
-        # In a notebook: in which execution of a cell each edge was wired, by action and node.
+        # In a notebook: the cell execution that wired each edge, by action and node.
         self._cells: dict[tuple[str, int], int] | None = None
         self._plans: set[ref[Planned]] = set()
-        self._room = 8  # how many plans there may be before those that are gone are looked for
+        self._room = 8  # how many plans there may be before dead ones are removed
 
     def add(self, action: str, node: Any) -> None:
-        """Lead to a node along an action, if it does not yet."""
+        """Add an edge to a node for an action, unless it exists."""
         nodes = self.setdefault(action, [])
         if not any(known is node for known in nodes):  # two nodes may be equal
             if "IPython" in sys.modules and (cell := current_cell()) is not None:
@@ -41,7 +41,7 @@ class Successors(dict[str, list[Any]]):
             self._changed()
 
     def _replace(self, action: str, node: Any, cell: int) -> None:
-        """Forget the nodes in whose place this one stands: a cell that wired them runs again."""
+        """Remove the nodes that this one replaces: the cell that wired them runs again."""
         cells = self._cells = self._cells or {}
         for known in tuple(self[action]):
             earlier = cells.get((action, id(known)), cell) < cell
@@ -49,21 +49,21 @@ class Successors(dict[str, list[Any]]):
                 self[action][:] = [one for one in self[action] if one is not known]
                 del cells[action, id(known)]
                 warnings.warn(
-                    f"{node!r} replaces the one that an earlier cell wired in its place. To keep "
-                    "both, give it a name of its own: name=",
+                    f"{node!r} replaces the one that an earlier cell wired. To keep "
+                    "both, give it its own name: name=",
                     stacklevel=4,
                 )
         cells[action, id(node)] = cell
 
     def remove(self, action: str) -> None:
-        """Lead nowhere along an action that led somewhere."""
+        """Remove the edges of an action."""
         del self[action]
         self._changed()
 
     def watch(self, plan: Planned) -> None:
-        """Mark this plan as stale when the node is wired anew."""
+        """Mark this plan as stale when the node is rewired."""
         if len(self._plans) >= self._room:
-            # One by one: another thread may be adding its own.
+            # One by one: another thread may be adding one.
             for known in tuple(self._plans):
                 if (kept := known()) is None or kept.stale:
                     self._plans.discard(known)
@@ -81,26 +81,26 @@ class Successors(dict[str, list[Any]]):
 
 
 def current_cell() -> int | None:
-    """Return the number of the cell that runs in IPython, if one does."""
+    """Return the number of the cell that runs in IPython, if any."""
     shell = sys.modules["IPython"].get_ipython()
     return getattr(shell, "execution_count", None)
 
 
 def _stands_for(node: Any, known: Any) -> bool:
-    """Whether a node was made by the same code as another, as far as one can see."""
+    """Whether two nodes were created by the same code, as far as can be known."""
     one, other = type(node), type(known)
     same = (one.__module__, one.__qualname__) == (other.__module__, other.__qualname__)
     return same and node.name == known.name
 
 
 def successors_of(node: Any) -> Successors:
-    """Return where a node leads, also where an attribute of its own covers ``successors``."""
+    """Return the edges of a node, even if its own attribute overrides ``successors``."""
     successors: Successors = node._successors
     return successors
 
 
 class Wired:
-    """What can stand in a line of ``>>``: it has heads to lead to and tails to lead on from."""
+    """What can be part of a chain of ``>>``: it has heads to lead to and tails to lead on from."""
 
     _heads: Nodes
     _tails: Nodes
@@ -128,20 +128,20 @@ class Wired:
 
     def _repr_mimebundle_(self, include: Collection[str] | None = None, **_: Any) -> dict[str, str]:
         """Show it in a notebook: drawn, and as text."""
-        # By its name, as it stands on graphs, and these stand on the wiring.
+        # By its name, since it builds on graphs, which build on the wiring.
         notebook = import_module("kaygraph.graph.notebook")
         bundle: dict[str, str] = notebook.shown(self, self._heads, include or ())
         return bundle
 
 
 class Chain(Wired):
-    """What ``a >> b`` returns: it remembers where the line begins and where it ends."""
+    """What ``a >> b`` returns: it remembers where the chain begins and where it ends."""
 
     def __init__(self, heads: Nodes, tails: Nodes) -> None:
         self._heads, self._tails = tuple(heads), tuple(tails)
 
     def __or__(self, other: Any) -> Any:
-        raise TypeError("'|' binds weaker than '>>': write (a | b) >> c, with the parentheses")
+        raise TypeError("'|' binds weaker than '>>': write (a | b) >> c, with parentheses")
 
     __ror__ = __or__
 
@@ -154,7 +154,7 @@ class Chain(Wired):
 
 
 class Branch(Chain):
-    """What ``a - "action"`` returns: the next ``>>`` listens to that action."""
+    """What ``a - "action"`` returns: the next ``>>`` is for that action."""
 
     def __init__(
         self,
@@ -169,7 +169,7 @@ class Branch(Chain):
 def ends(
     thing: Any,
 ) -> tuple[Nodes, Nodes, str]:
-    """Return the heads, the tails and the action of whatever stands beside a ``>>``."""
+    """Return the heads, the tails and the action of an operand of ``>>``."""
     if isinstance(thing, Wired):
         return thing._heads, thing._tails, thing._action
     if isinstance(thing, list | tuple) and thing:
@@ -183,15 +183,15 @@ def ends(
     if isinstance(thing, type):
         raise TypeError(f"cannot wire the class {thing.__name__}: did you mean {thing.__name__}()?")
     raise TypeError(
-        f"cannot wire {thing!r}: '>>' stands between nodes, chains and lists of these, "
+        f"cannot wire {thing!r}: '>>' connects nodes, chains and lists of these, "
         "as in a >> [b, c >> d] >> e"
     )
 
 
 def unique(names: Sequence[str], taken: Collection[str] = ()) -> list[str]:
-    """Number the names that come again or are taken: ``Fetch``, ``Fetch-2``."""
+    """Number repeated and taken names: ``Fetch``, ``Fetch-2``."""
     used = set(taken)
-    last: dict[str, int] = {}  # the number that was given last
+    last: dict[str, int] = {}  # the last number given
     numbered = []
     for name in names:
         number, candidate = last.get(name, 1), name

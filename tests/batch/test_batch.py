@@ -104,9 +104,9 @@ async def test_no_items_give_no_results(items: Any) -> None:
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ("abc", r"returned a str: for one item return \[text\], for its parts list\(text\)"),
-        (b"abc", "returned a bytes: for one item return"),
-        ({1: "a"}, r"returned a dict: for its pairs return items.items\(\)"),
+        ("abc", r"returned a str: return \[text\] for one item, list\(text\) or"),
+        (b"abc", "returned a bytes: return .text. for one"),
+        ({1: "a"}, r"returned a dict: return items.items\(\) for its pairs"),
     ],
 )
 async def test_what_is_rather_one_item_than_several_is_refused(given: Any, told: str) -> None:

@@ -1046,7 +1046,7 @@ def test_a_cache_stands_where_there_is_an_exec_of_an_item() -> None:
     cache = Cache(":memory:")
     with pytest.raises(ValueError, match="there is no exec here"):
         MapReduceNode(cache=cache)
-    with pytest.raises(ValueError, match="this node makes the items"):
+    with pytest.raises(ValueError, match="this node produces the items"):
         ReadText("lines.txt", cache=cache)
     with pytest.raises(TypeError, match="unknown setting 'cache'"):
         ParallelValidationNode(cache=cache)  # type: ignore[call-arg]

@@ -53,7 +53,7 @@ def test_an_exec_that_was_replaced_on_a_node_is_called() -> None:
 
 def test_only_nodes_of_the_engine_have_it() -> None:
     """Elsewhere the name would stand for something else."""
-    with pytest.raises(NodeDefinitionError, match="exec_block, which is a name of the engine's"):
+    with pytest.raises(NodeDefinitionError, match="exec_block, which is a name that the engine"):
         type("Own", (Node,), {"exec_block": lambda self, items: items})
 
 

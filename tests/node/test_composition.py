@@ -177,7 +177,7 @@ def test_as_many_parts_as_there_are_have_to_be_given(make: Callable[[], Any]) ->
 @pytest.mark.parametrize("name", ["composition", "with_parts"])
 def test_names_that_the_engine_asks_for_are_refused(name: str) -> None:
     """On a class and on a node: the one who defines them did not mean ours."""
-    with pytest.raises(NodeDefinitionError, match=f"Mine defines {name}, which is a name of the"):
+    with pytest.raises(NodeDefinitionError, match=f"Mine defines {name}, which is a name that the"):
         type("Mine", (Node,), {name: 3})
-    with pytest.raises(AttributeError, match=f"{name} is a name of the engine's own"):
+    with pytest.raises(AttributeError, match=f"{name} is a name that the engine uses"):
         setattr(Node(), name, 3)

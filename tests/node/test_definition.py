@@ -500,6 +500,6 @@ def test_a_class_takes_the_settings_of_all_its_bases() -> None:
 @pytest.mark.parametrize("name", ["run_item", "_exec", "_heads", "exec_is_plain"])
 def test_a_name_of_the_engine_is_refused(name: str) -> None:
     """A method called like one of its own would run in its place, or be run over."""
-    with pytest.raises(NodeDefinitionError, match=f"Mine defines {name}, which is a name of the"):
+    with pytest.raises(NodeDefinitionError, match=f"Mine defines {name}, which is a name that the"):
         type("Mine", (Node,), {name: lambda self, x: x})
     type("Mine", (Node,), {"_mine": lambda self, x: x, "_Mine__call": 1})

@@ -156,7 +156,7 @@ def test_an_exec_put_on_a_node_without_one_is_its_work() -> None:
     ("name", "value", "told"),
     [
         ("exec", 3, "exec is a hook, which is called; got 3"),
-        ("exec", lambda: 3, r"takes \(\), and is called with \(prep_res\): write 'def exec"),
+        ("exec", lambda: 3, r"takes \(\), but is called with \(prep_res\): write 'def exec"),
         ("post", lambda shared: 3, r"called with \(shared, prep_res, exec_res\)"),
     ],
 )
@@ -178,11 +178,11 @@ SHARED = "is called with \\(shared\\): write 'def prep\\(self, shared\\)'"
         (Node, {"prep": lambda self, shared, more: 1}, SHARED),
         (Graph, {"prep": lambda self: 1}, SHARED),
         (Node, {"exec": lambda self: 1}, r"'def exec\(self, prep_res\)'"),
-        (ParallelBatchNode, {"exec": lambda item: 1}, r"takes \(item\), and is called with"),
+        (ParallelBatchNode, {"exec": lambda item: 1}, r"takes \(item\), but is called with"),
         (Node, {"post": lambda self, shared: 1}, r"'def post\(self, shared, prep_res, exec_res\)'"),
         (Node, {"exec_fallback": lambda self, item: 1}, r"exec_fallback\(self, prep_res, exc\)"),
         (Node, {"exec": staticmethod(lambda: 1)}, r"'def exec\(prep_res\)'"),
-        (Node, {"exec": lambda self, item, *, more: 1}, "and is called with"),
+        (Node, {"exec": lambda self, item, *, more: 1}, "but is called with"),
         (Node, {"lifespan": lambda self: 1}, r"'def lifespan\(self, shared\)'"),
         (MapReduceNode, {"reduce": lambda self, key: 1}, r"'def reduce\(self, key, values\)'"),
     ],

@@ -95,7 +95,7 @@ def test_a_setting_that_a_node_does_not_take_is_refused_on_the_object(
 ) -> None:
     """As on the class and as a keyword, with the nearest that it takes."""
     with pytest.raises(
-        AttributeError, match=f"{name} is no setting of a {type(node).__name__}"
+        AttributeError, match=f"{name} is not a setting of a {type(node).__name__}"
     ) as caught:
         setattr(node, name, 3)
     if meant:
@@ -128,7 +128,7 @@ def test_a_value_of_another_meaning_is_told_whose_name_it_takes(name: str, value
             super().__init__()
             setattr(self, name, value)
 
-    expected = [f"{name!r} is a setting of every Node: an attribute of your own needs another name"]
+    expected = [f"{name!r} is a setting of every Node: rename your own attribute"]
     with pytest.raises(ValueError, match=f"{name} must be") as caught:
         Priced()
     assert caught.value.__notes__ == expected
@@ -145,7 +145,7 @@ def test_a_value_of_another_meaning_is_told_whose_name_it_takes(name: str, value
 )
 def test_a_name_of_the_engine_is_refused_on_the_object(name: str) -> None:
     """`self.exec_is_plain = True` would turn retries off without a word."""
-    with pytest.raises(AttributeError, match=f"{name} is a name of the engine's own"):
+    with pytest.raises(AttributeError, match=f"{name} is a name that the engine uses"):
         setattr(Graph(Node()), name, True)
     node = Node()
     node._mine = 3  # type: ignore[attr-defined]
@@ -212,7 +212,7 @@ def test_a_base_node_with_work_runs_without_any_limit() -> None:
     Graph([Bare(), Bare(name="other")]).run({})
     Bare().run(shared)
     assert shared == {"attempt": 1}
-    with pytest.raises(AttributeError, match="retry is no setting of a BaseNode"):
+    with pytest.raises(AttributeError, match="retry is not a setting of a BaseNode"):
         Bare().retry = Retry(attempts=3)  # type: ignore[attr-defined]
 
 

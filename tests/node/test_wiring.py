@@ -223,7 +223,7 @@ def test_brackets_do_not_matter(line: tuple[list[int], list[str], Tree]) -> None
 @pytest.mark.parametrize("thing", [None, "b", 3, [], (), {}, [None], print])
 def test_what_is_no_node_cannot_be_wired(thing: Any) -> None:
     """The error names the thing and says what can stand beside `>>`."""
-    with pytest.raises(TypeError, match=r"cannot wire .*'>>' stands between nodes"):
+    with pytest.raises(TypeError, match=r"cannot wire .*'>>' connects nodes"):
         Node(name="a") >> thing
     with pytest.raises(TypeError):
         thing >> Node(name="a")
@@ -253,7 +253,7 @@ def test_line_that_ends_in_an_action_cannot_start_a_graph() -> None:
 def test_bar_inside_a_chain_is_refused_with_the_parentheses_to_type() -> None:
     """`a >> b | c` would bind as `(a >> b) | c`: the error shows what to type."""
     a, b, c = nodes("abc")
-    with pytest.raises(TypeError, match=re.escape("(a | b) >> c, with the parentheses")):
+    with pytest.raises(TypeError, match=re.escape("(a | b) >> c, with parentheses")):
         a >> b | c
     with pytest.raises(TypeError):
         a | b >> c
