@@ -1,4 +1,4 @@
-"""What the nodes before a merge came to; kept only in graphs that have one."""
+"""The outcomes of the nodes before a merge; kept only in graphs that have one."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -13,10 +13,10 @@ Begin = Callable[[Frame], Coroutine[Any, Any, Any]]
 
 
 class Arrivals:
-    """The outcomes of the nodes that have led to a merge, until it begins.
+    """The outcomes of the nodes that led to a merge, until it starts.
 
     A merge is a node with ``merges_branches``: in its hooks ``self.outcomes`` holds one Outcome for
-    each node that leads to it, in the order of the plan. A node that has not led there in this
+    each node that leads to it, in the order of the plan. A node that did not lead there in this
     round is ``"skipped"``.
     """
 
@@ -24,7 +24,7 @@ class Arrivals:
         self._arrived: dict[Step, dict[Step, Outcome[Any]]] = {}
 
     async def run(self, step: Step, frame: Frame, begin: Begin) -> Any:
-        """Run a step: a merge gets what has arrived, and what leads to one is noted there."""
+        """Run a step: a merge gets the outcomes so far, and a node before one adds its own."""
         if step.before:
             self._hand_over(step, frame)
         if not step.feeds:

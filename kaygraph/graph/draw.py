@@ -1,4 +1,4 @@
-"""A graph as Mermaid text, which needs no network to be written and no tool to be read."""
+"""A graph as Mermaid text, readable without a tool."""
 
 from collections.abc import Iterator
 from typing import Union
@@ -6,7 +6,7 @@ from typing import Union
 from .loops import AnyNode
 from .plan import Plan
 
-# A line of text, or the lines of what stands within: however deep, nobody recurses.
+# A line of text, or the lines of a nested part: no recursion at any depth.
 Lines = Iterator[Union[str, "Lines"]]
 
 
@@ -42,7 +42,7 @@ def _lines(plan: Plan, prefix: str, indent: str) -> Lines:
 def _node(node: AnyNode, name: str, key: str, join: bool, indent: str) -> Lines:
     parts = node.composition
     while len(parts.nodes) == 1 and parts.nodes[0].name == node.name:
-        node = parts.nodes[0]  # a branch that is a single node
+        node = parts.nodes[0]  # a branch of a single node
         parts = node.composition
     if not parts.nodes:
         opened, closed = ("{{", "}}") if join else ("[", "]")

@@ -1,4 +1,4 @@
-"""What tells a walk that no other node is to begin."""
+"""Decides whether a walk starts no further node."""
 
 from asyncio import get_running_loop
 from collections.abc import Callable
@@ -11,20 +11,20 @@ from ..run.frame import Frame
 def end_check(
     frame: Frame, until: float, known: Callable[[], int] | None, forked: bool, loops: bool
 ) -> Callable[[], int] | None:
-    """Return what tells whether no other node is to begin; None where nobody needs to ask.
+    """Return a check whether no further node must start; None if no check is needed.
 
-    Where a walk has a time limit or no end, or others wait for it, it is not to go on after a
-    node that has swallowed its cancellation, or has held up the loop and its timers.
+    A walk that has a time limit or no end, or for which others wait, must not go on after a node
+    that swallowed its cancellation, or blocked the loop and its timers.
 
     Args:
-        frame: That of the walk.
-        until: When its first time limit ends, by the clock of the loop.
-        known: Tells whether its task was cancelled; None: it is found out.
+        frame: The frame of the walk.
+        until: When its first time limit expires, by the clock of the loop.
+        known: Returns whether its task was cancelled; None: looked up here.
         forked: Whether the token is one of several.
         loops: Whether a node may run again.
     """
     run = frame.run
-    if run.by_hand:  # nobody can cancel it
+    if run.by_hand:  # it cannot be cancelled
         return None
     others_wait = forked or run.side_by_side or frame.rules.whole
     if until == inf and not (others_wait or loops):

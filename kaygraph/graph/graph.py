@@ -41,31 +41,31 @@ class Graph(BaseNode[Any, str | None]):
     unless overridden, so that an inner graph routes the outer one.
 
     Args:
-        start: A node, a chain (``a >> b``) or a list of them that begin at once.
-        name: What it is called in events, reports and drawings.
-        max_workers: The most calls of ``exec`` at once in this graph and all graphs within it.
-        max_parallel_tasks: The same, and the ``max_workers`` of every ParallelBatchNode within it
-            without its own.
-        task_timeout: The ``timeout`` of every node within it without its own.
-        run_in: The ``run_in`` of every node within it without its own; "thread" is for those whose
-            ``exec`` is written ``def``. A node that has a ``lifespan`` goes to no process, executor
-            or cluster, and neither do ready-made nodes, but for those that call a function of yours
-            for each item. They run as if nothing was said.
-        memory_limit: The ``memory_limit`` of every node within it that runs in processes and is
-            without its own: bytes, or a string such as "512 MB".
-        deadline: Seconds that a walk through it may take, all included.
+        start: A node, a chain (``a >> b``) or a list of them that start together.
+        name: Its name in events, reports and drawings.
+        max_workers: The most calls of ``exec`` at once in this graph and all graphs inside it.
+        max_parallel_tasks: The same, and also the default ``max_workers`` of every
+            ParallelBatchNode inside it.
+        task_timeout: The default ``timeout`` of every node inside it.
+        run_in: The default ``run_in`` of every node inside it; "thread" applies to an ``exec``
+            written ``def``. A node with a ``lifespan`` does not run in processes, executors or
+            clusters, nor do ready-made nodes, except those that call your function for each item:
+            they ignore the setting.
+        memory_limit: The default ``memory_limit`` of every node inside it that runs in processes:
+            bytes, or a string such as "512 MB".
+        deadline: Seconds that a whole walk through it may take.
         on_conflict: When branches that run at once write the same top-level key of ``shared``:
-            "warn", "raise" a WriteConflictError, or "ignore". By default a warning, looked for
-            the first time a fork is walked, in a store of at most 1,000 keys: races come from
-            the wiring. What is given is looked for every time, at a cost of all keys a step.
-        slow_hook_s: Warn, once a node, when a hook holds the event loop for longer. Nobody looks
+            "warn", "raise" a WriteConflictError, or "ignore". By default it warns, but checks only
+            the first time a fork is walked, in a store of at most 1,000 keys: races come from the
+            wiring. If set, it checks every time, at a cost of all keys per step.
+        slow_hook_s: Warn, once per node, when a hook blocks the event loop for longer. Not checked
             by default.
-        show_items: Whether errors and their notes may quote items; True by default. False holds for
-            all that runs within, also for a graph that says True: where items hold personal data,
-            their texts stay out of logs and reports.
+        show_items: Whether errors and their notes may quote items; True by default. False applies
+            to everything inside it, even to a graph that says True: where items hold personal
+            data, their texts stay out of logs and reports.
 
     Raises:
-        GraphDefinitionError: at the first run, or from ``validate()``.
+        GraphDefinitionError: At the first run, or from ``validate()``.
     """
 
     max_workers: int | None = None
@@ -80,8 +80,8 @@ class Graph(BaseNode[Any, str | None]):
     _checks: ClassVar[Checks] = checks_of(GraphSettings)
     _accepts: ClassVar[frozenset[str]] = frozenset(_checks)
     _hook_names = BaseNode._hook_names - {"exec"}
-    _own_hooks = False  # on the object, beside those of its class
-    _ruled = False  # it says something of what runs within it
+    _own_hooks = False  # on the object, in addition to its class's
+    _ruled = False  # it sets something for what runs inside it
     in_rounds: ClassVar[bool] = False  # it is walked once for each of many params
     _walks_by: ClassVar[type[Walk]] = Walk
     _ends_with_any: ClassVar[bool] = False
@@ -99,7 +99,7 @@ class Graph(BaseNode[Any, str | None]):
         if cls.has_exec:
             raise NodeDefinitionError(
                 f"{cls.__name__} defines exec(), which a graph does not call: its nodes are its "
-                "work. Use prep() before the walk, post() after it, or a node of its own"
+                "work. Use prep() before the walk, post() after it, or a separate node"
             )
         cls._ruled = _rules_anything(cls)
 
@@ -112,7 +112,7 @@ class Graph(BaseNode[Any, str | None]):
     def _first(self, start: Any) -> Sequence[AnyNode]:
         heads, _, action = ends(start)
         if action != "default":
-            raise TypeError(f"the line ends in - {action!r}: write >> and the node it leads to")
+            raise TypeError(f"the chain ends in - {action!r}: write >> and the node it leads to")
         return heads
 
     def post(self, shared: Any, prep_res: Any, exec_res: str | None, /) -> Any:
@@ -121,7 +121,7 @@ class Graph(BaseNode[Any, str | None]):
 
     @Fact
     def plan(self) -> Plan:
-        """The steps, edges and joins; found again after one of its nodes has been wired anew."""
+        """The steps, edges and joins; computed again after one of its nodes was rewired."""
         return self._planned()
 
     def _planned(self) -> Plan:
@@ -132,14 +132,14 @@ class Graph(BaseNode[Any, str | None]):
         return plan
 
     def _laid_out(self) -> Plan:
-        """Return the plan, which may still have to be validated."""
+        """Return the plan, which may not be validated yet."""
         plan = self._plan
         if plan is None or plan.stale:
             plan = self.__dict__["_plan"] = Plan(self._starts, repr(self.name), self._ends_with_any)
         return plan
 
     def validate(self) -> None:
-        """Raise a GraphDefinitionError when the graph, or one within it, cannot work."""
+        """Raise a GraphDefinitionError if the graph, or one inside it, cannot work."""
         validate(self._laid_out(), repr(self.name), self)
 
     def events(
@@ -152,28 +152,28 @@ class Graph(BaseNode[Any, str | None]):
         observers: Sequence[Observer] = (),
         **settings: Unpack[RunSettings],
     ) -> "Events":
-        """Run on the current event loop, and read what happens, as it happens.
+        """Run on the current event loop, and read the events as they happen.
 
         ``async with graph.events(shared) as events: async for event in events: …``
 
-        The run begins with the block and ends with it: leaving it early cancels the run, and waits
-        until all is cleaned up. At its end the iterator ends, or raises what the run has raised.
-        It never waits for the reader: what nobody reads is dropped, the oldest first.
+        The run starts with the block and ends with it: leaving it early cancels the run and waits
+        until everything is cleaned up. At its end the iterator ends, or raises what the run raised.
+        It never waits for the reader: unread events are dropped, the oldest first.
 
         Args:
             shared: The shared store; a new dict when left out.
-            items: Whether there are events of items that begin, and that end well. Without them,
-                items that are not read about cost nothing.
-            size: How many events wait for the reader at most. ``events.dropped`` counts those that
+            items: Whether to include the events of items that start and that succeed. Without
+                them, these items cost nothing.
+            size: At most how many events wait for the reader. ``events.dropped`` counts those that
                 were dropped.
-            observers: Others, which are called with every event.
+            observers: Further observers, called with every event.
             deadline, detached, journal, watch: As for ``run``.
 
         Raises:
-            DeadlineExceededError: From the iterator, when ``deadline`` ran out.
+            DeadlineExceededError: From the iterator, when ``deadline`` expired.
         """
 
-        from ..run.reading import events_of  # loads where it is used
+        from ..run.reading import events_of  # imported only when needed
 
         check_observers(observers)
 
@@ -196,25 +196,25 @@ class Graph(BaseNode[Any, str | None]):
 
         ``async with graph.results(shared, fetch) as results: async for outcome in results: …``
 
-        The block, the end, errors and slow readers are those of ``events``. An Outcome comes for
-        each item that has ended, as they end, unless it was cancelled: of a batch and of a stage,
-        also for one that has failed or was dropped; of a stage whose ``exec`` yields, for each
-        value. A pipeline has those of its last stage. Of any other node one comes each time that
-        it has run: its value is what ``exec`` returned, of a graph what that of its last node did.
-        The rest of the graph runs as if nobody looked.
+        The block, the end, errors and slow readers work as for ``events``. An Outcome comes for
+        each item when it ends, unless it was cancelled: for a batch and a stage, also if it failed
+        or was dropped; for a stage whose ``exec`` yields, for each value. A pipeline has the
+        outcomes of its last stage. For any other node one comes each time it has run: its value is
+        what ``exec`` returned, or, for a graph, its last node's ``exec``. The rest of the graph
+        runs as usual.
 
         Args:
             shared: The shared store; None: a new dict.
-            node: A node of the graph or of one within it, or its name as events have it, such as
+            node: A node of the graph or of one inside it, or its name as in events, such as
                 "Pipeline/Rank". Not one of a graph that a hook runs.
-            size: How many outcomes wait for the reader at most. ``results.dropped`` counts those
+            size: At most how many outcomes wait for the reader. ``results.dropped`` counts those
                 that were dropped. To lose none, read ``stream()`` of the node: that waits.
             observers: As for ``run``, as are deadline, detached, journal and watch.
 
         Raises:
             ValueError: There is no such node.
         """
-        from ..run.reading import results_of  # loads where it is used
+        from ..run.reading import results_of  # imported only when needed
         from .results import names_of
 
         names = names_of(self, node)
@@ -232,15 +232,15 @@ class Graph(BaseNode[Any, str | None]):
         """Return the graph as an SVG picture, which needs no script and no network.
 
         Nodes have their full name, as events and reports use it, in ``data-node``; edges have
-        ``data-source``, ``data-target`` and ``data-action``. Names and actions are all that is
+        ``data-source``, ``data-target`` and ``data-action``. Only names and actions are
         written: no settings, no values.
 
         Args:
             direction: From left to right, or from top to bottom ("TB").
-            standalone: Whether the stylesheet is part of it, light or dark as the reader's
-                system is. Without it, the page around has to bring one.
+            standalone: Whether it contains the stylesheet, light or dark as the reader's
+                system is. Without it, the page must provide one.
         """
-        from .picture import drawn  # loads where it is used
+        from .picture import drawn  # imported only when needed
 
         self._planned()
         return drawn(self, direction, standalone)
@@ -261,7 +261,7 @@ class Graph(BaseNode[Any, str | None]):
         return copied
 
     def __getstate__(self) -> dict[str, Any]:
-        """A graph goes elsewhere with its nodes and their wiring, not with its own neighbours."""
+        """A graph is sent with its nodes and their wiring, without its own neighbours."""
         state = super().__getstate__()
         state["_plan"] = None
         state["_wiring"] = {node: dict(successors_of(node)) for node in self._planned().steps}
@@ -299,7 +299,7 @@ class Graph(BaseNode[Any, str | None]):
         return f"<{type(self).__name__}{named} {' → '.join(parts)}>"
 
     def run_within(self, shared: Any, frame: Frame) -> Coroutine[Any, Any, str | None]:
-        """The lifecycle, once: of a graph without hooks, which is run by itself, only its walk."""
+        """The lifecycle, once: for a graph without hooks that runs alone, only its walk."""
         cls = type(self)
         if (
             frame.scope is None
@@ -316,14 +316,14 @@ class Graph(BaseNode[Any, str | None]):
             plan = self._plan
             if plan is None or plan.stale or not plan.valid:
                 plan = self._planned()
-            frame.scope = self._scope(frame, plan)  # the outermost graph: the run's frame will do
+            frame.scope = self._scope(frame, plan)  # the outermost graph: the run's frame is enough
             return self._walks_by(self, shared, frame, plan).run()
         return self._walk_within(shared, frame, frame.params)
 
     def _walk_within(
         self, shared: Any, frame: Frame, params: Mapping[str, Any]
     ) -> Coroutine[Any, Any, str | None]:
-        """Walk the graph once in a frame of its own; return the last action."""
+        """Walk the graph once in its own frame; return the last action."""
         plan = self._planned()
         return self._walk(shared, frame, self._inside(frame, plan), params, plan)
 
@@ -345,11 +345,11 @@ class Graph(BaseNode[Any, str | None]):
     ) -> Coroutine[Any, Any, str | None]:
         """Walk the graph once, within one frame and in a copy of another.
 
-        ``cancelled`` tells whether the current task was, where that is known already.
+        ``cancelled`` returns whether the current task was, if that is already known.
         """
         frame = inside.again(params)
         if frame.run.checking:
-            look(self, around)  # what prep has written is not the first node's
+            look(self, around)  # the writes of prep are not the first node's
         walk = self._walks_by(self, shared, frame, plan)
         assert frame.scope is not None
         if frame.scope.depth % STACKED:
@@ -362,11 +362,11 @@ class Graph(BaseNode[Any, str | None]):
         return within(self.deadline, "deadline", repr(self.name), walked)
 
     def _scope(self, frame: Frame, plan: Plan) -> Scope:
-        """What its nodes are called in this place."""
+        """The names of its nodes in this place."""
         return Scope("" if frame.scope is None else f"{frame.name_of(self)}/", plan.names)
 
     def _rules(self, around: Rules) -> Rules:
-        """What holds for all that runs in this graph."""
+        """The rules for everything that runs in this graph."""
         own: dict[str, Any] = {
             "workers": self.max_parallel_tasks,
             "timeout": self.task_timeout,
@@ -384,16 +384,16 @@ class Graph(BaseNode[Any, str | None]):
         if not most:
             return frame.caps
         permits = frame.run.permits(self, min(most))
-        if permits in frame.caps:  # it is walked within one of its own nodes
+        if permits in frame.caps:  # it is walked inside one of its own nodes
             return frame.caps
         return (permits, *frame.caps)
 
 
-# What a graph may say of all that runs within it.
+# What a graph can set for everything inside it.
 GRAPH_SETTINGS = tuple(GraphSettings.__annotations__.keys() - {"name"})
 _settings_of = attrgetter(*GRAPH_SETTINGS)
 
 
 def _rules_anything(graph: Any) -> bool:
-    """Whether a graph, or its class, says anything of what runs within it."""
+    """Whether a graph, or its class, sets anything for what runs inside it."""
     return any(value is not None for value in _settings_of(graph))

@@ -1,4 +1,4 @@
-"""Which nodes are joins, and which joins a token holds up from where it stands.
+"""Which nodes are joins, and which joins a token holds up from its position.
 
 Sets of joins are whole numbers, a bit for each, so that an edge is looked at once for all of them.
 """
@@ -12,14 +12,14 @@ Neighbours = Sequence[Sequence[int]]
 
 
 class Joins:
-    """The joins of a graph; its nodes are the numbers of their places in the layout.
+    """The joins of a graph; its nodes are given by their positions in the layout.
 
-    A join is held up from every node from which it can be reached, be it by going back into loops
-    of which the join is no part. The loop of a back edge is what lies on a way from its target, by
-    forward edges, that leads to its source without passing the target again.
+    A join is held up from every node from which it can be reached, also by going back into loops
+    that do not contain the join. The loop of a back edge is everything on a path of forward edges
+    from its target to its source that does not pass the target again.
 
     Attributes:
-        bits: For each node its own bit; 0 if it is no join.
+        bits: For each node its own bit; 0 if it is not a join.
         forward: For each node, the bits of the joins that can be reached over forward edges.
         masks: For each node, the bits of the joins that a token on it holds up.
     """
@@ -29,7 +29,7 @@ class Joins:
         for source, targets in enumerate(layout.ahead):
             for target in targets:
                 before[target].append(source)
-        # Several starts come from one fork, as if a node stood before them.
+        # Several starts come from one fork, as if there were a node before them.
         forked = layout.starts if len(layout.starts) > 1 else ()
         self.bits, bit = [0] * len(before), 1
         for node in reversed(range(len(before))):
@@ -42,7 +42,7 @@ class Joins:
 
 
 def _gathered(along: Neighbours, bits: Sequence[int], order: Iterable[int]) -> list[int]:
-    """Return for each node the bits of all that edges lead to, in an order from their ends."""
+    """Return for each node the bits of everything that edges lead to, from the ends backwards."""
     gathered = [0] * len(bits)
     if not any(bits):
         return gathered
@@ -58,7 +58,7 @@ def _gathered(along: Neighbours, bits: Sequence[int], order: Iterable[int]) -> l
 
 
 class _Holding:
-    """Adds to what is reached over forward edges what is reached by going back into loops."""
+    """Adds the joins reached by going back into loops to those reached over forward edges."""
 
     def __init__(
         self,
@@ -80,9 +80,9 @@ class _Holding:
         self.masks = [joins ^ bits[node] for node, joins in enumerate(self.held)]
 
     def _spread(self) -> None:
-        """Hand joins on to the nodes before until nobody gains any: each node gains each once.
+        """Pass joins on to earlier nodes until none gains any: each node gains each once.
 
-        Most gain all theirs in one step, as the last nodes hand on first.
+        Most gain all of theirs in one step, as the last nodes pass on first.
         """
         gained = {target: self.held[target] for target in self.sources}
         queue = [-node for node in gained]
@@ -102,9 +102,9 @@ class _Holding:
                     gained[source] |= new
 
     def _outside(self, source: int, target: int, joins: int) -> int:
-        """Return those of the joins that are no part of the loop that a back edge closes."""
+        """Return those of the joins that are not part of the loop that a back edge closes."""
         joins &= ~(self.passed[source] & self.forward[target] | self.bits[target])
-        if joins & self.forward[target]:  # a way from one of them to the source may go back
+        if joins & self.forward[target]:  # a path from one of them to the source may go back
             if target not in self.within:
                 self.within[target] = _leading(self.sources[target], self.before, target, self.bits)
             joins &= ~(self.within[target].get(source, 0) & self.forward[target])
@@ -116,13 +116,13 @@ def _leading(
 ) -> dict[int, int]:
     """Return, for all nodes that lead to these ends, the bits of those that lead to the node.
 
-    A node leads to itself. Ways over the node ``without`` do not count. Nodes that lead to each
+    A node leads to itself. Paths over the node ``without`` do not count. Nodes that lead to each
     other have the same bits, and are found together, after those that lead to them (Tarjan,
     "Depth-first search and linear graph algorithms", 1972).
     """
     leading: dict[int, int] = {}
     number: dict[int, int] = {without: -1}
-    least: dict[int, int] = {}  # the least number on a way back from the node
+    least: dict[int, int] = {}  # the least number on a path back from the node
     open_nodes: list[int] = []
     for end in ends:
         path = [(end, iter(before[end]))] if end not in number else []

@@ -1,13 +1,13 @@
 """Forward edges and back edges: which edges close a loop, and an order without them.
 
 Nodes are numbers here, in the order in which they are found: default edges are followed
-breadth-first, then named ones. In that order the edges are taken too, and one that closes a cycle
+breadth-first, then named ones. Edges are taken in the same order, and one that closes a cycle
 with those taken before is a back edge.
 
-The first edge that leads to a node closes none. So these edges are a tree, and an edge from a node
-to one above it in the tree is a back edge for certain. Where every loop has one way in, there are
-no others, and all this takes time in proportion to the edges. Elsewhere each other edge that
-stands against the order costs a search of what lies between its ends (Pearce and Kelly, "A dynamic
+The first edge that leads to a node closes none. So these edges form a tree, and an edge from a node
+to one above it in the tree is a back edge for certain. If every loop has one entry, there are
+no others, and all this takes time in proportion to the edges. Otherwise each other edge that
+goes against the order costs a search between its ends (Pearce and Kelly, "A dynamic
 topological sort algorithm for directed acyclic graphs", 2006).
 """
 
@@ -25,11 +25,11 @@ Edge = tuple[int, int]
 class Layout:
     """The nodes of a graph in a topological order of its forward edges.
 
-    Of branches the one wired first comes first: it is the reverse of a depth-first postorder in
+    The branch wired first comes first: it is the reverse of a depth-first postorder in
     which the last edge wired is followed first.
 
     Attributes:
-        nodes: In that order. The numbers of the other attributes are places in it.
+        nodes: In that order. The numbers in the other attributes are positions in it.
         starts: Where it begins.
         ahead: For each node, where its forward edges lead; each target once, as wired.
         back: The back edges, each once.
@@ -56,7 +56,7 @@ class _Found:
 
     def __init__(self, starts: Sequence[AnyNode], plan: Planned) -> None:
         self.nodes: list[AnyNode] = []
-        self.above: list[int] = []  # the node from which each is found; -1: it is a start
+        self.above: list[int] = []  # the node from which each is found; -1: a start
         self.edges: list[Edge] = []
         numbers: dict[AnyNode, int] = {}
         default: deque[tuple[int, AnyNode]] = deque((-1, start) for start in starts)
@@ -88,7 +88,7 @@ class _Found:
         return {(s, t) for s, t in earlier if first[t] <= first[s] < last[t]}
 
     def without(self, back: set[Edge]) -> list[list[int]]:
-        """Return the targets of each node less those that are led to by these edges."""
+        """Return the targets of each node without those that these edges lead to."""
         if not back:
             return self.targets
         return [[t for t in to if (s, t) not in back] for s, to in enumerate(self.targets)]
@@ -99,7 +99,7 @@ class _Taking:
 
     Args:
         found: The edges, in the order they are taken.
-        place: The place of each node in the order to begin with, whichever that is.
+        place: The position of each node in the initial order.
         back: Edges that close a cycle for certain.
     """
 
@@ -119,7 +119,7 @@ class _Taking:
                 self.after[source].append(target)
 
     def _moved(self, source: int, target: int) -> bool:
-        """Move the source before the target; return whether that can be, and is no cycle."""
+        """Move the source before the target; return whether that is possible without a cycle."""
         below = self.below.setdefault(target, {target})
         earlier = [source]
         seen = {source}
@@ -147,7 +147,7 @@ class _Taking:
 
 
 def _spans(above: Sequence[int]) -> tuple[list[int], list[int]]:
-    """Number a tree from above, so that what is below a node has the numbers in one span.
+    """Number a tree from the top, so that the nodes below a node have consecutive numbers.
 
     Args:
         above: For each node the one above it, which comes earlier; -1 at the top.
@@ -170,7 +170,7 @@ def _spans(above: Sequence[int]) -> tuple[list[int], list[int]]:
 def _places(targets: Sequence[Sequence[int]], starts: int) -> list[int]:
     """Return the place of each node in an order in which it comes before its targets.
 
-    The first nodes are the starts. Where edges form a circle, one of them leads back.
+    The first nodes are the starts. Where edges form a cycle, one of them leads back.
     """
     places = [-1] * len(targets)
     free = len(targets)  # the last place comes first

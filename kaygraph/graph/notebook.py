@@ -1,4 +1,4 @@
-"""What a notebook shows of nodes and of lines of nodes: a drawing, where there is one."""
+"""What a notebook shows of nodes and of chains of nodes: a drawing, if there is one."""
 
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -13,26 +13,26 @@ MERMAID = "text/vnd.mermaid"
 
 
 def shown(thing: Any, heads: Sequence[Any], include: Collection[str]) -> dict[str, str]:
-    """Return a node, or a line that begins with these nodes, by the types of a notebook.
+    """Return a node, or a chain that starts with these nodes, as MIME types of a notebook.
 
     A node without parts, and a graph that cannot work yet, are shown as text.
 
     Args:
         thing: What is shown.
-        heads: The nodes that it begins with.
-        include: What was asked for by name, as Mermaid is: with both, JupyterLab shows its own
+        heads: The nodes that it starts with.
+        include: The types requested by name, such as Mermaid: with both, JupyterLab shows its own
             drawing of that.
     """
     found = {"text/plain": repr(thing)}
     try:
         node = thing if isinstance(thing, BaseNode) else Graph(list(heads), name="Chain")
         if 0 < len(node.composition.nodes) <= MOST:
-            from .picture import drawn  # loads where it is used
+            from .picture import drawn  # imported only when needed
 
             if MERMAID in include:
                 graph = node if isinstance(node, Graph) else Graph(node, name=node.name)
                 found[MERMAID] = graph.to_mermaid()
             found["image/svg+xml"] = node.to_svg() if isinstance(node, Graph) else drawn(node)
-    except Exception:  # what is wrong is said where it is run
+    except Exception:  # the error is raised when it is run
         return found
     return found

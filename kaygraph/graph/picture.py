@@ -15,7 +15,7 @@ from .plan import Plan
 
 _DIRECTION = check_choice("LR", "TB")
 
-# Without these, there is nothing that redacted() would hide; many names are looked at.
+# Without these, redacted() would hide nothing; many names are checked.
 _SUSPECT = re.compile("[:=,]|-----|bearer|basic", re.IGNORECASE)
 
 
@@ -25,16 +25,16 @@ def drawn(node: AnyNode, direction: Direction = "LR", standalone: bool = True) -
 
 
 def box_of(node: AnyNode) -> Box:
-    """Return a node and all that is within it.
+    """Return a node and everything inside it.
 
-    The parts of the outermost graph are called by their own names, those of anything else by its
-    name too, as events call them.
+    The parts of the outermost graph have their own names; those of anything else also have the
+    enclosing names, as in events.
     """
     outer = Box(_public(node.name), _public(node.name))
     prefix = "" if node.composition.kind == "graph" else f"{node.name}/"
     around = [node]
     path = [_filled(outer, node, prefix)]
-    while path:  # however deep, nobody recurses
+    while path:  # no recursion at any depth
         within = next(path[-1], None)
         if within is None:
             path.pop()
@@ -48,7 +48,7 @@ def box_of(node: AnyNode) -> Box:
 
 
 def named(graph: AnyNode) -> Iterator[tuple[str, AnyNode]]:
-    """Yield the nodes of a graph and of all within it, by the names that events use."""
+    """Yield the nodes of a graph and of everything inside it, by the names that events use."""
     path = [_filled(Box("", ""), graph, "")]
     while path:
         within = next(path[-1], None)
@@ -59,7 +59,7 @@ def named(graph: AnyNode) -> Iterator[tuple[str, AnyNode]]:
         name = prefix[:-1]
         yield name, node
         while len(parts := node.composition.nodes) == 1 and parts[0].name == node.name:
-            node = parts[0]  # a branch that is a single node
+            node = parts[0]  # a branch of a single node
             yield name, node
         path.append(_filled(*within))
 
@@ -70,10 +70,10 @@ def _public(text: str) -> str:
 
 
 def _filled(box: Box, node: AnyNode, prefix: str) -> Iterator[tuple[Box, AnyNode, str]]:
-    """Note what a box is, and yield its parts, which are to be filled in their turn."""
+    """Fill in a box, and yield its parts, which are filled in next."""
     parts = node.composition
     while len(parts.nodes) == 1 and parts.nodes[0].name == box.name and box.kind == "branch":
-        node = parts.nodes[0]  # a branch that is a single node
+        node = parts.nodes[0]  # a branch of a single node
         parts = node.composition
     joins = box.kind == "join"
     box.kind = "join" if joins and not parts.nodes else parts.kind

@@ -1,9 +1,9 @@
-"""What can be known of a graph before it runs: edges, joins, reachability. No asyncio here.
+"""What is known of a graph before it runs: edges, joins, reachability. No asyncio here.
 
 Edges are taken breadth-first from the start, default edges before named ones. One that would close
-a cycle with those taken is a *back edge*; the others are *forward* edges. (Where every loop has one
-way in, these are the back edges of any depth-first search; Hecht and Ullman, "Characterizations of
-reducible flow graphs", 1974. Elsewhere the edge taken first is the forward one.) A *join* has more
+a cycle with those taken is a *back edge*; the others are *forward* edges. (If every loop has one
+entry, these are the back edges of any depth-first search; Hecht and Ullman, "Characterizations of
+reducible flow graphs", 1974. Otherwise the edge taken first is the forward one.) A *join* has more
 than one predecessor over forward edges.
 """
 
@@ -24,21 +24,21 @@ class Step:
     """A node's place in a plan.
 
     Attributes:
-        after: Per action, where it leads: a step, or a tuple of steps that begin at once. None
+        after: Per action, where it leads: a step, or a tuple of steps that start together. None
             leads where "default" does.
         index: Its place in a topological order of the forward edges.
         bit: For a join, its own bit; 0 for any other step.
         forward: The bits of the joins that can be reached from here over forward edges.
         mask: The bits of the joins that a token here holds up: those in ``forward``, and those
-            that it can reach by going back into loops of which the join is no part. (Within its
-            loop, a join is not held by a token that is past it: going back begins a new round.)
+            that it can reach by going back into loops that do not contain the join. (Within its
+            loop, a join is not held up by a token that is past it: going back starts a new round.)
         before: For a merge of nodes, those that lead to it, in their order; see ``Arrivals``.
         feeds: Whether it leads to such a merge.
     """
 
     __slots__ = ("after", "before", "bit", "feeds", "forward", "index", "mask", "name", "node")
 
-    # As the Place of a node in a fork.
+    # Used as the Place of a node in a fork.
     frame: ClassVar[Frame | None] = None
     slot: ClassVar[Slot | None] = None
     several: ClassVar[bool] = False
@@ -56,11 +56,11 @@ class Step:
 
 
 class Fan(tuple[Step, ...]):
-    """Steps that begin at once."""
+    """Steps that start together."""
 
     @cached_property
     def masks(self) -> Mapping[int, int] | None:
-        """How many of them have each mask; None where one is a join, which may have to wait."""
+        """How many of them have each mask; None if one is a join, which may have to wait."""
         if any(step.bit for step in self):
             return None
         return Counter(step.mask for step in self)
@@ -71,7 +71,7 @@ class Plan:
 
     Raises:
         GraphDefinitionError: The graph has no start, two nodes carry the same given name, a graph
-            contains itself, an edge listens to an action that ``post`` cannot return, or ``post``
+            contains itself, an edge has an action that ``post`` cannot return, or ``post``
             is declared to return one that leads nowhere.
     """
 
@@ -87,9 +87,9 @@ class Plan:
                 f"{owner} has no start: pass its first node, as in Graph(first >> second)"
             )
         self.starts = tuple(dict.fromkeys(starts))
-        self.ends_with_any = ends_with_any  # an action without an edge is no mistake
+        self.ends_with_any = ends_with_any  # an action without an edge is not a mistake
         self.stale = False
-        self.valid = False  # found to be so by validate()
+        self.valid = False  # set by validate()
         layout = Layout(self.starts, self)
         nodes = layout.nodes
         self.loops = bool(layout.back)
@@ -111,13 +111,13 @@ class Plan:
             _note_merges(self.steps.values())
         first = tuple(self.steps[node] for node in self.starts)
         self.first = first[0] if len(first) == 1 else first
-        # Whether there is never more than one token, for which nobody keeps anything.
+        # Whether there is never more than one token, so that none need be tracked.
         self.is_line = len(first) == 1 and not self.merges
         self.is_line &= all(
             type(to) is Step for s in self.steps.values() for to in s.after.values()
         )
         self.names = {node: step.name for node, step in self.steps.items()}
-        # What was begun at once, in a walk or a batch of rounds that came to its end.
+        # The forks of completed walks, and completed batches of rounds.
         self.walked: set[Hashable] = set()
 
     def edges(self) -> Iterator[tuple[AnyNode, str, AnyNode]]:
@@ -133,7 +133,7 @@ class Plan:
 
 
 def _note_merges(steps: Iterable[Step]) -> None:
-    """Note what leads to each merge; a group alone before one has outcomes of its own."""
+    """Record what leads to each merge; a group alone before one has its own outcomes."""
     before: dict[Step, list[Step]] = {}
     for step in steps:
         targets = [t for after in step.after.values() for t in _listed(after)]
@@ -152,14 +152,13 @@ def _listed(steps: "Step | tuple[Step, ...]") -> "tuple[Step, ...]":
 
 
 def _names(nodes: Sequence[AnyNode], owner: str) -> list[str]:
-    """Return what each node is called: as it was given, or numbered."""
+    """Return the name of each node: as given, or numbered."""
     given: set[str] = set()
     for node in nodes:
         if node.has_given_name:
             if node.name in given:
                 raise GraphDefinitionError(
-                    f"{owner} has two nodes named {node.name!r}: give each a name of its own "
-                    "with name="
+                    f"{owner} has two nodes named {node.name!r}: give each its own name with name="
                 )
             given.add(node.name)
     others = iter(unique([node.name for node in nodes if not node.has_given_name], given))
@@ -167,9 +166,9 @@ def _names(nodes: Sequence[AnyNode], owner: str) -> list[str]:
 
 
 def validate(plan: Plan, owner: str, graph: AnyNode) -> None:
-    """Check what only a look at the nodes can tell, in a graph and in all that is within it.
+    """Check what only an inspection of the nodes can find, in a graph and everything inside it.
 
-    Each graph is looked at once, however often and however deep it stands within others.
+    Each graph is checked once, however often and however deep it occurs in others.
 
     Raises:
         GraphDefinitionError: As for Plan.
@@ -218,13 +217,13 @@ def _check_edges(node: AnyNode, owner: str, possible: set[str]) -> None:
         if action not in possible and action not in ("default", "error"):
             listed = ", ".join(repr(name) for name in sorted(possible))
             raise GraphDefinitionError(
-                f"{owner}: nothing leads along {node.name} - {action!r}: its post() is "
-                f"declared to return {listed}"
+                f"{owner}: the edge {node.name} - {action!r} is never taken: its post() "
+                f"is declared to return {listed}"
             )
 
 
 def _check_ends(node: AnyNode, owner: str, graph: AnyNode, possible: set[str]) -> None:
-    """Refuse an action with which a run would end in an UnknownActionError."""
+    """Refuse an action that would end a run with an UnknownActionError."""
     known = list(successors_of(node))
     if not any(action != "error" for action in known):
         return
@@ -232,13 +231,13 @@ def _check_ends(node: AnyNode, owner: str, graph: AnyNode, possible: set[str]) -
         listed = ", ".join(map(repr, known))
         raise GraphDefinitionError(
             f"{owner}: {node.name} - {action!r} leads nowhere, and its post() is declared to "
-            f"return {action!r}: wire it, as what follows it listens to {listed}, or leave it out "
+            f"return {action!r}: wire it, since its edges are {listed}, or leave it out "
             f"of the Literal.{closest(action, known)}"
         )
 
 
 def _declared_actions(kind: type[AnyNode]) -> set[str]:
-    """Return the actions in ``-> Literal[...]`` of ``post``; nothing when it says less."""
+    """Return the actions in ``-> Literal[...]`` of ``post``; nothing if it says less."""
     post = kind.post
     if "Literal" not in str(getattr(post, "__annotations__", {}).get("return", "")):
         return set()

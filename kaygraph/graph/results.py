@@ -1,4 +1,4 @@
-"""Which node of a graph is meant, whose results are to be read."""
+"""Finds the node of a graph whose results are read."""
 
 from collections.abc import Collection
 
@@ -12,14 +12,14 @@ SHOWN = 20  # names in an error
 
 
 def names_of(graph: AnyNode, wanted: AnyNode | str) -> Collection[str]:
-    """Return what events call a node of a graph, or of one within it; it may stand in several.
+    """Return the names, as in events, of a node of a graph or of one inside it.
 
     Raises:
         ValueError: There is no such node.
         TypeError: It is neither a node nor a name.
     """
     if not isinstance(wanted, str | BaseNode):
-        raise TypeError(f"results are those of a node, or of a node's name; got {wanted!r}")
+        raise TypeError(f"results() takes a node or the name of a node; got {wanted!r}")
     known = [*named(graph)]
     found = {name: node for name, node in known if wanted in (name, node)}
     if not found:
@@ -31,7 +31,7 @@ def names_of(graph: AnyNode, wanted: AnyNode | str) -> Collection[str]:
 
 
 def _with_results(name: str, node: AnyNode) -> str:
-    """Return the name of what has a node's results: of a pipeline its last stage."""
+    """Return the name of the node with a node's results: for a pipeline, its last stage."""
     parts = node.composition
     if parts.kind != "pipeline":
         return name

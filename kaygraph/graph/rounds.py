@@ -24,11 +24,11 @@ T = TypeVar("T")
 
 
 class _Rounds:
-    """What the rounds of a batch have in common.
+    """What the rounds of a batch share.
 
     Attributes:
-        frame: The frame of the batch: where the graph has its name.
-        inside: What ``Graph._inside`` makes of it, as long as the plan holds.
+        frame: The frame of the batch, in which the graph has its name.
+        inside: The result of ``Graph._inside``, valid as long as the plan.
         beside: Checks their writes against each other, or None.
     """
 
@@ -40,28 +40,28 @@ class _Rounds:
 
 
 async def _permitted(begin: Callable[[], Coroutine[Any, Any, T]], slot: Slot) -> T:
-    """Take the permits of a worker, then begin."""
+    """Take the permits of a worker, then start."""
     await slot.take()
     return await begin()
 
 
 async def _begun(begin: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Begin in the context of whoever awaits it."""
+    """Start in the context of the awaiting code."""
     return await begin()
 
 
 class BatchGraph(Graph):
     """A graph that is walked once for each mapping of params that ``prep`` returns.
 
-    ``post`` gets the last actions, in the order of the params. Nodes read theirs at
-    ``self.params``, laid over those of the graphs around.
+    ``post`` gets the last actions, in the order of the params. Nodes read the params as
+    ``self.params``, merged over those of the enclosing graphs.
 
     Args:
         start: As for Graph.
         max_workers: How many rounds run at once; 1 by default.
-        on_error: As for BatchNode, an item being a round.
+        on_error: As for BatchNode; an item is a round.
 
-    The other settings are those of Graph; ``deadline`` is a round's.
+    The other settings are those of Graph; ``deadline`` is per round.
     """
 
     max_workers: int = 1
@@ -74,7 +74,7 @@ class BatchGraph(Graph):
         super().__init__(start, **settings)  # type: ignore[misc]
 
     def post(self, shared: Any, prep_res: Any, exec_res: Any, /) -> Any:
-        """Return None: there is no one last action."""
+        """Return None: there is no single last action."""
         return None
 
     def _inner(self, frame: Frame) -> Frame:
@@ -85,9 +85,9 @@ class BatchGraph(Graph):
     async def _one_after_another(
         self, items: Iterable[Mapping[str, Any]], shared: Any, frame: Frame
     ) -> None:
-        """Walk once for each of the params, in a run that has no loop: in one and the same frame.
+        """Walk once for each of the params, in a run that has no loop, in a single frame.
 
-        Nothing outlives a round, so that nobody sees the params of the next.
+        Nothing outlives a round, so nothing sees the params of the next.
         """
         run, inner, slot = frame.run, self._inner(frame), Slot()
         name, shows = frame.name_of(self), inner.rules.show_items
@@ -97,14 +97,16 @@ class BatchGraph(Graph):
         place, context = PLACE.set(walk), FRAME.set(inside)
         try:
             for index, params in enumerate(items):
-                if run.draining:  # something had to wait: it is on a loop, where signals are heard
+                if (
+                    run.draining
+                ):  # something had to wait: it is on a loop, where signals are handled
                     return
                 try:
                     given = inside.params = self._params(params, inner)
                     if not plan.stale:
                         await walk.along(plan.first)  # type: ignore[arg-type]
                         continue
-                    if run.by_hand:  # what a hook has wired may need a loop
+                    if run.by_hand:  # nodes wired by a hook may need a loop
                         await sleep(0)
                     await self._walk_within(shared, inner, given)
                 except BaseException as error:
@@ -132,7 +134,7 @@ class BatchGraph(Graph):
         if self.max_workers > 1 and inner.checks_writes(self not in walked):
             beside = branches(self, shared, inner)
         elif frame.run.checking:
-            look(self, frame)  # what prep has written is not the first round's
+            look(self, frame)  # the writes of prep are not the first round's
         walk: RunItem = partial(self._round, _Rounds(shared, inner, beside))
         if (journal := frame.run.journal) is not None:
             walk = journal.apart(self, frame, walk)
@@ -141,7 +143,7 @@ class BatchGraph(Graph):
             prep_res,
             Work(walk),
             frame,
-            # Of this run alone: where it runs within one of its own rounds, that holds one.
+            # Only for this run: if it runs inside one of its own rounds, that holds one.
             caps=(frame.run.own_cap(self, lambda: Permits(self.max_workers)),),
             max_workers=self.max_workers,
             on_error=self.on_error,
@@ -165,7 +167,7 @@ class BatchGraph(Graph):
         frame = rounds.frame
         params = self._params(params, frame)
         plan = self._planned()
-        if plan is not rounds.plan:  # a hook may wire nodes anew
+        if plan is not rounds.plan:  # a hook may rewire nodes
             rounds.plan, rounds.inside = plan, self._inside(frame, plan)
         if rounds.beside is None:
             return self._walk(rounds.shared, frame, rounds.inside, params, plan, slot.cancelled)

@@ -1,4 +1,4 @@
-"""The tokens of a walk: where they stand, which began together, and which joins they hold up."""
+"""The tokens of a walk: their positions, which started together, and which joins they hold up."""
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -9,18 +9,18 @@ NONE: Mapping[int, int] = MappingProxyType({})
 
 
 class Fork:
-    """Tokens that began together, and how many of them are still under way.
+    """Tokens that started together, and how many of them are still moving.
 
-    A token that forks again is under way as long as one of those within is: what is counted are
-    tokens, not the tasks that may still have to learn that theirs have ended.
+    A token that forks again counts as moving while one of its own tokens is: tokens are counted,
+    not tasks, which may still have to learn that their tokens have ended.
     """
 
     __slots__ = ("around", "broken", "last", "live")
 
     def __init__(self, live: int, around: "Fork | None") -> None:
         self.live, self.around = live, around
-        self.last: Step | None = None  # where the last one stands, which goes on after the fork
-        self.broken = False  # one of them did not come to its end
+        self.last: Step | None = None  # the position of the last one, which goes on after the fork
+        self.broken = False  # one of them did not finish
 
     def ended(self) -> None:
         self.live -= 1
@@ -29,7 +29,7 @@ class Fork:
 
 
 class Tokens:
-    """Where the tokens of a walk stand, and which joins wait for them.
+    """The positions of the tokens of a walk, and the joins that wait for them.
 
     Tokens are counted by the mask of the joins that they hold up: a join may run when no mask that
     is left has its bit. The first waiting join in topological order always can, once nothing runs,
@@ -51,14 +51,14 @@ class Tokens:
         self.masks[step.mask] = self.masks.get(step.mask, 0) + 1
 
     def waits(self, step: Step, following: object) -> bool:
-        """Move a token to a join that waits already, and for more than this one, if it is so."""
+        """Move a token to a join if that already waits, and for more than this token."""
         if following not in self.waiting or self.masks[step.mask] == 1:
             return False
         self.masks[step.mask] -= 1
         return True
 
     def move(self, step: Step | None, following: Sequence[Step]) -> Sequence[Step]:
-        """Move a token along the edges followed; return the steps that begin now."""
+        """Move a token along the edges followed; return the steps that start now."""
         changed = False
         masks = self.masks
         if step is not None:

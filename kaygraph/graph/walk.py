@@ -36,13 +36,13 @@ from .tokens import Fork, Tokens
 
 NONE: Mapping[Any, Any] = MappingProxyType({})
 UNASKED: Callable[[], int] = int
-DRAINED = object()  # the action of a node that was not begun, as the run drains
+DRAINED = object()  # the action of a node that was not started, as the run drains
 
 Following = Step | tuple[Step, ...] | None  # where an action leads
 
 
 def _following(step: Step, action: Any) -> Following:
-    """Return where an action leads that is no string."""
+    """Return where an action leads that is not a string."""
     try:
         return step.after.get(action)
     except TypeError:  # it cannot be hashed: no action is like that
@@ -52,11 +52,11 @@ def _following(step: Step, action: Any) -> Following:
 class Walk:
     """One walk through a graph.
 
-    While one token is all there is, ``along`` is a plain loop. ``tokens`` exists from a fork
-    until a single token is left again. ``errors`` are on their way along an "error" edge. A
-    ``trail`` is kept where somebody checks for conflicting writes, in ``forks``; ``arrivals``
-    where a merge asks what the nodes before it came to. ``node`` is where the only token stands,
-    or the one that forked: a walk is the Place of its nodes.
+    While there is only one token, ``along`` is a plain loop. ``tokens`` exists from a fork until a
+    single token is left again. ``errors`` are those on their way along an "error" edge. A
+    ``trail`` is kept if writes are checked for conflicts, in ``forks``; ``arrivals`` if a merge
+    needs the outcomes of the nodes before it. ``node`` is the position of the only token, or of
+    the one that forked: a walk is the Place of its nodes.
     """
 
     action: str | None = None
@@ -64,23 +64,23 @@ class Walk:
     node: Any = None
     slot: Slot | None = None
     several = False
-    until = inf  # when its first time limit ends, by the clock of the loop
+    until = inf  # when its first time limit expires, by the clock of the loop
     forks: Set[Sequence[Step]] = frozenset()
 
     def __init__(self, graph: BaseNode[Any, Any], shared: Any, frame: Frame, plan: Plan) -> None:
         self.graph, self.shared, self.frame, self.plan = graph, shared, frame, plan
-        self.cancelled: Callable[[], int] | None = None  # tells it of the task, if it is known
+        self.cancelled: Callable[[], int] | None = None  # whether the task was cancelled, if known
         # Read at every step, or by every branch, which is cheapest from the instance.
         self.tokens: Tokens | None = None
         self.trail = inherited_trail() if frame.run.checking else None
         self.arrivals = Arrivals() if plan.merges else None
         self.plain = not frame.watched and self.arrivals is None
-        # Nobody looks at more than how nodes begin and end.
+        # Only the start and the end of nodes are observed.
         closely = self.arrivals is not None or frame.rules.slow_hook_s is not None
         journal = frame.run.journal
         self.tells = not closely and (journal is None or not journal.takes_snapshots)
-        # How many nodes may run, at most, before the loop has a turn: nodes that never suspend must
-        # not starve it. Never 0 where no node runs twice.
+        # How many nodes may run, at most, before the loop gets a turn: nodes that never suspend
+        # must not starve it. Never 0 if no node runs twice.
         self.turn = TURN if plan.loops and not frame.run.by_hand else -1
         if frame.watched:
             self.turn = READ_TURN
@@ -89,8 +89,8 @@ class Walk:
         """Walk from the start to the end; return the last action."""
         plan, frame = self.plan, self.frame
         frame.walk = self
-        # What is there already, or has no other place nearby, sets no variable: that takes longer
-        # than all else that begins a walk.
+        # No variable is set if it exists already, or no other place is near: that takes longer
+        # than everything else at the start of a walk.
         context = None if FRAME.get(None) is frame else FRAME.set(frame)
         near = PLACE.get()
         place = None if near is None or near.node is None else PLACE.set(self)
@@ -105,7 +105,7 @@ class Walk:
                 first = tuple(self.tokens.move(None, begins))
                 await self.along(await self._forked(first, None))
         finally:
-            frame.walk = None  # it knows the frame: no cycle may stay
+            frame.walk = None  # it knows the frame: avoid a reference cycle
             if place is not None:
                 PLACE.reset(place)
             if context is not None:
@@ -119,7 +119,7 @@ class Walk:
     async def along(self, step: Step | None, fork: Fork | None = None) -> Step | None:
         """Move a token until it ends.
 
-        The last token of a fork is handed back to the one that forked, as the step it stands on:
+        The last token of a fork is handed back to the one that forked, as its current step:
         so a loop around a fan-out does not nest deeper round by round.
         """
         shared, frame, run = self.shared, self.frame, self.frame.run
@@ -140,13 +140,13 @@ class Walk:
             if fork is None:
                 self.node = node
             else:
-                PLACE.set(step)  # in a task of its own
+                PLACE.set(step)  # in its own task
             try:
                 if not bare or run.marked:
                     action = await self._observed(step, action)
                 elif not unlimited or (in_line := node.in_line) is None:
                     action = await node.run_within(shared, frame)
-                else:  # as run_within, without a coroutine of its own
+                else:  # like run_within, without an extra coroutine
                     prep_is_async, post_is_async = in_line
                     result = node.prep(shared)
                     if prep_is_async or type(result) is CoroutineType:
@@ -163,7 +163,7 @@ class Walk:
                     self._ended(step, action)
             tokens = self.tokens
             if tokens is not None and fork is not None and bare and tokens.waits(step, following):
-                step = None  # at a join, for those that are still under way
+                step = None  # at a join, for those that are still moving
                 fork.ended()
             elif tokens is None and (
                 type(following) is Step or (fork is None and following is None)
@@ -181,7 +181,7 @@ class Walk:
         return None
 
     def _ended(self, step: Step, action: Any) -> None:
-        """A path ends quietly where nothing was to follow; any other action is a mistake."""
+        """A path ends quietly at a node without edges; any other action is a mistake."""
         if action is DRAINED:
             return
         self.action = action
@@ -194,7 +194,7 @@ class Walk:
             raise UnknownActionError(self.frame.name_of(step.node), action, list(known))
 
     async def _onward(self, step: Step, following: Following, fork: Fork | None) -> Step | None:
-        """Move a token that is one of several, or ends, or forks; return where it stands then."""
+        """Move a token that is one of several, or ends, or forks; return its position then."""
         if isinstance(following, Fan) and self.trail is None and self.tokens is None:
             masks = following.masks
             if masks is not None:
@@ -228,7 +228,7 @@ class Walk:
         return begun[0]
 
     def _end_checks(self, step: Step | None, fork: Fork | None) -> None:
-        """Check no more where the only token, at a join, knows all that was written before."""
+        """Stop checking if the only token, at a join, knows everything that was written before."""
         if self.trail is None or self.tokens is not None or fork is not None:
             return
         if step is not None and step.bit and self.trail.is_over():
@@ -236,7 +236,7 @@ class Walk:
             self.trail = None
 
     async def _forked(self, steps: Sequence[Step], around: Fork | None) -> Step | None:
-        """Move several tokens at once; return the step that the last of them stands on."""
+        """Move several tokens at once; return the current step of the last of them."""
         if around is not None:
             await raise_if_cancelled()
         fork = Fork(len(steps), around)
@@ -246,8 +246,8 @@ class Walk:
             tokens = map(self.along, steps, repeat(fork))
         else:
             tokens = map(self._along_branch, steps, repeat(fork), repeat(beside))
-        # Not within a branch: one stack would have to do for all forks. Nor where somebody checks
-        # what each step writes: those of a branch are not steps of the graph that forks.
+        # Not within a branch: one stack would have to do for all forks. Nor if each step's writes
+        # are checked: those of a branch are not steps of the graph that forks.
         at_once = around is None and not self.frame.run.checking
         try:
             with self.frame.run.beside:
@@ -255,7 +255,7 @@ class Walk:
                 gathering.add_all(tokens, at_once)
                 await gathering.ended()
         except CancelledError as error:
-            # The grace of a run that drains is over, and the branches have given what was done.
+            # The grace of a draining run is over, and the branches have handed over what was done.
             given = self.frame.drains and self.frame.run.expired and not fork.broken
             if not given or error.__cause__ is not None:
                 raise
@@ -287,7 +287,7 @@ class Walk:
         return beside
 
     def _failed(self, step: Step, fork: Fork | None, error: BaseException) -> Following:
-        """Return where the error of a node leads, or raise it where no edge takes it."""
+        """Return where the error of a node leads, or raise it if there is no such edge."""
         failure = awaited_cancelled(error) or error
         try:
             if not isinstance(failure, Exception):
@@ -296,10 +296,10 @@ class Walk:
                 return following
             raise failure
         finally:
-            del error, failure  # they hold this frame: no cycle may keep them alive
+            del error, failure  # they hold this frame: avoid a reference cycle
 
     def _interrupted(self, step: Step, fork: Fork | None, error: BaseException) -> None:
-        """Note where a token was cancelled, or ended by what is no Exception."""
+        """Note where a token was cancelled, or ended by something other than an Exception."""
         place = repr(self.frame.name_of(step.node))
         if isinstance(error, CancelledError):
             stopped_at(error, place)
@@ -315,7 +315,7 @@ class Walk:
         return end_check(self.frame, self.until, known, fork is not None, self.plan.loops)
 
     async def _end_at(self, node: BaseNode[Any, Any]) -> None:
-        """Raise the cancellation that has come, or that a timer holds which is due."""
+        """Raise the pending cancellation, or that of a timer that is due."""
         try:
             for _ in range(2):
                 await sleep(0)
@@ -325,10 +325,10 @@ class Walk:
             raise
 
     def _rerouted(self, step: Step, error: Exception) -> Following:
-        """Send the error of a node along its "error" edge; None: there is none to take."""
+        """Send the error of a node along its "error" edge; None: there is no such edge."""
         note_place(error, repr(self.frame.name_of(step.node)))
         following = step.after.get("error")
-        # A node may make an error of its cancellation; in a drained run nothing begins.
+        # A node may turn its cancellation into an error; in a drained run nothing starts.
         if following is None or is_cancelled() or self.frame.drains:
             if self.trail is not None:
                 self.trail.leave(step)
@@ -340,15 +340,15 @@ class Walk:
         return following
 
     def _send(self, error: Exception, following: Step | tuple[Step, ...]) -> None:
-        """Put an error on its way to the steps that an "error" edge leads to."""
+        """Send an error to the steps that an "error" edge leads to."""
         targets = (following,) if isinstance(following, Step) else following
         self.errors = {**self.errors, **{t: (*self.errors.get(t, ()), error) for t in targets}}
         self.frame.run.marked = True
 
     def _observed(self, step: Step, last: Any) -> Coroutine[Any, Any, Any]:
-        """Run a node that somebody observes, or on an error route, or while the run drains.
+        """Run a node that is observed, or on an error route, or while the run drains.
 
-        ``last`` is the action of the node before.
+        ``last`` is the action of the previous node.
         """
         run = self.frame.run
         if self.tells and not (run.marked or run.checking):
@@ -357,11 +357,11 @@ class Walk:
 
     async def _looked_at(self, step: Step, last: Any) -> Any:
         node, frame, errors = step.node, self.frame, self.errors.get(step, ())
-        if frame.drains:  # what has begun comes to its end, and nothing else begins
+        if frame.drains:  # what has started runs to its end, and nothing else starts
             if len(errors) > 1:
                 raise ExceptionGroup(f"{len(errors)} nodes failed", errors)
             if errors:
-                raise errors[0]  # the node that would handle it does not begin any more
+                raise errors[0]  # the node that would handle it does not start
             self.action = self.action if last is None else last
             return DRAINED
         if (journal := frame.run.journal) and self.tokens is None and not self.errors:
@@ -373,7 +373,7 @@ class Walk:
         return await self.arrivals.run(step, frame, partial(self._begun, node))
 
     def _resumed(self, journal: Recorder) -> Step | tuple[Step, ...]:
-        """Return where a recorded run goes on."""
+        """Return where a recorded run continues."""
         name = journal.first(self.shared)
         begins = self.plan.first if name is None else self.plan.named(name)
         if begins is None:
@@ -388,7 +388,7 @@ class Walk:
             FRAME.reset(context)
 
     def _taken(self, step: Step, errors: tuple[Exception, ...]) -> Exception:
-        """Take the error that a node is to handle; a join takes all that failed before it."""
+        """Take the error that a node must handle; a join takes all errors before it."""
         error, left = errors[0], errors[1:]
         if step.bit and left:
             error, left = ExceptionGroup(f"{len(errors)} nodes failed", errors), ()

@@ -1,1 +1,1 @@
-"""Several as one: branches by quorum or race, and map-reduce."""
+"""Groups: branches by quorum or race, and map-reduce."""

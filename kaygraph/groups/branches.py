@@ -19,29 +19,29 @@ from ..outcome import Outcome, status_of
 from ..run.frame import FRAME, Cell, Frame, Scope
 from ..run.recorder import Begin
 
-# Groups of which a run came to its end: what a plan keeps for the forks of a graph.
+# Groups that have completed a run: what a plan keeps for the forks of a graph.
 WALKED: "WeakSet[BranchGroup]" = WeakSet()
 
 
 class BranchGroup(BaseNode[Any, list[Any]]):
-    """A node whose branches run at once; it ends as soon as ``needed`` of them have succeeded.
+    """A node whose branches run concurrently; it ends as soon as ``needed`` of them succeed.
 
-    ``self.outcomes`` holds one Outcome a branch, in the order written, for the group's own
+    ``self.outcomes`` holds one Outcome per branch, in the order written, for the group's own
     ``post`` and for that of the next node. ``value`` is what the ``exec`` of the branch's last
     node returned. ``exec_res`` is the list of values of the branches that succeeded, in the order
     written.
 
     Args:
         branches: Nodes, chains (``a >> b``) or graphs.
-        needed: How many have to succeed; the rest are cancelled then, and waited for. None: all
+        needed: How many must succeed; then the rest are cancelled and awaited. None: all
             run to their end, and a failure is an outcome, not an error.
-        name: What the group is called in events, reports and drawings.
+        name: The group's name in events, reports and drawings.
 
     Raises:
-        Exception: From a run, when so many failed that ``needed`` cannot be reached: the one
-            error as itself, several as an ExceptionGroup in the order written. The other
-            branches are cancelled and waited for. What is no Exception is never an outcome:
-            it is raised in the same way, whatever is needed.
+        Exception: From a run, when so many failed that ``needed`` cannot be reached: a single
+            error as itself, several as an ExceptionGroup in the order written. The other branches
+            are cancelled and awaited. An error that is not an Exception never becomes an outcome:
+            it is raised in the same way, whatever ``needed`` is.
     """
 
     def __init__(self, *branches: Any, needed: int | None = None, name: str | None = None) -> None:
@@ -66,7 +66,7 @@ class BranchGroup(BaseNode[Any, list[Any]]):
 
     async def _exec(self, prep_res: Any, shared: Any, frame: Frame) -> list[Any]:
         path = f"{frame.name_of(self)}/"
-        rules = frame.rules.changed(whole=True)  # while a run drains, a group comes to its end
+        rules = frame.rules.changed(whole=True)  # while a run drains, a group runs to its end
         cells = [Cell() for _ in self.branches]
         beside, journal, needed = None, frame.run.journal, self.needed
         if journal is not None:
@@ -74,7 +74,7 @@ class BranchGroup(BaseNode[Any, list[Any]]):
         if len(cells) > 1 and frame.checks_writes(self not in WALKED):
             beside = branches(self, shared, frame)
         elif frame.run.checking:
-            look(self, frame)  # what prep has written is not the branch's
+            look(self, frame)  # the writes of prep are not the branch's
         loop = asyncio.get_running_loop()
         started = loop.time()
         ended = [started for _ in self.branches]
@@ -96,7 +96,7 @@ class BranchGroup(BaseNode[Any, list[Any]]):
                 self._outcome(index, task, cells[index], ended[index] - started)
                 for index, task in enumerate(tasks)
             ]
-            frame.scope = frame.scope or Scope()  # none yet where the group is all that runs
+            frame.scope = frame.scope or Scope()  # none yet if only the group runs
             frame.scope.keep(self, outcomes)
             if beside is not None:
                 beside.end()
@@ -115,7 +115,7 @@ class BranchGroup(BaseNode[Any, list[Any]]):
         return values
 
     def _judge(self, outcomes: Sequence[Outcome[Any]]) -> None:
-        """Raise an error where the outcomes are not enough: the branches are walked again then."""
+        """Raise an error if the outcomes are not enough: then the branches are walked again."""
 
     def _outcome(
         self, index: int, task: "asyncio.Task[None]", cell: Cell, seconds: float
@@ -134,10 +134,10 @@ async def _decided(tasks: "Sequence[asyncio.Task[None]]", needed: int | None) ->
     pending = set(tasks)
     while pending:
         done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-        if any(task.cancelled() for task in done):  # by itself: we have cancelled nobody yet
+        if any(task.cancelled() for task in done):  # by itself: nothing was cancelled by us yet
             raise asyncio.CancelledError
         if not all(isinstance(error, Exception) for error in errors_of(done)):
-            return False  # as everywhere, it is no failure that could be borne
+            return False  # as everywhere, it is not a failure that could be tolerated
         if needed is not None:
             failed = len(errors_of(task for task in tasks if task.done()))
             if len(tasks) - len(pending) - failed >= needed:
@@ -155,9 +155,9 @@ async def _walked(
     beside: Branches | None,
     ended: list[float],
 ) -> None:
-    """Walk one branch, and note when it has ended.
+    """Walk one branch, and record when it has ended.
 
-    No closure: an error of the branch may lead to it, and is kept in an outcome.
+    Not a closure: an error of the branch may refer to it, and is kept in an outcome.
     """
     FRAME.set(frame)
     if beside is not None:
@@ -201,12 +201,12 @@ def all_of(*branches: Any, name: str | None = None) -> BranchGroup:
 
 
 def first_of(*branches: Any, name: str | None = None) -> BranchGroup:
-    """The first to succeed wins, the rest are cancelled; raises only when all fail."""
+    """The first to succeed wins, the rest are cancelled; raises only if all fail."""
     return BranchGroup(*branches, needed=1, name=name)
 
 
 def at_least(needed: int, /, *branches: Any, name: str | None = None) -> BranchGroup:
-    """A quorum: ``needed`` must succeed, the rest are cancelled then."""
+    """A quorum: ``needed`` must succeed, then the rest are cancelled."""
     return BranchGroup(*branches, needed=check_count("needed", needed), name=name)
 
 

@@ -1,12 +1,12 @@
-"""The values of each key: one as it is, several in a list."""
+"""The values of each key: one as itself, several in a list."""
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-# How many values of a key are gathered before they are combined again: what is made of lists or
-# sets grows, and would be copied for each that comes.
+# How many values of a key are gathered before they are combined again: results from lists or
+# sets grow, and would be copied for each new value.
 COMBINE_AT = 64
-# What is made of these does not grow with them, so it is made at once.
+# Results from these do not grow, so they are combined at once.
 NUMBERS = frozenset({int, float, complex})
 NOTHING = frozenset[type]()
 ABSENT: Any = object()
@@ -36,9 +36,9 @@ class Part(NamedTuple):
 def grouped(
     pairs: Iterable[Any], combine: Combine | None, refusal: Callable[[Any], Exception]
 ) -> Part:
-    """Return the values of each key, combined where there is a ``combine``.
+    """Return the values of each key, combined if there is a ``combine``.
 
-    ``refusal`` returns the error for what is no pair.
+    ``refusal`` returns the error for something that is not a pair.
     """
     if type(pairs) is ITEMS_OF_A_DICT:  # no key is in it twice
         return part_of(pairs.mapping)  # type: ignore[attr-defined]
@@ -68,7 +68,7 @@ def add(
 
 
 def combined(groups: Groups, combine: Combine) -> Part:
-    """Return the groups with one value a key."""
+    """Return the groups with one value per key."""
     values = [
         combine(key, list(value)) if type(value) is Several else value
         for key, value in groups.items()
@@ -81,10 +81,10 @@ def part_of(groups: Mapping[Any, Any]) -> Part:
 
 
 def merge(part: Part, into: Groups, combine: Combine | None) -> None:
-    """Add the values of an item to those that are there.
+    """Add the values of an item to the groups.
 
-    Strings that stay are copied. They were made among many that go, and would keep a little of each
-    piece of memory in use: what the next items make would be scattered over the gaps.
+    Strings that stay are copied. They were created among many that go, and would keep a little of
+    each piece of memory in use, so that what the next items create is scattered over the gaps.
     """
     known_of = into.get
     numbers = NUMBERS if combine is not None else NOTHING
@@ -106,7 +106,7 @@ def merge(part: Part, into: Groups, combine: Combine | None) -> None:
 
 
 def dealt(groups: Groups, parts: int) -> list[Part]:
-    """Return the keys in so many parts of about the same size, in their order."""
+    """Return the keys in this many parts of about the same size, in their order."""
     (keys, values), size = part_of(groups), max(1, -(-len(groups) // parts))
     starts = range(0, len(keys), size)
     return [Part(keys[at : at + size], values[at : at + size]) for at in starts]

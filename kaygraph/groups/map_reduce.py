@@ -36,16 +36,16 @@ class MapReduceNode(BaseNode[Any, dict[Any, Any]], Limits):
     ``prep`` returns the items; ``exec_res`` is ``{key: reduce(key, values)}``, one partition's
     keys after another's. ``map`` and ``reduce`` are written ``def`` (they run in threads, or where
     ``run_in`` says) or ``async def``; ``map`` returns or yields pairs. Items are mapped, combined
-    and shuffled at the same time; reducing begins when all are. A key's values come in the order
-    in which their items were done, so a ``reduce`` that cares for order has to sort.
+    and shuffled concurrently; reducing starts when all are done. The values of a key come in the
+    order in which their items ended, so a ``reduce`` that depends on the order has to sort.
 
     Args:
-        map_workers: How many items are mapped at once; 4 by default. Unless you say how many,
-            several threads run at once only while they leave the interpreter free: a ``def map``
-            that computes in Python gains nothing by them, one that waits does.
+        map_workers: How many items are mapped at once; 4 by default. With the default, several
+            threads run at once only while they leave the interpreter free: a ``def map`` that
+            computes in Python gains nothing from them, one that waits does.
         reduce_workers: How many partitions are reduced at once, likewise; 2 by default.
-        partitions: How many parts the keys are spread over; as many as ``reduce_workers`` unless
-            told.
+        partitions: How many parts the keys are spread over; by default as many as
+            ``reduce_workers``.
         max_waiting: How many items (and partitions) may wait while others go on, as for
             ParallelBatchNode.
 
@@ -102,23 +102,23 @@ class MapReduceNode(BaseNode[Any, dict[Any, Any]], Limits):
     def map(self, item: Any, /) -> Any:
         """Return or yield ``(key, value)`` pairs for an item.
 
-        The items of a dict, as of ``Counter(words).items()``, are taken up fastest.
+        The items of a dict, such as ``Counter(words).items()``, are fastest.
         """
         raise NodeDefinitionError(f"{type(self).__name__} must define map(self, item)")
 
     def combine(self, key: Any, values: list[Any], /) -> Any:
         """Return one value for several of the same key, as if ``map`` had yielded it.
 
-        Called where ``map`` runs, and again as values come together: numbers in pairs, anything
-        else when 64 are there. Not called unless overridden.
+        Called where ``map`` runs, and again when values meet: numbers in pairs, anything
+        else in groups of 64. Not called unless overridden.
         """
         raise NodeDefinitionError(f"{type(self).__name__} defines no combine")
 
     def partition(self, key: Hashable, /) -> int:
         """Return a whole number; keys for which it is the same (modulo) are reduced together.
 
-        Not called unless overridden: keys are then dealt out evenly, in the order in which they
-        came. This one is the same in every process, unlike ``hash``.
+        Not called unless overridden: by default keys are dealt out evenly, in the order in which
+        they came. This one is the same in every process, unlike ``hash``.
         """
         return _stable_hash(key)
 
@@ -135,7 +135,9 @@ class MapReduceNode(BaseNode[Any, dict[Any, Any]], Limits):
         return within(self.batch_deadline, "batch_deadline", repr(self.name), phases)
 
     async def _map_and_reduce(self, prep_res: Any, frame: Frame) -> dict[Any, Any]:
-        if self._phases is None:  # once per node: its caps hold over all that it does in a run
+        if (
+            self._phases is None
+        ):  # once per node: its caps apply to everything that it does in a run
             self.__dict__["_phases"] = (_Map(self), _Reduce(self))
         assert self._phases is not None
         mapper, reducer = self._phases
@@ -152,9 +154,9 @@ class MapReduceNode(BaseNode[Any, dict[Any, Any]], Limits):
 
         mapping.bare, mapping.work = None, mapped._replace(run=run)
         await mapping.run()
-        if frame.drains and frame.run.expired:  # of half of the values no key can be reduced
+        if frame.drains and frame.run.expired:  # no key can be reduced from half of its values
             raise asyncio.CancelledError
-        # What was mapped is reduced, even where the run drains.
+        # What was mapped is reduced, even while the run drains.
         frame = frame.derive(rules=frame.rules.changed(whole=True))
         if self._divides:
             parts = [part_of(known) for known in groups if known]
@@ -185,7 +187,7 @@ class MapReduceNode(BaseNode[Any, dict[Any, Any]], Limits):
 
     @property
     def _divides(self) -> bool:
-        """Whether it says itself which keys go together."""
+        """Whether the class itself decides which keys go together."""
         return _is_given(self.partition, MapReduceNode.partition)
 
     @property
@@ -195,7 +197,7 @@ class MapReduceNode(BaseNode[Any, dict[Any, Any]], Limits):
     def _spread(self, pairs: Iterable[tuple[Any, Any]]) -> list[Part]:
         """Group an item's pairs by partition and key, and combine them."""
         if not isinstance(pairs, Iterable) or isinstance(pairs, Mapping | str):
-            raise self._no_pairs(pairs)  # of a dict the keys would be taken, which may be pairs
+            raise self._no_pairs(pairs)  # a dict would yield its keys, which may be pairs
         return self._shuffled(grouped(pairs, self._combine, self._no_pairs))
 
     def _shuffled(self, grouped: Part) -> list[Part]:
@@ -218,7 +220,7 @@ def _is_given(hook: Any, inherited: Any) -> bool:
 
 
 def _is_default(node: MapReduceNode, setting: str) -> bool:
-    """Whether a setting is given neither to a node nor by its class."""
+    """Whether a setting is set neither on a node nor by its class."""
     classes = type(node).__mro__
     owners = (node, *classes[: classes.index(MapReduceNode)])
     return not any(setting in vars(owner) for owner in owners)
@@ -239,7 +241,7 @@ def _stable_hash(key: Hashable) -> int:
     if isinstance(key, str):
         return crc32(key.encode(errors="surrogatepass"))
     if isinstance(key, Number):
-        return hash(key)  # of numbers alone it does not differ from process to process
+        return hash(key)  # for numbers it is the same in every process
     if isinstance(key, tuple):
         return crc32(repr([_stable_hash(part) for part in key]).encode())
     if isinstance(key, frozenset):
@@ -247,7 +249,7 @@ def _stable_hash(key: Hashable) -> int:
     return crc32(repr(key).encode(errors="surrogatepass"))
 
 
-# What holds for each call of map and of reduce.
+# The settings of each call of map and of reduce.
 SHARED = (
     "retry", "timeout", "deadline", "run_in", "memory_limit", "start_timeout", "chunksize", "rate",
     "breaker", "max_waiting",
@@ -265,15 +267,15 @@ class _Phase(ParallelBatchNode[Any, Any]):
         super().__init__(owner.max_retries, owner.wait, max_workers=workers, on_error=on_error)
         self.owner = owner
         self.__dict__["_one_at_first"] = _is_default(owner, setting)
-        # What a generator yields is taken up where it runs.
+        # The values of a generator are taken where it runs.
         kind = "async" if "async" in kind_of(getattr(owner, self.hook)) else "sync"
         self.__dict__["exec_kind"] = kind
         self.__dict__["keyed"] = owner.keyed  # type: ignore[attr-defined]
         self._set_all({name: getattr(owner, name) for name in SHARED})
 
     def __getstate__(self) -> dict[str, Any]:
-        """Its owner goes to a process without what the engine reads here, as it does itself."""
-        from ..executors.sending import stripped  # pickle loads where it is used
+        """Its owner is pickled without what the engine reads here, like the node itself."""
+        from ..executors.sending import stripped  # imported only when needed
 
         return {**super().__getstate__(), "owner": stripped(self.owner)}
 
@@ -281,7 +283,7 @@ class _Phase(ParallelBatchNode[Any, Any]):
 class _Map(_Phase):
     name = "map"
     hook = "map"
-    ordered = False  # what each comes to is taken up as soon as it is there
+    ordered = False  # each result is taken as soon as it is there
 
     def __init__(self, owner: MapReduceNode) -> None:
         super().__init__(owner, owner.on_error)

@@ -247,6 +247,7 @@ class Slot:
 
     def leave_task(self) -> None:
         """Let go of what belongs to its task: its time limits and its context."""
+        self.context = self.cancelled = None  # which know this slot: avoid a reference cycle
         if self.timer is not None:
             self.timer.close()
             self.timer = None

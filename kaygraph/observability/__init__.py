@@ -1,1 +1,1 @@
-"""Who watches a run: write conflicts, slow hooks, the report. Unwatched runs pay nothing."""
+"""Observation of runs: write conflicts, slow hooks, reports, logs, traces. Free if unused."""

@@ -1,11 +1,11 @@
-"""Branches that run at once and write the same key of ``shared``: seen by what a step has changed.
+"""Write conflicts: parallel branches that write the same key of ``shared``, found step by step.
 
 Nothing but the step itself runs between two of a node's waits, so what has changed after it was
-written by that node. The writes of a branch between two forks or joins are a *segment*, and a
-branch knows which segments came before it. A write on top of one that it does not know would have
-come out otherwise in another order.
+written by that node. The writes of a branch between two forks or joins form a *segment*, and a
+branch knows which segments came before it. A write over one that it does not know would have
+had another result in another order.
 
-What a branch knows, its view, stands in a context variable, which tasks copy by themselves.
+What a branch knows, its view, is in a context variable, which tasks copy automatically.
 """
 
 import warnings
@@ -23,7 +23,7 @@ from ..run.joining import VIEW, Sees
 from ..run.run import Run
 from .steps import stepped
 
-# A larger store is checked only when that is asked for: every look goes through all of its keys.
+# A larger store is checked only on request: every check goes through all of its keys.
 MOST_KEYS = 1000
 
 MISSING = object()
@@ -34,7 +34,7 @@ _reported: WeakKeyDictionary[Run, Reported] = WeakKeyDictionary()
 
 
 class Level:
-    """Where branches part ways, and what its graph says of conflicts between them."""
+    """Where branches fork, and how their graph treats conflicts between them."""
 
     __slots__ = ("mode",)
 
@@ -43,7 +43,7 @@ class Level:
 
 
 class Write(NamedTuple):
-    """The last write of a key: its segment (one bit), who it was, in which branches of branches."""
+    """The last write of a key: its segment (one bit), its node, and the nested branches of that."""
 
     segment: int
     name: str
@@ -51,11 +51,11 @@ class Write(NamedTuple):
 
 
 class Writes:
-    """What branches that run at once have written to the top level of ``shared``.
+    """What parallel branches have written to the top level of ``shared``.
 
     Args:
         shared: A dict, another mapping, or an object whose attributes are the keys.
-        most_keys: With more keys than this nobody looks any more.
+        most_keys: With more keys than this, checking stops.
     """
 
     __slots__ = ("_shared", "known", "last", "most_keys", "segments")
@@ -85,7 +85,7 @@ class Writes:
         )
 
     def changes(self) -> list[Any]:
-        """Return the keys that have changed since the last look, and take note of them."""
+        """Return the keys that have changed since the last check, and record them."""
         store, known = self.store, self.known
         if len(store) >= len(known) and all(map(is_, store, known)):
             changed = list(compress(known, map(is_not, store.values(), known.values())))
@@ -98,7 +98,7 @@ class Writes:
         return changed
 
     def pass_over(self) -> None:
-        """Take what was written between two steps for nobody's: a task of a hook, say."""
+        """Attribute writes between two steps to no node: they may be those of a hook's task."""
         if self.changed():
             self.known = dict(self.store)
 
@@ -120,17 +120,17 @@ class View:
         self.error: Exception | None = None
 
     def sees(self, shared: Any) -> bool:
-        """Whether it is this store to which writes are seen."""
+        """Whether this is the store whose writes are tracked."""
         return self.writes.is_of(shared)
 
     def close(self) -> int:
-        """End the segment, as others are to know it from now on; return all that is known."""
+        """End the segment, which others know from now on; return everything that is known."""
         self.seen |= self.own
         self.own = 0
         return self.seen
 
     def look(self, name: str, run: Run) -> None:
-        """Note what a node has written in the step that has just ended."""
+        """Record what a node wrote in the step that just ended."""
         if not self.writes.changed():
             return
         writes = self.writes
@@ -150,7 +150,7 @@ class View:
         reported.update([(key, other, name), (key, name, other)])
         who = f"node {name!r}, twice at once," if name == other else f"nodes {other!r} and {name!r}"
         message = (
-            f"{who} run in branches beside each other and both write shared[{key!r}]: which value "
+            f"{who} run in parallel branches and both write shared[{key!r}]: which value "
             "stays depends on their order. Write different keys and join them afterwards, wire one "
             "after the other, or allow it with Graph(on_conflict='ignore')"
         )
@@ -166,7 +166,7 @@ class View:
             self.error = error  # and not in the middle of a step
 
     def settle(self) -> None:
-        """Raise the conflict that a look has found, where that is an error."""
+        """Raise the conflict that a check found, if that is an error."""
         if self.error is not None:
             error, self.error = self.error, None
             raise error
@@ -179,10 +179,10 @@ def _view() -> View | None:
 
 
 async def checked(work: Coroutine[Any, Any, Any], node: Any, frame: Frame) -> Any:
-    """Await a node's work, with a look at each of its steps.
+    """Await a node's work, and check each of its steps.
 
     Raises:
-        WriteConflictError: It has written what another branch has, where that is an error; an
+        WriteConflictError: It wrote a key of another branch, and that is an error; an
             error of its own is the context.
     """
     view = _view()
@@ -199,7 +199,7 @@ async def checked(work: Coroutine[Any, Any, Any], node: Any, frame: Frame) -> An
 
 
 class Branches:
-    """Branches that begin at once, each with a view of its own, and what is known after them.
+    """Branches that start together, each with its own view, and what is known after them.
 
     Made in the task that goes on after them; ``end`` is called there.
     """
@@ -218,11 +218,11 @@ class Branches:
         self.known = view.close()
 
     def enter(self, known: int = 0) -> Reset[Sees | None]:
-        """Begin a branch in the current context; it knows these segments as well."""
+        """Start a branch in the current context; it knows these segments too."""
         return VIEW.set(View(self.view.writes, self.view.seen | known, self.levels))
 
     def leave(self) -> None:
-        """Keep what the branch of this context knows for what comes after all of them."""
+        """Keep what the branch of this context knows for the code after all of them."""
         view = _view()
         assert view is not None
         self.known |= view.close()
@@ -237,12 +237,12 @@ class Branches:
             VIEW.reset(reset)
 
     def joined(self) -> None:
-        """Go on with what was kept, as one of the branches where these are the outermost."""
+        """Go on with what was kept, as one of the branches if these are the outermost."""
         self.view.seen |= self.known
         self.view.levels = self.view.levels or self.levels
 
     def end(self) -> None:
-        """Go on with what was kept; nobody looks any more where these were the outermost."""
+        """Go on with what was kept; checking stops if these were the outermost."""
         self.joined()
         if self._reset is not None:
             VIEW.reset(self._reset)
@@ -251,7 +251,7 @@ class Branches:
 
 
 def branches(node: Any, shared: Any, frame: Frame) -> Branches | None:
-    """Begin with several branches of a node, after what its ``prep`` has written; None: unseen."""
+    """Start several branches of a node, after the writes of its ``prep``; None: not tracked."""
     look(node, frame)
     if _view() is None and not _can_be_seen(shared, frame):
         return None
@@ -259,7 +259,7 @@ def branches(node: Any, shared: Any, frame: Frame) -> Branches | None:
 
 
 def look(node: Any, frame: Frame) -> None:
-    """Note what a node has written so far: what runs within it begins, with names of its own."""
+    """Record what a node has written so far: its inner nodes start, with their own names."""
     view = _view()
     if view is not None:
         view.look(frame.name_of(node), frame.run)
@@ -267,7 +267,7 @@ def look(node: Any, frame: Frame) -> None:
 
 
 def _can_be_seen(shared: Any, frame: Frame) -> bool:
-    """Whether writes to the store can be seen, and the store is small or checks were asked for."""
+    """Whether writes to the store can be tracked, and it is small or checks are requested."""
     mode = frame.rules.on_conflict
     contents = contents_of(shared)
     if contents is None:
@@ -275,7 +275,7 @@ def _can_be_seen(shared: Any, frame: Frame) -> bool:
         if mode is not None and (what := (type(shared), "", "")) not in reported:
             reported.add(what)
             warnings.warn(
-                f"on_conflict={mode!r} sees no writes to a {type(shared).__name__}, which has "
+                f"on_conflict={mode!r} cannot track writes to a {type(shared).__name__}, which has "
                 "neither keys nor attributes: use a dict or a dataclass",
                 WriteConflictWarning,
                 stacklevel=2,
@@ -285,7 +285,7 @@ def _can_be_seen(shared: Any, frame: Frame) -> bool:
 
 
 class Place(Protocol):
-    """A node's place in a plan, as far as its joins are concerned: see ``Step``."""
+    """A node's place in a plan, with regard to joins: see ``Step``."""
 
     @property
     def bit(self) -> int: ...
@@ -297,7 +297,7 @@ class Place(Protocol):
 class Trail:
     """What the tokens of one walk know of each other's writes.
 
-    A join begins after all that could have come to it: those who have arrived, and those who have
+    A join starts after all tokens that could have come to it: those that arrived, and those that
     left the last step from which they could.
     """
 
@@ -307,7 +307,7 @@ class Trail:
         self._arrived: dict[Place, int] = {}
 
     def leave(self, step: Place, following: Sequence[Place] = ()) -> None:
-        """Note what the token knows that goes on from a step to others."""
+        """Record what the token knows that moves from a step to others."""
         view = _view()
         assert view is not None
         onward = joins = 0
@@ -315,7 +315,7 @@ class Trail:
             onward |= target.mask
             joins |= target.bit
         if following and not joins and not step.mask & ~onward:
-            return  # it still holds up all the joins that it has held up
+            return  # it still holds up all joins that it held up
         known = view.close()
         if known:
             self._left[step.mask] = self._left.get(step.mask, 0) | known
@@ -338,13 +338,13 @@ class Trail:
             view.seen |= self.before(step)
 
     def is_over(self) -> bool:
-        """Whether nobody has to look any more: the only token knows all that was written."""
+        """Whether checking can stop: the only token knows everything that was written."""
         view = _view()
         assert view is not None
         return self._outermost is not None and not view.writes.segments & ~view.close()
 
     def end(self) -> None:
-        """Let who comes after the walk know all that was written in it."""
+        """Make everything written in the walk known to the code after it."""
         view = _view()
         if view is not None:
             for known in self._left.values():

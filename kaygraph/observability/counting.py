@@ -28,14 +28,14 @@ from .figures import NodeFigures, RoundFigures, WorkerFigures
 from .processors import ready_s
 from .timeline import NOTED, Timeline
 
-LOOK_S = 0.05  # between two looks at the memory of the process
+LOOK_S = 0.05  # between two readings of the memory of the process
 
 
 class ItemsCounted(CountsItems):
-    """An observer that counts and measures, and keeps what it finds.
+    """An observer that counts and measures, and keeps the figures.
 
     Args:
-        timeline: Is told what workers do when; None: nobody wants to know.
+        timeline: Records what workers do when; None: not recorded.
     """
 
     def __init__(self, timeline: Timeline | None) -> None:
@@ -105,11 +105,11 @@ class ItemsCounted(CountsItems):
 
     @property
     def counts_items(self) -> bool:
-        """Whether it need not be called for each item; a subclass may want to be."""
+        """Whether it need not be called for each item; a subclass may override that."""
         return type(self).__call__ is ItemsCounted.__call__
 
     def counter_of(self, node: str, whole: bool) -> "ItemCounter":
-        """Return what counts the items of a node, for the engine."""
+        """Return the counter of a node's items, for the engine."""
         figures = self._figures(node)
         figures.is_whole = whole
         return ItemCounter(self, figures)
@@ -210,13 +210,13 @@ class ItemsCounted(CountsItems):
         self.loop_cpu_s += max(0.0, time.thread_time() - loop_cpu_s)
         self._ready_s += max(0.0, ready_s() - waited_s)
         self._look(at)
-        if (peak := peak_resident()) > memory:  # it has never held as much before
+        if (peak := peak_resident()) > memory:  # a new maximum
             self.memory = max(self.memory, peak)
         self._began, self._look_at = None, inf
 
 
 class ItemCounter:
-    """Adds the items of one node that begin, and that end well, to a report."""
+    """Adds the items of one node that start and that succeed to a report."""
 
     __slots__ = ("_figures", "_report", "_workers")
 

@@ -19,7 +19,7 @@ class WorkerFigures:
 
     items: int = 0
     work_s: float = 0.0
-    # For the timeline: what of that it has, and from when on an item reaches into another bin.
+    # For the timeline: what it already has, and when an item reaches into another bin.
     noted_s: float = field(default=0.0, repr=False, compare=False)
     due: float = field(default=inf, repr=False, compare=False)
 
@@ -46,17 +46,17 @@ class NodeFigures:
             has none of its own: its parts have figures of their own.
         longest_s: The most that one item spent in ``exec``.
         cpu_s: The processor time of a ``def exec``, in threads and processes too.
-        queued_s: The time in line for permits, keys and rates, summed over workers; ``queued_for``
-            has it by the setting that was waited for.
+        queued_s: The time spent waiting for permits, keys and rates, summed over workers;
+            ``queued_for`` has it by setting.
         pickup_s: How long finished results of threads waited for the event loop.
         memory: The most that a worker process held; 0 without processes.
         start_s: The time until worker processes had started, summed over them.
         cached: Items whose result a Cache had; they are among those that are ok.
         in_flight: Calls of ``exec`` that run now; ``peak`` is the most there were. An item that
-            waits for its next attempt is none.
+            waits for its next attempt does not count.
         waiting: Items that wait for their next attempt now.
-        limit: What ``max_workers="auto"`` has found.
-        stage_workers: Of a pipeline's stage, as the four that follow: its workers, the items that
+        limit: The current limit of ``max_workers="auto"``.
+        stage_workers: For a pipeline's stage, like the next four: its workers, the items that
             came in, and the time its workers were busy, had no input (``starved_s``) and had no
             room for output (``blocked_s``), each summed over the workers.
     """
@@ -85,22 +85,22 @@ class NodeFigures:
     starved_s: float = 0.0
     blocked_s: float = 0.0
     is_whole: bool = False
-    # For the timeline: when it is to note what the node is at.
+    # For the timeline: when to record the node's state next.
     due: float = field(default=inf, repr=False, compare=False)
 
     @property
     def queued_s(self) -> float:
-        """The time in line, summed over workers."""
+        """The time spent waiting for permits, keys and rates, summed over workers."""
         return sum(self.queued_for.values())
 
     @property
     def ended(self) -> int:
-        """How many items have ended, however they did."""
+        """How many items have ended, in any way."""
         return sum(self.items.values())
 
     @property
     def workers_at_once(self) -> int:
-        """How many workers took items at once, without those that stood in while items waited."""
+        """How many workers took items at once, without the stand-ins for waiting items."""
         if self.retries or "limit_by" in self.queued_for:
             return max(1, self.peak)
         return max(self.peak, len(self.workers))
@@ -116,7 +116,7 @@ class NodeFigures:
         return self.busy_s / self.stage_workers if self.stage_workers else 0.0
 
     def add(self, usage: Usage) -> None:
-        """Add what an item took."""
+        """Add the usage of an item."""
         self.cpu_s += usage.cpu_s
         self.pickup_s += usage.pickup_s
         self.memory = max(self.memory, usage.memory)
@@ -127,7 +127,7 @@ class NodeFigures:
             self.queued_for[usage.queued_for] = before + usage.queued_s
 
     def share_of(self, seconds: float) -> float:
-        """Return the share of the stage's time that these seconds of its workers are."""
+        """Return these seconds of its workers as a share of the stage's time."""
         whole = self.busy_s + self.starved_s + self.blocked_s
         return seconds / whole if whole else 0.0
 
@@ -165,14 +165,14 @@ class NodeFigures:
         return row
 
     def row(self) -> tuple[object, ...]:
-        """Return what a table shows of the node."""
+        """Return the node's row of a table."""
         items = max(self.ended, self.stage_items)
         failed = self.items["failed"] + self.items["timed_out"]
         seconds = ("", "") if self.is_whole else (f"{self.work_s:.3f}", f"{self.longest_s:.3f}")
         return (redacted(self.name), items, failed, self.retries, self.peak, *seconds)
 
     def told(self) -> str:
-        """Return what a timeline says of the node beside its name, in a few words."""
+        """Return a short note for a timeline, next to the node's name."""
         if self.stage_workers:
             shares = (
                 (self.busy_s, "busy"),
@@ -202,7 +202,7 @@ class NodeFigures:
         if self.cpu_s:
             text += f", CPU {self.cpu_s:.3f} s"
         if self.queued_s:
-            text += f", in line for {'/'.join(self.queued_for)} {self.queued_s:.3f} s"
+            text += f", waiting for {'/'.join(self.queued_for)} {self.queued_s:.3f} s"
         if self.start_s:
             text += f", starting processes {self.start_s:.3f} s"
         if self.memory:

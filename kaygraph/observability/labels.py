@@ -1,4 +1,4 @@
-"""Names and messages as telemetry systems take them: valid Unicode, without secrets, not many."""
+"""Names and messages for telemetry systems: valid Unicode, without secrets, few of them."""
 
 from collections.abc import Mapping
 
@@ -6,8 +6,8 @@ from .._formatting import error_text, redacted
 from ..run.spans import Attribute
 
 LONGEST = 200  # characters of a name
-MOST_LABELS = 1000  # names for which a metric has series of its own
-OTHERS = "(others)"  # what all further names have together
+MOST_LABELS = 1000  # names that have their own series in a metric
+OTHERS = "(others)"  # shared by all further names
 
 
 def clean(text: str) -> str:
@@ -46,7 +46,7 @@ def cleaned(attributes: Mapping[str, Attribute]) -> dict[str, Attribute]:
 
 
 def exception(error: BaseException) -> dict[str, str]:
-    """Return what an event says of an error: its type and message, without its secrets."""
+    """Return what an event reports about an error: its type and message, without its secrets."""
     kind = type(error)
     return {
         "exception.type": clean(f"{kind.__module__}.{kind.__qualname__}"),
@@ -55,7 +55,7 @@ def exception(error: BaseException) -> dict[str, str]:
 
 
 class Labels:
-    """The labels of nodes; at most so many, whatever nodes are called."""
+    """The labels of nodes; a limited number, whatever the names."""
 
     def __init__(self, most: int = MOST_LABELS) -> None:
         self._most = most

@@ -24,35 +24,35 @@ from ..run.frame import FRAME
 if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
-# A line has its own time; what workers do and what items take is for the report.
+# A line has its own time; what workers do and what items use is for the report.
 LEFT_OUT = ("at", "worker", "whole", "usage", "waiting")
 
 
 class StructlogObserver:
-    """An observer that writes the run to structlog: a line where a node begins, and where it ends.
+    """An observer that writes the run to structlog: a line when a node starts and when it ends.
 
     ``graph.run(shared, observers=[StructlogObserver()])``
 
-    What begins, and what hooks say, is for debugging; what has ended is information, with its
-    ``seconds``. An item has a line, with its ``item`` and the attempts, where it fails or is tried
-    again: a warning, as is a node that fails; a run that fails is an error. Every line says
+    Starts, and what hooks say, are logged at debug level; ends at info level, with their
+    ``seconds``. An item has a line, with its ``item`` and the attempts, when it fails or is
+    retried: a warning, as for a node that fails; a run that fails is an error. Every line has
     ``run``, as those of ``self.log`` do, and what is bound to structlog's context variables. An
-    error stands as its class and message, without its secrets.
+    error is given by its class and message, without its secrets.
 
     Raises:
         TypeError: ``logger`` is not a logger of structlog.
 
     Args:
-        logger: Where the lines go; by default ``structlog.get_logger()``, and so wherever the
+        logger: Where the lines go; by default ``structlog.get_logger()``, so wherever the
             program has configured structlog to write.
-        items: Whether items that begin, and that end well, have lines as well, for debugging.
+        items: Whether items that start and that succeed have lines too, at debug level.
             Without them such items cost nothing.
     """
 
     def __init__(
         self, logger: "FilteringBoundLogger | None" = None, *, items: bool = False
     ) -> None:
-        import structlog  # loads where it is used
+        import structlog  # imported only when needed
 
         # Nothing is asked of a lazy logger here: its first use may freeze structlog's settings.
         if logger is not None and (isinstance(logger, type) or not hasattr(logger, "bind")):
@@ -77,7 +77,7 @@ class StructlogObserver:
 
 
 class RunLog(StructlogObserver):
-    """A StructlogObserver that writes a line for each event, of items too.
+    """A StructlogObserver that writes a line for each event, also of items.
 
     Args:
         logger: As for StructlogObserver.
@@ -88,14 +88,14 @@ class RunLog(StructlogObserver):
 
 
 def level_of(event: Event) -> str:
-    """Return how much attention an event asks for."""
+    """Return the log level of an event."""
     match event:
         case NodeStarted() | ItemStarted() | AttemptStarted() | ItemFinished() | StageStarted():
             return "debug"
         case Said():
             return "debug"  # there may be many
         case ItemFailed(status="cancelled") | ItemFailed(error=Drop()):
-            return "debug"  # as was asked for
+            return "debug"  # as requested
         case RunFinished(error=Exception() | BaseExceptionGroup()):
             return "error"
         case ItemRetried() | ItemFailed() | CircuitChanged(state="open"):

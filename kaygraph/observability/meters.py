@@ -1,7 +1,7 @@
-"""What OpenTelemetry's metrics say of runs: counted here, and read when somebody collects.
+"""OpenTelemetry's metrics of runs: counted here, and read on collection.
 
-A counter of the SDK takes five microseconds, which is more than most items do. So only durations
-are recorded as they come; all else are whole numbers that are handed over when they are asked for.
+A counter of the SDK takes five microseconds, longer than most items. So only durations are recorded
+as they come; everything else is a whole number that is reported on collection.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -17,12 +17,12 @@ from .labels import Labels
 if TYPE_CHECKING:
     from opentelemetry.metrics import Histogram, Meter, MeterProvider, Observation
 
-# Seconds. Those of an SDK are for milliseconds.
+# Seconds. The SDK's defaults are for milliseconds.
 BOUNDARIES = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0,
 )  # fmt: skip
 
-# What tells requests to language models apart.
+# The attributes of requests to language models.
 GEN_AI = (
     "gen_ai.operation.name", "gen_ai.provider.name", "gen_ai.request.model",
     "gen_ai.response.model", "server.address", "server.port", "error.type",
@@ -32,7 +32,7 @@ NODE, STATUS = "kaygraph.node.name", "kaygraph.status"
 
 
 class Counts:
-    """What was counted of a node, while it runs or in all.
+    """What was counted of a node, now or in total.
 
     Attributes:
         ended: How many items have ended, by status.
@@ -55,10 +55,10 @@ class Counts:
 
 
 class Tally:
-    """What is counted for one meter provider, by all who trace runs with it."""
+    """What is counted for one meter provider, by all observers that use it."""
 
     def __init__(self, meter: "Meter") -> None:
-        self._lock = Lock()  # runs may be in several threads, and whoever collects in another
+        self._lock = Lock()  # runs may be in several threads, and the collector in another
         self._labels = Labels()
         self._total: dict[str, Counts] = {}
         self._open: set[Counts] = set()
@@ -89,7 +89,7 @@ class Tally:
             create(name, callbacks=[self._reader(read, make)], unit=unit, description=what)
 
     def open(self, name: str) -> Counts:
-        """Return what counts the items of a node, until it is closed."""
+        """Return a counter of a node's items, to be closed."""
         counts = Counts(self._labels.of(name))
         with self._lock:
             self._open.add(counts)
@@ -104,7 +104,7 @@ class Tally:
                 self._add(self._total, counts)
 
     def asked(self, attributes: Mapping[str, Attribute], seconds: float) -> None:
-        """Note a request to a language model, by the names of the conventions."""
+        """Record a request to a language model, by the names of the conventions."""
         if "gen_ai.operation.name" not in attributes:
             return
         labels = {name: attributes[name] for name in GEN_AI if name in attributes}
@@ -157,14 +157,14 @@ def _in_flight(counts: Counts) -> Iterator[tuple[int, dict[str, str]]]:
     yield counts.in_flight, counts.labels
 
 
-# A second instrument of the same name would not be read: there is one for each provider.
+# A second instrument of the same name would not be read: one for each provider.
 _tallies: "WeakKeyDictionary[object, Tally]" = WeakKeyDictionary()
 _global: list[Tally] = []
 _making = Lock()
 
 
 def tally_of(provider: "MeterProvider | None") -> Tally:
-    """Return what counts for a meter provider; None: the global one, also if it is set later."""
+    """Return the Tally of a meter provider; None: the global one, even if it is set later."""
     metrics = extra("opentelemetry.metrics", "otel")
     with _making:
         if provider is None or provider is metrics.get_meter_provider():

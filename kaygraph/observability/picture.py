@@ -40,7 +40,7 @@ def began(row: Row) -> int:
 
 
 def most_lanes(workers: Sequence[int]) -> int:
-    """Return up to how many workers a node has a bar for each, so that there are not too many."""
+    """Return the number of workers up to which each has its own bar, to limit the bars."""
     for most in range(MOST_LANES, 1, -1):
         if sum([one if one <= most else 1 for one in workers]) <= MOST_BARS:
             return most
@@ -48,7 +48,7 @@ def most_lanes(workers: Sequence[int]) -> int:
 
 
 def row_of(timeline: Timeline, figures: NodeFigures, most: int = MOST_LANES) -> Row:
-    """Return what is drawn of a node; with more than ``most`` workers they have one bar."""
+    """Return the row of a node; more than ``most`` workers share one bar."""
     times = timeline.times_of(figures.name)
     assert times is not None
     lanes = [times.lanes[number] for number in sorted(times.lanes)]

@@ -1,4 +1,4 @@
-"""The processors of the machine, as far as this process may use them."""
+"""The processors of the machine, that this process may use."""
 
 import os
 
@@ -13,7 +13,7 @@ def cores() -> int:
 
 
 def ready_s() -> float:
-    """Return how long this thread has waited for a processor, in seconds; 0 where nobody tells."""
+    """Return how long this thread has waited for a processor, in seconds; 0 if unknown."""
     try:
         with open(PROC, "rb", buffering=0) as schedstat:
             return int(schedstat.read().split()[1]) / 1e9

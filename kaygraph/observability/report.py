@@ -17,14 +17,14 @@ NO_RUN = "no run yet: pass this report to a run, as in graph.run(shared, observe
 
 
 class RunReport(ItemsCounted):
-    """An observer that adds up what a run did.
+    """An observer that sums up what a run did.
 
     ``report = RunReport(); graph.run(shared, observers=[report]); print(report)``
 
     Args:
         baseline: The report of the same run with one worker, or its wall time in seconds: what
             ``speedup`` compares with.
-        timeline: Whether it notes what workers do when, for ``to_svg``.
+        timeline: Whether it records what workers do when, for ``to_svg``.
 
     Raises:
         TypeError: ``baseline`` is neither a report nor a number of seconds.
@@ -35,17 +35,17 @@ class RunReport(ItemsCounted):
         work_s: Seconds spent in ``exec``, summed over all items. Waiting counts, also for the
             processor and for the interpreter's lock.
         mean_in_flight: ``work_s / wall_s``: how many calls of ``exec`` there were at once, on
-            average. It says nothing about what more of them gain.
+            average. It does not say what more of them would gain.
         peak_in_flight: The most calls of ``exec`` at the same time.
         cpu_s: Processor seconds of this process during the run, in all of its threads;
             ``loop_cpu_s`` those of the event loop's thread.
         worker_cpu_s: Processor seconds of ``exec`` in worker processes.
-        memory: The most bytes that this process held during the run, as far as was looked; what
+        memory: The most bytes that this process held during the run, as sampled; what
             worker processes held is among the figures of the nodes.
         speedup: How many times faster than the baseline the run was; None without a baseline.
         items: Calls of ``exec`` by status; each call is counted under exactly one.
         retries: Attempts beyond the first.
-        nodes: Figures per node, in the order in which they began.
+        nodes: Figures per node, in the order in which they started.
         verdict: One sentence: what kept the run from being faster, and what would help.
     """
 
@@ -69,7 +69,7 @@ class RunReport(ItemsCounted):
 
     @property
     def submitted(self) -> int:
-        """Items that were taken up: those that have ended, and those that have not."""
+        """Items that were taken: those that have ended and those that have not."""
         under_way = sum(node.in_flight + node.waiting for node in self.nodes.values())
         return sum(self.items.values()) + under_way
 
@@ -94,7 +94,8 @@ class RunReport(ItemsCounted):
 
     @property
     def bottleneck(self) -> str | None:
-        """The stage with the most busy time per worker; without stages, the node that worked most.
+        """The stage with the most busy time per worker; without stages, the node with the most
+        work.
 
         More of anything else would not make the run faster.
         """
@@ -105,7 +106,7 @@ class RunReport(ItemsCounted):
 
     @property
     def advised_workers(self) -> dict[str, int]:
-        """For a pipeline's bottleneck: with how many workers the next stage would be it."""
+        """For a pipeline's bottleneck: with how many workers the next stage would become it."""
         stages = slowest_stages(self.nodes.values())
         if len(stages) < 2 or not stages[1].load_s:
             return {}
@@ -140,29 +141,29 @@ class RunReport(ItemsCounted):
         }
 
     def to_json(self, indent: int | None = None) -> str:
-        """Return what ``to_dict`` gives as JSON; docs/how-to/reports.md has its keys.
+        """Return ``to_dict()`` as JSON; docs/how-to/reports.md has its keys.
 
         Args:
-            indent: By how many spaces what lies within is indented; None: all is in one line.
+            indent: Spaces per level; None: everything on one line.
         """
         return json.dumps(self.to_dict(), indent=indent)
 
     def to_svg(self, *, standalone: bool = True) -> str:
         """Return the timeline of the run as SVG: what the workers of each node did when.
 
-        Of a node with up to twelve workers each has a bar of its own, of others all have one. It
-        is as wide as where it is shown.
+        Up to twelve workers of a node have a bar each, more of them share one. The picture
+        is as wide as its container.
 
         Args:
-            standalone: Whether it brings its own stylesheet. A page that allows no inline styles
-                brings ``kaygraph.drawing.style.TIMELINE``.
+            standalone: Whether it contains its stylesheet. A page that allows no inline styles
+                provides ``kaygraph.drawing.style.TIMELINE``.
 
         Raises:
             ValueError: The report was made with ``timeline=False``.
         """
         if self._timeline is None:
             raise ValueError("the report has no timeline: it was made with timeline=False")
-        from .picture import drawn  # loads where it is used
+        from .picture import drawn  # imported only when needed
 
         return drawn(self._timeline, self.name, self.nodes, self.wall_s, standalone)
 
@@ -174,7 +175,7 @@ class RunReport(ItemsCounted):
 
     def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
         """Show it in a notebook: as a table and a timeline, or as text."""
-        from ..drawing.tables import html_table  # loads where it is used
+        from ..drawing.tables import html_table  # imported only when needed
 
         heads = ("node", "items", "failed", "retries", "at once", "seconds in exec", "longest")
         rows = [node.row() for node in self.nodes.values() if node.items or node.stage_workers]

@@ -4,8 +4,9 @@ from math import inf
 
 
 class Sampling:
-    """Which items have a span: the first ``most``, then one in ten, until ten times as many have
-    come, then one in a hundred, and so on.
+    """Which items have a span: the first ``most``, then one in ten, and so on.
+
+    That is one in ten until ten times as many have come, then one in a hundred, and so on.
     """
 
     __slots__ = ("_next", "_step", "_until", "count")
@@ -17,7 +18,7 @@ class Sampling:
         self._step = 1
 
     def takes_next(self) -> bool:
-        """Count an item, and return whether it is to have a span."""
+        """Count an item, and return whether it has a span."""
         count = self.count
         self.count = count + 1
         if count != self._next:

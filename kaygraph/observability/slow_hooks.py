@@ -1,4 +1,4 @@
-"""Hooks that hold the event loop: found by how long a node runs between two of its waits."""
+"""Hooks that block the event loop: found by how long a node runs between two of its waits."""
 
 import asyncio
 import time
@@ -14,10 +14,10 @@ from .steps import stepped
 def timed(
     begin: Callable[[], Coroutine[Any, Any, Any]], name: str, frame: Frame
 ) -> Coroutine[Any, Any, Any]:
-    """Return the work that ``begin`` begins, with a warning when it holds the loop for too long.
+    """Return the work that ``begin`` starts, with a warning when it blocks the loop for too long.
 
-    The warning comes once a node and run. Measured by the machine's clock; where the run is
-    alone nothing else waits for the loop, and nobody has to hear of it.
+    The warning comes once per node and run, measured by the machine's clock. If the run is
+    alone, nothing else waits for the loop, and there is no warning.
     """
     most, run = frame.rules.slow_hook_s, frame.run.root
     if most is None or frame.run.alone:
@@ -31,18 +31,18 @@ def timed(
 
     def after() -> None:
         took = time.monotonic() - began
-        own = took - (run.looked_after_s - others)  # nodes within answer for themselves
+        own = took - (run.looked_after_s - others)  # inner nodes are measured themselves
         run.looked_after_s = others + took
         if own <= limit or name in run.slow_nodes:
             return
         run.slow_nodes = {*run.slow_nodes, name}
         message = (
-            f"node {name!r} held the event loop for {own:.2f} s (slow_hook_s={limit:g}): nothing "
-            "else could run. Await what waits, or write exec as 'def', which runs in a thread"
+            f"node {name!r} blocked the event loop for {own:.2f} s (slow_hook_s={limit:g}): "
+            "nothing else could run. Await what waits, or write exec as 'def', run in a thread"
         )
         asyncio.get_running_loop().call_soon(warnings.warn, message, SlowHookWarning)
 
-    async def work() -> Any:  # begun when it is awaited: it may be cancelled before
+    async def work() -> Any:  # started when awaited: it may be cancelled before
         return await stepped(begin(), after, before)
 
     return work()

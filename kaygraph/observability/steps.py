@@ -1,4 +1,4 @@
-"""Looking at what a coroutine does between two of its waits, when nothing else can run."""
+"""Observing what a coroutine does between two of its waits, when nothing else can run."""
 
 from collections.abc import Callable, Coroutine, Generator
 from types import coroutine
@@ -27,7 +27,7 @@ async def stepped(work: Coroutine[Any, Any, Any], after: Look, before: Look | No
 def rest(
     work: Coroutine[Any, Any, Any], waited: Any, after: Look, before: Look | None = None
 ) -> Generator[Any, None, Any]:
-    """Go on with a coroutine that waits for something."""
+    """Continue a coroutine that waits for something."""
     while True:
         value: Any = None
         error: BaseException | None = None

@@ -1,7 +1,7 @@
-"""The timeline of a run: what workers did when, added up in a bounded number of bins.
+"""The timeline of a run: what workers did when, summed in a bounded number of bins.
 
-However many items there are, and however long a run takes: when it does not fit into the bins any
-more, each of them becomes twice as wide.
+It is bounded for any number of items and any length of a run: when the bins are used up, each of
+them becomes twice as wide.
 """
 
 from array import array
@@ -24,17 +24,17 @@ NARROWEST_S = 0.0001  # a bin, at first
 NOTED = frozenset(
     {ItemFailed, ItemRetried, AttemptStarted, NodeFinished, StageStarted, StageFinished}
 )
-MOST_LANES = 12  # of a node: workers beyond them share one
+MOST_LANES = 12  # of a node: further workers share one
 
 
 class Axis:
     """The time of a run, in bins.
 
     Attributes:
-        origin: When the run began, by its loop's clock.
-        end: The end of what there was to note, in seconds since then.
-        width: Of a bin, in seconds.
-        doubled: How often that has become twice as wide.
+        origin: When the run started, by its loop's clock.
+        end: The end of the recorded time, in seconds since then.
+        width: The width of a bin, in seconds.
+        doubled: How often the width was doubled.
     """
 
     __slots__ = ("doubled", "end", "origin", "width")
@@ -45,7 +45,7 @@ class Axis:
         self.doubled = 0
 
     def since(self, at: float) -> float:
-        """Return a time by the loop's clock in seconds since the run began."""
+        """Return a time by the loop's clock in seconds since the run started."""
         seconds = max(0.0, at - self.origin)
         if seconds > self.end:
             self.end = seconds
@@ -107,7 +107,7 @@ class Series:
         values[place] += amount
 
     def _widen(self) -> None:
-        """Make the bins as wide as those of the axis are by now."""
+        """Make the bins as wide as those of the axis are now."""
         while self._doubled < self._axis.doubled:
             self._doubled += 1
             values, self._values = self._values, array("d")
@@ -120,11 +120,11 @@ class Series:
 
 
 class Lane(dict[str, Series]):
-    """What one worker of a node did, or all of them, as far as there is something to note.
+    """What one worker of a node did, or all of them, as far as recorded.
 
     ``work``: seconds in exec; ``paused``: seconds in which an item waited for its next attempt;
-    ``failed`` and ``retried``: items and attempts. Of a node as a whole also ``under_way``:
-    that it ran, and ``line``: seconds in line for permits, keys and rates.
+    ``failed`` and ``retried``: items and attempts. For a node as a whole also ``under_way``:
+    that it ran, and ``line``: seconds spent waiting for permits, keys and rates.
     """
 
     __slots__ = ("_axis",)
@@ -148,7 +148,7 @@ class NodeTimes:
     def __init__(self, axis: Axis) -> None:
         self.lanes: dict[int, Lane] = {}  # of the first workers
         self.whole = Lane(axis)  # of all
-        self.sampled: float | None = None  # when the number of items in exec was noted last
+        self.sampled: float | None = None  # when the number of items in exec was last recorded
         self.line_until = 0.0
         self.paused: dict[int, float] = {}  # since when items wait for their next attempt
         self.stage_since: float | None = None
@@ -156,11 +156,11 @@ class NodeTimes:
 
 
 class Timeline:
-    """Adds up what the workers of nodes do when.
+    """Sums up what the workers of nodes do when.
 
-    A worker's items are noted when the first of them has ended that reaches into another bin than
-    those before: until then, their time in ``exec`` stands among the figures of the worker. Past
-    the first few workers, only how many items are in ``exec`` is noted, once a bin.
+    A worker's items are recorded when the first one has ended that reaches into another bin than
+    those before: until then, their time in ``exec`` is in the figures of the worker. Past the first
+    few workers, only the number of items in ``exec`` is recorded, once per bin.
     """
 
     def __init__(self) -> None:
@@ -169,7 +169,7 @@ class Timeline:
         self._under_way = 0  # runs
 
     def begin(self, at: float, before_s: float) -> None:
-        """Begin with a run, behind those that it has noted before, which took so many seconds."""
+        """Start a run, after earlier ones that took this many seconds."""
         if not self._under_way:
             self.axis.origin = at - before_s
         self._under_way += 1
@@ -187,9 +187,9 @@ class Timeline:
         return lanes.get(worker)
 
     def sample(self, figures: NodeFigures, at: float) -> None:
-        """Note how many items of a node are in exec and how many wait, since that was noted last.
+        """Record how many items of a node were in exec and waiting since the last record.
 
-        Called before either changes, when the time that ``figures.due`` names has come.
+        Called before either changes, once the time in ``figures.due`` has come.
         """
         times, until = self._times(figures.name), self.axis.since(at)
         if times.sampled is not None and times.sampled < until:
@@ -208,7 +208,7 @@ class Timeline:
     def worked(
         self, figures: NodeFigures, worker: int, seconds: float, at: float, attempts: int = 1
     ) -> None:
-        """Note an item whose time in exec, which its worker has among its own, is ``seconds``."""
+        """Record an item whose time in exec, included in its worker's, is ``seconds``."""
         load, lane = figures.workers[worker], self._lane(figures.name, worker)
         if lane is None:
             load.due = inf
@@ -223,17 +223,17 @@ class Timeline:
         load.due = self._end_of_bin(ended)
 
     def _note_before(self, load: WorkerFigures, lane: Lane, seconds: float) -> None:
-        """Note the items of a worker before one of so many seconds: all in the bin before."""
+        """Record the items of a worker before one of this many seconds: all in the bin before."""
         before = load.work_s - load.noted_s - seconds
         if before > 0:
             since = max(0.0, load.due - self.axis.origin - self.axis.width / 2)
             lane["work"].spread(since, since, before)
 
     def stood_in_line(self, figures: NodeFigures, usage: Usage, seconds: float, at: float) -> None:
-        """Note the time in line that an item tells of which took so many seconds.
+        """Record the waiting time that an item reports, which took this many seconds.
 
-        That of its worker was before the item began. Of several workers that wait for permits one
-        stands in line, and all of them have their time noted whenever an item ends.
+        Its worker waited before the item started. Of several workers that wait for permits one
+        queues, and the time of all of them is recorded whenever an item ends.
         """
         times = self._times(figures.name)
         if usage.queued_for == "max_workers" and figures.workers_at_once > 1:
@@ -246,7 +246,7 @@ class Timeline:
         times.whole["line"].spread(since, until, usage.queued_s)
 
     def note(self, event: Event) -> None:
-        """Note what one of the events tells that are ``NOTED``."""
+        """Record one of the events in ``NOTED``."""
         match event:
             case NodeFinished(node, at, seconds):
                 self._ran(self._times(node), seconds, at)
@@ -271,7 +271,7 @@ class Timeline:
                     self._last(times.whole["under_way"], at - since, at)
 
     def _ran(self, times: NodeTimes, seconds: float, at: float) -> None:
-        """Note that a node has run, unless it is known that it did in that bin."""
+        """Record that a node ran, unless that is known for this bin."""
         if at >= times.ran_until or at - seconds < times.ran_since:
             self._last(times.whole["under_way"], seconds, at)
             times.ran_until = self._end_of_bin(self.axis.since(at))
@@ -291,7 +291,7 @@ class Timeline:
         series.spread(max(0.0, until - seconds), until, seconds)
 
     def end(self, nodes: dict[str, NodeFigures], at: float) -> None:
-        """Note what the workers have done since they were noted last: a run has ended."""
+        """Record what the workers did since the last record: a run has ended."""
         self.axis.since(at)
         self._under_way -= 1
         for figures in nodes.values():
@@ -310,5 +310,5 @@ class Timeline:
         return min(BINS, int(self.axis.end / self.axis.width) + 1)
 
     def times_of(self, node: str) -> NodeTimes | None:
-        """Return what a node did when; None where nothing was noted."""
+        """Return what a node did when; None if nothing was recorded."""
         return self._nodes.get(node)

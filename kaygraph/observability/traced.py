@@ -1,4 +1,4 @@
-"""The spans of a run: where they begin, whose children they are, and how they end."""
+"""The spans of a run: their start, their parents and their end."""
 
 from asyncio import CancelledError
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ CANCELLED = "cancelled"
 
 
 class Api:
-    """The parts of OpenTelemetry's API that are used, which loads where it is used."""
+    """The parts of OpenTelemetry's API in use; imported only when needed."""
 
     def __init__(self) -> None:
         from opentelemetry import context, trace
@@ -35,7 +35,7 @@ class Api:
 
 
 class Owner(Protocol):
-    """The observer whose spans they are; ``items``: whether it hears of each item."""
+    """The observer whose spans they are; ``items``: whether it receives each item."""
 
     @property
     def items(self) -> bool: ...
@@ -44,28 +44,28 @@ class Owner(Protocol):
     def api(self) -> Api: ...
 
     def failed(self, error: Exception) -> None:
-        """Tell that the tracing of an item has failed."""
+        """Report that the tracing of an item failed."""
 
 
 class Around:
-    """What has a span in which others are: a run, a node, a stage, an item that consists of parts.
+    """A span that contains others: of a run, a node, a stage, or an item that consists of parts.
 
     Args:
         owner: The observer.
-        tracer: What makes the spans.
+        tracer: Creates the spans.
         tally: Where it is counted.
-        outer: What it is within.
-        name: Of the node.
+        outer: The enclosing one.
+        name: The name of the node.
         run: The id of the run.
         item_spans: How many items of a node have a span each.
-        attaches: Whether its spans are to be the current ones: one observer's are.
+        attaches: Whether its spans become the current ones: only one observer's do.
 
     Attributes:
         before_it: What was traced here before, perhaps by another observer.
-        inside: The nodes and stages within, by name. The workers of a stage are in the context of
+        inside: The nodes and stages inside, by name. The workers of a stage are in the context of
             their pipeline, and so are the events of their items.
         span: Its span.
-        context: What is current within it.
+        context: The context that is current inside it.
     """
 
     span: "Span"
@@ -91,7 +91,7 @@ class Around:
         self.inside: dict[str, Around] = {}
         self._items: dict[str, Items] = {}
         self._arrived: WeakKeyDictionary[Any, dict[Any, list[SpanContext]]] | None = None
-        self._told = 0  # the id of the last error of which a span within tells
+        self._told = 0  # the id of the last error that an inner span has recorded
 
     def begin(
         self,
@@ -100,7 +100,7 @@ class Around:
         links: "list[SpanContext]",
         attributes: Mapping[str, Attribute],
     ) -> None:
-        """Begin its span, as a child of what is in ``parent``."""
+        """Start its span, as a child of what is in ``parent``."""
         own = {"kaygraph.node.name": self.label, "kaygraph.run.id": self.run}
         self.span = self.tracer.start_span(
             f"{kind} {self.label}",
@@ -119,13 +119,13 @@ class Around:
             self.api.attach(self.context)
 
     def leave(self) -> None:
-        """Make current what was so before, and close what was counted."""
+        """Restore what was current before, and close the counters."""
         if self._unlink() and self.attaches:
-            # Not with a token: it is of use only in the context in which it was made.
+            # Not with a token: that is valid only in the context in which it was created.
             self.api.attach(self.before)
         for items in self._items.values():
             self.tally.close(items.counts)
-        self._items, self.before_it = {}, None  # which know it: no cycle may stay
+        self._items, self.before_it = {}, None  # which know it: avoid a reference cycle
 
     def _unlink(self) -> bool:
         """Take it out of what is traced here; return whether it was there."""
@@ -154,7 +154,7 @@ class Around:
             del self.outer.inside[self.name]
 
     def of(self, name: str) -> "Around":
-        """Return the innermost here that an event of ``name`` is about."""
+        """Return the innermost one here that an event of ``name`` is about."""
         around = self
         if around.is_item and name == around.name and around.outer is not None:
             around = around.outer
@@ -177,7 +177,7 @@ class Around:
     # --- failures, joins, calls -------------------------------------------------------------------
 
     def fail(self, span: "Span", error: BaseException, status: str) -> None:
-        """Say in a span what it has failed with; the error itself once, where it came from."""
+        """Record in a span how it failed; the error itself once, where it came from."""
         span.set_attribute("error.type", clean(type(error).__qualname__))
         if status == CANCELLED:
             span.set_status(self.api.error, CANCELLED)
@@ -191,7 +191,7 @@ class Around:
             around = around.outer
 
     def arrives(self, walk: Any, following: Any, span: "SpanContext") -> None:
-        """Note the span of a node that has led to a join of this graph."""
+        """Record the span of a node that led to a join of this graph."""
         for step in following if isinstance(following, tuple) else (following,):
             if step is not None and step.bit:
                 if self._arrived is None:
@@ -199,7 +199,7 @@ class Around:
                 self._arrived.setdefault(walk, {}).setdefault(step, []).append(span)
 
     def arrived(self, walk: Any, step: Any) -> "list[SpanContext]":
-        """Return the spans that have led to a join, which begins."""
+        """Return the spans that led to a join that starts."""
         if self._arrived is None or walk not in self._arrived:
             return []
         return self._arrived[walk].pop(step, [])
@@ -213,7 +213,7 @@ class Around:
 
 
 class Item:
-    """An item that has begun and not ended."""
+    """An item that has started and not ended."""
 
     __slots__ = ("before", "context", "span")
 
@@ -222,7 +222,7 @@ class Item:
 
 
 class Items:
-    """The items of a node, of which some have spans, and all are counted."""
+    """The items of a node: all are counted, some have spans."""
 
     def __init__(self, around: Around, name: str, whole: bool) -> None:
         self._around, self._api, self._tracer = around, around.api, around.tracer
@@ -231,12 +231,12 @@ class Items:
         self.sampling = Sampling(around.item_spans)
         self.counts = around.tally.open(name)
         self._durations = around.tally.items
-        # Of each item that has begun and not ended: its span, or when it has begun.
+        # For each item that has started and not ended: its span, or when it started.
         self._open: dict[int, Item | int] = {}
         self._inner: dict[int, Around] = {}
 
     def began(self, index: int, at: float) -> None:
-        """Begin with an item, in the task that is to call ``exec``."""
+        """Start an item, in the task that will call ``exec``."""
         try:
             self.counts.in_flight += 1
             sampled = self.sampling.takes_next()
@@ -264,7 +264,7 @@ class Items:
         return item
 
     def _enter(self, index: int, sampled: bool) -> None:
-        """Have the parts of an item within it."""
+        """Put the parts of an item inside it."""
         around, item = self._around, self._open[index]
         inner = self._inner[index] = Around(
             around.owner, around.tracer, around.tally, around, self.name, around.run,
@@ -285,7 +285,7 @@ class Items:
         waiting: bool,
         at: float,
     ) -> None:
-        """End an item that has worked."""
+        """End an item that succeeded."""
         try:
             item = self._closed(index, "ok", attempts, seconds, waiting)
             if type(item) is Item:
@@ -319,7 +319,7 @@ class Items:
         error: BaseException,
         waiting: bool,
     ) -> None:
-        """End an item that has not worked; it has a span unless it was cancelled or dropped."""
+        """End an item that did not succeed; it has a span unless it was cancelled or dropped."""
         item = self._closed(index, status, attempts, seconds, waiting)
         dropped = isinstance(error, Drop)
         if not isinstance(item, Item):
@@ -336,7 +336,7 @@ class Items:
         item.span.end()
 
     def retried(self, index: int, attempt: int, error: BaseException, wait_s: float) -> None:
-        """Note that an attempt has failed, and that another follows."""
+        """Record that an attempt failed and another follows."""
         self.counts.retries += 1
         if not self._hears:  # nor would it of the end of the item
             return
@@ -348,12 +348,12 @@ class Items:
         item.span.add_event("kaygraph.retry", {**attempts, **exception(error)})
 
     def worked(self, number: int) -> None:
-        """Count items that have worked, where nobody has heard of each."""
+        """Count items that succeeded, if not each was received."""
         if not self._hears:
             self.counts.ended["ok"] += number
 
     def goes_on(self, index: int) -> None:
-        """Go on with an item, in the context of its next attempt."""
+        """Continue an item, in the context of its next attempt."""
         self.counts.in_flight += 1
         item = self._open.get(index)
         if isinstance(item, Item) and item.before is not None:
@@ -378,7 +378,7 @@ class Call:
         return self
 
     def set_attributes(self, attributes: Mapping[str, Attribute]) -> None:
-        """Say more about it."""
+        """Set attributes."""
         added = cleaned(attributes)
         self._attributes |= added
         self._span.set_attributes(added)
@@ -394,4 +394,4 @@ class Call:
             self._around.tally.asked(self._attributes, seconds)
             self._span.end()
         finally:
-            del error  # it holds this frame: no cycle may keep it alive
+            del error  # it holds this frame: avoid a reference cycle

@@ -48,26 +48,26 @@ class OpenTelemetry(CountsItems, Carries):
     ``graph.run(shared, observers=[OpenTelemetry()])``
 
     There is a span for the run, for each node, for each stage of a pipeline and for each item:
-    ``run Crawl``, ``node Fetch``, ``item Fetch``. What ``exec`` traces itself is a child of its
+    ``run Crawl``, ``node Fetch``, ``item Fetch``. Spans that ``exec`` creates are children of its
     item's span: on the loop, in threads, in processes, and in each attempt. A failed attempt is an
-    event of the span. The span of a join has links to those that have led to it. A ChatNode has a
+    event of the span. The span of a join has links to those that led to it. A ChatNode has a
     span for each request, with the ``gen_ai.*`` attributes.
 
     Metrics: ``kaygraph.items.ended`` by status, ``kaygraph.items.retries`` and
     ``kaygraph.items.in_flight``; ``kaygraph.item.duration``, ``kaygraph.node.duration`` and
-    ``kaygraph.run.duration`` are histograms in seconds. Of requests to language models there are
+    ``kaygraph.run.duration`` are histograms in seconds. For requests to language models there are
     ``gen_ai.client.operation.duration`` and ``gen_ai.client.token.usage``.
 
-    Where it all goes is for the program to say: it sets up providers and exporters. Needs the extra
+    The program decides where all this goes: it sets up providers and exporters. Needs the extra
     ``otel``.
 
     Args:
-        tracer_provider: Makes the spans; the global one by default.
-        meter_provider: Takes the metrics; the global one by default.
+        tracer_provider: Creates the spans; the global one by default.
+        meter_provider: Receives the metrics; the global one by default.
         item_spans: How many items of a node have a span each. Of those that follow, one in ten has
-            one, until ten times as many have come, then one in a hundred, and so on; one that fails
-            or is tried again has one in any case. None: each has one.
-        items: Whether it hears of each item. Without, items that work cost nothing and have no
+            one, until ten times as many have come, then one in a hundred, and so on; an item that
+            fails or is retried always has one. None: each has one.
+        items: Whether it receives each item. If not, items that succeed cost nothing and have no
             spans; they are counted when their batch or stage ends, and not timed.
     """
 
@@ -99,7 +99,7 @@ class OpenTelemetry(CountsItems, Carries):
             case NodeStarted(name):
                 self._begin(name, around, "node")
             case RunFinished(name, _, seconds, action, error) if around is not None:
-                if around.name == name:  # else its begin was missed
+                if around.name == name:  # otherwise its start was missed
                     around.tally.runs.record(seconds, {NODE: around.label})
                     around.end(error, _action(action))
             case NodeFinished() if around is not None:
@@ -108,7 +108,7 @@ class OpenTelemetry(CountsItems, Carries):
                 self._within(around.of(event.node), event)
 
     def _within(self, around: Around, event: Event) -> None:
-        """Take note of what happens in a run, a node or a stage."""
+        """Record an event of a run, a node or a stage."""
         match event:
             case ItemStarted(name, at, item, _, whole):
                 around.items_of(name, whole).began(item, at)
@@ -156,7 +156,7 @@ class OpenTelemetry(CountsItems, Carries):
         if outer is None:
             tracer = self._trace.get_tracer("kaygraph", tracer_provider=self._tracer_provider)
             tally, run = tally_of(self._meter_provider), FRAME.get().run.id
-            attaches = TRACED.get() is None  # else another observer's spans are current
+            attaches = TRACED.get() is None  # otherwise another observer's spans are current
         else:
             outer = outer.of(name.rpartition("/")[0])
             tracer, tally, run, attaches = outer.tracer, outer.tally, outer.run, outer.attaches
@@ -167,12 +167,12 @@ class OpenTelemetry(CountsItems, Carries):
         around.begin(kind, self.api.current() if parent is None else parent, links, attributes)
         if outer is not None:
             outer.inside[name] = around
-        if kind != "stage":  # whose items are in tasks of their own
+        if kind != "stage":  # whose items have their own tasks
             around.enter()
 
     def _node_finished(self, around: Around, event: NodeFinished) -> None:
         outer = around.outer
-        if around.name != event.node:  # its begin was missed
+        if around.name != event.node:  # its start was missed
             return
         if outer is not None and (place := _step_of(event.node)) is not None:
             walk, step = place
@@ -199,17 +199,17 @@ class OpenTelemetry(CountsItems, Carries):
 
     @property
     def counts_items(self) -> bool:
-        """Whether it need not be called for each item; a subclass may want to be."""
+        """Whether it need not be called for each item; a subclass may override that."""
         return type(self).__call__ is OpenTelemetry.__call__
 
     def counter_of(self, node: str, whole: bool) -> ItemCounter:
-        """Return what traces the items of a node, for the engine."""
+        """Return the tracer of a node's items, for the engine."""
         around = self._around()
         assert around is not None
         return around.of(node).items_of(node, whole)
 
     def failed(self, error: Exception) -> None:
-        """Tell the loop's exception handler that the tracing of an item has failed; once."""
+        """Report to the loop's exception handler that the tracing of an item failed; once."""
         if not self._has_failed:
             self._has_failed = True
             context = {"message": f"observer {self!r} failed at an item", "exception": error}
@@ -229,7 +229,7 @@ class OpenTelemetry(CountsItems, Carries):
 
 
 class TraceContext:
-    """Where in a trace a call belongs that is made in another process, as W3C's headers."""
+    """The parent of a call in another process, as W3C trace headers."""
 
     def __init__(self, headers: dict[str, str]) -> None:
         self.headers = headers
@@ -240,7 +240,7 @@ class TraceContext:
             from opentelemetry import context
             from opentelemetry.baggage.propagation import W3CBaggagePropagator
             from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-        except ImportError:  # nobody traces there
+        except ImportError:  # not traced there
             return
         here = TraceContextTextMapPropagator().extract(self.headers)
         context.attach(W3CBaggagePropagator().extract(self.headers, here))
@@ -251,7 +251,7 @@ def _action(action: str | None) -> dict[str, Attribute]:
 
 
 def _step_of(name: str) -> tuple[Any, Any] | None:
-    """Return the walk that is here at a node, and the node's place in its plan."""
+    """Return the current walk at a node, and the node's place in its plan."""
     frame = FRAME.get(None)
     walk: Any = None if frame is None else frame.walk
     if frame is None or walk is None:

@@ -1,7 +1,7 @@
 """One sentence about a run: what kept it from being faster, and what would help.
 
-It speaks only of what was measured. Time in ``exec`` alone says little: threads that take turns at
-the interpreter are all "in ``exec``", and so is a call that waits for a service.
+It uses only what was measured. Time in ``exec`` alone says little: threads that take turns at the
+interpreter are all "in ``exec``", and so is a call that waits for a service.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,21 +10,21 @@ from typing import NamedTuple
 
 from .figures import NodeFigures, RoundFigures
 
-BUSY = 0.7  # of the time: above it, a processor is what a run waits for
-MOST_CONTENTION = 4.0  # more cannot be told from a short run
+BUSY = 0.7  # of the time: above it, a run is waiting for a processor
+MOST_CONTENTION = 4.0  # a short run does not say more
 FULL = 0.8  # of the workers: above it, all of them had work to do
 FEW_TURNS = 5  # with fewer items per worker, some have none at the end
 COMPUTES = 0.3  # of the time in exec: above it, a processor is used, or would be if it were free
-IN_LINE = 0.3  # of a worker's time: above it, the line is what it waits for
+IN_LINE = 0.3  # of a worker's time: above it, the queue is what it waits for
 ALONE = 0.6  # of the time that one item takes
-SHORTEST_S = 0.05  # a shorter run is over before anything can be said of it
+SHORTEST_S = 0.05  # a shorter run is too short for a verdict
 SMALL_S = 0.001  # an item that takes less gains nothing from another process
-SHORT_S = 3.0  # so long, about, until processes have started and paid for it
-OVERHEAD_S = 0.0005  # of the loop's time an item: with less, most of it is what any item costs
+SHORT_S = 3.0  # about this long until processes have started and paid off
+OVERHEAD_S = 0.0005  # of the loop's time per item: with less, most of it is the cost of any item
 
 
 class Measured(NamedTuple):
-    """What a verdict is made of: seconds, the number of cores, and the figures of the nodes.
+    """The input of a verdict: seconds, the number of cores, and the figures of the nodes.
 
     ``ready_s`` is how long the loop's thread waited for a processor that others used.
     """
@@ -39,7 +39,7 @@ class Measured(NamedTuple):
 
     @property
     def contention(self) -> float:
-        """How many times as long as alone this process takes to compute; 1 on an idle machine."""
+        """How many times longer this process takes to compute than alone; 1 on an idle machine."""
         if not self.loop_cpu_s:
             return 1.0
         return min(1 + self.ready_s / self.loop_cpu_s, MOST_CONTENTION)
@@ -51,7 +51,7 @@ def slowest_stages(nodes: Iterable[NodeFigures]) -> list[NodeFigures]:
 
 
 def verdict_on(run: Measured) -> str:
-    """Return the sentence; empty when there is nothing to say, as of a very short run."""
+    """Return the sentence; empty if there is nothing to say, as for a very short run."""
     if run.wall_s < SHORTEST_S or not any(node.ended or node.stage_workers for node in run.nodes):
         return ""
     for look in (_starts, _all_cores, _interpreter, _line, _stages, _rounds, _workers):
@@ -61,12 +61,12 @@ def verdict_on(run: Measured) -> str:
 
 
 def _starts(run: Measured) -> str:
-    """Worker processes that take longer to start than what they do."""
+    """Worker processes that take longer to start than to work."""
     node = max(run.nodes, key=lambda node: node.start_s)
     if node.start_s <= node.work_s or node.start_s < run.wall_s / 2:
         return ""
     return (
-        f"Starting the worker processes of {node.name} takes longer than what they do: a run as "
+        f"Starting the worker processes of {node.name} takes longer than their work: a run as "
         "short as this gains nothing from processes"
     )
 
@@ -84,7 +84,7 @@ def _all_cores(run: Measured) -> str:
 
 
 def _interpreter(run: Measured) -> str:
-    """One interpreter runs one thread at a time: a busy one is as fast as it gets."""
+    """One interpreter runs one thread at a time: a busy one is as fast as possible."""
     if run.cpu_s * run.contention < BUSY * run.wall_s:
         return ""
     threaded = [node for node in run.nodes if node.cpu_s and not node.in_processes]

@@ -1,3 +1,3 @@
-"""``a | b``: stages that work at the same time."""
+"""``a | b``: stages that run concurrently."""
 
 from .pipeline import Pipeline as Pipeline

@@ -1,4 +1,4 @@
-"""Stages that work on many items in one call of their node's ``exec_block``, and lines of them."""
+"""Stages that run many items in one call of their node's ``exec_block``, and chains of them."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -24,9 +24,9 @@ from .stage import Stage
 def stage_of(
     node: Node[Any, Any], inbox: Buffer[Any], outbox: Buffer[Any], frame: Frame, outcomes: bool
 ) -> Stage:
-    """Return what runs a node as a stage.
+    """Return the stage that runs a node.
 
-    It works on many items at once where nothing is asked for between two of them: no attempts, no
+    It runs many items at once if no settings apply between two of them: no attempts, no
     limits, no observers.
     """
     is_bare = frame.bare and frame.tap_of(frame.name_of(node)) is None
@@ -37,7 +37,7 @@ def stage_of(
 
 
 def join_lines(stages: Sequence[Stage]) -> None:
-    """Have stages that work on blocks, and on one at a time, hand them to the next such stage."""
+    """Connect stages that work on blocks, one at a time, directly to the next such stage."""
     for stage, after in pairwise(stages):
         if not (isinstance(stage, BlockStage) and isinstance(after, BlockStage)):
             continue
@@ -46,10 +46,10 @@ def join_lines(stages: Sequence[Stage]) -> None:
 
 
 class BlockStage(Stage):
-    """A stage that takes up many items at once: a block.
+    """A stage that takes many items at once: a block.
 
-    A node that may work on several items at once has one call for all of them. So its block may
-    have as many items as it has workers, and waits up to a millisecond for them while they come.
+    A node that may run several items at once has one call for all of them. So its block may have
+    as many items as it has workers, and waits up to a millisecond for them to come.
     """
 
     def __init__(
@@ -63,8 +63,8 @@ class BlockStage(Stage):
     ) -> None:
         super().__init__(node, inbox, outbox, frame, outcomes)
         self.order = None  # one worker keeps it
-        self.after: BlockStage | None = None  # the next of its line
-        self.is_led = False  # by one before it in its line
+        self.after: BlockStage | None = None  # the next of its chain
+        self.is_led = False  # by an earlier one in its chain
         self._exec_block = exec_block
 
     def start(self, gathering: Gathering[None]) -> None:
@@ -75,7 +75,7 @@ class BlockStage(Stage):
         await Line(self).run(self._read)
 
     async def feed(self, source: Blocks[Any]) -> None:
-        """Read the lists of the source, and work on them, without a buffer between."""
+        """Read the lists of the source and run them, without a buffer in between."""
         lists = AsyncSource(source.lists, self.frame)
 
         async def read(line: Line) -> None:
@@ -83,14 +83,14 @@ class BlockStage(Stage):
             try:
                 await lists.read(outlet)
             except Exception as error:
-                if not outlet.takes_up:  # else it is one of the stages'
+                if not outlet.takes_up:  # otherwise it is one of the stages'
                     note_place(error, repr(self.name))
                 raise
 
         await Line(self).run(read)
 
     async def _read(self, line: "Line") -> None:
-        """Take items up from the inbox until there are no more."""
+        """Take items from the inbox until none are left."""
         inbox = self.inbox
         while inbox.items or await self._wait_for_item(line.slot):
             if self.workers > 1:
@@ -100,7 +100,7 @@ class BlockStage(Stage):
             await line.take(items)
 
     async def _gathered(self, slot: Slot) -> list[Any]:
-        """Take items up while they come, at most one for each worker that the node may have."""
+        """Take items while they come, at most one for each worker that the node may have."""
         inbox, most = self.inbox, self.workers
         items = inbox.take_many(most)
         end, pauses = self.clock() + SLOW_S, 0
@@ -112,13 +112,13 @@ class BlockStage(Stage):
         return items
 
     def begin(self) -> BlockWork:
-        """Return what works on blocks, in this task."""
+        """Return what runs blocks, in this task."""
         worker = Worker(self.node, self.frame, Slot((), 0, self.timed), several=True)
         self.failures.emit = self.frame.run.emit
         return BlockWork(self._exec_block, worker, self.failures, self._failed)
 
     async def work(self, items: list[Any], work: BlockWork) -> list[Any]:
-        """Work on items, and return what goes on; outcomes of earlier stages go past the node."""
+        """Run items, and return the values to pass on; earlier stages' outcomes bypass the node."""
         values: list[Any] = []
         try:
             while items:
@@ -131,7 +131,7 @@ class BlockStage(Stage):
                     values.append(outcome)
                 items = items[number + 1 :]
         except BaseException:
-            # So that they are accounted for.
+            # so that they are accounted for
             self.outbox.items.extend(values)
             self.inbox.items.extendleft(reversed(items[work.done :]))
             raise
@@ -167,12 +167,12 @@ class BlockStage(Stage):
 
 
 class Line:
-    """Stages that stand behind one another and work on blocks: they have one task.
+    """Consecutive stages that work on blocks: they share one task.
 
-    The first takes up the items that are there, as far as there is room behind the last, and no
-    more than can be worked on in about a millisecond: so a slow stream is one of single items.
-    What a stage makes of them goes straight to the next. So a block has at most as many items as
-    the buffers between the stages may hold.
+    The first takes the items that are there, as far as there is room behind the last, and no more
+    than can run in about a millisecond: so a slow stream is one of single items. The values of a
+    stage go straight to the next. So a block has at most as many items as the buffers between the
+    stages may hold.
     """
 
     def __init__(self, first: BlockStage) -> None:
@@ -180,7 +180,7 @@ class Line:
         while (after := self.stages[-1].after) is not None:
             self.stages.append(after)
         frame = first.frame
-        # All permits at once: whoever waits for one of them holds none.
+        # All permits at once: while it waits for one of them, it holds none.
         self.slot = Slot((*(stage.cap for stage in self.stages), *frame.caps))
         self._works = [(stage, stage.begin()) for stage in self.stages]
         self._drains = NEVER_DRAINS if frame.rules.whole else frame.run
@@ -188,7 +188,7 @@ class Line:
         self._pace = Pace(sum(stage.inbox.size for stage in self.stages))
 
     async def run(self, read: "Callable[[Line], Awaitable[None]]") -> None:
-        """Have ``read`` take items up, to the end."""
+        """Have ``read`` take items, to the end."""
         started = self._clock()
         try:
             await read(self)
@@ -204,7 +204,7 @@ class Line:
             stage.outbox.close()
 
     async def take_up(self, items: list[Any]) -> None:
-        """Take up a list, block by block; what is not taken up stays there when the run drains."""
+        """Take a list, block by block; when the run drains, the rest stays there."""
         while items and not self._drains.draining:
             number = await self.room(len(items))
             if self._drains.draining:
@@ -212,10 +212,10 @@ class Line:
             block = items[:number]
             del items[:number]
             await self.take(block)
-        self.slot.give()  # the source may take long
+        self.slot.give()  # the source may be slow
 
     async def room(self, number: int) -> int:
-        """Return how many of so many items may be taken up now: at least one."""
+        """Return how many of this many items may be taken now: at least one."""
         last = self.stages[-1]
         if len(last.outbox.items) >= last.outbox.size:
             blocked = last.blocked
@@ -225,7 +225,7 @@ class Line:
         return min(number, self._pace.most, last.outbox.size - len(last.outbox.items))
 
     async def take(self, items: list[Any]) -> None:
-        """Work on a block, stage by stage, and put what comes of it into the last outbox."""
+        """Run a block, stage by stage, and put the results into the last outbox."""
         if not self.slot.held:
             try:
                 await self.slot.take()

@@ -1,4 +1,4 @@
-"""How a stage's items are run, where somebody takes their results and where nobody does."""
+"""How a stage's items run, with and without a receiver of their results."""
 
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -18,7 +18,7 @@ from .outlet import ReadOutlet, StageOutlet
 def plain_call(
     node: Node[Any, Any], frame: Frame, name: str, slot: Slot, tap: Tap | None, timed: bool
 ) -> Callable[[Any], Awaitable[Any]] | None:
-    """Return what is awaited for an item, and nothing else; None where more is asked."""
+    """Return the plain function to await for an item; None if other settings apply."""
     if not node.has_exec:
         return _unchanged if tap is None else partial(_taken, tap, name, slot)
     return node.exec if node.exec_is_plain and frame.bare and not timed else None  # type: ignore[return-value]
@@ -27,7 +27,7 @@ def plain_call(
 def work_of(
     node: Node[Any, Any], frame: Frame, name: str, slot: Slot, tap: Tap | None, on_error: object
 ) -> Work:
-    """Return what runs one item after another."""
+    """Return the Work that runs one item after another."""
     work = node.run_items(frame)
     if tap is None:
         return work
@@ -37,7 +37,7 @@ def work_of(
 def outlet_of(
     outbox: Buffer[Any], slot: Slot, order: Order | None, name: str, tap: Tap | None
 ) -> StageOutlet:
-    """Return where what an item yields goes."""
+    """Return the outlet for the values that items yield."""
     if tap is None:
         return StageOutlet(outbox, slot, order)
     return ReadOutlet(tap.put, name, outbox, slot, order)

@@ -59,7 +59,7 @@ async def _read(stage: Stage, items: SyncSource) -> None:
 
 
 async def _take_up(stage: Stage, items: list[Any]) -> None:
-    """Take up a list of a source as far as there is room, and the rest when there is more."""
+    """Take a list of a source as far as there is room, and the rest when there is more."""
     outbox = stage.outbox
     run = NEVER_DRAINS if stage.frame.rules.whole else stage.frame.run
     while items and not run.draining:

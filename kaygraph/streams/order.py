@@ -11,18 +11,18 @@ from ..aio.buffer import wake
 class Order:
     """Keeps the values of an item until those of all earlier items have been handed over.
 
-    The first item that is not done hands its values over itself, as they come. Those of the items
-    behind it wait here: of each no more than a worker's share of ``window``.
+    The first unfinished item passes its values on itself, as they come. Those of the items behind
+    it wait here: for each, no more than a worker's share of ``window``.
 
     Args:
-        window: How many items may be taken, counted from the first that is not done.
-        workers: How many items are worked on at once.
+        window: How many items may be taken, counted from the first unfinished one.
+        workers: How many items run at once.
 
     Attributes:
         next: The index of the item whose values come next.
         kept: How many values wait here.
         holds: Whether any items wait here, or are being handed over. If not, the next item need
-            not come here: whoever passes on what it returned moves ``next`` on.
+            not come here: the code that passes on its result advances ``next``.
     """
 
     def __init__(self, window: int, workers: int) -> None:
@@ -31,12 +31,12 @@ class Order:
         self.holds = False
         self._share = max(1, window // workers)
         self._done: dict[int, Sequence[Any]] = {}
-        self._begun: dict[int, list[Any]] = {}  # what items have given that are not done
+        self._begun: dict[int, list[Any]] = {}  # the values of unfinished items
         self._handing_over = False
         self._waiters: deque[asyncio.Future[None]] = deque()
 
     def is_full(self, taken: int) -> bool:
-        """Whether no more items may be taken until the first that is not done is done."""
+        """Whether no more items may be taken until the first unfinished one ends."""
         return taken - self.next >= self.window or self.kept >= self.window
 
     async def advanced(self) -> None:
@@ -46,11 +46,11 @@ class Order:
         await waiter
 
     def is_next(self, index: int) -> bool:
-        """Whether an item that is not done hands over its values itself."""
+        """Whether an unfinished item hands over its values itself."""
         return index == self.next and not self._handing_over
 
     def keep(self, index: int, value: Any) -> None:
-        """Keep a value of an item that is not done, and whose turn has not come."""
+        """Keep a value of an unfinished item whose turn has not come."""
         self.holds = True
         self._begun.setdefault(index, []).append(value)
         self.kept += 1
@@ -62,8 +62,8 @@ class Order:
     def due(self, index: int, results: Sequence[Any]) -> Iterator[Sequence[Any]]:
         """Keep an item's last values, and yield all values whose turn has come, in order.
 
-        Only one worker hands over at a time: it also yields what others add meanwhile, and they
-        get nothing.
+        Only one worker hands over at a time: it also yields what others add in the meantime, and
+        they get nothing.
         """
         done, begun = self._done, self._begun
         self.kept += len(results)

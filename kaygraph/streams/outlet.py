@@ -14,9 +14,9 @@ UNBOUNDED = 2**62  # the size of a buffer that is never full
 
 
 class StageOutlet:
-    """The way of a worker's values into the buffer behind its stage, in the order of the items.
+    """Passes a worker's values to the buffer behind its stage, in the order of the items.
 
-    An item that waits for room holds no permit, and its time limits stand still. When there is
+    An item that waits for room holds no permit, and its time limits are paused. When there is
     room, it waits for its permits again, and goes on.
     """
 
@@ -28,7 +28,7 @@ class StageOutlet:
         self._sink, self._size, self._readers = outbox.items, outbox.size, outbox.readers
 
     def begin(self, index: int) -> None:
-        """Begin with an item."""
+        """Start with an item."""
         self.index, self.count, self.waited_s = index, 0, 0.0
 
     def put(self, value: Any, /) -> bool:
@@ -50,7 +50,7 @@ class StageOutlet:
 
     @property
     def free(self) -> int:
-        """How many values may be put before ``ready`` must be awaited again; at least 1."""
+        """How many values to put at most before awaiting ``ready`` again; at least 1."""
         if self.order is not None and not self.order.is_next(self.index):
             return max(1, self.order.free(self.index))
         return max(1, self._size - len(self._sink))
@@ -66,7 +66,7 @@ class StageOutlet:
                 await self._held_up(self.outbox.room(number))
         if self.count % TURN == 0:
             await asyncio.sleep(0)
-        if not self.slot.held:  # an earlier wait was cancelled, and that was not for the item
+        if not self.slot.held:  # an earlier wait was cancelled, but not because of the item
             await self.slot.go_on()
 
     async def _turn(self, order: Order) -> None:
@@ -95,7 +95,7 @@ class StageOutlet:
 
 
 class ReadOutlet(StageOutlet):
-    """An outlet whose values are taken by somebody else as well, as they are yielded."""
+    """An outlet whose values also go to another receiver, as they are yielded."""
 
     def __init__(self, read: Callable[[Outcome[Any]], None], name: str, *args: Any) -> None:
         super().__init__(*args)

@@ -1,4 +1,4 @@
-"""Pipelines: ``a | b`` starts b on each item as a yields it."""
+"""Pipelines: ``a | b`` starts b on each item as soon as a yields it."""
 
 import asyncio
 from collections import deque
@@ -29,9 +29,9 @@ from .stage import Stage
 
 
 class Pipeline(BaseNode[Any, list[Any] | None], Streaming[Any]):
-    """Stages that work at the same time, each on the items that the one before has finished.
+    """Stages that run concurrently, each on the items that the previous one has finished.
 
-    The first stage's ``prep`` gives the items (any iterable or async iterable, read as for a
+    The first stage's ``prep`` returns the items (any iterable or async iterable, read as for a
     BatchNode, and no further than there is room); a stage's ``exec`` takes one item and returns
     one result, yields several, or raises ``Drop``; a stage without an ``exec`` passes items on.
     When the stream has ended, each stage's ``post(shared, prep_res, stage_report)`` is called, in
@@ -39,28 +39,28 @@ class Pipeline(BaseNode[Any, list[Any] | None], Streaming[Any]):
     None with ``collect=False``. Between two stages is a buffer of ``buffer`` items, so a slow stage
     slows its source, and an endless source runs in bounded memory.
 
-    A ParallelBatchNode works on ``max_workers`` items at once and, unless ``ordered=False``, passes
-    them on in the order of the input: at most ``buffer`` items (or ``max_workers``, if that is
-    more) wait behind a slow one, or behind one that waits for its next attempt or for a full key:
-    such an item holds no worker (see ``max_waiting``), so the others go on as far as that. Any
-    other Node works on one item after another. Outcomes of ``on_error="collect"`` skip the later
-    stages.
+    A ParallelBatchNode runs ``max_workers`` items at once and, by default, passes them on in the
+    order of the input (``ordered=False`` turns that off): at most ``buffer`` items (or
+    ``max_workers``, if that is more) wait behind a slow one, or behind one that waits for its next
+    attempt or for a full key. A waiting item holds no worker (see ``max_waiting``), so the others
+    go on that far. Any other Node runs one item after another. Outcomes of ``on_error="collect"``
+    skip the later stages.
 
-    What an ``exec`` yields goes on as it is yielded, and it is not asked for the next value while
-    there is no room: an endless one runs in bounded memory. While it waits for room it holds no
-    permit, and its ``timeout`` and ``deadline`` stand still. With several workers the first item
-    that is not done passes its values on as they come; each of the others may be as far ahead as
-    its share of the buffer. Written ``def``, or in a process, it runs in one thread from its first
-    step to its close. Where an executor of your own runs it, its values come when it has ended: an
-    endless one gives none. An item that has yielded is not tried again, as its values would go on
-    twice: they stay, and the error is dealt with as ``on_error`` says, or ``exec_fallback`` gives
-    (as a list or a generator) what follows them.
+    The values that an ``exec`` yields are passed on at once, and it is not asked for the next value
+    while there is no room, so an endless one runs in bounded memory. While it waits for room it
+    holds no permit, and its ``timeout`` and ``deadline`` are paused. With several workers, the
+    first unfinished item passes its values on as they come; each of the others may be ahead by its
+    share of the buffer. An ``exec`` written ``def``, or in a process, runs in one thread from its
+    first step to its close. If your own executor runs it, its values come when it has ended, so an
+    endless one yields none. An item that has yielded is not retried, as its values would be passed
+    on twice: they stay, and either ``on_error`` decides about the error, or ``exec_fallback``
+    returns (as a list or a generator) what follows them.
 
     Args:
-        stages: Nodes; a Pipeline among them stands for its stages.
+        stages: Nodes; a Pipeline among them is replaced by its stages.
         buffer: How many items may wait between two stages; 64 by default.
         collect: Whether the last stage's results are kept.
-        name: What it is called in events, reports and drawings.
+        name: Its name in events, reports and drawings.
     """
 
     gives_many = True
@@ -79,17 +79,17 @@ class Pipeline(BaseNode[Any, list[Any] | None], Streaming[Any]):
         if not self.stages:
             raise TypeError("a Pipeline needs at least one stage")
         if len(set(self.stages)) < len(self.stages):
-            raise TypeError("a node can be only one stage of a Pipeline: make one for each")
+            raise TypeError("a node can be only one stage of a Pipeline: create one for each")
         for stage in self.stages[1:]:
             if stage.is_source:
                 raise TypeError(
-                    f"{stage.name!r} is a source, which takes no items: it stands first in a "
+                    f"{stage.name!r} is a source, which takes no items: it must be first in a "
                     "pipeline"
                 )
         for stage in self.stages:
             if getattr(stage, "batch_deadline", None) is not None:
                 raise ValueError(
-                    f"{stage.name!r} sets batch_deadline, and a stage has no batch of its own: put "
+                    f"{stage.name!r} sets batch_deadline, but a stage has no batch: put "
                     "the pipeline in a Graph(…, deadline=seconds), or give the stage deadline= for "
                     "each of its items"
                 )
@@ -180,10 +180,10 @@ class Pipeline(BaseNode[Any, list[Any] | None], Streaming[Any]):
         return kept
 
     def _cut_short(self, stages: Sequence[Stage], *, keeps_results: bool) -> None:
-        """Account for the items that no stage has worked on when a stream ends early.
+        """Account for the items that no stage has run when a stream ends early.
 
-        ``keeps_results``: what the last stage has done is a result, also behind an item that is
-        not done.
+        ``keeps_results``: what the last stage has done is a result, also behind an
+        unfinished item.
         """
         for stage in stages if keeps_results else stages[:-1]:
             stage.hand_over_kept()
@@ -221,10 +221,10 @@ async def _regrouped(stage: Stage) -> None:
 
 
 async def _work_off(stages: Sequence[Stage], source: Any, what: str) -> None:
-    """Run all stages to their end, of which the first reads the source.
+    """Run all stages to their end; the first reads the source.
 
-    A first stage with an ``exec`` has workers like any other, and a task more to feed them, unless
-    it takes up the lists that its source gives. The errors of several are called the errors of
+    A first stage with an ``exec`` has workers like any other, and one more task to feed them,
+    unless it takes the lists that its source yields. Several errors are grouped as the errors of
     ``what``.
     """
     gathering = Gathering[None](what)
@@ -245,4 +245,4 @@ async def _work_off(stages: Sequence[Stage], source: Any, what: str) -> None:
         await gathering.ended()
     finally:
         for stage in stages:
-            stage.pool = stage.crew = None  # they have the stage as well: no cycle may stay
+            stage.pool = stage.crew = None  # they have the stage too: avoid a reference cycle

@@ -9,9 +9,9 @@ class StageReport:
     """What a stage did; its ``post`` gets it when the stream has ended.
 
     ``busy_s``, ``starved_s`` (waiting for input) and ``blocked_s`` (waiting for room behind it)
-    are seconds, each summed over the stage's workers. Of the ``items`` that came in, so many were
-    ``ok``, ``failed``, ``skipped`` and, where the grace of a draining run ran out, ``cancelled``.
-    ``results`` are those of the pipeline: in the report of its last stage, if they are collected.
+    are seconds, each summed over the stage's workers. ``ok``, ``failed``, ``skipped`` and, if the
+    grace of a draining run expired, ``cancelled`` say how many of the ``items`` that came in ended
+    that way. ``results`` are the pipeline's: in the report of its last stage, if collected.
     """
 
     name: str

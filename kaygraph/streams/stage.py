@@ -40,7 +40,7 @@ class Stage:
         outcomes: bool,
     ) -> None:
         self.node, self.inbox, self.outbox, self.frame = node, inbox, outbox, frame
-        self.outcomes = outcomes  # earlier stages' outcomes are among the items: not worked on
+        self.outcomes = outcomes  # earlier stages' outcomes are among the items: they do not run
         self.name = frame.name_of(node)
         self.cap = cap_of(node, frame)
         self.workers = workers_of(node, frame.rules)
@@ -78,12 +78,12 @@ class Stage:
         )  # fmt: skip
 
     def hand_over_kept(self) -> None:
-        """Put what is done and waits for its turn into the outbox, however full that is."""
+        """Put finished values that wait for their turn into the outbox, however full it is."""
         if self.order is not None:
             self.outbox.items.extend(self.order.rest())
 
     def account_for_rest(self) -> None:
-        """Emit an event for each item in the inbox: it is cancelled before it was worked on."""
+        """Emit an event for each item in the inbox: it is cancelled before it ran."""
         emit = self.frame.run.emit
         if emit is None or not self.node.has_exec:
             return
@@ -100,7 +100,7 @@ class Stage:
         )  # fmt: skip
 
     async def regroup(self) -> None:
-        """Let the node read the whole stream, and pass on what it makes of it."""
+        """Let the node read the whole stream, and pass on the stream that it returns."""
         assert self.node.regroup is not None
         started = self.clock()
         outlet = outlet_of(self.outbox, Slot(), None, self.name, self.tap)
@@ -112,7 +112,7 @@ class Stage:
         self.outbox.close()
 
     async def _arriving(self) -> AsyncGenerator[Any, None]:
-        """Yield the items as they come; outcomes of earlier stages go past the node."""
+        """Yield the items as they come; outcomes of earlier stages bypass the node."""
         inbox = self.inbox
         while inbox.items or await self._wait_for_item():
             item = inbox.take()
@@ -138,7 +138,7 @@ class Stage:
             self.crew.start()
 
     def _start(self, gathering: Gathering[None], number: int) -> None:
-        """Start a worker, whose time is counted as if it had been there from the beginning."""
+        """Start a worker; its time counts as if it had been there from the beginning."""
         if not gathering.is_ending:
             self._was_not_needed()
             gathering.add(self._begun(number))
@@ -148,7 +148,7 @@ class Stage:
         self._had_nothing_to_do(self.started_at)
 
     def _held_up(self) -> bool:
-        """Whether what is done cannot go on, so that more workers would only wait as well."""
+        """Whether finished values cannot be passed on, so that more workers would only wait too."""
         order = self.order
         return self.blocked_workers > 0 if order is None else order.is_full(self.taken)
 
@@ -160,7 +160,7 @@ class Stage:
         return self.inbox.closed and not self.inbox.items
 
     async def worker(self, number: int) -> None:
-        """Work on items until there are no more."""
+        """Run items until none are left."""
         node, frame = self.node, self.frame
         slot = Slot((self.cap, *frame.caps), number, self.timed, self.pool)
         plain = plain_call(node, frame, self.name, slot, self.tap, self.timed)
@@ -169,13 +169,13 @@ class Stage:
         outlet: StageOutlet | None = None
         if node.exec_kind in YIELDING:
             outlet = slot.outlet = outlet_of(self.outbox, slot, self.order, self.name, self.tap)
-        PLACE.set(Worker(node, frame, slot, several=True))  # in a task of its own
+        PLACE.set(Worker(node, frame, slot, several=True))  # in its own task
         started = self.clock()
         try:
             await self._work(plain, slot)
         finally:
             slot.close()
-            slot.outlet = None  # it has the slot as well: no cycle may stay
+            slot.outlet = None  # it has the slot too: avoid a reference cycle
             self.running -= 1
             self.busy += self.clock() - started
             if outlet is not None:
@@ -197,7 +197,7 @@ class Stage:
             await self._one_by_one(plain, slot)
 
     async def _in_runs(self, plain: Callable[[Any], Awaitable[Any]], slot: Slot) -> None:
-        """Work on all items that are in the inbox, as far as there is room behind them, in one go.
+        """Run all items that are in the inbox, as far as there is room behind them, in one go.
 
         This is for a single worker that only awaits ``exec``. No other worker empties its inbox or
         fills its outbox, so items and room that were there before a wait are there after it.
@@ -236,13 +236,13 @@ class Stage:
             self._share(slot)
 
     async def _one_by_one(self, plain: Callable[[Any], Awaitable[Any]] | None, slot: Slot) -> None:
-        """Work on one item at a time: other workers share the inbox and the outbox."""
+        """Run one item at a time: other workers share the inbox and the outbox."""
         inbox, outbox, order, workers = self.inbox, self.outbox, self.order, self.crew
         assert workers is not None
         source, sink, size = inbox.items, outbox.items, outbox.size
         writers, readers = inbox.writers, outbox.readers
         own, capped, outcomes = self.cap, self.capped, self.outcomes
-        # What goes on when exec has ended: what it returns, or nothing more than it has yielded.
+        # What is passed on when exec has ended: its result, or nothing beyond what it yielded.
         done: Sequence[Any] | None = None if slot.outlet is None else ()
         window = order.window if order else UNBOUNDED
         on_error = self.failures.on_error
@@ -260,7 +260,7 @@ class Stage:
             ):
                 if not await self._may_take(slot, workers):
                     return
-                continue  # another worker may have taken the item meanwhile, so look again
+                continue  # another worker may have taken the item, so look again
             item = source.popleft()
             if writers:
                 wake(writers)
@@ -287,7 +287,7 @@ class Stage:
             else:
                 await self._hand_over(index, (value,) if values is None else values, slot)
             if own.waiting or own.free < 0 or (capped and slot.wanted):
-                slot.give()  # somebody waits for the permits, or the limit is lower now
+                slot.give()  # another waits for the permits, or the limit is lower now
             try:
                 if not (cancelling() or look() != context):
                     continue
@@ -295,15 +295,15 @@ class Stage:
                 pass
             call, context = await settled(plain or work, context, cancelling, self.name, index)
             plain, work = (call, work) if plain else (None, call)
-        workers.look_soon()  # somebody may wait for what it has done
+        workers.look_soon()  # another may wait for its result
 
     async def _hand_over(self, index: int, values: Sequence[Any], slot: Slot) -> None:
-        """Pass on what came of an item when its turn has come, and there is room."""
+        """Pass on the result of an item when its turn has come and there is room."""
         for due in (values,) if self.order is None else self.order.due(index, values):
             await self._pass(due, slot)
 
     def _failed(self, item: Any, index: int, slot: Slot, error: BaseException) -> Sequence[Any]:
-        """Return what is passed on for a failed item, or raise when ``on_error`` says so."""
+        """Return what is passed on for a failed item, or raise if ``on_error`` says so."""
         self.failures.pulled = self.items
         try:
             outcome = self.failures.bear(item, index, slot, error)
@@ -313,7 +313,7 @@ class Stage:
         return () if outcome.status == "skipped" else (outcome,)
 
     def _share(self, slot: Slot) -> None:
-        """Give the permits back if somebody waits for them, or if the limit is lower now."""
+        """Give the permits back if another waits for them, or if the limit is lower now."""
         if self.cap.waiting or self.cap.free < 0 or (self.capped and slot.wanted):
             slot.give()
 
@@ -341,8 +341,8 @@ class Stage:
     async def _wait_for_room(self, slot: Slot | None = None, values: Sequence[Any] = ()) -> None:
         """Wait for room in the outbox.
 
-        When the wait is cancelled, ``values``, which have not been passed on yet, are put there all
-        the same: so they are accounted for.
+        When the wait is cancelled, ``values``, which have not been passed on yet, are put there
+        anyway, so that they are accounted for.
         """
         if slot is not None:
             slot.give()
@@ -363,7 +363,7 @@ class Stage:
         self.blocked += ended - began
 
     async def _may_take(self, slot: Slot, workers: Workers) -> bool:
-        """Wait until there may be an item to work on; return False when none will come."""
+        """Wait until there may be an item to run; return False when none will come."""
         is_full = self.order is not None and self.order.is_full(self.taken)
         if self.inbox.items and not is_full:
             await slot.take()
@@ -371,7 +371,7 @@ class Stage:
         slot.give()
         began = self.clock()
         if is_full:
-            # The worker of the item that holds up the order looks for others when it goes on.
+            # The worker of the item that holds up the order wakes others when it goes on.
             await workers.wanted()
             self.blocked += self.clock() - began
             return True
@@ -384,7 +384,7 @@ class Stage:
         return self.held_up + (self.clock() - self.held_since if self.blocked_workers else 0.0)
 
     def _had_nothing_to_do(self, since: float, held_up: float = 0.0) -> None:
-        """Note the time of a worker that was not needed: others had no input, or no room."""
+        """Record the time of a worker that was not needed: others had no input, or no room."""
         blocked = self._held_up_so_far() - held_up
         self.blocked += blocked
         self.starved += self.clock() - since - blocked

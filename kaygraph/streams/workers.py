@@ -1,4 +1,4 @@
-"""The workers of a stage, which come when they are needed."""
+"""The workers of a stage, started when needed."""
 
 import asyncio
 from collections import deque
@@ -11,20 +11,20 @@ from ..aio.buffer import Buffer, wake, woken
 class Workers:
     """Starts and wakes the workers of a stage.
 
-    One is enough for items that never suspend. When a worker's item suspends, somebody looks
-    whether more items lie in the inbox, and has others work on them: one at first, then twice as
-    many at each look. When there are none, one waits at the inbox; those that have nothing to do
-    wait here.
+    One is enough for items that never suspend. When a worker's item suspends, a check finds whether
+    more items are in the inbox, and starts others for them: one at first, then twice as many at
+    each check. When there are none, one waits at the inbox; those that have nothing to do wait
+    here.
 
     Args:
         inbox: Where the items come from.
-        most: How many workers there may be.
-        start: Starts another one, in the context that is current.
-        is_held_up: Whether what is done cannot go on, so that others would only wait as well.
+        most: The maximum number of workers.
+        start: Starts another one, in the current context.
+        is_held_up: Whether finished values cannot be passed on, so that others would only wait too.
 
     Attributes:
         started: How many there are.
-        looks: Whether somebody is about to look.
+        looks: Whether a check is pending.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Workers:
         self._context = copy_context()  # what no item has changed
         self._idle: deque[asyncio.Future[None]] = deque()
         self._one_at_inbox = False
-        self._next = 1  # how many come at the next look
+        self._next = 1  # how many start at the next check
         self._growth = 2
         self.started = 0
         self.looks = False
@@ -49,12 +49,12 @@ class Workers:
         self._come(1)
 
     def look_soon(self) -> None:
-        """Look for work for others when the worker that calls this has suspended, or ended."""
+        """Check for work for others when the calling worker has suspended or ended."""
         self.looks = True
         self._loop.call_soon(self._look, context=self._context)
 
     async def wanted(self) -> None:
-        """Wait until somebody has looked, and another worker is needed."""
+        """Wait until a check finds that another worker is needed."""
         await woken(self._idle)
 
     async def item_came(self) -> bool:
@@ -84,7 +84,7 @@ class Workers:
             self._next *= self._growth
         else:
             self._next = 1
-            if inbox.closed:  # those that wait for the order to go on are to see the end
+            if inbox.closed:  # those that wait for the order to go on must see the end
                 self._wake_all()
             else:
                 self._come(1)

@@ -286,7 +286,7 @@ async def test_an_unknown_node_is_refused() -> None:
         graph.results({}, "Fetsh")
     with pytest.raises(ValueError, match="no node <Batch>"):
         graph.results({}, Batch())
-    with pytest.raises(TypeError, match="or of a node's name"):
+    with pytest.raises(TypeError, match="or the name of a node"):
         graph.results({}, 3)  # type: ignore[arg-type]
 
 

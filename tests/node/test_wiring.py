@@ -240,7 +240,7 @@ def test_class_in_the_place_of_a_node_is_told_so() -> None:
 @pytest.mark.parametrize("action", ["", None, 3, ["x"]])
 def test_action_that_is_no_string_is_refused(action: Any) -> None:
     """An action is a non-empty string."""
-    with pytest.raises(TypeError, match="an action is a string"):
+    with pytest.raises(TypeError, match="an action is a non-empty string"):
         Node(name="a") - action
 
 

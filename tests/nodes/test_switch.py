@@ -312,7 +312,7 @@ def build(*args: Any, **settings: Any) -> Callable[[], Any]:
         (build("a", "x", when=is_even), "or a field with an operator; not both"),
         (build("a", when=5), "when must be a function"),
         (build("a", when="nowhere"), "'nowhere' names no function"),
-        (build("", "x", "==", 1), "action must be a string"),
+        (build("", "x", "==", 1), "action must be a non-empty string"),
         (build("default", "x", "==", 1), "what a switch returns when no case matches"),
     ],
 )

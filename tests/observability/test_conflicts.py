@@ -39,7 +39,7 @@ def test_warning_names_both_nodes_the_key_and_what_to_do() -> None:
     with pytest.warns(WriteConflictWarning) as caught:
         graph.run({})
     assert [str(one.message) for one in caught] == [
-        "nodes 'inner/a' and 'inner/b' run in branches beside each other and both write "
+        "nodes 'inner/a' and 'inner/b' run in parallel branches and both write "
         "shared['k']: which value stays depends on their order. Write different keys and join "
         "them afterwards, wire one after the other, or allow it with Graph(on_conflict='ignore')"
     ]

@@ -143,7 +143,7 @@ def test_what_items_took_adds_up() -> None:
     assert (node.cpu_s, node.pickup_s, node.memory) == (3, 0.5, 7_000_000)
     assert (node.queued_s, node.queued_for) == (6, {"rate": 3, "limit_by": 3})
     assert str(node) == (
-        "     3 items  peak 3  in exec 12.000 s, CPU 3.000 s, in line for rate/limit_by 6.000 s, "
+        "     3 items  peak 3  in exec 12.000 s, CPU 3.000 s, waiting for rate/limit_by 6.000 s, "
         "memory 7 MB"
     )
 

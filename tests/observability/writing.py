@@ -18,7 +18,7 @@ SEEDS = 8
 Report = tuple[str, ...]
 MESSAGE = re.compile(
     r"(?:nodes '(?P<one>[^']+)' and '(?P<other>[^']+)'|node '(?P<same>[^']+)', twice at once,)"
-    r" run in branches beside each other and both write shared\['(?P<key>\w+)'\]"
+    r" run in parallel branches and both write shared\['(?P<key>\w+)'\]"
 )
 
 

@@ -225,7 +225,7 @@ def test_a_stage_with_a_deadline_of_its_batch_is_refused() -> None:
 def test_a_source_stands_first(source: Any) -> None:
     """Later it would be handed items that it can make nothing of."""
     Pipeline(source, Stage())
-    with pytest.raises(TypeError, match="is a source, which takes no items: it stands first"):
+    with pytest.raises(TypeError, match="is a source, which takes no items: it must be first"):
         Read([1]) | Stage() | source
 
 
