@@ -37,8 +37,8 @@ def timed(
             return
         run.slow_nodes = {*run.slow_nodes, name}
         message = (
-            f"node {name!r} blocked the event loop for {own:.2f} s (slow_hook_s={limit:g}): "
-            "nothing else could run. Await what waits, or write exec as 'def', run in a thread"
+            f"node {name!r} blocked the event loop for {own:.2f} s (slow_hook_s={limit:g}), so that "
+            "nothing else could run. Await slow calls, or write exec as 'def' to run it in a thread"
         )
         asyncio.get_running_loop().call_soon(warnings.warn, message, SlowHookWarning)
 

@@ -64,7 +64,9 @@ class Reading(Generic[T]):
     async def __aenter__(self) -> Self:
         if self._launch is None:
             again = type(self).__name__.lower()
-            raise RuntimeError(f"this block has already started its run: call {again}() again for another")
+            raise RuntimeError(
+                f"this block has already started its run: call {again}() again for another"
+            )
         launch, self._launch = self._launch, None  # it knows this object: avoid a reference cycle
         task = current_task()
         assert task is not None

@@ -302,7 +302,7 @@ async def test_a_schema_fetches_nothing() -> None:
     async with ChatServer(Says("{}")) as server:
         schema = {"$ref": f"{server.url}/schema.json"}
         node = ChatNode(server.url, "tiny", schema=schema, reads="prompt")
-        with pytest.raises(ValueError, match=r"not in it: .*schema\.json"):
+        with pytest.raises(ValueError, match=r"outside of it: .*schema\.json"):
             await Graph(node).run_async({"prompt": "Hello"})
         assert len(server.bodies) == 1
 
