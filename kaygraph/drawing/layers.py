@@ -1,9 +1,8 @@
-"""Layers: every node comes after those that lead to it, and no line has to skip a layer.
+"""Layers: every node comes after those that lead to it, and no line skips a layer.
 
-A layer holds nodes and *bends*: points that a line to a later layer passes, so that it has a
-place of its own there, and is not drawn across a node. A label is a bend that needs room.
-(Sugiyama, Tagawa and Toda, "Methods for visual understanding of hierarchical system structures",
-1981.)
+A layer holds nodes and *bends*: points that a line to a later layer passes, so that it has its own
+place there and is not drawn across a node. A label is a bend that needs room. (Sugiyama, Tagawa and
+Toda, "Methods for visual understanding of hierarchical system structures", 1981.)
 """
 
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ Size = tuple[int, int]  # along the direction of the drawing, and across
 Joins = list[tuple[int, float]]
 
 BENDS = 5  # per node, at most; more than a drawing can show
-# How strongly a line is to be straight: within itself, between neighbours, elsewhere.
+# How strongly a line should be straight: within itself, between neighbours, elsewhere.
 STRAIGHT, DEFAULT, OTHER = 24.0, 24.0, 1.0
 
 
@@ -37,13 +36,13 @@ class Layers:
     """Items in layers. The first items are the nodes, in the order given.
 
     Attributes:
-        sizes: Of each item; a bend has none of its own.
+        sizes: Of each item; a bend has none.
         layer: Of each item.
         rows: The items of each layer.
-        before, after: For each item, those of the layer before and after that it is joined to,
-            and how strongly each is to be in line with it.
+        before, after: For each item, those of the layer before and after that it is connected to,
+            and how strongly each should be aligned with it.
         nodes: How many of the items are nodes.
-        routes: One for each arrow that is no loop.
+        routes: One for each arrow that is not a loop.
     """
 
     def __init__(
@@ -67,9 +66,9 @@ class Layers:
             self.rows[self.layer[item]].append(item)
 
     def _longest(self, arrows: Sequence[Arrow]) -> int:
-        """Return how many layers a line may pass: longer ones go straight across whatever is there.
+        """Return how many layers a line may pass: longer ones go straight across everything.
 
-        In a drawing with so many of them nobody could follow any.
+        In a drawing with that many of them, none could be followed.
         """
         spans = [abs(self.layer[arrow.source] - self.layer[arrow.target]) for arrow in arrows]
         bends = 0
@@ -80,7 +79,7 @@ class Layers:
         return max(spans, default=0)
 
     def _route(self, arrow: Arrow, label: Size, straight: bool) -> Route:
-        """Join an arrow's ends from layer to layer, in the direction of the arrow.
+        """Connect an arrow's ends from layer to layer, in the direction of the arrow.
 
         Arrows to the same target share a line as soon as they meet in a layer, as "error" edges
         of all nodes to one handler do.
@@ -137,9 +136,9 @@ class Layers:
 
 
 def _longest_paths(nodes: int, arrows: Sequence[Arrow]) -> list[int]:
-    """Return the layer of each node: as many steps as the longest way that leads there.
+    """Return the layer of each node: as many steps as the longest path that leads there.
 
-    A label takes a layer of its own.
+    A label takes its own layer.
     """
     arriving: list[list[tuple[int, int]]] = [[] for _ in range(nodes)]
     for arrow in arrows:

@@ -1,4 +1,4 @@
-"""The places of boxes, of the boxes within them, and of the lines between them."""
+"""The positions of boxes, of the boxes inside them, and of the lines between them."""
 
 from collections.abc import Sequence
 
@@ -13,22 +13,22 @@ _WIDEST, _LINES = 190, 3  # of a name
 _WIDEST_LABEL = 150
 _LINE = 18  # the height of a line of text
 _PADDING = 14
-_TITLE = 30  # what the name of a box with parts takes above them
-_LOOP = 16  # how far a loop stands out
+_TITLE = 30  # the height of the name of a box with parts, above them
+_LOOP = 16  # how far a loop sticks out
 HEAD = 8  # the length of an arrow's head
-_BACK = 10  # between the middle of a box and where arrows that lead back begin or end
+_BACK = 10  # between the middle of a box and the ends of arrows that lead back
 
 
 def lay_out(outer: Box, direction: Direction) -> None:
-    """Give every box within this one its place and size, and every arrow its line.
+    """Give every box inside this one its position and size, and every arrow its line.
 
-    The outer box itself is not drawn: its parts begin at (0, 0), and its size is that of the
+    The outer box itself is not drawn: its parts start at (0, 0), and its size is that of the
     drawing.
     """
     boxes = [outer]
     for box in boxes:
         boxes += box.parts
-    for box in reversed(boxes):  # from the innermost
+    for box in reversed(boxes):  # from the innermost out
         if box.parts:
             _arrange(box, direction)
             if box is not outer:
@@ -38,7 +38,7 @@ def lay_out(outer: Box, direction: Direction) -> None:
             box.width = max(width_of(line, FONT) for line in box.lines) + 2 * _PADDING
             box.width = max(48, box.width + box.width % 2)  # even, so that it has a middle
             box.height = len(box.lines) * _LINE + 16
-    for box in boxes:  # from the outermost: what is placed within a box moves with it
+    for box in boxes:  # from the outermost in: the parts of a box move with it
         left, top = (box.x + _PADDING, box.y + _TITLE) if box is not outer else (0, 0)
         for part in box.parts:
             part.x += left
@@ -51,7 +51,7 @@ def lay_out(outer: Box, direction: Direction) -> None:
 
 
 def _enclose(box: Box) -> None:
-    """Give room for the frame and the name of a box with parts."""
+    """Add room for the frame and the name of a box with parts."""
     title = shortened(box.name, SMALL, max(_WIDEST, box.width))
     box.lines = [title]
     wanted = max(box.width, width_of(title, SMALL))
@@ -132,7 +132,7 @@ def _room(part: Box, loops: Sequence[Arrow] | None, flat: bool) -> Size:
 
 
 def _along(layers: Layers, across: Sequence[int]) -> tuple[list[int], list[int]]:
-    """Return where each layer begins and ends. Lines that go far across need a wider gap."""
+    """Return the start and end of each layer. Lines that go far across need a wider gap."""
     starts, ends, at = list[int](), list[int](), 0
     for row in layers.rows:
         starts.append(at)
@@ -170,7 +170,7 @@ class _Lines:
                 self._note(self._back_out, last, before, layers.before)
 
     def _note(self, found: dict[int, int], node: int, beside: int, joined: Sequence[Joins]) -> None:
-        """Note on which side of the middle: that on which the line goes on."""
+        """Record the side of the middle on which the line goes on."""
         if node < self._layers.nodes and node not in found:
             forward = [self._across[other] for other, _ in joined[node] if other != beside]
             if not forward:
@@ -201,7 +201,7 @@ class _Lines:
                     runs[-1] += [(start - (0 if arrow.back else HEAD), middle), (left, middle)]
             elif item == route.label:
                 half = layers.sizes[item][0] // 2
-                # Near to where it begins.
+                # Near its start.
                 centre = end - half if arrow.back else start + half
                 runs[-1] += [(start, middle), (centre - half, middle)]
                 runs.append([(centre + half, middle), (end, middle)])
@@ -218,7 +218,7 @@ class _Lines:
 
 
 def _draw_loops(part: Box, arrows: Sequence[Arrow], flat: bool) -> None:
-    """Draw the loops of a node on its side, all on one line."""
+    """Draw the loops of a node at its side, all on one line."""
     far, near = (part.y + part.height, part.x) if flat else (part.x + part.width, part.y)
     length = part.width if flat else part.height
     begin, end = near + length * 5 // 8, near + length * 3 // 8

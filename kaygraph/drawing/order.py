@@ -1,4 +1,4 @@
-"""The order within layers: four sweeps by barycentre, of which the one with least crossings stays.
+"""The order within layers: four sweeps by barycentre, keeping the one with the fewest crossings.
 
 Source: Sugiyama, Tagawa and Toda, as for the layers.
 """
@@ -38,7 +38,7 @@ def _number(row: Sequence[int], place: list[int]) -> None:
 
 
 def _sort(row: list[int], beside: Sequence[Joins], place: list[int]) -> None:
-    """Sort a row by the middle of what each item is joined to; what is joined to nothing stays."""
+    """Sort a row by the centre of each item's neighbours; items without any stay."""
     if len(row) < 2:
         return
     middle: dict[int, float] = {}

@@ -1,4 +1,4 @@
-"""What is drawn: boxes, boxes within boxes, and arrows between the parts of a box."""
+"""What is drawn: boxes, nested boxes, and arrows between the parts of a box."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -13,14 +13,14 @@ class Arrow:
     """An edge between two parts of the same box.
 
     Attributes:
-        source: The place of a part in the list of parts.
+        source: The index of a part in the list of parts.
         target: The same; equal to ``source`` for a loop.
-        action: What it listens to; "default" is not written.
+        action: Its action; "default" is not written.
         back: Whether it leads back, against the direction of the drawing.
         streams: Whether items flow along it one by one.
-        runs: Where its line goes: points of pieces that hang together, in pixels.
+        runs: Its line: the points of connected pieces, in pixels.
         label_at: The centre of its label; None without one.
-        ends: Whether the line leads to its target; else it meets that of another arrow to the
+        ends: Whether the line leads to its target; otherwise it meets that of another arrow to the
             same target.
     """
 
@@ -40,12 +40,12 @@ class Box:
     """A node, or a graph, group, pipeline or compound with its parts.
 
     Attributes:
-        name: What it is called within the box around.
+        name: Its name within the enclosing box.
         full_name: The name that events and reports use: ``Inner/Fetch``.
         kind: "node", "join", "graph", "group", "pipeline" or "compound".
         many: Whether it works on many items, or runs in many rounds.
         parts: In an order in which the arrows that do not lead back point forward.
-        lines: The name as it is written, broken into lines.
+        lines: The name, broken into lines.
         x, y: The upper left corner, in pixels.
     """
 

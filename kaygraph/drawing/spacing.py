@@ -1,7 +1,7 @@
-"""Where items lie within their layers: as near to what they are joined to as there is room.
+"""Positions of items within their layers: as near to their neighbours as possible.
 
-A layer at a time: the places are those with the least squares of distances, weighted, that keep
-the order and the gaps. That is an isotonic regression, found by pooling adjacent violators (Barlow,
+One layer at a time: the positions minimise the weighted squares of the distances while keeping the
+order and the gaps. That is an isotonic regression, found by pooling adjacent violators (Barlow,
 Bartholomew, Bremner and Brunk, "Statistical inference under order restrictions", 1972). Lines that
 pass many layers weigh most, so that they are straight (Gansner, Koutsofios, North and Vo, "A
 technique for drawing directed graphs", 1993).
@@ -14,14 +14,14 @@ from math import floor
 from .layers import Joins, Layers
 
 NODE_GAP, LINE_GAP = 16, 12
-_SWEEPS, _MOVES = 20, 4000  # there and back: at most, and at most so many items in all of them
+_SWEEPS, _MOVES = 20, 4000  # there and back: at most, and at most this many items in all of them
 _NEAR = 10  # pixels: a line that is nearly straight is made straight
 
 
 def place_across(layers: Layers) -> list[int]:
     """Return the middle of each item across the direction of the drawing, in pixels.
 
-    The first item of the row that reaches furthest begins at 0.
+    The first item of the row that extends furthest starts at 0.
     """
     middle = [0.0] * len(layers.sizes)
     offsets = [_offsets(layers, row) for row in layers.rows]
@@ -45,7 +45,7 @@ def place_across(layers: Layers) -> list[int]:
 
 
 def _offsets(layers: Layers, row: Sequence[int]) -> list[int]:
-    """Return how far the middle of each item is from that of the first, at least."""
+    """Return the least distance of the middle of each item from that of the first."""
     offsets, sizes, nodes = [0], layers.sizes, layers.nodes
     for one, other in pairwise(row):
         gap = NODE_GAP if one < nodes and other < nodes else LINE_GAP
@@ -56,8 +56,8 @@ def _offsets(layers: Layers, row: Sequence[int]) -> list[int]:
 def _settle(
     row: Sequence[int], offsets: Sequence[int], towards: Sequence[Joins], middle: list[float]
 ) -> None:
-    """Move the items of a row to what they are joined to, in order and apart."""
-    pools: list[tuple[float, float, int]] = []  # the place less the offset, weight, items
+    """Move the items of a row towards their neighbours, keeping order and gaps."""
+    pools: list[tuple[float, float, int]] = []  # position minus offset, weight, items
     for item, offset in zip(row, offsets, strict=True):
         place = total = 0.0
         for other, pull in towards[item]:
@@ -84,7 +84,7 @@ def _settle(
 def _straighten(
     row: Sequence[int], offsets: Sequence[int], towards: Sequence[Joins], placed: list[int]
 ) -> None:
-    """Move items that are nearly in line with what pulls them most, where there is room."""
+    """Align items that are nearly in line with their strongest neighbour, if there is room."""
     last = len(row) - 1
     for number, item in enumerate(row):
         if not (joined := towards[item]):

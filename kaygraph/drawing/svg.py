@@ -1,4 +1,4 @@
-"""A laid out box as SVG, which holds no script, no address and no ``style=``."""
+"""A laid out box as SVG, without scripts, addresses or ``style=``."""
 
 from collections.abc import Iterator, Sequence
 from urllib.parse import quote
@@ -16,7 +16,7 @@ _TOLD = 100  # edges in the description
 
 
 def svg(box: Box, direction: Direction, standalone: bool) -> str:
-    """Return the drawing of a box: of its parts, or of itself where it has none.
+    """Return the drawing of a box: of its parts, or of itself if it has none.
 
     The same box gives the same text in every process.
     """
@@ -46,7 +46,7 @@ def svg(box: Box, direction: Direction, standalone: bool) -> str:
 
 
 def _within(outer: Box) -> Iterator[Box]:
-    """Yield the boxes within one, each before its parts."""
+    """Yield the boxes inside one, each before its parts."""
     path = [iter(outer.parts)]
     while path:
         box = next(path[-1], None)
@@ -137,7 +137,7 @@ def _arrow(arrow: Arrow, parts: Sequence[Box], turned: bool) -> str:
 
 
 def _line(run: Sequence[Point], turned: bool, loop: bool) -> str:
-    """Return a path that leaves each layer and comes to the next in its direction."""
+    """Return a path that leaves each layer and enters the next in the drawing's direction."""
     (x, y), *others = run
     path = [f"M{x} {y}"]
     if loop:

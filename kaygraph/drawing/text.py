@@ -1,4 +1,4 @@
-"""How wide a text is without a browser, where it breaks, and how it is written in XML."""
+"""The width of a text without a browser, its line breaks, and its form in XML."""
 
 import re
 from math import ceil
@@ -57,7 +57,7 @@ def width_of(text: str, size: int) -> int:
 
 
 def shortened(text: str, size: int, most: int) -> str:
-    """Return a text that is at most so many pixels wide, with an ellipsis where it is cut."""
+    """Return a text of at most this many pixels, with an ellipsis where it is cut."""
     text = " ".join(text.split())
     if width_of(text, size) <= most:
         return text
@@ -72,7 +72,7 @@ def shortened(text: str, size: int, most: int) -> str:
 
 
 def broken(text: str, size: int, most: int, lines: int) -> list[str]:
-    """Return a text in lines that are at most so many pixels wide.
+    """Return a text in lines of at most this many pixels.
 
     It breaks after spaces and signs such as ``_``, and within ``fetchPage``; what does not fit
     into the last line is cut.
@@ -96,12 +96,12 @@ def broken(text: str, size: int, most: int, lines: int) -> list[str]:
     return [*found, shortened(line, size, most)]
 
 
-# A parser makes spaces of the last three, in attributes.
+# A parser turns the last three into spaces, in attributes.
 _ESCAPED = {'"': "&quot;", "\n": "&#10;", "\r": "&#13;", "\t": "&#9;"}
 
 
 def written(text: str) -> str:
-    """Return a text as it stands in XML, between tags and in quotes."""
+    """Return a text escaped for XML, between tags and in quotes."""
     if text.isalnum():
         return text
     return escape(_FORBIDDEN.sub("\ufffd", text), _ESCAPED)

@@ -1,6 +1,6 @@
 """A timeline as SVG: a row for each node, and in it a bar for each worker.
 
-Bars stretch with the width at which the drawing is shown, texts do not: it has no ``viewBox``.
+Bars stretch with the width of the drawing, texts do not: it has no ``viewBox``.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,12 +14,12 @@ from .text import shortened, width_of, written
 _LANE = 8  # pixels: of one worker
 _AREA = 40  # of several
 _GAP = 2
-_LABEL = 20  # with what is said of a node
+_LABEL = 20  # with the note of a node
 _NAME = 190  # at most
 _BELOW = 10  # a row
 _AXIS = 22
 _MARK = 12  # of a failure
-_STEPS = 16  # a level is one of so many
+_STEPS = 16  # a level is one of this many
 _STATES = {
     "work": "in exec",
     "paused": "waits to retry",
@@ -41,9 +41,9 @@ class Track:
     Attributes:
         workers: How many.
         work: By bin, how many of them were in ``exec``, on average.
-        paused: And how many of their items waited for another attempt.
-        failed: In which bins items have failed.
-        retried: In which bins attempts have failed that were followed by another one.
+        paused: By bin, how many of their items waited for another attempt.
+        failed: The bins in which items failed.
+        retried: The bins in which attempts failed that were followed by another one.
     """
 
     workers: int
@@ -58,11 +58,11 @@ class Row:
     """A node on a timeline.
 
     Attributes:
-        told: What is said of it, beside its name.
-        under_way: In which bins it ran.
-        line: By bin, how many of its workers stood in line; empty, when none ever did.
+        told: The text next to its name.
+        under_way: The bins in which it ran.
+        line: By bin, how many of its workers waited for a limit; empty if none ever did.
         workers: How many it had at once.
-        shares: Of a stage, in any unit: how long it was busy, had no input and had no room.
+        shares: For a stage, in any unit: how long it was busy, had no input and had no room.
     """
 
     name: str
@@ -85,7 +85,7 @@ def timeline_svg(
         seconds: How long it took.
         bins: How many bins that is.
         more: How many nodes were left out.
-        standalone: Whether it brings its stylesheet, ``kaygraph.drawing.style.TIMELINE``.
+        standalone: Whether it contains its stylesheet, ``kaygraph.drawing.style.TIMELINE``.
     """
     y, body = 8, list[str]()
     for row in rows:
@@ -117,7 +117,7 @@ def _told(rows: Sequence[Row], more: int) -> str:
 
 
 def _row(row: Row, top: int, bins: float) -> tuple[str, int]:
-    """Return what is drawn of a node, and how high it is."""
+    """Return the drawing of a node, and its height."""
     name = written(row.name)
     text = [
         f'<g class="kaygraph-row" data-node="{name}"><title>{name}: {written(row.told)}</title>',
@@ -172,7 +172,7 @@ def _bars(track: Track, top: int, height: int) -> Iterator[str]:
 
 
 def _levels(values: Sequence[float], most: float, height: int) -> list[float]:
-    """Return how high each is drawn, in a few steps; what is there at all is seen."""
+    """Return the height of each, in a few steps; anything above zero is visible."""
     most = most or 1.0
     return [min(_STEPS, ceil(value / most * _STEPS - 0.01)) * height / _STEPS for value in values]
 
@@ -194,7 +194,7 @@ def _marks(kind: str, where: Sequence[bool], top: int, height: int) -> str:
 
 
 def _shares(shares: tuple[float, float, float], top: int) -> str:
-    """Return a bar that says of what a stage's time was made."""
+    """Return a bar that shows the parts of a stage's time."""
     text, left, whole = list[str](), 1.0, sum(shares)
     for kind, share in zip(_STAGES, shares, strict=True):
         wide = 98 * share / whole
@@ -246,7 +246,7 @@ def _duration(seconds: float, step: float) -> str:
 
 
 def _legend(rows: Sequence[Row], top: int) -> Iterator[str]:
-    """Yield lines with what the colours mean, of those that are there."""
+    """Yield lines of the legend, for the colours in use."""
     tracks = [track for row in rows for track in row.tracks]
     there = {
         "work": any(any(track.work) for track in tracks),

@@ -1,3 +1,3 @@
-"""What a run is at: found by looking at its tasks, so that it costs nothing until it is asked."""
+"""What a run is doing: found by inspecting its tasks, so that it costs nothing until asked."""
 
 from .inspector import Inspector as Inspector

@@ -11,15 +11,15 @@ from ..snapshot import CapSnapshot, RateSnapshot
 from .looking import Look, Seen
 from .words import key_text
 
-MOST_KEYS = 20  # of which those with the longest lines are shown
+MOST_KEYS = 20  # of which those with the longest queues are shown
 
 
 class Caps:
     """The permits of a run: their owners, and who holds them and waits for them.
 
     Attributes:
-        holders: By the permits, how many each node holds; ``items``: of which items.
-        waiting: By what they wait for, those that do.
+        holders: How many permits each node holds, by permits; ``items``: for which items.
+        waiting: The waiting ones, by what they wait for.
     """
 
     def __init__(self, look: Look) -> None:
@@ -53,7 +53,7 @@ class Caps:
         return owners
 
     def owner_of(self, cap: Any) -> str:
-        """Return whose permits these are, as text."""
+        """Return the owner of these permits, as text."""
         if isinstance(cap, KeyPermits):
             for known, label in self.owners.items():
                 if isinstance(known, KeyedPermits) and known.known.get(cap.key) is cap:
@@ -65,7 +65,7 @@ class Caps:
         return self.holders.get(cap, Counter())
 
     def snapshots(self, shows: bool) -> tuple[CapSnapshot, ...]:
-        """Return the permits of nodes and graphs, and those of keys that somebody waits for."""
+        """Return the permits of nodes and graphs, and those of keys with waiters."""
         found: list[CapSnapshot] = []
         for cap, owner in self.owners.items():
             if isinstance(cap, Permits):
@@ -83,7 +83,7 @@ class Caps:
         return CapSnapshot(owner, cap.size, cap.size - cap.free, waiting, key, holders)
 
     def rates(self) -> tuple[RateSnapshot, ...]:
-        """Return the rates that somebody waits for."""
+        """Return the rates with waiters."""
         found: dict[tuple[str, int], RateSnapshot] = {}
         for claim, waiting in self.waiting.items():
             if not isinstance(claim, RateClaim):
@@ -102,7 +102,7 @@ class Caps:
 
 
 def _in_line(seen: Seen) -> int:
-    """Return for how many one of them stands in line: workers without an item, as far as known."""
+    """Return for how many workers without an item one of them queues, as far as known."""
     slot, batch = seen.slot, seen.owner
     if slot is None or not slot.stands_by or not isinstance(batch, FanOut) or batch.pool is None:
         return 1

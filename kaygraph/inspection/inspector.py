@@ -1,4 +1,4 @@
-"""Looks at a run from its beginning, from any thread."""
+"""Inspects a run from its start, from any thread."""
 
 import asyncio
 import sys
@@ -20,22 +20,22 @@ from .taking import take
 from .tally import Tally
 from .whereabouts import exec_place
 
-LEAST_S = 0.1  # between two snapshots, for whoever shows them
+LEAST_S = 0.1  # between two snapshots, for displays
 SHARE = 0.01  # of the time that snapshots may take
-PATIENCE_S = 0.25  # for a loop that a hook holds
+PATIENCE_S = 0.25  # for a loop that a hook blocks
 
 
 class Inspector:
-    """An observer that says at any time what a run is at: nodes, items, limits, and why it waits.
+    """An observer that reports at any time what a run is doing, and why it waits.
 
     .. code-block:: python
 
         inspector = Inspector()
         graph.run(shared, observers=[inspector])
 
-    Meanwhile another thread, or a task of the same loop, calls ``inspector.snapshot()``. It gets
-    no event of an item that works, so that items cost what they cost without it. An Inspector
-    looks at one run at a time: at the first that begins after the one before has ended.
+    While it runs, another thread, or a task of the same loop, calls ``inspector.snapshot()``. It
+    gets no event of an item that succeeds, so items cost as much as without it. An Inspector
+    inspects one run at a time: the first that starts after the previous one has ended.
     """
 
     items = False
@@ -79,12 +79,12 @@ class Inspector:
 
     @staticmethod
     def look_at(run: Run) -> RunSnapshot:
-        """Return what a run of this thread is at; nobody has counted what has ended before."""
+        """Return what a run of this thread is doing; what ended before was not counted."""
         return take(run, get_ident())
 
     @property
     def run(self) -> Run | None:
-        """The run that goes on; None before it and after it."""
+        """The current run; None before and after it."""
         return self._run
 
     @property
@@ -94,23 +94,23 @@ class Inspector:
 
     @property
     def interval(self) -> float:
-        """How many seconds to wait at least until the next snapshot, so that they cost 1 %."""
+        """The least seconds to wait until the next snapshot, so that they cost 1 %."""
         return max(LEAST_S, self._cost_s / SHARE)
 
     def snapshot(self) -> RunSnapshot:
-        """Return what the run is at now, or how it has ended.
+        """Return what the run is doing now, or how it ended.
 
-        From another thread than the run's: where a hook holds the loop for longer than a quarter
+        From a thread other than the run's: if a hook blocks the loop for longer than a quarter
         of a second, the first of ``waits`` says which.
 
         Raises:
-            ValueError: No run has begun.
+            ValueError: No run has started.
         """
         run, loop = self._run, self._loop
         if run is None or loop is None:
             if self._last is None:
                 raise ValueError(
-                    "no run has begun: give it to one, as in run(shared, observers=[inspector])"
+                    "no run has started: pass it to one, as in run(shared, observers=[inspector])"
                 )
             return self._last
         if get_ident() == self._thread:
@@ -123,7 +123,7 @@ class Inspector:
             return self._from_outside(run)
 
     def request(self) -> "Future[RunSnapshot]":
-        """Have the run's loop take a snapshot at its next turn; for any thread."""
+        """Have the run's loop take a snapshot in its next iteration; for any thread."""
         answer: Future[RunSnapshot] = Future()
         run, loop = self._run, self._loop
 
@@ -139,12 +139,12 @@ class Inspector:
             return answer
         try:
             loop.call_soon_threadsafe(answered)
-        except RuntimeError:  # it is closed, and the run has never come to its end
+        except RuntimeError:  # it is closed, and the run never ended
             answer.set_result(self._from_outside(run))
         return answer
 
     def explain(self) -> str:
-        """Return why the run does not go on, where it does not: a line for each wait."""
+        """Return why the run makes no progress: one line for each wait."""
         return self.snapshot().explain()
 
     def _take(self, run: Run, held: Waiting | None = None) -> RunSnapshot:
@@ -154,7 +154,7 @@ class Inspector:
         return taken
 
     def _from_outside(self, run: Run) -> RunSnapshot:
-        """Look at a run whose loop has no turn."""
+        """Inspect a run whose loop is blocked."""
         thread = self._thread
         assert thread is not None
         frame = sys._current_frames().get(thread)
@@ -162,7 +162,7 @@ class Inspector:
         if is_held(frame):
             calls = thread_calls(thread)
             place = exec_place(calls) or "a hook"
-            text = f"the event loop is held by a hook, at {place}: nothing else goes on meanwhile"
+            text = f"the event loop is blocked by a hook, at {place}: nothing else can run"
             held = Waiting(run.name, "loop", 1, place, text)
         with suppress(RuntimeError):
             return self._take(run, held)

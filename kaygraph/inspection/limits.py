@@ -32,7 +32,7 @@ def breaker_waits(look: Look) -> Iterator[Waiting]:
             continue
         what = "its circuit breaker" if one.name is None else f"circuit breaker {one.name!r}"
         if one.state == "half_open":
-            text = f"{one.node!r}: {what} is half open: one call tries whether it works again"
+            text = f"{one.node!r}: {what} is half open: one call checks whether it works again"
         else:
             left = one.seconds_left or 0.0
             when = f"in {seconds_text(left)}" if left else "now"

@@ -1,7 +1,7 @@
-"""Finds out what a run is at by looking at the calls of its tasks.
+"""Finds out what a run is doing by inspecting the calls of its tasks.
 
-Nothing is noted while a run goes on. The engine's functions are known by their names, and what
-they work on by their local variables: ``tests/inspection`` sees to it that they keep these.
+Nothing is recorded while a run goes on. The engine's functions are known by their names, and what
+they work on by their local variables: ``tests/inspection`` makes sure that these exist.
 """
 
 import asyncio
@@ -59,19 +59,19 @@ WITHOUT_ITEM = frozenset(
         "streams.stage:Stage._pass",
     }
 )
-AT_WORK = frozenset({"thread", "process", "executor"})  # of a chunk that a worker takes up
+AT_WORK = frozenset({"thread", "process", "executor"})  # of a chunk that a worker takes
 
 
 class Seen(NamedTuple):
-    """What one task is at in the run.
+    """What one task is doing in the run.
 
     Attributes:
         node: The name of the node.
-        kind: What it waits for; "" where that is not the engine's: what a hook awaits.
+        kind: What it waits for; "" if a hook awaits something that is not the engine's.
         at: The call of the engine that waits.
         calls: All calls of the task, the outermost first.
         slot: What it holds.
-        item: The number of its item; None where it has none.
+        item: The number of its item; None if it has none.
         has_item: Whether it works on an item of a batch or a stage, or waits with one.
         owner: The batch or stage that it works for.
     """
@@ -87,18 +87,18 @@ class Seen(NamedTuple):
 
 
 class Look:
-    """One look at a run.
+    """One inspection of a run.
 
     Attributes:
         now: By the clock of the loop.
-        seen: What its tasks are at.
-        walks: The walks, each with the steps that its tokens stand on.
+        seen: What its tasks are doing.
+        walks: The walks, each with the current steps of its tokens.
         fan_outs: The batches that run.
         lines: The stages of each pipeline, in their order, with the pipeline's name.
-        readers: Where the source of a batch or a pipeline is being read.
-        calls: By the name of its node, what makes the calls of an ``exec``, for its limits.
-        fed: How many items a stage has read that is a source.
-        names: Of the nodes, as far as they were seen.
+        readers: The reader of the source of each batch or pipeline.
+        calls: The calls of each node's ``exec``, by node name, for their limits.
+        fed: How many items a source stage has read.
+        names: The names of the nodes seen.
     """
 
     def __init__(self, run: Run, thread: int | None) -> None:
@@ -122,7 +122,7 @@ class Look:
                 self.note(step.node, walk.frame.name_of(step.node))
 
     def note(self, node: Any, name: str) -> None:
-        """Note the name of a node; one that has several places has its own alone."""
+        """Record the name of a node; one with several places has only its own name."""
         if self.names.setdefault(node, name) != name:
             self.names[node] = node.name
 
@@ -171,7 +171,7 @@ class _Reading:
                 self.kind, self.at = WAITS[call.name], call
 
     def _begin(self, frame: Frame | None, node: str) -> bool:
-        """Begin with what runs in a frame; return whether it is of the run."""
+        """Start with what runs in a frame; return whether it belongs to the run."""
         self.is_ours = self.look._belongs(frame)
         if not self.is_ours:
             self.node = ""
@@ -190,7 +190,7 @@ class _Reading:
             self.look.walks.setdefault(walk, []).append(step)
 
     def forked(self, call: Called) -> None:
-        """The token is over: there is one for each branch, in a task of its own."""
+        """The token has ended: each branch has one, in its own task."""
         steps = self.look.walks.get(call.local("self"))
         if steps:
             steps.pop()
@@ -230,7 +230,7 @@ class _Reading:
             self.owner = stage
 
     def fed(self, call: Called) -> None:
-        """How many items have come of a source, which the stage learns at its end."""
+        """How many items a source has yielded, which the stage learns at its end."""
         self.look.fed[call.local("stage")] = call.local("taken") or 0
 
     def single(self, call: Called) -> None:
@@ -265,7 +265,7 @@ READ = {
 
 
 def _loops(run: Run) -> Iterator[asyncio.AbstractEventLoop]:
-    """Yield the loops of a run, and of those that take place within it; its own first."""
+    """Yield the loops of a run and of the runs inside it; its own first."""
     loops: dict[asyncio.AbstractEventLoop, None] = {}
     for one in run.with_joined():
         if one.task is not None and not (loop := one.task.get_loop()).is_closed():

@@ -1,4 +1,4 @@
-"""What each node has done and is doing, of what was counted and of what is seen now."""
+"""What each node has done and is doing, from what was counted and what is seen now."""
 
 from collections import Counter
 from dataclasses import replace
@@ -12,17 +12,17 @@ from .looking import Look, Seen
 from .tally import Counted, Tally
 from .whereabouts import exec_place
 
-# What an item waits for that holds up no others.
+# Waits of an item that do not hold up others.
 ASIDE = frozenset({"retry", "key", "cache", "answer"})
 
 
 def counted_snapshots(tally: Tally) -> tuple[NodeSnapshot, ...]:
-    """Return the nodes of a run that is over, in the order in which they began."""
+    """Return the nodes of a finished run, in the order in which they started."""
     return tuple(map(_counted, tally.nodes.values()))
 
 
 def node_snapshots(look: Look, tally: Tally | None) -> tuple[NodeSnapshot, ...]:
-    """Return the nodes that have begun, in their order; without a tally, those that run."""
+    """Return the nodes that have started, in order; without a tally, those that run."""
     rows = {} if tally is None else {name: _counted(one) for name, one in tally.nodes.items()}
     running = Counter(_running(look))
     for name, number in running.items():
@@ -46,14 +46,14 @@ def node_snapshots(look: Look, tally: Tally | None) -> tuple[NodeSnapshot, ...]:
 
 
 def _running(look: Look) -> list[str]:
-    """Return the names of the nodes that tokens stand on, and of what else runs."""
+    """Return the names of the nodes with tokens, and of what else runs."""
     names = [w.frame.name_of(step.node) for w, steps in look.walks.items() for step in steps]
     names += [s.node for s in look.seen if _runs_alone(s) and s.node not in names]
     return names
 
 
 def _runs_alone(seen: Seen) -> bool:
-    """Whether a task is at a node that no walk has led to."""
+    """Whether a task is at a node that no walk led to."""
     if seen.owner is not None or seen.kind in ("others", "reading"):
         return False
     return bool(seen.kind) or exec_place(seen.calls) is not None
@@ -68,13 +68,13 @@ def _counted(one: Counted) -> NodeSnapshot:
 
 
 def _items(seen: list[Seen]) -> tuple[int, int]:
-    """Return how many items are in flight, and how many wait and hold up no others."""
+    """Return how many items are in flight, and how many wait without holding up others."""
     waiting = sum(one.has_item and is_aside(one) for one in seen)
     return sum(one.has_item for one in seen) - waiting, waiting
 
 
 def is_aside(seen: Seen) -> bool:
-    """Whether an item waits for what does not hold up others."""
+    """Whether an item waits without holding up others."""
     kind = seen.kind
     if kind == "permit" and seen.at is not None:
         waiter = seen.at.local("waiter")
@@ -85,7 +85,7 @@ def is_aside(seen: Seen) -> bool:
 def _with_batch(row: NodeSnapshot, batch: FanOut, seen: list[Seen]) -> NodeSnapshot:
     in_flight, waiting = _items(seen)
     failures = batch.failures
-    # Of a chunk whose items come in one go nothing is counted before its end.
+    # Nothing of a chunk whose items come in one go is counted before its end.
     taken = max(batch.pulled, in_flight + waiting)
     ended = taken - in_flight - waiting
     cap = batch.caps[0] if batch.caps else None
@@ -104,7 +104,7 @@ def _with_batch(row: NodeSnapshot, batch: FanOut, seen: list[Seen]) -> NodeSnaps
 
 
 def _set_totals(look: Look, rows: dict[str, NodeSnapshot], tally: Tally | None) -> None:
-    """Note how many items there are, where that is known of all batches that run."""
+    """Record how many items there are, if that is known of all running batches."""
     known: dict[str, list[int]] = {}
     for batch in look.fan_outs:
         known.setdefault(batch.name, []).append(batch.failures.known)
@@ -137,7 +137,7 @@ def _with_stage(
 
 
 def _times(stage: Stage, seen: list[Seen], now: float) -> StageSnapshot:
-    """Return the times of a stage, with those of the waits that are not over."""
+    """Return the times of a stage, including the waits that are not over."""
     starved, blocked = stage.starved, stage.blocked
     for one in seen:
         began = None if one.at is None else one.at.local("began")

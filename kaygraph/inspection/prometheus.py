@@ -1,4 +1,4 @@
-"""What runs are at, for Prometheus: looked at when it asks, and not before."""
+"""The state of runs for Prometheus: inspected when it scrapes, and not before."""
 
 from collections.abc import Iterable, Iterator
 from threading import Lock
@@ -29,36 +29,36 @@ COUNTERS = {
     "kaygraph_stage_seconds": ("Seconds of a stage's workers.", ("node", "state")),
 }
 GAUGES = {
-    "kaygraph_runs_running": ("Runs that go on.", ("graph",)),
+    "kaygraph_runs_running": ("Runs in progress.", ("graph",)),
     "kaygraph_nodes_running": ("In how many places a node runs.", ("node",)),
     "kaygraph_items_in_flight": ("Items whose exec runs.", ("node",)),
     "kaygraph_items_waiting": ("Items that wait for an attempt or a key.", ("node",)),
-    "kaygraph_workers_limit": ("What max_workers='auto' has found.", ("node",)),
+    "kaygraph_workers_limit": ("The limit found by max_workers='auto'.", ("node",)),
     "kaygraph_cap_size": ("Permits.", ("owner",)),
     "kaygraph_cap_held": ("Permits that are held.", ("owner",)),
     "kaygraph_cap_waiting": ("How many wait for a permit.", ("owner",)),
-    "kaygraph_rate_used_ratio": ("The share of a rate's window that is taken.", ("node",)),
+    "kaygraph_rate_used_ratio": ("The share of a rate's window that is in use.", ("node",)),
     "kaygraph_rate_waiting": ("How many wait for a rate.", ("node",)),
     "kaygraph_breaker_open": ("1: open, 0.5: half open, 0: closed.", ("node",)),
     "kaygraph_buffer_items": ("Items between two stages.", ("before", "after")),
     "kaygraph_buffer_size": ("Room between two stages.", ("before", "after")),
     "kaygraph_executor_calls": ("Calls of exec in threads and processes.", ("node", "kind")),
-    "kaygraph_waits": ("What does not move, and what it waits for.", ("node", "kind")),
+    "kaygraph_waits": ("What waits, and what it waits for.", ("node", "kind")),
 }
 OPEN = {"open": 1.0, "half_open": 0.5, "closed": 0.0}
 
 
 class Prometheus:
-    """An observer that shows Prometheus what runs are at.
+    """An observer that shows the state of runs to Prometheus.
 
     .. code-block:: python
 
         prometheus_client.start_http_server(9000)
         graph.run(shared, observers=[Prometheus()])
 
-    When it is asked, a snapshot of each run is taken: items by node and status, what is in flight,
-    retries, permits, rates, breakers, buffers, and what waits for what. Nothing is done in between:
-    items cost what they cost without it. Counters go on from run to run. Several observers of the
+    At each scrape, it takes a snapshot of each run: items by node and status, what is in flight,
+    retries, permits, rates, breakers, buffers, and what waits for what. In between it does nothing:
+    items cost as much as without it. Counters go on from run to run. Several observers of the
     same registry show all of their runs together. Needs the extra ``prometheus``.
 
     Args:
@@ -88,26 +88,26 @@ class Prometheus:
 
 
 class _Watched(NamedTuple):
-    """A run that goes on: which observer tells of it, and what looks at it."""
+    """A run in progress: which observer reports it, and what inspects it."""
 
     teller: object
     inspector: Inspector
 
 
 class Collector:
-    """What a registry asks for the metrics of the runs."""
+    """The collector that a registry asks for the metrics of the runs."""
 
     def __init__(self) -> None:
         core = extra("prometheus_client.core", "prometheus")
         self._counter, self._gauge = core.CounterMetricFamily, core.GaugeMetricFamily
-        self._lock = Lock()  # of what runs in other threads tell
+        self._lock = Lock()  # for reports of runs in other threads
         self._labels = Labels()
         self._running: dict[Run, _Watched] = {}
-        self._total: dict[tuple[str, Labelled], float] = {}  # of the runs that are over
+        self._total: dict[tuple[str, Labelled], float] = {}  # of finished runs
         self._shown: dict[tuple[str, Labelled], float] = {}  # what counters have shown
 
     def tell(self, teller: object, run: Run, event: Event) -> None:
-        """Take note of an event of a run, or of one within it."""
+        """Process an event of a run, or of one inside it."""
         watched = self._watched(run)
         if watched is None:
             if not isinstance(event, RunStarted):
@@ -115,7 +115,7 @@ class Collector:
             watched = _Watched(teller, Inspector())
             with self._lock:
                 self._running[run] = watched
-        if watched.teller is not teller:  # of a run within, which the one around tells of
+        if watched.teller is not teller:  # of an inner run, which the outer one reports
             return
         inspector = watched.inspector
         inspector(event)
@@ -146,11 +146,17 @@ class Collector:
         with self._lock:
             counters = dict(self._total)
             for snapshot in taken:
-                if snapshot.state in ("finished", "failed"):  # meanwhile, and it is in the total
+                if snapshot.state in (
+                    "finished",
+                    "failed",
+                ):  # in the meantime, and it is in the total
                     continue
                 self._add(counters, self._counted(snapshot))
                 self._add(gauges, self._measured(snapshot))
-            for key, value in counters.items():  # one that goes back would be taken for a restart
+            for (
+                key,
+                value,
+            ) in counters.items():  # a counter that decreases would look like a restart
                 counters[key] = self._shown[key] = max(value, self._shown.get(key, 0.0))
         return self._families(counters, gauges)
 
@@ -173,7 +179,7 @@ class Collector:
             sums[name, labels] = sums.get((name, labels), 0.0) + value
 
     def _counted(self, snapshot: RunSnapshot) -> Iterator[Sample]:
-        """Yield what only grows."""
+        """Yield the counters."""
         for node in snapshot.nodes:
             label = self._labels.of(node.name)
             yield "kaygraph_node_runs", (label, "ok"), node.runs - node.failed_runs
@@ -189,7 +195,7 @@ class Collector:
                     yield "kaygraph_stage_seconds", (label, state), seconds
 
     def _measured(self, snapshot: RunSnapshot) -> Iterator[Sample]:
-        """Yield what is so now."""
+        """Yield the gauges."""
         of = self._labels.of
         yield "kaygraph_runs_running", (of(snapshot.name),), 1.0
         for node in snapshot.nodes:
@@ -220,7 +226,7 @@ class Collector:
 
     def _cap(self, cap: CapSnapshot) -> Iterator[Sample]:
         owner = cap.owner.strip("'") if cap.owner.startswith("'") else cap.owner
-        if cap.key is not None:  # there may be as many as items: they are summed up
+        if cap.key is not None:  # there may be as many as items: they are summed
             owner = f"{owner} by key"
         owner = self._labels.of(owner)
         yield "kaygraph_cap_size", (owner,), cap.size
@@ -229,10 +235,10 @@ class Collector:
 
 
 def _snapshot(inspector: Inspector) -> RunSnapshot | None:
-    """Return what a run is at; None where it cannot be seen in this moment."""
+    """Return what a run is doing; None if it cannot be inspected right now."""
     try:
         return inspector.snapshot()
-    except Exception:  # one run must not hide the others, nor all that else is in the registry
+    except Exception:  # one run must not hide the others, or the rest of the registry
         return None
 
 
@@ -241,7 +247,7 @@ _making = Lock()
 
 
 def _collector_of(registry: Any) -> Collector:
-    """Return what a registry asks; it asks one, however many observers there are."""
+    """Return the collector of a registry; there is one, for any number of observers."""
     with _making:
         if registry not in _collectors:
             collector = Collector()

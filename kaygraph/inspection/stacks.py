@@ -1,4 +1,4 @@
-"""What each task of a loop is at: its calls, from the first to the one that waits."""
+"""What each task of a loop is doing: its calls, from the first to the one that waits."""
 
 import asyncio
 import os
@@ -17,9 +17,9 @@ class Called:
     """One call on the stack of a task, or of a thread.
 
     Attributes:
-        name: Of a function of the engine: ``"batch.fan_out:FanOut.run"``; "" for any other.
-        kind: Whose code it is: see ``aio.code``.
-        frame: Where it is.
+        name: For a function of the engine: ``"batch.fan_out:FanOut.run"``; "" for any other.
+        kind: Who owns the code: see ``aio.code``.
+        frame: The frame.
     """
 
     __slots__ = ("_locals", "frame", "kind", "name")
@@ -29,7 +29,7 @@ class Called:
         self._locals: Mapping[str, Any] | None = None
 
     def local(self, name: str) -> Any:
-        """Return a local variable, as it was when one was first asked for; None without it."""
+        """Return a local variable, as of the first request; None without it."""
         if self._locals is None:
             self._locals = self.frame.f_locals
         return self._locals.get(name)
@@ -43,7 +43,7 @@ class Called:
 
 @cache
 def _known(code: CodeType) -> tuple[str, str]:
-    """Return the name of a function, if it is of the engine, and whose code it is."""
+    """Return the name of a function, if it is the engine's, and who owns the code."""
     path = code.co_filename
     kind = kind_of(path)
     if not path.startswith(ROOT + os.sep):
@@ -53,14 +53,14 @@ def _known(code: CodeType) -> tuple[str, str]:
 
 
 def called(frame: FrameType) -> Called:
-    """Return the call that a frame is of."""
+    """Return the call of a frame."""
     return Called(*_known(frame.f_code), frame)
 
 
 def stacks(loop: asyncio.AbstractEventLoop, thread: int | None) -> Iterator[list[Called]]:
-    """Yield the calls of each task of a loop, those that have begun longest ago first.
+    """Yield the calls of each task of a loop, the oldest task first.
 
-    ``thread``: in which the loop runs; one of its tasks may be in the middle of a step there.
+    ``thread``: the thread of the loop; one of its tasks may be in the middle of a step there.
     """
     running: Sequence[FrameType] | None = None
     for task in sorted(asyncio.all_tasks(loop), key=_age):
@@ -108,7 +108,7 @@ def _below(thread: int | None) -> list[FrameType]:
 
 
 def _after(frames: Sequence[FrameType], frame: FrameType | None) -> list[FrameType]:
-    """Return the frames within a frame, of a task that is in the middle of a step."""
+    """Return the frames inside a frame, of a task that is in the middle of a step."""
     for index, one in enumerate(frames):
         if one is frame:
             return list(frames[index + 1 :])
@@ -121,7 +121,7 @@ def user_call(calls: Sequence[Called]) -> Called | None:
 
 
 def thread_calls(thread: int) -> list[Called]:
-    """Return what a thread is at, the outermost call first."""
+    """Return the calls of a thread, the outermost first."""
     return [called(frame) for frame in _below(thread)]
 
 

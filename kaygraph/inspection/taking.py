@@ -30,7 +30,7 @@ KINDS: Mapping[str, ExecutorKind] = {
     "process": "process",
     "executor": "executor",
 }
-TRIES = 5  # where the run goes on in another thread while it is looked at
+TRIES = 5  # if the run goes on in another thread during the inspection
 
 
 def take(
@@ -40,19 +40,19 @@ def take(
     began: float | None = None,
     held: Waiting | None = None,
 ) -> RunSnapshot:
-    """Return what a run is at.
+    """Return what a run is doing.
 
     Args:
         run: The run.
-        thread: In which its loop runs.
-        tally: What was counted of it so far.
-        began: When it began, by the clock of its loop.
-        held: What holds its loop.
+        thread: The thread of its loop.
+        tally: What was counted so far.
+        began: When it started, by the clock of its loop.
+        held: What blocks its loop.
     """
     for _ in range(TRIES):
         try:
             return _taken(run, thread, tally, began, held)
-        except RuntimeError as error:  # a dict or a set has changed meanwhile
+        except RuntimeError as error:  # a dict or a set changed during iteration
             last = error
     raise last
 
@@ -86,10 +86,10 @@ def _taken(
 
 
 def _holding(wait: Waiting, held: Waiting) -> Waiting:
-    """Return what one node waits for, unless its call is the one that holds the loop."""
+    """Return what one node waits for, unless its call is the one that blocks the loop."""
     if wait.kind != "hook" or wait.count > 1 or wait.on != held.on:
         return wait
-    return replace(wait, text=f"{wait.node!r} holds the event loop at {wait.on}")
+    return replace(wait, text=f"{wait.node!r} blocks the event loop at {wait.on}")
 
 
 def _buffers(look: Look) -> Iterator[BufferSnapshot]:

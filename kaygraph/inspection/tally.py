@@ -1,4 +1,4 @@
-"""What an observer has counted of the nodes that have ended, and of those that run."""
+"""What an observer has counted of ended and running nodes."""
 
 from dataclasses import dataclass, field
 
@@ -18,7 +18,7 @@ from ..snapshot import NodeState, StageSnapshot
 
 @dataclass(slots=True)
 class Counted:
-    """What has become of a node; the figures of items are those of its batches that are over."""
+    """The counts of a node; those of items cover its finished batches."""
 
     name: str
     running: int = 0
@@ -35,7 +35,7 @@ class Counted:
     limit: int | None = None
     stage: StageSnapshot | None = None
     is_stage: bool = False
-    ended_badly: dict[str, int] = field(default_factory=dict)  # items of the stage that runs
+    ended_badly: dict[str, int] = field(default_factory=dict)  # items of the running stage
 
     @property
     def state(self) -> NodeState:
@@ -45,7 +45,7 @@ class Counted:
 
 
 class Tally:
-    """Counts by events, of which there is none for an item that works."""
+    """Counts by events; there is none for an item that succeeds."""
 
     def __init__(self) -> None:
         self.nodes: dict[str, Counted] = {}
@@ -99,7 +99,7 @@ class Tally:
             return
         within = f"{counted.name}/"
         for name, part in self.nodes.items():
-            if part.running and name.startswith(within):  # a stage that was cut short, say
+            if part.running and name.startswith(within):  # for example, a stage that was cut short
                 part.running = 0
                 part.last_failed = counted.last_failed
                 self._settle(part, sum(part.ended_badly.values()))
@@ -117,7 +117,7 @@ class Tally:
         )
 
     def _settle(self, counted: Counted, items: int) -> None:
-        """Add the items of a stage that is over."""
+        """Add the items of a finished stage."""
         badly, counted.ended_badly = counted.ended_badly, {}
         failed = badly.get("failed", 0) + badly.get("timed_out", 0)
         skipped, cancelled = badly.get("skipped", 0), badly.get("cancelled", 0)

@@ -27,7 +27,7 @@ def join_waits(look: Look) -> Iterator[Waiting]:
     """Yield, for each join that waits, what it waits for."""
     for join in join_snapshots(look):
         held_by = listed([repr(name) for name in join.holders]) or "the nodes before it"
-        text = f"{join.node!r} waits: it begins when {held_by} can lead to it no more"
+        text = f"{join.node!r} waits: it starts when {held_by} can no longer lead to it"
         if join.holders:
             text = f"{join.node!r} waits for {held_by}, which may still lead to it"
         yield Waiting(join.node, "join", 1, held_by, text, dict.fromkeys(join.holders, 1))

@@ -1,4 +1,4 @@
-"""Why what does not move does not: what it waits for, who holds that, and until when."""
+"""Why parts of a run wait: for what, who holds it, and until when."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +16,7 @@ from .tokens import join_waits
 from .whereabouts import asleep_s, exec_place, place_of, thread_places
 from .words import holders_text, key_text, number_of, seconds_text
 
-# In which order they are told: what nothing else explains comes first.
+# The order in which they are listed: what nothing else explains comes first.
 ORDER: Sequence[WaitKind] = (
     "loop", "answer", "permit", "key", "rate", "breaker", "retry", "source", "room", "items",
     "cache", "journal", "join", "executor", "process", "thread", "hook",
@@ -24,10 +24,10 @@ ORDER: Sequence[WaitKind] = (
 
 
 class Waits:
-    """Says what the tasks of a run wait for.
+    """Finds what the tasks of a run wait for.
 
     Args:
-        look: At the run.
+        look: The inspection of the run.
         caps: Its permits.
         shows: Whether items and keys may be quoted.
     """
@@ -36,7 +36,7 @@ class Waits:
         self._look, self._caps, self._shows = look, caps, shows
 
     def all(self) -> tuple[Waiting, ...]:
-        """Return them: those that need somebody first, of a kind the longest line first."""
+        """Return them: those that need a person first; within a kind, the longest queue first."""
         groups: dict[tuple[str, str, Any], list[Seen]] = {}
         for seen in self._look.seen:
             sayer = _SAYERS.get(seen.kind)
@@ -88,7 +88,7 @@ class Waits:
         return Waiting(node, "key", count, f"key {key} of {node!r}", text, holders)
 
     def _behind_first(self, node: str, obstacle: KeyPermits, key: str, count: int) -> Waiting:
-        """Items of a key that is free: the first of them has it, as soon as it has all it needs."""
+        """Items of a free key: the first of them takes it once it has everything it needs."""
         first = "the first of them"
         for seen in self._look.seen:
             waiter = seen.at.local("waiter") if seen.kind == "permit" and seen.at else None
@@ -142,7 +142,7 @@ class Waits:
             return None
         outbox, after = stage.outbox, self._after(stage)
         what = "its source" if after is stage else f"the buffer behind {node!r}"
-        reader = "whoever reads the stream" if after is None else repr(after.name)
+        reader = "the reader of the stream" if after is None else repr(after.name)
         full = f"{len(outbox.items)} of {number_of(outbox.size, 'item')}"
         who = f"{what} waits" if after is stage else f"{node!r} waits"
         where = f"the buffer before {node!r}" if after is stage else what
@@ -166,7 +166,7 @@ class Waits:
             return None  # some of its workers have items: the others are not needed
         since = max((self._look.now - began for began in _begun(group)), default=None)
         doing = "" if before is None else self._doing(before)
-        text = f"{node!r} waits: its buffer is empty, as {giver} has given nothing yet{doing}"
+        text = f"{node!r} waits: its buffer is empty, as {giver} has passed on nothing yet{doing}"
         holders = {} if before is None else {before.name: 1}
         return Waiting(node, "items", count, f"an item of {giver}", text, holders, since=since)
 
@@ -176,12 +176,12 @@ class Waits:
 
     def _out_of_order(self, stage: Stage, group: Sequence[Seen]) -> Waiting | None:
         if any(seen.owner is stage and seen.kind == "room" for seen in self._look.seen):
-            return None  # the buffer behind it says why
+            return None  # the buffer behind it explains it
         assert stage.order is not None
         first, kept = stage.order.next, stage.order.kept
         text = (
-            f"{stage.name!r} waits: {number_of(kept, 'result')} behind item {first}, which is not "
-            "done, as results keep the order of the items (ordered=False lets them go on)"
+            f"{stage.name!r} waits: {number_of(kept, 'result')} behind item {first}, which has not "
+            "ended, as results keep the order of the items (ordered=False lets them go on)"
         )
         return Waiting(stage.name, "room", len(group), f"item {first}", text, {stage.name: 1})
 
@@ -205,8 +205,8 @@ class Waits:
 
     def _reader(self, group: Sequence[Seen], _: Any) -> Waiting:
         node, count = group[0].node, len(group)
-        text = f"{node!r} waits: whoever reads the stream has not taken the results that are there"
-        return Waiting(node, "room", count, "whoever reads the stream", text)
+        text = f"{node!r} waits: the reader of the stream has not taken the available results"
+        return Waiting(node, "room", count, "the reader of the stream", text)
 
     def _source(self, group: Sequence[Seen], source: Any) -> Waiting:
         node, count = group[0].node, len(group)
@@ -216,11 +216,11 @@ class Waits:
         owner = group[0].owner
         given = getattr(owner, "pulled", 0) or getattr(owner, "taken", 0)
         so_far = f"no item after {number_of(given, 'item')}" if given else "no item yet"
-        text = f"{node!r} waits for its source, which has given {so_far}{where}"
+        text = f"{node!r} waits for its source, which has yielded {so_far}{where}"
         return Waiting(node, "source", count, "its source", text)
 
     def _reading(self, group: Sequence[Seen], source: Any) -> Waiting | None:
-        """A source that nobody is noted to wait for: that of a pipeline."""
+        """A source without a known waiter: that of a pipeline."""
         if any(seen.kind == "source" and _target(seen) is source for seen in self._look.seen):
             return None
         return self._source(group, source)
@@ -271,7 +271,7 @@ class Waits:
         node, count = group[0].node, len(group)
         at = group[0].at
         wait, journal = (None, None) if at is None else (at.local("wait"), at.local("self"))
-        if wait is None or journal is None:  # it is not asked yet
+        if wait is None or journal is None:  # it was not asked yet
             return None
         what = repr(wait.name) if count == 1 else f"{wait.name!r}, of {count} items"
         left = None if wait.until is None else max(0.0, wait.until - time.time())
@@ -323,7 +323,7 @@ def _source(node: str) -> str:
 
 
 def _ends(seen: Seen, now: float) -> float:
-    """Return how long a pause between two attempts is still to last."""
+    """Return how long a pause between two attempts still lasts."""
     assert seen.at is not None
     return max(0.0, (seen.at.local("since") or now) + (seen.at.local("seconds") or 0.0) - now)
 

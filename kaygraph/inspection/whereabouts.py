@@ -17,7 +17,7 @@ SLEEP = asyncio.sleep.__code__
 
 
 def exec_place(calls: Sequence[Called]) -> str | None:
-    """Return where the innermost call of a user's code is; else that of a ready-made node's."""
+    """Return where the innermost call of a user's code is, or else of a ready-made node's."""
     within = [
         call for call in calls if call.kind == USER and call.frame.f_code.co_name != "<module>"
     ]
@@ -38,7 +38,7 @@ def asleep_s(calls: Sequence[Called], now: float) -> float | None:
 
 
 def place_of(iterator: Any) -> str | None:
-    """Return where an async iterator is; None where that cannot be seen."""
+    """Return where an async iterator is; None if unknown."""
     frame = getattr(iterator, "ag_frame", None)
     return None if frame is None else called(frame).place
 

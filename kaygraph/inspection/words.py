@@ -8,7 +8,7 @@ SHOWN = 4  # names, before the rest is counted
 
 
 def listed(parts: Sequence[str], most: int = SHOWN) -> str:
-    """Return ``"a, b and c"``; of many, how many more there are."""
+    """Return ``"a, b and c"``; the rest of many are counted."""
     shown = list(parts[:most])
     if len(parts) > most:
         shown.append(f"{len(parts) - most} more")
@@ -24,7 +24,7 @@ def holders_text(holders: Mapping[str, int]) -> str:
 
 
 def seconds_text(seconds: float) -> str:
-    """Return a length of time as a person says it."""
+    """Return a duration as people write it."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, seconds = divmod(int(seconds), 60)
@@ -38,5 +38,5 @@ def number_of(count: int, what: str) -> str:
 
 
 def key_text(key: object, shows: bool) -> str:
-    """Return a key as text, unless items are not to be shown."""
+    """Return a key as text, unless items must not be shown."""
     return value_text(key) if shows else f"a {type(key).__name__}"

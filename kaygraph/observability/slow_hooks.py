@@ -37,7 +37,7 @@ def timed(
             return
         run.slow_nodes = {*run.slow_nodes, name}
         message = (
-            f"node {name!r} blocked the event loop for {own:.2f} s (slow_hook_s={limit:g}), so that "
+            f"node {name!r} blocked the event loop for {own:.2f} s (slow_hook_s={limit:g}), so "
             "nothing else could run. Await slow calls, or write exec as 'def' to run it in a thread"
         )
         asyncio.get_running_loop().call_soon(warnings.warn, message, SlowHookWarning)

@@ -1,3 +1,3 @@
-"""How far a run is: bars in a terminal, lines elsewhere, drawn from snapshots."""
+"""The progress of a run: bars in a terminal, lines elsewhere, drawn from snapshots."""
 
 from .progress import Progress as Progress

@@ -1,4 +1,4 @@
-"""A run in a cell of a notebook: a table with a bar for each node, written anew as it goes on."""
+"""A run in a cell of a notebook: a table with a bar for each node, redrawn as it goes on."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -13,7 +13,7 @@ from ..snapshot import RunSnapshot
 from .rows import Row, Rows, visible
 from .text import Style, bars, count, cut, duration, facts
 
-AFTER_S = 2.0  # a shorter run shows nothing by itself
+AFTER_S = 2.0  # a shorter run shows nothing
 EVERY_S = 0.5
 APART_S = 0.2  # a front end draws the whole table
 MOST_ROWS = 40
@@ -22,12 +22,12 @@ PLAIN = Style(color=False, unicode=True)
 
 
 class Cell:
-    """Shows one run in the output of the cell that is current when it is made."""
+    """Shows one run in the output of the cell that is current when it is created."""
 
     def __init__(self) -> None:
         from IPython.display import DisplayHandle
 
-        made: Any = DisplayHandle  # which is not typed
+        made: Any = DisplayHandle  # IPython is not typed
         self._handle = made()
         self._context = copy_context()  # by which the kernel knows the cell, in any thread
         self._rows = Rows()
@@ -35,7 +35,7 @@ class Cell:
         self._next = 0.0
 
     def show(self, snapshot: RunSnapshot) -> None:
-        """Show what the run is at; what comes a moment after another one is left out."""
+        """Show the progress of the run; a snapshot right after another one is skipped."""
         over = snapshot.state in ("finished", "failed")
         if (now := monotonic()) < self._next and not over:
             return
@@ -51,7 +51,7 @@ class Cell:
 
 
 class InCell:
-    """Shows a run in the cell that waits for it, when it takes long."""
+    """Shows a long run in the cell that waits for it."""
 
     items = False
 
@@ -75,14 +75,14 @@ class InCell:
             self._show()
 
     def _show(self) -> None:
-        with suppress(Exception):  # what cannot be shown is no fault of the run
+        with suppress(Exception):  # a failed display must not fail the run
             if self._cell is None:
                 self._cell = Cell()
             self._cell.show(self._inspector.snapshot())
 
 
 def as_text(snapshot: RunSnapshot, rows: Sequence[Row]) -> str:
-    """Return what is shown as text."""
+    """Return the display as text."""
     return "\n".join([heading(snapshot), *bars(rows[:MOST_ROWS], WIDTH, PLAIN)])
 
 
@@ -97,7 +97,7 @@ def heading(snapshot: RunSnapshot) -> str:
 
 
 def as_html(snapshot: RunSnapshot, rows: Sequence[Row]) -> str:
-    """Return what is shown as a table, whose style is the notebook's."""
+    """Return the display as a table, in the notebook's style."""
     text = [f'<div class="kaygraph-progress"><p>{written(heading(snapshot))}</p>']
     text += [
         f"<p>{written(visible(wait.text))}</p>" for wait in snapshot.waits if wait.kind == "loop"

@@ -1,4 +1,4 @@
-"""What shows a run: bars in a terminal, lines in a file or a pipe, a cell in a notebook."""
+"""Displays of a run: bars in a terminal, lines in a file or a pipe, a cell in a notebook."""
 
 import sys
 from collections.abc import Sequence
@@ -11,17 +11,17 @@ from .rows import Row, Rows, visible
 from .screen import OPENING, Screen, can_draw, screen_of
 from .text import BOLD, DIM, RED, Style, bars, cut, duration, plain
 
-MOST_LINES = 40  # of the nodes of one run, at its end, where there is no terminal
+MOST_LINES = 40  # of the nodes of one run, at its end, without a terminal
 
 
 class Display(Protocol):
     """Shows one run; its methods are called one after another, in different threads."""
 
     def show(self, snapshot: RunSnapshot) -> None:
-        """Show what the run is at now; called up to ten times a second."""
+        """Show the current progress; called up to ten times a second."""
 
     def close(self) -> None:
-        """Show no more: the last snapshot says how the run has ended."""
+        """Stop: the last snapshot says how the run ended."""
 
 
 class Bars:
@@ -72,13 +72,13 @@ def heading(snapshot: RunSnapshot, width: int, style: Style) -> str:
 
 
 def held(snapshot: RunSnapshot, width: int, style: Style) -> list[str]:
-    """Return what is said where a hook holds the event loop, so that nothing goes on."""
+    """Return the line for a hook that blocks the event loop."""
     texts = [wait.text for wait in snapshot.waits if wait.kind == "loop"]
     return [style.paint(cut(f"  {visible(text)}", width, style), DIM) for text in texts[:1]]
 
 
 def fitting(rows: Sequence[Row], most: int) -> tuple[list[Row], str]:
-    """Return the rows that so many lines have room for, and what is said of the others.
+    """Return the rows that fit into this many lines, and a summary of the others.
 
     Nodes that run stay longest, then those that have failed.
     """
@@ -100,7 +100,7 @@ def fitting(rows: Sequence[Row], most: int) -> tuple[list[Row], str]:
 
 
 class Lines:
-    """A line for each node that has gone on, every few seconds; at the end one for each.
+    """A line for each node with progress, every few seconds; at the end one for each.
 
     Args:
         stream: Where they go.
@@ -146,7 +146,7 @@ class Lines:
     def _send(self, lines: Sequence[str]) -> None:
         encoding = getattr(self._stream, "encoding", None) or "utf-8"
         text = "".join(f"{line}\n" for line in lines)
-        with suppress(OSError, ValueError):  # nobody reads any more: that is no fault of the run
+        with suppress(OSError, ValueError):  # the reader is gone: that must not fail the run
             self._stream.write(text.encode(encoding, "replace").decode(encoding))
             self._stream.flush()
 
@@ -156,9 +156,9 @@ def _says(row: Row) -> bool:
 
 
 def display_here(leave: bool, every: float) -> Display | None:
-    """Return what shows a run where the program writes its errors; None where that is nowhere."""
+    """Return the display of a run on standard error; None if there is none."""
     if "IPython" in sys.modules:
-        from ..run.in_cell import in_kernel  # loads where it is used
+        from ..run.in_cell import in_kernel  # imported only when needed
 
         if in_kernel():
             from .cell import Cell

@@ -1,4 +1,4 @@
-"""``Progress``: an observer that shows how far a run is."""
+"""``Progress``: an observer that shows the progress of a run."""
 
 import asyncio
 import threading
@@ -15,31 +15,31 @@ from ..run.frame import FRAME
 from ..run.run import Run
 from .displays import Display, display_here
 
-SHARE = 0.01  # of a processor that drawing may take
-LONGEST_PAUSE_S = 2.0  # between two looks
-PATIENCE_S = 0.25  # for the loop's answer, before it is looked at from outside
-LONGEST_END_S = 1.0  # for the thread that looks, where a terminal takes nothing
+SHARE = 0.01  # of a processor that drawing may use
+LONGEST_PAUSE_S = 2.0  # between two snapshots
+PATIENCE_S = 0.25  # for the loop's answer, before it is inspected from outside
+LONGEST_END_S = 1.0  # for the drawing thread, if a terminal accepts nothing
 
 
 class Progress:
-    """An observer that shows, for each node of a run, how far it is and what it waits for.
+    """An observer that shows, for each node of a run, its progress and what it waits for.
 
     .. code-block:: python
 
         graph.run(shared, observers=[Progress()])
 
     In a terminal these are bars on standard error: how many items are done and of how many, how
-    many a second, how many have failed or were tried again, and how long it takes still. What the
-    program prints comes above them. In a file, a pipe, or a terminal that cannot move its cursor,
-    a node that has gone on gets a line every few seconds; in a notebook, the cell has a table.
+    many per second, how many have failed or were retried, and how long it still takes. The output
+    of the program appears above them. In a file, a pipe, or a terminal that cannot move its
+    cursor, a node with progress gets a line every few seconds; in a notebook, the cell has a table.
 
-    Items cost what they cost without it: it looks at the run ten times a second, and less often
-    where a look takes long. One Progress may observe several runs at once.
+    Items cost as much as without it: it takes ten snapshots per second, fewer
+    if they are slow. One Progress may observe several runs at once.
 
     Args:
         leave: Whether the last bars stay in the terminal when the run has ended.
-        every: Seconds between two lines of a node, where there is no terminal.
-        display: Called for each run; returns what shows it, in place of bars and lines.
+        every: Seconds between two lines of a node, without a terminal.
+        display: Called for each run; returns its display, instead of bars and lines.
     """
 
     items = False
@@ -57,7 +57,7 @@ class Progress:
             raise ValueError("every must be more than 0 seconds, got None")
         if display is not None and not callable(display):
             raise TypeError(
-                "display is called for each run, and returns what shows it, as in "
+                "display is called for each run and returns its display, as in "
                 f"Progress(display=MyDisplay); got {display!r}"
             )
         here: Callable[[], Display | None] = partial(display_here, leave, seconds)
@@ -74,7 +74,7 @@ class Progress:
         if isinstance(event, RunFinished) and run in self._looks:
             self._looks.pop(run)(event)
             return
-        while run is not None:  # one that takes place within the one that is shown
+        while run is not None:  # one inside the run that is shown
             if run in self._looks:
                 self._looks[run](event)
                 return
@@ -82,7 +82,7 @@ class Progress:
 
 
 class Look:
-    """Looks at one run, from a thread, so that a hook that holds the event loop is seen, too."""
+    """Watches one run from a thread, so that a hook that blocks the event loop is seen too."""
 
     def __init__(self, display: Display) -> None:
         self._display = display
@@ -113,9 +113,9 @@ class Look:
         self._display.close()
 
     def _pause(self, drawing_s: float) -> float:
-        """Return how long to wait until the next look."""
+        """Return how long to wait until the next snapshot."""
         pause = self._inspector.interval
-        if pause > LEAST_S:  # a look takes long: others on a busy machine pay for each as well
+        if pause > LEAST_S:  # a slow snapshot: on a busy machine others pay for it too
             pause *= 2
         return min(pause + drawing_s / SHARE, LONGEST_PAUSE_S)
 
@@ -123,7 +123,7 @@ class Look:
         loop = self._inspector.loop
         drawing_s = 0.0
         while not self._over.wait(self._pause(drawing_s)):
-            if loop is None or loop.is_closed():  # nobody has waited for the end of the run
+            if loop is None or loop.is_closed():  # nothing has waited for the end of the run
                 self._display.close()
                 return
             self._answered.clear()
@@ -132,7 +132,7 @@ class Look:
             self._answered.wait(PATIENCE_S)
             if self._over.is_set():
                 return
-            with suppress(Exception):  # what cannot be looked at now may be next time
+            with suppress(Exception):  # what cannot be inspected now may be next time
                 held = not asked.done() and asked.cancel()
                 shown = self._inspector.snapshot() if held else asked.result()
                 if not self._over.is_set():

@@ -1,4 +1,4 @@
-"""What is shown of each node: counts of a snapshot, and what follows from those before it."""
+"""The rows of nodes: counts of a snapshot, and rates from earlier ones."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -7,27 +7,27 @@ from dataclasses import dataclass
 from .._formatting import redacted
 from ..snapshot import NodeSnapshot, NodeState, RunSnapshot
 
-OVER_S = 10.0  # a rate is measured over so long
+OVER_S = 10.0  # a rate is measured over this time
 APART_S = 0.25  # between two of the counts that are kept for it
-STILL_S = 1.0  # a node of which no item has ended for so long shows what it waits for
+STILL_S = 1.0  # a node without an ended item for this long shows what it waits for
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One node, as it is shown.
+    """One node, as shown.
 
     Attributes:
         name: Its own name, without control characters and secrets.
-        path: The same, after the names of the graphs around it.
-        depth: How many graphs are around it.
-        state: Whether it runs now, or how it has ended.
-        done: Items that have ended, in whatever way.
-        total: How many there are; None where that is not known.
-        counts: Whether it has items to count: it is no node with one call.
+        path: The same, after the names of the enclosing graphs.
+        depth: The number of enclosing graphs.
+        state: Whether it runs now, or how it ended.
+        done: Items that have ended, in any way.
+        total: How many there are; None if unknown.
+        counts: Whether it has items to count, unlike a node with one call.
         rate: Items a second, over the last ten seconds.
         left_s: Seconds until the last item ends, at that rate.
-        seconds: How long its ended runs took, in all.
-        waits: What it waits for, where nothing has moved for a second.
+        seconds: How long its ended runs took in total.
+        waits: What it waits for, if nothing has moved for a second.
     """
 
     name: str
@@ -60,10 +60,10 @@ class Pace:
 
     def __init__(self) -> None:
         self._counts: deque[tuple[float, int]] = deque()
-        self.moved_at = 0.0  # when its count was another one than before
+        self.moved_at = 0.0  # when its count changed
 
     def note(self, at: float, done: int) -> float | None:
-        """Note how many are done at a time, and return the rate, if there is one yet."""
+        """Record how many are done at a time, and return the rate, if there is one yet."""
         counts = self._counts
         if not counts or done < counts[-1][1]:
             counts.clear()
@@ -84,14 +84,14 @@ class Pace:
 
 
 class Rows:
-    """The rows of one run; it keeps of each node what its rate follows from."""
+    """The rows of one run; it keeps the history of each node for its rate."""
 
     def __init__(self) -> None:
         self._paces: dict[str, Pace] = {}
         self._names: dict[str, str] = {}
 
     def of(self, snapshot: RunSnapshot) -> list[Row]:
-        """Return a row for each node, in the order in which they began."""
+        """Return a row for each node, in the order in which they started."""
         waits: dict[str, str] = {}
         for wait in snapshot.waits:
             waits.setdefault(wait.node, wait.text)

@@ -1,7 +1,7 @@
-"""The bottom of a terminal, drawn again and again; what a program prints stays above it.
+"""The bottom of a terminal, redrawn again and again; what a program prints stays above it.
 
-No library does the drawing: those at hand wrap what a program prints, take the output of a program
-that is written to a file, and cost several times as much processor time.
+No library does the drawing: the available ones wrap what a program prints, capture output that a
+program writes to a file, and cost several times as much processor time.
 """
 
 import logging
@@ -18,15 +18,15 @@ from .text import Style, cells
 APART_S = 0.05  # between two drawings
 SMALLEST = 4  # lines of one run
 
-# What draws the lines of one run, for so many columns and at most so many lines.
+# Draws the lines of one run, given the columns and the maximum number of lines.
 Part = Callable[[int, int], list[str]]
 
 
 class Screen:
     """Draws the parts of all runs that are shown in one terminal, one below the other.
 
-    While there is a part, ``sys.stdout`` and ``sys.stderr`` are replaced where they are terminals,
-    so that what is printed, and logged, comes above. A line that is begun and not ended, as by
+    While there is a part, ``sys.stdout`` and ``sys.stderr`` are replaced if they are terminals,
+    so that printed and logged text appears above. A line that is started and not ended, as by
     ``input()``, hides the bars until it is ended.
     """
 
@@ -35,8 +35,8 @@ class Screen:
         self._stream = stream
         self._lock = threading.RLock()
         self._parts: dict[object, Part] = {}
-        self._drawn: list[int] = []  # how wide the lines are that stand there
-        self._begun = False  # the program has begun a line, and not ended it
+        self._drawn: list[int] = []  # how wide the current lines are
+        self._begun = False  # the program has started a line and not ended it
         self._drawn_at = 0.0
         self._broken = False
         self._replaced: list[tuple[str, Any, Through]] = []
@@ -47,11 +47,11 @@ class Screen:
         with self._lock:
             first = not self._parts
             self._parts[key] = part
-        if first:  # without the lock, which whoever logs wants as well
+        if first:  # without the lock, which logging code needs too
             self._replace()
 
     def remove(self, key: object, leave: bool) -> None:
-        """Draw a part no more; ``leave`` its last lines above the others."""
+        """Stop drawing a part; ``leave`` its last lines above the others."""
         with OPENING.lock:
             with self._lock:
                 part = self._parts.pop(key)
@@ -70,7 +70,7 @@ class Screen:
         self._send("".join(f"{line}\n" for line in part(*self._size())))
 
     def draw(self) -> None:
-        """Draw all parts, unless the program has begun a line, or that was done just now."""
+        """Draw all parts, unless the program has started a line, or it was done just now."""
         with self._lock:
             if self._parts and not self._begun and monotonic() - self._drawn_at > APART_S:
                 self._draw()
@@ -87,12 +87,12 @@ class Screen:
                 self.draw()
 
     def clear(self) -> None:
-        """Take the parts from the terminal until they are drawn again."""
+        """Remove the parts from the terminal until they are drawn again."""
         with self._lock:
             self._erase()
 
     def forget(self) -> None:
-        """Draw nothing, in a process that was forked: whoever held the lock is not in it."""
+        """Draw nothing in a forked process: the holder of the lock is not in it."""
         self._lock, self._parts, self._drawn = threading.RLock(), {}, []
         self._put_back()
 
@@ -104,7 +104,7 @@ class Screen:
         lines: list[str] = []
         for part in tuple(self._parts.values()):
             lines += part(width, share)
-        lines = lines[: height - 1]  # what has scrolled away cannot be drawn again
+        lines = lines[: height - 1]  # what has scrolled away cannot be redrawn
         text = "".join(f"{line}\x1b[K\n" for line in lines)
         self._send(f"{self._to_top(width)}{text}\x1b[J")
         self._drawn = [cells(unpainted(line)) for line in lines]
@@ -118,7 +118,7 @@ class Screen:
     def _to_top(self, width: int) -> str:
         """Return what moves the cursor to the first line that is drawn.
 
-        A terminal that has become narrower since has broken lines in two.
+        A terminal that has become narrower since then has wrapped lines.
         """
         rows = sum(max(1, -(-wide // max(1, width))) for wide in self._drawn)
         return f"\r\x1b[{rows}A" if rows else "\r"
@@ -130,7 +130,7 @@ class Screen:
             encoding = self._stream.encoding or "utf-8"
             self._stream.write(text.encode(encoding, "replace").decode(encoding))
             self._stream.flush()
-        except (OSError, ValueError):  # nobody reads any more: that is no fault of the run
+        except (OSError, ValueError):  # the reader is gone: that must not fail the run
             self._broken = True
 
     def _size(self) -> tuple[int, int]:
@@ -157,15 +157,15 @@ class Screen:
 
     def _put_back(self) -> None:
         for name, stream, through in self._replaced:
-            if getattr(sys, name) is through:  # else somebody has replaced it since
+            if getattr(sys, name) is through:  # otherwise it was replaced since
                 setattr(sys, name, stream)
-            for handler in _handlers_of(through):  # also those that were made meanwhile
+            for handler in _handlers_of(through):  # also those that were created in the meantime
                 handler.setStream(stream)
         self._replaced = []
 
 
 class Through:
-    """A stream of the program whose text comes above what is drawn. All else is the stream's."""
+    """A stream of the program whose text appears above the drawing. All else is the stream's."""
 
     def __init__(self, screen: Screen, stream: TextIO) -> None:
         self.screen, self._stream = screen, stream
@@ -207,7 +207,7 @@ SCREENS: "WeakSet[Screen]" = WeakSet()
 
 
 class Opening:
-    """The lock of whoever begins or ends to draw; a process that is forked gets another one."""
+    """The lock for starting and stopping to draw; a forked process gets a new one."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -217,7 +217,7 @@ OPENING = Opening()
 
 
 class Errors:
-    """Standard error as it is when it is written to, for a log that is set up before a run."""
+    """The current standard error at each write, for a log that is set up before a run."""
 
     def write(self, text: str) -> int:
         return sys.stderr.write(text) if sys.stderr is not None else len(text)
@@ -238,14 +238,14 @@ if hasattr(os, "register_at_fork"):
 
 
 def screen_of(stream: Any) -> Screen:
-    """Return the screen that draws on a stream, which others may be drawn on already."""
+    """Return the screen that draws on a stream, which may already draw other parts."""
     if isinstance(stream, Through):
         return stream.screen
     return Screen(stream, style_of(stream))
 
 
 def is_terminal(stream: Any) -> bool:
-    """Whether a stream is a terminal; one that is closed is none."""
+    """Whether a stream is a terminal, and not closed."""
     try:
         return bool(stream.isatty())
     except (AttributeError, ValueError):
@@ -253,7 +253,7 @@ def is_terminal(stream: Any) -> bool:
 
 
 def can_draw(stream: Any) -> bool:
-    """Whether what a stream shows can be drawn again."""
+    """Whether the output of a stream can be redrawn."""
     dumb = os.environ.get("TERM", "") in ("dumb", "unknown")
     plain = os.name == "nt" and "WT_SESSION" not in os.environ
     return is_terminal(stream) and not dumb and not plain

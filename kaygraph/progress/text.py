@@ -1,4 +1,4 @@
-"""A row as text: as wide as it may be, with a bar where there is room for one."""
+"""A row as text: as wide as allowed, with a bar if there is room for one."""
 
 import math
 import unicodedata
@@ -52,7 +52,7 @@ def cells(text: str) -> int:
 
 
 def cut(text: str, width: int, style: Style) -> str:
-    """Return a text that takes at most so many columns."""
+    """Return a text shortened to at most this many columns."""
     if cells(text) <= width:
         return text
     end = "…" if style.unicode else "~"
@@ -62,7 +62,7 @@ def cut(text: str, width: int, style: Style) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a time as people say it: 0.4 s, 12 s, 3:04 min, 2:10 h."""
+    """Return a duration as people write it: 0.4 s, 12 s, 3:04 min, 2:10 h."""
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     if seconds < 59.5:
@@ -75,25 +75,25 @@ def duration(seconds: float) -> str:
 
 
 def count(row: Row) -> str:
-    """Return how many items are done, and of how many where that is known."""
+    """Return how many items are done, and of how many if known."""
     if not row.counts:
         return f"{row.runs:,} ×" if row.runs > 1 else ""
     if row.share is not None and row.state == "running":
         return f"{row.done:,}/{row.total:,}"
-    if not (row.done or row.in_flight) and row.state == "running":  # a source, say
+    if not (row.done or row.in_flight) and row.state == "running":  # for example a source
         return ""
     return f"{row.done:,}"
 
 
 def per_second(rate: float) -> str:
-    """Return a rate with two digits that say something."""
+    """Return a rate with two significant digits."""
     if rate >= 10:
         return f"{rate:,.0f}/s"
     return f"{rate:.1f}/s" if rate >= 0.1 else f"{rate * 60:.1g}/min"
 
 
 def facts(row: Row) -> list[tuple[str, str]]:
-    """Return what is said of a row behind its count, what matters most first, and its colours."""
+    """Return the facts after the count of a row, the most important first, and their colours."""
     found = []
     if row.failed:
         found.append((f"{row.failed:,} failed", RED))
@@ -115,7 +115,7 @@ def facts(row: Row) -> list[tuple[str, str]]:
 def bars(rows: Sequence[Row], width: int, style: Style) -> list[str]:
     """Return the lines of a run's nodes, none of them wider than ``width`` columns.
 
-    Where there is little room, facts go first, then the bars, then what is long in the names.
+    With little room, facts are dropped first, then the bars, then long names are cut.
     """
     if not rows:
         return []

@@ -1,10 +1,10 @@
-"""Which addresses are this machine's own."""
+"""Whether an address belongs to this machine."""
 
 import ipaddress
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address is reached from this machine alone."""
+    """Whether an address is reachable only from this machine."""
     if host == "localhost":
         return True
     try:

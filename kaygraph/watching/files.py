@@ -1,4 +1,4 @@
-"""The page's own files, and the page as a file to send on."""
+"""The page's own files, and the page as a file to share."""
 
 import base64
 import hashlib
@@ -18,16 +18,16 @@ _DATA = '<script type="application/json" id="saved">{}</script>'
 
 @cache
 def read(name: str) -> str:
-    """Return one of the page's files; the stylesheet has that of the drawing in it."""
+    """Return one of the page's files; the stylesheet includes that of the drawing."""
     text = (FOLDER / name).read_text(encoding="utf-8")
     return text + STYLE if name.endswith(".css") else text
 
 
 @cache
 def template() -> str:
-    """Return the page with all that belongs to it, and a place for what it shows.
+    """Return the page with all of its files, and a place for its data.
 
-    It takes nothing from anywhere, and runs no script but its own.
+    It loads nothing, and runs only its own script.
     """
     script, style = read("page.js"), read("page.css")
     policy = (

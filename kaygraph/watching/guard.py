@@ -1,4 +1,4 @@
-"""Who may ask: checked before anything else, on every route."""
+"""Access control: checked before anything else, on every route."""
 
 import hmac
 import ipaddress
@@ -24,21 +24,21 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 
-UNAUTHORIZED = "the page needs its token: open the address that the program has printed\n"
+UNAUTHORIZED = "the page needs its token: open the address that the program printed\n"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Guard:
-    """Refuses requests of foreign pages, of names that are not ours, and without the token.
+    """Refuses requests from other sites' pages, for unknown host names, and without the token.
 
-    A page of another site can have a browser ask us: its Origin tells. It can also point a name of
-    its own to this machine (DNS rebinding): then the Host is that name, and no address.
+    A page of another site can make a browser send requests here: its Origin shows that. It can also
+    point its own name to this machine (DNS rebinding): then the Host is that name, not an address.
 
     Args:
-        host: The address that is listened on.
+        host: The address to listen on.
         names: Further names by which the page is reached.
-        token: What has to be known; None where everybody on this machine may look.
+        token: Required for access; None if everybody on this machine may look.
     """
 
     def __init__(self, host: str, names: Iterable[str], token: str | None) -> None:
@@ -54,17 +54,17 @@ class Guard:
         """Answer a request, or refuse it."""
         host = request.headers.get("Host", "")
         if not self._is_ours(host):
-            raise web.HTTPMisdirectedRequest(text="this is not the host that was asked for\n")
+            raise web.HTTPMisdirectedRequest(text="the requested host is not this server\n")
         origin = request.headers.get("Origin")
         if origin is not None and not _is_same(origin, host):
-            raise web.HTTPForbidden(text="pages of other sites may not ask\n")
+            raise web.HTTPForbidden(text="requests from pages of other sites are refused\n")
         site = request.headers.get("Sec-Fetch-Site", "none")
-        opened = request.method == "GET" and request.path == "/"  # by a link, say
+        opened = request.method == "GET" and request.path == "/"  # for example by a link
         if site not in ("none", "same-origin") and not opened:
-            raise web.HTTPForbidden(text="pages of other sites may not ask\n")
+            raise web.HTTPForbidden(text="requests from pages of other sites are refused\n")
         by_header = self._knows(_bearer(request))
         if request.method not in ("GET", "HEAD") and origin is None and not by_header:
-            raise web.HTTPForbidden(text="what asks is not the page itself\n")
+            raise web.HTTPForbidden(text="the request does not come from the page itself\n")
         by_address = opened and self._knows(request.query.get("token"))
         known = by_header or by_address or self._knows(request.cookies.get(self._cookie))
         if self._token is not None and not known:
@@ -94,7 +94,7 @@ class Guard:
             address = ipaddress.ip_address(name)
         except ValueError:
             return False
-        # An address is no name that somebody else could point here.
+        # An address is not a name that others could point here.
         return address.is_loopback or not self._local
 
     def _knows(self, given: str | None) -> bool:
@@ -114,6 +114,6 @@ def _bearer(request: web.Request) -> str | None:
 
 
 async def add_headers(_: web.Request, response: web.StreamResponse) -> None:
-    """Add what tells browsers to be careful, to every answer."""
+    """Add security headers to every response."""
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)

@@ -1,6 +1,6 @@
-"""One look at a run for all who watch it, ten times a second at most; nobody watches, nobody looks.
+"""Snapshots of a run, shared by all readers: at most ten a second, and none without readers.
 
-Whoever cannot keep up misses changes, and is told all at once when it can.
+A reader that cannot keep up misses changes, and gets everything at once when it can.
 """
 
 import asyncio
@@ -15,10 +15,10 @@ from ..snapshot import RunSnapshot
 from .records import Records
 from .view import View
 
-PAUSE_S = 0.1  # at least, between two looks
+PAUSE_S = 0.1  # at least, between two snapshots
 LONGEST_PAUSE_S = 1.0
-SHARE = 0.01  # of the time that the page's thread may work, as long as it looks once a second
-QUIET_S = 15.0  # after which a reader is sent a comment, so that one that has gone is noticed
+SHARE = 0.01  # of the time that the page's thread may work, at a minimum of one snapshot a second
+QUIET_S = 15.0  # after which a reader is sent a comment, to notice one that has gone
 MOST_READERS = 256
 
 
@@ -27,13 +27,13 @@ class Shown:
     """A run that is shown.
 
     Attributes:
-        id: What tells it from other runs.
-        name: Of what runs.
-        snapshot: Returns what the run is at; called in the page's thread.
-        interval: Returns how long to wait at least before it is asked again, in seconds.
+        id: The identifier of the run.
+        name: The name of the graph or node.
+        snapshot: Returns what the run is doing; called in the page's thread.
+        interval: Returns the least time between two snapshots, in seconds.
         drawing: Returns the SVG, left to right or from the top; an empty text without one.
-        drain: Begins to end the run; None where the page may not.
-        over: Whether it has ended; ``snapshot`` goes on to return the last state.
+        drain: Drains the run; None if the page may not.
+        over: Whether it has ended; ``snapshot`` still returns the last state.
     """
 
     id: str
@@ -47,11 +47,11 @@ class Shown:
 
 
 class Hub:
-    """Looks at one run, for those who read its stream. All of it takes place on one loop.
+    """Takes snapshots of one run for the readers of its stream. All on one loop.
 
     Attributes:
-        looks: How often it has looked.
-        readers: How many read now.
+        looks: How many snapshots it took.
+        readers: The current number of readers.
         view: What they are shown.
     """
 
@@ -60,7 +60,7 @@ class Hub:
         self.looks = 0
         self.readers = 0
         self.view = View(shown.records)
-        self._number = 0  # of the change that was told last
+        self._number = 0  # of the last change that was sent
         self._change = self._all = b""
         self._next: asyncio.Event = asyncio.Event()
         self._looks_now = asyncio.Lock()
@@ -72,30 +72,30 @@ class Hub:
         return self.shown.over
 
     async def snapshot(self) -> RunSnapshot:
-        """Return what the run is at; where that cannot be found out, its error says why."""
+        """Return what the run is doing; if that fails, its error says why."""
         if self._last is not None:
             return self._last
         try:  # it may wait for the run's loop
             return await asyncio.to_thread(self.shown.snapshot)
-        except Exception as error:  # the page goes on, and tells of it
+        except Exception as error:  # the page goes on, and shows it
             known = RunSnapshot(self.shown.id, self.shown.name, time.time())
             return replace(known, error=f"nothing is known of the run: {error_text(error)}")
 
     async def state(self) -> dict[str, Any]:
-        """Return all that the page shows."""
+        """Return everything that the page shows."""
         await self._look()
         return self.view.all()
 
     def end(self) -> None:
-        """Tell all readers how the run has ended, and let them go."""
+        """Send all readers how the run ended, and end their streams."""
         if self._last is None:
             self._last = self.shown.snapshot()
             self.shown.over = True
             self._take(self._last)
-            self._tell()  # also where nothing is new
+            self._tell()  # even if nothing is new
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
-        """Yield what a reader is sent: all, then changes; it ends with the run."""
+        """Yield what a reader is sent: everything, then changes; it ends with the run."""
         told = -2
         self.readers += 1
         try:
@@ -127,14 +127,14 @@ class Hub:
             await asyncio.sleep(pause)
             if not self.over:
                 await self._look()
-            # What all readers were sent counts, too: a run that many watch is looked at less often.
+            # Sending to all readers counts too: with many readers there are fewer snapshots.
             cost, spent = time.thread_time() - spent, time.thread_time()
             pause = min(max(PAUSE_S, self.shown.interval(), cost / SHARE), LONGEST_PAUSE_S)
 
     async def _look(self, first: bool = False) -> None:
-        """Look at the run, and tell the readers where there is something new.
+        """Take a snapshot, and send what is new to the readers.
 
-        ``first``: unless somebody has looked before.
+        ``first``: only if there was none before.
         """
         async with self._looks_now:
             if first and self._number:

@@ -24,14 +24,14 @@ LONGEST_QUESTION = 10_000  # characters
 
 
 class Source(Protocol):
-    """What is served: a Watch."""
+    """The server's interface to a Watch."""
 
     control: bool
     journal: Journal | None
 
 
 class Recorded:
-    """What the page shows of a journal; it is read in threads, as a store blocks."""
+    """What the page shows of a journal; read in threads, since a store blocks."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -47,13 +47,13 @@ class Recorded:
 
     @property
     def _journal(self) -> Journal:
-        """It may come with a run, when the page is there already."""
+        """It may come with a later run, when the page is already open."""
         if self._source.journal is None:
             raise web.HTTPNotFound(text="there is no journal here\n")
         return self._source.journal
 
     async def _runs(self, _: web.Request) -> web.Response:
-        async with self._reading:  # all tabs that ask within a second are one look
+        async with self._reading:  # requests of all tabs within a second share one query
             if monotonic() - self._read_at > FRESH_S:
                 self._listed = await self._read(self._all)
                 self._read_at = monotonic()
@@ -127,7 +127,7 @@ def _info(info: Any) -> dict[str, Any]:
 
 
 def _shown(ask: Any) -> str | None:
-    """Return what is asked, as text."""
+    """Return the question as text."""
     if ask is None:
         return None
     told = ask if isinstance(ask, str) else json.dumps(ask, indent=1, ensure_ascii=False)

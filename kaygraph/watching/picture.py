@@ -1,4 +1,4 @@
-"""The drawing of what runs, made when a page first asks for it."""
+"""The drawing of what runs, made on a page's first request."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ class Picture:
         self._drawn: dict[bool, str] = {}
 
     def __call__(self, down: bool = False) -> str:
-        """Return it left to right, or from the top; an empty text where it is too large."""
+        """Return it left to right, or from the top; an empty text if it is too large."""
         if down not in self._drawn:
             self._drawn[down] = self._draw(down)
         return self._drawn[down]

@@ -1,4 +1,4 @@
-"""What is kept of a run's events for the page: when nodes ran, and what has failed."""
+"""What is kept of a run's events for the page: when nodes ran, and what failed."""
 
 from collections import deque
 from collections.abc import Callable
@@ -28,7 +28,7 @@ LONGEST_NOTE = 500
 
 
 class Activity:
-    """When a node ran somewhere: spans from a begin to an end, in seconds since the run began."""
+    """When a node ran somewhere: spans from a start to an end, in seconds since the run started."""
 
     __slots__ = ("running", "runs", "spans", "version")
 
@@ -58,7 +58,7 @@ class Activity:
             self.spans[-1] = (self.spans[-1][0], at)
 
     def _thin(self, at: float) -> None:
-        """Join what is so close that it could not be seen, or else each with its neighbour."""
+        """Join spans too close to be seen apart, or else each with its neighbour."""
         joined = self.spans[:1]
         for first, last in self.spans[1:]:
             before = joined[-1]
@@ -76,8 +76,8 @@ class Records:
     """An observer; it is called in the run's thread, and read in that of the page.
 
     Attributes:
-        activity: By the name of a node.
-        failed: How many errors there were, of which the last are kept.
+        activity: When nodes ran, by name.
+        failed: How many errors there were; the last are kept.
     """
 
     items: ClassVar[bool] = False
@@ -98,7 +98,7 @@ class Records:
             note(self, event)
 
     def errors(self, after: int = 0) -> list[dict[str, Any]]:
-        """Return the errors that were noted or changed after one number, in their order."""
+        """Return the errors that were recorded or changed after a number, in order."""
         kept = [*tuple(self._failures), *tuple(self._retries)]
         return sorted((one for one in kept if one["number"] > after), key=lambda one: one["number"])
 
@@ -147,7 +147,7 @@ class Records:
     def _note(self, node: str, item: int | None, at: float, error: BaseException) -> None:
         if item is None and self._failures and id(error) == self._last_id:
             last = self._failures[-1]
-            # On its way out through nodes, unless the same node has failed again.
+            # On its way out through nodes, unless the same node failed again.
             if last["item"] is not None or last["node"] != redacted(node):
                 self._number += 1
                 self._failures[-1] = {**last, "number": self._number, "notes": _notes(error)}

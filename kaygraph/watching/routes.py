@@ -1,4 +1,4 @@
-"""What the page's server answers."""
+"""The routes of the page's server."""
 
 import asyncio
 import socket
@@ -15,9 +15,9 @@ from .hub import MOST_READERS, Hub
 from .journals import Recorded
 from .view import plain
 
-STALLED_S = 30.0  # for which a reader may take nothing
+STALLED_S = 30.0  # for which a reader may read nothing
 MOST_BODY = 1 << 20
-MOST_SENT = 1 << 16  # bytes that the system holds of a stream; Linux doubles it
+MOST_SENT = 1 << 16  # bytes that the system buffers of a stream; Linux doubles it
 
 
 class Source(Protocol):
@@ -27,7 +27,7 @@ class Source(Protocol):
     journal: Journal | None
 
     def hubs(self) -> Sequence[Hub]:
-        """Return those of all runs that are known, the newest last."""
+        """Return the hubs of all known runs, the newest last."""
 
 
 class Routes:
@@ -58,7 +58,7 @@ class Routes:
         return app
 
     def _hub(self, run: str | None) -> Hub | None:
-        """Return that of a run, by its id; without one, that of the newest run."""
+        """Return the hub of a run, by its id; without one, that of the newest run."""
         hubs = self._source.hubs()
         if run is None:
             return hubs[-1] if hubs else None
@@ -74,7 +74,7 @@ class Routes:
         return web.Response(text=template(), content_type="text/plain")
 
     async def _state(self, request: web.Request) -> web.Response:
-        """Answer with all that the page shows, and what it may do."""
+        """Respond with everything that the page shows, and what it may do."""
         hub = self._hub(request.query.get("run")) or self._hub(None)
         facts: dict[str, Any] = {
             "control": self._source.control,
@@ -103,9 +103,9 @@ class Routes:
         return web.Response(text=text, content_type="image/svg+xml")
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
-        """Answer with what changes, until the run is over."""
+        """Respond with the changes, until the run is over."""
         hub = self._hub(request.match_info["run"])
-        if hub is None or hub.over:  # 204: a browser is not to ask again
+        if hub is None or hub.over:  # 204: a browser must not ask again
             return web.Response(status=204)
         if hub.readers >= MOST_READERS:
             raise web.HTTPServiceUnavailable(text="there are too many readers\n")
@@ -135,7 +135,7 @@ class Routes:
 
 
 def _bound(request: web.Request) -> None:
-    """Have the system keep little for a reader that does not read; it would take megabytes."""
+    """Limit what the system buffers for a reader that does not read; it would be megabytes."""
     transport = request.transport
     made = None if transport is None else transport.get_extra_info("socket")
     if made is not None:

@@ -1,4 +1,4 @@
-"""The page's server: a thread with its own loop, to answer also while a hook holds the run's."""
+"""The page's server: a thread with its own loop, to answer even while a hook blocks the run's."""
 
 import asyncio
 import errno
@@ -14,11 +14,11 @@ from aiohttp.http import HttpProcessingError
 
 LOG = logging.getLogger("kaygraph.watching")
 
-SHUTDOWN_S = 0.5  # that pages have to read the end of what they are sent
+SHUTDOWN_S = 0.5  # for pages to read the end of their streams
 
 
 def _is_own(record: logging.LogRecord) -> bool:
-    """Whether it is no request that cannot be read: that is answered, and no fault of the run."""
+    """Whether it is not about an unreadable request: those are answered, and not a run's fault."""
     error = record.exc_info[1] if record.exc_info else None
     return not isinstance(error, HttpProcessingError | web.RequestPayloadError)
 
@@ -30,8 +30,8 @@ class Server:
     """Serves an application until it is stopped.
 
     Attributes:
-        port: Where it listens; known when it has started.
-        ended: Done when all is closed.
+        port: The port it listens on; known once started.
+        ended: Done when everything is closed.
     """
 
     def __init__(
@@ -49,10 +49,10 @@ class Server:
         self._thread = Thread(target=self._main, name="kaygraph-page", daemon=True)
 
     def start(self) -> None:
-        """Begin to listen.
+        """Start to listen.
 
         Raises:
-            OSError: It cannot, as another program has the port.
+            OSError: The port is in use.
         """
         self._thread.start()
         try:
@@ -62,22 +62,22 @@ class Server:
                 raise
             raise OSError(
                 errno.EADDRINUSE,
-                f"port {self.port} of {self._host} is taken: give another one, or watch=True for "
-                f"any that is free; runs at once share one, as in page = Watch({self.port})",
+                f"port {self.port} of {self._host} is in use: choose another, or watch=True for "
+                f"any free one; concurrent runs can share one, as in page = Watch({self.port})",
             ) from None
 
     def call(self, call: Callable[..., object], *arguments: Any) -> None:
-        """Call something in the server's thread soon; nothing, where that has ended."""
+        """Call a function in the server's thread soon; do nothing if that has ended."""
         if self._loop is not None:
             with suppress(RuntimeError):  # it is closed
                 self._loop.call_soon_threadsafe(call, *arguments)
 
     def stop(self) -> None:
-        """Begin to end: readers are sent how the run has ended, and nobody else is let in."""
+        """Start to close: readers are sent how the run ended, and no new ones are admitted."""
         self.call(self._stopping.set)
 
     def join(self, seconds: float) -> None:
-        """Wait in this thread until it has ended, for so many seconds at most."""
+        """Wait in this thread until it has ended, for at most this many seconds."""
         self._thread.join(seconds)
 
     def _main(self) -> None:

@@ -1,4 +1,4 @@
-"""What the page is told of a run: all of it once, and then what has changed."""
+"""The data of a run for the page: everything once, then what has changed."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
@@ -23,7 +23,7 @@ _SECTIONS = ("caps", "rates", "breakers", "buffers", "joins", "executors")
 
 
 def clean(text: str, longest: int = LONGEST) -> str:
-    """Return a text as the page shows it: without secrets, and not too long."""
+    """Return a text for the page: without secrets, and not too long."""
     return _cleaned(text[: 4 * longest], longest)
 
 
@@ -38,7 +38,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, str):
         return clean(value)
     if isinstance(value, float):
-        return round(value, 3) if isfinite(value) else None  # JSON knows no others
+        return round(value, 3) if isfinite(value) else None  # JSON has no others
     if isinstance(value, Mapping):
         return {clean(str(key)): plain(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
@@ -48,7 +48,7 @@ def plain(value: Any) -> Any:
 
 
 def _node(node: NodeSnapshot) -> dict[str, Any]:
-    """Return what is known of a node; what is nothing is left out."""
+    """Return what is known of a node, without empty values."""
     facts = {
         name: round(value, 3) if isinstance(value, float) else value
         for name, value in zip(_FIELDS, _facts(node), strict=True)
@@ -70,9 +70,9 @@ class View:
     """A run as the page shows it, from one snapshot to the next.
 
     Attributes:
-        points: The throughput over time: seconds since the run began, and how many items have
+        points: The throughput over time: seconds since the run started, and how many items had
             ended by then, over all nodes.
-        loads: How many items of a node that has several workers were in flight, over time.
+        loads: How many items of a node with several workers were in flight, over time.
     """
 
     def __init__(self, records: Records) -> None:
@@ -85,12 +85,12 @@ class View:
         self.loads: dict[str, list[tuple[float, int]]] = {}
 
     def recall(self, other: "View") -> None:
-        """Take over what another one has seen over time."""
+        """Take over the history of another one."""
         self.points = list(other.points)
         self.loads = {name: list(loads) for name, loads in tuple(other.loads.items())}
 
     def change(self, snapshot: RunSnapshot) -> dict[str, Any] | None:
-        """Take a snapshot in, and return what is new in it; None if nothing is."""
+        """Add a snapshot, and return what is new in it; None if nothing is."""
         before, self._snapshot = self._snapshot, snapshot
         nodes = {node.name: node for node in snapshot.nodes}
         changed = [node for node in snapshot.nodes if node != self._nodes.get(node.name)]
@@ -113,7 +113,7 @@ class View:
         return {**self._head(), **told} if told else None
 
     def all(self) -> dict[str, Any]:
-        """Return all that is known."""
+        """Return everything that is known."""
         snapshot = self._snapshot
         assert snapshot is not None
         activity = self._records.activity
@@ -187,7 +187,7 @@ class View:
 
 
 def _most(found: Sequence[Any]) -> Iterable[Any]:
-    """Return as many as can be shown, those first for which others wait."""
+    """Return as many as can be shown, first those that others wait for."""
     if len(found) <= MOST_CAPS:
         return found
     return sorted(found, key=lambda one: -getattr(one, "waiting", 0))[:MOST_CAPS]

@@ -1,4 +1,4 @@
-"""One run that is shown: what is known of it, from its begin to its end."""
+"""One run that is shown: what is known of it, from start to end."""
 
 import asyncio
 import warnings
@@ -32,11 +32,11 @@ class Page(Protocol):
         """Show a run."""
 
     async def ended(self, run: "WatchedRun") -> None:
-        """Show how it has ended."""
+        """Show how it ended."""
 
 
 class WatchedRun(Held[None]):
-    """An observer of one run, which the page looks at; the run holds it open until its end."""
+    """An observer of one run, for the page; the run holds it open until its end."""
 
     items = False
 
@@ -56,7 +56,7 @@ class WatchedRun(Held[None]):
     def around(
         self, work: Callable[[Any, Any], Coroutine[Any, Any, T]]
     ) -> Callable[[Any, Any], Coroutine[Any, Any, T]]:
-        """Return the work of a run, with the page that shows it."""
+        """Return the work of a run, wrapped in the page that shows it."""
 
         async def watched(shared: Any, frame: Any) -> T:
             frame.run.hold(self, lambda: self)
@@ -105,12 +105,12 @@ class WatchedRun(Held[None]):
         return self._inspector.snapshot() if self._last is None else self._last
 
     def _ended(self, snapshot: RunSnapshot) -> RunSnapshot:
-        """Return how the run has ended: all of its nodes have, and what it holds is closed soon."""
+        """Return how the run ended: all of its nodes have, and what it holds is closed soon."""
         state: Literal["finished", "failed"] = "finished" if self._error is None else "failed"
         nodes = tuple(
             replace(node, state=state, running=0) if node.state == "running" else node
             for node in snapshot.nodes
-            if node.name != snapshot.name or node.runs  # as which the run itself is closed
+            if node.name != snapshot.name or node.runs  # under this name the run itself is closed
         )
         return RunSnapshot(
             snapshot.run, snapshot.name, snapshot.at, state, snapshot.seconds, nodes,
@@ -120,6 +120,6 @@ class WatchedRun(Held[None]):
     def _drain(self) -> None:
         run, loop = self._run, self._loop
         if run is not None and loop is not None:
-            run.halt()  # at once, although a hook may hold the loop
+            run.halt()  # at once, even if a hook blocks the loop
             with suppress(RuntimeError):  # it is closed
                 loop.call_soon_threadsafe(run.drain)

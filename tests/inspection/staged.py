@@ -190,11 +190,11 @@ STAGED = {
     ),
     "an empty buffer": Staged(
         lambda _: Graph(Held(name="Slow") | Passes(name="Fast")),
-        "items", "Pipeline/Fast", "its buffer is empty, as 'Pipeline/Slow' has given nothing yet",
+        "items", "Pipeline/Fast", "its buffer is empty, as 'Pipeline/Slow' has passed on nothing yet",
     ),
     "a slow source": Staged(
         lambda _: Graph(Reads(name="Read")),
-        "source", "Read", "its source, which has given no item after 1 item, at staged.py:",
+        "source", "Read", "its source, which has yielded no item after 1 item, at staged.py:",
     ),
     "a thread": Staged(
         lambda gate: Graph(Blocks(gate, name="Parse")),

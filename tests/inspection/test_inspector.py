@@ -108,9 +108,9 @@ def test_a_hook_that_holds_the_loop_is_named() -> None:
     graph = Graph(Holds(name="Parse"), name="work")
     looked_at(lambda: graph.run({}, observers=[inspector]), entered, look)
     first, node = texts[0].splitlines()
-    assert node.startswith("'Parse' holds the event loop at test_inspector.py:")
-    assert first.startswith("the event loop is held by a hook, at test_inspector.py:")
-    assert first.endswith("in exec: nothing else goes on meanwhile")
+    assert node.startswith("'Parse' blocks the event loop at test_inspector.py:")
+    assert first.startswith("the event loop is blocked by a hook, at test_inspector.py:")
+    assert first.endswith("in exec: nothing else can run")
 
 
 def test_a_run_that_has_failed_says_with_what() -> None:

@@ -208,7 +208,7 @@ async def test_an_empty_buffer_names_the_stage_before_it() -> None:
     wait = wait_of(snapshot, "items")
     assert (wait.node, wait.holders) == ("Pipeline/Fast", {"Pipeline/Slow": 1})
     assert wait.text == (
-        "'Pipeline/Fast' waits: its buffer is empty, as 'Pipeline/Slow' has given nothing yet: it "
+        "'Pipeline/Fast' waits: its buffer is empty, as 'Pipeline/Slow' has passed on nothing yet: it "
         "works on 3 items"
     )
 
@@ -225,7 +225,7 @@ async def test_a_slow_source_is_shown_with_the_line_that_it_waits_at() -> None:
     assert source.place.endswith("in endless")
     assert wait.node == "Read"
     assert wait.text.startswith(
-        "'Read' waits for its source, which has given no item after 1 item, at staged.py:"
+        "'Read' waits for its source, which has yielded no item after 1 item, at staged.py:"
     )
     assert wait.text.endswith("in endless")
 

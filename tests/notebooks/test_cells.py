@@ -244,4 +244,4 @@ class Held(Node):
 Graph(Held(), name="Flow").run()
 """
     cell = cells.run(held)
-    assert "the event loop is held by a hook" in cell.shown[0]["text/html"]
+    assert "the event loop is blocked by a hook" in cell.shown[0]["text/html"]

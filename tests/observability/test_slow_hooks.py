@@ -150,7 +150,7 @@ def test_warning_says_how_long_and_what_to_do() -> None:
     assert seconds is not None
     assert HELD_S <= float(seconds[1]) < 10
     assert message.replace(seconds[1], "…") == (
-        "node 'a' blocked the event loop for … s (slow_hook_s=0.03), so that nothing else "
+        "node 'a' blocked the event loop for … s (slow_hook_s=0.03), so nothing else "
         "could run. Await slow calls, or write exec as 'def' to run it in a thread"
     )
 

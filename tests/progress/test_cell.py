@@ -45,12 +45,12 @@ def test_front_ends_without_html_show_bars_of_text() -> None:
 def test_what_a_node_waits_for_stands_below_it() -> None:
     """And what holds the event loop, above all."""
     rows = Rows()
-    held = Waiting("crawl", "loop", 1, "flows.py:7", "the loop is held by <hook>")
+    held = Waiting("crawl", "loop", 1, "flows.py:7", "the loop is blocked by <hook>")
     waits = Waiting("Store", "rate", 1, "a rate", "Store waits for its rate")
     rows.of(at(0, STORE))
     snapshot = at(5, STORE, waits=[held, waits])
     html = as_html(snapshot, rows.of(snapshot))
-    assert "<p>the loop is held by &lt;hook&gt;</p>" in html
+    assert "<p>the loop is blocked by &lt;hook&gt;</p>" in html
     assert "Store waits for its rate" in html
 
 

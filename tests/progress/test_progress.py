@@ -420,5 +420,5 @@ def test_the_run_goes_on_where_the_terminal_takes_nothing(program: str) -> None:
 
 def test_a_display_is_given_by_what_makes_it() -> None:
     """One Progress observes many runs, each of which has its own."""
-    with pytest.raises(TypeError, match=r"display is called for each run, .*\(display=MyDisplay"):
+    with pytest.raises(TypeError, match=r"display is called for each run .*\(display=MyDisplay"):
         Progress(display=Kept())  # type: ignore[arg-type]

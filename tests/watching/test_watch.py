@@ -67,7 +67,7 @@ def test_a_port_that_is_taken_is_said_before_anything_runs() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        with pytest.raises(OSError, match="is taken: give another one, or watch=True"):
+        with pytest.raises(OSError, match="is in use: choose another, or watch=True"):
             Items().run({}, watch=taken.getsockname()[1])
     assert page_threads() == []
 
@@ -303,7 +303,7 @@ async def test_a_hook_that_holds_the_loop_does_not_hold_the_page() -> None:
         asking.start()
         await Holds().run_async({}, watch=page)
         asking.join()
-    assert "the event loop is held by a hook" in told[0]
+    assert "the event loop is blocked by a hook" in told[0]
 
 
 async def test_drain_ends_the_run_from_the_page() -> None:
@@ -353,7 +353,7 @@ async def test_drain_is_heard_while_a_hook_holds_the_loop() -> None:
 def test_watch_shows_itself() -> None:
     """It says where it is, and no token."""
     watch = Watch(control=True)
-    assert repr(watch) == "<Watch that is not open>"
+    assert repr(watch) == "<Watch not open>"
     with watch:
         assert repr(watch) == f"<Watch {watch.address}>"
     assert kaygraph.Watch is Watch
