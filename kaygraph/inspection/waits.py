@@ -166,7 +166,7 @@ class Waits:
             return None  # some of its workers have items: the others are not needed
         since = max((self._look.now - began for began in _begun(group)), default=None)
         doing = "" if before is None else self._doing(before)
-        text = f"{node!r} waits: its buffer is empty, as {giver} has passed on nothing yet{doing}"
+        text = f"{node!r} waits: its buffer is empty, as {giver} has no output yet{doing}"
         holders = {} if before is None else {before.name: 1}
         return Waiting(node, "items", count, f"an item of {giver}", text, holders, since=since)
 

@@ -190,7 +190,7 @@ STAGED = {
     ),
     "an empty buffer": Staged(
         lambda _: Graph(Held(name="Slow") | Passes(name="Fast")),
-        "items", "Pipeline/Fast", "its buffer is empty, as 'Pipeline/Slow' has passed on nothing yet",
+        "items", "Pipeline/Fast", "its buffer is empty, as 'Pipeline/Slow' has no output yet",
     ),
     "a slow source": Staged(
         lambda _: Graph(Reads(name="Read")),

@@ -208,7 +208,7 @@ async def test_an_empty_buffer_names_the_stage_before_it() -> None:
     wait = wait_of(snapshot, "items")
     assert (wait.node, wait.holders) == ("Pipeline/Fast", {"Pipeline/Slow": 1})
     assert wait.text == (
-        "'Pipeline/Fast' waits: its buffer is empty, as 'Pipeline/Slow' has passed on nothing yet: it "
+        "'Pipeline/Fast' waits: its buffer is empty, as 'Pipeline/Slow' has no output yet: it "
         "works on 3 items"
     )
 

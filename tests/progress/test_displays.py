@@ -51,7 +51,9 @@ def test_a_hook_that_holds_the_loop_is_told_above_the_nodes() -> None:
     """It is no node that waits: nothing goes on."""
     with at_terminal() as terminal:
         bars = Bars(screen_of(sys.stderr), leave=False)
-        bars.show(at(2.0, 5, Waiting("crawl", "loop", 1, "flows.py:7", "the event loop is blocked")))
+        bars.show(
+            at(2.0, 5, Waiting("crawl", "loop", 1, "flows.py:7", "the event loop is blocked"))
+        )
         assert terminal.text.splitlines()[1] == "  the event loop is blocked"
         bars.close()
 
