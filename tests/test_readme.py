@@ -76,7 +76,7 @@ def test_program_of_another_framework_prints_what_the_page_shows(
 def run(program: str, capsys: pytest.CaptureFixture[str]) -> str:
     """Return what a program prints."""
     try:
-        exec(compile(program, "README.md", "exec"), {"__name__": "readme"})
+        exec(compile(program, "README.md", "exec"), {"__name__": "__main__"})
     finally:
         structlog.reset_defaults()  # one configures it
     return capsys.readouterr().out
