@@ -43,6 +43,21 @@ def stopped_after(cancellation: CancelledError, failure: BaseException | None) -
         _stopped(cancellation).failures.append(failure)
 
 
+def raise_failed_meanwhile(cancellation: CancelledError, alone: bool = False) -> None:
+    """Raise what failed while it was cancelled, if anything did; neither then leads to the other.
+
+    ``alone``: one error of a group comes as itself.
+    """
+    failure, cancellation.__cause__ = cancellation.__cause__, None
+    try:
+        if alone and isinstance(failure, BaseExceptionGroup) and len(failure.exceptions) == 1:
+            failure = failure.exceptions[0]
+        if failure is not None:
+            raise failure from None
+    finally:
+        del failure  # it holds this frame: no cycle may stay
+
+
 def merge(cancellation: CancelledError, others: Iterable[CancelledError]) -> None:
     """Add to a task's cancellation what is known of the tasks that were cancelled with it."""
     known = _stopped(cancellation)

@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar
 
 from .._public import load
 from ..aio.buffer import Buffer
+from ..aio.stopped import raise_failed_meanwhile
 from ..aio.tasks import errors_of, is_cancelled, retrieve_exception, stop
 from ..aio.tracebacks import trim
 from ..events import Observer
@@ -123,11 +124,7 @@ async def _producing(sink: Buffer[T], launch: Callable[[], Coroutine[Any, Any, A
     try:
         await launch()
     except asyncio.CancelledError as error:
-        failed = error.__cause__
-        if failed is None:
-            raise
-        if isinstance(failed, BaseExceptionGroup) and len(failed.exceptions) == 1:
-            failed = failed.exceptions[0]
-        raise failed from None
+        raise_failed_meanwhile(error, alone=True)
+        raise
     finally:
         sink.close()

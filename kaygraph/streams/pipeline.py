@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, ClassVar, Self, Unpack
 
 from ..aio.buffer import Buffer
+from ..aio.stopped import raise_failed_meanwhile
 from ..aio.tasks import Gathering, raise_if_cancelled
 from ..batch.failures import forget_callers
 from ..errors import TooManyFailuresError
@@ -154,8 +155,7 @@ class Pipeline(BaseNode[Any, list[Any] | None], Streaming[Any]):
             self._cut_short(stages, keeps_results=out_of_grace)
             if not out_of_grace:
                 raise
-            if error.__cause__ is not None:  # what failed while it was cancelled
-                raise error.__cause__ from None
+            raise_failed_meanwhile(error)
             # What is done is the result; what was cancelled is left out.
         except TooManyFailuresError as error:
             self._cut_short(stages, keeps_results=False)

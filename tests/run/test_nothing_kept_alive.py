@@ -5,6 +5,7 @@ import gc
 import multiprocessing
 import sys
 import threading
+import time
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
@@ -414,7 +415,20 @@ async def test_a_failed_run_leaves_nothing_to_the_garbage_collector(name: str) -
     assert await left_by(NODES[name](), run_async) == (False, 0)
 
 
-WAYS = (observed, launch, with_deadline, in_task, cancelled, drained, run)
+async def out_of_grace(node: Any, shared: Store) -> None:
+    """What is in flight is cancelled, and some of it has failed by then."""
+    run = node.launch(shared)
+    for _ in range(3):
+        await asyncio.sleep(0)
+    run.drain(grace=1e-9)
+    time.sleep(1e-3)  # noqa: ASYNC251 - the grace is over when the loop has its next turn
+    try:
+        await run
+    finally:
+        del run
+
+
+WAYS = (observed, launch, with_deadline, in_task, cancelled, drained, out_of_grace, run)
 
 
 @pytest.mark.parametrize("way", WAYS)
