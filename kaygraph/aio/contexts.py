@@ -6,7 +6,7 @@ from contextvars import Context, copy_context
 from typing import Any, Generic, TypeVar
 
 from .stopped import stopped_at
-from .tasks import cancelled_again, forget_left_behind
+from .tasks import cancelled_again, is_cancelled
 
 T = TypeVar("T")
 
@@ -47,16 +47,14 @@ async def settled(
     cancelled: Callable[[], int],
     name: str,
     index: int,
-    in_own_task: bool = True,
 ) -> tuple[Callable[..., Awaitable[Any]], Context]:
     """Clean up after an item, and return how to go on: what to call, and where.
 
     The item may have swallowed its cancellation: then the current call ends with an error anyway,
     with a note of the node's ``name`` and the item's ``index``. It may have set context variables:
-    from then on each call is made in a copy of the context before. ``in_own_task``: the worker
-    has a task that nobody else knows.
+    from then on each call is made in a copy of the context before.
     """
-    if cancelled() and not (in_own_task and forget_left_behind()):
+    if cancelled() and is_cancelled():
         try:
             await cancelled_again()
         except CancelledError as error:

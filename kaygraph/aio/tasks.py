@@ -4,14 +4,14 @@ import asyncio
 import sys
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from contextvars import Context, ContextVar
+from contextvars import Context
 from math import inf
-from typing import Any, Generic, NamedTuple, NoReturn, TypeVar
-from weakref import ref
+from typing import Any, Generic, NoReturn, TypeVar
 
 from ..errors import AwaitedCancelledError
-from .cancelling import cancel, forget
+from .cancelling import CALLER, cancel, forget, forget_groups
 from .stopped import WHILE_CANCELLED, merge
+from .timeouts import LIMIT
 from .tracebacks import let_go, trim
 
 T = TypeVar("T")
@@ -64,16 +64,6 @@ else:
         return task  # type: ignore[no-any-return]
 
 
-class Caller(NamedTuple):
-    """The task that called ``run_async``, and how often it had been cancelled before."""
-
-    task: "ref[asyncio.Task[Any]]"
-    cancellations: int
-
-
-CALLER: ContextVar[Caller] = ContextVar("kaygraph_caller")
-
-
 async def outlast(futures: Iterable["asyncio.Future[Any]"]) -> None:
     """Wait until all are done, however often the waiter is cancelled; then raise that."""
     cancelled: asyncio.CancelledError | None = None
@@ -109,7 +99,7 @@ async def in_own_task(work: Coroutine[Any, Any, T]) -> T:
     try:
         await asyncio.wait([task])
     except asyncio.CancelledError as error:
-        task.cancel(*error.args)  # by which an anyio scope recognises its own
+        cancel(task, *error.args)  # by which an anyio scope recognises its own
         with suppress(asyncio.CancelledError):
             await outlast([task])
         if not task.cancelled() and task.exception() is None:
@@ -168,15 +158,6 @@ def with_errors(
     return cancellation
 
 
-def forget_left_behind() -> bool:
-    """Forget what a TaskGroup has left behind in the current task; return whether it did.
-
-    Only for the task of a worker, which nobody else knows: see ``cancelling``.
-    """
-    task = current_task()
-    return task is not None and forget(task, earlier_cancellations(task))
-
-
 async def stop(tasks: Sequence["asyncio.Task[Any]"]) -> None:
     """Cancel the tasks and wait until every ``finally`` in them has run."""
     for task in tasks:
@@ -184,23 +165,40 @@ async def stop(tasks: Sequence["asyncio.Task[Any]"]) -> None:
     await outlast(tasks)
 
 
-def earlier_cancellations(task: "asyncio.Task[Any]") -> int:
-    """Return how often a task had been cancelled when its run began.
+def is_cancelled(error: BaseException | None = None) -> bool:
+    """Whether this task was cancelled during its run, even if user code swallowed that.
+
+    What a TaskGroup has left behind is not a cancellation. It is known for that where nobody else
+    can have cancelled the task: the engine has made it, has not cancelled it, and no time limit has
+    passed; in the task of a caller only if the group's own ``error`` has come out of a hook.
+    """
+    if not is_cancelling():
+        return False
+    task, caller = current_task(), CALLER.get(None)
+    if task is None or caller is None or LIMIT.get().first.end <= task.get_loop().time():
+        return True
+    if caller.task() is not task:
+        return not forget(task, 0)
+    if error is not None:
+        forget_groups(task, caller.cancellations, error)
+    return task.cancelling() > caller.cancellations
+
+
+def is_cancelling() -> bool:
+    """Whether this task counts a cancellation that it had not when its run began.
 
     A run may be part of a clean-up, in a task that was cancelled before: that is not the run's
     cancellation. The engine's own tasks begin with none.
     """
-    caller = CALLER.get(None)
-    return caller.cancellations if caller is not None and caller.task() is task else 0
-
-
-def is_cancelled() -> bool:
-    """Whether this task was cancelled during its run, even if user code swallowed that."""
     try:
         task = current_task()
     except RuntimeError:  # no loop is running
         return False
-    return task is not None and task.cancelling() > earlier_cancellations(task)
+    if task is None:
+        return False
+    caller = CALLER.get(None)
+    is_callers = caller is not None and caller.task() is task
+    return task.cancelling() > (caller.cancellations if caller and is_callers else 0)
 
 
 def cancellation_check() -> Callable[[], int]:
@@ -208,8 +206,10 @@ def cancellation_check() -> Callable[[], int]:
     task = current_task()
     assert task is not None
     cancelling = task.cancelling
-    if CALLER.get(None) is None or not (before := earlier_cancellations(task)):
+    caller = CALLER.get(None)
+    if caller is None or not caller.cancellations or caller.task() is not task:
         return cancelling
+    before = caller.cancellations
     return lambda: cancelling() > before
 
 
@@ -219,7 +219,9 @@ def awaited_cancelled(error: BaseException) -> AwaitedCancelledError | None:
     None: this task was cancelled, or the error is a different one. Used wherever user code is
     called: any wait for something that was cancelled raises a CancelledError.
     """
-    if not isinstance(error, asyncio.CancelledError) or is_cancelled() or _scope_is_cancelled():
+    if isinstance(error, BaseExceptionGroup):
+        is_cancelled(error)  # what it has left behind is forgotten
+    if not isinstance(error, asyncio.CancelledError) or is_cancelling() or _scope_is_cancelled():
         return None
     if isinstance(error, KeyboardInterrupt):  # a hook that blocked the loop was interrupted
         return None

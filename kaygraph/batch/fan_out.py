@@ -11,7 +11,7 @@ from typing import Any
 
 from ..aio.buffer import Buffer
 from ..aio.contexts import Apart, settled
-from ..aio.stopped import WHILE_CANCELLED
+from ..aio.stopped import WHILE_CANCELLED, raise_failed_meanwhile
 from ..aio.tasks import (
     READ_TURN,
     TURN,
@@ -148,8 +148,7 @@ class FanOut:
         except asyncio.CancelledError as error:
             if not (self.frame.drains and self.frame.run.expired):
                 raise
-            if error.__cause__ is not None:  # what failed while it was cancelled
-                raise error.__cause__ from None
+            raise_failed_meanwhile(error)
             self.has_gaps = True  # return what is done, and leave out what was cancelled
         finally:
             if not isinstance(self.source, SyncSource):
@@ -175,7 +174,9 @@ class FanOut:
                 self.source = chunks
         only_one = self.workers < self.max_workers  # there is no second item
         alone = self.workers == 1 and (only_one or not self.max_waiting)
-        if alone and not isinstance(self.source, AsyncSource):
+        # In the task of a caller nobody can tell what a TaskGroup in exec has left behind.
+        has_task = isinstance(self.source, SyncSource) and self.frame.run.in_callers_task
+        if alone and not (has_task or isinstance(self.source, AsyncSource)):
             await self._alone()
             return
         gathering = Gathering[None](f"items of {self.name!r}")
@@ -205,11 +206,10 @@ class FanOut:
         """
         try:
             context = copy_context()
-            await Apart(
-                context, self._work(0, context)
-            )  # context variables of items are not seen outside
+            # The context variables that items set are not seen outside.
+            await Apart(context, self._work(0, context))
         except Exception as error:
-            if not is_cancelled():
+            if not is_cancelled(error):
                 raise
             try:
                 await cancelled_again()
@@ -272,10 +272,8 @@ class FanOut:
                         unsettled = True
                     if unsettled:
                         call = bare or work
-                        call, before = await settled(
-                            call, before, cancelled, self.name, index, pool is not None
-                        )
-                        context = before  # no call changes it now
+                        call, before = await settled(call, before, cancelled, self.name, index)
+                        context = before  # no call changes it any more
                         bare, work = (call, work) if bare else (None, call)
                     if own.free < 0 or ((own.waiting or capped) and slot.wanted):
                         slot.give()

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from ..aio.contexts import Apart
 from ..aio.stopped import stopped_after, stopped_at
-from ..aio.tasks import awaited_cancelled, forget_left_behind, is_cancelled
+from ..aio.tasks import awaited_cancelled, is_cancelled
 from ..aio.timeouts import late_error
 from ..errors import CircuitOpenError, Drop, add_note, note_place
 from ..events import ItemFailed, ItemRetried
@@ -150,7 +150,7 @@ class Calls(Composed):
             except Drop:
                 raise
             except Exception as raised:
-                if not node._has_fallback or _is_cancelled(slot):
+                if not node._has_fallback or is_cancelled(raised):
                     raise
                 slot.fell_back = True
                 returned = node.exec_fallback(item, raised)
@@ -233,7 +233,7 @@ class Calls(Composed):
         retry = self.node.retry
         if not isinstance(error, Exception) or isinstance(error, Drop | CircuitOpenError):
             return None  # exec was not called, or did not fail
-        if _is_cancelled(slot):  # exec turned its cancellation into an error
+        if is_cancelled(error):  # exec turned its cancellation into an error
             return None
         if slot.attempts == made:  # it failed before it began: this would never end
             return None
@@ -293,13 +293,6 @@ class Calls(Composed):
         shows = self.frame.rules.show_items
         place = repr(name) if index is None else item_place(name, index, item, shows)
         note_place(error, place + attempt)
-
-
-def _is_cancelled(slot: Slot) -> bool:
-    """Whether the task was cancelled; what a TaskGroup left behind in a worker does not count."""
-    if not is_cancelled():
-        return False
-    return slot.pool is None or slot.timer is not None or not forget_left_behind()
 
 
 def _returned(value: Any, failure: BaseException | None) -> Any:

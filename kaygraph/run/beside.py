@@ -8,6 +8,7 @@ from contextlib import suppress
 from contextvars import copy_context
 from typing import Any, Generic, TypeVar
 
+from ..aio.cancelling import cancel
 from .in_cell import InCell
 from .in_flight import frame_of, in_flight
 from .run import Run
@@ -153,4 +154,4 @@ class RunBeside(Generic[T]):
 
     def _cancel(self) -> None:
         if self._task is not None:
-            self._task.cancel()
+            cancel(self._task)

@@ -9,10 +9,10 @@ from math import inf
 from threading import get_ident
 from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar, TypedDict, TypeVar
-from weakref import ref
 
 from .._validation import check_limit
-from ..aio.tasks import CALLER, Caller, current_task, in_own_task, outlast, raise_if_awaited
+from ..aio.cancelling import ARE_LEFT_BEHIND, CALLER, note_caller
+from ..aio.tasks import current_task, in_own_task, outlast, raise_if_awaited
 from ..aio.timeouts import within
 from ..aio.tracebacks import trim
 from ..errors import note_place
@@ -155,8 +155,10 @@ class Runnable:
 
         When it returns, raises or is cancelled, nothing that it started is left running.
         """
+        run = Run()
+        run.in_callers_task = ARE_LEFT_BEHIND
         asked = self._asked(
-            self.run_within, shared, observers, deadline, Run(), detached, journal, watch
+            self.run_within, shared, observers, deadline, run, detached, journal, watch
         )
         return launched(*asked)
 
@@ -307,9 +309,7 @@ async def launched(
     run.name = name
     if run.inline:
         run.thread, run.next_turn = get_ident(), monotonic() + (inf if run.by_hand else TURN_S)
-    caller = None
-    if task is not None and (task.cancelling() or CALLER.get(None) is not None):
-        caller = CALLER.set(Caller(ref(task), task.cancelling()))
+    caller = None if task is None else note_caller(task, run.in_callers_task)
     reset = FRAME.set(frame)
     started = 0.0
     if run.tell is not None:

@@ -8,6 +8,7 @@ from dataclasses import FrozenInstanceError
 from types import CoroutineType, TracebackType
 from typing import Any, TypeVar
 
+from ..aio.cancelling import cancel
 from ..aio.tasks import outlast, raise_if_awaited, retrieve_exception
 from ..errors import NodeDefinitionError, note_place
 
@@ -127,15 +128,14 @@ class Lifespan:
         """Leave the manager; it sees the error with which the run ended, if there was one."""
         shown = None if error is None else error.__traceback__
         if not self._entered.done():  # cancelled while entering
-            self._task.cancel()
-            self._leave.set_result(
-                None
-            )  # a manager that swallows it and is entered must be left at once
+            cancel(self._task)
+            # A manager that swallows it and is entered must be left at once.
+            self._leave.set_result(None)
         elif not self._leave.done():
             if error is None:
                 self._leave.set_result(None)
             elif isinstance(error, asyncio.CancelledError):
-                self._task.cancel()
+                cancel(self._task)
             else:
                 self._run_error = error
                 self._leave.set_exception(error)

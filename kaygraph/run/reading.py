@@ -7,7 +7,8 @@ from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 from weakref import ref
 
-from ..aio.tasks import Caller, cancelled_again, current_task, is_cancelled
+from ..aio.cancelling import Caller
+from ..aio.tasks import cancelled_again, current_task, is_cancelling
 from ..events import Event, Observer
 from ..outcome import Outcome
 from .tap import Tap
@@ -139,7 +140,7 @@ class Reading(Generic[T]):
         """Whether the reading task was cancelled (since it started to read, if it is the same)."""
         task, caller = current_task(), self._caller
         if task is None or caller is None or caller.task() is not task:
-            return is_cancelled()
+            return is_cancelling()
         return task.cancelling() > caller.cancellations
 
 

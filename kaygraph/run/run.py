@@ -91,6 +91,7 @@ class Run:
     sessions: dict[Any, Session] | None = None  # with clusters, by cluster and loop
     pickled: dict[Any, bytes] | None = None  # nodes, as the user's executors send them
     task: "asyncio.Task[Any] | None" = None  # in which it runs, from start to end
+    in_callers_task = False  # which others may cancel; noted where that makes a difference
     name = ""  # of the node that it was called on, after those of the outer runs
     closing = trimmed = False  # its nodes have ended; its error's traceback is trimmed
     around: "Run | None" = None  # the run that this one is part of

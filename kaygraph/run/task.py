@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._public import load
 from .._validation import check_limit
+from ..aio.cancelling import cancel
 from ..aio.stopped import tell
 from ..aio.tasks import outlast
 from ..aio.tracebacks import trim
@@ -41,7 +42,7 @@ class RunTask:
     def cancel(self) -> None:
         """Cancel the run; awaiting it raises a CancelledError once everything is cleaned up."""
         self._run.expired = False  # it does not end because of an expired grace
-        self._task.cancel()
+        cancel(self._task)
 
     def drain(self, grace: float | None = None) -> None:
         """Take no more items and start no more nodes; the work in flight runs to its end.
@@ -99,7 +100,7 @@ class RunTask:
             await asyncio.wait([self._task])
         except asyncio.CancelledError as error:
             cancellation, is_late = error, self._task.done()
-            self._task.cancel(*error.args)
+            cancel(self._task, *error.args)
             with suppress(asyncio.CancelledError):
                 await outlast([self._task])
         try:

@@ -188,7 +188,7 @@ BUGS = [
                 + if False:
             """,
             contexts.settled: """
-                - if cancelled() and not (in_own_task and forget_left_behind()):
+                - if cancelled() and is_cancelled():
                 + if False:
             """,
         },
@@ -199,7 +199,7 @@ BUGS = [
         "which was cancelled, has ended with a result",
         {
             contexts.settled: """
-                - if cancelled() and not (in_own_task and forget_left_behind()):
+                - if cancelled() and is_cancelled():
                 + if False:
             """
         },
