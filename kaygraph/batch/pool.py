@@ -54,9 +54,8 @@ class WorkerPool:
         self._size, self._max_waiting, self._replaced = size, max_waiting, 0
         self._kept: dict[Slot, None] = {}  # whose item waits, and that are not replaced
         self._known, self._numbers = 0, list[int]()
-        self._context = (
-            copy_context()
-        )  # a stand-in does not see context variables of another's items
+        # A stand-in does not see the context variables of another worker's items.
+        self._context = copy_context()
         self._on_demand, self._standing_by = on_demand, 0
         self._between = 0  # workers that yield to others between two items
         self._idle: deque[asyncio.Future[bool]] = deque()

@@ -50,9 +50,7 @@ class Begun:
 
     def context(self) -> Context:
         """Return the context to make the call in: a copy of the current one."""
-        context = (
-            copy_context()
-        )  # it knows this object, which must not know it: avoid a reference cycle
+        context = copy_context()  # not kept here, as it refers to this object: that is a cycle
         context.run(BEGUN.set, self)
         return context
 
