@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 
 from .._loop import VirtualClockLoop
 from .names import AddressInfo
-from .settings import Network
+from .settings import current_network
 from .sockets import SimulatedSocket, Sockets
 
 _REFUSED = (
@@ -103,14 +103,14 @@ class NetworkLoop(VirtualClockLoop, _SelectorLoop):
         sockets: All sockets of the network; made when the first one is.
     """
 
-    network = Network()
     seed = 0
     _made_sockets: Sockets | None = None
 
     @property
     def sockets(self) -> Sockets:
         if self._made_sockets is None:
-            self._made_sockets = Sockets(self, self.network, self.seed, self._selector.note)
+            settings, note = current_network(), self._selector.note
+            self._made_sockets = Sockets(self, settings, self.seed, note)
             self._selector.watch(self._made_sockets.open)
         return self._made_sockets
 

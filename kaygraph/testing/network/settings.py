@@ -1,6 +1,9 @@
 """``Network``: how fast, and how reliable, the network of a simulation is."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 
@@ -39,3 +42,23 @@ class Network:
         for name in ("split", "refuse", "lose"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be between 0 and 1, got {getattr(self, name)!r}")
+
+
+_CURRENT = ContextVar("network", default=Network())  # noqa: B039 - it is frozen
+
+
+def current_network() -> Network:
+    """Return the settings for a simulation that makes its first socket now."""
+    return _CURRENT.get()
+
+
+@contextmanager
+def using_network(settings: Network | None) -> Iterator[None]:
+    """Run simulations with a network; with that of the surroundings where there is None."""
+    if settings is not None and not isinstance(settings, Network):
+        raise TypeError(f"network must be a Network(…), got {settings!r}")
+    token = _CURRENT.set(settings or _CURRENT.get())
+    try:
+        yield
+    finally:
+        _CURRENT.reset(token)
