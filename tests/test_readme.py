@@ -1,6 +1,7 @@
 """README and docs keep their word: every program runs and prints what stands below it."""
 
 import ast
+import linecache
 import re
 import sys
 from importlib.util import find_spec
@@ -74,10 +75,11 @@ def test_program_of_another_framework_prints_what_the_page_shows(
 
 
 def run(program: str, capsys: pytest.CaptureFixture[str]) -> str:
-    """Return what a program prints."""
+    """Return what a program prints; what shows its lines finds them."""
     name = "__main__" if "__main__" in program else "readme"  # processes import neither
+    linecache.cache["program.py"] = len(program), None, program.splitlines(True), "program.py"
     try:
-        exec(compile(program, "README.md", "exec"), {"__name__": name})
+        exec(compile(program, "program.py", "exec"), {"__name__": name})
     finally:
         structlog.reset_defaults()  # one configures it
     return capsys.readouterr().out

@@ -4,13 +4,13 @@ import asyncio
 import sys
 import threading
 from collections import deque
-from collections.abc import Coroutine, Iterable, Iterator
+from collections.abc import Coroutine, Iterable
 from heapq import heapify, heappop
 from time import sleep
 from typing import Any, NoReturn, TypeVar
 
 from ..errors import KayGraphError
-from ..node.node import BaseNode
+from ._places import waiting_tasks
 
 T = TypeVar("T")
 
@@ -82,8 +82,7 @@ class VirtualClockLoop(asyncio.BaseEventLoop):
         self._let_threads_run()
         if self._scheduled:
             ready.extend(self._due())
-        if len(ready) > 1:
-            self._arrange(ready)
+        self._arrange(ready)
         for _ in range(len(ready)):
             if not ready[0]._cancelled:
                 self._step()  # which may raise: what is ready stays so
@@ -178,50 +177,6 @@ def _threads_run() -> bool:
     """Return whether there is a thread that may call the loop: those of pools are no daemons."""
     ours = (threading.current_thread(), threading.main_thread())
     return any(not thread.daemon and thread not in ours for thread in threading.enumerate())
-
-
-def tasks_of(loop: VirtualClockLoop) -> list["asyncio.Task[Any]"]:
-    """Return the tasks that have not ended, in the order of their numbers."""
-    return sorted(loop.unfinished(), key=lambda task: (len(task.get_name()), task.get_name()))
-
-
-def waiting_tasks(loop: VirtualClockLoop) -> str:
-    """Return, a line each, which tasks have not ended and where they wait."""
-    lines = [f"\n  {place_of(task)}" for task in tasks_of(loop)]
-    return "".join(lines) or "the loop: it has no task"
-
-
-def place_of(task: "asyncio.Task[Any]") -> str:
-    """Return a task's name and where it waits: at which node, and in whose code."""
-    found, best, node = None, 0, None
-    for frame in _frames(task.get_coro()):
-        module = frame.f_globals.get("__name__", "").split(".")[0]
-        rank = 1 if module == "asyncio" else 2 if module == "kaygraph" else 3
-        if rank >= best:  # the innermost of the user's own, if there is one
-            found, best = frame, rank
-        owner = frame.f_locals.get("self")
-        node = owner if isinstance(owner, BaseNode) else node
-    if found is None:
-        return f"{task.get_name()}, which has not begun"
-    code = found.f_code
-    named = "" if node is None else f" of {node.name!r}"
-    where = f"{code.co_qualname} ({code.co_filename}:{found.f_lineno})"
-    return f"{task.get_name()}, in {where}{named}"
-
-
-def _frames(awaited: Any) -> Iterator[Any]:
-    """Yield the frames of a suspended coroutine, from the outermost to where it waits."""
-    while awaited is not None:
-        kind = next((kind for kind in ("cr", "gi", "ag") if hasattr(awaited, f"{kind}_frame")), "")
-        frame = getattr(awaited, f"{kind}_frame", None)
-        if frame is None:
-            return
-        yield frame
-        # It drives a coroutine by hand.
-        if frame.f_globals.get("__name__") == "kaygraph.observability.steps":
-            awaited = frame.f_locals.get("work")
-        else:
-            awaited = getattr(awaited, "gi_yieldfrom" if kind == "gi" else f"{kind}_await")
 
 
 def running_loop() -> asyncio.AbstractEventLoop | None:

@@ -66,6 +66,7 @@ class Mortal:
         self.dead = True
         loop = ACTIVE.loop
         loop.alarm(loop.steps + 1, _killed)  # no step more: what waits for this write goes nowhere
+        loop.call_soon(int)  # there is a step before which that happens
         raise KilledError
 
 

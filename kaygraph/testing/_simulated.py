@@ -3,20 +3,22 @@
 import asyncio
 import random
 import threading
-import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Iterator
-from concurrent.futures import Executor, Future
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from concurrent.futures import Executor
 from contextlib import contextmanager, suppress
 from contextvars import Context
-from functools import partial
+from heapq import heappop, heappush
 from typing import Any
 from weakref import WeakSet
 
 from ..aio.tasks import retrieve_exception
 from ..run.run import Run
-from ._loop import EndlessRunError, SimulationError, running_loop, tasks_of
-from ._schedule import Order, Schedule, task_of
+from ._clocks import virtual_clocks
+from ._loop import RESOLUTION_S, EndlessRunError, SimulationError, running_loop
+from ._places import tasks_of
+from ._schedule import MOST_TIMERS, Schedule
+from ._threads import InlineThreads, threads_of_anyio
 from .network.loop import NetworkLoop
 from .network.sockets import simulated_sockets
 
@@ -25,80 +27,53 @@ MAX_STEPS = 1_000_000
 # How many callbacks the tasks of a run that was given up may take to end.
 ENDING_STEPS = 10_000
 
+# How close timers are, and a timer and what is ready, of which real time decides the order.
+JITTER_S = 0.001
+
+# How many seconds later a thread may begin a call, or tell the loop of its end, than it could: it
+# waits for the interpreter, or for other threads of its pool.
+THREADS_S = (0.0, 0.01, 0.1)
+
+# After so many turns of the loop without a wait, its clock moves with each turn: code that polls
+# until a timer has fired would not end otherwise.
+STILL_TURNS, TURN_S = 10_000, 0.001
+
 ACTIVE = threading.local()  # .loop: the simulation that runs in this thread
-
-
-class InlineThreads(Executor):
-    """Threads of a simulation: a call runs at once, in the thread of the loop.
-
-    The call is not told of the loop, as in a thread. What it sleeps with ``time.sleep`` is how
-    long it takes: its result comes when that time has passed on the loop's clock.
-    """
-
-    def __init__(self, loop: "SimulationLoop") -> None:
-        self._loop = loop
-        self.slept: float | None = None  # by the call that runs now
-        self.running: list[Future[Any]] = []
-
-    def submit(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        future: Future[Any] = Future()
-        future.set_running_or_notify_cancel()
-        around, self.slept = self.slept, 0.0
-        running = running_loop()
-        asyncio._set_running_loop(None)
-        try:
-            finish = partial(future.set_result, function(*args, **kwargs))
-        except BaseException as error:
-            finish = partial(future.set_exception, error)
-        finally:
-            asyncio._set_running_loop(running)
-            seconds, self.slept = self.slept, around
-        if seconds:
-            self.running = [*(one for one in self.running if not one.done()), future]
-            self._loop.call_later(seconds, finish)
-        else:
-            finish()
-        return future
-
-    def sleep(self, seconds: float) -> None:
-        """Stand in for ``time.sleep``: a call takes longer, the loop stands still."""
-        if self.slept is None:
-            self._loop.advance(seconds)
-        else:
-            self.slept += seconds
 
 
 class SimulationLoop(NetworkLoop):
     """A loop on which the same seed is the same run.
 
     Args:
-        seed: Of the schedule, of ``random``, and of ``Faults`` without a seed of their own.
-        deviations: See Schedule.
+        seed: Of ``random``, and of ``Faults`` without a seed of their own.
+        schedule: The order; that of the seed by default.
         max_steps: How many steps it may take; a callback is one, and so is a jump of the clock.
         max_seconds: How far its clock may go.
-        note: Called with every Order that is not asyncio's own.
+        jitter: How close timers are, in seconds, that fire in either order.
     """
 
     def __init__(
         self,
         seed: int = 0,
-        deviations: int | None = None,
+        schedule: Schedule | None = None,
         max_steps: int = MAX_STEPS,
         max_seconds: float | None = None,
-        note: Callable[[Order], object] | None = None,
+        jitter: float = JITTER_S,
     ) -> None:
         super().__init__()
         self.seed = seed
         self.threads = InlineThreads(self)
-        self.schedule = Schedule(seed, deviations)
+        self.schedule = Schedule(seed) if schedule is None else schedule
         self.steps = 0
+        self.stepped: Callable[[float, asyncio.Handle], object] | None = None  # before each
         self.complaints: list[str] = []
         self.abandoned: list[str] = []  # async generators that were left to the garbage collector
         self._max_steps, self._max_seconds = max_steps, max_seconds
+        self._jitter = max(jitter, RESOLUTION_S)
         self._alarm_at = max_steps + 1
         self._alarm: Callable[[], object] = self._give_up
-        self._note = note
-        self._made = 0
+        self._made = self._timers = self._turns = 0
+        self._waiting: Sequence[asyncio.Handle] = ()
         self._tasks: WeakSet[asyncio.Task[Any]] = WeakSet()
         self.set_task_factory(_made_task)  # the first step of each is one of the schedule
 
@@ -119,6 +94,8 @@ class SimulationLoop(NetworkLoop):
 
     def _step(self) -> None:
         self.steps += 1
+        if self.stepped is not None and self._ready:
+            self.stepped(self._seconds, self._ready[0])
         if self.steps >= self._alarm_at:
             call = self._alarm
             self._alarm_at, self._alarm = self._max_steps + 1, self._give_up
@@ -132,22 +109,76 @@ class SimulationLoop(NetworkLoop):
             )
         self._seconds += (seconds - self._seconds) / 2  # what is called here comes while all wait
         self._step()
+        self._turns = 0
         if not self._ready:
             super()._jump(seconds)
 
+    def call_at(  # type: ignore[override]
+        self,
+        when: float,
+        callback: Callable[..., object],
+        *args: Any,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        self._check_closed()  # type: ignore[attr-defined]
+        self._timers += 1
+        timer = _Timer(when, callback, args, self, context)
+        timer.number = self._timers
+        heappush(self._scheduled, timer)
+        timer._scheduled = True  # type: ignore[attr-defined]
+        return timer
+
     def _due(self) -> list[asyncio.TimerHandle]:
-        due = super()._due()
-        if len(due) > 1 and (order := self.schedule.timers(due)) and self._note is not None:
-            names = (f"timer {place + 1}" for place in order)
-            self._note(Order(self._seconds, tuple(names)))
-        return due
+        self._turns += 1
+        if self._turns > STILL_TURNS:
+            self._seconds += TURN_S
+        if not self.schedule.active:
+            return super()._due()
+        fired: list[asyncio.TimerHandle] = []
+        while close := self._close_timers():
+            due = close[0].when() <= self._seconds + RESOLUTION_S
+            chosen = self.schedule.timer(close, due, self._ready, fired, self._seconds)
+            for timer in close:
+                if timer is not chosen:
+                    heappush(self._scheduled, timer)
+                    timer._scheduled = True  # type: ignore[attr-defined]
+            if chosen is None:
+                break
+            self._seconds = max(self._seconds, chosen.when())
+            fired.append(chosen)
+        return fired
+
+    def _close_timers(self) -> list[asyncio.TimerHandle]:
+        """Take out the next timers that are due, or so soon that they could be."""
+        timers = self._scheduled
+        close: list[asyncio.TimerHandle] = []
+        until = self._seconds + self._jitter
+        while timers and timers[0].when() <= until and len(close) < MOST_TIMERS:
+            timer = heappop(timers)
+            timer._scheduled = False  # type: ignore[attr-defined]
+            if timer.cancelled():
+                self._timer_cancelled_count -= 1
+            else:
+                close.append(timer)
+        return close
 
     def _arrange(self, ready: deque[asyncio.Handle]) -> None:
-        order = self.schedule.steps(ready)
-        if order is not None and self._note is not None:
-            tasks = map(task_of, ready)
-            names = (task.get_name() for task in tasks if task is not None)
-            self._note(Order(self._seconds, tuple(names)))
+        if self.schedule.active:
+            self._waiting = self.schedule.steps(ready, self.steps, self._seconds)
+
+    def _run_once(self) -> None:
+        try:
+            super()._run_once()
+        finally:
+            if self._waiting:  # for the next turn, before what has become ready in this one
+                self._ready.extendleft(reversed(self._waiting))
+                self._waiting = ()
+
+    def later(self, what: str) -> float | None:
+        """Return in how many seconds something happens in a thread; None: at once."""
+        if not self.schedule.active:
+            return None
+        return self.schedule.later(what, THREADS_S, self._seconds)
 
     # --- what would differ from process to process ------------------------------------------------
 
@@ -171,7 +202,7 @@ class SimulationLoop(NetworkLoop):
     def run_in_executor(  # type: ignore[override]
         self, executor: Executor | None, func: Callable[..., Any], *args: Any
     ) -> "asyncio.Future[Any]":
-        return asyncio.wrap_future(self.threads.submit(func, *args), loop=self)
+        return asyncio.wrap_future(self.threads.call(func, *args), loop=self)
 
     # --- what nobody hears of otherwise -----------------------------------------------------------
 
@@ -226,35 +257,52 @@ class SimulationLoop(NetworkLoop):
             self.close()
 
 
+class _Timer(asyncio.TimerHandle):
+    """A timer among those of one moment: the one that was set first is due first."""
+
+    __slots__ = ("number",)
+
+    number: int
+
+    def __lt__(self, other: Any) -> bool:
+        return (self._when, self.number) < (other._when, other.number)  # type: ignore[attr-defined]
+
+
 def _made_task(loop: asyncio.AbstractEventLoop, work: Any, **options: Any) -> "asyncio.Task[Any]":
     return asyncio.Task(work, loop=loop, **options)
 
 
+def active_loop() -> SimulationLoop | None:
+    """Return the simulation that runs in this thread, or None."""
+    return getattr(ACTIVE, "loop", None)
+
+
 @contextmanager
-def simulating(loop: SimulationLoop) -> Iterator[None]:
-    """Run what stands within on a loop that may be one of several, one in the other.
+def simulating() -> Iterator[None]:
+    """Run what stands within on loops that may be one in the other.
 
-    ``random`` is seeded, ``time.sleep`` takes the loop's time, and every fork is checked for
-    conflicting writes; all are as before afterwards.
+    The clocks of ``time`` follow that of the loop, and every fork is checked for conflicting
+    writes; all is as before afterwards.
     """
-    outer, around = running_loop(), getattr(ACTIVE, "loop", None)
-    state, sleep = random.getstate(), time.sleep
-
-    def virtual_sleep(seconds: Any, /) -> None:
-        active = getattr(ACTIVE, "loop", None)
-        (sleep if active is None else active.threads.sleep)(seconds)
-
-    asyncio._set_running_loop(None)
-    ACTIVE.loop = loop
-    random.seed(loop.seed)
-    time.sleep = virtual_sleep
+    outer, state = running_loop(), random.getstate()
     checks_all, Run.checks_all = Run.checks_all, True
+    asyncio._set_running_loop(None)
     try:
-        with simulated_sockets():
+        with virtual_clocks(active_loop), threads_of_anyio(active_loop), simulated_sockets():
             yield
     finally:
-        Run.checks_all = checks_all
-        time.sleep = sleep
         random.setstate(state)
-        ACTIVE.loop = around
+        Run.checks_all = checks_all
         asyncio._set_running_loop(outer)
+
+
+@contextmanager
+def active(loop: SimulationLoop) -> Iterator[None]:
+    """Have a loop be that of the simulation in this thread, and seed ``random``."""
+    around = active_loop()
+    ACTIVE.loop = loop
+    random.seed(loop.seed)
+    try:
+        yield
+    finally:
+        ACTIVE.loop = around

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from .._validation import check_def
-from ._loop import waiting_tasks
+from ._places import waiting_tasks
 from ._simulated import MAX_STEPS, SimulationLoop
 from .accounting import unaccounted
 from .exploration import Allowed, fresh, is_allowed, seeds_of

@@ -1,16 +1,21 @@
-"""``explore``: many runs of a graph in different orders, and those that fail."""
+"""``explore``: many runs in different orders, and those that fail."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from reprlib import Repr
 from typing import Any
 
 from .._validation import check_count, check_def
-from ._simulated import MAX_STEPS
+from ..node.node import BaseNode
+from ._schedule import Deviation, Schedule
+from ._shortening import Shortening
+from ._simulated import JITTER_S, MAX_STEPS, simulating
+from ._tracing import Swap, Tracer
 from .accounting import unaccounted
-from .simulation import Simulated, Simulation, add_seed, play
+from .simulation import Simulated, Simulation, add_seed, beginner_of, played, takes_store
 
 Allowed = type[BaseException] | tuple[type[BaseException], ...]
 
@@ -26,33 +31,44 @@ class Failure:
     """A run that failed.
 
     Attributes:
-        seed: The seed; ``simulate(graph, shared, seed=…, deviations=…)`` repeats the run.
+        seed: The seed; ``simulate(graph, shared, seed=…)`` repeats the run.
         error: The error that the run or the check raised.
-        deviations: How many times the order differed from that of asyncio. After the last of
-            these, the run followed the order of asyncio.
+        deviations: How many times the order differed from that of asyncio.
         run: The simulated run.
+        swaps: For the shortest failure, each deviation: what came before what, and where both were.
     """
 
     seed: int
     error: BaseException
     deviations: int
     run: Simulation
+    swaps: tuple[Swap, ...] = ()
+    _again: Callable[[], Simulation] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def schedule(self) -> tuple[Deviation, ...]:
+        """The deviations; ``simulate(…, seed=…, schedule=…)`` repeats them."""
+        return self.run.schedule
 
     @property
     def trace(self) -> list[str]:
-        """What happened, up to the end of the run; see ``Simulation.trace``."""
-        return self.run.trace
+        """What happened, up to the end of the run; see ``Simulation.trace``.
+
+        A coroutine function is run again for it: traces are too slow to keep one for each seed.
+        """
+        return (self.run if self._again is None else self._again()).trace
 
     def __str__(self) -> str:
+        trace = self.trace
         lines = [
             f"{type(self.error).__name__}: {self.error}",
             *getattr(self.error, "__notes__", ()),
-            f"shared: {_repr.repr(self.run.shared)}",
-            *self.trace[:LINES_SHOWN],
+            *([f"shared: {_repr.repr(self.run.shared)}"] if self.run.shared is not None else ()),
+            *trace[:LINES_SHOWN],
         ]
-        if len(self.trace) > LINES_SHOWN:
-            lines.append(f"… and {len(self.trace) - LINES_SHOWN} lines more")
-        return "\n  ".join(lines)
+        if len(trace) > LINES_SHOWN:
+            lines.append(f"… and {len(trace) - LINES_SHOWN} lines more")
+        return "\n".join(["\n  ".join(lines), *map(str, self.swaps)])
 
 
 class Exploration:
@@ -61,8 +77,8 @@ class Exploration:
     Attributes:
         seeds: The number of seeds.
         failures: The failures, in the order of the seeds.
-        shortest: The failure to look at first: that with the shortest trace, run with the fewest
-            deviations with which its seed still fails. None when no seed failed.
+        shortest: The failure to look at first, with no more deviations than it needs: if one of
+            them is left out, the run no longer fails. None when no seed failed.
     """
 
     def __init__(self, seeds: int, failures: list[Failure], shortest: Failure | None) -> None:
@@ -95,45 +111,149 @@ def explore(
     check: Callable[[Any], object] | None = None,
     seeds: int | Iterable[int] = 1000,
     allowed: Allowed = (),
+    leftovers: bool = False,
     watched: bool = True,
+    order: str = "any",
+    jitter: float = JITTER_S,
     max_steps: int = MAX_STEPS,
     max_seconds: float | None = None,
 ) -> Exploration:
-    """Simulate a graph with many seeds and collect the failures.
+    """Simulate a coroutine function or a graph with many seeds and collect the failures.
 
     A seed fails when the run raises, when ``check`` raises or returns False, when an item has not
     ended exactly once, when the run leaves something behind (a task, a permit, an async
     generator), or when the loop's exception handler gets an error.
 
+    ::
+
+        async def main():
+            account = Account(balance=100)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(account.withdraw(80))
+                group.create_task(account.withdraw(80))
+            assert account.balance >= 0
+
+        print(explore(main))
+
     Args:
-        graph: Any node, or a coroutine function that is called with the shared store.
+        graph: A coroutine function, which is called with the shared store if it takes an argument;
+            or any node.
         shared: The shared store, copied deeply for each run; or a function that returns a new one.
-        check: A function that is called with the shared store of each run without an error.
+        check: A function that is called with the shared store of each run without an error; with
+            what a coroutine function without an argument returned.
         seeds: The number of seeds, from 0 (the order of asyncio itself), or the seeds themselves.
         allowed: The error classes that a run may raise; a group is allowed if all errors in it
             are. ``check`` is not called after such an error.
+        leftovers: Whether the run may leave something behind.
         watched: As for ``simulate``.
+        order: As for ``simulate``.
+        jitter: As for ``simulate``.
         max_steps: As for ``simulate``.
         max_seconds: As for ``simulate``.
     """
     listed = seeds_of(seeds)
     check_def("check", check)
+    explorer = Explorer(
+        graph, shared, check, allowed, leftovers, watched, order, jitter, max_steps, max_seconds
+    )
+    with simulating():
+        failures = [found for seed in listed if (found := explorer.attempt(seed)) is not None]
+        first = min(failures, key=_length, default=None)
+        shortest = None if first is None else explorer.shortened(first)
+    return Exploration(len(listed), failures, shortest)
 
-    def attempt(seed: int, deviations: int | None = None) -> Failure | None:
-        run = play(graph, fresh(shared), seed, (), watched, deviations, max_steps, max_seconds)
-        error = _complaint(run, check, allowed)
+
+def _length(failure: Failure) -> tuple[int, int, int]:
+    run = failure.run
+    return len(run.events), failure.deviations, run.steps
+
+
+class Explorer:
+    """Runs the seeds of an exploration, within ``simulating()``; see ``explore``."""
+
+    def __init__(
+        self,
+        work: Simulated,
+        shared: Any = None,
+        check: Callable[[Any], object] | None = None,
+        allowed: Allowed = (),
+        leftovers: bool = False,
+        watched: bool = True,
+        order: str = "any",
+        jitter: float = JITTER_S,
+        max_steps: int = MAX_STEPS,
+        max_seconds: float | None = None,
+    ) -> None:
+        self._shared, self._check = shared, check
+        self._allowed, self._leftovers, self._watched = allowed, leftovers, watched
+        self._order = order
+        self._jitter, self._max_steps, self._max_seconds = jitter, max_steps, max_seconds
+        self._of_graph = isinstance(work, BaseNode)
+        self._takes_store = takes_store(work)
+        self._begin = beginner_of(work)
+
+    def attempt(
+        self, seed: int, planned: Iterable[tuple[int, int]] | None = None, traced: bool = False
+    ) -> Failure | None:
+        """Run a seed; return its failure, or None."""
+        run, tracer = self._run(seed, planned, traced)
+        error = self._complaint(run)
         if error is None:
             return None
-        add_seed(error, seed, deviations)
+        add_seed(error, seed, schedule=None if planned is None else run.schedule)
         run.let_go(error)
-        return Failure(seed, error, run.deviations, run)
+        again = None if traced or self._of_graph else lambda: self._again(seed, run.schedule)
+        return Failure(seed, error, run.deviations, run, tuple(tracer.swaps), again)
 
-    failures = [failure for seed in listed if (failure := attempt(seed)) is not None]
-    shortest = min(failures, key=lambda found: (len(found.trace), found.deviations), default=None)
-    if shortest is not None:
-        shorter = (attempt(shortest.seed, most) for most in _fewer(shortest.deviations))
-        shortest = next((failure for failure in shorter if failure is not None), shortest)
-    return Exploration(len(listed), failures, shortest)
+    def shortened(self, failure: Failure) -> Failure:
+        """Return the same failure with as few deviations as it needs."""
+
+        def fails(schedule: Sequence[Deviation]) -> bool:
+            found = self.attempt(failure.seed, schedule)
+            return found is not None and type(found.error) is type(failure.error)
+
+        fewer = Shortening(fails, SHORTER_RUNS).of(failure.schedule)
+        whole = len(fewer) == failure.deviations
+        found = self.attempt(failure.seed, None if whole else fewer, traced=True)
+        return failure if found is None else found
+
+    def _again(self, seed: int, schedule: Iterable[tuple[int, int]]) -> Simulation:
+        with simulating():
+            return self._run(seed, schedule, traced=True)[0]
+
+    def _run(
+        self, seed: int, planned: Iterable[tuple[int, int]] | None, traced: bool
+    ) -> tuple[Simulation, Tracer]:
+        run = Simulation(seed, fresh(self._shared) if self._takes_store else None)
+        schedule = Schedule(seed, planned=planned, order=self._order)
+        tracer = Tracer(run.log, swaps=traced, steps=traced and not self._of_graph)
+        if traced or self._of_graph:
+            schedule.note = tracer.deviated
+        begin = partial(self._begin, observers=(tracer,) if self._watched else ())
+        played(
+            begin, run, schedule, self._max_steps, self._max_seconds, jitter=self._jitter,
+            tracer=tracer,
+        )  # fmt: skip
+        return run, tracer
+
+    def _complaint(self, run: Simulation) -> BaseException | None:
+        """Return what is wrong with a run, or None."""
+        if run.error is not None and not is_allowed(run.error, self._allowed):
+            return run.error
+        wrong = unaccounted(run.events) if self._leftovers else run.left + unaccounted(run.events)
+        if wrong:
+            return AssertionError("\n".join(["the run has ended and left behind", *wrong]))
+        if self._check is None or run.error is not None:
+            return None
+        value = run.shared if self._takes_store else run.action
+        try:
+            held = self._check(value)
+        except (Exception, asyncio.CancelledError) as error:
+            return error
+        if held is not False:
+            return None
+        what = "shared" if self._takes_store else _repr.repr(value)
+        return AssertionError(f"check({what}) returned False")
 
 
 def seeds_of(seeds: int | Iterable[int]) -> Sequence[int]:
@@ -144,35 +264,11 @@ def seeds_of(seeds: int | Iterable[int]) -> Sequence[int]:
     return listed
 
 
-def _fewer(deviations: int) -> Iterable[int]:
-    """Return smaller numbers to try, from 0: all of them, or an evenly spaced selection."""
-    tries = min(deviations, SHORTER_RUNS)
-    return (deviations * number // tries for number in range(tries))
-
-
 def fresh(shared: Any) -> Any:
     """Return a new shared store for a run."""
     if shared is None:
         return {}
     return shared() if callable(shared) else deepcopy(shared)
-
-
-def _complaint(
-    run: Simulation, check: Callable[[Any], object] | None, allowed: Allowed
-) -> BaseException | None:
-    """Return what is wrong with a run, or None."""
-    if run.error is not None and not is_allowed(run.error, allowed):
-        return run.error
-    wrong = run.left + unaccounted(run.events)
-    if wrong:
-        return AssertionError("\n".join(["the run has ended and left behind", *wrong]))
-    if check is None or run.error is not None:
-        return None
-    try:
-        held = check(run.shared)
-    except (Exception, asyncio.CancelledError) as error:
-        return error
-    return AssertionError("check(shared) returned False") if held is False else None
 
 
 def is_allowed(error: BaseException, allowed: Allowed) -> bool:

@@ -1,9 +1,10 @@
 """``simulate``: one run on a virtual clock in a seeded order, and its result."""
 
 import asyncio
+import inspect
 import traceback
-from collections.abc import Callable, Coroutine, Sequence
-from functools import cached_property
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from functools import cached_property, partial
 from typing import Any
 
 from ..errors import add_note
@@ -11,23 +12,30 @@ from ..events import Event, Observer
 from ..node.node import BaseNode
 from ..observability.report import RunReport
 from ..run.run import Run
-from ._loop import EndlessRunError, place_of, tasks_of
-from ._schedule import Order
-from ._simulated import MAX_STEPS, SimulationLoop, simulating
+from ._loop import EndlessRunError
+from ._places import place_of, tasks_of
+from ._schedule import Deviation, Schedule
+from ._simulated import JITTER_S, MAX_STEPS, SimulationLoop, active, simulating
+from ._tracing import Entry, Order, Step, Tracer, line_of
 from .capture import capturing, runs_begun
 
-# What can be simulated: a node, or a coroutine function that takes the shared store.
-Simulated = BaseNode[Any, Any] | Callable[[Any], Coroutine[Any, Any, Any]]
+# What can be simulated: a node, or a coroutine function that takes the shared store, or nothing.
+Simulated = (
+    BaseNode[Any, Any]
+    | Callable[[Any], Coroutine[Any, Any, Any]]
+    | Callable[[], Coroutine[Any, Any, Any]]
+)
 
 
 class Simulation:
     """The result of a simulated run.
 
     Attributes:
-        action: The last action, as ``run`` returns it.
+        action: The last action, as ``run`` returns it; what a coroutine function returned.
         shared: The shared store.
         seed: The seed that repeats the run.
         deviations: How many times the order of tasks differed from that of asyncio.
+        schedule: These deviations, as ``simulate(…, schedule=…)`` takes them.
         seconds: The duration of the run by the loop's virtual clock.
         steps: The number of callbacks that the loop ran; a jump of the clock counts as one.
         left: What the run has left behind, one line each: tasks, permits, async generators.
@@ -38,15 +46,20 @@ class Simulation:
     def __init__(self, seed: int, shared: Any) -> None:
         self.seed, self.shared = seed, shared
         self.action: Any = None
-        self.deviations = self.steps = 0
+        self.steps = 0
+        self.schedule: tuple[Deviation, ...] = ()
         self.seconds = 0.0
         self.left: list[str] = []
         self.error: BaseException | None = None
-        self._log: list[tuple[str, Event] | Order] = []
+        self.log: list[Entry] = []  # what a Tracer records
+
+    @property
+    def deviations(self) -> int:
+        return len(self.schedule)
 
     @cached_property
     def events(self) -> list[Event]:
-        return [entry[1] for entry in self._log if not isinstance(entry, Order)]
+        return [entry[1] for entry in self.log if not isinstance(entry, Order | Step)]
 
     @cached_property
     def report(self) -> RunReport:
@@ -65,7 +78,7 @@ class Simulation:
         when it differed from that of asyncio.
         """
         nodes: dict[str, str] = {}
-        return [_line(entry, nodes) for entry in self._log]
+        return [line_of(entry, nodes) for entry in self.log]
 
     def let_go(self, *others: BaseException) -> None:
         """Clear the frames of all tracebacks, and keep their lines.
@@ -101,29 +114,43 @@ def simulate(
     observers: Sequence[Observer] = (),
     watched: bool = True,
     deviations: int | None = None,
+    schedule: Iterable[tuple[int, int]] | None = None,
+    order: str = "any",
+    jitter: float = JITTER_S,
     max_steps: int = MAX_STEPS,
     max_seconds: float | None = None,
 ) -> Simulation:
-    """Run a graph on a virtual clock, in an order of tasks that the seed decides.
+    """Run a coroutine function or a graph on a virtual clock, in an order that the seed decides.
 
-    Waits take no real time. Tasks that are ready at the same moment run in a seeded order, and so
-    do timers that are due at the same moment. Each seed gives one legal interleaving; the same seed
-    gives the same run. Seed 0 is the order of asyncio itself.
+    Waits take no real time. Tasks that are ready at the same time run in a seeded order. Timers
+    that are due at about the same time fire in either order, before or between the steps of tasks
+    that are ready. Each seed gives one legal interleaving; the same seed gives the same run. Seed 0
+    is the order of asyncio itself.
 
-    A ``def exec`` runs at once, in the thread of the loop; ``time.sleep`` in it advances the
-    virtual clock. ``random`` is seeded for the run. ``time.monotonic`` and similar functions are
-    not changed. There is no network: give nodes that need one a stand-in for their service.
+    A call in a thread (``asyncio.to_thread``, ``run_in_executor``, ``anyio.to_thread``) is one
+    step, in the thread of the loop; the seed decides when. A ``def exec`` runs at once.
+    ``time.sleep`` in them advances the virtual clock, which ``time.monotonic``, ``time.time`` and similar functions
+    follow, unless their names were imported before. ``random`` is seeded for the run. There is no
+    network: give what needs one a stand-in for its service.
 
     You may call this while an event loop runs; that loop is blocked meanwhile.
 
     Args:
-        graph: Any node, or a coroutine function that is called with the shared store.
+        graph: A coroutine function, which is called with the shared store if it takes an argument;
+            or any node.
         shared: The shared store; a new dict by default. It is not copied.
         seed: The seed of the order, of ``random``, and of ``Faults`` without a seed.
         observers: Observers that are called with every event of the run.
         watched: Whether the run has observers at all. Without them there are no events, and nodes
             take the shorter code path of an unobserved run.
         deviations: Deviate from the order of asyncio at most this many times.
+        schedule: Deviate from the order of asyncio where these say, and not where the seed does:
+            ``Simulation.schedule`` or ``Failure.schedule``.
+        order: Which orders there are. "any": tasks that are ready run in any order, and some may
+            wait while others take several steps. "asyncio": they run in the order in which they
+            became ready, as asyncio itself has it; timers and calls in threads alone come sooner
+            or later, so that each run could be one on asyncio's own loop.
+        jitter: How close to each other timers are due, in seconds, that fire in either order.
         max_steps: The maximum number of callbacks that the loop runs.
         max_seconds: The maximum duration by the virtual clock; no limit by default.
 
@@ -133,19 +160,26 @@ def simulate(
         EndlessRunError: ``max_steps`` or ``max_seconds`` was reached.
     """
     result = play(
-        graph, {} if shared is None else shared, seed, observers, watched, deviations, max_steps,
-        max_seconds,
+        graph, {} if shared is None else shared, seed, observers, watched,
+        Schedule(seed, deviations, schedule, order), max_steps, max_seconds, jitter=jitter,
     )  # fmt: skip
     if result.error is not None:
-        add_seed(result.error, result.seed, deviations)
+        add_seed(result.error, seed, deviations, None if schedule is None else result.schedule)
         raise result.error
     return result
 
 
-def add_seed(error: BaseException, seed: int, deviations: int | None) -> None:
+def add_seed(
+    error: BaseException,
+    seed: int,
+    deviations: int | None = None,
+    schedule: Iterable[tuple[int, int]] | None = None,
+) -> None:
     """Add a note to an error that says how to repeat the run."""
-    prefix = "" if deviations is None else f", deviations={deviations}"
-    add_note(error, f"simulate(…, seed={seed}{prefix}) repeats this run")
+    rest = "" if deviations is None else f", deviations={deviations}"
+    if schedule is not None:
+        rest += f", schedule={[(choice, option) for choice, option in schedule]}"
+    add_note(error, f"simulate(…, seed={seed}{rest}) repeats this run")
 
 
 def play(
@@ -154,25 +188,39 @@ def play(
     seed: int,
     observers: Sequence[Observer] = (),
     watched: bool = True,
-    deviations: int | None = None,
+    schedule: Schedule | None = None,
     max_steps: int = MAX_STEPS,
     max_seconds: float | None = None,
     prepare: "Callable[[SimulationLoop, asyncio.Task[Any]], None] | None" = None,
+    jitter: float = JITTER_S,
 ) -> Simulation:
     """Simulate a run and keep its error. ``prepare`` is called before the first step."""
-    if isinstance(work, type) or not (isinstance(work, BaseNode) or callable(work)):
-        hint = f" Did you mean {work.__name__}()?" if isinstance(work, type) else ""
-        raise TypeError(
-            "what is simulated is a node, a graph or an 'async def' that takes the shared store, "
-            f"got {work!r}.{hint}"
-        )
-    result = Simulation(seed, shared)
-    recorder = Recorder(result._log)
-    loop = SimulationLoop(seed, deviations, max_steps, max_seconds, recorder.choose)
-    with simulating(loop), runs_begun() as runs:
+    with simulating():
+        result = Simulation(seed, shared)
+        tracer = Tracer(result.log, steps=not isinstance(work, BaseNode))
+        schedule = Schedule(seed) if schedule is None else schedule
+        schedule.note = tracer.deviated
+        begin = partial(beginner_of(work), observers=(tracer, *observers) if watched else ())
+        return played(begin, result, schedule, max_steps, max_seconds, prepare, jitter, tracer)
+
+
+def played(
+    begin: Callable[[Any], Coroutine[Any, Any, Any]],
+    result: Simulation,
+    schedule: Schedule,
+    max_steps: int = MAX_STEPS,
+    max_seconds: float | None = None,
+    prepare: "Callable[[SimulationLoop, asyncio.Task[Any]], None] | None" = None,
+    jitter: float = JITTER_S,
+    tracer: Tracer | None = None,
+) -> Simulation:
+    """Simulate a coroutine within ``simulating()``, and note what came of it in ``result``."""
+    loop = SimulationLoop(result.seed, schedule, max_steps, max_seconds, jitter)
+    if tracer is not None and tracer.notes_steps:
+        loop.stepped = tracer.step
+    with active(loop), runs_begun() as runs:
         try:
-            seen = (recorder, *observers) if watched else ()
-            task = loop.create_task(begun(work, shared, seen))
+            task = loop.create_task(begin(result.shared))
             if prepare is not None:
                 prepare(loop, task)
             try:
@@ -180,7 +228,7 @@ def play(
             except (Exception, asyncio.CancelledError, BaseExceptionGroup) as error:
                 result.error = error
             result.seconds, result.steps = loop.time(), loop.steps
-            result.deviations = loop.schedule.deviations
+            result.schedule = tuple(schedule.taken)
             if not isinstance(result.error, EndlessRunError) and task.done():
                 result.left = left_on(loop, runs)
         finally:
@@ -188,12 +236,37 @@ def play(
     return result
 
 
-async def begun(work: Simulated, shared: Any, observers: Sequence[Observer]) -> Any:
-    """Run a node or a coroutine function; the observers watch all runs that it begins."""
+def beginner_of(work: Simulated) -> Callable[..., Coroutine[Any, Any, Any]]:
+    """Return what begins a node or a coroutine function; ``observers`` watch all runs in it."""
+    if isinstance(work, type) or not (isinstance(work, BaseNode) or callable(work)):
+        hint = f" Did you mean {work.__name__}()?" if isinstance(work, type) else ""
+        raise TypeError(
+            "what is simulated is a node, a graph or an 'async def' that takes the shared store "
+            f"or nothing, got {work!r}.{hint}"
+        )
+    function: Any = work
+    with_store = takes_store(work)
+
+    async def begin(shared: Any, observers: Sequence[Observer]) -> Any:
+        if isinstance(work, BaseNode):
+            return await work.run_async(shared, observers=observers)
+        with capturing(*observers):
+            return await (function(shared) if with_store else function())
+
+    return begin
+
+
+def takes_store(work: Any) -> bool:
+    """Return whether what is simulated is a node, or a function that takes an argument."""
     if isinstance(work, BaseNode):
-        return await work.run_async(shared, observers=observers)
-    with capturing(*observers):
-        return await work(shared)
+        return True
+    try:
+        inspect.signature(work).bind(None)
+    except TypeError:
+        return False
+    except ValueError:  # it has none to show
+        pass
+    return True
 
 
 def left_on(loop: SimulationLoop, runs: Sequence[Run]) -> list[str]:
@@ -206,38 +279,3 @@ def left_on(loop: SimulationLoop, runs: Sequence[Run]) -> list[str]:
         *(f"a complaint of the loop: {complaint}" for complaint in loop.complaints),
         *(f"permits of {leak}" for run in runs for leak in run.leaks()),
     ]
-
-
-class Recorder:
-    """Records events and scheduling choices in order."""
-
-    def __init__(self, log: list[tuple[str, Event] | Order]) -> None:
-        self._log = log
-
-    def __call__(self, event: Event, /) -> None:
-        task = asyncio.current_task()
-        self._log.append(("" if task is None else task.get_name(), event))
-
-    def choose(self, order: Order) -> None:
-        self._log.append(order)
-
-
-def _line(entry: tuple[str, Event] | Order, nodes: dict[str, str]) -> str:
-    """Return an entry of the trace as text; ``nodes`` maps a task to the last node it was at."""
-    if isinstance(entry, Order):
-        names = (f"{name} ({nodes[name]})" if name in nodes else name for name in entry.names)
-        return f"{round(entry.at, 6)} Order {', '.join(names)}"
-    task, event = entry
-    nodes[task] = event.node
-    facts = "".join(  # of every event, the first two are `node` and `at`
-        f" {name}={_shown(value)}"
-        for name, value in zip(event._fields[2:], event[2:], strict=True)
-        if value is not event._field_defaults.get(name)  # None, where it has no default
-    )
-    return f"{round(event.at, 6)} {task} {type(event).__name__} {event.node}{facts}"
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, BaseException):
-        return type(value).__name__  # its text may hold addresses
-    return str(round(value, 6)) if isinstance(value, float) else str(value)

@@ -34,7 +34,7 @@ def test_a_race_that_some_orders_win_is_told_by_its_seeds() -> None:
 
 
 def test_the_shortest_failure_needs_no_deviation_too_many() -> None:
-    """With one less the seed would hold; with as many as it says, the run is that of the trace."""
+    """With one less the seed would hold; with those that it has, the run is that of the trace."""
     found = explore(race(), {"total": 0}, check=both_count)
     shortest = found.shortest
     assert shortest is not None
@@ -47,8 +47,8 @@ def test_the_shortest_failure_needs_no_deviation_too_many() -> None:
     assert both_count(fewer.shared)
 
 
-def test_a_failure_with_many_deviations_is_shown_with_as_few_as_do() -> None:
-    """The choices that have nothing to do with it are asyncio's own."""
+def test_a_failure_is_shown_with_no_deviation_that_it_does_not_need() -> None:
+    """Whichever is left out, first or last: the run no longer fails."""
     graph = beside(Add(name="left"), Sleep(name="pause") >> Add(name="right"), *[Work()] * 3)
     for seed in range(1, 60):
         found = explore(graph, {"total": 0}, check=both_count, seeds=[seed])
@@ -56,26 +56,83 @@ def test_a_failure_with_many_deviations_is_shown_with_as_few_as_do() -> None:
             break
     (failure,), shortest = found, found.shortest
     assert shortest is not None
-    assert shortest.deviations < failure.deviations
-    fewer = {"seed": seed, "deviations": shortest.deviations}
-    assert not both_count(simulate(graph, {"total": 0}, **fewer).shared)
-    for deviations in range(shortest.deviations):
-        fewer["deviations"] = deviations
-        assert both_count(simulate(graph, {"total": 0}, **fewer).shared)
-    assert f"seed={seed}, deviations={shortest.deviations}) repeats this run" in str(found)
+    schedule = [tuple(deviation) for deviation in shortest.schedule]
+    assert 0 < len(schedule) < failure.deviations
+    run = simulate(graph, {"total": 0}, seed=seed, schedule=schedule)
+    assert not both_count(run.shared)
+    for left_out in range(len(schedule)):
+        fewer = schedule[:left_out] + schedule[left_out + 1 :]
+        assert both_count(simulate(graph, {"total": 0}, seed=seed, schedule=fewer).shared)
+    assert f"simulate(…, seed={seed}, schedule={schedule}) repeats this run" in str(found)
 
 
 def test_what_is_shown_can_be_read_and_repeated() -> None:
-    """The count, the error, the call that repeats it, the store and the trace."""
+    """The count, the error, the call that repeats it, the store, the trace, and who came first."""
     found = explore(race(), {"total": 0}, check=both_count, seeds=30)
     shortest = found.shortest
     assert shortest is not None
     lines = str(found).splitlines()
     assert lines[0] == f"{len(found)} of 30 seeds break it; the shortest:"
     assert lines[1] == "AssertionError: check(shared) returned False"
-    assert lines[2].strip() == f"simulate(…, seed={shortest.seed}) repeats this run"
+    assert lines[2].strip().startswith(f"simulate(…, seed={shortest.seed}")
+    assert lines[2].endswith("repeats this run")
     assert lines[3].strip() == "shared: {'total': 1}"
-    assert [line.strip() for line in lines[4:]] == shortest.trace
+    traced = len(shortest.trace)
+    assert [line.strip() for line in lines[4 : 4 + traced]] == shortest.trace
+    assert lines[4 + traced] == str(shortest.swaps[0]).splitlines()[0]
+
+
+def test_both_stacks_of_the_steps_that_changed_places_are_shown() -> None:
+    """Each with its line: that of the one that came first, and that of the other."""
+
+    async def main() -> None:
+        async def reads() -> None:
+            assert written, "read before it was written"
+
+        async def writes() -> None:
+            written.append(True)
+
+        written: list[bool] = []
+        async with asyncio.TaskGroup() as group:
+            group.create_task(writes(), name="writer")
+            group.create_task(reads(), name="reader")
+
+    found = explore(main, seeds=50)
+    assert found.shortest is not None
+    (swap,) = found.shortest.swaps
+    assert (swap.first, swap.second) == ("reader", "writer")
+    assert "async def reads()" in swap.first_stack[-1]
+    assert "async def writes()" in swap.second_stack[-1]
+    assert "at 0.0 s, reader came before writer\n  reader:\n" in str(found)
+
+
+def test_a_program_without_a_graph_or_a_store_can_be_explored() -> None:
+    """What it returns is checked; its trace is the steps of its tasks."""
+
+    async def main() -> int:
+        async def add(pause: float) -> None:
+            nonlocal total
+            await asyncio.sleep(pause)
+            seen = total
+            await asyncio.sleep(0.01)
+            total = seen + 1
+
+        total = 0
+        async with asyncio.TaskGroup() as group:
+            group.create_task(add(0.0))
+            group.create_task(add(0.0105))
+        return total
+
+    found = explore(main, check=lambda total: total == 2, seeds=200)
+    shortest = found.shortest
+    assert shortest is not None
+    assert 0 < len(found) < 200
+    assert str(shortest.error) == "check(1) returned False"
+    assert any("task-3 test_a_program" in line for line in shortest.trace)
+    again = simulate(main, seed=shortest.seed, schedule=shortest.schedule)
+    assert (again.action, again.trace) == (1, shortest.trace)
+    for failure in found.failures[:5]:  # their traces are made when they are asked for
+        assert failure.trace == simulate(main, seed=failure.seed).trace
 
 
 def test_a_long_trace_is_cut_where_it_is_shown() -> None:

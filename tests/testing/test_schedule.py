@@ -1,6 +1,7 @@
 """The order of tasks: what a seed may change, and what it may not."""
 
 import asyncio
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -68,8 +69,8 @@ def test_callbacks_keep_their_order() -> None:
     assert orders_of(work) == {(0, 1, 1, 1, 2, 1)}
 
 
-def test_tasks_change_places_only_with_tasks() -> None:
-    """What stands between them stays where it is."""
+def test_steps_of_tasks_may_be_late_and_never_early() -> None:
+    """No step comes before a callback that was ready before it."""
 
     async def work(noted: list[str]) -> None:
         async def note(name: str) -> None:
@@ -81,22 +82,119 @@ def test_tasks_change_places_only_with_tasks() -> None:
         second = asyncio.create_task(note("other"))
         await asyncio.wait([first, second])
 
-    assert orders_of(work) == {("task", "callback", "other"), ("other", "callback", "task")}
+    assert orders_of(work) == {
+        ("task", "callback", "other"),
+        ("callback", "task", "other"),
+        ("callback", "other", "task"),
+    }
 
 
-def test_timers_of_one_moment_come_in_every_order_and_others_in_theirs() -> None:
-    """asyncio promises no order where the time is the same."""
+def test_callbacks_of_a_future_come_before_the_task_that_waits_for_it() -> None:
+    """asyncio's own code, for one, relies on that."""
+
+    async def work(noted: list[str]) -> None:
+        async def waits() -> None:
+            await future
+            noted.append("task")
+
+        async def others() -> None:
+            await asyncio.sleep(1)
+            for _ in range(3):
+                await asyncio.sleep(0)
+
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
+        future.add_done_callback(lambda _: noted.append("callback"))
+        loop.call_later(1, future.set_result, None)
+        await asyncio.gather(waits(), others(), others())
+
+    assert orders_of(work) == {("callback", "task")}
+
+
+def test_timers_of_about_one_moment_come_in_every_order_and_others_in_theirs() -> None:
+    """Of timers that are a millisecond apart, real time decides which is first."""
 
     async def work(noted: list[str]) -> None:
         loop = asyncio.get_running_loop()
         ended = loop.create_future()
         loop.call_at(1, noted.append, "a")
         loop.call_at(1, noted.append, "b")
-        loop.call_at(1 + 1e-12, noted.append, "later")
+        loop.call_at(1.0005, noted.append, "close")
+        loop.call_at(1.5, noted.append, "later")
         loop.call_at(2, ended.set_result, None)
         await ended
 
-    assert orders_of(work) == {("a", "b", "later"), ("b", "a", "later")}
+    orders = orders_of(work)
+    assert {order[:3] for order in orders} == set(permutations(("a", "b", "close")))
+    assert {order[3] for order in orders} == {"later"}
+
+
+def test_only_timers_of_one_moment_change_places_without_jitter() -> None:
+    """Where programs rely on a clock that is exact."""
+
+    async def work(noted: list[str]) -> None:
+        loop = asyncio.get_running_loop()
+        loop.call_at(1, noted.append, "a")
+        loop.call_at(1, noted.append, "b")
+        loop.call_at(1.0005, noted.append, "close")
+        await asyncio.sleep(2)
+
+    found = set()
+    for seed in SEEDS:
+        noted: list[str] = []
+        simulate(work, noted, seed=seed, jitter=0)
+        found.add(tuple(noted))
+    assert found == {("a", "b", "close"), ("b", "a", "close")}
+
+
+def test_a_timer_comes_before_or_between_the_steps_of_tasks_that_are_ready() -> None:
+    """Of a wait that is over at once, and a task that goes on three times."""
+
+    async def work(noted: list[Any]) -> None:
+        async def turns() -> None:
+            for turn in range(3):
+                noted.append(turn)
+                await asyncio.sleep(0)
+
+        asyncio.get_running_loop().call_later(1e-4, noted.append, "timer")
+        await asyncio.create_task(turns())
+        await asyncio.sleep(1)
+
+    assert {order.index("timer") for order in orders_of(work)} == {0, 1, 2, 3}
+
+
+def test_a_task_that_polls_until_a_timer_has_fired_ends() -> None:
+    """Its turns take time when there are very many, as on a real clock."""
+
+    async def work(noted: list[Any]) -> None:
+        waiting = asyncio.create_task(asyncio.sleep(0.5))
+        while not waiting.done():  # noqa: ASYNC110
+            await asyncio.sleep(0)
+
+    for seed in range(4):
+        assert simulate(work, [], seed=seed).seconds == pytest.approx(0.5, abs=0.01)
+
+
+def test_a_schedule_can_be_given_choice_by_choice() -> None:
+    """The deviations of a seed give its run under any seed; none gives asyncio's own order."""
+
+    async def work(noted: list[int]) -> None:
+        async def note(number: int) -> None:
+            for turn in range(5):
+                noted.append(turn * 10 + number)
+                await asyncio.sleep(turn % 2)
+
+        await asyncio.gather(*map(note, range(4)))
+
+    def noted(**settings: Any) -> list[int]:
+        given: list[int] = []
+        simulate(work, given, **settings)
+        return given
+
+    for seed in SEEDS[1:]:
+        schedule = simulate(work, [], seed=seed).schedule
+        assert noted(schedule=schedule) == noted(seed=seed)
+    assert noted(seed=1, schedule=()) == noted(seed=0) != noted(seed=1)
 
 
 def test_only_so_many_deviations_are_followed() -> None:

@@ -6,6 +6,8 @@ import threading
 import time
 from typing import Any
 
+import anyio
+import anyio.to_thread
 import pytest
 
 from kaygraph import (
@@ -144,3 +146,100 @@ def test_jitter_follows_the_seed() -> None:
     assert waits(3) == waits(3)
     assert len(waits(3)) == 3
     assert waits(3) != waits(4)
+
+
+def test_a_call_in_a_thread_takes_its_turn() -> None:
+    """It runs at once or after the steps of others, and so does what waits for its result."""
+
+    async def work(noted: list[str]) -> None:
+        async def other() -> None:
+            for turn in range(3):
+                await asyncio.sleep(0)
+                noted.append(str(turn))
+
+        async def calls() -> None:
+            await asyncio.to_thread(noted.append, "call")
+            noted.append("result")
+
+        async with asyncio.TaskGroup() as group:
+            group.create_task(calls())
+            group.create_task(other())
+
+    orders = set()
+    for seed in range(100):
+        noted: list[str] = []
+        simulate(work, noted, seed=seed)
+        assert noted.index("call") < noted.index("result")
+        orders.add("".join(note[0] for note in noted))
+    assert {"c012r", "012cr", "c0r12"} <= orders
+
+
+def test_two_calls_in_threads_can_lose_an_update() -> None:
+    """What each reads and writes is a step of its own."""
+
+    async def main() -> int:
+        def read() -> int:
+            return total
+
+        def write(value: int) -> None:
+            nonlocal total
+            total = value
+
+        async def add() -> None:
+            await asyncio.to_thread(write, 1 + await asyncio.to_thread(read))
+
+        total = 0
+        await asyncio.gather(add(), add())
+        return total
+
+    assert {simulate(main, seed=seed).action for seed in range(20)} == {1, 2}
+
+
+def test_a_call_that_was_cancelled_before_it_began_does_not_run() -> None:
+    """As in a pool whose threads are all busy."""
+
+    async def main() -> list[str]:
+        calling = asyncio.ensure_future(asyncio.to_thread(called.append, "call"))
+        await asyncio.sleep(0)
+        calling.cancel()
+        await asyncio.wait([calling])
+        await asyncio.sleep(1)
+        return called
+
+    found = set()
+    for seed in range(40):
+        called: list[str] = []
+        found.add(len(simulate(main, seed=seed).action))
+    assert found == {0, 1}
+
+
+def test_threads_of_anyio_are_those_of_the_simulation() -> None:
+    """`anyio.to_thread` runs in the thread of the loop, and its limiters hold."""
+
+    async def main() -> Any:
+        limiter = anyio.CapacityLimiter(1)
+        name = await anyio.to_thread.run_sync(threading.current_thread, limiter=limiter)
+        await anyio.to_thread.run_sync(time.sleep, 5)
+        return name, asyncio.get_running_loop().time()
+
+    for seed in range(10):
+        run = simulate(main, seed=seed)
+        thread, seconds = run.action
+        assert thread is threading.current_thread()
+        assert 5 <= seconds < 6
+
+
+def test_the_clocks_of_time_are_those_of_the_loop() -> None:
+    """All of them move with its timers, and are the real ones again afterwards."""
+
+    async def main() -> tuple[float, ...]:
+        before = [clock() for clock in clocks()]
+        await asyncio.sleep(3600)
+        return tuple(clock() - began for clock, began in zip(clocks(), before, strict=True))
+
+    def clocks() -> list[Any]:
+        return [time.time, time.monotonic, time.perf_counter, time.time_ns, time.monotonic_ns]
+
+    real = clocks()
+    assert simulate(main).action == (3600, 3600, 3600, 3600 * 10**9, 3600 * 10**9)
+    assert clocks() == real

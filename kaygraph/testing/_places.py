@@ -1,0 +1,108 @@
+"""Where tasks are: in whose code, on which line, and at which node."""
+
+import asyncio
+import linecache
+import os
+from collections.abc import Iterable, Iterator
+from types import FrameType
+from typing import Any, Protocol
+
+from ..node.node import BaseNode
+
+# The modules of these packages show how a task waits, and not whose work it is.
+OURS = {"asyncio", "anyio", "kaygraph"}
+
+
+class Loop(Protocol):
+    """A loop that knows its tasks."""
+
+    def unfinished(self) -> "Iterable[asyncio.Task[Any]]": ...
+
+
+def tasks_of(loop: Loop) -> list["asyncio.Task[Any]"]:
+    """Return the tasks that have not ended, in the order of their numbers."""
+    return sorted(loop.unfinished(), key=lambda task: (len(task.get_name()), task.get_name()))
+
+
+def waiting_tasks(loop: Loop) -> str:
+    """Return, a line each, which tasks have not ended and where they wait."""
+    lines = [f"\n  {place_of(task)}" for task in tasks_of(loop)]
+    return "".join(lines) or "the loop: it has no task"
+
+
+def place_of(task: "asyncio.Task[Any]") -> str:
+    """Return a task's name and where it waits: at which node, and in whose code."""
+    found, best, node = None, 0, None
+    for frame in _frames(task.get_coro()):
+        module = frame.f_globals.get("__name__", "").split(".")[0]
+        rank = 1 if module == "asyncio" else 2 if module == "kaygraph" else 3
+        if rank >= best:  # the innermost of the user's own, if there is one
+            found, best = frame, rank
+        owner = frame.f_locals.get("self")
+        node = owner if isinstance(owner, BaseNode) else node
+    if found is None:
+        return f"{task.get_name()}, which has not begun"
+    code = found.f_code
+    named = "" if node is None else f" of {node.name!r}"
+    where = f"{code.co_qualname} ({code.co_filename}:{found.f_lineno})"
+    return f"{task.get_name()}, in {where}{named}"
+
+
+def _frames(awaited: Any) -> Iterator[Any]:
+    """Yield the frames of a suspended coroutine, from the outermost to where it waits."""
+    while awaited is not None:
+        kind = next((kind for kind in ("cr", "gi", "ag") if hasattr(awaited, f"{kind}_frame")), "")
+        frame = getattr(awaited, f"{kind}_frame", None)
+        if frame is None:
+            return
+        yield frame
+        # It drives a coroutine by hand.
+        if frame.f_globals.get("__name__") == "kaygraph.observability.steps":
+            awaited = frame.f_locals.get("work")
+        else:
+            awaited = getattr(awaited, "gi_yieldfrom" if kind == "gi" else f"{kind}_await")
+
+
+def stack_of(task: "asyncio.Task[Any]") -> list[str]:
+    """Return where a task goes on, from the outermost call in: a line for each, with its source.
+
+    Frames of asyncio, anyio and kaygraph are left out.
+    """
+    return [line_of(frame) for frame in _frames(task.get_coro()) if _package_of(frame) not in OURS]
+
+
+def line_of(frame: FrameType) -> str:
+    """Return the function, the file, the line and its text."""
+    code, number = frame.f_code, frame.f_lineno
+    text = linecache.getline(code.co_filename, number).strip()
+    path = os.path.relpath(code.co_filename) if os.path.isabs(code.co_filename) else ""
+    path = code.co_filename if path.startswith("..") else path
+    return f"{code.co_qualname} ({path or code.co_filename}:{number})  {text}".rstrip()
+
+
+def _package_of(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", "")).split(".")[0]
+
+
+def woken_by(timer: asyncio.Handle) -> "asyncio.Task[Any] | None":
+    """Return the task that goes on when a timer fires, if that can be seen."""
+    callback: Any = timer._callback  # type: ignore[attr-defined]
+    owner = getattr(callback, "__self__", None)
+    if isinstance(owner, asyncio.Task):
+        return owner  # call_later(1, task.cancel)
+    task = getattr(owner, "_task", None)  # that of asyncio.timeout()
+    if isinstance(task, asyncio.Task):
+        return task
+    for argument in timer._args or ():
+        if isinstance(argument, asyncio.Future):
+            return waiter_of(argument)
+    return None
+
+
+def waiter_of(future: "asyncio.Future[Any]") -> "asyncio.Task[Any] | None":
+    """Return the first task that waits for a future, if there is one."""
+    for callback, _ in getattr(future, "_callbacks", None) or ():
+        owner = getattr(callback, "__self__", None)
+        if isinstance(owner, asyncio.Task):
+            return owner
+    return None
