@@ -3,7 +3,6 @@
 import ast
 import inspect
 import pickle
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -197,9 +196,3 @@ def test_a_module_loads_when_one_of_its_names_is_asked_for(program: str, modules
 def test_types_are_shipped() -> None:
     """py.typed tells type checkers that the annotations count."""
     assert (Path(kaygraph.__file__).parent / "py.typed").is_file()
-
-
-def test_the_version_is_that_of_the_project() -> None:
-    """Said in two places, it is the same."""
-    project = Path(kaygraph.__file__).parent.parent / "pyproject.toml"
-    assert tomllib.loads(project.read_text())["project"]["version"] == kaygraph.__version__
