@@ -1,1 +1,1 @@
-"""What asyncio lacks: tasks that end together, a buffer, time limits with precise errors."""
+"""What asyncio lacks: tasks that end together, a buffer, time limits that say what ran over."""
