@@ -5,6 +5,7 @@
 ``explore``            simulates many seeds and returns those that fail
 ``cancel_everywhere``  cancels a run at every step and checks that nothing is left
 ``kill_everywhere``    kills a recorded run at every write of its journal and resumes it
+``Network``            the connections of simulations: latency, parts, refusals and losses
 ``Faults``             makes the work of nodes fail, slow down or hang
 ``assert_accounted``   checks that every item that began has ended exactly once
 ``capture_events``     collects the events of runs without passing observers
@@ -27,6 +28,7 @@ from .exploration import explore as explore
 from .faults import Faults as Faults
 from .faults import InjectedError as InjectedError
 from .killing import kill_everywhere as kill_everywhere
+from .network.settings import Network as Network
 from .simulation import simulate as simulate
 
 __all__ = [
@@ -34,6 +36,7 @@ __all__ = [
     "EndlessRunError",
     "Faults",
     "InjectedError",
+    "Network",
     "SimulationError",
     "VirtualClockLoop",
     "assert_accounted",

@@ -15,6 +15,7 @@ from ._shortening import Shortening
 from ._simulated import JITTER_S, MAX_STEPS, simulating
 from ._tracing import Swap, Tracer
 from .accounting import unaccounted
+from .network.settings import Network, using_network
 from .simulation import Simulated, Simulation, add_seed, beginner_of, played, takes_store
 
 Allowed = type[BaseException] | tuple[type[BaseException], ...]
@@ -117,6 +118,7 @@ def explore(
     jitter: float = JITTER_S,
     max_steps: int = MAX_STEPS,
     max_seconds: float | None = None,
+    network: Network | None = None,
 ) -> Exploration:
     """Simulate a coroutine function or a graph with many seeds and collect the failures.
 
@@ -150,12 +152,14 @@ def explore(
         jitter: As for ``simulate``.
         max_steps: As for ``simulate``.
         max_seconds: As for ``simulate``.
+        network: As for ``simulate``.
     """
     listed = seeds_of(seeds)
     check_def("check", check)
     explorer = Explorer(
-        graph, shared, check, allowed, leftovers, watched, order, jitter, max_steps, max_seconds
-    )
+        graph, shared, check, allowed, leftovers, watched, order, jitter, max_steps, max_seconds,
+        network,
+    )  # fmt: skip
     with simulating():
         failures = [found for seed in listed if (found := explorer.attempt(seed)) is not None]
         first = min(failures, key=_length, default=None)
@@ -183,10 +187,11 @@ class Explorer:
         jitter: float = JITTER_S,
         max_steps: int = MAX_STEPS,
         max_seconds: float | None = None,
+        network: Network | None = None,
     ) -> None:
         self._shared, self._check = shared, check
         self._allowed, self._leftovers, self._watched = allowed, leftovers, watched
-        self._order = order
+        self._order, self._network = order, network
         self._jitter, self._max_steps, self._max_seconds = jitter, max_steps, max_seconds
         self._of_graph = isinstance(work, BaseNode)
         self._takes_store = takes_store(work)
@@ -230,10 +235,11 @@ class Explorer:
         if traced or self._of_graph:
             schedule.note = tracer.deviated
         begin = partial(self._begin, observers=(tracer,) if self._watched else ())
-        played(
-            begin, run, schedule, self._max_steps, self._max_seconds, jitter=self._jitter,
-            tracer=tracer,
-        )  # fmt: skip
+        with using_network(self._network):
+            played(
+                begin, run, schedule, self._max_steps, self._max_seconds, jitter=self._jitter,
+                tracer=tracer,
+            )  # fmt: skip
         return run, tracer
 
     def _complaint(self, run: Simulation) -> BaseException | None:

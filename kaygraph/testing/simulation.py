@@ -18,6 +18,7 @@ from ._schedule import Deviation, Schedule
 from ._simulated import JITTER_S, MAX_STEPS, SimulationLoop, active, simulating
 from ._tracing import Entry, Order, Step, Tracer, line_of
 from .capture import capturing, runs_begun
+from .network.settings import Network, using_network
 
 # What can be simulated: a node, or a coroutine function that takes the shared store, or nothing.
 Simulated = (
@@ -119,6 +120,7 @@ def simulate(
     jitter: float = JITTER_S,
     max_steps: int = MAX_STEPS,
     max_seconds: float | None = None,
+    network: Network | None = None,
 ) -> Simulation:
     """Run a coroutine function or a graph on a virtual clock, in an order that the seed decides.
 
@@ -129,9 +131,12 @@ def simulate(
 
     A call in a thread (``asyncio.to_thread``, ``run_in_executor``, ``anyio.to_thread``) is one
     step, in the thread of the loop; the seed decides when. A ``def exec`` runs at once.
-    ``time.sleep`` in them advances the virtual clock, which ``time.monotonic``, ``time.time`` and similar functions
-    follow, unless their names were imported before. ``random`` is seeded for the run. There is no
-    network: give what needs one a stand-in for its service.
+    ``time.sleep`` in them advances the virtual clock, which ``time.monotonic``, ``time.time`` and
+    similar functions follow, unless their names were imported before. ``random`` is seeded for the
+    run.
+
+    Connections stay in memory: asyncio's streams, transports and servers, and what builds on them,
+    such as aiohttp, run unchanged. TLS, files, child processes and sockets that block do not.
 
     You may call this while an event loop runs; that loop is blocked meanwhile.
 
@@ -153,16 +158,18 @@ def simulate(
         jitter: How close to each other timers are due, in seconds, that fire in either order.
         max_steps: The maximum number of callbacks that the loop runs.
         max_seconds: The maximum duration by the virtual clock; no limit by default.
+        network: How fast and how reliable connections are; ``Network()`` by default.
 
     Raises:
         Exception: Whatever the run raises, with a note that says how to repeat the run.
         DeadlockError: All tasks wait and nothing will wake them; the message says where they wait.
         EndlessRunError: ``max_steps`` or ``max_seconds`` was reached.
     """
-    result = play(
-        graph, {} if shared is None else shared, seed, observers, watched,
-        Schedule(seed, deviations, schedule, order), max_steps, max_seconds, jitter=jitter,
-    )  # fmt: skip
+    with using_network(network):
+        result = play(
+            graph, {} if shared is None else shared, seed, observers, watched,
+            Schedule(seed, deviations, schedule, order), max_steps, max_seconds, jitter=jitter,
+        )  # fmt: skip
     if result.error is not None:
         add_seed(result.error, seed, deviations, None if schedule is None else result.schedule)
         raise result.error

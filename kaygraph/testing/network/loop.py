@@ -119,6 +119,11 @@ class NetworkLoop(VirtualClockLoop, _SelectorLoop):
             BaseSelectorEventLoop._process_events(self, self._selector.select())  # type: ignore[attr-defined]
         super()._run_once()
 
+    def _sock_connect_cb(self, fut: Any, sock: Any, address: Any) -> None:
+        # asyncio does this in a callback of the future, which a task's step may overtake here.
+        self.remove_writer(sock.fileno())
+        super()._sock_connect_cb(fut, sock, address)  # type: ignore[misc]
+
     def close_network(self) -> None:
         """Close the connections that were left open, and have their protocols hear of it."""
         if self._made_sockets is None:
@@ -138,6 +143,7 @@ class NetworkLoop(VirtualClockLoop, _SelectorLoop):
     create_server = BaseSelectorEventLoop.create_server
     add_reader = BaseSelectorEventLoop.add_reader
     add_writer = BaseSelectorEventLoop.add_writer
+    remove_writer = BaseSelectorEventLoop.remove_writer
     sock_accept = BaseSelectorEventLoop.sock_accept
     sock_connect = BaseSelectorEventLoop.sock_connect
     sock_recv = BaseSelectorEventLoop.sock_recv  # type: ignore[assignment]

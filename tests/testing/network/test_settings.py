@@ -5,8 +5,7 @@ from typing import Any
 
 import pytest
 
-from kaygraph.testing import explore, simulate
-from kaygraph.testing.network.settings import Network, using_network
+from kaygraph.testing import Network, explore, simulate
 
 
 async def ask(_: Any) -> None:
@@ -33,16 +32,15 @@ async def ask(_: Any) -> None:
 
 def test_latency_is_in_seconds() -> None:
     """An exchange takes two ways for the connection and two for the data."""
-    with using_network(Network(latency=(1, 2), split=0)):
-        assert simulate(ask, seed=0).seconds == 4
-        assert all(4 <= simulate(ask, seed=seed).seconds <= 8 for seed in range(1, 20))
+    slow = Network(latency=(1, 2), split=0)
+    assert simulate(ask, seed=0, network=slow).seconds == 4
+    assert all(4 <= simulate(ask, seed=seed, network=slow).seconds <= 9 for seed in range(1, 20))
 
 
 def test_connections_are_refused_by_chance() -> None:
     """About as often as was asked for, and for the same seeds each time."""
-    with using_network(Network(refuse=0.5)):
-        found = explore(ask, seeds=100, allowed=())
-        again = explore(ask, seeds=100)
+    found = explore(ask, seeds=100, network=Network(refuse=0.5))
+    again = explore(ask, seeds=100, network=Network(refuse=0.5))
     assert {type(failure.error) for failure in found} == {ConnectionRefusedError}
     assert 25 < len(found) < 75
     assert [one.seed for one in found] == [one.seed for one in again]
@@ -59,11 +57,9 @@ def test_connections_are_lost_by_chance() -> None:
         except ConnectionError:
             lost += 1
 
-    with using_network(Network(lose=0.9)):
-        assert {type(failure.error) for failure in explore(ask, seeds=100)} == {
-            ConnectionResetError
-        }
-        found = explore(patient, seeds=100)
+    careless = explore(ask, seeds=100, network=Network(lose=0.9))
+    assert {type(failure.error) for failure in careless} == {ConnectionResetError}
+    found = explore(patient, seeds=100, network=Network(lose=0.9))
     assert not found, str(found)
     assert lost > 10
     assert not explore(ask, seeds=100)
@@ -84,3 +80,9 @@ def test_settings_that_cannot_be(settings: dict[str, Any], says: str) -> None:
     """They are errors when they are given, and say what would do."""
     with pytest.raises(ValueError, match=says):
         Network(**settings)
+
+
+def test_something_else_than_a_network_is_refused() -> None:
+    """A dict of settings, for one."""
+    with pytest.raises(TypeError, match="must be a Network"):
+        simulate(ask, network={"lose": 0.5})  # type: ignore[arg-type]

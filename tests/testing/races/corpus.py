@@ -4,7 +4,7 @@ import importlib
 
 from tests.testing.races.planting import RACES as RACES
 
-MODULES = ("checking", "updating", "cancelling", "closing", "waking", "timing")
+MODULES = ("checking", "updating", "cancelling", "closing", "waking", "timing", "networking")
 
 for _module in MODULES:
     importlib.import_module(f"tests.testing.races.{_module}")

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.testing.races.corpus import RACES
-from tests.testing.races.measuring import first_seed, passes
+from tests.testing.races.measuring import first_seed, passes, silence
 from tests.testing.races.planting import Race
 
 each_race = pytest.mark.parametrize("race", RACES, ids=[race.name for race in RACES])
@@ -13,6 +13,14 @@ def test_there_are_many_races() -> None:
     """Each of them under its own name, and with a sentence that says what is wrong."""
     assert len({race.name for race in RACES}) == len(RACES) >= 40
     assert all(race.kind.endswith(".") for race in RACES)
+
+
+@pytest.mark.filterwarnings("ignore")  # broken programs leave coroutines behind
+@each_race
+def test_a_thousand_seeds_find_the_race(race: Race) -> None:
+    """Nearly all take fewer than a hundred."""
+    with silence():
+        assert first_seed(race.main) is not None
 
 
 @each_race
