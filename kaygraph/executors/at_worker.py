@@ -132,7 +132,7 @@ def run_chunk(order: Order, needed: Sequence[Any] = ()) -> bytes | None:
         _left.get(order.session, {}).pop(chunk, None)
     spool = Spool(None if order.folder is None else _path(order.folder, order.chunk))
     left = LeftBehind(order.chunk, order.leaves)
-    records: list[Record] = []
+    records = running.records
     try:
         began = monotonic()
         for place, given in enumerate(order.given):
@@ -141,6 +141,8 @@ def run_chunk(order: Order, needed: Sequence[Any] = ()) -> bytes | None:
                     records.append(running.record(node, given, order.is_heard, left))
             else:
                 records.append(Record(LEFT, 0.0, b""))
+            if not left.bundles:  # else it refers to what is left here at the end
+                running.ready = len(records)
             spool.write(records[-1], has_left=left.is_new)
             if monotonic() - began > order.share_s:
                 break
@@ -150,7 +152,21 @@ def run_chunk(order: Order, needed: Sequence[Any] = ()) -> bytes | None:
         spool.close()
         with _lock:
             del _running[order.chunk]
-    return pickle.dumps(([tuple(record) for record in records], left.sizes))
+    known = [(kind, seconds, b"") for kind, seconds, *_ in records[: running.known]]
+    return pickle.dumps(([*known, *map(tuple, records[running.known :])], left.sizes))
+
+
+def news(chunk: str, known: int, heard: int) -> bytes:
+    """Return what items of a chunk have come to since, and what the next one has said so far.
+
+    Args:
+        chunk: The chunk. Of one that does not run there is nothing to tell.
+        known: How many records need not be sent any more.
+        heard: How much of what the item behind these has said.
+    """
+    with _lock:
+        running = _running.get(chunk)
+    return pickle.dumps(([], []) if running is None else running.news(known, heard))
 
 
 def _leave(order: Order, left: LeftBehind) -> None:
@@ -230,6 +246,9 @@ class _Running:
 
     def __init__(self, left_out: set[int]) -> None:
         self.place = -1  # of the item that is worked on
+        self.records: list[Record] = []
+        self.ready = self.known = 0  # records that may be sent already, and those that were
+        self._said: list[tuple[int | None, bytes]] = []  # by the item that is worked on
         self._left_out = left_out
         self._lock = Lock()
         self._awaited: tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]] | None = None
@@ -237,8 +256,16 @@ class _Running:
     def begin(self, place: int) -> bool:
         """Go on with an item, if it is still wanted."""
         with self._lock:
-            self.place = place
+            self.place, self._said = place, []
             return place not in self._left_out
+
+    def news(self, known: int, heard: int) -> tuple[list[tuple[Any, ...]], Any]:
+        """Return records behind those that are known, and what the item behind them has said."""
+        with self._lock:
+            self.known, ready = known, self.ready
+            said = self._said if self.place == ready else []
+            since = heard if ready == known else 0
+            return [tuple(record) for record in self.records[known:ready]], said[since:]
 
     def stop(self, places: Sequence[int]) -> None:
         """Leave items out, and cancel what is awaited in the ``async def exec`` of one."""
@@ -250,7 +277,7 @@ class _Running:
 
     def record(self, node: Any, given: bytes, is_heard: bool, left: LeftBehind) -> Record:
         """Run an item and return what it has come to."""
-        said: list[tuple[int | None, bytes]] = []
+        said = self._said
 
         def tell(item: int | None, value: Any) -> None:
             said.append((item, said_pickled(value)))

@@ -17,6 +17,7 @@ from ..aio.tasks import outlast
 from ..errors import ClusterUnavailableError, WorkerDiedError
 from .at_worker import Greeting, Order, discard, greet, kept, run_chunk, stop
 from .cluster import Cluster, Workers
+from .following import followed
 from .references import Needs, Store, lost
 from .spool import FAILED, LEFT, LOST, Record
 from .waiting import CHUNK_S, Entry, Queue
@@ -36,6 +37,7 @@ class Sender(Protocol):
     name: str
     cluster: Cluster
     folders: dict[str, str]
+    workers: "dict[str, Worker]"
 
     @property
     def opened(self) -> Workers: ...
@@ -134,7 +136,7 @@ class Chunk:
         self.stopping: asyncio.Task[None] | None = None
         self.still_runs: str | None = None  # what could not be ended
         for entry in entries:
-            entry.chunk = self
+            entry.anew(self)
 
     async def run(self) -> None:
         """Have the worker run the items.
@@ -143,7 +145,7 @@ class Chunk:
             Gone: The worker has left.
             Exception: It could not be asked.
         """
-        worker, queue = self.worker, self.queue
+        worker = self.worker
         try:
             greeting = await worker.unless_gone(self._greeted())
             if greeting.failure is not None:
@@ -154,20 +156,7 @@ class Chunk:
             if not self.entries:
                 return
             worker.running[self.name] = self
-            collected, worker.collected = worker.collected, []
-            needs = self._needs()
-            order = Order(
-                greeting.token, self.name, queue.digest, [entry.given for entry in self.entries],
-                2 * CHUNK_S, worker.folder, collected,
-                any(entry.tell is not None for entry in self.entries),
-                self.session.name, self.session.opened.values.leaves, list(needs),
-            )  # fmt: skip
-            for entry in self.entries:
-                if entry.sent is not None and not entry.sent.done():
-                    entry.sent.set_result(None)
-            handles = [remote.handle for remote in needs.values()]
-            submitted = self.session.opened.submit(worker.address, run_chunk, order, needs=handles)
-            answer = await worker.unless_gone(submitted)
+            answer = await worker.unless_gone(self._answered(greeting.token))
         except Gone:
             raise
         except Exception:
@@ -185,6 +174,25 @@ class Chunk:
         for entry in self.entries:
             entry.claimed = claimed
         self._end([Record(*record) for record in records])
+
+    async def _answered(self, token: str) -> bytes | None:
+        """Send the items, and return what the worker answers."""
+        worker, queue, opened = self.worker, self.queue, self.session.opened
+        collected, worker.collected = worker.collected, []
+        needs = self._needs()
+        order = Order(
+            token, self.name, queue.digest, [entry.given for entry in self.entries],
+            2 * CHUNK_S, worker.folder, collected,
+            any(entry.tell is not None for entry in self.entries),
+            self.session.name, opened.values.leaves, list(needs),
+        )  # fmt: skip
+        for entry in self.entries:
+            if entry.sent is not None and not entry.sent.done():
+                entry.sent.set_result(None)
+        handles = [remote.handle for remote in needs.values()]
+        answer = opened.submit(worker.address, run_chunk, order, needs=handles)
+        number = len(self.session.workers)
+        return await followed(self, answer, opened, worker.address, number)
 
     def _needs(self) -> Needs:
         """Return what the items refer to."""

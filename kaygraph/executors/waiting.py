@@ -4,6 +4,7 @@ import asyncio
 import pickle
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import Any, Protocol, TypeVar
 
@@ -40,6 +41,7 @@ class Entry:
     Attributes:
         home: The worker that has most of that.
         claimed: What was left with its result: it is kept until that is read.
+        heard: How much of what it says has come before its end.
         sent: Set when a worker gets it; None where nobody waits for that.
         ended: Set when it is known what came of it.
         chunk: What it is sent with; None before.
@@ -47,12 +49,14 @@ class Entry:
     """
 
     __slots__ = (
+        "_told",
         "alone",
         "chunk",
         "claimed",
         "ended",
         "failure",
         "given",
+        "heard",
         "home",
         "needs",
         "record",
@@ -80,6 +84,7 @@ class Entry:
         self.needs = needs or {}
         self.home = nearest(self.needs) if needs else None
         self.claimed: Sequence[object] = ()
+        self.heard = self._told = 0
 
     def end(self, record: Record | None = None, failure: BaseException | None = None) -> None:
         """Note what came of it."""
@@ -88,13 +93,26 @@ class Entry:
             self.record, self.failure = record, failure
             self.ended.set_result(None)
 
+    def hear(self, said: Sequence[tuple[int | None, bytes]]) -> None:
+        """Pass on more of what it says, as long as that can be unpickled."""
+        for place, pickled in said:
+            if self._told == self.heard and self.tell is not None:
+                with suppress(Exception):  # ``value`` raises it
+                    self.tell(place, said_unpickled(pickled))
+                    self._told += 1
+            self.heard += 1
+
+    def anew(self, chunk: Any) -> None:
+        """Note what it is sent with; it begins there from the start."""
+        self.chunk, self.heard, self._told = chunk, 0, 0
+
     def value(self) -> Any:
         """Return the result, or raise what ``exec`` has raised; what it has said is told before."""
         record, error = self.record, self.failure
         self.record = self.failure = None
         try:
             if record is not None and self.tell is not None and record.said:
-                for place, said in pickle.loads(record.said):
+                for place, said in pickle.loads(record.said)[self._told :]:
                     self.tell(place, said_unpickled(said))
             if record is not None and record.kind == FAILED:
                 error = Answer(*pickle.loads(record.data)).error()

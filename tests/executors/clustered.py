@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from kaygraph import Node, ParallelBatchNode
+from kaygraph import Node, ParallelBatchNode, Remote
 from kaygraph.executors import at_worker
+from tests.executors.failing import Unloadable
 
 LONG_S = 600.0  # what nobody waits for
 LOOK_S = 0.005
@@ -188,3 +189,26 @@ class Says(Many):
         if number == 2:
             raise ValueError(number)
         return self.idempotency_key
+
+
+class WaitsAtOne(Waits):
+    """Gives each item back; where it is a path, when there is a file."""
+
+    leaves = False
+
+    def exec(self, path: str) -> Any:
+        if path:
+            Waits.exec(self, path)
+        return Remote(path) if self.leaves else path
+
+
+class Speaks(Waits):
+    """Says three things, and waits before the last until there is a file."""
+
+    unloadable = False
+
+    def exec(self, path: str) -> Any:
+        self.say("first")
+        self.say(Unloadable() if self.unloadable else "second")
+        Waits.exec(self, path)
+        self.say("third")
