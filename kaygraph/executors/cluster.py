@@ -87,8 +87,11 @@ class Workers(Protocol):
     async def kill(self, address: str, pid: int) -> None:
         """End the process of a worker; another one comes in its place, if somebody sees to that."""
 
-    async def wanted(self) -> None:
-        """Tell a cluster that has no workers that there is work, until this is cancelled."""
+    async def wanted(self, threads: int) -> None:
+        """Tell a cluster that there is work for more threads than it has, until cancelled.
+
+        There are none, or all have been busy for a while; it may be one that does not grow.
+        """
 
     async def close(self) -> None:
         """Let go of the cluster, and end what was started for the run."""

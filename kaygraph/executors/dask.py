@@ -4,6 +4,7 @@ It needs the extra ``dask``: python -m pip install "kaygraph[dask]", also on the
 """
 
 import asyncio
+import math
 import os
 import pickle
 import signal
@@ -22,7 +23,7 @@ from .cluster import Cluster, Workers
 from .dask_values import DaskValues
 
 if TYPE_CHECKING:
-    from distributed import Client
+    from distributed import Client, Future
     from distributed.security import Security
 
 __all__ = ["Dask"]
@@ -31,6 +32,8 @@ T = TypeVar("T")
 
 LARGE = 4 << 20  # bytes of an argument that goes to its worker beside the task, and not in it
 ANSWER_S = 10.0  # for the scheduler to say which workers there are
+# What the scheduler expects of a task that it does not know, and in which time it wants all done.
+DURATIONS = "scheduler.unknown-task-duration", "adaptive.target-duration"
 QUIET = 60  # above all levels of logging: what a cluster of the run's own tells of its end
 
 
@@ -56,6 +59,9 @@ class Dask(Cluster):
         restart_workers: Whether a worker process that goes on with work that was cancelled, or
             that ran past its ``timeout``, is killed after a second, so that its nanny starts
             another. It may hold data of others: by default that is done only to ``workers``.
+        adaptive: Whether the cluster grows with its work, so that the scheduler is told when all
+            workers are busy and items wait: by tasks that no worker takes. By default, if
+            ``adapt()`` was called on the object that is given.
 
     Raises:
         TypeError: It says in none of the three ways, or in several, which cluster it is.
@@ -71,6 +77,7 @@ class Dask(Cluster):
         security: "Security | None" = None,
         no_workers_after: float = 10.0,
         restart_workers: bool | None = None,
+        adaptive: bool | None = None,
     ) -> None:
         ways = [cluster, workers, scheduler_file]
         if sum(way is not None for way in ways) != 1:
@@ -82,6 +89,7 @@ class Dask(Cluster):
             check_count("workers", workers)
         if restart_workers is not None:
             check_flag("restart_workers", restart_workers)
+        self.adaptive = None if adaptive is None else check_flag("adaptive", adaptive)
         self.cluster, self.workers, self.scheduler_file = cluster, workers, scheduler_file
         self.threads_per_worker = check_count("threads_per_worker", threads_per_worker)
         self.security = security
@@ -92,6 +100,13 @@ class Dask(Cluster):
         if self.workers is not None:
             return f"Dask(workers={self.workers})"
         return f"Dask({self.scheduler_file or self._address!s})"
+
+    @property
+    def _adapts(self) -> bool:
+        if self.adaptive is not None:
+            return self.adaptive
+        cluster = getattr(self.cluster, "cluster", None) or self.cluster  # of a client
+        return getattr(cluster, "_adaptive", None) is not None
 
     @property
     def _address(self) -> Any:
@@ -107,7 +122,7 @@ class Dask(Cluster):
         loop = getattr(getattr(self.cluster, "loop", None), "asyncio_loop", None)
         is_ours = loop is asyncio.get_running_loop()
         if isinstance(self.cluster, distributed.Client) and is_ours and self.cluster.asynchronous:
-            return DaskWorkers(self.cluster, ())
+            return DaskWorkers(self.cluster, (), adapts=self._adapts)
         client = self._client(
             distributed,
             None if self.scheduler_file is not None else self._address,
@@ -122,7 +137,7 @@ class Dask(Cluster):
             if isinstance(error, OSError):
                 add_note(error, f"while {self!r} was opened")
             raise
-        return DaskWorkers(client, (client.close,))
+        return DaskWorkers(client, (client.close,), adapts=self._adapts)
 
     async def _own(self, distributed: Any) -> Workers:
         """Start workers on this machine."""
@@ -178,6 +193,7 @@ class DaskWorkers:
         client: The client.
         closes: What is called, one after the other, to let go of it.
         keep: Called again and again: it sees to it that there are workers.
+        adapts: Whether it has more workers when the scheduler has more to do.
     """
 
     def __init__(
@@ -185,7 +201,9 @@ class DaskWorkers:
         client: "Client",
         closes: Collection[Callable[[], Awaitable[object]]],
         keep: Callable[[], None] | None = None,
+        adapts: bool = False,
     ) -> None:
+        self._adapts = adapts
         self._client, self._closes, self._keep = client, closes, keep
         self._scheduler = cast(Any, client.scheduler)
         self.name = f"the scheduler {self._scheduler.address}"
@@ -247,12 +265,32 @@ class DaskWorkers:
         number = getattr(signal, "SIGKILL", signal.SIGTERM)
         await self._client.run(os.kill, pid, number, workers=[address], nanny=True)
 
-    async def wanted(self) -> None:
-        future = self._client.submit(token, pure=False, retries=0)  # an adaptive cluster grows
+    async def wanted(self, threads: int) -> None:
+        if self._adapts:
+            futures = self._claims(threads)
+        else:  # whoever is free first, or comes first, takes it
+            futures = [self._client.submit(token, pure=False, retries=0)]
         try:
             await asyncio.Event().wait()
         finally:
-            future.release()  # type: ignore[no-untyped-call]
+            for future in futures:
+                future.release()  # type: ignore[no-untyped-call]
+
+    def _claims(self, threads: int) -> "list[Future[Any]]":
+        """Submit tasks that no worker takes: by them a scheduler counts how many it should have.
+
+        It adds up how long it expects them to take, and wants that done within a given time.
+        """
+        from dask import config
+        from dask.utils import parse_timedelta
+
+        each_s, all_s = (parse_timedelta(config.get(f"distributed.{name}")) for name in DURATIONS)
+        number = math.ceil(threads * all_s / each_s)
+        nowhere = {"kaygraph-another-worker": 1}
+        submitted: list[Future[Any]] = self._client.map(
+            abs, range(number), key="kaygraph-wanted", resources=nowhere, pure=False, retries=0
+        )
+        return submitted
 
     async def close(self) -> None:
         async with AsyncExitStack() as stack:  # all of them, also when one fails

@@ -30,6 +30,8 @@ from .waiting import Entry, Queue, Room
 T = TypeVar("T")
 
 POLL_S = 0.2  # how often it is looked which workers there are
+FULL_LOOKS = 5  # in a row, until a cluster is told that it has too few workers, or enough
+
 CLOSE_S = 2.0  # for workers to remove their files
 
 LOOPBACK = ("tcp://127.0.0.1", "tls://127.0.0.1")
@@ -59,6 +61,7 @@ class Session:
         self._stirred = asyncio.Event()
         self._looked, self._looking = asyncio.Condition(), asyncio.Lock()
         self._workerless_since: float | None = None
+        self._looks_full = 0  # how often it has looked otherwise than what the cluster was told
         self._lost: Callable[[], BaseException] | None = None
         self._reserved: Worker | None = None  # it gets nothing until a suspect item can have it
         self._serving: asyncio.Task[None] | None = None
@@ -168,20 +171,38 @@ class Session:
     async def _watch(self) -> None:
         """Look again and again which workers there are."""
         knocking: asyncio.Task[None] | None = None
+        wanted = 0
         try:
             while True:
                 await self.look()
                 since = self._workerless_since
-                if since is not None and knocking is None:
-                    knocking = self.begin(self.opened.wanted())
-                elif since is None and knocking is not None:
-                    knocking.cancel()
-                    knocking = None
+                if (now := self._wanted(wanted)) != wanted:
+                    wanted = now
+                    if knocking is not None:
+                        knocking.cancel()
+                    knocking = self.begin(self.opened.wanted(wanted)) if wanted else None
                 if since is not None and monotonic() - since >= self.cluster.no_workers_after:
                     self._fail_all(self._no_workers)
                 await asyncio.sleep(POLL_S)
         except Exception as error:
             self.lose(error)
+
+    def _wanted(self, before: int) -> int:
+        """Return how many threads there is work for; 0: for those that there are."""
+        workers = self.workers.values()
+        threads = sum(worker.threads for worker in workers)
+        if not threads:
+            return 1
+        is_full = not any(worker.has_room(1) for worker in workers)
+        is_full = is_full and any(queue.pending for queue in self._queues.values())
+        if is_full != (before > threads):
+            self._looks_full += 1
+        else:
+            self._looks_full = 0
+        if self._looks_full < FULL_LOOKS:
+            return before if before > threads else 0
+        self._looks_full = 0
+        return 2 * threads if is_full else 0
 
     async def look(self) -> None:
         """Note which workers there are now."""
