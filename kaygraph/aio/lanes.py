@@ -75,7 +75,7 @@ class Lanes(ThreadPoolExecutor):
         self._inline: Executor | None = getattr(self._loop, "threads", None)
         self._calls: SimpleQueue[Call | None] = SimpleQueue()
         self._answers: deque[Call] = deque()
-        self._told = False  # the loop will look at the answers
+        self._is_notified = False  # the loop will look at the answers
         self._open = 0  # calls without an answer
         self._lock, self._lanes = Lock(), 0
 
@@ -139,15 +139,15 @@ class Lanes(ThreadPoolExecutor):
             _make(call)
             answers.append(call)
             del call  # it holds an error that holds this frame
-            if not self._told:
-                self._told = True
+            if not self._is_notified:
+                self._is_notified = True
                 try:
                     self._loop.call_soon_threadsafe(self._deliver)
                 except RuntimeError:  # the loop is closed: nobody is waiting
                     return
 
     def _deliver(self) -> None:
-        self._told = False
+        self._is_notified = False
         answers = self._answers
         while answers:
             self._end(answers.popleft())

@@ -67,7 +67,7 @@ def merge(cancellation: CancelledError, others: Iterable[CancelledError]) -> Non
             known.failures += _stopped(other).failures
 
 
-def tell(error: BaseException, cancellation: BaseException | None) -> BaseException | None:
+def explain(error: BaseException, cancellation: BaseException | None) -> BaseException | None:
     """Add to the error of a limit where it cancelled the work; return the error's cause.
 
     The cause is what failed while it was cancelled, or the error before, if any.

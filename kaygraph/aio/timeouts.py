@@ -8,7 +8,7 @@ from math import inf
 from typing import NamedTuple, Protocol, TypeVar
 
 from ..errors import AttemptTimeoutError, DeadlineExceededError
-from .stopped import tell
+from .stopped import explain
 
 T = TypeVar("T")
 
@@ -122,7 +122,7 @@ def late_error(
         message += f"; {how}, and ended {over:.2f} s after it"
     kind = AttemptTimeoutError if setting == "timeout" else DeadlineExceededError
     late = kind(message)
-    late.__cause__ = tell(late, cause)
+    late.__cause__ = explain(late, cause)
     return late
 
 

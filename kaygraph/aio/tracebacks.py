@@ -16,7 +16,7 @@ from .code import ENGINE, EXECUTORS, USER, kind_of
 
 # Errors that explain themselves, as do those that the engine raises by a statement. Any other
 # error that comes out of the engine's code, and not of a hook, shows a fault of the engine.
-TELLING = (KayGraphError, BaseExceptionGroup, KeyboardInterrupt, CancelledError)
+EXPLICIT = (KayGraphError, BaseExceptionGroup, KeyboardInterrupt, CancelledError)
 # The instructions of ``raise`` and ``await``; Python 3.12 points after the latter.
 _STATEMENTS = ("RAISE_VARARGS", "SEND", "CACHE")
 VARIABLE = "KAYGRAPH_TRACEBACK"  # "full": leave them as they are
@@ -36,8 +36,8 @@ def trim(error: BaseException, trimmed: bool = False) -> bool:
     """
     if os.environ.get(VARIABLE) != "full":
         for one in _related(error):
-            tells = isinstance(one, TELLING) or (trimmed and one is error)
-            short = _shortened(one.__traceback__, tells or _is_told(one))
+            explicit = isinstance(one, EXPLICIT) or (trimmed and one is error)
+            short = _shortened(one.__traceback__, explicit or _is_explicit(one))
             # Not by an assignment, which a frozen dataclass refuses.
             BaseException.with_traceback(one, short)
     return error.__traceback__ is None
@@ -58,7 +58,7 @@ def _related(error: BaseException) -> Iterator[BaseException]:
             waiting += one.exceptions
 
 
-def _is_told(error: BaseException) -> bool:
+def _is_explicit(error: BaseException) -> bool:
     """Whether the innermost frame raises by a statement, or awaits something trimmed."""
     one = error.__traceback__
     if one is None or isinstance(error, AssertionError):
@@ -71,18 +71,18 @@ def _is_told(error: BaseException) -> bool:
     return 0 <= one.tb_lasti < len(code) and opname[code[one.tb_lasti]] in _STATEMENTS
 
 
-def _shortened(traceback: TracebackType | None, tells: bool) -> TracebackType | None:
+def _shortened(traceback: TracebackType | None, explicit: bool) -> TracebackType | None:
     kept: list[TracebackType] = []
     one, kind = traceback, ENGINE
     while one is not None:
         kind = kind_of(one.tb_frame.f_code.co_filename)
-        if kind == USER or (kept and not tells and one.tb_next is None):
+        if kind == USER or (kept and not explicit and one.tb_next is None):
             kept.append(one)
         one = one.tb_next
     _empty(kept)
     if not kept:
         # What comes from a process has its own traceback in a note.
-        return None if tells or kind == EXECUTORS else traceback
+        return None if explicit or kind == EXECUTORS else traceback
     following = None
     for one in reversed(kept):
         if one.tb_next is not following:

@@ -174,7 +174,7 @@ def workers_of(node: Node[Any, Any], rules: Rules) -> int:
     max_workers: Any = getattr(node, "max_workers", 1)
     if max_workers == "auto":
         return WIDEST if isinstance(place_for(node, rules), Cluster) else AUTO_MOST
-    if isinstance(node, ParallelBatchNode) and not _is_told(node):
+    if isinstance(node, ParallelBatchNode) and not _has_max_workers(node):
         if rules.workers is not None:
             return rules.workers
         if isinstance(place_for(node, rules), Cluster):
@@ -182,7 +182,7 @@ def workers_of(node: Node[Any, Any], rules: Rules) -> int:
     return int(max_workers)
 
 
-def _is_told(node: Any) -> bool:
+def _has_max_workers(node: Any) -> bool:
     """Whether ``max_workers`` of a ParallelBatchNode is set."""
     classes = type(node).__mro__
     owners = (node, *classes[: classes.index(ParallelBatchNode)])

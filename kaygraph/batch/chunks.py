@@ -229,6 +229,6 @@ def _asks_nothing(node: Any, frame: Frame) -> bool:
         and not node.keyed
         and getattr(node, "max_workers", 1) != "auto"
         and not frame.caps
-        and not frame.run.hears_items
+        and not frame.run.observes_items
         and type(node).run_item is BaseNode.run_item
     )

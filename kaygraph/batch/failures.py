@@ -52,7 +52,7 @@ class Failures:
             if self.emit is not None:
                 if not isinstance(error, Drop):
                     self._note(error, item, index)
-                self._tell(index, slot, error)
+                self._emit_failure(index, slot, error)
             status = status_of(error, self.on_error)
             if status == "skipped":
                 self.skipped += 1
@@ -81,15 +81,15 @@ class Failures:
         else:
             self.failed += 1
         if self.emit is not None:
-            self._tell(index, Slot(), error)
+            self._emit_failure(index, Slot(), error)
 
     def drop(self, index: int, slot: Slot) -> None:
         """Count an item that is left out without a ``Drop``."""
         self.skipped += 1
         if self.emit is not None:
-            self._tell(index, slot, Drop())
+            self._emit_failure(index, slot, Drop())
 
-    def _tell(self, index: int, slot: Slot, error: Exception) -> None:
+    def _emit_failure(self, index: int, slot: Slot, error: Exception) -> None:
         assert self.emit is not None
         where = self.name, get_running_loop().time(), index, slot.worker, 1, slot.seconds
         self.emit(ItemFailed(*where, status_of(error, self.on_error), error))

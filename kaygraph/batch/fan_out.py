@@ -141,7 +141,7 @@ class FanOut:
             if self.max_workers == 1:  # also if others wait, only one works: nothing else runs
                 await self._gathered()
             else:
-                with self.frame.run.beside:
+                with self.frame.run.concurrently:
                     await self._gathered()
         except TooManyFailuresError as error:
             raise self.failures.whole(error) from None
@@ -284,7 +284,7 @@ class FanOut:
 
     def _turn(self, pool: WorkerPool | None) -> int:
         """Return how many items that never suspend a worker may take before others get a turn."""
-        turn = READ_TURN if self.frame.run.hears_items else TURN
+        turn = READ_TURN if self.frame.run.observes_items else TURN
         return turn if pool is None else max(8, turn // pool.at_work)
 
     async def _let_others(self, pool: WorkerPool | None, alone: bool) -> None:

@@ -120,12 +120,12 @@ class Layers:
             route.items.reverse()
         return route
 
-    def _bend(self, layer: int, size: Size, beside: int) -> int:
+    def _bend(self, layer: int, size: Size, neighbour: int) -> int:
         self.sizes.append(size)
         self.layer.append(layer)
         self.before.append([])
         self.after.append([])
-        self._rank.append(self._rank[beside] + 0.5)
+        self._rank.append(self._rank[neighbour] + 0.5)
         return len(self.sizes) - 1
 
     def _join(self, one: int, other: int, step: int, pull: float) -> None:

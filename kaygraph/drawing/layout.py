@@ -169,15 +169,17 @@ class _Lines:
                 self._note(self._back_in, first, second, layers.after)
                 self._note(self._back_out, last, before, layers.before)
 
-    def _note(self, found: dict[int, int], node: int, beside: int, joined: Sequence[Joins]) -> None:
+    def _note(
+        self, found: dict[int, int], node: int, neighbour: int, joined: Sequence[Joins]
+    ) -> None:
         """Record the side of the middle on which the line goes on."""
         if node < self._layers.nodes and node not in found:
-            forward = [self._across[other] for other, _ in joined[node] if other != beside]
+            forward = [self._across[other] for other, _ in joined[node] if other != neighbour]
             if not forward:
                 found[node] = 0
                 return
             middle = sum(forward) / len(forward)
-            found[node] = -_BACK if self._across[beside] < middle else _BACK
+            found[node] = -_BACK if self._across[neighbour] < middle else _BACK
 
     def draw(self, route: Route) -> None:
         """Draw a line through the items of a route."""

@@ -21,11 +21,11 @@ def sort_layers(layers: Layers) -> None:
         if not least:
             break
         if sweep % 2:
-            rows, beside = layers.rows[-2::-1], layers.after
+            rows, joins = layers.rows[-2::-1], layers.after
         else:
-            rows, beside = layers.rows[1:], layers.before
+            rows, joins = layers.rows[1:], layers.before
         for row in rows:
-            _sort(row, beside, place)
+            _sort(row, joins, place)
         found = _crossings(layers, place)
         if found < least:
             best, least = [row.copy() for row in layers.rows], found
@@ -37,13 +37,13 @@ def _number(row: Sequence[int], place: list[int]) -> None:
         place[item] = number
 
 
-def _sort(row: list[int], beside: Sequence[Joins], place: list[int]) -> None:
+def _sort(row: list[int], joins: Sequence[Joins], place: list[int]) -> None:
     """Sort a row by the centre of each item's neighbours; items without any stay."""
     if len(row) < 2:
         return
     middle: dict[int, float] = {}
     for item in row:
-        joined = beside[item]
+        joined = joins[item]
         if len(joined) == 1:
             middle[item] = place[joined[0][0]]
         elif joined:

@@ -29,7 +29,7 @@ TIMELINE = """
 --fail:#ff6259;--starved:#4b6075;--blocked:#b9773d}}
 .kaygraph-timeline .kaygraph-paper{fill:var(--paper)}
 .kaygraph-timeline text{font:13px Helvetica,Arial,"Liberation Sans",sans-serif;fill:var(--ink)}
-.kaygraph-timeline .kaygraph-told,.kaygraph-axis text{font-size:11px;fill:var(--line)}
+.kaygraph-timeline .kaygraph-note,.kaygraph-axis text{font-size:11px;fill:var(--line)}
 .kaygraph-timeline .kaygraph-end{text-anchor:end}
 .kaygraph-timeline .kaygraph-middle{text-anchor:middle}
 .kaygraph-axis line{stroke:var(--rule)}

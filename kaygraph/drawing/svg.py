@@ -12,7 +12,7 @@ _MARGIN = 16
 _LINE = 18
 _HALF = 4  # of the width of an arrow's head
 _CUT = 6  # off the corners of a join
-_TOLD = 100  # edges in the description
+_LISTED = 100  # edges in the description
 
 
 def svg(box: Box, direction: Direction, standalone: bool) -> str:
@@ -28,7 +28,7 @@ def svg(box: Box, direction: Direction, standalone: bool) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" class="kaygraph" role="img" width="{width}" '
         f'height="{height}" viewBox="{-_MARGIN} {-_MARGIN} {width} {height}">',
         f"<title>{written(box.name)}</title>",
-        f"<desc>{written(_told(outer, nodes))}</desc>",
+        f"<desc>{written(_described(outer, nodes))}</desc>",
     ]
     if standalone:
         text.append(f"<style>{STYLE}</style>")
@@ -57,20 +57,20 @@ def _within(outer: Box) -> Iterator[Box]:
             path.append(iter(box.parts))
 
 
-def _told(outer: Box, nodes: int) -> str:
+def _described(outer: Box, nodes: int) -> str:
     """Return the drawing in words."""
-    told, more = list[str](), 0
+    parts, more = list[str](), 0
     for box in (outer, *_within(outer)):
         for arrow in box.arrows:
-            if len(told) == _TOLD:
+            if len(parts) == _LISTED:
                 more += 1
                 continue
             action = "" if arrow.action == "default" else f" ({arrow.action})"
             source, target = box.parts[arrow.source].full_name, box.parts[arrow.target].full_name
-            told.append(f"{source} → {target}{action}")
+            parts.append(f"{source} → {target}{action}")
     if more:
-        told.append(f"and {more} more")
-    return "; ".join([f"{nodes} nodes" if nodes != 1 else "1 node", *told])
+        parts.append(f"and {more} more")
+    return "; ".join([f"{nodes} nodes" if nodes != 1 else "1 node", *parts])
 
 
 def _names(*names: str) -> str:

@@ -58,7 +58,7 @@ class Row:
     """A node on a timeline.
 
     Attributes:
-        told: The text next to its name.
+        note: The text next to its name.
         under_way: The bins in which it ran.
         line: By bin, how many of its workers waited for a limit; empty if none ever did.
         workers: How many it had at once.
@@ -66,7 +66,7 @@ class Row:
     """
 
     name: str
-    told: str
+    note: str
     under_way: Sequence[bool]
     tracks: Sequence[Track]
     line: Sequence[float] = ()
@@ -93,7 +93,7 @@ def timeline_svg(
         body.append(drawn)
         y += height
     if more:
-        body.append(f'<text class="kaygraph-told" x="1%" y="{y + 8}">and {more} more nodes</text>')
+        body.append(f'<text class="kaygraph-note" x="1%" y="{y + 8}">and {more} more nodes</text>')
         y += _LABEL
     axis, legend = _axis(seconds, y), list(_legend(rows, y + _AXIS))
     height = y + _AXIS + len(legend) * _LABEL
@@ -101,7 +101,7 @@ def timeline_svg(
         f'<svg xmlns="http://www.w3.org/2000/svg" class="kaygraph-timeline kaygraph-{height}" '
         f'role="img" width="100%" height="{height}">',
         f"<title>{written(title)}: {seconds:.3g} s</title>",
-        f"<desc>{written(_told(rows, more))}</desc>",
+        f"<desc>{written(_described(rows, more))}</desc>",
     ]
     if standalone:
         # A notebook's rule for all drawings would take its height away.
@@ -111,20 +111,20 @@ def timeline_svg(
     return "\n".join([*text, axis, *body, *legend, "</svg>"])
 
 
-def _told(rows: Sequence[Row], more: int) -> str:
-    told = [f"{row.name}: {row.told}" if row.told else row.name for row in rows]
-    return "; ".join([*told, f"and {more} more"] if more else told)
+def _described(rows: Sequence[Row], more: int) -> str:
+    note = [f"{row.name}: {row.note}" if row.note else row.name for row in rows]
+    return "; ".join([*note, f"and {more} more"] if more else note)
 
 
 def _row(row: Row, top: int, bins: float) -> tuple[str, int]:
     """Return the drawing of a node, and its height."""
     name = written(row.name)
     text = [
-        f'<g class="kaygraph-row" data-node="{name}"><title>{name}: {written(row.told)}</title>',
+        f'<g class="kaygraph-row" data-node="{name}"><title>{name}: {written(row.note)}</title>',
         f'<text class="kaygraph-name" x="1%" y="{top + 12}">'
         f"{written(shortened(row.name, 13, _NAME))}</text>",
-        f'<text class="kaygraph-told kaygraph-end" x="99%" y="{top + 12}">'
-        f"{written(row.told)}</text>",
+        f'<text class="kaygraph-note kaygraph-end" x="99%" y="{top + 12}">'
+        f"{written(row.note)}</text>",
     ]
     y = top + _LABEL
     heights = [_LANE if track.workers == 1 else _AREA for track in row.tracks]
@@ -266,7 +266,7 @@ def _legend(rows: Sequence[Row], top: int) -> Iterator[str]:
             x, y, text = 8, y + _LABEL, []
         text.append(
             f'<rect class="kaygraph-{kind}" x="{x}" y="{y + 2}" width="10" height="10"/>'
-            f'<text class="kaygraph-told" x="{x + 14}" y="{y + 11}">{words}</text>'
+            f'<text class="kaygraph-note" x="{x + 14}" y="{y + 11}">{words}</text>'
         )
         x += wide
     if text:

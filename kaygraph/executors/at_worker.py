@@ -17,7 +17,7 @@ from threading import Lock
 from time import monotonic
 from typing import Any, NamedTuple, TypeVar
 
-from ..run.saying import Teller
+from ..run.saying import Receiver
 from .cluster import Leaves
 from .elsewhere import run_elsewhere
 from .pickling import dumps, loads, noting
@@ -285,7 +285,7 @@ class _Running:
         record = self._record(node, given, tell if is_heard else None, left)
         return record._replace(said=pickle.dumps(said)) if said else record
 
-    def _record(self, node: Any, given: bytes, tell: Teller | None, left: LeftBehind) -> Record:
+    def _record(self, node: Any, given: bytes, tell: Receiver | None, left: LeftBehind) -> Record:
         began = monotonic()
         try:
             item, facts = given_unpickled(given)

@@ -13,7 +13,7 @@ from ..limits.clock import has_own_clock
 from ..limits.slots import Slot
 from ..run.frame import Frame
 from ..run.run import Run
-from ..run.saying import teller_of
+from ..run.saying import receiver_of
 from ..run.worker_processes import WorkerProcesses
 from .calling_thread import call_here, is_due, turn
 from .chunk import IN_PROCESSES, Chunk
@@ -176,7 +176,7 @@ async def _in_process(node: Any, item: Any, frame: Frame, slot: Slot, limit_s: f
     pool = _processes(frame.run)
     settings = {
         "start_timeout": node.start_timeout, "slot": slot, "measures": frame.run.measures,
-        "tell": teller_of(node, frame),
+        "tell": receiver_of(node, frame),
     }  # fmt: skip
     if node.exec_kind not in YIELDING or slot.outlet is None:
         return await pool.call(node, item, *facts, limit_s=limit_s, **settings)
@@ -209,7 +209,7 @@ async def _in_executor(executor: Any, node: Any, item: Any, frame: Frame) -> Any
     facts = facts_of(node, frame)
     if frame.run.pickled is None:
         frame.run.pickled = {}
-    tell = teller_of(node, frame)
+    tell = receiver_of(node, frame)
     call = Call(node, item, facts, not has_our_main(executor), frame.run.pickled, tell)
     future = failure = None
     try:

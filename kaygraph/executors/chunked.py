@@ -12,7 +12,7 @@ from ..errors import Drop
 from ..run.frame import FRAME, Frame
 from ..run.place import CARRIED, SENT
 from ..run.run import Run
-from ..run.saying import TELLER, Teller
+from ..run.saying import RECEIVER, Receiver
 from .elsewhere import run_to_end
 from .pickling import PLAIN, dumps, loads
 from .rebuilding import note
@@ -55,7 +55,7 @@ def run_items(
     results: ResultWriter,
     begins: Callable[[], object],
     is_stopped: Callable[[], bool],
-    tell: Teller | None = None,
+    tell: Receiver | None = None,
 ) -> None:
     """Run items, one after another, and write what each has come to.
 
@@ -67,7 +67,7 @@ def run_items(
         tell: Takes what they say, if anybody hears that.
     """
     items, context, place = _unpickled(node, given, plan)
-    context.run(TELLER.set, tell)
+    context.run(RECEIVER.set, tell)
     begins()
     own, several = os.getpid(), "item" in place
     looked = at = began = monotonic()

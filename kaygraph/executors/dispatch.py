@@ -17,7 +17,7 @@ from ..aio.tasks import outlast
 from ..errors import AttemptTimeoutError, ClusterUnavailableError, KayGraphError, add_note
 from ..limits.permits import Permits
 from ..run.frame import Frame
-from ..run.saying import teller_of
+from ..run.saying import receiver_of
 from .at_worker import discard, forget
 from .cluster import Cluster, Workers
 from .elsewhere import in_time
@@ -89,7 +89,7 @@ class Session:
         facts = facts_of(node, frame)
         with self.store.sending() as needs:
             given = given_pickled(item, facts, *OTHER_PROCESSES)
-        entry = Entry(given, alone, limit_s is not None, teller_of(node, frame), needs)
+        entry = Entry(given, alone, limit_s is not None, receiver_of(node, frame), needs)
         if self._lost is not None:
             raise self._lost()
         if self._serving is None:

@@ -13,7 +13,7 @@ from ..run.here import SENT_HERE
 from ..run.joining import Begun
 from ..run.place import CARRIED, HERE, SENT
 from ..run.run import Run
-from ..run.saying import TELLER, Teller
+from ..run.saying import RECEIVER, Receiver
 from .stepping import Steps
 
 
@@ -23,7 +23,7 @@ def run_elsewhere(
     params: Mapping[str, Any],
     attempt: int,
     place: Mapping[str, Any],
-    tell: Teller | None = None,
+    tell: Receiver | None = None,
     run: Callable[[Coroutine[Any, Any, Any]], Any] = asyncio.run,
 ) -> Any:
     """Run a node's ``exec`` where the run's context does not reach: it is told the facts.
@@ -37,7 +37,7 @@ def run_elsewhere(
     for attach in told.pop(CARRIED, ()):
         context.run(attach)
     context.run(SENT.set, (node, told))
-    context.run(TELLER.set, tell)
+    context.run(RECEIVER.set, tell)
     context.run(FRAME.set, Frame(Run(), params=params, attempt=attempt))
     if type(item) is Steps:
         return context.run(item.make, node)

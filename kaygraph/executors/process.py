@@ -9,7 +9,7 @@ from ..aio.lanes import Lanes
 from ..aio.tasks import outlast, retrieve_exception
 from ..errors import AttemptTimeoutError
 from ..limits.slots import Slot
-from ..run.saying import Teller, teller_of
+from ..run.saying import Receiver, receiver_of
 from .chunk import Chunk
 from .elsewhere import in_time
 from .facts import facts_of
@@ -48,7 +48,7 @@ class ProcessPool:
         slot: Slot | None = None,
         measures: bool = False,
         held: "list[WorkerProcess] | None" = None,
-        tell: Teller | None = None,
+        tell: Receiver | None = None,
     ) -> Any:
         """Run ``node.exec(item)`` in a process and return its result.
 
@@ -126,7 +126,7 @@ class ProcessPool:
         facts = facts_of(node, frame)
         call = self._threads.begin(
             worker.run, chunk, self._pickled[node], facts, limit_s,
-            START_S if start_timeout is None else start_timeout, share_s, teller_of(node, frame),
+            START_S if start_timeout is None else start_timeout, share_s, receiver_of(node, frame),
         )  # fmt: skip
         stops = worker.stop if not frame.rules.whole else None
         if stops is not None:

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 from ..errors import NodeDefinitionError
-from ..run.saying import Teller
+from ..run.saying import Receiver
 from .elsewhere import run_elsewhere
 from .exceptions import pack
 from .pickling import ADVICE, HOOKS, SETTINGS, dumps, loads, noting, stays_itself
@@ -87,7 +87,7 @@ class Answer:
     trace: str | None = None  # of an error: where it was raised
     said: tuple[tuple[int | None, bytes], ...] = ()  # items, and what was said of them, pickled
 
-    def value(self, tell: Teller | None = None) -> Any:
+    def value(self, tell: Receiver | None = None) -> Any:
         """Return the result; ``tell`` takes what was said before.
 
         Raises:
@@ -131,7 +131,7 @@ class Call:
         facts: Facts,
         without_main: bool,
         pickled: dict[Any, bytes],
-        tell: Teller | None,
+        tell: Receiver | None,
     ) -> None:
         self._node, self._item, self._facts, self._tell = node, item, facts, tell
         self._how = without_main, True

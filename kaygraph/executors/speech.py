@@ -7,7 +7,7 @@ from struct import Struct
 from threading import Lock
 from typing import Any
 
-from ..run.saying import Teller
+from ..run.saying import Receiver
 from .pickling import dumps, loads
 
 SAID = b"said"  # begins a message with what exec has said: the item's place, -1 where it has none
@@ -71,7 +71,7 @@ class Hearing:
         failed: These errors, by the place of the item.
     """
 
-    def __init__(self, tell: Teller | None) -> None:
+    def __init__(self, tell: Receiver | None) -> None:
         self._tell = tell
         self.failed: dict[int | None, BaseException] = {}
 

@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any, Protocol, TypeVar
 
 from ..limits.permits import Permits
-from ..run.saying import Teller
+from ..run.saying import Receiver
 from .cluster import WIDEST
 from .references import Needs, bytes_from_others, nearest
 from .sending import Answer, result_of
@@ -70,7 +70,7 @@ class Entry:
         given: bytes,
         alone: bool = False,
         tells: bool = False,
-        tell: Teller | None = None,
+        tell: Receiver | None = None,
         needs: Needs | None = None,
     ) -> None:
         loop = asyncio.get_running_loop()

@@ -15,7 +15,7 @@ from .._validation import human
 from ..aio.timeouts import late_error
 from ..errors import AttemptTimeoutError, MemoryLimitError, WorkerDiedError, WorkerStartError
 from ..limits.slots import Slot
-from ..run.saying import Teller
+from ..run.saying import Receiver
 from .child import Child, PastLimit, how_it_ended, kill_group, received, start
 from .chunk import Chunk
 from .chunked import Plan
@@ -59,7 +59,7 @@ class WorkerProcess:
         measures: bool,
         start_timeout: float,
         begun: Callable[[], object] | None,
-        tell: Teller | None,
+        tell: Receiver | None,
     ) -> Any:
         hearing = Hearing(tell)
         self.used, self.start_s, called = (0.0, 0), 0.0, time.monotonic()
@@ -130,7 +130,7 @@ class WorkerProcess:
         limit_s: float | None,
         start_timeout: float,
         share_s: float,
-        tell: Teller | None,
+        tell: Receiver | None,
     ) -> None:
         """Have the process run items of a chunk, and note there what has ended.
 

@@ -29,13 +29,13 @@ class _Rounds:
     Attributes:
         frame: The frame of the batch, in which the graph has its name.
         inside: The result of ``Graph._inside``, valid as long as the plan.
-        beside: Checks their writes against each other, or None.
+        checked: Checks their writes against each other, or None.
     """
 
-    __slots__ = ("beside", "frame", "inside", "plan", "shared")
+    __slots__ = ("checked", "frame", "inside", "plan", "shared")
 
-    def __init__(self, shared: Any, frame: Frame, beside: Branches | None) -> None:
-        self.shared, self.frame, self.inside, self.beside = shared, frame, frame, beside
+    def __init__(self, shared: Any, frame: Frame, checked: Branches | None) -> None:
+        self.shared, self.frame, self.inside, self.checked = shared, frame, frame, checked
         self.plan: Plan | None = None
 
 
@@ -129,13 +129,13 @@ class BatchGraph(Graph):
 
     async def _exec(self, prep_res: Any, shared: Any, frame: Frame) -> Any:
         inner = self._inner(frame)
-        beside = None
+        checked = None
         walked = self._planned().walked
         if self.max_workers > 1 and inner.checks_writes(self not in walked):
-            beside = branches(self, shared, inner)
+            checked = branches(self, shared, inner)
         elif frame.run.checking:
             look(self, frame)  # the writes of prep are not the first round's
-        walk: RunItem = partial(self._round, _Rounds(shared, inner, beside))
+        walk: RunItem = partial(self._round, _Rounds(shared, inner, checked))
         if (journal := frame.run.journal) is not None:
             walk = journal.apart(self, frame, walk)
         rounds = FanOut(
@@ -152,8 +152,8 @@ class BatchGraph(Graph):
         try:
             actions = await rounds.run()
         finally:
-            if beside is not None:
-                beside.end()
+            if checked is not None:
+                checked.end()
         if self.max_workers > 1:
             walked.add(self)
         return actions
@@ -169,11 +169,11 @@ class BatchGraph(Graph):
         plan = self._planned()
         if plan is not rounds.plan:  # a hook may rewire nodes
             rounds.plan, rounds.inside = plan, self._inside(frame, plan)
-        if rounds.beside is None:
+        if rounds.checked is None:
             return self._walk(rounds.shared, frame, rounds.inside, params, plan, slot.cancelled)
         asked = rounds.shared, frame, rounds.inside, params, plan, slot.cancelled
         walk = partial(self._walk, *asked)
-        return rounds.beside.within(_begun(walk))
+        return rounds.checked.within(_begun(walk))
 
     def _caps(self, frame: Frame) -> tuple[Permits, ...]:
         if self.max_parallel_tasks is None:

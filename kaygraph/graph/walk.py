@@ -78,7 +78,7 @@ class Walk:
         # Only the start and the end of nodes are observed.
         closely = self.arrivals is not None or frame.rules.slow_hook_s is not None
         journal = frame.run.journal
-        self.tells = not closely and (journal is None or not journal.takes_snapshots)
+        self.observes_ends = not closely and (journal is None or not journal.takes_snapshots)
         # How many nodes may run, at most, before the loop gets a turn: nodes that never suspend
         # must not starve it. Never 0 if no node runs twice.
         self.turn = TURN if plan.loops and not frame.run.by_hand else -1
@@ -240,17 +240,17 @@ class Walk:
         if around is not None:
             await raise_if_cancelled()
         fork = Fork(len(steps), around)
-        beside = self._checked_branches(steps, around)
+        checked = self._checked_branches(steps, around)
         tokens: Iterable[Coroutine[Any, Any, Any]]
-        if beside is None:
+        if checked is None:
             tokens = map(self.along, steps, repeat(fork))
         else:
-            tokens = map(self._along_branch, steps, repeat(fork), repeat(beside))
+            tokens = map(self._along_branch, steps, repeat(fork), repeat(checked))
         # Not within a branch: one stack would have to do for all forks. Nor if each step's writes
         # are checked: those of a branch are not steps of the graph that forks.
         at_once = around is None and not self.frame.run.checking
         try:
-            with self.frame.run.beside:
+            with self.frame.run.concurrently:
                 gathering = Gathering[Step | None]()
                 gathering.add_all(tokens, at_once)
                 await gathering.ended()
@@ -260,17 +260,17 @@ class Walk:
             if not given or error.__cause__ is not None:
                 raise
             return None  # the tokens have ended, and were counted where they did
-        if beside is not None:
-            beside.joined()
+        if checked is not None:
+            checked.joined()
             self._end_checks(fork.last, around)
         return fork.last
 
-    async def _along_branch(self, step: Step, fork: Fork, beside: Branches) -> None:
+    async def _along_branch(self, step: Step, fork: Fork, checked: Branches) -> None:
         """Move a token whose writes are checked against those of the others."""
         assert self.trail is not None
-        beside.enter(self.trail.before(step))
+        checked.enter(self.trail.before(step))
         if await self.along(step, fork) is not None:
-            beside.leave()
+            checked.leave()
 
     def _checked_branches(self, steps: Sequence[Step], around: Fork | None) -> Branches | None:
         """Return the branches of a fork whose writes are checked."""
@@ -281,10 +281,10 @@ class Walk:
         if around is not None or not frame.checks_writes(steps not in self.plan.walked):
             return None
         self.forks |= {steps}
-        beside = branches(self.graph, self.shared, frame)
-        if beside is not None:
-            self.trail = Trail(beside)
-        return beside
+        checked = branches(self.graph, self.shared, frame)
+        if checked is not None:
+            self.trail = Trail(checked)
+        return checked
 
     def _failed(self, step: Step, fork: Fork | None, error: BaseException) -> Following:
         """Return where the error of a node leads, or raise it if there is no such edge."""
@@ -351,7 +351,7 @@ class Walk:
         ``last`` is the action of the previous node.
         """
         run = self.frame.run
-        if self.tells and not (run.marked or run.checking):
+        if self.observes_ends and not (run.marked or run.checking):
             return lifecycle(step.node, self.shared, self.frame)
         return self._looked_at(step, last)
 

@@ -68,11 +68,11 @@ class BranchGroup(BaseNode[Any, list[Any]]):
         path = f"{frame.name_of(self)}/"
         rules = frame.rules.changed(whole=True)  # while a run drains, a group runs to its end
         cells = [Cell() for _ in self.branches]
-        beside, journal, needed = None, frame.run.journal, self.needed
+        checked, journal, needed = None, frame.run.journal, self.needed
         if journal is not None:
             needed = journal.needed(needed)
         if len(cells) > 1 and frame.checks_writes(self not in WALKED):
-            beside = branches(self, shared, frame)
+            checked = branches(self, shared, frame)
         elif frame.run.checking:
             look(self, frame)  # the writes of prep are not the branch's
         loop = asyncio.get_running_loop()
@@ -82,9 +82,9 @@ class BranchGroup(BaseNode[Any, list[Any]]):
         for index, branch in enumerate(self.branches):
             scope = Scope(path, {branch: self._names[index]})
             inner = frame.derive(scope=scope, cell=cells[index], rules=rules)
-            tasks.append(loop.create_task(_walked(index, branch, shared, inner, beside, ended)))
+            tasks.append(loop.create_task(_walked(index, branch, shared, inner, checked, ended)))
         try:
-            with frame.run.beside:
+            with frame.run.concurrently:
                 try:
                     won = await _decided(tasks, needed)
                 finally:
@@ -98,8 +98,8 @@ class BranchGroup(BaseNode[Any, list[Any]]):
             ]
             frame.scope = frame.scope or Scope()  # none yet if only the group runs
             frame.scope.keep(self, outcomes)
-            if beside is not None:
-                beside.end()
+            if checked is not None:
+                checked.end()
         if not won:
             errors = errors_of(tasks)
             if len(errors) == 1:
@@ -152,7 +152,7 @@ async def _walked(
     branch: Graph,
     shared: Any,
     frame: Frame,
-    beside: Branches | None,
+    checked: Branches | None,
     ended: list[float],
 ) -> None:
     """Walk one branch, and record when it has ended.
@@ -160,8 +160,8 @@ async def _walked(
     Not a closure: an error of the branch may refer to it, and is kept in an outcome.
     """
     FRAME.set(frame)
-    if beside is not None:
-        beside.enter()
+    if checked is not None:
+        checked.enter()
     begin: Begin[Any] = partial(branch.run_within, shared, frame)
     if frame.run.journal is not None:
         begin = frame.run.journal.branch(index, branch, frame, begin)
@@ -169,8 +169,8 @@ async def _walked(
         await begun(begin, frame.name_of(branch), frame, branch)
     finally:
         ended[index] = asyncio.get_running_loop().time()
-        if beside is not None:
-            beside.leave()
+        if checked is not None:
+            checked.leave()
 
 
 def _branch(branch: Any) -> Graph:

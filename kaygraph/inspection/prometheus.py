@@ -84,13 +84,13 @@ class Prometheus:
     def __call__(self, event: Event, /) -> None:
         frame = FRAME.get(None)
         if frame is not None:
-            self._collector.tell(self, frame.run, event)
+            self._collector.observe(self, frame.run, event)
 
 
 class _Watched(NamedTuple):
     """A run in progress: which observer reports it, and what inspects it."""
 
-    teller: object
+    observer: object
     inspector: Inspector
 
 
@@ -106,16 +106,16 @@ class Collector:
         self._total: dict[tuple[str, Labelled], float] = {}  # of finished runs
         self._shown: dict[tuple[str, Labelled], float] = {}  # what counters have shown
 
-    def tell(self, teller: object, run: Run, event: Event) -> None:
+    def observe(self, observer: object, run: Run, event: Event) -> None:
         """Process an event of a run, or of one inside it."""
         watched = self._watched(run)
         if watched is None:
             if not isinstance(event, RunStarted):
                 return
-            watched = _Watched(teller, Inspector())
+            watched = _Watched(observer, Inspector())
             with self._lock:
                 self._running[run] = watched
-        if watched.teller is not teller:  # of an inner run, which the outer one reports
+        if watched.observer is not observer:  # of an inner run, which the outer one reports
             return
         inspector = watched.inspector
         inspector(event)

@@ -72,7 +72,7 @@ async def call(node: Any, item: Any, index: int | None, frame: Frame, slot: Slot
             PLACE.reset(place)
 
 
-def tell_failed(node: Any, frame: Frame, raised: BaseException) -> None:
+def report_failure(node: Any, frame: Frame, raised: BaseException) -> None:
     """Report the failure of a node's only item, whose ``exec`` was awaited directly."""
     if frame.run.emit is None:
         return
@@ -111,7 +111,7 @@ class Calls(Composed):
             if self.counter is not None and again is None:
                 self.counter.began(index or 0, started)
             if self.emit_item is not None or again is not None:
-                self._tell_start(index, slot, started, again)
+                self._emit_start(index, slot, started, again)
             if timer is not None and self.timeout is not None:
                 timer.attempt = started + self.timeout
                 if timer.attempt < timer.at:

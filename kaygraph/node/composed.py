@@ -73,8 +73,8 @@ class Composed:
         self.prepares = claims or yields or not (self.keys is None and self.deadline is None)
         self.clock = clock_of(asyncio.get_running_loop())
         limited = self.timeout is not None or self.deadline is not None
-        self.clocked = limited or run.hears_items
-        self.ends = self.keys is not None or run.hears_items
+        self.clocked = limited or run.observes_items
+        self.ends = self.keys is not None or run.observes_items
         self.emit_item = run.emit_item
         self.whole = node.composition.kind == "compound" if self.emit is not None else False
         self.counter = counter_of(run.counting, self.name, self.whole) if run.counting else None
@@ -94,8 +94,8 @@ class Composed:
             self.clocked = True
         slot.context = copy_context()
         if self.timeout is not None or self.deadline is not None:
-            told = self.timeout if self.blocks else None
-            slot.timer = Timer(self.what, told, self.deadline)
+            timeout = self.timeout if self.blocks else None
+            slot.timer = Timer(self.what, timeout, self.deadline)
 
     # --- before exec ------------------------------------------------------------------------------
 
@@ -181,7 +181,7 @@ class Composed:
             self.emit(CircuitChanged(self.name, self.clock(), "half_open"))
         return ticket
 
-    def _tell_start(self, index: Any, slot: Slot, at: float, again: Frame | None) -> None:
+    def _emit_start(self, index: Any, slot: Slot, at: float, again: Frame | None) -> None:
         if again is not None:
             slot.waiting = False
             FRAME.set(again)  # not earlier: an attempt may end before it begins
@@ -267,14 +267,14 @@ class Composed:
             slot.key = None
         if self.emit is None:
             return
-        heard = self.emit_item is not None or self.counter is not None
-        usage, slot.usage = slot.usage if heard else NO_USAGE, NO_USAGE  # for the next item
+        is_observed = self.emit_item is not None or self.counter is not None
+        usage, slot.usage = slot.usage if is_observed else NO_USAGE, NO_USAGE  # for the next item
         if slot.pool is not None and slot.pool.waiter is not None:
             usage = slot.pool.with_line(usage, self.clock())
         worker, attempts, seconds = slot.worker, slot.attempts, slot.seconds
         if error is None and self.counter is not None:
-            told = worker, attempts, seconds, usage, slot.waiting, slot.ended_at
-            self.counter.ended(index or 0, *told)
+            figures = worker, attempts, seconds, usage, slot.waiting, slot.ended_at
+            self.counter.ended(index or 0, *figures)
         if error is None and self.emit_item is None:
             return
         ended = (self.name, self.clock(), index or 0, worker, attempts, seconds)

@@ -27,7 +27,7 @@ from ..limits.slots import Slot
 from ..run.frame import Frame
 from ..run.launch import Runnable
 from .blocks import ExecBlock
-from .call import Work, call, compose, tell_failed
+from .call import Work, call, compose, report_failure
 from .composition import Composition
 from .facts import Fact, Facts
 from .hooks import changed_classes, check_names, note_hooks, nothing
@@ -260,7 +260,7 @@ class BaseNode(Pipeable, Wired, Facts, Runnable, Generic[P, E, I, R]):
                 try:
                     exec_res = await self.exec(prep_res)  # type: ignore[misc]
                 except BaseException as error:
-                    tell_failed(self, frame, error)
+                    report_failure(self, frame, error)
                     raise
             elif called and frame.bare and run.inline and not run.side_by_side:
                 try:
@@ -268,7 +268,7 @@ class BaseNode(Pipeable, Wired, Facts, Runnable, Generic[P, E, I, R]):
                     if type(exec_res) is CoroutineType:
                         exec_res = await late(self, "exec", exec_res)
                 except BaseException as error:
-                    tell_failed(self, frame, error)
+                    report_failure(self, frame, error)
                     raise
                 if monotonic() >= run.next_turn:
                     await turn(run)

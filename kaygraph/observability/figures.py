@@ -171,7 +171,7 @@ class NodeFigures:
         seconds = ("", "") if self.is_whole else (f"{self.work_s:.3f}", f"{self.longest_s:.3f}")
         return (redacted(self.name), items, failed, self.retries, self.peak, *seconds)
 
-    def told(self) -> str:
+    def note(self) -> str:
         """Return a short note for a timeline, next to the node's name."""
         if self.stage_workers:
             shares = (
@@ -183,14 +183,14 @@ class NodeFigures:
         if not self.ended:
             return ""
         failed = self.items["failed"] + self.items["timed_out"]
-        told = [f"{self.ended:,} items" if self.ended > 1 else "1 item"]
+        note = [f"{self.ended:,} items" if self.ended > 1 else "1 item"]
         if failed:
-            told.append(f"{failed:,} failed")
+            note.append(f"{failed:,} failed")
         if skipped := self.items["skipped"]:
-            told.append(f"{skipped:,} skipped")
+            note.append(f"{skipped:,} skipped")
         if self.retries:
-            told.append(f"{self.retries:,} retried")
-        return ", ".join(told)
+            note.append(f"{self.retries:,} retried")
+        return ", ".join(note)
 
     def __str__(self) -> str:
         text = f"{max(self.ended, self.stage_items):>6} items  peak {self.peak}"

@@ -64,7 +64,7 @@ def row_of(timeline: Timeline, figures: NodeFigures, most: int = MOST_LANES) -> 
     shares = (figures.busy_s, figures.starved_s, figures.blocked_s)
     return Row(
         redacted(figures.name),
-        figures.told(),
+        figures.note(),
         [value > 0 for value in _at_once(timeline, times.whole.get("under_way"))],
         tracks,
         line if any(line) else [],

@@ -91,7 +91,7 @@ class Around:
         self.inside: dict[str, Around] = {}
         self._items: dict[str, Items] = {}
         self._arrived: WeakKeyDictionary[Any, dict[Any, list[SpanContext]]] | None = None
-        self._told = 0  # the id of the last error that an inner span has recorded
+        self._reported = 0  # the id of the last error that an inner span has recorded
 
     def begin(
         self,
@@ -143,7 +143,7 @@ class Around:
     def end(self, error: BaseException | None, attributes: Mapping[str, Attribute]) -> None:
         """End its span, and those of stages that were cut short."""
         for part in tuple(self.inside.values()):
-            is_cause = error is not None and part._told == id(error)
+            is_cause = error is not None and part._reported == id(error)
             part.end(error if is_cause else CancelledError(), {})
         self.leave()
         self.span.set_attributes(attributes)
@@ -183,11 +183,11 @@ class Around:
             span.set_status(self.api.error, CANCELLED)
         else:
             span.set_status(self.api.error, message_of(error))
-            if self._told != id(error):
+            if self._reported != id(error):
                 span.add_event("exception", exception(error))
         around: Around | None = self
         while around is not None:
-            around._told = id(error)
+            around._reported = id(error)
             around = around.outer
 
     def arrives(self, walk: Any, following: Any, span: "SpanContext") -> None:
@@ -227,7 +227,7 @@ class Items:
     def __init__(self, around: Around, name: str, whole: bool) -> None:
         self._around, self._api, self._tracer = around, around.api, around.tracer
         self._span_name = f"item {around.label if name == around.name else label_of(name)}"
-        self.name, self._whole, self._hears = name, whole, around.owner.items
+        self.name, self._whole, self._observes = name, whole, around.owner.items
         self.sampling = Sampling(around.item_spans)
         self.counts = around.tally.open(name)
         self._durations = around.tally.items
@@ -302,7 +302,7 @@ class Items:
     ) -> Item | int | None:
         counts = self.counts
         counts.ended[status] += 1
-        if attempts and self._hears:
+        if attempts and self._observes:
             if not waiting:
                 counts.in_flight -= 1
             self._durations.record(seconds, counts.labels)
@@ -338,7 +338,7 @@ class Items:
     def retried(self, index: int, attempt: int, error: BaseException, wait_s: float) -> None:
         """Record that an attempt failed and another follows."""
         self.counts.retries += 1
-        if not self._hears:  # nor would it of the end of the item
+        if not self._observes:  # nor would it of the end of the item
             return
         self.counts.in_flight -= 1
         item = self._open.get(index)
@@ -349,7 +349,7 @@ class Items:
 
     def worked(self, number: int) -> None:
         """Count items that succeeded, if not each was received."""
-        if not self._hears:
+        if not self._observes:
             self.counts.ended["ok"] += number
 
     def goes_on(self, index: int) -> None:

@@ -130,8 +130,8 @@ class OpenTelemetry(CountsItems, Carries):
                 around.items_of(name).worked(ok)
                 if name == around.name:
                     numbers = {"failed": failed, "skipped": skipped, "cancelled": cancelled}
-                    told = {f"kaygraph.items.{name}": n for name, n in numbers.items() if n}
-                    around.span.set_attributes({"kaygraph.items": items, **told})
+                    counts = {f"kaygraph.items.{name}": n for name, n in numbers.items() if n}
+                    around.span.set_attributes({"kaygraph.items": items, **counts})
             case LimitChanged(_, _, limit):
                 around.span.add_event("kaygraph.limit", {"kaygraph.max_workers": limit})
             case CircuitChanged(_, _, state):

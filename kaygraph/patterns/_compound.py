@@ -324,7 +324,7 @@ class CompoundNode(Stored, Node[P, E]):
         return await launched(self.name, Frame(Run()), by_hand, None)
 
     async def _beside(self, work: Callable[[Frame], Awaitable[T]], frame: Frame) -> T:
-        with frame.run.beside:
+        with frame.run.concurrently:
             return await work(self._within(frame))
 
     def _within(self, frame: Frame) -> Frame:

@@ -88,12 +88,12 @@ def as_text(snapshot: RunSnapshot, rows: Sequence[Row]) -> str:
 
 def heading(snapshot: RunSnapshot) -> str:
     """Return the line about the run as a whole."""
-    told = [cut(visible(snapshot.name), WIDTH, PLAIN)]
+    parts = [cut(visible(snapshot.name), WIDTH, PLAIN)]
     if snapshot.seconds is not None:
-        told.append(duration(snapshot.seconds))
+        parts.append(duration(snapshot.seconds))
     if snapshot.state != "finished":
-        told.append(snapshot.state)
-    return "  ".join(told)
+        parts.append(snapshot.state)
+    return "  ".join(parts)
 
 
 def as_html(snapshot: RunSnapshot, rows: Sequence[Row]) -> str:
@@ -104,10 +104,10 @@ def as_html(snapshot: RunSnapshot, rows: Sequence[Row]) -> str:
     ]
     text.append("<table><tbody>")
     for row in rows[:MOST_ROWS]:
-        told = ", ".join(fact for fact, _ in facts(row))
+        parts = ", ".join(fact for fact, _ in facts(row))
         text.append(
             f"<tr><td>{written(row.path)}</td><td>{_bar(row)}</td><td>{written(count(row))}</td>"
-            f"<td>{written(told or row.state)}</td></tr>"
+            f"<td>{written(parts or row.state)}</td></tr>"
         )
         if row.waits is not None:
             text.append(f'<tr><td></td><td colspan="3">{written(visible(row.waits))}</td></tr>')

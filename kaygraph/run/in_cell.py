@@ -54,7 +54,7 @@ def shown_in_cell(observers: object, watch: object) -> InCell | None:
     return made
 
 
-def heard(work: Callable[[Any, Any], Coroutine[Any, Any, T]]) -> Callable[..., Any]:
+def responsive(work: Callable[[Any, Any], Coroutine[Any, Any, T]]) -> Callable[..., Any]:
     """Return the work of a run, during which the loop of a kernel reacts to Stop at once.
 
     A signal's handler leaves a note to the loop, but does not wake it: without this, Stop would be
@@ -63,7 +63,7 @@ def heard(work: Callable[[Any, Any], Coroutine[Any, Any, T]]) -> Callable[..., A
     if not in_kernel():
         return work
 
-    async def hearing(shared: Any, frame: Any) -> T:
+    async def responsive_work(shared: Any, frame: Any) -> T:
         if threading.current_thread() is not threading.main_thread():
             return await work(shared, frame)  # Stop goes to the cell that waits
         beat = Beat(asyncio.get_running_loop())
@@ -72,7 +72,7 @@ def heard(work: Callable[[Any, Any], Coroutine[Any, Any, T]]) -> Callable[..., A
         finally:
             beat.end()
 
-    return hearing
+    return responsive_work
 
 
 class Beat:

@@ -100,7 +100,7 @@ class Joining:
         self._limited = blocked and loop is not None and not has_own_clock(loop)
         emit = outer.emit
         if emit is not None and loop is not None and not (shares or blocked):
-            followers = [one for one in outer.hears if isinstance(one, Carries)]
+            followers = [one for one in outer.observers if isinstance(one, Carries)]
             emit = OnLoop(loop, emit, Observers(followers))
         run.join(outer, shares, emit, shares or blocked)
         self._emit = emit
@@ -136,7 +136,7 @@ class Joining:
                 self._begun.add(run)
             if loan is not None:
                 loan.begin()
-            with outer.beside:
+            with outer.concurrently:
                 if self._limited:  # the loop of the outer run cannot end it
                     work = within_limit(work)
                 result = await _observed(name, self._emit, work)

@@ -122,8 +122,8 @@ class Runnable:
             in_cell = _shown_in_cell(observers, watch) if "IPython" in sys.modules else None
             observers = observers if in_cell is None else (in_cell,)
             asked = self._asked(work, shared, observers, deadline, run, detached, journal, watch)
-            beside = grace, self._interrupts_at_once, loop_factory, in_cell
-            return run_in_new_loop(partial(launched, *asked), run, *beside)
+            how = grace, self._interrupts_at_once, loop_factory, in_cell
+            return run_in_new_loop(partial(launched, *asked), run, *how)
         except BaseException as error:
             trim(error, run.trimmed)
             raise
@@ -236,9 +236,9 @@ class Runnable:
         if watching is not None:
             work = watching.around(work)
         if "IPython" in sys.modules:
-            from .in_cell import heard
+            from .in_cell import responsive
 
-            work = heard(work)
+            work = responsive(work)
         return self.name, Frame(run), work, shared, detached
 
 
@@ -312,9 +312,9 @@ async def launched(
     caller = None if task is None else note_caller(task, run.in_callers_task)
     reset = FRAME.set(frame)
     started = 0.0
-    if run.tell is not None:
+    if run.emit_run is not None:
         started = asyncio.get_running_loop().time()
-        run.tell(RunStarted(name, started))
+        run.emit_run(RunStarted(name, started))
     try:
         try:
             result = await work(shared, frame)
@@ -323,7 +323,7 @@ async def launched(
             raise
         if run.opened and run.within:  # its deadline, if any, applies to them too: see _in_time
             await run.outlast_joined()
-        action = result if run.tell is not None and isinstance(result, str) else None
+        action = result if run.emit_run is not None and isinstance(result, str) else None
         return result
     except BaseException as failure:
         error = failure
@@ -342,10 +342,10 @@ async def launched(
             raise
         finally:
             try:
-                if run.tell is not None:
+                if run.emit_run is not None:
                     now = asyncio.get_running_loop().time()
-                    run.tell(RunFinished(name, now, now - started, action, error))
-                    run.emit = run.tell = run.emit_item = (
+                    run.emit_run(RunFinished(name, now, now - started, action, error))
+                    run.emit = run.emit_run = run.emit_item = (
                         None  # they know it: avoid a reference cycle
                     )
             finally:

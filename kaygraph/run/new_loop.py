@@ -49,10 +49,10 @@ def run_in_new_loop(
                 RuntimeWarning,
                 stacklevel=3,
             )
-    from .beside import RunBeside
+    from .in_thread import RunInThread
 
-    beside: RunBeside[T] = RunBeside(run, grace, notebook, loop_factory, in_cell)
-    return beside.result(launch)
+    run_in_thread: RunInThread[T] = RunInThread(run, grace, notebook, loop_factory, in_cell)
+    return run_in_thread.result(launch)
 
 
 def _run_here(

@@ -117,7 +117,7 @@ class Pending(NamedTuple):
 
     event: Event
     context: Context
-    told: bool = False
+    is_reported: bool = False
 
 
 class Emit(Protocol):
@@ -171,10 +171,10 @@ def both(
     """Return what sends events to both; None if there is neither."""
     if first is None or second is None:
         return first or second
-    return partial(_told_both, first, second)
+    return partial(_report_both, first, second)
 
 
-def _told_both(
+def _report_both(
     first: Callable[[Event], None], second: Callable[[Event], None], event: Event
 ) -> None:
     first(event)
@@ -185,7 +185,7 @@ def _counts(observer: Observer) -> TypeGuard[CountsItems]:
     return isinstance(observer, CountsItems) and observer.counts_items
 
 
-def _hears_items(observer: Observer) -> bool:
+def _observes_items(observer: Observer) -> bool:
     """Whether an observer does not say ``items = False``; it may have items of another kind."""
     return getattr(observer, "items", True) is not False
 
@@ -201,33 +201,33 @@ class Observers:
 
     Attributes:
         counting: Those that count items, and need no event for each.
-        hears_items: Whether any receives the events of each item, or counts items.
+        observes_items: Whether any receives the events of each item, or counts items.
     """
 
     __slots__ = (
-        "_failures", "_is_asked", "_observers", "_of_items", "_pending", "_told", "counting",
-        "hears_items",
+        "_failures", "_is_asked", "_observers", "_of_items", "_pending", "_reported", "counting",
+        "observes_items",
     )  # fmt: skip
 
     def __init__(self, observers: Sequence[Observer]) -> None:
         self._observers = tuple(observers)
-        self._of_items = tuple([one for one in observers if _hears_items(one)])
+        self._of_items = tuple([one for one in observers if _observes_items(one)])
         self.counting = tuple([one for one in self._of_items if _counts(one)])
-        self.hears_items = bool(self._of_items)
+        self.observes_items = bool(self._of_items)
         self._failures: dict[int, int] = {}  # in a row, by the id of the observer
         self._pending: deque[Pending] = deque()  # from other threads, in the order they came
         self._is_asked = False  # the loop will deliver them
-        self._told: set[int] = set()  # those reported to the handler
+        self._reported: set[int] = set()  # those reported to the handler
 
     @property
     def of_items(self) -> Callable[[Event], None] | None:
         """What sends the events of items to those that want them; None if none does."""
-        return self._tell_of_item if len(self._of_items) > len(self.counting) else None
+        return self._call_for_item if len(self._of_items) > len(self.counting) else None
 
     def __call__(self, event: Event, /) -> None:
         if self._pending:
             self._catch_up()
-        self._tell(self._of_items if type(event) in OF_ITEMS else self._observers, event)
+        self._call(self._of_items if type(event) in OF_ITEMS else self._observers, event)
 
     def later(self, loop: asyncio.AbstractEventLoop, pending: Pending, /) -> None:
         """Send an event from another thread, before everything sent after it."""
@@ -242,18 +242,18 @@ class Observers:
     def _catch_up(self) -> None:
         self._is_asked = False
         while self._pending:
-            event, context, told = self._pending.popleft()
+            event, context, is_reported = self._pending.popleft()
             observers = self._of_items if type(event) in OF_ITEMS else self._observers
-            if told:
+            if is_reported:
                 observers = tuple([one for one in observers if not isinstance(one, Carries)])
-            context.run(self._tell, observers, event)
+            context.run(self._call, observers, event)
 
-    def _tell_of_item(self, event: Event) -> None:
+    def _call_for_item(self, event: Event) -> None:
         if self._pending:
             self._catch_up()
-        self._tell([one for one in self._of_items if not _counts(one)], event)
+        self._call([one for one in self._of_items if not _counts(one)], event)
 
-    def _tell(self, observers: Sequence[Observer], event: Event) -> None:
+    def _call(self, observers: Sequence[Observer], event: Event) -> None:
         observing = OBSERVING.set(True)
         try:
             for observer in observers:
@@ -269,8 +269,8 @@ class Observers:
 
     def _failed(self, observer: Observer, event: Event, error: BaseException) -> None:
         failures = self._failures[id(observer)] = self._failures.get(id(observer), 0) + 1
-        if id(observer) not in self._told:
-            self._told.add(id(observer))
+        if id(observer) not in self._reported:
+            self._reported.add(id(observer))
             message = f"observer {observer!r} failed at {type(event).__name__}"
         elif failures == MOST_IN_A_ROW:
             self._observers = tuple([one for one in self._observers if one is not observer])

@@ -145,8 +145,8 @@ def place_to_send(node: Any) -> Mapping[str, Any]:
     """Return what a call in another process receives about its place: see ``place_of``."""
     place = place_of(node)
     frame = FRAME.get(None)
-    if frame is not None and frame.run.hears:
-        carried = [one.carrier() for one in frame.run.hears if isinstance(one, Carries)]
+    if frame is not None and frame.run.observers:
+        carried = [one.carrier() for one in frame.run.observers if isinstance(one, Carries)]
         place = {**place, CARRIED: carried}
     if node.keyed or (frame is not None and frame.run.journal is not None):
         return {**place, HERE: here_of(node)}

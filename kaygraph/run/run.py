@@ -40,8 +40,8 @@ NAMING = Lock()
 NO_LOANS: Mapping[Hashable, Loan] = MappingProxyType({})
 
 
-class SideBySide:
-    """Counts what a run does concurrently, as in ``with run.beside:`` around tasks of its own."""
+class Concurrently:
+    """Counts concurrent work of a run, as in ``with run.concurrently:`` around its tasks."""
 
     __slots__ = ("_run",)
 
@@ -68,10 +68,10 @@ class Run:
     tap: "Tap | None" = None  # takes the results of one node
     journal: "Recorder | None" = None
     emit: Emit | None = None
-    tell: Emit | None = None  # of its start and end: not for all observers
+    emit_run: Emit | None = None  # of its start and end: not for all observers
     emit_item: Callable[[Event], None] | None = None  # observers of each item
     counting: tuple[CountsItems, ...] = ()  # observers that count items
-    hears_items = False  # there are observers of either kind
+    observes_items = False  # there are observers of either kind
     opened = False  # there is something to close
     # How to end the wait for an item of each source, and whether there is such a wait.
     sources: Mapping[Callable[[], None], Callable[[], object]] = MappingProxyType({})
@@ -99,7 +99,7 @@ class Run:
     entry: object = None  # the frame of the node that it was called on, inside another run
     loans: Mapping[Hashable, Loan] = NO_LOANS  # of the nodes inside whose calls it runs
     within: "dict[Run, None] | None" = None  # the runs inside it
-    hears: Sequence[Observer] = ()  # the observers of this run and of the outer ones
+    observers: Sequence[Observer] = ()  # the observers of this run and of the outer ones
     _id = ""
     _root: "Run | None" = None
     _joined_ended: "asyncio.Future[None] | None" = None
@@ -126,14 +126,14 @@ class Run:
         return self.inline and not self.side_by_side
 
     @property
-    def beside(self) -> SideBySide:
+    def concurrently(self) -> Concurrently:
         """A context manager to enter around concurrent tasks."""
-        return SideBySide(self)
+        return Concurrently(self)
 
     @cached_property
     def measures(self) -> bool:
         """Whether the cost of ``exec`` is measured: items are observed, on the machine's clock."""
-        return self.hears_items and not has_own_clock(asyncio.get_running_loop())
+        return self.observes_items and not has_own_clock(asyncio.get_running_loop())
 
     @property
     def id(self) -> str:
@@ -149,11 +149,11 @@ class Run:
     def observe(self, observers: Sequence[Observer]) -> None:
         """Send the run's events to the observers, in the order given."""
         if self.ambient or observers:
-            self._observers = self.hears = [*self.ambient, *observers]
+            self._observers = self.observers = [*self.ambient, *observers]
             self.watched = True
-            self.emit = self.tell = told = Observers(self._observers)
-            self.emit_item, self.counting = told.of_items, told.counting
-            self.hears_items = self.watches_items = told.hears_items
+            self.emit = self.emit_run = sender = Observers(self._observers)
+            self.emit_item, self.counting = sender.of_items, sender.counting
+            self.observes_items = self.watches_items = sender.observes_items
 
     # --- runs within runs -------------------------------------------------------------------------
 
@@ -165,22 +165,22 @@ class Run:
         self.around, self.shares = around, shares
         if shares:
             self._root = around.root
-        heard = around.hears
-        own = [one for one in self._observers if not any(one is other for other in heard)]
-        self.hears = (*heard, *own)
-        self.emit, self.tell = emit, None
-        self.hears_items = around.hears_items
-        far = emit if self.hears_items else None
+        outer = around.observers
+        own = [one for one in self._observers if not any(one is other for other in outer)]
+        self.observers = (*outer, *own)
+        self.emit, self.emit_run = emit, None
+        self.observes_items = around.observes_items
+        far = emit if self.observes_items else None
         self.emit_item, self.counting = (around.emit_item, around.counting) if near else (far, ())
         if own:
-            self.tell = told = Observers(own)
-            self.emit = told if emit is None else Both(emit, told)
-            self.emit_item = both(self.emit_item, told.of_items)
-            self.counting += told.counting
-            self.hears_items |= told.hears_items
+            self.emit_run = sender = Observers(own)
+            self.emit = sender if emit is None else Both(emit, sender)
+            self.emit_item = both(self.emit_item, sender.of_items)
+            self.counting += sender.counting
+            self.observes_items |= sender.observes_items
         if shares and self.journal is None:
             self.journal = around.journal
-        self.watches_items = self.watches_items or self.hears_items or self.journal is not None
+        self.watches_items = self.watches_items or self.observes_items or self.journal is not None
         self.watched = self.watched or self.emit is not None or self.journal is not None
 
     def enter(self) -> None:

@@ -14,10 +14,10 @@ from .place import PLACE, SENT
 from .run import Run
 
 # Takes an item, or None, and the value said about it; in any thread.
-Teller = Callable[[int | None, Any], None]
+Receiver = Callable[[int | None, Any], None]
 
 # Where the context of a run is not available: receives the values said there, if observed.
-TELLER: ContextVar[Teller | None] = ContextVar("kaygraph_teller", default=None)
+RECEIVER: ContextVar[Receiver | None] = ContextVar("kaygraph_receiver", default=None)
 
 
 def say(node: Any, value: Any) -> None:
@@ -26,11 +26,11 @@ def say(node: Any, value: Any) -> None:
     if frame is None:
         return
     if frame.run.emit is None:
-        tell = TELLER.get()
-        if tell is not None:
+        receive = RECEIVER.get()
+        if receive is not None:
             sent_node, place = SENT.get((None, {}))
             if _is(node, sent_node):
-                tell(place.get("item"), value)
+                receive(place.get("item"), value)
         return
     here, item = PLACE.get(), None
     if here is not None and here.slot is not None and _is(node, here.node):
@@ -53,17 +53,17 @@ def say(node: Any, value: Any) -> None:
         emit.later(loop, Pending(said, copy_context()))
 
 
-def teller_of(node: Any, frame: Frame) -> Teller | None:
+def receiver_of(node: Any, frame: Frame) -> Receiver | None:
     """Return the receiver of what a node's ``exec`` says elsewhere; None without observers."""
     emit = frame.run.emit
     if emit is None:
         return None
     loop, name, context = asyncio.get_running_loop(), frame.name_of(node), copy_context()
 
-    def tell(item: int | None, value: Any) -> None:
+    def receive(item: int | None, value: Any) -> None:
         emit.later(loop, Pending(Said(name, loop.time(), item, value), context.copy()))
 
-    return tell
+    return receive
 
 
 def _is(node: Any, known: Any) -> bool:

@@ -232,7 +232,7 @@ class Signals:
             # At once, since code that blocks the loop may be followed by another node or item.
             self._run.halt()
             self._call(self._run.drain)
-            self._tell(frame)
+            self._announce(frame)
             self._ending = threading.Thread(target=self._end, name="kaygraph-ending", daemon=True)
             self._ending.start()
         elif count == 2:
@@ -304,7 +304,7 @@ class Signals:
 
     # --- messages to a person ------------------------------------------------------------------
 
-    def _tell(self, frame: FrameType | None) -> None:
+    def _announce(self, frame: FrameType | None) -> None:
         """Say what happens now, and what a second signal does."""
         if threading.get_ident() != self._main:
             frame = frame_of(self._main)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .._public import load
 from .._validation import check_limit
 from ..aio.cancelling import cancel
-from ..aio.stopped import tell
+from ..aio.stopped import explain
 from ..aio.tasks import outlast
 from ..aio.tracebacks import trim
 from ..errors import DeadlineExceededError
@@ -137,7 +137,7 @@ class RunTask:
                 f"the work in flight was not done within grace={self._grace:g} s, and was cancelled"
             )
             try:
-                raise late from tell(late, error)
+                raise late from explain(late, error)
             finally:
                 del late  # it holds this frame: avoid a reference cycle
         finally:

@@ -135,7 +135,7 @@ class Pipeline(BaseNode[Any, list[Any] | None], Streaming[Any]):
         frame = frame.derive(scope=scope)
         context = FRAME.set(frame)  # for hooks that ask for their name; the workers' tasks copy it
         try:
-            with frame.run.beside:
+            with frame.run.concurrently:
                 return await self._run_stages(shared, frame, last)
         finally:
             FRAME.reset(context)

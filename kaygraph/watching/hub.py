@@ -92,20 +92,20 @@ class Hub:
             self._last = self.shown.snapshot()
             self.shown.over = True
             self._take(self._last)
-            self._tell()  # even if nothing is new
+            self._notify()  # even if nothing is new
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
         """Yield what a reader is sent: everything, then changes; it ends with the run."""
-        told = -2
+        sent = -2
         self.readers += 1
         try:
             if self._looking is None and not self.over:
                 self._looking = asyncio.get_running_loop().create_task(self._keep_looking())
             await self._look(first=True)
             while True:
-                if told != self._number:
-                    message = self._change if told == self._number - 1 else self._whole()
-                    told = self._number
+                if sent != self._number:
+                    message = self._change if sent == self._number - 1 else self._whole()
+                    sent = self._number
                     yield message
                 elif self.over:
                     yield b"event: end\ndata: {}\n\n"
@@ -149,11 +149,11 @@ class Hub:
         if change is not None:
             self._number += 1
             self._change, self._all = _message(change), b""
-            self._tell()
+            self._notify()
 
-    def _tell(self) -> None:
-        told, self._next = self._next, asyncio.Event()
-        told.set()
+    def _notify(self) -> None:
+        changed, self._next = self._next, asyncio.Event()
+        changed.set()
 
     def _whole(self) -> bytes:
         if not self._all:

@@ -64,8 +64,8 @@ class Recorded:
 
     async def _answer(self, request: web.Request) -> web.Response:
         try:
-            told = await request.json()
-            name, value = told["name"], told["value"]
+            answer = await request.json()
+            name, value = answer["name"], answer["value"]
             if not isinstance(name, str):
                 raise TypeError
         except (ValueError, TypeError, LookupError, RecursionError, web.RequestPayloadError):
@@ -130,5 +130,5 @@ def _shown(ask: Any) -> str | None:
     """Return the question as text."""
     if ask is None:
         return None
-    told = ask if isinstance(ask, str) else json.dumps(ask, indent=1, ensure_ascii=False)
-    return clean(told, LONGEST_QUESTION)
+    question = ask if isinstance(ask, str) else json.dumps(ask, indent=1, ensure_ascii=False)
+    return clean(question, LONGEST_QUESTION)

@@ -95,22 +95,22 @@ class View:
         nodes = {node.name: node for node in snapshot.nodes}
         changed = [node for node in snapshot.nodes if node != self._nodes.get(node.name)]
         self._nodes = nodes
-        told: dict[str, Any] = {}
+        changes: dict[str, Any] = {}
         if changed:
-            told["nodes"] = {clean(node.name): _node(node) for node in changed}
-            self._point(snapshot, told)
-            self._load(changed, snapshot, told)
+            changes["nodes"] = {clean(node.name): _node(node) for node in changed}
+            self._point(snapshot, changes)
+            self._load(changed, snapshot, changes)
         for name in _SECTIONS:
             if before is None or getattr(before, name) != getattr(snapshot, name):
-                told[name] = plain(_most(getattr(snapshot, name)))
+                changes[name] = plain(_most(getattr(snapshot, name)))
         if before is None or before.waits != snapshot.waits:
-            told["waits"] = _waits(snapshot.waits)
-            told["more_waits"] = max(0, len(snapshot.waits) - MOST_WAITS)
-        self._told_of_records(told)
+            changes["waits"] = _waits(snapshot.waits)
+            changes["more_waits"] = max(0, len(snapshot.waits) - MOST_WAITS)
+        self._add_records(changes)
         if before is None or (before.state, before.error) != (snapshot.state, snapshot.error):
-            told["state"] = snapshot.state
-            told["error"] = None if snapshot.error is None else clean(snapshot.error)
-        return {**self._head(), **told} if told else None
+            changes["state"] = snapshot.state
+            changes["error"] = None if snapshot.error is None else clean(snapshot.error)
+        return {**self._head(), **changes} if changes else None
 
     def all(self) -> dict[str, Any]:
         """Return everything that is known."""
@@ -141,17 +141,17 @@ class View:
         seconds = snapshot.seconds
         return {"at": snapshot.at, "seconds": None if seconds is None else round(seconds, 3)}
 
-    def _point(self, snapshot: RunSnapshot, told: dict[str, Any]) -> None:
+    def _point(self, snapshot: RunSnapshot, changes: dict[str, Any]) -> None:
         if snapshot.seconds is None:
             return
         point = (round(snapshot.seconds, 3), sum(map(done, snapshot.nodes)))
         self.points.append(point)
-        told["points"] = [point]
+        changes["points"] = [point]
         if len(self.points) > MOST_POINTS:
             del self.points[1::2]
 
     def _load(
-        self, changed: Sequence[NodeSnapshot], snapshot: RunSnapshot, told: dict[str, Any]
+        self, changed: Sequence[NodeSnapshot], snapshot: RunSnapshot, changes: dict[str, Any]
     ) -> None:
         if snapshot.seconds is None:
             return
@@ -169,21 +169,21 @@ class View:
             if len(loads) > MOST_LOADS:
                 del loads[1::2]
         if new:
-            told["loads"] = new
+            changes["loads"] = new
 
-    def _told_of_records(self, told: dict[str, Any]) -> None:
+    def _add_records(self, changes: dict[str, Any]) -> None:
         spans = {}
         for name, activity in tuple(self._records.activity.items()):
             if self._versions.get(name) != activity.version:
                 self._versions[name] = activity.version
                 spans[clean(name)] = list(activity.spans)
         if spans:
-            told["spans"] = spans
+            changes["spans"] = spans
         errors = self._records.errors(self._last_error)
         if errors:
             self._last_error = errors[-1]["number"]
-            told["errors"] = errors
-            told["failed"] = self._records.failed
+            changes["errors"] = errors
+            changes["failed"] = self._records.failed
 
 
 def _most(found: Sequence[Any]) -> Iterable[Any]:

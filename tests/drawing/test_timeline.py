@@ -16,9 +16,9 @@ def track(*work: float, workers: int = 1, **others: list[bool]) -> Track:
     return Track(workers, work, [float(one) for one in paused], failed, retried)
 
 
-def row(*tracks: Track, name: str = "Fetch", told: str = "3 items", line: list[float] = []) -> Row:  # noqa: B006
+def row(*tracks: Track, name: str = "Fetch", note: str = "3 items", line: list[float] = []) -> Row:  # noqa: B006
     bins = len(tracks[0].work) if tracks else 4
-    return Row(name, told, [True] * bins, tracks, line, len(tracks))
+    return Row(name, note, [True] * bins, tracks, line, len(tracks))
 
 
 def drawn(*rows: Row, seconds: float = 4.0, standalone: bool = True) -> ElementTree.Element:
@@ -120,7 +120,7 @@ def test_bars_stretch_and_texts_do_not() -> None:
 def test_names_cannot_break_the_drawing() -> None:
     """Nor can what is said of them; long ones are cut, and whole in the tooltip."""
     name = "<script>" + 40 * "long "
-    drawing = drawn(row(track(1, 1, 1, 1), name=name, told="<b>"))
+    drawing = drawn(row(track(1, 1, 1, 1), name=name, note="<b>"))
     (group,) = [one for one in drawing.iter(f"{SPACE}g") if one.get("class") == "kaygraph-row"]
     title = group.find(f"{SPACE}title")
     assert group.get("data-node") == name

@@ -182,7 +182,7 @@ async def test_pauses_between_attempts_are_no_work() -> None:
     assert by_second(report, track.work) == [1, 0, 0, 1]
     assert by_second(report, track.paused) == [0, 1, 1, 0]
     assert [sum(track.retried), sum(track.failed)] == [1, 0]
-    assert row(report, "Fails").told == "1 item, 1 retried"
+    assert row(report, "Fails").note == "1 item, 1 retried"
 
 
 async def test_pauses_of_many_workers() -> None:
@@ -247,7 +247,7 @@ async def test_stages_have_their_shares() -> None:
     report = await watched(Pipeline(Items(), Slow(), name="Flow"))
     slow = row(report, "Flow/Slow")
     assert slow.shares is not None
-    assert slow.told.startswith("busy ")
+    assert slow.note.startswith("busy ")
     assert by_second(report, slow.under_way) == [1] * 5
 
 

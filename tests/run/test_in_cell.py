@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from kaygraph import Graph, Node, ParallelBatchNode
-from kaygraph.run.in_cell import heard, in_kernel, shown_in_cell
+from kaygraph.run.in_cell import in_kernel, responsive, shown_in_cell
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def test_outside_of_a_kernel_a_run_is_as_it_was(monkeypatch: pytest.MonkeyPatch)
         ipython = SimpleNamespace(get_ipython=lambda shell=shell: shell)
         monkeypatch.setitem(sys.modules, "IPython", ipython)
         assert not in_kernel()
-        assert heard(work) is work
+        assert responsive(work) is work
         assert shown_in_cell((), False) is None
 
 

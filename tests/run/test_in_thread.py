@@ -90,7 +90,7 @@ def cell(node: Any, shared: Any, grace: float = 1000, presses: int = 1) -> Keybo
     lines: list[str] = []
     told = threading.Event()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("kaygraph.run.beside.write", tell)
+        patch.setattr("kaygraph.run.in_thread.write", tell)
         error = asyncio.run(kernel())
     assert lines == [f"stopping: 4 in flight, {grace:g} s at most; once more to stop now"]
     return error

@@ -21,13 +21,13 @@ LOOK_S = 0.1  # how long a signal may go unnoticed
 START_S = 1.0  # after this, a thread whose start was interrupted no longer starts
 
 
-class RunBeside(Generic[T]):
+class RunInThread(Generic[T]):
     """A run in its own thread and on its own loop, for which this thread waits.
 
     Args:
         run: The run.
         grace: Seconds for the work in flight after an interrupt; None: as long as it takes.
-        tells: Whether to print what an interrupt does.
+        announces: Whether to print what an interrupt does.
         loop_factory: Makes the loop; None: the event-loop policy does.
         in_cell: Shows the run while it goes on.
     """
@@ -36,11 +36,11 @@ class RunBeside(Generic[T]):
         self,
         run: Run,
         grace: float | None,
-        tells: bool,
+        announces: bool,
         loop_factory: LoopFactory | None,
         in_cell: InCell | None = None,
     ) -> None:
-        self._run, self._grace, self._tells = run, grace, tells
+        self._run, self._grace, self._announces = run, grace, announces
         self._loop_factory, self._in_cell = loop_factory, in_cell
         self._loop: asyncio.AbstractEventLoop | None = None
         self._task: asyncio.Task[Any] | None = None
@@ -128,7 +128,7 @@ class RunBeside(Generic[T]):
         try:
             run.halt()
             self._call(run.drain)
-            if self._tells:
+            if self._announces:
                 frame = None if self._thread is None else frame_of(self._thread)
                 write(stopping(in_flight(self._loop, frame), self._grace))
             if not self._wait(self._grace):
