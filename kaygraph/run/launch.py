@@ -345,9 +345,8 @@ async def launched(
                 if run.emit_run is not None:
                     now = asyncio.get_running_loop().time()
                     run.emit_run(RunFinished(name, now, now - started, action, error))
-                    run.emit = run.emit_run = run.emit_item = (
-                        None  # they know it: avoid a reference cycle
-                    )
+                    # They know it: avoid a reference cycle.
+                    run.emit = run.emit_run = run.emit_item = None
             finally:
                 run.task = None  # no more runs join it
                 FRAME.reset(reset)

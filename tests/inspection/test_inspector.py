@@ -259,6 +259,6 @@ def test_a_hook_may_look_at_its_own_run() -> None:
 async def test_a_run_that_has_not_begun_says_so() -> None:
     """``launch`` returns before the loop has had a turn."""
     run = Graph(First()).launch({})
-    assert run.explain() == "the run has not begun yet."
+    assert run.explain() == "the run has not started yet."
     await run
     assert run.explain() == "Graph: the run has ended."
