@@ -174,7 +174,7 @@ SHARED = "is called with \\(shared\\): write 'def prep\\(self, shared\\)'"
 @pytest.mark.parametrize(
     ("base", "hooks", "told"),
     [
-        (Node, {"prep": lambda: 1}, rf"Mine.prep takes \(\), and {SHARED}"),
+        (Node, {"prep": lambda: 1}, rf"Mine.prep takes \(\), but {SHARED}"),
         (Node, {"prep": lambda self, shared, more: 1}, SHARED),
         (Graph, {"prep": lambda self: 1}, SHARED),
         (Node, {"exec": lambda self: 1}, r"'def exec\(self, prep_res\)'"),
