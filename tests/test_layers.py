@@ -202,11 +202,12 @@ def test_modules_of_a_package_point_one_way(package: str) -> None:
 
 # What named tuples show.
 SHOWN = {"_asdict", "_field_defaults", "_fields", "_replace"}
-# Of the standard library's objects: handles of asyncio.
+# Of others' objects: handles of asyncio, tests of pytest.
 FOREIGN = {
     "handle._callback",
     "handle._cancelled",
     "handle._run",
+    "item._request",
     "os._exit",
     "ready[0]._cancelled",
 }
