@@ -1,6 +1,6 @@
-"""The demonstration: five parallel workflows, by name, by free text, or in a prompt.
+"""The demonstration: five parallel workflows, by name, by free text, or at a prompt.
 
-Exit codes: 0 the run worked, 1 it failed, 2 the command was wrong, 130 or 143 interrupted.
+Exit codes: 0 success, 1 failure, 2 wrong command, 130 or 143 interrupted.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from examples.workflow import MAX_WORKERS, NAMES, PATTERNS
 PROGRAM = "python main.py"
 
 BEGIN = f"""\
-ways to begin:
+ways to start:
   an example    {PROGRAM} --example validation
                 (or {", ".join(NAMES[1:])}, all)
   the patterns  {PROGRAM} --example patterns
@@ -24,18 +24,17 @@ ways to begin:
                 {PROGRAM} "validate people.csv and save to out.jsonl"
   a prompt      {PROGRAM} --interactive
 
-KAYGRAPH_LLM_URL names a language model that reads free text, such as
-http://127.0.0.1:8080/v1 (see examples/planner.py); without it, and whenever it
-fails, the words of the text decide
+KAYGRAPH_LLM_URL names a language model that interprets free text, such as
+http://127.0.0.1:8080/v1 (see examples/planner.py); without it, or if it fails,
+keywords decide
 
-exit codes: 0 the run worked, 1 it failed, 2 the command was wrong,
-130 or 143 it was interrupted
+exit codes: 0 success, 1 failure, 2 wrong command, 130 or 143 interrupted
 """
 NEEDED = ("aiohttp", "anyio", "structlog", "rich", "prompt_toolkit")
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser that says what is wrong in one line."""
+    """A parser that reports mistakes in one line."""
 
     def error(self, message: str) -> NoReturn:
         raise SystemExit(_wrong(message))
@@ -47,14 +46,14 @@ def _wrong(message: str) -> int:
 
 
 def example(name: str) -> list[str]:
-    """Return the names of the examples that ``--example`` asks for."""
+    """Return the names of the examples that ``--example`` selects."""
     if name == "all":
         return list(NAMES)
     known = (*NAMES, "all", "patterns", *PATTERNS)
     if name not in known:
         raise argparse.ArgumentTypeError(
             f"there is no example {name!r}.{did_you_mean(name.lower(), known)} "
-            f"Type one of: {', '.join(known[: len(NAMES) + 2])}, or a file of examples/patterns"
+            f"Type one of: {', '.join(known[: len(NAMES) + 2])}, or a file in examples/patterns"
         )
     return [name]
 
@@ -70,7 +69,7 @@ def limit(text: str) -> int:
 
 
 def port(text: str) -> int:
-    """Return the port of a page; 0 is any that is free."""
+    """Return the port of a page; 0 means any free one."""
     return _whole(text, 0, 65535)
 
 
@@ -83,7 +82,7 @@ def _whole(text: str, low: int, high: int) -> int:
     try:
         number = int(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"a whole number is needed, got {text!r}") from None
+        raise argparse.ArgumentTypeError(f"must be a whole number, got {text!r}") from None
     if not low <= number <= high:
         raise argparse.ArgumentTypeError(f"must be from {low} to {high}, got {number}")
     return number
@@ -100,45 +99,45 @@ def make_parser() -> Parser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
-    add("text", nargs="*", help="what to do, in plain words; may hold JSON, e-mail addresses, "
+    add("text", nargs="*", help="what to do, in plain words; may contain JSON, e-mail addresses, "
         "the name of a file")  # fmt: skip
     add("--example", metavar="NAME", type=example, help=f"{', '.join(NAMES)}, all or patterns")
     add("--interactive", action="store_true", help="a prompt that takes commands and free text")
-    add("--workers", metavar="N", type=workers, help="how many work at once")
-    add("--input", metavar="FILE", help="records: JSON, JSON lines or CSV, - is standard input; "
+    add("--workers", metavar="N", type=workers, help="how many items to process at once")
+    add("--input", metavar="FILE", help="records as JSON, JSON lines or CSV; - for standard input; "
         "for batch and mapreduce a file, a directory or a glob")  # fmt: skip
-    add("--output", metavar="FILE", type=Path, help="write the results here as JSON lines "
-        "(pipeline: an SQLite database if FILE ends in .db)")  # fmt: skip
+    add("--output", metavar="FILE", type=Path, help="write the results as JSON lines "
+        "(pipeline: to a SQLite database if FILE ends in .db)")  # fmt: skip
     add(
         "--json",
         action="store_true",
-        help="JSON lines on standard output, the rest on standard error",
+        help="print JSON lines on standard output, the rest on standard error",
     )
-    add("--seed", metavar="N", type=seed, default=7, help="of the bundled service (default 7)")
-    add("--journal", metavar="FILE", help="record the run there; typed again, it goes on where it "
+    add("--seed", metavar="N", type=seed, default=7, help="seed of the service; by default, 7")
+    add("--journal", metavar="FILE", help="record the run; the same command resumes it where it "
         "was killed")  # fmt: skip
-    add("--services", metavar="URL", help="use the service that runs there, not a bundled one")
+    add("--services", metavar="URL", help="use the service at URL instead of the bundled one")
     add(
         "--limit",
         metavar="N",
         type=limit,
         help="how many files (batch, mapreduce) or records (pipeline)",
     )
-    add("--run-in", metavar="PLACE", choices=("thread", "process", "dask"), help="thread, process "
-        "or dask, a cluster that it starts (batch, mapreduce)")  # fmt: skip
+    add("--run-in", metavar="PLACE", choices=("thread", "process", "dask"), help="run in threads, "
+        "processes or a local Dask cluster (batch, mapreduce)")  # fmt: skip
     add("--mapper", metavar="MODULE:FUNCTION", help="your own map function (mapreduce)")
     add("--reducer", metavar="MODULE:FUNCTION", help="your own reduce function (mapreduce)")
-    add("--progress", action="store_true", help="show how far each node is (in a terminal: always)")
+    add("--progress", action="store_true", help="show the progress; by default in a terminal")
     add("--watch", metavar="PORT", nargs="?", const=0, type=port, help="show the run in the "
-        "browser; in a terminal the page stays until Ctrl-C")  # fmt: skip
-    add("-v", "--verbose", action="store_true", help="a line per event on standard error")
+        "browser; in a terminal, the page stays open until Ctrl-C")  # fmt: skip
+    add("-v", "--verbose", action="store_true", help="print a line per event on standard error")
     return parser
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
-    """Parse the command line; a wrong one ends in SystemExit(2) after one clear line."""
+    """Parse the command line; mistakes end in SystemExit(2) after one clear line."""
     parser = make_parser()
-    # A text behind --watch is no port of it.
+    # A text after --watch is not its port.
     words = [
         "--watch=0" if word == "--watch" and not following.isdecimal() else word
         for word, following in zip(argv, [*argv[1:], ""], strict=True)
@@ -151,7 +150,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
         parser.error(f"there is no option {name}.{hint}")
     ways = [bool(arguments.example), arguments.interactive, bool(arguments.text)]
     if sum(ways) > 1:
-        parser.error("one way at a time: --example, --interactive or a free text")
+        parser.error("use only one of --example, --interactive and free text")
     return arguments
 
 
@@ -159,7 +158,7 @@ def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
     argv = sys.argv[1:] if argv is None else argv
     for stream in ("stdout", "stderr"):
-        if getattr(sys, stream) is None:  # the caller has closed it
+        if getattr(sys, stream) is None:  # the caller closed it
             setattr(sys, stream, open(os.devnull, "w"))  # noqa: SIM115 - until the process ends
     try:
         if not argv:
@@ -169,7 +168,7 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt as interrupt:
         print("; ".join(getattr(interrupt, "__notes__", ["interrupted"])), file=sys.stderr)
         return getattr(interrupt, "code", 130)
-    except BrokenPipeError:  # whoever read our output has had enough
+    except BrokenPipeError:  # the reader of our output has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:

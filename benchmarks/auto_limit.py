@@ -1,4 +1,4 @@
-"""``max_workers="auto"`` against services with a known knee: what it finds, and how soon."""
+"""``max_workers="auto"`` against services with a known knee: the limit it finds, and how soon."""
 
 import asyncio
 import random
@@ -21,16 +21,16 @@ Call = Callable[[], Awaitable[None]]
 Limit = int | Literal["auto"]
 
 
-class Refused(Exception):  # noqa: N818 - a status, as a service tells it
+class Refused(Exception):  # noqa: N818 - a status, as a service reports it
     """There are too many calls."""
 
     status = 429
 
 
 class Queueing:
-    """A service that works on ``knee`` calls at once, for ``latency`` seconds each; others wait.
+    """A service that processes ``knee`` calls at once, for ``latency`` seconds each; others wait.
 
-    What a call takes varies by 30 % to either side, evenly.
+    The duration of a call varies uniformly by 30 % in both directions.
     """
 
     def __init__(self, knee: int, latency: float) -> None:
@@ -72,14 +72,14 @@ class Queueing:
 
 
 class Congested(Queueing):
-    """Each call beyond the knee makes the work on all of them 1 % slower."""
+    """Each call beyond the knee slows down all of them by 1 %."""
 
     def slowdown(self) -> float:
         return float(1.01 ** max(0, self.inside - self.knee))
 
 
 class Refusing(Queueing):
-    """A call beyond the knee is refused, in a tenth of the time of one that is served."""
+    """A call beyond the knee is refused, in a tenth of the time of a served one."""
 
     async def enter(self) -> None:
         if self.working >= self.knee:
@@ -117,7 +117,7 @@ def within(times: Sequence[float], start: float, end: float) -> int:
 
 
 class Trace:
-    """What a run of calls came to. Times are in seconds from its start."""
+    """The results of a run of calls. Times are in seconds from its start."""
 
     def __init__(self, started: float, node: Calls, limits: Sequence[LimitChanged]) -> None:
         self.served = [at - started for at in node.served]
@@ -125,7 +125,7 @@ class Trace:
         self.limits = [(event.at - started, event.limit) for event in limits]
 
     def rate(self, start: float, end: float) -> float:
-        """Return the calls served a second."""
+        """Return the calls served per second."""
         return within(self.served, start, end) / (end - start)
 
     def back(self, start: float, end: float, rate: float, latency: float) -> float | None:
@@ -151,7 +151,7 @@ class Trace:
 
 
 async def drive(call: Call, seconds: float, max_workers: Limit) -> Trace:
-    """Call as often as the limit allows, for so long."""
+    """Call as often as the limit allows, for a number of seconds."""
     started, limits = asyncio.get_running_loop().time(), list[LimitChanged]()
 
     def note(event: Event, /) -> None:
@@ -166,7 +166,7 @@ async def drive(call: Call, seconds: float, max_workers: Limit) -> Trace:
 async def best_fixed(
     service: Queueing, call: Call, rounds: int, factors: Sequence[float]
 ) -> tuple[float, int]:
-    """Return the most calls served a second at any of some fixed limits, and that limit."""
+    """Return the most calls served per second at any of some fixed limits, and that limit."""
     found, warm = [], 5 * service.latency
     for limit in sorted({max(1, ceil(service.knee * factor)) for factor in factors}):
         trace = await drive(call, warm + rounds * service.latency, limit)
@@ -182,10 +182,10 @@ async def measure(
     rounds: int,
     factors: Sequence[float],
 ) -> tuple[float, dict[str, Any]]:
-    """Return the throughput with the limit that finds itself, over that with the best fixed one.
+    """Return the throughput with the automatic limit, divided by that with the best fixed one.
 
-    That is once it has found it; how soon it does, and what it does as the knee moves, stands
-    beside it.
+    It is measured after the limit has been found; how soon that is, and how it follows the knee, is
+    reported, too.
 
     The knee falls to a third and rises again. ``phases`` and ``rounds`` are in latencies of the
     service: with the whole knee, a third of it, and the whole again; and with each fixed limit.

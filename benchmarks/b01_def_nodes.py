@@ -1,4 +1,4 @@
-"""Nodes that are written ``def``, under ``run()``: one in a long run, and ten in a short one."""
+"""``def`` nodes under ``run()``: one in a long run, and ten in a short one."""
 
 import importlib
 from collections.abc import Iterator
@@ -89,7 +89,7 @@ def loop(operations: int) -> Case:
 
 
 def line(operations: int) -> Case:
-    """One operation is a run of ten nodes in a line, with all that begins and ends it."""
+    """One operation is a run of ten nodes in a line, including its start and end."""
     hooks = [Counts() for _ in range(LENGTH)]
     nodes = [Counts() for _ in range(LENGTH)]
     chain: Any = nodes[0]

@@ -1,4 +1,4 @@
-"""What an item pays for what is asked of it: retries, time limits, rates, caps, a report."""
+"""What an item costs with retries, time limits, rates, caps or a report."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -14,7 +14,7 @@ Make = Callable[[type[Items]], Graph]
 
 
 def unlimited() -> RateLimit:
-    """Return a rate that nothing has to wait for."""
+    """Return a rate that never has to wait."""
     return RateLimit(1e9, per=1)
 
 
@@ -61,7 +61,7 @@ def pair(
     make: Make,
     reported: bool = False,
 ) -> Iterator[Case]:
-    """Compare plain items with those of which more is asked: that do nothing, and that suspend."""
+    """Compare plain items with those that have more settings: without and with a suspension."""
     yield more(count, name, f"{what}: items that do nothing", target, make, Items, reported)
     what = f"{what}: items that suspend once"
     yield more(count, f"{name}-suspends", what, suspending, make, Suspended, reported)

@@ -65,7 +65,7 @@ class Waits(AsyncNode):
 
 
 def writing(operations: int, width: int, keys: int, name: str) -> Case:
-    """Branches that wait once and write one key each, into a store with so many keys already.
+    """Branches that wait once and write one key each, into a store with a number of keys.
 
     As graphs run again and again, the first walk, in which writes are checked, is not measured.
     """

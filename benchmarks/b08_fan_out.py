@@ -113,7 +113,7 @@ def sleepers(operations: int) -> tuple[float, dict[str, Any]]:
 
 
 def memory(name: str, operations: int, target: float) -> Figure:
-    """What a batch adds to the resident memory, in a process of its own (Linux only)."""
+    """What a batch adds to the resident memory, in its own process (Linux only)."""
     return Figure(
         name=name,
         what=f"what a batch of {operations:,} items adds, results included",

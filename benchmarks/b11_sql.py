@@ -15,7 +15,7 @@ from benchmarks.harness import Case
 from kaygraph import BatchNode, Pipeline
 from kaygraph.nodes import SQLRead, SQLWrite, WriteJSONLines
 
-TOGETHER = 500  # rows in a transaction, as SQLWrite has them
+TOGETHER = 500  # rows in a transaction, as in SQLWrite
 TABLE = "CREATE TABLE kaygraph_people (id INTEGER PRIMARY KEY, name TEXT, city TEXT, price FLOAT)"
 INSERT = "INSERT INTO kaygraph_people VALUES (:id, :name, :city, :price)"
 POSTGRES_INSERT = "INSERT INTO kaygraph_people VALUES (%(id)s, %(name)s, %(city)s, %(price)s)"
@@ -26,7 +26,7 @@ files = numbers()
 
 
 def cases(size: int) -> Iterator[Case]:
-    """Yield the cases; those of PostgreSQL where KAYGRAPH_TEST_POSTGRES names a server."""
+    """Yield the cases; those of PostgreSQL if KAYGRAPH_TEST_POSTGRES names a server."""
     count = 100_000 // size
     yield from writing(count)
     yield from reading(count)
@@ -68,7 +68,7 @@ def opened(path: Path) -> sqlite3.Connection:
 
 
 class Listed(BatchNode[Any, Any]):
-    """A source of rows that are there."""
+    """A source of existing rows."""
 
     def __init__(self, rows: list[Any]) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""B12: small JSON over HTTP, from a server in a process of its own: what the client's costs."""
+"""B12: small JSON over HTTP, from a server in its own process: what the client costs."""
 
 import asyncio
 import atexit
@@ -40,7 +40,7 @@ def serve(answer: Connection) -> None:
 
 @cache
 def address() -> str:
-    """Start the server when it is first needed, and return its address."""
+    """Start the server on first use, and return its address."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     server = context.Process(target=serve, args=(theirs,), daemon=True)
@@ -54,7 +54,7 @@ def check(answers: list[Any]) -> None:
 
 
 async def by_hand(numbers: range) -> None:
-    """One session and as many tasks as there are requests at once, which share an iterator."""
+    """One session and as many tasks as requests at once, which share an iterator."""
     url, answers, rest = address(), [None] * len(numbers), iter(numbers)
     timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
 
@@ -91,7 +91,7 @@ async def sessions_by_hand(numbers: range) -> None:
 
 
 async def rest_node(numbers: range) -> None:
-    """A run for each request, which opens a session of its own."""
+    """A run for each request, each with its own session."""
     node = RESTNode(address(), "{number}", result="data", reads="number", writes="answer")
     answers = []
     for number in numbers:

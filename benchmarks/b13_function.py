@@ -1,4 +1,4 @@
-"""What B13 computes, in a module that imports nothing: that is all that a Pool has to import."""
+"""What B13 computes, in a module without imports: a Pool has to import nothing else."""
 
 
 def backwards(item: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""The nodes of B13, in a module that imports no more than they need: processes import it too."""
+"""The nodes of B13, in a module that imports no more than they need: processes import it, too."""
 
 import time
 from typing import Any

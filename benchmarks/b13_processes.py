@@ -1,6 +1,6 @@
 """B13: items of a kilobyte in worker processes, against ``multiprocessing.Pool.map``.
 
-By wall clock, since the work is done elsewhere. Both start fresh interpreters.
+By wall clock, since other processes do the work. Both start fresh interpreters.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ CONTEXT = multiprocessing.get_context("spawn")
 
 
 def cases(size: int) -> Iterator[Benchmark]:
-    # As an installed package is: its processes are not to compile it each time.
+    # Like an installed package: its processes should not compile it each time.
     compileall.compile_dir(str(Path(kaygraph.__file__).parent), quiet=1)
     items = [bytes([number % 256]) * 1_000 for number in range(2_000 // size)]
     large = [bytes([number % 256]) * 1_000_000 for number in range(100 // size)]
@@ -56,7 +56,7 @@ async def graph(items: list[bytes]) -> None:
 
 
 def started(items: list[bytes]) -> tuple[float, dict[str, Any]]:
-    """Return the median ratio of runs in which the processes have been started before."""
+    """Return the median ratio of runs whose processes were started before."""
     expected = [item[::-1] for item in items]
     start, backward = Starts(), Backwards()
     start >> backward

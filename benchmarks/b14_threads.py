@@ -28,7 +28,7 @@ class InThreads(ParallelBatchNode[int, int]):
 
 
 class WithTimeout(InThreads):
-    """Each item is asked for when a thread is free for it: its time counts from there."""
+    """Each item is requested when a thread is free for it: its time counts from there."""
 
     timeout = 5
 

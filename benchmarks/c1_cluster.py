@@ -1,7 +1,7 @@
 """C1 to C4: items on a cluster of two processes, against ``client.map`` and ``gather`` there.
 
-The figure is how many times the throughput is. By wall clock, since the work is done elsewhere.
-Both clients are connected anew for each round, ours by the run.
+The figure is the ratio of throughputs. By wall clock, since other processes do the work.
+Both clients are reconnected for each round, ours by the run.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ ROUNDS = 3
 
 
 class Sleeps(ParallelBatchNode[Any, Any]):
-    """Takes so many seconds for each of so many items."""
+    """Takes a number of seconds for each of a number of items."""
 
     def __init__(self, items: int, seconds: float, **settings: Any) -> None:
         super().__init__(**settings)
@@ -60,7 +60,7 @@ def cases(size: int) -> Iterator[Benchmark]:
 
 
 def throughput(items: int, seconds: float) -> tuple[float, dict[str, Any]]:
-    """Return how many times the throughput of ``client.map`` a graph has."""
+    """Return the throughput of a graph, divided by that of ``client.map``."""
     from distributed import Client, LocalCluster
 
     from kaygraph.executors.dask import Dask

@@ -1,4 +1,4 @@
-"""D1–D5: what it costs that a run is recorded, and that it is replayed."""
+"""D1–D5: what recording and replaying a run costs."""
 
 import asyncio
 import itertools
@@ -102,7 +102,7 @@ def cases(size: int) -> Iterator[Benchmark]:
     folder = tempfile.TemporaryDirectory(prefix="kaygraph-")
 
     def at(name: str) -> Path:
-        return Path(folder.name) / name  # it is removed with the last that knows it
+        return Path(folder.name) / name  # removed with the last reference
 
     items = 20_000 // size
     graph = Graph(Fetch(items), name="crawl")
@@ -169,7 +169,7 @@ def cases(size: int) -> Iterator[Benchmark]:
         journal = Journal(at("replay.db"), run="first")
         with suppress(ConnectionError):
             unfinished.run({}, journal=journal)
-        assert journal.replayed in (0, items)  # none in the first run of all
+        assert journal.replayed in (0, items)  # none in the very first run
 
     yield Case(
         name="D3",
@@ -222,10 +222,10 @@ def in_postgres(items: int, url: str) -> Iterator[Benchmark]:
 
 
 def once(items: int, at: Callable[[str], Path], postgres: str = "") -> Iterator[Benchmark]:
-    """Yield the cases of rows that are recorded in one transaction with them."""
+    """Yield the cases of rows that are recorded in the same transaction."""
 
     def writing(database: str, journal: str, mark: str) -> Callable[[], None]:
-        def url() -> str:  # it keeps the folder
+        def url() -> str:  # it keeps the folder alive
             return database or f"sqlite:///{at('rows.db')}"
 
         rows = [{"id": number} for number in range(items)]

@@ -1,4 +1,4 @@
-"""E2: what a page costs the run that it shows; those who read are processes of their own."""
+"""E2: what a page costs the run that it shows; the readers are processes of their own."""
 
 import asyncio
 import atexit
@@ -36,7 +36,7 @@ def cases(size: int) -> Iterator[Figure]:
 
 
 class Opened(Node[Any, None]):
-    """Waits until all who read have the page open."""
+    """Waits until all readers have opened the page."""
 
     def prep(self, shared: dict[str, Any]) -> Any:
         return shared["pages"]
@@ -66,7 +66,7 @@ class Idle(ParallelBatchNode[int, int]):
 
 
 def read(orders: Connection) -> None:
-    """Read the streams of pages, whenever told to: how many, and where."""
+    """Read the streams of pages, on request: how many, and where."""
 
     async def one(client: aiohttp.ClientSession, address: str) -> int:
         async with client.get(address) as answer:
@@ -88,7 +88,7 @@ def read(orders: Connection) -> None:
             stream = f"{address}events/{state['state']['run']}"
             parts = urlsplit(stream)
             stalled = socket.create_connection((parts.hostname, parts.port))
-            if pages > 1:  # asks, and never reads
+            if pages > 1:  # a reader that requests the page and never reads
                 request = f"GET {parts.path} HTTP/1.1\r\nHost: {parts.netloc}\r\n\r\n"
                 stalled.sendall(request.encode())
             read = await asyncio.gather(*(one(client, stream) for _ in range(pages)))
@@ -102,7 +102,7 @@ def read(orders: Connection) -> None:
 
 @cache
 def reader() -> Connection:
-    """Start whoever reads when it is first needed, and return what it is told by."""
+    """Start the readers on first use, and return the pipe to control them."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(target=read, args=(theirs,), daemon=True)
@@ -114,14 +114,14 @@ def reader() -> Connection:
 
 @cache
 def page() -> Watch:
-    """Open a page that stays."""
+    """Open a page that stays open."""
     watch = Watch()
     watch.__enter__()
     return watch
 
 
 def took(graph: Graph, items: int, pages: int | None) -> tuple[float, float]:
-    """Return what the items took of the processor and of the day, in seconds."""
+    """Return the processor time and the wall time of the items, in seconds."""
     shared: dict[str, Any] = {"items": items, "pages": pages}
     gc.collect()
     if pages:
@@ -145,7 +145,7 @@ def graph_of_items() -> Graph:
 
 
 def shown(name: str, what: str, items: int, pages: int, target: float) -> Figure:
-    """What the items take of the processor, against a run without a page."""
+    """The processor time of the items, against a run without a page."""
 
     def measure() -> tuple[float, dict[str, Any]]:
         graph = graph_of_items()
@@ -160,7 +160,7 @@ def shown(name: str, what: str, items: int, pages: int, target: float) -> Figure
 
 
 def memory(items: int) -> tuple[float, dict[str, Any]]:
-    """Return by how much memory has grown at its most, against a run with one page."""
+    """Return by how much the peak memory has grown, against a run with one page."""
     graph = graph_of_items()
     for pages in (1, 1, 1):
         took(graph, items, pages)

@@ -1,4 +1,4 @@
-"""E3: what it costs that a run shows how far it is, in a terminal and in a file."""
+"""E3: what showing the progress of a run costs, in a terminal and in a file."""
 
 import asyncio
 import os
@@ -16,7 +16,7 @@ LIMIT = 100
 
 
 def cases(size: int) -> Iterator[Benchmark]:
-    stream = open(os.devnull, "w")  # noqa: SIM115 - it is drawn on until the end
+    stream = open(os.devnull, "w")  # noqa: SIM115 - open until the end
     bars = Progress(display=partial(_bars, stream))
     lines = Progress(display=partial(Lines, stream, 0.5))
     yield shown("E3-progress", "bars: items that do nothing", 1_000_000 // size, False, bars)
@@ -44,7 +44,7 @@ def shown(name: str, what: str, count: int, suspends: bool, progress: Progress) 
 
 
 class Items(ParallelBatchNode[int, int]):
-    """Works on ``range(shared)``, 100 at once."""
+    """Processes ``range(shared)``, 100 at once."""
 
     max_workers = LIMIT
 
@@ -59,7 +59,7 @@ class Items(ParallelBatchNode[int, int]):
 
 
 class Suspends(Items):
-    """Whose items let others have their turn once."""
+    """Lets others have a turn once per item."""
 
     async def exec(self, item: int) -> int:
         await asyncio.sleep(0)

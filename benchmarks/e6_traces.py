@@ -1,4 +1,4 @@
-"""E6: what an item pays for being traced with OpenTelemetry's SDK, and for Prometheus and a log."""
+"""E6: what an item costs when traced with OpenTelemetry's SDK, and for Prometheus and a log."""
 
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -15,7 +15,8 @@ PROVIDERS = "the SDK's providers, without exporters"
 
 @cache
 def providers() -> tuple[Any, Any]:
-    """Return where spans and metrics go: what an exporter does with them is its own."""
+    """Return providers for spans and metrics; exporters are left out, as they have a cost of their
+    own."""
     from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.metrics.export import InMemoryMetricReader
     from opentelemetry.sdk.trace import TracerProvider
@@ -55,7 +56,7 @@ def cases(size: int) -> Iterator[Case]:
 
 
 def more(count: int, name: str, what: str, target: float, make: Callable[[], Observer]) -> Case:
-    """Compare items that do nothing with those of a run that somebody observes."""
+    """Compare items that do nothing with those of an observed run."""
     graph = Graph(Items())
 
     async def run(*observers: Observer) -> None:
@@ -70,7 +71,7 @@ def more(count: int, name: str, what: str, target: float, make: Callable[[], Obs
 
 
 def by_hand(count: int) -> Case:
-    """Compare a span for each item with one that exec begins itself."""
+    """Compare a span for each item with one that exec starts itself."""
     provider, _ = providers()
     tracer = provider.get_tracer("by hand")
 

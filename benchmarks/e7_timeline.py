@@ -1,4 +1,4 @@
-"""E7: what an item and a step pay for the timeline of a run report."""
+"""E7: what an item and a step cost for the timeline of a run report."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator
@@ -32,7 +32,7 @@ class Suspends(Idle):
 
 
 class Loop(Node[Any, Any]):
-    """Comes back to itself so many times."""
+    """Comes back to itself a number of times."""
 
     async def exec(self, _: Any) -> int:
         return 1

@@ -1,4 +1,4 @@
-"""What a benchmark is, and how it is measured: both sides in turn, in one process."""
+"""How a benchmark is defined and measured: both sides in turn, in one process."""
 
 import asyncio
 import gc
@@ -21,22 +21,22 @@ CLOCKS = {"cpu": time.process_time, "wall": time.perf_counter}
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """Two ways to do the same work, that are measured in turn.
+    """Two ways to do the same work, measured in turn.
 
     Attributes:
         name: The name of its row; several measurements of one row are ``B4``, ``B4-suspends``, …
         what: The workload, in a few words.
-        operations: How many operations (items, nodes, runs) one call of the works does.
-        floor: What a user would write by hand. What it returns is awaited if it is awaitable, and
-            it is timed as it is if not. It has to check that it has done its work.
+        operations: How many operations (items, nodes, runs) one call does.
+        floor: What a user would write by hand. An awaitable result is awaited; otherwise the call
+            itself is timed. It must check that it has done its work.
         ours: The same with kaygraph.
-        target: What the figure should be at most.
-        unit: ``×``: ours divided by floor; ``µs``: ours per operation; ``µs more``: ours without
+        target: The most that the figure should be.
+        unit: ``×``: ours divided by floor; ``µs``: ours per operation; ``µs more``: ours minus
             floor, per operation.
-        clock: ``cpu``: processor time of this process; ``wall`` where other processes work.
-        rehearsed: Run each once more before each measurement. Whoever comes after one that has
+        clock: ``cpu``: processor time of this process; ``wall`` if other processes do the work.
+        rehearsed: Run each once more before each measurement: a work that follows one that
             held much memory pays for getting its own from the system again.
-        peers: What other libraries need for the same. One that is not installed raises ImportError.
+        peers: The same with other libraries. One that is not installed raises ImportError.
     """
 
     name: str
@@ -53,10 +53,10 @@ class Case:
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """One figure that is measured in a way of its own.
+    """One figure with its own way of measuring.
 
     Attributes:
-        measure: Returns the figure, and what else there is to say about it.
+        measure: Returns the figure, and remarks about it.
         at_least: Whether the target is a minimum.
     """
 
@@ -73,7 +73,7 @@ Benchmark = Case | Figure
 
 @dataclass(frozen=True)
 class Row:
-    """What was measured; times in microseconds per operation."""
+    """The results; times in microseconds per operation."""
 
     name: str
     what: str
@@ -96,7 +96,7 @@ def measured(benchmark: Benchmark, peers: bool = False) -> Row:
 
     Args:
         benchmark: What to measure.
-        peers: Measure the peers beside it, of those that are installed.
+        peers: Whether to measure the installed peers, too.
     """
     if isinstance(benchmark, Case):
         return _compared(benchmark, benchmark.peers if peers else {})
@@ -110,7 +110,7 @@ def measured(benchmark: Benchmark, peers: bool = False) -> Row:
 
 def _compared(case: Case, peers: Mapping[str, Work]) -> Row:
     with asyncio.Runner() as runner:
-        # Plans, caches and specialised bytecode are there for all before the first measurement.
+        # Plans, caches and specialised bytecode exist for all before the first measurement.
         for work in (case.floor, case.ours):
             seconds(work, runner)
         installed = {name: work for name, work in peers.items() if _is_installed(work, runner)}
@@ -134,7 +134,7 @@ def _compared(case: Case, peers: Mapping[str, Work]) -> Row:
 
 
 def interleaved(case: Case, works: list[Work], runner: asyncio.Runner) -> list[tuple[float, ...]]:
-    """Return the seconds that each work took, a tuple a round: they take turns."""
+    """Return the seconds of each work, a tuple per round: they take turns."""
 
     def one(work: Work) -> float:
         if case.rehearsed:
@@ -147,9 +147,9 @@ def interleaved(case: Case, works: list[Work], runner: asyncio.Runner) -> list[t
 def seconds(
     work: Work, runner: asyncio.Runner, clock: Callable[[], float] = time.perf_counter
 ) -> float:
-    """Return how long one call takes, with the garbage of earlier ones collected.
+    """Return how long one call takes, with earlier garbage collected.
 
-    What the runner's loop costs does not count.
+    The cost of the runner's loop is not included.
     """
     gc.collect()
     started = clock()
@@ -174,5 +174,5 @@ def _is_installed(work: Work, runner: asyncio.Runner) -> bool:
 
 
 def run(main: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Run a coroutine function on a loop of its own and return its result."""
+    """Run a coroutine function on a new loop and return its result."""
     return asyncio.run(main())

@@ -1,4 +1,4 @@
-"""How results are shown: a table in the terminal, JSON for machines, a page of the docs."""
+"""Output of results: a table in the terminal, JSON for machines, a page of the docs."""
 
 import json
 import os
@@ -29,7 +29,7 @@ def line(row: Row) -> str:
 
 
 def cells(row: Row) -> tuple[str, ...]:
-    """Return what stands in the columns."""
+    """Return the cells of the columns."""
     peer = row.best_peer()
     return (
         row.name,
@@ -49,7 +49,7 @@ def figure(value: float, unit: str) -> str:
 
 
 def machine() -> dict[str, object]:
-    """Return what the figures were measured on."""
+    """Return the environment of the measurement."""
     packages = {}
     for name in PACKAGES:
         try:
@@ -67,7 +67,7 @@ def machine() -> dict[str, object]:
 
 
 def as_json(rows: Iterable[Row]) -> str:
-    """Return all rows, and what they were measured on."""
+    """Return all rows, and the environment of the measurement."""
     return json.dumps({"machine": machine(), "rows": [asdict(row) for row in rows]}, indent=1)
 
 

@@ -1,4 +1,4 @@
-"""V1: what a drawing costs, beside the text of the same graph as Mermaid."""
+"""V1: what a drawing costs, compared with the same graph as Mermaid text."""
 
 import random
 from collections.abc import Iterator

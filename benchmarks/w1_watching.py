@@ -1,4 +1,4 @@
-"""What it costs to look at a run: an observer of nodes against nobody."""
+"""What observing a run costs: an observer of nodes against none."""
 
 import json
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ def cases(size: int) -> Iterator[Benchmark]:
 
 
 class OfNodes:
-    """An observer that wants no event of an item."""
+    """An observer without events of items."""
 
     items = False
 
@@ -73,7 +73,7 @@ def line_of(operations: int) -> Graph:
 
 
 def of_events(operations: int) -> Case:
-    """One operation is one node, of which there are two events."""
+    """One operation is one node, which has two events."""
     graph = line_of(operations)
 
     async def floor() -> None:

@@ -1,4 +1,4 @@
-"""W3t: a task for each item behind a semaphore, against workers that pull, and against kaygraph."""
+"""W3t: a task per item behind a semaphore, against workers that pull, and against kaygraph."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -25,7 +25,7 @@ def cases(size: int) -> Iterator[Benchmark]:
 async def task_per_item(
     function: Callable[[Any], Awaitable[Any]], items: Iterable[Any], limit: int
 ) -> list[Any]:
-    """What is written most often: everything begins, and nearly all of it waits its turn."""
+    """The usual way: everything starts, and nearly all of it waits for its turn."""
     semaphore = asyncio.Semaphore(limit)
 
     async def bounded(item: Any) -> Any:
@@ -36,7 +36,7 @@ async def task_per_item(
 
 
 def fan_outs(operations: int, node: Items, name: str, what: str) -> Iterator[Case]:
-    """Workers that pull and kaygraph, as shares of what a task for each item takes."""
+    """Workers that pull and kaygraph, as shares of the time of a task per item."""
     graph = Graph(node)
     expected = list(range(operations))
 
@@ -68,7 +68,7 @@ async def waiting_tasks(operations: int) -> None:
 
 
 def memory(operations: int) -> tuple[float, dict[str, Any]]:
-    """What a task for each item holds while it waits its turn, and a batch does not."""
+    """What a task per item holds in memory while it waits, and a batch does not."""
     tasks = growth("benchmarks.w3_task_per_item:waiting_tasks", operations)
     batch = growth("benchmarks.b08_fan_out:batch", operations)
     return (tasks - batch) * 1024 / operations, {"tasks MiB": tasks, "batch MiB": batch}

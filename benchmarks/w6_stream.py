@@ -95,7 +95,7 @@ def stream(operations: int) -> Case:
 
 
 async def endless(operations: int) -> None:
-    """Stages with one worker and with several, whose results nobody keeps."""
+    """Stages with one worker and with several, whose results are not kept."""
     stages = (Numbers(), Pass(), PassMany(max_workers=64), Pass())
     await Graph(Pipeline(*stages, buffer=BUFFER, collect=False)).run_async({"n": operations})
 
@@ -123,7 +123,7 @@ class ManyInThread(Node[int, int]):
 
 
 def one_to_many(operations: int, many: Node[Any, Any], name: str, what: str, target: float) -> Case:
-    """One operation is one value that an item yields, and that the stage behind takes up."""
+    """One operation is one value that an item yields, and that the next stage takes."""
     graph = Graph(Pipeline(One(), many, Pass(), buffer=BUFFER, collect=False))
 
     async def floor() -> None:

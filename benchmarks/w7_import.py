@@ -11,7 +11,7 @@ from benchmarks.harness import Figure
 
 HEAVY = ("aiohttp", "structlog", "rich", "anyio", "multiprocessing")
 
-# All are imported from bytecode, as everywhere but in a container that forbids to write it.
+# All are imported from bytecode, as everywhere except in a container that forbids writing it.
 ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
 
 FLOOR = "import asyncio"

@@ -1,4 +1,4 @@
-"""W8: what a plan costs, and that wiring elsewhere costs a run nothing."""
+"""W8: what a plan costs, and that wiring elsewhere does not slow down a run."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,7 +14,7 @@ def cases(size: int) -> Iterator[Case]:
 
 
 def line(nodes: int) -> Nothing:
-    """Return the first of so many nodes in a line, none of which has a name of its own."""
+    """Return the first of a number of nodes in a line, none of which has its own name."""
     first = last = Nothing()
     for _ in range(nodes - 1):
         following = Nothing()
@@ -39,7 +39,7 @@ def planning(nodes: int) -> Case:
 
 
 def rerun(runs: int, nodes: int) -> Case:
-    """One operation is one run, after two nodes have been wired that have no part in it."""
+    """One operation is one run, after wiring two nodes that are not part of it."""
     graph = Graph(line(nodes))
 
     def wire() -> Any:

@@ -1,23 +1,23 @@
-"""Batch: read files of the standard library, in chunks, with a pool of workers; three such pools.
+"""Batch: read files of the standard library in chunks, with pools of workers; three pools compared.
 
 ::
 
     --example batch                 Split ──▶ One ──▶ Threads ──▶ Processes ──▶ Summarise
     --example batch --input src     Split ──▶ Threads ──▶ Summarise
 
-``Split`` cuts the list of files into chunks. A pool works on several chunks at once: of every
-file it takes the SHA-256, counts the lines, and lets ``ast`` find the functions and classes.
+``Split`` cuts the list of files into chunks. A pool processes several chunks at once: for every
+file it computes the SHA-256, counts the lines, and lets ``ast`` find the functions and classes.
 ``Summarise`` adds the figures up.
 
-Parsing is work for the processor, and the threads of one Python process take turns at that. So the
+Parsing is processor work, for which the threads of one Python process take turns. So the
 same chunks go through a single worker, through a pool of threads and through a pool of processes,
-one pool after the other. A table has the wall time of each, as it was measured. Before, every file
-is read once, so that no pool has to wait for the disk. Files of one's own go through threads alone,
-unless ``--run-in process`` asks for the comparison. ``--run-in dask`` has the workers of a Dask
-cluster in the place of processes.
+one pool after the other. A table shows the measured wall time of each. First, every file
+is read once, so that no pool has to wait for the disk. Your own files only go through threads,
+unless ``--run-in process`` asks for the comparison. ``--run-in dask`` uses the workers of a Dask
+cluster instead of processes.
 
-Some files of the standard library are wrong on purpose: they are there to test the parser. What is
-wrong with a file is kept as that file's result, so that it does not take its chunk along.
+Some files of the standard library are invalid on purpose, to test the parser. The error of a
+file is kept as that file's result, so that the rest of its chunk is not lost.
 
 The shared store: ``files`` in; ``chunks`` and ``measured`` (their rows) on the way; ``file_rows``
 (one dict per file, in the order of the files) and ``file_totals`` out.
@@ -43,28 +43,28 @@ from kaygraph.nodes import ParallelFunctionNode, node
 from kaygraph.patterns import BatchSplitterNode
 from kaygraph.types import NodeFigures
 
-# Large enough that sending a chunk to a process costs little beside the work on it, small enough
+# Large enough that sending a chunk to a process costs little compared to the work, small enough
 # that no worker is left with the last one for long.
 FILES_A_CHUNK = 8
 
-# CPython 3.11 counts how deep a tree is in one place for all threads, and takes a good file for a
-# broken one when two parse at once. Threads take turns at the interpreter anyway.
+# CPython 3.11 tracks the depth of a tree in one place for all threads, and rejects a good file
+# when two parse at once. Threads take turns at the interpreter anyway.
 PARSING = threading.Lock()
 FAULTS_SHOWN = 5
 SAMPLE = 120  # files of the standard library, spread over all of it
 SAID = {"One": "one worker", "Dask": "Dask's workers"}
-BUSY = 0.7  # the share of its time that a worker has a processor, below which others have it
+BUSY = 0.7  # if a worker has a processor for a smaller share of its time, others are using it
 POOLS = ("One", "Threads")  # and "Processes" or "Dask"
 PARSED = (".py", ".pyi")
 
-# The parser warns of doubtful code (a stray backslash, say) under the name of the file, and this
-# is what every file is called here. Those warnings are for the file's authors.
+# The parser warns about doubtful code (for example a stray backslash) under the name of the file,
+# which is the same for every file here. Those warnings are for the file's authors.
 SOURCE_NAME = "<source>"
 warnings.filterwarnings("ignore", module=re.escape(SOURCE_NAME))
 
 
 def measure(path: Path) -> Row:
-    """Return a file's figures, or ``{"path", "error"}`` when it cannot be read or parsed.
+    """Return a file's figures, or ``{"path", "error"}`` if it cannot be read or parsed.
 
     Only Python files (``.py``, ``.pyi``) are parsed; others have no functions and classes.
     """
@@ -75,7 +75,7 @@ def measure(path: Path) -> Row:
             with PARSING:
                 tree = ast.parse(data, SOURCE_NAME)
             nodes = list(ast.walk(tree))
-    except Exception as error:  # whatever is wrong with a file is a fact about that file only
+    except Exception as error:  # whatever is wrong with a file concerns that file only
         fault = str(error).replace(f"{SOURCE_NAME}, ", "")
         return {"path": str(path), "error": f"{type(error).__name__}: {fault}"}
     return {
@@ -89,13 +89,13 @@ def measure(path: Path) -> Row:
 
 
 def measure_chunk(chunk: list[Path]) -> list[Row]:
-    """Return the figures of every file of a chunk."""
+    """Return the figures of every file in a chunk."""
     return [measure(path) for path in chunk]
 
 
 @node(name="Summarise", reads="measured", writes=("file_rows", "file_totals"))
 def summarise(measured: list[list[Row]]) -> tuple[list[Row], Row]:
-    """Put the chunks together again, and add up what was found."""
+    """Put the chunks together again, and add up the figures."""
     file_rows = [row for rows_of_a_chunk in measured for row in rows_of_a_chunk]
     good = [row for row in file_rows if "error" not in row]
     sums = ("bytes", "lines", "functions", "classes")
@@ -115,7 +115,7 @@ def prepare(options: Options) -> Shared:
         files = files[:: max(1, known // SAMPLE)]
     if compares(options):
         for path in files:
-            with suppress(OSError):  # it is told of when its turn comes
+            with suppress(OSError):  # it is reported when its turn comes
                 path.read_bytes()
     return {"files": files, "known_files": known, "compares": compares(options)}
 
@@ -129,7 +129,7 @@ def compares(options: Options) -> bool:
 def build(options: Options) -> Graph:
     workers, place = pool_of(options)
     split = BatchSplitterNode(size=FILES_A_CHUNK, name="Split", reads="files", writes="chunks")
-    # The function says nothing of threads or processes: ``run_in`` does.
+    # The function does not choose threads or processes: ``run_in`` does.
     pool = partial(ParallelFunctionNode, measure_chunk, reads="chunks", writes="measured")
     threads = pool(name="Threads", run_in="thread", max_workers=workers)
     if not compares(options):
@@ -168,7 +168,7 @@ def show(shared: Shared, report: RunReport, screen: Screen) -> None:
 
 
 def show_pools(shared: Shared, report: RunReport, screen: Screen) -> None:
-    """Print the wall time of each pool, and how it compares with that of one worker."""
+    """Print the wall time of each pool, and the comparison with one worker."""
     third = third_pool(report)
     one, threads, others = (pool_figures(report, name) for name in (*POOLS, third))
     screen.print("", pools_table(shared, report))
@@ -209,7 +209,7 @@ def third_pool(report: RunReport) -> str:
 
 
 def pool_figures(report: RunReport, name: str) -> NodeFigures:
-    """Return a pool's figures; graphs around this one put their names before the pool's."""
+    """Return a pool's figures; the names of enclosing graphs precede the pool's."""
     return next(node for path, node in report.nodes.items() if path.split("/")[-1] == name)
 
 
@@ -222,7 +222,7 @@ def show_pool(pool: NodeFigures, totals: Row, screen: Screen) -> None:
         f"{totals['lines'] / pool.wall_s:,.0f} lines/s"
     )
     for number, load in sorted(pool.workers.items()):
-        # Of a thread, that includes the time in which it waited for its turn.
+        # For a thread, that includes the time it waited for its turn.
         screen.print(f"  worker {number}: {many(load.items, 'chunk')} in {load.work_s:.2f} s")
 
 

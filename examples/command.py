@@ -1,4 +1,4 @@
-"""What the command line asks for, turned into jobs: an example, all of them, or a free text."""
+"""The command line as jobs: an example, all of them, or a free text."""
 
 import glob
 import io
@@ -48,7 +48,7 @@ HELP = (
 
 
 class Command:
-    """One call of the command. ``run`` returns the exit code.
+    """One invocation of the command. ``run`` returns the exit code.
 
     Raises:
         InputError: From ``run``: the command was wrong; nothing has run.
@@ -75,7 +75,7 @@ class Command:
         )
 
     def run(self) -> int:
-        """Do what was asked for: 0, or 1 when a run failed."""
+        """Do what was requested: return 0, or 1 if a run failed."""
         if self.arguments.interactive:
             return self._interactive()
         if self.arguments.example:
@@ -87,7 +87,7 @@ class Command:
                 self.screen.print(*HELP)
                 return 0
         else:
-            raise InputError("nothing to do: name an --example, type a text, or --interactive")
+            raise InputError("nothing to do: type --example NAME, a text, or --interactive")
         worked = True
         with self._page() as page, output_to(self.options.output, self.screen) as output:
             runner = Runner(
@@ -97,9 +97,9 @@ class Command:
             for job in jobs:
                 if len(jobs) > 1:
                     self.screen.print("", f"── {job.name}: {job.workflows[0].summary}")
-                worked = runner.run(job) and worked  # one that fails does not keep the next
+                worked = runner.run(job) and worked  # one that fails does not stop the next
             if page is not None and self.screen.can_draw and sys.stdin.isatty():
-                self.screen.tell(f"{page.address} stays until Ctrl-C")
+                self.screen.tell(f"{page.address} stays open until Ctrl-C")
                 page.wait()
         return 0 if worked else 1
 
@@ -115,7 +115,7 @@ class Command:
 
     @contextmanager
     def _page(self) -> Iterator[Watch | None]:
-        """Open the page that shows the runs, if it is asked for, for a block.
+        """Open the page that shows the runs, if requested, for the block.
 
         Raises:
             InputError: Its port is taken.
@@ -125,7 +125,7 @@ class Command:
             try:
                 page = None if port is None else stack.enter_context(Watch(port))
             except OSError as error:
-                raise InputError(f"--watch: port {port} cannot be had: {error.strerror}") from None
+                raise InputError(f"--watch: port {port} cannot be used: {error.strerror}") from None
             yield page
 
     def _examples(self, names: Sequence[str]) -> list[Job]:
@@ -141,11 +141,11 @@ class Command:
             if takers != names:
                 self.screen.tell(f"--input {self.arguments.input} goes to {', '.join(takers)} only")
             options = with_input(options, takers, self.arguments.input)
-        # All of them first: what cannot be followed is told before any work is done.
+        # All of them first: wrong options are reported before any work is done.
         return [make_job([load(name)], options, named=len(names) > 1) for name in names]
 
     def _takers(self, names: Sequence[str]) -> Sequence[str]:
-        """Return those of all five examples that ``--input`` is meant for."""
+        """Return the ones of all five examples that ``--input`` applies to."""
         if len(names) < len(NAMES):
             return names
         name = self.arguments.input
@@ -159,7 +159,7 @@ class Command:
         options, source = self.options, None
         if self.arguments.input is not None:
             if request.found.what:
-                raise InputError("the text holds data and --input names more: give one of them")
+                raise InputError("the text contains data and --input names more: use one of them")
             source = self.arguments.input
             refuse_to_overwrite(options.output, [source])
             options = with_input(options, request.workflows, source)
@@ -174,16 +174,16 @@ class Command:
 
 
 def with_output(options: Options, request: Request) -> Options:
-    """Return the options with the file that a free text names for the results.
+    """Return the options with the output file that a free text names.
 
     Raises:
-        InputError: ``--output`` names another.
+        InputError: ``--output`` names a different one.
     """
     named = request.found.output
     if named is None:
         return options
     if options.output is not None and options.output != Path(named):
-        raise InputError(f"the text names {named}, and --output {options.output}: give one of them")
+        raise InputError(f"the text names {named}, and --output {options.output}: use one of them")
     return replace(options, output=Path(named).expanduser())
 
 
@@ -216,12 +216,12 @@ def with_text(options: Options, names: Sequence[str], text: str) -> Options:
 def make_requested(
     request: Request, options: Options, source: str | None = None
 ) -> tuple[Job, str]:
-    """Return the job that a free text asks for, and the line that says what was understood.
+    """Return the job that a free text asks for, and a line that says how it was understood.
 
-    ``source`` names data that stands in the options already.
+    ``source`` names data that the options already contain.
 
     Raises:
-        InputError: What was asked for cannot be done.
+        InputError: The request cannot be carried out.
     """
     names, found, notes = request.workflows, request.found, list(request.notes)
     refuse_to_overwrite(options.output, found.files)
@@ -266,9 +266,9 @@ def make_requested(
 
 
 def _refuse_guess(request: Request) -> None:
-    """Ask for files where a text speaks of them, or asks for work on them, and names none.
+    """Ask for files if a text speaks of them, or asks for work on them, and names none.
 
-    The standard library takes its time, and the bundled records are nobody's file.
+    The standard library takes a while, and the bundled records are not the user's.
 
     Raises:
         InputError: The text names neither files nor the sample.
@@ -292,10 +292,10 @@ def _refuse_guess(request: Request) -> None:
 
 
 def refuse_to_overwrite(output: Path | None, names: Sequence[str]) -> None:
-    """Refuse to put results in the place of the data that they are about.
+    """Refuse to replace the input data with results.
 
     Raises:
-        InputError: The file to write is one of those to read.
+        InputError: The output file is one of the input files.
     """
     if output is None or not output.expanduser().exists():
         return
@@ -304,6 +304,6 @@ def refuse_to_overwrite(output: Path | None, names: Sequence[str]) -> None:
         found = [str(path)] if path.exists() else glob.iglob(str(path), recursive=True)
         if any(output.expanduser().samefile(one) for one in found):
             raise InputError(
-                f"{output} holds the data: name another file for the results, as in: "
+                f"{output} is the input: name another file for the results, as in: "
                 f"{output.stem}-results.jsonl"
             )

@@ -15,18 +15,18 @@
                │   └────────┘ "ask again" │
                └──────────────────────────┘
 
-The four run at once over HTTP. One of them refuses too many requests and says when to come back,
-one fails now and then: each is asked up to four times, after as long as it was told to wait. A
-source that fails is no error: ``Sources`` notes what was found, and why the rest is missing.
+The four run at once over HTTP. One of them limits requests and says when to come back,
+one fails now and then: each is called up to four times, after the wait it asks for. A
+source that fails is not an error: ``Sources`` notes what was found, and why the rest is missing.
 
-Each source needs something to ask by: an e-mail address, a city, a handle, a company. What the
-record does not hold may stand in the profile. Then ``Sources`` returns "ask again", and those that
-could not be asked before are asked now. So the loop goes round twice at most.
+Each source needs a search key: an e-mail address, a city, a handle, a company. What the
+record lacks may be in the profile. Then ``Sources`` returns "ask again", and the sources that
+could not be asked before are asked now. So the loop runs twice at most.
 
 ``Score`` adds up how far the findings can be trusted, and keeps the reasons.
 
-The shared store: ``records`` in, of which ``valid_indexes``, where a validation has left them;
-``people`` out, in the order in which they are first named. Several records of one e-mail address
+The shared store: in: ``records``, with ``valid_indexes`` after a validation;
+out: ``people``, in the order in which they are first named. Several records with one e-mail address
 are one person.
 """
 
@@ -53,8 +53,8 @@ SAMPLE = 40
 WORKERS = 20
 SHOWN = 40
 WIDE = 100  # characters, for a table of four columns
-FIELDS = ("email", "name", "handle", "city", "country", "company")  # what a record may tell
-MAX_TEXT = 254  # characters; no address and no name of a place is longer
+FIELDS = ("email", "name", "handle", "city", "country", "company")  # what a record may contain
+MAX_TEXT = 254  # characters; no address and no place name is longer
 
 
 @dataclass(slots=True)
@@ -62,14 +62,14 @@ class Person:
     """One person, from the record to the findings.
 
     Attributes:
-        where: What tells the records about the person from others: ``{"id", "index"}`` and, where
+        where: What identifies the records about the person: ``{"id", "index"}`` and, if
             they are known, ``file`` and ``line``.
-        record: What the records told: those of the ``FIELDS`` that they hold.
+        record: The values in the records: those of the ``FIELDS`` that they contain.
         known: The same, and what the profile added.
         asked: The sources that were asked and have answered or failed.
         found: The answers, by source.
         missing: Why there is no answer, by source.
-        why: What speaks for the findings and against them: ``{"reason", "points"}``.
+        why: The reasons for and against the findings: ``{"reason", "points"}``.
         confidence: The sum of the points, from 0 to 1.
     """
 
@@ -87,7 +87,7 @@ class Person:
 
 
 class People(Node[Any, Any]):
-    """Makes a person of each e-mail address, and of each record that has none."""
+    """Makes a person of each e-mail address, and of each record without one."""
 
     def post(self, shared: Shared, prep_res: Any, exec_res: Any, /) -> None:
         records = shared["records"]
@@ -96,7 +96,7 @@ class People(Node[Any, Any]):
 
 
 def people_in(records: Sequence[Any], indexes: Iterable[int]) -> list[Person]:
-    """Return the people in those of the records that have these indexes."""
+    """Return the people in the records with these indexes."""
     people: dict[str | int, Person] = {}
     places = places_of(records)
     for index in indexes:
@@ -104,7 +104,7 @@ def people_in(records: Sequence[Any], indexes: Iterable[int]) -> list[Person]:
         told = texts(record)
         person = people.setdefault(told.get("email", "").casefold() or index, Person(told))
         person.where.append(where(record, index, places[index]))
-        person.record = {**told, **person.record}  # the first record to tell is believed
+        person.record = {**told, **person.record}  # the first record with a value decides
         person.known = dict(person.record)
         if "email" not in told:
             fault = "has no e-mail address" if isinstance(record, dict) else "is not an object"
@@ -114,7 +114,7 @@ def people_in(records: Sequence[Any], indexes: Iterable[int]) -> list[Person]:
 
 
 def texts(source: Any) -> dict[str, str]:
-    """Return those of the ``FIELDS`` that hold a text of a length to ask by."""
+    """Return those of the ``FIELDS`` that contain a text short enough to ask by."""
     values = {name: source.get(name) for name in FIELDS} if isinstance(source, Mapping) else {}
     return {
         name: value.strip()
@@ -132,12 +132,12 @@ class EachPerson(BatchGraph):
 
 # --- the four sources -----------------------------------------------------------------------------
 
-# Where each is asked.
+# The endpoint of each.
 SOURCES = {"profile": "people", "location": "places", "social": "social", "company": "companies"}
 
 
 class Sources(ServiceNode, ParallelEnrichmentNode[Person]):
-    """Asks all four, and again those that the profile has made something known to ask by."""
+    """Asks all four, and again those for which the profile had a search key."""
 
     def prep(self, shared: Shared, /) -> Person:
         person: Person = self.params["person"]
@@ -145,7 +145,7 @@ class Sources(ServiceNode, ParallelEnrichmentNode[Person]):
 
     @source
     async def profile(self, person: Person) -> Any:
-        """What people told about themselves: name, handle, city, company."""
+        """What people say about themselves: name, handle, city, company."""
         return await self.told("profile", person, by="email")
 
     @source
@@ -164,7 +164,7 @@ class Sources(ServiceNode, ParallelEnrichmentNode[Person]):
         return await self.told("company", person, by="company")
 
     async def told(self, source: str, person: Person, by: str) -> Any:
-        """Ask a source. ``Drop`` is no failure: the run report counts the question as skipped."""
+        """Ask a source. ``Drop`` is not a failure: the run report counts it as skipped."""
         if source in person.asked:
             raise Drop("was asked before")
         if by not in person.known:
@@ -172,18 +172,18 @@ class Sources(ServiceNode, ParallelEnrichmentNode[Person]):
         return await self.ask(SOURCES[source], person.known[by])
 
     def reason(self, outcome: Outcome[Any], /) -> str:
-        """Say why a source gave nothing; an error that no source can be blamed for is raised."""
+        """Say why a source returned nothing; an error that is not a source's fault is raised."""
         tried = "1 attempt" if outcome.attempts == 1 else f"{outcome.attempts} attempts"
         match outcome.error:
             case None | Drop():
                 return super().reason(outcome)
             case HTTPStatusError(status=404):
-                return "not known there"
+                return "unknown there"
             case error:
                 return f"{fault(SOURCES[outcome.name], error)} ({tried})"
 
     def post(self, shared: Shared, person: Person, answers: Enrichment[Person], /) -> str | None:
-        """Note what is new, and ask again when the profile made known what was not."""
+        """Note what is new, and ask again if the profile has new search keys."""
         new = {by: why for by, why in answers.missing.items() if by not in person.asked}
         person.asked |= answers.found.keys() | answers.errors.keys()
         person.found |= answers.found
@@ -198,7 +198,7 @@ class Sources(ServiceNode, ParallelEnrichmentNode[Person]):
 
 # --- how far to trust it --------------------------------------------------------------------------
 
-# They add up to 1. Where two sources contradict each other, the points are taken off.
+# They add up to 1. If two sources contradict each other, the points are subtracted.
 POINTS = {
     "profile": 0.30,  # the address is somebody's
     "name": 0.15,  # record and profile agree on the name
@@ -226,7 +226,7 @@ class Score(Node[Person, list[Row]]):
 
 
 def evidence(person: Person) -> Iterator[tuple[str, float]]:
-    """Yield what speaks for the findings, and against them, with its points."""
+    """Yield the reasons for and against the findings, with their points."""
     record = person.record
     profile, location, social, company = (person.found.get(source) for source in SOURCES)
     if profile:
@@ -248,7 +248,7 @@ def evidence(person: Person) -> Iterator[tuple[str, float]]:
 
 
 def agreement(who: str, what: str, one: Any, other: Any) -> Iterator[tuple[str, float]]:
-    """Compare what two sources say; where one says nothing there is nothing to compare."""
+    """Compare the values of two sources; if one has none there is nothing to compare."""
     if one and other and same(one, other):
         yield f"{who} agree on the {what}", POINTS[what]
     elif one and other:
@@ -256,7 +256,7 @@ def agreement(who: str, what: str, one: Any, other: Any) -> Iterator[tuple[str, 
 
 
 def same(one: Any, other: Any) -> bool:
-    """Compare texts as people do: letter case, spacing and ways to encode an accent are nothing."""
+    """Compare texts as people do: letter case, spacing and the encoding of accents do not count."""
     one, other = (
         " ".join(unicodedata.normalize("NFKC", str(text)).casefold().split())
         for text in (one, other)
@@ -275,7 +275,7 @@ def build(options: Options) -> ServiceGraph:
     return ServiceGraph(line, name="enrichment", seed=options.seed, services=options.services)
 
 
-# --- what goes in and what comes out --------------------------------------------------------------
+# --- input and output -----------------------------------------------------------------------------
 
 
 def prepare(options: Options) -> Shared:
@@ -287,10 +287,10 @@ def prepare(options: Options) -> Shared:
 
 
 def rows(shared: Shared) -> Iterable[Row]:
-    """Yield ``{"email", "records", "found", "missing", "confidence", "why"}`` a person.
+    """Yield ``{"email", "records", "found", "missing", "confidence", "why"}`` per person.
 
-    ``records`` tells which records are about the person: ``{"id", "index"}`` of each, and ``file``
-    and ``line`` where they are known.
+    ``records`` identifies the records about the person: ``{"id", "index"}`` of each, and ``file``
+    and ``line`` if known.
     ``found`` and ``missing`` are by source: the answer, or the reason why there is none. ``why``
     is a list of ``{"reason", "points"}``. A record without an e-mail address has None for
     ``email`` and one reason, under "email", in ``missing``.
@@ -321,7 +321,7 @@ def show(shared: Shared, report: RunReport, screen: Screen) -> None:
 
 
 def table_of_people(people: list[Person], total: int, narrow: bool = False) -> Table:
-    """Return who was found and what is missing; on a narrow screen below each other."""
+    """Return who was found and what is missing; on a narrow screen, one below the other."""
     some = "" if len(people) == total else f"the first {len(people)} of "
     columns = ("person",) if narrow else ("person", "found", "missing")
     table = Table(*columns, title=some + many(total, "person", "people"), show_lines=narrow)
@@ -339,7 +339,7 @@ def table_of_people(people: list[Person], total: int, narrow: bool = False) -> T
 
 
 def summary(found: Mapping[str, Any]) -> str:
-    """Return the findings in a line: who, where, how many follow them, what company."""
+    """Return the findings in a line: name, place, number of followers, company."""
     parts = [
         found.get("profile", {}).get("name"),
         found.get("location", {}).get("country"),
@@ -350,7 +350,7 @@ def summary(found: Mapping[str, Any]) -> str:
 
 
 def table_of_sources(people: list[Person]) -> Table:
-    """How many people each source knew, and how often it gave nothing for which reason."""
+    """How many people each source knew, and how often it returned nothing for which reason."""
     table = Table("source", "result", title="Sources")
     table.add_column("people", justify="right")
     reasons = Counter(pair for person in people for pair in person.missing.items())

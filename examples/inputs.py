@@ -1,6 +1,6 @@
-"""Where the data comes from: a file, standard input, or the words of a person.
+"""Where the data comes from: a file, standard input, or a person's text.
 
-Nothing is dropped in silence: what cannot be read is an InputError that names the place.
+Nothing is dropped silently: unreadable data is an InputError that names the place.
 """
 
 import csv
@@ -21,7 +21,7 @@ from typing import IO, Any, NoReturn
 
 MAX_BYTES = 256 * 2**20
 NOBODY_S = 10.0  # how long a named pipe may have no writer
-PATIENCE_S = 1.0  # how long standard input may be silent before we say what we wait for
+PATIENCE_S = 1.0  # how long standard input may be silent before we say that we are waiting
 
 EMAIL = re.compile(r"[^\s@<>()\"',;:{}\[\]]+@[^\s@<>()\"',;:{}\[\]]*[^\s@<>()\"',;:{}\[\].!?]")
 NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,14})(\.[0-9]{1,15})?")
@@ -36,24 +36,24 @@ SURROGATE = re.compile("[\udc80-\udcff]")  # a byte that is not UTF-8
 
 
 class InputError(ValueError):
-    """What was asked for cannot be done; the message is one line that says what to type."""
+    """The request cannot be carried out; the message is one line that says what to type."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return `` Did you mean x?`` for the known name nearest to ``name``, or nothing."""
+    """Return `` Did you mean x?`` for the known name nearest to ``name``, or an empty string."""
     found = difflib.get_close_matches(name, list(known), n=1)
     return f" Did you mean {found[0]}?" if found else ""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a record stood: in which file, and in which line of it; None where that is unknown."""
+    """The place of a record: its file and its line in it; None if unknown."""
 
     file: str | None = None
     line: int | None = None
 
     def row(self) -> dict[str, Any]:
-        """Return what is known, as a row of the results says it."""
+        """Return the known parts, as in a row of the results."""
         known = {"file": self.file, "line": self.line}
         return {name: value for name, value in known.items() if value is not None}
 
@@ -63,7 +63,7 @@ NOWHERE = Place()
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
-    """In place of a record: a line that is malformed. One bad line is one bad record."""
+    """Takes the place of a record whose line is malformed. One bad line is one bad record."""
 
     reason: str
 
@@ -72,7 +72,7 @@ class Unreadable:
 
 
 class Records(list[Any]):
-    """Records, and where each of them stood."""
+    """Records, and the place of each."""
 
     def __init__(self, records: Iterable[Any] = (), places: Iterable[Place] = ()) -> None:
         super().__init__(records)
@@ -83,7 +83,7 @@ class Records(list[Any]):
         return Records([*self, *others], [*self.places, *places_of(others)])
 
     def bad_lines(self) -> Iterator[str]:
-        """Yield a line for each that is malformed: where it stands, and why."""
+        """Yield a line for each malformed record: its place, and the reason."""
         for record, place in zip(self, self.places, strict=True):
             if isinstance(record, Unreadable):
                 where = place.file or "the input"
@@ -91,7 +91,7 @@ class Records(list[Any]):
 
 
 def places_of(records: Iterable[Any]) -> list[Place]:
-    """Return where each of these records stood."""
+    """Return the places of these records."""
     if isinstance(records, Records):
         return records.places
     return [NOWHERE for _ in records]
@@ -101,12 +101,12 @@ def places_of(records: Iterable[Any]) -> list[Place]:
 
 
 def read_records(name: str) -> Records:
-    """Read the records of a file, or of all that a glob matches: JSON, JSON lines or CSV.
+    """Read the records of a file, or of all files that a glob matches: JSON, JSON lines or CSV.
 
-    A line that is malformed gives an ``Unreadable``.
+    A malformed line gives an ``Unreadable``.
 
     Raises:
-        InputError: There is no such file, it cannot be read, or nothing in it can be.
+        InputError: There is no such file, it is unreadable, or nothing in it is readable.
     """
     if glob.has_magic(name) and not Path(name).expanduser().exists():
         found = sorted(glob.glob(str(Path(name).expanduser()), recursive=True))
@@ -118,7 +118,7 @@ def read_records(name: str) -> Records:
 
 
 def existing_file(name: str) -> Path:
-    """Return the path of a file that exists; an InputError says what may have been meant."""
+    """Return the path of a file that exists; an InputError suggests a similar name."""
     path = Path(name).expanduser()
     if path.is_dir():
         raise InputError(f"{name} is a directory: name a JSON, JSON lines or CSV file in it")
@@ -128,7 +128,7 @@ def existing_file(name: str) -> Path:
 
 
 def _nearest(path: Path) -> str:
-    """Return a hint at the file beside ``path`` whose name is nearest."""
+    """Return a hint at the file next to ``path`` whose name is most similar."""
     try:
         names = [child.name for child in path.parent.iterdir()]
     except OSError:
@@ -154,15 +154,15 @@ def read_text(path: Path, *, by_lines: bool = False) -> str:
 
 
 def _from_pipe(path: Path) -> bytes:
-    """Read a named pipe to its end; a pipe that nobody writes to has none.
+    """Read a named pipe to its end; a pipe without a writer has none.
 
     Raises:
-        InputError: Nobody has opened it for ``NOBODY_S`` seconds.
+        InputError: No writer has opened it for ``NOBODY_S`` seconds.
     """
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
         content = bytearray()
-        began, told = time.monotonic(), False
+        began, noted = time.monotonic(), False
         while len(content) <= MAX_BYTES:
             ready = select.select([descriptor], [], [], PATIENCE_S)[0]
             try:
@@ -174,11 +174,11 @@ def _from_pipe(path: Path) -> bytes:
                 if not chunk and (ready or content):
                     break
             content += chunk
-            if not chunk and not told:
-                told = True
+            if not chunk and not noted:
+                noted = True
                 print(f"waiting for data from {path}", file=sys.stderr)
             if not content and time.monotonic() - began > NOBODY_S:
-                raise InputError(f"nobody writes to {path}: start the program that does, then this")
+                raise InputError(f"nothing writes to {path}: start its writer, then this program")
     finally:
         os.close(descriptor)
     return _up_to_the_limit(io.BytesIO(content), str(path))
@@ -203,21 +203,21 @@ def _text(content: bytes, name: str) -> str:
 
 
 def read_stream(file: IO[bytes], name: str = "standard input") -> str:
-    """Return the text that is left to read from a file that is open."""
+    """Return the rest of the text in an open file."""
     return _text(_up_to_the_limit(file, name), name)
 
 
 def parse_records(
     text: str, name: str = "standard input", suffix: str = "", file: str | None = None
 ) -> Records:
-    """Return the records in ``text``: what it is, is told by the suffix or by looking.
+    """Return the records in ``text``, whose format follows from the suffix or the content.
 
-    An array gives its elements, an object is one record, and a CSV row a dict by the header, in
-    which numbers are numbers, true and false are booleans and an empty field is None. A malformed
-    line of several gives an ``Unreadable``.
+    An array gives its elements, an object is one record, and a CSV row is a dict by the header, in
+    which numbers are numbers, true and false are booleans and an empty field is None. Among
+    several lines, a malformed one gives an ``Unreadable``.
 
     Raises:
-        InputError: It is malformed (with the line number), or it holds no record.
+        InputError: It is malformed (with the line number), or it contains no record.
     """
     numbered: Iterable[tuple[int | None, Any]]
     if suffix in (".csv", ".tsv"):
@@ -228,12 +228,12 @@ def parse_records(
         numbered = _json(text, name)
     elif suffix == ".json" and text.strip():
         load_json(text, name)
-        raise InputError(f"{name} holds a single value: write an object or an array of objects")
+        raise InputError(f"{name} contains a single value: write an object or an array of objects")
     else:
         numbered = _by_looking(text, name)
     found = [*numbered]
     if not found:
-        raise InputError(f"{name} holds no records")
+        raise InputError(f"{name} contains no records")
     records = Records((record for _, record in found), (Place(file, line) for line, _ in found))
     if all(isinstance(record, Unreadable) for record in records):
         raise InputError(f"{name}, line {found[0][0]}: {found[0][1]}")
@@ -241,7 +241,7 @@ def parse_records(
 
 
 def _by_looking(text: str, name: str) -> Iterable[tuple[int | None, Any]]:
-    """Return the numbered records of a text that is no JSON and has no suffix."""
+    """Return the numbered records of a text that is not JSON and has no suffix."""
     lines = [(n, words) for n, line in enumerate(text.split("\n"), 1) for words in line.split()]
     (_, first), *others = lines or [(0, "")]
     if others and not EMAIL.fullmatch(first) and all(EMAIL.fullmatch(one) for _, one in others):
@@ -256,7 +256,7 @@ def _by_looking(text: str, name: str) -> Iterable[tuple[int | None, Any]]:
 
 
 def _json(text: str, name: str) -> Iterable[tuple[int | None, Any]]:
-    """Parse one JSON document, or JSON lines when the first line is a document by itself."""
+    """Parse one JSON document, or JSON lines if the first line is a document by itself."""
     try:
         document = load_json(text, name)
     except InputError:
@@ -272,7 +272,7 @@ def _json(text: str, name: str) -> Iterable[tuple[int | None, Any]]:
 
 
 def _json_lines(text: str, name: str) -> Iterator[tuple[int, Any]]:
-    # Not splitlines(): a JSON string may hold U+2028, which is no end of a line here.
+    # Not splitlines(): a JSON string may contain U+2028, which does not end a line here.
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
@@ -286,7 +286,7 @@ def _json_lines(text: str, name: str) -> Iterator[tuple[int, Any]]:
 
 
 def _whole(line: str) -> Unreadable | None:
-    """Return what is wrong with the bytes of a line, if anything is."""
+    """Return the error in the bytes of a line, if there is one."""
     byte = SURROGATE.search(line)
     if byte is None:
         return None
@@ -294,7 +294,7 @@ def _whole(line: str) -> Unreadable | None:
 
 
 def load_json(text: str, name: str, line: int | None = None) -> Any:
-    """Parse JSON as the standard has it: no NaN, and no key twice in an object.
+    """Parse standard JSON: no NaN, and no repeated key in an object.
 
     Raises:
         InputError: With the line (``line``, or that in ``text``) and the column.
@@ -315,7 +315,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(result) < len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"the key {twice!r} stands twice in one object")
+        raise ValueError(f"the key {twice!r} occurs twice in one object")
     return result
 
 
@@ -332,7 +332,7 @@ def _csv_rows(text: str, name: str) -> Iterator[tuple[int, Any]]:
         io.StringIO(text, newline=""), delimiter=max(",;\t", key=first.count), strict=True
     )
     header: list[str] = []
-    ended = 0  # the last line of the row before
+    ended = 0  # the last line of the previous row
     try:
         for fields in reader:
             line, ended = ended + 1, reader.line_num
@@ -346,7 +346,7 @@ def _csv_rows(text: str, name: str) -> Iterator[tuple[int, Any]]:
             elif not header:
                 header = [field.strip() for field in fields]
                 if "" in header or len(set(header)) < len(header):
-                    raise InputError(f"{place}: each column needs a name of its own; got {header}")
+                    raise InputError(f"{place}: each column needs its own name; got {header}")
             elif len(fields) != len(header):
                 reason = f"{many(len(fields), 'field')} where the header has {len(header)}"
                 yield line, Unreadable(reason)
@@ -364,9 +364,9 @@ def _value(field: str) -> Any:
 
 
 def piped_text(stdin: IO[bytes] | None, notify: Callable[[str], object]) -> str:
-    """Return what was piped into standard input; nothing when it is a terminal or empty.
+    """Return what was piped into standard input; an empty string if it is a terminal or empty.
 
-    ``notify`` is called with a line when nothing has come for a second.
+    ``notify`` is called with a line if nothing has arrived for a second.
     """
     if stdin is None or stdin.closed or stdin.isatty():
         return ""
@@ -382,14 +382,14 @@ def piped_text(stdin: IO[bytes] | None, notify: Callable[[str], object]) -> str:
     return read_stream(stdin)
 
 
-# --- files in the words of a person --------------------------------------------------------------
+# --- files in a person's text --------------------------------------------------------------------
 
 
 def is_file(name: str) -> bool:
-    """Return whether a word names files that exist; a word that only may is no file.
+    """Return whether a word names files that exist; a word that merely could is not a file.
 
     Raises:
-        InputError: It can be nothing but a file, and there is none.
+        InputError: It can only be a file, but does not exist.
     """
     if not re.search(r"[/.*?]", name.strip(".?")):
         return False
@@ -403,7 +403,7 @@ def is_file(name: str) -> bool:
             if "*" not in name:
                 return False
             raise InputError(f"no file matches {name!r}")
-    except OSError:  # far too long to be a name
+    except OSError:  # far too long for a name
         return False
     if name.startswith(("/", "./", "../", "~/")) or path.suffix.lower() in DATA_SUFFIXES:
         raise InputError(f"there is no file {name!r} here.{_nearest(path)}")
@@ -411,5 +411,5 @@ def is_file(name: str) -> bool:
 
 
 def many(count: int, thing: str, plural: str | None = None) -> str:
-    """Return the count and the thing, in the plural where there is not exactly one."""
+    """Return the count and the thing, in the plural unless there is exactly one."""
     return f"{count:,} {thing if count == 1 else plural or thing + 's'}"

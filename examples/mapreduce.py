@@ -4,25 +4,25 @@
 
     Count  map ──▶ combine ──▶ shuffle ──▶ reduce      ──▶  Rank
 
-``Count`` is one node with several steps, which work on several files at once:
+``Count`` is one node with several steps, which process several files at once:
 
 * ``map(item)`` yields (key, value) pairs: here a file's identifiers, each with a 1.
 * ``combine(key, values)`` makes one value of several, where they arise: here their sum.
-* The keys are spread over partitions, which several reducers take up.
+* The keys are spread over partitions, which are divided among several reducers.
 * ``reduce(key, values)`` makes the result of all values of a key: here their sum again.
 
 ``Rank`` sorts the results.
 
 Bring your own functions with ``--mapper module:function`` and ``--reducer module:function``::
 
-    def mapper(item): ...            # item: a pathlib.Path, or a line of the text that was given;
+    def mapper(item): ...            # item: a pathlib.Path, or a line of the given text;
                                      # returns or yields (key, value) pairs
     def reducer(key, values): ...    # values: a list; returns the key's result
 
-``examples.mapreduce:words`` is such a mapper. A reducer of your own sees every value that the
-mapper yielded: there is no ``combine`` before it, because a sum may not be what it needs.
+``examples.mapreduce:words`` is such a mapper. A reducer of your own gets every value that the
+mapper yielded: there is no ``combine`` before it, because it may need more than a sum.
 
-The shared store: ``files`` or ``lines`` in; ``key_results`` on the way; ``ranking`` out.
+The shared store: in: ``files`` or ``lines``; between: ``key_results``; out: ``ranking``.
 """
 
 import importlib
@@ -50,8 +50,8 @@ REDUCERS = 2
 PARTITIONS = 8
 TOP = 20
 
-# Comments and strings come first, so that what they say is not taken for names. This finds names
-# in files, too, that do not parse.
+# Comments and strings come first, so that their content is not taken for names. This finds names
+# even in files that do not parse.
 NAMES = re.compile(
     r"""
     \#[^\n]*
@@ -93,7 +93,7 @@ def total(key: Any, values: list[Any]) -> Any:
 
 
 class MapReduce(MapReduceNode):
-    """Map-reduce with the functions that it is given."""
+    """Map-reduce with given functions."""
 
     name = "Count"
 
@@ -116,7 +116,7 @@ class MapReduce(MapReduceNode):
 
 
 class Count(MapReduce):
-    """Map-reduce that sums up, and may do so early: sums of sums are the same."""
+    """Map-reduce that sums, and may do so early: sums of sums are the same."""
 
     def combine(self, key: Any, values: list[Any], /) -> Any:
         return sum(values)
@@ -124,7 +124,7 @@ class Count(MapReduce):
 
 @node(reads="key_results", writes="ranking", name="Rank")
 def rank(results: dict[Any, Any]) -> list[Row]:
-    """Sort the results, the largest first; those that cannot be compared by their keys."""
+    """Sort the results, largest first; if they cannot be compared, by their keys."""
     by_key = sorted(results.items(), key=lambda pair: str(pair[0]))
     try:
         ranked = sorted(by_key, key=lambda pair: pair[1], reverse=True)
@@ -153,12 +153,12 @@ def resolve(option: str, name: str) -> Callable[..., Any]:
         raise ValueError(f"{option}: {module_name!r} has no {function_name!r}. {hint}")
     if not callable(function):
         kind = type(function).__name__
-        raise ValueError(f"{option}: {name!r} is no function but of type {kind}. {hint}")
+        raise ValueError(f"{option}: {name!r} is not a function but of type {kind}. {hint}")
     return function  # type: ignore[no-any-return]
 
 
 def count_of(options: Options) -> MapReduce:
-    """Return the node that the options ask for; ValueError where a function is not there."""
+    """Return the node that the options ask for; ValueError if a function does not exist."""
     workers, run_in = pool_of(options)
     mapper: Mapper = words if options.text is not None else names
     if options.mapper is not None:

@@ -1,6 +1,6 @@
-"""What a free text mentions: data, files to read, a file to write. The words around them are left.
+"""What a free text mentions: data, files to read, a file to write. The words around them remain.
 
-Nothing is dropped in silence: what cannot be read is an InputError that says what to type.
+Nothing is dropped silently: unreadable data is an InputError that says what to type.
 """
 
 import csv
@@ -30,7 +30,7 @@ from examples.vocabulary import (
 CALLED = frozenset({"called", "named"})  # "in a file called out.jsonl"
 ARROWS = (">", ">>", "->", "→", "=>")
 FILE_NAME = re.compile(r"[^\s@]*\.[A-Za-z][A-Za-z0-9]{0,7}|[^\s@]*/[^\s@]+")
-# An address that something is to be sent to is no data.
+# An address to send something to is not data.
 SENDS = re.compile(
     r"\b(?:e-?mail|mail|send|forward|notify|contact|call|message|schicke?|sende)\b"
     r"(?!:)(?:[ \t]+to)?[ \t]+(?:\S+@|[^.;:{\n]*\b(?:to|an)[ \t]+\S+@)"
@@ -38,9 +38,9 @@ SENDS = re.compile(
     r"(?:me|us|him|her|them|everyone|mir|uns|ihm|ihr|ihnen)\b",
     re.IGNORECASE,
 )
-# Signs without a space beside them: "people.csv|enrich", "output=out.jsonl".
+# Signs without a space around them: "people.csv|enrich", "output=out.jsonl".
 JOINED = re.compile(r"(\.\w{1,8}|\boutput)([|;,=])(?=\S)")
-# "hash .": a directory, and no end of a sentence.
+# "hash .": a directory, and not the end of a sentence.
 HERE = re.compile(r"(\w+)[ \t]+(\.{1,2})(?=\s|$)")
 UNSAVED = re.compile(
     r"\b(?:don['\u2019]?t|do not|never|without|no need to) (?:sav|writ|stor|export)\w*[^,.;]*", re.I
@@ -51,16 +51,16 @@ LONGEST_SENTENCE = 9  # words between "save" and the name
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The data in a free text, and what is left of the text without it.
+    """The data in a free text, and the rest of the text.
 
     Attributes:
-        records: From JSON, rows and e-mail addresses, in this order; None when there are none.
+        records: From JSON, rows and e-mail addresses, in this order; None if there are none.
         files: Files, directories and globs that were named and exist.
-        text: What stood in quotes and was none of these.
+        text: Quoted text that is none of these.
         rest: The words around the data.
-        what: What was found, for people.
-        output: The file that results are to be written to, or None.
-        notes: What a person should be told about how it was read.
+        what: Descriptions of what was found.
+        output: The file to write the results to, or None.
+        notes: Remarks about how it was read.
     """
 
     records: list[Any] | None
@@ -76,7 +76,7 @@ def find_data(text: str) -> Found:
     """Find data, e-mail addresses, files and quoted words in a free text.
 
     Raises:
-        InputError: JSON in it is malformed, or what looks like a file is not there.
+        InputError: JSON in it is malformed, or an apparent file does not exist.
     """
     what: list[str] = []
     notes: list[str] = []
@@ -86,14 +86,12 @@ def find_data(text: str) -> Found:
     rows, text = _take_rows(text)
     records += rows
     if documents and not records:
-        raise InputError("the JSON in the text holds no records")
+        raise InputError("the JSON in the text contains no records")
     if documents or rows:
         what.append(f"{many(len(records), 'record')} in the text")
     text = JOINED.sub(r"\1 \2 ", text)
     if SENDS.search(text):
-        raise InputError(
-            "I send nothing to an address: results can be saved, as in: save to x.jsonl"
-        )
+        raise InputError("I do not send anything to addresses. To save results: save to x.jsonl")
     text = HERE.sub(_with_slash, text)
     output, text = _take_output(UNSAVED.sub(" ", text))
 
@@ -148,12 +146,12 @@ def _take_json(text: str) -> tuple[list[Any], str]:
 
 
 def _take_rows(text: str) -> tuple[list[Any], str]:
-    """Return the records of CSV rows that were pasted into a text, and the text without them.
+    """Return the records of CSV rows that were pasted into a text, and the rest of the text.
 
     Raises:
         InputError: There are rows without a header, or a row does not fit it.
     """
-    if "\n" not in text and "\\n" in text:  # typed in a shell, which leaves it as it is
+    if "\n" not in text and "\\n" in text:  # typed in a shell, which leaves \n unchanged
         text = text.replace("\\n", "\n")
     lines = text.split("\n")
     for at, line in enumerate(lines):
@@ -180,7 +178,7 @@ def _take_rows(text: str) -> tuple[list[Any], str]:
 
 
 def _delimiter(line: str) -> str:
-    """Return what separates the cells of a row; nothing where it is no row."""
+    """Return the separator of a row's cells, or an empty string if it is not a row."""
     best = max(",;\t", key=line.count)
     return best if best in line else ""
 
@@ -195,7 +193,7 @@ def _is_header(line: str, delimiter: str) -> bool:
 
 
 def _is_row(line: str) -> bool:
-    """Whether a line is nothing but cells, one of them an e-mail address and one not."""
+    """Whether a line consists of cells, one of them an e-mail address and one not."""
     delimiter = _delimiter(line)
     if not delimiter or f"{delimiter} " in line:
         return False
@@ -205,12 +203,12 @@ def _is_row(line: str) -> bool:
 
 
 def may_go_on(text: str) -> bool:
-    """Whether more lines may belong to this: to rows under a header, or to JSON that is open."""
+    """Whether more lines may belong to this: to rows under a header, or to unclosed JSON."""
     return bool(_rows_of(text)) or _is_open(text)
 
 
 def goes_on(text: str, following: str) -> bool:
-    """Whether a line belongs to the text before it, which may go on."""
+    """Whether a line continues the text before it."""
     delimiter = _rows_of(text)
     if delimiter:
         return following.count(delimiter) == text.split("\n", 1)[0].count(delimiter)
@@ -218,7 +216,7 @@ def goes_on(text: str, following: str) -> bool:
 
 
 def _rows_of(text: str) -> str:
-    """Return what separates the cells of the header that a text begins with, if it does."""
+    """Return the separator of the header with which a text begins, if it does."""
     first = text.split("\n", 1)[0]
     delimiter = _delimiter(first)
     is_header = delimiter and f"{delimiter} " not in first and _is_header(first, delimiter)
@@ -242,7 +240,7 @@ def _is_open(text: str) -> bool:
 
 
 def _take_files(text: str, files: list[str], notes: list[str]) -> str:
-    """Move the files that a text names to ``files``; return the words that are left."""
+    """Move the files that a text names to ``files``; return the remaining words."""
     tokens = text.split()
     rest: list[str] = []
     for at, token in enumerate(tokens):
@@ -266,7 +264,7 @@ def _with_slash(match: re.Match[str]) -> str:
 
 
 def _bare(token: str) -> str:
-    """Return a word without what stands around it: quotes, brackets, the end of a sentence."""
+    """Return a word without its surroundings: quotes, brackets, the end of a sentence."""
     name = token.strip("\"'`“”()").rstrip(",.;:!?").rstrip("\"'`”)")
     return re.sub(r"(?<=\w)['\u2019]s$", "", name) if "/" not in name else name
 
@@ -297,7 +295,7 @@ def _is_plain_word(name: str) -> bool:
 
 
 def _names_a_file(word: str, before: list[str]) -> bool:
-    """Whether a bare word is the name of what stands here, and not a word of the sentence."""
+    """Whether a bare word is the name of something here, and not a word of the sentence."""
     if not os.path.exists(word) or word.isdigit():
         return False
     last = before[-1] if before else ""
@@ -314,7 +312,7 @@ def _is_verb(word: str) -> bool:
 
 
 def _in_other_case(name: str) -> str | None:
-    """Return the one file that is called so but for upper and lower case."""
+    """Return the only file with this name, ignoring case."""
     path = Path(name).expanduser()
     try:
         same = [one for one in os.listdir(path.parent) if one.lower() == path.name.lower()]
@@ -330,10 +328,10 @@ TOKEN = re.compile(r"\"[^\"\n]+\"|'[^'\n]+'(?=\W|$)|“[^”\n]+”|\S+")
 
 
 def _take_output(text: str) -> tuple[str | None, str]:
-    """Return the file that results are to go to, and the text without saying so.
+    """Return the file for the results, and the text without mentioning it.
 
     Raises:
-        InputError: Something is to be saved, and no file is named; or two are.
+        InputError: Something should be saved, but no file is named; or two are.
     """
     tokens = list(TOKEN.finditer(text))
     found = [one for finder in (_after_arrow, _after_verb, _after_into) for one in finder(tokens)]
@@ -356,7 +354,7 @@ def _take_output(text: str) -> tuple[str | None, str]:
 
 
 def _after_arrow(tokens: list[Token]) -> Iterator[tuple[str, int, int]]:
-    """``> out.json``: as a shell has it."""
+    """``> out.json``, as in a shell."""
     for at, token in enumerate(tokens):
         word = token.group()
         if word in ARROWS and at + 1 < len(tokens):
@@ -404,7 +402,7 @@ def _start(words: list[str], at: int) -> int:
 
 
 def _lead(words: list[str], place: int) -> str:
-    """Return the word that leads to a name, over "the file"."""
+    """Return the word that leads to a name, skipping "the file"."""
     at = place - 1
     while at > 0 and (words[at] in DETERMINERS or words[at] in FILE_NOUNS | CALLED):
         at -= 1
@@ -412,7 +410,7 @@ def _lead(words: list[str], place: int) -> str:
 
 
 def _is_name(tokens: list[Token], place: int, words: list[str]) -> bool:
-    """Whether a word is the name of a file that something may lead to."""
+    """Whether a word is the name of a file that a phrase may lead to."""
     raw, name = tokens[place].group(), _bare(tokens[place].group())
     lead = _lead(words, place)
     if EMAIL.fullmatch(name) or re.match(r"[a-z]+://", name):

@@ -4,22 +4,22 @@
 
     Empty ─▶ Receive ══▶ Validate (4) ══▶ Transform (3) ══▶ Enrich (2) ══▶ Store (16) ─▶ ReadBack
 
-The stages work at the same time, each on the records that the one before has finished with.
-Between two stages stands a buffer of 16 records, so that a slow stage slows those before it, back
-to the socket: the source has no end, and memory does not grow.
+The stages run at the same time, each on the records that the previous one has finished.
+Between two stages there is a buffer of 16 records, so that a slow stage slows those before it, back
+to the socket: the source is endless, but memory does not grow.
 
 * ``Receive`` reads ``/records`` line by line and hangs up after ``--limit`` of them (400).
-* ``Validate`` leaves out what has the wrong form or breaks a rule. ``Transform`` makes rows of a
+* ``Validate`` leaves out records with a wrong form or a broken rule. ``Transform`` makes rows of a
   table from the rest.
-* ``Enrich`` asks the service about every e-mail address, over HTTP. ``--workers`` says how many
-  of these requests are under way at once.
-* ``Store`` writes to SQLite: into the file of ``--output`` when its name ends in .db, .sqlite or
-  .sqlite3 (its table ``records`` is made anew by ``Empty``), else into a temporary one. Up to
-  sixteen records wait for the same moment, and are written in one transaction.
+* ``Enrich`` asks the service about every e-mail address, over HTTP. ``--workers`` sets how many
+  of these requests are in flight at once.
+* ``Store`` writes to SQLite: to the file of ``--output`` if its name ends in .db, .sqlite or
+  .sqlite3 (``Empty`` recreates its table ``records``), otherwise to a temporary one. Up to
+  sixteen waiting records are written in one transaction.
 * ``ReadBack`` reads what is shown.
 
-The shared store: ``incoming`` (records in place of the service's, of which ``valid_indexes``, where
-a validation has left them), ``limit`` and ``database`` in; ``stored`` (the rows) out.
+The shared store: in: ``incoming`` (records instead of the service's, with ``valid_indexes`` after
+a validation), ``limit`` and ``database``; out: ``stored`` (the rows).
 """
 
 import json
@@ -48,7 +48,7 @@ BUFFER = 16
 WIDE = 80  # characters, for all columns of the table of stages
 DATABASES = frozenset({".db", ".sqlite", ".sqlite3"})
 SQLITE_HEADER = b"SQLite format 3\0"
-MOST = 2**53  # as a number of cents it still fits into the 64 bits of SQLite
+MOST = 2**53  # as a number of cents it still fits into SQLite's 64 bits
 TEXTS = ("name", "email", "country", "currency")
 COLUMNS = (
     "id", "name", "email", "country", "currency", "amount_cents", "ordered", "days_to_delivery",
@@ -60,9 +60,9 @@ SELECT = "SELECT * FROM records ORDER BY rowid"
 
 
 class Receive(ServiceNode):
-    """The source. Without an ``exec``, what ``prep`` yields goes on as it is."""
+    """The source. Without an ``exec``, what ``prep`` yields is passed on unchanged."""
 
-    total_timeout = max_bytes = None  # the source has no end
+    total_timeout = max_bytes = None  # the source is endless
 
     async def prep(self, shared: Shared, /) -> AsyncIterator[tuple[int, Any]]:
         given = incoming(shared)
@@ -84,14 +84,14 @@ class Receive(ServiceNode):
                 index += 1
                 left -= 1
                 if not left:
-                    return  # leaving `async with` hangs up, whatever is still on its way
+                    return  # leaving `async with` hangs up, whatever is still arriving
 
 
 class Validate(ParallelBatchNode[Any, Row]):
-    """Leave out records at the first fault that is found.
+    """Leave out records at the first fault found.
 
-    It takes some microseconds, so it is written ``async def`` and runs on the loop: a ``def``
-    would run in a thread, and the way there costs more than the work.
+    It takes microseconds, so it is written ``async def`` and runs on the loop: a ``def``
+    would run in a thread, and getting there costs more than the work.
     """
 
     async def exec(self, numbered: tuple[int, Any], /) -> Row:
@@ -104,7 +104,7 @@ class Validate(ParallelBatchNode[Any, Row]):
 
 
 class Transform(ParallelBatchNode[Row, Row]):
-    """Make a record into a row of the table; what it lacks is None."""
+    """Make a table row of a record; what it lacks is None."""
 
     async def exec(self, record: Row, /) -> Row:
         ordered, delivered = day(record.get("ordered")), day(record.get("delivered"))
@@ -126,9 +126,9 @@ class Transform(ParallelBatchNode[Row, Row]):
 
 
 class Enrich(ServiceNode, ParallelBatchNode[Row, Row]):
-    """Add what the service says of the e-mail address.
+    """Add what the service knows about the e-mail address.
 
-    What cannot be had after four attempts is a failed record: it is counted, and not stored.
+    If that fails four times, the record has failed: it is counted, and not stored.
     """
 
     on_error = "collect"
@@ -143,7 +143,7 @@ class Enrich(ServiceNode, ParallelBatchNode[Row, Row]):
 
 
 class PipelineGraph(ServiceGraph):
-    """The graph, and the folder that it has for itself where no file is named."""
+    """The graph, and its temporary folder if no file is named."""
 
     def __init__(self, start: Any, folder: Path | None, **settings: Any) -> None:
         super().__init__(start, name="pipeline", **settings)
@@ -162,7 +162,7 @@ class PipelineGraph(ServiceGraph):
 
 
 def tidy(text: str) -> str:
-    """Return a text with single spaces, as UTF-8 can hold it."""
+    """Return a text with single spaces, in valid UTF-8."""
     return " ".join(text.split()).encode("utf-8", "replace").decode()
 
 
@@ -177,10 +177,10 @@ def prepare(options: Options) -> Shared:
 
 
 def database_of(options: Options) -> Path | None:
-    """Return the file that the options name, when it is to be a database.
+    """Return the database file in the options, if there is one.
 
-    A run that is recorded has its table in the file of the journal: so a row and the note that it
-    is done are written in one transaction.
+    A recorded run has its table in the journal's file: so a row and its record are
+    written in one transaction.
     """
     named = options.output
     if named is None and options.journal is not None and "://" not in options.journal:
@@ -189,7 +189,7 @@ def database_of(options: Options) -> Path | None:
 
 
 def check_database(path: Path) -> None:
-    """Raise a ValueError, in one line, when the file cannot become our database."""
+    """Raise a one-line ValueError if the file cannot become our database."""
     if not path.parent.is_dir():
         raise ValueError(f"There is no directory {str(path.parent)!r} for {path.name!r}.")
     try:
@@ -200,7 +200,7 @@ def check_database(path: Path) -> None:
     except OSError as error:
         raise ValueError(f"Cannot open {str(path)!r}: {error.strerror or error}.") from error
     if header not in (b"", SQLITE_HEADER):
-        raise ValueError(f"{str(path)!r} is no SQLite database. Type the name of another file.")
+        raise ValueError(f"{str(path)!r} is not a SQLite database. Type the name of another file.")
 
 
 def build(options: Options) -> ServiceGraph:
@@ -216,7 +216,7 @@ def build(options: Options) -> ServiceGraph:
     )
     line = (
         SQLExecute(database, *ANEW, name="Empty")
-        # What leaves the last stage is in the database, and not kept here as well.
+        # The output of the last stage is in the database, so it is not kept here as well.
         >> Pipeline(stages, buffer=BUFFER, collect=False)
         >> SQLRead(database, SELECT, name="ReadBack", writes="stored")
     )
@@ -226,9 +226,9 @@ def build(options: Options) -> ServiceGraph:
 
 
 def rows(shared: Shared) -> Iterable[Row]:
-    """Yield the rows of the table: ``index`` counts the records as they came, from 0.
+    """Yield the rows of the table: ``index`` counts the records in the order of arrival, from 0.
 
-    ``file`` and ``line`` are there where they are known.
+    ``file`` and ``line`` are included if known.
     """
     places = places_of(incoming(shared) or ())
     for row in shared["stored"]:
@@ -239,7 +239,7 @@ def rows(shared: Shared) -> Iterable[Row]:
 
 
 def incoming(shared: Shared) -> Sequence[Any] | None:
-    """Return the records that do not come from the service; None where they do."""
+    """Return the records that do not come from the service; None if they do."""
     given: Sequence[Any] | None = shared["incoming"]
     return shared["records"] if "valid_indexes" in shared else given
 
@@ -247,11 +247,11 @@ def incoming(shared: Shared) -> Sequence[Any] | None:
 def show(shared: Shared, report: RunReport, screen: Screen) -> None:
     where = shared["database"] or "a temporary file"
     screen.print(f"{many(len(shared['stored']), 'record')} stored, read back from {where}")
-    screen.print("", f"stages, with room for {BUFFER} records between two")
+    screen.print("", f"stages, with room for {BUFFER} records between them")
     stages = [stage for stage in report.nodes.values() if stage.stage_workers]
     counts = [counts_of(stage) for stage in stages]
     columns, space = [*counts[0]], 2
-    if getattr(screen, "width", WIDE) < WIDE:  # what counts nothing leaves its room to the names
+    if getattr(screen, "width", WIDE) < WIDE:  # columns without counts make room for the names
         columns, space = [c for c in columns if any(row[c] for row in counts)], 1
     table = Table("  stage", box=None, padding=(0, space, 0, 0))
     for column in (*columns, "busy", "starved", "blocked"):
@@ -266,17 +266,17 @@ def show(shared: Shared, report: RunReport, screen: Screen) -> None:
         )
     screen.print(table)
     screen.print(
-        "  of the time of its workers: busy: at work; starved: waiting for records; blocked: "
-        "waiting for room behind"
+        "  of the time of its workers: busy: working; starved: waiting for records; blocked: "
+        "waiting for room after it"
     )
     screen.print(f"The bottleneck is {last_name(report.bottleneck or '')}.")
     for name, workers in report.advised_workers.items():
         named = many(workers, "worker")
-        screen.print(f"With {named} in {last_name(name)}, another stage would be it.")
+        screen.print(f"With {named} in {last_name(name)}, it would be another stage.")
 
 
 def counts_of(stage: NodeFigures) -> dict[str, int]:
-    """Return how many workers a stage has, and what became of its records."""
+    """Return how many workers a stage has, and the outcomes of its records."""
     skipped, left_out = stage.items["skipped"], stage.items.total() - stage.items["ok"]
     return {
         "workers": stage.stage_workers,
@@ -288,7 +288,7 @@ def counts_of(stage: NodeFigures) -> dict[str, int]:
 
 
 def last_name(path: str) -> str:
-    """Return a stage's own name; those of the graphs around stand before it."""
+    """Return a stage's own name, without those of the enclosing graphs."""
     return path.rpartition("/")[2]
 
 

@@ -1,8 +1,8 @@
-"""A language model chooses the workflows of a free text, where one is named.
+"""A language model chooses the workflows of a free text, if one is configured.
 
 ``KAYGRAPH_LLM_URL`` names an API such as http://127.0.0.1:8080/v1, ``KAYGRAPH_LLM_MODEL`` the model
-and ``KAYGRAPH_LLM_KEY`` a key. The model sees the words of the text and none of the data in it, and
-can do no more than choose among the five names. Whenever it does not, the words decide, as they do
+and ``KAYGRAPH_LLM_KEY`` a key. The model sees the words of the text but none of the data in it, and
+can only choose among the five names. If it does not, keywords decide, as they do
 without it.
 """
 
@@ -28,9 +28,9 @@ asks for none of these or for anything that none of them does."""
 
 
 def chooser(tell: Callable[[str], None]) -> Callable[[str], Choice]:
-    """Return what chooses the workflows: a model where ``KAYGRAPH_LLM_URL`` names one, or words.
+    """Return what chooses the workflows: a model if ``KAYGRAPH_LLM_URL`` names one, or keywords.
 
-    ``tell`` gets a line when the model has failed, and the words decide.
+    ``tell`` gets a line when the model has failed, so that keywords decide.
     """
     url = os.environ.get("KAYGRAPH_LLM_URL")
     if not url:
@@ -40,9 +40,9 @@ def chooser(tell: Callable[[str], None]) -> Callable[[str], Choice]:
     def choose(words: str) -> Choice:
         try:
             workflows = ask(url, model, words)
-        except Exception as error:  # whatever is wrong with it: there are words
+        except Exception as error:  # whatever is wrong with it: there are keywords
             reason = (str(error) or type(error).__name__).splitlines()[0]
-            tell(f"the model of KAYGRAPH_LLM_URL made no plan, so the words decide: {reason}")
+            tell(f"the model of KAYGRAPH_LLM_URL made no plan, so keywords decide: {reason}")
             return by_words(words)
         return workflows, [f"planned by {model}"]
 
@@ -62,7 +62,7 @@ def ask(url: str, model: str, words: str) -> list[str]:
         schema=SCHEMA,
         schema_name="plan",
         auth=Bearer(key) if key else None,
-        max_retries=1,  # a person waits, and there are words
+        max_retries=1,  # a person is waiting, and there are keywords
         timeout=TIMEOUT_S,
         reads="request",
         writes="plan",

@@ -1,21 +1,21 @@
 """From free text to workflows: "validate and enrich this" → validation >> enrichment.
 
 Plain rules, the same answer every time: words are reduced to stems and looked up. No network, no
-model. Whatever the rules could not use is told, never dropped:
+model. What the rules could not use is reported, never dropped:
 
 1. The data in the text (JSON, e-mail addresses, files, words in quotes) is taken out first.
-2. The text falls into clauses at "and", "then", commas and the like. A clause whose words name a
-   workflow asks for it; a clause that names none and says anything beyond small talk cannot be
-   placed, and nothing is run.
-3. "don't", "without", "skip" and the like rule out what follows them; "after" turns the order.
-4. A word of a clause that names nothing may be a misspelling. It is corrected, and told, where the
+2. The text is split into clauses at "and", "then", commas and the like. A clause whose words name a
+   workflow asks for it; a clause that names none and goes beyond small talk is not
+   understood, and nothing runs.
+3. "don't", "without", "skip" and the like rule out what follows them; "after" reverses the order.
+4. A word of a clause that names nothing may be a misspelling. It is corrected, and reported, if the
    rest of the text names data or a workflow and every other word is known.
-5. "Everything", "all examples" and "the rest" ask for all, less what is ruled out; in "validate
-   everything" they are about the data.
-6. Data by itself is validated and enriched. A question whether it is in order is answered by
-   validation, one about somebody by enrichment.
+5. "Everything", "all examples" and "the rest" ask for all, except what is ruled out; in "validate
+   everything" they refer to the data.
+6. Data by itself is validated and enriched. A question about its quality is answered by
+   validation, one about a person by enrichment.
 
-What is not certain is asked (a NotUnderstoodError says what to type), and nothing is begun.
+When in doubt, it asks (a NotUnderstoodError says what to type), and nothing runs.
 """
 
 import re
@@ -52,7 +52,7 @@ from examples.vocabulary import (
 )
 from examples.workflow import FILE_READERS, NAMES
 
-# Where a negation may reach over "and": "without validation and enrichment".
+# Conjunctions that a negation may cross: "without validation and enrichment".
 NOUN = re.compile(r"(tion|ment|ing|ity)s?$")
 
 EVERYTHING = re.compile(
@@ -75,7 +75,7 @@ DATABASES = (".db", ".sqlite", ".sqlite3")
 MOST_SHOWN, LONGEST_SHOWN = 6, 40  # of the words that could not be used
 
 
-Choice = tuple[list[str], list[str]]  # workflows in their order, and what to tell about them
+Choice = tuple[list[str], list[str]]  # workflows in their order, and remarks about them
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +83,11 @@ class Request:
     """What a free text asks for.
 
     Attributes:
-        workflows: Names, in the order in which they are to run.
+        workflows: Names, in the order in which to run them.
         found: The data in the text.
         workers: How many workers it names, or None.
         limit: How many records or files it names, or None.
-        notes: What a person should be told about how it was read.
+        notes: Remarks about how it was read.
         names_sample: Whether it names the bundled data, such as the standard library.
         names_files: Whether it speaks of files.
     """
@@ -113,17 +113,17 @@ class NotUnderstoodError(InputError):
         )
 
 
-class HelpAsked(Exception):  # noqa: N818 - it is no error
-    """The text asks what can be asked for."""
+class HelpAsked(Exception):  # noqa: N818 - not an error
+    """The text asks what it can ask for."""
 
 
 def by_words(text: str, names_data: bool = False) -> Choice:
-    """Return the workflows that the words of a text name, and what to tell about them.
+    """Return the workflows that the words of a text name, and remarks about them.
 
-    ``names_data``: there was data in the text, which these words stood around.
+    ``names_data``: there was data in the text, between these words.
 
     Raises:
-        NotUnderstoodError: Words in it cannot be placed, or it rules out all that it names.
+        NotUnderstoodError: It contains unknown words, or rules out everything that it names.
     """
     words = EXCEPT.sub(r"\1 except", EVERYTHING.sub("everything", _plain(text)))
     clauses = list(_clauses(WORD.findall(words)))
@@ -132,7 +132,7 @@ def by_words(text: str, names_data: bool = False) -> Choice:
     try:
         return _read(clauses, rare, names_data)
     except NotUnderstoodError as error:
-        try:  # "the files please" asks for what works on files, where nothing else is asked for
+        try:  # "the files please" asks for work on files, if nothing else is asked for
             return _read(clauses, weak, names_data)
         except NotUnderstoodError:
             raise error from None
@@ -147,8 +147,8 @@ def understand(text: str, choose: Callable[[str], Choice] = by_words) -> Request
     """Return what a free text asks for; ``choose`` gets its words, without the data in it.
 
     Raises:
-        HelpAsked: It asks what can be asked for.
-        NotUnderstoodError: Words in it cannot be placed, or it rules out all that it names.
+        HelpAsked: It asks what it can ask for.
+        NotUnderstoodError: It contains unknown words, or rules out everything that it names.
         InputError: The data in it is malformed or missing.
     """
     found = find_data(text)
@@ -181,7 +181,7 @@ def understand(text: str, choose: Callable[[str], Choice] = by_words) -> Request
 
 
 def _names_sample(words: list[str], workflows: Iterable[str]) -> bool:
-    """Whether words name the bundled data: as such, or by asking for workflows that none names."""
+    """Whether words name the bundled data: directly, or by asking for workflows that use it."""
     told = SAMPLE.intersection(words)
     about_others = (ALL | FILES | OTHERS).intersection(words)
     if told - {"batch", "mapreduce"} or (told and not about_others):  # "batch my files" names none
@@ -199,7 +199,7 @@ def _asks_for_help(text: str, words: list[str]) -> bool:
 
 
 def _asked_of(found: Found, words: list[str]) -> Choice | None:
-    """Return what is asked of data where no workflow is named; None where that is not certain."""
+    """Return the workflows for data if none is named; None if that is not certain."""
     if not (found.records or found.files) or any(stem(word) in STRONG_STEMS for word in words):
         return None
     into_a_database = found.output is not None and found.output.endswith(DATABASES)
@@ -226,7 +226,7 @@ def _holds_records(name: str) -> bool:
 
 
 def _read(clauses: "list[_Clause]", weak_stems: dict[str, str], names_data: bool) -> Choice:
-    """Return the workflows that the clauses ask for, and what to tell about them."""
+    """Return the workflows that the clauses ask for, and remarks about them."""
     reader = _Reader(weak_stems, names_data, [word for clause in clauses for word in clause.words])
     for clause in clauses:
         reader.read(clause)
@@ -259,7 +259,7 @@ class _Reader:
     def __init__(self, weak_stems: dict[str, str], names_data: bool, words: list[str]) -> None:
         self.notes: list[str] = []
         self._weak_stems = weak_stems
-        self._names_data = names_data  # in the text, around these words
+        self._names_data = names_data  # in the text, between these words
         self._words = words
         self._asked: list[str] = []
         self._ruled_out: list[str] = []
@@ -272,7 +272,7 @@ class _Reader:
         if not placed:
             self._refuse_unless_small_talk(clause)
         negated = bool(placed) and self._reaches(clause, next(iter(placed)))
-        named, everything = False, None  # whether that is ruled out, where it is said
+        named, everything = False, None  # whether that is ruled out, if it occurs
         for at, word in enumerate(clause.words):
             if _is_negation(clause.words, at):
                 negated = True
@@ -285,7 +285,7 @@ class _Reader:
                 named = named or not negated
             elif word == "everything":
                 everything = negated
-        if everything is not None and not named:  # else it is about the data
+        if everything is not None and not named:  # otherwise it refers to the data
             self._all = not everything
             for name in NAMES:
                 self._ask(name, everything)
@@ -303,16 +303,16 @@ class _Reader:
         takes_time = not FILE_READERS.isdisjoint(placed.values())
         certain = _speaks_of_data(clause.words, strange) and not takes_time
         if strange and not self._names_data and not certain:
-            raise NotUnderstoodError(f"I cannot place {_listed(strange, repr)}.")
+            raise NotUnderstoodError(f"I do not understand {_listed(strange, repr)}.")
         if unused:
             self.notes.append(f"not used: {_listed(unused)}")
 
     def _reaches(self, clause: _Clause, word: str) -> bool:
-        """Return whether a negation in the clause before reaches this one."""
+        """Return whether a negation in the previous clause reaches this one."""
         if self._negated is None:
             return False
         if clause.opened_by in ENDS_NEGATION:
-            # "batch" may be what is to be done, but not in "everything but pipeline, batch".
+            # "batch" may be a task, but not in "everything but pipeline, batch".
             listed = _is_noun if self._all else NOUN.search
             return clause.opened_by == "," and bool(listed(self._negated) and listed(word))
         return clause.opened_by in ("or", "nor") or _is_noun(self._negated) == _is_noun(word)
@@ -343,7 +343,7 @@ class _Reader:
             return placed
         told = [word for word in words if not _is_small_talk(word)]
         placed = {w: self._weak_stems[stem(w)] for w in words if stem(w) in self._weak_stems}
-        # The task stands first: in "translate the lines" it is not the lines.
+        # The task comes first: in "translate the lines" it is not the lines.
         if placed and (not told or told[0] in placed):
             return placed
         if len(told) == 1 and (meant := nearest(told[0])) and self._is_about_data(told[0]):
@@ -352,7 +352,7 @@ class _Reader:
         return {}
 
     def _is_about_data(self, misspelt: str) -> bool:
-        """Whether what else the text says names data or a workflow."""
+        """Whether the rest of the text names data or a workflow."""
         others = [word for word in self._words if word != misspelt]
         return (
             self._names_data
@@ -368,7 +368,7 @@ class _Reader:
             meant = [near for word in unknown if (near := nearest(word))]
             if meant:
                 hint = f" Did you mean {meant[0]}?"
-            raise NotUnderstoodError(f"I cannot place {_listed(unknown, repr)}.{hint}")
+            raise NotUnderstoodError(f"I do not understand {_listed(unknown, repr)}.{hint}")
 
     def in_order(self) -> list[str]:
         """Return the workflows asked for."""
@@ -382,7 +382,7 @@ class _Reader:
 
 
 def _speaks_of_data(words: list[str], strange: list[str]) -> bool:
-    """Whether a clause speaks of data: "this awful data", but not "this song"."""
+    """Whether a clause refers to data: "this awful data", but not "this song"."""
     following = [*words[1:], ""]
     return any(
         word in DATA and not (word in POINTERS and after in strange)
@@ -401,7 +401,7 @@ def _is_noun(word: str) -> bool:
 
 
 def _listed(words: Iterable[str], form: Callable[[str], str] = str) -> str:
-    """Return words once each, the long ones shortened and the many cut off."""
+    """Return words once each, with long ones shortened and long lists cut off."""
     once = [*dict.fromkeys(words)]
     short = [w if len(w) <= LONGEST_SHOWN else f"{w[:LONGEST_SHOWN]}…" for w in once]
     rest = len(once) - MOST_SHOWN

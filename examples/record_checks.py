@@ -1,7 +1,7 @@
-"""What can be wrong with a record by itself: the checks of the validation example that ask nobody.
+"""What can be wrong with a single record: the checks of the validation example without requests.
 
 Three functions, ``security``, ``format`` and ``rules``. Each takes a record, which may be any JSON
-value, and yields a fault ``(field, kind, reason)`` for everything that it finds: the kind is one
+value, and yields a fault ``(field, kind, reason)`` for each problem: the kind is one
 word to count by, the reason is for people. None raises, whatever the record is, and none of them
 repeats a suspicious text.
 """
@@ -25,10 +25,10 @@ _repr.maxstring = _repr.maxother = _repr.maxlong = 40
 
 
 def shown(value: Any) -> str:
-    """Return a value as a reason may show it."""
+    """Return a value in the form for a reason."""
     try:
         return _repr.repr(value)
-    except ValueError:  # Python writes down no number of more than 4300 digits
+    except ValueError:  # Python formats no number of more than 4300 digits
         return "a number too long to show"
 
 
@@ -39,9 +39,9 @@ def patterns(*texts: str) -> tuple[re.Pattern[str], ...]:
     return tuple(re.compile(text, re.IGNORECASE) for text in texts)
 
 
-# Each pattern asks for what an attack needs beside its keyword (a quote that closes a string, a
-# bracket that opens a tag), because people are called O'Brien, write "<3" and "drop by at noon".
-# None can hang on a hostile text: what repeats is bounded, or stops where it would start anew.
+# Each pattern requires what an attack needs in addition to its keyword (a quote that closes a
+# string, a bracket that opens a tag), because people are called O'Brien, and write "<3".
+# None can hang on a hostile text: repetitions are bounded, or stop where they would restart.
 ATTACKS = {
     "sql_injection": patterns(
         r"['\"]\s{0,9}(?:or|and)\s{1,9}(?:['\"(]{1,3}\w{0,40}|\w{1,40})['\"]?\s{0,9}(?:[=<>#]|--)",
@@ -66,7 +66,7 @@ ATTACKS = {
         r"\bAKIA[0-9A-Z]{16}\b|-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----",
         r"\bgh[pousr]_\w{30}|\bgithub_pat_\w{20}|\bxox[abprs]-[\w-]{10}",
         r"\bauthorization:\s{0,9}(?:bearer|basic)\s{1,9}\S{8}",
-        # "password: forgotten" gives nothing away: a value has 8 characters and a digit.
+        # "password: forgotten" is harmless: a secret has 8 characters and a digit.
         r"\b(?:(?:api|access|secret)[_-]?key|password|passwd|pwd|secret|token)\s{0,9}[=:]\s{0,9}"
         r"['\"]?(?=[^\s'\"]{0,99}\d)[^\s'\"]{8}",
     ),
@@ -80,15 +80,15 @@ REASONS = {
 
 
 def security(record: Any) -> Iterator[Fault]:
-    """Look into every text of the record, as it stands and as a browser or a shell decodes it."""
+    """Check every text of the record, as it is and as a browser or a shell decodes it."""
     for field, text in texts_in(record):
         for kind in attacks_in(text):
             yield field, kind, REASONS[kind]
 
 
 def texts_in(record: Any) -> Iterator[tuple[str, str]]:
-    """Yield every text in a JSON value with the path to it, the names of fields included."""
-    waiting = [("record", record)]  # no recursion: the nesting is as deep as its author likes
+    """Yield every text in a JSON value with the path to it, including the names of fields."""
+    waiting = [("record", record)]  # no recursion: the author of the data decides the depth
     while waiting:
         path, value = waiting.pop()
         if isinstance(value, str):
@@ -102,12 +102,12 @@ def texts_in(record: Any) -> Iterator[tuple[str, str]]:
 
 
 def attacks_in(text: str) -> Iterator[str]:
-    """Yield each kind of attack that a text holds, once."""
+    """Yield each kind of attack in a text, once."""
     try:
         decoded = html.unescape(unquote(unquote(text)))
-    except ValueError:  # a character reference of more digits than int() takes
+    except ValueError:  # a character reference with more digits than int() accepts
         decoded = text
-    # "uni/**/on" hides nothing from a database, which drops comments.
+    # "uni/**/on" is no disguise for a database, which drops comments.
     views = {text, decoded, re.sub(r"/\*[^*]*\*/", " ", decoded)}
     for kind, needles in ATTACKS.items():
         if any(needle.search(view) for view in views for needle in needles):
@@ -136,7 +136,7 @@ def is_whole(value: Any) -> bool:
 
 
 def is_number(value: Any) -> bool:
-    """Say whether it is an amount; NaN and Infinity, which Python reads in JSON, are none."""
+    """Say whether it is an amount; NaN and Infinity, which Python reads in JSON, are not."""
     return is_whole(value) or (isinstance(value, float) and abs(value) < float("inf"))
 
 
@@ -159,10 +159,10 @@ TYPES = {dict: "an object", list: "an array", str: "a text", bool: "a boolean", 
 
 
 def format(record: Any) -> Iterator[Fault]:
-    """Look at each field by itself.
+    """Check each field by itself.
 
-    A record is an order when it has any of an order's fields, and must then have all of them.
-    Else it is somebody's contact, and an e-mail address is enough.
+    A record with any of an order's fields is an order, and must then have all of them.
+    Otherwise it is a contact, and an e-mail address is enough.
     """
     if isinstance(record, Unreadable):
         yield "record", "malformed", record.reason
@@ -181,7 +181,7 @@ def format(record: Any) -> Iterator[Fault]:
 
 
 def faults_in(field: str, value: Any) -> Iterator[tuple[str, str]]:
-    """Yield the kind and the reason of what is wrong with a field that is there: one at most."""
+    """Yield the kind and the reason of a problem with an existing field: one at most."""
     fits, form = FORMS[field]
     if not fits(value):
         found = TYPES.get(type(value), f"the number {shown(value)}")
@@ -189,16 +189,16 @@ def faults_in(field: str, value: Any) -> Iterator[tuple[str, str]]:
     elif field in ("name", "email") and not value.strip():
         yield "missing_field", "is empty"
     elif field == "email" and not (len(value) <= MAX_EMAIL and EMAIL.fullmatch(value)):
-        yield "malformed_email", f"{shown(value)} is no e-mail address"
+        yield "malformed_email", f"{shown(value)} is not an e-mail address"
     elif field == "country" and not re.fullmatch("[A-Z]{2}", value):
         yield "malformed_country", f"{shown(value)} is not two capital letters"
     elif field in DATES and value is not None and day(value) is None:
-        yield "impossible_date", f"{shown(value)} is no day of the calendar (YYYY-MM-DD)"
+        yield "impossible_date", f"{shown(value)} is not a valid date (YYYY-MM-DD)"
 
 
 def day(value: Any) -> date | None:
-    """Return the day that a text names as YYYY-MM-DD, or None."""
-    # fromisoformat() alone would also take 20260412 and 2026-W15-7.
+    """Return the day of a text YYYY-MM-DD, or None."""
+    # fromisoformat() alone would also accept 20260412 and 2026-W15-7.
     if isinstance(value, str) and re.fullmatch("[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
         try:
             return date.fromisoformat(value)
@@ -215,7 +215,7 @@ MIN_AGE = 16
 
 
 def rules(record: Any) -> Iterator[Fault]:
-    """Look at fields together. A field that has the wrong form is left to ``format``."""
+    """Check fields together. A field with a wrong form is left to ``format``."""
     if isinstance(record, dict):
         yield from price(record)
         yield from age(record)
@@ -223,16 +223,16 @@ def rules(record: Any) -> Iterator[Fault]:
 
 
 def price(record: Fields) -> Iterator[Fault]:
-    """The amount is seats times the price of the plan, in a currency that is taken."""
+    """The amount is seats times the price of the plan, in an accepted currency."""
     plan, currency = record.get("plan"), record.get("currency")
     seats: Any = record.get("seats")
     amount: Any = record.get("amount")
     if is_text(plan) and plan not in PRICES:
-        yield "plan", "unknown_plan", f"{shown(plan)} is none of {', '.join(PRICES)}"
+        yield "plan", "unknown_plan", f"{shown(plan)} is not one of {', '.join(PRICES)}"
     if is_whole(seats) and seats < 1:
         yield "seats", "seats_below_one", f"must be at least 1, not {shown(seats)}"
     if is_text(currency) and currency not in CURRENCIES:
-        reason = f"{shown(currency)} is none of {', '.join(CURRENCIES)}"
+        reason = f"{shown(currency)} is not one of {', '.join(CURRENCIES)}"
         yield "currency", "unknown_currency", reason
     if is_number(amount) and plan == "free" and amount != 0:
         reason = f"the free plan costs nothing, not {shown(amount)}"
@@ -245,7 +245,7 @@ def price(record: Fields) -> Iterator[Fault]:
 
 
 def age(record: Fields) -> Iterator[Fault]:
-    """Who orders is old enough on that day, and as old as the record says."""
+    """The person is old enough on that day, and as old as the record says."""
     born, ordered = day(record.get("birth_date")), day(record.get("ordered"))
     if born is None or ordered is None:
         return

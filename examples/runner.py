@@ -1,4 +1,4 @@
-"""Runs workflows and shows what came of them: the one way for the command and for the prompt."""
+"""Runs workflows and shows the results: for the command and for the prompt."""
 
 import json
 import os
@@ -25,7 +25,7 @@ from kaygraph import (
 )
 from kaygraph.events import Observer
 
-# Which workflows follow an option that is not for all of them.
+# The workflows that follow an option, if not all of them do.
 TAKEN_BY = {
     "workers": NAMES,
     "run_in": ("batch", "mapreduce"),
@@ -42,7 +42,7 @@ DATABASE_SUFFIXES = (".db", ".sqlite", ".sqlite3")
 class Job:
     """Workflows wired into one graph, ready to run over one shared store.
 
-    ``named`` rows say which workflow they come from.
+    ``named`` rows contain the name of their workflow.
     """
 
     workflows: Sequence[Workflow]
@@ -62,7 +62,7 @@ class Job:
 
 
 def check_options(options: Options, names: Sequence[str]) -> None:
-    """Refuse, with an InputError, an option that none of the workflows named would follow."""
+    """Refuse, with an InputError, an option that none of the named workflows would follow."""
     for option, takers in TAKEN_BY.items():
         if getattr(options, option) is not None and not set(takers) & set(names):
             raise InputError(
@@ -84,7 +84,7 @@ def _is_database(path: Path) -> bool:
 def make_job(workflows: Sequence[Workflow], options: Options, *, named: bool = False) -> Job:
     """Fill a shared store and wire the graphs one after another.
 
-    Rows are ``named`` when asked for, and always where there are several workflows.
+    Rows are ``named`` on request, and always if there are several workflows.
 
     Raises:
         InputError: The options cannot be followed.
@@ -92,7 +92,7 @@ def make_job(workflows: Sequence[Workflow], options: Options, *, named: bool = F
     names = [workflow.name for workflow in workflows]
     shared: Shared = {}
     try:
-        for workflow in reversed(workflows):  # where two fill the same place, the first does
+        for workflow in reversed(workflows):  # if two fill the same key, the first one decides
             shared |= workflow.prepare(options)
         graphs = [workflow.build(options) for workflow in workflows]
     except ValueError as error:
@@ -109,7 +109,7 @@ def _listed(names: Sequence[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
-# How long what is in flight has to end after an interrupt.
+# How long items in flight may take to end after an interrupt.
 GRACE_S = 2.0
 
 
@@ -117,11 +117,11 @@ class Runner:
     """Runs jobs on the main thread, one after another.
 
     Args:
-        screen: Where people read.
+        screen: What people read.
         verbose: Log the events on standard error, and show the traceback of a failure.
         output: Where rows are written, or None.
         journal: The address of a journal where runs are recorded and resumed, or None.
-        progress: Show how far each node is, also where that is written to a file.
+        progress: Show the progress of each node, even if that goes to a file.
         page: Shows the runs in the browser, or None.
     """
 
@@ -140,12 +140,12 @@ class Runner:
         self.last: tuple[Job, RunReport] | None = None
 
     def run(self, job: Job) -> bool:
-        """Run a job, show its results and its report; return whether it worked.
+        """Run a job, show its results and its report; return whether it succeeded.
 
         A failure is shown, not raised.
 
         Raises:
-            RunInterrupted: SIGINT or SIGTERM came; a note says how far the run had got. What was in
+            RunInterrupted: SIGINT or SIGTERM arrived; a note says how far the run had got. Items in
                 flight had GRACE_S seconds to end, and nothing that was started is left.
         """
         report = RunReport()
@@ -167,11 +167,11 @@ class Runner:
         if journal is not None and journal.replayed:
             self.screen.tell(
                 f"{many(journal.replayed, 'result')} came from {self.journal}; "
-                f"{many(journal.called, 'call')} had not been made before"
+                f"{many(journal.called, 'call')} were new"
             )
         try:
             self._hand_over(job, report)
-        except OSError:  # standard output was closed, or the disk is full: no fault of the job's
+        except OSError:  # standard output was closed, or the disk is full: not the job's fault
             raise
         except Exception as error:
             self._failed(job, error)
@@ -179,20 +179,20 @@ class Runner:
         return True
 
     def _journal(self, address: str, job: Job) -> Journal:
-        """Return a journal for the last run of the job that has not ended, or for a new one."""
+        """Return a journal for the last unfinished run of the job, or for a new one."""
         try:
             runs = [run for run in Journal(address).runs() if run.graph == job.graph.name]
-        except JournalUnavailableError:  # there is none yet; else the run itself fails
+        except JournalUnavailableError:  # there is none yet; otherwise the run itself fails
             runs = []
         unfinished = next((run.run for run in runs if run.status != "done"), None)
         if unfinished is not None:
-            self.screen.tell(f"run {unfinished!r} of {address} goes on")
+            self.screen.tell(f"resuming run {unfinished!r} of {address}")
         types = [kind for workflow in job.workflows for kind in workflow.types]
         run = unfinished or f"{job.graph.name}-{len(runs) + 1}"
         return Journal(address, run=run, types=types)
 
     def _tell_bad_lines(self, job: Job) -> None:
-        """Say which lines of the input are malformed; each is one bad record."""
+        """Report the malformed lines of the input; each is one bad record."""
         records = job.shared.get("records") or job.shared.get("incoming")
         lines = [*records.bad_lines()] if isinstance(records, Records) else []
         for line in lines[:ERRORS_SHOWN]:
@@ -227,7 +227,7 @@ class Runner:
 
 
 def explain(error: BaseException) -> Iterator[str]:
-    """Yield a line per kind of error: what happened, the node and item where, and how often."""
+    """Yield a line per kind of error: what happened, in which node and item, and how often."""
     counts: dict[str, int] = {}
     for line in _errors(error):
         counts[line] = counts.get(line, 0) + 1
@@ -248,7 +248,7 @@ def _errors(error: BaseException) -> Iterator[str]:
 
 
 def told(interrupt: KeyboardInterrupt) -> str:
-    """Return what a person is told of an interrupt."""
+    """Return the message about an interrupt."""
     return "; ".join(getattr(interrupt, "__notes__", ["interrupted"]))
 
 
@@ -263,20 +263,20 @@ def _interrupted(job: Job, report: RunReport) -> str:
 
 
 def print_rows(rows: Iterable[Row], file: IO[str]) -> None:
-    """Write JSON lines, all or none. What JSON has no form for is written as its text."""
+    """Write JSON lines, all or none. A value that JSON lacks is written as its text."""
     file.writelines(
         [json.dumps(row, ensure_ascii=False, allow_nan=False, default=str) + "\n" for row in rows]
     )
 
 
 class Output:
-    """A file of JSON lines that is there whole or not at all.
+    """A file of JSON lines that appears whole or not at all.
 
-    Rows go to a file beside it, which takes its place at the end. What is no regular file (a
+    Rows go to a file next to it, which replaces it at the end. Anything but a regular file (a
     pipe, a terminal) is written directly.
 
     Raises:
-        InputError: The file cannot be written; told before any work is done.
+        InputError: The file cannot be written; reported before any work is done.
     """
 
     def __init__(self, path: Path) -> None:
@@ -292,7 +292,7 @@ class Output:
         if not self._target.parent.is_dir():
             raise InputError(f"there is no directory for --output {path}: make it first")
         try:
-            # A lone surrogate, which UTF-8 cannot hold, becomes the \udxxx that JSON has for it.
+            # A lone surrogate, which UTF-8 lacks, becomes JSON's \udxxx.
             self._file = (self._target if self._direct else self._beside).open(
                 "w", encoding="utf-8", errors="backslashreplace"
             )
@@ -306,7 +306,7 @@ class Output:
         self.count += len(listed)
 
     def close(self, *, keep: bool) -> None:
-        """Put the rows in their place, or leave what was there as it was."""
+        """Put the rows in their place, or leave the old file unchanged."""
         try:
             if keep:
                 self._file.flush()
@@ -324,10 +324,10 @@ class Output:
 
 @contextmanager
 def output_to(path: Path | None, screen: Terminal) -> Iterator[Output | None]:
-    """Open ``--output`` for a block; at its end, keep what the workflows that worked have written.
+    """Open ``--output`` for a block; at its end, keep what the successful workflows have written.
 
     Raises:
-        OSError: The file could not be written in full; what stood there before still does.
+        OSError: The file could not be written in full; its old content is unchanged.
     """
     if path is None or _is_database(path):  # the pipeline writes that itself
         yield None

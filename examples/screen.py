@@ -1,6 +1,6 @@
 """What a person sees of a run: text, tables, the run report, a log.
 
-Results go to standard output, or to standard error beside ``--json``. Text that comes from data
+Results go to standard output, or with ``--json`` to standard error. Text from data
 is shown with its control characters escaped, and is never read as markup.
 """
 
@@ -20,7 +20,7 @@ from kaygraph import (
     RunReport,
 )
 
-WIDTH_OF_A_FILE = 120  # where standard output is no terminal and nobody told the width
+WIDTH_OF_A_FILE = 120  # if standard output is not a terminal and no width is known
 
 
 def visible(text: str) -> str:
@@ -31,10 +31,10 @@ def visible(text: str) -> str:
 
 
 class _Console(Console):
-    """A console on which a string is never more than its text."""
+    """A console on which a string is only its text, never markup."""
 
     def on_broken_pipe(self) -> None:
-        """Leave it to the command to end quietly; rich would end the process here."""
+        """Let the command end quietly; rich would end the process here."""
         raise BrokenPipeError
 
     def render_str(self, text: str, **settings: Any) -> Text:
@@ -61,13 +61,13 @@ class Terminal:
 
     @property
     def width(self) -> int:
-        """How many characters stand in a line."""
+        """The width in characters."""
         return self._console.width
 
     def print(self, *things: Any) -> None:
         """Print text or anything that rich can draw."""
         for thing in things:
-            # A terminal shows whole words; in a file a line stays whole.
+            # A terminal wraps at words; in a file a line stays whole.
             whole = isinstance(thing, str) and not self._console.is_terminal
             self._console.print(thing, soft_wrap=whole)
 
@@ -86,7 +86,7 @@ class Terminal:
 
 
 class _Errors:
-    """Standard error as it is when a line is written: bars may stand there by then."""
+    """The standard error of the moment when a line is written: by then there may be bars."""
 
     def write(self, text: str) -> int:
         return sys.stderr.write(text)
@@ -110,7 +110,7 @@ def run_log() -> RunLog:
 
 
 def _worth_a_line(_: Any, __: str, line: EventDict) -> EventDict:
-    """Leave out items that begin or go well, and escape control characters."""
+    """Leave out items that begin or succeed, and escape control characters."""
     if line["event"] in ("item started", "item finished"):
         raise structlog.DropEvent
     return {name: one_line(value) for name, value in line.items()}
@@ -123,15 +123,15 @@ def one_line(value: object) -> object:
 # --- the run report -----------------------------------------------------------------------------
 
 
-# What is left out first where the screen is too narrow for all columns.
+# What to leave out first if the screen is too narrow for all columns.
 EXPENDABLE = ("peak", "retries", "skipped", "cpu s", "failed", "timed out", "cancelled", "exec s")
 
 
 def report_lines(report: RunReport, width: int = WIDTH_OF_A_FILE) -> list[str | Table]:
-    """Return the run report for people: what was measured, nodes under the graphs they are in.
+    """Return the run report for people: measurements, with nodes under their graphs.
 
-    A name is never broken: columns that do not fit into the width are left out, those that say
-    nothing first, and the report says which.
+    A name is never broken: columns that do not fit into the width are left out, empty ones
+    first, and the report lists them.
     """
     shown = {
         status: status.replace("_", " ")
@@ -167,7 +167,7 @@ def report_lines(report: RunReport, width: int = WIDTH_OF_A_FILE) -> list[str | 
 
 
 def _report_rows(report: RunReport, shown: Mapping[str, str]) -> Iterator[dict[str, str]]:
-    """Yield a row for each node, and one for each graph around some, by column."""
+    """Yield a row for each node, and one for each enclosing graph, by column."""
     above: tuple[str, ...] = ()
     for node in report.nodes.values():
         if not (node.items or node.stage_workers):

@@ -1,4 +1,4 @@
-"""The HTTP service that the examples talk to: a real server on a real socket.
+"""The HTTP service that the examples use: a real server on a real socket.
 
 The people and companies are made up (see ``examples/data/make_data.py``). The places
 are real: they come from the IANA time-zone table in the ``tzdata`` package.
@@ -62,12 +62,12 @@ FAILURE_SHARE = 0.25
 DOWN_DOMAIN = "sleepyharbour.example"
 SOCIAL_LIMIT = 10
 SOCIAL_WINDOW_S = 0.2
-# Clients come back a little late, which moves every later place in the window.
+# Clients return a little late, which delays every later place in the window.
 SOCIAL_MARGIN_S = 0.02
 SOCIAL_ABSENT_SHARE = 0.06
 # RFC 2606 and RFC 6761 reserve these, and RFC 6762 reserves .local.
 RESERVED_TLDS = frozenset({"example", "invalid", "local", "localhost", "test"})
-# RFC 2606 sets these aside for documentation. Here they are mail providers.
+# RFC 2606 reserves these for documentation. Here they are mail providers.
 DOCUMENTATION_DOMAINS = frozenset({"example.com", "example.net", "example.org"})
 SHUTDOWN_S = 0.1
 RECORDS_PER_TURN = 50
@@ -94,7 +94,7 @@ class RequestWindow:
         self._turns: deque[float] = deque()
 
     def admit(self, now: float) -> float:
-        """Return 0.0 when a request at ``now`` may pass, else the seconds until its turn.
+        """Return 0.0 if a request at ``now`` may pass, otherwise the seconds until its turn.
 
         Requests that were refused together get different turns, or they would come
         back together and most of them would be refused again.
@@ -159,7 +159,7 @@ def parse_position(position: str) -> tuple[float, float]:
 
 
 def social_profile(handle: str) -> Record | None:
-    """Make up what is public about ``handle``: the same each time, None for some handles."""
+    """Make up public data about ``handle``: the same each time, None for some handles."""
     draw = random.Random(f"social:{handle}")
     if draw.random() < SOCIAL_ABSENT_SHARE:
         return None
@@ -178,15 +178,15 @@ class Services:
     """An HTTP server for the length of an ``async with`` block.
 
     Entering starts it on a free port; leaving closes every connection and ends every
-    request still under way within about 0.1 s. It may be entered again, and then begins
-    anew: the counters and the attempts at each path go back to zero.
+    request in flight within about 0.1 s. It may be entered again, and then starts
+    afresh: the counters and the attempts at each path return to zero.
 
     Attributes:
-        requests: How many requests each endpoint got ("people", "places", "social",
-            "companies", "check", "records", "index"), the refused ones included.
+        requests: How many requests each endpoint received ("people", "places", "social",
+            "companies", "check", "records", "index"), including refused ones.
         open_streams: How many clients are reading ``/records`` now.
         records_sent: How many records ``/records`` has written, to all clients.
-        domains: The domains that ``/companies`` answers for, DOWN_DOMAIN among them.
+        domains: The domains that ``/companies`` knows, including DOWN_DOMAIN.
 
     Raises:
         OSError: On entering, if the port is taken.
@@ -263,7 +263,7 @@ class Services:
 
     @web.middleware
     async def _answer_from_afar(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Count the request, keep it waiting for its latency, and answer errors in JSON."""
+        """Count the request, delay it by its latency, and answer errors in JSON."""
         endpoint = request.match_info.route.name
         if endpoint is not None:
             self.requests[endpoint] += 1
@@ -319,12 +319,12 @@ class Services:
         return web.json_response(company)
 
     async def _check_address(self, request: web.Request) -> web.Response:
-        """Judge the domain of an address; a text that is no address has none."""
+        """Judge the domain of an address; a text that is not an address has none."""
         email = request.match_info["email"]
         address = re.fullmatch(r"[^@\s]+@([^@\s]+)", email)
         domain = address[1].casefold() if address else ""
         labels = domain.split(".")
-        # Disposable providers also take mail for any name below their own.
+        # Disposable providers also accept mail for any subdomain of their own.
         parents = {".".join(labels[start:]) for start in range(len(labels))}
         known = domain in self._companies or domain in DOCUMENTATION_DOMAINS
         may_exist = len(labels) > 1 and all(labels) and labels[-1] not in RESERVED_TLDS
@@ -354,18 +354,18 @@ class Services:
                 self.records_sent += 1
                 if sequence % RECORDS_PER_TURN == 0:
                     # write() returns without a pause until the client falls behind, and
-                    # the other requests must have their turn.
+                    # other requests must have their turn.
                     await asyncio.sleep(0)
             await response.write_eof()
         except ConnectionError:
-            pass  # The client has what it wanted.
+            pass  # the client has what it wanted
         finally:
             self.open_streams -= 1
         return response
 
 
 def _refusal(wait_s: float) -> web.Response:
-    # RFC 9110 wants whole seconds. Servers with short windows send decimals all the same,
+    # RFC 9110 requires whole seconds. Servers with short windows send decimals nevertheless,
     # and a client that rounds up is merely slow.
     message = f"At most {SOCIAL_LIMIT} requests in {SOCIAL_WINDOW_S} s."
     return _error(429, message, {"Retry-After": f"{math.ceil(wait_s * 1000) / 1000:.3f}"})

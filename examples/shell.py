@@ -1,7 +1,7 @@
 """The prompt: commands and free text, one line at a time, until Ctrl-D.
 
-An error never ends it. Ctrl-C stops the graph that runs and comes back to the prompt. Where
-standard input is no terminal, lines are read as they come and nothing is drawn.
+An error never ends it. Ctrl-C stops the running graph and returns to the prompt. If
+standard input is not a terminal, lines are read as they come and nothing is drawn.
 """
 
 import io
@@ -29,10 +29,10 @@ from examples.workflow import MAX_WORKERS, NAMES, Options, load
 COMMANDS = {
     "validate": ("validate [json|file]", "check records: the bundled thousand, or yours"),
     "enrich": ("enrich [json|file]", "gather what is known about people"),
-    "batch": ("batch [count|glob]", "hash and measure so many files, or those"),
+    "batch": ("batch [count|glob]", "hash and measure this many files, or those"),
     "mapreduce": ("mapreduce [text|glob]", "count words of a text, or identifiers of files"),
-    "pipeline": ("pipeline [count]", "stream so many records through five stages"),
-    "workers": ("workers [N]", "how many work at once from now on"),
+    "pipeline": ("pipeline [count]", "stream this many records through five stages"),
+    "workers": ("workers [N]", "how many items to process at once from now on"),
     "report": ("report", "the run report of the last run"),
     "graph": ("graph [name …]", "the last or the named workflows as Mermaid"),
     "help": ("help", "this"),
@@ -42,11 +42,11 @@ QUIT = ("quit", "exit")
 
 
 class Shell:
-    """Does what lines say, one after another."""
+    """Executes lines, one after another."""
 
     def __init__(self, runner: Runner, options: Options) -> None:
         self.runner, self.screen, self.options = runner, runner.screen, options
-        # Each returns False for what is no argument of its own: then the line is free text.
+        # Each returns False for an argument that is not its own: then the line is free text.
         self._commands: dict[str, Callable[[str], bool]] = {
             "validate": lambda rest: self._records("validation", rest),
             "enrich": lambda rest: self._records("enrichment", rest),
@@ -60,9 +60,9 @@ class Shell:
         }
 
     def run(self) -> int:
-        """Read lines until the input ends or one says quit; the exit code is 0."""
+        """Read lines until the input ends or one is quit; the exit code is 0."""
         if sys.stdin.isatty():
-            self.screen.tell("kaygraph: a command (help lists them), or plain words; Ctrl-D leaves")
+            self.screen.tell("kaygraph: type a command (help lists them) or text; Ctrl-D quits")
             lines = terminal_lines(plain_output=self.screen.json)
         else:
             lines = piped_lines()
@@ -73,10 +73,10 @@ class Shell:
         return 0
 
     def do(self, line: str) -> None:
-        """Do what one line says; whatever goes wrong is told.
+        """Execute one line; any failure is reported.
 
         Raises:
-            BrokenPipeError: Nobody reads our output any more.
+            BrokenPipeError: The reader of our output is gone.
         """
         word, _, rest = line.strip().partition(" ")
         if not word:
@@ -90,9 +90,9 @@ class Shell:
         except BrokenPipeError:
             raise
         except NotUnderstoodError as error:
-            leave = word.lower() in QUIT  # with something behind it
+            leave = word.lower() in QUIT  # followed by something
             hint = " To leave type quit." if leave else did_you_mean(word.lower(), [*COMMANDS])
-            self.screen.tell(f"error: {error.reason}{hint} Type help for what there is.")
+            self.screen.tell(f"error: {error.reason}{hint} Type help for a list.")
         except InputError as error:
             self.screen.tell(f"error: {error}")
         except Exception as error:
@@ -155,7 +155,7 @@ class Shell:
         if rest and not _is_count(rest):
             if len(rest.split()) > 1:
                 return False
-            raise InputError(f"{rest!r} is no count. Type: {COMMANDS_OF['pipeline']}")
+            raise InputError(f"{rest!r} is not a count. Type: {COMMANDS_OF['pipeline']}")
         return self._run("pipeline", self._limited(rest))
 
     def _limited(self, rest: str) -> Options:
@@ -169,7 +169,7 @@ class Shell:
             self.options = replace(self.options, workers=number)
         number_now = self.options.workers
         self.screen.print(
-            f"workers: {'as each example has it' if number_now is None else number_now}"
+            f"workers: {'by default of each example' if number_now is None else number_now}"
         )
         return True
 
@@ -223,7 +223,7 @@ def _count(text: str) -> int:
     return number
 
 
-# --- where lines come from ----------------------------------------------------------------------
+# --- input --------------------------------------------------------------------------------------
 
 
 def piped_lines() -> Iterator[str]:
@@ -245,9 +245,9 @@ def piped_lines() -> Iterator[str]:
 
 
 def terminal_lines(*, plain_output: bool) -> Iterator[str]:
-    """Ask for line after line, with history and completion.
+    """Read line after line, with history and completion.
 
-    Ctrl-C empties the line, Ctrl-D ends. With ``plain_output`` standard output is left alone.
+    Ctrl-C clears the line, Ctrl-D ends. With ``plain_output`` standard output is not touched.
     """
     output = sys.stderr if plain_output or not sys.stdout.isatty() else sys.stdout
     session: PromptSession[str] = PromptSession(
@@ -267,7 +267,7 @@ def terminal_lines(*, plain_output: bool) -> Iterator[str]:
 
 
 class ForgivingHistory(FileHistory):
-    """A history file; where it cannot be written, lines are remembered for this session only."""
+    """A history file; if it cannot be written, lines are remembered for this session only."""
 
     def load_history_strings(self) -> Iterable[str]:
         try:
@@ -288,7 +288,7 @@ def open_history() -> History:
         state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
         path = state / "kaygraph" / "history"
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path.touch(mode=0o600)  # what is typed may hold people's data
+        path.touch(mode=0o600)  # input may contain personal data
     except (OSError, RuntimeError):
         return InMemoryHistory()
     return ForgivingHistory(path)
@@ -303,7 +303,7 @@ class LineCompleter(Completer):
     def get_completions(
         self, document: Document, complete_event: CompleteEvent
     ) -> Iterable[Completion]:
-        """Yield what may stand at the end of the line."""
+        """Yield possible endings of the line."""
         word, space, rest = document.text_before_cursor.lstrip().partition(" ")
         if not space:
             yield from _beginning_with(word, COMMANDS)

@@ -1,6 +1,6 @@
-"""The idea of kaygraph in one file: nodes of three steps, wired into graphs that run in parallel.
+"""The idea of kaygraph in one file: nodes with three steps, wired into graphs that run in parallel.
 
-It imports nothing of kaygraph: a batch is ``asyncio.gather`` behind an ``asyncio.Semaphore``, a
+It does not import kaygraph: a batch is ``asyncio.gather`` behind an ``asyncio.Semaphore``, a
 graph is a walk in a ``TaskGroup``. ``docs/concepts/small.md`` shows what goes wrong with so little,
 and what the engine does about it. ``python -m examples.small`` runs the program at the end.
 """
@@ -70,8 +70,8 @@ class Node(Chain):
         self.successors: dict[str, list[Node]] = {}
         self.max_retries, self.wait, self.timeout = max_retries, wait, timeout
         self.name = name or type(self).__name__
-        self.attempt = 1  # the number of the attempt that runs
-        self.error: Exception | None = None  # what the node before an - "error" >> edge raised
+        self.attempt = 1  # the number of the current attempt
+        self.error: Exception | None = None  # raised by the node before an - "error" >> edge
 
     def prep(self, shared: Any) -> Any:
         """Read from the shared store what ``exec`` needs."""
@@ -84,10 +84,10 @@ class Node(Chain):
         raise exc
 
     def post(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
-        """Write to the shared store; return the action that leads on."""
+        """Write to the shared store; return the next action."""
 
     def run(self, shared: Any = None) -> Any:
-        """Run on an event loop of its own; return the action."""
+        """Run on a new event loop; return the action."""
         return asyncio.run(self.run_async({} if shared is None else shared))
 
     async def run_async(self, shared: Any) -> Any:
@@ -97,7 +97,7 @@ class Node(Chain):
         return await call(self.post, shared, prep_res, exec_res)
 
     async def work(self, prep_res: Any, shared: Any) -> Any:
-        """What stands between ``prep`` and ``post``."""
+        """The work between ``prep`` and ``post``."""
         return await self.attempts(prep_res)
 
     async def attempts(self, item: Any) -> Any:
@@ -145,7 +145,7 @@ class Graph(Node):
 
     ``post`` gets the last action and returns it by default, so that graphs nest.
 
-    Args:
+    start: A node, a chain, or a list of these that start at once.
         start: A node, a chain, or a list of these that begin at once.
         max_workers: How many of its nodes may run at once.
         name: By default, the class's name.
@@ -161,7 +161,7 @@ class Graph(Node):
         return exec_res
 
     async def work(self, prep_res: Any, shared: Any) -> Any:
-        """Walk: a node that ends begins those that follow; a join waits for what can reach it."""
+        """Walk: a finished node starts those that follow; a join waits for what can reach it."""
         plan = Plan(self.starts)
         semaphore = asyncio.Semaphore(self.max_workers)
         running: list[Node] = []
@@ -209,7 +209,7 @@ Edge = tuple[Node, Node]
 
 
 class Plan:
-    """What can be known of a graph before it runs.
+    """What is known about a graph before it runs.
 
     Edges are taken breadth-first, those of the default action before others. One that closes a
     cycle with those taken before leads *back*, any other leads *forward*. A *join* has more than
@@ -220,7 +220,7 @@ class Plan:
     """
 
     def __init__(self, starts: Sequence[Node]) -> None:
-        origin = Node()  # as if it stood before the starts
+        origin = Node()  # as if it came before the starts
         self.forward: list[Edge] = []
         self.back: list[Edge] = []
         before: dict[Node, set[Node]] = {}
@@ -248,13 +248,13 @@ class Plan:
                 self.joins[node] = reached([node], [edge[::-1] for edge in edges])
 
     def _loop(self, last: Node, first: Node) -> set[Node]:
-        """Return the nodes of the loop that is closed by the edge back from last to first."""
+        """Return the nodes of the loop closed by the edge back from last to first."""
         within = {first} | reached([first], self.forward)
         edges = [edge[::-1] for edge in self.forward + self.back if edge[1] is not first]
         return within & ({first, last} | reached([last], edges))
 
     def ready(self, running: Sequence[Node], waiting: Sequence[Node]) -> list[Node]:
-        """Return the first waiting join that nothing which runs or waits can reach; or none."""
+        """Return the first waiting join that nothing running or waiting can reach; or none."""
         free = [n for n in self.joins if n in waiting and self.joins[n].isdisjoint(running)]
         for join in free:
             if self.joins[join].isdisjoint({*waiting} - {join}):

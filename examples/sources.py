@@ -1,4 +1,4 @@
-"""What batch and mapreduce share: the files that they work on, and the pool that works."""
+"""What batch and mapreduce share: their files, and their pool of workers."""
 
 import glob
 import os
@@ -10,12 +10,12 @@ from typing import Any
 from examples.workflow import Options
 from kaygraph.executors.dask import Dask
 
-# Installed packages live below the standard library and are not part of it.
+# Installed packages are below the standard library but not part of it.
 INSTALLED = frozenset({"site-packages", "dist-packages"})
 
 
 def pool_of(options: Options) -> tuple[int, Any]:
-    """Return how many workers there are to be (one for each core by default), and where they
+    """Return the number of workers (by default, one for each core), and where they
     run: "thread" (by default), "process", or a cluster that is started for the run.
 
     Raises:
@@ -33,12 +33,12 @@ def pool_of(options: Options) -> tuple[int, Any]:
 
 
 def python_files(options: Options) -> list[Path]:
-    """Return the files to work on, sorted: what ``options.paths`` names, the first
+    """Return the files to process, sorted: those that ``options.paths`` names, the first
     ``options.limit`` of them.
 
-    A directory stands for every ``.py`` file below it, or, where there is none, for every file that
-    is not hidden; a file and a glob are what they say. No path
-    at all stands for the running Python's standard library without installed packages.
+    A directory means every ``.py`` file below it, or, if there is none, every file that
+    is not hidden; a file and a glob mean themselves. No path
+    means the running Python's standard library without installed packages.
 
     Raises:
         ValueError: There is no such file, or the limit is below 1.
@@ -73,7 +73,7 @@ def _all_below(folder: Path) -> Iterator[Path]:
 def _named(path: Path) -> Iterator[Path]:
     if path.is_dir():
         return iter([*_below(path)] or [*_all_below(path)])
-    if path.is_file():  # its name may hold what would mean something in a glob
+    if path.is_file():  # its name may contain glob characters
         return iter([path])
     matches = (Path(match) for match in glob.iglob(str(path), recursive=True))
     return (match for match in matches if match.is_file())

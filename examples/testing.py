@@ -38,7 +38,7 @@ class Poll(Node[None, str]):
         self.ready_after_s = ready_after_s
 
     async def exec(self, _: None, /) -> str:
-        await asyncio.sleep(2)  # stands for the request
+        await asyncio.sleep(2)  # instead of a request
         if asyncio.get_running_loop().time() < self.ready_after_s:
             raise LookupError("not yet")
         return "the report"
@@ -48,7 +48,7 @@ class Poll(Node[None, str]):
 
 
 def simulating() -> None:
-    """The clock jumps from one wait to the next, and tells exactly how long the run would take."""
+    """The clock jumps from one wait to the next, and shows exactly how long the run would take."""
     run = simulate(Graph(Poll(ready_after_s=5 * 3600)))
     print(f"{run.shared['report']} after {run.seconds:,.0f} s and {run.report.retries} retries")
     assert run.seconds > 5 * 3600
@@ -63,14 +63,14 @@ def simulating() -> None:
 
 
 class Book(Node[int, int]):
-    """Reads in prep, writes in post: whoever books in between is forgotten."""
+    """Reads in prep, writes in post: a booking in between is lost."""
 
     def prep(self, shared: Shared, /) -> int:
         seats: int = shared["seats"]
         return seats
 
     async def exec(self, seats: int, /) -> int:
-        await asyncio.sleep(1)  # stands for the payment
+        await asyncio.sleep(1)  # instead of a payment
         return seats - 1
 
     def post(self, shared: Shared, _: int, left: int, /) -> None:
@@ -85,14 +85,14 @@ class BookSafely(Book):
 
 
 class Pause(Node[None, None]):
-    """Somebody who comes a second later."""
+    """A customer who comes a second later."""
 
     async def exec(self, _: None, /) -> None:
         await asyncio.sleep(1)
 
 
 def bookings(kind: type[Book]) -> Graph:
-    # That branches write the same key is warned of anyway; this is to see what comes of it.
+    # Writing the same key in two branches gives a warning anyway; this shows the consequence.
     return Graph([kind(name="Ann"), Pause() >> kind(name="Bob")], on_conflict="ignore")
 
 
@@ -148,14 +148,14 @@ def cancelling() -> None:
     except AssertionError as error:
         print("without the finally:", str(error).splitlines()[0])
     else:
-        raise AssertionError("the book that is missing was not missed")
+        raise AssertionError("the missing book was not noticed")
 
 
-# --- kill_everywhere: a recorded run goes on wherever its process has ended -----------------------
+# --- kill_everywhere: a recorded run is resumed wherever its process has ended --------------------
 
 
 class Visit(Node[int, str]):
-    """Greets whoever comes, by a number that must be the same in the next process."""
+    """Greets each guest, by a number that must be the same in the next process."""
 
     counter = 0  # of this process
 
@@ -177,7 +177,7 @@ class Visit(Node[int, str]):
 
 
 def killing() -> None:
-    """Nothing that was acknowledged is lost, nothing runs twice, and shared comes out the same."""
+    """Nothing acknowledged is lost, nothing runs twice, and shared has the same result."""
 
     def party(in_shared: bool) -> Graph:
         return Graph(Visit("Emma", in_shared) >> Visit("Leo", in_shared))
@@ -195,7 +195,7 @@ def killing() -> None:
 
 
 class Fetch(ParallelBatchNode[str, str]):
-    """Gets pages; two seconds a page at most, three attempts, failures in their place."""
+    """Gets pages: two seconds a page at most, three attempts, outcomes for failures."""
 
     def prep(self, shared: Shared, /) -> list[str]:
         urls: list[str] = shared["urls"]
@@ -247,11 +247,11 @@ def accounting() -> None:
     print(f"{report.submitted} items submitted:", report.items)
 
 
-# --- capture_events: what runs tell ---------------------------------------------------------------
+# --- capture_events: the events of runs -----------------------------------------------------------
 
 
 def capturing() -> None:
-    """No observers to hand over: good for code that runs graphs somewhere deep inside."""
+    """No observers to pass: good for code that runs graphs somewhere deep inside."""
     graph = Faults(script=[ValueError("first"), "ok"]).wrap(Graph(Fetch(max_retries=2)))
 
     def code_under_test() -> None:

@@ -13,14 +13,14 @@
     │ └──────────┘                       │
     └────────────────────────────────────┘
 
-Four checks start at once and look at the same record, each in its own way. When all four are done
-the node sums up what they found, and the action that it returns chooses the way on. A
+Four checks start at once on the same record. When all four have ended,
+the node adds up their findings, and the action that it returns chooses the next node. A
 ``BatchGraph`` walks this small graph once per record. ``external`` sends a real HTTP request for
-each record, and while one record waits for its answer, others are worked on.
+each record, and while one record waits for its answer, others are processed.
 
-The shared store: ``records`` in (any JSON values); ``valid`` (the records as they came),
-``valid_indexes`` (where they stood among the records), ``invalid`` (``{"index", "line", "record",
-"problems"}``) and ``problems`` (a list for each record) out, in the order of the input. A record
+The shared store: in: ``records`` (any JSON values); out: ``valid`` (the records unchanged),
+``valid_indexes`` (their indexes among the records), ``invalid`` (``{"index", "line", "record",
+"problems"}``) and ``problems`` (a list for each record), in the order of the input. A record
 that breaks several things has several problems.
 """
 
@@ -47,10 +47,10 @@ SHOWN = 10
 
 
 class Checks(ServiceNode, ParallelValidationNode[Any]):
-    """The four: each looks at the record of its round, and returns the faults it finds.
+    """The four: each checks the record of its round, and returns the faults it finds.
 
-    Three of them take microseconds and wait for nothing. They are written ``async def`` all the
-    same: a ``def`` runs in a thread, and the way there and back costs more than the check.
+    Three of them take microseconds and never wait. They are written ``async def`` nevertheless:
+    a ``def`` runs in a thread, and getting there and back costs more than the check.
     """
 
     def prep(self, shared: Shared, /) -> Any:
@@ -63,7 +63,7 @@ class Checks(ServiceNode, ParallelValidationNode[Any]):
 
     @check
     async def format(self, record: Any) -> Iterable[Fault]:
-        """Each field by itself: is it there, of the right type, of the right form?"""
+        """Each field by itself: does it exist, with the right type and form?"""
         return record_checks.format(record)
 
     @check
@@ -73,7 +73,7 @@ class Checks(ServiceNode, ParallelValidationNode[Any]):
 
     @check
     async def external(self, record: Any) -> list[Fault]:
-        """Asks a service over HTTP whether mail can reach the address; again where it is busy."""
+        """Asks a service over HTTP whether mail can reach the address; retries if it is busy."""
         if isinstance(record, Unreadable):
             return []
         email = record.get("email") if isinstance(record, dict) else None
@@ -82,7 +82,7 @@ class Checks(ServiceNode, ParallelValidationNode[Any]):
         answer = await self.ask("check", email)
         faults = []
         if answer["disposable"]:
-            reason = f"{shown(answer['domain'])} gives out addresses to be thrown away"
+            reason = f"{shown(answer['domain'])} gives out disposable addresses"
             faults.append(("email", "disposable_email", reason))
         if not answer["deliverable"]:
             reason = f"no mail can reach the domain {shown(answer['domain'])}"
@@ -90,15 +90,15 @@ class Checks(ServiceNode, ParallelValidationNode[Any]):
         return faults
 
     def post(self, shared: Shared, record: Any, summary: ValidationSummary[Any], /) -> str:
-        """Note the problems and choose the way on.
+        """Note the problems and choose the next node.
 
-        A record that the service failed to check has not been checked, which is a problem of its
+        A record that the service failed to check is unchecked, which is a problem of its
         own. A service that cannot be reached at all ends the run.
         """
         found = summary.problems
         for by, error in summary.errors.items():
             if isinstance(error, HTTPConnectionError) and not isinstance(error, HTTPTimeoutError):
-                # In the same words for all records, so that it is told once.
+                # The same text for all records, so that it is reported once.
                 raise ConnectionError(f"{shared['services']} could not be reached") from error
             reason = f"could not be checked: {fault('check', error)}"
             found.append((by, ("email", "not_checked", reason)))
@@ -117,7 +117,7 @@ class Keep(Node[Any, Any]):
 
 
 class Reject(Node[Any, Any]):
-    """Stores an invalid record with all that is wrong with it."""
+    """Stores an invalid record with all of its problems."""
 
     def post(self, shared: Shared, prep_res: Any, exec_res: Any, /) -> None:
         index = self.params["index"]
@@ -138,7 +138,7 @@ class EachRecord(BatchGraph):
 
     def post(self, shared: Shared, prep_res: Any, exec_res: Any, /) -> None:
         shared["valid_indexes"] = sorted(shared["valid"])
-        for verdict in ("valid", "invalid"):  # rounds end in any order: back to that of the input
+        for verdict in ("valid", "invalid"):  # rounds end in any order: restore that of the input
             stored = shared[verdict]
             shared[verdict] = [stored[index] for index in sorted(stored)]
 
@@ -151,7 +151,7 @@ def build(options: Options) -> ServiceGraph:
     return ServiceGraph(each, name="validation", seed=options.seed, services=options.services)
 
 
-# --- what goes in and what comes out --------------------------------------------------------------
+# --- input and output -----------------------------------------------------------------------------
 
 
 def prepare(options: Options) -> Shared:
@@ -164,9 +164,9 @@ def prepare(options: Options) -> Shared:
 def rows(shared: Shared) -> Iterable[Row]:
     """Yield ``{"id", "index", "status", "problems": [{"check", "field", "kind", "reason"}]}``.
 
-    There is one a record, in order. ``id`` is the record's own where that is a text or a whole
-    number, else None; ``index`` counts the records from 0. ``file`` and ``line`` are there where
-    they are known.
+    There is one per record, in order. ``id`` is the record's own if that is a text or a whole
+    number, otherwise None; ``index`` counts the records from 0. ``file`` and ``line`` are included
+    if known.
     """
     records, found, places = shared["records"], shared["problems"], places_of(shared["records"])
     for index, (record, problems) in enumerate(zip(records, found, strict=True)):
@@ -202,7 +202,7 @@ def table_of_records(invalid: list[Row]) -> Table:
     for one in invalid:
         number = identity(one["record"])
         line = one["line"]
-        name = f"in place {one['index'] + 1}" if line is None else f"line {line}"
+        name = f"number {one['index'] + 1}" if line is None else f"line {line}"
         name = name if number is None else shown(number)
         for problem in one["problems"]:
             table.add_row(name, problem["check"], problem["field"], problem["reason"])

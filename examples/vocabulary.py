@@ -1,4 +1,4 @@
-"""The words that free text is made of: what asks for a workflow, and what asks for nothing.
+"""The vocabulary of free text: words that ask for a workflow, and words that ask for nothing.
 
 English, and enough German for the same requests. Words are compared by their stems.
 """
@@ -12,7 +12,7 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-# What asks for a workflow wherever it stands. The words of the workflow itself, which may be as
+# Words that ask for a workflow wherever they occur. Other words of a workflow, which may be as
 # common as "file", only count in a clause that has none of these.
 STRONG = {
     "validation": "validate validation verify verification check audit inspect vet "
@@ -30,16 +30,16 @@ WEAK = {
     "batch": _words("functions classes lines files funktionen klassen zeilen"),
     "mapreduce": _words("words wörter woerter"),
 }
-# What names the bundled data of the workflows that work on files: without it, or their own names,
+# Words for the bundled data of the workflows that process files: without them, or file names,
 # a text has to name files.
 SAMPLE = _words(
     """library stdlib standard standardbibliothek bibliothek python bundled sample samples example
     examples beispiel beispiele demo batch mapreduce workflow workflows"""
 )
-# The same where they ask for all workflows; in "hash all my files" they are about the data.
+# Those that ask for all workflows; in "hash all my files" they refer to the data.
 ALL = _words("everything all alles rest")
 OTHERS = _words("my our your their things stuff them meine unsere")  # data that is not the sample
-# What points at data that is named by another word: "this data", but not "this song".
+# Words that point at data named by another word: "this data", but not "this song".
 POINTERS = _words("this these it them diese dieser dieses")
 # Words about the data and the manner, which ask for nothing.
 SMALL_TALK = _words(
@@ -102,11 +102,11 @@ DETERMINERS = _words(
     "das den dem des ein eine einen einem einer dieser diese dieses diesen diesem meine meinen"
 )
 FILE_NOUNS = _words("file files folder folders directory dir path datei dateien ordner verzeichnis")
-# What says that the data are in files.
+# Words that say that the data are in files.
 FILES = FILE_NOUNS | _words("csv json jsonl tsv")
 IN = _words("in from of on at inside under within aus im vom von auf")
 INTO = _words("to into as nach under unter als")
-# Names of formats and places, which are no names of files: "save as json", "print to the screen".
+# Names of formats and places, which are not file names: "save as json", "print to the screen".
 NO_NAMES = _words(
     """disk disc file json jsonl csv tsv excel screen stdout console terminal me it them database
     db sqlite folder directory datei konsole bildschirm festplatte ordner there here"""

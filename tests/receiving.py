@@ -10,8 +10,8 @@ from aiohttp import web
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 
-class Heard(NamedTuple):
-    """A request as it came."""
+class Received(NamedTuple):
+    """A received request."""
 
     path: str
     headers: Mapping[str, str]
@@ -32,7 +32,7 @@ class Receiver:
 
     def __init__(self) -> None:
         self.url = ""
-        self.heard: list[Heard] = []
+        self.received: list[Received] = []
         self.done: dict[str, bytes] = {}
         self.faults: list[Any] = []
         self.answers: Any = "ok"
@@ -40,11 +40,11 @@ class Receiver:
 
     @property
     def keys(self) -> list[str]:
-        return [one.key for one in self.heard]
+        return [one.key for one in self.received]
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
-        self.heard.append(Heard(request.path_qs, request.headers, body))
+        self.received.append(Received(request.path_qs, request.headers, body))
         self.came.set()
         fault = self.faults.pop(0) if self.faults else None
         if isinstance(fault, web.Response):
@@ -52,7 +52,7 @@ class Receiver:
         if fault == "slow":
             await self.released.wait()
         if fault != "reset":
-            self.done.setdefault(self.heard[-1].key, body)
+            self.done.setdefault(self.received[-1].key, body)
         if fault in ("reset", "lost"):
             assert request.transport is not None
             request.transport.abort()

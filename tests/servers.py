@@ -137,14 +137,14 @@ async def echo(request: web.BaseRequest) -> web.Response:
 
 
 class RawSite:
-    """A server that says the bytes that it is told to, and how often it was asked."""
+    """A server that sends given bytes, and keeps the requests."""
 
     def __init__(self) -> None:
         self.url = ""
         self.port = 0
         self.asked: list[bytes] = []
 
-    async def heard(self, reader: asyncio.StreamReader) -> bytes:
+    async def read_request(self, reader: asyncio.StreamReader) -> bytes:
         """Read a request to the end of its body."""
         head = await reader.readuntil(b"\r\n\r\n")
         size = 0
@@ -194,7 +194,7 @@ def saying(*pieces: bytes, then: str = "close") -> Callable[[RawSite], Raw]:
 
     def talk(site: RawSite) -> Raw:
         async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await site.heard(reader)
+            await site.read_request(reader)
             for piece in pieces:
                 writer.write(piece)
                 await writer.drain()

@@ -76,17 +76,17 @@ def test_loading_one_example_imports_no_other() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         ("--example batsh", "Did you mean batch?"),
         ("--exampel batch", "Did you mean --example?"),
         ("--worker=3 --example batch", "Did you mean --workers?"),
         ("--example batch --workers 0", "must be from 1 to"),
-        ("--example batch --workers x", "a whole number is needed, got 'x'"),
+        ("--example batch --workers x", "must be a whole number, got 'x'"),
         ("--example batch --workers", "expected one argument"),
         ("--example batch --run-in moon", "choose from 'thread', 'process'"),
-        ("--example batch --interactive", "one way at a time"),
-        ("--example batch hello", "one way at a time"),
+        ("--example batch --interactive", "use only one of"),
+        ("--example batch hello", "use only one of"),
         ("--workers 3", "nothing to do"),
         ("--example validation --input nope.json", "no file 'nope.json'"),
         ("--example validation --limit 5", "--limit goes with"),
@@ -103,20 +103,20 @@ def test_loading_one_example_imports_no_other() -> None:
     ],
 )
 def test_a_wrong_command_is_one_line_and_exit_2(
-    words: str, told: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    words: str, message: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It says what to type; nothing has run, and there is no traceback."""
     monkeypatch.setattr("sys.stdin", open(os.devnull))  # noqa: SIM115 - pytest ends it
     assert command.main(words.split(" ")) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert told in err
+    assert message in err
     assert err.count("\n") == 1
     sys.stdin.close()
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "told"),
+    ("name", "content", "message"),
     [
         ("a.jsonl", '{"a": \n{"a" 1}\n', "line 1"),
         ("a.csv", "a,a\n1,2\n3\n", "line 1"),
@@ -124,13 +124,13 @@ def test_a_wrong_command_is_one_line_and_exit_2(
     ],
 )
 def test_malformed_input_names_the_line(
-    run: Callable[..., Done], name: str, content: str, told: str, tmp_path: Path
+    run: Callable[..., Done], name: str, content: str, message: str, tmp_path: Path
 ) -> None:
     """Exit 2, before anything has run."""
     (tmp_path / name).write_text(content)
     done = run("--example", "validation", "--input", str(tmp_path / name))
     assert done.returncode == 2
-    assert told in done.stderr
+    assert message in done.stderr
     assert done.stderr.count("\n") == 1
     assert done.stdout == ""
 
@@ -148,15 +148,15 @@ def test_rows_can_be_joined_with_the_input(
     assert done.returncode == 0, done.stderr
     assert f"bad record: {path}, line 3: malformed JSON at column 11" in done.stderr
     rows = [json.loads(line) for line in done.stdout.splitlines()[:-1]]
-    told = [one for row in rows for one in row.get("records", [row])]
-    found = {(one["id"], one["index"], one["file"], one["line"]) for one in told}
+    places = [one for row in rows for one in row.get("records", [row])]
+    found = {(one["id"], one["index"], one["file"], one["line"]) for one in places}
     whole = {(7, 0, str(path), 1), (None, 2, str(path), 4)}
     assert found - {(None, 1, str(path), 3)} == whole
     assert len(found) == (2 if name == "pipeline" else 3)
 
 
 def test_a_run_that_fails_is_exit_1(run: Callable[..., Done]) -> None:
-    """A service that cannot be reached is told in a line."""
+    """An unreachable service is reported in one line."""
     done = run("--example", "pipeline", "--services", "http://127.0.0.1:1")
     assert done.returncode == 1
     assert done.stderr.startswith("pipeline failed: HTTPConnectionError")
@@ -240,7 +240,7 @@ def test_free_text_runs_on_piped_data(run: Callable[..., Done]) -> None:
 
 @pytest.mark.proofs
 def test_free_text_runs_on_the_bundled_sample(run: Callable[..., Done]) -> None:
-    """Where there is no data in the text and none on standard input."""
+    """If there is no data in the text and none on standard input."""
     done = run("validate", "this")
     assert "Understood: validation, on the bundled sample" in done.stdout
     assert "1,000 records" in done.stdout
@@ -260,9 +260,9 @@ def test_a_reader_that_leaves_is_no_error() -> None:
         assert process.stdout is not None
         assert process.stderr is not None
         process.stdout.close()
-        told = process.stderr.read()
+        printed = process.stderr.read()
         assert process.wait(LONGEST_S) == 0
-    assert "Error" not in told
+    assert "Error" not in printed
 
 
 def interrupted(*words: str, when: str) -> tuple[int, str]:
@@ -275,10 +275,10 @@ def interrupted(*words: str, when: str) -> tuple[int, str]:
         while not re.search(when, line := process.stderr.readline()):
             assert line, "the run was over before it could be interrupted"
         os.killpg(process.pid, signal.SIGINT)
-        told = process.stderr.read()
+        printed = process.stderr.read()
         code = process.wait(LONGEST_S)
         assert left_of(process) == []
-    return code, told
+    return code, printed
 
 
 @pytest.mark.proofs
@@ -305,10 +305,10 @@ def test_a_missing_package_is_one_line_with_the_way_out() -> None:
 
 def test_interruption_is_a_line_and_exit_130() -> None:
     """SIGINT cancels the graph, says how far it got, and shows no traceback."""
-    code, told = interrupted("--example", "pipeline", "--limit", "9999999", when="stage started")
+    code, printed = interrupted("--example", "pipeline", "--limit", "9999999", when="stage started")
     assert code == 130
-    assert told.splitlines()[-1].startswith("pipeline interrupted after")
-    assert "Traceback" not in told
+    assert printed.splitlines()[-1].startswith("pipeline interrupted after")
+    assert "Traceback" not in printed
 
 
 @pytest.mark.proofs
@@ -316,9 +316,9 @@ def test_interruption_leaves_no_worker_process(tmp_path: Path) -> None:
     """Worker processes end with the command that started them."""
     for number in range(64):
         (tmp_path / f"{number}.py").write_text("x = [" + "1, " * 2_000 + "]\n")
-    code, told = interrupted(
+    code, printed = interrupted(
         "--example", "batch", "--run-in", "process", "--input", str(tmp_path),
         when=r"node started .*node=Processes",
     )  # fmt: skip
     assert code == 130
-    assert "Traceback" not in told
+    assert "Traceback" not in printed

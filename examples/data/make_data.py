@@ -14,11 +14,11 @@ A valid record keeps three business rules:
 
 1. ``amount`` is ``seats`` times the price of the plan (free 0, team 9, business 19),
    with at least one seat, in EUR, USD, GBP, CHF or SEK.
-2. The person is at least 16 years old on the day of the order. ``age``, where it is
-   given, is the age on that day.
+2. The person is at least 16 years old on the day of the order. ``age``, if present,
+   is the age on that day.
 3. ``delivered`` is null or not before ``ordered``.
 
-About 15 % of the records break exactly one thing. Records do not tell. ``faults.json``
+About 15 % of the records break exactly one thing. The records do not say so; ``faults.json``
 does: it maps the id of each wrong record to its kind of fault. Among the valid ones are
 many that a naive check rejects, such as O'Brien, "AT&T <3", or a person of 16 years today.
 """
@@ -67,7 +67,7 @@ LAST_NAMES = words(
     "Łukasik Müller Nakamura O'Brien Petrović Quispe Rossi Sato Tanaka Ulrich Vargas Weiß "
     "Yildiz Zieliński D'Arcy Okafor Smith-Jones Nguyễn Park"
 )
-# Each is a valid name that some check gets wrong, with the local part of its address.
+# Each is a valid name that some checks get wrong, with the local part of its address.
 TRICKY_PEOPLE = {
     "Robert Select": "robert.select",
     "Grant Union": "grant.union",
@@ -207,7 +207,7 @@ def make_companies(draw: random.Random) -> list[Record]:
 
 
 def make_people(draw: random.Random, companies: list[Record]) -> list[Record]:
-    """Make up two hundred people; the third and some more work where the register is down."""
+    """Make up two hundred people; every third and a few more work where the register is down."""
     people: list[Record] = []
     names = dict(TRICKY_PEOPLE)
     while len(names) < 200:
@@ -241,12 +241,12 @@ def ascii_name(name: str) -> str:
 
 
 def some_day(draw: random.Random, first: date, last: date) -> date:
-    """Return a day between the two, both included."""
+    """Return a day between the two, inclusive."""
     return first + timedelta(days=draw.randint(0, (last - first).days))
 
 
 def years_before(day: date, years: int) -> date:
-    """Return the birthday of somebody who turns ``years`` on ``day``, which is no leap day."""
+    """Return the birthday of a person who turns ``years`` on ``day``, which is not a leap day."""
     return day.replace(year=day.year - years)
 
 
@@ -290,7 +290,7 @@ def make_valid_record(draw: random.Random, number: int, person: Record) -> Recor
 
 
 def make_faults(draw: random.Random, disposable: list[str]) -> list[tuple[str, Break]]:
-    """Return every fault to be put into a record of its own: its kind and what does it."""
+    """Return every fault, each for a separate record: its kind and what causes it."""
     faults: list[tuple[str, Break]] = []
 
     def add(kind: str, *breaks: Break) -> None:

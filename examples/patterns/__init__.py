@@ -1,9 +1,9 @@
-"""The patterns of parallel work, a module each: read the one that is yours, and change it.
+"""The patterns of parallel work, one per module: read the one you need, and change it.
 
-A module has ``build(world)``, its graph, which its docstring draws; and ``run(world)``, which runs
-it and returns the lines that a person reads. ``world`` is what the patterns talk to: servers on
+A module has ``build(world)``, which returns its graph, drawn in its docstring; and ``run(world)``,
+which runs it and returns lines for people. ``world`` is what the patterns use: servers on
 this machine, and a folder. ``python main.py --example patterns`` runs all of them, one after
-another in one world, and ``--example timeouts`` that one alone.
+another in one world, and ``--example timeouts`` only that one.
 """
 
 from collections.abc import AsyncIterator, Iterable, Sequence
@@ -17,7 +17,7 @@ from kaygraph import BatchNode, Graph, RunReport
 
 
 class Pattern(Protocol):
-    """What a module here is."""
+    """The interface of a module here."""
 
     __doc__: str
 
@@ -25,7 +25,7 @@ class Pattern(Protocol):
         """Return the graph that the docstring draws."""
 
     async def run(self, world: World) -> Iterable[str]:
-        """Run it and return what a person reads, line by line."""
+        """Run it and return lines for people."""
 
 
 def load(name: str) -> Pattern:
@@ -67,7 +67,7 @@ def build(options: Options) -> Graph:
 
 
 def rows(shared: Shared) -> Iterable[Row]:
-    """Yield ``{"pattern", "title", "lines"}`` a pattern."""
+    """Yield ``{"pattern", "title", "lines"}`` per pattern."""
     ran: list[Row] = shared["ran"]
     return ran
 

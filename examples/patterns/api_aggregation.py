@@ -1,4 +1,4 @@
-"""Four APIs are asked at once, and what they say becomes one record.
+"""Four APIs are called at once, and their answers become one record.
 
 ```mermaid
 flowchart LR
@@ -13,7 +13,7 @@ flowchart LR
 ```
 
 ``all_of`` needs every answer: when one API fails for good, the others are cancelled and the run
-raises its error. A 503 on the way is tried again. Two answers may have a field of the same name (a
+raises its error. A 503 is retried. Two answers may have a field of the same name (a
 person and a company both have a ``name``): that is an error, unless ``prefer`` says who wins.
 """
 

@@ -1,4 +1,4 @@
-"""A run waits for a person, is killed meanwhile, and goes on with the answer.
+"""A run waits for a person, is killed meanwhile, and continues with the answer.
 
 ```mermaid
 flowchart LR
@@ -10,7 +10,7 @@ flowchart LR
 ```
 
 The run is recorded in a file. Its process is killed while it waits, ``kaygraph runs answer`` gives
-the answer from another one, and a third goes on: what was drafted is not drafted again. Publishing
+the answer from another one, and a third resumes it: the draft is not written again. Publishing
 needs a second attempt, which has the idempotency key of the first: it is published once.
 """
 
@@ -56,12 +56,12 @@ async def run(world: World) -> Iterable[str]:
     return [
         f"killed while it waited for {wait.id!r}, and answered from outside: {shared['approval']}",
         f"drafted {many(world.calls['/reliable'] - drafted, 'time')} in three processes",
-        f"the publisher heard it {world.calls['/hook'] - published} times and keeps it once",
+        f"the publisher received it {world.calls['/hook'] - published} times and kept it once",
     ]
 
 
 async def python(*arguments: str, until: bytes | None = None) -> None:
-    """Run a program to its end, or kill it when it has said something on standard error."""
+    """Run a program to its end, or kill it after a given line on standard error."""
     program = await asyncio.create_subprocess_exec(
         sys.executable, "-m", *arguments, cwd=ROOT, stderr=PIPE, stdout=DEVNULL
     )

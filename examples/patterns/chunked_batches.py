@@ -1,4 +1,4 @@
-"""Records in chunks: the worker that is free takes the next one, and their order is kept.
+"""Records in chunks: a free worker takes the next one, and their order is kept.
 
 ```mermaid
 flowchart LR
@@ -9,8 +9,8 @@ flowchart LR
     n1 --> n2
 ```
 
-Nobody deals the chunks out beforehand: a worker pulls the next when it is done with one, so that a
-slow chunk holds up nobody else. A chunk that fails is an outcome in ``failures``, beside the rest.
+Chunks are not assigned beforehand: a worker pulls the next when it has finished one, so that a
+slow chunk delays no other. A chunk that fails is an outcome in ``failures``, next to the results.
 """
 
 import json
@@ -69,7 +69,7 @@ async def run(world: World) -> Iterable[str]:
 
 
 def lines() -> Iterator[str]:
-    """Read the records, and a line that is none after them."""
+    """Return the lines of the records, followed by an invalid one."""
     with RECORDS.open(encoding="utf-8") as file:
         yield from file
     yield "id: 1001"

@@ -1,4 +1,4 @@
-"""A service that fails is left alone for a while, and asked again by one call alone.
+"""A failing service is left alone for a while, then probed by a single call.
 
 ```mermaid
 flowchart LR
@@ -41,5 +41,5 @@ async def run(world: World) -> Iterable[str]:
     )
     return [
         f"{sum(errors.values())} calls failed: {dict(errors)}",
-        f"the service heard {world.calls['/broken'] - before} of them",
+        f"the service received {world.calls['/broken'] - before} of them",
     ]

@@ -20,8 +20,8 @@ flowchart LR
     n2 --> n3
 ```
 
-A branch asks a service, and again where that helps; when it fails for good it falls back to what
-was known yesterday, and its result says so. What goes wrong in one is nothing to the others, and
+A branch calls a service, and retries if that helps; when it fails for good it falls back to
+yesterday's data, and its result says so. A failure in one does not affect the others, and
 the node after them, which waits for all, always finds three reports.
 """
 
@@ -39,7 +39,7 @@ YESTERDAY = {name: {"service": name, "calls": 0} for name in SERVICES}
 
 
 class Service(ResilientBranch[Any]):
-    """Asks one service, three times at most."""
+    """Calls one service, three times at most."""
 
     def __init__(self, world: World, name: str) -> None:
         ask = HTTPNode(
@@ -59,10 +59,10 @@ def build(world: World) -> Graph:
 async def run(world: World) -> Iterable[str]:
     shared: dict[str, Any] = {}
     await build(world).run_async(shared)
-    return [f"{name}: {said(report)}" for name, report in shared["reports"].items()]
+    return [f"{name}: {summary_of(report)}" for name, report in shared["reports"].items()]
 
 
-def said(report: ResilientResult[Any]) -> str:
+def summary_of(report: ResilientResult[Any]) -> str:
     why = "" if report.error is None else f", {type(report.error).__name__}"
     data = report.value and report.value["data"]
     return f"{report.status} after {many(report.attempts, 'attempt')}{why}: {data}"

@@ -13,7 +13,7 @@ flowchart LR
 ```
 
 ``>>`` is the only order there is. Nothing is published before it has been written and checked. The
-two checks need nothing of one another: they run at once, and ``publish`` runs when both are done.
+two checks do not need each other: they run at once, and ``publish`` runs when both are done.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""Branches that are not independent: the race shown, found, and mended.
+"""Branches that are not independent: the race shown, found, and fixed.
 
 ```mermaid
 flowchart LR
@@ -9,9 +9,9 @@ flowchart LR
     n1 --> n2
 ```
 
-Both branches read the balance, work, and write it back: one of the two is lost, whatever the order.
-``on_conflict="raise"`` names them in any run. The mended ones write keys of their own, and the node
-after them, which runs when both are done, is the only one to write the balance.
+Both branches read the balance, work, and write it back: one of the two is lost, in any order.
+``on_conflict="raise"`` names them in any run. The fixed ones write keys of their own, and the node
+after them, which runs when both are done, is the only one that writes the balance.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ class Book(AsyncNode[Any, int]):
 
     async def exec(self, found: tuple[int, list[int]], /) -> int:
         before, entries = found
-        await asyncio.sleep(0)  # whatever takes time: another branch runs meanwhile
+        await asyncio.sleep(0)  # anything that takes time: another branch runs meanwhile
         return before + sum(entries)
 
     def post(self, shared: Shared, prep_res: Any, total: int, /) -> None:

@@ -5,7 +5,7 @@ flowchart LR
     n0["Words"]
 ```
 
-``map`` takes a file and yields pairs, ``combine`` makes them few where they are made, ``reduce``
+``map`` takes a file and yields pairs, ``combine`` reduces their number where they arise, ``reduce``
 gets all values of one key. Mapping, combining and shuffling overlap.
 """
 
@@ -19,7 +19,7 @@ from kaygraph import Graph, MapReduceNode
 
 
 class Words(MapReduceNode):
-    """Counts how often each word stands in the files."""
+    """Counts how often each word occurs in the files."""
 
     def prep(self, shared: dict[str, Any], /) -> Iterable[Path]:
         return sorted(Path(__file__).parent.glob("*.py"))

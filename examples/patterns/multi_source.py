@@ -11,9 +11,9 @@ flowchart LR
     n2 --> n3
 ```
 
-Each query runs in a thread of its own, in a transaction that can only read. The join takes time in
+Each query runs in its own thread, in a read-only transaction. The join takes time in
 proportion to the rows. ``how="left"`` keeps a customer who has bought nothing; ``"inner"`` would
-leave out all whom not every database knows, and ``"outer"`` nobody.
+leave out everyone who is missing in any database, and ``"outer"`` nobody.
 """
 
 from collections.abc import Iterable
@@ -24,7 +24,7 @@ from examples.patterns.world import World
 from kaygraph import Graph
 from kaygraph.nodes import MergeNode, SQLExecute, SQLRead, SQLWrite
 
-# Of each database what stands in its only table, and what is asked of it.
+# For each database, the content of its only table, and the query.
 ROWS: dict[str, list[tuple[int, Any]]] = {
     "customers": [(1, "Ada"), (2, "Ben"), (3, "Chloé"), (4, "Dev")],
     "invoices": [(1, 120), (3, 80), (1, 30), (4, 15), (3, 5), (9, 1)],
@@ -48,7 +48,7 @@ def build(world: World) -> Graph:
 
 
 def filling(world: World) -> Graph:
-    """Return a graph that makes the three databases, at once as well."""
+    """Return a graph that creates the three databases, also at once."""
     making = [
         SQLExecute(url, *EMPTY) >> SQLWrite(url, FILL, reads=name)
         for name, url in urls(world).items()

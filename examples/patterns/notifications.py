@@ -1,4 +1,4 @@
-"""One message goes out on four channels at once, and what one fails with stops no other.
+"""One message goes out on four channels at once, and failures of one do not stop the others.
 
 ```mermaid
 flowchart LR
@@ -11,8 +11,8 @@ flowchart LR
 ```
 
 Every channel has its own attempts, limits and outcome. The webhook's first answer is lost here, so
-that it is sent again, with the same idempotency key: whoever receives it keeps it once.
-``required`` is how many channels have to deliver; with fewer the run fails.
+the message is sent again with the same idempotency key: the receiver keeps it once.
+``required`` is how many channels must deliver; with fewer the run fails.
 """
 
 from collections.abc import Iterable
@@ -54,5 +54,5 @@ async def run(world: World) -> Iterable[str]:
             f"{one.name}: {one.status} after {many(one.attempts, 'attempt')}"
             for one in shared["deliveries"]
         ),
-        f"the webhook heard it {world.calls['/hook'] - before} times and keeps it once",
+        f"the webhook received it {world.calls['/hook'] - before} times and kept it once",
     ]

@@ -1,4 +1,4 @@
-"""Many files at once, each read in bounded memory; a row that is wrong is told by its line.
+"""Many files at once, each read in bounded memory; a bad row is reported by its line.
 
 ```mermaid
 flowchart LR
@@ -10,7 +10,7 @@ flowchart LR
 ```
 
 ``FileMap`` takes every file that matches, and stays within ``root``. ``ReadCSV`` reads one of them
-row by row, and a row that is wrong costs no other. The report is there as a whole or not at all.
+row by row, and a bad row costs no other. The report appears as a whole or not at all.
 """
 
 import random
@@ -46,7 +46,7 @@ def build(world: World) -> Graph:
 
 
 def fill(folder: Path) -> None:
-    """Write a file of each city; the last of them is cut short."""
+    """Write a file for each city; the last one is cut short."""
     folder.mkdir(exist_ok=True)
     for city in CITIES:
         amounts = random.Random(city).choices(range(1, 100), k=500)

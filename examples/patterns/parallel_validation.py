@@ -1,4 +1,4 @@
-"""An order is checked four ways at once, and goes on as they say together.
+"""An order is checked in four ways at once, and their combined result decides.
 
 ```mermaid
 flowchart LR
@@ -14,8 +14,8 @@ flowchart LR
     n0 -->|invalid| n2
 ```
 
-Every check comes to its end, whatever the others find, with its own time limit and attempts. It
-returns problems, or nothing. What could not be checked has not passed: ``summary.errors`` tells.
+Every check runs to its end, whatever the others find, with its own time limit and attempts. It
+returns problems, or nothing. What could not be checked has not passed: see ``summary.errors``.
 """
 
 import json
@@ -33,7 +33,7 @@ RECORDS = Path(__file__).parents[1] / "data" / "records.jsonl"
 Order = dict[str, Any]
 
 
-class Compliance(RESTNode):  # an address that is thrown away after use is not accepted
+class Compliance(RESTNode):  # a disposable address is not accepted
     async def exec(self, order: Order, /) -> Any:
         judged = await super().exec(order["email"])
         return [("email", "disposable", "is disposable")] if judged["disposable"] else None

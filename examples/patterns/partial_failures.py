@@ -1,4 +1,4 @@
-"""Two of five sources fail: the run goes on with what is there, and says what is not.
+"""Two of five sources fail: the run continues with the others, and says what is missing.
 
 ```mermaid
 flowchart LR
@@ -13,8 +13,8 @@ flowchart LR
     n0 --> n1
 ```
 
-``settle`` lets all come to their end, and none stops another. ``required_inputs`` is how many are
-enough: with fewer the run fails, and its error tells why each of the others is missing.
+``settle`` lets all run to their end, and none stops another. ``required_inputs`` is how many are
+enough: with fewer the run fails, and its error says why each of the others is missing.
 """
 
 from collections.abc import Iterable
@@ -26,7 +26,7 @@ from kaygraph.nodes import HTTPNode, MergeNode
 
 
 class Source(HTTPNode):
-    """Anything but a success is a failure, after three attempts where those help."""
+    """Anything but a success is a failure, after up to three attempts."""
 
     result = "data"
     timeout = 0.5
@@ -53,6 +53,6 @@ async def run(world: World) -> Iterable[str]:
     shared: dict[str, Any] = {}
     await build(world).run_async(shared)
     return [
-        f"there: {', '.join(shared['found'])}",
+        f"found: {', '.join(shared['found'])}",
         *(f"missing: {name}, {why}" for name, why in shared["missing"].items()),
     ]

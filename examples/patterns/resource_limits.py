@@ -1,4 +1,4 @@
-"""A graph says how much at once, for how long and in how much memory; its nodes keep to it.
+"""A graph limits parallelism, time and memory; its nodes keep to it.
 
 ```mermaid
 flowchart LR
@@ -8,8 +8,8 @@ flowchart LR
 ```
 
 ``task_timeout`` is for each call of ``exec``, ``memory_limit`` for the worker processes: a process
-that goes beyond is killed, its item says why, and the others go on in a new one. ``rate`` says how
-often ``exec`` may be called. Where a limit was not seen to hold, the pattern fails.
+that exceeds it is killed, its item says why, and the others continue in a new one. ``rate`` is how
+often ``exec`` may be called. If a limit was not seen to hold, the pattern fails.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ PROMISED = [str, MemoryLimitError, str, AttemptTimeoutError, str]  # of the size
 
 
 class Digest(ParallelBatchNode[int, str]):
-    """Hashes so many mebibytes, all of which it holds; a negative number never comes to an end."""
+    """Hashes a number of mebibytes, which it keeps in memory; with a negative number, endlessly."""
 
     run_in = "process"
     on_error = "collect"
@@ -44,7 +44,7 @@ class Digest(ParallelBatchNode[int, str]):
 
 
 class Ask(ParallelBatchNode[float, float]):
-    """Is called 15 times, and notes how many seconds after its beginning."""
+    """Is called 15 times, and notes how many seconds after the start."""
 
     rate = RateLimit(5, per=0.25)
 
@@ -69,9 +69,9 @@ async def run(world: World) -> Iterable[str]:
     if [*map(type, shared["digests"])] != PROMISED or shared["last"] < 0.5:
         raise RuntimeError(f"the limits were not seen to hold: {shared}")
     found = zip(shared["sizes"], shared["digests"], strict=True)
-    lines = [f"{said(size)}: {digest!r}" for size, digest in found]
+    lines = [f"{size_text(size)}: {digest!r}" for size, digest in found]
     return [*lines, f"15 calls, 5 in any 0.25 s at most: in {shared['last']:.2f} s"]
 
 
-def said(size: int) -> str:
-    return f"{size:,} MiB" if size >= 0 else "without an end"
+def size_text(size: int) -> str:
+    return f"{size:,} MiB" if size >= 0 else "endless"

@@ -1,4 +1,4 @@
-"""A batch is killed twice, and each time it goes on with the items that were in flight.
+"""A batch is killed twice, and each time it continues with the items that were in flight.
 
 ```mermaid
 flowchart LR
@@ -10,7 +10,7 @@ flowchart LR
 ```
 
 The run is recorded in a file. Two processes that work on it are killed with SIGKILL, and a third
-comes to its end: what was answered and recorded is not asked for again. The service counts.
+finishes it: what was answered and recorded is not requested again. The service counts.
 """
 
 import asyncio
@@ -59,7 +59,7 @@ async def run(world: World) -> Iterable[str]:
 
 
 async def killed(world: World, db: str, calls: int) -> None:
-    """Have a process work on the run, and kill it when the service has had so many calls."""
+    """Let a process work on the run, and kill it when the service has had a number of calls."""
     program = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "examples.patterns.resume", world.url, db, cwd=ROOT
     )

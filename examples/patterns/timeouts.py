@@ -1,4 +1,4 @@
-"""A service that does not answer costs its own time limit, and nobody else's.
+"""A service that does not answer costs only its own time limit.
 
 ```mermaid
 flowchart LR
@@ -6,7 +6,7 @@ flowchart LR
 ```
 
 An attempt has ``timeout``, an item with its retries and waits has ``deadline``, and so has the
-graph. What ran out of time is an outcome in its place; the connection is closed, not left behind.
+graph. What ran out of time has an outcome in its place; the connection is closed, not left behind.
 """
 
 from collections.abc import Iterable
@@ -36,12 +36,12 @@ async def run(world: World) -> Iterable[str]:
     shared = {"services": ["reliable", "slow", "reliable"]}
     await build(world).run_async(shared)
     return [
-        f"{service}: {said(answer)}"
+        f"{service}: {summary_of(answer)}"
         for service, answer in zip(shared["services"], shared["answers"], strict=True)
     ]
 
 
-def said(answer: object) -> str:
+def summary_of(answer: object) -> str:
     if isinstance(answer, Outcome):
         return f"{answer.status} after {many(answer.attempts, 'attempt')}"
     return str(answer["status_code"]) if isinstance(answer, dict) else "?"

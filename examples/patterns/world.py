@@ -1,4 +1,4 @@
-"""What the patterns talk to: real servers on this machine, and a folder; gone when left.
+"""What the patterns use: real servers on this machine, and a folder; gone afterwards.
 
 ==================  ================================================================================
 Address             How it behaves
@@ -6,13 +6,13 @@ Address             How it behaves
 ``/reliable``       answers at once: ``{"service": "reliable", "calls": n}``
 ``/flaky``          503 for two calls of three
 ``/broken``         500, always
-``/slow``           does not answer as long as the world lasts
+``/slow``           does not answer while the world lasts
 ``/hook``           takes webhooks, each idempotency key once, and answers 503 the first time
 ``/chat``           takes chat messages as Slack does
 ``/2010-04-01/…``   takes text messages as Twilio does
 ==================  ================================================================================
 
-The mail server listens beside them. ``received`` holds what was delivered, by channel. People,
+The mail server listens next to them. ``received`` contains what was delivered, by channel. People,
 places, companies and profiles are those of the examples' own service, at ``services``.
 """
 
@@ -36,15 +36,15 @@ class World:
     """Servers and a folder, from ``async with World() as world`` to its end.
 
     Args:
-        seed: Of the examples' own service.
+        seed: The seed of the examples' own service.
 
     Attributes:
-        url: The address of the servers above, without a slash at its end.
+        url: The address of the servers above, without a trailing slash.
         services: The address of the examples' own service.
-        smtp_port: Where the mail server listens, on 127.0.0.1.
+        smtp_port: The port of the mail server, on 127.0.0.1.
         folder: An empty folder.
         received: What was delivered, by channel: "hook", "chat", "sms", "mail".
-        calls: How often each path was asked for.
+        calls: How often each path was requested.
     """
 
     url: str
@@ -67,7 +67,7 @@ class World:
             self.services = (await stack.enter_async_context(Services(self._seed))).url.rstrip("/")
             await self._serve_http(stack)
             await self._serve_mail(stack)
-            stack.callback(self._end.set)  # first of all: nobody waits for /slow any more
+            stack.callback(self._end.set)  # first of all: end the waits for /slow
             self._stack = stack.pop_all()
         return self
 
@@ -103,7 +103,7 @@ class World:
         self.smtp_port = server.sockets[0].getsockname()[1]
 
     async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
-        """Take a mail; the name is aiosmtpd's."""
+        """Accept a mail; the name is aiosmtpd's."""
         self.received["mail"].append((envelope.rcpt_tos, envelope.content.decode()))
         return "250 OK"
 
@@ -133,7 +133,7 @@ class World:
             return web.json_response({"ok": True})
         self._keys.add(key)
         self.received["hook"].append(await request.json())
-        return web.json_response({"error": "taken, and not able to say so"}, status=503)
+        return web.json_response({"error": "accepted, but the answer is lost"}, status=503)
 
     async def _chat(self, request: web.Request) -> web.Response:
         self.received["chat"].append((await request.json())["text"])

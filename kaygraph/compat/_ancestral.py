@@ -23,9 +23,9 @@ from ._calls import awaited, hooked, nothing_around, plainness_of
 from ._wiring import OneEach, Replacing
 from .config import EMPTY, Config
 
-# Methods that the engines of PocketFlow and KayGraph call, and this one does not.
+# Methods that the engines of PocketFlow and KayGraph call, but this one does not.
 GONE = {
-    "get_next_node": "wire the way on with - 'action' >> and return the action from post()",
+    "get_next_node": "wire the next node with - 'action' >> and return the action from post()",
     "_orch": "put the work into prep(), post() or a node",
     "_orch_async": "put the work into prep(), post() or a node",
     "_run": "override prep(), exec() or post()",
@@ -34,16 +34,16 @@ GONE = {
 }
 
 
-NESTED = 8  # flows within flows that a run without a loop may have: more have stacks of their own
+NESTED = 8  # nested flows in a run without a loop: deeper ones get their own stacks
 
 CHANGES = [0]  # how often hooks or settings of nodes have changed
 
 LEFT_OUT: Any = object()
-_NONE: Any = object()  # the None that a program has given
+_NONE: Any = object()  # the None that a program has passed
 
 
 class FlowScope(Scope):
-    """The flow around a node."""
+    """The enclosing flow of a node."""
 
     __slots__ = ("config",)
 
@@ -60,22 +60,22 @@ class FlowScope(Scope):
 class BaseNode(Replacing, CoreNode[Any, Any]):
     """Three steps, without attempts; and the params, hooks, context and config of every class here.
 
-    A node that a flow comes to is copied, and the copy runs: what a hook sets on ``self`` is there
-    for the hooks after it and gone with the run, however many run at once. The copy equals its
-    node, as everything that a run keeps by node (names, caps, resources) is the node's.
+    A node in a flow is copied, and the copy runs: what a hook sets on ``self`` is there
+    for the hooks after it and gone after the run, however many run at once. The copy equals its
+    node, since everything that a run keeps by node (names, caps, resources) belongs to the node.
     """
 
-    _interrupts_at_once: ClassVar[bool] = True  # as Ctrl-C does in any synchronous program
+    _interrupts_at_once: ClassVar[bool] = True  # as with Ctrl-C in any synchronous program
     config: Config = EMPTY
     params: Any = NO_PARAMS  # a plain attribute, as in PocketFlow
     _checks: ClassVar[Checks] = {"name": lambda _, value: value}
-    _origin: "BaseNode | None" = None  # of a copy: the node it stands for
+    _origin: "BaseNode | None" = None  # for a copy: its original node
     _execution_context: dict[str, Any]
     _stays = False  # a ``def exec`` in the thread of its flow
     run_in: Any
-    _is_plain = True  # nothing of ours stands around its exec
-    _simply: str | None = None  # what may be done with exec, where nothing is asked of it
-    _never_waits = False  # as long as KayGraph's hooks do not
+    _is_plain = True  # nothing of ours wraps its exec
+    _simply: str | None = None  # how to call exec when nothing special is needed
+    _never_waits = False  # while KayGraph's hooks do not wait
 
     @Fact
     def logger(self) -> logging.Logger:
@@ -119,7 +119,7 @@ class BaseNode(Replacing, CoreNode[Any, Any]):
 
     def _changed(self, names: Collection[str]) -> None:
         CHANGES.append(CHANGES.pop() + 1)
-        # A name is a program's own, often: two nodes may have the same.
+        # A name often belongs to the program: two nodes may share it.
         super()._changed([name for name in names if name != "name"])
         self.__dict__.update(zip(("_simply", "_never_waits"), plainness_of(self), strict=True))
 
@@ -131,11 +131,11 @@ class BaseNode(Replacing, CoreNode[Any, Any]):
         if config is not None:
             self.config = config
 
-    # --- what a program asks for and sets ---------------------------------------------------------
+    # --- what a program reads and sets ------------------------------------------------------------
 
     @property
     def successors(self) -> OneEach:
-        """The node that each action leads to, which may be set."""
+        """The node that each action leads to; assignable."""
         return OneEach(_node_of(self))
 
     if not TYPE_CHECKING:
@@ -148,7 +148,7 @@ class BaseNode(Replacing, CoreNode[Any, Any]):
 
     @property
     def node_id(self) -> str:
-        """What the node is called; its ``name`` too, unless that is a program's own."""
+        """The node's id; also its ``name``, unless the program sets that itself."""
         node_id: str = self.__dict__.get("_node_id", type(self).__name__)
         return node_id
 
@@ -162,14 +162,14 @@ class BaseNode(Replacing, CoreNode[Any, Any]):
         """Set ``self.params``; a flow that runs the node calls it with its own."""
         if type(params) is not dict and not isinstance(params, Mapping):
             raise TypeError(f"params must be a mapping, as in {{'key': ...}}; got {params!r}")
-        object.__setattr__(self, "params", params)  # a program's own, if it has one
+        object.__setattr__(self, "params", params)  # the program's own, if it has one
 
     def get_context(self, key: str, default: Any = None) -> Any:
-        """Return what ``set_context`` has noted in this run of the node."""
+        """Return what ``set_context`` stored in this run of the node."""
         return self._execution_context.get(key, default)
 
     def set_context(self, key: str, value: Any) -> None:
-        """Note something until this run of the node ends."""
+        """Store something until this run of the node ends."""
         self._execution_context[key] = value
 
     def __enter__(self) -> Any:
@@ -188,10 +188,10 @@ class BaseNode(Replacing, CoreNode[Any, Any]):
         """Called between ``exec`` and ``post``."""
 
     def setup_resources(self) -> None:
-        """Called by ``with node:`` when it begins."""
+        """Called by ``with node:`` at the start."""
 
     def cleanup_resources(self) -> None:
-        """Called by ``with node:`` when it ends."""
+        """Called by ``with node:`` at the end."""
 
     # --- running ----------------------------------------------------------------------------------
 
@@ -209,7 +209,7 @@ class BaseNode(Replacing, CoreNode[Any, Any]):
         return super().run_async(_NONE if shared is None else shared, **options)
 
     def _needs_no_loop(self, depth: int) -> bool:
-        """Whether a run of it is nothing but calls of ``def``; it has so many flows within it."""
+        """Whether a run of it only calls ``def`` functions; ``nested`` flows are inside it."""
         return self._never_waits
 
     def _store_of(self, shared: Any) -> Any:
@@ -259,13 +259,13 @@ class BaseNode(Replacing, CoreNode[Any, Any]):
             action: Any = node.post(shared, prep_res, exec_res)
             if post_is_async or type(action) is CoroutineType:
                 action = await node._given("post", action, post_is_async, run)
-            # Where something follows, any false value is "default"; else it is a result.
+            # With a successor, any false value is "default"; without, it is the result.
             return action if action or not self._successors else None
         except BaseException as error:
             await node._failed(error, shared, run)
             return None
         finally:
-            if around is not frame or simply is None:  # attempts have frames of their own
+            if around is not frame or simply is None:  # attempts have their own frames
                 FRAME.set(around)
 
     async def _called(self, prep_res: Any, run: Run) -> Any:
@@ -278,7 +278,7 @@ class BaseNode(Replacing, CoreNode[Any, Any]):
         return exec_res
 
     def _given(self, hook: str, coroutine: Any, is_async: bool, run: Run) -> Awaitable[Any]:
-        """Return what is to be awaited of what a hook has returned."""
+        """Return what to await of a hook's result."""
         if not is_async:
             return self._late(hook, coroutine, run)
         return awaited(coroutine, run) if run.by_hand else coroutine
@@ -287,7 +287,7 @@ class BaseNode(Replacing, CoreNode[Any, Any]):
         return await awaited(late(self, hook, coroutine), run)
 
     async def _failed(self, raised: BaseException, shared: Any, run: Run) -> None:
-        """Raise what has failed, unless KayGraph's hook says that it may be passed over."""
+        """Raise a failure, unless KayGraph's hook says that it may be ignored."""
         if run.by_hand and isinstance(raised, CancelledError):
             await sleep(0)  # only a task can have been cancelled
         error = awaited_cancelled(raised) or raised
@@ -300,7 +300,7 @@ class BaseNode(Replacing, CoreNode[Any, Any]):
             if not (takes and await hooked(run, failed, shared, error)):
                 raise error
         finally:
-            del error, raised  # they hold this frame: no cycle may keep them alive
+            del error, raised  # they reference this frame: no cycle may keep them alive
 
     def _copied(self, frame: Frame) -> "BaseNode":
         """Return the copy that runs in place of this node."""
@@ -308,7 +308,7 @@ class BaseNode(Replacing, CoreNode[Any, Any]):
         own = node.__dict__
         own.update(self.__dict__)
         own["_origin"] = self
-        # NO_PARAMS is no dict: a program may write to its own, and a process could not take it.
+        # NO_PARAMS is not a dict: a program may write to its own, and a process could not take it.
         node.set_params({} if frame.params is NO_PARAMS else frame.params)
         scope = frame.scope
         if type(scope) is FlowScope and scope.config is not EMPTY and "config" not in own:
@@ -318,7 +318,7 @@ class BaseNode(Replacing, CoreNode[Any, Any]):
     async def _work(self, prep_res: Any, shared: Any, frame: Frame) -> Any:
         """Do what the engine does between ``prep`` and ``post``, and keep ``cur_retry`` for it."""
         if frame.run.by_hand:
-            await sleep(0)  # it goes on, on a loop
+            await sleep(0)  # it continues on a loop
         in_flow = isinstance(frame.scope, FlowScope) and not frame.run.alone
         is_told = self.run_in is not None or frame.rules.run_in is not None
         if self._stays and in_flow and self.exec_kind == "sync" and not is_told:
@@ -345,8 +345,8 @@ def _node_of(thing: Any) -> Any:
 
 
 def _or_called(check: Check | None) -> Check:
-    """Return a check of ``on_error`` that accepts what can be called: KayGraph's hook, or a method
-    of a program that has this name."""
+    """Return a check of ``on_error`` that accepts callables: KayGraph's hook, or a program's
+    method of this name."""
 
     def checked(name: str, value: Any) -> Any:
         return value if callable(value) or check is None else check(name, value)
@@ -355,7 +355,7 @@ def _or_called(check: Check | None) -> Check:
 
 
 def _is_hook(failed: Any) -> bool:
-    """Whether an ``on_error`` takes what KayGraph's hook is called with: shared and the error."""
+    """Whether an ``on_error`` takes the arguments of KayGraph's hook: shared and the error."""
     if not callable(failed):
         return False
     try:

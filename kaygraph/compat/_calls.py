@@ -20,12 +20,12 @@ async def awaited(value: Any, run: Run) -> Any:
     if not isawaitable(value):
         return value
     if run.by_hand:
-        await sleep(0)  # it goes on, on a loop
+        await sleep(0)  # it continues on a loop
     return await value
 
 
 async def hooked(run: Run, hook: Callable[..., Any], *given: Any) -> Any:
-    """Call a hook that stands around the three steps; a cancellation that is not ours fails it."""
+    """Call a hook around the three steps; a cancellation that is not ours fails it."""
     try:
         return await awaited(hook(*given), run)
     except CancelledError as cancellation:
@@ -34,7 +34,7 @@ async def hooked(run: Run, hook: Callable[..., Any], *given: Any) -> Any:
 
 
 def nothing_around() -> bool:
-    """Whether no loop runs in this thread, no run is under way in it, and nobody watches."""
+    """Whether no loop runs in this thread, no run is in progress in it, and nobody is watching."""
     return _get_running_loop() is None and FRAME.get(None) is None and not Run.ambient
 
 

@@ -53,7 +53,7 @@ class Suffixed(_Hooked):
         return await settled(super().post(shared, prep_res, exec_res))
 
 
-# These are awaited by whoever calls them, without a coroutine between.
+# Their callers await these directly, without a coroutine in between.
 
 
 def _prep(self: Any, shared: Any, /) -> Any:
@@ -74,7 +74,7 @@ def _post(self: Any, shared: Any, prep_res: Any, exec_res: Any, /) -> Any:
 
 def _called(name: str, value: Any) -> Any:
     if not callable(value):
-        raise NodeDefinitionError(f"{name} is a hook, which is called; got {value!r}")
+        raise NodeDefinitionError(f"{name} must be a function, because it is a hook; got {value!r}")
     return value
 
 

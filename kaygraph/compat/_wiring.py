@@ -8,7 +8,7 @@ from ..node.wiring import Branch, Wired, ends, successors_of
 
 
 class Replacing(Wired):
-    """``>>`` leads to one place for each action: what is wired anew stands for what was there."""
+    """``>>`` leads to one place for each action: a new edge replaces the old one."""
 
     def __rshift__(self, other: Any) -> "Line":
         if isinstance(other, tuple) and len(other) == 2 and isinstance(other[0], str):
@@ -43,9 +43,9 @@ class Line(Replacing, Branch):
 
 
 class OneEach(MutableMapping[str, Any]):
-    """The node that each action of a node leads to; what is set here is wired.
+    """The node that each action of a node leads to; assigning wires.
 
-    Where an action leads to several nodes, which PocketFlow does not know, it is the first.
+    If an action leads to several nodes, which PocketFlow does not allow, it is the first.
     """
 
     def __init__(self, node: Any) -> None:

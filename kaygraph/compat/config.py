@@ -31,7 +31,7 @@ class Config(Mapping[str, Any]):
         self._settings.update(settings, **more)
 
     def merge(self, other: Mapping[str, Any], /) -> "Config":
-        """Return a Config with the settings of both; those of ``other`` stand above."""
+        """Return a Config with the settings of both; those of ``other`` take precedence."""
         return Config(**{**self._settings, **other})
 
     def to_dict(self) -> dict[str, Any]:
@@ -43,7 +43,7 @@ class Config(Mapping[str, Any]):
 
 
 class _Empty(Config):
-    """What is read where nobody has given a Config; all nodes share it."""
+    """The Config of nodes without one; shared by all of them."""
 
     def update(self, settings: Mapping[str, Any] = {}, /, **more: Any) -> None:
         raise TypeError(

@@ -30,9 +30,8 @@ class FlowWalk(Walk):
         if successors_of(step.node):
             known = list(successors_of(step.node))
             warnings.warn(
-                f"Flow ends: {str(action)!r} not found in {known}. It is what "
-                f"{self.frame.name_of(step.node)!r} of {self.graph!r} returned."
-                + closest(action, known),
+                f"Flow ends: {str(action)!r} not found in {known}. It was returned by "
+                f"{self.frame.name_of(step.node)!r} of {self.graph!r}." + closest(action, known),
                 stacklevel=2,
             )
 
@@ -77,13 +76,13 @@ class Flow(BaseNode, graph.Graph):
     def start_node(self, start: Any) -> None:
         self.start(start)
 
-    _known: tuple[Any, ...] = ()  # what this was found out for
+    _known: tuple[Any, ...] = ()  # what this was computed for
     _is_by_hand = False
 
     def _needs_no_loop(self, depth: int) -> bool:
         try:
             plan = self._planned()
-        except GraphDefinitionError:  # a run tells of it
+        except GraphDefinitionError:  # a run reports it
             return False
         known = plan, CHANGES[0], depth
         if self._known != known:
@@ -107,11 +106,11 @@ class Flow(BaseNode, graph.Graph):
 
     async def _work(self, prep_res: Any, shared: Any, frame: Frame) -> Any:
         if frame.run.by_hand and self._is_other(frame):
-            await sleep(0)  # it goes on, on a loop
+            await sleep(0)  # it continues on a loop
         return await self._exec(prep_res, shared, frame)
 
     def _is_other(self, frame: Frame) -> bool:
-        """Whether a hook may have wired it anew since the run was begun without a loop."""
+        """Whether a hook may have changed the wiring since the run began without a loop."""
         if frame.scope is None and self._plan is not None:
             return self._plan.stale
         return not self._needs_no_loop(NESTED)
@@ -145,7 +144,7 @@ class BatchFlow(Flow, rounds.BatchGraph):
             await self._one_after_another(items, shared, frame)
         else:
             if frame.run.by_hand:
-                await sleep(0)  # it goes on, on a loop
+                await sleep(0)  # it continues on a loop
             await super()._work(items, shared, frame)
         return None  # as in PocketFlow and KayGraph, post gets no result of a batch
 

@@ -1,4 +1,4 @@
-"""KayGraph's nodes that check what goes in and out, and that count how they do."""
+"""KayGraph's nodes that validate input and output, and that collect metrics."""
 
 import time
 from collections import deque
@@ -11,7 +11,7 @@ from .nodes import Node
 class ValidatedNode(Node):
     """A node that checks what ``exec`` gets and what it returns.
 
-    ``validate_input`` and ``validate_output`` return the value that goes on, which may be another
+    ``validate_input`` and ``validate_output`` return the value to use, which may be a different
     one, or whether the value is valid (True or False), or raise. They are called once, before the
     first attempt and after the last.
 
@@ -40,7 +40,7 @@ class ValidatedNode(Node):
         return value
 
 
-MOST_KEPT = 1000  # of the times and counts that are kept one by one
+MOST_KEPT = 1000  # of the latest times and counts
 
 
 class Figures:
@@ -85,7 +85,7 @@ class MetricsNode(Node):
 
     @property
     def metrics(self) -> dict[str, Any]:
-        """The seconds and retries of the latest 1,000 runs, and how many worked and failed."""
+        """The seconds and retries of the latest 1,000 runs, and how many succeeded and failed."""
         figures = self._figures
         return {
             "execution_times": [seconds for seconds, _ in figures.latest],
@@ -97,7 +97,7 @@ class MetricsNode(Node):
     def get_stats(self) -> dict[str, Any]:
         """Return counts, rates from 0 to 1, and seconds, all attempts of a run together.
 
-        Both families of names that KayGraph documents are there; no runs, and all are 0.
+        Both families of names that KayGraph documents are included; without runs, all are 0.
         """
         figures = self._figures
         least, most, total = figures.times

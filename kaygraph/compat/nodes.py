@@ -32,7 +32,7 @@ class Node(BaseNode, node.Node[Any, Any]):
         max_retries: As for ``kaygraph.Node``.
         wait: As for ``kaygraph.Node``.
         node_id: The name of the node; it may also be the first argument.
-        config: The Config of the node; that of the enclosing flow by default.
+        config: The Config of the node; by default, that of the enclosing flow.
         settings: The settings of the class in ``kaygraph`` (``timeout``, ``run_in``, …).
     """
 
@@ -60,7 +60,7 @@ class AsyncNode(Suffixed, Node):
 
 
 class BatchNode(Node, batch.BatchNode[Any, Any]):
-    """``exec`` once per item that ``prep`` returns, one after another; None is no items."""
+    """``exec`` once per item that ``prep`` returns, one after another; None means no items."""
 
     def fan_out_of(self, items: Any, frame: Frame, *sink: Any) -> FanOut:
         return super().fan_out_of(_items(items), frame, *sink)
@@ -79,7 +79,7 @@ class BatchNode(Node, batch.BatchNode[Any, Any]):
         return await super()._work(items, shared, frame)
 
     async def _one_after_another(self, items: Iterable[Any], frame: Frame) -> list[Any]:
-        """Call ``exec`` for each item, in a run that has no loop."""
+        """Call ``exec`` for each item, in a run without a loop."""
         results: list[Any] = []
         execute, slot = self.exec, Slot()
         place = PLACE.set(Worker(self, frame, slot, several=True))
@@ -149,7 +149,7 @@ class AsyncParallelBatchNode(AsyncBatchNode, batch.ParallelBatchNode[Any, Any]):
 
 
 def _items(given: Any) -> Any:
-    """Return the items of what ``prep`` has returned, as PocketFlow takes them."""
+    """Return the items in what ``prep`` returned, as PocketFlow reads them."""
     if given is None or given is NO_ITEMS:
         return ()
     # The letters of a string, the keys of a dict.
@@ -157,12 +157,12 @@ def _items(given: Any) -> Any:
 
 
 def listed(items: Any, owner: Any) -> Any:
-    """Return the items in a list where as many workers as items are needed."""
+    """Return the items in a list if as many workers as items are needed."""
     if owner.max_workers != UNLIMITED or items is None:
         return items
     if isinstance(items, AsyncIterable):
         raise TypeError(
-            f"prep of {owner.name!r} gives its items one by one: say how many may run at once with "
+            f"prep of {owner.name!r} yields its items lazily: say how many may run at once with "
             "max_workers="
         )
     return list(items)
@@ -174,9 +174,9 @@ async def first_error(work: Awaitable[Any]) -> Any:
         return await work
     except ExceptionGroup as group:
         if type(group) is not ExceptionGroup or hasattr(group, "__notes__"):
-            raise  # an item's own: what has a place noted is one error
+            raise  # an item's own: one with its place noted is one error
         first, *others = group.exceptions
-    try:  # out here, as the group would be its context, and it is in the group
+    try:  # out here, because the group contains it and must not be its context
         raise first from ExceptionGroup("failed at the same time", others)
     finally:
         del first, others

@@ -1,3 +1,3 @@
-"""What a run has recorded, and where it is kept: runs that survive their process."""
+"""Runs that survive their process: what they record, and where it is kept."""
 
 from .journal import Journal as Journal

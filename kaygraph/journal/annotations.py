@@ -1,4 +1,4 @@
-"""The classes that annotations name, those of their fields included."""
+"""The classes that annotations name, including those of their fields."""
 
 import typing
 from collections.abc import Callable, Iterator
@@ -10,12 +10,12 @@ LANGUAGE = frozenset({"builtins", "collections", "collections.abc", "types", "ty
 
 
 def returned_by(function: Callable[..., Any]) -> object:
-    """Return the annotation of what a function returns, or None where it cannot be told."""
+    """Return the annotation of what a function returns, or None if it cannot be determined."""
 
     def alone() -> None:
-        """Has that annotation, and no other one that may not be found here."""
+        """Has that annotation only: others may not be resolvable here."""
 
-    with suppress(Exception):  # a name that is imported for type checkers alone, say
+    with suppress(Exception):  # for example, a name that is imported only for type checkers
         written: Any = unwrap(function)
         alone.__annotations__ = {"return": written.__annotations__["return"]}
         return get_type_hints(alone, written.__globals__)["return"]
@@ -23,8 +23,8 @@ def returned_by(function: Callable[..., Any]) -> object:
 
 
 def classes_in(annotation: object) -> Iterator[type]:
-    """Yield the classes that an annotation names, and those that their fields name, once each."""
-    seen: dict[int, object] = {}  # held, so that none takes the place of another
+    """Yield the classes that an annotation names and those of their fields, each once."""
+    seen: dict[int, object] = {}  # kept alive, so that no id is reused
     waiting = [annotation]
     while waiting:
         found = waiting.pop()
@@ -40,7 +40,7 @@ def classes_in(annotation: object) -> Iterator[type]:
                 yield found
             with suppress(Exception):
                 waiting.extend(get_type_hints(found).values())
-            models = getattr(found, "__pydantic_fields__", {})  # those of a generic are its own
+            models = getattr(found, "__pydantic_fields__", {})  # a generic model has its own
             waiting.extend(getattr(field, "annotation", None) for field in models.values())
         else:  # an alias (``type Rows = list[Row]``), a TypeVar
             waiting.append(getattr(found, "__value__", None))
@@ -48,11 +48,11 @@ def classes_in(annotation: object) -> Iterator[type]:
 
 
 def _is_written(cls: type) -> bool:
-    """Whether there can be values of exactly this class, and it is not one of the language's."""
+    """Whether values can be of exactly this class, and it is not built in."""
     return not (
         isabstract(cls)
         or cls.__module__ in LANGUAGE
         or typing.is_typeddict(cls)
         or getattr(cls, "_is_protocol", False)
-        or hasattr(cls, "get_secret_value")  # is written only where someone says so
+        or hasattr(cls, "get_secret_value")  # written only if a program says so
     )

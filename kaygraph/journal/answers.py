@@ -1,4 +1,4 @@
-"""Looks for the answers that other processes give, as long as something waits for one."""
+"""Looks for answers from other processes while something waits for one."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -8,23 +8,23 @@ from contextvars import Context
 from ..aio.tasks import stop
 from .store import Answer
 
-# A look takes the writer's thread some 50 µs; whoever answers is a person, or a program that has
+# A look takes the writer's thread about 50 µs; answers come from people, or from programs that have
 # just done so.
 FIRST_S, GROWTH, MOST_S = 0.001, 1.5, 0.05
-NOTIFIED_S = 0.25  # for so long a store that tells of answers is listened to at a time
+NOTIFIED_S = 0.25  # how long to listen at a time to a store that notifies
 
 
 class Answers:
-    """The answers to a run, as they are found.
+    """The answers to a run, as they arrive.
 
     Args:
-        read: Returns all that there are.
-        failed: Called when they cannot be read.
-        notified: Of a store that tells of answers: returns when there are more than so many, or
-            after so many seconds. A server is not to be asked twenty times a second for days.
+        read: Returns all answers that exist.
+        failed: Called if they cannot be read.
+        notified: For a store that notifies: returns when there are more answers than a number, or
+            after a number of seconds. A server should not be polled twenty times a second for days.
 
     Attributes:
-        found: By their names, as of the last look.
+        found: Answers by name, as of the last look.
     """
 
     def __init__(
@@ -35,25 +35,25 @@ class Answers:
     ) -> None:
         self._read, self._failed, self._notified = read, failed, notified
         self.found: Mapping[str, Answer] = {}
-        self._looks = 0  # how many have begun
-        self._seen = 0  # the number of the last that has ended
+        self._looks = 0  # how many have started
+        self._seen = 0  # the number of the last one that ended
         self._waiting: dict[asyncio.Future[None], None] = {}
         self._asked = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     def number(self) -> int:
-        """Return the number of the next look: it finds what is there now."""
+        """Return the number of the next look, which finds everything there is now."""
         return self._looks + 1
 
     def has_looked(self, number: int) -> bool:
-        """Whether the look of a number has ended."""
+        """Whether the look with this number has ended."""
         return self._seen >= number
 
     async def look(self) -> None:
         """Wait for the next look."""
         loop = asyncio.get_running_loop()
         if self._task is None or self._task.done():
-            # In a context of its own: that of whoever waits is not kept by it.
+            # In its own context, to keep none of the waiter's alive.
             self._task = loop.create_task(self._look_on(), context=Context())
         future = loop.create_future()
         self._waiting[future] = None
@@ -63,11 +63,11 @@ class Answers:
             self._waiting.pop(future, None)
 
     def hurry(self) -> None:
-        """Look soon: something waits that did not before."""
+        """Look soon, because there is a new wait."""
         self._asked.set()
 
     async def close(self) -> None:
-        """Look no more."""
+        """Stop looking."""
         if self._task is not None:
             await stop([self._task])
 

@@ -1,15 +1,15 @@
-"""Arrays and scalars of NumPy, which is loaded only where there are some."""
+"""NumPy arrays and scalars. NumPy is imported only if there are some."""
 
 from importlib import import_module
 from typing import Any
 
 from .extensions import Extension, Packing, Tag, Unpack, Unrecordable
 
-REFUSED = "gGOT"  # long doubles, which each platform has its own of; objects; strings of any length
+REFUSED = "gGOT"  # long doubles, which differ between platforms; objects; strings of any length
 
 
 def extension_of(cls: type) -> Extension | None:
-    """Return how values of a class of NumPy are recorded, or None if they are not."""
+    """Return how values of a NumPy class are recorded, or None if they are not."""
     numpy = import_module("numpy")
     if cls is numpy.ndarray:
         return ARRAY
@@ -18,7 +18,7 @@ def extension_of(cls: type) -> Extension | None:
 
 def _pack_array(array: Any, packing: Packing) -> bytes:
     form = _form_of(array.dtype)
-    if packing.canonical and array.dtype.names:  # between fields there may be anything
+    if packing.canonical and array.dtype.names:  # the padding between fields is arbitrary
         fields = [array[name] for name in array.dtype.names]
         return packing.pack_all((form, list(array.shape), fields))
     is_fortran = array.flags.f_contiguous and not array.flags.c_contiguous
@@ -35,7 +35,7 @@ def _pack_scalar(scalar: Any, packing: Packing) -> bytes:
     form, content = _form_of(scalar.dtype), scalar.tobytes()
     twin = _array(form, (), "C", content)[()]
     if type(twin) is not type(scalar) or twin.tobytes() != content:
-        raise Unrecordable(f"is a {type(scalar).__name__} that NumPy does not give back")
+        raise Unrecordable(f"is a {type(scalar).__name__}, which NumPy does not restore unchanged")
     return packing.pack_all((form, content))
 
 
@@ -53,18 +53,18 @@ def _form_of(dtype: Any) -> Any:
     """Return a dtype as plain data.
 
     Raises:
-        Unrecordable: It holds objects or references, or would not come back.
+        Unrecordable: It holds objects or references, or would not be restored unchanged.
     """
     form = _described(dtype)
     made = _dtype(form)
     if made != dtype or made.type is not dtype.type:
-        raise Unrecordable(f"is of NumPy's type {dtype}, which does not come back")
+        raise Unrecordable(f"is of NumPy's type {dtype}, which cannot be restored")
     return form
 
 
 def _described(dtype: Any) -> Any:
     if dtype.char in REFUSED or dtype.metadata:
-        raise Unrecordable(f"is of NumPy's type {dtype}, which does not come back: return a list")
+        raise Unrecordable(f"is of NumPy's type {dtype}, which cannot be restored: return a list")
     if dtype.subdtype is not None:
         base, shape = dtype.subdtype
         return [_described(base), list(shape)]
@@ -81,7 +81,7 @@ def _described(dtype: Any) -> Any:
 
 
 def _dtype(form: Any) -> Any:
-    """Return the dtype that was described; never one of objects, which would be addresses."""
+    """Return the described dtype; never one of objects, whose data would be addresses."""
     numpy = import_module("numpy")
     if isinstance(form, list):
         return numpy.dtype((_dtype(form[0]), tuple(form[1])))

@@ -1,4 +1,4 @@
-"""What hooks ask of a recorded run: facts that stay the same, and answers from outside."""
+"""What hooks ask of a recorded run: facts that never change, and answers from outside."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -29,34 +29,34 @@ from .writer import Writer
 
 T = TypeVar("T")
 
-# A wait that times out so soon is waited for: the run would only be resumed to see that.
+# A wait with a shorter timeout does not end the process: the run would be resumed only to time out.
 SOON_S = 10.0
-AGAIN_S = 0.02  # where something is read or written that may lead on
+AGAIN_S = 0.02  # after reading or writing something that may let the run continue
 
 
 class Asked:
-    """A wait that goes on: its entry, and the number of the look that shows what is there."""
+    """An open wait: its entry, and the number of the look that has seen all answers to it."""
 
     __slots__ = ("key", "number", "wait")
 
     def __init__(self, key: bytes, wait: Wait) -> None:
         self.key, self.wait = key, wait
-        self.number: int | None = None  # None: it is not committed yet
+        self.number: int | None = None  # None: not committed yet
 
 
 class Asking(State):
-    """The journal of one run, as far as hooks ask it.
+    """The part of a run's journal that answers its hooks.
 
     Args:
-        info: What the store knows of the run.
-        answers: Returns the answers that there are; called in the writer's thread.
+        info: What the store knows about the run.
+        answers: Returns the existing answers; called in the writer's thread.
         notified: See ``Answers``.
-        notice: Says what the run waits for.
+        notice: Reports what the run waits for.
 
     Attributes:
-        leaves: The run ends before its time: it waits, or drains and waits for what is not begun.
-        left: What the run waits for that has ended with that.
-        info: What the store knows of the run.
+        leaves: The run is ending early: it waits, or drains and waits for what has not begun.
+        left: The waits that it has ended with.
+        info: What the store knows about the run.
     """
 
     def __init__(
@@ -80,19 +80,19 @@ class Asking(State):
         self._answers = Answers(lambda: writer.call(answers), self._unreadable, notified)
         self._said: set[bytes] = set()
         self._cancelled_before = 0
-        run.read(self.motion.look)  # a run that drains does not go on waiting
-        if self.changes:  # what was waited for is asked again, if the run still comes there
+        run.read(self.motion.look)  # a draining run does not keep waiting
+        if self.changes:  # what it waited for is asked again if the run reaches it again
             for key in log.waits.keys() - log.answered:
                 del log.waits[key]
                 self.add([VOID, key])
 
     @property
     def is_cancelled(self) -> bool:
-        """Whether somebody else has cancelled the run as well."""
+        """Whether something else has cancelled the run, too."""
         return self._run.task is not None and self._run.task.cancelling() > self._cancelled_before
 
     async def close(self) -> None:
-        """End what goes on beside the run."""
+        """End the background tasks of the run."""
         self._run.read_out(self.motion.look)
         self.motion.close()
         await self._answers.close()
@@ -124,7 +124,7 @@ class Asking(State):
         return self._loop.time() if has_own_clock(self._loop) else time()
 
     def _note(self, what: str, make: Callable[[], T]) -> T:
-        """Return what a hook asks for as it was when it asked first, in whatever process."""
+        """Return what a hook has asked for, with the value of the first time, in any process."""
         position = POSITION.get()
         key, _ = position.key_of_next(what, FRAME.get().attempt)
         noted = position.noted
@@ -173,9 +173,9 @@ class Asking(State):
     def _asked(
         self, position: Position, key: bytes, number: int, node: Any, question: Question
     ) -> Wait:
-        """Return a wait, which is recorded when it is asked first.
+        """Return a wait, which is recorded when it is first asked.
 
-        What is asked differently is another wait: an answer is for what was shown.
+        A different question is a different wait: an answer belongs to the question that was shown.
         """
         now, name, before = self._time(), question.name, self.log.waits.get(key)
         ask = self.encoding.encode(question.ask, f"what {name!r} asks")
@@ -195,7 +195,7 @@ class Asking(State):
         return wait
 
     async def _answer(self, wait: Wait, question: Question) -> tuple[bytes, str | None]:
-        """Return the answer to a wait, encoded, and its name; None: it is the default."""
+        """Return the encoded answer to a wait and its name; None as the name means the default."""
         left = None if wait.until is None else max(0.0, wait.until - self._time())
         with suppress(TimeoutError):
             async with asyncio.timeout(left):
@@ -210,14 +210,14 @@ class Asking(State):
             what = f"the default of {wait.name!r}"
             return self.encoding.encode(question.default, what), None
         raise AttemptTimeoutError(
-            f"nobody has answered {wait.id!r} within timeout={question.timeout:g} s"
+            f"nobody answered {wait.id!r} within timeout={question.timeout:g} s"
         )
 
     def _found(self, wait: Wait) -> Answer | None:
         found = self._answers.found
         if wait.id in found:
             return found[wait.id]
-        # Given before it was asked, under its name alone: it is for who asks first.
+        # Answered early, by name only: it belongs to the first wait of that name.
         early = found.get(wait.name)
         if early is None or wait.name in self.log.taken:
             return None
@@ -225,12 +225,12 @@ class Asking(State):
         return None if is_of_other else early
 
     def _is_reading(self) -> bool:
-        """Whether an item of a source is waited for."""
+        """Whether the run waits for an item of a source."""
         runs = self._run.with_joined()
         return any(reads() for run in runs for reads in run.sources.values())
 
     def _only_waits(self) -> float | None:
-        """Leave the run, where nothing can go on but by an answer."""
+        """Leave the run if only an answer lets it continue."""
         if not self.waits:
             return None
         seen = all(
@@ -255,7 +255,7 @@ class Asking(State):
         return None
 
     def leave(self) -> None:
-        """End the run, which is to be resumed."""
+        """End the run so that it can be resumed."""
         self.leaves = True
         if self._run.task is not None:
             self._cancelled_before = self._run.task.cancelling()

@@ -1,4 +1,4 @@
-"""Results of ``exec`` that outlive a run, by the item and by the code that made them."""
+"""Results of ``exec`` that outlive a run, by item and code."""
 
 import asyncio
 import os
@@ -26,34 +26,34 @@ from .durations import seconds_of
 from .encoding import Encoding
 from .memory import MemoryStore
 
-# What is kept in memory beside the store.
+# Limits of what is kept in memory in addition to the store.
 MOST_ENTRIES, MOST_BYTES = 10_000, 32 * 1024 * 1024
 
 
 class Cache:
-    """Keeps what ``exec`` returns, so that an equal item does not call it again.
+    """Caches what ``exec`` returns, so that it is not called again for an equal item.
 
-    A result is kept under the item and the code of the node (``exec``, what it calls in its module
-    and the plain values that it reads), and for all runs and processes that name the same file. It
-    comes back equal and of the same types. Failures are not kept, nor is what ``exec_fallback``
-    returns, nor ``Drop``. Of two equal items at once on one event loop, one calls ``exec`` and the
-    other waits for its result; if it fails, the other calls ``exec`` itself.
+    A result belongs to the item and the code of the node (``exec``, what it calls in its module
+    and the plain values it reads), and is shared by all runs and processes that name the same file.
+    It is restored as an equal value of the same types. Failures are not cached, nor what
+    ``exec_fallback`` returns, nor ``Drop``. Of two equal items at once on one event loop, one calls
+    ``exec`` and the other waits for its result; if it fails, the other calls ``exec`` itself.
 
-    An item whose result is there takes no permit, no rate and no attempt. A result that was kept
-    for a generator ``exec`` is a list; in a pipeline, its values go on when ``exec`` has ended.
+    An item with a cached result uses no permit, no rate limit and no attempt. The cached result of
+    a generator ``exec`` is a list; in a pipeline, its values move on when ``exec`` has ended.
 
     Args:
-        address: The path of a file, or what else a Journal takes; ``":memory:"`` for results that
-            end with this object.
-        ttl: How long a result is good for: seconds, or a string such as "10m", "1h" or "7d"; None
-            for as long as the file is there. On a virtual clock, by that.
-        key: ``(item) -> key``: what of an item decides, where that is not the whole item; for items
-            that cannot be recorded.
-        types: Classes of items and results besides those that are built in. Those that the
-            annotation of ``exec`` returns need not be given.
+        address: The path of a file, or any other address of a Journal; ``":memory:"`` for results
+            that end with this object.
+        ttl: How long a result is valid: seconds, or a string such as "10m", "1h" or "7d"; None for
+            as long as the file exists. On a virtual clock, by that clock.
+        key: ``(item) -> key``: the part of an item that identifies its result, by default all of
+            it; needed for items that cannot be recorded.
+        types: Classes of items and results other than built-in ones. Those that the return
+            annotation of ``exec`` names need not be listed.
 
     Raises:
-        NotRecordableError: From a run: an item or a result is of a type that is not given.
+        NotRecordableError: From a run: an item or a result is of a type that is not listed.
     """
 
     def __init__(
@@ -88,25 +88,25 @@ class Cache:
         self._memory = MemoryStore() if self.address == ":memory:" else None
 
     def cached(self, calls: Calls) -> RunItem:
-        """Return what runs items, and calls ``calls.run`` for those whose result is not there."""
+        """Return what runs items, and calls ``calls.run`` for those without a cached result."""
         return _Cached(self, calls).run
 
-    # --- for those that run ---------------------------------------------------------------------
+    # --- for a run ------------------------------------------------------------------------------
 
     def _store(self, calls: Calls) -> "CachedIn | InMemory":
-        """Return where results are kept; a file is open until the end of the outermost run."""
+        """Return the store of results; a file stays open until the outermost run ends."""
         if self._memory is not None:
             return InMemory(self._memory)
         key = ("cache", self.address)
         return calls.frame.run.root.hold(key, lambda: CachedIn(self.address))
 
     def _here(self) -> "dict[bytes, _Flight]":
-        """Return the calls under way on this loop."""
+        """Return the calls in flight on this loop."""
         return self._flights.setdefault(asyncio.get_running_loop(), {})
 
 
 class _Cached:
-    """The calls of one node in one place of a run, for which results are kept."""
+    """The cached calls of one node in one place of a run."""
 
     __slots__ = (
         "_cache", "_calls", "_encoding", "_flights", "_front", "_is_kept", "_name", "_now",
@@ -122,7 +122,7 @@ class _Cached:
         self._now = loop.time if has_own_clock(loop) else time.time
         self._prefix = self._prefix_of(Code(calls.node))
         owner, hooks = hooks_of(calls.node)
-        for hook in ("function", *hooks):  # that of @node is the user's
+        for hook in ("function", *hooks):  # for @node, the user's function
             self._encoding.register_returned(getattr(owner, hook, None))
 
     def _prefix_of(self, code: Code) -> bytes:
@@ -136,7 +136,7 @@ class _Cached:
         return parts.digest()
 
     async def run(self, item: Any, index: Any, slot: Slot) -> Any:
-        """Return the result of an item, from wherever it is to be had."""
+        """Return the result of an item, cached or new."""
         slot.attempts, slot.seconds, slot.waiting = 0, 0.0, False
         try:
             key = self._key(item)
@@ -167,8 +167,8 @@ class _Cached:
     async def _found_or_begun(
         self, key: bytes, slot: Slot
     ) -> "tuple[Entry, None] | tuple[None, _Flight]":
-        """Return what is kept, or what another call for an equal item comes to, or begin a call."""
-        slot.give()  # somebody else may work while this one waits
+        """Return a cached result or that of a call in flight for an equal item, or begin a call."""
+        slot.give()  # lets another item run while this one waits
         within = _WITHIN.get()
         while (other := self._flights.get(key)) is not None and key not in within:
             if (entry := await self._waited(other, slot)) is not None:
@@ -195,7 +195,7 @@ class _Cached:
             slot.resume(clock() - since)
 
     def _can_be_had(self, entry: Entry) -> bool:
-        """Whether a result can be decoded: its class may be gone, or the file is of a newer one."""
+        """Whether a result can be decoded: its class may be gone, or the file be too new."""
         try:
             self._encoding.decode(entry.data)
         except JournalError:
@@ -203,9 +203,9 @@ class _Cached:
         return True
 
     async def _called(self, flight: "_Flight", item: Any, index: Any, slot: Slot) -> Any:
-        """Call ``exec`` and keep what it returns."""
+        """Call ``exec`` and cache what it returns."""
         entry = None
-        outlet, slot.outlet = slot.outlet, None  # what a generator yields is kept as a list
+        outlet, slot.outlet = slot.outlet, None  # what a generator yields is cached as a list
         slot.fell_back = False
         within = _WITHIN.set(_WITHIN.get() | {flight.key})
         try:
@@ -233,17 +233,17 @@ class _Cached:
 
 
 class _Flight:
-    """One call of ``exec``, for which equal items wait."""
+    """One call of ``exec`` that equal items wait for."""
 
     __slots__ = ("_flights", "_waiting", "key")
 
     def __init__(self, key: bytes, flights: "dict[bytes, _Flight]") -> None:
         self.key, self._flights = key, flights
         self._waiting: list[asyncio.Future[Entry | None]] = []
-        flights.setdefault(key, self)  # one that runs within itself is not waited for
+        flights.setdefault(key, self)  # a call inside itself must not wait for itself
 
     async def ended(self) -> Entry | None:
-        """Wait until the call has ended; return its result, or None if there is none to keep."""
+        """Wait until the call has ended; return its result, or None if there is none to cache."""
         waiter: asyncio.Future[Entry | None] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
         return await waiter
@@ -261,12 +261,12 @@ def _always(_: Any) -> bool:
     return True
 
 
-# The keys of the calls that the current one takes place in.
+# The keys of the calls around the current one.
 _WITHIN: ContextVar[frozenset[bytes]] = ContextVar("kaygraph_cached", default=frozenset())
 
 
 class _Front:
-    """The results that were used last, in memory; runs in several threads share it."""
+    """The most recently used results, in memory; shared by runs in several threads."""
 
     def __init__(self) -> None:
         self._entries: OrderedDict[bytes, Entry] = OrderedDict()

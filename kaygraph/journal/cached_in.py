@@ -1,4 +1,4 @@
-"""Where a Cache keeps results: in a store that is open for a run, in a thread of its own."""
+"""The store of a Cache: opened for a run, in its own thread."""
 
 import asyncio
 import time
@@ -14,12 +14,12 @@ from ..run.lifespan import Held
 from .opening import open_store
 from .store import Store
 
-MOST_PENDING = 1000  # results that wait to be written
-MOST_BYTES = 4 * 1024 * 1024  # of a transaction
+MOST_PENDING = 1000  # results waiting to be written
+MOST_BYTES = 4 * 1024 * 1024  # per transaction
 
 
 class Entry(NamedTuple):
-    """An encoded result, and until when it is good (``math.inf``: for good)."""
+    """An encoded result, and when it expires (``math.inf``: never)."""
 
     data: bytes
     expires: float
@@ -40,10 +40,10 @@ class InMemory:
 
 
 class CachedIn(Held["CachedIn"]):
-    """Results in the store at an address, which is opened when it is first asked.
+    """Results in the store at an address, which is opened on first use.
 
-    The loop never waits for the store. While its thread reads, the next questions gather, and while
-    it writes, the next results.
+    The loop never waits for the store. Questions gather while its thread reads, and results while
+    it writes.
     """
 
     def __init__(self, address: str) -> None:
@@ -54,7 +54,7 @@ class CachedIn(Held["CachedIn"]):
         self._reading: Call | None = None
         self._pending: deque[tuple[bytes, Entry]] = deque()
         self._writing: Call | None = None
-        self._failure: JournalError | None = None  # of a result that could not be written
+        self._failure: JournalError | None = None  # from a result that could not be written
         self._has_written = False
 
     def open(self) -> "CachedIn":
@@ -62,15 +62,15 @@ class CachedIn(Held["CachedIn"]):
         return self
 
     async def close(self) -> None:
-        """Write what is still to be written, and give the store back."""
+        """Write what is pending, and close the store."""
         assert self._lanes is not None
-        self._asked.clear()  # whoever asked was cancelled
+        self._asked.clear()  # their callers were cancelled
         begun = [call.answered for call in (self._reading, self._writing) if call is not None]
         try:
             if begun or self._store is not None:
                 try:
                     await outlast(begun)
-                finally:  # they may have opened the store
+                finally:  # the reads may have opened the store
                     closing = self._lanes.begin(self._close)
                     await outlast([closing.answered])
                     closing.result()
@@ -78,13 +78,13 @@ class CachedIn(Held["CachedIn"]):
             self._lanes.shutdown()
         if self._failure is not None:
             warnings.warn(
-                f"Results were not cached in {shown(self._address)!r}: {self._failure}",
+                f"results were not cached in {shown(self._address)!r}: {self._failure}",
                 RuntimeWarning,
                 stacklevel=2,
             )
 
     async def get(self, key: bytes) -> Entry | None:
-        """Return what is kept under a key, also if it is good no more."""
+        """Return what is cached under a key, even if it has expired."""
         found: asyncio.Future[Entry | None] = asyncio.get_running_loop().create_future()
         self._asked.append((key, found))
         if self._reading is None:
@@ -92,7 +92,7 @@ class CachedIn(Held["CachedIn"]):
         return await found
 
     def _ask(self) -> None:
-        """Have the thread answer all that was asked so far."""
+        """Have the thread answer everything that has been asked so far."""
         assert self._lanes is not None
         asked, self._asked = self._asked, []
         call = self._lanes.begin(self._get, [key for key, found in asked if not found.done()])
@@ -109,22 +109,22 @@ class CachedIn(Held["CachedIn"]):
         except BaseException as error:
             failure, known = error, {}
         for key, found in asked:
-            if found.done():  # whoever asked was cancelled
+            if found.done():  # the caller was cancelled
                 continue
             if failure is not None:
                 found.set_exception(copied(failure))
-                retrieve_exception(found)  # whoever asked may be cancelled meanwhile
+                retrieve_exception(found)  # the caller may be cancelled meanwhile
             else:
                 found.set_result(known.get(key))
-        del failure  # it holds this frame: no cycle may keep it alive
+        del failure  # it references this frame, which would be a cycle
         if self._asked:
             self._ask()
 
     async def put(self, key: bytes, entry: Entry) -> None:
-        """Have a result written soon; wait only where too many are to be written already.
+        """Have a result written soon; wait only if too many are pending.
 
-        A store that cannot be written is no reason to lose results: they are not kept any more, and
-        the end of the run says so.
+        A store that cannot be written must not cost results: caching stops, and the end of the run
+        reports it.
         """
         assert self._lanes is not None
         if self._failure is not None:
@@ -163,7 +163,7 @@ class CachedIn(Held["CachedIn"]):
             self._pending.clear()
 
     def _close(self) -> None:
-        if self._pending:  # the thread had written all when they came, and the loop did not know
+        if self._pending:  # the thread finished before they came, and the loop did not know yet
             self._write()
         if self._store is not None:
             store, self._store = self._store, None

@@ -1,18 +1,18 @@
-"""What a node's results depend on besides its items: a hash of its code and of what that reads.
+"""What a node's results depend on other than its items: a hash of its code and what that reads.
 
-What counts, from ``exec`` on (and ``exec_fallback``; ``map``, ``combine``, ``partition`` and
+Included, starting from ``exec`` (and ``exec_fallback``; ``map``, ``combine``, ``partition`` and
 ``reduce`` of a MapReduceNode):
 
-- its syntax tree, as ``syntax`` has it, and those of the methods that it calls through ``self``
+- its syntax tree, as ``syntax`` defines it, and those of the methods it calls through ``self``
   and ``super()``, and of the functions of the same module that it calls by name;
-- plain values that it reads: attributes of ``self``, of the object or of its class; names outside
-  of it that are written in capitals, or are strings; of a function around numbers and tuples, too,
-  but no flags. Of other objects, only their class counts;
-- the settings of a ready-made node that are its own: a url, a statement, a prompt, a function.
+- plain values that it reads: attributes of ``self``, of the object or its class; outer names
+  written in capitals, or strings; for an enclosing function, numbers and tuples, too, but no
+  flags. Of other objects, only the class counts;
+- the settings of a ready-made node: a url, a statement, a prompt, a function.
 
-What does not count: ``prep``, ``post``, retries and limits; what is imported from other modules,
-kaygraph's own code included; attributes and names that the class's methods set or change in
-place after ``__init__``, since they are state and no code; what is named like a secret.
+Excluded: ``prep``, ``post``, retries and limits; imports from other modules, including
+kaygraph's own code; attributes and names that the class's methods set or change in
+place after ``__init__``, since they are state and not code; whatever is named like a secret.
 """
 
 from hashlib import blake2b
@@ -25,32 +25,32 @@ from ..node.settings import own_settings
 from .syntax import FunctionFacts, facts_of
 from .values import Texts, functions_of, is_installed, is_secret
 
-# What cannot be changed in place.
+# Types that cannot be changed in place.
 FIXED = (str, bytes, int, float, complex, tuple, frozenset)
 _BEGINS = {"__init__", "__new__", "__post_init__", "__attrs_post_init__", "model_post_init"}
 _MISSING: Any = object()
 
 
 def code_of(node: Any) -> bytes:
-    """Return a hash of 16 bytes of what a node's results depend on besides its items.
+    """Return a 16-byte hash of what a node's results depend on other than its items.
 
-    It is the same in every process and, where the source is there, in every version of Python.
-    The expensive part is found out once for each function; what is read is looked at in each call.
+    It is the same in every process and, if the source is available, in every version of Python.
+    The expensive part is computed once per function; the values it reads are read on each call.
     """
     return Code(node).digest
 
 
 class Code:
-    """What was found out about the code of a node.
+    """What is known about the code of a node.
 
     Attributes:
         digest: As ``code_of`` returns it.
-        by_source: Whether it is made from source alone. Without (a function typed into the shell,
-            or made by ``exec``), and where the file was edited since it was loaded, it is made from
-            code objects: another version of Python gives another one.
-        reads_params: Whether it reads ``self.params``, which differ from round to round.
-        varying: The plain values of attributes that it reads and that other methods set, such as
-            ``prep``: no code, but what a result of this moment depends on.
+        by_source: Whether it is made from source only. Otherwise (a function typed into the shell
+            or made by ``exec``, or a file edited since it was loaded) it is made from code objects,
+            which differ between versions of Python.
+        reads_params: Whether it reads ``self.params``, which differ between rounds.
+        varying: The plain values of attributes that it reads and that other methods, such as
+            ``prep``, set: not code, but inputs of the current result.
     """
 
     def __init__(self, node: Any) -> None:
@@ -86,7 +86,7 @@ class Code:
             f"{name}={self._texts.of(f'state {name}', value)}\n" for name, value in values
         ).encode()
 
-    # --- what stands on the node and on its classes ---------------------------------------------
+    # --- attributes of the node and its classes -------------------------------------------------
 
     def _attribute(self, name: str, above: type | None = None) -> None:
         """Add what is read from ``self``, or, with ``above``, from ``super()`` in that class."""
@@ -106,7 +106,7 @@ class Code:
                 return
 
     def _of_class(self, key: str, name: str, value: Any, cls: type) -> None:
-        if is_own(cls):  # another version of kaygraph is no reason to do work again
+        if is_own(cls):  # a new version of kaygraph is not a reason to repeat work
             self.reads_params = self.reads_params or name == "params"
             if isinstance(value, FunctionType):
                 self._parts[key] = f"{cls.__qualname__}.{name}"
@@ -122,7 +122,7 @@ class Code:
     # --- functions --------------------------------------------------------------------------------
 
     def _function(self, key: str, function: FunctionType, cls: type | None = None) -> None:
-        """Add a function and what it reads; ``cls``: whose method it is."""
+        """Add a function and what it reads; ``cls`` is the class it is a method of."""
         if key in self._parts:
             return
         module = function.__module__
@@ -134,7 +134,7 @@ class Code:
             self.by_source = self.by_source and facts.by_source
             self._follow(function, facts, cls)
         around = [cell for cell in function.__closure__ or () if cell is not None]
-        if module not in self._home:  # a decorator's: what it stands before
+        if module not in self._home:  # the module of a decorator
             for number, cell in enumerate(around):
                 if isinstance(inner := _content(cell), FunctionType) and inner is not function:
                     self._function(f"{key}/within {number}", inner, cls)
@@ -155,9 +155,9 @@ class Code:
                 self._attribute(attribute)
 
     def _global(self, name: str, value: Any, around: bool) -> None:
-        """Add what a function reads by name, from its module or from a function ``around``.
+        """Add what a function reads by name, from its module or from an enclosing function.
 
-        What a function around was given makes another node of each call of it.
+        What an enclosing function was called with makes each of its calls a different node.
         """
         key = f"global {name}"
         if isinstance(value, FunctionType):
@@ -174,20 +174,20 @@ class Code:
     def _value(self, key: str, value: Any) -> None:
         """Add a value, which may be or hold functions."""
         if key not in self._parts:
-            self._parts[key] = ""  # it may hold itself
+            self._parts[key] = ""  # it may contain itself
             self._parts[key] = self._texts.of(key, value)
 
     def _given(self, key: str, function: FunctionType) -> None:
-        """Add a function that was given to the node, wherever it is from."""
+        """Add a function that was given to the node, wherever it is defined."""
         if not is_installed(function):
             self._home.add(function.__module__)
         self._function(key, function)
 
 
 def hooks_of(node: Any) -> tuple[Any, tuple[str, ...]]:
-    """Return whose hooks make a node's results, and which."""
+    """Return the object whose hooks make a node's results, and the names of those hooks."""
     owner = getattr(node, "owner", None)
-    if isinstance(owner, MapReduceNode):  # it is one of the two halves of its work
+    if isinstance(owner, MapReduceNode):  # one of the two phases
         return owner, ("reduce",) if node.hook == "reduce" else ("map", "combine", "partition")
     if isinstance(node, MapReduceNode):
         return node, ("map", "combine", "partition", "reduce")
@@ -209,7 +209,7 @@ def _state_of(classes: list[type]) -> set[str]:
 
 
 def _named(function: FunctionType, name: str) -> Any:
-    """Return what a name means to a function, outside of it; ``_MISSING`` if it is a builtin's."""
+    """Return what an outer name of a function refers to; ``_MISSING`` if it is a builtin."""
     code = function.__code__
     if name in code.co_freevars:
         return _content((function.__closure__ or ())[code.co_freevars.index(name)])
@@ -219,5 +219,5 @@ def _named(function: FunctionType, name: str) -> Any:
 def _content(cell: Any) -> Any:
     try:
         return cell.cell_contents
-    except ValueError:  # it is not set yet
+    except ValueError:  # not set yet
         return _MISSING

@@ -1,4 +1,4 @@
-"""Values as bytes, and back: what comes back is equal, of the same types all the way down."""
+"""Values as bytes, and back: what is restored is equal, with the same types all the way down."""
 
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -30,25 +30,25 @@ from .registry import Registry
 # types. Where there are none, none of these is in the value; they occur in other values, too.
 DOUBTFUL = bytes((*range(0xC4, 0xCA), *range(0xD4, 0xD9)))
 
-SHOWN = 8  # levels of the place that an error names
+SHOWN = 8  # levels of nesting that an error shows
 
 
 class Encoding:
     """How values are recorded.
 
-    Values of built-in types need nothing. What else may be recorded, apart from kaygraph's own
-    ``Outcome``, is given by its classes: dataclasses, pydantic models, msgspec Structs, attrs
+    Values of built-in types and kaygraph's own ``Outcome`` need no setup. Other values need their
+    classes to be registered: dataclasses, pydantic models, msgspec Structs, attrs
     classes, enums, named tuples, exceptions, and plain classes.
 
     Args:
         types: Classes whose values may be recorded.
-        given_to: What users give the types to, for errors.
+        given_to: The setting that takes the types, for error messages.
     """
 
     def __init__(self, types: Iterable[type] = (), given_to: str = "Journal") -> None:
         if isinstance(types, type):
             raise TypeError(
-                f"types is a list of classes, as in types=[{types.__name__}]; got {types!r}"
+                f"types must be a list of classes, as in types=[{types.__name__}]; got {types!r}"
             )
         self._given_to = given_to
         library = extra("ormsgpack", "journal")
@@ -70,7 +70,7 @@ class Encoding:
             self._registry.register(cls)
 
     def register_returned(self, function: Any) -> None:
-        """Let values of the classes be recorded that a function is annotated to return."""
+        """Register the classes that a function is annotated to return."""
         function = getattr(function, "__func__", function)
         while isinstance(function, partial):
             function = function.func
@@ -81,10 +81,10 @@ class Encoding:
     def encode(self, value: object, what: str) -> bytes:
         """Return a value as bytes.
 
-        ``what`` says in an error whose value it is, as in "what exec of 'Fetch' returned".
+        In an error, ``what`` says whose value it is, as in "what exec of 'Fetch' returned".
 
         Raises:
-            NotRecordableError: It would not come back equal.
+            NotRecordableError: It would not be restored as an equal value.
         """
         try:
             data: bytes = self._packb(value, None, self._options)
@@ -98,8 +98,8 @@ class Encoding:
         """Return the value that was encoded.
 
         Raises:
-            JournalError: It cannot be decoded: a class that is no longer registered, or data that
-                a newer kaygraph has written, or that is damaged.
+            JournalError: It cannot be decoded: its class is no longer registered, the data was
+                written by a newer kaygraph, or it is damaged.
         """
         try:
             return self._unpackb(data, ext_hook=self._extended)
@@ -111,9 +111,9 @@ class Encoding:
             raise JournalCorruptError(text) from cause
 
     def fingerprint(self, value: object, key: bytes = b"", what: str = "the item") -> bytes:
-        """Return 16 bytes that are the same for equal values of the same types, in all processes.
+        """Return 16 bytes that are the same in all processes for equal values of the same types.
 
-        The order of a dict or a set does not count. Fingerprints with different keys differ.
+        The order of a dict or a set is ignored. Fingerprints with different keys differ.
 
         Raises:
             NotRecordableError: The value is of a type that cannot be recorded.
@@ -130,11 +130,11 @@ class Encoding:
     def encode_error(self, error: BaseException) -> bytes:
         """Return an error as bytes, with its notes, cause, context and members. It never fails.
 
-        What cannot be recorded of it is left out, and a note says so.
+        Parts that cannot be recorded are left out, and a note says so.
         """
         try:
             return self._packed(Tolerated(error), "an error")
-        except NotRecordableError:  # an error so odd that only its class can be told
+        except NotRecordableError:  # only the class of such an error can be recorded
             return self._packed(Tolerated(RecordedError(type(error).__name__, "")), "an error")
 
     def decode_error(self, data: bytes) -> BaseException:
@@ -153,7 +153,7 @@ class Encoding:
             return packer.pack(value)
         except Unrecordable as refused:
             raise NotRecordableError(_refusal(what, refused, self._given_to)) from refused.__cause__
-        except Exception as error:  # of a class's own code, or the stack has run out
+        except Exception as error:  # from a class's own code, or the stack is exhausted
             raise NotRecordableError(
                 _refusal(what, Unrecordable(error_text(error)), self._given_to)
             ) from error
@@ -163,9 +163,9 @@ class Encoding:
         try:
             unpack = self._unpacks.get(tag)
             if unpack is None:
-                raise JournalVersionError(f"A newer kaygraph has recorded a value (type {tag}).")
+                raise JournalVersionError(f"A newer kaygraph recorded a value (type {tag})")
             return unpack(payload, self.decode)
-        except BaseException as error:  # the library would lose it, a KeyboardInterrupt as well
+        except BaseException as error:  # the library would lose it, even a KeyboardInterrupt
             self._raised[get_ident()] = error
             raise
 
@@ -179,7 +179,7 @@ def _refusal(what: str, refused: Unrecordable, given_to: str) -> str:
 
 
 def _advice(refused: Unrecordable, given_to: str) -> str:
-    """Return what to type instead."""
+    """Return advice on what to type instead."""
     cls = refused.cls
     if cls is None:
         return ""
@@ -190,5 +190,5 @@ def _advice(refused: Unrecordable, given_to: str) -> str:
     try:
         issubclass(cls, BaseException) or kind_of(cls)
     except TypeError:
-        return " Return what it stands for as plain data: numbers, strings, lists, dicts."
+        return " Return it as plain data: numbers, strings, lists, dicts."
     return f" Type: {given_to}(..., types=[{cls.__name__}])."

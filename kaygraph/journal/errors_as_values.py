@@ -1,8 +1,8 @@
-"""Errors as recorded values: made again from what they held, without a call of ``__init__``.
+"""Errors as recorded values: restored from their state, without calling ``__init__``.
 
-Errors of built-in classes, of kaygraph's and of registered ones come back as themselves. Any other
-comes back as a RecordedError, which tells its class and its text: no class is imported by a name
-that stands in a record.
+Errors of built-in classes, kaygraph's and registered ones are restored as themselves. Any other
+becomes a RecordedError with the name of its class and its text: no class is imported by a name
+found in a record.
 """
 
 import asyncio
@@ -32,13 +32,13 @@ KNOWN = {cls.__name__: cls for cls in _classes()}
 
 
 def own_name(cls: type) -> str | None:
-    """Return the name of a class of kaygraph's packages, as of its ready-made nodes, or None."""
+    """Return the name of a class of kaygraph's packages, such as its ready-made nodes, or None."""
     name = name_of(cls)
     return name if own_class(name) is cls else None
 
 
 def own_class(name: str) -> type | None:
-    """Return the class of such a name, if its module is loaded: nothing is imported."""
+    """Return the class with such a name, if its module is loaded: nothing is imported."""
     module, _, qualname = name.partition(":")
     if module.partition(".")[0] != PACKAGE:
         return None
@@ -47,18 +47,18 @@ def own_class(name: str) -> type | None:
 
 
 class Tolerated(NamedTuple):
-    """An error in a place where none is refused: what cannot be recorded of it is left out."""
+    """An error where none is refused: parts that cannot be recorded are left out."""
 
     error: BaseException
 
 
 class Description(NamedTuple):
-    """One error as plain data; others are named by their place in the list of all."""
+    """One error as plain data; it refers to others by their index in the list of all."""
 
-    name: str | None  # that its class is recorded by; None: of a class that is not known
+    name: str | None  # under which its class is recorded; None: the class is not known
     shown: str  # the name of its class, for people
     text: str
-    attributes: Mapping[str, bytes]  # each packed by itself, ``args`` among them
+    attributes: Mapping[str, bytes]  # each packed by itself, including ``args``
     left_out: list[str]
     message: str
     members: list[int] | None  # of a group
@@ -72,10 +72,10 @@ ClassNamed = Callable[[str], type[BaseException] | None]
 
 
 def pack_error(error: BaseException, packing: Packing, name_of: NameOf, *, tolerant: bool) -> bytes:
-    """Return an error with its notes, cause, context and members; without its traceback.
+    """Return an error with its notes, cause, context and members, but without its traceback.
 
     Raises:
-        Unrecordable: ``tolerant`` is False, and its class is not known, or a part cannot be packed.
+        Unrecordable: ``tolerant`` is False, and its class is not known or a part cannot be packed.
     """
     found = _Described(packing, name_of)
     found.place_of(error)
@@ -88,7 +88,7 @@ def pack_error(error: BaseException, packing: Packing, name_of: NameOf, *, toler
 def _check_whole(
     place: int, errors: Sequence[BaseException], descriptions: Sequence[Description]
 ) -> None:
-    """Refuse an error, or a member of a group, that would come back as something else."""
+    """Refuse an error or a group member that would be restored as something else."""
     description, cls = descriptions[place], type(errors[place])
     if description.name is None:
         raise Unrecordable(f"is an error of the type {description.shown}", cls)
@@ -105,7 +105,7 @@ def unpack_error(data: bytes, unpack: Unpack, class_named: ClassNamed) -> BaseEx
 
 
 class _Described:
-    """Takes an error apart, and all that it refers to."""
+    """Describes an error, and every error that it refers to."""
 
     def __init__(self, packing: Packing, name_of: NameOf) -> None:
         self._packing = packing
@@ -114,7 +114,7 @@ class _Described:
         self._places: dict[int, int] = {}
 
     def place_of(self, error: BaseException | None) -> int | None:
-        """Return where an error stands among all; a new one is appended."""
+        """Return the index of an error among all; a new one is appended."""
         if error is None:
             return None
         if id(error) not in self._places:
@@ -136,7 +136,7 @@ class _Described:
             try:
                 self._packing.pack(key)
                 attributes[key] = self._packing.pack(value)
-            except Exception:  # of a class's own code, too
+            except Exception:  # including the class's own code
                 left_out.append(repr(key))
         members = members_of(error)
         return Description(
@@ -154,7 +154,7 @@ class _Described:
 
 
 class _Rebuilt:
-    """Makes all errors, then fills them, as they may refer to each other."""
+    """Creates all errors first, then fills them, because they may refer to each other."""
 
     def __init__(
         self, descriptions: list[Description], unpack: Unpack, class_named: ClassNamed
@@ -165,7 +165,7 @@ class _Rebuilt:
         self.errors = [self._error(place) for place in range(len(descriptions))]
         for error, description in zip(self.errors, descriptions, strict=True):
             for name, packed in description.attributes.items():
-                with suppress(Exception):  # of a class that has changed
+                with suppress(Exception):  # of a class that has changed since
                     put(error, name, unpack(packed))
             if description.left_out:
                 note(error, f"left out of the record: {', '.join(description.left_out)}")
@@ -184,12 +184,12 @@ class _Rebuilt:
 
     def _blank(self, description: Description) -> BaseException:
         members = None
-        if description.members is not None:  # a group cannot be made without them
+        if description.members is not None:  # a group needs them when it is created
             members = [self._error(member) for member in description.members]
         if description.name is not None:
             cls = self._class_named(description.name)
             if cls is not None:
-                with suppress(TypeError):  # a group of Exceptions alone, and one is none here
+                with suppress(TypeError):  # an ExceptionGroup takes only Exceptions, and one is not
                     return blank(cls, description.message, members)
         return RecordedError(description.shown, description.text)
 

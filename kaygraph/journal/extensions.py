@@ -1,6 +1,6 @@
-"""Built-in types that MessagePack does not know, as its extension types.
+"""Built-in types that MessagePack lacks, as its extension types.
 
-The tags and the payloads are what files hold: a tag is never given a second meaning.
+Files contain these tags and payloads: a tag never gets a second meaning.
 """
 
 import struct
@@ -47,10 +47,10 @@ class Tag:
 
 
 class Unrecordable(Exception):  # noqa: N818 - it never leaves the encoder
-    """A value, or a part of one, would not come back equal.
+    """A value, or a part of one, would not be restored as an equal value.
 
     Attributes:
-        steps: Where it stands, from the inside out: ``["[0]", "['rows']"]``.
+        steps: Its place, from the inside out: ``["[0]", "['rows']"]``.
         cls: Its class, if registering that would help.
     """
 
@@ -61,10 +61,10 @@ class Unrecordable(Exception):  # noqa: N818 - it never leaves the encoder
 
 
 class Packing(Protocol):
-    """What packs the parts of a value.
+    """Packs the parts of a value.
 
     Attributes:
-        canonical: Whether equal values have to become equal bytes, as in fingerprints.
+        canonical: Whether equal values must become equal bytes, as in fingerprints.
     """
 
     canonical: bool
@@ -88,7 +88,7 @@ class Packing(Protocol):
     def pack_pairs(
         self, items: Collection[tuple[object, object]], *, ordered: bool = False
     ) -> bytes:
-        """Return keys and values as one array, in turns."""
+        """Return keys and values as one array, alternating."""
         ...
 
     def pack_attributes(self, attributes: Mapping[str, object]) -> bytes:
@@ -103,9 +103,9 @@ class Extension(NamedTuple):
     """How values of one type are written and read.
 
     Attributes:
-        tag: Of the extension type.
-        pack: Takes a value and what packs its parts; returns the payload.
-        unpack: Takes a payload and what unpacks parts; returns the value.
+        tag: The number of the extension type.
+        pack: Takes a value and a packer of its parts; returns the payload.
+        unpack: Takes a payload and an unpacker of parts; returns the value.
     """
 
     tag: int
@@ -132,7 +132,7 @@ def _unpack_str(data: bytes, _: Unpack) -> str:
 MOMENT = struct.Struct("<HBBBBBIB")  # year, month, day, hour, minute, second, microsecond, fold
 DAY = struct.Struct("<HBB")
 CLOCK = struct.Struct("<BBBIB")
-UTC_ZONE = bytes((0xC7, 0, Tag.TIMEZONE))  # as it is packed
+UTC_ZONE = bytes((0xC7, 0, Tag.TIMEZONE))  # in packed form
 SPAN = struct.Struct("<iiI")  # days, seconds, microseconds
 COMPLEX = struct.Struct("<dd")
 
@@ -174,22 +174,22 @@ def _unpack_time(data: bytes, unpack: Unpack) -> time:
 
 
 def _check_zone(zone: tzinfo | None, moment: datetime | None) -> None:
-    """Refuse a zone that does not come back: of a class that is not known, or a zone made up."""
+    """Refuse a time zone that cannot be restored: of an unknown class, or a modified one."""
     if zone is None or type(zone) is timezone:
         return
     if type(zone) is not ZoneInfo:
         raise Unrecordable(
             f"has a time zone of the type {type(zone).__module__}.{type(zone).__qualname__}, and "
-            "only those of zoneinfo and datetime.timezone come back. Convert it: "
+            "only those of zoneinfo and datetime.timezone can be restored. Convert it: "
             ".astimezone(ZoneInfo('Europe/Paris'))"
         )
     known = _zone_of(zone)
     if known is not zone and known.utcoffset(moment) != zone.utcoffset(moment):
-        raise Unrecordable(f"has a time zone that is not the one that is known as {zone.key!r}")
+        raise Unrecordable(f"has a time zone that differs from the one known as {zone.key!r}")
 
 
 def _zone_of(zone: ZoneInfo) -> ZoneInfo:
-    """Return the zone that is found by the name of this one; one from a file may have none."""
+    """Return the time zone found by this one's name; one loaded from a file may have no name."""
     try:
         return ZoneInfo(zone.key)
     except Exception:
@@ -253,7 +253,7 @@ def _pack_defaultdict(value: defaultdict[Any, Any], packing: Packing) -> bytes:
     name = getattr(factory, "__name__", None)
     if factory is not None and FACTORIES.get(str(name)) is not factory:
         raise Unrecordable(
-            "is a defaultdict whose default is made by a function of the program: return a dict"
+            "is a defaultdict whose default comes from a function of the program: return a dict"
         )
     return packing.pack_all((name, dict(value)))
 
@@ -284,7 +284,7 @@ def _unpack_deque(data: bytes, unpack: Unpack) -> deque[Any]:
 
 
 EXTENSIONS: dict[type, Extension] = {
-    int: Extension(Tag.INT, _pack_int, _unpack_int),  # of more than 64 bits
+    int: Extension(Tag.INT, _pack_int, _unpack_int),  # wider than 64 bits
     str: Extension(Tag.STR, _pack_str, _unpack_str),  # with surrogates
     bytearray: Extension(Tag.BYTEARRAY, lambda value, _: bytes(value), lambda d, _: bytearray(d)),
     tuple: Extension(Tag.TUPLE, lambda value, p: p.pack_all(value), lambda d, u: tuple(u(d))),
@@ -292,7 +292,7 @@ EXTENSIONS: dict[type, Extension] = {
     frozenset: Extension(
         Tag.FROZENSET, lambda value, p: p.pack_unordered(value), lambda d, u: frozenset(u(d))
     ),
-    dict: Extension(  # with keys that are no strings
+    dict: Extension(  # with keys that are not strings
         Tag.DICT, lambda value, p: p.pack_pairs(value.items()), lambda d, u: dict(_pairs(d, u))
     ),
     datetime: Extension(Tag.DATETIME, _pack_datetime, _unpack_datetime),

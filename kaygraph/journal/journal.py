@@ -25,38 +25,38 @@ Work = Callable[[Any, Any], Coroutine[Any, Any, T]]
 
 
 class Journal:
-    """A file or database where runs are recorded, so that they can be resumed.
+    """A file or database in which runs are recorded, so that they can be resumed.
 
-    ``graph.run(shared, journal=Journal("runs.db", run="import-7"))`` records what every ``exec``
-    returns. The same call again, after whatever has ended the process, uses recorded results in
-    place of calls and goes on from there. ``prep`` and ``post`` run again, and rebuild ``shared``.
-    A run that is done returns its last action and calls nothing.
+    ``graph.run(shared, journal=Journal("runs.db", run="import-7"))`` records what each ``exec``
+    returns. The same call in a later process resumes the run: it uses recorded results instead of
+    calling ``exec`` again. ``prep`` and ``post`` run again to rebuild ``shared``.
+    A finished run returns its last action and calls nothing.
 
-    ``with Journal("runs.db"):`` holds the file open for all that is recorded in it meanwhile, by
-    any Journal of this process: many short runs. Whoever is the last to close a file in SQLite
-    waits for the disk.
+    ``with Journal("runs.db"):`` keeps the file open for everything that any Journal of this process
+    records in it meanwhile; use it for many short runs, because closing a SQLite file for the last
+    time waits for the disk.
 
     Args:
         address: The path of a SQLite file, or ``postgresql://…`` (extra ``postgres``).
         run: The id of the run. By default one is generated, and printed on standard error.
-        types: Classes whose values may be recorded, besides those of Python itself.
+        types: Classes whose values may be recorded, in addition to Python's own.
         key: What identifies the items of a node, by the node's name, as in
             ``{"Fetch": lambda item: item["id"]}``. By default, their content.
-        redo: Names of nodes to run again, or ``"failed"``: the failures that the run went on past.
+        redo: Names of nodes to run again, or ``"failed"`` for the failures that the run tolerated.
             Nodes whose inputs change as a result run again as well.
-        accept: Names of nodes whose results hold although their code has changed.
-        on_wait: What happens when all that is left waits for answers: ``"exit"``: the run returns
-            and is resumed when there is one; ``"stay"``: it goes on waiting.
-        durable: For SQLite: whether what is recorded survives a loss of power. By default it
-            survives the end of the process.
-        keep: Which finished runs to keep whenever one is done: see ``prune``. By default all.
-        snapshot_every: For an endless loop: after this many nodes, ``shared`` is recorded as
-            well, where a single node of the outermost graph is to run next; what is before that is
-            removed. All that is in ``shared`` has to be recordable then.
+        accept: Names of nodes whose results stay valid although their code has changed.
+        on_wait: What to do when everything left waits for answers: with ``"exit"``, the run returns
+            and is resumed after an answer; with ``"stay"``, it keeps waiting.
+        durable: For SQLite: whether recorded results survive a loss of power. By default, they
+            survive the end of the process.
+        keep: Which finished runs to keep whenever one finishes: see ``prune``. By default, all.
+        snapshot_every: For an endless loop: after this many nodes, record ``shared`` as
+            well, when a single node of the outermost graph is next, and remove the records before
+            it. Everything in ``shared`` must be recordable then.
 
     Attributes:
-        replayed: How many results the last run that has ended took from the journal.
-        called: How many calls of ``exec`` it made, each with all of its attempts.
+        replayed: How many results the last finished run took from the journal.
+        called: How many calls of ``exec`` it made; the attempts of one item count as one call.
     """
 
     def __init__(
@@ -75,14 +75,14 @@ class Journal:
     ) -> None:
         if not isinstance(address, str | os.PathLike):
             raise TypeError(
-                "the address of a journal is a path or a url, as in Journal('runs.db') and "
+                "the address of a journal must be a path or a url, as in Journal('runs.db') and "
                 f"Journal('postgresql://…'); got {address!r}"
             )
         self.address, self.durable = address, durable
         self.keep = None if keep is None else check_keep(keep)
         self.run = None if run is None else check_run(run)
         self.replayed = self.called = 0
-        self._held: list[Store] = []  # by blocks that are not at their end
+        self._held: list[Store] = []  # by blocks that have not ended
         self._encoding = Encoding(types)
         self._settings = Settings(
             dict(key or {}),
@@ -105,20 +105,20 @@ class Journal:
         self._held.pop().close()
 
     def answer(self, run: str, name: str, value: Any, *, early: bool = False) -> None:
-        """Answer what a run waits for, in whatever process that is, or none.
+        """Answer what a run waits for, whether or not a process is running it.
 
         Args:
             run: The id of the run.
-            name: What it waits for: the id of the wait, or its name where only one has it. Where
-                nothing was asked yet, the answer is for who asks first for that name.
-            value: The answer, which has to fit the schema of the wait if it has one.
-            early: Whether it is for what was not asked yet, although others wait, or have.
+            name: What it waits for: the id of the wait, or its name if only one wait has it. If
+                nothing has been asked yet, the answer goes to the first wait with that name.
+            value: The answer, which must fit the schema of the wait, if there is one.
+            early: Whether to answer what has not been asked yet, although other waits exist.
 
         Raises:
             RunUnknownError: There is no such run.
-            WaitUnknownError: It does not wait for that, or waits for it in several places; the
+            WaitUnknownError: It does not wait for that, or in several places; the
                 message lists what it waits for.
-            AlreadyAnsweredError: That has been answered before; the first answer stands.
+            AlreadyAnsweredError: It has been answered before; the first answer stands.
             ValueError: The value does not fit the schema.
             NotRecordableError: The value cannot be recorded.
         """
@@ -128,7 +128,7 @@ class Journal:
             store.answer(run, kept, self._encoding.encode(value, f"the answer to {name!r}"))
 
     def waits(self, run: str | None = None) -> list[Wait]:
-        """Return what a run waits for that nobody has answered, in the order in which it asked.
+        """Return the unanswered waits of a run, in the order in which they were asked.
 
         Raises:
             RunUnknownError: There is no such run.
@@ -147,12 +147,12 @@ class Journal:
     # --- what is recorded -------------------------------------------------------------------------
 
     def runs(self) -> list[RunInfo]:
-        """Return what the journal knows of its runs, the newest first."""
+        """Return what the journal knows about its runs, newest first."""
         with closing(self.open_store(create=False)) as store:
             return store.runs()
 
     def show(self, run: str | None = None) -> RunRecord:
-        """Return what is recorded of a run: this journal's own if none is named.
+        """Return what is recorded about a run; by default, this journal's own.
 
         Raises:
             RunUnknownError: There is no such run.
@@ -162,7 +162,7 @@ class Journal:
             return replace(self._record(store, name), waits=self._waits(store, name))
 
     def result(self, path: str, run: str | None = None) -> Any:
-        """Return the result that is recorded at a point, by its path or the name of its node."""
+        """Return the result recorded at a point, given its path or the name of its node."""
         with closing(self.open_store(create=False)) as store:
             name = self._named(run)
             point = point_of(self._record(store, name), path)
@@ -181,23 +181,23 @@ class Journal:
         set: Mapping[str, Any] | None = None,
         new: str | None = None,
     ) -> str:
-        """Make a new run of what another one has recorded, and return its id.
+        """Make a new run from what another one has recorded, and return its id.
 
-        Resume it as any other run. What follows from a changed result runs again; what does not
+        Resume it like any other run. What depends on a changed result runs again; everything else
         is kept.
 
         Args:
-            run: The run; this journal's own if none is named.
-            at: The last point that is kept, by its path (see ``show``) or by the name of its node.
-                None: all are kept.
-            set: Results to change, by path or name.
-            new: The id of the new run; by default one is made.
+            run: The run; by default, this journal's own.
+            at: The last point to keep, as its path (see ``show``) or the name of its node.
+                None keeps all.
+            set: Results to change, by path or node name.
+            new: The id of the new run; by default, a generated one.
 
         Raises:
             RunUnknownError: There is no such run.
-            RunExistsError: There is one of the new id.
-            ValueError: A path or name is none of its points, or means several; or a result to
-                change comes after the last point that is kept.
+            RunExistsError: There is already a run with the new id.
+            ValueError: A path or name matches none of its points, or several; or a result to
+                change comes after the last point to keep.
         """
         name = self._named(run)
         new = f"{name}-{token_hex(2)}" if new is None else check_run(new)
@@ -219,12 +219,12 @@ class Journal:
         return new
 
     def prune(self, keep: str | float | int, *, unfinished: bool = False) -> list[str]:
-        """Remove runs that are done, and give their space back; return their ids.
+        """Remove finished runs, and free their space; return their ids.
 
         Args:
-            keep: How many of them stay, the newest, as a whole number; or how long one stays after
+            keep: How many of the newest to keep, as a whole number; or how long to keep each after
                 its end: ``"30d"``, ``"12h"``, or seconds as a float.
-            unfinished: Whether runs that have failed, were interrupted or wait go as well.
+            unfinished: Whether to remove failed, interrupted and waiting runs, too.
         """
         with closing(self.open_store(create=False)) as store:
             return prune(store, keep, unfinished)
@@ -232,7 +232,7 @@ class Journal:
     def _named(self, run: str | None) -> str:
         name = self.run if run is None else run
         if name is None:
-            raise TypeError("say which run, as in show('import-7')")
+            raise TypeError("which run? Type its id, as in show('import-7')")
         return name
 
     def _rows(self, store: Store, run: str) -> Iterator[tuple[int, float, list[Entry]]]:

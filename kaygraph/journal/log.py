@@ -1,4 +1,4 @@
-"""The log of a run: what an entry says, and what all of them come to when they are read again."""
+"""The log of a run: its entries, and the state that they add up to."""
 
 from collections.abc import Iterable, Sequence
 from functools import cache
@@ -9,35 +9,35 @@ from .store import Row
 from .turns import Point, key_of, with_items
 
 # The kinds of entries. An entry is a list: its kind, its key (16 bytes), the number of its node,
-# and what else is named here.
-NODE = 0  # a node that results are recorded of: [NODE, number, name, code]
-RESULT = 1  # of one item: payload, attempts, seconds, and of a node without order: place, batch
+# and the fields listed here.
+NODE = 0  # a node with recorded results: [NODE, number, name, code]
+RESULT = 1  # of one item: payload, attempts, seconds; of an unordered node, also: place, batch
 POINT = 2  # of a node with one exec: payload, attempts, seconds, path, digest of its input, began
-ENDED = 3  # the exec of a node without a result of its own: path, began
-FAILED = 4  # an item that the run went on without: error, attempts, seconds, place, batch
-DROPPED = 5  # an item that is left out: None, attempts, seconds, place, batch
-LEFT = 6  # a node whose error was taken to an "error" edge: error, path, after, began
-DECIDED = 7  # what the branches of a group came to: [[status, error], …], path, began
-NOTED = 8  # something that a hook has asked for, such as the time: payload
-VOID = 9  # what was recorded under this key does not hold any more: [VOID, key]
-SET = 10  # a result that was changed when the run was forked: payload
-WAITING = 11  # for an answer: what is asked, schema, when, path, until when, id, name
-ALIVE = 14  # a process begins with the run: [ALIVE, True]; or ends: [ALIVE, False]
+ENDED = 3  # the exec of a node without its own result: path, began
+FAILED = 4  # a failed item that the run tolerated: error, attempts, seconds, place, batch
+DROPPED = 5  # an item left out: None, attempts, seconds, place, batch
+LEFT = 6  # a node whose error went to an "error" edge: error, path, after, began
+DECIDED = 7  # the outcome of a group's branches: [[status, error], …], path, began
+NOTED = 8  # a fact that a hook asked for, such as the time: payload
+VOID = 9  # what was recorded under this key is no longer valid: [VOID, key]
+SET = 10  # a result that was changed by a fork: payload
+WAITING = 11  # for an answer: question, schema, when, path, until when, id, name
+ALIVE = 14  # a process starts running it: [ALIVE, True]; or stops: [ALIVE, False]
 SNAPSHOT = 13  # of shared: [SNAPSHOT, name of the node, payload, visits, nodes]
-ANSWERED = 12  # what a wait came to: payload, the name of the answer or None
-WRITTEN = 15  # by an item to the journal's own database, once: what came back from there
-REDONE = 16  # items of these nodes are run again: [REDONE, names]
+ANSWERED = 12  # the outcome of a wait: payload, the name of the answer or None
+WRITTEN = 15  # written once by an item to the journal's own database: what the database returned
+REDONE = 16  # items of these nodes run again: [REDONE, names]
 
 Entry = list[Any]
 
 KEY, NUMBER, PAYLOAD, ATTEMPTS, SECONDS, PATH, DIGEST = 1, 2, 3, 4, 5, 6, 7
 ANSWER = 4  # of ANSWERED
-# Of what is no item: the key of the point that was handed over last when its prep was called.
+# For all but items: the key of the last point handed over before its prep was called.
 BEGAN = 8
-# Of what is handed over as soon as it is recorded: the key of the point before. What stands behind
-# that in the log waited for its commit at that time.
+# For what is handed over as soon as it is recorded: the key of the point before. What follows it
+# in the log was waiting for its commit at that time.
 AFTER = 7
-# Of items of a node that cares for no order: how many had ended before, and in which batch.
+# For items of an unordered node: how many had ended before, and in which batch.
 PLACE, BATCH = 6, 7
 ITEMS = frozenset({RESULT, FAILED, DROPPED})
 
@@ -58,7 +58,7 @@ def _library() -> Any:
 
 
 class _Cell:
-    """A place in the order: of a point, or of one that does not hold any more."""
+    """A place in the order: of a point, or of one that is no longer valid."""
 
     __slots__ = ("began", "following", "number", "point")
 
@@ -74,19 +74,19 @@ class _Cell:
 
 
 class Log:
-    """What is recorded of a run.
+    """The recorded state of a run.
 
     Attributes:
-        entries: By key; the latest holds.
-        elapsed_s: For how long processes have worked on it, in seconds, as far as that is recorded.
-        snapshot: What the run goes on from, if it does not from its beginning.
-        changed: A result in it was changed, so that what follows may differ from what is recorded.
-        nodes: Name and code of each node, by its number.
-        waits: What was waited for, by key, in the order in which it was asked.
-        answered: The keys of those that have come to an end.
-        taken: The names of the answers that they took.
-        asked_again: The keys of those that are to be asked once more.
-        batches: How many items have ended, of each batch that cares for no order.
+        entries: By key; the latest entry is valid.
+        elapsed_s: How many seconds processes have worked on it, as far as that is recorded.
+        snapshot: Where the run continues, if not at its beginning.
+        changed: A result in it was changed, so what follows may differ from the record.
+        nodes: Name and code of each node, by number.
+        waits: The waits, by key, in the order in which they were asked.
+        answered: The keys of the waits that have ended.
+        taken: The names of the answers that they used.
+        asked_again: The keys of the waits to ask once more.
+        batches: How many items have ended, for each unordered batch.
     """
 
     def __init__(self) -> None:
@@ -111,7 +111,7 @@ class Log:
 
     @property
     def points(self) -> list[Point]:
-        """In the order in which nodes were given their results."""
+        """In the order in which nodes received their results."""
         cells = []
         cell: _Cell | None = self._first
         number = 0
@@ -124,9 +124,9 @@ class Log:
         return [point for cell in cells if (point := cell.made()) is not None]
 
     def read(self, entries: Sequence[Entry], at: float = 0.0) -> None:
-        """Take up the entries of a row, in the order in which they were written.
+        """Apply the entries of a row, in the order in which they were written.
 
-        ``at``: when that was, in seconds since 1970.
+        ``at`` is when it was written, in seconds since 1970.
         """
         begins = bool(entries) and entries[0][0] == ALIVE and entries[0][1]
         if self._last is not None and not begins:
@@ -158,7 +158,7 @@ class Log:
                 self.changed = True
                 known[key] = [*known[key][:PAYLOAD], entry[2], *known[key][PAYLOAD + 1 :]]
             elif kind == WAITING:
-                self.waits[key] = entry  # another one than before, if it was asked once more
+                self.waits[key] = entry  # replaces an earlier one if it was asked again
                 self.answered.discard(key)
                 known.pop(key, None)
             elif kind == ANSWERED:
@@ -177,7 +177,7 @@ class Log:
         began = cells.get(entry[BEGAN], self._first)
         cell = _Cell((key, entry[PATH], self.nodes[entry[NUMBER]][0]), began)
         before = cells.get(entry[AFTER], self._first) if entry[0] == LEFT else self._end
-        for path in with_items(entry[PATH]):  # recorded when items were added to what had ended
+        for path in with_items(entry[PATH]):  # a batch that had ended got new items
             if (end := cells.get(key_of(path))) is not None and end.point is not None:
                 before = self._before(end)
                 break
@@ -194,7 +194,7 @@ class Log:
         return before
 
     def _begin_at(self, snapshot: Entry) -> None:
-        """Take up a snapshot, in place of all that was before it."""
+        """Apply a snapshot, which replaces everything before it."""
         self.snapshot = snapshot
         self.nodes = {number: (name, code) for number, name, code in snapshot[4]}
         for known in (self.entries, self.waits, self.batches):
@@ -203,7 +203,7 @@ class Log:
         self._cells = {b"": self._first}
 
     def forget(self, names: Iterable[str]) -> list[Entry]:
-        """Drop the results of nodes, which are to run again; return what they were."""
+        """Drop the results of nodes that will run again; return the dropped entries."""
         chosen = tuple(names)
         numbers = {number for number, (name, _) in self.nodes.items() if any_means(chosen, name)}
         dropped = [
@@ -218,7 +218,7 @@ class Log:
         return dropped
 
     def forget_items(self, names: Iterable[str]) -> bool:
-        """Drop the results of the items of nodes; return whether there are any."""
+        """Drop the results of the items of nodes; return whether there were any."""
         chosen = tuple(names)
         numbers = {number for number, (name, _) in self.nodes.items() if any_means(chosen, name)}
         dropped = [
@@ -231,7 +231,7 @@ class Log:
         return bool(dropped)
 
     def forget_failures(self) -> None:
-        """Drop all failures that the run went on past; what led there is tried again."""
+        """Drop all failures that the run tolerated, so that they are tried again."""
         for key, entry in list(self.entries.items()):
             failed = entry[0] in (FAILED, LEFT)
             if failed or (entry[0] == DECIDED and any(b[0] != "ok" for b in entry[PAYLOAD])):
@@ -239,7 +239,7 @@ class Log:
 
 
 def log_of(rows: Iterable[Row]) -> Log:
-    """Return what the rows of a run come to."""
+    """Return the state that the rows of a run add up to."""
     log = Log()
     for row in rows:
         log.read(unpacked(row.blob), row.at)
@@ -247,7 +247,7 @@ def log_of(rows: Iterable[Row]) -> Log:
 
 
 def means(written: str, name: str) -> bool:
-    """Whether what a user has written names a node: by its full name, or the last part of it."""
+    """Whether what a user typed names a node: by its full name, or the last part of it."""
     return name == written or name.endswith(f"/{written}")
 
 

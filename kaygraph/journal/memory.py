@@ -1,4 +1,4 @@
-"""A store that ends with its process: for tests, and the measure of what every other does."""
+"""A store that ends with its process: for tests, and as the reference for all others."""
 
 import math
 import os
@@ -24,17 +24,17 @@ from .store import (
 @dataclass(slots=True)
 class _Run:
     info: RunInfo
-    first: int = 1  # the number that its log begins with
+    first: int = 1  # the number of the first row in its log
     rows: list[Row] = field(default_factory=list)
     answers: dict[str, Answer] = field(default_factory=dict)
 
 
 class MemoryStore:
-    """Runs that are kept in memory; see Store.
+    """Runs kept in memory; see Store.
 
     Args:
-        clock: What tells the time, in seconds since 1970.
-        entropy: Returns so many random bytes, for the seeds of runs.
+        clock: Returns the time, in seconds since 1970.
+        entropy: Returns a number of random bytes, for the seeds of runs.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class MemoryStore:
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self._clock, self._entropy = clock, entropy
-        self._runs: dict[str, _Run] = {}  # in the order in which they were made
+        self._runs: dict[str, _Run] = {}  # in the order of their creation
         self._cache: dict[bytes, tuple[bytes, float]] = {}
         self._epoch = 0
 
@@ -145,7 +145,7 @@ class MemoryStore:
         self._cache = {key: kept for key, kept in self._cache.items() if kept[1] > now}
 
     def close(self) -> None:
-        """Do nothing: what was recorded is there as long as the store."""
+        """Do nothing: records live as long as the store."""
 
     def _now(self) -> float:
         return float(self._clock())

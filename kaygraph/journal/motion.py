@@ -1,37 +1,37 @@
-"""Whether anything of a run can go on, or all that is left waits for what does not come from it."""
+"""Whether any part of a run can move, or everything left waits for something from outside."""
 
 import asyncio
 from collections.abc import Callable
 
 from .position import Position
 
-# A hook, or a call, is not there for a moment where an item goes from one place to the next.
+# When an item moves to its next place, there is no hook or call of it for a moment.
 QUIET_S = 0.02
 TURNS = 10
 
 
 class Motion:
-    """Counts what is under way: nodes whose hooks are called, and calls of ``exec``.
+    """Counts what is in flight: nodes whose hooks are running, and calls of ``exec``.
 
-    What stands still below one of these (it waits for its turn, or for an answer) makes it stand
-    still as well: a batch, say, of which all that is under way waits. Each call counts for itself,
-    so that the batch does not stand still as long as one of its calls works.
+    When something inside one of these stands still (waiting for its turn or an answer), that one
+    stands still as well: for example a batch, all of whose calls wait. Each call is counted by
+    itself, so that a batch does not stand still while one of its calls works.
 
     Args:
-        may_stop: Whether anything waits that may not come.
-        quiet: Called when nothing moves, once that has been so for some turns of the loop. It
-            returns after how many seconds to look again, None for when something has moved.
+        may_stop: Whether anything waits for something that may never come.
+        quiet: Called when nothing has moved for a few turns of the loop. It returns after how many
+            seconds to look again, or None to look only after something has moved.
     """
 
     def __init__(self, may_stop: Callable[[], bool], quiet: Callable[[], float | None]) -> None:
-        self.moving = 0  # how many are under way and do not stand still
-        self.changes = 0  # how often anything has begun, ended, stopped or gone on
+        self.moving = 0  # how many are in flight and do not stand still
+        self.changes = 0  # how often anything has begun, ended, stopped or continued
         self._may_stop, self._quiet = may_stop, quiet
         self._loop = asyncio.get_running_loop()
         self._look: asyncio.Handle | None = None
 
     def begin(self, position: Position) -> None:
-        """Note that something is under way at a position."""
+        """Note that something at a position is in flight."""
         position.moves = True
         self.changes += 1
         if not position.still:
@@ -56,10 +56,10 @@ class Motion:
             at.still += 1
             at = at.around
         if not self.moving:
-            self.look(waits=True)  # it does so in a moment
+            self.look(waits=True)  # it will do so in a moment
 
     def go_on(self, position: Position) -> None:
-        """Note that it does not stand still any more."""
+        """Note that it no longer stands still."""
         self.changes += 1
         at: Position | None = position
         while at is not None:
@@ -69,12 +69,12 @@ class Motion:
             at = at.around
 
     def look(self, *, waits: bool = False) -> None:
-        """Look, in a moment, whether nothing moves."""
+        """Check, in a moment, whether nothing moves."""
         if self._look is None and (waits or self._may_stop()):
             self._look = self._loop.call_later(QUIET_S, self._looked, self.changes, TURNS)
 
     def close(self) -> None:
-        """Look no more."""
+        """Stop checking."""
         if self._look is not None:
             self._look.cancel()
             self._look = None
@@ -83,7 +83,7 @@ class Motion:
     def _looked(self, changes: int, turns: int) -> None:
         self._look = None
         if self.moving:
-            return  # it is looked at when that ends
+            return  # its end triggers the check
         if changes != self.changes:
             self.look()
         elif turns:

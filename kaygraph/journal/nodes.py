@@ -1,4 +1,4 @@
-"""The nodes of a log: their numbers, and whether their code is what it was."""
+"""The nodes of a log: their numbers, and whether their code has changed."""
 
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
@@ -11,7 +11,7 @@ from .settings import Settings
 
 
 class Records(Protocol):
-    """Who writes entries, and ends the run where it cannot go on."""
+    """Writes entries, and ends the run if it cannot continue."""
 
     encoding: Encoding
 
@@ -21,9 +21,9 @@ class Records(Protocol):
 
 
 class Nodes:
-    """Numbers the nodes whose results are recorded: by their full names and their code.
+    """Numbers the nodes with recorded results by full name and code.
 
-    Nodes that are made at run time may differ, and have one name.
+    Nodes made at run time may differ in code and share a name.
     """
 
     def __init__(self, log: Log, settings: Settings, session: Records) -> None:
@@ -46,7 +46,7 @@ class Nodes:
         return number
 
     def check(self, entry: Entry, number: int) -> None:
-        """Refuse a result that was recorded with other code than that of the node which asks.
+        """Refuse a result that was recorded with different code of the node that asks.
 
         Raises:
             NodeChangedError: ``accept`` does not name it.
@@ -70,9 +70,9 @@ class Nodes:
         return number
 
     def _register_types(self, node: Any) -> None:
-        """Let values of the classes be recorded that a node's hooks are annotated to return."""
+        """Register the classes that a node's hooks are annotated to return."""
         owner, hooks = hooks_of(node)
-        for hook in ("function", *hooks):  # that of @node is the user's
+        for hook in ("function", *hooks):  # for @node, the user's function
             self._session.encoding.register_returned(getattr(owner, hook, None))
 
     def _note(self, number: int, name: str, code: bytes) -> None:
@@ -83,5 +83,5 @@ class Nodes:
 def _changed(name: str) -> NodeChangedError:
     return NodeChangedError(
         f"the code of {name!r} has changed since results of it were recorded. To run it again: "
-        f"redo=[{name!r}]; to go on with the results that are there: accept=[{name!r}]"
+        f"redo=[{name!r}]; to keep the recorded results: accept=[{name!r}]"
     )

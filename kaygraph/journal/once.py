@@ -1,7 +1,7 @@
-"""Rows that a node writes to the journal's own database, recorded in one transaction with them.
+"""Rows that a node writes to the journal's own database, recorded in the same transaction.
 
-Where a run is killed, whatever the moment, both are there or neither is: when the node's ``exec``
-is called again, what it has written is known, and is not written again.
+Whenever a run is killed, either both exist or neither does: when the node's ``exec`` is called
+again, its earlier writes are known, and are not repeated.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ _NOTHING = b"\xc0"  # None, encoded
 
 
 class Owner(Protocol):
-    """Who owns the run in its store."""
+    """The owner of the run in its store."""
 
     @property
     def store(self) -> Any: ...
@@ -33,28 +33,28 @@ class Owner(Protocol):
 
 
 class Writes:
-    """What was written in one place of a run: as it is kept with its Position."""
+    """What was written in one place of a run, kept with its Position."""
 
     __slots__ = ("attempt", "entries", "met")
 
     def __init__(self) -> None:
         self.attempt = 0
-        self.met: dict[bytes, int] = {}  # how often something equal was written in this attempt
+        self.met: dict[bytes, int] = {}  # how often an equal write occurred in this attempt
         self.entries: dict[bytes, Entry] = {}
 
 
 class Write:
-    """Something to write, once."""
+    """One write, done once."""
 
     __slots__ = ("_writes", "entry", "key")
 
     def __init__(self, key: bytes, writes: Writes) -> None:
         self.key, self._writes = key, writes
-        self.entry: Entry | None = None  # as the database has it
+        self.entry: Entry | None = None  # as stored in the database
 
     @property
     def known(self) -> Entry | None:
-        """What is recorded of it, if it was written."""
+        """What is recorded for it, if it was written."""
         return self._writes.entries.get(self.key)
 
     def done(self) -> None:
@@ -74,13 +74,13 @@ class Recorded(NamedTuple):
 class Together:
     """The part of a transaction that records what the rest of it writes.
 
-    Its methods take the connection on which the transaction is, and what came of each write: an
-    exception where nothing was written.
+    Its methods take the connection of the transaction and the result of each write, which is an
+    exception if nothing was written.
     """
 
     def __init__(self, once: "Once", writes: Sequence[Write], rows: list[Recorded]) -> None:
         self._once, self.writes = once, writes
-        self.rows = rows  # that were written to the log, in transactions that may have failed
+        self.rows = rows  # written to the log, in transactions that may have failed
 
     def alone(self, place: int) -> "Together":
         """Return the same for one of the writes."""
@@ -111,36 +111,36 @@ class Together:
 
 
 class Once:
-    """What one node writes to the database that its run is recorded in.
+    """What one node writes to the database in which its run is recorded.
 
     Attributes:
-        here: Whether each database that was asked about is that one: nodes of one name, made while
-            the graph runs, may have several.
+        here: Whether each database asked about is that one: nodes that share a name, made while
+            the graph runs, may use several.
     """
 
     def __init__(self, state: State, owner: Owner, number: int, name: str) -> None:
         self.state, self.owner, self.number = state, owner, number
-        self.what = f"what the database has returned to {name!r}"
+        self.what = f"what the database returned to {name!r}"
         self.here: dict[Any, bool] = {}
-        self._doubts: list[Recorded] = []  # of transactions that may have been committed
+        self._doubts: list[Recorded] = []  # from transactions that may have been committed
         self._asks = asyncio.Lock()
 
     async def is_here(self, database: Any) -> bool:
-        """Whether a connected database is the one that the run is recorded in."""
+        """Whether a connected database is the one in which the run is recorded."""
         async with self._asks:
             if database not in self.here:
-                await self.state.committed()  # the log knows the node before its rows
+                await self.state.committed()  # the log must know the node before its rows
                 self.here[database] = await database.has_part(_IsHere(self.owner))
         return self.here[database]
 
     def write(self, what: object) -> Write:
-        """Return what is known of something that is written where the call stands in the run."""
+        """Return what is known about a write at the current place of the call in the run."""
         position, frame = POSITION.get(), FRAME.get(None)
         writes: Writes | None = position.writes
         if writes is None:
             writes = position.writes = Writes()
         attempt = 1 if frame is None else frame.attempt
-        if attempt != writes.attempt:  # it begins anew, and is to find what the last has written
+        if attempt != writes.attempt:  # a new attempt, which must find what the last one wrote
             writes.attempt, writes.met = attempt, {}
         key = self._key(what, position)
         number = writes.met.get(key, 0)
@@ -153,30 +153,30 @@ class Once:
         return Write(key, writes)
 
     def result(self, entry: Entry) -> Any:
-        """Return what was given back when something was written."""
+        """Return the result of the write that was done before."""
         return self.state.encoding.decode(entry[PAYLOAD])
 
     def together(self, writes: Sequence[Write]) -> Together:
-        """Return what records writes in their transaction."""
+        """Return the recorder of writes in their transaction."""
         return Together(self, writes, [])
 
     def doubt(self, together: Together, writes: Sequence[Write]) -> None:
-        """Note that nobody knows whether writes were committed."""
+        """Note that it is unknown whether writes were committed."""
         unknown = set(writes)
         self._doubts += [row for row in together.rows if not unknown.isdisjoint(row.writes)]
 
     async def settle(self, database: Any) -> None:
-        """Find out what became of transactions that were cut off in the middle of their commit."""
+        """Find out the result of transactions whose commit was interrupted."""
         while self._doubts:
             doubt = self._doubts[0]
             if await database.has_part(_IsThere(self.owner, doubt.number, doubt.blob)):
                 for write in doubt.writes:
                     write.done()
-            if doubt in self._doubts:  # nobody else has found it out meanwhile
+            if doubt in self._doubts:  # not found out by another task meanwhile
                 self._doubts.remove(doubt)
 
     def fatal(self, error: JournalError) -> None:
-        """End the run: it cannot be recorded any more."""
+        """End the run, which can no longer be recorded."""
         self.state.fatal(error)
 
     def _key(self, what: object, position: Position) -> bytes:

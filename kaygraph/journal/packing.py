@@ -1,4 +1,4 @@
-"""Values as MessagePack, part by part, where the library alone would change or refuse them."""
+"""Values as MessagePack, part by part where the library would change or refuse them."""
 
 import struct
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -9,15 +9,15 @@ from typing import Any
 
 from .extensions import EXTENSIONS, Extension, Unrecordable, refuse
 
-# Types that the library keeps as they are: the exact types, and not those derived from them.
+# Types that the library keeps unchanged: exactly these, not their subclasses.
 SIMPLE = frozenset({type(None), bool, float, bytes})
 SCALARS = SIMPLE | {int, str}
-SMALLEST, LARGEST = -(2**63), 2**64 - 1  # that MessagePack has
+SMALLEST, LARGEST = -(2**63), 2**64 - 1  # the range of MessagePack
 
-# What the library would make something else of, and leaves to this module.
+# Types that the library would change, and leaves to this module.
 KEPT = ("BIG_INT", "DATACLASS", "DATETIME", "ENUM", "SUBCLASS", "TUPLE", "UUID")
 
-# Levels of nesting; each takes a few frames of the stack, also where the value is read.
+# Levels of nesting; each takes a few stack frames, also when the value is read.
 DEEPEST = 100
 
 SHOWN = 40  # characters of a key, in errors
@@ -28,7 +28,7 @@ _short.maxstring = _short.maxother = SHOWN
 
 @cache
 def options_of(library: Any, *, canonical: bool) -> int:
-    """Return the library's options: it leaves alone what it would change."""
+    """Return the library's options: it passes through what it would change."""
     options: int = library.OPT_SORT_KEYS if canonical else 0
     for kept in KEPT:
         options |= getattr(library, f"OPT_PASSTHROUGH_{kept}")
@@ -38,7 +38,7 @@ def options_of(library: Any, *, canonical: bool) -> int:
 class Packer:
     """Packs values.
 
-    What the library keeps goes to it as a whole; the rest becomes extension types first.
+    What the library keeps unchanged goes to it whole; the rest becomes extension types first.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class Packer:
         """Return a value as MessagePack.
 
         Raises:
-            Unrecordable: It would not come back equal.
+            Unrecordable: It would not be restored as an equal value.
         """
         return self._native(self._kept(value))
 
@@ -86,7 +86,7 @@ class Packer:
     def pack_pairs(
         self, items: Collection[tuple[object, object]], *, ordered: bool = False
     ) -> bytes:
-        """Return keys and values as one array, in turns."""
+        """Return keys and values as one array, alternating."""
         pairs = self._pairs(items)
         if ordered or not self.canonical:
             return self._native(list(chain.from_iterable(pairs)))
@@ -101,7 +101,7 @@ class Packer:
             except TypeError:  # a long int, surrogates
                 pass
         if not _is_text("".join(attributes)):
-            raise Unrecordable("has an attribute whose name is no text")
+            raise Unrecordable("has an attribute whose name is not a string")
         return self._native(self._named(attributes, ".{}"))
 
     def _native(self, value: object) -> bytes:
@@ -109,7 +109,7 @@ class Packer:
         return data
 
     def _kept(self, value: Any) -> object:
-        """Return what the library packs of a value, and keeps: itself, or what stands for it."""
+        """Return what the library can pack for a value: itself, or its replacement."""
         kind = type(value)
         if kind in SIMPLE:
             return value
@@ -191,7 +191,7 @@ def _shortened(name: str) -> str:
 
 
 def is_native(value: object) -> bool:
-    """Whether all parts of a value that was packed as a whole are of types that are kept."""
+    """Whether all parts of a value that was packed whole are of types that are kept unchanged."""
     kind = type(value)
     if kind is dict:
         parts: Iterable[object] = value.values()  # type: ignore[attr-defined]
@@ -203,7 +203,7 @@ def is_native(value: object) -> bool:
 
 
 def _is_text(text: str) -> bool:
-    """Whether a string can be written in UTF-8, which has no surrogates."""
+    """Whether a string can be written in UTF-8, so that it has no surrogates."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -1,8 +1,8 @@
-"""Where in a run a call stands, so that the next process finds what is recorded of it.
+"""The position of a call in a run, by which the next process finds what is recorded for it.
 
-A position is named by what does not change from one process to the next: the names of the nodes
-around, how often a walk has come to each of them, and what items are, never where in a batch they
-stand or when they came.
+A position consists of what does not change between processes: the names of the enclosing nodes,
+how often a walk has come to each of them, and the content of items, never where they are in a batch
+or when they came.
 """
 
 import asyncio
@@ -17,27 +17,27 @@ from .turns import SIZE, Turn, key_of
 
 
 class Position:
-    """A place in a run: a node that a walk has come to, or an item whose ``exec`` runs nodes.
+    """A place in a run: a node that a walk visits, or an item whose ``exec`` runs nodes.
 
     Attributes:
-        path: The names from the run to here, each with the number of the visit from the second on.
-        name: The full name of the node that is visited here; nodes within it have it as a prefix.
-        blocked: What is not recorded does not run here: it is known to have been cut short.
-        around: The position around it.
-        ended: What of the items of a batch failed, to be recorded when the batch has ended.
-        turn: Of the visit's result in the recorded order, as soon as it is recorded.
-        began: The key of what was handed over last before the visit's ``prep`` was called.
-        slot: That of a round: what is held while it runs, and not while it waits for its turn.
-        shown: That the visit's ``exec`` has recorded a result of its own.
-        noted: What hooks have asked for and is recorded by itself, by its key.
-        here: What hooks ask that follows from the position, once one has asked.
-        writes: What was written here to the journal's own database, see ``Once``.
+        path: The names from the run to here, each with its visit number from the second visit on.
+        name: The full name of the visited node, which is a prefix of the names of nodes within it.
+        blocked: Only recorded work may run here: the rest is known to have been cut short.
+        around: The enclosing position.
+        ended: The items of a batch that failed, to be recorded when the batch has ended.
+        turn: The turn of the visit's result in the recorded order, once it is recorded.
+        began: The key of what was last handed over before the visit's ``prep`` was called.
+        slot: For a round: what it holds while it runs, but not while it waits for its turn.
+        shown: Whether the visit's ``exec`` has recorded a result of its own.
+        noted: Separately recorded facts that hooks asked for, by key.
+        here: What hooks ask that depends on the position, once one has asked.
+        writes: What was written here to the journal's own database; see ``Once``.
         moves, still: See ``Motion``.
-        cut: What ran here was cut short by the end of the run, so that what it comes to is not to
-            be recorded, nor what follows from that.
+        cut: What ran here was cut short by the end of the run, so its result must not be recorded,
+            nor anything that follows from it.
     """
 
-    # One is made for each item that is called: what few of them need is read from the class.
+    # One is made per called item, so rarely used attributes are read from the class.
     attempt = 1
     ended: list[list[Any]] | None = None
     failed: "dict[str, Position] | None" = None
@@ -83,12 +83,12 @@ class Position:
 
     @cached_property
     def taking(self) -> asyncio.Lock:
-        """What is held by who takes again what a round has given back."""
+        """What is held while a round takes back what it had given up."""
         return asyncio.Lock()
 
     @property
     def rounds(self) -> "list[Position]":
-        """The rounds that it stands within, the outermost first."""
+        """The enclosing rounds, the outermost first."""
         found = []
         at: Position | None = self
         while at is not None:
@@ -99,7 +99,7 @@ class Position:
 
     @property
     def is_cut(self) -> bool:
-        """Whether something was cut short here, or around."""
+        """Whether anything was cut short here, or in an enclosing position."""
         at: Position | None = self
         while at is not None:
             if at.cut:
@@ -120,35 +120,35 @@ class Position:
 
     @property
     def visits(self) -> dict[str, int]:
-        """How often each node was visited here."""
+        """How often each node has been visited here."""
         return dict(self._visits or {})
 
     def restore(self, visits: dict[str, int]) -> None:
-        """Count on from visits in an earlier process."""
+        """Continue counting from the visits of an earlier process."""
         self._visits = dict(visits)
 
     def item(self, key: bytes) -> "Position":
-        """Return the position of what runs within an item that has this key."""
+        """Return the position of what runs within the item with this key."""
         return Position(None, self.name, self.blocked, self, key)
 
     def path_of(self, key: bytes) -> str:
-        """Return the path of an item; of an empty key, that within the only ``exec`` of a visit."""
+        """Return the path of an item; with an empty key, that within a visit's only ``exec``."""
         return f"{self.path}[{key.hex()}]"
 
     def inside(self) -> "Position":
         """Return the position of what runs within the only ``exec`` of a visit.
 
-        It differs from that of ``prep`` and ``post``: where ``exec`` is not called again, these
-        shall find what they have asked for all the same.
+        It differs from that of ``prep`` and ``post``, which must find what they asked for even if
+        ``exec`` is not called again.
         """
         return Position(None, self.name, self.blocked, self)
 
     def key(self, what: str) -> bytes:
-        """Return the key of something that is recorded once here."""
+        """Return the key of something recorded once here."""
         return blake2b(what.encode(), digest_size=SIZE, key=self.digest).digest()
 
     def key_of_next(self, what: str, attempt: int) -> tuple[bytes, int]:
-        """Return the key of the next of several, and its number; each attempt begins with 0."""
+        """Return the key and the number of the next of several; each attempt starts at 0."""
         if self._asked is None or attempt != self.attempt:
             self._asked, self.attempt = {}, attempt
         number = self._asked.get(what, 0)

@@ -37,23 +37,23 @@ from .within import Within, check_size
 if TYPE_CHECKING:
     from psycopg import Connection
 
-FETCHED = 64  # rows that are read at first; twice as many each time, as long as they are small
-SMALL = 2**20  # bytes of the rows that are read at once
-POLL_S = 0.25  # between two looks, where no notification can come
+FETCHED = 64  # rows read at first; doubled each time while they are small
+SMALL = 2**20  # bytes of rows read at once
+POLL_S = 0.25  # between polls when no notification can arrive
 
 
 class PostgresStore:
-    """Runs in a PostgreSQL database; see Store. Its tables are made where there are none.
+    """Runs in a PostgreSQL database; see Store. Missing tables are created.
 
-    A connection that is lost is made anew, and nothing is written twice by that.
+    After a lost connection it connects again, and nothing is written twice.
 
     Args:
         url: ``postgresql://user:password@host/name``, as libpq takes it.
-        durable: Refuse a server whose settings acknowledge what is not on its disk yet.
-        create: Make the tables where there are none; else that is a JournalUnavailableError.
-        patience: Seconds for which a server that is gone is waited for.
-        clock: What tells the time, in seconds since 1970.
-        entropy: Returns so many random bytes, for the seeds of runs.
+        durable: Refuse a server that acknowledges commits before they are on its disk.
+        create: Create missing tables; otherwise they are a JournalUnavailableError.
+        patience: Seconds to wait for a server that is gone.
+        clock: Returns the time, in seconds since 1970.
+        entropy: Returns a number of random bytes, for the seeds of runs.
 
     Attributes:
         within: Writes rows in transactions of other connections to the database.
@@ -73,8 +73,8 @@ class PostgresStore:
         self._ask = self._server.ask
         self._clock, self._entropy = clock, entropy
         self.within = Within(self._server.place, clock)
-        self._next: dict[str, int] = {}  # the number of a run's next row, as far as is known here
-        self._waiting = Server(url, patience)  # another connection, for another thread
+        self._next: dict[str, int] = {}  # the number of a run's next row, as far as known here
+        self._waiting = Server(url, patience)  # a second connection, for another thread
         self._listening: Connection[Record] | None = None
         self._listens = False
         try:
@@ -94,13 +94,13 @@ class PostgresStore:
             raise corrupt(place, "the table kaygraph_journal is empty")
         if version > tables.VERSION:
             raise JournalVersionError(
-                f"{place}: a newer version of kaygraph has made this journal (version {version}, "
+                f"{place}: this journal was made by a newer kaygraph (version {version}, "
                 f"and this one knows {tables.VERSION}). Update kaygraph"
             )
         if durable and self._ask(tables.SYNCHRONOUS) == [("off",)]:
             raise JournalUnavailableError(
-                f"{place}: durable=True, and the server says synchronous_commit = off, so that a "
-                "crash may take what it has acknowledged. Type, as its owner: ALTER ROLE … SET "
+                f"{place}: durable=True, but the server has synchronous_commit = off, so a "
+                "crash may lose what it has acknowledged. Type, as its owner: ALTER ROLE … SET "
                 "synchronous_commit = on"
             )
 
@@ -133,7 +133,7 @@ class PostgresStore:
         check_size(self._server.place, blob)
         at = self._clock()
         lost = self._server.lost
-        number = self._next.get(run, 0)  # 0: not known here, and no number of a row
+        number = self._next.get(run, 0)  # 0: not known here, and not the number of a row
         while True:
             digest = checksum(run, number, at, blob)
             values = {
@@ -150,14 +150,14 @@ class PostgresStore:
             if not found:
                 raise taken_over(run, gone=True)
             owner, last, there = found[0]
-            # Where the connection was lost in the middle of the commit, that may have been done.
+            # If the connection was lost during the commit, it may have been done.
             if there == digest and self._server.lost != lost:
                 break
             if owner != epoch:
                 raise taken_over(run)
             if (last or 0) < number - 1:
-                gone = f"rows {(last or 0) + 1} to {number - 1} of run {run!r} are gone"
-                raise corrupt(self._server.place, f"{gone}, which it had acknowledged")
+                gone = f"rows {(last or 0) + 1} to {number - 1} of run {run!r} are missing"
+                raise corrupt(self._server.place, f"{gone}, although it had acknowledged them")
             number = (last or 0) + 1
         self._next[run] = number + 1
         return number
@@ -179,7 +179,7 @@ class PostgresStore:
         key, at, lost = _stored(name), self._clock(), self._server.lost
         if self._ask(tables.ANSWER, {"run": run, "name": key, "data": data, "at": at}):
             return
-        # It may have been done, where the connection was lost in the middle of the commit.
+        # It may have been done, if the connection was lost during the commit.
         found = (key, data, at) in self._answers(run)
         if not found or self._server.lost == lost:
             raise answered(run, name)
@@ -188,18 +188,18 @@ class PostgresStore:
         return [Answer(_read(name), data, at) for name, data, at in self._answers(run)]
 
     def wait_for_answer(self, run: str, known: int, timeout: float) -> bool:
-        """Wait until a run has more answers than are known, and return whether it has.
+        """Wait until a run has more answers than are known; return whether it has.
 
-        It has a connection of its own, so that it may be called in another thread than the rest.
+        It uses its own connection, so that it can be called in a different thread from the rest.
 
         Args:
             run: The run.
-            known: How many answers were there.
-            timeout: Seconds to wait at most.
+            known: The number of known answers.
+            timeout: The most seconds to wait.
         """
         until = time.monotonic() + timeout
         while True:
-            # A notification is a hint: it may be lost, or come once for two. The table is not.
+            # A notification is a hint: it may be lost, or stand for two answers. The table counts.
             left = until - time.monotonic()
             count = self._waiting.patiently(partial(self._count_answers, run))
             if count > known or left <= 0:
@@ -241,8 +241,8 @@ class PostgresStore:
             self._next.pop(run, None)
 
     def compact(self) -> None:
-        """Let the server use the space again that removed rows have left, and shrink its files
-        where that is at their ends."""
+        """Let the server reuse the space of removed rows, and shrink its files
+        if that space is at their ends."""
         self._ask(tables.COMPACT)
 
     def cache_get(self, key: bytes) -> tuple[bytes, float] | None:
@@ -270,10 +270,10 @@ class PostgresStore:
         self._waiting.close()
 
     def _count_answers(self, run: str, on: "Connection[Record]") -> int:
-        """Return how many answers a run has, on a connection that hears of more if it can."""
+        """Return how many answers a run has, on a connection that listens for more if it can."""
         if self._listening is not on:
             self._listens = on.info.backend_pid == run_on(on, "SELECT pg_backend_pid()")[0][0]
-            if self._listens:  # behind a pooler, others would hear it
+            if self._listens:  # behind a pooler, other clients would receive it
                 on.execute(f"LISTEN {tables.CHANNEL}")
             self._listening = on
         return int(run_on(on, tables.COUNT_ANSWERS, (run,))[0][0])
@@ -313,7 +313,7 @@ class PostgresStore:
         if not made:
             again = self._server.lost != lost
             if again and run_on(on, tables.INFO, (new,))[0][3] == created:
-                return  # this was done, and the connection lost in the middle of its commit
+                return  # it was done, and the connection lost during its commit
             raise exists(new)
         ((first,),) = made
         check_row(run, through, 0 if first == 1 else first, _info(found[0]).rows)
@@ -338,11 +338,11 @@ class PostgresStore:
 
 
 def _notified(run: str, timeout: float, on: "Connection[Record]") -> None:
-    """Wait for a notification of a run."""
+    """Wait for a notification about a run."""
     wanted = hashlib.md5(run.encode(), usedforsecurity=False).hexdigest()
     until = time.monotonic() + timeout
     while (left := until - time.monotonic()) > 0:
-        if any(said.payload == wanted for said in on.notifies(timeout=left, stop_after=1)):
+        if any(notice.payload == wanted for notice in on.notifies(timeout=left, stop_after=1)):
             return
 
 

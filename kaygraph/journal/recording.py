@@ -1,4 +1,4 @@
-"""What runs the items of a node, and records what they came to, or replays it."""
+"""Runs the items of a node and records their results, or replays them."""
 
 from hashlib import blake2b
 from typing import Any
@@ -30,21 +30,21 @@ from .turns import SIZE
 
 
 class Recording:
-    """The items of one node in one place of a run.
+    """The items of one node at one place of a run.
 
     Args:
-        state: The run's.
+        state: The state of the run.
         node: The node.
         name: Its full name.
-        run: What runs an item that is not recorded.
-        kept: Whether results are seen only when all items have ended.
+        run: Runs an item that is not recorded.
+        kept: Whether results become visible only when all items have ended.
     """
 
     def __init__(self, state: State, node: Any, name: str, run: RunItem, kept: bool) -> None:
         self.state, self.node, self.name, self._run, self.kept = state, node, name, run, kept
         self.number = state.number_of(node, name)
         self.around = POSITION.get()
-        # The node that is visited here has one exec, which needs no name of its own.
+        # The visited node has a single exec, which needs no name of its own.
         self.is_visit = self.around.name == name and not hasattr(node, "fan_out_of")
         self.prefix = b"" if self.is_visit else self.around.key(f"{name}:items")
         self.key_of = state.key_of(name) if state.settings.key else None
@@ -57,11 +57,11 @@ class Recording:
 
     @property
     def runner(self) -> RunItem:
-        """What runs one item, or replays it."""
+        """Return what runs or replays one item."""
         return self.run if self.is_visit or self.sequence is not None else self._item
 
     async def run(self, item: Any, index: Any, slot: Slot) -> Any:
-        """Run one item, or replay it, where more is asked than of the items of a batch."""
+        """Run or replay one item of a node that needs more than the items of a batch."""
         if self.is_visit and index is None:
             return await self._visit(item, slot)
         if not self.prefix:
@@ -87,14 +87,14 @@ class Recording:
         encoded, place = self._encoded(value), self._place()
         state.add([RESULT, key, self.number, encoded, slot.attempts, slot.seconds, *place])
         if not self.kept or state.is_behind:
-            slot.give()  # a slow disk holds nobody's permits
+            slot.give()  # a slow disk must not hold permits
             await state.committed()
         if place:
             await self._in_turn(place[0], slot)
         return await self._handed_on(value, index, slot)
 
     async def apart(self, item: Any, index: Any, slot: Slot) -> Any:
-        """Run an item that is not recorded itself; what runs within it has a place of its own."""
+        """Run an item that is not recorded itself, but may contain recorded ones."""
         if not self.prefix:
             self.prefix = self.around.key(f"{self.name}:items")
         position = self.around.item(self._key(item))
@@ -103,16 +103,16 @@ class Recording:
         token = POSITION.set(position)
         if isinstance(self.node, Graph):
             position.slot = slot
-        beside = getattr(self.node, "max_workers", None) != 1
-        self.state.rounds += beside
+        has_several = getattr(self.node, "max_workers", None) != 1
+        self.state.rounds += has_several
         try:
             return await self._run(item, index, slot)
         finally:
-            self.state.rounds -= beside
+            self.state.rounds -= has_several
             POSITION.reset(token)
 
     async def _visit(self, item: Any, slot: Slot) -> Any:
-        """Run the one exec of a node that is visited here, or replay it."""
+        """Run or replay the single exec of the visited node."""
         state, position = self.state, self.around
         key = position.digest
         entry = state.log.entries.pop(key, None)
@@ -137,11 +137,11 @@ class Recording:
         return value
 
     def _place(self) -> tuple[Any, ...]:
-        """Return the place of an item that has ended, as it is recorded."""
+        """Return the place of an item that has ended, as recorded."""
         return () if self.sequence is None else (self.sequence.add(), self.prefix)
 
     async def _in_turn(self, place: int, slot: Slot) -> None:
-        """Wait until an item is the next to go on."""
+        """Wait until an item is next."""
         assert self.sequence is not None
         if self.sequence.is_next(place):
             await self.sequence.take(place)
@@ -157,7 +157,7 @@ class Recording:
             motion.end(position)
 
     def _key(self, item: Any) -> bytes:
-        """Return the key of an item: what it is, and which of several that are equal."""
+        """Return the key of an item: its content, and its number among equal ones."""
         state = self.state
         try:
             what = item if self.key_of is None else self.key_of(item)
@@ -165,8 +165,8 @@ class Recording:
         except NotRecordableError as error:
             raise state.fatal(
                 NotRecordableError(
-                    f"an item of {self.name!r} has nothing that tells it from others in the "
-                    f"journal: {str(error).rstrip('.')}. Or say what does, as in "
+                    f"nothing tells an item of {self.name!r} from others in the "
+                    f"journal: {str(error).rstrip('.')}. Or give its key, as in "
                     f"Journal(..., key={{{self.name!r}: lambda item: item.id}})"
                 )
             ) from error
@@ -179,25 +179,25 @@ class Recording:
     async def _called(
         self, item: Any, index: Any, slot: Slot, position: Position, key: bytes
     ) -> Any:
-        """Run an item; note a failure, which is recorded if the run goes on without it."""
+        """Run an item; note a failure, which is recorded if the run tolerates it."""
         state = self.state
         if position.blocked:
             slot.give()
             await state.never(position)
-        if state.let_go:  # work is done again: with all that it takes
+        if state.let_go:  # its permits must be taken again
             await state.regain(position, slot)
         outlet = slot.outlet
         token = POSITION.set(position)
-        if self.retries and slot.context is not None:  # another attempt begins in a copy of it
+        if self.retries and slot.context is not None:  # another attempt starts in a copy of it
             slot.context.run(POSITION.set, position)
-        motion = state.motion  # as its begin() and end(): every item comes here
+        motion = state.motion  # like its begin() and end(), but inline: every item comes here
         position.moves = True
         motion.moving += 1
         motion.changes += 1
         if state.turns.nest:
             state.turns.take_up(position.path)
         try:
-            # What a generator yields is recorded as a whole before any of it goes on.
+            # The output of a generator is recorded as a whole before any of it moves on.
             slot.outlet = None
             state.called += 1
             return await self._run(item, index, slot)
@@ -226,10 +226,10 @@ class Recording:
                 if not motion.moving:
                     motion.look()
             if state.turns.nest:
-                state.turns.leave(position.path)  # exec may take another way than it did
+                state.turns.leave(position.path)  # exec may take another path this time
 
     def _failed(self, entry: Entry) -> None:
-        """Note a failure, which is recorded if the run goes on without the item."""
+        """Note a failure, which is recorded if the run continues without the item."""
         if self.around.ended is None:
             self.around.ended = []
         self.around.ended.append(entry)
@@ -241,11 +241,11 @@ class Recording:
             raise self.state.fatal(error) from None
 
     async def _replayed(self, entry: Entry, index: Any, slot: Slot) -> Any:
-        """Return or raise what is recorded, without a call."""
+        """Return or raise the recorded result without a call."""
         state = self.state
         state.nodes.check(entry, self.number)
         state.replayed += 1
-        if state.turns.nest:  # what ran within it is not asked for
+        if state.turns.nest:  # what ran within it will not be asked for
             key = b"" if entry[0] == POINT else entry[KEY]
             state.turns.leave(self.around.path_of(key))
         if self.sequence is not None and len(entry) > BATCH:
@@ -259,7 +259,7 @@ class Recording:
         return await self._handed_on(state.encoding.decode(entry[PAYLOAD]), index, slot)
 
     async def _handed_on(self, value: Any, index: Any, slot: Slot) -> Any:
-        """Return a result, or put the values of a generator where they go on."""
+        """Return a result, or emit the values of a generator."""
         if not self.yields or slot.outlet is None:
             return value
         slot.outlet.begin(index or 0)

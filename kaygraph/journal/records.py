@@ -1,4 +1,4 @@
-"""What is recorded of a run, to be looked at."""
+"""The records of a run, for reading."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -33,18 +33,18 @@ from .waiting import Wait
 
 @dataclass(slots=True)
 class NodeRecord:
-    """What is recorded of one node, over all of its visits.
+    """What is recorded for one node, over all of its visits.
 
     Attributes:
-        name: Its full name: those of the graphs around it first.
+        name: Its full name, which starts with those of the enclosing graphs.
         results: How many results of ``exec`` are recorded: of items, or of the node itself.
-        failed: How many items the run went on without, and errors that took an "error" edge.
+        failed: How many failed items the run tolerated, and errors that took an "error" edge.
         dropped: How many items were left out.
         attempts: How often ``exec`` was called for all of these.
-        seconds: How long those calls took, in all.
-        first: When the first of it was recorded, in seconds since 1970.
-        last: When the last was.
-        errors: What failed, in words: the first of each kind.
+        seconds: The total duration of those calls.
+        first: When its first record was written, in seconds since 1970.
+        last: When its last record was written.
+        errors: The texts of its errors: the first of each kind.
     """
 
     name: str
@@ -60,15 +60,15 @@ class NodeRecord:
 
 @dataclass(frozen=True, slots=True)
 class PointRecord:
-    """A moment of a run: a node's ``exec`` had ended, and ``post`` got what it came to.
+    """A moment of a run: a node's ``exec`` had ended, and ``post`` got its result.
 
     Attributes:
-        path: Where in the run, as ``fork(at=…)`` takes it.
+        path: Its place in the run, as ``fork(at=…)`` takes it.
         name: The full name of the node.
         at: When it was recorded, in seconds since 1970.
-        row: The number of the row of the log, and
-        index: its place there.
-        has_result: Whether it is one result, which ``fork(set={path: value})`` may change.
+        row: The number of its row in the log, and
+        index: its place in that row.
+        has_result: Whether it has a single result, which ``fork(set={path: value})`` may change.
     """
 
     path: str
@@ -81,13 +81,13 @@ class PointRecord:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """What is recorded of a run.
+    """What is recorded about a run.
 
     Attributes:
         info: Its status and times.
         nodes: In the order in which they were first recorded.
         points: In the order in which they were recorded.
-        waits: What it waits for that nobody has answered, in the order in which it was asked.
+        waits: Its unanswered waits, in the order in which they were asked.
     """
 
     info: RunInfo
@@ -100,12 +100,12 @@ Rows = Iterable[tuple[int, float, list[Entry]]]
 
 
 def record_of(info: RunInfo, rows: Rows, error_of: Any) -> RunRecord:
-    """Return what the rows of a run say: the number, the time and the entries of each.
+    """Return what the rows of a run add up to: the number, the time and the entries of each.
 
-    ``error_of`` makes an exception of an encoded one.
+    ``error_of`` decodes an encoded exception.
     """
     nodes: dict[int, NodeRecord] = {}
-    named: dict[str, NodeRecord] = {}  # several may have one name
+    named: dict[str, NodeRecord] = {}  # several may share a name
     points: dict[bytes, PointRecord] = {}
     for row, at, entries in rows:
         for index, entry in enumerate(entries):
@@ -145,16 +145,16 @@ def _count(node: NodeRecord, entry: Entry, at: float, error_of: Any) -> None:
         node.seconds += entry[SECONDS]
     if kind in (FAILED, LEFT) and len(node.errors) < _SHOWN:
         error = error_of(entry[PAYLOAD])
-        said = f"{type(error).__name__}: {error}"
-        if said not in node.errors:
-            node.errors.append(said)
+        text = f"{type(error).__name__}: {error}"
+        if text not in node.errors:
+            node.errors.append(text)
 
 
 def point_of(record: RunRecord, written: str) -> PointRecord:
-    """Return the point that a user means: by its path, or by its node where that has only one.
+    """Return the point that a user names: by its path, or by its node if that has only one.
 
     Raises:
-        ValueError: It is none, or one of several.
+        ValueError: There is no such point, or there are several.
     """
     found = [point for point in record.points if point.path == written]
     found = found or [point for point in record.points if means(written, point.name)]
@@ -172,17 +172,17 @@ def point_of(record: RunRecord, written: str) -> PointRecord:
 def fork_entries(
     rows: Rows, at: PointRecord | None, changes: Sequence[tuple[PointRecord, bytes]]
 ) -> list[Entry]:
-    """Return what is to be added to a copy of a log that ends with the row of a point.
+    """Return what to add to a copy of a log that ends with the row of a point.
 
-    What stands behind the point in its row does not hold; results are changed.
+    What follows the point in its row becomes void; results are changed.
 
     Raises:
-        ValueError: A result that is to be changed was recorded behind the point.
+        ValueError: A result to change was recorded after the point.
     """
     for point, _ in changes:
         if at is not None and (point.row, point.index) > (at.row, at.index):
             raise ValueError(
-                f"{point.path!r} was recorded after {at.path!r}, and is not kept; to change it, "
+                f"{point.path!r} was recorded after {at.path!r}, so it is not kept; to change it, "
                 f"keep it: at={point.path!r}"
             )
     entries: list[Entry] = []

@@ -1,8 +1,8 @@
-"""Values of classes that the user registers: taken apart, and made again without ``__init__``.
+"""Values of registered classes: taken apart, and restored without ``__init__``.
 
-``__init__``, ``__post_init__`` and validators are not called again: they would change what has been
-validated, or do a second time what they did. A class is looked up by its name among those that are
-registered, and nowhere else.
+``__init__``, ``__post_init__`` and validators are not called again: they would change validated
+values, or repeat their side effects. A class is looked up by its name among the registered ones,
+and nowhere else.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,11 +23,11 @@ class Parts(NamedTuple):
     """What a value of a registered class consists of.
 
     Attributes:
-        content: What it is as a value of the built-in class that it is derived from; the name of
-            an enum's member.
+        content: Its value as an instance of the built-in class that it is derived from; for an
+            enum, the name of the member.
         fields: The attributes that its class declares as fields.
         others: Its other attributes.
-        unset: The fields that it has no attributes for.
+        unset: The fields without attributes.
     """
 
     content: object = None
@@ -37,10 +37,10 @@ class Parts(NamedTuple):
 
 
 class Kind(Protocol):
-    """How values of one class are taken apart and made again.
+    """How values of one class are taken apart and restored.
 
     Attributes:
-        watched: Fields that are read by code of the class: they may be kept anywhere.
+        watched: Fields that the class reads with its own code, which may store them anywhere.
     """
 
     watched: tuple[str, ...]
@@ -50,7 +50,7 @@ class Kind(Protocol):
         ...
 
     def make(self, parts: Parts) -> Any:
-        """Return a value that consists of that.
+        """Return a value with these parts.
 
         Raises:
             LookupError: The class has changed.
@@ -62,7 +62,7 @@ def kind_of(cls: type) -> Kind:
     """Return how values of a class are recorded.
 
     Raises:
-        TypeError: They cannot be, because a part of them cannot be seen from outside.
+        TypeError: They cannot be, because a part of them is not accessible.
     """
     if issubclass(cls, Remote):
         raise TypeError("it stands for a value that may be on a worker, and is gone with the run")
@@ -74,7 +74,7 @@ def kind_of(cls: type) -> Kind:
 
 
 def declares_fields(cls: Any) -> bool:
-    """Whether a class says what its values consist of."""
+    """Whether a class declares what its values consist of."""
     if issubclass(cls, Enum) or hasattr(cls, "__struct_fields__"):
         return True
     return next(_fields_of(cls), None) is not None or (
@@ -95,7 +95,7 @@ class EnumKind:
             return Parts(value.name)
         if isinstance(value, Flag):
             return Parts(value.value)
-        raise Unrecordable(f"is a {self._cls.__name__} that is none of its members")
+        raise Unrecordable(f"is a {self._cls.__name__} that is not one of its members")
 
     def make(self, parts: Parts) -> Any:
         if not isinstance(parts.content, str):
@@ -132,9 +132,9 @@ class StructKind:
 
     @cached_property
     def _blank(self) -> Any:
-        """A class whose values have the same layout, and that calls no ``__post_init__``.
+        """A class with the same layout, but without ``__post_init__``.
 
-        Values of a Struct are only made by a call of its class, which calls it.
+        A Struct can only be created by calling its class, which calls ``__post_init__``.
         """
         if not hasattr(self._cls, "__post_init__"):
             return self._cls
@@ -142,7 +142,7 @@ class StructKind:
         return type(self._cls)(self._cls.__name__, (self._cls,), body, frozen=False)
 
 
-# What a class may be derived from: how the content is read, and how a value is made of it.
+# The allowed base classes: how to read the content, and how to create a value from it.
 FROM_CONTENT: dict[type, Callable[[Any], Any]] = {
     int: int.__int__,
     float: float.__float__,
@@ -159,12 +159,12 @@ FILLED: dict[type, tuple[Callable[[Any], Any], Callable[[Any, Any], Any]]] = {
     bytearray: (lambda value: bytearray(memoryview(value)), bytearray.extend),
 }
 
-# Made anew where it is needed; strings have another hash in each process.
+# Hashed again on restoring, because the hashes of strings differ between processes.
 CACHED = frozenset({"_attrs_cached_hash"})
 
 
 class ObjectKind:
-    """Objects of classes written in Python: dataclasses, models, and any others."""
+    """Objects of classes written in Python: dataclasses, models, and others."""
 
     def __init__(self, cls: type) -> None:
         self._cls = cls
@@ -177,14 +177,14 @@ class ObjectKind:
         self._check_class()
 
     def _check_class(self) -> None:
-        """Raise a TypeError if not all of what a value consists of can be seen."""
+        """Raise a TypeError if part of what a value consists of is not accessible."""
         cls = self._cls
         if self._base not in (object, *FROM_CONTENT, *FILLED) or cls is self._base:
-            raise TypeError("it is built in, or derived from what is")
+            raise TypeError("it is built in, or derived from a built-in class")
         if hasattr(cls, "__del__"):
             raise TypeError("it has a __del__, which would be called for a copy")
         hidden = cls.__basicsize__ - self._base.__basicsize__ - 8 * len(self._slots)
-        if hidden > 16:  # more than a __dict__ and what weak references need
+        if hidden > 16:  # more than a __dict__ and weak references need
             raise TypeError("it is not written in Python")
         self._base.__new__(cls)  # fails for abstract classes, and for others written in C
 
@@ -215,11 +215,11 @@ class ObjectKind:
         if self._has_dict:
             held = dict(object.__getattribute__(value, "__dict__"))
             if not {str}.issuperset(map(type, held)):
-                raise Unrecordable("has an attribute whose name is no string")
+                raise Unrecordable("has an attribute whose name is not a string")
             for name in self._computed & held.keys():
                 del held[name]
         for name, slot in self._slots.items():
-            with suppress(AttributeError):  # nothing is there
+            with suppress(AttributeError):  # it is not set
                 held[name] = slot.__get__(value)
         for name in CACHED & held.keys():
             held[name] = None
@@ -231,7 +231,7 @@ class ObjectKind:
 
 
 def _check_fields(fields: Sequence[str], parts: Parts) -> None:
-    """Refuse parts that were taken of a value when its class had other fields."""
+    """Refuse parts taken from a value when its class had other fields."""
     if len(fields) == len(parts.fields) and all(map(parts.fields.__contains__, fields)):
         return
     recorded = parts.fields.keys() | set(parts.unset)
@@ -244,7 +244,7 @@ def _check_fields(fields: Sequence[str], parts: Parts) -> None:
 
 
 def _is_computed(cls: type, name: str) -> bool:
-    """Whether an attribute is computed when it is first read, and is not part of the value."""
+    """Whether an attribute is computed on first access, and so not part of the value."""
     return isinstance(getattr_static(cls, name, None), cached_property)
 
 
@@ -256,7 +256,7 @@ def _is_watched(cls: Any, name: str) -> bool:
 
 
 def _slots_of(cls: type) -> Iterator[tuple[str, MemberDescriptorType]]:
-    """Yield the slots of a class and of those above it, the nearest last."""
+    """Yield the slots of a class and of its bases, the nearest last."""
     for base in reversed(cls.__mro__):
         for name, slot in vars(base).items():
             if is_heap(base) and isinstance(slot, MemberDescriptorType):
@@ -273,5 +273,5 @@ def _fields_of(cls: Any) -> Iterator[str]:
 
 
 def name_of(cls: type) -> str:
-    """Return the name that a class is recorded by."""
+    """Return the name under which a class is recorded."""
     return f"{cls.__module__}:{cls.__qualname__}"

@@ -45,7 +45,7 @@ class Registry:
             self._add(cls, f"kaygraph:{cls.__name__}", kind, checked=False)
 
     def register(self, cls: type) -> None:
-        """Let values of a class be recorded, and those of the classes that its fields name.
+        """Register a class, and the classes that its fields name.
 
         Raises:
             TypeError: Its values cannot be recorded.
@@ -56,15 +56,15 @@ class Registry:
         try:
             self._register(cls)
         except TypeError as error:
-            raise TypeError(f"types cannot have {cls.__qualname__}: {error}") from error
+            raise TypeError(f"types cannot contain {cls.__qualname__}: {error}") from error
         self._given.add(name_of(cls))
         self.register_named(cls)
 
     def register_named(self, annotation: object) -> None:
-        """Register the classes that an annotation names, as far as their values can be recorded."""
+        """Register the classes that an annotation names, if their values can be recorded."""
         for cls in classes_in(annotation):
             name = name_of(cls)
-            # Written anew, in a notebook say; two functions may well have a class of one name each.
+            # Defined again, as in a notebook; or two functions each have a class of this name.
             is_new = self._classes.get(name, cls) is not cls
             if is_new and name not in self._given and "<locals>" not in name:
                 del self._classes[name]
@@ -72,7 +72,7 @@ class Registry:
                 self._register(cls)
 
     def find(self, cls: type) -> Extension | None:
-        """Return how values of a class are recorded, or None if it is not known."""
+        """Return how values of a class are recorded, or None if it is not registered."""
         extension = self._extensions.get(cls)
         if extension is not None:
             return extension
@@ -85,10 +85,10 @@ class Registry:
         return self._extensions.get(cls)
 
     def find_any(self, cls: type) -> Extension | None:
-        """Return how values of a class are told from each other; it need not be registered.
+        """Return how values of a class are compared; it need not be registered.
 
-        A class has to say what it consists of, as a dataclass does: another object may hold
-        something that is different each time.
+        A class must declare what it consists of, as a dataclass does: other objects may hold
+        something that differs each time.
         """
         extension = self.find(cls) or self._declared.get(cls)
         if extension is None and declares_fields(cls):
@@ -103,7 +103,7 @@ class Registry:
         """Return a value of a registered class.
 
         Raises:
-            JournalError: The class is not registered, or has other fields now.
+            JournalError: The class is not registered, or its fields have changed.
         """
         name, content, fields, others, unset = unpack(data)
         name = self._known(name)
@@ -113,19 +113,19 @@ class Registry:
             name = name_of(own)
         if name not in self._kinds:
             raise JournalError(
-                f"The journal holds a value of the class {shown}, which is not registered. "
+                f"The journal contains a value of the class {shown}, which is not registered. "
                 f"Type: Journal(..., types=[{shown.rpartition('.')[2]}])."
             )
         try:
             return self._kinds[name].make(Parts(content, fields, others, unset))
         except LookupError as error:
             raise JournalError(
-                f"The journal holds a value of the class {shown}, which has changed: "
+                f"The journal contains a value of the class {shown}, which has changed: "
                 f"{error.args[0]}."
             ) from error
 
     def unpack_error(self, data: bytes, unpack: Unpack) -> BaseException:
-        """Return an error that was recorded."""
+        """Return a recorded error."""
         return unpack_error(data, unpack, self._error_class)
 
     def _register(self, cls: type) -> None:
@@ -137,17 +137,17 @@ class Registry:
             return
         name = name_of(cls)
         if name in self._classes:
-            raise ValueError(f"types has two classes that are named {name.replace(':', '.')}")
+            raise ValueError(f"types has two classes named {name.replace(':', '.')}")
         if not issubclass(cls, BaseException):
             self._add(cls, name, kind_of(cls))
             return
         if not issubclass(cls, BaseExceptionGroup):
-            blank(cls, "", None)  # fails for classes that are not written in Python
+            blank(cls, "", None)  # fails for classes not written in Python
         self._names[cls], self._classes[name] = name, cls
 
     @staticmethod
     def _is_own_result(cls: type) -> bool:
-        """Whether a class is one of kaygraph's, for what its nodes and patterns return."""
+        """Whether a class is one of kaygraph's, which its nodes and patterns may return."""
         is_result = is_dataclass(cls) or (issubclass(cls, tuple) and declares_fields(cls))
         return is_result and own_name(cls) is not None
 
@@ -156,9 +156,9 @@ class Registry:
         self._extensions[cls] = self._extension(cls, name, kind, checked=checked)
 
     def _extension(self, cls: type, name: str, kind: Kind, *, checked: bool) -> Extension:
-        """Return how values of a class are recorded, or told from each other."""
+        """Return how values of a class are recorded or compared."""
         head = b"\x95" + self._packb(name)  # an array of five
-        # A program's own module has another name where it is imported.
+        # A program's own module has a different name when it is imported.
         canonical_head = b"\x95" + self._packb(cls.__qualname__)
         unchecked = checked
 
@@ -177,16 +177,16 @@ class Registry:
             nonlocal unchecked
             if unchecked and not packing.canonical:
                 _check(value, parts, kind, packing)
-                # Where no code of the class is run, it is the same for all of its values.
+                # If no code of the class is run, the function is the same for all of its values.
                 unchecked = bool(kind.watched) or content is not None
             return data
 
         return Extension(Tag.REGISTERED, pack, self.unpack)
 
     def _known(self, name: str) -> str:
-        """Return the name of the class that is meant.
+        """Return the name of a class.
 
-        A class of a program that was run has another module where the program is imported.
+        A class of a script has a different module name when the script is imported.
         """
         module, _, qualname = name.partition(":")
         for known in () if name in self._classes else self._classes:
@@ -213,13 +213,13 @@ class Registry:
 
 @cache
 def own_kinds() -> dict[type, Kind]:
-    """Return the classes that every registry has: looking at them takes a while."""
-    # Parts and Several: what a map-reduce hands from one phase to the next.
+    """Return the classes that every registry has, which takes a while to compute."""
+    # Parts and Several: passed between the phases of a map-reduce.
     return {Outcome: OwnKind(Outcome), Part: kind_of(Part), Several: kind_of(Several)}
 
 
 class OwnKind(ObjectKind):
-    """kaygraph's own results: none is refused for the classes of the errors that it tells."""
+    """kaygraph's own results: the classes of errors in them are never a reason for refusal."""
 
     def take(self, value: Any) -> Parts:
         content, fields, others, unset = super().take(value)
@@ -237,18 +237,18 @@ def _tolerated(value: object) -> object:
 
 
 def _check(value: Any, parts: Parts, kind: Kind, packing: Packing) -> None:
-    """Refuse a value that is not the same when it is made again of what it consists of."""
+    """Refuse a value that differs after it is restored from its parts."""
     try:
         different = _difference(value, kind.make(parts), parts, kind, packing)
-    except Exception as error:  # of the class's own code, in places
-        raise Unrecordable(f"cannot be made again: {error_text(error)}") from error
+    except Exception as error:  # from the class's own code, for example
+        raise Unrecordable(f"cannot be restored: {error_text(error)}") from error
     if different is not None:
         name = type(value).__qualname__
-        raise Unrecordable(f"is a {name} whose {different} is another one when it is made again")
+        raise Unrecordable(f"is a {name} whose {different} differs when it is restored")
 
 
 def _difference(value: Any, twin: Any, parts: Parts, kind: Kind, packing: Packing) -> str | None:
-    """Return what of a value is not the same of its twin, or None."""
+    """Return what differs between a value and its twin, or None."""
     if type(twin) is not type(value):
         return "class"
     again = kind.take(twin)
@@ -265,7 +265,7 @@ def _difference(value: Any, twin: Any, parts: Parts, kind: Kind, packing: Packin
 
 
 def _is_same_content(one: Any, other: Any, packing: Packing) -> bool:
-    """Whether two built-in values are the same, where containers hold the very same parts."""
+    """Whether two built-in values are the same, with identical parts in containers."""
     if type(one) is not type(other):
         return False
     if isinstance(one, dict):

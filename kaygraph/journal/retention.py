@@ -1,4 +1,4 @@
-"""Which runs a journal keeps."""
+"""The runs that a journal keeps."""
 
 import time
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ Keep = str | float | int
 
 
 def check_keep(keep: Keep) -> Keep:
-    """Return which runs to keep, if it can be that."""
+    """Return the runs to keep, if the value is valid."""
     if isinstance(keep, int) and not isinstance(keep, bool):
         if keep < 0:
             raise _wrong(keep)
@@ -23,11 +23,11 @@ def check_keep(keep: Keep) -> Keep:
 
 
 def _wrong(keep: object) -> ValueError:
-    return ValueError(f"keep is a number of runs or a duration such as '30d', got {keep!r}")
+    return ValueError(f"keep must be a number of runs or a duration such as '30d', got {keep!r}")
 
 
 def prune(store: Store, keep: Keep, unfinished: bool = False) -> list[str]:
-    """Remove the runs that are not to be kept, and give their space back; return their ids."""
+    """Remove the runs that are not kept, and free their space; return their ids."""
     check_keep(keep)
     runs = [run for run in store.runs() if _may_go(run, unfinished)]
     runs.sort(key=lambda run: run.updated, reverse=True)

@@ -1,4 +1,4 @@
-"""A recorded run from its opening to its end."""
+"""A recorded run, from opening its journal to its end."""
 
 import asyncio
 import os
@@ -40,7 +40,7 @@ T = TypeVar("T")
 
 _kind = itemgetter(0)
 
-# Errors after which nothing is written any more: it could not be, or would be waited for.
+# After these errors nothing more is written: it would fail, or have to wait.
 LEFT_ALONE = (
     JournalCorruptError,
     JournalLockedError,
@@ -52,7 +52,7 @@ Address = str | os.PathLike[str]
 
 
 def new_id(address: Address) -> str:
-    """Return an id for a run that was given none, and say it on standard error."""
+    """Return an id for a run without one, and print it on standard error."""
     run = f"{strftime('%Y%m%d-%H%M%S', gmtime())}-{token_hex(2)}"
     print(
         f"kaygraph: this is run {run!r} of the journal {shown(address)}; to resume it, give "
@@ -63,13 +63,13 @@ def new_id(address: Address) -> str:
 
 
 class Owned:
-    """A run of a store that this process owns; its methods are called in one thread.
+    """A run of a store, owned by this process; its methods are called in one thread.
 
     Attributes:
         run: Its id.
         store: Where it is recorded, once that is open.
-        epoch: Of this owner.
-        seed: Of the run.
+        epoch: The epoch of this owner.
+        seed: The seed of the run.
     """
 
     def __init__(
@@ -84,12 +84,12 @@ class Owned:
         self._listener: ThreadPoolExecutor | None = None
 
     def open(self) -> tuple[RunInfo, Log]:
-        """Become the owner of the run; return what is recorded of it."""
+        """Become the owner of the run; return what is recorded about it."""
         store = self.store = self._open()
         self._append_at_once = getattr(store, "append_at_once", None)
         known = store.find(self.run)
         if known is not None:
-            self._check(known)  # before whoever has the run loses it
+            self._check(known)  # before the current owner loses it
         info = store.claim(self.run, self._graph)
         self._check(info)
         self.epoch, self.seed = info.epoch, info.seed
@@ -98,12 +98,12 @@ class Owned:
     def _check(self, info: RunInfo) -> None:
         if info.graph != self._graph:
             raise RunExistsError(
-                f"run {self.run!r} is one of {info.graph!r}, and this is {self._graph!r}: give it "
-                "another id, or the graph its name again"
+                f"run {self.run!r} belongs to {info.graph!r}, and this is {self._graph!r}: type "
+                "another id, or restore the name of the graph"
             )
 
     def commit(self, entries: list[Entry]) -> None:
-        """Write entries in one transaction; nothing is written behind what could not be."""
+        """Write entries in one transaction; nothing is written after a failed write."""
         assert self.store is not None
         if self._failed is not None:
             raise self._failed
@@ -117,7 +117,7 @@ class Owned:
             raise
 
     def commit_at_once(self, entries: list[Entry]) -> bool:
-        """Do the same if nothing has to be waited for; return whether it was done."""
+        """Do the same if that needs no waiting; return whether it was done."""
         append = self._append_at_once
         if append is None or SNAPSHOT in map(_kind, entries):
             return False
@@ -130,33 +130,33 @@ class Owned:
             raise
 
     def end(self, entries: list[Entry], status: str, action: str | None, error: str | None) -> None:
-        """Write what is left, and how the run has ended."""
+        """Write what is pending, and how the run has ended."""
         self.commit([*entries, [ALIVE, False]])
         assert self.store is not None
         self.store.finish(self.run, self.epoch, status, action, error)
         if status == "done" and self._keep is not None:
             try:
                 prune(self.store, self._keep)
-            except JournalError as failure:  # the run is done all the same
+            except JournalError as failure:  # the run is done nevertheless
                 warnings.warn(f"the journal was not pruned: {failure}", stacklevel=1)
 
     def failed(self, error: JournalError) -> None:
-        """Write that the run has failed with an error of the journal, as far as that can be.
+        """Write that the run failed with an error of the journal, as far as possible.
 
-        Where others have the run or the file, or it is damaged, it is left as it is.
+        If others have the run or the file, or it is damaged, it is left unchanged.
         """
         if self.store is not None and not isinstance(error, LEFT_ALONE):
             with suppress(JournalError):
-                self.store.finish(self.run, self.epoch, "failed", None, said_of(error))
+                self.store.finish(self.run, self.epoch, "failed", None, text_of_error(error))
 
     def answers(self) -> list[Answer]:
-        """Return the answers that others have given."""
+        """Return the answers from other processes."""
         assert self.store is not None
         return self.store.answers(self.run)
 
     @property
     def notified(self) -> Callable[[int, float], Coroutine[Any, Any, object]] | None:
-        """What tells of answers, if the store has it: in a thread of its own."""
+        """The store's notification of answers, if it has one; called in its own thread."""
         wait_for_answer = getattr(self.store, "wait_for_answer", None)
         if wait_for_answer is None:
             return None
@@ -184,11 +184,11 @@ async def run_recorded(
     work: Callable[[float], Coroutine[Any, Any, T]],
     notice: WaitNotice,
 ) -> T:
-    """Run what is not recorded, replay what is, and note how the run has ended."""
+    """Run what is not recorded, replay what is, and record how the run ended."""
     session: Session | None = None
 
     def failed(error: Exception) -> None:
-        assert session is not None  # what opens the journal is no commit
+        assert session is not None  # only its opening has no session
         session.fatal(error if isinstance(error, JournalError) else JournalError(str(error)))
 
     writer = Writer(owned.commit, failed, owned.commit_at_once)
@@ -199,7 +199,7 @@ async def run_recorded(
         if settings.redo_failed:
             log.forget_failures()
         writer.add([ALIVE, True])
-        if log.forget_items(settings.redo):  # no later process mixes old results with new ones
+        if log.forget_items(settings.redo):  # no later process may mix old results with new ones
             writer.add([REDONE, list(settings.redo)])
         log.forget(settings.redo)
         asked = info, owned.answers, owned.notified, notice
@@ -225,7 +225,7 @@ async def _run(
     work: Callable[[], Coroutine[Any, Any, T]],
 ) -> T:
     run.journal = session
-    if isinstance(run.entry, Frame):  # it takes place within another one, whose nodes are around
+    if isinstance(run.entry, Frame):  # inside another run, whose nodes enclose it
         around = run.entry.scope.path if run.entry.scope is not None else ""
         session.prefix = f"{around}{node.name}/" if isinstance(node, Graph) else around
     root = session.root = Position()
@@ -247,15 +247,15 @@ async def _run(
                 await _outlasted(writer.call(owned.end, writer.take_rest(), status, None, None))
                 return session.left  # type: ignore[return-value]
         if session.error is None:
-            rest, said = writer.take_rest(), said_of(error)
-            await _outlasted(writer.call(owned.end, rest, status, None, said))
+            rest, text = writer.take_rest(), text_of_error(error)
+            await _outlasted(writer.call(owned.end, rest, status, None, text))
             raise
         await _taken_back(run)
         await _outlasted(writer.call(owned.failed, session.error))
         raise session.error from error.__cause__
     else:
         session.closed = True
-        if session.leaves:  # a hook has swallowed the cancellation, and gone on
+        if session.leaves:  # a hook swallowed the cancellation and continued
             await _taken_back(run)
         status = "interrupted" if run.draining else "done"
         ended = action if isinstance(action, str) else None
@@ -268,17 +268,17 @@ async def _run(
         return action
     finally:
         POSITION.reset(token)
-        run.journal = None  # it knows the run: no cycle may stay
+        run.journal = None  # it references the run, which would be a cycle
         await session.close()
 
 
-def said_of(error: BaseException) -> str:
-    """Return what a journal says of the error that a run has ended with."""
+def text_of_error(error: BaseException) -> str:
+    """Return the journal's version of the error that ended a run."""
     return f"{type(error).__name__}: {error}".removesuffix(": ")
 
 
 async def _outlasted(call: Coroutine[Any, Any, None]) -> None:
-    """Wait for a call of the store, however often whoever waits is cancelled."""
+    """Wait for a call of the store, however often the caller is cancelled."""
     called = asyncio.get_running_loop().create_task(call)
     try:
         await outlast([called])
@@ -288,12 +288,12 @@ async def _outlasted(call: Coroutine[Any, Any, None]) -> None:
 
 
 async def _taken_back(run: Run) -> None:
-    """Take back the cancellation with which the journal has ended the run."""
+    """Take back the cancellation by which the journal ended the run."""
     if run.task is None or not run.task.cancelling():
         return
     run.task.uncancel()
     try:
-        await asyncio.sleep(0)  # one that was asked for by the task itself is still to come
+        await asyncio.sleep(0)  # a cancellation that the task requested itself is still to come
     except asyncio.CancelledError:
         if run.task.cancelling():
             raise

@@ -1,17 +1,17 @@
-"""The order in which the items of a node have ended that asks for no order."""
+"""The order in which the items of an unordered node ended."""
 
 import asyncio
 
 
 class Sequence:
-    """Hands over items in the recorded order, and new ones behind them.
+    """Hands over items in the recorded order, and new ones after them.
 
-    Where the items have changed, and all workers wait for one that does not come, the next goes on;
-    where workers are free, ``give_up`` has it go on.
+    If the items have changed, and all workers wait for one that never comes, the next one moves on;
+    if workers are free, ``give_up`` lets it move on.
 
     Args:
         recorded: How many items have a place.
-        workers: How many items can be worked on at once.
+        workers: How many items can be in flight.
     """
 
     def __init__(self, recorded: int, workers: int) -> None:
@@ -23,7 +23,7 @@ class Sequence:
         self._waiting: dict[int, asyncio.Future[None]] = {}
 
     def begin(self) -> None:
-        """Note that an item was taken up."""
+        """Note that an item has started."""
         self._active += 1
         self._changes += 1
 
@@ -34,13 +34,13 @@ class Sequence:
         self._look()
 
     def add(self) -> int:
-        """Return the place of something new."""
+        """Return the place of a new item."""
         self._places += 1
         return self._places - 1
 
     @property
     def waits(self) -> bool:
-        """Whether an item waits for others."""
+        """Whether an item is waiting for others."""
         return bool(self._waiting)
 
     def is_next(self, place: int) -> bool:
@@ -48,7 +48,7 @@ class Sequence:
         return place <= self._next
 
     async def take(self, place: int) -> None:
-        """Wait until an item is the next to go on."""
+        """Wait until an item is next."""
         while place > self._next:
             future = self._waiting[place] = asyncio.get_running_loop().create_future()
             self._look()
@@ -66,7 +66,7 @@ class Sequence:
             future.set_result(None)
 
     def _look(self) -> None:
-        """Look, a moment later, whether all workers wait for something else."""
+        """Check, a moment later, whether all workers are waiting for something else."""
         if self._waiting and len(self._waiting) == self._active >= self._workers:
             asyncio.get_running_loop().call_soon(self._looked, self._changes)
 
@@ -75,7 +75,7 @@ class Sequence:
             self.give_up()
 
     def give_up(self) -> bool:
-        """Have the next go on if one waits for what does not come; return whether one did."""
+        """Let the next one move on if it waits for what never comes; return whether it did."""
         if not self._waiting or any(future.done() for future in self._waiting.values()):
             return False
         self._next = max(self._next, min(self._waiting))

@@ -1,4 +1,4 @@
-"""The recorder of a run: what is replayed, what is new, and whose turn it is."""
+"""The recorder of a run: it replays, records, and keeps the order of turns."""
 
 import asyncio
 from collections.abc import Awaitable, Coroutine, Sequence
@@ -27,19 +27,19 @@ T = TypeVar("T")
 
 COMPOUND = (Graph, BranchGroup)  # nodes whose exec runs other nodes
 
-# Nothing moves for so many seconds: then it is not for a hook that takes a moment.
+# Seconds without any movement: longer than a hook that only takes a moment.
 STUCK_S = 1.0
-# The same, where what would come first is of an item that is not under way. It may be gone, or
-# stand behind others that have all workers; what is recorded of it is then no longer waited for.
+# The same, if the next one belongs to an item that is not in flight. It may be gone, or wait
+# behind others that have all workers; its record is then no longer waited for.
 LATE_S = 0.1
 
 
 class Session(Snapshots):
     """The recorder of one run."""
 
-    _stopped_at = -1  # how much had changed when nothing moved
+    _stopped_at = -1  # the change count when nothing moved
 
-    # --- what the core asks -----------------------------------------------------------------------
+    # --- called by the core -----------------------------------------------------------------------
 
     def recorded(self, node: Any, frame: Names, run: RunItem, *, kept: bool) -> RunItem:
         return Recording(self, node, self.name_of(node, frame), run, kept).runner
@@ -63,7 +63,7 @@ class Session(Snapshots):
                 return await self._failed_again(position, left, begin)
             return await self._begun(position, begin)
         except Exception:
-            if left is None:  # its turn: nothing recorded is to come behind it
+            if left is None:  # its turn: nothing recorded comes after it
                 around.failed = {**(around.failed or {}), name: position}
                 end = self.turns.find(position.digest)  # items were added, and one fails
                 end = end or self.turns.add(b"", position.path, name, counts=False)
@@ -78,7 +78,7 @@ class Session(Snapshots):
                 self.motion.end(position)
 
     def _begun(self, position: Position, begin: Begin[T]) -> Coroutine[Any, Any, T]:
-        """Begin with the lifecycle of a node, the first step of which calls ``prep``."""
+        """Start the lifecycle of a node, whose first step calls ``prep``."""
         self.turns.begun(position.path)
         position.began = self.turns.last
         return begin()
@@ -117,7 +117,7 @@ class Session(Snapshots):
             position.cut = True
 
     def _is_cut(self, position: Position) -> bool:
-        """Whether a node may have done less than it would, since the run drains."""
+        """Whether a node may have done less than it should, because the run is draining."""
         frame = FRAME.get()
         return self.drains and (frame.drains or frame.run.expired or position.is_cut)
 
@@ -125,7 +125,7 @@ class Session(Snapshots):
         name = name.removeprefix(self.prefix)
         failed = POSITION.get().failed or {}
         position = failed.pop(name, None)
-        if position is None or (self.drains and position.is_cut):  # or it is recorded already
+        if position is None or (self.drains and position.is_cut):  # or it is already recorded
             return
         self._forget(position.path)
         number, key, path = self.nodes.number_of(name), position.key("left"), position.path
@@ -192,7 +192,7 @@ class Session(Snapshots):
     # --- replay -----------------------------------------------------------------------------------
 
     async def _failed_again(self, position: Position, left: Entry, begin: Begin[T]) -> T:
-        """Run a node as far as it is recorded, and raise what it failed with in its turn."""
+        """Run a node as far as it is recorded, and raise its recorded error in its turn."""
         turn = self.turns.find(position.key("left"))
         assert turn is not None
 
@@ -204,7 +204,7 @@ class Session(Snapshots):
         raise self.encoding.decode_error(left[PAYLOAD])
 
     async def _won(self, position: Position, begin: Begin[T]) -> T:
-        """Run a branch of a group, and end when that was decided: not before others had gone on."""
+        """Run a branch of a group, and end when the group was decided: not before its turn."""
         result = await begin()
         turn = self.turns.find(position.key("decided"))
         assert turn is not None
@@ -213,16 +213,16 @@ class Session(Snapshots):
         return result
 
     async def _lost(self, position: Position, error: bytes | None, begin: Begin[T]) -> T:
-        """Run a branch of a group as far as it is recorded, since others had decided then."""
+        """Run a branch of a group as far as it is recorded, because others decided then."""
         branch = Position(position.path, position.name, True, position)
-        POSITION.set(branch)  # in a task of its own
+        POSITION.set(branch)  # in its own task
         turn = None if error is None else self.turns.find(position.key("decided"))
         await self._cut_short(branch, begin, turn)
-        assert error is not None  # else it was waited for until its cancellation
+        assert error is not None  # otherwise its cancellation was awaited
         raise self.encoding.decode_error(error)
 
     async def _cut_short(self, position: Position, begin: Begin[T], turn: Turn | None) -> None:
-        """Run what is recorded until it is a turn; None: until it is cancelled."""
+        """Run the recorded part until it is a turn; None: until it is cancelled."""
         position.blocked = True
         loop = asyncio.get_running_loop()
         work = loop.create_task(begin())
@@ -237,7 +237,7 @@ class Session(Snapshots):
             self.motion.go_on(position)
             await stop([work])
             with suppress(BaseException):
-                work.result()  # what it came to is recorded
+                work.result()  # its result is recorded
 
     async def _turn(self, turn: Turn, position: Position) -> None:
         """Wait for a turn, and take it."""
@@ -245,7 +245,7 @@ class Session(Snapshots):
             return
         try:
             await self._waited(self.turns.take(turn), position)
-        except BaseException:  # it was cancelled, and is not handed over
+        except BaseException:  # it was cancelled, and will not be handed over
             if turn.counts:
                 self.dropped.append(turn)
             raise
@@ -260,12 +260,12 @@ class Session(Snapshots):
             self.motion.go_on(position)
 
     def _drop(self, turn: Turn) -> None:
-        """Note that a result is not handed over any more, which may be recorded already."""
+        """Note that a result, possibly recorded already, will not be handed over."""
         self.turns.drop(turn)
         self.dropped.append(turn)
 
     def _forget(self, path: str) -> None:
-        """Make void what was recorded at a path or below it, and not handed over."""
+        """Make void what was recorded at or below a path, and not handed over."""
         below = f"{path}/", f"{path}["
         for turn in tuple(self.dropped):
             if turn.path == path or turn.path.startswith(below):
@@ -286,26 +286,26 @@ class Session(Snapshots):
             return LATE_S if self.turns.is_late else STUCK_S
         if self.turns.skip_late():
             return LATE_S
-        if self.drains:  # what is waited for does not begin any more
+        if self.drains:  # what is waited for will not start any more
             self.leave()
             return None
         if not self.changes:
             self.fatal(self._not_asked_for())
             return None
-        for key in self.turns.skip():  # what was recorded there does not happen any more
+        for key in self.turns.skip():  # what was recorded there will not happen
             self.add([VOID, key])
         return STUCK_S
 
     def _not_asked_for(self) -> RunDivergedError:
         name = self.turns.missing
         return RunDivergedError(
-            f"a result of {name!r} is recorded, and this run does not ask for it: the graph has "
-            "changed, or a prep or post decides by something else than what it reads from shared "
-            f"and self.now(). Run it as it was, or go on from what is left with redo=[{name!r}]"
+            f"a result of {name!r} is recorded, but this run does not ask for it: the graph has "
+            "changed, or a prep or post decides by something other than what it reads from shared "
+            f"and self.now(). Run it unchanged, or continue with what is left: redo=[{name!r}]"
         )
 
     def check_end(self) -> None:
-        """Refuse a run that has ended without asking for all that is recorded."""
+        """Refuse a run that ended without asking for everything that is recorded."""
         self.turns.skip_late()
         if self.turns.are_over or self.drains:
             return
@@ -315,6 +315,6 @@ class Session(Snapshots):
 
 
 def _has_no_hooks(node: Any) -> bool:
-    """Whether a graph or a group leaves ``shared`` alone itself."""
+    """Whether a graph or a group does not touch ``shared`` itself."""
     prep, post = getattr(node.prep, "__func__", None), getattr(node.post, "__func__", None)
     return prep is BaseNode.prep and post in (BaseNode.post, Graph.post, BatchGraph.post)

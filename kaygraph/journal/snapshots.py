@@ -1,4 +1,4 @@
-"""Snapshots of ``shared``, so that the log of a loop without an end stays short."""
+"""Snapshots of ``shared``, which keep the log of an endless loop short."""
 
 from typing import Any
 
@@ -10,15 +10,15 @@ from .position import POSITION, Position
 
 
 class Snapshots(Asking):
-    """What a session does where a single token stands in the outermost graph of its run."""
+    """What a session does when a single token is in the outermost graph of its run."""
 
-    root: Position  # that of the graph's nodes
-    _since = 0  # how many points were handed over at the last snapshot
+    root: Position  # of the graph's nodes
+    _since = 0  # how many points had been handed over at the last snapshot
 
     def first(self, shared: Any) -> str | None:
-        """Return the name of the node that a walk begins with, if it is not the graph's first.
+        """Return the name of the node that a walk starts with, if not the graph's first.
 
-        ``shared`` is made what it was there.
+        ``shared`` is restored to what it was there.
         """
         snapshot = self.log.snapshot
         if snapshot is None or POSITION.get() is not self.root:
@@ -32,10 +32,10 @@ class Snapshots(Asking):
         return str(name)
 
     def misses(self, name: str) -> RunDivergedError:
-        """Return the error of a graph without the node that a snapshot was taken at."""
+        """Return the error for a graph without the node at which a snapshot was taken."""
         error = RunDivergedError(
-            f"the run goes on at {name!r}, where its last snapshot was taken, and the graph has no "
-            "node of that name any more: give it the name again, or begin another run"
+            f"the run continues at {name!r}, where its last snapshot was taken; the graph has no "
+            "node of that name any more: restore the name, or begin another run"
         )
         self.fatal(error)
         return error
@@ -45,7 +45,7 @@ class Snapshots(Asking):
         return self.settings.snapshot_every is not None
 
     def stands(self, node: Any, frame: Names, shared: Any) -> None:
-        """Take a snapshot before a node, if it is time: what was before it is not needed then."""
+        """Take a snapshot before a node, if one is due: earlier records are not needed then."""
         every = self.settings.snapshot_every
         if every is None or POSITION.get() is not self.root or self.replaying:
             return
@@ -54,7 +54,7 @@ class Snapshots(Asking):
         self._since = self.turns.handed_over
         try:
             _check_store(shared)
-            payload = self.encoding.encode(shared, "shared, of which a snapshot is taken,")
+            payload = self.encoding.encode(shared, "the snapshot of shared")
         except NotRecordableError as error:
             raise self.fatal(error) from None
         nodes = [[number, *known] for number, known in self.log.nodes.items()]
@@ -65,6 +65,6 @@ class Snapshots(Asking):
 def _check_store(shared: Any) -> None:
     if type(shared) is not dict:
         raise NotRecordableError(
-            "snapshot_every needs a shared store that is a dict, and this is a "
+            "snapshot_every needs a shared store that is a dict, but this is a "
             f"{type(shared).__name__}"
         )

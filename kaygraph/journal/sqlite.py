@@ -1,4 +1,4 @@
-"""Runs that are recorded in a SQLite file, which may hold other tables too."""
+"""Runs recorded in a SQLite file, which may contain other tables, too."""
 
 import os
 import sqlite3
@@ -23,24 +23,24 @@ from .store import (
     plain,
 )
 
-BATCH = 256  # rows that are read at once
-AT_ONCE = 1 << 16  # bytes of a row that is written at once, at most
-PAGE = 4096  # bytes of a page, about
+BATCH = 256  # rows read at once
+AT_ONCE = 1 << 16  # the most bytes of a row that is written at once
+PAGE = 4096  # approximate bytes of a page
 
 
 class SQLiteStore:
-    """Runs that are recorded in a SQLite file; see Store.
+    """Runs recorded in a SQLite file; see Store.
 
     Args:
-        path: Where the file lies.
-        durable: What is written is on the disk. False: the operating system has it.
-        create: Make the file where there is none; else that is a JournalUnavailableError.
-        clock: What tells the time, in seconds since 1970.
-        entropy: Returns so many random bytes, for the seeds of runs.
+        path: The path of the file.
+        durable: Whether writes are on the disk on return; if not, the operating system has them.
+        create: Create a missing file; otherwise that is a JournalUnavailableError.
+        clock: Returns the time, in seconds since 1970.
+        entropy: Returns a number of random bytes, for the seeds of runs.
         lock_timeout: Seconds to wait for a lock that another process holds.
 
     Attributes:
-        path: Where the file lies, symlinks followed.
+        path: The path of the file, with symlinks resolved.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class SQLiteStore:
     ) -> None:
         self._clock, self._entropy = clock, entropy
         self._durable = durable
-        self._written: dict[str, tuple[int, int]] = {}  # key and last row, of the runs written to
+        self._written: dict[str, tuple[int, int]] = {}  # key and last row of each run written to
         self._file = SQLiteFile(Path(path), create=create, lock_timeout=lock_timeout)
         self.path, self._place = self._file.path, self._file.place
         self._tables = Tables(self._place)
@@ -95,7 +95,7 @@ class SQLiteStore:
         return checked(run, found.first, self._stored(found), self._place)
 
     def _stored(self, found: RunRow) -> Iterator[StoredRow]:
-        """Yield the rows of a log. No transaction is open meanwhile: it would keep the log long."""
+        """Yield the rows of a log. No transaction stays open, which would keep the log long."""
         number = found.first - 1
 
         def batch(connection: sqlite3.Connection) -> tuple[int, list[StoredRow]]:
@@ -121,15 +121,15 @@ class SQLiteStore:
             if self._file.change(APPEND, values):
                 self._written[run] = key, number
                 return number
-        # The epoch is another one, or another connection has written a row.
+        # The epoch has changed, or another connection has written a row.
         return self._append_any(run, epoch, blob)
 
     def append_at_once(self, run: str, epoch: int, blob: bytes) -> int | None:
-        """Write the next row of a run, as ``append`` does, if nothing has to be waited for.
+        """Write the next row of a run, as ``append`` does, if that needs no waiting.
 
-        It returns None, and nothing is written, where another connection has the lock or should
-        have its turn, where it is time for a checkpoint, and where the row may not be the run's
-        next: ``append`` finds out. A store that waits for the disk has it so always.
+        It returns None, and writes nothing, if another connection has the lock or should have its
+        turn, if a checkpoint is due, and if the row may not be the run's next one:
+        ``append`` then finds out. A durable store always returns None.
         """
         if self._durable or len(blob) > AT_ONCE or run not in self._written:
             return None
@@ -156,24 +156,24 @@ class SQLiteStore:
         return written[1]
 
     def append_in(self, connection: sqlite3.Connection, run: str, epoch: int, blob: bytes) -> int:
-        """Write the next row in a transaction that another connection to this file has begun.
+        """Write the next row in a transaction begun on another connection to this file.
 
-        It is recorded when that is committed, together with what else that writes.
+        It is recorded when that is committed, together with the rest of that transaction.
 
         Raises:
-            RunTakenOverError: As of ``append``.
+            RunTakenOverError: As for ``append``.
         """
         found = self._tables.owned(connection, run, epoch)
         return self._tables.append(connection, found, blob, self._now())
 
     def holds_in(self, connection: sqlite3.Connection, run: str, number: int, blob: bytes) -> bool:
-        """Whether a row that ``append_in`` has written was committed."""
+        """Whether a row that ``append_in`` wrote was committed."""
         found = self._tables.find(connection, run)
         rows = [] if found is None else self._tables.rows(connection, found, number - 1, 1)
         return [(row[0], row[3]) for row in rows] == [(number, blob)]
 
     def is_in(self, connection: sqlite3.Connection) -> bool:
-        """Whether another connection is one to this file."""
+        """Whether another connection is to this file."""
         for _, name, path in connection.execute("PRAGMA database_list"):
             if name == "main" and path:
                 return os.path.samefile(path, self.path)
@@ -287,4 +287,4 @@ class SQLiteStore:
         self._file.close()
 
     def _now(self) -> float:
-        return float(self._clock())  # SQLite makes one of an int, and the checksums would differ
+        return float(self._clock())  # SQLite would convert an int, and the checksums differ

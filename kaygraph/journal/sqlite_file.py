@@ -1,4 +1,4 @@
-"""A SQLite file that several processes write to: whole transactions, patience, plain errors."""
+"""A SQLite file shared by several processes: transactions, waits for locks, clear errors."""
 
 import os
 import sqlite3
@@ -22,19 +22,19 @@ T = TypeVar("T")
 Values = Sequence[str | int | float | bytes | None]
 
 LOCK_TIMEOUT_S = 10.0
-READ_TIMEOUT_S = 0.5  # for others to have read what is to be freed
+READ_TIMEOUT_S = 0.5  # for others to finish reading what is to be freed
 INCREMENTAL = 2  # of PRAGMA auto_vacuum
-POLL_S = 0.001  # between two tries to get a lock
-# A process that commits back to back leaves no time for others, which can but poll: it holds the
-# lock almost always. So it leaves a gap that is longer than their pause, every so often.
+POLL_S = 0.001  # between two attempts to get a lock
+# A process that commits back to back holds the lock almost always, and others can only poll. So
+# it regularly leaves a gap that is longer than their pause.
 GAP_S = 0.0015
 GAP_EVERY_S = 0.02
-CHECKPOINT_PAGES = 1000  # in the log, until it is time for one: SQLite's own measure
-APPLICATION_ID = 0x4B617947  # of a file that was made for a journal and nothing else
+CHECKPOINT_PAGES = 1000  # in the log, until one is due: SQLite's own default
+APPLICATION_ID = 0x4B617947  # of a file made only for a journal
 
 _LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL}
 _UNREADABLE = {
-    sqlite3.SQLITE_NOTADB: "it is no SQLite database",
+    sqlite3.SQLITE_NOTADB: "it is not a SQLite database",
     sqlite3.SQLITE_CORRUPT: "SQLite cannot read it",
 }
 _REFUSED = {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH}
@@ -42,13 +42,13 @@ _CUT = {sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS}
 
 
 class SQLiteFile:
-    """A SQLite file in WAL mode, through one connection. See ``keep_log``, which comes first.
+    """A SQLite file in WAL mode, used through one connection. ``keep_log`` must come first.
 
-    It is used by one thread at a time, in the process that opened it.
+    Only one thread at a time may use it, in the process that opened it.
 
     Args:
-        path: Where it lies.
-        create: Make the file where there is none.
+        path: The path of the file.
+        create: Create a missing file.
         lock_timeout: Seconds to wait for a lock that another process holds.
     """
 
@@ -66,17 +66,17 @@ class SQLiteFile:
         self._process = os.getpid()
         self._in_use = threading.RLock()  # which a fork waits for
         self._connection: sqlite3.Connection | None = None
-        self._ended = self._gap = time.monotonic()  # of the last commit, and the last gap
+        self._ended = self._gap = time.monotonic()  # of the last commit, and of the last gap
         self._files = 0, 0  # the inodes of the file and its log
         # How many pages may be written at once until the next checkpoint. None: SQLite makes one by
-        # itself, at any commit that is not.
+        # itself, at any commit that is not at once.
         self._left: int | None = None
         self._asked = False  # for a commit at once, since the last one
         _prepare(self.path, self._log_path, self.place, create)
         with _opening:
             _open_files.add(self)
         try:
-            with self._in_use:  # else a child could find SQLite's own locks held for good
+            with self._in_use:  # otherwise a child could find SQLite's locks held forever
                 self._connection = sqlite3.connect(
                     f"{self.path.as_uri()}?mode=rw",
                     timeout=0,
@@ -85,28 +85,28 @@ class SQLiteFile:
                     uri=True,
                 )
         except sqlite3.Error as error:
-            raise self._told(error) from error
+            raise self._error_of(error) from error
 
     def keep_log(self, durable: bool) -> None:
-        """Turn the write-ahead log on. Until then the file is left as it is."""
+        """Turn on the write-ahead log. Until then the file is left unchanged."""
         self._patiently(lambda connection: self._keep_log(connection, durable))
         self._files = self._inodes()
 
     def _keep_log(self, connection: sqlite3.Connection, durable: bool) -> None:
         if connection.execute("PRAGMA page_count").fetchone() == (0,):
-            # Once there is a log, this is taken and does nothing.
+            # Once there is a log, this is accepted and does nothing.
             connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
         if mode != "wal":
             raise JournalUnavailableError(
-                f"{self.place} lies on a file system that SQLite can keep no write-ahead log on "
+                f"{self.place} is on a file system that does not support SQLite's write-ahead log "
                 f"(journal_mode is {mode!r}). Keep the journal on a local disk, or in PostgreSQL"
             )
         connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # opens the log
 
     def read(self, job: Callable[[sqlite3.Connection], T]) -> T:
-        """Return what a job reads, all of it as it was at one moment."""
+        """Return what a job reads, from one consistent snapshot."""
 
         def whole(connection: sqlite3.Connection) -> T:
             connection.execute("BEGIN")
@@ -119,7 +119,7 @@ class SQLiteFile:
         return self._patiently(whole)
 
     def write(self, job: Callable[[sqlite3.Connection], T]) -> T:
-        """Do a job in one transaction, and return what it returns when that is committed.
+        """Do a job in one transaction, and return its result when that is committed.
 
         The job may be done more than once, if others have the lock. If it raises, nothing is
         written.
@@ -131,7 +131,7 @@ class SQLiteFile:
                 done = job(connection)
                 connection.execute("COMMIT")
             except BaseException:
-                # A full disk has ended it already; what follows would be committed by itself.
+                # A full disk has already ended it; what followed would be committed by itself.
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
@@ -143,22 +143,22 @@ class SQLiteFile:
         return done
 
     def change(self, statement: str, values: Values) -> int:
-        """Execute one statement as a transaction; return how many rows it has changed."""
+        """Execute one statement as a transaction; return how many rows it changed."""
         self._begin()
         changed = self._patiently(lambda db: db.execute(statement, values).rowcount)
         self._check_files()
         return changed
 
     def change_at_once(self, statement: str, values: Values, pages: int) -> int | None:
-        """Do the same without a wait for others or for the disk; None: it is left to ``change``.
+        """Do the same without waiting for others or for the disk; None: use ``change`` instead.
 
-        A checkpoint waits for the disk, and so does the first commit after it, which begins the log
-        anew: ``change`` makes both.
+        A checkpoint waits for the disk, and so does the first commit after it, which restarts the
+        log: ``change`` makes both.
 
         Args:
             statement: As for ``change``.
             values: The same.
-            pages: How many it writes, about.
+            pages: About how many pages it writes.
         """
         self._asked = True
         if self._left is None or self._is_gap_due(time.monotonic()):
@@ -172,7 +172,7 @@ class SQLiteFile:
         except sqlite3.Error as error:
             if _is_locked(error):
                 return None
-            raise self._told(error) from error
+            raise self._error_of(error) from error
         except UnicodeDecodeError as error:  # as in _patiently
             raise corrupt(self.place, "SQLite cannot read it") from error
         self._left -= pages
@@ -180,16 +180,16 @@ class SQLiteFile:
         return changed
 
     def shrink(self) -> None:
-        """Give pages that are not used back to the file system.
+        """Give unused pages back to the file system.
 
-        While another process reads, the log stays as it is, and so does the file: both shrink when
-        all have read and written what they had to. A file that others have made keeps its pages,
-        which are used again: only VACUUM could free them, and that writes everything anew.
+        While another process reads, the log and the file keep their size: both shrink when all
+        have read and written what they had to. A file made by someone else keeps its pages,
+        which are reused: only VACUUM could free them, by rewriting everything.
         """
 
         def freed(connection: sqlite3.Connection) -> None:
             if connection.execute("PRAGMA auto_vacuum").fetchone() == (INCREMENTAL,):
-                # By execute() it would be one page, since each is a row, and one without columns.
+                # execute() would free one page, since each is a row, and one without columns.
                 connection.executescript("PRAGMA incremental_vacuum")
 
         def emptied(connection: sqlite3.Connection) -> bool:
@@ -203,7 +203,7 @@ class SQLiteFile:
         self._check_files()
 
     def close(self) -> None:
-        """Close the file. It may be called twice, and in a child, which has closed it already."""
+        """Close the file. It may be called twice, and in a child, which has already closed it."""
         with self._in_use:
             connection, self._connection = self._connection, None
             if connection is not None:
@@ -217,20 +217,20 @@ class SQLiteFile:
         """Let other threads use it again."""
         self._in_use.release()
 
-    # --- how ---------------------------------------------------------------------------------
+    # --- internals ---------------------------------------------------------------------------
 
     def _open(self) -> sqlite3.Connection:
         if self._connection is not None:
             return self._connection
         if os.getpid() != self._process:
             raise JournalError(
-                f"{self.place} was opened by process {self._process}, of which this one was forked:"
-                " a connection to SQLite stays with its process. Open the journal in this one too"
+                f"{self.place} was opened by process {self._process}, the parent of this one:"
+                " a SQLite connection belongs to its process. Open the journal in this process, too"
             )
-        raise JournalError(f"{self.place} has been closed. Open it again")
+        raise JournalError(f"{self.place} is closed. Open it again")
 
     def _patiently(self, job: Callable[[sqlite3.Connection], T]) -> T:
-        """Do a job, again and again while others have the lock."""
+        """Do a job, repeatedly while others have the lock."""
         connection = self._open()
         until = time.monotonic() + self._lock_timeout
         while True:
@@ -239,10 +239,10 @@ class SQLiteFile:
                     return job(connection)
             except sqlite3.Error as error:
                 if not _is_locked(error):
-                    raise self._told(error) from error
+                    raise self._error_of(error) from error
                 if time.monotonic() >= until:
                     raise self._locked(str(error)) from error
-            except UnicodeDecodeError as error:  # of what SQLite says of a damaged schema
+            except UnicodeDecodeError as error:  # from SQLite's message about a damaged schema
                 raise corrupt(self.place, "SQLite cannot read it") from error
             time.sleep(POLL_S)
 
@@ -264,7 +264,7 @@ class SQLiteFile:
         return False
 
     def _make_checkpoints(self, made: bool) -> None:
-        """Set whether SQLite makes a checkpoint at a commit, when it is time for one."""
+        """Set whether SQLite makes a checkpoint at a commit when one is due."""
         pages = CHECKPOINT_PAGES if made else 0
         self._patiently(lambda db: db.execute(f"PRAGMA wal_autocheckpoint = {pages}"))
         self._left = None if made else CHECKPOINT_PAGES
@@ -276,19 +276,19 @@ class SQLiteFile:
             return 0, 0
 
     def _check_files(self) -> None:
-        """Raise where others do not find the files that this connection writes to.
+        """Raise if others would not find the files that this connection writes to.
 
-        When a process closes a file, it loses its locks on it, through whichever descriptor they
-        were taken. So another process takes itself for the last one, and removes the log.
+        When a process closes a file, it loses all of its locks on it, whichever descriptor took
+        them. Another process then believes that it is the last one, and removes the log.
         """
         self._ended = time.monotonic()
         if self._inodes() != self._files:
             raise JournalUnavailableError(
                 f"{self.place} or its log was removed or replaced while it was in use, so that "
-                "what was committed last may be lost. Nothing more is recorded. Either the file "
-                "was moved or deleted, or something in this process has opened and closed it other "
-                "than by sqlite3 (open(), a copy, a hash), by which a process loses its locks. "
-                "Copy a journal by sqlite3.Connection.backup()"
+                "the last commits may be lost. Nothing more is recorded. Either the file "
+                "was moved or deleted, or something in this process opened and closed it without "
+                "sqlite3 (open(), a copy, a hash), which drops this process's locks. "
+                "Copy a journal with sqlite3.Connection.backup()"
             )
 
     def _locked(self, what: str) -> JournalLockedError:
@@ -297,40 +297,42 @@ class SQLiteFile:
             "Nothing was written. Look for a process that holds a transaction open, or try again"
         )
 
-    def _told(self, error: sqlite3.Error) -> JournalError:
-        """Return what the driver has raised as an error of ours."""
-        whole: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK)  # the driver's has none
+    def _error_of(self, error: sqlite3.Error) -> JournalError:
+        """Return one of our errors for an error of the driver."""
+        whole: int = getattr(
+            error, "sqlite_errorcode", sqlite3.SQLITE_OK
+        )  # the driver's own have none
         code = whole & 0xFF
         if code == sqlite3.SQLITE_FULL or whole == sqlite3.SQLITE_IOERR_SHMSIZE:
             return JournalFullError(
                 f"{self.place}: the disk is full. The transaction was undone, and nothing was "
-                "acknowledged. Make room on the disk and resume the run"
+                "acknowledged. Free some space, and resume the run"
             )
         if code in _REFUSED or (code == sqlite3.SQLITE_IOERR and whole not in _CUT):
             return JournalUnavailableError(
-                f"{self.place} cannot be written: {error}. Nothing was acknowledged. Look at the "
+                f"{self.place} cannot be written: {error}. Nothing was acknowledged. Check the "
                 "permissions of the file and its folder, the disk, and its quota"
             )
         if code == sqlite3.SQLITE_CANTOPEN:
             return JournalUnavailableError(
-                f"{self.place} cannot be opened: {error}. Look at the permissions of the file and "
+                f"{self.place} cannot be opened: {error}. Check the permissions of the file and "
                 "its folder"
             )
         if code == sqlite3.SQLITE_TOOBIG:
-            return JournalError(f"{self.place}: what was to be recorded is too large: {error}")
+            return JournalError(f"{self.place}: the value to record is too large: {error}")
         return corrupt(self.place, _UNREADABLE.get(code, str(error)))
 
 
-# SQLite notes in memory which locks the process has on a file. A child of fork() gets the notes and
-# not the locks: what it opens anew would have none, and others would remove the log under it. So it
-# closes what it has got, which takes nothing from the parent, and the notes are gone.
+# SQLite tracks in memory which locks the process has on a file. A forked child gets these notes but
+# not the locks: a new connection would have none, and others would remove the log under it. So the
+# child closes what it inherited, which takes nothing from the parent, and the notes are gone.
 _open_files: "weakref.WeakSet[SQLiteFile]" = weakref.WeakSet()
-_opening = threading.Lock()  # which a fork waits for as well
+_opening = threading.Lock()  # which a fork waits for, too
 _held: "list[SQLiteFile]" = []  # while this process forks
 
 
 def _hold_all() -> None:
-    """Wait until no thread is in the middle of a transaction: it would be so in the child too."""
+    """Wait until no thread is inside a transaction: it would stay so in the child."""
     _opening.acquire()
     for file in list(_open_files):
         file.hold()
@@ -360,9 +362,9 @@ def _is_locked(error: sqlite3.Error) -> bool:
 
 
 def _prepare(path: Path, log: str, place: str, create: bool) -> None:
-    """Make the file where there is none, for its owner alone, and refuse what can be no database.
+    """Create a missing file, for its owner only, and refuse what cannot be a database.
 
-    It is not opened if it is there: that would drop the locks of other connections in this process.
+    An existing file is not opened: that would drop the locks of other connections in this process.
     """
     try:
         size = os.stat(path).st_size
@@ -372,7 +374,7 @@ def _prepare(path: Path, log: str, place: str, create: bool) -> None:
         try:
             os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
         except FileExistsError:
-            return  # another process has just made it
+            return  # another process has just created it
         except FileNotFoundError as error:
             raise JournalUnavailableError(
                 f"{place} cannot be made: there is no folder {str(path.parent)!r}. Make it first"
@@ -383,9 +385,9 @@ def _prepare(path: Path, log: str, place: str, create: bool) -> None:
     except OSError as error:
         raise JournalUnavailableError(f"{place} cannot be opened: {error.strerror}") from error
     if not path.is_file():
-        raise JournalUnavailableError(f"{place} is no file. A journal in SQLite is one")
+        raise JournalUnavailableError(f"{place} is not a file. A SQLite journal is one")
     if not size and _size(log):
-        raise corrupt(place, "the file is empty, and its log is not")
+        raise corrupt(place, "the file is empty, but its log is not")
 
 
 def _size(path: str) -> int:

@@ -1,4 +1,4 @@
-"""The tables of a journal in SQLite: what is in them, within a transaction of the caller's."""
+"""The tables of a SQLite journal, used within a transaction of the caller."""
 
 import math
 import re
@@ -11,10 +11,10 @@ from .sqlite_file import APPLICATION_ID
 from .store import Answer, RunInfo, check_row, checked, checksum, corrupt, digest_of, taken_over
 
 VERSION = 1  # of the tables
-NUMBERS = 1 << 32  # how many rows a log can have
+NUMBERS = 1 << 32  # the most rows of a log
 
-# The key of a row is that of its run, times NUMBERS, plus its number: the rows of a run lie
-# together and in order, and no index has to be written.
+# The key of a row is that of its run, times NUMBERS, plus its number: the rows of a run are next
+# to each other and in order, and no index has to be written.
 TABLES = """
 CREATE TABLE kaygraph_journal (version INTEGER NOT NULL, epoch INTEGER NOT NULL);
 CREATE TABLE kaygraph_runs (
@@ -33,7 +33,7 @@ CREATE TABLE kaygraph_cache (
 """
 NAMES = set(re.findall(r"TABLE (\w+)", TABLES))
 LAST = "(SELECT max(key) FROM kaygraph_rows WHERE key BETWEEN {0} AND {1})"
-# Where the run has this epoch, and its log this last row.
+# If the run has this epoch, and its log this last row.
 APPEND = f"""
 INSERT INTO kaygraph_rows SELECT ?, ?, ?, ?
 WHERE (SELECT epoch FROM kaygraph_runs WHERE key = ?) = ? AND {LAST.format("?", "?")} IS ?
@@ -45,8 +45,8 @@ StoredRow = tuple[int, float, bytes, bytes]  # number, time, checksum and blob
 class RunRow(NamedTuple):
     """A row of kaygraph_runs.
 
-    ``last`` is the number of the last row of the log when this was written: where there are fewer
-    rows than that, some were lost. ``input`` is the digest of the input.
+    ``last`` is the number of the log's last row when this was written: if there are fewer rows than
+    that, some were lost. ``input`` is the digest of the input.
     """
 
     key: int
@@ -66,11 +66,11 @@ class RunRow(NamedTuple):
 
     @property
     def base(self) -> int:
-        """What the number of a row is added to."""
+        """What is added to the number of a row to get its key."""
         return self.key * NUMBERS
 
-    def told(self, rows: int, updated: float, data: bytes | None) -> RunInfo:
-        """Return what is known of the run, given its last row and its input."""
+    def info(self, rows: int, updated: float, data: bytes | None) -> RunInfo:
+        """Return what is known about the run, given its last row and its input."""
         return RunInfo(
             run=self.run,
             graph=self.graph,
@@ -87,7 +87,7 @@ class RunRow(NamedTuple):
 
 
 def new_run(run: str, graph: str, now: float, seed: bytes) -> RunRow:
-    """Return a run that nobody owns, without a key."""
+    """Return a run without an owner or a key."""
     return RunRow(0, run, graph, "interrupted", now, now, 0, None, None, 1, 0, None, seed, b"")
 
 
@@ -98,7 +98,7 @@ class Tables:
         self._place = place
 
     def are_made(self, connection: sqlite3.Connection) -> bool:
-        """Whether there are tables, and of a version that this code knows."""
+        """Whether there are tables, of a version that this code knows."""
         names = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
         there = {name for (name,) in names} & NAMES
         if not there:
@@ -107,14 +107,14 @@ class Tables:
                 return False
         if there != NAMES:
             gone = ", ".join(sorted(NAMES - there))
-            raise corrupt(self._place, f"it lacks tables ({gone})")
+            raise corrupt(self._place, f"tables are missing ({gone})")
         found = connection.execute("SELECT version FROM kaygraph_journal").fetchall()
         if len(found) != 1 or not isinstance(found[0][0], int) or found[0][0] < 1:
             raise corrupt(self._place, f"its version is {found}")
         if found[0][0] > VERSION:
             raise JournalVersionError(
                 f"{self._place} was made by a newer kaygraph: its version is {found[0][0]}, and "
-                f"this kaygraph knows {VERSION}. It was left as it is. Update kaygraph"
+                f"this kaygraph knows {VERSION}. It was left unchanged. Update kaygraph"
             )
         return True
 
@@ -147,7 +147,7 @@ class Tables:
         return found
 
     def all(self, connection: sqlite3.Connection) -> list[RunRow]:
-        """Return all runs, the newest first."""
+        """Return all runs, newest first."""
         found = connection.execute("SELECT * FROM kaygraph_runs ORDER BY key DESC").fetchall()
         return [self._checked(row) for row in found]
 
@@ -159,7 +159,7 @@ class Tables:
         return self.write(connection, row._replace(key=key))
 
     def write(self, connection: sqlite3.Connection, row: RunRow) -> RunRow:
-        """Write a run in place of what there is of it."""
+        """Write a run, replacing what there is of it."""
         row = row._replace(last=max(self.last(connection, row), row.last))
         row = row._replace(checksum=digest_of(*row[:-1]))
         marks = ", ".join("?" * len(row))
@@ -167,9 +167,9 @@ class Tables:
         return row
 
     def info(self, connection: sqlite3.Connection, row: RunRow, inputs: bool = True) -> RunInfo:
-        """Return what is known of a run."""
+        """Return what is known about a run."""
         data = self.input(connection, row) if inputs else None
-        return row.told(*self.tail(connection, row), data)
+        return row.info(*self.tail(connection, row), data)
 
     def input(self, connection: sqlite3.Connection, row: RunRow) -> bytes | None:
         if row.input is None:
@@ -179,11 +179,11 @@ class Tables:
         ).fetchone()
         data = None if found is None else found[0]
         if not isinstance(data, bytes) or digest_of(data) != row.input:
-            raise corrupt(self._place, f"the input of run {row.run!r} is not as it was written")
+            raise corrupt(self._place, f"the input of run {row.run!r} was changed")
         return data
 
     def next_epoch(self, connection: sqlite3.Connection) -> int:
-        """Return an epoch that is larger than any that was given before."""
+        """Return an epoch that is larger than all earlier ones."""
         connection.execute(
             "UPDATE kaygraph_journal SET epoch = 1 +"
             " max(epoch, (SELECT coalesce(max(epoch), 0) FROM kaygraph_runs))"
@@ -192,7 +192,7 @@ class Tables:
         return int(epoch)
 
     def remove(self, connection: sqlite3.Connection, run: str) -> None:
-        """Remove a run, which may be damaged, if it is there."""
+        """Remove a run if it exists, even if it is damaged."""
         found = connection.execute("SELECT key FROM kaygraph_runs WHERE run = ?", (run,)).fetchone()
         if found is not None:
             (key,) = found
@@ -205,7 +205,7 @@ class Tables:
     def _checked(self, found: tuple[object, ...]) -> RunRow:
         row = RunRow(*found)  # type: ignore[arg-type]
         if row.checksum != digest_of(*row[:-1]):
-            raise corrupt(self._place, f"what it says of run {row.run!r} is not as it was written")
+            raise corrupt(self._place, f"the entry of run {row.run!r} was changed")
         return row
 
     # --- rows of logs --------------------------------------------------------------------------
@@ -244,7 +244,7 @@ class Tables:
     def rows(
         self, connection: sqlite3.Connection, row: RunRow, after: int, most: int = -1
     ) -> list[StoredRow]:
-        """Return so many rows after one, unchecked."""
+        """Return a number of rows after one, unchecked."""
         return connection.execute(
             "SELECT key - ?, at, checksum, blob FROM kaygraph_rows"
             " WHERE key > ? AND key < ? ORDER BY key LIMIT ?",
@@ -313,15 +313,13 @@ class Tables:
         ).fetchall()
         for name, data, at, known in found:
             if digest_of(row.run, name, at, data) != known:
-                raise corrupt(
-                    self._place, f"answer {name!r} of run {row.run!r} is not as it was written"
-                )
+                raise corrupt(self._place, f"answer {name!r} of run {row.run!r} was changed")
         return [Answer(name, data, at) for name, data, at, _ in found]
 
     def cached(
         self, connection: sqlite3.Connection, keys: Iterable[bytes]
     ) -> dict[bytes, tuple[bytes, float]]:
-        """Return what is cached and is as it was written: what is cached can be done again."""
+        """Return a cached value if it is unchanged: a missing one can be computed again."""
         entries: dict[bytes, tuple[bytes, float]] = {}
         for key in keys:
             found = connection.execute(
@@ -336,7 +334,7 @@ class Tables:
         connection: sqlite3.Connection,
         entries: Mapping[bytes, tuple[bytes, float | None]],
     ) -> None:
-        """Cache these, in place of what was there."""
+        """Cache these values, replacing earlier ones."""
         connection.executemany(
             "INSERT OR REPLACE INTO kaygraph_cache VALUES (?, ?, ?, ?)",
             [_cached_row(key, *entry) for key, entry in entries.items()],

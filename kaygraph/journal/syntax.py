@@ -1,7 +1,7 @@
-"""What a function is and what it reads, by its syntax tree; without source, by its code object.
+"""What a function does and reads, from its syntax tree; without source, from its code object.
 
-Comments, docstrings, annotations, formatting, the names of local variables and the place in the
-file do not count. The walk is ours: what ``ast.dump`` prints differs between versions of Python.
+Comments, docstrings, annotations, formatting, the names of local variables and the position in the
+file are ignored. ``ast.dump`` is not used, because its output differs between versions of Python.
 """
 
 import ast
@@ -13,9 +13,9 @@ from hashlib import blake2b
 from types import CodeType, FunctionType
 from weakref import WeakKeyDictionary
 
-# Fields of syntax trees that change nothing about a result.
+# Fields of syntax trees that do not affect a result.
 _IGNORED = {"annotation", "ctx", "kind", "returns", "simple", "type_comment", "type_params"}
-# Names with which a function can see what its variables are called.
+# Names through which a function can see the names of its variables.
 _LOOKS_AT_NAMES = {"dir", "eval", "exec", "locals", "vars"}
 _CHANGES = {
     "add", "append", "appendleft", "clear", "difference_update", "discard", "extend", "insert",
@@ -26,16 +26,16 @@ _CHANGES = {
 
 @dataclass(slots=True)
 class FunctionFacts:
-    """What is known of a function.
+    """What is known about a function.
 
     Attributes:
         digest: A hash of what it does.
-        by_source: Whether its source was found, and is that of the code object; else ``digest`` is
-            made from the code object, and another version of Python may give another one.
+        by_source: Whether its source was found and matches the code object; if not, ``digest`` is
+            made from the code object, and may differ in another version of Python.
         attributes: The attributes of ``self`` that it reads.
         inherited: The attributes of ``super()`` that it reads.
-        names: The names that it reads and that are not its own: globals and those of functions
-            around.
+        names: The names that it reads and that are not its own: globals and those of enclosing
+            functions.
         members: ``(name, attribute)`` of such names whose attributes it reads.
         changed: The attributes of ``self``, and names, that it sets or changes in place.
     """
@@ -49,12 +49,12 @@ class FunctionFacts:
     changed: set[str] = field(default_factory=set)
 
 
-# By the code, which several functions may have, and the file: without one, there is no source.
+# By the code, which several functions may share, and the file, without which there is no source.
 _KNOWN: WeakKeyDictionary[CodeType, dict[str, FunctionFacts]] = WeakKeyDictionary()
 
 
 def facts_of(function: FunctionType) -> FunctionFacts:
-    """Return what is known of a function; it is found out once for its code."""
+    """Return what is known about a function; computed once for its code."""
     code = function.__code__
     files = _KNOWN.setdefault(code, {})
     known = files.get(code.co_filename)
@@ -65,7 +65,7 @@ def facts_of(function: FunctionType) -> FunctionFacts:
     return known
 
 
-# --- by the source ----------------------------------------------------------------------------
+# --- from source ------------------------------------------------------------------------------
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 _Found = tuple[_Function, CodeType]
@@ -74,9 +74,9 @@ _MOST_FILES = 8  # trees are large
 
 
 def _tree_of(function: FunctionType) -> _Function | None:
-    """Return the syntax tree of a function, if the source is that which was loaded.
+    """Return the syntax tree of a function, if the source is the one that was loaded.
 
-    A file that was edited since has another code; a function that has only moved is found.
+    A file edited since has different code; a function that has only moved is found.
     """
     code = function.__code__
     linecache.checkcache(code.co_filename)
@@ -92,7 +92,7 @@ def _tree_of(function: FunctionType) -> _Function | None:
 
 
 def _parsed(text: str, tries: int = 5) -> ast.Module:
-    """Parse a text; again where Python 3.11 trips over another thread that parses meanwhile."""
+    """Parse a text; retry if Python 3.11 fails because another thread is parsing."""
     while True:
         tries -= 1
         try:
@@ -117,7 +117,7 @@ def _functions_in(text: str) -> dict[str, list[_Found]]:
     functions: dict[str, list[_Found]] = {}
     for code in _codes_in(module):
         there = places.get((code.co_firstlineno, code.co_name), ())
-        if len(there) == 1:  # of several lambdas in a line, nobody can tell
+        if len(there) == 1:  # several lambdas in a line cannot be told apart
             functions.setdefault(code.co_qualname, []).append((there[0], code))
     return functions
 
@@ -130,7 +130,7 @@ def _codes_in(code: CodeType) -> Iterator[CodeType]:
 
 
 def _is_same(code: CodeType, other: CodeType) -> bool:
-    """Whether two code objects do the same, wherever they stand."""
+    """Whether two code objects do the same, wherever they are."""
     if code.co_code != other.co_code or len(code.co_consts) != len(other.co_consts):
         return False
     facts = ("co_names", "co_varnames", "co_freevars", "co_cellvars", "co_flags", "co_argcount")
@@ -148,7 +148,7 @@ def _of_tree(tree: _Function, code: CodeType) -> FunctionFacts:
     facts = FunctionFacts()
     bound = _bound_in(tree)
     _note_reads(tree, bound, facts)
-    local = bound - _said_in(tree, code)
+    local = bound - _names_seen_in(tree, code)
     writer = _Writer(local)
     writer.write_function(tree)
     facts.digest = blake2b("".join(writer.parts).encode(), digest_size=16).digest()
@@ -156,7 +156,7 @@ def _of_tree(tree: _Function, code: CodeType) -> FunctionFacts:
 
 
 def _bound_in(tree: _Function) -> set[str]:
-    """Return the names that a function, or one within it, gives to values of its own."""
+    """Return the names that a function, or one within it, assigns."""
     bound, elsewhere = set(), set()
     for node in ast.walk(tree):
         match node:
@@ -180,9 +180,9 @@ def _bound_in(tree: _Function) -> set[str]:
     return bound - elsewhere
 
 
-def _said_in(tree: _Function, code: CodeType) -> set[str]:
-    """Return the names that something but their own function knows, or may know."""
-    said = {name for one in (code, *_codes_in(code)) for name in one.co_names}
+def _names_seen_in(tree: _Function, code: CodeType) -> set[str]:
+    """Return the names that are visible, or may be visible, outside their own function."""
+    names = {name for one in (code, *_codes_in(code)) for name in one.co_names}
     everything = _bound_in(tree)
     for node in ast.walk(tree):
         match node:
@@ -191,12 +191,12 @@ def _said_in(tree: _Function, code: CodeType) -> set[str]:
             case ast.Name(id=name) if name in _LOOKS_AT_NAMES:
                 return everything
             case ast.keyword(arg=str(name)) | ast.alias(asname=str(name)) | ast.alias(name=name):
-                said.add(name.partition(".")[0])
-    return said
+                names.add(name.partition(".")[0])
+    return names
 
 
 def _note_reads(tree: _Function, bound: set[str], facts: FunctionFacts) -> None:
-    """Note which attributes of ``self`` and which names of others a function reads and changes."""
+    """Collects the attributes of ``self`` and the outer names that a function reads and changes."""
     arguments = [*tree.args.posonlyargs, *tree.args.args]
     first = arguments[0].arg if arguments else None
 
@@ -239,10 +239,10 @@ def _note_reads(tree: _Function, bound: set[str], facts: FunctionFacts) -> None:
 
 
 class _Writer:
-    """Writes a syntax tree down, so that equal ones are equal strings.
+    """Writes a syntax tree as a string, so that equal trees give equal strings.
 
     Args:
-        local: The names that are numbered, in the order in which they occur.
+        local: The names to number, in the order in which they occur.
     """
 
     def __init__(self, local: set[str]) -> None:
@@ -251,7 +251,7 @@ class _Writer:
         self._numbers: dict[str, int] = {}
 
     def write_function(self, tree: _Function) -> None:
-        """Write a function, without its name and what stands before it."""
+        """Write a function, without its name and its decorators."""
         self.parts.append(type(tree).__name__)
         self._write(tree.args)
         self._write(tree.body)
@@ -279,7 +279,7 @@ class _Writer:
             case ast.ClassDef(body=body):
                 self._write_fields(node, _IGNORED | {"body"})
                 for statement in body:
-                    if isinstance(statement, ast.AnnAssign):  # of a dataclass, they are fields
+                    if isinstance(statement, ast.AnnAssign):  # in a dataclass, these are fields
                         self._write_fields(statement, _IGNORED - {"annotation"})
                     else:
                         self._write([statement])
@@ -294,7 +294,7 @@ class _Writer:
         self.parts.append(f"{type(node).__name__}(")
         for name in node._fields:
             value = getattr(node, name, None)
-            # What a later version of Python adds is empty in what was written before.
+            # What a later version of Python added is empty in older code.
             if name not in ignored and value is not None and value != []:
                 self.parts.append(f"{name}=")
                 self._write(value)
@@ -306,7 +306,7 @@ def _shown(value: object) -> str:
 
 
 def _without_idle(nodes: Iterable[object]) -> Iterator[object]:
-    """Yield what does something: no docstrings, no ``pass``, no mere annotations."""
+    """Yield the statements that do something: no docstrings, ``pass`` or bare annotations."""
     for node in nodes:
         match node:
             case ast.Pass() | ast.Expr(value=ast.Constant()) | ast.AnnAssign(value=None):
@@ -315,9 +315,9 @@ def _without_idle(nodes: Iterable[object]) -> Iterator[object]:
 
 
 def _joined(values: Iterable[ast.expr]) -> list[ast.expr]:
-    """Return the parts of an f-string with texts that stand side by side put together.
+    """Return the parts of an f-string, with adjacent texts joined.
 
-    Python 3.12 has an empty text behind some.
+    Python 3.12 puts an empty text after some.
     """
     joined: list[ast.expr] = []
     for part in values:
@@ -354,7 +354,7 @@ def _of_code(function: FunctionType) -> FunctionFacts:
 
 
 def _write_code(code: CodeType, doc: str | None, parts: list[str]) -> None:
-    """Write a code object down, without addresses, lines and the docstring."""
+    """Write a code object as text, without addresses, lines and the docstring."""
     names = code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars
     parts.append(f"{code.co_code.hex()};{names!a};{code.co_argcount};")
     for at, value in enumerate(code.co_consts):

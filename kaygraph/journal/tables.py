@@ -1,15 +1,15 @@
-"""The tables of a journal in PostgreSQL, and the statements that work on them.
+"""The tables of a journal in PostgreSQL, and the statements that use them.
 
-Every statement is a transaction of its own, so that it works behind a pooler in any of its modes. A
-row of a log is written by its number: one that was written already is not written again. Whoever
-writes to a run locks its row in ``kaygraph_runs`` first, and the epoch is compared under that lock.
+Every statement is its own transaction, so that it works behind a pooler in any of its modes. A row
+of a log is written by its number: a number that exists is not written again. Every writer locks the
+run's row in ``kaygraph_runs`` first, and compares the epoch under that lock.
 
-Texts of users are bytea: in a database, not every text can be text.
+Users' texts are bytea, because a database does not accept every text.
 """
 
 VERSION = 1
 
-# Two processes may begin at the same moment: IF NOT EXISTS alone is no protection from that.
+# Two processes may start at the same moment: IF NOT EXISTS alone does not protect from that.
 MAKE = f"""
 SELECT pg_advisory_xact_lock(7738708101697107815);
 CREATE TABLE IF NOT EXISTS kaygraph_journal (version bigint NOT NULL);
@@ -56,8 +56,8 @@ IS_MADE = "SELECT to_regclass('kaygraph_journal') IS NOT NULL"
 SYNCHRONOUS = "SELECT current_setting('synchronous_commit')"
 READ_VERSION = "SELECT max(version) FROM kaygraph_journal"
 
-# How long a lock is waited for, in this transaction alone; set before the first is taken.
-_PATIENCE = "patience AS MATERIALIZED (SELECT set_config('lock_timeout', '10s', true) AS told)"
+# How long to wait for a lock, in this transaction only; set before the first one is taken.
+_PATIENCE = "patience AS MATERIALIZED (SELECT set_config('lock_timeout', '10s', true) AS lasts)"
 
 _INFO = """
 SELECT runs.run, graph, status, created, GREATEST(updated, last.at), epoch, action, error,
@@ -80,7 +80,7 @@ UPDATE kaygraph_runs SET
     status = CASE status WHEN 'done' THEN status ELSE 'running' END,
     action = CASE status WHEN 'done' THEN action END,
     error = CASE status WHEN 'done' THEN error END
-FROM patience WHERE patience.told <> '' AND run = %s
+FROM patience WHERE patience.lasts <> '' AND run = %s
 RETURNING epoch
 """
 # (run, graph, now, now, seed)
@@ -93,7 +93,7 @@ ON CONFLICT DO NOTHING RETURNING epoch
 APPEND = f"""
 WITH {_PATIENCE}, owner AS MATERIALIZED (
     SELECT run, first FROM kaygraph_runs, patience
-    WHERE patience.told <> '' AND run = %(run)s AND epoch = %(epoch)s
+    WHERE patience.lasts <> '' AND run = %(run)s AND epoch = %(epoch)s
     FOR NO KEY UPDATE OF kaygraph_runs
 )
 INSERT INTO kaygraph_rows (run, number, at, checksum, blob)
@@ -110,11 +110,11 @@ SELECT epoch,
     (SELECT checksum FROM kaygraph_rows AS logs WHERE logs.run = runs.run AND number = %s)
 FROM kaygraph_runs AS runs WHERE run = %s
 """
-# Within a transaction of another: the log's end is read when the run's row is locked. A single
-# statement would read it as it was before it had waited for the lock.
+# Inside another transaction, the log's end is read after the run's row is locked. A single
+# statement would read it as it was before waiting for the lock.
 LOCK = "SELECT FROM kaygraph_runs WHERE run = %s AND epoch = %s FOR NO KEY UPDATE"
 LAST = "SELECT coalesce(max(number), 0) FROM kaygraph_rows WHERE run = %s"
-# (run, seed, epoch): in a copy of the database that was made before, the epoch is a lower one.
+# (run, seed, epoch): in an older copy of the database, the epoch is lower.
 IS_HERE = """
 SELECT FROM kaygraph_runs WHERE run = %s AND seed = %b AND epoch >= %s FOR NO KEY UPDATE
 """
@@ -132,23 +132,23 @@ ORDER BY number LIMIT %s
 FINISH = f"""
 WITH {_PATIENCE}
 UPDATE kaygraph_runs SET status = %s, action = %b, error = %b, updated = %s
-FROM patience WHERE patience.told <> '' AND run = %s AND epoch = %s
+FROM patience WHERE patience.lasts <> '' AND run = %s AND epoch = %s
 RETURNING epoch
 """
 # (input, now, run, epoch)
 SET_INPUT = f"""
 WITH {_PATIENCE}
 UPDATE kaygraph_runs SET input = %b, updated = %s
-FROM patience WHERE patience.told <> '' AND run = %s AND epoch = %s
+FROM patience WHERE patience.lasts <> '' AND run = %s AND epoch = %s
 RETURNING epoch
 """
 
-CHANNEL = "kaygraph_answers"  # a notification says the hash of a run that was answered to
+CHANNEL = "kaygraph_answers"  # a notification contains the hash of the answered run
 ANSWER = f"""
 WITH {_PATIENCE}, answered AS (
     INSERT INTO kaygraph_answers (run, name, data, at)
     SELECT run, %(name)b, %(data)b, %(at)s FROM kaygraph_runs, patience
-    WHERE patience.told <> '' AND run = %(run)s
+    WHERE patience.lasts <> '' AND run = %(run)s
     ON CONFLICT DO NOTHING RETURNING run
 )
 UPDATE kaygraph_runs AS runs SET updated = %(at)s FROM answered WHERE runs.run = answered.run
@@ -176,7 +176,7 @@ SELECT %s, name, data, at FROM kaygraph_answers WHERE run = %s AND at <= %s ORDE
 FORGET = f"""
 WITH {_PATIENCE}, kept AS (
     UPDATE kaygraph_runs SET first = %(before)s, updated = %(now)s
-    FROM patience WHERE patience.told <> '' AND run = %(run)s AND first <= %(before)s AND EXISTS (
+    FROM patience WHERE patience.lasts <> '' AND run = %(run)s AND first <= %(before)s AND EXISTS (
         SELECT FROM kaygraph_rows WHERE run = %(run)s AND number = %(before)s
     )
     RETURNING run
@@ -187,7 +187,7 @@ SELECT count(*) FROM kept
 """
 REMOVE = f"""
 WITH {_PATIENCE}
-DELETE FROM kaygraph_runs USING patience WHERE patience.told <> '' AND run = ANY(%s)
+DELETE FROM kaygraph_runs USING patience WHERE patience.lasts <> '' AND run = ANY(%s)
 """
 COMPACT = "VACUUM kaygraph_runs, kaygraph_rows, kaygraph_answers, kaygraph_cache"
 

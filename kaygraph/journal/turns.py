@@ -1,4 +1,4 @@
-"""The recorded order in which hooks were called, and the wait for one's turn."""
+"""The recorded order in which hooks were called, and the wait for a turn."""
 
 import asyncio
 from collections import deque
@@ -10,9 +10,9 @@ SIZE = 16  # bytes of a key
 
 
 class Point(NamedTuple):
-    """A place in the recorded order: what a node's ``exec`` came to was handed to ``post``.
+    """A place in the recorded order: the result of a node's ``exec`` was handed to ``post``.
 
-    ``began`` is how many points were handed over before the ``prep`` of that visit was called.
+    ``began`` is how many points had been handed over before the ``prep`` of that visit was called.
     """
 
     key: bytes
@@ -22,7 +22,7 @@ class Point(NamedTuple):
 
 
 class Turn:
-    """One place in the order; it has passed when it was taken, or will not be."""
+    """One place in the order, which has passed when it was taken, or will not be."""
 
     __slots__ = ("counts", "futures", "key", "name", "passed", "path", "recorded")
 
@@ -30,18 +30,18 @@ class Turn:
         self.key, self.path, self.name = key, path, name
         self.recorded, self.counts = recorded, counts
         self.passed = False
-        self.futures: list[asyncio.Future[None]] = []  # of those who wait for it
+        self.futures: list[asyncio.Future[None]] = []  # of its waiters
 
 
 class Turns:
-    """Hands over results in the recorded order; what is new comes behind, as it was recorded.
+    """Hands over results in the recorded order; new ones follow, in the order of their recording.
 
     A recorded ``prep`` is called after as many points as in the recorded run, and before the next.
 
     Attributes:
-        last: The key of the point that was handed over last; empty for none.
-        handed_over: How many were in this process, those included that did not come.
-        nest: Whether any of what is recorded ran within an item.
+        last: The key of the last point handed over; empty for none.
+        handed_over: How many were handed over in this process, including those that did not come.
+        nest: Whether anything recorded ran within an item.
         waiting: How many wait for their turn.
     """
 
@@ -53,28 +53,28 @@ class Turns:
         self._recorded = len(points)
         self._queue = deque(Turn(p.key, p.path, p.name, True, True) for p in points)
         self._turns = {turn.key: turn for turn in self._queue}
-        self._below: dict[str, int] = {}  # how many recorded points are to come at a path or below
-        self._taken_up: set[str] = set()  # the paths of items that were taken up
-        self._preps: dict[str, int] = {}  # after how many points to call that of a path
+        self._below: dict[str, int] = {}  # how many recorded points are still to come, by path
+        self._taken_up: set[str] = set()  # the paths of items that have started
+        self._preps: dict[str, int] = {}  # after how many points to call the prep at a path
         for point in points:
             self._preps.setdefault(point.path, point.began)
             for path in around(point.path):
                 self._below[path] = self._below.get(path, 0) + 1
-        self._due = [0] * (len(points) + 1)  # how many preps are to come after so many points
+        self._due = [0] * (len(points) + 1)  # how many preps are still to come, by number of points
         for began in self._preps.values():
             self._due[began] += 1
-        self._next_prep = 0  # the smallest number of points after which one is to come
+        self._next_prep = 0  # the smallest number of points after which one is still to come
         self._for_preps: dict[int, list[asyncio.Future[None]]] = {}
         self._skip_preps()
 
     @property
     def are_over(self) -> bool:
-        """Whether all that is recorded has been handed over."""
+        """Whether everything recorded has been handed over."""
         return self._passed == self._recorded
 
     @property
     def missing(self) -> str:
-        """The name of the node that is to come before all others can go on."""
+        """The name of the node that must come before all others can continue."""
         if self._next_prep <= self._passed:
             for turn in self._queue:
                 if self._preps.get(turn.path, self._recorded) <= self._passed:
@@ -82,13 +82,13 @@ class Turns:
         return self._queue[0].name if self._queue else ""
 
     def find(self, key: bytes) -> Turn | None:
-        """Return the turn of what is recorded under a key, if it is."""
+        """Return the turn of what is recorded under a key, if there is one."""
         return self._turns.get(key)
 
     def add(self, key: bytes, path: str, name: str, *, counts: bool = True) -> Turn:
-        """Return the turn of something new, behind all others; it ``counts`` if it is recorded.
+        """Return the turn of something new, after all others; it ``counts`` if it is recorded.
 
-        What runs within an item of a node whose end is recorded comes before that.
+        What runs within an item of a node whose end is recorded comes before that end.
         """
         turn = Turn(key, path, name, False, counts)
         for at in () if self.are_over else with_items(path):
@@ -104,7 +104,7 @@ class Turns:
         return turn.passed or (self._queue[0] is turn and self._next_prep > self._passed)
 
     def take_free(self, turn: Turn) -> bool:
-        """Take a turn that need not be waited for; return whether it is one."""
+        """Take a turn that needs no waiting; return whether it is one."""
         if not self.is_free(turn):
             return False
         self.drop(turn)
@@ -114,7 +114,7 @@ class Turns:
         """Wait for a turn, and take it."""
         try:
             await self.reach(turn)
-        finally:  # also where it is cancelled: it does not hold up the others
+        finally:  # also when cancelled: it must not hold up the others
             self.drop(turn)
 
     async def reach(self, turn: Turn) -> None:
@@ -123,7 +123,7 @@ class Turns:
             await self._wait(turn.futures)
 
     def drop(self, turn: Turn) -> None:
-        """Note that something has had its turn, or will not come any more."""
+        """Note that something has had its turn, or will not come."""
         if turn.passed:
             return
         turn.passed = True
@@ -141,7 +141,7 @@ class Turns:
     # --- preps ------------------------------------------------------------------------------------
 
     def prep(self, path: str) -> Awaitable[None] | None:
-        """Return the wait until a ``prep`` may be called; None if that is so already."""
+        """Return the wait until a ``prep`` may be called; None if it may be called now."""
         began = self._preps.get(path)
         return None if began is None or began <= self._passed else self._prep(path, began)
 
@@ -165,7 +165,7 @@ class Turns:
     # --- what does not come -----------------------------------------------------------------------
 
     def skip(self) -> list[bytes]:
-        """Pass over what nobody has asked for, up to what is waited for; return its keys."""
+        """Skip what nobody has asked for, up to what is waited for; return its keys."""
         for path in self._due_paths():
             self.begun(path)
         skipped = []
@@ -175,21 +175,21 @@ class Turns:
         return skipped
 
     def take_up(self, path: str) -> None:
-        """Note that an item is taken up, within which points may be recorded."""
+        """Note that an item has started, within which points may be recorded."""
         if not self.are_over:
             self._taken_up.add(path)
 
     @property
     def is_late(self) -> bool:
-        """Whether what is to come first is of an item that was not taken up."""
+        """Whether the next one belongs to an item that has not started."""
         if self._next_prep <= self._passed:
             return any(map(self._is_late, self._due_paths()))
         return bool(self._queue) and self._queue[0].recorded and self._is_late(self._queue[0].path)
 
     def skip_late(self) -> bool:
-        """Pass over what is to come first of items that were not taken up; return if any is.
+        """Skip what belongs to items that have not started; return whether there was any.
 
-        When they are taken up after all, what is recorded of them waits for no turn.
+        If they start after all, what is recorded for them does not wait for a turn.
         """
         if not self.is_late:
             return False
@@ -208,7 +208,7 @@ class Turns:
         return any(at.endswith("]") and at not in self._taken_up for at in around(path))
 
     def leave(self, path: str) -> Sequence[Turn]:
-        """Note that nothing recorded comes any more at a path or below; return what does not."""
+        """Note that nothing recorded will come at or below a path; return what will not."""
         if not self._below.get(path):
             return ()
         below = f"{path}/", f"{path}["
@@ -259,7 +259,7 @@ def _set(futures: "Sequence[asyncio.Future[None]]") -> None:
 
 
 def around(path: str) -> Sequence[str]:
-    """Return a path and those of what is around it."""
+    """Return a path and those that enclose it."""
     paths = [path]
     for at in range(len(path) - 1, 0, -1):
         if path[at] in "/[":
@@ -268,7 +268,7 @@ def around(path: str) -> Sequence[str]:
 
 
 def with_items(path: str) -> Iterator[str]:
-    """Yield the paths of the nodes around, within whose items a path lies, the innermost first."""
+    """Yield the paths of the enclosing nodes within whose items a path is, innermost first."""
     at = path.rfind("[")
     while at > 0:
         yield path[:at]
@@ -276,5 +276,5 @@ def with_items(path: str) -> Iterator[str]:
 
 
 def key_of(path: str) -> bytes:
-    """Return the key of what a node at a path came to."""
+    """Return the key of the result of a node at a path."""
     return blake2b(path.encode(errors="surrogatepass"), digest_size=SIZE).digest()

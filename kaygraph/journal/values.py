@@ -1,4 +1,4 @@
-"""Values that code reads, as text that is the same in every process."""
+"""Values that code reads, as texts that are the same in every process."""
 
 import datetime
 import decimal
@@ -27,21 +27,21 @@ _SCALARS = (
     datetime.date, datetime.time, datetime.timedelta, datetime.tzinfo, decimal.Decimal,
     pathlib.PurePath, uuid.UUID, range, slice,
 )  # fmt: skip
-DEPTH = 8  # of what a value holds
-MOST = 10_000  # values in one; of a larger one, its length counts
-LONG = 1000  # of texts and bytes, of which longer ones are hashed
+DEPTH = 8  # of nested values
+MOST = 10_000  # values in one; a larger one is represented by its length
+LONG = 1000  # texts and bytes longer than this are hashed
 
 
 def is_secret(name: object) -> bool:
-    """Whether something is named like what must not be written down, and changes without reason."""
+    """Whether a name is that of a secret, which must not be stored, and may change."""
     return isinstance(name, str) and _SECRET.search(name.replace("-", "_")) is not None
 
 
 class Texts:
-    """Makes texts of values.
+    """Converts values to texts.
 
-    Plain values and what holds them count by what is in them: strings, numbers, dates, lists,
-    dicts, dataclasses, pydantic models and the like. Of other objects, their class does.
+    Plain values and containers of them count by content: strings, numbers, dates, lists,
+    dicts, dataclasses, pydantic models and the like. Other objects count by class.
 
     Args:
         follow: Called with the functions in a value, each with a name for it.
@@ -56,7 +56,7 @@ class Texts:
         self._left = MOST
         try:
             return self._text(key, value, DEPTH)
-        except Exception:  # a proxy that stands for nothing here, say
+        except Exception:  # for example, a proxy without a target here
             return type(value).__qualname__
 
     def _text(self, key: str, value: Any, depth: int) -> str:
@@ -97,7 +97,7 @@ class Texts:
             return ", ".join(function.__qualname__ for function in functions)
         if callable(value) and hasattr(value, "__qualname__"):  # written in C
             return f"{getattr(value, '__module__', None)}.{value.__qualname__}"
-        if is_own(cls) and "__str__" in vars(cls):  # it leaves out what is secret
+        if is_own(cls) and "__str__" in vars(cls):  # its text leaves out secrets
             return f"{cls.__qualname__} {value!s}"
         if (held := _fields_of(value)) is not None:
             return f"{cls.__qualname__}{within(held)}"
@@ -111,7 +111,7 @@ def _hashed(text: str | bytes | bytearray) -> str:
     return blake2b(data, digest_size=16).hexdigest()
 
 
-# How values of the first class that fits are shown, also of its subclasses.
+# How values are shown: the first class that fits applies, also to subclasses.
 _PLAIN: Mapping[type, Callable[[Any], str]] = {
     type(None): ascii,
     bool: ascii,
@@ -125,7 +125,7 @@ _PLAIN: Mapping[type, Callable[[Any], str]] = {
 
 
 def _parts_of(value: Any) -> Any:
-    """Return what a value holds, if it holds others; without what is named like a secret."""
+    """Return the parts of a value, if it has any; without those named like secrets."""
     if isinstance(value, dict | MappingProxyType):
         if len(value) > MOST:
             return value
@@ -134,7 +134,7 @@ def _parts_of(value: Any) -> Any:
 
 
 def _fields_of(value: Any) -> dict[str, Any] | None:
-    """Return the fields of a dataclass's object, or of what lists its fields as one does."""
+    """Return the fields of a dataclass's object, or of one that lists its fields like one."""
     for listed in FIELDS:
         fields: Iterable[Any] | None = getattr(type(value), listed, None)
         if fields is not None:
@@ -150,7 +150,7 @@ def functions_of(value: Any) -> list[FunctionType]:
     """Return the functions that a method, a property or a decorated function consists of."""
     try:
         return [*_each_function_of(value)]
-    except Exception:  # a proxy that stands for nothing here, say
+    except Exception:  # for example, a proxy without a target here
         return []
 
 
@@ -174,7 +174,7 @@ def _each_function_of(value: Any) -> Iterator[FunctionType]:
 
 
 def is_installed(function: FunctionType) -> bool:
-    """Whether a function comes with Python, or with a library."""
+    """Whether a function is part of Python or a library."""
     module = (function.__module__ or "").partition(".")[0]
     path = pathlib.PurePath(function.__code__.co_filename)
     return module in sys.stdlib_module_names - {"__main__"} or not {

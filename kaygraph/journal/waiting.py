@@ -1,4 +1,4 @@
-"""What a run waits for from outside, and the answers that other processes give."""
+"""What a run waits for from outside, and the answers from other processes."""
 
 import json
 import os
@@ -17,9 +17,9 @@ from .log import PATH, PAYLOAD, WAITING, Entry, Log
 from .store import Answer, answered
 from .turns import around
 
-SHOWN = 300  # characters of what is asked
+SHOWN = 300  # characters of the question
 
-# Where in an entry of the kind WAITING these stand.
+# The indexes of these in an entry of the kind WAITING.
 SCHEMA, ASKED, UNTIL, ID, NAME = 4, 5, 7, 8, 9
 
 
@@ -28,10 +28,10 @@ class Wait:
     """What a run waits for.
 
     Attributes:
-        id: What tells it from all other waits of the run: ``"approval"``, for the third visit of a
+        id: Unique among the waits of the run: ``"approval"``, for the third visit in a
             loop ``"approval#2"``; for an item of a batch ``"Review[…]:approval"``.
-        name: What the node calls it.
-        ask: What whoever answers is shown.
+        name: The node's name for it.
+        ask: The question for the person who answers.
         schema: The JSON schema of the answer, or None.
         asked: When it was asked, in seconds since 1970.
         until: When it times out, in seconds since 1970, or None.
@@ -46,10 +46,10 @@ class Wait:
 
 
 class Waits(str):
-    """What ``run`` returns where all that is left waits for answers: the string ``"waits"``.
+    """What ``run`` returns if everything left waits for answers: the string ``"waits"``.
 
     Attributes:
-        waiting: What it waits for, in the order in which it was asked.
+        waiting: The waits, in the order in which they were asked.
     """
 
     waiting: tuple[Wait, ...]
@@ -64,14 +64,14 @@ class Waits(str):
 
 
 def entry_of(key: bytes, number: int, path: str, wait: Wait, ask: bytes) -> Entry:
-    """Return the entry that says that a run waits."""
+    """Return the entry that records a wait."""
     return [
         WAITING, key, number, ask, wait.schema, wait.asked, path, wait.until, wait.id, wait.name,
     ]  # fmt: skip
 
 
 def wait_of(entry: Entry, encoding: Encoding) -> Wait:
-    """Return the wait that an entry is of."""
+    """Return the wait that an entry records."""
     return Wait(
         entry[ID],
         entry[NAME],
@@ -83,7 +83,7 @@ def wait_of(entry: Entry, encoding: Encoding) -> Wait:
 
 
 def id_of(path: str, name: str, number: int) -> str:
-    """Return the id of a wait: that of its node, and its name where the node has another one."""
+    """Return the id of a wait: that of its node, and its name if the node has another one."""
     path = path.replace("[]", "")
     last = path.rpartition("/")[2]
     if number:
@@ -92,13 +92,13 @@ def id_of(path: str, name: str, number: int) -> str:
 
 
 def once_more(last: str, first: str) -> str:
-    """Return the id of a wait that is asked once more, after the last and the first one."""
+    """Return the id of a wait that is asked again, from the last and the first one."""
     times = int(last.removeprefix(f"{first}~")) if last != first else 1
     return f"{first}~{times + 1}"
 
 
 def pending(log: Log, answers: Iterable[Answer]) -> Iterator[Entry]:
-    """Yield the entries of the waits that nobody has answered, and that have not ended without."""
+    """Yield the entries of unanswered waits that have not ended otherwise."""
     known = {answer.name for answer in answers}
     over = {point.path for point in log.points}
     for key, entry in log.waits.items():
@@ -110,11 +110,11 @@ def pending(log: Log, answers: Iterable[Answer]) -> Iterator[Entry]:
 def addressed(
     run: str, name: str, value: Any, log: Log, answers: Iterable[Answer], early: bool
 ) -> str:
-    """Return under which name an answer is kept, once it is seen to be one.
+    """Return the name under which an answer is stored, after checking it.
 
     Raises:
-        WaitUnknownError: Nothing is called that, or several waits are.
-        AlreadyAnsweredError: That has been answered before.
+        WaitUnknownError: No wait has that id or name, or several have it.
+        AlreadyAnsweredError: It has been answered before.
         ValueError: It does not fit the schema.
     """
     answers = list(answers)
@@ -139,15 +139,15 @@ def addressed(
         listed = ", ".join(repr(entry[ID]) for entry in waits)
         names = [text for entry in waits for text in (entry[ID], entry[NAME])]
         raise WaitUnknownError(
-            f"run {run!r} does not wait for {name!r}, but for {listed}.{closest(name, names)} To "
-            "answer what it has not asked yet: early=True, or --early"
+            f"run {run!r} does not wait for {name!r}, only for {listed}.{closest(name, names)} To "
+            "answer what has not been asked yet: early=True, or --early"
         )
     return name
 
 
 @dataclass(frozen=True, slots=True)
 class WaitNotice:
-    """Says on standard error what a run waits for, and how to answer."""
+    """Reports on standard error what a run waits for, and how to answer."""
 
     run: str
     address: str | os.PathLike[str]
@@ -159,22 +159,22 @@ class WaitNotice:
             what = f": {asked(wait.ask)}" if wait.ask is not None else ""
             lines += [f"  {wait.id}{what}", f"  to answer: {self.command(wait.id)}"]
         if not self.goes_on:
-            lines.append("then the same call of run(), or kaygraph runs resume, goes on")
+            lines.append("then resume it: the same call of run() again, or kaygraph runs resume")
         print("\n".join(lines), file=sys.stderr)
 
     def command(self, wait: str) -> str:
-        """Return what to type to answer a wait."""
+        """Return the command that answers a wait."""
         return answer_command(self.address, self.run, wait)
 
 
 def answer_command(address: str | os.PathLike[str], run: str, wait: str) -> str:
-    """Return what to type to answer; JSON stands for the answer."""
+    """Return the command that answers a wait, with JSON for the answer."""
     words = "--journal", shown(address), run, wait
     return f"kaygraph runs answer {shlex.join(words)} JSON"
 
 
 def asked(ask: Any) -> str:
-    """Return what is asked, on one line, without secrets."""
+    """Return the question on one line, without secrets."""
     text = ask if isinstance(ask, str) else json.dumps(ask, ensure_ascii=False, default=str)
     text = " ".join(redacted(text).split())
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"

@@ -1,5 +1,5 @@
-"""A log in PostgreSQL that is written in a transaction of another connection, with what else that
-writes."""
+"""A log in PostgreSQL that is written in a transaction of another connection, together with the
+rest of that transaction."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -13,15 +13,15 @@ from .store import checksum, taken_over
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
-LARGEST = 2**30 - 2**20  # bytes: what the server takes at most, with room for the rest of a message
+LARGEST = 2**30 - 2**20  # the server's limit, less room for the rest of a message
 
 
 class Within:
-    """What is done in a transaction that another connection to a store's database has begun.
+    """What is done in a transaction begun on another connection to a store's database.
 
     Args:
-        place: The store, as errors name it.
-        clock: What tells the time, in seconds since 1970.
+        place: The store's name in errors.
+        clock: Returns the time, in seconds since 1970.
     """
 
     def __init__(self, place: str, clock: Callable[[], float]) -> None:
@@ -30,7 +30,7 @@ class Within:
     async def append(
         self, connection: "AsyncConnection[Any]", run: str, epoch: int, blob: bytes
     ) -> int:
-        """Write the next row and return its number; it is recorded when all is committed.
+        """Write the next row and return its number; it is recorded on commit.
 
         Raises:
             RunTakenOverError: The run has another epoch, or is gone.
@@ -47,9 +47,9 @@ class Within:
     async def holds(
         self, connection: "AsyncConnection[Any]", run: str, number: int, blob: bytes
     ) -> bool:
-        """Whether a row that ``append`` has written was committed.
+        """Whether a row that ``append`` wrote was committed.
 
-        It waits for the end of a transaction that may be about to.
+        It waits for the end of a transaction that may be about to commit it.
         """
         await _found(connection, tables.LOCK_ANY, (run,))
         return await _found(connection, tables.HOLDS, (blob, run, number)) == [(True,)]
@@ -57,12 +57,12 @@ class Within:
     async def is_here(
         self, connection: "AsyncConnection[Any]", run: str, epoch: int, seed: bytes
     ) -> bool:
-        """Whether the connection is one to the database where a run was claimed just now."""
+        """Whether the connection is to the database in which a run was claimed just now."""
         return bool(await _found(connection, tables.IS_HERE, (run, seed, epoch)))
 
 
 def check_size(place: str, data: bytes) -> None:
-    """Refuse what the server cannot take as one value."""
+    """Refuse what the server cannot store as one value."""
     if len(data) > LARGEST:
         raise JournalFullError(
             f"{place}: {len(data):,} bytes are more than PostgreSQL takes in one value, {LARGEST:,}"

@@ -1,4 +1,4 @@
-"""What writes a run's log: a thread, in groups; or the loop, where an entry is all there is."""
+"""The writer of a run's log: a thread that commits groups; or the loop, for a single entry."""
 
 import asyncio
 from collections.abc import Callable
@@ -16,30 +16,30 @@ T = TypeVar("T")
 Commit = Callable[[list[Entry]], None]
 CommitAtOnce = Callable[[list[Entry]], bool]
 
-# So long after the last group was sent, the next one does not wait for the loop to turn: it may be
-# kept busy by an ``async def exec`` that computes, or blocks, and never suspends.
+# After this time since the last group, the next one does not wait for the loop to turn: an
+# ``async def exec`` that computes or blocks may keep it busy.
 OVERDUE_S = 0.05
 
-# What a commit on the loop may take on average, and by how much all may be late: then the thread
-# has them for a while. A slow disk holds up the loop by so much a second, a busy processor is no
+# How long commits on the loop may take on average, and how late they may be in total: then the
+# thread takes over for a while. A slow disk would hold up the loop; a busy processor is not a
 # reason to leave it.
 COMMIT_S, LATE_S, APART_S = 0.001, 0.05, 1.0
-FEW = 16  # entries that the loop commits, at most
+FEW = 16  # the most entries that the loop commits
 
 
 class Writer:
     """Commits entries in groups, in the order in which they were added.
 
-    A group is what was added while the one before was committed; no timer is waited for, nor is the
-    loop where it does not turn. All calls of the store are made in one thread, so that a cancelled
-    one leaves no transaction open; but for ``commit_at_once``, while that thread has nothing to do.
+    A group is what was added while the previous one was committed; it waits neither for a timer nor
+    for a blocked loop. One thread makes all calls of the store, so that a cancelled call leaves no
+    transaction open; the exception is ``commit_at_once``, while that thread is idle.
 
     Args:
         commit: Writes a group; called in the thread.
-        failed: Called on the loop with what a commit has failed with. Nothing is written then, and
-            nobody is woken who waits for a commit.
-        at_once: Writes a group and returns True, or returns False where that could take a while;
-            called on the loop. None: all is left to the thread.
+        failed: Called on the loop with the error of a failed commit. Nothing is written then, and
+            nobody who waits for a commit is woken.
+        at_once: Writes a group and returns True, or returns False if that could take a while;
+            called on the loop. None: the thread does everything.
     """
 
     def __init__(
@@ -51,31 +51,31 @@ class Writer:
         self._commit, self._failed, self._at_once = commit, failed, at_once
         self._loop = asyncio.get_running_loop()
         self._work: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
-        # A loop may bring its own threads: in a simulation calls run at once, in the loop's.
+        # A loop may have its own threads: in a simulation, calls run at once, in the loop's thread.
         self._inline: Executor | None = getattr(self._loop, "threads", None)
         self._thread: Thread | None = None
         if self._inline is not None:
             self._at_once = None
         else:
-            # Its end is waited for by whoever closes the journal, and not by an interpreter that
-            # ends in the middle of a run.
+            # Closing the journal waits for its end; an interpreter that exits in the middle of a
+            # run does not.
             self._thread = Thread(target=self._serve, name="kaygraph-journal", daemon=True)
             self._thread.start()
         self._entries: list[Entry] = []
         self._waiting: list[asyncio.Future[None]] = []
-        self._busy = False  # something is to be written, or is written
-        self._sending = 0  # groups that were sent, and of which the loop has not heard since
-        self._calls = 0  # the same, of calls
+        self._busy = False  # something is pending, or being written
+        self._sending = 0  # groups sent to the thread whose end the loop does not know yet
+        self._calls = 0  # the same, for calls
         self._sent_at = 0.0
-        self._idle = True  # told by the thread itself, before the loop hears of it
+        self._idle = True  # set by the thread itself, before the loop knows
         self._failure: Exception | None = None  # the same
         self._broken = False
-        self._apart_until = 0.0  # the thread has all commits
-        self._late = 0.0  # by how many seconds those of the loop were
+        self._apart_until = 0.0  # until then, the thread does all commits
+        self._late = 0.0  # how many seconds those of the loop were late
 
     @property
     def backlog(self) -> int:
-        """How many entries wait for the commit of those before."""
+        """How many entries wait for earlier commits."""
         return len(self._entries)
 
     @property
@@ -94,10 +94,10 @@ class Writer:
             self._send()
 
     def commit_at_once(self, entry: Entry) -> bool:
-        """Commit an entry, and those that gather, before this returns; return whether it was done.
+        """Commit an entry and what has gathered before returning; return whether it was done.
 
-        It is not while the thread writes, which comes first, nor where it could take a while: the
-        entry is to be added then.
+        It is not done while the thread is writing, which comes first, nor if it could take a while:
+        use ``add`` for the entry then.
         """
         at_once, gathered = self._at_once, self._entries
         if at_once is None or self._sending or self._calls or self._broken:
@@ -120,13 +120,13 @@ class Writer:
         return True
 
     def take_rest(self) -> list[Entry]:
-        """Return what is not written yet, for the last call of all: nothing more is written."""
+        """Return what is not written yet, for the last call: nothing more is written."""
         self._broken = True
         entries, self._entries = self._entries, []
         return entries
 
     async def committed(self) -> None:
-        """Wait until all that was added is committed."""
+        """Wait until everything that was added is committed."""
         if not self._busy and not self._broken:
             return
         future = self._loop.create_future()
@@ -135,7 +135,7 @@ class Writer:
         await future
 
     async def call(self, work: Callable[..., T], *arguments: Any) -> T:
-        """Call something in the thread, behind what is there to do."""
+        """Call something in the thread, after what is already queued there."""
         called = self._loop.create_future()
 
         def make() -> None:
@@ -151,7 +151,7 @@ class Writer:
         return await called  # type: ignore[no-any-return]
 
     def close(self) -> None:
-        """End the thread, when all that is there to do is done."""
+        """End the thread after what is queued there."""
         self._work.put(None)
 
     def join(self) -> None:
@@ -170,11 +170,11 @@ class Writer:
             work()
 
     def _tell(self, callback: Callable[..., None], *arguments: Any) -> None:
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        with suppress(RuntimeError):  # the loop is closed: nobody is waiting
             self._loop.call_soon_threadsafe(callback, *arguments)
 
     def _send_next(self) -> None:
-        """Have what has gathered written, unless something is."""
+        """Have gathered entries written, unless a write is in progress."""
         if not self._sending and (self._entries or self._waiting):
             self._send()
 
@@ -188,7 +188,7 @@ class Writer:
         waiting, self._waiting = self._waiting, []
 
         def write() -> None:
-            if self._failure is None:  # else the loop has not heard of it yet
+            if self._failure is None:  # otherwise the loop does not know about it yet
                 try:
                     self._commit(entries)
                 except Exception as failure:

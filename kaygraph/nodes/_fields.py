@@ -29,7 +29,7 @@ class MissingFieldError(KayGraphError, LookupError):
         listed = ", ".join(repr(name) for name in self.known[:SHOWN]) or "none"
         more = ", …" if len(self.known) > SHOWN else ""
         return (
-            f"The record has no field {self.part!r}{within}. Fields that are there: "
+            f"The record has no field {self.part!r}{within}. Known fields: "
             f"{listed}{more}.{closest(self.part, self.known)}"
         )
 

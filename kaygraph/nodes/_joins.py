@@ -90,14 +90,14 @@ class Side(NamedTuple):
 
     name: str
     records: list[Any]
-    keyed: list[Any]  # for each, the record of an input that has its key
+    keyed: list[Any]  # for each keyed record, its partner list
 
 
-ALONE: Record = {}  # in the place of a partner
+ALONE: Record = {}  # takes the place of a missing partner
 
 
 def _check_keys(name: str, records: Sequence[Record], fields: Sequence[str]) -> None:
-    """Raise an error that names the first record whose key is none."""
+    """Raise an error that names the first record without a valid key."""
     for number, record in enumerate(records):
         try:
             hash(tuple(record[field] for field in fields))
@@ -117,7 +117,7 @@ def _joined(
 ) -> Side:
     shared = set[str]().union(*left.records) & set[str]().union(*right.records)
     shared.difference_update(fields)
-    # No other list is made or walked through: partners are all over the memory.
+    # No other list is built or walked: partners are scattered over memory.
     records, keyed, find = _paired(left, right, fields)
     if how != "inner":
         joined = [
@@ -149,8 +149,8 @@ def _joined(
 def _paired(
     left: Side, right: Side, fields: Sequence[str]
 ) -> tuple[list[Any], list[Any], Callable[[], Iterator[Any]]]:
-    """Return the records of the left side, what has their keys, and what finds their partners, or
-    None where there is none.
+    """Return the left records, the records with their keys, and a finder of their partners, or
+    None if there is no partner.
 
     Raises:
         RepeatedKeyError: A key occurs several times on both sides.
@@ -167,7 +167,7 @@ def _paired(
 def _paired_with_several(
     left: Side, right: Side, fields: Sequence[str]
 ) -> tuple[list[Any], list[Any], Callable[[], Iterator[Any]]]:
-    """The same, where a left record stands once for each of its partners."""
+    """The same, with a left record repeated for each of its partners."""
     key_of = itemgetter(*fields)
     by_key: dict[Key, list[Any]] = {}
     for record, key in zip(right.records, map(key_of, right.keyed), strict=True):
@@ -190,7 +190,7 @@ def _paired_with_several(
 
 
 def _unmet(left: Side, right: Side, fields: Sequence[str]) -> list[Any]:
-    """Return the records of the right side that have no partner."""
+    """Return the right records without a partner."""
     keys = list(map(itemgetter(*fields), right.keyed))
     unmet = {*keys}.difference(map(itemgetter(*fields), left.keyed)).union(_nulls(keys, fields))
     return [record for record, key in zip(right.records, keys, strict=True) if key in unmet]
@@ -206,7 +206,7 @@ def _nulls(keys: Collection[Key], fields: Sequence[str]) -> list[Key]:
 def _refuse_conflicts(
     shared: Collection[str], records: list[Any], partners: list[Any], names: tuple[str, str]
 ) -> None:
-    """Raise where a record and its partner both have one of the fields."""
+    """Raise if a record and its partner both have one of the fields."""
     for record, partner in zip(records, partners, strict=True):
         for field in partner or ():
             if field in shared and field in record:

@@ -24,7 +24,7 @@ class FunctionReferenceError(KayGraphError, ValueError):
         super().__init__(reference, reason)
 
     def __str__(self) -> str:
-        return f"{self.reference!r} names no function: {self.reason}"
+        return f"{self.reference!r} does not name a function: {self.reason}"
 
 
 def resolve(reference: str) -> Function:

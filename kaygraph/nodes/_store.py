@@ -56,7 +56,7 @@ class MissingInputError(KayGraphError, KeyError):
         listed = ", ".join(repr(name) for name in self.known) or "none"
         return (
             f"Node {self.node!r} reads shared[{self.key!r}], which has not been written. "
-            f"Keys that are there: {listed}.{closest(self.key, self.known)}"
+            f"Known keys: {listed}.{closest(self.key, self.known)}"
         )
 
 
@@ -112,7 +112,7 @@ class Stored:
         reads = self.reads
         if reads is None:
             return None
-        if type(shared) is dict and type(reads) is str and reads in shared:  # nearly always
+        if type(shared) is dict and type(reads) is str and reads in shared:  # the common case
             return shared[reads]
         return values_of(shared, reads, self.name)
 
@@ -157,7 +157,7 @@ def _write(shared: Any, key: str, value: Any, node: str) -> None:
     stored: Any = as_mapping(shared)
     try:
         stored[key] = value
-    except Exception as error:  # a model that checks what it is given, a frozen or read-only store
+    except Exception as error:  # a model that validates, a frozen or read-only store
         kind, known = type(shared).__name__, ", ".join(map(repr, stored)) or "none"
         hint = "" if key in stored else closest(key, stored)
         add_note(error, f"node {node!r} writes {key!r} to a {kind}, which has: {known}.{hint}")

@@ -131,7 +131,7 @@ class TransformNode(Stored, Node[Any, Any]):
             raise _not_a_record(records)
         changed: list[Record] = []
         source, left_out, asked = iter(records), 0, 0
-        while len(changed) + left_out == asked:  # so many came as were asked for
+        while len(changed) + left_out == asked:  # as many came as were asked for
             await asyncio.sleep(0)
             asked += TURN
             for record in islice(source, TURN):
@@ -152,7 +152,7 @@ class TransformNode(Stored, Node[Any, Any]):
     async def exec_block(self, items: list[Any]) -> Iterator[Any]:
         if set(map(type, items)) == {dict}:
             return map(self._change or self._composed(), items)
-        return iter((await self.exec(items[0]),))  # a list of records perhaps
+        return iter((await self.exec(items[0]),))  # may be a list of records
 
     def _composed(self) -> Change:
         """Compose the function that changes a record, and keep it until a setting changes."""
@@ -179,7 +179,7 @@ def _change_of(
     keep: Sequence[str] | None,
     drop: Sequence[str],
 ) -> Change:
-    """Return one function with all steps; a step that is not asked for costs it a test.
+    """Return one function with all steps; a step that is not used costs it a test.
 
     It returns DROPPED for a record that is left out.
     """
@@ -199,10 +199,10 @@ def _change_of(
             try:
                 for field, function in changes:
                     value = record[field] = function(record[field])
-                    if type(value) is CoroutineType:  # it would stand there unnoticed
+                    if type(value) is CoroutineType:  # it would go unnoticed as a value
                         raise _not_plain(function, value)
             except KeyError:
-                if field in record:  # it is the function's own
+                if field in record:  # the record's own field, changed by the function
                     raise
                 raise _missing(record, field) from None
         for field, function in computed:
@@ -216,7 +216,7 @@ def _change_of(
 
 def _wanted(where: Function, record: Mapping[Any, Any]) -> Any:
     wanted = where(record)
-    if type(wanted) is CoroutineType:  # it would be true
+    if type(wanted) is CoroutineType:  # a coroutine would count as true
         raise _not_plain(where, wanted)
     return wanted
 

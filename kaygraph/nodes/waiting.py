@@ -1,4 +1,4 @@
-"""Nodes that wait for a person, or for an event that another process tells of."""
+"""Nodes that wait for a person, or for an event in another process."""
 
 import asyncio
 from types import NoneType, UnionType
@@ -16,7 +16,7 @@ from ..run.place import PLACE
 from ..run.recorder import Question
 from ._store import Stored, StoreParallelSettings, StoreSettings, check_on_loop, configure
 
-# The JSON schemas of types; a bool is no integer there.
+# The JSON schemas of types; a bool is not an integer there.
 SCHEMAS: dict[Any, dict[str, Any]] = {
     Any: {},
     bool: {"type": "boolean"},
@@ -31,7 +31,7 @@ SCHEMAS: dict[Any, dict[str, Any]] = {
 
 
 def schema_of(name: str, given: Any) -> dict[str, Any]:
-    """Return the JSON schema of a type: of JSON's own, a Literal, a union, or a pydantic model."""
+    """Return the JSON schema of a type: a JSON type, a Literal, a union, or a pydantic model."""
     try:
         if given in SCHEMAS:
             return dict(SCHEMAS[given])
@@ -50,13 +50,13 @@ def schema_of(name: str, given: Any) -> dict[str, Any]:
         schema: dict[str, Any] = given.model_json_schema()
         return schema
     raise ValueError(
-        f"{name} must be a JSON schema, as in {{'type': 'boolean'}}, or a type that JSON has, as "
-        f"in bool, list[str] or Literal['yes', 'no']; got {given!r}"
+        f"{name} must be a JSON schema, as in {{'type': 'boolean'}}, or a JSON type, as in "
+        f"bool, list[str] or Literal['yes', 'no']; got {given!r}"
     )
 
 
 def check_answer_schema(name: str, value: Any) -> Any:
-    """Return the JSON schema that a setting asks for, or None."""
+    """Return the JSON schema that a setting describes, or None."""
     if value is None:
         return None
     return checked_schema(
@@ -65,7 +65,7 @@ def check_answer_schema(name: str, value: Any) -> Any:
 
 
 class Waiting(Stored):
-    """Waits in ``exec``; it stands before Node or ParallelBatchNode in the bases of a node."""
+    """Waits in ``exec``; it precedes Node or ParallelBatchNode in the bases of a node."""
 
     question: str | None = None
     ask: Any = None
@@ -86,16 +86,16 @@ class Waiting(Stored):
     }
 
     def _named(self, settings: Any) -> None:
-        """Take the name of what is waited for, where nothing else is said."""
+        """Use the question as the name, unless a name is given."""
         if self.question is None:
             return
         if "name" not in settings:
-            vars(self)["name"] = self.question  # not as if it were given: it may be there twice
+            vars(self)["name"] = self.question  # not like a given name: it may occur twice
         if self.writes is None and "writes" not in settings:
             self.writes = self.question
 
     def asked_of(self, read: Any, /) -> Any:
-        """Return what whoever answers is shown, for what was read."""
+        """Return the question for what was read."""
         return self.ask(read) if callable(self.ask) else self.ask
 
     async def wait_for(
@@ -105,24 +105,24 @@ class Waiting(Stored):
         *,
         ask: Any = None,
         schema: Any = None,
-        timeout: float | None = None,  # noqa: ASYNC109 - it holds over processes
+        timeout: float | None = None,  # noqa: ASYNC109 - it spans processes
         default: Any = ...,
     ) -> Any:
-        """Wait for an answer that another process gives, by ``Journal.answer``; return it.
+        """Wait for an answer from another process, given with ``Journal.answer``; return it.
 
-        It holds no permit meanwhile. The answer is recorded: where ``exec`` is called again, it
-        gets the same one at once. What else ``exec`` does beside it holds up no run that has
-        nothing left but to wait.
+        It holds no permit while it waits. The answer is recorded: if ``exec`` is called again, it
+        gets the same one immediately. Other work in ``exec`` does not keep a run alive that
+        otherwise only waits.
 
         Args:
-            name: What is waited for. In each visit and for each item it is a wait of its own.
-            ask: What whoever answers is shown: a JSON value.
-            schema: A JSON schema, or a type that JSON has, that the answer has to fit.
-            timeout: Seconds since it was asked first, also where the process has ended meanwhile.
-            default: What is returned then, in place of an AttemptTimeoutError.
+            name: What is waited for. Each visit and each item has a wait of its own.
+            ask: The question for the person who answers: a JSON value.
+            schema: A JSON schema, or a JSON type, that the answer must fit.
+            timeout: Seconds since it was first asked, even if the process has ended meanwhile.
+            default: What to return after the timeout, instead of raising AttemptTimeoutError.
 
         Raises:
-            AttemptTimeoutError: Nobody has answered in time.
+            AttemptTimeoutError: There was no answer in time.
             JournalError: The run has no journal.
         """
         frame = FRAME.get(None)
@@ -160,36 +160,36 @@ class Waiting(Stored):
 
 
 class WaitFor(Waiting, Node[Any, Any]):
-    """Waits for an answer from outside: of a person, or of a program that tells of an event.
+    """Waits for an answer from outside: from a person, or from a program that reports an event.
 
     .. code-block:: python
 
         approval = WaitFor("approval", ask=lambda shared: shared["draft"], schema=bool)
         Graph(draft >> approval >> send).run(shared, journal=Journal("runs.db", run="letter-7"))
 
-    ``Journal("runs.db").answer("letter-7", "approval", True)`` answers it, from any process, also
-    before it is asked. When all that is left of the run waits, ``run`` says so on standard error
-    and returns ``Waits``, the string ``"waits"``; the same call of ``run`` goes on when there is an
-    answer. With ``Journal(…, on_wait="stay")`` it goes on waiting. It holds no permit meanwhile.
+    ``Journal("runs.db").answer("letter-7", "approval", True)`` answers it, from any process, even
+    before it is asked. When everything left in the run waits, ``run`` says so on standard error
+    and returns ``Waits``, the string ``"waits"``; after an answer, the same call of ``run`` resumes
+    the run. With ``Journal(…, on_wait="stay")`` it keeps waiting. It holds no permit meanwhile.
 
     Args:
-        question: What is waited for. In each visit of a loop and each round it is a wait of its
-            own. By default the node's name, which is the question by default.
-        ask: What whoever answers is shown: a JSON value, or a function that returns one for what
-            ``reads`` names, or for ``shared``. By default, what ``reads`` names.
-        schema: A JSON schema, or a type that JSON has (``bool``, ``list[str]``,
-            ``Literal["yes", "no"]``, a pydantic model): another answer is refused.
-        timeout: Seconds since it was asked first, also where the process has ended meanwhile. A run
-            that would return "waits" is not resumed by that; one that waits less than ten seconds
-            more does not return.
-        default: What stands in for the answer then.
-        reads: The key of the shared store with what is asked.
-        writes: The key for the answer; the question by default.
+        question: What is waited for. Each visit of a loop and each round has a wait of its own.
+            The question and the node's name are each the default of the other.
+        ask: The question for the person who answers: a JSON value, or a function that returns one
+            for the value of ``reads``, or for ``shared``. By default, the value of ``reads``.
+        schema: A JSON schema, or a JSON type (``bool``, ``list[str]``,
+            ``Literal["yes", "no"]``, a pydantic model): other answers are refused.
+        timeout: Seconds since it was first asked, even if the process has ended meanwhile. A run
+            that has returned "waits" is not resumed by that; a run whose wait ends within ten
+            seconds does not return.
+        default: The answer to use after the timeout.
+        reads: The key of the shared store with the data for the question.
+        writes: The key for the answer; by default, the question.
 
     The other settings are those of Node.
 
     Raises:
-        AttemptTimeoutError: From a run: nobody has answered in time, and there is no ``default``.
+        AttemptTimeoutError: From a run: there was no answer in time, and no ``default``.
         JournalError: From a run without a journal.
     """
 
@@ -209,7 +209,7 @@ class WaitFor(Waiting, Node[Any, Any]):
         self._named(settings)
 
     def prep(self, shared: Any, /) -> Any:
-        """Return what whoever answers is shown."""
+        """Return the question for the person who answers."""
         read = super().prep(shared)
         if self.ask is None:
             return read
@@ -224,10 +224,10 @@ class ParallelWaitFor(Waiting, ParallelBatchNode[Any, Any]):
     """Waits for an answer for each item, all at once.
 
     Args:
-        question: As for WaitFor. ``Journal.waits`` has the id of each item's wait.
-        ask: What whoever answers is shown: a function that returns it for an item; by default, the
-            item.
-        max_workers: How many are asked at once; 1000 by default.
+        question: As for WaitFor. ``Journal.waits`` returns the id of each item's wait.
+        ask: The question for the person who answers: a function that returns it for an item; by
+            default, the item.
+        max_workers: How many are asked at once; by default, 1000.
 
     ``schema``, ``timeout`` and ``default`` are those of WaitFor, the other settings those of
     ParallelBatchNode.

@@ -181,12 +181,12 @@ class CompoundNode(Stored, Node[P, E]):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         ours = [base for base in cls.__mro__[1:] if is_own(base)]
-        for theirs in cls.__mro__:  # also a class that stands beside
+        for theirs in cls.__mro__:  # also a sibling class
             for name, value in vars(theirs).items():
                 if mark_of(value) is not None and any(name in vars(base) for base in ours):
                     raise NodeDefinitionError(
                         f"{theirs.__name__}.{name} is marked as a part, and {name!r} means "
-                        "something else on every node: call the method otherwise, and mark it with "
+                        "something else on every node: rename the method, and mark it with "
                         f"name={name!r}"
                     )
         super().__init_subclass__(**kwargs)
@@ -281,7 +281,7 @@ class CompoundNode(Stored, Node[P, E]):
         found = marked(self, kind)
         if twice := found.keys() & given.keys():
             raise TypeError(
-                f"{type(self).__name__} has two that are called {min(twice)!r}: a method, and one "
+                f"{type(self).__name__} has two parts named {min(twice)!r}: a method, and one "
                 "that was given"
             )
         found |= {name: (thing, settings_of(kind, thing)) for name, thing in given.items()}

@@ -61,7 +61,7 @@ def mark(
         if not callable(function) and not hasattr(function, "__get__"):
             raise TypeError(f"@{kind} must decorate a function, got {function!r}")
         if not isinstance(function, FunctionType) or hasattr(function, MARK):
-            function = Marked(function)  # type: ignore[assignment]  # its own marks stay as they are
+            function = Marked(function)  # type: ignore[assignment]  # its own marks stay unchanged
         setattr(function, MARK, Mark(kind, checked))
         return function
 
@@ -101,6 +101,6 @@ def marked(owner: Any, kind: str) -> dict[str, tuple[Any, Mapping[str, Any]]]:
             continue
         name = settings.get("name", attribute)
         if name in methods:
-            raise TypeError(f"{type(owner).__name__} has two methods that are called {name!r}")
+            raise TypeError(f"{type(owner).__name__} has two methods named {name!r}")
         methods[name] = (method, settings)
     return methods

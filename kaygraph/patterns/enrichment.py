@@ -222,7 +222,7 @@ class ParallelEnrichmentNode(CompoundNode[Item, Enrichment[Item]]):
         """Return as text why a source has no answer; an error raised here fails the record."""
         error = outcome.error
         if error is None:
-            return "knows nothing of it"
+            return "knows nothing about it"
         if isinstance(error, Drop):
             return str(error) or "was not asked"
         tried = "1 attempt" if outcome.attempts == 1 else f"{outcome.attempts} attempts"

@@ -36,7 +36,7 @@ class ResilientSettings(PartSettings, total=False):
 
 
 class RefusedAnswerError(KayGraphError):
-    """``check`` has refused an answer."""
+    """``check`` refused an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,14 +160,12 @@ class ResilientBranch(CompoundNode[Any, ResilientResult[Result]]):
                     "both alike"
                 )
         if self.fallback is not None:
-            # It is there for when the call is slow or refused: none of the call's limits is its.
+            # It is for when the call is slow or refused: none of the call's limits apply to it.
             alone = dict.fromkeys(self._inherited - {"max_retries", "wait", "max_per_key"})
             settings = {**alone, "timeout": self.fallback_timeout}
             parts["fallback"] = self._part(self.fallback, "fallback", settings)
             if isinstance(self.fallback, Node) and self.fallback_timeout is not None:
-                raise ValueError(
-                    "fallback_timeout is for a callable: a Node has a timeout of its own"
-                )
+                raise ValueError("fallback_timeout is for a callable: a Node has its own timeout")
         return parts
 
     @property
@@ -175,7 +173,7 @@ class ResilientBranch(CompoundNode[Any, ResilientResult[Result]]):
         return None  # the deadline is the call's: the fallback comes after it
 
     async def exec(self, request: Any, /) -> ResilientResult[Result]:
-        """Call, check, and fall back where that fails."""
+        """Call, check, and fall back on failure."""
         return await self._in_place(lambda frame: self._answered(request, frame))
 
     async def _answered(self, request: Any, frame: Frame) -> ResilientResult[Result]:
@@ -209,7 +207,7 @@ class ResilientBranch(CompoundNode[Any, ResilientResult[Result]]):
         return None
 
     def post(self, shared: Any, request: Any, result: Any, /) -> Any:
-        """Write the result; return its status, unless only the plain way on is wired."""
+        """Write the result; return its status, unless only the plain edge is wired."""
         super().post(shared, request, result)
         wired = successors_of(self)
         if isinstance(result, StageReport) or ("default" in wired and not wired.keys() & WAYS):
@@ -241,7 +239,7 @@ async def _accept_later(name: str, check: Any, answer: Any) -> None:
 
 
 def _accept(name: str, verdict: Any) -> None:
-    """Raise when a verdict is not an acceptance; the answer itself may hold secrets."""
+    """Raise unless a verdict is an acceptance; the answer itself may contain secrets."""
     if verdict is None or verdict is True:
         return
     if verdict is False:

@@ -89,7 +89,7 @@ class AsyncChunks(Generic[Item]):
 
 
 class _Chunking(AsyncIterator[list[Item]], Generic[Item]):
-    """Makes chunks of the items of an iterator, step by step, in the task of who asks for them."""
+    """Makes chunks of the items of an iterator, step by step, in the task of the consumer."""
 
     def __init__(self, items: AsyncIterator[Item], chunk: "_Chunk") -> None:
         self._items, self._chunk = items, chunk
@@ -108,7 +108,7 @@ class _Chunking(AsyncIterator[list[Item]], Generic[Item]):
         self._full += self._chunk.rest() if self._over else self._chunk.add(item)
 
     async def athrow(self, error: BaseException) -> list[Item]:
-        """Raise an error where the items come from, which may deal with it and go on."""
+        """Raise an error in the source of the items, which may handle it and continue."""
         throw = getattr(self._items, "athrow", None)
         if throw is None:
             raise error
@@ -139,15 +139,15 @@ class EvenChunks(Generic[Item]):
 
 
 class Unread(Iterable[Any]):
-    """The items of a splitter that reads none; to iterate over it is an error."""
+    """The items of a splitter that reads none; iterating over it is an error."""
 
     def __init__(self, name: str) -> None:
         self.name = name
 
     def __iter__(self) -> Iterator[Any]:
         raise TypeError(
-            f"{self.name!r} has no items: reads= names the key of the shared store that holds "
-            "them, or it stands after the stage that gives them, as in ReadCSV(…) | "
+            f"{self.name!r} has no items: reads= names the key of the shared store with "
+            "them, or it follows the stage that emits them, as in ReadCSV(…) | "
             f"{self.name}(…)"
         )
 
@@ -187,8 +187,8 @@ class BatchSplitterNode(Stored, Node[Any, Any]):
     ParallelBatchNode. In both cases a free worker pulls the next chunk, so a worker with quick
     chunks takes more of them. ``reads`` names any iterable or async iterable; after another stage,
     as in ``ReadCSV("rows.csv") | BatchSplitterNode(size=1000) | …``, there is no ``reads``, and the
-    items are those of the stage before. Items are read only when a chunk is needed, and at most one
-    chunk is held. Outcomes of items that failed before are in no chunk, and go on as they come.
+    items are those of the previous stage. Items are read only when a chunk is needed, and at most
+    one chunk is held. Outcomes of items that failed before are in no chunk, and are passed on.
 
     Give exactly one of ``size``, ``count`` and ``max_bytes``.
 
@@ -240,7 +240,9 @@ class BatchSplitterNode(Stored, Node[Any, Any]):
     def prep(self, shared: Any, /) -> Any:
         """Return the chunks."""
         items = super().prep(shared)
-        if self.reads is None and items is None:  # those of a later stage come from the one before
+        if (
+            self.reads is None and items is None
+        ):  # a later stage gets its items from the previous one
             return Unread(self.name)
         return self.chunks_of(items)
 
@@ -248,7 +250,7 @@ class BatchSplitterNode(Stored, Node[Any, Any]):
         """Return the chunks of a stream; for the engine."""
         if self.reads is not None:
             raise TypeError(
-                f"{self.name!r} reads {self.reads!r} and gets the items of the stage before it: "
+                f"{self.name!r} reads {self.reads!r} but gets the items of the previous stage: "
                 "leave reads= out, or put it first"
             )
         chunks: AsyncIterable[Any] = self.chunks_of(items)
@@ -278,7 +280,7 @@ class BatchSplitterNode(Stored, Node[Any, Any]):
 
     def _weight_of(self, item: Any) -> Any:
         weight = self.size_of(item)
-        if not isinstance(weight, Real) or not weight >= 0:  # nan, say, would fill no chunk
+        if not isinstance(weight, Real) or not weight >= 0:  # nan, for example, would fill no chunk
             raise TypeError(
                 f"size_of of {self.name!r} returned {weight!r:.100}: return how many bytes an item "
                 "counts for"

@@ -17,7 +17,7 @@ from ._marks import F, PartSettings, mark
 CHECK = "check"
 
 
-class ValidationFailure(KayGraphError):  # noqa: N818 - it is a verdict, not a mishap
+class ValidationFailure(KayGraphError):  # noqa: N818 - it is a verdict, not a fault
     """A check raises this when the record does not pass, with one or more problems.
 
     It is a verdict: it is not retried, and no breaker counts it.
@@ -138,7 +138,7 @@ class ParallelValidationNode(CompoundNode[Item, ValidationSummary[Item]]):
     def post(self, shared: Any, record: Any, summary: Any, /) -> Any:
         """Write the summary; return "valid" or "invalid"."""
         super().post(shared, record, summary)
-        if isinstance(summary, StageReport):  # the end of a stream, which is no record
+        if isinstance(summary, StageReport):  # the end of a stream, which is not a record
             return None
         return "valid" if summary.valid else "invalid"
 

@@ -93,13 +93,13 @@ class CallModel(Node):
 
 
 @pytest.mark.parametrize(
-    ("fails", "calls", "said"), [(0, 1, "spoken"), (2, 3, "spoken"), (9, 3, "sorry: busy (9)")]
+    ("fails", "calls", "expected"), [(0, 1, "spoken"), (2, 3, "spoken"), (9, 3, "sorry: busy (9)")]
 )
-def test_retries_end_in_the_fallback(fails, calls, said):
-    """max_retries is the number of attempts, and the fallback answers in place of exec."""
+def test_retries_end_in_the_fallback(fails, calls, expected):
+    """max_retries is the number of attempts, and the fallback replaces exec."""
     shared = {"fails": fails, "calls": []}
     Graph(start=CallModel(max_retries=3, wait=0)).run(shared)
-    assert shared["said"] == said
+    assert shared["said"] == expected
     assert shared["calls"] == list(range(1, calls + 1))
 
 
@@ -151,8 +151,8 @@ class Say(Node):
         shared["log"].append(self.word)
 
 
-@pytest.mark.parametrize(("total", "said"), [(1, "little"), (7, "much")])
-def test_flow_within_a_flow_is_a_node(total, said):
+@pytest.mark.parametrize(("total", "expected"), [(1, "little"), (7, "much")])
+def test_flow_within_a_flow_is_a_node(total, expected):
     """An inner flow has prep and post of its own and routes the outer one by its last action."""
     first = Add(2, name="first")
     first - "small" >> Add(3, name="second")
@@ -163,7 +163,7 @@ def test_flow_within_a_flow_is_a_node(total, said):
     shared = {"total": total}
     Graph(start=payment).run(shared)
     assert shared["log"][0] == "payment begins"
-    assert shared["log"][-1] == said
+    assert shared["log"][-1] == expected
 
 
 def test_flows_nest_three_deep_and_follow_each_other():

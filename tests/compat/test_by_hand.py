@@ -107,7 +107,7 @@ def test_what_needs_a_loop_has_one(change: Callable[[Any], None]) -> None:
 
 
 def test_options_of_a_run_have_a_loop() -> None:
-    """Somebody observes, or a deadline is to be kept."""
+    """There is an observer, or a deadline."""
     flow = flow_of(Step())
     report = RunReport()
     flow.run([], observers=[report])
@@ -163,18 +163,18 @@ def test_errors_are_those_of_a_run_on_a_loop(hook: str, error: type[BaseExceptio
 
     failing: Any = type("Fails", (Node,), {hook: fail})
     flow = Flow(start=Step() >> failing())
-    told = []
+    raised = []
     expected = AwaitedCancelledError if error is asyncio.CancelledError else error
     by_hand, on_loop = {}, {"deadline": 60}
     for options in (by_hand, on_loop):
         with pytest.raises(expected) as caught:
             flow.run([], **options)
-        told.append((type(caught.value), getattr(caught.value, "__notes__", [])))
-    assert told[0] == told[1]
+        raised.append((type(caught.value), getattr(caught.value, "__notes__", [])))
+    assert raised[0] == raised[1]
     assert FRAME.get(None) is None
 
 
-def test_a_coroutine_of_a_def_is_told_of() -> None:
+def test_a_coroutine_of_a_def_is_reported() -> None:
     """With the words that a run on a loop has."""
 
     async def later() -> None: ...
@@ -218,7 +218,7 @@ def test_a_hook_may_run_another_flow() -> None:
     assert seen == [{}, "later", {"of": "outer"}]
 
 
-def test_threads_run_flows_beside_a_loop() -> None:
+def test_threads_run_flows_next_to_a_loop() -> None:
     """A task of another thread is not taken for one of the run."""
     flow = flow_of(Step(), Step())
     failures: list[BaseException] = []
@@ -279,7 +279,7 @@ def test_the_items_of_a_batch_are_called_one_after_another(kind: Callable[[Any],
 
 @pytest.mark.parametrize("items", [None, (), [], range(0)])
 def test_a_batch_may_be_empty(items: Any) -> None:
-    """None is no items."""
+    """None means no items."""
     shared = {"items": items}
     flow_of(Items()).run(shared)
     assert shared["results"] == []
@@ -295,7 +295,7 @@ def test_an_item_fails_as_it_does_on_a_loop(error: type[BaseException]) -> None:
                 raise error("mine")
             return item
 
-    told: list[Any] = []
+    results: list[Any] = []
     flow = flow_of(Fails())
     by_hand, on_loop = {}, {"deadline": 60}
     for options in (by_hand, on_loop):
@@ -303,14 +303,14 @@ def test_an_item_fails_as_it_does_on_a_loop(error: type[BaseException]) -> None:
         try:
             flow.run(shared, **options)
         except BaseException as failure:
-            told.append((type(failure), getattr(failure, "__notes__", None)))
+            results.append((type(failure), getattr(failure, "__notes__", None)))
         else:
-            told.append(shared["results"])
-    assert told[0] == told[1]
-    assert (told[0] == [2, 4, 5]) == (error is Drop)
+            results.append(shared["results"])
+    assert results[0] == results[1]
+    assert (results[0] == [2, 4, 5]) == (error is Drop)
 
 
-def test_an_item_that_returns_a_coroutine_is_told_of() -> None:
+def test_an_item_that_returns_a_coroutine_is_reported() -> None:
     """Whether a loop runs or not."""
 
     class Returns(Items):
@@ -369,15 +369,15 @@ def test_a_round_fails_as_it_does_on_a_loop(error: type[BaseException]) -> None:
     """With its place."""
     expected = AwaitedCancelledError if error is asyncio.CancelledError else error
     by_hand, on_loop = {}, {"deadline": 60}
-    told = []
+    notes = []
     for options in (by_hand, on_loop):
         with pytest.raises(expected) as caught:
             Rounds(start=Adds()).run({"numbers": [2, 3, 4], "error": error}, **options)
-        told.append(getattr(caught.value, "__notes__", []))
-    assert told[0] == told[1]
+        notes.append(getattr(caught.value, "__notes__", []))
+    assert notes[0] == notes[1]
 
 
-def test_params_that_are_none_are_told_of() -> None:
+def test_params_that_are_none_are_reported() -> None:
     """As on a loop."""
 
     class Wrong(Rounds):
@@ -424,7 +424,7 @@ def test_what_a_hook_wires_may_need_a_loop(within: bool, fork: bool) -> None:
 
 
 def test_a_round_may_wire_the_next_ones_anew() -> None:
-    """These go on on a loop."""
+    """These continue on a loop."""
 
     class Wires(Adds):
         def post(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
@@ -513,14 +513,14 @@ def test_a_graph_that_a_hook_runs_takes_place_within_the_flow() -> None:
 
     flow = flow_of(Outer())
     flow.set_params({"of": "outer"})
-    told, by_hand, on_loop = [], {}, {"deadline": 60}
+    notes, by_hand, on_loop = [], {}, {"deadline": 60}
     for options in (by_hand, on_loop):
         seen: list[Any] = []
         with pytest.raises(ValueError, match="mine") as caught:
             flow.run({}, **options)
         assert seen == [{"of": "outer"}]
-        told.append(caught.value.__notes__)
-    assert told[0] == told[1]
+        notes.append(caught.value.__notes__)
+    assert notes[0] == notes[1]
 
 
 def test_stop_iteration_of_an_item_says_which() -> None:

@@ -35,7 +35,7 @@ class Say(Node):
         return self.action
 
 
-def said(flow: Any, **shared: Any) -> list[str]:
+def words_of(flow: Any, **shared: Any) -> list[str]:
     flow.run(shared)
     return shared.get("said", [])
 
@@ -54,10 +54,10 @@ def test_start_can_be_given_later() -> None:
     flow, one, two = Flow(), Say("one"), Say("two")
     assert flow.start_node is None
     assert flow.start(one) is one
-    assert said(flow) == ["one"]
+    assert words_of(flow) == ["one"]
     flow.start_node = two
     assert flow.start_node is two
-    assert said(flow) == ["two"]
+    assert words_of(flow) == ["two"]
 
 
 @pytest.mark.parametrize("how", ["minus", "next", "tuple"])
@@ -73,14 +73,14 @@ def test_action_leads_on_however_it_is_wired(how: str) -> None:
     else:
         one >> ("left", two)
         one >> ("right", other)
-    assert said(Graph(one)) == ["one", "two"]
+    assert words_of(Graph(one)) == ["one", "two"]
 
 
 def test_tuple_stands_at_the_end_of_a_line_too() -> None:
     """a >> b >> ("action", c) leads from b to c."""
     one, two, three = Say("one"), Say("two", "on"), Say("three")
     one >> two >> ("on", three)
-    assert said(Graph(start=one)) == ["one", "two", "three"]
+    assert words_of(Graph(start=one)) == ["one", "two", "three"]
 
 
 def test_line_can_be_asked_as_its_last_node() -> None:
@@ -101,10 +101,10 @@ def test_successor_is_replaced_with_a_warning() -> None:
     with pytest.warns(UserWarning, match="already had a successor for 'default'") as warned:
         one >> three
     assert warned[0].filename == __file__
-    assert said(Flow(start=one)) == ["one", "three"]
+    assert words_of(Flow(start=one)) == ["one", "three"]
     with pytest.warns(UserWarning, match="replaced"):
         one.next(two)
-    assert said(Flow(start=one)) == ["one", "two"]
+    assert words_of(Flow(start=one)) == ["one", "two"]
 
 
 def test_what_cannot_be_wired_forgets_nothing() -> None:
@@ -113,7 +113,7 @@ def test_what_cannot_be_wired_forgets_nothing() -> None:
     one >> two
     with pytest.raises(TypeError, match="cannot wire"):
         one >> 3
-    assert said(Flow(start=one)) == ["one", "two"]
+    assert words_of(Flow(start=one)) == ["one", "two"]
 
 
 @pytest.mark.parametrize("action", ["rihgt", None])
@@ -123,7 +123,7 @@ def test_action_that_leads_nowhere_ends_the_flow_with_a_warning(action: str | No
     one - "right" >> Say("two")
     shared: dict[str, Any] = {}
     with pytest.warns(
-        UserWarning, match=r"^Flow ends: '\w+' not found in \['right'\]. It is what 'Say'"
+        UserWarning, match=r"^Flow ends: '\w+' not found in \['right'\]. It was returned by 'Say'"
     ):
         assert Flow(start=one).run(shared) == action
     assert shared["said"] == ["one"]
@@ -140,7 +140,7 @@ def test_empty_action_is_the_default_one() -> None:
     """The ancestors take any false value for "default"."""
     one = Say("one", "")
     one >> Say("two")
-    assert said(Flow(start=one)) == ["one", "two"]
+    assert words_of(Flow(start=one)) == ["one", "two"]
 
 
 @pytest.mark.parametrize("result", [[], 0, "", False, {}, [1], 5])
@@ -163,7 +163,7 @@ def test_exception_does_not_follow_the_action_named_error() -> None:
     returns - "error" >> handler
     with pytest.raises(KeyError, match="broken"):
         Flow(start=breaks).run({})
-    assert said(Flow(start=returns)) == ["one", "handler"]
+    assert words_of(Flow(start=returns)) == ["one", "handler"]
 
 
 def test_loop_runs_until_the_node_says_so() -> None:
@@ -177,7 +177,7 @@ def test_loop_runs_until_the_node_says_so() -> None:
     count = Count()
     count - "again" >> count
     count - "done" >> Say("done")
-    assert said(Flow(start=count), count=0) == ["done"]
+    assert words_of(Flow(start=count), count=0) == ["done"]
 
 
 def test_inner_flow_routes_the_outer_one() -> None:
@@ -195,7 +195,7 @@ def test_inner_flow_routes_the_outer_one() -> None:
     inner = Inner(start=Say("inside", "last"))
     inner - "left" >> Say("left")
     inner - "right" >> Say("right")
-    assert said(Flow(start=inner)) == ["begins", "inside", "prepared, last", "left"]
+    assert words_of(Flow(start=inner)) == ["begins", "inside", "prepared, last", "left"]
 
 
 # --- params --------------------------------------------------------------------------------
@@ -301,7 +301,7 @@ def test_batch_flows_nest() -> None:
 
 def test_batch_flow_without_params_runs_no_round() -> None:
     """prep that returns None means none."""
-    assert said(BatchFlow(start=Say("one"))) == []
+    assert words_of(BatchFlow(start=Say("one"))) == []
 
 
 # --- asynchronous flows --------------------------------------------------------------------
@@ -337,7 +337,7 @@ async def test_async_flow_takes_both_kinds_of_nodes() -> None:
 
 
 class Meet(AsyncNode):
-    """Waits until as many are here as are to come; each keeps what it has set on itself."""
+    """Waits until a number of them are here; each keeps what it has set on itself."""
 
     async def prep_async(self, shared: Any) -> Any:
         self.number = self.params["n"]
@@ -375,8 +375,8 @@ async def test_parallel_rounds_all_run_at_once() -> None:
 
 
 @pytest.mark.anyio
-async def test_conflicts_of_rounds_are_told_where_it_is_asked_for() -> None:
-    """The ancestors say nothing of rounds that write the same key."""
+async def test_conflicts_of_rounds_are_reported_on_request() -> None:
+    """The original libraries ignore rounds that write the same key."""
 
     class Rounds(AsyncParallelBatchFlow):
         async def prep_async(self, shared: Any) -> list[dict[str, int]]:
@@ -394,7 +394,7 @@ async def test_conflicts_of_rounds_are_told_where_it_is_asked_for() -> None:
 
 @pytest.mark.anyio
 async def test_drained_flow_ends_without_a_warning() -> None:
-    """What has not begun does not begin, and that is no unknown action."""
+    """What has not begun does not begin, which is not an unknown action."""
     begun = asyncio.Event()
 
     class First(AsyncNode):
@@ -477,7 +477,7 @@ def test_core_graph_runs_nodes_and_flows_of_the_ancestors() -> None:
     breaks = Breaks()
     breaks - "error" >> Handle()
     graph = kaygraph.Graph(Say("one") >> Flow(start=Say("inner")) >> breaks)
-    assert said(graph) == ["one", "inner", "KeyError('broken')"]
+    assert words_of(graph) == ["one", "inner", "KeyError('broken')"]
     lost = Say("lost", "nowhere")
     lost >> Say("next")
     with pytest.raises(kaygraph.UnknownActionError):
@@ -499,14 +499,14 @@ def test_core_nodes_run_in_a_flow() -> None:
 def test_list_fans_out_and_joins() -> None:
     """New wiring works on old nodes."""
     join = Say("join")
-    words = said(kaygraph.Graph(Say("fork") >> [Say("a"), Say("b")] >> join))
+    words = words_of(kaygraph.Graph(Say("fork") >> [Say("a"), Say("b")] >> join))
     assert words[0] == "fork"
     assert sorted(words[1:3]) == ["a", "b"]
     assert words[3:] == ["join"]
 
 
 def test_events_name_the_nodes_and_their_copies_alike() -> None:
-    """Two nodes of one class are told apart, within an inner flow too."""
+    """Two nodes of one class are distinct, even in an inner flow."""
     inner = Flow(start=Say("a") >> Say("b"), node_id="inner")
     events: list[Any] = []
     Flow(start=inner).run({}, observers=[events.append])
@@ -515,7 +515,7 @@ def test_events_name_the_nodes_and_their_copies_alike() -> None:
 
 
 def test_overriding_the_engine_is_refused() -> None:
-    """What would not be called is said when the class is made."""
+    """A hook that would not be called is an error when the class is defined."""
     with pytest.raises(kaygraph.NodeDefinitionError, match=r"defines get_next_node\(\)"):
 
         class Router(Flow):

@@ -66,7 +66,7 @@ def test_hooks_are_called_in_order() -> None:
 @pytest.mark.parametrize("hook", HOOKS)
 @pytest.mark.parametrize("suppress", [False, True])
 def test_on_error_sees_every_failure_and_may_suppress_it(hook: str, suppress: bool) -> None:
-    """True lets the graph go on along "default"; anything else raises."""
+    """True lets the graph continue along "default"; anything else raises."""
 
     class After(Node):
         def post(self, shared: Any, prep_res: Any, exec_res: Any) -> None:
@@ -200,7 +200,7 @@ class Model(Node):
 
 
 def test_config_of_a_graph_reaches_its_nodes() -> None:
-    """A node's own stands above it, an inner graph's above the outer one's."""
+    """A node's own takes precedence, then an inner graph's, then the outer one's."""
     first = Model()
     inner = Graph(Model(), config=Config(model="inner"))
     first >> Model(config=Config(model="own")) >> Graph(Model()) >> inner
@@ -240,7 +240,7 @@ class Checked(ValidatedNode):
 
 
 def test_checked_values_go_on() -> None:
-    """What a check returns goes on; True lets the value itself go on."""
+    """The value of a check is used; True keeps the value itself."""
     shared = {"text": "  word "}
     assert Graph(Checked()).run(shared) == "WORD"
     assert shared["after"] == "WORD"

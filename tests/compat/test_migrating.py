@@ -12,7 +12,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "migrating.md").read_text(encoding=
 
 @pytest.mark.parametrize("name", compat.__all__)
 def test_every_name_has_its_row(name: str) -> None:
-    """Whoever comes with a class finds what stands for it in new code."""
+    """For every old class there is the new code that replaces it."""
     names = PAGE[PAGE.index("## The names") : PAGE.index("## What is kept")]
     assert re.search(rf"^\|.*`{name}`.*\|.*\|$", names, re.MULTILINE)
     assert getattr(compat, name)

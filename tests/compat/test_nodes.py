@@ -27,7 +27,7 @@ from tests.children import python
 
 
 def test_kaygraph_does_not_load_the_compatible_names() -> None:
-    """They cost nobody anything who does not ask for them."""
+    """They cost nothing unless they are used."""
     code = "import sys, kaygraph; sys.exit('kaygraph.compat' in sys.modules)"
     assert python("-c", code).returncode == 0
 
@@ -141,7 +141,7 @@ def test_nothing_tried_is_no_attempt_below_zero() -> None:
 
 
 def test_node_id_may_come_first() -> None:
-    """KayGraph's Node("name"), and node_id= and config= beside the rest."""
+    """KayGraph's Node("name"), and node_id= and config= with the rest."""
     assert Node("first").node_id == Node("first").name == "first"
     node = Node(3, 0.5, node_id="third")
     assert (node.max_retries, node.wait, node.node_id) == (3, 0.5, "third")
@@ -264,7 +264,7 @@ class Items(BatchNode):
     ],
 )
 def test_batch_node_takes_any_iterable_and_none(items: Any, results: list[Any]) -> None:
-    """None is no items."""
+    """None means no items."""
     shared: dict[str, Any] = {"items": items}
     Items().run(shared)
     assert shared["results"] == results
@@ -282,7 +282,7 @@ async def _noted(self: Any, shared: Any, prep_res: Any, exec_res_list: Any) -> N
     shared["results"] = exec_res_list
 
 
-def test_helpers_beside_the_hooks_of_the_ancestors_are_no_slips() -> None:
+def test_helpers_next_to_the_old_hooks_are_not_mistakes() -> None:
     """`exec_async` is the exec of its class."""
 
     class Queries(AsyncNode):
@@ -425,7 +425,7 @@ async def test_group_that_an_item_raises_stays_one() -> None:
 
 @pytest.mark.anyio
 async def test_failures_beyond_what_is_tolerated_stay_together() -> None:
-    """Where on_error= is asked for, its own error tells of all of them."""
+    """With on_error=, the batch's own error contains all of them."""
 
     class Breaks(AsyncParallelBatchNode):
         async def prep_async(self, shared: Any) -> Any:
@@ -581,7 +581,7 @@ def test_every_node_and_flow_is_a_base_node() -> None:
 
 @pytest.mark.parametrize("name", ["run_item", "_configure", "_work", "exec_is_plain", "_run"])
 def test_names_of_the_engine_are_refused(name: str) -> None:
-    """What would be called in its place is said when the class is made, and not in a run."""
+    """A conflicting hook is an error when the class is defined, not in a run."""
     with pytest.raises(kaygraph.NodeDefinitionError, match=f"Own defines {name}.*: (re|over)"):
         type("Own", (Node,), {name: lambda self, prompt: prompt})
     assert type("Own", (Node,), {"_ask": lambda self, prompt: prompt})()._ask("hi") == "hi"

@@ -1,4 +1,4 @@
-"""What programs for PocketFlow and KayGraph do with nodes beside running them."""
+"""What programs for PocketFlow and KayGraph do with nodes other than running them."""
 
 import asyncio
 import warnings
@@ -240,7 +240,7 @@ def test_hooks_get_the_store_that_a_run_was_given(given: Any) -> None:
 
 
 def test_flows_nest_as_deep_as_a_program_likes() -> None:
-    """A limit of recursion is none of a flow."""
+    """A recursion limit is not a limit of a flow."""
     flow: Any = Say()
     for _ in range(500):
         flow = Flow(flow)

@@ -86,12 +86,12 @@ def test_every_file_is_accounted_for_once_and_a_bad_one_leaves_its_chunk(folder:
 
 
 def test_file_that_cannot_be_read_is_an_error_of_that_file(tmp_path: Path) -> None:
-    """A file that is gone when its turn comes is told of like one that does not parse."""
+    """A file that has vanished is reported like one that does not parse."""
     assert measure(tmp_path / "gone.py")["error"].startswith("FileNotFoundError")
 
 
 def test_totals_are_the_sums_of_the_rows(folder: Path) -> None:
-    """What is shown adds up to what the rows say."""
+    """The figures shown add up to those of the rows."""
     shared, report = run(WORKFLOW, Options(paths=str(folder)))
     rows = [row for row in WORKFLOW.rows(shared) if "error" not in row]
     for name in ("bytes", "lines", "functions", "classes"):
@@ -105,7 +105,7 @@ def test_totals_are_the_sums_of_the_rows(folder: Path) -> None:
 
 @pytest.mark.proofs
 def test_warnings_of_parsed_files_do_not_reach_the_screen(tmp_path: Path) -> None:
-    """Doubtful code in a file is no business of whoever runs the example, in a thread or not."""
+    """Warnings about code in a file are not shown to the user, in a thread or not."""
     (tmp_path / "doubtful.py").write_bytes(b"x = '\\d'\nprint(1 is 1, ()())\n")
     script = (
         "from examples.batch import WORKFLOW; from examples.workflow import Options\n"
@@ -167,13 +167,13 @@ def test_a_cluster_finds_the_same(folder: Path) -> None:
     assert "Dask: " in "\n".join(shown(shared, report))
 
 
-def test_a_busy_machine_is_told(folder: Path) -> None:
+def test_a_busy_machine_is_reported(folder: Path) -> None:
     """Where a worker had no processor for a third of its time, the comparison says little."""
     shared, report = run(WORKFLOW, Options(paths=str(folder), run_in="process"))
     one = report.nodes["One"]
-    for cpu_s, told in ((one.wall_s, False), (one.wall_s / 2, True)):
+    for cpu_s, was_busy in ((one.wall_s, False), (one.wall_s / 2, True)):
         one.cpu_s = cpu_s
-        assert ("The machine was busy" in "\n".join(shown(shared, report))) == told
+        assert ("The machine was busy" in "\n".join(shown(shared, report))) == was_busy
 
 
 @pytest.mark.proofs
@@ -241,7 +241,7 @@ def test_standard_library_is_found_whole_and_alone() -> None:
 def test_paths_may_be_a_directory_a_file_or_a_glob(
     folder: Path, named: Callable[[Path], Path], count: int
 ) -> None:
-    """A directory stands for its Python files; a file and a glob are what they say."""
+    """A directory means its Python files; a file and a glob mean themselves."""
     assert len(python_files(Options(paths=str(named(folder))))) == count
 
 
@@ -257,7 +257,7 @@ def test_paths_may_be_a_directory_a_file_or_a_glob(
 def test_options_that_cannot_be_followed_are_refused_in_one_line(
     options: Options, message: str
 ) -> None:
-    """What is wrong is said before anything runs."""
+    """The error comes before anything runs."""
     with pytest.raises(ValueError, match=message) as refused:
         WORKFLOW.prepare(options)
     assert "\n" not in str(refused.value)

@@ -35,7 +35,7 @@ def bundled() -> tuple[Shared, RunReport]:
     return run(WORKFLOW, Options())
 
 
-def test_sample_tells_what_a_customer_list_would(bundled: tuple[Shared, RunReport]) -> None:
+def test_sample_has_what_a_customer_list_would_have(bundled: tuple[Shared, RunReport]) -> None:
     """The first forty people, reduced to five fields: the rest is for the sources to tell."""
     records = bundled[0]["records"]
     assert [record["email"] for record in records] == [person["email"] for person in PEOPLE[:40]]
@@ -65,13 +65,13 @@ def test_sample_has_a_reason_for_everything_missing(bundled: tuple[Shared, RunRe
         assert not row["found"].keys() & row["missing"].keys()
         person = BY_EMAIL[row["email"]]
         unknown = social_profile(person["handle"]) is None
-        assert row["missing"].get("social") == ("not known there" if unknown else None)
+        assert row["missing"].get("social") == ("unknown there" if unknown else None)
         if person["company"] == DOWN_DOMAIN:
             assert row["missing"]["company"].startswith("companies answered 503")
 
 
 def test_report_accounts_for_every_question(bundled: tuple[Shared, RunReport]) -> None:
-    """Forty questions to each source; those that failed are those that a reason stands for."""
+    """Forty questions to each source; the failed ones are those with a reason."""
     shared, report = bundled
     missing = Counter(source for person in shared["people"] for source in person.missing)
     for source in SOURCES:
@@ -95,7 +95,7 @@ def test_show_names_what_is_missing_and_why(bundled: tuple[Shared, RunReport]) -
     assert all(
         person.record["email"].split("@")[0][:10] in paper.text for person in shared["people"]
     )
-    assert "social: not known there" in paper.text
+    assert "social: unknown there" in paper.text
     assert "company: companies answered 503" in paper.text
 
 
@@ -118,14 +118,14 @@ NO_OBJECT = "the record is not an object: there is nobody to ask about"
     ],
 )
 async def test_record_without_an_address_has_one_clear_reason(record: Any, reason: str) -> None:
-    """Nobody is asked, the others are enriched, and each such record keeps its place."""
+    """No source is asked, the others are enriched, and each such record keeps its place."""
     async with Services() as services:
         rows = await enrich([record, record, RECORD], services.url)
         assert services.requests["people"] == 1
     assert [row["email"] for row in rows] == [None, None, RECORD["email"]]
     for index, row in enumerate(rows):
-        (told,) = row.pop("records")
-        assert told == {"id": RECORD.get("id") if index == 2 else None, "index": index}
+        (where,) = row.pop("records")
+        assert where == {"id": RECORD.get("id") if index == 2 else None, "index": index}
     assert rows[0] == rows[1]
     assert rows[0] == {
         "email": None,
@@ -163,14 +163,14 @@ async def test_strange_values_are_asked_and_shown_without_harm() -> None:
     shared = WORKFLOW.prepare(options)
     await WORKFLOW.build(options).run_async(shared)
     rows = list(WORKFLOW.rows(shared))
-    assert rows[0]["missing"] == dict.fromkeys(SOURCES, "not known there")
+    assert rows[0]["missing"] == dict.fromkeys(SOURCES, "unknown there")
     assert rows[1]["missing"]["location"] == "no city is known"
     WORKFLOW.show(shared, RunReport(), paper := Paper())
     assert "\x1b" not in paper.text
 
 
 async def test_no_records_give_no_people() -> None:
-    """An empty list is no mistake."""
+    """An empty list is not a mistake."""
     assert await enrich([]) == []
     WORKFLOW.show({"people": []}, RunReport(), paper := Paper())
     assert paper.text.startswith("0 people")
@@ -207,7 +207,7 @@ def test_evidence_weighs_agreement_and_contradiction(
 
 
 async def test_confidence_is_the_sum_of_its_reasons() -> None:
-    """What is printed beside a person can be added up by hand."""
+    """The points printed next to a person can be added up by hand."""
     rows = await enrich([ANNA, RECORD, {"email": RECORD["email"], "name": "Somebody Else"}])
     assert len(rows) == 2
     for row in rows:

@@ -1,4 +1,4 @@
-"""How the enrichment example asks its four sources, and what becomes of one that fails."""
+"""How the enrichment example calls its four sources, and what happens when one fails."""
 
 import asyncio
 from collections import Counter
@@ -66,7 +66,7 @@ async def test_source_that_failed_is_not_asked_in_the_second_round() -> None:
     async with answering(ASKED, know_no_place) as url:
         (row,) = await enrich([{"email": "anna@inc.example", "city": "Atlantis"}], url)
     assert asked == {"people": 1, "places": 1, "social": 1, "companies": 1}
-    assert row["missing"] == {"location": "not known there"}
+    assert row["missing"] == {"location": "unknown there"}
 
 
 async def test_profile_that_is_not_there_leaves_reasons() -> None:
@@ -74,7 +74,7 @@ async def test_profile_that_is_not_there_leaves_reasons() -> None:
     (row,) = await enrich([{"email": "nobody@example.com"}])
     assert row["found"] == {}
     assert row["missing"] == {
-        "profile": "not known there",
+        "profile": "unknown there",
         "location": "no city is known",
         "social": "no handle is known",
         "company": "no company is known",
@@ -83,7 +83,7 @@ async def test_profile_that_is_not_there_leaves_reasons() -> None:
 
 
 async def test_retry_after_is_honoured() -> None:
-    """Whoever is told to come back in 0.2 s does so, and not before."""
+    """A client asked to come back in 0.2 s does so, and not before."""
     asked: list[float] = []
 
     async def refuse_once(request: web.Request) -> web.Response:
@@ -151,7 +151,7 @@ async def test_silent_source_leaves_a_partial_result(monkeypatch: pytest.MonkeyP
 
 
 async def test_source_that_answers_nonsense_leaves_a_reason() -> None:
-    """Text that is no JSON, and JSON that is no object, are answers that cannot be used."""
+    """Text that is not JSON, and JSON that is not an object, are invalid answers."""
 
     async def babble(request: web.Request) -> web.Response:
         match request.match_info["source"]:
@@ -167,7 +167,7 @@ async def test_source_that_answers_nonsense_leaves_a_reason() -> None:
         (row,) = await enrich([ANNA], url)
     assert row["found"].keys() == {"profile"}
     assert {why.split(" with ")[1].split(" (")[0] for why in row["missing"].values()} == {
-        "something that is no JSON object"
+        "something that is not a JSON object"
     }
 
 

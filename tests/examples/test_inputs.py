@@ -61,17 +61,17 @@ def test_records_are_read_from_every_form(text: str, suffix: str, records: list[
         ('{"a": 1,\n"b": }', "", "x, line 2, column 6: malformed JSON"),
         ('[{"a": 1}', ".json", "malformed JSON"),
         ('{"a": NaN}', "", "NaN is not JSON"),
-        ('{"a": 1, "a": 2}', "", "'a' stands twice"),
+        ('{"a": 1, "a": 2}', "", "'a' occurs twice"),
         ("[" * 100_000, "", "nested too deeply"),
         ("7", ".json", "single value"),
         ("a,b\n1,2,3\n", ".csv", "x, line 2: 3 fields where the header has 2"),
         ('a,b\n1,"2\n', ".csv", "is a quote left open?"),
-        ("a,a\n1,2\n", ".csv", "line 1: each column needs a name of its own"),
-        ("a,\n1,2\n", ".csv", "line 1: each column needs a name of its own"),
-        ("", ".jsonl", "holds no records"),
-        ("", ".json", "holds no records"),
-        ("a,b\n", ".csv", "holds no records"),
-        ("[]", "", "holds no records"),
+        ("a,a\n1,2\n", ".csv", "line 1: each column needs its own name"),
+        ("a,\n1,2\n", ".csv", "line 1: each column needs its own name"),
+        ("", ".jsonl", "contains no records"),
+        ("", ".json", "contains no records"),
+        ("a,b\n", ".csv", "contains no records"),
+        ("[]", "", "contains no records"),
         ("hello there", "", "neither JSON, JSON lines nor CSV"),
     ],
 )
@@ -123,7 +123,7 @@ def test_records_know_where_they_stood(tmp_path: Path) -> None:
 
 @given(st.lists(JSON_VALUES, min_size=1, max_size=5))
 def test_json_lines_lose_nothing(values: list[Any]) -> None:
-    """Whatever JSON can say comes back from JSON lines, in order."""
+    """Any JSON value survives JSON lines, in order."""
     text = "\n".join(json.dumps(value, ensure_ascii=False) for value in values)
     assert parse_records(text, "x", ".jsonl") == values
 
@@ -137,14 +137,14 @@ def test_a_glob_gives_the_records_of_all_its_files(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_refused_with_the_nearest_name(tmp_path: Path) -> None:
-    """A misspelt file name is answered with the name of the file beside it."""
+    """A misspelt file name gets a suggestion from the same folder."""
     (tmp_path / "people.json").write_text("[]")
     with pytest.raises(InputError, match=r"Did you mean '.*people\.json'"):
         read_records(str(tmp_path / "poeple.json"))
 
 
 def test_a_directory_is_refused(tmp_path: Path) -> None:
-    """A directory is no file of records."""
+    """A directory is not a file of records."""
     with pytest.raises(InputError, match="is a directory"):
         read_records(str(tmp_path))
 
@@ -162,7 +162,7 @@ def test_a_byte_order_mark_is_left_out() -> None:
 
 
 def test_piped_text_is_read_to_its_end() -> None:
-    """What stands in a pipe is returned; an empty one gives nothing."""
+    """The content of a pipe is returned; an empty one gives nothing."""
     reading, writing = os.pipe()
     os.write(writing, b"a b")
     os.close(writing)
@@ -172,25 +172,25 @@ def test_piped_text_is_read_to_its_end() -> None:
 
 
 def test_null_device_is_no_piped_text() -> None:
-    """/dev/null stands for no input."""
+    """/dev/null means no input."""
     with open(os.devnull, "rb") as null:
         assert piped_text(null, pytest.fail) == ""
 
 
-def test_silent_pipe_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silent_pipe_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     """When nothing comes, a person learns what is waited for."""
     monkeypatch.setattr("examples.inputs.PATIENCE_S", 0)
     reading, writing = os.pipe()
-    told: list[str] = []
+    lines: list[str] = []
 
     def tell(line: str) -> None:
-        told.append(line)
+        lines.append(line)
         os.write(writing, b"late")
         os.close(writing)
 
     with os.fdopen(reading, "rb") as pipe:
         assert piped_text(pipe, tell) == "late"
-    assert "waiting" in told[0]
+    assert "waiting" in lines[0]
 
 
 def test_a_named_pipe_is_read_to_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,12 +216,12 @@ def test_a_named_pipe_is_read_to_its_end(tmp_path: Path, monkeypatch: pytest.Mon
 def test_a_named_pipe_without_a_writer_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """After a while, in which a person is told what is waited for."""
+    """After a while, during which a person sees what it waits for."""
     monkeypatch.setattr("examples.inputs.PATIENCE_S", 0.01)
     monkeypatch.setattr("examples.inputs.NOBODY_S", 0.05)
     path = tmp_path / "pipe.jsonl"
     os.mkfifo(path)
-    with pytest.raises(InputError, match="nobody writes to"):
+    with pytest.raises(InputError, match="nothing writes to"):
         read_records(str(path))
     assert capsys.readouterr().err == f"waiting for data from {path}\n"
 
@@ -276,7 +276,7 @@ def test_addresses_of_the_web_are_refused() -> None:
 
 
 def test_quoted_words_are_text() -> None:
-    """Quotes hold text; an apostrophe opens none."""
+    """Quotes enclose text; an apostrophe does not open one."""
     found = find_data("don't count 'the cat' in the users' list")
     assert found.text == "the cat"
     assert found.rest == "don't count in the users' list"

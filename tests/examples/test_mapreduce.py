@@ -75,7 +75,7 @@ def test_identifiers_are_those_of_the_tokenizer(name: str) -> None:
 
 
 def test_comments_strings_and_keywords_hold_no_identifiers(tmp_path: Path) -> None:
-    """Only names that are used count; a file with bytes that are no UTF-8 is read all the same."""
+    """Only used names count; a file with bytes that are not UTF-8 is read nevertheless."""
     path = tmp_path / "tricky.py"
     path.write_bytes(
         b"# comment\nname = 'text' + rb'raw' + \"it's\" + f'''three\nlines'''\n"
@@ -192,7 +192,7 @@ def test_failure_of_an_own_function_names_the_item(own_module: str) -> None:
         ("own_functions:", "does not name a function"),
         ("no_such_module:f", "cannot import 'no_such_module'"),
         ("own_functions:length", "'own_functions' has no 'length'"),
-        ("own_functions:NUMBER", "is no function but of type int"),
+        ("own_functions:NUMBER", "is not a function but of type int"),
         ("own_functions:lengths()", "has no 'lengths"),
         ("__import__('os'):system", "cannot import"),
     ],

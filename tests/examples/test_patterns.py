@@ -34,7 +34,7 @@ def drawn() -> dict[str, str]:
 
 
 def test_every_module_is_a_pattern_and_has_its_name() -> None:
-    """What stands in the folder is listed, and the other way round."""
+    """What is in the folder is listed, and the other way round."""
     modules = {path.stem for path in FOLDER.glob("*.py")}
     assert modules - {"__init__", "world"} == set(PATTERNS)
 
@@ -55,7 +55,7 @@ def test_the_drawing_is_that_of_the_graph(name: str, drawn: dict[str, str]) -> N
 
 @pytest.mark.parametrize("name", PATTERNS)
 def test_a_title_is_one_sentence(name: str) -> None:
-    """It fits a line of a terminal beside the name."""
+    """It fits a line of a terminal next to the name."""
     title = load(name).__doc__.partition("\n")[0]
     assert title.endswith(".")
     assert len(title) < 90
@@ -63,7 +63,7 @@ def test_a_title_is_one_sentence(name: str) -> None:
 
 @pytest.mark.proofs
 def test_all_of_them_run_one_after_another_in_one_world() -> None:
-    """Each has something to say, in the order of the list, and leaves no task behind."""
+    """Each prints something, in the order of the list, and leaves no task behind."""
     shared = WORKFLOW.prepare(Options())
 
     async def play() -> None:
@@ -106,14 +106,14 @@ def test_a_signal_ends_them_and_leaves_nothing(number: int, tmp_path: Path) -> N
             assert run.poll() is None
             time.sleep(0.01)
         run.send_signal(number)
-        told = run.communicate()[1].splitlines()
+        lines = run.communicate()[1].splitlines()
     assert run.returncode == 128 + number
-    assert told[-1].startswith("patterns interrupted after")
+    assert lines[-1].startswith("patterns interrupted after")
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (("--workers", "3"), "--workers goes with validation, enrichment, batch, mapreduce"),
         (("--limit", "3"), "--limit goes with batch, mapreduce and pipeline, not with patterns"),
@@ -121,11 +121,11 @@ def test_a_signal_ends_them_and_leaves_nothing(number: int, tmp_path: Path) -> N
     ],
 )
 def test_what_is_for_the_five_examples_is_refused(
-    arguments: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str]
+    arguments: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """One line says so, and nothing runs."""
     assert main(["--example", "patterns", *arguments]) == 2
     out, err = capsys.readouterr()
-    assert err.startswith(f"error: {told}")
+    assert err.startswith(f"error: {message}")
     assert err.count("\n") == 1
     assert out == ""

@@ -144,7 +144,7 @@ async def test_chunks_are_worked_on_once_and_joined_in_order(
 async def test_a_slow_chunk_holds_up_no_other(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first chunk comes to its end after all the others, which the free workers have pulled."""
+    """The first chunk ends after all the others, which the free workers have pulled."""
     rules, others, last = record_checks.rules, set[int](), threading.Event()
 
     def watched(record: Any) -> Any:
@@ -170,8 +170,8 @@ async def test_every_service_reports_exactly_once(world: World) -> None:
     await error_isolation.build(world).run_async(shared, observers=[events.append])
     reports = shared["reports"]
     assert list(reports) == ["reliable", "flaky", "slow"]
-    said = {name: (report.status, report.attempts) for name, report in reports.items()}
-    assert said == {"reliable": ("success", 1), "flaky": ("success", 3), "slow": ("fallback", 3)}
+    found = {name: (report.status, report.attempts) for name, report in reports.items()}
+    assert found == {"reliable": ("success", 1), "flaky": ("success", 3), "slow": ("fallback", 3)}
     assert [reports[name].value["data"] for name in reports] == [
         {"service": "reliable", "calls": 1},
         {"service": "flaky", "calls": 3},
@@ -184,7 +184,7 @@ async def test_every_service_reports_exactly_once(world: World) -> None:
 
 
 async def test_every_service_reports_when_there_is_none() -> None:
-    """Nobody listens any more: all three fall back, and say why."""
+    """Nothing is listening: all three fall back, with the reason."""
     async with World() as gone:
         graph = error_isolation.build(gone)
     shared: dict[str, Any] = {}
@@ -196,7 +196,7 @@ async def test_every_service_reports_when_there_is_none() -> None:
 
 
 async def test_words_are_counted_as_often_as_they_stand(world: World) -> None:
-    """One loop over the files comes to the same counts."""
+    """A loop over the files gives the same counts."""
     shared: dict[str, Any] = {}
     await map_reduce.build(world).run_async(shared)
     counts: Counter[str] = Counter()
@@ -207,7 +207,7 @@ async def test_words_are_counted_as_often_as_they_stand(world: World) -> None:
 
 
 async def test_rows_of_three_databases_are_joined(world: World) -> None:
-    """Each customer once, also the one who is in no other; what is nobody's is left out."""
+    """Each customer once, including one without entries; unknown customers are left out."""
     await multi_source.run(world)
     shared: dict[str, Any] = {}
     await multi_source.build(world).run_async(shared)
@@ -225,7 +225,7 @@ async def test_rows_of_three_databases_are_joined(world: World) -> None:
 async def test_each_planted_fault_is_found_by_its_check(
     world: World, faults: dict[int, str]
 ) -> None:
-    """A record takes the way "invalid" when it has a fault, and the check that finds it is told."""
+    """A record with a fault takes the way "invalid", and the check that finds it is named."""
     graph = parallel_validation.build(world)
     records = [r for r in read("records.jsonl") if r["id"] in faults or r["id"] <= 30]
     runs: list[dict[str, Any]] = [{"order": record} for record in records]
@@ -290,7 +290,7 @@ async def test_files_are_added_up_and_the_broken_row_is_named(world: World) -> N
 
 
 async def test_only_the_slow_service_runs_out_of_time(world: World) -> None:
-    """Its outcome stands in its place, between two answers."""
+    """Its outcome is in its place, between two answers."""
     shared: dict[str, Any] = {"services": ["reliable", "slow", "reliable"]}
     await timeouts.build(world).run_async(shared)
     first, slow, last = shared["answers"]
@@ -344,7 +344,7 @@ async def test_what_goes_beyond_a_limit_fails_alone(world: World) -> None:
 async def test_limits_that_were_not_seen_to_hold_fail_the_pattern(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It promises a digest, a killed process, and so on; another order is none of that."""
+    """The expected results, in order; any other order fails."""
     monkeypatch.setattr(resource_limits.Digest, "run_in", "thread")
     monkeypatch.setattr(resource_limits.Digest, "exec", lambda self, size: "digest")
     with pytest.raises(RuntimeError, match="not seen to hold"):
@@ -379,8 +379,8 @@ async def test_nothing_is_published_before_it_is_checked(world: World) -> None:
     assert (shared["words"], shared["published"].read_text()) == (3, "three short words")
 
 
-async def test_a_race_loses_a_write_is_found_and_is_mended(world: World) -> None:
-    """Raced, one of the two sums is missing; mended, neither is."""
+async def test_a_race_loses_a_write_is_found_and_is_fixed(world: World) -> None:
+    """Raced, one of the two sums is missing; fixed, neither is."""
     entries: dict[str, Any] = {"balance": 100, "orders": [30, 20], "refunds": [-10]}
     await independence.racing("ignore").run_async(raced := dict(entries))
     assert raced["balance"] in (100 + 50, 100 - 10)
@@ -400,8 +400,8 @@ async def test_a_batch_that_is_killed_twice_is_called_for_few_items_again(world:
 
 async def test_a_killed_run_is_answered_and_publishes_once(world: World) -> None:
     """Nothing is drafted twice, and the two requests of the publisher have one key."""
-    said = list(await approval.run(world))
-    assert said[0].endswith("answered from outside: True")
+    lines = list(await approval.run(world))
+    assert lines[0].endswith("answered from outside: True")
     assert world.calls["/reliable"] == 1
     assert world.calls["/hook"] == 2
     assert world.received["hook"] == [approval.LETTER["json"]]

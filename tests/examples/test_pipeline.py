@@ -99,7 +99,7 @@ async def test_limit_ends_the_endless_source(services: Services, temporary: Path
 async def test_a_stream_may_be_longer_than_an_answer(
     services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What bounds an answer in time and size bounds no stream, which has no end."""
+    """Limits on an answer's time and size do not apply to the endless stream."""
     monkeypatch.setattr(ServiceNode, "total_timeout", 0.25)
     monkeypatch.setattr(ServiceNode, "max_bytes", 4096)
     shared, report = await run(Options(services=services.url, limit=200))
@@ -154,7 +154,7 @@ async def test_every_record_is_counted_once_at_every_stage(services: Services) -
         assert 0 < times <= stage.stage_workers * report.wall_s
 
 
-async def test_buffers_bound_what_is_under_way(services: Services) -> None:
+async def test_buffers_bound_what_is_in_flight(services: Services) -> None:
     """However long the source, no more records are between two stages than there is room for."""
     ended: Counter[str] = Counter()
     most = 0
@@ -191,7 +191,7 @@ async def test_slow_stage_is_the_bottleneck_and_holds_up_those_before_it(
     assert f"{enrich.busy_s / whole:.0%}" in line
 
 
-async def test_workers_set_how_many_requests_are_under_way(services: Services) -> None:
+async def test_workers_set_how_many_requests_are_in_flight(services: Services) -> None:
     """More workers for Enrich mean more requests at once, and no other stage has more."""
     _, report = await run(Options(services=services.url, limit=60, workers=6))
     assert [stage.stage_workers for stage in stages_of(report)] == [1, 4, 3, 6, 16]
@@ -287,7 +287,7 @@ async def failing() -> AsyncIterator[str]:
 
 
 async def test_record_that_cannot_be_enriched_is_counted_and_not_stored(failing: str) -> None:
-    """Four attempts, then the record counts as failed; the others go on. A finite source ends."""
+    """After four attempts the record has failed; the others continue. A finite source ends."""
     shared, report = await run(Options(services=failing))
     assert [row["email"] for row in shared["stored"]] == ["good@example.com", "fine@example.com"]
     *_, enrich, store = stages_of(report)
@@ -298,7 +298,7 @@ async def test_record_that_cannot_be_enriched_is_counted_and_not_stored(failing:
 
 
 async def test_service_without_records_fails_the_run(failing: str, temporary: Path) -> None:
-    """Where there is no stream, the error says what the service answered; nothing is left."""
+    """Without a stream, the error has the service's answer; nothing is left."""
     with pytest.raises(HTTPError, match="records answered 404"):
         await run(Options(services=f"{failing}nothing"))
     assert os.listdir(temporary) == []
@@ -333,11 +333,11 @@ async def test_output_of_another_kind_is_left_to_others(
 
 
 def test_options_that_cannot_be_followed_are_refused_in_one_line(tmp_path: Path) -> None:
-    """What is wrong is said before anything runs, and a file of another kind is not touched."""
+    """The error comes before anything runs, and a file of another kind is not touched."""
     other = tmp_path / "letter.db"
     other.write_text("Dear reader, this is no database.")
     for options, message in (
-        (Options(output=other), "is no SQLite database"),
+        (Options(output=other), "is not a SQLite database"),
         (Options(output=tmp_path / "no" / "a.db"), "no directory"),
         (Options(limit=0), "at least 1, got 0"),
         (Options(workers=0), "at least 1, got 0"),

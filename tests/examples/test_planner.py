@@ -36,19 +36,19 @@ def plan(*names: str) -> Says:
 async def planned(
     monkeypatch: pytest.MonkeyPatch, text: str, *answers: Answer, key: str | None = None
 ) -> tuple[Any, list[str], ChatServer]:
-    """Understand a text by a model that answers so: what is understood, what was told."""
-    told: list[str] = []
+    """Understand a text with a model that gives an answer; return the request and messages."""
+    lines: list[str] = []
     async with ChatServer(*answers, key=key) as server:
         monkeypatch.setenv("KAYGRAPH_LLM_URL", server.url)
-        request = await asyncio.to_thread(understand, text, chooser(told.append))
-    return request, told, server
+        request = await asyncio.to_thread(understand, text, chooser(lines.append))
+    return request, lines, server
 
 
 def test_without_an_address_the_words_choose() -> None:
-    """Nothing is asked, nothing is told."""
-    told: list[str] = []
-    assert chooser(told.append) is by_words
-    assert told == []
+    """There is no request and no message."""
+    lines: list[str] = []
+    assert chooser(lines.append) is by_words
+    assert lines == []
 
 
 async def test_the_model_chooses_and_orders(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,9 +57,9 @@ async def test_the_model_chooses_and_orders(monkeypatch: pytest.MonkeyPatch) -> 
     text = "look these people up, then see whether all is in order, with 3 workers"
     with pytest.raises(NotUnderstoodError):
         understand(text)
-    request, told, server = await planned(monkeypatch, text, plan(E, V, E))
+    request, lines, server = await planned(monkeypatch, text, plan(E, V, E))
     assert (request.workflows, request.workers, request.notes) == ([E, V], 3, ["planned by tiny"])
-    assert told == []
+    assert lines == []
     (body,) = server.bodies
     assert body["model"] == "tiny"
     schema = body["response_format"]["json_schema"]["schema"]
@@ -80,14 +80,14 @@ async def test_the_model_sees_no_data(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_the_key_goes_to_the_server_and_nowhere_else(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A key that is refused, and repeated by the server, is not told."""
+    """A refused key, repeated by the server, is not shown."""
     monkeypatch.setenv("KAYGRAPH_LLM_KEY", KEY)
-    request, told, _ = await planned(monkeypatch, "validate", plan(E), key=KEY)
-    assert (request.workflows, told) == ([E], [])
-    request, told, server = await planned(monkeypatch, "validate", plan(E), key="another")
+    request, lines, _ = await planned(monkeypatch, "validate", plan(E), key=KEY)
+    assert (request.workflows, lines) == ([E], [])
+    request, lines, server = await planned(monkeypatch, "validate", plan(E), key="another")
     assert server.headers[0]["authorization"] == f"Bearer {KEY}"
     assert request.workflows == [V]
-    (line,) = told
+    (line,) = lines
     assert "Incorrect API key" in line
     assert KEY not in line
 
@@ -98,13 +98,13 @@ async def test_the_key_goes_to_the_server_and_nowhere_else(
         (Fails(404, "no such model"), "no such model"),
         (Fails(503, headers={"Retry-After": "0"}), "answered 503"),
         (Fails(429, headers={"Retry-After": "600"}), "answered 429"),
-        (Says("validation"), "no JSON"),
+        (Says("validation"), "not JSON"),
         (Says('{"workflows": ["validation", "format_disk"]}'), "'format_disk' is not one of"),
         (Says('{"workflows": "validation"}'), "is not of type 'array'"),
         (Says('{"workflows": [], "run": "rm"}'), "unexpected"),
         (plan(), "it chose no workflow"),
-        (Says(None, refusal="No."), "refuses"),
-        (Sends("<html>Not here</html>", "text/html"), "no chat completion"),
+        (Says(None, refusal="No."), "refused"),
+        (Sends("<html>Not here</html>", "text/html"), "not a chat completion"),
         (Waits(asyncio.Event()), "timeout=1"),
     ],
 )
@@ -113,10 +113,10 @@ async def test_when_the_model_fails_the_words_choose(
 ) -> None:
     """One line says why, and the rest is as without a model."""
     monkeypatch.setattr(planner, "TIMEOUT_S", 1.0)
-    request, told, _ = await planned(monkeypatch, "validate and enrich this", answer)
+    request, lines, _ = await planned(monkeypatch, "validate and enrich this", answer)
     assert request == understand("validate and enrich this")
-    (line,) = told
-    assert line.startswith("the model of KAYGRAPH_LLM_URL made no plan, so the words decide: ")
+    (line,) = lines
+    assert line.startswith("the model of KAYGRAPH_LLM_URL made no plan, so keywords decide: ")
     assert reason in line
     assert "\n" not in line
 
@@ -131,11 +131,11 @@ async def test_a_person_waits_for_one_answer_only(monkeypatch: pytest.MonkeyPatc
 async def test_a_key_of_a_file_may_end_with_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """As `$(cat key)` would not, but an environment file may."""
     monkeypatch.setenv("KAYGRAPH_LLM_KEY", f" {KEY}\n")
-    request, told, _ = await planned(monkeypatch, "validate", plan(E), key=KEY)
-    assert (request.workflows, told) == ([E], [])
+    request, lines, _ = await planned(monkeypatch, "validate", plan(E), key=KEY)
+    assert (request.workflows, lines) == ([E], [])
 
 
-async def test_what_is_no_http_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_is_no_http_is_reported_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever a stranger at that address says, it cannot write over the terminal."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -146,12 +146,12 @@ async def test_what_is_no_http_is_told_in_one_line(monkeypatch: pytest.MonkeyPat
     stranger = await asyncio.start_server(answer, "127.0.0.1", 0)
     port = stranger.sockets[0].getsockname()[1]
     monkeypatch.setenv("KAYGRAPH_LLM_URL", f"http://127.0.0.1:{port}/v1")
-    told: list[str] = []
-    request = await asyncio.to_thread(understand, "validate", chooser(told.append))
+    lines: list[str] = []
+    request = await asyncio.to_thread(understand, "validate", chooser(lines.append))
     stranger.close()
     await stranger.wait_closed()
     assert request.workflows == [V]
-    (line,) = told
+    (line,) = lines
     assert line.isprintable()
     assert line.startswith("the model of KAYGRAPH_LLM_URL made no plan")
 
@@ -161,10 +161,10 @@ async def test_what_is_no_http_is_told_in_one_line(monkeypatch: pytest.MonkeyPat
     [
         ("http://127.0.0.1:{port}/v1", "Connection refused"),
         ("localhost:8080", "must begin with http"),
-        ("http://me:hunter2@127.0.0.1/v1", "names a user"),
+        ("http://me:hunter2@127.0.0.1/v1", "contains a user"),
     ],
 )
-def test_an_address_without_a_model_is_told(
+def test_an_address_without_a_model_is_reported(
     monkeypatch: pytest.MonkeyPatch, url: str, reason: str
 ) -> None:
     """A server that is down, or no address at all, keeps nothing from running."""
@@ -172,16 +172,16 @@ def test_an_address_without_a_model_is_told(
         taken.bind(("127.0.0.1", 0))
         monkeypatch.setattr(planner, "TIMEOUT_S", 1.0)
         monkeypatch.setenv("KAYGRAPH_LLM_URL", url.format(port=taken.getsockname()[1]))
-        told: list[str] = []
-        assert understand("validate", chooser(told.append)).workflows == [V]
-    (line,) = told
+        lines: list[str] = []
+        assert understand("validate", chooser(lines.append)).workflows == [V]
+    (line,) = lines
     assert reason in line
     assert "hunter2" not in line
 
 
 async def test_what_neither_understands_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """A model that chooses nothing leaves the refusal to the words."""
-    with pytest.raises(NotUnderstoodError, match="cannot place 'sandwich'"):
+    with pytest.raises(NotUnderstoodError, match="do not understand 'sandwich'"):
         await planned(monkeypatch, "make me a sandwich", plan())
 
 

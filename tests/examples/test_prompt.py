@@ -36,7 +36,7 @@ V, E, B, M, P = NAMES
         ("enrich before the batch", [E, B]),
     ],
 )
-def test_words_choose_workflows_in_the_order_said(text: str, workflows: list[str]) -> None:
+def test_words_choose_workflows_in_their_order(text: str, workflows: list[str]) -> None:
     """Verbs, nouns and synonyms ask for workflows, each once, in the order of the words."""
     assert understand(text).workflows == workflows
 
@@ -60,7 +60,7 @@ def test_negations_rule_out_what_follows_them(text: str, workflows: list[str]) -
 
 
 def test_all_ruled_out_is_refused() -> None:
-    """Nothing is run in place of what was ruled out."""
+    """Nothing runs in place of what was ruled out."""
     with pytest.raises(NotUnderstoodError, match="rules out validation and enrichment"):
         understand("please don't validate and enrich")
 
@@ -102,26 +102,26 @@ def test_everything_may_be_the_data(text: str) -> None:
     ],
 )
 def test_a_task_that_cannot_be_placed_is_refused(text: str, word: str) -> None:
-    """The word is named, with what is understood, even beside a task that is."""
-    with pytest.raises(NotUnderstoodError, match=f"cannot place '{word}'") as caught:
+    """The word is named, with what is understood, even next to a valid task."""
+    with pytest.raises(NotUnderstoodError, match=f"do not understand '{word}'") as caught:
         understand(text)
     assert "I understand: validate" in str(caught.value)
 
 
-def test_words_that_cannot_be_placed_are_told_in_a_line() -> None:
+def test_unknown_words_are_reported_in_a_line() -> None:
     """Each once, a few of them, and no longer than a name."""
     text = f"{'x' * 500} sandwich sandwich a1 b2 c3 d4 e5 f6"
     with pytest.raises(NotUnderstoodError) as caught:
         understand(text)
     shown = f"'{'x' * 40}…', 'sandwich', 'a1', 'b2', 'c3', 'd4' and 2 more"
-    assert caught.value.reason == f"I cannot place {shown}."
+    assert caught.value.reason == f"I do not understand {shown}."
 
 
-def test_who_asks_for_the_patterns_is_told_how_they_run() -> None:
-    """They are no workflow."""
+def test_a_question_about_the_patterns_is_answered() -> None:
+    """They are not a workflow."""
     with pytest.raises(NotUnderstoodError, match=r"main\.py --example patterns") as caught:
         understand("run the patterns")
-    assert "cannot place 'patterns'" in str(caught.value)
+    assert "do not understand 'patterns'" in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["", "hello", "this data, please", "..."])
@@ -131,15 +131,15 @@ def test_a_text_without_a_task_is_refused(text: str) -> None:
         understand(text)
 
 
-def test_misspelt_words_are_read_and_told() -> None:
-    """A near miss is taken for the word, and the person is told."""
+def test_misspelt_words_are_read_and_reported() -> None:
+    """A near miss is taken for the word, and the person is informed."""
     request = understand("vallidate and enirch this")
     assert request.workflows == [V, E]
     assert request.notes == ["read 'vallidate' as 'validate'", "read 'enirch' as 'enrich'"]
 
 
-def test_words_left_over_are_told() -> None:
-    """A word beside a task that the rules cannot use is not dropped in silence."""
+def test_words_left_over_are_reported() -> None:
+    """A word next to a task that the rules cannot use is not dropped silently."""
     assert understand("validate the Norwegian customers").notes == ["not used: norwegian"]
 
 
@@ -156,7 +156,7 @@ def test_data_in_the_text_is_not_read_as_words() -> None:
     assert request.found.records == [{"task": "enrich"}]
 
 
-def test_malformed_data_is_told_before_the_words() -> None:
+def test_malformed_data_is_reported_before_the_words() -> None:
     """Broken JSON is an error of its own."""
     with pytest.raises(InputError, match="JSON in the text is malformed"):
         understand('validate {"email": ')

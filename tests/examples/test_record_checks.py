@@ -1,4 +1,4 @@
-"""The checks of the validation example that ask nobody: what they find and what they let pass."""
+"""The checks of the validation example without requests: what they find and what they let pass."""
 
 import sys
 from datetime import date, timedelta
@@ -11,7 +11,7 @@ from tests.examples.orders import ORDER, order
 
 
 def faults(record: Any) -> list[tuple[str, str]]:
-    """Return what the three checks that ask nobody say: the field and the kind of each fault."""
+    """Return the results of these three checks: the field and the kind of each fault."""
     checks = (record_checks.security, record_checks.format, record_checks.rules)
     return [(field, kind) for check in checks for field, kind, _ in check(record)]
 
@@ -103,7 +103,7 @@ def test_age_counts_to_the_day(born: str, ordered: str, broken: bool) -> None:
     assert faults(order(birth_date=born, ordered=ordered)) == expected
 
 
-def test_age_told_must_be_the_age_on_the_day_of_the_order() -> None:
+def test_age_must_be_the_age_on_the_day_of_the_order() -> None:
     """An age is optional; where it is given, it is checked."""
     assert faults(order(age=35)) == []
     assert faults(order(age=36)) == [("age", "wrong_age")]

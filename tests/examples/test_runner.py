@@ -103,7 +103,7 @@ def test_json_is_all_that_stands_on_standard_output(capsys: pytest.CaptureFixtur
 
 
 def test_workflows_are_wired_over_one_store(capsys: pytest.CaptureFixture[str]) -> None:
-    """The second takes up what the first left, and rows say whose they are."""
+    """The second continues with the output of the first, and rows name their workflow."""
     job = make_job([DOUBLE, workflow("again", Double)], Options(records=[1]))
     assert job.name == "double >> again"
     assert Runner(Terminal(json=True)).run(job)
@@ -122,7 +122,7 @@ def test_where_two_fill_the_same_place_the_first_does() -> None:
     assert make_job([DOUBLE, later], Options()).shared == {"numbers": [1, 2], "more": 1}
 
 
-def test_a_failure_is_told_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failure_is_reported_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     """A run that fails says what and where, without a traceback or control characters."""
     assert not Runner(Terminal()).run(make_job([workflow("fail", Fail)], Options()))
     out, err = capsys.readouterr()
@@ -130,7 +130,7 @@ def test_a_failure_is_told_in_a_line(capsys: pytest.CaptureFixture[str]) -> None
     assert err == "fail failed: RuntimeError: the disk is \\x1b[31mgone (in node 'Fail')\n"
 
 
-def test_verbose_tells_events_and_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+def test_verbose_prints_events_and_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     """With -v standard error has a line per event, and the whole of a failure."""
     runner = Runner(Terminal(), verbose=True)
     assert not runner.run(make_job([workflow("fail", Fail)], Options()))
@@ -142,7 +142,7 @@ def test_verbose_tells_events_and_the_traceback(capsys: pytest.CaptureFixture[st
 
 
 def test_results_that_cannot_be_shown_are_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
-    """A mistake in showing is told like one in running."""
+    """An error while showing results is reported like one while running."""
     odd = workflow("odd", Double, rows=lambda shared: [{"number": float("nan")}])
     assert not Runner(Terminal(json=True)).run(make_job([odd], Options()))
     out, err = capsys.readouterr()
@@ -191,7 +191,7 @@ def test_options_that_one_of_several_follows_are_taken() -> None:
     check_options(Options(output=Path("a.db")), ["pipeline"])
 
 
-def test_errors_of_a_group_are_told_by_kind() -> None:
+def test_errors_of_a_group_are_reported_by_kind() -> None:
     """Equal errors share a line; beyond five kinds the rest are counted."""
     same = [ValueError("a") for _ in range(3)]
     assert list(explain(ExceptionGroup("many", same))) == ["ValueError: a (3 times)"]
@@ -211,7 +211,7 @@ def write_to(path: Path, rows: list[Any], then: BaseException | None = None) -> 
 
 
 def test_output_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
-    """Until the end the old file stands; then the new one does, with the same permissions."""
+    """Until the end there is the old file; then the new one, with the same permissions."""
     path = tmp_path / "out.jsonl"
     path.write_text("old")
     path.chmod(0o640)
@@ -225,7 +225,7 @@ def test_output_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
 
 
 def test_rows_that_cannot_be_written_leave_the_file(tmp_path: Path) -> None:
-    """A job whose rows are no JSON writes none of them, and the old file stays."""
+    """A job whose rows are not JSON writes none of them, and the old file stays."""
     path = tmp_path / "out.jsonl"
     path.write_text("old")
     with pytest.raises(ValueError, match="JSON compliant"):
@@ -266,7 +266,7 @@ def test_output_to_a_device_does_not_replace_it() -> None:
 def test_output_that_cannot_be_written_is_refused_at_once(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is told before any work is done."""
+    """The error comes before any work is done."""
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError):
         Output(Path(name))
@@ -284,7 +284,7 @@ def test_rows_hold_what_json_has_no_form_for() -> None:
 
 
 def test_data_cannot_speak_to_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    """Escape codes are shown, not sent, and brackets are no markup, in text and in tables."""
+    """Escape codes are shown, not sent, and brackets are not markup, in text and in tables."""
     from rich.table import Table
 
     table = Table()
@@ -337,7 +337,7 @@ def test_runs_are_shown_in_the_browser() -> None:
 
 
 def test_log_leaves_out_items_that_went_well(capsys: pytest.CaptureFixture[str]) -> None:
-    """A million good items are no million lines."""
+    """A million good items do not print a million lines."""
     Graph(Double()).run({"numbers": [1, 2]}, observers=[run_log(), RunReport()])
     err = capsys.readouterr().err
     assert "run finished" in err

@@ -37,7 +37,7 @@ def drawn(width: int) -> str:
 
 @pytest.mark.parametrize("width", [50, 60, 80, 120])
 def test_names_are_never_broken(width: int) -> None:
-    """Columns are left out where there is no room, and named; figures are whole as well."""
+    """Columns without room are left out, and named; figures are not cut."""
     text = drawn(width)
     assert "    ReadsTheNamesOfAllPeople  " in text
     assert "1,200" in text

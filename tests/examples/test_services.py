@@ -113,10 +113,10 @@ async def test_company_is_found_by_its_domain(session: aiohttp.ClientSession) ->
         ("../etc/passwd", "", False, False),
     ],
 )
-async def test_check_tells_disposable_and_deliverable(
+async def test_check_reports_disposable_and_deliverable(
     services: Services, email: str, domain: str, disposable: bool, deliverable: bool
 ) -> None:
-    """Any text gets an answer, and what is no address is not deliverable."""
+    """Any text gets an answer, and one that is not an address is not deliverable."""
     address = URL(f"{services.url}/check/{quote(email, safe='')}", encoded=True)
     async with aiohttp.ClientSession() as session, session.get(address) as response:
         assert response.status == 200
@@ -223,7 +223,7 @@ async def test_company_answers_when_a_failed_request_is_repeated(
 
 
 async def test_domains_are_those_that_companies_answers_for(services: Services) -> None:
-    """Whoever wants all companies need not know the data."""
+    """All companies can be listed without knowing the data."""
     assert services.domains == [company["domain"] for company in COMPANIES]
     assert DOWN_DOMAIN in services.domains
 
@@ -263,7 +263,7 @@ async def test_burst_is_refused_with_retry_after(session: aiohttp.ClientSession)
 async def test_client_that_honours_retry_after_gets_every_profile(
     session: aiohttp.ClientSession,
 ) -> None:
-    """Those who wait as long as they are told are all served in the end."""
+    """All who wait as long as they are asked to are served in the end."""
 
     async def ask(handle: str) -> str:
         while True:
@@ -280,7 +280,7 @@ async def test_client_that_honours_retry_after_gets_every_profile(
 
 
 def test_window_gives_each_refused_request_its_own_turn() -> None:
-    """Refused requests that return when told are admitted, however many there were."""
+    """Refused requests that return on time are admitted, however many there were."""
     window = RequestWindow(limit=2, window_s=SOCIAL_WINDOW_S)
     waits = [window.admit(0.0) for _ in range(7)]
     assert waits == pytest.approx([0, 0, 0.22, 0.22, 0.44, 0.44, 0.66])
@@ -314,6 +314,6 @@ def test_position_is_turned_into_degrees(position: str, latitude: float, longitu
 
 
 def test_malformed_position_is_named() -> None:
-    """Text that is no position is quoted in the error."""
+    """An invalid position is quoted in the error."""
     with pytest.raises(ValueError, match=r"'48\.85N'"):
         parse_position("48.85N")

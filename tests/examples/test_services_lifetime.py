@@ -34,7 +34,7 @@ async def test_stream_ends_at_its_limit(session: aiohttp.ClientSession) -> None:
 
 
 async def test_stream_begins_again_after_the_last_record(session: aiohttp.ClientSession) -> None:
-    """Beyond the thousandth record comes the first, and the sequence goes on."""
+    """After the thousandth record comes the first, and the sequence continues."""
     async with session.get("/records?limit=1002") as response:
         lines = (await response.text()).splitlines()
     assert len(lines) == 1002
@@ -49,7 +49,7 @@ async def test_stream_of_none_is_empty(session: aiohttp.ClientSession) -> None:
 
 @pytest.mark.parametrize("limit", ["-1", "many", "2.5", ""])
 async def test_wrong_limit_answers_400(session: aiohttp.ClientSession, limit: str) -> None:
-    """A limit that is no count is named in the error."""
+    """An invalid limit is named in the error."""
     status, body = await get(session, f"/records?limit={limit}")
     assert status == 400
     assert repr(limit) in body["error"]
@@ -90,7 +90,7 @@ async def test_stream_ends_quietly_when_the_client_goes_away(
 
 
 async def test_stop_leaves_no_task_and_no_socket(caplog: pytest.LogCaptureFixture) -> None:
-    """Leaving ends an endless stream and a request under way, and frees the port."""
+    """Leaving ends an endless stream and a request in flight, and frees the port."""
     before = asyncio.all_tasks()
     async with aiohttp.ClientSession() as session:
         async with Services() as services:
@@ -130,13 +130,13 @@ async def test_two_services_run_side_by_side() -> None:
 
 
 async def test_url_before_the_start_says_what_to_write() -> None:
-    """A service that does not run has no address, and the error tells how to start it."""
+    """A service that does not run has no address, and the error says how to start it."""
     with pytest.raises(RuntimeError, match="async with Services"):
         _ = Services().url
 
 
 async def test_entering_twice_raises(services: Services) -> None:
-    """A running service cannot be started a second time, and goes on running."""
+    """A running service cannot be started a second time, and keeps running."""
     url = services.url
     with pytest.raises(RuntimeError, match="running already"):
         await services.__aenter__()

@@ -37,7 +37,7 @@ def shell() -> Shell:
 
 
 def lines_of(shell: Shell, capsys: Any, *lines: str) -> SimpleNamespace:
-    """Do lines and return what stands on standard output and on standard error."""
+    """Execute lines and return standard output and standard error."""
     for line in lines:
         shell.do(line)
     return SimpleNamespace(**dict(zip(("out", "err"), capsys.readouterr(), strict=True)))
@@ -46,7 +46,7 @@ def lines_of(shell: Shell, capsys: Any, *lines: str) -> SimpleNamespace:
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("frobnicate", "I cannot place 'frobnicate'"),
+        ("frobnicate", "I do not understand 'frobnicate'"),
         ("reprot", "Did you mean report?"),
         ("quit please", "To leave type quit."),
         ("report", "nothing has run yet"),
@@ -61,27 +61,27 @@ def lines_of(shell: Shell, capsys: Any, *lines: str) -> SimpleNamespace:
         ("batch nothere/*.py", "no files at 'nothere/*.py'"),
         ("batch 0", "at least 1"),
         ("mapreduce nothere.py", "no file"),
-        ("pipeline many", "no count"),
-        ("validate and translate this", "cannot place 'translate'"),
+        ("pipeline many", "not a count"),
+        ("validate and translate this", "do not understand 'translate'"),
     ],
 )
-def test_a_mistake_is_told_in_a_line(line: str, words: str, shell: Shell, capsys: Any) -> None:
-    """Whatever is typed wrong is one line on standard error, and the shell goes on."""
-    told = lines_of(shell, capsys, line)
-    assert words in told.err
-    assert told.err.count("\n") == 1
-    assert told.out == ""
+def test_a_mistake_is_reported_in_a_line(line: str, words: str, shell: Shell, capsys: Any) -> None:
+    """A mistyped line is one line on standard error, and the shell continues."""
+    printed = lines_of(shell, capsys, line)
+    assert words in printed.err
+    assert printed.err.count("\n") == 1
+    assert printed.out == ""
     assert "workers: 3" in lines_of(shell, capsys, "workers 3").out
 
 
 def test_commands_run_workflows_and_remember_the_last(shell: Shell, capsys: Any) -> None:
     """After mapreduce, report and graph show that run."""
-    told = lines_of(shell, capsys, "mapreduce the cat the dog")
-    assert re.search(r"\bthe\b.*\b2\b", told.out)
-    told = lines_of(shell, capsys, "report", "graph")
-    assert "run report: mapreduce" in told.out
-    assert "flowchart LR" in told.out
-    assert told.err == ""
+    printed = lines_of(shell, capsys, "mapreduce the cat the dog")
+    assert re.search(r"\bthe\b.*\b2\b", printed.out)
+    printed = lines_of(shell, capsys, "report", "graph")
+    assert "run report: mapreduce" in printed.out
+    assert "flowchart LR" in printed.out
+    assert printed.err == ""
 
 
 def test_records_are_validated_from_json_and_from_a_file(
@@ -112,25 +112,25 @@ def test_pipeline_takes_a_count(shell: Shell, capsys: Any) -> None:
 
 
 def test_free_text_is_understood(shell: Shell, capsys: Any) -> None:
-    """A line that is no command, or goes on like a sentence, is free text."""
-    told = lines_of(shell, capsys, "validate and enrich a@example.com")
-    assert "Understood: validation >> enrichment, on 1 e-mail address in the text" in told.out
-    assert "run report: validation >> enrichment" in told.out
+    """A line that is not a command, or continues like a sentence, is free text."""
+    printed = lines_of(shell, capsys, "validate and enrich a@example.com")
+    assert "Understood: validation >> enrichment, on 1 e-mail address in the text" in printed.out
+    assert "run report: validation >> enrichment" in printed.out
 
 
 def test_named_workflows_are_drawn_without_a_run(shell: Shell, capsys: Any) -> None:
     """Several names are drawn as one graph."""
-    told = lines_of(shell, capsys, "graph validation >> enrichment")
-    assert '"validation"' in told.out
-    assert "n0 --> n1" in told.out
+    printed = lines_of(shell, capsys, "graph validation >> enrichment")
+    assert '"validation"' in printed.out
+    assert "n0 --> n1" in printed.out
 
 
 def test_help_lists_every_command(shell: Shell, capsys: Any) -> None:
     """Help names all that the shell takes."""
-    told = lines_of(shell, capsys, "help", "")
+    printed = lines_of(shell, capsys, "help", "")
     for command in ("validate", "enrich", "batch", "mapreduce", "pipeline", "workers", "report",
                     "graph", "help", "quit"):  # fmt: skip
-        assert f"  {command}" in told.out
+        assert f"  {command}" in printed.out
 
 
 def completions(text: str) -> list[str]:
@@ -141,7 +141,7 @@ def completions(text: str) -> list[str]:
 def test_completion_offers_commands_workflows_and_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What stands at the end of the line is completed by its place."""
+    """The end of the line is completed by its place."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "people.json").touch()
     assert completions("re") == ["report"]
@@ -153,7 +153,7 @@ def test_completion_offers_commands_workflows_and_files(
 def test_history_is_kept_for_its_owner_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The file stands in XDG_STATE_HOME and nobody else may read it."""
+    """The file is in XDG_STATE_HOME and nobody else may read it."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     open_history().store_string("batch 3")
     file = tmp_path / "kaygraph" / "history"
@@ -210,8 +210,8 @@ def test_a_line_of_a_pipe_is_done_when_it_comes() -> None:
 def test_a_text_may_name_the_file_to_write(shell: Shell, capsys: Any, tmp_path: Path) -> None:
     """As on the command line; the next line writes nothing."""
     output = tmp_path / "out.jsonl"
-    told = lines_of(shell, capsys, f"validate a@example.com and save to {output}")
-    assert f"1 row written to {output}" in told.err
+    printed = lines_of(shell, capsys, f"validate a@example.com and save to {output}")
+    assert f"1 row written to {output}" in printed.err
     assert output.read_text().count("\n") == 1
     output.unlink()
     lines_of(shell, capsys, "validate a@example.com")
@@ -225,7 +225,7 @@ def test_questions_about_the_shell_get_help(shell: Shell, capsys: Any) -> None:
 
 @pytest.mark.proofs
 def test_quit_leaves_the_rest_of_a_pipe_unread() -> None:
-    """What stands after quit is not done."""
+    """Lines after quit are not executed."""
     done = ran(*COMMAND, text="quit\nhelp\n")
     assert (done.returncode, done.stdout) == (0, "")
 
@@ -306,7 +306,7 @@ def test_ctrl_c_comes_back_to_the_prompt_within_a_second(
 def test_ctrl_c_at_the_prompt_empties_the_line(
     prompt: tuple[subprocess.Popen[str], Keyboard],
 ) -> None:
-    """What was typed is not done, and the prompt stands again; a wrong command is told."""
+    """The line is not executed, and the prompt returns; a wrong command is reported."""
     process, keyboard = prompt
     keyboard.type("frobnicate")
     keyboard.wait_for("frobnicate")

@@ -37,8 +37,8 @@ def test_program_at_its_end_runs() -> None:
     """It shows a batch, two branches, a join and a loop."""
     done = python("-m", "examples.small")
     assert done.stderr == ""
-    said = ["spelling [3, 5, 4]", "facts [3, 5, 4]", "review [3, 5, 4]"] * 2
-    assert done.stdout.splitlines() == said
+    lines = ["spelling [3, 5, 4]", "facts [3, 5, 4]", "review [3, 5, 4]"] * 2
+    assert done.stdout.splitlines() == lines
 
 
 # --- the walk -------------------------------------------------------------------------------------
@@ -83,7 +83,7 @@ class Say(Node):
         return next(self.actions, None)
 
 
-def said(graph: Graph) -> list[str]:
+def names_of(graph: Graph) -> list[str]:
     shared: dict[str, Any] = {}
     graph.run(shared)
     return shared["said"]
@@ -91,13 +91,13 @@ def said(graph: Graph) -> list[str]:
 
 def test_join_runs_once_after_branches_of_unequal_length() -> None:
     """a >> [b, c >> d] >> e runs e when b and d have ended."""
-    assert said(Graph(Say("a") >> [Say("b"), Say("c") >> Say("d")] >> Say("e"))) == [*"abcde"]
+    assert names_of(Graph(Say("a") >> [Say("b"), Say("c") >> Say("d")] >> Say("e"))) == [*"abcde"]
 
 
 def test_join_does_not_wait_for_a_branch_that_takes_another_way() -> None:
     """Of two branches one ends early, and the join runs all the same."""
     b = Say("b", "stop")
-    assert said(Graph(Say("a") >> [b, Say("c")] >> Say("e"))) == [*"abce"]
+    assert names_of(Graph(Say("a") >> [b, Say("c")] >> Say("e"))) == [*"abce"]
 
 
 def test_branch_that_is_sent_back_joins_again_after_it() -> None:
@@ -105,7 +105,7 @@ def test_branch_that_is_sent_back_joins_again_after_it() -> None:
     last, review = Say("d"), Say("r", "redo")
     first = Say("a")
     first >> [Say("b") >> Say("c") >> last, Say("e")] >> review - "redo" >> last
-    assert said(Graph(first)) == [*"abecdrdr"]
+    assert names_of(Graph(first)) == [*"abecdrdr"]
 
 
 def test_joins_that_wait_for_each_other_run() -> None:
@@ -116,14 +116,14 @@ def test_joins_that_wait_for_each_other_run() -> None:
     [q, r] >> k
     j - "again" >> v
     k - "again" >> v
-    assert said(Graph(v)) == [*"vpqrjk"]
+    assert names_of(Graph(v)) == [*"vpqrjk"]
 
 
 def test_loop_of_many_rounds_does_not_nest() -> None:
     """A fan-out and its join, again and again."""
     first, last = Say("a"), Say("d", *["again"] * 2000)
     first >> [Say("b"), Say("c")] >> last - "again" >> first
-    assert len(said(Graph(first))) == 4 * 2001
+    assert len(names_of(Graph(first))) == 4 * 2001
 
 
 def test_error_leads_along_its_edge() -> None:
@@ -135,11 +135,11 @@ def test_error_leads_along_its_edge() -> None:
 
     fail, handle = Fail(), Say("handle")
     fail - "error" >> handle
-    assert said(Graph([fail, Say("beside")])) == ["beside", "handle"]
+    assert names_of(Graph([fail, Say("beside")])) == ["beside", "handle"]
     assert str(handle.error) == "no"
 
 
-def test_failure_ends_the_branches_beside_it() -> None:
+def test_failure_ends_the_other_branches() -> None:
     """One error is raised as itself, after the other branch has cleaned up."""
     log = []
 
@@ -249,7 +249,7 @@ def test_attempt_that_takes_too_long_is_ended() -> None:
 
 
 def test_plain_exec_runs_in_a_thread() -> None:
-    """A def works beside the event loop."""
+    """A def runs next to the event loop."""
 
     class Where(Node):
         def exec(self, prep_res: Any) -> str:

@@ -155,8 +155,8 @@ async def test_record_that_is_no_object_is_invalid(value: Any) -> None:
 
 
 @pytest.mark.parametrize("email", [None, "", 7, ["anna@example.com"], "a" * 255, "missing"])
-async def test_missing_address_is_said_without_a_request(email: Any) -> None:
-    """Without an address to ask about, the check says so and the service hears nothing."""
+async def test_missing_address_is_reported_without_a_request(email: Any) -> None:
+    """Without an address, the check says so and the service gets no request."""
     record = {k: v for k, v in order(email=email).items() if v != "missing"}
     async with Services() as services:
         shared = await validate([record], services.url)
@@ -181,7 +181,7 @@ async def test_contact_with_an_address_is_valid() -> None:
 
 
 async def test_no_records_give_no_results() -> None:
-    """An empty list is no mistake."""
+    """An empty list is not a mistake."""
     shared = await validate([])
     assert (shared["valid"], shared["invalid"], list(WORKFLOW.rows(shared))) == ([], [], [])
     WORKFLOW.show(shared, RunReport(), paper := Paper())
@@ -218,7 +218,7 @@ async def test_strange_values_are_judged_and_shown_without_harm() -> None:
 # The service
 
 
-async def test_busy_service_is_asked_again_after_what_it_said() -> None:
+async def test_busy_service_is_called_again_after_the_time_it_asks_for() -> None:
     """A 429 with Retry-After, and the record is checked at the second attempt, not before."""
     asked: list[float] = []
 
@@ -235,7 +235,7 @@ async def test_busy_service_is_asked_again_after_what_it_said() -> None:
 
 
 async def test_failing_service_leaves_the_record_unchecked() -> None:
-    """After four attempts the record is not valid, because nobody has checked it."""
+    """After four attempts the record is not valid, because it is unchecked."""
     asked: list[str] = []
 
     async def fail(request: web.Request) -> web.Response:

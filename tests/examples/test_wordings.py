@@ -1,4 +1,4 @@
-"""What people type, terse and chatty, and what each of it comes to: a run, help, or a question."""
+"""What people type, terse and chatty, and the result of each: a run, help, or a question."""
 
 from pathlib import Path
 
@@ -124,7 +124,7 @@ def test_what_is_certain_is_begun(
 def test_names_of_results_are_no_input(
     text: str, workflows: list[str], files: list[str], output: str | None
 ) -> None:
-    """What is to be saved somewhere is written there."""
+    """The results are written to the named file."""
     assert read(text) == (workflows, files, 0, output)
 
 
@@ -143,25 +143,25 @@ def test_who_asks_what_there_is_gets_help(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
-        ("What's the weather in Paris?", "cannot place 'weather', 'paris'"),
-        ("check the weather", "cannot place 'weather'"),
-        ("was ist das Wetter in Paris?", "cannot place 'wetter', 'paris'"),
-        ("paris", "cannot place 'paris'"),
+        ("What's the weather in Paris?", "do not understand 'weather', 'paris'"),
+        ("check the weather", "do not understand 'weather'"),
+        ("was ist das Wetter in Paris?", "do not understand 'wetter', 'paris'"),
+        ("paris", "do not understand 'paris'"),
         ("vaildate", "Did you mean validate?"),
-        ("count the stars", "cannot place 'stars'"),
+        ("count the stars", "do not understand 'stars'"),
         ("count words", "mapreduce of what?"),
         ("hash the files", "batch of what?"),
         ("parse it", "batch of what?"),
-        ("tell me a joke", "cannot place 'joke'"),
-        ("remove the invalid rows from people.csv", "cannot place 'remove'"),
-        ("translate people.csv to German", "cannot place 'translate'"),
+        ("tell me a joke", "do not understand 'joke'"),
+        ("remove the invalid rows from people.csv", "do not understand 'remove'"),
+        ("translate people.csv to German", "do not understand 'translate'"),
         ("process people.csv", "nothing to do with that data"),
         ("how many records are in people.csv?", "nothing to do with that data"),
         ("notes.txt", "nothing to do with that data"),
-        ("email bob@example.com", "I send nothing"),
-        ("validate people.csv and mail the results to bob@example.com", "I send nothing"),
+        ("email bob@example.com", "I do not send anything"),
+        ("validate people.csv and mail the results to bob@example.com", "I do not send anything"),
         ("Mira,mira@example.com,DE", "no header"),
         ("validate people.csv and save", "save to which file?"),
         ("save people.csv as json", "save to which file?"),
@@ -173,14 +173,14 @@ def test_who_asks_what_there_is_gets_help(text: str) -> None:
         ("count the words in all files", "mapreduce of what?"),
         ("batch all the things", "batch of what?"),
         ("run batch on my files", "batch of what?"),
-        ("batch rename my files", "cannot place 'rename'"),
-        ("check out this song", "cannot place 'song'"),
+        ("batch rename my files", "do not understand 'rename'"),
+        ("check out this song", "do not understand 'song'"),
         ("validate all the csv files here", "validation of which file?"),
         ("validate people.csv and save it", "save to which file?"),
         ("validate people.csv and save to people.csv", "name another file for the results"),
         ("validate *.csv > good.csv", "good-results.jsonl"),
-        ("validate people.csv and email me the results", "I send nothing"),
-        ("validate []", "holds no records"),
+        ("validate people.csv and email me the results", "I do not send anything"),
+        ("validate []", "contains no records"),
         ("stream -5 records", "at least 1, got -5"),
         ("validate people.csv with -3 workers", "at least 1, got -3"),
         ("validate people.csv with 100000 workers", "at most 1,024 workers"),
@@ -188,7 +188,7 @@ def test_who_asks_what_there_is_gets_help(text: str) -> None:
         ("", "nothing to do"),
     ],
 )
-def test_what_is_not_certain_is_asked(text: str, told: str) -> None:
+def test_what_is_not_certain_is_asked(text: str, message: str) -> None:
     """In one line that says what to type, before any work."""
 
     def begin() -> None:
@@ -197,7 +197,7 @@ def test_what_is_not_certain_is_asked(text: str, told: str) -> None:
 
     with pytest.raises(InputError) as caught:
         begin()
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 

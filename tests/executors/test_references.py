@@ -358,7 +358,7 @@ async def test_journal_does_not_record_it(place: Any, tmp_path: Path) -> None:
 
 def test_journal_does_not_take_its_class(tmp_path: Path) -> None:
     """Nobody shall think that it would help."""
-    with pytest.raises(TypeError, match="types cannot have Remote: it stands for a value"):
+    with pytest.raises(TypeError, match="types cannot contain Remote: it stands for a value"):
         Journal(tmp_path / "journal.db", types=[Remote])
 
 

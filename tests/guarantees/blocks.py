@@ -56,7 +56,7 @@ class Results(NamedTuple):
 
 
 class Around(NamedTuple):
-    """What is around a node: caps, rounds, and what graphs say of those within."""
+    """What encloses a node: caps, rounds, and the settings of graphs for the inner ones."""
 
     counts: tuple[Count, ...] = ()
     rounds: tuple[Rounds, ...] = ()

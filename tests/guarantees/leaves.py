@@ -66,7 +66,7 @@ class Count:
 
 
 class Rounds:
-    """Which rounds of a BatchGraph are under way, as far as their nodes' work shows it."""
+    """Which rounds of a BatchGraph are in flight, as far as their nodes' work shows it."""
 
     def __init__(self, name: str, depth: int, limit: int) -> None:
         self.name, self.depth, self.limit = name, depth, limit
@@ -193,7 +193,7 @@ def round_of(node: Any) -> Round:
 
 
 def value_of(item: int) -> int:
-    """What the work on an item comes to; two items never come to the same."""
+    """The result of the work on an item; no two items have the same."""
     return 4 * item
 
 

@@ -175,6 +175,6 @@ class Scenario:
                 status = "skipped"
             else:
                 self.bad.setdefault(node.name, set()).add(item)
-        told = "ok" if status == "ok with fallback" else status
-        self.statuses.setdefault(node.name, Counter())[told, attempts] += 1
+        counted = "ok" if status == "ok with fallback" else status
+        self.statuses.setdefault(node.name, Counter())[counted, attempts] += 1
         return status, attempts

@@ -1,4 +1,4 @@
-"""More runs of many shapes, beside those of ``tests/shapes.py``: limits, policies, descriptors."""
+"""More runs of many shapes, in addition to ``tests/shapes.py``: limits, policies, descriptors."""
 
 import asyncio
 import os
@@ -22,7 +22,7 @@ from tests.shapes import AnyNode, Ledger, Shape, Work, WorkMany, launched
 
 
 class Unsteady(WorkMany):
-    """Works on items of which every third fails at first."""
+    """Processes items of which every third one fails at first."""
 
     async def exec(self, item: Any) -> Any:
         await super().exec(item)
@@ -57,7 +57,7 @@ def breaker(ledger: Ledger) -> AnyNode:
 
 @launched
 def error_routes(ledger: Ledger) -> AnyNode:
-    """A fork of which one branch fails, is handled, and joins the others."""
+    """A fork with one branch that fails, is handled, and joins the others."""
     fails, handler, joined = Fails(ledger), Work(ledger, name="handler"), Work(ledger, name="end")
     fails - "error" >> handler >> joined
     return Graph(Work(ledger) >> [fails, Work(ledger) >> Work(ledger)] >> joined)

@@ -34,7 +34,7 @@ class Reads(Node[Any, Any]):
 
 
 def stages(ledger: Ledger, on_error: str) -> Pipeline:
-    """Three stages of which each is slower than the one before: the buffers are full."""
+    """Three stages, each slower than the previous one: the buffers are full."""
     early = Swallows(ledger, (), max_workers=2, ordered=False, on_error=on_error)
     later = Swallows(ledger, (), max_workers=3, on_error=on_error)
     return Pipeline(Reads(ledger), early, later, Work(ledger), buffer=1)
@@ -68,7 +68,7 @@ def one_after_another(ledger: Ledger) -> AnyNode:
 
 @launched
 def losers(ledger: Ledger) -> AnyNode:
-    """Branches that go on when a race is lost, beside those that are waited for."""
+    """Branches that continue when a race is lost, with others that are waited for."""
     race = first_of(Work(ledger), Swallows(ledger, range(9), on_error="collect"))
     return Graph(settle(race, Swallows(ledger, range(3))) >> Work(ledger))
 

@@ -26,7 +26,7 @@ class Yields(WorkMany):
 
 
 class Deaf(WorkMany):
-    """Yields for ever, whatever it is told, until it is closed."""
+    """Yields forever, whatever it receives, until it is closed."""
 
     async def exec(self, item: Any) -> AsyncIterator[Any]:  # type: ignore[override]
         async with self.ledger.tidy_entry():

@@ -1,4 +1,4 @@
-"""Memory is bounded by the window, however many items a source gives and whoever reads them."""
+"""Memory is bounded by the window, however many items a source has and whatever reads them."""
 
 import json
 from collections.abc import Iterator
@@ -161,7 +161,7 @@ def test_a_source_is_ahead_of_its_reader_by_the_window(
 def test_memory_does_not_grow_with_the_items(
     figures: dict[Case, "Future[dict[str, float]]"], case: Case
 ) -> None:
-    """The source is never further ahead of its reader than the window, of which all is used."""
+    """The source is never further ahead of its reader than the window, all of which is used."""
     figure = figures[case].result()
     assert figure["ahead"] == window_of(case)
     assert figure["growth"] <= MOST_GROWTH

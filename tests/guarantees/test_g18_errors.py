@@ -1,4 +1,4 @@
-"""G18: an error is told as itself, with its node; a cancellation that is not ours is an error.
+"""G18: an error is raised as itself, with its node; a cancellation that is not ours is an error.
 
 Not seeded: every place that calls the code of a user, with every kind of error, on the loop, in
 threads and in processes.
@@ -184,7 +184,7 @@ def checked(places: dict[str, Make], place: str, kind: str, same: bool = True) -
 
 
 @pytest.mark.parametrize(("place", "kind"), list(product(LOOP, KINDS)))
-def test_an_error_on_the_loop_is_told_as_itself(
+def test_an_error_on_the_loop_is_raised_as_itself(
     place: str, kind: str, tally: Callable[[str, int], None]
 ) -> None:
     """Whatever it is, and whichever hook it comes from."""
@@ -193,7 +193,7 @@ def test_an_error_on_the_loop_is_told_as_itself(
 
 
 @pytest.mark.parametrize(("place", "kind"), list(product(THREAD, KINDS)))
-def test_an_error_in_a_thread_is_told_as_itself(
+def test_an_error_in_a_thread_is_raised_as_itself(
     place: str, kind: str, tally: Callable[[str, int], None]
 ) -> None:
     """It is the very object that was raised there."""
@@ -203,7 +203,7 @@ def test_an_error_in_a_thread_is_told_as_itself(
 
 @pytest.mark.proofs
 @pytest.mark.parametrize(("place", "kind"), list(product(PROCESS, KINDS)))
-def test_an_error_in_a_process_is_told_as_itself(
+def test_an_error_in_a_process_is_raised_as_itself(
     place: str, kind: str, tally: Callable[[str, int], None]
 ) -> None:
     """It has its class, its text and its attributes."""

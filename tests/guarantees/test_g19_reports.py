@@ -185,7 +185,7 @@ def measured(node: Any) -> RunReport:
 
 @pytest.mark.parametrize("name", CASES)
 def test_the_advice_of_a_report_holds(name: str) -> None:
-    """By turns, up to four times on a busy machine: faster where that was said, else no faster."""
+    """By turns, up to four times on a busy machine: faster if the report says so, otherwise not."""
     case = CASES[name]
     before, after = [], []
     for _ in range(4):
@@ -204,7 +204,7 @@ WORKERS = {"validation": 16, "enrichment": 10, "pipeline": 20, "mapreduce": 2}
 
 @pytest.mark.parametrize("name", WORKERS)
 def test_the_advice_about_a_workflow_of_the_demo_holds(name: str) -> None:
-    """Twice the workers: faster where they are said to help, or what they wait for takes longer."""
+    """Twice the workers: faster if they should help, or what they wait for takes longer."""
     workflow, workers = load(name), WORKERS[name]
     before, after = [], []
     for _ in range(8):

@@ -37,7 +37,7 @@ class Played:
         self.scenario = Scenario(seed)
         self.error: BaseException | None = None
         self.cut = False  # whether something has ended it early
-        self.heard = 0
+        self.count = 0
         self.launched: RunTask | None = None
         self.run: Simulation = simulate(self.main, {}, seed=seed, observers=[self.observe])
 
@@ -67,8 +67,8 @@ class Played:
         run.drain()
 
     def observe(self, _: Event) -> None:
-        self.heard += 1
-        if self.scenario.cut == "cancel" and self.heard == self.scenario.at:
+        self.count += 1
+        if self.scenario.cut == "cancel" and self.count == self.scenario.at:
             asyncio.get_running_loop().call_soon(self.cancel)
 
     # --- what must hold -------------------------------------------------------------------------
@@ -206,6 +206,6 @@ def test_items_results_and_caps_are_as_a_serial_oracle_says(
 
 
 @pytest.mark.parametrize("seed", [77_305, 77_935, 79_302, 80_724])
-def test_workers_of_a_stage_are_told_of_the_end_when_an_item_was_tried_again(seed: int) -> None:
-    """In these runs a worker waits for the order to go on while the last item is tried again."""
+def test_workers_of_a_stage_end_after_an_item_was_retried(seed: int) -> None:
+    """In these runs a worker waits for its turn in the order while the last item is retried."""
     Played(seed).check()

@@ -1,4 +1,4 @@
-"""G2, for whoever hears of no item that ends well: what a batch says adds up, and is complete."""
+"""G2, for observers without events of good items: a batch's counts add up, and are complete."""
 
 import asyncio
 from collections import Counter
@@ -51,31 +51,31 @@ class Watched:
         )
 
     def check(self) -> int:
-        """Compare what batches say with what was told of their items; return how many there are."""
+        """Compare the counts of batches with the events of their items; return their number."""
         batches: dict[str, Counter[str]] = {}
         for event in self.events:
             if isinstance(event, BatchFinished) and "rounds" not in event.node.split("/")[-1]:
-                said = event.failed, event.skipped, event.cancelled
-                assert event.items == event.ok + sum(said)
-                assert min(event.ok, *said) >= 0
+                counts = event.failed, event.skipped, event.cancelled
+                assert event.items == event.ok + sum(counts)
+                assert min(event.ok, *counts) >= 0
                 names = ("failed", "skipped", "cancelled")
                 batches.setdefault(event.node, Counter()).update(
-                    dict(zip(names, said, strict=True))
+                    dict(zip(names, counts, strict=True))
                 )
-        for name, said_of in batches.items():
-            told: Counter[str] = Counter()
+        for name, expected in batches.items():
+            counted: Counter[str] = Counter()
             for (node, _, status, _), number in self.failures().items():
                 if node == name:
-                    told["failed" if status == "timed_out" else status] += number
-            assert +said_of == told, name
+                    counted["failed" if status == "timed_out" else status] += number
+            assert +expected == counted, name
         return len(batches)
 
 
 @pytest.mark.parametrize("seeds", cases(SEEDS, size=500, soak=SOAK_SEEDS))
-def test_batches_account_for_their_items_where_nobody_hears_of_each(
+def test_batches_account_for_their_items_without_item_events(
     seeds: range, tally: Callable[[str, int], None]
 ) -> None:
-    """Failures are told once, also of items that are awaited directly, however the run ends."""
+    """Failures are reported once, even of directly awaited items, however the run ends."""
     counts: Counter[str] = Counter()
     for seed in seeds:
         scenario = Scenario(seed)

@@ -73,7 +73,7 @@ class Calls:
         self.loop: Any = None
 
     def end(self, node: Any, item: Ends) -> str:
-        """Count a call of exec; return how it is to end."""
+        """Count a call of exec; return how it should end."""
         counted = self.attempts.setdefault(item, [])
         counted.append(node.attempt)
         return item[len(counted) - 1] if len(counted) <= len(item) else "ok"
@@ -122,12 +122,12 @@ class Calls:
         return run.events, errors[0] if errors else None
 
     def check(self, item: Ends, attempts: int, events: Iterable[Any], index: int = 0) -> None:
-        """An item was called so often, was told so each time, and the events say the same."""
+        """An item was called that often, with the right attempt numbers, and the events agree."""
         assert self.attempts[item] == list(range(1, attempts + 1)), item
-        told = [event for event in events if getattr(event, "item", None) == index]
-        retries = [event.attempt for event in told if isinstance(event, ItemRetried)]
+        own = [event for event in events if getattr(event, "item", None) == index]
+        retries = [event.attempt for event in own if isinstance(event, ItemRetried)]
         assert retries == list(range(1, attempts)), item
-        ended = [event for event in told if isinstance(event, ItemFinished | ItemFailed)]
+        ended = [event for event in own if isinstance(event, ItemFinished | ItemFailed)]
         assert [event.attempts for event in ended] == [attempts], item
 
 
@@ -144,7 +144,7 @@ class Follows(Node[Any, Any]):
 
 
 class FollowsInThread(Follows):
-    """The same, blocking; a cancellation comes while the call is under way."""
+    """The same, blocking; a cancellation arrives while the call is in flight."""
 
     def exec(self, item: Ends) -> Ends:  # type: ignore[override]
         end = self.calls.end(self, item)
@@ -346,7 +346,7 @@ def test_attempts_of_a_node_in_many_rounds_at_once_are_counted_for_each(
 def test_an_item_that_is_cancelled_is_not_tried_again(
     cancels: str, counts: range, tally: Callable[[str, int], None]
 ) -> None:
-    """Nor are those beside it, which are cancelled with it; no fallback is asked for any."""
+    """Nor are those in flight with it, which are cancelled too; no fallback is called for any."""
     tried = 0
     for attempts in counts:
         for item in sequences(attempts):

@@ -132,7 +132,7 @@ def pipeline(random: Random, seed: int) -> int:
 
 
 def fork(random: Random, seed: int) -> int:
-    """Branches of a fork: nodes, or lines of which the last node fails."""
+    """Branches of a fork: nodes, or lines whose last node fails."""
     ledger, count = Ledger(), random.randint(2, 8)
     bad = random.sample(range(count), random.randint(1, count))
     branches: list[Any] = []
@@ -234,7 +234,7 @@ def error_routes(random: Random, seed: int) -> int:
 
 
 def half_routed(random: Random, seed: int) -> int:
-    """Branches of which some have an error route, while the failure of another ends all."""
+    """Branches, some of which have an error route, while the failure of another ends all."""
     ledger, count = Ledger(), random.randint(2, 6)
     handler = Handles(ledger, name="handler")  # waits for all that may come to it
     branches: list[Any] = []

@@ -20,7 +20,7 @@ def walk(seed: int) -> tuple[Case, list[Record], int]:
     outer.nested["g"] = case(random, "abcdefgh", nested=True)
     records: list[Record] = []
     graph = built(outer, records, name="whole")
-    # A store that can be looked at for conflicts, or none: walks go by other ways.
+    # A store that is checked for conflicts, or none: walks then use other code.
     shared = {} if random.random() < 0.5 else object()
     watched = random.random() < 0.3
 
@@ -37,7 +37,7 @@ def walk(seed: int) -> tuple[Case, list[Record], int]:
 def test_random_graphs_walk_as_the_oracle_says(
     seeds: range, tally: Callable[[str, int], None]
 ) -> None:
-    """Each join runs once a round, nothing deadlocks, and exactly what the rules say has run."""
+    """Each join runs once per round, nothing deadlocks, and exactly the expected nodes have run."""
     counts: Counter[str] = Counter()
     for seed in seeds:
         try:

@@ -143,7 +143,7 @@ def recorded(graph: BaseNode[Any, Any], store: MemoryStore, run: str, seed: int)
 
 @pytest.mark.parametrize("seeds", cases(1_000, size=25, soak=9_000))
 def test_a_replay_comes_to_the_same(seeds: range, tally: Callable[[str, int], None]) -> None:
-    """Of a whole run, and of one that was resumed somewhere, in whatever order tasks go on."""
+    """Of a whole run, and of one that was resumed somewhere, in any order of tasks."""
     for seed in seeds:
         graph, store = Drawing(seed).graph(), MemoryStore()
         shared, calls = recorded(graph, store, RUN, 3 * seed)

@@ -250,7 +250,7 @@ class Hangs(Part):
 
 
 class Line(Part):
-    """One after another; where one fails, the next may be wired to go on."""
+    """One after another; if one fails, the next may be wired to continue."""
 
     def __init__(self, timed: Timed, depth: int) -> None:
         self.parts = [timed.part(depth + 1) for _ in range(timed.random.randint(1, 3))]
@@ -300,7 +300,7 @@ class Fork(Line):
 
 
 class Group(Fork):
-    """At once: the first to succeed ends all of them, or all come to their end."""
+    """At once: the first success ends all of them, or all run to their end."""
 
     def graph(self, timed: Timed, start: Any) -> Graph:
         self.needed = timed.random.choice((None, 1))

@@ -105,7 +105,7 @@ class HangsAlways(ParallelBatchNode[Any, Any]):
 
 
 class HangsAtTheFirst(HangsAlways):
-    """Hands on all other items, until there is no room for them."""
+    """Passes on all other items, until there is no room for them."""
 
     ordered = False
 

@@ -93,7 +93,7 @@ class Record:
         self.log.append((asyncio.get_running_loop().time(), name, action))
 
     def begin(self, name: str) -> tuple[str | None, float]:
-        """Note that a node begins; return what it is to do."""
+        """Note that a node begins; return what it should do."""
         visit = self.visits[name] = self.visits.get(name, 0) + 1
         self.note(name, None)
         script = self.case.scripts[name]

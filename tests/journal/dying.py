@@ -1,4 +1,4 @@
-"""Runs whose process is killed at a seeded moment, and resumed in another one.
+"""Runs whose process is killed at a seeded moment and resumed in another one.
 
 ``python -m tests.journal.dying FIRST LAST`` kills runs with these seeds, one after another, in
 processes that are forked, and prints what was found as JSON; ``python -m tests.journal.dying SHAPE
@@ -54,7 +54,7 @@ class PatientLoop(VirtualClockLoop):
 
 
 class Busy:
-    """Counts what the writer's thread has to do."""
+    """Counts the jobs of the writer's thread."""
 
     count = 0
     lock = threading.Lock()
@@ -80,15 +80,15 @@ def counted(self: Writer, work: Callable[[], None]) -> None:
 
 
 class Ledger:
-    """What one process has called and handed over, as its lines in a file say."""
+    """What one process has called and handed over, according to its lines in a file."""
 
     def __init__(self, path: Path) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-        self.told = 0  # how many lines
+        self.lines = 0  # how many lines
 
     def _tell(self, what: str, key: bytes, node: str) -> None:
         os.write(self._file, f"{what}\t{key.hex()}\t{node}\n".encode())
-        self.told += 1
+        self.lines += 1
 
     def __call__(self, event: Any) -> None:
         if type(event) is ItemStarted and not event.whole:
@@ -131,7 +131,7 @@ class Committed:
 
 
 def run_to_the_end(graph: BaseNode[Any, Any], path: Path, ledger: Ledger, run: str = RUN) -> Any:
-    """Return the action, the shared store and the error of a run that nobody kills."""
+    """Return the action, the shared store and the error of a run that is not killed."""
     shared: dict[str, Any] = {}
     journal = Journal(path, run=run)
     action, error = None, None
@@ -148,7 +148,7 @@ def run_to_the_end(graph: BaseNode[Any, Any], path: Path, ledger: Ledger, run: s
 def die_at(random_: random.Random, writes: int, seconds: float) -> None:
     """Have this process killed at a moment: around one of its commits, or at any time."""
     if random_.random() < 0.5:
-        # The default action is the end of the process, there and then.
+        # The default action ends the process immediately.
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.setitimer(signal.ITIMER_REAL, random_.uniform(1e-4, seconds))
         return
@@ -190,7 +190,7 @@ def forked(graph: BaseNode[Any, Any], path: Path, lines: Path, arm: Callable[[],
 
 
 class Items(ParallelBatchNode[int, int]):
-    """Takes a while for an item, after a line in a file."""
+    """Takes a while for an item, after writing a line to a file."""
 
     def __init__(self, lines: Path, items: int, most: int | None, **settings: Any) -> None:
         super().__init__(**settings)
@@ -212,7 +212,7 @@ class Items(ParallelBatchNode[int, int]):
 
 
 def forked_items(path: Path, lines: Path, items: int, workers: int, most: int | None) -> int:
-    """Work on items in another process, which is killed at one of them; return its exit code."""
+    """Process items in another process, which is killed at one of them; return its exit code."""
     child = os.fork()
     if not child:
         status = 1
@@ -229,7 +229,7 @@ def forked_items(path: Path, lines: Path, items: int, workers: int, most: int | 
 
 
 class Whole:
-    """The run of a shape that nobody kills."""
+    """The run of a shape that is not killed."""
 
     def __init__(self, shape: Shape, folder: Path) -> None:
         path, lines = folder / f"{shape}.db", folder / f"{shape}.txt"
@@ -246,7 +246,7 @@ class Whole:
 
 
 def killed(shape: Shape, whole: Whole, seed: int, folder: Path) -> Counter[str]:
-    """Kill a run at moments that a seed decides, and resume it; return what was seen."""
+    """Kill a run at seeded moments and resume it; return what was seen."""
     random_ = random.Random(seed)
     path = folder / "runs.db"
     lives = random_.randint(2, MOST_LIVES)
@@ -263,7 +263,7 @@ def killed(shape: Shape, whole: Whole, seed: int, folder: Path) -> Counter[str]:
 
 
 def ended(shape: Shape, whole: Whole, folder: Path, where: str) -> Counter[str]:
-    """Resume a run for the last time, and check what it comes to."""
+    """Resume a run for the last time, and check its result."""
     path, lines = folder / "runs.db", folder / "end.txt"
     before, was_done = Committed(path), "done" in statuses(path)
     ledger = Ledger(lines)
@@ -284,7 +284,7 @@ def ended(shape: Shape, whole: Whole, folder: Path, where: str) -> Counter[str]:
 
 
 def checked(before: Committed, after: Committed, lines: Path, where: str) -> Counter[str]:
-    """Check that a process has called nothing that was committed, and acknowledged nothing else."""
+    """Check that a process called nothing that was committed, and acknowledged nothing else."""
     began = [line for line in lines_of(lines) if line[0] == "began"]
     again = [node for _, key, node in began if key in before.keys]
     assert not again, f"{where}: {again}, which were committed, ran again"
@@ -306,7 +306,7 @@ def statuses(path: Path) -> list[str]:
 
 
 def replay(shape: Shape, path: Path, shared: Any, where: str) -> None:
-    """Check that all that is recorded comes to the same, without a call."""
+    """Check that everything recorded gives the same result, without a call."""
     store = SQLiteStore(str(path))
     store.copy(RUN, "replayed", store.info(RUN).rows)
     store.close()
@@ -324,7 +324,7 @@ def main(first: int, last: int) -> Counter[str]:
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)
     counts: Counter[str] = Counter()
-    # What a killed process has written is there in any file system: one in memory is fast.
+    # What a killed process wrote is there in any file system: one in memory is fast.
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(dir=memory) as name:
         wholes: dict[str, Whole] = {}
@@ -338,11 +338,11 @@ def main(first: int, last: int) -> Counter[str]:
 
 
 class Announced(Ledger):
-    """Says on standard output how many lines there are, before what they tell of happens."""
+    """Prints how many lines there are, before the event that each one stands for."""
 
     def _tell(self, what: str, key: bytes, node: str) -> None:
         super()._tell(what, key, node)
-        print(self.told, flush=True)
+        print(self.lines, flush=True)
 
 
 def live(name: str, folder: Path, life: str) -> None:

@@ -1,4 +1,4 @@
-"""Classes of users whose values are recorded."""
+"""User classes whose values are recorded."""
 
 import enum
 from dataclasses import dataclass, field
@@ -44,7 +44,7 @@ class Keyword(Generic[T]):
 
 @dataclass
 class Counted:
-    """Its fields are changed after ``__init__``, which a second call would do again."""
+    """Its fields change after ``__init__``, which a second call would repeat."""
 
     total: int
     double: int = field(init=False)
@@ -176,7 +176,7 @@ class OutOfStock(Exception):  # noqa: N818
 
 @dataclass
 class Elsewhere:
-    """Keeps what its field holds outside of its objects."""
+    """Keeps the value of its field outside of its objects."""
 
     x: "int" = 0
     known: ClassVar[dict[int, int]] = {}

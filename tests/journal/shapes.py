@@ -32,7 +32,7 @@ AnyNode = BaseNode[Any, Any]
 
 
 class Shape(NamedTuple):
-    """A graph, and what ``kill_everywhere`` is told of it."""
+    """A graph, and the settings of ``kill_everywhere`` for it."""
 
     make: Callable[[], AnyNode]
     settings: dict[str, Any]
@@ -45,7 +45,7 @@ SHAPES: list[Shape] = []
 
 
 def winners(*wanted: Any) -> dict[str, Any]:
-    """Return the setting for a group that is decided in the same way, whoever else has failed."""
+    """Return the setting for a group that is decided the same way, whichever others failed."""
 
     def check(shared: Any) -> None:
         won = [[name, value] for name, status, value in shared["log"][-1][1] if status == "ok"]
@@ -55,7 +55,7 @@ def winners(*wanted: Any) -> dict[str, Any]:
 
 
 def entries(*names: str) -> dict[str, Any]:
-    """Return the setting for branches that race: so many entries by these names, in any order."""
+    """Return the setting for racing branches: how many entries by these names, in any order."""
 
     def check(shared: Any) -> None:
         found = [entry if isinstance(entry, str) else entry[0] for entry in shared["log"]]
@@ -73,7 +73,7 @@ def shape(**settings: Any) -> Callable[[Callable[[], AnyNode]], Callable[[], Any
 
 
 class Step(Node[Any, Any]):
-    """Takes a while, and adds its name and what it was given to a list."""
+    """Takes a while, and appends its name and its input to a list."""
 
     def __init__(self, name: str, seconds: float = 1.0, value: Any = None, **settings: Any) -> None:
         super().__init__(name=name, **settings)
@@ -91,7 +91,7 @@ class Step(Node[Any, Any]):
 
 
 class Follows(Step):
-    """Is given how much the list has before it."""
+    """Gets the length of the list before it."""
 
     def prep(self, shared: Any) -> int:
         return len(shared.setdefault("log", []))
@@ -114,14 +114,14 @@ class FailsInPost(Step):
 
 
 class Handles(Step):
-    """Notes the error that has led to it."""
+    """Notes the error that led to it."""
 
     def prep(self, shared: Any) -> Any:
         return str(self.error)
 
 
 class Many(ParallelBatchNode[Any, Any]):
-    """Works on items; each takes its own time."""
+    """Processes items, each of which takes its own time."""
 
     max_workers = 3
 
@@ -156,7 +156,7 @@ def diamond() -> AnyNode:
 
 @shape(**entries(*"abcdefg"))
 def uneven_branches() -> AnyNode:
-    """Steps of three branches fall between each other."""
+    """Steps of three branches interleave."""
     return Graph(
         [
             Step("a", 1) >> Step("b", 1.2) >> Step("c", 1),
@@ -210,7 +210,7 @@ def nested() -> AnyNode:
 
 @shape(**entries(*"aabbcd", "slow", "quick"))
 def hooks_of_graphs_beside() -> AnyNode:
-    """Graphs with a prep and a post of their own, in branches."""
+    """Graphs with their own prep and post, in branches."""
 
     class Inner(BatchGraph):
         def prep(self, shared: Any) -> Any:
@@ -243,7 +243,7 @@ def without_exec() -> AnyNode:
 
 @shape(**entries(*"abcdefg"))
 def preps_that_see_others() -> AnyNode:
-    """What a branch reads was written by others, a while before or after."""
+    """What a branch reads was written by others, shortly before or after."""
     return Graph(
         [
             Follows("a", 1) >> Follows("b", 1.2) >> Follows("c", 1),
@@ -594,7 +594,7 @@ def deadline_of_a_graph() -> AnyNode:
 
 
 def one_of(*names: str) -> dict[str, Any]:
-    """Return the setting for a run that may have more time when it is resumed."""
+    """Return the setting for a run that may take longer when it is resumed."""
 
     def check(shared: Any) -> None:
         assert [entry[0] for entry in shared["log"]] in [[name] for name in names]

@@ -1,4 +1,4 @@
-"""The stores that every test of stores runs with, and a clock for them."""
+"""The stores that all store tests run with, and a clock for them."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -28,19 +28,19 @@ def zeros(count: int) -> bytes:
 
 
 def folder() -> "TemporaryDirectory[str]":
-    """Make a folder in memory, where there is one: a disk takes most of the time of many files."""
+    """Make a folder in memory, if possible: on a disk, many files take most of the time."""
     return TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
 
 
 class AtOnce(SQLiteStore):
-    """Writes rows as a run does that has nothing else under way: on its loop, if that can be."""
+    """Writes rows like a run with nothing else in flight: on its loop, if possible."""
 
     def append(self, run: str, epoch: int, blob: bytes) -> int:
         number = self.append_at_once(run, epoch, blob)
         return super().append(run, epoch, blob) if number is None else number
 
 
-Open = Callable[[], Store]  # opens another connection to one and the same store
+Open = Callable[[], Store]  # opens another connection to the same store
 Place = Callable[[Clock], AbstractContextManager[Open]]
 
 
@@ -70,7 +70,7 @@ def in_postgres(clock: Clock) -> Iterator[Open]:
         yield lambda: PostgresStore(url, clock=clock, entropy=zeros)
 
 
-# A store that is written anew is tested by an entry here.
+# To test a new store, add an entry here.
 PLACES: dict[str, Place] = {
     "memory": in_memory,
     "sqlite": in_sqlite,

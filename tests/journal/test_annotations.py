@@ -1,4 +1,4 @@
-"""Classes that annotations name need not be registered by hand."""
+"""Classes that annotations name need no registration."""
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import make_dataclass
@@ -49,12 +49,12 @@ NAMED: dict[str, tuple[Any, set[type]]] = {
 
 @pytest.mark.parametrize(("annotation", "classes"), NAMED.values(), ids=NAMED)
 def test_classes_are_found_wherever_they_stand(annotation: Any, classes: set[type]) -> None:
-    """Each is found, with those of its fields, and none that has no values of its own."""
+    """Each is found, with those of its fields, and none without values of its own."""
     assert set(classes_in(annotation)) - {type(Point | None)} == classes
 
 
 def test_other_annotations_of_a_function_do_not_matter() -> None:
-    """One that only a type checker finds is no reason to leave the others out."""
+    """One that only a type checker resolves is not a reason to leave out the others."""
 
     def known(item: "Elsewhere") -> "list[Point]":
         raise NotImplementedError
@@ -108,7 +108,7 @@ def test_what_a_hook_is_annotated_to_return_is_recorded(first: Any, tmp_path: Pa
 
 
 def test_a_class_that_was_written_anew_takes_the_place_of_the_old_one() -> None:
-    """A cell of a notebook may be run again, with the journal that is there."""
+    """A notebook cell may run again, with an existing journal."""
     encoding = Encoding()
     for field in ("x", "y"):
         cls = make_dataclass("Cell", [field])
@@ -122,8 +122,8 @@ def test_a_class_that_was_written_anew_takes_the_place_of_the_old_one() -> None:
         assert encoding.decode(encoding.encode(cls(1), "it")) == cls(1)
 
 
-def test_items_are_told_from_each_other_without_being_registered() -> None:
-    """A fingerprint needs a class that says what it consists of, and not to be read again."""
+def test_items_are_distinguished_without_being_registered() -> None:
+    """A fingerprint needs a class that declares what it consists of, but not to be read again."""
     here, there = Encoding(), Encoding([Frozen, Pair, Colour])
     for value in (
         Frozen(Point(1)),

@@ -1,4 +1,4 @@
-"""Looking for answers: as long as something waits, and no longer."""
+"""Looking for answers: while something waits, and no longer."""
 
 import asyncio
 from typing import Any
@@ -16,7 +16,7 @@ def failed(error: Exception) -> None:
 
 
 async def test_it_looks_while_something_waits_and_stops_then() -> None:
-    """Each look finds what is there; nobody who waits, no look."""
+    """Each look finds what is there; without a waiter there is no look."""
     there: list[Answer] = []
     looks = 0
 
@@ -39,36 +39,36 @@ async def test_it_looks_while_something_waits_and_stops_then() -> None:
     await answers.close()
 
 
-async def test_what_cannot_be_read_is_told_once() -> None:
-    """The run ends with it; whoever waits is cancelled by that."""
-    told: list[Exception] = []
+async def test_what_cannot_be_read_is_reported_once() -> None:
+    """The run ends with it, which cancels its waiters."""
+    errors: list[Exception] = []
 
     async def read() -> list[Answer]:
         raise OSError("the disk is gone")
 
-    answers = Answers(read, told.append)
+    answers = Answers(read, errors.append)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.1):
             await answers.look()
-    assert [str(error) for error in told] == ["the disk is gone"]
+    assert [str(error) for error in errors] == ["the disk is gone"]
     await answers.close()
 
 
-async def test_a_store_that_tells_of_answers_is_listened_to() -> None:
-    """Once nothing came for a moment; with how many answers are known."""
+async def test_a_store_that_notifies_is_listened_to() -> None:
+    """When nothing has come for a moment; with how many answers are known."""
     asked: list[int] = []
     listened = asyncio.Event()
 
     async def read() -> list[Answer]:
         return [Answer("a", b"1", 0.0)]
 
-    async def told(known: int, seconds: float) -> None:
+    async def notified(known: int, seconds: float) -> None:
         assert seconds > 0
         asked.append(known)
         listened.set()
         await asyncio.sleep(0)
 
-    answers = Answers(read, failed, told)
+    answers = Answers(read, failed, notified)
 
     async def wait() -> Any:
         while True:

@@ -1,4 +1,4 @@
-"""Rules that hold for all values: what comes back, what a fingerprint says."""
+"""Rules for all values: what is restored, and what a fingerprint says."""
 
 import random
 from collections import Counter, OrderedDict, defaultdict, deque
@@ -23,7 +23,7 @@ from tests.children import python
 from tests.journal import test_encoding, test_registered
 from tests.journal.recorded import Colour, Frozen, Labelled, Pair, Point, Struct
 
-# Strategies that are made of each other have long names; nobody reads them.
+# Strategies that are composed of each other have long names, which nobody reads.
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
 
 ENCODING = Encoding([Frozen, Labelled, Pair, Struct, Colour])
@@ -101,7 +101,7 @@ VALUES = st.recursive(
 
 
 def shape(value: Any, *, ordered: bool = True) -> Any:
-    """Return what two values share if and only if they are the same, down to types and signs.
+    """Return a form that two values share if and only if they are the same, with types and signs.
 
     ``ordered``: whether the order of a dict counts.
     """
@@ -170,7 +170,7 @@ def test_the_order_of_a_dict_or_a_set_is_not_in_its_fingerprint(
 
 @given(PLAIN)
 def test_the_short_way_and_the_long_way_come_to_the_same(value: Any) -> None:
-    """What is packed part by part are the same bytes: a fingerprint depends on the value alone."""
+    """Values packed part by part give the same bytes: a fingerprint depends only on the value."""
     for canonical in (False, True):
         packer = Packer(ormsgpack, ENCODING._registry.find, canonical=canonical)
         options = options_of(ormsgpack, canonical=canonical)
@@ -179,7 +179,7 @@ def test_the_short_way_and_the_long_way_come_to_the_same(value: Any) -> None:
 
 @pytest.mark.parametrize("length", [15, 16, 65_535, 65_536])
 def test_containers_of_any_length_come_back(length: int) -> None:
-    """Each length has another header, also where the items are packed one by one."""
+    """Each length has a different header, also when the items are packed one by one."""
     for value in (
         [(number,) for number in range(length)],
         {str(number): (number,) for number in range(length)},
@@ -206,7 +206,7 @@ NESTED: dict[str, Callable[[Any], Any]] = {
 @pytest.mark.parametrize("wrap", NESTED.values(), ids=NESTED)
 @pytest.mark.parametrize("depth", [30, 100, 1000, 20_000])
 def test_a_deep_value_comes_back_or_is_refused(wrap: Callable[[Any], Any], depth: int) -> None:
-    """It never ends in a crash; what was recorded can be read where the stack is deeper."""
+    """It never ends in a crash; what was recorded can be read with a deeper stack."""
     value: Any = 1
     for _ in range(depth):
         value = wrap(value)
@@ -254,7 +254,7 @@ if find_spec("numpy"):
 
 @pytest.mark.proofs
 def test_what_one_process_has_recorded_another_one_reads() -> None:
-    """The seed of a process's hashes is in no fingerprint, and each value comes back the same."""
+    """No fingerprint contains the hash seed of a process, and each value is restored the same."""
     lines = [
         python("-c", PROGRAM, env={"PYTHONHASHSEED": seed}, check=True).stdout.splitlines()
         for seed in ("1", "2")

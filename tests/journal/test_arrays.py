@@ -1,4 +1,4 @@
-"""NumPy's arrays and scalars come back with their dtype, shape and order, or are refused."""
+"""NumPy's arrays and scalars are restored with dtype, shape and order, or refused."""
 
 from typing import Any
 
@@ -65,7 +65,7 @@ def test_arrays_come_back_as_they_were(array: Any) -> None:
 
 @pytest.mark.parametrize("scalar", SCALARS, ids=lambda scalar: type(scalar).__name__)
 def test_scalars_come_back_as_they_were(scalar: Any) -> None:
-    """They are no numbers and strings of Python, not even those that are derived from them."""
+    """They are not Python's numbers and strings, not even those that are derived from them."""
     encoding = Encoding()
     back = encoding.decode(encoding.encode((scalar,), "it"))[0]
     assert type(back) is type(scalar)
@@ -74,7 +74,7 @@ def test_scalars_come_back_as_they_were(scalar: Any) -> None:
 
 @pytest.mark.parametrize("value", REFUSED.values(), ids=REFUSED)
 def test_what_numpy_does_not_give_back_is_refused(value: Any) -> None:
-    """Objects are addresses, and other kinds lose something."""
+    """Objects are addresses, and other kinds would lose something."""
     with pytest.raises(NotRecordableError):
         Encoding().encode([value], "it")
 

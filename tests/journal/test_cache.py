@@ -1,4 +1,4 @@
-"""What exec returned is kept under the item and the code, and exec is not called again for it."""
+"""What exec returned is kept under the item and the code, and exec is not called for it again."""
 
 import asyncio
 import copy
@@ -59,7 +59,7 @@ def anyio_backend() -> Any:
 
 
 class Doubling(ParallelBatchNode[int, int]):
-    """Doubles the numbers under "in"; ``calls`` has those that exec was called for."""
+    """Doubles the numbers under "in"; ``calls`` lists those that exec was called for."""
 
     def __init__(self, calls: list[Any], **settings: Any) -> None:
         super().__init__(**settings)
@@ -90,7 +90,7 @@ async def doubled(*numbers: int, calls: list[Any], **settings: Any) -> list[Any]
     return list(shared["out"])
 
 
-# --- what is kept -----------------------------------------------------------------------------
+# --- what is cached ---------------------------------------------------------------------------
 
 
 class AsyncOne(Node):
@@ -120,7 +120,7 @@ class SyncSome(ParallelBatchNode):
 @pytest.mark.parametrize("cls", [AsyncOne, SyncOne, AsyncSome, SyncSome])
 @pytest.mark.parametrize("place", ["file", "memory"])
 def test_an_equal_item_does_not_call_exec_again(cls: Any, place: str, tmp_path: Path) -> None:
-    """What exec returned comes back equal, in the next run and from the next object."""
+    """What exec returned is restored as an equal value, in the next run and by the next object."""
     address = str(tmp_path / "cache.db") if place == "file" else ":memory:"
     cache = Cache(address)
     calls: list[Any] = []
@@ -138,7 +138,7 @@ def test_an_equal_item_does_not_call_exec_again(cls: Any, place: str, tmp_path: 
         fetch.calls = calls
         Graph(fetch).run(["a", "b", "a"])
         if place == "file":
-            cache = Cache(address)  # as another process has it
+            cache = Cache(address)  # like another process
     items = ["a", "b"] if issubclass(cls, BatchNode) else [["a", "b", "a"]]
     assert sorted(calls) == items
     assert results[0] == results[1]
@@ -175,7 +175,7 @@ def _numbers() -> BatchNode[int, int]:
 
 @pytest.mark.parametrize("kind", ["generator", "async_generator"])
 async def test_what_a_generator_yields_is_kept_in_its_order(kind: str) -> None:
-    """In a pipeline the values go on one by one, from the cache as from exec."""
+    """In a pipeline the values move on one by one, from the cache as from exec."""
     calls: list[int] = []
 
     class Count(Node):
@@ -200,7 +200,7 @@ async def test_what_a_generator_yields_is_kept_in_its_order(kind: str) -> None:
 
 
 def test_another_process_has_the_results(tmp_path: Path) -> None:
-    """A file holds them for whoever names it."""
+    """A file holds them for everyone who names it."""
     (tmp_path / "fetch.py").write_text(
         """from kaygraph import Cache, Node
 
@@ -217,7 +217,7 @@ class Fetch(Node):
 Fetch().run()
 """
     )
-    told = [
+    printed = [
         subprocess.run(
             [sys.executable, "fetch.py"],
             cwd=tmp_path,
@@ -229,11 +229,11 @@ Fetch().run()
         ).stdout.split("\n")
         for seed in ("1", "2")
     ]
-    assert told == [["called", "{'a': (1, 2)}", ""], ["{'a': (1, 2)}", ""]]
+    assert printed == [["called", "{'a': (1, 2)}", ""], ["{'a': (1, 2)}", ""]]
 
 
 async def test_a_result_is_another_object_each_time() -> None:
-    """Whoever changes one changes nobody else's."""
+    """Changing one changes none of the others."""
     cache = Cache(":memory:")
 
     @node(cache=cache, writes="out")
@@ -260,7 +260,7 @@ async def test_none_is_a_result() -> None:
     assert calls == [1]
 
 
-# --- what it is kept under ----------------------------------------------------------------------
+# --- keys ---------------------------------------------------------------------------------------
 
 
 async def test_other_code_is_another_result() -> None:
@@ -293,7 +293,7 @@ async def test_other_code_is_another_result() -> None:
 
 
 async def test_what_prep_puts_on_the_node_counts() -> None:
-    """exec may read what prep has set: it is a part of its input."""
+    """exec may read what prep has set: it is part of its input."""
 
     class Greet(Node):
         cache = Cache(":memory:")
@@ -318,7 +318,7 @@ async def test_what_prep_puts_on_the_node_counts() -> None:
 
 
 async def test_params_that_exec_reads_count() -> None:
-    """In another round the same item may come to something else."""
+    """In another round the same item may have another result."""
     results: list[Any] = []
 
     class Add(Node):
@@ -342,7 +342,7 @@ async def test_params_that_exec_reads_count() -> None:
 
 
 async def test_key_says_what_of_an_item_decides() -> None:
-    """With key=, an item may be anything, and what is left out of its key does not count."""
+    """With key=, an item may be anything, and what its key leaves out does not count."""
     calls: list[Any] = []
     cache = Cache(":memory:", key=lambda item: item["id"])
 
@@ -367,11 +367,11 @@ class Line:
 
 
 async def test_items_and_results_must_be_recordable() -> None:
-    """The error names the node, the item, and what is to be given."""
+    """The error names the node, the item, and what to pass."""
     events: list[Event] = []
 
     class Ticket:
-        """It does not say what it consists of."""
+        """It does not declare what it consists of."""
 
     class Fetch(BatchNode):
         cache = Cache(":memory:")
@@ -396,7 +396,7 @@ async def test_items_and_results_must_be_recordable() -> None:
 
 
 async def test_types_are_given_or_annotated() -> None:
-    """Items and results of classes come back as objects of them."""
+    """Items and results of classes are restored as objects of them."""
     calls: list[Any] = []
 
     @node(cache=Cache(":memory:", types=[Point, Line]), reads="in", writes="out")
@@ -444,7 +444,7 @@ async def test_of_two_equal_items_at_once_one_calls_exec() -> None:
 
 
 async def test_if_the_first_fails_the_other_calls_exec_itself() -> None:
-    """A failure is nobody's result, and one at a time tries again."""
+    """A failure is not a result for others, and one at a time tries again."""
     calls: list[int] = []
 
     class Fetch(ParallelBatchNode[int, str]):
@@ -472,7 +472,7 @@ async def test_if_the_first_fails_the_other_calls_exec_itself() -> None:
 
 
 async def test_if_the_first_is_cancelled_the_other_calls_exec_itself() -> None:
-    """Another run goes on where one was cancelled in the middle of its call."""
+    """Another run continues if one was cancelled during its call."""
     calls: list[int] = []
     cache = Cache(":memory:")
     first = asyncio.ensure_future(doubled(1, calls=calls, cache=cache))
@@ -484,8 +484,8 @@ async def test_if_the_first_is_cancelled_the_other_calls_exec_itself() -> None:
     assert calls == [1, 1]
 
 
-async def test_whoever_waits_may_be_cancelled() -> None:
-    """It does not end the call that it has waited for."""
+async def test_waiters_may_be_cancelled() -> None:
+    """It does not end the call that it was waiting for."""
     calls: list[int] = []
     cache = Cache(":memory:")
     first = asyncio.ensure_future(doubled(1, calls=calls, cache=cache))
@@ -497,7 +497,7 @@ async def test_whoever_waits_may_be_cancelled() -> None:
 
 
 async def test_who_waits_holds_no_permit() -> None:
-    """What the call waits for can run, though as many wait as there are permits."""
+    """What the call waits for can run, even if as many wait as there are permits."""
     begun = asyncio.Event()
 
     class Fetch(ParallelBatchNode[int, int]):
@@ -525,7 +525,7 @@ async def test_who_waits_holds_no_permit() -> None:
 
 @pytest.mark.parametrize("as_stage", [False, True])
 async def test_who_waits_holds_up_nobody(as_stage: bool) -> None:
-    """Other items are worked on meanwhile, though more equal ones come first than may run."""
+    """Other items are processed meanwhile, even if more equal ones come first than may run."""
     loop, calls = asyncio.get_running_loop(), list[tuple[float, int]]()
 
     class Fetch(Doubling):
@@ -552,7 +552,7 @@ async def _unchanged(item: Any) -> Any:
 
 
 async def test_a_call_within_itself_does_not_wait_for_itself() -> None:
-    """A node whose exec runs the node for an equal item goes on as it would without a cache."""
+    """A node whose exec runs the node for an equal item continues as it would without a cache."""
     depth = 0
 
     class Nested(Node):
@@ -573,7 +573,7 @@ async def test_a_call_within_itself_does_not_wait_for_itself() -> None:
 
 
 def test_runs_in_several_threads_share_a_cache(tmp_path: Path) -> None:
-    """Loops do not wait for each other: each has a right result, and the file has one."""
+    """Loops do not wait for each other: each has a correct result, and the file has one."""
     cache = Cache(tmp_path / "cache.db")
     results: list[Any] = []
 
@@ -591,7 +591,7 @@ def test_runs_in_several_threads_share_a_cache(tmp_path: Path) -> None:
     assert calls == []
 
 
-# --- what is not kept -----------------------------------------------------------------------------
+# --- what is not cached ---------------------------------------------------------------------------
 
 
 async def test_failures_drops_and_substitutes_are_not_kept() -> None:
@@ -626,7 +626,7 @@ async def test_failures_drops_and_substitutes_are_not_kept() -> None:
 
 
 async def test_a_result_of_a_later_attempt_is_kept() -> None:
-    """Retries are the affair of the call; what comes of them is a result."""
+    """Retries belong to the call; its outcome is a result."""
     calls: list[int] = []
 
     class Fetch(Node):
@@ -650,7 +650,7 @@ async def test_a_result_of_a_later_attempt_is_kept() -> None:
 
 
 async def test_a_result_is_good_for_ttl_seconds() -> None:
-    """On a virtual clock, by that."""
+    """On a virtual clock, by that clock."""
     calls: list[int] = []
     cache = Cache(":memory:", ttl="10m")
     for wait_s, expected in ((0, 1), (590, 1), (20, 2)):
@@ -662,7 +662,7 @@ async def test_a_result_is_good_for_ttl_seconds() -> None:
 def test_on_the_clock_of_the_machine_ttl_outlives_the_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What has expired in the file is made anew, and removed when a run ends."""
+    """Expired results in the file are computed again, and removed when a run ends."""
     now = 1_000_000.0
     monkeypatch.setattr("time.time", lambda: now)
     calls: list[int] = []
@@ -692,7 +692,7 @@ def entries_in(path: Path) -> int:
 
 
 def test_answers_without_success_are_not_kept() -> None:
-    """An answer that says "not found", or "slow down", is no result for the next run."""
+    """An answer that says "not found", or "slow down", is not a result for the next run."""
     seen: list[tuple[int, bool]] = []
 
     async def main() -> None:
@@ -709,8 +709,8 @@ def test_answers_without_success_are_not_kept() -> None:
     assert seen == [(404, False), (503, False), (200, True), (200, True)]
 
 
-def test_what_a_model_has_said_is_kept() -> None:
-    """The reply comes back as a reply, and the model is not asked again."""
+def test_the_answer_of_a_model_is_cached() -> None:
+    """The reply is restored as a reply, and the model is not asked again."""
     replies: list[Any] = []
 
     class Ask(ChatNode):
@@ -733,7 +733,7 @@ def test_what_a_model_has_said_is_kept() -> None:
 
 
 async def test_a_hit_takes_no_rate_no_permit_and_no_attempt() -> None:
-    """A hundred hits take no time where the rate lets one call an hour pass."""
+    """A hundred hits take no time when the rate allows one call an hour."""
     calls: list[int] = []
     cache = Cache(":memory:")
     settings: dict[str, Any] = {"cache": cache, "rate": RateLimit(1, per=3600)}
@@ -746,7 +746,7 @@ async def test_a_hit_takes_no_rate_no_permit_and_no_attempt() -> None:
 
 
 async def test_a_hit_is_had_while_the_circuit_is_open() -> None:
-    """A service that is left alone is not asked for what is there."""
+    """A service behind an open breaker is not needed for cached results."""
     cache = Cache(":memory:")
     breaker = CircuitBreaker(failures=1, reset_after=3600)
     broken = False
@@ -776,7 +776,7 @@ async def test_a_hit_is_had_while_the_circuit_is_open() -> None:
 
 
 async def test_a_report_and_events_tell_hits() -> None:
-    """A hit is an item that is ok after 0 attempts; it was never in exec."""
+    """A hit is an item that is ok after 0 attempts; exec was not called."""
     cache = Cache(":memory:")
     await doubled(1, calls=[], cache=cache)
     report, events = RunReport(), list[Event]()
@@ -800,16 +800,16 @@ async def test_outcomes_tell_hits_by_their_attempts() -> None:
     await doubled(1, calls=[], cache=cache)
     batch = Doubling([], cache=cache, max_workers=1)
     async with aclosing(batch.stream({"in": [2, 1]})) as outcomes:
-        told = [(one.item, one.value, one.attempts, one.seconds) async for one in outcomes]
-    assert told == [(2, 4, 1, 1.0), (1, 2, 0, 0.0)]
+        rows = [(one.item, one.value, one.attempts, one.seconds) async for one in outcomes]
+    assert rows == [(2, 4, 1, 1.0), (1, 2, 0, 0.0)]
 
 
-# --- where it is kept -----------------------------------------------------------------------------
+# --- where it is cached ---------------------------------------------------------------------------
 
 
 @pytest.mark.skipif("KAYGRAPH_TEST_POSTGRES" not in os.environ, reason="needs a server")
 def test_several_machines_can_share_it() -> None:
-    """A PostgreSQL database holds results for all that know its url."""
+    """A PostgreSQL database shares results among all that know its url."""
     with schema() as url:
         calls: list[int] = []
         for _ in range(2):
@@ -820,7 +820,7 @@ def test_several_machines_can_share_it() -> None:
 
 
 def test_no_thread_and_no_file_stays_open(tmp_path: Path) -> None:
-    """A run gives back what it has opened, also when it fails."""
+    """A run closes what it opened, even when it fails."""
     cache = Cache(tmp_path / "cache.db")
 
     def fail() -> None:
@@ -834,7 +834,7 @@ def test_no_thread_and_no_file_stays_open(tmp_path: Path) -> None:
 
 
 async def test_runs_within_a_run_share_its_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is opened once, and closed when the run around them ends, however it does."""
+    """It is opened once, and closed when the outermost run ends, however it ends."""
     opened: list[MemoryStore] = []
     closed: list[MemoryStore] = []
 
@@ -863,7 +863,7 @@ async def test_runs_within_a_run_share_its_file(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_run_that_finds_all_in_memory_opens_nothing(tmp_path: Path) -> None:
-    """The file is opened when it is first asked."""
+    """The file is opened on first use."""
     cache = Cache(tmp_path / "cache.db")
     one = node(lambda: 1, cache=cache)
     one.run({})
@@ -873,14 +873,14 @@ def test_a_run_that_finds_all_in_memory_opens_nothing(tmp_path: Path) -> None:
 
 
 def test_a_place_where_no_file_can_be_is_an_error(tmp_path: Path) -> None:
-    """It is raised by the item that asked."""
-    with pytest.raises(JournalUnavailableError) as told:
+    """The item that asked raises it."""
+    with pytest.raises(JournalUnavailableError) as caught:
         node(lambda: 1, name="Fetch", cache=Cache(tmp_path / "nowhere" / "cache.db")).run({})
-    assert told.value.__notes__ == ["in node 'Fetch'"]
+    assert caught.value.__notes__ == ["in node 'Fetch'"]
 
 
 async def test_nobody_waits_for_a_store_that_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each item that asks has its error, those that would have waited for another too."""
+    """Each item that asks gets its error, including those that would have waited for another."""
 
     def locked(_: str) -> None:
         raise JournalLockedError("another process has it")
@@ -894,7 +894,7 @@ async def test_nobody_waits_for_a_store_that_has_failed(monkeypatch: pytest.Monk
 
 
 def test_results_that_cannot_be_written_are_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The run goes on without the cache, and says so at its end."""
+    """The run continues without the cache, and warns at its end."""
 
     class Full(MemoryStore):
         def cache_set_all(self, entries: Any) -> None:
@@ -907,7 +907,7 @@ def test_results_that_cannot_be_written_are_not_lost(monkeypatch: pytest.MonkeyP
 
 
 def test_many_results_wait_for_a_slow_store(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not more than so many wait to be written; all are, in the end."""
+    """A limited number wait to be written; all are, in the end."""
     store, calls = MemoryStore(), list[int]()
     monkeypatch.setattr(cached_in, "open_store", lambda _: store)
     monkeypatch.setattr(cached_in, "MOST_PENDING", 3)
@@ -918,7 +918,7 @@ def test_many_results_wait_for_a_slow_store(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_what_is_in_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The results that were used last stay, up to a number and a size."""
+    """The most recently used results stay, up to a number and a size."""
     front = cache_module._Front()
     entry = cached_in.Entry(b"x" * 10, 100.0)
     monkeypatch.setattr(cache_module, "MOST_ENTRIES", 2)
@@ -934,7 +934,7 @@ def test_what_is_in_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_cannot_be_decoded_is_made_anew(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A result that a newer version has written, or that is damaged, is no error."""
+    """A result written by a newer version, or damaged, is not an error."""
     store, calls = MemoryStore(), list[int]()
     monkeypatch.setattr(cached_in, "open_store", lambda _: store)
     run_virtually(doubled(1, calls=calls, cache=Cache("cache.db")))
@@ -945,7 +945,7 @@ def test_what_cannot_be_decoded_is_made_anew(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_journal_records_hits_and_resumes_without_the_cache(tmp_path: Path) -> None:
-    """What the cache had is a result of the run like any other."""
+    """A cached value is a result of the run like any other."""
     calls: list[Any] = []
     broken = [True]
 
@@ -972,7 +972,7 @@ def test_a_journal_records_hits_and_resumes_without_the_cache(tmp_path: Path) ->
 
 @pytest.mark.parametrize("place", ["file", "memory"])
 def test_it_works_in_any_order_of_tasks(place: str, tmp_path: Path) -> None:
-    """In a simulation the store is asked in the thread of the loop; each item has its result."""
+    """In a simulation the store is used in the thread of the loop; each item has its result."""
     for seed in range(10):
         address = str(tmp_path / f"{seed}.db") if place == "file" else ":memory:"
         calls: list[int] = []
@@ -985,7 +985,7 @@ def test_it_works_in_any_order_of_tasks(place: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("place", ["file", "memory"])
 def test_it_can_be_cancelled_anywhere(place: str, tmp_path: Path) -> None:
-    """Nothing is left, and nobody waits for a call that has ended."""
+    """Nothing is left, and nobody waits for a finished call."""
     numbers = itertools.count()
 
     async def work(shared: dict[str, Any]) -> None:
@@ -1000,7 +1000,7 @@ def test_it_can_be_cancelled_anywhere(place: str, tmp_path: Path) -> None:
 
 
 def test_a_node_in_a_process_leaves_its_cache_here() -> None:
-    """Its key may be what cannot be sent."""
+    """Its key may be something that cannot be sent."""
     lock = threading.Lock()
 
     def key(item: Any) -> Any:
@@ -1019,7 +1019,7 @@ def test_a_node_in_a_process_leaves_its_cache_here() -> None:
 
 
 def test_a_cache_can_be_copied_and_pickled() -> None:
-    """A copy has the same place and nothing of what is in memory."""
+    """A copy has the same address and none of what is in memory."""
     cache = Cache("cache.db", ttl="1h", types=[int])
     for one in (copy.copy(cache), pickle.loads(pickle.dumps(cache))):
         assert (one.address, one.ttl, one.types) == ("cache.db", 3600.0, (int,))
@@ -1033,7 +1033,7 @@ def test_what_is_no_cache_is_refused() -> None:
         node(abs, cache="cache.db", reads="in")
     with pytest.raises(ValueError, match="cache must be"):
         node(abs, cache=Cache, reads="in")
-    with pytest.raises(ValueError, match="ttl is a duration such as '30d'"):
+    with pytest.raises(ValueError, match="ttl must be a duration such as '30d'"):
         Cache("cache.db", ttl="soon")
     with pytest.raises(ValueError, match="ttl must be more than 0 seconds"):
         Cache("cache.db", ttl=0)
@@ -1042,7 +1042,7 @@ def test_what_is_no_cache_is_refused() -> None:
 
 
 def test_a_cache_stands_where_there_is_an_exec_of_an_item() -> None:
-    """Elsewhere it is refused when the node is made."""
+    """Elsewhere it is refused when the node is created."""
     cache = Cache(":memory:")
     with pytest.raises(ValueError, match="there is no exec here"):
         MapReduceNode(cache=cache)
@@ -1053,7 +1053,7 @@ def test_a_cache_stands_where_there_is_an_exec_of_an_item() -> None:
 
 
 async def test_a_node_with_a_cache_is_not_called_past_it() -> None:
-    """It has no quick way on which nobody would look."""
+    """There is no fast path that skips it."""
     plain, kept = AsyncOne(), AsyncOne(cache=Cache(":memory:"))
     assert plain.exec_is_plain
     assert not kept.exec_is_plain

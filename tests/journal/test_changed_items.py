@@ -1,4 +1,4 @@
-"""Items that are inserted, deleted or put in another order between a kill and its resumption."""
+"""Items that are inserted, deleted or reordered between a kill and its resumption."""
 
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -23,7 +23,7 @@ class Work(ParallelBatchNode[Any, Any]):
     async def exec(self, item: Any) -> Any:
         CALLS.append(item)
         if item == "last":
-            raise KeyboardInterrupt  # ends the run, with all that was before it recorded
+            raise KeyboardInterrupt  # ends the run, with everything before it recorded
         return item * 2
 
     def post(self, shared: Any, _: Any, results: Any) -> None:
@@ -136,7 +136,7 @@ def resumed(make: Callable[[], BaseNode[Any, Any]], now: Items) -> tuple[list[An
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("make", KINDS)
 def test_only_what_is_new_runs(make: Callable[[], BaseNode[Any, Any]], change: str) -> None:
-    """An item is known by what it is, not by where it stands; equal ones are counted."""
+    """An item is identified by its content, not by its place; equal ones are counted."""
     now = CHANGES[change]
     calls, results = resumed(make, now)
     assert Counter(calls) == Counter(now) - Counter(FIRST)

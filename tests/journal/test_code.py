@@ -112,7 +112,7 @@ _numbers = itertools.count()
 
 @pytest.fixture
 def load(tmp_path: Path) -> Callable[[str], ModuleType]:
-    """Return what imports a text from a file of its own."""
+    """Return a function that imports a text from its own file."""
 
     def load(text: str) -> ModuleType:
         name = f"edited_{next(_numbers)}"
@@ -141,7 +141,7 @@ def edited(edit: tuple[str, str]) -> str:
 
 @pytest.mark.parametrize("edit", HARMLESS.values(), ids=HARMLESS)
 def test_a_harmless_edit_changes_nothing(edit: Any, load: Any) -> None:
-    """What cannot change a result leaves the hash as it was."""
+    """What cannot change a result leaves the hash unchanged."""
     before, after = Code(translate_in(load(SOURCE))), Code(translate_in(load(edited(edit))))
     assert before.digest == after.digest
     assert before.by_source
@@ -155,7 +155,7 @@ def test_an_edit_that_may_change_a_result_counts(edit: Any, load: Any) -> None:
 
 
 def test_the_hash_is_the_same_in_every_process_and_version() -> None:
-    """No address, no seed of hashes and no version of Python is in it."""
+    """It contains no address, no hash seed and no Python version."""
 
     def sample(item: int, *, scale: float = 1.5) -> str:
         """Show it."""
@@ -212,14 +212,14 @@ def digest_in(text: str, load: Any) -> bytes:
     ],
 )
 def test_names_that_others_know_count(one: str, other: str, load: Any) -> None:
-    """A local variable may have another name, unless the name can be seen from elsewhere."""
+    """A local variable may be renamed, unless its name is visible elsewhere."""
     assert digest_in(f"def function():\n    {one}\n", load) != digest_in(
         f"def function():\n    {other}\n", load
     )
 
 
 def test_local_names_do_not_count(load: Any) -> None:
-    """Neither those of arguments and loops, nor those of functions within."""
+    """Neither those of arguments and loops, nor those of nested functions."""
     one = """
 def function(self, item):
     def each(part):
@@ -237,11 +237,11 @@ def function(self, item):
 
 
 def test_another_process_finds_the_same(tmp_path: Path, load: Any) -> None:
-    """A process with another seed for hashes has the same hash of the same file."""
+    """A process with another hash seed computes the same hash of the same file."""
     (tmp_path / "there.py").write_text(
         f"{SOURCE}\nfrom kaygraph.journal.code import code_of\nprint(code_of(Translate()).hex())\n"
     )
-    told = subprocess.run(
+    printed = subprocess.run(
         [sys.executable, "there.py"],
         cwd=tmp_path,
         env={"PYTHONHASHSEED": "7", "PYTHONPATH": ":".join(filter(None, sys.path))},
@@ -250,7 +250,7 @@ def test_another_process_finds_the_same(tmp_path: Path, load: Any) -> None:
         check=True,
         timeout=60,
     )
-    assert told.stdout.strip() == code_of(translate_in(load(SOURCE))).hex()
+    assert printed.stdout.strip() == code_of(translate_in(load(SOURCE))).hex()
 
 
 def test_a_function_without_source_is_known_by_its_code_object(load: Any) -> None:
@@ -284,7 +284,7 @@ def test_a_file_that_was_edited_after_its_import_is_not_taken_for_its_source(
 def test_a_module_that_was_reloaded_is_known_by_its_new_source(
     load: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The file is read again when it has changed."""
+    """A changed file is read again."""
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     path = tmp_path / "reloaded_nodes.py"
@@ -299,7 +299,7 @@ def test_a_module_that_was_reloaded_is_known_by_its_new_source(
 
 
 def test_a_function_that_has_only_moved_is_found(load: Any) -> None:
-    """Lines that were put in above it, after the import, do not matter."""
+    """Lines inserted above it, after the import, do not matter."""
     module = load(SOURCE)
     Path(module.__file__).write_text("# moved\n\n" + SOURCE)
     code = Code(translate_in(module))
@@ -364,7 +364,7 @@ def test_plain_values_that_exec_reads_count(one: Any, other: Any) -> None:
 
 
 class Proxy:
-    """Stands for something that is not there."""
+    """A proxy without a target here."""
 
     @property
     def __class__(self) -> Any:
@@ -372,7 +372,7 @@ class Proxy:
 
 
 def test_of_other_values_the_class_counts() -> None:
-    """No address is in a hash, no secret, and no order of a dict; nothing takes for ever."""
+    """A hash contains no address, no secret and no order of a dict, and does not take forever."""
     assert code_of(Greet(object())) == code_of(Greet(object()))
     assert code_of(Greet(object())) != code_of(Greet(threading.Lock()))
     assert code_of(Greet({"a": 1, "b": 2})) == code_of(Greet({"b": 2, "a": 1}))
@@ -407,7 +407,7 @@ def test_state_is_no_code() -> None:
 
 
 def test_what_is_named_like_a_secret_does_not_count() -> None:
-    """A key that was rotated is no change of code."""
+    """A rotated key is not a change of code."""
 
     class Ask(Node):
         def __init__(self, api_key: str, headers: dict[str, str]) -> None:
@@ -424,7 +424,7 @@ def test_what_is_named_like_a_secret_does_not_count() -> None:
 
 
 def test_names_of_functions_around_count_where_they_cannot_be_changed() -> None:
-    """A prompt and a factor count; a list that is appended to, or a number that exec counts with,
+    """A prompt and a factor count; a list that is appended to, or a number that exec increments,
     does not."""
 
     def made(prompt: str, seen: list[int], limit: int, factor: float, calls: int = 0) -> Node:
@@ -447,7 +447,7 @@ def test_names_of_functions_around_count_where_they_cannot_be_changed() -> None:
 
 
 def test_a_function_node_is_its_function() -> None:
-    """Another function is another code, under the same name too."""
+    """Another function is different code, even under the same name."""
 
     def made(number: int) -> FunctionNode[..., Any]:
         if number == 1:
@@ -479,7 +479,7 @@ def test_settings_of_a_ready_made_node_count() -> None:
 
 
 def test_what_a_model_is_asked_for_counts() -> None:
-    """Another schema or another system prompt is another question."""
+    """Another schema or another system prompt is a different question."""
 
     def made(**settings: Any) -> ChatNode:
         return ChatNode("http://127.0.0.1/v1", model="small", **settings)
@@ -524,7 +524,7 @@ def test_map_reduce_is_known_by_its_own_hooks() -> None:
 
 
 def test_it_says_whether_params_are_read() -> None:
-    """A result that depends on the params of a round has to be kept under them."""
+    """A result that depends on the params of a round must be kept under them."""
 
     class Plain(BatchNode):
         def exec(self, item: int) -> int:
@@ -539,7 +539,7 @@ def test_it_says_whether_params_are_read() -> None:
 
 
 def test_a_hook_that_was_put_on_an_object_is_its_code() -> None:
-    """node.exec = … counts, and so does a class that was patched."""
+    """node.exec = … counts, and so does a patched class."""
 
     class Fetch(Node):
         def exec(self, item: int) -> int:

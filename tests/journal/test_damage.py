@@ -28,7 +28,7 @@ CACHED = b"value" * 100
 
 
 class State(NamedTuple):
-    """What a run looked like once."""
+    """The state of a run at one moment."""
 
     info: RunInfo
     rows: list[bytes]
@@ -36,14 +36,14 @@ class State(NamedTuple):
 
 
 class Written(NamedTuple):
-    """What a process has left behind when it was killed, and what each run has looked like."""
+    """The files that a killed process left, and the states of each run."""
 
     files: dict[str, bytes]
     history: dict[str, list[State]]
 
 
 def record(path: str, checkpoint: str) -> None:
-    """Write runs of all kinds, and end as if killed. ``checkpoint``: after how many pages, or 0."""
+    """Write all kinds of runs, and end as if killed. ``checkpoint``: after how many pages, or 0."""
     store = SQLiteStore(path)
     connection = store._file._connection
     assert connection is not None
@@ -110,7 +110,7 @@ def damaged(files: dict[str, bytes], seed: random.Random) -> dict[str, bytes]:
 
 
 def check(path: Path, history: dict[str, list[State]]) -> None:
-    """Open what was damaged, and go on: all that is told was so once, but that rows may lack."""
+    """Open the damaged file and continue: every state is an earlier one, maybe with fewer rows."""
     store = SQLiteStore(path)
     try:
         assert {info.run for info in store.runs()} <= set(history)
@@ -129,9 +129,9 @@ def _was_so(store: SQLiteStore, run: str, states: list[State]) -> list[bytes]:
         return []
     rows, answers = [row.blob for row in store.rows(run)], store.answers(run)
     times = {"updated", "rows"}
-    told = [(name, getattr(info, name)) for name in info.__slots__ if name not in times]
+    lasting = [(name, getattr(info, name)) for name in info.__slots__ if name not in times]
     assert any(
-        all(getattr(state.info, name) == value for name, value in told)
+        all(getattr(state.info, name) == value for name, value in lasting)
         and state.rows[: len(rows)] == rows
         and answers == state.answers[: len(answers)]
         and (info.status != "done" or rows == state.rows)
@@ -150,7 +150,7 @@ def place() -> Iterator[Path]:
 def test_what_is_damaged_opens_to_a_beginning_or_is_refused(
     seeds: Iterable[int], place: Path
 ) -> None:
-    """The database or its log is cut, a bit of it flipped, a sector of it lost."""
+    """The database or its log is cut, loses a sector, or has a flipped bit."""
     outcomes: Counter[str] = Counter()
     for seed in seeds:
         chosen = random.Random(seed)
@@ -171,7 +171,7 @@ def test_what_is_damaged_opens_to_a_beginning_or_is_refused(
 
 
 def test_a_log_whose_end_is_lost_is_a_beginning(place: Path) -> None:
-    """Of whole transactions, in the order in which they were written, wherever it is cut."""
+    """Whole transactions, in the order in which they were written, wherever it is cut."""
     files, history = written(1_000)
     log, seen = files["runs.db-wal"], set()
     for end in range(0, len(log), len(log) // 40):
@@ -189,46 +189,46 @@ def test_a_log_whose_end_is_lost_is_a_beginning(place: Path) -> None:
     assert {(), RUNS[:1], RUNS[:2], RUNS} <= seen
 
 
-def test_an_empty_file_beside_a_log_is_refused(place: Path) -> None:
+def test_an_empty_file_with_a_log_is_refused(place: Path) -> None:
     """SQLite would take it for a new database, and remove the log."""
     log = written(1_000).files["runs.db-wal"]
     (place / "runs.db").touch()
     (place / "runs.db-wal").write_bytes(log)
-    with pytest.raises(JournalCorruptError, match="the file is empty, and its log is not"):
+    with pytest.raises(JournalCorruptError, match="the file is empty, but its log is not"):
         SQLiteStore(place / "runs.db")
     assert (place / "runs.db-wal").read_bytes() == log
 
 
 @pytest.mark.parametrize(
-    ("statement", "told"),
+    ("statement", "message"),
     [
         ("DELETE FROM kaygraph_rows WHERE key % 4294967296 = 6", "row 6 of run .* is missing"),
         ("DELETE FROM kaygraph_rows WHERE key % 4294967296 > 9", "row 10 of run .* is missing"),
-        ("UPDATE kaygraph_rows SET blob = x'00'", "row .* of run .* is not as it was"),
-        ("UPDATE kaygraph_rows SET blob = 'a'", "row .* of run .* is not as it was"),
-        ("UPDATE kaygraph_rows SET at = at + 1", "row .* of run .* is not as it was"),
-        ("UPDATE kaygraph_rows SET at = 'a'", "row .* of run .* is not as it was"),
-        ("UPDATE kaygraph_runs SET status = 'failed'", "what it says of run 'fork' is not as it"),
-        ("UPDATE kaygraph_runs SET first = 2", "what it says of run 'fork' is not as it was"),
-        ("UPDATE kaygraph_inputs SET data = x'00'", "the input of run .* is not as it was"),
-        ("DELETE FROM kaygraph_inputs", "the input of run .* is not as it was"),
-        ("UPDATE kaygraph_answers SET data = x'00'", "answer 'Confirm' of run .* is not as it"),
+        ("UPDATE kaygraph_rows SET blob = x'00'", "row .* of run .* was changed"),
+        ("UPDATE kaygraph_rows SET blob = 'a'", "row .* of run .* was changed"),
+        ("UPDATE kaygraph_rows SET at = at + 1", "row .* of run .* was changed"),
+        ("UPDATE kaygraph_rows SET at = 'a'", "row .* of run .* was changed"),
+        ("UPDATE kaygraph_runs SET status = 'failed'", "the entry of run 'fork' was changed"),
+        ("UPDATE kaygraph_runs SET first = 2", "the entry of run 'fork' was changed"),
+        ("UPDATE kaygraph_inputs SET data = x'00'", "the input of run .* was changed"),
+        ("DELETE FROM kaygraph_inputs", "the input of run .* was changed"),
+        ("UPDATE kaygraph_answers SET data = x'00'", "answer 'Confirm' of run .* was changed"),
         ("UPDATE kaygraph_journal SET version = 0", r"its version is \[\(0,\)\]"),
         ("DELETE FROM kaygraph_journal", r"its version is \[\]"),
     ],
 )
-def test_what_is_not_as_it_was_written_is_named(statement: str, told: str, place: Path) -> None:
-    """Each table has checksums, and each run knows what it has to have at least."""
+def test_what_is_not_as_it_was_written_is_named(statement: str, message: str, place: Path) -> None:
+    """Each table has checksums, and each run knows the least that it must have."""
     files, history = written(0)
     (place / "runs.db").write_bytes(files["runs.db"])
     with closing(sqlite3.connect(place / "runs.db")) as connection, connection:
         connection.execute(statement)
-    with pytest.raises(JournalCorruptError, match=rf"runs.db' is damaged: {told}"):
+    with pytest.raises(JournalCorruptError, match=rf"runs.db' is damaged: {message}"):
         check(place / "runs.db", history)
 
 
 def test_what_is_cached_and_not_as_it_was_written_is_not_there(place: Path) -> None:
-    """It is not refused, since it can be done again."""
+    """It is not refused, because it can be computed again."""
     files, _ = written(0)
     (place / "runs.db").write_bytes(files["runs.db"])
     with closing(sqlite3.connect(place / "runs.db")) as connection, connection:

@@ -1,4 +1,4 @@
-"""A run's deadline counts the time that it was worked on, in whatever process."""
+"""A run's deadline counts the time spent on it, in any process."""
 
 import asyncio
 from pathlib import Path
@@ -30,7 +30,7 @@ def log_of(*rows: tuple[float, list[list[Any]]]) -> Log:
 
 
 def test_time_between_processes_does_not_count() -> None:
-    """From the first to the last row of each is what counts."""
+    """The time from the first to the last row of each process counts."""
     note = [NOTED, b"", 0, b""]
     log = log_of(
         (100.0, [[ALIVE, True]]),
@@ -46,7 +46,7 @@ def test_time_between_processes_does_not_count() -> None:
 def test_a_run_that_was_killed_has_what_is_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where nothing is left it ends at once, and says so."""
+    """With no time left it ends immediately, and says so."""
     path = tmp_path / "runs.db"
     with pytest.raises(DeadlineExceededError, match=r"ran longer than deadline=0\.01 s"):
         Graph(Wait(), name="g").run({}, journal=Journal(path, run="a"), deadline=0.01)

@@ -1,4 +1,4 @@
-"""A run that goes another way than it is recorded: one error that names the node, and no hang."""
+"""A run that takes another way than the recorded one: an error that names the node, no hang."""
 
 import asyncio
 from itertools import pairwise
@@ -37,7 +37,7 @@ def run(work: AnyNode, store: MemoryStore, death: Death | None = None) -> Any:
 
 
 def diverged(before: AnyNode, now: AnyNode) -> str:
-    """Record a run but for its end, and resume it as another one; return what is said."""
+    """Record a run except for its end, and resume it as another one; return the message."""
     whole = MemoryStore()
     run(before, whole)
     writes = whole.info("simulated").rows
@@ -64,14 +64,14 @@ def diverged(before: AnyNode, now: AnyNode) -> str:
 def test_a_changed_graph_is_refused_by_the_name_of_a_node(
     before: AnyNode, now: AnyNode, named: str
 ) -> None:
-    """It is that whose result is recorded and not asked for."""
+    """It is the one whose result is recorded and not asked for."""
     text = diverged(before, now)
-    assert f"a result of '{named}' is recorded, and this run does not ask for it" in text
+    assert f"a result of '{named}' is recorded, but this run does not ask for it" in text
     assert f"redo=['{named}']" in text
 
 
 def test_a_route_that_time_decides_is_refused() -> None:
-    """As any that follows from something else than what is in shared."""
+    """Like any that follows from something other than what is in shared."""
 
     class Decides(Step):
         times = 0
@@ -90,7 +90,7 @@ def test_a_route_that_time_decides_is_refused() -> None:
 
 
 def test_nothing_hangs_on_a_real_clock() -> None:
-    """A branch waits for the turn of another one that is not there any more."""
+    """A branch waits for the turn of one that no longer exists."""
     whole, store = MemoryStore(), MemoryStore()
     run(forked("x", "y", "z"), whole)
     with pytest.raises(KilledError):

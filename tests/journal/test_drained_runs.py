@@ -16,11 +16,11 @@ from tests.journal.shapes import SHAPES, Shape, Step
 
 pytestmark = pytest.mark.anyio
 
-PROCESSES = 30  # drain the run before one brings it to its end
+PROCESSES = 30  # drain the run before one finishes it
 
 
 def lived(shape: Shape, store: MemoryStore, seconds: float | None, seed: int) -> Simulation:
-    """Return what a process did that was drained after so many seconds."""
+    """Return what a process did before it was drained after a number of seconds."""
 
     async def process(shared: Any) -> Any:
         task = shape.make().launch(shared, journal=MortalJournal(store, None, run=RUN))
@@ -32,8 +32,8 @@ def lived(shape: Shape, store: MemoryStore, seconds: float | None, seed: int) ->
     return play(process, {}, seed, [])
 
 
-def told(run: Simulation) -> dict[str, Any]:
-    """Return the shared store; branches that race may have ended in another order."""
+def result_of(run: Simulation) -> dict[str, Any]:
+    """Return the shared store; racing branches may have ended in another order."""
     log = run.shared.get("log", [])
     names = [entry if isinstance(entry, str) else entry[0] for entry in log]
     return {**run.shared, "log": sorted(map(str, names))}
@@ -47,7 +47,7 @@ def drained_again_and_again(shape: Shape, seed: int, step: float) -> None:
         run = lived(shape, store, seconds, seed)
         if store.info(RUN).status == "done":
             break
-        if run.error is not None:  # no handler begins in a run that drains
+        if run.error is not None:  # no handler starts in a draining run
             assert not isinstance(run.error, JournalError), run.error
             if seconds is None:
                 return
@@ -55,12 +55,12 @@ def drained_again_and_again(shape: Shape, seed: int, step: float) -> None:
     if "check" in shape.settings:
         shape.settings["check"](run.shared)
     else:
-        assert same(told(run), told(whole))
+        assert same(result_of(run), result_of(whole))
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_a_run_comes_to_its_end_however_often_it_is_drained(shape: Shape) -> None:
-    """And to the same as one that nobody has drained."""
+    """And to the same result as one that was not drained."""
     drained_again_and_again(shape, 0, 0.7)
 
 
@@ -73,7 +73,7 @@ def test_in_other_orders_and_at_other_times(shape: Shape, seed: int) -> None:
 
 
 class State:
-    """What is to happen; an object, so that it is not taken for code."""
+    """What should happen; an object, so that it does not count as code."""
 
     drains, fails = "", 0
     task: RunTask
@@ -85,7 +85,7 @@ CALLS: list[Any] = []
 
 
 class Adds(Node[int, int]):
-    """Adds one, and drains the run if it is told so."""
+    """Adds one, and drains the run on request."""
 
     def prep(self, shared: Any) -> int:
         return int(shared["value"])
@@ -93,8 +93,8 @@ class Adds(Node[int, int]):
     async def exec(self, value: int) -> int:
         if state.drains == self.name:
             state.drains = ""
-            told = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(drain(), state.loop))
-            await told
+            drained = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(drain(), state.loop))
+            await drained
         return value + 1
 
     def post(self, shared: Any, _: int, value: int) -> None:
@@ -131,7 +131,7 @@ class OnLoop(InThread):
 async def test_what_exec_makes_of_a_graph_that_was_cut_short_is_not_recorded(
     node: type[Node[Any, int]], tmp_path: Path
 ) -> None:
-    """The run is resumed, and the graph brought to its end."""
+    """The run is resumed, and the graph finished."""
     state.drains, state.loop = "one", asyncio.get_running_loop()
     shared: dict[str, Any] = {}
     for _ in range(2):
@@ -165,7 +165,7 @@ def rounds() -> Graph:
 
 
 def test_rounds_may_be_added_to_a_node_that_has_ended(tmp_path: Path) -> None:
-    """Also twice, and also one that fails at first."""
+    """Even twice, and even if it fails at first."""
 
     class Last(Node[Any, int]):
         def exec(self, _: Any) -> int:
@@ -194,7 +194,7 @@ def test_rounds_may_be_added_to_a_node_that_has_ended(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("numbers", [[2, 3, 4], [4, 3, 2, 1], [5, 1, 2, 3, 4], [4], [3, 2]])
 def test_rounds_may_be_inserted_removed_and_reordered(tmp_path: Path, numbers: list[int]) -> None:
-    """What is recorded of them is taken wherever they stand now; only what is new is called."""
+    """Their records are used wherever they are now; only new items are called."""
     state.fails = 4
     CALLS.clear()
     with pytest.raises(ValueError, match="4"):

@@ -1,4 +1,4 @@
-"""Lengths of time as users write them."""
+"""Durations as users write them."""
 
 from typing import Any
 
@@ -21,6 +21,6 @@ def test_a_length_is_a_number_or_has_a_unit(written: Any, seconds: float) -> Non
     [-1, True, "", "10", "10 min", "-1h", None, [], "nan", "nand", float("nan"), float("inf")],
 )
 def test_what_is_no_length_is_refused(written: Any) -> None:
-    """The error shows how one is written."""
-    with pytest.raises(ValueError, match=r"ttl is a duration such as '30d'"):
+    """The error shows how to write one."""
+    with pytest.raises(ValueError, match=r"ttl must be a duration such as '30d'"):
         seconds_of("ttl", written)

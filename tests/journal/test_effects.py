@@ -1,4 +1,4 @@
-"""Effects elsewhere: requests of a resumed run have the keys that they had (G11)."""
+"""External effects: requests of a resumed run have the same keys as before (G11)."""
 
 import asyncio
 import sys
@@ -47,13 +47,13 @@ async def keys_of_two_runs(make: Any, db: Path, shared: Any) -> list[Any]:
         with pytest.raises(HTTPConnectionError):
             await run(Graph(node), db, dict(shared))
         await run(Graph(node), db, dict(shared))
-    return [request.headers.get("Idempotency-Key") for request in receiving.heard]
+    return [request.headers.get("Idempotency-Key") for request in receiving.received]
 
 
 @pytest.mark.parametrize("method", ["POST", "PATCH"])
 @pytest.mark.parametrize("kind", [HTTPNode, RESTNode])
 async def test_a_resumed_request_has_the_same_key(db: Path, kind: Any, method: str) -> None:
-    """Of a method that may do twice what it does."""
+    """For a method whose effect may happen twice."""
 
     def make(url: str) -> Any:
         return kind(url, method=method, reads="item")
@@ -83,21 +83,21 @@ async def test_a_key_of_its_own_stays(db: Path) -> None:
 
 
 async def test_without_a_journal_there_is_none() -> None:
-    """A key that is new in each process tells a server nothing."""
+    """A key that is new in each process is useless to a server."""
     async with serving(reply({})) as site:
         await HTTPNode(site.url, method="POST", reads="item").run_async({"item": {"json": 1}})
     assert "Idempotency-Key" not in site.asked[0].headers
 
 
 async def test_the_key_alone_does_not_make_a_request_repeatable(db: Path) -> None:
-    """Not every server looks at it: a POST that may have been heard is not made again."""
+    """Not every server looks at it: a POST that may have arrived is not repeated."""
     async with serving(reply({}, 500)) as site:
         await run(HTTPNode(site.url, method="POST", reads="item"), db, {"item": {"json": 1}})
     assert len(site.asked) == 1
 
 
 async def test_a_question_to_a_model_has_the_same_key(db: Path) -> None:
-    """In all of its attempts, and when it is asked by the process that resumes the run."""
+    """In all of its attempts, and in the process that resumes the run."""
     async with ChatServer(Fails(500, "later"), Fails(400, "no"), Says("Hello")) as server:
         chat = ChatNode(server.url, "phi", reads="q", writes="a", wait=0)
         with pytest.raises(Exception, match="no"):
@@ -110,19 +110,19 @@ async def test_a_question_to_a_model_has_the_same_key(db: Path) -> None:
 
 @pytest.mark.parametrize("message", ["Disk full", {"text": "Disk full", "subject": "Alert"}])
 async def test_a_message_is_delivered_once_over_a_resumed_run(db: Path, message: Any) -> None:
-    """The one that was lost on its way, and is sent again."""
+    """A lost request, which is sent again."""
     async with receiver() as receiving:
         receiving.faults = ["lost", None]
         notify = NotifyNode(Webhook(receiving.url, idempotent=False, max_retries=1))
         with pytest.raises(Exception):  # noqa: B017,PT011
             await run(Graph(notify), db, {"message": message})
         await run(Graph(notify >> Node()), db, {"message": message})
-    assert len(receiving.heard) == 2
+    assert len(receiving.received) == 2
     assert len(receiving.done) == 1
 
 
 async def test_a_message_that_post_makes_is_the_same_again(db: Path) -> None:
-    """A Message without a key of its own gets one that follows from where it is made."""
+    """A Message without its own key gets one that follows from where it is made."""
 
     class Writes(Node[Any, Any]):
         def post(self, shared: Any, *_: Any) -> None:
@@ -158,7 +158,7 @@ print(len(shared["answers"]))
 
 
 class Shop(Receiver):
-    """Does each order once, and is heard badly: of some requests the answer is lost."""
+    """Does each order once, over a bad connection: the answers to some requests are lost."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -166,10 +166,10 @@ class Shop(Receiver):
         self.enough = asyncio.Event()
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
-        number = len(self.heard)
+        number = len(self.received)
         self.faults = [{0: "lost", 3: web.Response(status=503), 5: "reset"}.get(number % 7)]
         answer = await super().answer(request)
-        if len(self.heard) >= self.wanted:
+        if len(self.received) >= self.wanted:
             self.enough.set()
         return answer
 
@@ -181,7 +181,7 @@ class Shop(Receiver):
 async def test_each_effect_happens_once_over_kills_and_retries(
     tmp_path: Path, orders: int, kills: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A server that does the same key once does as much as there are orders."""
+    """A server that does each key once does as much as there are orders."""
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
     shop = Shop()
@@ -189,7 +189,7 @@ async def test_each_effect_happens_once_over_kills_and_retries(
     async with receiver():
         for number in range(kills + 1):
             shop.enough.clear()
-            shop.wanted = len(shop.heard) + 5 + number % 9 if number < kills else sys.maxsize
+            shop.wanted = len(shop.received) + 5 + number % 9 if number < kills else sys.maxsize
             command = program, tmp_path / "runs.db", shop.url, str(orders)
             with child(sys.executable, *command) as process:
                 ended = asyncio.get_running_loop().run_in_executor(None, process.wait)
@@ -199,8 +199,8 @@ async def test_each_effect_happens_once_over_kills_and_retries(
                 if not ended.done():
                     process.kill()
                 await ended
-                said, wrong = await asyncio.to_thread(process.communicate)
-    assert (said, wrong) == (f"{orders}\n", "")
+                printed, wrong = await asyncio.to_thread(process.communicate)
+    assert (printed, wrong) == (f"{orders}\n", "")
     assert len(shop.done) == orders
 
 
@@ -208,7 +208,7 @@ async def test_each_effect_happens_once_over_kills_and_retries(
 
 
 class Effects:
-    """A service that does the same key once, and is told what for."""
+    """A service that does each key once, and notes what for."""
 
     def __init__(self) -> None:
         self.done: dict[str, Any] = {}
@@ -296,7 +296,7 @@ SHAPES: dict[str, tuple[Any, int]] = {
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_key_is_that_of_one_effect_wherever_the_run_is_killed(shape: str) -> None:
-    """Over all kills and retries there are as many keys as there are items, each of one of them."""
+    """Over all kills and retries there are as many keys as items, each for one of them."""
     make, count = SHAPES[shape]
     effects = Effects()
     kills = kill_everywhere(make(effects), {}, seeds=2, check=lambda _: True)

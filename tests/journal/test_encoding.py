@@ -1,4 +1,4 @@
-"""Values come back equal, of the same types all the way down, or are refused at once."""
+"""Values are restored equal, with the same types all the way down, or refused immediately."""
 
 from collections import Counter, OrderedDict, defaultdict, deque
 from datetime import UTC, date, datetime, time, timedelta, timezone, tzinfo
@@ -90,14 +90,14 @@ def test_an_error_says_where_the_value_stands_and_what_to_type(encoding: Encodin
 
 
 class Nowhere(tzinfo):
-    """A zone of a class that cannot be known."""
+    """A time zone of an unknown class."""
 
     def utcoffset(self, moment: datetime | None, /) -> timedelta:
         return timedelta(0)
 
 
 def zone_of_a_file(key: str | None) -> ZoneInfo:
-    """Return the zone of Paris under another name."""
+    """Return the time zone of Paris under another name."""
     with files("tzdata.zoneinfo.Europe").joinpath("Paris").open("rb") as file:
         return ZoneInfo.from_file(file, key=key)
 
@@ -124,7 +124,7 @@ REFUSED: dict[str, Any] = {
 
 @pytest.mark.parametrize("value", REFUSED.values(), ids=REFUSED)
 def test_what_would_come_back_as_something_else_is_refused(encoding: Encoding, value: Any) -> None:
-    """That happens at once, and wherever it stands."""
+    """Immediately, and at any place within a value."""
     for wrapped in (value, [value], {"a": (1, value)}):
         with pytest.raises(NotRecordableError):
             encoding.encode(wrapped, "it")
@@ -139,7 +139,7 @@ def test_what_does_not_count_for_equality_comes_back(encoding: Encoding) -> None
 
 
 def test_a_zone_is_written_in_one_way(encoding: Encoding) -> None:
-    """The short cut for UTC is what the long way comes to."""
+    """The short cut for UTC gives the same as the general way."""
     short, zone = (
         encoding.encode(datetime(2024, 1, 1, tzinfo=UTC), "it"),
         encoding.encode(UTC, "it"),
@@ -160,7 +160,7 @@ def test_fingerprints_with_another_key_are_others(encoding: Encoding) -> None:
 
 
 def test_what_contains_itself_is_refused(encoding: Encoding) -> None:
-    """Neither a list nor a dict within itself ends in a crash."""
+    """Neither a list nor a dict that contains itself causes a crash."""
     endless: list[object] = []
     endless.append({"a": (endless,)})
     with pytest.raises(NotRecordableError, match="contains itself"):
@@ -168,7 +168,7 @@ def test_what_contains_itself_is_refused(encoding: Encoding) -> None:
 
 
 def test_what_is_raised_while_a_value_is_read_is_not_lost(encoding: Encoding) -> None:
-    """The library replaces what its hook raises, and a Ctrl-C is no damage."""
+    """The library replaces what its hook raises, and a Ctrl-C is not damage."""
     data = encoding.encode(((1,),), "it")
 
     def interrupted(*_: object) -> None:
@@ -180,11 +180,11 @@ def test_what_is_raised_while_a_value_is_read_is_not_lost(encoding: Encoding) ->
         reading.decode(data)
 
 
-def test_damage_and_values_of_a_newer_kaygraph_are_told_apart(encoding: Encoding) -> None:
-    """Neither comes back as something else."""
+def test_damage_and_values_of_a_newer_kaygraph_are_distinguished(encoding: Encoding) -> None:
+    """Neither is restored as something else."""
     with pytest.raises(JournalCorruptError, match="cannot be read"):
         encoding.decode(b"\x92\x01")
-    with pytest.raises(JournalVersionError, match=r"newer kaygraph has recorded a value \(type 99"):
+    with pytest.raises(JournalVersionError, match=r"newer kaygraph recorded a value \(type 99"):
         encoding.decode(ormsgpack.packb(ormsgpack.Ext(99, b"")))
     with pytest.raises(JournalCorruptError, match="cannot be read"):
         encoding.decode(ormsgpack.packb(ormsgpack.Ext(8, b"short")))

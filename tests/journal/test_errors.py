@@ -1,4 +1,4 @@
-"""What the errors of journals say."""
+"""The messages of journal errors."""
 
 import copy
 import pickle
@@ -10,7 +10,7 @@ from kaygraph import RunUnknownError
 
 
 def test_an_unknown_run_names_the_newest_runs_and_the_closest() -> None:
-    """What was asked for, what there is, what was meant."""
+    """The requested run, the known ones, and a similar one."""
     error = RunUnknownError("import-8", ["import-7", "b", "c", "d", "e", "f"], "'runs.db'")
     assert str(error) == (
         "'runs.db' has no run 'import-8'. Known runs: 'import-7', 'b', 'c', 'd', 'e' and 1 more. "

@@ -1,4 +1,4 @@
-"""Errors come back as themselves where their class is known, and as RecordedError otherwise."""
+"""Errors are restored as themselves if their class is known, and as RecordedError otherwise."""
 
 import asyncio
 from collections.abc import Callable
@@ -62,7 +62,7 @@ def test_errors_of_known_classes_come_back_as_themselves(error: BaseException) -
 
 
 def test_the_built_in_part_of_an_error_comes_back() -> None:
-    """What is no argument, and stands in no ``__dict__``, is there as well."""
+    """State outside ``args`` and ``__dict__`` is restored, too."""
     assert back(ERRORS["file"]).filename == "/no/such/file"
     assert back(ERRORS["decoding"]).reason == "invalid start byte"
     assert back(ERRORS["syntax"]).lineno == 1
@@ -71,7 +71,7 @@ def test_the_built_in_part_of_an_error_comes_back() -> None:
 
 
 def test_another_error_comes_back_as_a_recorded_error() -> None:
-    """It tells the class and the text, without secrets, and keeps its notes."""
+    """It has the class and the text, without secrets, and keeps its notes."""
 
     class RefusedError(ValueError):
         pass
@@ -86,15 +86,15 @@ def test_another_error_comes_back_as_a_recorded_error() -> None:
 
 
 def test_an_error_of_a_class_in_another_language_is_a_recorded_error() -> None:
-    """Its parts cannot be seen: it is no type to register."""
+    """Its parts are not accessible: it cannot be registered."""
     error = caught(lambda: pydantic.TypeAdapter(int).validate_python("a"))
     assert "pydantic_core" in back(error).class_name
-    with pytest.raises(TypeError, match="types cannot have ValidationError"):
+    with pytest.raises(TypeError, match="types cannot contain ValidationError"):
         Encoding([pydantic.ValidationError])
 
 
 def test_notes_cause_and_context_come_back() -> None:
-    """They tell where an error comes from; errors may refer to each other in a circle."""
+    """They show where an error comes from; errors may refer to each other in a cycle."""
     error, cause = ValueError("a"), OutOfStock("tea", left=0)
     error.add_note("in node 'Buy'")
     error.__cause__, cause.__context__ = cause, error
@@ -120,7 +120,7 @@ def test_what_cannot_be_recorded_of_an_error_is_left_out() -> None:
 
 
 def test_an_error_without_a_text_is_recorded() -> None:
-    """Neither a failing ``__str__`` nor an error within itself stops it."""
+    """Neither a failing ``__str__`` nor an error that contains itself stops it."""
 
     class SilentError(Exception):
         def __str__(self) -> str:
@@ -134,7 +134,7 @@ def test_an_error_without_a_text_is_recorded() -> None:
 
 
 def test_an_error_with_odd_attributes_is_recorded() -> None:
-    """What a class computes may fail, and names need not be strings."""
+    """Computed attributes may fail, and names need not be strings."""
     error = OutOfStock("tea", left=0)
     vars(error).update({1: 2, "\ud800": 3, "at": Elsewhere(1)})
     twin = back(error, OutOfStock, Elsewhere)
@@ -147,7 +147,7 @@ def test_an_error_with_odd_attributes_is_recorded() -> None:
 
 
 def test_the_error_of_an_outcome_is_never_refused() -> None:
-    """The outcome of a failed item comes back, whatever class its error has."""
+    """The outcome of a failed item is restored, whatever the class of its error."""
     encoding = Encoding()
     outcome = Outcome[int]("Buy", 0, "failed", error=OutOfStock("tea", left=0))
     twin = encoding.decode(encoding.encode([outcome], "it"))[0]
@@ -159,7 +159,7 @@ def test_the_error_of_an_outcome_is_never_refused() -> None:
 
 
 def test_an_error_as_a_value_is_refused_where_it_would_be_another() -> None:
-    """What ``exec`` returns comes back equal, and an error is no exception."""
+    """What ``exec`` returns is restored as an equal value, also if it is an error."""
     encoding = Encoding()
     assert repr(encoding.decode(encoding.encode([ValueError(1)], "it"))) == "[ValueError(1)]"
     group = ExceptionGroup("two", [ValueError(1), OutOfStock("tea", left=0)])
@@ -169,7 +169,7 @@ def test_an_error_as_a_value_is_refused_where_it_would_be_another() -> None:
 
 
 def test_errors_of_ready_made_nodes_come_back_as_themselves() -> None:
-    """Nobody has to register what kaygraph itself defines."""
+    """What kaygraph itself defines needs no registration."""
     from kaygraph.nodes import HTTPConnectionError
 
     encoding = Encoding()

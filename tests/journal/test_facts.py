@@ -18,7 +18,7 @@ from kaygraph.testing import kill_everywhere
 
 
 def facts_of(node: Any) -> dict[str, Any]:
-    """Return what a hook may ask, as values that can be recorded."""
+    """Return what a hook may ask for, as values that can be recorded."""
     return {
         "now": node.now(),
         "random": [node.random.random(), node.random.random()],
@@ -28,7 +28,7 @@ def facts_of(node: Any) -> dict[str, Any]:
 
 
 class Asks(Node[Any, Any]):
-    """Asks in each of its hooks; ``exec`` fails in the first process if it is told to."""
+    """Asks in each of its hooks; ``exec`` fails in the first process on request."""
 
     def prep(self, shared: Any) -> Any:
         shared.setdefault("prep", []).append(facts_of(self))
@@ -47,7 +47,7 @@ class DefAsks(Asks):
 
 
 class Fails(Node[Any, Any]):
-    """Notes what exec asks, and fails as often as it is told."""
+    """Notes what exec asks for, and fails a given number of times."""
 
     seen: list[dict[str, Any]]
     failures = 1
@@ -79,8 +79,8 @@ def db(tmp_path: Path) -> Path:
     [Asks(), DefAsks(), DefAsks(run_in="thread"), DefAsks(max_retries=2), Asks(timeout=60)],
     ids=["async", "def", "thread", "def with attempts", "timed"],
 )
-def test_a_resumed_run_is_told_the_same(db: Path, kind: Any) -> None:
-    """In prep and post, whose calls are made again, wherever exec ran that is not."""
+def test_a_resumed_run_gets_the_same_answers(db: Path, kind: Any) -> None:
+    """In prep and post, which are called again, wherever the skipped exec ran."""
     graph = Graph(kind >> WaitFor("end"))
     first, again = run(graph, db), run(graph, db)
     assert first == again
@@ -89,7 +89,7 @@ def test_a_resumed_run_is_told_the_same(db: Path, kind: Any) -> None:
     assert {name: last[name] for name in first} == first
 
 
-def test_what_is_told_is_of_the_usual_types(db: Path) -> None:
+def test_facts_have_the_usual_types(db: Path) -> None:
     """An aware datetime in UTC, a Random, a UUID of version 4, a word."""
 
     class Types(Node[Any, Any]):
@@ -98,16 +98,16 @@ def test_what_is_told_is_of_the_usual_types(db: Path) -> None:
             shared |= facts_of(self)
 
     before = datetime.now(UTC)
-    told = run(Types(), db)
-    assert before <= told["now"] <= datetime.now(UTC)
-    assert told["now"].tzinfo is UTC
-    assert isinstance(told["uuid"][0], UUID)
-    assert told["uuid"][0].version == 4
-    assert len(set(told["uuid"])) == len(set(told["random"])) == 2
-    assert len(bytes.fromhex(told["key"])) == 16
+    facts = run(Types(), db)
+    assert before <= facts["now"] <= datetime.now(UTC)
+    assert facts["now"].tzinfo is UTC
+    assert isinstance(facts["uuid"][0], UUID)
+    assert facts["uuid"][0].version == 4
+    assert len(set(facts["uuid"])) == len(set(facts["random"])) == 2
+    assert len(bytes.fromhex(facts["key"])) == 16
 
 
-def test_each_place_and_each_run_is_told_something_else(db: Path) -> None:
+def test_each_place_and_each_run_gets_different_answers(db: Path) -> None:
     """Visits of a loop, prep and exec, two nodes, two runs."""
 
     class Loop(Asks):
@@ -118,18 +118,18 @@ def test_each_place_and_each_run_is_told_something_else(db: Path) -> None:
     loop = Loop()
     loop - "again" >> loop
     loop >> Asks()
-    told = [run(Graph(loop), db, run_id) for run_id in ("a", "b")]
+    stores = [run(Graph(loop), db, run_id) for run_id in ("a", "b")]
     for name in ("prep", "exec"):
-        every = [asked for shared in told for asked in shared[name]]
+        every = [asked for shared in stores for asked in shared[name]]
         assert len({asked["key"] for asked in every}) == 8
         assert len({asked["uuid"][0] for asked in every}) == 8
         assert len({asked["random"][0] for asked in every}) == 8
-    drawn = [told[0][name][0]["random"][0] for name in ("prep", "exec", "post")]
+    drawn = [stores[0][name][0]["random"][0] for name in ("prep", "exec", "post")]
     assert len(set(drawn)) == 3
 
 
 def test_attempts_have_one_key_and_one_uuid_but_not_the_same_chance(db: Path) -> None:
-    """So that a service knows an attempt again, and a random choice may be a better one."""
+    """So that a service recognises an attempt, and a random choice may be a better one."""
     node = Fails(max_retries=3)
     node.failures = 2
     run(Graph(node), db)
@@ -139,7 +139,7 @@ def test_attempts_have_one_key_and_one_uuid_but_not_the_same_chance(db: Path) ->
     assert len({asked["random"][0] for asked in node.seen}) == 3
 
 
-def test_an_exec_that_is_called_again_is_told_the_same(db: Path) -> None:
+def test_an_exec_that_is_called_again_gets_the_same_answers(db: Path) -> None:
     """In the process that resumes the run after it has failed."""
     node = Fails()
     with pytest.raises(OSError, match="not yet"):
@@ -149,7 +149,7 @@ def test_an_exec_that_is_called_again_is_told_the_same(db: Path) -> None:
 
 
 def test_equal_items_have_keys_of_their_own(db: Path) -> None:
-    """Each the same again where the run is resumed, in whatever order the items come."""
+    """Each the same again when the run is resumed, in any order of the items."""
 
     class Posts(ParallelBatchNode[int, Any]):
         fails = True
@@ -203,7 +203,7 @@ def test_rounds_and_phases_have_places_of_their_own(db: Path) -> None:
 
 
 def test_stages_have_places_of_their_own(db: Path) -> None:
-    """Also for one and the same item."""
+    """Even for the same item."""
 
     class Stage(ParallelBatchNode[Any, Any]):
         async def exec(self, item: Any) -> Any:
@@ -220,23 +220,23 @@ def test_stages_have_places_of_their_own(db: Path) -> None:
 
 
 def test_replaying_says_what_was_done_before(db: Path) -> None:
-    """In prep and post of what is recorded; exec is not called there."""
+    """In prep and post of recorded nodes; exec is not called there."""
 
     class Says(Node[Any, Any]):
         def prep(self, shared: Any) -> Any:
-            shared.setdefault("said", []).append((self.name, "prep", self.replaying))
+            shared.setdefault("hooks", []).append((self.name, "prep", self.replaying))
 
         async def exec(self, _: Any) -> Any:
             return self.replaying
 
         def post(self, shared: Any, _: Any, result: Any) -> None:
             assert result is False
-            shared["said"].append((self.name, "post", self.replaying))
+            shared["hooks"].append((self.name, "post", self.replaying))
 
     graph = Graph(Says(name="a") >> WaitFor("w") >> Says(name="b"))
-    assert run(graph, db)["said"] == [("a", "prep", False), ("a", "post", False)]
+    assert run(graph, db)["hooks"] == [("a", "prep", False), ("a", "post", False)]
     Journal(db).answer("r", "w", 1)
-    assert run(graph, db)["said"] == [
+    assert run(graph, db)["hooks"] == [
         ("a", "prep", True),
         ("a", "post", True),
         ("b", "prep", False),
@@ -246,18 +246,18 @@ def test_replaying_says_what_was_done_before(db: Path) -> None:
 
 class InProcess(Node[Any, Any]):
     def exec(self, _: Any) -> Any:
-        told = facts_of(self)
-        told["pid"], told["log"] = os.getpid(), dict(self.log._context)  # type: ignore[attr-defined]
-        return told
+        facts = facts_of(self)
+        facts["pid"], facts["log"] = os.getpid(), dict(self.log._context)  # type: ignore[attr-defined]
+        return facts
 
     def post(self, shared: Any, _: Any, result: Any) -> None:
-        shared["told"] = result
+        shared["facts"] = result
 
 
 @pytest.mark.parametrize("executor", [False, True])
-def test_a_worker_process_is_told_what_a_thread_would_be(db: Path, executor: bool) -> None:
+def test_a_worker_process_gets_what_a_thread_would(db: Path, executor: bool) -> None:
     """The key, random numbers and UUIDs; the clock is its own."""
-    here = run(Graph(InProcess(name="x")), db)["told"]
+    here = run(Graph(InProcess(name="x")), db)["facts"]
     if executor:
         with ProcessPoolExecutor(1, get_context("spawn")) as processes:
             node = InProcess(name="x", run_in=processes)
@@ -273,11 +273,11 @@ def test_a_worker_process_is_told_what_a_thread_would_be(db: Path, executor: boo
 def _again(node: Any, db: Path) -> Any:
     shared: dict[str, Any] = {}
     Graph(node).run(shared, journal=Journal(db, run="r", redo=["x"]))
-    return shared["told"]
+    return shared["facts"]
 
 
 def test_facts_are_the_same_wherever_a_run_was_killed() -> None:
-    """What hooks make of them is what they make in a run that nobody kills."""
+    """What hooks make of them is the same as in a run that is not killed."""
 
     class Items(ParallelBatchNode[int, Any]):
         def prep(self, _: Any) -> Any:
@@ -290,7 +290,7 @@ def test_facts_are_the_same_wherever_a_run_was_killed() -> None:
             shared["items"] = results
 
     class Keyless(Asks):
-        """The kit replays a copy of the run, which has keys of its own."""
+        """The kit replays a copy of the run, which has its own keys."""
 
         def post(self, shared: Any, _: Any, result: Any) -> None:
             super().post(shared, _, result)
@@ -305,7 +305,7 @@ def test_facts_are_the_same_wherever_a_run_was_killed() -> None:
 
 @pytest.mark.parametrize("settings", [{}, {"max_retries": 3}, {"max_retries": 3, "wait": 0.001}])
 def test_without_a_journal_a_key_is_that_of_one_call(settings: dict[str, Any]) -> None:
-    """The same whenever it is asked for, and for all attempts; another for the next visit."""
+    """The same each time it is asked for, in all attempts; different for the next visit."""
     keys: list[list[str]] = []
 
     class Posts(Node[Any, Any]):
@@ -328,7 +328,7 @@ def test_without_a_journal_a_key_is_that_of_one_call(settings: dict[str, Any]) -
 
 @pytest.mark.parametrize("place", ["loop", "thread", "process", None])
 def test_without_a_journal_each_item_has_a_key(place: Any) -> None:
-    """Wherever exec runs; attempts at it share it."""
+    """Wherever exec runs; attempts share it."""
     from_where = Keys(run_in=place, max_retries=2, max_workers=3)
     shared: dict[str, Any] = {}
     Graph(from_where).run(shared)

@@ -1,4 +1,4 @@
-"""``Journal``: what is typed, shown, forked and pruned; and errors that say what to do."""
+"""``Journal``: arguments, listing, forking and pruning; and errors that say what to do."""
 
 import asyncio
 import threading
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Load(Node[Any, list[int]]):
-    """Gives the items."""
+    """Returns the items."""
 
     def exec(self, _: Any) -> list[int]:
         CALLS.append("load")
@@ -54,7 +54,7 @@ class Square(ParallelBatchNode[int, int]):
 
 
 class Total(Node[list[int], int]):
-    """Sums them up."""
+    """Adds them up."""
 
     def prep(self, shared: Any) -> list[int]:
         return list(shared["squares"])
@@ -89,7 +89,7 @@ def path(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def ended(path: Path) -> Path:
-    """A journal with a run that is done."""
+    """A journal with a finished run."""
     squares().run({}, journal=Journal(path, run="first"))
     CALLS.clear()
     return path
@@ -137,7 +137,7 @@ def test_a_run_that_is_done_calls_nothing(ended: Path) -> None:
 
 
 async def test_a_stream_is_recorded_and_yields_all_again(path: Path) -> None:
-    """Also what came before it was left."""
+    """Including what came before it was left."""
     async with asyncio.timeout(10):
         shared = {"items": [1, 2, 3]}
         stream = Square(max_workers=1).stream(shared, journal=Journal(path, run="s"))
@@ -148,7 +148,9 @@ async def test_a_stream_is_recorded_and_yields_all_again(path: Path) -> None:
     assert CALLS.count(1) == 1
 
 
-def test_without_an_id_one_is_made_and_said(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_an_id_one_is_made_and_printed(
+    path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """On standard error, with what to type to resume it."""
     squares().run({}, journal=Journal(path))
     (run,) = Journal(path).runs()
@@ -170,7 +172,7 @@ def test_items_may_be_inserted_removed_and_reordered(path: Path) -> None:
     assert CALLS == [3, 9, "total"]
 
 
-def test_a_key_says_what_tells_items_apart(path: Path) -> None:
+def test_a_key_identifies_items(path: Path) -> None:
     """The rest of them may change."""
 
     class Ask(ParallelBatchNode[dict[str, Any], int]):
@@ -204,7 +206,7 @@ def test_a_key_says_what_tells_items_apart(path: Path) -> None:
 
 
 def test_a_node_whose_code_has_changed_is_named(path: Path) -> None:
-    """With both ways on."""
+    """With both ways to continue."""
     failing(path)
 
     class Cube(Square):
@@ -241,7 +243,7 @@ def test_with_redo_only_what_follows_from_it_runs_again(ended: Path) -> None:
     ids=["removed", "renamed", "added before"],
 )
 def test_a_graph_that_has_changed_is_refused(ended: Path, nodes: Any) -> None:
-    """The result that nobody asks for is named, within seconds."""
+    """The result that nobody asks for is named within seconds."""
     new = Journal(ended).fork("first")
     graph = squares(*(make() for make in nodes))
     with pytest.raises(RunDivergedError, match=r"'Total'.*redo="):
@@ -249,7 +251,7 @@ def test_a_graph_that_has_changed_is_refused(ended: Path, nodes: Any) -> None:
 
 
 def test_another_input_of_a_node_is_refused(ended: Path) -> None:
-    """Where ``prep`` returns something else, its node is named."""
+    """If ``prep`` returns something else, its node is named."""
 
     class Other(Load):
         def post(self, shared: Any, prep_res: Any, exec_res: list[int]) -> None:
@@ -261,13 +263,13 @@ def test_another_input_of_a_node_is_refused(ended: Path) -> None:
 
 
 def test_a_run_belongs_to_one_graph(ended: Path) -> None:
-    """Another one does not go on with it."""
-    with pytest.raises(RunExistsError, match=r"one of 'squares', and this is 'others'"):
+    """A different one cannot resume it."""
+    with pytest.raises(RunExistsError, match=r"belongs to 'squares', and this is 'others'"):
         Graph(Load(), name="others").run({}, journal=Journal(ended, run="first"))
 
 
 def test_a_graph_of_another_name_does_not_take_a_run_over(path: Path) -> None:
-    """It is refused before whoever has the run loses it."""
+    """It is refused before the current owner loses it."""
 
     class Interferes(Node[Any, None]):
         def exec(self, _: Any) -> None:
@@ -280,7 +282,7 @@ def test_a_graph_of_another_name_does_not_take_a_run_over(path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["\ud800", "nul\0"])
 def test_a_graph_may_have_any_name(path: Path, name: str) -> None:
-    """Also one that a database cannot keep."""
+    """Including one that a database cannot store."""
     for _ in range(2):
         Graph(Load(), name=name).run({}, journal=Journal(path, run="a"))
 
@@ -309,7 +311,7 @@ def test_show_lists_nodes_and_points(ended: Path) -> None:
 
 
 def test_a_fork_goes_on_from_a_point(ended: Path) -> None:
-    """What was behind it is called again; the old run stays as it was."""
+    """What followed it is called again; the old run stays unchanged."""
     journal = Journal(ended, run="first")
     new = journal.fork(at="Load")
     squares().run({}, journal=Journal(ended, run=new))
@@ -328,7 +330,7 @@ def test_a_fork_with_a_changed_result_runs_what_follows(ended: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "error", "said"),
+    ("asked", "error", "message"),
     [
         ({"run": "none"}, RunUnknownError, "has no run 'none'. Known runs: 'first'"),
         ({"run": "first", "at": "Lod"}, ValueError, "no point 'Lod'. Did you mean 'Load'?"),
@@ -337,19 +339,19 @@ def test_a_fork_with_a_changed_result_runs_what_follows(ended: Path) -> None:
         (
             {"run": "first", "at": "Load", "set": {"Total": 1}},
             ValueError,
-            "'Total' was recorded after 'Load', and is not kept; to change it, keep it: at='Total'",
+            "'Total' was recorded after 'Load', so it is not kept; to change it, keep it: at=",
         ),
         ({"run": "first", "new": "first"}, RunExistsError, "has a run 'first' already"),
-        ({}, TypeError, "say which run"),
+        ({}, TypeError, "which run?"),
     ],
 )
 def test_a_fork_that_cannot_be_made(
-    ended: Path, asked: dict[str, Any], error: type[Exception], said: str
+    ended: Path, asked: dict[str, Any], error: type[Exception], message: str
 ) -> None:
-    """Nothing is made then."""
+    """Nothing is created then."""
     with pytest.raises(error) as raised:
         Journal(ended).fork(**asked)
-    assert said in str(raised.value)
+    assert message in str(raised.value)
     assert len(Journal(ended).runs()) == 1
 
 
@@ -367,37 +369,40 @@ def test_prune_keeps_the_newest_and_what_has_not_ended(ended: Path) -> None:
 
 
 def test_keep_prunes_when_a_run_is_done(path: Path) -> None:
-    """So a journal that is used every day does not grow."""
+    """So a journal in daily use does not grow."""
     for name in "abc":
         squares().run({}, journal=Journal(path, run=name, keep=2))
     assert [run.run for run in Journal(path).runs()] == ["c", "b"]
 
 
-# --- what is typed --------------------------------------------------------------------------------
+# --- arguments ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
-        ({"redo": "Load"}, "redo is a list of names of nodes, as in redo=['Fetch']"),
-        ({"accept": "Load"}, "accept is a list of names of nodes"),
+        ({"redo": "Load"}, "redo must be a list of node names, as in redo=['Fetch']"),
+        ({"accept": "Load"}, "accept must be a list of node names"),
         ({"on_wait": "leave"}, "on_wait"),
-        ({"keep": "30"}, "keep is a number of runs or a duration such as '30d', got '30'"),
-        ({"address": 5}, "the address of a journal is a path or a url, as in Journal('runs.db')"),
-        ({"types": OSError}, "types is a list of classes, as in types=[OSError]"),
+        ({"keep": "30"}, "keep must be a number of runs or a duration such as '30d', got '30'"),
+        (
+            {"address": 5},
+            "the address of a journal must be a path or a url, as in Journal('runs.db')",
+        ),
+        ({"types": OSError}, "types must be a list of classes, as in types=[OSError]"),
         ({"run": ""}, "printable characters"),
         ({"snapshot_every": 0}, "snapshot_every"),
     ],
 )
-def test_a_setting_that_makes_no_sense_is_refused(settings: dict[str, Any], said: str) -> None:
-    """When the journal is made, and nothing is opened."""
+def test_a_setting_that_makes_no_sense_is_refused(settings: dict[str, Any], message: str) -> None:
+    """When the journal is created; nothing is opened."""
     with pytest.raises((TypeError, ValueError)) as raised:
         Journal(**{"address": "runs.db", **settings})
-    assert said in str(raised.value)
+    assert message in str(raised.value)
 
 
 def test_journal_takes_a_journal() -> None:
-    """An address alone, or the class, says what to write."""
+    """An address alone, or the class, says what to type."""
     given: tuple[Any, ...] = ("runs.db", Journal)
     for journal in given:
         with pytest.raises(TypeError, match=r'journal=Journal\("runs.db", run="import-7"\)'):
@@ -415,7 +420,7 @@ def test_a_run_in_a_journal_that_cannot_be_opened_does_not_begin(tmp_path: Path)
 
 
 def test_a_block_holds_the_file_open_for_all_its_runs(path: Path) -> None:
-    """None of them is the last to close it, which takes a checkpoint; the end of the block is."""
+    """None of them is the last to close it, which takes a checkpoint; the block's end is."""
     log = Path(f"{path}-wal")
     with Journal(path) as journal:
         sizes = set()
@@ -442,8 +447,8 @@ def test_a_block_that_fails_closes_the_file(path: Path) -> None:
     assert [info.status for info in Journal(path).runs()] == ["failed"]
 
 
-def test_a_block_tells_at_its_beginning_what_cannot_be_opened(path: Path) -> None:
-    """And makes the file where there is none."""
+def test_a_block_reports_at_its_start_what_cannot_be_opened(path: Path) -> None:
+    """And creates the file if there is none."""
     with pytest.raises(JournalError, match="there is no folder"), Journal(path / "no" / "runs.db"):
         pass
     with Journal(path):

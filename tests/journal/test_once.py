@@ -55,7 +55,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 
 def execute(url: str, statement: Any) -> list[Any]:
-    """Run a statement as somebody else would."""
+    """Run a statement as another client."""
     if url.startswith("sqlite"):
         connection = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)
         try:
@@ -100,7 +100,7 @@ class Source(Stage):
 
 
 def stages(url: str) -> Graph:
-    """Stages, of which one gives back what the database says."""
+    """Stages, one of which passes on what the database returned."""
     write = SQLWrite(url, f"{insert(url)} RETURNING id", max_workers=7, name="Write")
     return Graph(Source() | write | Stage())
 
@@ -122,7 +122,7 @@ class End(Node):
 
 
 class Inserted(SQLExecute):
-    """Two statements, and a call of its own more."""
+    """Two statements, and another call of its own."""
 
     async def exec(self, parameters: Any) -> Any:
         first = await super().exec(parameters)
@@ -224,7 +224,7 @@ def killed_at(number: int) -> Iterator[None]:
 def test_a_run_that_is_killed_where_it_writes_has_written_each_row_once(
     url: str, shape: str, step: int
 ) -> None:
-    """At one point after the other; and killed again when it is resumed, and resumed again."""
+    """At each point in turn; and killed again when it is resumed, and resumed again."""
     make, shared, expected = GRAPHS[shape]
     point, killed = 0, True
     while killed:
@@ -267,7 +267,7 @@ def test_a_run_that_is_killed_at_any_moment_has_written_each_row_once(
         while code == -signal.SIGKILL:
             code = forked(partial(dies, moments.uniform(0, longest)))
             died += code == -signal.SIGKILL
-            longest *= 1.3  # in the end it comes to its end
+            longest *= 1.3  # so that it ends eventually
         assert code == 0
         assert written(url) == expected
         execute(url, "DELETE FROM t")
@@ -280,7 +280,7 @@ def test_a_run_that_is_killed_at_any_moment_has_written_each_row_once(
 
 
 def test_an_attempt_after_a_commit_writes_nothing_again(url: str) -> None:
-    """What follows in ``exec`` has failed, and is tried again."""
+    """A later step of ``exec`` failed and is retried."""
 
     class Fails(SQLWrite):
         async def exec(self, item: Any) -> Any:
@@ -297,13 +297,13 @@ def test_an_attempt_after_a_commit_writes_nothing_again(url: str) -> None:
 
 
 def test_equal_rows_are_all_written(url: str) -> None:
-    """Each of them is an item of its own."""
+    """Each of them is its own item."""
     run(url, batch(url), {"rows": [{"id": 1}] * 5})
     assert written(url) == [1] * 5
 
 
 def test_a_row_that_is_refused_fails_alone(url: str) -> None:
-    """The others of its transaction are written and recorded."""
+    """The rest of its transaction is written and recorded."""
     items = [*rows(5), {"id": -1}, {"id": 5}]
     graph = Graph(SQLWrite(url, insert(url), reads="rows", on_error="skip", name="Write"))
     run(url, graph, {"rows": items})
@@ -322,7 +322,7 @@ def test_a_node_that_is_to_run_again_writes_again(url: str) -> None:
 
 
 def test_what_has_changed_is_written(url: str) -> None:
-    """A row that is another one now was not written before."""
+    """A different row was not written before."""
 
     class Fails(Node):
         def exec(self, _: Any) -> None:
@@ -339,7 +339,7 @@ def test_what_has_changed_is_written(url: str) -> None:
 
 
 def test_who_was_overtaken_leaves_no_rows(url: str) -> None:
-    """The epoch is compared in the transaction that the rows are in."""
+    """The epoch is compared in the transaction of the rows."""
     store = open_store(url)
 
     class Overtaken(SQLWrite):
@@ -356,11 +356,11 @@ def test_who_was_overtaken_leaves_no_rows(url: str) -> None:
 
 
 def test_what_cannot_be_recorded_is_not_written(url: str) -> None:
-    """It could not be given back when the run is resumed."""
+    """It could not be returned when the run is resumed."""
     if url.startswith("sqlite"):
         pytest.skip("SQLite gives back nothing that cannot be recorded")
     node = SQLExecute(url, "INSERT INTO t VALUES (1) RETURNING int4range(1, 2) AS r", name="Write")
-    with pytest.raises(NotRecordableError, match="database has returned to 'Write'"):
+    with pytest.raises(NotRecordableError, match="database returned to 'Write'"):
         run(url, Graph(node), {})
     assert written(url) == []
 
@@ -378,7 +378,7 @@ def test_rows_of_another_database_are_written_as_ever(url: str, tmp_path: Path) 
 
 
 def test_each_database_is_asked_whether_it_is_the_journals(url: str, tmp_path: Path) -> None:
-    """Nodes of one name may have several, where graphs are made while one runs."""
+    """Nodes that share a name may have several, if graphs are made during a run."""
     other = f"sqlite:///{tmp_path}/other.db"
     execute(other, "CREATE TABLE t (id INTEGER, word TEXT)")
 
@@ -398,7 +398,7 @@ def test_each_database_is_asked_whether_it_is_the_journals(url: str, tmp_path: P
 
 
 def test_a_copy_of_the_database_is_another_one(url: str, tmp_path: Path) -> None:
-    """As a restored backup is, in which the same run stands."""
+    """Like a restored backup, which contains the same run."""
     if not url.startswith("sqlite"):
         pytest.skip("a copy in PostgreSQL is told by the epoch")
     run(url, Graph(End()), {})
@@ -448,7 +448,7 @@ def test_nobody_has_to_know_what_became_of_a_commit(lose: str, node: str) -> Non
 
 @needs_postgres
 def test_a_server_that_is_stopped_in_the_middle_has_each_row_once() -> None:
-    """At once, and started again."""
+    """Immediately, and started again."""
     with server() as (url, control):
         execute(url, "CREATE TABLE t (id INTEGER, word TEXT)")
 
@@ -471,7 +471,7 @@ def test_a_server_that_is_stopped_in_the_middle_has_each_row_once() -> None:
 @needs_postgres
 @pytest.mark.parametrize("mode", ["session", "transaction", "statement"])
 def test_it_works_behind_a_pooler_in_every_mode(mode: str) -> None:
-    """Also where a transaction is a pipeline."""
+    """Also if a transaction is a pipeline."""
     with pooler() as (pool, _):
         url = pool.format(mode)
         execute(url, "CREATE TABLE t (id INTEGER, word TEXT)")

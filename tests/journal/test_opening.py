@@ -1,4 +1,4 @@
-"""Which store an address names."""
+"""The store that an address names."""
 
 import os
 from pathlib import Path
@@ -34,7 +34,7 @@ def test_a_path_object_and_escapes_are_taken(tmp_path: Path) -> None:
 
 
 def test_memory_is_an_address_too() -> None:
-    """Each opening is another store."""
+    """Each opening gives a different store."""
     assert isinstance(open_store(":memory:"), MemoryStore)
 
 
@@ -49,12 +49,12 @@ def test_memory_is_an_address_too() -> None:
     ],
 )
 def test_another_address_is_refused(address: str, text: str) -> None:
-    """With what it could have been."""
+    """With a similar valid one."""
     with pytest.raises(ValueError, match=text):
         open_store(address)
 
 
 def test_bytes_are_no_address() -> None:
-    """It is said what is."""
+    """The message says what is valid."""
     with pytest.raises(TypeError, match=r"a string or a path, got b'runs\.db'"):
         open_store(b"runs.db")  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""What kaygraph's own nodes and patterns return is recorded as it is, and none of it is refused."""
+"""What kaygraph's own nodes and patterns return is recorded unchanged, and never refused."""
 
 from dataclasses import replace
 from typing import Any
@@ -27,7 +27,7 @@ RESULTS: dict[str, Any] = {
 
 @pytest.mark.parametrize("result", RESULTS.values(), ids=RESULTS)
 def test_results_of_its_own_need_no_types(result: Any) -> None:
-    """They come back equal, also where nothing of the kind was recorded before."""
+    """They are restored as equal values, even if nothing of the kind was recorded before."""
     back = Encoding().decode(Encoding().encode([result], "it"))[0]
     assert type(back) is type(result)
     assert back == result
@@ -36,7 +36,7 @@ def test_results_of_its_own_need_no_types(result: Any) -> None:
 
 @pytest.mark.parametrize("name", ["outcome", "resilient"])
 def test_an_error_of_any_class_is_no_reason_to_refuse_them(name: str) -> None:
-    """A call that fails would end the run otherwise, when it first fails."""
+    """Otherwise the first failing call would end the run."""
     result = replace(RESULTS[name], error=LOST)
     back = Encoding().decode(Encoding().encode(result, "it"))
     assert type(back.error) is RecordedError

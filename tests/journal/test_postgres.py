@@ -1,4 +1,4 @@
-"""Journals in PostgreSQL: owners that overtake each other, connections that are lost, errors."""
+"""Journals in PostgreSQL: competing owners, lost connections, errors."""
 
 import asyncio
 import os
@@ -57,7 +57,7 @@ def store(url: str) -> Iterator[PostgresStore]:
 
 
 def execute(url: str, *statements: Any) -> list[Any]:
-    """Run statements as somebody else would, and return the rows of the last."""
+    """Run statements as another client, and return the rows of the last."""
     with psycopg.connect(url, autocommit=True) as connection:
         for statement in statements:
             cursor = connection.execute(statement)
@@ -77,7 +77,7 @@ def blobs(store: PostgresStore, run: str) -> list[bytes]:
 
 
 def test_the_address_of_a_server_opens_its_store(url: str) -> None:
-    """``open_store`` makes the tables, and finds them the next time."""
+    """``open_store`` creates the tables, and finds them the next time."""
     for number in (1, 2):
         store = open_store(url, durable=True)
         epoch = store.claim("a", "graph").epoch
@@ -86,7 +86,7 @@ def test_the_address_of_a_server_opens_its_store(url: str) -> None:
 
 
 def test_a_journal_that_has_to_be_there_is_not_made(url: str) -> None:
-    """Whoever only looks finds that there is none."""
+    """Reading alone reports that there is none."""
     with pytest.raises(JournalUnavailableError, match="there is no journal at postgresql://"):
         open_store(url, create=False)
     open_store(url).close()
@@ -94,7 +94,7 @@ def test_a_journal_that_has_to_be_there_is_not_made(url: str) -> None:
 
 
 def test_tables_are_made_once_by_processes_that_begin_together(url: str) -> None:
-    """None of eight that find no tables fails."""
+    """Of eight that find no tables, none fails."""
     together = threading.Barrier(8)
 
     def begin(number: int) -> int:
@@ -110,14 +110,14 @@ def test_tables_are_made_once_by_processes_that_begin_together(url: str) -> None
 
 
 def test_a_journal_of_a_newer_version_is_refused(url: str) -> None:
-    """It is left as it is."""
+    """It is left unchanged."""
     PostgresStore(url).close()
     execute(url, "UPDATE kaygraph_journal SET version = 99")
     with pytest.raises(JournalVersionError, match=r"version 99, and this one knows 1.*Update"):
         PostgresStore(url)
 
 
-def test_a_role_that_may_not_make_tables_is_told(url: str) -> None:
+def test_a_role_that_may_not_make_tables_is_reported(url: str) -> None:
     """The server says why."""
     role = f"journal_{os.getpid()}"
     execute(
@@ -164,7 +164,7 @@ def test_an_owner_that_was_overtaken_writes_nothing(url: str, store: PostgresSto
         lambda: store.set_input("a", old, b"input"),
     ]
     for attempt in attempts:
-        with pytest.raises(RunTakenOverError, match="taken over"):
+        with pytest.raises(RunTakenOverError, match="resumed elsewhere"):
             attempt()
     assert (blobs(store, "a"), store.info("a").input) == ([], None)
     assert store.info("a").status == "running"
@@ -179,7 +179,7 @@ def test_an_owner_that_was_overtaken_writes_nothing(url: str, store: PostgresSto
 
 
 def test_two_transactions_of_others_that_meet_leave_no_gap(url: str, store: PostgresStore) -> None:
-    """The second waits for the first, and reads the end of the log after that."""
+    """The second waits for the first, and then reads the end of the log."""
     epoch = store.claim("a", "graph").epoch
 
     async def meet() -> tuple[int, int]:
@@ -213,8 +213,8 @@ except Exception as error:
 
 
 def test_a_process_that_was_asleep_is_fenced(url: str, store: PostgresStore) -> None:
-    """Stopped in the middle of its work, overtaken, and gone on with: it is told, and its last
-    row stands before the first of the new owner."""
+    """Stopped while working, overtaken, and continued: it gets an error, and its last
+    row comes before the first of the new owner."""
     with child(sys.executable, "-c", OWNER, url) as owner:
         assert owner.stdout is not None
         for _ in range(20):
@@ -223,20 +223,20 @@ def test_a_process_that_was_asleep_is_fenced(url: str, store: PostgresStore) -> 
         epoch = store.claim("a", "graph").epoch
         store.append("a", epoch, b"new")
         os.kill(owner.pid, signal.SIGCONT)
-        said = owner.stdout.read().split()
+        lines = owner.stdout.read().split()
         owner.wait()
     store.append("a", epoch, b"new")
-    assert said[-1] == "RunTakenOverError"
-    acknowledged = 20 + len(said) - 1
+    assert lines[-1] == "RunTakenOverError"
+    acknowledged = 20 + len(lines) - 1
     written = blobs(store, "a")
     old = len(written) - 2
     assert written == [b"old %d" % n for n in range(old)] + [b"new", b"new"]
-    # One may have been committed, and its process stopped before it could say so.
+    # One may have been committed before its process was stopped, but not acknowledged.
     assert acknowledged <= old <= acknowledged + 1
 
 
 def test_what_no_text_of_the_server_can_hold_comes_back(url: str, store: PostgresStore) -> None:
-    """Names and messages of users have any characters."""
+    """Names and messages of users contain any characters."""
     odd = "a\0b\ud800\N{SNOWMAN}"
     epoch = store.claim("a", odd).epoch
     store.answer("a", odd, b"yes")
@@ -270,7 +270,7 @@ def test_a_value_that_the_server_cannot_take_is_refused(
 
 
 def test_a_long_log_is_read_in_pieces(store: PostgresStore) -> None:
-    """Many small rows, and few that are large."""
+    """Many small rows, and few large ones."""
     epoch = store.claim("a", "graph").epoch
     written = [b"%d" % n for n in range(200)] + [b"x" * 2**20] * 3
     for blob in written:
@@ -286,7 +286,7 @@ def test_a_long_log_is_read_in_pieces(store: PostgresStore) -> None:
 def test_rows_that_are_removed_while_they_are_read_are_no_damage(
     url: str, store: PostgresStore
 ) -> None:
-    """Whoever reads is told to read them again."""
+    """Readers get an error that says to read them again."""
     epoch = store.claim("a", "graph").epoch
     for _ in range(100):
         store.append("a", epoch, b"row")
@@ -335,7 +335,7 @@ def test_space_is_given_back(url: str, store: PostgresStore) -> None:
     ],
 )
 def test_damage_is_refused(url: str, store: PostgresStore, damage: str, message: str) -> None:
-    """A row that is not as it was written, or is not there."""
+    """A row that has changed, or is missing."""
     epoch = store.claim("a", "graph").epoch
     for n in range(3):
         store.append("a", epoch, b"%d" % n)
@@ -348,7 +348,7 @@ def test_damage_is_refused(url: str, store: PostgresStore, damage: str, message:
 
 
 def test_acknowledged_rows_that_are_gone_are_noticed(url: str, store: PostgresStore) -> None:
-    """As when a standby has taken over that did not have them: nothing is written behind a gap."""
+    """As when a standby without them has taken over: nothing is written after a gap."""
     epoch = store.claim("a", "graph").epoch
     for _ in range(3):
         store.append("a", epoch, b"row")
@@ -358,10 +358,10 @@ def test_acknowledged_rows_that_are_gone_are_noticed(url: str, store: PostgresSt
     assert blobs(store, "a") == [b"row"]
 
 
-def test_a_lock_that_another_holds_is_told(
+def test_a_lock_that_another_holds_is_reported(
     url: str, store: PostgresStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is waited for, and not for ever."""
+    """It is waited for, but not forever."""
     epoch = store.claim("a", "graph").epoch
     for name in ("APPEND", "FINISH", "CLAIM"):
         assert "'10s'" in getattr(tables, name)
@@ -380,7 +380,7 @@ def test_a_lock_that_another_holds_is_told(
 
 
 def test_a_server_that_acknowledges_too_early_is_no_durable_one(url: str) -> None:
-    """What ``durable=True`` asks for is compared with its settings."""
+    """What ``durable=True`` requires is compared with its settings."""
     hasty = f"{url}%20-csynchronous_commit%3Doff"
     PostgresStore(hasty).close()
     with pytest.raises(JournalUnavailableError, match="synchronous_commit = off"):
@@ -394,7 +394,7 @@ def test_a_server_that_acknowledges_too_early_is_no_durable_one(url: str) -> Non
 def test_nothing_is_written_twice_where_nobody_knows_whether_it_was_done(
     url: str, lose: str
 ) -> None:
-    """Whether the connection is lost before the commit or after it, all is written once."""
+    """Whether the connection is lost before or after the commit, everything is written once."""
     with wired(url) as wire:
         store = PostgresStore(wire.url)
 
@@ -424,7 +424,7 @@ def test_nothing_is_written_twice_where_nobody_knows_whether_it_was_done(
 
 
 def test_a_copy_is_made_once_wherever_the_connection_is_lost(url: str) -> None:
-    """It is one transaction of several statements, each of which may be the last."""
+    """It is one transaction of several statements, each of which may be the last to arrive."""
     with wired(url) as wire:
         store = PostgresStore(wire.url)
         epoch = store.claim("a", "graph").epoch
@@ -444,7 +444,7 @@ def test_a_copy_is_made_once_wherever_the_connection_is_lost(url: str) -> None:
 
 
 def test_a_server_that_is_stopped_at_once_and_started_again_loses_nothing() -> None:
-    """Rows go on being written behind those that were acknowledged, each once."""
+    """New rows follow those that were acknowledged, each once."""
     with server() as (url, control):
         store = PostgresStore(url)
         epoch = store.claim("a", "graph").epoch
@@ -499,17 +499,17 @@ def test_a_run_goes_on_when_its_server_was_stopped_and_started_again() -> None:
         assert sorted(called) == list(range(400))
 
 
-def test_a_server_that_does_not_come_back_is_told() -> None:
-    """After the time that it is given; the first time at once, since the address may be wrong."""
+def test_a_server_that_does_not_come_back_is_reported() -> None:
+    """After its patience; the first time immediately, since the address may be wrong."""
     with server() as (url, control):
         store = PostgresStore(url, patience=0.2)
         epoch = store.claim("a", "graph").epoch
         control("stop")
-        with pytest.raises(JournalUnavailableError) as told:
+        with pytest.raises(JournalUnavailableError) as later:
             store.append("a", epoch, b"row")
         with pytest.raises(JournalUnavailableError) as first:
             PostgresStore(url, patience=3600)
-        for error in (told.value, first.value):
+        for error in (later.value, first.value):
             assert str(error).startswith("postgresql://postgres@/postgres: ")
             assert (urlsplit(url).password or "") not in str(error)
         control("start")
@@ -518,7 +518,7 @@ def test_a_server_that_does_not_come_back_is_told() -> None:
 
 
 def test_a_connection_that_falls_silent_is_replaced(url: str) -> None:
-    """An answer has its time."""
+    """An answer has a time limit."""
     with wired(url) as wire:
         silent = Server(wire.url, answer_timeout=0.2)
         assert silent.ask("SELECT 1") == [(1,)]
@@ -550,7 +550,7 @@ def test_an_administrator_who_ends_the_connection_ends_nothing_else(
 
 
 def test_a_child_leaves_the_connection_of_its_parent_alone(store: PostgresStore) -> None:
-    """After fork(), it is refused there, and goes on here."""
+    """After fork(), it is refused there, and continues here."""
     epoch = store.claim("a", "graph").epoch
     pid = os.fork()
     if not pid:
@@ -575,12 +575,12 @@ def test_a_child_leaves_the_connection_of_its_parent_alone(store: PostgresStore)
         "postgresql://user:s3cret@/no_such_database?host={socket}",
     ],
 )
-def test_no_error_tells_the_password(url: str, wrong: str) -> None:
+def test_no_error_shows_the_password(url: str, wrong: str) -> None:
     """Neither where it is wrong, nor where the url cannot be read."""
     place = parse_qs(urlsplit(url).query)["host"][0]
-    with pytest.raises((JournalError, ValueError)) as told:
+    with pytest.raises((JournalError, ValueError)) as caught:
         PostgresStore(wrong.format(socket=place))
-    error: BaseException | None = told.value
+    error: BaseException | None = caught.value
     while error is not None:
         assert "s3cret" not in str(error)
         assert "cret@" not in str(error)
@@ -595,7 +595,7 @@ def pool() -> Iterator[str]:
 
 @pytest.mark.parametrize("mode", ["session", "transaction", "statement"])
 def test_it_works_behind_a_pooler_in_every_mode(pool: str, mode: str) -> None:
-    """Each statement may come to another connection of the server; nothing is prepared there."""
+    """Each statement may use another connection of the server; nothing is prepared there."""
     url = pool.format(mode)
     store = PostgresStore(url)
     store.remove([info.run for info in store.runs()])
@@ -625,10 +625,10 @@ def test_it_works_behind_a_pooler_in_every_mode(pool: str, mode: str) -> None:
 
 
 @pytest.mark.parametrize("address", ["server", "pooler"])
-def test_an_answer_is_heard_of(
+def test_an_answer_is_noticed(
     request: pytest.FixtureRequest, url: str, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whether the server can tell of it, or the table has to be looked at again and again."""
+    """Whether the server can notify, or the table has to be polled."""
     if address == "pooler":
         url = request.getfixturevalue("pool").format("transaction")
         monkeypatch.setattr(postgres, "POLL_S", 0.01)
@@ -646,11 +646,11 @@ def test_an_answer_is_heard_of(
 
     store._waiting.patiently = patiently  # type: ignore[method-assign]
     with ThreadPoolExecutor(1) as pool:
-        heard = pool.submit(store.wait_for_answer, "a", 0, 60.0)
+        answered = pool.submit(store.wait_for_answer, "a", 0, 60.0)
         assert waits.wait(60)
         other.answer("b", "ask", b"no business of a")
         other.answer("a", "ask", b"yes")
-        assert heard.result(60)
+        assert answered.result(60)
     assert store.answers("a")[0].data == b"yes"
     assert not store.wait_for_answer("a", 1, 0.05)
     assert store.wait_for_answer("a", 0, 0.0)

@@ -1,4 +1,4 @@
-"""Loss of power: of what was not told to go to the disk, any sectors are there and any are not.
+"""Loss of power: of unsynced writes, any sectors may be there and any may be missing.
 
 What a process does to its files is traced, and stopped at every place.
 """
@@ -25,7 +25,7 @@ from tests.journal.stores import folder
 ROWS = 60
 CALLS = "openat,pwrite64,write,ftruncate,fsync,fdatasync,unlink"
 SECTOR = 512
-# Tells each row that was acknowledged. The log is taken over into the file every 12 pages.
+# Prints each acknowledged row. The log is checkpointed every 12 pages.
 RECORDS = """
 import os, sys
 from tests.journal.test_power_loss import ROWS, blob
@@ -58,7 +58,7 @@ class Call(NamedTuple):
 
 @dataclass
 class File:
-    """A file as it is on the disk, and what was written to it since."""
+    """A file as it is on the disk, and the writes to it since."""
 
     data: bytearray = field(default_factory=bytearray)
     pending: list[Call] = field(default_factory=list)
@@ -69,7 +69,7 @@ class File:
         self.pending.clear()
 
     def after_power_loss(self, chosen: random.Random) -> bytes:
-        """Return what may be there: any of the sectors that were written, in their order."""
+        """Return what may be there: any of the written sectors, in order."""
         data, share = bytearray(self.data), chosen.choice([0.0, 0.5, 0.9, 1.0])
         for call in self.pending:
             if call.name == "ftruncate":
@@ -162,13 +162,13 @@ class Folder:
         return files
 
     def after_power_loss(self, chosen: random.Random) -> dict[str, bytes]:
-        """Return what there may be: of what was made and removed in the folder the first part."""
+        """Return the possible states: a prefix of what was made and removed in the folder."""
         found = self._after(chosen.randint(0, len(self.pending)))
         return {Path(path).name: file.after_power_loss(chosen) for path, file in found.items()}
 
 
 def at_a_power_loss(calls: list[Call], chosen: random.Random) -> tuple[dict[str, bytes], int]:
-    """Return what may be in which file, and how many rows were acknowledged by then."""
+    """Return possible contents of the files, and how many rows were acknowledged by then."""
     folder = Folder(str(Path(calls[0].path).parent))
     for call in calls[: chosen.randint(1, len(calls))]:
         folder.do(call)
@@ -187,7 +187,7 @@ def _strace_works() -> bool:
 @pytest.mark.parametrize("way", ["durable", "in the thread", "at once"])
 @pytest.mark.parametrize("seeds", cases(6_000, 2_000, soak=60_000, fast=1 / 60))
 def test_a_loss_of_power_leaves_a_beginning_of_the_log(way: str, seeds: range) -> None:
-    """Wherever it comes. With durable=True it has all that was acknowledged."""
+    """At any moment. With durable=True it has everything that was acknowledged."""
     calls, durable = traced(way), way == "durable"
     for seed in seeds:
         chosen = random.Random(seed)
@@ -228,7 +228,7 @@ store.close()
 
 @pytest.mark.skipif(not _strace_works(), reason="strace is not installed, or may not trace")
 def test_a_row_that_is_written_at_once_waits_for_no_disk(tmp_path: Path) -> None:
-    """Neither a checkpoint nor the first row behind one is; both wait."""
+    """Neither a checkpoint nor the first row after one is; both wait."""
     path, log = tmp_path / "runs.db", tmp_path / "trace"
     options = ["-f", "-xx", "-s", "20000", "-e", f"trace={CALLS}", "-o", log]
     ran("strace", *options, sys.executable, "-c", AT_ONCE, path, "3000", check=True)

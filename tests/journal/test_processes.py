@@ -19,7 +19,7 @@ from kaygraph.journal.sqlite import SQLiteStore
 from tests.children import child, python
 from tests.journal.stores import folder
 
-# Records one row after another, and tells each that was acknowledged.
+# Records one row after another, and prints each acknowledged number.
 RECORDS = """
 import sys
 from kaygraph import JournalError
@@ -35,7 +35,7 @@ except JournalError as error:
 """
 
 
-# Records runs of its own, takes them up again, removes and compacts, until it is killed.
+# Records its own runs, resumes them, removes and compacts, until it is killed.
 WORKS = """
 import os, random, sys
 from tests.journal.stores import AtOnce
@@ -58,12 +58,12 @@ while True:
     store.close()
 """
 
-# Whether rows are written at once where that can be.
+# Whether rows are written at once if possible.
 AT_ONCE = pytest.mark.parametrize("at_once", ["0", "1"], ids=["in the thread", "at once"])
 
 
-def told(output: str) -> tuple[list[int], str]:
-    """Return the rows that a recording process has told, and what it ended with."""
+def rows_and_error(output: str) -> tuple[list[int], str]:
+    """Return the rows that a recording process printed, and the error it ended with."""
     *rows, error = output.splitlines()
     return [int(row) for row in rows], error
 
@@ -76,7 +76,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.mark.proofs
 @pytest.mark.parametrize("seed", range(30))
 def test_a_process_that_was_stopped_meanwhile_writes_nothing_more(seed: int, path: Path) -> None:
-    """Another one has taken its run over; it is told so when it goes on."""
+    """Another one has taken over its run; it gets that error when it continues."""
     with child(sys.executable, "-c", RECORDS, path, "700", str(seed % 2)) as process:
         assert process.stdout is not None
         first = process.stdout.readline()
@@ -86,10 +86,10 @@ def test_a_process_that_was_stopped_meanwhile_writes_nothing_more(seed: int, pat
         for _ in range(3):
             store.append("a", epoch, b"of the new owner")
         process.send_signal(signal.SIGCONT)
-        rows, error = told(first + process.stdout.read())
+        rows, error = rows_and_error(first + process.stdout.read())
     assert error.startswith("RunTakenOverError")
     assert rows == [*range(1, len(rows) + 1)]
-    assert len(rows) in (before - 1, before)  # it may have been stopped before it told
+    assert len(rows) in (before - 1, before)  # it may have been stopped before it printed
     blobs = [row.blob for row in store.rows("a")]
     assert blobs == [b"x" * 700] * before + [b"of the new owner"] * 3
     store.close()
@@ -98,7 +98,7 @@ def test_a_process_that_was_stopped_meanwhile_writes_nothing_more(seed: int, pat
 def _claim_from(process: "subprocess.Popen[str]", store: SQLiteStore, chosen: random.Random) -> int:
     """Stop a process anywhere and claim its run; it may have been stopped in a transaction."""
     while True:
-        time.sleep(chosen.uniform(0, 0.02))  # anywhere: not what the test waits for
+        time.sleep(chosen.uniform(0, 0.02))  # any moment: not what the test waits for
         process.send_signal(signal.SIGSTOP)
         try:
             return store.claim("a", "Graph").epoch
@@ -109,7 +109,7 @@ def _claim_from(process: "subprocess.Popen[str]", store: SQLiteStore, chosen: ra
 @pytest.mark.proofs
 @pytest.mark.parametrize("seed", range(30))
 def test_what_was_acknowledged_is_there_after_a_kill(seed: int, path: Path) -> None:
-    """Row by row, and at most the one that was not told yet is there as well."""
+    """Row by row; at most the one not yet printed is there, too."""
     with child(sys.executable, "-c", RECORDS, path, "700", str(seed % 2)) as process:
         assert process.stdout is not None
         first = process.stdout.readline()
@@ -132,7 +132,7 @@ def test_what_was_acknowledged_is_there_after_a_kill(seed: int, path: Path) -> N
 def test_many_that_work_on_one_file_and_are_killed_lose_nothing(
     seed: int, kills: int, tmp_path: Path
 ) -> None:
-    """Nor does any of them hold up another, or damage the file."""
+    """Nor does any of them block another, or damage the file."""
     chosen, path, acknowledged = random.Random(seed), tmp_path / "runs.db", dict[str, int]()
     with ExitStack() as stack:
         working: dict[str, list[subprocess.Popen[str]]] = {who: [] for who in "abcd"}
@@ -173,7 +173,7 @@ def test_many_that_work_on_one_file_and_are_killed_lose_nothing(
 
 @AT_ONCE
 def test_an_owner_that_writes_all_the_time_lets_others_in(path: Path, at_once: str) -> None:
-    """A lock that is taken again at once is one that nobody else gets."""
+    """A lock that is taken again at once is never free for others."""
     with child(sys.executable, "-c", RECORDS, path, "700", at_once) as process:
         assert process.stdout is not None
         process.stdout.readline()
@@ -185,7 +185,7 @@ def test_an_owner_that_writes_all_the_time_lets_others_in(path: Path, at_once: s
 
 
 def test_two_that_make_one_file_at_once_make_it_once(path: Path) -> None:
-    """Whoever comes second finds it made, at whatever point that is."""
+    """The second process finds it made, at whatever point that is."""
     program = "import sys; from kaygraph.journal.sqlite import SQLiteStore as Store"
     program += "; sys.stdin.read(); Store(sys.argv[1]).claim(sys.argv[2], 'Graph')"
     names = ["a", "b", "c", "d"]
@@ -210,9 +210,11 @@ def test_two_that_make_one_file_at_once_make_it_once(path: Path) -> None:
 
 @AT_ONCE
 def test_a_file_that_may_not_grow_acknowledges_nothing_more(path: Path, at_once: str) -> None:
-    """As with a quota: what was acknowledged is there, and the error says where to look."""
+    """As with a quota: acknowledged rows are there, and the error says where to look."""
     limited = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))\n"
-    rows, error = told(python("-c", limited + RECORDS, path, "3000", at_once, check=True).stdout)
+    rows, error = rows_and_error(
+        python("-c", limited + RECORDS, path, "3000", at_once, check=True).stdout
+    )
     assert error.startswith(f"JournalUnavailableError '{path}' cannot be written")
     assert "quota" in error
     store = SQLiteStore(path)
@@ -240,12 +242,14 @@ def small_disk(size: str) -> Iterator[Path]:
 @AT_ONCE
 @pytest.mark.parametrize("size", ["200k", "2m", "6m"])
 def test_a_full_disk_takes_nothing_that_was_acknowledged(size: str, at_once: str) -> None:
-    """It is told; and when there is room again, the run goes on."""
+    """The error is reported; when there is space again, the run continues."""
     with small_disk(size) as place:
         path = place / "runs.db"
-        rows, error = told(python("-c", RECORDS, path, "3000", at_once, check=True).stdout)
+        rows, error = rows_and_error(
+            python("-c", RECORDS, path, "3000", at_once, check=True).stdout
+        )
         assert error.startswith("JournalFullError")
-        assert "Make room on the disk" in error
+        assert "Free some space" in error
         subprocess.run(["mount", "-o", "remount,size=20m", place], check=True)
         store = SQLiteStore(path)
         assert [row.number for row in store.rows("a")] == rows
@@ -256,8 +260,8 @@ def test_a_full_disk_takes_nothing_that_was_acknowledged(size: str, at_once: str
 @pytest.mark.proofs
 @pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("mount"), reason="it needs root")
 @pytest.mark.parametrize("kilobytes", [4, 16, 32, 40, 48, 64, 80, 100])
-def test_a_disk_that_is_full_from_the_beginning_is_told(kilobytes: int) -> None:
-    """Whichever of the file, its log and its index there is no room for."""
+def test_a_disk_that_is_full_from_the_beginning_is_reported(kilobytes: int) -> None:
+    """Whether the file, its log or its index runs out of space."""
     with small_disk(f"{kilobytes}k") as place:
-        said = python("-c", RECORDS, place / "runs.db", "30000", "1").stdout
-        assert said.startswith("JournalFullError") or not said  # by the claim, or before it
+        printed = python("-c", RECORDS, place / "runs.db", "30000", "1").stdout
+        assert printed.startswith("JournalFullError") or not printed  # by the claim, or before it

@@ -10,7 +10,7 @@ from kaygraph.journal.position import POSITION
 
 
 def test_another_attempt_stands_where_the_first_one_stood(tmp_path: Path) -> None:
-    """What hooks ask for is recorded by the place of their item, in every attempt."""
+    """What hooks ask for is recorded under the place of their item, in every attempt."""
     places: dict[int, set[str]] = {}
 
     class Fails(ParallelBatchNode[int, int]):

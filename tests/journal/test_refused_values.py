@@ -1,4 +1,4 @@
-"""A run whose result cannot be recorded ends with the error that says so, in every shape."""
+"""A run whose result cannot be recorded ends with the error about that, in every shape."""
 
 import asyncio
 from typing import Any
@@ -60,7 +60,7 @@ SHAPES: dict[str, Any] = {
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 def test_the_run_ends_with_the_error_that_names_the_node(shape: Any) -> None:
-    """No retry, error route or collected failure hides it, and no cancellation is seen."""
+    """No retry, error route or collected failure hides it, and no cancellation is visible."""
     with pytest.raises(NotRecordableError, match=r"What exec of .+ returned .*types=\[Opaque\]"):
         shape.run({}, journal=Journal(":memory:"))
 

@@ -1,4 +1,4 @@
-"""Values of registered classes come back as they were, without a call of their ``__init__``."""
+"""Values of registered classes are restored unchanged, without calling ``__init__``."""
 
 import os
 import re
@@ -136,7 +136,7 @@ def _encoding() -> Encoding:
 
 
 def state_of(value: Any) -> Any:
-    """Return what two equal values have in common, for classes of all sorts."""
+    """Return what two equal values have in common, for all kinds of classes."""
     if isinstance(value, Enum | set):
         return value
     classes = type(value).__mro__
@@ -158,7 +158,7 @@ def state_of(value: Any) -> Any:
 def test_values_of_registered_classes_come_back_as_they_were(
     encoding: Encoding, value: Any
 ) -> None:
-    """Each is of the same class and holds the same, and has an equal fingerprint."""
+    """Each is of the same class with the same content, and has an equal fingerprint."""
     for wrapped in (value, [(value, {"a": value})]):
         back = encoding.decode(encoding.encode(wrapped, "it"))
         assert state_of(back) == state_of(wrapped)
@@ -166,20 +166,20 @@ def test_values_of_registered_classes_come_back_as_they_were(
 
 
 def test_members_of_an_enum_are_the_same_objects(encoding: Encoding) -> None:
-    """What is compared with ``is`` goes on to work."""
+    """Values compared with ``is`` keep working."""
     for member in (Colour.RED, Number.ONE, Permission.READ | Permission.WRITE):
         assert encoding.decode(encoding.encode(member, "it")) is member
 
 
 def test_a_hash_that_was_kept_is_computed_anew(encoding: Encoding) -> None:
-    """That of a string is another one in another process."""
+    """The hash of a string differs between processes."""
     back = encoding.decode(encoding.encode(hashed(), "it"))
     assert back._attrs_cached_hash is None
     assert {hashed(): 1}[back] == 1
 
 
 def test_private_attributes_and_the_fields_that_were_set_come_back(encoding: Encoding) -> None:
-    """A model is not validated again, and neither told that all of its fields were given."""
+    """A model is not validated again, and does not take all of its fields for set ones."""
     back = encoding.decode(encoding.encode(narrow(), "it"))
     assert back._token == "t"
     assert back.model_fields_set == {"name", "point", "extra"}
@@ -188,7 +188,7 @@ def test_private_attributes_and_the_fields_that_were_set_come_back(encoding: Enc
 
 @pytest.mark.parametrize("value", KEPT.values(), ids=KEPT)
 def test_values_of_other_classes_are_refused(value: Any) -> None:
-    """Nothing is recorded of a class that is not registered, but of kaygraph's own."""
+    """Nothing is recorded of an unregistered class, except kaygraph's own."""
     if isinstance(value, Outcome):
         value = value.value
     with pytest.raises(NotRecordableError, match=rf"types=\[{type(value).__name__}\]"):
@@ -203,14 +203,14 @@ def test_a_class_brings_those_of_its_fields() -> None:
 
 
 def test_a_subclass_in_a_field_is_not_taken_for_the_class_of_the_field() -> None:
-    """It is refused, with its own name, where it is not registered itself."""
+    """It is refused by its own name, unless it is registered itself."""
     encoding = Encoding([Holder])
     with pytest.raises(NotRecordableError, match=r"types=\[Narrow\]"):
         encoding.encode(Holder(model=narrow()), "it")
 
 
 def test_a_secret_is_written_only_where_someone_says_so() -> None:
-    """The class of a field is not enough: what is recorded can be read."""
+    """The class of a field is not enough: what is recorded must be readable."""
     value = Secretive(key=pydantic.SecretStr("abc"))
     with pytest.raises(NotRecordableError, match="A secret is not recorded"):
         Encoding([Secretive]).encode(value, "it")
@@ -219,8 +219,8 @@ def test_a_secret_is_written_only_where_someone_says_so() -> None:
 
 
 def test_a_class_that_keeps_its_fields_elsewhere_is_refused(encoding: Encoding) -> None:
-    """What cannot be seen on the object would not come back."""
-    with pytest.raises(NotRecordableError, match="cannot be made again"):
+    """What is not accessible on the object would be lost."""
+    with pytest.raises(NotRecordableError, match="cannot be restored"):
         encoding.encode(Elsewhere(1), "it")
 
 
@@ -251,7 +251,7 @@ def test_a_class_whose_values_cannot_be_made_again_is_no_type_to_register(cls: A
 
 
 def test_two_classes_of_one_name_are_refused() -> None:
-    """Which of them a recorded value belongs to could not be told."""
+    """It would be unclear to which of them a recorded value belongs."""
 
     def make() -> type:
         class Local:
@@ -259,7 +259,7 @@ def test_two_classes_of_one_name_are_refused() -> None:
 
         return Local
 
-    with pytest.raises(ValueError, match="two classes that are named"):
+    with pytest.raises(ValueError, match="two classes named"):
         Encoding([make(), make()])
 
 
@@ -271,7 +271,7 @@ def test_a_class_that_is_no_longer_registered_is_named(encoding: Encoding) -> No
 
 
 def test_a_class_with_another_field_since_is_refused(encoding: Encoding) -> None:
-    """A value without a field that its class has now would break later, and elsewhere."""
+    """A value without a field that its class has now would fail later, and elsewhere."""
     data = encoding.encode(Point(1), "it")
 
     later = make_dataclass("Point", ["z", "x", "y"])
@@ -281,7 +281,7 @@ def test_a_class_with_another_field_since_is_refused(encoding: Encoding) -> None
 
 
 def test_a_struct_with_other_fields_since_is_refused() -> None:
-    """A default would take the place of what was recorded, or nothing."""
+    """A default would replace what was recorded, or nothing."""
     data = Encoding([Struct]).encode(Struct(1), "it")
     for fields, message in ((["x", "y", ("z", int, 0)], "'z' now"), (["x"], "'y' any longer")):
         later = msgspec.defstruct("Struct", fields, module=Struct.__module__)
@@ -298,7 +298,7 @@ def test_a_member_that_an_enum_has_lost_is_named() -> None:
 
 
 def test_a_program_may_be_imported_when_its_run_is_resumed() -> None:
-    """Its classes are those of ``__main__`` where it was run, and not where it was imported."""
+    """Its classes belong to ``__main__`` when it is run, and not when it is imported."""
     here = make_dataclass("Place", ["x"])
     here.__module__ = "__main__"
     there = make_dataclass("Place", ["x"])
@@ -312,18 +312,18 @@ def test_a_program_may_be_imported_when_its_run_is_resumed() -> None:
 
 
 class Opaque:
-    """It does not say what it consists of."""
+    """It does not declare what it consists of."""
 
 
 def test_an_object_that_may_be_different_each_time_has_no_fingerprint(encoding: Encoding) -> None:
-    """A key that changes from process to process would do work again that is done."""
+    """A key that changes between processes would repeat finished work."""
     with pytest.raises(NotRecordableError, match=r"^The item .*types=\[Opaque\]"):
         encoding.fingerprint([Opaque()])
     assert Encoding([Opaque]).fingerprint([Opaque()])
 
 
 def test_the_classes_that_a_function_returns_are_registered() -> None:
-    """The return annotation of ``exec`` is enough, however deep the class stands in it."""
+    """The return annotation of ``exec`` is enough, however deep the class is nested in it."""
 
     def rows_of() -> dict[str, list[Holder | None]]:
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""Which runs stay: nothing that goes on is removed."""
+"""Which runs are kept: no running one is removed."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from kaygraph.journal.retention import check_keep, prune
 
 
 def test_a_run_that_goes_on_is_never_removed() -> None:
-    """Also where what has not ended well goes."""
+    """Even when runs that did not end well are removed."""
     store = MemoryStore()
     for status in ("running", "done", "failed", "interrupted", "waits"):
         epoch = store.claim(status, "g").epoch
@@ -19,6 +19,6 @@ def test_a_run_that_goes_on_is_never_removed() -> None:
 
 @pytest.mark.parametrize("keep", [-1, True, "d", "", -1.0, float("nan"), None])
 def test_keep_is_a_number_or_a_duration(keep: object) -> None:
-    """Anything else says what to write."""
+    """Anything else says what to type."""
     with pytest.raises((ValueError, TypeError), match="'30d'"):
         check_keep(keep)  # type: ignore[arg-type]

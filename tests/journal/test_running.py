@@ -1,4 +1,4 @@
-"""A recorded run from its opening to its end."""
+"""A recorded run, from opening its journal to its end."""
 
 import asyncio
 import sqlite3
@@ -40,8 +40,8 @@ class UnrecordableLater(AsyncNode):
 
 
 @pytest.mark.parametrize("node", [Unrecordable, UnrecordableLater])
-def test_a_value_that_cannot_be_recorded_is_told_as_that(tmp_path: Path, node: Any) -> None:
-    """And not as the cancellation with which the journal ends the run."""
+def test_a_value_that_cannot_be_recorded_is_reported_as_that(tmp_path: Path, node: Any) -> None:
+    """And not as the cancellation by which the journal ends the run."""
     journal = Journal(tmp_path / "runs.db", run="a")
     for run in (lambda: asyncio.run(Graph(node()).run_async({}, journal=journal)),
                 lambda: Graph(node()).run({}, journal=journal)):  # fmt: skip
@@ -50,7 +50,7 @@ def test_a_value_that_cannot_be_recorded_is_told_as_that(tmp_path: Path, node: A
 
 
 def test_a_run_that_the_journal_has_ended_has_failed(tmp_path: Path) -> None:
-    """It is listed with the error, and not as one that goes on."""
+    """It is listed with the error, and not as running."""
     path = tmp_path / "runs.db"
     with pytest.raises(NotRecordableError):
         Graph(Unrecordable()).run({}, journal=Journal(path, run="a"))
@@ -69,7 +69,7 @@ def test_a_run_that_the_journal_has_ended_has_failed(tmp_path: Path) -> None:
 
 
 def test_a_run_that_was_overtaken_is_left_to_its_owner(tmp_path: Path) -> None:
-    """It goes on there."""
+    """It continues there."""
     path = tmp_path / "runs.db"
 
     def happens(count: int) -> None:
@@ -96,7 +96,7 @@ class Doubled(ParallelBatchNode[int, int]):
 
 
 def test_an_item_that_was_added_to_a_batch_which_has_ended_may_fail(tmp_path: Path) -> None:
-    """The run fails with its error, and goes on when that is mended."""
+    """The run fails with its error, and continues when that is fixed."""
 
     class Last(Node[Any, int]):
         def exec(self, _: Any) -> int:
@@ -118,7 +118,7 @@ class Unshown(Node[Any, int]):
 
 
 def test_old_results_are_not_mixed_with_those_that_were_made_again(tmp_path: Path) -> None:
-    """Also where a later process is not told to make them again."""
+    """Even if a later process is not asked to make them again."""
     factor, broken = [1], [False]
 
     class Times(ParallelBatchNode[int, int]):
@@ -147,7 +147,7 @@ def test_old_results_are_not_mixed_with_those_that_were_made_again(tmp_path: Pat
 
 
 def test_a_node_that_is_run_again_and_fails_ends_its_run(tmp_path: Path) -> None:
-    """Also where what was recorded of it before is not asked for any more."""
+    """Even if what was recorded of it before is no longer asked for."""
     path = tmp_path / "runs.db"
     graph = Graph(Doubled(name="Doubled"))
     graph.run({"items": [1, 2]}, journal=Journal(path, run="a"))
@@ -159,8 +159,8 @@ NAMED = [{"redo": ["Dubled"]}, {"accept": ["Dubled"]}, {"key": {"Dubled": int}}]
 
 
 @pytest.mark.parametrize("settings", NAMED)
-def test_a_name_that_no_node_has_is_told(tmp_path: Path, settings: Any) -> None:
-    """When the run is done: until then, one may still be made."""
+def test_a_name_that_no_node_has_is_reported(tmp_path: Path, settings: Any) -> None:
+    """When the run is done: until then, one may still be written."""
     journal = Journal(tmp_path / "runs.db", run="a", **settings)
     with pytest.warns(UserWarning, match=r"names 'Dubled', and no .* Did you mean 'Doubled'\?"):
         Graph(Doubled(name="Doubled")).run({"items": [1]}, journal=journal)
@@ -169,7 +169,7 @@ def test_a_name_that_no_node_has_is_told(tmp_path: Path, settings: Any) -> None:
     Graph(Doubled(name="Doubled")).run({"items": [1]}, journal=again)
 
 
-# --- steps that are all there is ------------------------------------------------------------------
+# --- single steps ---------------------------------------------------------------------------------
 
 
 class Step(Node[int, int]):
@@ -221,7 +221,7 @@ class Rows:
 
 @pytest.fixture
 def rows(monkeypatch: pytest.MonkeyPatch) -> Rows:
-    monkeypatch.setattr(writer, "LATE_S", 60.0)  # of a machine that is busy
+    monkeypatch.setattr(writer, "LATE_S", 60.0)  # allow for a busy machine
     return Rows(monkeypatch)
 
 
@@ -252,7 +252,7 @@ class Pause(Node[Any, None]):
         await asyncio.sleep(0)
 
 
-def test_steps_beside_others_are_written_in_groups(tmp_path: Path, rows: Rows) -> None:
+def test_simultaneous_steps_are_written_in_groups(tmp_path: Path, rows: Rows) -> None:
     """Several are one transaction."""
     group = all_of(*(Pause(name=f"pause {number}") for number in range(100)))
     Graph(group).run({}, journal=Journal(tmp_path / "runs.db", run="a"))
@@ -274,7 +274,7 @@ class Once(Node[Any, int]):
 def test_rounds_are_written_at_once_where_they_come_one_by_one(
     workers: int, tmp_path: Path, rows: Rows
 ) -> None:
-    """Those that run at the same time are written in groups."""
+    """Those in flight at the same time are written in groups."""
     graph = Rounds(Once(), max_workers=workers)
     graph.run({}, journal=Journal(tmp_path / "runs.db", run="a"))
     if workers == 1:
@@ -285,7 +285,7 @@ def test_rounds_are_written_at_once_where_they_come_one_by_one(
 
 
 def test_a_step_waits_for_a_lock_and_the_loop_does_not(tmp_path: Path, rows: Rows) -> None:
-    """Another process may take a while: what else is on the loop goes on."""
+    """Another process may take a while: everything else on the loop continues."""
     path = tmp_path / "runs.db"
 
     async def run() -> None:
@@ -313,7 +313,7 @@ def test_a_step_waits_for_a_lock_and_the_loop_does_not(tmp_path: Path, rows: Row
 def test_a_disk_that_is_full_in_a_loop_ends_the_run(
     tmp_path: Path, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The step that is not recorded is made again, and none that is."""
+    """The step that is not recorded runs again, and no recorded one does."""
     stores: list[SQLiteStore] = []
     make = SQLiteStore.__init__
 
@@ -367,7 +367,7 @@ def test_a_loop_that_is_overtaken_writes_nothing_more(tmp_path: Path, rows: Rows
 def test_a_loop_that_never_suspends_gives_others_a_turn(
     tmp_path: Path, rows: Rows, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where its steps have taken so long that it is due."""
+    """When its steps have taken so long that it is due."""
     monkeypatch.setattr(calling_thread, "TURN_S", 0.0)
     turns = 0
 

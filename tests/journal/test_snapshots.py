@@ -1,4 +1,4 @@
-"""Snapshots: a loop without an end is resumed in its middle, and its log stays short."""
+"""Snapshots: an endless loop is resumed in its middle, and its log stays short."""
 
 from pathlib import Path
 from typing import Any
@@ -10,11 +10,11 @@ from kaygraph.errors import NotRecordableError, RunDivergedError
 
 
 class KilledError(Exception):
-    """Stands for a kill: nothing after it is done."""
+    """Simulates a kill: nothing after it runs."""
 
 
 class Tick(Node[int, int]):
-    """Counts, and fails once it has counted to ``fails_at``."""
+    """Counts, and fails when it has counted to ``fails_at``."""
 
     fails_at = 0
     calls = 0
@@ -70,7 +70,7 @@ def store() -> dict[str, Any]:
 
 
 def test_a_run_goes_on_from_its_last_snapshot(tmp_path: Path) -> None:
-    """What was before it is not asked for; ``shared`` is what it was."""
+    """What was before it is not asked for; ``shared`` is restored."""
     Tick.fails_at = 47
     with pytest.raises(KilledError):
         ticking().run(store(), journal=journal(tmp_path))
@@ -96,7 +96,7 @@ def test_the_log_stays_short(tmp_path: Path) -> None:
 
 
 def test_it_is_killed_again_and_again(tmp_path: Path) -> None:
-    """Each time it goes on from where it was."""
+    """Each time it continues where it was."""
     for end in range(5, 100, 7):
         Tick.fails_at = end
         with pytest.raises(KilledError):
@@ -109,13 +109,13 @@ def test_it_is_killed_again_and_again(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_recorded_is_named(tmp_path: Path) -> None:
-    """The first snapshot fails, and not the run that is resumed."""
-    with pytest.raises(NotRecordableError, match=r"(?i)shared, of which a snapshot is taken"):
+    """The first snapshot fails, rather than a resumed run."""
+    with pytest.raises(NotRecordableError, match=r"(?i)the snapshot of shared"):
         ticking().run({**store(), "client": object()}, journal=journal(tmp_path))
 
 
 def test_a_node_that_is_gone_is_named(tmp_path: Path) -> None:
-    """The walk cannot begin where it stood."""
+    """The walk cannot begin where it was."""
     Tick.fails_at = 40  # the last snapshot is that before the 78th node: one of the others
     with pytest.raises(KilledError):
         ticking().run(store(), journal=journal(tmp_path, snapshot_every=11))

@@ -1,4 +1,4 @@
-"""Runs in a SQLite file: what the file goes through, and what is said when it cannot be used."""
+"""Runs in a SQLite file: what the file goes through, and the errors when it cannot be used."""
 
 import os
 import re
@@ -28,7 +28,7 @@ from kaygraph.journal.sqlite import AT_ONCE, SQLiteStore
 from tests.children import python
 from tests.journal.stores import folder
 
-# Opens a file and records something, as whoever has no rights.
+# Opens a file and records something, as a user without permissions.
 AS_NOBODY = """
 import os, sys
 from kaygraph import JournalError
@@ -41,7 +41,7 @@ try:
 except JournalError as error:
     print(type(error).__name__, error)
 """
-# Another process that comes and goes.
+# Another process that opens and closes the file.
 LOOKS = "import sys; from kaygraph.journal.sqlite import SQLiteStore as Store"
 LOOKS += "; store = Store(sys.argv[1]); print(store.info('a').rows); store.close()"
 
@@ -61,7 +61,7 @@ def store(path: Path, **settings: Any) -> Iterator[SQLiteStore]:
 
 
 def bytes_of(path: Path) -> int:
-    """Return how much there is of a file and its log."""
+    """Return the sizes of a file and its log."""
     log = Path(f"{path}-wal")
     return path.stat().st_size + (log.stat().st_size if log.exists() else 0)
 
@@ -70,7 +70,7 @@ def bytes_of(path: Path) -> int:
 
 
 def test_a_file_is_made_for_its_owner_alone(path: Path) -> None:
-    """With its log, whatever the umask says: it holds what a run has worked on."""
+    """With its log, whatever the umask: it contains the data of a run."""
     with store(path) as opened:
         opened.claim("a", "Graph")
         modes = {stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
@@ -89,7 +89,7 @@ def test_a_durable_one_waits_for_the_disk(path: Path, durable: bool, synchronous
 
 @pytest.mark.parametrize("name", ["a b.db", "100%.db", "ä?mode=ro#1.db", "file:x.db"])
 def test_any_name_is_that_of_a_file(tmp_path: Path, name: str) -> None:
-    """Whatever it means in a url."""
+    """Whatever they mean in a url."""
     with store(tmp_path / name) as opened:
         opened.claim("a", "Graph")
     assert os.listdir(tmp_path) == [name]
@@ -144,7 +144,7 @@ def test_what_was_removed_is_given_back(path: Path) -> None:
 
 
 def test_a_file_that_others_have_made_keeps_its_size(path: Path) -> None:
-    """It may be a large one, and would have to be written anew; what is free is used again."""
+    """It may be large, and would have to be rewritten; free space is reused."""
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE orders (id)")
     with store(path) as opened:
@@ -158,7 +158,7 @@ def test_a_file_that_others_have_made_keeps_its_size(path: Path) -> None:
 
 
 def test_a_file_that_is_read_meanwhile_shrinks_afterwards(path: Path) -> None:
-    """What was removed is removed; the file is as long as the reader needs it."""
+    """The removal is done; the file keeps its size as long as the reader needs it."""
     with store(path) as opened:
         epoch = opened.claim("a", "Graph").epoch
         for _ in range(10):
@@ -225,28 +225,28 @@ def folder_there(path: Path) -> None:
 @pytest.mark.parametrize(
     ("make", "error", "text"),
     [
-        (text_file, JournalCorruptError, "damaged: it is no SQLite database.* another file"),
-        (shorter_file, JournalCorruptError, "damaged: it is no SQLite database"),
+        (text_file, JournalCorruptError, "damaged: it is not a SQLite database.* another file"),
+        (shorter_file, JournalCorruptError, "damaged: it is not a SQLite database"),
         (short_file, JournalCorruptError, "damaged: SQLite cannot read it.* a backup"),
         (
             file_without_tables,
             JournalCorruptError,
-            r"damaged: it lacks tables \(kaygraph_journal\)",
+            r"damaged: tables are missing \(kaygraph_journal\)",
         ),
         (
             file_with_half_of_the_tables,
             JournalCorruptError,
-            r"damaged: it lacks tables \(.*kaygraph_runs\)",
+            r"damaged: tables are missing \(.*kaygraph_runs\)",
         ),
         (file_with_a_table_whose_name_is_no_text, JournalCorruptError, "SQLite cannot read it"),
         (newer_file, JournalVersionError, "its version is 2, and.* knows 1.* Update kaygraph"),
-        (folder_there, JournalUnavailableError, "is no file"),
+        (folder_there, JournalUnavailableError, "is not a file"),
     ],
 )
 def test_what_is_no_journal_is_refused_and_left_as_it_is(
     path: Path, make: Any, error: type[Exception], text: str
 ) -> None:
-    """The error names the file, and says what is wrong and what can be done."""
+    """The error names the file, and says what is wrong and what to do."""
     make(path)
     before = path.read_bytes() if path.is_file() else b""
     with pytest.raises(error, match=rf"'{path}' .*{text}"):
@@ -279,7 +279,9 @@ def test_a_file_is_not_made_by_those_who_only_look(path: Path) -> None:
         (0o000, 0o666, "cannot be opened: Permission denied"),
     ],
 )
-def test_what_may_not_be_written_is_told(of_folder: int, of_file: int | None, text: str) -> None:
+def test_what_may_not_be_written_is_reported(
+    of_folder: int, of_file: int | None, text: str
+) -> None:
     """And nothing is acknowledged."""
     with folder() as place:
         path = Path(place, "runs.db")
@@ -289,15 +291,15 @@ def test_what_may_not_be_written_is_told(of_folder: int, of_file: int | None, te
             path.chmod(of_file)
         Path(place).chmod(of_folder)
         try:
-            said = python("-c", AS_NOBODY, path, check=True).stdout
+            printed = python("-c", AS_NOBODY, path, check=True).stdout
         finally:
             Path(place).chmod(0o700)
-    assert said.startswith("JournalUnavailableError")
-    assert re.search(text, said), said
+    assert printed.startswith("JournalUnavailableError")
+    assert re.search(text, printed), printed
 
 
-def test_a_file_that_is_locked_is_waited_for_and_then_told(path: Path) -> None:
-    """Nothing is written, and it goes on when the lock is free."""
+def test_a_locked_file_is_waited_for_and_then_reported(path: Path) -> None:
+    """Nothing is written, and the run continues when the lock is free."""
     with (
         store(path, lock_timeout=0.05) as opened,
         closing(sqlite3.connect(path, isolation_level=None)) as other,
@@ -312,8 +314,8 @@ def test_a_file_that_is_locked_is_waited_for_and_then_told(path: Path) -> None:
         assert opened.append("a", epoch, b"2") == 1
 
 
-def test_a_file_that_somebody_keeps_for_himself_is_told_at_opening(path: Path) -> None:
-    """As a tool does that works on it in exclusive mode."""
+def test_an_exclusively_locked_file_is_reported_on_opening(path: Path) -> None:
+    """As by a tool that works on it in exclusive mode."""
     with store(path) as opened:
         opened.claim("a", "Graph")
     with closing(sqlite3.connect(path)) as other:
@@ -324,7 +326,7 @@ def test_a_file_that_somebody_keeps_for_himself_is_told_at_opening(path: Path) -
 
 
 def test_a_full_disk_undoes_the_whole_transaction(path: Path) -> None:
-    """SQLite ends it at the first statement that fails; those that follow are not written alone."""
+    """SQLite ends it at the first failing statement; later ones are not committed alone."""
     with store(path) as opened:
         epoch = opened.claim("a", "Graph").epoch
         opened.append("a", epoch, b"1")
@@ -339,7 +341,7 @@ def test_a_full_disk_undoes_the_whole_transaction(path: Path) -> None:
             lambda: opened.finish("a", epoch, "failed", None, "x" * 50_000),
             lambda: opened.answer("a", "Confirm", bytes(50_000)),
         ):
-            with pytest.raises(JournalFullError, match=r"the disk is full.*Make room on the disk"):
+            with pytest.raises(JournalFullError, match=r"the disk is full.*Free some space"):
                 write()
             assert (opened.info("a"), [*opened.rows("a")]) == before
         assert opened.answers("a") == []
@@ -350,8 +352,8 @@ def test_a_full_disk_undoes_the_whole_transaction(path: Path) -> None:
 # --- other processes ---------------------------------------------------------------------------
 
 
-def test_a_log_that_was_removed_is_told(path: Path) -> None:
-    """A row that nobody would find after a crash is not acknowledged, nor is any after it."""
+def test_a_log_that_was_removed_is_reported(path: Path) -> None:
+    """A row that would be lost after a crash is not acknowledged, nor is any later one."""
     with store(path) as opened:
         epoch = opened.claim("a", "Graph").epoch
         path.read_bytes()  # its end drops the locks of this process
@@ -362,8 +364,8 @@ def test_a_log_that_was_removed_is_told(path: Path) -> None:
 
 
 @pytest.mark.parametrize("lose", [Path.unlink, lambda path: path.rename(f"{path}.old")])
-def test_a_file_that_was_moved_is_told(path: Path, lose: Any) -> None:
-    """What would be recorded is gone with the file."""
+def test_a_file_that_was_moved_is_reported(path: Path, lose: Any) -> None:
+    """Anything recorded now would be lost with the file."""
     with store(path) as opened:
         epoch = opened.claim("a", "Graph").epoch
         lose(path)
@@ -384,7 +386,7 @@ def test_others_that_come_and_go_leave_the_log(path: Path) -> None:
 
 @dataclass
 class Time:
-    """Stands for the module: time goes by while one looks at it, and while one sleeps."""
+    """Replaces the module: each look at the time, and each sleep, takes time."""
 
     now: float = 0.0
     slept: list[float] = field(default_factory=list)
@@ -401,7 +403,7 @@ class Time:
 def test_an_owner_that_writes_all_the_time_leaves_gaps(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One every 20 ms, which others who poll every millisecond see; if it pauses anyway, none."""
+    """One every 20 ms, which others see that poll every millisecond; none if it pauses anyway."""
     with store(path) as opened:
         epoch = opened.claim("a", "Graph").epoch
         time = Time()
@@ -418,7 +420,7 @@ def test_an_owner_that_writes_all_the_time_leaves_gaps(
 
 
 def test_a_log_that_is_shortened_is_not_taken_for_a_damaged_one(path: Path) -> None:
-    """Whoever reads it meanwhile is told to read it again."""
+    """Readers get an error that says to read it again."""
     with store(path) as opened, store(path) as reader:
         epoch = opened.claim("a", "Graph").epoch
         for _ in range(600):
@@ -432,7 +434,7 @@ def test_a_log_that_is_shortened_is_not_taken_for_a_damaged_one(path: Path) -> N
 
 
 def test_a_child_of_a_fork_opens_the_file_anew(path: Path) -> None:
-    """What it has got of its parent is closed and takes no lock of the parent's along."""
+    """It closes what it inherited, which releases no lock of the parent's."""
     with store(path) as opened:
         epoch = opened.claim("a", "Graph").epoch
         begun, go_on = os.pipe(), os.pipe()
@@ -442,7 +444,9 @@ def test_a_child_of_a_fork_opens_the_file_anew(path: Path) -> None:
         assert os.read(begun[0], 1) == b"1"
         assert opened.append("a", epoch, b"of the parent") == 1
         assert opened.info("b").rows == 1
-    assert python("-c", LOOKS, path, check=True).stdout == "1\n"  # the last one but for the child
+    assert (
+        python("-c", LOOKS, path, check=True).stdout == "1\n"
+    )  # the last one, except for the child
     os.write(go_on[1], b"1")
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     with store(path) as opened:
@@ -451,7 +455,7 @@ def test_a_child_of_a_fork_opens_the_file_anew(path: Path) -> None:
 
 def _in_child(path: Path, inherited: SQLiteStore, epoch: int, begun: int, go_on: int) -> None:
     try:
-        with pytest.raises(JournalError, match="Open the journal in this one too"):
+        with pytest.raises(JournalError, match="Open the journal in this process, too"):
             inherited.append("a", epoch, b"of the child")
         inherited.close()
         own = SQLiteStore(path)
@@ -468,7 +472,7 @@ def _in_child(path: Path, inherited: SQLiteStore, epoch: int, begun: int, go_on:
 
 @pytest.mark.filterwarnings("ignore:.*use of fork:DeprecationWarning")
 def test_a_fork_waits_for_what_other_threads_do_with_files(path: Path) -> None:
-    """Opening, writing and closing: a child gets none of it half done."""
+    """Opening, writing and closing: a child never inherits one half done."""
     ended = threading.Event()
 
     def work() -> None:
@@ -510,7 +514,7 @@ def test_a_closed_store_says_so(path: Path) -> None:
     opened = SQLiteStore(path)
     opened.close()
     opened.close()
-    with pytest.raises(JournalError, match="has been closed"):
+    with pytest.raises(JournalError, match="is closed"):
         opened.runs()
 
 
@@ -529,7 +533,7 @@ def ready(path: Path, **settings: Any) -> Iterator[tuple[SQLiteStore, int]]:
 
 
 def test_a_row_is_written_at_once_where_nothing_is_to_be_waited_for(path: Path) -> None:
-    """It is as one that ``append`` has written, and others see it."""
+    """It is like one written with ``append``, and others see it."""
     with ready(path) as (opened, epoch):
         assert [opened.append_at_once("a", epoch, b"%d" % n) for n in (3, 4)] == [3, 4]
         assert opened.append("a", epoch, b"5") == 5
@@ -547,9 +551,9 @@ def test_a_durable_row_is_never_written_at_once(path: Path) -> None:
 
 
 def test_a_row_waits_for_no_lock_that_another_has(path: Path) -> None:
-    """It is left to ``append``, which does; the one after it is written at once again."""
+    """It is left to ``append``; the next one is written at once again."""
     with ready(path) as (opened, epoch), closing(sqlite3.connect(path)) as other:
-        opened._file._lock_timeout = 60.0  # which is not waited for
+        opened._file._lock_timeout = 60.0  # which must not be waited for
         other.execute("BEGIN IMMEDIATE")
         assert opened.append_at_once("a", epoch, b"3") is None
         other.execute("ROLLBACK")
@@ -565,7 +569,7 @@ def test_a_large_row_is_left_to_append(path: Path) -> None:
 
 
 def test_a_row_that_may_not_be_the_next_is_left_to_append(path: Path) -> None:
-    """That takes the next number, or refuses to write for whoever does not own the run."""
+    """That takes the next number, or refuses if the run belongs to another process."""
     with ready(path) as (opened, epoch), closing(sqlite3.connect(path)) as connection:
         with connection:
             assert opened.append_in(connection, "a", epoch, b"3") == 3
@@ -579,14 +583,14 @@ def test_a_row_that_may_not_be_the_next_is_left_to_append(path: Path) -> None:
         assert opened.info("a").rows == 4
 
 
-def test_a_full_disk_is_told_at_once(path: Path) -> None:
-    """Nothing is written, and when there is room, the row is."""
+def test_a_full_disk_is_reported_at_once(path: Path) -> None:
+    """Nothing is written; when there is space, the row is."""
     with ready(path) as (opened, epoch):
         connection = opened._file._connection
         assert connection is not None
         (pages,) = connection.execute("PRAGMA page_count").fetchone()
         connection.execute(f"PRAGMA max_page_count = {pages + 2}")
-        with pytest.raises(JournalFullError, match="Make room on the disk"):
+        with pytest.raises(JournalFullError, match="Free some space"):
             opened.append_at_once("a", epoch, bytes(50_000))
         assert opened.info("a").rows == 2
         connection.execute(f"PRAGMA max_page_count = {pages + 100}")
@@ -594,8 +598,8 @@ def test_a_full_disk_is_told_at_once(path: Path) -> None:
 
 
 @pytest.mark.parametrize("lose", ["unlink", "rename", "log"])
-def test_a_file_that_is_not_there_any_more_is_told_at_once(path: Path, lose: str) -> None:
-    """Before the row is acknowledged, whether it was moved or has lost its log."""
+def test_a_file_that_is_not_there_any_more_is_reported_at_once(path: Path, lose: str) -> None:
+    """Before the row is acknowledged, whether the file was moved or has lost its log."""
     with ready(path) as (opened, epoch):
         if lose == "log":
             path.read_bytes()  # its end drops the locks of this process
@@ -611,7 +615,7 @@ def test_a_file_that_is_not_there_any_more_is_told_at_once(path: Path, lose: str
 def test_rows_that_are_written_at_once_leave_gaps_to_append(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It sleeps, so that others get the lock; nothing that is written at once does."""
+    """It sleeps, so that others get the lock; writing at once never does."""
     monkeypatch.setattr(sqlite_file, "CHECKPOINT_PAGES", 10**9)
     with ready(path) as (opened, epoch):
         time = Time()
@@ -649,12 +653,12 @@ def test_a_store_of_the_parent_writes_nothing_at_once(path: Path) -> None:
         child = os.fork()
         if not child:
             try:
-                with pytest.raises(JournalError, match="Open the journal in this one too"):
+                with pytest.raises(JournalError, match="Open the journal in this process, too"):
                     opened.append_at_once("a", epoch, b"of the child")
             except BaseException:
                 os._exit(1)
             os._exit(0)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         assert opened.append_at_once("a", epoch, b"3") == 3
-    with pytest.raises(JournalError, match="has been closed"):
+    with pytest.raises(JournalError, match="is closed"):
         opened.append_at_once("a", epoch, b"4")

@@ -1,4 +1,4 @@
-"""What is said of versions of SQLite."""
+"""Remarks about versions of SQLite."""
 
 import sqlite3
 
@@ -8,23 +8,23 @@ from kaygraph.journal.sqlite_version import sqlite_caveats
 
 
 @pytest.mark.parametrize(
-    ("version", "said"),
+    ("version", "problems"),
     [
-        ((3, 40, 1), ["other than by sqlite3", "two processes"]),
-        ((3, 44, 6), ["other than by sqlite3"]),
-        ((3, 50, 6), ["other than by sqlite3", "two processes"]),
-        ((3, 50, 7), ["other than by sqlite3"]),
+        ((3, 40, 1), ["without sqlite3", "two processes"]),
+        ((3, 44, 6), ["without sqlite3"]),
+        ((3, 50, 6), ["without sqlite3", "two processes"]),
+        ((3, 50, 7), ["without sqlite3"]),
         ((3, 51, 1), ["two processes"]),
         ((3, 51, 3), []),
         ((3, 53, 0), []),
     ],
 )
 def test_what_is_known_of_a_version_of_sqlite(
-    version: tuple[int, int, int], said: list[str], monkeypatch: pytest.MonkeyPatch
+    version: tuple[int, int, int], problems: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is said with the version, and nothing where there is nothing to say."""
+    """They come with the version; without a known problem there are none."""
     monkeypatch.setattr(sqlite3, "sqlite_version_info", version)
     text = sqlite_caveats()
-    everything = ["other than by sqlite3", "two processes"]
-    assert [words for words in everything if words in (text or "")] == said
-    assert (text is None) == (not said)
+    everything = ["without sqlite3", "two processes"]
+    assert [words for words in everything if words in (text or "")] == problems
+    assert (text is None) == (not problems)

@@ -1,4 +1,4 @@
-"""All stores behave alike: whatever is done to one is done to a dict too, and compared."""
+"""All stores behave alike: every operation is also done on a dict, and compared."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -37,7 +37,7 @@ EXPIRIES = st.none() | st.integers(0, 100).map(float)
 
 
 class Stores(RuleBasedStateMachine):
-    """A store beside a dict. An error is a result: both raise the same, with the same words."""
+    """A store next to a dict. An error is a result: both raise the same, with the same text."""
 
     place: ClassVar[Place]
     epochs: Bundle[int] = Bundle("epochs")
@@ -48,7 +48,7 @@ class Stores(RuleBasedStateMachine):
         self.clock = Clock()
         self.open: Open = self.stack.enter_context(type(self).place(self.clock))
         self.store = self.open()
-        self.other = self.open()  # another connection to the same
+        self.other = self.open()  # another connection to the same store
         self.model = MemoryStore(self.clock, zeros)
 
     def both(self, what: Callable[[Store], Any], other: bool = False) -> Any:
@@ -157,7 +157,7 @@ class Stores(RuleBasedStateMachine):
 
 
 def _words(error: Exception) -> str:
-    """Return what an error says, without the place of the store."""
+    """Return the text of an error, without the place of the store."""
     return str(error).partition(" has no run ")[2] or str(error)
 
 
@@ -174,7 +174,7 @@ def _words(error: Exception) -> str:
 )
 @pytest.mark.timeout(1200)
 def test_a_store_is_a_dict(name: str, examples: int) -> None:
-    """Whatever is done, in whatever order, by two connections, it holds what a dict would hold."""
+    """After any operations in any order, by two connections, it holds what a dict would hold."""
     machine = type("Machine", (Stores,), {"place": staticmethod(PLACES[name])})
     run_state_machine_as_test(
         machine, settings=settings(max_examples=examples, stateful_step_count=30, deadline=None)
@@ -221,8 +221,8 @@ def test_a_run_is_found_if_it_is_there(opened: Open) -> None:
     assert store.find("b") is None
 
 
-def test_whoever_was_overtaken_writes_nothing(opened: Open) -> None:
-    """Neither rows nor an end, though its connection is as good as the other."""
+def test_an_overtaken_owner_writes_nothing(opened: Open) -> None:
+    """Neither rows nor an end, even though its connection works as well as the other."""
     first, second = opened(), opened()
     old = first.claim("a", "Graph").epoch
     first.append("a", old, b"1")
@@ -232,7 +232,9 @@ def test_whoever_was_overtaken_writes_nothing(opened: Open) -> None:
         lambda: first.finish("a", old, "done", "next", None),
         lambda: first.set_input("a", old, b"late"),
     ):
-        with pytest.raises(RunTakenOverError, match=r"run 'a' was taken over.*one process at a"):
+        with pytest.raises(
+            RunTakenOverError, match=r"run 'a' has been resumed elsewhere.*one process at a"
+        ):
             write()
     assert second.append("a", new, b"2") == 2
     assert [row.blob for row in first.rows("a")] == [b"1", b"2"]
@@ -240,20 +242,20 @@ def test_whoever_was_overtaken_writes_nothing(opened: Open) -> None:
 
 
 def test_an_epoch_is_given_once(opened: Open) -> None:
-    """The owner of a run that was removed cannot write to one that was made under its id since."""
+    """The owner of a removed run cannot write to a later one with the same id."""
     first, second = opened(), opened()
     old = first.claim("a", "Graph").epoch
     second.remove(["a"])
     with pytest.raises(RunTakenOverError, match="run 'a' was removed"):
         first.append("a", old, b"1")
     assert second.claim("a", "Graph").epoch > old
-    with pytest.raises(RunTakenOverError, match="run 'a' was taken over"):
+    with pytest.raises(RunTakenOverError, match="run 'a' has been resumed elsewhere"):
         first.append("a", old, b"1")
     assert second.info("a").rows == 0
 
 
 def test_a_finished_run_stays_done_when_it_is_claimed_again(opened: Open) -> None:
-    """So that its action can be returned; any other run goes on."""
+    """So that its action can be returned; any other run continues."""
     store = opened()
     for status, after in (("done", "done"), ("failed", "running"), ("waits", "running")):
         epoch = store.claim(status, "Graph").epoch
@@ -266,11 +268,13 @@ def test_a_finished_run_stays_done_when_it_is_claimed_again(opened: Open) -> Non
 
 
 def test_the_first_answer_stands(opened: Open) -> None:
-    """Whoever comes second is told, and needs not own the run."""
+    """The second answer is an error; neither needs to own the run."""
     owner, other = opened(), opened()
     owner.claim("a", "Graph")
     other.answer("a", "Confirm", b"yes")
-    with pytest.raises(AlreadyAnsweredError, match=r"'Confirm' of run 'a' has been answered"):
+    with pytest.raises(
+        AlreadyAnsweredError, match=r"'Confirm' of run 'a' has already been answered"
+    ):
         owner.answer("a", "Confirm", b"no")
     assert [(one.name, one.data) for one in owner.answers("a")] == [("Confirm", b"yes")]
 
@@ -278,7 +282,7 @@ def test_the_first_answer_stands(opened: Open) -> None:
 def test_a_copy_has_the_first_rows_and_what_was_answered_by_then(
     opened: Open, clock: Clock
 ) -> None:
-    """Under an id of its own, with a log that goes on by itself."""
+    """With its own id, and a log that continues separately."""
     store = opened()
     epoch = store.claim("a", "Graph").epoch
     store.set_input("a", epoch, b"input")
@@ -297,12 +301,12 @@ def test_a_copy_has_the_first_rows_and_what_was_answered_by_then(
     assert store.info("a").rows == 5
     with pytest.raises(RunExistsError, match="a run 'b' already"):
         store.copy("a", "b", 3)
-    with pytest.raises(ValueError, match="run 'a' has no row 6: it has the rows 1 to 5"):
+    with pytest.raises(ValueError, match="run 'a' has no row 6: its rows are 1 to 5"):
         store.copy("a", "c", 6)
 
 
 def test_rows_that_are_forgotten_keep_their_numbers(opened: Open) -> None:
-    """The log goes on from where it was, and begins where it was told to."""
+    """The log continues where it was, and begins where it was told to."""
     store = opened()
     epoch = store.claim("a", "Graph").epoch
     for number in range(1, 6):
@@ -310,12 +314,12 @@ def test_rows_that_are_forgotten_keep_their_numbers(opened: Open) -> None:
     store.forget("a", 5)
     assert store.append("a", epoch, b"6") == 6
     assert [row.number for row in store.rows("a")] == [5, 6]
-    with pytest.raises(ValueError, match="run 'a' has no row 4: it has the rows 5 to 6"):
+    with pytest.raises(ValueError, match="run 'a' has no row 4: its rows are 5 to 6"):
         store.forget("a", 4)
 
 
-def test_runs_are_told_the_newest_first(opened: Open) -> None:
-    """Without their inputs; one that is not there is told with those that are."""
+def test_runs_are_listed_newest_first(opened: Open) -> None:
+    """Without their inputs; the error for an unknown one lists them."""
     store = opened()
     for run in ("import-1", "import-2"):
         store.set_input(run, store.claim(run, "Graph").epoch, b"input")
@@ -336,13 +340,13 @@ def test_runs_are_told_the_newest_first(opened: Open) -> None:
 def test_an_id_is_a_text_that_can_be_printed(
     opened: Open, run: Any, error: type[Exception]
 ) -> None:
-    """It stands in lists and on command lines."""
-    with pytest.raises(error, match="the id of a run is"):
+    """It is used in lists and on command lines."""
+    with pytest.raises(error, match="the id of a run must be"):
         opened().claim(run, "Graph")
 
 
 def test_what_is_cached_is_there_until_it_is_pruned(opened: Open) -> None:
-    """Whatever the time is: whoever asks looks at it."""
+    """Whatever the time is: callers compare it."""
     store = opened()
     store.cache_set(b"a", b"1", None)
     store.cache_set(b"b", b"2", 10.0)

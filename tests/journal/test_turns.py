@@ -1,4 +1,4 @@
-"""The recorded order: whose turn it is, and what happens to turns that nobody takes."""
+"""The recorded order: whose turn it is, and what becomes of turns that nobody takes."""
 
 import asyncio
 import random
@@ -29,7 +29,7 @@ def turn_of(turns: Turns, path: str | None) -> Turn:
 
 
 async def taken(turns: Turns, order: list[str], arrival: list[str | None]) -> None:
-    """Have everybody wait for a turn, in the order of their arrival; None has no record."""
+    """Let all wait for a turn, in the order of their arrival; None has no record."""
 
     async def take(name: str | None) -> None:
         await turns.take(turn_of(turns, name))
@@ -43,14 +43,14 @@ async def taken(turns: Turns, order: list[str], arrival: list[str | None]) -> No
 
 @given(st.permutations(["a", "b", "c", "d", None, None]))
 def test_results_are_handed_over_in_the_recorded_order(arrival: list[str | None]) -> None:
-    """Whatever the order in which they are asked for; what is new comes last."""
+    """In any order of asking; what is new comes last."""
     order: list[str] = []
     asyncio.run(taken(turns_of("a", "b", "c", "d"), order, arrival))
     assert order == ["a", "b", "c", "d", "new", "new"]
 
 
 async def test_what_is_new_keeps_its_own_order() -> None:
-    """One that comes when the replay is just over waits for those that waited for it."""
+    """One that arrives just after the replay waits for those that waited for it."""
     turns = turns_of("a")
     order: list[str] = []
 
@@ -69,7 +69,7 @@ async def test_what_is_new_keeps_its_own_order() -> None:
 
 
 async def test_a_cancelled_wait_holds_up_nobody() -> None:
-    """Its point is passed over, wherever it stands."""
+    """Its point is skipped, wherever it is."""
     turns = turns_of("a", "b", "c")
     waits = [asyncio.create_task(turns.take(turn_of(turns, path))) for path in ("b", "c")]
     await asyncio.sleep(0)
@@ -82,7 +82,7 @@ async def test_a_cancelled_wait_holds_up_nobody() -> None:
 
 
 async def test_a_cancelled_wait_of_something_new_holds_up_nobody() -> None:
-    """Those behind it go on."""
+    """Those after it continue."""
     turns = turns_of("a")
     waits = [asyncio.create_task(turns.take(turn_of(turns, None))) for _ in range(3)]
     await asyncio.sleep(0)
@@ -92,7 +92,7 @@ async def test_a_cancelled_wait_of_something_new_holds_up_nobody() -> None:
 
 
 async def test_what_is_left_behind_is_passed_over_with_all_below_it() -> None:
-    """A path that begins alike is another one."""
+    """A path with the same beginning is a different one."""
     turns = turns_of("race/a", "race/a/b", "race/a[00]/c", "race/ab", "end")
     turns.leave("race/a")
     assert turns.missing == "race/ab"
@@ -103,7 +103,7 @@ async def test_what_is_left_behind_is_passed_over_with_all_below_it() -> None:
 
 
 async def test_reaching_a_turn_does_not_take_it() -> None:
-    """Several may wait for the same."""
+    """Several may wait for the same one."""
     turns = turns_of("a", "b")
     waits = [asyncio.create_task(turns.reach(turn_of(turns, "b"))) for _ in range(2)]
     await asyncio.sleep(0)
@@ -114,7 +114,7 @@ async def test_reaching_a_turn_does_not_take_it() -> None:
 
 
 async def test_points_that_nobody_asks_for_can_be_skipped() -> None:
-    """Up to the first that somebody waits for; without one, all."""
+    """Up to the first one that is waited for; without one, all."""
     turns = turns_of("a", "b", "c", "d")
     wait = asyncio.create_task(turns.take(turn_of(turns, "c")))
     await asyncio.sleep(0)
@@ -125,7 +125,7 @@ async def test_points_that_nobody_asks_for_can_be_skipped() -> None:
 
 
 async def test_a_prep_is_called_after_as_many_points_as_it_was() -> None:
-    """And before the next of them: what it read was not changed yet."""
+    """And before the next one: what it read had not changed yet."""
     turns = Turns([Point(b"a", "a", "a"), Point(b"b", "b", "b", 1), Point(b"c", "c", "c", 1)])
     assert turns.prep("a") is None
     turns.begun("a")
@@ -144,7 +144,7 @@ async def test_a_prep_is_called_after_as_many_points_as_it_was() -> None:
 
 
 async def test_many_in_any_order_with_cancellations() -> None:
-    """No wait is left over, and the order of those that are not cancelled is the recorded one."""
+    """No wait is left over, and the order of those that are not cancelled is as recorded."""
     draw = random.Random(5)
     for _ in range(100):
         names = [f"n{number:02}" for number in range(draw.randint(1, 12))]

@@ -1,4 +1,4 @@
-"""Runs that wait for answers: they end with "waits", are answered, and go on."""
+"""Runs that wait for answers: they end with "waits", are answered, and are resumed."""
 
 import asyncio
 import pickle
@@ -69,7 +69,7 @@ def run(graph: Any, db: Path, **settings: Any) -> tuple[str | None, dict[str, An
 
 
 def test_a_run_returns_when_all_that_is_left_waits(db: Path) -> None:
-    """Its action is "waits", and says what for; the journal says the same."""
+    """The run returns "waits" and what it waits for; the journal says the same."""
     action, _ = run(letter(), db)
     assert action == "waits"
     assert isinstance(action, Waits)
@@ -83,20 +83,20 @@ def test_a_run_returns_when_all_that_is_left_waits(db: Path) -> None:
 def test_it_says_on_standard_error_how_to_answer(
     db: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With the run, the wait, and what is asked."""
+    """With the run, the wait, and the question."""
     run(letter(), db)
-    said = capsys.readouterr().err
-    assert "run 'r' waits for an answer" in said
-    assert 'approval: {"letter": ["write"]}' in said
-    assert f"kaygraph runs answer --journal {db} r approval JSON" in said
+    printed = capsys.readouterr().err
+    assert "run 'r' waits for an answer" in printed
+    assert 'approval: {"letter": ["write"]}' in printed
+    assert f"kaygraph runs answer --journal {db} r approval JSON" in printed
 
 
 def test_secrets_in_what_is_asked_are_hidden(db: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Standard error is kept in logs."""
     run(Graph(WaitFor("approval", ask={"api_key": "sk-12345678", "sum": 7})), db)
-    said = capsys.readouterr().err
-    assert "sk-12345678" not in said
-    assert '"sum": 7' in said
+    printed = capsys.readouterr().err
+    assert "sk-12345678" not in printed
+    assert '"sum": 7' in printed
 
 
 def test_an_answered_run_goes_on_and_nothing_runs_twice(db: Path) -> None:
@@ -110,7 +110,7 @@ def test_an_answered_run_goes_on_and_nothing_runs_twice(db: Path) -> None:
 
 
 def test_a_run_that_nobody_answers_waits_again(db: Path) -> None:
-    """As often as it is resumed; it is one and the same wait."""
+    """However often it is resumed, it is the same wait."""
     first, _ = run(letter(), db)
     second, _ = run(letter(), db)
     assert isinstance(first, Waits)
@@ -120,7 +120,7 @@ def test_a_run_that_nobody_answers_waits_again(db: Path) -> None:
 
 
 def test_it_is_answered_before_it_is_asked(db: Path) -> None:
-    """The answer is for who asks first under that name; it does not leave the run."""
+    """The answer goes to the first wait of that name; the run does not end for it."""
     graph = Graph(WaitFor("first") >> WaitFor("second"))
     run(graph, db)
     Journal(db).answer("r", "second", 2, early=True)
@@ -129,7 +129,7 @@ def test_it_is_answered_before_it_is_asked(db: Path) -> None:
 
 
 def test_an_early_answer_is_for_one_visit(db: Path) -> None:
-    """The next visit asks for one of its own."""
+    """The next visit has a wait of its own."""
     before = Graph(WaitFor("first") >> looping(2))
     run(before, db)
     Journal(db).answer("r", "approval", "a", early=True)
@@ -142,16 +142,16 @@ def test_an_early_answer_is_for_one_visit(db: Path) -> None:
 
 
 def test_it_goes_on_waiting_where_that_is_asked_for(db: Path) -> None:
-    """on_wait="stay": the answer of another thread is found while the run goes on."""
-    said = threading.Event()
+    """on_wait="stay": an answer from another thread is found while the run is running."""
+    asked = threading.Event()
 
     class Telling(WaitFor):
         async def exec(self, ask: Any) -> Any:
-            said.set()
+            asked.set()
             return await super().exec(ask)
 
     def answer() -> None:
-        said.wait(30)
+        asked.wait(30)
         journal = Journal(db)
         while not journal.waits("r"):
             pass
@@ -167,7 +167,7 @@ def test_it_goes_on_waiting_where_that_is_asked_for(db: Path) -> None:
 
 @pytest.mark.anyio
 async def test_a_run_that_drains_does_not_go_on_waiting(db: Path) -> None:
-    """It returns as one that waits, long before its grace is over."""
+    """It returns "waits" long before its grace period is over."""
     asks = asyncio.Event()
 
     def watch(event: Event) -> None:
@@ -210,7 +210,7 @@ def looping(rounds: int) -> Graph:
 
 
 def test_two_waits_at_once_are_answered_in_any_order(db: Path) -> None:
-    """The run says both, and waits for the other after one answer."""
+    """The run reports both, and waits for the other after one answer."""
     graph = Graph(Step(name="start") >> [WaitFor("legal"), WaitFor("finance")] >> Step(name="end"))
     action, _ = run(graph, db)
     assert isinstance(action, Waits)
@@ -225,7 +225,7 @@ def test_two_waits_at_once_are_answered_in_any_order(db: Path) -> None:
 
 
 def test_each_visit_of_a_loop_is_a_wait_of_its_own(db: Path) -> None:
-    """They are answered one after the other, by the name alone."""
+    """They are answered one after another, by name alone."""
     graph = looping(3)
     for answer in ("a", "b", "c"):
         assert run(graph, db)[0] == "waits"
@@ -236,7 +236,7 @@ def test_each_visit_of_a_loop_is_a_wait_of_its_own(db: Path) -> None:
 
 
 def test_each_round_of_a_batch_is_a_wait_of_its_own(db: Path) -> None:
-    """The name alone means several: the error lists them."""
+    """The name alone is ambiguous: the error lists the waits."""
 
     class Rounds(BatchGraph):
         def prep(self, _: Any) -> Any:
@@ -279,7 +279,7 @@ def test_every_item_is_asked_at_once(db: Path) -> None:
 
 
 def test_what_can_move_is_done_before_the_run_returns(db: Path) -> None:
-    """Also what waits for time, for another loop's turn, or for a source."""
+    """Also what waits for a time, for the turn of another loop, or for a source."""
 
     class Slow(Step):
         async def exec(self, _: Any) -> str:
@@ -304,7 +304,7 @@ def test_what_can_move_is_done_before_the_run_returns(db: Path) -> None:
 
 
 def test_a_wait_within_a_batch_does_not_end_what_else_the_batch_does(db: Path) -> None:
-    """A source is read on, and other items are worked on, before the run returns."""
+    """The source is read on, and other items are processed, before the run returns."""
 
     class Mixed(ParallelWaitFor):
         async def prep(self, _: Any) -> Any:
@@ -326,7 +326,7 @@ def test_a_wait_within_a_batch_does_not_end_what_else_the_batch_does(db: Path) -
 
 
 def test_a_branch_that_waits_loses_against_one_that_does_not(db: Path) -> None:
-    """It is not waited for any more, and is not listed."""
+    """It is no longer waited for, and no longer listed."""
     graph = Graph(first_of(WaitFor("late"), Step(name="quick")) >> WaitFor("next"))
     action, _ = run(graph, db)
     assert isinstance(action, Waits)
@@ -338,7 +338,7 @@ def test_a_branch_that_waits_loses_against_one_that_does_not(db: Path) -> None:
 
 
 def test_a_wait_holds_no_permit(db: Path) -> None:
-    """The only task that the graph may have goes on beside it."""
+    """The only task that the graph may run continues next to it."""
     start = Step(name="start")
     start >> [WaitFor("never"), Step(name="beside")]
     assert run(Graph(start, max_parallel_tasks=1), db)[0] == "waits"
@@ -367,13 +367,13 @@ def test_an_exec_takes_its_permit_again_after_its_wait(db: Path) -> None:
 
 
 def test_the_time_limit_of_a_graph_is_none_of_a_wait(db: Path) -> None:
-    """task_timeout is that of an attempt, which a person may outlast."""
+    """task_timeout limits an attempt, which a person may outlast."""
     graph = Graph(WaitFor("approval"), task_timeout=0.01)
     assert run(graph, db)[0] == "waits"
 
 
 def test_a_wait_in_a_graph_that_runs_within_exec(db: Path) -> None:
-    """The call around stands still with it, and is called again when there is an answer."""
+    """The enclosing call waits with it, and is called again when there is an answer."""
 
     class Outer(Node[Any, Any]):
         async def exec(self, _: Any) -> Any:
@@ -395,7 +395,7 @@ def test_a_wait_in_a_graph_that_runs_within_exec(db: Path) -> None:
 
 
 def test_a_run_within_another_one_has_the_places_of_one_of_its_own(db: Path) -> None:
-    """Begun by a hook it is resumed alone, and the other way round."""
+    """Begun by a hook, it is resumed by itself, and the other way round."""
 
     class Outer(Node[Any, Any]):
         async def exec(self, _: Any) -> Any:
@@ -421,12 +421,12 @@ def test_a_run_without_a_journal_is_refused() -> None:
         Graph(WaitFor("approval")).run()
 
 
-def test_observers_are_told_that_the_wait_was_cancelled(db: Path) -> None:
-    """As of every other item that the end of a run cuts short; the run itself has not failed."""
-    told: list[Event] = []
-    Graph(WaitFor("it")).run({}, journal=Journal(db, run="r"), observers=[told.append])
-    assert [one.status for one in told if isinstance(one, ItemFailed)] == ["cancelled"]
-    (end,) = [one for one in told if isinstance(one, RunFinished)]
+def test_observers_see_that_the_wait_was_cancelled(db: Path) -> None:
+    """Like every other item that the end of a run cuts short; the run itself has not failed."""
+    events: list[Event] = []
+    Graph(WaitFor("it")).run({}, journal=Journal(db, run="r"), observers=[events.append])
+    assert [one.status for one in events if isinstance(one, ItemFailed)] == ["cancelled"]
+    (end,) = [one for one in events if isinstance(one, RunFinished)]
     assert (end.action, end.error) == ("waits", None)
 
 
@@ -442,7 +442,7 @@ async def test_a_run_on_a_loop_returns_as_well(db: Path) -> None:
 
 
 def test_a_node_alone_waits_as_well(db: Path) -> None:
-    """It is run without a graph, and resumed by the same call."""
+    """It runs without a graph, and is resumed by the same call."""
     action, _ = run(WaitFor("approval"), db)
     assert isinstance(action, Waits)
     Journal(db).answer("r", action.waiting[0].id, "yes")
@@ -451,7 +451,7 @@ def test_a_node_alone_waits_as_well(db: Path) -> None:
 
 @pytest.mark.anyio
 async def test_a_stream_ends_where_all_that_is_left_waits(db: Path) -> None:
-    """What it has yielded comes again when the run is resumed, with what was answered."""
+    """What it has yielded is yielded again when the run is resumed, with the answer."""
 
     class Mixed(ParallelWaitFor):
         async def exec(self, item: Any) -> Any:
@@ -472,13 +472,13 @@ async def test_a_stream_ends_where_all_that_is_left_waits(db: Path) -> None:
 
 
 def test_a_wait_times_out(db: Path) -> None:
-    """Where that is soon, the run waits for it."""
-    with pytest.raises(AttemptTimeoutError, match="nobody has answered 'approval' within"):
+    """If that is soon, the run waits for it."""
+    with pytest.raises(AttemptTimeoutError, match="nobody answered 'approval' within"):
         run(Graph(WaitFor("approval", timeout=0.05)), db)
 
 
 def test_a_wait_that_timed_out_may_lead_to_an_error_edge(db: Path) -> None:
-    """The run has gone on: it waits no more, and a late answer changes nothing."""
+    """The run has gone on: it no longer waits, and a late answer changes nothing."""
     ask = WaitFor("approval", timeout=0.02)
     ask >> Step(name="send")
     ask - "error" >> Step(name="escalate") >> WaitFor("manager")
@@ -501,7 +501,7 @@ def test_a_default_stands_in_for_the_answer(db: Path) -> None:
 
 
 def test_a_wait_for_days_is_left(db: Path) -> None:
-    """It says until when."""
+    """The message says until when."""
     action, _ = run(Graph(WaitFor("approval", timeout=86400)), db)
     assert isinstance(action, Waits)
     (wait,) = action.waiting
@@ -509,7 +509,7 @@ def test_a_wait_for_days_is_left(db: Path) -> None:
 
 
 def test_the_time_between_two_processes_counts(db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is counted from when it was asked first."""
+    """It counts from the first time it was asked."""
     graph = Graph(WaitFor("approval", timeout=11, default="late"))
     assert run(graph, db)[0] == "waits"
 
@@ -531,7 +531,7 @@ def test_a_late_answer_counts_where_the_run_has_failed(db: Path) -> None:
 
 
 def test_an_answer_that_does_not_fit_its_schema_is_refused(db: Path) -> None:
-    """The error says where; nothing is recorded, and the right one is taken."""
+    """The error says where; nothing is recorded, and a valid answer is accepted later."""
     run(letter(), db)
     with pytest.raises(ValueError, match="does not fit its schema"):
         Journal(db).answer("r", "approval", "yes")
@@ -566,15 +566,15 @@ def test_a_type_is_a_schema(db: Path, kind: Any, right: Any, wrong: Any) -> None
 
 
 def test_what_is_no_schema_is_refused_when_the_node_is_made() -> None:
-    """A type that JSON does not have, or a dict that is none."""
+    """A type that JSON lacks, or a schema that is not a dict."""
     with pytest.raises(ValueError, match="schema must be a JSON schema"):
         WaitFor("it", schema=complex)
-    with pytest.raises(ValueError, match="no JSON schema"):
+    with pytest.raises(ValueError, match="not a JSON schema"):
         WaitFor("it", schema={"type": "nonsense"})
 
 
 def test_the_first_answer_stands(db: Path) -> None:
-    """A second is refused before the run has seen the first, and after."""
+    """A second answer is refused before the run has seen the first, and after."""
     run(looping(2), db)
     journal = Journal(db)
     journal.answer("r", "approval", 1)
@@ -583,7 +583,7 @@ def test_the_first_answer_stands(db: Path) -> None:
 
 
 def test_a_name_that_nothing_waits_for_is_refused(db: Path) -> None:
-    """With what it waits for, and the one that was meant."""
+    """With its waits, and the similar one."""
     run(letter(), db)
     with pytest.raises(WaitUnknownError, match="Did you mean 'approval'"):
         Journal(db).answer("r", "aproval", True)
@@ -594,17 +594,17 @@ def test_a_name_that_nothing_waits_for_is_refused(db: Path) -> None:
 
 
 def test_waits_are_values(db: Path) -> None:
-    """They are equal where they are the same, and can be pickled."""
+    """They are equal if they are the same, and can be pickled."""
     waits = Waits([Wait("a", "a")])
     again = pickle.loads(pickle.dumps(waits))
     assert (again, again.waiting) == ("waits", waits.waiting)
 
 
-# --- exec with waits of its own -------------------------------------------------------------------
+# --- several waits in one exec --------------------------------------------------------------------
 
 
 def test_an_exec_waits_several_times(db: Path) -> None:
-    """It is called again after each answer, and gets those before at once."""
+    """It is called again after each answer, and gets the earlier ones immediately."""
 
     class Interview(WaitFor):
         async def exec(self, _: Any) -> list[Any]:
@@ -641,7 +641,7 @@ def test_another_attempt_gets_the_same_answer(db: Path) -> None:
 
 
 def test_what_is_asked_differently_is_asked_again(db: Path) -> None:
-    """An answer is for what was shown, and not for what has become of it."""
+    """An answer belongs to the question that was shown, not to a later one."""
 
     class Draft(Node[Any, Any]):
         text = "first"
@@ -669,7 +669,7 @@ def test_what_is_asked_differently_is_asked_again(db: Path) -> None:
 
 
 def test_a_wait_may_be_asked_again_on_purpose(db: Path) -> None:
-    """redo= names its node: the answer that was given does not hold any more."""
+    """redo= names its node: the earlier answer is no longer valid."""
     graph = Graph(WaitFor("approval") >> Step(name="send"))
     run(graph, db)
     Journal(db).answer("r", "approval", False)
@@ -681,7 +681,7 @@ def test_a_wait_may_be_asked_again_on_purpose(db: Path) -> None:
 
 
 def test_two_of_one_name_in_a_graph(db: Path) -> None:
-    """The second is numbered, as every node is."""
+    """The second is numbered, like every node."""
     first, second = WaitFor("ok"), WaitFor("ok")
     graph = Graph(first >> second)
     run(graph, db)
@@ -709,7 +709,7 @@ def test_a_function_may_follow(db: Path) -> None:
 
 
 def test_a_run_that_waits_may_be_killed_at_every_write() -> None:
-    """Two waits at once, and whoever answers; nothing is lost or done twice."""
+    """Two waits at once, answered in either order; nothing is lost or done twice."""
 
     async def answered(shared: Any, journal: Journal) -> Any:
         graph = Graph(Step(name="a") >> [WaitFor("x"), WaitFor("y")] >> Step(name="b"))
@@ -728,7 +728,7 @@ def test_a_run_that_waits_may_be_killed_at_every_write() -> None:
 
 
 def test_a_wait_that_times_out_may_be_killed_at_every_write() -> None:
-    """Its default is recorded, and is the same for whoever resumes the run."""
+    """Its default is recorded, and is the same when the run is resumed."""
     wait = WaitFor("x", timeout=5, default=0)
     assert kill_everywhere(Graph(Step(name="a") >> wait >> Step(name="b")), {}) > 10
 
@@ -772,20 +772,20 @@ def test_a_killed_run_is_answered_from_another_process_and_goes_on(tmp_path: Pat
 # --- PostgreSQL -----------------------------------------------------------------------------------
 
 
-def test_a_run_in_postgresql_is_told_of_its_answer() -> None:
+def test_a_run_in_postgresql_is_notified_of_its_answer() -> None:
     """While it waits it listens, and leaves nothing behind."""
     with schema() as url:
         graph = Graph(WaitFor("approval"))
         assert graph.run({}, journal=Journal(url, run="exits")) == "waits"
-        told = threading.Event()
+        waits = threading.Event()
         real = PostgresStore.wait_for_answer
 
         def listens(store: PostgresStore, *asked: Any) -> bool:
-            told.set()
+            waits.set()
             return real(store, *asked)
 
         def answer() -> None:
-            told.wait(30)
+            waits.wait(30)
             Journal(url).answer("stays", "approval", "yes")
 
         thread = threading.Thread(target=answer)

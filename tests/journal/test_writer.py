@@ -18,7 +18,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Disk:
-    """Takes groups; each waits until it is let through."""
+    """Takes groups; each waits until it is released."""
 
     def __init__(self) -> None:
         self.groups: list[list[Entry]] = []
@@ -40,7 +40,7 @@ class Disk:
 
 
 def blocks_for(seconds: float) -> None:
-    """Keep the loop from turning, as an ``async def exec`` does that computes."""
+    """Keep the loop from turning, like an ``async def exec`` that computes."""
     time.sleep(seconds)
 
 
@@ -56,7 +56,7 @@ async def writing(
 
 
 async def test_what_is_added_at_once_is_one_group() -> None:
-    """It is written by a thread of its own, in its order."""
+    """A separate thread writes it, in order."""
     disk = Disk()
     async with writing(disk) as writer:
         for number in range(5):
@@ -67,7 +67,7 @@ async def test_what_is_added_at_once_is_one_group() -> None:
 
 
 async def test_a_group_gathers_while_another_is_written() -> None:
-    """However many come meanwhile, they are one transaction."""
+    """Whatever arrives meanwhile becomes one transaction."""
     disk = Disk()
     async with writing(disk) as writer:
         disk.open.clear()
@@ -103,7 +103,7 @@ async def test_a_loop_that_does_not_turn_holds_nothing_back() -> None:
 
 
 async def test_groups_do_not_pile_up_on_a_disk_that_stands_still() -> None:
-    """What is overdue is sent when the thread has nothing to write, and gathers until then."""
+    """What is overdue is sent when the thread is idle, and gathers until then."""
     disk = Disk()
     async with writing(disk) as writer:
         disk.open.clear()
@@ -116,8 +116,8 @@ async def test_groups_do_not_pile_up_on_a_disk_that_stands_still() -> None:
     assert disk.groups == [[[0], [1]], [[2], [3], [4]]]
 
 
-async def test_a_failure_that_the_loop_has_not_heard_of_ends_the_log() -> None:
-    """What is sent behind it, by a loop that stands still, is not written; it is told once."""
+async def test_a_failure_unknown_to_the_loop_ends_the_log() -> None:
+    """Later groups, sent by a blocked loop, are not written; the failure is reported once."""
     disk, failures = Disk(), asyncio.Queue[Exception]()
     async with writing(disk, failures.put_nowait) as writer:
         disk.error = OSError("disk full")
@@ -136,8 +136,8 @@ async def test_a_failure_that_the_loop_has_not_heard_of_ends_the_log() -> None:
         assert failures.empty()
 
 
-async def test_whoever_waits_is_woken_in_the_order_of_the_log() -> None:
-    """That is the order in which results are handed over."""
+async def test_waiters_are_woken_in_the_order_of_the_log() -> None:
+    """Results are handed over in that order."""
     order: list[int] = []
     async with writing(Disk()) as writer:
 
@@ -151,7 +151,7 @@ async def test_whoever_waits_is_woken_in_the_order_of_the_log() -> None:
 
 
 async def test_nothing_is_acknowledged_that_could_not_be_written() -> None:
-    """The failure is told once, those who wait are not woken, and nothing is written behind it."""
+    """The failure is reported once, waiters are not woken, and nothing more is written."""
     disk, failures = Disk(), asyncio.Queue[Exception]()
     async with writing(disk, failures.put_nowait) as writer:
         disk.error = OSError("disk full")
@@ -161,7 +161,7 @@ async def test_nothing_is_acknowledged_that_could_not_be_written() -> None:
         disk.error = None
         writer.add([2])
         later = asyncio.create_task(writer.committed())
-        await writer.call(int)  # all that there was to do is done
+        await writer.call(int)  # everything that was queued is done
         assert not wait.done()
         assert not later.done()
         assert disk.groups == []
@@ -170,7 +170,7 @@ async def test_nothing_is_acknowledged_that_could_not_be_written() -> None:
 
 
 async def test_calls_are_made_behind_what_is_written() -> None:
-    """And return, or raise, what they came to."""
+    """And return or raise their results."""
     disk = Disk()
     async with writing(disk) as writer:
         writer.add([1])
@@ -183,7 +183,7 @@ async def test_calls_are_made_behind_what_is_written() -> None:
 
 
 async def test_what_is_left_is_taken_for_the_last_call() -> None:
-    """Nothing is written by itself any more."""
+    """Nothing is written on its own any more."""
     disk = Disk()
     async with writing(disk) as writer:
         writer.add([1])
@@ -219,7 +219,7 @@ async def writing_at_once(
 
 
 async def test_an_entry_that_is_all_there_is_needs_no_thread() -> None:
-    """It is written before the call returns, behind those that gather."""
+    """It is written before the call returns, after those that gather."""
     disk = QuickDisk()
     async with writing_at_once(disk) as writer:
         assert writer.commit_at_once([1])
@@ -236,7 +236,7 @@ async def test_an_entry_that_is_all_there_is_needs_no_thread() -> None:
 
 
 async def test_an_entry_comes_behind_what_the_thread_writes() -> None:
-    """Until the loop has heard that this is done."""
+    """Until the loop knows that this is done."""
     disk = QuickDisk()
     async with writing_at_once(disk) as writer:
         disk.open.clear()
@@ -248,7 +248,7 @@ async def test_an_entry_comes_behind_what_the_thread_writes() -> None:
         disk.open.set()
         while not disk.written:
             blocks_for(0.001)
-        assert not writer.commit_at_once([3])  # the loop has not heard of it
+        assert not writer.commit_at_once([3])  # the loop does not know yet
         writer.add([3])
         await wait
         assert writer.commit_at_once([4])
@@ -256,7 +256,7 @@ async def test_an_entry_comes_behind_what_the_thread_writes() -> None:
 
 
 async def test_an_entry_comes_behind_calls() -> None:
-    """Also where nobody waits for one any more."""
+    """Even if nobody waits for one any more."""
     disk, begun, go_on = QuickDisk(), threading.Event(), threading.Event()
 
     def work() -> None:
@@ -299,7 +299,7 @@ async def test_what_could_take_a_while_is_left_to_the_thread() -> None:
 
 
 async def test_a_slow_disk_does_not_hold_up_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The thread has all commits for a second; some that are slow among others do nothing."""
+    """The thread has all commits for a second; a few slow ones among others do not matter."""
     disk, now = QuickDisk(), 0.0
 
     def commit(entries: list[Entry]) -> bool:
@@ -324,7 +324,7 @@ async def test_a_slow_disk_does_not_hold_up_the_loop(monkeypatch: pytest.MonkeyP
 
 
 async def test_a_failure_at_once_ends_the_log() -> None:
-    """It is told, nobody is woken, and nothing is written behind it."""
+    """It is reported, nobody is woken, and nothing more is written."""
     disk, failures = QuickDisk(), list[Exception]()
     async with writing_at_once(disk, failures.append) as writer:
         disk.error = OSError("disk full")
@@ -341,7 +341,7 @@ async def test_a_failure_at_once_ends_the_log() -> None:
 
 
 def test_in_a_simulation_the_schedule_decides() -> None:
-    """What is written takes a turn of the loop there, so that others may come between."""
+    """A write takes a turn of the loop there, so that others may come in between."""
     disk = QuickDisk()
 
     async def write(_: Any) -> None:

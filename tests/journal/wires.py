@@ -1,4 +1,4 @@
-"""A connection to PostgreSQL that is lost in the middle of what is done."""
+"""A connection to PostgreSQL that is lost in the middle of an operation."""
 
 import select
 import socket
@@ -9,7 +9,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 
 class Wire:
-    """A socket in front of the server's, which loses what it is told to, and hangs up then.
+    """A socket in front of the server's, which loses what it is set to lose, and then closes.
 
     Attributes:
         lose: "request": the next one does not reach the server. "answer": the next one is carried

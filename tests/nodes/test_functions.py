@@ -99,7 +99,7 @@ async def test_a_function_that_takes_nothing_gets_nothing() -> None:
     [({"a": "geheim"}, "a dict"), ("ab", "a str"), ((1, "geheim", 3), "a tuple of 3")],
 )
 async def test_a_result_that_does_not_fit_several_keys_is_refused(result: Any, shown: str) -> None:
-    """With its kind, and nothing of what is in it."""
+    """With its type, and none of its content."""
     wrong: FunctionNode[..., Any] = FunctionNode(lambda: result, writes=("one", "two"))
     with pytest.raises(ValueError, match=rf"a tuple of 2 values; got {shown}\n") as caught:
         await wrong.run_async({})
@@ -175,7 +175,7 @@ async def test_a_first_stage_reads_its_items() -> None:
 
 
 async def test_a_function_runs_where_its_kind_says() -> None:
-    """A def in a thread of the run, an async def on the loop; run_in stands above."""
+    """A def in a thread of the run, an async def on the loop; run_in takes precedence."""
     places: dict[str, int] = {}
 
     def here() -> int:
@@ -320,7 +320,7 @@ async def test_a_function_without_a_name_is_sent_itself(monkeypatch: pytest.Monk
 
 
 async def test_a_node_is_named_after_its_function() -> None:
-    """Two of one name are told apart; a lambda has none; a partial has that of its function."""
+    """Two of one name are distinct; a lambda has none; a partial has that of its function."""
     report = RunReport()
     await Graph(copy.copy(total) >> copy.copy(total)).run_async({"numbers": []}, observers=[report])
     assert list(report.nodes) == ["total", "total-2"]
@@ -349,7 +349,7 @@ async def test_a_function_may_be_named() -> None:
 
 
 async def test_a_subclass_may_have_the_function() -> None:
-    """As an attribute, which is no method of it; its class gives the name."""
+    """As an attribute, which is not a method of it; its class gives the name."""
 
     class Doubles(FunctionNode[..., Any]):
         reads = "number"
@@ -433,7 +433,7 @@ class Ends(AsyncNode[Any, Any]):
 
 
 async def test_a_function_is_called_for_each_item_and_the_order_is_kept() -> None:
-    """Many at once, each result in the place of its item; the node may still be called."""
+    """Many at once, each result in the place of its item; the node can still be called."""
     begun: list[int] = []
     all_begun = asyncio.Event()
 
@@ -452,7 +452,7 @@ async def test_a_function_is_called_for_each_item_and_the_order_is_kept() -> Non
 
 
 def test_a_parallel_function_is_a_stage_and_takes_the_settings_of_a_batch() -> None:
-    """Items flow through it; a failure is an outcome where that is asked for."""
+    """Items flow through it; a failure is an outcome on request."""
 
     def half(number: int) -> float:
         return 1 / number

@@ -69,7 +69,7 @@ def test_a_byte_order_mark_is_no_part_of_the_text() -> None:
 
 
 def test_a_depth_that_python_cannot_read_is_an_error_of_depth() -> None:
-    """Whoever allows more than the decoder can do gets the same error, and no RecursionError."""
+    """A limit beyond the decoder's gives the same error, and no RecursionError."""
     deep = sys.getrecursionlimit() * 200
     with pytest.raises(JSONDepthError, match="deeper"):
         decode(b"[" * deep + b"]" * deep, max_depth=deep)

@@ -1,4 +1,4 @@
-"""Merges: what is put together, what is missing and why, and who wins a conflict."""
+"""Merges: what is combined, what is missing and why, and which input wins a conflict."""
 
 import asyncio
 import threading
@@ -112,7 +112,7 @@ async def test_required_inputs_must_be_there(required: int, enough: bool) -> Non
 
 
 async def test_none_is_left_out_where_that_is_asked_for() -> None:
-    """It is not needed then, and said to be missing; else it is a value as any other."""
+    """It is then not required, and reported as missing; otherwise it is a value like any other."""
     inputs = {"a": None, "b": {"x": 1}}
     assert await merged(inputs, "first") is None
     assert await merged(inputs, "first", skip_none=True) == {"x": 1}
@@ -187,7 +187,7 @@ async def test_a_secret_at_the_cut_is_hidden_before_it() -> None:
 
 
 async def test_the_winners_of_a_quorum_are_merged() -> None:
-    """Those that were cancelled are missing, and say so."""
+    """Those that were cancelled are missing, with that reason."""
 
     class Never(AsyncNode[Any, Any]):
         async def exec(self, _: Any) -> Any:
@@ -273,7 +273,7 @@ async def test_a_group_among_the_branches_is_one_input() -> None:
 
 
 async def test_a_node_that_leads_elsewhere_is_missing() -> None:
-    """It has run and is no input; so is one that has not run."""
+    """It has run but is not an input; nor is one that has not run."""
     a, b, c, merge = Routes("a", "other"), Routes("b"), Routes("c"), available()
     start = Routes("start")
     start >> [a, b]
@@ -296,7 +296,7 @@ async def test_an_error_that_leads_to_a_merge_is_a_missing_input() -> None:
 
 
 async def test_each_round_of_a_loop_is_merged_by_itself() -> None:
-    """What a branch came to in the round before is no input of this one."""
+    """The result of a branch in the previous round is not an input of this one."""
     start, a, b = Routes("start"), Routes("a", "default", "away"), Routes("b")
     seen: list[Any] = []
 
@@ -407,7 +407,7 @@ async def test_dicts_are_combined() -> None:
     assert inputs == {"a": {"x": 1}, "b": {"y": 2}, "c": {}}
 
 
-async def test_a_conflict_of_keys_is_an_error_unless_told_who_wins() -> None:
+async def test_a_conflict_of_keys_is_an_error_without_prefer() -> None:
     """Also of equal values: that they are equal today is luck."""
     inputs = {"a": {"x": 1, "z": 0}, "b": {"y": 2}, "c": {"z": 0, "x": 3}}
     with pytest.raises(
@@ -468,7 +468,7 @@ BOTH = [{"id": 2, "name": "Bob", "total": 5}, {"id": 2, "name": "Bob", "total": 
     ],
 )
 async def test_records_are_joined_by_a_key(how: Any, expected: Any) -> None:
-    """In the order of the first input; None is no key; what has no partner stays as it is."""
+    """In the order of the first input; None is not a key; records without a partner stay."""
     inputs = {"people": PEOPLE, "orders": ORDERS}
     joined = await merged(inputs, "join", key="id", how=how)
     assert joined == expected
@@ -510,8 +510,8 @@ async def test_many_inputs_are_joined_one_after_another() -> None:
     ]  # fmt: skip
 
 
-async def test_a_conflict_of_fields_is_an_error_unless_told_who_wins() -> None:
-    """The names of the inputs are told."""
+async def test_a_conflict_of_fields_is_an_error_without_prefer() -> None:
+    """The error has the names of the inputs."""
     inputs = {
         "crm": [{"id": 1, "name": "Ann"}],
         "log": [{"id": 1, "at": 5}],
@@ -554,7 +554,7 @@ class AnyCase(Mapping[str, Any]):
 
 
 async def test_records_may_be_mappings_of_any_kind() -> None:
-    """Their key is what they say it is, also when a third input follows."""
+    """Their key is the given one, even when a third input follows."""
     inputs = {
         "a": [AnyCase(Id=1, a=1), AnyCase(ID=2, a=2)],
         "b": [AnyCase(id=2, b=2)],
@@ -652,7 +652,7 @@ def test_settings_that_cannot_work_are_refused(settings: Any, message: str) -> N
 
 
 def test_a_merge_does_not_take_reads() -> None:
-    """Its inputs have names: one way to say them."""
+    """Its inputs have names, set in one way."""
     settings: Any = {"reads": "a"}
     with pytest.raises(TypeError, match=r"unknown setting 'reads'; it takes:.*inputs"):
         MergeNode(**settings)

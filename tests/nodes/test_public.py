@@ -21,7 +21,7 @@ def loaded_by(program: str) -> set[str]:
 
 
 def test_each_name_stands_where_type_checkers_look_for_it() -> None:
-    """The table and the imports under TYPE_CHECKING say the same."""
+    """The table and the imports under TYPE_CHECKING agree."""
     tree = ast.parse(Path(nodes.__file__).read_text())
     imported = {
         alias.name: statement.module

@@ -1,4 +1,4 @@
-"""What servers say is quoted without what is secret, and not at any length."""
+"""Quotes of servers' texts omit secrets, and are short."""
 
 import time
 from typing import Any
@@ -19,7 +19,7 @@ def test_secrets_are_hidden_the_longest_first() -> None:
 
 @given(st.text(), st.text("ab", min_size=1), st.text())
 def test_no_secret_is_left(before: str, secret: str, after: str) -> None:
-    """Whatever stands around it."""
+    """Whatever surrounds it."""
     assert secret not in quoted(f"{before}{secret}{after}".replace(secret, f" {secret} "), [secret])
 
 
@@ -36,7 +36,7 @@ class Signed(Auth):
 
 
 def test_what_is_secret_of_an_auth_is_what_it_does_not_show() -> None:
-    """A user's name and a header's are none, and of one that is no dataclass nothing is known."""
+    """A user name and a header name are not secret; fields of other classes are unknown."""
     assert secrets_of(Bearer("abc")) == ["abc"]
     assert secrets_of(Basic("me", "sesame")) == ["sesame"]
     assert secrets_of(APIKey("abc", header="api-key")) == ["abc"]

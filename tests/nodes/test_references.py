@@ -1,4 +1,4 @@
-"""References such as "json:loads": what they lead to, and what is said when to nothing."""
+"""References such as "json:loads": what they lead to, and the errors when they do not."""
 
 import sys
 from functools import partial
@@ -72,12 +72,12 @@ def test_a_name_that_is_not_there_gets_the_closest() -> None:
 
 
 def test_what_cannot_be_called_is_refused() -> None:
-    """It is no function, whatever else it is."""
+    """It is not a function, whatever else it is."""
     with pytest.raises(FunctionReferenceError, match="it is a str, not a function"):
         resolve("os:sep")
 
 
-def test_what_a_module_misses_itself_is_told_as_it_is(module: Any) -> None:
+def test_a_modules_own_missing_import_is_raised_unchanged(module: Any) -> None:
     """The module is there: its own error says more than ours would."""
     module("misses_another", "import no_such_module_either")
     with pytest.raises(ModuleNotFoundError, match="no_such_module_either") as caught:

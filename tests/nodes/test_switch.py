@@ -1,4 +1,4 @@
-"""Switches: the first case that matches, and an error where that cannot be told."""
+"""Switches: the first case that matches, and an error if that cannot be decided."""
 
 import copy
 import operator
@@ -55,7 +55,7 @@ ADULT = Case("adult", "user.age", ">=", 18)
     ("age", "end"), [(None, "ask"), (17, "refuse"), (18, "admit"), (99, "honour")]
 )
 async def test_the_first_case_that_matches_leads_on(age: int | None, end: str) -> None:
-    """In their order; default only when none matches."""
+    """In their order; default only if none matches."""
     switch = SwitchNode(
         Case("new", "user.age", "is_null"),
         Case("old", "user.age", ">", 90),
@@ -73,7 +73,7 @@ async def test_the_first_case_that_matches_leads_on(age: int | None, end: str) -
     assert shared["way"] == {"refuse": "default", "ask": "new", "honour": "old"}.get(end, "adult")
 
 
-async def test_a_case_without_an_edge_is_told() -> None:
+async def test_a_case_without_an_edge_is_reported() -> None:
     """As any action that leads nowhere."""
     switch = SwitchNode(ADULT, reads="it")
     switch - "adlut" >> Ends()
@@ -166,7 +166,7 @@ class Ambiguous:
 
 
 async def test_objects_of_one_class_are_equal_as_python_says() -> None:
-    """Those that do not say are equal to themselves; an answer that is none is an error."""
+    """Those without __eq__ equal themselves; a result that is not a bool is an error."""
     one, other = Lazy(), Lazy()
     assert await action(one, Case("yes", operator="==", value=one)) == "yes"
     assert await action(other, Case("yes", operator="==", value=one)) == "default"
@@ -189,7 +189,7 @@ async def test_a_mixed_container_is_looked_through() -> None:
 @pytest.mark.parametrize(
     ("read", "known"),
     [
-        ({}, "Fields that are there: none"),
+        ({}, "Known fields: none"),
         ({"user": {"agee": 1, "name": 2}}, "'agee', 'name'. Did you mean 'agee'?"),
         ({"user": None}, "has no field 'age' of 'user.age'"),
         ({"user": "text"}, "has no field 'age' of 'user.age'"),
@@ -205,7 +205,7 @@ async def test_a_missing_field_is_an_error(read: Any, known: str) -> None:
         assert caught.value.field == "user.age"
 
 
-async def test_a_long_record_is_not_told_in_full() -> None:
+async def test_a_long_record_is_shortened_in_the_error() -> None:
     """An error names twenty fields and the closest."""
     record = {f"column_{number}": number for number in range(1000)}
     with pytest.raises(MissingFieldError, match="Did you mean 'column_999'") as caught:
@@ -214,11 +214,11 @@ async def test_a_long_record_is_not_told_in_full() -> None:
 
 
 async def test_a_field_may_be_an_attribute() -> None:
-    """Of an object in a mapping; methods and what is private are no fields."""
+    """Of an object in a mapping; methods and private names are not fields."""
     assert await action({"user": User(20)}, ADULT) == "adult"
     assert await action(User(20, ("a",)), Case("a", "tags", "contains", "a")) == "a"
     for field in ("grow", "_secret", "__class__"):
-        with pytest.raises(MissingFieldError, match="Fields that are there: 'age', 'tags'"):
+        with pytest.raises(MissingFieldError, match="Known fields: 'age', 'tags'"):
             await action(User(1), Case("yes", field, "is_not_null"))
     with pytest.raises(MissingFieldError):
         await action("text", Case("yes", "title", "is_not_null"))
@@ -241,8 +241,8 @@ class Lazy:
 
 
 async def test_an_error_reads_no_field_to_name_it() -> None:
-    """That may be slow, or fail, and then another error would be told."""
-    with pytest.raises(MissingFieldError, match=r"there: 'parts', 'total'\. Did you mean 'total'"):
+    """That may be slow, or fail, and then another error would be raised."""
+    with pytest.raises(MissingFieldError, match=r"fields: 'parts', 'total'\. Did you mean 'total'"):
         await action(Lazy(), Case("yes", "totl", "is_null"))
 
 
@@ -251,7 +251,7 @@ def is_even(number: int) -> bool:
 
 
 async def test_a_predicate_decides() -> None:
-    """Sync, async or named; its errors are told as they are."""
+    """Sync, async or named; its errors are raised unchanged."""
 
     async def is_large(number: int) -> bool:
         return number > 10
@@ -311,7 +311,7 @@ def build(*args: Any, **settings: Any) -> Callable[[], Any]:
         (build("a", 5, "==", 1), "field must be a name"),
         (build("a", "x", when=is_even), "or a field with an operator; not both"),
         (build("a", when=5), "when must be a function"),
-        (build("a", when="nowhere"), "'nowhere' names no function"),
+        (build("a", when="nowhere"), "'nowhere' does not name a function"),
         (build("", "x", "==", 1), "action must be a non-empty string"),
         (build("default", "x", "==", 1), "what a switch returns when no case matches"),
     ],
@@ -350,7 +350,7 @@ anything = st.none() | st.booleans() | numbers | st.text(max_size=3) | st.binary
 
 @given(anything, anything)
 async def test_equal_and_unequal_are_opposites(one: Any, other: Any) -> None:
-    """Both tell, or neither does; whoever comes first."""
+    """Both find it, or neither does, in any order."""
     answers: list[bool | None] = []
     for left, right in ((one, other), (other, one)):
         for name in ("==", "!="):

@@ -124,7 +124,7 @@ async def test_a_field_that_is_not_there_is_an_error(settings: Any) -> None:
 
 
 async def test_a_key_that_a_function_does_not_find_is_its_own_error() -> None:
-    """It is no field that is missing."""
+    """It is not a missing field."""
     with pytest.raises(KeyError, match="Ann") as raised:
         await changed(ANN, fields={"first": {}.__getitem__})
     assert not isinstance(raised.value, MissingFieldError)
@@ -145,13 +145,13 @@ async def test_a_name_that_another_field_has_is_refused() -> None:
 
 @pytest.mark.parametrize("given", [5, None, "text", b"text", [ANN, 5], ["text"]])
 async def test_what_is_no_record_is_refused(given: Any) -> None:
-    """A string is no list of records."""
+    """A string is not a list of records."""
     with pytest.raises(TypeError, match="a record is a mapping of names to values, got a"):
         await changed(given)
 
 
 async def test_without_anything_read_the_error_says_so() -> None:
-    """Nobody has given it a record."""
+    """It has not been given a record."""
     with pytest.raises(TypeError, match="reads= names the key"):
         await TransformNode(keep="a").run_async({})
 
@@ -184,7 +184,7 @@ def is_adult(record: Any) -> bool:
 
 
 async def test_a_subclass_says_what_is_done() -> None:
-    """As attributes; a function is no method of it, and may be named."""
+    """As attributes; a function is not a method of it, and may be named."""
 
     class Clean(TransformNode):
         reads = writes = "people"
@@ -311,7 +311,7 @@ async def test_a_node_that_has_run_goes_to_a_process() -> None:
 
 @pytest.mark.parametrize("count", [0, 1023, 1024, 1025, 2048])
 async def test_a_list_of_any_length_is_changed_whole(count: int) -> None:
-    """Also where it ends with a turn of other tasks; errors count records that were left out."""
+    """Even if it ends with a turn of other tasks; errors count records that were left out."""
     given = [{"n": number} for number in range(count)]
     odd: Any = {"where": lambda r: r["n"] % 2, "compute": {"m": lambda r: 1 // (r["n"] - count)}}
     assert [r["n"] for r in await changed(given, **odd)] == list(range(1, count, 2))

@@ -1,4 +1,4 @@
-"""Patterns whose parts ask over HTTP: ``Asking`` stands beside them."""
+"""Patterns whose parts make HTTP requests: ``Asking`` is combined with them."""
 
 from typing import Any
 
@@ -37,7 +37,7 @@ async def ask(site: Site) -> Any:
 
 
 async def failing(request: web.BaseRequest) -> web.Response:
-    """Answer that a town is failing, and that nobody's age is known."""
+    """Answer that a town fails, and that the ages are unknown."""
     return web.json_response({}, status=503 if request.path.startswith("/town") else 404)
 
 
@@ -62,7 +62,7 @@ async def test_parts_try_again_what_is_worth_it() -> None:
     assert all(isinstance(error, HTTPStatusError) for error in found.errors.values())
 
 
-async def test_nodes_that_are_parts_are_open_beside_what_asking_holds() -> None:
+async def test_nodes_that_are_parts_are_open_together_with_asking() -> None:
     """Asking opens a client for the methods, and each Node has its own."""
 
     async def answer(request: web.Request) -> web.Response:
@@ -82,7 +82,7 @@ async def test_nodes_that_are_parts_are_open_beside_what_asking_holds() -> None:
 
 
 def test_a_class_of_ones_own_takes_and_checks_the_settings_of_asking() -> None:
-    """Beside a Node as beside a pattern, as keywords and as attributes."""
+    """With a Node as with a pattern, as keywords and as attributes."""
 
     class Mine(Asking, Node[Any, Any]):
         """A node that asks."""
@@ -99,7 +99,7 @@ def test_a_class_of_ones_own_takes_and_checks_the_settings_of_asking() -> None:
 
 
 def test_settings_of_both_are_checked() -> None:
-    """A class that stands beside takes away none of the pattern's checks, nor gets its own lost."""
+    """A combined class removes none of the pattern's checks, and loses none of its own."""
     with pytest.raises(ValueError, match="required must be"):
 
         class Wrong(Asking, ParallelEnrichmentNode[Any]):

@@ -117,7 +117,7 @@ def test_exec_can_be_called_by_hand() -> None:
 
 
 def test_blocking_parts_run_in_threads_at_once() -> None:
-    """Both have to be there for either to go on; a second run has threads of its own."""
+    """Both must be there for either to continue; a second run has its own threads."""
     barrier = threading.Barrier(2, timeout=10)
 
     def meet(_: Any) -> None:
@@ -141,7 +141,7 @@ def test_a_part_may_run_in_a_process() -> None:
 
 
 def test_patterns_nest() -> None:
-    """A race, say, is a source; each part is named by the whole path."""
+    """For example, a race is a source; each part is named by the whole path."""
 
     async def fails(_: Any) -> None:
         raise ValueError
@@ -165,7 +165,7 @@ def test_patterns_nest() -> None:
 
 
 def test_a_cap_of_the_graph_counts_the_parts() -> None:
-    """Three records of three sources each, two at once, and nobody waits for nothing."""
+    """Three records with three sources each, two at once, without a needless wait."""
     gauge = Gauge()
     graph = Graph(three(gauge, reads="record"), max_workers=2)
     assert simulate(graph, {"record": 1}).seconds == 2.0
@@ -198,7 +198,7 @@ def test_max_workers_caps_the_records_over_the_whole_run() -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_task_timeout_is_each_parts(stream: bool) -> None:
-    """The graph's word is for calls; the record comes to its end with what there is."""
+    """The graph's setting applies to calls; the record is completed with what there is."""
     node = ParallelEnrichmentNode(
         {"slow": lambda _: None, "late": _late}, reads="record", writes="out", max_retries=2
     )
@@ -263,7 +263,7 @@ def test_a_setting_that_changes_reaches_the_parts() -> None:
     assert len(simulate(node).shared["out"].errors) == 3
 
 
-def test_every_record_tells_observers_as_any_item_does() -> None:
+def test_every_record_has_events_like_any_item() -> None:
     """By the name of the node, and each part by the node's and its own."""
     run = simulate(Records() | three(Gauge(), max_workers=2, name="Ask"), {"records": range(3)})
     finished = [event.node for event in run.events if isinstance(event, ItemFinished)]
@@ -397,7 +397,7 @@ def test_two_methods_of_one_name_are_refused() -> None:
         @check
         def second(self, record: Any) -> None: ...
 
-    with pytest.raises(TypeError, match="Twice has two methods that are called 'second'"):
+    with pytest.raises(TypeError, match="Twice has two methods named 'second'"):
         Twice()
 
 
@@ -466,7 +466,7 @@ untyped_check: Any = check
 
 
 def test_a_part_that_is_called_like_a_setting_is_refused() -> None:
-    """Nobody could tell the two apart."""
+    """The two would be indistinguishable."""
     with pytest.raises(NodeDefinitionError, match=r"Waits.wait is marked .* name='wait'"):
 
         class Waits(ParallelValidationNode[Any]):
@@ -488,7 +488,7 @@ def test_a_part_that_is_called_like_a_setting_is_refused() -> None:
         (lambda: untyped({"a": Records}), r"did you mean Records\(\)\?"),
         (lambda: untyped({"a": Graph(Records())}), "works on the shared store"),
         (lambda: untyped([print]), "checks must be a mapping"),
-        (lambda: Base({"first": print}), "two that are called 'first'"),
+        (lambda: Base({"first": print}), "two parts named 'first'"),
         (lambda: untyped_base(checks=None, timout=3), "Did you mean 'timeout'"),
         (lambda: untyped_check(timout=3), "@check got an unknown setting 'timout'"),
         (lambda: untyped_check(7), "@check must decorate a function, got 7"),

@@ -51,7 +51,7 @@ def test_partial_results_come_with_reasons() -> None:
     assert person.found == {"profile": {"name": "anne"}}
     assert person.missing == {
         "social": "AttemptTimeoutError: exec of 'social' ran longer than timeout=2 s (2 attempts)",
-        "company": "knows nothing of it",
+        "company": "knows nothing about it",
         "place": "no city is known",
     }
     assert list(person.errors) == ["social"]
@@ -63,8 +63,8 @@ def test_confidence_is_the_mean_over_all_sources() -> None:
     """A source without an answer counts 0, whatever its answers would be worth."""
     assert enriched(Person(reads="record", writes="person")).confidence == 0.8 / 4
     there = {**ANNE, "city": "Oslo"}
-    told = Person(reads="record", writes="person", confidence={"place": 0.4})
-    assert enriched(told, there).confidence == pytest.approx((0.8 + 0.4) / 4)
+    person = Person(reads="record", writes="person", confidence={"place": 0.4})
+    assert enriched(person, there).confidence == pytest.approx((0.8 + 0.4) / 4)
 
 
 def test_a_complete_answer_of_trusted_sources_has_confidence_one() -> None:

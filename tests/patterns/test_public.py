@@ -19,7 +19,7 @@ NODES = [
 
 
 def test_every_reexport_is_in_all() -> None:
-    """`from .x import Name as Name` and __all__ say the same, each name once."""
+    """`from .x import Name as Name` and __all__ agree, each name once."""
     tree = ast.parse(Path(patterns.__file__).read_text())
     imported = [
         alias.asname or alias.name
@@ -40,7 +40,7 @@ def test_a_public_name_shows_where_users_find_it(name: str) -> None:
 
 @pytest.mark.parametrize("node", NODES)
 def test_every_argument_is_in_the_docstring(node: type) -> None:
-    """Nobody has to read the code for a keyword."""
+    """Every keyword is documented."""
     for name in inspect.signature(node).parameters:
         assert name == "settings" or f"{name}:" in (node.__doc__ or "")
 

@@ -1,4 +1,4 @@
-"""Races: who is asked when, who wins, and what becomes of the others."""
+"""Races: who is asked when, who wins, and what happens to the others."""
 
 import asyncio
 from collections.abc import Callable
@@ -71,7 +71,7 @@ def test_the_first_may_still_win_when_the_second_runs(track: Track) -> None:
 
 
 def test_a_failure_asks_the_next_at_once(track: Track) -> None:
-    """Nobody waits for the rest of the delay, and the delay of the third begins anew."""
+    """The rest of the delay is not waited for, and the delay of the third starts again."""
     runners = [track.runner("a", 1, ValueError("a")), track.runner("b", 9), track.runner("c", 1)]
     assert raced(RaceNode(*runners, delay=5, writes="answer")) == ("c", 7.0)
     assert track.asked == [("a", 0.0), ("b", 1.0), ("c", 6.0)]
@@ -144,7 +144,7 @@ def test_attempts_and_timeouts_are_each_candidates(track: Track) -> None:
 
 
 def test_a_deadline_ends_the_race(track: Track) -> None:
-    """Whoever runs is cancelled and has ended."""
+    """Running candidates are cancelled and have ended."""
     node = RaceNode(track.runner("a", 9), track.runner("b", 9), delay=1, deadline=3)
     with pytest.raises(TimeoutError, match="deadline=3 s"):
         simulate(node)
@@ -152,7 +152,7 @@ def test_a_deadline_ends_the_race(track: Track) -> None:
 
 
 def test_nodes_race_with_their_own_settings(track: Track) -> None:
-    """Their exec gets the record; two of one name are told apart."""
+    """Their exec gets the record; two of one name are distinct."""
 
     class Mirror(Node[Any, Any]):
         async def exec(self, record: Any) -> Any:

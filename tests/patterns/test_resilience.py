@@ -20,7 +20,7 @@ from kaygraph.testing import Faults, InjectedError, cancel_everywhere, explore, 
 
 
 class Quote(ResilientBranch[int]):
-    """Answers after a second, or as it is told to."""
+    """Answers after a second, or in a given way."""
 
     timeout = 2
 
@@ -96,7 +96,7 @@ def test_without_a_fallback_it_has_failed() -> None:
     assert isinstance(result.error, OSError)
 
 
-def test_a_fallback_that_fails_is_told_of() -> None:
+def test_a_fallback_that_fails_is_reported() -> None:
     """Both errors are kept, the call's first."""
 
     class Broken(Quote):
@@ -237,7 +237,7 @@ def test_a_check_that_cannot_be_called_is_refused(check: Any) -> None:
 
 
 def test_a_check_that_says_neither_refuses() -> None:
-    """A count, say, is no acceptance."""
+    """For example, a count is not an acceptance."""
     result = answered(ResilientBranch(lambda _: 1, check=lambda _: 1, **keys()))
     assert (result.status, type(result.error)) == ("failed", TypeError)
 
@@ -302,8 +302,8 @@ def test_cancelled_anywhere_it_leaves_nothing() -> None:
     assert cancel_everywhere(graph, {"request": {"seconds": 9}}, seeds=2) > 10
 
 
-def test_limits_beside_a_node_that_has_its_own_are_refused() -> None:
-    """They would count for nothing: it is said when the branch is made."""
+def test_limits_for_a_node_that_has_its_own_are_refused() -> None:
+    """They would have no effect: the error comes when the branch is created."""
 
     class Ask(Node[Any, Any]):
         async def exec(self, request: Any, /) -> Any:

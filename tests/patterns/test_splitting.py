@@ -1,4 +1,4 @@
-"""Chunks: how items are cut, and how the results of chunks come together again."""
+"""Chunks: how items are split, and how the results of chunks are combined."""
 
 import asyncio
 import contextlib
@@ -27,7 +27,7 @@ def cut(items: Any, **way: Any) -> list[list[Any]]:
 
 @given(st.lists(st.text(max_size=9)), WAYS, st.integers(1, 20))
 def test_chunks_hold_every_item_once_and_in_order(items: list[str], way: str, most: int) -> None:
-    """However they are cut, and none is empty; no chunk is larger than was asked for."""
+    """However they are split, none is empty, and no chunk is larger than requested."""
     chunks = cut(items, **{way: most})
     assert [item for chunk in chunks for item in chunk] == items
     assert all(chunks)
@@ -57,10 +57,10 @@ def test_an_async_iterable_is_cut_as_any_other(items: list[int], way: str) -> No
         for item in items:
             yield item
 
-    told: dict[str, Any] = {way: 3}
+    arguments: dict[str, Any] = {way: 3}
 
     async def gathered() -> list[list[int]]:
-        return [chunk async for chunk in BatchSplitterNode(**told).chunks_of(later())]
+        return [chunk async for chunk in BatchSplitterNode(**arguments).chunks_of(later())]
 
     assert asyncio.run(gathered()) == cut(items, **{way: 3})
 
@@ -74,7 +74,7 @@ def test_an_item_counts_for_its_bytes(item: Any, bytes_: int) -> None:
     assert BatchSplitterNode(max_bytes=1).size_of(item) == bytes_
 
 
-def test_the_bytes_of_an_item_may_be_told() -> None:
+def test_the_bytes_of_an_item_may_be_set() -> None:
     """By a callable, or by a method."""
 
     class ByLength(BatchSplitterNode):
@@ -160,13 +160,13 @@ def test_what_holds_no_items_is_refused(items: Any) -> None:
 
 @pytest.mark.parametrize("ways", [{}, {"size": 1, "count": 2}])
 def test_one_way_to_cut_is_needed(ways: Any) -> None:
-    """Not none, and not two."""
+    """Neither none, nor two."""
     with pytest.raises(TypeError, match="needs one of size=, count= and max_bytes="):
         BatchSplitterNode(**ways)
 
 
 def test_what_is_given_stands_above_what_the_class_says() -> None:
-    """A class that cuts by size may be told a count."""
+    """A class that splits by size may be given a count."""
 
     class Pairs(BatchSplitterNode):
         size = 2
@@ -206,7 +206,7 @@ def line() -> Any:
 
 @pytest.mark.parametrize("make", [stream, line])
 def test_chunks_are_worked_on_at_once_and_come_together_in_order(make: Any) -> None:
-    """As a stream and as a line; quick chunks are pulled while a slow one goes on."""
+    """As a stream and as a line; quick chunks are pulled while a slow one continues."""
     run = simulate(Graph(make()), {"numbers": [4, 0, 1, 0, 1, 0, 1, 0, 1, 0]})
     assert run.shared["done"] == Aggregation([8, 0, 2, 0, 2, 0, 2, 0, 2, 0], ())
     assert run.shared["done"].complete
@@ -263,13 +263,13 @@ def test_a_method_may_reduce() -> None:
     [([1], "the result of a chunk is a int: give reduce="), (["ab"], "a str: give reduce=")],
 )
 def test_results_that_are_no_lists_need_a_reduce(results: Any, message: str) -> None:
-    """A text is no list of letters."""
+    """A text is not a list of letters."""
     with pytest.raises(TypeError, match=message):
         AggregationNode().aggregated(results)
 
 
 def test_nothing_to_reduce_is_an_error_without_an_initial_total() -> None:
-    """Nobody knows what the total of nothing is."""
+    """The total of nothing is undefined."""
     with pytest.raises(TypeError, match="no result to reduce: give initial="):
         AggregationNode(max).aggregated([])
     assert AggregationNode().aggregated([]) == ([], ())
@@ -367,7 +367,7 @@ async def test_a_chunk_goes_on_as_soon_as_it_is_full() -> None:
 
 
 def test_a_drained_run_hands_on_the_last_chunk() -> None:
-    """What had been taken comes to its end."""
+    """What had been taken is finished."""
 
     class Drains(Passes):
         async def exec(self, number: int) -> int:
@@ -397,13 +397,13 @@ def test_a_splitter_in_the_middle_reads_no_key() -> None:
 
 
 def test_in_the_middle_too_it_leaves_nothing_when_cancelled_anywhere() -> None:
-    """With chunks under way."""
+    """With chunks in flight."""
     assert cancel_everywhere(Graph(middle([1, 0, 1, 13, 2])), seeds=2) > 20
 
 
 @pytest.mark.parametrize("first", [True, False])
 def test_a_limit_that_a_source_holds_passes_through_its_chunks(first: bool) -> None:
-    """It is raised where the source stands, also while its chunks wait for room."""
+    """It is raised in the source, even while its chunks wait for room."""
 
     async def rows() -> AsyncIterator[int]:
         async with asyncio.timeout(10):

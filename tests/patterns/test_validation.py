@@ -1,4 +1,4 @@
-"""Validation: what each check comes to, and which way the record goes."""
+"""Validation: the result of each check, and the next node of the record."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -61,7 +61,7 @@ def test_all_checks_run_at_once_and_a_good_record_passes() -> None:
     assert summary.record == GOOD
 
 
-def test_a_bad_record_is_told_all_that_is_wrong_with_it() -> None:
+def test_a_bad_record_has_all_of_its_problems() -> None:
     """Problems by check, and apart from them the check that could not be carried out."""
     run = simulate(Order(reads="record", writes="summary"), {"record": BAD})
     summary = run.shared["summary"]
@@ -78,7 +78,7 @@ def test_a_bad_record_is_told_all_that_is_wrong_with_it() -> None:
 
 
 def test_a_check_that_could_not_be_carried_out_lets_nothing_pass() -> None:
-    """An error is no problem of the record, and no reason to believe in it either."""
+    """An error is not a problem of the record, but no reason to trust it either."""
     summary = only(lambda record: record["no such"])
     assert not summary.valid
     assert (summary.failed, list(summary.errors)) == ({}, ["one"])
@@ -106,7 +106,7 @@ def test_a_check_fails_with_the_problems_it_returns(found: Any, problems: Any) -
 
 @pytest.mark.parametrize("found", [0, 1, "", {}, 0.0])
 def test_what_is_neither_a_pass_nor_a_problem_is_an_error(found: Any) -> None:
-    """A number of errors, say, must not let a record pass by mistake."""
+    """For example, a number of errors must not let a record pass by mistake."""
     error = only(lambda _: found).errors["one"]
     assert isinstance(error, TypeError)
     assert f"check 'one' returned {found!r}" in str(error)
@@ -155,7 +155,7 @@ def test_a_check_that_is_not_for_the_record_is_skipped() -> None:
 def test_problems_may_come_from_a_generator_that_is_returned(
     problems: list[str], is_async: bool
 ) -> None:
-    """It is no problem itself: what it yields are, and the record passes when that is nothing."""
+    """It is not a problem itself: its values are, and the record passes if there are none."""
 
     def found(_: Any) -> Iterator[str]:
         return (problem for problem in problems)

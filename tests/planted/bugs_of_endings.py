@@ -1,4 +1,4 @@
-"""Runs that end before all of their work has, and errors that nobody is told of."""
+"""Runs that end before all of their work has, and errors that are not reported."""
 
 # ruff: noqa: E501 - a line of a diff is longer than the line that it changes
 
@@ -15,7 +15,7 @@ from kaygraph.run.run import Run
 from tests.planted.checks_of_endings import (
     a_cancellation_of_others_is_an_error,
     error_routes_are_taken_in_clean_up_code,
-    every_error_is_told,
+    every_error_is_reported,
     nothing_is_left_after_a_failure,
     nothing_is_left_wherever_it_is_cancelled,
     runs_end_whatever_their_nodes_make_of_it,
@@ -157,8 +157,8 @@ BUGS = [
             """,
             call.Calls._wait_after: """
                 - if not isinstance(error, Exception) or isinstance(error, Drop | CircuitOpenError):
-                -     return None  # exec was not called, or has not failed
-                - if _is_cancelled(slot):  # exec has made an error of its cancellation
+                -     return None  # exec was not called, or did not fail
+                - if is_cancelled(error):  # exec turned its cancellation into an error
                 -     return None
                 + if isinstance(error, Exception) and is_cancelled():
                 +     return None
@@ -172,7 +172,7 @@ BUGS = [
         {
             call.Calls._settled: """
                 - except Exception as raised:
-                -     if not node._has_fallback or _is_cancelled(slot):
+                -     if not node._has_fallback or is_cancelled(raised):
                 + except BaseException as raised:
                 +     if not node._has_fallback:
             """
@@ -219,10 +219,14 @@ BUGS = [
         error_routes_are_taken_in_clean_up_code,
         "in_except, in_finally_after_a_timeout, under_a_shield, in_a_worker_that_has_swallowed_one",
         {
+            tasks.is_cancelling: """
+                - return task.cancelling() > (caller.cancellations if caller and is_callers else 0)
+                + return task.cancelling() > 0
+            """,
             tasks.is_cancelled: """
-                - return task is not None and task.cancelling() > earlier_cancellations(task)
-                + return task is not None and task.cancelling() > 0
-            """
+                - return task.cancelling() > caller.cancellations
+                + return task.cancelling() > 0
+            """,
         },
     ),
     Bug(
@@ -243,9 +247,9 @@ BUGS = [
         {
             Run.close: """
                 - closing = loop.create_task(self._close(error, closed))
-                - closing.add_done_callback(lambda _: _end(closed))  # also where it has not begun
+                - closing.add_done_callback(lambda _: _end(closed))  # also if it has not started
                 - try:
-                -     await closed  # a turn of the loop less than to wait for the task
+                -     await closed  # one iteration of the loop less than to wait for the task
                 - except asyncio.CancelledError:
                 -     await outlast([closing])
                 -     raise
@@ -260,8 +264,8 @@ BUGS = [
     ),
     Bug(
         "gather drops all errors but the first",
-        every_error_is_told,
-        "errors that nobody was told of",
+        every_error_is_reported,
+        "errors that were not reported",
         {
             tasks.Gathering.ended: """
                 - if len(errors) == 1:
@@ -277,15 +281,15 @@ BUGS = [
         "has cancelled nobody",
         {
             tasks.awaited_cancelled: """
-                - if not isinstance(error, asyncio.CancelledError) or is_cancelled() or _scope_is_cancelled():
+                - if not isinstance(error, asyncio.CancelledError) or is_cancelling() or _scope_is_cancelled():
                 + if True:
             """
         },
     ),
     Bug(
         "an outcome has lost its error",
-        every_error_is_told,
-        "errors that nobody was told of",
+        every_error_is_reported,
+        "errors that were not reported",
         {
             failures.Failures.bear: """
                 - return Outcome(self.name, index, status, None, error, slot.attempts, slot.seconds, item)
@@ -295,8 +299,8 @@ BUGS = [
     ),
     Bug(
         "errors that come while the others are stopped are not counted",
-        every_error_is_told,
-        "errors that nobody was told of",
+        every_error_is_reported,
+        "errors that were not reported",
         {
             failures.Failures.whole: """
                 - whole = self.too_many() if len(error.exceptions) < len(self.errors) else error
@@ -306,8 +310,8 @@ BUGS = [
     ),
     Bug(
         "an error route hands over the first of several errors",
-        every_error_is_told,
-        "errors that nobody was told of",
+        every_error_is_reported,
+        "errors that were not reported",
         {
             walk.Walk._taken: """
                 - error, left = ExceptionGroup(f"{len(errors)} nodes failed", errors), ()

@@ -50,7 +50,7 @@ BUGS = [
         "while nobody worked",
         {
             call.Calls._retried: """
-                - slot.give()  # somebody else may work while we wait
+                - slot.give()  # another item may run while we wait
             """
         },
     ),

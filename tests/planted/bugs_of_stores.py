@@ -1,4 +1,4 @@
-"""Stores of runs: what is told of them, who may write to them, and what is done to their files."""
+"""Stores of runs: what they return, who may write to them, and damage to their files."""
 
 from kaygraph.journal import sqlite, sqlite_file, sqlite_tables, store
 from tests.planted.checks_of_stores import (
@@ -95,7 +95,7 @@ BUGS = [
         "4 acknowledged, 3 there",
         {
             sqlite_file.SQLiteFile.change_at_once: """
-                - raise self._told(error) from error
+                - raise self._error_of(error) from error
                 + return 1
             """
         },

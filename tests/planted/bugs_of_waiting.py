@@ -1,4 +1,4 @@
-"""Items that wait: what becomes of their workers, of those behind them, and of what they set."""
+"""Items that wait: what happens to their workers, to later items, and to what they set."""
 
 from kaygraph.batch import fan_out, pool
 from kaygraph.limits import permits

@@ -54,7 +54,7 @@ BUGS = [
                 - await slot.go_on()
             """,
             outlet.StageOutlet.ready: """
-                - if not self.slot.held:  # an earlier wait was cancelled, and that was not for the item
+                - if not self.slot.held:  # an earlier wait was cancelled, but not because of the item
                 -     await self.slot.go_on()
             """,
         },
@@ -75,7 +75,7 @@ BUGS = [
         "came out",
         {
             call.Calls._wait_after: """
-                - if slot.outlet is not None and slot.outlet.count:  # it would go on twice
+                - if slot.outlet is not None and slot.outlet.count:  # its values would be passed on twice
                 + if False:
             """
         },

@@ -28,7 +28,7 @@ RESET_S = 5.0
 
 
 class Reference:
-    """A breaker that hears of calls after the fact, and says which should not have been made."""
+    """A breaker that gets calls after the fact, and says which ones should not have been made."""
 
     def __init__(self) -> None:
         self.state = "closed"

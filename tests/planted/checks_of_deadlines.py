@@ -26,7 +26,7 @@ class Hurry(Node[Any, Any]):
 
 
 async def hurry(_: Any) -> None:
-    """Run some of them, of which few may run at once."""
+    """Run some of them, with few at once."""
     waits = random.choices([0.0, 1.0, 100.0], k=4)
     branches = [Hurry(wait=wait, timeout=random.choice([None, 2.0])) for wait in waits]
     with capture_events() as events:

@@ -1,4 +1,4 @@
-"""How runs end: nothing is left behind, and every error is told."""
+"""How runs end: nothing is left behind, and every error is reported."""
 
 import asyncio
 import random
@@ -89,7 +89,7 @@ def queueing(ledger: Ledger) -> AnyNode:
 
 @launched
 def waiting_for_both(ledger: Ledger) -> AnyNode:
-    """A node that needs a permit and a rate, each of which others take as soon as it is there."""
+    """A node that needs a permit and a rate, each of which others take as soon as it is free."""
     rate = RateLimit(1, per=1)
     rated, busy = Brief(ledger, rate=rate), Brief(ledger, max_workers=2)
     return Graph([rated, Graph([busy, Work(ledger, rate=rate)], max_workers=1)])
@@ -97,7 +97,7 @@ def waiting_for_both(ledger: Ledger) -> AnyNode:
 
 @launched
 def blocking(ledger: Ledger) -> AnyNode:
-    """A thread that works beside others."""
+    """A thread that runs next to others."""
     return Graph([Blocks(), Work(ledger) >> Blocks()])
 
 
@@ -233,7 +233,7 @@ class Holds(WorkMany):
 
 
 def failing(ledger: Ledger) -> AnyNode:
-    """All that can be left behind, and who may fail beside it."""
+    """Everything that can be left behind, and others that may fail meanwhile."""
 
     async def source() -> AsyncIterator[int]:
         with ledger.entry():
@@ -278,7 +278,7 @@ class Breaks(Node[Any, Any]):
 
 
 class BreaksOften(ParallelBatchNode[Any, Any]):
-    """A batch in which every item fails; hands over what it is told of that."""
+    """A batch in which every item fails; passes on the errors that it gets."""
 
     def __init__(self, raised: list[BaseException], **settings: Any) -> None:
         super().__init__(max_workers=random.randint(1, 4), **settings)
@@ -291,14 +291,14 @@ class BreaksOften(ParallelBatchNode[Any, Any]):
         await self.single.exec(item)
 
     def post(self, shared: Any, _: Any, outcomes: list[Outcome[Any]]) -> None:
-        shared["told"] += [outcome.error for outcome in outcomes]
+        shared["reported"] += [outcome.error for outcome in outcomes]
 
 
 class Hears(Node[Any, Any]):
     """Stands at the end of error routes."""
 
     def prep(self, shared: Any) -> None:
-        shared["told"].append(self.error)
+        shared["reported"].append(self.error)
 
 
 def broken(raised: list[BaseException]) -> AnyNode:
@@ -326,17 +326,17 @@ def leaves(error: BaseException | None) -> Iterator[BaseException | None]:
 
 async def break_(shared: dict[str, Any]) -> None:
     raised: list[BaseException] = []
-    told = shared["told"] = []
+    reported = shared["reported"] = []
     try:
         await broken(raised).run_async(shared)
     except (ValueError, ExceptionGroup) as error:
-        told.append(error)
-    known = [leaf for error in told for leaf in leaves(error)]
+        reported.append(error)
+    known = [leaf for error in reported for leaf in leaves(error)]
     lost = [error for error in raised if not any(error is leaf for leaf in known)]
-    assert not lost, f"errors that nobody was told of: {lost}"
+    assert not lost, f"errors that were not reported: {lost}"
 
 
-def every_error_is_told() -> None:
+def every_error_is_reported() -> None:
     """Runs in which several items and branches fail, some in the same moment."""
     assert_holds(break_, seeds=ERROR_SEEDS)
 
@@ -353,7 +353,7 @@ class AwaitsOthers(WorkMany):
 
 
 def a_cancellation_of_others_is_an_error() -> None:
-    """It fails the item that awaits in vain, and nobody else has been cancelled."""
+    """It fails the item that awaits in vain, and nothing else has been cancelled."""
     for on_error in ("raise", "collect"):
         try:
             asyncio.run(AwaitsOthers(Ledger(), on_error=on_error).run_async({}))

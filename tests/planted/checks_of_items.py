@@ -1,4 +1,4 @@
-"""What becomes of items: each ends once, after its own attempts, and stands in its place."""
+"""The end of items: each ends once, after its own attempts, and keeps its place."""
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
@@ -87,14 +87,14 @@ def compare(
 ) -> None:
     """Compare what has happened with what the oracle says."""
     ends = [event for event in shared["events"] if isinstance(event, ItemFinished | ItemFailed)]
-    told = [(event.item, getattr(event, "status", "ok"), event.attempts) for event in ends]
-    for item, status, attempts in told:
+    ended = [(event.item, getattr(event, "status", "ok"), event.attempts) for event in ends]
+    for item, status, attempts in ended:
         if status != "cancelled":
-            assert (status, attempts) == expected[item], f"{item}: {told}, expected {expected}"
+            assert (status, attempts) == expected[item], f"{item}: {ended}, expected {expected}"
     if raised:
-        assert any(status not in ("ok", "cancelled") for _, status, _ in told)
+        assert any(status not in ("ok", "cancelled") for _, status, _ in ended)
         return
-    assert len(told) == len(expected), f"{told}, expected {expected}"
+    assert len(ended) == len(expected), f"{ended}, expected {expected}"
     results = [_shown(result) for result in shared["results"]]
     ordered = [
         item * 10 if status == "ok" else (item, status) for item, (status, _) in expected.items()
@@ -107,5 +107,5 @@ def _shown(result: Any) -> Any:
 
 
 def items_end_as_an_oracle_says() -> None:
-    """Batches with faults by script, against what each item would come to alone."""
+    """Batches with faults by script, against what each item would return alone."""
     assert_holds(work_off, seeds=ITEM_SEEDS)

@@ -113,7 +113,7 @@ mended: list[bool] = []
 
 
 class Recovers(ParallelBatchNode[int, int]):
-    """Fails for one item, until it is mended."""
+    """Fails for one item, until it is fixed."""
 
     def prep(self, _: Any) -> list[int]:
         return [1, 2, 3]
@@ -125,7 +125,7 @@ class Recovers(ParallelBatchNode[int, int]):
 
 
 def what_ended_a_run_is_tried_again() -> None:
-    """The failure is no result."""
+    """The failure is not a result."""
     store, node = MemoryStore(), Recovers()
 
     def run() -> None:

@@ -140,7 +140,7 @@ async def limit(_: Any) -> None:
 
 
 def limits_hold() -> None:
-    """Graphs within graphs with every kind of limit, and batches that have none beside them."""
+    """Graphs within graphs with every kind of limit, next to batches without any."""
     assert_holds(limit, seeds=LIMIT_SEEDS)
 
 

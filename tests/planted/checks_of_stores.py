@@ -18,7 +18,7 @@ LOOKS += "; store = Store(sys.argv[1]); print(store.info('a').rows); store.close
 
 
 def what_is_damaged_is_a_beginning_or_refused() -> None:
-    """Bits that are flipped, files that are cut: nothing is told that was not so."""
+    """Flipped bits, cut files: nothing is returned that was never written."""
     for seed in range(150):
         chosen = random.Random(seed)
         files, history = damage.written(0)

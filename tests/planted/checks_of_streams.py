@@ -75,7 +75,7 @@ class Last(Stage):
 
 
 class Batch(Last):
-    """The same where nothing stands before it."""
+    """The same with nothing before it."""
 
     def prep(self, _: Any) -> Any:
         return Source(self.counted).prep(None)

@@ -66,5 +66,5 @@ async def wait(_: Any) -> None:
 
 
 def items_that_wait_hold_up_nobody() -> None:
-    """Batches of which some items wait, in any order of tasks."""
+    """Batches in which some items wait, in any order of tasks."""
     assert_holds(wait, seeds=20)

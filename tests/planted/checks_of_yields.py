@@ -73,7 +73,7 @@ class Yields(ParallelBatchNode[int, Any]):
 
     @property
     def expected(self) -> list[Any]:
-        """What goes on: an item that fails after its first value is not tried again."""
+        """What continues: an item that fails after its first value is not retried."""
         return [
             value
             for item in self.items
@@ -154,7 +154,7 @@ def what_is_read_is_accounted_for() -> None:
         await Reads(shared["read"]).run_async({}, observers=[shared["events"].append])
 
     def check(shared: dict[str, list[Any]]) -> None:
-        told = [e for e in shared.get("events", ()) if isinstance(e, ItemFinished | ItemFailed)]
-        assert len(told) == len(shared.get("read", ())), f"{shared['read']} read, told of {told}"
+        ended = [e for e in shared.get("events", ()) if isinstance(e, ItemFinished | ItemFailed)]
+        assert len(ended) == len(shared.get("read", ())), f"{shared['read']} read, told of {ended}"
 
     cancel_everywhere(run, {}, seeds=3, check=check)

@@ -33,10 +33,10 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
 
 @pytest.mark.parametrize("turns", range(4))
 def test_errors_of_a_graph_within_are_kept_when_one_around_it_fails_too(turns: int) -> None:
-    """What was raised before the cancellation came is told with what has caused it."""
+    """What was raised before the cancellation came is raised with its cause."""
     raised: list[BaseException] = []
     within = Graph([Fails(0, raised), Fails(0, raised)])
     with pytest.raises((ValueError, ExceptionGroup)) as caught:
         Graph([Fails(turns, raised), within]).run({})
-    told = [str(error) for error in leaves(caught.value)]
-    assert sorted(told) == sorted(map(str, raised))
+    found = [str(error) for error in leaves(caught.value)]
+    assert sorted(found) == sorted(map(str, raised))

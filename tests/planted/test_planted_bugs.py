@@ -81,7 +81,7 @@ def test_a_diff_that_fits_no_longer_is_refused(diff: str) -> None:
 
 
 def test_a_diff_that_fits_twice_is_refused() -> None:
-    """It has to say which place it means."""
+    """It must say which place it means."""
 
     def twice(number: int) -> int:
         number += 1

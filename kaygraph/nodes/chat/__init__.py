@@ -1,1 +1,1 @@
-"""Nodes that ask language models."""
+"""Nodes that call language models."""

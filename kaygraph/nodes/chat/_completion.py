@@ -1,4 +1,4 @@
-"""The protocol of ``/v1/chat/completions``: what is asked, what comes back, what may be wrong."""
+"""The protocol of ``/v1/chat/completions``: requests, answers, and their errors."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -11,42 +11,42 @@ from .._quoted import quoted
 from ..http._addresses import HTTPRequestError
 from ..http.messages import HTTPError, passes
 
-CALLS = frozenset({"tool_calls", "function_call"})  # of what is not supported
+CALLS = frozenset({"tool_calls", "function_call"})  # unsupported
 
-# What errors are called that pass; a word may stand in the type, the code or the text of one.
+# Names of transient errors; one may occur in the type, the code or the text of an error.
 PASSING = (
     "overload", "unavailable", "rate_limit", "rate limit", "timeout", "timed out", "capacity",
     "server_error", "servererror", "server error", "api_error", "try again",
 )  # fmt: skip
-# And what does not pass, though its status is 429.
+# Names of permanent errors, even with status 429.
 FINAL = frozenset({"insufficient_quota", "billing_hard_limit_reached"})
 
-SHOWN = 300  # characters of what a server or a model says that stand in an error
+SHOWN = 300  # characters of a server's or model's text in an error
 
 
 class ChatFormatError(HTTPError):
-    """An answer is no chat completion, or does not fit the schema; another may."""
+    """An answer is not a chat completion, or does not fit the schema; a retry may help."""
 
     def __init__(self, message: str, repeatable: bool = True) -> None:
         super().__init__(message, repeatable)
 
 
 class ChatRefusedError(HTTPError):
-    """The model would not answer, or a filter has held its answer back. It is not asked again."""
+    """The model refused to answer, or a filter withheld its answer. It is not retried."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChatReply:
-    """What a model has answered.
+    """The answer of a model.
 
     Attributes:
         text: The answer.
-        data: With a schema: what the answer's JSON says; it fits the schema.
-        finish_reason: ``"stop"``: the answer has come to its end. ``"length"``: it was cut at
-            ``max_tokens``, or at what the model can hold. None where the server does not say.
-        model: Which model has answered, by the server's word.
-        usage: Tokens, as the server counts them: ``prompt_tokens``, ``completion_tokens``,
-            ``total_tokens``; empty where it does not say.
+        data: With a schema: the value of the answer's JSON, which fits the schema.
+        finish_reason: ``"stop"``: the answer is complete. ``"length"``: it was cut off at
+            ``max_tokens``, or at the model's limit. None if the server does not say.
+        model: The model that answered, according to the server.
+        usage: Tokens, as counted by the server: ``prompt_tokens``, ``completion_tokens``,
+            ``total_tokens``; empty if it does not say.
     """
 
     text: str
@@ -68,19 +68,19 @@ def check_tokens(name: str, value: Any) -> Any:
     return None if value is None else check_count(name, value)
 
 
-# What a prompt may say for itself beside its messages.
+# What a prompt may set in addition to its messages.
 PROMPT_CHECKS = {"temperature": check_temperature, "max_tokens": check_tokens}
 PROMPT_FIELDS = ("messages", *PROMPT_CHECKS)
 
 
 def prompt_of(item: Any) -> dict[str, Any]:
-    """Return an item as ``{"messages": […]}``, perhaps with ``temperature`` and ``max_tokens``.
+    """Return an item as ``{"messages": […]}``, possibly with ``temperature`` and ``max_tokens``.
 
     Raises:
-        HTTPRequestError: It is no prompt.
-        ValueError: What it says beside its messages cannot be.
+        HTTPRequestError: It is not a prompt.
+        ValueError: A setting in addition to its messages is invalid.
     """
-    if isinstance(item, ChatReply):  # of the stage before
+    if isinstance(item, ChatReply):  # from the previous stage
         item = item.text
     if isinstance(item, str):
         return {"messages": [{"role": "user", "content": item}]}
@@ -100,7 +100,7 @@ def prompt_of(item: Any) -> dict[str, Any]:
         or not all(map(_is_message, messages))
     ):
         raise HTTPRequestError(
-            "a prompt is a text, a list of messages such as {'role': 'user', 'content': 'Hello'}, "
+            "a prompt must be a text, messages such as [{'role': 'user', 'content': 'Hello'}], "
             f"or {{'messages': […]}}; got {item!r:.100}"
         )
     return prompt
@@ -113,17 +113,17 @@ def _is_message(message: Any) -> bool:
 def tokens_of(item: Any, *, system: str = "", max_tokens: int = 0) -> int:
     """Return about how many tokens a prompt costs: the ``weight`` of a RateLimit.
 
-    A token is reckoned as four bytes of UTF-8; pictures are not counted. To it comes what the
-    answer may take: the item's own ``max_tokens``, else that which is given here.
-    ``RateLimit(90_000, per=60, weight=partial(tokens_of, max_tokens=500))`` says it for a node.
+    A token is estimated as four bytes of UTF-8; pictures are not counted. The answer's limit is
+    added: the item's own ``max_tokens``, or else the one given here.
+    ``RateLimit(90_000, per=60, weight=partial(tokens_of, max_tokens=500))`` sets it for a node.
 
     Args:
-        item: A prompt, as a ChatNode takes it.
+        item: A prompt for a ChatNode.
         system: The node's ``system``.
         max_tokens: The node's ``max_tokens``.
 
     Raises:
-        HTTPRequestError: The item is no prompt.
+        HTTPRequestError: The item is not a prompt.
     """
     prompt = prompt_of(item)
     texts = [system, *(text for one in prompt["messages"] for text in _texts(one.get("content")))]
@@ -141,10 +141,10 @@ def _texts(content: Any) -> Sequence[str]:
 
 
 class Completion:
-    """An answer as it is put together: of one object, or of those of a stream.
+    """An answer that is being assembled: from one object, or from those of a stream.
 
     Args:
-        secrets: What no error shows, though the server says it again.
+        secrets: What errors must not show, even if the server repeats it.
     """
 
     def __init__(self, secrets: Sequence[str] = ()) -> None:
@@ -152,41 +152,41 @@ class Completion:
         self._texts: list[str] = []
         self._refusals: list[str] = []
         self._chosen = self._has_text = False
-        self._index: Any = None  # of the choice that is the answer
+        self._index: Any = None  # of the choice with the answer
         self.finish_reason: str | None = None
         self._model: str | None = None
         self._usage: dict[str, int] = {}
 
     def add(self, message: Any) -> str:
-        """Take in what one object says and return the text that it adds.
+        """Add an object and return the text that it adds.
 
         Raises:
-            ChatFormatError: It is none of the protocol, or it tells of an error.
+            ChatFormatError: It does not follow the protocol, or reports an error.
         """
         if error_of(message):
             why = complaint_of(message, self._secrets)
-            raise ChatFormatError(f"the answer tells of an error: {why!r}", is_passing(message))
+            raise ChatFormatError(f"the answer reports an error: {why!r}", is_passing(message))
         choices = message.get("choices") if isinstance(message, dict) else 0
         if not isinstance(choices, list | None):
-            raise ChatFormatError(f"the answer is no chat completion: {self._shown(message)}")
+            raise ChatFormatError(f"the answer is not a chat completion: {self._shown(message)}")
         if isinstance(message.get("model"), str):
             self._model = message["model"] or self._model
         if isinstance(message.get("usage"), dict):
             usage = message["usage"].items()
             self._usage = {name: number for name, number in usage if type(number) is int}
-        # A stream has objects without choices as well: that with the usage, say.
+        # A stream also has objects without choices, for example the one with the usage.
         return "".join([self._choice(choice) for choice in self._first(choices)] if choices else ())
 
     def _first(self, choices: Sequence[Any]) -> Sequence[Any]:
-        """Return the choice that is the answer, where there is one: one was asked for."""
+        """Return the choice with the answer, if there is one: only one was requested."""
         for choice in choices:
             if not isinstance(choice, dict):
-                raise ChatFormatError(f"the answer holds no message: {self._shown(choice)}")
+                raise ChatFormatError(f"the answer contains no message: {self._shown(choice)}")
         if not self._chosen:
             ours = next((one for one in choices if one.get("index") in (0, None)), choices[0])
             self._index = ours.get("index")
             return (ours,)
-        known = (self._index, None)  # servers count from where they like
+        known = (self._index, None)  # servers start counting where they like
         return [one for one in choices if one.get("index") in known or self._index is None][:1]
 
     def _choice(self, choice: Mapping[str, Any]) -> str:
@@ -196,10 +196,10 @@ class Completion:
         message = choice.get("message")  # the whole, or a piece of a stream
         message = choice.get("delta") if message is None else message
         if message is None:
-            return ""  # it says something else: why it has ended, what a filter has looked at
+            return ""  # other data: the finish reason, or the results of a filter
         text = _text(message.get("content")) if isinstance(message, dict) else False
         if not isinstance(text, str | None):
-            raise ChatFormatError(f"the answer holds no message: {self._shown(message)}")
+            raise ChatFormatError(f"the answer contains no message: {self._shown(message)}")
         self._has_text = self._has_text or text is not None
         self._texts.append(text or "")
         if isinstance(message.get("refusal"), str):
@@ -213,24 +213,24 @@ class Completion:
         """Return the whole answer.
 
         Raises:
-            ChatFormatError: There is none.
-            ChatRefusedError: There is one that says no.
+            ChatFormatError: There is no answer.
+            ChatRefusedError: The answer is a refusal.
         """
         if not self._chosen:
-            raise ChatFormatError("the answer holds no choices")
+            raise ChatFormatError("the answer contains no choices")
         if refusal := "".join(self._refusals):
-            raise ChatRefusedError(f"the model refuses: {refusal[:SHOWN]!r}")
+            raise ChatRefusedError(f"the model refused: {refusal[:SHOWN]!r}")
         if self.finish_reason == "content_filter":
-            raise ChatRefusedError("a filter held the answer back: finish_reason 'content_filter'")
+            raise ChatRefusedError("a filter withheld the answer: finish_reason 'content_filter'")
         if not self._has_text and self.finish_reason != "length":
-            text = f"the answer holds no text: finish_reason {self.finish_reason!r}"
+            text = f"the answer contains no text: finish_reason {self.finish_reason!r}"
             raise ChatFormatError(text, self.finish_reason not in CALLS)
         text = _whole("".join(self._texts))
         return ChatReply(text, None, self.finish_reason, self._model, self._usage)
 
 
 def _text(content: Any) -> Any:
-    """Return the text of a message; some servers send it in parts, beside what was thought."""
+    """Return the text of a message; some servers send it in parts, along with the reasoning."""
     if not isinstance(content, list):
         return content
     if not all(isinstance(part, dict) for part in content):
@@ -239,7 +239,7 @@ def _text(content: Any) -> Any:
 
 
 def error_of(message: Any) -> Any:
-    """Return the error that an answer tells of, or None; some servers send it bare."""
+    """Return the error in an answer, or None; some servers send it without a wrapper."""
     message = _only(message)
     if not isinstance(message, dict):
         return None
@@ -248,9 +248,9 @@ def error_of(message: Any) -> Any:
 
 
 def is_passing(message: Any) -> bool:
-    """Return whether what an answer with status 200 tells of may be gone at the next attempt.
+    """Return whether an error in an answer with status 200 may be gone at the next attempt.
 
-    What no status, type or text says that of is not asked again: each question costs.
+    Unless its status, type or text says so, it is not retried: each request costs.
     """
     if is_final(message):
         return False
@@ -261,13 +261,13 @@ def is_passing(message: Any) -> bool:
             text = str(one.get(name))
             if re.fullmatch("[1-5][0-9][0-9]", text):
                 return passes(int(text))
-    said = [str(one.get(name, "")) for one in known for name in ("type", "code", "error_type")]
-    said += [complaint_of(message)]
-    return any(word in text.lower() for word in PASSING for text in said)
+    texts = [str(one.get(name, "")) for one in known for name in ("type", "code", "error_type")]
+    texts += [complaint_of(message)]
+    return any(word in text.lower() for word in PASSING for text in texts)
 
 
 def is_final(data: Any) -> bool:
-    """Return whether an answer says that nothing will come of another attempt."""
+    """Return whether an answer says that retrying is pointless."""
     error = error_of(data)
     return isinstance(error, dict) and not FINAL.isdisjoint(
         {str(error.get("code")), str(error.get("type"))}
@@ -275,7 +275,7 @@ def is_final(data: Any) -> bool:
 
 
 def _whole(text: str) -> str:
-    """Join the two halves of a character that came in two pieces."""
+    """Join the two halves of a character that arrived in two pieces."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -284,12 +284,12 @@ def _whole(text: str) -> str:
 
 
 def _only(data: Any) -> Any:
-    """Return what a list of one holds: some servers wrap their errors so."""
+    """Return the element of a list of one: some servers wrap their errors in it."""
     return data[0] if isinstance(data, list) and len(data) == 1 else data
 
 
 def complaint_of(data: Any, secrets: Sequence[str] = ()) -> str:
-    """Return what an answer without success says of the reason; servers differ in the form."""
+    """Return the reason in an unsuccessful answer; servers use different forms."""
     data = _only(data)
     if isinstance(data, dict):
         data = data.get("error") or data

@@ -1,4 +1,4 @@
-"""JSON that a model writes, and the schema that it is to fit."""
+"""JSON written by a model, and the schema it must fit."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from ._completion import ChatFormatError
 
 
 def check_schema(name: str, value: Any) -> Any:
-    """Return ``value`` when it is a JSON schema, or None."""
+    """Return ``value`` if it is a JSON schema, or None."""
     if value is None:
         return None
     if not isinstance(value, dict):
@@ -17,20 +17,20 @@ def check_schema(name: str, value: Any) -> Any:
 
 
 def fitting(text: str, schema: Any, max_depth: int) -> Any:
-    """Return what JSON says that a model has written, when it fits the schema.
+    """Return the value of the JSON that a model wrote, if it fits the schema.
 
     Raises:
-        ChatFormatError: It is no JSON, is nested too deep, or does not fit.
+        ChatFormatError: It is not JSON, is nested too deeply, or does not fit.
         ValueError: The schema refers to something outside of it.
     """
     try:
         data = decode(text.encode(), max_depth)
     except ValueError as error:
-        raise ChatFormatError(f"the answer is no JSON: {error}") from error
+        raise ChatFormatError(f"the answer is not JSON: {error}") from error
     try:
         wrong = misfit(data, schema, "chat")
     except RecursionError:
-        text = "the answer cannot be checked: it, or the schema, goes deeper than Python can follow"
+        text = "the answer cannot be checked: it or the schema is nested too deeply for Python"
         raise ChatFormatError(text) from None
     if wrong is not None:
         raise ChatFormatError(f"the answer does not fit the schema, at {wrong}")

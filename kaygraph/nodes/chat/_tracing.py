@@ -1,4 +1,4 @@
-"""What a trace says of a request to a language model: OpenTelemetry's ``gen_ai.*`` conventions."""
+"""Trace attributes of a request to a language model: OpenTelemetry's ``gen_ai.*`` conventions."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -12,7 +12,7 @@ from ._completion import ChatReply
 
 OPERATION = "chat"
 
-# Fields of the request, and what the conventions call them.
+# Fields of the request, and their names in the conventions.
 FIELDS = {
     "model": "gen_ai.request.model",
     "temperature": "gen_ai.request.temperature",
@@ -26,11 +26,11 @@ FIELDS = {
 
 
 def asked(request: Request) -> dict[str, Attribute]:
-    """Return what is known of a request before it is made; nothing of what it says."""
+    """Return what is known about a request before it is made; none of its content."""
     body: Mapping[str, Any] = request.json if isinstance(request.json, Mapping) else {}
     known: dict[str, Attribute] = {
         "gen_ai.operation.name": OPERATION,
-        "gen_ai.provider.name": "openai",  # whose protocol it is, by the conventions
+        "gen_ai.provider.name": "openai",  # the protocol, by the conventions
         "gen_ai.output.type": "json" if "response_format" in body else "text",
     }
     with suppress(ValueError):
@@ -49,13 +49,13 @@ def asked(request: Request) -> dict[str, Attribute]:
 
 
 def name_of(attributes: Mapping[str, Attribute]) -> str:
-    """Return what the span of a request is called."""
+    """Return the name of the span of a request."""
     model = attributes.get(FIELDS["model"])
     return OPERATION if model is None else f"{OPERATION} {model}"
 
 
 def answered(reply: ChatReply) -> dict[str, Attribute]:
-    """Return what is known of an answer."""
+    """Return what is known about an answer."""
     known: dict[str, Attribute] = {}
     if reply.model is not None:
         known["gen_ai.response.model"] = reply.model

@@ -1,4 +1,4 @@
-"""Nodes that ask a language model."""
+"""Nodes that call a language model."""
 
 import asyncio
 import re
@@ -39,11 +39,11 @@ from ._tracing import answered, asked, name_of
 
 PATH = "/chat/completions"
 OWN = {"url", "model"}
-UNTOLD = frozenset({"text/plain", "application/octet-stream"})  # of a server that does not say
+UNDECLARED = frozenset({"text/plain", "application/octet-stream"})  # no type is declared
 
 
 class ChatFields(TypedDict, total=False):
-    """What a ChatNode takes beside ``url``, ``model`` and the settings of every node that asks."""
+    """The settings of a ChatNode, in addition to ``url``, ``model`` and the HTTP settings."""
 
     system: str | None
     temperature: float | None
@@ -54,17 +54,17 @@ class ChatFields(TypedDict, total=False):
     options: Mapping[str, Any]
 
 
-# What the settings say, and what makes answers that a ChatReply cannot hold.
+# Fields that have their own settings, and fields whose answers a ChatReply cannot represent.
 SAID = frozenset(ChatFields.__annotations__) | {"model", "messages", "stream", "response_format"}
 UNSUPPORTED = frozenset({"n", "tools", "tool_choice", "functions", "function_call"})
 
 
 class ChatNodeSettings(StoreSettings, ClientSettings, ChatFields, total=False):
-    """What a ChatNode takes beside ``url`` and ``model``."""
+    """The settings of a ChatNode, in addition to ``url`` and ``model``."""
 
 
 class ParallelChatSettings(StoreParallelSettings, ClientSettings, ChatFields, total=False):
-    """What a ParallelChatNode takes beside ``url`` and ``model``."""
+    """The settings of a ParallelChatNode, in addition to ``url`` and ``model``."""
 
 
 def check_system(name: str, value: Any) -> Any:
@@ -82,9 +82,9 @@ def check_schema_name(name: str, value: Any) -> str:
 def check_options(name: str, value: Any) -> Any:
     for field in check_mapping(name, value):
         if field in SAID | UNSUPPORTED:
-            why = "is not supported" if field in UNSUPPORTED else "is for the node's own settings"
+            why = "is not supported" if field in UNSUPPORTED else "has a setting of its own"
             raise ValueError(
-                f"{name} must be further fields of the request, as in {{'top_p': 0.9}}; "
+                f"{name} must be additional fields of the request, as in {{'top_p': 0.9}}; "
                 f"{field!r} {why}"
             )
     return dict(value)
@@ -102,7 +102,7 @@ CHAT_CHECKS: Checks = {
 
 
 class Chatting(Asking):
-    """Makes requests of prompts, and replies of answers."""
+    """Makes requests from prompts, and replies from answers."""
 
     model: str | None = None
     system: str | None = None
@@ -135,7 +135,7 @@ class Chatting(Asking):
         body = {
             name: value for name, value in (body | {**self.options}).items() if value is not None
         }
-        # Whatever was made of a question that is asked again, nothing was changed by it.
+        # Asking again is safe: whatever the first request did, it changed nothing.
         return Request(
             url=_address(self.url or ""),
             method="POST",
@@ -148,11 +148,11 @@ class Chatting(Asking):
         """Ask, and return the reply.
 
         Raises:
-            HTTPStatusError: The server refuses; its reason stands in the message.
-            HTTPConnectionError: There is no answer, or it broke off, or came too late.
-            ChatFormatError: The answer is none of the protocol, or does not fit the schema.
-            ChatRefusedError: The model would not answer.
-            HTTPRequestError: The item is no prompt.
+            HTTPStatusError: The server refused; the message has its reason.
+            HTTPConnectionError: There was no answer, or it was interrupted, or late.
+            ChatFormatError: The answer does not follow the protocol, or does not fit the schema.
+            ChatRefusedError: The model refused to answer.
+            HTTPRequestError: The item is not a prompt.
         """
         request, traced = keyed(self.request(item)), TRACED.get()
         if traced is None:
@@ -165,7 +165,7 @@ class Chatting(Asking):
         if self.schema is None:
             return reply
         if reply.finish_reason == "length":
-            text = "the answer was cut off in the middle of its JSON: raise max_tokens"
+            text = "the answer was cut off within its JSON: raise max_tokens"
             raise ChatFormatError(text, repeatable=False)
         return replace(reply, data=fitting(reply.text, self.schema, self.max_depth))
 
@@ -182,7 +182,7 @@ class Chatting(Asking):
                         raise self._refused(request, result)
                     await self._take(item, as_json(result["data"], self.max_depth), completion)
         except HTTPConnectionError:
-            # An answer that has said why it ends is whole, however its connection does.
+            # An answer with a finish reason is complete, however its connection ends.
             if not self.streaming or completion.finish_reason is None:
                 raise
         except HTTPBodyError as error:
@@ -191,7 +191,7 @@ class Chatting(Asking):
         return completion.reply()
 
     def _streams(self, content_type: str) -> bool:
-        return content_type == EVENT_STREAM or (self.streaming and content_type in UNTOLD)
+        return content_type == EVENT_STREAM or (self.streaming and content_type in UNDECLARED)
 
     async def _read_stream(self, item: Any, answer: Answer, completion: Completion) -> None:
         async with aclosing(answer.events()) as pieces:
@@ -205,15 +205,15 @@ class Chatting(Asking):
                     chunk = decode(data, self.max_depth)
                 except ValueError as error:
                     if event.type != "error":
-                        text = f"a piece of the answer is no JSON: {error}"
+                        text = f"a piece of the answer is not JSON: {error}"
                         raise ChatFormatError(text) from error
                     chunk = data.decode("utf-8", "replace")
                 if event.type == "error" and not error_of(chunk):
-                    chunk = {"error": chunk or "it does not say which"}
+                    chunk = {"error": chunk or "without a reason"}
                 if chunk is not None:
                     await self._take(item, chunk, completion)
-        if completion.finish_reason is None:  # not every server says [DONE]
-            text = f"{answer!r}, and broke off before its end"
+        if completion.finish_reason is None:  # not every server sends [DONE]
+            text = f"{answer!r}, but ended early"
             raise HTTPConnectionError(text, repeatable=True)
 
     async def _take(self, item: Any, chunk: Any, completion: Completion) -> None:
@@ -226,7 +226,7 @@ class Chatting(Asking):
                 await received
 
     def _refused(self, request: Request, result: HTTPResult) -> HTTPStatusError:
-        """Return the error for an answer without success, in which the server may repeat a key."""
+        """Return the error for an unsuccessful answer, in which the server may repeat a key."""
         status, data = result["status_code"], result["data"]
         complaint = complaint_of(data, secrets_of(self.auth))
         result = {**result, "data": complaint}
@@ -234,16 +234,16 @@ class Chatting(Asking):
         return HTTPStatusError(f"{request!r} answered {status}: {complaint!r}", result, again)
 
     def receive(self, item: Any, text: str, /) -> Awaitable[None] | None:
-        """Called with each piece of an answer as it comes; with all of it if not ``streaming``.
+        """Called with each piece of an answer as it arrives; with the whole if not ``streaming``.
 
-        It may be written ``async def``: then the next piece is read when it is done. An attempt
-        that follows one that failed (``self.attempt`` is above 1) begins the answer anew: drop
+        It may be written ``async def``: then the next piece is read after it returns. A retry
+        (``self.attempt`` is above 1) starts the answer again: discard
         what was received for the item before.
         """
         return None
 
     def post(self, shared: Any, prep_res: Any, exec_res: Any, /) -> Any:
-        """Write what was answered: the text, or with a schema the data."""
+        """Write the answer: its text, or with a schema its data."""
         return super().post(shared, prep_res, self._answers(exec_res))
 
     def _answers(self, result: Any) -> Any:
@@ -253,11 +253,11 @@ class Chatting(Asking):
             return [self._answers(one) for one in result]
         if isinstance(result, ChatReply):
             return result.text if self.schema is None else result.data
-        return result  # what stands in the place of an item that failed
+        return result  # a replacement for a failed item
 
 
 def _address(url: str) -> str:
-    """Return where to ask, of an API's address; what is in its query (a version) is kept."""
+    """Return the URL to call, for an API's address; its query (a version) is kept."""
     base, mark, query = url.partition("?")
     base = base.rstrip("/")
     return f"{base if base.endswith(PATH) else base + PATH}{mark}{query}"
@@ -273,39 +273,39 @@ def _configure(node: Chatting, url: str | None, model: str | None, settings: Any
 
 
 class ChatNode(Chatting, Node[Any, ChatReply]):
-    """Asks a language model, over any API that has OpenAI's ``/v1/chat/completions``.
+    """Calls a language model, over any API with OpenAI's ``/v1/chat/completions``.
 
     What ``prep`` returns (or ``shared[reads]`` holds) is a prompt: a text; a list of messages
-    such as ``{"role": "user", "content": "Hello"}``; or ``{"messages": [...]}``, which may hold
-    ``temperature`` and ``max_tokens`` of its own. ``exec`` returns a ChatReply; ``writes`` gets
-    its text, or with a ``schema`` its data (a ``post`` of one's own gets the whole reply).
+    such as ``{"role": "user", "content": "Hello"}``; or ``{"messages": [...]}``, which may contain
+    its own ``temperature`` and ``max_tokens``. ``exec`` returns a ChatReply; ``writes`` gets
+    its text, or with a ``schema`` its data (an overridden ``post`` gets the whole reply).
 
-    408, 425, 429, a status from 500, lost connections, and answers that are none of the protocol
-    or do not fit the schema are tried again, four times in all, after as long as Retry-After says.
-    Not tried again are other refusals (a bad key, an unknown model), those of the model itself, and
-    JSON that was cut at ``max_tokens``; nor an error within an answer of status 200, unless it
-    says that it will pass. Text that was cut is a reply: see ``finish_reason``. Tools are not
-    supported.
+    408, 425, 429, statuses from 500, lost connections, and answers that do not follow the protocol
+    or do not fit the schema are retried, up to four attempts in all, after the time in Retry-After.
+    Not retried are other refusals (a bad key, an unknown model), those of the model itself, and
+    JSON that was cut off at ``max_tokens``; nor an error within an answer of status 200, unless it
+    says that it is temporary. Text that was cut off is a reply: see ``finish_reason``. Tools are
+    not supported.
 
     Args:
-        url: The API, such as ``https://host/v1``; the program's own word, so it may be private.
-        model: Which model is to answer.
-        system: What stands as a system message before each prompt.
-        temperature: From 0 to 2; the server's own by default.
-        max_tokens: How long an answer may be; the server's own by default.
-        schema: A JSON schema: the server is told to keep to it, and the answer is checked. It
+        url: The API, such as ``https://host/v1``; set by the program, so it may be private.
+        model: The model.
+        system: A system message to put before each prompt.
+        temperature: From 0 to 2; by default, the server's own.
+        max_tokens: The most tokens of an answer; by default, the server's own.
+        schema: A JSON schema: the server is asked to follow it, and the answer is checked. It
             needs the extra ``chat``.
-        schema_name: What the schema is called in the request; ``answer`` by default.
-        streaming: Whether the answer is sent as it is written. Each piece is said to the observers
-            of the run, as by ``say``, and goes to ``receive``; ``read_timeout`` counts from one to
-            the next. The server is asked not to compress. The reply is the same.
-        options: Further fields of the request, such as ``{"top_p": 0.9}``; None leaves one out.
-        auth: ``Bearer(key)``, or ``APIKey(key, header="api-key")``. It is shown nowhere.
-        headers: Of each request.
+        schema_name: The name of the schema in the request; by default, ``answer``.
+        streaming: Whether the answer is sent as it is written. Each piece is sent to the observers
+            of the run, as by ``say``, and to ``receive``; ``read_timeout`` applies between pieces.
+            The server is asked not to compress. The reply is the same.
+        options: Additional fields of the request, such as ``{"top_p": 0.9}``; None omits one.
+        auth: ``Bearer(key)``, or ``APIKey(key, header="api-key")``. It is never shown.
+        headers: Headers of each request.
         rate: A RateLimit counts tokens with ``weight=tokens_of``.
-        read_timeout: Seconds from one piece of the answer to the next; 120 by default.
-        total_timeout: Seconds for all of one attempt; 600 by default.
-        max_bytes: The largest answer, and so the longest line of a stream; 16 MiB by default.
+        read_timeout: Seconds between pieces of the answer; by default, 120.
+        total_timeout: Seconds for one whole attempt; by default, 600.
+        max_bytes: The largest answer, and so the longest line of a stream; by default, 16 MiB.
         reads, writes: Keys of the shared store.
 
     The other settings are those of HTTPNode and Node.
@@ -323,12 +323,12 @@ class ChatNode(Chatting, Node[Any, ChatReply]):
 
 
 class ParallelChatNode(Chatting, ParallelBatchNode[Any, ChatReply]):
-    """Asks a language model many things at once: the prompts that ``prep`` returns (or
+    """Calls a language model many times at once: for the prompts that ``prep`` returns (or
     ``shared[reads]`` holds).
 
     ``exec`` returns a ChatReply for each, in the order of the prompts; ``writes`` gets the list of
-    their texts or data. As a stage of a pipeline it takes a prompt and gives a ChatReply; to a
-    stage like it, the text of that is the prompt. The last stage writes as it does by itself.
+    their texts or data. As a stage of a pipeline it takes a prompt and emits a ChatReply; if the
+    next stage is one, too, its prompt is the text of that reply.
 
     The settings are those of ChatNode and ParallelBatchNode.
     """

@@ -1,4 +1,4 @@
-"""A file that comes into being whole: written beside its target, whose name it then takes."""
+"""A file that appears only when it is complete: written next to its target, then renamed."""
 
 import asyncio
 import os
@@ -12,20 +12,20 @@ from ...run.frame import FRAME
 from ._parts import created, named
 from ._paths import AnyPath, folder_of, refuse_special
 
-BUFFERED = 65_536  # bytes that wait to be written
+BUFFERED = 65_536  # bytes waiting to be written
 
 
 class Draft:
     """What one execution of a writer has open, from its ``prep`` to its ``post``.
 
-    ``write``, ``publish`` and ``discard`` block. What has failed to be written once is not written
-    any more: rows are missing.
+    ``write``, ``publish`` and ``discard`` block. After a failed write nothing more is written:
+    rows would be missing.
 
     Attributes:
-        owner: Whose it is: the resource of one node in one run.
-        task: The one that runs the ``prep`` and the ``post``.
+        owner: Its owner: the resource of one node in one run.
+        task: The task that runs ``prep`` and ``post``.
         rows: How many rows were added.
-        format: What the writer keeps for the file, such as the names of its fields.
+        format: The writer's data for the file, such as the names of its fields.
     """
 
     def __init__(self, owner: Any, path: AnyPath, root: AnyPath | None) -> None:
@@ -45,16 +45,16 @@ class Draft:
 
     @property
     def full(self) -> bool:
-        """Whether it is time to write; so it is at the beginning, when the file is opened."""
+        """Whether it is time to write; it is at the start, when the file is opened."""
         return self._file < 0 or len(self._data) >= BUFFERED
 
     def add(self, data: bytes, rows: int = 1) -> None:
-        """Add rows to what waits to be written."""
+        """Add rows to the buffer."""
         self._data += data
         self.rows += rows
 
     def write(self) -> None:
-        """Write what waits."""
+        """Write the buffer."""
         try:
             if self._file < 0:
                 self._open()
@@ -67,12 +67,12 @@ class Draft:
             raise
 
     def publish(self) -> None:
-        """Write the rest and give the file its name, in place of what has that name."""
+        """Write the rest and give the file its name, replacing an existing file."""
         self.write()
         try:
             if self._mode is not None:
                 os.fchmod(self._file, self._mode)
-            os.fsync(self._file)  # the name must not come to stand for less after a power loss
+            os.fsync(self._file)  # the name must not refer to less after a power loss
             self._name = self._name or named(self._file, self._folder, self._target)
             os.replace(self._name, self._target, src_dir_fd=self._folder, dst_dir_fd=self._folder)
         except BaseException as error:
@@ -82,7 +82,7 @@ class Draft:
         self.discard()
 
     def discard(self) -> None:
-        """Close the file and, unless it was published, remove it; nothing, the second time."""
+        """Close the file and, unless it was published, remove it; does nothing the second time."""
         self._closed = True
         self._data.clear()
         try:
@@ -97,7 +97,7 @@ class Draft:
             self._name = ""
 
     def check(self) -> None:
-        """Raise what has failed before: another one like it, which has not been raised yet."""
+        """Raise an earlier failure: as a new error, which has not been raised before."""
         if self._error is not None:
             raise copied(self._error)
 
@@ -108,7 +108,7 @@ class Draft:
 
     def _open(self) -> None:
         with folder_of(self.path, self.root) as (folder, self._target):
-            mode = 0o666  # less what the umask takes
+            mode = 0o666  # minus the umask
             try:
                 known = os.stat(self._target, dir_fd=folder, follow_symlinks=False)
             except FileNotFoundError:
@@ -116,31 +116,31 @@ class Draft:
             else:
                 refuse_special(self.path, known.st_mode)
                 self._mode = S_IMODE(known.st_mode) & 0o777
-                mode = 0o600  # nobody reads before the end who may not read it then
+                mode = 0o600  # until the end, not readable by anyone who may not read it later
             self._folder = os.dup(folder)
             self._file, self._name = created(folder, self._target, mode)
 
 
-# The drafts that this place in a run has open. A node cannot hold them: it may run many times at
-# once. Nor can the run: it may run a node in several branches. ``prep`` opens a draft; the tasks
-# of the workers, and ``post``, inherit what ``prep`` has put here.
+# The drafts open at this place in a run. A node cannot hold them: it may run many times at once.
+# Nor can the run: it may run a node in several branches. ``prep`` opens a draft; the tasks of the
+# workers, and ``post``, inherit what ``prep`` has set here.
 _OPEN: ContextVar[tuple[Draft, ...]] = ContextVar("kaygraph_drafts", default=())
 
-# Whose execution this is, its task, and the draft that an asynchronous ``prep`` opens for it: that
-# is read in a task of its own, whose context variables nobody else sees.
+# Whose execution this is, its task, and the draft that an asynchronous ``prep`` opens for it: a
+# separate task reads it, whose context variables nobody else sees.
 _Execution = tuple[set[Draft], "asyncio.Task[Any]", list[Draft]]
 _EXECUTION: ContextVar[_Execution | None] = ContextVar("kaygraph_writer", default=None)
 
 
 def share(drafts: set[Draft]) -> None:
-    """Let a draft that a task of this execution begins be that of all of them."""
+    """Share a draft that a task of this execution begins with all of its tasks."""
     task = asyncio.current_task()
     assert task is not None
     _EXECUTION.set((drafts, task, []))
 
 
 def begin(drafts: set[Draft], path: AnyPath, root: AnyPath | None) -> None:
-    """Begin a draft; those whose execution has ended, here or in a branch, are discarded."""
+    """Begin a draft; those of finished executions, here or in a branch, are discarded."""
     draft = Draft(drafts, path, root)
     owner, task, shared = _EXECUTION.get() or (None, None, [])
     if owner is drafts and task is not None and not task.done():
@@ -155,7 +155,7 @@ def begin(drafts: set[Draft], path: AnyPath, root: AnyPath | None) -> None:
 
 
 def draft_of(drafts: set[Draft]) -> Draft | None:
-    """Return what ``begin`` began here."""
+    """Return the draft that ``begin`` began here."""
     _, _, shared = _EXECUTION.get() or (None, None, [])
     for draft in (*shared, *_OPEN.get()):
         if draft.owner is drafts and not draft._closed:
@@ -164,5 +164,5 @@ def draft_of(drafts: set[Draft]) -> Draft | None:
 
 
 def cut_short() -> bool:
-    """Whether the run drains here, so that rows may be missing."""
+    """Whether the run is draining here, so that rows may be missing."""
     return FRAME.get().drains

@@ -1,4 +1,4 @@
-"""The lines of a text file, and what is wrong with one of them."""
+"""The lines of a text file, and their errors."""
 
 import codecs
 import io
@@ -9,10 +9,10 @@ from typing import Any, BinaryIO, NamedTuple
 
 from ...errors import KayGraphError
 
-CHUNK = 16_384  # bytes that are read at once: their rows stay in a processor's cache
+CHUNK = 16_384  # bytes read at once: their rows stay in the processor's cache
 
-# A byte that is not text becomes a lone surrogate, which no text in any encoding decodes to. So it
-# fails the row that it stands in, and not all that follows.
+# A byte that is not text becomes a lone surrogate, which no encoding produces otherwise. So only
+# its own row fails, not everything after it.
 _UNDECODABLE = re.compile("[\ud800-\udfff]")
 _KEPT = "kaygraph.undecodable"
 
@@ -27,11 +27,11 @@ codecs.register_error(_KEPT, _keep)
 
 
 class RowError(KayGraphError, ValueError):
-    """A row of a file is not what it should be.
+    """A row of a file is invalid.
 
     Attributes:
         path: The file, as it was given.
-        line: The line that the row begins on, from 1.
+        line: The line on which the row begins, from 1.
         reason: What is wrong with it.
     """
 
@@ -44,7 +44,7 @@ class RowError(KayGraphError, ValueError):
 
 
 class Row(NamedTuple):
-    """What a reader's ``exec`` takes: a record as it was read, or why there is none."""
+    """What a reader's ``exec`` takes: a record, or why there is none."""
 
     line: int
     record: Any = None
@@ -55,14 +55,14 @@ class Row(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """Lines that have been read at once, of which the first begins a row.
+    """Lines that were read at once, the first of which begins a row.
 
     Attributes:
-        lines: Each with its end.
+        lines: The lines with their line ends.
         text: All of them.
         is_last: Whether the file ends with them.
         is_short: Whether no row in it can have more than ``max_row`` characters.
-        is_sound: Whether no line has more than that, and each byte is text.
+        is_sound: Whether no line is longer than that, and every byte is text.
     """
 
     lines: list[str]
@@ -73,16 +73,16 @@ class Chunk(NamedTuple):
 
 
 class Lines(Iterator[str]):
-    """The lines of a file with their ends: a chunk of them at once, or one after another.
+    """The lines of a file with their ends: a chunk at once, or one after another.
 
-    A row is made of one line or, where a quoted field holds line ends, of several. ``begin`` says
-    where the next one begins: a row of more than ``max_row`` characters is a RowError, after which
-    reading goes on. While the rest of a line that is too long is passed over, "" comes for
+    A row consists of one line or, if a quoted field contains line ends, of several. ``begin`` marks
+    the start of the next one: a row of more than ``max_row`` characters is a RowError, after which
+    reading continues. While the rest of an overlong line is skipped, each chunk of it gives "".
     each chunk of it.
 
     Attributes:
-        number: Of the line that came last, from 1.
-        first: Of the line that the row begins on.
+        number: The number of the last line read, from 1.
+        first: The number of the line on which the row begins.
         chunks: How often the file was read.
     """
 
@@ -90,13 +90,13 @@ class Lines(Iterator[str]):
         self.path, self.encoding, self.max_row = path, encoding, max_row
         self.number = self.chunks = 0
         self.first = 1
-        self._given_back = 0  # the last line that was
+        self._given_back = 0  # the last line that was given back
         self._file = file
         decoder = codecs.getincrementaldecoder(encoding)(_KEPT)
-        # It keeps \r\n together where a chunk ends between the two.
+        # It keeps \r\n together if a chunk ends between the two.
         self._decoder = io.IncrementalNewlineDecoder(decoder, translate=False)
         self._waiting = deque[str]()
-        self._begun: list[str] = []  # of a line that has not come to its end
+        self._begun: list[str] = []  # of an incomplete line
         self._row: list[str] = []
         self._size = 0  # of the row, in characters
         self._started = self._passing = self._ended = False
@@ -104,7 +104,7 @@ class Lines(Iterator[str]):
     def chunk(self) -> Chunk | None:
         """Read on, and return the lines that no row has taken; None at the end of the file.
 
-        There are none while the rest of a line that is too long is passed over.
+        The list is empty while the rest of an overlong line is skipped.
         """
         if not self._ended:
             self._read()
@@ -117,7 +117,7 @@ class Lines(Iterator[str]):
         return Chunk(lines, text, self._ended, is_short, is_sound and _is_decodable(text))
 
     def take(self, count: int) -> None:
-        """Pass over so many lines of the chunk: they were whole rows."""
+        """Skip a number of lines of the chunk, which were whole rows."""
         self.number += count
         if count == len(self._waiting):
             self._waiting.clear()
@@ -126,21 +126,21 @@ class Lines(Iterator[str]):
                 self._waiting.popleft()
 
     def begin(self) -> None:
-        """The line that comes next begins a row."""
+        """The next line begins a row."""
         self.first = self.number + 1
         self._row.clear()
         self._size = 0
 
     @property
     def begun(self) -> bool:
-        """Whether a line of the row has come."""
+        """Whether a line of the row has been read."""
         return self.number >= self.first
 
     def back(self) -> None:
-        """Take all lines of the row back but its first one: that alone is a bad row.
+        """Give back all lines of the row except the first: that one alone is a bad row.
 
-        No line is given twice for a row that begins with a line given twice itself: what comes of
-        that would be read again and again.
+        No line is given back again for a row that begins with a line given back before: the same
+        lines would be read over and over.
         """
         if self.first <= self._given_back:
             return
@@ -165,11 +165,11 @@ class Lines(Iterator[str]):
         return line
 
     def error(self, reason: str) -> RowError:
-        """Return what to raise about the row."""
+        """Return the error for the row."""
         return RowError(self.path, self.first, reason)
 
     def undecodable(self, text: str) -> RowError | None:
-        """Return what to raise where bytes of the row are not text."""
+        """Return the error for bytes of the row that are not text."""
         if text.isascii() or (found := _UNDECODABLE.search(text)) is None:
             return None
         return self.error(f"the byte 0x{ord(found[0]) & 0xFF:02x} is not {self.encoding}")
@@ -187,7 +187,7 @@ class Lines(Iterator[str]):
             self._started = True
             text = text.removeprefix("\ufeff")
         read = list(io.StringIO(text, newline=""))
-        if read and (self._begun or self._passing):  # it goes on with its first line
+        if read and (self._begun or self._passing):  # it continues with its first line
             self._add(read[0])
             del read[0]
         if read and not read[-1].endswith(("\n", "\r")):
@@ -199,7 +199,7 @@ class Lines(Iterator[str]):
             self._hand_over()
 
     def _add(self, part: str) -> None:
-        """Add to the line that has not come to its end, unless it is too long already."""
+        """Add to the incomplete line, unless it is too long already."""
         whole = part.endswith(("\n", "\r"))
         if self._passing:
             self._passing = not whole
@@ -215,11 +215,11 @@ class Lines(Iterator[str]):
 
 
 def _is_decodable(text: str) -> bool:
-    """Whether no byte was kept that is not text; much faster than a search for it."""
+    """Whether every byte is text; much faster than searching for one that is not."""
     if text.isascii():
         return True
     try:
-        text.encode()  # no encoding takes a lone surrogate
+        text.encode()  # no encoding accepts a lone surrogate
     except UnicodeEncodeError:
         return False
     return True

@@ -1,5 +1,5 @@
-"""Files that are being written: without a name where that can be, so that a process that is killed
-leaves nothing; else with a name that the next writer of the same file finds, and removes.
+"""Files being written: without a name if possible, so that a killed process leaves nothing;
+otherwise with a name that the next writer of the same file finds and removes.
 """
 
 import fcntl
@@ -8,19 +8,19 @@ from secrets import token_hex
 from stat import S_ISREG
 
 NAMELESS = getattr(os, "O_TMPFILE", 0)  # Linux, on most file systems
-MOST = 200  # bytes of the target's name in that of a part
+MOST = 200  # bytes of the target's name in the name of a part
 
 
 def created(folder: int, target: str, mode: int) -> tuple[int, str]:
     """Create a file to write in a folder; return its descriptor and its name, "" for none.
 
-    It is locked as long as it is open.
+    It stays locked while it is open.
     """
     if NAMELESS:
         try:
             file = os.open(".", os.O_WRONLY | NAMELESS, mode, dir_fd=folder)
         except OSError:
-            pass  # not here; what else is wrong is told when it is to have a name
+            pass  # unsupported here; other errors are reported when it gets a name
         else:
             if os.path.exists(_path_of(file)):
                 _locked(file)
@@ -36,11 +36,11 @@ def created(folder: int, target: str, mode: int) -> tuple[int, str]:
         _locked(file)
         if _is(file, name, folder):
             return file, name
-        os.close(file)  # it was not locked yet, and was taken for what a dead process has left
+        os.close(file)  # before it was locked, it was taken for the part of a dead process
 
 
 def named(file: int, folder: int, target: str) -> str:
-    """Give a file without a name one, and return that."""
+    """Give a file without a name one, and return that name."""
     while True:
         name = _free_name(folder, target)
         try:
@@ -51,7 +51,7 @@ def named(file: int, folder: int, target: str) -> str:
 
 
 def _free_name(folder: int, target: str) -> str:
-    """Return a name beside the target; what a process that has died left under it is removed."""
+    """Return a name next to the target; parts left by a dead process are removed."""
     short = os.fsdecode(os.fsencode(target)[:MOST])
     name = f".{short}.kaygraph.part"
     try:
@@ -59,14 +59,14 @@ def _free_name(folder: int, target: str) -> str:
     except FileNotFoundError:
         return name
     except OSError:
-        return f".{short}.{token_hex(8)}.kaygraph.part"  # somebody else's
+        return f".{short}.{token_hex(8)}.kaygraph.part"  # not ours
     try:
         if S_ISREG(os.fstat(left).st_mode) and _locked(left) and _is(left, name, folder):
             os.unlink(name, dir_fd=folder)
             return name
     finally:
         os.close(left)
-    return f".{short}.{token_hex(8)}.kaygraph.part"  # another writer works on it
+    return f".{short}.{token_hex(8)}.kaygraph.part"  # another writer is using it
 
 
 def _locked(file: int) -> bool:
@@ -78,7 +78,7 @@ def _locked(file: int) -> bool:
 
 
 def _is(file: int, name: str, folder: int) -> bool:
-    """Whether a name is still that of an open file."""
+    """Whether a name still refers to an open file."""
     try:
         there = os.stat(name, dir_fd=folder, follow_symlinks=False)
     except FileNotFoundError:

@@ -1,8 +1,8 @@
-"""Where a file may be: under a root, when one is given, and a regular file in any case.
+"""Where a file may be: under a root, if one is given, and always a regular file.
 
-A path is resolved first, links and ``..`` included, and what it comes to has to stand under the
-root. It is then opened folder by folder, from the root down, and no link is followed any more: a
-link that somebody puts in the way between the check and the opening is not followed either.
+A path is resolved first, including links and ``..``, and the result must be under the root. It is
+then opened folder by folder, from the root down, without following links: a link that someone
+creates between the check and the opening is not followed either.
 """
 
 import codecs
@@ -19,12 +19,12 @@ from ...run.frame import FRAME
 AnyPath = str | os.PathLike[str]
 T = TypeVar("T")
 
-# Only Linux opens a folder just to look things up in it, which needs no right to list it.
+# Only Linux can open a folder just to look things up in it, without permission to list it.
 _FOLDER = os.O_DIRECTORY | getattr(os, "O_PATH", os.O_RDONLY)
 
 
 class PathError(KayGraphError, ValueError):
-    """A path is refused: it leads out of the root, or to what is not a file.
+    """A path is refused: it leads out of the root, or to something that is not a file.
 
     Attributes:
         path: The path as it was given.
@@ -43,20 +43,20 @@ def text_of(path: Any) -> str:
     """Return a path as text.
 
     Raises:
-        PathError: It is no path.
+        PathError: It is not a path.
     """
     if isinstance(path, os.PathLike):
         path = os.fspath(path)
     if not isinstance(path, str):
-        raise PathError(f"{path!r:.100}", "is neither a string nor a pathlib.Path")
+        raise PathError(f"{path!r:.100}", "must be a string or a pathlib.Path")
     if not path:
         raise PathError(path, "is empty")
     if "\0" in path:
-        raise PathError(path, "holds a null byte")
+        raise PathError(path, "contains a null byte")
     try:
         os.fsencode(path)
     except UnicodeEncodeError:
-        raise PathError(path, "holds a character that no file name can hold") from None
+        raise PathError(path, "contains a character that file names cannot contain") from None
     return path
 
 
@@ -64,7 +64,7 @@ def resolved(path: AnyPath, root: AnyPath | None) -> str:
     """Return the real path: absolute, without links. Relative ones are taken from the root.
 
     Raises:
-        PathError: It is no path, or it leads out of the root.
+        PathError: It is not a path, or it leads out of the root.
     """
     text = text_of(path)
     if root is None:
@@ -78,9 +78,9 @@ def resolved(path: AnyPath, root: AnyPath | None) -> str:
 
 @contextmanager
 def folder_of(path: AnyPath, root: AnyPath | None) -> Iterator[tuple[int, str]]:
-    """Open the folder that a path leads to; yield its descriptor and the name in it.
+    """Open the folder of a path; yield its descriptor and the name of the file in it.
 
-    An OSError within is told with the path as it was given, or the root where that is wrong.
+    An OSError within names the path as it was given, or the root if that is the wrong one.
     """
     real = resolved(path, root)
     above, name = os.path.split(real)
@@ -117,15 +117,15 @@ def refuse_special(path: AnyPath, mode: int) -> None:
 
 
 def opened(path: AnyPath, root: AnyPath | None) -> BinaryIO:
-    """Open a file to read its bytes, unbuffered.
+    """Open a file for reading bytes, unbuffered.
 
     Raises:
-        PathError: It leads out of the root, or is no regular file.
-        OSError: It is not there, or cannot be read.
+        PathError: It leads out of the root, or is not a regular file.
+        OSError: It does not exist, or cannot be read.
     """
     with folder_of(path, root) as (folder, name):
-        # Looked at before it is opened, which on some devices does something by itself; and
-        # again afterwards, in case it has been replaced. A pipe would wait for a writer.
+        # Checked before it is opened, because opening some devices has an effect; and again
+        # afterwards, in case it was replaced. A pipe would wait for a writer.
         refuse_special(path, os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
         flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY
         descriptor = os.open(name, flags, dir_fd=folder)
@@ -139,7 +139,7 @@ def opened(path: AnyPath, root: AnyPath | None) -> BinaryIO:
 
 
 async def in_thread(function: Callable[..., T], *args: Any) -> T:
-    """Call what may block in a thread of the run; wait for its end, also when cancelled."""
+    """Call what may block in a thread of the run; wait for its end, even when cancelled."""
     result: T = await elsewhere.in_thread(FRAME.get().run.threads, function, *args)
     return result
 
@@ -148,7 +148,7 @@ _EXAMPLES = {"path": "data/rows.csv", "root": "data", "glob": "data/*.csv"}
 
 
 def check_path(name: str, value: Any) -> Any:
-    """Return ``value`` when it is a path, or None."""
+    """Return ``value`` if it is a path, or None."""
     if value is not None:
         try:
             text_of(value)
@@ -160,7 +160,7 @@ def check_path(name: str, value: Any) -> Any:
 
 
 def check_encoding(name: str, value: Any) -> str:
-    """Return ``value`` when Python knows it as a text encoding."""
+    """Return ``value`` if Python knows it as a text encoding."""
     try:
         codecs.lookup(value)
         "".encode(value)

@@ -1,7 +1,7 @@
-"""Text files as rows: each is a record, or says what is wrong with it and on which line.
+"""Text files as rows: each is a record, or an error with its line.
 
-All this is plain, synchronous code that runs in a thread, a chunk of the file at a time. The rows
-of a chunk are made at once; one in which they cannot be is read again, row by row.
+All of this is plain, synchronous code that runs in a thread, one chunk of the file at a time. The
+rows of a chunk are made at once; if that fails, the chunk is read again, row by row.
 """
 
 import csv
@@ -16,29 +16,29 @@ from ._paths import AnyPath, in_thread, opened
 
 END: Any = object()  # after the last row
 
-# What a reader hands on: the record of a row, or a Row that says what is wrong with it. Where the
-# line of each is asked for, a Row for each.
+# What a reader emits: the record of a row, or a Row with what is wrong with it. If the line of
+# each is needed, a Row for each.
 Block = list[Any]
 
 
 class Format(Protocol):
-    """How a file is read, once; two ways that come to the same."""
+    """One pass over a file; in two ways with the same results."""
 
     def records(self, chunk: Chunk, lines: Lines) -> Block | None:
-        """Return the rows of a chunk that is sound, and take their lines: all at once.
+        """Return the rows of a sound chunk, and take their lines: all at once.
 
-        None, and nothing is taken, where that cannot be done: a row of it may be a bad one.
+        Return None, and take nothing, if that is impossible because a row may be bad.
         """
 
     def rows(self, lines: Lines) -> Iterator[Row | None]:
-        """Yield the rows one by one, and None where there is none to tell of."""
+        """Yield the rows one by one, and None while there is none."""
 
 
 class EachLine:
-    """A format of which each line is a row.
+    """A format in which each line is a row.
 
     Args:
-        parse: It makes a record of a line, or raises a ValueError.
+        parse: Makes a record of a line, or raises a ValueError.
         blank: Whether lines without text are rows too.
     """
 
@@ -85,16 +85,16 @@ def text_format() -> EachLine:
 
 
 def json_format(decode: Callable[[str], Any], max_depth: int) -> EachLine:
-    """What each line of JSON says."""
+    """The JSON value of each line."""
 
     def parse(line: str) -> Any:
-        if line.count("[") + line.count("{") > max_depth:  # it can be no deeper than that
+        if line.count("[") + line.count("{") > max_depth:  # it cannot be deeper than that
             check_depth(line.encode(), max_depth)
         try:
             return decode(line)
         except ValueError:
             raise
-        except Exception as error:  # of the code of a type, or a depth beyond the decoder's
+        except Exception as error:  # from the code of a type, or deeper than the decoder's limit
             raise ValueError(repr(error)) from error
 
     return EachLine(parse, blank=False)
@@ -104,7 +104,7 @@ class CSVFormat:
     """The records of a CSV file.
 
     Args:
-        fields: Their names; without them the first row of the file names them.
+        fields: Their names; without them, the first row of the file has the names.
     """
 
     def __init__(self, fields: Sequence[str] | None, delimiter: str, max_fields: int) -> None:
@@ -125,14 +125,14 @@ class CSVFormat:
                 if len(fields) > self._max_fields or wrong_with(fields):
                     return None
             width = len(fields)
-            block = [  # what append returns is as good as False
-                dict(zip(fields, values))  # noqa: B905 - they are as many; to ask costs a quarter
+            block = [  # what append returns counts as False
+                dict(zip(fields, values))  # noqa: B905 - same length; checking costs a quarter
                 for values in reader
                 if len(values) == width or odd.append(values)  # type: ignore[func-returns-value]
             ]
         except csv.Error:
             return None
-        if odd and (width == 1 or any(odd)):  # a blank line is a row, or a row is no good
+        if odd and (width == 1 or any(odd)):  # a blank line is a row, or a row is bad
             return None
         self._fields = fields
         lines.take(len(read))
@@ -170,8 +170,8 @@ class CSVFormat:
             if fields is not None and len(fields) == 1 and lines.begun:
                 return Row(
                     lines.first, {fields[0]: ""}
-                )  # so an only field that is empty is written
-            return None  # a blank line, or a part of one that is too long
+                )  # so that an only field that is empty is written
+            return None  # a blank line, or part of an overlong one
         if fields is None:
             self._fields = _header(lines, values, self._max_fields)
             return None
@@ -185,7 +185,7 @@ class CSVFormat:
 def _closed(chunk: Chunk) -> list[str]:
     """Return the lines of a chunk up to one that ends outside of quotes, if all are well-formed.
 
-    Where one is not, what follows the last line tells: the parser has not come to the end of a row.
+    If one is not, the last line shows it: the parser has not reached the end of a row.
     """
     lines = chunk.lines
     if not chunk.text.count('"') % 2:
@@ -197,10 +197,10 @@ def _closed(chunk: Chunk) -> list[str]:
 
 
 def _header(lines: Lines, names: Sequence[str], max_fields: int) -> Sequence[str]:
-    """Return the names that a header gives.
+    """Return the names in a header.
 
     Raises:
-        RowError: They are too many, or one is empty or stands there twice.
+        RowError: There are too many, or one is empty or occurs twice.
     """
     if len(names) > max_fields:
         raise lines.error(f"the header names {len(names)} fields; max_fields is {max_fields}")
@@ -210,11 +210,11 @@ def _header(lines: Lines, names: Sequence[str], max_fields: int) -> Sequence[str
 
 
 def wrong_with(names: Sequence[Any]) -> str:
-    """Return what is wrong with the names of fields, or nothing."""
+    """Return what is wrong with the names of fields, or an empty string."""
     seen = set[str]()
     for number, name in enumerate(names, 1):
         if not isinstance(name, str):
-            return f"has {name!r:.100} as the name of field {number}; text was expected"
+            return f"has {name!r:.100} as the name of field {number}; expected text"
         if not name.strip():
             return f"has no name for field {number}"
         if name in seen:
@@ -254,10 +254,10 @@ def blocks_of(lines: Lines, form: Format, lined: bool) -> Iterator[Block]:
 
 
 class Rows(Blocks[Any]):
-    """The rows of a file, with a hop to a thread for each chunk of it.
+    """The rows of a file, read in a thread chunk by chunk.
 
     Attributes:
-        lined: Whether each comes as a Row, with its line. Read when the first is asked for.
+        lined: Whether each comes as a Row, with its line. Read when the first row is requested.
     """
 
     def __init__(
@@ -275,7 +275,7 @@ class Rows(Blocks[Any]):
     async def _read(
         self, opened: Callable[[bool], Generator[Block, None, None]]
     ) -> AsyncGenerator[Block, None]:
-        """Yield the rows of each chunk. Leaving it early closes the file."""
+        """Yield the rows of each chunk. Leaving early closes the file."""
         blocks = opened(self.lined)
         try:
             while (block := await in_thread(next, blocks, None)) is not None:

@@ -20,26 +20,26 @@ MAX_FILES = 10_000
 
 
 class FileMap(Stored, ParallelBatchNode[Path, Result], Generic[Result]):
-    """Work on every file that matches a pattern, many at once.
+    """Process every file that matches a pattern, many at once.
 
-    The result is a dict from each path to what came of it, in the order of the paths; with
-    ``on_error="collect"`` an Outcome stands for a file that failed, with ``"skip"`` nothing. In a
-    pipeline FileMap stands first, and hands on the bare results.
+    The result is a dict from each path to its result, in the order of the paths; with
+    ``on_error="collect"``, a failed file has an Outcome, with ``"skip"``, it is left out. In a
+    pipeline, FileMap comes first, and emits the bare results.
 
     The work is a function, or the ``exec(self, path)`` of a subclass: ``def`` runs in a thread,
-    ``async def`` on the loop. It gets a ``pathlib.Path`` below ``root``, and is alone in knowing
-    how large a file it is willing to read; ``ReadCSV`` and its like read within bounds.
+    ``async def`` on the loop. It gets a ``pathlib.Path`` below ``root``, and must itself limit
+    how much of a file it reads; ``ReadCSV`` and the other readers have limits.
 
     Args:
-        glob: What ``pathlib.Path.glob`` takes: ``"logs/**/*.txt"``. ``**`` stands for any folders
-            below and follows no links. Without it, ``reads`` names the key that holds it.
+        glob: A pattern as for ``pathlib.Path.glob``: ``"logs/**/*.txt"``. ``**`` matches folders
+            at any depth and follows no links. Without it, ``reads`` names the key with the pattern.
         function: The work, or ``"module:function"``.
-        root: The folder that the pattern is taken from. A pattern or a link that leads out of it
+        root: The folder that the pattern is relative to. A pattern or a link that leads out of it
             is refused.
-        max_files: How many files may match; 10,000 by default.
-        missing_ok: Whether there may be none.
+        max_files: How many files may match; by default, 10,000.
+        missing_ok: Whether it may match nothing.
 
-    The other settings are those of ParallelBatchNode, results being always in order, and
+    The other settings are those of ParallelBatchNode, with results always in order, and
     ``writes``: the key for the dict.
 
     Raises:
@@ -88,11 +88,11 @@ class FileMap(Stored, ParallelBatchNode[Path, Result], Generic[Result]):
         if self.function is None and type(self).exec is FileMap.exec:
             raise TypeError(f"{kind} needs its work, as in {kind}('*.txt', count_words)")
         if self.glob is None and self.reads is None:
-            raise TypeError(f"{kind} needs a pattern, or reads= with the key that holds it")
+            raise TypeError(f"{kind} needs a pattern, or reads= with the key of one")
 
     def _changed(self, names: Collection[str]) -> None:
         calls = type(self).exec is FileMap.exec and "exec" not in vars(self)
-        if "function" in names and calls:  # how it is written is a fact of the instance here
+        if "function" in names and calls:  # how the instance's function is written decides
             self.__dict__["exec_kind"] = kind_of(self.function)
         super()._changed(names)
 
@@ -113,13 +113,13 @@ class FileMap(Stored, ParallelBatchNode[Path, Result], Generic[Result]):
         return self.function(path)
 
     async def _exec(self, prep_res: Any, shared: Any, frame: Frame) -> Any:
-        # By the place of a file and not by the order of results, from which what was skipped
-        # is missing.
+        # By the index of the file and not by the order of results, which lack what was
+        # skipped.
         files = list(prep_res)
         work = self.fan_out_of(files, frame)
-        every = work.results  # which it lets go of when it has ended
+        every = work.results  # released when the work has ended
         await self._in_time(work)
-        pairs = zip(files, every, strict=False)  # a run that drains leaves off the last
+        pairs = zip(files, every, strict=False)  # a draining run leaves off the last ones
         results: Mapping[Path, Any] = {path: value for path, value in pairs if value is not SKIPPED}
         frame.record(results)
         return results

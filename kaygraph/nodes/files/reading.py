@@ -1,4 +1,4 @@
-"""Files as a stream of records: a bad row is an item that fails, and says its line."""
+"""Files as a stream of records: a bad row is an item that fails, with its line in the error."""
 
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from typing import Any, ClassVar, Generic, Unpack
@@ -22,7 +22,7 @@ MAX_FIELDS = 10_000
 
 
 def check_fields(name: str, value: Any) -> Any:
-    """Return ``value`` as a tuple when it names the fields of a table, or None."""
+    """Return ``value`` as a tuple if it names the fields of a table, or None."""
     if value is None:
         return None
     if not isinstance(value, list | tuple) or not value:
@@ -35,14 +35,14 @@ def check_fields(name: str, value: Any) -> Any:
 
 
 def check_delimiter(name: str, value: Any) -> str:
-    """Return ``value`` when it is one character that can stand between two fields."""
+    """Return ``value`` if it is one character that can separate two fields."""
     if not isinstance(value, str) or len(value) != 1 or value in '"\r\n ':
         raise ValueError(f"{name} must be one character, as in {name}=';'; got {value!r}")
     return value
 
 
 class _Reader(Stored, BatchNode[Row, Result], Generic[Result]):
-    """What all readers of files are: ``prep`` reads rows, ``exec`` gives one or raises."""
+    """The common part of all file readers: ``prep`` reads rows, ``exec`` returns one or raises."""
 
     path: AnyPath | None = None
     root: AnyPath | None = None
@@ -59,7 +59,7 @@ class _Reader(Stored, BatchNode[Row, Result], Generic[Result]):
         if self.path is None and self.reads is None and not has_path_of:
             raise TypeError(
                 f"{type(self).__name__} needs a path, or reads= with the key of the shared store "
-                "that holds it"
+                "that contains it"
             )
 
     def path_of(self, shared: Any, /) -> AnyPath:
@@ -68,23 +68,23 @@ class _Reader(Stored, BatchNode[Row, Result], Generic[Result]):
         return path
 
     def prep(self, shared: Any, /) -> AsyncGenerator[Row, None]:
-        """Return the rows of the file; it is opened when the first is asked for."""
+        """Return the rows of the file, which is opened when the first one is requested."""
         path = self.path_of(shared)
-        # Whether anybody but `exec` below sees a row, and its line.
+        # Whether anything but `exec` below sees a row, and its line.
         has_own = exec_block_of(self) is None or type(self).prep is not _Reader.prep
         lined = has_own or not self.exec_is_plain
         return Rows(path, self.root, self.encoding, self.max_row, self._format(), lined)
 
     def fan_out_of(self, items: Any, frame: Frame, *sink: Any) -> FanOut:
-        if sink and isinstance(items, Rows):  # an Outcome has the row that it comes of
+        if sink and isinstance(items, Rows):  # an Outcome contains the row that it came from
             items.lined = True
         return super().fan_out_of(items, frame, *sink)
 
     async def exec(self, row: Row, /) -> Result:
-        """Return the record that a row holds.
+        """Return the record in a row.
 
         Raises:
-            RowError: It holds none.
+            RowError: There is none.
         """
         record: Result = _record_of(row)
         return record
@@ -97,7 +97,7 @@ class _Reader(Stored, BatchNode[Row, Result], Generic[Result]):
 
 
 def _record_of(row: Any) -> Any:
-    if type(row) is not Row:  # a good one, whose line nobody asks for
+    if type(row) is not Row:  # a good row, whose line is not needed
         return row
     if row.error is not None:
         raise row.error
@@ -107,16 +107,16 @@ def _record_of(row: Any) -> Any:
 class ReadText(_Reader[str]):
     """The lines of a text file, without their ends (``\\n``, ``\\r\\n`` or ``\\r``).
 
-    The file is read a chunk at a time. A line that is too long, or that holds bytes which are not
-    text, is an item that fails with a RowError: ``on_error`` says what happens then. In a
-    pipeline it stands first: ``ReadText("a.log") | Parse() | …``.
+    The file is read a chunk at a time. A line that is too long, or contains bytes that are not
+    text, is an item that fails with a RowError: ``on_error`` decides what happens then. In a
+    pipeline it comes first: ``ReadText("a.log") | Parse() | …``.
 
     Args:
-        path: The file; without it, ``reads`` names the key that holds the path. A subclass may
-            say it in ``path_of(self, shared)``.
-        root: The folder that the path is taken from and must not lead out of, by ``..`` or links.
-        encoding: "utf-8" by default. A byte order mark is left out.
-        max_row: How many characters a line may have, its end included; 1,048,576 by default.
+        path: The file; without it, ``reads`` names the key with the path. A subclass may
+            override ``path_of(self, shared)``.
+        root: The folder that the path is relative to and must not lead out of, by ``..`` or links.
+        encoding: By default, "utf-8". A byte order mark is left out.
+        max_row: The most characters of a line, including its end; by default, 1,048,576.
 
     The other settings are those of BatchNode, and ``writes``: the key for the list of lines.
 
@@ -143,23 +143,23 @@ class ReadText(_Reader[str]):
 class ReadCSV(_Reader[dict[str, str]]):
     """The records of a CSV file, each a dict from the names of the fields to their text.
 
-    Quoted fields may hold line ends; quotes are read strictly. A blank line is passed over, but is
-    a record in a file of one field, which is empty then: psql, DuckDB and polars write NULL so. A
-    row with too many or too few fields, a broken quote, bytes that are not text: each is an item
-    that fails with a RowError, which says the line, and reading goes on with the next line. An
+    Quoted fields may contain line ends; quotes are parsed strictly. A blank line is skipped, except
+    in a file with one field, where it is a record with an empty field: psql, DuckDB and polars
+    write NULL so. A row with too many or too few fields, a broken quote or bytes that are not text
+    fails as an item, with a RowError with the line, and reading continues with the next line. An
     empty file has no records. A header with an empty name or the same name twice fails the node.
 
     Args:
-        path: The file; without it, ``reads`` names the key that holds the path. A subclass may
-            say it in ``path_of(self, shared)``.
-        fields: The names of the fields, of a file without a header.
-        delimiter: What stands between two fields; "," by default.
-        root: The folder that the path is taken from and must not lead out of, by ``..`` or links.
-        encoding: "utf-8" by default. A byte order mark is left out.
-        max_row: How many characters a row may have, line ends included; 1,048,576 by default. A
-            field may have ``csv.field_size_limit()``, which is 131,072 unless a program says
-            otherwise.
-        max_fields: How many fields a header may name; 10,000 by default.
+        path: The file; without it, ``reads`` names the key with the path. A subclass may
+            override ``path_of(self, shared)``.
+        fields: The names of the fields, for a file without a header.
+        delimiter: The separator of fields; by default, ",".
+        root: The folder that the path is relative to and must not lead out of, by ``..`` or links.
+        encoding: By default, "utf-8". A byte order mark is left out.
+        max_row: The most characters of a row, including line ends; by default, 1,048,576. A
+            field may have ``csv.field_size_limit()``, which is 131,072 unless a program changes
+            it.
+        max_fields: How many fields a header may have; by default, 10,000.
 
     The other settings are those of BatchNode, and ``writes``: the key for the list of records.
 
@@ -202,35 +202,35 @@ class ReadCSV(_Reader[dict[str, str]]):
 
 
 def check_type(name: str, value: Any) -> Any:
-    """Return ``value`` when JSON can be decoded into it, or None."""
+    """Return ``value`` if JSON can be decoded into it, or None."""
     if value is None:
         return None
     try:
         extra("msgspec.json", "files").Decoder(value)
     except TypeError as error:
         raise ValueError(
-            f"{name} must be a type that JSON can be decoded into, as a msgspec.Struct or a "
+            f"{name} must be a type that JSON can be decoded into, such as a msgspec.Struct or a "
             f"dataclass: {error}"
         ) from None
     return value
 
 
 class ReadJSONLines(_Reader[Result], Generic[Result]):
-    """The values of a file of JSON lines: one a line, blank lines are passed over.
+    """The values of a file of JSON lines: one per line; blank lines are skipped.
 
-    A line that is not JSON, or not of the type asked for, is an item that fails with a RowError,
-    which says the line and where in it; reading goes on with the next. Needs msgspec:
+    A line that is not JSON, or not of the required type, is an item that fails with a RowError
+    with the line and the place in it; reading continues with the next line. Needs msgspec:
     ``pip install 'kaygraph[files]'``.
 
     Args:
-        path: The file; without it, ``reads`` names the key that holds the path. A subclass may
-            say it in ``path_of(self, shared)``.
-        type: What a line must be, and is made: a msgspec.Struct, a dataclass, a TypedDict,
-            ``dict[str, int]``, …; anything by default.
-        root: The folder that the path is taken from and must not lead out of, by ``..`` or links.
-        encoding: "utf-8" by default. A byte order mark is left out.
-        max_row: How many characters a line may have, its end included; 1,048,576 by default.
-        max_depth: How deep arrays and objects may be nested; 100 by default.
+        path: The file; without it, ``reads`` names the key with the path. A subclass may
+            override ``path_of(self, shared)``.
+        type: The type to decode a line into: a msgspec.Struct, a dataclass, a TypedDict,
+            ``dict[str, int]``, …; by default, any.
+        root: The folder that the path is relative to and must not lead out of, by ``..`` or links.
+        encoding: By default, "utf-8". A byte order mark is left out.
+        max_row: The most characters of a line, including its end; by default, 1,048,576.
+        max_depth: How deeply arrays and objects may be nested; by default, 100.
 
     The other settings are those of BatchNode, and ``writes``: the key for the list of values.
 

@@ -1,4 +1,4 @@
-"""Records to a file, which is there as a whole or not at all."""
+"""Records to a file, which appears as a whole or not at all."""
 
 import codecs
 import csv
@@ -24,15 +24,15 @@ from ._paths import FILE_CHECKS, AnyPath, in_thread
 from ._rows import wrong_with
 from .reading import check_delimiter, check_fields
 
-# What a spreadsheet begins to calculate at, some only where people write in full width.
+# Characters that make a spreadsheet calculate, some only in full-width scripts.
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\0", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-SAID = 100  # how many names an error looks at, and characters of one that a record has beyond
-# An open file does not go to a process.
+SAID = 100  # names that an error looks at, and characters of an unexpected one
+# An open file cannot be sent to a process.
 ELSEWHERE = {"run_in", "memory_limit", "start_timeout", "chunksize"}
 
 
 class _Writer(Stored, BatchNode[Any, None]):
-    """What all writers of files are: ``exec`` adds a record, ``post`` makes the file."""
+    """The common part of all file writers: ``exec`` adds a record, ``post`` creates the file."""
 
     path: AnyPath | None = None
     root: AnyPath | None = None
@@ -52,20 +52,20 @@ class _Writer(Stored, BatchNode[Any, None]):
 
     @asynccontextmanager
     async def lifespan(self, shared: Any, /) -> AsyncGenerator[set[Draft], None]:
-        """Hold the drafts of a run; those that were not published leave nothing behind."""
+        """Hold the drafts of a run; unpublished ones leave nothing behind."""
         drafts = set[Draft]()
         try:
             yield drafts
         finally:
-            left = ExitStack()  # goes on to the others where one cannot be removed
+            left = ExitStack()  # continues with the others if one cannot be removed
             for draft in drafts:
                 left.callback(draft.discard)
             await in_thread(left.close)
 
     def prep(self, shared: Any, /) -> Any:
-        """Begin a file and return the records; in a pipeline they come from the stage before.
+        """Begin a file and return the records; in a pipeline they come from the previous stage.
 
-        A subclass that reads its records from elsewhere calls this too.
+        A subclass that reads its records from elsewhere must call this, too.
         """
         begin(resource_of(self), self.path_of(shared), self.root)
         return super().prep(shared)
@@ -78,12 +78,12 @@ class _Writer(Stored, BatchNode[Any, None]):
         """Add a record to the file.
 
         Raises:
-            ValueError, TypeError: It cannot be written in this format: it is left out, as
-                ``on_error`` says.
-            OSError: The file cannot be written; none of it will be.
+            ValueError, TypeError: It cannot be written in this format: it is left out, subject to
+                ``on_error``.
+            OSError: The file cannot be written, and no part of it will be.
         """
         draft = self._draft()
-        if draft.full:  # before, so that an attempt that fails has added nothing
+        if draft.full:  # before adding, so that a failed attempt has added nothing
             await in_thread(draft.write)
         self._add(draft, record)
 
@@ -97,13 +97,13 @@ class _Writer(Stored, BatchNode[Any, None]):
         draft.add(self._encoded(draft, record))
 
     def _add_all(self, draft: Draft, records: list[Any]) -> Iterator[None] | list[None]:
-        """Add records at once, or one by one as they are asked for."""
+        """Add records at once, or one by one as they are requested."""
         return map(partial(self._add, draft), records)
 
     async def post(self, shared: Any, prep_res: Any, exec_res: Any, /) -> Any:
         """Give the file its name, and write the number of rows to the shared store.
 
-        A run that drains may have lost rows that were still to come: the file stays as it was.
+        A draining run may have lost rows still to come: the file then keeps its old content.
         """
         draft = self._draft()
         if cut_short():
@@ -114,10 +114,10 @@ class _Writer(Stored, BatchNode[Any, None]):
             store(shared, self.writes, draft.rows, self.name)
 
     def stream(self, shared: Any = None, /, **_: Any) -> AsyncGenerator[Outcome[None], None]:
-        """Refuse: it is ``post`` that makes the file, which the stream of a node does not call."""
+        """Refuse: ``post`` creates the file, and streaming a node does not call it."""
         raise TypeError(
-            f"{self.name} makes its file when all rows are written, which a stream of its own "
-            "does not come to: run it, or stream a pipeline that it stands in"
+            f"{self.name} creates its file when all rows are written, and a stream of its own "
+            "never gets there: run it, or stream a pipeline that contains it"
         )
 
     def _draft(self) -> Draft:
@@ -131,28 +131,28 @@ class _Writer(Stored, BatchNode[Any, None]):
         return draft
 
     def _encoded(self, draft: Draft, record: Any) -> bytes:
-        """Return what a record is in the file."""
+        """Return the form of a record in the file."""
         raise NotImplementedError
 
     def _begin(self, draft: Draft) -> None:
-        """Add what stands at the beginning also of a file without records."""
+        """Add what comes first even in a file without records."""
 
 
 class WriteJSONLines(_Writer):
-    """Write values as JSON, one a line, in UTF-8.
+    """Write values as JSON, one per line, in UTF-8.
 
-    Values are what msgspec encodes: dicts, lists, text, numbers, None, dates, UUIDs, Structs,
-    dataclasses, …; NaN and infinity become null. The file is written beside its target and takes
+    Values are those that msgspec encodes: dicts, lists, text, numbers, None, dates, UUIDs, Structs,
+    dataclasses, …; NaN and infinity become null. The file is written next to its target and takes
     its name when all rows are written: if anything fails before, or the run is cancelled or
-    drained, the old file stays as it was. Needs msgspec: ``pip install 'kaygraph[files]'``.
+    drained, the old file is unchanged. Needs msgspec: ``pip install 'kaygraph[files]'``.
 
-    In a graph, ``reads`` names the records; in a pipeline they come from the stage before:
+    In a graph, ``reads`` names the records; in a pipeline they come from the previous stage:
     ``ReadCSV("a.csv") | Check() | WriteJSONLines("b.jsonl")``.
 
     Args:
-        path: The file. Its mode is kept; a new one follows the umask. A subclass may say it in
+        path: The file. Its mode is kept; a new one follows the umask. A subclass may override
             ``path_of(self, shared)``.
-        root: The folder that the path is taken from and must not lead out of, by ``..`` or links.
+        root: The folder that the path is relative to and must not lead out of, by ``..`` or links.
 
     The other settings are those of BatchNode, and ``reads`` and ``writes``: the keys of the
     records and for the number of rows written.
@@ -182,34 +182,34 @@ class WriteJSONLines(_Writer):
     def _add_all(self, draft: Draft, records: list[Any]) -> Iterator[None] | list[None]:
         try:
             lines = extra("msgspec.json", "files").Encoder().encode_lines(records)
-        except Exception:  # which of them is to blame is found one by one
+        except Exception:  # the bad one is found one by one
             return super()._add_all(draft, records)
         draft.add(lines, len(records))
         return [None] * len(records)
 
 
 class WriteCSV(_Writer):
-    """Write records as CSV: a header, then one row for each, with ``\\r\\n`` behind them.
+    """Write records as CSV: a header, then one row for each, with ``\\r\\n`` as line end.
 
-    A record is a mapping that has all of the fields and no others; None is written as nothing,
-    other values by ``str``. The file is written beside its target and takes its name when all rows
+    A record is a mapping with exactly the fields of the file; None is written as an empty field,
+    other values by ``str``. The file is written next to its target and takes its name when all rows
     are written: if anything fails before, or the run is cancelled or drained, the old file stays
-    as it was.
+    is unchanged.
 
-    In a graph, ``reads`` names the records; in a pipeline they come from the stage before:
+    In a graph, ``reads`` names the records; in a pipeline they come from the previous stage:
     ``ReadCSV("a.csv") | Check() | WriteCSV("b.csv")``.
 
     Args:
-        path: The file. Its mode is kept; a new one follows the umask. A subclass may say it in
+        path: The file. Its mode is kept; a new one follows the umask. A subclass may override
             ``path_of(self, shared)``.
-        fields: The names of the fields, in order; those of the first record by default.
-        delimiter: What stands between two fields; "," by default.
-        escape_formulas: Put a ``'`` before what is no number and begins with ``=``, ``+``, ``-``,
-            ``@`` (also in full width), a tab, a line end or a null character, which a spreadsheet
-            would calculate. For files that people open there and that hold text from strangers;
-            ReadCSV does not take it away again.
-        root: The folder that the path is taken from and must not lead out of, by ``..`` or links.
-        encoding: "utf-8" by default; "utf-8-sig" puts a byte order mark first, as Excel wants.
+        fields: The names of the fields, in order; by default, those of the first record.
+        delimiter: The separator of fields; by default, ",".
+        escape_formulas: Put a ``'`` before a value that is not a number and begins with ``=``,
+            ``+``, ``-``, ``@`` (also full-width), a tab, a line end or a null, which a spreadsheet
+            would calculate. For files that people open in one and that contain untrusted text;
+            ReadCSV does not remove it again.
+        root: The folder that the path is relative to and must not lead out of, by ``..`` or links.
+        encoding: By default, "utf-8"; "utf-8-sig" adds a byte order mark, which Excel needs.
 
     The other settings are those of BatchNode, and ``reads`` and ``writes``: the keys of the
     records and for the number of rows written.
@@ -261,19 +261,19 @@ class WriteCSV(_Writer):
             self._table(draft, self.fields)
 
     def _table(self, draft: Draft, names: Sequence[str]) -> "_Table":
-        """Return the table of a draft; the first record makes it, and the header with it."""
+        """Return the table of a draft; the first record creates it, and its header."""
         table: _Table | None = draft.format
         if table is None:
             if wrong := wrong_with(names):
                 raise ValueError(f"the first record {wrong}")
             table = _Table(names, self)
             draft.add(table.line(names), 0)
-            draft.format = table  # after the header, which an encoding may not know
+            draft.format = table  # after the header, which the encoding may not be able to write
         return table
 
 
 class _Table:
-    """The fields of a CSV file that is being written, and how a row of them is said."""
+    """The fields of a CSV file that is being written, and how to format a row of them."""
 
     def __init__(self, fields: Sequence[str], writer: WriteCSV) -> None:
         self.fields, self.known = fields, frozenset(fields)
@@ -294,19 +294,19 @@ class _Table:
         try:
             return self._encoder.encode(text)
         except UnicodeError:
-            self._encoder.setstate(before)  # where a row breaks off is not where the next begins
+            self._encoder.setstate(before)  # a broken row must not affect the next one
             raise
 
 
 class _Echo:
-    """What csv writes a row to: ``writerow`` returns what this returns, the text."""
+    """A target for the csv writer: ``writerow`` returns what this returns, the text."""
 
     def write(self, text: str) -> Any:
         return text
 
 
 def _difference(record: Mapping[str, Any], table: _Table, path: str) -> str:
-    """Say which field a record lacks, or has beyond those of its file."""
+    """Say which field a record lacks, or has in excess."""
     fields = table.fields[:SAID]
     listed = ", ".join(map(repr, fields)) + ", …" * (len(table.fields) > SAID)
     beyond = [str(key)[:SAID] for key in islice((k for k in record if k not in table.known), SAID)]

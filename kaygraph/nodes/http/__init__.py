@@ -1,1 +1,1 @@
-"""Nodes that ask over HTTP, and the client under them."""
+"""Nodes that make HTTP requests, and their client."""

@@ -1,7 +1,7 @@
-"""Which addresses may be asked: for a URL that comes from data, public ones only.
+"""The allowed addresses: for a URL from data, only public ones.
 
 An address is checked where the connection is made, so that nothing can change between the check
-and the use: every answer of the name service, and literals, which no resolver sees.
+and the use: every answer of the name service, and literals, for which there is no lookup.
 """
 
 import re
@@ -26,14 +26,14 @@ _NAME = re.compile(r"(?:[\w-]{1,63}\.)*[\w-]{1,63}\.?", re.ASCII)
 _HEXADECIMAL = re.compile("0x[0-9a-f]*")
 
 _NAT64 = ip_network("64:ff9b::/96")  # RFC 6052: the last four bytes are an IPv4 address
-_UNICAST = ip_network("2000::/3")  # what IANA gives out of IPv6; all that is public is in it
-# What the standard library takes for public, or took before Python 3.11.10: addresses for special
-# use (RFC 6890), of which some clouds tell secrets at 192.0.0.192, and Azure at the other.
+_UNICAST = ip_network("2000::/3")  # IANA's range of public IPv6 addresses
+# What the standard library considers public, or did before Python 3.11.10: addresses for special
+# use (RFC 6890), of which some clouds serve secrets at 192.0.0.192, and Azure at the other.
 _SPECIAL = (ip_network("192.0.0.0/24"), ip_network("168.63.129.16/32"))
 
 
 class HTTPRequestError(KayGraphError, ValueError):
-    """A request that is not made, because it is not one or is not allowed."""
+    """A request that is not made, because it is invalid or not allowed."""
 
 
 class AddressRefusedError(HTTPRequestError):
@@ -41,25 +41,25 @@ class AddressRefusedError(HTTPRequestError):
 
 
 def origin_of(url: URL) -> Origin:
-    """Return what must be the same for two addresses to trust one another (RFC 6454)."""
+    """Return what two addresses must share to trust one another (RFC 6454)."""
     return url.scheme, (url.host or "").lower().rstrip("."), url.port or 0
 
 
 def parsed(text: object) -> URL:
-    """Return an address that can be asked: http or https, with a host, without a user.
+    """Return an address that can be requested: http or https, with a host, without a user.
 
-    What is encoded in it stays as it is.
+    What is already encoded in it is left unchanged.
 
     Raises:
-        HTTPRequestError: It is not one.
+        HTTPRequestError: It is not such an address.
     """
     if not isinstance(text, str | URL):
-        raise HTTPRequestError(f"a URL is a string such as 'https://host/path', got {_shown(text)}")
+        raise HTTPRequestError(f"a URL must be like 'https://host/path', got {_shown(text)}")
     known = _known(None, text) if isinstance(text, str) else None
     if known is not None:
         return known
     try:
-        str(text).encode()  # what is no text, yarl would leave out
+        str(text).encode()  # yarl would leave out what is not text
         url = as_given(str(text))
     except (ValueError, UnicodeError) as error:
         raise _no_url(text, error) from None
@@ -67,16 +67,16 @@ def parsed(text: object) -> URL:
 
 
 def joined(base: URL, reference: str) -> URL:
-    """Return where a URL leads that is relative to another.
+    """Return the target of a URL that is relative to another.
 
     Raises:
-        HTTPRequestError: It leads to what cannot be asked.
+        HTTPRequestError: The target cannot be requested.
     """
     known = _known(base, reference)
     if known is not None:
         return known
     try:
-        reference.encode()  # what is no text, yarl would leave out
+        reference.encode()  # yarl would leave out what is not text
         url = resolved(base, reference)
     except (ValueError, UnicodeError) as error:
         raise _no_url(reference, error) from None
@@ -84,7 +84,7 @@ def joined(base: URL, reference: str) -> URL:
 
 
 def _known(base: URL | None, text: str) -> URL | None:
-    """Return where a text leads of which only the origin has to be checked, once for all."""
+    """Return the target of a text whose origin needs only one check."""
     parts = plain(text)
     if parts is None:
         return None
@@ -104,7 +104,7 @@ def _known(base: URL | None, text: str) -> URL | None:
 
 @lru_cache(maxsize=256)
 def _at_origin(origin: str) -> tuple[str, str] | None:
-    """Return scheme and authority of an origin, or None where it is none."""
+    """Return scheme and authority of an origin, or None if it is not one."""
     try:
         url = _checked(as_given(f"{origin}/"), origin)
     except ValueError:
@@ -114,7 +114,7 @@ def _at_origin(origin: str) -> tuple[str, str] | None:
 
 def _checked(url: URL, text: object) -> URL:
     try:
-        port = url.port  # raises for one that is out of range
+        port = url.port  # raises for one out of range
     except ValueError as error:
         raise _no_url(text, error) from None
     if url.scheme not in ("http", "https") or not url.host or not port:
@@ -127,7 +127,7 @@ def _checked(url: URL, text: object) -> URL:
         )
     if url.user is not None or url.password is not None:
         raise HTTPRequestError(
-            f"{_shown(text)} names a user: leave it out and give auth=Basic(user, password)"
+            f"{_shown(text)} contains a user: leave it out and pass auth=Basic(user, password)"
         )
     return url
 
@@ -141,7 +141,7 @@ def _shown(text: object) -> str:
 
 
 def is_public(address: str) -> bool:
-    """Return whether an IP address can be reached by anybody, so that asking it tells nothing."""
+    """Return whether an IP address is reachable by anyone, so that a request reveals nothing."""
     try:
         ip = ip_address(address.partition("%")[0])
     except ValueError:
@@ -155,16 +155,16 @@ def is_public(address: str) -> bool:
 
 
 def _within(ip: IPv6Address) -> IPv4Address | None:
-    """Return the address that an IPv6 address leads to, and is as public as; None: to itself."""
+    """Return the address that an IPv6 address leads to, which decides; None: the address itself."""
     if ip in _NAT64:
         return IPv4Address(int(ip) & 0xFFFFFFFF)
     return ip.ipv4_mapped or ip.sixtofour
 
 
 def literal(host: str) -> bool:
-    """Return whether a host is read as an IP address, so that no resolver is asked about it.
+    """Return whether a host is read as an IP address, so that no resolver is involved.
 
-    Names do not end in a number; what does is taken for an address, as in 127.1, 0x7f.0.0.1 or
+    Names do not end in a number; one that does is taken for an address, as in 127.1, 0x7f.0.0.1 or
     2130706433 (WHATWG URL, "ends in a number").
     """
     last = host.lower().rstrip(".").rpartition(".")[2]
@@ -174,22 +174,21 @@ def literal(host: str) -> bool:
 def refused(host: str, address: str) -> AddressRefusedError:
     leads = "is" if host == address else f"leads to {address}, which is"
     return AddressRefusedError(
-        f"{host} {leads} not a public address. Where a URL from data may ask it, say "
-        "allow_private=True"
+        f"{host} {leads} not a public address. To allow it for URLs from data: allow_private=True"
     )
 
 
 def check_literal(url: URL) -> None:
-    """Raise an AddressRefusedError when the host is an IP address that is not public."""
+    """Raise an AddressRefusedError if the host is an IP address that is not public."""
     host = url.host or ""
     if literal(host) and not is_public(host):
         raise refused(host, host)
 
 
 class PublicResolver(AbstractResolver):
-    """Answers with public addresses only, except for the hosts that the program itself names.
+    """Resolves to public addresses only, except for the hosts that the program itself names.
 
-    One answer that is not public refuses them all: the name's owner does not get to choose.
+    One answer that is not public refuses them all: the name's owner must not get to choose.
     """
 
     def __init__(self, trusted: Collection[tuple[str, int]]) -> None:

@@ -1,4 +1,4 @@
-"""What the Content-Type header says of a body."""
+"""What the Content-Type header says about a body."""
 
 import codecs
 from contextlib import suppress
@@ -12,8 +12,8 @@ from ._urls import from_header
 def header_text(name: str, value: str) -> str:
     """Return the value of a header as text that can be written anywhere.
 
-    Bytes that are no UTF-8 come as surrogates. In a header they are Latin-1 (RFC 9110, 5.5), and in
-    a URL they stay the bytes that they are.
+    Bytes that are not UTF-8 arrive as surrogates. In a header they are Latin-1 (RFC 9110, 5.5), and
+    in a URL they stay the same bytes.
     """
     if value.isascii():
         return value
@@ -28,15 +28,15 @@ def header_text(name: str, value: str) -> str:
 
 @lru_cache(maxsize=64)
 def is_json(kind: str) -> bool:
-    """Return whether a media type is JSON, as application/problem+json and text/json are."""
+    """Return whether a media type is JSON, such as application/problem+json or text/json."""
     subtype = kind.rpartition("/")[2]
     return subtype in ("json", "x-json") or subtype.endswith("+json")
 
 
 def as_json(data: Any, max_depth: int) -> Any:
-    """Return the object or the array that a text holds which does not say that it is JSON.
+    """Return the object or array in a text that is not declared as JSON.
 
-    Many a server sends one as text/html or text/plain. Whatever else it is comes back as it is.
+    Many servers send JSON as text/html or text/plain. Anything else is returned unchanged.
     """
     raw = data.encode("utf-8", "replace") if isinstance(data, str) else data
     if isinstance(raw, bytes) and raw.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"["):
@@ -46,16 +46,16 @@ def as_json(data: Any, max_depth: int) -> Any:
 
 
 def text_of(body: bytes, charset: str | None) -> str:
-    """Return a body as text, in UTF-8 where no other charset is named that is known."""
+    """Return a body as text, in UTF-8 unless another known charset is named."""
     try:
-        # A byte order mark at the start is none of the text.
+        # a byte order mark at the start is not part of the text
         return body.decode("utf-8-sig" if _is_utf8(charset) else str(charset), "replace")
-    except (LookupError, ValueError):  # nobody knows it, or it is none of text
+    except (LookupError, ValueError):  # the charset is unknown, or not one of text
         return body.decode("utf-8-sig", "replace")
 
 
 def recoded(body: bytes, charset: str | None) -> bytes | None:
-    """Return a body in UTF-8 that is in another charset by its own word, or None."""
+    """Return a body in UTF-8 if it declares another charset, or None."""
     try:
         return None if _is_utf8(charset) else body.decode(str(charset)).encode()
     except (LookupError, ValueError):

@@ -7,7 +7,7 @@ from ...errors import KayGraphError
 
 PIECE = 64 * 1024
 SUPPORTED = frozenset({"gzip", "x-gzip", "deflate"})
-# What IANA lists. Other words say nothing of the bytes, though servers send them: "utf-8",
+# Those registered with IANA. Servers send other words, which say nothing about the bytes: "utf-8",
 # "aws-chunked".
 COMPRESSED = SUPPORTED | {
     "aes128gcm", "br", "compress", "dcb", "dcz", "exi", "pack200-gzip", "x-compress", "zstd",
@@ -15,7 +15,7 @@ COMPRESSED = SUPPORTED | {
 
 
 class HTTPBodyError(KayGraphError, ValueError):
-    """The body of an answer is larger than allowed, or is not what it says it is."""
+    """The body of an answer is larger than allowed, or is not what it claims to be."""
 
 
 class HTTPSizeError(HTTPBodyError):
@@ -27,31 +27,31 @@ class Decoder:
 
     Args:
         encoding: The Content-Encoding header: gzip, deflate, or nothing.
-        most: How many decoded bytes there may be; None: no limit.
+        most: The most decoded bytes; None: no limit.
 
     Raises:
-        HTTPBodyError: It is encoded with what was not asked for.
+        HTTPBodyError: It has an encoding that was not requested.
     """
 
     def __init__(self, encoding: str, most: int | None) -> None:
         self._most, self._size = most, 0
-        self._coding: str | None = None  # None: nothing is to be done
+        self._coding: str | None = None  # None: nothing to decode
         self._stream: zlib._Decompress | None = None
         if encoding:
             codings = [one.strip().lower() for one in encoding.split(",")]
             packed = [one for one in codings if one in COMPRESSED]
             if len(packed) > 1 or not SUPPORTED.issuperset(packed):
                 raise HTTPBodyError(
-                    f"the body is encoded with {encoding!r}, which was not asked for"
+                    f"the body is encoded with {encoding!r}, which was not requested"
                 )
             self._coding = packed[0] if packed else None
 
     def feed(self, chunk: bytes, most: int = PIECE) -> Iterator[bytes]:
-        """Yield what a chunk decodes to; all of it, before the next one is fed.
+        """Yield what a chunk decodes to; exhaust this before the next chunk is fed.
 
         Args:
-            chunk: What has come.
-            most: The largest piece of what is not compressed.
+            chunk: The received bytes.
+            most: The largest piece of an uncompressed body.
 
         Raises:
             HTTPBodyError: The body is larger than allowed, or it cannot be decompressed.
@@ -63,7 +63,7 @@ class Decoder:
             yield piece
 
     def end(self) -> None:
-        """Raise an HTTPBodyError when the body has not come to its end."""
+        """Raise an HTTPBodyError if the body is incomplete."""
         if self._stream is not None:
             raise HTTPBodyError(f"the body ends in the middle of its {self._coding}")
 
@@ -72,7 +72,7 @@ class Decoder:
         try:
             while chunk:
                 if self._stream is None:
-                    if encoding != "deflate":  # a gzip file may be several, with zeros between
+                    if encoding != "deflate":  # a gzip file may have several, with zeros between
                         chunk = chunk.lstrip(b"\0")
                         if not chunk:
                             break
@@ -83,8 +83,8 @@ class Decoder:
                     yield piece
                     if stream.unconsumed_tail or len(piece) < PIECE:
                         break
-                    # All has been taken in, and some may not have come out for want of room: it
-                    # must not wait for the next chunk, which a quiet stream never sends.
+                    # All input was consumed, but some output may not have fit: it
+                    # must not wait for the next chunk, which an idle stream never sends.
                     piece = stream.decompress(b"", PIECE)
                 chunk = stream.unconsumed_tail
                 if stream.eof:
@@ -100,6 +100,6 @@ def _pieces(chunk: bytes, most: int) -> Iterable[bytes]:
 
 
 def _window(encoding: str | None, chunk: bytes) -> int:
-    # "deflate" means zlib's format (RFC 9110), but some servers send what is inside of it.
+    # "deflate" means zlib's format (RFC 9110), but some servers send the bare deflate data.
     raw = encoding == "deflate" and chunk[0] & 0x0F != 8
     return -zlib.MAX_WBITS if raw else zlib.MAX_WBITS | 32

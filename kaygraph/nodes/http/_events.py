@@ -1,4 +1,4 @@
-"""Lines of a body that comes in pieces, and server-sent events."""
+"""Lines of a body that arrives in pieces, and server-sent events."""
 
 import re
 from collections.abc import AsyncGenerator, AsyncIterable
@@ -11,21 +11,21 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class Lines:
-    """Cuts a body into lines, without their ends, whatever the pieces are that it comes in.
+    """Splits a body into lines, without their ends, whatever pieces it arrives in.
 
     Args:
-        most: How many bytes a line may have; None: no limit.
-        carriage_returns: Whether one alone ends a line too. If not, lines end with LF or CRLF.
+        most: The most bytes of a line; None: no limit.
+        carriage_returns: Whether a CR alone ends a line, too. If not, lines end with LF or CRLF.
     """
 
     def __init__(self, most: int | None, carriage_returns: bool = False) -> None:
         self._most, self._carriage_returns = most, carriage_returns
-        self._held: list[bytes] = []  # the pieces of a line whose end has not come
-        self._size = 0  # of what is held
-        self._after_return = False  # a line feed that follows belongs to the end before it
+        self._held: list[bytes] = []  # the pieces of an incomplete line
+        self._size = 0  # of the held pieces
+        self._after_return = False  # a line feed that follows belongs to the previous line end
 
     def feed(self, piece: bytes) -> list[bytes]:
-        """Take in a piece and return the lines that have come to their end.
+        """Add a piece and return the lines that are complete.
 
         Raises:
             HTTPBodyError: A line is too long.
@@ -49,7 +49,7 @@ class Lines:
         return [line.removesuffix(b"\r") for line in lines]
 
     def rest(self) -> bytes:
-        """Return the last line, where no end has come."""
+        """Return the last line, if it has no end."""
         return b"".join(self._held).removesuffix(b"\r")
 
 
@@ -57,8 +57,8 @@ class Event(NamedTuple):
     """A server-sent event.
 
     Attributes:
-        data: What it says; it may be empty.
-        type: What it is called; "message" where that is not said.
+        data: Its data; may be empty.
+        type: Its type; by default, "message".
     """
 
     data: bytes
@@ -68,7 +68,7 @@ class Event(NamedTuple):
 async def events(lines: AsyncIterable[bytes]) -> AsyncGenerator[Event, None]:
     """Yield the server-sent events in lines (WHATWG HTML, 9.2.6).
 
-    One that has no data, or that does not come to its end, is dropped, as the standard says.
+    An event without data, or an incomplete one, is dropped, as the standard says.
     """
     data: list[bytes] = []
     kind = b""

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 _TARGET = re.compile(r"<([^>]*)>")
-# A parameter's name, and its value where it has one: quoted, with escapes, or up to the next
+# A parameter's name, and its value if it has one: quoted, with escapes, or up to the next
 # parameter or link.
 _PARAM = re.compile(
     r'\s*+;\s*+(?P<name>[^\s=;,"]*+)\s*+'
@@ -18,8 +18,8 @@ _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 def links(header: str) -> Iterator[tuple[str, dict[str, str]]]:
     """Yield the target and the parameters of each link.
 
-    Names of parameters are in lower case; of several that have one name, the first counts. What is
-    no link is passed over.
+    Names of parameters are in lower case; if several have the same name, the first counts. Anything
+    that is not a link is skipped.
     """
     place = 0
     while place < len(header):
@@ -40,5 +40,5 @@ def links(header: str) -> Iterator[tuple[str, dict[str, str]]]:
 def _value(param: re.Match[str]) -> str:
     if param["quoted"] is not None:
         return _ESCAPED.sub(r"\1", param["quoted"])
-    # Some servers write rel='next', in which the standard sees no quotes.
+    # Some servers write rel='next', although the standard has only double quotes.
     return (param["bare"] or "").strip().strip("'")

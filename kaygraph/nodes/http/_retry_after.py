@@ -11,11 +11,11 @@ DAY_S = 86_400.0
 
 
 def seconds_asked(headers: Mapping[str, str], now: float) -> float | None:
-    """Return how many seconds an answer asks to wait, or None where it does not say.
+    """Return how many seconds an answer asks to wait, or None if it does not say.
 
-    It says so by a number, with a fraction perhaps, or by a date in one of the three formats of
-    RFC 9110 (5.6.7). A date counts from the answer's own Date: the server's clock may be another
-    than ours. One that is over asks for no wait. ``retry-after-ms`` is what some APIs send beside.
+    It does so with a number, perhaps a fraction, or with a date in one of the three formats of
+    RFC 9110 (5.6.7). A date is relative to the answer's own Date: the server's clock may differ
+    from ours. A past one means no wait. Some APIs also send ``retry-after-ms``.
     """
     milliseconds = _number(headers.get("retry-after-ms", ""))
     if milliseconds is not None:
@@ -27,7 +27,7 @@ def seconds_asked(headers: Mapping[str, str], now: float) -> float | None:
     until, there = _seconds_of(text, now), _seconds_of(headers.get("date", "").strip(), now)
     if until is None:
         return None
-    # Whoever is a day away has not looked at a clock.
+    # A difference of a day means a wrong clock.
     return max(0.0, until - (now if there is None or abs(there - now) > DAY_S else there))
 
 
@@ -38,12 +38,12 @@ def _number(text: str) -> float | None:
 
 
 def _seconds_of(text: str, now: float) -> float | None:
-    """Return when a date is, in seconds since 1970; all three formats are in UTC."""
+    """Return a date in seconds since 1970; all three formats are in UTC."""
     if old := _RFC_850.fullmatch(text):
         day, month, year, clock = old.groups()
         this_year = datetime.fromtimestamp(now, UTC).year
         century = this_year - this_year % 100
-        # Of two digits the nearest year, and of two that are as near the later one.
+        # For two digits the nearest year, and of two equally near ones the later one.
         years = (century + int(year) + add for add in (-100, 0, 100))
         year = min(years, key=lambda one: (abs(one - this_year), -one))
         text = f"{day} {month} {year} {clock} GMT"

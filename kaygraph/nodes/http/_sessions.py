@@ -14,10 +14,10 @@ from .auth import Tokens
 
 
 class SessionKey(NamedTuple):
-    """What a session is for: nodes that name the same origin share one in a run.
+    """What identifies a session: nodes that name the same origin share one in a run.
 
     Attributes:
-        trusted: The origin that the program names itself, which may be private.
+        trusted: The origin that the program itself names, which may be private.
     """
 
     allow_private: bool
@@ -49,32 +49,32 @@ class Session(Held["Session"]):
     async def close(self) -> None:
         self.timer.close()
         connector = self.http.connector
-        self.http.detach()  # it counts as closed, also where the wait for its sockets is cancelled
+        self.http.detach()  # it counts as closed, even if the wait for its sockets is cancelled
         if connector is not None:
             await connector.close()
 
 
-# An attempt is one request: on a connection that it has kept, aiohttp makes a request twice when
-# the server has closed it. The switch is private (aiohttp 3.14), and no public one does the same.
-# Where a later aiohttp does not have it, no connection is kept: none can be stale, and all that is
-# lost is time. A test says when that is so.
+# An attempt is one request: on a connection that it has kept, aiohttp repeats a request when the
+# server has closed it. The switch is private (aiohttp 3.14), and no public one does the same.
+# If a later aiohttp lacks it, no connection is kept: none can be stale, and only time is
+# lost. A test reports when that happens.
 RETRIES = "_retry_connection"
 
 
-# aiohttp stops at 8 KiB and 128; security policies and lists of links are longer. Browsers and curl
-# take about 300 KiB in all.
+# aiohttp's limits are 8 KiB and 128; security policies and lists of links are longer. Browsers and
+# curl accept about 300 KiB in all.
 MAX_HEADER = 64 * 1024
 MAX_HEADERS = 256
 
 
 def _session(resolver: AbstractResolver | None, keep_alive: bool = True) -> aiohttp.ClientSession:
-    # How many connections there are at once is for max_workers to say.
+    # max_workers limits how many connections there are.
     connector = aiohttp.TCPConnector(limit=0, resolver=resolver, force_close=not keep_alive)
     if IS_REPLACED and hasattr(connector, FACTORY):
         setattr(connector, FACTORY, partial(Connection, asyncio.get_running_loop()))
     return aiohttp.ClientSession(
         connector=connector,
-        cookie_jar=aiohttp.DummyCookieJar(),  # what one item is told is not for the next
+        cookie_jar=aiohttp.DummyCookieJar(),  # cookies of one item are not for the next
         auto_decompress=False,  # done in pieces, see _decoding
         headers={"Accept-Encoding": "gzip, deflate", "User-Agent": "kaygraph"},
         max_field_size=MAX_HEADER,

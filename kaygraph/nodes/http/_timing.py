@@ -1,4 +1,4 @@
-"""Time limits of requests, with few timers for many of them."""
+"""Time limits of requests, with few timers for many requests."""
 
 import asyncio
 from math import inf
@@ -13,14 +13,14 @@ from .messages import HTTPTimeoutError, Request
 
 
 class Timer:
-    """One timer for the total timeouts of all requests that are under way in a session."""
+    """One timer for the total timeouts of all requests in flight in a session."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self.now = loop.time
         self._waiting: dict[TotalTimeout, None] = {}  # in the order in which they began to wait
         self._handle: asyncio.TimerHandle | None = None
-        self._at = inf  # when it rings: no later than the first end of those that wait
+        self._at = inf  # when it fires: no later than the first timeout
 
     def add(self, limit: "TotalTimeout") -> None:
         self._waiting[limit] = None
@@ -28,7 +28,7 @@ class Timer:
             self._arm(limit.end)
 
     def discard(self, limit: "TotalTimeout") -> None:
-        # The timer stays: the next request needs it again, and it may ring for nothing.
+        # The timer stays: the next request needs it again, and it may fire for nothing.
         self._waiting.pop(limit, None)
 
     def close(self) -> None:
@@ -51,10 +51,10 @@ class Timer:
 
 
 class TotalTimeout:
-    """The ``total_timeout`` of a request: ``with`` it, the task waits for the server.
+    """The ``total_timeout`` of a request: inside ``with``, the task waits for the server.
 
-    It may be entered several times, for one wait after another. At its end it cancels the task
-    that is within, as ``asyncio.timeout_at`` does.
+    It may be entered several times, for one wait after another. When it expires it cancels the
+    task inside, as ``asyncio.timeout_at`` does.
 
     Raises:
         HTTPTimeoutError: The request took longer.
@@ -89,8 +89,8 @@ class TotalTimeout:
             return
         self._timer.discard(self)
         task = self._task
-        del self._task  # it knows its error, whose frames know this object: no cycle may stay
-        # Cancelled by somebody else as well, the task ends with that.
+        del self._task  # its error's frames reference this object: no cycle may stay
+        # If something else has cancelled the task, too, it ends with that.
         ours = self._expired and task.uncancel() <= self._cancelling
         if ours and kind is asyncio.CancelledError:
             request = self._request
@@ -98,17 +98,17 @@ class TotalTimeout:
             raise HTTPTimeoutError(text, request.may_be_repeated) from None
 
 
-# What of aiohttp's connections is replaced here; it is private (aiohttp 3.14). Where a later one
-# has other names, its own timers do the same at a higher cost. A test says when that is so.
+# What is replaced in aiohttp's connections; it is private (aiohttp 3.14). If a later version uses
+# other names, its own timers do the same at a higher cost. A test reports when that happens.
 FACTORY = "_factory"
 REPLACED = ("_reschedule_timeout", "_drop_timeout", "_on_read_timeout")
 IS_REPLACED = all(hasattr(ResponseHandler, name) for name in REPLACED)
 
 
 class Connection(ResponseHandler):
-    """A connection whose read timeout is a time on the clock, and one timer that looks at it.
+    """A connection whose read timeout is a point in time, checked by one timer.
 
-    aiohttp makes a timer when a request has been sent, and another one for each piece that comes.
+    aiohttp makes a timer when a request has been sent, and another one for each piece that arrives.
     """
 
     _until: float | None = None  # when the next piece is late; None: none is expected

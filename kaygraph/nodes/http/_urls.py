@@ -1,7 +1,7 @@
-"""URLs that are sent as they were given: what is already encoded stays as it is, byte for byte.
+"""URLs that are sent as given: what is already encoded is left unchanged, byte for byte.
 
 A signature covers the bytes of a URL. ``yarl.URL(text)`` turns ``%2F`` in a query into ``/`` and
-``%7E`` into ``~``, which means the same and has another signature.
+``%7E`` into ``~``, which means the same but has a different signature.
 """
 
 import re
@@ -12,34 +12,34 @@ from yarl import URL
 
 from ...run.place import shows_items
 
-# RFC 3986, 3.3 and 3.4: all that may stand in a path, or in a query, without being encoded.
+# RFC 3986, 3.3 and 3.4: what a path or a query may contain without encoding.
 _PATH = re.compile(r"(?:[^A-Za-z0-9._~!$&'()*+,;=:@/%-]|%(?![0-9A-Fa-f]{2}))+")
 _QUERY = re.compile(r"(?:[^A-Za-z0-9._~!$&'()*+,;=:@/?%-]|%(?![0-9A-Fa-f]{2}))+")
 
-# A URL, or a path with its query, in which nothing has to be encoded or resolved: as most are.
+# A URL, or a path with its query, in which nothing has to be encoded or resolved: the common case.
 _PLAIN = re.compile(
     r"(https?://[A-Za-z0-9.:-]++)?+"
     r"((?:/(?![./])(?:[A-Za-z0-9._~!$&'()*+,;=:@-]++|%[0-9A-Fa-f]{2})*+)++)"
     r"(?:\?((?:[A-Za-z0-9._~!$&'()*+,;=:@/?-]++|%[0-9A-Fa-f]{2})*+))?+"
 )
 
-_AROUND = "".join(map(chr, range(0x21)))  # what browsers drop at both ends of a URL
-_BYTES = re.compile("[\udc80-\udcff]")  # of a header, that are no UTF-8
+_AROUND = "".join(map(chr, range(0x21)))  # what browsers strip from both ends of a URL
+_BYTES = re.compile("[\udc80-\udcff]")  # of a header, not UTF-8
 
 Pairs = Sequence[tuple[str, str]]
 
 
 def plain(text: str) -> tuple[str | None, str, str] | None:
-    """Return the origin, the path and the query of a URL that is sent as it stands.
+    """Return the origin, the path and the query of a URL that can be sent unchanged.
 
-    The origin is None where the text is a path. None: it has to be looked at closely.
+    The origin is None if the text is a path. None: it needs a closer look.
     """
     found = _PLAIN.fullmatch(text)
     return None if found is None else (found[1], found[2], found[3] or "")
 
 
 def as_given(text: str) -> URL:
-    """Return a URL in which only that has been encoded which could not be sent otherwise.
+    """Return a URL in which only what could not be sent otherwise is encoded.
 
     Scheme and host are normalised, ``.`` and ``..`` are resolved, the fragment is dropped.
 
@@ -55,7 +55,7 @@ def as_given(text: str) -> URL:
 
 
 def resolved(base: URL, reference: str) -> URL:
-    """Return where a reference leads from a base (RFC 3986, 5.2), as ``as_given`` does."""
+    """Return the target of a reference from a base (RFC 3986, 5.2), as ``as_given`` does."""
     reference = reference.strip(_AROUND)
     given = URL(reference, encoded=True)
     if given.scheme and given.scheme != base.scheme:
@@ -71,9 +71,9 @@ def resolved(base: URL, reference: str) -> URL:
 
 
 def as_safe(base: URL, url: URL) -> URL:
-    """Return a URL that an answer over https names, over https as well where the host is the same.
+    """Return a URL from an answer over https, changed to https if the host is the same.
 
-    Behind a proxy many a server does not know how it was asked, and names itself with http.
+    Behind a proxy, many servers do not know how they were reached, and use http in their URLs.
     """
     same = url.raw_host == base.raw_host and url.is_default_port() and base.is_default_port()
     if (base.scheme, url.scheme, same) != ("https", "http", True):
@@ -82,12 +82,12 @@ def as_safe(base: URL, url: URL) -> URL:
 
 
 def with_query(url: URL, pairs: Pairs, instead_of: Collection[str] = ()) -> URL:
-    """Return a URL with more in its query.
+    """Return a URL with additions to its query.
 
     Args:
-        url: Its query stays as it is.
-        pairs: What is added, encoded.
-        instead_of: Names that are taken out of the query before.
+        url: Its query is left unchanged.
+        pairs: The encoded additions.
+        instead_of: Names to remove from the query first.
     """
     if not pairs and not instead_of:
         return url
@@ -105,7 +105,7 @@ def without(url: str, names: Collection[str]) -> str:
 
 
 def from_header(text: str) -> str:
-    """Return the text of a URL in a header, which may hold bytes that are no UTF-8."""
+    """Return the text of a URL in a header, which may contain bytes that are not UTF-8."""
     return _BYTES.sub(lambda byte: f"%{ord(byte[0]) - 0xDC00:02X}", text)
 
 
@@ -117,9 +117,9 @@ def _origin_alone(url: str) -> str:
 
 
 def shown(url: object) -> str:
-    """Return a URL for people: a name such as ``token`` is seen, however it is encoded.
+    """Return a URL for display: a name such as ``token`` is recognised, however it is encoded.
 
-    Where a graph does not show items it ends behind the host.
+    If a graph does not show items, it ends after the host.
     """
     if not shows_items():
         return _origin_alone(str(url))

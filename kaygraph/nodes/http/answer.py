@@ -1,4 +1,4 @@
-"""The answer to a request: its head, and its body as it comes or as a whole."""
+"""The answer to a request: its head, and its body, as a stream or as a whole."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -17,11 +17,11 @@ from ._events import Event, Lines, events
 from ._timing import TotalTimeout
 from .messages import HTTPResult, Request
 
-IN_A_THREAD = 256 * 1024  # bytes of JSON whose decoding would hold the loop for long
+IN_A_THREAD = 256 * 1024  # bytes of JSON whose decoding would block the loop for long
 
 
 class Answer:
-    """An answer whose body is still on its way."""
+    """An answer whose body is still arriving."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class Answer:
         """Yield the body, decompressed, in pieces of at most 64 KiB.
 
         Raises:
-            HTTPBodyError: It is larger than ``max_bytes``, or not what it says it is.
+            HTTPBodyError: It is larger than ``max_bytes``, or not what it claims to be.
         """
         decoder = self._decoder()
         while chunk := await self._chunk():
@@ -57,7 +57,7 @@ class Answer:
     async def read(self) -> bytes:
         """Return the whole body."""
         decoder, pieces, content = self._decoder(), list[bytes](), self._response.content
-        if content.is_eof():  # it has come with its head, as small ones do
+        if content.is_eof():  # it arrived with its head, as small ones do
             pieces.extend(decoder.feed(content.read_nowait(), maxsize))
         else:
             with self._limit:
@@ -70,18 +70,18 @@ class Answer:
         return Decoder(self.headers.get("content-encoding", ""), self._most)
 
     async def _chunk(self) -> bytes:
-        """Return what has come of the body, as it was sent; b"" at its end."""
-        with self._limit:  # over no yield: it would end its reader's own work
+        """Return the received part of the body, as it was sent; b"" at its end."""
+        with self._limit:  # around no yield: it would end its reader's own work
             return await self._response.content.readany()
 
     async def lines(
         self, max_line: int | None = 1024 * 1024, *, carriage_returns: bool = False
     ) -> AsyncGenerator[bytes, None]:
-        """Yield the body line by line, without the ends of the lines.
+        """Yield the body line by line, without the line ends.
 
         Args:
-            max_line: The most bytes of a line; None: as many as ``max_bytes``.
-            carriage_returns: Whether one alone ends a line too, beside LF and CRLF.
+            max_line: The most bytes of a line; None: no limit other than ``max_bytes``.
+            carriage_returns: Whether a CR alone ends a line, too, in addition to LF and CRLF.
 
         Raises:
             HTTPBodyError: A line is longer.
@@ -123,7 +123,7 @@ class Answer:
             return None
         if is_json(self.content_type):
             if body.isspace():
-                return None  # some frameworks answer a space where they have nothing to say
+                return None  # some frameworks send a space for an empty answer
             try:
                 return await _json(body, max_depth)
             except ValueError as error:
@@ -148,7 +148,7 @@ async def _json(body: bytes, max_depth: int) -> Any:
 
 
 def _headers_of(response: aiohttp.ClientResponse) -> dict[str, str]:
-    """Return headers by their names in lower case; several of a name are one (RFC 9110, 5.3)."""
+    """Return headers by their names in lower case; equal names are joined (RFC 9110, 5.3)."""
     headers = response.headers
     found = {name.lower(): value for name, value in headers.items()}
     if len(found) < len(headers):

@@ -1,4 +1,4 @@
-"""What the nodes have in common that ask over HTTP: settings, the session, when to try again."""
+"""The common part of HTTP nodes: settings, the session, and when to retry."""
 
 import random
 import ssl
@@ -22,14 +22,14 @@ from .messages import HTTPError, HTTPStatusError, Params, Request, check_headers
 from .messages import check_mapping as check_mapping
 
 MAX_WAIT_S = 60.0
-NEEDS_KEY = frozenset({"POST", "PATCH"})  # made twice, they may do twice what they do
+NEEDS_KEY = frozenset({"POST", "PATCH"})  # repeating them may repeat their effect
 
 
 def worth_retrying(error: Exception) -> bool:
     """Return whether another attempt may help and does no harm.
 
-    That is so after 408, 425, 429, a status from 500, or a lost connection, where the request may
-    be made again (see ``Request``); not when the server asks to wait for more than a minute.
+    That is the case after 408, 425, 429, a status from 500, or a lost connection, if the request
+    may be repeated (see ``Request``); not if the server asks to wait for more than a minute.
     """
     if isinstance(error, AttemptTimeoutError):
         return bool(getattr(error.__cause__, "repeatable", False))
@@ -39,22 +39,22 @@ def worth_retrying(error: Exception) -> bool:
     return asked is None or asked <= MAX_WAIT_S
 
 
-def wait_as_told(attempt: int, error: Exception) -> float:
-    """Return how many seconds to wait: as Retry-After says, else exponentially, with full jitter.
+def wait_for_retry(attempt: int, error: Exception) -> float:
+    """Return how many seconds to wait: the time in Retry-After, or exponential with full jitter.
 
-    A little is added to what the server asks for, or all that were refused together would come
-    back together.
+    A little is added to the server's time; otherwise all refused requests would return
+    together.
     """
     backoff = min(MAX_WAIT_S, 0.25 * 2.0 ** (attempt - 1)) * random.random()
     asked = error.retry_after if isinstance(error, HTTPStatusError) else None
     return backoff if asked is None else asked + 0.1 * backoff
 
 
-PATIENT = Retry(attempts=4, wait=wait_as_told, on=worth_retrying)
+PATIENT = Retry(attempts=4, wait=wait_for_retry, on=worth_retrying)
 
 
 def check_patience(name: str, value: Any) -> Any:
-    """Return a Retry, which tries again what is worth it, unless it says what."""
+    """Return a Retry; unless it selects errors, it retries those that are worth it."""
     value = check_retry(name, value)
     if isinstance(value, Retry) and value.on is Exception:
         return replace(value, on=worth_retrying)
@@ -62,10 +62,10 @@ def check_patience(name: str, value: Any) -> Any:
 
 
 class Patient:
-    """Where only ``max_retries`` and ``wait`` are told, what is worth another attempt stays."""
+    """Keeps retrying only what is worth it when just ``max_retries`` and ``wait`` are set."""
 
     retry: Retry | None = PATIENT
-    _patience: ClassVar[Retry] = PATIENT  # where a class says ``retry = None``
+    _patience: ClassVar[Retry] = PATIENT  # if a class has ``retry = None``
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         own = vars(cls)
@@ -88,7 +88,7 @@ class Patient:
 
 
 class ClientSettings(TypedDict, total=False):
-    """What every node takes that asks over HTTP."""
+    """The settings of every HTTP node."""
 
     headers: Mapping[str, str]
     auth: Auth | None
@@ -103,9 +103,9 @@ class ClientSettings(TypedDict, total=False):
 
 
 def keyed(request: Request) -> Request:
-    """Return a request that a server knows again, where a resumed run may make it again.
+    """Return a request that a server recognises if a resumed run repeats it.
 
-    Whether another attempt may make it does not follow: not every server looks at the key.
+    This does not mean that another attempt may repeat it: not every server looks at the key.
     """
     if (
         request.idempotency_key is not None
@@ -171,10 +171,10 @@ CLIENT = frozenset(ClientSettings.__annotations__) | {"url"}
 
 
 class Asking(Patient, Stored):
-    """What the nodes that ask over HTTP have in common; it stands before Node in their bases.
+    """The common part of HTTP nodes; it precedes Node in their bases.
 
-    A class of your own takes its settings as well, as keywords and as attributes.
-    ``self.resource`` is a Client. The session is the run's: it is opened when it is first needed,
+    A subclass takes these settings, too, as keywords and as attributes.
+    ``self.resource`` is a Client. The session belongs to the run: it is opened on first use,
     shared by the nodes whose ``url`` has the same origin, and closed when the run ends.
     """
 
@@ -201,7 +201,7 @@ class Asking(Patient, Stored):
         if own:
             raise HTTPRequestError(
                 f"{own[0]} of {self.name!r} needs url=: credentials are for one address, not for "
-                "whatever comes from data"
+                "addresses from data"
             )
 
     def _changed(self, names: Collection[str]) -> None:
@@ -215,20 +215,20 @@ class Asking(Patient, Stored):
 
     @property
     def client_settings(self) -> HTTPSettings:
-        """How the node asks; kept until one of its settings is changed."""
+        """The settings of requests; kept until one of the node's settings changes."""
         known: HTTPSettings | None = vars(self).get("_client_settings")
         if known is None:
-            said = {one.name: getattr(self, one.name) for one in fields(HTTPSettings)}
-            known = vars(self)["_client_settings"] = HTTPSettings(**said)
+            settings = {one.name: getattr(self, one.name) for one in fields(HTTPSettings)}
+            known = vars(self)["_client_settings"] = HTTPSettings(**settings)
         return known
 
     def lifespan(self, shared: Any, /) -> AbstractAsyncContextManager[Client]:
-        around = super().lifespan(shared)  # type: ignore[misc]  # of a pattern: that of its parts
+        around = super().lifespan(shared)  # type: ignore[misc]  # for a pattern, that of its parts
         asks = Asks(self, shared)
         return asks if isinstance(around, nullcontext) else _within(around, asks)
 
     def url_of(self, shared: Any, /) -> str | None:
-        """Return the address for a run: ``url``. Override it where only the run knows."""
+        """Return the address for a run: ``url``. Override it if only the run knows it."""
         return self.url
 
 
@@ -250,14 +250,14 @@ async def _within(around: AbstractAsyncContextManager[Any], asks: Asks) -> Async
 
 
 class Requesting(Asking):
-    """Makes a request of what ``prep`` returns, or of an item."""
+    """Makes a request from what ``prep`` returns, or from an item."""
 
     method = "GET"
     _params: Params = {}  # noqa: RUF012 - of the query; never changed
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if "params" in vars(cls):  # a setting: read, they are those of the round, as on every node
+        if "params" in vars(cls):  # a setting; reading it gives that of the round
             cls._params = vars(cls)["params"]
             del cls.params
 
@@ -275,7 +275,7 @@ class Requesting(Asking):
             vars(self)["params"] = value
 
     def request(self, item: Any, /) -> Request:
-        """Return the request for an item, with what the node itself says."""
+        """Return the request for an item, with the node's own settings."""
         request = _as_request(item)
         ours: Params = vars(self).get("params", self._params) or {}
         if ours and self._is_elsewhere(request.url):
@@ -305,6 +305,6 @@ def _as_request(item: Any) -> Request:
                 )
         return Request(**item)
     raise HTTPRequestError(
-        f"a request is a URL, a mapping such as {{'url': …, 'params': …}}, or a Request; "
+        f"a request must be a URL, a mapping such as {{'url': …, 'params': …}}, or a Request; "
         f"got a {type(item).__name__}"
     )

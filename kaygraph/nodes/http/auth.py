@@ -1,4 +1,4 @@
-"""How a request says who asks. What is secret stands in no ``repr``."""
+"""Authentication of requests. No ``repr`` contains secrets."""
 
 import asyncio
 from abc import ABC, abstractmethod
@@ -14,24 +14,24 @@ from ._urls import with_query
 from .messages import HTTPError, check_headers, check_line, passes
 
 Headers = dict[str, str]
-# Posts a form with headers to a URL, and returns the status and what the answer's JSON says.
+# Posts a form with headers to a URL, and returns the status and the answer's JSON.
 Post = Callable[[str, Mapping[str, str], Headers], Awaitable[tuple[int, Any]]]
 
-EARLY_S = 30.0  # a token is renewed so long before it ends, or at half its time if that is shorter
+EARLY_S = 30.0  # a token is renewed so long before it expires; a short one at half its time
 
 
 class AuthError(HTTPError):
-    """A token could not be had; the request that needs it was not made."""
+    """No token was received; the request that needs it was not made."""
 
 
 class Auth(ABC):
-    """Adds to a request what says who asks; it goes to the origin that is asked, and no other."""
+    """Adds credentials to a request; they go only to the requested origin."""
 
     @abstractmethod
     async def added(
         self, headers: Headers, url: URL, tokens: "Tokens", post: Post
     ) -> tuple[Headers, URL]:
-        """Return the headers and the address to ask with."""
+        """Return the headers and the address to send."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Basic(Auth):
         check_secret("the user of Basic", self.user)
         check_secret("the password of Basic", self.password)
         if ":" in self.user:
-            raise ValueError("the user of Basic must hold no ':', which ends the user's name")
+            raise ValueError("the user of Basic must not contain ':', which ends the user's name")
 
     async def added(
         self, headers: Headers, url: URL, tokens: "Tokens", post: Post
@@ -69,7 +69,7 @@ class Basic(Auth):
 
 
 def check_secret(name: str, value: str) -> None:
-    """Refuse what is no secret: None of an unset variable, a file's last line end."""
+    """Refuse what is not a secret: None from an unset variable, a file's last line end."""
     if not check_line(name, value):
         raise ValueError(f"{name} is empty")
 
@@ -80,9 +80,9 @@ def basic(user: str, password: str) -> str:
 
 @dataclass(frozen=True)
 class APIKey(Auth):
-    """A key in a header, or in the query where ``param`` names it.
+    """A key in a header, or in the query under the name ``param``.
 
-    A header is better: addresses are written into logs by everybody on the way.
+    A header is better: addresses are logged everywhere on the way.
     """
 
     key: str = field(repr=False)
@@ -103,20 +103,20 @@ class APIKey(Auth):
 
 @dataclass(frozen=True)
 class ClientCredentials(Auth):
-    """OAuth2 for programs (RFC 6749, 4.4): a token for a client's id and secret.
+    """OAuth2 client credentials (RFC 6749, 4.4): a token for a client's id and secret.
 
-    The token is asked for when it is first needed, once for all that ask at the same time in a
-    run, renewed before it ends, and once more when an answer is 401.
+    The token is requested on first use, once for all requests at the same time in a
+    run, renewed before it expires, and once more after a 401.
 
     Args:
-        token_url: Where tokens are given out.
-        client_id: Who asks.
-        client_secret: The password.
-        scope: What for; words with spaces between.
-        extra: What else the form holds, such as ``{"audience": "…"}``.
+        token_url: The token endpoint.
+        client_id: The id of the client.
+        client_secret: The secret of the client.
+        scope: The requested scope; words separated by spaces.
+        extra: Additional fields of the form, such as ``{"audience": "…"}``.
 
     Raises:
-        AuthError: From a request, when no token is given.
+        AuthError: From a request: no token was issued.
     """
 
     token_url: str
@@ -136,7 +136,7 @@ class ClientCredentials(Auth):
         return {**headers, "authorization": f"Bearer {await tokens.token(self, post)}"}, url
 
     async def fetch(self, post: Post) -> tuple[str, float | None]:
-        """Return a new token, and for how many seconds it is good, where that is said."""
+        """Return a new token, and for how many seconds it is valid, if the server says so."""
         form = {"grant_type": "client_credentials", **self.extra}
         if self.scope is not None:
             form["scope"] = self.scope
@@ -147,7 +147,7 @@ class ClientCredentials(Auth):
         status, reply = await post(self.token_url, form, who)
         token = reply.get("access_token") if isinstance(reply, dict) else None
         if status != 200 or not isinstance(token, str) or not token.isprintable():
-            # RFC 6749, 5.2: a short code, which is no secret
+            # RFC 6749, 5.2: a short code, which is not secret
             code = reply.get("error") if isinstance(reply, dict) else None
             why = f" ({code})" if isinstance(code, str) and code.isidentifier() else ""
             raise AuthError(
@@ -160,12 +160,12 @@ class ClientCredentials(Auth):
 
 
 class Token:
-    """A token and how long it is good; whoever comes while it is fetched waits for it."""
+    """A token and its lifetime; requests wait while it is fetched."""
 
     def __init__(self) -> None:
         self.lock = asyncio.Lock()
         self.value: str | None = None
-        self.until: float | None = None  # on the loop's clock; None: until an answer is 401
+        self.until: float | None = None  # on the loop's clock; None: until a 401
 
 
 class Tokens:
@@ -175,7 +175,7 @@ class Tokens:
         self._tokens: dict[ClientCredentials, Token] = {}
 
     async def token(self, auth: ClientCredentials, post: Post) -> str:
-        """Return a token that is good."""
+        """Return a valid token."""
         token = self._tokens.setdefault(auth, Token())
         now = asyncio.get_running_loop().time
         async with token.lock:
@@ -186,7 +186,7 @@ class Tokens:
             return token.value
 
     def forget(self, auth: Auth, headers: Headers) -> bool:
-        """Drop the token that was refused, unless there is a newer one; is there another to try?"""
+        """Drop a refused token, unless there is a newer one; return whether there is one to try."""
         token = self._tokens.get(auth) if isinstance(auth, ClientCredentials) else None
         if token is None:
             return False

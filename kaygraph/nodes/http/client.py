@@ -1,4 +1,4 @@
-"""An HTTP client for nodes: one session a run, over aiohttp, with limits on all that comes back."""
+"""An HTTP client for nodes: one session per run, over aiohttp, with limits on every answer."""
 
 import asyncio
 import ssl
@@ -32,16 +32,16 @@ from .auth import Auth, Headers
 from .messages import HTTPResult, HTTPStatusError, Request, passes, refused_for_now
 
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
-# All that goes to another origin than the request was made for: the others may be secrets.
+# The only headers that go to another origin after a redirect: the others may be secrets.
 HARMLESS = frozenset({"accept", "accept-encoding", "accept-language", "content-type", "user-agent"})
-# For what is read as it comes: whoever compresses on the way may hold the last bytes back.
+# For streamed bodies: a compressing proxy may hold back the last bytes.
 UNCOMPRESSED = {"accept-encoding": "identity"}
 EVENT_STREAM = "text/event-stream"
 
 
 @dataclass(frozen=True, kw_only=True)
 class HTTPSettings:
-    """How a node asks; see ``HTTPNode`` for what each is."""
+    """The settings of requests; see ``HTTPNode`` for each."""
 
     url: str | None = None
     auth: Auth | None = None
@@ -64,22 +64,22 @@ class HTTPSettings:
 
     @cached_property
     def timeout(self) -> aiohttp.ClientTimeout:
-        """What aiohttp looks after; ``total_timeout`` is ours."""
+        """The timeouts that aiohttp handles; ``total_timeout`` is ours."""
         return aiohttp.ClientTimeout(
             total=None, connect=self.connect_timeout, sock_read=self.read_timeout
         )
 
 
 def client(settings: HTTPSettings) -> "Client":
-    """Return a client for the run that goes on; its session is shared and closed with the run."""
+    """Return a client for the current run; its session is shared and closed with the run."""
     key = settings.session_key
     return Client(FRAME.get().run.hold(key, lambda: Session(key)), settings)
 
 
 class Exchange:
-    """A request and its answer, from when it is made until ``async with`` is left.
+    """A request and its answer, from making it until ``async with`` is left.
 
-    What fails meanwhile with an error of aiohttp's fails with one of ours.
+    Errors of aiohttp that occur meanwhile are raised as ours.
     """
 
     __slots__ = ("_client", "_request", "_response", "_url")
@@ -105,8 +105,8 @@ class Exchange:
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
         response = self._response
-        # An answer that has come to its end has given its connection back, but a server may answer
-        # while the request's body is still being sent.
+        # A complete answer has released its connection, but a server may answer while the
+        # request's body is still being sent.
         if response is not None and (self._request.has_body or not response.closed):
             try:
                 await released(response)
@@ -120,23 +120,23 @@ class Exchange:
         """Raise our error in place of one of aiohttp's, from within its handler."""
         request, url = self._request, self._url
         if isinstance(error, AddressRefusedError):
-            # The resolver's error is one for all that wait for a name: each gets its own.
+            # The resolver's error is shared by all that wait for a name: each gets its own.
             raise AddressRefusedError(f"{request.asking(url)}: {error}") from None
         if isinstance(error, asyncio.CancelledError):
-            # It may be the timeout= of an attempt: whether another may follow is for us to tell.
+            # It may be the timeout= of an attempt: we decide whether another may follow.
             error.repeatable = request.may_be_repeated  # type: ignore[attr-defined]
         elif isinstance(error, aiohttp.ClientError):
             raise translated(error, request, url, answering) from None
 
 
 async def released(response: aiohttp.ClientResponse) -> None:
-    """Give back the connection of an answer, when the request has been sent or is given up."""
+    """Release the connection of an answer, when the request has been sent or is abandoned."""
     async with response:
         pass
 
 
 class Client:
-    """Asks over the run's session, as a node's settings say.
+    """Makes requests over the run's session, with a node's settings.
 
     Attributes:
         base: What the addresses of requests are relative to, or None.
@@ -153,14 +153,14 @@ class Client:
     async def asked(
         self, request: Request, raise_for_status: bool = False
     ) -> tuple[HTTPResult, URL]:
-        """Make a request and return the whole answer, whatever its status is, and who gave it.
+        """Make a request and return the whole answer, whatever its status, and its final address.
 
         Raises:
-            HTTPStatusError: 408, 425, 429 or a status from 500: another attempt may help. With
+            HTTPStatusError: 408, 425, 429 or a status from 500: a retry may help. With
                 ``raise_for_status``, any status from 400.
-            HTTPConnectionError: There is no answer, or none in time.
-            HTTPBodyError: The answer is too large, or is not what it says it is.
-            HTTPRequestError: The request is not one, or is not allowed.
+            HTTPConnectionError: There was no answer, or not in time.
+            HTTPBodyError: The answer is too large, or is not what it claims to be.
+            HTTPRequestError: The request is invalid or not allowed.
         """
         started = asyncio.get_running_loop().time()
         async with self.open(request) as answer:
@@ -173,10 +173,10 @@ class Client:
         return result, answer.url
 
     def open(self, request: Request) -> "Exchange":
-        """Make a request: ``async with`` gives its answer, whose body can be read as it comes.
+        """Make a request: ``async with`` yields its answer, whose body can be read as it arrives.
 
         Raises:
-            As ``ask``, HTTPStatusError apart.
+            Those of ``ask``, except HTTPStatusError.
         """
         return Exchange(self, request, self.url_of(request))
 
@@ -185,10 +185,10 @@ class Client:
         return TotalTimeout(self._session.timer, self._settings.total_timeout, request, url)
 
     def url_of(self, request: Request) -> URL:
-        """Return the address that a request goes to, with its query.
+        """Return the address of a request, with its query.
 
         Raises:
-            HTTPRequestError: It is none.
+            HTTPRequestError: It is not a valid one.
         """
         if self.base is None:
             url = parsed(request.url)
@@ -197,7 +197,7 @@ class Client:
         return with_query(url, request.query()) if request.params else url
 
     async def answered(self, request: Request, url: URL) -> aiohttp.ClientResponse:
-        """Follow redirects; where they lead is looked at like any address that comes from data."""
+        """Follow redirects; their targets are checked like any address from data."""
         session, settings, auth = self._session, self._settings, self._settings.auth
         home = settings.session_key.trusted or origin_of(url)
         public_only = not settings.allow_private
@@ -239,7 +239,7 @@ class Client:
             url = joined(url, from_header(location))
             if response.status == 303 or (response.status < 303 and method == "POST"):
                 method, body = "HEAD" if method == "HEAD" else "GET", None
-                # What they say is said of the body (RFC 9110, 15.4).
+                # These describe the body (RFC 9110, 15.4).
                 headers = {name: headers[name] for name in headers if name[:8] != "content-"}
 
     async def _post(self, url: str, form: Mapping[str, str], headers: Headers) -> tuple[int, Any]:

@@ -22,7 +22,7 @@ Params = Mapping[str, Value | Sequence[Value]]
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 
-# They say where a request ends and the next one on its connection begins, which the body does.
+# They say where a request ends and the next one on its connection begins; the body decides that.
 _FRAMING = frozenset({"content-length", "transfer-encoding"})
 
 IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})  # RFC 9110, 9.2.2
@@ -31,7 +31,7 @@ IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"})  # 
 def check_method(name: str, value: Any) -> str:
     """Return a method in upper case."""
     if not isinstance(value, str) or not value.isalpha() or not value.isascii():
-        raise HTTPRequestError(f"{name} must be such as 'GET', got {value!r}")
+        raise HTTPRequestError(f"{name} must be a method such as 'GET', got {value!r}")
     return value.upper()
 
 
@@ -45,31 +45,31 @@ def check_mapping(name: str, value: Any) -> dict[str, Any]:
 
 
 def check_headers(name: str, value: Any) -> dict[str, str]:
-    """Return headers, their names in lower case: one replaces another of its name."""
+    """Return headers with their names in lower case; later ones replace earlier ones."""
     for header, text in check_mapping(name, value).items():
         if not _NAME.fullmatch(header):
-            raise HTTPRequestError(f"{name} holds {header!r}, which is no name of a header")
+            raise HTTPRequestError(f"{name} contains {header!r}, which is not a valid header name")
         if header.lower() in _FRAMING:
-            raise HTTPRequestError(f"{name} holds {header!r}: leave it out, the body says it")
+            raise HTTPRequestError(f"{name} contains {header!r}: leave it out, the body sets it")
         check_line(f"{name}[{header!r}]", text)
     return {header.lower(): text for header, text in value.items()}
 
 
 def check_line(name: str, value: Any) -> str:
-    """Return a text that can stand in a header; errors do not show it."""
+    """Return a text that is valid in a header; errors do not show it."""
     if not isinstance(value, str):
         raise HTTPRequestError(f"{name} must be a string, got a {type(value).__name__}")
-    if not value.replace("\t", " ").isprintable():  # line ends, which would begin another header
+    if not value.replace("\t", " ").isprintable():  # line ends would begin another header
         raise HTTPRequestError(f"{name} must be one line of printable text")
     return value
 
 
 class HTTPResult(TypedDict):
-    """What came back.
+    """The answer to a request.
 
-    ``data`` is what JSON says, or text, or bytes, by the content type; None when there is none.
-    ``success``: the status is below 400. ``headers`` are in lower case; ``seconds`` are those from
-    the request to the end of the body, redirects included.
+    ``data`` is JSON, text or bytes, depending on the content type; None if there is none.
+    ``success``: the status is below 400. ``headers`` are in lower case; ``seconds`` is the time
+    from the request to the end of the body, redirects included.
     """
 
     data: Any
@@ -80,11 +80,11 @@ class HTTPResult(TypedDict):
 
 
 class HTTPError(KayGraphError):
-    """A request was made and did not end well.
+    """A request was made and failed.
 
     Attributes:
-        repeatable: Whether the same request may be made again: it has changed nothing, or doing
-            it twice is the same as once.
+        repeatable: Whether the request may be repeated: it has changed nothing, or doing
+            it twice has the same effect as once.
     """
 
     def __init__(self, message: str, repeatable: bool = False) -> None:
@@ -93,7 +93,7 @@ class HTTPError(KayGraphError):
 
 
 class HTTPConnectionError(HTTPError):
-    """There was no connection, or it was lost before the answer had come."""
+    """There was no connection, or it was lost before the answer arrived."""
 
 
 class HTTPTimeoutError(HTTPConnectionError, TimeoutError):
@@ -106,7 +106,7 @@ class HTTPStatusError(HTTPError):
     Attributes:
         result: The answer.
         status: Its status code.
-        retry_after: Seconds that the server asks to wait, or None where it does not say.
+        retry_after: Seconds that the server asks to wait, or None if it does not say.
     """
 
     def __init__(self, message: str, result: HTTPResult, repeatable: bool = False) -> None:
@@ -124,18 +124,18 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def passes(status: int) -> bool:
-    """Return whether a status may be another at the next attempt.
+    """Return whether a status may differ at the next attempt.
 
-    That is: too slow (408), too early (425), too many (429), and whatever is wrong at the server.
+    That is: too slow (408), too early (425), too many (429), and all server errors.
     """
     return status in (408, 425, 429) or status >= 500
 
 
 def refused_for_now(result: HTTPResult) -> bool:
-    """Return whether an answer says that the request was not worked on, and may come again.
+    """Return whether an answer says that the request was not processed, and may be repeated.
 
-    That is 429, and a 503 that says when. Any other 503 may come from a gateway that has lost the
-    server in the middle of its work.
+    These are 429, and a 503 with a time. Any other 503 may come from a gateway that lost the
+    server while it was working.
     """
     status = result["status_code"]
     return status == 429 or (status == 503 and "retry-after" in result["headers"])
@@ -143,17 +143,17 @@ def refused_for_now(result: HTTPResult) -> bool:
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What to ask for. Its ``repr`` holds no secrets.
+    """A request to make. Its ``repr`` contains no secrets.
 
     Attributes:
-        url: http or https; where a node has a ``url`` of its own, relative to that.
-        method: That of the node by default, which is GET by default.
-        headers: Beside those of the node, which they replace; kept in lower case.
-        params: Of the query, beside those in ``url``; None leaves one out, a list repeats it.
+        url: http or https; relative to the node's ``url``, if it has one.
+        method: By default, that of the node, which is GET by default.
+        headers: In addition to those of the node, which they override; kept in lower case.
+        params: Of the query, in addition to those in ``url``; None omits one, a list repeats it.
         json: The body, as JSON; None for no body.
         data: The body, as text or bytes, or as a mapping for a form.
-        idempotency_key: Sent as Idempotency-Key: by it the server knows a request again.
-        repeatable: Whether it may be made again when it may have been heard; by default, where
+        idempotency_key: Sent as Idempotency-Key, by which the server recognises a request.
+        repeatable: Whether it may be repeated when it may have arrived; by default, if
             the method is idempotent or there is an ``idempotency_key``.
     """
 
@@ -168,7 +168,7 @@ class Request:
 
     def __post_init__(self) -> None:
         def keep(name: str, value: Any) -> None:
-            object.__setattr__(self, name, value)  # it is frozen for others
+            object.__setattr__(self, name, value)  # the class is frozen for others
 
         if isinstance(self.url, URL):
             keep("url", str(self.url))
@@ -179,7 +179,7 @@ class Request:
         keep("headers", check_headers("headers", self.headers))
         keep("params", check_mapping("params", self.params))
         if self.json is not None and self.data is not None:
-            raise HTTPRequestError("a request has json= or data=, not both")
+            raise HTTPRequestError("a request takes json= or data=, not both")
         if not isinstance(self.data, str | bytes | Mapping | None):
             kind = type(self.data).__name__
             raise HTTPRequestError(
@@ -192,23 +192,23 @@ class Request:
 
     @staticmethod
     def of(url: str) -> "Request":
-        """Return the request for a URL: there is nothing in it to be checked yet."""
-        return _made({**_UNSAID, "url": url, "headers": {}, "params": {}})
+        """Return the request for a URL: it contains nothing that needs a check yet."""
+        return _made({**_DEFAULTS, "url": url, "headers": {}, "params": {}})
 
     def completed(self, method: str, headers: Mapping[str, str], params: Params) -> "Request":
-        """Return this request, with what its node says where it says nothing itself."""
-        said: dict[str, Any] = {"method": self.method or check_method("method", method)}
+        """Return this request, completed with the settings of its node."""
+        values: dict[str, Any] = {"method": self.method or check_method("method", method)}
         if headers:
-            said["headers"] = {**check_headers("headers", headers), **self.headers}
+            values["headers"] = {**check_headers("headers", headers), **self.headers}
         if params:
-            said["params"] = {**check_mapping("params", params), **self.params}
-        return _made({**vars(self), **said}) if type(self) is Request else replace(self, **said)
+            values["params"] = {**check_mapping("params", params), **self.params}
+        return _made({**vars(self), **values}) if type(self) is Request else replace(self, **values)
 
     def __repr__(self) -> str:
         return self.asking(self.url)
 
     def asking(self, url: object) -> str:
-        """Return how errors name this request, when it goes to ``url``."""
+        """Return the name of this request in errors, when it goes to ``url``."""
         return f"<{self.verb} {redacted(shown(url))}>"
 
     @property
@@ -226,7 +226,7 @@ class Request:
         return self.json is not None or self.data is not None
 
     def body(self) -> tuple[bytes, str] | None:
-        """Return the body as it is sent, and its content type; None when there is none."""
+        """Return the body to send, and its content type; None if there is none."""
         if self.json is not None:
             return _encoded("json", _json(self.json)), "application/json"
         if isinstance(self.data, Mapping):
@@ -237,17 +237,17 @@ class Request:
         return None if self.data is None else (self.data, "application/octet-stream")
 
     def query(self) -> list[tuple[str, str]]:
-        """Return ``params`` as they are sent."""
+        """Return ``params`` in the form in which they are sent."""
         return _pairs("params", self.params)
 
 
-_UNSAID = {one.name: one.default for one in fields(Request) if one.default_factory is MISSING}
+_DEFAULTS = {one.name: one.default for one in fields(Request) if one.default_factory is MISSING}
 
 
-def _made(said: dict[str, Any]) -> Request:
-    """Return a request of what has been checked already: once an item is enough."""
+def _made(values: dict[str, Any]) -> Request:
+    """Return a request made of checked values: checking once per item is enough."""
     request = object.__new__(Request)
-    vars(request).update(said)
+    vars(request).update(values)
     return request
 
 

@@ -1,4 +1,4 @@
-"""Answers that come in pages, or line by line: sources of items."""
+"""Answers in pages or line by line, as sources of items."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -29,18 +29,18 @@ MAX_PAGES = 10_000
 
 
 class HTTPPagesSettings(StoreBatchSettings, ClientSettings, total=False):
-    """What HTTPPages takes beside its own arguments."""
+    """The settings of an HTTPPages, in addition to its own arguments."""
 
     params: Params
 
 
 @dataclass(frozen=True)
 class Page:
-    """A page that is to be asked for, and where its answer says which comes after it."""
+    """A page to request, and where its answer will say which page follows."""
 
     request: Request
     following: "asyncio.Future[Request | None]" = field(repr=False)
-    before: list[Any] = field(repr=False)  # what the page before it held
+    before: list[Any] = field(repr=False)  # the items of the previous page
     held: list[Any] = field(default_factory=list, init=False, repr=False)
 
     def __repr__(self) -> str:
@@ -58,23 +58,23 @@ def check_pagination(name: str, value: Any) -> Any:
 class HTTPPages(Requesting, BatchNode[Page, Any]):
     """The items of an API that answers in pages: ``HTTPPages(url, Offset(100), items="data")``.
 
-    A page is asked for when its turn comes, with the retries, limits and time limits of the node;
-    its items are results one by one, in order: as the first stage of a pipeline they stream on,
-    ``node.stream(shared)`` is an async iterable, and ``writes`` gets the list of all. A page that
-    cannot be had is the last one: what comes after it cannot be known.
+    A page is requested when its turn comes, with the retries, limits and time limits of the node;
+    its items become results one by one, in order: as the first stage of a pipeline they stream on,
+    ``node.stream(shared)`` is an async iterable, and ``writes`` gets the list of all. After a page
+    that fails there is no other one, because its successor is unknown.
 
     Args:
-        url: The address of the first page, and the origin that ``auth`` and ``headers`` are for.
-        pagination: LinkHeader(), Cursor(at), Offset(size) or PageNumber(); LinkHeader by default.
-        items: Where the list of items stands in the JSON, with dots; "" where the JSON is the list.
-        max_pages: More are an error: 10,000 by default.
+        url: The address of the first page, and the origin for ``auth`` and ``headers``.
+        pagination: LinkHeader(), Cursor(at), Offset(size) or PageNumber(); by default, LinkHeader.
+        items: The place of the list of items in the JSON, with dots; "" if the JSON is the list.
+        max_pages: The most pages; more are an error. By default, 10,000.
 
-    ``reads`` may name what goes into the first request; the other settings are those of HTTPNode
+    ``reads`` may name data for the first request; the other settings are those of HTTPNode
     and BatchNode.
 
     Raises:
-        HTTPError: From a run, when a page cannot be had.
-        HTTPBodyError: A page does not hold what ``items`` and ``pagination`` say.
+        HTTPError: From a run, when a page fails.
+        HTTPBodyError: A page lacks what ``items`` and ``pagination`` describe.
     """
 
     pagination: Pagination = LinkHeader()
@@ -104,7 +104,7 @@ class HTTPPages(Requesting, BatchNode[Page, Any]):
         configure(self, own, settings)
 
     async def prep(self, shared: Any, /) -> AsyncIterator[Page]:
-        """Yield the pages; each answer says which comes next."""
+        """Yield the pages; each answer says which one follows."""
         loop = asyncio.get_running_loop()
         request = self.request(super().prep(shared))
         if not request.url:
@@ -119,22 +119,22 @@ class HTTPPages(Requesting, BatchNode[Page, Any]):
                 return
             asked.add(self._known(request))
             if self._known(following) == self._known(request):
-                raise HTTPBodyError(f"{request!r} names itself as the page after it")
+                raise HTTPBodyError(f"{request!r} names itself as the next page")
             if self._known(following) in asked:
                 raise HTTPBodyError(
-                    f"{request!r} names {following!r} as the page after it, which came before: "
-                    "the pages go round in a circle"
+                    f"{request!r} names {following!r} as the next page, which came before: "
+                    "the pages form a cycle"
                 )
             request = following
         raise HTTPBodyError(f"there are more than max_pages={self.max_pages} pages")
 
     async def exec(self, page: Page, /) -> AsyncIterator[Any]:
-        """Ask for a page and yield its items."""
+        """Request a page and yield its items."""
         client: Client = resource_of(self)
         result, url = await client.asked(page.request, raise_for_status=True)
         result["data"] = as_json(result["data"], self.max_depth)
         items = self._items(page.request, result)
-        if not page.following.done():  # it is another attempt: a subclass failed after the answer
+        if not page.following.done():  # another attempt: a subclass failed after the answer
             self._check_new(page, items)
             page.held[:] = items
             page.following.set_result(self._following(page.request, url, result, len(items)))
@@ -142,31 +142,31 @@ class HTTPPages(Requesting, BatchNode[Page, Any]):
             yield item
 
     def _check_new(self, page: Page, items: list[Any]) -> None:
-        """Refuse records that have come before: a server may not know what the pages count."""
+        """Refuse repeated records: a server may not know the parameter that counts pages."""
         param = getattr(self.pagination, "param", None)
-        told = "total" if isinstance(self.pagination, Offset) else "pages"
+        name = "total" if isinstance(self.pagination, Offset) else "pages"
         counted = isinstance(self.pagination, Offset | PageNumber)
         records = len(items) > 1 and all(isinstance(item, dict) for item in items)
         if counted and records and items == page.before:
             raise HTTPBodyError(
-                f"{page.request!r} answered the same items as the page before it: does the server "
-                f"know {param!r}? If it repeats its last page, say {told}="
+                f"{page.request!r} answered the same items as the previous page: does the server "
+                f"know {param!r}? If it repeats its last page, pass {name}="
             )
 
     def _items(self, request: Request, result: HTTPResult) -> list[Any]:
         data = result["data"]
         items = value_at(data, self.items)
         if items is None and (result["status_code"] == 204 or self._is_null(result)):
-            return []  # how some languages write a list without items
+            return []  # how some languages serialise a list without items
         if not isinstance(items, list):
-            where = f"no list at items={self.items!r}" if self.items else "JSON that is no list"
+            where = f"no list at items={self.items!r}" if self.items else "JSON that is not a list"
             raise HTTPBodyError(f"{request!r} answered {where}")
         return items
 
     def _is_null(self, result: HTTPResult) -> bool:
         if self.items:
             return has(result["data"], self.items)
-        return result["headers"].get("content-length", "0") != "0"  # the data of no body is None
+        return result["headers"].get("content-length", "0") != "0"  # an empty one has no data
 
     def _following(
         self, request: Request, url: URL, result: HTTPResult, items: int
@@ -174,26 +174,26 @@ class HTTPPages(Requesting, BatchNode[Page, Any]):
         following = self.pagination.following(request, result, items)
         if following is None:
             return None
-        if following.url != request.url:  # relative to what has answered, after redirects
+        if following.url != request.url:  # relative to the final address, after redirects
             try:
                 there = as_safe(url, joined(url, following.url))
                 following = replace(following, url=str(there))
             except HTTPRequestError as error:
-                text = f"{request!r} names a next page that cannot be asked: {error}"
+                text = f"{request!r} names a next page that cannot be requested: {error}"
                 raise HTTPBodyError(text) from None
         if not items and self._known(following) == self._known(request):
             return None  # a last page that is empty, and names itself
         return following
 
     def _known(self, request: Request) -> int:
-        """Return by what a request is known again."""
+        """Return what identifies a request."""
         client: Client = resource_of(self)
         return hash(
             (str(client.url_of(request)), request.verb, repr(request.json), repr(request.data))
         )
 
     async def run_item(self, page: Page, index: int | None, frame: Frame, slot: Slot) -> Any:
-        """There is no page after one that cannot be had, whatever is made of that."""
+        """There is no page after a failed one, whatever replaces it."""
         try:
             return await super().run_item(page, index, frame, slot)
         finally:
@@ -201,7 +201,7 @@ class HTTPPages(Requesting, BatchNode[Page, Any]):
                 page.following.set_result(None)
 
     def post(self, shared: Any, prep_res: Any, exec_res: Any, /) -> Any:
-        """Write the items of all pages; a page that failed is an Outcome in its place."""
+        """Write the items of all pages; a failed page has an Outcome in its place."""
         if isinstance(exec_res, list):
             pages = [page if isinstance(page, list) else [page] for page in exec_res]
             exec_res = [item for page in pages for item in page]
@@ -209,19 +209,19 @@ class HTTPPages(Requesting, BatchNode[Page, Any]):
 
 
 class HTTPLines(Requesting, BatchNode[bytes, Any]):
-    """The lines of an answer, each JSON, as they come: logs, exports, streams without an end.
+    """The lines of an answer, each JSON, as they arrive: logs, exports, endless streams.
 
-    Of a ``text/event-stream`` they are the data of its events. The server is asked not to compress:
-    what is compressed on the way may come a line late.
+    From a ``text/event-stream`` they are the data of its events. The server is asked not to
+    compress: compressed lines may arrive late.
 
-    The body is read as fast as its reader takes it up: it may be larger than memory, so
+    The body is read as fast as its items are consumed: it may be larger than memory, so
     ``max_bytes`` and ``total_timeout`` are None by default. A line that is not JSON is an item
-    that fails; ``on_error`` says what then. Blank lines are left out. The request is made once:
-    what has been taken up already cannot be asked for again.
+    that fails, subject to ``on_error``. Blank lines are skipped. The request is made once:
+    lines that were consumed cannot be requested again.
 
     Args:
         url, method, …: As for HTTPNode.
-        max_line: The longest line in bytes; 1 MiB by default.
+        max_line: The longest line in bytes; by default, 1 MiB.
     """
 
     max_bytes = None
@@ -248,7 +248,7 @@ class HTTPLines(Requesting, BatchNode[bytes, Any]):
         """Yield the lines.
 
         Raises:
-            HTTPStatusError: The answer is no success.
+            HTTPStatusError: The answer is not a success.
         """
         request = self.request(super().prep(shared))
         request = replace(request, headers={**UNCOMPRESSED, **request.headers})
@@ -268,7 +268,7 @@ class HTTPLines(Requesting, BatchNode[bytes, Any]):
                         yield line
 
     async def exec(self, line: bytes, /) -> Any:
-        """Return what a line says."""
+        """Return the value of a line."""
         try:
             return decode(line, self.max_depth)
         except ValueError as error:

@@ -22,9 +22,9 @@ class Pagination(ABC):
 
     @abstractmethod
     def following(self, request: Request, result: HTTPResult, items: int) -> Request | None:
-        """Return the request for the page after this one, which held so many items, or None.
+        """Return the request for the page after this one, which had a number of items, or None.
 
-        Its ``url`` may be relative to the address that has answered.
+        Its ``url`` may be relative to the address of the answer.
         """
 
 
@@ -42,13 +42,13 @@ class LinkHeader(Pagination):
 
 @dataclass(frozen=True)
 class Cursor(Pagination):
-    """The answer holds what asks for the next page, and nothing (or null, or "") in the last one.
+    """The answer contains a cursor for the next page, and none (or null, or "") on the last one.
 
-    A page may be empty and not be the last. One that is empty and names itself is.
+    A page may be empty without being the last. One that is empty and names itself is the last.
 
     Args:
-        at: Where it stands in the JSON, with dots: "meta.next".
-        param: What the query calls it; None where it is a whole URL, which may be relative.
+        at: The place of the cursor in the JSON, with dots: "meta.next".
+        param: Its name in the query; None if it is a whole URL, which may be relative.
     """
 
     at: str
@@ -59,7 +59,7 @@ class Cursor(Pagination):
         if found in (None, "", False):
             return None
         if isinstance(found, bool) or not isinstance(found, str | int | float):
-            raise HTTPBodyError(f"{self.at!r} holds a {type(found).__name__}, not a cursor")
+            raise HTTPBodyError(f"{self.at!r} contains a {type(found).__name__}, not a cursor")
         if self.param is None:
             return _referred(request, str(found))
         return _with(request, {self.param: found})
@@ -67,17 +67,17 @@ class Cursor(Pagination):
 
 @dataclass(frozen=True)
 class Offset(Pagination):
-    """Pages are counted by their first item, until one is empty, or all of ``total`` have come.
+    """Pages are addressed by their first item, until one is empty, or all of ``total`` have come.
 
-    A page that is not full is not taken for the last one: many servers give fewer than they are
-    asked for. Where the answer names the total, the request for an empty page is saved.
+    A page that is not full does not count as the last one: many servers send fewer items than
+    requested. If the answer has the total, the request for an empty page is saved.
 
     Args:
-        size: How many items a page is asked for.
-        param: What the query calls the place of the first item.
-        size_param: What the query calls the size.
-        start: The place of the very first item.
-        total: Where the answer says how many items there are in all: a place in the JSON, with
+        size: How many items to request per page.
+        param: The query's name for the index of the first item.
+        size_param: The query's name for the size.
+        start: The index of the very first item.
+        total: Where the answer has the number of all items: a place in the JSON, with
             dots, or the name of a header, such as "X-Total-Count" or "Content-Range".
     """
 
@@ -100,11 +100,11 @@ class Offset(Pagination):
         if total is not None and come >= total:
             return None
         if not items:
-            # The total may count what stands before the start as well.
+            # The total may include items before the start.
             if total is None or self.start + come >= total:
                 return None
             raise HTTPBodyError(
-                f"{request!r} answered no items, though {self.total!r} says that there are {total}"
+                f"{request!r} answered no items, but {self.total!r} says that there are {total}"
                 f" and {come} have come"
             )
         return _with(request, {self.param: place + items})
@@ -112,13 +112,13 @@ class Offset(Pagination):
 
 @dataclass(frozen=True)
 class PageNumber(Pagination):
-    """Pages are counted, until one is empty, or as many as ``pages`` says.
+    """Pages are numbered, until one is empty, or as many as ``pages`` says.
 
     Args:
-        param: What the query calls the number.
+        param: The query's name for the number.
         start: The number of the first page.
-        pages: Where the answer says how many pages there are: a place in the JSON, with dots, or
-            the name of a header, such as "X-Total-Pages". Some servers answer what follows the
+        pages: Where the answer has the number of pages: a place in the JSON, with dots, or
+            the name of a header, such as "X-Total-Pages". Some servers answer requests after the
             last page with an error.
     """
 
@@ -132,13 +132,13 @@ class PageNumber(Pagination):
     def following(self, request: Request, result: HTTPResult, items: int) -> Request | None:
         number = _counted(request, self.param)
         pages = number_at(result, self.pages)
-        first = min(self.start, 1)  # whoever begins later has been there before
+        first = min(self.start, 1)  # a later start means that earlier pages are known
         over = not items if pages is None else number - first + 1 >= pages
         return None if over else _with(request, {self.param: number + 1})
 
 
 def _with(request: Request, params: Params) -> Request:
-    """Return a request with these in its query, and only these of their names."""
+    """Return a request with these parameters in its query, replacing others of these names."""
     url = without(request.url, params.keys())
     return replace(request, url=url, params={**request.params, **params})
 
@@ -161,12 +161,12 @@ def _is_of(request: Request, anchor: str) -> bool:
 
 
 def _referred(request: Request, url: str) -> Request:
-    """Return the request for what an answer names, relative to where that came from."""
-    return replace(request, url=url, params={})  # it holds the query already
+    """Return the request for a target in an answer, relative to the answer's address."""
+    return replace(request, url=url, params={})  # the target has its own query
 
 
 def number_at(result: HTTPResult, place: str | None) -> int | None:
-    """Return the number that an answer holds at a place in its JSON, or in a header, or None."""
+    """Return the number at a place in the JSON of an answer, or in a header, or None."""
     if place is None:
         return None
     found = value_at(result["data"], place)
@@ -181,15 +181,15 @@ def number_at(result: HTTPResult, place: str | None) -> int | None:
 
 
 def value_at(data: Any, place: str | None) -> Any:
-    """Return what stands at a place such as "meta.next", or None.
+    """Return the value at a place such as "meta.next", or None.
 
-    A name may hold dots itself: "@odata.nextLink".
+    A name may contain dots itself: "@odata.nextLink".
     """
     return next(_values(data, place or ""), None)
 
 
 def has(data: Any, place: str) -> bool:
-    """Return whether something stands at a place, be it null."""
+    """Return whether there is a value at a place, even null."""
     return any(True for _ in _values(data, place))
 
 

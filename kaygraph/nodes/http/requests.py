@@ -1,4 +1,4 @@
-"""Nodes that ask over HTTP."""
+"""Nodes that make HTTP requests."""
 
 from typing import Any, ClassVar, Literal, Unpack
 
@@ -12,7 +12,7 @@ from .messages import HTTPResult, HTTPStatusError, Params, Request
 
 
 class HTTPNodeSettings(StoreSettings, ClientSettings, total=False):
-    """What an HTTPNode takes beside ``url`` and ``method``."""
+    """The settings of an HTTPNode, in addition to ``url`` and ``method``."""
 
     params: Params
     raise_for_status: bool
@@ -20,7 +20,7 @@ class HTTPNodeSettings(StoreSettings, ClientSettings, total=False):
 
 
 class ParallelHTTPSettings(StoreParallelSettings, ClientSettings, total=False):
-    """What a ParallelHTTPNode takes beside ``url`` and ``method``."""
+    """The settings of a ParallelHTTPNode, in addition to ``url`` and ``method``."""
 
     params: Params
     raise_for_status: bool
@@ -28,17 +28,17 @@ class ParallelHTTPSettings(StoreParallelSettings, ClientSettings, total=False):
 
 
 class Answering(Requesting):
-    """Asks in ``exec``, and makes a result of the answer."""
+    """Makes a request in ``exec``, and a result of the answer."""
 
     raise_for_status = False
     result: Literal["answer", "data"] = "answer"
 
     async def exec(self, item: Any, /) -> Any:
-        """Ask, and return ``{data, status_code, success, headers, seconds}``, or the data alone.
+        """Make the request; return ``{data, status_code, success, headers, seconds}``, or the data.
 
         Raises:
-            HTTPError: There is no answer (or, with ``raise_for_status``, no success).
-            HTTPRequestError: The request is not one, or is not allowed.
+            HTTPError: There was no answer (or, with ``raise_for_status``, no success).
+            HTTPRequestError: The request is invalid or not allowed.
         """
         answer = await self.answer(keyed(self.request(item)))
         return answer["data"] if self.result == "data" else answer
@@ -49,13 +49,13 @@ class Answering(Requesting):
         return await client.ask(request, self._strict)
 
     def exec_fallback(self, item: Any, exc: Exception, /) -> Any:
-        """An answer that says that there is no success is a result as well, by default."""
+        """By default, an unsuccessful answer is a result, too."""
         if isinstance(exc, HTTPStatusError) and not self._strict:
             return exc.result
         raise exc
 
     def keeps_result(self, result: Any) -> bool:
-        """Whether a cache may keep it: not what says that there is no success."""
+        """Whether a cache may keep it: only a successful one."""
         return self._strict or bool(result["success"])
 
     @property
@@ -64,36 +64,36 @@ class Answering(Requesting):
 
 
 class HTTPNode(Answering, Node[Any, Any]):
-    """Makes one HTTP request: that which ``prep`` returns (or ``shared[reads]`` holds).
+    """Makes one HTTP request: the one that ``prep`` returns (or ``shared[reads]`` holds).
 
-    It may be a URL, a mapping of the fields of a Request, a Request, or None where ``url`` says it
-    all. Every answer is a result, with ``success`` False for a status from 400;
-    ``raise_for_status`` makes those errors. 408, 425, 429, a status from 500 and lost connections
-    are tried again, four times in all, with jitter, after as long as Retry-After says.
+    It may be a URL, a mapping of the fields of a Request, a Request, or None if ``url`` is
+    enough. Every answer is a result, with ``success`` False for a status from 400;
+    ``raise_for_status`` makes those errors. 408, 425, 429, statuses from 500 and lost connections
+    are retried, up to four attempts in all, with jitter, after the time in Retry-After.
 
     Args:
-        url: The address, or what the addresses of requests are relative to. It is the program's
-            own word: it may be private, and it alone gets ``auth`` and ``headers``. Every other
-            address has to be public, by each answer of the name service and at each redirect.
-        method: GET by default.
-        params: Of the query. ``self.params`` of a hook are those of the BatchGraph round, as ever.
-        headers: Of each request.
+        url: The address, or what the addresses of requests are relative to. It is set by the
+            program, so it may be private, and only it gets ``auth`` and ``headers``. Every other
+            address must be public, in each answer of the name service and at each redirect.
+        method: By default, GET.
+        params: Of the query. In a hook, ``self.params`` is that of the BatchGraph round, as always.
+        headers: Headers of each request.
         auth: Bearer, Basic, APIKey or ClientCredentials; needs ``url``.
         allow_private: Whether a URL from data may lead to a private address.
-        connect_timeout: Seconds until there is a connection; 10 by default.
-        read_timeout: Seconds from one piece of the answer to the next; 30 by default.
-        total_timeout: Seconds for all of one attempt, redirects included; 60 by default.
-        max_bytes: The largest body, decompressed; 16 MiB by default.
-        max_depth: The deepest JSON; 100 by default.
-        max_redirects: 5 by default.
-        ssl_context: For certificates of one's own.
+        connect_timeout: Seconds to establish a connection; by default, 10.
+        read_timeout: Seconds between pieces of the answer; by default, 30.
+        total_timeout: Seconds for one whole attempt, redirects included; by default, 60.
+        max_bytes: The largest body, decompressed; by default, 16 MiB.
+        max_depth: The deepest JSON; by default, 100.
+        max_redirects: The most redirects; by default, 5.
+        ssl_context: For your own certificates.
         raise_for_status: Whether a status from 400 is an HTTPStatusError.
-        result: ``"answer"``: all of it, as above. ``"data"``: the data alone; a status from 400 is
-            an HTTPStatusError then.
+        result: ``"answer"``: all of it, as above. ``"data"``: only the data; a status from 400 is
+            then an HTTPStatusError.
         reads, writes: Keys of the shared store.
 
     The other settings are those of Node. ``max_retries``, ``wait`` and a ``retry`` without ``on``
-    change how often a request is made again and when, and not which.
+    change how often and when a request is retried, not which ones.
     """
 
     _accepts: ClassVar[frozenset[str]] = frozenset(

@@ -1,4 +1,4 @@
-"""A node for JSON APIs: a path with places to fill, and JSON both ways."""
+"""A node for JSON APIs: a path with placeholders, and JSON in both directions."""
 
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
@@ -23,21 +23,21 @@ BODY_METHODS = frozenset({"POST", "PUT", "PATCH"})
 def check_base(name: str, value: Any) -> str:
     url = check_url(name, value)
     if "?" in url or "#" in url:
-        raise HTTPRequestError(f"{name} is what paths are added to: give its query as params=")
+        raise HTTPRequestError(f"{name} is the base of all paths: pass its query as params=")
     return url
 
 
 def check_path(name: str, value: Any) -> str:
     if not all(place.isidentifier() for place in places_of(name, check_text(name, value))):
         raise HTTPRequestError(
-            f"{name} has places with names in braces, as in 'users/{{id}}'; got {value!r}"
+            f"{name} must have names in braces, as in 'users/{{id}}'; got {value!r}"
         )
     return str(value)
 
 
 @lru_cache(maxsize=64)
 def places_of(name: str, path: str) -> tuple[str, ...]:
-    """Return what stands in braces: names, where nothing is to be converted or formatted."""
+    """Return the names in braces, if none has a conversion or format."""
     try:
         return tuple(
             place + (f"!{conversion}" if conversion else "") + (f":{spec}" if spec else "")
@@ -51,16 +51,16 @@ def places_of(name: str, path: str) -> tuple[str, ...]:
 class RESTNode(Answering, Node[Any, Any]):
     """Calls a JSON API: ``RESTNode("https://host/api", "users/{id}")`` with ``{"id": 7}``.
 
-    What ``prep`` returns (or ``shared[reads]`` holds) is a mapping: the places of ``path`` are
-    filled from it, quoted; what is left over is the JSON body of a POST, PUT or PATCH, and the
-    query of any other method. A path with one place takes a string or a number as well, one with
-    none takes None; a Request is taken as it is. Results, errors and retries are those of HTTPNode;
-    an answer with success that is not JSON, whatever it says that it is, is an HTTPBodyError.
+    What ``prep`` returns (or ``shared[reads]`` holds) is a mapping: the placeholders of ``path``
+    are filled from it, quoted; the rest is the JSON body of a POST, PUT or PATCH, and the
+    query of any other method. A path with one placeholder also takes a string or a number, one
+    without any takes None; a Request is used as it is. Results, errors and retries are those of
+    HTTPNode; a successful answer that is not JSON, whatever it claims, is an HTTPBodyError.
 
     Args:
-        url: The API: what all paths begin with.
-        path: What follows, with places in braces.
-        method: GET by default.
+        url: The API: the base of all paths.
+        path: The rest of the address, with placeholders in braces.
+        method: By default, GET.
 
     The other settings are those of HTTPNode.
     """
@@ -95,7 +95,7 @@ class RESTNode(Answering, Node[Any, Any]):
             item = {}
         elif not isinstance(item, dict | Mapping) and len(set(places)) == 1:
             item = {places[0]: item}
-        if not isinstance(item, dict | Mapping):  # a dict is found without asking for its bases
+        if not isinstance(item, dict | Mapping):  # a dict is recognised without its bases
             raise HTTPRequestError(
                 f"{self.name!r} takes a mapping with {_listed(places)}, got a {type(item).__name__}"
             )
@@ -128,14 +128,12 @@ class RESTNode(Answering, Node[Any, Any]):
 
 
 def _segment(name: str, value: Any) -> str:
-    """Return a value as one segment of a path: it can neither end it nor climb out of it."""
+    """Return a value as one segment of a path, which it can neither end nor leave."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise HTTPRequestError(f"{name!r} must be text or a number, got a {type(value).__name__}")
     text = str(value)
     if text in ("", ".", ".."):
-        raise HTTPRequestError(
-            f"{name!r} must be a name that can stand in a path, got {value_text(text)}"
-        )
+        raise HTTPRequestError(f"{name!r} must be valid in a path, got {value_text(text)}")
     return text if text.isascii() and text.isalnum() else quote(text, safe="", errors="replace")
 
 

@@ -1,1 +1,1 @@
-"""Nodes that tell people and programs."""
+"""Nodes that notify people and programs."""

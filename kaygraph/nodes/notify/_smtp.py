@@ -22,9 +22,9 @@ class MailError(KayGraphError):
     """An e-mail was not delivered.
 
     Attributes:
-        code: What the server answered, such as 550; None where it did not, or made no sense.
-        repeatable: Whether another attempt may help: the connection was lost, the answer made no
-            sense, or the code is below 500.
+        code: The server's reply code, such as 550; None if there was none, or it was invalid.
+        repeatable: Whether a retry may help: the connection was lost, the reply was invalid,
+            or the code is below 500.
     """
 
     def __init__(self, message: str, code: int | None = None, repeatable: bool = False) -> None:
@@ -36,7 +36,7 @@ class MailError(KayGraphError):
 
 
 class Connection:
-    """A connection to a server, opened when there is something to send, and anew after ``most``."""
+    """A connection to a server, opened on first use, and renewed after ``most`` mails."""
 
     def __init__(
         self,
@@ -58,26 +58,26 @@ class Connection:
             port=port,
             username=None if auth is None else auth.user,
             password=None if auth is None else auth.password,
-            # RFC 5321, 4.1.4: a name that can be looked up, else an address
+            # RFC 5321, 4.1.4: a name that can be resolved, or an address
             local_hostname=here if "." in here and here.isascii() else "[127.0.0.1]",
-            timeout=None,  # the node's own counts: theirs is wait_for, which can lose a cancel()
+            timeout=None,  # the node's own applies: theirs is wait_for, which can lose a cancel()
             use_tls=tls == "tls",
             start_tls=tls == "starttls",
             tls_context=context,
         )
 
     async def send(self, sender: str, recipients: Sequence[str], mail: bytes) -> dict[str, str]:
-        """Send a mail and return who was refused, with the reason.
+        """Send a mail and return the refused recipients, with the reasons.
 
         Raises:
-            MailError: Nobody has got it.
+            MailError: No recipient got it.
         """
         library = self._library
         async with self._turn:
             try:
                 if self._sent == self._most:
                     await self.quit()
-                    self.drop()  # where the server has not said goodbye
+                    self.drop()  # if the server did not say goodbye
                 if not self._smtp.is_connected:
                     await self._smtp.connect()
                     self._sent = 0
@@ -85,16 +85,16 @@ class Connection:
                 refused, _ = await self._smtp.sendmail(sender, recipients, mail)
             except BaseException as error:
                 if not self._refuses(error):
-                    self.drop()  # nobody knows where in the dialogue it stands
+                    self.drop()  # the state of the dialogue is unknown
                 if isinstance(error, library.SMTPException | OSError):
                     raise self._translated(error) from None
                 raise
         return {to: self._said(why.code, why.message) for to, why in refused.items()}
 
     def _refuses(self, error: Any) -> bool:
-        """Return whether an error is an answer, after which the server waits for the next mail."""
+        """Return whether an error is a reply, after which the server waits for the next mail."""
         if isinstance(error, self._library.SMTPResponseException):
-            return bool(error.code >= 0)  # below is what the library cannot read
+            return bool(error.code >= 0)  # negative: the library could not read it
         return isinstance(error, self._library.SMTPRecipientsRefused)
 
     def _translated(self, error: Any) -> MailError:
@@ -111,7 +111,7 @@ class Connection:
                 return MailError(f"{self._where}: {self._said(None, error.message)}", None, True)
             text = f"{self._where} answered {self._said(error.code, error.message)}"
             return MailError(text, error.code, error.code < 500)
-        # A certificate that is not trusted now will not be in a second.
+        # A certificate that is not trusted now will not be trusted in a second.
         lost = isinstance(error, OSError) and not isinstance(
             error.__cause__ or error, ssl.SSLCertVerificationError
         )
@@ -123,14 +123,14 @@ class Connection:
         return shown if code is None else f"{code} {shown}"
 
     async def quit(self) -> None:
-        """Say goodbye; what has been sent is sent, whatever comes of it."""
+        """Say goodbye; whatever happens, what has been sent is sent."""
         if self._smtp.is_connected:
             with suppress(self._library.SMTPException, OSError):  # TimeoutError is one
                 async with asyncio.timeout(QUIT_S):
                     await self._smtp.quit()
 
     def drop(self) -> None:
-        """Close the connection at once."""
+        """Close the connection immediately."""
         transport = self._smtp.transport
         self._smtp.close()
         if transport is not None:

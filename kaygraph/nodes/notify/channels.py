@@ -1,4 +1,4 @@
-"""Channels over which a message goes: each is a node, alone, in a NotifyNode, or as a stage."""
+"""Channels for messages: each is a node, used alone, in a NotifyNode, or as a stage."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,12 +14,12 @@ from .notify import Message, MessageError, Told, addresses
 
 @dataclass(frozen=True)
 class Delivery:
-    """What became of a message that a channel has delivered.
+    """The result of a message that a channel has delivered.
 
     Attributes:
-        key: That of the message.
-        reference: What the receiver calls it, where it says so.
-        refused: Those who have not got it, though others have, with the reason.
+        key: The key of the message.
+        reference: The receiver's id for it, if there is one.
+        refused: The recipients who did not get it, although others did, with the reasons.
     """
 
     key: str
@@ -28,12 +28,12 @@ class Delivery:
 
 
 class Channel(Told, Node[Message, Delivery]):
-    """A way to tell people: ``exec`` takes a Message, tells, and returns a Delivery.
+    """A way to notify people: ``exec`` takes a Message, sends it, and returns a Delivery.
 
     In a NotifyNode it gets the message from there. Alone, it reads it from ``shared[reads]``, and
-    writes the Delivery to ``shared[writes]``. As a stage of a pipeline it takes items that are
-    Messages: ``rows | FunctionNode(Message.of) | Webhook(…)``. An attempt that fails may have been
-    heard; it is made again with the same key.
+    writes the Delivery to ``shared[writes]``. As a stage of a pipeline it takes Messages
+    as items: ``rows | FunctionNode(Message.of) | Webhook(…)``. A failed attempt may have
+    arrived; it is repeated with the same key.
     """
 
     _accepts: ClassVar[frozenset[str]] = Node._accepts.union(StoreSettings.__annotations__)
@@ -47,34 +47,34 @@ class Channel(Told, Node[Message, Delivery]):
         return None if message is None and self.reads is None else Message.of(message)
 
     def taken(self, item: Any) -> Message:
-        """Return an item of ``exec``, which has to be a Message.
+        """Return an item of ``exec``, which must be a Message.
 
-        To make one of a string is for whoever comes before: made here, each attempt would have a
-        key of its own.
+        A string must be converted before: if it were converted here, each attempt would have a
+        different key.
         """
         if isinstance(item, Message):
             return item
         got = f"got a {type(item).__name__}: put FunctionNode(Message.of) before it"
         if item is None:
-            got = f"got none: say {type(self).__name__}(…, reads='message')"
+            got = f"got none: type {type(self).__name__}(…, reads='message')"
         raise MessageError(f"{self.name!r} takes a Message, {got}")
 
     def recipients(self, message: Message) -> tuple[str, ...]:
-        """Return whom to tell: those whom the message names, else the channel's own."""
+        """Return the recipients: those of the message, or else the channel's own."""
         to: tuple[str, ...] = message.recipients(self.name) or getattr(self, "to", ())
         if not to:
             raise MessageError(
-                f"{self.name!r} has nobody to tell: give to= to the channel or to the message"
+                f"{self.name!r} has no recipients: pass to= to the channel or to the message"
             )
         check: Callable[[str, Any], tuple[str, ...]] = self._checked.get("to", addresses)
         return check("to", to)
 
 
 class Log(Channel):
-    """Writes a message to the log, in one line, whatever it holds.
+    """Writes a message to the log, in one line, whatever it contains.
 
     Args:
-        level: "debug", "info", "warning", "error" or "critical"; "info" by default.
+        level: "debug", "info", "warning", "error" or "critical"; by default, "info".
     """
 
     level = "info"
@@ -98,7 +98,7 @@ class Log(Channel):
 
 
 def escaped(text: str) -> str:
-    """Return a text with its control characters, and those that turn a line around, escaped."""
+    """Return a text with control characters, and those that reverse a line, escaped."""
     return "".join(
         char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
     )

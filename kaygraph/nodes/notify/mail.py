@@ -1,4 +1,4 @@
-"""E-mail as a channel: one connection a run, opened again when it is lost."""
+"""E-mail as a channel: one connection per run, reopened when it is lost."""
 
 import asyncio
 import re
@@ -20,7 +20,7 @@ from ...node.settings import Checks
 from ...run.frame import FRAME
 from .._quoted import value_text
 from .._store import StoreSettings, check_on_loop, configure
-from ..http.asking import Patient, check_count_or_none, check_ssl, wait_as_told
+from ..http.asking import Patient, check_count_or_none, check_ssl, wait_for_retry
 from ..http.auth import Basic
 from ._smtp import Connection, MailError
 from .channels import Channel, Delivery, shortened
@@ -32,13 +32,13 @@ _PORTS = {"starttls": 587, "tls": 465, "none": 25}
 
 
 def worth_sending_again(error: Exception) -> bool:
-    """Return whether another attempt may help; it has the same Message-ID."""
+    """Return whether a retry may help; it has the same Message-ID."""
     return isinstance(error, AttemptTimeoutError) or (
         isinstance(error, MailError) and error.repeatable
     )
 
 
-PATIENT = Retry(attempts=4, wait=wait_as_told, on=worth_sending_again)
+PATIENT = Retry(attempts=4, wait=wait_for_retry, on=worth_sending_again)
 
 
 def check_host(name: str, value: Any) -> str:
@@ -61,7 +61,7 @@ def check_mail(name: str, value: Any) -> tuple[str, ...]:
     for address in addresses(name, value):
         if not _ADDRESS.fullmatch(address) or not address.isascii():
             raise MessageError(
-                f"{name} must be such as 'ann@example.org', in ASCII, got {value_text(address)}"
+                f"{name} must be like 'ann@example.org', in ASCII, got {value_text(address)}"
             )
     return addresses(name, value)
 
@@ -78,7 +78,7 @@ def split_sender(text: str) -> tuple[str, str]:
 
 
 def check_retry_mail(name: str, value: Any) -> Any:
-    """Return a Retry, which tries again what is worth it, unless it says what."""
+    """Return a Retry; unless it selects errors, it retries those that are worth it."""
     value = check_retry(name, value)
     if isinstance(value, Retry) and value.on is Exception:
         return replace(value, on=worth_sending_again)
@@ -92,7 +92,7 @@ def check_basic(name: str, value: Any) -> Any:
 
 
 class EmailSettings(StoreSettings, total=False):
-    """What an Email takes beside its own arguments."""
+    """The settings of an Email, in addition to its own arguments."""
 
     messages_per_connection: int | None
 
@@ -101,30 +101,30 @@ class Email(Patient, Channel):
     """Sends a message by e-mail, over aiosmtplib (``pip install 'kaygraph[mail]'``).
 
     Its messages go over one connection, one after another, and over a new one after every ten: some
-    servers, exim as it comes among them, take more than that and leave the rest for later. Lost
-    connections, answers below 500 and attempts that take too long are tried again, four times in
-    all, with the same Message-ID, which is made of the message's key. Where some recipients are
-    refused and others are not, the mail is delivered: ``refused`` of the Delivery tells who has not
-    got it, and those are not tried again, as the others would get it twice.
+    servers, by default also exim, accept more than that and deliver the rest later. Lost
+    connections, replies below 500 and attempts that take too long are retried, up to four attempts
+    in all, with the same Message-ID, which is derived from the message's key. If only some
+    recipients are refused, the mail is delivered: ``refused`` of the Delivery lists them,
+    and they are not retried, because the others would get the mail twice.
 
     Args:
         host: The server.
-        sender: Who it comes from: ``alerts@example.org``, or ``Alerts <alerts@example.org>``.
-        to: Whom it goes to, where the message does not say; each sees the others.
-        port: 587, 465 or 25 by default, by ``tls``.
-        tls: "starttls" (no mail is sent where the server does not offer it), "tls" from the first
-            byte, or "none". "starttls" by default.
-        auth: Basic(user, password); not with ``tls="none"``, which all could read.
-        ssl_context: For certificates of one's own.
-        messages_per_connection: After how many there is a new connection, those that were refused
-            included; 10 by default, None: never.
-        timeout: Seconds for one attempt, with the wait for its turn; 60 by default.
+        sender: The sender: ``alerts@example.org``, or ``Alerts <alerts@example.org>``.
+        to: The recipients, unless the message has its own; each sees the others.
+        port: By default, 587, 465 or 25, depending on ``tls``.
+        tls: "starttls" (no mail is sent if the server does not offer it), "tls" from the first
+            byte, or "none". By default, "starttls".
+        auth: Basic(user, password); not with ``tls="none"``, where everyone could read it.
+        ssl_context: For your own certificates.
+        messages_per_connection: After how many messages, including refused ones, to open a new
+            connection; by default, 10. None: never.
+        timeout: Seconds for one attempt, including the wait for its turn; by default, 60.
 
     The other settings are those of Node.
 
     Raises:
-        MailError: From a run: nobody has got it.
-        MessageError: From a run: there is nobody to send it to, or an address is none.
+        MailError: From a run: no recipient got it.
+        MessageError: From a run: there are no recipients, or an address is invalid.
     """
 
     host: str | None = None
@@ -182,7 +182,7 @@ class Email(Patient, Channel):
         if self.host is None or self.sender is None:
             raise TypeError(f"{type(self).__name__} needs a host and a sender")
         if self.auth is not None and self.tls == "none":
-            raise ValueError("auth= with tls='none' would show the password to all on the way")
+            raise ValueError("auth= with tls='none' would send the password unencrypted")
 
     @asynccontextmanager
     async def lifespan(self, shared: Any, /) -> AsyncIterator[Connection]:
@@ -203,7 +203,7 @@ class Email(Patient, Channel):
             await connection.quit()
         finally:
             connection.drop()
-            await asyncio.sleep(0)  # the socket is closed in the loop's next round
+            await asyncio.sleep(0)  # the socket is closed in the loop's next iteration
 
     async def exec(self, message: Message, /) -> Delivery:
         """Send it."""
@@ -211,7 +211,7 @@ class Email(Patient, Channel):
         recipients = self.recipients(message)
         name, address = split_sender(str(self.sender))
         reference = f"<{sha256(message.key.encode()).hexdigest()[:32]}@{address.split('@')[1]}>"
-        # Header writes each text as it is. EmailMessage reads it first, and makes a second header
+        # Header writes each text unchanged. EmailMessage parses it first, and makes a second header
         # of a subject such as "=?utf-8?q?=0ABcc:…?=" (CVE-2024-6923).
         mail = MIMEText(message.text, "plain", "utf-8")
         mail["From"] = formataddr((name, address))
@@ -219,11 +219,11 @@ class Email(Patient, Channel):
         mail["Subject"] = Header(subject_of(message), "utf-8")  # type: ignore[assignment]
         mail["Date"] = formatdate()
         mail["Message-ID"] = reference
-        mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: nobody's absence is to answer
+        mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: no absence notices in reply
         refused = await resource_of(self).send(address, recipients, mail.as_bytes())
         return Delivery(message.key, reference, refused)
 
 
 def subject_of(message: Message) -> str:
-    """Return a subject: where the message has none, as much of its first line as fits on one."""
+    """Return a subject: by default, as much of the message's first line as fits on one."""
     return message.subject or shortened(message.text.strip().splitlines()[0], 72)

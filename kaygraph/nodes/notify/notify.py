@@ -17,7 +17,7 @@ from .._store import Keys, Stored
 Addresses = str | Sequence[str]
 
 MAX_TEXT = 1_000_000  # characters of a message
-_KEY = re.compile(r"[!-~]{1,255}")  # what a header can hold in one word
+_KEY = re.compile(r"[!-~]{1,255}")  # what a header can contain as one word
 
 
 class MessageError(KayGraphError, ValueError):
@@ -51,7 +51,7 @@ class Message:
             A channel without recipients here uses its own ``to``.
         key: The idempotency key. It is the same for all attempts and channels, so that a receiver
             can recognise duplicates. By default each message has a new key, which it has again
-            where a recorded run is resumed; to keep it across restarts without a journal, use the
+            when a recorded run is resumed; to keep it across restarts without a journal, use the
             name of the event (``"order-17-paid"``).
         data: Additional data for programs; a Webhook sends it as JSON.
 
@@ -96,7 +96,7 @@ class Message:
             return cls(value)
         if not isinstance(value, Mapping):
             raise MessageError(
-                "a message is a string, a mapping such as {'text': …, 'subject': …}, or a "
+                "a message must be a string, a mapping such as {'text': …, 'subject': …}, or a "
                 f"Message; got a {type(value).__name__}"
             )
         known = [one.name for one in fields(cls)]
@@ -110,18 +110,18 @@ class Message:
         return cls(**value)
 
     def recipients(self, channel: str) -> tuple[str, ...]:
-        """Return whom a channel of that name is to tell; nobody, where that is not said here."""
+        """Return the recipients for a channel of that name; none if the message has none for it."""
         to: Any = self.to.get(channel, ()) if isinstance(self.to, Mapping) else self.to
         return tuple(to)
 
     @property
     def plain(self) -> str:
-        """The subject, where there is one, and the text."""
+        """The subject, if there is one, and the text."""
         return self.text if self.subject is None else f"{self.subject}\n{self.text}"
 
 
 def one_line(name: str, value: Any) -> str:
-    """Return a text of one line; a second would become a header, or a line of its own in a log."""
+    """Return a text of one line; a second one would become a header, or a log line of its own."""
     if (
         not isinstance(value, str)
         or not value
@@ -132,7 +132,7 @@ def one_line(name: str, value: Any) -> str:
 
 
 def addresses(name: str, value: Any) -> tuple[str, ...]:
-    """Return addresses, of which each is there once."""
+    """Return addresses without duplicates."""
     several = (value,) if isinstance(value, str) else value
     if not isinstance(several, list | tuple):
         raise MessageError(f"{name} must be an address or a list of them, got {value_text(value)}")
@@ -143,7 +143,7 @@ def _encodable(*texts: str) -> None:
     try:
         "".join(texts).encode()
     except UnicodeEncodeError:
-        raise MessageError("a message holds half of a surrogate pair, which is no text") from None
+        raise MessageError("a message contains half of a surrogate pair") from None
 
 
 def check_required(name: str, value: Any) -> int:
@@ -153,19 +153,19 @@ def check_required(name: str, value: Any) -> int:
 
 
 class Told(Stored):
-    """Reads a message and writes what became of it; in a NotifyNode both are that one's part."""
+    """Reads a message and writes the result; inside a NotifyNode, that node does both."""
 
     def prep(self, shared: Any, /) -> Any:
         """Return the message."""
         return shared if isinstance(shared, Message) else super().prep(shared)
 
     def post(self, shared: Any, prep_res: Any, exec_res: Any, /) -> Any:
-        """Write the result to the shared store; the outcomes of a NotifyNode around hold it too."""
+        """Write the result to the shared store; an enclosing NotifyNode's outcomes have it, too."""
         return None if isinstance(shared, Message) else super().post(shared, prep_res, exec_res)
 
 
 class NotifySettings(TypedDict, total=False):
-    """What a NotifyNode takes beside its channels and ``required``."""
+    """The settings of a NotifyNode, in addition to its channels and ``required``."""
 
     name: str
     reads: Keys
@@ -173,30 +173,30 @@ class NotifySettings(TypedDict, total=False):
 
 
 class NotifyNode(Told, BranchGroup):
-    """Sends a message over several channels at once; what one fails with does not stop the others.
+    """Sends a message over several channels at once; failures of one do not stop the others.
 
     The message is what ``prep`` returns, or ``shared[reads]`` holds: a string, a mapping of the
     fields of a Message, or a Message. It is made once, so that all channels send the same key.
     Each channel has its own retries, limits and time, and exactly one Outcome: in
-    ``self.outcomes`` here and in the next node, and in ``shared[writes]``, in the order written.
-    The value of one that is ``ok`` is a Delivery.
+    ``self.outcomes`` here and in the next node, and in ``shared[writes]``, in the given order.
+    The value of an ``ok`` one is a Delivery.
 
-    The action is always "default": where some have failed, the run goes on.
+    The action is always "default": if some have failed, the run continues.
 
     A channel may be any branch: ``first_of(Email(…), SMS(…))``, another NotifyNode, or a node of
-    one's own. Its shared store is the message, and nothing else: what a channel ``reads`` and
-    ``writes`` counts where it stands alone.
+    your own. Its shared store contains only the message: a channel's ``reads`` and
+    ``writes`` apply when it is used alone.
 
     Args:
         channels: Channels, or other branches.
-        required: How many have to deliver; 1 by default. 0: a failure is never an error.
-        reads, writes: Keys of the shared store; "message" and "deliveries" by default.
-        name: What it is called in events, reports and drawings.
+        required: How many must deliver; by default, 1. 0: a failure is never an error.
+        reads, writes: Keys of the shared store; by default, "message" and "deliveries".
+        name: Its name in events, reports and drawings.
 
     Raises:
         NotDeliveredError: From a run, when fewer than ``required`` have delivered, after all have
-            come to their end. It leads on to ``notify - "error" >> …`` where that is wired.
-        MessageError: From a run: what is read is no message.
+            ended. It takes the edge ``notify - "error" >> …`` if there is one.
+        MessageError: From a run: what is read is not a message.
     """
 
     reads: Keys = "message"

@@ -1,4 +1,4 @@
-"""Text messages to telephones as a channel."""
+"""Text messages to phones as a channel."""
 
 import re
 from collections.abc import Mapping
@@ -13,12 +13,12 @@ from .channels import Delivery, shortened
 from .notify import Addresses, Message, MessageError, addresses
 from .webhooks import ChannelSettings, Posting
 
-_NUMBER = re.compile(r"(?:[a-z]+:)?\+[1-9][0-9]{6,14}")  # E.164, and as in whatsapp:+47…
+_NUMBER = re.compile(r"(?:[a-z]+:)?\+[1-9][0-9]{6,14}")  # E.164, also as in whatsapp:+47…
 _ACCOUNT = re.compile(r"[A-Za-z0-9]+")
 
 
 class SMSSettings(ChannelSettings, total=False):
-    """What an SMS takes beside its account, token, sender and recipient."""
+    """The settings of an SMS, in addition to its account, token, sender and recipient."""
 
     max_length: int
 
@@ -27,7 +27,7 @@ def check_numbers(name: str, value: Any) -> tuple[str, ...]:
     for number in addresses(name, value):
         if not _NUMBER.fullmatch(number):
             raise MessageError(
-                f"{name} must be such as '+4790000000', got {value_text(number, 40)}"
+                f"{name} must be a number such as '+4790000000', got {value_text(number, 40)}"
             )
     return addresses(name, value)
 
@@ -39,23 +39,23 @@ def check_account(name: str, value: Any) -> str:
 
 
 class SMS(Posting):
-    """Sends a message to one telephone, over an HTTP interface like Twilio's.
+    """Sends a message to one phone, over an HTTP interface like Twilio's.
 
-    One message goes to one number: several are several channels, or messages, each with its own
-    attempts and outcome, so that nobody gets it twice because another did not get it.
+    One message goes to one number: for several, use several channels or messages, each with its
+    own attempts and outcome, so that nobody gets it twice because another did not get it.
     ``reference`` of the Delivery is the message's ``sid``.
 
-    Twilio itself does not look at ``Idempotency-Key``. Tried again is therefore only what was
-    surely not sent: no connection, 429, and a 503 that says when to come back. Say
-    ``idempotent=True`` for a service that does.
+    Twilio itself ignores ``Idempotency-Key``. So a request is only retried if the message was
+    certainly not sent: no connection, 429, and a 503 with a time. Set
+    ``idempotent=True`` for a service that uses the key.
 
     Args:
         account: The account's ``sid``.
-        token: Its password.
-        sender: The number, or name, that it comes from.
-        to: The number that it goes to, where the message does not say.
-        url: Where the service is, up to ``/2010-04-01``; Twilio's own by default.
-        max_length: Characters; what is longer is cut. 1600 by default.
+        token: The account's password.
+        sender: The number, or name, of the sender.
+        to: The recipient's number, unless the message has one.
+        url: The service, up to ``/2010-04-01``; by default, Twilio's own.
+        max_length: Characters; a longer text is cut. By default, 1600.
 
     The other settings are those of Webhook.
     """

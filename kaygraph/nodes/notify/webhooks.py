@@ -1,4 +1,4 @@
-"""Channels over HTTP: a webhook of one's own, and one of a chat."""
+"""Channels over HTTP: a general webhook, and one for chats."""
 
 import asyncio
 import re
@@ -21,27 +21,27 @@ from ..http.messages import HTTPResult, HTTPStatusError, Request, passes, refuse
 from .channels import Channel, Delivery, escaped, shortened
 from .notify import Message
 
-SHOWN = 400  # characters of an error, which may hold a page of the server
+SHOWN = 400  # characters of an error, which may contain a page of the server
 
 
 class ChannelSettings(StoreSettings, ClientSettings, total=False):
-    """What a channel takes that asks over HTTP."""
+    """The settings of a channel over HTTP."""
 
     idempotent: bool
 
 
 class Posting(Asking, Channel):
     """Delivers by an HTTP request. The path and the query of ``url`` may be secrets: no error
-    names them.
+    contains them.
 
     Attributes:
-        idempotent: Whether it does no harm when the same key is sent twice. If not, a request is
-            made again only where it was surely not worked on.
+        idempotent: Whether sending the same key twice does no harm. If not, a request is
+            repeated only if it was certainly not processed.
     """
 
     url: str | None = None
     idempotent = True
-    max_redirects = 0  # a POST that is led on may arrive as a GET, and tell nobody
+    max_redirects = 0  # a redirected POST may arrive as a GET, and deliver nothing
 
     _accepts: ClassVar[frozenset[str]] = frozenset({*ChannelSettings.__annotations__, "url"})
     _checks: ClassVar[Checks] = {"idempotent": check_flag}
@@ -74,7 +74,7 @@ class Posting(Asking, Channel):
                         "headers": answer.headers,
                         "seconds": now() - began,
                     }
-                    if not self._delivers(result):  # its status says it, whatever follows
+                    if not self._delivers(result):  # its status decides, whatever follows
                         raise
             if not self._delivers(result):
                 again = refused_for_now(result) or (passes(answer.status_code) and self.idempotent)
@@ -92,7 +92,7 @@ class Posting(Asking, Channel):
         return True
 
     def _said(self, result: HTTPResult) -> str:
-        """Return what an answer says, in one line without what is secret of ``auth``."""
+        """Return the text of an answer, in one line without the secrets of ``auth``."""
         data = result["data"]
         if isinstance(data, Mapping):
             data = ", ".join(str(data[one]) for one in ("code", "message", "error") if one in data)
@@ -100,14 +100,14 @@ class Posting(Asking, Channel):
 
 
 def _without(url: str, text: str) -> str:
-    """Take the path and the query of an address out of a text, whole and in parts."""
-    for address in (parsed(url), URL(url)):  # as it is sent, and as it is shown
+    """Remove the path and the query of an address from a text, whole and in parts."""
+    for address in (parsed(url), URL(url)):  # as sent, and as displayed
         for part in (address.raw_path_qs, address.path_qs, address.raw_path, address.path):
             if len(part) > 1:
                 text = text.replace(part, f"/{HIDDEN}")
         values = [pair.partition("=")[2] for pair in address.raw_query_string.split("&")]
         for part in (*address.raw_parts, *address.parts, *values, *address.query.values()):
-            if len(part) > 7:  # shorter ones are words, that stand in others as well
+            if len(part) > 7:  # shorter ones are words that occur elsewhere
                 text = text.replace(part, HIDDEN)
     return text
 
@@ -118,23 +118,23 @@ def check_secret_url(name: str, value: Any) -> str:
     except HTTPRequestError:
         pass
     raise HTTPRequestError(
-        f"{name} must be an address that begins with http:// or https:// and a host, and names no "
-        "user; what was given is not shown, as it may be a secret"
+        f"{name} must be an address that begins with http:// or https:// and a host, without a "
+        "user; the given value is not shown, as it may be a secret"
     )
 
 
 class Webhook(Posting):
     """Posts a message as JSON: ``{"key": …, "text": …, "subject": …, "data": …}``.
 
-    It is delivered when the answer has a status from 200 to 299. 408, 425, 429, a status from 500
-    and lost connections are tried again, four times in all. ``Idempotency-Key`` is sent with each
-    attempt.
+    It is delivered when the answer has a status from 200 to 299. 408, 425, 429, statuses from 500
+    and lost connections are retried, up to four attempts in all. ``Idempotency-Key`` is sent with
+    each attempt.
 
     Args:
-        url: Where to; no error, event or report shows more of it than its host.
+        url: The address; errors, events and reports show only its host.
         headers: Sent with each request.
         auth: Bearer, Basic, APIKey or ClientCredentials.
-        idempotent: See Posting; True by default.
+        idempotent: See Posting; by default, True.
 
     The other settings are those of HTTPNode and Node.
     """
@@ -144,10 +144,10 @@ class Webhook(Posting):
     def __init__(self, url: str | None = None, **settings: Unpack[ChannelSettings]) -> None:
         configure(self, {"url": url}, settings)
         if self.url is None:
-            raise TypeError(f"{type(self).__name__} needs the address that it posts to")
+            raise TypeError(f"{type(self).__name__} needs the address to post to")
 
     def body(self, message: Message, /) -> Any:
-        """Return what is posted, as JSON. It is for overriding."""
+        """Return the value to post as JSON. Override it to change the format."""
         return {
             "key": message.key,
             "text": message.text,
@@ -163,7 +163,7 @@ class Webhook(Posting):
 
 
 class ChatSettings(ChannelSettings, total=False):
-    """What a ChatWebhook takes beside its address."""
+    """The settings of a ChatWebhook, in addition to its address."""
 
     max_length: int
 
@@ -171,12 +171,12 @@ class ChatSettings(ChannelSettings, total=False):
 class ChatWebhook(Webhook):
     """Posts a message to a chat, over a webhook like Slack's: ``{"text": …}``, answered "ok".
 
-    ``&``, ``<`` and ``>`` are escaped, so that a text can call nobody (``<!channel>``) and hide no
-    link. One that is longer than ``max_length`` is cut.
+    ``&``, ``<`` and ``>`` are escaped, so that a text cannot notify people (``<!channel>``) or hide
+    a link. A text longer than ``max_length`` is cut.
 
     Args:
-        url: The webhook: whoever knows it can post there.
-        max_length: Characters, as they are sent; 4000 by default.
+        url: The webhook: anyone who knows it can post there.
+        max_length: Characters, as sent; by default, 4000.
 
     The other settings are those of Webhook.
     """
@@ -192,7 +192,7 @@ class ChatWebhook(Webhook):
     def body(self, message: Message, /) -> Any:
         text = message.plain.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
         short = shortened(text, self.max_length)
-        if short != text:  # where an entity was cut in two, what is left of it goes as well
+        if short != text:  # if an entity was cut in two, its rest goes, too
             short = re.sub("&[a-z]*…$", "…", short)
         return {"text": short}
 

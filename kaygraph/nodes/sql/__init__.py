@@ -1,1 +1,1 @@
-"""Nodes that read and write data bases."""
+"""Nodes that read and write databases."""

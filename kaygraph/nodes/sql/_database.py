@@ -1,4 +1,4 @@
-"""Which database a node works on, and what a connected one does."""
+"""The database of a node, and the interface of a connected one."""
 
 import asyncio
 import re
@@ -16,8 +16,8 @@ from ._statement import Bound, Statement
 from ._unreadable import Row, UnreadableRow
 from .errors import DatabaseError, DatabaseUnavailableError, StatementError
 
-# What came of a row: the rows that its statement gave back, None for one that gives none, or why it
-# alone was not written.
+# The result of a row: the rows that its statement returned, None if it returns none, or the error
+# why it was not written.
 Written = list[Row] | None | DatabaseError
 
 SCHEMES = ("sqlite", "postgresql", "postgres")
@@ -26,22 +26,22 @@ _FILE = re.compile(r"/(?:(?!%00)[^?#\0])+")
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Database:
-    """The database that a node works on, and how long it is waited for.
+    """The database that a node uses, and its time limits.
 
-    Its repr, and every error, leaves the password out.
+    Its repr, and every error, omits the password.
 
     Args:
         url: ``sqlite:///relative.db``, ``sqlite:////absolute.db``, or
             ``postgresql://user:password@host:port/name?setting=...`` as libpq takes it.
-        root: A folder that a SQLite file must lie in, symlinks followed. A relative path begins
+        root: A folder that must contain the SQLite file, symlinks resolved. A relative path starts
             there.
-        durable: A row in SQLite counts as written when it is on the disk (``synchronous=FULL``).
-            False: when the operating system has it, so that a loss of power may take the last rows.
-        pool_size: How many connections to PostgreSQL a node has at most in a run.
-        connect_timeout: Seconds that a try to connect to PostgreSQL may take, 2 or more, for each
+        durable: Whether a row in SQLite counts as written only when it is on the disk
+            (``synchronous=FULL``). If not, a loss of power may lose the last rows.
+        pool_size: The most connections to PostgreSQL of a node in a run.
+        connect_timeout: Seconds for one attempt to connect to PostgreSQL, 2 or more, for each
             address that the host has.
         lock_timeout: Seconds to wait for a lock that another transaction holds.
-        timeout: Seconds that a transaction may take, or a batch of rows may take to come; None for
+        timeout: Seconds for a transaction, or for the arrival of a batch of rows; None for
             no limit.
     """
 
@@ -55,33 +55,33 @@ class Database:
 
     def __post_init__(self) -> None:
         if not isinstance(self.url, str):
-            raise TypeError(f"the url of a Database is a string, got {type(self.url).__name__}")
+            raise TypeError(f"the url of a Database must be text, got {type(self.url).__name__}")
         scheme, colon, rest = self.url.partition("://")
         if not colon or scheme not in SCHEMES:
             known = (
                 f"got {scheme + colon!r}.{closest(scheme, SCHEMES)}" if colon else "got no '://'"
             )
             raise ValueError(
-                f"the url of a Database begins with 'sqlite:///' or 'postgresql://', {known}"
+                f"the url of a Database must begin with 'sqlite:///' or 'postgresql://', {known}"
             )
         if self.is_sqlite and (not _FILE.fullmatch(rest) or rest == "/:memory:"):
             raise ValueError(
-                "a SQLite url is the path of a file and no more, as in 'sqlite:///shop.db' or "
+                "a SQLite url must be only the path of a file, as in 'sqlite:///shop.db' or "
                 "'sqlite:////srv/shop.db'; a database in memory would be gone with its connection"
             )
         if not self.is_sqlite and without_password(self.url) is None:
             raise ValueError(
-                "a PostgreSQL url is 'postgresql://user:password@host:port/name'; write the "
+                "a PostgreSQL url is like 'postgresql://user:password@host:port/name'; write the "
                 "characters @ : / ? # in a user or a password as %40 %3A %2F %3F %23"
             )
         if self.root is not None and not isinstance(self.root, str | Path):
-            raise TypeError(f"root is the path of a folder, got {type(self.root).__name__}")
+            raise TypeError(f"root must be the path of a folder, got {type(self.root).__name__}")
         if not self.is_sqlite and self.root is not None:
-            raise ValueError("root= confines the file of a SQLite database; this one has none")
+            raise ValueError("root= confines the file of a SQLite database, and this is PostgreSQL")
         check_count("pool_size", self.pool_size)
         for name in ("connect_timeout", "lock_timeout"):
             if check_limit(name, getattr(self, name)) is None:
-                raise ValueError(f"{name} must be a number of seconds above 0, got None")
+                raise ValueError(f"{name} must be more than 0 seconds, got None")
         check_limit("timeout", self.timeout)
         check_flag("durable", self.durable)
 
@@ -91,7 +91,7 @@ class Database:
 
     @property
     def path(self) -> Path:
-        """Where the SQLite file lies, as it is written."""
+        """The path of the SQLite file, as given."""
         return Path(self.root or "", unquote(self.url.removeprefix("sqlite:///")))
 
     def __str__(self) -> str:
@@ -102,7 +102,7 @@ class Database:
 
 
 def check_database(name: str, value: Any) -> Database:
-    """Return the Database that a setting names: one, or a url."""
+    """Return the Database of a setting: one, or a url."""
     if isinstance(value, Database):
         return value
     if isinstance(value, str):
@@ -114,9 +114,9 @@ def check_database(name: str, value: Any) -> Database:
 
 
 class Part(Protocol):
-    """A part of a transaction that is not the node's own.
+    """A part of a transaction that is added to the node's own.
 
-    Both take the driver's connection and what came of the node's part: one for each row, or one for
+    Both take the driver's connection and the results of the node's part: one per row, or one for
     all statements.
     """
 
@@ -136,8 +136,8 @@ class Together(Part, Protocol):
 class Connected(Protocol):
     """A database as a node's ``lifespan`` opens it for a run.
 
-    A transaction that is cancelled, or has had its time, is rolled back before that is heard,
-    unless it was committed already.
+    A cancelled or timed-out transaction is rolled back before the error is raised,
+    unless it was already committed.
     """
 
     def batches(
@@ -154,39 +154,39 @@ class Connected(Protocol):
         """Run all in one transaction; return the last one's rows, or how many rows were changed.
 
         Args:
-            together: What else is done in the transaction, at its end.
+            together: What else to do in the transaction, at its end.
         """
 
     async def write(
         self, statement: Statement, rows: Sequence[Any], together: Together | None = None
     ) -> Sequence[Written]:
-        """Run a statement once per row, all in one transaction, and return what came of each.
+        """Run a statement once per row, all in one transaction, and return the result of each.
 
         Args:
-            rows: What the statement is bound to, or items that it takes as they are.
-            together: What else is done in the transaction, at its end.
+            rows: The parameters of the statement, or items that it accepts unchanged.
+            together: What else to do in the transaction, at its end.
 
         Raises:
             DatabaseUnavailableError: No row is written, unless it was lost while it committed.
-            Exception: No row is written, and one of them may be to blame.
+            Exception: No row is written, and one of them may be the reason.
         """
 
     async def has_part(self, part: Part) -> bool:
-        """Do a part in a transaction of its own and return whether it has told True.
+        """Do a part in its own transaction and return whether it returned True.
 
         Returns:
-            False too where the database refuses it.
+            Also False if the database refuses it.
 
         Raises:
-            DatabaseUnavailableError: It cannot be told.
+            DatabaseUnavailableError: The answer is unknown.
         """
 
 
 @asynccontextmanager
 async def in_time(database: Database) -> AsyncIterator[None]:
-    """Cancel what is done within when the database's ``timeout`` is over.
+    """Cancel the block when the database's ``timeout`` is over.
 
-    A driver may overhear a cancellation, as ``asyncio.wait_for`` does on Python 3.11; it is raised
+    A driver may swallow a cancellation, as ``asyncio.wait_for`` does on Python 3.11; it is raised
     at the end then.
     """
     task = asyncio.current_task()
@@ -210,8 +210,8 @@ def column_names(names: Sequence[str]) -> Sequence[str]:
     for name in names:
         if names.count(name) > 1:
             raise StatementError(
-                f"the result has two columns {name!r}, and a row is a mapping of its columns: "
-                f"call one of them something else, as in SELECT ... AS other_{name}"
+                f"the result has two columns {name!r}, but a row is a mapping of its columns: "
+                f"rename one of them, as in SELECT ... AS other_{name}"
             )
     return names
 

@@ -1,8 +1,8 @@
 """Group commit: rows that wait at the same moment are written in one transaction.
 
-A commit that is safe waits for the disk, some milliseconds whatever its size. So a writer that
-commits each row by itself writes some hundred rows a second, and one that commits those together
-which have come meanwhile writes some ten thousand, and none is acknowledged before it is safe.
+A durable commit waits for the disk, some milliseconds whatever its size. So a writer that commits
+each row by itself writes some hundred rows a second; one that commits all that have gathered
+meanwhile writes some ten thousand, and none is acknowledged before it is durable.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ MOST = 1000  # rows in one transaction
 
 
 class GroupCommit:
-    """Writes rows in groups, one group after another, in the order in which they came.
+    """Writes rows in groups, one group after another, in the order of their arrival.
 
     Args:
         commit: Writes rows in one transaction, see Connected.write.
@@ -38,7 +38,7 @@ class GroupCommit:
 
     @asynccontextmanager
     async def working(self) -> AsyncIterator["GroupCommit"]:
-        """Write what comes, until this is left; what is in work then is rolled back."""
+        """Write what arrives until the block is left, which rolls back what is in progress."""
         task = asyncio.get_running_loop().create_task(self._work())
         try:
             yield self
@@ -46,10 +46,10 @@ class GroupCommit:
             await stop([task])
 
     async def write(self, rows: Sequence[Any]) -> Sequence[Result]:
-        """Return what came of each of some rows, which are written in one group.
+        """Return the results of some rows, which are written in one group.
 
-        Cancelled while they wait, they are not written. Cancelled later, they are written or not:
-        the group that they are in goes on.
+        Cancelled while they wait, they are not written. Cancelled later, they may be written:
+        their group continues.
         """
         done: asyncio.Future[Sequence[Result]] = asyncio.get_running_loop().create_future()
         self._waiting.append((rows, done))
@@ -70,7 +70,7 @@ class GroupCommit:
                     done.set_result(theirs)
 
     def _next_group(self) -> Iterator[tuple[Sequence[Any], asyncio.Future[Sequence[Result]]]]:
-        """Yield those that were not cancelled; one alone may have more rows than a group takes."""
+        """Yield those that were not cancelled; one alone may exceed the size of a group."""
         room = MOST
         while self._waiting and (room == MOST or room >= len(self._waiting[0][0])):
             rows, done = self._waiting.popleft()
@@ -84,16 +84,16 @@ class GroupCommit:
         except Exception as error:
             if len(rows) == 1 or isinstance(error, DatabaseUnavailableError | JournalError):
                 return [error] * len(rows)
-            # Refused as a whole, by a check at the commit, say, or by what turns a value into one
-            # of the database: the row that is to blame is found by halves, and the others written.
+            # Refused as a whole, for example by a check at the commit, or by the conversion of a
+            # value: bisection finds the bad row, and the others are written.
             half = len(rows) // 2
             return [*await self._written(rows[:half]), *await self._written(rows[half:])]
 
 
 def given_back(result: Result) -> list[Row] | None:
-    """Return what a statement gave back for a row, or raise why that was not written."""
+    """Return what a statement returned for a row, or raise why it was not written."""
     if not isinstance(result, Exception):
         return result
-    if isinstance(result, DatabaseError):  # one of its own for each row: notes are added to it
+    if isinstance(result, DatabaseError):  # a separate one for each row: notes are added to it
         raise type(result)(*result.args) from result.__cause__
     raise result

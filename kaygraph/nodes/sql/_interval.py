@@ -1,8 +1,8 @@
-"""Intervals of PostgreSQL, which psycopg's own loaders take for others in two cases.
+"""Intervals of PostgreSQL, of which psycopg's own loaders misread some in two cases.
 
-That of ``psycopg[binary]`` overflows: 10,000,000 years come out as -644,967,296 days. And both go
-by the IntervalStyle that they were told last, which behind a pooler may be that of another
-connection to the server: a day, ``P1D``, comes out as a minute. So each transaction sets the style,
+That of ``psycopg[binary]`` overflows: 10,000,000 years become -644,967,296 days. And both use
+the IntervalStyle that was last reported, which behind a pooler may be that of another
+connection to the server: a day, ``P1D``, becomes a minute. So each transaction sets the style,
 and this loader reads no other.
 """
 
@@ -21,11 +21,11 @@ _FORM = re.compile(
 
 
 def read(text: bytes) -> timedelta:
-    """Return the interval that a text in the style ``postgres`` is, a month taken for 30 days.
+    """Return the interval of a text in the style ``postgres``, with months of 30 days.
 
     Raises:
         ValueError: It is in another style.
-        OverflowError: It is of more days than Python counts.
+        OverflowError: It has more days than Python supports.
     """
     found = _FORM.fullmatch(text)
     if found is None or not text:

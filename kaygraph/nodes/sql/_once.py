@@ -1,4 +1,4 @@
-"""What a node writes once where its run is recorded in the same database; see ``journal.once``."""
+"""What a node writes once if its run is recorded in the same database; see ``journal.once``."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -30,7 +30,7 @@ class Commits:
         self.database, self._statement = database, statement
 
     def recorded(self, once: "Once", row: Bound) -> Recorded:
-        """Return a row as it is written where the run is recorded in this database."""
+        """Return the row to write if the run is recorded in this database."""
         return Recorded(row, once, once.write([self._statement.text, row]))
 
     async def __call__(self, rows: Sequence[Any]) -> Sequence[Written]:
@@ -38,7 +38,7 @@ class Commits:
         if type(rows[0]) is not Recorded:
             return await self.database.write(self._statement, rows)
         once = rows[0].once
-        with _told(once):
+        with _failing_the_run(once):
             await once.settle(self.database)
             known = [one.write.known for one in rows]
             new = [one for one, entry in zip(rows, known, strict=True) if entry is None]
@@ -73,7 +73,7 @@ async def executed(
 ) -> list[Row] | int:
     """Run statements in one transaction, recorded; see ``Connected.execute``."""
     write = once.write([[statement.text, bound] for statement, bound in statements])
-    with _told(once):
+    with _failing_the_run(once):
         await once.settle(database)
         if write.known is not None:
             return once.result(write.known)  # type: ignore[no-any-return]
@@ -88,7 +88,7 @@ async def executed(
 
 
 def once_of(node: Any) -> "Once | None":
-    """Return what may record rows of a node together with them: if its run has a journal."""
+    """Return the recorder of rows together with a node's own, if its run has a journal."""
     frame = FRAME.get(None)
     if frame is None or frame.run.journal is None:
         return None
@@ -97,8 +97,8 @@ def once_of(node: Any) -> "Once | None":
 
 
 @contextmanager
-def _told(once: "Once") -> Iterator[None]:
-    """End the run where the journal fails."""
+def _failing_the_run(once: "Once") -> Iterator[None]:
+    """End the run if the journal fails."""
     try:
         yield
     except JournalError as error:

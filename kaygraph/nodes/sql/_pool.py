@@ -1,8 +1,8 @@
-"""Connections to PostgreSQL, opened as they are needed and used again.
+"""Connections to PostgreSQL, opened when needed and reused.
 
-At the other end may be the server, or a pooler such as PgBouncer, where each transaction may come
-to another connection to the server. So nothing is relied on for longer than a transaction, and a
-transaction says all of its settings itself.
+The other end may be the server, or a pooler such as PgBouncer, where each transaction may use
+another connection to the server. So nothing is assumed for longer than a transaction, and each
+transaction sets all of its settings itself.
 """
 
 import asyncio
@@ -19,26 +19,26 @@ from ._unreadable import Row
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
-PREPARED = "_pg3_"  # what psycopg's names of prepared statements begin with
-PREPARED_AFTER = 5  # executions of a statement, as psycopg has it by default
+PREPARED = "_pg3_"  # the prefix of psycopg's names of prepared statements
+PREPARED_AFTER = 5  # executions of a statement: psycopg's default
 
 
 class Pool:
-    """The connections of a node in a run: as many as work at once, ``pool_size`` at most."""
+    """The connections of a node in a run: as many as are in use at once, ``pool_size`` at most."""
 
     def __init__(self, database: Database) -> None:
         self._psycopg = extra("psycopg", "postgres")
         self._database = database
         self._free = asyncio.Semaphore(database.pool_size)
-        self._idle: list[AsyncConnection[Row]] = []  # the last is the one that was used last
-        self._prepares = True  # where it is the server itself
+        self._idle: list[AsyncConnection[Row]] = []  # the most recently used one is last
+        self._prepares = True  # only with the server itself
 
     @asynccontextmanager
     async def connection(self, begin: str) -> AsyncIterator["AsyncConnection[Row]"]:
         """A connection on which ``begin`` was executed.
 
-        One that is left in the middle of a transaction is closed, which ends that on the server
-        without a word from there.
+        If it is left inside a transaction, it is closed, which ends the transaction on the server
+        without an answer from there.
         """
         idle = self._psycopg.pq.TransactionStatus.IDLE
         async with self._free:
@@ -75,9 +75,9 @@ class Pool:
                     raise
                 if used_before:
                     # It had ended meanwhile, and nothing was begun. The others have been idle for
-                    # longer: that they are alive is not worth a wait for each of them.
+                    # longer: waiting for each of them is not worth it.
                     await self.close()
-                    again = 2  # a pooler's own connection may have ended as well
+                    again = 2  # a pooler's own connection may have ended, too
                 if not again:
                     raise
                 again -= 1
@@ -101,21 +101,21 @@ class Pool:
 
 
 async def _is_direct(connection: "AsyncConnection[Row]") -> bool:
-    """Whether the server itself is at the other end: what serves the connection is the process that
-    was named when it was opened.
+    """Whether the other end is the server itself: the process serving the connection is the one
+    reported when it was opened.
 
-    A pooler names one of its own, by which it knows what a request to cancel is meant for.
+    A pooler reports one of its own, which identifies the target of a cancel request.
     """
     cursor = await connection.execute("SELECT pg_backend_pid() AS pid", prepare=False)
     return await cursor.fetchone() == {"pid": connection.info.backend_pid}
 
 
 def _names_are_unique(connection: Any) -> bool:
-    """Number the prepared statements of a connection from a number that no other begins at, so that
-    none is taken for another where a pooler is not recognised.
+    """Number the prepared statements of a connection from a number that no other one starts at, so
+    that they are not confused behind an unrecognised pooler.
 
-    psycopg numbers those of each connection from 0, in an attribute that is its own: where that is
-    not there any more, nothing is prepared.
+    psycopg numbers those of each connection from 0, in a private attribute: if that no longer
+    exists, nothing is prepared.
     """
     names: Any = getattr(connection, "_prepared", None)
     if not hasattr(names, "_prepared_idx"):
@@ -125,5 +125,5 @@ def _names_are_unique(connection: Any) -> bool:
 
 
 def whole(value: float) -> int:
-    """Return a limit as PostgreSQL takes it: a whole number, where 0 would be no limit."""
+    """Return a limit for PostgreSQL: a whole number, where 0 would be no limit."""
     return round(min(max(value, 1), 2**31 - 1))

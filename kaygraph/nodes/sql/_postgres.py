@@ -1,4 +1,4 @@
-"""PostgreSQL: each transaction on one of a pool of connections, whatever pooler is in between."""
+"""PostgreSQL: each transaction on a pooled connection, whatever pooler is in between."""
 
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# By the class of the SQLSTATE, or the whole of it; see the appendix "Error Codes" of PostgreSQL.
+# By the class of the SQLSTATE, or all of it; see the appendix "Error Codes" of PostgreSQL.
 _KINDS = {
     "08": DatabaseUnavailableError,  # connection
     "22": RowRefusedError,  # data
@@ -44,8 +44,8 @@ _KINDS = {
     "P0001": RowRefusedError,  # RAISE, in a trigger
 }
 
-# What psycopg warns of is raised here as an error; it reaches those who set up logging,
-# and is not printed for those who did not.
+# psycopg's warnings are raised here as errors; they reach those who set up logging,
+# and are not printed for others.
 logging.getLogger("psycopg").addHandler(logging.NullHandler())
 
 CURSOR = "DECLARE kaygraph NO SCROLL CURSOR FOR "
@@ -54,7 +54,7 @@ NO_BLOCKS = "transaction blocks not allowed"  # PgBouncer, with pool_mode = stat
 
 
 class _ForgottenError(DatabaseUnavailableError):
-    """A statement that was prepared is not there."""
+    """A prepared statement is missing."""
 
 
 class Postgres:
@@ -65,21 +65,21 @@ class Postgres:
         self._psycopg = extra("psycopg", "postgres")
         options = _told_in_url(self._psycopg, database).get("options") or ""
         settings = {"IntervalStyle": STYLE}
-        if "lock_timeout" not in options:  # what the url says stands above
+        if "lock_timeout" not in options:  # settings in the url take precedence
             settings["lock_timeout"] = str(whole(database.lock_timeout * 1000))
         local = [f"SET LOCAL {name} = '{value}'" for name, value in settings.items()]
         self._begin = "; ".join(["BEGIN READ ONLY" if reads else "BEGIN", *local])
         calls = [f"set_config('{name}', '{value}', true)" for name, value in settings.items()]
         self._set = f"SELECT {', '.join(calls)}"  # the same without a BEGIN
         self._pool = Pool(database)
-        self._silent: set[str] = set()  # statements that give nothing back
+        self._silent: set[str] = set()  # statements that return nothing
         self._in_blocks = True  # transactions, from a BEGIN to a COMMIT
 
     @classmethod
     @asynccontextmanager
     async def opened(cls, database: Database, reads: bool) -> AsyncIterator["Postgres"]:
-        """Open nothing yet: it connects when the first connection is needed, so that a server which
-        is not there yet is the business of ``retry=``."""
+        """Open nothing yet: it connects when the first connection is needed, so that ``retry=``
+        handles a server that is not up yet."""
         server = cls(database, reads)
         try:
             yield server
@@ -89,7 +89,7 @@ class Postgres:
     async def batches(
         self, statement: Statement, bound: Bound, batch: int
     ) -> AsyncGenerator[Sequence[Row | UnreadableRow], None]:
-        with self._told():
+        with self._own_errors():
             async with AsyncExitStack() as held:
                 async with in_time(self._database):
                     connection = await self._begun(held)
@@ -130,8 +130,8 @@ class Postgres:
             return False
 
     async def _known_to_server(self, transaction: Callable[[], Awaitable[T]]) -> T:
-        """Do it again where nothing was done, because what was prepared is not there: behind a
-        pooler that passes for the server, or after a function that forgets all that is prepared."""
+        """Repeat it if nothing was done because a prepared statement is missing: behind an
+        unrecognised pooler, or after a function that drops all prepared statements."""
         try:
             return await transaction()
         except _ForgottenError:
@@ -159,7 +159,7 @@ class Postgres:
     async def _write(
         self, statement: Statement, rows: Sequence[Any], together: Together | None
     ) -> Sequence[Written]:
-        """All at once, in a few round trips; one by one when a row of them is refused."""
+        """All at once, in a few round trips; one by one if one of them is refused."""
         if len(rows) == 1:
             return [await self._alone(statement, rows[0], together)]
         if statement.takes_as_they_are(rows):
@@ -168,7 +168,7 @@ class Postgres:
             except DatabaseUnavailableError:
                 raise
             except DatabaseError:
-                pass  # some may be written all the same
+                pass  # some may be written nevertheless
         return await self._write_each(statement, rows, together)
 
     async def _write_all(
@@ -176,7 +176,7 @@ class Postgres:
     ) -> Sequence[Written]:
         async with self._transaction() as connection:
             cursor = connection.cursor()
-            # Where nothing comes back, the driver keeps no result for each row.
+            # If nothing is returned, the driver keeps no result for each row.
             returning = statement.text not in self._silent or not self._in_blocks
             await cursor.executemany(statement.text, rows, returning=returning)
             results: list[Written] = [None] * len(rows)
@@ -205,7 +205,7 @@ class Postgres:
         async with self._transaction() as connection:
             for row in rows:
                 try:
-                    with self._told():
+                    with self._own_errors():
                         bound = statement.bound(row)
                         async with connection.transaction():  # a savepoint
                             cursor = await self._run(connection, statement, bound)
@@ -222,7 +222,7 @@ class Postgres:
     async def _alone(
         self, statement: Statement, row: Any, together: Together | None
     ) -> list[Row] | None:
-        """Write a row in a transaction of its own."""
+        """Write a row in its own transaction."""
         bound = statement.bound(row)
         async with self._transaction() as connection:
             returned = await self._returned(await self._run(connection, statement, bound))
@@ -237,7 +237,7 @@ class Postgres:
         bound: Bound,
         before: str = "",
     ) -> "AsyncCursor[Row]":
-        prepare = False if before else None  # where the driver thinks that it is worth it
+        prepare = False if before else None  # if the driver considers it worthwhile
         try:
             return await connection.execute(before + statement.text, bound, prepare=prepare)
         except (self._psycopg.Error, UnicodeEncodeError) as error:
@@ -255,9 +255,9 @@ class Postgres:
 
     @asynccontextmanager
     async def _transaction(self) -> AsyncIterator["AsyncConnection[Row]"]:
-        """Commit what is done within; undo it where an error is raised there."""
+        """Commit the block; undo it if an error is raised in it."""
         async with in_time(self._database):
-            with self._told():
+            with self._own_errors():
                 async with AsyncExitStack() as held:
                     connection = await self._begun(held)
                     if connection is None:
@@ -267,13 +267,13 @@ class Postgres:
                     try:
                         yield connection
                     except BaseException:
-                        with suppress(self._psycopg.Error):  # it is broken, and closed soon
+                        with suppress(self._psycopg.Error):  # it is broken, and about to be closed
                             await connection.execute("ROLLBACK", prepare=False)
                         raise
                     await connection.execute("COMMIT", prepare=False)
 
     async def _begun(self, held: AsyncExitStack) -> "AsyncConnection[Row] | None":
-        """Return a connection with a transaction that has begun, or None where none can be."""
+        """Return a connection with a transaction that has begun, or None if that is impossible."""
         if self._in_blocks:
             try:
                 return await held.enter_async_context(self._pool.connection(self._begin))
@@ -285,7 +285,7 @@ class Postgres:
 
     @asynccontextmanager
     async def _pipelined(self) -> AsyncIterator["AsyncConnection[Row]"]:
-        """A transaction without a BEGIN: all that is sent before the end of a pipeline is one."""
+        """A transaction without a BEGIN: everything sent before the end of a pipeline is one."""
         async with self._pool.connection(PROBE) as connection, connection.pipeline():
             try:
                 await connection.execute(self._set, prepare=False)
@@ -303,7 +303,7 @@ class Postgres:
     async def _returned(
         self, cursor: "AsyncCursor[Row]", max_rows: int | None = None
     ) -> list[Row] | None:
-        """Return the rows that a statement gave, or None for one that gives none."""
+        """Return the rows of a statement, or None if it returns none."""
         if cursor.connection.pgconn.pipeline_status:
             await _arrived(cursor)
         if cursor.description is None:
@@ -318,7 +318,7 @@ class Postgres:
         return rows
 
     async def _rows(self, cursor: "AsyncCursor[Row]") -> Sequence[Row | UnreadableRow]:
-        """Return the rows of a result that has arrived, which are converted all at once; where that
+        """Return the rows of a received result, converted all at once; if that
         fails, value by value."""
         column_names([column.name for column in cursor.description or ()])
         try:
@@ -330,13 +330,13 @@ class Postgres:
     def _no_blocks(self) -> DatabaseError:
         return DatabaseError(
             f"{self._database}: the pooler allows no transaction (pool_mode = statement), which "
-            "rows are read in: ask for a pool with pool_mode = transaction or session, connect to "
+            "reading rows needs: set pool_mode = transaction or session, connect to "
             "the server itself, or read up to max_rows rows with SQLExecute"
         )
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
-        """Raise what the driver raises as an error of ours."""
+    def _own_errors(self) -> Iterator[None]:
+        """Raise the driver's errors as ours."""
         try:
             yield
         except self._psycopg.Error as error:
@@ -346,7 +346,7 @@ class Postgres:
 
 
 def _told_in_url(psycopg: Any, database: Database) -> dict[str, Any]:
-    """Return what libpq reads in the url.
+    """Return the settings that libpq reads in the url.
 
     Raises:
         ValueError: It cannot read it.
@@ -354,10 +354,10 @@ def _told_in_url(psycopg: Any, database: Database) -> dict[str, Any]:
     try:
         return psycopg.conninfo.conninfo_to_dict(database.url)  # type: ignore[no-any-return]
     except psycopg.Error:
-        pass  # what it says quotes the url, and may quote a password
+        pass  # its message quotes the url, and may quote a password
     raise ValueError(
-        f"libpq cannot read the url of {database}: does a % in it stand for itself (write %25), or "
-        "is there a setting that it does not know?"
+        f"libpq cannot read the url of {database}: write a literal % as %25, and check the names "
+        "of its settings"
     )
 
 
@@ -369,19 +369,19 @@ def _kind(psycopg: Any, error: Any) -> type[DatabaseError]:
         return _KINDS.get(state) or _KINDS.get(state[:2], DatabaseError)
     if isinstance(error, psycopg.OperationalError):
         return DatabaseUnavailableError
-    # It comes from the driver itself: it cannot say a value in PostgreSQL's terms.
+    # from the driver itself: the value has no form in PostgreSQL
     return RowRefusedError
 
 
 def _primary(error: Any) -> str:
-    """Return the message without its details, which may hold what is in the row."""
-    said = str(error.diag.message_primary or error).strip()
-    if "unsupported startup parameter" in said:
-        said += (
-            ". A pooler takes no settings when a connection is made: leave options= out of the "
-            "url, and PGOPTIONS out of the environment"
+    """Return the message without its details, which may contain values of the row."""
+    text = str(error.diag.message_primary or error).strip()
+    if "unsupported startup parameter" in text:
+        text += (
+            ". The pooler takes no settings on connecting: remove options= from the "
+            "url, and PGOPTIONS from the environment"
         )
-    return said
+    return text
 
 
 async def _arrived(cursor: "AsyncCursor[Row]") -> None:

@@ -1,8 +1,8 @@
-"""Which PRAGMAs of SQLite only ask: the others are not for a connection that reads."""
+"""Which PRAGMAs of SQLite only read: the others are refused on a reading connection."""
 
 import sqlite3
 
-# A PRAGMA that is given a value changes something, but for these; of the others, these do.
+# A PRAGMA with a value changes something, except these; without a value, only these do.
 ASKS = frozenset(
     [
         "foreign_key_check",
@@ -21,7 +21,7 @@ CHANGES = frozenset(("incremental_vacuum", "optimize", "wal_checkpoint"))
 
 
 def only_asks(action: int, name: str | None, value: str | None, *_: object) -> int:
-    """Let a statement be, unless it is a PRAGMA that changes something."""
+    """Allow a statement, unless it is a PRAGMA that changes something."""
     if action != sqlite3.SQLITE_PRAGMA or name is None:
         return sqlite3.SQLITE_OK
     changes = name.lower() in CHANGES if value is None else name.lower() not in ASKS

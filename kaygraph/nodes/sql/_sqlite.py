@@ -1,4 +1,4 @@
-"""SQLite: one connection in a thread of its own, where every job is a whole transaction."""
+"""SQLite: one connection in its own thread, where every job is a whole transaction."""
 
 import asyncio
 import sqlite3
@@ -27,9 +27,9 @@ from .errors import (
 
 T = TypeVar("T")
 
-PAUSE_S = 0.01  # between two tries to get a lock
-UNDECODABLE = object()  # in place of a text
-STEPS = 10_000  # of SQLite's machine, between two looks at whether anybody waits for the job
+PAUSE_S = 0.01  # between two attempts to get a lock
+UNDECODABLE = object()  # takes the place of a text
+STEPS = 10_000  # of SQLite's machine, between two checks whether the job is still wanted
 
 _KINDS = {
     sqlite3.SQLITE_AUTH: StatementError,
@@ -50,19 +50,19 @@ class _RefusedError(Exception):
     """The rows cannot be written all at once."""
 
 
-# What a driver raises of a row.
+# The driver's errors about a row.
 _UNDONE = (sqlite3.Error, OverflowError, UnicodeEncodeError, RowRefusedError)
 
 
 class _GivenUpError(Exception):
-    """Nobody waits for this job any more."""
+    """The caller has given up on this job."""
 
 
 class SQLite:
     """A SQLite file as a node's ``lifespan`` opens it; see Connected.
 
-    A connection that writes makes the file where there is none, and turns on WAL, so that readers
-    and the writer do not wait for each other, and foreign keys. One that reads cannot write.
+    A writing connection creates a missing file, and turns on foreign keys and WAL, so that readers
+    and the writer do not wait for each other. A reading one cannot write.
     """
 
     def __init__(self, database: Database, reads: bool) -> None:
@@ -71,7 +71,7 @@ class SQLite:
         self._job: threading.Event | None = None
         self._connection: sqlite3.Connection | None = None
         self._log: WriteAheadLog | None = None
-        self._undecodable = False  # whether there was any
+        self._undecodable = False  # whether there was one
 
     @classmethod
     @asynccontextmanager
@@ -103,7 +103,7 @@ class SQLite:
             while rows:
                 yield rows
                 rows = await self._do(more)
-        finally:  # it ends the reader's transaction, so that the WAL can be taken over
+        finally:  # ends the reader's transaction, so that the WAL can be checkpointed
             await self._closed(cursor.close)
 
     async def execute(
@@ -152,9 +152,9 @@ class SQLite:
     def _write_all(
         self, statement: Statement, rows: Sequence[Any], together: Together | None
     ) -> bool:
-        """Write all rows at once; where that cannot be, write none and return False.
+        """Write all rows at once; if that is impossible, write none and return False.
 
-        That is so when one of them is refused, and when the statement gives something back.
+        That is the case if one of them is refused, or if the statement returns something.
         """
         try:
             with self._transaction():
@@ -163,7 +163,7 @@ class SQLite:
                     if first.description is not None:
                         raise _RefusedError
                     self._open().executemany(statement.text, islice(rows, 1, None))
-                except _UNDONE as error:  # but not of the commit: that may have been done
+                except _UNDONE as error:  # but not the commit's: it may have been done
                     raise _RefusedError from error
                 if together is not None:
                     together.in_sqlite(self._open(), [None] * len(rows))
@@ -174,17 +174,17 @@ class SQLite:
     def _write_each(
         self, statement: Statement, rows: Sequence[Any], together: Together | None
     ) -> list[Written]:
-        """Write one row after another, and return what came of each."""
+        """Write one row after another, and return the results."""
         written: list[Written] = []
         with self._transaction():
             for row in rows:
                 try:
-                    with self._told():
+                    with self._own_errors():
                         cursor = self._run(statement, statement.bound(row))
                 except DatabaseUnavailableError:
                     raise
                 except DatabaseError as error:
-                    # The statement alone was undone, unless it asks for more (a trigger that
+                    # Only the statement was undone, unless it asks for more (a trigger that
                     # raises ROLLBACK).
                     if not self._open().in_transaction:
                         raise
@@ -196,11 +196,11 @@ class SQLite:
         return written
 
     def _fetched(self, cursor: sqlite3.Cursor, batch: int) -> list[tuple[object, ...]]:
-        """Fetch rows. A text that is not UTF-8 ends that; then it goes on from the same row."""
+        """Fetch rows. A text that is not UTF-8 ends that; then it continues with the same row."""
         found: list[tuple[object, ...]] = []
         connection = self._open()
         try:
-            found.extend(islice(cursor, batch))  # what was fetched before an error stays
+            found.extend(islice(cursor, batch))  # what was fetched before an error is kept
         except sqlite3.OperationalError as error:
             is_drivers = getattr(error, "sqlite_errorcode", None) is None
             if not is_drivers or connection.text_factory is not str:
@@ -210,7 +210,7 @@ class SQLite:
         return found
 
     def _returned(self, cursor: sqlite3.Cursor, max_rows: int | None = None) -> list[Row] | None:
-        """Return the rows of a statement that gives any, and None for one that gives none."""
+        """Return the rows of a statement, or None if it returns none."""
         if cursor.description is None:
             return None
         names = _columns(cursor)
@@ -227,7 +227,7 @@ class SQLite:
     def _rows(
         self, names: Sequence[str], found: list[tuple[object, ...]]
     ) -> list[Row | UnreadableRow]:
-        if not self._undecodable:  # each has as many values as there are names; to ask costs half
+        if not self._undecodable:  # each has as many values as there are names; checking costs half
             return [dict(zip(names, values)) for values in found]  # noqa: B905
         rows: list[Row | UnreadableRow] = []
         for values in found:
@@ -239,7 +239,7 @@ class SQLite:
         return rows
 
     def _text(self, data: bytes) -> object:
-        """Decode a text. An error here would end the query, and not the row alone."""
+        """Decode a text. An error here would end the query, not just the row."""
         try:
             return data.decode()
         except UnicodeDecodeError:
@@ -290,7 +290,7 @@ class SQLite:
     async def _do(self, job: Callable[[], T]) -> T:
         """Do a job in the thread, within the database's ``timeout``.
 
-        Cancelled, it is interrupted and has come to its end, a rollback, before that is heard.
+        When cancelled, the job is interrupted and rolled back before the cancellation is raised.
         """
         given_up = threading.Event()
         async with in_time(self._database):
@@ -301,7 +301,7 @@ class SQLite:
                 await self._thread.take_back(call, given_up.set)
                 if not call.ended or call.error is not None:
                     raise
-            # What was committed in the last moment is told so, unless it was a cancellation.
+            # A commit at the last moment is reported, unless it was a cancellation.
             done: T = call.result()
             return done
 
@@ -315,7 +315,7 @@ class SQLite:
         return self._job is not None and self._job.is_set()
 
     def _patiently(self, job: Callable[[], T], given_up: threading.Event) -> T:
-        """Do a job, again and again while the file is locked by others."""
+        """Do a job, repeatedly while others have the file locked."""
         self._job = given_up
         until = time.monotonic() + self._database.lock_timeout
         try:
@@ -323,7 +323,7 @@ class SQLite:
                 if given_up.is_set():
                     raise _GivenUpError
                 try:
-                    with self._told():
+                    with self._own_errors():
                         return job()
                 except DatabaseLockedError:
                     if time.monotonic() >= until:
@@ -333,14 +333,14 @@ class SQLite:
             self._job = None
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
-        """Raise what the driver raises as an error of ours."""
+    def _own_errors(self) -> Iterator[None]:
+        """Raise the driver's errors as ours."""
         try:
             yield
         except sqlite3.Error as error:
             code = getattr(
                 error, "sqlite_errorcode", sqlite3.SQLITE_OK
-            )  # the driver's own has none
+            )  # the driver's own errors have none
             kind = _KINDS.get(code & 0xFF, DatabaseError)
             what = str(error)
             if code == sqlite3.SQLITE_AUTH:
@@ -355,7 +355,7 @@ class SQLite:
             path = self._database.path.resolve()
             root = self._database.root
             if root is not None and not path.is_relative_to(Path(root).resolve()):
-                raise DatabaseError(f"{self._database} lies outside of root={str(root)!r}")
+                raise DatabaseError(f"{self._database} is outside of root={str(root)!r}")
             mode = "rw" if self._reads else "rwc"
             connection = self._connection = sqlite3.connect(
                 f"{path.as_uri()}?mode={mode}",
@@ -364,18 +364,18 @@ class SQLite:
                 check_same_thread=False,
                 uri=True,
             )
-        if not self._reads:  # where rows come in batches, see _fetched: this takes half their time
+        if not self._reads:  # for batches, see _fetched: this takes half their time
             connection.text_factory = self._text
         connection.set_progress_handler(self._given_up, STEPS)
-        # Another file, named in data perhaps, is no part of this database.
+        # Another file, perhaps named in data, is not part of this database.
         connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
         connection.execute("PRAGMA foreign_keys = ON")
         if self._reads:
             connection.execute("PRAGMA query_only = ON")
-            connection.set_authorizer(only_asks)  # which that does not keep some PRAGMAs to
+            connection.set_authorizer(only_asks)  # which query_only does not stop from some PRAGMAs
             return
         (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
-        if mode == "wal":  # which not every file system allows
+        if mode == "wal":  # not every file system allows it
             self._log = WriteAheadLog(self._database)
         synchronous = "FULL" if self._database.durable else "NORMAL"
         connection.execute(f"PRAGMA synchronous = {synchronous}")

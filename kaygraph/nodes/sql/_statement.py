@@ -1,4 +1,4 @@
-"""One constant SQL statement: its placeholders, and what is bound to them."""
+"""One constant SQL statement: its placeholders and their values."""
 
 import re
 import sqlite3
@@ -12,8 +12,8 @@ from .errors import StatementError
 
 Bound = dict[str, Any] | tuple[Any, ...] | None
 
-# What a placeholder or a semicolon does not count in. Names in brackets are SQLite's alone: in
-# PostgreSQL these are the elements of an array; texts between dollars are PostgreSQL's.
+# Where placeholders and semicolons do not count. Names in brackets exist only in SQLite: in
+# PostgreSQL brackets contain array elements; texts between dollars exist only in PostgreSQL.
 _QUOTED = r"""'(?:[^']|'')*' | "(?:[^"]|"")*" | --[^\n]* | /\*.*?(?:\*/|\Z)"""
 _SQLITE = re.compile(
     rf"{_QUOTED} | `[^`]*` | \[[^\]]*\] | (?P<end>;) | (?<!:):(?P<name>\w+) "
@@ -24,7 +24,7 @@ _POSTGRES = re.compile(
     rf"\b[eE]'(?:[^'\\]|\\.|'')*' | {_QUOTED} | \$(\w*)\$.*?\$\1\$ | (?P<end>;)",
     re.DOTALL | re.VERBOSE,
 )
-# psycopg looks for its placeholders everywhere, in quotes too.
+# psycopg finds its placeholders everywhere, even in quotes.
 _PERCENT = re.compile(
     r"%% | %\((?P<name>[^)]+)\)[sbt] | (?P<mark>%[sbt]) | (?P<other>%(?:\(\w*\))?.?)",
     re.DOTALL | re.VERBOSE,
@@ -40,13 +40,13 @@ STYLES = {True: ("?", ":{}"), False: ("%s", "%({})s")}
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """A statement that was found to be one, with what it needs to be bound.
+    """A checked statement, and what is needed to bind its values.
 
     Attributes:
-        text: As the driver takes it.
+        text: In the driver's form.
         names: Of the named placeholders, each once, in order.
         marks: How many placeholders have no name.
-        style: How a placeholder without and with a name is written for this database.
+        style: How placeholders without and with a name are written for this database.
     """
 
     text: str
@@ -55,7 +55,7 @@ class Statement:
     style: tuple[str, str]
 
     @classmethod
-    @lru_cache(maxsize=512)  # it is asked for with every item
+    @lru_cache(maxsize=512)  # called for each item
     def of(cls, text: str, sqlite: bool) -> "Statement":
         """Read a statement.
 
@@ -67,7 +67,7 @@ class Statement:
             raise StatementError("a statement must not be empty")
         if begins := _TRANSACTION.match(text):
             raise StatementError(
-                f"{begins[1].upper()} is not for a node to say: what a node does at once is one "
+                f"a node cannot {begins[1].upper()}: whatever it does is one "
                 "transaction. Give SQLExecute several statements for several in one"
             )
         found = list((_SQLITE if sqlite else _POSTGRES).finditer(text))
@@ -84,10 +84,10 @@ class Statement:
         others = [match["other"] for match in placeholders if match["other"]]
         if others and sqlite:
             raise StatementError(f"write the placeholder {others[0]!r} as ':name' or '?'")
-        if others and (names or marks):  # where nothing is bound psycopg leaves a % alone
+        if others and (names or marks):  # psycopg ignores a % if nothing is bound
             raise StatementError(
-                f"a % begins a placeholder, %s or %(name)s, and is written %% where it stands for "
-                f"itself; got {others[0]!r}"
+                f"a % begins a placeholder, %s or %(name)s: write a literal one as %%; "
+                f"got {others[0]!r}"
             )
         return cls(text, names, marks, style)
 
@@ -97,7 +97,7 @@ class Statement:
         return tuple(map(self.style[1].format, self.names)) or (self.style[0],) * self.marks
 
     def require_placeholders(self, why: str) -> None:
-        """Raise a StatementError that names the style when there is none."""
+        """Raise a StatementError with the style if there is none."""
         if not self.placeholders:
             named = self.style[1].format("name")
             other = STYLES[self.style == STYLES[False]]
@@ -112,18 +112,18 @@ class Statement:
             )
 
     def takes_as_they_are(self, items: Sequence[Any]) -> bool:
-        """Whether a driver can be given the items themselves.
+        """Whether the driver can take the items themselves.
 
-        It passes over what a dict has beyond the names, and refuses one that lacks some of them, or
-        a sequence of another length; what is wrong then, ``bound`` says.
+        It ignores additional keys of a dict, and refuses a dict that lacks some, or
+        a sequence of another length; ``bound`` then says what is wrong.
         """
         return set(map(type, items)) <= ({dict} if self.names else {tuple, list})
 
     def bound(self, parameters: Any) -> Bound:
-        """Return what the driver binds, out of a mapping or a sequence.
+        """Return what the driver binds, from a mapping or a sequence.
 
         Raises:
-            StatementError: It does not have what the placeholders need.
+            StatementError: It lacks what the placeholders need.
         """
         if self.names:
             if not isinstance(parameters, Mapping):
@@ -147,7 +147,7 @@ class Statement:
             )
         if len(parameters) != self.marks:
             raise StatementError(
-                f"the statement has {self.marks} placeholders {self.style[0]!r}, and "
+                f"the statement has {self.marks} placeholders {self.style[0]!r}, but "
                 f"{len(parameters)} values were given"
             )
         return tuple(parameters)
@@ -163,21 +163,21 @@ def _listed(parameters: Mapping[Any, Any]) -> str:
 
 
 def _refuse_several(text: str, ends: Sequence[int], sqlite: bool) -> None:
-    """A semicolon may end a statement; what a trigger or a function does may have several."""
+    """A semicolon may end a statement; the body of a trigger or a function may have several."""
     for end in ends:
         if _NOTHING.fullmatch(text, end):
             return
         if sqlite and sqlite3.complete_statement(text[:end]):
-            raise StatementError("this is more than one statement: give SQLExecute each by itself")
+            raise StatementError("this is more than one statement: give SQLExecute each separately")
         if not sqlite and not re.search(r"\bBEGIN\s+ATOMIC\b", text[:end], re.IGNORECASE):
-            raise StatementError("this is more than one statement: give SQLExecute each by itself")
+            raise StatementError("this is more than one statement: give SQLExecute each separately")
 
 
 def check_statement(name: str, value: Any) -> str:
-    """Return ``value`` when it is a string; what it says is read when its database is known."""
+    """Return ``value`` if it is a string, which is parsed when its database is known."""
     if not isinstance(value, str):
         raise TypeError(
-            f"{name} must be a string with placeholders for what comes from data, as in "
+            f"{name} must be a string with placeholders for data, as in "
             f"'SELECT name FROM users WHERE id = :id'; got {type(value).__name__}"
         )
     return value

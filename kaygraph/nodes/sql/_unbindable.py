@@ -1,4 +1,4 @@
-"""Values that a database has nothing for: which one it is, and what to bind in its place."""
+"""Values that a database cannot represent: which one it is, and what to bind instead."""
 
 from collections.abc import Callable, Mapping
 from enum import Enum
@@ -10,7 +10,7 @@ from ._statement import Bound, Statement
 def unbindable(
     statement: Statement, bound: Bound, bind: Callable[[Any], object], database: str
 ) -> str | None:
-    """Say which of the bound values cannot be, or None where each can.
+    """Say which of the values cannot be bound, or None if all can.
 
     Args:
         bind: Raises an error for a value that cannot be bound.
@@ -28,7 +28,7 @@ def unbindable(
             if isinstance(value, str | int) and not isinstance(value, Enum):
                 return f"the value of {name}: {error}"
             kind, advice = type(value).__name__, _advice(value, database == "SQLite")
-            return f"the value of {name} is of the type {kind}, which {database} has not; {advice}"
+            return f"the value of {name} is of the type {kind}, which {database} lacks; {advice}"
     return None
 
 
@@ -39,4 +39,4 @@ def _advice(value: object, sqlite: bool) -> str:
         return "bind json.dumps(list(value))" if sqlite else "bind list(value)"
     if isinstance(value, dict | list | tuple):
         return "bind json.dumps(value)" if sqlite else "bind psycopg.types.json.Jsonb(value)"
-    return "bind str(value), or a number or bytes that stand for it"
+    return "bind str(value), or a number or bytes instead"

@@ -1,4 +1,4 @@
-"""Rows with a value that Python has nothing for: each fails alone, when it is looked at."""
+"""Rows with a value that Python cannot represent: each fails alone, when it is read."""
 
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
-# What values may be that Python's are not, by a part of the name of a type: the first that fits.
+# Values outside of Python's range, by part of the type name: the first match applies.
 _NEVER = "infinity, BC, or after the year 9999"
 _BEYOND = {
     "date": _NEVER,
@@ -23,13 +23,13 @@ _BEYOND = {
 
 
 class UnreadableRow(Mapping[str, Any]):
-    """Stands among the rows of a query; whoever looks into it gets the error."""
+    """A row of a query that raises its error when it is read."""
 
     def __init__(self, reason: str, cause: BaseException | None = None) -> None:
         self._reason, self._cause = reason, cause
 
     def error(self) -> RowUnreadableError:
-        """Return what to raise: one of its own each time, since notes are added to it."""
+        """Return the error to raise: a new one each time, since notes are added to it."""
         error = RowUnreadableError(self._reason)
         error.__cause__ = self._cause
         return error
@@ -48,15 +48,15 @@ class UnreadableRow(Mapping[str, Any]):
 
 
 def of_sqlite(place: str, names: list[str]) -> UnreadableRow:
-    held = ", ".join(f"column {name!r} holds bytes that are not UTF-8" for name in names)
+    held = ", ".join(f"column {name!r} contains bytes that are not UTF-8" for name in names)
     casts = ", ".join(f"CAST({name} AS BLOB) AS {name}" for name in names)
-    return UnreadableRow(f"{place}: {held}; read them as they are, as in SELECT {casts}")
+    return UnreadableRow(f"{place}: {held}; read them unchanged, as in SELECT {casts}")
 
 
 def each_of_postgres(
     place: str, cursor: "AsyncCursor[Row]", transformer: Any
 ) -> Iterator[Row | UnreadableRow]:
-    """Yield the rows of a result of which one cannot be read, value by value."""
+    """Yield the rows of a result that contains an unreadable one, value by value."""
     result = cursor.pgresult
     assert result is not None
     names = [column.name for column in cursor.description or ()]
@@ -83,7 +83,7 @@ def _of_postgres(place: str, held: dict[str, str], cause: Exception | None) -> U
     texts = []
     for name, kind in held.items():
         beyond = next((f" ({what})" for known, what in _BEYOND.items() if known in kind), "")
-        texts.append(f"column {name!r} holds a {kind} that Python has no value for{beyond}")
+        texts.append(f"column {name!r} contains a {kind} that Python cannot represent{beyond}")
     casts = ", ".join(f"{name}::text AS {name}" for name in held)
     reason = f"{place}: {', '.join(texts)}; read it as text, as in SELECT {casts}"
     return UnreadableRow(reason, cause)

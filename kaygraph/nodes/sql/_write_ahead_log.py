@@ -1,4 +1,4 @@
-"""The write-ahead log of a SQLite file, which others may take away."""
+"""The write-ahead log of a SQLite file, which other processes may remove."""
 
 import os
 
@@ -9,8 +9,8 @@ from .errors import DatabaseUnavailableError
 class WriteAheadLog:
     """The log that a connection writes to.
 
-    When a process closes a file, it loses its locks on it, through whichever descriptor they were
-    taken. So another process takes itself for the last one, and removes the log.
+    When a process closes a file, it loses all of its locks on it, whichever descriptor took
+    them. Another process then believes that it is the last one, and removes the log.
     """
 
     def __init__(self, database: Database) -> None:
@@ -19,7 +19,7 @@ class WriteAheadLog:
         self._inode = 0
 
     def check(self) -> None:
-        """Raise where others do not find the log."""
+        """Raise if other processes would not find the log."""
         try:
             there = os.stat(self._path).st_ino
         except FileNotFoundError:
@@ -27,8 +27,8 @@ class WriteAheadLog:
         self._inode = self._inode or there
         if not there or there != self._inode:
             raise DatabaseUnavailableError(
-                f"{self._database}: another process has removed the log of this file, so that what "
-                "was committed last may be lost. This process has lost its locks: something in it "
-                "has opened and closed the file other than by sqlite3, with open() perhaps. Use "
+                f"{self._database}: another process has removed the log of this file, so the "
+                "last commits may be lost. This process has lost its locks: something in it "
+                "has opened and closed the file without sqlite3, perhaps with open(). Use "
                 "sqlite3.Connection.backup() to copy a database"
             )

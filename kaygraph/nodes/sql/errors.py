@@ -1,25 +1,25 @@
-"""What can go wrong with a database, as a tree.
+"""Database errors, as a tree.
 
-DatabaseError                   a database did not do what it was asked to
+DatabaseError                   a database did not do what was requested
 ├── DatabaseUnavailableError    it cannot be reached or did not answer; another attempt may work
 │   └── DatabaseLockedError     another transaction holds what this one needs
-├── StatementError              a statement, or what is bound to it, cannot work (also a ValueError)
-├── RowRefusedError             the database does not take the values of a row
-└── RowUnreadableError          Python has nothing for a value of a row
+├── StatementError              a statement or its values cannot work (also a ValueError)
+├── RowRefusedError             the database refuses the values of a row
+└── RowUnreadableError          Python cannot represent a value of a row
 """
 
 from ...errors import KayGraphError
 
 
 class DatabaseError(KayGraphError):
-    """A database did not do what it was asked to; the driver's own error is the cause."""
+    """A database did not do what was requested; the driver's own error is the cause."""
 
 
 class DatabaseUnavailableError(DatabaseError):
     """It cannot be reached, the connection was lost, or it did not answer in time.
 
     Another attempt may work: ``retry=Retry(on=DatabaseUnavailableError)``. When a connection is
-    lost, or its time is over, in the middle of a commit, nobody can tell whether that was done.
+    lost or times out during a commit, it is unknown whether that was done.
     """
 
 
@@ -28,15 +28,15 @@ class DatabaseLockedError(DatabaseUnavailableError):
 
 
 class StatementError(DatabaseError, ValueError):
-    """A statement, or what is to be bound to its placeholders, cannot work as written."""
+    """A statement, or the values for its placeholders, cannot work as written."""
 
 
 class RowRefusedError(DatabaseError):
-    """The database does not take the values of a row: a constraint, a type, a length."""
+    """The database refuses the values of a row: a constraint, a type, a length."""
 
 
 class RowUnreadableError(DatabaseError):
-    """Python has nothing for a value of a row: ``'infinity'`` as a date, text that is not UTF-8.
+    """Python cannot represent a value of a row: ``'infinity'`` as a date, text that is not UTF-8.
 
-    It names the column, and says how the statement can read the value all the same.
+    The message names the column, and how the statement can read the value nevertheless.
     """

@@ -1,7 +1,7 @@
-"""SQL: rows read in batches, rows written as they come, statements in one transaction.
+"""SQL: rows read in batches, rows written as they arrive, statements in one transaction.
 
-SQLite comes with Python; PostgreSQL takes ``pip install 'kaygraph[postgres]'``. What a node does at
-once is one transaction, and a value comes to a statement through its placeholders alone: ``:name``
+SQLite is part of Python; PostgreSQL needs ``pip install 'kaygraph[postgres]'``. Whatever a node
+does at once is one transaction, and values reach a statement only through placeholders: ``:name``
 or ``?`` in SQLite, ``%(name)s`` or ``%s`` in PostgreSQL.
 """
 
@@ -46,7 +46,7 @@ SQL_CHECKS: Checks = {
 
 
 class OnDatabase(Stored):
-    """What the nodes of this module share: the database, and how its statements are read."""
+    """The common part of the nodes in this module: the database, and the parsing of statements."""
 
     database: Database
     _checks: ClassVar[Checks] = SQL_CHECKS
@@ -61,7 +61,7 @@ class OnDatabase(Stored):
         return Statement.of(text, self.database.is_sqlite)
 
     def _connected(self, reads: bool = False) -> AbstractAsyncContextManager[Connected]:
-        """Open the database for a run; the driver that it needs loads, and no other."""
+        """Open the database for a run, and import only the driver that it needs."""
         if self.database.is_sqlite:
             from ._sqlite import SQLite
 
@@ -74,27 +74,27 @@ class OnDatabase(Stored):
 class SQLRead(OnDatabase, BatchNode[Row, Row]):
     """Read the rows of a query, ``{column: value}`` each, in batches.
 
-    In ``SQLRead(...) | stage`` the rows go to the next stage as they come, so that a table of any
-    size is read in bounded memory; when the stream ends early the query is closed at once. In
-    ``SQLRead(...) >> node`` the list of the rows is written to ``shared[writes]``. All rows are of
-    one transaction, which can only read; so can a PRAGMA of SQLite. A subclass may change each row
+    In ``SQLRead(...) | stage`` the rows go to the next stage as they arrive, so that a table of any
+    size is read in bounded memory; when the stream ends early the query is closed immediately. In
+    ``SQLRead(...) >> node`` the list of rows is written to ``shared[writes]``. All rows come from
+    one read-only transaction; a PRAGMA of SQLite can only read, too. A subclass may change each row
     in ``exec(row)``.
 
-    A row with a value that Python has nothing for (``'infinity'`` as a timestamp, years BC, text
-    that is not UTF-8) is an item that fails: with a RowUnreadableError, which names the column and
-    says how to read it. Those after it come all the same, as ``on_error`` says.
+    A row with a value that Python cannot represent (``'infinity'`` as a timestamp, years BC, text
+    that is not UTF-8) is an item that fails with a RowUnreadableError, which names the column and
+    how to read it. The rows after it are read nevertheless, subject to ``on_error``.
 
     Args:
         database: A url or a Database.
         statement: One constant query, with placeholders for its parameters.
-        batch: How many rows are fetched at once, and held; 1000 by default.
-        reads: The key of the parameters, a mapping or a sequence as the placeholders ask for.
+        batch: How many rows to fetch and hold at once; by default, 1000.
+        reads: The key of the parameters, a mapping or a sequence, depending on the placeholders.
         writes: The key of the rows.
 
     Raises:
-        StatementError: The statement cannot work; from a run: or the parameters do not fit it.
-        RowUnreadableError: Of a row: Python has nothing for one of its values.
-        DatabaseError: From a run; its kinds tell whether another attempt may work.
+        StatementError: The statement cannot work; from a run: the parameters do not fit it.
+        RowUnreadableError: For a row: Python cannot represent one of its values.
+        DatabaseError: From a run; its subclass shows whether a retry may help.
     """
 
     statement: str
@@ -116,8 +116,8 @@ class SQLRead(OnDatabase, BatchNode[Row, Row]):
         placeholders = self._statement(self.statement).placeholders
         if self.reads is None and placeholders:
             raise StatementError(
-                f"the statement has the placeholder {placeholders[0]!r}, so that reads= must be "
-                "told: the key of its parameters"
+                f"the statement has the placeholder {placeholders[0]!r}, so it needs reads=: "
+                "the key of its parameters"
             )
         if self.reads is not None:
             self._statement(self.statement).require_placeholders("and reads= names its parameters")
@@ -129,19 +129,19 @@ class SQLRead(OnDatabase, BatchNode[Row, Row]):
         """Return the rows, which are not read yet.
 
         Raises:
-            MissingInputError: The parameters are not there.
+            MissingInputError: The parameters are missing.
         """
         statement = self._statement(self.statement)
         parameters = None if self.reads is None else values_of(shared, self.reads, self.name)
         database: Connected = resource_of(self)
         batches = database.batches(statement, statement.bound(parameters), self.batch)
-        return Blocks[Any](batches)  # a row that is unreadable does not pass exec
+        return Blocks[Any](batches)  # an unreadable row does not get past exec
 
     async def exec(self, row: Row, /) -> Row:
         """Return a row.
 
         Raises:
-            RowUnreadableError: Python has nothing for a value of it.
+            RowUnreadableError: Python cannot represent one of its values.
         """
         return _readable(row)
 
@@ -150,35 +150,35 @@ class SQLRead(OnDatabase, BatchNode[Row, Row]):
 
 
 class SQLWrite(OnDatabase, ParallelBatchNode[Any, Any]):
-    """Write each item by a statement; an item is done when its row is committed, and not before.
+    """Write each item with a statement; an item is done when its row is committed, and not before.
 
-    The rows that wait at the same moment are written in one transaction, in the order in which they
-    came: many items at once make it fast. A row that the database refuses fails alone, with its
+    Rows that wait at the same moment are written in one transaction, in the order of their
+    arrival: many items at once make it fast. A row that the database refuses fails alone, with its
     own error, and the others of its transaction are committed.
 
-    ``exec(item)`` returns the item, for a stage that follows; where the statement has RETURNING, it
-    returns the row that this gives back, or None.
+    ``exec(item)`` returns the item, for a stage that follows; if the statement has RETURNING, it
+    returns that row, or None.
 
     An item that is cancelled (a deadline, the end of the run) while it waits for its transaction is
-    not written. When that was in work already, the row may be written all the same; and when a
-    connection is lost in the middle of a commit, nobody can tell. Where items may come again
-    (retries, a second run), say so in the statement, as ``ON CONFLICT (id) DO NOTHING`` does. None
-    of this is needed in a run whose journal is in the same database: a row and the record of it are
+    not written. If the transaction was already in progress, the row may be written after all; and
+    if a connection is lost during a commit, the result is unknown. If items may come again
+    (retries, a second run), let the statement handle it, as ``ON CONFLICT (id) DO NOTHING`` does.
+    None of this is needed in a run whose journal is in the same database: a row and its record are
     committed in one transaction, and a run that was killed and resumed has written each row once.
 
     Args:
-        database: A url or a Database. A SQLite file is made where there is none.
+        database: A url or a Database. A missing SQLite file is created.
         statement: One constant statement; its placeholders are bound to the item, a mapping or a
             sequence.
-        max_workers: How many items wait at once, and are written together; 500 by default.
-        reads: The key of the items, for a node that is not a stage.
-        writes: The key of how many were written.
+        max_workers: How many items wait at once, and are written together; by default, 500.
+        reads: The key of the items, if the node is not a stage.
+        writes: The key for the number of rows written.
 
     Raises:
-        StatementError: The statement cannot work; of an item: it does not fit the placeholders.
-        RowRefusedError: Of an item: the database does not take its values.
-        RowUnreadableError: Of an item: Python has nothing for a value that RETURNING gives.
-        DatabaseError: Of an item; its kinds tell whether another attempt may work.
+        StatementError: The statement cannot work; for an item: it does not fit the placeholders.
+        RowRefusedError: For an item: the database refuses its values.
+        RowUnreadableError: For an item: Python cannot represent a value from RETURNING.
+        DatabaseError: For an item; its subclass shows whether a retry may help.
     """
 
     statement: str
@@ -207,7 +207,7 @@ class SQLWrite(OnDatabase, ParallelBatchNode[Any, Any]):
         row: Any = self._statement(self.statement).bound(item)
         once, commits = once_of(self), group.commit
         if once is not None and isinstance(commits, Commits):
-            here = once.here.get(commits.database)  # no coroutine a row, once that is known
+            here = once.here.get(commits.database)  # no coroutine per row once that is known
             if here or (here is None and await once.is_here(commits.database)):
                 row = commits.recorded(once, row)
         (result,) = await group.write([row])
@@ -219,7 +219,7 @@ class SQLWrite(OnDatabase, ParallelBatchNode[Any, Any]):
         results = await group.write(_bound(self._statement(self.statement), rows))
         if results.count(None) == len(items):
             return items
-        return starmap(_written, zip(rows, results, strict=True))  # no map: it may be fewer
+        return starmap(_written, zip(rows, results, strict=True))  # not map: there may be fewer
 
     def post(self, shared: Any, prep_res: Any, exec_res: Any, /) -> Any:
         if self.writes is not None:
@@ -233,26 +233,26 @@ class SQLWrite(OnDatabase, ParallelBatchNode[Any, Any]):
 class SQLExecute(OnDatabase, Node[Any, Any]):
     """Run one statement or several in one transaction: all of them, or nothing.
 
-    The result is the list of the rows, ``{column: value}`` each, that the last statement gives, or
-    how many rows were changed by all, where it gives none.
+    The result is the list of the rows, ``{column: value}`` each, that the last statement returns,
+    or how many rows all of them changed, if it returns none.
 
-    In a run whose journal is in the same database, what the statements do and the record of it are
-    committed in one transaction: a run that was killed and resumed has done it once.
+    In a run whose journal is in the same database, the effects of the statements and their record
+    are committed in one transaction: a run that was killed and resumed has done it once.
 
     Args:
-        database: A url or a Database. A SQLite file is made where there is none.
+        database: A url or a Database. A missing SQLite file is created.
         statements: Constant statements, run in this order.
-        max_rows: How many rows the result may have; 100,000 by default. PostgreSQL sends all of
+        max_rows: How many rows the result may have; by default, 100,000. PostgreSQL sends all of
             them before they are counted.
-        reads: The key of the parameters, which each statement with placeholders is bound to. As a
-            stage, each item is bound.
+        reads: The key of the parameters, which are bound to each statement with placeholders. As a
+            stage, it binds each item.
         writes: The key of the result.
 
     Raises:
-        StatementError: A statement cannot work; from a run: or the parameters do not fit it, or it
-            gives more than ``max_rows`` rows.
-        RowUnreadableError: From a run: Python has nothing for a value of the result.
-        DatabaseError: From a run; its kinds tell whether another attempt may work.
+        StatementError: A statement cannot work; from a run: the parameters do not fit it, or it
+            returns more than ``max_rows`` rows.
+        RowUnreadableError: From a run: Python cannot represent a value of the result.
+        DatabaseError: From a run; its subclass shows whether a retry may help.
     """
 
     statements: tuple[str, ...]
@@ -292,7 +292,7 @@ def _readable(row: Any) -> Row:
 
 
 def _bound(statement: Statement, items: list[Any]) -> Sequence[Any]:
-    """Return what is written for items; one that does not fit stays as it is, and is refused."""
+    """Return what to write for items; one that does not fit stays unchanged, and is refused."""
     if statement.takes_as_they_are(items):
         return items
     bound = []
@@ -305,7 +305,7 @@ def _bound(statement: Statement, items: list[Any]) -> Sequence[Any]:
 
 
 def _written(item: Any, result: Result) -> Any:
-    """Return what goes on for an item; raise why it was not written."""
+    """Return the result for an item; raise why it was not written."""
     rows = given_back(result)
     if rows is None:
         return item

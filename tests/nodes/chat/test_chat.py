@@ -51,7 +51,7 @@ KEY = "sk-5ecret-0123456789"
 
 
 class Keeps(ChatNode):
-    """A ChatNode that keeps the whole reply beside what is written."""
+    """A ChatNode that keeps the whole reply in addition to what it writes."""
 
     def post(self, shared: Any, prep_res: Any, exec_res: Any, /) -> Any:
         shared["reply"] = exec_res
@@ -68,8 +68,8 @@ async def asked(
     """Ask a server that answers so, and return the store and the server."""
     shared: dict[str, Any] = {"prompt": item}
     async with ChatServer(*answers, key=key) as server:
-        told = {"retry": QUICK, "reads": "prompt", "writes": "answer", **settings}
-        await Graph(kind(server.url, "tiny", **told)).run_async(shared)
+        arguments = {"retry": QUICK, "reads": "prompt", "writes": "answer", **settings}
+        await Graph(kind(server.url, "tiny", **arguments)).run_async(shared)
     return shared, server
 
 
@@ -86,7 +86,7 @@ async def test_an_answer_is_written_with_its_figures(streaming: bool) -> None:
 
 
 async def test_settings_are_sent_in_the_protocols_words() -> None:
-    """What a node says stands in each request, and what is None does not."""
+    """The node's settings are in each request, except those that are None."""
     _, server = await asked(
         Says("ok"),
         system="Be brief.",
@@ -126,7 +126,7 @@ async def test_a_prompt_may_hold_messages_and_say_more_than_its_node() -> None:
 
 
 async def test_a_prompt_is_left_as_it_is() -> None:
-    """The system message is not added to it, and stands in each attempt once."""
+    """The system message is not added to it, and is in each attempt once."""
     prompt = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 7}
     _, server = await asked(AGAIN, Says("ok"), item=prompt, system="Be brief.")
     assert prompt == {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 7}
@@ -134,7 +134,7 @@ async def test_a_prompt_is_left_as_it_is() -> None:
 
 
 async def test_of_what_an_answer_holds_more_nothing_is_mixed_in() -> None:
-    """The first choice is the answer; figures are numbers; an empty reason is none."""
+    """The first choice is the answer; figures are numbers; an empty reason is None."""
     two = [{"message": {"content": text}, "finish_reason": "stop"} for text in ("one", "two")]
     usage = {"prompt_tokens": 9, "details": {"cached": 3}, "exact": True}
     shared, _ = await asked(Sends(json.dumps({"choices": two, "usage": usage})))
@@ -155,10 +155,10 @@ async def test_an_answer_cut_before_its_first_word_is_a_reply() -> None:
 @pytest.mark.parametrize(
     ("item", "words"),
     [
-        (None, "a prompt is a text, a list of messages"),
-        ([], "a prompt is a text"),
-        ([{"content": "no role"}], "a prompt is a text"),
-        (["Hello"], "a prompt is a text"),
+        (None, "a prompt must be a text, messages such as"),
+        ([], "a prompt must be a text"),
+        ([{"content": "no role"}], "a prompt must be a text"),
+        (["Hello"], "a prompt must be a text"),
         ({"message": []}, "Did you mean 'messages'?"),
         ({"messages": [{"role": "user"}], "tools": []}, "a prompt has no 'tools'"),
         ({"messages": [{"role": "user"}], "max_tokens": 0}, "max_tokens must be at least 1"),
@@ -258,7 +258,7 @@ def test_every_price_is_a_multiple_of_a_cent(draft: str | None) -> None:
     ],
 )  # fmt: skip
 def test_numbers_fit_as_they_are_written(schema: Any, fits: list[str], fails: list[str]) -> None:
-    """Whatever keyword compares them, and wherever in the schema it stands."""
+    """Whatever keyword compares them, and wherever it is in the schema."""
     assert check_schema("schema", schema) == schema
     for text in fits:
         assert fitting(text, schema, 10) == json.loads(text)
@@ -267,7 +267,7 @@ def test_numbers_fit_as_they_are_written(schema: Any, fits: list[str], fails: li
             fitting(text, schema, 10)
 
 
-async def test_a_number_that_does_not_fit_is_told_as_it_was_written() -> None:
+async def test_a_number_that_does_not_fit_is_reported_as_it_was_written() -> None:
     """And asked for again."""
     with pytest.raises(ChatFormatError, match=r"at \$: 19\.995 is not a multiple of 0\.01"):
         await asked(Says("19.995"), schema=CENTS)
@@ -282,7 +282,7 @@ async def test_the_place_that_does_not_fit_is_named() -> None:
 
 
 @pytest.mark.parametrize("ref", ["#/$defs/person", "#person"])
-async def test_a_schema_that_refers_to_nothing_is_told(ref: str) -> None:
+async def test_a_schema_that_refers_to_nothing_is_reported(ref: str) -> None:
     """In the words of this library, and without a second question."""
     async with ChatServer(Says("{}")) as server:
         node = ChatNode(server.url, "tiny", schema={"$ref": ref}, reads="prompt")
@@ -291,14 +291,14 @@ async def test_a_schema_that_refers_to_nothing_is_told(ref: str) -> None:
         assert len(server.bodies) == 1
 
 
-async def test_an_answer_that_is_too_deep_to_be_checked_is_told() -> None:
+async def test_an_answer_that_is_too_deep_to_be_checked_is_reported() -> None:
     """A schema that refers to itself follows the answer down."""
-    with pytest.raises(ChatFormatError, match="deeper than Python can follow"):
+    with pytest.raises(ChatFormatError, match="nested too deeply for Python"):
         await asked(Says("{}"), schema={"$ref": "#"})
 
 
 async def test_a_schema_fetches_nothing() -> None:
-    """What a schema refers to stands in the schema; an address in it is not asked."""
+    """References are resolved within the schema; an address in it is not requested."""
     async with ChatServer(Says("{}")) as server:
         schema = {"$ref": f"{server.url}/schema.json"}
         node = ChatNode(server.url, "tiny", schema=schema, reads="prompt")
@@ -342,14 +342,14 @@ async def test_a_cut_answer_says_so(streaming: bool) -> None:
     ("body", "words"),
     [
         ("{", "JSON that cannot be read"),
-        ("[1]", "no chat completion"),
-        ('{"choices": 3}', "no chat completion"),
+        ("[1]", "not a chat completion"),
+        ('{"choices": 3}', "not a chat completion"),
         ('{"choices": []}', "no choices"),
         ('{"choices": [7]}', "no message"),
         ('{"choices": [{"message": "Hello"}]}', "no message"),
         ('{"choices": [{"message": {"content": [1]}}]}', "no message"),
         ('{"choices": [{"message": {"content": null}, "finish_reason": "stop"}]}', "no text"),
-        ('{"error": {"message": "overloaded"}}', "tells of an error: 'overloaded'"),
+        ('{"error": {"message": "overloaded"}}', "reports an error: 'overloaded'"),
         ('{"choices": ' + "[" * 200 + "]" * 200 + "}", "deeper than 100"),
     ],
 )
@@ -363,8 +363,8 @@ async def test_what_is_no_completion_is_asked_for_again(body: str, words: str) -
 
 
 async def test_a_web_page_is_no_completion() -> None:
-    """An address that is not that of an API is told."""
-    with pytest.raises(ChatFormatError, match="no chat completion: '<html>"):
+    """An address that is not that of an API is an error."""
+    with pytest.raises(ChatFormatError, match="not a chat completion: '<html>"):
         await asked(Sends("<html>Welcome</html>", "text/html"))
 
 
@@ -463,7 +463,7 @@ async def test_the_key_is_sent_and_shown_nowhere() -> None:
 async def test_the_key_is_not_shown_where_an_answer_makes_no_sense(
     body: str, content_type: str
 ) -> None:
-    """The status is 200, and what the server repeats stands in the error."""
+    """The status is 200, and the error contains what the server repeats."""
     text = body % KEY
     sent = f"data: {text}\n\n" if content_type == "text/event-stream" else text
     with pytest.raises(ChatFormatError, match=r"\*\*\*") as caught:
@@ -483,23 +483,23 @@ async def test_an_auth_of_ones_own_keeps_the_servers_reason() -> None:
 
 
 async def test_a_stream_is_received_as_it_comes() -> None:
-    """The first piece is heard while the server still writes the others."""
+    """The first piece arrives while the server is still writing the others."""
     hold = asyncio.Event()
-    heard: list[str] = []
+    pieces: list[str] = []
 
     class Listens(ChatNode):
         async def receive(self, item: Any, text: str, /) -> None:
             assert item == "Hello"
-            heard.append(text)
+            pieces.append(text)
             hold.set()  # the server goes on when we have heard
 
     shared, _ = await asked(Says("one two three", hold=hold), kind=Listens, streaming=True)
-    assert heard == ["one", " two", " three"]
+    assert pieces == ["one", " two", " three"]
     assert shared["answer"] == "one two three"
 
 
-async def test_what_is_streamed_is_said_as_it_comes() -> None:
-    """To the observers of the run, piece by piece; what is not streamed is not said."""
+async def test_what_is_streamed_is_sent_to_observers_as_it_arrives() -> None:
+    """To the observers of the run, piece by piece; what is not streamed is not sent to them."""
     hold, pieces = asyncio.Event(), list[str]()
 
     def observer(event: Any, /) -> None:
@@ -520,38 +520,38 @@ async def test_what_is_streamed_is_said_as_it_comes() -> None:
 
 async def test_what_is_not_streamed_is_received_at_once() -> None:
     """A listener need not know how the answer comes."""
-    heard: list[str] = []
+    pieces: list[str] = []
 
     class Listens(ChatNode):
         def receive(self, item: Any, text: str, /) -> None:
-            heard.append(text)
+            pieces.append(text)
 
     await asked(Says("one two three"), kind=Listens)
-    assert heard == ["one two three"]
+    assert pieces == ["one two three"]
 
 
 @pytest.mark.parametrize("pieces", [0, 1, 2])
 async def test_a_stream_that_breaks_off_begins_anew(pieces: int) -> None:
-    """Nothing is lost and nothing doubled in the text; who listens is told of the new attempt."""
-    heard: dict[int, list[str]] = {}
+    """Nothing is lost or doubled in the text; the receiver knows about the new attempt."""
+    by_attempt: dict[int, list[str]] = {}
 
     class Listens(ChatNode):
         def receive(self, item: Any, text: str, /) -> None:
-            heard.setdefault(self.attempt, []).append(text)
+            by_attempt.setdefault(self.attempt, []).append(text)
 
     shared, server = await asked(
         Says("one two three", breaks_off_after=pieces), Says("one two three"),
         kind=Listens, streaming=True,
     )  # fmt: skip
     assert shared["answer"] == "one two three"
-    assert "".join(heard[2]) == "one two three"
-    assert "".join(heard.get(1, [])) == "one two three"[: (0, 3, 7)[pieces]]
+    assert "".join(by_attempt[2]) == "one two three"
+    assert "".join(by_attempt.get(1, [])) == "one two three"[: (0, 3, 7)[pieces]]
     assert len(server.bodies) == 2
 
 
 @pytest.mark.parametrize("streaming", [False, True])
 async def test_connections_that_are_lost_for_good_are_an_error(streaming: bool) -> None:
-    """After all attempts the loss is told."""
+    """After all attempts the loss is an error."""
     async with ChatServer(Says("one two", breaks_off_after=1)) as server:
         node = ChatNode(server.url, "tiny", retry=QUICK, streaming=streaming, reads="prompt")
         with pytest.raises(HTTPConnectionError):
@@ -635,7 +635,7 @@ def streamed(*data: Any, end: str = "\n\n") -> Sends:
     ],
 )  # fmt: skip
 async def test_what_adds_nothing_adds_nothing(nothing: Any) -> None:
-    """Wherever it stands in a stream, one question has one answer."""
+    """Wherever it is in a stream, one question has one answer."""
     stop = {"choices": [{"finish_reason": "stop"}]}
     events = (nothing, chunk("Col"), nothing, chunk("or"), nothing, stop, nothing, "[DONE]")
     shared, server = await asked(streamed(*events), streaming=True)
@@ -647,7 +647,7 @@ async def test_what_adds_nothing_adds_nothing(nothing: Any) -> None:
     ("ours", "others"), [(0, [1, 2]), (1, [0, 2]), ("0", ["1"]), (None, []), (0, [])]
 )
 async def test_of_several_answers_the_first_is_taken(ours: Any, others: list[Any]) -> None:
-    """However the server counts them, and also where a piece does not say which it belongs to."""
+    """However the server counts them, even if a piece does not say which it belongs to."""
     answers = [[ours, "Col"], *([other, "no"] for other in others), [ours, "o"], [None, "r"]]
     pieces = [chunk(text, index=index) for index, text in answers]
     shared, server = await asked(streamed(*pieces, "[DONE]"), streaming=True)
@@ -689,8 +689,8 @@ async def test_a_line_of_a_stream_may_be_as_long_as_the_answer() -> None:
     text = "x" * (3 << 20)
     shared, server = await asked(streamed(chunk(text), "[DONE]"), streaming=True)
     assert (len(shared["answer"]), len(server.bodies)) == (len(text), 1)
-    for told, streaming in ((streamed(chunk(text), "[DONE]"), True), (Says(text), False)):
-        async with ChatServer(told) as server:
+    for reply, streaming in ((streamed(chunk(text), "[DONE]"), True), (Says(text), False)):
+        async with ChatServer(reply) as server:
             given: Any = {"streaming": streaming, "max_bytes": 1 << 20, "reads": "prompt"}
             with pytest.raises(ChatFormatError, match="larger than max_bytes=1048576"):
                 await Graph(ChatNode(server.url, "tiny", **given)).run_async({"prompt": "Hello"})
@@ -706,7 +706,7 @@ async def test_a_stream_may_come_without_its_type(kind: str) -> None:
 
 
 async def test_a_stream_is_asked_for_uncompressed() -> None:
-    """Whoever compresses on the way may hold its last bytes back."""
+    """A compressing proxy may hold back the last bytes."""
     _, server = await asked(Says("Hello"), streaming=True)
     assert server.headers[0]["accept-encoding"] == "identity"
     _, server = await asked(Says("Hello"), streaming=True, headers={"Accept-Encoding": "gzip"})
@@ -743,10 +743,10 @@ async def test_an_error_is_asked_about_again_where_that_may_help(
     message: Any, streaming: bool
 ) -> None:
     """The status was 200: what the error says decides, and questions cost."""
-    told = streamed(chunk("Hel"), message) if streaming else Sends(json.dumps(message))
-    async with ChatServer(told) as server:
+    reply = streamed(chunk("Hel"), message) if streaming else Sends(json.dumps(message))
+    async with ChatServer(reply) as server:
         node = ChatNode(server.url, "tiny", retry=QUICK, streaming=streaming, reads="prompt")
-        with pytest.raises(ChatFormatError, match="tells of an error"):
+        with pytest.raises(ChatFormatError, match="reports an error"):
             await Graph(node).run_async({"prompt": "Hello"})
     assert len(server.bodies) == (4 if message in PASSING else 1)
 
@@ -767,7 +767,7 @@ async def test_an_event_may_be_an_error_by_its_type(data: str, words: str, quest
     body = streamed(chunk("Hel")).body + f"event: error\ndata: {data}\n\n"
     async with ChatServer(Sends(body, "text/event-stream")) as server:
         node = ChatNode(server.url, "tiny", retry=QUICK, streaming=True, reads="prompt")
-        with pytest.raises(ChatFormatError, match=f"tells of an error: {words}"):
+        with pytest.raises(ChatFormatError, match=f"reports an error: {words}"):
             await Graph(node).run_async({"prompt": "Hello"})
     assert len(server.bodies) == questions
 
@@ -806,10 +806,10 @@ async def test_a_call_of_a_tool_is_an_error_that_is_not_asked_about_again() -> N
     [("stop", True), ("length", True), (None, False), ("", False), ("null", False)],
 )
 @pytest.mark.parametrize("end", ["close", "reset"])
-async def test_an_answer_that_said_why_it_ends_is_whole(
+async def test_an_answer_with_a_finish_reason_is_whole(
     reason: str | None, whole: bool, end: str
 ) -> None:
-    """Though the connection breaks off then; without a reason nobody knows what is missing."""
+    """Even if the connection is lost then; without a reason it is unknown what is missing."""
     event = f"data: {json.dumps(chunk('Hello', finish_reason=reason))}\n\n".encode()
     head = (
         b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -846,8 +846,8 @@ async def test_text_may_come_in_parts(streaming: bool) -> None:
     content = [{"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]},
                {"type": "text", "text": "Hel"}, {"text": "lo"}]  # fmt: skip
     message = {"choices": [{"message": {"content": content}, "finish_reason": "stop"}]}
-    told = streamed(chunk(content), "[DONE]") if streaming else Sends(json.dumps(message))
-    shared, _ = await asked(told, streaming=streaming)
+    reply = streamed(chunk(content), "[DONE]") if streaming else Sends(json.dumps(message))
+    shared, _ = await asked(reply, streaming=streaming)
     assert shared["answer"] == "Hello"
 
 
@@ -936,7 +936,7 @@ async def test_a_cancelled_question_is_not_waited_for() -> None:
 
 
 async def test_the_report_counts_what_was_asked() -> None:
-    """Items and attempts stand in the run report, as of any node."""
+    """Items and attempts are in the run report, as for any node."""
     report = RunReport()
     async with ChatServer(AGAIN, Says("ok")) as server:
         node = ParallelChatNode(server.url, "tiny", max_workers=1, retry=QUICK, reads="prompts")
@@ -978,7 +978,7 @@ def test_a_rate_limit_counts_tokens() -> None:
         assert sum(window) <= 100
 
 
-async def test_a_prompt_that_could_never_begin_is_told() -> None:
+async def test_a_prompt_that_could_never_begin_is_reported() -> None:
     """A prompt of more tokens than a window holds is an error, not a wait without end."""
     rate = RateLimit(10, per=60, weight=tokens_of)
     with pytest.raises(ValueError, match="weighs 25"):
@@ -997,7 +997,7 @@ async def test_a_prompt_that_could_never_begin_is_told() -> None:
         ({"schema_name": "a person"}, "schema_name must be up to 64 letters"),
         ({"streaming": 1}, "streaming must be True or False"),
         ({"options": {"tools": []}}, "'tools' is not supported"),
-        ({"options": {"stream": True}}, "'stream' is for the node's own settings"),
+        ({"options": {"stream": True}}, "'stream' has a setting of its own"),
         ({"options": 5}, "options must be a mapping"),
         ({"auth": "key"}, "auth must be Bearer(token)"),
         ({"model": ""}, "model must be a non-empty string"),
@@ -1006,23 +1006,23 @@ async def test_a_prompt_that_could_never_begin_is_told() -> None:
 )
 def test_settings_that_cannot_be_are_refused(settings: dict[str, Any], words: str) -> None:
     """At construction, in one line that says what was expected."""
-    told = {"url": "http://127.0.0.1/v1", "model": "tiny", **settings}
+    arguments = {"url": "http://127.0.0.1/v1", "model": "tiny", **settings}
     with pytest.raises(ValueError, match=r"must|not a JSON schema") as caught:
-        ChatNode(**told)
+        ChatNode(**arguments)
     assert words in str(caught.value)
     with pytest.raises(ValueError, match=r"must|not a JSON schema"):
-        type("Mine", (ParallelChatNode,), told)
+        type("Mine", (ParallelChatNode,), arguments)
 
 
 def test_a_schema_without_the_library_says_what_to_type(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is told at construction, and a node without a schema does without."""
+    """The error comes at construction; a node without a schema does not need it."""
     monkeypatch.setitem(sys.modules, "jsonschema", None)
     ChatNode("http://host/v1", "tiny")
     with pytest.raises(ImportError, match=r"jsonschema is not installed.*'kaygraph\[chat\]'"):
         ChatNode("http://host/v1", "tiny", schema=PERSON)
 
 
-def test_an_unknown_setting_is_told_with_the_nearest() -> None:
+def test_an_unknown_setting_is_reported_with_the_nearest() -> None:
     """A slip of the finger is an error, with what was meant."""
     with pytest.raises(TypeError, match="Did you mean 'streaming'"):
         ChatNode("http://127.0.0.1/v1", "tiny", streamin=True)  # type: ignore[call-arg]
@@ -1031,11 +1031,11 @@ def test_an_unknown_setting_is_told_with_the_nearest() -> None:
 @pytest.mark.parametrize("kind", [ChatNode, ParallelChatNode])
 def test_a_node_without_url_or_model_is_refused(kind: Any) -> None:
     """Unless its class says them."""
-    for told in ({}, {"url": "http://127.0.0.1/v1"}, {"model": "tiny"}):
+    for arguments in ({}, {"url": "http://127.0.0.1/v1"}, {"model": "tiny"}):
         with pytest.raises(TypeError, match=f"a {kind.__name__} needs"):
-            kind(**told)
-    told = {"url": "http://127.0.0.1/v1", "model": "tiny"}
-    assert type("ChatNode", (kind,), told)().model == "tiny"
+            kind(**arguments)
+    arguments = {"url": "http://127.0.0.1/v1", "model": "tiny"}
+    assert type("ChatNode", (kind,), arguments)().model == "tiny"
 
 
 @pytest.mark.parametrize(

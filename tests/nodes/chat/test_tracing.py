@@ -1,4 +1,4 @@
-"""What OpenTelemetry's spans say of requests to a language model: the gen_ai conventions."""
+"""OpenTelemetry's spans of requests to a language model: the gen_ai conventions."""
 
 from typing import Any
 
@@ -20,15 +20,15 @@ async def traced(
 ) -> tuple[Traces, ChatServer]:
     traces = Traces()
     async with ChatServer(*answers) as server:
-        told = {"name": "Ask", "retry": QUICK, "reads": "prompt", **settings}
-        graph = Graph(kind(server.url, "tiny", **told))
+        arguments = {"name": "Ask", "retry": QUICK, "reads": "prompt", **settings}
+        graph = Graph(kind(server.url, "tiny", **arguments))
         await graph.run_async({"prompt": prompt}, observers=[traces.observer()])
     return traces, server
 
 
 @pytest.mark.parametrize("streaming", [False, True])
 async def test_a_request_has_a_span_of_the_conventions(streaming: bool) -> None:
-    """What was asked of whom, what it cost, and how it ended; nothing of what was said."""
+    """The request, its cost and its end; none of its content."""
     traces, server = await traced(
         Says("Hello to you"),
         streaming=streaming,
@@ -101,7 +101,9 @@ async def test_many_at_once_are_each_within_their_item() -> None:
         (Says(None, refusal="no"), ChatRefusedError),
     ],
 )
-async def test_a_refusal_is_told_without_secrets(answer: Answer, error: type[Exception]) -> None:
+async def test_a_refusal_is_reported_without_secrets(
+    answer: Answer, error: type[Exception]
+) -> None:
     """Neither the span nor those around it show the key."""
     traces = Traces()
     async with ChatServer(answer) as server:

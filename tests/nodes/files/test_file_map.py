@@ -1,4 +1,4 @@
-"""Many files at once: which are found, what works on them, and what comes of it."""
+"""Many files at once: which are found, the work on them, and the results."""
 
 import asyncio
 import os
@@ -60,7 +60,7 @@ async def test_without_a_root_a_pattern_is_one_of_the_working_directory_or_absol
     assert shared["sizes"] == {folder / "d.csv": 4}
 
 
-async def test_the_pattern_comes_from_the_shared_store_where_it_is_not_told(folder: Path) -> None:
+async def test_by_default_the_pattern_comes_from_the_shared_store(folder: Path) -> None:
     """As the path of a reader does."""
     node = FileMap(None, size_of, root=folder, reads="pattern")
     assert await found(node, {"pattern": "*.csv"}) == {"d.csv": 4}
@@ -94,7 +94,7 @@ async def test_def_runs_in_threads_and_async_def_on_the_loop(folder: Path) -> No
     assert await found(FileMap("*.csv", "os.path:getsize", root=folder)) == {"d.csv": 4}
 
 
-async def test_files_are_worked_on_at_once_and_no_more_than_told(folder: Path) -> None:
+async def test_files_are_processed_at_once_up_to_the_limit(folder: Path) -> None:
     """Two meet; a third has to wait."""
     meets, most, running = asyncio.Barrier(2), 0, 0
 
@@ -130,7 +130,7 @@ async def test_on_error_says_what_becomes_of_a_file_that_fails(folder: Path) -> 
 
 
 async def test_no_file_is_an_error_that_names_the_pattern(folder: Path) -> None:
-    """Unless there may be none."""
+    """Unless missing_ok is set."""
     with pytest.raises(FileNotFoundError, match=r"no file matches '\*\.md' in .*missing_ok=True"):
         await found(FileMap("*.md", size_of, root=folder))
     assert await found(FileMap("*.md", size_of, root=folder, missing_ok=True)) == {}
@@ -138,7 +138,7 @@ async def test_no_file_is_an_error_that_names_the_pattern(folder: Path) -> None:
 
 @pytest.mark.parametrize("glob", [".", "/"])
 async def test_a_folder_is_no_pattern(glob: str) -> None:
-    """It is said, with what would be one."""
+    """The message shows a valid one."""
     with pytest.raises(PathError, match=r"is a folder; a pattern was expected, as in"):
         await found(FileMap(glob, size_of))
 
@@ -185,7 +185,7 @@ async def test_each_file_can_be_read_within_bounds_by_a_reader(folder: Path) -> 
     assert await found(FileMap("*.txt", lines, root=folder)) == {"a.txt": 1, "b.txt": 1}
 
 
-async def test_work_runs_in_processes_where_that_is_told(folder: Path) -> None:
+async def test_work_runs_in_processes_on_request(folder: Path) -> None:
     """A function that can be imported goes there."""
     node = FileMap("*.txt", os.path.getsize, root=folder, run_in="process", max_workers=1)
     assert await found(node) == {"a.txt": 1, "b.txt": 2}

@@ -1,4 +1,4 @@
-"""Where files may be: under their root, whatever stands in the way; and regular they are."""
+"""Where files may be: under their root, whatever is in the way; and they must be regular."""
 
 import os
 import socket
@@ -40,7 +40,7 @@ each_node = pytest.mark.parametrize("kind", NODES)
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A root with a file, links that lead out of it, and a file beside it."""
+    """A root with a file, links that lead out of it, and a file next to it."""
     root = tmp_path / "root"
     (root / "inner").mkdir(parents=True)
     (root / "inner" / "a.txt").write_text(SECRET)
@@ -85,7 +85,7 @@ async def test_a_path_that_leads_out_of_the_root_is_refused(
 
 @pytest.mark.parametrize("kind", ["WriteCSV", "WriteJSONLines"])
 async def test_a_dangling_link_makes_no_file_outside(kind: str, root: Path) -> None:
-    """A link to what is not there yet is a way out as well."""
+    """A link to something that does not exist yet is a way out, too."""
     with pytest.raises(PathError, match="leads out of the root"):
         await NODES[kind]("dangling.txt", root).run_async({"rows": []})
     assert os.listdir(root.parent / "outside") == ["a.txt"]
@@ -100,7 +100,7 @@ async def test_a_path_from_data_is_refused_as_one_from_the_constructor(root: Pat
 
 
 async def test_a_link_that_a_glob_meets_is_refused(root: Path) -> None:
-    """A pattern that matches a link out of the root works on nothing at all."""
+    """A pattern that matches a link out of the root processes nothing at all."""
     seen: list[Path] = []
     with pytest.raises(PathError, match="leads out of the root"):
         await FileMap("*.txt", seen.append, root=root).run_async({})
@@ -161,7 +161,7 @@ def test_what_is_no_path_is_refused_at_construction(kind: str, path: str) -> Non
 
 @pytest.mark.parametrize("path", ["a\0.txt", "", 7, None, b"a.txt", "a\ud800.txt", ["a"] * 999])
 async def test_what_is_no_path_is_refused_from_data(path: Any, root: Path) -> None:
-    """Whatever stands under the key, and however long it is."""
+    """Whatever is under the key, and however long it is."""
     with pytest.raises(PathError) as caught:
         await ReadText(reads="path", root=root).run_async({"path": path})
     assert len(str(caught.value)) < 200
@@ -174,7 +174,7 @@ async def test_what_is_no_path_is_refused_from_data(path: Any, root: Path) -> No
 async def test_what_is_not_a_file_is_refused(
     kind: str, special: str, rooted: bool, tmp_path: Path
 ) -> None:
-    """A pipe nobody writes to makes nobody wait; a device is not read; a folder says so."""
+    """A pipe without a writer does not block; a device is not read; a folder is an error."""
     path = tmp_path / special
     if special == "pipe":
         os.mkfifo(path)
@@ -222,7 +222,7 @@ async def test_a_glob_passes_over_what_is_not_a_file(tmp_path: Path) -> None:
 async def test_an_error_of_the_system_names_the_path_as_it_was_given(
     kind: str, tmp_path: Path
 ) -> None:
-    """Also where the folder is missing, or a file stands in its place."""
+    """Even if the folder is missing, or a file is in its place."""
     (tmp_path / "file").write_text("")
     for path, error in (("no/such.txt", FileNotFoundError), ("file/a.txt", NotADirectoryError)):
         for given_root, given_path in ((tmp_path, path), (None, str(tmp_path / path))):
@@ -242,7 +242,7 @@ async def test_an_error_of_the_root_names_the_root(kind: str, tmp_path: Path) ->
 
 
 async def test_an_error_while_a_file_is_read_names_its_path() -> None:
-    """The system tells the path of what it opens, and not of what it reads."""
+    """The system names the path of what it opens, but not of what it reads."""
     path = "/proc/self/mem"  # a file that opens, and whose beginning cannot be read
     with pytest.raises(OSError, match="Input/output error") as caught:
         await ReadText(path).run_async({})

@@ -1,4 +1,4 @@
-"""Files as records: what is read, and what becomes of a row that cannot be."""
+"""Files as records: what is read, and what happens to a bad row."""
 
 import asyncio
 import csv
@@ -95,7 +95,7 @@ async def test_all_line_ends_are_read(end: str, last: bool, tmp_path: Path) -> N
     assert await read(ReadText(path)) == ["a,b", "1,2", "3,4"]
 
 
-async def test_fields_and_delimiter_can_be_told(tmp_path: Path) -> None:
+async def test_fields_and_delimiter_can_be_set(tmp_path: Path) -> None:
     """A file without a header, on the instance or on the class."""
 
     class Semicolons(ReadCSV):
@@ -194,7 +194,7 @@ async def test_reading_goes_on_after_the_line_that_is_bad(
 
 
 @pytest.mark.parametrize("end", ["", "\n"])
-async def test_a_row_may_be_as_long_as_is_told(end: str, tmp_path: Path) -> None:
+async def test_the_length_of_a_row_can_be_set(end: str, tmp_path: Path) -> None:
     """Its end included; by one more it is too long."""
     path = written(tmp_path, "x" * 9 + end)
     for most, good in ((9 + len(end), True), (8 + len(end), False)):
@@ -258,7 +258,7 @@ def test_any_table_that_csv_writes_is_read_as_it_was(table: list[list[str]], chu
 def test_any_bytes_are_rows_or_errors_with_lines_in_order(
     data: bytes, chunk: int, max_row: int
 ) -> None:
-    """Nothing else is raised, no row is told of twice, and each begins where the file says."""
+    """Nothing else is raised, no row is reported twice, and each begins where the file says."""
     lines = Lines(Slow(data, chunk), "x", "utf-8", max_row)
     rows = CSVFormat(("a", "b"), ",", 9).rows(lines)
     numbers = [row.line for row in rows if row is not None]
@@ -276,7 +276,7 @@ FORMATS: list[Callable[[], Format]] = [
 ]
 
 
-def told(form: Format, data: bytes, chunk: int, max_row: int, lined: bool) -> list[Any]:
+def rows_of(form: Format, data: bytes, chunk: int, max_row: int, lined: bool) -> list[Any]:
     """Return what is read: records, and the line and the text of each error."""
     found: list[Any] = []
     lines = Lines(Slow(data, chunk), "x", "utf-8", max_row)
@@ -302,7 +302,7 @@ def test_rows_are_the_same_a_chunk_at_once_and_one_by_one(
     data: bytes, chunk: int, max_row: int, form: Callable[[], Format]
 ) -> None:
     """Their errors and lines too, whatever the file holds, and wherever a chunk of it ends."""
-    at_once, one_by_one = (told(form(), data, chunk, max_row, lined) for lined in (False, True))
+    at_once, one_by_one = (rows_of(form(), data, chunk, max_row, lined) for lined in (False, True))
     assert at_once == one_by_one
 
 
@@ -337,7 +337,7 @@ async def test_text_is_read_in_its_encoding(encoding: str, tmp_path: Path) -> No
 
 
 async def test_a_byte_order_mark_is_left_out_unasked(tmp_path: Path) -> None:
-    """Spreadsheets write one; it is no part of the first name."""
+    """Spreadsheets write one; it is not part of the first name."""
     path = written(tmp_path, b"\xef\xbb\xbfname\nAda\n")
     assert await read(ReadCSV(path)) == [{"name": "Ada"}]
     path = written(tmp_path, b'\xef\xbb\xbf{"name": 1}\n')
@@ -388,7 +388,7 @@ async def test_a_blank_line_is_passed_over_where_there_are_several_fields(tmp_pa
 
 
 async def test_blank_lines_count_among_the_lines(tmp_path: Path) -> None:
-    """An error after them tells its own line; what is left of a long line is no blank one."""
+    """An error after them has its own line; the rest of a long line is not a blank one."""
     path = written(tmp_path, "a\n\n\n1,2\n" + "x" * 3 * CHUNK + "\n\nlast\n")
     rows = await read(ReadCSV(path, max_row=100, on_error="collect"))
     assert [row["a"] for row in rows if not isinstance(row, Outcome)] == ["", "", "", "last"]
@@ -431,7 +431,7 @@ class Place:
 
 
 async def test_json_lines_are_values_one_a_line(tmp_path: Path) -> None:
-    """Blank lines are passed over, a last line needs no end."""
+    """Blank lines are skipped, a last line needs no end."""
     path = written(tmp_path, '{"a": [1]}\r\n\n  \n7\n"x"')
     assert await read(ReadJSONLines(path)) == [{"a": [1]}, 7, "x"]
 
@@ -444,7 +444,7 @@ async def test_integers_of_json_lines_are_exact(tmp_path: Path) -> None:
 
 
 async def test_json_lines_are_of_the_type_asked_for(tmp_path: Path) -> None:
-    """Structs and data classes; what is wrong is said in msgspec's words, with the line."""
+    """Structs and data classes; errors have msgspec's text, and the line."""
     path = written(tmp_path, '{"name": "Ada", "age": 36}\n\n{"name": "Bob", "age": "x"}\n')
     ada, bad = await read(ReadJSONLines(path, type=Person, on_error="collect"))
     assert ada == Person("Ada", 36)
@@ -462,7 +462,7 @@ class Picky(msgspec.Struct):
 
 
 async def test_an_error_of_the_code_of_a_type_is_one_of_its_row(tmp_path: Path) -> None:
-    """Whatever it is; its kind is said, and where it came from."""
+    """Whatever it is; the message has its type and its origin."""
     path = written(tmp_path, '{"n": 1}\n{"n": 2}\n{"n": 3}\n')
     one, bad, three = await read(ReadJSONLines(path, type=Picky, on_error="collect"))
     assert (one, three) == (Picky(1), Picky(3))
@@ -507,7 +507,7 @@ def test_a_type_that_json_cannot_become_is_refused_at_construction() -> None:
 # --- where the path comes from ---
 
 
-async def test_the_path_comes_from_the_shared_store_where_it_is_not_told(tmp_path: Path) -> None:
+async def test_by_default_the_path_comes_from_the_shared_store(tmp_path: Path) -> None:
     """As text or as a pathlib.Path."""
     path = written(tmp_path, "x\n")
     for given_path in (path, str(path)):
@@ -517,7 +517,7 @@ async def test_the_path_comes_from_the_shared_store_where_it_is_not_told(tmp_pat
 
 
 async def test_a_subclass_says_where_its_file_is(tmp_path: Path) -> None:
-    """From the params of a round, say."""
+    """For example, from the params of a round."""
 
     class Named(ReadText):
         def path_of(self, shared: Any) -> Path:
@@ -540,20 +540,20 @@ async def test_a_subclass_makes_something_of_each_record(tmp_path: Path) -> None
     assert caught.value.__notes__ == ["in node 'Ages', item 1 (line 3)"]
 
 
-async def test_whoever_sees_the_rows_sees_their_lines(tmp_path: Path) -> None:
+async def test_an_observer_of_rows_sees_their_lines(tmp_path: Path) -> None:
     """A prep of one's own, an exec of one's own, a fallback, and outcomes of a stream."""
     path = written(tmp_path, 'a,b\n1,2\n\n"x\ny",3\n5\n')
-    told: list[tuple[int, Any]] = []
+    seen: list[tuple[int, Any]] = []
 
     class Prepared(ReadCSV):
         async def prep(self, shared: Any) -> Any:  # type: ignore[override]
             async for row in super().prep(shared):
-                told.append((row.line, row.record))
+                seen.append((row.line, row.record))
                 yield row
 
     class Executed(ReadCSV):
         async def exec(self, row: Row) -> Any:
-            told.append((row.line, row.record))
+            seen.append((row.line, row.record))
             return await super().exec(row)
 
     class Replaced(ReadCSV):
@@ -562,9 +562,9 @@ async def test_whoever_sees_the_rows_sees_their_lines(tmp_path: Path) -> None:
 
     lines = [(2, {"a": "1", "b": "2"}), (4, {"a": "x\ny", "b": "3"}), (6, None)]
     for kind in (Prepared, Executed):
-        told.clear()
+        seen.clear()
         await read(kind(path, on_error="skip"))
-        assert told == lines
+        assert seen == lines
     assert await read(Replaced(path)) == [lines[0][1], lines[1][1], 6]
     outcomes = [one async for one in ReadCSV(path, on_error="collect").stream()]
     assert [(one.item.line, one.item.record) for one in outcomes] == lines
@@ -594,7 +594,7 @@ async def test_a_reader_is_the_first_stage_of_a_pipeline(tmp_path: Path) -> None
     assert [type(age) for age in shared["ages"]] == [str, Outcome, str]
 
 
-async def test_bad_rows_among_many_are_told_in_their_places(tmp_path: Path) -> None:
+async def test_bad_rows_among_many_are_reported_in_their_places(tmp_path: Path) -> None:
     """Wherever a chunk of the file ends, also within the quotes of a field."""
     lines = [f'{n},"a\nb",é' if n % 7 else f"{n},bad" for n in range(30_000)]
     path = written(tmp_path, "n,text,city\n" + "\n".join(lines))
@@ -789,5 +789,5 @@ def test_without_msgspec_only_json_lines_are_missing(tmp_path: Path) -> None:
     )
     places = os.pathsep.join(map(str, (tmp_path, ROOT)))
     done = python("-c", script, env={"PYTHONPATH": places}, check=True)
-    told = "msgspec is not installed. Type: python -m pip install 'kaygraph[files]'"
-    assert done.stdout.splitlines() == [told, told]
+    message = "msgspec is not installed. Type: python -m pip install 'kaygraph[files]'"
+    assert done.stdout.splitlines() == [message, message]

@@ -1,4 +1,4 @@
-"""Records to files: what is written, and that a file is there as a whole or not at all."""
+"""Records to files: what is written, and that a file appears as a whole or not at all."""
 
 import asyncio
 import csv
@@ -62,7 +62,7 @@ def numbers(count: int = 50_000) -> list[dict[str, Any]]:
 
 @pytest.fixture(params=["nameless", "named"])
 def parts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is being written has a name, as where the system has no files without, or none."""
+    """The file being written has a name, as on systems without nameless files, or none."""
     if request.param == "named":
         monkeypatch.setattr(_parts, "NAMELESS", 0)
 
@@ -94,15 +94,15 @@ async def test_csv_has_a_header_and_a_row_for_each_record(tmp_path: Path) -> Non
     assert await content_of(WriteCSV(tmp_path / "a.csv")) == b"name,age\r\nAda,36\r\nBob,\r\n"
 
 
-async def test_fields_and_delimiter_can_be_told(tmp_path: Path) -> None:
-    """The fields say the order, too, and the header of a file without records."""
+async def test_fields_and_delimiter_can_be_set(tmp_path: Path) -> None:
+    """The fields also give the order, and the header of a file without records."""
     node = WriteCSV(tmp_path / "a.csv", fields=["age", "name"], delimiter=";")
     assert await content_of(node) == b"age;name\r\n36;Ada\r\n;Bob\r\n"
     assert await content_of(node, []) == b"age;name\r\n"
     assert await content_of(WriteCSV(tmp_path / "a.csv"), []) == b""
 
 
-async def test_the_encoding_of_csv_can_be_told(tmp_path: Path) -> None:
+async def test_the_encoding_of_csv_can_be_set(tmp_path: Path) -> None:
     """A byte order mark comes once."""
     rows = [{"ä": "é"}, {"ä": "ü"}]
     for encoding in ("utf-8", "utf-8-sig", "utf-16", "latin-1"):
@@ -132,14 +132,14 @@ async def test_a_header_that_an_encoding_does_not_know_fails_every_row(
 async def test_a_row_that_cannot_be_encoded_leaves_the_next_ones_as_they_are(
     encoding: str, tmp_path: Path
 ) -> None:
-    """Also in encodings in which a character means what those before it say."""
+    """Even in encodings in which characters depend on those before them."""
     rows = [{"a": text} for text in ("x", "日\udcff", "日", "本")]
     node = WriteCSV(tmp_path / "a.csv", encoding=encoding, reads="rows", on_error="skip")
     await node.run_async({"rows": rows})
     assert content(tmp_path / "a.csv").decode(encoding) == "a\r\nx\r\n日\r\n本\r\n"
 
 
-async def test_an_error_of_a_record_stays_short_and_soon_said(tmp_path: Path) -> None:
+async def test_an_error_of_a_record_is_short_and_quick(tmp_path: Path) -> None:
     """However many names there are, and however long."""
     fields = [f"field{number}" for number in range(10_000)]
     node = WriteCSV(tmp_path / "a.csv", fields=fields, reads="rows")
@@ -214,8 +214,8 @@ async def test_a_record_that_does_not_fit_is_an_item_that_fails(
 @pytest.mark.parametrize("record", [{}, {"a": 1, "": 2}, {1: 2}])
 async def test_a_first_record_without_names_makes_no_header(record: Any, tmp_path: Path) -> None:
     """Nobody could read such a file."""
-    said = r"the first record (names no fields|has no name for field 2|has 1 as the name of)"
-    with pytest.raises(ValueError, match=said):
+    message = r"the first record (names no fields|has no name for field 2|has 1 as the name of)"
+    with pytest.raises(ValueError, match=message):
         await WriteCSV(tmp_path / "a.csv", reads="rows").run_async({"rows": [record]})
 
 
@@ -238,7 +238,7 @@ async def test_formulas_are_escaped_where_that_is_asked_for(tmp_path: Path) -> N
 
 @pytest.fixture
 def target(tmp_path: Path) -> Path:
-    """A file that stands there already."""
+    """An existing file."""
     path = tmp_path / "target"
     path.write_text("old")
     path.chmod(0o640)
@@ -247,7 +247,7 @@ def target(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def untouched(target: Path) -> Iterator[Path]:
-    """A target that must be as it was at the end of the test, with nothing beside it."""
+    """A target that must be unchanged at the end of the test, with nothing next to it."""
     before = target.stat()
     descriptors = os.listdir("/proc/self/fd")
     yield target
@@ -293,7 +293,7 @@ async def test_a_failed_row_leaves_the_old_file(kind: Any, untouched: Path) -> N
 @each_kind
 @pytest.mark.usefixtures("parts")
 async def test_a_cancelled_run_leaves_the_old_file(kind: Any, untouched: Path) -> None:
-    """With rows written beside it already, which go too."""
+    """Rows already written next to it are removed, too."""
     waits = asyncio.Event()
 
     class Source(BatchNode[Any, Any]):
@@ -379,7 +379,7 @@ async def test_a_round_that_is_in_flight_when_a_run_drains_comes_to_its_end(
 def test_a_writer_cancelled_at_any_step_leaves_the_old_file_or_the_new_one(
     kind: Any, target: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """And nothing beside it, nothing open, nothing that runs."""
+    """Nothing next to it, nothing open, nothing running."""
     new = asyncio.run(content_of(kind(target), ROWS))
     target.write_text("old")
 
@@ -474,7 +474,7 @@ async def test_a_write_that_takes_only_a_part_goes_on_with_the_rest(
 async def test_drafts_that_cannot_be_removed_leave_nothing_open(
     kind: Any, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is said, and the other drafts are removed all the same."""
+    """The error is reported, and the other drafts are removed nevertheless."""
     monkeypatch.setattr(_parts, "NAMELESS", 0)
     real, calls, before = os.unlink, 0, len(os.listdir("/proc/self/fd"))
 
@@ -671,7 +671,7 @@ Pipeline(Rows(), WriteCSV(sys.argv[1]), collect=False).run({})
 async def test_a_process_that_is_killed_leaves_nothing_for_ever(
     kind: str, killed: str, target: Path
 ) -> None:
-    """At most one file, hidden beside its target, which the next writer removes."""
+    """At most one file, hidden next to its target, which the next writer removes."""
     for _ in range(2):
         done = python("-c", KILLED, str(target), kind, killed, check=False)
         assert done.returncode == -signal.SIGKILL
@@ -683,7 +683,7 @@ async def test_a_process_that_is_killed_leaves_nothing_for_ever(
 
 
 async def test_a_name_may_be_as_long_as_the_system_allows(tmp_path: Path) -> None:
-    """The file beside it has a name of its own."""
+    """The file next to it has a name of its own."""
     assert await content_of(WriteJSONLines(tmp_path / ("x" * 255)), [1]) == b"1\n"
 
 
@@ -692,7 +692,7 @@ async def test_a_name_may_be_as_long_as_the_system_allows(tmp_path: Path) -> Non
 
 @each_kind
 async def test_the_same_node_writes_many_files_at_once(kind: Any, tmp_path: Path) -> None:
-    """Rounds of a BatchGraph beside each other, each with a file and a count of its own."""
+    """Simultaneous rounds of a BatchGraph, each with its own file and count."""
 
     class Rows(Node[Any, Any]):
         async def prep(self, shared: Any) -> None:
@@ -752,7 +752,7 @@ async def test_the_same_node_writes_again_in_a_loop(kind: Any, tmp_path: Path) -
 async def test_writers_that_fail_in_branches_hold_nothing_open_while_the_run_goes_on(
     kind: Any, in_pipeline: bool, tmp_path: Path
 ) -> None:
-    """Round by round, each in tasks of its own: a run of many rounds would run out of files."""
+    """Round by round, each in its own tasks: a run of many rounds would run out of files."""
     most = before = len(os.listdir("/proc/self/fd"))
 
     class Source(Stage):
@@ -835,7 +835,7 @@ async def test_an_attempt_that_fails_has_added_nothing(kind: Any, tmp_path: Path
 
 
 async def test_rows_that_are_dropped_are_not_counted(tmp_path: Path) -> None:
-    """The count is of what stands in the file."""
+    """The count is that of the rows in the file."""
 
     class Even(WriteJSONLines):
         async def exec(self, record: Any) -> None:
@@ -851,7 +851,7 @@ async def test_rows_that_are_dropped_are_not_counted(tmp_path: Path) -> None:
 
 @each_kind
 async def test_a_record_that_fails_among_many_is_left_out_alone(kind: Any, tmp_path: Path) -> None:
-    """Of a pipeline as of a list: it is told with its place, and the others are written."""
+    """From a pipeline as from a list: it is reported with its place, and the others are written."""
     records: list[Any] = [{"n": str(number)} for number in range(500)]
     records[123] = records[400] = {"n": object()} if kind is WriteJSONLines else {"m": "1"}
     shared: dict[str, Any] = {"rows": records}
@@ -867,7 +867,7 @@ async def test_a_record_that_fails_among_many_is_left_out_alone(kind: Any, tmp_p
 
 
 async def test_outcomes_pass_a_writer_by_in_a_pipeline(tmp_path: Path) -> None:
-    """What an earlier stage collected is no row."""
+    """What an earlier stage collected is not a row."""
     (tmp_path / "a").write_text("x,y\n1,2\n3\n4,5\n")
     shared: dict[str, Any] = {}
     read = ReadCSV(tmp_path / "a", on_error="collect")
@@ -888,12 +888,12 @@ async def test_outcomes_pass_a_writer_by_in_a_pipeline(tmp_path: Path) -> None:
 async def test_a_writer_that_nobody_gives_records_leaves_the_old_file(
     kind: Any, untouched: Path
 ) -> None:
-    """Neither `reads` nor a stage before: it is no file without rows that was meant."""
+    """Neither `reads` nor a previous stage: a file without rows cannot be intended."""
     with pytest.raises(TypeError, match="must return an iterable"):
         await Graph(Node() >> kind(untouched)).run_async({})
 
 
-async def test_a_prep_that_forgets_the_one_it_overrides_is_told(tmp_path: Path) -> None:
+async def test_a_prep_that_forgets_the_one_it_overrides_is_reported(tmp_path: Path) -> None:
     """There is no file to add rows to."""
 
     class Forgets(WriteCSV):
@@ -920,7 +920,7 @@ async def test_a_stream_of_a_writer_is_refused_and_one_of_its_pipeline_is_not(
     kind: Any, tmp_path: Path
 ) -> None:
     """A stream of its own would tell of rows that are written to no file."""
-    with pytest.raises(TypeError, match="run it, or stream a pipeline that it stands in"):
+    with pytest.raises(TypeError, match="run it, or stream a pipeline that contains it"):
         kind(tmp_path / "a", reads="rows").stream({"rows": ROWS})
 
     class Source(Stage):

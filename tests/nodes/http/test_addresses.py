@@ -58,7 +58,7 @@ def test_a_public_address_is_not_refused(host: str) -> None:
 
 @given(st.ip_addresses(v=4))
 def test_an_address_is_as_public_as_what_it_carries(ip: Any) -> None:
-    """The forms of IPv6 that lead to an address of IPv4 are no way around the rule."""
+    """The forms of IPv6 that lead to an IPv4 address are not a way around the rule."""
     number = int(ip)
     for form in (
         f"::ffff:{ip}",
@@ -106,15 +106,15 @@ def test_an_origin_is_scheme_host_and_port(url: str) -> None:
         ("http://a..b/", "is not a URL"),
         (f"http://{'a' * 64}.de/", "is not a URL"),
         ("http://\ud800/", "is not a URL"),
-        ("http://user@host/", "names a user: leave it out and give auth=Basic"),
-        ("http://user:pa@ss@host/", "names a user"),
-        ("http://:secret@host/", "names a user"),
+        ("http://user@host/", "contains a user: leave it out and pass auth=Basic"),
+        ("http://user:pa@ss@host/", "contains a user"),
+        ("http://:secret@host/", "contains a user"),
         ("http://%31%32%37.0.0.1/", "neither a name nor an address"),
         ("http://127.0.0.1%00/", "neither a name nor an address"),
         ("http://a b/", "neither a name nor an address"),
         ("http://host/\ud800", "is not a URL"),
-        (None, "a URL is a string"),
-        (b"http://host/", "a URL is a string"),
+        (None, "a URL must be like"),
+        (b"http://host/", "a URL must be like"),
     ],
 )
 def test_what_is_no_address_is_refused(url: Any, says: str) -> None:
@@ -166,7 +166,7 @@ def resolving(*answers: Sequence[str], trusted: Any = ()) -> PublicResolver:
 
 @pytest.mark.parametrize("place", [0, 1, 2])
 async def test_one_answer_that_is_not_public_refuses_them_all(place: int) -> None:
-    """Whoever owns a name does not get to choose among its answers."""
+    """The owner of a name does not get to choose among its answers."""
     answers = [PUBLIC, "8.8.8.8"]
     answers.insert(place, "10.0.0.7")
     with pytest.raises(AddressRefusedError, match=r"host leads to 10\.0\.0\.7, which is not a"):
@@ -301,7 +301,7 @@ async def test_a_redirect_to_what_is_not_http_is_not_followed(to: str) -> None:
             await HTTPNode(site.url, allow_private=True).run_async({})
 
 
-async def test_a_private_address_may_be_asked_where_that_is_told() -> None:
+async def test_a_private_address_may_be_requested_if_allowed() -> None:
     """``allow_private`` is for programs whose data are their own."""
     async with serving(reply("inside")) as inside, serving(redirect(inside.url)) as site:
         shared: dict[str, Any] = {"urls": [inside.url, site.url]}
@@ -311,7 +311,7 @@ async def test_a_private_address_may_be_asked_where_that_is_told() -> None:
 
 
 async def test_the_address_that_the_program_names_may_be_private_and_no_other_port_of_it() -> None:
-    """What data say leads to that origin and to no other on the same host."""
+    """Data leads to that origin and to no other on the same host."""
     async with serving(reply("named")) as named, serving(reply("other")) as other:
         node = ParallelHTTPNode(named.url, reads="urls", writes="found", on_error="collect")
         shared: dict[str, Any] = {"urls": ["/a", named.url, other.url, "//127.0.0.1:1/"]}
@@ -346,5 +346,5 @@ async def test_an_answer_is_looked_at_before_any_byte_is_sent(name_service: Any)
 
 
 def test_a_url_of_yarl_is_a_url_as_well() -> None:
-    """Whoever has parsed one already need not print it."""
+    """A parsed URL need not be converted to text."""
     assert parsed(URL("https://host/x")) == URL("https://host/x")

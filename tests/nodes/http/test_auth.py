@@ -1,4 +1,4 @@
-"""How a request says who asks, and that nobody else hears of it."""
+"""How a request is authenticated, and that nobody else gets the credentials."""
 
 import asyncio
 import traceback
@@ -108,30 +108,30 @@ async def test_a_kind_of_ones_own_is_a_class() -> None:
         (lambda: Bearer("s3cret\n"), "the token of Bearer must be one line"),
         (lambda: Bearer("s3cret\r\nX-Injected: 1"), "must be one line"),
         (lambda: Basic(None, "s3cret"), "the user of Basic must be a string"),  # type: ignore[arg-type]
-        (lambda: Basic("us:er", "s3cret"), "must hold no ':'"),
+        (lambda: Basic("us:er", "s3cret"), "must not contain ':'"),
         (lambda: APIKey("s3cret\n"), "the key of APIKey must be one line"),
-        (lambda: APIKey("s3cret", header="X Key"), "'X Key', which is no name of a header"),
-        (lambda: APIKey("s3cret", header="X\r\nY"), "which is no name of a header"),
+        (lambda: APIKey("s3cret", header="X Key"), "'X Key', which is not a valid header name"),
+        (lambda: APIKey("s3cret", header="X\r\nY"), "which is not a valid header name"),
         (lambda: ClientCredentials("nowhere", "me", "s3cret"), "a URL must begin with http"),
-        (lambda: ClientCredentials("http://u:s3cret@h/", "me", "s3cret"), "names a user"),
+        (lambda: ClientCredentials("http://u:s3cret@h/", "me", "s3cret"), "contains a user"),
         (lambda: ClientCredentials("http://h/", "me", None), "client_secret .* got a NoneType"),  # type: ignore[arg-type]
     ],
 )
 def test_what_is_no_secret_is_refused_at_once(make: Callable[[], Any], says: str) -> None:
-    """An unset variable, or the line end of a file: it is said, and the secret is not shown."""
+    """An unset variable, or the line end of a file: the error does not show the secret."""
     with pytest.raises(ValueError, match=says) as caught:
         make()
     assert "s3cret" not in str(caught.value)
 
 
 def test_credentials_need_an_address_that_they_are_for() -> None:
-    """Whatever comes from data may be anywhere: it is said when the node is made."""
+    """Data may lead anywhere: the error comes when the node is created."""
     with pytest.raises(HTTPRequestError, match=r"auth= of 'HTTPNode' needs url="):
         HTTPNode(auth=Bearer("t0k"), reads="url", allow_private=True)
 
 
 def test_auth_that_is_none_of_them_is_refused() -> None:
-    """A token alone does not say how it is sent."""
+    """A token alone does not say how to send it."""
     with pytest.raises(ValueError, match=r"auth must be Bearer\(token\).*got a str"):
         HTTPNode("http://h/", auth="t0k")  # type: ignore[arg-type]
 
@@ -155,10 +155,10 @@ class TokenServer:
             self.forms.append(dict(await request.post()))
             self.headers.append(request.headers)
             self.given += 1
-            said: dict[str, Any] = {"access_token": f"t{self.given}", "token_type": "Bearer"}
+            token: dict[str, Any] = {"access_token": f"t{self.given}", "token_type": "Bearer"}
             if self.seconds is not None:
-                said["expires_in"] = self.seconds
-            return web.json_response(said)
+                token["expires_in"] = self.seconds
+            return web.json_response(token)
         token = request.headers.get("Authorization", "")
         if self.latest_only and token != f"Bearer t{self.given}":
             self.refused += 1
@@ -188,7 +188,7 @@ async def test_one_token_is_fetched_for_many_requests_at_once() -> None:
 
 
 async def test_a_token_is_asked_for_as_rfc_6749_says() -> None:
-    """A form, and the client as Basic; scope and more where they are told."""
+    """A form, and the client as Basic; scope and more if they are set."""
     server = TokenServer()
     async with serving(server) as site:
         auth = credentials(site, scope="read write", extra={"audience": "x"})
@@ -201,7 +201,7 @@ async def test_a_token_is_asked_for_as_rfc_6749_says() -> None:
 
 
 async def test_a_token_may_come_as_text() -> None:
-    """JSON is asked for, and read though the answer does not say that it is."""
+    """JSON is requested, and parsed even if the answer is not declared as such."""
 
     async def answer(request: web.BaseRequest) -> web.Response:
         if request.path == "/token":
@@ -254,7 +254,7 @@ async def test_a_server_that_refuses_every_token_is_believed_in_the_end() -> Non
 
 
 async def test_many_that_are_refused_at_once_renew_the_token_once() -> None:
-    """Whoever was refused with an old one takes the one that is there."""
+    """A request refused with an old one uses the existing new one."""
     server = TokenServer(latest_only=True)
     held = asyncio.Event()
 
@@ -297,8 +297,8 @@ class Fetched:
     async def __call__(self, url: str, form: Any, headers: Any) -> tuple[int, Any]:
         self.times.append(asyncio.get_running_loop().time())
         await asyncio.sleep(0)
-        said = {"access_token": f"t{len(self.times)}"}
-        return 200, said if self.seconds is None else {**said, "expires_in": self.seconds}
+        token = {"access_token": f"t{len(self.times)}"}
+        return 200, token if self.seconds is None else {**token, "expires_in": self.seconds}
 
 
 @pytest.mark.parametrize(
@@ -324,7 +324,7 @@ def test_a_token_is_renewed_before_its_end(seconds: float, good_for: float) -> N
 
 @pytest.mark.parametrize("seconds", [None, "3600", True, float("nan"), [1]])
 def test_a_token_without_an_end_is_kept_until_it_is_refused(seconds: Any) -> None:
-    """What cannot be read is as if it were not said."""
+    """An unreadable lifetime counts as missing."""
 
     async def play() -> None:
         tokens, post = Tokens(), Fetched(seconds)
@@ -342,7 +342,7 @@ def test_a_token_without_an_end_is_kept_until_it_is_refused(seconds: Any) -> Non
 
 
 def test_a_fetch_that_is_cancelled_is_made_by_the_next() -> None:
-    """Whoever waits for it does not wait for ever."""
+    """Its waiters do not wait forever."""
 
     async def play() -> None:
         tokens, begun = Tokens(), asyncio.Event()
@@ -363,7 +363,7 @@ def test_a_fetch_that_is_cancelled_is_made_by_the_next() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "said", "says", "attempts"),
+    ("status", "body", "says", "attempts"),
     [
         (400, {"error": "invalid_scope"}, r"answered 400 \(invalid_scope\)", 1),
         (401, {"error": "invalid_client", "error_description": "s3cret"}, r"answered 401", 1),
@@ -380,10 +380,10 @@ def test_a_fetch_that_is_cancelled_is_made_by_the_next() -> None:
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_a_token_that_is_not_given_is_an_error(
-    status: int, said: Any, says: str, attempts: int, method: str
+    status: int, body: Any, says: str, attempts: int, method: str
 ) -> None:
     """It is never taken for the answer of the API; what may pass is tried again."""
-    async with serving(reply(said, status)) as tokens, serving(echo) as site:
+    async with serving(reply(body, status)) as tokens, serving(echo) as site:
         node = HTTPNode(
             site.url, auth=credentials(tokens), method=method, max_retries=3, wait=0, writes="x"
         )
@@ -469,7 +469,7 @@ KNOWN = ("s3cret", b64encode(b"me:s3cretB").decode()[:-3])
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
 
 
-def told(error: BaseException) -> str:
+def text_of(error: BaseException) -> str:
     """Return all that a program would print of an error, and of those that led to it."""
     texts = ["".join(traceback.format_exception(error)), repr(error), str(error)]
     texts += getattr(error, "__notes__", [])
@@ -499,7 +499,7 @@ def told(error: BaseException) -> str:
         None,
     ],
 )
-async def test_no_secret_stands_in_what_a_failure_tells(kind: str, talk: Any) -> None:
+async def test_no_secret_is_in_the_error_of_a_failure(kind: str, talk: Any) -> None:
     """Neither in the error, its notes and its traceback, nor in events and reports."""
     async with serving(reply({"access_token": "s3cretT"})) as tokens:
         auth = SECRETS[kind] or credentials(tokens)
@@ -522,24 +522,24 @@ async def test_no_secret_stands_in_what_a_failure_tells(kind: str, talk: Any) ->
                     pytest.raises(Exception, match=r"\S") as caught,
                 ):
                     await node.run_async(shared, observers=[report])
-                texts = [told(caught.value), repr(node), repr(auth), repr(events), str(report)]
+                texts = [text_of(caught.value), repr(node), repr(auth), repr(events), str(report)]
                 texts += [repr(report.to_dict()), repr(items[1])]
                 for event in events:
                     failed = getattr(event, "error", None)
-                    texts += [repr(event), str(event), told(failed) if failed else ""]
+                    texts += [repr(event), str(event), text_of(failed) if failed else ""]
                 everything = "\n".join(texts)
                 assert not [
                     line for line in everything.split("\n") if any(k in line for k in KNOWN)
                 ]
 
 
-async def test_no_secret_stands_in_what_a_connection_tells_that_does_not_come() -> None:
+async def test_no_secret_is_in_the_error_of_a_failed_connection() -> None:
     """A key in the query has any name, and goes to the address that is asked."""
     with unanswered() as url:
         node = HTTPNode(url, auth=SECRETS["query"], connect_timeout=0.05, max_retries=1)
         with pytest.raises(HTTPTimeoutError, match="no connection in time") as caught:
             await node.run_async({})
-    assert "s3cret" not in told(caught.value)
+    assert "s3cret" not in text_of(caught.value)
 
 
 @pytest.mark.parametrize("kind", ["bearer", "basic", "header", "query"])
@@ -554,7 +554,7 @@ def test_no_secret_stands_in_a_repr(kind: str) -> None:
 
 
 def test_headers_of_ones_own_need_an_address_that_they_are_for() -> None:
-    """As credentials do: what is no secret may go wherever a URL from data leads."""
+    """Like credentials: what is not secret may go wherever a URL from data leads."""
     with pytest.raises(HTTPRequestError, match=r"headers\['x-secret'\] of 'HTTPNode' needs url="):
         HTTPNode(headers={"X-Secret": "s3cret"}, reads="url")
     HTTPNode(headers={"Accept-Language": "no", "User-Agent": "me"}, reads="url")
@@ -578,7 +578,7 @@ async def test_params_of_the_node_do_not_go_to_another_origin() -> None:
 
 
 async def test_a_401_elsewhere_is_not_answered_with_a_new_token() -> None:
-    """After a redirect away there were no credentials, so that there are none to renew."""
+    """After a redirect away there were no credentials, so there are none to renew."""
     async with serving(reply(None, 401)) as away:
 
         async def home(request: web.BaseRequest) -> web.StreamResponse:

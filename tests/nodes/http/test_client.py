@@ -35,7 +35,7 @@ from kaygraph.nodes import (
 )
 from kaygraph.nodes._json import decode
 from kaygraph.nodes.http._sessions import RETRIES
-from kaygraph.nodes.http.asking import wait_as_told, worth_retrying
+from kaygraph.nodes.http.asking import wait_for_retry, worth_retrying
 from kaygraph.nodes.http.messages import retry_after
 from kaygraph.testing import capture_events
 from tests.children import ran
@@ -96,9 +96,9 @@ async def test_a_connection_that_closes_before_the_answer_is_tried_again(pieces:
 async def test_a_body_that_breaks_off_is_never_taken_for_a_whole_one(
     head: bytes, then: str
 ) -> None:
-    """It is tried again, and told of as what it is."""
+    """It is retried, and the error says what happened."""
     async with speaking(saying(head + b"[1]", then=then)) as site:
-        with pytest.raises(HTTPConnectionError, match="broke off"):
+        with pytest.raises(HTTPConnectionError, match="was interrupted"):
             await result_of(HTTPNode(site.url, max_retries=3, wait=0))
     assert len(site.asked) == 3
 
@@ -157,7 +157,7 @@ async def test_a_mistake_of_ours_is_not_tried_again(status: int, raises: bool) -
 async def test_a_post_is_not_repeated_unless_it_may_be(
     request_: dict[str, Any], attempts: int, fault: str
 ) -> None:
-    """Where it may have been heard, only what can be told apart or does no harm is sent again."""
+    """If it may have arrived, only what is recognisable or harmless is sent again."""
     talk = {
         "reset": saying(then="reset"),
         "500": saying(b"HTTP/1.1 500 No\r\nContent-Length: 0\r\n\r\n"),
@@ -186,14 +186,14 @@ async def test_a_post_that_was_not_worked_on_is_made_again(
 
 
 async def test_a_post_that_a_gateway_may_have_passed_on_is_not_made_again() -> None:
-    """A 503 that does not say when to come back may be that of a server lost in its work."""
+    """A 503 without a time may be that of a server lost in the middle of its work."""
     async with serving(in_turn(reply(None, 503), echo)) as site:
         result = await result_of(HTTPNode(site.url, method="POST", wait=0), {"json": [1]})
     assert result["status_code"] == 503
     assert site.bodies == [b"[1]"]
 
 
-async def test_a_post_that_nobody_heard_is_made_again() -> None:
+async def test_a_post_that_never_arrived_is_made_again() -> None:
     """A connection that was refused has carried nothing."""
     port = await free_port()
     node = HTTPNode(f"http://127.0.0.1:{port}/", method="POST", wait=0)
@@ -206,13 +206,13 @@ async def test_a_post_that_nobody_heard_is_made_again() -> None:
 
 
 async def test_a_request_on_a_kept_connection_is_made_once_an_attempt() -> None:
-    """A server that breaks off after it has heard has heard as often as it was asked."""
+    """A server that drops requests has received as many as were made."""
 
     def talk(site: RawSite) -> Any:
         async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await site.heard(reader)
+            await site.read_request(reader)
             writer.write(TWO)
-            await site.heard(reader)
+            await site.read_request(reader)
             reset(writer)
 
         return speak
@@ -256,7 +256,7 @@ async def test_without_that_switch_no_connection_is_kept(monkeypatch: pytest.Mon
 async def test_settings_of_retries_do_not_change_what_is_tried_again(
     settings: dict[str, Any], attempts: int, as_class: bool
 ) -> None:
-    """Whoever asks for more attempts does not ask for a POST to be made twice."""
+    """Setting more attempts does not allow a POST to be made twice."""
     async with speaking(saying(then="reset")) as site:
         for method, most in (("POST", 1), ("GET", attempts)):
             site.asked.clear()
@@ -269,7 +269,7 @@ async def test_settings_of_retries_do_not_change_what_is_tried_again(
 
 
 async def test_a_retry_that_says_what_to_try_again_stands() -> None:
-    """``on`` is the word of whoever writes it."""
+    """``on`` is decided by whoever sets it."""
     async with speaking(saying(then="reset")) as site:
         node = HTTPNode(site.url, method="POST", retry=Retry(attempts=3, on=HTTPConnectionError))
         with pytest.raises(HTTPConnectionError):
@@ -366,7 +366,7 @@ async def test_the_server_says_how_long_to_wait(as_date: bool) -> None:
 
 
 async def test_a_server_that_asks_for_too_long_a_wait_is_not_waited_for() -> None:
-    """More than a minute is for the caller to decide: the answer comes at once."""
+    """More than a minute is for the caller to decide: the answer is returned immediately."""
     async with serving(reply(None, 503, {"Retry-After": "61"})) as site:
         result = await result_of(HTTPNode(site.url))
     assert result["status_code"] == 503
@@ -377,7 +377,7 @@ def test_waits_grow_and_are_jittered() -> None:
     """Full jitter below a bound that doubles, up to a minute."""
     error = HTTPConnectionError("x", True)
     for attempt, bound in ((1, 0.25), (2, 0.5), (3, 1.0), (30, 60.0)):
-        waits = [wait_as_told(attempt, error) for _ in range(200)]
+        waits = [wait_for_retry(attempt, error) for _ in range(200)]
         assert all(0 <= wait <= bound for wait in waits)
         assert max(waits) - min(waits) > bound / 2
     asked = HTTPStatusError(
@@ -391,7 +391,7 @@ def test_waits_grow_and_are_jittered() -> None:
         },
         True,
     )
-    waits = [wait_as_told(3, asked) for _ in range(200)]
+    waits = [wait_for_retry(3, asked) for _ in range(200)]
     assert all(5 <= wait <= 5.1 for wait in waits)
     assert len(set(waits)) > 1  # or those who were refused together would come back together
 
@@ -408,7 +408,7 @@ def test_only_errors_that_say_so_are_worth_another_attempt() -> None:
 
 
 async def test_an_answer_that_stops_is_given_up() -> None:
-    """One byte and then silence is no answer."""
+    """One byte and then silence is not an answer."""
     async with speaking(saying(OK + b"Content-Length: 9\r\n\r\n{", then="silence")) as site:
         node = HTTPNode(site.url, read_timeout=0.2, max_retries=2, wait=0)
         with pytest.raises(HTTPTimeoutError, match="the answer stopped") as caught:
@@ -429,7 +429,7 @@ async def test_an_answer_that_drips_is_given_up_in_the_end() -> None:
 
     def talk(site: RawSite) -> Any:
         async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await site.heard(reader)
+            await site.read_request(reader)
             writer.write(OK + b"Transfer-Encoding: chunked\r\n\r\n")
             while not reader.at_eof():
                 writer.write(b"1\r\n \r\n")
@@ -460,7 +460,7 @@ async def test_redirects_share_one_total_timeout() -> None:
 
 
 async def test_a_connection_that_does_not_come_is_given_up() -> None:
-    """A server whose line is full does not answer; nothing was heard, so even a POST goes again."""
+    """A server with a full queue does not answer; nothing arrived, so even a POST is repeated."""
     with unanswered() as url, capture_events() as events:
         node = HTTPNode(url, method="POST", connect_timeout=0.1, max_retries=2, wait=0)
         with pytest.raises(HTTPTimeoutError, match="no connection in time"):
@@ -474,7 +474,7 @@ async def test_a_connection_that_does_not_come_is_given_up() -> None:
 async def test_a_timeout_of_the_node_is_tried_again_where_the_request_may_be_repeated(
     request_: dict[str, Any], attempts: int
 ) -> None:
-    """What an attempt has sent when its time is over may have been heard."""
+    """What a timed-out attempt has sent may have arrived."""
     async with speaking(saying(then="silence")) as site:
         node = HTTPNode(site.url, method="POST", timeout=0.2, max_retries=2, wait=0)
         with pytest.raises(AttemptTimeoutError):
@@ -549,7 +549,7 @@ async def test_a_compressed_answer_is_decompressed(
     [
         ("gzip", gzip.compress(b'{"a": 1}')[:-3], "ends in the middle of its gzip"),
         ("gzip", b"{}", "is not gzip"),
-        ("br", b"{}", "encoded with 'br', which was not asked for"),
+        ("br", b"{}", "encoded with 'br', which was not requested"),
     ],
 )
 async def test_a_body_that_is_not_what_it_says_is_an_error_at_once(
@@ -596,7 +596,7 @@ async def test_an_endless_body_is_given_up_when_it_is_too_large() -> None:
 
     def talk(site: RawSite) -> Any:
         async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await site.heard(reader)
+            await site.read_request(reader)
             writer.write(OK + b"\r\n")
             try:
                 while True:
@@ -615,7 +615,7 @@ async def test_an_endless_body_is_given_up_when_it_is_too_large() -> None:
 
 
 async def test_json_that_is_too_deep_is_an_error_in_little_time() -> None:
-    """It is not even decoded; how deep it may be can be told."""
+    """It is not even decoded; the allowed depth is a setting."""
     deep = b"[" * 500 + b"]" * 500
     async with serving(reply(deep, content_type="application/json")) as site:
         with pytest.raises(HTTPBodyError, match="nested deeper than 100 levels"):
@@ -785,7 +785,7 @@ SECRET_HEADERS = {
 @pytest.mark.parametrize("auth", [Bearer("s3cret"), Basic("me", "s3cret"), APIKey("s3cret"),
                                   APIKey("s3cret", param="k")])  # fmt: skip
 async def test_credentials_do_not_go_to_another_origin(auth: Any) -> None:
-    """Another port is one; what is sent there are headers that nobody keeps secret."""
+    """Another port is one; only headers that are not secret are sent there."""
     async with serving(echo) as other, serving(redirect(other.url, 307)) as site:
         headers = {**SECRET_HEADERS, "Accept": "text/x", "Accept-Language": "de"}
         node = HTTPNode(site.url, auth=auth, headers=headers, method="POST", allow_private=True)
@@ -798,7 +798,7 @@ async def test_credentials_do_not_go_to_another_origin(auth: Any) -> None:
 
 
 async def test_credentials_that_were_left_out_do_not_come_back() -> None:
-    """Whoever is led away and back again was led by somebody else."""
+    """A redirect away and back comes from the other site."""
     async with serving(echo) as site, serving(redirect(site.url)) as other:
         site.answer = in_turn(redirect(other.url), echo)
         node = HTTPNode(site.url, auth=Bearer("s3cret"), headers=SECRET_HEADERS, allow_private=True)
@@ -826,9 +826,9 @@ async def test_credentials_do_not_go_to_what_data_name() -> None:
 
 
 async def test_cookies_of_one_answer_are_not_sent_with_the_next_request() -> None:
-    """What one item is told is not for another."""
+    """Cookies of one item are not sent for another."""
     async with serving(in_turn(reply(1, headers={"Set-Cookie": "a=b; Path=/"}), echo)) as site:
-        # Under a name: cookies of an address in numbers are kept by nobody.
+        # Under a name: cookies of a numeric address are never kept.
         url = f"http://localhost:{site.port}/"
         node = ParallelHTTPNode(url, reads="items", writes="found", max_workers=1)
         shared: dict[str, Any] = {"items": [None, None]}
@@ -923,7 +923,7 @@ async def test_the_nodes_of_a_run_share_a_session_and_its_connections() -> None:
 
 
 async def test_requests_at_once_have_a_connection_each_and_no_more() -> None:
-    """Connections are used again by whoever comes next."""
+    """Connections are reused by later requests."""
     async with serving(echo) as site:
         node = ParallelHTTPNode(site.url, reads="items", max_workers=5)
         await node.run_async({"items": [None] * 50})
@@ -990,7 +990,7 @@ def test_a_second_run_in_another_loop_works() -> None:
 
 
 def test_a_run_without_a_loop_works() -> None:
-    """``run`` brings its own loop, here beside one in which the server runs."""
+    """``run`` has its own loop, here next to the one in which the server runs."""
 
     async def main() -> Any:
         async with serving(echo) as site:

@@ -91,7 +91,7 @@ def test_a_body_that_is_cut_off_is_an_error(window: int) -> None:
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate"])
 def test_a_body_that_is_not_compressed_as_it_says_is_an_error(encoding: str) -> None:
-    """It is told of as what it is, and not as an error of zlib."""
+    """The error says what it is, not an error of zlib."""
     with pytest.raises(HTTPBodyError, match=f"the body is not {encoding}"):
         pieces_of([b"<html>no</html>"], encoding)
 
@@ -148,7 +148,7 @@ def test_a_body_may_be_as_large_as_allowed_and_no_larger(encoding: str) -> None:
 
 
 def test_a_bomb_is_given_up_before_it_has_gone_off() -> None:
-    """A megabyte that would be a gigabyte takes no more memory than what is allowed of it."""
+    """A megabyte that would become a gigabyte takes no more memory than is allowed."""
     bomb = gzip.compress(b"\0" * (64 * 1024 * 1024), 9)
     bomb *= 16  # several members
     tracemalloc.start()

@@ -55,7 +55,7 @@ def test_a_carriage_return_within_a_line_of_json_stays() -> None:
     st.integers(1, 7),
 )
 def test_events_are_read_whatever_is_in_them(texts: list[str], end: bytes, size: int) -> None:
-    """What was sent as server-sent events is what is read, one for one, comments left out."""
+    """The server-sent events that were sent are read one for one, without comments."""
     sent = b"".join(
         b"event: x" + end + b"data: " + text.encode() + end + b": note" + end + end
         for text in texts
@@ -91,7 +91,7 @@ def test_streams_mean_what_the_standard_says(stream: bytes, data: list[bytes]) -
 
 
 def test_events_have_a_type() -> None:
-    """It is that of its own event, the last that is said; most have none."""
+    """It is that of its own event, the last one given; most have none."""
     stream = b"event: a\nevent:b\ndata: 1\n\ndata: 2\n\nevent: c\n\ndata: 3\nevent\n\n"
 
     async def lines() -> AsyncIterator[bytes]:

@@ -185,7 +185,7 @@ async def test_a_page_that_cannot_be_had_ends_the_run_with_its_error() -> None:
 
 
 async def test_a_page_that_cannot_be_had_is_the_last_one_where_failures_are_borne() -> None:
-    """With on_error="collect" the run ends, and an Outcome stands where the page would."""
+    """With on_error="collect" the run ends, and an Outcome takes the place of the page."""
 
     async def handler(request: web.Request) -> web.Response:
         if request.query["page"] == "2":
@@ -204,7 +204,7 @@ async def test_a_page_that_cannot_be_had_is_the_last_one_where_failures_are_born
     [({"rows": 5}, "no list at items='rows'"), ([1], "no list at items"), ("x", "no list")],
 )
 async def test_a_page_without_items_is_an_error(answer: Any, match: str) -> None:
-    """What stands where the items should be is a list, or the run fails and says so."""
+    """If there is no list in the place of the items, the run fails and says so."""
 
     async def handler(request: web.Request) -> web.Response:
         return web.json_response(answer)
@@ -237,17 +237,17 @@ async def test_more_pages_than_allowed_are_an_error() -> None:
 
 
 async def test_a_next_page_elsewhere_gets_no_credentials() -> None:
-    """The address of a next page is data: another origin is asked without what is secret."""
-    heard: list[dict[str, str]] = []
+    """The address of a next page is data: another origin is requested without secrets."""
+    received: list[dict[str, str]] = []
 
     async def elsewhere(request: web.Request) -> web.Response:
-        heard.append(dict(request.headers))
+        received.append(dict(request.headers))
         return web.json_response([2])
 
     async with serving(elsewhere) as other:
 
         async def home(request: web.Request) -> web.Response:
-            heard.append(dict(request.headers))
+            received.append(dict(request.headers))
             return web.json_response([1], headers={"Link": f'<{other}>; rel="next"'})
 
         async with serving(home) as url:
@@ -257,8 +257,8 @@ async def test_a_next_page_elsewhere_gets_no_credentials() -> None:
             assert await all_of(pages) == [1, 2]
             with pytest.raises(ValueError, match="not a public address"):
                 await all_of(HTTPPages(url))
-    assert heard[0]["Authorization"] == "Bearer hush"
-    assert "hush" not in str(heard[1])
+    assert received[0]["Authorization"] == "Bearer hush"
+    assert "hush" not in str(received[1])
 
 
 async def lines_of(lines: list[bytes], request: web.Request) -> web.StreamResponse:
@@ -330,7 +330,7 @@ async def test_a_stream_without_an_end_is_read_as_far_as_wanted() -> None:
 
 
 async def test_lines_of_an_answer_without_success_are_an_error() -> None:
-    """A status from 400 is no stream of items."""
+    """A status from 400 is not a stream of items."""
 
     async def handler(request: web.Request) -> web.Response:
         return web.json_response({"error": "no"}, status=403)
@@ -350,7 +350,7 @@ def test_a_wrong_pagination_is_refused_at_construction() -> None:
 
 
 async def test_lines_that_take_longer_than_total_timeout_are_an_error_of_the_node() -> None:
-    """Also where the time runs out while a line is worked on: nobody has cancelled the run."""
+    """Even if the time runs out while a line is processed: nobody has cancelled the run."""
 
     class Slow(HTTPLines):
         async def exec(self, line: bytes, /) -> Any:
@@ -419,7 +419,7 @@ async def test_a_page_that_a_plain_coroutine_gives_up_is_the_last_one() -> None:
 
 
 async def test_a_page_that_is_asked_for_again_leads_on_once() -> None:
-    """A subclass may fail after the answer has said what comes next."""
+    """A subclass may fail after the answer has named the next page."""
     failed = []
 
     class Pages(HTTPPages):
@@ -469,14 +469,14 @@ async def test_a_whole_line_that_is_too_long_is_an_error() -> None:
             await all_of(HTTPLines(url, max_line=20))
 
 
-def test_lines_have_no_end_unless_told() -> None:
+def test_lines_have_no_end_by_default() -> None:
     """Neither in bytes nor in seconds."""
     node = HTTPLines("http://h/")
     assert (node.max_bytes, node.total_timeout) == (None, None)
 
 
 async def test_lines_are_asked_for_uncompressed() -> None:
-    """On a quiet stream, what is compressed on the way may come a line late."""
+    """On a quiet stream, a compressed line may arrive late."""
     asked = []
 
     async def lines(request: web.Request) -> web.Response:

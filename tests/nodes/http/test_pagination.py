@@ -60,7 +60,7 @@ async def test_a_page_may_hold_more_than_was_asked_for() -> None:
 async def test_a_total_saves_the_request_for_an_empty_page(
     total: str, in_header: bool, value: Any
 ) -> None:
-    """It stands in the JSON or in a header; what is said after it has been reached is not asked."""
+    """It is in the JSON or in a header; no page after the last one is requested."""
     asked = []
 
     async def page(request: web.BaseRequest) -> web.Response:
@@ -77,7 +77,7 @@ async def test_a_total_saves_the_request_for_an_empty_page(
 
 
 @pytest.mark.parametrize("value", [None, "many", True, 1.5, -1.5])
-async def test_a_total_that_is_not_told_leaves_it_to_the_empty_page(value: Any) -> None:
+async def test_without_a_total_an_empty_page_is_the_last(value: Any) -> None:
     """Nothing is lost where a server stops telling it."""
 
     async def page(request: web.BaseRequest) -> web.Response:
@@ -92,7 +92,7 @@ async def test_a_total_that_is_not_told_leaves_it_to_the_empty_page(value: Any) 
 
 @pytest.mark.parametrize("start", [0, 1, 7, 20])
 async def test_a_total_may_count_what_stands_before_the_start(start: int) -> None:
-    """Whoever begins later loses nothing, and fewer than the total are no error then."""
+    """A later start loses nothing, and then fewer than the total are not an error."""
 
     async def page(request: web.BaseRequest) -> web.Response:
         first = int(request.query["offset"])
@@ -118,7 +118,7 @@ async def test_pages_may_be_read_from_a_later_one_on() -> None:
 
 
 async def test_fewer_items_than_the_total_are_an_error() -> None:
-    """What is missing is told."""
+    """The error says what is missing."""
 
     async def page(request: web.BaseRequest) -> web.Response:
         start = int(request.query["offset"])
@@ -131,7 +131,7 @@ async def test_fewer_items_than_the_total_are_an_error() -> None:
 
 @pytest.mark.parametrize("start", [0, 1])
 @pytest.mark.parametrize("pages", [None, "pages", "X-Pages"])
-async def test_numbers_of_pages_begin_where_they_are_told_to(start: int, pages: str | None) -> None:
+async def test_numbers_of_pages_begin_at_start(start: int, pages: str | None) -> None:
     """And end with an empty page, or with as many as the answer says."""
     asked = []
 
@@ -150,16 +150,16 @@ async def test_numbers_of_pages_begin_where_they_are_told_to(start: int, pages: 
 
 
 @pytest.mark.parametrize("pagination", [Offset(2), PageNumber()])
-async def test_a_server_that_does_not_know_the_parameter_is_told_of(pagination: Any) -> None:
-    """It would answer the same page for ever; none of its records is taken twice."""
+async def test_a_server_that_does_not_know_the_parameter_is_reported(pagination: Any) -> None:
+    """It would answer the same page forever; none of its records is used twice."""
 
     async def page(request: web.BaseRequest) -> web.Response:
         return web.json_response([{"id": 1}, {"id": 2}])
 
     async with serving(page) as site:
-        *items, told = await all_of(HTTPPages(site.url, pagination, on_error="collect"))
+        *items, last = await all_of(HTTPPages(site.url, pagination, on_error="collect"))
     assert items == [{"id": 1}, {"id": 2}]
-    assert f"does the server know {pagination.param!r}?" in str(told.error)
+    assert f"does the server know {pagination.param!r}?" in str(last.error)
 
 
 async def test_what_the_address_says_of_the_page_gives_way() -> None:
@@ -235,7 +235,7 @@ async def test_a_link_is_relative_to_where_a_redirect_has_led() -> None:
 
 
 async def test_pages_that_go_round_in_a_circle_are_an_error() -> None:
-    """Whoever names a page that came before would be read for ever."""
+    """A server that names an earlier page would be read forever."""
 
     async def page(request: web.BaseRequest) -> web.Response:
         start = request.query.get("cursor", "a")
@@ -268,7 +268,7 @@ async def test_a_cursor_ends_where_nothing_new_is_named(end: Any) -> None:
 
 
 async def test_pages_may_be_json_without_saying_so() -> None:
-    """And say what comes next all the same."""
+    """And name the next page nevertheless."""
 
     async def page(request: web.BaseRequest) -> web.Response:
         following = "b" if "cursor" not in request.query else None
@@ -311,7 +311,7 @@ async def test_a_page_without_a_list_may_say_that_it_is_empty(status: int) -> No
         return web.json_response(None)
 
     async with serving(nothing) as site:
-        with pytest.raises(HTTPBodyError, match="JSON that is no list"):
+        with pytest.raises(HTTPBodyError, match="JSON that is not a list"):
             await all_of(HTTPPages(site.url, PageNumber()))
     async with serving(null) as site:
         assert await all_of(HTTPPages(site.url, PageNumber())) == []

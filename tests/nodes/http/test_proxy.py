@@ -1,4 +1,4 @@
-"""Behind a proxy that compresses: haproxy as Debian has it, where it is installed."""
+"""Behind a proxy that compresses: Debian's haproxy, if it is installed."""
 
 import asyncio
 import os
@@ -91,11 +91,11 @@ async def test_the_last_piece_of_an_answer_comes(tmp_path: Path) -> None:
     event = b'data: {"choices": [{"delta": {"content": "%c"}}]}\n\n'
     pieces = [event % letter for letter in b"abc"]
     quiet = Quiet("text/event-stream", *pieces, b"data: [DONE]\n\n")
-    heard: list[str] = []
+    received: list[str] = []
 
     class Hears(ChatNode):
         def receive(self, item: Any, text: str, /) -> None:
-            heard.append(text)
+            received.append(text)
             quiet.taken.release()
 
     async with serving(quiet) as site, behind_haproxy(site.port, tmp_path) as url:
@@ -103,4 +103,4 @@ async def test_the_last_piece_of_an_answer_comes(tmp_path: Path) -> None:
         async with asyncio.timeout(30) as limit:
             await Graph(node).run_async(shared := {"prompt": "Hello"})
         assert not limit.expired()
-    assert (shared["answer"], heard, quiet.encodings) == ("abc", ["a", "b", "c"], ["identity"])
+    assert (shared["answer"], received, quiet.encodings) == ("abc", ["a", "b", "c"], ["identity"])

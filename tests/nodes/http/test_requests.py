@@ -1,4 +1,4 @@
-"""HTTPNode and ParallelHTTPNode: what is asked, what comes back; against a real server."""
+"""HTTPNode and ParallelHTTPNode: requests and results, with a real server."""
 
 import asyncio
 import copy
@@ -65,7 +65,7 @@ async def answered(answer: Answer, **settings: Any) -> Any:
     "method", ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "post", "PURGE"]
 )
 async def test_any_method_may_be_used(method: str) -> None:
-    """In the node or in the request, whose word stands above."""
+    """In the node or in the request, which takes precedence."""
     assert (await asked(method=method))["method"] == method.upper()
     assert (await asked({"method": method}, method="TRACE"))["method"] == method.upper()
 
@@ -91,21 +91,21 @@ async def test_params_make_the_query(params: Any, query: str) -> None:
         assert "&".join(f"{name}={value}" for name, value in got["query"]) == query
 
 
-async def test_params_stand_beside_those_of_the_url_and_of_the_node() -> None:
+async def test_params_are_added_to_those_of_the_url_and_of_the_node() -> None:
     """Those of a request replace those of the node; the URL keeps its own."""
     got = await asked({"url": "?u=0&a=0", "params": {"b": 2}}, params={"a": 1, "b": 1})
     assert got["query"] == [["u", "0"], ["a", "0"], ["a", "1"], ["b", "2"]]
 
 
-async def test_headers_stand_beside_those_of_the_node() -> None:
+async def test_headers_are_added_to_those_of_the_node() -> None:
     """Those of a request replace those of the node, however they are written."""
     settings = {"headers": {"X-A": "node", "ACCEPT": "node", "X-B": "node"}}
     got = (await asked({"headers": {"x-a": "item", "Accept": "item"}}, **settings))["headers"]
     assert (got["x-a"], got["accept"], got["x-b"]) == ("item", "item", "node")
 
 
-async def test_what_is_asked_for_is_said() -> None:
-    """Only what can be decompressed, and who asks; both may be told."""
+async def test_the_question_is_printed() -> None:
+    """Only supported encodings, and the user agent; both can be set."""
     got = (await asked())["headers"]
     assert (got["accept-encoding"], got["user-agent"]) == ("gzip, deflate", "kaygraph")
     got = (await asked(headers={"user-agent": "me/1"}))["headers"]
@@ -114,7 +114,7 @@ async def test_what_is_asked_for_is_said() -> None:
 
 @pytest.mark.parametrize("value", [{"a": [1, None, "ü"]}, [], {}, 0, False, "", "text", 1.5])
 async def test_json_is_sent_as_json(value: Any) -> None:
-    """Also what is empty; None is no body."""
+    """Even an empty one; None means no body."""
     import json
 
     got = await asked({"method": "POST", "json": value})
@@ -122,7 +122,7 @@ async def test_json_is_sent_as_json(value: Any) -> None:
     assert got["headers"]["content-type"] == "application/json"
 
 
-async def test_the_type_of_the_body_may_be_told() -> None:
+async def test_the_type_of_the_body_may_be_set() -> None:
     """However the header is written, it is sent once."""
     for name in ("Content-Type", "content-type"):
         async with serving(echo) as site:
@@ -207,31 +207,31 @@ async def test_a_request_is_a_url_a_mapping_or_a_request(make: Any) -> None:
         ({"header": {}}, r"Did you mean 'headers'\?"),
         ({1: 2}, "a request has no 1"),
         ({"json": {}, "data": "x"}, "json= or data=, not both"),
-        (7, "a request is a URL, a mapping .* got a int"),
+        (7, "a request must be a URL, a mapping .* got a int"),
         (["/a", "/b"], "got a list"),
         (b"/x", "got a bytes"),
         ({"url": 7}, "url must be a string, got a int"),
         ({"url": None}, "url must be a string, got a NoneType"),
-        ({"url": "http://u:s3cret@h/"}, r"names a user"),
+        ({"url": "http://u:s3cret@h/"}, r"contains a user"),
         ({"url": "http://[::1"}, "is not a URL"),
         ({"url": "/a\ud800"}, "is not a URL"),
         ({"url": "ftp://h/"}, "must begin with http"),
         ({"url": "http://a b/"}, "its host is neither a name nor"),
-        ({"method": "GET /"}, "method must be such as 'GET'"),
-        ({"method": ""}, "method must be such as 'GET'"),
-        ({"method": 7}, "method must be such as 'GET'"),
+        ({"method": "GET /"}, "method must be a method such as 'GET'"),
+        ({"method": ""}, "method must be a method such as 'GET'"),
+        ({"method": 7}, "method must be a method such as 'GET'"),
         ({"headers": None}, "headers must be a mapping of names to values, got a NoneType"),
         ({"headers": [("a", "b")]}, "headers must be a mapping"),
         ({"headers": {"X-A": "s3cret\r\nX-B: 1"}}, r"headers\['X-A'\] must be one line"),
         ({"headers": {"X-A": "s3cret\nX-B: 1"}}, r"headers\['X-A'\] must be one line"),
         ({"headers": {"X-A": "s3cret\x00"}}, r"must be one line of printable text"),
         ({"headers": {"X-A": "s3cret\ud800"}}, r"must be one line of printable text"),
-        ({"headers": {"X-A\r\nX-B": "s3cret"}}, "is no name of a header"),
-        ({"headers": {"X A": "s3cret"}}, "'X A', which is no name of a header"),
-        ({"headers": {"X-A:": "s3cret"}}, "which is no name of a header"),
-        ({"headers": {"": "s3cret"}}, "which is no name of a header"),
-        ({"headers": {"Content-Length": "3"}}, "'Content-Length': leave it out, the body says it"),
-        ({"headers": {"transfer-Encoding": "chunked"}}, "leave it out, the body says it"),
+        ({"headers": {"X-A\r\nX-B": "s3cret"}}, "is not a valid header name"),
+        ({"headers": {"X A": "s3cret"}}, "'X A', which is not a valid header name"),
+        ({"headers": {"X-A:": "s3cret"}}, "which is not a valid header name"),
+        ({"headers": {"": "s3cret"}}, "which is not a valid header name"),
+        ({"headers": {"Content-Length": "3"}}, "'Content-Length': leave it out, the body sets it"),
+        ({"headers": {"transfer-Encoding": "chunked"}}, "leave it out, the body sets it"),
         ({"headers": {"X-A": 7}}, r"headers\['X-A'\] must be a string, got a int"),
         ({"idempotency_key": "s3cret\r\nX: 1"}, "idempotency_key must be one line"),
         ({"idempotency_key": 7}, "idempotency_key must be a string"),
@@ -254,7 +254,7 @@ async def test_a_request_is_a_url_a_mapping_or_a_request(make: Any) -> None:
     ],
 )
 async def test_what_is_no_request_is_an_error_at_once(item: Any, says: str) -> None:
-    """It says what is wrong and what is expected, shows no secret, and is not tried again."""
+    """It says what is wrong and what is expected, shows no secret, and is not retried."""
     async with serving(echo) as site:
         node = HTTPNode(site.url, method="POST", reads="item")
         report = RunReport()
@@ -328,7 +328,7 @@ async def test_a_result_has_five_fields() -> None:
 async def test_the_type_of_an_answer_decides_what_its_data_are(
     body: bytes, kind: str, data: Any
 ) -> None:
-    """JSON, text or bytes; None when there is none."""
+    """JSON, text or bytes; None if there is none."""
     result = await answered(reply(body, headers={"Content-Type": kind}))
     assert result["data"] == data
     assert type(result["data"]) is type(data)
@@ -337,7 +337,7 @@ async def test_the_type_of_an_answer_decides_what_its_data_are(
 @pytest.mark.parametrize("status", [200, 201, 204, 206, 299, 304, 399, 400, 404, 410, 499])
 @pytest.mark.parametrize("raises", [False, True])
 async def test_a_status_below_400_is_a_success(status: int, raises: bool) -> None:
-    """All others are results as well, or errors where that is told."""
+    """All others are results, too, or errors on request."""
     if status >= 400 and raises:
         with pytest.raises(HTTPStatusError, match=f"<GET http://.*> answered {status}") as caught:
             await answered(reply({"why": 1}, status), raise_for_status=True)
@@ -357,13 +357,13 @@ async def test_what_an_answer_without_success_says_is_text_where_it_is_no_json(k
 
 
 async def test_json_that_is_none_is_an_error() -> None:
-    """A success whose data cannot be read is no success."""
+    """A success with unreadable data is not a success."""
     with pytest.raises(HTTPError.__mro__[1], match="with JSON that cannot be read"):
         await answered(reply(b"<html>", headers={"Content-Type": "application/json"}))
 
 
 def test_errors_can_be_sent_to_another_process() -> None:
-    """With all that they say."""
+    """With everything that they contain."""
     result: Any = {"data": 1, "status_code": 503, "success": False, "headers": {}, "seconds": 0.1}
     error = HTTPStatusError("text", result, True)
     for one in (error, HTTPTimeoutError("text", True), HTTPConnectionError("text"), HTTPError("a")):
@@ -375,14 +375,14 @@ def test_errors_can_be_sent_to_another_process() -> None:
 # Nodes in graphs and pipelines
 
 
-async def test_keys_that_are_read_and_written_are_told() -> None:
-    """A key that nobody has written is an error that names those that are there."""
+async def test_keys_to_read_and_write_are_settings() -> None:
+    """A missing key is an error that names the existing ones."""
     with pytest.raises(MissingInputError, match=r"Did you mean 'urls'\?"):
         await ParallelHTTPNode(reads="ulrs").run_async({"urls": []})
 
 
 async def test_a_node_is_a_stage_of_a_pipeline() -> None:
-    """It asks for each item, and its results go on, in order."""
+    """It makes a request for each item, and its results move on, in order."""
 
     class Numbers(ParallelBatchNode[int, str]):
         def prep(self, _: Any) -> range:
@@ -409,7 +409,7 @@ async def test_a_node_is_a_stage_of_a_pipeline() -> None:
 
 
 async def test_a_node_is_the_first_and_the_last_stage_of_a_pipeline() -> None:
-    """It reads its items and writes its results by the keys that it is told."""
+    """It reads its items and writes its results by the given keys."""
     async with serving(echo) as site:
         first = ParallelHTTPNode(site.url, reads="urls")
 
@@ -423,7 +423,7 @@ async def test_a_node_is_the_first_and_the_last_stage_of_a_pipeline() -> None:
     assert [result["data"]["path"] for result in shared["found"]] == ["/ax", "/bx"]
 
 
-async def test_a_failed_item_does_not_stop_the_others_where_that_is_told() -> None:
+async def test_a_failed_item_does_not_stop_the_others_on_request() -> None:
     """Each is an outcome in its place."""
 
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
@@ -461,7 +461,7 @@ async def test_no_more_run_at_once_than_are_allowed(workers: int) -> None:
 
 
 async def test_more_than_a_hundred_run_at_once() -> None:
-    """No cap of the library underneath stands in the way."""
+    """No limit of the underlying library gets in the way."""
     full = asyncio.Event()
 
     async def answer(request: web.BaseRequest) -> web.StreamResponse:
@@ -657,7 +657,7 @@ async def test_a_subclass_may_make_its_requests_itself() -> None:
 
 SETTINGS: Mapping[str, tuple[Any, str]] = {
     "url": ("ftp://host/", "must begin with http"),
-    "method": ("GET /", "method must be such as 'GET'"),
+    "method": ("GET /", "method must be a method such as 'GET'"),
     "headers": ({"X-A": "s3cret\r\nX-B: 1"}, r"headers\['X-A'\] must be one line"),
     "params": (7, "params must be a mapping of names to values, got a int"),
     "allow_private": ("yes", "allow_private must be True or False"),
@@ -697,20 +697,20 @@ def test_a_setting_that_cannot_be_is_refused_at_once(kind: Any, name: str) -> No
 )
 @pytest.mark.parametrize("kind", [HTTPNode, ParallelHTTPNode])
 def test_an_unknown_setting_is_refused_with_a_hint(kind: Any, name: str, hint: str) -> None:
-    """It is found where it is written."""
+    """The error comes where it is written."""
     with pytest.raises(TypeError, match=f"unknown setting '{name}'.*Did you mean '{hint}'"):
         kind("http://h/", **{name: 1})
 
 
 def test_limits_may_be_taken_away() -> None:
-    """None is no limit, where there may be none."""
+    """None means no limit, where that is allowed."""
     node = HTTPNode(
         connect_timeout=None, read_timeout=None, total_timeout=None, max_bytes=None, max_redirects=0
     )
     assert node.client_settings.max_bytes is None
 
 
-def test_limits_are_finite_unless_told() -> None:
+def test_limits_are_finite_by_default() -> None:
     """Of all that comes from outside."""
     settings = HTTPNode().client_settings
     assert (settings.connect_timeout, settings.read_timeout, settings.total_timeout) == (10, 30, 60)

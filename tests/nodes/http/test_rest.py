@@ -59,7 +59,7 @@ async def test_the_places_of_a_path_are_filled(base: str, path: str, item: Any, 
 @given(st.text(min_size=1, max_size=20))
 @settings(max_examples=300)
 def test_a_value_is_one_segment_and_never_more(value: str) -> None:
-    """Whatever it holds, it neither ends the path nor climbs out of it; or it is refused."""
+    """Whatever it contains, it neither ends the path nor leaves it; or it is refused."""
     node = RESTNode("http://host/api/", "users/{id}/posts")
     try:
         request = node.request({"id": value})
@@ -76,7 +76,7 @@ def test_a_value_is_one_segment_and_never_more(value: str) -> None:
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH"])
 async def test_what_is_left_over_is_the_body(method: str) -> None:
-    """The places are not in it; where nothing is left over there is none."""
+    """The values in the path are not in it; if nothing is left over there is none."""
     got = await asked({"id": 7, "name": "x"}, "users/{id}", method=method)
     assert (got["path"], got["body"], got["query"]) == ("/api/users/7", '{"name": "x"}', [])
     assert got["headers"]["content-type"] == "application/json"
@@ -97,7 +97,7 @@ async def test_what_is_left_over_is_the_query_where_there_is_no_body(method: str
 
 
 async def test_a_request_is_taken_as_it_is() -> None:
-    """With all that a Request may say; its URL is relative to the node's."""
+    """With all fields of a Request; its URL is relative to the node's."""
     request = Request(url="/other", method="PUT", json=[1], idempotency_key="k")
     got = await asked(request, "users/{id}")
     assert (got["path"], got["method"], got["body"]) == ("/other", "PUT", "[1]")
@@ -115,9 +115,9 @@ async def test_a_request_is_taken_as_it_is() -> None:
         ("users/{id}", {"id": None}, "'id' must be text or a number, got a NoneType"),
         ("users/{id}", {"id": True}, "'id' must be text or a number, got a bool"),
         ("users/{id}", {"id": ["s3cret"]}, "'id' must be text or a number, got a list"),
-        ("users/{id}", {"id": ""}, "'id' must be a name that can stand in a path, got ''"),
-        ("users/{id}", {"id": ".."}, r"must be a name that can stand in a path, got '\.\.'"),
-        ("users/{id}", ".", r"must be a name that can stand in a path, got '\.'"),
+        ("users/{id}", {"id": ""}, "'id' must be valid in a path, got ''"),
+        ("users/{id}", {"id": ".."}, r"must be valid in a path, got '\.\.'"),
+        ("users/{id}", ".", r"must be valid in a path, got '\.'"),
     ],
 )
 async def test_what_does_not_fit_the_path_is_an_error_at_once(
@@ -138,12 +138,12 @@ async def test_what_does_not_fit_the_path_is_an_error_at_once(
 @pytest.mark.parametrize(
     ("path", "says"),
     [
-        ("users/{}", "places with names in braces"),
-        ("users/{0}", "places with names in braces"),
-        ("users/{a.__class__}", "places with names in braces"),
-        ("users/{a[0]}", "places with names in braces"),
-        ("users/{a!r}", "places with names in braces"),
-        ("users/{a:05d}", "places with names in braces"),
+        ("users/{}", "names in braces"),
+        ("users/{0}", "names in braces"),
+        ("users/{a.__class__}", "names in braces"),
+        ("users/{a[0]}", "names in braces"),
+        ("users/{a!r}", "names in braces"),
+        ("users/{a:05d}", "names in braces"),
         ("users/{id", "path is 'users/{id'"),
         ("users/id}", "path is 'users/id}'"),
         (7, "path must be a string"),
@@ -199,7 +199,7 @@ async def test_json_that_does_not_say_so_is_json(kind: str, data: Any) -> None:
 
 @pytest.mark.parametrize("body", [b"ok", b"12", b'"text"', b"{", b"[1", b"null"])
 async def test_text_that_is_no_object_is_no_json(body: bytes) -> None:
-    """A word that could be JSON is none where that is not said."""
+    """A word that could be JSON is not parsed unless it is declared so."""
     async with serving(reply(body, headers={"Content-Type": "text/plain"})) as site:
         with pytest.raises(HTTPBodyError, match="answered text/plain, not JSON"):
             await RESTNode(site.url).run_async({})
@@ -250,6 +250,6 @@ async def test_faults_are_those_of_every_node_over_http() -> None:
 
 
 def test_an_unknown_setting_is_refused_with_a_hint() -> None:
-    """It is found where it is written."""
+    """The error comes where it is written."""
     with pytest.raises(TypeError, match=r"unknown setting 'paht'.*Did you mean 'path'"):
         RESTNode("http://h/", paht="users")  # type: ignore[call-arg]

@@ -122,7 +122,7 @@ async def test_a_task_that_is_cancelled_as_well_ends_cancelled() -> None:
 
 @ON_A_VIRTUAL_CLOCK
 async def test_the_count_of_cancellations_is_as_before_when_the_limit_has_ended_a_wait() -> None:
-    """Whoever is cancelled later is not taken for one that was cancelled before."""
+    """A later cancellation is not taken for an earlier one."""
     timer, task = Timer(asyncio.get_running_loop()), asyncio.current_task()
     assert task is not None
     with pytest.raises(HTTPTimeoutError), limit_of(timer, 1):
@@ -131,7 +131,7 @@ async def test_the_count_of_cancellations_is_as_before_when_the_limit_has_ended_
 
 
 @ON_A_VIRTUAL_CLOCK
-async def test_an_error_at_the_limit_is_told_as_itself() -> None:
+async def test_an_error_at_the_limit_is_raised_as_itself() -> None:
     """What the wait has made of its cancellation is not covered by the time limit."""
     timer, task = Timer(asyncio.get_running_loop()), asyncio.current_task()
     assert task is not None
@@ -149,7 +149,7 @@ async def test_an_error_at_the_limit_is_told_as_itself() -> None:
 
 @ON_A_VIRTUAL_CLOCK
 async def test_without_a_limit_no_timer_is_made() -> None:
-    """None is no limit, and costs nothing."""
+    """None means no limit, and costs nothing."""
     counting = CountingLoop()
     with limit_of(Timer(counting), None):  # type: ignore[arg-type]
         await asyncio.sleep(1_000_000)
@@ -221,7 +221,7 @@ async def test_the_answer_is_late_when_a_piece_is() -> None:
 
 @ON_A_VIRTUAL_CLOCK
 async def test_a_connection_that_is_kept_is_not_late_between_requests() -> None:
-    """One timer serves many requests, and rings for nothing where none follows."""
+    """One timer serves many requests, and fires for nothing if none follows."""
     connection, counting = connected(3)
     for number in range(10):
         connection.data_received(HEAD + b"123")
@@ -248,7 +248,7 @@ async def test_a_shorter_read_timeout_holds_on_a_connection_that_had_a_longer_on
 
 @ON_A_VIRTUAL_CLOCK
 async def test_a_server_is_not_late_while_nobody_takes_up_what_it_has_sent() -> None:
-    """As long as reading is paused, it is not for the server to go on."""
+    """While reading is paused, the server is not expected to continue."""
     connection, _ = connected(3)
     connection.data_received(HEAD)
     connection.pause_reading()
@@ -262,7 +262,7 @@ async def test_a_server_is_not_late_while_nobody_takes_up_what_it_has_sent() -> 
 @ON_A_VIRTUAL_CLOCK
 @pytest.mark.parametrize("read_timeout", [None, 3])
 async def test_a_connection_that_is_lost_leaves_no_timer(read_timeout: float | None) -> None:
-    """Without a limit there is none at all."""
+    """Without a limit there is no timer at all."""
     connection, counting = connected(read_timeout)
     connection.connection_lost(None)
     assert [handle.cancelled() for handle in counting.made] == [True] * (read_timeout is not None)

@@ -85,7 +85,7 @@ async def test_a_next_page_is_asked_for_byte_for_byte(in_body: bool) -> None:
 
 
 async def test_params_are_added_to_a_query_that_stays_as_it_is() -> None:
-    """Those of the node and of a request; a key in the query stands there once."""
+    """Those of the node and of a request; a repeated key is in the query once."""
     async with serving(echo) as site:
         url = site.url.rstrip("/") + SIGNED
         await HTTPNode(url, params={"a": "x/y z+"}).run_async({})
@@ -198,7 +198,7 @@ PLACES = st.lists(
 def test_a_url_is_the_same_whether_it_has_to_be_looked_at_closely_or_not(
     origin: str, places: list[str]
 ) -> None:
-    """In every part of it, alone and from a base; and what is none is refused alike."""
+    """In every part of it, alone and from a base; invalid ones are refused alike."""
     text, base = origin + "".join(places), as_given("http://host:8080/a/b?c")
     for fast, slow in (
         (lambda: parsed(text), lambda: _checked(as_given(text), text)),

@@ -49,7 +49,7 @@ async def sent(node: Email, message: Any = "Disk full") -> Delivery:
 
 
 def read(envelope: Any) -> EmailMessage:
-    """Return a mail as whoever gets it reads it."""
+    """Return a mail as its recipient reads it."""
     return email.message_from_bytes(envelope.content, policy=email.policy.default)
 
 
@@ -117,7 +117,7 @@ class Messages(Node[Any, Any]):
 async def test_mails_of_a_run_go_over_few_connections(
     given: dict[str, Any], connections: list[int]
 ) -> None:
-    """One after another, ten over each by default; the server is told goodbye each time."""
+    """One after another, by default ten per connection; each ends with a goodbye."""
     async with mailbox() as box:
         shared: dict[str, Any] = {}
         await (Messages() | channel(box, reads=None, **given)).run_async(shared)
@@ -209,13 +209,13 @@ async def dialogue(answers: dict[bytes, bytes]) -> AsyncIterator[tuple[int, list
         writer.write(b"220 ready\r\n")
         while line := await reader.readline():
             verb = line[:4].strip().upper()
-            said = answers.pop(verb, usual.get(verb, b"250 fine"))
-            writer.write(said + b"\r\n")
-            if said.startswith(b"354"):
+            reply = answers.pop(verb, usual.get(verb, b"250 fine"))
+            writer.write(reply + b"\r\n")
+            if reply.startswith(b"354"):
                 await reader.readuntil(b"\r\n.\r\n")
-                said = answers.pop(b".", b"250 fine")
-                done.extend(["mail"] if said.startswith(b"250") else [])
-                writer.write(said + b"\r\n")
+                reply = answers.pop(b".", b"250 fine")
+                done.extend(["mail"] if reply.startswith(b"250") else [])
+                writer.write(reply + b"\r\n")
         writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
@@ -259,7 +259,7 @@ async def test_a_server_that_says_our_password_again_is_not_quoted() -> None:
 
 
 async def test_a_refusal_for_good_is_not_tried_again() -> None:
-    """It is an error at once, with the code and what the server says, in one line."""
+    """It fails immediately, with the code and the server's text, in one line."""
     async with mailbox() as box:
         box.faults = ["554 5.7.1 spam\x1b[2J password=hunter2", None]
         with pytest.raises(MailError) as caught:
@@ -270,7 +270,7 @@ async def test_a_refusal_for_good_is_not_tried_again() -> None:
         assert f"127.0.0.1:{box.port}" in str(caught.value)
 
 
-async def test_those_who_are_refused_beside_others_are_told() -> None:
+async def test_refused_recipients_among_others_are_reported() -> None:
     """The others have it, once; nobody gets it again because of them."""
     async with mailbox() as box:
         box.refused = {BOB: ["550 5.1.1 no such user"], "eve@example.org": ["450 greylisted"]}
@@ -284,7 +284,7 @@ async def test_those_who_are_refused_beside_others_are_told() -> None:
 
 @pytest.mark.parametrize(("codes", "repeatable"), [(["450", "550"], True), (["550", "551"], False)])
 async def test_where_all_are_refused_it_is_an_error(codes: list[str], repeatable: bool) -> None:
-    """It is tried again where one of them was refused for now: nobody has it yet."""
+    """It is retried if one of them was refused temporarily: nobody has it yet."""
     async with mailbox() as box:
         box.refused = {ANN: [f"{codes[0]} no"], BOB: [f"{codes[1]} no"]}
         node = channel(box, to=[ANN, BOB])
@@ -318,7 +318,7 @@ async def test_a_server_that_is_not_there_is_tried_four_times() -> None:
 
 
 async def test_an_attempt_that_takes_too_long_is_tried_again() -> None:
-    """On a new connection, as nobody knows where in the dialogue the old one stands."""
+    """On a new connection, because the state of the dialogue on the old one is unknown."""
     async with mailbox() as box:
         box.faults = ["slow"]
         node = channel(box, timeout=0.5)
@@ -435,8 +435,8 @@ async def test_an_address_that_is_none_is_refused(to: str) -> None:
 
 
 @pytest.mark.parametrize("settings", [{"max_retries": 2}, {"retry": Retry(attempts=2)}])
-async def test_as_often_as_told_and_only_what_is_worth_it(settings: Any) -> None:
-    """How often is the caller's to say; what is refused for good is tried once all the same."""
+async def test_retries_are_as_many_as_set_and_only_useful_ones(settings: Any) -> None:
+    """The caller decides how often; a permanent refusal is tried once nevertheless."""
     async with mailbox() as box:
         box.faults = ["451 later"] * 9
         node = Email(
@@ -452,7 +452,7 @@ async def test_as_often_as_told_and_only_what_is_worth_it(settings: Any) -> None
 
 
 async def test_a_class_may_say_how_often() -> None:
-    """As one may say it to the constructor, also where nothing was to be tried again."""
+    """As in the constructor, even if nothing was to be retried."""
 
     class Hasty(Email):
         max_retries = 2
@@ -504,7 +504,7 @@ def test_a_number_of_messages_that_is_none_is_refused(most: Any) -> None:
 
 def test_settings_that_cannot_work_are_refused() -> None:
     """Each with what was expected."""
-    with pytest.raises(ValueError, match="show the password"):
+    with pytest.raises(ValueError, match="send the password"):
         Email("localhost", SENDER, tls="none", auth=Basic("me", "x"))
     with pytest.raises(ValueError, match=r"must be Basic\(user, password\)"):
         Email("localhost", SENDER, auth=Bearer("x"))  # type: ignore[arg-type]
@@ -562,9 +562,9 @@ async def test_a_run_that_is_cancelled_leaves_nothing(
 
 
 async def test_a_mail_whose_run_is_cancelled_does_not_arrive_later() -> None:
-    """What the server has not taken yet is thrown away, and not sent when it goes on."""
+    """What the server has not accepted yet is discarded, and not sent later."""
     stuck, go_on = asyncio.Event(), asyncio.Event()
-    heard = asyncio.get_running_loop().create_future()
+    received = asyncio.get_running_loop().create_future()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"220 ready\r\n")
@@ -578,7 +578,7 @@ async def test_a_mail_whose_run_is_cancelled_does_not_arrive_later() -> None:
         with suppress(ConnectionError):
             while piece := await reader.read(2**20):
                 got += piece
-        heard.set_result(bytes(got[-5:]))
+        received.set_result(bytes(got[-5:]))
         writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
@@ -590,13 +590,13 @@ async def test_a_mail_whose_run_is_cancelled_does_not_arrive_later() -> None:
     run.cancel()
     await asyncio.wait([run])
     go_on.set()
-    assert await asyncio.wait_for(heard, 10) != b"\r\n.\r\n"
+    assert await asyncio.wait_for(received, 10) != b"\r\n.\r\n"
     server.close()
     await server.wait_closed()
 
 
 async def test_the_connection_ends_with_a_run_that_fails_elsewhere() -> None:
-    """It stands idle when another node fails, and is closed all the same."""
+    """It is idle when another node fails, and is closed nevertheless."""
 
     class Fails(Node[Any, Any]):
         async def exec(self, _: Any) -> Any:

@@ -1,4 +1,4 @@
-"""A message over several channels at once: each comes to its own end, and is accounted for once."""
+"""A message over several channels at once: each ends on its own, and is accounted for once."""
 
 import asyncio
 from collections import Counter
@@ -100,8 +100,8 @@ async def test_what_one_channel_fails_with_does_not_stop_the_others() -> None:
     assert Counter(one.status for one in outcomes) == {"failed": 2, "ok": 2}
     assert isinstance(by_name["dead"].error, HTTPStatusError)
     assert isinstance(by_name["Email"].error, MailError)
-    assert (by_name["dead"].attempts, len(dead.heard)) == (2, 2)
-    assert (by_name["flaky"].attempts, len(flaky.heard)) == (4, 4)
+    assert (by_name["dead"].attempts, len(dead.received)) == (2, 2)
+    assert (by_name["flaky"].attempts, len(flaky.received)) == (4, 4)
     # The same key over all attempts and channels, and one effect of it.
     assert {*dead.keys, *flaky.keys, lines[0]["key"]} == {by_name["flaky"].value.key}
     assert list(flaky.done) == [by_name["flaky"].value.key]
@@ -220,7 +220,7 @@ async def test_what_a_channel_writes_counts_where_it_stands_alone() -> None:
 
 
 async def test_a_notify_node_may_be_a_channel() -> None:
-    """Of a team, say, of which one has to hear it; its channels get the same message."""
+    """For example of a team, of which one must get it; its channels get the same message."""
     kept: list[Message] = []
     ops = NotifyNode(Kept(kept, OSError()), Kept(kept), name="ops")
     sales = NotifyNode(Kept(kept, OSError()), name="sales")
@@ -234,7 +234,7 @@ async def test_a_notify_node_may_be_a_channel() -> None:
 
 
 async def test_prep_may_say_the_message() -> None:
-    """Of the round that runs, say: many rounds at once read one store."""
+    """For example of the current round: many rounds at once read one store."""
 
     class Tell(NotifyNode):
         writes = None
@@ -285,7 +285,7 @@ def test_a_run_cancelled_at_any_step_leaves_nothing() -> None:
 
 
 async def test_cancelled_among_requests_and_mails_nothing_is_left() -> None:
-    """Both are in the middle of it: no task goes on, and both connections end."""
+    """Both are in the middle of it: no task continues, and both connections end."""
     async with receiver() as server, mailbox() as box:
         server.faults, box.faults = ["slow"], ["slow"]
         node = NotifyNode(Webhook(server.url), email(box), Kept(kept := []))
@@ -314,7 +314,7 @@ def test_the_node_loads_no_library_that_it_does_not_need() -> None:
 
 
 def test_a_message_is_made_of_a_string_a_mapping_or_itself() -> None:
-    """Each with a key of its own, unless it is told one."""
+    """Each with its own key, unless one is given."""
     message = Message("x", subject="s", key="k", to="ann@example.org", data={"a": 1})
     assert Message.of(message) is message
     assert Message.of("x").text == "x"
@@ -333,8 +333,8 @@ def test_a_message_shows_nothing_of_what_it_says() -> None:
     assert repr(message) == "Message(key='k')"
 
 
-def test_whom_a_message_goes_to_is_said_for_all_or_by_channel() -> None:
-    """Each is there once; a channel that is not named is told nothing."""
+def test_recipients_are_given_for_all_or_by_channel() -> None:
+    """Each is there once; a channel that is not named gets nothing."""
     assert Message("x", to=["a", "b", "a"]).recipients("SMS") == ("a", "b")
     by_name = Message("x", to={"SMS": "+47", "Email": ["a@b", "c@d"]})
     assert by_name.recipients("SMS") == ("+47",)

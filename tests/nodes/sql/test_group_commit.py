@@ -39,7 +39,7 @@ async def written(group: GroupCommit, number: int) -> Any:
 
 
 async def test_more_rows_than_a_group_takes_are_written_in_order():
-    """Nobody is left waiting, and no group is larger than it may be."""
+    """Nobody is left waiting, and no group is too large."""
     table = Table()
     async with GroupCommit(table.commit).working() as group:
         await asyncio.gather(*(written(group, n) for n in range(2 * MOST + 5)))
@@ -48,7 +48,7 @@ async def test_more_rows_than_a_group_takes_are_written_in_order():
 
 
 async def test_a_row_that_is_cancelled_while_it_waits_is_not_written():
-    """One that is in work already is written, and those beside it are."""
+    """One that is already in progress is written, and so are the others with it."""
     table = Table()
     table.let.clear()
     async with GroupCommit(table.commit).working() as group:

@@ -97,7 +97,7 @@ async def test_rows_of_two_nodes_come_to_their_own_tables(database, apart):
 
 
 async def test_statements_of_stages_are_their_own(database):
-    """One that is executed again and again beside another one gives its own rows."""
+    """One that is executed repeatedly next to another one returns its own rows."""
 
     def execute(word: str) -> Any:
         return SQLExecute(database, f"SELECT %(id)s::int AS id, '{word}' AS word", name=word)
@@ -155,12 +155,12 @@ async def test_rows_are_read_in_batches(in_blocks):
     assert [row["id"] for row in shared["rows"]] == list(range(2500))
 
 
-async def test_a_pool_that_allows_no_transactions_is_told(url):
+async def test_a_pool_that_allows_no_transactions_is_reported(url):
     """SQLRead says what to do instead; SQLExecute reads there."""
     database = Database(url.format("statement"))
-    with pytest.raises(DatabaseError, match=r"pool_mode = statement.*SQLExecute") as told:
+    with pytest.raises(DatabaseError, match=r"pool_mode = statement.*SQLExecute") as caught:
         await SQLRead(database, "SELECT 1 AS n").run_async({})
-    assert not isinstance(told.value, DatabaseUnavailableError)
+    assert not isinstance(caught.value, DatabaseUnavailableError)
     assert await query(database, "SELECT 1 AS n") == [{"n": 1}]
 
 
@@ -171,7 +171,7 @@ async def test_a_function_that_writes_is_refused_to_a_reader(in_blocks):
     assert await count(in_blocks) == 0
 
 
-async def test_a_lock_is_waited_for_and_then_told(database):
+async def test_a_lock_is_waited_for_and_then_reported(database):
     """lock_timeout holds in each transaction, and for no other client of the pooler."""
     impatient = Database(database.url, lock_timeout=0.1)
     with psycopg.connect(database.url.replace("/statement?", "/session?")) as other:
@@ -185,7 +185,7 @@ async def test_a_lock_is_waited_for_and_then_told(database):
 
 
 async def test_what_another_client_has_left_makes_no_interval_another(database):
-    """A style that it has set stays with the server's connection, and is told to nobody."""
+    """A style that it has set stays with the server's connection, and is not reported."""
     for _ in range(2):
         async with await psycopg.AsyncConnection.connect(database.url, autocommit=True) as other:
             await other.execute("SET IntervalStyle = 'iso_8601'")
@@ -253,7 +253,7 @@ async def test_a_server_that_was_restarted_is_used_again():
             assert time.monotonic() - began < 5
 
 
-async def test_what_the_pooler_ends_is_told_or_replaced():
+async def test_what_the_pooler_ends_is_reported_or_replaced():
     """Its limits: a client that was idle is replaced; one that waits in line for too long hears of
     it, which is worth another attempt."""
     limits = ("client_idle_timeout = 1", "query_wait_timeout = 1", "default_pool_size = 1")
@@ -286,10 +286,10 @@ async def test_what_the_pooler_ends_is_told_or_replaced():
         assert shared["n"] == [{"n": 1}]
 
 
-async def test_settings_at_the_start_of_a_connection_are_told(url):
+async def test_settings_at_the_start_of_a_connection_are_reported(url):
     """The pooler refuses what the url asks of the server; the error says what to leave out."""
     asks = Database(url.format("transaction") + "&options=-c%20work_mem%3D128kB")
-    with pytest.raises(DatabaseUnavailableError, match=r"startup parameter.*leave options= out"):
+    with pytest.raises(DatabaseUnavailableError, match=r"startup parameter.*remove options="):
         await query(asks, "SELECT 1")
 
 

@@ -58,36 +58,36 @@ def now() -> float:
     return time.monotonic()
 
 
-async def test_a_refused_connection_is_told_at_once():
+async def test_a_refused_connection_is_reported_at_once():
     """The driver's reason, and no wait for a server that is not there."""
     database = Database("postgresql://ada:secret@127.0.0.1:1/shop")
     began = now()
-    with pytest.raises(DatabaseUnavailableError, match="refused") as told:
+    with pytest.raises(DatabaseUnavailableError, match="refused") as caught:
         await query(database, "SELECT 1")
     assert now() - began < 5
-    assert isinstance(told.value.__cause__, psycopg.OperationalError)
-    assert "ada@127.0.0.1:1/shop" in str(told.value)
-    assert "secret" not in str(told.value)
+    assert isinstance(caught.value.__cause__, psycopg.OperationalError)
+    assert "ada@127.0.0.1:1/shop" in str(caught.value)
+    assert "secret" not in str(caught.value)
 
 
-async def test_a_wrong_password_is_told_and_not_shown(database):
+async def test_a_wrong_password_is_reported_and_not_shown(database):
     """The server's own reason."""
     login, _, place = database.url.removeprefix("postgresql://").rpartition("@")
     user = login.partition(":")[0]
     wrong = Database(f"postgresql://{user}:wr0ng-one@{place}")
-    with pytest.raises(DatabaseUnavailableError, match="password authentication failed") as told:
+    with pytest.raises(DatabaseUnavailableError, match="password authentication failed") as caught:
         await query(wrong, "SELECT 1")
-    assert "wr0ng-one" not in f"{told.value} {told.value.__cause__}"
+    assert "wr0ng-one" not in f"{caught.value} {caught.value.__cause__}"
 
 
 async def test_a_url_that_libpq_cannot_read_is_not_shown():
-    """Neither what is wrong in it, which may be the password, nor a log of it."""
-    with pytest.raises(ValueError, match=r"libpq cannot read the url of .*ada@h") as told:
+    """Neither the wrong part, which may be the password, nor a log of it."""
+    with pytest.raises(ValueError, match=r"libpq cannot read the url of .*ada@h") as caught:
         await query(Database("postgresql://ada:se%cret@h/x"), "SELECT 1")
-    assert "se%cret" not in str(told.value)
+    assert "se%cret" not in str(caught.value)
 
 
-async def test_a_server_that_does_not_answer_is_told_in_time(database):
+async def test_a_server_that_does_not_answer_is_reported_in_time(database):
     """One that takes connections and says nothing, from the first moment or in the middle."""
     async with proxied(database) as proxy:
         proxy.silent = True
@@ -98,7 +98,7 @@ async def test_a_server_that_does_not_answer_is_told_in_time(database):
 
 
 async def test_a_deadline_does_not_wait_for_a_connection(database):
-    """A run that ends while it connects to a server that does not answer ends at once."""
+    """A run that ends while it connects to a silent server ends immediately."""
     before = asyncio.all_tasks()
     async with proxied(database) as proxy:
         proxy.silent = True
@@ -204,7 +204,7 @@ async def test_a_prepared_statement_that_the_server_has_forgotten_is_no_failure(
     assert await count(database) == 38
 
 
-async def test_a_server_that_falls_silent_is_told_in_time(database):
+async def test_a_server_that_falls_silent_is_reported_in_time(database):
     """The database's timeout ends the wait for rows, and the run gets back its connection."""
     async with proxied(database) as proxy:
         impatient = Database(proxy.url, timeout=0.5, connect_timeout=2)
@@ -220,7 +220,7 @@ async def test_a_server_that_falls_silent_is_told_in_time(database):
             await Graph(pipeline).run_async({})
 
 
-async def test_a_connection_that_is_cut_is_told(database):
+async def test_a_connection_that_is_cut_is_reported(database):
     """In the middle of a query: an error that is worth another attempt, with its cause."""
     async with proxied(database) as proxy:
 
@@ -230,9 +230,9 @@ async def test_a_connection_that_is_cut_is_told(database):
                 return row
 
         pipeline = SQLRead(Database(proxy.url), "SELECT generate_series(1, 9000) AS n") | Cuts()
-        with pytest.raises(DatabaseUnavailableError) as told:
+        with pytest.raises(DatabaseUnavailableError) as caught:
             await Graph(pipeline).run_async({})
-        assert isinstance(told.value.__cause__, psycopg.OperationalError)
+        assert isinstance(caught.value.__cause__, psycopg.OperationalError)
 
 
 async def test_writes_go_on_when_the_server_comes_back(database):
@@ -264,7 +264,7 @@ async def test_writes_go_on_when_the_server_comes_back(database):
 
 
 async def test_a_server_that_is_stopped_and_started_is_used_again():
-    """A real server ends in the middle of a run: its error is clear, and retries go on after."""
+    """A real server ends during a run: its error is clear, and retries succeed later."""
     with server() as (url, control):
         database = Database(url, connect_timeout=10)
         await query(database, "CREATE TABLE t (id INTEGER PRIMARY KEY)")
@@ -293,7 +293,7 @@ async def test_a_server_that_is_stopped_and_started_is_used_again():
         assert all(isinstance(error.__cause__, psycopg.OperationalError) for error in errors)
 
 
-async def test_a_killed_backend_is_told_and_replaced(database):
+async def test_a_killed_backend_is_reported_and_replaced(database):
     """As an administrator ends a connection."""
     attempts = []
 
@@ -313,7 +313,7 @@ async def test_a_killed_backend_is_told_and_replaced(database):
 
 
 async def test_rows_whose_connection_is_lost_are_not_tried_again(database):
-    """They may be written already: whether to try again is for ``retry=`` to say."""
+    """They may be written already: ``retry=`` decides whether to try again."""
     await query(database, "DROP SEQUENCE IF EXISTS tries", "CREATE SEQUENCE tries")
     statement = (
         "INSERT INTO t SELECT %(id)s WHERE nextval('tries') > 0 "
@@ -325,7 +325,7 @@ async def test_rows_whose_connection_is_lost_are_not_tried_again(database):
     assert await query(database, "SELECT last_value AS n FROM tries") == [{"n": 1}]
 
 
-async def test_a_lock_is_waited_for_and_then_told(database):
+async def test_a_lock_is_waited_for_and_then_reported(database):
     """After lock_timeout there is one clear error."""
     impatient = Database(database.url, lock_timeout=0.1)
     with psycopg.connect(database.url) as other:
@@ -431,7 +431,7 @@ async def test_a_value_that_python_has_nothing_for_fails_its_row_alone(database,
 
 
 async def test_values_at_the_edge_are_read(database):
-    """What Python has a value for is no failure, however odd it is."""
+    """A value that Python can represent is not a failure, however odd it is."""
     (row,) = await query(
         database,
         "SELECT '9999-12-31'::date AS d, '0001-01-01'::timestamp AS t, 'NaN'::numeric AS n, "
@@ -523,7 +523,7 @@ async def test_a_statement_has_its_time(database):
 
 
 async def test_a_run_cancelled_at_any_moment_leaves_nothing(database):
-    """No connection, no transaction, no task; what is one transaction is whole."""
+    """No connection, no transaction, no task; a transaction is done as a whole or not at all."""
     await query(database, "DROP TABLE IF EXISTS u", "CREATE TABLE u (id INTEGER)")
     before = asyncio.all_tasks()
     for step in range(40):
@@ -545,7 +545,7 @@ async def test_a_run_cancelled_at_any_moment_leaves_nothing(database):
 
 
 async def test_a_pool_has_a_size(database):
-    """At most pool_size connections, however many ask at once; the others wait their turn."""
+    """At most pool_size connections, however many ask at once; the others wait for their turn."""
     asking = Statement.of(
         "SELECT count(*) AS n, pg_sleep(0.02) FROM pg_stat_activity "
         "WHERE datname = current_database() AND backend_type = 'client backend'",
@@ -558,7 +558,7 @@ async def test_a_pool_has_a_size(database):
 
 
 async def test_options_of_the_url_are_kept(database):
-    """What the url sets stands beside what a Database sets, and above it."""
+    """Settings in the url are combined with those of a Database, and take precedence."""
     both = Database(f"{database.url}&options=-c%20lock_timeout%3D77%20-c%20work_mem%3D128kB")
     shown = "SELECT current_setting('lock_timeout') AS l, current_setting('work_mem') AS w"
     assert await query(both, shown) == [{"l": "77ms", "w": "128kB"}]

@@ -1,4 +1,4 @@
-"""SQLRead, SQLWrite and SQLExecute: what is the same on every database."""
+"""SQLRead, SQLWrite and SQLExecute: what all databases have in common."""
 
 import asyncio
 import pickle
@@ -70,7 +70,7 @@ async def write(database: Database, items: Any, **settings: Any) -> dict[str, An
 
 
 async def test_rows_written_are_read_again(database):
-    """What SQLWrite was given comes out of SQLRead, and the number of rows is told."""
+    """SQLRead returns what SQLWrite got, and the number of rows is written."""
     shared = await write(database, rows(1234))
     await Graph(
         SQLRead(database, "SELECT * FROM items ORDER BY id", batch=100, writes="rows")
@@ -139,7 +139,7 @@ async def test_a_stream_goes_through_a_pipeline(database):
 
 
 async def test_a_row_that_is_refused_fails_alone(database):
-    """A broken constraint is that item's failure; all others are written and told so."""
+    """A broken constraint is that item's failure; all others are written, and reported so."""
     items = rows(50)
     items[7]["name"] = None
     items[20]["id"] = 19
@@ -161,7 +161,7 @@ async def test_a_row_that_is_refused_fails_alone(database):
     assert await query(database, "SELECT count(*) AS n FROM items") == [{"n": 47}]
 
 
-async def test_what_fails_together_is_told_of_each(database):
+async def test_what_fails_together_is_reported_for_each(database):
     """Rows of one transaction that fails as a whole have an error each, which names the item."""
     shared: dict[str, Any] = {"items": rows(5)}
 
@@ -179,7 +179,7 @@ async def test_what_fails_together_is_told_of_each(database):
 
 
 async def test_a_value_that_cannot_be_bound_fails_alone(database):
-    """The driver refuses it before the database sees it; the rows beside it are written."""
+    """The driver refuses it before the database sees it; the other rows are written."""
     items = rows(6)
     items[1]["id"] = 2**70
     items[2]["name"] = object()
@@ -191,14 +191,14 @@ async def test_a_value_that_cannot_be_bound_fails_alone(database):
 @pytest.mark.parametrize(
     ("value", "says"),
     [
-        ({"a": 1}, r"of the type dict, which \w+ has not; bind (json.dumps|\S+Jsonb)\(value\)"),
-        ({1}, r"of the type set, which \w+ has not; bind (json.dumps\()?list\(value\)"),
-        (object(), r"of the type object, which \w+ has not; bind str\(value\)"),
+        ({"a": 1}, r"of the type dict, which \w+ lacks; bind (json.dumps|\S+Jsonb)\(value\)"),
+        ({1}, r"of the type set, which \w+ lacks; bind (json.dumps\()?list\(value\)"),
+        (object(), r"of the type object, which \w+ lacks; bind str\(value\)"),
         ("\ud800", r"'utf-8' codec can't encode"),
     ],
 )
 @pytest.mark.parametrize("many", [False, True])
-async def test_a_value_that_cannot_be_bound_is_told(database, value, says, many):
+async def test_a_value_that_cannot_be_bound_is_reported(database, value, says, many):
     """The placeholder, the type, and what to bind in its place: of a row in a group or alone."""
     named = re.escape(placeholder(database, "name"))
     items = rows(9 if many else 1)
@@ -268,7 +268,7 @@ async def test_a_row_that_cannot_be_given_back_is_not_written(database):
 
 
 async def test_an_item_that_does_not_fit_fails_alone(database):
-    """It tells the placeholder, and what was there instead."""
+    """The error has the placeholder, and what was there instead."""
     items: list[Any] = [*rows(3), {"id": 9, "nmae": "x", "price": 1}, (1, 2, 3)]
     with pytest.raises(StatementError, match=r"needs 'name', .*'price'\. Did you mean 'nmae'"):
         await write(database, items[:4])
@@ -305,8 +305,8 @@ async def test_items_are_sequences_of_values_and_no_texts(database):
 
 
 @pytest.mark.parametrize("most", [1, 7, 2500])
-async def test_a_stage_tells_each_row_in_its_place(database, most):
-    """Those that are refused too, however many are written together; the others go on."""
+async def test_a_stage_reports_each_row_in_its_place(database, most):
+    """Refused ones, too, however many are written together; the others continue."""
     items = rows(2200)
     items[5]["name"] = items[1500]["name"] = None
     out = Stage()
@@ -325,7 +325,7 @@ async def test_a_stage_tells_each_row_in_its_place(database, most):
 
 
 async def test_a_statement_may_begin_with_a_query(database):
-    """WITH stands before INSERT, which not every driver takes for a statement that writes."""
+    """WITH precedes INSERT, which not every driver recognises as a writing statement."""
     names = {name: placeholder(database, name) for name in ("id", "name", "price")}
     values = ", ".join(f"CAST({names[name]} AS {kind}) AS {name}" for name, kind in
                        (("id", "INTEGER"), ("name", "TEXT"), ("price", "INTEGER")))  # fmt: skip
@@ -382,7 +382,7 @@ async def test_execute_gives_the_last_rows_or_the_number_changed(database):
 
 
 async def test_execute_refuses_more_rows_than_max_rows_and_undoes_all(database):
-    """A result stands in memory: it has a limit, and what was done before is undone."""
+    """A result is held in memory: it has a limit, and what was done before is undone."""
     await write(database, rows(5))
     node = SQLExecute(database, "UPDATE items SET price = 5", "SELECT id FROM items", max_rows=4)
     with pytest.raises(StatementError, match="more than max_rows=4 rows"):
@@ -436,7 +436,7 @@ async def test_an_unknown_table_is_a_statement_error(database):
 
 
 async def test_a_stream_that_ends_early_closes_the_query(database):
-    """Whoever stops reading leaves no query behind: the table can be dropped at once."""
+    """An abandoned read leaves no query behind: the table can be dropped immediately."""
     await write(database, rows(3000))
     node = SQLRead(database, "SELECT id FROM items ORDER BY id", batch=10)
     taken = []
@@ -491,14 +491,14 @@ async def test_a_node_runs_twice_at_once_and_in_two_loops(database):
 
 
 async def test_a_time_out_of_others_is_theirs():
-    """Only what the database's own limit has ended is told as unavailable."""
+    """Only what the database's own limit has ended is reported as unavailable."""
     with pytest.raises(TimeoutError, match="mine"):
         async with in_time(FILE):
             raise TimeoutError("mine")
 
 
-async def test_missing_parameters_are_told_before_anything_is_read(database):
-    """The key that nobody has written is named."""
+async def test_missing_parameters_are_reported_before_anything_is_read(database):
+    """The missing key is named."""
     named = placeholder(database, "id")
     node = SQLRead(database, f"SELECT name FROM items WHERE id = {named}", reads="asked")
     with pytest.raises(MissingInputError, match="asked"):
@@ -506,7 +506,7 @@ async def test_missing_parameters_are_told_before_anything_is_read(database):
 
 
 async def test_every_item_of_a_failing_write_is_accounted_for(database):
-    """A batch that raises at its first failure tells what came of every item that was begun."""
+    """A batch that raises at its first failure reports the result of every item that had begun."""
     items = rows(100)
     items[50]["name"] = None
     report: list[Any] = []
@@ -520,19 +520,19 @@ async def test_every_item_of_a_failing_write_is_accounted_for(database):
 @pytest.mark.parametrize(
     ("database", "statement", "says"),
     [
-        (FILE, "SELECT * FROM t WHERE id = :id", r"':id'.*reads= must be told"),
-        (SERVER, "SELECT * FROM t WHERE id = %(id)s", r"'%\(id\)s'.*reads= must be told"),
+        (FILE, "SELECT * FROM t WHERE id = :id", r"':id'.*needs reads="),
+        (SERVER, "SELECT * FROM t WHERE id = %(id)s", r"'%\(id\)s'.*needs reads="),
         (FILE, "SELECT 1; SELECT 2", "more than one statement"),
         (SERVER, "SELECT 1; SELECT 2", "more than one statement"),
-        (FILE, "COMMIT", "COMMIT is not for a node to say"),
-        (SERVER, " /* now */ begin", "BEGIN is not for a node to say"),
+        (FILE, "COMMIT", "a node cannot COMMIT"),
+        (SERVER, " /* now */ begin", "a node cannot BEGIN"),
         (FILE, " ;-- nothing\n", "must not be empty"),
         (FILE, "SELECT :a, ?", "not both"),
         (SERVER, "SELECT %s, %(a)s", "not both"),
         (FILE, "SELECT @a", r"write the placeholder '@a' as ':name' or '\?'"),
         (FILE, "SELECT ?1", r"write the placeholder '\?1'"),
-        (SERVER, "SELECT %s LIKE 'a%'", r"is written %% where it stands for itself; got \"%'\""),
-        (SERVER, "SELECT 5 % 3, %(a)s", r"is written %%.*got '% '"),
+        (SERVER, "SELECT %s LIKE 'a%'", r"write a literal one as %%; got \"%'\""),
+        (SERVER, "SELECT 5 % 3, %(a)s", r"literal one as %%.*got '% '"),
         (SERVER, "SELECT %s, %(a)d", r"got '%\(a\)d'"),
     ],
 )
@@ -552,7 +552,7 @@ def test_a_statement_that_cannot_work_is_refused(database, statement, says):
         (SERVER, "INSERT INTO t VALUES (1::int)", "has no placeholder"),
     ],
 )
-def test_the_other_style_of_placeholders_is_told(database, statement, says):
+def test_the_other_style_of_placeholders_is_reported(database, statement, says):
     """It names the placeholder and how this database writes it."""
     with pytest.raises(StatementError, match=says):
         SQLWrite(database, statement)
@@ -590,12 +590,16 @@ def test_what_stands_in_quotes_and_comments_does_not_count(database, statement):
         (lambda: Database("sqlite:///:memory:"), ValueError, "in memory would be gone"),
         (lambda: Database("sqlite:///x.db?mode=ro"), ValueError, "the path of a file"),
         (lambda: Database("sqlite:///x%00y.db"), ValueError, "the path of a file"),
-        (lambda: Database("sqlite:///x.db", root=7), TypeError, "root is the path of a folder"),
+        (
+            lambda: Database("sqlite:///x.db", root=7),
+            TypeError,
+            "root must be the path of a folder",
+        ),
         (lambda: Database("postgresql://h/x", root="/srv"), ValueError, "root= confines"),
         (lambda: Database("postgresql://h/x", pool_size=0), ValueError, "pool_size"),
         (lambda: Database("sqlite:///x", lock_timeout=None), ValueError, "lock_timeout"),
         (lambda: Database("sqlite:///x", durable=1), ValueError, "durable"),
-        (lambda: Database(b"sqlite:///x"), TypeError, "is a string"),
+        (lambda: Database(b"sqlite:///x"), TypeError, "must be text"),
         (lambda: SQLRead(7, "SELECT 1"), ValueError, "must be a url"),
         (lambda: SQLRead(statement="SELECT 1"), TypeError, "needs database="),
         (lambda: SQLWrite(FILE), TypeError, "needs statement="),

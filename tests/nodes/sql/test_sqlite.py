@@ -59,7 +59,7 @@ def threads() -> list[str]:
 
 
 def writable(database: Database) -> bool:
-    """Whether nobody holds the lock of a transaction that writes."""
+    """Whether the lock of a writing transaction is free."""
     with closing(sqlite3.connect(database.path, timeout=0, isolation_level=None)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         connection.execute("ROLLBACK")
@@ -80,7 +80,7 @@ async def test_durable_says_how_a_commit_is_synced(tmp_path, durable, level):
     assert await query(database, "PRAGMA synchronous") == [{"synchronous": level}]
 
 
-async def test_reading_a_file_that_is_not_there_is_told(tmp_path):
+async def test_reading_a_file_that_is_not_there_is_reported(tmp_path):
     """A name that is mistyped makes no empty database."""
     database = Database(f"sqlite:///{tmp_path}/shpo.db")
     with pytest.raises(DatabaseUnavailableError, match=r"shpo\.db: unable to open"):
@@ -88,7 +88,7 @@ async def test_reading_a_file_that_is_not_there_is_told(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-async def test_a_file_that_is_no_database_is_told(tmp_path):
+async def test_a_file_that_is_no_database_is_reported(tmp_path):
     """It is not something that another attempt could mend."""
     (tmp_path / "notes.txt").write_text("not a database at all, but a text" * 100)
     database = Database(f"sqlite:///{tmp_path}/notes.txt")
@@ -98,14 +98,14 @@ async def test_a_file_that_is_no_database_is_told(tmp_path):
 
 
 async def test_rows_that_wait_together_are_one_transaction(database):
-    """Hundreds of rows take a few commits, and none is told before its commit."""
+    """Hundreds of rows take a few commits, and none is reported before its commit."""
     for start, workers in ((0, 100), (1000, 1)):
         shared = {"rows": ids(500, start)}
         await SQLWrite(database, INSERT, reads="rows", max_workers=workers).run_async(shared)
     assert count(database) == 1000
 
 
-async def test_a_row_is_told_when_others_can_see_it(database):
+async def test_a_row_is_acknowledged_when_others_can_see_it(database):
     """What a later stage gets is in the file: another connection reads it there."""
     seen = []
 
@@ -193,14 +193,16 @@ async def test_a_locked_file_is_waited_for(database):
     assert count(database) == 1
 
 
-async def test_a_file_that_stays_locked_is_told(tmp_path, database):
+async def test_a_file_that_stays_locked_is_reported(tmp_path, database):
     """After lock_timeout there is one clear error, which is worth another attempt."""
     impatient = Database(database.url, lock_timeout=0.05)
     with closing(sqlite3.connect(database.path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(DatabaseLockedError, match=r"locked, for lock_timeout=0\.05 s") as told:
+        with pytest.raises(
+            DatabaseLockedError, match=r"locked, for lock_timeout=0\.05 s"
+        ) as caught:
             await query(impatient, "INSERT INTO t VALUES (1)")
-        assert isinstance(told.value.__cause__, sqlite3.OperationalError)
+        assert isinstance(caught.value.__cause__, sqlite3.OperationalError)
         other.execute("ROLLBACK")
     assert threads() == []
 
@@ -295,7 +297,7 @@ async def test_an_interruption_meets_the_job_that_is_meant(database):
 
 
 async def test_an_interruption_meets_no_other_query(database):
-    """One that is given up leaves alone those that are read beside it from the same file."""
+    """An abandoned one does not affect others that read from the same file."""
     await SQLWrite(database, INSERT, reads="rows").run_async({"rows": ids(100)})
     endless, all_rows = (Statement.of(text, True) for text in (ENDLESS, "SELECT id FROM t"))
     async with SQLRead(database, "SELECT 1").lifespan({}) as file:
@@ -328,7 +330,7 @@ def slow(monkeypatch):
     return slow
 
 
-async def test_what_is_committed_in_the_last_moment_is_told_so(database, slow):
+async def test_what_is_committed_in_the_last_moment_is_reported_so(database, slow):
     """A transaction whose time is over while it commits is done: it is not to be tried again."""
     impatient = Database(database.url, timeout=0.5)
     statement = Statement.of("INSERT INTO t VALUES (1)", True)
@@ -339,7 +341,7 @@ async def test_what_is_committed_in_the_last_moment_is_told_so(database, slow):
 
 
 async def test_a_cancellation_while_it_commits_stays_one(database, slow):
-    """Whoever cancels hears of a cancellation, and the row is there."""
+    """The caller gets its cancellation, and the row is there."""
     statement = Statement.of("INSERT INTO t VALUES (1)", True)
     async with SQLExecute(database, "SELECT 1").lifespan({}) as file:
         slow |= {"statement": "COMMIT", "file": file}
@@ -352,7 +354,7 @@ async def test_a_cancellation_while_it_commits_stays_one(database, slow):
 
 
 async def test_what_is_given_up_before_its_commit_is_rolled_back(database, slow):
-    """A job that nobody waits for begins neither another statement nor to commit."""
+    """A job that nobody waits for begins neither another statement nor a commit."""
     impatient = Database(database.url, timeout=0.5)
     statement = Statement.of("INSERT INTO t VALUES (1)", True)
     async with SQLExecute(impatient, "SELECT 1").lifespan({}) as file:
@@ -365,7 +367,7 @@ async def test_what_is_given_up_before_its_commit_is_rolled_back(database, slow)
     assert count(database) == 0
 
 
-async def test_a_disk_that_is_full_is_told_as_unavailable(database):
+async def test_a_disk_that_is_full_is_reported_as_unavailable(database):
     """When there is room again another attempt works."""
     with pytest.raises(DatabaseUnavailableError, match="full"):
         await query(
@@ -403,7 +405,7 @@ def test_cancelled_anywhere_nothing_is_left(tmp_path):
         )
         points = sum(cancel_everywhere(graph, again=n, check=untouched) for n in (None, 0, 2))
         assert points > 50
-        # Where nobody watches, the rows of a block are read and written together.
+        # Without an observer, the rows of a block are read and written together.
         assert cancel_everywhere(graph, again=0, check=untouched, watched=False) > 10
 
 
@@ -442,7 +444,7 @@ async def test_a_run_that_drains_commits_what_is_in_flight(database):
 
 @pytest.mark.parametrize("inside", [True, False])
 async def test_root_confines_the_file(tmp_path, inside):
-    """A relative path begins at the root; a way out of it is refused, and makes nothing."""
+    """A relative path starts at the root; a way out of it is refused, and creates nothing."""
     root = tmp_path / "data"
     root.mkdir()
     name = "shop.db" if inside else "../shop.db"
@@ -512,7 +514,7 @@ class Size(Enum):
         (2**63, r": .*too large"),
     ],
 )
-async def test_a_value_that_sqlite_has_no_type_for_is_told(database, value, says):
+async def test_a_value_that_sqlite_has_no_type_for_is_reported(database, value, says):
     """Its placeholder, and what to bind in its place."""
     with pytest.raises(RowRefusedError, match=f"the value of :id ?{says}"):
         await SQLWrite(database, INSERT, reads="rows").run_async({"rows": [{"id": value}]})
@@ -535,7 +537,7 @@ async def test_text_that_is_not_utf8_fails_its_row_alone(tmp_path, bad):
     (failed,) = (row for row in shared["rows"] if isinstance(row, Outcome))
     assert failed.index == bad
     assert isinstance(failed.error, RowUnreadableError)
-    assert "column 'name' holds bytes" in str(failed.error)
+    assert "column 'name' contains bytes" in str(failed.error)
     assert [row["id"] for row in shared["rows"] if not isinstance(row, Outcome)] == [
         n for n in range(20) if n != bad
     ]
@@ -561,8 +563,8 @@ async def test_what_cannot_be_given_back_is_not_written(database):
 @pytest.mark.skipif(
     sqlite3.sqlite_version_info >= (3, 51), reason="this SQLite does not lose its locks"
 )
-async def test_a_log_that_was_removed_is_told(database):
-    """Rows that nobody would find after a crash are not acknowledged."""
+async def test_a_log_that_was_removed_is_reported(database):
+    """Rows that would be lost after a crash are not acknowledged."""
     others = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('SELECT * FROM t').close()"
     written: list[int] = []
 
