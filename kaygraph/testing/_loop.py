@@ -10,7 +10,7 @@ from time import sleep
 from typing import Any, NoReturn, TypeVar
 
 from ..errors import KayGraphError
-from ._places import waiting_tasks
+from ._waits import waiting_tasks
 
 T = TypeVar("T")
 

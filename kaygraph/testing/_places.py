@@ -24,16 +24,10 @@ def tasks_of(loop: Loop) -> list["asyncio.Task[Any]"]:
     return sorted(loop.unfinished(), key=lambda task: (len(task.get_name()), task.get_name()))
 
 
-def waiting_tasks(loop: Loop) -> str:
-    """Return, a line each, which tasks have not ended and where they wait."""
-    lines = [f"\n  {place_of(task)}" for task in tasks_of(loop)]
-    return "".join(lines) or "the loop: it has no task"
-
-
 def place_of(task: "asyncio.Task[Any]") -> str:
     """Return a task's name and where it waits: at which node, and in whose code."""
     found, best, node = None, 0, None
-    for frame in _frames(task.get_coro()):
+    for frame in frames_of(task.get_coro()):
         module = frame.f_globals.get("__name__", "").split(".")[0]
         rank = 1 if module == "asyncio" else 2 if module == "kaygraph" else 3
         if rank >= best:  # the innermost of the user's own, if there is one
@@ -48,7 +42,7 @@ def place_of(task: "asyncio.Task[Any]") -> str:
     return f"{task.get_name()}, in {where}{named}"
 
 
-def _frames(awaited: Any) -> Iterator[Any]:
+def frames_of(awaited: Any) -> Iterator[Any]:
     """Yield the frames of a suspended coroutine, from the outermost to where it waits."""
     while awaited is not None:
         kind = next((kind for kind in ("cr", "gi", "ag") if hasattr(awaited, f"{kind}_frame")), "")
@@ -68,7 +62,9 @@ def stack_of(task: "asyncio.Task[Any]") -> list[str]:
 
     Frames of asyncio, anyio and kaygraph are left out.
     """
-    return [line_of(frame) for frame in _frames(task.get_coro()) if _package_of(frame) not in OURS]
+    return [
+        line_of(frame) for frame in frames_of(task.get_coro()) if _package_of(frame) not in OURS
+    ]
 
 
 def line_of(frame: FrameType) -> str:

@@ -19,6 +19,7 @@ from ._loop import RESOLUTION_S, EndlessRunError, SimulationError, running_loop
 from ._places import tasks_of
 from ._schedule import MOST_TIMERS, Schedule
 from ._threads import InlineThreads, threads_of_anyio
+from ._waits import noted_waits
 from .network.loop import NetworkLoop
 from .network.sockets import simulated_sockets
 
@@ -288,7 +289,12 @@ def simulating() -> Iterator[None]:
     checks_all, Run.checks_all = Run.checks_all, True
     asyncio._set_running_loop(None)
     try:
-        with virtual_clocks(active_loop), threads_of_anyio(active_loop), simulated_sockets():
+        with (
+            virtual_clocks(active_loop),
+            threads_of_anyio(active_loop),
+            simulated_sockets(),
+            noted_waits(active_loop),
+        ):
             yield
     finally:
         random.setstate(state)

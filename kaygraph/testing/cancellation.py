@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from .._validation import check_def
-from ._places import waiting_tasks
 from ._simulated import MAX_STEPS, SimulationLoop
+from ._waits import waiting_tasks
 from .accounting import unaccounted
 from .exploration import Allowed, fresh, is_allowed, seeds_of
 from .simulation import Simulated, play

@@ -132,8 +132,7 @@ def simulate(
     A call in a thread (``asyncio.to_thread``, ``run_in_executor``, ``anyio.to_thread``) is one
     step, in the thread of the loop; the seed decides when. A ``def exec`` runs at once.
     ``time.sleep`` in them advances the virtual clock, which ``time.monotonic``, ``time.time`` and
-    similar functions follow, unless their names were imported before. ``random`` is seeded for the
-    run.
+    similar functions follow, unless they were imported by name. ``random`` is seeded for the run.
 
     Connections stay in memory: asyncio's streams, transports and servers, and what builds on them,
     such as aiohttp, run unchanged. TLS, files, child processes and sockets that block do not.
@@ -151,10 +150,9 @@ def simulate(
         deviations: Deviate from the order of asyncio at most this many times.
         schedule: Deviate from the order of asyncio where these say, and not where the seed does:
             ``Simulation.schedule`` or ``Failure.schedule``.
-        order: Which orders there are. "any": tasks that are ready run in any order, and some may
-            wait while others take several steps. "asyncio": they run in the order in which they
-            became ready, as asyncio itself has it; timers and calls in threads alone come sooner
-            or later, so that each run could be one on asyncio's own loop.
+        order: "any": tasks that are ready run in any order, and some wait while others take several
+            steps. "asyncio": in the order in which they became ready, as on asyncio's own loop;
+            timers and calls in threads alone come sooner or later.
         jitter: How close to each other timers are due, in seconds, that fire in either order.
         max_steps: The maximum number of callbacks that the loop runs.
         max_seconds: The maximum duration by the virtual clock; no limit by default.
