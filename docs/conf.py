@@ -25,7 +25,7 @@ exclude_patterns = ["_ext", "_static"]
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 
-llms_optional = ["benchmarks", "concepts/small", "field-notes"]
+llms_optional = ["benchmarks", "concepts/small", "field-notes", "migrating"]
 
 smartquotes = False  # "loop" is what one types
 
