@@ -81,7 +81,7 @@ def most_in_a_window(starts: Sequence[float], per: float) -> int:
 
 
 def played(*parts: Coroutine[Any, Any, Any] | Callable[[], Coroutine[Any, Any, Any]]) -> float:
-    """Run coroutines beside each other on a virtual clock; return when the last has ended."""
+    """Run coroutines concurrently on a virtual clock; return when the last has ended."""
 
     async def play(_: Any) -> None:
         await asyncio.gather(*(part() if callable(part) else part for part in parts))

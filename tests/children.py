@@ -73,7 +73,7 @@ def python(*arguments: str | Path, **settings: Any) -> "subprocess.CompletedProc
 def left_of(process: "subprocess.Popen[str]", seconds: float = 10.0) -> list[int]:
     """Return the processes of a child's session that do not end within so many seconds.
 
-    One that was told to end may be about to.
+    One that was asked to end may be about to.
     """
     return [pid for pid in _session(process.pid) if not _ends(pid, seconds)]
 

@@ -146,7 +146,7 @@ class Oracle:
         return self._follow(self.successors[node].get(action or "default", ()))
 
     def _follow(self, targets: Sequence[str]) -> list[str]:
-        # Rule 3: what is no join begins at once.
+        # Rule 3: a node that is not a join starts at once.
         begun = [target for target in targets if not self.is_join(target)]
         self.running += begun
         self.waiting |= {target for target in targets if self.is_join(target)}

@@ -22,7 +22,7 @@ SECRET = "postgresql://ann:s3cret@db.example:5432/shop?password=s3cret"
     ],
 )
 def test_an_address_is_shown_without_its_password(address: str | Path, text: str) -> None:
-    """Nor what cannot be told from one."""
+    """Nor what cannot be distinguished from one."""
     assert shown(address) == text
 
 

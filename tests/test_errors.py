@@ -47,7 +47,7 @@ def test_every_error_is_a_kaygraph_error_and_a_familiar_one(
     assert issubclass(error, parent)
 
 
-def test_drop_is_no_kaygraph_error() -> None:
+def test_drop_is_not_a_kaygraph_error() -> None:
     """It is an instruction: `except KayGraphError` around an exec must not catch it."""
     assert not issubclass(Drop, KayGraphError)
 
@@ -62,8 +62,8 @@ def test_an_unknown_action_names_the_known_ones_and_the_closest() -> None:
     assert (error.node, error.action, error.known) == ("Review", "aprove", ("approve", "reject"))
 
 
-def test_an_action_that_is_no_string_is_explained() -> None:
-    """A post that returns its results by mistake is told what an action is."""
+def test_an_action_that_is_not_a_string_is_explained() -> None:
+    """The error for a post that returns its results by mistake says what an action is."""
     text = str(UnknownActionError("Sum", 42, ["next"]))
     assert "returned action 42" in text
     assert "post() returns the name of an action (a string) or None" in text

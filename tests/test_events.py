@@ -76,7 +76,7 @@ class Batch(ParallelBatchNode[Any, Any]):
         await asyncio.sleep(1)
 
 
-async def test_a_run_is_told_from_its_start_to_its_end() -> None:
+async def test_a_run_is_reported_from_start_to_end() -> None:
     """Every event of a small run, in order, with times of the loop's clock."""
     events: list[Any] = []
     first, last = Work(name="first", max_retries=2, wait=5), Node(name="last")
@@ -101,7 +101,7 @@ async def test_a_run_is_told_from_its_start_to_its_end() -> None:
     ]  # fmt: skip
 
 
-async def test_a_failed_run_is_told_to_its_end() -> None:
+async def test_a_failed_run_is_reported_to_its_end() -> None:
     """The item, the node and the run each end with the error."""
     events: list[Any] = []
     with pytest.raises(ValueError, match="fail") as caught:
@@ -111,7 +111,7 @@ async def test_a_failed_run_is_told_to_its_end() -> None:
     assert all(event.error is caught.value for event in ends)
 
 
-async def test_a_cancelled_run_is_told_to_its_end() -> None:
+async def test_a_cancelled_run_is_reported_to_its_end() -> None:
     """Items that ran are counted as cancelled, and the run's end is an event too."""
     events: list[Any] = []
     work = Graph(Batch(max_workers=2)).run_async(["hang"] * 5, observers=[events.append])
@@ -207,7 +207,7 @@ async def test_an_observer_that_fails_once_is_reported_and_kept() -> None:
 
 
 async def test_an_observer_that_keeps_failing_is_reported_twice_and_given_up() -> None:
-    """The loop's handler is not flooded, and hears why nothing more is observed."""
+    """The loop's handler is not flooded, and is told why nothing more is observed."""
 
     class Many(ParallelBatchNode[Any, Any]):
         def prep(self, _: Any) -> range:
@@ -229,7 +229,7 @@ async def test_an_observer_that_keeps_failing_is_reported_twice_and_given_up() -
 
 
 async def test_an_observer_that_fails_now_and_then_is_reported_once() -> None:
-    """It is kept, and of its many failures the loop's handler hears the first."""
+    """It is kept, and the loop's handler gets the first of its many failures."""
 
     class Many(ParallelBatchNode[Any, Any]):
         def prep(self, _: Any) -> range:

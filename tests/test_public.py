@@ -194,5 +194,5 @@ def test_a_module_loads_when_one_of_its_names_is_asked_for(program: str, modules
 
 
 def test_types_are_shipped() -> None:
-    """py.typed tells type checkers that the annotations count."""
+    """py.typed makes type checkers use the annotations."""
     assert (Path(kaygraph.__file__).parent / "py.typed").is_file()

@@ -111,15 +111,15 @@ def test_first_program_is_many_times_slower_with_one_worker(
 
 def test_the_picture_shows_every_package_with_its_own_line() -> None:
     """It says of each what its docstring says, in the order of the layers."""
-    told = dict(re.findall(r"^(\w+)/ +(\S.*)$", CODE, re.MULTILINE))
-    assert list(told) == [layer for layer in LAYERS if layer in told]
+    lines = dict(re.findall(r"^(\w+)/ +(\S.*)$", CODE, re.MULTILINE))
+    assert list(lines) == [layer for layer in LAYERS if layer in lines]
     for package in [layer for layer in LAYERS if (PACKAGE / layer).is_dir()]:
         if package not in OVER_THE_CORE:
             docstring = ast.get_docstring(
                 ast.parse((PACKAGE / package / "__init__.py").read_text())
             )
-            assert told.pop(package) == docstring
-    assert not told
+            assert lines.pop(package) == docstring
+    assert not lines
 
 
 @pytest.mark.parametrize(

@@ -142,7 +142,7 @@ def test_a_user_in_an_address_is_hidden(secret: str, at: str) -> None:
         (f"<GET https://h/?token={HIDDEN}> answered", f"<GET https://h/?token={HIDDEN}> answered"),
     ],
 )
-def test_what_is_no_secret_stays(text: str, shown: str) -> None:
+def test_what_is_not_a_secret_stays(text: str, shown: str) -> None:
     """What stands around a secret can still be read."""
     assert redacted(text) == shown
 

@@ -11,7 +11,7 @@ def test_what_fits_has_nothing_wrong() -> None:
     assert misfit(None, {}, "journal") is None
 
 
-def test_what_does_not_fit_is_told_with_its_place() -> None:
+def test_what_does_not_fit_is_reported_with_its_place() -> None:
     """As a path, and in words."""
     schema = {"properties": {"a": {"items": {"type": "string"}}}}
     assert misfit({"a": ["x", 2]}, schema, "journal") == "$.a[1]: 2 is not of type 'string'"

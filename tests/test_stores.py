@@ -139,7 +139,7 @@ async def test_merges_splits_and_patterns_take_a_store_of_any_shape(make: Any) -
 
 
 @KINDS
-async def test_a_key_that_is_not_there_is_named_beside_those_that_are(make: Any) -> None:
+async def test_a_key_that_is_not_there_is_named_next_to_those_that_are(make: Any) -> None:
     """Whatever the store is."""
     lacks = TransformNode(reads="row", writes="x", fields={})
     with pytest.raises(MissingInputError, match=r"reads shared\['row'\].*Did you mean 'rows'\?"):
@@ -236,7 +236,7 @@ async def test_a_misspelt_field_is_met_with_the_one_that_was_meant(store: Any) -
     assert caught.value.__notes__[0].endswith("Did you mean 'rows'?")
 
 
-def test_what_a_store_holds_is_told_without_running_its_code() -> None:
+def test_what_a_store_holds_is_reported_without_running_its_code() -> None:
     """Fields, slots and attributes, also private ones; None where there is nothing to look into."""
     assert contents_of(Class()) == {"rows": [1, 2, 3], "_secret": "s"}
     assert contents_of(Struct()) == {"n": 3, "rows": [1, 2, 3], "x": None}

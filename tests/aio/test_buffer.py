@@ -51,7 +51,7 @@ async def test_a_single_writer_never_holds_more_than_the_size() -> None:
     writer = asyncio.create_task(write())
     await turns()
     assert len(buffer.items) == 3
-    assert written == [0, 1]  # the third waits, put but not yet told to go on
+    assert written == [0, 1]  # the third waits, put but not yet released
     buffer.take()
     await turns()
     assert len(buffer.items) == 3
@@ -129,7 +129,7 @@ async def test_a_cancelled_reader_passes_its_turn_on() -> None:
 
 
 async def test_a_cancelled_writer_adds_its_item_all_the_same() -> None:
-    """What it has in hand is accounted for with the others."""
+    """Its current items are accounted for with the others."""
     buffer = Buffer[int](1)
     buffer.items.append(1)
     writer = asyncio.create_task(buffer.put(2))

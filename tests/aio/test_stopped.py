@@ -157,7 +157,7 @@ async def test_a_batchs_deadline_names_items_and_has_all_last_failures() -> None
     assert error.__notes__[1] == "it was in node 'Many', item 1, attempt 4 of 99"
 
 
-async def test_what_waits_for_its_turn_is_told_so() -> None:
+async def test_what_waits_for_its_turn_gets_an_error_that_says_so() -> None:
     """No attempt of it was made."""
     both = [Stuck(name="a", max_retries=2), Stuck(name="b", max_retries=2)]
     error = await error_of(Graph(both, max_workers=1, deadline=1))

@@ -99,7 +99,7 @@ async def test_several_failures_are_a_group_that_keeps_all() -> None:
 
 
 async def test_a_failure_while_being_cancelled_is_kept() -> None:
-    """A sibling whose cleanup fails is in the group beside the first error."""
+    """A sibling whose cleanup fails is in the group with the first error."""
     started = asyncio.Event()
     with pytest.raises(ExceptionGroup) as caught:
         await gather([fail_to_clean_up(started), fail(ValueError("first"), started)])

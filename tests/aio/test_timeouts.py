@@ -96,8 +96,8 @@ async def test_the_deadline_of_a_run_and_of_a_batch_too() -> None:
 
 
 @pytest.mark.parametrize("limit", ["timeout", "deadline"])
-def test_a_thread_that_overruns_is_told_of_in_the_same_way(limit: str) -> None:
-    """It cannot be cancelled; it is late all the same."""
+def test_a_thread_that_overruns_is_reported_in_the_same_way(limit: str) -> None:
+    """It cannot be cancelled; it is late anyway."""
     with pytest.raises(AttemptTimeoutError, match=r"ended 2\.00 s after it"):
         simulate(Graph(Blocks(**{limit: 1})))
 

@@ -39,7 +39,7 @@ class Sequence:
 
 
 class Rows:
-    """An async iterable that is no generator."""
+    """An async iterable that is not a generator."""
 
     def __aiter__(self) -> AsyncIterator[int]:
         return numbers()
@@ -102,14 +102,14 @@ async def test_no_items_give_no_results(items: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "message"),
     [
         ("abc", r"returned a str: return \[text\] for one item, list\(text\) or"),
         (b"abc", "returned a bytes: return .text. for one"),
         ({1: "a"}, r"returned a dict: return items.items\(\) for its pairs"),
     ],
 )
-async def test_what_is_rather_one_item_than_several_is_refused(given: Any, told: str) -> None:
+async def test_what_is_rather_one_item_than_several_is_refused(given: Any, message: str) -> None:
     """A batch of letters, or of keys, is what nobody has meant; at the head of a pipeline too."""
 
     class First(BatchNode[Any, Any]):
@@ -117,7 +117,7 @@ async def test_what_is_rather_one_item_than_several_is_refused(given: Any, told:
             return given
 
     for node in (First(), First() | BatchNode()):
-        with pytest.raises(TypeError, match=f"prep of '.*First' {told}"):
+        with pytest.raises(TypeError, match=f"prep of '.*First' {message}"):
             await node.run_async()
 
 
@@ -301,7 +301,7 @@ async def test_a_failure_ends_a_stream_that_raises() -> None:
             await anext(outcomes)
 
 
-async def test_a_stream_tells_a_prep_that_is_no_coroutine_function() -> None:
+async def test_a_stream_names_a_prep_that_is_not_a_coroutine_function() -> None:
     """As a run does, and nothing is left that was never awaited."""
 
     class Returns(Batch):

@@ -194,7 +194,7 @@ def test_tasks_of_hooks_go_on_meanwhile() -> None:
     assert Until.over
 
 
-def test_the_rest_goes_to_threads_where_something_runs_beside_it() -> None:
+def test_the_rest_goes_to_threads_where_something_runs_in_parallel() -> None:
     """A run that a hook has begun in a task of its own has the loop to itself then."""
     here = threading.get_ident()
     begun = threading.Event()

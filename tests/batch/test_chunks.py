@@ -1,4 +1,4 @@
-"""Items of ``def`` nodes that are taken up several at a time: nobody can tell, but by the time."""
+"""Items of ``def`` nodes that are taken several at a time: only the time shows it."""
 
 import asyncio
 import threading
@@ -109,7 +109,7 @@ async def test_one_worker_tries_an_item_again_before_it_takes_the_next() -> None
 
 
 async def test_an_item_that_waits_for_its_next_attempt_does_not_hold_up_the_others() -> None:
-    """They had been run with it, and are told of meanwhile."""
+    """They ran with it, and are reported in the meantime."""
     ended = threading.Event()
     node = Calls(
         {5: fails, 49: ended.set},

@@ -1,4 +1,4 @@
-"""Threads that come one by one: others begin beside the first while it leaves Python free."""
+"""Threads that come one by one: others start while the first leaves Python free."""
 
 import asyncio
 import threading
@@ -49,7 +49,7 @@ async def test_others_begin_where_the_interpreter_is_free(free: None) -> None:
     these.close()
 
 
-async def test_nobody_begins_beside_one_that_holds_the_loop_up() -> None:
+async def test_nobody_begins_in_parallel_with_one_that_holds_the_loop_up() -> None:
     """As one does who computes: the loop wakes up late."""
     these = Contention()
     waiting = await standing(these)
@@ -171,7 +171,7 @@ async def test_as_many_run_at_once_as_was_said(where: str) -> None:
 @pytest.mark.usefixtures("only_one")
 @pytest.mark.parametrize("max_waiting", [0, 1])
 async def test_others_go_on_while_an_item_waits_for_its_next_attempt(max_waiting: int) -> None:
-    """Whoever ran it stands aside for them."""
+    """The worker that ran it makes room for them."""
     others = threading.Event()
 
     def fails_until_others_are_done() -> None:

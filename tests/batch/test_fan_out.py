@@ -207,8 +207,10 @@ async def test_a_source_that_would_fail_again_and_again_is_asked_once(
     assert getattr(items, "asked", 1) == 1
 
 
-async def test_a_source_that_is_not_read_to_its_end_is_not_closed_if_it_is_no_generator() -> None:
-    """A file belongs to whoever has opened it."""
+async def test_a_source_that_is_not_read_to_its_end_is_not_closed_if_it_is_not_a_generator() -> (
+    None
+):
+    """A file belongs to the code that opened it."""
 
     class Stops(ParallelBatchNode[Any, Any]):
         def prep(self, _: Any) -> Any:

@@ -104,7 +104,7 @@ def test_blocks_and_single_items_come_to_the_same(lists: Any, on_error: Any) -> 
     def inverted(item: int) -> Any:
         return DROPPED if item == 5 else 60 // item
 
-    async def told(node: Any) -> Any:
+    async def outcome_of(node: Any) -> Any:
         try:
             results = await results_of(node)
         except (ZeroDivisionError, LookupError, TooManyFailuresError) as error:
@@ -116,8 +116,8 @@ def test_blocks_and_single_items_come_to_the_same(lists: Any, on_error: Any) -> 
         lambda **settings: Lists(*lists, on_error=on_error, **settings),
         lambda **settings: Batch(inverted, items, on_error=on_error, **settings),
     ):
-        assert run_virtually(told(make())) == run_virtually(
-            told(make(max_retries=1, retry=None, timeout=9))
+        assert run_virtually(outcome_of(make())) == run_virtually(
+            outcome_of(make(max_retries=1, retry=None, timeout=9))
         )
 
 
@@ -163,7 +163,7 @@ class SlowLists(Lists):
 
 
 async def test_what_was_done_when_the_grace_ended_is_returned() -> None:
-    """What was under way is cancelled."""
+    """What was in flight is cancelled."""
     batch = Batch(double, count(), seconds=5)
     task = batch.launch({})
     await asyncio.sleep(12)

@@ -47,7 +47,7 @@ async def test_skip_leaves_failed_items_out() -> None:
 async def test_a_dropped_item_is_left_out_whatever_on_error_says(
     on_error: Any, ordered: bool
 ) -> None:
-    """Drop is no failure."""
+    """Drop is not a failure."""
     results = await results_of([1, 0, 2, 0], on_error=on_error, ordered=ordered)
     assert sorted(results) == [10, 20]
 

@@ -1,4 +1,4 @@
-"""Items that wait for their next attempt or for a key: the workers go on with others meanwhile."""
+"""Items that wait for their next attempt or for a key: meanwhile the workers go on with others."""
 
 import asyncio
 from collections import Counter
@@ -37,7 +37,7 @@ def anyio_backend() -> Any:
 
 
 class Busy(ParallelBatchNode[Any, Any]):
-    """A second an item; some are told to come again, for the first time."""
+    """A second an item; some fail, the first time."""
 
     def __init__(self, items: Any, come_again: Any = (), **settings: Any) -> None:
         super().__init__(**settings)
@@ -184,7 +184,7 @@ def test_a_worker_that_could_not_be_replaced_is_when_another_has_ended() -> None
 
 
 def test_one_worker_works_on_one_item_after_another() -> None:
-    """Unless told: an item that waits holds up the next."""
+    """By default, a waiting item holds up the next."""
     node = Busy(range(3), (0,), max_workers=1, retry=AGAIN)
     played(node)
     assert [(at, item) for at, item, _ in node.begun] == [(0, 0), (60, 0), (61, 1), (62, 2)]
@@ -427,7 +427,7 @@ def test_workers_look_past_a_key_that_is_full(workers: int) -> None:
     assert played(node)[0] == 100
 
 
-def test_they_look_as_far_as_they_are_told() -> None:
+def test_they_look_as_far_as_allowed() -> None:
     """Four in progress, of which three wait: the others come when these are done."""
     node = Busy(["a"] * 10 + ["b"] * 10, max_workers=1, max_waiting=3, limit_by=str)
     assert played(node)[0] == 20
@@ -438,7 +438,7 @@ def test_they_look_as_far_as_they_are_told() -> None:
 
 @pytest.mark.parametrize("per_key", [1, 2, 3])
 def test_items_of_a_key_have_their_turns_in_order(per_key: int) -> None:
-    """Whoever came first; no key starves, and none has more than it may."""
+    """First come, first served; no key starves, and none has more than it may."""
     items = [(key, number) for key in "aab" for number in range(10)]
     items = [(key, place) for place, (key, _) in enumerate(items)]
     node = Busy(items, max_workers=4, limit_by=lambda item: item[0], max_per_key=per_key)
@@ -450,7 +450,7 @@ def test_items_of_a_key_have_their_turns_in_order(per_key: int) -> None:
 
 
 async def test_an_item_in_the_line_of_a_key_holds_nothing_else() -> None:
-    """Under a graph's two permits, a node beside goes on while four items wait for one key."""
+    """Under a graph's two permits, a parallel node goes on while four items wait for one key."""
     keyed = Busy(["a"] * 5, max_workers=4, limit_by=str, name="keyed")
     other = Busy(range(10), max_workers=2, name="other")
     await Graph([keyed, other], max_workers=2).run_async({})

@@ -217,7 +217,7 @@ async def group_handled() -> None:
 
 
 async def test_a_cancellation_that_is_swallowed_is_seen_all_the_same() -> None:
-    """Also beside what a group leaves behind."""
+    """Also in addition to what a group leaves behind."""
     node = Swallows()
     node.max_workers = 3
     run = node.launch({})

@@ -18,8 +18,8 @@ class Rectangle(NamedTuple):
     bottom: float
 
     def overlaps(self, other: "Rectangle") -> bool:
-        beside = self.right <= other.left or other.right <= self.left
-        return not (beside or self.bottom <= other.top or other.bottom <= self.top)
+        apart = self.right <= other.left or other.right <= self.left
+        return not (apart or self.bottom <= other.top or other.bottom <= self.top)
 
     def holds(self, other: "Rectangle") -> bool:
         wide = self.left <= other.left and other.right <= self.right

@@ -31,7 +31,7 @@ def test_neighbours_keep_their_order_and_their_gap(seed: int) -> None:
     assert min(middle[row[0]] - layers.sizes[row[0]][1] // 2 for row in layers.rows) == 0
 
 
-def test_a_default_edge_is_straight_beside_others() -> None:
+def test_a_default_edge_is_straight_next_to_others() -> None:
     """Lines that are named give way."""
     arrows = [Arrow(n, n + 1) for n in range(4)] + [Arrow(0, 4, "skip", label="skip")]
     layers = Layers([(60, 34)] * 5, arrows, [(30, 18)] * len(arrows))

@@ -188,7 +188,7 @@ def test_a_node_that_works_on_many_items_has_another_behind_it() -> None:
 
 
 def test_a_label_stands_near_where_its_edge_begins() -> None:
-    """Also beside a wide box, and where the edge leads back."""
+    """Also next to a wide box, and where the edge leads back."""
     a, b, c = Node(name="a"), Node(name="very wide " * 3), Node(name="c")
     a >> b >> c
     a - "skip" >> c

@@ -189,7 +189,7 @@ async def test_an_error_in_the_clean_up_is_raised() -> None:
 
 
 async def test_a_clean_up_that_fails_does_not_replace_the_error_of_the_reader() -> None:
-    """The handler of the loop hears of it."""
+    """The handler of the loop is called."""
 
     class Fails(Ends):
         async def exec(self, shared: Any) -> None:
@@ -202,8 +202,8 @@ async def test_a_clean_up_that_fails_does_not_replace_the_error_of_the_reader() 
         await asyncio.sleep(1)
         raise LookupError("mine")
 
-    loop, heard = asyncio.get_running_loop(), list[Any]()
-    loop.set_exception_handler(lambda _, context: heard.append(str(context["exception"])))
+    loop, errors = asyncio.get_running_loop(), list[Any]()
+    loop.set_exception_handler(lambda _, context: errors.append(str(context["exception"])))
     try:
         with pytest.raises(LookupError, match="mine"):
             await read(Graph(Fails()), {}, [], fails)
@@ -211,7 +211,7 @@ async def test_a_clean_up_that_fails_does_not_replace_the_error_of_the_reader() 
             await asyncio.wait_for(read(Graph(Fails()), {}, []), 5)
     finally:
         loop.set_exception_handler(None)
-    assert heard == ["while it was cleaned up"] * 2
+    assert errors == ["while it was cleaned up"] * 2
 
 
 async def test_a_slow_reader_slows_nothing_but_itself() -> None:

@@ -1,4 +1,4 @@
-"""What a failure does to everything around it, and what its error tells."""
+"""What a failure does to everything around it, and what its error says."""
 
 import asyncio
 from typing import Any

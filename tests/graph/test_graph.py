@@ -136,7 +136,7 @@ class Number(AsyncNode):
         return f"n{exec_res}"
 
 
-def test_rounds_run_one_after_another_unless_told() -> None:
+def test_rounds_run_one_after_another_by_default() -> None:
     """post gets the last actions in the order of the params."""
     shared: dict[str, Any] = {"numbers": [3, 1, 2]}
     assert Rounds(Number()).run(shared) == "done"
@@ -234,7 +234,7 @@ class Store(Node):
         (lambda: Fetch(name="first"), "<Fetch 'first'>"),
     ],
 )
-def test_repr_tells(make: Callable[[], Any], shown: str) -> None:
+def test_repr_shows(make: Callable[[], Any], shown: str) -> None:
     """It shows the line of a graph, and the name where one was given."""
     assert repr(make()) == shown
 
@@ -246,7 +246,7 @@ def test_repr_of_a_loop_ends() -> None:
     assert repr(Graph(a)) == "<Graph Fetch → Parse → …>"
 
 
-def test_repr_of_a_graph_that_cannot_work_still_tells() -> None:
+def test_repr_of_a_graph_that_cannot_work_still_works() -> None:
     """Debuggers and error messages ask for a repr: it never raises."""
     assert "Graph" in repr(Graph(Say("a") >> Say("a")))
 

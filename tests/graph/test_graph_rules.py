@@ -68,7 +68,7 @@ class Takes(Node[Any, Any]):
     ("make", "tasks", "most"),
     [
         (Many, 3, 3),
-        (Many, 12, 12),  # more than the 10 of a node that is not told
+        (Many, 12, 12),  # more than the default of 10
         (lambda gauge: Many(gauge, max_workers=2), 5, 2),
         (lambda gauge: Many(gauge, max_workers=12), 5, 5),
         (lambda gauge: Many(gauge, max_workers=10), 12, 10),
@@ -83,7 +83,7 @@ class Takes(Node[Any, Any]):
     ],
 )
 def test_so_many_tasks_run_in_parallel(make: Callable[[Gauge], Any], tasks: int, most: int) -> None:
-    """The cap of all that runs, and what a batch takes that is not told how many."""
+    """The cap of everything that runs, and the default workers of a batch."""
     gauge = Gauge()
     result = simulate(Graph(make(gauge), max_parallel_tasks=tasks), max_steps=50_000)
     assert gauge.most == most
@@ -105,13 +105,13 @@ def test_rounds_share_the_tasks_of_their_graph() -> None:
 
 
 async def test_stage_of_a_pipeline_takes_as_many_workers() -> None:
-    """One that is not told; another keeps its own."""
+    """One without its own; another keeps its own."""
     events = list[Any]()
-    stages = Many(name="source") | Many(name="untold") | Two(name="told") | Node(name="one")
+    stages = Many(name="source") | Many(name="default") | Two(name="limited") | Node(name="one")
     await Graph(stages, max_parallel_tasks=3).run_async({}, observers=[events.append])
     started = {event.node: event.workers for event in events if isinstance(event, StageStarted)}
     assert {name.split("/")[-1]: workers for name, workers in started.items()} == {
-        "source": 3, "untold": 3, "told": 2, "one": 1,
+        "source": 3, "default": 3, "limited": 2, "one": 1,
     }  # fmt: skip
 
 
@@ -145,7 +145,9 @@ class Counts(MapReduceNode):
         (lambda: Many(name="source") | Takes(), 3),
     ],
 )
-async def test_attempt_of_a_node_that_is_not_told_times_out(node: Any, seconds: float) -> None:
+async def test_attempt_of_a_node_without_its_own_setting_times_out(
+    node: Any, seconds: float
+) -> None:
     """The graph's task_timeout, an inner graph's above it, a node's own above both."""
     graph = Graph(node(), task_timeout=3)
     with pytest.raises(AttemptTimeoutError, match=r"ran longer than timeout="):
@@ -191,9 +193,9 @@ class Fills(Node[Any, Any]):
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_memory_limit_is_that_of_nodes_in_processes() -> None:
-    """One that is not told is killed at the graph's limit; one that is told keeps its own."""
-    told, untold = Fills(memory_limit="400 MB"), Fills(name="untold")
-    graph = Graph(told >> untold, memory_limit="150 MB")
+    """One without its own is killed at the graph's limit; one with its own keeps it."""
+    limited, default = Fills(memory_limit="400 MB"), Fills(name="default")
+    graph = Graph(limited >> default, memory_limit="150 MB")
     with pytest.raises(MemoryLimitError, match="memory_limit=150 MB") as caught:
         await graph.run_async({})
     assert caught.value.__notes__ == ["in node 'untold'"]

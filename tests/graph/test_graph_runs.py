@@ -1,4 +1,4 @@
-"""How graphs are run: from synchronous code, on a loop, beside themselves, again."""
+"""How graphs are run: from synchronous code, on a loop, in parallel with themselves, again."""
 
 import asyncio
 import gc
@@ -218,7 +218,7 @@ def test_errors_are_the_same_with_an_observer(watched: bool) -> None:
     assert [type(error) for error in caught.value.exceptions] == [KeyError, ValueError]
 
 
-def test_lifespan_that_cannot_be_entered_is_told_once() -> None:
+def test_lifespan_that_cannot_be_entered_is_reported_once() -> None:
     """The run raises what it raised, and nothing is reported behind its back."""
 
     class Broken(Node):

@@ -70,7 +70,7 @@ def test_back_edge_makes_no_join() -> None:
 
 
 def test_edge_that_skips_ahead_is_a_forward_edge() -> None:
-    """`a - "skip" >> c` beside `a >> b >> c` leads forward, and c is a join."""
+    """`a - "skip" >> c` with `a >> b >> c` leads forward, and c is a join."""
     a, b, c = nodes("abc")
     a >> b >> c
     a - "skip" >> c
@@ -365,7 +365,7 @@ def test_declared_action_may_lead_nowhere_in_compat() -> None:
     compat.Flow(start=judge).validate()
 
 
-def test_declaration_that_says_less_than_all_is_no_reason_to_refuse() -> None:
+def test_declaration_that_says_less_than_all_is_not_a_reason_to_refuse() -> None:
     """`Literal["good"] | str` may return anything."""
     node = Anything()
     node - "other" >> Node()

@@ -171,7 +171,7 @@ def reviewed_diamonds(count: int) -> Node:
 
 
 def tools(count: int) -> Node:
-    """A node that decides, with many tools that lead back, beside a branch and before a join."""
+    """A node that decides, with many tools that lead back, next to a branch and before a join."""
     first, decide, other, join = (Node() for _ in range(4))
     first >> [decide, other]
     [decide - "done" >> join, other >> join]

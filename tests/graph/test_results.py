@@ -291,7 +291,7 @@ async def test_an_unknown_node_is_refused() -> None:
 
 
 def test_results_of_a_recorded_run_are_those_that_are_replayed_too(tmp_path: Path) -> None:
-    """Whoever reads a resumed run gets all."""
+    """A reader of a resumed run gets everything."""
     answers: Iterator[bool] = iter([False, True])
 
     class Answers(Node[Any, Any]):

@@ -155,7 +155,7 @@ async def test_no_error_quotes_an_item(name: str) -> None:
     "name", ["batch", "stage", "rounds without params", "map-reduce", "message"]
 )
 async def test_by_default_errors_do(name: str) -> None:
-    """Whoever looks for a mistake wants to see where it is."""
+    """Debugging needs the place of a mistake."""
     assert PRIVATE in texts_of(await error_of(Graph(WHOLES[name]())))
 
 

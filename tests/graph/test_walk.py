@@ -340,7 +340,7 @@ async def test_branch_may_wait_for_what_its_sibling_does_later() -> None:
 
 
 async def test_node_with_one_predecessor_never_waits() -> None:
-    """A node that only a join leads to follows it while other tokens are under way."""
+    """A node that only a join leads to follows it while other tokens are in flight."""
     a, b, c, d, e, slow = (Visit(name) for name in ("a", "b", "c", "d", "e", "slow"))
     a >> [b, c, slow]
     [b, c] >> d >> e
@@ -352,7 +352,7 @@ async def test_node_with_one_predecessor_never_waits() -> None:
     await run
 
 
-async def test_one_node_under_two_actions_of_another_is_no_join() -> None:
+async def test_one_node_under_two_actions_of_another_is_not_a_join() -> None:
     """Two edges from the same node are one predecessor."""
     a, b, c = Visit("a", "x"), Visit("b"), Visit("c")
     a - "x" >> [b, c]
@@ -379,7 +379,7 @@ async def test_last_action_is_returned() -> None:
 
 
 async def test_node_may_run_several_times_at_once() -> None:
-    """Two tokens that go back to the same node run it beside itself: a node keeps no state."""
+    """Two tokens that go back to the same node run it twice at once: a node keeps no state."""
     n = Visit("n", "both", "end", "end")
     b, c = Visit("b", "back"), Visit("c", "back")
     n - "both" >> [b, c]

@@ -75,7 +75,7 @@ async def test_each_branch_has_a_task_and_a_context_of_its_own() -> None:
 
 
 async def test_a_loop_with_a_task_factory_has_it_make_the_tasks() -> None:
-    """Whoever counts, names or traces tasks sees those of branches, too."""
+    """Code that counts, names or traces tasks sees those of branches too."""
     made: list[asyncio.Task[Any]] = []
 
     def factory(loop: Any, work: Any, **options: Any) -> Any:
@@ -132,7 +132,7 @@ async def test_a_walk_that_a_branch_cancels_does_not_go_on_behind_the_fork(other
 
 
 async def test_the_loop_has_a_turn_at_each_fork() -> None:
-    """Others go on beside a thousand forks of nodes that never suspend."""
+    """Others go on during a thousand forks of nodes that never suspend."""
     last = Visit("c", *["again"] * 1000)
     first, b, d = visits("abd")
     first >> [b, d] >> last - "again" >> first
@@ -144,9 +144,9 @@ async def test_the_loop_has_a_turn_at_each_fork() -> None:
             await asyncio.sleep(0)
             turns += 1
 
-    beside = asyncio.create_task(others())
+    background = asyncio.create_task(others())
     await unchecked(first).run_async(Trace())
-    beside.cancel()
+    background.cancel()
     assert turns >= 1000
 
 
@@ -154,7 +154,7 @@ async def test_forks_within_each_other_are_not_on_one_stack() -> None:
     """300 graphs in each other, each of which forks, and 300 forks one in the other."""
     inner: Any = Notes("inner")
     for _ in range(300):
-        inner = unchecked([inner, Notes("beside")])
+        inner = unchecked([inner, Notes("background")])
     first: Any = Notes("last")
     for number in range(300):
         following, first = first, Notes(f"fork {number}")

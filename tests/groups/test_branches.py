@@ -55,7 +55,7 @@ class Reads(Node):
 
 
 class ReadsItsOwn(BranchGroup):
-    """Stores its outcomes; it is no graph, which would refuse a part that cannot work."""
+    """Stores its outcomes; it is not a graph, which would refuse a part that cannot work."""
 
     def post(self, shared: Any, prep_res: Any, exec_res: Any) -> None:
         shared["outcomes"] = self.outcomes
@@ -395,7 +395,7 @@ async def test_group_without_branches_is_refused(make: Any) -> None:
 
 
 @pytest.mark.parametrize("make", [all_of, first_of, settle])
-async def test_what_is_no_exception_is_no_outcome(make: Any) -> None:
+async def test_what_is_not_an_exception_is_not_an_outcome(make: Any) -> None:
     """What pytest's fail() raises, say: it ends the run, and the others are cancelled."""
 
     class Unusual(BaseException):

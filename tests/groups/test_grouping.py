@@ -104,7 +104,7 @@ def test_the_items_of_a_dict_are_copied() -> None:
     assert part == (["a"], [1])
 
 
-def test_what_is_no_pair_is_refused_and_an_error_of_the_iterator_is_its_own() -> None:
+def test_what_is_not_a_pair_is_refused_and_an_error_of_the_iterator_is_its_own() -> None:
     """The one is the caller's error, the other passes."""
 
     def fails() -> Iterator[tuple[str, int]]:

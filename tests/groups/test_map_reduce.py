@@ -434,7 +434,7 @@ async def test_pairs_of_one_item_are_combined_as_they_come(written: str) -> None
 @pytest.mark.parametrize("map_workers", [1, 2])
 @pytest.mark.parametrize("reduce_workers", [1, 2])
 def test_a_run_from_synchronous_code_counts_alike(map_workers: int, reduce_workers: int) -> None:
-    """Also where one worker maps in the calling thread, with nothing beside it."""
+    """Also where one worker maps in the calling thread, with nothing else running."""
     shared: dict[str, Any] = {"lines": ["a b a", "b c"]}
     Graph(Count(map_workers=map_workers, reduce_workers=reduce_workers)).run(shared)
     assert shared["counts"] == {"a": 2, "b": 2, "c": 1}

@@ -100,7 +100,7 @@ def test_map_workers_hold_over_all_rounds_at_once() -> None:
 
 @pytest.mark.parametrize("hook", ["exec", "exec_fallback"])
 def test_hook_that_nobody_would_call_is_refused(hook: str) -> None:
-    """map and reduce are the work; an exec beside them is a mistake."""
+    """map and reduce are the work; an exec in addition is a mistake."""
     with pytest.raises(NodeDefinitionError, match=f"defines {hook}"):
         type("Busy", (MapReduceNode,), {hook: lambda self, *_: None})
 
@@ -113,7 +113,7 @@ def test_collecting_is_refused_on_a_class_too() -> None:
 
 @pytest.mark.parametrize("given", [None, 7, {("a", "b"): 1}, "ab", [1], [("a", 1, 2)], ["word"]])
 @pytest.mark.parametrize("written", ["def", "async def"])
-def test_what_is_no_pair_is_told_of(written: str, given: Any) -> None:
+def test_what_is_not_a_pair_is_reported(written: str, given: Any) -> None:
     """A dict, above all: its keys would be taken, and be pairs now and then."""
 
     class Wrong(Ones):

@@ -32,7 +32,7 @@ class Held(ParallelBatchNode[Any, Any]):
 
 
 class Late(Node[Any, Any]):
-    """Gives those beside it the time to take their permits."""
+    """Gives parallel nodes time to take their permits."""
 
     async def exec(self, prep_res: Any, /) -> None:
         for _ in range(TURNS // 4):

@@ -59,7 +59,7 @@ class Does(BatchNode[Any, Any]):
 
 
 class Waits(ParallelBatchNode[Any, Any]):
-    """Waits in each of its items until it is told to go on."""
+    """Waits in each of its items until it may go on."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
@@ -101,7 +101,7 @@ def test_a_run_that_fails_is_counted(registry: CollectorRegistry) -> None:
     assert shown(registry, "kaygraph_node_runs_total") == {("Does", "ok"): 0, ("Does", "failed"): 1}
 
 
-async def test_what_is_in_flight_and_what_waits_is_told_while_it_runs(
+async def test_what_is_in_flight_and_what_waits_is_reported_while_it_runs(
     registry: CollectorRegistry,
 ) -> None:
     """Items, permits and who waits for them."""
@@ -152,7 +152,7 @@ def test_a_run_within_a_run_is_counted_once(registry: CollectorRegistry) -> None
     assert shown(registry, "kaygraph_items_total")["Calls/Graph/Inner", "ok"] == 2
 
 
-def test_stages_buffers_and_breakers_are_told(registry: CollectorRegistry) -> None:
+def test_stages_buffers_and_breakers_are_reported(registry: CollectorRegistry) -> None:
     """From another thread, as Prometheus asks."""
     begun, gate = threading.Event(), threading.Event()
 
@@ -248,7 +248,7 @@ async def test_keys_have_no_series_of_their_own(registry: CollectorRegistry) -> 
     await run
 
 
-def test_it_is_told_of_no_item() -> None:
+def test_it_receives_no_item() -> None:
     """So that items cost nothing more."""
     assert Observers([Prometheus(CollectorRegistry())]).of_items is None
 

@@ -181,7 +181,7 @@ async def test_refusal_says_what_has_happened(rules: dict[str, Any], reason: str
 
 
 async def test_exactly_one_probe_of_many_that_come_at_once() -> None:
-    """A thousand tasks come when it is time: one runs, all others are refused meanwhile."""
+    """A thousand tasks come when it is time: one runs, all others are refused in the meantime."""
     breaker = opened()
     pass_time(RESET_S)
     running, release = asyncio.Event(), asyncio.Event()
@@ -202,7 +202,7 @@ async def test_exactly_one_probe_of_many_that_come_at_once() -> None:
     assert all(isinstance(result, CircuitOpenError) for result in results[1:])
 
 
-async def test_refusal_beside_a_probe_says_so() -> None:
+async def test_refusal_during_a_probe_says_so() -> None:
     """The wait is the one that follows if the probe fails now."""
     breaker = opened()
     pass_time(RESET_S)
@@ -422,7 +422,7 @@ def test_cancellations_move_nothing(
         for number, (step, detail) in enumerate(steps):
             for _, end in (one for one in cancelled if one[0] == number):
                 if breaker.state == "open":
-                    continue  # it would be refused, or make it half open: that is no cancellation
+                    continue  # it would be refused, or make it half open: not cancelled
                 assert breaker.leave(breaker.admit(), ENDS[end][0]) is None
             if step == "wait":
                 pass_time(detail)
@@ -581,7 +581,7 @@ async def test_copy_is_a_fresh_breaker_with_the_same_rules(again: Any) -> None:
         assert getattr(other, setting) == getattr(breaker, setting)
 
 
-def test_repr_tells_the_rules_and_the_state() -> None:
+def test_repr_shows_the_rules_and_the_state() -> None:
     """Rules that are off are left out."""
     breaker = CircuitBreaker(failures=1, reset_after=5)
     assert repr(breaker) == "<CircuitBreaker(failures=1, reset_after=5) closed>"

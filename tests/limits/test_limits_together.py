@@ -142,7 +142,7 @@ def test_so_many_of_one_key_run_at_once(make: Callable[[], Keyed]) -> None:
     assert node.most_of_all == 5
 
 
-def test_one_of_a_key_runs_at_once_unless_told() -> None:
+def test_one_of_a_key_runs_at_once_by_default() -> None:
     """max_per_key is 1, and the graph's cap holds over all keys."""
     node = Keyed(ITEMS, limit_by=itemgetter(0))
     assert played(Graph(node, max_workers=2).run_async({})) == 5
@@ -160,7 +160,7 @@ def test_cap_of_a_key_is_the_runs() -> None:
     assert node.most == {"a": 1}
 
 
-async def test_key_that_cannot_be_one_is_told_of() -> None:
+async def test_key_that_cannot_be_one_is_reported() -> None:
     """The error names the setting, what it returned, and the item."""
     node = Keyed([["a"]], limit_by=lambda item: item)
     with pytest.raises(TypeError, match=r"limit_by.*\['a'\]") as caught:

@@ -64,7 +64,7 @@ async def test_permits_are_served_in_order() -> None:
 
 
 async def test_permit_given_back_cannot_be_taken_past_those_who_wait() -> None:
-    """Giving hands the permit over: whoever gave it has to queue behind."""
+    """A returned permit is handed over: its last holder has to queue behind."""
     permits, order = Permits(1), list[str]()
     await (giver := Slot((permits,))).take()
 
@@ -147,7 +147,7 @@ async def test_more_permits_let_those_in_who_wait() -> None:
     await asyncio.wait(waiters)
 
 
-async def test_leak_tells_what_is_held_and_who_waits() -> None:
+async def test_leak_shows_what_is_held_and_who_waits() -> None:
     """In words while something is wrong, None when all is back and nobody waits."""
     permits = Permits(2)
     slots = [Slot((permits,)) for _ in range(2)]
@@ -164,7 +164,7 @@ async def test_leak_tells_what_is_held_and_who_waits() -> None:
 
 
 async def test_permits_of_a_key_are_forgotten_with_its_last_item() -> None:
-    """As long as an item of a key is under way the permits are the same; then they are gone."""
+    """As long as an item of a key is in flight the permits are the same; then they are gone."""
     keyed = KeyedPermits(2)
     permits = keyed.begin("a")
     assert keyed.begin("a") is permits

@@ -79,7 +79,7 @@ class World:
                 assert within <= rate.calls, begun
 
     def check_at_rest(self) -> None:
-        """Nothing is under way: all that is not held is free, and whoever waits has to."""
+        """Nothing is in flight: all that is not held is free, and waiters have to wait."""
         for permits in [*self.permits, *self.keyed.known.values()]:
             holders = sum(slot.held.count(permits) for _, slot, _ in self.wanted)
             assert permits.free == permits.size - holders - self.kept(permits)

@@ -85,7 +85,7 @@ def test_rate_is_that_of_a_sliding_window_in_the_order_of_arrival(
 
 @pytest.mark.parametrize("per", [1, 3, 4, 7, 10, 13])
 def test_rate_holds_where_seconds_are_no_round_numbers(per: int) -> None:
-    """At 0.1 s with per=0.4 the sum is rounded: the second call begins then all the same."""
+    """At 0.1 s with per=0.4 the sum is rounded: the second call begins then anyway."""
     for at in range(1, 40):
         node = Calls(range(2), rate=RateLimit(1, per=per / 10))
         played(after(at / 10, node))
@@ -159,7 +159,7 @@ def test_item_that_weighs_too_much_fails_and_the_others_do_not() -> None:
     )
 
 
-def test_wait_for_the_rate_is_no_part_of_an_attempt() -> None:
+def test_wait_for_the_rate_is_not_part_of_an_attempt() -> None:
     """A timeout is an attempt's: the ninth call begins at 8 s, and in time."""
     node = Calls(range(9), 0.5, rate=RateLimit(1, per=1), timeout=0.6)
     assert played(node.run_async({})) == 8.5
@@ -211,7 +211,7 @@ def test_calls_that_begin_in_another_order_than_let_in_are_all_counted() -> None
 def test_a_call_that_was_let_in_and_not_made_is_taken_back_once() -> None:
     """By a breaker that is open by then: when its moment leaves the window, nothing is left of it.
 
-    Taken back twice, it would make room for one more beside those that were made.
+    Taken back twice, it would make room for one more.
     """
     rate = RateLimit(2, per=1)
     begun = list[float]()

@@ -187,7 +187,7 @@ def test_a_negative_wait_of_a_function_counts_as_none() -> None:
     assert Retry(wait=lambda _, __: -5.0).wait_after(1, ValueError()) == 0.0
 
 
-def test_a_wait_function_that_returns_no_seconds_is_told_of() -> None:
+def test_a_wait_function_that_returns_no_seconds_is_reported() -> None:
     """A header that was not there, say."""
     with pytest.raises(TypeError, match="wait of a Retry must return seconds, got None"):
         Retry(wait=lambda _, __: None).wait_after(1, ValueError())  # type: ignore[arg-type, return-value]
@@ -224,7 +224,7 @@ async def test_on_may_ask_the_error() -> None:
     assert node.attempts == [1, 2]
 
 
-async def tell(*_: Any) -> bool:
+async def asynchronous(*_: Any) -> bool:
     """A function that would have to be awaited."""
     return False
 
@@ -239,7 +239,7 @@ async def tell(*_: Any) -> bool:
         {"wait": float("nan")},
         {"backoff": 0.5},
         {"max_wait": -1},
-        {"wait": tell},
+        {"wait": asynchronous},
         {"backoff": "2"},
         {"backoff": float("nan")},
         {"backoff": True},
@@ -249,7 +249,7 @@ async def tell(*_: Any) -> bool:
         {"on": [ValueError]},
         {"on": asyncio.CancelledError},
         {"on": None},
-        {"on": tell},
+        {"on": asynchronous},
     ],
 )
 def test_a_retry_that_cannot_work_is_refused(settings: dict[str, Any]) -> None:
@@ -309,7 +309,7 @@ async def test_cancelling_during_the_wait_makes_no_further_attempt() -> None:
 
 
 async def test_an_attempt_that_turns_its_cancellation_into_an_error_is_the_last() -> None:
-    """Client libraries do so: the item was cancelled all the same, and is not tried again."""
+    """Client libraries do so: the item was cancelled anyway, and is not tried again."""
 
     class Wraps(Node[Any, Any]):
         async def exec(self, _: Any) -> None:

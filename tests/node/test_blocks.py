@@ -57,7 +57,7 @@ def test_only_nodes_of_the_engine_have_it() -> None:
         type("Own", (Node,), {"exec_block": lambda self, items: items})
 
 
-async def test_lists_are_closed_by_whoever_stops_reading_items() -> None:
+async def test_lists_are_closed_by_code_that_stops_reading_items() -> None:
     """Also before the first was asked for."""
     for items in (0, 1, 3):
         source = Lists([1, 2], [3])

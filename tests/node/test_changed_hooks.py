@@ -67,7 +67,7 @@ def test_the_hook_of_a_batch_that_has_become_async_is_awaited() -> None:
 
 @pytest.mark.parametrize("base", [Node, ParallelBatchNode])
 @pytest.mark.parametrize("place", PLACES)
-def test_a_hook_that_has_become_sync_is_told_and_noted(
+def test_a_hook_that_has_become_sync_is_reported_and_noted(
     place: Callable[[Any], Any], base: type, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The error says what has happened, and the next run works."""
@@ -148,7 +148,7 @@ def test_a_cache_over_an_async_hook_is_refused() -> None:
     Fine().run()
 
 
-def test_a_decorator_that_hides_an_async_hook_is_told() -> None:
+def test_a_decorator_that_hides_an_async_hook_is_reported() -> None:
     """The message says where 'async def' is missing."""
 
     def logged(hook: Any) -> Any:

@@ -64,7 +64,7 @@ def test_node_without_parts(kind: Callable[[], Any]) -> None:
 
 
 def test_graph_is_made_of_the_nodes_that_it_walks() -> None:
-    """In the order of its plan, which stands beside them."""
+    """In the order of its plan, which comes with them."""
     a, b, c = notes("abc")
     for kind in (Graph, BatchGraph):
         graph = kind(a >> [b, c])

@@ -131,7 +131,7 @@ def _returns_coroutine(self: Any, *given: Any) -> Coroutine[Any, Any, int]:
 @pytest.mark.parametrize("base", [Node, ParallelBatchNode])
 @pytest.mark.parametrize("hook", HOOKS)
 def test_def_that_returns_a_coroutine_is_refused(base: type[Node], hook: str) -> None:
-    """A hook written `def` whose result was never awaited is told to be `async def`."""
+    """A hook written `def` whose result was never awaited has to be `async def`."""
     hooks: dict[str, Any] = {"prep": lambda self, shared: (1,), hook: _returns_coroutine}
     if hook == "exec_fallback":
         hooks["exec"] = _sync(_fail)
@@ -226,7 +226,7 @@ def test_count_below_one_and_bool_are_refused(kind: Any, setting: str, value: An
 
 @pytest.mark.parametrize("value", [0, -1, True, False, "2", float("nan")])
 @pytest.mark.parametrize("setting", ["timeout", "deadline"])
-def test_time_limit_that_is_no_time_is_refused(setting: str, value: Any) -> None:
+def test_time_limit_that_is_not_a_time_is_refused(setting: str, value: Any) -> None:
     """A limit is a number of seconds above 0; None is no limit."""
     with pytest.raises(ValueError, match=f"{setting} must be"):
         Node(**{setting: value})
@@ -234,7 +234,7 @@ def test_time_limit_that_is_no_time_is_refused(setting: str, value: Any) -> None
 
 
 @pytest.mark.parametrize("value", [-0.1, True, "2", float("nan")])
-def test_wait_that_is_no_time_is_refused(value: Any) -> None:
+def test_wait_that_is_not_a_time_is_refused(value: Any) -> None:
     """A wait is a number of seconds, 0 included."""
     with pytest.raises(ValueError, match="wait must be a number of seconds"):
         Node(wait=value)
@@ -265,7 +265,7 @@ def test_setting_outside_of_its_values_is_refused(setting: str, value: Any) -> N
         ParallelBatchNode(**{setting: value})
 
 
-def test_retry_beside_max_retries_is_refused() -> None:
+def test_retry_together_with_max_retries_is_refused() -> None:
     """There is one way to say how often."""
     with pytest.raises(TypeError, match="not both"):
         Node(max_retries=2, retry=Retry(attempts=3))
@@ -287,7 +287,7 @@ def test_class_attribute_is_a_setting_that_a_keyword_overrides() -> None:
 
 
 def test_setting_changed_later_is_obeyed() -> None:
-    """A node that was plain before its first run retries once it is told to."""
+    """A node that was plain before its first run retries once that is set."""
 
     class Flaky(AsyncNode):
         async def exec(self, prep_res: Any) -> int:
@@ -331,7 +331,7 @@ class Where(Node):
 
 
 def test_sync_exec_under_run_stays_in_the_calling_thread() -> None:
-    """With nothing beside it, a sync exec runs in place, in a nested graph too."""
+    """With nothing else running, a sync exec runs in place, in a nested graph too."""
     for runner in (Where(), Graph(Where()), Graph(Node() >> Graph(Where()))):
         shared: dict[str, Any] = {}
         runner.run(shared)
@@ -393,7 +393,7 @@ def test_max_retries_given_stands_above_the_retry_of_the_class() -> None:
     assert begun == [1, 2]
 
 
-def test_observer_in_the_place_of_a_list_is_told_so() -> None:
+def test_observer_in_the_place_of_a_list_gets_an_error_that_says_so() -> None:
     """The list is easily forgotten."""
     with pytest.raises(TypeError, match=r"observers=\[report\]"):
         Node().run(observers=RunReport())  # type: ignore[arg-type]
@@ -434,7 +434,7 @@ def test_what_a_class_takes_cannot_be_changed_by_accident(base: type[BaseNode[An
     assert type(base._accepts) is frozenset
 
 
-def test_a_partial_that_a_class_has_as_a_setting_is_no_method() -> None:
+def test_a_partial_that_a_class_has_as_a_setting_is_not_a_method() -> None:
     """It gets the item alone, on every Python."""
 
     class Half(ParallelBatchNode[int, int]):
@@ -452,7 +452,7 @@ def test_a_partial_that_a_class_has_as_a_setting_is_no_method() -> None:
     Half().run()
 
 
-def test_an_async_static_method_is_no_setting_that_is_called_between_awaits() -> None:
+def test_an_async_static_method_is_not_a_setting_that_is_called_between_awaits() -> None:
     """It is looked through."""
     with pytest.raises(ValueError, match="limit_by must be written 'def'"):
 
@@ -470,7 +470,7 @@ def test_a_class_takes_the_settings_of_all_its_bases() -> None:
             raise ValueError(f"{name} must be red or blue")
         return value
 
-    class Colored:  # stands beside a node, and is none
+    class Colored:  # a sibling base of a node, not a node
         color = "red"
         _accepts = frozenset({"color"})
         _checks: ClassVar[dict[str, Any]] = {"color": check_color}

@@ -130,7 +130,9 @@ def test_a_ready_made_node_works_whatever_covers_its_facts(tmp_path: Path) -> No
 
 def test_params_are_the_round_s() -> None:
     """They are refused as an attribute, with what to do instead."""
-    with pytest.raises(AttributeError, match=r"enclosing BatchGraph round, whose prep\(\) returns them"):
+    with pytest.raises(
+        AttributeError, match=r"enclosing BatchGraph round, whose prep\(\) returns them"
+    ):
         Node().params = {"key": 1}  # type: ignore[misc]
 
     class Rounds(BatchGraph):

@@ -153,7 +153,7 @@ def test_an_exec_put_on_a_node_without_one_is_its_work() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "told"),
+    ("name", "value", "message"),
     [
         ("exec", 3, "exec is a hook, which is called; got 3"),
         ("exec", lambda: 3, r"takes \(\), but is called with \(prep_res\): write 'def exec"),
@@ -161,10 +161,10 @@ def test_an_exec_put_on_a_node_without_one_is_its_work() -> None:
     ],
 )
 def test_what_cannot_be_called_as_a_hook_is_refused_on_an_object(
-    name: str, value: Any, told: str
+    name: str, value: Any, message: str
 ) -> None:
     """At once, and not in the run."""
-    with pytest.raises(NodeDefinitionError, match=told):
+    with pytest.raises(NodeDefinitionError, match=message):
         setattr(Steps(), name, value)
 
 
@@ -172,7 +172,7 @@ SHARED = "is called with \\(shared\\): write 'def prep\\(self, shared\\)'"
 
 
 @pytest.mark.parametrize(
-    ("base", "hooks", "told"),
+    ("base", "hooks", "message"),
     [
         (Node, {"prep": lambda: 1}, rf"Mine.prep takes \(\), but {SHARED}"),
         (Node, {"prep": lambda self, shared, more: 1}, SHARED),
@@ -188,14 +188,14 @@ SHARED = "is called with \\(shared\\): write 'def prep\\(self, shared\\)'"
     ],
 )
 def test_a_hook_that_could_not_be_called_is_refused_with_its_class(
-    base: Any, hooks: dict[str, Any], told: str
+    base: Any, hooks: dict[str, Any], message: str
 ) -> None:
     """With how it is to be written; it used to be a TypeError in the run."""
-    with pytest.raises(NodeDefinitionError, match=told):
+    with pytest.raises(NodeDefinitionError, match=message):
         type("Mine", (base,), hooks)
 
 
-def test_an_async_hook_is_told_to_stay_async() -> None:
+def test_an_async_hook_has_to_stay_async() -> None:
     """What is to be typed stands in the error."""
     with pytest.raises(NodeDefinitionError, match=r"write 'async def exec\(self, prep_res\)'"):
 
@@ -272,7 +272,7 @@ def test_a_slip_in_the_name_of_a_hook_is_refused(
         type("Mine", (base,), {name: method})
     hooked = {meant: method, name: method}
     if base is not Graph or meant != "exec":
-        type("Mine", (base,), hooked)  # beside the hook it is what it says
+        type("Mine", (base,), hooked)  # in addition to the hook it is intended
 
 
 @pytest.mark.parametrize(
@@ -291,7 +291,7 @@ def test_a_slip_in_the_name_of_a_hook_is_refused(
         ("exe", "/bin/true"),
     ],
 )
-def test_a_helper_is_no_slip(name: str, method: Any) -> None:
+def test_a_helper_is_not_a_slip(name: str, method: Any) -> None:
     """It has another name, or other arguments."""
     assert type("Mine", (Node,), {name: method})().run() is None
 
@@ -304,7 +304,7 @@ def test_a_helper_is_no_slip(name: str, method: Any) -> None:
     ],
     ids=["called", "in a comprehension"],
 )
-def test_a_method_that_the_class_itself_calls_is_no_slip(exec_: Any, result: Any) -> None:
+def test_a_method_that_the_class_itself_calls_is_not_a_slip(exec_: Any, result: Any) -> None:
     """It is a helper, whatever it is called."""
 
     def post(self: Any, shared: Any, _: Any, exec_res: Any, /) -> None:
@@ -315,7 +315,7 @@ def test_a_method_that_the_class_itself_calls_is_no_slip(exec_: Any, result: Any
     assert shared == {"seen": result}
 
 
-def test_a_method_that_a_base_calls_is_no_slip() -> None:
+def test_a_method_that_a_base_calls_is_not_a_slip() -> None:
     """A class that defines it is where it is looked at."""
 
     class Base(Node):

@@ -120,7 +120,7 @@ def test_a_setting_of_an_unrelated_class_is_a_program_s_own() -> None:
 
 
 @pytest.mark.parametrize(("name", "value"), [("rate", 0.2), ("timeout", object())])
-def test_a_value_of_another_meaning_is_told_whose_name_it_takes(name: str, value: Any) -> None:
+def test_a_value_of_another_meaning_names_whose_name_it_takes(name: str, value: Any) -> None:
     """`rate = 0.2` was a tax: the error says that the name is a setting of every node."""
 
     class Priced(Node):

@@ -221,8 +221,8 @@ def test_brackets_do_not_matter(line: tuple[list[int], list[str], Tree]) -> None
 
 
 @pytest.mark.parametrize("thing", [None, "b", 3, [], (), {}, [None], print])
-def test_what_is_no_node_cannot_be_wired(thing: Any) -> None:
-    """The error names the thing and says what can stand beside `>>`."""
+def test_what_is_not_a_node_cannot_be_wired(thing: Any) -> None:
+    """The error names the thing and says what can be an operand of `>>`."""
     with pytest.raises(TypeError, match=r"cannot wire .*'>>' connects nodes"):
         Node(name="a") >> thing
     with pytest.raises(TypeError):
@@ -231,14 +231,14 @@ def test_what_is_no_node_cannot_be_wired(thing: Any) -> None:
         Graph(thing) if thing is not None else Node().next(thing)
 
 
-def test_class_in_the_place_of_a_node_is_told_so() -> None:
+def test_class_in_the_place_of_a_node_gets_an_error_that_says_so() -> None:
     """The brackets are easily forgotten."""
     with pytest.raises(TypeError, match=r"did you mean Node\(\)\?"):
         Node(name="a") >> Node
 
 
 @pytest.mark.parametrize("action", ["", None, 3, ["x"]])
-def test_action_that_is_no_string_is_refused(action: Any) -> None:
+def test_action_that_is_not_a_string_is_refused(action: Any) -> None:
     """An action is a non-empty string."""
     with pytest.raises(TypeError, match="an action is a non-empty string"):
         Node(name="a") - action
@@ -303,7 +303,7 @@ def test_unknown_action_is_raised_though_a_default_edge_exists() -> None:
         Graph(Says("nowhere", name="a") >> Node(name="b")).run()
 
 
-def test_unknown_action_is_no_failure_of_the_node() -> None:
+def test_unknown_action_is_not_a_failure_of_the_node() -> None:
     """An `- "error"` edge listens to failures, not to a misspelt action."""
     a = Says("typo", name="a")
     a - "type" >> Node(name="b")
@@ -322,7 +322,7 @@ def test_leaf_may_return_any_action() -> None:
 
 @pytest.mark.parametrize("value", [["a"], {"a": 1}, {"a"}, 3])
 def test_result_returned_from_post_is_an_unknown_action(value: Any) -> None:
-    """A post that returns data is told that an action is a string or None."""
+    """The error for a post that returns data says that an action is a string or None."""
     with pytest.raises(UnknownActionError, match="the name of an action"):
         Graph(Says(value, name="a") >> Node(name="b")).run()
 
@@ -363,7 +363,7 @@ class Named(AsyncNode):
     name = "named"
 
 
-def test_name_is_the_class_name_unless_told() -> None:
+def test_name_is_the_class_name_by_default() -> None:
     """A node is called after its class, by `name=`, or by a class attribute."""
     assert Fetch().name == "Fetch"
     assert Fetch(name="first").name == "first"
@@ -392,7 +392,7 @@ def test_name_given_twice_is_refused() -> None:
 
 @pytest.mark.parametrize("kind", [Node, BatchNode, ParallelBatchNode, Graph, BatchGraph])
 @pytest.mark.parametrize("name", ["", 3, b"a"])
-def test_name_that_is_no_string_is_refused(kind: Any, name: Any) -> None:
+def test_name_that_is_not_a_string_is_refused(kind: Any, name: Any) -> None:
     """A name is a non-empty string."""
     with pytest.raises(ValueError, match="name must be a non-empty string"):
         kind(name=name)

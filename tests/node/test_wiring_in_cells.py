@@ -33,7 +33,7 @@ def cell(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
 
 def test_a_cell_that_runs_again_replaces_its_node(cell: Callable[[], None]) -> None:
-    """Only the new one runs, and a person is told how to keep both."""
+    """Only the new one runs, and the warning says how to keep both."""
     a, old, new = A(), B(), B()
     a >> old
     graph = Graph(a)

@@ -15,7 +15,7 @@ A_B = {("a", "b", "k")}
 MOMENTS = ["prep", "prep_late", "post", "post_late"]
 
 
-def beside(*branches: Any, **settings: Any) -> Graph:
+def parallel(*branches: Any, **settings: Any) -> Graph:
     """Return a graph that begins all of them at once, and joins them."""
     return Graph(Writer("start") >> list(branches) >> Writer("join"), **settings)
 
@@ -28,14 +28,14 @@ def beside(*branches: Any, **settings: Any) -> Graph:
 def test_two_branches_that_write_the_same_key_are_reported(
     first: int, second: int, at: str
 ) -> None:
-    """Whoever comes first, and wherever in its life a node writes."""
+    """In either order, and wherever in its life a node writes."""
     a, b = Writer("a", "k", at=at, pauses=first), Writer("b", "k", pauses=second)
-    assert conflicts(beside(a, b)) == A_B
+    assert conflicts(parallel(a, b)) == A_B
 
 
 def test_warning_names_both_nodes_the_key_and_what_to_do() -> None:
     """The message is one that a user can act on."""
-    graph = Graph(beside(Writer("a", "k"), Writer("b", "k"), name="inner"))
+    graph = Graph(parallel(Writer("a", "k"), Writer("b", "k"), name="inner"))
     with pytest.warns(WriteConflictWarning) as caught:
         graph.run({})
     assert [str(one.message) for one in caught] == [
@@ -62,28 +62,28 @@ def test_hooks_that_never_wait_are_seen(hook: str) -> None:
         def exec(self, _: Any) -> None:
             pass
 
-    assert conflicts(beside(Plain(name="a"), Plain(name="b"))) == A_B
-    assert conflicts(beside(WithExec(name="a"), Writer("b", "k"))) == A_B
+    assert conflicts(parallel(Plain(name="a"), Plain(name="b"))) == A_B
+    assert conflicts(parallel(WithExec(name="a"), Writer("b", "k"))) == A_B
 
 
 def test_only_those_who_write_are_named_however_others_wait() -> None:
-    """A node that only waits beside is never taken for one that has written."""
+    """A parallel node that only waits is never taken for one that has written."""
     for at in MOMENTS:
         others = [Writer(f"w{turns}", pauses=turns) for turns in (0, 2, 3)]
         chain = Writer("o1", pauses=2) >> Writer("o2") >> Writer("o3", pauses=0)
         branches = (Writer("a", "k", at=at, pauses=2), Writer("b", "k", pauses=3))
-        assert conflicts(beside(chain, *branches, *others)) == A_B
+        assert conflicts(parallel(chain, *branches, *others)) == A_B
 
 
 def test_every_key_is_reported_by_itself() -> None:
     """Two keys are two reports."""
-    found = conflicts(beside(Writer("a", "k", "l", "m"), Writer("b", "l", "k")))
+    found = conflicts(parallel(Writer("a", "k", "l", "m"), Writer("b", "l", "k")))
     assert found == {("a", "b", "k"), ("a", "b", "l")}
 
 
 def test_three_branches_are_all_named() -> None:
     """Each is reported with the one that wrote before it."""
-    graph = beside(*(Writer(name, "k") for name in "abc"))
+    graph = parallel(*(Writer(name, "k") for name in "abc"))
     for seed in range(20):
         found = reports_of(graph, seed=seed)
         assert len(found) == 2
@@ -91,17 +91,17 @@ def test_three_branches_are_all_named() -> None:
 
 
 def test_branches_of_uneven_length_are_reported() -> None:
-    """The last of a long branch runs beside the only one of a short branch."""
+    """The last of a long branch runs in parallel with the only one of a short branch."""
     for early, late in ((0, 9), (9, 0)):
         long = Writer("a1", pauses=early) >> Writer("a2") >> Writer("a", "k")
-        assert conflicts(beside(long, Writer("b", "k", pauses=late))) == A_B
+        assert conflicts(parallel(long, Writer("b", "k", pauses=late))) == A_B
         long = Writer("a1", "k", pauses=early) >> Writer("a2") >> Writer("a3")
-        assert conflicts(beside(Writer("b", "k", pauses=late), long)) == {("a1", "b", "k")}
+        assert conflicts(parallel(Writer("b", "k", pauses=late), long)) == {("a1", "b", "k")}
 
 
 @pytest.mark.parametrize(("one", "other"), [("c", "f"), ("e", "f"), ("b", "f"), ("c", "d")])
 def test_nested_diamonds_are_reported(one: str, other: str) -> None:
-    """Whoever is on the other side of a fork, inner or outer, runs beside."""
+    """Everything on the other side of a fork, inner or outer, runs in parallel."""
     a, b, c, d, e, f, g = (
         Writer(name, *("k" if name in (one, other) else "")) for name in "abcdefg"
     )
@@ -110,7 +110,7 @@ def test_nested_diamonds_are_reported(one: str, other: str) -> None:
 
 
 @pytest.mark.parametrize("slow", ["away", "branch"])
-def test_what_left_runs_beside_the_join(slow: str) -> None:
+def test_what_left_runs_in_parallel_with_the_join(slow: str) -> None:
     """A branch that has taken another way is not waited for, whether it has ended or not."""
     for writer in ("join", "after"):
         left = Writer("left", action="away")
@@ -130,13 +130,13 @@ def test_join_is_after_what_a_branch_wrote_before_it_left() -> None:
     assert conflicts(graph) == set()
 
 
-def test_join_in_a_branch_is_beside_those_that_have_ended() -> None:
+def test_join_in_a_branch_is_parallel_to_those_that_have_ended() -> None:
     """What joins the forks of one branch has not waited for the other."""
     branch = Writer("a1", pauses=5) >> [Writer("c"), Writer("d")] >> Writer("a", "k")
     assert conflicts(Graph(Writer("start") >> [branch, Writer("b", "k", pauses=0)])) == A_B
 
 
-def test_node_that_runs_beside_itself_is_named_once() -> None:
+def test_node_that_runs_in_parallel_with_itself_is_named_once() -> None:
     """Two branches may lead back to the same node."""
 
     def ways(shared: Any) -> str:
@@ -150,13 +150,13 @@ def test_node_that_runs_beside_itself_is_named_once() -> None:
     assert conflicts(Graph(n)) == {("n", "k")}
 
 
-def test_several_starts_run_beside_each_other() -> None:
+def test_several_starts_run_in_parallel() -> None:
     """A graph may begin with several nodes at once."""
     assert conflicts(Graph([Writer("a", "k"), Writer("b", "k")])) == A_B
 
 
 @pytest.mark.parametrize("start", [lambda fork: fork, lambda fork: Writer("start") >> fork])
-def test_branch_that_is_left_alone_is_beside_those_that_have_ended(start: Any) -> None:
+def test_branch_that_is_left_alone_is_parallel_to_those_that_have_ended(start: Any) -> None:
     """Where nothing joins them, the last of the branches comes after none of the others."""
     left = Writer("a1", pauses=5) >> Writer("a2") >> Writer("a", "k")
     graph = Graph(start([left, Writer("b", "k")]))
@@ -182,7 +182,7 @@ def test_later_fork_is_looked_at_as_closely_as_the_first(several_starts: bool) -
     assert conflicts(graph) == {("f", "h", "k")}
 
 
-def test_conflict_that_comes_again_is_told_once() -> None:
+def test_conflict_that_comes_again_is_reported_once() -> None:
     """A loop around a fan-out does not repeat itself."""
     start, join = Writer("start"), Writer("join", action=once("again"))
     start >> [Writer("a", "k"), Writer("b", "k")] >> join
@@ -199,7 +199,7 @@ def test_deletion_is_a_write() -> None:
             shared.pop("k", None)
 
     for pauses in (0, 5):
-        graph = beside(Deletes(name="a"), Writer("b", "k", pauses=pauses))
+        graph = parallel(Deletes(name="a"), Writer("b", "k", pauses=pauses))
         assert conflicts(graph, {"k": 1, "other": 2}) == A_B
 
 
@@ -214,9 +214,9 @@ def test_key_that_takes_the_place_of_another_is_a_write() -> None:
         return {"first": 1, "old": object()}
 
     for pauses in (0, 5):
-        assert conflicts(beside(Renames(name="a"), Writer("b", "k", pauses=pauses)), store) == A_B
+        assert conflicts(parallel(Renames(name="a"), Writer("b", "k", pauses=pauses)), store) == A_B
     chain = Writer("b1", "new", pauses=5) >> Writer("b", "k")
-    assert conflicts(beside(Renames(name="a"), chain), store) == A_B
+    assert conflicts(parallel(Renames(name="a"), chain), store) == A_B
 
 
 def test_object_with_attributes_is_a_store_as_well() -> None:
@@ -226,9 +226,9 @@ def test_object_with_attributes_is_a_store_as_well() -> None:
     class Store:
         k: Any = None
 
-    assert conflicts(beside(Writer("a", "k"), Writer("b", "k")), Store) == A_B
-    assert conflicts(beside(Writer("a", "k"), Writer("b", "k")), SimpleNamespace) == A_B
-    assert conflicts(beside(Writer("a", "k"), Writer("b", "l")), Store) == set()
+    assert conflicts(parallel(Writer("a", "k"), Writer("b", "k")), Store) == A_B
+    assert conflicts(parallel(Writer("a", "k"), Writer("b", "k")), SimpleNamespace) == A_B
+    assert conflicts(parallel(Writer("a", "k"), Writer("b", "l")), Store) == set()
 
 
 class Sets(AsyncNode):
@@ -251,7 +251,7 @@ def test_a_store_with_slots_is_seen_by_its_slots() -> None:
         """It has a __dict__ as well."""
 
     for store in (Base, Slots, Other):
-        assert conflicts(beside(Sets(name="a"), Sets(name="b")), store) == A_B
+        assert conflicts(parallel(Sets(name="a"), Sets(name="b")), store) == A_B
 
 
 def test_a_store_without_attributes_is_left_alone() -> None:
@@ -261,7 +261,7 @@ def test_a_store_without_attributes_is_left_alone() -> None:
         def post(self, shared: Any, *_: Any) -> None:
             shared.append(self.name)
 
-    assert conflicts(beside(Appends(name="a"), Appends(name="b")), list) == set()
+    assert conflicts(parallel(Appends(name="a"), Appends(name="b")), list) == set()
 
 
 # --- what is not ---------------------------------------------------------------------------------
@@ -273,7 +273,7 @@ def test_node_after_another_may_write_the_same_key() -> None:
     assert conflicts(Graph(a >> b >> [c >> d >> e, Writer("other", pauses=5)] >> f >> g)) == set()
 
 
-def test_joins_that_begin_at_once_are_beside_each_other_and_after_all_before() -> None:
+def test_joins_that_begin_at_once_are_in_parallel_and_after_all_before() -> None:
     """A fan-out may lead into several joins, which are the branches of the next one."""
 
     def graph(keys: str) -> Graph:
@@ -296,7 +296,7 @@ def test_nested_diamonds_that_join_are_in_order(names: str) -> None:
 
 
 def test_next_round_of_a_loop_is_after_this_one() -> None:
-    """A node that writes in each round, in one branch, has nobody beside it."""
+    """A node that writes in each round, in one branch, has nothing parallel to it."""
     start, join = Writer("start", "k"), Writer("join", "k", action=once("again"))
     start >> [Writer("a", "k") >> Writer("a2", "k"), Writer("b", pauses=5)] >> join
     join - "again" >> start
@@ -313,10 +313,10 @@ def test_branch_that_loops_is_in_order_with_itself() -> None:
 
 def test_different_keys_are_no_conflict() -> None:
     """Branches that share nothing are left in peace."""
-    assert conflicts(beside(Writer("a", "k", "l"), Writer("b", "m"), Writer("c", "n"))) == set()
+    assert conflicts(parallel(Writer("a", "k", "l"), Writer("b", "m"), Writer("c", "n"))) == set()
 
 
-def test_value_that_is_changed_in_place_is_no_write() -> None:
+def test_value_that_is_changed_in_place_is_not_a_write() -> None:
     """Only the top level is looked at: appending to a list both know is not."""
 
     class Appends(AsyncNode):
@@ -328,7 +328,7 @@ def test_value_that_is_changed_in_place_is_no_write() -> None:
     def store() -> dict[str, Any]:
         return {"k": []}
 
-    assert conflicts(beside(Appends(name="a"), Appends(name="b")), store) == set()
+    assert conflicts(parallel(Appends(name="a"), Appends(name="b")), store) == set()
 
 
 def test_values_are_not_compared() -> None:
@@ -340,7 +340,7 @@ def test_values_are_not_compared() -> None:
 
         __hash__ = None  # type: ignore[assignment]
 
-    graph = beside(Writer("a", "k"), Writer("b", "k"))
+    graph = parallel(Writer("a", "k"), Writer("b", "k"))
     assert conflicts(graph, lambda: {"odd": Odd(), "k": Odd()}) == A_B
 
 
@@ -349,10 +349,10 @@ def test_error_route_is_after_the_node_that_failed() -> None:
     for at, pauses in (("prep", 0), ("post", 0), ("prep", 2), ("post_late", 2)):
         a, handler = Writer("a", "k", at=at, pauses=pauses, fails=True), Writer("handler", "k")
         a - "error" >> handler
-        assert conflicts(beside(a, Writer("b", pauses=5))) == set()
+        assert conflicts(parallel(a, Writer("b", pauses=5))) == set()
 
 
-def test_error_route_runs_beside_the_other_branches() -> None:
+def test_error_route_runs_in_parallel_with_the_other_branches() -> None:
     """What handles an error is in its branch, and a join of errors is after all of them."""
     a, b, handler = Writer("a", fails=True), Writer("b", "k", pauses=5), Writer("handler", "k")
     a - "error" >> handler
@@ -364,7 +364,7 @@ def test_error_route_runs_beside_the_other_branches() -> None:
 
 
 def test_tasks_of_a_hook_do_not_put_the_blame_on_others() -> None:
-    """What a hook writes in tasks of its own is not taken for a write of those beside it."""
+    """What a hook writes in tasks of its own is not taken for a write of parallel nodes."""
 
     class Spreads(AsyncNode):
         async def post(self, shared: Any, *_: Any) -> None:
@@ -377,7 +377,7 @@ def test_tasks_of_a_hook_do_not_put_the_blame_on_others() -> None:
             shared["k"] = object()
 
     chain = Writer("b1") >> [Writer("c1"), Writer("c2")] >> Writer("b2", pauses=2)
-    graph = beside(Spreads(name="a"), chain, Writer("d", pauses=2) >> Writer("e", pauses=2))
+    graph = parallel(Spreads(name="a"), chain, Writer("d", pauses=2) >> Writer("e", pauses=2))
     assert conflicts(graph, seeds=30) == set()
 
 
@@ -398,4 +398,4 @@ def test_source_of_a_batch_does_not_put_the_blame_on_others() -> None:
 
     for workers in (1, 2):
         waiting = Writer("b1", pauses=2) >> Writer("b2", pauses=2)
-        assert conflicts(beside(Pulls(name="a", max_workers=workers), waiting)) == set()
+        assert conflicts(parallel(Pulls(name="a", max_workers=workers), waiting)) == set()

@@ -28,14 +28,14 @@ from tests.observability.writing import Writer, conflicts, give_turns, read
 A_B = ("a", "b", "k")
 
 
-def beside(*branches: Any, **settings: Any) -> Graph:
+def parallel(*branches: Any, **settings: Any) -> Graph:
     """Return a graph that begins all of them at once, and joins them."""
     return Graph(Writer("start") >> list(branches) >> Writer("join"), **settings)
 
 
 def pair(**settings: Any) -> Graph:
     """Return a graph in which a and b write the same key."""
-    return beside(Writer("a", "k"), Writer("b", "k", pauses=3), **settings)
+    return parallel(Writer("a", "k"), Writer("b", "k", pauses=3), **settings)
 
 
 class Rounds(BatchGraph):
@@ -78,7 +78,7 @@ def test_conflict_is_raised_where_that_is_asked_for() -> None:
 
 def test_conflict_that_is_raised_leaves_nothing_behind() -> None:
     """In every order, the branches end together and the run fails with nothing else."""
-    graph = beside(Writer("a", "k"), Writer("b", "k"), Writer("c"), on_conflict="raise")
+    graph = parallel(Writer("a", "k"), Writer("b", "k"), Writer("c"), on_conflict="raise")
     for watched in (False, True):
         found = explore(graph, seeds=50, allowed=WriteConflictError, watched=watched)
         assert not found, str(found)
@@ -127,7 +127,7 @@ def test_warnings_that_are_errors_end_the_node_first() -> None:
 
 
 def test_conflict_of_a_value_that_is_gone_again_is_raised() -> None:
-    """A key that was written and taken away before the node ends was written all the same."""
+    """A key that was written and taken away before the node ends was written anyway."""
 
     class Passing(AsyncNode):
         async def post(self, shared: Any, *_: Any) -> None:
@@ -149,7 +149,7 @@ def test_conflict_of_a_hook_of_what_holds_nodes_is_raised(kind: type[Any], hook:
     for pauses in (0, 50):
         branches = [Writer("x", pauses=0), Writer("y")]
         own = (writing(kind, hook))(*(branches if kind is BranchGroup else [branches]), name="own")
-        graph = beside(own, Writer("b", "k", pauses=pauses), on_conflict="raise")
+        graph = parallel(own, Writer("b", "k", pauses=pauses), on_conflict="raise")
         with pytest.raises(WriteConflictError) as caught:
             asyncio.run(graph.run_async({}))
         second = "own" if pauses == 0 else "b"
@@ -158,7 +158,7 @@ def test_conflict_of_a_hook_of_what_holds_nodes_is_raised(kind: type[Any], hook:
 
 @pytest.mark.parametrize("hook", ["prep", "post"])
 def test_conflict_of_a_hook_of_a_branch_that_is_a_graph_is_raised(hook: str) -> None:
-    """A graph that is a branch of a group is no exception."""
+    """A graph that is a branch of a group is not an exception."""
     group = all_of(*(writing(Graph, hook)(Writer("x"), name=name) for name in ("one", "two")))
     with pytest.raises(WriteConflictError):
         asyncio.run(Graph(group, on_conflict="raise").run_async({}))
@@ -169,7 +169,7 @@ def test_error_of_a_node_in_conflict_is_not_lost(pauses: int) -> None:
     """A node that writes what another has, and then fails, tells both and where."""
     b = Writer("b", "k", pauses=pauses, fails=True)
     with pytest.raises(WriteConflictError) as caught:
-        asyncio.run(beside(Writer("a", "k", pauses=0), b, on_conflict="raise").run_async({}))
+        asyncio.run(parallel(Writer("a", "k", pauses=0), b, on_conflict="raise").run_async({}))
     assert "in node 'b'" in caught.value.__notes__
     error = caught.value.__cause__ or caught.value.__context__
     assert isinstance(error, ValueError)
@@ -196,7 +196,7 @@ def test_cancelled_run_leaves_nothing_behind() -> None:
             finally:
                 await give_turns(1)
 
-    graph = beside(Cleans("a", "k"), Cleans("b", "l"), all_of(Cleans("c", "m"), Cleans("d", "n")))
+    graph = parallel(Cleans("a", "k"), Cleans("b", "l"), all_of(Cleans("c", "m"), Cleans("d", "n")))
     cancel_everywhere(graph, dict)
 
 
@@ -217,7 +217,7 @@ def outcome(graph: Graph) -> str:
 @pytest.mark.parametrize("inner", ["warn", "raise", "ignore", None])
 @pytest.mark.parametrize("outer", ["warn", "raise", "ignore", None])
 def test_inner_graph_says_what_holds_within_it(outer: Any, inner: Any) -> None:
-    """In a line, in a branch beside others, and in a group; unless it says nothing."""
+    """In a line, in a branch parallel to others, and in a group; unless it says nothing."""
     expected = inner or outer or "warn"
 
     def within() -> Graph:
@@ -225,9 +225,9 @@ def test_inner_graph_says_what_holds_within_it(outer: Any, inner: Any) -> None:
 
     for graph in (
         Graph(Writer("first") >> within() >> Writer("last"), on_conflict=outer),
-        beside(within(), Writer("other"), on_conflict=outer),
+        parallel(within(), Writer("other"), on_conflict=outer),
         Graph(Writer("first") >> all_of(within(), Writer("other")), on_conflict=outer),
-        beside(all_of(within(), Writer("c")), Writer("d") >> Writer("e"), on_conflict=outer),
+        parallel(all_of(within(), Writer("c")), Writer("d") >> Writer("e"), on_conflict=outer),
     ):
         assert outcome(graph) == expected
 
@@ -235,10 +235,12 @@ def test_inner_graph_says_what_holds_within_it(outer: Any, inner: Any) -> None:
 @pytest.mark.parametrize("inner", ["warn", "raise", "ignore"])
 @pytest.mark.parametrize("outer", ["warn", "raise", "ignore"])
 def test_outer_graph_says_what_holds_between_its_branches(outer: Any, inner: Any) -> None:
-    """A node in an inner graph and one beside that graph meet in the outer one."""
+    """A node in an inner graph and one parallel to that graph meet in the outer one."""
     for pauses in (0, 9):
         within = Graph(Writer("a") >> Writer("a2", "k"), on_conflict=inner, name="inner")
-        assert outcome(beside(within, Writer("b", "k", pauses=pauses), on_conflict=outer)) == outer
+        assert (
+            outcome(parallel(within, Writer("b", "k", pauses=pauses), on_conflict=outer)) == outer
+        )
 
 
 @pytest.mark.parametrize("mode", ["warn", "raise", "ignore"])
@@ -251,7 +253,7 @@ def test_batch_graph_says_what_holds_between_its_rounds(outer: Any, mode: Any) -
 
     assert outcome(rounds()) == mode
     assert outcome(Graph(Writer("first") >> rounds(), on_conflict=outer)) == mode
-    assert outcome(beside(rounds(), Writer("b"), on_conflict=outer)) == mode
+    assert outcome(parallel(rounds(), Writer("b"), on_conflict=outer)) == mode
 
 
 @pytest.mark.parametrize("inner", ["warn", "raise", "ignore"])
@@ -311,7 +313,7 @@ def test_a_fork_is_checked_the_first_time_although_the_graph_has_been_walked() -
 
 @pytest.mark.parametrize("group", [True, False])
 def test_groups_and_rounds_are_checked_although_a_part_has_run_by_itself(group: bool) -> None:
-    """Then it ran beside nothing."""
+    """Then nothing ran in parallel with it."""
     part = Graph(Writer("a", "k", at="post_late", pauses=3))
     warned(part, {})
     inner: Any = all_of(part, Writer("b", "k", at="post_late", pauses=4))
@@ -322,7 +324,7 @@ def test_groups_and_rounds_are_checked_although_a_part_has_run_by_itself(group: 
     assert [bool(warned(Graph(inner), {})) for _ in range(2)] == [True, False]
 
 
-def test_a_walk_that_failed_is_no_first_walk() -> None:
+def test_a_walk_that_failed_is_not_a_first_walk() -> None:
     """Its race may not have come yet."""
     fails = Writer("fails", action="nowhere", pauses=0)
     fails - "somewhere" >> Writer("after")
@@ -344,7 +346,7 @@ def test_a_large_store_is_checked_only_when_asked_for(mode: Any, found: int, gro
                 shared.update(dict.fromkeys(range(1001)))
 
     shared: dict[Any, Any] = {} if grows else dict.fromkeys(range(1001))
-    graph = beside(Grows(), Writer("a", "k", pauses=3), Writer("b", "k"), on_conflict=mode)
+    graph = parallel(Grows(), Writer("a", "k", pauses=3), Writer("b", "k"), on_conflict=mode)
     assert len(warned(graph, shared)) == found
 
 
@@ -355,10 +357,10 @@ def test_a_large_store_is_not_even_copied(made: list[Any]) -> None:
 
 
 def test_a_fork_within_a_fork_that_is_checked_is_checked() -> None:
-    """What an inner graph writes meets what is beside it, although it has been walked before."""
+    """What an inner graph writes meets what is parallel to it, although it was walked before."""
     inner = Graph(Writer("i") >> [Writer("a", "k"), Writer("c")], name="inner")
     assert warned(inner, {}) == []
-    graph = beside(inner, Writer("b", "k", pauses=9))
+    graph = parallel(inner, Writer("b", "k", pauses=9))
     assert [read(text) for text in warned(graph, {})] == [("b", "inner/a", "k")]
 
 
@@ -372,7 +374,7 @@ def test_a_model_that_replaces_its_dict_is_seen() -> None:
     assert [read(text) for text in warned(pair(), Model())] == [A_B]
 
 
-def test_a_mapping_that_is_no_dict_is_seen() -> None:
+def test_a_mapping_that_is_not_a_dict_is_seen() -> None:
     """By its keys, not by its attributes."""
 
     class Storing(AsyncNode):
@@ -387,10 +389,10 @@ def test_a_mapping_that_is_no_dict_is_seen() -> None:
 def test_a_store_that_cannot_be_seen_is_said_so_once(mode: Any, found: int) -> None:
     """Where checks were asked for, and with what to do."""
 
-    graph = beside(Writer("a"), all_of(Writer("b"), Writer("c")), on_conflict=mode)
-    told = warned(graph, [])
-    assert len(told) == found
-    assert all("use a dict or a dataclass" in text for text in told)
+    graph = parallel(Writer("a"), all_of(Writer("b"), Writer("c")), on_conflict=mode)
+    messages = warned(graph, [])
+    assert len(messages) == found
+    assert all("use a dict or a dataclass" in text for text in messages)
 
 
 @pytest.mark.parametrize("width", [10, 1000])
@@ -419,7 +421,7 @@ def test_checking_takes_time_in_proportion_to_what_is_written(width: int) -> Non
 
 def test_a_run_that_nobody_watches_enters_no_line_of_observability() -> None:
     """No observers, no slow_hook_s, and forks that have been walked before."""
-    graph = beside(Writer("a", "k"), Writer("b", "k"), all_of(Writer("c"), Writer("d")))
+    graph = parallel(Writer("a", "k"), Writer("b", "k"), all_of(Writer("c"), Writer("d")))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         asyncio.run(graph.run_async({}))
@@ -437,7 +439,7 @@ def test_a_run_that_nobody_watches_enters_no_line_of_observability() -> None:
     assert entered == []
 
 
-# --- at no cost where nothing runs beside ---------------------------------------------------------
+# --- at no cost without parallel branches ---------------------------------------------------------
 
 
 class Counting(dict[str, Any]):
@@ -518,7 +520,7 @@ def test_nobody_looks_where_nothing_runs_beside(made: list[Any]) -> None:
 def test_one_look_is_kept_for_all_who_run_beside(made: list[Any]) -> None:
     """However many branches and forks within them: what is kept is kept once a fork."""
     inner = Graph([Writer("c", "c"), Writer("d", "d")], name="inner")
-    asyncio.run(beside(Writer("a", "a"), Writer("b", "b"), inner, all_of(line(2))).run_async({}))
+    asyncio.run(parallel(Writer("a", "a"), Writer("b", "b"), inner, all_of(line(2))).run_async({}))
     assert len(made) == 1
 
 

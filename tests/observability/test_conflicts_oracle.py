@@ -90,13 +90,13 @@ def inner_parts(part: Part, name: str) -> Iterator[tuple[Part, str]]:
         yield inner, f"{name}{'abcdefgh'[number]}"
 
 
-def beside(part: Part, name: str) -> tuple[set[Conflict], list[Named]]:
+def parallel(part: Part, name: str) -> tuple[set[Conflict], list[Named]]:
     """Return who is in conflict, and the nodes that what comes after this does not wait for."""
     found: set[Conflict] = set()
     loose: list[Named] = []
     before: list[Named] = []  # in other branches
     for inner, place in inner_parts(part, name):
-        own, (within, left) = writers(inner, place), beside(inner, place)
+        own, (within, left) = writers(inner, place), parallel(inner, place)
         found |= within
         if isinstance(part, Line):
             found |= shared_keys(loose, own)
@@ -106,7 +106,7 @@ def beside(part: Part, name: str) -> tuple[set[Conflict], list[Named]]:
             before += own
             if isinstance(part, Fork):  # a graph, a group and a round end when all in it has
                 loose += own if isinstance(inner, Line) and inner.loose else left
-    if isinstance(part, Within) and part.kind == 2:  # rounds at once: all are beside all
+    if isinstance(part, Within) and part.kind == 2:  # rounds at once: all are parallel to all
         found |= shared_keys(before, before)
     return found, loose
 
@@ -215,7 +215,7 @@ def within(part: Within, name: str) -> AnyNode:
 
 def check(line: Line) -> None:
     """Run a graph in several orders and compare what is reported with what its shape says."""
-    expected, _ = beside(line, "n")
+    expected, _ = parallel(line, "n")
     keys = {key for *_, key in expected}
     for seed in range(SEEDS):
         starts, _ = built(line, "n")

@@ -25,7 +25,7 @@ AnyNode = BaseNode[Any, Any]
 Group = Callable[..., BranchGroup]
 
 
-def beside(*branches: Any, **settings: Any) -> Graph:
+def parallel(*branches: Any, **settings: Any) -> Graph:
     """Return a graph that begins all of them at once, and joins them."""
     return Graph(Writer("start") >> list(branches) >> Writer("join"), **settings)
 
@@ -41,18 +41,18 @@ class Rounds(BatchGraph):
 
 
 def test_nodes_of_inner_graphs_are_named_with_their_graphs() -> None:
-    """Two inner graphs beside each other, and a node beside a graph in a graph."""
+    """Two parallel inner graphs, and a node parallel to a graph in a graph."""
     one, two = (Graph(Writer("a") >> Writer("b", "k"), name=name) for name in ("one", "two"))
-    assert conflicts(beside(one, two)) == {("one/b", "two/b", "k")}
+    assert conflicts(parallel(one, two)) == {("one/b", "two/b", "k")}
     inner = Graph(Writer("a") >> Graph(Writer("b", "k"), name="inmost"), name="inner")
-    assert conflicts(beside(inner, Writer("c", "k"))) == {("c", "inner/inmost/b", "k")}
+    assert conflicts(parallel(inner, Writer("c", "k"))) == {("c", "inner/inmost/b", "k")}
 
 
 def test_fork_in_an_inner_graph_is_looked_at() -> None:
-    """In a line, and in a branch beside others."""
+    """In a chain, and in a branch parallel to others."""
     for make in (
         lambda inner: Graph(Writer("s") >> inner),
-        lambda inner: beside(inner, Writer("o")),
+        lambda inner: parallel(inner, Writer("o")),
     ):
         inner = Graph(Writer("i") >> [Writer("a", "k"), Writer("b", "k")], name="inner")
         assert conflicts(make(inner)) == {("inner/a", "inner/b", "k")}
@@ -80,14 +80,14 @@ def test_node_after_an_inner_graph_is_after_all_in_it(number: int) -> None:
     assert conflicts(Graph(inner_graphs()[number] >> Writer("after", "k"))) == set()
     inner = inner_graphs()[number]
     chain = Writer("before", "k") >> inner >> Writer("after", "k")
-    assert conflicts(beside(chain, Writer("other", pauses=9))) == set()
+    assert conflicts(parallel(chain, Writer("other", pauses=9))) == set()
 
 
 @pytest.mark.parametrize("number", range(len(inner_graphs())))
-def test_node_beside_an_inner_graph_is_beside_all_in_it(number: int) -> None:
-    """What is written within meets what is written beside the graph."""
+def test_node_parallel_to_an_inner_graph_is_parallel_to_all_in_it(number: int) -> None:
+    """What is written within meets what is written in parallel with the graph."""
     for pauses in (0, 20):
-        graph = beside(inner_graphs()[number], Writer("other", "k", pauses=pauses))
+        graph = parallel(inner_graphs()[number], Writer("other", "k", pauses=pauses))
         for seed in range(4):
             found = reports_of(graph, seed=seed)
             assert found
@@ -97,7 +97,7 @@ def test_node_beside_an_inner_graph_is_beside_all_in_it(number: int) -> None:
 @pytest.mark.parametrize("hook", ["prep", "prep_late", "post", "post_late", "sync"])
 @pytest.mark.parametrize("kind", [Graph, BranchGroup, Rounds])
 def test_hooks_of_a_graph_or_group_are_its_own(kind: type[Any], hook: str) -> None:
-    """What a graph's own prep and post write is told with its name, and with nobody else's."""
+    """What a graph's own prep and post write is reported with its name, and with nobody else's."""
 
     class Own(kind):  # type: ignore[misc]
         async def prep(self, shared: Any) -> Any:
@@ -127,16 +127,16 @@ def test_hooks_of_a_graph_or_group_are_its_own(kind: type[Any], hook: str) -> No
         node: AnyNode = (OwnSync if hook == "sync" else Own)(Writer("x", pauses=2), name=name)
         return node
 
-    assert conflicts(beside(own("own"), Writer("b", "k"))) == {("b", "own", "k")}
-    assert conflicts(beside(own("own"), own("other"))) == {("other", "own", "k")}
+    assert conflicts(parallel(own("own"), Writer("b", "k"))) == {("b", "own", "k")}
+    assert conflicts(parallel(own("own"), own("other"))) == {("other", "own", "k")}
     waiting = Writer("b", pauses=2) >> Writer("c", pauses=2)
-    assert conflicts(beside(own("own") >> Writer("after", "k"), waiting)) == set()
+    assert conflicts(parallel(own("own") >> Writer("after", "k"), waiting)) == set()
 
 
 @pytest.mark.parametrize("late", [False, True])
 @pytest.mark.parametrize("hook", ["prep", "post"])
 def test_hooks_of_branches_that_are_graphs_are_their_own(hook: str, late: bool) -> None:
-    """A graph that is a branch of a group has hooks that run beside the other branches."""
+    """The hooks of a graph in a group run in parallel with the other branches."""
 
     class Own(Graph):
         async def prep(self, shared: Any) -> None:
@@ -155,10 +155,10 @@ def test_hooks_of_branches_that_are_graphs_are_their_own(hook: str, late: bool) 
         return all_of(Own(Writer("a"), name="one"), Own(Writer("b"), name="two"), name="group")
 
     assert conflicts(Graph(group())) == {("group/one", "group/two", "k")}
-    assert conflicts(beside(group(), Writer("c"))) == {("group/one", "group/two", "k")}
+    assert conflicts(parallel(group(), Writer("c"))) == {("group/one", "group/two", "k")}
     waiting = Writer("c", pauses=3) >> Writer("d", pauses=3)
     quiet = all_of(Own(Writer("a"), name="one"), Writer("b"), name="group")
-    assert conflicts(beside(quiet >> Writer("after", "k"), waiting)) == set()
+    assert conflicts(parallel(quiet >> Writer("after", "k"), waiting)) == set()
 
 
 # --- what fails -----------------------------------------------------------------------------------
@@ -181,7 +181,7 @@ def test_error_route_is_after_all_in_what_failed(kind: str) -> None:
     """What handles the error of a graph or a group comes after what was written in it."""
     node, handler = failing(kind), Writer("handler", "k")
     node - "error" >> handler
-    found = conflicts(beside(node, Writer("b", pauses=9)))
+    found = conflicts(parallel(node, Writer("b", pauses=9)))
     assert not any("handler" in report for report in found)
 
 
@@ -194,7 +194,7 @@ def test_next_round_is_after_one_that_failed() -> None:
                 raise ValueError
 
     rounds = Rounds(Writer("x", "k") >> FailsFirst(), on_error="skip")
-    assert conflicts(beside(rounds >> Writer("after", "k"), Writer("b", pauses=9))) == set()
+    assert conflicts(parallel(rounds >> Writer("after", "k"), Writer("b", pauses=9))) == set()
 
 
 # --- groups ---------------------------------------------------------------------------------------
@@ -205,7 +205,7 @@ GROUPS: list[Group] = [all_of, first_of, settle, lambda *branches: at_least(2, *
 @pytest.mark.parametrize("group", GROUPS)
 def test_branches_of_a_group_are_reported(group: Group) -> None:
     """Whatever the policy, those who have written are named."""
-    for make in (Graph, lambda node: beside(node, Writer("other"))):
+    for make in (Graph, lambda node: parallel(node, Writer("other"))):
         branches = Writer("a", "k") >> Writer("a2"), Writer("b", "k") >> Writer("b2")
         found = conflicts(make(group(*branches)))
         assert found == {("BranchGroup/a/a", "BranchGroup/b/b", "k")}
@@ -222,13 +222,13 @@ def test_node_after_a_group_is_after_all_of_its_branches(group: Group) -> None:
     if group is settle:
         branches.append(Writer("d", "m") >> Writer("fails", fails=True))
     chain = Writer("before", "k") >> group(*branches) >> Writer("after", "k", "l", "m")
-    assert conflicts(beside(chain, Writer("other", pauses=9))) == set()
+    assert conflicts(parallel(chain, Writer("other", pauses=9))) == set()
 
 
-def test_branch_of_a_group_meets_what_is_beside_the_group() -> None:
+def test_branch_of_a_group_meets_what_is_parallel_to_the_group() -> None:
     """A group in a branch is part of that branch."""
     group = all_of(Writer("a", "k"), Writer("b", "l"), name="group")
-    found = conflicts(beside(group, Writer("c", "k") >> Writer("d", "l")))
+    found = conflicts(parallel(group, Writer("c", "k") >> Writer("d", "l")))
     assert found == {("c", "group/a", "k"), ("d", "group/b", "l")}
 
 
@@ -243,8 +243,8 @@ def test_conflict_in_a_group_is_raised() -> None:
 
 
 def test_rounds_at_once_are_reported() -> None:
-    """A node that runs in two rounds at once is beside itself, and beside the other nodes."""
-    for make in (Graph, lambda node: beside(node, Writer("other"))):
+    """A node that runs in two rounds at once is parallel to itself, and to the other nodes."""
+    for make in (Graph, lambda node: parallel(node, Writer("other"))):
         rounds = Rounds(Writer("a", "k") >> Writer("b"), max_workers=2, name="rounds")
         assert conflicts(make(rounds)) == {("rounds/a", "k")}
     rounds = Rounds(Writer("a", "k") >> Writer("b", "k"), max_workers=3, name="rounds")
@@ -255,17 +255,17 @@ def test_rounds_at_once_are_reported() -> None:
 
 
 def test_rounds_one_by_one_are_in_order() -> None:
-    """Nothing is told of rounds that follow each other, nor of what comes after all rounds."""
+    """Nothing is reported for consecutive rounds, or for nodes after all rounds."""
     for workers in (1, 2):
         nodes = Writer("a", "k") >> Writer("b", "k") if workers == 1 else Writer("a")
         chain = Rounds(nodes, max_workers=workers) >> Writer("after", "k")
-        assert conflicts(beside(chain, Writer("other", pauses=9))) == set()
+        assert conflicts(parallel(chain, Writer("other", pauses=9))) == set()
 
 
 def test_node_after_rounds_at_once_is_after_all_of_them() -> None:
-    """Only the rounds are beside each other."""
+    """Only the rounds are parallel."""
     chain = Rounds(Writer("a", "k"), max_workers=2, name="rounds") >> Writer("after", "k")
-    assert conflicts(beside(chain, Writer("other", pauses=9))) == {("rounds/a", "k")}
+    assert conflicts(parallel(chain, Writer("other", pauses=9))) == {("rounds/a", "k")}
 
 
 def test_pipeline_is_one_node() -> None:
@@ -282,12 +282,12 @@ def test_pipeline_is_one_node() -> None:
     for at in ("prep", "prep_late", "post", "post_late"):
         stages = Pipeline(Stage("one"), Stage("two", "k", at=at), name="stages")
         waiting = Writer("c", pauses=3) >> Writer("b", "k", pauses=3)
-        assert conflicts(beside(stages, waiting)) == {("b", "stages", "k")}
+        assert conflicts(parallel(stages, waiting)) == {("b", "stages", "k")}
 
 
 def test_caps_put_no_order_between_branches() -> None:
-    """Branches whose exec runs one at a time are still beside each other."""
-    graph = beside(Writer("a", "k"), Writer("b", "k"), max_workers=1)
+    """Branches whose exec runs one at a time are still parallel."""
+    graph = parallel(Writer("a", "k"), Writer("b", "k"), max_workers=1)
     assert conflicts(graph) == {("a", "b", "k")}
     inner = Graph(Writer("a", "k"), name="inner", max_workers=1)
-    assert conflicts(beside(inner, Writer("b", "k"))) == {("b", "inner/a", "k")}
+    assert conflicts(parallel(inner, Writer("b", "k"))) == {("b", "inner/a", "k")}

@@ -83,7 +83,7 @@ WORK = {
 
 @pytest.mark.parametrize("name", WORK)
 async def test_what_is_counted_is_what_events_come_to(name: str) -> None:
-    """Of good items and bad ones, whoever else observes the run."""
+    """Of good items and bad ones, with any other observers."""
     counting, by_events = RunReport(), ByEvents()
     await WORK[name]().run_async({}, observers=[counting, by_events])
     assert by_events.retries > 10

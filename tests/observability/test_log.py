@@ -64,7 +64,7 @@ def levels_of(lines: list[Line], *fields: str) -> list[tuple[Any, ...]]:
     return [(line["log_level"], line["event"], *map(line.get, fields)) for line in lines]
 
 
-def test_a_run_that_works_is_told_from_start_to_end() -> None:
+def test_a_run_that_works_is_reported_from_start_to_end() -> None:
     """What begins is for debugging, what came of the nodes and the run is information."""
     lines = lines_of(Graph(Invert(max_workers=1)), 4)
     assert levels_of(lines, "node", "item", "attempts") == [
@@ -96,7 +96,7 @@ def test_failures_and_retries_are_warnings_and_a_failed_run_is_an_error() -> Non
     }
 
 
-def test_what_was_asked_for_is_no_warning() -> None:
+def test_what_was_asked_for_is_not_a_warning() -> None:
     """Neither an item that its node drops nor a cancellation is; a failure that is skipped is."""
     lines = lines_of(Invert(max_workers=1, on_error="skip"), -1, 0)
     failed = [line for line in lines if line["event"] == "item failed"]
@@ -118,7 +118,7 @@ def test_a_circuit_that_opens_is_a_warning() -> None:
     assert levels_of(changed, "state") == [("warning", "circuit changed", "open")]
 
 
-def test_an_error_is_told_without_its_secrets() -> None:
+def test_an_error_is_reported_without_its_secrets() -> None:
     """They are hidden as in every text of an error; one that cannot be told is named."""
 
     class UntoldError(Exception):
@@ -136,10 +136,10 @@ def test_lines_of_a_run_have_its_id() -> None:
 
     class Tells(AsyncNode[None, None]):
         def post(self, shared: Any, prep_res: Any, exec_res: Any, /) -> None:
-            self.log.info("told")
+            self.log.info("working")
 
     first, second = lines_of(Graph(Tells())), lines_of(Graph(Tells()))
-    assert "told" in {line["event"] for line in first}
+    assert "working" in {line["event"] for line in first}
     assert len({line["run"] for line in first}) == len({line["run"] for line in second}) == 1
     assert first[0]["run"] != second[0]["run"]
 
@@ -215,7 +215,7 @@ def test_structlog_loads_with_the_first_log() -> None:
 # --- StructlogObserver ---------------------------------------------------------------------------
 
 
-def told(node: BaseNode[Any, Any], *numbers: int, **settings: Any) -> list[Line]:
+def observer_lines_of(node: BaseNode[Any, Any], *numbers: int, **settings: Any) -> list[Line]:
     """Run a node and return what a StructlogObserver writes."""
     with structlog.testing.capture_logs() as lines, suppress(Exception, KeyboardInterrupt):
         node.run({"numbers": numbers}, observers=[StructlogObserver(**settings)])
@@ -224,7 +224,7 @@ def told(node: BaseNode[Any, Any], *numbers: int, **settings: Any) -> list[Line]
 
 def test_a_node_has_a_line_where_it_begins_and_where_it_ends() -> None:
     """Its items have none as long as they work; what became of them is told in one."""
-    lines = told(Graph(Invert()), 1, 2, 4)
+    lines = observer_lines_of(Graph(Invert()), 1, 2, 4)
     assert levels_of(lines, "node", "items", "ok") == [
         ("info", "run started", "Graph", None, None),
         ("debug", "node started", "Invert", None, None),
@@ -238,7 +238,7 @@ def test_a_node_has_a_line_where_it_begins_and_where_it_ends() -> None:
 
 def test_an_item_that_fails_or_is_tried_again_has_a_line() -> None:
     """With its place in the batch and its attempts."""
-    lines = told(Graph(Invert(max_workers=1, max_retries=2, on_error="skip")), 1, 0)
+    lines = observer_lines_of(Graph(Invert(max_workers=1, max_retries=2, on_error="skip")), 1, 0)
     items = [line for line in lines if "item" in line]
     assert levels_of(items, "node", "item", "attempt", "attempts", "status") == [
         ("warning", "item retried", "Invert", 1, 1, None, None),
@@ -249,7 +249,7 @@ def test_an_item_that_fails_or_is_tried_again_has_a_line() -> None:
 
 def test_items_have_lines_where_that_is_asked_for() -> None:
     """As a RunLog writes them."""
-    with_items = told(Graph(Invert(max_workers=1)), 1, items=True)
+    with_items = observer_lines_of(Graph(Invert(max_workers=1)), 1, items=True)
     as_log = lines_of(Graph(Invert(max_workers=1)), 1)
     assert levels_of(with_items, "node", "item") == levels_of(as_log, "node", "item")
     assert ("debug", "item finished") in levels_of(with_items)
@@ -269,7 +269,7 @@ def test_runs_at_once_are_told_apart() -> None:
             return [1, 2]
 
         def exec(self, number: int, /) -> None:
-            structlog.get_logger().info("told")
+            structlog.get_logger().info("working")
 
     lines: list[Line] = []
 
@@ -291,4 +291,4 @@ def test_runs_at_once_are_told_apart() -> None:
            for request in ("r1", "r2")}  # fmt: skip
     assert [len(run - {None}) for run in ids.values()] == [1, 1]
     assert ids["r1"] != ids["r2"]
-    assert [line["request"] for line in lines if line["event"] == "told"].count("r1") == 2
+    assert [line["request"] for line in lines if line["event"] == "working"].count("r1") == 2

@@ -67,7 +67,7 @@ def test_times_are_in_seconds(traces: Traces) -> None:
     assert max(points["kaygraph.item.duration"][1].explicit_bounds) == 300
 
 
-def test_what_is_in_flight_is_told_while_it_runs(traces: Traces) -> None:
+def test_what_is_in_flight_is_reported_while_it_runs(traces: Traces) -> None:
     """Not what waits for its next attempt."""
     seen: list[Any] = []
 
@@ -89,7 +89,7 @@ def test_what_is_in_flight_is_told_while_it_runs(traces: Traces) -> None:
 
 
 def test_the_global_provider_may_be_set_later() -> None:
-    """What was counted before is told all the same; two observers count once each."""
+    """What was counted before is reported anyway; two observers count once each."""
     program = """
 from kaygraph import Graph, Node
 from kaygraph.tracing import OpenTelemetry

@@ -308,7 +308,7 @@ class Batch(ParallelBatchNode[Any, Any]):
 
 
 async def test_a_real_run_reports_what_it_did() -> None:
-    """Twelve items by four workers, on a clock that tells exactly how long they take."""
+    """Twelve items by four workers, on a clock that shows exactly how long they take."""
     report = RunReport()
     node = Batch(max_workers=4, on_error="collect", max_retries=2, timeout=3)
     await Graph(node, name="Flow").run_async({}, observers=[report])
@@ -428,7 +428,7 @@ PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "reports.md").read_text(
 
 
 async def test_json_has_the_keys_that_the_page_names() -> None:
-    """And no others: whoever reads it has to know them."""
+    """And no others: readers have to know them."""
     report = RunReport(baseline=9.0)
     for event in [*RUN, *STAGES]:
         report(event)
@@ -437,9 +437,9 @@ async def test_json_has_the_keys_that_the_page_names() -> None:
     table = PAGE[PAGE.index("| key | value |") : PAGE.index("Each of `nodes` has")]
     rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
     assert list(data) == [key for row in rows for key in re.findall("`([a-z_]+)`", row)]
-    told = PAGE[PAGE.index("Each of `nodes` has") : PAGE.index("Keys may be added")]
+    text = PAGE[PAGE.index("Each of `nodes` has") : PAGE.index("Keys may be added")]
     keys = {key for node in data["nodes"] for key in node}
-    assert keys | {"cached", "limit", "nodes"} == set(re.findall("`([a-z_]+)`", told))
+    assert keys | {"cached", "limit", "nodes"} == set(re.findall("`([a-z_]+)`", text))
 
 
 async def test_json_holds_any_name() -> None:

@@ -1,4 +1,4 @@
-"""``slow_hook_s``: a hook that holds the event loop is told of once, with its node's name.
+"""``slow_hook_s``: a hook that blocks the event loop is reported once, with its node's name.
 
 Nodes hold the loop with ``time.sleep``, on a clock of their own: a machine that is busy may stop a
 process for longer than a hook here takes. What a warning says is measured in real time.
@@ -106,8 +106,8 @@ class Clock(threading.local):
         return self.held + (loop.time() if isinstance(loop, VirtualClockLoop) else 0.0)
 
 
-def told(graph: Graph, alone: bool = False) -> list[str]:
-    """Run a graph, on a loop or alone in this thread; return the names told of, in order."""
+def reported(graph: Graph, alone: bool = False) -> list[str]:
+    """Run a graph, on a loop or alone in this thread; return the reported names, in order."""
     clock = Clock()
     with (
         warnings.catch_warnings(record=True) as caught,
@@ -120,25 +120,25 @@ def told(graph: Graph, alone: bool = False) -> list[str]:
     return [re.findall(r"node '([^']*)'", message)[0] for message in slow]
 
 
-# --- who is told of -------------------------------------------------------------------------------
+# --- who is reported ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("hook", HOOKS)
-def test_hook_that_holds_the_loop_is_told_of(hook: str) -> None:
-    """Each hook, before and after its waits, in a line and beside another branch."""
+def test_hook_that_holds_the_loop_is_reported(hook: str) -> None:
+    """Each hook, before and after its waits, in a chain and in parallel with another branch."""
     for graph in (
         Graph(Holds("a") >> Holds("b", hook) >> Holds("c"), slow_hook_s=LIMIT_S),
         Graph(Holds("a") >> [Holds("b", hook), Holds("c")], slow_hook_s=LIMIT_S),
     ):
-        assert told(graph) == ["b"]
+        assert reported(graph) == ["b"]
 
 
 @pytest.mark.parametrize("hook", ["prep", "exec", "post"])
-def test_plain_hook_that_holds_the_loop_is_told_of(hook: str) -> None:
+def test_plain_hook_that_holds_the_loop_is_reported(hook: str) -> None:
     """A ``def exec`` does so only where it was asked to run on the loop."""
     for place, expected in (("loop", ["b"]), (None, [] if hook == "exec" else ["b"])):
         node = HoldsSync("b", hook, run_in=place)
-        assert told(Graph(Holds("a") >> node, slow_hook_s=LIMIT_S)) == expected
+        assert reported(Graph(Holds("a") >> node, slow_hook_s=LIMIT_S)) == expected
 
 
 def test_warning_says_how_long_and_what_to_do() -> None:
@@ -155,7 +155,7 @@ def test_warning_says_how_long_and_what_to_do() -> None:
     )
 
 
-def test_node_is_told_of_once_a_run() -> None:
+def test_node_is_reported_once_a_run() -> None:
     """However often it holds the loop, and again in the next run."""
 
     class Often(Holds):
@@ -170,17 +170,17 @@ def test_node_is_told_of_once_a_run() -> None:
     node = Often("a", "exec", seconds=0.035)
     node - "again" >> node
     graph = Graph(node, slow_hook_s=LIMIT_S)
-    assert told(graph) == ["a"]
-    assert told(graph) == ["a"]
+    assert reported(graph) == ["a"]
+    assert reported(graph) == ["a"]
 
 
-def test_every_slow_node_is_told_of() -> None:
+def test_every_slow_node_is_reported() -> None:
     """Two nodes are two warnings, in the order in which they held the loop."""
     nodes = Holds("a", "post") >> Holds("b", "prep") >> [Holds("c", "exec"), Holds("d")]
-    assert told(Graph(nodes, slow_hook_s=LIMIT_S)) == ["a", "b", "c"]
+    assert reported(Graph(nodes, slow_hook_s=LIMIT_S)) == ["a", "b", "c"]
 
 
-def test_node_that_fails_is_told_of() -> None:
+def test_node_that_fails_is_reported() -> None:
     """Also where the next step is on its error route, or another attempt, or the fallback."""
 
     class Fails(Holds):
@@ -194,14 +194,14 @@ def test_node_that_fails_is_told_of() -> None:
 
     a, handler = Fails("a", "exec"), Holds("handler", "exec")
     a - "error" >> handler
-    assert told(Graph(a, slow_hook_s=LIMIT_S)) == ["a", "handler"]
-    assert told(Graph(FallsBack("a", "fallback"), slow_hook_s=LIMIT_S)) == ["a"]
+    assert reported(Graph(a, slow_hook_s=LIMIT_S)) == ["a", "handler"]
+    assert reported(Graph(FallsBack("a", "fallback"), slow_hook_s=LIMIT_S)) == ["a"]
     again = FallsBack("a", "exec", retry=Retry(attempts=2))
-    assert told(Graph(again, slow_hook_s=LIMIT_S)) == ["a"]
+    assert reported(Graph(again, slow_hook_s=LIMIT_S)) == ["a"]
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-def test_item_of_a_batch_is_told_of_with_the_node(workers: int) -> None:
+def test_item_of_a_batch_is_reported_with_the_node(workers: int) -> None:
     """Items that hold the loop, whichever worker has them."""
 
     class Batch(ParallelBatchNode[int, int]):
@@ -214,10 +214,10 @@ def test_item_of_a_batch_is_told_of_with_the_node(workers: int) -> None:
             await asyncio.sleep(0)
             return item
 
-    assert told(Graph(Batch(max_workers=workers), slow_hook_s=LIMIT_S)) == ["Batch"]
+    assert reported(Graph(Batch(max_workers=workers), slow_hook_s=LIMIT_S)) == ["Batch"]
 
 
-def test_source_of_a_batch_is_told_of_with_the_node() -> None:
+def test_source_of_a_batch_is_reported_with_the_node() -> None:
     """A generator that takes long to give the next item holds the loop as well."""
 
     class Batch(ParallelBatchNode[int, int]):
@@ -233,18 +233,18 @@ def test_source_of_a_batch_is_told_of_with_the_node() -> None:
         max_workers = 1
 
     for batch in (Batch(name="a"), Single(name="a")):
-        assert told(Graph(Holds("first") >> batch, slow_hook_s=LIMIT_S)) == ["a"]
+        assert reported(Graph(Holds("first") >> batch, slow_hook_s=LIMIT_S)) == ["a"]
 
 
 @pytest.mark.parametrize("slow", ["one", "two", "three"])
-def test_stage_of_a_pipeline_is_told_of(slow: str) -> None:
+def test_stage_of_a_pipeline_is_reported(slow: str) -> None:
     """The stage that holds the loop, and not the pipeline."""
     stages = [Holds(name, "exec" if name == slow else "") for name in ("one", "two", "three")]
     pipeline = stages[0] | stages[1] | stages[2]
-    assert told(Graph(pipeline >> Holds("after"), slow_hook_s=LIMIT_S)) == [f"Pipeline/{slow}"]
+    assert reported(Graph(pipeline >> Holds("after"), slow_hook_s=LIMIT_S)) == [f"Pipeline/{slow}"]
 
 
-def test_hooks_of_map_reduce_are_told_of() -> None:
+def test_hooks_of_map_reduce_are_reported() -> None:
     """A MapReduceNode that maps or reduces on the loop."""
 
     class Count(MapReduceNode):
@@ -262,48 +262,48 @@ def test_hooks_of_map_reduce_are_told_of() -> None:
             return sum(values)
 
     for name in ("map", "reduce"):
-        (named,) = told(Graph(Count(name=name), slow_hook_s=LIMIT_S))
+        (named,) = reported(Graph(Count(name=name), slow_hook_s=LIMIT_S))
         assert named.startswith(name)
 
 
 @pytest.mark.parametrize("group", [all_of, settle, first_of])
-def test_branch_of_a_group_is_told_of(group: Callable[..., BranchGroup]) -> None:
+def test_branch_of_a_group_is_reported(group: Callable[..., BranchGroup]) -> None:
     """The node in the branch, and not the group."""
     branches = Holds("a") >> Holds("b", "post"), Holds("c", "exec")
-    names = told(Graph(group(*branches, name="group"), slow_hook_s=LIMIT_S))
+    names = reported(Graph(group(*branches, name="group"), slow_hook_s=LIMIT_S))
     assert set(names) <= {"group/a/b", "group/c"}
     assert "group/c" in names
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_node_in_a_round_is_told_of(workers: int) -> None:
+def test_node_in_a_round_is_reported(workers: int) -> None:
     """The node in the round, once for all rounds, and not the graph of the rounds."""
     rounds = Rounds(Holds("a") >> Holds("b", "exec"), max_workers=workers)
-    assert told(Graph(rounds, slow_hook_s=LIMIT_S)) == ["Rounds/b"]
+    assert reported(Graph(rounds, slow_hook_s=LIMIT_S)) == ["Rounds/b"]
     rounds = Rounds(Holds("a", "post"), max_workers=workers, slow_hook_s=LIMIT_S)
-    assert told(Graph(Holds("first") >> rounds)) == ["Rounds/a"]
+    assert reported(Graph(Holds("first") >> rounds)) == ["Rounds/a"]
 
 
 # --- graphs in graphs -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("hook", HOOKS)
-def test_inner_node_is_told_of_and_not_the_graph_around(hook: str) -> None:
-    """However deep a node is, it is told of alone."""
+def test_inner_node_is_reported_and_not_the_graph_around(hook: str) -> None:
+    """A node is reported alone at any depth."""
     inner = Graph(Graph(Holds("a", hook), name="inmost") >> Holds("b"), name="inner")
-    assert told(Graph(Holds("first") >> inner, slow_hook_s=LIMIT_S)) == ["inner/inmost/a"]
+    assert reported(Graph(Holds("first") >> inner, slow_hook_s=LIMIT_S)) == ["inner/inmost/a"]
 
 
 @pytest.mark.parametrize("hook", HOOKS)
-def test_branch_of_an_inner_graph_is_told_of_and_not_the_graph(hook: str) -> None:
-    """Wherever a branch takes its first step, it is no step of the graph that forks."""
+def test_branch_of_an_inner_graph_is_reported_and_not_the_graph(hook: str) -> None:
+    """Wherever a branch takes its first step, it is not a step of the graph that forks."""
     inner = Graph([Holds("a", hook), Holds("b")], name="inner")
     graph = Graph(Holds("first") >> inner, slow_hook_s=LIMIT_S, on_conflict="ignore")
-    assert told(graph) == ["inner/a"]
+    assert reported(graph) == ["inner/a"]
 
 
 @pytest.mark.parametrize("hook", ["prep", "post"])
-def test_hooks_of_graphs_are_told_of_with_the_graph(hook: str) -> None:
+def test_hooks_of_graphs_are_reported_with_the_graph(hook: str) -> None:
     """A graph's own hooks: of one in a line, and of one that is a branch of a group."""
 
     class Own(Graph):
@@ -315,9 +315,9 @@ def test_hooks_of_graphs_are_told_of_with_the_graph(hook: str) -> None:
             if hook == "post":
                 time.sleep(HELD_S)
 
-    assert told(Graph(Own(Holds("a"), name="own"), slow_hook_s=LIMIT_S)) == ["own"]
+    assert reported(Graph(Own(Holds("a"), name="own"), slow_hook_s=LIMIT_S)) == ["own"]
     group = all_of(Own(Holds("a"), name="own"), Holds("b"), name="group")
-    assert told(Graph(group, slow_hook_s=LIMIT_S)) == ["group/own"]
+    assert reported(Graph(group, slow_hook_s=LIMIT_S)) == ["group/own"]
 
 
 def test_inner_graph_says_what_holds_within_it() -> None:
@@ -330,16 +330,16 @@ def test_inner_graph_says_what_holds_within_it() -> None:
         return Graph(nodes, slow_hook_s=outer)
 
     for fork in (False, True):
-        assert told(graph(LIMIT_S, None, fork)) == ["inner/a"]
-        assert told(graph(None, LIMIT_S, fork)) == ["inner/a"]
-        assert told(graph(60, LIMIT_S, fork)) == ["inner/a"]
-        assert told(graph(LIMIT_S, 60, fork)) == []
+        assert reported(graph(LIMIT_S, None, fork)) == ["inner/a"]
+        assert reported(graph(None, LIMIT_S, fork)) == ["inner/a"]
+        assert reported(graph(60, LIMIT_S, fork)) == ["inner/a"]
+        assert reported(graph(LIMIT_S, 60, fork)) == []
 
 
 # --- who is not -----------------------------------------------------------------------------------
 
 
-def test_node_that_waits_is_not_told_of() -> None:
+def test_node_that_waits_is_not_reported() -> None:
     """What is awaited may take as long as it likes, in every hook and every kind of node."""
 
     class Waits(Holds):
@@ -348,10 +348,10 @@ def test_node_that_waits_is_not_told_of() -> None:
 
     inner = Graph([Waits("b"), Rounds(Waits("c"), max_workers=2)], name="inner")
     branches = [Waits("a"), inner, all_of(Waits("d"), Waits("e"))]
-    assert told(Graph(Holds("first") >> branches, slow_hook_s=0.25)) == []
+    assert reported(Graph(Holds("first") >> branches, slow_hook_s=0.25)) == []
 
 
-def test_threads_are_not_told_of() -> None:
+def test_threads_are_not_reported() -> None:
     """A ``def exec`` runs in a thread and holds nobody up."""
 
     class Many(ParallelBatchNode[int, None]):
@@ -362,21 +362,21 @@ def test_threads_are_not_told_of() -> None:
             time.sleep(0.3)
 
     graph = Graph(Holds("first") >> [Many(max_workers=4), Many(max_workers=2)], slow_hook_s=0.25)
-    assert told(graph) == told(graph, alone=True) == []
+    assert reported(graph) == reported(graph, alone=True) == []
 
 
-def test_run_that_is_alone_in_its_thread_is_not_told_of() -> None:
-    """Where nothing runs beside, nobody waits for the loop; from a fork on, somebody does."""
+def test_run_that_is_alone_in_its_thread_is_not_reported() -> None:
+    """With nothing else running, nothing waits for the loop; from a fork on, something does."""
     line = Graph(HoldsSync("a", "exec") >> Holds("b", "prep"), slow_hook_s=LIMIT_S)
-    assert told(line, alone=True) == []
+    assert reported(line, alone=True) == []
     rounds = Rounds(Holds("a", "exec"), slow_hook_s=LIMIT_S)
-    assert told(rounds, alone=True) == []
+    assert reported(rounds, alone=True) == []
     fork = Graph(Holds("a", "exec") >> [Holds("b", "exec"), Holds("c")], slow_hook_s=LIMIT_S)
-    assert told(fork, alone=True) == ["b"]
+    assert reported(fork, alone=True) == ["b"]
 
 
-def test_nobody_looks_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is wrapped, and nothing is told of, where no limit is given."""
+def test_nobody_looks_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is wrapped, and nothing is reported, without a limit."""
 
     def refuse(work: Any, *_: Any) -> Any:
         work.close()
@@ -389,7 +389,7 @@ def test_nobody_looks_unless_told(monkeypatch: pytest.MonkeyPatch) -> None:
         >> Rounds(Holds("e"))
         >> (Holds("f") | Holds("g", "exec"))
     )
-    assert told(graph) == told(graph, alone=True) == []
+    assert reported(graph) == reported(graph, alone=True) == []
     with pytest.raises(AssertionError, match="wrapped"):
         asyncio.run(Graph(Holds("a"), slow_hook_s=LIMIT_S).run_async({}))
 

@@ -49,9 +49,9 @@ every_way = pytest.mark.parametrize("awaits", WAYS)
 
 
 @coroutine
-def turn(told: Any = None) -> Generator[Any, Any, Any]:
+def turn(sent: Any = None) -> Generator[Any, Any, Any]:
     """Wait once; return what was sent in."""
-    return (yield told)
+    return (yield sent)
 
 
 async def fails_at_once() -> None:
@@ -96,7 +96,7 @@ async def test_result_of_what_is_waited_for_comes_in(awaits: Awaits) -> None:
 
 @every_way
 def test_what_goes_in_and_out_is_handed_on(awaits: Awaits) -> None:
-    """Whoever drives the coroutine sees what it waits for, and may send something in."""
+    """The driver of the coroutine sees what it waits for, and may send something in."""
 
     async def work() -> list[str]:
         return [await turn("first"), await turn("second")]
@@ -164,7 +164,7 @@ async def test_error_in_a_handler_keeps_its_context(awaits: Awaits) -> None:
 @every_way
 @pytest.mark.parametrize("turns", [0, 2])
 async def test_stop_iteration_is_not_the_end(awaits: Awaits, turns: int) -> None:
-    """A coroutine that raises one has made a mistake, and is told so."""
+    """A coroutine that raises one has made a mistake, and gets an error."""
 
     async def work() -> None:
         await give_turns(turns)
@@ -229,7 +229,7 @@ async def test_cancellation_runs_what_is_in_finally_in_order(awaits: Awaits, aft
 
 @every_way
 async def test_cancellation_that_is_swallowed_is_swallowed(awaits: Awaits) -> None:
-    """The coroutine goes on, and whoever asks knows that it was asked to end."""
+    """The coroutine goes on, and the caller knows that it was asked to end."""
 
     async def work() -> str:
         try:
@@ -265,7 +265,7 @@ def test_close_runs_what_is_in_finally(awaits: Awaits) -> None:
 
 @every_way
 def test_close_that_is_answered_ends_it_all_the_same(awaits: Awaits) -> None:
-    """One that returns instead has ended; one that waits again is told that it may not."""
+    """One that returns instead has ended; one that waits again gets an error."""
 
     async def returns() -> str:
         try:

@@ -329,7 +329,7 @@ async def test_a_second_run_stands_behind_the_first() -> None:
     assert by_second(report, row(report, "b").tracks[0].work) == [0, 1]
 
 
-async def test_runs_at_once_stand_beside_each_other() -> None:
+async def test_runs_at_once_stand_in_parallel() -> None:
     """Whichever begins first."""
     report = RunReport()
 

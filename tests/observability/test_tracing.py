@@ -228,8 +228,8 @@ def test_another_attempt_runs_within_the_span_of_its_item(traces: Traces, run_in
     assert seen_in(shared) == items_of(traces, "item Looks")
     first, second = traces.named("item Looks")
     assert [event.name for event in first.events] == ["kaygraph.retry"]
-    told = dict(first.events[0].attributes or {})
-    assert told == {
+    attributes = dict(first.events[0].attributes or {})
+    assert attributes == {
         "kaygraph.attempt": 1,
         "kaygraph.wait_s": 0.0,
         "exception.type": "builtins.ValueError",
@@ -512,8 +512,8 @@ ALL = [
 def test_two_observers_have_a_trace_each(traces: Traces, events: bool) -> None:
     """What exec traces is within that of the first; nothing stays current."""
 
-    class Heard(OpenTelemetry):
-        """Is told of each item by an event."""
+    class EachItem(OpenTelemetry):
+        """Receives an event for each item."""
 
         def __call__(self, event: Any, /) -> None:
             super().__call__(event)
@@ -526,7 +526,7 @@ def test_two_observers_have_a_trace_each(traces: Traces, events: bool) -> None:
             return number
 
     other = Traces()
-    kind = Heard if events else OpenTelemetry
+    kind = EachItem if events else OpenTelemetry
     observers = [
         kind(tracer_provider=one.provider, meter_provider=one.meters) for one in (traces, other)
     ]

@@ -43,19 +43,19 @@ class Does(BatchNode[Any, Any]):
         return item
 
 
-def told(span: ReadableSpan) -> tuple[StatusCode, str | None]:
+def status_of(span: ReadableSpan) -> tuple[StatusCode, str | None]:
     return span.status.status_code, span.status.description
 
 
 def test_a_failed_item_has_the_status_of_its_error(traces: Traces) -> None:
-    """So have its node and the run, but only the item tells where it came from."""
+    """So have its node and the run, but only the item says where it came from."""
     items = {"items": [1, KeyError("missing")]}
     with pytest.raises(KeyError):
         Graph(Does()).run(items, observers=[traces.observer()])
     works, fails = traces.named("item Does")
-    assert told(works) == (StatusCode.UNSET, None)
+    assert status_of(works) == (StatusCode.UNSET, None)
     for span in (fails, traces.one("node Does"), traces.one("run Graph")):
-        assert told(span) == (StatusCode.ERROR, "KeyError: 'missing'")
+        assert status_of(span) == (StatusCode.ERROR, "KeyError: 'missing'")
         assert attributes_of(span)["error.type"] == "KeyError"
     events = [(span.name, event.name) for span in traces.spans for event in span.events]
     assert events == [("item Does", "exception")]
@@ -90,25 +90,25 @@ def test_an_error_that_cannot_be_told_is_named(traces: Traces) -> None:
     items = {"items": [UntoldError()]}
     with pytest.raises(UntoldError):
         Graph(Does(max_retries=2)).run(items, observers=[traces.observer()])
-    assert told(traces.one("run Graph")) == (StatusCode.ERROR, "UntoldError")
+    assert status_of(traces.one("run Graph")) == (StatusCode.ERROR, "UntoldError")
 
 
 def test_a_failure_that_is_borne_is_that_of_its_item_alone(traces: Traces) -> None:
     """The node has worked."""
     items = {"items": [ValueError("one"), 2]}
     Graph(Does(on_error="collect")).run(items, observers=[traces.observer()])
-    assert told(traces.named("item Does")[0]) == (StatusCode.ERROR, "ValueError: one")
+    assert status_of(traces.named("item Does")[0]) == (StatusCode.ERROR, "ValueError: one")
     node = attributes_of(traces.one("node Does"))
     numbers = {name: number for name, number in node.items() if name.startswith("kaygraph.items")}
     assert numbers == {"kaygraph.items": 2, "kaygraph.items.failed": 1}
-    assert told(traces.one("node Does")) == (StatusCode.UNSET, None)
+    assert status_of(traces.one("node Does")) == (StatusCode.UNSET, None)
 
 
 def test_an_item_that_its_node_drops_has_not_failed(traces: Traces) -> None:
     """It is skipped, as was asked for."""
     Graph(Does()).run({"items": [Drop()]}, observers=[traces.observer()])
     span = traces.one("item Does")
-    assert told(span) == (StatusCode.UNSET, None)
+    assert status_of(span) == (StatusCode.UNSET, None)
     assert attributes_of(span)["kaygraph.status"] == "skipped"
 
 
@@ -122,8 +122,8 @@ def test_what_is_cancelled_says_so(traces: Traces) -> None:
     graph = Graph(first_of(Node(name="Wins"), Waits(name="Loses")))
     simulate(graph, observers=[traces.observer()])
     for name in ("node BranchGroup/Loses", "item BranchGroup/Loses"):
-        assert told(traces.one(name)) == (StatusCode.ERROR, "cancelled")
-    assert told(traces.one("run Graph")) == (StatusCode.UNSET, None)
+        assert status_of(traces.one(name)) == (StatusCode.ERROR, "cancelled")
+    assert status_of(traces.one("run Graph")) == (StatusCode.UNSET, None)
 
 
 def test_stages_that_are_cut_short_end(traces: Traces) -> None:
@@ -138,9 +138,9 @@ def test_stages_that_are_cut_short_end(traces: Traces) -> None:
         Graph(Does(name="A") | Fails(name="B") | Does(name="C")).run(
             items, observers=[traces.observer()]
         )
-    assert told(traces.one("stage Pipeline/B")) == (StatusCode.ERROR, "ValueError: it fails")
-    assert told(traces.one("stage Pipeline/C")) == (StatusCode.ERROR, "cancelled")
-    assert told(traces.one("node Pipeline")) == (StatusCode.ERROR, "ValueError: it fails")
+    assert status_of(traces.one("stage Pipeline/B")) == (StatusCode.ERROR, "ValueError: it fails")
+    assert status_of(traces.one("stage Pipeline/C")) == (StatusCode.ERROR, "cancelled")
+    assert status_of(traces.one("node Pipeline")) == (StatusCode.ERROR, "ValueError: it fails")
 
 
 @pytest.mark.anyio
@@ -162,12 +162,12 @@ async def test_a_cancelled_run_ends_all_of_its_spans(traces: Traces) -> None:
     with pytest.raises(asyncio.CancelledError):
         await run
     assert traces.lines() == ["run Graph", "  node Waits", "    item Waits"]
-    assert {told(span) for span in traces.spans} == {(StatusCode.ERROR, "cancelled")}
+    assert {status_of(span) for span in traces.spans} == {(StatusCode.ERROR, "cancelled")}
     assert traces.metric("kaygraph.items.ended") == [("Waits", "cancelled", 1)]
     assert traces.metric("kaygraph.items.in_flight") == [("Waits", None, 0)]
 
 
-def test_what_a_node_is_told_by_its_limits_is_an_event(traces: Traces) -> None:
+def test_what_a_node_learns_from_its_limits_is_an_event(traces: Traces) -> None:
     """A circuit that opens, say; the item that it refuses has failed."""
     items = {"items": [OSError("down"), 1]}
     node = Does(breaker=CircuitBreaker(failures=1), on_error="collect")
@@ -183,7 +183,7 @@ def test_what_a_node_is_told_by_its_limits_is_an_event(traces: Traces) -> None:
     assert attributes_of(down)["error.type"] == "OSError"
 
 
-def test_an_action_is_told(traces: Traces) -> None:
+def test_an_action_is_reported(traces: Traces) -> None:
     """Where a node has gone on to."""
 
     class Decides(Node[Any, Any]):
@@ -217,7 +217,7 @@ def test_no_text_can_lose_what_is_sent_with_it(traces: Traces) -> None:
 
 
 def test_secrets_are_hidden(traces: Traces) -> None:
-    """In names and messages, as in logs; items are not told at all."""
+    """In names and messages, as in logs; items are not shown at all."""
     secret = "token=abc123"
     node = Does(name=f"Fetch https://host/?{secret}", on_error="collect", max_retries=2)
     items = {"items": [ValueError(f"refused: {secret}"), secret]}
@@ -240,7 +240,7 @@ def test_a_graph_that_shows_no_items_shows_none_in_spans(traces: Traces) -> None
 
 
 def test_a_processor_that_fails_fails_no_item(traces: Traces) -> None:
-    """The loop's exception handler hears of it; the run goes on."""
+    """The loop's exception handler is called; the run goes on."""
 
     class Broken(SpanProcessor):
         def on_start(self, span: Any, parent_context: Any = None) -> None:
@@ -248,16 +248,18 @@ def test_a_processor_that_fails_fails_no_item(traces: Traces) -> None:
                 raise RuntimeError("out of order")
 
     traces.provider.add_span_processor(Broken())
-    heard: list[Any] = []
+    contexts: list[Any] = []
     shared = {"items": [1, 2]}
 
     async def run() -> None:
-        asyncio.get_running_loop().set_exception_handler(lambda _, told: heard.append(told))
+        asyncio.get_running_loop().set_exception_handler(
+            lambda _, status_of: contexts.append(status_of)
+        )
         await Graph(Does()).run_async(shared, observers=[traces.observer()])
 
     asyncio.run(run())
-    assert [str(one["exception"]) for one in heard] == ["out of order"]
-    assert "OpenTelemetry" in heard[0]["message"]
+    assert [str(one["exception"]) for one in contexts] == ["out of order"]
+    assert "OpenTelemetry" in contexts[0]["message"]
     assert traces.lines() == ["run Graph", "  node Does"]
     assert traces.metric("kaygraph.items.ended") == [("Does", "ok", 2)]
 
@@ -275,7 +277,7 @@ def test_a_span_that_could_not_begin_takes_no_other_with_it(traces: Traces, kind
     shared = {"items": [1]}
 
     async def run() -> None:
-        asyncio.get_running_loop().set_exception_handler(lambda _, told: None)
+        asyncio.get_running_loop().set_exception_handler(lambda _, status_of: None)
         graph = Graph(Does(name="First") >> Does(name="Second"))
         await graph.run_async(shared, observers=[traces.observer()])
 
@@ -385,7 +387,7 @@ def test_logs_within_exec_are_in_its_span(traces: Traces) -> None:
 
     class Tells(Does):
         async def exec(self, item: Any, /) -> Any:
-            self.log.info("told", span=traces_here())
+            self.log.info("working", span=traces_here())
 
     def traces_here() -> int:
         return trace.get_current_span().get_span_context().span_id

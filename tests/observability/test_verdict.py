@@ -88,7 +88,7 @@ def stage(name: str, workers: int, busy: float, starved: float, **figures: Any) 
     )
 
 
-def test_the_busiest_stage_is_told_with_the_workers_that_it_needs() -> None:
+def test_the_busiest_stage_is_reported_with_the_workers_that_it_needs() -> None:
     """Until the next one is the slowest."""
     parse, store = stage("parse", 2, 19, 1, work_s=19), stage("store", 1, 5, 5, work_s=5)
     assert said(parse, store) == (
@@ -139,7 +139,7 @@ def test_rounds_at_once_are_judged_as_workers_are(wall_s: float, words: str) -> 
     )
 
 
-def test_nodes_one_after_another_are_told_by_the_longest() -> None:
+def test_nodes_one_after_another_are_described_by_the_longest() -> None:
     """Nothing runs at once there."""
     assert said(node("a", items=1, work_s=2, peak=1), node("b", items=1, work_s=8, peak=1)) == (
         "Most of the time goes into b: 8.0 s in exec of 10.0 s"

@@ -1,7 +1,7 @@
 """What the tests of conflicts share: nodes that write to ``shared``, and runs that collect reports.
 
 A report is a tuple of names, sorted, and the key: ``("a", "b", "k")``, or ``("a", "k")`` when a
-node runs beside itself.
+node runs in parallel with itself.
 """
 
 import asyncio
@@ -125,5 +125,5 @@ def conflicts(
     first = set(runs[0][0])
     for reports, seed, watched in runs:
         assert set(reports) == first, f"{seed=} {watched=}: {reports}, and {first} at first"
-        assert len(reports) == len(first), f"{seed=} {watched=}: {reports} are told twice"
+        assert len(reports) == len(first), f"{seed=} {watched=}: {reports} are reported twice"
     return first

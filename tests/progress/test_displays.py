@@ -47,8 +47,8 @@ def test_a_run_that_fails_says_so() -> None:
         assert terminal.text == "✗ crawl  2.0 s  failed\n  ✗ Fetch  5  in 2.0 s"
 
 
-def test_a_hook_that_holds_the_loop_is_told_above_the_nodes() -> None:
-    """It is no node that waits: nothing goes on."""
+def test_a_hook_that_holds_the_loop_is_reported_above_the_nodes() -> None:
+    """It is not a node that waits: nothing goes on."""
     with at_terminal() as terminal:
         bars = Bars(screen_of(sys.stderr), leave=False)
         bars.show(

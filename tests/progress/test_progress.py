@@ -231,16 +231,16 @@ class Broken:
 
 
 def test_a_display_that_fails_does_not_end_the_run() -> None:
-    """As with any observer, the loop's exception handler hears of it."""
-    heard: list[str] = []
+    """As with any observer, the loop's exception handler is called."""
+    messages: list[str] = []
 
     async def run() -> None:
-        asyncio.get_running_loop().set_exception_handler(lambda _, c: heard.append(c["message"]))
+        asyncio.get_running_loop().set_exception_handler(lambda _, c: messages.append(c["message"]))
         await Graph(Node()).run_async(observers=[Progress(display=Broken)])
 
     asyncio.run(run())
-    assert len(heard) == 1
-    assert "failed at RunFinished" in heard[0]
+    assert len(messages) == 1
+    assert "failed at RunFinished" in messages[0]
 
 
 def test_a_simulated_run_is_shown_without_a_thread() -> None:

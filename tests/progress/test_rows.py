@@ -16,7 +16,7 @@ def fetch(ok: int, **facts: Any) -> NodeSnapshot:
 
 
 def test_the_rate_is_that_of_the_last_ten_seconds() -> None:
-    """What was slow long ago does not count, and the rest is told from what is left."""
+    """What was slow long ago does not count, and the rest follows from what is left."""
     rows = Rows()
     assert rows.of(snapshot(0.0, fetch(0)))[0].rate is None
     for second in range(1, 21):
@@ -36,7 +36,7 @@ def test_a_count_that_falls_begins_again() -> None:
 
 
 def test_what_a_node_waits_for_is_shown_when_nothing_has_moved_for_a_second() -> None:
-    """A node that goes on is told by its rate."""
+    """A node with progress is known by its rate."""
     waits = (Waiting("Fetch", "permit", 3, "permits", "Fetch waits: 2 of 2 permits are held"),)
     rows = Rows()
     assert rows.of(snapshot(0.0, fetch(0), waits=waits))[0].waits is None
@@ -46,7 +46,7 @@ def test_what_a_node_waits_for_is_shown_when_nothing_has_moved_for_a_second() ->
 
 
 def test_items_that_failed_are_done_as_well() -> None:
-    """Whoever waits for the end counts all that has ended."""
+    """Waiting for the end counts everything that has ended."""
     (row,) = Rows().of(snapshot(0.0, fetch(5, failed=2, skipped=1, cancelled=2)))
     assert (row.done, row.failed, row.share) == (10, 2, 0.1)
 
@@ -67,6 +67,6 @@ def test_names_are_shown_without_secrets_and_control_characters() -> None:
 
 
 def test_nothing_runs_in_a_run_that_is_over() -> None:
-    """A node of which no end was told is left out."""
+    """A node without a reported end is left out."""
     rows = Rows().of(snapshot(0.0, NodeSnapshot("crawl", "running"), state="finished"))
     assert rows == []

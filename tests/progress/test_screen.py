@@ -121,7 +121,7 @@ def test_only_terminals_are_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_stream_that_somebody_has_replaced_stays() -> None:
-    """And whoever has kept ours can go on to write to it."""
+    """And code that has kept ours can still write to it."""
     with at_terminal() as terminal:
         screen = screen_of(sys.stderr)
         screen.add("run", lambda width, height: ["one"])
@@ -149,7 +149,7 @@ def test_the_stream_is_what_it_was() -> None:
 
 
 def test_what_is_logged_stands_above_too() -> None:
-    """Also by a handler that knew the stream before, and by one that was made meanwhile."""
+    """Also by a handler that knew the stream before, and by one that was made in the meantime."""
     with at_terminal() as terminal:
         before, log = logging.StreamHandler(), logging.getLogger("above")
         log.addHandler(before)
@@ -185,7 +185,7 @@ def test_a_terminal_that_is_gone_ends_nothing() -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="it has no fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_process_that_is_forked_prints_without_bars() -> None:
-    """Whoever held the lock of the screen is not in it."""
+    """The holder of the screen's lock is not in it."""
     with at_terminal() as terminal:
         screen = screen_of(sys.stderr)
         screen.add("run", lambda width, height: ["one"])

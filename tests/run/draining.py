@@ -18,16 +18,16 @@ class Step(Node[Any, Any]):
 
     def __init__(self, log: list[str], name: str, seconds: float = 2, action: str = "default"):
         super().__init__(name=name)
-        self.told, self.seconds, self.action = log, seconds, action
+        self.log, self.seconds, self.action = log, seconds, action
 
     def prep(self, _: Any) -> None:
-        self.told.append(f"{self.name} began")
+        self.log.append(f"{self.name} began")
 
     async def exec(self, _: Any) -> None:
         await asyncio.sleep(self.seconds)
 
     def post(self, _: Any, __: Any, ___: Any) -> str:
-        self.told.append(f"{self.name} ended")
+        self.log.append(f"{self.name} ended")
         return self.action
 
 

@@ -141,7 +141,7 @@ class Fails(Node):
     async def exec(self, _):
         await asyncio.sleep(0.01)
         say("begun")
-        raise ValueError("told")
+        raise ValueError("broken")
 
 # What does not end by itself, in so many ways.
 
@@ -271,7 +271,7 @@ class Script:
         self.process = process
         self.output, self.errors = process.stdout, process.stderr
         self.lines: list[str] = []
-        self.told: list[str] = []  # what a person is told of the first signal
+        self.notices: list[str] = []  # the lines shown after the first signal
 
     def until(self, text: str) -> None:
         """Wait until it prints a line."""
@@ -290,14 +290,14 @@ class Script:
     def ended(self) -> str:
         """Wait for its end, read what else it printed and return its errors; nothing is left.
 
-        What a person is told of the first signal is no error.
+        The lines shown after the first signal are not errors.
         """
         self.process.wait(LONGEST_S)
         assert left_of(self.process) == []
         self.lines += self.output.read().splitlines()
         errors = self.errors.read().splitlines(keepends=True)
-        self.told = [line for line in errors if line.startswith("stopping: ")]
-        return "".join(line for line in errors if line not in self.told)
+        self.notices = [line for line in errors if line.startswith("stopping: ")]
+        return "".join(line for line in errors if line not in self.notices)
 
     def numbers(self, word: str) -> list[int]:
         """The items of all lines that begin with a word."""
@@ -308,7 +308,7 @@ class Script:
         """It ended as a drained run does: what was done is handed over, once, and told."""
         err = self.ended()
         assert (self.process.returncode, err) == (128 + number, ""), self.lines
-        assert len(self.told) == 1
+        assert len(self.notices) == 1
         handed, done = self.numbers("handed"), self.numbers("done")
         assert self.lines[-2:] == ["drained True", "end"]
         assert "never" not in self.lines

@@ -329,16 +329,16 @@ async def test_an_observer_that_raises_one_does_not_end_the_run() -> None:
     def observer(_: Any) -> None:
         raise asyncio.CancelledError
 
-    loop, told = asyncio.get_running_loop(), list[Any]()
-    loop.set_exception_handler(lambda _, context: told.append(context["exception"]))
+    loop, reported = asyncio.get_running_loop(), list[Any]()
+    loop.set_exception_handler(lambda _, context: reported.append(context["exception"]))
     try:
         await AsyncNode().run_async({}, observers=[observer])
     finally:
         loop.set_exception_handler(None)
-    assert isinstance(told[0], asyncio.CancelledError)
+    assert isinstance(reported[0], asyncio.CancelledError)
 
 
-# --- what is a cancellation all the same ---------------------------------------------------------
+# --- what still is a cancellation -----------------------------------------------------------------
 
 
 class CancelsItself(AsyncNode[Any, Any]):
@@ -394,7 +394,7 @@ class EndlessBatch(Many):
 
 @pytest.mark.parametrize("whole", ENDLESS)
 async def test_scopes_and_limits_around_a_run_cancel_it(whole: str) -> None:
-    """Whoever has cancelled it takes its cancellation: no error comes out in between."""
+    """The code that cancelled it takes its cancellation: no error comes out in between."""
     node = ENDLESS[whole]()
     with anyio.move_on_after(0.01) as scope:
         await node.run_async({})

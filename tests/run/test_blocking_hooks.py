@@ -123,7 +123,7 @@ def test_a_hook_that_holds_the_loop_is_interrupted_when_the_grace_is_over(
     one.process.send_signal(signal.SIGINT)
     assert one.ended() == ""
     assert one.process.returncode == 130
-    assert one.told == [
+    assert one.notices == [
         f"stopping: {COUNTS.get(hook, 1)} in flight, 0.2 s at most; once more to stop now\n"
     ]
     assert [line for line in one.lines if line.startswith("handed")] == HANDED.get(hook, [])
@@ -182,7 +182,7 @@ def test_in_compat_ctrl_c_interrupts_the_hook_at_once(
     one.process.send_signal(signal.SIGINT)
     assert "KeyboardInterrupt" in one.ended()
     assert one.process.returncode == -signal.SIGINT
-    assert one.told == []
+    assert one.notices == []
     assert one.lines[-3:] == ["interrupted", "KeyboardInterrupt , cause None", "restored"]
 
 
@@ -201,4 +201,4 @@ def test_in_compat_what_waits_on_the_loop_drains(script: Callable[..., Script]) 
     one.process.send_signal(signal.SIGINT)
     assert one.ended() == ""
     assert one.process.returncode == 130
-    assert len(one.told) == 1
+    assert len(one.notices) == 1

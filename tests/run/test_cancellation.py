@@ -303,7 +303,7 @@ class Fails(Node[Any, Any]):
 
 
 @pytest.mark.parametrize(
-    "beside",
+    "group",
     [
         lambda one, line: Graph([one, line]),
         lambda one, line: Graph([one, Graph(line)]),
@@ -312,7 +312,7 @@ class Fails(Node[Any, Any]):
     ],
     ids=["fork", "inner graph", "group", "rounds"],
 )
-async def test_a_branch_that_swallowed_its_cancellation_goes_no_further(beside: Any) -> None:
+async def test_a_branch_that_swallowed_its_cancellation_goes_no_further(group: Any) -> None:
     """One failure ends the siblings, at the latest with the node that they are at."""
 
     class After(Node[Any, Any]):
@@ -321,7 +321,7 @@ async def test_a_branch_that_swallowed_its_cancellation_goes_no_further(beside: 
 
     began: list[str] = []
     with pytest.raises(ValueError, match="first"):
-        await beside(Fails(), SwallowsOnce() >> After()).run_async({})
+        await group(Fails(), SwallowsOnce() >> After()).run_async({})
     assert began == []
 
 
@@ -345,7 +345,7 @@ async def test_a_loop_of_nodes_that_never_suspend_can_be_cancelled() -> None:
 
 
 async def test_whoever_waits_for_a_run_that_has_ended_can_be_cancelled() -> None:
-    """There is no run any more to pass it on to, so it is not to get lost."""
+    """There is no run left to pass it on to, so it must not get lost."""
     run = Graph(Node()).launch({})
     await asyncio.sleep(100)
     assert run.done()

@@ -153,7 +153,7 @@ async def test_batch_deadline_ends_the_batch(source: Any, on_error: str, kind: i
 
 
 async def test_batch_in_time_keeps_its_results() -> None:
-    """An item's own deadline is counted beside it."""
+    """An item's own deadline counts separately."""
     shared: dict[str, Any] = {}
     node = TakesMany([1, 9, 2], deadline=3, batch_deadline=3.5, on_error="skip")
     await node.run_async(shared)
@@ -254,7 +254,7 @@ async def test_deadline_of_a_batch_graph_is_a_rounds(workers: int) -> None:
 
 
 @pytest.mark.parametrize("of", ["graph", "run"])
-async def test_deadline_around_is_no_error_of_the_node(of: str) -> None:
+async def test_deadline_around_is_not_an_error_of_the_node(of: str) -> None:
     """A client turns the cancellation into an error of its own: the error edge is not taken."""
 
     node, rescue = Wraps(100), Takes(7)

@@ -114,7 +114,7 @@ class Blocks(Node[Any, Any]):
 
 @REAL
 @pytest.mark.parametrize("setting", ["timeout", "deadline"])
-async def test_thread_that_runs_over_is_told_of(setting: str) -> None:
+async def test_thread_that_runs_over_is_reported(setting: str) -> None:
     """It is waited for, and the error says by how much it was late."""
     with pytest.raises(AttemptTimeoutError) as caught:
         await Graph(Blocks(0.2, **{setting: 0.05})).run_async({})
@@ -219,7 +219,7 @@ def test_deadline_that_cannot_be_meant_is_refused(
         make(seconds)
 
 
-async def test_observers_are_told_why_a_run_ended_at_its_deadline() -> None:
+async def test_observers_learn_why_a_run_ended_at_its_deadline() -> None:
     """RunFinished carries the error that the caller gets."""
     events: list[Any] = []
     with pytest.raises(DeadlineExceededError) as caught:

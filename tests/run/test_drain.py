@@ -168,7 +168,7 @@ async def test_an_item_in_flight_keeps_its_retries() -> None:
 
 
 async def test_a_worker_that_waits_for_a_permit_takes_no_item() -> None:
-    """Of a graph that allows two at once, the other workers have nothing in hand."""
+    """Of a graph that allows two at once, the other workers have no item."""
     source, shared = Source(), dict[str, Any]()
     await drained(Graph(Batch(iter(source), max_workers=8), max_workers=2), 1.5, shared)
     assert shared["Batch"] == [0, 1, 2, 3]
@@ -221,13 +221,13 @@ async def test_a_failure_that_nothing_handles_any_more_is_raised(at: float) -> N
     class Fails(Step):
         async def exec(self, _: Any) -> None:
             await asyncio.sleep(2)
-            raise ValueError("told")
+            raise ValueError("broken")
 
     log: list[str] = []
     fails, other, handles = Fails(log, "fails"), Step(log, "other", 4), Step(log, "handles")
     fails - "error" >> handles
     other >> handles
-    with pytest.raises(ValueError, match="told"):
+    with pytest.raises(ValueError, match="broken"):
         await drained(Graph([fails, other]), at)
     assert "handles began" not in log
 

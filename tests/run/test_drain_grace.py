@@ -88,7 +88,7 @@ async def test_rounds_that_are_done_are_handed_over() -> None:
     assert now() == 8
 
 
-async def test_batches_beside_each_other_hand_over_what_is_done() -> None:
+async def test_batches_in_parallel_hand_over_what_is_done() -> None:
     """In branches of a graph as well; where only batches were in flight, the run returns."""
     shared: dict[str, Any] = {}
     left = Batch(range(9), lambda item: 100 if item else 1, max_workers=2, name="left")
@@ -144,7 +144,7 @@ async def test_a_stage_reports_no_item_as_done_that_was_cancelled() -> None:
 
 @pytest.mark.parametrize("reads", [True, False])
 async def test_every_item_that_a_pipeline_has_pulled_is_accounted_for(reads: bool) -> None:
-    """Those that no worker has taken up as well: events tell that they were cancelled."""
+    """Those that no worker has taken up as well: events report them as cancelled."""
     source, report = Source(), RunReport()
     stages = [Read(source.of("iterator"))] if reads else []
     work = Batch(source.of("iterator"), 5, max_workers=2, name="work")
@@ -162,7 +162,7 @@ async def test_every_item_that_a_pipeline_has_pulled_is_accounted_for(reads: boo
 async def test_what_a_stage_has_in_hand_behind_a_full_buffer_is_accounted_for(
     ordered: bool,
 ) -> None:
-    """What its items have yielded is told of by the next stage; they themselves are cancelled."""
+    """What its items have yielded is reported by the next stage; they themselves are cancelled."""
 
     class Splits(Stage):
         async def exec(self, item: Any) -> AsyncIterator[int]:  # type: ignore[override]
@@ -178,10 +178,10 @@ async def test_what_a_stage_has_in_hand_behind_a_full_buffer_is_accounted_for(
     await asyncio.sleep(1)
     task.drain(grace=1)
     await task
-    told = [(e.node, e.status) for e in events if isinstance(e, ItemFailed)]
-    assert told.count(("all/split", "cancelled")) == 4
-    assert told.count(("all/slow", "cancelled")) == len(yielded) < 10
-    assert len(told) == 4 + len(yielded)
+    ended = [(e.node, e.status) for e in events if isinstance(e, ItemFailed)]
+    assert ended.count(("all/split", "cancelled")) == 4
+    assert ended.count(("all/slow", "cancelled")) == len(yielded) < 10
+    assert len(ended) == 4 + len(yielded)
 
 
 async def test_an_error_of_a_clean_up_is_not_lost() -> None:
@@ -199,8 +199,8 @@ async def test_an_error_of_a_clean_up_is_not_lost() -> None:
     assert "clean-up failed" in f"{caught.value!r} {caught.value.__cause__!r}"
 
 
-async def test_what_fails_beside_what_was_cut_short_stands_behind_the_error() -> None:
-    """The grace was over for both; what the one has failed with meanwhile is told."""
+async def test_what_fails_together_with_what_was_cut_short_stands_behind_the_error() -> None:
+    """The grace was over for both; the error of the first in the meantime is reported."""
 
     class Breaks(Step):
         async def exec(self, _: Any) -> None:
@@ -338,7 +338,7 @@ async def test_draining_again_while_the_cancelled_tidy_up_keeps_the_error() -> N
 
 @pytest.mark.parametrize("kind", ["step", "batch"])
 async def test_a_cancelled_run_stays_cancelled_when_the_grace_runs_out(kind: str) -> None:
-    """Its clean-up is not cut short, and whoever awaits it gets a CancelledError."""
+    """Its clean-up is not cut short, and awaiting it raises a CancelledError."""
 
     class Tidies(Batch):
         async def exec(self, item: int) -> None:
@@ -370,7 +370,7 @@ async def test_a_run_cancelled_before_it_starts_leaves_nothing() -> None:
 
 
 @pytest.mark.parametrize("grace", [0, -1, True, "soon"])
-async def test_a_grace_that_is_no_time_is_refused(grace: Any) -> None:
+async def test_a_grace_that_is_not_a_time_is_refused(grace: Any) -> None:
     """And nothing is drained by it."""
     task = Batch(range(3)).launch({})
     with pytest.raises((ValueError, TypeError), match="grace"):
@@ -380,7 +380,7 @@ async def test_a_grace_that_is_no_time_is_refused(grace: Any) -> None:
 
 
 async def test_a_run_cancelled_after_its_grace_ends_as_cancelled() -> None:
-    """Whoever cancels while the items tidy up gets a CancelledError, not the results."""
+    """Cancelling while the items clean up raises a CancelledError, not the results."""
 
     class Tidies(Batch):
         async def exec(self, item: int) -> None:

@@ -1,4 +1,4 @@
-"""A run in a cell: its loop hears of Stop, and whoever waits for it sees how far it is."""
+"""A run in a cell: its loop reacts to Stop, and its progress is shown."""
 
 import asyncio
 import os
@@ -38,7 +38,7 @@ class First(ParallelBatchNode[Any, Any]):
 
 
 @pytest.mark.parametrize("how", ["run_async", "launch", "stream"])
-def test_stop_is_heard_though_nothing_else_wakes_the_loop(kernel: None, how: str) -> None:
+def test_stop_is_handled_though_nothing_else_wakes_the_loop(kernel: None, how: str) -> None:
     """The handler only leaves a note to the loop, as that of ipykernel does."""
     before = signal.getsignal(signal.SIGINT)
 

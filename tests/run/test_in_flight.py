@@ -13,7 +13,7 @@ from kaygraph.run.in_flight import in_flight
 
 
 class Batch(ParallelBatchNode[Any, Any]):
-    """Five workers; each item tells that it has begun, and waits for the end."""
+    """Five workers; each item reports its start, and waits for the end."""
 
     max_workers = 5
 
@@ -38,7 +38,7 @@ class Retries(Batch):
 
     async def exec(self, item: Any) -> None:
         item[1]["begun"].release()
-        raise ValueError("told")
+        raise ValueError("broken")
 
 
 class Source(Batch):
@@ -121,7 +121,7 @@ async def test_what_is_in_flight_is_counted(node: Any, begun: int, count: int) -
 
 
 def test_a_hook_that_holds_the_thread_is_counted() -> None:
-    """It is no task that waits; without a hook there is nothing."""
+    """It is not a task that waits; without a hook there is nothing."""
 
     class Here(Node[Any, Any]):
         def exec(self, _: Any) -> int:

@@ -68,7 +68,7 @@ def cell(node: Any, shared: Any, grace: float = 1000, presses: int = 1) -> Keybo
             assert node.begun.acquire(timeout=60)
         os.kill(os.getpid(), signal.SIGINT)
         if presses == 2:
-            assert told.wait(timeout=60)
+            assert written.wait(timeout=60)
             os.kill(os.getpid(), signal.SIGINT)
 
     async def kernel() -> KeyboardInterrupt:
@@ -83,14 +83,14 @@ def cell(node: Any, shared: Any, grace: float = 1000, presses: int = 1) -> Keybo
         finally:
             thread.join()
 
-    def tell(line: str) -> None:
+    def note_line(line: str) -> None:
         lines.append(line)
-        told.set()
+        written.set()
 
     lines: list[str] = []
-    told = threading.Event()
+    written = threading.Event()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("kaygraph.run.in_thread.write", tell)
+        patch.setattr("kaygraph.run.in_thread.write", note_line)
         error = asyncio.run(kernel())
     assert lines == [f"stopping: 4 in flight, {grace:g} s at most; once more to stop now"]
     return error
@@ -148,11 +148,11 @@ def test_an_error_meanwhile_is_the_cause() -> None:
             if item >= 4:
                 self.begun.release()
                 await asyncio.sleep(self.seconds)
-                raise ValueError("told")
+                raise ValueError("broken")
             return item
 
     error = cell(Fails(), {})
-    assert "told" in repr(error.__cause__)
+    assert "broken" in repr(error.__cause__)
 
 
 KERNEL = """

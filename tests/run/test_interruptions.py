@@ -58,12 +58,12 @@ def test_the_handlers_are_as_they_were_however_the_run_ends() -> None:
     class Fails(Node[Any, Any]):
         def exec(self, _: Any) -> None:
             inside.append(handlers())
-            raise ValueError("told")
+            raise ValueError("broken")
 
     before, inside = handlers(), list[Any]()
     Node[Any, Any]().run()
     assert handlers() == before
-    with pytest.raises(ValueError, match="told"):
+    with pytest.raises(ValueError, match="broken"):
         Fails().run()
     assert handlers() == before
     with pytest.raises(RunInterrupted):
@@ -135,7 +135,7 @@ def interrupts(_: Any, item: Any) -> Any:
 
 
 async def interrupts_without_a_wait(node: Any, item: Any) -> Any:
-    """As an exec: the same, on the loop, which has no turn meanwhile."""
+    """As an exec: the same, on the loop, which has no turn in the meantime."""
     return interrupts(node, item)
 
 
@@ -180,7 +180,7 @@ def test_an_error_in_what_was_in_flight_is_the_cause() -> None:
     class Fails(Signals):
         async def exec(self, _: Any) -> None:
             await super().exec(None)
-            raise ValueError("told")
+            raise ValueError("broken")
 
     with pytest.raises(RunInterrupted) as caught:
         Fails(signal.SIGINT).run()
@@ -255,23 +255,23 @@ def test_a_signal_is_heard_where_a_hook_listens_to_another_one() -> None:
     class Listens(Node):
         def prep(self, shared: Any) -> None:
             loop = asyncio.get_running_loop()
-            loop.add_signal_handler(signal.SIGUSR1, heard.append, 1)
+            loop.add_signal_handler(signal.SIGUSR1, received.append, 1)
             os.kill(os.getpid(), signal.SIGUSR1)
 
         async def exec(self, prep_res: Any) -> None:
             await asyncio.sleep(0)
             os.kill(os.getpid(), signal.SIGTERM)
 
-    heard: list[int] = []
+    received: list[int] = []
     before, shared = handlers(), dict[str, Any]()
     with pytest.raises(RunInterrupted) as caught:
         Graph(Listens() >> Notes()).run(shared)
-    assert (caught.value.drained, heard, handlers()) == (True, [1], before)
+    assert (caught.value.drained, received, handlers()) == (True, [1], before)
     assert "began" not in shared
 
 
 @pytest.mark.parametrize("grace", [0, -1, True, "soon"])
-def test_a_grace_that_is_no_time_is_refused(grace: Any) -> None:
+def test_a_grace_that_is_not_a_time_is_refused(grace: Any) -> None:
     """Before anything runs."""
     shared: dict[str, Any] = {}
     with pytest.raises((ValueError, TypeError), match="grace"):
@@ -311,7 +311,7 @@ graph.run({})
 """
 
 
-def test_a_signal_while_run_loads_what_hears_it_is_no_traceback() -> None:
+def test_a_signal_while_run_loads_what_hears_it_shows_no_traceback() -> None:
     """The first run of a process takes a moment to begin."""
     done = python("-c", LOADS)
     assert (done.returncode, done.stderr) == (130, "")

@@ -38,7 +38,7 @@ from kaygraph.testing import (
 
 
 class Gauge:
-    """How many calls are under way, and the most there were."""
+    """How many calls are in flight, and the most there were."""
 
     def __init__(self) -> None:
         self.calls = self.most = self.begun = 0
@@ -435,7 +435,7 @@ def test_a_function_that_runs_a_graph_shares_the_cap(run_in: Any, most: int) -> 
     assert isinstance(events[-1], RunFinished)
 
 
-def test_a_function_with_nothing_beside_it_uses_all_permits() -> None:
+def test_a_function_with_nothing_in_parallel_uses_all_permits() -> None:
     """Where it blocks the loop of the run around, nobody else can take one."""
     barrier = threading.Barrier(3)
 
@@ -516,7 +516,7 @@ def test_observers_see_what_takes_place_within() -> None:
 
 
 def test_observers_of_a_run_within_see_that_run() -> None:
-    """From its begin to its end; who observes the run around too is told once."""
+    """From its begin to its end; an observer of both runs is called once."""
     ours, both = list[Event](), list[Event]()
     report = RunReport()
 
@@ -572,7 +572,7 @@ def test_outcomes_and_logs_say_where_they_come_from() -> None:
     assert names == ["Pipeline/one/Fails", "Pipeline/two/Fails"]
 
 
-def test_what_an_observer_begins_is_no_part_of_the_run() -> None:
+def test_what_an_observer_begins_is_not_part_of_the_run() -> None:
     """It would observe itself without an end."""
     begun, tasks = list[str](), list[Any]()
 
@@ -902,8 +902,8 @@ def forked() -> Graph:
     return Graph([Writes(name="a"), Writes(name="b")])
 
 
-def test_branches_within_that_write_the_same_key_are_told_of() -> None:
-    """In a store of their own, beside others or not, under the names of the nodes around."""
+def test_branches_within_that_write_the_same_key_are_reported() -> None:
+    """In their own store, in parallel with others or not, under the names of the outer nodes."""
 
     async def run(_: Any) -> None:
         await forked().run_async({})
@@ -913,7 +913,7 @@ def test_branches_within_that_write_the_same_key_are_told_of() -> None:
             simulate(graph, {})
 
 
-def test_branches_around_that_write_the_same_key_within_are_told_of() -> None:
+def test_branches_around_that_write_the_same_key_within_are_reported() -> None:
     """Graphs that two branches run on the store of the run around."""
 
     class Within(Node[Any, Any]):

@@ -202,7 +202,7 @@ def test_resource_without_a_lifespan_says_what_to_define() -> None:
         Asks().run()
 
 
-def test_lifespan_that_is_no_context_manager_is_told_so() -> None:
+def test_lifespan_that_is_not_a_context_manager_gets_an_error_that_says_so() -> None:
     """The decorator is easily forgotten; nothing is left that was never awaited."""
 
     class Bare(Node):
@@ -226,7 +226,7 @@ class Unusual(BaseException):
     """No Exception, as what pytest's fail() raises."""
 
 
-def test_lifespan_that_leaves_with_what_is_no_exception_keeps_no_other_open() -> None:
+def test_lifespan_that_leaves_with_what_is_not_an_exception_keeps_no_other_open() -> None:
     """Whatever it raises, the others are left, and so are the run's threads."""
 
     class Leaves(Holds):
@@ -376,7 +376,7 @@ def test_what_a_stream_holds_that_a_program_leaves_at_its_end_is_closed() -> Non
 
 @pytest.mark.anyio
 async def test_an_error_of_closing_what_is_held_names_the_node() -> None:
-    """As that of any lifespan; what is around is closed all the same."""
+    """As that of any lifespan; what is around is closed anyway."""
     log: list[Any] = []
     node = HoldsLine("a", log)
     node.error = ValueError("no")

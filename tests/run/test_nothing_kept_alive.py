@@ -319,7 +319,7 @@ NODES: dict[str, Callable[[], Any]] = {
 }
 
 # Runs that keep an error. Since Python 3.12 the frame of a coroutine that has ended
-# knows its caller: where that is no task of its own, the error leads to the caller of the run, who
+# knows its caller: where that is not its own task, the error leads to the caller of the run, who
 # has the shared store, in which it is kept.
 LEADS_TO_ITS_CALLER = {"error route", "batch, one by one, collected", "rounds, collected"}
 

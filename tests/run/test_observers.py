@@ -1,4 +1,4 @@
-"""Observers that say ``items = False``: items run as if nobody looked, and each failure is told."""
+"""Observers that say ``items = False``: items run unobserved, and each failure is reported."""
 
 import asyncio
 import threading
@@ -132,10 +132,10 @@ class Listed(Batch):
         return listed()
 
 
-# --- what is told ---------------------------------------------------------------------------------
+# --- what is reported------------------------------------------------------------------------------
 
 
-async def test_a_node_is_told_of_and_its_items_are_not() -> None:
+async def test_a_node_is_reported_and_its_items_are_not() -> None:
     """Of a batch: its begin, what became of its items, and its end."""
     seen = OfNodes()
     await Graph(Batch()).run_async({"items": [1, 2, 3]}, observers=[seen])
@@ -145,7 +145,7 @@ async def test_a_node_is_told_of_and_its_items_are_not() -> None:
     assert finished.seconds >= 0
 
 
-async def test_stages_are_told_of_and_their_items_are_not() -> None:
+async def test_stages_are_reported_and_their_items_are_not() -> None:
     """Their figures come with their end, as for every observer."""
     seen = OfNodes()
     await Graph(Batch(name="a", on_error="skip") | Batch(name="b")).run_async(
@@ -178,7 +178,7 @@ async def test_an_item_runs_as_if_nobody_looked() -> None:
     assert frames == [False]
 
 
-async def test_who_wants_items_gets_them_beside_who_does_not() -> None:
+async def test_who_wants_items_gets_them_together_with_who_does_not() -> None:
     """Each of three observers has what it asks for."""
     seen, all_of_it, report = OfNodes(), list[Event](), RunReport()
     work = Graph(Batch(max_retries=2, on_error="collect"))
@@ -189,8 +189,8 @@ async def test_who_wants_items_gets_them_beside_who_does_not() -> None:
     assert report.items == {"ok": 1, "failed": 1, "skipped": 0, "cancelled": 0, "timed_out": 0}
 
 
-async def test_a_retry_is_told_and_the_attempt_is_not() -> None:
-    """An item that is tried again works in the end: it is told once, why it failed before."""
+async def test_a_retry_is_reported_and_the_attempt_is_not() -> None:
+    """An item that is tried again works in the end: its failure is reported once."""
     seen = OfNodes()
 
     class Once(Node[Any, Any]):
@@ -219,7 +219,7 @@ async def test_an_observer_with_items_of_another_kind_gets_all() -> None:
 
 
 @pytest.mark.parametrize("asynchronous", [True, False])
-def test_the_only_item_of_a_node_that_fails_is_told(asynchronous: bool) -> None:
+def test_the_only_item_of_a_node_that_fails_is_reported(asynchronous: bool) -> None:
     """With its attempt and its error, which names the node; ``prep`` and ``post`` have no item."""
 
     class Fails(Node[Any, Any]):
@@ -247,7 +247,7 @@ def test_the_only_item_of_a_node_that_fails_is_told(asynchronous: bool) -> None:
             assert failed[0].error.__notes__ == ["in node 'Fails'"]
 
 
-async def test_nested_graphs_rounds_and_groups_are_told_by_their_names() -> None:
+async def test_nested_graphs_rounds_and_groups_are_reported_by_their_names() -> None:
     """A BatchGraph says how many rounds there were; the nodes within have the names around."""
 
     class Rounds(BatchGraph):
@@ -285,7 +285,7 @@ async def test_a_run_within_a_hook_tells_those_around_of_nodes() -> None:
         assert [one.items for one in seen.of(BatchFinished)] == [2]
 
 
-async def test_both_phases_of_a_map_reduce_are_told() -> None:
+async def test_both_phases_of_a_map_reduce_are_reported() -> None:
     """As batches, the mapped items and the parts that are reduced."""
 
     class Count(MapReduceNode):
@@ -303,7 +303,7 @@ async def test_both_phases_of_a_map_reduce_are_told() -> None:
 
 
 async def test_items_go_to_threads_in_chunks_as_if_nobody_looked() -> None:
-    """Several calls in one step of a thread, and their failures are told with their index."""
+    """Several calls in one step of a thread, and their failures are reported with their index."""
     threads: set[int] = set()
 
     class Threads(InThreads):
@@ -365,9 +365,9 @@ def test_each_item_is_accounted_for_once(shape: str, on_error: Any) -> None:
         assert all(number == 1 for number in seen.failures().values())
         assert len(seen.of(BatchFinished)) == (not shape.startswith("stages"))
         for batch in seen.of(BatchFinished):
-            told = Counter(one.status for one in seen.of(ItemFailed))
+            counts = Counter(one.status for one in seen.of(ItemFailed))
             assert (batch.failed, batch.skipped, batch.cancelled) == (
-                told["failed"], told["skipped"], told["cancelled"],
+                counts["failed"], counts["skipped"], counts["cancelled"],
             )  # fmt: skip
             assert batch.items == batch.ok + batch.failed + batch.skipped + batch.cancelled
 
@@ -393,8 +393,8 @@ def _ended(work: Any, items: list[Any], observers: list[Any]) -> None:
         asyncio.run(main())
 
 
-def test_a_ready_made_function_node_is_told_of_as_well() -> None:
-    """Functions as nodes are plain, and their failures are told."""
+def test_a_ready_made_function_node_is_reported_as_well() -> None:
+    """Functions as nodes are plain, and their failures are reported."""
 
     @node(reads="price")
     async def tax(price: Any) -> float:

@@ -123,7 +123,7 @@ def test_an_item_of_a_stage_tells_its_index(workers: int) -> None:
     }
 
 
-def test_an_attempt_is_told_from_the_second_on() -> None:
+def test_an_attempt_is_reported_from_the_second_on() -> None:
     """The one that runs, in the hook and after it no more."""
 
     class Third(TellsMany):
@@ -162,7 +162,7 @@ def test_a_run_within_an_item_tells_its_own_place() -> None:
     assert len(ids[0] | ids[2]) == 2
 
 
-def test_names_of_the_graphs_around_are_told() -> None:
+def test_names_of_the_graphs_around_are_reported() -> None:
     """As in events: in a graph, a round and a branch."""
 
     class Rounds(BatchGraph):

@@ -62,7 +62,7 @@ def test_each_thread_has_its_own_and_closes_it_at_its_end() -> None:
 
 
 def test_a_run_that_fails_leaves_the_loop_for_the_next_one() -> None:
-    """An error is no reason for another loop."""
+    """An error is not a reason for another loop."""
 
     def fails(_: Any) -> None:
         raise ValueError("no")
@@ -221,7 +221,7 @@ def test_what_makes_no_loop_is_refused_before_anything_begins() -> None:
         Graph(Node()).run({}, loop_factory=3)  # type: ignore[arg-type]
 
 
-def test_a_loop_factory_is_heeded_beside_a_loop_that_runs() -> None:
+def test_a_loop_factory_is_heeded_despite_a_loop_that_runs() -> None:
     """There the run takes place in another thread."""
     made: list[asyncio.AbstractEventLoop] = []
 

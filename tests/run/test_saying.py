@@ -59,7 +59,9 @@ class OfItems(OfNodes):
     items = True
 
 
-def heard(node: Any, observer: OfNodes, items: Any = ITEMS, blocking: bool = False) -> list[Any]:
+def events_of(
+    node: Any, observer: OfNodes, items: Any = ITEMS, blocking: bool = False
+) -> list[Any]:
     """Run a node and return what its observer got."""
     if blocking:
         Graph(node).run({"items": items}, observers=[observer])
@@ -81,7 +83,7 @@ EXPECTED = {index: [(item, number) for number in range(3)] for index, item in en
 
 
 def check_order(events: list[Any]) -> None:
-    """All that was said of an item was told before its end, and before that of its node."""
+    """Everything said about an item arrives before its end and before its node's."""
     ended: set[Any] = set()
     for event in events:
         if isinstance(event, ItemFinished | ItemFailed):
@@ -113,7 +115,7 @@ def test_what_exec_says_comes_in_order_before_its_item_ends(
     """Wherever it runs, also where items are not observed and go to threads in chunks."""
     node = HERE[where]()
     node.on_error = "skip"
-    events = heard(node, observer(), blocking=blocking)
+    events = events_of(node, observer(), blocking=blocking)
     assert said(events) == EXPECTED
     check_order(events)
 
@@ -131,7 +133,7 @@ def test_it_comes_from_worker_processes(kind: Any, observer: type[OfNodes]) -> N
     """Item by item, and in chunks."""
     node = kind(run_in="process", on_error="skip")
     node._set_all({"max_workers" if kind is not Maps else "map_workers": 2})
-    events = heard(node, observer())
+    events = events_of(node, observer())
     assert said(events) == EXPECTED
     check_order(events)
 
@@ -152,13 +154,13 @@ def test_it_comes_from_executors_of_the_users(pool: ProcessPoolExecutor) -> None
     """Live from threads; from processes with the result, or the error, of the item."""
     with ThreadPoolExecutor(2) as threads:
         for executor in (threads, pool):
-            events = heard(Def(run_in=executor, on_error="skip"), OfItems())
+            events = events_of(Def(run_in=executor, on_error="skip"), OfItems())
             assert said(events) == EXPECTED
             check_order(events)
 
 
 def test_it_comes_while_exec_runs() -> None:
-    """And not with the result: from a thread that waits until it was heard."""
+    """And not with the result: from a thread that waits until it has arrived."""
 
     class Waits(Node[Any, Any]):
         def exec(self, _: Any) -> bool:
@@ -247,8 +249,8 @@ def test_what_cannot_be_pickled_is_an_error_in_a_process(pool: ProcessPoolExecut
     """It says what say() takes; on the loop and in threads anything can be said."""
     for place in ("process", pool):
         with pytest.raises(TypeError, match=r"say\(\) in a process takes what can be pickled"):
-            heard(Unpicklable(run_in=place), OfNodes())
-    assert len(said(heard(Unpicklable(run_in="thread"), OfNodes()))[None]) == 1
+            events_of(Unpicklable(run_in=place), OfNodes())
+    assert len(said(events_of(Unpicklable(run_in="thread"), OfNodes()))[None]) == 1
     heard_by_none = Graph(Unpicklable(run_in="process")).run()
     assert heard_by_none is None
 
@@ -265,7 +267,7 @@ def test_what_cannot_be_unpickled_is_an_error_of_its_item(observer: type[OfNodes
 
     Kept.__qualname__ = Kept.__name__ = "SaysOdd"
     Kept.__module__ = SaysOdd.__module__
-    events = heard(Kept(run_in="process", on_error="collect"), observer(), [0, 1, 2])
+    events = events_of(Kept(run_in="process", on_error="collect"), observer(), [0, 1, 2])
     assert found["results"][::2] == [0, 2]
     error = found["results"][1].error
     assert "what exec said was unpickled" in error.__notes__[0]
@@ -276,7 +278,7 @@ def test_what_cannot_be_unpickled_is_an_error_of_its_item(observer: type[OfNodes
 def test_a_process_that_never_stops_speaking_is_stopped_in_time() -> None:
     """Its time limit holds."""
     with pytest.raises(AttemptTimeoutError):
-        heard(Endless(run_in="process", timeout=0.2), OfNodes())
+        events_of(Endless(run_in="process", timeout=0.2), OfNodes())
 
     class Many(Endless, ParallelBatchNode[Any, Any]):
         def prep(self, shared: Any) -> Any:
@@ -285,7 +287,7 @@ def test_a_process_that_never_stops_speaking_is_stopped_in_time() -> None:
     Many.__qualname__ = Many.__name__ = "Endless"
     Many.__module__ = Endless.__module__
     with pytest.raises(AttemptTimeoutError):
-        heard(Many(run_in="process", timeout=0.2, max_workers=1, chunksize=2), OfNodes())
+        events_of(Many(run_in="process", timeout=0.2, max_workers=1, chunksize=2), OfNodes())
 
 
 def test_in_a_simulation_it_is_heard_as_well() -> None:

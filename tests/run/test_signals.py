@@ -79,15 +79,15 @@ def test_a_signal_to_the_whole_group_leaves_the_workers_to_their_items(
 def test_a_node_that_handles_its_own_failure_does_not_begin_again(
     script: Callable[..., Script],
 ) -> None:
-    """The error that it would have handled is told."""
+    """The error that it would have handled is reported."""
     one = script("TriesAgain")
     one.until("begun")
     one.process.send_signal(signal.SIGINT)
     one.process.wait(20)
-    assert "the run failed while it was drained" in (told := one.ended())
-    assert "ValueError: told" in told
+    assert "the run failed while it was drained" in (notices := one.ended())
+    assert "ValueError: broken" in notices
     assert one.process.returncode == 130
-    assert one.lines[-3:] == ["drained True", "cause ValueError('told')", "end"]
+    assert one.lines[-3:] == ["drained True", "cause ValueError('broken')", "end"]
 
 
 @pytest.mark.parametrize("shape", ["LongFinally", "BusyProcess"])
@@ -163,7 +163,7 @@ def test_the_second_signal_ends_the_process_within_a_second(
 def test_two_signals_at_once_reach_a_main_thread_that_is_blocked(
     script: Callable[..., Script], times: int
 ) -> None:
-    """The system may give both to other threads, and the main one hears of neither by itself."""
+    """The system may give both to other threads, and the main one notices neither by itself."""
 
     def twice(_: int) -> float:
         one = script("BlockedBesidePool")
@@ -185,7 +185,7 @@ def test_a_signal_that_is_read_while_the_run_ends_is_acted_on(
     """The run waits for the thread that has read it, which leaves nothing behind."""
     one = script("ReadLate")
     assert one.ended() == ""
-    assert (one.process.returncode, len(one.told)) == (143, 1)
+    assert (one.process.returncode, len(one.notices)) == (143, 1)
     assert one.lines == ["drained True", "end"]
 
 

@@ -225,7 +225,7 @@ ENDINGS: dict[str, Any] = {
 async def test_a_run_whose_exec_swallows_its_cancellation_ends(
     shape: Work, on_error: str, way: str, ending: str
 ) -> None:
-    """Whoever ends it sees it end, and nothing is left."""
+    """The code that ends it sees it end, and nothing is left."""
     before = asyncio.all_tasks()
     with reported() as errors:
         async with in_time():
@@ -270,7 +270,7 @@ def node_of(shape: Any, work: Swallowing, on_error: str) -> Any:
 async def test_a_deadline_ends_what_swallows_its_cancellation(
     shape: Any, on_error: str, way: str
 ) -> None:
-    """The graph around says that its deadline has passed, and keeps what failed meanwhile."""
+    """The graph around says that its deadline has passed, and keeps what failed in the meantime."""
     before = asyncio.all_tasks()
     work = Swallowing(way)
     inner = node_of(shape, work, on_error)

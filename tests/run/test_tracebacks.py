@@ -36,7 +36,7 @@ class Chained(Node[Any, Any]):
         try:
             await Graph(FailsAsync()).run_async()
         except ZeroDivisionError as error:
-            raise ValueError("told") from error
+            raise ValueError("broken") from error
 
 
 def files_of(error: BaseException) -> list[str]:
@@ -73,7 +73,7 @@ async def test_where_a_run_is_awaited_it_is_as_short(graph: Callable[[], Any]) -
 
 def test_causes_and_parts_are_as_short() -> None:
     """Of an error that was raised from another, and of a group of them."""
-    with pytest.raises(ValueError, match="told") as caught:
+    with pytest.raises(ValueError, match="broken") as caught:
         Chained().run()
     cause = caught.value.__cause__
     assert cause is not None
@@ -99,7 +99,7 @@ def test_an_error_of_the_engine_shows_who_called() -> None:
 
 
 def test_all_of_it_is_there_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
-    """For whoever works on the engine."""
+    """For developers of the engine."""
     monkeypatch.setenv("KAYGRAPH_TRACEBACK", "full")
     with pytest.raises(ZeroDivisionError) as caught:
         Graph(Fails()).run()

@@ -55,7 +55,7 @@ async def test_a_stage_takes_up_what_lies_in_its_inbox() -> None:
 
 
 async def test_an_exec_of_a_subclass_is_called_for_each_item() -> None:
-    """Whoever writes an exec gets one item; so does a function put in its place."""
+    """A user's exec gets one item; so does a function set in its place."""
 
     class Own(Work):
         async def exec(self, item: int) -> int:
@@ -126,7 +126,7 @@ async def test_an_error_of_a_later_stage_names_that_stage() -> None:
 
 
 async def test_an_error_of_the_source_names_the_source() -> None:
-    """It is no stage's behind it."""
+    """It does not belong to a later stage."""
 
     class Breaks(Lists):
         async def read(self) -> Any:
@@ -178,7 +178,7 @@ def test_blocks_and_single_items_come_to_the_same(
         settings: dict[str, Any] = {"on_error": on_error, "max_retries": retries}
         return Lists(*lists, **settings), Work(inverted, **settings), Work(double, **settings)
 
-    async def told(stages: tuple[Any, ...]) -> Any:
+    async def outcome_of(stages: tuple[Any, ...]) -> Any:
         first = (Read(list(chain(*lists))), Stage()) if alone else ()
         chosen = (*first, *(stages[1:] if alone else stages))
         results = await results_of(Pipeline(*chosen, buffer=buffer))
@@ -188,7 +188,7 @@ def test_blocks_and_single_items_come_to_the_same(
         ]
         return shown, reports
 
-    assert run_virtually(told(stages(1))) == run_virtually(told(stages(2)))
+    assert run_virtually(outcome_of(stages(1))) == run_virtually(outcome_of(stages(2)))
 
 
 # --- a stream stays a stream ----------------------------------------------------------------------
@@ -305,7 +305,7 @@ async def test_no_more_items_of_a_list_are_taken_up_when_a_run_drains() -> None:
 
 
 async def test_one_node_in_two_lines_at_once_works_for_one_of_them() -> None:
-    """Its permit is one, and whoever waits for it holds none."""
+    """It has one permit, and while waiting for it holds none."""
     running = most = 0
 
     class Slow(Work):

@@ -230,7 +230,7 @@ def test_a_source_stands_first(source: Any) -> None:
 
 
 @pytest.mark.parametrize("other", [Graph(Node()), Graph(Node()) >> Node(), 7, None])
-def test_what_is_no_node_cannot_be_a_stage(other: Any) -> None:
+def test_what_is_not_a_node_cannot_be_a_stage(other: Any) -> None:
     """A Graph, a chain, a number: a TypeError that says what a stage is."""
     with pytest.raises(TypeError, match=r"stage|\|"):
         Stage() | other

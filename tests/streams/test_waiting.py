@@ -1,4 +1,4 @@
-"""Items of a stage that wait for their next attempt or for a key: the others go on meanwhile."""
+"""Items of a stage that wait for their next attempt or for a key: meanwhile the others go on."""
 
 import asyncio
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ def anyio_backend() -> Any:
 
 
 class Busy(Stage):
-    """A second an item; some are told to come again, for the first time."""
+    """A second an item; some fail, the first time."""
 
     def __init__(self, come_again: Any = (), **settings: Any) -> None:
         super().__init__(1, **settings)
@@ -79,7 +79,7 @@ def test_the_first_in_order_lets_as_many_go_on_as_the_buffer_holds() -> None:
 
 
 @pytest.mark.parametrize("settings", [{"max_workers": 1}, {"max_waiting": 0}])
-def test_a_stage_that_is_told_so_holds_up_those_behind(settings: Any) -> None:
+def test_a_stage_without_max_waiting_holds_up_those_behind(settings: Any) -> None:
     """With one worker, or where none may wait."""
     busy = Busy((0, 1), **{"max_workers": 2, **settings}, retry=AGAIN)
     seconds, results = played(Read(range(12)), busy)
@@ -150,7 +150,7 @@ def test_there_is_no_worker_too_many() -> None:
     assert max(tasks[-10:]) <= 3 + 3  # the run's own, and that of the source
 
 
-def test_what_items_wait_is_no_time_of_work() -> None:
+def test_what_items_wait_is_not_time_of_work() -> None:
     """``busy_s`` is that of calls; it does not grow with those that wait."""
     busy = Busy(range(8), max_workers=2, retry=AGAIN)
     played(Read(range(20)), busy)

@@ -419,8 +419,8 @@ async def test_a_cancelled_exec_is_closed_in_its_own_task(when: float, workers: 
         await run
     assert set(cleaned) == yields.tasks
     assert len(cleaned) == workers
-    told = [e.status for e in events if isinstance(e, ItemFailed) and "Yields" in e.node]
-    assert told[:workers] == ["cancelled"] * workers
+    statuses = [e.status for e in events if isinstance(e, ItemFailed) and "Yields" in e.node]
+    assert statuses[:workers] == ["cancelled"] * workers
 
 
 @pytest.mark.parametrize("kind", [asyncio.CancelledError, BaseException])
@@ -534,7 +534,7 @@ class Passes(Stage):
 
 
 async def test_an_exec_closes_a_generator_of_its_own_with_a_task_group() -> None:
-    """The group wraps the closing, which is no error: the run ends as cancelled."""
+    """The group wraps the closing, which is not an error: the run ends as cancelled."""
     run = Pipeline(Read([1]), Passes(), Stage(1000), buffer=1).launch({})
     await asyncio.sleep(50)
     run.cancel()

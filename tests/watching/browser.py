@@ -32,7 +32,7 @@ class Tab:
     async def ask(self, method: str, **params: Any) -> Any:
         return await self._browser.ask(method, self._session, **params)
 
-    def heard(self, method: str, params: Any) -> None:
+    def on_event(self, method: str, params: Any) -> None:
         if method == "Runtime.exceptionThrown":
             self.complaints.append(str(params["exceptionDetails"]))
         elif method == "Log.entryAdded" and params["entry"]["level"] == "error":
@@ -115,21 +115,21 @@ class Browser:
         await self._socket.send_json(message)
         return await asyncio.wait_for(answer, LONGEST_S + 10)
 
-    async def hear(self) -> None:
+    async def receive(self) -> None:
         async for message in self._socket:
-            told = message.json()
-            answer = self._asked.pop(told.get("id"), None)
+            data = message.json()
+            answer = self._asked.pop(data.get("id"), None)
             if answer is not None:
                 if answer.done():
                     continue
-                error = told.get("error")
+                error = data.get("error")
                 if error is None:
-                    answer.set_result(told["result"])
+                    answer.set_result(data["result"])
                 else:
                     gone = "context was destroyed" in str(error) or "navigated" in str(error)
                     answer.set_exception((GoneError if gone else AssertionError)(str(error)))
-            elif told.get("sessionId") in self.tabs:
-                self.tabs[told["sessionId"]].heard(told["method"], told["params"])
+            elif data.get("sessionId") in self.tabs:
+                self.tabs[data["sessionId"]].on_event(data["method"], data["params"])
 
     async def tab(self, width: int = 1280, height: int = 900, dark: bool = False) -> Tab:
         made = await self.ask("Target.createTarget", url="about:blank")
@@ -167,11 +167,11 @@ async def browser(folder: Path) -> AsyncIterator[Browser]:
             session.ws_connect(address, max_msg_size=0) as socket,
         ):
             running = Browser(socket)
-            hearing = asyncio.create_task(running.hear())
+            receiving = asyncio.create_task(running.receive())
             try:
                 yield running
             finally:
-                hearing.cancel()
+                receiving.cancel()
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

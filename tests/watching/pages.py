@@ -1,4 +1,4 @@
-"""A run with a page, and whoever asks that page, for the tests."""
+"""A run with a page, and a client of that page, for the tests."""
 
 import asyncio
 import json
@@ -89,10 +89,10 @@ class Stream:
         """Read, and return what the page would show then, until something holds for that."""
         async with asyncio.timeout(60):
             while True:
-                name, told = await self.next()
+                name, changes = await self.next()
                 assert name == "message", f"{name} came first; last: {self.shown}"
-                nodes = {**self.shown["nodes"], **told.get("nodes", {})}
-                self.shown = {**self.shown, **told, "nodes": nodes}
+                nodes = {**self.shown["nodes"], **changes.get("nodes", {})}
+                self.shown = {**self.shown, **changes, "nodes": nodes}
                 if holds(self.shown):
                     return self.shown
 

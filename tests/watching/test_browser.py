@@ -34,7 +34,7 @@ async def seen(
         tab = await chromium.tab()
         token = "" if page.watch.token is None else f"?token={page.watch.token}"
         await tab.open(page.address + token)
-        async with asyncio.timeout(60):  # a page that reads hears of the end, too
+        async with asyncio.timeout(60):  # a page that reads gets the end too
             while not (  # noqa: ASYNC110
                 page.run.done() or any(hub.readers for hub in page.watch.hubs())
             ):
@@ -90,7 +90,7 @@ async def test_names_and_errors_are_text(tmp_path: Path) -> None:
 
 
 async def test_what_waits_is_said_and_read_out(tmp_path: Path) -> None:
-    """In the list, and to whoever listens, who is not told ten times a second."""
+    """In the list, and for screen readers, not ten times a second."""
     first, second = Held("First"), Held("Second")
     join = Node(name="Join")
     start = Node(name="Start")

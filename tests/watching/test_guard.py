@@ -114,7 +114,7 @@ async def test_the_token_in_an_address_counts_for_the_page_alone() -> None:
 
 
 def test_another_address_and_control_have_a_token() -> None:
-    """Whoever reaches the machine, or may change a run, has to know something."""
+    """Reaching the machine remotely, or changing a run, requires a token."""
     assert Watch().token is None
     tokens = [Watch(host="0.0.0.0").token, Watch(host="::").token, Watch(control=True).token]
     assert all(token is not None and len(token) >= 32 for token in tokens)
@@ -181,7 +181,7 @@ async def test_on_all_addresses_it_answers_by_address_and_to_the_token_alone() -
         b"POST / HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nabc",
     ],
 )
-async def test_what_is_no_request_is_answered_and_not_logged(
+async def test_what_is_not_a_request_is_answered_and_not_logged(
     request_of: bytes, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Anybody on the machine could fill the log of the program with it."""

@@ -34,31 +34,31 @@ class Staged:
         self.now = replace(self.now, nodes=(replace(FETCH, ok=items),))
 
 
-def told(message: bytes) -> Any:
+def data_of(message: bytes) -> Any:
     assert message.startswith(b"data: ")
     return json.loads(message[6:])
 
 
-async def test_a_reader_is_told_all_and_then_what_has_changed() -> None:
+async def test_a_reader_gets_all_and_then_what_has_changed() -> None:
     """A change names only what is new."""
     staged = Staged(
         replace(RUN, nodes=(FETCH, NodeSnapshot("Plan", "finished", runs=1, seconds=2.0)))
     )
     stream = staged.hub.stream()
-    first = told(await anext(stream))
+    first = data_of(await anext(stream))
     assert first["full"]
     assert first["nodes"]["Fetch"] == {
         "state": "running", "running": 1, "total": 10, "items": 3, "ok": 2,
     }  # fmt: skip
     staged.now = replace(staged.now, nodes=(replace(FETCH, ok=3), staged.now.nodes[1]))
-    change = told(await anext(stream))
+    change = data_of(await anext(stream))
     assert list(change["nodes"]) == ["Fetch"]
     assert "waits" not in change
     assert "full" not in change
     await stream.aclose()
 
 
-async def test_one_that_comes_late_is_told_all() -> None:
+async def test_one_that_comes_late_gets_all() -> None:
     """As those that were there first were, piece by piece."""
     staged = Staged()
     first = staged.hub.stream()
@@ -66,14 +66,14 @@ async def test_one_that_comes_late_is_told_all() -> None:
     staged.has_done(7)
     await anext(first)
     late = staged.hub.stream()
-    shown = told(await anext(late))
+    shown = data_of(await anext(late))
     assert shown["full"]
     assert shown["nodes"]["Fetch"]["ok"] == 7
     await first.aclose()
     await late.aclose()
 
 
-async def test_one_that_does_not_read_misses_changes_and_is_told_all_later() -> None:
+async def test_one_that_does_not_read_misses_changes_and_gets_all_later() -> None:
     """Nothing is kept for it."""
     staged = Staged()
     quick, slow = staged.hub.stream(), staged.hub.stream()
@@ -82,7 +82,7 @@ async def test_one_that_does_not_read_misses_changes_and_is_told_all_later() -> 
     for done in (4, 5, 6):
         staged.has_done(done)
         await anext(quick)
-    shown = told(await anext(slow))
+    shown = data_of(await anext(slow))
     assert shown["full"]
     assert shown["nodes"]["Fetch"]["ok"] == 6
     await quick.aclose()
@@ -114,7 +114,7 @@ async def test_many_readers_are_one_look() -> None:
         await stream.aclose()
 
 
-async def test_the_end_is_told_to_all_and_is_the_last() -> None:
+async def test_the_end_is_sent_to_all_and_is_the_last() -> None:
     """Also to one that comes afterwards."""
     staged = Staged()
     stream = staged.hub.stream()
@@ -122,12 +122,12 @@ async def test_the_end_is_told_to_all_and_is_the_last() -> None:
     staged.now = replace(RUN, state="finished")
     staged.hub.end()
     staged.hub.end()
-    assert told(await anext(stream))["state"] == "finished"
+    assert data_of(await anext(stream))["state"] == "finished"
     assert (await anext(stream)).startswith(b"event: end")
     with pytest.raises(StopAsyncIteration):
         await anext(stream)
     late = [message async for message in staged.hub.stream()]
-    assert told(late[0])["state"] == "finished"
+    assert data_of(late[0])["state"] == "finished"
     assert len(late) == 2
 
 
@@ -164,7 +164,7 @@ async def test_what_is_shown_is_bounded_and_without_secrets() -> None:
 
 
 async def test_a_text_without_end_is_cut_before_it_is_kept() -> None:
-    """Also one that is told again and again."""
+    """Also one that is reported again and again."""
     text = "x" * 10_000_000
     assert len(clean(text)) == 600
     assert _cleaned.cache_parameters()["maxsize"] == 2048

@@ -65,7 +65,7 @@ async def test_a_run_is_answered_on_the_page(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("body", ["", "[]", "{}", '{"name": 1, "value": 2}', '{"name": "x"}'])
-async def test_what_is_no_answer_is_refused(tmp_path: Path, body: str) -> None:
+async def test_what_is_not_an_answer_is_refused(tmp_path: Path, body: str) -> None:
     """With what one looks like."""
     await Noted(name="N").run_async({"done": []}, journal=Journal(tmp_path / "runs.db", run="1"))
     with Watch(control=True, journal=Journal(tmp_path / "runs.db")) as watch:
@@ -161,7 +161,7 @@ async def test_an_answer_that_cannot_be_read_is_refused(
     journal = Journal(tmp_path / "runs.db", run="order", on_wait="stay")
     async with watched(graph, shared, {"journal": journal}, control=True) as page:
         await asked(page, "order")
-        told = await page.ask("journal/order/answer", "POST", data=body, headers=headers)
-        assert (told.status, told.text[:20]) == (400, "an answer is JSON: {")
+        answer = await page.ask("journal/order/answer", "POST", data=body, headers=headers)
+        assert (answer.status, answer.text[:20]) == (400, "an answer is JSON: {")
         page.run.cancel()
     assert caplog.records == []

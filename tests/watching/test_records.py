@@ -90,7 +90,7 @@ def test_the_last_errors_of_a_flood_are_kept() -> None:
 
 
 def test_a_flood_of_errors_within_a_moment_is_not_written_out() -> None:
-    """It would cost the run more than it tells."""
+    """It would cost the run more than it is worth."""
 
     class CountedError(Exception):
         shown = 0

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.anyio
 
 
 class Named(Node):
-    """Has much to tell: a name of its own for each of its runs."""
+    """Produces much data: a different name for each of its runs."""
 
     async def exec(self, _: object) -> None:
         await asyncio.sleep(0)
@@ -58,7 +58,7 @@ async def test_a_reader_that_stalls_holds_up_nobody_and_is_let_go(
 
 
 async def test_the_run_does_not_wait_for_readers_at_its_end() -> None:
-    """A stalled one has half a second to hear of the end."""
+    """A stalled one has half a second to get the end."""
     node = Held()
     async with watched(Graph(node)) as page:
         await node.begun.wait()
@@ -71,7 +71,7 @@ async def test_the_run_does_not_wait_for_readers_at_its_end() -> None:
                 await page.run
 
 
-async def test_fifty_pages_are_told_the_end() -> None:
+async def test_fifty_pages_get_the_end() -> None:
     """Each of them."""
     node = Held()
     async with watched(Graph(node)) as page:

@@ -24,11 +24,11 @@ class Asks(Node):
 
     def __init__(self, path: str = "state") -> None:
         self.path = path
-        self.told = ""
+        self.text = ""
 
     async def exec(self, address: str) -> None:
         async with aiohttp.ClientSession() as client, client.get(address + self.path) as answer:
-            self.told = await answer.text()
+            self.text = await answer.text()
 
     def prep(self, shared: Any) -> Any:
         return shared["address"]()
@@ -48,7 +48,7 @@ def test_true_opens_a_page_for_as_long_as_the_run_goes_on(
     """A line on standard error says where."""
     node = Asks()
     node.run({"address": lambda: printed(capsys)[0]}, watch=True)
-    assert json.loads(node.told)["state"]["state"] == "running"
+    assert json.loads(node.text)["state"]["state"] == "running"
     assert page_threads() == []
 
 
@@ -120,7 +120,7 @@ async def test_every_way_to_run_has_a_page(capsys: pytest.CaptureFixture[str]) -
 
 
 async def test_a_run_that_fails_or_is_cancelled_leaves_no_page() -> None:
-    """Whatever it ends with goes on to whoever awaits it."""
+    """Whatever it ends with is raised to the awaiting code."""
 
     class Fails(Node):
         def exec(self, _: Any) -> None:
@@ -197,7 +197,7 @@ async def test_a_long_list_of_runs_is_kept_short() -> None:
         assert len(page.hubs()) <= 21
 
 
-async def test_the_page_is_told_how_the_run_ends_before_it_goes() -> None:
+async def test_the_page_shows_how_the_run_ends_before_it_goes() -> None:
     """The last event says that there will be no other."""
     node = Held()
     async with watched(Graph(node)) as page, page.stream() as stream:
@@ -263,7 +263,7 @@ def test_a_run_can_be_saved_without_a_server(
 
 
 def test_a_run_can_be_saved_later(tmp_path: Path) -> None:
-    """By whoever holds the Watch."""
+    """By the holder of the Watch."""
     watch = Watch(None)
     with pytest.raises(ValueError, match="there is no run to save"):
         watch.save(tmp_path / "run.html")
@@ -284,7 +284,7 @@ def test_a_page_that_cannot_be_saved_fails_no_run(tmp_path: Path) -> None:
 async def test_a_hook_that_holds_the_loop_does_not_hold_the_page() -> None:
     """The page says which hook that is."""
     asked, answered = threading.Event(), threading.Event()
-    told: list[Any] = []
+    text: list[Any] = []
 
     class Holds(Node):
         async def exec(self, _: Any) -> None:
@@ -294,7 +294,7 @@ async def test_a_hook_that_holds_the_loop_does_not_hold_the_page() -> None:
     def ask(address: str) -> None:
         asked.wait(30)
         with urlopen(address + "explain", timeout=20) as answer:
-            told.append(answer.read().decode())
+            text.append(answer.read().decode())
         answered.set()
 
     with Watch() as page:
@@ -303,7 +303,7 @@ async def test_a_hook_that_holds_the_loop_does_not_hold_the_page() -> None:
         asking.start()
         await Holds().run_async({}, watch=page)
         asking.join()
-    assert "the event loop is blocked by a hook" in told[0]
+    assert "the event loop is blocked by a hook" in text[0]
 
 
 async def test_drain_ends_the_run_from_the_page() -> None:
