@@ -288,6 +288,19 @@ def lost(remote: Remote[Any]) -> RemoteLostError:
     )
 
 
+def home_of(remote: Remote[Any]) -> str:
+    """Return the address of the worker that has left a value; "", where it is here."""
+    return "" if remote._held is None else remote._held.address
+
+
+async def lost_among(remotes: Sequence[Remote[Any]]) -> list[bool]:
+    """Return of each of the values of one cluster whether no worker has it any more."""
+    needs = {one._held.bundle: one for one in remotes if one._held is not None}
+    stores = {remote._held.store for remote in needs.values() if remote._held is not None}
+    gone = {bundle for store in stores for bundle in await store.lost_of(needs)}
+    return [one._held is not None and one._held.bundle in gone for one in remotes]
+
+
 def nearest(needs: Needs) -> str | None:
     """Return the address of the worker that had most of what an item needs, when it was made."""
     of: dict[str, int] = {}

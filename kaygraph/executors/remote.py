@@ -203,10 +203,18 @@ class Chunk:
 
         Returns:
             Whether that is why the chunk has not begun.
+
+        Raises:
+            Gone: What is lost was this worker's, which may have begun.
         """
         gone: Collection[str] = ()
         with suppress(Exception):
             gone = await self.session.store.lost_of(self._needs())
+        if gone:
+            with suppress(Exception):
+                await self.session.look()
+        if self.worker.gone.done():
+            raise Gone
         for entry in self.entries:
             for bundle in entry.needs.keys() & gone:
                 entry.end(failure=lost(entry.needs[bundle]))

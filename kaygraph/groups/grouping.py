@@ -1,7 +1,9 @@
 """The values of each key: one as itself, several in a list."""
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from numbers import Number
 from typing import Any, NamedTuple
+from zlib import crc32
 
 # How many values of a key are gathered before they are combined again: results from lists or
 # sets grow, and would be copied for each new value.
@@ -116,3 +118,34 @@ def lists_of(part: Part) -> Iterator[tuple[Hashable, list[Any]]]:
     """Yield each key and the list of its values."""
     for key, value in zip(*part, strict=True):
         yield key, list(value) if type(value) is Several else [value]
+
+
+def divided(part: Part, number: int, place: Callable[[Any], int]) -> list[Part]:
+    """Return the keys in so many parts; those for which ``place`` is the same stay together."""
+    parts = [Part([], []) for _ in range(number)]
+    for key, value in zip(*part, strict=True):
+        keys, values = parts[place(key) % number]
+        keys.append(key)
+        values.append(value)
+    return parts
+
+
+def stable_hash(key: Hashable) -> int:
+    """Return a hash that is the same for equal keys, and in every process."""
+    if isinstance(key, str):
+        return crc32(key.encode(errors="surrogatepass"))
+    if isinstance(key, Number):
+        return hash(key)  # for numbers it is the same in every process
+    if isinstance(key, tuple):
+        return crc32(repr([stable_hash(part) for part in key]).encode())
+    if isinstance(key, frozenset):
+        return sum(stable_hash(part) for part in key)
+    return crc32(repr(key).encode(errors="surrogatepass"))
+
+
+def scattered(key: Hashable) -> int:
+    """Return the same as ``stable_hash`` with its bits mixed, so that few keys fall apart as well.
+
+    Fibonacci hashing: Knuth, The Art of Computer Programming, volume 3, section 6.4.
+    """
+    return (stable_hash(key) * 0x9E3779B97F4A7C15 & 0xFFFFFFFFFFFFFFFF) >> 32

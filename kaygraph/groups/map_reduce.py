@@ -4,21 +4,31 @@ import asyncio
 import inspect
 from collections.abc import Collection, Coroutine, Hashable, Iterable, Mapping, Sequence
 from itertools import chain
-from numbers import Number
 from typing import Any, ClassVar, Literal, Self, Unpack
-from zlib import crc32
 
 from .._validation import check_on_error
 from ..aio.timeouts import within
-from ..batch.batch import ParallelBatchNode
-from ..errors import Drop, NodeDefinitionError
-from ..executors.kinds import kind_of
+from ..errors import NodeDefinitionError
+from ..executors.cluster import Cluster
+from ..executors.places import place_for
+from ..executors.sessions import session_of
 from ..limits.slots import Slot
 from ..node.keywords import MapReduceSettings
 from ..node.node import BaseNode
 from ..node.settings import Checks, Limits, check_together, checks_of
 from ..run.frame import Frame, Scope
-from .grouping import Combine, Groups, Part, add, combined, dealt, grouped, lists_of, merge, part_of
+from .grouping import (
+    Combine,
+    Groups,
+    Part,
+    dealt,
+    divided,
+    grouped,
+    merge,
+    part_of,
+    stable_hash,
+)
+from .shuffle import Phases, Shuffle
 
 
 def _check_on_error(name: str, value: Any) -> Any:
@@ -39,10 +49,13 @@ class MapReduceNode(BaseNode[Any, dict[Any, Any]], Limits):
     and shuffled concurrently; reducing starts when all are done. The values of a key come in the
     order in which their items ended, so a ``reduce`` that depends on the order has to sort.
 
+    On a cluster (``run_in=Dask(...)``) what ``map`` gives stays there: see docs/how-to/clusters.md.
+
     Args:
-        map_workers: How many items are mapped at once; 4 by default. With the default, several
-            threads run at once only while they leave the interpreter free: a ``def map`` that
-            computes in Python gains nothing from them, one that waits does.
+        map_workers: How many items are mapped at once; 4 by default, and on a cluster as many as
+            keep its workers busy. Unless you say how many, several threads run at once only while
+            they leave the interpreter free: a ``def map`` that computes in Python gains nothing by
+            them, one that waits does.
         reduce_workers: How many partitions are reduced at once, likewise; 2 by default.
         partitions: How many parts the keys are spread over; by default as many as
             ``reduce_workers``.
@@ -61,7 +74,7 @@ class MapReduceNode(BaseNode[Any, dict[Any, Any]], Limits):
     batch_deadline: float | None = None
     chunksize: int | Literal["auto"] = "auto"
 
-    _phases: "tuple[_Map, _Reduce] | None" = None
+    _phases: "Phases | None" = None
     _checks: ClassVar[Checks] = {**checks_of(MapReduceSettings), "on_error": _check_on_error}
     _accepts: ClassVar[frozenset[str]] = frozenset(_checks)
     _hook_names = (BaseNode._hook_names - {"exec"}) | {"map", "combine", "partition", "reduce"}
@@ -120,7 +133,7 @@ class MapReduceNode(BaseNode[Any, dict[Any, Any]], Limits):
         Not called unless overridden: by default keys are dealt out evenly, in the order in which
         they came. This one is the same in every process, unlike ``hash``.
         """
-        return _stable_hash(key)
+        return stable_hash(key)
 
     def reduce(self, key: Any, values: list[Any], /) -> Any:
         """Return the result for a key; by default, its values. ``raise Drop`` leaves it out."""
@@ -135,17 +148,24 @@ class MapReduceNode(BaseNode[Any, dict[Any, Any]], Limits):
         return within(self.batch_deadline, "batch_deadline", repr(self.name), phases)
 
     async def _map_and_reduce(self, prep_res: Any, frame: Frame) -> dict[Any, Any]:
-        if (
-            self._phases is None
-        ):  # once per node: its caps apply to everything that it does in a run
-            self.__dict__["_phases"] = (_Map(self), _Reduce(self))
+        if self._phases is None:  # once per node: its caps apply to all that it does in a run
+            self.__dict__["_phases"] = Phases(self)
         assert self._phases is not None
-        mapper, reducer = self._phases
         scope = Scope(f"{frame.name_of(self)}/")
         frame = frame.derive(scope=scope)
+        results = self._together(await self._reduced(prep_res, frame, self._phases), frame)
+        frame.record(results)
+        return results
+
+    async def _reduced(self, items: Any, frame: Frame, phases: "Phases") -> Iterable[Part]:
+        """Map, shuffle and reduce; return the results, by partition."""
+        mapper, reducer = phases.map, phases.reduce
+        place = place_for(mapper, frame.rules)
+        if isinstance(place, Cluster) and frame.run.journal is None:  # which records what map gives
+            return await Shuffle(self, frame, phases, session_of(frame.run, place)).run(items)
         groups: list[Groups] = [{} for _ in range(self._parts if self._divides else 1)]
         combine = self._combine
-        mapping = mapper.fan_out_of(prep_res, frame)
+        mapping = mapper.fan_out_of(items, frame)
         mapped = mapping.work
 
         async def run(item: Any, index: int, slot: Slot) -> None:
@@ -163,9 +183,7 @@ class MapReduceNode(BaseNode[Any, dict[Any, Any]], Limits):
         else:
             parts = dealt(groups[0], self._parts)
         groups.clear()
-        results = self._together(await reducer.fan_out_of(parts, frame).run(), frame)
-        frame.record(results)
-        return results
+        return await reducer.fan_out_of(parts, frame).run()
 
     def _together(self, reduced: Iterable[Part], frame: Frame) -> dict[Any, Any]:
         """Return the results of all partitions."""
@@ -194,21 +212,21 @@ class MapReduceNode(BaseNode[Any, dict[Any, Any]], Limits):
     def _combine(self) -> Combine | None:
         return self.combine if _is_given(self.combine, MapReduceNode.combine) else None
 
-    def _spread(self, pairs: Iterable[tuple[Any, Any]]) -> list[Part]:
-        """Group an item's pairs by partition and key, and combine them."""
+    def _has_told(self, setting: str) -> bool:
+        """Whether a setting is given to it or by its class."""
+        classes = type(self).__mro__
+        owners = (self, *classes[: classes.index(MapReduceNode)])
+        return any(setting in vars(owner) for owner in owners)
+
+    def _grouped(self, pairs: Iterable[tuple[Any, Any]]) -> Part:
+        """Group an item's pairs by key, and combine them."""
         if not isinstance(pairs, Iterable) or isinstance(pairs, Mapping | str):
             raise self._no_pairs(pairs)  # a dict would yield its keys, which may be pairs
-        return self._shuffled(grouped(pairs, self._combine, self._no_pairs))
+        return grouped(pairs, self._combine, self._no_pairs)
 
-    def _shuffled(self, grouped: Part) -> list[Part]:
-        if not self._divides:
-            return [grouped]
-        parts = [Part([], []) for _ in range(self._parts)]
-        for key, value in zip(*grouped, strict=True):
-            keys, values = parts[self.partition(key) % len(parts)]
-            keys.append(key)
-            values.append(value)
-        return parts
+    def _shuffled(self, part: Part) -> list[Part]:
+        """Divide the keys into partitions, if the node itself says how."""
+        return divided(part, self._parts, self.partition) if self._divides else [part]
 
     def _no_pairs(self, given: Any) -> NodeDefinitionError:
         text = f"map of {type(self).__name__} must return or yield (key, value) pairs, as in "
@@ -219,13 +237,6 @@ def _is_given(hook: Any, inherited: Any) -> bool:
     return getattr(hook, "__func__", hook) is not inherited
 
 
-def _is_default(node: MapReduceNode, setting: str) -> bool:
-    """Whether a setting is set neither on a node nor by its class."""
-    classes = type(node).__mro__
-    owners = (node, *classes[: classes.index(MapReduceNode)])
-    return not any(setting in vars(owner) for owner in owners)
-
-
 def _twice(parts: Iterable[Part]) -> Any:
     """Return a key that is in several partitions."""
     met: set[Any] = set()
@@ -234,103 +245,3 @@ def _twice(parts: Iterable[Part]) -> Any:
             return key
         met.add(key)
     return None
-
-
-def _stable_hash(key: Hashable) -> int:
-    """Return a hash that is the same for equal keys, and in every process."""
-    if isinstance(key, str):
-        return crc32(key.encode(errors="surrogatepass"))
-    if isinstance(key, Number):
-        return hash(key)  # for numbers it is the same in every process
-    if isinstance(key, tuple):
-        return crc32(repr([_stable_hash(part) for part in key]).encode())
-    if isinstance(key, frozenset):
-        return sum(_stable_hash(part) for part in key)
-    return crc32(repr(key).encode(errors="surrogatepass"))
-
-
-# The settings of each call of map and of reduce.
-SHARED = (
-    "retry", "timeout", "deadline", "run_in", "memory_limit", "start_timeout", "chunksize", "rate",
-    "breaker", "max_waiting",
-)  # fmt: skip
-
-
-class _Phase(ParallelBatchNode[Any, Any]):
-    """One phase as a batch: the settings are its owner's, and so is the way the hook is written."""
-
-    hook: ClassVar[str]
-
-    def __init__(self, owner: MapReduceNode, on_error: str | float) -> None:
-        setting = f"{self.hook}_workers"
-        workers = getattr(owner, setting)
-        super().__init__(owner.max_retries, owner.wait, max_workers=workers, on_error=on_error)
-        self.owner = owner
-        self.__dict__["_one_at_first"] = _is_default(owner, setting)
-        # The values of a generator are taken where it runs.
-        kind = "async" if "async" in kind_of(getattr(owner, self.hook)) else "sync"
-        self.__dict__["exec_kind"] = kind
-        self.__dict__["keyed"] = owner.keyed  # type: ignore[attr-defined]
-        self._set_all({name: getattr(owner, name) for name in SHARED})
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Its owner is pickled without what the engine reads here, like the node itself."""
-        from ..executors.sending import stripped  # imported only when needed
-
-        return {**super().__getstate__(), "owner": stripped(self.owner)}
-
-
-class _Map(_Phase):
-    name = "map"
-    hook = "map"
-    ordered = False  # each result is taken as soon as it is there
-
-    def __init__(self, owner: MapReduceNode) -> None:
-        super().__init__(owner, owner.on_error)
-        self._set_all({"limit_by": owner.limit_by, "max_per_key": owner.max_per_key})
-
-    def exec(self, item: Any, /) -> Any:
-        pairs = self.owner.map(item)
-        return self._later(pairs) if self.exec_kind == "async" else self.owner._spread(pairs)
-
-    async def _later(self, pairs: Any) -> list[Part]:
-        if not hasattr(pairs, "__aiter__"):
-            return self.owner._spread(await pairs)
-        groups: Groups = {}
-        combine, refusal = self.owner._combine, self.owner._no_pairs
-        async for pair in pairs:
-            add(pair, groups, combine, refusal)
-        part = part_of(groups) if combine is None else combined(groups, combine)
-        return self.owner._shuffled(part)
-
-
-class _Reduce(_Phase):
-    name = "reduce"
-    hook = "reduce"
-
-    def __init__(self, owner: MapReduceNode) -> None:
-        super().__init__(owner, "raise")
-
-    def exec(self, part: Part, /) -> Any:
-        if self.exec_kind == "async":
-            return self._later(part)
-        keys, results = [], []
-        for key, values in lists_of(part):
-            try:  # not suppress(), which raises a copy of a group from Python 3.12 on
-                result = self.owner.reduce(key, values)
-            except Drop:
-                continue
-            keys.append(key)
-            results.append(result)
-        return Part(keys, results)
-
-    async def _later(self, part: Part) -> Part:
-        keys, results = [], []
-        for key, values in lists_of(part):
-            try:
-                result = await self.owner.reduce(key, values)
-            except Drop:
-                continue
-            keys.append(key)
-            results.append(result)
-        return Part(keys, results)
