@@ -124,11 +124,11 @@ class UnknownActionError(KayGraphError, LookupError):
 
 
 class AttemptTimeoutError(KayGraphError, TimeoutError):
-    """``exec`` ran past the ``timeout`` of an attempt."""
+    """``exec`` ran past its ``timeout``. A timeout limits one attempt."""
 
 
 class DeadlineExceededError(AttemptTimeoutError):
-    """An item, a node or a run exceeded its ``deadline``, queueing and waits included."""
+    """An item, a node or a run exceeded its ``deadline``, which includes queueing and all waits."""
 
 
 class AwaitedCancelledError(KayGraphError):

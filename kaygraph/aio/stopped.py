@@ -55,7 +55,7 @@ def raise_failed_meanwhile(cancellation: CancelledError, alone: bool = False) ->
         if failure is not None:
             raise failure from None
     finally:
-        del failure  # it holds this frame: no cycle may stay
+        del failure  # it holds this frame: avoid a reference cycle
 
 
 def merge(cancellation: CancelledError, others: Iterable[CancelledError]) -> None:

@@ -161,7 +161,7 @@ def _rounds(run: Measured) -> str:
         return _turns(f"{rounds.runs} rounds of {name}", rounds.runs, rounds.peak)
     return (
         f"More than {min(ceil(mean * 1.1), rounds.peak)} rounds of {name} at once will not help: "
-        f"on average {mean:.1f} were under way"
+        f"on average {mean:.1f} were running"
     )
 
 

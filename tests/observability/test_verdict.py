@@ -125,7 +125,7 @@ def test_the_workers_of_a_batch_are_too_few_or_too_many(batch: NodeFigures, word
     ("wall_s", "words"),
     [
         (38, "All 4 rounds of each that may run at once do: a higher max_workers= for it will"),
-        (15, "More than 2 rounds of each at once will not help: on average 1.5 were under way"),
+        (15, "More than 2 rounds of each at once will not help: on average 1.5 were running"),
     ],
 )
 def test_rounds_at_once_are_judged_as_workers_are(wall_s: float, words: str) -> None:
