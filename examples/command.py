@@ -281,12 +281,12 @@ def _refuse_guess(request: Request) -> None:
                 "count the words in notes.txt" if name == "mapreduce" else "hash the files in src"
             )
             raise InputError(
-                f"{name} of what? Name a file, a folder or a glob, as in: {what}. For the sample, "
-                f"this Python's standard library: python main.py --example {name}"
+                f"{name}: which files? Name a file, a folder or a glob, as in: {what}. For the "
+                f"sample, this Python's standard library: python main.py --example {name}"
             )
         if request.names_files:
             raise InputError(
-                f"{name} of which file? Name it, as in: people.csv. For the sample: "
+                f"{name}: which file? Name it, as in: people.csv. For the sample: "
                 f"python main.py --example {name}"
             )
 

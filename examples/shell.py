@@ -33,10 +33,10 @@ COMMANDS = {
     "mapreduce": ("mapreduce [text|glob]", "count words of a text, or identifiers of files"),
     "pipeline": ("pipeline [count]", "stream this many records through five stages"),
     "workers": ("workers [N]", "how many items to process at once from now on"),
-    "report": ("report", "the run report of the last run"),
-    "graph": ("graph [name …]", "the last or the named workflows as Mermaid"),
-    "help": ("help", "this"),
-    "quit": ("quit", "leave (Ctrl-D does too)"),
+    "report": ("report", "show the run report of the last run"),
+    "graph": ("graph [name …]", "show the last or the named workflows as Mermaid"),
+    "help": ("help", "show this list"),
+    "quit": ("quit", "quit (also Ctrl-D)"),
 }
 QUIT = ("quit", "exit")
 
@@ -92,6 +92,7 @@ class Shell:
         except NotUnderstoodError as error:
             leave = word.lower() in QUIT  # followed by something
             hint = " To leave type quit." if leave else did_you_mean(word.lower(), [*COMMANDS])
+            hint = "" if hint in error.reason else hint
             self.screen.tell(f"error: {error.reason}{hint} Type help for a list.")
         except InputError as error:
             self.screen.tell(f"error: {error}")

@@ -104,7 +104,7 @@ def _parser() -> Parser:
     )  # fmt: skip
     parser.add_argument("--version", action="version", version=f"kaygraph {__version__}")
     parser.set_defaults(command=None, parser=parser)
-    subjects = parser.add_subparsers(metavar="SUBJECT")
+    subjects = parser.add_subparsers(metavar="COMMAND")
     for command in (run.COMMAND, draw.COMMAND, watch.COMMAND, explain.COMMAND):
         _add(subjects, command)
     recorded = subjects.add_parser(

@@ -29,9 +29,9 @@ from .yielding import hand_on_from_process, taken_up, threaded
 
 # For an error of something that belongs to one thread: a connection of sqlite3, say.
 OTHER_THREAD = (
-    "exec of {name!r} is written 'def' and ran in a thread, as the run had something beside it. "
+    "exec of {name!r} is written 'def' and ran in a thread, because the run had other work, too. "
     "run_in='loop' always calls it in the thread of the event loop, where prep, post and lifespan "
-    "run as well; run_in='thread' always in another one"
+    "run; run_in='thread' always in another one"
 )
 
 

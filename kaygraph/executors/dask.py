@@ -1,4 +1,4 @@
-"""Dask: ``run_in=Dask("tcp://…")`` has the workers of a cluster call ``exec``.
+"""Dask: with ``run_in=Dask("tcp://…")``, the workers of a cluster call ``exec``.
 
 It needs the extra ``dask``: python -m pip install "kaygraph[dask]", also on the workers.
 """
@@ -38,33 +38,33 @@ QUIET = 60  # above all levels of logging: what a cluster of the run's own tells
 
 
 class Dask(Cluster):
-    """A cluster of Dask's, for ``run_in=``: what has one, or a new one on this machine.
+    """A Dask cluster for ``run_in=``: an existing one, or a new one on this machine.
 
-    A run opens it when the first item is to go there. Items travel in chunks that take about 0.1
-    seconds; each is tried again, limited in time and accounted for like any other. The workers
+    A run opens it for its first item. Items travel in chunks that take about 0.1
+    seconds; each is retried, limited in time and accounted for like any other. The workers
     need kaygraph, the modules of the nodes, and the same version of Python.
 
-    Whoever can reach a scheduler can run code on its workers, as what is sent to them is pickled:
-    on a network that others use, ``security`` gives the certificates for TLS.
+    Anyone who can reach a scheduler can run code on its workers, because they unpickle what they
+    receive: on a shared network, pass ``security`` with the certificates for TLS.
 
     Args:
-        cluster: The address of a scheduler, as ``"tcp://10.0.0.1:8786"``, or a ``Client``, or a
+        cluster: The address of a scheduler, such as ``"tcp://10.0.0.1:8786"``, a ``Client``, or a
             cluster object, such as a ``LocalCluster`` or one of dask-kubernetes or dask-jobqueue.
             Its owner closes it.
         workers: How many processes to start on this machine, for each run. They end with it.
-        threads_per_worker: How many items each of these works on at once.
+        threads_per_worker: How many items each of these processes at once.
         scheduler_file: The path of a file that a scheduler has written, with its address.
         security: A ``distributed.Security``.
-        no_workers_after: After so many seconds without a scheduler or any worker, items fail.
-        restart_workers: Whether a worker process that goes on with work that was cancelled, or
-            that ran past its ``timeout``, is killed after a second, so that its nanny starts
-            another. It may hold data of others: by default that is done only to ``workers``.
-        adaptive: Whether the cluster grows with its work, so that the scheduler is told when all
-            workers are busy and items wait: by tasks that no worker takes. By default, if
-            ``adapt()`` was called on the object that is given.
+        no_workers_after: Seconds without a scheduler or any worker after which items fail.
+        restart_workers: Whether to kill a worker process that continues with cancelled work, or
+            past its ``timeout``, after a second, so that its nanny starts another. It may hold
+            other data: by default, this is only done to processes started with ``workers``.
+        adaptive: Whether the cluster grows with its work. Then, while all workers are busy and
+            items wait, tasks that no worker takes tell the scheduler so. By default, if
+            ``adapt()`` was called on the given object.
 
     Raises:
-        TypeError: It says in none of the three ways, or in several, which cluster it is.
+        TypeError: The cluster is given in none of the three ways, or in several.
     """
 
     def __init__(
@@ -82,8 +82,8 @@ class Dask(Cluster):
         ways = [cluster, workers, scheduler_file]
         if sum(way is not None for way in ways) != 1:
             raise TypeError(
-                'give one of: the address of a scheduler, as in Dask("tcp://10.0.0.1:8786"), a '
-                "Client or a cluster; workers=, for processes of this machine; scheduler_file="
+                'pass one of: the address of a scheduler, as in Dask("tcp://10.0.0.1:8786"), a '
+                "Client or a cluster; workers=, for processes on this machine; scheduler_file="
             )
         if workers is not None:
             check_count("workers", workers)

@@ -13,8 +13,8 @@ def require_measurable() -> None:
     """Raise a NodeDefinitionError where the memory of a process cannot be seen."""
     if not os.path.exists(f"{PROC}/self/statm"):
         raise NodeDefinitionError(
-            f"memory_limit needs Linux's {PROC}, and there is none here ({sys.platform}). Leave "
-            "memory_limit out, or run this on Linux"
+            f"memory_limit needs Linux's {PROC}, which this system ({sys.platform}) lacks. Leave "
+            "out memory_limit, or run this on Linux"
         )
 
 

@@ -48,6 +48,7 @@ def lines_of(shell: Shell, capsys: Any, *lines: str) -> SimpleNamespace:
     [
         ("frobnicate", "I do not understand 'frobnicate'"),
         ("reprot", "Did you mean report?"),
+        ("pipline 5", "'pipline', '5'. Did you mean pipeline? Type help"),
         ("quit please", "To leave type quit."),
         ("report", "nothing has run yet"),
         ("graph", "nothing has run yet"),

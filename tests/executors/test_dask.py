@@ -408,7 +408,7 @@ async def test_nothing_is_left_on_the_workers(dask: Dask, dask_cluster: TestClus
 )
 def test_it_is_one_cluster(wrong: Any) -> None:
     """Not none, and not two."""
-    with pytest.raises(TypeError, match="give one of: the address of a scheduler"):
+    with pytest.raises(TypeError, match="pass one of: the address of a scheduler"):
         Dask(**wrong)
 
 
