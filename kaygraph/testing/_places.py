@@ -2,8 +2,8 @@
 
 import asyncio
 import linecache
-import os
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
 
@@ -38,7 +38,7 @@ def place_of(task: "asyncio.Task[Any]") -> str:
         return f"{task.get_name()}, which has not begun"
     code = found.f_code
     named = "" if node is None else f" of {node.name!r}"
-    where = f"{code.co_qualname} ({code.co_filename}:{found.f_lineno})"
+    where = f"{code.co_qualname} ({path_of(code.co_filename)}:{found.f_lineno})"
     return f"{task.get_name()}, in {where}{named}"
 
 
@@ -71,9 +71,14 @@ def line_of(frame: FrameType) -> str:
     """Return the function, the file, the line and its text."""
     code, number = frame.f_code, frame.f_lineno
     text = linecache.getline(code.co_filename, number).strip()
-    path = os.path.relpath(code.co_filename) if os.path.isabs(code.co_filename) else ""
-    path = code.co_filename if path.startswith("..") else path
-    return f"{code.co_qualname} ({path or code.co_filename}:{number})  {text}".rstrip()
+    return f"{code.co_qualname} ({path_of(code.co_filename)}:{number})  {text}".rstrip()
+
+
+def path_of(name: str) -> str:
+    """Return the name of a file as seen from the current directory, if it is in there."""
+    path = Path(name)
+    here = Path.cwd()
+    return str(path.relative_to(here)) if path.is_relative_to(here) else name
 
 
 def _package_of(frame: FrameType) -> str:

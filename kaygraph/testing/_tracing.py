@@ -75,7 +75,9 @@ class Tracer:
         self._log.append(Order(at, names))
         if self._keeps_swaps and names[0] != WAITING:  # what comes next is noted when it comes
             first, second = (tuple(_stack(option)) for option in options[:2])
-            self.swaps.append(Swap(at, names[0], names[1], first, second))
+            swap = Swap(at, names[0], names[1], first, second)
+            if not self.swaps or self.swaps[-1][1:] != swap[1:]:  # one that waits for longer
+                self.swaps.append(swap)
 
     def step(self, at: float, handle: asyncio.Handle) -> None:
         task = task_of(handle)

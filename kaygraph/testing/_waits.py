@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ._places import OURS, Loop, frames_of, place_of, tasks_of
+from ._places import OURS, Loop, frames_of, path_of, place_of, tasks_of
 
 # Attributes that are added to the primitives of asyncio while something is simulated.
 HOLDERS, UNHEARD = "_kaygraph_holders", "_kaygraph_unheard"
@@ -207,4 +207,4 @@ def _place() -> str:
         if str(frame.f_globals.get("__name__")).split(".")[0] not in OURS:
             break
         frame = frame.f_back
-    return f"{frame.f_code.co_filename}:{frame.f_lineno}"
+    return f"{path_of(frame.f_code.co_filename)}:{frame.f_lineno}"

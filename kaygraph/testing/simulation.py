@@ -145,8 +145,7 @@ def simulate(
         shared: The shared store; a new dict by default. It is not copied.
         seed: The seed of the order, of ``random``, and of ``Faults`` without a seed.
         observers: Observers that are called with every event of the run.
-        watched: Whether the run has observers at all. Without them there are no events, and nodes
-            take the shorter code path of an unobserved run.
+        watched: Whether the run has observers at all. Without them there are no events.
         deviations: Deviate from the order of asyncio at most this many times.
         schedule: Deviate from the order of asyncio where these say, and not where the seed does:
             ``Simulation.schedule`` or ``Failure.schedule``.
