@@ -1,7 +1,7 @@
 """Joins that run too often, too early or never, and what differs from process to process."""
 
 from kaygraph.graph import joins, tokens, walk
-from kaygraph.groups import map_reduce
+from kaygraph.groups import grouping
 from tests.planted.checks_of_walks import (
     the_same_seed_is_the_same_run_in_every_process,
     walks_go_as_an_oracle_says,
@@ -93,7 +93,7 @@ BUGS = [
         the_same_seed_is_the_same_run_in_every_process,
         "the traces differ",
         {
-            map_reduce._stable_hash: """
+            grouping.stable_hash: """
                 - if isinstance(key, str):
                 -     return crc32(key.encode(errors="surrogatepass"))
                 + if isinstance(key, str):
