@@ -29,7 +29,12 @@ PROGRAMS = {
 }
 FIRST = PROGRAMS["README.md-0"][0]
 CODE = PAGES["docs/concepts/code.md"]
-PEERS = {"# LangGraph": "langgraph", "# Prefect": "prefect", "# Kailash": "kailash", "# Ray": "ray"}
+PEERS = {
+    "# PocketFlow": "pocketflow",
+    "# LangGraph": "langgraph",
+    "# Prefect": "prefect",
+    "# Kailash": "kailash",
+}
 SECONDS = re.compile(r"\b\d+\.\d\d s$", re.MULTILINE)  # that a program has measured
 OVER_THE_CORE = {"testing", "nodes", "patterns", "compat", "cli"}
 PACKAGE = ROOT / "kaygraph"
