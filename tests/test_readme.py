@@ -34,6 +34,7 @@ PEERS = {
     "# LangGraph": "langgraph",
     "# Prefect": "prefect",
     "# Kailash": "kailash",
+    "# Ray": "ray",
 }
 SECONDS = re.compile(r"\b\d+\.\d\d s$", re.MULTILINE)  # that a program has measured
 OVER_THE_CORE = {"testing", "nodes", "patterns", "compat", "cli"}
