@@ -7,6 +7,7 @@ from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from contextvars import copy_context
 from functools import partial
+from importlib import import_module
 from typing import Any, Protocol
 
 from ._loop import running_loop
@@ -91,11 +92,11 @@ class InlineThreads(Executor):
 @contextmanager
 def threads_of_anyio(simulated: Callable[[], Any]) -> Iterator[None]:
     """Have ``anyio.to_thread`` ask the loop for its threads where ``simulated()`` is not None."""
-    module: Any = sys.modules.get("anyio._backends._asyncio")
-    if module is None:
+    if "anyio" not in sys.modules:
         yield
         return
-    backend = module.AsyncIOBackend
+    # anyio loads it with the first call: that call, too, is to find our threads.
+    backend: Any = import_module("anyio._backends._asyncio").AsyncIOBackend
     original = vars(backend)["run_sync_in_worker_thread"]
 
     async def run_sync_in_worker_thread(

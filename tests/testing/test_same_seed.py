@@ -7,16 +7,16 @@ import pytest
 from kaygraph.testing.simulation import play
 from tests.children import python
 from tests.guarantees.figures import cases
-from tests.testing import digests
+from tests.testing import digests, digests_of_programs
 from tests.testing.graphs import SHAPES
 
 SEEDS, SOAK_SEEDS = 1_000, 9_000
 
 
-def printed(hash_seed: str, seeds: range, litter: int) -> str:
+def printed(hash_seed: str, seeds: range, litter: int, program: str = digests.__file__) -> str:
     """Return what a process prints in which strings have other hashes."""
     numbers = map(str, (seeds.start, len(seeds), litter))
-    done = python(digests.__file__, *numbers, env={"PYTHONHASHSEED": hash_seed}, check=True)
+    done = python(program, *numbers, env={"PYTHONHASHSEED": hash_seed}, check=True)
     return done.stdout.strip()
 
 
@@ -28,6 +28,25 @@ def test_a_seed_is_the_same_trace_in_any_process(seeds: range) -> None:
         other = threads.submit(printed, "4711", seeds, 100_003)
     assert one.result() == other.result()
     assert len(one.result()) == 64
+
+
+@pytest.mark.proofs
+def test_a_seed_of_a_program_without_a_graph_is_the_same_run_in_any_process() -> None:
+    """With threads of asyncio and anyio, and with timers that are close to each other."""
+    path = digests_of_programs.__file__
+    one, other = (
+        printed(hash_seed, range(100), litter, path)
+        for hash_seed, litter in (("1", 0), ("4711", 100_003))
+    )
+    assert one == other
+    assert len(one) == 64
+
+
+def test_seeds_of_a_program_without_a_graph_differ() -> None:
+    """The test above compares something; and a seed is the same run in this process."""
+    runs = [digests_of_programs.digest_of(seed, 1) for seed in range(20)]
+    assert len(set(runs)) == 20
+    assert runs[3] == digests_of_programs.digest_of(3, 1)
 
 
 @pytest.mark.parametrize("make", SHAPES, ids=lambda make: make.__name__)
