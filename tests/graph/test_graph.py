@@ -67,6 +67,13 @@ def test_prep_of_a_graph_runs_before_its_walk_and_post_after_it() -> None:
     assert shared == ["prep", "x", ("prepared", "ended")]
 
 
+def test_hook_that_is_put_on_a_graph_is_called() -> None:
+    """As on any other node."""
+    graph = Graph(Node())
+    graph.post = lambda shared, prep_res, exec_res: f"after {exec_res}"  # type: ignore[method-assign]
+    assert graph.run() == "after None"
+
+
 def test_action_that_neither_graph_knows_is_a_mistake() -> None:
     """An inner graph that ends with an action the outer one does not listen to is named."""
     inner = Graph(Say("x", "odd"), name="inner")

@@ -67,3 +67,13 @@ async def test_lists_are_closed_by_code_that_stops_reading_items() -> None:
         await given.aclose()
         assert [item async for item in given] == []
         assert source.closed is bool(items)
+
+
+async def test_lists_take_what_a_generator_takes() -> None:
+    """A value that is sent, and an error that is raised where it stands, which ends it."""
+    source = Lists([1, 2], [3])
+    given: Blocks[Any] = source.prep({})
+    assert await given.asend(None) == 1
+    with pytest.raises(KeyError):
+        await given.athrow(KeyError("stop"))
+    assert [item async for item in given] == []

@@ -11,6 +11,7 @@ from kaygraph import (
     BaseNode,
     BatchGraph,
     BatchNode,
+    Cache,
     Graph,
     MapReduceNode,
     Node,
@@ -21,6 +22,7 @@ from kaygraph import (
     Retry,
 )
 from kaygraph.node.keywords import Attempts, PipelineSettings
+from kaygraph.nodes import ReadText
 from kaygraph.types import (
     BatchGraphSettings,
     BatchSettings,
@@ -223,3 +225,24 @@ def test_a_rate_is_kept_as_what_it_is_given_for() -> None:
     other = Node()
     other.rate = [limit]
     assert node.rate == other.rate == type("Rated", (Node,), {"rate": limit})().rate == (limit,)
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "why"),
+    [
+        (Node, {"memory_limit": "1 GB"}, "memory_limit needs run_in='process'"),
+        (Node, {"start_timeout": 5}, "start_timeout needs run_in='process'"),
+        (BatchNode, {"chunksize": 4}, "chunksize needs run_in='process'"),
+        (ParallelBatchNode, {"max_per_key": 2}, "max_per_key needs limit_by="),
+        (MapReduceNode, {"cache": Cache(":memory:")}, "there is no exec here"),
+        (ReadText, {"cache": Cache(":memory:")}, "this node produces the items"),
+    ],
+)
+def test_a_setting_without_the_one_that_it_needs_is_refused(
+    kind: Any, settings: dict[str, Any], why: str
+) -> None:
+    """By keyword, and on a class, which a program may set where it reads its configuration."""
+    with pytest.raises((ValueError, NodeDefinitionError), match=why):
+        kind(**settings)
+    with pytest.raises((ValueError, NodeDefinitionError), match=why):
+        type("Own", (kind,), settings)
