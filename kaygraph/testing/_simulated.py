@@ -222,6 +222,15 @@ class SimulationLoop(NetworkLoop):
         generators = list(self._asyncgens)  # type: ignore[attr-defined]
         return sorted(gen.__qualname__ for gen in generators if gen.ag_frame is not None)
 
+    def unretrieved(self) -> list[str]:
+        """Return which tasks have failed without anyone having asked for their error."""
+        failed = [task for task in self._tasks if task.done() and task._log_traceback]
+        lines = []
+        for task in sorted(failed, key=lambda task: (len(task.get_name()), task.get_name())):
+            error = task.exception()  # asked for now: the loop need not say it again
+            lines.append(f"{task.get_name()}: {type(error).__name__}: {error}")
+        return lines
+
     def forget_errors(self) -> None:
         """Say nothing of what tasks have failed with that nobody waited for any more."""
         for task in self._tasks:

@@ -281,5 +281,6 @@ def left_on(loop: SimulationLoop, runs: Sequence[Run]) -> list[str]:
         *(f"an async generator that is not closed: {name}" for name in loop.open_generators()),
         *(f"an async generator that nobody closed: {name}" for name in loop.abandoned),
         *(f"a complaint of the loop: {complaint}" for complaint in loop.complaints),
+        *(f"an error that nobody has asked for: {line}" for line in loop.unretrieved()),
         *(f"permits of {leak}" for run in runs for leak in run.leaks()),
     ]

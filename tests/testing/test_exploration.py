@@ -242,6 +242,25 @@ def test_a_permit_that_is_left_is_a_failure(watched: bool, monkeypatch: pytest.M
     assert "permits of 'Keeps'" in str(found)
 
 
+def test_an_error_that_nobody_asks_for_is_a_failure() -> None:
+    """Also where something still refers to the task, so that asyncio does not complain yet."""
+
+    async def main(asks: bool) -> None:
+        async def fails() -> None:
+            raise OSError("no connection")
+
+        kept.append(asyncio.create_task(fails()))
+        await asyncio.wait(kept[-1:])
+        if asks:
+            kept[-1].exception()
+
+    kept: list[asyncio.Task[None]] = []
+    found = explore(lambda: main(False), seeds=2)
+    assert len(found) == 2
+    assert "nobody has asked for: task-2: OSError: no connection" in str(found)
+    assert not explore(lambda: main(True), seeds=2)
+
+
 def test_an_item_that_is_lost_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     """Events are counted in every run that is watched."""
     from kaygraph.run.observers import Observers
