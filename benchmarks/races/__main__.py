@@ -46,7 +46,7 @@ def main() -> None:
         for package in chosen:
             found = explored(package, folder, python, options.seeds, options.seconds)
             print(row(package, found), flush=True)
-            notes += [note(package, test) for test in found if "error" in test]
+            notes += [note(package, test) for test in found if "seed" in test]
     print("\n".join(["", *notes]))
 
 
@@ -126,8 +126,8 @@ def row(package: Package, found: list[dict[str, Any]]) -> str:
 def note(package: Package, test: dict[str, Any]) -> str:
     lines = [line for line in test["error"].splitlines() if line.startswith("E ")]
     what = " ".join(lines[0].split()[1:]) if lines else test["error"].strip().splitlines()[-1]
-    seed = f", seed {test['seed']}" if "seed" in test else ""
-    return f"{package}: {test['outcome']}{seed}: {test['test']}: {what[:200]}"
+    outcome = f"{test['outcome']}, seed {test['seed']}"
+    return f"{package}: {outcome}: {test['test']}: {what[:200]}"
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
 def _explored(item: pytest.Item, seeds: int) -> dict[str, Any]:
     """Return what became of a test: ``outcome``, and for some the ``seed`` and the ``error``."""
     if error := _failure(item):
-        return {"outcome": "fails as it is", "error": error}
+        return {"outcome": "skipped" if error == "skipped" else "fails as it is", "error": error}
     schedules = 0
     for order in ORDERS:
         for seed in range(seeds):

@@ -27,15 +27,18 @@ class Package:
         return f"{self.name} {self.version}"
 
 
+CACHES = (
+    "tests/ut/backends/test_memory.py", "tests/ut/test_base.py", "tests/ut/test_decorators.py",
+    "tests/ut/test_lock.py", "tests/ut/test_plugins.py",
+)  # fmt: skip
 ITERTOOLS = "asyncio", "builtins", "helpers", "itertools", "more_itertools"
 
 PACKAGES = (
-    Package("aiocache", "0.12.3", ("tests/ut",), ("pytest-mock", "msgpack", "aiomcache")),
+    Package("aiocache", "0.12.3", CACHES, ("pytest-mock", "msgpack")),
     Package("aiodataloader", "0.4.3", (".",)),
     Package("aioitertools", "0.13.0", tuple(f"aioitertools/tests/{name}.py" for name in ITERTOOLS)),
     Package("aiojobs", "1.4.0", ("tests",), ("aiohttp", "pytest-aiohttp")),
     Package("aiolimiter", "1.3.0", ("tests",), ("dunamai", "toml")),
-    Package("aiologic", "0.17.1", ("tests",), ("pytest-trio",)),
     Package("aiometer", "1.0.0", ("tests",), ("trio",), ()),
     Package("aioretry", "6.3.1", (".",)),
     Package("aiosignal", "1.4.0"),
@@ -43,9 +46,8 @@ PACKAGES = (
     Package("async-lru", "2.4.0"),
     Package("async-property", "0.2.2"),
     Package("async-timeout", "5.0.1"),
-    Package("asyncstdlib", "3.14.0", ("unittests",)),
     Package("cachetools-async", "0.0.5"),
-    Package("cashews", "7.6.0", ("tests",), ("diskcache", "hypothesis", "pytest-rerunfailures")),
+    Package("cashews", "7.6.0", ("tests",), ("hypothesis",)),
     Package("culsans", "0.11.0"),
     Package("janus", "2.0.0"),
     Package("pyee", "13.0.1", ("tests",), ("trio",)),

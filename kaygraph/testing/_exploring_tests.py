@@ -17,6 +17,7 @@ from ._shortening import Shortening
 from ._simulated import JITTER_S, SimulationLoop, active, simulating
 from ._tracing import Tracer
 from .exploration import LINES_SHOWN, SHORTER_RUNS, seeds_of
+from .network.settings import Network, using_network
 from .simulation import Simulation, left_on
 
 MAX_STEPS = 100_000
@@ -36,6 +37,7 @@ class Settings:
     jitter: float = JITTER_S
     max_steps: int = MAX_STEPS
     max_seconds: float | None = None
+    network: Network | None = None
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,7 @@ class ExploredTest:
         if traced:
             schedule.note, loop.stepped = tracer.deviated, tracer.step
         error: BaseException | None = None
-        with active(loop):
+        with active(loop), using_network(settings.network):
             self._runner = Runner(loop)
             try:
                 error = self._test(self._runner)

@@ -61,7 +61,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
         "explore(seeds=1000, order='any', leftovers=True, jitter=0.001, max_steps=100000, "
-        "max_seconds=None): run an async test under many schedules, on a virtual clock",
+        "max_seconds=None, network=None): run an async test under many schedules, on a virtual "
+        "clock",
     )
 
 

@@ -310,3 +310,30 @@ def test_plain():
     result.assert_outcomes(skipped=1, failed=1, errors=1)
     result.stdout.fnmatch_lines(["E*OSError: no server"])
     result.stdout.fnmatch_lines(["explore is for async tests: write 'async def test_plain'"])
+
+
+def test_a_mark_makes_the_network_unreliable(results: Any) -> None:
+    """``network=`` of the mark is that of ``explore``."""
+    found = results(
+        """
+import asyncio
+import pytest
+from kaygraph.testing import Network
+
+async def connect():
+    async with await asyncio.start_server(lambda reader, writer: writer.close(), "localhost", 80):
+        reader, writer = await asyncio.open_connection("localhost", 80)
+        assert await reader.read() == b""
+        writer.close()
+
+@pytest.mark.explore(seeds=30, network=Network(refuse=0.3))
+async def test_refused():
+    await connect()
+
+@pytest.mark.explore(seeds=30)
+async def test_reliable():
+    await connect()
+"""
+    )
+    found.assert_outcomes(passed=1, failed=1)
+    found.stdout.fnmatch_lines(["*ConnectionRefusedError*"])
