@@ -16,11 +16,12 @@ from kaygraph import (
     Journal,
     MapReduceNode,
     NodeDefinitionError,
+    Remote,
     RunReport,
     WorkerDiedError,
 )
-from kaygraph.groups.grouping import Part, divided, scattered
-from kaygraph.groups.shuffle import FAN_IN
+from kaygraph.groups.grouping import Part, Several, divided, scattered
+from kaygraph.groups.shuffle import FAN_IN, Phases
 from tests.executors.cluster import TestCluster, cluster_of
 from tests.executors.test_references import bytes_received, keys_of, until_freed
 from tests.groups.shuffling import (
@@ -154,6 +155,14 @@ async def test_equal_keys_in_different_partitions_are_refused(dask: Dask) -> Non
     """It says what to define."""
     with pytest.raises(NodeDefinitionError, match=r"define partition\(self, key\)"):
         await results_of(ByApart(range(50), run_in=dask, partitions=4))
+
+
+def test_parts_that_are_merged_stay_as_they_are() -> None:
+    """They may be merged again, where a call is lost with its worker."""
+    parts = [Remote(Part(["a"], [Several([1, 2])])), Remote(Part(["a", "b"], [3, 4]))]
+    merge = Phases(Lists()).merge
+    first, second = (merge.exec(parts).value for _ in range(2))
+    assert first == second == Part(["a", "b"], [[1, 2, 3], 4])
 
 
 def test_few_keys_fall_apart() -> None:
