@@ -101,12 +101,12 @@ def people_in(records: Sequence[Any], indexes: Iterable[int]) -> list[Person]:
     places = places_of(records)
     for index in indexes:
         record = records[index]
-        told = texts(record)
-        person = people.setdefault(told.get("email", "").casefold() or index, Person(told))
+        own = texts(record)
+        person = people.setdefault(own.get("email", "").casefold() or index, Person(own))
         person.where.append(where(record, index, places[index]))
-        person.record = {**told, **person.record}  # the first record with a value decides
+        person.record = {**own, **person.record}  # the first record with a value decides
         person.known = dict(person.record)
-        if "email" not in told:
+        if "email" not in own:
             fault = "has no e-mail address" if isinstance(record, dict) else "is not an object"
             fault = f"cannot be read ({record})" if isinstance(record, Unreadable) else fault
             person.missing["email"] = f"the record {fault}: there is nobody to ask about"
@@ -146,24 +146,24 @@ class Sources(ServiceNode, ParallelEnrichmentNode[Person]):
     @source
     async def profile(self, person: Person) -> Any:
         """What people say about themselves: name, handle, city, company."""
-        return await self.told("profile", person, by="email")
+        return await self.answer_of("profile", person, by="email")
 
     @source
     async def location(self, person: Person) -> Any:
         """Country, position and time zone of a city."""
-        return await self.told("location", person, by="city")
+        return await self.answer_of("location", person, by="city")
 
     @source
     async def social(self, person: Person) -> Any:
         """What is public about a handle. Above 10 requests in 0.2 s: 429 with Retry-After."""
-        return await self.told("social", person, by="handle")
+        return await self.answer_of("social", person, by="handle")
 
     @source
     async def company(self, person: Person) -> Any:
         """The owner of a domain. Fails for one request in four, and for one domain always."""
-        return await self.told("company", person, by="company")
+        return await self.answer_of("company", person, by="company")
 
-    async def told(self, source: str, person: Person, by: str) -> Any:
+    async def answer_of(self, source: str, person: Person, by: str) -> Any:
         """Ask a source. ``Drop`` is not a failure: the run report counts it as skipped."""
         if source in person.asked:
             raise Drop("was asked before")
@@ -331,8 +331,8 @@ def table_of_people(people: list[Person], total: int, narrow: bool = False) -> T
         email = shown(person.record["email"])[1:-1] if "email" in person.record else "(no e-mail)"
         found, confidence = summary(person.found), f"{person.confidence:.2f}"
         if narrow:
-            told = [email, found, *(f"missing {one}" for one in missing)]
-            table.add_row("\n".join(filter(None, told)), confidence)
+            lines = [email, found, *(f"missing {one}" for one in missing)]
+            table.add_row("\n".join(filter(None, lines)), confidence)
         else:
             table.add_row(email, found, "\n".join(missing), confidence)
     return table

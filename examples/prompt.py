@@ -182,9 +182,11 @@ def understand(text: str, choose: Callable[[str], Choice] = by_words) -> Request
 
 def _names_sample(words: list[str], workflows: Iterable[str]) -> bool:
     """Whether words name the bundled data: directly, or by asking for workflows that use it."""
-    told = SAMPLE.intersection(words)
+    samples = SAMPLE.intersection(words)
     about_others = (ALL | FILES | OTHERS).intersection(words)
-    if told - {"batch", "mapreduce"} or (told and not about_others):  # "batch my files" names none
+    if samples - {"batch", "mapreduce"}:
+        return True
+    if samples and not about_others:  # "batch my files" names none
         return True
     named = {(STRONG_STEMS | weak_stems()).get(stem(word)) for word in words}
     return not ALL.isdisjoint(words) and not named.issuperset(workflows)
@@ -341,14 +343,14 @@ class _Reader:
                 placed[word] = workflow
         if placed:
             return placed
-        told = [word for word in words if not _is_small_talk(word)]
+        others = [word for word in words if not _is_small_talk(word)]
         placed = {w: self._weak_stems[stem(w)] for w in words if stem(w) in self._weak_stems}
         # The task comes first: in "translate the lines" it is not the lines.
-        if placed and (not told or told[0] in placed):
+        if placed and (not others or others[0] in placed):
             return placed
-        if len(told) == 1 and (meant := nearest(told[0])) and self._is_about_data(told[0]):
-            self.notes.append(f"read {told[0]!r} as {meant!r}")
-            return {told[0]: STRONG_STEMS[stem(meant)]}
+        if len(others) == 1 and (meant := nearest(others[0])) and self._is_about_data(others[0]):
+            self.notes.append(f"read {others[0]!r} as {meant!r}")
+            return {others[0]: STRONG_STEMS[stem(meant)]}
         return {}
 
     def _is_about_data(self, misspelt: str) -> bool:

@@ -251,12 +251,12 @@ def age(record: Fields) -> Iterator[Fault]:
         return
     turned = (ordered.month, ordered.day) >= (born.month, born.day)
     years = ordered.year - born.year - (not turned)
-    told = record.get("age")
+    age = record.get("age")
     if years < MIN_AGE:
         reason = f"is {years} years old on the day of the order, under {MIN_AGE}"
         yield "birth_date", "under_age", reason
-    if is_whole(told) and told != years:
-        yield "age", "wrong_age", f"is {years} on the day of the order, not {shown(told)}"
+    if is_whole(age) and age != years:
+        yield "age", "wrong_age", f"is {years} on the day of the order, not {shown(age)}"
 
 
 def delivery(record: Fields) -> Iterator[Fault]:

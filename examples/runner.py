@@ -247,7 +247,7 @@ def _errors(error: BaseException) -> Iterator[str]:
     yield visible(f"{text} ({place})" if place else text).replace("\n", " ")
 
 
-def told(interrupt: KeyboardInterrupt) -> str:
+def message_of(interrupt: KeyboardInterrupt) -> str:
     """Return the message about an interrupt."""
     return "; ".join(getattr(interrupt, "__notes__", ["interrupted"]))
 

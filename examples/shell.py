@@ -23,7 +23,7 @@ from examples.inputs import InputError, Records, did_you_mean, is_file, read_rec
 from examples.mentions import find_data, goes_on, may_go_on
 from examples.planner import chooser
 from examples.prompt import HelpAsked, NotUnderstoodError, understand
-from examples.runner import Runner, check_options, explain, make_job, output_to, told
+from examples.runner import Runner, check_options, explain, make_job, message_of, output_to
 from examples.workflow import MAX_WORKERS, NAMES, Options, load
 
 COMMANDS = {
@@ -86,7 +86,7 @@ class Shell:
             if command is None or not command(rest.strip()):
                 self._free_text(line)
         except KeyboardInterrupt as interrupt:
-            self.screen.tell(told(interrupt))
+            self.screen.tell(message_of(interrupt))
         except BrokenPipeError:
             raise
         except NotUnderstoodError as error:

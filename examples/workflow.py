@@ -64,7 +64,7 @@ class Options:
 
 
 class Screen(Protocol):
-    """Where people read: standard output, or standard error beside ``--json``."""
+    """Where people read: standard output, or standard error with ``--json``."""
 
     def print(self, *things: Any) -> None:
         """Print text or anything that rich can draw."""

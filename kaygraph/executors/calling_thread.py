@@ -1,4 +1,4 @@
-"""A ``def exec`` in the calling thread of ``run()``, while the run has nothing beside it."""
+"""A ``def exec`` in the calling thread of ``run()``, while the run has no other work."""
 
 from asyncio import _get_running_loop, _set_running_loop, sleep
 from collections.abc import Callable

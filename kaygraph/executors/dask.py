@@ -30,7 +30,7 @@ __all__ = ["Dask"]
 
 T = TypeVar("T")
 
-LARGE = 4 << 20  # bytes of an argument that goes to its worker beside the task, and not in it
+LARGE = 4 << 20  # bytes of an argument that is sent separately from its task
 ANSWER_S = 10.0  # for the scheduler to say which workers there are
 # What the scheduler expects of a task that it does not know, and in which time it wants all done.
 DURATIONS = "scheduler.unknown-task-duration", "adaptive.target-duration"
@@ -268,7 +268,7 @@ class DaskWorkers:
     async def wanted(self, threads: int) -> None:
         if self._adapts:
             futures = self._claims(threads)
-        else:  # whoever is free first, or comes first, takes it
+        else:  # the first free one takes it
             futures = [self._client.submit(token, pure=False, retries=0)]
         try:
             await asyncio.Event().wait()

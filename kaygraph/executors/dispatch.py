@@ -311,7 +311,7 @@ class Session:
         seconds = self.cluster.no_workers_after
         return ClusterUnavailableError(
             f"{self.opened.name} has had no worker for {seconds:g} s (no_workers_after): start "
-            "one, or wait longer for it"
+            "one, or raise no_workers_after"
         )
 
     def lose(self, error: Exception) -> None:

@@ -180,7 +180,7 @@ class _Pickler(pickle.Pickler):
 def _in_its_own_way(error: BaseException) -> tuple[bytes | None, frozenset[str]]:
     """Return an exception pickled as its class says, if it does and that works.
 
-    The second is what need not be sent beside it, as it is the same then, or made anew.
+    The second is what need not be sent with it, because it is the same then, or made anew.
     """
     ways = [vars(base).keys() & OWN_WAYS for base in type(error).__mro__ if is_heap(base)]
     if not any(ways) and type(error) not in copyreg.dispatch_table:

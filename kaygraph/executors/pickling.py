@@ -186,7 +186,7 @@ def by_value_pickler() -> Any:
 
 
 def stays_itself(name: str, setting: Any) -> bool:
-    """Whether a setting may go with its node, for whoever reads it in ``exec``."""
+    """Whether a setting may go with its node, so that ``exec`` can read it."""
     if name == "run_in":
         return isinstance(setting, str)
     try:

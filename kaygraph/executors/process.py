@@ -149,7 +149,7 @@ class ProcessPool:
     def _free(self) -> "WorkerProcess":
         """Return a process that has nothing to do, or one that is still to be started."""
         while self._idle and not self._idle[-1].alive:
-            self._idle.pop().close()  # it died with no item in hand: nobody has to hear of it
+            self._idle.pop().close()  # it died without an item: nothing to report
         return self._idle.pop() if self._idle else WorkerProcess()
 
     async def _give_up(self, worker: "WorkerProcess", future: "asyncio.Future[Any]") -> None:

@@ -87,7 +87,7 @@ class Worker:
         self.address, self.host, self.threads = address, host_of(address), threads
         self.chunks = 0
         self.token, self.pid = "", 0
-        self.is_apart = False  # what it has is to run beside nothing else
+        self.is_apart = False  # what it has must run alone
         self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.running: dict[str, Chunk] = {}
         self.collected: list[str] = []

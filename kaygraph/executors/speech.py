@@ -20,7 +20,7 @@ class Speech:
     """The end in the process. What a thread of ``exec`` says when its item has ended is dropped.
 
     Attributes:
-        lock: Held by whoever sends something meanwhile.
+        lock: Held while anything is sent.
     """
 
     def __init__(self, connection: "Connection[Any, Any]") -> None:

@@ -1,7 +1,7 @@
-"""What the items of a chunk have come to, in a file beside the worker that works on them.
+"""The results of a chunk's items so far, in a file next to the worker that runs them.
 
 A process that is killed takes with it what it has not sent. What it has written to a file stays, so
-that whoever asks on the same machine sees which items had ended, and which one it worked on.
+that others on the same machine can see which items had ended, and which one it was running.
 """
 
 import os

@@ -26,7 +26,7 @@ class Stepping:
         self._grants.put(steps)
 
     def stop(self) -> None:
-        """Make no step after the one that is under way, and close the generator."""
+        """Make no step after the current one, and close the generator."""
         self._stopped = True
         self._grants.put(0)
 

@@ -192,7 +192,7 @@ class Queue:
 
     @property
     def next_is_suspect(self) -> bool:
-        """Whether a worker has died of the next item, or of one that ran beside it."""
+        """Whether a worker has died of the next item, or of one that ran with it."""
         return bool(self.deaths and self.pending and self.pending[0].alone)
 
     def placed(self, free: Mapping[str, W], known: Collection[str]) -> W | None:

@@ -88,7 +88,7 @@ async def test_it_does_not_tell_while_something_moves() -> None:
 
 async def test_a_closed_one_reports_nothing() -> None:
     """A finished run leaves no timer behind."""
-    motion = await motion_of(lambda: pytest.fail("it was told"))
+    motion = await motion_of(lambda: pytest.fail("it reported"))
     node = Position("a", "a")
     motion.begin(node)
     motion.stop(node)

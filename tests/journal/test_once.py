@@ -286,7 +286,7 @@ def test_an_attempt_after_a_commit_writes_nothing_again(url: str) -> None:
         async def exec(self, item: Any) -> Any:
             done = await super().exec(item)
             if self.attempt == 1:
-                raise ConnectionError("told nobody")
+                raise ConnectionError("not noticed")
             return done
 
     write = Fails(url, f"{insert(url)} RETURNING id", reads="rows", writes="n", max_retries=2)
@@ -400,7 +400,7 @@ def test_each_database_is_asked_whether_it_is_the_journals(url: str, tmp_path: P
 def test_a_copy_of_the_database_is_another_one(url: str, tmp_path: Path) -> None:
     """Like a restored backup, which contains the same run."""
     if not url.startswith("sqlite"):
-        pytest.skip("a copy in PostgreSQL is told by the epoch")
+        pytest.skip("a copy in PostgreSQL is recognised by its epoch")
     run(url, Graph(End()), {})
     source = sqlite3.connect(url.removeprefix("sqlite:///"))
     copy = sqlite3.connect(tmp_path / "copy.db")

@@ -306,7 +306,7 @@ def test_a_copy_has_the_first_rows_and_what_was_answered_by_then(
 
 
 def test_rows_that_are_forgotten_keep_their_numbers(opened: Open) -> None:
-    """The log continues where it was, and begins where it was told to."""
+    """The log continues where it was, and begins at its given start."""
     store = opened()
     epoch = store.claim("a", "Graph").epoch
     for number in range(1, 6):

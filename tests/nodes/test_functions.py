@@ -185,11 +185,11 @@ async def test_a_function_runs_where_its_kind_says() -> None:
         return threading.get_ident()
 
     first, second = FunctionNode(here, writes="def"), FunctionNode(there, writes="async")
-    third = FunctionNode(here, writes="told", run_in="loop")
+    third = FunctionNode(here, writes="on_loop", run_in="loop")
     await Graph(first >> second >> third).run_async(places)
     own = threading.get_ident()
     assert places["def"] != own
-    assert places["async"] == places["told"] == own
+    assert places["async"] == places["on_loop"] == own
 
 
 async def test_the_kind_is_a_fact_of_the_instance() -> None:

@@ -40,7 +40,7 @@ BUGS = [
         },
     ),
     Bug(
-        "workers that wait for items are not told when no more will come",
+        "workers that wait for items do not learn that no more will come",
         streams_keep_order_and_measure_and_lose_nothing,
         "deadlock",
         {

@@ -310,7 +310,7 @@ def broken(raised: list[BaseException]) -> AnyNode:
             return BreaksOften(raised, on_error=random.choice(["raise", 1, 2, 0.5]))
         case 2:  # outcomes tell
             return Graph([BreaksOften(raised, on_error="collect"), BreaksOften(raised, on_error=4)])
-    hears, branches = Hears(), [Breaks(raised) for _ in range(3)]  # the next node is told
+    hears, branches = Hears(), [Breaks(raised) for _ in range(3)]  # the next node gets the error
     for branch in branches:
         branch - "error" >> hears
     return Graph(branches)

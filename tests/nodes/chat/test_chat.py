@@ -491,7 +491,7 @@ async def test_a_stream_is_received_as_it_comes() -> None:
         async def receive(self, item: Any, text: str, /) -> None:
             assert item == "Hello"
             pieces.append(text)
-            hold.set()  # the server goes on when we have heard
+            hold.set()  # the server continues when we have received it
 
     shared, _ = await asked(Says("one two three", hold=hold), kind=Listens, streaming=True)
     assert pieces == ["one", " two", " three"]

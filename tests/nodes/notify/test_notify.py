@@ -139,13 +139,13 @@ async def test_a_message_that_is_read_keeps_its_key_and_the_store_is_left_alone(
     """Nothing but the outcomes is written."""
     message = Message("text", key="order-17-paid")
     shared: dict[str, Any] = {"alert": message, "other": 1}
-    node = NotifyNode(Kept([]), reads="alert", writes="told")
+    node = NotifyNode(Kept([]), reads="alert", writes="sent")
     await Graph(node).run_async(shared)
     assert shared["alert"] is message
-    assert shared.keys() == {"alert", "other", "told"}
-    assert shared["told"][0].value == Delivery("order-17-paid")
+    assert shared.keys() == {"alert", "other", "sent"}
+    assert shared["sent"][0].value == Delivery("order-17-paid")
     await NotifyNode(Log(), writes=None).run_async(shared | {"message": "x"})
-    assert shared.keys() == {"alert", "other", "told"}
+    assert shared.keys() == {"alert", "other", "sent"}
     with pytest.raises(MissingInputError, match="alert"):
         await node.run_async({})
     with pytest.raises(MessageError, match="got a int"):
