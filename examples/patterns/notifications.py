@@ -1,4 +1,4 @@
-"""One message goes out on four channels at once, and failures of one do not stop the others.
+"""One message goes out on four channels at once; one failure does not stop the others.
 
 ```mermaid
 flowchart LR
