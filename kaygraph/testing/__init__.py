@@ -1,7 +1,7 @@
 """The test kit: repeatable runs, injected faults, and checks that nothing is left or lost.
 
 =====================  =====================================================================
-``simulate``           runs a graph once on a virtual clock, in a task order set by a seed
+``simulate``           runs any coroutine function or graph once, in an order set by a seed
 ``explore``            simulates many seeds and returns those that fail
 ``cancel_everywhere``  cancels a run at every step and checks that nothing is left
 ``kill_everywhere``    kills a recorded run at every write of its journal and resumes it
@@ -12,7 +12,8 @@
 ``run_virtually``      runs a coroutine on a loop with a virtual clock
 =====================  =====================================================================
 
-``examples/testing.py`` has a page for each. Under pytest they are fixtures; see ``plugin``.
+``examples/testing.py`` has a page for each. Under pytest they are fixtures, and
+``@pytest.mark.explore`` and ``--explore N`` run async tests under many seeds; see ``plugin``.
 """
 
 from .._public import show_public

@@ -97,6 +97,8 @@ class Wire:
         self.sender.changed()
 
     def _put(self, segment: bytes | None) -> None:
+        if self._loop.is_closed():
+            return  # a transport that was left open is collected after the simulation
         self._segments.append(segment)
         # No segment overtakes another, whatever the latencies are.
         self._last = max(self._last, self._loop.time() + self._chance.latency())
