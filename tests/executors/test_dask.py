@@ -419,6 +419,7 @@ def test_it_is_one_cluster(wrong: Any) -> None:
         ({"workers": 2, "threads_per_worker": 0}, "threads_per_worker must be"),
         ({"workers": 2, "no_workers_after": -1}, "no_workers_after must be"),
         ({"workers": 2, "restart_workers": 1}, "restart_workers must be"),
+        ({"cluster": "tcp://127.0.0.1:1", "adaptive": 1}, "adaptive must be"),
     ],
 )
 def test_values_that_make_no_sense_are_refused(wrong: Any, said: str) -> None:
