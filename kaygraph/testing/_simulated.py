@@ -19,7 +19,7 @@ from ._loop import RESOLUTION_S, EndlessRunError, SimulationError, running_loop
 from ._places import tasks_of
 from ._schedule import MOST_TIMERS, Schedule
 from ._threads import InlineThreads, threads_of_anyio
-from ._waits import noted_waits
+from ._waits import noted_waits, waiting_tasks
 from .network.loop import NetworkLoop
 from .network.sockets import simulated_sockets
 
@@ -85,7 +85,7 @@ class SimulationLoop(NetworkLoop):
     def _give_up(self) -> None:
         raise EndlessRunError(
             f"the run has not ended after {self._max_steps} steps, at {self._seconds:g} s of its "
-            "clock; max_steps= allows more"
+            f"clock; max_steps= allows more. Its tasks go round or wait:{waiting_tasks(self)}"
         )
 
     def _let_threads_run(self) -> None:

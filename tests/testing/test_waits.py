@@ -137,6 +137,29 @@ def test_queues_groups_and_futures_are_named() -> None:
     assert "waits for getter, joiner, putter, waiter, gatherer" in text
 
 
+def test_a_livelock_says_where_its_tasks_go_round() -> None:
+    """Two that give way to each other forever never wait."""
+
+    async def main() -> None:
+        async def gives_way(own: str, other: str) -> None:
+            while wants[other]:
+                wants[own] = False
+                await asyncio.sleep(0)
+                wants[own] = True
+
+        wants = {"a": True, "b": True}
+        async with asyncio.TaskGroup() as group:
+            group.create_task(gives_way("a", "b"), name="a")
+            group.create_task(gives_way("b", "a"), name="b")
+
+    found = explore(main, seeds=[0], max_steps=100)
+    assert found.shortest is not None
+    text = str(found)
+    assert "EndlessRunError: the run has not ended after 100 steps" in text
+    assert "gives_way (" in text
+    assert "test_waits.py:" in text
+
+
 def test_the_primitives_of_asyncio_are_as_before_afterwards() -> None:
     """Nothing stays that notes who waits."""
     before = [dict(vars(cls)) for cls in (asyncio.Lock, asyncio.Semaphore, asyncio.Event)]
