@@ -25,7 +25,19 @@ exclude_patterns = ["_ext", "_static"]
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 
-llms_optional = ["benchmarks", "concepts/small", "field-notes", "migrating"]
+# What llms-full.txt has only as far as it fits, the most useful first.
+llms_optional = [
+    "how-to/clusters",
+    "how-to/telemetry",
+    "how-to/notebooks",
+    "compatibility",
+    "decisions",
+    "concepts/code",
+    "migrating",
+    "benchmarks",
+    "concepts/small",
+    "field-notes",
+]
 
 smartquotes = False  # "loop" is what one types
 

@@ -2,7 +2,7 @@
 
 ``llms.txt`` lists the pages in the order of the site, each with its first sentence, and every page
 that is written by hand stands next to its HTML as Markdown. ``llms-full.txt`` has the pages one
-after another, except the ``llms_optional`` ones, and a line for each public name.
+after another and a line for each public name; of the ``llms_optional`` ones those that still fit.
 """
 
 import inspect
@@ -62,7 +62,7 @@ def write(app: Sphinx, error: Exception | None) -> None:
     start = text_of(app, app.config.root_doc)
     listed = [f"# {app.config.project}\n\n> {paragraph(start)}\n"]
     full = [start]
-    optional = []
+    optional, spare = [], {}
     for caption, found in pages(app):
         listed.append(f"\n## {caption}\n\n")
         for page in found:
@@ -74,16 +74,24 @@ def write(app: Sphinx, error: Exception | None) -> None:
             line = f"- [{title(app, page)}]({page}.md){sentence(text)}\n"
             if page in app.config.llms_optional:
                 optional.append(line)
+                spare[page] = text
             else:
                 listed.append(line)
                 full.append(text)
     listed += ["\n## Optional\n\n", *optional]
     full.append("# All public names\n" + "\n".join(names()) + "\n")
+    left = FULL_BYTES - size_of(full)
+    if left < 0:
+        raise ValueError(f"llms-full.txt has {-left} bytes too many: make a page llms_optional")
+    for page in app.config.llms_optional:
+        if size_of([*full, spare[page]]) <= FULL_BYTES:
+            full.append(spare[page])
     (out / "llms.txt").write_text("".join(listed), encoding="utf-8")
-    whole = "\n".join(full).encode()
-    if len(whole) > FULL_BYTES:
-        raise ValueError(f"llms-full.txt has {len(whole)} bytes: make a page llms_optional")
-    (out / "llms-full.txt").write_bytes(whole)
+    (out / "llms-full.txt").write_text("\n".join(full), encoding="utf-8")
+
+
+def size_of(pages: list[str]) -> int:
+    return len("\n".join(pages).encode())
 
 
 def title(app: Sphinx, page: str) -> str:
