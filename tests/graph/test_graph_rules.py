@@ -198,7 +198,7 @@ async def test_memory_limit_is_that_of_nodes_in_processes() -> None:
     graph = Graph(limited >> default, memory_limit="150 MB")
     with pytest.raises(MemoryLimitError, match="memory_limit=150 MB") as caught:
         await graph.run_async({})
-    assert caught.value.__notes__ == ["in node 'untold'"]
+    assert caught.value.__notes__ == ["in node 'default'"]
 
 
 def test_memory_limit_may_be_said_on_a_graphs_class() -> None:
