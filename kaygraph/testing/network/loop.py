@@ -139,8 +139,6 @@ class NetworkLoop(VirtualClockLoop, _SelectorLoop):
 
     # --- asyncio's own methods, which VirtualClockLoop refuses ------------------------------------
 
-    create_connection = BaseSelectorEventLoop.create_connection
-    create_server = BaseSelectorEventLoop.create_server
     add_reader = BaseSelectorEventLoop.add_reader
     add_writer = BaseSelectorEventLoop.add_writer
     remove_writer = BaseSelectorEventLoop.remove_writer
@@ -148,6 +146,16 @@ class NetworkLoop(VirtualClockLoop, _SelectorLoop):
     sock_connect = BaseSelectorEventLoop.sock_connect
     sock_recv = BaseSelectorEventLoop.sock_recv  # type: ignore[assignment]
     sock_sendall = BaseSelectorEventLoop.sock_sendall
+
+    async def create_connection(self, *args: Any, ssl: Any = None, **settings: Any) -> Any:
+        if ssl:  # before there is a connection, which nobody would close
+            raise NotImplementedError(_REFUSED)
+        return await BaseSelectorEventLoop.create_connection(self, *args, **settings)
+
+    async def create_server(self, *args: Any, ssl: Any = None, **settings: Any) -> Any:
+        if ssl:
+            raise NotImplementedError(_REFUSED)
+        return await BaseSelectorEventLoop.create_server(self, *args, **settings)
 
     async def getaddrinfo(  # type: ignore[override]
         self,

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 from typing import Any
 
 import pytest
@@ -268,8 +269,12 @@ def test_tls_says_that_it_is_not_simulated() -> None:
         async with await asyncio.start_server(echo, "localhost", 443):
             await asyncio.open_connection("localhost", 443, ssl=True)
 
-    with pytest.raises(NotImplementedError, match=r"TLS is not simulated.*http://"):
-        simulate(main)
+    async def serving(_: Any) -> None:
+        await asyncio.start_server(echo, "localhost", 443, ssl=ssl.create_default_context())
+
+    for program in (main, serving):
+        with pytest.raises(NotImplementedError, match=r"TLS is not simulated.*http://"):
+            simulate(program)
 
 
 def test_what_blocks_says_so() -> None:
