@@ -59,6 +59,7 @@ LIBRARIES = {  # that a layer stands on
 }
 LAZY = {
     ("executors", "cloudpickle"),
+    ("executors", "dask"),
     ("executors", "distributed"),
     ("executors", "structlog"),
     ("node", "structlog"),

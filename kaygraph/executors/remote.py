@@ -18,9 +18,9 @@ from ..errors import ClusterUnavailableError, WorkerDiedError
 from .at_worker import Greeting, Order, discard, greet, kept, run_chunk, stop
 from .cluster import Cluster, Workers
 from .following import followed
-from .references import Needs, Store, lost
+from .references import Store, lost
 from .spool import FAILED, LEFT, LOST, Record
-from .waiting import CHUNK_S, Entry, Queue
+from .waiting import CHUNK_S, Entry, Queue, needs_of
 
 T = TypeVar("T")
 
@@ -179,7 +179,7 @@ class Chunk:
         """Send the items, and return what the worker answers."""
         worker, queue, opened = self.worker, self.queue, self.session.opened
         collected, worker.collected = worker.collected, []
-        needs = self._needs()
+        needs = needs_of(self.entries)
         order = Order(
             token, self.name, queue.digest, [entry.given for entry in self.entries],
             2 * CHUNK_S, worker.folder, collected,
@@ -194,25 +194,18 @@ class Chunk:
         number = len(self.session.workers)
         return await followed(self, answer, opened, worker.address, number)
 
-    def _needs(self) -> Needs:
-        """Return what the items refer to."""
-        return {bundle: one for entry in self.entries for bundle, one in entry.needs.items()}
-
     async def _without_lost(self) -> bool:
         """Have the items fail for which something is lost, and the others wait again.
 
-        Returns:
-            Whether that is why the chunk has not begun.
+        Returns whether there are any, which is why the chunk has not begun.
 
         Raises:
             Gone: What is lost was this worker's, which may have begun.
         """
         gone: Collection[str] = ()
         with suppress(Exception):
-            gone = await self.session.store.lost_of(self._needs())
-        if gone:
-            with suppress(Exception):
-                await self.session.look()
+            gone = await self.session.store.lost_of(needs_of(self.entries))
+            await self.session.look()
         if self.worker.gone.done():
             raise Gone
         for entry in self.entries:

@@ -124,6 +124,11 @@ class Entry:
             del error  # it holds this frame: no cycle may keep them alive
 
 
+def needs_of(entries: Sequence[Entry]) -> Needs:
+    """Return what several items refer to."""
+    return {bundle: remote for entry in entries for bundle, remote in entry.needs.items()}
+
+
 class Free(Protocol):
     """A worker that has room for a chunk."""
 
