@@ -227,6 +227,7 @@ class Pids(Count):
         yield line, 1
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])  # processes take real time to start
 async def test_map_and_reduce_run_in_processes() -> None:
     """run_in="process" counts the same, elsewhere."""
     counts = await counted(Pids(map_workers=2, reduce_workers=1), ["a", "b", "a", "c"])
