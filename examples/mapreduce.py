@@ -163,12 +163,9 @@ def count_of(options: Options) -> MapReduce:
     mapper: Mapper = words if options.text is not None else names
     if options.mapper is not None:
         mapper = resolve("--mapper", options.mapper)
-    settings = {
-        "map_workers": workers,
-        "reduce_workers": REDUCERS,
-        "partitions": PARTITIONS,
-        "run_in": run_in,
-    }
+    settings = {"partitions": PARTITIONS, "run_in": run_in}
+    if options.run_in != "dask":  # a cluster says itself how many items keep it busy
+        settings |= {"map_workers": workers, "reduce_workers": REDUCERS}
     if options.reducer is None:
         return Count(mapper, total, **settings)
     return MapReduce(mapper, resolve("--reducer", options.reducer), **settings)
