@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from ._policies import Option, Policy, policy_of
 
-ORDERS = ("any", "asyncio")
+ORDERS = ("any", "turns", "asyncio")
 
 # Among so many timers that are due, the next to fire is chosen.
 MOST_TIMERS = 8
@@ -42,8 +42,9 @@ class Schedule:
         deviations: How many times the order may differ from asyncio's; from then on it does not.
         planned: The deviations to take instead of those of the seed.
         order: "any": tasks that are ready run in any order, and may wait for others while these
-            take several steps. "asyncio": they run in the order in which they became ready; timers
-            and calls in threads alone come sooner or later.
+            take several steps. "turns": in any order within a turn of the loop, and none waits;
+            timers that are due together fire in the same turn. "asyncio": they run in the order in
+            which they became ready; timers and calls in threads alone come sooner or later.
 
     Attributes:
         taken: The deviations so far.
@@ -59,7 +60,7 @@ class Schedule:
         order: str = "any",
     ) -> None:
         if order not in ORDERS:
-            raise ValueError(f"order must be 'any' or 'asyncio', got {order!r}")
+            raise ValueError(f"order must be 'any', 'turns' or 'asyncio', got {order!r}")
         self.order = order
         self.taken: list[Deviation] = []
         self._choices = 0
@@ -113,7 +114,7 @@ class Schedule:
         """Move steps that run now to ``ordered``; return how many. The rest waits."""
         ran = 0
         while steps and self.active:
-            may_wait = may_wait or ran > 0
+            may_wait = self.order == "any" and (may_wait or ran > 0)
             options: list[asyncio.Handle | str] = [*steps, WAITING] if may_wait else [*steps]
             option = 0
             if self._policy is not None:
@@ -146,7 +147,7 @@ class Schedule:
         options: list[Option] = [*close]
         if not due:
             options.insert(0, None)
-        elif ready or fired:
+        elif (ready or fired) and self.order != "turns":
             options.append(None)
         if len(options) == 1 or not self.active:
             return options[0]  # type: ignore[return-value]

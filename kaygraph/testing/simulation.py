@@ -150,8 +150,9 @@ def simulate(
         schedule: Deviate from the order of asyncio where these say, and not where the seed does:
             ``Simulation.schedule`` or ``Failure.schedule``.
         order: "any": tasks that are ready run in any order, and some wait while others take several
-            steps. "asyncio": in the order in which they became ready, as on asyncio's own loop;
-            timers and calls in threads alone come sooner or later.
+            steps. "turns": in any order within a turn of the loop, and none waits. "asyncio": in
+            the order in which they became ready, as on asyncio's own loop; timers and calls in
+            threads alone come sooner or later.
         jitter: How close to each other timers are due, in seconds, that fire in either order.
         max_steps: The maximum number of callbacks that the loop runs.
         max_seconds: The maximum duration by the virtual clock; no limit by default.

@@ -68,7 +68,7 @@ class Ledger:
             except Exception as error:
                 errors.append(error)
 
-        run = simulate(main, {}, seed=seed)
+        run = simulate(main, {}, seed=seed, order="turns", jitter=0)
         assert not run.left
         assert_accounted(run.events)
         return (errors[0] if errors else None), run.events

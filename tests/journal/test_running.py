@@ -162,7 +162,7 @@ NAMED = [{"redo": ["Dubled"]}, {"accept": ["Dubled"]}, {"key": {"Dubled": int}}]
 def test_a_name_that_no_node_has_is_reported(tmp_path: Path, settings: Any) -> None:
     """When the run is done: until then, one may still be written."""
     journal = Journal(tmp_path / "runs.db", run="a", **settings)
-    with pytest.warns(UserWarning, match=r"names 'Dubled', and no .* Did you mean 'Doubled'\?"):
+    with pytest.warns(UserWarning, match=r"names 'Dubled', but no .* Did you mean 'Doubled'\?"):
         Graph(Doubled(name="Doubled")).run({"items": [1]}, journal=journal)
     settings = {"redo": ["Doubled"], "accept": ["Doubled"], "key": {"Doubled": int}}
     again = Journal(tmp_path / "runs.db", run="a", **settings)

@@ -272,3 +272,33 @@ def test_a_seed_gives_the_same_order_again(seed: int) -> None:
     second: list[int] = []
     simulate(work, second, seed=seed)
     assert first == second
+
+
+async def fails_together(shared: dict[str, Any]) -> None:
+    """Two tasks fail in the same turn, unless one of them waits."""
+    shared["failed"] = []
+
+    async def fails(number: int) -> None:
+        await asyncio.sleep(1)
+        shared["failed"].append(number)
+        raise ValueError
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for number in range(2):
+                group.create_task(fails(number))
+    except* ValueError:
+        pass
+
+
+def failed(order: str) -> set[tuple[int, ...]]:
+    return {
+        tuple(simulate(fails_together, {}, seed=seed, order=order, jitter=0).shared["failed"])
+        for seed in range(100)
+    }
+
+
+def test_nobody_waits_for_another_turn_where_the_order_is_that_within_turns() -> None:
+    """Where any order is tried, one may end the group before the other has its turn."""
+    assert failed("turns") == {(0, 1), (1, 0)}
+    assert failed("any") == {(0, 1), (1, 0), (0,), (1,)}
