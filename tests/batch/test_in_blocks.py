@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Iterator
+from contextvars import ContextVar
 from itertools import chain, count
 from typing import Any
 
@@ -10,10 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kaygraph import Outcome, TooManyFailuresError
+from kaygraph import (
+    AwaitedCancelledError,
+    BatchGraph,
+    Outcome,
+    TooManyFailuresError,
+)
 from kaygraph.node.blocks import DROPPED
 from kaygraph.testing import capture_events
-from tests.blocks import SET, Commit, Lists, Work, arriving
+from tests.blocks import OURS, SET, Commit, Lists, Work, arriving
 from tests.clock import VIRTUAL, run_virtually
 
 pytestmark = pytest.mark.anyio
@@ -187,6 +193,95 @@ async def test_a_context_variable_ends_with_its_item() -> None:
     assert seen == [""] * 6
     assert batch.alone == [4, 5]
     assert SET.get() == ""
+
+
+async def test_items_run_alone_after_one_that_failed_and_left_a_context_variable() -> None:
+    """The failed item is counted once, and so is one that fails by itself later."""
+    seen = []
+
+    def bind(item: int) -> int:
+        seen.append(SET.get())
+        if item == 3:
+            SET.set("3")
+        if item in (3, 5):
+            raise ValueError(item)
+        return item
+
+    batch = Batch(bind, range(7), on_error="collect")
+    results = await results_of(batch)
+    failed = [(one.index, str(one.error)) for one in results if isinstance(one, Outcome)]
+    assert failed == [(3, "3"), (5, "5")]
+    assert [one for one in results if not isinstance(one, Outcome)] == [0, 1, 2, 4, 6]
+    assert seen == [""] * 7
+    assert batch.alone == [4, 5, 6]
+
+
+async def test_a_context_variable_whose_values_cannot_be_compared_counts_as_changed() -> None:
+    """As with an array: the items behind it run alone, and do not see it."""
+
+    class Array:
+        def __eq__(self, other: object) -> Any:
+            raise ValueError("the truth value of an array is ambiguous")
+
+    variable: ContextVar[Array] = ContextVar("variable")
+    first, seen = Array(), list[bool]()
+
+    def bind(item: int) -> int:
+        seen.append(variable.get() is first)
+        if item == 3:
+            variable.set(Array())
+        return item
+
+    variable.set(first)
+    batch = Batch(bind, range(6))
+    assert await results_of(batch) == list(range(6))
+    assert seen == [True] * 6
+    assert batch.alone == [4, 5]
+
+
+@pytest.mark.parametrize("cancelled", [True, False])
+async def test_an_error_of_the_call_is_that_of_its_first_item(cancelled: bool) -> None:
+    """The others run in a further call, also if something that was awaited had been cancelled."""
+
+    class Refuses(Batch):
+        __module__ = OURS
+
+        async def exec(self, item: Any) -> Any:
+            raise AssertionError
+
+        async def exec_block(self, items: list[Any]) -> Iterator[Any]:
+            blocks = await super().exec_block(items)
+            if items[0] != 3:
+                return blocks
+            if cancelled:
+                future = asyncio.get_running_loop().create_future()
+                future.cancel()
+                await future
+            raise OSError("refused")
+
+    batch = Refuses(double, range(12), on_error="collect")
+    results = await results_of(batch)
+    assert [3, 4, 5, 6] in batch.blocks
+    (outcome,) = [one for one in results if isinstance(one, Outcome)]
+    assert (outcome.index, outcome.item) == (3, 3)
+    assert isinstance(outcome.error, AwaitedCancelledError if cancelled else OSError)
+    assert results[:3] + results[4:] == [item * 2 for item in range(12) if item != 3]
+
+
+async def test_rounds_take_turns_where_they_share_a_worker() -> None:
+    """A round gives the worker back after each call if another one waits for it."""
+
+    class Shared(Work):
+        def prep(self, _: Any) -> Any:
+            return [self.params["round"] + item for item in range(3)]
+
+    class Rounds(BatchGraph):
+        def prep(self, _: Any) -> Any:
+            return [{"round": 10}, {"round": 20}]
+
+    work = Shared(double, seconds=1)
+    await Rounds(work, max_workers=2).run_async({})
+    assert [*chain(*work.blocks)] == [10, 20, 11, 21, 12, 22]
 
 
 def test_other_tasks_have_their_turn() -> None:
