@@ -36,13 +36,9 @@ def exec_block_of(node: Any) -> ExecBlock | None:
     """
     if node.exec_block is None or "exec" in vars(node):
         return None
-    for cls in type(node).__mro__:
-        if "exec_block" in vars(cls):
-            block: ExecBlock = node.exec_block
-            return block
-        if "exec" in vars(cls):
-            break
-    return None
+    both = ("exec", "exec_block")
+    first = next(cls for cls in type(node).__mro__ if not vars(cls).keys().isdisjoint(both))
+    return node.exec_block if "exec_block" in vars(first) else None
 
 
 class Blocks(AsyncGenerator[T, None], Generic[T]):

@@ -166,7 +166,7 @@ class Composed:
             self.breaker.check()  # an open one fails fast, without queueing first
         if slot.item:
             await slot.begin()
-        elif not slot.held:
+        else:
             await slot.take()
         return NO_TICKET if self.breaker is None else self._admitted(slot)
 
@@ -188,7 +188,8 @@ class Composed:
             if self.emit is not None:
                 where = self.name, at, index or 0, slot.worker
                 self.emit(AttemptStarted(*where, slot.attempts))
-        elif self.emit_item is not None:
+        else:
+            assert self.emit_item is not None
             self.emit_item(ItemStarted(self.name, at, index or 0, slot.worker, self.whole))
 
     # --- after exec -------------------------------------------------------------------------------
@@ -281,7 +282,8 @@ class Composed:
         if error is not None:
             status = status_of(error, getattr(self.node, "on_error", "raise"))
             self.emit(ItemFailed(*ended, status, error, usage, slot.waiting))
-        elif self.emit_item is not None:
+        else:
+            assert self.emit_item is not None
             self.emit_item(ItemFinished(*ended, usage, slot.waiting))
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from kaygraph import (
     AttemptTimeoutError,
+    AwaitedCancelledError,
     Drop,
     Graph,
     ItemFailed,
@@ -128,6 +129,30 @@ def test_no_attempt_begins_after_the_deadline() -> None:
     with pytest.raises(AttemptTimeoutError, match="deadline"):
         run_virtually(play())
     assert begun == [1]
+
+
+def test_a_result_that_comes_after_the_deadline_is_not_used() -> None:
+    """A call that blocked the loop could not be ended at the deadline."""
+
+    class Blocking(Keeps):
+        def exec(self, seconds: float) -> str:
+            asyncio.get_running_loop().advance(seconds)  # type: ignore[attr-defined]
+            return "done"
+
+    class InTime(Blocking):
+        def prep(self, _: Any) -> float:
+            return 1
+
+    class Late(Blocking):
+        def prep(self, _: Any) -> float:
+            return 3
+
+    shared: dict[str, Any] = {}
+    run_virtually(InTime(deadline=2, run_in="loop").run_async(shared))
+    assert shared == {"result": "done"}
+    with pytest.raises(AttemptTimeoutError, match="deadline=2 s"):
+        run_virtually(Late(deadline=2, run_in="loop").run_async(shared := {}))
+    assert shared == {}
 
 
 def test_a_timeout_of_the_users_own_is_not_counted_as_timed_out() -> None:
@@ -265,6 +290,48 @@ async def test_a_fallback_that_raises_ends_the_node_with_its_error() -> None:
     with pytest.raises(KeyError, match="second") as caught:
         await Worse().run_async({})
     assert str(caught.value.__context__) == "first"
+
+
+async def test_a_fallback_may_leave_it_at_the_error() -> None:
+    """That of the class raises what it is called with."""
+
+    class Picky(Keeps):
+        async def exec(self, _: Any) -> str:
+            raise failure
+
+        def exec_fallback(self, item: Any, error: Exception) -> Any:
+            if isinstance(error, KeyError):
+                return "saved"
+            return super().exec_fallback(item, error)
+
+    shared: dict[str, Any] = {}
+    failure: Exception = KeyError()
+    await Picky().run_async(shared)
+    assert shared["result"] == "saved"
+    failure = ValueError("not mine")
+    with pytest.raises(ValueError, match="not mine") as caught:
+        await Picky().run_async({})
+    assert caught.value is failure
+
+
+async def test_a_fallback_that_awaits_what_was_cancelled_fails() -> None:
+    """The node was not cancelled: its error says so, and where, to observers as well."""
+
+    class Awaits(Node[Any, Any]):
+        async def exec(self, _: Any) -> str:
+            raise ValueError
+
+        async def exec_fallback(self, _: Any, error: Exception) -> Any:
+            other = asyncio.ensure_future(asyncio.Event().wait())
+            other.cancel()
+            await other
+
+    seen: list[Any] = []
+    with pytest.raises(AwaitedCancelledError) as caught:
+        await Awaits().run_async({}, observers=[seen.append])
+    assert [e.error for e in seen if isinstance(e, ItemFailed)] == [caught.value]
+    assert isinstance(caught.value.__cause__, asyncio.CancelledError)
+    assert caught.value.__notes__ == ["in node 'Awaits'"]
 
 
 async def test_the_fallback_is_called_after_a_timeout() -> None:

@@ -4,6 +4,7 @@ import re
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from typing import Any, ClassVar
@@ -171,6 +172,24 @@ def test_forgotten_super_init_does_not_break_a_node() -> None:
     shared: dict[str, Any] = {}
     Graph(Node() >> Careless(3)).run(shared)
     assert shared["value"] == 3
+
+
+def test_a_node_that_compares_by_value_is_still_one_node() -> None:
+    """A dataclass is not hashable by itself; each of its objects is a node of its own."""
+
+    @dataclass
+    class Adds(Node):
+        number: int
+
+        def post(self, shared: Any, prep_res: Any, exec_res: Any) -> None:
+            shared.append(self.number)
+
+    one, other = Adds(1), Adds(1)
+    assert one == other
+    assert hash(one) != hash(other)
+    shared: list[int] = []
+    Graph(one >> Adds(2)).run(shared)
+    assert shared == [1, 2]
 
 
 # --- settings ----------------------------------------------------------------------------------

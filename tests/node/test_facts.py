@@ -1,5 +1,6 @@
 """What a hook may ask about its run, and attributes of a program's own with the same names."""
 
+import asyncio
 import logging
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,34 @@ def test_params_are_the_round_s() -> None:
     seen: list[int] = []
     Rounds(Note()).run(seen)
     assert seen == [1, 2]
+
+
+def test_outcomes_are_those_of_the_group_before_the_node() -> None:
+    """Also when another group of the graph has ended since."""
+
+    class Branch(AsyncNode):
+        async def exec(self, _: Any, /) -> str:
+            return self.name
+
+        def post(self, shared: Any, prep_res: Any, exec_res: Any, /) -> None: ...
+
+    class Waits(AsyncNode):
+        async def exec(self, _: Any, /) -> None:
+            await ended.wait()
+
+        def post(self, shared: Any, prep_res: Any, exec_res: Any, /) -> None:
+            shared[self.name] = [outcome.value for outcome in self.outcomes]
+
+    class Ends(Waits):
+        async def exec(self, _: Any, /) -> None:
+            ended.set()
+
+    ended = asyncio.Event()
+    one, other = (settle(Branch(name=name), name=f"group of {name}") for name in "ab")
+    one >> Waits(name="after a")
+    other >> Ends(name="after b")
+    Graph([one, other]).run(shared := {})
+    assert shared == {"after a": ["a"], "after b": ["b"]}
 
 
 def test_facts_outside_of_a_run() -> None:

@@ -168,6 +168,30 @@ def test_what_cannot_be_called_as_a_hook_is_refused_on_an_object(
         setattr(Steps(), name, value)
 
 
+@pytest.mark.parametrize(
+    ("hook", "value", "fits"),
+    [
+        ("exec", functools.partial(print, sep=""), True),
+        ("exec", functools.partial(lambda first, second: 3), False),
+        ("post", max, True),  # without a signature: its call may work
+        ("post", Caller(), True),
+        ("prep", type("Takes", (), {"__call__": lambda self: 3})(), False),
+    ],
+)
+def test_any_callable_may_be_put_on_an_object_if_its_call_may_work(
+    hook: str, value: Any, fits: bool
+) -> None:
+    """What has no signature is taken; an object or a partial is checked as a function is."""
+    node = Steps()
+    if fits:
+        setattr(node, hook, value)
+        assert getattr(node, hook) is value
+    else:
+        with pytest.raises(NodeDefinitionError, match=f"the {hook} of a node takes"):
+            setattr(node, hook, value)
+        assert hook not in vars(node)
+
+
 SHARED = "is called with \\(shared\\): write 'def prep\\(self, shared\\)'"
 
 

@@ -231,6 +231,14 @@ def test_what_is_not_a_node_cannot_be_wired(thing: Any) -> None:
         Graph(thing) if thing is not None else Node().next(thing)
 
 
+def test_a_list_cannot_hold_a_line_that_ends_in_an_action() -> None:
+    """Where the others of the list lead on would not be said."""
+    b, c = Node(name="b"), Node(name="c")
+    with pytest.raises(TypeError, match=r"cannot wire \[.*Branch b.*'>>' connects nodes"):
+        [b - "again", c] >> Node(name="d")
+    assert edges(b) == set()
+
+
 def test_class_in_the_place_of_a_node_gets_an_error_that_says_so() -> None:
     """The brackets are easily forgotten."""
     with pytest.raises(TypeError, match=r"did you mean Node\(\)\?"):
