@@ -24,6 +24,21 @@ class Batch(ParallelBatchNode[Any, Any]):
         shared["results"] = results
 
 
+class InProcess(ParallelBatchNode[Any, Any]):
+    """Doubles the items of the shared store in worker processes."""
+
+    run_in = "process"
+
+    def prep(self, shared: Any) -> Any:
+        return shared["items"]
+
+    def exec(self, item: int) -> int:
+        return item * 2
+
+    def post(self, shared: Any, items: Any, results: Any) -> None:
+        shared["results"] = results
+
+
 async def results_of(items: Any, **settings: Any) -> Any:
     shared = {"items": items}
     await Batch(**settings).run_async(shared)

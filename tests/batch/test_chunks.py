@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextvars import ContextVar
 from random import Random
@@ -9,9 +10,24 @@ from typing import Any
 
 import pytest
 
-from kaygraph import DeadlineExceededError, Drop, Graph, Outcome, ParallelBatchNode
-from kaygraph.batch.chunks import GROWTH, Size
+from kaygraph import (
+    DeadlineExceededError,
+    Drop,
+    Graph,
+    Outcome,
+    ParallelBatchNode,
+    TooManyFailuresError,
+)
+from kaygraph.batch.chunks import GROWTH, Chunks, Size
+from kaygraph.batch.source import SyncSource
+from kaygraph.executors.chunk import IN_PROCESSES, Chunk
+from kaygraph.executors.worker_process import WorkerProcess
+from kaygraph.limits.permits import Permits
+from kaygraph.limits.slots import Slot
+from kaygraph.run.frame import Frame
 from kaygraph.run.place import place_of
+from kaygraph.run.run import Run
+from tests.batch.batches import InProcess
 
 pytestmark = pytest.mark.anyio
 
@@ -272,6 +288,74 @@ def test_workers_share_what_is_left() -> None:
         size.note(size.now, 0.001 * size.now)
     assert [size.of(left) for left in (1000, 400, 200, 41, 4)] == [100, 100, 50, 11, 10]
     assert Size(1.0, 100, workers=4, fixed=7).of(3) == 7
+
+
+def test_chunks_of_a_fixed_size_do_not_grow() -> None:
+    """However short the items are."""
+    size = Size(1.0, 100, fixed=7)
+    size.note(7, 0.0)
+    assert size.now == 7
+
+
+@pytest.mark.skipif(not IN_PROCESSES, reason="items go one by one on Windows")
+@pytest.mark.parametrize("kind", [list, lambda items: (item for item in items)])
+async def test_a_process_gets_as_many_items_as_was_said(
+    kind: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a list, and of an iterator whose length nobody knows."""
+    run, sizes = WorkerProcess.run, list[int]()
+
+    def noted(self: WorkerProcess, chunk: Chunk, *args: Any) -> None:
+        sizes.append(len(chunk.entries))
+        run(self, chunk, *args)
+
+    monkeypatch.setattr(WorkerProcess, "run", noted)
+    shared: dict[str, Any] = {"items": kind(range(25))}
+    await InProcess(max_workers=1, chunksize=10).run_async(shared)
+    assert shared["results"] == list(range(0, 50, 2))
+    assert sizes == [10, 10, 5]
+
+
+async def test_failures_behind_the_last_that_is_tolerated_are_dropped() -> None:
+    """They were run in one chunk with it; nobody observes them."""
+    node = Calls({5: fails, 6: fails, 7: fails}, max_workers=1, on_error=1)
+    with pytest.raises(TooManyFailuresError, match="2 of") as raised:
+        await results_of(node)
+    assert len(raised.value.exceptions) == 2
+    assert 507 in node.made
+
+
+async def test_an_item_that_its_thread_takes_at_the_last_moment_is_left_to_it() -> None:
+    """A worker that looks for items of others goes on to the next chunk that has some."""
+
+    class Taken(deque[Any]):
+        def __bool__(self) -> bool:
+            return True  # as it was a moment ago
+
+    async def run(chunk: Chunk, slot: Slot) -> None:
+        if chunk.at == 0:
+            chunk.entries = Taken()
+        elif chunk.at == 2:
+            chunk.entries.popleft()
+        else:
+            chunk.ended("taken over", None, 0.0)
+            return
+        await asyncio.sleep(60)
+
+    def new_slot() -> Slot:
+        return Slot((Permits(1),))
+
+    source, size = SyncSource(range(4), True), Size(1.0, 100, fixed=2)
+    chunks = Chunks(Calls({}), Frame(Run()), source, run, size, True, shares=True)
+    tasks = [asyncio.create_task(chunks.next(new_slot())) for _ in range(2)]
+    await asyncio.sleep(0)
+    slot = new_slot()
+    assert await chunks.next(slot) == (3, 3)
+    assert slot.ready is not None
+    assert slot.ready.result() == "taken over"
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
 
 
 # --- at random ---

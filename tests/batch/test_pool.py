@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing
+from contextvars import Context
 from itertools import count
 from typing import Any
 
@@ -23,7 +24,11 @@ from kaygraph import (
     TooManyFailuresError,
     settle,
 )
-from kaygraph.limits.permits import Waiter
+from kaygraph.aio.tasks import Gathering
+from kaygraph.batch.pool import WorkerPool
+from kaygraph.events import NO_USAGE
+from kaygraph.limits.permits import Permits, Waiter
+from kaygraph.limits.slots import Slot
 from kaygraph.testing import assert_accounted, simulate
 from tests.clock import VIRTUAL
 from tests.run.draining import drained
@@ -415,6 +420,71 @@ def test_rounds_and_branches_share_the_workers_of_a_node_whose_items_wait() -> N
     node = Busy(range(4), (0,), max_workers=2, retry=AGAIN)
     assert played(settle(node, Busy(range(2), name="Other")))[0] == 61
     assert node.starts(1, 2, 3) == [0, 0, 1]
+
+
+async def test_a_source_that_drains_the_run_starts_no_further_worker() -> None:
+    """The item that it yields then is the last, and there is nothing for a worker to do."""
+    tasks: list[int] = []
+
+    class Counts(Busy):
+        async def exec(self, item: Any) -> Any:
+            tasks.append(len(asyncio.all_tasks()))
+            return await super().exec(item)
+
+    def source() -> Iterator[int]:
+        for item in count():
+            run.drain()
+            yield item
+
+    node = Counts(source(), max_workers=5)
+    before = len(asyncio.all_tasks())
+    run = node.launch({})
+    await run
+    assert [item for _, item, _ in node.begun] == [0]
+    assert max(tasks) == before + 2  # of the run and its worker
+
+
+async def test_an_idle_worker_that_was_cancelled_is_passed_over() -> None:
+    """Another one takes its turn; at the end, nobody wakes it."""
+    caps = (Permits(1),)
+    tasks: list[asyncio.Task[Any] | None] = []
+    over = asyncio.Event()
+
+    async def work(number: int, context: Context) -> None:
+        slot = Slot(caps, number, pool=pool)
+        slot.stands_by = True
+        tasks.append(asyncio.current_task())
+        assert await pool.permit(slot)
+        if number:
+            before = tasks[number - 1]  # idle, since it has given its permit to this one
+            assert before is not None
+            before.cancel()
+        if number == 2:
+            pool.finish()
+            over.set()
+        pool.took_item(slot)
+        await asyncio.sleep(1)
+        slot.give()
+        await pool.permit(slot)
+
+    gathering = Gathering[None]()
+    pool = WorkerPool(gathering, work, 3, 0, over.is_set, on_demand=True)
+    await over.wait()
+    with pytest.raises(asyncio.CancelledError):
+        await gathering.ended()
+    assert len(tasks) == 3  # the third has started in place of the first
+
+
+async def test_a_pool_in_which_nobody_waits_adds_nothing_to_what_an_item_has_used() -> None:
+    """There is no queueing time to share out."""
+
+    async def work(number: int, context: Context) -> None: ...
+
+    gathering = Gathering[None]()
+    pool = WorkerPool(gathering, work, 1, 0, lambda: True)
+    await gathering.ended()
+    usage = NO_USAGE._replace(queued_s=2.0, queued_for="rate")
+    assert pool.with_line(usage, 5.0) == usage
 
 
 # --- for a key that is full ---
