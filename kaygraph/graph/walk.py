@@ -219,8 +219,9 @@ class Walk:
         if len(begun) > 1:
             return tuple(begun)
         if not begun:
-            if fork is not None:
-                fork.ended()
+            # The only token either moves on, or its end lets a join begin that waits.
+            assert fork is not None
+            fork.ended()
             return None
         if self.trail is not None:
             self.trail.enter(begun[0])

@@ -4,6 +4,7 @@ import asyncio
 import pickle
 import signal
 import threading
+from collections import UserDict
 from collections.abc import Callable
 from contextvars import ContextVar
 from itertools import pairwise
@@ -11,7 +12,14 @@ from typing import Any
 
 import pytest
 
-from kaygraph import AwaitedCancelledError, Drop, Graph, NodeDefinitionError, RunReport
+from kaygraph import (
+    AwaitedCancelledError,
+    Drop,
+    Graph,
+    NodeDefinitionError,
+    RunInterrupted,
+    RunReport,
+)
 from kaygraph import Node as CoreNode
 from kaygraph.compat import AsyncFlow, AsyncNode, BatchFlow, BatchNode, Flow, Node
 from kaygraph.run.frame import FRAME
@@ -433,10 +441,49 @@ def test_a_round_may_wire_the_next_ones_anew() -> None:
                 first >> Later()
 
     first = Wires()
-    shared: dict[str, Any] = {"numbers": [0, 1, 2]}
+    shared: dict[str, Any] = {"numbers": [0, 1, 2, 4]}
     with pytest.warns(UserWarning, match="Flow ends"):  # the round that has begun knows no other
         Rounds(start=first).run(shared)
-    assert shared["seen"] == [(0, False), (1, False), (2, True), "later"]
+    assert shared["seen"] == [(0, False), (1, False), (2, True), "later", (4, True), "later"]
+
+
+def test_no_round_begins_once_a_flow_drains() -> None:
+    """It has continued on a loop, as its first round had to wait: there, a signal drains it."""
+
+    class Signals(Adds):
+        def post(self, shared: Any, prep_res: Any, exec_res: Any) -> Any:
+            super().post(shared, prep_res, exec_res)
+            if self.params["number"] == 2:
+                signal.raise_signal(signal.SIGTERM)
+
+        async def after_exec(self, shared: Any, *_: Any) -> None:
+            await asyncio.sleep(0)
+
+    shared: dict[str, Any] = {"numbers": [1, 2, 4]}
+    with pytest.raises(RunInterrupted):
+        Rounds(start=Signals()).run(shared)
+    assert shared["seen"] == [(1, True), (2, True)]
+
+
+def test_params_that_cannot_be_read_fail_as_they_do_on_a_loop() -> None:
+    """A mapping that looks up its values may find that they were cancelled."""
+
+    class Lazy(UserDict[str, Any]):
+        def __getitem__(self, key: str) -> Any:
+            raise asyncio.CancelledError
+
+    class Reads(Rounds):
+        def prep(self, shared: Any) -> Any:
+            return [{"number": 1}, Lazy(number=2)]
+
+    notes = []
+    for options in ({}, {"deadline": 60}):
+        shared: dict[str, Any] = {}
+        with pytest.raises(AwaitedCancelledError) as caught:
+            Reads(start=Adds()).run(shared, **options)
+        notes.append(getattr(caught.value, "__notes__", []))
+        assert [number for number, _ in shared["seen"]] == [1]
+    assert notes[0] == notes[1]
 
 
 def test_hooks_may_change_how_the_next_node_runs() -> None:

@@ -1,13 +1,14 @@
 """What a failure does to everything around it, and what its error says."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kaygraph import AttemptTimeoutError, BatchGraph, Graph, Node, ParallelBatchNode
+from kaygraph import AttemptTimeoutError, BatchGraph, Graph, Journal, Node, ParallelBatchNode
 from tests.clock import VIRTUAL, run_virtually
 
 pytestmark = pytest.mark.anyio
@@ -219,6 +220,29 @@ async def test_an_error_route_gets_the_error() -> None:
     await Graph(node).run_async(shared)
     assert shared["error"] is error
     assert asyncio.get_running_loop().time() == pytest.approx(3)
+
+
+def test_a_recorded_run_goes_on_behind_an_error_route_when_it_is_resumed(tmp_path: Path) -> None:
+    """The node that failed is not run again, and its error is that of the first run."""
+
+    class Breaks(Node[Any, Any]):
+        async def exec(self, _: Any) -> None:
+            calls.append("breaks")
+            raise ValueError("broken")
+
+    class Handles(Node[Any, Any]):
+        async def exec(self, _: Any) -> None:
+            calls.append(f"handles {self.error!r}")
+            if len(calls) == 2:
+                raise KeyboardInterrupt
+
+    calls: list[str] = []
+    breaks = Breaks()
+    breaks - "error" >> Handles()
+    with pytest.raises(KeyboardInterrupt):
+        Graph(breaks).run({}, journal=Journal(tmp_path / "runs.db", run="a"))
+    Graph(breaks).run({}, journal=Journal(tmp_path / "runs.db", run="a"))
+    assert calls == ["breaks", *["handles ValueError('broken')"] * 2]
 
 
 async def test_nothing_is_left_of_a_failed_run() -> None:

@@ -136,6 +136,28 @@ async def test_joins_of_two_loops_that_hold_each_other_up_do_not_deadlock() -> N
     assert sorted(trace.ended) == sorted("vpqrjk")
 
 
+async def test_join_that_no_running_node_holds_up_waits_for_a_join_before_it() -> None:
+    """c holds up d, by two loops, and not f; f follows d, so both wait for c."""
+    a, c, d, e, f = Visit("a", "left"), Visit("c"), Visit("d", "on"), Visit("e", "both"), Visit("f")
+    d - "on" >> f
+    d - "back" >> a
+    e - "both" >> f
+    e - "back" >> a
+    a - "down" >> d
+    f - "back" >> d
+    a - "left" >> e
+    a - "across" >> c
+    e - "both" >> c
+    c - "back" >> e
+    trace = Trace(gates={"c": asyncio.Event()})
+    run = asyncio.create_task(Graph([a, d]).run_async(trace))
+    await settle()
+    assert trace.began == ["a", "e", "c"]
+    trace.gates["c"].set()
+    await run
+    assert trace.began == ["a", "e", "c", "d", "f"]
+
+
 # --- error routes ------------------------------------------------------------------------------
 
 
@@ -218,6 +240,22 @@ async def test_error_route_into_the_join_joins_once() -> None:
     trace = await walk(a)
     assert trace.ended == ["a", "c", "d"]
     assert trace.error_of("d") is failure
+
+
+async def test_join_on_several_error_routes_gets_all_errors() -> None:
+    """As a group, in which each error has its place; the node after it gets none."""
+    failures = ValueError("b"), KeyError("c")
+    a, d = visits("ad")
+    b, c = Visit("b", failures[0]), Visit("c", failures[1])
+    a >> [b, c]
+    [b - "error" >> d, c - "error" >> d]
+    d >> (after := Visit("after"))
+    trace = await walk(a)
+    group = trace.error_of("d")
+    assert isinstance(group, ExceptionGroup)
+    assert (group.message, group.exceptions) == ("2 nodes failed", failures)
+    assert [error.__notes__ for error in failures] == [["in node 'b'"], ["in node 'c'"]]
+    assert trace.error_of(after.name) is None
 
 
 async def test_error_route_in_a_branch_leaves_the_siblings_alone() -> None:

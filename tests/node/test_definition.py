@@ -137,8 +137,9 @@ def test_def_that_returns_a_coroutine_is_refused(base: type[Node], hook: str) ->
     if hook == "exec_fallback":
         hooks["exec"] = _sync(_fail)
     kind = type("Probe", (base,), hooks)
-    with pytest.raises(NodeDefinitionError, match=f"{hook} of Probe is written 'def'"):
-        kind().run()
+    for runs in (kind(), Graph(kind())):
+        with pytest.raises(NodeDefinitionError, match=f"{hook} of Probe is written 'def'"):
+            runs.run()
 
 
 @pytest.mark.parametrize("base", [Node, AsyncNode, BatchNode, ParallelBatchNode, Graph, BatchGraph])

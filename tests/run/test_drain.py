@@ -232,6 +232,25 @@ async def test_a_failure_that_nothing_handles_any_more_is_raised(at: float) -> N
     assert "handles began" not in log
 
 
+async def test_failures_that_one_node_would_have_handled_are_raised_together() -> None:
+    """The join on both of their error routes does not begin."""
+
+    class Fails(Step):
+        async def exec(self, _: Any) -> None:
+            await asyncio.sleep(2)
+            raise ValueError(self.name)
+
+    log: list[str] = []
+    handles = Step(log, "handles")
+    one, two, other = Fails(log, "one"), Fails(log, "two"), Step(log, "other", 4)
+    [one - "error" >> handles, two - "error" >> handles, other >> handles]
+    with pytest.raises(ExceptionGroup, match="2 nodes failed") as caught:
+        await drained(Graph([one, two, other]), 3)
+    assert [str(error) for error in caught.value.exceptions] == ["one", "two"]
+    assert "other ended" in log
+    assert "handles began" not in log
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_a_round_goes_through_all_its_nodes_and_no_round_begins(workers: int) -> None:
     """So does a batch within it: a round is one item."""
