@@ -11,6 +11,8 @@ import anyio
 import pytest
 
 from kaygraph import (
+    AwaitedCancelledError,
+    BatchFinished,
     BatchGraph,
     Graph,
     ItemFailed,
@@ -21,7 +23,7 @@ from kaygraph import (
     Pipeline,
 )
 from kaygraph.testing import cancel_everywhere
-from tests.clock import VIRTUAL
+from tests.clock import VIRTUAL, VirtualClockLoop
 
 pytestmark = pytest.mark.anyio
 
@@ -273,3 +275,138 @@ def test_every_item_that_is_read_is_accounted_for(workers: int) -> None:
             assert sorted(ended) == [*range(shared["rows"].pulled)]
 
     assert cancel_everywhere(run, {}, seeds=3, check=check) > 100
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+async def test_a_source_without_a_way_to_raise_in_it_may_be_cancelled(workers: int) -> None:
+    """While it waits for a request: the cancellation ends the run at once."""
+
+    class Ones:
+        def __aiter__(self) -> "Ones":
+            return self
+
+        async def __anext__(self) -> int:
+            return 1  # which takes a second
+
+    batch = Batch(Ones(), max_workers=workers)
+    run = batch.launch({})
+    await asyncio.sleep(0.5)
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    assert asyncio.get_running_loop().time() == 0.5
+    assert len(batch.begun) == workers
+
+
+async def test_a_source_that_swallows_a_cancellation_ends_with_the_run() -> None:
+    """What it yields then is not worked on."""
+    steps: list[str] = []
+
+    async def rows() -> AsyncIterator[int]:
+        yield 0
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            await asyncio.sleep(0)
+            steps.append("swallowed")
+        try:
+            yield 1
+        finally:
+            steps.append("closed")
+
+    batch, events = Batch(rows(), max_workers=2), list[Any]()
+    run = batch.launch({}, observers=[events.append])
+    await asyncio.sleep(5)
+    run.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await run
+    assert steps == ["swallowed", "closed"]
+    assert batch.begun == [0]
+    (finished,) = [event for event in events if isinstance(event, BatchFinished)]
+    assert (finished.items, finished.cancelled) == (1, 0)
+
+
+async def test_a_source_is_asked_to_stop_once_however_often_a_run_drains() -> None:
+    """A second request does not cut short what it does at its end."""
+    rows = Rows(float("inf"))
+    batch = Batch(rows, max_workers=2)
+    run = batch.launch({})
+    await asyncio.sleep(5.5)
+    run.drain()
+    run.drain()
+    await run
+    assert rows.closed
+    assert len(batch.begun) == rows.pulled
+
+
+async def test_an_item_whose_requester_was_cancelled_goes_to_another_worker() -> None:
+    """The worker that comes next takes it, also if other code has cancelled the first."""
+    asked = asyncio.Event()
+
+    async def rows() -> AsyncIterator[int]:
+        yield 0
+        yield 1
+        await asyncio.sleep(1)
+        asked.set()
+        batch.tasks[0].cancel()  # which waits for this item
+        yield 2
+
+    class Cancelled(Batch):
+        tasks: list[Any]
+
+        async def exec(self, item: Any) -> Any:
+            self.begun.append(item)
+            self.tasks.append(asyncio.current_task())
+            if item == 1:
+                await asked.wait()
+
+    batch = Cancelled(rows(), max_workers=2)
+    batch.tasks = []
+    with pytest.raises(AwaitedCancelledError):
+        await batch.run_async({})
+    assert batch.begun == [0, 1, 2]
+    assert batch.tasks[2] is batch.tasks[1]
+
+
+async def test_an_item_that_no_worker_is_left_for_is_cancelled() -> None:
+    """It is accounted for, also if other code has cancelled the only worker."""
+
+    async def rows() -> AsyncIterator[int]:
+        yield 0
+        tasks[0].cancel()
+        yield 1
+
+    class Cancelled(Batch):
+        async def exec(self, item: Any) -> Any:
+            tasks.append(asyncio.current_task())
+
+    tasks: list[Any] = []
+    events: list[Any] = []
+    with pytest.raises(AwaitedCancelledError):
+        await Cancelled(rows(), max_workers=1).run_async({}, observers=[events.append])
+    ended = [
+        (e.item, getattr(e, "status", "ok"))
+        for e in events if isinstance(e, ItemFinished | ItemFailed)
+    ]  # fmt: skip
+    assert ended == [(0, "ok"), (1, "cancelled")]
+
+
+def test_a_run_may_be_drained_while_its_loop_stands_still() -> None:
+    """Between two calls that run the loop: the source that waits for an item is closed then."""
+
+    async def launched() -> Any:
+        return batch.launch({})
+
+    async def ended() -> None:
+        await run
+
+    rows = Rows(float("inf"))
+    batch = Batch(rows, max_workers=2)
+    with asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
+        run = runner.run(launched())
+        runner.run(asyncio.sleep(5.5))
+        pulled = rows.pulled
+        run.drain()
+        runner.run(ended())
+    assert (rows.closed, rows.pulled) == (True, pulled)
+    assert len(batch.begun) == pulled
