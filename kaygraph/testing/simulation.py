@@ -151,15 +151,14 @@ def simulate(
             ``Simulation.schedule`` or ``Failure.schedule``.
         order: "any": tasks that are ready run in any order, and some wait while others take several
             steps. "turns": in any order within a turn of the loop, and none waits. "asyncio": in
-            the order in which they became ready, as on asyncio's own loop; timers and calls in
-            threads alone come sooner or later.
+            the order of asyncio's own loop; timers and threads alone come sooner or later.
         jitter: How close to each other timers are due, in seconds, that fire in either order.
-        max_steps: The maximum number of callbacks that the loop runs.
+        max_steps: The most callbacks that the loop runs.
         max_seconds: The maximum duration by the virtual clock; no limit by default.
         network: How fast and how reliable connections are; ``Network()`` by default.
 
     Raises:
-        Exception: Whatever the run raises, with a note that says how to repeat the run.
+        Exception: What the run raises, with a note that says how to repeat it.
         DeadlockError: All tasks wait and nothing will wake them; the message says where they wait.
         EndlessRunError: ``max_steps`` or ``max_seconds`` was reached.
     """
