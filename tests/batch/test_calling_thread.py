@@ -194,6 +194,44 @@ def test_tasks_of_hooks_go_on_meanwhile() -> None:
     assert Until.over
 
 
+def test_an_item_that_cancels_its_run_and_fails_is_the_last() -> None:
+    """The cancellation is not put off to the loop's next turn, which may be a millisecond away."""
+    called: list[int] = []
+
+    class Cancels(Doubles):
+        def prep(self, shared: Any) -> Any:
+            self.task = asyncio.current_task()
+            return range(10)
+
+        def exec(self, item: int) -> int:
+            called.append(item)
+            if item == 3:
+                assert self.task is not None
+                self.task.cancel()
+                raise ValueError("no")
+            return item
+
+    with pytest.raises(asyncio.CancelledError):
+        Graph(Cancels(on_error="skip")).run({})
+    assert called == [0, 1, 2, 3]
+
+
+def test_an_exec_that_is_replaced_by_an_async_one_is_awaited() -> None:
+    """As a reload of its module does, between two runs: results stay in order."""
+
+    class Reloaded(Doubles):
+        pass
+
+    async def later(self: Any, item: int) -> int:
+        await asyncio.sleep(0)
+        return item * 3
+
+    node = Reloaded()
+    assert results_of(node, range(3)) == [0, 2, 4]
+    Reloaded.exec = later  # type: ignore[method-assign,assignment]
+    assert results_of(node, range(3)) == [0, 3, 6]
+
+
 def test_the_rest_goes_to_threads_where_something_runs_in_parallel() -> None:
     """A run that a hook has begun in a task of its own has the loop to itself then."""
     here = threading.get_ident()

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from kaygraph import (
+    BatchGraph,
     Graph,
     ParallelBatchNode,
 )
@@ -330,6 +331,52 @@ async def test_another_task_gets_its_turn_while_no_op_items_run(
     assert ran == 60_000
     gaps = [later - earlier for earlier, later in pairwise(seen)]
     assert max(gaps) <= max(2048, 8 * workers), max(gaps)
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_the_only_worker_of_a_launched_run_gives_others_their_turn() -> None:
+    """It works in the run's own task, and not in one of a pool."""
+
+    class NoOp(ParallelBatchNode[Any, Any]):
+        def prep(self, _: Any) -> range:
+            return range(20_000)
+
+        async def exec(self, item: int) -> None:
+            nonlocal ran
+            ran += 1
+
+    ran = 0
+    async with looking(lambda: ran) as seen:
+        await NoOp(max_workers=1).launch({})
+    assert ran == 20_000
+    assert max(later - earlier for earlier, later in pairwise(seen)) <= 2048
+
+
+async def test_an_item_that_waits_for_a_permit_when_the_grace_ends_has_not_run() -> None:
+    """It was read from a slow source, while another round of the node has taken the permit."""
+    begun: list[tuple[int, int]] = []
+
+    class Slow(ParallelBatchNode[Any, Any]):
+        async def prep(self, shared: Any) -> AsyncIterator[int]:
+            for item in range(2):
+                await asyncio.sleep(self.params["pause"])
+                yield item
+
+        async def exec(self, item: int) -> int:
+            begun.append((self.params["pause"], item))
+            await asyncio.sleep(4)
+            return item
+
+    class Rounds(BatchGraph):
+        def prep(self, shared: Any) -> Any:
+            return [{"pause": 1}, {"pause": 2}]
+
+    run = Rounds(Slow(max_workers=1), max_workers=2).launch({})
+    await asyncio.sleep(3)
+    run.drain(grace=1)
+    await run
+    assert begun == [(1, 0)]
+    assert asyncio.get_running_loop().time() == 4
 
 
 async def test_a_worker_that_suppressed_its_cancellation_takes_no_further_item() -> None:
