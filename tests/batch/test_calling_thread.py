@@ -232,6 +232,26 @@ def test_an_exec_that_is_replaced_by_an_async_one_is_awaited() -> None:
     assert results_of(node, range(3)) == [0, 3, 6]
 
 
+def test_a_run_that_a_hook_has_begun_gets_the_permit_between_two_items() -> None:
+    """Both take turns with the one worker that the node has."""
+    called: list[str] = []
+
+    class Shares(Doubles):
+        def prep(self, shared: Any) -> Any:
+            if "inner" not in shared:
+                shared["task"] = asyncio.ensure_future(Graph(self).run_async({"inner": True}))
+            return [f"{'inner' if 'inner' in shared else 'outer'} {number}" for number in range(3)]
+
+    async def later(self: Any, item: str) -> None:
+        called.append(item)
+        await asyncio.sleep(0.01)
+
+    node = Shares()
+    Shares.exec = later  # type: ignore[method-assign,assignment]
+    Graph(node).run({})
+    assert called[:2] == ["outer 0", "inner 0"]
+
+
 def test_the_rest_goes_to_threads_where_something_runs_in_parallel() -> None:
     """A run that a hook has begun in a task of its own has the loop to itself then."""
     here = threading.get_ident()
