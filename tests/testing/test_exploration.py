@@ -265,14 +265,14 @@ def test_an_item_that_is_lost_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> N
     """Events are counted in every run that is watched."""
     from kaygraph.run.observers import Observers
 
-    original = Observers._tell
+    original = Observers._call
 
-    def loses(told: Any, observers: Any, event: Any) -> None:
+    def loses(sender: Any, observers: Any, event: Any) -> None:
         if getattr(event, "attempts", 0) == 1 and event.item == 4:
             return
-        original(told, observers, event)
+        original(sender, observers, event)
 
-    monkeypatch.setattr(Observers, "_tell", loses)
+    monkeypatch.setattr(Observers, "_call", loses)
     found = explore(Graph(Work()), seeds=1)
     assert "item 4 of 'Work' was begun and has not ended" in str(found)
     assert not explore(Graph(Work()), seeds=1, watched=False)
