@@ -39,7 +39,9 @@ class Played:
         self.cut = False  # whether something has ended it early
         self.count = 0
         self.launched: RunTask | None = None
-        self.run: Simulation = simulate(self.main, {}, seed=seed, observers=[self.observe])
+        self.run: Simulation = simulate(
+            self.main, {}, seed=seed, observers=[self.observe], order="turns", jitter=0
+        )
 
     async def main(self, shared: Any) -> None:
         scenario, loop = self.scenario, asyncio.get_running_loop()

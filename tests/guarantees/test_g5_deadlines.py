@@ -38,7 +38,7 @@ def check(seed: int) -> Timed:
             error = failure
         ended.append((loop.time(), error))
 
-    run = simulate(main, {}, seed=seed)
+    run = simulate(main, {}, seed=seed, order="turns", jitter=0)
     assert not run.left
     (at, error), expected = ended[0], timed.ended
     assert at == expected.at, (at, expected, error)
@@ -104,7 +104,7 @@ def test_what_blocks_ends_when_it_is_done_and_is_reported(
                 clock.append(asyncio.get_running_loop().time())
 
         try:
-            simulate(main, {}, seed=seed)
+            simulate(main, {}, seed=seed, order="turns", jitter=0)
         except AttemptTimeoutError as failure:
             error = failure
         assert clock == [node.seconds], seed

@@ -138,7 +138,8 @@ def recorded(graph: BaseNode[Any, Any], store: MemoryStore, run: str, seed: int)
     async def work(shared: Any) -> None:
         await graph.run_async(shared, journal=journal, observers=[life])
 
-    return simulate(work, {"log": []}, seed=seed, watched=False).shared, life.calls
+    settings: Any = {"seed": seed, "watched": False, "order": "turns", "jitter": 0}
+    return simulate(work, {"log": []}, **settings).shared, life.calls
 
 
 @pytest.mark.parametrize("seeds", cases(1_000, size=25, soak=9_000))

@@ -22,7 +22,7 @@ from kaygraph import (
 )
 from kaygraph.testing import Faults, InjectedError, cancel_everywhere, explore
 from tests.guarantees import shapes_that_swallow
-from tests.planted.exploring import assert_holds
+from tests.planted.exploring import TURNS, assert_holds
 from tests.shapes import SHAPES, Ledger, Work, WorkMany, launched, timeout
 
 AnyNode = BaseNode[Any, Any]
@@ -216,7 +216,9 @@ SITUATIONS = (
 
 def error_routes_are_taken_in_clean_up_code() -> None:
     """Graphs that run in tasks which were cancelled before."""
-    broken = [work.__name__ for work in SITUATIONS if explore(work, dict, seeds=CLEAN_UP_SEEDS)]
+    broken = [
+        work.__name__ for work in SITUATIONS if explore(work, dict, seeds=CLEAN_UP_SEEDS, **TURNS)
+    ]
     assert not broken, f"an error was not handled {', '.join(broken)}"
 
 

@@ -11,7 +11,7 @@ from kaygraph import Graph
 from kaygraph.testing import simulate
 from tests.children import python
 from tests.oracle import Oracle, Trace, Visit
-from tests.planted.exploring import assert_holds
+from tests.planted.exploring import TURNS, assert_holds
 from tests.planted.planting import planted_now
 from tests.testing.graphs import SHAPES, failing
 
@@ -85,7 +85,7 @@ def walks_go_as_an_oracle_says() -> None:
 def traces() -> list[str]:
     """Return what happens in runs of every shape, line by line."""
     works: list[Any] = [shape() for shape in SHAPES if shape is not failing]
-    runs = [simulate(work, seed=seed) for work in (*works, walk) for seed in TRACE_SEEDS]
+    runs = [simulate(work, seed=seed, **TURNS) for work in (*works, walk) for seed in TRACE_SEEDS]
     return [line for run in runs for line in run.trace]
 
 
