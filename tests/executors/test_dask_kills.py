@@ -110,7 +110,8 @@ async def test_workers_of_its_own_are_started_again(tmp_path: Path) -> None:
     dask = pytest.importorskip("dask")
     with dask.config.set({"distributed.deploy.lost-worker-timeout": "0.1s"}):
         note = str(tmp_path / "note")
-        node = Poison(range(20), note, run_in=Dask(workers=1), max_retries=3, on_error="collect")
+        place = Dask(workers=1, no_workers_after=60)
+        node = Poison(range(20), note, run_in=place, max_retries=3, on_error="collect")
         results = await results_of(node)
     assert [one for one in results if isinstance(one, int)] == [
         item for item in range(20) if item != Poison.DEADLY
