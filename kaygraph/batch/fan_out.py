@@ -174,9 +174,7 @@ class FanOut:
                 self.source = chunks
         only_one = self.workers < self.max_workers  # there is no second item
         alone = self.workers == 1 and (only_one or not self.max_waiting)
-        # In the task of a caller nobody can tell what a TaskGroup in exec has left behind.
-        has_task = isinstance(self.source, SyncSource) and self.frame.run.in_callers_task
-        if alone and not (has_task or isinstance(self.source, AsyncSource)):
+        if alone and not isinstance(self.source, AsyncSource):
             await self._alone()
             return
         gathering = Gathering[None](f"items of {self.name!r}")

@@ -79,8 +79,10 @@ class FetchOneByOne(Fetch, BatchNode[Any, Any]):
     max_workers = 1
 
 
-@pytest.mark.parametrize("kind", [Handles, OneByOne])
-@pytest.mark.parametrize("way", [got, got_here, got_in_thread])
+@pytest.mark.parametrize(("kind", "way"), [
+    (Handles, got), (Handles, got_here), (Handles, got_in_thread),
+    (OneByOne, got), (OneByOne, got_in_thread),
+])  # fmt: skip
 @pytest.mark.parametrize("settings", [{}, {"max_retries": 2}, {"timeout": 5}, {"deadline": 5}])
 @pytest.mark.parametrize("around", [{}, {"deadline": 20}])
 async def test_a_group_whose_failure_is_handled_does_not_end_the_run(
