@@ -112,7 +112,7 @@ def test_first_program_is_many_times_slower_with_one_worker(
         min(float(SECONDS.findall(run(program, capsys))[0].removesuffix(" s")) for _ in range(3))
         for program in (fast, alone)
     )  # the best of three, and not nine times: a busy machine has no processor for either
-    assert alone_s > 2 * fast_s
+    assert alone_s > 3 * fast_s
 
 
 def test_the_picture_shows_every_package_with_its_own_line() -> None:
